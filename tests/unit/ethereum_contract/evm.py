@@ -57,7 +57,8 @@ def compiled() -> dict[str, tuple[bytes, bytes]]:
 
 def call(signature: str, *values: Any, value: int = 0) -> Call:
     """Calldata for a Solidity signature such as `approve(address,uint256)`."""
-    types = [item.to_type_str() for item in parse(signature[signature.index("(") :]).components]
+    arguments = signature[signature.index("(") :]
+    types = [] if arguments == "()" else [item.to_type_str() for item in parse(arguments).components]
     return Call(data=keccak(signature.encode())[:4] + encode(types, values), value=value)
 
 
