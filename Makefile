@@ -99,7 +99,7 @@ mutation-ethereum: setup ## remove each check of the Ethereum contract in turn: 
 	$(BIN)/python scripts/mutate_ethereum.py $(ARGS)
 
 slither: $(SLITHER)/.installed ## static analysis of the Ethereum contract
-	PATH="$(CURDIR)/$(BIN):$$PATH" $(SLITHER)/bin/python scripts/run_slither.py
+	$(BIN)/python scripts/run_slither.py
 
 ape-check: $(APE)/.installed ## deploy and try the Ethereum contract on a local anvil through ape (offline)
 	PATH="$(ANVIL):$$PATH" $(APE)/bin/python scripts/ape_check.py

@@ -15,12 +15,11 @@ from ape import chain, networks
 from ape.cli import ConnectedProviderCommand, account_option
 from eth_hash.auto import keccak
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))  # ape imports this file by itself
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # ape imports this file by itself
 
 from relayers.ethereum import artifacts
 
-DEPLOYMENTS = ROOT / "contracts" / "ethereum" / "deployments"
+DEPLOYMENTS = Path(__file__).resolve().parent.parent / "contracts" / "ethereum" / "deployments"
 
 
 def deploy(account: Any, record_folder: Path = DEPLOYMENTS) -> artifacts.Deployment:

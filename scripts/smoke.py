@@ -15,10 +15,10 @@ import click
 from ape import chain, networks
 from ape.cli import ConnectedProviderCommand, account_option
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))  # ape imports this file by itself
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # ape imports this file by itself
 
 from relayers.ethereum import artifacts, htlc
+from scripts.deploy import DEPLOYMENTS
 
 AMOUNT = 1000  # wei
 
@@ -87,7 +87,7 @@ class Smoke:
 def smoke(account: Any, record_path: Path | None = None, wait: int = 90) -> None:
     """Lock, claim, lock, refund with an ape account on the connected network."""
     network = f"{networks.ecosystem.name}-{networks.network.name}"
-    path = record_path or ROOT / "contracts" / "ethereum" / "deployments" / f"{network}.json"
+    path = record_path or DEPLOYMENTS / f"{network}.json"
     Smoke(account, artifacts.read_deployment(path)).run(wait)
     click.echo("locked, claimed and refunded as it should be")
 
