@@ -52,7 +52,7 @@ def _sign(store: Store, intent_id: int, tx_id: str, sequence: int | None) -> int
 
 
 def test_a_transaction_that_raises_stores_nothing(any_store: Store) -> None:
-    with pytest.raises(RuntimeError), any_store.transaction() as tx:
+    with pytest.raises(RuntimeError), any_store.transaction() as tx:  # noqa: PT012
         tx.swaps.add(swap(), SwapMeta())
         raise RuntimeError
     with any_store.reading() as tx:
@@ -197,7 +197,7 @@ def test_the_database_itself_refuses_a_second_standing_intent(any_store: Store) 
 
     with any_store.transaction() as tx:
         tx.intents.plan(LOCK)
-    with any_store.reading() as tx, pytest.raises(Duplicate):
+    with any_store.reading() as tx, pytest.raises(Duplicate):  # noqa: PT012
         row = tx.intents.of_swap("swap1")[0]
         values = {name: getattr(row, name) for name in row.__struct_fields__ if name != "id"}
         tx.intents._insert(table_of(IntentRow), values, "intent")
