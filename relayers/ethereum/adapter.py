@@ -63,7 +63,7 @@ class EthereumPort:
     def __init__(self, settings: EthereumSettings, key: bytes) -> None:
         self._settings = settings
         self._signer: LocalAccount = Account.from_key(key)
-        self._rpc = Rpc(settings.rpc_url, settings.timeout)
+        self._rpc = Rpc(settings.rpc_urls, settings.timeout)
         self._checked = False
         self.account: str = self._signer.address
         self.contract = self.parse_address(settings.contract)
@@ -220,6 +220,8 @@ class EthereumPort:
     async def _message(self, action: Action) -> tuple[Message, Spending | None]:
         terms = action.terms
         match action.purpose:
+            case Purpose.CANCEL:
+                return Message(self.account, "0x"), None
             case Purpose.APPROVE if len(action.payload) == 20:
                 return self._htlc.approve(to_checksum_address(action.payload), action.amount), None
             case Purpose.LOCK if terms is not None:

@@ -13,13 +13,12 @@ from typing import Any
 
 from eth_account import Account
 
-from bridge.protocol.types import Asset, ChainTiming
+from bridge.protocol.types import Asset
 from relayers import childproc
 from relayers.devkeys import devnet_key
 from relayers.ethereum import artifacts, demo_token
 from relayers.ethereum.rpc import Rpc, RpcError, quantity, record
 from relayers.ethereum.settings import ETH, EthereumSettings
-from relayers.ethereum.timing import DEVNET
 from relayers.port import PortUnavailable
 
 CHAIN_ID = 31337
@@ -79,18 +78,16 @@ class AnvilDevnet:
         block_time: int | None = None,
         persist: bool = False,
         port: int = 0,
-        timing: ChainTiming = DEVNET,
     ) -> None:
         self.directory = directory
         self.block_time = block_time
         self.persist = persist
         self.port = port or childproc.free_port()
-        self.timing = timing
         self.contract = artifacts.deployed_address()
         self.token = demo_token.asset()
         self._binary = find_anvil()
         self._child: subprocess.Popen[bytes] | None = None
-        self._rpc = Rpc(self.rpc_url, timeout=30)
+        self._rpc = Rpc([self.rpc_url], timeout=30)
         self._treasury = Account.from_key(TREASURY_KEY)
 
     @property
@@ -107,12 +104,11 @@ class AnvilDevnet:
     def settings(self) -> EthereumSettings:
         """What `open_port` needs for this devnet."""
         return EthereumSettings(
-            rpc_url=self.rpc_url,
+            rpc_urls=(self.rpc_url,),
             ws_url=self.ws_url,
             chain_id=CHAIN_ID,
             contract=self.contract,
             assets=(ETH, self.token),
-            timing=self.timing,
             poll_interval=0.5,
         )
 

@@ -26,10 +26,15 @@ URGENT = frozenset({Purpose.CLAIM, Purpose.REFUND, Purpose.COOPERATIVE_REFUND})
 
 
 class FeeCaps(msgspec.Struct, frozen=True):
-    """The most we ever bid, wei per gas. `minimum_priority` keeps a bid acceptable to idle networks."""
+    """The most we ever bid, wei per gas: in all for ordinary and for urgent actions, and as priority fee.
 
-    ordinary: int = 150 * 10**9
-    urgent: int = 1_500 * 10**9
+    `minimum_priority` keeps a bid acceptable on idle networks. A replacement may exceed `priority`, which
+    only limits what the market talks us into.
+    """
+
+    ordinary: int = 300 * 10**9
+    urgent: int = 3_000 * 10**9
+    priority: int = 10 * 10**9
     minimum_priority: int = 10**7
 
 
@@ -78,7 +83,8 @@ def bid(market: Market, level: FeeLevel, purpose: Purpose, caps: FeeCaps) -> Bid
     any action to rise once more: both pass when the fees fall, and what is in the pool stays valid.
     """
     cap = caps.urgent if purpose in URGENT else caps.ordinary
-    priority = max(market.priority[min(level.attempt, len(market.priority) - 1)], caps.minimum_priority)
+    wanted = market.priority[min(level.attempt, len(market.priority) - 1)]
+    priority = min(max(wanted, caps.minimum_priority), caps.priority)
     max_fee = BASE_FEE_HEADROOM * market.base_fee + priority
     if level.previous is not None:
         priority = max(priority, _bumped(level.previous["priority"]))

@@ -1,4 +1,4 @@
-"""One JSON-RPC endpoint: single and batched calls with a timeout, and errors in our own words.
+"""JSON-RPC endpoints: single and batched calls with a timeout, and errors in our own words.
 
 It speaks through web3's asynchronous HTTP provider and keeps results as the JSON they came in: what the
 adapter needs of them is little, and the shape is checked where it is used.
@@ -7,7 +7,7 @@ adapter needs of them is little, and the shape is checked where it is used.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, cast
 
 import aiohttp
@@ -16,7 +16,7 @@ from eth_typing import URI
 from web3 import AsyncHTTPProvider
 from web3.types import RPCEndpoint
 
-from relayers.port import PortUnavailable
+from relayers.port import PortError, PortUnavailable
 
 MAX_BATCH = 100
 """Calls in one HTTP request; hosted endpoints commonly refuse more than 100 to 1,000."""
@@ -43,23 +43,21 @@ class Call(msgspec.Struct, frozen=True):
 
 
 class Rpc:
-    """A JSON-RPC endpoint over HTTP(S), connections kept alive; bound to the event loop that first uses it."""
+    """JSON-RPC over HTTP(S), connections kept alive; bound to the event loop that first uses it.
 
-    def __init__(self, url: str, timeout: float = 10.0) -> None:
-        self._timeout = timeout
-        self._url = URI(url)
-        self._provider = AsyncHTTPProvider(
-            self._url,
-            request_kwargs={"timeout": aiohttp.ClientTimeout(total=timeout)},
-            # Retrying is decided by the caller, who knows whether the answer still matters.
-            exception_retry_configuration=None,
-        )
-        self._session: aiohttp.ClientSession | None = None
+    With several URLs it stays with one until that one is unavailable, then goes round the others before
+    it gives up. They may stand at different heights: whoever compares blocks must bear with that.
+    """
+
+    def __init__(self, urls: Sequence[str], timeout: float = 10.0) -> None:
+        if not urls:
+            raise PortError("no Ethereum RPC URL is configured", "set rpc_urls of the chain")
+        self._endpoints = [_Endpoint(url, timeout) for url in urls]
+        self._current = 0
 
     async def call(self, method: str, *params: Any) -> Any:
         """Return one result. Raises `RpcError` for the endpoint's own errors, `PortUnavailable` otherwise."""
-        response = await self._exchange(method, params)
-        return _result(response)
+        return await self._anywhere(lambda endpoint: endpoint.single(Call(method, params)))
 
     async def batch(self, calls: Sequence[Call]) -> list[Any]:
         """Return the results of `calls` in order, an `RpcError` in the place of each that failed.
@@ -69,12 +67,7 @@ class Rpc:
         results: list[Any] = []
         for start in range(0, len(calls), MAX_BATCH):
             part = calls[start : start + MAX_BATCH]
-            responses = await self._exchange_batch(part)
-            for response in responses:
-                try:
-                    results.append(_result(response))
-                except RpcError as error:
-                    results.append(error)
+            results += await self._anywhere(lambda endpoint, part=part: endpoint.several(part))  # type: ignore[misc]
         return results
 
     async def all(self, *calls: Call) -> list[Any]:
@@ -87,52 +80,68 @@ class Rpc:
 
     async def close(self) -> None:
         """Close the connections."""
+        for endpoint in self._endpoints:
+            await endpoint.close()
+
+    async def _anywhere(self, request: Callable[[_Endpoint], Awaitable[Any]]) -> Any:
+        for _ in self._endpoints[1:]:
+            try:
+                return await request(self._endpoints[self._current])
+            except PortUnavailable:
+                self._current = (self._current + 1) % len(self._endpoints)
+        return await request(self._endpoints[self._current])
+
+
+class _Endpoint:
+    def __init__(self, url: str, timeout: float) -> None:
+        self._timeout = timeout
+        self._provider = AsyncHTTPProvider(
+            URI(url),
+            request_kwargs={"timeout": aiohttp.ClientTimeout(total=timeout)},
+            # Retrying is decided by the caller, who knows whether the answer still matters.
+            exception_retry_configuration=None,
+        )
+        self._session: aiohttp.ClientSession | None = None
+
+    async def single(self, call: Call) -> Any:
+        request = (RPCEndpoint(call.method), list(call.params))
+        return _result(await self._exchange(lambda: self._provider.make_request(*request)))
+
+    async def several(self, calls: Sequence[Call]) -> list[Any]:
+        requests = [(RPCEndpoint(call.method), list(call.params)) for call in calls]
+        responses = await self._exchange(lambda: self._provider.make_batch_request(requests))
+        if not isinstance(responses, list):
+            _result(responses)
+            raise PortUnavailable("the Ethereum RPC answered a batch with one result", "use one with batches")
+        if len(responses) != len(calls):
+            raise PortUnavailable("the Ethereum RPC left out part of a batch", "try again or use another one")
+        results: list[Any] = []
+        for response in responses:
+            try:
+                results.append(_result(response))
+            except RpcError as error:
+                results.append(error)
+        return results
+
+    async def close(self) -> None:
         await self._provider.disconnect()
         self._session = None
 
-    async def _exchange(self, method: str, params: Sequence[Any]) -> Any:
-        await self._open()
-        try:
-            async with asyncio.timeout(self._timeout):
-                return await self._once_more(
-                    lambda: self._provider.make_request(RPCEndpoint(method), list(params))
-                )
-        except Exception as error:
-            raise _unavailable(error) from error
-
-    async def _exchange_batch(self, calls: Sequence[Call]) -> list[Any]:
-        await self._open()
-        requests = [(RPCEndpoint(call.method), list(call.params)) for call in calls]
-        try:
-            async with asyncio.timeout(self._timeout):
-                responses = await self._once_more(lambda: self._provider.make_batch_request(requests))
-        except Exception as error:
-            raise _unavailable(error) from error
-        if not isinstance(responses, list):
-            _result(responses)
-            raise PortUnavailable(
-                "the Ethereum RPC answered a batch with one result", "use an endpoint with batches"
-            )
-        if len(responses) != len(calls):
-            raise PortUnavailable(
-                "the Ethereum RPC left out part of a batch", "try again or use another endpoint"
-            )
-        return responses
-
-    @staticmethod
-    async def _once_more(request: Any) -> Any:
-        # A kept-alive connection that the server has closed meanwhile shows only when it is used. Every call
-        # we make may be repeated (sending the same signed bytes included), so one retry is safe.
-        try:
-            return await request()
-        except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
-            return await request()
-
-    async def _open(self) -> None:
+    async def _exchange(self, request: Callable[[], Awaitable[Any]]) -> Any:
         # web3's own session opens a new connection (and TLS handshake) for every request.
         if self._session is None or self._session.closed:
             self._session = aiohttp.ClientSession(raise_for_status=True)
             await self._provider.cache_async_session(self._session)
+        try:
+            async with asyncio.timeout(self._timeout):
+                try:
+                    return await request()
+                except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
+                    # A kept-alive connection that the server has closed shows only when it is used. All we
+                    # ask may be asked again (sending the same signed bytes included): one retry is safe.
+                    return await request()
+        except Exception as error:
+            raise _unavailable(error) from error
 
 
 def _result(response: Any) -> Any:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
-from bridge.protocol.types import Asset, Chain, ChainTiming
+from bridge.protocol.types import Asset, Chain
 from relayers.ethereum.fees import FeeCaps
-from relayers.ethereum.timing import MAINNET
 
 ETH = Asset(Chain.ETHEREUM, "ETH", 18)
 
@@ -14,17 +13,16 @@ ETH = Asset(Chain.ETHEREUM, "ETH", 18)
 class EthereumSettings(msgspec.Struct, frozen=True):
     """What `open_port` needs.
 
-    `assets` gives names and decimals to the tokens we know. `timeout` is seconds for one request,
-    `poll_interval` seconds between polls while there is no WebSocket, and `history_blocks` how far back
-    the fate of a lock that is no longer open is looked for.
+    `rpc_urls` are used in turn when one is down. `assets` gives names and decimals to the tokens we know.
+    `timeout` is seconds for one request, `poll_interval` seconds between polls while there is no WebSocket,
+    `history_blocks` how far back the fate of a lock that is no longer open is looked for.
     """
 
-    rpc_url: str
+    rpc_urls: tuple[str, ...]
     chain_id: int
     contract: str
     ws_url: str = ""
     assets: tuple[Asset, ...] = (ETH,)
-    timing: ChainTiming = MAINNET
     caps: FeeCaps = FeeCaps()
     timeout: float = 10.0
     poll_interval: float = 4.0
