@@ -178,12 +178,14 @@ class AnvilDevnet:
             await self._resume()
 
     async def fund(self, address: str, asset: Asset, amount: int) -> None:
-        """Give an address ether (out of nothing) or demo tokens (minted), in smallest units."""
-        if not asset.contract:
-            balance = quantity(await self._call("eth_getBalance", address, "latest"))
-            await self._call("anvil_setBalance", address, hex(balance + amount))
-            return
-        await self._send(asset.contract, demo_token.mint(address, amount))
+        """Give an address ether of the treasury or new demo tokens, in smallest units, and mine that.
+
+        By transactions, not by anvil's own commands: a reorg would silently undo those.
+        """
+        if asset.contract:
+            await self._send(asset.contract, demo_token.mint(address, amount))
+        else:
+            await self._send(address, "0x", amount)
 
     def describe(self) -> Mapping[str, str]:
         """Return URLs, addresses and paths worth printing."""
@@ -243,7 +245,7 @@ class AnvilDevnet:
     async def _head(self) -> dict[str, Any]:
         return record(await self._call("eth_getBlockByNumber", "latest", False))
 
-    async def _send(self, to: str, data: str) -> None:
+    async def _send(self, to: str, data: str, value: int = 0) -> None:
         """Send from the treasury and mine at once."""
         nonce = quantity(await self._call("eth_getTransactionCount", self._treasury.address, "pending"))
         fields: dict[str, Any] = {
@@ -251,6 +253,7 @@ class AnvilDevnet:
             "nonce": nonce,
             "to": to,
             "data": data,
+            "value": value,
             "gas": 5_000_000,
             "maxFeePerGas": _GAS_PRICE,
             "maxPriorityFeePerGas": 10**9,
