@@ -31,7 +31,8 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
-from bridge.protocol.types import Asset, Chain
+from bridge.protocol.timelocks import finality_depth, max_secured_amount
+from bridge.protocol.types import Asset, Chain, ChainTiming
 
 ENV_PREFIX = "RAINBOW_"
 CONFIG_VARIABLE = "RAINBOW_CONFIG"
@@ -212,17 +213,43 @@ class ChainsConfig(_Section):
     zion: ZionConfig = ZionConfig()
     ethereum: EthereumConfig = EthereumConfig()
 
+    def timing(self, asset: Asset, amount: int) -> ChainTiming:
+        """Return the timing of the asset's chain with the finality that this amount demands."""
+        timing = self.get(asset.chain).timing
+        portion = timing.value_per_block.get(asset.key)
+        depth = timing.finality_base
+        if portion is not None:
+            depth = finality_depth(
+                amount,
+                base_depth=timing.finality_base,
+                value_per_block=to_units(portion, asset.decimals),
+                max_depth=timing.finality_cap,
+            )
+        return ChainTiming(timing.block_interval, depth, timing.inclusion_p99, timing.clock_skew)
+
+    def secured(self, asset: Asset) -> int | None:
+        """Return the largest amount that the finality cap pays for, None where depth does not grow."""
+        timing = self.get(asset.chain).timing
+        portion = timing.value_per_block.get(asset.key)
+        if portion is None:
+            return None
+        return max_secured_amount(
+            base_depth=timing.finality_base,
+            value_per_block=to_units(portion, asset.decimals),
+            max_depth=timing.finality_cap,
+        )
+
     def items(self) -> Iterator[tuple[Chain, ZionConfig | EthereumConfig]]:
         """Yield every configured chain, enabled or not."""
         yield Chain.ZION, self.zion
         yield Chain.ETHEREUM, self.ethereum
 
     def get(self, chain: Chain) -> ZionConfig | EthereumConfig:
-        """Return the section of `chain`; raises `ConfigError` for a chain that has none."""
+        """Return the section of `chain`. Raises ValueError for a chain that has none."""
         for name, section in self.items():
             if name is chain:
                 return section
-        raise ConfigError([f"chains.{chain.value}: this version has no adapter for {chain.value}"])
+        raise ValueError(f"chains.{chain.value}: this version has no adapter for {chain.value}")
 
 
 class AssetConfig(_Section):
@@ -296,8 +323,12 @@ class SwapsConfig(_Section):
     open_swaps_per_client: int = Field(10, ge=1)
     open_quotes: int = Field(1_000, ge=1)
     """Open quotes at most, all clients together."""
+    unfunded_swaps_per_client: int = Field(3, ge=1)
+    """Accepted swaps that still wait for their lock, at most, for each client address."""
     gas_margin_percent: int = Field(200, ge=100, le=2_000)
     """How much of the present fee estimate is set aside for each transaction still to come."""
+    chain_max_age: int = Field(60, ge=5, le=3_600)
+    """Seconds without news of a chain after which nothing is sold on it."""
 
 
 class LogConfig(_Section):
@@ -367,6 +398,16 @@ class Settings(BaseSettings):
                 raise ValueError(f"{name}: {error}") from None
             if not 0 < low <= high:
                 raise ValueError(f"{name}: needs 0 < min ≤ max")
+            if pair.skew_ppm > pair.spread_ppm:
+                raise ValueError(f"{name}: skew_ppm is above spread_ppm: a full inventory would be sold at a loss")
+            for key in (pair.source, pair.destination):
+                self.native_asset(assets[key].chain)
+        for chain, section in self.chains.items():
+            for key in section.timing.value_per_block:
+                if key not in assets:
+                    raise ValueError(
+                        f"chains.{chain}.timing.value_per_block: no asset {key!r}{_nearest(key, assets)}"
+                    )
         for entry in self.assets:
             self.chains.get(entry.chain)
             to_units(entry.keep, entry.decimals)
@@ -381,14 +422,26 @@ class Settings(BaseSettings):
         return {chain: section for chain, section in self.chains.items() if section.enabled}
 
     def native_asset(self, chain: Chain) -> Asset:
-        """Return the coin that pays for transactions on `chain`; raises `ConfigError` when not listed."""
+        """Return the coin that pays for transactions on `chain`. Raises ValueError when it is not listed."""
         for entry in self.assets:
             if entry.chain is chain and not entry.contract:
                 return entry.asset
-        raise ConfigError(
-            [f"assets: the native coin of {chain.value} is missing"],
-            "list it even if it is not swapped: fees are paid in it",
+        raise ValueError(
+            f"assets: list the native coin of {chain.value} too, even if it is not swapped: fees are paid in it"
         )
+
+    def kept(self, asset: str) -> int:
+        """Return the smallest units of an asset that are never offered."""
+        return next(
+            (to_units(entry.keep, entry.decimals) for entry in self.assets if entry.asset.key == asset), 0
+        )
+
+    def pair(self, source: str, destination: str) -> PairConfig | None:
+        """Return the direction's section, None if it is not on offer."""
+        for pair in self.pairs:
+            if (pair.source, pair.destination) == (source, destination):
+                return pair
+        return None
 
     def database_url(self) -> str:
         """Return the database's URL; SQLite in the data directory by default. May hold a password."""
