@@ -399,7 +399,9 @@ class Settings(BaseSettings):
             if not 0 < low <= high:
                 raise ValueError(f"{name}: needs 0 < min ≤ max")
             if pair.skew_ppm > pair.spread_ppm:
-                raise ValueError(f"{name}: skew_ppm is above spread_ppm: a full inventory would be sold at a loss")
+                raise ValueError(
+                    f"{name}: skew_ppm is above spread_ppm: a full inventory would be sold at a loss"
+                )
             for key in (pair.source, pair.destination):
                 self.native_asset(assets[key].chain)
         for chain, section in self.chains.items():

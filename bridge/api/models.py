@@ -24,7 +24,8 @@ AssetKey = Annotated[
 AddressText = Annotated[str, Field(pattern=r"^[!-~]{1,200}$", examples=["zion1…", "0x…"])]
 Hex32 = Annotated[str, Field(pattern=r"^(0x)?[0-9a-fA-F]{64}$", examples=["ab" * 32])]
 HexPreimage = Annotated[
-    str, Field(pattern=r"^(0x)?([0-9a-fA-F]{2}){0,64}$", max_length=130, json_schema_extra={"writeOnly": True})
+    str,
+    Field(pattern=r"^(0x)?([0-9a-fA-F]{2}){0,64}$", max_length=130, json_schema_extra={"writeOnly": True}),
 ]
 SwapId = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$", examples=["0123456789abcdef0123456789abcdef"])]
 
@@ -71,7 +72,10 @@ class Money(Wire):
     def of(cls, asset: Asset, units: int) -> Money:
         """Make one from smallest units."""
         return cls(
-            asset=asset.key, amount=str(units), display=to_text(units, asset.decimals), decimals=asset.decimals
+            asset=asset.key,
+            amount=str(units),
+            display=to_text(units, asset.decimals),
+            decimals=asset.decimals,
         )
 
 
@@ -190,7 +194,9 @@ class QuoteRequest(Request):
     destination: AssetKey = Field(alias="to")
     amount: AmountText
     side: Annotated[Side, Field(strict=False)] = Side.SOURCE
-    gasless: bool = Field(False, description="The relayer claims the destination and its cost is in the price.")
+    gasless: bool = Field(
+        False, description="The relayer claims the destination and its cost is in the price."
+    )
 
 
 class FeeLine(Wire):
@@ -214,7 +220,9 @@ class QuoteView(Wire):
     source_deadline: Moment
     destination_deadline: Moment
     lock_by: Moment
-    reveal_by: Moment = Field(description="Destination chain time after which the secret must not be revealed.")
+    reveal_by: Moment = Field(
+        description="Destination chain time after which the secret must not be revealed."
+    )
     source_confirmations: int
     destination_confirmations: int
     bridge_source_address: str
@@ -344,7 +352,9 @@ class RefundView(Wire):
     """The swap, whether the bridge agreed to refund cooperatively, and the transaction for the user."""
 
     swap: SwapView
-    cooperative: bool = Field(description="The bridge gives the source back itself; nothing needs to be signed.")
+    cooperative: bool = Field(
+        description="The bridge gives the source back itself; nothing needs to be signed."
+    )
     not_before: Moment = Field(description="Source chain time from which the unsigned refund is valid.")
     transactions: list[UnsignedTxView]
 

@@ -39,9 +39,7 @@ class AssetAudit:
         return self.after + self.fees - self.before - self.minted
 
 
-def audit(
-    asset: Asset, before: Snapshot, after: Snapshot, fees: int, minted: int = 0
-) -> AssetAudit:
+def audit(asset: Asset, before: Snapshot, after: Snapshot, fees: int, minted: int = 0) -> AssetAudit:
     """Add one asset up. `fees` went to miners, `minted` came from outside (block rewards) meanwhile."""
 
     def total(snapshot: Snapshot) -> int:
@@ -84,6 +82,11 @@ def balances_table(
             else Text(f"off by {result.difference} units", style="bold red")
         )
         table.add_row(
-            asset.symbol, "network fees paid", "", display(result.fees, asset.decimals), verdict, end_section=True
+            asset.symbol,
+            "network fees paid",
+            "",
+            display(result.fees, asset.decimals),
+            verdict,
+            end_section=True,
         )
     return table

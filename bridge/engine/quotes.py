@@ -86,7 +86,9 @@ class QuoteSigner:
 def signature_is_valid(public_key: str, text: str, signature: str) -> bool:
     """Check a quote's signature; for clients."""
     try:
-        VerifyKey(bytes.fromhex(public_key)).verify(SIGNATURE_CONTEXT + text.encode(), bytes.fromhex(signature))
+        VerifyKey(bytes.fromhex(public_key)).verify(
+            SIGNATURE_CONTEXT + text.encode(), bytes.fromhex(signature)
+        )
     except (BadSignatureError, ValueError):
         return False
     return True
