@@ -83,7 +83,7 @@ class Child:
         self._process = childproc.spawn(self.spec.argv, self.log_path, {**os.environ, **self.spec.env})
         deadline = time.monotonic() + self.spec.ready_timeout
         while time.monotonic() < deadline:
-            if not self.running:
+            if self._process.poll() is not None:
                 raise ProcessFailed(self._failure(f"ended with code {self.exit_code} before it was ready"))
             with contextlib.suppress(OSError):
                 if await self.spec.ready():
