@@ -1,0 +1,1 @@
+"""Proof-of-work kernels of ZION: Cosmic Harmony in Numba and OpenCL."""
