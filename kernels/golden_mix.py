@@ -1,8 +1,9 @@
 """The golden-ratio mix between Cosmic Harmony's two Keccak calls, as a Numba building block.
 
-Twelve 32-bit words: s0..s7 are the little-endian words of the seed S, s[8 + i] = s[i] ^ s[4 + i] ^ 0x9E3779B9.
-In round r of twelve, for i in 0..11 in this order: s[i] = (rotl32(s[i], r) ^ s[(i + 1) mod 12]) * 1618033 mod 2^32.
-Source: docs/zion-protocol.md, "Proof of work". The mix is invertible: all its strength comes from Keccak around it.
+Twelve 32-bit words: s0..s7 are the little-endian words of the seed S, s[8 + i] = s[i] ^ s[4 + i] ^
+0x9E3779B9. In round r of twelve, for i in 0..11 in this order: s[i] = (rotl32(s[i], r) ^ s[(i + 1) mod 12])
+* 1618033 mod 2^32. Source: docs/zion-protocol.md, "Proof of work". The mix is invertible: all its strength
+comes from Keccak around it.
 """
 
 from __future__ import annotations
@@ -41,16 +42,18 @@ def _halves(builder: ir.IRBuilder, word: ir.Value, lanes: int) -> list[ir.Value]
 
 def _joined(builder: ir.IRBuilder, low: ir.Value, high: ir.Value, lanes: int) -> ir.Value:
     whole = word_type(64, lanes)
-    return builder.or_(
-        builder.zext(low, whole), builder.shl(builder.zext(high, whole), splat(whole, 32))
-    )
+    return builder.or_(builder.zext(low, whole), builder.shl(builder.zext(high, whole), splat(whole, 32)))
 
 
 def _mix_of(lanes: int) -> Any:
     def mix(typing_context: Any, state: Any) -> Any:  # noqa: ARG001 - Numba passes it
         def codegen(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
             base = data_pointer(context, builder, signature.args[0], arguments[0])
-            s = [half for word in load_words(builder, base, range(4), lanes) for half in _halves(builder, word, lanes)]
+            s = [
+                half
+                for word in load_words(builder, base, range(4), lanes)
+                for half in _halves(builder, word, lanes)
+            ]
             offset = splat(s[0].type, GOLDEN_OFFSET)
             s += [builder.xor(builder.xor(s[i], s[4 + i]), offset) for i in range(4)]
             s = emit_mix(builder, s)
@@ -64,7 +67,7 @@ def _mix_of(lanes: int) -> Any:
 
 
 golden_mix = _mix_of(1)
-"""njit: read the seed S from words 0..3 of a uint64 state and write the twelve mixed words into words 4..9."""
+"""njit: read the seed S from words 0..3 of a uint64 state, write the twelve mixed words into words 4..9."""
 
 golden_mix_lanes = _mix_of(LANES)
 """njit: the same for LANES states; word i of lane l is ``state[i * LANES + l]``."""

@@ -1,8 +1,9 @@
 """Keccak-f[1600] as a Numba building block, scalar and in SIMD lanes from one description.
 
 Source: FIPS 202, section 3.2 (theta, rho, pi, chi, iota); lane (x, y) of the state is word ``x + 5 * y``.
-The permutation is emitted as LLVM IR: 25 words stay in registers over all rounds, which Numba's own loops over arrays
-do not reach, and it compiles in a fraction of the time of the same rounds as Numba source (docs/decisions/0010).
+The permutation is emitted as LLVM IR: 25 words stay in registers over all rounds, which Numba's own loops
+over arrays do not reach, and it compiles in a fraction of the time of the same rounds as Numba source
+(docs/decisions/0010).
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import numpy as np
 from llvmlite import ir
 from numba import njit, types
 from numba.extending import intrinsic
+from numpy.typing import NDArray
 
 from kernels.vector_ir import INDEX, LANES, broadcast, data_pointer, load_words, rotate_left, store_words
 
@@ -123,12 +125,12 @@ keccak_f1600 = _permutation_of(1)
 """njit: permute a contiguous uint64[25] state in place."""
 
 keccak_f1600_lanes = _permutation_of(LANES)
-"""njit: permute LANES states in place; word i of lane l is ``state[i * LANES + l]`` of a contiguous uint64[25 * LANES]."""
+"""njit: permute LANES states in place: uint64[25 * LANES], word i of lane l at ``i * LANES + l``."""
 
 
 @njit
-def pad(state, words, lanes):  # type: ignore[no-untyped-def]
-    """Njit: pad `lanes` messages of `words` 64-bit words (at most 16) to Keccak-256's rate of 17 words, in place."""
+def pad(state: NDArray[np.uint64], words: int, lanes: int) -> None:
+    """Njit: pad `lanes` messages of `words` (at most 16) words in place to Keccak-256's rate of 17 words."""
     for i in range(words * lanes, STATE_WORDS * lanes):
         state[i] = np.uint64(0)
     for lane in range(lanes):

@@ -1,7 +1,7 @@
 """Small helpers for kernels written as LLVM IR: the same code emits scalars (one lane) and SIMD vectors.
 
-A word is an LLVM integer, or a vector of integers with one nonce (or record) per lane. In memory word i of lane l lies
-at ``flat[i * lanes + l]``, so a word of all lanes is one contiguous load.
+A word is an LLVM integer, or a vector of integers with one nonce (or record) per lane. In memory word i of
+lane l lies at ``flat[i * lanes + l]``, so a word of all lanes is one contiguous load.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 from llvmlite import ir
 
 LANES = 8
-"""Lanes per vector: eight 64-bit words fill one AVX-512 register; narrower machines split them in two or four."""
+"""Lanes per vector: eight 64-bit words fill an AVX-512 register; other machines use two or four."""
 
 INDEX = ir.IntType(64)
 BITS = {"uint32": 32, "uint64": 64}
@@ -38,7 +38,7 @@ def broadcast(builder: ir.IRBuilder, scalar: ir.Value, lanes: int) -> ir.Value:
 
 
 def rotate_left(builder: ir.IRBuilder, word: ir.Value, count: int) -> ir.Value:
-    """Rotate every lane left by a constant; LLVM turns the pair of shifts into one rotation where there is one."""
+    """Rotate every lane left by a constant; LLVM makes one rotation of it where the machine has one."""
     if count == 0:
         return word
     bits = (word.type.element if isinstance(word.type, ir.VectorType) else word.type).width
