@@ -36,6 +36,9 @@ except ImportError:  # Windows: no lock, so two processes may compile the same k
 
 log = logging.getLogger(__name__)
 
+building_block = numba.njit(no_cfunc_wrapper=True)
+"""Decorates what compiled code calls; it can be called from Python too, and is compiled with its callers."""
+
 UNUSED_CACHE_SECONDS = 30 * 24 * 3600
 """Directories of sources that nobody has run for so long are removed when a new one is made."""
 
@@ -189,8 +192,8 @@ class Kernel:
         if self._self_test is not None and not self._self_test(dispatcher):
             raise KernelError(
                 f"{name} gives wrong results on this machine",
-                hint=f"remove {directory} and try again; if it stays, report your processor, "
-                f"numba {numba.__version__}, llvmlite {llvmlite.__version__}, Python {platform.python_version()}",
+                hint=f"remove {directory} and try again; if it stays, report it with your processor's name, "
+                f"numba {numba.__version__} and llvmlite {llvmlite.__version__}",
             )
         self.loaded_from_cache = any(dispatcher.stats.cache_hits.values())
         return dispatcher

@@ -129,7 +129,7 @@ def keccak256_batch_128(records: U64Array | U8Array) -> U8Array:
     """
     words = _rows("records", records, RECORD_BYTES)
     hashes = np.empty((len(words), 4), np.uint64)
-    _merkle().records_kernel(words, hashes)
+    _merkle().hash_records_kernel(words, hashes)
     return hashes.view(np.uint8)
 
 
@@ -142,13 +142,18 @@ def merkle_root(leaves: U8Array | U64Array) -> bytes:
     """
     words = _rows("leaves", leaves, HASH_BYTES)
     root = np.empty(4, np.uint64)
-    _merkle().merkle_kernel(words, root)
+    _merkle().merkle_root_kernel(words.copy(), root)
     return root.tobytes()
 
 
 def prepare(*, mining: bool = False) -> None:
     """Compile or load what a node needs (and a miner too), which the first calls would do otherwise."""
-    for entry in (_pow().check_one, _pow().check_many, _merkle().records_kernel, _merkle().merkle_kernel):
+    for entry in (
+        _pow().check_one,
+        _pow().check_many,
+        _merkle().hash_records_kernel,
+        _merkle().merkle_root_kernel,
+    ):
         entry.prepare()
     if mining:
         _pow().scan_range.prepare()

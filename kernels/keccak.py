@@ -12,11 +12,21 @@ from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
-from kernels.vector_ir import INDEX, LANES, broadcast, data_pointer, load_words, rotate_left, store_words
+from kernels.compile_cache import building_block
+from kernels.vector_ir import (
+    INDEX,
+    LANES,
+    WORD,
+    broadcast,
+    data_pointer,
+    load_words,
+    rotate_left,
+    store_words,
+)
 
 STATE_WORDS = 25
 ROUNDS = 24
@@ -100,7 +110,7 @@ def _round_constants(module: ir.Module) -> ir.GlobalVariable:
     name = "keccak.round_constants"
     if name in module.globals:
         return module.globals[name]
-    kind = ir.ArrayType(ir.IntType(64), ROUNDS)
+    kind = ir.ArrayType(WORD, ROUNDS)
     table = ir.GlobalVariable(module, kind, name)
     table.initializer = ir.Constant(kind, list(ROUND_CONSTANTS))
     table.global_constant = True
@@ -108,12 +118,26 @@ def _round_constants(module: ir.Module) -> ir.GlobalVariable:
     return table
 
 
+def _permutation(module: ir.Module, lanes: int) -> ir.Function:
+    """Return this module's function that permutes a flat state, emitted once however often it is called."""
+    name = f"keccak.f1600.{lanes}"
+    if name in module.globals:
+        return module.globals[name]
+    function = ir.Function(module, ir.FunctionType(ir.VoidType(), [WORD.as_pointer()]), name)
+    function.linkage = "internal"
+    function.attributes.add("noinline")
+    builder = ir.IRBuilder(function.append_basic_block("entry"))
+    words = load_words(builder, function.args[0], range(STATE_WORDS), lanes)
+    store_words(builder, function.args[0], range(STATE_WORDS), emit_permutation(builder, words, lanes), lanes)
+    builder.ret_void()
+    return function
+
+
 def _permutation_of(lanes: int) -> Any:
     def permute(typing_context: Any, state: Any) -> Any:  # noqa: ARG001 - Numba passes it
         def codegen(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
             base = data_pointer(context, builder, signature.args[0], arguments[0])
-            words = load_words(builder, base, range(STATE_WORDS), lanes)
-            store_words(builder, base, range(STATE_WORDS), emit_permutation(builder, words, lanes), lanes)
+            builder.call(_permutation(builder.module, lanes), [base])
             return context.get_dummy_value()
 
         return types.none(state), codegen
@@ -128,7 +152,7 @@ keccak_f1600_lanes = _permutation_of(LANES)
 """njit: permute LANES states in place: uint64[25 * LANES], word i of lane l at ``i * LANES + l``."""
 
 
-@njit
+@building_block
 def pad(state: NDArray[np.uint64], words: int, lanes: int) -> None:
     """Njit: pad `lanes` messages of `words` (at most 16) words in place to Keccak-256's rate of 17 words."""
     for i in range(words * lanes, STATE_WORDS * lanes):

@@ -9,10 +9,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit, types
+from numba import types
 
-from kernels.compile_cache import kernel
-from kernels.keccak import STATE_WORDS, keccak_f1600, keccak_f1600_lanes, pad
+from kernels.compile_cache import building_block, kernel
+from kernels.keccak import STATE_WORDS, keccak_f1600_lanes, pad
 from kernels.numba_types import READ_ROWS, ROWS, WORDS, U64Array
 from kernels.vector_ir import LANES
 
@@ -21,15 +21,18 @@ LEAF_PREFIX = 0x00
 NODE_PREFIX = 0x01
 """First byte of what is hashed for a leaf or a node: no leaf can pass for a node (RFC 6962, section 2.1)."""
 
+_EMPTY_ROOT = np.frombuffer(
+    bytes.fromhex("c5d2460186f7233c927e7db2dcc703c0e500b653ca82273b7bfad8045d85a470"), np.uint64
+)
+"""keccak256 of nothing, the root of no leaves (RFC 6962, section 2.1)."""
+
 _KNOWN_RECORD = np.arange(RECORD_WORDS, dtype=np.uint64)
 _KNOWN_RECORD_HASH = bytes.fromhex("a300c1f35af4bb7660895430aaf3c2f2cdf8b4486a5e388d30bc4d8aef537cee")
 _KNOWN_LEAVES = np.arange(19 * 4, dtype=np.uint64).reshape(19, 4)
 _KNOWN_ROOT = bytes.fromhex("12d097da01de40395761dff5eecc0cab06fc98dd17cb359070cf961046594b48")
 
 
-@njit
-def hash_records(records: U64Array, hashes: U64Array) -> None:
-    """Njit: keccak256 of N 128-byte records, uint64 (N, 16), into hashes, uint64 (N, 4)."""
+def _hash_records(records: U64Array, hashes: U64Array) -> None:
     count = records.shape[0]
     state = np.empty(STATE_WORDS * LANES, np.uint64)
     for base in range(0, count, LANES):
@@ -45,7 +48,7 @@ def hash_records(records: U64Array, hashes: U64Array) -> None:
                 hashes[base + lane, i] = state[i * LANES + lane]
 
 
-@njit
+@building_block
 def hash_level(rows: U64Array, count: int, per_message: int, prefix: int, state: U64Array) -> None:
     """Njit: rows[i] = keccak256(prefix ‖ rows[i * per_message : (i + 1) * per_message]) for i < count.
 
@@ -73,22 +76,18 @@ def hash_level(rows: U64Array, count: int, per_message: int, prefix: int, state:
                 rows[base + lane, i] = state[i * LANES + lane]
 
 
-@njit
-def merkle_root_words(leaves: U64Array, root: U64Array) -> None:
-    """Njit: `kernels.cosmic_harmony.merkle_root` of uint64 (N, 4) leaves into root, uint64[4]."""
-    count = leaves.shape[0]
-    state = np.zeros(STATE_WORDS * LANES, np.uint64)
+def _merkle_root(rows: U64Array, root: U64Array) -> None:
+    count = rows.shape[0]
     if count == 0:
-        pad(state, 0, 1)
-        keccak_f1600(state)
         for i in range(4):
-            root[i] = state[i]
+            root[i] = _EMPTY_ROOT[i]
         return
-    rows = leaves.copy()
-    hash_level(rows, count, 1, LEAF_PREFIX, state)
+    state = np.empty(STATE_WORDS * LANES, np.uint64)
+    # cast, or Numba compiles a version for each constant
+    hash_level(rows, count, np.int64(1), np.int64(LEAF_PREFIX), state)
     while count > 1:
         pairs = count // 2
-        hash_level(rows, pairs, 2, NODE_PREFIX, state)
+        hash_level(rows, pairs, np.int64(2), np.int64(NODE_PREFIX), state)
         if count % 2 == 1:  # the odd node moves up as it is
             for i in range(4):
                 rows[pairs, i] = rows[count - 1, i]
@@ -106,17 +105,21 @@ def _records_are_right(compiled: Any) -> bool:
 
 def _root_is_right(compiled: Any) -> bool:
     root = np.empty(4, np.uint64)
-    compiled(_KNOWN_LEAVES, root)
+    compiled(_KNOWN_LEAVES.copy(), root)
     return root.tobytes() == _KNOWN_ROOT
 
 
-@kernel(types.void(READ_ROWS, ROWS), self_test=_records_are_right)
-def records_kernel(records: U64Array, hashes: U64Array) -> None:
-    """`hash_records` as an entry point."""
-    hash_records(records, hashes)
+hash_records = building_block(_hash_records)
+"""Njit: keccak256 of N 128-byte records, uint64 (N, 16), into hashes, uint64 (N, 4)."""
 
+hash_records_kernel = kernel(types.void(READ_ROWS, ROWS), self_test=_records_are_right)(_hash_records)
+"""`hash_records` for Python."""
 
-@kernel(types.void(READ_ROWS, WORDS), self_test=_root_is_right)
-def merkle_kernel(leaves: U64Array, root: U64Array) -> None:
-    """`merkle_root_words` as an entry point."""
-    merkle_root_words(leaves, root)
+merkle_root_words = building_block(_merkle_root)
+"""Njit: `kernels.cosmic_harmony.merkle_root` of the leaves rows, uint64 (N, 4), into root, uint64[4].
+
+Overwrites `rows`.
+"""
+
+merkle_root_kernel = kernel(types.void(ROWS, WORDS), self_test=_root_is_right)(_merkle_root)
+"""`merkle_root_words` for Python."""

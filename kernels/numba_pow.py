@@ -9,9 +9,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit, types
+from numba import types
 
-from kernels.compile_cache import kernel
+from kernels.compile_cache import building_block, kernel
 from kernels.golden_mix import golden_mix, golden_mix_lanes
 from kernels.keccak import STATE_WORDS, keccak_f1600, keccak_f1600_lanes, pad
 from kernels.numba_types import BYTES, FLAGS, READ_ROWS, READ_WORDS, ROWS, WORDS, BoolArray, U64Array
@@ -24,7 +24,7 @@ WORK_MESSAGE_WORDS = 10
 """S (4 words) ‖ twelve mixed 32-bit words"""
 
 
-@njit
+@building_block
 def swap_bytes(word: np.uint64) -> np.uint64:
     """Njit: reverse the eight bytes of a uint64."""
     word = ((word >> np.uint64(8)) & np.uint64(0x00FF00FF00FF00FF)) | (
@@ -36,7 +36,7 @@ def swap_bytes(word: np.uint64) -> np.uint64:
     return (word >> np.uint64(32)) | (word << np.uint64(32))
 
 
-@njit
+@building_block
 def word_of(data: bytes, index: int) -> np.uint64:
     """Njit: read the little-endian uint64 number `index` of some bytes."""
     word = np.uint64(0)
@@ -45,7 +45,7 @@ def word_of(data: bytes, index: int) -> np.uint64:
     return word
 
 
-@njit
+@building_block
 def meets_target(work: U64Array, target: U64Array) -> bool:
     """Njit: whether a hash, as a 256-bit big-endian integer, is at most a target.
 
@@ -58,7 +58,7 @@ def meets_target(work: U64Array, target: U64Array) -> bool:
     return True
 
 
-@njit
+@building_block
 def work_hash(state: U64Array, seed: U64Array) -> None:
     """Njit: Cosmic Harmony of the header and nonce in words 0..10 of a contiguous uint64[25].
 
@@ -73,7 +73,7 @@ def work_hash(state: U64Array, seed: U64Array) -> None:
     keccak_f1600(state)
 
 
-@njit
+@building_block
 def work_hash_lanes(state: U64Array) -> None:
     """Njit: `work_hash` in each of LANES lanes of a contiguous uint64[25 * LANES], without keeping S."""
     pad(state, SEED_MESSAGE_WORDS, LANES)

@@ -15,7 +15,7 @@ LANES = 8
 """Lanes per vector: eight 64-bit words fill an AVX-512 register; other machines use two or four."""
 
 INDEX = ir.IntType(64)
-BITS = {"uint32": 32, "uint64": 64}
+WORD = ir.IntType(64)
 
 
 def word_type(bits: int, lanes: int) -> ir.Type:
