@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -282,6 +283,22 @@ class Chain:
         fees = self.check_body(block)
         record = HeaderRecord(block.header, work, len(block))
         return self._connect(batch, block, record, fees)
+
+    @contextmanager
+    def scratch_at(self, block_id: bytes) -> Iterator[Batch]:
+        """Give a scratch batch whose head is a stored block of any branch: for building on it."""
+        with self.store.scratch() as batch:
+            branch, fork = [], block_id
+            while batch.id_at(self._record(fork).header.height) != fork:
+                branch.append(fork)
+                fork = self._record(fork).header.previous
+            self._disconnect_to(batch, fork)
+            for branch_id in reversed(branch):
+                block = batch.get_block(branch_id)
+                if block is None:
+                    raise StoreError(f"block {branch_id.hex()} is missing", hint="sync again")
+                self._connect(batch, block, self._record(branch_id))
+            yield batch
 
     def main_block(self, height: int) -> Block | None:
         """Return the main chain's block at a height."""
