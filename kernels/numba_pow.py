@@ -12,6 +12,7 @@ import numpy as np
 from numba import types
 
 from kernels.compile_cache import building_block, kernel
+from kernels.cosmic_harmony import KNOWN_HASH, KNOWN_HEADER, KNOWN_LOW_HASH, KNOWN_LOW_NONCE, KNOWN_NONCE
 from kernels.golden_mix import golden_mix, golden_mix_lanes
 from kernels.keccak import STATE_WORDS, keccak_f1600, keccak_f1600_lanes, pad
 from kernels.numba_types import BYTES, FLAGS, READ_ROWS, READ_WORDS, ROWS, WORDS, BoolArray, U64Array
@@ -83,23 +84,13 @@ def work_hash_lanes(state: U64Array) -> None:
     keccak_f1600_lanes(state)
 
 
-# Header, nonce and results of tests/vectors/cosmic_harmony.json's first entry.
-_KNOWN_HEADER = bytes(range(80))
-_KNOWN_NONCE = 0x0123456789ABCDEF
-_KNOWN_HASH = bytes.fromhex("5115bd8a093939860d16b69c3016265ff4a08a4798520c5d14c23df32865b044")
-
-# The first nonce, with this header, whose hash starts with a zero byte.
-_KNOWN_LOW_NONCE = 238
-_KNOWN_LOW_HASH = bytes.fromhex("00c8c08733aba3c3a0b06ab0a49f94f1469a58308cc325e125503b5b43381b5e")
-
-
 def _check_one_is_right(compiled: Any) -> bool:
     out = np.empty(8, np.uint64)
-    below = (int.from_bytes(_KNOWN_HASH, "big") - 1).to_bytes(32, "big")
+    below = (int.from_bytes(KNOWN_HASH, "big") - 1).to_bytes(32, "big")
     return (
-        compiled(_KNOWN_HEADER, _KNOWN_NONCE, _KNOWN_HASH, out)
-        and out[4:].tobytes() == _KNOWN_HASH
-        and not compiled(_KNOWN_HEADER, _KNOWN_NONCE, below, out)
+        compiled(KNOWN_HEADER, KNOWN_NONCE, KNOWN_HASH, out)
+        and out[4:].tobytes() == KNOWN_HASH
+        and not compiled(KNOWN_HEADER, KNOWN_NONCE, below, out)
     )
 
 
@@ -125,14 +116,14 @@ def check_one(header: bytes, nonce: np.uint64, target: bytes, out: U64Array) -> 
 
 def _check_many_is_right(compiled: Any) -> bool:
     count = LANES + 1
-    headers = np.tile(np.frombuffer(_KNOWN_HEADER, np.uint64), (count, 1))
-    nonces = np.full(count, _KNOWN_NONCE, np.uint64)
-    targets = np.tile(np.frombuffer(_KNOWN_HASH, np.uint64), (count, 1))
+    headers = np.tile(np.frombuffer(KNOWN_HEADER, np.uint64), (count, 1))
+    nonces = np.full(count, KNOWN_NONCE, np.uint64)
+    targets = np.tile(np.frombuffer(KNOWN_HASH, np.uint64), (count, 1))
     targets[0] = 0
     hashes = np.empty((count, 4), np.uint64)
     met = np.empty(count, np.bool_)
     compiled(headers, nonces, targets, hashes, met)
-    return hashes.tobytes() == _KNOWN_HASH * count and met.tolist() == [False] + [True] * LANES
+    return hashes.tobytes() == KNOWN_HASH * count and met.tolist() == [False] + [True] * LANES
 
 
 @kernel(
@@ -165,10 +156,10 @@ def check_many(
 
 
 def _scan_range_is_right(compiled: Any) -> bool:
-    header = np.frombuffer(_KNOWN_HEADER, np.uint64)
-    target = np.frombuffer(_KNOWN_LOW_HASH, np.uint64)
+    header = np.frombuffer(KNOWN_HEADER, np.uint64)
+    target = np.frombuffer(KNOWN_LOW_HASH, np.uint64)
     before = LANES + 3
-    found, examined, best = compiled(header, _KNOWN_LOW_NONCE - before, before + 5, target)
+    found, examined, best = compiled(header, KNOWN_LOW_NONCE - before, before + 5, target)
     return (found, examined, best) == (1, before + 1, before)
 
 
