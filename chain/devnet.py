@@ -105,9 +105,7 @@ class DevNet:
         change: ChainChange | None = None
         connected: list[bytes] = []
         for replaced in [*old, None]:
-            wanted = (
-                [tx for tx in replaced.transactions()[1:] if tx.txid not in dropped] if replaced else []
-            )
+            wanted = [tx for tx in replaced.transactions()[1:] if tx.txid not in dropped] if replaced else []
             time = replaced.header.time if replaced else node.clock.now()
             with chain.scratch_at(parent) as batch:
                 block, invalid = assemble(chain, batch, node.miner, wanted, time)

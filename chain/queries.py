@@ -155,9 +155,7 @@ class Queries:
                 )
         waiting = self._mempool.get(txid)
         if waiting is not None:
-            return TransactionStatus(
-                txid.hex(), TxStatus.MEMPOOL, transaction=view_transaction(waiting)
-            )
+            return TransactionStatus(txid.hex(), TxStatus.MEMPOOL, transaction=view_transaction(waiting))
         return TransactionStatus(txid.hex(), TxStatus.UNKNOWN)
 
     def account(self, address: bytes) -> AccountView:

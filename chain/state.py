@@ -54,7 +54,10 @@ def _check_signature(
     public_key = witness[SIGNATURE_BYTES : SIGNATURE_BYTES + PUBLIC_KEY_BYTES]
     if _key_hash(public_key) != sender:
         raise RuleBrokenError(
-            Reason.WRONG_KEY, "the public key is not the sender's", hint="sign with the sender's key", index=index
+            Reason.WRONG_KEY,
+            "the public key is not the sender's",
+            hint="sign with the sender's key",
+            index=index,
         )
     if not verify_signature(public_key, witness[:SIGNATURE_BYTES], txid):
         raise RuleBrokenError(

@@ -43,9 +43,7 @@ def build_transfer(
     key: Key, params: NetworkParams, *, nonce: int, recipient: bytes, amount: int, fee: int
 ) -> Transaction:
     """Send `amount` (smallest units) to a key hash."""
-    return sign(
-        key, Transaction(Kind.TRANSFER, params.chain_id, nonce, amount, fee, key.key_hash, recipient)
-    )
+    return sign(key, Transaction(Kind.TRANSFER, params.chain_id, nonce, amount, fee, key.key_hash, recipient))
 
 
 def build_lock(
@@ -89,9 +87,7 @@ def build_claim(
     """
     if len(preimage) > MAX_PREIMAGE_BYTES:
         raise WalletError(f"a preimage has at most {MAX_PREIMAGE_BYTES} bytes, not {len(preimage)}")
-    body = Transaction(
-        Kind.HTLC_CLAIM, params.chain_id, nonce, amount, fee, key.key_hash, recipient, lock_id
-    )
+    body = Transaction(Kind.HTLC_CLAIM, params.chain_id, nonce, amount, fee, key.key_hash, recipient, lock_id)
     return sign(key, body, preimage)
 
 
