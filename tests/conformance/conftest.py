@@ -11,8 +11,9 @@ import pytest_asyncio
 from tests.conformance.ethereum_rig import EthereumRig
 from tests.conformance.fake_rig import FakeRig
 from tests.conformance.rig import Rig, Scene
+from tests.conformance.zion_rig import ZionRig
 
-CHAINS = ("fake", "ethereum")
+CHAINS = ("fake", "zion", "ethereum")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -26,6 +27,8 @@ async def rig(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
     made: Any
     if request.param == "fake":
         made = FakeRig()
+    elif request.param == "zion":
+        made = await ZionRig(tmp_path_factory.mktemp(request.param)).start()
     else:
         made = await EthereumRig(tmp_path_factory.mktemp(request.param)).start()
     yield made
