@@ -140,6 +140,10 @@ class ApiConfig(_Section):
     stream_limit: int = Field(500, ge=1)
     """Open WebSocket and SSE streams at most, all clients together."""
     streams_per_client: int = Field(10, ge=1)
+    stream_seconds: float = Field(900, gt=0, le=86_400)
+    """After which an SSE stream ends; clients come again with Last-Event-ID, as browsers do by themselves."""
+    metrics: Literal["open", "key"] = "open"
+    """Whether /metrics needs an operator's key with scope `read`."""
 
 
 class KeysConfig(_Section):
@@ -399,7 +403,9 @@ class Settings(BaseSettings):
             if not 0 < low <= high:
                 raise ValueError(f"{name}: needs 0 < min ≤ max")
             if pair.skew_ppm > pair.spread_ppm:
-                raise ValueError(f"{name}: skew_ppm is above spread_ppm: a full inventory would be sold at a loss")
+                raise ValueError(
+                    f"{name}: skew_ppm is above spread_ppm: a full inventory would be sold at a loss"
+                )
             for key in (pair.source, pair.destination):
                 self.native_asset(assets[key].chain)
         for chain, section in self.chains.items():
@@ -426,9 +432,7 @@ class Settings(BaseSettings):
         for entry in self.assets:
             if entry.chain is chain and not entry.contract:
                 return entry.asset
-        raise ValueError(
-            f"assets: list the native coin of {chain.value} too, even if it is not swapped: fees are paid in it"
-        )
+        raise ValueError(f"assets: list the native coin of {chain.value} too: fees are paid in it")
 
     def kept(self, asset: str) -> int:
         """Return the smallest units of an asset that are never offered."""

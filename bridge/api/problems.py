@@ -118,7 +118,10 @@ def responses(*kinds: Kind) -> dict[int | str, dict[str, Any]]:
     for kind in kinds:
         entry = documented.setdefault(
             kind.status,
-            {"description": "", "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}},
+            {
+                "description": "",
+                "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
+            },
         )
         line = f"{kind.title} (`{kind.type}`)."
         entry["description"] = f"{entry['description']} {line}".strip()

@@ -153,7 +153,9 @@ class Market:
         try:
             sent, received = self._prices.price(source.key), self._prices.price(destination.key)
         except PriceUnavailable as error:
-            raise Refused(Reason.NO_PRICE, str(error), error.hint or "try again soon", RETRY_SECONDS) from None
+            raise Refused(
+                Reason.NO_PRICE, str(error), error.hint or "try again soon", RETRY_SECONDS
+            ) from None
         return sent.value / received.value, min(sent.at, received.at)
 
     def _costs(

@@ -16,7 +16,7 @@ from bridge.config import Settings
 from bridge.engine.inventory import Inventory, Need
 from bridge.engine.market import Market, Offer
 from bridge.engine.refused import Reason, Refused
-from bridge.protocol.pricing import FixedSide, Price, PriceRefused, PriceRefusalCode, price
+from bridge.protocol.pricing import FixedSide, Price, PriceRefusalCode, PriceRefused, price
 from bridge.protocol.timelocks import Deadlines, plan_deadlines, reveal_deadline
 from bridge.protocol.types import Asset, ChainTiming, SwapPolicy
 from bridge.store import Store, Transaction
@@ -86,7 +86,9 @@ class QuoteSigner:
 def signature_is_valid(public_key: str, text: str, signature: str) -> bool:
     """Check a quote's signature; for clients."""
     try:
-        VerifyKey(bytes.fromhex(public_key)).verify(SIGNATURE_CONTEXT + text.encode(), bytes.fromhex(signature))
+        VerifyKey(bytes.fromhex(public_key)).verify(
+            SIGNATURE_CONTEXT + text.encode(), bytes.fromhex(signature)
+        )
     except (BadSignatureError, ValueError):
         return False
     return True
