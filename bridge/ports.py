@@ -52,16 +52,16 @@ def _ethereum(config: EthereumConfig, assets: tuple[Asset, ...], key: SecretKey)
 
 
 def _zion(settings: Settings, config: ZionConfig, key: SecretKey) -> ChainPort:
-    from chain.params import COIN_DECIMALS, Network
+    from chain.params import Network
     from relayers.zion.adapter import open_port as open_zion
-    from relayers.zion.settings import ZionSettings
+    from relayers.zion.settings import ZION, ZionSettings
 
     return open_zion(
         ZionSettings(
             rpc_urls=config.rpc_urls,
             network=Network(settings.network.value),
-            max_fee=to_units(config.max_fee, COIN_DECIMALS),
-            urgent_max_fee=to_units(config.urgent_max_fee, COIN_DECIMALS),
+            max_fee=to_units(config.max_fee, ZION.decimals),
+            urgent_max_fee=to_units(config.urgent_max_fee, ZION.decimals),
             timeout=config.rpc_timeout,
             poll_interval=config.poll_interval,
         ),

@@ -146,6 +146,9 @@ class QuoteBook:
 
     def sweep(self) -> int:
         """Let overdue quotes expire and give back what they hold; returns how many."""
+        with self._store.reading() as tx:
+            if not (tx.quotes.has_expired() or tx.reservations.has_expired()):
+                return 0
         with self._store.transaction() as tx:
             expired = tx.quotes.expire()
             tx.reservations.release_expired()

@@ -193,7 +193,10 @@ class ObservedKind(StrEnum):
 
 
 class Observation(msgspec.Struct, frozen=True):
-    """An HTLC event of one of our swaps. `canonical` until its block is orphaned, `settled` once final."""
+    """An HTLC event of one of our swaps. `canonical` until its block is orphaned, `settled` once final.
+
+    `depth`: the confirmations that make it final.
+    """
 
     id: int
     chain: Chain
@@ -203,6 +206,7 @@ class Observation(msgspec.Struct, frozen=True):
     lock_id: str
     tx_id: str
     block: BlockRef
+    depth: int
     terms: LockTerms | None
     canonical: bool
     settled: bool

@@ -242,6 +242,7 @@ class ObservationRow(SQLModel, table=True):
     block_id: str
     block_parent: str
     block_time: int = Field(sa_type=BigInteger)
+    depth: int
     terms: str = _text("")
     canonical: bool = True
     settled: bool = False

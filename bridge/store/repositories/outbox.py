@@ -88,7 +88,7 @@ class Intents(Repository):
         where = _intents.c.subject == subject
         return records(self._all(select(_intents).where(where).order_by(_intents.c.id)), Intent)
 
-    def due(self, chain: Chain, limit: int = 200) -> list[Intent]:
+    def due(self, chain: Chain, limit: int = 2000) -> list[Intent]:
         """Return the live intents of a chain that may be worked on now, oldest first."""
         where = (
             _intents.c.chain == chain.value,
@@ -147,9 +147,14 @@ class Intents(Repository):
             values["attempt"] = attempt
         self._run(update(_intents).where(_intents.c.id == intent_id).values(**values))
 
-    def postpone(self, intent_id: int, until_ms: int, reason: str) -> None:
-        """Look at the intent again only at `until_ms`."""
-        values = {"not_before_ms": until_ms, "reason": reason, "updated_ms": self.now_ms}
+    def postpone(self, intent_id: int, until_ms: int, reason: str, attempt: int = 0) -> None:
+        """Look at the intent again only at `until_ms`; `attempt` counts the failures in a row."""
+        values = {
+            "not_before_ms": until_ms,
+            "reason": reason,
+            "attempt": attempt,
+            "updated_ms": self.now_ms,
+        }
         self._run(update(_intents).where(_intents.c.id == intent_id).values(**values))
 
     def cancel(self, intent_id: int, reason: str) -> bool:
@@ -258,6 +263,16 @@ class Transactions(Repository):
         for row in self._all(select(_transactions).where(*where).order_by(_transactions.c.id)):
             found.setdefault(row.sequence, []).append(_stored_tx(row))
         return found
+
+    def settled_floor(self, chain: Chain, account: str) -> int:
+        """Return one more than the highest sequence that was used up finally: no lower one is free."""
+        where = (
+            _transactions.c.chain == chain.value,
+            _transactions.c.account == account,
+            _transactions.c.state.in_([StoredTxState.FINAL.value, StoredTxState.FAILED.value]),
+        )
+        highest = select(func.coalesce(func.max(_transactions.c.sequence), -1)).where(*where)
+        return int(self._connection.execute(highest).scalar_one()) + 1
 
     def move(
         self,

@@ -353,6 +353,7 @@ def test_an_observation_is_news_once_and_again_after_its_block_came_back(any_sto
             lock_id="l1",
             tx_id="t1",
             block=block(5),
+            depth=3,
             terms=terms,
         )
 

@@ -123,6 +123,7 @@ def upgrade() -> None:
         sa.Column("block_id", sa.String(), nullable=False),
         sa.Column("block_parent", sa.String(), nullable=False),
         sa.Column("block_time", sa.BigInteger(), nullable=False),
+        sa.Column("depth", sa.Integer(), nullable=False),
         sa.Column("terms", sa.Text(), nullable=False),
         sa.Column("canonical", sa.Boolean(), nullable=False),
         sa.Column("settled", sa.Boolean(), nullable=False),
