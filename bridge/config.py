@@ -140,6 +140,10 @@ class ApiConfig(_Section):
     stream_limit: int = Field(500, ge=1)
     """Open WebSocket and SSE streams at most, all clients together."""
     streams_per_client: int = Field(10, ge=1)
+    stream_seconds: float = Field(900, gt=0, le=86_400)
+    """After which an SSE stream ends; clients come again with Last-Event-ID, as browsers do by themselves."""
+    metrics: Literal["open", "key"] = "open"
+    """Whether /metrics needs an operator's key with scope `read`."""
 
 
 class KeysConfig(_Section):
@@ -177,6 +181,7 @@ class ChainConfig(_Section):
     contract: str = ""
     keystore: Path
     poll_interval: float = Field(ge=0.05, le=300)
+    rpc_timeout: float = Field(10.0, gt=0, le=120)
     ring_size: int = Field(128, ge=8, le=4_096)
     max_blocks_per_scan: int = Field(100, ge=1, le=10_000)
     timing: TimingConfig
@@ -188,7 +193,9 @@ class ZionConfig(ChainConfig):
     keystore: Path = Path("keys/zion.json")
     poll_interval: float = Field(5.0, ge=0.05, le=300)
     max_fee: DecimalText = "1"
-    """Highest fee for one transaction, whole ZION."""
+    """Highest fee for one ordinary transaction, whole ZION."""
+    urgent_max_fee: DecimalText = "10"
+    """Highest fee for a claim or refund, which saves money at stake."""
     timing: TimingConfig = TimingConfig(
         block_interval=60, finality_base=10, finality_cap=120, inclusion_p99=600, clock_skew=600
     )
@@ -201,6 +208,8 @@ class EthereumConfig(ChainConfig):
     keystore: Path = Path("keys/ethereum.json")
     poll_interval: float = Field(3.0, ge=0.05, le=300)
     max_fee_per_gas_gwei: int = Field(300, ge=1)
+    urgent_max_fee_per_gas_gwei: int = Field(3_000, ge=1)
+    """For claims and refunds, which save money at stake."""
     max_priority_fee_per_gas_gwei: int = Field(10, ge=0)
     timing: TimingConfig = TimingConfig(
         block_interval=12, finality_base=64, finality_cap=96, inclusion_p99=300, clock_skew=60
@@ -428,9 +437,7 @@ class Settings(BaseSettings):
         for entry in self.assets:
             if entry.chain is chain and not entry.contract:
                 return entry.asset
-        raise ValueError(
-            f"assets: list the native coin of {chain.value} too, even if it is not swapped: fees are paid in it"
-        )
+        raise ValueError(f"assets: list the native coin of {chain.value} too: fees are paid in it")
 
     def kept(self, asset: str) -> int:
         """Return the smallest units of an asset that are never offered."""

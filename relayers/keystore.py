@@ -4,14 +4,13 @@ The files are Web3 Secret Storage v3 (scrypt + AES-128-CTR), as geth, web3 and e
 ZION keys are secp256k1 too, so one format serves all; an extra member `rainbow` says what the key is
 for and for which network, which other software ignores.
 
-Keys of development networks are derived from a published seed (`devnet_key`). They are marked, known by
+Keys of development networks are derived from published labels (`devnet_key`). They are marked, known by
 their bytes as well, and refused on every other network.
 """
 
 from __future__ import annotations
 
 import getpass
-import hashlib
 import hmac
 import json
 import os
@@ -26,6 +25,8 @@ import msgspec
 from eth_keyfile import keyfile
 from eth_keys.datatypes import PrivateKey
 
+from relayers import devkeys
+
 SECRET_BYTES = 32
 SCRYPT_N = 262_144
 """geth's standard cost: about a second and 256 MiB for each guess."""
@@ -36,7 +37,6 @@ PASSWORD_VARIABLE = "RAINBOW_KEYSTORE_PASSWORD"  # noqa: S105 - the variable's n
 PASSWORD_FILE_VARIABLE = "RAINBOW_KEYSTORE_PASSWORD_FILE"  # noqa: S105
 
 DEV_NETWORK = "dev"
-DEVNET_SEED = "rainbow bridge devnet: these keys are public, never send them real money"
 DEVNET_NAMES = (
     "ethereum/bridge",
     "ethereum/user",
@@ -125,9 +125,9 @@ class KeyLabel(msgspec.Struct, frozen=True):
     devnet: bool = False
 
 
-def devnet_key(name: str, seed: str = DEVNET_SEED) -> SecretKey:
-    """Derive the published development key `name`: HMAC-SHA256(seed, name). Worth nothing, by design."""
-    return SecretKey(hmac.new(seed.encode(), name.encode(), hashlib.sha256).digest())
+def devnet_key(name: str) -> SecretKey:
+    """Return the published development key `name` of `relayers.devkeys`. Worth nothing, by design."""
+    return SecretKey(devkeys.devnet_key(name))
 
 
 def is_published(key: SecretKey) -> bool:
@@ -162,9 +162,10 @@ def write(path: Path, key: SecretKey, password: str, label: KeyLabel, *, light: 
         kdf="scrypt",
         iterations=SCRYPT_N_LIGHT if light else SCRYPT_N,
     )
-    if not label.use.startswith("ethereum/"):
-        # Optional in v3, and an Ethereum address would only mislead beside another chain's key.
-        document.pop("address", None)
+    # Optional in v3; the Ethereum address that the library puts there would mislead beside another chain's key.
+    document.pop("address", None)
+    if label.address:
+        document["address"] = label.address.removeprefix("0x")
     document["rainbow"] = msgspec.to_builtins(label)
     path.parent.mkdir(parents=True, exist_ok=True)
     _write_private(path, json.dumps(document, indent=2).encode() + b"\n")

@@ -6,11 +6,12 @@ decimal string for people; times are RFC 3339 beside Unix seconds; hashes and ke
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
 
 from bridge.config import to_text
 from bridge.protocol.types import Asset, Chain, LegState, SwapState
@@ -23,10 +24,22 @@ AssetKey = Annotated[
 ]
 AddressText = Annotated[str, Field(pattern=r"^[!-~]{1,200}$", examples=["zion1…", "0x…"])]
 Hex32 = Annotated[str, Field(pattern=r"^(0x)?[0-9a-fA-F]{64}$", examples=["ab" * 32])]
+_PREIMAGE = r"^(0x)?([0-9a-fA-F]{2}){0,64}$"
+
+
+def _is_preimage(value: SecretStr) -> SecretStr:
+    if not re.fullmatch(_PREIMAGE, value.get_secret_value()):
+        raise ValueError("a preimage is 0 to 64 bytes in hex")
+    return value
+
+
 HexPreimage = Annotated[
-    str,
-    Field(pattern=r"^(0x)?([0-9a-fA-F]{2}){0,64}$", max_length=130, json_schema_extra={"writeOnly": True}),
+    SecretStr,
+    AfterValidator(_is_preimage),
+    Field(json_schema_extra={"pattern": _PREIMAGE, "maxLength": 130, "writeOnly": True}),
 ]
+"""A secret in a request: redacted wherever the request is shown."""
+
 SwapId = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$", examples=["0123456789abcdef0123456789abcdef"])]
 
 
@@ -208,7 +221,7 @@ class FeeLine(Wire):
 
 
 class QuoteView(Wire):
-    """An offer, good until `expires`. `signature` is the bridge's, over `signed_bytes` (see docs/api.md)."""
+    """An offer, good until `expires`. `signature` is the bridge's, over `signed_text` (see docs/api.md)."""
 
     id: str
     source: Money = Field(alias="from")
@@ -233,7 +246,7 @@ class QuoteView(Wire):
     expires: Moment
     public_key: str
     signature: str
-    signed_bytes: str
+    signed_text: str
 
 
 class SwapRequest(Request):
@@ -313,9 +326,9 @@ class SwapView(Wire):
 
 
 class SwapCreated(SwapView):
-    """A new swap and what the user signs to fund it, in this order."""
+    """A new swap and what the user's wallet signs to fund it."""
 
-    transactions: list[UnsignedTxView]
+    transaction: UnsignedTxView
 
 
 class SwapList(Wire):
@@ -326,36 +339,30 @@ class SwapList(Wire):
 
 
 class ClaimRequest(Request):
-    """Hand the preimage over (the relayer then claims for you), or ask for the transaction to sign yourself.
+    """Hand the preimage over: the bridge stores it sealed and claims the destination to your recipient.
 
-    With `preimage`, the bridge stores it sealed and claims the destination to your recipient address.
-    Without, the answer holds the unsigned claim; fill your preimage in yourself.
+    Only swaps quoted with `gasless` are claimed for you. To claim with your own wallet you need nothing of
+    this service: build the transaction where your preimage is (`rainbow swap claim`).
     """
 
-    preimage: HexPreimage | None = None
-
-
-class ClaimView(Wire):
-    """The swap, and without a preimage the unsigned claim."""
-
-    swap: SwapView
-    transactions: list[UnsignedTxView]
+    preimage: HexPreimage
 
 
 class RefundRequest(Request):
     """Ask for the source back. `cooperative`: before the deadline, if the bridge can agree to it."""
 
-    cooperative: bool = True
+    cooperative: Annotated[bool, Field(strict=True)] = True
 
 
 class RefundView(Wire):
-    """The swap, whether the bridge agreed to refund cooperatively, and the transaction for the user."""
+    """The swap, whether the bridge agreed to refund cooperatively, and refunds that the user may sign.
+
+    `transactions` has one for each lock of the user's that stands: the swap's own and stray ones.
+    """
 
     swap: SwapView
-    cooperative: bool = Field(
-        description="The bridge gives the source back itself; nothing needs to be signed."
-    )
-    not_before: Moment = Field(description="Source chain time from which the unsigned refund is valid.")
+    cooperative: bool = Field(description="The bridge gives the source back itself; nothing needs signing.")
+    not_before: Moment = Field(description="Source chain time from which the unsigned refunds are valid.")
     transactions: list[UnsignedTxView]
 
 

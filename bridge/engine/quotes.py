@@ -16,7 +16,7 @@ from bridge.config import Settings
 from bridge.engine.inventory import Inventory, Need
 from bridge.engine.market import Market, Offer
 from bridge.engine.refused import Reason, Refused
-from bridge.protocol.pricing import FixedSide, Price, PriceRefused, PriceRefusalCode, price
+from bridge.protocol.pricing import FixedSide, Price, PriceRefusalCode, PriceRefused, price
 from bridge.protocol.timelocks import Deadlines, plan_deadlines, reveal_deadline
 from bridge.protocol.types import Asset, ChainTiming, SwapPolicy
 from bridge.store import Store, Transaction
@@ -146,6 +146,9 @@ class QuoteBook:
 
     def sweep(self) -> int:
         """Let overdue quotes expire and give back what they hold; returns how many."""
+        with self._store.reading() as tx:
+            if not (tx.quotes.has_expired() or tx.reservations.has_expired()):
+                return 0
         with self._store.transaction() as tx:
             expired = tx.quotes.expire()
             tx.reservations.release_expired()
