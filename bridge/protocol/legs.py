@@ -142,8 +142,8 @@ def _with_stray(leg: Leg, index: int, stray: StrayLock) -> Leg:
 
 
 def _is_newer(recorded: BlockRef | None, block: BlockRef) -> bool:
-    """Within one height the later report wins; a lower one is a replay of what a reorg removed."""
-    return recorded is None or (block.id != recorded.id and block.height >= recorded.height)
+    """Without word of a reorg, only a higher block is news: anything else is a replay of what was removed."""
+    return recorded is None or block.height > recorded.height
 
 
 def _is_about(recorded: BlockRef | None, block_id: str) -> bool:
