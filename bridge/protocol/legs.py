@@ -113,6 +113,8 @@ def apply_fact(leg: Leg, fact: ChainFact) -> Leg:
             return _with_stray(leg, index, _apply(stray, fact))
     if leg.lock_id and leg.lock_id == fact.lock_id:
         followed = _apply(leg, fact)
+        if followed is leg:
+            return leg
         if leg.role is LegRole.DESTINATION and followed.state is LegState.NONE:
             # Our transaction left the chain but not the world: it may be included again.
             followed = replace(followed, state=LegState.INTENT)

@@ -39,8 +39,8 @@ from bridge.protocol.types import (
     Purpose,
     SwapPolicy,
 )
+from tests.property.invariants import DESTINATION, SOURCE, check_step, check_swap
 
-SOURCE, DESTINATION = LegRole.SOURCE, LegRole.DESTINATION
 PREIMAGE = Preimage(b"the user's well kept secret ....")
 START = 100_000
 TIMING = {
@@ -189,13 +189,11 @@ class World:
         self.intents: dict[tuple[LegRole, Purpose, str], Tx] = {}
         self.known: dict[LegRole, list[Block]] = {SOURCE: [], DESTINATION: []}
         self.delivered: list[ev.Event] = []
-        self.last_event: ev.Event | None = None
         self.receipts: list[AppendReceipt] = []
         self.last_run = self.now
         self.public_secret = False
         self.careless_user = False
         self.repeat = 1
-        self.on_event: Callable[[], None] = lambda: None
         self.deliver(ev.Accepted())
         self.run_engine()
 
@@ -205,6 +203,8 @@ class World:
         """Feed an event, perhaps several times, and check invariant 7: repeats change nothing."""
         result = transition(self.swap, event)
         before, self.swap = self.swap, result.swap
+        check_swap(self.swap)
+        check_step(before, self.swap)
         self.receipts += [e for e in result.effects if isinstance(e, AppendReceipt)]
         state_changed = before.state is not self.swap.state or before.attention != self.swap.attention
         assert any(isinstance(e, Notify) for e in result.effects) == state_changed
@@ -213,8 +213,6 @@ class World:
             assert again.swap == self.swap, f"a repeated {type(event).__name__} changed the swap"
             assert again.effects == required_effects(self.swap), "a repeated event told news"
         self.delivered.append(event)
-        self.last_event = event
-        self.on_event()
 
     def run_engine(self, only: LegRole | None = None) -> None:
         """Scan, feed, act: as an engine does that was away since it last ran."""
