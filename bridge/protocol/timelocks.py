@@ -124,6 +124,15 @@ def latest_counterlock_by_source(policy: SwapPolicy, source_deadline: int) -> in
     return source_deadline - needed
 
 
+def clocks_agree_until(
+    policy: SwapPolicy, *, source_deadline: int, destination_deadline: int, now_destination: int
+) -> int:
+    """Return the last source chain time at which the source's clock is not too far ahead of the other one:
+    what is left of both deadlines still keeps the distance of (2), with the skews used up by the clocks."""
+    skews = policy.source.clock_skew + policy.destination.clock_skew
+    return source_deadline - (destination_deadline - now_destination) - deadline_gap(policy) + skews
+
+
 def plan_deadlines(
     now_source: int,
     now_destination: int,
@@ -206,10 +215,13 @@ def check_counterlock(
             f"too little time is left before the deadlines (by {late} s)",
             permanent=True,
         )
-    skews = policy.source.clock_skew + policy.destination.clock_skew
-    remaining_source = source_deadline - now_source
-    remaining_destination = destination_deadline - now_destination
-    if remaining_source < remaining_destination + deadline_gap(policy) - skews:
+    agree_until = clocks_agree_until(
+        policy,
+        source_deadline=source_deadline,
+        destination_deadline=destination_deadline,
+        now_destination=now_destination,
+    )
+    if now_source > agree_until:
         return Refusal(
             RefusalCode.CLOCKS_APART,
             f"the chains' clocks differ by {now_source - now_destination} s, more than their skews allow",
