@@ -18,10 +18,7 @@ from pathlib import Path
 from relayers import childproc
 
 READY_POLL_SECONDS = 0.05
-WATCH_SECONDS = 0.2
 LOG_TAIL_LINES = 20
-FIRST_PAUSE_SECONDS = 0.2
-LONGEST_PAUSE_SECONDS = 10.0
 
 
 class ProcessFailed(Exception):
@@ -128,18 +125,6 @@ class Supervisor:
         """Start the named children (all if none is named) at the same time. Raises `ProcessFailed`."""
         chosen = [self.children[name] for name in names] if names else list(self.children.values())
         await asyncio.gather(*(child.start() for child in chosen))
-
-    async def watch(self, on_death: Callable[[Child], None]) -> None:
-        """Restart children that die, after a pause that grows with each death, for ever."""
-        while True:
-            for child in self.children.values():
-                if not child.started or child.running:
-                    continue
-                on_death(child)
-                await asyncio.sleep(min(FIRST_PAUSE_SECONDS * 2**child.restarts, LONGEST_PAUSE_SECONDS))
-                with contextlib.suppress(ProcessFailed):
-                    await child.restart()
-            await asyncio.sleep(WATCH_SECONDS)
 
     async def stop(self) -> None:
         """Stop everything, last registered first."""

@@ -80,6 +80,6 @@ def _show(console: Console, board: Board, outcome: Outcome) -> None:
         console.print(f"[bold red]✗[/] {problem}")
     if not outcome.problems:
         console.print(
-            f"[bold green]✓[/] all {len(board.cards)} swaps ended as they should, every unit is accounted for "
-            f"[dim]({outcome.seconds:.0f} s)[/]"
+            f"[bold green]✓[/] all {len(board.cards)} swaps ended as they should, "
+            f"every unit is accounted for [dim]({outcome.seconds:.0f} s)[/]"
         )
