@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
+from pytest_asyncio import is_async_test
 
 from tests.conformance.ethereum_rig import EthereumRig
 from tests.conformance.fake_rig import FakeRig
@@ -18,7 +19,7 @@ CHAINS = ("fake", "zion", "ethereum")
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        if "conformance" in item.path.parts:
+        if "conformance" in item.path.parts and is_async_test(item):
             item.add_marker(pytest.mark.asyncio(loop_scope="session"), append=False)
 
 
