@@ -15,6 +15,7 @@ from relayers.devkeys import devnet_key
 from relayers.port import FeeLevel, PortError, PortUnavailable
 from relayers.zion.adapter import ZionPort, open_port
 from tests.conformance.actions import claim, lock
+from tests.conformance.conftest import Rigs
 from tests.conformance.lying_rpc import LyingRpc
 from tests.conformance.rig import Scene, Watcher
 from tests.conformance.zion_rig import ZionRig
@@ -23,10 +24,9 @@ SECRET = Preimage(b"32 bytes against tampering nodes")
 
 
 @pytest_asyncio.fixture(loop_scope="session", scope="session")
-async def rig(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[ZionRig]:
-    made = await ZionRig(tmp_path_factory.mktemp("zion-faults")).start()
-    yield made
-    await made.stop()
+async def rig(rigs: Rigs) -> ZionRig:
+    made: ZionRig = await rigs.get("zion")
+    return made
 
 
 @pytest_asyncio.fixture(loop_scope="session")
