@@ -1,4 +1,4 @@
-"""From the configuration to the chains' adapters: the one place that knows which adapter serves which chain."""
+"""From the configuration to the chains' adapters: the one place that knows which one serves which."""
 
 from __future__ import annotations
 

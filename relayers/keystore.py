@@ -162,7 +162,7 @@ def write(path: Path, key: SecretKey, password: str, label: KeyLabel, *, light: 
         kdf="scrypt",
         iterations=SCRYPT_N_LIGHT if light else SCRYPT_N,
     )
-    # Optional in v3; the Ethereum address that the library puts there would mislead beside another chain's key.
+    # Optional in v3; the Ethereum address that the library puts there would mislead beside another key.
     document.pop("address", None)
     if label.address:
         document["address"] = label.address.removeprefix("0x")

@@ -16,6 +16,7 @@ from relayers.ethereum.adapter import EthereumPort, open_port
 from relayers.ethereum.settings import EthereumSettings
 from relayers.port import BroadcastOutcome, FeeLevel, LockStatus, PortError, PortUnavailable, TxState
 from tests.conformance.actions import claim, lock
+from tests.conformance.conftest import Rigs
 from tests.conformance.ethereum_rig import EthereumRig
 from tests.conformance.lying_rpc import LyingRpc
 from tests.conformance.rig import Scene, Watcher
@@ -24,10 +25,9 @@ SECRET = Preimage(b"thirty-two bytes against liars..")
 
 
 @pytest_asyncio.fixture(loop_scope="session", scope="session")
-async def rig(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[EthereumRig]:
-    made = await EthereumRig(tmp_path_factory.mktemp("faults")).start()
-    yield made
-    await made.stop()
+async def rig(rigs: Rigs) -> EthereumRig:
+    made: EthereumRig = await rigs.get("ethereum")
+    return made
 
 
 @pytest_asyncio.fixture(loop_scope="session")
