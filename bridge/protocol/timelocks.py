@@ -149,7 +149,8 @@ def plan_deadlines(
     blocks of a proof-of-work chain come at random. Arguments are chain times and seconds.
 
     Raises:
-        ProtocolError: if a duration is negative or a window is empty.
+        ProtocolError: if a duration is negative, a window is empty, or `user_window` is not longer than the
+            destination's inclusion, which the user's own claim needs of it.
     """
     for timing in (source, destination):
         if timing.block_interval < 1 or timing.finality_depth < 1:
@@ -158,6 +159,13 @@ def plan_deadlines(
             raise ProtocolError("inclusion_p99 and clock_skew cannot be negative")
     if lock_window < 1 or user_window < 1 or outage_budget < 0:
         raise ProtocolError("lock_window and user_window must be at least 1 s, outage_budget at least 0")
+
+    if user_window <= destination.inclusion_p99:
+        raise ProtocolError(
+            f"a user_window of {user_window} s leaves the user no time: the claim alone may take "
+            f"{destination.inclusion_p99} s",
+            hint="set user_window well above inclusion_p99 of every destination chain",
+        )
 
     lock_by = now_source + lock_window
     policy = SwapPolicy(
