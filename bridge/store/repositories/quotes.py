@@ -51,6 +51,11 @@ class Quotes(Repository):
         )
         return int(self._connection.execute(statement).scalar_one())
 
+    def has_expired(self) -> bool:
+        """Tell whether `expire` would find something."""
+        where = (_quotes.c.state == QuoteState.OPEN.value, _quotes.c.expires_ms <= self.now_ms)
+        return self._first(select(_quotes.c.id).where(*where).limit(1)) is not None
+
     def expire(self, limit: int = 200) -> Sequence[str]:
         """Mark overdue open quotes as expired and return their ids (release their reservations, too)."""
         due = select(_quotes.c.id).where(
@@ -104,6 +109,11 @@ class Reservations(Repository):
             .where(_reservations.c.live, _reservations.c.expires_ms <= self.now_ms)
             .values(live=False, released_ms=self.now_ms)
         )
+
+    def has_expired(self) -> bool:
+        """Tell whether `release_expired` would find something."""
+        where = (_reservations.c.live, _reservations.c.expires_ms <= self.now_ms)
+        return self._first(select(_reservations.c.id).where(*where).limit(1)) is not None
 
     def reserved(self, asset: str) -> int:
         """Return the sum promised of an asset, smallest units; what has expired no longer counts."""
