@@ -19,7 +19,7 @@ from kernels.backends import (
 )
 from kernels.cosmic_harmony import MAX_NONCE, MAX_TARGET
 from kernels.errors import BackendUnavailableError, KernelInputError
-from kernels.opencl import DISPATCH_SECONDS, OpenCLScanner, list_devices
+from kernels.opencl import DISPATCH_SECONDS, FIRST_DISPATCH, OpenCLScanner, list_devices
 
 HEADER = bytes(range(80))
 
@@ -66,6 +66,16 @@ def test_a_search_over_many_dispatches_finds_what_one_thread_finds(scanners: lis
     results = [scanner.scan(HEADER, 2**63, 3_000_000, one_in_a_million) for scanner in scanners]
     assert results[0].nonce is not None
     assert results[0] == results[1] == results[2]
+
+
+def test_the_best_nonce_of_many_dispatches_is_the_best_of_all() -> None:
+    scanner = OpenCLScanner()  # a new one starts with small dispatches
+    count = 50 * FIRST_DISPATCH
+    result = scanner.scan(HEADER, 0, count, 0)
+    assert result == NumbaScanner().scan(HEADER, 0, count, 0)
+    assert result.best_nonce is not None
+    assert result.best_nonce > FIRST_DISPATCH
+    scanner.close()
 
 
 def test_every_backend_refuses_bad_input_alike(scanners: list[Scanner]) -> None:
