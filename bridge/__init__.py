@@ -1,0 +1,1 @@
+"""The swap service of the Rainbow Bridge."""

@@ -1,0 +1,1 @@
+"""The ZION chain: consensus, state, mempool, RPC, mining and wallet."""

@@ -1,0 +1,1 @@
+"""One daemon per chain, and the port through which the bridge sees a chain."""

@@ -120,7 +120,7 @@ def c_searches(folder: Path) -> dict[str, Callable[[int], object]]:
     """Build the scalar C yardstick; empty without gcc."""
     if shutil.which("gcc") is None:
         return {}
-    searches = {}
+    searches: dict[str, Callable[[int], object]] = {}
     for flags in C_FLAGS:
         name = "gcc " + " ".join(flags)
         library = folder / f"{len(searches)}.so"
@@ -185,7 +185,7 @@ def machine() -> str:
 
 def measurements(folder: Path) -> tuple[dict[str, Measurement], dict[str, Measurement], list[str]]:
     """Return what to measure on one core and on all, and remarks about what cannot be measured here."""
-    remarks = []
+    remarks: list[str] = []
     random = np.random.default_rng(1)
     headers = random.integers(0, 256, (SHARES, 80), dtype=np.uint8)
     nonces = random.integers(0, 2**63, SHARES, dtype=np.uint64)

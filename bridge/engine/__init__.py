@@ -1,0 +1,1 @@
+"""Applies events to swaps and executes effects: ingest, outbox, reconcile, inventory."""

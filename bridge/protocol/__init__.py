@@ -1,0 +1,1 @@
+"""The swap protocol, pure: types, transition, timelocks, hashlocks and pricing."""

@@ -1,0 +1,1 @@
+"""Ethereum: adapter, HTLC encoding and local chain."""

@@ -1,0 +1,1 @@
+"""A seeded in-memory chain for the simulator: the one fake part of the project."""

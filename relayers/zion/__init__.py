@@ -1,0 +1,1 @@
+"""ZION: adapter, HTLC encoding and local chain."""

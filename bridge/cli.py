@@ -1,0 +1,1 @@
+"""The `rainbow` command."""

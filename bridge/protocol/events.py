@@ -1,0 +1,156 @@
+"""What can happen to a swap. Time, heights, balances and fees arrive as events; so does the chain.
+
+The name says who caused it: `Lock…`, `Claim…`, `Refund…` are facts of a chain, `Tick` is a
+chain's clock, `TxFailed` is our own outbox, the rest are people.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Any
+
+import msgspec
+
+from bridge.protocol.types import BlockRef, Chain, LegRole, LockTerms, Preimage, Purpose
+
+
+class Accepted(msgspec.Struct, frozen=True, tag=True):
+    """The user took the quote: the swap waits for the lock."""
+
+
+class LockSeen(msgspec.Struct, frozen=True, tag=True):
+    """A lock with this swap's hashlock was included; its terms may or may not be the expected ones."""
+
+    leg: LegRole
+    lock_id: str
+    terms: LockTerms
+    tx_id: str
+    block: BlockRef
+
+
+class LockFinal(msgspec.Struct, frozen=True, tag=True):
+    """The lock is as deep as its amount demands."""
+
+    leg: LegRole
+    lock_id: str
+
+
+class LockOrphaned(msgspec.Struct, frozen=True, tag=True):
+    """A reorg removed the block of the lock."""
+
+    leg: LegRole
+    lock_id: str
+
+
+class ClaimSeen(msgspec.Struct, frozen=True, tag=True):
+    """The lock was claimed, which revealed the preimage (checked against the hashlock on receipt)."""
+
+    leg: LegRole
+    lock_id: str
+    tx_id: str
+    block: BlockRef
+    preimage: Preimage
+
+
+class ClaimFinal(msgspec.Struct, frozen=True, tag=True):
+    """The claim is final."""
+
+    leg: LegRole
+    lock_id: str
+
+
+class ClaimOrphaned(msgspec.Struct, frozen=True, tag=True):
+    """A reorg removed the claim; the preimage stays known."""
+
+    leg: LegRole
+    lock_id: str
+
+
+class RefundSeen(msgspec.Struct, frozen=True, tag=True):
+    """The lock went back to its sender (after the deadline or cooperatively)."""
+
+    leg: LegRole
+    lock_id: str
+    tx_id: str
+    block: BlockRef
+
+
+class RefundFinal(msgspec.Struct, frozen=True, tag=True):
+    """The refund is final."""
+
+    leg: LegRole
+    lock_id: str
+
+
+class RefundOrphaned(msgspec.Struct, frozen=True, tag=True):
+    """A reorg removed the refund."""
+
+    leg: LegRole
+    lock_id: str
+
+
+class Tick(msgspec.Struct, frozen=True, tag=True):
+    """A chain's clock and height moved on. `time` is the clock that its deadlines are compared with."""
+
+    chain: Chain
+    time: int
+    height: int
+
+
+class SecretShared(msgspec.Struct, frozen=True, tag=True):
+    """The user handed the preimage over and asks the bridge to claim the destination for them."""
+
+    preimage: Preimage
+
+
+class TxFailed(msgspec.Struct, frozen=True, tag=True):
+    """A transaction of ours can never land any more as it is (final failure, not a retry)."""
+
+    leg: LegRole
+    purpose: Purpose
+    reason: str
+
+
+class OperatorVerb(StrEnum):
+    """What an operator may ask of a swap."""
+
+    RETRY = "retry"
+    ABANDON = "abandon"
+    COOPERATIVE_REFUND = "cooperative_refund"
+
+
+class OperatorCommand(msgspec.Struct, frozen=True, tag=True):
+    """An operator's wish; it can never override an invariant."""
+
+    verb: OperatorVerb
+    by: str
+    note: str = ""
+
+
+Event = (
+    Accepted
+    | LockSeen
+    | LockFinal
+    | LockOrphaned
+    | ClaimSeen
+    | ClaimFinal
+    | ClaimOrphaned
+    | RefundSeen
+    | RefundFinal
+    | RefundOrphaned
+    | Tick
+    | SecretShared
+    | TxFailed
+    | OperatorCommand
+)
+
+
+def redacted_json(event: Event) -> bytes:
+    """Encode an event for the event log; preimages become `"<redacted>"`."""
+
+    def hook(value: Any) -> Any:
+        if isinstance(value, Preimage):
+            return "<redacted>"
+        raise NotImplementedError(f"cannot encode {type(value).__name__}")
+
+    return msgspec.json.encode(event, enc_hook=hook)

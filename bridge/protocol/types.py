@@ -1,0 +1,223 @@
+"""The values of the swap protocol: chains, assets, lock terms, legs and swaps.
+
+All values are frozen. Amounts are integers in the asset's smallest unit, times
+are Unix seconds, and nothing here reads a clock, a network or a random source.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from enum import StrEnum
+from typing import Any
+
+import msgspec
+
+HASHLOCK_BYTES = 32
+MAX_PREIMAGE_BYTES = 64
+"""Stellar's hash(x) signer accepts 0–64 bytes, so every chain of the bridge does."""
+
+
+class Chain(StrEnum):
+    """The chains of the bridge."""
+
+    ZION = "zion"
+    ETHEREUM = "ethereum"
+    SOLANA = "solana"
+    STELLAR = "stellar"
+    CARDANO = "cardano"
+
+
+class Preimage:
+    """A secret of 0–64 bytes that opens a hashlock; it never shows itself.
+
+    `repr`, `str` and serialisation give no byte of it away; only `reveal()` does.
+    """
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: bytes) -> None:
+        if len(value) > MAX_PREIMAGE_BYTES:
+            raise ValueError(f"a preimage has at most {MAX_PREIMAGE_BYTES} bytes")
+        self._value = bytes(value)
+
+    def reveal(self) -> bytes:
+        """Return the secret bytes. Call it only to build a claim or to store it."""
+        return self._value
+
+    def hashlock(self) -> bytes:
+        """Return SHA-256 of the preimage: the hashlock it opens."""
+        return hashlib.sha256(self._value).digest()
+
+    def opens(self, hashlock: bytes) -> bool:
+        """Tell whether this preimage opens `hashlock`."""
+        return self.hashlock() == hashlock
+
+    def __repr__(self) -> str:
+        return "Preimage(<redacted>)"
+
+    __str__ = __repr__
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Preimage) and other._value == self._value
+
+    def __hash__(self) -> int:
+        return hash(("Preimage", self._value))
+
+    def __reduce__(self) -> Any:
+        raise TypeError("a preimage is not pickled: store it through the secrets repository")
+
+
+class Asset(msgspec.Struct, frozen=True):
+    """Something of value on one chain; `contract` is empty for the native coin."""
+
+    chain: Chain
+    symbol: str
+    decimals: int
+    contract: str = ""
+
+    @property
+    def key(self) -> str:
+        """The asset's stable name, as used in the API: `chain:SYMBOL`."""
+        return f"{self.chain.value}:{self.symbol}"
+
+
+class LockTerms(msgspec.Struct, frozen=True):
+    """All the terms of one HTLC; a lock is identified by all of them together.
+
+    `contract` is the HTLC contract or program ("" where the chain has it natively);
+    `sender` gets the refund, `recipient` the claim: addresses in the chain's
+    canonical text form. `deadline` is Unix seconds: refundable from then on.
+    """
+
+    chain: Chain
+    contract: str
+    sender: str
+    recipient: str
+    asset: Asset
+    amount: int
+    hashlock: bytes
+    deadline: int
+
+
+class LegRole(StrEnum):
+    """SOURCE: the user locks, the bridge claims. DESTINATION: the bridge locks, the user claims."""
+
+    SOURCE = "source"
+    DESTINATION = "destination"
+
+
+class LegState(StrEnum):
+    """How far a leg has come on its chain; a reorg moves it back."""
+
+    NONE = "none"
+    INTENT = "intent"
+    SEEN = "seen"
+    FINAL = "final"
+    CLAIM_SEEN = "claim_seen"
+    CLAIM_FINAL = "claim_final"
+    REFUND_SEEN = "refund_seen"
+    REFUND_FINAL = "refund_final"
+
+
+class SwapState(StrEnum):
+    """Where a swap stands; derived from its legs and from whether the secret is known."""
+
+    QUOTED = "quoted"
+    AWAIT_LOCK = "await_lock"
+    COUNTERLOCKING = "counterlocking"
+    AWAIT_CLAIM = "await_claim"
+    CLAIMING = "claiming"
+    COMPLETED = "completed"
+    INVALID_LOCK = "invalid_lock"
+    REFUNDING = "refunding"
+    REFUNDED = "refunded"
+    EXPIRED_UNFUNDED = "expired_unfunded"
+    ATTENTION = "attention"
+
+
+class Purpose(StrEnum):
+    """Why a transaction is sent. At most one live intent exists per (swap, leg, purpose)."""
+
+    LOCK = "lock"
+    CLAIM = "claim"
+    REFUND = "refund"
+    COOPERATIVE_REFUND = "cooperative_refund"
+    APPROVE = "approve"
+    ANCHOR = "anchor"
+
+
+class BlockRef(msgspec.Struct, frozen=True):
+    """One block of one chain: height, id (hex), parent id (hex), and its time in Unix seconds."""
+
+    height: int
+    id: str
+    parent: str
+    time: int
+
+
+class Leg(msgspec.Struct, frozen=True):
+    """One side of a swap: the terms expected of it and what its chain has shown so far."""
+
+    role: LegRole
+    terms: LockTerms
+    state: LegState = LegState.NONE
+    lock_id: str = ""
+    lock_tx: str = ""
+    lock_block: BlockRef | None = None
+    spend_tx: str = ""
+    spend_block: BlockRef | None = None
+
+
+class ChainTiming(msgspec.Struct, frozen=True):
+    """What the timelock computation needs to know of a chain; all in seconds but `finality_depth`.
+
+    `finality_depth` is in blocks and already grown to the amount at stake.
+    """
+
+    block_interval: int
+    finality_depth: int
+    inclusion_p99: int
+    clock_skew: int
+
+    @property
+    def finality(self) -> int:
+        """Seconds from inclusion to finality."""
+        return self.block_interval * self.finality_depth
+
+
+class SwapPolicy(msgspec.Struct, frozen=True):
+    """The constants a swap was sold under, frozen with it at acceptance; seconds."""
+
+    source: ChainTiming
+    destination: ChainTiming
+    user_window: int
+    outage_budget: int
+    lock_by: int
+    """Source chain time until which the user's lock must have been included."""
+
+
+class Swap(msgspec.Struct, frozen=True):
+    """One swap. `times` holds the newest chain time and `heights` the newest height heard of each chain.
+
+    `secret_known` is true once the preimage is stored; the preimage itself is never part of a swap.
+    """
+
+    id: str
+    hashlock: bytes
+    source: Leg
+    destination: Leg
+    policy: SwapPolicy
+    state: SwapState = SwapState.QUOTED
+    secret_known: bool = False
+    secret_shared: bool = False
+    """The user handed the preimage over and asked the bridge to claim for them."""
+    cooperative_refund: bool = False
+    """The bridge has agreed to give the source back before its deadline."""
+    attention: str = ""
+    """Why an operator should look; empty when all is well."""
+    times: dict[Chain, int] = msgspec.field(default_factory=dict)
+    heights: dict[Chain, int] = msgspec.field(default_factory=dict)
+
+    def leg(self, role: LegRole) -> Leg:
+        """Return the leg of that role."""
+        return self.source if role is LegRole.SOURCE else self.destination

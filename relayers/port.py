@@ -1,0 +1,306 @@
+"""ChainPort: all that the bridge knows of a chain.
+
+One adapter per chain implements it; one conformance suite (tests/conformance) holds each to it.
+Polling `scan` is the truth, `hints` are only wake-ups. Nothing here keeps swap state: the ring of
+recent blocks, sequences and signed bytes are stored by the engine and handed in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from enum import StrEnum
+from typing import Any, Protocol
+
+import msgspec
+
+from bridge.protocol.types import Asset, BlockRef, Chain, LockTerms, Preimage, Purpose
+
+
+class PortError(Exception):
+    """Something a chain or its RPC did. `hint` says what to do about it."""
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.hint = hint
+
+
+class PortUnavailable(PortError):
+    """The RPC is down, slow or talks nonsense: try again later, assume nothing."""
+
+
+class BadAddress(PortError):
+    """Text that is no address of this chain."""
+
+
+class InsufficientFunds(PortError):
+    """The bridge's own account cannot pay for this action now."""
+
+
+class ActionRefused(PortError):
+    """The chain would refuse this action as things stand (simulation says so): nothing was signed."""
+
+
+class DeepReorg(PortError):
+    """The chain shares no block with the known ring: an operator must look."""
+
+
+class Tip(msgspec.Struct, frozen=True):
+    """The newest block and the chain's clock.
+
+    `time` is what HTLC deadlines are compared with in the next block (EVM: the head's timestamp,
+    ZION: median time past), Unix seconds.
+    """
+
+    block: BlockRef
+    time: int
+
+
+class Locked(msgspec.Struct, frozen=True, tag=True):
+    """A lock was included in `block`."""
+
+    block: BlockRef
+    tx_id: str
+    lock_id: str
+    terms: LockTerms
+
+
+class Claimed(msgspec.Struct, frozen=True, tag=True):
+    """A lock was claimed in `block`."""
+
+    block: BlockRef
+    tx_id: str
+    lock_id: str
+    preimage: Preimage
+
+
+class Refunded(msgspec.Struct, frozen=True, tag=True):
+    """A lock was refunded (after the deadline or cooperatively) in `block`."""
+
+    block: BlockRef
+    tx_id: str
+    lock_id: str
+
+
+HtlcEvent = Locked | Claimed | Refunded
+
+
+class Scan(msgspec.Struct, frozen=True):
+    """What happened since the known ring.
+
+    `orphaned`: known blocks that left the chain, newest first. `blocks`: the canonical blocks above the
+    common ancestor, oldest first, no gaps, at most `max_blocks`. `events`: the HTLC events in `blocks`
+    for our contract, in chain order, of all parties (the engine picks its own). `tip`: the chain's head,
+    which may lie above the last of `blocks`.
+    """
+
+    orphaned: tuple[BlockRef, ...]
+    blocks: tuple[BlockRef, ...]
+    events: tuple[HtlcEvent, ...]
+    tip: Tip
+
+
+class LockStatus(StrEnum):
+    """What the chain says of a lock right now."""
+
+    ABSENT = "absent"
+    OPEN = "open"
+    CLAIMED = "claimed"
+    REFUNDED = "refunded"
+    SPENT = "spent"
+    """Claimed or refunded; this chain cannot tell which without history."""
+
+
+class Action(msgspec.Struct, frozen=True):
+    """Something to be done on chain by the bridge's account. `preimage` for CLAIM, `payload` for ANCHOR."""
+
+    purpose: Purpose
+    terms: LockTerms | None = None
+    lock_id: str = ""
+    preimage: Preimage | None = None
+    payload: bytes = b""
+    amount: int = 0
+
+
+class FeeLevel(msgspec.Struct, frozen=True):
+    """How much to bid. `attempt` 0 is the ordinary bid; each replacement must bid enough to be accepted over
+    `previous` (the adapter's own fee record of the transaction to replace, from `SignedTx.fee`)."""
+
+    attempt: int = 0
+    previous: dict[str, int] | None = None
+
+
+class SignedTx(msgspec.Struct, frozen=True):
+    """A signed transaction, to be stored before it is broadcast.
+
+    `sequence` is the account's nonce it uses (None on chains without). `fee` is the adapter's own record of
+    what it bid, `max_cost` the most native units it can cost beside the amount, `valid_until` the chain
+    height or time (adapter's own unit) after which it can never land, None if never.
+    """
+
+    tx_id: str
+    raw: bytes
+    account: str
+    sequence: int | None
+    fee: dict[str, int]
+    max_cost: int
+    valid_until: int | None = None
+
+    def __repr__(self) -> str:
+        return f"SignedTx({self.tx_id}, account={self.account}, sequence={self.sequence})"
+
+
+class BroadcastOutcome(StrEnum):
+    """What became of a broadcast. Broadcasting the same bytes again is always safe."""
+
+    ACCEPTED = "accepted"
+    ALREADY_KNOWN = "already_known"
+    SEQUENCE_USED = "sequence_used"
+    """The nonce is taken by an included transaction (perhaps this very one): look at `tx_status`."""
+    UNDERPRICED = "underpriced"
+    REJECTED = "rejected"
+
+
+class BroadcastResult(msgspec.Struct, frozen=True):
+    """Outcome and the chain's own words."""
+
+    outcome: BroadcastOutcome
+    reason: str = ""
+
+
+class TxState(StrEnum):
+    """Where a transaction of ours is."""
+
+    UNKNOWN = "unknown"
+    """Neither in a block nor in the mempool: broadcast it again or rebuild it."""
+    PENDING = "pending"
+    INCLUDED = "included"
+    FAILED = "failed"
+    """Included, but reverted."""
+    REPLACED = "replaced"
+    """Another transaction with its sequence was included."""
+
+
+class TxStatus(msgspec.Struct, frozen=True):
+    """State, and for INCLUDED and FAILED the block and its confirmations (1 = in the head)."""
+
+    state: TxState
+    block: BlockRef | None = None
+    confirmations: int = 0
+    reason: str = ""
+
+
+class FeeEstimate(msgspec.Struct, frozen=True):
+    """Expected cost in the chain's native smallest unit of each purpose for an asset, at the current bid."""
+
+    lock: int
+    claim: int
+    refund: int
+
+
+class UnsignedTx(msgspec.Struct, frozen=True):
+    """A transaction for the user's own wallet, ready to sign; `format` names the encoding."""
+
+    format: str
+    summary: str
+    payload: dict[str, Any]
+
+
+class ChainPort(Protocol):
+    """One chain, seen by the bridge. Methods raise `PortUnavailable` for anything that may pass by itself."""
+
+    chain: Chain
+    contract: str
+    """The HTLC contract's address, "" where the chain has HTLCs natively."""
+    account: str
+    """The bridge's own address on this chain."""
+
+    async def tip(self) -> Tip:
+        """Return head and chain time."""
+        ...
+
+    async def scan(self, known: Sequence[BlockRef], max_blocks: int) -> Scan:
+        """Return what happened since `known` (a ring of recent blocks, oldest first, may be empty: then
+        start at the head, reporting that block alone). Raises `DeepReorg`."""
+        ...
+
+    async def read_lock(self, lock_id: str, terms: LockTerms) -> LockStatus:
+        """Read back from chain whether the lock with exactly these terms stands."""
+        ...
+
+    async def balance(self, address: str, asset: Asset) -> int:
+        """Return the spendable balance in smallest units."""
+        ...
+
+    async def fees(self, asset: Asset) -> FeeEstimate:
+        """Return the expected cost of each purpose at present."""
+        ...
+
+    async def next_sequence(self) -> int | None:
+        """Return the bridge account's next unused sequence counting confirmed transactions only."""
+        ...
+
+    async def prepare(self, action: Action, sequence: int | None, fee: FeeLevel) -> SignedTx:
+        """Build and sign; send nothing. Raises `ActionRefused` if a simulation shows it would fail,
+        `InsufficientFunds` if the account cannot pay."""
+        ...
+
+    async def broadcast(self, tx: SignedTx) -> BroadcastResult:
+        """Send stored bytes. Idempotent."""
+        ...
+
+    async def tx_status(self, tx: SignedTx) -> TxStatus:
+        """Tell where a transaction is."""
+        ...
+
+    async def setup_actions(self, assets: Sequence[Asset]) -> tuple[Action, ...]:
+        """Return what the account must do once before it can lock these assets (token approvals)."""
+        ...
+
+    def lock_id(self, terms: LockTerms) -> str:
+        """Return the id the chain gives a lock with these terms, hex. Pure."""
+        ...
+
+    def parse_address(self, text: str) -> str:
+        """Return the canonical form of an address. Raises `BadAddress`. Pure."""
+        ...
+
+    def unsigned(self, purpose: Purpose, terms: LockTerms, preimage: Preimage | None = None) -> UnsignedTx:
+        """Return a wallet-ready LOCK, CLAIM or REFUND for the user. Pure."""
+        ...
+
+    def hints(self) -> AsyncIterator[None]:
+        """Yield whenever something may have happened (new head); ends or raises when the line drops."""
+        ...
+
+    async def close(self) -> None:
+        """Release connections."""
+        ...
+
+
+class Devnet(Protocol):
+    """A local chain under test control: what conformance tests and the demo need beyond `ChainPort`."""
+
+    async def mine(self, blocks: int) -> None:
+        """Make blocks now."""
+        ...
+
+    async def advance_time(self, seconds: int) -> None:
+        """Move the chain's clock forward, so that deadlines pass, and make the blocks this needs."""
+        ...
+
+    async def reorg(self, depth: int, drop: Sequence[str] = ()) -> None:
+        """Replace the last `depth` blocks by a heavier branch without the transactions `drop`, which also
+        leave the mempool; the others are included again."""
+        ...
+
+    async def fund(self, address: str, asset: Asset, amount: int) -> None:
+        """Give an address money from the devnet's treasury."""
+        ...
+
+    def describe(self) -> Mapping[str, str]:
+        """Return URLs and paths worth printing."""
+        ...
+
+    async def stop(self) -> None:
+        """End the chain's processes."""
+        ...
