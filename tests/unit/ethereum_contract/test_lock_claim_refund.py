@@ -190,8 +190,8 @@ def test_a_lane_holds_one_lock_at_a_time_and_is_used_again(chain: Chain, terms: 
     first, second = terms(token=token, lane=3), terms(token=token, lane=3, amount=2)
     slot = lane_slot(chain.alice.address, 3)
     assert lane_is_free(stored(chain, slot))
-    for _ in range(2):
-        chain.send(chain.alice, encode_lock(first))
+    for make in (encode_lock, encode_lock, lambda lock: encode_lock_batch([lock])):
+        chain.send(chain.alice, make(first))
         assert not lane_is_free(stored(chain, slot))
         for taken in (encode_lock(second), encode_lock_batch([second])):
             with pytest.raises(Reverted, match="AlreadyOpen"):
