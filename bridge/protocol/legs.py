@@ -113,6 +113,8 @@ def apply_fact(leg: Leg, fact: ChainFact) -> Leg:
             return _with_stray(leg, index, _apply(stray, fact))
     if leg.lock_id and leg.lock_id == fact.lock_id:
         followed = _apply(leg, fact)
+        if followed is leg:
+            return leg
         if leg.role is LegRole.DESTINATION and followed.state is LegState.NONE:
             # Our transaction left the chain but not the world: it may be included again.
             followed = replace(followed, state=LegState.INTENT)
@@ -123,13 +125,16 @@ def apply_fact(leg: Leg, fact: ChainFact) -> Leg:
 
 
 def _is_ours(leg: Leg, terms: LockTerms) -> bool:
-    """A stray concerns us if it is in our contract and we could give it back."""
+    """A stray concerns us if it is in our contract and we could give it back, or it holds our own money."""
     expected = leg.terms
+    if leg.role is LegRole.SOURCE:
+        party = terms.recipient == expected.recipient
+    else:
+        party = terms.sender == expected.sender
     return (
-        leg.role is LegRole.SOURCE
+        party
         and terms.chain is expected.chain
         and terms.contract == expected.contract
-        and terms.recipient == expected.recipient
         and terms.hashlock == expected.hashlock
         and terms.amount > 0
     )
@@ -142,8 +147,8 @@ def _with_stray(leg: Leg, index: int, stray: StrayLock) -> Leg:
 
 
 def _is_newer(recorded: BlockRef | None, block: BlockRef) -> bool:
-    """Within one height the later report wins; a lower one is a replay of what a reorg removed."""
-    return recorded is None or (block.id != recorded.id and block.height >= recorded.height)
+    """Without word of a reorg, only a higher block is news: anything else is a replay of what was removed."""
+    return recorded is None or block.height > recorded.height
 
 
 def _is_about(recorded: BlockRef | None, block_id: str) -> bool:

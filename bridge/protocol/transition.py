@@ -232,10 +232,11 @@ def _fold_command(swap: Swap, event: OperatorCommand) -> Swap:
 
 
 def _agree_to_strays(swap: Swap) -> Swap:
-    if all(stray.give_back for stray in swap.source.strays):
-        return swap
-    strays = tuple(replace(stray, give_back=True) for stray in swap.source.strays)
-    return replace(swap, source=replace(swap.source, strays=strays))
+    for leg in (swap.source, swap.destination):
+        if not all(stray.give_back for stray in leg.strays):
+            strays = tuple(replace(stray, give_back=True) for stray in leg.strays)
+            swap = _with_leg(swap, leg, replace(leg, strays=strays))
+    return swap
 
 
 def _conclude(swap: Swap) -> Swap:
@@ -248,7 +249,8 @@ def _conclude(swap: Swap) -> Swap:
         swap = replace(swap, destination=replace(swap.destination, state=LegState.INTENT))
     gives_back = SendCooperativeRefund() in effects or SendRefund(LegRole.SOURCE) in effects
     if gives_back and not swap.cooperative_refund:
-        swap = replace(swap, cooperative_refund=True)
+        # A refund of ours may be under way from now on: no reorg may bring back the wish to lock.
+        swap = replace(swap, cooperative_refund=True, abandoned=swap.abandoned or Abandonment.SPENT)
     state, note = public_state(swap), attention(swap)
     if state is not swap.state or note != swap.attention:
         swap = replace(swap, state=state, attention=note)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from msgspec.structs import replace
 
 from bridge.protocol import events as ev
 from bridge.protocol.effects import (
@@ -256,6 +257,25 @@ def test_strays_without_end_do_not_grow_the_swap_without_end() -> None:
     assert p.source_locked().source_final().swap.state is SwapState.COUNTERLOCKING
 
 
+def test_a_second_counterlock_of_ours_is_refunded_at_its_deadline_whatever_becomes_of_the_swap() -> None:
+    p = Player().awaiting_claim()
+    p.feed(ev.LockSeen(DESTINATION, "d2", DESTINATION_TERMS, "tx-d2", block(21)))
+    assert "a second time" in p.swap.attention
+    p.claimed(DESTINATION).claimed(SOURCE).claim_final(DESTINATION).claim_final(SOURCE)
+    assert not is_terminal(p.swap)
+    p.destination_time(PLAN.destination)
+    assert SendRefund(DESTINATION, lock_id="d2") in p.required
+    p.refunded(DESTINATION, lock_id="d2").refund_final(DESTINATION, "d2")
+    assert p.swap.state is SwapState.COMPLETED
+
+
+def test_a_strangers_lock_on_the_destination_chain_is_none_of_our_business() -> None:
+    p = Player().awaiting_claim()
+    before = p.swap
+    strange = replace(DESTINATION_TERMS, sender="zion1stranger")
+    assert p.feed(ev.LockSeen(DESTINATION, "x", strange, "tx-x", block(21))).swap == before
+
+
 # Nothing locked
 
 
@@ -402,6 +422,13 @@ def test_a_source_claimed_for_us_before_the_counterlock_obliges_us_to_lock() -> 
     assert p.swap.destination.state is LegState.INTENT
     assert SendLock() in p.required
     assert p.operator(ev.OperatorVerb.ABANDON).swap.abandoned is None
+
+
+def test_a_source_claimed_before_it_was_final_does_not_yet_give_the_destination_away() -> None:
+    p = Player().awaiting_claim().feed(ev.LockOrphaned(SOURCE, "s")).source_locked(at=block(11, fork="b"))
+    p.claimed(SOURCE)
+    assert CLAIM_DESTINATION not in p.required
+    assert CLAIM_DESTINATION in p.source_final().required
 
 
 # A shared secret
@@ -553,6 +580,23 @@ def test_a_failed_counterlock_gives_the_source_back_and_is_never_tried_again() -
     assert SendLock() not in p.required
     assert p.swap.destination == before.destination
     assert refusal(p) is RefusalCode.ABANDONED
+    p.refunded(SOURCE).refund_final(SOURCE)
+    assert (p.swap.state, p.swap.attention) == (SwapState.REFUNDED, "")
+
+
+def test_a_source_that_is_being_given_back_is_never_relied_on_again() -> None:
+    # The user let the destination go early by their own signature; then a reorg undid all of it.
+    p = Player().awaiting_claim().refunded(DESTINATION).refund_final(DESTINATION)
+    assert SendCooperativeRefund() in p.required
+    p.feed(ev.RefundOrphaned(DESTINATION, "d"), ev.LockOrphaned(DESTINATION, "d"))
+    assert SendLock() not in p.required
+    assert refusal(p) is RefusalCode.ABANDONED
+
+
+def test_an_old_word_of_a_reorg_does_not_revive_a_failed_counterlock() -> None:
+    p = Player().awaiting_claim().feed(ev.LockOrphaned(DESTINATION, "d")).lock_failed()
+    p.feed(ev.LockOrphaned(DESTINATION, "d"))
+    assert p.swap.destination.state is LegState.NONE
 
 
 def test_a_failed_destination_refund_is_kept_due() -> None:
