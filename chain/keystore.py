@@ -16,11 +16,11 @@ from chain.keys import Key
 SCRYPT_WORK = 2**18
 
 
-def save_keystore(key: Key, path: Path, password: str, *, work: int = SCRYPT_WORK) -> None:
+def save_keystore(key: Key, path: Path, password: str, *, work: int | None = None) -> None:
     """Write an encrypted keystore, readable by its owner alone; an existing file is never overwritten."""
     from eth_keyfile.keyfile import create_keyfile_json
 
-    data = create_keyfile_json(key.secret, password.encode(), kdf="scrypt", iterations=work)
+    data = create_keyfile_json(key.secret, password.encode(), kdf="scrypt", iterations=work or SCRYPT_WORK)
     data["address"] = key.address
     path.parent.mkdir(parents=True, exist_ok=True)
     try:

@@ -13,6 +13,7 @@ from chain.anchors import merkle_path, root_from_path, verify_anchor_proof
 from chain.cli import format_amount, parse_amount
 from chain.errors import Reason, RuleBrokenError, WalletError, ZionError
 from chain.hashing import keccak256, sha256
+from chain.header import compact_to_target
 from chain.keys import Key, SignatureCache, verify_signature
 from chain.keystore import keystore_address, load_keystore, save_keystore
 from chain.params import DEV
@@ -149,7 +150,6 @@ def test_an_anchor_is_proven_offline(box: Sandbox, others: int) -> None:
         {"index": 99},
         {"transactions": 3},
         {"path": ()},
-        {"nonce": "00" * 8},
         {"nonce": "zz"},
         {"body": "00" * 128},
         {"header": "00" * 80},
@@ -159,6 +159,14 @@ def test_a_changed_proof_is_refused(box: Sandbox, change: dict[str, object]) -> 
     proof = msgspec.structs.replace(anchored(box), **change)
     with pytest.raises(RuleBrokenError):
         verify_anchor_proof(proof, chain_id=DEV.chain_id)
+
+
+def test_a_proof_whose_nonce_misses_the_target_is_refused(box: Sandbox) -> None:
+    proof = anchored(box)
+    header, target = bytes.fromhex(proof.header), compact_to_target(DEV.pow_limit)
+    failing = next(n for n in range(1_000) if not cosmic_harmony.verify(header, n, target))
+    changed = msgspec.structs.replace(proof, nonce=failing.to_bytes(8, "little").hex())
+    assert reason_of(lambda: verify_anchor_proof(changed, chain_id=DEV.chain_id)) is Reason.BAD_WORK
 
 
 def test_a_proof_of_another_chain_or_an_easier_target_is_refused(box: Sandbox) -> None:
