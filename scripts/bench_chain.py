@@ -25,7 +25,7 @@ from chain.keys import Key, SignatureCache
 from chain.params import COIN, DEV
 from chain.records import ZERO20, Kind, Transaction
 from chain.rewards import reward
-from chain.state import check_signatures, connect
+from chain.state import check_signatures, evaluate, write
 from chain.store import HeaderRecord
 from chain.template import solve
 from chain.wallet import build_transfer
@@ -37,14 +37,15 @@ OUT = Path("build/bench/chain.json")
 
 
 def timed(act: Callable[[], object], runs: int = RUNS) -> dict[str, float]:
-    """Return best and median seconds."""
+    """Return best and median seconds by the clock, and the best of processor time (for busy machines)."""
     act()
-    spent = []
+    spent, processor = [], []
     for _ in range(runs):
-        began = time.perf_counter()
+        began, began_processor = time.perf_counter(), time.process_time()
         act()
         spent.append(time.perf_counter() - began)
-    return {"best": min(spent), "median": statistics.median(spent)}
+        processor.append(time.process_time() - began_processor)
+    return {"best": min(spent), "median": statistics.median(spent), "best_processor": min(processor)}
 
 
 def main() -> None:
@@ -85,12 +86,19 @@ def main() -> None:
         return Block(candidate.header, candidate.bodies, candidate.witnesses)
 
     def validate(cache: SignatureCache) -> None:
-        """Everything between the block's arrival and the commit: header, work, body, signatures, state."""
+        """All checks of a block that arrived: header, work, body, signatures, locks, balances, nonces."""
         arrived = fresh()
         chain.check_header(arrived.header)
         fees = chain.check_body(arrived)
+        with chain.store.view() as view:
+            evaluate(view, DEV, arrived, record, fees, chain.median_time, cache)
+
+    def apply(cache: SignatureCache) -> None:
+        """The writes that follow, without the commit."""
         with chain.store.scratch() as batch:
-            connect(batch, DEV, arrived, record, fees, chain.median_time, cache)
+            write(batch, evaluate(batch, DEV, fresh(), record, fees_of, chain.median_time, cache))
+
+    fees_of = chain.check_body(candidate)
 
     def txids_and_root() -> None:
         cosmic_harmony.merkle_root(cosmic_harmony.keccak256_batch_128(candidate.bodies))
@@ -98,6 +106,7 @@ def main() -> None:
     cached = timed(lambda: validate(warm))
     uncached = timed(lambda: validate(SignatureCache()), runs=7)
     signatures = timed(lambda: check_signatures(candidate, SignatureCache()), runs=7)
+    applied = timed(lambda: apply(warm))
     stateless = timed(lambda: (chain.check_header(candidate.header), chain.check_body(fresh())))
     hashing = timed(txids_and_root)
 
@@ -113,8 +122,9 @@ def main() -> None:
         "load_average": os.getloadavg()[0],
         "validate_signatures_uncached_s": uncached,
         "signature_checks_alone_s": signatures,
-        "signature_share": signatures["best"] / uncached["best"],
+        "signature_share": 1 - cached["best_processor"] / uncached["best_processor"],
         "validate_signatures_cached_s": cached,
+        "evaluate_and_write_without_commit_s": applied,
         "stateless_part_s": stateless,
         "txids_and_merkle_root_s": hashing,
         "accept_with_durable_commit_s": accepted,
