@@ -1,4 +1,4 @@
-"""Write tests/vectors/zion_protocol.json: the protocol's bytes, put together by hand from docs/zion-protocol.md.
+"""Write tests/vectors/zion_protocol.json: the bytes of docs/zion-protocol.md, put together by hand.
 
 Nothing of `chain` lays out bytes here (only signatures come from its keys), so that the vectors are a second
 opinion. Run it only when the protocol changes, which is a hard fork.
@@ -99,15 +99,19 @@ def main() -> None:
     vectors = {
         "chain_id": CHAIN,
         "keys": [
-            {"secret": key.secret.hex(), "public_key": key.public_key.hex(), "key_hash": k256(key.public_key)[12:].hex(),
-             "address": key.address}
+            {
+                "secret": key.secret.hex(), "public_key": key.public_key.hex(),
+                "key_hash": k256(key.public_key)[12:].hex(), "address": key.address,
+            }
             for key in (ALICE, BOB)
         ],
         "transactions": transactions,
         "lock": {"transaction": "htlc_lock", "lock_id": lock_id.hex(), "preimage": PREIMAGE.hex()},
         "consent": {"digest": consent_digest.hex(), "consent": consent.hex()},
         "coinbase": {"body": coinbase.hex(), "witness_commitment": commitment.hex()},
-        "merkle_roots": [{"leaves": [t.hex() for t in txids[:n]], "root": root(txids[:n]).hex()} for n in range(1, 9)],
+        "merkle_roots": [
+            {"leaves": [t.hex() for t in txids[:n]], "root": root(txids[:n]).hex()} for n in range(1, 9)
+        ],
         "header": {
             "time": time, "height": height, "target": f"{target:08x}", "previous": previous.hex(),
             "nonce": f"{nonce:016x}", "raw": header.hex(), "id": k256(header + le(nonce, 8)).hex(),
