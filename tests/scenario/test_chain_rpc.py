@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
@@ -430,3 +431,25 @@ def test_no_parameters_make_an_internal_error(node: NodeProcess, method: str, pa
     response = post(node, content)
     assert response.status_code == 200
     assert response.json().get("error", {}).get("code") != -32_603, response.text
+
+
+async def test_a_miner_process_mines_for_the_node(node: NodeProcess, client: ZionClient) -> None:
+    key = Key.generate()
+    command = [
+        "-m",
+        "chain.cli",
+        "mine",
+        "--address",
+        key.address,
+        "--rpc",
+        node.url,
+        "--blocks",
+        "2",
+        "--json",
+    ]
+    miner = await asyncio.create_subprocess_exec(sys.executable, *command, stdout=asyncio.subprocess.PIPE)
+    output, _ = await asyncio.wait_for(miner.communicate(), 60)
+    assert miner.returncode == 0
+    blocks = [event for line in output.splitlines() if (event := json.loads(line))["event"] == "block"]
+    assert [block["best"] for block in blocks] == [True, True]
+    assert await client.get_balance(key.address) == 2 * 50 * COIN
