@@ -126,8 +126,10 @@ def test_newer_chain_times_withdraw_the_permission_to_lock() -> None:
 
 
 def test_older_chain_times_do_not_give_the_permission_back() -> None:
-    p = Player().accepted().source_locked().destination_time(PLAN.destination).source_final()
-    assert may_counterlock(p.swap, {Chain.ZION: START, Chain.ETHEREUM: START}) is not None
+    p = Player().accepted().source_locked().source_time(START + 800).source_final()
+    found = may_counterlock(p.swap, {Chain.ZION: START, Chain.ETHEREUM: START})
+    assert found is not None
+    assert found.code is RefusalCode.CLOCKS_APART
 
 
 def test_clocks_too_far_apart_stop_the_counterlock_only_until_they_agree() -> None:
