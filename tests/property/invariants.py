@@ -107,5 +107,7 @@ def check_step(before: Swap, after: Swap) -> None:
     assert (before.id, before.hashlock, before.policy) == (after.id, after.hashlock, after.policy)
     assert before.source.terms == after.source.terms, "an agreed term changed"
     assert before.destination.terms == after.destination.terms, "an agreed term changed"
+    if after.destination.state is LegState.NONE:
+        assert before.destination.state in {LegState.NONE, LegState.INTENT}, "4: an orphaned lock may return"
     if before.destination.state is LegState.NONE and after.destination.state is LegState.INTENT:
         assert SendLock() in required_effects(after)

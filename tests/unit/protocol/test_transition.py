@@ -336,6 +336,13 @@ def test_an_orphaned_counterlock_may_still_land_so_the_source_is_not_given_back(
     assert SendCooperativeRefund() in p.required
 
 
+def test_a_counterlock_orphaned_when_it_is_too_late_to_lock_anew_may_still_land() -> None:
+    p = Player().awaiting_claim().destination_time(PLAN.destination - 1)
+    p.feed(ev.LockOrphaned(DESTINATION, "d"))
+    assert p.swap.destination.state is LegState.INTENT
+    assert p.required == (CancelLock(),)
+
+
 def test_the_secret_of_an_orphaned_claim_still_claims_the_source() -> None:
     p = Player().awaiting_claim().claimed(DESTINATION).feed(ev.ClaimOrphaned(DESTINATION, "d"))
     assert set(p.required) == {CLAIM_SOURCE, CLAIM_DESTINATION}
