@@ -125,6 +125,7 @@ class World:
     """The stage. `process` starts (again) both workers on the same database, with a fresh memory."""
 
     def __init__(self, folder: Path, seed: int = 0, **chain_options: Any) -> None:
+        folder.mkdir(exist_ok=True)
         self.folder = folder
         self.now_ms = GENESIS_TIME * 1000
         self.chains = {
