@@ -198,6 +198,11 @@ class Events(Repository):
             statement = statement.where(_events.c.swap_id == swap_id)
         return records(self._all(statement.order_by(_events.c.seq).limit(limit)), SwapEvent)
 
+    def last_seq_of(self, swap_id: str) -> int:
+        """Return the newest sequence number of one swap, 0 if there is none."""
+        statement = select(func.coalesce(func.max(_events.c.seq), 0)).where(_events.c.swap_id == swap_id)
+        return int(self._connection.execute(statement).scalar_one())
+
     def last_seq(self) -> int:
         """Return the newest sequence number, 0 if there is none."""
         return int(self._connection.execute(select(func.coalesce(func.max(_events.c.seq), 0))).scalar_one())
