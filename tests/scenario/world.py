@@ -109,8 +109,14 @@ def _template() -> Path:
     return path
 
 
-def open_store(path: Path, clock: Callable[[], int], fuse: Fuse) -> FusedStore:
-    """A real SQLite store; only the syncing to disk is left out, for no power fails in a test."""
+def open_store(path: Path, clock: Callable[[], int], fuse: Fuse, url: str = "") -> FusedStore:
+    """A real store: on PostgreSQL by its URL, else on SQLite, where only the syncing to disk is left out,
+    for no power fails in a test."""
+    if url:
+        opened = FusedStore.open(url, secrets_key=KEY, clock=clock)
+        assert isinstance(opened, FusedStore)
+        opened.fuse = fuse
+        return opened
     if not path.exists():
         shutil.copy(_template(), path)
     store = FusedStore.open(f"sqlite:///{path}", secrets_key=KEY, clock=clock)
@@ -124,7 +130,8 @@ def open_store(path: Path, clock: Callable[[], int], fuse: Fuse) -> FusedStore:
 class World:
     """The stage. `process` starts (again) both workers on the same database, with a fresh memory."""
 
-    def __init__(self, folder: Path, seed: int = 0, **chain_options: Any) -> None:
+    def __init__(self, folder: Path, seed: int = 0, *, url: str = "", **chain_options: Any) -> None:
+        self.url = url
         folder.mkdir(exist_ok=True)
         self.folder = folder
         self.now_ms = GENESIS_TIME * 1000
@@ -153,7 +160,7 @@ class World:
         if hasattr(self, "store"):
             self.store.close()
         self.fuse = fuse or Fuse()
-        self.store = open_store(self.folder / "bridge.db", self.clock, self.fuse)
+        self.store = open_store(self.folder / "bridge.db", self.clock, self.fuse, self.url)
         self.workers = {chain: self.make_worker(chain) for chain in NATIVE}
 
     def make_worker(self, chain: Chain, owner: str = "") -> Worker:
