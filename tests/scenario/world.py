@@ -304,6 +304,11 @@ class World:
             if outcome.reason is None and outcome.tx.terms == terms
         )
 
+    def transactions_signed(self, swap_id: str = "swap1") -> int:
+        """How many transactions were ever signed for a swap."""
+        with self.store.reading() as tx:
+            return len(tx.transactions.of_swap(swap_id))
+
     # -- what must hold whatever happens -----------------------------------------------------
 
     def check(self) -> None:
