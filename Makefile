@@ -75,6 +75,11 @@ imports: setup ## the import rules of the architecture
 pytest: setup ## the tests alone; ARGS="-k name" narrows
 	$(BIN)/python -m pytest $(ARGS)
 
+.PHONY: simulate
+SEEDS ?= 300
+simulate: setup ## play many seeded swaps under all faults at once (minutes); SEEDS=n
+	$(BIN)/python -m tests.scenario.simulate --seeds $(SEEDS)
+
 .PHONY: clean
 clean: ## remove build output (not .venv and .toolchain)
 	rm -rf build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

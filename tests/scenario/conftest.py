@@ -7,7 +7,10 @@ from pathlib import Path
 import pytest
 import structlog
 
+from tests.postgres import postgres_urls
 from tests.scenario.world import World
+
+__all__ = ["postgres_urls"]
 
 structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
 
