@@ -30,7 +30,17 @@ from bridge.engine.reconcile import Reconcile, Suspect
 from bridge.protocol.types import Asset, BlockRef
 from bridge.store import LeaseLost, Store, StoreError
 from bridge.store.records import ChainStatus, FeeRecord, PlannedIntent
-from relayers.port import Action, ChainPort, DeepReorg, HtlcEvent, LockStatus, PortError, PortUnavailable, Tip
+from relayers.port import (
+    Action,
+    ChainPort,
+    DeepReorg,
+    HtlcEvent,
+    LockStatus,
+    PortError,
+    PortUnavailable,
+    Scan,
+    Tip,
+)
 
 log = structlog.get_logger("worker")
 
@@ -39,6 +49,8 @@ AnchorHook = Callable[[Store, ChainPort], Awaitable[Action | None]]
 InventoryHook = Callable[[Store], None]
 """Called every `inventory_seconds` in a thread: gives back what expired quotes reserve."""
 
+START_DEPTH = 64
+"""How many blocks below the head a relayer without a ring starts."""
 MAX_OUTBOX_ROUNDS = 4
 """How often a pass lets the outbox go on at once while it makes progress."""
 
@@ -283,7 +295,7 @@ class Worker:
             self._status = await asyncio.to_thread(self._last_status)
         while True:
             known = await asyncio.to_thread(self._ingest.ring)
-            scan = await self.port.scan(known, self.settings.max_blocks)
+            scan = await self._scan(known)
             status = self._seen(scan.tip)
             news = bool(scan.blocks or scan.orphaned)
             if not news and not self._status_is_due(status):
@@ -301,6 +313,29 @@ class Worker:
         await self._confirm_locks()
         if moved:
             await self._sweep()
+
+    async def _scan(self, known: Sequence[BlockRef]) -> Scan:
+        """Scan from the ring; without one, from some blocks below the head, so that a first reorg finds
+        common ground. When a reorg leaves nothing of the ring, start anew below it: a relayer that stopped
+        looking could not claim. An operator is told and the chain is paused for new swaps."""
+        if not known:
+            head = (await self.port.tip()).block
+            try:
+                return await self.port.scan([_anchor(head.height)], self.settings.max_blocks)
+            except PortError:
+                return await self.port.scan([], self.settings.max_blocks)
+        try:
+            return await self.port.scan(known, self.settings.max_blocks)
+        except DeepReorg as error:
+            scan = await self.port.scan([_anchor(known[0].height)], self.settings.max_blocks)
+            log.critical("deep_reorg", chain=self.port.chain, known=len(known), hint=error.hint)
+            self.metrics.errors.labels(self.port.chain.value, "DeepReorg").inc()
+            await asyncio.to_thread(self._pause, "no known block is left on the chain")
+            return msgspec.structs.replace(scan, orphaned=tuple(reversed(known)))
+
+    def _pause(self, reason: str) -> None:
+        with self.store.transaction() as tx:
+            tx.controls.set(f"pause:{self.port.chain.value}", reason, "relayer")
 
     def _last_status(self) -> ChainStatus:
         """What the worker before us knew: above all, since when the tip has not moved."""
@@ -469,6 +504,11 @@ class Worker:
             log.warning("health_file", reason=str(error))
 
 
+def _anchor(height: int) -> BlockRef:
+    """The block `START_DEPTH` below a height, whichever it is (see `ChainPort.scan`)."""
+    return BlockRef(max(0, height - START_DEPTH), "", "", 0)
+
+
 def _place(error: BaseException) -> str:
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
@@ -488,7 +528,7 @@ async def run_worker(
     inventory: InventoryHook = expire_offers,
     health_file: Path | None = None,
 ) -> None:
-    """Run one chain's daemon until `stop` is set or the task is cancelled; the caller closes port and store."""
+    """Run one chain's daemon until `stop` is set or the task is cancelled; the caller closes the port."""
     worker = Worker(
         port,
         store,

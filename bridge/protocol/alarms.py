@@ -33,9 +33,22 @@ def next_alarm(swap: Swap, chain: Chain) -> int | None:
             source.deadline,
             *(stray.terms.deadline for stray in swap.source.strays),
         ]
+        if refusal is None:
+            dates.append(_clocks_part(swap))
     else:
         dates = [
             timelocks.latest_counterlock(swap.policy, destination.deadline) + 1,
             destination.deadline,
         ]
     return min((date for date in dates if date > now), default=None)
+
+
+def _clocks_part(swap: Swap) -> int:
+    source, destination = swap.source.terms, swap.destination.terms
+    last = timelocks.clocks_agree_until(
+        swap.policy,
+        source_deadline=source.deadline,
+        destination_deadline=destination.deadline,
+        now_destination=swap.times[destination.chain],
+    )
+    return last + 1

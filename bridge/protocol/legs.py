@@ -113,6 +113,8 @@ def apply_fact(leg: Leg, fact: ChainFact) -> Leg:
             return _with_stray(leg, index, _apply(stray, fact))
     if leg.lock_id and leg.lock_id == fact.lock_id:
         followed = _apply(leg, fact)
+        if followed is leg:
+            return leg
         if leg.role is LegRole.DESTINATION and followed.state is LegState.NONE:
             # Our transaction left the chain but not the world: it may be included again.
             followed = replace(followed, state=LegState.INTENT)
@@ -142,8 +144,8 @@ def _with_stray(leg: Leg, index: int, stray: StrayLock) -> Leg:
 
 
 def _is_newer(recorded: BlockRef | None, block: BlockRef) -> bool:
-    """Within one height the later report wins; a lower one is a replay of what a reorg removed."""
-    return recorded is None or (block.id != recorded.id and block.height >= recorded.height)
+    """Without word of a reorg, only a higher block is news: anything else is a replay of what was removed."""
+    return recorded is None or block.height > recorded.height
 
 
 def _is_about(recorded: BlockRef | None, block_id: str) -> bool:

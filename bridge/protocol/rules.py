@@ -82,6 +82,7 @@ def must_claim_destination(swap: Swap) -> bool:
     return (
         swap.secret_known
         and swap.destination.state in OPEN
+        and swap.source.lock_final
         and (swap.source.state is LegState.FINAL or swap.source.state in CLAIMED)
     )
 

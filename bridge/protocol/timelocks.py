@@ -124,6 +124,15 @@ def latest_counterlock_by_source(policy: SwapPolicy, source_deadline: int) -> in
     return source_deadline - needed
 
 
+def clocks_agree_until(
+    policy: SwapPolicy, *, source_deadline: int, destination_deadline: int, now_destination: int
+) -> int:
+    """Return the last source chain time at which the source's clock is not too far ahead of the other one:
+    what is left of both deadlines still keeps the distance of (2), with the skews used up by the clocks."""
+    skews = policy.source.clock_skew + policy.destination.clock_skew
+    return source_deadline - (destination_deadline - now_destination) - deadline_gap(policy) + skews
+
+
 def plan_deadlines(
     now_source: int,
     now_destination: int,
@@ -140,7 +149,8 @@ def plan_deadlines(
     blocks of a proof-of-work chain come at random. Arguments are chain times and seconds.
 
     Raises:
-        ProtocolError: if a duration is negative or a window is empty.
+        ProtocolError: if a duration is negative, a window is empty, or `user_window` is not longer than the
+            destination's inclusion, which the user's own claim needs of it.
     """
     for timing in (source, destination):
         if timing.block_interval < 1 or timing.finality_depth < 1:
@@ -149,6 +159,13 @@ def plan_deadlines(
             raise ProtocolError("inclusion_p99 and clock_skew cannot be negative")
     if lock_window < 1 or user_window < 1 or outage_budget < 0:
         raise ProtocolError("lock_window and user_window must be at least 1 s, outage_budget at least 0")
+
+    if user_window <= destination.inclusion_p99:
+        raise ProtocolError(
+            f"a user_window of {user_window} s leaves the user no time: the claim alone may take "
+            f"{destination.inclusion_p99} s",
+            hint="set user_window well above inclusion_p99 of every destination chain",
+        )
 
     lock_by = now_source + lock_window
     policy = SwapPolicy(
@@ -206,10 +223,13 @@ def check_counterlock(
             f"too little time is left before the deadlines (by {late} s)",
             permanent=True,
         )
-    skews = policy.source.clock_skew + policy.destination.clock_skew
-    remaining_source = source_deadline - now_source
-    remaining_destination = destination_deadline - now_destination
-    if remaining_source < remaining_destination + deadline_gap(policy) - skews:
+    agree_until = clocks_agree_until(
+        policy,
+        source_deadline=source_deadline,
+        destination_deadline=destination_deadline,
+        now_destination=now_destination,
+    )
+    if now_source > agree_until:
         return Refusal(
             RefusalCode.CLOCKS_APART,
             f"the chains' clocks differ by {now_source - now_destination} s, more than their skews allow",

@@ -248,7 +248,8 @@ def _conclude(swap: Swap) -> Swap:
         swap = replace(swap, destination=replace(swap.destination, state=LegState.INTENT))
     gives_back = SendCooperativeRefund() in effects or SendRefund(LegRole.SOURCE) in effects
     if gives_back and not swap.cooperative_refund:
-        swap = replace(swap, cooperative_refund=True)
+        # A refund of ours may be under way from now on: no reorg may bring back the wish to lock.
+        swap = replace(swap, cooperative_refund=True, abandoned=swap.abandoned or Abandonment.SPENT)
     state, note = public_state(swap), attention(swap)
     if state is not swap.state or note != swap.attention:
         swap = replace(swap, state=state, attention=note)

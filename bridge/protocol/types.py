@@ -158,7 +158,7 @@ class Abandonment(StrEnum):
     TIMELOCK = "timelock"
     """Too little time is left on one of the chains."""
     SPENT = "spent"
-    """The source went back to the user."""
+    """The source went back to the user, or is being given back."""
     FAILED = "failed"
     """Our lock transaction can never land."""
     OPERATOR = "operator"

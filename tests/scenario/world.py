@@ -5,9 +5,12 @@ Time stands still unless `step` moves it: one step is one block on each chain an
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import shutil
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from functools import cache
 from pathlib import Path
 from tempfile import mkdtemp
@@ -114,6 +117,7 @@ def open_store(path: Path, clock: Callable[[], int], fuse: Fuse) -> FusedStore:
     assert isinstance(store, FusedStore)
     store.fuse = fuse
     event.listen(store._engine, "connect", lambda raw, _: raw.execute("PRAGMA synchronous=OFF"))
+    store._engine.dispose()  # so that no connection of before stays
     return store
 
 
@@ -135,7 +139,7 @@ class World:
         self.workers: dict[Chain, Worker] = {}
         self.secrets: dict[str, Preimage] = {}
         self.users: dict[str, User] = {}
-        self.depth = TIMING.finality_depth
+        self._passes = 0
         self.process()
 
     # -- the bridge's processes --------------------------------------------------------------
@@ -165,8 +169,9 @@ class World:
 
     async def work(self) -> None:
         """One pass of both workers."""
+        self._passes += 1
         for worker in self.workers.values():
-            await worker.run_pass(ALL_JOBS)
+            await worker.run_pass(ALL_JOBS if self._passes % 4 == 0 else [Job.POLL])
 
     def mine(self, blocks: int = 1) -> None:
         """Blocks on both chains; the clocks move with them."""
@@ -200,6 +205,23 @@ class World:
         self.now_ms += seconds * 1000
         for fake in self.chains.values():
             fake.mine(1, interval=max(1, self.now_ms // 1000 - fake.head.time))
+
+    def fork(self, folder: Path, fuse: Fuse) -> World:
+        """Return a copy of the whole world at this moment, its processes started anew on a copy of the
+        database with that fuse."""
+        folder.mkdir()
+        copy_database(self.folder / "bridge.db", folder / "bridge.db")
+        twin = copy.copy(self)
+        del twin.store
+        twin.folder = folder
+        twin.chains = {chain: fake.fork() for chain, fake in self.chains.items()}
+        twin.ports = {}
+        twin.users = {}
+        for swap_id, user in self.users.items():
+            twin.users[swap_id] = copy.copy(user)
+            twin.users[swap_id].world = twin
+        twin.process(fuse)
+        return twin
 
     # -- swaps -------------------------------------------------------------------------------
 
@@ -312,9 +334,10 @@ class World:
                 )
                 for intent in tx.intents.of_swap(swap_id):
                     txs = tx.transactions.of_intent(intent.id)
+                    sent = [(one.sequence, one.state.value, one.cancels, one.reason) for one in txs]
                     lines.append(
                         f"  {intent.leg} {intent.purpose.value} {intent.state.value} cancel={intent.cancel} "
-                        f"{intent.reason} {[(one.sequence, one.state.value, one.cancels, one.reason) for one in txs]}"
+                        f"{intent.reason} {sent}"
                     )
         return "\n".join(lines)
 
@@ -368,7 +391,7 @@ class User:
 
     def _fund(self) -> None:
         fake = self.world.chains[self.terms.chain]
-        late = fake.head.time > self.swap.policy.lock_by - 2 * INTERVAL
+        late = fake.head.time >= self.swap.policy.lock_by - (0 if self.late else 2 * INTERVAL)
         wanted = self.locks and (
             late if self.late else not late or fake.ledger.locks.get(lock_id_of(self.terms))
         )
@@ -412,6 +435,12 @@ class User:
             return
         if fake.head.time >= terms.deadline and not self._in_mempool(fake, lock_id):
             self.world.wallet(terms.chain).refund(lock_id)
+
+
+def copy_database(source: Path, target: Path) -> None:
+    """Copy a SQLite database that is in use."""
+    with closing(sqlite3.connect(source)) as mine, closing(sqlite3.connect(target)) as copied:
+        mine.backup(copied)
 
 
 def with_amount(terms: LockTerms, amount: int) -> LockTerms:

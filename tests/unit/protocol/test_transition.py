@@ -404,6 +404,13 @@ def test_a_source_claimed_for_us_before_the_counterlock_obliges_us_to_lock() -> 
     assert p.operator(ev.OperatorVerb.ABANDON).swap.abandoned is None
 
 
+def test_a_source_claimed_before_it_was_final_does_not_yet_give_the_destination_away() -> None:
+    p = Player().awaiting_claim().feed(ev.LockOrphaned(SOURCE, "s")).source_locked(at=block(11, fork="b"))
+    p.claimed(SOURCE)
+    assert CLAIM_DESTINATION not in p.required
+    assert CLAIM_DESTINATION in p.source_final().required
+
+
 # A shared secret
 
 
@@ -553,6 +560,21 @@ def test_a_failed_counterlock_gives_the_source_back_and_is_never_tried_again() -
     assert SendLock() not in p.required
     assert p.swap.destination == before.destination
     assert refusal(p) is RefusalCode.ABANDONED
+
+
+def test_a_source_that_is_being_given_back_is_never_relied_on_again() -> None:
+    # The user let the destination go early by their own signature; then a reorg undid all of it.
+    p = Player().awaiting_claim().refunded(DESTINATION).refund_final(DESTINATION)
+    assert SendCooperativeRefund() in p.required
+    p.feed(ev.RefundOrphaned(DESTINATION, "d"), ev.LockOrphaned(DESTINATION, "d"))
+    assert SendLock() not in p.required
+    assert refusal(p) is RefusalCode.ABANDONED
+
+
+def test_an_old_word_of_a_reorg_does_not_revive_a_failed_counterlock() -> None:
+    p = Player().awaiting_claim().feed(ev.LockOrphaned(DESTINATION, "d")).lock_failed()
+    p.feed(ev.LockOrphaned(DESTINATION, "d"))
+    assert p.swap.destination.state is LegState.NONE
 
 
 def test_a_failed_destination_refund_is_kept_due() -> None:
