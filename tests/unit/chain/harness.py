@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from chain.header import Header
 from chain.keys import Key
 from chain.locks import Lock
 from chain.mempool import Mempool
-from chain.params import COIN, DEV
+from chain.params import COIN, DEV, MAX_AMOUNT
 from chain.queries import Queries
 from chain.records import ZERO20, Kind, Transaction
 from chain.rewards import experience, reward
@@ -104,11 +104,9 @@ class Sandbox:
     def pass_median_time(self, time: int) -> None:
         """Mine empty blocks until the median time past is exactly `time`."""
         assert self.chain.median_time <= time
-        self.now = max(self.now, time - 1)
+        self.now = max(self.now, time - 12)
         while self.chain.median_time < time:
-            missing = time - self.chain.median_time
-            self.now = self.chain.ancestors(self.chain.tip.id, 1)[0].time
-            self.mine(seconds=1 if missing < 12 else 0 if self.now >= time else 1)
+            self.mine()
         assert self.chain.median_time == time
 
     def forge(
@@ -132,7 +130,7 @@ class Sandbox:
         miner = self.account(MINER)
         if amount is None:
             points = experience(miner.blocks_mined, miner.anchors_carried)
-            amount = reward(height, points) + sum(tx.fee for tx in transactions)
+            amount = reward(height, points) + sum(tx.fee for tx in transactions if tx.fee <= MAX_AMOUNT)
         paid = coinbase(
             Transaction(
                 Kind.COINBASE, self.params.chain_id, height, amount % 2**64, 0, ZERO20, MINER.key_hash,

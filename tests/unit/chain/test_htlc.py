@@ -15,7 +15,7 @@ from tests.unit.chain.harness import ALICE, BOB, CAROL, FEE, Sandbox, reason_of,
 NEWCOMER = Key.from_secret(sha256(b"somebody without a coin"))
 
 
-def locked(box: Sandbox, **terms: object):  # noqa: ANN201
+def locked(box: Sandbox, **terms: object):
     lock = box.make_lock(**terms)
     box.mine(lock)
     return lock
