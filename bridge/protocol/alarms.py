@@ -39,6 +39,7 @@ def next_alarm(swap: Swap, chain: Chain) -> int | None:
         dates = [
             timelocks.latest_counterlock(swap.policy, destination.deadline) + 1,
             destination.deadline,
+            *(stray.terms.deadline for stray in swap.destination.strays),
         ]
     return min((date for date in dates if date > now), default=None)
 

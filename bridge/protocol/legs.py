@@ -125,13 +125,16 @@ def apply_fact(leg: Leg, fact: ChainFact) -> Leg:
 
 
 def _is_ours(leg: Leg, terms: LockTerms) -> bool:
-    """A stray concerns us if it is in our contract and we could give it back."""
+    """A stray concerns us if it is in our contract and we could give it back, or it holds our own money."""
     expected = leg.terms
+    if leg.role is LegRole.SOURCE:
+        party = terms.recipient == expected.recipient
+    else:
+        party = terms.sender == expected.sender
     return (
-        leg.role is LegRole.SOURCE
+        party
         and terms.chain is expected.chain
         and terms.contract == expected.contract
-        and terms.recipient == expected.recipient
         and terms.hashlock == expected.hashlock
         and terms.amount > 0
     )

@@ -222,7 +222,8 @@ def is_done(swap: Swap) -> bool:
 
 def strays_resolved(swap: Swap) -> bool:
     """Tell whether no stray lock is left on chain."""
-    return all(stray.state in RESOLVED for stray in swap.source.strays)
+    strays = (*swap.source.strays, *swap.destination.strays)
+    return all(stray.state in RESOLVED for stray in strays)
 
 
 def required_effects(swap: Swap) -> tuple[Effect, ...]:
@@ -238,8 +239,9 @@ def required_effects(swap: Swap) -> tuple[Effect, ...]:
         effects.append(SendClaim(LegRole.SOURCE))
     if must_claim_destination(swap):
         effects.append(SendClaim(LegRole.DESTINATION))
-    if must_refund_destination(swap):
-        effects.append(SendRefund(LegRole.DESTINATION))
+    refund = _refund(swap)
+    if refund is not None:
+        effects.append(refund)
     if swap.destination.state is LegState.INTENT and swap.abandoned is not None and not is_committed(swap):
         effects.append(CancelLock())
     give_back = _give_back(swap)
@@ -252,6 +254,17 @@ def required_effects(swap: Swap) -> tuple[Effect, ...]:
     ):
         effects.append(ReleaseInventory())
     return tuple(effects)
+
+
+def _refund(swap: Swap) -> Effect | None:
+    """The destination, else a stray lock of ours: one at a time, each from its own deadline on."""
+    if must_refund_destination(swap):
+        return SendRefund(LegRole.DESTINATION)
+    now = destination_time(swap)
+    for stray in swap.destination.strays:
+        if stray.state in OPEN and stray.give_back and now is not None and now >= stray.terms.deadline:
+            return SendRefund(LegRole.DESTINATION, lock_id=stray.lock_id)
+    return None
 
 
 def _give_back(swap: Swap) -> Effect | None:

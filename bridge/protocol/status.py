@@ -109,9 +109,14 @@ def attention(swap: Swap) -> str:
         )
     if any(stray.state in CLAIMED for stray in swap.source.strays):
         reasons.append("a stray lock was claimed to the bridge: give its amount back by hand")
+    if any(stray.state not in SPENT_FINAL and stray.lock_block for stray in swap.destination.strays):
+        reasons.append("the bridge locked the destination a second time: find out how this could happen")
+    if any(stray.state in CLAIMED for stray in swap.destination.strays):
+        reasons.append("a second destination lock was claimed: the bridge lost its amount")
     if any(stray.state in OPEN and not stray.give_back for stray in swap.source.strays):
         reasons.append("a lock of another asset waits for its sender, or for an operator to give it back")
-    reasons += [swap.source.trouble, swap.destination.trouble]
+    if public_state(swap) not in TERMINAL_STATES:
+        reasons += [swap.source.trouble, swap.destination.trouble]
     return "; ".join(reason for reason in reasons if reason)
 
 

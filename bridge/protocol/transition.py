@@ -232,10 +232,11 @@ def _fold_command(swap: Swap, event: OperatorCommand) -> Swap:
 
 
 def _agree_to_strays(swap: Swap) -> Swap:
-    if all(stray.give_back for stray in swap.source.strays):
-        return swap
-    strays = tuple(replace(stray, give_back=True) for stray in swap.source.strays)
-    return replace(swap, source=replace(swap.source, strays=strays))
+    for leg in (swap.source, swap.destination):
+        if not all(stray.give_back for stray in leg.strays):
+            strays = tuple(replace(stray, give_back=True) for stray in leg.strays)
+            swap = _with_leg(swap, leg, replace(leg, strays=strays))
+    return swap
 
 
 def _conclude(swap: Swap) -> Swap:

@@ -175,10 +175,10 @@ class BlockRef(msgspec.Struct, frozen=True):
 
 
 class StrayLock(msgspec.Struct, frozen=True):
-    """A lock to the bridge with this swap's hashlock that is not the swap's lock.
+    """A lock with this swap's hashlock, to the bridge or (destination) of the bridge, that is not the swap's.
 
     Its terms are wrong, or the right lock stands already. It never moves the leg and is never adopted later:
-    it is only given back. `state` follows its chain as a leg's does.
+    it is only given back, or refunded to the bridge. `state` follows its chain as a leg's does.
     """
 
     lock_id: str

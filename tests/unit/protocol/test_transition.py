@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from msgspec.structs import replace
 
 from bridge.protocol import events as ev
 from bridge.protocol.effects import (
@@ -125,8 +126,10 @@ def test_newer_chain_times_withdraw_the_permission_to_lock() -> None:
 
 
 def test_older_chain_times_do_not_give_the_permission_back() -> None:
-    p = Player().accepted().source_locked().destination_time(PLAN.destination).source_final()
-    assert may_counterlock(p.swap, {Chain.ZION: START, Chain.ETHEREUM: START}) is not None
+    p = Player().accepted().source_locked().source_time(START + 800).source_final()
+    found = may_counterlock(p.swap, {Chain.ZION: START, Chain.ETHEREUM: START})
+    assert found is not None
+    assert found.code is RefusalCode.CLOCKS_APART
 
 
 def test_clocks_too_far_apart_stop_the_counterlock_only_until_they_agree() -> None:
@@ -254,6 +257,25 @@ def test_strays_without_end_do_not_grow_the_swap_without_end() -> None:
         p.source_locked(f"odd{n}", amount=n)
     assert len(p.swap.source.strays) == 4
     assert p.source_locked().source_final().swap.state is SwapState.COUNTERLOCKING
+
+
+def test_a_second_counterlock_of_ours_is_refunded_at_its_deadline_whatever_becomes_of_the_swap() -> None:
+    p = Player().awaiting_claim()
+    p.feed(ev.LockSeen(DESTINATION, "d2", DESTINATION_TERMS, "tx-d2", block(21)))
+    assert "a second time" in p.swap.attention
+    p.claimed(DESTINATION).claimed(SOURCE).claim_final(DESTINATION).claim_final(SOURCE)
+    assert not is_terminal(p.swap)
+    p.destination_time(PLAN.destination)
+    assert SendRefund(DESTINATION, lock_id="d2") in p.required
+    p.refunded(DESTINATION, lock_id="d2").refund_final(DESTINATION, "d2")
+    assert p.swap.state is SwapState.COMPLETED
+
+
+def test_a_strangers_lock_on_the_destination_chain_is_none_of_our_business() -> None:
+    p = Player().awaiting_claim()
+    before = p.swap
+    strange = replace(DESTINATION_TERMS, sender="zion1stranger")
+    assert p.feed(ev.LockSeen(DESTINATION, "x", strange, "tx-x", block(21))).swap == before
 
 
 # Nothing locked
@@ -560,6 +582,8 @@ def test_a_failed_counterlock_gives_the_source_back_and_is_never_tried_again() -
     assert SendLock() not in p.required
     assert p.swap.destination == before.destination
     assert refusal(p) is RefusalCode.ABANDONED
+    p.refunded(SOURCE).refund_final(SOURCE)
+    assert (p.swap.state, p.swap.attention) == (SwapState.REFUNDED, "")
 
 
 def test_a_source_that_is_being_given_back_is_never_relied_on_again() -> None:
