@@ -13,6 +13,7 @@ import typer
 
 from bridge.commands import check, database, init, serve, swap
 from bridge.commands.output import Json, speaking
+from bridge.demo.command import demo
 from chain.cli import app as chain_app
 
 app = typer.Typer(
@@ -24,6 +25,7 @@ app = typer.Typer(
     "4 something does not answer · 5 going on could cost money.",
 )
 
+app.command()(demo)
 app.command()(init.init)
 app.command()(check.check)
 app.command()(serve.api)
