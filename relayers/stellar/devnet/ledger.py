@@ -152,9 +152,9 @@ class LedgerTxn:
             layer = layer._parent
         return found
 
-    def changed_accounts(self) -> set[bytes]:
-        """Return the accounts that this layer has touched."""
-        return {key[1] for key in self._changes if key[0] == "account"}
+    def changed(self, kind: str) -> set[bytes]:
+        """Return the ids of the accounts ("account") or claimable balances ("balance") that this layer touched."""
+        return {key[1] for key in self._changes if key[0] == kind}
 
     def entries(self) -> Iterator[Entry]:
         """Iterate over all entries of the bottom layer."""

@@ -36,6 +36,8 @@ class Applied:
     """Position in its ledger, from 1."""
     accounts: frozenset[bytes]
     """The accounts that it names or touched."""
+    balances: frozenset[bytes] = frozenset()
+    """The claimable balances that it created or removed."""
 
 
 @dataclass(frozen=True)
@@ -126,7 +128,7 @@ class StandaloneNetwork:
         for frame in frames:
             fees = txn.child()
             frame.charge_fee(fees, base_fee)
-            payers[frame.full_hash] = fees.changed_accounts()
+            payers[frame.full_hash] = fees.changed("account")
             fees.commit()
         if any(frame.merges_account for frame in frames):
             for frame in frames:
@@ -136,9 +138,11 @@ class StandaloneNetwork:
         for index, frame in enumerate(frames, start=1):
             single = txn.child()
             frame.apply(single)
-            touched = single.changed_accounts() | payers[frame.full_hash]
+            touched = single.changed("account") | payers[frame.full_hash] | named_accounts(frame)
+            balances = single.changed("balance")
             single.commit()
-            entry = Applied(frame, frame.result, header.sequence, index, frozenset(touched | named_accounts(frame)))
+            place = (header.sequence, index)
+            entry = Applied(frame, frame.result, *place, frozenset(touched), frozenset(balances))
             applied.append(entry)
             self._by_hash[frame.contents_hash] = entry
             self._by_hash[frame.inner.contents_hash] = entry

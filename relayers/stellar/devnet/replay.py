@@ -13,7 +13,8 @@ from typing import Any
 
 from stellar_sdk import xdr
 
-from relayers.stellar.devnet.network import StandaloneNetwork
+from relayers.stellar.devnet.frames import Frame
+from relayers.stellar.devnet.network import Ledger, StandaloneNetwork
 from relayers.stellar.devnet.queue import Submitted
 
 
@@ -57,6 +58,25 @@ def _close(network: StandaloneNetwork, step: dict[str, Any]) -> Iterator[str]:
         wanted, got = expected.get(contents_hash, "absent"), actual.get(contents_hash, "absent")
         if wanted != got:
             yield f"ledger {step['ledger']}, tx {contents_hash.hex()}: expected {wanted}, got {got}"
+
+
+def tx_step(envelope: xdr.TransactionEnvelope, status: Submitted, frame: Frame) -> dict[str, Any]:
+    """Return the record of a submission."""
+    step: dict[str, Any] = {"op": "tx", "envelope": envelope.to_xdr(), "status": status.value}
+    if status is Submitted.ERROR:
+        step["error"] = frame.result.to_xdr().to_xdr()
+    return step
+
+
+def close_step(ledger: Ledger) -> dict[str, Any]:
+    """Return the record of a closed ledger."""
+    results = []
+    for applied in ledger.transactions:
+        contents_hash = applied.frame.contents_hash
+        pair = xdr.TransactionResultPair(xdr.Hash(contents_hash), applied.result.to_xdr())
+        results.append({"hash": contents_hash.hex(), "result": pair.to_xdr()})
+    header = ledger.header
+    return {"op": "close", "ledger": header.sequence, "closeTime": header.close_time, "results": results}
 
 
 def codes_of(result: xdr.TransactionResult) -> str:
