@@ -111,7 +111,11 @@ class LockStatus(StrEnum):
 
 
 class Action(msgspec.Struct, frozen=True):
-    """Something to be done on chain by the bridge's account. `preimage` for CLAIM, `payload` for ANCHOR."""
+    """Something to be done on chain by the bridge's account. `preimage` for CLAIM, `payload` for ANCHOR.
+
+    CANCEL has no further fields: a transfer of nothing (or of the least possible) from the account to
+    itself, which only uses up the sequence it is prepared with, so that what was signed can never land.
+    """
 
     purpose: Purpose
     terms: LockTerms | None = None

@@ -1,0 +1,37 @@
+"""One devnet per chain for the whole session; each test brings accounts of its own."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from tests.conformance.ethereum_rig import EthereumRig
+from tests.conformance.fake_rig import FakeRig
+from tests.conformance.rig import Rig, Scene
+
+CHAINS = ("fake", "ethereum")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if "conformance" in item.path.parts:
+            item.add_marker(pytest.mark.asyncio(loop_scope="session"))
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session", params=CHAINS)
+async def rig(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Rig]:
+    made: Any
+    if request.param == "fake":
+        made = FakeRig()
+    else:
+        made = await EthereumRig(tmp_path_factory.mktemp(request.param)).start()
+    yield made
+    await made.stop()
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def scene(rig: Rig, request: pytest.FixtureRequest) -> Scene:
+    return Scene(rig, request.node.name)
