@@ -77,7 +77,9 @@ def gate_sequence(ledger: int) -> int:
     return (ledger + SEQUENCE_LEDGERS) << 32
 
 
-def lock_operations(terms: LockTerms, gate: str, sequence: int, passphrase: str, gate_balance: int) -> list[Operation]:
+def lock_operations(
+    terms: LockTerms, gate: str, sequence: int, passphrase: str, gate_balance: int
+) -> list[Operation]:
     """Return the operations of a lock, each with its source; the claimable balance comes last.
 
     The transaction is signed by its source, S and G.
@@ -132,7 +134,9 @@ def claim_operations(gate: Gate) -> list[Operation]:
     ]
 
 
-def gasless_claim(gate: Gate, valid_until: int, passphrase: str, create_recipient: bool = False) -> TransactionEnvelope:
+def gasless_claim(
+    gate: Gate, valid_until: int, passphrase: str, create_recipient: bool = False
+) -> TransactionEnvelope:
     """Return a claim of which G itself is the source, for a recipient without XLM: R and the preimage sign
     it, anybody pays for it (`bump`).
 
@@ -206,5 +210,3 @@ def lock_id(terms: LockTerms, passphrase: str) -> str:
 def total_reserve(terms: LockTerms, base_reserve: int = BASE_RESERVE) -> int:
     """Return the stroops beside the amount that a lock binds of S's: the deposit and the balance's reserve."""
     return deposit(terms, base_reserve) + BALANCE_RESERVES * base_reserve
-
-

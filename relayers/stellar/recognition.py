@@ -150,7 +150,9 @@ def gate_stands(terms: LockTerms, account: Mapping[str, Any], passphrase: str) -
         StrKey.encode_pre_auth_tx(reclaim.hash()): 2,
     }
     signers = {each["key"]: each["weight"] for each in account["signers"]}
-    thresholds = {account["thresholds"][name] for name in ("low_threshold", "med_threshold", "high_threshold")}
+    thresholds = {
+        account["thresholds"][name] for name in ("low_threshold", "med_threshold", "high_threshold")
+    }
     return signers == wanted and thresholds == {2} and _line_is_free(terms, account)
 
 

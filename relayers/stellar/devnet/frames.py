@@ -70,7 +70,9 @@ class TransactionFrame:
         self.tx = envelope.tx
         self.signatures = envelope.signatures
         self._envelope = envelope
-        self.result = TxResult(TxCode.txFAILED, operations=[OpResult(op.body.type) for op in self.tx.operations])
+        self.result = TxResult(
+            TxCode.txFAILED, operations=[OpResult(op.body.type) for op in self.tx.operations]
+        )
 
     @cached_property
     def envelope(self) -> xdr.TransactionEnvelope:
@@ -173,9 +175,7 @@ class TransactionFrame:
 
     # Checks before inclusion
 
-    def check_valid(
-        self, txn: LedgerTxn, current: int, times: CloseTimes, charge_fee: bool = True
-    ) -> bool:
+    def check_valid(self, txn: LedgerTxn, current: int, times: CloseTimes, charge_fee: bool = True) -> bool:
         """Tell whether the next ledger may include it; `result` says why not.
 
         `current` is the sequence it must follow, 0 for the source account's own.
@@ -215,7 +215,9 @@ class TransactionFrame:
         if self._is_too_early_for(txn.header, source.sequence_time, source.sequence_ledger, times.lower):
             self.result.code = TxCode.txBAD_MIN_SEQ_AGE_OR_GAP
             return Stage.UPDATES_SEQUENCE
-        authorised = checker.check(signers_of(source), source.thresholds[0]) and self._extra_signers_signed(checker)
+        authorised = checker.check(signers_of(source), source.thresholds[0]) and self._extra_signers_signed(
+            checker
+        )
         if not authorised:
             self.result.code = TxCode.txBAD_AUTH
             return Stage.UPDATES_SEQUENCE
@@ -379,7 +381,9 @@ class TransactionFrame:
         if not self._check_operation(txn.child(), index, None):
             return False
         try:
-            details = rules_of(operation.body.type).apply(txn, operation_body(operation), self._context(index))
+            details = rules_of(operation.body.type).apply(
+                txn, operation_body(operation), self._context(index)
+            )
         except OperationFailed as failure:
             result.code, result.details = failure.code, failure.details
             return False
@@ -560,7 +564,9 @@ def operation_body(operation: xdr.Operation) -> object:
 def remove_pre_authorisation(txn: LedgerTxn, account_id: bytes, contents_hash: bytes) -> None:
     """Remove the signer that pre-authorised this transaction, if the account has it."""
     account = txn.account(account_id)
-    signer = reserves.find_signer(account, SignerId(PRE_AUTH_TX, contents_hash)) if account is not None else None
+    signer = (
+        reserves.find_signer(account, SignerId(PRE_AUTH_TX, contents_hash)) if account is not None else None
+    )
     if account is not None and signer is not None:
         reserves.remove_signer(txn, account, signer)
 

@@ -22,6 +22,7 @@ MAX_SEQUENCE = "max sequence"
 """Mark: a source account → its highest sequence in this ledger (set when the ledger contains a merge)."""
 _MARKS = frozenset({SPONSORSHIP, SPONSORING, MAX_SEQUENCE})
 
+
 @dataclass(frozen=True)
 class Header:
     """What the rules need of a ledger header; fees and reserves in stroops."""

@@ -74,7 +74,11 @@ class TransactionQueue:
                 return verdict
         if not self._make_room(root, frame, replaced):
             self._banned[0].add(frame.full_hash)
-            return Submitted.ERROR if frame.result.code is TxCode.txINSUFFICIENT_FEE else Submitted.TRY_AGAIN_LATER
+            return (
+                Submitted.ERROR
+                if frame.result.code is TxCode.txINSUFFICIENT_FEE
+                else Submitted.TRY_AGAIN_LATER
+            )
         view = root.child(with_sequence(root.header, root.header.sequence + 1))
         if not frame.check_valid(view, 0, CloseTimes(0, EXPECTED_CLOSE_MARGIN)):
             return Submitted.ERROR
@@ -188,7 +192,9 @@ class TransactionQueue:
         frames = [each for each in self.pending() if each.sequence != header.starting_sequence]
         self._without_invalid(root.child(header), frames, CloseTimes(0, EXPECTED_CLOSE_MARGIN))
 
-    def _without_invalid(self, txn: LedgerTxn, frames: list[Frame], times: CloseTimes = AT_CLOSE) -> list[Frame]:
+    def _without_invalid(
+        self, txn: LedgerTxn, frames: list[Frame], times: CloseTimes = AT_CLOSE
+    ) -> list[Frame]:
         valid = []
         fees: dict[bytes, int] = {}
         for frame in frames:

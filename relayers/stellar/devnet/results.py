@@ -143,6 +143,4 @@ class TxResult:
 
     def _inner_xdr(self) -> xdr.InnerTransactionResult:
         body = xdr.InnerTransactionResultResult(self.code, results=self._operations_xdr())
-        return xdr.InnerTransactionResult(
-            xdr.Int64(self.fee_charged), body, xdr.InnerTransactionResultExt(0)
-        )
+        return xdr.InnerTransactionResult(xdr.Int64(self.fee_charged), body, xdr.InnerTransactionResultExt(0))

@@ -13,10 +13,23 @@ from starlette.routing import Route
 from stellar_sdk import Asset, Keypair, StrKey
 
 from relayers.stellar.devnet import entries
-from relayers.stellar.devnet.entries import Account, AssetId, ClaimableBalance, Data, TrustLine, UnsupportedFeature
+from relayers.stellar.devnet.entries import (
+    Account,
+    AssetId,
+    ClaimableBalance,
+    Data,
+    TrustLine,
+    UnsupportedFeature,
+)
 from relayers.stellar.devnet.horizon import pages, resources, submission
 from relayers.stellar.devnet.horizon.fees import fee_stats
-from relayers.stellar.devnet.horizon.problems import Problem, bad_request, not_found, on_problem, on_unsupported
+from relayers.stellar.devnet.horizon.problems import (
+    Problem,
+    bad_request,
+    not_found,
+    on_problem,
+    on_unsupported,
+)
 from relayers.stellar.devnet.horizon.resources import Json
 from relayers.stellar.devnet.network import Applied
 from relayers.stellar.devnet.node import Node

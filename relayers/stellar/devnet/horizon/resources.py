@@ -68,7 +68,11 @@ def signer_fields(key: SignerId) -> Json:
         return {"key": StrKey.encode_pre_auth_tx(key.key), "type": "preauth_tx"}
     if key.kind == HASH_X:
         return {"key": StrKey.encode_sha256_hash(key.key), "type": "sha256_hash"}
-    packed = key.key + len(key.payload).to_bytes(4, "big") + key.payload.ljust(-(-len(key.payload) // 4) * 4, b"\0")
+    packed = (
+        key.key
+        + len(key.payload).to_bytes(4, "big")
+        + key.payload.ljust(-(-len(key.payload) // 4) * 4, b"\0")
+    )
     return {"key": StrKey.encode_ed25519_signed_payload(packed), "type": "ed25519_signed_payload"}
 
 
@@ -82,7 +86,9 @@ def account_flags(flags: int) -> Json:
     }
 
 
-def account(entry: Account, lines: Iterable[TrustLine], data: Iterable[Data], network: StandaloneNetwork) -> Json:
+def account(
+    entry: Account, lines: Iterable[TrustLine], data: Iterable[Data], network: StandaloneNetwork
+) -> Json:
     """Return an account."""
     low, medium, high = entry.thresholds
     own = {"weight": entry.master_weight, **signer_fields(SignerId(ED25519, entry.id))}
@@ -168,7 +174,9 @@ def claimable_balance(entry: ClaimableBalance, network: StandaloneNetwork) -> Js
         **({"sponsor": address(entry.sponsor)} if entry.sponsor else {}),
         "last_modified_ledger": entry.last_modified,
         "last_modified_time": timestamp(network.ledgers[entry.last_modified - 1].header.close_time),
-        "claimants": [{"destination": address(who), "predicate": predicate(how)} for who, how in entry.claimants],
+        "claimants": [
+            {"destination": address(who), "predicate": predicate(how)} for who, how in entry.claimants
+        ],
         "flags": {"clawback_enabled": entry.clawback},
         "paging_token": f"{entry.last_modified}-{full_id}",
     }
@@ -178,7 +186,9 @@ def ledger(closed: Ledger) -> Json:
     """Return a ledger."""
     header = closed.header
     successes = sum(each.result.succeeded for each in closed.transactions)
-    operations = sum(len(each.frame.inner.tx.operations) for each in closed.transactions if each.result.succeeded)
+    operations = sum(
+        len(each.frame.inner.tx.operations) for each in closed.transactions if each.result.succeeded
+    )
     return {
         "_links": {"self": {"href": f"/ledgers/{header.sequence}"}},
         "id": header.hash.hex(),

@@ -46,7 +46,9 @@ async def submit(request: Request, node: Node) -> Response:
         raise _failed(raw, contents_hash, frame.result)
     while applied is None:
         if not await node.wait_for_ledger(known, SUBMISSION_PATIENCE):
-            detail = "Your transaction submission request has timed out. This does not mean that it has failed."
+            detail = (
+                "Your transaction submission request has timed out. This does not mean that it has failed."
+            )
             extras = {"hash": contents_hash.hex(), "envelope_xdr": raw}
             raise Problem(504, "transaction_submission_timeout", detail, extras)
         known = node.network.header.sequence

@@ -3,4 +3,14 @@
 from relayers.stellar.devnet.ops import accounts, claimable, payments, sponsoring, trust
 from relayers.stellar.devnet.ops.base import Context, Rules, Threshold, rules_of
 
-__all__ = ["Context", "Rules", "Threshold", "accounts", "claimable", "payments", "rules_of", "sponsoring", "trust"]
+__all__ = [
+    "Context",
+    "Rules",
+    "Threshold",
+    "accounts",
+    "claimable",
+    "payments",
+    "rules_of",
+    "sponsoring",
+    "trust",
+]

@@ -16,7 +16,9 @@ from relayers.stellar.devnet.results import OperationFailed
 AUTHORIZED = xdr.TrustLineFlags.AUTHORIZED_FLAG.value
 
 
-def held_line(txn: LedgerTxn, owner: bytes, asset: AssetId, no_trust: str, not_authorized: str) -> TrustLine | None:
+def held_line(
+    txn: LedgerTxn, owner: bytes, asset: AssetId, no_trust: str, not_authorized: str
+) -> TrustLine | None:
     """Load an authorised trustline, ending the operation with these codes if there is none.
 
     Returns None for the issuer, whose own asset is without limit.
