@@ -23,12 +23,14 @@ class Node:
     """One emulated node.
 
     `journal` keeps every submission and close in the recording format (`replay.py`); a node started on an
-    existing journal goes on where the last one ended, even if that was killed. Its clock is the real one
-    plus what `advance` has added, and each ledger closes later than the one before.
+    existing journal goes on where the last one ended, even if that was killed. A `ticking` clock is the real
+    one plus what `advance` has added; one that is not stands still between ledgers. Each ledger closes
+    later than the one before.
     """
 
-    def __init__(self, journal: Path | None = None) -> None:
+    def __init__(self, journal: Path | None = None, ticking: bool = True) -> None:
         self._journal = journal
+        self._ticking = ticking
         self._offset = 0
         self._changed = asyncio.Condition()
         self.network = StandaloneNetwork(genesis_time=int(time.time()))
@@ -64,7 +66,7 @@ class Node:
     @property
     def now(self) -> int:
         """The node's clock, Unix seconds."""
-        return int(time.time()) + self._offset
+        return int(time.time()) + self._offset if self._ticking else self.network.header.close_time
 
     def submit(self, envelope: xdr.TransactionEnvelope) -> tuple[Submitted, Frame]:
         """Submit a transaction."""

@@ -21,7 +21,7 @@ class DevnetServer:
     """
 
     def __init__(self, journal: Path | None = None, interval: float | None = None, port: int = 0) -> None:
-        self.node = Node(journal)
+        self.node = Node(journal, ticking=interval is not None)
         self._interval = interval
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -245,8 +245,10 @@ class Horizon:
         elif command == "reorg":
             await self.node.reorg(int(wish["depth"]), wish.get("drop", ()))
         elif command == "fund":
-            self.node.fund(wish["address"], int(wish["stroops"]))
+            status, frame = self.node.fund(wish["address"], int(wish["stroops"]))
             await self.node.close()
+            if self.node.network.transaction(frame.contents_hash) is None:
+                raise Problem(503, "try_again_later", f"The treasury's payment was not taken: {status.value}.")
         else:
             raise not_found()
         return JSONResponse({"ledger": self.node.network.header.sequence})
