@@ -16,7 +16,8 @@ from eth_hash.auto import keccak
 
 from bridge.protocol.types import BlockRef
 from relayers.ethereum.rpc import Call, Rpc, RpcError, quantity, record
-from relayers.port import DeepReorg, PortUnavailable, Tip
+from relayers.port import PortUnavailable, Tip
+from relayers.ring import newest_common
 
 MAX_LOG_SPAN = 500
 """Blocks in one eth_getLogs: the strictest hosted limits on ranges with an address filter."""
@@ -60,34 +61,14 @@ async def read_tip(rpc: Rpc) -> Tip:
 
 
 async def common_ancestor(rpc: Rpc, known: Sequence[BlockRef], head: BlockRef) -> int | None:
-    """Return the index in `known` of the newest block that is still canonical; None when `head` is behind
-    the ring on the same chain, as on a lagging or restarting node: nothing is orphaned then.
-
-    Raises `DeepReorg` if no known block is canonical.
-    """
+    """Ask for as few headers as need be and return what `relayers.ring.newest_common` says."""
+    canonical: dict[int, str] = {head.height: head.id}
     newest = known[-1]
-    if head.id == newest.id:
-        return len(known) - 1
-    on_chain: dict[int, str] = {head.height: head.id}
-    if head.height >= newest.height:
-        await _ids(rpc, [newest.height], on_chain)
-        if on_chain.get(newest.height) == newest.id:
-            return len(known) - 1
-    await _ids(rpc, [ref.height for ref in known if ref.height < head.height], on_chain)
-    for index in range(len(known) - 1, -1, -1):
-        if on_chain.get(known[index].height) == known[index].id:
-            if known[index].height == head.height:
-                return None
-            return index
-    if head.height < known[0].height:
-        raise PortUnavailable(
-            f"the Ethereum node is at block {head.height}, far behind {newest.height} which we have seen",
-            "it is still synchronising; wait or use another endpoint",
-        )
-    raise DeepReorg(
-        f"Ethereum shares no block with the last {len(known)} known ones (from {known[0].height})",
-        "is this the same network as before? If so, inspect the chain and clear the ring of this chain",
-    )
+    if head.height > newest.height:
+        await _ids(rpc, [newest.height], canonical)
+    if canonical.get(newest.height) != newest.id:
+        await _ids(rpc, [ref.height for ref in known if ref.height < head.height], canonical)
+    return newest_common(known, canonical, head)
 
 
 async def _ids(rpc: Rpc, heights: Sequence[int], into: dict[int, str]) -> None:

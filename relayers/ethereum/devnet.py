@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from eth_account import Account
 
 from bridge.protocol.types import Asset
@@ -87,6 +88,7 @@ class AnvilDevnet:
         self.token = demo_token.asset()
         self._binary = find_anvil()
         self._child: subprocess.Popen[bytes] | None = None
+        self._keeper: asyncio.Task[None] | None = None
         self._rpc = Rpc([self.rpc_url], timeout=30)
         self._treasury = Account.from_key(TREASURY_KEY)
 
@@ -125,6 +127,8 @@ class AnvilDevnet:
                 await self._call("anvil_setBalance", self._treasury.address, hex(10**9 * 10**18))
                 await self._send(artifacts.DEPLOYER, calldata)
         await self._resume()
+        if self.persist:
+            self._keeper = asyncio.create_task(self._keep_good_states())
         return self
 
     def kill(self) -> None:
@@ -198,6 +202,8 @@ class AnvilDevnet:
 
     async def stop(self) -> None:
         """End the node in order."""
+        if self._keeper is not None:
+            self._keeper.cancel()
         await self._rpc.close()
         if self._child is not None:
             await asyncio.to_thread(childproc.terminate, self._child)
@@ -212,12 +218,38 @@ class AnvilDevnet:
             *("--host", "127.0.0.1", "--port", str(self.port), "--chain-id", str(CHAIN_ID)),
             # Blocks begin when the clock is right (see `_resume`). The well-known account stays unfunded.
             *("--no-mining", "--accounts", "1", "--balance", "0", "--order", "fees", "--quiet"),
-            *("--slots-in-an-epoch", "1"),
+            *("--slots-in-an-epoch", "1", "--cache-path", str(self.directory / "anvil-cache")),
         ]
         if self.persist:
-            state = str(self.directory / "anvil-state.json")
-            command += ["--state", state, "--state-interval", "1", "--preserve-historical-states"]
+            self._mend_state()
+            command += ["--state", str(self._state), "--state-interval", "1"]
         self._child = childproc.spawn(command, self._log)
+
+    @property
+    def _state(self) -> Path:
+        return self.directory / "anvil-state.json"
+
+    @property
+    def _good_state(self) -> Path:
+        return self.directory / "anvil-state.good.json"
+
+    async def _keep_good_states(self) -> None:
+        """Keep a copy of the newest complete state: anvil overwrites its file in place, so a kill at the
+        wrong moment leaves half of one."""
+        seen = 0
+        while True:
+            await asyncio.sleep(0.5)
+            if self._state.exists() and (changed := self._state.stat().st_mtime_ns) != seen:
+                state = self._state.read_bytes()
+                if _is_complete(state):
+                    draft = self._good_state.with_suffix(".new")
+                    draft.write_bytes(state)
+                    draft.replace(self._good_state)
+                    seen = changed
+
+    def _mend_state(self) -> None:
+        if self._good_state.exists() and not _is_complete(self._state.read_bytes()):
+            shutil.copyfile(self._good_state, self._state)
 
     async def _wait_until_up(self) -> None:
         child = self._child
@@ -270,3 +302,11 @@ class AnvilDevnet:
             return await self._rpc.call(method, *params)
         except RpcError as error:
             raise PortUnavailable(f"anvil refused {method}: {error.message}", f"see {self._log}") from error
+
+
+def _is_complete(state: bytes) -> bool:
+    try:
+        msgspec.json.decode(state)
+    except msgspec.DecodeError:
+        return False
+    return True

@@ -7,18 +7,20 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
+from pytest_asyncio import is_async_test
 
 from tests.conformance.ethereum_rig import EthereumRig
 from tests.conformance.fake_rig import FakeRig
 from tests.conformance.rig import Rig, Scene
+from tests.conformance.zion_rig import ZionRig
 
-CHAINS = ("fake", "ethereum")
+CHAINS = ("fake", "zion", "ethereum")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        if "conformance" in item.path.parts:
-            item.add_marker(pytest.mark.asyncio(loop_scope="session"))
+        if "conformance" in item.path.parts and is_async_test(item):
+            item.add_marker(pytest.mark.asyncio(loop_scope="session"), append=False)
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session", params=CHAINS)
@@ -26,6 +28,8 @@ async def rig(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
     made: Any
     if request.param == "fake":
         made = FakeRig()
+    elif request.param == "zion":
+        made = await ZionRig(tmp_path_factory.mktemp(request.param)).start()
     else:
         made = await EthereumRig(tmp_path_factory.mktemp(request.param)).start()
     yield made

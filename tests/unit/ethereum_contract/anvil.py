@@ -33,9 +33,7 @@ class Anvil:
     def rpc(self, method: str, *params: Any) -> Any:
         self._id += 1
         body = json.dumps({"jsonrpc": "2.0", "id": self._id, "method": method, "params": params})
-        request = urllib.request.Request(
-            self.url, body.encode(), {"Content-Type": "application/json"}
-        )
+        request = urllib.request.Request(self.url, body.encode(), {"Content-Type": "application/json"})
         with urllib.request.urlopen(request, timeout=30) as response:
             answer = json.load(response)
         if "error" in answer:
