@@ -192,7 +192,8 @@ class StellarPort:
         if preimage is not None and not preimage.opens(terms.hashlock):
             raise ActionRefused("the preimage does not open the hashlock", "wait for the right one")
         known = self._watch.gates(self.lock_id(terms))
-        return wallet.recipe(purpose, terms, self._settings.passphrase, known[-1] if known else None)
+        gate = known[-1] if known else None
+        return wallet.recipe(purpose, terms, preimage, self._settings.passphrase, gate)
 
     async def hints(self) -> AsyncIterator[None]:
         """Yield on every new ledger."""

@@ -10,8 +10,6 @@ from typing import Any
 import msgspec
 from stellar_sdk import AiohttpClient, ServerAsync, xdr
 from stellar_sdk.exceptions import (
-    BadRequestError,
-    BadResponseError,
     BaseHorizonError,
     NotFoundError,
     SdkError,
@@ -48,7 +46,8 @@ class Horizon:
 
     def __init__(self, url: str, timeout: float) -> None:
         self._client = AiohttpClient(request_timeout=timeout, post_timeout=timeout)
-        self._server = ServerAsync(url, self._client)
+        self._url = url.rstrip("/")
+        self._server = ServerAsync(self._url, self._client)
 
     async def close(self) -> None:
         """Close the connections."""
@@ -157,18 +156,19 @@ class Horizon:
 
     async def submit(self, envelope_xdr: str) -> Submission:
         """Hand a transaction to the node; it answers at once."""
+        # Not through ServerAsync: it takes the answers other than PENDING, which come with HTTP statuses of
+        # errors, for failures of the request.
         try:
-            answer = await self._server.submit_transaction_async(envelope_xdr, skip_memo_required_check=True)
-        except (BadRequestError, BadResponseError) as error:
-            # The answers other than PENDING come with HTTP statuses of errors.
-            answer = _json(error)
-            if "tx_status" not in answer:
-                raise PortUnavailable(
-                    f"Horizon refused a submission: {error.title or error.status}"
-                ) from error
-        except (SdkError, OSError, TimeoutError, ValueError) as error:
+            response = await self._client.post(self._url + "/transactions_async", data={"tx": envelope_xdr})
+            answer = response.json()
+            status = NodeStatus(answer["tx_status"])
+        except (SdkError, OSError, TimeoutError) as error:
             raise _unavailable(error) from error
-        status = NodeStatus(answer["tx_status"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise PortUnavailable(
+                f"Horizon could not hand a transaction to its node ({response.status_code})",
+                "it needs /transactions_async (Horizon 2.31 or newer)",
+            ) from error
         result = answer.get("error_result_xdr") or answer.get("errorResultXdr") or ""
         return Submission(status, codes(result) if status is NodeStatus.ERROR else ())
 
@@ -221,14 +221,6 @@ def codes(result_xdr: str) -> tuple[str, ...]:
 def _records(page: Record) -> list[Record]:
     records: list[Record] = page["_embedded"]["records"]
     return records
-
-
-def _json(error: BaseHorizonError) -> Record:
-    try:
-        answer = msgspec.json.decode(error.text or "{}")
-    except msgspec.DecodeError:
-        return {}
-    return answer if isinstance(answer, dict) else {}
 
 
 async def _asked(call: Awaitable[Any]) -> Record:

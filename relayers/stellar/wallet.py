@@ -31,9 +31,11 @@ _FEE_RATE = 1_000
 _VALIDITY = 300
 
 
-def recipe(purpose: Purpose, terms: LockTerms, passphrase: str, gate: Gate | None) -> UnsignedTx:
-    """Return what a wallet needs to know. With a known `gate`, claim and refund come as XDR and SEP-7 link too,
-    with sequence 0, which the wallet replaces. No preimage is ever part of it."""
+def recipe(
+    purpose: Purpose, terms: LockTerms, preimage: Preimage | None, passphrase: str, gate: Gate | None
+) -> UnsignedTx:
+    """Return what a wallet needs to know. With a known `gate`, claim and refund come as XDR and SEP-7 link
+    too, with sequence 0, which the wallet replaces. A preimage that was given is in it, for the user alone."""
     payload: dict[str, object] = {
         "purpose": purpose.value,
         "network_passphrase": passphrase,
@@ -57,6 +59,7 @@ def recipe(purpose: Purpose, terms: LockTerms, passphrase: str, gate: Gate | Non
     if purpose is Purpose.CLAIM:
         operations, who = (htlc.claim_operations, terms.recipient)
         summary = "Claim: signed by the recipient; the preimage is added as a hash(x) signature."
+        payload["preimage"] = "" if preimage is None else preimage.reveal().hex()
     elif purpose is Purpose.REFUND:
         operations, who = (htlc.refund_operations, terms.sender)
         summary = f"Refund: signed by the sender, good from Unix time {terms.deadline} on."
@@ -65,6 +68,8 @@ def recipe(purpose: Purpose, terms: LockTerms, passphrase: str, gate: Gate | Non
     if gate is not None:
         transaction = Transaction(who, 0, _FEE_RATE * 2, operations(gate))
         envelope = TransactionEnvelope(transaction, passphrase)
+        if purpose is Purpose.CLAIM and preimage is not None:
+            envelope.sign_hashx(preimage.reveal())
         payload["gate"] = gate.address
         payload["balance_id"] = gate.balance_id
         payload["xdr"] = envelope.to_xdr()

@@ -12,9 +12,10 @@ from pytest_asyncio import is_async_test
 from tests.conformance.ethereum_rig import EthereumRig
 from tests.conformance.fake_rig import FakeRig
 from tests.conformance.rig import Rig, Scene
+from tests.conformance.stellar_rig import StellarRig
 from tests.conformance.zion_rig import ZionRig
 
-CHAINS = ("fake", "zion", "ethereum")
+CHAINS = ("fake", "zion", "ethereum", "stellar")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -30,6 +31,8 @@ async def rig(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
         made = FakeRig()
     elif request.param == "zion":
         made = await ZionRig(tmp_path_factory.mktemp(request.param)).start()
+    elif request.param == "stellar":
+        made = await StellarRig(tmp_path_factory.mktemp(request.param)).start()
     else:
         made = await EthereumRig(tmp_path_factory.mktemp(request.param)).start()
     yield made

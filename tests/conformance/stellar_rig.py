@@ -17,6 +17,7 @@ from relayers.stellar.assets import to_stellar
 from relayers.stellar.devnet.local import StellarDevnet
 from relayers.stellar.settings import XLM
 from relayers.stellar.wallet import Wallet
+from tests.conformance.rig import Traits
 
 
 class FundingDevnet(StellarDevnet):
@@ -39,10 +40,13 @@ class StellarRig:
     native = XLM
     unit = 10 * 10**7
     exact_clock = True
-    claims_by_anyone = False
-    refunds_by_anyone = False
-    gives_back_early = False
-    bound_by_lock = 10**7
+    traits = Traits(
+        claims_by_anyone=False,
+        refunds_by_anyone=False,
+        gives_back_early=False,
+        many_per_block=False,
+        bound_by_lock=10**7,
+    )
 
     def __init__(self, directory: Path) -> None:
         self.devnet = FundingDevnet(directory)
@@ -63,13 +67,11 @@ class StellarRig:
     def other_address(self) -> str:
         return Keypair.from_raw_ed25519_seed(devnet_key("nobody")).public_key
 
-    async def open_account(self, label: str, asset: Asset) -> None:
+    async def ready_to_receive(self, label: str, asset: Asset) -> None:
         if asset.contract:
             await self.devnet.fund(self.port(label).account, asset, 0)
 
-    async def send_from_wallet(
-        self, label: str, tx: UnsignedTx, terms: LockTerms, preimage: Preimage | None = None
-    ) -> list[str]:
+    async def send_from_wallet(self, label: str, tx: UnsignedTx, terms: LockTerms) -> list[str]:
         key = Keypair.from_raw_ed25519_seed(devnet_key(label))
         wallet = Wallet(self.devnet.url, tx.payload["network_passphrase"])
         purpose = Purpose(tx.payload["purpose"])
@@ -77,7 +79,7 @@ class StellarRig:
             if purpose is Purpose.LOCK:
                 built = await wallet.lock(terms)
             elif purpose is Purpose.CLAIM:
-                assert preimage is not None
+                preimage = Preimage(bytes.fromhex(tx.payload["preimage"]))
                 built = await wallet.claim(terms, preimage)
             else:
                 built = await wallet.refund(terms)

@@ -71,6 +71,7 @@ class StandaloneNetwork:
         self._root = LedgerTxn.root(header, self._state)
         self._snapshots: dict[int, dict[Key, Entry]] = {2: self._root.snapshot()}
         self._by_hash: dict[bytes, Applied] = {}
+        self._branch = 0
 
     @property
     def header(self) -> Header:
@@ -104,7 +105,7 @@ class StandaloneNetwork:
         set_hash = _set_hash(last.hash, frames)
         frames = _in_order(frames, set_hash, order)
         sequence = last.sequence + 1
-        header_hash = _header_hash(last.hash, sequence, close_time, set_hash)
+        header_hash = _header_hash(last.hash, sequence, close_time, set_hash, self._branch)
         header = Header(
             sequence,
             close_time,
@@ -163,6 +164,7 @@ class StandaloneNetwork:
         header = self.ledgers[-1].header
         self._root = LedgerTxn.root(header, self._snapshots[header.sequence])
         self.queue = TransactionQueue()
+        self._branch += 1
         return undone
 
 
@@ -203,8 +205,8 @@ def _in_order(frames: list[Frame], set_hash: bytes, order: Sequence[bytes]) -> l
     return sorted(frames, key=rank)
 
 
-def _header_hash(previous: bytes, sequence: int, close_time: int, set_hash: bytes) -> bytes:
-    # The real header also commits to the bucket list, which only stellar-core keeps.
-    return hashlib.sha256(
-        previous + sequence.to_bytes(4, "big") + close_time.to_bytes(8, "big") + set_hash
-    ).digest()
+def _header_hash(previous: bytes, sequence: int, close_time: int, set_hash: bytes, branch: int = 0) -> bytes:
+    # The real header also commits to the bucket list, which only stellar-core keeps; `branch` tells apart
+    # ledgers that are closed again after a rewind.
+    numbers = sequence.to_bytes(4, "big") + close_time.to_bytes(8, "big") + branch.to_bytes(4, "big")
+    return hashlib.sha256(previous + numbers + set_hash).digest()
