@@ -1,4 +1,4 @@
-"""Stellar behind `ChainPort`: Horizon for reading and sending, a gate and a claimable balance for each lock."""
+"""Stellar behind `ChainPort`: Horizon to read and send, a gate and a claimable balance for each lock."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ class StellarPort:
         return await self._horizon.tip()
 
     async def scan(self, known: Sequence[BlockRef], max_blocks: int) -> Scan:
-        """See `ChainPort.scan`. A Horizon behind the ring on the same chain yields nothing, and no orphans."""
+        """See `ChainPort.scan`. A Horizon behind the ring on the same chain yields nothing."""
         await self._check()
         return await self._watch.scan(known, max_blocks)
 
@@ -92,7 +92,7 @@ class StellarPort:
         return status
 
     async def revealed(self, terms: LockTerms) -> Preimage | None:
-        """Return the preimage if any transaction on a gate of these terms has shown it, be it a failed one."""
+        """Return the preimage if any transaction on a gate of these terms has shown it, even a failed one."""
         await self._check()
         own = self._builder.gate_key(terms).public_key if terms.sender == self.account else None
         for gate in await self._locks.find(terms, own):

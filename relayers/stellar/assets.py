@@ -9,7 +9,8 @@ from stellar_sdk import Asset as StellarAsset
 from bridge.protocol.types import Asset, Chain
 from relayers.stellar.settings import DECIMALS, XLM
 
-STROOPS = 10**DECIMALS
+STROOPS = 10_000_000
+"""Smallest units in one whole unit: 10^7, the seven decimals of every asset."""
 INT64_MAX = 2**63 - 1
 
 

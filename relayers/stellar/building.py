@@ -8,6 +8,8 @@ better bid, and channels need no money.
 
 from __future__ import annotations
 
+import asyncio
+
 import msgspec
 from stellar_sdk import (
     BumpSequence,
@@ -66,13 +68,16 @@ class Builder:
 
     async def prepare(self, action: Action, sequence: int, level: FeeLevel) -> SignedTx:
         """Check, build, price and sign."""
-        account = await self._horizon.account(self._key.public_key)
+        account, ledger, stats = await asyncio.gather(
+            self._horizon.account(self._key.public_key),
+            self._horizon.newest_ledger(),
+            self._horizon.fee_stats(),
+        )
         if account is None:
             raise InsufficientFunds(
                 f"the account {self._key.public_key} does not exist", "send it some XLM, which creates it"
             )
-        ledger = await self._horizon.newest_ledger()
-        market = fees.read_market(await self._horizon.fee_stats(), self._settings.caps)
+        market = fees.read_market(stats, self._settings.caps)
         rate = fees.rate(market, level, self._settings.caps)
         plan = await self._plan(action, account, ledger, rate)
         total = rate * (len(plan.operations) + 1)
@@ -158,7 +163,7 @@ class Builder:
         if not terms.asset.contract:
             if recipient is None and terms.amount < htlc.MIN_NEW_ACCOUNT:
                 raise ActionRefused(
-                    f"the recipient {terms.recipient} does not exist and {decimal(terms.amount)} XLM cannot create it",
+                    f"the recipient {terms.recipient} does not exist, and so little XLM cannot create it",
                     f"swap at least {decimal(htlc.MIN_NEW_ACCOUNT)} XLM, or fund the account first",
                 )
             return
@@ -245,7 +250,7 @@ class Builder:
 def spendable(account: Record, base_reserve: int) -> int:
     """Return the XLM that an account may spend, in stroops, beyond reserve and liabilities."""
     native = next(each for each in account["balances"] if each["asset_type"] == "native")
-    units = 2 + account["subentry_count"] + account["num_sponsoring"] - account["num_sponsored"]
+    units: int = 2 + account["subentry_count"] + account["num_sponsoring"] - account["num_sponsored"]
     return stroops(native["balance"]) - stroops(native["selling_liabilities"]) - units * base_reserve
 
 

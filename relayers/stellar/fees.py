@@ -38,7 +38,7 @@ def rate(market: Market, level: FeeLevel, caps: FeeCaps) -> int:
     wanted = max(market.bid, REPLACEMENT_FACTOR * level.previous.get("rate", 0))
     if wanted > caps.maximum:
         raise ActionRefused(
-            f"replacing this transaction would bid {wanted} stroops per operation, above the cap of {caps.maximum}",
+            f"a replacement must bid {wanted} stroops per operation, above the cap of {caps.maximum}",
             "wait until the pending one lands or its time is over, or raise the cap",
         )
     return wanted

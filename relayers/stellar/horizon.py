@@ -8,13 +8,15 @@ from enum import Enum
 from typing import Any
 
 import msgspec
-from stellar_sdk import AiohttpClient, ServerAsync, xdr
+from stellar_sdk import xdr
+from stellar_sdk.client.aiohttp_client import AiohttpClient
 from stellar_sdk.exceptions import (
     BaseHorizonError,
     NotFoundError,
     SdkError,
 )
 from stellar_sdk.exceptions import ConnectionError as SdkConnectionError
+from stellar_sdk.server_async import ServerAsync
 
 from bridge.protocol.types import BlockRef
 from relayers.port import PortUnavailable, Tip
@@ -103,7 +105,7 @@ class Horizon:
     # Transactions
 
     async def transactions(self, first: int, last: int) -> list[Record]:
-        """Return all transactions, failed ones too, of the ledgers from `first` to `last`, in ledger order."""
+        """Return all transactions, failed ones too, of the ledgers from `first` to `last`, in order."""
         found: list[Record] = []
         cursor = str(first << 32)
         while True:

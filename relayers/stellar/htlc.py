@@ -208,5 +208,5 @@ def lock_id(terms: LockTerms, passphrase: str) -> str:
 
 
 def total_reserve(terms: LockTerms, base_reserve: int = BASE_RESERVE) -> int:
-    """Return the stroops beside the amount that a lock binds of S's: the deposit and the balance's reserve."""
+    """Return the stroops that a lock binds beside the amount: the deposit and the balance's reserve."""
     return deposit(terms, base_reserve) + BALANCE_RESERVES * base_reserve

@@ -20,7 +20,7 @@ from relayers.stellar import recognition
 from relayers.stellar.horizon import Horizon, NodeStatus, codes
 
 QUEUE_LEDGERS = 4
-"""Ledgers after which a node forgets a transaction that it passed over (TRANSACTION_QUEUE_TIMEOUT_LEDGERS)."""
+"""Ledgers after which a node forgets what it passed over (TRANSACTION_QUEUE_TIMEOUT_LEDGERS)."""
 
 
 class _Accepted(msgspec.Struct, frozen=True):

@@ -35,7 +35,7 @@ def recipe(
     purpose: Purpose, terms: LockTerms, preimage: Preimage | None, passphrase: str, gate: Gate | None
 ) -> UnsignedTx:
     """Return what a wallet needs to know. With a known `gate`, claim and refund come as XDR and SEP-7 link
-    too, with sequence 0, which the wallet replaces. A preimage that was given is in it, for the user alone."""
+    too, with sequence 0, which the wallet replaces. A preimage that was given is in it: for the user."""
     payload: dict[str, object] = {
         "purpose": purpose.value,
         "network_passphrase": passphrase,
@@ -50,8 +50,8 @@ def recipe(
     }
     if purpose is Purpose.LOCK:
         summary = (
-            "Lock with a gate account and a claimable balance: make a fresh gate key, build the operations of "
-            "relayers.stellar.htlc.lock_operations, sign with your key and the gate's, and throw the gate's away."
+            "Lock with a gate account and a claimable balance: make a fresh gate key, build the operations "
+            "of relayers.stellar.htlc.lock_operations, sign with your key and the gate's, forget the gate's."
         )
         payload["gate_balance"] = str(htlc.deposit(terms))
         payload["sequence_ledgers"] = htlc.SEQUENCE_LEDGERS

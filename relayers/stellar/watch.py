@@ -103,7 +103,7 @@ class Watch:
             self.remember(gate)
             name = htlc.lock_id(gate.terms, self._passphrase)
             preimage = find_preimage(envelope, gate.terms.hashlock)
-            # A preimage in the open makes it a claim, whoever paid whom: the other leg must be claimed with it.
+            # A preimage in the open makes it a claim, whoever paid whom: it opens the other leg too.
             if claimer == gate.address and preimage is not None:
                 events.append(Claimed(block, tx_id, name, preimage))
             elif claimer == gate.terms.sender:

@@ -14,7 +14,6 @@ from relayers.ethereum.adapter import EthereumPort, open_port
 from relayers.ethereum.devnet import AnvilDevnet
 from relayers.ethereum.settings import ETH
 from relayers.port import UnsignedTx
-
 from tests.conformance.rig import Traits
 
 

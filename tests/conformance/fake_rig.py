@@ -5,7 +5,6 @@ from __future__ import annotations
 from bridge.protocol.types import Asset, Chain, LockTerms, Preimage
 from relayers.fake import FakeChain, FakeDevnet, FakePort
 from relayers.port import UnsignedTx
-
 from tests.conformance.rig import Traits
 
 

@@ -21,9 +21,9 @@ from relayers.port import (
 
 @dataclass(frozen=True)
 class Traits:
-    """Where a chain differs from the others by design (swap-protocol): whether strangers may submit claims and
-    refunds, whether there is a cooperative refund, whether an account may have several transactions in one
-    block, and the native units that a lock binds beside amount and fee and a refund frees again."""
+    """Where a chain differs from the others by design (swap-protocol): whether strangers may submit claims
+    and refunds, whether there is a cooperative refund, whether an account may have several transactions in
+    one block, and the native units that a lock binds beside amount and fee and a refund frees again."""
 
     claims_by_anyone: bool = True
     refunds_by_anyone: bool = True

@@ -33,9 +33,7 @@ async def test_a_claim_by_a_stranger_pays_the_recipient_alone(scene: Scene) -> N
     before = await stranger.balance(stranger.account, scene.rig.native)
     if not scene.rig.traits.claims_by_anyone:
         with pytest.raises(ActionRefused):
-            await stranger.prepare(
-                claim(stranger, terms, SECRET), await stranger.next_sequence(), FeeLevel()
-            )
+            await stranger.prepare(claim(stranger, terms, SECRET), await stranger.next_sequence(), FeeLevel())
         return
     tx = await scene.done(stranger, claim(stranger, terms, SECRET))
     assert await ours.balance(theirs.account, scene.rig.native) == terms.amount

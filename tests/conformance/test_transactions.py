@@ -25,7 +25,7 @@ LANDED = {BroadcastOutcome.ALREADY_KNOWN, BroadcastOutcome.SEQUENCE_USED}
 
 
 async def offer(scene: Scene, port: ChainPort, tx: SignedTx) -> None:
-    """Broadcast what may not land yet: a chain that keeps no such transactions says that it is unavailable."""
+    """Broadcast what may not land yet: a chain that keeps no such transactions says it is unavailable."""
     try:
         await port.broadcast(tx)
     except PortUnavailable:

@@ -15,7 +15,6 @@ from relayers.zion.adapter import ZionPort, open_port
 from relayers.zion.devnet import ZionDevnet
 from relayers.zion.htlc import from_payload
 from relayers.zion.settings import ZION
-
 from tests.conformance.rig import Traits
 
 

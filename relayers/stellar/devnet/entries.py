@@ -18,7 +18,7 @@ ACCOUNT_SUBENTRY_LIMIT = 1000
 
 
 class UnsupportedFeature(Exception):
-    """The transaction uses a part of the protocol that this emulator does not have (order book, pools, Soroban)."""
+    """The transaction uses what this emulator does not have: the order book, liquidity pools, contracts."""
 
 
 class AssetId(NamedTuple):

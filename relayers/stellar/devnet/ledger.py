@@ -154,7 +154,7 @@ class LedgerTxn:
         return found
 
     def changed(self, kind: str) -> set[bytes]:
-        """Return the ids of the accounts ("account") or claimable balances ("balance") that this layer touched."""
+        """Return the ids of the accounts ("account") or balances ("balance") that this layer touched."""
         return {key[1] for key in self._changes if key[0] == kind}
 
     def entries(self) -> Iterator[Entry]:
@@ -163,7 +163,7 @@ class LedgerTxn:
         yield from self._changes.values()
 
     def snapshot(self) -> dict[Key, Entry]:
-        """Return the bottom layer's entries; they are never changed in place, so a shallow copy is a snapshot."""
+        """Return a copy of the bottom layer, a shallow one: its entries are never changed in place."""
         assert self._parent is None  # noqa: S101
         return dict(self._changes)
 

@@ -85,7 +85,8 @@ class StellarDevnet:
     async def restart(self) -> None:
         """Start a killed or stopped node again, on the same port and from its journal."""
         command = [sys.executable, "-m", "relayers.stellar.devnet", "serve", "--port", str(self.port)]
-        command += ["--journal", str(self.directory / "journal.jsonl"), "--interval", str(self.block_time or 0)]
+        command += ["--journal", str(self.directory / "journal.jsonl")]
+        command += ["--interval", str(self.block_time or 0)]
         self._child = childproc.spawn(command, self._log)
         async with asyncio.timeout(_START_PATIENCE):
             while True:
@@ -119,7 +120,7 @@ class StellarDevnet:
         await self.send(ISSUER, [Payment(address, to_stellar(asset), decimal(amount))])
 
     async def send(self, key: Keypair, operations: Sequence[Operation]) -> None:
-        """Send a transaction of anybody's and put it into a ledger of its own. Raises `PortError` if it fails."""
+        """Send anybody's transaction and put it into a ledger of its own. Raises `PortError` if it fails."""
         account = (await self._client.get(f"/accounts/{key.public_key}")).json()
         builder = TransactionBuilder(
             Account(key.public_key, int(account["sequence"])), self.settings.passphrase, base_fee=1000

@@ -15,7 +15,8 @@ from fractions import Fraction
 from stellar_sdk import Keypair, Network, xdr
 
 from relayers.stellar.devnet.entries import Account, Entry, Key, account
-from relayers.stellar.devnet.frames import Frame, ceil_div, make_frame
+from relayers.stellar.devnet.fee_bump import Frame, make_frame
+from relayers.stellar.devnet.frames import ceil_div
 from relayers.stellar.devnet.ledger import MAX_SEQUENCE, Header, LedgerTxn
 from relayers.stellar.devnet.queue import Submitted, TransactionQueue
 from relayers.stellar.devnet.results import TxResult

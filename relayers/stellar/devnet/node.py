@@ -1,4 +1,4 @@
-"""A running devnet node: the network with a clock, a journal that survives it, and waiters for new ledgers."""
+"""A running devnet node: the network, a clock, a journal that outlives it, and waiters for new ledgers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from stellar_sdk import Account as SourceAccount
 from stellar_sdk import Asset, Keypair, TransactionBuilder, xdr
 
 from relayers.stellar.devnet.entries import account
-from relayers.stellar.devnet.frames import Frame
+from relayers.stellar.devnet.fee_bump import Frame
 from relayers.stellar.devnet.network import Ledger, StandaloneNetwork
 from relayers.stellar.devnet.queue import Submitted
 from relayers.stellar.devnet.replay import close_step, tx_step
@@ -91,7 +91,7 @@ class Node:
     async def reorg(self, depth: int, drop: Sequence[str] = ()) -> None:
         """Replace the newest ledgers by as many and one more, without the transactions `drop`.
 
-        A Stellar ledger is final once closed; this stands for a Horizon that told us of ledgers that never were.
+        A closed Stellar ledger is final; this stands for a Horizon that told of ledgers that never were.
         """
         waiting = self.network.queue.pending()
         undone = self.network.rewind(depth)

@@ -13,7 +13,8 @@ from enum import Enum
 
 from relayers.stellar.devnet import reserves
 from relayers.stellar.devnet.entries import INT64_MAX
-from relayers.stellar.devnet.frames import AT_CLOSE, CloseTimes, Frame, ceil_div
+from relayers.stellar.devnet.fee_bump import Frame
+from relayers.stellar.devnet.frames import AT_CLOSE, CloseTimes, ceil_div
 from relayers.stellar.devnet.ledger import LedgerTxn, with_sequence
 from relayers.stellar.devnet.results import TxCode, TxResult
 
@@ -96,7 +97,7 @@ class TransactionQueue:
         return any(frame.full_hash in generation for generation in self._banned)
 
     def _may_replace(self, frame: Frame, old: Frame) -> Submitted | None:
-        """Say what stands against adding `frame` beside `old` of the same source; None if it may replace it."""
+        """Say what stands against `frame` taking the place of `old` of the same source, if anything."""
         if _is_duplicate(old, frame):
             return Submitted.DUPLICATE
         if not frame.is_fee_bump:

@@ -13,7 +13,7 @@ from typing import Any
 
 from stellar_sdk import xdr
 
-from relayers.stellar.devnet.frames import Frame
+from relayers.stellar.devnet.fee_bump import Frame
 from relayers.stellar.devnet.network import Ledger, StandaloneNetwork
 from relayers.stellar.devnet.queue import Submitted
 
@@ -85,7 +85,8 @@ def codes_of(result: xdr.TransactionResult) -> str:
     if body.inner_result_pair is not None:
         inner = body.inner_result_pair
         inside = _body(inner.result.result, inner.result.fee_charged.int64)
-        return f"{body.code.name} fee={result.fee_charged.int64} [{inner.transaction_hash.hash.hex()[:8]} {inside}]"
+        name = inner.transaction_hash.hash.hex()[:8]
+        return f"{body.code.name} fee={result.fee_charged.int64} [{name} {inside}]"
     return _body(body, result.fee_charged.int64)
 
 

@@ -188,9 +188,9 @@ class Horizon:
     def _filter(self, request: Request) -> Callable[[Applied], bool]:
         if "account" in request.path_params:
             account = _key(request.path_params["account"], "account_id")
-            if not any(account in each.accounts for each in self._history()):
-                if self._peek(entries.account(account)) is None:
-                    raise not_found()
+            known = any(account in each.accounts for each in self._history())
+            if not known and self._peek(entries.account(account)) is None:
+                raise not_found()
             return lambda applied: account in applied.accounts
         if "ledger" in request.path_params:
             number = self._ledger_number(request)
@@ -248,7 +248,7 @@ class Horizon:
             status, frame = self.node.fund(wish["address"], int(wish["stroops"]))
             await self.node.close()
             if self.node.network.transaction(frame.contents_hash) is None:
-                raise Problem(503, "try_again_later", f"The treasury's payment was not taken: {status.value}.")
+                raise Problem(503, "try_again_later", f"The treasury's payment was refused: {status.value}.")
         else:
             raise not_found()
         return JSONResponse({"ledger": self.node.network.header.sequence})

@@ -25,7 +25,7 @@ class Threshold(IntEnum):
 
 @dataclass(frozen=True)
 class Context:
-    """Where an operation stands: its source, and its transaction's source, sequence and its own index there."""
+    """Where an operation stands: its source, its transaction's source and sequence, its index there."""
 
     source: bytes
     tx_source: bytes
