@@ -56,6 +56,8 @@ class StandaloneNetwork:
 
     passphrase: str = Network.STANDALONE_NETWORK_PASSPHRASE
     genesis_time: int = 0
+    max_operations: int = 1000
+    """Operations that a ledger takes."""
     queue: TransactionQueue = field(default_factory=TransactionQueue)
     ledgers: list[Ledger] = field(default_factory=list)
     """All closed ledgers; the one of sequence n at index n - 1."""
@@ -65,7 +67,7 @@ class StandaloneNetwork:
         self.root_key = Keypair.from_raw_ed25519_seed(self.network_id)
         first = Header(1, 0, _header_hash(b"", 1, 0, b""), bytes(32))
         second_hash = _header_hash(first.hash, 2, self.genesis_time, b"")
-        header = Header(2, self.genesis_time, second_hash, first.hash)
+        header = Header(2, self.genesis_time, second_hash, first.hash, max_tx_set_size=self.max_operations)
         self.ledgers = [Ledger(first), Ledger(header)]
         root = Account(self.root_key.raw_public_key(), TOTAL_COINS, 0)
         self._state: dict[Key, Entry] = {account(root.id): root}

@@ -43,8 +43,8 @@ def keypair(name: str) -> Keypair:
 class World:
     """A network on which every account named in the constructor has 1000 XLM."""
 
-    def __init__(self, *names: str) -> None:
-        self.network = StandaloneNetwork(genesis_time=START)
+    def __init__(self, *names: str, max_operations: int = 1000) -> None:
+        self.network = StandaloneNetwork(genesis_time=START, max_operations=max_operations)
         self.passphrase = self.network.passphrase
         self.keys = {name: keypair(name) for name in names}
         self.root = self.network.root_key
