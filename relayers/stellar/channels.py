@@ -1,9 +1,10 @@
 """Channel accounts: many transactions at once from one bridge account.
 
 The network takes one pending transaction per source account. Channels are accounts of ours that do
-nothing but lend their sequence. The bridge's sequence n then belongs to channel n mod N: it is that
+nothing but lend their sequence. The bridge's sequence 2^62 + n belongs to channel n mod N: it is that
 channel's (n div N)-th transaction since the channel was made. So the engine's one row of sequences needs no
-record of who uses which channel, and after a crash everything is read off the chain.
+record of who uses which channel, and after a crash everything is read off the chain. Sequences below 2^62
+are the account's own: with these it makes its channels.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from relayers.stellar.horizon import Horizon, Record
 
 CHANNEL_BALANCE = 10_000_000
 """Stroops a channel is created with: its reserve. It never pays a fee, the bridge's account does."""
+CHANNEL_BASE = 1 << 62
+"""No account reaches this sequence before ledger 2^30, in some 190 years."""
 _LEDGER_MASK = (1 << 32) - 1
 
 
@@ -37,7 +40,7 @@ class Slot:
 
 
 class Sequences:
-    """The bridge's sequences: its account's own without channels, else spread over them."""
+    """The bridge's sequences: its account's own without channels, else spread over these."""
 
     def __init__(self, horizon: Horizon, account: Keypair, count: int) -> None:
         self._horizon = horizon
@@ -53,18 +56,18 @@ class Sequences:
 
     async def next(self) -> int:
         """Return the lowest sequence that no included transaction has used."""
-        if not self.channels:
+        if not self.channels or await self.missing():
             account = await self._horizon.account(self._account.public_key)
             return 0 if account is None else int(account["sequence"]) + 1
         count = len(self.channels)
         records = [await self._record(each) for each in self.channels]
-        return min((_used(record)) * count + index for index, record in enumerate(records))
+        return CHANNEL_BASE + min(_used(record) * count + index for index, record in enumerate(records))
 
     async def slot(self, sequence: int) -> Slot:
         """Return where a sequence lies."""
-        if not self.channels:
+        if sequence < CHANNEL_BASE or not self.channels:
             return Slot(self._account, sequence)
-        turn, index = divmod(sequence, len(self.channels))
+        turn, index = divmod(sequence - CHANNEL_BASE, len(self.channels))
         channel = self.channels[index]
         start = int((await self._record(channel))["sequence"]) & ~_LEDGER_MASK
         return Slot(channel, start + turn + 1)

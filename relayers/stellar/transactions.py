@@ -56,6 +56,8 @@ class Transactions:
             return BroadcastResult(BroadcastOutcome.ALREADY_KNOWN, "it is in a ledger")
         if await self._sequence_used(tx):
             return BroadcastResult(BroadcastOutcome.SEQUENCE_USED, "another transaction used its sequence")
+        if tx.valid_until is not None and (await self._horizon.tip()).time > tx.valid_until:
+            return BroadcastResult(BroadcastOutcome.REJECTED, "its time is over, it can never land")
         if submission.status is NodeStatus.TRY_AGAIN_LATER:
             raise PortUnavailable(
                 "the node does not take this transaction now", "its account has one pending; it is retried"
