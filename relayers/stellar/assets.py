@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from decimal import Decimal
 
 from stellar_sdk import Asset as StellarAsset
 
@@ -47,7 +48,8 @@ def decimal(stroops: int) -> str:
 
 def stroops(text: str) -> int:
     """Read an amount written with up to seven decimals, exactly. Raises ValueError."""
-    whole, _, fraction = text.partition(".")
-    if len(fraction) > DECIMALS:
+    # stellar_sdk writes the least amounts as 1E-7, hence Decimal (28 digits hold every int64 exactly).
+    scaled = Decimal(text).scaleb(DECIMALS)
+    if scaled != scaled.to_integral_value():
         raise ValueError(f"{text!r} has more than {DECIMALS} decimals")
-    return int(whole) * STROOPS + int(fraction.ljust(DECIMALS, "0"))
+    return int(scaled)

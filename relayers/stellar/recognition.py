@@ -22,6 +22,7 @@ from stellar_sdk import (
     TransactionEnvelope,
     xdr,
 )
+from stellar_sdk.exceptions import SdkError
 from stellar_sdk.operation import Operation
 from stellar_sdk.operation.create_claimable_balance import ClaimPredicateType
 from stellar_sdk.signer_key import SignerKeyType
@@ -68,9 +69,12 @@ def read_lock(
     """Return the lock that a successful transaction of `ledger` made, or None if it made no proper one."""
     if not looks_like_lock(envelope):
         return None
-    transaction = _decoded(envelope, passphrase)
-    operations = [_with_source(each, transaction) for each in transaction.operations]
-    terms = _terms_of(operations, known)
+    try:
+        transaction = _decoded(envelope, passphrase)
+        operations = [_with_source(each, transaction) for each in transaction.operations]
+        terms = _terms_of(operations, known)
+    except (ValueError, TypeError, ArithmeticError, SdkError):
+        return None  # what the library cannot read no wallet has made for us; a watcher must not fall over it
     created, bumped = operations[0], next(each for each in operations if isinstance(each, BumpSequence))
     if terms is None or not isinstance(created, CreateAccount):
         return None

@@ -16,7 +16,7 @@ async def test_without_channels_a_second_transaction_waits_for_the_next_ledger(n
     assert first.sequence is not None
     other = net.terms(ours, theirs, amount=10**7)
     second = await ours.prepare(Action(Purpose.LOCK, other), first.sequence + 1, FeeLevel())
-    with pytest.raises(PortUnavailable, match="does not take|not landed"):
+    with pytest.raises(PortUnavailable, match=r"does not take|not landed"):
         await ours.broadcast(second)
     await net.node.close()
     assert (await ours.broadcast(second)).outcome is BroadcastOutcome.ACCEPTED
