@@ -50,7 +50,7 @@ class NodeInfo(msgspec.Struct, frozen=True):
 
 
 class TransactionView(msgspec.Struct, frozen=True):
-    """A decoded transaction. `preimage` only in claims, `lock_id` in all HTLC kinds; `raw` is body ‖ witness."""
+    """A decoded transaction: `preimage` in claims, `lock_id` in all HTLC kinds; `raw` is body ‖ witness."""
 
     txid: str
     kind: str

@@ -47,11 +47,11 @@ class Block:
 
     def txid(self, index: int) -> bytes:
         """Return the id of one transaction."""
-        return self.txids[index].tobytes()
+        return bytes(self.txids[index].tobytes())
 
     def witness(self, index: int) -> bytes:
         """Return the 200 witness bytes of one transaction."""
-        return self.witnesses[index].tobytes()
+        return bytes(self.witnesses[index].tobytes())
 
     def transaction(self, index: int) -> Transaction:
         """Return one transaction in its readable form."""

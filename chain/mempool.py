@@ -171,7 +171,7 @@ class Mempool:
             if balance < 0:
                 raise RuleBrokenError(
                     Reason.INSUFFICIENT_BALANCE,
-                    f"the sender's confirmed balance {account.balance} does not cover its waiting transactions",
+                    f"the confirmed balance {account.balance} does not cover the sender's transactions",
                     hint="wait for incoming payments to be in a block, or send less",
                 )
 

@@ -71,14 +71,11 @@ class Node:
         config.data_dir.mkdir(parents=True, exist_ok=True)
         self._directory_lock = _hold(config.data_dir)
         cosmic_harmony.prepare()
-        self.clock = DevClock(lambda: int(time.time()), 0, self._keep_clock)
-        self.chain = Chain(
-            self.params, config.data_dir / "state", clock=lambda: self.clock.now(), sync=config.sync
-        )
-        if config.network is Network.DEV:
-            with self.chain.store.view() as view:
-                kept = view.get_meta(b"clock_offset")
-            self.clock = DevClock(lambda: int(time.time()), int(kept or b"0"), self._keep_clock)
+        self.chain = Chain(self.params, config.data_dir / "state", sync=config.sync)
+        with self.chain.store.view() as view:
+            offset = int(view.get_meta(b"clock_offset") or b"0")
+        self.clock = DevClock(lambda: int(time.time()), offset, self._keep_clock)
+        self.chain.clock = self.clock.now
         self.mempool = Mempool(self.chain)
         self.queries = Queries(self.chain, self.mempool)
         self.dev = DevNet(self) if config.network is Network.DEV else None
@@ -94,7 +91,7 @@ class Node:
     # transactions and blocks -------------------------------------------------------------------------
 
     def submit(self, tx: Transaction) -> Added:
-        """Take a transaction into the mempool. One waiting or in a block is known. Raises `RuleBrokenError`."""
+        """Take a transaction. One waiting or in a block is known. Raises `RuleBrokenError`."""
         with self.chain.store.view() as view:
             if view.get_place(tx.txid) is not None:
                 return Added(tx.txid, known=True)

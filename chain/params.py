@@ -10,7 +10,7 @@ COIN = 10**8
 
 MAX_AMOUNT = 2**60
 """No amount, fee or tree size may exceed this: more than can ever be issued (see `chain.rewards`), and low
-enough that the fees of a full block sum without overflow."""
+enough that one amount and one fee sum without overflow."""
 
 MAX_BLOCK_TRANSACTIONS = 4096
 """Transactions in a block, coinbase included: 1.3 MB."""

@@ -51,7 +51,7 @@ def base_reward(height: int) -> int:
     if height == 0:
         return 0
     era = height // ERA_BLOCKS
-    return BASE_REWARD * 4**era // 5**era
+    return int(BASE_REWARD * 4**era // 5**era)
 
 
 def reward(height: int, points: int) -> int:

@@ -15,7 +15,7 @@ from chain.params import NetworkParams
 from chain.records import PUBLIC_KEY_BYTES, SIGNATURE_BYTES, Kind, Transaction
 from chain.rewards import experience, reward
 from chain.store import ACCOUNT, Batch, HeaderRecord, Table, Tip, View
-from chain.validation import apply_accounts, index_accounts
+from chain.validation import I64Array, apply_accounts, index_accounts
 
 _key_hash = lru_cache(maxsize=65_536)(key_hash)
 
@@ -88,7 +88,7 @@ def apply_locks(view: View, block: Block, first: int, median_time: int, height: 
 
 def load_accounts(
     view: View, bodies: U64Array
-) -> tuple[list[bytes], U64Array, U64Array, U64Array, dict[bytes, bytes]]:
+) -> tuple[list[bytes], I64Array, I64Array, U64Array, dict[bytes, bytes]]:
     """Return addresses, sender rows, recipient rows, accounts (M, 4) and the stored encodings."""
     addresses, senders, recipients = index_accounts(bodies)
     joined = addresses.tobytes()
@@ -158,4 +158,4 @@ def _locked_change(block: Block) -> int:
     amounts = block.bodies[:, 2]
     into = amounts[kinds == Kind.HTLC_LOCK].tolist()
     spends = (kinds >= Kind.HTLC_CLAIM) & (kinds <= Kind.HTLC_COOPERATIVE_REFUND)
-    return sum(into) - sum(amounts[spends].tolist())
+    return int(sum(into) - sum(amounts[spends].tolist()))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 from numba import types
+from numpy.typing import NDArray
 
 from chain.block import U8Array, U64Array
 from chain.errors import Reason, RuleBrokenError
@@ -17,6 +18,7 @@ from chain.records import WITNESS_BYTES
 from kernels.compile_cache import building_block, kernel
 from kernels.numba_types import READ_ROWS, ROWS
 
+I64Array = NDArray[np.int64]
 _READ_BYTES = types.Array(types.uint8, 2, "C", readonly=True)
 _INDICES = types.Array(types.int64, 1, "C")
 _READ_INDICES = types.Array(types.int64, 1, "C", readonly=True)
@@ -111,7 +113,7 @@ def _check_one(body, witness, chain_id, is_coinbase_place, height):  # type: ign
         if aux > 64:
             return _PREIMAGE
     elif kind == _U(6):
-        if aux != 0 and aux != 97:
+        if aux not in (0, 97):
             return _WITNESS
     elif aux != 0:
         return _WITNESS
@@ -237,7 +239,7 @@ def check_records(bodies: U64Array, witnesses: U64Array, chain_id: int, height: 
     return int(fees)
 
 
-def index_accounts(bodies: U64Array) -> tuple[U8Array, U64Array, U64Array]:
+def index_accounts(bodies: U64Array) -> tuple[U8Array, I64Array, I64Array]:
     """Return the distinct addresses (M, 20) uint8, and per transaction its sender's and recipient's row."""
     count = len(bodies)
     size = 1 << max(4, (4 * count - 1).bit_length())
@@ -250,7 +252,7 @@ def index_accounts(bodies: U64Array) -> tuple[U8Array, U64Array, U64Array]:
 
 
 def apply_accounts(
-    bodies: U64Array, senders: U64Array, recipients: U64Array, accounts: U64Array, *, in_block: bool
+    bodies: U64Array, senders: I64Array, recipients: I64Array, accounts: U64Array, *, in_block: bool
 ) -> None:
     """Move balances, nonces and experience in `accounts` (M, 4), in order; the coinbase is paid last.
 

@@ -10,7 +10,7 @@ import json
 import os
 from pathlib import Path
 
-import eth_keyfile
+from eth_keyfile.keyfile import create_keyfile_json, decode_keyfile_json
 
 from chain.address import encode_address
 from chain.errors import WalletError
@@ -27,7 +27,6 @@ from chain.records import (
 )
 
 SCRYPT_WORK = 2**18
-_SCRYPT = "scrypt"
 
 
 def sign(key: Key, tx: Transaction, aux: bytes = b"") -> Transaction:
@@ -143,7 +142,7 @@ def hashlock_of(preimage: bytes) -> bytes:
 
 def save_keystore(key: Key, path: Path, password: str, *, work: int = SCRYPT_WORK) -> None:
     """Write an encrypted keystore, readable by its owner alone; an existing file is never overwritten."""
-    data = eth_keyfile.create_keyfile_json(key.secret, password.encode(), kdf=_SCRYPT, iterations=work)
+    data = create_keyfile_json(key.secret, password.encode(), kdf="scrypt", iterations=work)
     data["address"] = key.address
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
@@ -160,7 +159,7 @@ def load_keystore(path: Path, password: str) -> Key:
     """Read an encrypted keystore. Raises `WalletError`."""
     data = _read(path)
     try:
-        return Key.from_secret(bytes(eth_keyfile.decode_keyfile_json(data, password.encode())))
+        return Key.from_secret(bytes(decode_keyfile_json(data, password.encode())))
     except ValueError:
         raise WalletError(f"wrong password for {path}", hint="or the file is damaged") from None
     except (KeyError, TypeError, NotImplementedError):

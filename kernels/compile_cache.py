@@ -35,6 +35,7 @@ except ImportError:  # Windows: no lock, so two processes may compile the same k
     fcntl = None  # type: ignore[assignment]
 
 log = logging.getLogger(__name__)
+_config_lock = threading.Lock()
 
 building_block = numba.njit(no_cfunc_wrapper=True)
 """Decorates what compiled code calls; it can be called from Python too, and is compiled with its callers."""
@@ -126,12 +127,14 @@ def _process_lock(directory: Path | None, name: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _numba_cache_in(directory: Path) -> Iterator[None]:
-    before = numba_config.CACHE_DIR
-    numba_config.CACHE_DIR = str(directory)
-    try:
-        yield
-    finally:
-        numba_config.CACHE_DIR = before
+    """Point Numba's cache to a directory for the functions that are decorated meanwhile."""
+    with _config_lock:
+        before = numba_config.CACHE_DIR
+        numba_config.CACHE_DIR = str(directory)
+        try:
+            yield
+        finally:
+            numba_config.CACHE_DIR = before
 
 
 class Kernel:
@@ -218,10 +221,11 @@ def kernel(
 ) -> Callable[[Callable[..., Any]], Kernel]:
     """Decorate an entry point that Numba compiles on its first call, with one signature, cached on disk.
 
-    `signature` is a Numba signature. `nogil` lets other threads run meanwhile. `depends_on` names source
-    files outside this package, besides the function's own, that hold njit functions it calls: the cache is
-    keyed on their content. `self_test` gets the compiled function once, after it was compiled or loaded,
-    and returns whether its results are right (KernelError otherwise).
+    `signature` is a Numba signature. `nogil` lets other threads run meanwhile. `depends_on` names the source
+    files outside this package, besides the function's own, whose functions or constants get compiled in: the
+    cache is keyed on their content, and a file that is left out leaves stale machine code behind.
+    `self_test` gets the compiled function once, after it was compiled or loaded, and returns whether its
+    results are right (KernelError otherwise).
     """
 
     def decorate(function: Callable[..., Any]) -> Kernel:

@@ -121,7 +121,7 @@ class OpenCLScanner:
             except self._cl.Error as error:
                 raise BackendUnavailableError(
                     f"{self.device.name} failed while mining: {error}",
-                    hint="open the scanner again; if it stays, update the OpenCL driver or use the numba backend",
+                    hint="open it again; if it stays, update its driver or mine with the numba backend",
                 ) from error
             if found is not None:
                 nonce = (start_nonce + done + found) & MAX_NONCE

@@ -1,6 +1,10 @@
 """What a swap wants done. Effects are levels, not edges: asking twice for the same one is harmless.
 
-The engine stores each `Send…` as one intent row per (swap, leg, purpose) before anything is signed.
+The engine stores each `Send…` as one intent row per (swap, leg, purpose, lock) before anything is signed. An
+intent whose effect is no longer among the required ones must not be signed or broadcast anew.
+
+`lock_id` names the lock to act on: "" is the leg's own, anything else one of its strays;
+`Leg.lock_terms(lock_id)` gives the terms either way.
 """
 
 from __future__ import annotations
@@ -26,16 +30,22 @@ class SendRefund(msgspec.Struct, frozen=True, tag=True):
     """Refund the leg to its sender after its deadline."""
 
     leg: LegRole
+    lock_id: str = ""
 
 
 class SendCooperativeRefund(msgspec.Struct, frozen=True, tag=True):
     """Give the source back to the user before its deadline, signed by the bridge as recipient."""
 
     leg: LegRole = LegRole.SOURCE
+    lock_id: str = ""
 
 
 class CancelLock(msgspec.Struct, frozen=True, tag=True):
-    """The destination must not be locked any more; drop the intent if it was not signed yet."""
+    """The destination must not be locked any more.
+
+    Drop the intent if nothing was signed, else make the signed transaction impossible (use its nonce) or
+    wait until it cannot land; then report `TxFailed(DESTINATION, LOCK)`. If it lands, `LockSeen` says so.
+    """
 
     leg: LegRole = LegRole.DESTINATION
 

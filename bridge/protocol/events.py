@@ -1,7 +1,11 @@
 """What can happen to a swap. Time, heights, balances and fees arrive as events; so does the chain.
 
-The name says who caused it: `Lock…`, `Claim…`, `Refund…` are facts of a chain, `Tick` is a
-chain's clock, `TxFailed` is our own outbox, the rest are people.
+The name says who caused it: `Lock…`, `Claim…`, `Refund…` and `SecretRevealed` are facts of a chain, `Tick`
+is a chain's clock, `TxFailed` is our own outbox, the rest are people.
+
+Facts of one chain are to arrive in chain order (within a reorg: orphaned first); repeats and replays are
+harmless. `block_id` of `…Final` and `…Orphaned` names the block of the fact that became final or vanished: an
+event about another inclusion than the recorded one is old news and ignored. Empty means "the recorded one".
 """
 
 from __future__ import annotations
@@ -33,6 +37,7 @@ class LockFinal(msgspec.Struct, frozen=True, tag=True):
 
     leg: LegRole
     lock_id: str
+    block_id: str = ""
 
 
 class LockOrphaned(msgspec.Struct, frozen=True, tag=True):
@@ -40,6 +45,7 @@ class LockOrphaned(msgspec.Struct, frozen=True, tag=True):
 
     leg: LegRole
     lock_id: str
+    block_id: str = ""
 
 
 class ClaimSeen(msgspec.Struct, frozen=True, tag=True):
@@ -57,6 +63,7 @@ class ClaimFinal(msgspec.Struct, frozen=True, tag=True):
 
     leg: LegRole
     lock_id: str
+    block_id: str = ""
 
 
 class ClaimOrphaned(msgspec.Struct, frozen=True, tag=True):
@@ -64,6 +71,7 @@ class ClaimOrphaned(msgspec.Struct, frozen=True, tag=True):
 
     leg: LegRole
     lock_id: str
+    block_id: str = ""
 
 
 class RefundSeen(msgspec.Struct, frozen=True, tag=True):
@@ -80,6 +88,7 @@ class RefundFinal(msgspec.Struct, frozen=True, tag=True):
 
     leg: LegRole
     lock_id: str
+    block_id: str = ""
 
 
 class RefundOrphaned(msgspec.Struct, frozen=True, tag=True):
@@ -87,6 +96,7 @@ class RefundOrphaned(msgspec.Struct, frozen=True, tag=True):
 
     leg: LegRole
     lock_id: str
+    block_id: str = ""
 
 
 class Tick(msgspec.Struct, frozen=True, tag=True):
@@ -103,8 +113,19 @@ class SecretShared(msgspec.Struct, frozen=True, tag=True):
     preimage: Preimage
 
 
+class SecretRevealed(msgspec.Struct, frozen=True, tag=True):
+    """The preimage was seen on a chain outside an included claim: in a failed claim or in the mempool."""
+
+    preimage: Preimage
+
+
 class TxFailed(msgspec.Struct, frozen=True, tag=True):
-    """A transaction of ours can never land any more as it is (final failure, not a retry)."""
+    """A transaction of ours can never land any more as it is (final failure, not a retry).
+
+    For (DESTINATION, LOCK) this is a promise that money depends on: no lock transaction of this swap was
+    ever signed, or each one that was signed can never be included any more (its nonce is used, finally, by
+    another, or it has expired). The source is given back on the strength of it. It also answers `CancelLock`.
+    """
 
     leg: LegRole
     purpose: Purpose
@@ -140,6 +161,7 @@ Event = (
     | RefundOrphaned
     | Tick
     | SecretShared
+    | SecretRevealed
     | TxFailed
     | OperatorCommand
 )

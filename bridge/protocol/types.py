@@ -148,6 +148,23 @@ class Purpose(StrEnum):
     """Use up a sequence without doing anything (a transfer of nothing to oneself)."""
 
 
+class Abandonment(StrEnum):
+    """Why the bridge decided, once and for ever, not to lock the destination of a swap."""
+
+    EXPIRED = "expired"
+    """Nothing was locked in the window."""
+    LATE = "late"
+    """The source lock was included after its window."""
+    TIMELOCK = "timelock"
+    """Too little time is left on one of the chains."""
+    SPENT = "spent"
+    """The source went back to the user, or is being given back."""
+    FAILED = "failed"
+    """Our lock transaction can never land."""
+    OPERATOR = "operator"
+    """An operator, or the user through the API, asked for it."""
+
+
 class BlockRef(msgspec.Struct, frozen=True):
     """One block of one chain: height, id (hex), parent id (hex), and its time in Unix seconds."""
 
@@ -157,8 +174,32 @@ class BlockRef(msgspec.Struct, frozen=True):
     time: int
 
 
+class StrayLock(msgspec.Struct, frozen=True):
+    """A lock with this swap's hashlock, to the bridge or (destination) of the bridge, that is not the swap's.
+
+    Its terms are wrong, or the right lock stands already. It never moves the leg and is never adopted later:
+    it is only given back, or refunded to the bridge. `state` follows its chain as a leg's does.
+    """
+
+    lock_id: str
+    terms: LockTerms
+    state: LegState = LegState.SEEN
+    lock_tx: str = ""
+    lock_block: BlockRef | None = None
+    lock_final: bool = False
+    spend_tx: str = ""
+    spend_block: BlockRef | None = None
+    give_back: bool = False
+    """The bridge has agreed to give it back before its deadline."""
+
+
 class Leg(msgspec.Struct, frozen=True):
-    """One side of a swap: the terms expected of it and what its chain has shown so far."""
+    """One side of a swap: the terms expected of it and what its chain has shown so far.
+
+    The leg follows one lock, the one with exactly these terms. After a reorg `lock_id` and `lock_tx` keep
+    naming the lock that left the chain (it may return) and `lock_block` is None. INTENT (destination only)
+    means that a lock transaction of ours may exist and may land at any time.
+    """
 
     role: LegRole
     terms: LockTerms
@@ -168,6 +209,18 @@ class Leg(msgspec.Struct, frozen=True):
     lock_block: BlockRef | None = None
     spend_tx: str = ""
     spend_block: BlockRef | None = None
+    lock_final: bool = False
+    """The lock itself is final, also while a spend of it is not."""
+    strays: tuple[StrayLock, ...] = ()
+    trouble: str = ""
+    """The last failure of a transaction of ours on this leg; empty once the leg is spent."""
+
+    def lock_terms(self, lock_id: str = "") -> LockTerms:
+        """Return the terms of a lock by its id: the leg's own for "", else the stray's as read from chain."""
+        for stray in self.strays:
+            if lock_id == stray.lock_id:
+                return stray.terms
+        return self.terms
 
 
 class ChainTiming(msgspec.Struct, frozen=True):
@@ -210,9 +263,14 @@ class Swap(msgspec.Struct, frozen=True):
     destination: Leg
     policy: SwapPolicy
     state: SwapState = SwapState.QUOTED
+    accepted: bool = False
     secret_known: bool = False
     secret_shared: bool = False
     """The user handed the preimage over and asked the bridge to claim for them."""
+    secret_public: bool = False
+    """The preimage was seen on a chain, be it in a claim that failed or was orphaned since."""
+    abandoned: Abandonment | None = None
+    """The destination is not to be locked (any more); never undone."""
     cooperative_refund: bool = False
     """The bridge has agreed to give the source back before its deadline."""
     attention: str = ""

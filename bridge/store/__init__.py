@@ -8,6 +8,7 @@ from bridge.store.errors import (
     NotFound,
     SecretsLocked,
     StoreError,
+    Unavailable,
 )
 from bridge.store.wakeups import Wakeups
 
@@ -20,6 +21,7 @@ __all__ = [
     "Store",
     "StoreError",
     "Transaction",
+    "Unavailable",
     "Wakeups",
     "wall_clock_ms",
 ]

@@ -17,10 +17,10 @@ from typing import Any
 from nacl.secret import SecretBox
 from sqlalchemy import Connection, Engine, create_engine, event, func, select
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, OperationalError
+from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
 
 from bridge.store import migrations
-from bridge.store.errors import StoreError
+from bridge.store.errors import Conflict, StoreError, Unavailable
 from bridge.store.repositories.chains import Blocks, Chains, Observations
 from bridge.store.repositories.operations import Audit, Controls, Idempotency
 from bridge.store.repositories.outbox import Intents, Leases, Transactions
@@ -113,8 +113,13 @@ class Store:
 
     @contextmanager
     def transaction(self) -> Iterator[Transaction]:
-        """Write: everything in the block is stored together when it ends, or nothing is."""
-        with self._writer, self._engine.connect() as opened:
+        """Write: everything in the block is stored together when it ends, or nothing is.
+
+        Raises `Conflict` where two PostgreSQL transactions got in each other's way, `Unavailable` if the
+        database is busy, full or away; either way nothing was stored (or, if the line to PostgreSQL broke
+        during the commit itself, perhaps all: read again).
+        """
+        with _translating(), self._writer, self._engine.connect() as opened:
             connection = opened.execution_options(rainbow_write=True)
             with connection.begin() as running:
                 yield Transaction(connection, self._clock(), self._box)
@@ -125,7 +130,7 @@ class Store:
     @contextmanager
     def reading(self) -> Iterator[Transaction]:
         """Read one consistent snapshot; writes in the block are undone."""
-        with self._engine.connect() as connection, connection.begin() as running:
+        with _translating(), self._engine.connect() as connection, connection.begin() as running:
             try:
                 yield Transaction(connection, self._clock(), self._box)
             finally:
@@ -158,6 +163,23 @@ class Store:
     def _commit(self, commit: Callable[[], None]) -> None:
         """The one place where anything becomes durable."""
         commit()
+
+
+@contextmanager
+def _translating() -> Iterator[None]:
+    try:
+        yield
+    except DBAPIError as error:
+        if getattr(error.orig, "sqlstate", None) in _RETRY_SQLSTATES:
+            raise Conflict("two transactions got in each other's way", "try again") from error
+        if isinstance(error, OperationalError) or error.connection_invalidated:
+            hint = "check the database server, the disk's free space and other writers"
+            raise Unavailable(f"the database cannot do it now: {error.orig}", hint) from error
+        raise
+
+
+_RETRY_SQLSTATES = frozenset({"40001", "40P01"})
+"""PostgreSQL: serialization failure, deadlock detected."""
 
 
 def _secret_box(key: bytes | None) -> SecretBox | None:

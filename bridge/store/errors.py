@@ -23,6 +23,10 @@ class NotFound(StoreError):
     """There is no such row."""
 
 
+class Unavailable(StoreError):
+    """The database is busy, full or away: nothing was stored, try again later."""
+
+
 class LeaseLost(StoreError):
     """Another worker holds the lease now; what was about to be written is stale."""
 

@@ -113,6 +113,8 @@ class PlannedIntent(msgspec.Struct, frozen=True):
     leg: str = ""
     swap_id: str = ""
     action: str = ""
+    lock_id: str = ""
+    """One of the leg's stray locks; "" is the leg's own."""
 
 
 class Intent(msgspec.Struct, frozen=True):
@@ -123,6 +125,7 @@ class Intent(msgspec.Struct, frozen=True):
     swap_id: str
     leg: str
     purpose: Purpose
+    lock_id: str
     chain: Chain
     action: str
     state: IntentState
@@ -190,7 +193,10 @@ class ObservedKind(StrEnum):
 
 
 class Observation(msgspec.Struct, frozen=True):
-    """An HTLC event of one of our swaps. `canonical` until its block is orphaned, `settled` once final."""
+    """An HTLC event of one of our swaps. `canonical` until its block is orphaned, `settled` once final.
+
+    `depth`: the confirmations that make it final.
+    """
 
     id: int
     chain: Chain
@@ -200,6 +206,7 @@ class Observation(msgspec.Struct, frozen=True):
     lock_id: str
     tx_id: str
     block: BlockRef
+    depth: int
     terms: LockTerms | None
     canonical: bool
     settled: bool
@@ -233,6 +240,8 @@ class ChainStatus(msgspec.Struct, frozen=True):
     updated_ms: int = 0
     seen_ms: int = 0
     """When the RPC last answered."""
+    tip_ms: int = 0
+    """When the tip was first seen: its clock has moved on by what has passed since."""
 
 
 class Lease(msgspec.Struct, frozen=True):

@@ -150,6 +150,7 @@ class IntentRow(SQLModel, table=True):
             "subject",
             "leg",
             "purpose",
+            "lock_id",
             unique=True,
             sqlite_where=text(f"state NOT IN {DEAD_INTENT}"),
             postgresql_where=text(f"state NOT IN {DEAD_INTENT}"),
@@ -162,6 +163,7 @@ class IntentRow(SQLModel, table=True):
     swap_id: str = Field(default="", index=True)
     leg: str
     purpose: str
+    lock_id: str = ""
     chain: str
     action: str = _text()
     state: str
@@ -240,6 +242,7 @@ class ObservationRow(SQLModel, table=True):
     block_id: str
     block_parent: str
     block_time: int = Field(sa_type=BigInteger)
+    depth: int
     terms: str = _text("")
     canonical: bool = True
     settled: bool = False

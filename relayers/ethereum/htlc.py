@@ -84,9 +84,9 @@ class EvmLockTerms(msgspec.Struct, frozen=True):
         return self.lane << 224 | self.deadline << 160 | int(self.recipient, 16)
 
     @property
-    def payer(self) -> int:
-        """The contract's packed word for coin locks: amount (96 bits) | sender (160)."""
-        return self.amount << 160 | int(self.sender, 16)
+    def payer(self) -> bytes:
+        """The contract's packed word for coin locks: amount (96 bits) | sender (160); 32 bytes."""
+        return (self.amount << 160 | int(self.sender, 16)).to_bytes(32, "big")
 
     def _plain(self) -> tuple[str, str, str, int, bytes, int, int]:
         return (
@@ -150,16 +150,16 @@ def _call(name: str, types: Sequence[str], values: Sequence[Any], value: int = 0
 def lock_id(chain_id: int, contract: str, terms: EvmLockTerms) -> bytes:
     """The id (32 bytes) that the contract gives a lock with these terms.
 
-    keccak256(abi.encode(chainId, contract, sender, token, amount, hashlock, payee)); `EvmLockTerms.payee`
-    is the last word.
+    coin:   keccak256(abi.encode(chainId, contract, payee, hashlock, payer))
+    ERC-20: keccak256(abi.encode(chainId, contract, payee, hashlock, token, amount, sender))
     """
-    types = ["uint256", "address", "address", "address", "uint256", "bytes32", "uint256"]
-    return keccak(
-        encode(
-            types,
-            [chain_id, contract, terms.sender, terms.token, terms.amount, terms.hashlock, terms.payee],
-        )
-    )
+    if terms.is_coin:
+        types = ["uint256", "address", "uint256", "bytes32", "bytes32"]
+        values: list[Any] = [chain_id, contract, terms.payee, terms.hashlock, terms.payer]
+    else:
+        types = ["uint256", "address", "uint256", "bytes32", "address", "uint256", "address"]
+        values = [chain_id, contract, terms.payee, terms.hashlock, terms.token, terms.amount, terms.sender]
+    return keccak(encode(types, values))
 
 
 def storage_slot(chain_id: int, contract: str, terms: EvmLockTerms) -> bytes:
@@ -191,18 +191,18 @@ def lane_is_free(value: bytes) -> bool:
 
 
 def encode_lock(terms: EvmLockTerms) -> Call:
-    """lockCoin or lockToken; the sender of the transaction must be `terms.sender`.
+    """lockNative or lockERC20; the sender of the transaction must be `terms.sender`.
 
     A token needs an allowance of at least `amount` for the HTLC first (or use `encode_lock_with_permit`).
     """
     if terms.is_coin:
-        return _call("lockCoin", ["uint256", "bytes32"], [terms.payee, terms.hashlock], terms.amount)
-    types = ["address", "bytes32", "uint256", "uint256"]
-    return _call("lockToken", types, [terms.token, terms.hashlock, terms.payee, terms.amount])
+        return _call("lockNative", ["uint256", "bytes32"], [terms.payee, terms.hashlock], terms.amount)
+    types = ["uint256", "bytes32", "address", "uint256"]
+    return _call("lockERC20", types, [terms.payee, terms.hashlock, terms.token, terms.amount])
 
 
 def encode_lock_batch(locks: Sequence[EvmLockTerms]) -> Call:
-    """lockCoinBatch or lockTokenBatch: several locks of one sender and one asset in one transaction.
+    """lockNativeBatch or lockERC20Batch: several locks of one sender and one asset in one transaction.
 
     All or none. Raises HtlcEncodingError for an empty batch or one of mixed senders or assets.
     """
@@ -212,12 +212,12 @@ def encode_lock_batch(locks: Sequence[EvmLockTerms]) -> Call:
     items = [(terms.payee, terms.hashlock, terms.amount) for terms in locks]
     item = "(uint256,bytes32,uint256)[]"
     if token == COIN:
-        return _call("lockCoinBatch", [item], [items], sum(terms.amount for terms in locks))
-    return _call("lockTokenBatch", ["address", item], [token, items])
+        return _call("lockNativeBatch", [item], [items], sum(terms.amount for terms in locks))
+    return _call("lockERC20Batch", ["address", item], [token, items])
 
 
 def encode_lock_with_permit(terms: EvmLockTerms, permit_deadline: int, signature: bytes) -> Call:
-    """lockTokenWithPermit: allowance by EIP-2612 and lock at once, sent by `terms.sender`.
+    """lockERC20WithPermit: allowance by EIP-2612 and lock at once, sent by `terms.sender`.
 
     `signature` is the sender's 65 bytes (r, s, v) over the token's own Permit typed data for the HTLC as
     spender and `amount` as value.
@@ -225,22 +225,22 @@ def encode_lock_with_permit(terms: EvmLockTerms, permit_deadline: int, signature
     if terms.is_coin:
         raise HtlcEncodingError("the coin needs no permit: use encode_lock")
     r, s, v = _split(signature)
-    types = ["address", "bytes32", "uint256", "uint256", "uint256", "uint8", "bytes32", "bytes32"]
-    values = [terms.token, terms.hashlock, terms.payee, terms.amount, permit_deadline, v, r, s]
-    return _call("lockTokenWithPermit", types, values)
+    types = ["uint256", "bytes32", "address", "uint256", "uint256", "uint8", "bytes32", "bytes32"]
+    values = [terms.payee, terms.hashlock, terms.token, terms.amount, permit_deadline, v, r, s]
+    return _call("lockERC20WithPermit", types, values)
 
 
 def encode_lock_with_permit2(terms: EvmLockTerms, nonce: int, permit_deadline: int, signature: bytes) -> Call:
-    """lockTokenWithPermit2: anyone may submit what `terms.sender` signed (`permit2_typed_data`).
+    """lockERC20WithPermit2: anyone may submit what `terms.sender` signed (`permit2_typed_data`).
 
     The sender needs an allowance for Permit2, once. Lane 0 only.
     """
     if terms.is_coin or terms.lane != 0:
         raise HtlcEncodingError("Permit2 locks are token locks in lane 0")
     types = [
-        "address",
-        "bytes32",
         "uint256",
+        "bytes32",
+        "address",
         "uint256",
         "address",
         "uint256",
@@ -248,23 +248,23 @@ def encode_lock_with_permit2(terms: EvmLockTerms, nonce: int, permit_deadline: i
         "bytes",
     ]
     values = [
-        terms.token,
-        terms.hashlock,
         terms.payee,
+        terms.hashlock,
+        terms.token,
         terms.amount,
         terms.sender,
         nonce,
         permit_deadline,
         signature,
     ]
-    return _call("lockTokenWithPermit2", types, values)
+    return _call("lockERC20WithPermit2", types, values)
 
 
 # ------------------------------------------------------------------------- claim
 
 
 def encode_claim(terms: EvmLockTerms, preimage: bytes) -> Call:
-    """claimCoin or claimToken for the usual 32-byte preimage, claimBytes for any other of 0–64 bytes.
+    """claimNative or claimERC20 for the usual 32-byte preimage, claimBytes for any other of 0–64 bytes.
 
     Anyone may send it; it pays `terms.recipient`. It is cheapest from the recipient's own account.
     """
@@ -272,15 +272,15 @@ def encode_claim(terms: EvmLockTerms, preimage: bytes) -> Call:
     if len(preimage) != 32:
         return _call("claimBytes", ["bytes", _TERMS], [preimage, terms._plain()])
     if terms.is_coin:
-        types = ["uint256", "bytes32", "uint256"]
-        return _call("claimCoin", types, [terms.payee, preimage, terms.payer])
-    types = ["address", "bytes32", "uint256", "uint256", "address"]
-    values = [terms.token, preimage, terms.payee, terms.amount, terms.sender]
-    return _call("claimToken", types, values)
+        types = ["uint256", "bytes32", "bytes32"]
+        return _call("claimNative", types, [terms.payee, preimage, terms.payer])
+    types = ["uint256", "bytes32", "address", "uint256", "address"]
+    values = [terms.payee, preimage, terms.token, terms.amount, terms.sender]
+    return _call("claimERC20", types, values)
 
 
 def encode_claim_batch(claims: Sequence[tuple[EvmLockTerms, bytes]]) -> Call:
-    """claimCoinBatch or claimTokenBatch: several locks of one recipient and one asset, one payment.
+    """claimNativeBatch or claimERC20Batch: several locks of one recipient and one asset, one payment.
 
     Preimages of 32 bytes only. Locks that are not open are left out by the contract (look for each one's
     Claimed log), so that nobody spoils the batch by claiming one first; it reverts when none is open.
@@ -293,9 +293,9 @@ def encode_claim_batch(claims: Sequence[tuple[EvmLockTerms, bytes]]) -> Call:
         raise HtlcEncodingError("a batch takes preimages of 32 bytes: claim the others one by one")
     if token == COIN:
         items: list[Any] = [(terms.payee, preimage, terms.payer) for terms, preimage in claims]
-        return _call("claimCoinBatch", ["(uint256,bytes32,uint256)[]"], [items])
-    items = [(preimage, terms.payee, terms.amount, terms.sender) for terms, preimage in claims]
-    return _call("claimTokenBatch", ["address", "(bytes32,uint256,uint256,address)[]"], [token, items])
+        return _call("claimNativeBatch", ["(uint256,bytes32,bytes32)[]"], [items])
+    items = [(terms.payee, preimage, terms.amount, terms.sender) for terms, preimage in claims]
+    return _call("claimERC20Batch", ["address", "(uint256,bytes32,uint256,address)[]"], [token, items])
 
 
 def encode_claim_for(
@@ -324,13 +324,13 @@ def encode_claim_for(
 
 
 def encode_refund(terms: EvmLockTerms) -> Call:
-    """refundCoin or refundToken: valid from the deadline on, from anyone, pays `terms.sender`."""
+    """refundNative or refundERC20: valid from the deadline on, from anyone, pays `terms.sender`."""
     if terms.is_coin:
-        types = ["uint256", "bytes32", "uint256"]
-        return _call("refundCoin", types, [terms.payee, terms.hashlock, terms.payer])
-    types = ["address", "bytes32", "uint256", "uint256", "address"]
-    values = [terms.token, terms.hashlock, terms.payee, terms.amount, terms.sender]
-    return _call("refundToken", types, values)
+        types = ["uint256", "bytes32", "bytes32"]
+        return _call("refundNative", types, [terms.payee, terms.hashlock, terms.payer])
+    types = ["uint256", "bytes32", "address", "uint256", "address"]
+    values = [terms.payee, terms.hashlock, terms.token, terms.amount, terms.sender]
+    return _call("refundERC20", types, values)
 
 
 def encode_cooperative_refund(terms: EvmLockTerms, *, nonce: int, expiry: int, signature: bytes) -> Call:
@@ -355,18 +355,18 @@ def encode_is_open(terms: EvmLockTerms) -> Call:
     return _call("isOpen", [_TERMS], [terms._plain()])
 
 
-def encode_nonce_bitmap(signer: str, word: int) -> Call:
-    """eth_call data of nonceBitmap; the answer is one word.
+def encode_used_nonces(signer: str, word: int) -> Call:
+    """eth_call data of usedNonces; the answer is one word.
 
     Nonce n is bit `n & 255` of word `n >> 8`; it is used when set.
     """
-    return _call("nonceBitmap", ["address", "uint256"], [signer, word])
+    return _call("usedNonces", ["address", "uint256"], [signer, word])
 
 
 # -------------------------------------------------------------------------- logs
 
-TOPIC_LOCKED_COIN = keccak(b"Locked(bytes32,uint256,uint256)")
-TOPIC_LOCKED_TOKEN = keccak(b"LockedToken(bytes32,uint256,address,address,uint256)")
+TOPIC_LOCKED_COIN = keccak(b"Locked(bytes32,uint256,bytes32)")
+TOPIC_LOCKED_TOKEN = keccak(b"LockedERC20(bytes32,uint256,address,address,uint256)")
 TOPIC_CLAIMED = keccak(b"Claimed(bytes32,bytes32)")
 TOPIC_CLAIMED_BYTES = keccak(b"ClaimedBytes(bytes32,bytes)")
 TOPIC_REFUNDED = keccak(b"Refunded(bytes32)")
@@ -393,7 +393,8 @@ def decode_log(log: Mapping[str, Any]) -> HtlcLog | None:
         (preimage,) = decode(["bytes"], data)
         return Claimed(lock_id=key, preimage=preimage)
     if kind == TOPIC_LOCKED_COIN:
-        payee, payer = decode(["uint256", "uint256"], data)
+        payee = int.from_bytes(data[:32], "big")
+        payer = int.from_bytes(data[32:], "big")
         sender, token, amount = _address_of(payer), COIN, payer >> 160
     else:
         payee, sender, token, amount = decode(["uint256", "address", "address", "uint256"], data)

@@ -12,7 +12,6 @@ from typing import Any, cast
 
 import aiohttp
 import msgspec
-from eth_typing import URI
 from web3 import AsyncHTTPProvider
 from web3.types import RPCEndpoint
 
@@ -96,7 +95,7 @@ class _Endpoint:
     def __init__(self, url: str, timeout: float) -> None:
         self._timeout = timeout
         self._provider = AsyncHTTPProvider(
-            URI(url),
+            url,
             request_kwargs={"timeout": aiohttp.ClientTimeout(total=timeout)},
             # Retrying is decided by the caller, who knows whether the answer still matters.
             exception_retry_configuration=None,

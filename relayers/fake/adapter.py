@@ -78,7 +78,8 @@ class FakePort:
         orphaned: list[BlockRef] = []
         ancestor: BlockRef | None = None
         for block in reversed(known):
-            if block.height < len(self.fake.blocks) and self.fake.blocks[block.height].ref.id == block.id:
+            there = self.fake.blocks[block.height].ref if block.height < len(self.fake.blocks) else None
+            if there is not None and block.id in ("", there.id):
                 ancestor = block
                 break
             orphaned.append(block)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -50,7 +51,7 @@ class ChainFaults:
     """Transactions wait this many blocks before they can be included."""
 
 
-@dataclass
+@dataclass(frozen=True)
 class _Pending:
     tx: FakeTx
     since: int
@@ -83,6 +84,18 @@ class FakeChain:
         self.mempool: dict[str, _Pending] = {}
         self._included: dict[str, int] = {}
         self._listeners: set[asyncio.Event] = set()
+
+    def fork(self) -> FakeChain:
+        """Return an independent copy of the chain as it is now, without its listeners."""
+        twin = copy.copy(self)
+        twin.faults = copy.copy(self.faults)
+        twin.blocks = list(self.blocks)
+        twin.ledger = self.ledger.snapshot()
+        twin._snapshots = {height: ledger.snapshot() for height, ledger in self._snapshots.items()}
+        twin.mempool = dict(self.mempool)
+        twin._included = dict(self._included)
+        twin._listeners = set()
+        return twin
 
     # -- looking -----------------------------------------------------------------------------
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -24,19 +25,42 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.asyncio(loop_scope="session"), append=False)
 
 
-@pytest_asyncio.fixture(scope="session", loop_scope="session", params=CHAINS)
-async def rig(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Rig]:
-    made: Any
-    if request.param == "fake":
-        made = FakeRig()
-    elif request.param == "zion":
-        made = await ZionRig(tmp_path_factory.mktemp(request.param)).start()
-    elif request.param == "stellar":
-        made = await StellarRig(tmp_path_factory.mktemp(request.param)).start()
-    else:
-        made = await EthereumRig(tmp_path_factory.mktemp(request.param)).start()
+class Rigs:
+    """The session's devnets, each started when it is first asked for."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._running: dict[str, Any] = {}
+
+    async def get(self, name: str) -> Any:
+        if name not in self._running:
+            directory = self._directory / name
+            made: Any = {
+                "fake": FakeRig,
+                "zion": lambda: ZionRig(directory),
+                "ethereum": lambda: EthereumRig(directory),
+                "stellar": lambda: StellarRig(directory),
+            }[name]()
+            self._running[name] = made
+            await made.start()
+        return self._running[name]
+
+    async def stop(self) -> None:
+        for rig in self._running.values():
+            await rig.stop()
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def rigs(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Rigs]:
+    made = Rigs(tmp_path_factory.mktemp("rigs"))
     yield made
     await made.stop()
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session", params=CHAINS)
+async def rig(request: pytest.FixtureRequest, rigs: Rigs) -> Rig:
+    made: Rig = await rigs.get(request.param)
+    return made
 
 
 @pytest_asyncio.fixture(loop_scope="session")

@@ -21,6 +21,9 @@ class FakeRig:
         self.devnet = FakeDevnet(FakeChain(self.chain, self.native, seed=7))
         self._ports: dict[str, FakePort] = {}
 
+    async def start(self) -> FakeRig:
+        return self
+
     def port(self, label: str) -> FakePort:
         account = label.replace("/", "_").replace("[", "_").replace("]", "_").replace("-", "_")[-60:]
         return self._ports.setdefault(label, self.devnet.port(account))

@@ -16,6 +16,7 @@ from relayers.ethereum.adapter import EthereumPort, open_port
 from relayers.ethereum.settings import EthereumSettings
 from relayers.port import BroadcastOutcome, FeeLevel, LockStatus, PortError, PortUnavailable, TxState
 from tests.conformance.actions import claim, lock
+from tests.conformance.conftest import Rigs
 from tests.conformance.ethereum_rig import EthereumRig
 from tests.conformance.lying_rpc import LyingRpc
 from tests.conformance.rig import Scene, Watcher
@@ -24,10 +25,9 @@ SECRET = Preimage(b"thirty-two bytes against liars..")
 
 
 @pytest_asyncio.fixture(loop_scope="session", scope="session")
-async def rig(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[EthereumRig]:
-    made = await EthereumRig(tmp_path_factory.mktemp("faults")).start()
-    yield made
-    await made.stop()
+async def rig(rigs: Rigs) -> EthereumRig:
+    made: EthereumRig = await rigs.get("ethereum")
+    return made
 
 
 @pytest_asyncio.fixture(loop_scope="session")
@@ -133,7 +133,7 @@ async def test_an_address_without_a_contract_is_refused_with_a_hint(rig: Ethereu
 async def test_a_broken_line_is_unavailable_and_its_key_stays_secret(
     rig: EthereumRig, rpc: LyingRpc, fault: str
 ) -> None:
-    port = through(rig, rpc.url, timeout=0.3)
+    port = through(rig, rpc.url, timeout=1.0)
     await port.tip()
     match fault:
         case "garbage":

@@ -91,16 +91,18 @@ async def test_a_refund_by_a_stranger_pays_the_sender_alone(scene: Scene) -> Non
 
 async def test_the_recipient_may_give_a_lock_back_before_its_deadline(scene: Scene) -> None:
     ours, theirs = await scene.port("bridge"), await scene.port("user")
-    terms = await scene.terms(theirs, ours, SECRET)
-    await scene.done(theirs, lock(theirs, terms))
-    before = await ours.balance(theirs.account, scene.rig.native)
-    if not scene.rig.traits.gives_back_early:
-        with pytest.raises(ActionRefused):
-            await ours.prepare(cooperative_refund(ours, terms), await ours.next_sequence(), FeeLevel())
-        return
-    await scene.done(ours, cooperative_refund(ours, terms))
-    assert await ours.balance(theirs.account, scene.rig.native) == before + terms.amount
-    assert await ours.read_lock(ours.lock_id(terms), terms) in {LockStatus.REFUNDED, LockStatus.SPENT}
+    for lifetime in (10_000, 20_000):
+        terms = await scene.terms(theirs, ours, SECRET, lifetime=lifetime)
+        await scene.done(theirs, lock(theirs, terms))
+        before = await ours.balance(theirs.account, scene.rig.native)
+        if not scene.rig.traits.gives_back_early:
+            with pytest.raises(ActionRefused):
+                await ours.prepare(cooperative_refund(ours, terms), await ours.next_sequence(), FeeLevel())
+            return
+        await scene.done(ours, cooperative_refund(ours, terms))
+        assert await ours.balance(theirs.account, scene.rig.native) == before + terms.amount
+        status = await ours.read_lock(ours.lock_id(terms), terms)
+        assert status in {LockStatus.REFUNDED, LockStatus.SPENT}
 
 
 async def test_nobody_but_the_recipient_may_give_a_lock_back_early(scene: Scene) -> None:

@@ -7,6 +7,7 @@ import pytest
 from bridge.protocol.types import Preimage, Purpose
 from relayers.port import (
     Action,
+    ActionRefused,
     BadAddress,
     BroadcastOutcome,
     ChainPort,
@@ -109,6 +110,16 @@ async def test_a_cancelled_transaction_can_never_land(scene: Scene) -> None:
     await scene.rig.devnet.mine(1)
     assert (await ours.tx_status(stuck)).state is TxState.REPLACED
     assert await ours.read_lock(ours.lock_id(terms), terms) is LockStatus.ABSENT
+
+
+async def test_an_anchor_is_carried_by_zion_and_by_no_other_chain(scene: Scene) -> None:
+    ours = await scene.port("bridge")
+    anchor = Action(Purpose.ANCHOR, payload=b"\xa5" * 32, amount=17)
+    if scene.rig.name == "ethereum":
+        with pytest.raises(ActionRefused):
+            await ours.prepare(anchor, await ours.next_sequence(), FeeLevel())
+    else:
+        await scene.done(ours, anchor)
 
 
 async def test_no_more_is_spent_than_max_cost(scene: Scene) -> None:

@@ -15,6 +15,7 @@ from relayers.devkeys import devnet_key
 from relayers.port import FeeLevel, PortError, PortUnavailable
 from relayers.zion.adapter import ZionPort, open_port
 from tests.conformance.actions import claim, lock
+from tests.conformance.conftest import Rigs
 from tests.conformance.lying_rpc import LyingRpc
 from tests.conformance.rig import Scene, Watcher
 from tests.conformance.zion_rig import ZionRig
@@ -23,10 +24,9 @@ SECRET = Preimage(b"32 bytes against tampering nodes")
 
 
 @pytest_asyncio.fixture(loop_scope="session", scope="session")
-async def rig(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[ZionRig]:
-    made = await ZionRig(tmp_path_factory.mktemp("zion-faults")).start()
-    yield made
-    await made.stop()
+async def rig(rigs: Rigs) -> ZionRig:
+    made: ZionRig = await rigs.get("zion")
+    return made
 
 
 @pytest_asyncio.fixture(loop_scope="session")
@@ -121,7 +121,7 @@ async def test_another_network_is_refused_with_a_hint(rig: ZionRig) -> None:
 async def test_a_broken_line_is_unavailable_and_its_key_stays_secret(
     rig: ZionRig, rpc: LyingRpc, fault: str
 ) -> None:
-    port = through(rig, rpc.url, timeout=0.3)
+    port = through(rig, rpc.url, timeout=1.0)
     await port.tip()
     rpc.garbage, rpc.delay = fault == "garbage", 5.0 * (fault == "silence")
     rpc.status = 500 if fault == "http 500" else 200

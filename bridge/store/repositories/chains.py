@@ -86,6 +86,7 @@ class Observations(Repository):
         lock_id: str,
         tx_id: str,
         block: BlockRef,
+        depth: int,
         terms: LockTerms | None = None,
     ) -> bool:
         """Store an observation; returns whether it is news (seen first, or canonical again after a reorg)."""
@@ -117,6 +118,7 @@ class Observations(Repository):
             "block_id": block.id,
             "block_parent": block.parent,
             "block_time": block.time,
+            "depth": depth,
             "terms": msgspec.json.encode(terms).decode() if terms else "",
             "canonical": True,
             "settled": False,

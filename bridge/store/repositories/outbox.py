@@ -32,7 +32,7 @@ _PENDING_TX = [StoredTxState.SIGNED.value, StoredTxState.BROADCAST.value, Stored
 
 
 class Intents(Repository):
-    """What is to be done on chain. One row at most stands per (subject, leg, purpose)."""
+    """What is to be done on chain. One row at most stands per (subject, leg, purpose, lock)."""
 
     def plan(self, planned: PlannedIntent) -> bool:
         """Store an intent unless one stands already (in any state but FAILED and CANCELLED).
@@ -44,13 +44,14 @@ class Intents(Repository):
             "swap_id": planned.swap_id,
             "leg": planned.leg,
             "purpose": planned.purpose.value,
+            "lock_id": planned.lock_id,
             "chain": planned.chain.value,
             "action": planned.action,
             "state": IntentState.PLANNED.value,
             "created_ms": self.now_ms,
             "updated_ms": self.now_ms,
         }
-        if self.standing(planned.subject, planned.leg, planned.purpose) is not None:
+        if self.standing(planned.subject, planned.leg, planned.purpose, planned.lock_id) is not None:
             return False
         try:
             self._insert(_intents, values, "intent")
@@ -63,13 +64,14 @@ class Intents(Repository):
         row = self._first(select(_intents).where(_intents.c.id == intent_id))
         return record(row, Intent) if row else None
 
-    def standing(self, subject: str, leg: str, purpose: Purpose) -> Intent | None:
-        """Return the intent that stands for this (subject, leg, purpose)."""
+    def standing(self, subject: str, leg: str, purpose: Purpose, lock_id: str = "") -> Intent | None:
+        """Return the intent that stands for this (subject, leg, purpose, lock)."""
         row = self._first(
             select(_intents).where(
                 _intents.c.subject == subject,
                 _intents.c.leg == leg,
                 _intents.c.purpose == purpose.value,
+                _intents.c.lock_id == lock_id,
                 _intents.c.state.not_in(_DEAD),
             )
         )
@@ -86,7 +88,7 @@ class Intents(Repository):
         where = _intents.c.subject == subject
         return records(self._all(select(_intents).where(where).order_by(_intents.c.id)), Intent)
 
-    def due(self, chain: Chain, limit: int = 200) -> list[Intent]:
+    def due(self, chain: Chain, limit: int = 2000) -> list[Intent]:
         """Return the live intents of a chain that may be worked on now, oldest first."""
         where = (
             _intents.c.chain == chain.value,
@@ -145,25 +147,32 @@ class Intents(Repository):
             values["attempt"] = attempt
         self._run(update(_intents).where(_intents.c.id == intent_id).values(**values))
 
-    def postpone(self, intent_id: int, until_ms: int, reason: str) -> None:
-        """Look at the intent again only at `until_ms`."""
-        values = {"not_before_ms": until_ms, "reason": reason, "updated_ms": self.now_ms}
+    def postpone(self, intent_id: int, until_ms: int, reason: str, attempt: int = 0) -> None:
+        """Look at the intent again only at `until_ms`; `attempt` counts the failures in a row."""
+        values = {
+            "not_before_ms": until_ms,
+            "reason": reason,
+            "attempt": attempt,
+            "updated_ms": self.now_ms,
+        }
         self._run(update(_intents).where(_intents.c.id == intent_id).values(**values))
 
-    def cancel(self, intent_id: int, reason: str) -> None:
-        """Ask that an intent must not happen: at once if nothing was signed, else through the outbox."""
-        this = _intents.c.id == intent_id
-        self._run(
-            update(_intents)
-            .where(this, _intents.c.state == IntentState.PLANNED.value)
-            .values(state=IntentState.CANCELLED.value, reason=reason, updated_ms=self.now_ms)
+    def cancel(self, intent_id: int, reason: str) -> bool:
+        """Ask that a live intent must not happen; the outbox sees to it. Returns whether this is new."""
+        return bool(
+            self._run(
+                update(_intents)
+                .where(_intents.c.id == intent_id, _intents.c.state.in_(_LIVE), _intents.c.cancel.is_(False))
+                .values(cancel=True, reason=reason, not_before_ms=0, updated_ms=self.now_ms)
+            )
         )
-        pending = [IntentState.SIGNED.value, IntentState.BROADCAST.value]
-        self._run(
-            update(_intents)
-            .where(this, _intents.c.state.in_(pending), _intents.c.cancel.is_(False))
-            .values(cancel=True, reason=reason, not_before_ms=0, updated_ms=self.now_ms)
-        )
+
+    def standing_of(self, swap_ids: Sequence[str]) -> list[Intent]:
+        """Return all intents that stand for these swaps."""
+        if not swap_ids:
+            return []
+        where = (_intents.c.swap_id.in_(swap_ids), _intents.c.state.not_in(_DEAD))
+        return records(self._all(select(_intents).where(*where)), Intent)
 
     def count_by_state(self) -> dict[tuple[Chain, IntentState], int]:
         """Return how many intents there are by chain and state."""
@@ -254,6 +263,16 @@ class Transactions(Repository):
         for row in self._all(select(_transactions).where(*where).order_by(_transactions.c.id)):
             found.setdefault(row.sequence, []).append(_stored_tx(row))
         return found
+
+    def settled_floor(self, chain: Chain, account: str) -> int:
+        """Return one more than the highest sequence that was used up finally: no lower one is free."""
+        where = (
+            _transactions.c.chain == chain.value,
+            _transactions.c.account == account,
+            _transactions.c.state.in_([StoredTxState.FINAL.value, StoredTxState.FAILED.value]),
+        )
+        highest = select(func.coalesce(func.max(_transactions.c.sequence), -1)).where(*where)
+        return int(self._connection.execute(highest).scalar_one()) + 1
 
     def move(
         self,

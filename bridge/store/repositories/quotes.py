@@ -4,15 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import func, or_, select, update
+from sqlalchemy import and_, func, not_, or_, select, update
 
+from bridge.protocol.types import LegState
 from bridge.store.errors import Conflict
 from bridge.store.records import Quote, QuoteState, Reservation
 from bridge.store.repositories.base import Repository, record, records
-from bridge.store.tables import QuoteRow, ReservationRow, table_of
+from bridge.store.tables import QuoteRow, ReservationRow, SwapRow, table_of
 
 _quotes = table_of(QuoteRow)
 _reservations = table_of(ReservationRow)
+_swaps = table_of(SwapRow)
+
+_SPENT = tuple(
+    state.value for state in LegState if state not in {LegState.NONE, LegState.INTENT, LegState.SEEN}
+)
+"""Destination states in which the locked amount has left the bridge's balance for sure."""
 
 
 class Quotes(Repository):
@@ -50,6 +57,31 @@ class Quotes(Repository):
             _quotes.c.expires_ms > self.now_ms,
         )
         return int(self._connection.execute(statement).scalar_one())
+
+    def count_all_open(self) -> int:
+        """Return how many quotes are open and unexpired, of all clients."""
+        statement = select(func.count()).where(
+            _quotes.c.state == QuoteState.OPEN.value, _quotes.c.expires_ms > self.now_ms
+        )
+        return int(self._connection.execute(statement).scalar_one())
+
+    def count_unfunded(self, client: str) -> int:
+        """Return how many swaps made from a client's quotes still wait for their lock."""
+        statement = (
+            select(func.count())
+            .select_from(_quotes.join(_swaps, _swaps.c.quote_id == _quotes.c.id))
+            .where(
+                _quotes.c.client == client,
+                _swaps.c.open,
+                _swaps.c.source_state == LegState.NONE.value,
+            )
+        )
+        return int(self._connection.execute(statement).scalar_one())
+
+    def has_expired(self) -> bool:
+        """Tell whether `expire` would find something."""
+        where = (_quotes.c.state == QuoteState.OPEN.value, _quotes.c.expires_ms <= self.now_ms)
+        return self._first(select(_quotes.c.id).where(*where).limit(1)) is not None
 
     def expire(self, limit: int = 200) -> Sequence[str]:
         """Mark overdue open quotes as expired and return their ids (release their reservations, too)."""
@@ -105,6 +137,11 @@ class Reservations(Repository):
             .values(live=False, released_ms=self.now_ms)
         )
 
+    def has_expired(self) -> bool:
+        """Tell whether `release_expired` would find something."""
+        where = (_reservations.c.live, _reservations.c.expires_ms <= self.now_ms)
+        return self._first(select(_reservations.c.id).where(*where).limit(1)) is not None
+
     def reserved(self, asset: str) -> int:
         """Return the sum promised of an asset, smallest units; what has expired no longer counts."""
         rows = self._all(
@@ -112,6 +149,28 @@ class Reservations(Repository):
                 _reservations.c.asset == asset,
                 _reservations.c.live,
                 or_(_reservations.c.expires_ms.is_(None), _reservations.c.expires_ms > self.now_ms),
+            )
+        )
+        return sum(row.amount for row in rows)
+
+    def outstanding(self, asset: str) -> int:
+        """Return the sum promised of an asset that has not left the balance yet, smallest units.
+
+        A swap whose destination lock is final has spent what it reserved of the destination's chain; the
+        reservations of its other chain still count.
+        """
+        spent = and_(
+            _swaps.c.destination_state.in_(_SPENT),
+            _swaps.c.destination_chain == asset.split(":", 1)[0],
+        )
+        rows = self._all(
+            select(_reservations.c.amount)
+            .outerjoin(_swaps, _swaps.c.id == _reservations.c.swap_id)
+            .where(
+                _reservations.c.asset == asset,
+                _reservations.c.live,
+                or_(_reservations.c.expires_ms.is_(None), _reservations.c.expires_ms > self.now_ms),
+                or_(_swaps.c.id.is_(None), not_(spent)),
             )
         )
         return sum(row.amount for row in rows)

@@ -74,9 +74,10 @@ class Swaps(Repository):
         )
         return StoredSwap(swap, 1, meta, self.now_ms, self.now_ms, finished)
 
-    def get(self, swap_id: str) -> StoredSwap | None:
-        """Return a swap."""
-        row = self._first(select(_swaps).where(_swaps.c.id == swap_id))
+    def get(self, swap_id: str, *, for_update: bool = False) -> StoredSwap | None:
+        """Return a swap; `for_update` keeps other writers of it waiting until this transaction ends."""
+        statement = select(_swaps).where(_swaps.c.id == swap_id)
+        row = self._first(statement.with_for_update() if for_update else statement)
         return _stored(row) if row else None
 
     def save(self, swap: Swap, version: int) -> int:
@@ -113,6 +114,12 @@ class Swaps(Repository):
         """Return the swap that a client asked for under this key."""
         row = self._first(select(_swaps).where(_swaps.c.client == client, _swaps.c.idempotency_key == key))
         return _stored(row) if row else None
+
+    def open(self, chain: Chain) -> list[StoredSwap]:
+        """Return the swaps of a chain that are not over, oldest first."""
+        here = or_(_swaps.c.source_chain == chain.value, _swaps.c.destination_chain == chain.value)
+        statement = select(_swaps).where(_swaps.c.open, here)
+        return [_stored(row) for row in self._all(statement.order_by(_swaps.c.created_ms, _swaps.c.id))]
 
     def open_ids(self, chain: Chain | None = None) -> list[str]:
         """Return the ids of the swaps that are not over, oldest first, of one chain or all."""
@@ -190,6 +197,11 @@ class Events(Repository):
         if swap_id:
             statement = statement.where(_events.c.swap_id == swap_id)
         return records(self._all(statement.order_by(_events.c.seq).limit(limit)), SwapEvent)
+
+    def last_seq_of(self, swap_id: str) -> int:
+        """Return the newest sequence number of one swap, 0 if there is none."""
+        statement = select(func.coalesce(func.max(_events.c.seq), 0)).where(_events.c.swap_id == swap_id)
+        return int(self._connection.execute(statement).scalar_one())
 
     def last_seq(self) -> int:
         """Return the newest sequence number, 0 if there is none."""

@@ -203,22 +203,28 @@ def test_the_database_itself_refuses_a_second_standing_intent(any_store: Store) 
         tx.intents._insert(table_of(IntentRow), values, "intent")
 
 
-def test_cancelling_is_immediate_only_while_nothing_is_signed(any_store: Store) -> None:
+def test_a_live_intent_is_asked_to_cancel_once_and_a_finished_one_never(any_store: Store) -> None:
     with any_store.transaction() as tx:
         tx.intents.plan(LOCK)
         intent = tx.intents.of_swap("swap1")[0]
         tx.intents.move(intent.id, IntentState.SIGNED)
-        tx.intents.cancel(intent.id, "too late")
-        signed = tx.intents.get(intent.id)
+        assert tx.intents.cancel(intent.id, "too late")
+        assert not tx.intents.cancel(intent.id, "too late")
+        assert tx.intents.of_swap("swap1")[0].cancel
         tx.intents.move(intent.id, IntentState.FAILED)
         tx.intents.plan(LOCK)
         second = tx.intents.of_swap("swap1")[1]
-        tx.intents.cancel(second.id, "too late")
-        planned = tx.intents.get(second.id)
-    assert signed is not None
-    assert planned is not None
-    assert (signed.state, signed.cancel) == (IntentState.SIGNED, True)
-    assert planned.state is IntentState.CANCELLED
+        tx.intents.move(second.id, IntentState.FINAL)
+        assert not tx.intents.cancel(second.id, "too late")
+
+
+def test_stray_locks_of_one_leg_have_intents_of_their_own(any_store: Store) -> None:
+    stray = msgspec.structs.replace(LOCK, purpose=Purpose.REFUND, lock_id="stray")
+    with any_store.transaction() as tx:
+        assert tx.intents.plan(msgspec.structs.replace(LOCK, purpose=Purpose.REFUND))
+        assert tx.intents.plan(stray)
+        assert not tx.intents.plan(stray)
+        assert len(tx.intents.standing_of(["swap1", "other"])) == 2
 
 
 def test_intents_taken_by_one_worker_are_not_given_to_another_until_the_lease_ends(
@@ -347,6 +353,7 @@ def test_an_observation_is_news_once_and_again_after_its_block_came_back(any_sto
             lock_id="l1",
             tx_id="t1",
             block=block(5),
+            depth=3,
             terms=terms,
         )
 

@@ -63,6 +63,7 @@ def upgrade() -> None:
         sa.Column("swap_id", sa.String(), nullable=False),
         sa.Column("leg", sa.String(), nullable=False),
         sa.Column("purpose", sa.String(), nullable=False),
+        sa.Column("lock_id", sa.String(), nullable=False),
         sa.Column("chain", sa.String(), nullable=False),
         sa.Column("action", sa.Text(), nullable=False),
         sa.Column("state", sa.String(), nullable=False),
@@ -81,7 +82,7 @@ def upgrade() -> None:
         batch_op.create_index("intents_due", ["chain", "state", "not_before_ms"], unique=False)
         batch_op.create_index(
             "intents_one_live",
-            ["subject", "leg", "purpose"],
+            ["subject", "leg", "purpose", "lock_id"],
             unique=True,
             sqlite_where=sa.text("state NOT IN ('failed', 'cancelled')"),
             postgresql_where=sa.text("state NOT IN ('failed', 'cancelled')"),
@@ -122,6 +123,7 @@ def upgrade() -> None:
         sa.Column("block_id", sa.String(), nullable=False),
         sa.Column("block_parent", sa.String(), nullable=False),
         sa.Column("block_time", sa.BigInteger(), nullable=False),
+        sa.Column("depth", sa.Integer(), nullable=False),
         sa.Column("terms", sa.Text(), nullable=False),
         sa.Column("canonical", sa.Boolean(), nullable=False),
         sa.Column("settled", sa.Boolean(), nullable=False),

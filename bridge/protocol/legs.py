@@ -1,0 +1,216 @@
+"""Folding what a chain shows into a leg: which lock it follows, and how far that lock has come.
+
+Nothing here decides anything. Each function returns the leg it was given when the fact is no news, so that a
+repeated event changes nothing (invariant 7).
+"""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+from msgspec.structs import replace
+
+from bridge.protocol.events import (
+    ClaimFinal,
+    ClaimOrphaned,
+    ClaimSeen,
+    LockFinal,
+    LockOrphaned,
+    LockSeen,
+    RefundFinal,
+    RefundOrphaned,
+    RefundSeen,
+)
+from bridge.protocol.types import BlockRef, Leg, LegRole, LegState, LockTerms, StrayLock
+
+ChainFact = (
+    LockFinal
+    | LockOrphaned
+    | ClaimSeen
+    | ClaimFinal
+    | ClaimOrphaned
+    | RefundSeen
+    | RefundFinal
+    | RefundOrphaned
+)
+"""What can happen to a lock once it was seen."""
+
+UNLOCKED = frozenset({LegState.NONE, LegState.INTENT})
+OPEN = frozenset({LegState.SEEN, LegState.FINAL})
+"""On chain and unspent."""
+CLAIMED = frozenset({LegState.CLAIM_SEEN, LegState.CLAIM_FINAL})
+REFUNDED = frozenset({LegState.REFUND_SEEN, LegState.REFUND_FINAL})
+SPENT_FINAL = frozenset({LegState.CLAIM_FINAL, LegState.REFUND_FINAL})
+RESOLVED = frozenset({LegState.NONE, LegState.CLAIM_FINAL, LegState.REFUND_FINAL})
+"""Nothing of this lock is left on chain that could still move."""
+
+MAX_STRAYS = 4
+"""How many stray locks a swap keeps track of; more are left to their sender's own refund, so that nobody can
+grow a swap without bound or make the bridge pay for refunds without end."""
+
+Followed = TypeVar("Followed", Leg, StrayLock)
+
+
+def same_terms(expected: LockTerms, found: LockTerms) -> bool:
+    """Tell whether two locks have exactly the same terms.
+
+    An asset is known by its chain and contract; its symbol and decimals are only a name for people.
+    """
+    return (
+        found.chain is expected.chain
+        and found.contract == expected.contract
+        and found.sender == expected.sender
+        and found.recipient == expected.recipient
+        and same_asset(expected, found)
+        and found.amount == expected.amount
+        and found.hashlock == expected.hashlock
+        and found.deadline == expected.deadline
+    )
+
+
+def same_asset(expected: LockTerms, found: LockTerms) -> bool:
+    """Tell whether two locks hold the same asset."""
+    return found.asset.chain is expected.asset.chain and found.asset.contract == expected.asset.contract
+
+
+def lock_seen(leg: Leg, event: LockSeen) -> Leg:
+    """Fold the sight of a lock: the leg follows it if its terms are the expected ones and no other lock
+    stands there; otherwise it is kept as a stray, or ignored if it is none of our business."""
+    for index, stray in enumerate(leg.strays):
+        if stray.lock_id == event.lock_id:
+            return _with_stray(leg, index, _seen_again(stray, event))
+    if same_terms(leg.terms, event.terms):
+        if leg.state in UNLOCKED:
+            return replace(
+                leg,
+                state=LegState.SEEN,
+                lock_id=event.lock_id,
+                lock_tx=event.tx_id,
+                lock_block=event.block,
+                lock_final=False,
+                spend_tx="",
+                spend_block=None,
+            )
+        if leg.lock_id == event.lock_id:
+            return _seen_again(leg, event)
+    if _is_ours(leg, event.terms) and len(leg.strays) < MAX_STRAYS:
+        stray = StrayLock(
+            lock_id=event.lock_id,
+            terms=event.terms,
+            lock_tx=event.tx_id,
+            lock_block=event.block,
+            # A token that the swap is not about may be hostile: returning it is an operator's decision.
+            give_back=same_asset(leg.terms, event.terms),
+        )
+        return replace(leg, strays=(*leg.strays, stray))
+    return leg
+
+
+def apply_fact(leg: Leg, fact: ChainFact) -> Leg:
+    """Fold a fact about one lock; facts about locks that the leg does not know are ignored."""
+    for index, stray in enumerate(leg.strays):
+        if stray.lock_id == fact.lock_id:
+            return _with_stray(leg, index, _apply(stray, fact))
+    if leg.lock_id and leg.lock_id == fact.lock_id:
+        followed = _apply(leg, fact)
+        if followed is leg:
+            return leg
+        if leg.role is LegRole.DESTINATION and followed.state is LegState.NONE:
+            # Our transaction left the chain but not the world: it may be included again.
+            followed = replace(followed, state=LegState.INTENT)
+        if followed.trouble and followed.state in CLAIMED | REFUNDED:
+            followed = replace(followed, trouble="")
+        return followed
+    return leg
+
+
+def _is_ours(leg: Leg, terms: LockTerms) -> bool:
+    """A stray concerns us if it is in our contract and we could give it back, or it holds our own money."""
+    expected = leg.terms
+    if leg.role is LegRole.SOURCE:
+        party = terms.recipient == expected.recipient
+    else:
+        party = terms.sender == expected.sender
+    return (
+        party
+        and terms.chain is expected.chain
+        and terms.contract == expected.contract
+        and terms.hashlock == expected.hashlock
+        and terms.amount > 0
+    )
+
+
+def _with_stray(leg: Leg, index: int, stray: StrayLock) -> Leg:
+    if stray is leg.strays[index]:
+        return leg
+    return replace(leg, strays=(*leg.strays[:index], stray, *leg.strays[index + 1 :]))
+
+
+def _is_newer(recorded: BlockRef | None, block: BlockRef) -> bool:
+    """Without word of a reorg, only a higher block is news: anything else is a replay of what was removed."""
+    return recorded is None or block.height > recorded.height
+
+
+def _is_about(recorded: BlockRef | None, block_id: str) -> bool:
+    return not block_id or (recorded is not None and recorded.id == block_id)
+
+
+def _seen_again(lock: Followed, event: LockSeen) -> Followed:
+    """The same lock, included anew. A lock that was spent is not followed a second time."""
+    if lock.state in CLAIMED | REFUNDED:
+        return lock
+    if lock.state in OPEN and not _is_newer(lock.lock_block, event.block):
+        return lock
+    return replace(lock, state=LegState.SEEN, lock_tx=event.tx_id, lock_block=event.block, lock_final=False)
+
+
+def _apply(lock: Followed, fact: ChainFact) -> Followed:
+    match fact:
+        case LockFinal():
+            if lock.state in UNLOCKED or lock.lock_final or not _is_about(lock.lock_block, fact.block_id):
+                return lock
+            state = LegState.FINAL if lock.state is LegState.SEEN else lock.state
+            return replace(lock, state=state, lock_final=True)
+        case LockOrphaned():
+            if lock.state in UNLOCKED or not _is_about(lock.lock_block, fact.block_id):
+                return lock
+            return replace(
+                lock,
+                state=LegState.NONE,
+                lock_block=None,
+                lock_final=False,
+                spend_tx="",
+                spend_block=None,
+            )
+        case ClaimSeen():
+            return _spent(lock, LegState.CLAIM_SEEN, fact.tx_id, fact.block)
+        case RefundSeen():
+            return _spent(lock, LegState.REFUND_SEEN, fact.tx_id, fact.block)
+        case ClaimFinal():
+            return _spend_final(lock, LegState.CLAIM_SEEN, LegState.CLAIM_FINAL, fact.block_id)
+        case RefundFinal():
+            return _spend_final(lock, LegState.REFUND_SEEN, LegState.REFUND_FINAL, fact.block_id)
+        case ClaimOrphaned():
+            return _unspent(lock, CLAIMED, fact.block_id)
+        case RefundOrphaned():
+            return _unspent(lock, REFUNDED, fact.block_id)
+
+
+def _spent(lock: Followed, state: LegState, tx_id: str, block: BlockRef) -> Followed:
+    """A spend was seen. It may replace another one that is not final (then the other was orphaned)."""
+    if lock.state in UNLOCKED or lock.state in SPENT_FINAL or not _is_newer(lock.spend_block, block):
+        return lock
+    return replace(lock, state=state, spend_tx=tx_id, spend_block=block)
+
+
+def _spend_final(lock: Followed, seen: LegState, final: LegState, block_id: str) -> Followed:
+    if lock.state is not seen or not _is_about(lock.spend_block, block_id):
+        return lock
+    return replace(lock, state=final, lock_final=True)
+
+
+def _unspent(lock: Followed, states: frozenset[LegState], block_id: str) -> Followed:
+    if lock.state not in states or not _is_about(lock.spend_block, block_id):
+        return lock
+    state = LegState.FINAL if lock.lock_final else LegState.SEEN
+    return replace(lock, state=state, spend_tx="", spend_block=None)

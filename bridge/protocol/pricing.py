@@ -1,0 +1,268 @@
+"""Prices: how much of one asset for how much of the other, exactly.
+
+Everything is integer or rational arithmetic in smallest units. A rate is a fraction, percentages are parts
+per million, and each rounding goes against the requester: what the bridge pays is rounded down, what it takes
+is rounded up. With a source amount `a`, a rate `r` (destination units per source unit), `p = spread + skew`:
+
+    gross       = floor(a · r)
+    percentage  = ceil(gross · p / 10⁶)
+    destination = gross − percentage − network fees − gasless claim − reserve
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from enum import StrEnum
+from fractions import Fraction
+
+import msgspec
+
+from bridge.protocol.refusals import ProtocolError
+from bridge.protocol.types import Asset, Chain
+
+PPM = 1_000_000
+
+MAX_PRICE_EXPONENT = 60
+"""Prices beyond 10^±60 are mistakes."""
+
+MAX_AMOUNT: dict[Chain, int] = {
+    Chain.ZION: 2**64 - 1,
+    Chain.ETHEREUM: 2**256 - 1,
+    Chain.SOLANA: 2**64 - 1,
+    Chain.STELLAR: 2**63 - 1,
+    Chain.CARDANO: 2**63 - 1,
+}
+"""The largest amount that a lock can hold: u64, uint256, u64, int64, and Cardano's int64 limit on outputs."""
+
+
+class PriceRefusalCode(StrEnum):
+    """Why no price is given."""
+
+    BELOW_MINIMUM = "below_minimum"
+    ABOVE_MAXIMUM = "above_maximum"
+    COSTS_EXCEED_AMOUNT = "costs_exceed_amount"
+    AMOUNT_OVERFLOW = "amount_overflow"
+
+
+class PriceRefused(ProtocolError):
+    """There is no price for this request; `code` says which limit it meets."""
+
+    def __init__(self, code: PriceRefusalCode, message: str, hint: str = "") -> None:
+        super().__init__(message, hint)
+        self.code = code
+
+
+class FixedSide(StrEnum):
+    """Which amount the requester named; the other one is computed."""
+
+    SOURCE = "source"
+    DESTINATION = "destination"
+
+
+class Rate(msgspec.Struct, frozen=True):
+    """An exact rate: `numerator / denominator` smallest units of one asset for one of another."""
+
+    numerator: int
+    denominator: int
+
+    def __post_init__(self) -> None:
+        if self.numerator <= 0 or self.denominator <= 0:
+            raise ProtocolError("a rate must be positive", hint="check the price source")
+
+    @classmethod
+    def of(cls, value: Fraction) -> Rate:
+        """Return the rate in lowest terms."""
+        return cls(value.numerator, value.denominator)
+
+    @classmethod
+    def from_price(cls, price: Fraction | Decimal | int | str, base: Asset, quote: Asset) -> Rate:
+        """Return the rate of smallest units for a price: how many whole `quote` one whole `base` costs.
+
+        Raises:
+            ProtocolError: for a price that is no positive finite number, and for floats, which are not exact.
+        """
+        if isinstance(price, (float, bool)):
+            raise ProtocolError("a price is never a float", hint="pass text, Decimal or Fraction")
+        try:
+            if isinstance(price, (str, Decimal)):
+                price = Decimal(price)
+                if not price.is_finite() or abs(price.adjusted()) > MAX_PRICE_EXPONENT:
+                    raise ValueError("out of range")  # a huge exponent would cost minutes and gigabytes
+            exact = Fraction(price)
+        except (ValueError, ArithmeticError, TypeError):
+            raise ProtocolError(f"no price: {price!r}", hint="write it as a decimal number") from None
+        return cls.of(exact * Fraction(10) ** (quote.decimals - base.decimals))
+
+    def fraction(self) -> Fraction:
+        """Return the rate as a fraction."""
+        return Fraction(self.numerator, self.denominator)
+
+    def inverse(self) -> Rate:
+        """Return the rate of the other direction."""
+        return Rate(self.denominator, self.numerator)
+
+    def down(self, amount: int) -> int:
+        """Convert an amount, rounding down: for what the bridge pays."""
+        return amount * self.numerator // self.denominator
+
+    def up(self, amount: int) -> int:
+        """Convert an amount, rounding up: for what the bridge takes."""
+        return -(-amount * self.numerator // self.denominator)
+
+
+class Limits(msgspec.Struct, frozen=True):
+    """The smallest and largest amounts that are swapped, both sides, smallest units."""
+
+    min_source: int = 1
+    max_source: int | None = None
+    min_destination: int = 1
+    max_destination: int | None = None
+
+
+class Costs(msgspec.Struct, frozen=True):
+    """What finishing the swap costs the bridge, all in smallest units of the destination asset.
+
+    Convert fees in a chain's native coin with `Rate.up`. `source_network` is the claim of the source,
+    `destination_network` the lock and, in reserve, the refund; `gasless_claim` is the claim for a user who
+    asked for it (else 0); `reserve` is what the chain keeps (rent, minimum reserve, min-ADA).
+    """
+
+    source_network: int = 0
+    destination_network: int = 0
+    gasless_claim: int = 0
+    reserve: int = 0
+
+    @property
+    def total(self) -> int:
+        """The sum of all items."""
+        return self.source_network + self.destination_network + self.gasless_claim + self.reserve
+
+
+class Terms(msgspec.Struct, frozen=True):
+    """On what terms a pair is quoted: the rate of destination units per source unit, parts per million of
+    spread and of inventory skew (negative: a discount, at most the spread), costs and limits."""
+
+    rate: Rate
+    spread_ppm: int
+    skew_ppm: int = 0
+    costs: Costs = Costs()
+    limits: Limits = Limits()
+
+    def __post_init__(self) -> None:
+        if self.spread_ppm < 0 or not 0 <= self.spread_ppm + self.skew_ppm < PPM:
+            raise ProtocolError(
+                "spread and skew together must be between 0 and 999999 ppm, the spread at least 0",
+                hint="check spread and inventory skew of this pair",
+            )
+        costs = self.costs
+        if min(costs.source_network, costs.destination_network, costs.gasless_claim, costs.reserve) < 0:
+            raise ProtocolError("costs cannot be negative")
+
+
+class Price(msgspec.Struct, frozen=True):
+    """An itemised price. `source` is in the source asset, everything else in the destination asset, and
+    `gross = destination + spread + skew + costs.total + rounding` holds to the last unit."""
+
+    source: int
+    destination: int
+    rate: Rate
+    gross: int
+    spread: int
+    skew: int
+    costs: Costs
+    rounding: int
+    """What is left over when the destination is fixed and the source cannot be any smaller."""
+
+
+def price(terms: Terms, *, source: Asset, destination: Asset, fixed: FixedSide, amount: int) -> Price:
+    """Return the price of a swap of `amount` smallest units on the fixed side.
+
+    With the source fixed, the destination is the most that the terms allow; with the destination fixed, the
+    source is the least that buys it.
+
+    Raises:
+        PriceRefused: if an amount is out of its limits, eaten up by costs or too large for its chain.
+    """
+    if amount <= 0:
+        raise PriceRefused(
+            PriceRefusalCode.BELOW_MINIMUM, "the amount must be positive", "send a positive whole number"
+        )
+    _check_overflow(source if fixed is FixedSide.SOURCE else destination, amount)
+    percentage = terms.spread_ppm + terms.skew_ppm
+    if fixed is FixedSide.SOURCE:
+        source_amount = amount
+        gross = terms.rate.down(source_amount)
+        net = gross - _share(gross, percentage) - terms.costs.total
+        if net <= 0:
+            raise PriceRefused(
+                PriceRefusalCode.COSTS_EXCEED_AMOUNT,
+                f"the costs eat the whole amount ({terms.costs.total} {destination.key} of {gross})",
+                hint="swap a larger amount",
+            )
+        destination_amount = net
+    else:
+        destination_amount = amount
+        # floor(g·(10⁶−p)/10⁶) ≥ n  ⇔  g ≥ n·10⁶/(10⁶−p), and floor(a·r) ≥ g  ⇔  a ≥ g/r.
+        least_gross = -(-(amount + terms.costs.total) * PPM // (PPM - percentage))
+        source_amount = terms.rate.inverse().up(least_gross)
+        gross = terms.rate.down(source_amount)
+    _check_overflow(source, source_amount)
+    _check_overflow(destination, destination_amount)
+    _check_limits(terms.limits, source, source_amount, destination, destination_amount)
+    fee = _share(gross, percentage)
+    spread = _share(gross, terms.spread_ppm)
+    return Price(
+        source=source_amount,
+        destination=destination_amount,
+        rate=terms.rate,
+        gross=gross,
+        spread=spread,
+        # One rounding for both, or a larger amount could buy less; the skew is what the spread leaves.
+        skew=fee - spread,
+        costs=terms.costs,
+        rounding=gross - fee - terms.costs.total - destination_amount,
+    )
+
+
+def inventory_skew_ppm(available: int, target: int, max_ppm: int) -> int:
+    """Return the skew for a destination inventory: `max_ppm` more when it is empty, as much less when it is
+    twice its target or above, linear between, rounded against the requester.
+
+    Raises:
+        ProtocolError: for a target below 1 or negative amounts.
+    """
+    if target < 1 or available < 0 or max_ppm < 0:
+        raise ProtocolError("inventory skew needs target ≥ 1, available ≥ 0 and max_ppm ≥ 0")
+    return max(-max_ppm, -(-max_ppm * (target - available) // target))
+
+
+def _share(gross: int, ppm: int) -> int:
+    return -(-gross * ppm // PPM)
+
+
+def _check_overflow(asset: Asset, amount: int) -> None:
+    if amount > MAX_AMOUNT[asset.chain]:
+        raise PriceRefused(
+            PriceRefusalCode.AMOUNT_OVERFLOW,
+            f"{amount} is more than a lock on {asset.chain.value} can hold",
+            hint="swap a smaller amount",
+        )
+
+
+def _check_limits(limits: Limits, source: Asset, sent: int, destination: Asset, received: int) -> None:
+    for asset, amount, least, most in (
+        (source, sent, limits.min_source, limits.max_source),
+        (destination, received, limits.min_destination, limits.max_destination),
+    ):
+        if amount < least:
+            raise PriceRefused(
+                PriceRefusalCode.BELOW_MINIMUM,
+                f"{amount} {asset.key} is below the minimum of {least}",
+                hint=f"swap at least {least} smallest units of {asset.key}",
+            )
+        if most is not None and amount > most:
+            raise PriceRefused(
+                PriceRefusalCode.ABOVE_MAXIMUM,
+                f"{amount} {asset.key} is above the maximum of {most}",
+                hint=f"swap at most {most} smallest units of {asset.key}",
+            )

@@ -1,0 +1,283 @@
+"""What must, may and must not be done with a swap: pure predicates over the swap alone.
+
+Each rule reads the legs, never the public status. See docs/swap-protocol.md for the reasons in prose and
+docs/decisions/0040-transition.md for the choices.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from bridge.protocol import timelocks
+from bridge.protocol.effects import (
+    CancelLock,
+    Effect,
+    ReleaseInventory,
+    SendClaim,
+    SendCooperativeRefund,
+    SendLock,
+    SendRefund,
+)
+from bridge.protocol.legs import CLAIMED, OPEN, REFUNDED, RESOLVED, SPENT_FINAL, UNLOCKED
+from bridge.protocol.refusals import Refusal, RefusalCode
+from bridge.protocol.types import Abandonment, Chain, Leg, LegRole, LegState, Preimage, Swap
+
+
+def source_time(swap: Swap) -> int | None:
+    """Return the newest time heard of the source chain."""
+    return swap.times.get(swap.source.terms.chain)
+
+
+def destination_time(swap: Swap) -> int | None:
+    """Return the newest time heard of the destination chain."""
+    return swap.times.get(swap.destination.terms.chain)
+
+
+def deadline_passed(swap: Swap, leg: Leg) -> bool:
+    """Tell whether a leg may be refunded by its chain's newest time."""
+    now = swap.times.get(leg.terms.chain)
+    return now is not None and now >= leg.terms.deadline
+
+
+def is_late(swap: Swap) -> bool:
+    """Tell whether the source's lock was included after its window."""
+    block = swap.source.lock_block
+    return block is not None and block.time > swap.policy.lock_by
+
+
+def is_expired(swap: Swap) -> bool:
+    """Tell whether the window to lock is over so long that no lock within it can appear any more."""
+    now = source_time(swap)
+    return now is not None and now > timelocks.expiry_time(swap.policy)
+
+
+def must_claim_source(swap: Swap) -> bool:
+    """The secret is known, the source is unspent, and the destination was or may yet be taken.
+
+    It never depends on deadlines passed, failures or operators. While the destination is open, a secret that
+    the user only shared with us waits until the destination is claimed for them, at most until the source's
+    time falls under the claim budget; so does one found while our own refund of the destination is not final.
+    Never while the destination is safely ours: then the source goes back to the user.
+    """
+    if not swap.secret_known or swap.source.state not in OPEN:
+        return False
+    destination = swap.destination
+    match destination.state:
+        case LegState.CLAIM_SEEN | LegState.CLAIM_FINAL:
+            return True
+        case LegState.NONE | LegState.REFUND_FINAL:
+            return False
+    now = source_time(swap)
+    if now is not None and now >= timelocks.latest_claim_start(swap.policy, swap.source.terms.deadline):
+        return True
+    if destination.state is LegState.REFUND_SEEN:
+        return False
+    was_locked = destination.lock_id != ""
+    return swap.secret_public and was_locked
+
+
+def must_claim_destination(swap: Swap) -> bool:
+    """The secret is known and the bridge is paid or can be: the user gets the destination, by our hand if not
+    by theirs."""
+    return (
+        swap.secret_known
+        and swap.destination.state in OPEN
+        and swap.source.lock_final
+        and (swap.source.state is LegState.FINAL or swap.source.state in CLAIMED)
+    )
+
+
+def must_refund_destination(swap: Swap) -> bool:
+    """The destination is past its deadline, and no known secret earns the bridge the source for it."""
+    paid = swap.secret_known and (swap.source.state in OPEN or swap.source.state in CLAIMED)
+    return swap.destination.state in OPEN and deadline_passed(swap, swap.destination) and not paid
+
+
+def must_give_source_back(swap: Swap) -> bool:
+    """The user's lock stands and the destination is safely ours or can never be locked (invariant 4)."""
+    destination = swap.destination.state
+    never_locked = destination is LegState.NONE and swap.abandoned is not None
+    return swap.source.state in OPEN and (never_locked or destination is LegState.REFUND_FINAL)
+
+
+def is_committed(swap: Swap) -> bool:
+    """The bridge has been paid or is about to be: the destination lock is owed to the user."""
+    return swap.source.state in CLAIMED or must_claim_source(swap)
+
+
+def may_counterlock(swap: Swap, now: Mapping[Chain, int] | None = None) -> Refusal | None:
+    """Decide invariant 1: may the destination be locked now? To be asked when planning, signing and sending.
+
+    `now` are newer chain times (Unix seconds) than the swap has heard of, if any. The engine reads the source
+    lock back from its chain as well: this function only knows what the events said.
+    """
+    source, destination = swap.source, swap.destination
+    if destination.state not in UNLOCKED:
+        return Refusal(RefusalCode.ALREADY_LOCKED, "the destination is locked already", permanent=True)
+    if swap.abandoned is not None:
+        return Refusal(
+            RefusalCode.ABANDONED, f"the swap was abandoned: {swap.abandoned.value}", permanent=True
+        )
+    if not swap.accepted:
+        return Refusal(RefusalCode.NOT_ACCEPTED, "the quote was not accepted")
+    if source.state in REFUNDED:
+        return Refusal(RefusalCode.SOURCE_SPENT, "the source went back to the user")
+    if not source.lock_final or source.state in UNLOCKED:
+        return Refusal(RefusalCode.SOURCE_NOT_FINAL, "the source lock is not final")
+    if is_late(swap):
+        return Refusal(
+            RefusalCode.LOCK_LATE,
+            f"the source was locked after {swap.policy.lock_by}, the end of its window",
+            permanent=True,
+        )
+    return _check_timelocks(swap, now)
+
+
+def _check_timelocks(swap: Swap, now: Mapping[Chain, int] | None = None) -> Refusal | None:
+    newest = dict(swap.times)
+    for chain, time in (now or {}).items():
+        newest[chain] = max(time, newest.get(chain, time))
+    now_source = newest.get(swap.source.terms.chain)
+    now_destination = newest.get(swap.destination.terms.chain)
+    if now_source is None or now_destination is None:
+        return Refusal(
+            RefusalCode.CHAIN_TIME_UNKNOWN, "the time of a chain is unknown", hint="wait for its next block"
+        )
+    return timelocks.check_counterlock(
+        swap.policy,
+        source_deadline=swap.source.terms.deadline,
+        destination_deadline=swap.destination.terms.deadline,
+        now_source=now_source,
+        now_destination=now_destination,
+    )
+
+
+def must_abandon(swap: Swap) -> Abandonment | None:
+    """Return why the destination is never to be locked from now on, if there is such a reason."""
+    source, destination = swap.source.state, swap.destination.state
+    if swap.abandoned is not None or destination not in UNLOCKED or is_committed(swap):
+        return None
+    if source in REFUNDED:
+        return Abandonment.SPENT
+    if source in OPEN and is_late(swap):
+        return Abandonment.LATE
+    if source in OPEN or destination is LegState.INTENT:
+        refusal = _check_timelocks(swap)
+        if refusal is not None and refusal.permanent:
+            return Abandonment.TIMELOCK
+    if source is LegState.NONE and destination is LegState.NONE and is_expired(swap):
+        return Abandonment.EXPIRED
+    return None
+
+
+def may_share_secret(swap: Swap, preimage: Preimage) -> Refusal | None:
+    """Decide whether the bridge takes a user's preimage to claim the destination for them.
+
+    It is refused where the user would give the secret away for nothing: before the destination lock is final,
+    and once it went back to the bridge. Sharing the right preimage a second time is accepted.
+    """
+    if not preimage.opens(swap.hashlock):
+        return Refusal(
+            RefusalCode.WRONG_PREIMAGE,
+            "the preimage does not open the hashlock of this swap",
+            hint="look up the preimage in the recovery file of this swap",
+            permanent=True,
+        )
+    if swap.secret_shared:
+        return None
+    match swap.destination.state:
+        case LegState.NONE | LegState.INTENT:
+            return Refusal(
+                RefusalCode.NO_DESTINATION_LOCK,
+                "the destination is not locked",
+                hint="keep the secret to yourself until the bridge's lock is final",
+            )
+        case LegState.SEEN:
+            return Refusal(
+                RefusalCode.DESTINATION_NOT_FINAL,
+                "the destination lock is not final yet",
+                hint="keep the secret to yourself and try again after more confirmations",
+            )
+        case LegState.REFUND_SEEN | LegState.REFUND_FINAL:
+            return Refusal(
+                RefusalCode.DESTINATION_REFUNDED,
+                "the destination lock went back to the bridge",
+                hint="keep the secret to yourself; the source is given back to you",
+            )
+        case LegState.CLAIM_SEEN | LegState.CLAIM_FINAL:
+            return Refusal(RefusalCode.ALREADY_CLAIMED, "the destination was claimed already")
+        case LegState.FINAL:
+            return None
+
+
+def is_done(swap: Swap) -> bool:
+    """Tell whether the legs need nothing more of the bridge: spent and final, or never to be funded."""
+    source, destination = swap.source.state, swap.destination.state
+    if destination is LegState.NONE:
+        return swap.abandoned is not None and source in {LegState.NONE, LegState.REFUND_FINAL}
+    if destination is LegState.REFUND_FINAL:
+        return source in RESOLVED
+    return destination is LegState.CLAIM_FINAL and source in SPENT_FINAL
+
+
+def strays_resolved(swap: Swap) -> bool:
+    """Tell whether no stray lock is left on chain."""
+    strays = (*swap.source.strays, *swap.destination.strays)
+    return all(stray.state in RESOLVED for stray in strays)
+
+
+def required_effects(swap: Swap) -> tuple[Effect, ...]:
+    """Return all that must be done for the swap as it stands now.
+
+    It depends on the swap alone, so it can be asked again after a restart, by another worker, or on a timer:
+    the answer is the same until an event changes the swap. At most one effect of each kind per leg.
+    """
+    effects: list[Effect] = []
+    if may_counterlock(swap) is None:
+        effects.append(SendLock())
+    if must_claim_source(swap):
+        effects.append(SendClaim(LegRole.SOURCE))
+    if must_claim_destination(swap):
+        effects.append(SendClaim(LegRole.DESTINATION))
+    refund = _refund(swap)
+    if refund is not None:
+        effects.append(refund)
+    if swap.destination.state is LegState.INTENT and swap.abandoned is not None and not is_committed(swap):
+        effects.append(CancelLock())
+    give_back = _give_back(swap)
+    if give_back is not None:
+        effects.append(give_back)
+    if is_done(swap) or (
+        swap.abandoned is not None
+        and swap.destination.state is LegState.NONE
+        and swap.source.state not in CLAIMED
+    ):
+        effects.append(ReleaseInventory())
+    return tuple(effects)
+
+
+def _refund(swap: Swap) -> Effect | None:
+    """The destination, else a stray lock of ours: one at a time, each from its own deadline on."""
+    if must_refund_destination(swap):
+        return SendRefund(LegRole.DESTINATION)
+    now = destination_time(swap)
+    for stray in swap.destination.strays:
+        if stray.state in OPEN and stray.give_back and now is not None and now >= stray.terms.deadline:
+            return SendRefund(LegRole.DESTINATION, lock_id=stray.lock_id)
+    return None
+
+
+def _give_back(swap: Swap) -> Effect | None:
+    """One lock at a time: the leg's own first, then the strays as they came. Before the deadline it takes our
+    signature; from the deadline on a plain refund pays the user just as well."""
+    if must_give_source_back(swap):
+        if deadline_passed(swap, swap.source):
+            return SendRefund(LegRole.SOURCE)
+        return SendCooperativeRefund()
+    now = source_time(swap)
+    for stray in swap.source.strays:
+        if stray.state in OPEN and stray.give_back:
+            if now is not None and now >= stray.terms.deadline:
+                return SendRefund(LegRole.SOURCE, lock_id=stray.lock_id)
+            return SendCooperativeRefund(lock_id=stray.lock_id)
+    return None

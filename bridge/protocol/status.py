@@ -1,0 +1,125 @@
+"""The public status of a swap, derived from its legs and from whether the secret is known.
+
+No rule depends on it: it is what people read. ATTENTION lies over the progress when a person is needed and
+stops nothing.
+"""
+
+from __future__ import annotations
+
+from bridge.protocol.legs import CLAIMED, OPEN, REFUNDED, SPENT_FINAL
+from bridge.protocol.rules import deadline_passed, is_expired, strays_resolved
+from bridge.protocol.types import Abandonment, LegState, Swap, SwapState
+
+TERMINAL_STATES = frozenset({SwapState.COMPLETED, SwapState.REFUNDED, SwapState.EXPIRED_UNFUNDED})
+"""Every funded leg is spent and final (invariant 5). A chain's event may still reopen a terminal swap."""
+
+_NEVER_VALID = frozenset({Abandonment.LATE, Abandonment.EXPIRED})
+
+
+def is_terminal(swap: Swap) -> bool:
+    """Tell whether the swap has ended, as far as its chains have shown."""
+    return swap.state in TERMINAL_STATES
+
+
+def progress(swap: Swap) -> SwapState:
+    """Return how far the swap is, whether or not a person should look at it."""
+    match swap.destination.state:
+        case LegState.CLAIM_SEEN | LegState.CLAIM_FINAL:
+            return _when_claimed(swap)
+        case LegState.REFUND_SEEN | LegState.REFUND_FINAL:
+            return _when_refunded(swap)
+        case LegState.SEEN | LegState.FINAL:
+            return _when_locked(swap)
+        case LegState.INTENT:
+            if swap.source.state in CLAIMED:
+                return SwapState.CLAIMING
+            return SwapState.COUNTERLOCKING if swap.abandoned is None else SwapState.REFUNDING
+        case LegState.NONE:
+            return _when_never_locked(swap)
+
+
+def _when_claimed(swap: Swap) -> SwapState:
+    both_final = swap.source.state is LegState.CLAIM_FINAL and swap.destination.state is LegState.CLAIM_FINAL
+    return SwapState.COMPLETED if both_final and strays_resolved(swap) else SwapState.CLAIMING
+
+
+def _when_refunded(swap: Swap) -> SwapState:
+    if swap.source.state in CLAIMED:
+        return SwapState.CLAIMING
+    ended = (
+        swap.destination.state is LegState.REFUND_FINAL
+        and swap.source.state in {LegState.NONE, LegState.REFUND_FINAL}
+        and strays_resolved(swap)
+    )
+    return SwapState.REFUNDED if ended else SwapState.REFUNDING
+
+
+def _when_locked(swap: Swap) -> SwapState:
+    if swap.secret_known or swap.source.state in CLAIMED:
+        return SwapState.CLAIMING
+    if deadline_passed(swap, swap.destination):
+        return SwapState.REFUNDING
+    if swap.destination.state is LegState.SEEN:
+        return SwapState.COUNTERLOCKING
+    return SwapState.AWAIT_CLAIM
+
+
+def _when_never_locked(swap: Swap) -> SwapState:
+    source = swap.source.state
+    if source in CLAIMED:
+        return SwapState.CLAIMING
+    if source in REFUNDED:
+        ended = source is LegState.REFUND_FINAL and strays_resolved(swap)
+        return SwapState.REFUNDED if ended else SwapState.REFUNDING
+    if source in OPEN:
+        if swap.abandoned is None:
+            return SwapState.AWAIT_LOCK
+        return SwapState.INVALID_LOCK if swap.abandoned in _NEVER_VALID else SwapState.REFUNDING
+    if not strays_resolved(swap):
+        return SwapState.INVALID_LOCK
+    if is_expired(swap):
+        spent = any(stray.state in SPENT_FINAL for stray in swap.source.strays)
+        return SwapState.REFUNDED if spent else SwapState.EXPIRED_UNFUNDED
+    return SwapState.AWAIT_LOCK if swap.accepted else SwapState.QUOTED
+
+
+def impasse(swap: Swap) -> str:
+    """Return why the swap cannot end well by itself, or "": money is owed to one side."""
+    source, destination = swap.source.state, swap.destination.state
+    if destination in CLAIMED and source in REFUNDED:
+        return "both legs went to the user: the bridge lost this swap"
+    if source in CLAIMED and destination in REFUNDED:
+        return "both legs went to the bridge: the user has to be paid by hand"
+    if source in CLAIMED and destination is LegState.NONE and swap.destination.lock_id == "":
+        return "the source was claimed though the destination was never locked: the user has to be paid"
+    if source in CLAIMED and destination in {LegState.NONE, LegState.INTENT}:
+        return "the source was claimed and the destination lock left its chain: see that the user gets it"
+    taken = destination in OPEN or destination in CLAIMED
+    if source is LegState.NONE and taken and deadline_passed(swap, swap.source):
+        return "the source lock left its chain and cannot return, while the destination is locked or claimed"
+    return ""
+
+
+def attention(swap: Swap) -> str:
+    """Return why an operator should look at the swap, or "" if all is well."""
+    reasons = [impasse(swap)]
+    if not reasons[0] and swap.source.state is LegState.NONE and swap.destination.state in OPEN | CLAIMED:
+        reasons.append(
+            "the source lock left its chain after the destination was locked: waiting for its return"
+        )
+    if any(stray.state in CLAIMED for stray in swap.source.strays):
+        reasons.append("a stray lock was claimed to the bridge: give its amount back by hand")
+    if any(stray.state not in SPENT_FINAL and stray.lock_block for stray in swap.destination.strays):
+        reasons.append("the bridge locked the destination a second time: find out how this could happen")
+    if any(stray.state in CLAIMED for stray in swap.destination.strays):
+        reasons.append("a second destination lock was claimed: the bridge lost its amount")
+    if any(stray.state in OPEN and not stray.give_back for stray in swap.source.strays):
+        reasons.append("a lock of another asset waits for its sender, or for an operator to give it back")
+    if public_state(swap) not in TERMINAL_STATES:
+        reasons += [swap.source.trouble, swap.destination.trouble]
+    return "; ".join(reason for reason in reasons if reason)
+
+
+def public_state(swap: Swap) -> SwapState:
+    """Return the progress, or ATTENTION when the swap cannot end well without a person."""
+    return SwapState.ATTENTION if impasse(swap) else progress(swap)

@@ -1,0 +1,89 @@
+"""What must hold of any swap by itself, whatever led to it, and of any step from one swap to the next."""
+
+from __future__ import annotations
+
+from bridge.protocol.effects import (
+    CancelLock,
+    Effect,
+    ReleaseInventory,
+    SendClaim,
+    SendCooperativeRefund,
+    SendLock,
+    SendRefund,
+)
+from bridge.protocol.rules import required_effects
+from bridge.protocol.status import is_terminal
+from bridge.protocol.types import LegRole, LegState, Swap
+
+SOURCE, DESTINATION = LegRole.SOURCE, LegRole.DESTINATION
+OPEN = {LegState.SEEN, LegState.FINAL}
+CLAIMED = {LegState.CLAIM_SEEN, LegState.CLAIM_FINAL}
+ENDED = {LegState.NONE, LegState.CLAIM_FINAL, LegState.REFUND_FINAL}
+
+CONTRADICTIONS: tuple[tuple[Effect, Effect], ...] = (
+    (SendLock(), CancelLock()),
+    (SendLock(), SendCooperativeRefund()),
+    (SendLock(), SendRefund(SOURCE)),
+    (SendClaim(SOURCE), CancelLock()),
+    (SendClaim(SOURCE), SendCooperativeRefund()),
+    (SendClaim(SOURCE), SendRefund(SOURCE)),
+    (SendClaim(SOURCE), SendRefund(DESTINATION)),
+    (SendClaim(DESTINATION), SendRefund(DESTINATION)),
+)
+
+
+def check_swap(swap: Swap) -> None:
+    """The invariants that a single swap shows, by their numbers in docs/swap-protocol.md."""
+    required = required_effects(swap)
+    source, destination = swap.source.state, swap.destination.state
+    gives_back = SendCooperativeRefund() in required or SendRefund(SOURCE) in required
+
+    for one, other in CONTRADICTIONS:
+        assert not (one in required and other in required), (one, other)
+    keys = [(type(effect), getattr(effect, "leg", None)) for effect in required]
+    assert len(keys) == len(set(keys)), "2: two effects of one kind for one leg"
+
+    if SendLock() in required:
+        assert swap.source.lock_final, "1: counter-lock before finality"
+        assert source is LegState.FINAL or source in CLAIMED, "1: counter-lock without a source"
+        assert destination is LegState.INTENT, "1: a counter-lock is asked for but not remembered"
+        assert swap.abandoned is None, "1: counter-lock of an abandoned swap"
+        assert not swap.cooperative_refund, "1: counter-lock though the source is being given back"
+    if swap.secret_known and source in OPEN:
+        if destination in CLAIMED:
+            assert SendClaim(SOURCE) in required, "3: the destination was taken, the source is not claimed"
+        if swap.secret_public and destination in OPEN:
+            assert SendClaim(SOURCE) in required, "3: a public secret is not used"
+    if SendClaim(SOURCE) in required:
+        assert swap.secret_known, "3: a claim without the secret"
+        assert destination not in {LegState.NONE, LegState.REFUND_FINAL}, "the bridge takes both legs"
+    if gives_back:
+        assert destination in {LegState.NONE, LegState.REFUND_FINAL}, "4: given back too early"
+        assert swap.abandoned is not None, "4: given back and not remembered"
+    if SendRefund(DESTINATION) in required and swap.secret_shared:
+        assert source not in OPEN | CLAIMED, "a user who trusted us with the secret loses the destination"
+    if SendClaim(DESTINATION) in required:
+        assert swap.source.lock_final, "the destination is given away before the source is final"
+        assert source is LegState.FINAL or source in CLAIMED, "the destination is given away for nothing"
+    if is_terminal(swap):
+        assert {source, destination} <= ENDED, "5: terminal with money on chain"
+        assert set(required) == {ReleaseInventory()}, "5: terminal with work to do"
+    if destination in OPEN or destination is LegState.INTENT:
+        assert ReleaseInventory() not in required, "6: inventory released while it is at stake"
+
+
+def check_step(before: Swap, after: Swap) -> None:
+    """What one event can never do."""
+    assert before.abandoned is None or after.abandoned is before.abandoned, "an abandonment was undone"
+    assert after.secret_known >= before.secret_known, "a secret was forgotten"
+    assert after.secret_shared >= before.secret_shared
+    assert after.secret_public >= before.secret_public
+    assert after.accepted >= before.accepted
+    assert after.cooperative_refund >= before.cooperative_refund
+    for chain, time in before.times.items():
+        assert after.times[chain] >= time, "a clock went backwards"
+    assert (before.id, before.hashlock, before.policy) == (after.id, after.hashlock, after.policy)
+    assert before.source.terms == after.source.terms, "an agreed term changed"
+    assert before.destination.terms == after.destination.terms, "an agreed term changed"
+    if before.destination.state is LegState.NONE and after.destination.state is LegState.INTENT:
+        assert SendLock() in required_effects(after)
