@@ -14,6 +14,7 @@ from stellar_sdk import (
     Payment,
     SetOptions,
     TransactionBuilder,
+    xdr,
 )
 from stellar_sdk.operation import Operation
 
@@ -64,6 +65,14 @@ class Net:
         for signer in (key, *signers):
             envelope.sign(signer)
         status, frame = self.node.submit(envelope.to_xdr_object())
+        assert status is Submitted.PENDING, frame.result.names
+        await self.node.close()
+        applied = self.node.network.transaction(frame.contents_hash)
+        assert applied is not None
+        assert applied.result.succeeded, applied.result.names
+
+    async def submit_xdr(self, envelope: str) -> None:
+        status, frame = self.node.submit(xdr.TransactionEnvelope.from_xdr(envelope))
         assert status is Submitted.PENDING, frame.result.names
         await self.node.close()
         applied = self.node.network.transaction(frame.contents_hash)
