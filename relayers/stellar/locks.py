@@ -32,7 +32,7 @@ class Locks:
             if not recognition.gate_stands(terms, account, self._passphrase):
                 continue
             address = str(account["account_id"])
-            for balance in await self._horizon.claimable_balances(address):
+            for balance in await self._horizon.claimable_balances(address, terms.sender):
                 if recognition.balance_stands(terms, address, balance):
                     gate = Gate(
                         terms,
@@ -128,8 +128,18 @@ class Locks:
         return LockStatus.ABSENT  # the transaction that made it is gone too
 
     async def revealed(self, gate: Gate) -> Preimage | None:
-        """Return the preimage if any transaction on the gate has shown it, be it a failed one."""
-        return preimage_in(await self._horizon.account_transactions(gate.address, 1), gate.terms.hashlock)
+        """Return the preimage if any transaction on the gate has shown it, be it a failed one.
+
+        The claim itself is found by the balance, however much dust others have sent to the gate; failed
+        ones among the gate's newest transactions.
+        """
+        ended = await self._horizon.balance_transactions(gate.balance_id)
+        found = preimage_in(ended, gate.terms.hashlock)
+        if found is not None:
+            return found
+        pages = self._history_pages
+        records = await self._horizon.account_transactions(gate.address, pages, newest_first=True)
+        return preimage_in(records, gate.terms.hashlock)
 
 
 def preimage_in(records: Sequence[Record], hashlock: bytes) -> Preimage | None:

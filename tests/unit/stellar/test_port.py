@@ -273,3 +273,18 @@ async def test_a_multiplexed_address_is_refused_with_a_hint(net: Net) -> None:
 async def test_a_preimage_longer_than_the_ledger_takes_cannot_even_be_made() -> None:
     with pytest.raises(ValueError, match="64"):
         Preimage(bytes(65))
+
+
+async def test_a_flood_of_dust_hides_no_preimage(net: Net) -> None:
+    ours, theirs = await net.port("ours"), await net.port("theirs")
+    terms = net.terms(theirs, ours)
+    await net.done(theirs, _lock(theirs, terms))
+    block = (await ours.tip()).block
+    (gate,) = [each for each in await ours._locks.find(terms) if each.terms == terms]
+    for _ in range(201):
+        await net.send("theirs", [Payment(gate.address, Asset.native(), "0.0000001")])
+    await net.done(ours, Action(Purpose.CLAIM, terms, preimage=SECRET))
+    fresh = await net.port("ours")
+    assert await fresh.revealed(terms) == SECRET
+    assert await fresh.read_lock(fresh.lock_id(terms), terms) is LockStatus.CLAIMED
+    assert [type(each) for each in (await fresh.scan([block], 300)).events] == [Claimed]
