@@ -1,28 +1,41 @@
-"""A real PostgreSQL server (from PyPI's `pgserver`) for the tests that want one."""
+"""A real PostgreSQL server (from PyPI's `pgserver`) for the tests that want one: one per test process."""
 
 from __future__ import annotations
 
 import itertools
-import shutil
-from collections.abc import Callable, Iterator
+import tempfile
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 
-@pytest.fixture(scope="session")
-def postgres_urls(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], str]]:
-    """Makes fresh databases on one server, which ends with the session."""
+@cache
+def _server() -> Any:
+    """Start the server; it stops, and its data goes, when the process ends."""
     import pgserver
 
-    data = tmp_path_factory.mktemp("postgres")
-    server = pgserver.get_server(data, cleanup_mode="stop")
-    numbers = itertools.count()
+    folder = Path(tempfile.mkdtemp(prefix="rainbow-postgres-"))
+    server = pgserver.get_server(folder, cleanup_mode="delete")
+    # No power fails in a test: spare the disk, so that starting and stopping is quick.
+    for setting in ("fsync", "full_page_writes", "synchronous_commit"):
+        server.psql(f"ALTER SYSTEM SET {setting} = off")
+    server.psql("SELECT pg_reload_conf()")
+    return server
+
+
+_numbers = itertools.count()
+
+
+@pytest.fixture(scope="session")
+def postgres_urls() -> Callable[[], str]:
+    """Makes fresh databases on the server."""
 
     def fresh() -> str:
-        name = f"bridge{next(numbers)}"
-        server.psql(f"CREATE DATABASE {name}")
-        return str(server.get_uri(database=name))
+        name = f"bridge{next(_numbers)}"
+        _server().psql(f"CREATE DATABASE {name}")
+        return str(_server().get_uri(database=name))
 
-    yield fresh
-    server.cleanup()
-    shutil.rmtree(data, ignore_errors=True)
+    return fresh

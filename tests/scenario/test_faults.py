@@ -225,6 +225,26 @@ async def test_two_workers_of_one_chain_and_one_expired_lease_send_nothing_twice
     assert world.state() is SwapState.COMPLETED
 
 
+async def test_a_worker_whose_lease_ran_out_while_it_signed_stores_and_sends_nothing(world: World) -> None:
+    rival = world.make_worker(Chain.ZION, owner="rival")
+    slow = world.ports[Chain.ZION] = world.workers[Chain.ZION].port  # type: ignore[assignment]
+    world.swap()
+    await world.until(lambda: world.get().source.state is LegState.SEEN)
+
+    async def overtake() -> None:
+        world.now_ms += 16_000
+        await rival.run_pass(ALL_JOBS)
+
+    slow.meanwhile = overtake
+    await world.until(lambda: world.transactions_signed() > 0)
+    assert slow.meanwhile is None
+    assert world.workers[Chain.ZION]._outbox._lease is None, "it knows that it lost the lease"
+    await world.until(world.is_over)
+    with world.store.reading() as tx:
+        locks = [sent for intent, sent in tx.transactions.of_swap("swap1") if intent.purpose is Purpose.LOCK]
+    assert len(locks) == 1
+
+
 async def test_an_older_backup_is_brought_up_to_date_from_the_chains(world: World) -> None:
     world.swap()
     await world.until(lambda: world.get().source.state is LegState.SEEN)

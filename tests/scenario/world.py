@@ -5,11 +5,12 @@ Time stands still unless `step` moves it: one step is one block on each chain an
 
 from __future__ import annotations
 
+import atexit
 import copy
 import hashlib
 import shutil
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import closing
 from functools import cache
 from pathlib import Path
@@ -89,9 +90,15 @@ class FusedPort(FakePort):
 
     fuse: Fuse
 
+    meanwhile: Callable[[], Awaitable[None]] | None = None
+    """What happens while the next transaction is being signed."""
+
     async def prepare(self, *args: Any) -> Any:
         self.fuse.reach("before sign")
         signed = await super().prepare(*args)
+        if self.meanwhile is not None:
+            meanwhile, self.meanwhile = self.meanwhile, None
+            await meanwhile()
         self.fuse.reach("after sign")
         return signed
 
@@ -105,6 +112,7 @@ class FusedPort(FakePort):
 @cache
 def _template() -> Path:
     path = Path(mkdtemp(prefix="rainbow-template-")) / "empty.db"
+    atexit.register(shutil.rmtree, path.parent, ignore_errors=True)
     Store.open(f"sqlite:///{path}").close()
     return path
 

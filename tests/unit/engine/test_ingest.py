@@ -68,6 +68,13 @@ def test_a_lock_is_seen_orphaned_and_seen_again_in_order(world: World) -> None:
     assert world.get().source.lock_block == later
 
 
+def test_after_a_reorg_to_a_shorter_branch_nothing_of_the_old_one_is_left_in_the_ring(world: World) -> None:
+    _take(world, _scan([block(1), block(2), block(3)]), [])
+    other = BlockRef(2, "b2", "a1", block(2).time)
+    _take(world, _scan([other], orphaned=(block(3), block(2))), [block(1), block(2), block(3)])
+    assert Ingest(world.store, CHAIN).ring() == [block(1), other]
+
+
 def test_a_lock_is_final_only_at_its_depth_and_only_when_confirmed(world: World) -> None:
     world.swap()
     ingest = Ingest(world.store, CHAIN)
