@@ -83,3 +83,7 @@ simulate: setup ## play many seeded swaps under all faults at once (minutes); SE
 .PHONY: clean
 clean: ## remove build output (not .venv and .toolchain)
 	rm -rf build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+
+.PHONY: fuzz-api
+fuzz-api: setup ## thousands of generated requests against the API (SCHEMATHESIS_EXAMPLES per operation)
+	SCHEMATHESIS_EXAMPLES=$${SCHEMATHESIS_EXAMPLES:-400} $(BIN)/python -m pytest -o timeout=3600 tests/unit/api/test_contract.py

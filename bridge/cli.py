@@ -25,6 +25,7 @@ COMMANDS = {
     "quote": ("bridge.commands.swap", "quote", "Ask the bridge for a price."),
     "swap": ("bridge.commands.swap", "app", "Your own swaps: start, status, claim, refund, recover."),
     "db": ("bridge.commands.database", "app", "The database's schema."),
+    "devnet": ("bridge.commands.devnet", "devnet", "Run local chains with funded accounts."),
     "node": ("chain.cli", "node", "Run a ZION node."),
     "mine": ("chain.cli", "mine", "Mine ZION."),
     "wallet": ("chain.cli", "wallet", "A ZION wallet."),

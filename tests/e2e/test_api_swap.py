@@ -16,7 +16,7 @@ from bridge import config
 from bridge.api.client import BridgeClient
 from bridge.api.models import SwapView
 from bridge.api.recovery import LIGHT, RecoveryDir
-from bridge.api.userswap import LockWatch, UserSwap, Wallet
+from bridge.api.userswap import LockWatch, Unsafe, UserSwap, Wallet
 from bridge.config import Settings
 from bridge.ports import open_port
 from bridge.protocol.types import Chain, LegState, SwapState
@@ -35,9 +35,11 @@ ETH, ZION = "ethereum:ETH", "zion:ZION"
 class Stack:
     """Everything that runs, and the user's own lines to both chains."""
 
-    def __init__(self, base: Path, settings: Settings, url: str) -> None:
+    def __init__(self, base: Path, settings: Settings, anvil: AnvilDevnet, zion: ZionDevnet) -> None:
         self.settings = settings
-        self.url = url
+        self.url = ""
+        self.anvil = anvil
+        self.zion = zion
         self.recovery = RecoveryDir(base / "swaps")
         self.wallets = {
             chain: Wallet(open_port(settings, chain, devnet_key(f"{chain.value}/user")))
@@ -63,7 +65,7 @@ async def stack(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stack
         )
         accounts = json.loads(made.stdout)
         settings = config.load(home / "rainbow.toml")
-        stack = Stack(base, settings, "")
+        stack = Stack(base, settings, anvil, zion)
         assets = settings.assets_by_key()
         for devnet, key, amount in ((anvil, ETH, 100 * 10**18), (zion, ZION, 100_000 * 10**8)):
             chain = assets[key].chain
@@ -166,6 +168,25 @@ async def test_zion_becomes_eth_claimed_by_the_users_own_wallet_after_a_crash(st
         await swap.claim(PASSWORD, watch, stack.wallets[Chain.ETHEREUM])
         view = await until(swap, SwapState.COMPLETED)
         assert view.destination.spend_tx == swap.record.sent["claim"].tx_id
+
+
+async def test_when_the_user_walks_away_both_get_their_own_back_after_the_deadlines(stack: Stack) -> None:
+    async with stack.client() as client:
+        swap = await begin(stack, client, Chain.ETHEREUM, amount=10**17, gasless=True)
+        wallet = stack.wallets[Chain.ETHEREUM]
+        await swap.lock(wallet)
+        await until(swap, SwapState.AWAIT_CLAIM)
+        watch = LockWatch(stack.wallets[Chain.ZION].port, swap.record.destination)
+        await safe(swap, watch)
+        seconds = swap.record.source.deadline - (await wallet.port.tip()).time + 1
+        await stack.zion.advance_time(seconds)
+        with pytest.raises(Unsafe):  # too late: the secret stays
+            await swap.reveal_to_bridge(PASSWORD, watch)
+        await stack.anvil.advance_time(seconds)
+        await swap.refund(wallet)  # needs no bridge
+        view = await until(swap, SwapState.REFUNDED)
+        assert view.source.state is LegState.REFUND_FINAL
+        assert view.destination.state is LegState.REFUND_FINAL
 
 
 async def test_check_says_that_all_is_well(stack: Stack) -> None:
