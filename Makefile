@@ -55,6 +55,21 @@ lock: $(VENV)/.uv ## resolve the dependency locks anew
 	    --no-emit-index-url --no-emit-find-links --no-annotate --no-header \
 	    --group dev --all-extras pyproject.toml -o $(LOCKS)/project.txt
 
+## Measuring ---------------------------------------------------------------
+
+.PHONY: bench bench-quick
+bench: setup ## measure everything on this machine: build/bench/*.json
+	$(BIN)/python -m scripts.bench_protocol
+	$(BIN)/python -m scripts.bench_engine
+	$(BIN)/python -m scripts.bench_chain
+	$(BIN)/python -m scripts.bench_kernels
+	$(BIN)/python -m scripts.bench_gas --no-peer
+
+bench-quick: setup ## the same in about a minute: shows that the benchmarks run, not how fast anything is
+	$(BIN)/python -m scripts.bench_protocol --seconds 0.2 --out build/bench-quick/protocol.json
+	$(BIN)/python -m scripts.bench_engine --swaps 20 --open 10 --out build/bench-quick/engine.json
+	$(BIN)/python -m scripts.bench_kernels --rounds 1 --report-only --output build/bench-quick/kernels.json
+
 ## Checks ------------------------------------------------------------------
 
 .PHONY: lint format types imports pytest
@@ -75,9 +90,18 @@ imports: setup ## the import rules of the architecture
 pytest: setup ## the tests alone; ARGS="-k name" narrows
 	$(BIN)/python -m pytest $(ARGS)
 
+.PHONY: simulate
+SEEDS ?= 300
+simulate: setup ## play many seeded swaps under all faults at once (minutes); SEEDS=n
+	$(BIN)/python -m tests.scenario.simulate --seeds $(SEEDS)
+
 .PHONY: clean
 clean: ## remove build output (not .venv and .toolchain)
 	rm -rf build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+
+.PHONY: fuzz-api
+fuzz-api: setup ## thousands of generated requests against the API (SCHEMATHESIS_EXAMPLES per operation)
+	SCHEMATHESIS_EXAMPLES=$${SCHEMATHESIS_EXAMPLES:-400} $(BIN)/python -m pytest -o timeout=3600 tests/unit/api/test_contract.py
 
 ## Ethereum contracts ------------------------------------------------------
 # Their tools live in environments of their own: ape pins web3 < 8.
