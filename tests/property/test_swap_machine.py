@@ -225,6 +225,7 @@ SwapMachine.TestCase.settings = settings(
     max_examples=150,
     stateful_step_count=40,
     deadline=None,
+    derandomize=True,  # fresh randomness: python -m tests.property.hunt
     suppress_health_check=list(HealthCheck),
 )
 TestSwapInAHostileWorld = SwapMachine.TestCase
