@@ -1,1 +1,4 @@
-"""Proof-of-work kernels of ZION: Cosmic Harmony in Numba and OpenCL."""
+"""Cosmic Harmony, ZION's proof of work, and the Keccak hashing of its records and Merkle trees.
+
+`kernels.cosmic_harmony` is the public API, `kernels.backends` the miners behind one interface.
+"""

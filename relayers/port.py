@@ -111,7 +111,14 @@ class LockStatus(StrEnum):
 
 
 class Action(msgspec.Struct, frozen=True):
-    """Something to be done on chain by the bridge's account. `preimage` for CLAIM, `payload` for ANCHOR."""
+    """Something to be done on chain by the bridge's account. `preimage` for CLAIM.
+
+    ANCHOR: `payload` is the log's 32-byte root, `amount` its tree size. APPROVE: as `setup_actions` gave it
+    (`payload` names the token in the adapter's own way).
+
+    CANCEL has no further fields: a transfer of nothing (or of the least possible) from the account to
+    itself, which only uses up the sequence it is prepared with, so that what was signed can never land.
+    """
 
     purpose: Purpose
     terms: LockTerms | None = None
@@ -220,7 +227,8 @@ class ChainPort(Protocol):
 
     async def scan(self, known: Sequence[BlockRef], max_blocks: int) -> Scan:
         """Return what happened since `known` (a ring of recent blocks, oldest first, may be empty: then
-        start at the head, reporting that block alone). Raises `DeepReorg`."""
+        start at the head, reporting that block alone). A known block with an empty id stands for whichever
+        block the chain has at that height: so one can start below the head. Raises `DeepReorg`."""
         ...
 
     async def read_lock(self, lock_id: str, terms: LockTerms) -> LockStatus:

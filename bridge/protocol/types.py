@@ -144,6 +144,8 @@ class Purpose(StrEnum):
     COOPERATIVE_REFUND = "cooperative_refund"
     APPROVE = "approve"
     ANCHOR = "anchor"
+    CANCEL = "cancel"
+    """Use up a sequence without doing anything (a transfer of nothing to oneself)."""
 
 
 class Abandonment(StrEnum):

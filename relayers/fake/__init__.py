@@ -1,1 +1,7 @@
-"""A seeded in-memory chain for the simulator: the one fake part of the project."""
+"""A seeded, deterministic chain in memory, with faults: the conformance suite and scenarios run on it."""
+
+from relayers.fake.adapter import FakePort, FakeWallet, RpcFaults
+from relayers.fake.chain import ChainFaults, FakeChain
+from relayers.fake.devnet import FakeDevnet
+
+__all__ = ["ChainFaults", "FakeChain", "FakeDevnet", "FakePort", "FakeWallet", "RpcFaults"]

@@ -1,0 +1,160 @@
+"""For operators: pause, retry, look at inventory and the audit trail. Every call needs a key with a scope."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Query
+from pydantic import BaseModel, ConfigDict, Field
+
+from bridge.api.auth import operator
+from bridge.api.models import (
+    AssetKey,
+    AuditLine,
+    AuditView,
+    InventoryLine,
+    InventoryView,
+    Moment,
+    Money,
+    NoteRequest,
+    PauseView,
+    SwapId,
+    SwapList,
+    SwapView,
+)
+from bridge.api.problems import ApiError, Kind, responses
+from bridge.api.routes.swaps import PageQuery, page_of, view_of
+from bridge.api.services import Services, Use
+from bridge.engine.market import pause_of_chain, pause_of_pair
+from bridge.protocol.events import OperatorVerb
+from bridge.protocol.types import Chain
+
+router = APIRouter(
+    prefix="/v1/admin",
+    tags=["admin"],
+    responses=responses(Kind.UNAUTHORIZED, Kind.FORBIDDEN, Kind.INVALID_REQUEST),
+)
+
+Reader = Annotated[str, Depends(operator("read"))]
+Pauser = Annotated[str, Depends(operator("pause"))]
+Retrier = Annotated[str, Depends(operator("retry"))]
+
+
+class AuditQuery(BaseModel):
+    """Which page of the audit trail."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    limit: int = Field(50, ge=1, le=200)
+    cursor: int | None = Field(None, ge=1, le=(1 << 63) - 1)
+
+
+@router.get("/inventory")
+def get_inventory(services: Use, by: Reader) -> InventoryView:  # noqa: ARG001 -- the key was checked
+    """Show what the bridge holds, has promised and may still sell."""
+    with services.store.reading() as tx:
+        holdings = services.inventory.all(tx)
+    return InventoryView(
+        assets=[
+            InventoryLine(
+                asset=holding.asset.key,
+                balance=None if holding.balance is None else Money.of(holding.asset, holding.balance),
+                reserved=Money.of(holding.asset, holding.reserved),
+                kept=Money.of(holding.asset, holding.kept),
+                available=Money.of(holding.asset, holding.available),
+                seen=Moment.at_ms(holding.seen_ms) if holding.seen_ms else None,
+            )
+            for holding in holdings
+        ]
+    )
+
+
+@router.get("/swaps")
+def list_all_swaps(services: Use, by: Reader, page: Annotated[PageQuery, Query()]) -> SwapList:  # noqa: ARG001
+    """List everybody's swaps, newest first."""
+    return page_of(services, page, "")
+
+
+@router.get("/audit")
+def get_audit(services: Use, by: Reader, page: Annotated[AuditQuery, Query()]) -> AuditView:  # noqa: ARG001
+    """Show what operators did, newest first."""
+    with services.store.reading() as tx:
+        found = tx.audit.before(page.cursor, page.limit + 1)
+    shown = found[: page.limit]
+    return AuditView(
+        entries=[
+            AuditLine(
+                seq=entry.seq,
+                by=entry.by,
+                verb=entry.verb,
+                subject=entry.subject,
+                detail=entry.detail,
+                at=Moment.at_ms(entry.at_ms),
+            )
+            for entry in shown
+        ],
+        next_cursor=str(shown[-1].seq) if len(found) > page.limit else None,
+    )
+
+
+@router.get("/pauses")
+def list_pauses(services: Use, by: Reader) -> PauseView:  # noqa: ARG001
+    """List what is paused."""
+    return _pauses(services)
+
+
+@router.put("/chains/{chain}/pause")
+def pause_chain(chain: Chain, request: NoteRequest, services: Use, by: Pauser) -> PauseView:
+    """Sell nothing on a chain. Swaps already begun go on: they must."""
+    services.swaps.pause(pause_of_chain(chain), by, request.note)
+    return _pauses(services)
+
+
+@router.delete("/chains/{chain}/pause")
+def resume_chain(chain: Chain, services: Use, by: Pauser) -> PauseView:
+    """Sell on a chain again."""
+    services.swaps.resume(pause_of_chain(chain), by)
+    return _pauses(services)
+
+
+@router.put("/pairs/{source}/{destination}/pause", responses=responses(Kind.UNKNOWN_PAIR))
+def pause_pair(
+    source: AssetKey, destination: AssetKey, request: NoteRequest, services: Use, by: Pauser
+) -> PauseView:
+    """Sell one direction no more."""
+    services.swaps.pause(_known_pair(services, source, destination), by, request.note)
+    return _pauses(services)
+
+
+@router.delete("/pairs/{source}/{destination}/pause", responses=responses(Kind.UNKNOWN_PAIR))
+def resume_pair(source: AssetKey, destination: AssetKey, services: Use, by: Pauser) -> PauseView:
+    """Sell one direction again."""
+    services.swaps.resume(_known_pair(services, source, destination), by)
+    return _pauses(services)
+
+
+@router.post("/swaps/{swap_id}/retry", responses=responses(Kind.NOT_FOUND))
+def retry_swap(swap_id: SwapId, request: NoteRequest, services: Use, by: Retrier) -> SwapView:
+    """Clear the trouble noted on a swap and try again what is due."""
+    return view_of(services, services.swaps.command(swap_id, OperatorVerb.RETRY, by, request.note))
+
+
+@router.post("/swaps/{swap_id}/cooperative-refund", responses=responses(Kind.NOT_FOUND))
+def refund_swap(swap_id: SwapId, request: NoteRequest, services: Use, by: Retrier) -> SwapView:
+    """Agree to give the source back, as far as the invariants allow; stray locks too."""
+    stored = services.swaps.command(swap_id, OperatorVerb.COOPERATIVE_REFUND, by, request.note)
+    return view_of(services, stored)
+
+
+def _pauses(services: Services) -> PauseView:
+    with services.store.reading() as tx:
+        names = [switch.name for switch in tx.controls.all()]
+    return PauseView(paused=[name.removeprefix("pause:") for name in names if name.startswith("pause:")])
+
+
+def _known_pair(services: Services, source: str, destination: str) -> str:
+    if services.settings.pair(source, destination) is None:
+        raise ApiError(
+            Kind.UNKNOWN_PAIR, f"{source} → {destination} is not configured", "GET /v1/pairs lists what is"
+        )
+    return pause_of_pair(source, destination)

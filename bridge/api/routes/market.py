@@ -1,0 +1,147 @@
+"""Chains, pairs and quotes."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+
+from bridge.api.auth import Address
+from bridge.api.models import (
+    AssetView,
+    ChainList,
+    ChainView,
+    KeyView,
+    Moment,
+    Money,
+    PairList,
+    PairTiming,
+    PairView,
+    QuoteRequest,
+    QuoteView,
+    Side,
+)
+from bridge.api.problems import Kind, responses
+from bridge.api.services import Services, Use
+from bridge.api.views import quote_view
+from bridge.config import PairConfig, to_units
+from bridge.engine.market import pause_of_chain
+from bridge.engine.quotes import QuoteAsk
+from bridge.engine.refused import Refused
+from bridge.protocol.pricing import FixedSide
+from bridge.protocol.types import Chain
+from bridge.store import Transaction
+
+router = APIRouter(prefix="/v1", tags=["market"])
+
+
+@router.get("/chains")
+def list_chains(services: Use) -> ChainList:
+    """List the chains with their heights, health and finality."""
+    with services.store.reading() as tx:
+        return ChainList(chains=[_chain(services, tx, chain) for chain in services.settings.enabled_chains()])
+
+
+@router.get("/pairs")
+def list_pairs(services: Use) -> PairList:
+    """List the directions on offer with rates, limits and computed timelocks."""
+    with services.store.reading() as tx:
+        return PairList(pairs=[_pair(services, tx, pair) for pair in services.market.pairs() if pair.enabled])
+
+
+@router.get("/keys")
+def get_keys(services: Use) -> KeyView:
+    """Return the key that signs quotes; pin it."""
+    return KeyView(algorithm="ed25519", public_key=services.quotes.public_key)
+
+
+@router.post(
+    "/quotes",
+    status_code=201,
+    responses=responses(
+        Kind.UNKNOWN_PAIR,
+        Kind.AMOUNT_OUT_OF_RANGE,
+        Kind.INVALID_REQUEST,
+        Kind.LIMIT_REACHED,
+        Kind.PAUSED,
+        Kind.NO_INVENTORY,
+        Kind.NO_PRICE,
+        Kind.CHAIN_UNAVAILABLE,
+    ),
+)
+def make_quote(request: QuoteRequest, services: Use, client: Address) -> QuoteView:
+    """Ask for a quote: a signed offer with all fees and both deadlines, reserved for you until it expires."""
+    ask = QuoteAsk(
+        source=request.source,
+        destination=request.destination,
+        amount=int(request.amount),
+        fixed=FixedSide.SOURCE if request.side is Side.SOURCE else FixedSide.DESTINATION,
+        gasless=request.gasless,
+        client=client,
+    )
+    return quote_view(services.quotes.make(ask))
+
+
+def _chain(services: Services, tx: Transaction, chain: Chain) -> ChainView:
+    timing = services.settings.chains.get(chain).timing
+    status = tx.chains.get(chain)
+    try:
+        services.market.reliable(tx, chain, tx.now_ms // 1000)
+        trouble = ""
+    except Refused as refused:
+        trouble = str(refused)
+    tip = status.tip if status else None
+    return ChainView(
+        chain=chain,
+        network=services.settings.network.value,
+        healthy=not trouble,
+        paused=tx.controls.get(pause_of_chain(chain)) is not None,
+        detail=trouble,
+        height=tip.height if tip else None,
+        block=tip.id if tip else None,
+        chain_time=Moment.at(status.time) if status and tip else None,
+        scanned=status.scanned if status else None,
+        lag_blocks=max(0, tip.height - status.scanned) if status and tip else None,
+        seen=Moment.at_ms(status.seen_ms) if status and status.seen_ms else None,
+        contract=status.contract if status else "",
+        bridge_address=status.account if status else "",
+        block_interval=timing.block_interval,
+        finality_base=timing.finality_base,
+    )
+
+
+def _pair(services: Services, tx: Transaction, pair: PairConfig) -> PairView:
+    source, destination = (services.market.asset(key) for key in (pair.source, pair.destination))
+    limits = services.market.limits(pair)
+    rate: str | None = None
+    price_time: Moment | None = None
+    timing: PairTiming | None = None
+    reason = ""
+    try:
+        offer = services.market.offer(tx, pair.source, pair.destination, gasless=False)
+        rate, price_time = offer.rate_text, Moment.at(offer.price_at)
+        chains = services.settings.chains
+        at_source = chains.timing(source, limits.min_source)
+        at_destination = chains.timing(destination, 1)
+        deadlines = services.quotes.deadlines(offer, at_source, at_destination)
+        timing = PairTiming(
+            lock_window=services.settings.swaps.lock_window,
+            source_finality=at_source.finality,
+            destination_finality=at_destination.finality,
+            destination_deadline=deadlines.destination - offer.destination_status.time,
+            source_deadline=deadlines.source - offer.source_status.time,
+        )
+    except Refused as refused:
+        reason = str(refused)
+    maximum = limits.max_source if limits.max_source is not None else to_units(pair.max, source.decimals)
+    return PairView(
+        source=AssetView.of(source),
+        destination=AssetView.of(destination),
+        available=not reason,
+        reason=reason,
+        rate=rate,
+        price_time=price_time,
+        spread_ppm=pair.spread_ppm,
+        minimum=Money.of(source, limits.min_source),
+        maximum=Money.of(source, maximum),
+        gasless_claim=pair.gasless,
+        timing=timing,
+    )

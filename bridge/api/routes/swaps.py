@@ -1,0 +1,178 @@
+"""Swaps: take a quote, look, hand the preimage over, get the source back."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from typing import Annotated
+
+from fastapi import APIRouter, Header, Query, Response
+from pydantic import BaseModel, ConfigDict, Field
+
+from bridge.api.auth import OPTIONAL, Owner, RequiredOwner
+from bridge.api.models import (
+    ClaimRequest,
+    Moment,
+    RefundRequest,
+    RefundView,
+    SwapCreated,
+    SwapId,
+    SwapList,
+    SwapRequest,
+    SwapView,
+)
+from bridge.api.problems import ApiError, Kind, responses
+from bridge.api.services import Services, Use
+from bridge.api.views import swap_view, unsigned_view
+from bridge.engine.service import Order, is_gasless
+from bridge.protocol.types import Preimage, Purpose, SwapState
+from bridge.store.records import StoredSwap
+
+router = APIRouter(prefix="/v1/swaps", tags=["swaps"])
+
+IdempotencyKey = Annotated[
+    str | None,
+    Header(
+        alias="Idempotency-Key",
+        pattern=r"^[A-Za-z0-9_-]{8,64}$",
+        description="Repeat a request under the same key and you get the same swap, never a second one.",
+    ),
+]
+
+
+class PageQuery(BaseModel):
+    """Which page of swaps."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    limit: int = Field(20, ge=1, le=100)
+    cursor: str | None = Field(None, max_length=100, description="`next_cursor` of the page before.")
+    status: SwapState | None = None
+
+
+@router.post(
+    "",
+    status_code=201,
+    openapi_extra=OPTIONAL,
+    responses={
+        **responses(
+            Kind.NOT_FOUND,
+            Kind.INVALID_REQUEST,
+            Kind.BAD_ADDRESS,
+            Kind.QUOTE_GONE,
+            Kind.HASHLOCK_USED,
+            Kind.IDEMPOTENCY_CONFLICT,
+            Kind.LIMIT_REACHED,
+            Kind.UNAUTHORIZED,
+            Kind.PAUSED,
+            Kind.CHAIN_UNAVAILABLE,
+        ),
+        200: {"description": "The swap that this Idempotency-Key made before.", "model": SwapCreated},
+    },
+)
+def create_swap(
+    request: SwapRequest,
+    services: Use,
+    owner: Owner,
+    response: Response,
+    idempotency_key: IdempotencyKey = None,
+) -> SwapCreated:
+    """Take a quote. Answers with the exact lock terms and the unsigned transaction that funds the swap."""
+    placed = services.swaps.place(
+        Order(
+            quote_id=request.quote_id,
+            hashlock=request.hashlock,
+            refund_address=request.refund_address,
+            recipient=request.recipient,
+            owner=owner,
+            idempotency_key=idempotency_key or "",
+        )
+    )
+    view = view_of(services, placed.swap)
+    response.headers["Location"] = f"/v1/swaps/{view.id}"
+    if placed.replayed:
+        response.status_code = 200
+    chain = placed.swap.swap.source.terms.chain
+    return SwapCreated(
+        **{name: getattr(view, name) for name in SwapView.model_fields},
+        transaction=unsigned_view(chain, Purpose.LOCK, placed.lock),
+    )
+
+
+@router.get("", responses=responses(Kind.UNAUTHORIZED, Kind.INVALID_REQUEST))
+def list_swaps(services: Use, owner: RequiredOwner, page: Annotated[PageQuery, Query()]) -> SwapList:
+    """List the swaps made with your client token, newest first."""
+    return page_of(services, page, owner)
+
+
+@router.get("/{swap_id}", responses=responses(Kind.NOT_FOUND, Kind.INVALID_REQUEST))
+def get_swap(swap_id: SwapId, services: Use) -> SwapView:
+    """Show a swap: its status, both legs, deadlines, and whose turn it is."""
+    return view_of(services, services.swaps.get(swap_id))
+
+
+@router.post(
+    "/{swap_id}/claim",
+    responses=responses(Kind.NOT_FOUND, Kind.INVALID_REQUEST, Kind.WRONG_PREIMAGE, Kind.WRONG_STATE),
+)
+def claim_swap(swap_id: SwapId, request: ClaimRequest, services: Use) -> SwapView:
+    """Hand the preimage over: the relayer claims the destination for you. Check the bridge's lock first."""
+    preimage = Preimage(bytes.fromhex(request.preimage.get_secret_value().removeprefix("0x")))
+    return view_of(services, services.swaps.share_secret(swap_id, preimage))
+
+
+@router.post("/{swap_id}/refund", responses=responses(Kind.NOT_FOUND, Kind.INVALID_REQUEST))
+def refund_swap(swap_id: SwapId, request: RefundRequest, services: Use) -> RefundView:
+    """Ask for the source back, by agreement if possible; else sign the refund after the deadline."""
+    refund = services.swaps.refund(swap_id, cooperative=request.cooperative)
+    terms = refund.swap.swap.source.terms
+    return RefundView(
+        swap=view_of(services, refund.swap),
+        cooperative=refund.cooperative,
+        not_before=Moment.at(terms.deadline),
+        transactions=[unsigned_view(terms.chain, Purpose.REFUND, tx) for tx in refund.unsigned],
+    )
+
+
+def page_of(services: Services, page: PageQuery, owner: str) -> SwapList:
+    """Return a page of an owner's swaps, of everybody's for ""."""
+    with services.store.reading() as tx:
+        found = tx.swaps.page(
+            page.limit + 1,
+            _cursor(page.cursor) if page.cursor else None,
+            states=(page.status,) if page.status else (),
+            client=owner,
+        )
+    shown = found[: page.limit]
+    more = len(found) > page.limit
+    return SwapList(
+        swaps=[view_of(services, stored) for stored in shown],
+        next_cursor=_encode_cursor(shown[-1]) if more else None,
+    )
+
+
+def view_of(services: Services, stored: StoredSwap) -> SwapView:
+    """Show a swap as it stands."""
+    with services.store.reading() as tx:
+        return swap_view(
+            stored,
+            tx.chains.all(),
+            gasless=is_gasless(tx, stored),
+            last_event=tx.events.last_seq_of(stored.id),
+        )
+
+
+def _encode_cursor(stored: StoredSwap) -> str:
+    return base64.urlsafe_b64encode(f"{stored.created_ms}.{stored.id}".encode()).decode().rstrip("=")
+
+
+def _cursor(text: str) -> tuple[int, str]:
+    try:
+        created, _, swap_id = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)).decode().partition(".")
+        if len(swap_id) != 32 or not 0 < int(created) < 1 << 63:
+            raise ValueError
+    except (ValueError, binascii.Error):
+        raise ApiError(
+            Kind.INVALID_REQUEST, "this cursor is not one of ours", "use `next_cursor` of the page before"
+        ) from None
+    return int(created), swap_id

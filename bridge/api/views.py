@@ -1,0 +1,208 @@
+"""From the store's records to what goes over the wire."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from bridge.api.models import (
+    EventView,
+    FeeLine,
+    LegView,
+    Moment,
+    Money,
+    NextStep,
+    QuoteView,
+    SwapView,
+    TermsView,
+    UnsignedTxView,
+)
+from bridge.engine.quotes import SignedQuote
+from bridge.protocol.legs import CLAIMED, OPEN
+from bridge.protocol.status import is_terminal
+from bridge.protocol.timelocks import reveal_deadline
+from bridge.protocol.types import Asset, Chain, ChainTiming, Leg, LegState, LockTerms, Purpose, Swap
+from bridge.store.records import ChainStatus, StoredSwap, SwapEvent
+from relayers.port import UnsignedTx
+
+Statuses = Mapping[Chain, ChainStatus]
+
+
+def quote_view(quote: SignedQuote) -> QuoteView:
+    """Show a quote."""
+    body, price = quote.body, quote.body.price
+    received = body.destination
+    lines = [
+        ("spread", price.spread, ""),
+        ("inventory_skew", price.skew, "a discount when negative"),
+        ("source_claim", price.costs.source_network, f"our claim on {body.source.chain.value}"),
+        ("destination_lock", price.costs.destination_network, f"our lock on {received.chain.value}"),
+        ("gasless_claim", price.costs.gasless_claim, "our claim for you"),
+        ("reserve", price.costs.reserve, "what the chain keeps"),
+        ("rounding", price.rounding, ""),
+    ]
+    return QuoteView(
+        id=body.id,
+        source=Money.of(body.source, price.source),
+        destination=Money.of(received, price.destination),
+        rate=body.rate,
+        price_time=Moment.at(body.price_at),
+        fees=[
+            FeeLine(name=name, money=Money.of(received, units), note=note)
+            for name, units, note in lines
+            if units
+        ],
+        gasless=body.gasless,
+        source_deadline=Moment.at(body.source_deadline),
+        destination_deadline=Moment.at(body.destination_deadline),
+        lock_by=Moment.at(body.policy.lock_by),
+        reveal_by=Moment.at(body.reveal_by),
+        source_confirmations=body.policy.source.finality_depth,
+        destination_confirmations=body.policy.destination.finality_depth,
+        bridge_source_address=body.source_account,
+        bridge_destination_address=body.destination_account,
+        source_contract=body.source_contract,
+        destination_contract=body.destination_contract,
+        created=Moment.at(body.created),
+        expires=Moment.at(body.expires),
+        public_key=quote.public_key,
+        signature=quote.signature,
+        signed_text=quote.text,
+    )
+
+
+def swap_view(stored: StoredSwap, statuses: Statuses, *, gasless: bool, last_event: int) -> SwapView:
+    """Show a swap."""
+    swap = stored.swap
+    step, detail = next_step(swap, statuses, gasless=gasless)
+    return SwapView(
+        id=swap.id,
+        status=swap.state,
+        next=step,
+        detail=detail,
+        hashlock=swap.hashlock.hex(),
+        source=_leg(swap.source, swap.policy.source, statuses),
+        destination=_leg(swap.destination, swap.policy.destination, statuses),
+        gasless=gasless,
+        secret_shared=swap.secret_shared,
+        lock_by=Moment.at(swap.policy.lock_by),
+        reveal_by=Moment.at(_reveal_by(swap)),
+        created=Moment.at_ms(stored.created_ms),
+        updated=Moment.at_ms(stored.updated_ms),
+        finished=Moment.at_ms(stored.finished_ms) if stored.finished_ms else None,
+        last_event=last_event,
+    )
+
+
+def next_step(swap: Swap, statuses: Statuses, *, gasless: bool) -> tuple[NextStep, str]:
+    """Say whose turn it is and why, from the user's side."""
+    source, destination = swap.source.state, swap.destination.state
+    source_now, destination_now = (_now(swap, leg, statuses) for leg in (swap.source, swap.destination))
+    if is_terminal(swap):
+        return NextStep.NONE, "the swap has ended"
+    if destination in CLAIMED:
+        return NextStep.WAIT, "you have been paid; the bridge claims its side"
+    if destination is LegState.FINAL and not swap.secret_known:
+        if destination_now > _reveal_by(swap):
+            return NextStep.WAIT, "too late to reveal the secret: keep it; both locks are refunded"
+        if gasless:
+            return NextStep.CLAIM, "check the bridge's lock on chain, then hand the preimage over"
+        return NextStep.CLAIM, "check the bridge's lock on chain, then claim it with your preimage"
+    if source in OPEN and source_now >= swap.source.terms.deadline and not swap.secret_known:
+        return NextStep.REFUND, "the deadline has passed: refund your lock"
+    if source is LegState.NONE and swap.abandoned is None:
+        if source_now <= swap.policy.lock_by:
+            return NextStep.LOCK, "lock the source with exactly these terms"
+        return NextStep.WAIT, "the time to lock is over; do not lock any more"
+    return NextStep.WAIT, _waiting(swap)
+
+
+def _waiting(swap: Swap) -> str:
+    if swap.attention:
+        return swap.attention
+    if swap.secret_known:
+        return "the relayer claims for you"
+    if swap.abandoned is not None:
+        return f"the bridge will not lock ({swap.abandoned.value}); your lock is given back"
+    match swap.destination.state:
+        case LegState.INTENT | LegState.SEEN:
+            return "the bridge's lock needs more confirmations"
+        case LegState.REFUND_SEEN | LegState.REFUND_FINAL:
+            return "the bridge took its lock back; yours is given back to you"
+    return "your lock needs more confirmations"
+
+
+def unsigned_view(chain: Chain, purpose: Purpose, tx: UnsignedTx) -> UnsignedTxView:
+    """Show an unsigned transaction."""
+    return UnsignedTxView(
+        purpose=purpose.value, chain=chain, format=tx.format, summary=tx.summary, payload=tx.payload
+    )
+
+
+def event_view(event: SwapEvent) -> EventView:
+    """Show an event; its body stays inside."""
+    return EventView(
+        seq=event.seq,
+        swap_id=event.swap_id,
+        kind=event.kind,
+        status=event.state,
+        source_state=event.source_state,
+        destination_state=event.destination_state,
+        at=Moment.at_ms(event.at_ms),
+    )
+
+
+def _reveal_by(swap: Swap) -> int:
+    return reveal_deadline(swap.policy.destination, swap.destination.terms.deadline)
+
+
+def _now(swap: Swap, leg: Leg, statuses: Statuses) -> int:
+    """Return the newest known time of the leg's chain."""
+    status = statuses.get(leg.terms.chain)
+    return max(swap.times.get(leg.terms.chain, 0), status.time if status else 0)
+
+
+def _leg(leg: Leg, timing: ChainTiming, statuses: Statuses) -> LegView:
+    status = statuses.get(leg.terms.chain)
+    height = status.tip.height if status and status.tip else None
+    newest = leg.spend_block or leg.lock_block
+    confirmations = max(0, height - newest.height + 1) if newest and height is not None else 0
+    return LegView(
+        state=leg.state,
+        terms=terms_view(leg.terms),
+        lock_id=leg.lock_id,
+        lock_tx=leg.lock_tx,
+        lock_height=leg.lock_block.height if leg.lock_block else None,
+        spend_tx=leg.spend_tx,
+        spend_height=leg.spend_block.height if leg.spend_block else None,
+        confirmations=confirmations,
+        required_confirmations=timing.finality_depth,
+    )
+
+
+def terms_view(terms: LockTerms) -> TermsView:
+    """Show the terms of a lock."""
+    return TermsView(
+        chain=terms.chain,
+        contract=terms.contract,
+        sender=terms.sender,
+        recipient=terms.recipient,
+        money=Money.of(terms.asset, terms.amount),
+        asset_contract=terms.asset.contract,
+        hashlock=terms.hashlock.hex(),
+        deadline=Moment.at(terms.deadline),
+    )
+
+
+def terms_of(view: TermsView) -> LockTerms:
+    """Read the terms back: the inverse of `terms_view`, for clients."""
+    symbol = view.money.asset.partition(":")[2]
+    return LockTerms(
+        chain=view.chain,
+        contract=view.contract,
+        sender=view.sender,
+        recipient=view.recipient,
+        asset=Asset(view.chain, symbol, view.money.decimals, view.asset_contract),
+        amount=int(view.money.amount),
+        hashlock=bytes.fromhex(view.hashlock),
+        deadline=view.deadline.unix,
+    )

@@ -1,0 +1,1 @@
+"""The subcommands of `rainbow`, one module each."""

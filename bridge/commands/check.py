@@ -1,0 +1,214 @@
+"""`rainbow check`: what is reachable, funded and misconfigured, each with a hint."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterator
+from enum import StrEnum
+from functools import partial
+from pathlib import Path
+
+import msgspec
+import typer
+from rich.table import Table
+
+from bridge import config as configuration
+from bridge.commands.output import ConfigFile, Exit, Json, speaking
+from bridge.commands.runtime import KeyRing
+from bridge.commands.serve import price_source
+from bridge.config import Network, Settings, to_text, to_units
+from bridge.engine.prices import PriceUnavailable
+from bridge.ports import open_port
+from bridge.protocol.types import Chain
+from bridge.store import Store, StoreError
+from relayers.keystore import KeystoreError, check_private
+from relayers.port import ChainPort, PortError, PortUnavailable
+
+PATIENCE = 15.0
+"""Seconds given to each chain."""
+
+
+class Level(StrEnum):
+    """How a check ended. Only FAIL makes the exit code 1."""
+
+    OK = "ok"
+    WARN = "warn"
+    FAIL = "fail"
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """One line of the report."""
+
+    what: str
+    level: Level
+    detail: str
+    hint: str = ""
+
+
+_COLOURS = {Level.OK: "green", Level.WARN: "yellow", Level.FAIL: "bold red"}
+
+
+def check(config: ConfigFile = None, as_json: Json = False) -> None:
+    """Check configuration, keys, database, chains, balances, clocks and prices. Changes nothing.
+
+    Exit code 0: all well (perhaps with warnings); 1: something failed; 3: the configuration is unreadable.
+    """
+    with speaking(as_json) as output:
+        settings = configuration.load(config)
+        findings = list(_findings(settings))
+        failed = [finding for finding in findings if finding.level is Level.FAIL]
+        table = Table("what", "", "detail", box=None, pad_edge=False)
+        for finding in findings:
+            text = finding.detail + (f"\n→ {finding.hint}" if finding.hint else "")
+            table.add_row(finding.what, f"[{_COLOURS[finding.level]}]{finding.level.value}[/]", _plain(text))
+        output.result(
+            {"ok": not failed, "network": settings.network.value, "findings": msgspec.to_builtins(findings)},
+            table,
+            f"{len(failed)} failed of {len(findings)} checks",
+        )
+        if failed:
+            raise typer.Exit(int(Exit.FAILED))
+
+
+def _plain(text: str) -> str:
+    return text.replace("[", "\\[")
+
+
+def _findings(settings: Settings) -> Iterator[Finding]:
+    yield Finding("configuration", Level.OK, f"network {settings.network.value}")
+    yield from _api(settings)
+    yield from _database(settings)
+    yield from _prices(settings)
+    ring = KeyRing(settings)
+    yield _key("storage key", settings.keys.storage, ring.storage)
+    yield _key("quotes key", settings.keys.quotes, ring.quotes)
+    for chain, section in settings.enabled_chains().items():
+        finding = _key(f"{chain.value} key", section.keystore, partial(ring.chain, chain))
+        yield finding
+        if finding.level is Level.FAIL:
+            continue
+        yield from asyncio.run(_chain(settings, chain, ring))
+
+
+def _api(settings: Settings) -> Iterator[Finding]:
+    if settings.network is not Network.DEV and settings.api.host not in {"127.0.0.1", "::1", "localhost"}:
+        yield Finding(
+            "api", Level.WARN, f"listens on {settings.api.host} without TLS", "put a TLS proxy in front of it"
+        )
+    if not settings.pairs:
+        yield Finding("pairs", Level.WARN, "nothing is on offer", "add [[pairs]]")
+
+
+def _key(what: str, path: Path, open_key: Callable[[], object]) -> Finding:
+    try:
+        check_private(path)
+        open_key()
+    except KeystoreError as error:
+        return Finding(what, Level.FAIL, str(error), error.hint)
+    return Finding(what, Level.OK, str(path))
+
+
+def _database(settings: Settings) -> Iterator[Finding]:
+    url = settings.database_url()
+    shown = "PostgreSQL" if url.startswith("postgres") else url.removeprefix("sqlite:///")
+    if url.startswith("sqlite") and not Path(shown).exists():
+        yield Finding("database", Level.WARN, f"{shown} does not exist yet", "`rainbow db upgrade` makes it")
+        return
+    try:
+        store = Store.open(url, migrate=False)
+    except StoreError as error:
+        hint = error.hint or "check database.url"
+        if "revision" in str(error):
+            hint = "`rainbow db upgrade`"
+        yield Finding("database", Level.FAIL, str(error), hint)
+        return
+    store.close()
+    yield Finding("database", Level.OK, f"{shown}, up to date")
+
+
+def _prices(settings: Settings) -> Iterator[Finding]:
+    source = price_source(settings)
+    try:
+        source.refresh()
+    except PriceUnavailable as error:
+        yield Finding("prices", Level.FAIL, str(error), error.hint)
+        return
+    for key in sorted({key for pair in settings.pairs for key in (pair.source, pair.destination)}):
+        try:
+            source.price(key)
+        except PriceUnavailable as error:
+            yield Finding("prices", Level.FAIL, str(error), error.hint)
+            return
+    if settings.prices.source == "static" and settings.network is Network.MAIN:
+        yield Finding("prices", Level.WARN, "a static table on main", 'use source = "http" with a live feed')
+    else:
+        yield Finding("prices", Level.OK, settings.prices.source)
+
+
+async def _chain(settings: Settings, chain: Chain, ring: KeyRing) -> list[Finding]:
+    what = chain.value
+    section = settings.chains.get(chain)
+    if not section.rpc_urls:
+        return [Finding(what, Level.FAIL, "no rpc_urls", f"fill in chains.{what}.rpc_urls")]
+    try:
+        port = open_port(settings, chain, ring.chain(chain))
+    except PortError as error:
+        return [Finding(what, Level.FAIL, str(error), error.hint or f"check [chains.{what}]")]
+    try:
+        async with asyncio.timeout(PATIENCE):
+            return await _ask(settings, chain, port)
+    except PortUnavailable as error:
+        hint = error.hint or f"start the node, or correct chains.{what}.rpc_urls"
+        return [Finding(f"{what} node", Level.FAIL, str(error), hint)]
+    except PortError as error:
+        return [Finding(f"{what} node", Level.FAIL, str(error), error.hint)]
+    except TimeoutError:
+        return [
+            Finding(f"{what} node", Level.FAIL, f"no answer within {PATIENCE:.0f} s", "is it synchronising?")
+        ]
+    finally:
+        await port.close()
+
+
+async def _ask(settings: Settings, chain: Chain, port: ChainPort) -> list[Finding]:
+    """Ask a chain; the port itself refuses another network and a missing contract."""
+    what = chain.value
+    tip = await port.tip()
+    assets = [entry for entry in settings.assets if entry.chain is chain]
+    native = settings.native_asset(chain)
+    fees = await port.fees(native)
+    found = [Finding(f"{what} node", Level.OK, f"height {tip.block.height}, block {tip.block.id[:18]}…")]
+    off = int(time.time()) - tip.block.time
+    allowed = section_skew(settings, chain)
+    if settings.network is not Network.DEV and off > allowed:
+        hint = "the node is behind, or a clock is wrong"
+        found.append(Finding(f"{what} clock", Level.FAIL, f"the newest block is {off} s old", hint))
+    elif -off > allowed:
+        level = Level.WARN if settings.network is Network.DEV else Level.FAIL
+        found.append(Finding(f"{what} clock", level, f"the newest block is {-off} s ahead", "set the clock"))
+    else:
+        found.append(Finding(f"{what} clock", Level.OK, f"newest block {off} s old"))
+    for entry in assets:
+        asset = entry.asset
+        balance = await port.balance(port.account, asset)
+        shown = f"{to_text(balance, asset.decimals)} {asset.symbol} at {port.account}"
+        keep = to_units(entry.keep, asset.decimals)
+        needed = max(keep, 10 * max(fees.lock, fees.claim, fees.refund)) if asset == native else 1
+        if balance < needed:
+            hint = f"send {asset.symbol} to {port.account}"
+            level = Level.FAIL if asset == native else Level.WARN
+            found.append(Finding(f"{what} balance", level, shown, hint))
+        else:
+            found.append(Finding(f"{what} balance", Level.OK, shown))
+    missing = await port.setup_actions([entry.asset for entry in assets if entry.contract])
+    if missing:
+        text = f"{len(missing)} token approvals are missing"
+        found.append(Finding(f"{what} approvals", Level.WARN, text, "the relayer makes them when it starts"))
+    return found
+
+
+def section_skew(settings: Settings, chain: Chain) -> int:
+    """Return how far a chain's newest block may be from our clock: the skew and twenty block intervals."""
+    timing = settings.chains.get(chain).timing
+    return timing.clock_skew + 20 * timing.block_interval

@@ -1,0 +1,75 @@
+"""What several commands need: the configuration, the keys, the store, and logging."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from pathlib import Path
+
+import structlog
+
+from bridge import config
+from bridge.config import LogConfig, Settings
+from bridge.protocol.types import Chain
+from bridge.store import Store
+from relayers.keystore import SecretKey, find_password, load
+
+_LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
+
+
+def load_settings(path: Path | None) -> Settings:
+    """Read the configuration and set logging up. Raises `ConfigError`."""
+    settings = config.load(path)
+    set_up_logging(settings.log)
+    return settings
+
+
+def set_up_logging(log: LogConfig) -> None:
+    """Log to standard error, one event a line. Libraries say nothing below a warning: they quote requests."""
+    level = _LEVELS[log.level]
+    renderer: structlog.types.Processor = structlog.processors.JSONRenderer()
+    if log.format == "text":
+        renderer = structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            renderer,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=True,
+    )
+    logging.basicConfig(level=max(level, logging.WARNING), stream=sys.stderr, force=True)
+
+
+class KeyRing:
+    """Opens the configured keystores; asks for the password once."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._password: str | None = None
+
+    def chain(self, chain: Chain) -> SecretKey:
+        """Return the bridge's key on a chain. Raises `KeystoreError`."""
+        return self._load(self._settings.chains.get(chain).keystore)
+
+    def storage(self) -> SecretKey:
+        """Return the key that seals preimages in the database. Raises `KeystoreError`."""
+        return self._load(self._settings.keys.storage)
+
+    def quotes(self) -> SecretKey:
+        """Return the key that signs quotes. Raises `KeystoreError`."""
+        return self._load(self._settings.keys.quotes)
+
+    def _load(self, path: Path) -> SecretKey:
+        if self._password is None:
+            self._password = find_password(self._settings.keys.password_file)
+        return load(path, self._password, self._settings.network.value)
+
+
+def open_store(settings: Settings, ring: KeyRing) -> Store:
+    """Open the database with the key that seals secrets, bringing it up to date. Raises `StoreError`."""
+    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    return Store.open(settings.database_url(), secrets_key=ring.storage().reveal())

@@ -1,0 +1,286 @@
+"""The users of the demonstration: each with own keys, through the REST API and the typed client alone."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from bridge.api.client import BridgeClient, BridgeProblem, BridgeUnreachable, new_token
+from bridge.api.models import SwapView
+from bridge.api.recovery import LIGHT, RecoveryDir
+from bridge.api.userswap import LockWatch, UserSwap, Wallet
+from bridge.config import to_text
+from bridge.demo.board import Board, SwapCard
+from bridge.demo.site import ASSETS, Site
+from bridge.protocol.legs import CLAIMED, REFUNDED
+from bridge.protocol.types import Asset, Chain, LegState, SwapState
+from relayers.keystore import SecretKey
+from relayers.port import PortUnavailable
+
+T = TypeVar("T")
+
+POLL_SECONDS = 0.15
+RESEND_SECONDS = 4.0
+GAS_MONEY = {Chain.ETHEREUM: 10**17, Chain.ZION: 10**8}
+"""What a user needs to send a few transactions, in the chain's smallest unit."""
+
+_PASSING_PROBLEMS = frozenset({"busy", "rate-limited", "chain-unavailable", "no-price", "internal"})
+
+
+class WentWrong(Exception):
+    """A swap did not end as it should."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One swap to be shown. `amount` is what the user sends, in smallest units; a user who `walks_away`
+    locks and then does nothing until the deadline."""
+
+    name: str
+    source: Asset
+    destination: Asset
+    amount: int
+    gasless: bool = False
+    walks_away: bool = False
+
+    @property
+    def route(self) -> str:
+        """For people."""
+        return f"{self.source.symbol} → {self.destination.symbol}"
+
+    @property
+    def expected(self) -> SwapState:
+        """How it has to end."""
+        return SwapState.REFUNDED if self.walks_away else SwapState.COMPLETED
+
+
+class Person:
+    """One user with one swap. `patience` is how long, in seconds, each step may take in all."""
+
+    def __init__(self, site: Site, plan: Plan, board: Board, patience: float) -> None:
+        self.site = site
+        self.plan = plan
+        self.board = board
+        self.patience = patience
+        self.card = board.add(SwapCard(plan.name, plan.route, plan.expected.value))
+        self.wallets = {
+            asset.chain: Wallet(site.port(asset.chain, SecretKey.generate()))
+            for asset in (plan.source, plan.destination)
+        }
+        self.client = BridgeClient(site.api_url, token=new_token())
+        self.recovery = RecoveryDir(Path(site.directory) / "people" / plan.name)
+        self._password = secrets.token_urlsafe(16)
+        self.swap: UserSwap | None = None
+
+    async def fund(self) -> None:
+        """Receive from the devnets' treasuries what the swap needs and no more."""
+        plan = self.plan
+        address = self.wallets[plan.source.chain].address
+        if plan.source.contract:
+            await self.site.fund(address, plan.source, plan.amount)
+            await self.site.fund(address, _native(plan.source), GAS_MONEY[plan.source.chain])
+        else:
+            await self.site.fund(address, plan.source, plan.amount + GAS_MONEY[plan.source.chain])
+        if not plan.gasless and not plan.walks_away:
+            receiver = self.wallets[plan.destination.chain].address
+            await self.site.fund(receiver, _native(plan.destination), GAS_MONEY[plan.destination.chain])
+
+    async def lock(self) -> None:
+        """Quote, accept, lock, and wait until the bridge's lock is final on the user's own node."""
+        plan, card = self.plan, self.card
+        card.begin()
+        swap = self.swap = await self._begun()
+        card.swap_id = swap.id
+        card.sends = f"{to_text(swap.record.source.amount, plan.source.decimals)} {plan.source.symbol}"
+        received = swap.record.destination.amount
+        card.receives = f"{to_text(received, plan.destination.decimals)} {plan.destination.symbol}"
+        self.board.reached(card, "accepted")
+        wallet = self.wallets[plan.source.chain]
+        if plan.source.contract:
+            for signed in await self._patiently(lambda: wallet.approvals(plan.source)):
+                await self._patiently(lambda signed=signed: wallet.settled(signed, pause=POLL_SECONDS))  # type: ignore[misc]
+        await self._patiently(lambda: swap.lock(wallet))
+        self.board.reached(card, "lock sent")
+        await self._until(
+            lambda view: view.destination.state is LegState.FINAL,
+            again=lambda: swap.lock(wallet),
+            unless=lambda view: view.source.state is not LegState.NONE,
+        )
+
+    async def finish(self) -> None:
+        """Reveal the secret once the own node shows the bridge's lock deep enough, and see it through."""
+        swap, plan = self._begun_swap(), self.plan
+        wallet = self.wallets[plan.destination.chain]
+        watch = LockWatch(wallet.port, swap.record.destination)
+        deadline = time.monotonic() + self.patience
+        while not await self._patiently(lambda: swap.may_reveal_now(watch)):
+            self._check_time(deadline, "the bridge's lock is not deep enough on the user's own node")
+            await asyncio.sleep(POLL_SECONDS)
+        self.board.reached(self.card, "lock verified")
+        if plan.gasless:
+            await self._patiently(lambda: swap.reveal_to_bridge(self._password, watch))
+            self.board.reached(self.card, "secret handed over")
+            await self._until(_completed)
+            return
+        await self._patiently(lambda: swap.claim(self._password, watch, wallet))
+        self.board.reached(self.card, "claim sent")
+        await self._until(
+            _completed,
+            again=lambda: swap.claim(self._password, watch, wallet),
+            unless=lambda view: view.destination.state in CLAIMED,
+        )
+
+    async def refund(self) -> None:
+        """The source's deadline has passed: take the money back with the own wallet, ask nobody."""
+        swap = self._begun_swap()
+        wallet = self.wallets[self.plan.source.chain]
+        await self._patiently(lambda: swap.refund(wallet))
+        self.board.reached(self.card, "own refund sent")
+        await self._until(
+            lambda view: view.status is SwapState.REFUNDED,
+            again=lambda: swap.refund(wallet),
+            unless=lambda view: view.source.state in REFUNDED,
+        )
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self.client.close()
+        for wallet in self.wallets.values():
+            await wallet.port.close()
+
+    def _begun_swap(self) -> UserSwap:
+        if self.swap is None:
+            raise WentWrong("the swap was never begun")
+        return self.swap
+
+    async def _begun(self) -> UserSwap:
+        """Begin the swap, or, when the answer got lost, take it up from the recovery file."""
+
+        async def attempt() -> UserSwap:
+            open_records = [record for record in self.recovery.all() if not record.swap_id]
+            if open_records:
+                swap = UserSwap.resume(self.client, self.recovery, open_records[-1])
+                await swap.place()
+                return swap
+            plan = self.plan
+            quote = await self.client.quote(
+                plan.source.key, plan.destination.key, plan.amount, gasless=plan.gasless
+            )
+            return await UserSwap.begin(
+                self.client,
+                self.recovery,
+                quote,
+                refund_address=self.wallets[plan.source.chain].address,
+                recipient=self.wallets[plan.destination.chain].address,
+                password=self._password,
+                bridge_url=self.site.api_url,
+                cost=LIGHT,
+            )
+
+        return await self._patiently(attempt)
+
+    async def _until(
+        self,
+        reached: Callable[[SwapView], bool],
+        again: Callable[[], Awaitable[object]] | None = None,
+        unless: Callable[[SwapView], bool] = lambda _view: True,
+    ) -> SwapView:
+        """Follow the swap until a view is `reached`. A node that was killed has forgotten what it had not yet
+        put into a block, so the own last transaction is sent `again`, `unless` the view shows it worked."""
+        swap = self._begun_swap()
+        deadline = time.monotonic() + self.patience
+        resend = time.monotonic() + RESEND_SECONDS
+        while True:
+            view = await self._patiently(swap.status)
+            stage = _stage(view)
+            if stage:
+                self.board.reached(self.card, stage)
+            if reached(view):
+                return view
+            if view.status in _ENDED and view.status is not self.plan.expected:
+                raise WentWrong(
+                    f"it ended {view.status.value}, not {self.plan.expected.value}: {view.detail}"
+                )
+            self._check_time(deadline, f"it is still {view.status.value}: {view.detail}")
+            if again is not None and time.monotonic() > resend and not unless(view):
+                await self._patiently(again)
+                resend = time.monotonic() + RESEND_SECONDS
+            await asyncio.sleep(POLL_SECONDS)
+
+    async def _patiently(self, step: Callable[[], Awaitable[T]]) -> T:
+        """Repeat a step while the bridge or a node does not answer: every step is safe to repeat."""
+        deadline = time.monotonic() + self.patience
+        while True:
+            try:
+                return await step()
+            except (BridgeUnreachable, PortUnavailable) as error:
+                self._check_time(deadline, str(error))
+            except BridgeProblem as error:
+                if error.kind not in _PASSING_PROBLEMS:
+                    raise WentWrong(f"the bridge refused: {error} ({error.hint})") from None
+                self._check_time(deadline, str(error))
+            await asyncio.sleep(POLL_SECONDS)
+
+    def _check_time(self, deadline: float, why: str) -> None:
+        if time.monotonic() > deadline:
+            raise WentWrong(f"nothing moved for {self.patience:.0f} s: {why}")
+
+    async def collect(self) -> None:
+        """Fill the card with the transactions of both legs and their confirmations."""
+        view = await self._patiently(self._begun_swap().status)
+        self.card.transactions = []
+        for who, leg in (("user's", view.source), ("bridge's", view.destination)):
+            spend = "claim" if leg.state is LegState.CLAIM_FINAL else "refund"
+            for what, tx_id, height in (
+                (f"{who} lock", leg.lock_tx, leg.lock_height),
+                (f"{who} lock's {spend}", leg.spend_tx, leg.spend_height),
+            ):
+                if not tx_id or height is None:
+                    continue
+                tip = await self._patiently(self.wallets[leg.terms.chain].port.tip)
+                depth = tip.block.height - height + 1
+                self.card.transactions.append(
+                    {
+                        "chain": leg.terms.chain.value,
+                        "what": what,
+                        "tx_id": tx_id,
+                        "confirmations": str(depth),
+                    }
+                )
+
+
+def _completed(view: SwapView) -> bool:
+    return view.status is SwapState.COMPLETED
+
+
+_ENDED = frozenset({SwapState.COMPLETED, SwapState.REFUNDED, SwapState.EXPIRED_UNFUNDED})
+
+_STAGES: tuple[tuple[Callable[[SwapView], bool], str], ...] = (
+    (lambda view: view.status is SwapState.COMPLETED, "completed"),
+    (lambda view: view.status is SwapState.REFUNDED, "refunded"),
+    (lambda view: view.source.state is LegState.CLAIM_SEEN, "bridge claimed"),
+    (lambda view: view.source.state is LegState.REFUND_SEEN, "user has it back"),
+    (lambda view: view.destination.state is LegState.CLAIM_SEEN, "user has it"),
+    (lambda view: view.destination.state is LegState.REFUND_SEEN, "bridge refunded"),
+    (lambda view: view.destination.state is LegState.FINAL and not view.secret_shared, "bridge's lock final"),
+    (lambda view: view.destination.state is LegState.SEEN, "bridge locked"),
+    (
+        lambda view: view.source.state is LegState.FINAL and view.destination.state is LegState.NONE,
+        "lock final",
+    ),
+    (lambda view: view.source.state is LegState.SEEN, "lock seen"),
+)
+
+
+def _stage(view: SwapView) -> str:
+    """Name the furthest stage that a view shows; the later come first."""
+    return next((name for shows, name in _STAGES if shows(view)), "")
+
+
+def _native(asset: Asset) -> Asset:
+    return next(native for native in ASSETS if native.chain is asset.chain and not native.contract)

@@ -1,0 +1,186 @@
+"""Applying events to swaps: the only code that changes a swap.
+
+One call = one swap, within the caller's transaction: the event log, the swap row (compare and swap), its
+intents, notifications, inventory, receipt and secret are stored together or not at all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+import msgspec
+
+from bridge.protocol.effects import (
+    AppendReceipt,
+    CancelLock,
+    Effect,
+    Notify,
+    ReleaseInventory,
+    SendClaim,
+    SendCooperativeRefund,
+    SendLock,
+    SendRefund,
+)
+from bridge.protocol.events import ClaimSeen, Event, SecretRevealed, SecretShared, Tick
+from bridge.protocol.rules import required_effects
+from bridge.protocol.transition import transition
+from bridge.protocol.types import Leg, LegRole, Purpose, Swap
+from bridge.store import Conflict, NotFound, Store, Transaction
+from bridge.store.records import IntentState, PlannedIntent, StoredTxState
+
+T = TypeVar("T")
+
+MAX_TRIES = 8
+"""How often a transaction is repeated that another process got in the way of."""
+
+
+class Applied(msgspec.Struct, frozen=True):
+    """The swap after its events, and whether they were news."""
+
+    swap: Swap
+    changed: bool
+
+
+def retrying(store: Store, job: Callable[[Transaction], T]) -> T:
+    """Run a job in a transaction, anew when another process got in the way. Raises the last `Conflict`."""
+    for _ in range(MAX_TRIES - 1):
+        try:
+            with store.transaction() as tx:
+                return job(tx)
+        except Conflict:
+            continue
+    with store.transaction() as tx:
+        return job(tx)
+
+
+def clocks(tx: Transaction, swap: Swap) -> tuple[Tick, ...]:
+    """Return the newest known time of both chains of a swap as events."""
+    ticks: list[Tick] = []
+    for chain in (swap.source.terms.chain, swap.destination.terms.chain):
+        status = tx.chains.get(chain)
+        if status is not None and status.tip is not None:
+            ticks.append(Tick(chain, status.time, status.tip.height))
+    return tuple(ticks)
+
+
+def differs(before: Swap, after: Swap) -> bool:
+    """Tell whether two snapshots differ in more than the time they were taken at."""
+    if before is after:
+        return False
+    return msgspec.structs.replace(after, times=before.times, heights=before.heights) != before
+
+
+def apply_events(tx: Transaction, swap_id: str, events: Sequence[Event] = ()) -> Applied:
+    """Let events happen to a swap, after telling it the time; without events only the time passes.
+
+    Idempotent: events that are no news store nothing. Raises `NotFound`, `Conflict` (repeat the
+    transaction), `SecretsLocked` (a preimage came, but the store has no key).
+    """
+    stored = tx.swaps.get(swap_id, for_update=True)
+    if stored is None:
+        raise NotFound(f"there is no swap {swap_id}", "look up its id")
+    swap, changed = stored.swap, False
+    for event in (*clocks(tx, swap), *events):
+        result = transition(swap, event)
+        if differs(swap, result.swap):
+            changed = True
+            tx.events.append(result.swap, event)
+            _keep_secret(tx, result.swap, event)
+        for effect in result.effects:
+            if isinstance(effect, Notify):
+                tx.notifications.add(swap_id, effect.state, effect.detail)
+            elif isinstance(effect, AppendReceipt):
+                tx.receipts.append(swap_id, receipt_body(result.swap))
+        swap = result.swap
+    if changed:
+        tx.swaps.save(swap, stored.version)
+    carry_out(tx, swap)
+    return Applied(swap, changed)
+
+
+def _keep_secret(tx: Transaction, swap: Swap, event: Event) -> None:
+    if isinstance(event, ClaimSeen | SecretShared | SecretRevealed) and swap.secret_known:
+        tx.secrets.put(event.preimage)
+
+
+def carry_out(tx: Transaction, swap: Swap) -> None:
+    """Store what a swap requires now as intents; asking again changes nothing."""
+    for effect in required_effects(swap):
+        match effect:
+            case CancelLock():
+                _cancel_lock(tx, swap)
+            case ReleaseInventory():
+                tx.reservations.release(swap_id=swap.id)
+            case _:
+                planned = intent_of(swap, effect)
+                if planned is not None:
+                    plan(tx, planned)
+
+
+def plan(tx: Transaction, planned: PlannedIntent) -> None:
+    """Store an intent. One that counts as done but is required again (a reorg beyond finality, or the
+    outbox knows more than the scan) goes back to the outbox, which looks at its transactions first."""
+    if tx.intents.plan(planned):
+        return
+    standing = tx.intents.standing(planned.subject, planned.leg, planned.purpose, planned.lock_id)
+    if standing is not None and standing.state is IntentState.FINAL:
+        tx.intents.move(standing.id, IntentState.INCLUDED, reason="required again")
+        for done in tx.transactions.of_intent(standing.id):
+            if done.state is StoredTxState.FINAL:
+                tx.transactions.move(done.id, StoredTxState.INCLUDED)
+
+
+def _cancel_lock(tx: Transaction, swap: Swap) -> None:
+    role = LegRole.DESTINATION
+    standing = tx.intents.standing(swap.id, role.value, Purpose.LOCK)
+    if standing is None:
+        # The promise of TxFailed is the outbox's to give: it gives it for this empty intent at once.
+        tx.intents.plan(_planned(swap, role, Purpose.LOCK))
+        standing = tx.intents.standing(swap.id, role.value, Purpose.LOCK)
+    if standing is not None:
+        tx.intents.cancel(standing.id, "the destination must not be locked any more")
+
+
+def _planned(swap: Swap, role: LegRole, purpose: Purpose, lock_id: str = "") -> PlannedIntent:
+    chain = swap.leg(role).terms.chain
+    return PlannedIntent(swap.id, purpose, chain, role.value, swap.id, lock_id=lock_id)
+
+
+def intent_of(swap: Swap, effect: Effect) -> PlannedIntent | None:
+    """Return the intent that an effect asks for, None for effects that send nothing."""
+    match effect:
+        case SendLock():
+            return _planned(swap, effect.leg, Purpose.LOCK)
+        case SendClaim():
+            return _planned(swap, effect.leg, Purpose.CLAIM)
+        case SendRefund():
+            return _planned(swap, effect.leg, Purpose.REFUND, effect.lock_id)
+        case SendCooperativeRefund():
+            return _planned(swap, effect.leg, Purpose.COOPERATIVE_REFUND, effect.lock_id)
+        case _:
+            return None
+
+
+def receipt_body(swap: Swap) -> str:
+    """Return the receipt of a swap that ended: canonical JSON (sorted keys, no spaces, amounts as text)."""
+
+    def leg(of: Leg) -> dict[str, str | int]:
+        return {
+            "amount": str(of.terms.amount),
+            "asset": of.terms.asset.key,
+            "deadline": of.terms.deadline,
+            "lock_id": of.lock_id,
+            "lock_tx": of.lock_tx,
+            "spend_tx": of.spend_tx,
+            "state": of.state.value,
+        }
+
+    body = {
+        "destination": leg(swap.destination),
+        "hashlock": swap.hashlock.hex(),
+        "source": leg(swap.source),
+        "state": swap.state.value,
+        "swap": swap.id,
+    }
+    return msgspec.json.encode(body, order="sorted").decode()

@@ -1,0 +1,235 @@
+"""From a chain's scan to swap events: what was included, what a reorg removed, what has become final.
+
+Everything that one scan brings is stored in one transaction, the ring included: after a crash the same scan
+is made again, and what it brings a second time is no news.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import msgspec
+
+from bridge.engine.apply import apply_events, retrying
+from bridge.engine.evidence import confirmations, timing_of
+from bridge.protocol.events import (
+    ClaimFinal,
+    ClaimOrphaned,
+    ClaimSeen,
+    Event,
+    LockFinal,
+    LockOrphaned,
+    LockSeen,
+    RefundFinal,
+    RefundOrphaned,
+    RefundSeen,
+    SecretRevealed,
+)
+from bridge.protocol.types import BlockRef, Chain, LegRole, LockTerms, Swap
+from bridge.store import Store, Transaction
+from bridge.store.records import ChainStatus, Observation, ObservedKind
+from relayers.port import Claimed, HtlcEvent, Locked, Refunded, Scan
+
+RING_SIZE = 1024
+"""Blocks remembered per chain: no reorg that can be followed is deeper."""
+
+
+class Taken(msgspec.Struct, frozen=True):
+    """What a scan brought. `stale`: another worker was faster, nothing was stored."""
+
+    blocks: int = 0
+    orphaned: int = 0
+    news: int = 0
+    caught_up: bool = False
+    stale: bool = False
+
+
+class FinalityCandidate(msgspec.Struct, frozen=True):
+    """A lock deep enough to count as final, to be read back from its chain first."""
+
+    observation: Observation
+    terms: LockTerms
+
+
+class Ingest:
+    """Takes in the scans of one chain."""
+
+    def __init__(self, store: Store, chain: Chain) -> None:
+        self._store = store
+        self.chain = chain
+        self._height = 0
+
+    def ring(self) -> list[BlockRef]:
+        """Return the known blocks, to scan from; oldest first."""
+        with self._store.reading() as tx:
+            return tx.blocks.ring(self.chain)
+
+    def height(self) -> int:
+        """Return the height up to which this process has taken events in."""
+        return self._height
+
+    def take(self, scan: Scan, known: Sequence[BlockRef], status: ChainStatus) -> Taken:
+        """Store what a scan that was made from `known` brought, with the chain's new status.
+
+        `scanned` and `healthy` of the status are set here. Raises `StoreError`.
+        """
+        return retrying(self._store, lambda tx: self._take(tx, scan, known, status))
+
+    def _take(self, tx: Transaction, scan: Scan, known: Sequence[BlockRef], status: ChainStatus) -> Taken:
+        tx.lock(f"ring:{self.chain.value}")
+        last = tx.blocks.last(self.chain)
+        if (last.id if last else "") != (known[-1].id if known else ""):
+            return Taken(stale=True)
+        tx.blocks.remove(self.chain, scan.orphaned)
+        tx.blocks.append(self.chain, scan.blocks)
+        tx.blocks.trim(self.chain, RING_SIZE)
+        newest = tx.blocks.last(self.chain)
+        scanned = newest.height if newest else 0
+        self._height = scanned
+        caught_up = newest is not None and newest.id == scan.tip.block.id
+        tx.chains.put(msgspec.structs.replace(status, scanned=scanned, healthy=True, detail=""))
+
+        news = 0
+        for gone in tx.observations.orphan(self.chain, scan.orphaned):
+            news += apply_events(tx, gone.swap_id, [_orphaned(gone)]).changed
+        for event in scan.events:
+            news += self._take_event(tx, event)
+        news += self._settle(tx, scanned, spends_only=True)
+        return Taken(len(scan.blocks), len(scan.orphaned), news, caught_up)
+
+    def take_again(self, events: Sequence[HtlcEvent]) -> int:
+        """Take in events of canonical blocks that an earlier scan kept from us; returns the news."""
+
+        def job(tx: Transaction) -> int:
+            fresh = [event for event in events if tx.blocks.contains(self.chain, event.block)]
+            return sum(self._take_event(tx, event) for event in fresh)
+
+        return retrying(self._store, job)
+
+    def _take_event(self, tx: Transaction, event: HtlcEvent) -> bool:
+        match event:
+            case Locked():
+                return self._take_lock(tx, event)
+            case Claimed() | Refunded():
+                return self._take_spend(tx, event)
+
+    def _take_lock(self, tx: Transaction, event: Locked) -> bool:
+        stored = tx.swaps.by_hashlock(event.terms.hashlock)
+        role = _role(stored.swap, self.chain) if stored else None
+        if stored is None or role is None:
+            return False
+        seen = LockSeen(role, event.lock_id, event.terms, event.tx_id, event.block)
+        after = apply_events(tx, stored.id, [seen])
+        leg = after.swap.leg(role)
+        if event.lock_id not in {leg.lock_id, *(stray.lock_id for stray in leg.strays)}:
+            return False  # a stranger's lock under the same hashlock is none of our business
+        tx.observations.add(
+            self.chain,
+            ObservedKind.LOCKED,
+            stored.id,
+            role,
+            lock_id=event.lock_id,
+            tx_id=event.tx_id,
+            block=event.block,
+            depth=timing_of(after.swap, role).finality_depth,
+            terms=event.terms,
+        )
+        return after.changed
+
+    def _take_spend(self, tx: Transaction, event: Claimed | Refunded) -> bool:
+        lock = tx.observations.of_lock(self.chain, event.lock_id, ObservedKind.LOCKED)
+        if lock is None:
+            return self._take_strange_claim(tx, event) if isinstance(event, Claimed) else False
+        kind, happened = _spend(lock, event)
+        tx.observations.add(
+            self.chain,
+            kind,
+            lock.swap_id,
+            lock.leg,
+            lock_id=event.lock_id,
+            tx_id=event.tx_id,
+            block=event.block,
+            depth=lock.depth,
+        )
+        return apply_events(tx, lock.swap_id, [happened]).changed
+
+    def _take_strange_claim(self, tx: Transaction, event: Claimed) -> bool:
+        """A claim of a lock that is not ours may still give away one of our secrets."""
+        stored = tx.swaps.by_hashlock(event.preimage.hashlock())
+        if stored is None:
+            return False
+        return apply_events(tx, stored.id, [SecretRevealed(event.preimage)]).changed
+
+    # -- finality ----------------------------------------------------------------------------
+
+    def finality_candidates(self) -> list[FinalityCandidate]:
+        """Return the locks that are deep enough to be final once their chain confirms that they stand."""
+        with self._store.reading() as tx:
+            status = tx.chains.get(self.chain)
+            if status is None:
+                return []
+            return [
+                FinalityCandidate(seen, seen.terms)
+                for seen in tx.observations.unsettled(self.chain)
+                if seen.terms is not None
+                and seen.kind is ObservedKind.LOCKED
+                and confirmations(status.scanned, seen.block) >= seen.depth
+            ]
+
+    def confirm(self, candidates: Sequence[FinalityCandidate]) -> int:
+        """Tell the swaps that these locks are final, if they are still canonical; returns the news."""
+        ids = {candidate.observation.id for candidate in candidates}
+
+        def job(tx: Transaction) -> int:
+            status = tx.chains.get(self.chain)
+            return self._settle(tx, status.scanned if status else 0, locks=ids)
+
+        return retrying(self._store, job)
+
+    def _settle(
+        self, tx: Transaction, scanned: int, *, locks: set[int] | None = None, spends_only: bool = False
+    ) -> int:
+        news = 0
+        for seen in tx.observations.unsettled(self.chain):
+            is_lock = seen.kind is ObservedKind.LOCKED
+            if is_lock and (spends_only or seen.id not in (locks or ())):
+                continue
+            if confirmations(scanned, seen.block) >= seen.depth:
+                news += apply_events(tx, seen.swap_id, [_final(seen)]).changed
+                tx.observations.settle(seen.id)
+        return news
+
+
+def _role(swap: Swap, chain: Chain) -> LegRole | None:
+    if swap.source.terms.chain is chain:
+        return LegRole.SOURCE
+    return LegRole.DESTINATION if swap.destination.terms.chain is chain else None
+
+
+def _spend(lock: Observation, event: Claimed | Refunded) -> tuple[ObservedKind, Event]:
+    if isinstance(event, Claimed):
+        claim = ClaimSeen(lock.leg, event.lock_id, event.tx_id, event.block, event.preimage)
+        return ObservedKind.CLAIMED, claim
+    return ObservedKind.REFUNDED, RefundSeen(lock.leg, event.lock_id, event.tx_id, event.block)
+
+
+_Fact = Callable[[LegRole, str, str], Event]
+
+_ORPHANED: dict[ObservedKind, _Fact] = {
+    ObservedKind.LOCKED: LockOrphaned,
+    ObservedKind.CLAIMED: ClaimOrphaned,
+    ObservedKind.REFUNDED: RefundOrphaned,
+}
+_FINAL: dict[ObservedKind, _Fact] = {
+    ObservedKind.LOCKED: LockFinal,
+    ObservedKind.CLAIMED: ClaimFinal,
+    ObservedKind.REFUNDED: RefundFinal,
+}
+
+
+def _orphaned(seen: Observation) -> Event:
+    return _ORPHANED[seen.kind](seen.leg, seen.lock_id, seen.block.id)
+
+
+def _final(seen: Observation) -> Event:
+    return _FINAL[seen.kind](seen.leg, seen.lock_id, seen.block.id)

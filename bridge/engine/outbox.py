@@ -1,0 +1,327 @@
+"""The outbox of one chain: intents become signed, stored, sent, included and final transactions.
+
+One rule above all: bytes are stored before they are sent, and whether they may be sent is decided anew from
+the store each time. Every step is one short transaction under the sender's fenced lease, so a crash between
+any two lines, or a second worker, repeats a step but never adds one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+import structlog
+
+from bridge.engine.decisions import Decision, Verdict, encode_action
+from bridge.engine.sender import ALIVE, Look, OutboxSettings, Sender
+from bridge.engine.sequences import allocate, gaps
+from bridge.protocol.types import Purpose
+from bridge.store import LeaseLost, Transaction
+from bridge.store.records import Intent, IntentState, PlannedIntent, StoredTx, StoredTxState
+from relayers.port import (
+    Action,
+    ActionRefused,
+    BroadcastOutcome,
+    FeeLevel,
+    InsufficientFunds,
+    LockStatus,
+    PortError,
+    PortUnavailable,
+    SignedTx,
+    Tip,
+    TxState,
+)
+
+__all__ = ["Outbox", "OutboxSettings"]
+
+log = structlog.get_logger("outbox")
+
+_PRIORITY = {Purpose.CLAIM: 0, Purpose.CANCEL: 1, Purpose.REFUND: 2, Purpose.COOPERATIVE_REFUND: 2}
+
+
+class Outbox(Sender):
+    """Works on the intents of one chain, for the one account of its port."""
+
+    # -- one pass ----------------------------------------------------------------------------
+
+    async def work(self) -> bool:
+        """Take every due intent one step further; returns whether something was sent or settled.
+
+        Raises `PortUnavailable` when the chain does not answer and `StoreError` when the database does not.
+        """
+        looks = await self._read(self._due)
+        if not looks:
+            return False
+        if not await self._hold_lease():
+            return False
+        tip = await self._port.tip()
+        now_ms = self._store.now_ms()
+        busy = [look for look in looks if self._is_worth_a_look(look, tip, now_ms)]
+        await self._ask(busy)
+        progress = False
+        for look in sorted(busy, key=lambda one: (_PRIORITY.get(one.intent.purpose, 3), one.intent.id)):
+            progress |= await self._guarded(look, tip)
+            self._looked[look.intent.id] = (tip.block.id, now_ms)
+        await self._fill_gaps(busy)
+        return progress
+
+    def _due(self, tx: Transaction) -> list[Look]:
+        intents = tx.intents.due(self._chain)
+        txs = tx.transactions.of_intents(intent.id for intent in intents)
+        self._looked = {key: seen for key, seen in self._looked.items() if key in txs}
+        return [
+            Look(intent, txs[intent.id], [one for one in txs[intent.id] if one.state in ALIVE])
+            for intent in intents
+        ]
+
+    def _is_worth_a_look(self, look: Look, tip: Tip, now_ms: int) -> bool:
+        """Without news a waiting transaction is not asked about: that keeps 100 open swaps cheap."""
+        if not look.alive or look.intent.state in {IntentState.PLANNED, IntentState.SIGNED}:
+            return True
+        if look.intent.cancel and not any(tx.cancels for tx in look.alive):
+            return True
+        block_id, seen_ms = self._looked.get(look.intent.id, ("", 0))
+        return block_id != tip.block.id or now_ms - seen_ms >= self._settings.look_ms
+
+    async def _ask(self, looks: Sequence[Look]) -> None:
+        gate = asyncio.Semaphore(self._settings.parallel)
+
+        async def ask(look: Look) -> None:
+            async with gate:
+                look.statuses = {tx.id: await self._port.tx_status(_signed(tx)) for tx in look.alive}
+
+        await asyncio.gather(*(ask(look) for look in looks if look.alive))
+
+    async def _guarded(self, look: Look, tip: Tip) -> bool:
+        """Take one step; what goes wrong with one intent does not keep the others waiting."""
+        try:
+            return await self._step(look, tip)
+        except (PortUnavailable, LeaseLost):
+            raise
+        except (ActionRefused, InsufficientFunds, PortError) as error:
+            reason = f"{type(error).__name__}: {error}"
+        except (ValueError, TypeError, KeyError, ArithmeticError, AttributeError, RuntimeError) as error:
+            # A mistake in an adapter. Its message might quote what it was given, so only its kind is kept.
+            reason = f"internal error ({type(error).__name__})"
+            self._metrics.errors.labels(self._chain.value, "outbox").inc()
+        log.warning("intent_postponed", intent=look.intent.id, purpose=look.intent.purpose, reason=reason)
+        await self._postpone(look.intent, reason)
+        return False
+
+    # -- one intent --------------------------------------------------------------------------
+
+    async def _step(self, look: Look, tip: Tip) -> bool:
+        landed = next((tx for tx in look.alive if look.statuses[tx.id].state is TxState.INCLUDED), None)
+        if landed is not None:
+            return await self._track(look, landed, look.statuses[landed.id])
+        waiting: list[StoredTx] = []
+        for tx in look.alive:
+            state = look.statuses[tx.id].state
+            if state in {TxState.FAILED, TxState.REPLACED}:
+                if await self._bury(look, tx, look.statuses[tx.id], tip):
+                    return True
+            elif state is TxState.UNKNOWN and await self._is_expired(look, tx, tip):
+                await self._write(
+                    lambda db, i=tx.id: db.transactions.move(i, StoredTxState.DEAD, reason="expired")  # type: ignore[misc]
+                )
+                return True
+            else:
+                waiting.append(tx)
+        if waiting:
+            return await self._nudge(look, waiting[-1], tip)
+        decision = await self._read(lambda tx: self._decide(tx, look.intent))
+        stuck = bool(look.alive)
+        if stuck and (look.intent.purpose is Purpose.LOCK or decision.verdict is not Verdict.GO):
+            return False  # reverted or replaced, but not deep enough to be sure
+        match decision.verdict:
+            case Verdict.WITHDRAW:
+                return await self._finish(look.intent, IntentState.CANCELLED, decision.reason)
+            case Verdict.HOLD:
+                await self._postpone(look.intent, decision.reason)
+                return False
+            case Verdict.GO:
+                return await self._begin(look.intent, decision, tip)
+
+    async def _begin(self, intent: Intent, decision: Decision, tip: Tip) -> bool:
+        action = _action(decision)
+        if action.purpose is Purpose.LOCK and action.terms is not None:
+            status = await self._port.read_lock(self._port.lock_id(action.terms), action.terms)
+            if status is not LockStatus.ABSENT:
+                await self._postpone(intent, f"the chain has this lock already ({status.value})")
+                return False
+        sequence = await self._allocate()
+        signed = await self._port.prepare(action, sequence, FeeLevel())
+        stored = await self._store_signed(intent, signed, tip, attempt=0)
+        return stored is not None and await self._send(intent, stored, tip)
+
+    async def _nudge(self, look: Look, newest: StoredTx, tip: Tip) -> bool:
+        """A transaction that is in no block: send it again, outbid it, or see that it never lands."""
+        decision = await self._read(lambda tx: self._decide(tx, look.intent))
+        if decision.verdict is Verdict.HOLD:
+            return False
+        if decision.verdict is Verdict.WITHDRAW:
+            return await self._withdraw(look, newest, tip)
+        urgent = decision.urgent_from is not None and tip.time >= decision.urgent_from
+        if self._is_stuck(newest, tip, urgent):
+            return await self._replace(look.intent, newest, _action(decision), tip)
+        if look.statuses[newest.id].state is TxState.UNKNOWN:
+            return await self._send(look.intent, newest, tip)
+        await self._note_pending(look.intent, newest)
+        return False
+
+    async def _withdraw(self, look: Look, newest: StoredTx, tip: Tip) -> bool:
+        """Use up the sequence with a transaction that does nothing. Where there are no sequences, wait
+        until what was signed has expired."""
+        if newest.sequence is None:
+            return False
+        if not newest.cancels:
+            return await self._replace(look.intent, newest, Action(Purpose.CANCEL), tip, cancels=True)
+        if look.statuses[newest.id].state is TxState.UNKNOWN:
+            return await self._send(look.intent, newest, tip)
+        if self._is_stuck(newest, tip, urgent=False):
+            return await self._replace(look.intent, newest, Action(Purpose.CANCEL), tip, cancels=True)
+        return False
+
+    def _is_stuck(self, tx: StoredTx, tip: Tip, urgent: bool) -> bool:
+        patience = self._settings.urgent_bump_blocks if urgent else self._settings.bump_blocks
+        waited = tip.block.height - tx.signed_height
+        return tx.sequence is not None and tx.attempt < self._settings.max_bumps and waited >= patience
+
+    async def _replace(
+        self, intent: Intent, old: StoredTx, action: Action, tip: Tip, *, cancels: bool = False
+    ) -> bool:
+        fee = FeeLevel(old.attempt + 1, old.fee)
+        try:
+            signed = await self._port.prepare(action, old.sequence, fee)
+        except (ActionRefused, InsufficientFunds) as error:
+            log.warning("not_replaced", intent=intent.id, tx=old.tx_id, reason=str(error))
+            return await self._send(intent, old, tip) if old.sent_ms is None and not cancels else False
+        stored = await self._store_signed(intent, signed, tip, attempt=old.attempt + 1, cancels=cancels)
+        self._metrics.replacements.labels(self._chain.value).inc()
+        return stored is not None and await self._send(intent, stored, tip)
+
+    # -- signing and sending -----------------------------------------------------------------
+
+    async def _store_signed(
+        self, intent: Intent, signed: SignedTx, tip: Tip, *, attempt: int, cancels: bool = False
+    ) -> StoredTx | None:
+        """Store signed bytes, if the intent may still be signed in this very transaction."""
+
+        def job(tx: Transaction) -> StoredTx | None:
+            fresh = tx.intents.get(intent.id)
+            if fresh is None or fresh.state is not intent.state or fresh.cancel != intent.cancel:
+                return None
+            if not cancels and self._decide(tx, fresh).verdict is not Verdict.GO:
+                return None
+            tx.transactions.add(
+                intent.id,
+                self._chain,
+                tx_id=signed.tx_id,
+                raw=signed.raw,
+                account=signed.account,
+                sequence=signed.sequence,
+                fee=signed.fee,
+                max_cost=signed.max_cost,
+                valid_until=signed.valid_until,
+                attempt=attempt,
+                cancels=cancels,
+                signed_height=tip.block.height,
+            )
+            tx.intents.move(intent.id, IntentState.SIGNED, attempt=0)
+            return tx.transactions.by_tx_id(self._chain, signed.tx_id)
+
+        stored = await self._write(job)
+        if stored is not None:
+            purpose = Purpose.CANCEL if cancels else intent.purpose
+            self._metrics.signed.labels(self._chain.value, purpose.value).inc()
+            log.info("signed", intent=intent.id, swap=intent.swap_id, purpose=purpose, tx=signed.tx_id)
+        return stored
+
+    async def _send(self, intent: Intent, stored: StoredTx, tip: Tip) -> bool:
+        """Send stored bytes, if they may be sent at this moment."""
+        if not stored.cancels:
+            decision = await self._read(lambda tx: self._decide(tx, intent))
+            if decision.verdict is not Verdict.GO:
+                log.info("not_sent", intent=intent.id, tx=stored.tx_id, reason=decision.reason)
+                return False
+        result = await self._port.broadcast(_signed(stored))
+        purpose = Purpose.CANCEL if stored.cancels else intent.purpose
+        self._metrics.broadcasts.labels(self._chain.value, purpose.value, result.outcome.value).inc()
+        log.info("broadcast", intent=intent.id, swap=intent.swap_id, purpose=purpose, tx=stored.tx_id,
+                 outcome=result.outcome, reason=result.reason)  # fmt: skip
+        match result.outcome:
+            case BroadcastOutcome.ACCEPTED | BroadcastOutcome.ALREADY_KNOWN:
+                await self._note_pending(intent, stored)
+                return True
+            case BroadcastOutcome.SEQUENCE_USED:
+                return False  # the next look at its status says by what
+            case BroadcastOutcome.UNDERPRICED:
+                return await self._outbid(intent, stored, tip)
+            case BroadcastOutcome.REJECTED:
+                await self._postpone(intent, f"the node rejected it: {result.reason}")
+                return False
+
+    async def _outbid(self, intent: Intent, stored: StoredTx, tip: Tip) -> bool:
+        if stored.attempt >= self._settings.max_bumps or stored.sequence is None:
+            await self._postpone(intent, "the node wants a higher fee")
+            return False
+        if stored.cancels:
+            return await self._replace(intent, stored, Action(Purpose.CANCEL), tip, cancels=True)
+        decision = await self._read(lambda tx: self._decide(tx, intent))
+        if decision.verdict is not Verdict.GO:
+            return False
+        fresh = await self._read(lambda tx: tx.intents.get(intent.id))
+        return await self._replace(fresh or intent, stored, _action(decision), tip)
+
+    async def _note_pending(self, intent: Intent, stored: StoredTx) -> None:
+        noted = stored.state is StoredTxState.BROADCAST and not stored.reason
+        if noted and intent.state is IntentState.BROADCAST:
+            return
+
+        def job(tx: Transaction) -> None:
+            tx.transactions.move(stored.id, StoredTxState.BROADCAST)
+            tx.intents.move(intent.id, IntentState.BROADCAST)
+
+        await self._write(job)
+        if stored.sent_ms is None and not stored.cancels:
+            waited = (self._store.now_ms() - intent.created_ms) / 1000
+            self._metrics.plan_to_broadcast.labels(self._chain.value, intent.purpose.value).observe(waited)
+
+    # -- sequences ---------------------------------------------------------------------------
+
+    async def _allocate(self) -> int | None:
+        confirmed = await self._port.next_sequence()
+        if confirmed is None:
+            return None
+        held, floor = await self._read(self._held)
+        return allocate(confirmed, held, floor)
+
+    def _held(self, tx: Transaction) -> tuple[set[int], int]:
+        account = self._port.account
+        held = set(tx.transactions.pending_sequences(self._chain, account))
+        return held, tx.transactions.settled_floor(self._chain, account)
+
+    async def _fill_gaps(self, looks: Sequence[Look]) -> None:
+        """A sequence that nobody uses blocks all later ones: use it up with nothing."""
+        if not any(tx.sequence is not None for look in looks for tx in look.alive):
+            return
+        confirmed = await self._port.next_sequence()
+        if confirmed is None:
+            return
+        held, _ = await self._read(self._held)
+        for sequence in gaps(confirmed, held):
+            subject = f"gap:{self._port.account}:{sequence}"
+            action = encode_action(Action(Purpose.CANCEL))
+            planned = PlannedIntent(subject, Purpose.CANCEL, self._chain, action=action)
+            if await self._write(lambda tx, p=planned: tx.intents.plan(p)):  # type: ignore[misc]
+                log.warning("sequence_gap", chain=self._chain, sequence=sequence)
+
+
+def _signed(tx: StoredTx) -> SignedTx:
+    return SignedTx(tx.tx_id, tx.raw, tx.account, tx.sequence, tx.fee, tx.max_cost, tx.valid_until)
+
+
+def _action(decision: Decision) -> Action:
+    if decision.action is None:
+        raise RuntimeError("a decision to go names its action")
+    return decision.action

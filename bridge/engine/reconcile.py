@@ -1,0 +1,98 @@
+"""The level-triggered sweep: whatever was missed, the next step follows from the state alone.
+
+`sweep` lets the time pass for every open swap and stores what it requires. `suspects` lists the locks whose
+chain should be asked directly, in case a node kept events from us.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from bridge.engine.apply import apply_events, clocks, differs, intent_of, retrying
+from bridge.protocol.effects import CancelLock, ReleaseInventory
+from bridge.protocol.legs import OPEN
+from bridge.protocol.rules import required_effects
+from bridge.protocol.transition import transition
+from bridge.protocol.types import BlockRef, Chain, LegState, LockTerms, Purpose, Swap
+from bridge.store import Store, Transaction
+from bridge.store.records import Intent, IntentState, ObservedKind
+
+
+class Suspect(msgspec.Struct, frozen=True):
+    """A lock to read back. `expected_open`: as far as we know it stands; else it should not exist yet.
+
+    `since`: the block to scan again from if the chain disagrees, None for the oldest one known.
+    """
+
+    swap_id: str
+    lock_id: str
+    terms: LockTerms
+    expected_open: bool
+    since: BlockRef | None
+
+
+class Reconcile:
+    """Sweeps the open swaps of one chain."""
+
+    def __init__(self, store: Store, chain: Chain) -> None:
+        self._store = store
+        self.chain = chain
+
+    def sweep(self) -> int:
+        """Bring every open swap of this chain up to the present; returns how many changed.
+
+        Reads first and writes only for swaps that need it, each in a transaction of its own.
+        """
+        with self._store.reading() as tx:
+            due = self._due(tx)
+        changed = 0
+        for swap_id in due:
+            changed += retrying(self._store, lambda tx, i=swap_id: apply_events(tx, i)).changed  # type: ignore[misc]
+        return changed
+
+    def _due(self, tx: Transaction) -> list[str]:
+        stored = tx.swaps.open(self.chain)
+        standing: dict[str, list[Intent]] = {}
+        for intent in tx.intents.standing_of([one.id for one in stored]):
+            standing.setdefault(intent.swap_id, []).append(intent)
+        return [one.id for one in stored if self._needs_work(tx, one.swap, standing.get(one.id, []))]
+
+    def _needs_work(self, tx: Transaction, swap: Swap, intents: list[Intent]) -> bool:
+        now = swap
+        for tick in clocks(tx, swap):
+            now = transition(now, tick).swap
+        if differs(swap, now):
+            return True
+        stands = {(intent.leg, intent.purpose, intent.lock_id): intent for intent in intents}
+        for effect in required_effects(now):
+            if isinstance(effect, CancelLock):
+                lock = stands.get((effect.leg.value, Purpose.LOCK, ""))
+                if lock is None or not lock.cancel:
+                    return True
+            elif isinstance(effect, ReleaseInventory):
+                if any(held.live for held in tx.reservations.of_swap(swap.id)):
+                    return True
+            else:
+                planned = intent_of(now, effect)
+                if planned is None:
+                    continue
+                found = stands.get((planned.leg, planned.purpose, planned.lock_id))
+                if found is None or found.state is IntentState.FINAL:
+                    return True
+        return False
+
+    def suspects(self) -> list[Suspect]:
+        """Return the locks of open swaps whose chain should be asked whether events were kept from us."""
+        found: list[Suspect] = []
+        with self._store.reading() as tx:
+            for stored in tx.swaps.open(self.chain):
+                for leg in (stored.swap.source, stored.swap.destination):
+                    if leg.terms.chain is not self.chain:
+                        continue
+                    if leg.state in OPEN and leg.lock_block is not None:
+                        lock = tx.observations.of_lock(self.chain, leg.lock_id, ObservedKind.LOCKED)
+                        since = lock.block if lock else leg.lock_block
+                        found.append(Suspect(stored.id, leg.lock_id, leg.terms, True, since))
+                    elif leg.state in {LegState.NONE, LegState.INTENT} and stored.swap.accepted:
+                        found.append(Suspect(stored.id, leg.lock_id, leg.terms, False, None))
+        return found

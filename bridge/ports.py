@@ -1,0 +1,69 @@
+"""From the configuration to the chains' adapters: the one place that knows which one serves which."""
+
+from __future__ import annotations
+
+from bridge.config import EthereumConfig, Settings, ZionConfig, to_units
+from bridge.engine.service import OfflinePort
+from bridge.protocol.types import Asset, Chain
+from relayers.keystore import SecretKey
+from relayers.port import ChainPort
+
+GWEI = 10**9
+
+
+def open_port(settings: Settings, chain: Chain, key: SecretKey) -> ChainPort:
+    """Return the port of the account of `key`. Nothing is contacted before its first use."""
+    config = settings.chains.get(chain)
+    assets = tuple(entry.asset for entry in settings.assets if entry.chain is chain)
+    if isinstance(config, EthereumConfig):
+        return _ethereum(config, assets, key)
+    return _zion(settings, config, key)
+
+
+def offline_ports(settings: Settings) -> dict[Chain, OfflinePort]:
+    """Return the pure part of every enabled chain's adapter, for a process that holds no key.
+
+    The adapters want some account; they get one that is made up here and forgotten.
+    """
+    return {chain: open_port(settings, chain, SecretKey.generate()) for chain in settings.enabled_chains()}
+
+
+def _ethereum(config: EthereumConfig, assets: tuple[Asset, ...], key: SecretKey) -> ChainPort:
+    from relayers.ethereum.adapter import open_port as open_ethereum
+    from relayers.ethereum.fees import FeeCaps
+    from relayers.ethereum.settings import EthereumSettings
+
+    caps = FeeCaps(
+        ordinary=config.max_fee_per_gas_gwei * GWEI,
+        urgent=config.urgent_max_fee_per_gas_gwei * GWEI,
+        priority=config.max_priority_fee_per_gas_gwei * GWEI,
+    )
+    settings = EthereumSettings(
+        rpc_urls=config.rpc_urls,
+        chain_id=config.chain_id,
+        contract=config.contract,
+        ws_url=config.ws_url,
+        assets=assets,
+        caps=caps,
+        timeout=config.rpc_timeout,
+        poll_interval=config.poll_interval,
+    )
+    return open_ethereum(settings, key.reveal())
+
+
+def _zion(settings: Settings, config: ZionConfig, key: SecretKey) -> ChainPort:
+    from chain.params import Network
+    from relayers.zion.adapter import open_port as open_zion
+    from relayers.zion.settings import ZION, ZionSettings
+
+    return open_zion(
+        ZionSettings(
+            rpc_urls=config.rpc_urls,
+            network=Network(settings.network.value),
+            max_fee=to_units(config.max_fee, ZION.decimals),
+            urgent_max_fee=to_units(config.urgent_max_fee, ZION.decimals),
+            timeout=config.rpc_timeout,
+            poll_interval=config.poll_interval,
+        ),
+        key.reveal(),
+    )

@@ -1,0 +1,302 @@
+"""The values that repositories take and return: frozen, typed, without any SQL.
+
+Wall-clock times are Unix milliseconds (`…_ms`), amounts integers in the asset's smallest unit.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+import msgspec
+
+from bridge.protocol.types import BlockRef, Chain, LegRole, LegState, LockTerms, Purpose, Swap, SwapState
+
+
+class QuoteState(StrEnum):
+    """OPEN can be taken until it expires; TAKEN belongs to a swap."""
+
+    OPEN = "open"
+    TAKEN = "taken"
+    EXPIRED = "expired"
+
+
+class Quote(msgspec.Struct, frozen=True):
+    """An offer. `body` is the whole quote as JSON text, as the API made it."""
+
+    id: str
+    client: str
+    source_asset: str
+    destination_asset: str
+    source_amount: int
+    destination_amount: int
+    body: str
+    created_ms: int
+    expires_ms: int
+    state: QuoteState = QuoteState.OPEN
+
+
+class Reservation(msgspec.Struct, frozen=True):
+    """An amount of an asset (by its key) that is promised. `expires_ms` None: until released."""
+
+    id: int
+    asset: str
+    amount: int
+    quote_id: str
+    swap_id: str
+    live: bool
+    created_ms: int
+    expires_ms: int | None
+
+
+class SwapMeta(msgspec.Struct, frozen=True):
+    """What the API knows of a swap beside the protocol's value."""
+
+    quote_id: str | None = None
+    client: str = ""
+    refund_address: str = ""
+    recipient: str = ""
+    idempotency_key: str = ""
+
+
+class StoredSwap(msgspec.Struct, frozen=True):
+    """A swap with its version (for compare and swap), its client-facing columns and its times."""
+
+    swap: Swap
+    version: int
+    meta: SwapMeta
+    created_ms: int
+    updated_ms: int
+    finished_ms: int | None
+
+    @property
+    def id(self) -> str:
+        """The swap's id."""
+        return self.swap.id
+
+
+class SwapEvent(msgspec.Struct, frozen=True):
+    """One line of the event log; `body` is redacted JSON; the states are those after the event."""
+
+    seq: int
+    swap_id: str
+    swap_seq: int
+    kind: str
+    body: str
+    state: SwapState
+    source_state: LegState
+    destination_state: LegState
+    at_ms: int
+
+
+class IntentState(StrEnum):
+    """SIGNED is not BROADCAST is not INCLUDED is not FINAL."""
+
+    PLANNED = "planned"
+    SIGNED = "signed"
+    BROADCAST = "broadcast"
+    INCLUDED = "included"
+    FINAL = "final"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+LIVE_INTENT_STATES = (IntentState.PLANNED, IntentState.SIGNED, IntentState.BROADCAST, IntentState.INCLUDED)
+"""The states in which the outbox still has something to do."""
+
+
+class PlannedIntent(msgspec.Struct, frozen=True):
+    """An intent to be stored. `action` is JSON of what to do for intents that belong to no swap."""
+
+    subject: str
+    purpose: Purpose
+    chain: Chain
+    leg: str = ""
+    swap_id: str = ""
+    action: str = ""
+    lock_id: str = ""
+    """One of the leg's stray locks; "" is the leg's own."""
+
+
+class Intent(msgspec.Struct, frozen=True):
+    """A stored intent. `cancel`: it must not happen any more, its sequence is to be used up."""
+
+    id: int
+    subject: str
+    swap_id: str
+    leg: str
+    purpose: Purpose
+    lock_id: str
+    chain: Chain
+    action: str
+    state: IntentState
+    attempt: int
+    cancel: bool
+    owner: str
+    fence: int
+    lease_until_ms: int
+    not_before_ms: int
+    reason: str
+    created_ms: int
+    updated_ms: int
+
+    @property
+    def role(self) -> LegRole:
+        """The leg it acts on; only swap intents have one."""
+        return LegRole(self.leg)
+
+
+class StoredTxState(StrEnum):
+    """What is known of a signed transaction. DEAD: it can never land any more."""
+
+    SIGNED = "signed"
+    BROADCAST = "broadcast"
+    INCLUDED = "included"
+    FINAL = "final"
+    FAILED = "failed"
+    DEAD = "dead"
+
+
+class StoredTx(msgspec.Struct, frozen=True):
+    """A signed transaction of ours. `cancels`: it only uses up the sequence. `signed_height`: tip then."""
+
+    id: int
+    intent_id: int
+    chain: Chain
+    tx_id: str
+    raw: bytes
+    account: str
+    sequence: int | None
+    fee: dict[str, int]
+    max_cost: int
+    valid_until: int | None
+    attempt: int
+    cancels: bool
+    state: StoredTxState
+    block_height: int | None
+    block_id: str
+    replaced_by: str
+    reason: str
+    signed_height: int
+    signed_ms: int
+    sent_ms: int | None
+
+    def __repr__(self) -> str:
+        return f"StoredTx({self.tx_id}, sequence={self.sequence}, state={self.state})"
+
+
+class ObservedKind(StrEnum):
+    """What was seen of a lock."""
+
+    LOCKED = "locked"
+    CLAIMED = "claimed"
+    REFUNDED = "refunded"
+
+
+class Observation(msgspec.Struct, frozen=True):
+    """An HTLC event of one of our swaps. `canonical` until its block is orphaned, `settled` once final.
+
+    `depth`: the confirmations that make it final.
+    """
+
+    id: int
+    chain: Chain
+    kind: ObservedKind
+    swap_id: str
+    leg: LegRole
+    lock_id: str
+    tx_id: str
+    block: BlockRef
+    depth: int
+    terms: LockTerms | None
+    canonical: bool
+    settled: bool
+
+
+class FeeRecord(msgspec.Struct, frozen=True):
+    """Expected cost of each purpose, native smallest units."""
+
+    lock: int
+    claim: int
+    refund: int
+
+
+class ChainStatus(msgspec.Struct, frozen=True):
+    """A chain as its relayer last saw it. `balances` and `fees` are by asset key.
+
+    `scanned` is the height up to which HTLC events were taken in; `time` the clock of its deadlines;
+    `healthy` false with a `detail` when the RPC cannot be believed or reached.
+    """
+
+    chain: Chain
+    account: str = ""
+    contract: str = ""
+    tip: BlockRef | None = None
+    time: int = 0
+    scanned: int = 0
+    healthy: bool = False
+    detail: str = ""
+    balances: dict[str, int] = msgspec.field(default_factory=dict)
+    fees: dict[str, FeeRecord] = msgspec.field(default_factory=dict)
+    updated_ms: int = 0
+    seen_ms: int = 0
+    """When the RPC last answered."""
+    tip_ms: int = 0
+    """When the tip was first seen: its clock has moved on by what has passed since."""
+
+
+class Lease(msgspec.Struct, frozen=True):
+    """A lease held: hand it to whatever writes under it."""
+
+    name: str
+    owner: str
+    fence: int
+    until_ms: int
+
+
+class Notification(msgspec.Struct, frozen=True):
+    """A public status change."""
+
+    seq: int
+    swap_id: str
+    state: SwapState
+    detail: str
+    at_ms: int
+
+
+class Receipt(msgspec.Struct, frozen=True):
+    """A leaf of the transparency log; `body` is canonical JSON."""
+
+    index: int
+    swap_id: str
+    body: str
+    created_ms: int
+
+
+class IdempotentAnswer(msgspec.Struct, frozen=True):
+    """The answer that a request key got, and the digest of the request it belongs to."""
+
+    client: str
+    key: str
+    request_digest: str
+    response: str
+    created_ms: int
+
+
+class AuditEntry(msgspec.Struct, frozen=True):
+    """What an operator did."""
+
+    seq: int
+    by: str
+    verb: str
+    subject: str
+    detail: str
+    at_ms: int
+
+
+class Control(msgspec.Struct, frozen=True):
+    """An operator's switch."""
+
+    name: str
+    value: str
+    by: str
+    at_ms: int

@@ -1,0 +1,68 @@
+"""What all repositories share: the connection, the transaction's clock, and turning rows into records."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from contextlib import nullcontext
+from functools import cache
+from typing import Any, TypeVar
+
+import msgspec
+from sqlalchemy import Connection, Insert, Row, Table
+from sqlalchemy.exc import IntegrityError
+
+from bridge.store.errors import Duplicate
+
+R = TypeVar("R")
+
+
+@cache
+def _insert_into(table: Table) -> Insert:
+    return table.insert()
+
+
+class Repository:
+    """Base of the repositories. `now_ms` is the moment the transaction began, Unix milliseconds."""
+
+    def __init__(self, connection: Connection, now_ms: int) -> None:
+        self._connection = connection
+        self.now_ms = now_ms
+
+    @property
+    def _postgres(self) -> bool:
+        return self._connection.dialect.name == "postgresql"
+
+    def _first(self, statement: Any, values: dict[str, Any] | None = None) -> Row[Any] | None:
+        return self._connection.execute(statement, values).first()
+
+    def _all(self, statement: Any) -> list[Row[Any]]:
+        return list(self._connection.execute(statement))
+
+    def _run(self, statement: Any) -> int:
+        """Execute a change and return the number of rows it touched."""
+        return self._connection.execute(statement).rowcount
+
+    def _insert(self, table: Table, values: dict[str, Any], what: str, hint: str = "") -> int:
+        """Insert one row and return its counted key (0 without one).
+
+        Raises `Duplicate` when a unique rule forbids it; the transaction stays usable.
+        """
+        try:
+            # PostgreSQL gives up the whole transaction on an error, unless it happened behind a savepoint.
+            with self._connection.begin_nested() if self._postgres else nullcontext():
+                result = self._connection.execute(_insert_into(table), values)
+        except IntegrityError as error:
+            raise Duplicate(f"{what} exists already", hint) from error
+        key = result.inserted_primary_key
+        return key[0] if key and isinstance(key[0], int) else 0
+
+
+def record(row: Row[Any], kind: type[R], **changes: Any) -> R:
+    """Turn a row into a frozen record of the same field names; `changes` replace columns."""
+    values = {**row._mapping, **changes}
+    return msgspec.convert(values, kind, strict=True)
+
+
+def records(rows: Iterable[Row[Any]], kind: type[R]) -> list[R]:
+    """Turn rows into records."""
+    return [record(row, kind) for row in rows]

@@ -1,0 +1,202 @@
+"""What was seen of chains: the ring of recent blocks, HTLC observations, and each chain's status."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import msgspec
+from sqlalchemy import Row, bindparam, delete, func, select, update
+
+from bridge.protocol.types import BlockRef, Chain, LegRole, LockTerms
+from bridge.store.records import ChainStatus, Observation, ObservedKind
+from bridge.store.repositories.base import Repository, record, records
+from bridge.store.tables import BlockRow, ChainStatusRow, ObservationRow, table_of
+
+_blocks = table_of(BlockRow)
+_observations = table_of(ObservationRow)
+_status = table_of(ChainStatusRow)
+
+_terms = msgspec.json.Decoder(LockTerms)
+_status_decoder = msgspec.json.Decoder(ChainStatus)
+
+
+class Blocks(Repository):
+    """The ring of recent canonical blocks of each chain."""
+
+    def ring(self, chain: Chain) -> list[BlockRef]:
+        """Return the known canonical blocks, oldest first."""
+        columns = (_blocks.c.height, _blocks.c.id, _blocks.c.parent, _blocks.c.time)
+        statement = select(*columns).where(_blocks.c.chain == chain.value).order_by(_blocks.c.height)
+        return records(self._all(statement), BlockRef)
+
+    def last(self, chain: Chain) -> BlockRef | None:
+        """Return the newest known block."""
+        columns = (_blocks.c.height, _blocks.c.id, _blocks.c.parent, _blocks.c.time)
+        statement = select(*columns).where(_blocks.c.chain == chain.value).order_by(_blocks.c.height.desc())
+        row = self._first(statement.limit(1))
+        return record(row, BlockRef) if row else None
+
+    def contains(self, chain: Chain, block: BlockRef) -> bool:
+        """Tell whether this very block is in the ring."""
+        where = (_blocks.c.chain == chain.value, _blocks.c.height == block.height, _blocks.c.id == block.id)
+        return self._first(select(_blocks.c.id).where(*where)) is not None
+
+    def append(self, chain: Chain, blocks: Sequence[BlockRef]) -> None:
+        """Add canonical blocks; a block known at the same height is replaced."""
+        if not blocks:
+            return
+        heights = [block.height for block in blocks]
+        self._run(delete(_blocks).where(_blocks.c.chain == chain.value, _blocks.c.height.in_(heights)))
+        rows = [{"chain": chain.value, **msgspec.structs.asdict(block)} for block in blocks]
+        self._connection.execute(_blocks.insert(), rows)
+
+    def remove(self, chain: Chain, blocks: Iterable[BlockRef]) -> None:
+        """Take orphaned blocks out."""
+        for block in blocks:
+            where = (
+                _blocks.c.chain == chain.value,
+                _blocks.c.height == block.height,
+                _blocks.c.id == block.id,
+            )
+            self._run(delete(_blocks).where(*where))
+
+    def trim(self, chain: Chain, keep: int) -> None:
+        """Forget all but the newest `keep` blocks."""
+        newest = select(func.max(_blocks.c.height)).where(_blocks.c.chain == chain.value).scalar_subquery()
+        self._run(delete(_blocks).where(_blocks.c.chain == chain.value, _blocks.c.height <= newest - keep))
+
+
+def _observation(row: Row[Any]) -> Observation:
+    block = BlockRef(row.block_height, row.block_id, row.block_parent, row.block_time)
+    terms = _terms.decode(row.terms) if row.terms else None
+    return record(row, Observation, block=block, terms=terms)
+
+
+class Observations(Repository):
+    """HTLC events of our swaps, with the blocks they were seen in: finality and orphaning follow."""
+
+    def add(
+        self,
+        chain: Chain,
+        kind: ObservedKind,
+        swap_id: str,
+        leg: LegRole,
+        *,
+        lock_id: str,
+        tx_id: str,
+        block: BlockRef,
+        depth: int,
+        terms: LockTerms | None = None,
+    ) -> bool:
+        """Store an observation; returns whether it is news (seen first, or canonical again after a reorg)."""
+        same = (
+            _observations.c.chain == chain.value,
+            _observations.c.kind == kind.value,
+            _observations.c.lock_id == lock_id,
+            _observations.c.tx_id == tx_id,
+            _observations.c.block_id == block.id,
+        )
+        known = self._first(select(_observations.c.id, _observations.c.canonical).where(*same))
+        if known is not None:
+            if known.canonical:
+                return False
+            self._run(
+                update(_observations)
+                .where(_observations.c.id == known.id)
+                .values(canonical=True, settled=False)
+            )
+            return True
+        values = {
+            "chain": chain.value,
+            "kind": kind.value,
+            "swap_id": swap_id,
+            "leg": leg.value,
+            "lock_id": lock_id,
+            "tx_id": tx_id,
+            "block_height": block.height,
+            "block_id": block.id,
+            "block_parent": block.parent,
+            "block_time": block.time,
+            "depth": depth,
+            "terms": msgspec.json.encode(terms).decode() if terms else "",
+            "canonical": True,
+            "settled": False,
+            "created_ms": self.now_ms,
+        }
+        self._insert(_observations, values, "observation")
+        return True
+
+    def orphan(self, chain: Chain, blocks: Iterable[BlockRef]) -> list[Observation]:
+        """Mark what was seen in orphaned blocks as not canonical; returns it, newest first."""
+        ids = [block.id for block in blocks]
+        if not ids:
+            return []
+        where = (
+            _observations.c.chain == chain.value,
+            _observations.c.block_id.in_(ids),
+            _observations.c.canonical,
+        )
+        found = [_observation(row) for row in self._all(select(_observations).where(*where))]
+        if found:
+            self._run(update(_observations).where(*where).values(canonical=False, settled=False))
+        return sorted(found, key=lambda seen: (seen.block.height, seen.id), reverse=True)
+
+    def unsettled(self, chain: Chain) -> list[Observation]:
+        """Return what is canonical but not final yet, oldest first."""
+        where = (
+            _observations.c.chain == chain.value,
+            _observations.c.canonical,
+            _observations.c.settled.is_(False),
+        )
+        order = (_observations.c.block_height, _observations.c.id)
+        return [_observation(row) for row in self._all(select(_observations).where(*where).order_by(*order))]
+
+    def settle(self, observation_id: int) -> None:
+        """Note that an observation is final and was told to its swap."""
+        self._run(update(_observations).where(_observations.c.id == observation_id).values(settled=True))
+
+    def of_swap(self, swap_id: str, *, canonical: bool = True) -> list[Observation]:
+        """Return a swap's observations in chain order; with `canonical=False` the orphaned ones, too."""
+        statement = select(_observations).where(_observations.c.swap_id == swap_id)
+        if canonical:
+            statement = statement.where(_observations.c.canonical)
+        order = (_observations.c.block_height, _observations.c.id)
+        return [_observation(row) for row in self._all(statement.order_by(*order))]
+
+    def of_lock(self, chain: Chain, lock_id: str, kind: ObservedKind) -> Observation | None:
+        """Return the newest canonical observation of a lock of one kind."""
+        where = (
+            _observations.c.chain == chain.value,
+            _observations.c.lock_id == lock_id,
+            _observations.c.kind == kind.value,
+            _observations.c.canonical,
+        )
+        row = self._first(select(_observations).where(*where).order_by(_observations.c.id.desc()).limit(1))
+        return _observation(row) if row else None
+
+
+_GET_STATUS = select(_status.c.body).where(_status.c.chain == bindparam("wanted"))
+
+
+class Chains(Repository):
+    """The status of each chain: written by its relayer, read by everybody."""
+
+    def put(self, status: ChainStatus) -> None:
+        """Replace a chain's status."""
+        stamped = msgspec.structs.replace(status, updated_ms=self.now_ms)
+        values = {"body": msgspec.json.encode(stamped).decode(), "updated_ms": self.now_ms}
+        this = _status.c.chain == status.chain.value
+        if not self._run(update(_status).where(this).values(**values)):
+            self._insert(_status, {"chain": status.chain.value, **values}, f"status of {status.chain.value}")
+
+    def get(self, chain: Chain) -> ChainStatus | None:
+        """Return a chain's status, None before its relayer first ran."""
+        row = self._first(_GET_STATUS, {"wanted": chain.value})
+        return _status_decoder.decode(row.body) if row else None
+
+    def all(self) -> dict[Chain, ChainStatus]:
+        """Return the status of every chain that has one."""
+        rows = self._all(select(_status.c.body).order_by(_status.c.chain))
+        found = [_status_decoder.decode(row.body) for row in rows]
+        return {status.chain: status for status in found}

@@ -1,0 +1,356 @@
+"""Intents, the transactions signed for them, and leases."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import msgspec
+from sqlalchemy import Row, and_, func, or_, select, update
+
+from bridge.protocol.types import Chain, Purpose
+from bridge.store.errors import Duplicate, LeaseLost
+from bridge.store.records import (
+    LIVE_INTENT_STATES,
+    Intent,
+    IntentState,
+    Lease,
+    PlannedIntent,
+    StoredTx,
+    StoredTxState,
+)
+from bridge.store.repositories.base import Repository, record, records
+from bridge.store.tables import IntentRow, LeaseRow, TransactionRow, table_of
+
+_intents = table_of(IntentRow)
+_transactions = table_of(TransactionRow)
+_leases = table_of(LeaseRow)
+
+_LIVE = [state.value for state in LIVE_INTENT_STATES]
+_DEAD = [IntentState.FAILED.value, IntentState.CANCELLED.value]
+_PENDING_TX = [StoredTxState.SIGNED.value, StoredTxState.BROADCAST.value, StoredTxState.INCLUDED.value]
+
+
+class Intents(Repository):
+    """What is to be done on chain. One row at most stands per (subject, leg, purpose, lock)."""
+
+    def plan(self, planned: PlannedIntent) -> bool:
+        """Store an intent unless one stands already (in any state but FAILED and CANCELLED).
+
+        Returns whether it is new. A FINAL intent still stands: what was done is not done twice.
+        """
+        values = {
+            "subject": planned.subject,
+            "swap_id": planned.swap_id,
+            "leg": planned.leg,
+            "purpose": planned.purpose.value,
+            "lock_id": planned.lock_id,
+            "chain": planned.chain.value,
+            "action": planned.action,
+            "state": IntentState.PLANNED.value,
+            "created_ms": self.now_ms,
+            "updated_ms": self.now_ms,
+        }
+        if self.standing(planned.subject, planned.leg, planned.purpose, planned.lock_id) is not None:
+            return False
+        try:
+            self._insert(_intents, values, "intent")
+        except Duplicate:
+            return False
+        return True
+
+    def get(self, intent_id: int) -> Intent | None:
+        """Return an intent."""
+        row = self._first(select(_intents).where(_intents.c.id == intent_id))
+        return record(row, Intent) if row else None
+
+    def standing(self, subject: str, leg: str, purpose: Purpose, lock_id: str = "") -> Intent | None:
+        """Return the intent that stands for this (subject, leg, purpose, lock)."""
+        row = self._first(
+            select(_intents).where(
+                _intents.c.subject == subject,
+                _intents.c.leg == leg,
+                _intents.c.purpose == purpose.value,
+                _intents.c.lock_id == lock_id,
+                _intents.c.state.not_in(_DEAD),
+            )
+        )
+        return record(row, Intent) if row else None
+
+    def of_swap(self, swap_id: str) -> list[Intent]:
+        """Return all intents of a swap, oldest first."""
+        return records(
+            self._all(select(_intents).where(_intents.c.swap_id == swap_id).order_by(_intents.c.id)), Intent
+        )
+
+    def of_subject(self, subject: str) -> list[Intent]:
+        """Return all intents of a subject, oldest first."""
+        where = _intents.c.subject == subject
+        return records(self._all(select(_intents).where(where).order_by(_intents.c.id)), Intent)
+
+    def due(self, chain: Chain, limit: int = 2000) -> list[Intent]:
+        """Return the live intents of a chain that may be worked on now, oldest first."""
+        where = (
+            _intents.c.chain == chain.value,
+            _intents.c.state.in_(_LIVE),
+            _intents.c.not_before_ms <= self.now_ms,
+        )
+        return records(self._all(select(_intents).where(*where).order_by(_intents.c.id).limit(limit)), Intent)
+
+    def live(self, chain: Chain) -> list[Intent]:
+        """Return all live intents of a chain, due or not."""
+        where = (_intents.c.chain == chain.value, _intents.c.state.in_(_LIVE))
+        return records(self._all(select(_intents).where(*where).order_by(_intents.c.id)), Intent)
+
+    def take(self, chain: Chain, lease: Lease, limit: int = 50, hold_ms: int = 30_000) -> list[Intent]:
+        """Lease due intents to one worker, for `hold_ms`; rows another worker has in hand are skipped."""
+        free = or_(_intents.c.lease_until_ms <= self.now_ms, _intents.c.owner == lease.owner)
+        statement = (
+            select(_intents)
+            .where(
+                _intents.c.chain == chain.value,
+                _intents.c.state.in_(_LIVE),
+                _intents.c.not_before_ms <= self.now_ms,
+                free,
+            )
+            .order_by(_intents.c.id)
+            .limit(limit)
+            .with_for_update(skip_locked=True)
+        )
+        taken = records(self._all(statement), Intent)
+        if taken:
+            until = self.now_ms + hold_ms
+            self._run(
+                update(_intents)
+                .where(_intents.c.id.in_([intent.id for intent in taken]))
+                .values(owner=lease.owner, fence=lease.fence, lease_until_ms=until)
+            )
+        return taken
+
+    def move(
+        self,
+        intent_id: int,
+        state: IntentState,
+        *,
+        reason: str = "",
+        attempt: int | None = None,
+        not_before_ms: int = 0,
+    ) -> None:
+        """Set an intent's state, why, its attempt number and the earliest time of the next step."""
+        values: dict[str, Any] = {
+            "state": state.value,
+            "reason": reason,
+            "not_before_ms": not_before_ms,
+            "updated_ms": self.now_ms,
+        }
+        if attempt is not None:
+            values["attempt"] = attempt
+        self._run(update(_intents).where(_intents.c.id == intent_id).values(**values))
+
+    def postpone(self, intent_id: int, until_ms: int, reason: str, attempt: int = 0) -> None:
+        """Look at the intent again only at `until_ms`; `attempt` counts the failures in a row."""
+        values = {
+            "not_before_ms": until_ms,
+            "reason": reason,
+            "attempt": attempt,
+            "updated_ms": self.now_ms,
+        }
+        self._run(update(_intents).where(_intents.c.id == intent_id).values(**values))
+
+    def cancel(self, intent_id: int, reason: str) -> bool:
+        """Ask that a live intent must not happen; the outbox sees to it. Returns whether this is new."""
+        return bool(
+            self._run(
+                update(_intents)
+                .where(_intents.c.id == intent_id, _intents.c.state.in_(_LIVE), _intents.c.cancel.is_(False))
+                .values(cancel=True, reason=reason, not_before_ms=0, updated_ms=self.now_ms)
+            )
+        )
+
+    def standing_of(self, swap_ids: Sequence[str]) -> list[Intent]:
+        """Return all intents that stand for these swaps."""
+        if not swap_ids:
+            return []
+        where = (_intents.c.swap_id.in_(swap_ids), _intents.c.state.not_in(_DEAD))
+        return records(self._all(select(_intents).where(*where)), Intent)
+
+    def count_by_state(self) -> dict[tuple[Chain, IntentState], int]:
+        """Return how many intents there are by chain and state."""
+        statement = select(_intents.c.chain, _intents.c.state, func.count().label("n")).group_by(
+            _intents.c.chain, _intents.c.state
+        )
+        return {(Chain(row.chain), IntentState(row.state)): row.n for row in self._all(statement)}
+
+
+def _stored_tx(row: Row[Any]) -> StoredTx:
+    return record(row, StoredTx, fee=msgspec.json.decode(row.fee))
+
+
+class Transactions(Repository):
+    """Signed transactions: stored before they are sent, never deleted."""
+
+    def add(
+        self,
+        intent_id: int,
+        chain: Chain,
+        *,
+        tx_id: str,
+        raw: bytes,
+        account: str,
+        sequence: int | None,
+        fee: dict[str, int],
+        max_cost: int,
+        valid_until: int | None,
+        attempt: int,
+        cancels: bool,
+        signed_height: int,
+    ) -> int:
+        """Store a signed transaction; the same bytes a second time are the same row. Returns its id."""
+        known = self.by_tx_id(chain, tx_id)
+        if known is not None:
+            return known.id
+        values = {
+            "intent_id": intent_id,
+            "chain": chain.value,
+            "tx_id": tx_id,
+            "raw": raw,
+            "account": account,
+            "sequence": sequence,
+            "fee": msgspec.json.encode(fee).decode(),
+            "max_cost": max_cost,
+            "valid_until": valid_until,
+            "attempt": attempt,
+            "cancels": cancels,
+            "state": StoredTxState.SIGNED.value,
+            "signed_height": signed_height,
+            "signed_ms": self.now_ms,
+        }
+        return self._insert(_transactions, values, f"transaction {tx_id}")
+
+    def by_tx_id(self, chain: Chain, tx_id: str) -> StoredTx | None:
+        """Return a transaction by the id its chain gives it."""
+        where = (_transactions.c.chain == chain.value, _transactions.c.tx_id == tx_id)
+        row = self._first(select(_transactions).where(*where))
+        return _stored_tx(row) if row else None
+
+    def of_intent(self, intent_id: int) -> list[StoredTx]:
+        """Return all transactions of an intent, oldest first."""
+        where = _transactions.c.intent_id == intent_id
+        return [
+            _stored_tx(row)
+            for row in self._all(select(_transactions).where(where).order_by(_transactions.c.id))
+        ]
+
+    def of_intents(self, intent_ids: Iterable[int]) -> dict[int, list[StoredTx]]:
+        """Return the transactions of several intents, oldest first."""
+        ids = list(intent_ids)
+        found: dict[int, list[StoredTx]] = {intent_id: [] for intent_id in ids}
+        if ids:
+            where = _transactions.c.intent_id.in_(ids)
+            for row in self._all(select(_transactions).where(where).order_by(_transactions.c.id)):
+                found[row.intent_id].append(_stored_tx(row))
+        return found
+
+    def pending_sequences(self, chain: Chain, account: str) -> dict[int, list[StoredTx]]:
+        """Return what may still land or has landed unsettled, by sequence: nobody else may use these."""
+        where = (
+            _transactions.c.chain == chain.value,
+            _transactions.c.account == account,
+            _transactions.c.sequence.is_not(None),
+            _transactions.c.state.in_(_PENDING_TX),
+        )
+        found: dict[int, list[StoredTx]] = {}
+        for row in self._all(select(_transactions).where(*where).order_by(_transactions.c.id)):
+            found.setdefault(row.sequence, []).append(_stored_tx(row))
+        return found
+
+    def settled_floor(self, chain: Chain, account: str) -> int:
+        """Return one more than the highest sequence that was used up finally: no lower one is free."""
+        where = (
+            _transactions.c.chain == chain.value,
+            _transactions.c.account == account,
+            _transactions.c.state.in_([StoredTxState.FINAL.value, StoredTxState.FAILED.value]),
+        )
+        highest = select(func.coalesce(func.max(_transactions.c.sequence), -1)).where(*where)
+        return int(self._connection.execute(highest).scalar_one()) + 1
+
+    def move(
+        self,
+        tx_row_id: int,
+        state: StoredTxState,
+        *,
+        block_height: int | None = None,
+        block_id: str = "",
+        reason: str = "",
+        replaced_by: str = "",
+    ) -> None:
+        """Set what is known of a transaction; BROADCAST also notes the time of its first sending."""
+        values: dict[str, Any] = {
+            "state": state.value,
+            "block_height": block_height,
+            "block_id": block_id,
+            "reason": reason,
+        }
+        if replaced_by:
+            values["replaced_by"] = replaced_by
+        if state is StoredTxState.BROADCAST:
+            values["sent_ms"] = func.coalesce(_transactions.c.sent_ms, self.now_ms)
+        self._run(update(_transactions).where(_transactions.c.id == tx_row_id).values(**values))
+
+    def of_swap(self, swap_id: str) -> list[tuple[Intent, StoredTx]]:
+        """Return a swap's intents with their transactions, oldest first."""
+        intents = {
+            row.id: record(row, Intent)
+            for row in self._all(select(_intents).where(_intents.c.swap_id == swap_id))
+        }
+        found = self.of_intents(intents)
+        return [(intents[key], tx) for key in sorted(found) for tx in found[key]]
+
+
+class Leases(Repository):
+    """Who may do a thing alone. The fence grows with every new holder, so a stale one is found out."""
+
+    def acquire(self, name: str, owner: str, hold_ms: int) -> Lease | None:
+        """Take, renew or take over a lease that ran out; None while another owner holds it."""
+        until = self.now_ms + hold_ms
+        row = self._first(select(_leases).where(_leases.c.name == name).with_for_update())
+        if row is None:
+            values = {"name": name, "owner": owner, "fence": 1, "until_ms": until}
+            try:
+                self._insert(_leases, values, f"lease {name}")
+            except Duplicate:
+                return None
+            return Lease(name, owner, 1, until)
+        if row.owner == owner:
+            fence = row.fence
+        elif row.until_ms <= self.now_ms:
+            fence = row.fence + 1
+        else:
+            return None
+        this = and_(_leases.c.name == name, _leases.c.fence == row.fence, _leases.c.owner == row.owner)
+        if not self._run(update(_leases).where(this).values(owner=owner, fence=fence, until_ms=until)):
+            return None
+        return Lease(name, owner, fence, until)
+
+    def require(self, lease: Lease) -> None:
+        """Check, in the transaction that writes, that the lease is still ours. Raises `LeaseLost`.
+
+        A lease that ran out but that nobody has taken is still ours: the fence decides, not the clock.
+        The row is locked against a take-over until this transaction ends.
+        """
+        row = self._first(select(_leases).where(_leases.c.name == lease.name).with_for_update())
+        if row is None or row.owner != lease.owner or row.fence != lease.fence:
+            raise LeaseLost(
+                f"lease {lease.name} belongs to another worker now", "stop sending; acquire it anew"
+            )
+
+    def release(self, lease: Lease) -> None:
+        """Let go, so that another worker need not wait."""
+        this = and_(
+            _leases.c.name == lease.name, _leases.c.fence == lease.fence, _leases.c.owner == lease.owner
+        )
+        self._run(update(_leases).where(this).values(until_ms=0))
+
+    def all(self) -> Sequence[Lease]:
+        """Return all leases, for the operator."""
+        return records(self._all(select(_leases).order_by(_leases.c.name)), Lease)

@@ -1,0 +1,182 @@
+"""Quotes and the inventory they reserve."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sqlalchemy import and_, func, not_, or_, select, update
+
+from bridge.protocol.types import LegState
+from bridge.store.errors import Conflict
+from bridge.store.records import Quote, QuoteState, Reservation
+from bridge.store.repositories.base import Repository, record, records
+from bridge.store.tables import QuoteRow, ReservationRow, SwapRow, table_of
+
+_quotes = table_of(QuoteRow)
+_reservations = table_of(ReservationRow)
+_swaps = table_of(SwapRow)
+
+_SPENT = tuple(
+    state.value for state in LegState if state not in {LegState.NONE, LegState.INTENT, LegState.SEEN}
+)
+"""Destination states in which the locked amount has left the bridge's balance for sure."""
+
+
+class Quotes(Repository):
+    """Offers made to clients."""
+
+    def add(self, quote: Quote) -> None:
+        """Store a new quote. Raises `Duplicate`."""
+        values = {name: getattr(quote, name) for name in quote.__struct_fields__}
+        self._insert(_quotes, values, f"quote {quote.id}")
+
+    def get(self, quote_id: str) -> Quote | None:
+        """Return a quote."""
+        row = self._first(select(_quotes).where(_quotes.c.id == quote_id))
+        return record(row, Quote) if row else None
+
+    def take(self, quote_id: str) -> None:
+        """Mark an open, unexpired quote as taken by a swap. Raises `Conflict` if it is neither."""
+        changed = self._run(
+            update(_quotes)
+            .where(
+                _quotes.c.id == quote_id,
+                _quotes.c.state == QuoteState.OPEN.value,
+                _quotes.c.expires_ms > self.now_ms,
+            )
+            .values(state=QuoteState.TAKEN.value)
+        )
+        if not changed:
+            raise Conflict(f"quote {quote_id} is expired, taken or unknown", "ask for a new quote")
+
+    def count_open(self, client: str) -> int:
+        """Return how many open, unexpired quotes a client holds."""
+        statement = select(func.count()).where(
+            _quotes.c.client == client,
+            _quotes.c.state == QuoteState.OPEN.value,
+            _quotes.c.expires_ms > self.now_ms,
+        )
+        return int(self._connection.execute(statement).scalar_one())
+
+    def count_all_open(self) -> int:
+        """Return how many quotes are open and unexpired, of all clients."""
+        statement = select(func.count()).where(
+            _quotes.c.state == QuoteState.OPEN.value, _quotes.c.expires_ms > self.now_ms
+        )
+        return int(self._connection.execute(statement).scalar_one())
+
+    def count_unfunded(self, client: str) -> int:
+        """Return how many swaps made from a client's quotes still wait for their lock."""
+        statement = (
+            select(func.count())
+            .select_from(_quotes.join(_swaps, _swaps.c.quote_id == _quotes.c.id))
+            .where(
+                _quotes.c.client == client,
+                _swaps.c.open,
+                _swaps.c.source_state == LegState.NONE.value,
+            )
+        )
+        return int(self._connection.execute(statement).scalar_one())
+
+    def has_expired(self) -> bool:
+        """Tell whether `expire` would find something."""
+        where = (_quotes.c.state == QuoteState.OPEN.value, _quotes.c.expires_ms <= self.now_ms)
+        return self._first(select(_quotes.c.id).where(*where).limit(1)) is not None
+
+    def expire(self, limit: int = 200) -> Sequence[str]:
+        """Mark overdue open quotes as expired and return their ids (release their reservations, too)."""
+        due = select(_quotes.c.id).where(
+            _quotes.c.state == QuoteState.OPEN.value, _quotes.c.expires_ms <= self.now_ms
+        )
+        ids = [row.id for row in self._all(due.limit(limit))]
+        if ids:
+            self._run(update(_quotes).where(_quotes.c.id.in_(ids)).values(state=QuoteState.EXPIRED.value))
+        return ids
+
+
+class Reservations(Repository):
+    """Inventory that is promised. Take `tx.lock("inventory:<asset>")` before you compare and hold."""
+
+    def hold(self, asset: str, amount: int, quote_id: str, expires_ms: int | None) -> int:
+        """Reserve an amount for a quote until it expires (None: until released); returns the row's id."""
+        values = {
+            "asset": asset,
+            "amount": amount,
+            "quote_id": quote_id,
+            "created_ms": self.now_ms,
+            "expires_ms": expires_ms,
+        }
+        return self._insert(_reservations, {"swap_id": "", "live": True, **values}, "reservation")
+
+    def assign(self, quote_id: str, swap_id: str) -> int:
+        """Hand a quote's live reservations to its swap, where they do not expire; returns how many."""
+        return self._run(
+            update(_reservations)
+            .where(_reservations.c.quote_id == quote_id, _reservations.c.live)
+            .values(swap_id=swap_id, expires_ms=None)
+        )
+
+    def release(self, *, swap_id: str = "", quote_id: str = "") -> int:
+        """Give back what a swap or a quote holds; a second time does nothing. Returns the rows released."""
+        if bool(swap_id) == bool(quote_id):
+            raise ValueError("name either the swap or the quote")
+        column, value = (
+            (_reservations.c.swap_id, swap_id) if swap_id else (_reservations.c.quote_id, quote_id)
+        )
+        return self._run(
+            update(_reservations)
+            .where(column == value, _reservations.c.live)
+            .values(live=False, released_ms=self.now_ms)
+        )
+
+    def release_expired(self) -> int:
+        """Give back what expired quotes still hold; returns the rows released."""
+        return self._run(
+            update(_reservations)
+            .where(_reservations.c.live, _reservations.c.expires_ms <= self.now_ms)
+            .values(live=False, released_ms=self.now_ms)
+        )
+
+    def has_expired(self) -> bool:
+        """Tell whether `release_expired` would find something."""
+        where = (_reservations.c.live, _reservations.c.expires_ms <= self.now_ms)
+        return self._first(select(_reservations.c.id).where(*where).limit(1)) is not None
+
+    def reserved(self, asset: str) -> int:
+        """Return the sum promised of an asset, smallest units; what has expired no longer counts."""
+        rows = self._all(
+            select(_reservations.c.amount).where(
+                _reservations.c.asset == asset,
+                _reservations.c.live,
+                or_(_reservations.c.expires_ms.is_(None), _reservations.c.expires_ms > self.now_ms),
+            )
+        )
+        return sum(row.amount for row in rows)
+
+    def outstanding(self, asset: str) -> int:
+        """Return the sum promised of an asset that has not left the balance yet, smallest units.
+
+        A swap whose destination lock is final has spent what it reserved of the destination's chain; the
+        reservations of its other chain still count.
+        """
+        spent = and_(
+            _swaps.c.destination_state.in_(_SPENT),
+            _swaps.c.destination_chain == asset.split(":", 1)[0],
+        )
+        rows = self._all(
+            select(_reservations.c.amount)
+            .outerjoin(_swaps, _swaps.c.id == _reservations.c.swap_id)
+            .where(
+                _reservations.c.asset == asset,
+                _reservations.c.live,
+                or_(_reservations.c.expires_ms.is_(None), _reservations.c.expires_ms > self.now_ms),
+                or_(_swaps.c.id.is_(None), not_(spent)),
+            )
+        )
+        return sum(row.amount for row in rows)
+
+    def of_swap(self, swap_id: str) -> list[Reservation]:
+        """Return all reservations of a swap."""
+        return records(
+            self._all(select(_reservations).where(_reservations.c.swap_id == swap_id)), Reservation
+        )

@@ -1,0 +1,61 @@
+"""Preimages, sealed with a key that the database never sees."""
+
+from __future__ import annotations
+
+from nacl.exceptions import CryptoError
+from nacl.secret import SecretBox
+from sqlalchemy import Connection, select
+
+from bridge.protocol.types import Preimage
+from bridge.store.errors import SecretsLocked, StoreError
+from bridge.store.repositories.base import Repository
+from bridge.store.tables import SecretRow, table_of
+
+_secrets = table_of(SecretRow)
+
+
+class Secrets(Repository):
+    """hashlock → preimage, XSalsa20-Poly1305 (libsodium's SecretBox) at rest."""
+
+    def __init__(self, connection: Connection, now_ms: int, box: SecretBox | None) -> None:
+        super().__init__(connection, now_ms)
+        self._box = box
+
+    def _opened(self) -> SecretBox:
+        if self._box is None:
+            raise SecretsLocked(
+                "the store was opened without its secrets key", "give Store.open the 32-byte secrets key"
+            )
+        return self._box
+
+    def put(self, preimage: Preimage) -> None:
+        """Store a preimage under its hashlock; a second time changes nothing."""
+        box = self._opened()
+        hashlock = preimage.hashlock().hex()
+        if self._first(select(_secrets.c.hashlock).where(_secrets.c.hashlock == hashlock)):
+            return
+        sealed = bytes(box.encrypt(preimage.reveal()))
+        values = {"hashlock": hashlock, "sealed": sealed, "created_ms": self.now_ms}
+        self._insert(_secrets, values, "secret")
+
+    def known(self, hashlock: bytes) -> bool:
+        """Tell whether the preimage is stored; needs no key."""
+        return (
+            self._first(select(_secrets.c.hashlock).where(_secrets.c.hashlock == hashlock.hex())) is not None
+        )
+
+    def get(self, hashlock: bytes) -> Preimage | None:
+        """Return the preimage. Raises `StoreError` if it was sealed with another key or does not fit."""
+        row = self._first(select(_secrets.c.sealed).where(_secrets.c.hashlock == hashlock.hex()))
+        if row is None:
+            return None
+        try:
+            preimage = Preimage(self._opened().decrypt(row.sealed))
+        except CryptoError as error:
+            hint = "open the store with the key that sealed it"
+            raise StoreError("a stored secret was sealed with another key", hint) from error
+        if not preimage.opens(hashlock):
+            raise StoreError(
+                "a stored secret does not open its hashlock", "restore the database from a backup"
+            )
+        return preimage

@@ -1,0 +1,153 @@
+"""The dev network's controls: a settable clock, blocks on demand, the treasury, and real reorganisations."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from chain.block import Block
+from chain.consensus import ChainChange
+from chain.errors import ZionError
+from chain.genesis import dev_treasury_key
+from chain.mempool import transactions_of
+from chain.params import MEDIAN_WINDOW, MIN_FEE, Network
+from chain.template import assemble, solve
+from chain.wallet import build_transfer
+
+if TYPE_CHECKING:
+    from chain.node import Node
+
+MAX_ADVANCE = 10 * 365 * 86_400
+MAX_MINED_AT_ONCE = 5_000
+MAX_REORG = 500
+
+
+class DevError(ZionError):
+    """A dev command that cannot be carried out."""
+
+
+@dataclass(frozen=True)
+class ReorgResult:
+    """What a forced reorganisation did."""
+
+    fork_height: int
+    orphaned: tuple[bytes, ...]
+    connected: tuple[bytes, ...]
+    dropped: tuple[bytes, ...]
+    left_out: tuple[bytes, ...]
+
+
+class DevNet:
+    """Dev commands over a node. Everything goes through the ordinary consensus code."""
+
+    def __init__(self, node: Node) -> None:
+        if node.params.network is not Network.DEV:
+            raise DevError("dev commands work on the dev network alone", hint="start with --network dev")
+        self._node = node
+
+    def advance_time(self, seconds: int, *, settle: bool) -> tuple[bytes, ...]:
+        """Move the clock forward; with `settle`, mine until the median time past has followed."""
+        if not 0 <= seconds <= MAX_ADVANCE:
+            raise DevError(f"the clock moves by 0 … {MAX_ADVANCE} s", hint="it never moves back")
+        node = self._node
+        wanted = node.clock.now() + seconds
+        node.clock.advance(seconds)
+        mined: list[bytes] = []
+        while settle and node.chain.median_time < wanted and len(mined) < 2 * MEDIAN_WINDOW:
+            mined.extend(self.mine(1))
+        return tuple(mined)
+
+    def mine(self, count: int) -> tuple[bytes, ...]:
+        """Make blocks now."""
+        if not 1 <= count <= MAX_MINED_AT_ONCE:
+            raise DevError(f"mine 1 … {MAX_MINED_AT_ONCE} blocks at once")
+        return tuple(self._node.mine_one().id for _ in range(count))
+
+    def fund(self, recipient: bytes, amount: int) -> bytes:
+        """Send from the treasury, whose key everybody knows; returns the transaction id."""
+        key = dev_treasury_key()
+        node = self._node
+        account = node.queries.account(key.key_hash)
+        tx = build_transfer(
+            key,
+            node.params,
+            nonce=account.pending_nonce,
+            recipient=recipient,
+            amount=amount,
+            fee=max(MIN_FEE, node.mempool.fee_for_next_block()),
+        )
+        node.submit(tx)
+        return tx.txid
+
+    def reorg(self, depth: int, drop: Sequence[bytes], *, readmit_dropped: bool) -> ReorgResult:
+        """Replace the last `depth` blocks by `depth` + 1 heavier ones without the transactions `drop`.
+
+        The transactions of the replaced blocks keep their order and, where they still are valid, their
+        relative height. Those dropped leave the mempool too, unless `readmit_dropped`.
+        """
+        node, chain = self._node, self._node.chain
+        if not 1 <= depth <= min(MAX_REORG, chain.tip.height):
+            raise DevError(
+                f"the depth must be 1 … {min(MAX_REORG, chain.tip.height)}", hint="genesis stays where it is"
+            )
+        fork_height = chain.tip.height - depth
+        old = [self._block(height) for height in range(fork_height + 1, chain.tip.height + 1)]
+        dropped = frozenset(drop)
+        unknown = dropped - {tx.txid for tx in transactions_of(old)} - {tx.txid for tx in node.mempool}
+        if unknown:
+            raise DevError(
+                f"{next(iter(unknown)).hex()} is in none of the last {depth} blocks nor in the mempool",
+                hint="choose a greater depth, or another transaction",
+            )
+        left_out: set[bytes] = set()
+        parent = old[0].header.previous
+        change: ChainChange | None = None
+        connected: list[bytes] = []
+        for replaced in [*old, None]:
+            wanted = [tx for tx in replaced.transactions()[1:] if tx.txid not in dropped] if replaced else []
+            time = replaced.header.time if replaced else node.clock.now()
+            with chain.scratch_at(parent) as batch:
+                block, invalid = assemble(chain, batch, node.miner, wanted, time)
+            left_out.update(tx.txid for tx in invalid)
+            block = solve(block)
+            change = chain.accept_block(block)
+            parent = block.id
+            connected.append(block.id)
+        if change is None or not change.disconnected:
+            raise AssertionError("a longer branch of equal difficulty is heavier")
+        node.follow(change, frozenset() if readmit_dropped else dropped)
+        return ReorgResult(
+            fork_height,
+            tuple(block.id for block in change.disconnected),
+            tuple(connected),
+            tuple(dropped),
+            tuple(left_out),
+        )
+
+    def _block(self, height: int) -> Block:
+        block = self._node.chain.main_block(height)
+        if block is None:
+            raise DevError(f"no block at height {height}")
+        return block
+
+
+class DevClock:
+    """The system's clock plus an offset that is kept in the data directory."""
+
+    def __init__(self, system: Callable[[], int], offset: int, keep: Callable[[int], None]) -> None:
+        self._system, self._offset, self._keep = system, offset, keep
+
+    def now(self) -> int:
+        """Return the chain's time, Unix seconds."""
+        return self._system() + self._offset
+
+    def advance(self, seconds: int) -> None:
+        """Move forward, persistently."""
+        self._keep(self._offset + seconds)
+        self._offset += seconds
+
+    def at_least(self, time: int) -> None:
+        """Move forward to `time` if it lies ahead."""
+        if time > self.now():
+            self.advance(time - self.now())

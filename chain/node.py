@@ -1,0 +1,255 @@
+"""The node: chain, mempool, clock, mining and the events that the RPC pushes. All on one event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+import structlog
+
+from chain import validation
+from chain.address import decode_address
+from chain.api import BlockRefView, NewBlock, TransactionView
+from chain.block import Block
+from chain.consensus import Chain, ChainChange
+from chain.devnet import DevClock, DevNet
+from chain.errors import RuleBrokenError, StoreError, ZionError
+from chain.genesis import dev_treasury_key
+from chain.mempool import Added, Mempool
+from chain.miner import SoloMiner, Work
+from chain.params import NETWORKS, Network
+from chain.queries import Queries, view_transaction
+from chain.records import Transaction
+from chain.template import assemble, solve
+from kernels import cosmic_harmony
+
+log = structlog.get_logger("zion.node")
+
+EVENT_QUEUE = 1_000
+TEMPLATE_SECONDS = 10
+"""A miner's block is renewed this often, to take up new transactions."""
+
+
+@dataclass(frozen=True)
+class NodeConfig:
+    """How a node runs. `block_interval` (seconds) paces mining on dev alone; port 0 takes a free one."""
+
+    network: Network
+    data_dir: Path
+    rpc_host: str = "127.0.0.1"
+    rpc_port: int | None = None
+    mine: bool = False
+    miner_address: str | None = None
+    block_interval: float = 1.0
+    backend: str = "numba"
+    sync: bool = True
+
+
+Event = NewBlock | TransactionView
+
+
+class Node:
+    """One node. Every method runs on the event loop's thread; none awaits while state is half changed."""
+
+    def __init__(self, config: NodeConfig) -> None:
+        """Open the data directory. Raises `StoreError` when another process holds it."""
+        self.config = config
+        self.params = NETWORKS[config.network]
+        if config.miner_address is not None:
+            self.miner = decode_address(config.miner_address)
+        elif config.network is Network.DEV:
+            self.miner = dev_treasury_key().key_hash
+        elif config.mine:
+            raise ZionError("mining needs an address", hint="give --miner-address")
+        else:
+            self.miner = bytes(20)
+        config.data_dir.mkdir(parents=True, exist_ok=True)
+        self._directory_lock = _hold(config.data_dir)
+        cosmic_harmony.prepare()
+        validation.prepare()
+        self.chain = Chain(self.params, config.data_dir / "state", sync=config.sync)
+        with self.chain.store.view() as view:
+            offset = int(view.get_meta(b"clock_offset") or b"0")
+        self.clock = DevClock(lambda: int(time.time()), offset, self._keep_clock)
+        self.chain.clock = self.clock.now
+        self.mempool = Mempool(self.chain)
+        self.queries = Queries(self.chain, self.mempool)
+        self.dev = DevNet(self) if config.network is Network.DEV else None
+        self.mining = config.mine
+        self.solo: SoloMiner | None = None
+        self._subscribers: set[asyncio.Queue[Event | None]] = set()
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def _keep_clock(self, offset: int) -> None:
+        with self.chain.store.batch() as batch:
+            batch.set_meta(b"clock_offset", str(offset).encode())
+
+    # transactions and blocks -------------------------------------------------------------------------
+
+    def submit(self, tx: Transaction) -> Added:
+        """Take a transaction. One waiting or in a block is known. Raises `RuleBrokenError`."""
+        with self.chain.store.view() as view:
+            if view.get_place(tx.txid) is not None:
+                return Added(tx.txid, known=True)
+        added = self.mempool.add(tx)
+        if not added.known:
+            log.info("transaction accepted", txid=tx.txid.hex(), kind=int(tx.kind), fee=tx.fee)
+            self._publish(view_transaction(tx))
+        return added
+
+    def accept(self, block: Block) -> ChainChange:
+        """Take a block. Raises `RuleBrokenError`."""
+        change = self.chain.accept_block(block)
+        self.follow(change)
+        return change
+
+    def follow(self, change: ChainChange, leave_out: frozenset[bytes] = frozenset()) -> None:
+        """Bring mempool, miner and subscribers up to a change of the head."""
+        if not change.connected:
+            return
+        self.mempool.update(change, leave_out)
+        for txid in leave_out:
+            self.mempool.remove(txid)
+        tip = self.chain.tip
+        if change.disconnected:
+            log.warning("reorganised", depth=len(change.disconnected), best=tip.id.hex(), height=tip.height)
+        else:
+            log.info(
+                "new block",
+                id=tip.id.hex(),
+                height=tip.height,
+                transactions=sum(len(block) for block in change.connected),
+            )
+        self._publish(
+            NewBlock(
+                best=BlockRefView(tip.id.hex(), tip.height),
+                connected=tuple(_ref(block) for block in change.connected),
+                orphaned=tuple(_ref(block) for block in change.disconnected),
+                median_time=self.chain.median_time,
+                common_height=change.connected[0].header.height - 1,
+            )
+        )
+        if self.solo is not None:
+            self._offer_work()
+
+    def template(self, miner: bytes | None = None) -> Block:
+        """Return an unmined block on the head; transactions that do not fit it leave the mempool."""
+        with self.chain.store.scratch() as batch:
+            block, left_out = assemble(
+                self.chain, batch, miner or self.miner, self.mempool.best(), self.clock.now()
+            )
+        for tx in left_out:
+            log.warning("transaction dropped from the mempool", txid=tx.txid.hex())
+            self.mempool.remove(tx.txid)
+        return block
+
+    def mine_one(self) -> Block:
+        """Make one block at once (dev). The clock follows if the block had to be ahead of it."""
+        block = solve(self.template())
+        self.clock.at_least(block.header.time)
+        self.accept(block)
+        return block
+
+    # mining ------------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Start mining, if asked to."""
+        if self.config.network is Network.DEV:
+            self._tasks.append(asyncio.create_task(self._mine_dev()))
+        elif self.mining:
+            loop = asyncio.get_running_loop()
+
+            def found(work: Work, nonce: int) -> None:
+                loop.call_soon_threadsafe(self._found, work, nonce)
+
+            self.solo = SoloMiner(self.config.backend, found)
+            self._offer_work()
+            self.solo.start()
+            self._tasks.append(asyncio.create_task(self._renew_work()))
+
+    async def _mine_dev(self) -> None:
+        """Make a block every interval; at the very start enough for the median time to be the clock's."""
+        while True:
+            if self.mining:
+                try:
+                    self.mine_one()
+                    while self.chain.tip.height < 2:
+                        self.mine_one()
+                except ZionError:
+                    log.exception("mining failed")
+            await asyncio.sleep(self.config.block_interval)
+
+    async def _renew_work(self) -> None:
+        while True:
+            await asyncio.sleep(TEMPLATE_SECONDS)
+            self._offer_work()
+
+    def _offer_work(self) -> None:
+        if self.solo is not None:
+            self.solo.offer(Work.of(self.template()))
+
+    def _found(self, work: Work, nonce: int) -> None:
+        try:
+            self.accept(work.solved(nonce))
+        except RuleBrokenError as error:
+            log.warning("own block refused", reason=error.reason.value)
+
+    # events ------------------------------------------------------------------------------------------
+
+    def subscribe(self) -> asyncio.Queue[Event | None]:
+        """Return a queue of events; None in it means that the reader was too slow and is cut off."""
+        queue: asyncio.Queue[Event | None] = asyncio.Queue(EVENT_QUEUE)
+        self._subscribers.add(queue)
+        return queue
+
+    def unsubscribe(self, queue: asyncio.Queue[Event | None]) -> None:
+        """Stop a subscription."""
+        self._subscribers.discard(queue)
+
+    def _publish(self, event: Event) -> None:
+        for queue in list(self._subscribers):
+            try:
+                queue.put_nowait(event)
+            except asyncio.QueueFull:
+                self._subscribers.discard(queue)
+                queue.get_nowait()
+                queue.put_nowait(None)
+
+    async def stop(self) -> None:
+        """Stop mining and close the store."""
+        for task in self._tasks:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+        if self.solo is not None:
+            await asyncio.to_thread(self.solo.stop)
+        self.chain.close()
+        self._directory_lock.close()
+        log.info("node stopped", height=self.chain.tip.height)
+
+
+def _ref(block: Block) -> BlockRefView:
+    return BlockRefView(block.id.hex(), block.header.height)
+
+
+def _hold(directory: Path) -> IO[str]:
+    """Hold the directory for this process; the system lets go of it however the process ends."""
+    file = (directory / "node.lock").open("a+")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        file.close()
+        raise StoreError(
+            f"another node runs on {directory}", hint="stop it, or choose another --data-dir"
+        ) from None
+    file.seek(0)
+    file.truncate()
+    file.write(str(os.getpid()))
+    file.flush()
+    return file

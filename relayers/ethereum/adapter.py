@@ -1,0 +1,338 @@
+"""Ethereum behind `ChainPort`: scan by hash continuity, EIP-1559, simulation before every signature."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+
+from eth_account import Account
+from eth_account.signers.local import LocalAccount
+from eth_utils.address import (
+    is_checksum_address,
+    is_checksum_formatted_address,
+    is_hex_address,
+    to_checksum_address,
+)
+
+from bridge.protocol.types import Asset, BlockRef, Chain, LockTerms, Preimage, Purpose
+from relayers.ethereum import blocks, erc20, fees, gas, htlc
+from relayers.ethereum.building import Builder, Spending
+from relayers.ethereum.hints import new_heads
+from relayers.ethereum.messages import HtlcContract, Message
+from relayers.ethereum.rpc import Call, Rpc, RpcError, quantity
+from relayers.ethereum.settings import EthereumSettings
+from relayers.ethereum.terms import read_event
+from relayers.ethereum.transactions import read_broadcast, read_status
+from relayers.port import (
+    Action,
+    ActionRefused,
+    BadAddress,
+    BroadcastResult,
+    FeeEstimate,
+    FeeLevel,
+    LockStatus,
+    PortError,
+    PortUnavailable,
+    Scan,
+    SignedTx,
+    Tip,
+    TxStatus,
+    UnsignedTx,
+)
+
+_EVENT_TOPICS = tuple("0x" + topic.hex() for topic in htlc.TOPICS)
+_REFUNDED_TOPIC = "0x" + htlc.TOPIC_REFUNDED.hex()
+_SPEND_TOPICS = ("0x" + htlc.TOPIC_CLAIMED.hex(), "0x" + htlc.TOPIC_CLAIMED_BYTES.hex(), _REFUNDED_TOPIC)
+
+_RETRIES_WHILE_MOVING = 3
+
+_COOPERATIVE_REFUND_VALIDITY = 3600
+"""Seconds for which our signature under a cooperative refund is good; each replacement signs anew."""
+
+
+def open_port(settings: EthereumSettings, key: bytes) -> EthereumPort:
+    """Return the port of the account of `key` (32 bytes). Nothing is contacted before the first use."""
+    return EthereumPort(settings, key)
+
+
+class EthereumPort:
+    """One Ethereum network, its HTLC contract and one account of ours; a `relayers.port.ChainPort`."""
+
+    chain = Chain.ETHEREUM
+
+    def __init__(self, settings: EthereumSettings, key: bytes) -> None:
+        self._settings = settings
+        self._signer: LocalAccount = Account.from_key(key)
+        self._rpc = Rpc(settings.rpc_urls, settings.timeout)
+        self._checked = False
+        self.account: str = self._signer.address
+        self.contract = self.parse_address(settings.contract)
+        self._htlc = HtlcContract(settings.chain_id, self.contract)
+        self._builder = Builder(self._rpc, self._signer, settings.chain_id, settings.caps)
+        self._assets = {asset.contract.lower(): asset for asset in settings.assets}
+
+    def __repr__(self) -> str:
+        return f"EthereumPort({self.account}, {self._settings!r})"
+
+    # ------------------------------------------------------------------ reading
+
+    async def tip(self) -> Tip:
+        """Return the head; its timestamp is the clock that deadlines are compared with."""
+        await self._check()
+        return await blocks.read_tip(self._rpc)
+
+    async def scan(self, known: Sequence[BlockRef], max_blocks: int) -> Scan:
+        """See `ChainPort.scan`. A node behind the ring on the same chain yields nothing, and no orphans."""
+        await self._check()
+        for _ in range(_RETRIES_WHILE_MOVING):
+            try:
+                return await self._scan(known, max_blocks)
+            except blocks.ChainMoved:
+                continue
+        raise PortUnavailable(
+            "the chain keeps moving while it is read", "several nodes behind one URL? try again"
+        )
+
+    async def _scan(self, known: Sequence[BlockRef], max_blocks: int) -> Scan:
+        tip = await blocks.read_tip(self._rpc)
+        head = tip.block
+        if not known:
+            headers = await blocks.read_headers(self._rpc, head.height, head.height, head.parent)
+            orphaned: tuple[BlockRef, ...] = ()
+        else:
+            index = await blocks.common_ancestor(self._rpc, known, head)
+            if index is None:
+                return Scan((), (), (), tip)
+            ancestor = known[index]
+            orphaned = tuple(reversed(known[index + 1 :]))
+            last = min(head.height, ancestor.height + max_blocks)
+            headers = await blocks.read_headers(self._rpc, ancestor.height + 1, last, ancestor.id)
+        if headers and headers[-1].ref.height == head.height and headers[-1].ref.id != head.id:
+            raise blocks.ChainMoved
+        refs = {header.ref.id: header.ref for header in headers}
+        logs = await blocks.read_logs(self._rpc, headers, self.contract, _EVENT_TOPICS)
+        events = [
+            read_event(log, refs[log["blockHash"]], self._settings.chain_id, self.contract, self._assets)
+            for log in logs
+        ]
+        return Scan(
+            orphaned, tuple(header.ref for header in headers), tuple(e for e in events if e is not None), tip
+        )
+
+    async def read_lock(self, lock_id: str, terms: LockTerms) -> LockStatus:
+        """Tell whether the lock with exactly these terms is open; if not, its newest spend within
+        `history_blocks` tells how it ended."""
+        await self._check()
+        if lock_id != self.lock_id(terms):
+            return LockStatus.ABSENT
+        request = {"to": self.contract, "data": self._htlc.is_open(terms).data}
+        if quantity(await self._rpc_call("eth_call", request, "latest")):
+            return LockStatus.OPEN
+        topic = await self._last_spend(lock_id)
+        if topic is None:
+            return LockStatus.ABSENT
+        return LockStatus.REFUNDED if topic == _REFUNDED_TOPIC else LockStatus.CLAIMED
+
+    async def balance(self, address: str, asset: Asset) -> int:
+        """Return ether in wei, or a token in its smallest unit."""
+        await self._check()
+        if not asset.contract:
+            return quantity(await self._rpc_call("eth_getBalance", address, "latest"))
+        request = {"to": asset.contract, "data": erc20.balance_of(address)}
+        return quantity(await self._rpc_call("eth_call", request, "latest"))
+
+    async def fees(self, asset: Asset) -> FeeEstimate:
+        """Return the expected cost in wei of each purpose in the next block."""
+        await self._check()
+        history = fees.market_call()
+        market = fees.read_market(await self._rpc_call(history.method, *history.params))
+        units = gas.expected(asset)
+        price = market.base_fee + max(market.priority[0], self._settings.caps.minimum_priority)
+        return FeeEstimate(lock=units.lock * price, claim=units.claim * price, refund=units.refund * price)
+
+    async def setup_actions(self, assets: Sequence[Asset]) -> tuple[Action, ...]:
+        """Return the approvals still missing. `payload` of an APPROVE is the token's address (20 bytes).
+
+        An allowance that is neither enough nor zero is first set to zero: tokens like USDT insist on it.
+        """
+        await self._check()
+        tokens = [asset for asset in assets if asset.contract]
+        calls = [
+            Call(
+                "eth_call",
+                ({"to": token.contract, "data": erc20.allowance(self.account, self.contract)}, "latest"),
+            )
+            for token in tokens
+        ]
+        actions: list[Action] = []
+        for token, result in zip(tokens, await self._rpc.batch(calls), strict=True):
+            if isinstance(result, RpcError) or result == "0x":
+                raise PortError(
+                    f"{token.symbol} at {token.contract} is no ERC-20", "check the asset's contract"
+                )
+            granted = quantity(result)
+            if granted >= erc20.ENOUGH_ALLOWANCE:
+                continue
+            payload = bytes.fromhex(token.contract[2:])
+            if granted:
+                actions.append(Action(Purpose.APPROVE, payload=payload, amount=0))
+            actions.append(Action(Purpose.APPROVE, payload=payload, amount=erc20.MAX_ALLOWANCE))
+        return tuple(actions)
+
+    # ------------------------------------------------------------------ sending
+
+    async def next_sequence(self) -> int | None:
+        """Return the account's nonce, counting confirmed transactions only."""
+        await self._check()
+        return quantity(await self._rpc_call("eth_getTransactionCount", self.account, "latest"))
+
+    async def pending_sequence(self) -> int:
+        """Return the nonce after everything of the account that the node's pool holds without a gap.
+
+        Above `next_sequence` plus our own open intents it means that somebody else signs for this account,
+        or that an older backup was restored.
+        """
+        await self._check()
+        return quantity(await self._rpc_call("eth_getTransactionCount", self.account, "pending"))
+
+    async def prepare(self, action: Action, sequence: int | None, fee: FeeLevel) -> SignedTx:
+        """Simulate, price and sign. See `ChainPort.prepare`."""
+        await self._check()
+        if sequence is None:
+            raise ActionRefused("an Ethereum transaction needs a nonce", "take it from next_sequence")
+        message, spending = await self._message(action)
+        return await self._builder.build(message, spending, action.purpose, sequence, fee)
+
+    async def broadcast(self, tx: SignedTx) -> BroadcastResult:
+        """Send stored bytes; sending them again is harmless."""
+        await self._check()
+        result = (await self._rpc.batch([Call("eth_sendRawTransaction", ("0x" + tx.raw.hex(),))]))[0]
+        return read_broadcast(result, tx.tx_id)
+
+    async def tx_status(self, tx: SignedTx) -> TxStatus:
+        """Tell where a transaction is."""
+        await self._check()
+        try:
+            return await read_status(self._rpc, tx)
+        except RpcError as error:
+            raise _failed(error) from error
+
+    async def _message(self, action: Action) -> tuple[Message, Spending | None]:
+        terms = action.terms
+        match action.purpose:
+            case Purpose.CANCEL:
+                return Message(self.account, "0x"), None
+            case Purpose.APPROVE if len(action.payload) == 20:
+                return self._htlc.approve(to_checksum_address(action.payload), action.amount), None
+            case Purpose.LOCK if terms is not None:
+                if terms.sender != self.account:
+                    raise ActionRefused("the lock names another sender", "a lock is made by its sender")
+                spending = Spending(terms.asset, terms.amount) if terms.asset.contract else None
+                return self._htlc.lock(terms), spending
+            case Purpose.CLAIM if terms is not None:
+                return self._htlc.claim(terms, action.preimage), None
+            case Purpose.REFUND if terms is not None:
+                return self._htlc.refund(terms), None
+            case Purpose.COOPERATIVE_REFUND if terms is not None:
+                expiry = (await blocks.read_tip(self._rpc)).time + _COOPERATIVE_REFUND_VALIDITY
+                return self._htlc.cooperative_refund(terms, self._signer, expiry), None
+        raise ActionRefused(f"this {action.purpose} cannot be made on Ethereum", "the action is incomplete")
+
+    # ------------------------------------------------------------------ pure
+
+    def lock_id(self, terms: LockTerms) -> str:
+        """Return the id the contract gives a lock with these terms, "0x…"."""
+        return self._htlc.lock_id(terms)
+
+    def parse_address(self, text: str) -> str:
+        """Return the EIP-55 form. Raises `BadAddress`, also when a mixed-case checksum is wrong."""
+        text = text.strip()
+        if not is_hex_address(text) or not text.startswith("0x"):
+            raise BadAddress(f"{text[:60]!r} is no Ethereum address", 'it is "0x" and 40 hexadecimal digits')
+        if is_checksum_formatted_address(text) and not is_checksum_address(text):
+            raise BadAddress(
+                f"the checksum of {text} is wrong", "copy the address again; one character differs"
+            )
+        address = to_checksum_address(text)
+        if int(address, 16) == 0:
+            raise BadAddress("the zero address belongs to nobody", "give an address you hold the key of")
+        return address
+
+    def unsigned(self, purpose: Purpose, terms: LockTerms, preimage: Preimage | None = None) -> UnsignedTx:
+        """Return the transactions a wallet sends for this purpose; see `HtlcContract.for_wallet`."""
+        return self._htlc.for_wallet(purpose, terms, preimage)
+
+    async def hints(self) -> AsyncIterator[None]:
+        """Yield on every new head, from the WebSocket or by polling; ends now and then: call it again."""
+        await self._check()
+        settings = self._settings
+        async for _ in new_heads(self._rpc, settings.ws_url, settings.poll_interval, settings.timeout):
+            yield
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._rpc.close()
+
+    # ------------------------------------------------------------------ helpers
+
+    async def _last_spend(self, lock_id: str) -> str | None:
+        """Return the first topic of the newest claim or refund of this lock, None if there is none."""
+        head = quantity(await self._rpc_call("eth_blockNumber"))
+        oldest = max(0, head - self._settings.history_blocks)
+        wanted = {"address": self.contract, "topics": [list(_SPEND_TOPICS), lock_id]}
+        for span in (self._settings.history_blocks + 1, blocks.MAX_LOG_SPAN):
+            last = head
+            try:
+                while last >= oldest:
+                    first = max(oldest, last - span + 1)
+                    logs = await self._rpc.call(
+                        "eth_getLogs", {**wanted, "fromBlock": hex(first), "toBlock": hex(last)}
+                    )
+                    if logs:
+                        topic: str = logs[-1]["topics"][0]
+                        return topic
+                    last = first - 1
+                return None
+            except RpcError:
+                continue  # the whole range at once was too much for this endpoint
+        raise PortUnavailable(
+            "the Ethereum RPC refuses to search its logs", "use an endpoint with eth_getLogs"
+        )
+
+    async def _check(self) -> None:
+        """Once: are we on the right network, and is there a contract at the HTLC's address?"""
+        if self._checked:
+            return
+        chain_id, code = [
+            _sound(result)
+            for result in await self._rpc.batch(
+                [Call("eth_chainId"), Call("eth_getCode", (self.contract, "latest"))]
+            )
+        ]
+        if quantity(chain_id) != self._settings.chain_id:
+            raise PortError(
+                f"the Ethereum RPC serves chain {quantity(chain_id)}, not {self._settings.chain_id}",
+                "correct the RPC URL or the chain id",
+            )
+        if code in {"0x", None}:
+            raise PortError(
+                f"there is no contract at {self.contract} on chain {self._settings.chain_id}",
+                "deploy the HTLC contract or correct its address; a new node may still be synchronising",
+            )
+        self._checked = True
+
+    async def _rpc_call(self, method: str, *params: Any) -> Any:
+        try:
+            return await self._rpc.call(method, *params)
+        except RpcError as error:
+            raise _failed(error) from error
+
+
+def _failed(error: RpcError) -> PortUnavailable:
+    return PortUnavailable(f"the Ethereum RPC failed: {error.message}", "use a complete, synchronised node")
+
+
+def _sound(result: Any) -> Any:
+    if isinstance(result, RpcError):
+        raise _failed(result)
+    return result

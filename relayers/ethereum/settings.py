@@ -1,0 +1,33 @@
+"""Where an Ethereum network is and how far we go for it."""
+
+from __future__ import annotations
+
+import msgspec
+
+from bridge.protocol.types import Asset, Chain
+from relayers.ethereum.fees import FeeCaps
+
+ETH = Asset(Chain.ETHEREUM, "ETH", 18)
+
+
+class EthereumSettings(msgspec.Struct, frozen=True):
+    """What `open_port` needs.
+
+    `rpc_urls` are used in turn when one is down. `assets` gives names and decimals to the tokens we know.
+    `timeout` is seconds for one request, `poll_interval` seconds between polls while there is no WebSocket,
+    `history_blocks` how far back the fate of a lock that is no longer open is looked for.
+    """
+
+    rpc_urls: tuple[str, ...]
+    chain_id: int
+    contract: str
+    ws_url: str = ""
+    assets: tuple[Asset, ...] = (ETH,)
+    caps: FeeCaps = FeeCaps()
+    timeout: float = 10.0
+    poll_interval: float = 4.0
+    history_blocks: int = 50_400
+
+    def __repr__(self) -> str:
+        # URLs of hosted endpoints contain their API key.
+        return f"EthereumSettings(chain_id={self.chain_id}, contract={self.contract})"

@@ -1,0 +1,190 @@
+"""The fake chain's ledger: accounts, HTLCs and what a transaction does to them. Pure state, no faults."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+import msgspec
+
+from bridge.protocol.types import Asset, BlockRef, LockTerms, Preimage, Purpose
+from relayers.port import Claimed, HtlcEvent, Locked, LockStatus, Refunded
+
+
+class FakeTx(msgspec.Struct, frozen=True):
+    """A transaction; its id is the SHA-256 of its encoding. `preimage` is hex."""
+
+    account: str
+    sequence: int | None
+    purpose: Purpose
+    price: int
+    terms: LockTerms | None = None
+    lock_id: str = ""
+    preimage: str = ""
+    payload: str = ""
+    amount: int = 0
+    valid_until: int | None = None
+    salt: int = 0
+
+    def encode(self) -> bytes:
+        """Return the bytes that are broadcast."""
+        return msgspec.json.encode(self)
+
+    @property
+    def tx_id(self) -> str:
+        """The id, hex."""
+        return hashlib.sha256(self.encode()).hexdigest()
+
+    @property
+    def cost(self) -> int:
+        """What it pays for being included, native units."""
+        return GAS[self.purpose] * self.price
+
+    def __repr__(self) -> str:
+        return f"FakeTx({self.purpose}, account={self.account}, sequence={self.sequence})"
+
+
+GAS = {
+    Purpose.LOCK: 100,
+    Purpose.CLAIM: 60,
+    Purpose.REFUND: 60,
+    Purpose.COOPERATIVE_REFUND: 60,
+    Purpose.APPROVE: 40,
+    Purpose.ANCHOR: 50,
+    Purpose.CANCEL: 20,
+}
+"""Gas per purpose; a transaction costs gas × price."""
+
+
+def lock_id_of(terms: LockTerms) -> str:
+    """Return the id of a lock with these terms: SHA-256 of all of them."""
+    return hashlib.sha256(b"fake-lock" + msgspec.json.encode(terms)).hexdigest()
+
+
+class Invalid(Exception):
+    """The transaction reverts."""
+
+
+class LedgerLockState(StrEnum):
+    """Whether a lock stands or how it was spent."""
+
+    OPEN = "open"
+    CLAIMED = "claimed"
+    REFUNDED = "refunded"
+
+
+@dataclass
+class Ledger:
+    """All state after some block. `burned` counts the fees paid, native units."""
+
+    native: Asset
+    balances: dict[tuple[str, str], int] = field(default_factory=dict)
+    sequences: dict[str, int] = field(default_factory=dict)
+    locks: dict[str, tuple[LockTerms, LedgerLockState]] = field(default_factory=dict)
+    approvals: set[tuple[str, str]] = field(default_factory=set)
+    burned: int = 0
+
+    def snapshot(self) -> Ledger:
+        """Return an independent copy."""
+        return Ledger(
+            self.native,
+            dict(self.balances),
+            dict(self.sequences),
+            dict(self.locks),
+            copy.copy(self.approvals),
+            self.burned,
+        )
+
+    def balance(self, address: str, asset: Asset) -> int:
+        """Return a balance, smallest units."""
+        return self.balances.get((address, asset.key), 0)
+
+    def credit(self, address: str, asset: Asset, amount: int) -> None:
+        """Add (or, negative, take) an amount. Raises `Invalid` instead of going below zero."""
+        after = self.balance(address, asset) + amount
+        if after < 0:
+            raise Invalid(f"{address} lacks {-after} of {asset.key}")
+        self.balances[(address, asset.key)] = after
+
+    def supply(self, asset: Asset) -> int:
+        """Return all there is of an asset: balances, open locks, and for the native coin burned fees."""
+        held = sum(amount for (_, key), amount in self.balances.items() if key == asset.key)
+        locked = sum(
+            terms.amount
+            for terms, state in self.locks.values()
+            if state is LedgerLockState.OPEN and terms.asset.key == asset.key
+        )
+        return held + locked + (self.burned if asset.key == self.native.key else 0)
+
+    def lock_status(self, lock_id: str) -> LockStatus:
+        """Return what stands under a lock id."""
+        found = self.locks.get(lock_id)
+        return LockStatus(found[1].value) if found else LockStatus.ABSENT
+
+    def pay_fee(self, tx: FakeTx) -> None:
+        """Take the fee and use up the sequence: this happens even if the transaction then reverts."""
+        self.credit(tx.account, self.native, -tx.cost)
+        self.burned += tx.cost
+        if tx.sequence is not None:
+            self.sequences[tx.account] = tx.sequence + 1
+
+    def execute(self, tx: FakeTx, block: BlockRef) -> HtlcEvent | None:
+        """Do what a transaction says, at the block's time. Raises `Invalid` and then changes nothing."""
+        match tx.purpose:
+            case Purpose.LOCK:
+                return self._lock(tx, block)
+            case Purpose.CLAIM:
+                return self._claim(tx, block)
+            case Purpose.REFUND | Purpose.COOPERATIVE_REFUND:
+                return self._refund(tx, block)
+            case Purpose.APPROVE:
+                self.approvals.add((tx.account, tx.payload))
+                return None
+            case _:
+                return None
+
+    def _lock(self, tx: FakeTx, block: BlockRef) -> Locked:
+        terms = tx.terms
+        if terms is None or terms.amount <= 0:
+            raise Invalid("a lock needs terms and a positive amount")
+        if terms.sender != tx.account:
+            raise Invalid("only the sender can lock")
+        if terms.deadline <= block.time:
+            raise Invalid("the deadline has passed")
+        lock_id = lock_id_of(terms)
+        if lock_id in self.locks:
+            raise Invalid("a lock with these terms exists")
+        if terms.asset.key != self.native.key and (tx.account, terms.asset.key) not in self.approvals:
+            raise Invalid(f"{terms.asset.key} is not approved")
+        self.credit(tx.account, terms.asset, -terms.amount)
+        self.locks[lock_id] = (terms, LedgerLockState.OPEN)
+        return Locked(block, tx.tx_id, lock_id, terms)
+
+    def _open(self, lock_id: str) -> LockTerms:
+        found = self.locks.get(lock_id)
+        if found is None:
+            raise Invalid("no such lock")
+        if found[1] is not LedgerLockState.OPEN:
+            raise Invalid(f"the lock was {found[1].value}")
+        return found[0]
+
+    def _claim(self, tx: FakeTx, block: BlockRef) -> Claimed:
+        terms = self._open(tx.lock_id)
+        preimage = Preimage(bytes.fromhex(tx.preimage))
+        if not preimage.opens(terms.hashlock):
+            raise Invalid("the preimage does not open the hashlock")
+        self.credit(terms.recipient, terms.asset, terms.amount)
+        self.locks[tx.lock_id] = (terms, LedgerLockState.CLAIMED)
+        return Claimed(block, tx.tx_id, tx.lock_id, preimage)
+
+    def _refund(self, tx: FakeTx, block: BlockRef) -> Refunded:
+        terms = self._open(tx.lock_id)
+        if tx.purpose is Purpose.REFUND and block.time < terms.deadline:
+            raise Invalid("the deadline has not passed")
+        if tx.purpose is Purpose.COOPERATIVE_REFUND and tx.account != terms.recipient:
+            raise Invalid("a cooperative refund needs the recipient")
+        self.credit(terms.sender, terms.asset, terms.amount)
+        self.locks[tx.lock_id] = (terms, LedgerLockState.REFUNDED)
+        return Refunded(block, tx.tx_id, tx.lock_id)

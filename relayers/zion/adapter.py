@@ -1,0 +1,320 @@
+"""ZION behind `ChainPort`: scan by block ids, native HTLCs, every rule checked before anything is signed."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from typing import TypeVar
+
+from bridge.protocol.types import Asset, BlockRef, Chain, LockTerms, Preimage, Purpose
+from chain.address import decode_address, encode_address
+from chain.api import AccountView, LockView, NodeInfo
+from chain.api import TxStatus as Place
+from chain.errors import AddressError, RpcError, WalletError
+from chain.keys import Key
+from chain.locks import LockState
+from chain.params import MIN_FEE
+from chain.records import PAYS_AMOUNT, SPENDS_LOCK, ZERO20, Kind, Transaction
+from chain.wallet import sign
+from relayers.port import (
+    Action,
+    ActionRefused,
+    BadAddress,
+    BroadcastOutcome,
+    BroadcastResult,
+    FeeEstimate,
+    FeeLevel,
+    LockStatus,
+    PortError,
+    PortUnavailable,
+    Scan,
+    SignedTx,
+    Tip,
+    TxState,
+    TxStatus,
+    UnsignedTx,
+)
+from relayers.zion import blocks, fees, htlc
+from relayers.zion.nodes import Nodes
+from relayers.zion.rules import check_funds, check_lock
+from relayers.zion.settings import ZionSettings
+
+T = TypeVar("T")
+
+_RETRIES_WHILE_MOVING = 3
+_POLLS_BEFORE_RETRY = 20
+"""After so many polls `hints` ends, so that its caller comes back and the WebSocket is tried again."""
+
+_LOCK_STATUS = {
+    LockState.OPEN.value: LockStatus.OPEN,
+    LockState.CLAIMED.value: LockStatus.CLAIMED,
+    LockState.REFUNDED.value: LockStatus.REFUNDED,
+}
+_BROADCAST = {
+    "nonce_too_low": BroadcastOutcome.SEQUENCE_USED,
+    "fee_too_low": BroadcastOutcome.UNDERPRICED,
+    "replacement_underpriced": BroadcastOutcome.UNDERPRICED,
+    # Somebody else's spend of the same lock waits in the pool and bids more.
+    "lock_spend_pending": BroadcastOutcome.UNDERPRICED,
+    "mempool_full": BroadcastOutcome.UNDERPRICED,
+}
+
+
+def open_port(settings: ZionSettings, key: bytes) -> ZionPort:
+    """Return the port of the account of `key` (32 bytes). Nothing is contacted before the first use."""
+    return ZionPort(settings, key)
+
+
+class ZionPort:
+    """One ZION network and one account of ours; a `relayers.port.ChainPort`."""
+
+    chain = Chain.ZION
+    contract = ""
+
+    def __init__(self, settings: ZionSettings, key: bytes) -> None:
+        try:
+            self._key = Key.from_secret(key)
+        except WalletError as error:
+            raise PortError(error.message, error.hint) from None
+        self._settings = settings
+        self._nodes = Nodes(settings.rpc_urls, settings.timeout)
+        self._checked = False
+        self.account = self._key.address
+
+    def __repr__(self) -> str:
+        return f"ZionPort({self.account}, {self._settings!r})"
+
+    # ------------------------------------------------------------------ reading
+
+    async def tip(self) -> Tip:
+        """Return the head and the median time past, which the next block's deadlines are compared with."""
+        return await self._settled(self._tip)
+
+    async def scan(self, known: Sequence[BlockRef], max_blocks: int) -> Scan:
+        """See `ChainPort.scan`. A node behind the ring on the same chain yields nothing, and no orphans."""
+        return await self._settled(lambda: self._scan(known, max_blocks))
+
+    async def _tip(self) -> Tip:
+        info = await self._info()
+        return Tip(await blocks.read_head(self._nodes, info), info.median_time)
+
+    async def _scan(self, known: Sequence[BlockRef], max_blocks: int) -> Scan:
+        info = await self._info()
+        if known and info.best_id == known[-1].id:
+            return Scan((), (), (), Tip(known[-1], info.median_time))
+        head = await blocks.read_head(self._nodes, info)
+        tip = Tip(head, info.median_time)
+        orphaned: tuple[BlockRef, ...] = ()
+        first, last, parent = head.height, head.height, head.parent
+        if known:
+            index = await blocks.common_ancestor(self._nodes, known, head)
+            if index is None:
+                return Scan((), (), (), tip)
+            orphaned = tuple(reversed(known[index + 1 :]))
+            first, parent = known[index].height + 1, known[index].id
+            last = min(head.height, known[index].height + max_blocks)
+        views = await blocks.read_headers(self._nodes, first, last)
+        refs = blocks.linked(views, parent)
+        if len(refs) != last - first + 1 or (refs and last == head.height and refs[-1] != head):
+            raise blocks.ChainMoved
+        events = await blocks.read_events(self._nodes, views, refs)
+        return Scan(orphaned, tuple(refs), tuple(events), tip)
+
+    async def read_lock(self, lock_id: str, terms: LockTerms) -> LockStatus:
+        """Tell what became of the lock with exactly these terms; the chain remembers for ever."""
+        await self._check()
+        if lock_id != self.lock_id(terms):
+            return LockStatus.ABSENT
+        lock = await self._ask_lock(lock_id)
+        return LockStatus.ABSENT if lock is None else _LOCK_STATUS[lock.state]
+
+    async def balance(self, address: str, asset: Asset) -> int:
+        """Return the confirmed balance in smallest units."""
+        await self._check()
+        if asset.contract:
+            raise PortError(
+                f"ZION has no asset {asset.symbol} at {asset.contract!r}", "its one asset is ZION"
+            )
+        return (await self._account(address)).balance
+
+    async def fees(self, asset: Asset) -> FeeEstimate:  # noqa: ARG002 - there is one asset
+        """Return the fee that suffices for the next block: it is the same for every purpose."""
+        await self._check()
+        fee = max((await self._nodes.ask(lambda node: node.estimate_fee())).next_block, MIN_FEE)
+        return FeeEstimate(lock=fee, claim=fee, refund=fee)
+
+    async def setup_actions(self, assets: Sequence[Asset]) -> tuple[Action, ...]:  # noqa: ARG002
+        """Return nothing: the native coin needs no approval."""
+        return ()
+
+    # ------------------------------------------------------------------ sending
+
+    async def next_sequence(self) -> int | None:
+        """Return the account's nonce, counting confirmed transactions only."""
+        await self._check()
+        return (await self._account(self.account)).nonce
+
+    async def pending_sequence(self) -> int:
+        """Return the nonce after everything of the account that the node's pool holds without a gap.
+
+        Above `next_sequence` plus our own open intents it means that somebody else signs for this account,
+        or that an older backup was restored.
+        """
+        await self._check()
+        return (await self._account(self.account)).pending_nonce
+
+    async def prepare(self, action: Action, sequence: int | None, fee: FeeLevel) -> SignedTx:
+        """Check against the chain's rules on a fresh view, price and sign. See `ChainPort.prepare`."""
+        await self._check()
+        if sequence is None:
+            raise ActionRefused("a ZION transaction needs a nonce", "take it from next_sequence")
+        market, account = await asyncio.gather(
+            self._nodes.ask(lambda node: node.estimate_fee()), self._account(self.account)
+        )
+        offer = fees.bid(market.next_block, fee, action.purpose, self._settings)
+        tx = self._transaction(action, sequence, offer)
+        spent = tx.amount if tx.kind in PAYS_AMOUNT else 0
+        earned = tx.amount if tx.kind in SPENDS_LOCK and tx.recipient == self._key.key_hash else 0
+        check_funds(account.balance, spent, earned, offer)
+        if action.terms is not None:
+            info, lock = await asyncio.gather(self._info(), self._ask_lock(self.lock_id(action.terms)))
+            check_lock(action.purpose, action.terms, lock, info.median_time)
+        signed = sign(self._key, tx, tx.witness.aux)
+        return SignedTx(
+            tx_id=signed.txid.hex(),
+            raw=signed.raw,
+            account=self.account,
+            sequence=sequence,
+            fee={"fee": offer},
+            max_cost=offer,
+        )
+
+    def _transaction(self, action: Action, nonce: int, fee: int) -> Transaction:
+        chain_id, sender = self._settings.chain_id, self._key.key_hash
+        if action.purpose is Purpose.CANCEL:
+            return Transaction(Kind.TRANSFER, chain_id, nonce, 1, fee, sender, sender)
+        if action.purpose is Purpose.ANCHOR:
+            if len(action.payload) != 32:
+                raise ActionRefused("an anchor is a 32-byte root", "give the log's root as payload")
+            return Transaction(
+                Kind.ANCHOR, chain_id, nonce, action.amount, fee, sender, ZERO20, action.payload
+            )
+        if action.terms is None:
+            raise ActionRefused(f"this {action.purpose} cannot be made on ZION", "the action is incomplete")
+        return htlc.transaction(
+            action.purpose,
+            action.terms,
+            action.preimage,
+            chain_id=chain_id,
+            sender=sender,
+            nonce=nonce,
+            fee=fee,
+        )
+
+    async def broadcast(self, tx: SignedTx) -> BroadcastResult:
+        """Send stored bytes; sending them again is harmless."""
+        await self._check()
+        try:
+            answer = await self._nodes.ask(lambda node: node.submit(tx.raw))
+        except RpcError as error:
+            outcome = _BROADCAST.get(error.reason, BroadcastOutcome.REJECTED)
+            return BroadcastResult(outcome, str(error))
+        if answer.txid != tx.tx_id:
+            raise PortUnavailable("the ZION node took some other transaction", "use another node")
+        return BroadcastResult(BroadcastOutcome.ALREADY_KNOWN if answer.known else BroadcastOutcome.ACCEPTED)
+
+    async def tx_status(self, tx: SignedTx) -> TxStatus:
+        """Tell where a transaction is. Never FAILED: what is invalid is in no ZION block."""
+        return await self._settled(lambda: self._tx_status(tx))
+
+    async def _tx_status(self, tx: SignedTx) -> TxStatus:
+        # The nonce first: a transaction that is included between the two calls must not look replaced.
+        account = await self._account(tx.account)
+        found = await self._nodes.ask(lambda node: node.get_transaction(tx.tx_id))
+        if found.status is Place.INCLUDED and found.block_id is not None:
+            block_id = found.block_id
+            try:
+                view = await self._nodes.ask(lambda node: node.get_header(block_id))
+            except RpcError as error:
+                raise blocks.ChainMoved from error
+            if not view.main_chain:
+                raise blocks.ChainMoved
+            return TxStatus(TxState.INCLUDED, blocks.read_header(view), view.confirmations)
+        if found.status is Place.MEMPOOL:
+            return TxStatus(TxState.PENDING)
+        if tx.sequence is not None and account.nonce > tx.sequence:
+            return TxStatus(TxState.REPLACED, reason=f"nonce {tx.sequence} was used by another transaction")
+        return TxStatus(TxState.UNKNOWN)
+
+    # ------------------------------------------------------------------ pure
+
+    def lock_id(self, terms: LockTerms) -> str:
+        """Return the id the chain gives a lock with these terms, hex."""
+        return htlc.id_of(terms, self._settings.chain_id).hex()
+
+    def parse_address(self, text: str) -> str:
+        """Return the lower-case "zion1…" form. Raises `BadAddress`."""
+        try:
+            key_hash = decode_address(text)
+        except AddressError as error:
+            raise BadAddress(error.message, error.hint or "copy the whole address again") from None
+        if key_hash == ZERO20:
+            raise BadAddress("this address belongs to nobody", "give an address you hold the key of")
+        return encode_address(key_hash)
+
+    def unsigned(self, purpose: Purpose, terms: LockTerms, preimage: Preimage | None = None) -> UnsignedTx:
+        """Return the transaction a wallet completes and signs for this purpose; see `htlc.for_wallet`."""
+        return htlc.for_wallet(purpose, terms, preimage, self._settings.chain_id, MIN_FEE)
+
+    async def hints(self) -> AsyncIterator[None]:
+        """Yield on every new head, pushed or polled; ends now and then: call it again."""
+        await self._check()
+        async for _ in self._nodes.heads():
+            yield
+        yield  # whatever happened while the line was down has not been announced
+        seen = ""
+        for _ in range(_POLLS_BEFORE_RETRY):
+            best = (await self._info()).best_id
+            if best != seen:
+                seen = best
+                yield
+            await asyncio.sleep(self._settings.poll_interval)
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._nodes.close()
+
+    # ------------------------------------------------------------------ helpers
+
+    async def _settled(self, read: Callable[[], Awaitable[T]]) -> T:
+        """Read again while the chain moves under the reading."""
+        await self._check()
+        for _ in range(_RETRIES_WHILE_MOVING):
+            try:
+                return await read()
+            except blocks.ChainMoved:
+                continue
+        raise PortUnavailable(
+            "the chain keeps moving while it is read", "several nodes behind one URL? try again"
+        )
+
+    async def _info(self) -> NodeInfo:
+        return await self._nodes.ask(lambda node: node.get_info())
+
+    async def _account(self, address: str) -> AccountView:
+        return await self._nodes.ask(lambda node: node.get_account(address))
+
+    async def _ask_lock(self, lock_id: str) -> LockView | None:
+        return await self._nodes.ask(lambda node: node.get_lock(lock_id))
+
+    async def _check(self) -> None:
+        """Once: is this the right network?"""
+        if self._checked:
+            return
+        info = await self._info()
+        if info.chain_id != self._settings.chain_id:
+            raise PortError(
+                f"the ZION node is on the {info.network} network, not on {self._settings.network.value}",
+                "correct the RPC URL or the network",
+            )
+        self._checked = True

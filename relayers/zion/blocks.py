@@ -1,0 +1,143 @@
+"""Blocks of a ZION node, checked against their own ids.
+
+A node may lag or disagree with itself, but it cannot show a block other than the one its id names: the id
+is the hash of the header, the header holds the Merkle root of the bodies, and the coinbase commits to the
+witnesses. Whether the work is there is the node's to check: we run our own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Sequence
+
+from bridge.protocol.types import BlockRef
+from chain.api import BlockView, HeaderView, NodeInfo
+from chain.errors import RpcError, RuleBrokenError
+from chain.hashing import keccak256
+from chain.header import Header
+from chain.records import BODY_BYTES, Transaction, decode_transaction
+from relayers.port import HtlcEvent, PortUnavailable
+from relayers.ring import newest_common
+from relayers.zion.htlc import read_event
+from relayers.zion.nodes import Nodes
+
+_BLOCKS_AT_ONCE = 8
+_HEADERS_AT_ONCE = 500
+
+
+class ChainMoved(Exception):
+    """The chain changed while it was read: read again."""
+
+
+def read_header(view: HeaderView) -> BlockRef:
+    """Return a header as a block reference, read from its own bytes once they are shown to be its id's."""
+    raw = _unhex(view.raw)
+    try:
+        header = Header.decode(raw)
+    except RuleBrokenError as error:
+        raise PortUnavailable("the ZION node sent a malformed header", "use another node") from error
+    if keccak256(raw).hex() != view.id or header.height != view.height:
+        raise PortUnavailable("the ZION node sent a header that is not its id's", "use another node")
+    return BlockRef(header.height, view.id, header.previous.hex(), header.time)
+
+
+async def read_head(nodes: Nodes, info: NodeInfo) -> BlockRef:
+    """Return the reference of the head that `info` names."""
+    try:
+        return read_header(await nodes.ask(lambda node: node.get_header(info.best_id)))
+    except RpcError as error:
+        raise ChainMoved from error
+
+
+async def read_headers(nodes: Nodes, first: int, last: int) -> list[HeaderView]:
+    """Return the main chain's headers from `first` to `last`, fewer where it ends before."""
+    found: list[HeaderView] = []
+    for start in range(first, last + 1, _HEADERS_AT_ONCE):
+        count = min(_HEADERS_AT_ONCE, last - start + 1)
+        part = await nodes.ask(lambda node, start=start, count=count: node.get_headers(start, count))  # type: ignore[misc]
+        found += part
+        if len(part) < count:
+            break
+    return found
+
+
+def linked(views: Sequence[HeaderView], parent: str) -> list[BlockRef]:
+    """Return the headers as references, each the child of the one before and the first of `parent`.
+
+    Raises `ChainMoved` when they do not link up.
+    """
+    refs: list[BlockRef] = []
+    for view in views:
+        ref = read_header(view)
+        if ref.parent != parent:
+            raise ChainMoved
+        refs.append(ref)
+        parent = ref.id
+    return refs
+
+
+async def common_ancestor(nodes: Nodes, known: Sequence[BlockRef], head: BlockRef) -> int | None:
+    """Ask for as few headers as need be and return what `relayers.ring.newest_common` says."""
+    canonical = {head.height: head.id}
+    newest = known[-1]
+    if head.height > newest.height:
+        canonical |= await _ids(nodes, newest.height, newest.height)
+    if canonical.get(newest.height) != newest.id:
+        canonical |= await _ids(nodes, known[0].height, min(newest.height, head.height - 1))
+    return newest_common(known, canonical, head)
+
+
+async def _ids(nodes: Nodes, first: int, last: int) -> dict[int, str]:
+    return {view.height: view.id for view in await read_headers(nodes, first, last)}
+
+
+async def read_events(nodes: Nodes, views: Sequence[HeaderView], refs: Sequence[BlockRef]) -> list[HtlcEvent]:
+    """Return the HTLC events of these blocks in chain order. Blocks of a coinbase alone are not fetched."""
+    wanted = [ref for view, ref in zip(views, refs, strict=True) if view.transactions > 1]
+    events: list[HtlcEvent] = []
+    for start in range(0, len(wanted), _BLOCKS_AT_ONCE):
+        part = wanted[start : start + _BLOCKS_AT_ONCE]
+        try:
+            blocks = await asyncio.gather(
+                *(nodes.ask(lambda node, ref=ref: node.get_block(ref.id)) for ref in part)  # type: ignore[misc]
+            )
+        except RpcError as error:
+            raise ChainMoved from error
+        for ref, block in zip(part, blocks, strict=True):
+            for tx in _transactions(ref, block):
+                event = read_event(tx, ref)
+                if event is not None:
+                    events.append(event)
+    return events
+
+
+def _transactions(ref: BlockRef, block: BlockView) -> list[Transaction]:
+    """Return a block's transactions, once they are shown to be those its id commits to."""
+    raws = [_unhex(view.raw) for view in block.transactions]
+    try:
+        root = Header.decode(_unhex(block.header.raw)).merkle_root
+        transactions = [decode_transaction(raw) for raw in raws]
+    except RuleBrokenError as error:
+        raise PortUnavailable("the ZION node sent a malformed block", "use another node") from error
+    witnesses = hashlib.sha256(b"".join(raw[BODY_BYTES:] for raw in raws[1:])).digest()
+    same_block = read_header(block.header) == ref
+    if not same_block or root != _merkle_root(transactions) or transactions[0].hash != witnesses:
+        raise PortUnavailable("the ZION node sent a block that is not its id's", "use another node")
+    return transactions
+
+
+def _merkle_root(transactions: Sequence[Transaction]) -> bytes:
+    """RFC 6962's tree with Keccak-256 (docs/zion-protocol.md): an odd node rises unchanged."""
+    level = [keccak256(b"\x00" + tx.txid) for tx in transactions]
+    while len(level) > 1:
+        pairs = [keccak256(b"\x01" + level[i] + level[i + 1]) for i in range(0, len(level) - 1, 2)]
+        level = pairs + level[2 * len(pairs) :]
+    return level[0]
+
+
+def _unhex(text: str) -> bytes:
+    try:
+        return bytes.fromhex(text)
+    except ValueError as error:
+        raise PortUnavailable("the ZION node sent something that is no hex", "use another node") from error

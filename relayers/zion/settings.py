@@ -1,0 +1,35 @@
+"""Where the ZION network is and how far we go for it."""
+
+from __future__ import annotations
+
+import msgspec
+
+from bridge.protocol.types import Asset, Chain
+from chain.params import COIN, NETWORKS, Network
+
+ZION = Asset(Chain.ZION, "ZION", 8)
+
+
+class ZionSettings(msgspec.Struct, frozen=True):
+    """What `open_port` needs.
+
+    `rpc_urls` are used in turn when one is down. `max_fee` (smallest units) caps the fee of an ordinary
+    transaction, `urgent_max_fee` that of a claim or refund. `timeout` is seconds for one request,
+    `poll_interval` seconds between polls while there is no WebSocket.
+    """
+
+    rpc_urls: tuple[str, ...]
+    network: Network
+    max_fee: int = COIN
+    urgent_max_fee: int = 10 * COIN
+    timeout: float = 10.0
+    poll_interval: float = 5.0
+
+    @property
+    def chain_id(self) -> int:
+        """The network's number in every transaction."""
+        return NETWORKS[self.network].chain_id
+
+    def __repr__(self) -> str:
+        # URLs may contain credentials.
+        return f"ZionSettings(network={self.network.value})"

@@ -1,0 +1,68 @@
+"""One devnet per chain for the whole session; each test brings accounts of its own."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from pytest_asyncio import is_async_test
+
+from tests.conformance.ethereum_rig import EthereumRig
+from tests.conformance.fake_rig import FakeRig
+from tests.conformance.rig import Rig, Scene
+from tests.conformance.stellar_rig import StellarRig
+from tests.conformance.zion_rig import ZionRig
+
+CHAINS = ("fake", "zion", "ethereum", "stellar")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if "conformance" in item.path.parts and is_async_test(item):
+            item.add_marker(pytest.mark.asyncio(loop_scope="session"), append=False)
+
+
+class Rigs:
+    """The session's devnets, each started when it is first asked for."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._running: dict[str, Any] = {}
+
+    async def get(self, name: str) -> Any:
+        if name not in self._running:
+            directory = self._directory / name
+            made: Any = {
+                "fake": FakeRig,
+                "zion": lambda: ZionRig(directory),
+                "ethereum": lambda: EthereumRig(directory),
+                "stellar": lambda: StellarRig(directory),
+            }[name]()
+            self._running[name] = made
+            await made.start()
+        return self._running[name]
+
+    async def stop(self) -> None:
+        for rig in self._running.values():
+            await rig.stop()
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def rigs(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Rigs]:
+    made = Rigs(tmp_path_factory.mktemp("rigs"))
+    yield made
+    await made.stop()
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session", params=CHAINS)
+async def rig(request: pytest.FixtureRequest, rigs: Rigs) -> Rig:
+    made: Rig = await rigs.get(request.param)
+    return made
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def scene(rig: Rig, request: pytest.FixtureRequest) -> Scene:
+    return Scene(rig, request.node.name)

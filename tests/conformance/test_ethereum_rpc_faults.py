@@ -1,0 +1,248 @@
+"""Ethereum: an RPC that lags, lies empty, disagrees with itself, hangs or is another network's."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx
+import msgspec
+import pytest
+import pytest_asyncio
+
+from bridge.protocol.types import Preimage
+from relayers.devkeys import devnet_key
+from relayers.ethereum.adapter import EthereumPort, open_port
+from relayers.ethereum.settings import EthereumSettings
+from relayers.port import BroadcastOutcome, FeeLevel, LockStatus, PortError, PortUnavailable, TxState
+from tests.conformance.actions import claim, lock
+from tests.conformance.conftest import Rigs
+from tests.conformance.ethereum_rig import EthereumRig
+from tests.conformance.lying_rpc import LyingRpc
+from tests.conformance.rig import Scene, Watcher
+
+SECRET = Preimage(b"thirty-two bytes against liars..")
+
+
+@pytest_asyncio.fixture(loop_scope="session", scope="session")
+async def rig(rigs: Rigs) -> EthereumRig:
+    made: EthereumRig = await rigs.get("ethereum")
+    return made
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def rpc(rig: EthereumRig) -> AsyncIterator[LyingRpc]:
+    async with LyingRpc(rig.devnet.rpc_url) as proxy:
+        yield proxy
+
+
+def through(rig: EthereumRig, *urls: str, **changes: Any) -> EthereumPort:
+    changed = msgspec.structs.replace(rig.devnet.settings, rpc_urls=urls, ws_url="", **changes)
+    return open_port(changed, devnet_key("watcher"))
+
+
+async def test_a_lagging_log_index_hides_no_lock(scene: Scene, rig: EthereumRig, rpc: LyingRpc) -> None:
+    ours, theirs = await scene.port("bridge"), await scene.port("user")
+    port = through(rig, rpc.url)
+    watcher = Watcher(port)
+    await watcher.look()
+    terms = await scene.terms(theirs, ours, SECRET)
+    tx = await scene.done(theirs, lock(theirs, terms))
+    rpc.mangle = lambda call, answer: {**answer, "result": []} if call["method"] == "eth_getLogs" else answer
+    scan = await watcher.look()
+    assert [event.tx_id for event in scan.events] == [tx.tx_id]
+    await port.close()
+
+
+async def test_a_lagging_node_orphans_nothing(scene: Scene, rig: EthereumRig, rpc: LyingRpc) -> None:
+    port = through(rig, rpc.url)
+    watcher = Watcher(port)
+    await watcher.look()
+    await rig.devnet.mine(5)
+    await watcher.look()
+    ring = list(watcher.ring)
+    rpc.mangle = heads_at(ring[-3].height, await headers(rig, ring[-3].height))
+    scan = await port.scan(ring, 10)
+    assert (scan.orphaned, scan.blocks, scan.events) == ((), (), ())
+    assert scan.tip.block.height == ring[-3].height
+    rpc.mangle = heads_at(1, await headers(rig, 1))
+    with pytest.raises(PortUnavailable):
+        await port.scan(ring, 10)
+    await port.close()
+
+
+async def test_a_node_that_never_agrees_with_itself_is_unavailable(
+    scene: Scene, rig: EthereumRig, rpc: LyingRpc
+) -> None:
+    port = through(rig, rpc.url)
+    watcher = Watcher(port)
+    await watcher.look()
+    await rig.devnet.mine(3)
+
+    def breaks_the_chain(call: dict[str, Any], answer: dict[str, Any]) -> dict[str, Any]:
+        if call["method"] == "eth_getBlockByNumber" and call["params"][0] != "latest":
+            block = answer["result"]
+            if int(block["number"], 16) == watcher.ring[-1].height + 2:
+                return {**answer, "result": {**block, "parentHash": "0x" + "ab" * 32}}
+        return answer
+
+    rpc.mangle = breaks_the_chain
+    with pytest.raises(PortUnavailable):
+        await watcher.look()
+    rpc.mangle = None
+    assert len((await watcher.look()).blocks) == 3
+    await port.close()
+
+
+async def test_logs_of_another_branch_are_not_believed(scene: Scene, rig: EthereumRig, rpc: LyingRpc) -> None:
+    ours, theirs = await scene.port("bridge"), await scene.port("user")
+    port = through(rig, rpc.url)
+    watcher = Watcher(port)
+    await watcher.look()
+    await scene.done(theirs, lock(theirs, await scene.terms(theirs, ours, SECRET)))
+
+    def elsewhere(call: dict[str, Any], answer: dict[str, Any]) -> dict[str, Any]:
+        if call["method"] == "eth_getLogs":
+            logs = [{**log, "blockHash": "0x" + "cd" * 32} for log in answer["result"]]
+            return {**answer, "result": logs}
+        return answer
+
+    rpc.mangle = elsewhere
+    with pytest.raises(PortUnavailable):
+        await watcher.look()
+    await port.close()
+
+
+async def test_another_network_is_refused_with_a_hint(rig: EthereumRig) -> None:
+    port = through(rig, rig.devnet.rpc_url, chain_id=1)
+    with pytest.raises(PortError, match="31337") as refusal:
+        await port.tip()
+    assert "chain id" in refusal.value.hint
+    await port.close()
+
+
+async def test_an_address_without_a_contract_is_refused_with_a_hint(rig: EthereumRig) -> None:
+    port = through(rig, rig.devnet.rpc_url, contract=rig.other_address())
+    with pytest.raises(PortError, match="no contract") as refusal:
+        await port.tip()
+    assert refusal.value.hint
+    await port.close()
+
+
+@pytest.mark.parametrize("fault", ["http 500", "http 429", "garbage", "silence", "busy"])
+async def test_a_broken_line_is_unavailable_and_its_key_stays_secret(
+    rig: EthereumRig, rpc: LyingRpc, fault: str
+) -> None:
+    port = through(rig, rpc.url, timeout=1.0)
+    await port.tip()
+    match fault:
+        case "garbage":
+            rpc.garbage = True
+        case "silence":
+            rpc.delay = 5
+        case "busy":
+            rpc.mangle = lambda call, answer: {
+                "jsonrpc": "2.0",
+                "id": call["id"],
+                "error": {"code": -32005, "message": "limit exceeded"},
+            }
+        case _:
+            rpc.status = int(fault.split()[1])
+    with pytest.raises(PortUnavailable) as failure:
+        await port.tip()
+    assert failure.value.hint
+    shown = f"{failure.value} {failure.value.hint} {port!r} {through_settings(port)!r}"
+    assert "secret-api-key" not in shown
+    await port.close()
+
+
+def through_settings(port: EthereumPort) -> EthereumSettings:
+    return port._settings
+
+
+async def test_the_next_url_serves_when_the_first_is_down(rig: EthereumRig, rpc: LyingRpc) -> None:
+    port = through(rig, rpc.url, rig.devnet.rpc_url)
+    await port.tip()
+    rpc.status = 503
+    before = len(rpc.seen)
+    await port.tip()
+    await port.tip()
+    assert len(rpc.seen) == before + 1, "it stays with the one that works"
+    await port.close()
+
+
+async def test_a_lost_answer_to_a_broadcast_is_no_harm(scene: Scene, rig: EthereumRig, rpc: LyingRpc) -> None:
+    ours, theirs = await scene.port("bridge"), await scene.port("user")
+    tx = await ours.prepare(
+        lock(ours, await scene.terms(ours, theirs, SECRET)), await ours.next_sequence(), FeeLevel()
+    )
+    port = through(rig, rpc.url)
+    await port.tip()
+    rpc.status = 502
+    with pytest.raises(PortUnavailable):
+        await port.broadcast(tx)
+    rpc.status = 200
+    assert (await port.broadcast(tx)).outcome is BroadcastOutcome.ALREADY_KNOWN
+    await rig.devnet.mine(1)
+    assert (await port.tx_status(tx)).state is TxState.INCLUDED
+    await port.close()
+
+
+async def test_the_fate_of_a_lock_is_found_where_log_ranges_are_limited(
+    scene: Scene, rig: EthereumRig, rpc: LyingRpc
+) -> None:
+    ours, theirs = await scene.port("bridge"), await scene.port("user")
+    terms = await scene.terms(theirs, ours, SECRET)
+    await scene.done(theirs, lock(theirs, terms))
+    await scene.done(ours, claim(ours, terms, SECRET))
+    await rig.devnet.mine(600)
+
+    def limited(call: dict[str, Any], answer: dict[str, Any]) -> dict[str, Any]:
+        if call["method"] == "eth_getLogs":
+            first, last = (int(call["params"][0][key], 16) for key in ("fromBlock", "toBlock"))
+            if last - first >= 500:
+                error = {"code": -32600, "message": "block range too wide"}
+                return {"jsonrpc": "2.0", "id": call["id"], "error": error}
+        return answer
+
+    rpc.mangle = limited
+    port = through(rig, rpc.url)
+    assert await port.read_lock(port.lock_id(terms), terms) is LockStatus.CLAIMED
+    await port.close()
+
+
+async def test_a_claim_gets_through_a_hundredfold_fee_spike(scene: Scene, rig: EthereumRig) -> None:
+    ours, theirs = await scene.port("bridge"), await scene.port("user")
+    await rig.devnet.fund(ours.account, rig.native, 10**18)
+    terms = await scene.terms(theirs, ours, SECRET)
+    await scene.done(theirs, lock(theirs, terms))
+    slow = await scene.sent(ours, claim(ours, terms, SECRET))
+    async with httpx.AsyncClient() as client:
+        call = {"jsonrpc": "2.0", "id": 1, "method": "anvil_setNextBlockBaseFeePerGas", "params": [10**11]}
+        await client.post(rig.devnet.rpc_url, json=call)
+    await rig.devnet.mine(1)
+    assert (await ours.tx_status(slow)).state in {TxState.PENDING, TxState.UNKNOWN}
+    fast = await ours.prepare(claim(ours, terms, SECRET), slow.sequence, FeeLevel(1, slow.fee))
+    assert (await ours.broadcast(fast)).outcome is BroadcastOutcome.ACCEPTED
+    await rig.devnet.mine(1)
+    assert (await ours.tx_status(fast)).state is TxState.INCLUDED
+
+
+async def headers(rig: EthereumRig, height: int) -> dict[str, Any]:
+    async with httpx.AsyncClient() as client:
+        call = {"jsonrpc": "2.0", "id": 1, "method": "eth_getBlockByNumber", "params": [hex(height), False]}
+        return dict((await client.post(rig.devnet.rpc_url, json=call)).json()["result"])
+
+
+def heads_at(height: int, header: dict[str, Any]) -> Any:
+    """The node as it was when `height` was its head."""
+
+    def mangle(call: dict[str, Any], answer: dict[str, Any]) -> dict[str, Any]:
+        if call["method"] != "eth_getBlockByNumber":
+            return answer
+        wanted = call["params"][0]
+        if wanted == "latest":
+            return {**answer, "result": header}
+        return answer if int(wanted, 16) <= height else {**answer, "result": None}
+
+    return mangle
