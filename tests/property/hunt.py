@@ -1,4 +1,4 @@
-"""Play the state machine for much longer than the tests do, with fresh randomness, and tell how the swaps ended.
+"""Play the state machine for longer than the tests do, with fresh randomness, and tell how the swaps ended.
 
 Usage: python -m tests.property.hunt [examples]
 """
