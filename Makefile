@@ -87,8 +87,9 @@ types: setup ## mypy, strict
 imports: setup ## the import rules of the architecture
 	$(BIN)/lint-imports
 
-pytest: setup ## the tests alone; ARGS="-k name" narrows
-	$(BIN)/python -m pytest $(ARGS)
+WORKERS ?= 2
+pytest: setup ## the tests alone; ARGS="-k name" narrows, WORKERS=4 uses more processes
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
 
 .PHONY: simulate
 SEEDS ?= 300
