@@ -55,6 +55,14 @@ def check_swap(swap: Swap) -> None:
             assert SendClaim(SOURCE) in required, "3: the destination was taken, the source is not claimed"
         if swap.secret_public and destination in OPEN and not swap.refund_begun:
             assert SendClaim(SOURCE) in required, "3: a public secret is not used"
+        policy, now = swap.policy, swap.times[swap.source.terms.chain]
+        src = policy.source
+        claim = policy.outage_budget + src.inclusion_p99 + src.block_interval * src.finality_depth
+        runs_short = (
+            now >= swap.source.terms.deadline - claim - src.clock_skew - policy.destination.clock_skew
+        )
+        if runs_short and destination not in {LegState.NONE, LegState.REFUND_FINAL}:
+            assert SendClaim(SOURCE) in required, "3: time runs short and the secret is not used"
     if SendClaim(SOURCE) in required:
         assert swap.secret_known, "3: a claim without the secret"
         assert destination not in {LegState.NONE, LegState.REFUND_FINAL}, "the bridge takes both legs"
