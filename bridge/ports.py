@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bridge.config import EthereumConfig, Settings, ZionConfig, to_units
+from bridge.config import EthereumConfig, Network, Settings, StellarConfig, ZionConfig, to_units
 from bridge.engine.service import OfflinePort
 from bridge.protocol.types import Asset, Chain
 from relayers.keystore import SecretKey
@@ -17,6 +17,8 @@ def open_port(settings: Settings, chain: Chain, key: SecretKey) -> ChainPort:
     assets = tuple(entry.asset for entry in settings.assets if entry.chain is chain)
     if isinstance(config, EthereumConfig):
         return _ethereum(config, assets, key)
+    if isinstance(config, StellarConfig):
+        return _stellar(settings.network, config, assets, key)
     return _zion(settings, config, key)
 
 
@@ -49,6 +51,36 @@ def _ethereum(config: EthereumConfig, assets: tuple[Asset, ...], key: SecretKey)
         poll_interval=config.poll_interval,
     )
     return open_ethereum(settings, key.reveal())
+
+
+def _stellar(network: Network, config: StellarConfig, assets: tuple[Asset, ...], key: SecretKey) -> ChainPort:
+    from relayers.stellar.adapter import open_port as open_stellar
+    from relayers.stellar.settings import DECIMALS, FeeCaps, StellarSettings
+
+    return open_stellar(
+        StellarSettings(
+            horizon_url=config.horizon_url,
+            passphrase=stellar_passphrase(network, config),
+            assets=assets,
+            channels=config.channels,
+            caps=FeeCaps(maximum=to_units(config.max_fee_per_operation, DECIMALS)),
+            request_timeout=config.rpc_timeout,
+        ),
+        key.reveal(),
+    )
+
+
+def stellar_passphrase(network: Network, config: StellarConfig) -> str:
+    """Return the passphrase of the Stellar network that a configuration means."""
+    from stellar_sdk import Network as StellarNetwork
+
+    if config.passphrase:
+        return config.passphrase
+    return {
+        Network.MAIN: StellarNetwork.PUBLIC_NETWORK_PASSPHRASE,
+        Network.TEST: StellarNetwork.TESTNET_NETWORK_PASSPHRASE,
+        Network.DEV: StellarNetwork.STANDALONE_NETWORK_PASSPHRASE,
+    }[network]
 
 
 def _zion(settings: Settings, config: ZionConfig, key: SecretKey) -> ChainPort:

@@ -136,12 +136,16 @@ class FeeLevel(msgspec.Struct, frozen=True):
     previous: dict[str, int] | None = None
 
 
+HEIGHTS_END = 1_000_000_000
+"""`SignedTx.valid_until` is a block height below this and Unix seconds from it on."""
+
+
 class SignedTx(msgspec.Struct, frozen=True):
     """A signed transaction, to be stored before it is broadcast.
 
     `sequence` is the account's nonce it uses (None on chains without). `fee` is the adapter's own record of
     what it bid, `max_cost` the most native units it can cost beside the amount, `valid_until` the chain
-    height or time (adapter's own unit) after which it can never land, None if never.
+    height or time (see `HEIGHTS_END`) after which it can never land, None if never.
     """
 
     tx_id: str

@@ -27,6 +27,7 @@ from bridge.protocol.legs import CLAIMED
 from bridge.protocol.timelocks import may_reveal
 from bridge.protocol.types import Asset, LockTerms, Preimage, Purpose
 from relayers.port import (
+    HEIGHTS_END,
     Action,
     BroadcastOutcome,
     ChainPort,
@@ -330,8 +331,11 @@ class Wallet:
             return True
         if status.state in {TxState.FAILED, TxState.REPLACED}:
             return False
-        if signed.valid_until is not None and (await self.port.tip()).block.height > signed.valid_until:
-            return False
+        if signed.valid_until is not None:
+            tip = await self.port.tip()
+            is_time = signed.valid_until >= HEIGHTS_END
+            if (tip.time if is_time else tip.block.height) > signed.valid_until:
+                return False
         await self.broadcast(signed)
         return True
 

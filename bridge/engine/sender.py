@@ -17,15 +17,13 @@ from bridge.protocol.events import TxFailed
 from bridge.protocol.types import Purpose
 from bridge.store import LeaseLost, Store, Transaction
 from bridge.store.records import Intent, IntentState, Lease, StoredTx, StoredTxState
-from relayers.port import ChainPort, Tip, TxState, TxStatus
+from relayers.port import HEIGHTS_END, ChainPort, Tip, TxState, TxStatus
 
 T = TypeVar("T")
 log = structlog.get_logger("outbox")
 
 ALIVE = frozenset({StoredTxState.SIGNED, StoredTxState.BROADCAST, StoredTxState.INCLUDED})
 """A transaction in one of these states may still land, or may still be undone by a reorg."""
-HEIGHTS_END = 1_000_000_000
-"""`SignedTx.valid_until` is a block height below this and Unix seconds from it on."""
 
 
 class OutboxSettings(msgspec.Struct, frozen=True):

@@ -6,8 +6,9 @@ import pytest
 from stellar_sdk import Keypair, TransactionEnvelope
 from stellar_sdk.sep.stellar_uri import TransactionStellarUri
 
+from bridge.api.userswap import Wallet as UserWallet
 from bridge.protocol.types import Preimage, Purpose
-from relayers.port import Action, ActionRefused, LockStatus
+from relayers.port import Action, ActionRefused, LockStatus, TxState
 from relayers.stellar.recognition import read_lock
 from relayers.stellar.wallet import FORMAT, Wallet
 from tests.unit.stellar.conftest import SECRET, Net
@@ -92,3 +93,16 @@ async def test_users_take_everything_back_from_chain_data_alone_when_the_bridge_
     with pytest.raises(ActionRefused):
         await wallet.reclaim(terms, payer)
     await wallet.close()
+
+
+async def test_a_users_lock_is_sent_again_until_its_time_is_over(net: Net) -> None:
+    ours, theirs = await net.port("ours"), await net.port("theirs")
+    user = UserWallet(theirs)
+    signed = await user.prepare(Purpose.LOCK, net.terms(theirs, ours))
+    assert signed.valid_until is not None
+    assert await user.resend(signed), "Unix seconds are no ledger numbers: it can still land"
+    await net.node.close()
+    assert (await theirs.tx_status(signed)).state is TxState.INCLUDED
+    late = await user.prepare(Purpose.LOCK, net.terms(theirs, ours, amount=1))
+    await net.node.advance(1000)
+    assert not await user.resend(late), "it can never land: a new one is to be signed"
