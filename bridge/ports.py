@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Protocol
+
 from bridge.config import EthereumConfig, Network, Settings, StellarConfig, ZionConfig, to_units
 from bridge.engine.service import OfflinePort
-from bridge.protocol.types import Asset, Chain
+from bridge.protocol.types import Asset, Chain, LockTerms, Preimage, Purpose
 from relayers.keystore import SecretKey
-from relayers.port import ChainPort
+from relayers.port import ChainPort, UnsignedTx
 
 GWEI = 10**9
 
@@ -28,6 +30,46 @@ def offline_ports(settings: Settings) -> dict[Chain, OfflinePort]:
     The adapters want some account; they get one that is made up here and forgotten.
     """
     return {chain: open_port(settings, chain, SecretKey.generate()) for chain in settings.enabled_chains()}
+
+
+class WalletBuilder(Protocol):
+    """Makes what a user's own wallet signs, on the user's side."""
+
+    async def unsigned(
+        self, purpose: Purpose, terms: LockTerms, preimage: Preimage | None = None
+    ) -> UnsignedTx:
+        """Return a LOCK, CLAIM or REFUND, ready to sign."""
+        ...
+
+    async def close(self) -> None:
+        """Release connections."""
+        ...
+
+
+class _PureBuilder:
+    """Where the terms alone say what to sign, the adapter's own `unsigned` does."""
+
+    def __init__(self, port: ChainPort) -> None:
+        self._port = port
+
+    async def unsigned(
+        self, purpose: Purpose, terms: LockTerms, preimage: Preimage | None = None
+    ) -> UnsignedTx:
+        return self._port.unsigned(purpose, terms, preimage)
+
+    async def close(self) -> None:
+        await self._port.close()
+
+
+def wallet_builder(settings: Settings, chain: Chain) -> WalletBuilder:
+    """Return what makes transactions for a user's wallet; on Stellar it looks at the ledger and makes the
+    gate's key, which nobody but the sender may have."""
+    config = settings.chains.get(chain)
+    if isinstance(config, StellarConfig):
+        from relayers.stellar.wallet import Wallet
+
+        return Wallet(config.horizon_url, stellar_passphrase(settings.network, config), config.rpc_timeout)
+    return _PureBuilder(open_port(settings, chain, SecretKey.generate()))
 
 
 def _ethereum(config: EthereumConfig, assets: tuple[Asset, ...], key: SecretKey) -> ChainPort:

@@ -37,6 +37,7 @@ from relayers.port import (
     SignedTx,
     Tip,
     TxState,
+    UnsignedTx,
 )
 
 
@@ -61,6 +62,16 @@ class Reader(Protocol):
 
     def lock_id(self, terms: LockTerms) -> str:
         """See `ChainPort`."""
+        ...
+
+
+class Builder(Protocol):
+    """Makes transactions for a user's wallet, on the user's side."""
+
+    async def unsigned(
+        self, purpose: Purpose, terms: LockTerms, preimage: Preimage | None = None
+    ) -> UnsignedTx:
+        """Return a LOCK, CLAIM or REFUND, ready to sign."""
         ...
 
 
@@ -220,6 +231,12 @@ class UserSwap:
         """Claim the destination with the user's own wallet; returns the transaction's id. Raises `Unsafe`."""
         preimage = await self._released(password, watch)
         return await self._send(wallet, Purpose.CLAIM, self.record.destination, preimage)
+
+    async def claim_to_sign(self, password: str, watch: LockWatch, builder: Builder) -> UnsignedTx:
+        """Return the claim for a wallet that signs it elsewhere. The preimage is in it, so it counts as
+        revealed from here on: sign and send it at once. Raises `Unsafe`."""
+        preimage = await self._released(password, watch)
+        return await builder.unsigned(Purpose.CLAIM, self.record.destination, preimage)
 
     async def lock(self, wallet: Wallet) -> str:
         """Lock the source with the user's own wallet; returns the transaction's id. Repeating is safe."""
