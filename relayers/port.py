@@ -40,6 +40,10 @@ class ActionRefused(PortError):
     """The chain would refuse this action as things stand (simulation says so): nothing was signed."""
 
 
+class NothingToDo(PortError):
+    """What the action is for has happened already, by whomever: it is done with."""
+
+
 class DeepReorg(PortError):
     """The chain shares no block with the known ring: an operator must look."""
 
@@ -115,6 +119,8 @@ class Action(msgspec.Struct, frozen=True):
 
     ANCHOR: `payload` is the log's 32-byte root, `amount` its tree size. APPROVE: as `setup_actions` gave it
     (`payload` names the token in the adapter's own way).
+
+    CLOSE: `terms` of a spent lock; it uses no sequence of the account. `NothingToDo` once all is in.
 
     CANCEL has no further fields: a transfer of nothing (or of the least possible) from the account to
     itself, which only uses up the sequence it is prepared with, so that what was signed can never land.

@@ -37,6 +37,8 @@ class OutboxSettings(msgspec.Struct, frozen=True):
     max_bumps: int = 60
     retry_ms: int = 1_000
     max_retry_ms: int = 15_000
+    max_close_retry_ms: int = 600_000
+    """Deposits come in when their time has come, which may be hours away and is never urgent."""
     look_ms: int = 10_000
     """A transaction is looked at with every new block, and at least this often."""
     parallel: int = 8
@@ -194,7 +196,10 @@ class Sender:
     async def _postpone(self, intent: Intent, reason: str) -> None:
         def job(tx: Transaction) -> None:
             fresh = tx.intents.get(intent.id) or intent
-            wait = min(self._settings.max_retry_ms, self._settings.retry_ms << min(fresh.attempt, 10))
+            most = self._settings.max_retry_ms
+            if intent.purpose is Purpose.CLOSE:
+                most = self._settings.max_close_retry_ms
+            wait = min(most, self._settings.retry_ms << min(fresh.attempt, 10))
             tx.intents.postpone(intent.id, tx.now_ms + wait, reason, fresh.attempt + 1)
 
         await self._write(job)
