@@ -55,6 +55,21 @@ lock: $(VENV)/.uv ## resolve the dependency locks anew
 	    --no-emit-index-url --no-emit-find-links --no-annotate --no-header \
 	    --group dev --all-extras pyproject.toml -o $(LOCKS)/project.txt
 
+## Measuring ---------------------------------------------------------------
+
+.PHONY: bench bench-quick
+bench: setup ## measure everything on this machine: build/bench/*.json
+	$(BIN)/python -m scripts.bench_protocol
+	$(BIN)/python -m scripts.bench_engine
+	$(BIN)/python -m scripts.bench_chain
+	$(BIN)/python -m scripts.bench_kernels
+	$(BIN)/python -m scripts.bench_gas --no-peer
+
+bench-quick: setup ## the same in about a minute: shows that the benchmarks run, not how fast anything is
+	$(BIN)/python -m scripts.bench_protocol --seconds 0.2 --out build/bench-quick/protocol.json
+	$(BIN)/python -m scripts.bench_engine --swaps 20 --open 10 --out build/bench-quick/engine.json
+	$(BIN)/python -m scripts.bench_kernels --rounds 1 --report-only --output build/bench-quick/kernels.json
+
 ## Checks ------------------------------------------------------------------
 
 .PHONY: lint format types imports pytest

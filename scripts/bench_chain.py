@@ -7,6 +7,7 @@ Merkle root of 1,000 take. One thread, best and median of several runs, seconds.
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import platform
@@ -50,6 +51,7 @@ def timed(act: Callable[[], object], runs: int = RUNS) -> dict[str, float]:
 
 def main() -> None:
     """Build a block of 1,000 transfers between 1,000 senders and 1,000 recipients and validate it."""
+    argparse.ArgumentParser(description=__doc__).parse_args()
     directory = tempfile.TemporaryDirectory()
     now = [DEV.genesis_time]
     chain = Chain(DEV, Path(directory.name), clock=lambda: now[0])

@@ -282,6 +282,7 @@ def main() -> int:
     )
     parser.add_argument("--rounds", type=int, default=7, help="rounds the medians are over (default 7)")
     parser.add_argument("--output", type=Path, default=ROOT / "build" / "bench" / "kernels.json")
+    parser.add_argument("--report-only", action="store_true", help="exit 0 even when a goal is missed")
     arguments = parser.parse_args()
     if arguments.rounds < 1:
         parser.error("--rounds: at least 1")
@@ -328,7 +329,7 @@ def main() -> int:
     for remark in remarks:
         print(f"note: {remark}")
     print(f"written to {arguments.output}")
-    return 0 if all(goal["met"] for goal in report["goals"]) else 1
+    return 0 if arguments.report_only or all(goal["met"] for goal in report["goals"]) else 1
 
 
 if __name__ == "__main__":

@@ -47,7 +47,7 @@ class Watch:
         index = await self._common_ancestor(known, head)
         if index is None:
             return Scan((), (), (), tip)
-        ancestor = known[index]
+        ancestor = known[index] if known[index].id else await self._ledger_at(known[index].height, head)
         last = min(head.height, ancestor.height + max_blocks)
         blocks = await self._horizon.ledgers(ancestor.height + 1, last)
         parent = ancestor
@@ -57,6 +57,12 @@ class Watch:
             parent = block
         events = await self._events(blocks)
         return Scan(tuple(reversed(known[index + 1 :])), tuple(blocks), events, tip)
+
+    async def _ledger_at(self, height: int, head: BlockRef) -> BlockRef:
+        found = head if height == head.height else await self._horizon.ledger(height)
+        if found is None:
+            raise PortUnavailable(f"Horizon does not have ledger {height}", "use one with more history")
+        return found
 
     async def _common_ancestor(self, known: Sequence[BlockRef], head: BlockRef) -> int | None:
         """Return the index of the newest known block that is in the chain; None if Horizon is merely behind.
@@ -68,7 +74,7 @@ class Watch:
             if block.height > head.height:
                 continue
             here = head if block.height == head.height else await self._horizon.ledger(block.height)
-            if here is not None and here.id == block.id:
+            if here is not None and block.id in ("", here.id):
                 behind = block.height == head.height and index < len(known) - 1
                 return None if behind else index
         raise DeepReorg(

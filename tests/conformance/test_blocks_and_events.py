@@ -137,6 +137,29 @@ async def test_a_ring_of_another_chain_is_a_deep_reorg(scene: Scene) -> None:
     assert refusal.value.hint
 
 
+async def test_a_scan_can_begin_below_the_head_at_a_height_alone(scene: Scene) -> None:
+    port = await scene.port("bridge")
+    await scene.rig.devnet.mine(3)
+    head = (await port.tip()).block
+    scan = await port.scan([BlockRef(head.height - 2, "", "", 0)], 10)
+    assert scan.orphaned == ()
+    assert [block.height for block in scan.blocks][:2] == [head.height - 1, head.height]
+    assert scan.blocks[1].id == head.id
+
+
+async def test_a_reorg_deeper_than_the_ring_is_followed_from_a_height_that_stands_for_any_block(
+    scene: Scene,
+) -> None:
+    port = await scene.port("bridge")
+    await scene.rig.devnet.mine(3)
+    head = (await port.tip()).block
+    strange = [_elsewhere(head, height) for height in (head.height - 1, head.height)]
+    scan = await port.scan([BlockRef(head.height - 2, "", "", 0), *strange], 10)
+    assert [block.id for block in scan.orphaned] == [block.id for block in reversed(strange)]
+    assert head.id in {block.id for block in scan.blocks}
+    assert scan.blocks[0].height == head.height - 1
+
+
 async def test_a_new_block_is_hinted(scene: Scene) -> None:
     port = await scene.port("bridge")
     hints = port.hints()

@@ -69,6 +69,7 @@ async def test_a_lock_that_a_reorg_removed_before_finality_is_not_answered(site:
             while person.swap is None or not person.swap.id or "lock" not in person.swap.record.sent:
                 await asyncio.sleep(0.1)
         seen = await view_when(person, LegState.SEEN)
+        locking.cancel()  # it would send the lock again
         assert seen.destination.state is LegState.NONE, "the bridge waits for finality"
 
         await site.devnet(chain).reorg(REORG_DEPTH, drop=[person.swap.record.sent["lock"].tx_id])
@@ -83,7 +84,6 @@ async def test_a_lock_that_a_reorg_removed_before_finality_is_not_answered(site:
         assert later.destination.lock_tx == ""
 
         # The user's money never left; the same lock sent again is answered as if nothing had been.
-        locking.cancel()
         await person.swap.lock(person.wallets[chain])
         again = await view_when(person, LegState.FINAL)
         assert again.source.lock_tx == person.swap.record.sent["lock"].tx_id

@@ -59,7 +59,7 @@ def deployment_calldata() -> bytes:
 
 
 class Deployment(msgspec.Struct, frozen=True):
-    """Where the HTLC is on one network; `scripts/deploy.py` writes it, the relayer's config names the file."""
+    """Where the HTLC is on one network: `scripts/deploy.py` writes it, the relayer's config names it."""
 
     network: str
     chain_id: int
