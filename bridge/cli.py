@@ -16,7 +16,7 @@ import typer
 from typer.core import TyperGroup
 
 COMMANDS = {
-    "demo": ("bridge.demo.command", "demo", "Swap real value between two local nodes, five ways."),
+    "demo": ("bridge.demo.command", "demo", "Swap real value between three local chains, nine ways."),
     "init": ("bridge.commands.init", "init", "Write rainbow.toml and encrypted keystores."),
     "check": ("bridge.commands.check", "check", "Tell what is reachable, funded and misconfigured."),
     "api": ("bridge.commands.serve", "api", "Serve the REST API."),

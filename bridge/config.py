@@ -53,6 +53,7 @@ OTHER_VARIABLES = frozenset(
 """Variables with our prefix that are no configuration keys."""
 
 SECONDS_PER_DAY = 86_400
+STELLAR_DECIMALS = 7
 
 
 class ConfigError(Exception):
@@ -176,17 +177,32 @@ class ChainConfig(_Section):
     """One chain: where its nodes are, who we are on it, and what may be spent on fees."""
 
     enabled: bool = True
-    rpc_urls: tuple[str, ...] = ()
-    ws_url: str = ""
-    contract: str = ""
     keystore: Path
     poll_interval: float = Field(ge=0.05, le=300)
     rpc_timeout: float = Field(10.0, gt=0, le=120)
     max_blocks_per_scan: int = Field(100, ge=1, le=10_000)
     timing: TimingConfig
 
+    @property
+    def urls(self) -> tuple[str, ...]:
+        """Where its nodes answer; empty while none is configured."""
+        raise NotImplementedError
 
-class ZionConfig(ChainConfig):
+
+class NodesConfig(ChainConfig):
+    """A chain that is read and written through the RPC of its nodes."""
+
+    rpc_urls: tuple[str, ...] = ()
+    ws_url: str = ""
+    contract: str = ""
+
+    @property
+    def urls(self) -> tuple[str, ...]:
+        """The nodes, used in turn when one is down."""
+        return self.rpc_urls
+
+
+class ZionConfig(NodesConfig):
     """The ZION chain; `chain_id` follows from the network."""
 
     keystore: Path = Path("keys/zion.json")
@@ -200,7 +216,7 @@ class ZionConfig(ChainConfig):
     )
 
 
-class EthereumConfig(ChainConfig):
+class EthereumConfig(NodesConfig):
     """Ethereum; `chain_id` guards against an RPC of another network."""
 
     chain_id: int = Field(1, ge=1)
@@ -215,11 +231,37 @@ class EthereumConfig(ChainConfig):
     )
 
 
+class StellarConfig(ChainConfig):
+    """Stellar through one Horizon server; `passphrase` guards against a Horizon of another network."""
+
+    horizon_url: str = ""
+    passphrase: str = ""
+    """Empty: that of the public network, the testnet or a standalone network, as `network` says."""
+    keystore: Path = Path("keys/stellar.json")
+    poll_interval: float = Field(2.0, ge=0.05, le=300)
+    channels: int = Field(0, ge=0, le=100)
+    """Accounts that lend their sequences; change it only while nothing is pending."""
+    max_fee_per_operation: DecimalText = "1"
+    """Highest bid, whole XLM per operation; replacements come near it, quiet times never do."""
+    timing: TimingConfig = TimingConfig(
+        block_interval=6, finality_base=1, finality_cap=1, inclusion_p99=60, clock_skew=60
+    )
+
+    @property
+    def urls(self) -> tuple[str, ...]:
+        """The Horizon server."""
+        return (self.horizon_url,) if self.horizon_url else ()
+
+
+AnyChainConfig = ZionConfig | EthereumConfig | StellarConfig
+
+
 class ChainsConfig(_Section):
-    """The chains by name."""
+    """The chains by name. Stellar is there only when its section is given."""
 
     zion: ZionConfig = ZionConfig()
     ethereum: EthereumConfig = EthereumConfig()
+    stellar: StellarConfig | None = None
 
     def timing(self, asset: Asset, amount: int) -> ChainTiming:
         """Return the timing of the asset's chain with the finality that this amount demands."""
@@ -247,16 +289,20 @@ class ChainsConfig(_Section):
             max_depth=timing.finality_cap,
         )
 
-    def items(self) -> Iterator[tuple[Chain, ZionConfig | EthereumConfig]]:
+    def items(self) -> Iterator[tuple[Chain, AnyChainConfig]]:
         """Yield every configured chain, enabled or not."""
         yield Chain.ZION, self.zion
         yield Chain.ETHEREUM, self.ethereum
+        if self.stellar is not None:
+            yield Chain.STELLAR, self.stellar
 
-    def get(self, chain: Chain) -> ZionConfig | EthereumConfig:
+    def get(self, chain: Chain) -> AnyChainConfig:
         """Return the section of `chain`. Raises ValueError for a chain that has none."""
         for name, section in self.items():
             if name is chain:
                 return section
+        if chain is Chain.STELLAR:
+            raise ValueError("chains.stellar: there is no such section; add it with a horizon_url")
         raise ValueError(f"chains.{chain.value}: this version has no adapter for {chain.value}")
 
 
@@ -412,6 +458,11 @@ class Settings(BaseSettings):
                 )
             for key in (pair.source, pair.destination):
                 self.native_asset(assets[key].chain)
+            if pair.gasless and assets[pair.destination].chain is Chain.STELLAR:
+                raise ValueError(
+                    f"{name}: a claim on Stellar needs the recipient's own signature, so the relayer cannot "
+                    "claim for users; write gasless = false"
+                )
         for chain, section in self.chains.items():
             for key in section.timing.value_per_block:
                 if key not in assets:
@@ -421,13 +472,15 @@ class Settings(BaseSettings):
         for entry in self.assets:
             self.chains.get(entry.chain)
             to_units(entry.keep, entry.decimals)
+            if entry.chain is Chain.STELLAR:
+                _check_stellar_asset(entry)
         return self
 
     def assets_by_key(self) -> dict[str, Asset]:
         """Return the assets by their key `chain:SYMBOL`."""
         return {entry.asset.key: entry.asset for entry in self.assets}
 
-    def enabled_chains(self) -> dict[Chain, ZionConfig | EthereumConfig]:
+    def enabled_chains(self) -> dict[Chain, AnyChainConfig]:
         """Return the sections of the chains that are switched on."""
         return {chain: section for chain, section in self.chains.items() if section.enabled}
 
@@ -454,6 +507,14 @@ class Settings(BaseSettings):
     def database_url(self) -> str:
         """Return the database's URL; SQLite in the data directory by default. May hold a password."""
         return self.database.url.get_secret_value() or f"sqlite:///{self.data_dir / 'rainbow.db'}"
+
+
+def _check_stellar_asset(entry: AssetConfig) -> None:
+    name = f"assets {entry.asset.key}"
+    if entry.decimals != STELLAR_DECIMALS:
+        raise ValueError(f"{name}: every asset on Stellar has {STELLAR_DECIMALS} decimals")
+    if entry.contract and not re.fullmatch(r"[A-Za-z0-9]{1,12}:G[A-Z2-7]{55}", entry.contract):
+        raise ValueError(f"{name}: an issued asset's contract is written CODE:ISSUER")
 
 
 def find_file(path: Path | None = None) -> Path:

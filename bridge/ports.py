@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from bridge.config import EthereumConfig, Settings, ZionConfig, to_units
+from typing import Protocol
+
+from bridge.config import EthereumConfig, Network, Settings, StellarConfig, ZionConfig, to_units
 from bridge.engine.service import OfflinePort
-from bridge.protocol.types import Asset, Chain
+from bridge.protocol.types import Asset, Chain, LockTerms, Preimage, Purpose
 from relayers.keystore import SecretKey
-from relayers.port import ChainPort
+from relayers.port import ChainPort, UnsignedTx
 
 GWEI = 10**9
 
@@ -17,6 +19,8 @@ def open_port(settings: Settings, chain: Chain, key: SecretKey) -> ChainPort:
     assets = tuple(entry.asset for entry in settings.assets if entry.chain is chain)
     if isinstance(config, EthereumConfig):
         return _ethereum(config, assets, key)
+    if isinstance(config, StellarConfig):
+        return _stellar(settings.network, config, assets, key)
     return _zion(settings, config, key)
 
 
@@ -26,6 +30,46 @@ def offline_ports(settings: Settings) -> dict[Chain, OfflinePort]:
     The adapters want some account; they get one that is made up here and forgotten.
     """
     return {chain: open_port(settings, chain, SecretKey.generate()) for chain in settings.enabled_chains()}
+
+
+class WalletBuilder(Protocol):
+    """Makes what a user's own wallet signs, on the user's side."""
+
+    async def unsigned(
+        self, purpose: Purpose, terms: LockTerms, preimage: Preimage | None = None
+    ) -> UnsignedTx:
+        """Return a LOCK, CLAIM or REFUND, ready to sign."""
+        ...
+
+    async def close(self) -> None:
+        """Release connections."""
+        ...
+
+
+class _PureBuilder:
+    """Where the terms alone say what to sign, the adapter's own `unsigned` does."""
+
+    def __init__(self, port: ChainPort) -> None:
+        self._port = port
+
+    async def unsigned(
+        self, purpose: Purpose, terms: LockTerms, preimage: Preimage | None = None
+    ) -> UnsignedTx:
+        return self._port.unsigned(purpose, terms, preimage)
+
+    async def close(self) -> None:
+        await self._port.close()
+
+
+def wallet_builder(settings: Settings, chain: Chain) -> WalletBuilder:
+    """Return what makes transactions for a user's wallet; on Stellar it looks at the ledger and makes the
+    gate's key, which nobody but the sender may have."""
+    config = settings.chains.get(chain)
+    if isinstance(config, StellarConfig):
+        from relayers.stellar.wallet import Wallet
+
+        return Wallet(config.horizon_url, stellar_passphrase(settings.network, config), config.rpc_timeout)
+    return _PureBuilder(open_port(settings, chain, SecretKey.generate()))
 
 
 def _ethereum(config: EthereumConfig, assets: tuple[Asset, ...], key: SecretKey) -> ChainPort:
@@ -49,6 +93,36 @@ def _ethereum(config: EthereumConfig, assets: tuple[Asset, ...], key: SecretKey)
         poll_interval=config.poll_interval,
     )
     return open_ethereum(settings, key.reveal())
+
+
+def _stellar(network: Network, config: StellarConfig, assets: tuple[Asset, ...], key: SecretKey) -> ChainPort:
+    from relayers.stellar.adapter import open_port as open_stellar
+    from relayers.stellar.settings import DECIMALS, FeeCaps, StellarSettings
+
+    return open_stellar(
+        StellarSettings(
+            horizon_url=config.horizon_url,
+            passphrase=stellar_passphrase(network, config),
+            assets=assets,
+            channels=config.channels,
+            caps=FeeCaps(maximum=to_units(config.max_fee_per_operation, DECIMALS)),
+            request_timeout=config.rpc_timeout,
+        ),
+        key.reveal(),
+    )
+
+
+def stellar_passphrase(network: Network, config: StellarConfig) -> str:
+    """Return the passphrase of the Stellar network that a configuration means."""
+    from stellar_sdk import Network as StellarNetwork
+
+    if config.passphrase:
+        return config.passphrase
+    return {
+        Network.MAIN: StellarNetwork.PUBLIC_NETWORK_PASSPHRASE,
+        Network.TEST: StellarNetwork.TESTNET_NETWORK_PASSPHRASE,
+        Network.DEV: StellarNetwork.STANDALONE_NETWORK_PASSPHRASE,
+    }[network]
 
 
 def _zion(settings: Settings, config: ZionConfig, key: SecretKey) -> ChainPort:

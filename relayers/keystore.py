@@ -45,6 +45,9 @@ DEVNET_NAMES = (
     "zion/user",
     "zion/miner",
     "zion/treasury",
+    "stellar/bridge",
+    "stellar/user",
+    "stellar/issuer",
     "quotes/signer",
     "secrets/storage",
 )

@@ -40,6 +40,10 @@ class ActionRefused(PortError):
     """The chain would refuse this action as things stand (simulation says so): nothing was signed."""
 
 
+class NothingToDo(PortError):
+    """What the action is for has happened already, by whomever: it is done with."""
+
+
 class DeepReorg(PortError):
     """The chain shares no block with the known ring: an operator must look."""
 
@@ -116,6 +120,8 @@ class Action(msgspec.Struct, frozen=True):
     ANCHOR: `payload` is the log's 32-byte root, `amount` its tree size. APPROVE: as `setup_actions` gave it
     (`payload` names the token in the adapter's own way).
 
+    CLOSE: `terms` of a spent lock; it uses no sequence of the account. `NothingToDo` once all is in.
+
     CANCEL has no further fields: a transfer of nothing (or of the least possible) from the account to
     itself, which only uses up the sequence it is prepared with, so that what was signed can never land.
     """
@@ -136,12 +142,16 @@ class FeeLevel(msgspec.Struct, frozen=True):
     previous: dict[str, int] | None = None
 
 
+HEIGHTS_END = 1_000_000_000
+"""`SignedTx.valid_until` is a block height below this and Unix seconds from it on."""
+
+
 class SignedTx(msgspec.Struct, frozen=True):
     """A signed transaction, to be stored before it is broadcast.
 
     `sequence` is the account's nonce it uses (None on chains without). `fee` is the adapter's own record of
     what it bid, `max_cost` the most native units it can cost beside the amount, `valid_until` the chain
-    height or time (adapter's own unit) after which it can never land, None if never.
+    height or time (see `HEIGHTS_END`) after which it can never land, None if never.
     """
 
     tx_id: str

@@ -22,7 +22,7 @@ import structlog
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from apscheduler.triggers.interval import IntervalTrigger
 
-from bridge.engine.decisions import encode_action
+from bridge.engine.actions import encode_action
 from bridge.engine.ingest import FinalityCandidate, Ingest
 from bridge.engine.metrics import Metrics
 from bridge.engine.outbox import Outbox, OutboxSettings

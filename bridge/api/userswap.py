@@ -27,6 +27,7 @@ from bridge.protocol.legs import CLAIMED
 from bridge.protocol.timelocks import may_reveal
 from bridge.protocol.types import Asset, LockTerms, Preimage, Purpose
 from relayers.port import (
+    HEIGHTS_END,
     Action,
     BroadcastOutcome,
     ChainPort,
@@ -36,6 +37,7 @@ from relayers.port import (
     SignedTx,
     Tip,
     TxState,
+    UnsignedTx,
 )
 
 
@@ -60,6 +62,16 @@ class Reader(Protocol):
 
     def lock_id(self, terms: LockTerms) -> str:
         """See `ChainPort`."""
+        ...
+
+
+class Builder(Protocol):
+    """Makes transactions for a user's wallet, on the user's side."""
+
+    async def unsigned(
+        self, purpose: Purpose, terms: LockTerms, preimage: Preimage | None = None
+    ) -> UnsignedTx:
+        """Return a LOCK, CLAIM or REFUND, ready to sign."""
         ...
 
 
@@ -220,6 +232,12 @@ class UserSwap:
         preimage = await self._released(password, watch)
         return await self._send(wallet, Purpose.CLAIM, self.record.destination, preimage)
 
+    async def claim_to_sign(self, password: str, watch: LockWatch, builder: Builder) -> UnsignedTx:
+        """Return the claim for a wallet that signs it elsewhere. The preimage is in it, so it counts as
+        revealed from here on: sign and send it at once. Raises `Unsafe`."""
+        preimage = await self._released(password, watch)
+        return await builder.unsigned(Purpose.CLAIM, self.record.destination, preimage)
+
     async def lock(self, wallet: Wallet) -> str:
         """Lock the source with the user's own wallet; returns the transaction's id. Repeating is safe."""
         return await self._send(wallet, Purpose.LOCK, self.record.source)
@@ -330,8 +348,11 @@ class Wallet:
             return True
         if status.state in {TxState.FAILED, TxState.REPLACED}:
             return False
-        if signed.valid_until is not None and (await self.port.tip()).block.height > signed.valid_until:
-            return False
+        if signed.valid_until is not None:
+            tip = await self.port.tip()
+            is_time = signed.valid_until >= HEIGHTS_END
+            if (tip.time if is_time else tip.block.height) > signed.valid_until:
+                return False
         await self.broadcast(signed)
         return True
 

@@ -149,8 +149,9 @@ def _prices(settings: Settings) -> Iterator[Finding]:
 async def _chain(settings: Settings, chain: Chain, ring: KeyRing) -> list[Finding]:
     what = chain.value
     section = settings.chains.get(chain)
-    if not section.rpc_urls:
-        return [Finding(what, Level.FAIL, "no rpc_urls", f"fill in chains.{what}.rpc_urls")]
+    urls = "horizon_url" if chain is Chain.STELLAR else "rpc_urls"
+    if not section.urls:
+        return [Finding(what, Level.FAIL, f"no {urls}", f"fill in chains.{what}.{urls}")]
     try:
         port = open_port(settings, chain, ring.chain(chain))
     except PortError as error:
@@ -159,7 +160,7 @@ async def _chain(settings: Settings, chain: Chain, ring: KeyRing) -> list[Findin
         async with asyncio.timeout(PATIENCE):
             return await _ask(settings, chain, port)
     except PortUnavailable as error:
-        hint = error.hint or f"start the node, or correct chains.{what}.rpc_urls"
+        hint = error.hint or f"start the node, or correct chains.{what}.{urls}"
         return [Finding(f"{what} node", Level.FAIL, str(error), hint)]
     except PortError as error:
         return [Finding(f"{what} node", Level.FAIL, str(error), error.hint)]
@@ -203,7 +204,7 @@ async def _ask(settings: Settings, chain: Chain, port: ChainPort) -> list[Findin
             found.append(Finding(f"{what} balance", Level.OK, shown))
     missing = await port.setup_actions([entry.asset for entry in assets if entry.contract])
     if missing:
-        text = f"{len(missing)} token approvals are missing"
+        text = f"{len(missing)} set-up actions (token approvals, trustlines) are missing"
         found.append(Finding(f"{what} approvals", Level.WARN, text, "the relayer makes them when it starts"))
     return found
 

@@ -18,11 +18,13 @@ from bridge.protocol.types import Asset, Chain
 from relayers.ethereum.devnet import AnvilDevnet, AnvilMissing
 from relayers.keystore import SecretKey, devnet_key
 from relayers.port import PortUnavailable
+from relayers.stellar.devnet.local import StellarDevnet
 from relayers.zion.devnet import ZionDevnet
 
+LocalChain = ZionDevnet | AnvilDevnet | StellarDevnet
 BRIDGE_COINS = 10_000
 USER_COINS = 100
-"""Whole coins of each asset that the accounts get; of ZION a hundred times as many."""
+"""Whole coins of each asset that the accounts get; of ZION and XLM a hundred times as many."""
 
 
 def devnet(
@@ -33,7 +35,8 @@ def devnet(
 ) -> None:
     """Run a ZION node and anvil at the configured ports, and fund the bridge and a user, until Ctrl-C.
 
-    For the network "dev" alone. The user has the published devnet keys `ethereum/user` and `zion/user`.
+    For the network "dev" alone; with a Stellar ledger where the configuration has that chain. The user has
+    the published devnet keys `ethereum/user`, `zion/user` and `stellar/user`.
     """
     with speaking(as_json) as output:
         settings = configuration.load(config)
@@ -51,31 +54,44 @@ async def _run(settings: Settings, directory: Path, block_time: int, output: Out
     anvil = AnvilDevnet(
         directory / "anvil", block_time=block_time, persist=True, port=_port(settings, Chain.ETHEREUM)
     )
+    nodes: dict[Chain, LocalChain] = {Chain.ZION: zion, Chain.ETHEREUM: anvil}
+    urls = {"zion": zion.rpc_url, "ethereum": anvil.rpc_url}
+    if Chain.STELLAR in settings.enabled_chains():
+        port = _port(settings, Chain.STELLAR)
+        stellar = StellarDevnet(directory / "stellar", block_time=block_time, port=port)
+        nodes[Chain.STELLAR] = stellar
+        urls["stellar"] = stellar.url
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     try:
-        await asyncio.gather(zion.start(), anvil.start())
+        await asyncio.gather(*(node.start() for node in nodes.values()))
         accounts: dict[str, str] = {}
         for entry in settings.assets:
-            node: ZionDevnet | AnvilDevnet = zion if entry.chain is Chain.ZION else anvil
-            scale = 100 if entry.chain is Chain.ZION else 1
+            if entry.chain is Chain.STELLAR and entry.contract:
+                continue  # needs trustlines first, which the accounts' own keys must sign
+            scale = 1 if entry.chain is Chain.ETHEREUM else 100
             for role, coins, key in (
                 ("bridge", BRIDGE_COINS, ring.chain(entry.chain)),
                 ("user", USER_COINS, devnet_key(f"{entry.chain.value}/user")),
             ):
                 units = coins * scale * 10**entry.decimals
-                accounts[f"{entry.chain.value}_{role}"] = await _fund(settings, node, key, entry.asset, units)
-        urls = {"zion": zion.rpc_url, "ethereum": anvil.rpc_url}
+                accounts[f"{entry.chain.value}_{role}"] = await _fund(
+                    settings, nodes[entry.chain], key, entry.asset, units
+                )
         lines = [f"{name}: {value}" for name, value in {**urls, **accounts}.items()]
         output.result({**urls, **accounts}, *lines, "running; Ctrl-C ends it")
         await stop.wait()
     finally:
-        await asyncio.gather(zion.stop(), anvil.stop())
+        await asyncio.gather(*(node.stop() for node in nodes.values()))
 
 
 async def _fund(
-    settings: Settings, node: ZionDevnet | AnvilDevnet, key: SecretKey, asset: Asset, units: int
+    settings: Settings,
+    node: LocalChain,
+    key: SecretKey,
+    asset: Asset,
+    units: int,
 ) -> str:
     """Fill an account up to `units`; returns its address."""
     port = open_port(settings, asset.chain, key)
@@ -90,8 +106,9 @@ async def _fund(
 
 def _port(settings: Settings, chain: Chain) -> int:
     """Return the port of the chain's first configured URL."""
-    urls = settings.chains.get(chain).rpc_urls
+    urls = settings.chains.get(chain).urls
     text = urls[0].rpartition(":")[2].strip("/") if urls else ""
     if not text.isdecimal():
-        raise ConfigError([f"chains.{chain.value}.rpc_urls names no port"], "e.g. http://127.0.0.1:8545")
+        name = "horizon_url" if chain is Chain.STELLAR else "rpc_urls"
+        raise ConfigError([f"chains.{chain.value}.{name} names no port"], "e.g. http://127.0.0.1:8545")
     return int(text)

@@ -37,6 +37,10 @@ _SHARED = {
     "token_asset": "",
     "token_pair": "",
     "token_price": "",
+    "stellar_chain": "",
+    "stellar_asset": "",
+    "stellar_pairs": "",
+    "stellar_price": "",
     "api_port": "8080",
     "requests": "300",
     "quotes": "30",
@@ -90,6 +94,64 @@ _OF_NETWORK = {
 }
 
 
+_STELLAR_CHAIN = """
+[chains.stellar]
+enabled = true
+horizon_url = "$horizon"  # Horizon 2.31 or newer; the passphrase follows from the network
+keystore = "keys/stellar.json"
+poll_interval = $poll
+channels = 0                    # accounts that lend their sequences: about one for each lock in five seconds
+max_fee_per_operation = "1"     # XLM, the highest bid when ledgers are full
+
+[chains.stellar.timing]
+block_interval = $interval
+finality_base = 1               # a closed ledger is final
+finality_cap = 1
+inclusion_p99 = $inclusion
+clock_skew = $skew
+"""
+_STELLAR_ASSET = """
+[[assets]]                      # issued assets: contract = "CODE:ISSUER", decimals = 7
+chain = "stellar"
+symbol = "XLM"
+decimals = 7
+keep = "20"
+"""
+_STELLAR_PAIRS = """
+[[pairs]]
+from = "stellar:XLM"
+to = "zion:ZION"
+spread_ppm = 3000
+min = "50"
+max = "20000"
+gasless = true
+
+[[pairs]]
+from = "zion:ZION"
+to = "stellar:XLM"
+spread_ppm = 3000
+min = "$min_zion"
+max = "$max_zion"
+gasless = false                 # a claim on Stellar needs the recipient's own signature
+
+[[pairs]]
+from = "stellar:XLM"
+to = "ethereum:ETH"
+spread_ppm = 3000
+min = "500"
+max = "20000"
+gasless = true
+
+[[pairs]]
+from = "ethereum:ETH"
+to = "stellar:XLM"
+spread_ppm = 3000
+min = "0.001"
+max = "$max_eth"
+gasless = false
+"""
+
+
 def init(
     directory: Annotated[Path, typer.Option("--dir", help="Where to put everything.")] = Path(),
     network: Annotated[Network, typer.Option(help="dev, test or main.")] = Network.DEV,
@@ -97,6 +159,9 @@ def init(
     ethereum_rpc: Annotated[str | None, typer.Option(help="URL of your Ethereum node.")] = None,
     ethereum_ws: Annotated[str | None, typer.Option(help="Its WebSocket, optional.")] = None,
     ethereum_contract: Annotated[str | None, typer.Option(help="Address of the HTLC contract.")] = None,
+    stellar_horizon: Annotated[
+        str | None, typer.Option(help="URL of a Horizon server: Stellar joins. Without it, it does not.")
+    ] = None,
     api_port: Annotated[int | None, typer.Option(help="Port of the API.", min=0, max=65_535)] = None,
     password_file: Annotated[
         Path | None, typer.Option(help="A private file with the keystore password; also put into the config.")
@@ -135,6 +200,8 @@ def init(
                 values[name] = str(given)
         if ethereum_rpc and ethereum_ws is None:
             values["ethereum_ws"] = ""
+        if stellar_horizon:
+            values.update(_stellar(stellar_horizon, network, values))
         text = Template((files("bridge.commands") / "template.toml").read_text()).substitute(values)
         directory.mkdir(parents=True, exist_ok=True)
         _write_new(target, text)
@@ -147,7 +214,7 @@ def init(
             f"configuration: {target}",
             *(f"{name}: {value}" for name, value in accounts.items()),
             f"operator's key, shown this once: {operator_key}",
-            "next: put money into both accounts, then `rainbow check`",
+            "next: put money into the accounts, then `rainbow check`",
         )
         if not values["ethereum_contract"]:
             output.note("chains.ethereum.contract is empty: deploy the HTLC contract and fill it in")
@@ -226,6 +293,24 @@ def _token() -> dict[str, str]:
             'min = "1"\nmax = "10000"\ngasless = true\n'
         ),
         "token_price": f', "{token.key}" = "1"',
+    }
+
+
+def _stellar(horizon: str, network: Network, values: dict[str, str]) -> dict[str, str]:
+    """Return Stellar's parts of the configuration: the chain, XLM, its pairs and price."""
+    dev = network is Network.DEV
+    timing = {
+        "horizon": horizon,
+        "poll": "0.5" if dev else "2.0",
+        "interval": "1" if dev else "6",
+        "inclusion": "5" if dev else "60",
+        "skew": "15" if dev else "60",
+    }
+    return {
+        "stellar_chain": Template(_STELLAR_CHAIN).substitute(timing),
+        "stellar_asset": _STELLAR_ASSET,
+        "stellar_pairs": Template(_STELLAR_PAIRS).substitute(values),
+        "stellar_price": ', "stellar:XLM" = "0.25"',
     }
 
 

@@ -111,7 +111,7 @@ def relayer(
         try:
             section = settings.chains.get(chain)
         except ValueError as error:
-            raise ConfigError([str(error)], "the chains are: zion, ethereum") from None
+            raise ConfigError([str(error)], "the chains are: zion, ethereum, stellar") from None
         if not section.enabled:
             raise ConfigError([f"chains.{chain.value}.enabled is false"], "switch the chain on")
         ring = KeyRing(settings)

@@ -15,15 +15,17 @@ from rich.table import Table
 
 from bridge import config as configuration
 from bridge.api.client import DEFAULT_URL, BridgeClient, new_token
-from bridge.api.models import NextStep, QuoteView, Side, SwapView
+from bridge.api.models import NextStep, QuoteView, Side, SwapView, UnsignedTxView
 from bridge.api.recovery import RecoveryDir, RecoveryError
 from bridge.api.userswap import LockWatch, Unsafe, UserSwap, Wallet
+from bridge.api.views import unsigned_view
 from bridge.commands.output import ConfigFile, Json, Output, speaking
-from bridge.config import Settings, to_text, to_units
-from bridge.ports import offline_ports, open_port
+from bridge.config import ConfigError, Settings, to_text, to_units
+from bridge.ports import open_port, wallet_builder
 from bridge.protocol.status import TERMINAL_STATES
-from bridge.protocol.types import Purpose
+from bridge.protocol.types import LockTerms, Purpose
 from relayers.keystore import KeystoreError, SecretKey, find_password, load
+from relayers.port import UnsignedTx
 
 app = typer.Typer(no_args_is_help=True, help="Your own swaps. Secrets stay in encrypted recovery files.")
 
@@ -50,6 +52,8 @@ Gasless = Annotated[
 
 DEFAULT_RECOVERY = Path.home() / ".rainbow" / "swaps"
 POLL_SECONDS = 1.0
+STELLAR_RECIPE = "stellar-recipe"
+"""`relayers.stellar.wallet.FORMAT`, named here because importing it takes a second."""
 RECOVERY_PASSWORD = "RAINBOW_RECOVERY_PASSWORD"  # noqa: S105 -- the variable's name
 
 
@@ -122,11 +126,15 @@ def start(
                 if keystore is not None:
                     settings = configuration.load(config)
                     sent = await _lock(settings, swap, keystore, keystore_password_file, output)
+                transaction = created.transaction
+                if not sent and transaction.format == STELLAR_RECIPE:
+                    transaction = await _from_recipe(config, swap.record.source, output) or transaction
+                body = {**created.model_dump(mode="json", by_alias=True), "lock_tx": sent}
                 output.result(
-                    {**created.model_dump(mode="json", by_alias=True), "lock_tx": sent},
+                    {**body, "transaction": transaction.model_dump(mode="json")},
                     f"swap {swap.id}",
                     f"locked by {sent}" if sent else "sign and send this with your wallet:",
-                    *([] if sent else [created.transaction.model_dump_json(indent=2)]),
+                    *([] if sent else [transaction.model_dump_json(indent=2)]),
                     f"then: rainbow swap claim {swap.id[:8]}",
                 )
 
@@ -207,8 +215,9 @@ def claim(
 ) -> None:
     """Wait for the bridge's lock on your own node, check it, then claim.
 
-    With --keystore you claim from your own account; without, the preimage is handed to the bridge, which
-    claims for you (swaps quoted with --gasless). The secret is never revealed too late or for a wrong lock.
+    With --keystore you claim from your own account. Without, the preimage is handed to the bridge, which
+    claims for you, if the swap was quoted with --gasless; else the claim is printed, for any wallet: it holds
+    the preimage, sign and send it at once. The secret is never revealed too late or for a wrong lock.
     """
     with speaking(as_json) as output:
         record = RecoveryDir(recovery_dir).find(swap)
@@ -230,6 +239,13 @@ def claim(
                     if keystore:
                         tx = await mine.claim(password, watch, Wallet(port))
                         output.result({"swap_id": mine.id, "claim_tx": tx}, f"claimed by {tx}")
+                    elif not record.gasless:
+                        builder = wallet_builder(settings, chain)
+                        try:
+                            body = _shown(await mine.claim_to_sign(password, watch, builder))
+                        finally:
+                            await builder.close()
+                        output.result({"swap_id": mine.id, **body}, "sign and send this at once:", body)
                     else:
                         view = await mine.reveal_to_bridge(password, watch)
                         output.result(
@@ -273,15 +289,12 @@ def refund(
                         return
             if keystore is None:
                 settings = configuration.load(config)
-                unsigned = offline_ports(settings)[record.source.chain].unsigned(
-                    Purpose.REFUND, record.source
-                )
-                body = {
-                    "not_before": record.source.deadline,
-                    "format": unsigned.format,
-                    "summary": unsigned.summary,
-                    "payload": unsigned.payload,
-                }
+                builder = wallet_builder(settings, record.source.chain)
+                try:
+                    unsigned = await builder.unsigned(Purpose.REFUND, record.source)
+                finally:
+                    await builder.close()
+                body = {"not_before": record.source.deadline, **_shown(unsigned)}
                 output.result(body, "sign and send this after the deadline:", body)
                 return
             settings = configuration.load(config)
@@ -348,6 +361,25 @@ async def _quote(
         raise typer.BadParameter(str(error)) from None
     side = Side.DESTINATION if receive else Side.SOURCE
     return await client.quote(source, destination, units, side=side, gasless=gasless)
+
+
+async def _from_recipe(config: Path | None, terms: LockTerms, output: Output) -> UnsignedTxView | None:
+    """Make the lock that a recipe describes, here, where the gate's key is nobody else's; None without a
+    Horizon of the user's own."""
+    try:
+        builder = wallet_builder(configuration.load(config), terms.chain)
+    except (ConfigError, ValueError):
+        output.note("with [chains.stellar] in a configuration file this would be XDR and a SEP-7 link")
+        return None
+    try:
+        unsigned = await builder.unsigned(Purpose.LOCK, terms)
+    finally:
+        await builder.close()
+    return unsigned_view(terms.chain, Purpose.LOCK, unsigned)
+
+
+def _shown(unsigned: UnsignedTx) -> dict[str, Any]:
+    return {"format": unsigned.format, "summary": unsigned.summary, "payload": unsigned.payload}
 
 
 async def _lock(

@@ -33,7 +33,7 @@ def demo(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document at the end.")] = False,
 ) -> None:
-    """Swap real value between a local ZION node and a local Ethereum node, five ways.
+    """Swap real value between local ZION, Ethereum and Stellar nodes, nine ways.
 
     Exit code 0 when every swap ended as it should and every balance adds up to the last unit, else 1.
     """

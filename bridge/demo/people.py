@@ -26,8 +26,9 @@ T = TypeVar("T")
 
 POLL_SECONDS = 0.15
 RESEND_SECONDS = 4.0
-GAS_MONEY = {Chain.ETHEREUM: 10**17, Chain.ZION: 10**8}
-"""What a user needs to send a few transactions, in the chain's smallest unit."""
+GAS_MONEY = {Chain.ETHEREUM: 10**17, Chain.ZION: 10**8, Chain.STELLAR: 10 * 10**7}
+"""What a user needs to send a few transactions, in the chain's smallest unit; on Stellar the reserves of an
+account and a lock come first."""
 
 _PASSING_PROBLEMS = frozenset({"busy", "rate-limited", "chain-unavailable", "no-price", "internal"})
 
@@ -82,8 +83,10 @@ class Person:
         plan = self.plan
         address = self.wallets[plan.source.chain].address
         if plan.source.contract:
-            await self.site.fund(address, plan.source, plan.amount)
             await self.site.fund(address, _native(plan.source), GAS_MONEY[plan.source.chain])
+            if plan.source.chain is Chain.STELLAR:
+                await self._approve()  # nobody can be given an issued asset without a trustline
+            await self.site.fund(address, plan.source, plan.amount)
         else:
             await self.site.fund(address, plan.source, plan.amount + GAS_MONEY[plan.source.chain])
         if not plan.gasless and not plan.walks_away:
@@ -101,9 +104,7 @@ class Person:
         card.receives = f"{to_text(received, plan.destination.decimals)} {plan.destination.symbol}"
         self.board.reached(card, "accepted")
         wallet = self.wallets[plan.source.chain]
-        if plan.source.contract:
-            for signed in await self._patiently(lambda: wallet.approvals(plan.source)):
-                await self._patiently(lambda signed=signed: wallet.settled(signed, pause=POLL_SECONDS))  # type: ignore[misc]
+        await self._approve()
         await self._patiently(lambda: swap.lock(wallet))
         self.board.reached(card, "lock sent")
         await self._until(
@@ -111,6 +112,15 @@ class Person:
             again=lambda: swap.lock(wallet),
             unless=lambda view: view.source.state is not LegState.NONE,
         )
+
+    async def _approve(self) -> None:
+        """Allow the contract to take the token, or open the trustline, if the asset needs it."""
+        plan = self.plan
+        if not plan.source.contract:
+            return
+        wallet = self.wallets[plan.source.chain]
+        for signed in await self._patiently(lambda: wallet.approvals(plan.source)):
+            await self._patiently(lambda signed=signed: wallet.settled(signed, pause=POLL_SECONDS))  # type: ignore[misc]
 
     async def finish(self) -> None:
         """Reveal the secret once the own node shows the bridge's lock deep enough, and see it through."""

@@ -1,4 +1,4 @@
-"""The demonstration itself: five swaps, two of which the user walks away from, and an audit of every unit."""
+"""The demonstration itself: nine swaps, two of which the user walks away from, and an audit of every unit."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ from bridge.demo.accounting import AssetAudit, Snapshot, audit
 from bridge.demo.board import Board, Verdict
 from bridge.demo.chaos import Chaos
 from bridge.demo.people import Person, Plan, WentWrong
-from bridge.demo.site import ASSETS, DEMO, Site
+from bridge.demo.site import ASSETS, CHAINS, DEMO, RUSD, Site
 from bridge.protocol.types import Asset, Chain
 from bridge.supervisor import ProcessFailed
-from relayers import keystore
 from relayers.ethereum import accounting as ethereum_accounting
 from relayers.ethereum.settings import ETH
 from relayers.port import ChainPort
+from relayers.stellar import accounting as stellar_accounting
+from relayers.stellar.settings import XLM
 from relayers.zion import accounting as zion_accounting
 from relayers.zion.settings import ZION
 
@@ -27,6 +28,10 @@ PLANS = (
     Plan("carol", DEMO, ZION, 250 * 10**6, gasless=True),
     Plan("dave", ETH, ZION, 2 * 10**17, walks_away=True),
     Plan("erin", ZION, ETH, 300 * 10**8, walks_away=True),
+    Plan("frank", XLM, ZION, 500 * 10**7, gasless=True),
+    Plan("grace", ZION, XLM, 100 * 10**8),
+    Plan("heidi", XLM, ETH, 2_000 * 10**7),
+    Plan("ivan", RUSD, DEMO, 75 * 10**7, gasless=True),
 )
 
 PATIENCE_SECONDS = 60.0
@@ -79,10 +84,10 @@ class Books:
     def __init__(self, site: Site, people: list[Person]) -> None:
         self._site = site
         self._people = people
-        self._ports: dict[Chain, ChainPort] = {
-            chain: site.port(chain, keystore.devnet_key(f"{chain.value}/bridge"))
-            for chain in (Chain.ETHEREUM, Chain.ZION)
-        }
+        self._ports: dict[Chain, ChainPort] = {chain: site.bridge_port(chain) for chain in CHAINS}
+        self._stellar = stellar_accounting.Ledger(
+            site.stellar.url, site.stellar.settings.passphrase, (XLM, RUSD)
+        )
 
     async def read(self) -> tuple[Snapshot, dict[Chain, int]]:
         """Return the balances and the heights they belong to."""
@@ -92,18 +97,26 @@ class Books:
             while True:
                 height = (await port.tip()).block.height
                 found = {
-                    (asset.key, owner): await port.balance(address, asset)
+                    (asset.key, owner): amount
                     for asset in ASSETS
                     if asset.chain is chain
-                    for owner, address in self._accounts(chain, asset).items()
+                    for owner, amount in (await self._holdings(chain, asset)).items()
                 }
-                if chain is Chain.ZION:
-                    found[(ZION.key, "locks")] = await zion_accounting.locked(self._site.zion.rpc_url)
                 if (await port.tip()).block.height == height:
                     break
             balances |= found
             heights[chain] = height
         return Snapshot(balances), heights
+
+    async def _holdings(self, chain: Chain, asset: Asset) -> dict[str, int]:
+        accounts = self._accounts(chain, asset)
+        if chain is Chain.STELLAR:
+            return await self._stellar.holdings(accounts, asset)
+        port = self._ports[chain]
+        held = {owner: await port.balance(address, asset) for owner, address in accounts.items()}
+        if chain is Chain.ZION:
+            held["locks"] = await zion_accounting.locked(self._site.zion.rpc_url)
+        return held
 
     async def fees(self, since: dict[Chain, int], until: dict[Chain, int]) -> dict[str, int]:
         """Return what the watched accounts paid in fees in the blocks after `since` up to `until`."""
@@ -119,13 +132,19 @@ class Books:
             since[Chain.ZION] + 1,
             until[Chain.ZION],
         )
-        return {ETH.key: ethereum, DEMO.key: 0, ZION.key: zion}
+        stellar = await self._stellar.fees_paid(
+            set(self._accounts(Chain.STELLAR, XLM).values()),
+            since[Chain.STELLAR] + 1,
+            until[Chain.STELLAR],
+        )
+        return {ETH.key: ethereum, DEMO.key: 0, ZION.key: zion, XLM.key: stellar, RUSD.key: 0}
 
     def _accounts(self, chain: Chain, asset: Asset) -> dict[str, str]:
         accounts = {
             person.plan.name: person.wallets[chain].address
             for person in self._people
-            if chain in person.wallets and (not asset.contract or person.plan.source == asset)
+            if chain in person.wallets
+            and (not asset.contract or asset in (person.plan.source, person.plan.destination))
         }
         accounts["bridge"] = self._ports[chain].account
         if chain is Chain.ETHEREUM:
@@ -136,6 +155,7 @@ class Books:
         """Close the connections."""
         for port in self._ports.values():
             await port.close()
+        await self._stellar.close()
 
 
 class Demo:
@@ -162,11 +182,11 @@ class Demo:
 
     async def _set_up(self) -> None:
         await self.site.start_chains()
-        self.board.step("a ZION node and an Ethereum node run")
+        self.board.step("a ZION node, an Ethereum node and a Stellar ledger run")
         await self.site.configure()
         self.board.step("accounts are funded, the bridge is configured")
         await self.site.start_bridge()
-        self.board.step("the API and two relayers run")
+        self.board.step("the API and three relayers run")
 
     async def _swap(self, outcome: Outcome) -> None:
         people = [Person(self.site, plan, self.board, self._patience) for plan in PLANS]
@@ -174,7 +194,7 @@ class Demo:
         try:
             for person in people:
                 await person.fund()
-            self.board.step("five people have money of their own")
+            self.board.step("nine people have money of their own")
             outcome.before, since = await books.read()
             with self.board:
                 await self._with_chaos(people, outcome)
@@ -238,14 +258,14 @@ class Demo:
             person.card.finish(ok=True)
 
     async def _pass_deadlines(self, people: list[Person]) -> None:
-        """Move both chains' clocks past every deadline of these swaps."""
+        """Move the chains' clocks past every deadline of these swaps."""
         latest = 0
         for person in people:
             if person.swap is not None:
                 record = person.swap.record
                 latest = max(latest, record.source.deadline, record.destination.deadline)
-        for chain in (Chain.ETHEREUM, Chain.ZION):
-            now = (await people[0].wallets[chain].port.tip()).time
+        for chain, wallet in people[0].wallets.items():
+            now = (await wallet.port.tip()).time
             ahead = max(0, latest - now) + 1
             await self.site.devnet(chain).advance_time(ahead)
             self.board.note(f"  [dim]{chain.value}: the clock moves {ahead} s ahead[/]")

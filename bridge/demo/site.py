@@ -1,4 +1,4 @@
-"""The place of the demonstration: two local chains, the API and two relayers, each its own process."""
+"""The place of the demonstration: three local chains, the API and three relayers, each its own process."""
 
 from __future__ import annotations
 
@@ -20,16 +20,28 @@ from relayers.ethereum.devnet import CHAIN_ID, AnvilDevnet
 from relayers.ethereum.settings import ETH
 from relayers.keystore import KeyLabel, SecretKey
 from relayers.port import ChainPort
+from relayers.stellar.devnet.local import TOKEN, StellarDevnet
+from relayers.stellar.settings import XLM
 from relayers.zion.devnet import ZionDevnet
 from relayers.zion.settings import ZION
 
 BLOCK_SECONDS = 1
 DEMO = demo_token.asset()
-ASSETS = (ETH, DEMO, ZION)
+RUSD = TOKEN
+ASSETS = (ETH, DEMO, ZION, XLM, RUSD)
+CHAINS = (Chain.ETHEREUM, Chain.ZION, Chain.STELLAR)
 
-BRIDGE_ETHER = 1_000 * 10**18
-BRIDGE_ZION = 100_000 * 10**8
-BRIDGE_TOKENS = 1_000_000 * 10**6
+BRIDGE_MONEY = {
+    ETH: 1_000 * 10**18,
+    DEMO: 1_000_000 * 10**6,
+    ZION: 100_000 * 10**8,
+    XLM: 100_000 * 10**7,
+}
+"""What the bridge begins with, in smallest units."""
+
+LocalChain = AnvilDevnet | ZionDevnet | StellarDevnet
+
+_NODES = {f"node-{chain.value}": chain for chain in CHAINS}
 
 CONFIG = """\
 # Written by `rainbow demo`: local chains, published keys, no real money.
@@ -73,6 +85,17 @@ finality_cap = 3
 inclusion_p99 = 5
 clock_skew = 15
 
+[chains.stellar]
+horizon_url = "{horizon_url}"
+poll_interval = 0.5
+
+[chains.stellar.timing]
+block_interval = 1
+finality_base = 1
+finality_cap = 1
+inclusion_p99 = 5
+clock_skew = 15
+
 [[assets]]
 chain = "ethereum"
 symbol = "ETH"
@@ -90,6 +113,18 @@ chain = "zion"
 symbol = "ZION"
 decimals = 8
 keep = "10"
+
+[[assets]]
+chain = "stellar"
+symbol = "XLM"
+decimals = 7
+keep = "20"
+
+[[assets]]
+chain = "stellar"
+symbol = "RUSD"
+decimals = 7
+contract = "{stellar_token}"
 
 [[pairs]]
 from = "ethereum:ETH"
@@ -115,10 +150,37 @@ to = "ethereum:DEMO"
 min = "1"
 max = "10000"
 
+[[pairs]]
+from = "stellar:XLM"
+to = "zion:ZION"
+min = "10"
+max = "10000"
+
+[[pairs]]
+from = "zion:ZION"
+to = "stellar:XLM"
+min = "1"
+max = "10000"
+gasless = false
+
+[[pairs]]
+from = "stellar:XLM"
+to = "ethereum:ETH"
+min = "10"
+max = "10000"
+
+[[pairs]]
+from = "stellar:RUSD"
+to = "ethereum:DEMO"
+min = "1"
+max = "10000"
+
 [prices.static]
 "ethereum:ETH" = "3000"
 "ethereum:DEMO" = "1"
 "zion:ZION" = "2.5"
+"stellar:XLM" = "0.25"
+"stellar:RUSD" = "1"
 
 [swaps]
 user_window = 120
@@ -138,6 +200,7 @@ class Site:
         directory.mkdir(parents=True, exist_ok=True)
         self.ethereum = AnvilDevnet(directory / "ethereum", block_time=BLOCK_SECONDS, persist=True)
         self.zion = ZionDevnet(directory / "zion", block_time=BLOCK_SECONDS)
+        self.stellar = StellarDevnet(directory / "stellar", block_time=BLOCK_SECONDS)
         self.supervisor = Supervisor(directory / "logs")
         self.api_port = childproc.free_port()
         self.settings: Settings | None = None
@@ -160,6 +223,7 @@ class Site:
             "openapi": f"{self.api_url}/openapi.json",
             **self.ethereum.describe(),
             **self.zion.describe(),
+            **self.stellar.describe(),
             "configuration": str(self.config_file),
             "logs": str(self.supervisor.log_dir),
         }
@@ -167,8 +231,8 @@ class Site:
     # -- starting ------------------------------------------------------------------------------------
 
     async def start_chains(self) -> None:
-        """Start both chains."""
-        await asyncio.gather(self.ethereum.start(), self.zion.start())
+        """Start all chains."""
+        await asyncio.gather(self.ethereum.start(), self.zion.start(), self.stellar.start())
 
     def configuration(self) -> str:
         """The text of the configuration file."""
@@ -180,6 +244,8 @@ class Site:
             chain_id=CHAIN_ID,
             contract=self.ethereum.contract,
             token=DEMO.contract,
+            horizon_url=self.stellar.url,
+            stellar_token=RUSD.contract,
         )
 
     async def configure(self) -> Settings:
@@ -191,8 +257,7 @@ class Site:
         file.write_text(password)
         self.settings = settings = config.load(self.config_file)
         keys = {
-            "ethereum/bridge": settings.chains.ethereum.keystore,
-            "zion/bridge": settings.chains.zion.keystore,
+            **{f"{chain.value}/bridge": section.keystore for chain, section in settings.chains.items()},
             "quotes/signer": settings.keys.quotes,
             "secrets/storage": settings.keys.storage,
         }
@@ -203,18 +268,17 @@ class Site:
         return settings
 
     async def _fund_bridge(self) -> None:
-        ethereum = self.port(Chain.ETHEREUM, keystore.devnet_key("ethereum/bridge"))
-        zion = self.port(Chain.ZION, keystore.devnet_key("zion/bridge"))
-        try:
-            await self.ethereum.fund(ethereum.account, ETH, BRIDGE_ETHER)
-            await self.ethereum.fund(ethereum.account, DEMO, BRIDGE_TOKENS)
-            await self.zion.fund(zion.account, ZION, BRIDGE_ZION)
-        finally:
-            await ethereum.close()
-            await zion.close()
+        for chain in CHAINS:
+            port = self.bridge_port(chain)
+            try:
+                for asset, amount in BRIDGE_MONEY.items():
+                    if asset.chain is chain:
+                        await self.fund(port.account, asset, amount)
+            finally:
+                await port.close()
 
     async def start_bridge(self) -> None:
-        """Start the API and a relayer for each chain, and wait until the bridge has something on offer."""
+        """Start the API and a relayer for each chain, and wait until the bridge is ready to trade."""
         migrate = ProcessSpec("migrate", (*_rainbow(), "db", "upgrade"), _now, self._env())
         child = Child(migrate, self.supervisor.log_dir / "migrate.log")
         await child.start()
@@ -222,13 +286,14 @@ class Site:
             await asyncio.sleep(0.02)
         if child.exit_code != 0:
             raise RuntimeError(f"the database could not be set up:\n{child.log_tail()}")
-        for chain in (Chain.ZION, Chain.ETHEREUM):
+        for chain in CHAINS:
             name = f"relayer-{chain.value}"
             argv = (*_rainbow(), "relayer", chain.value)
             self.supervisor.add(ProcessSpec(name, argv, _now, self._env()))
         self.supervisor.add(ProcessSpec("api", (*_rainbow(), "api"), self._api_answers, self._env()))
         await self.supervisor.start()
         await self._everything_on_offer()
+        await self._everything_set_up()
 
     def _env(self) -> dict[str, str]:
         package_root = str(Path(__file__).parents[2])
@@ -253,6 +318,17 @@ class Site:
                     return
                 await asyncio.sleep(0.1)
 
+    async def _everything_set_up(self, patience: float = 60.0) -> None:
+        """Wait for token approvals and trustlines: nobody can pay the bridge in a token before."""
+        async with asyncio.timeout(patience):
+            for chain in CHAINS:
+                port = self.bridge_port(chain)
+                try:
+                    while await port.setup_actions([asset for asset in ASSETS if asset.chain is chain]):
+                        await asyncio.sleep(0.2)
+                finally:
+                    await port.close()
+
     # -- using ---------------------------------------------------------------------------------------
 
     def port(self, chain: Chain, key: SecretKey) -> ChainPort:
@@ -261,9 +337,18 @@ class Site:
             raise RuntimeError("configure() comes first")
         return ports.open_port(self.settings, chain, key)
 
-    def devnet(self, chain: Chain) -> AnvilDevnet | ZionDevnet:
+    def bridge_port(self, chain: Chain) -> ChainPort:
+        """Open the bridge's own view of a chain, with its published key."""
+        return self.port(chain, keystore.devnet_key(f"{chain.value}/bridge"))
+
+    def devnet(self, chain: Chain) -> LocalChain:
         """The local chain."""
-        return self.ethereum if chain is Chain.ETHEREUM else self.zion
+        chains: dict[Chain, LocalChain] = {
+            Chain.ETHEREUM: self.ethereum,
+            Chain.ZION: self.zion,
+            Chain.STELLAR: self.stellar,
+        }
+        return chains[chain]
 
     async def fund(self, address: str, asset: Asset, amount: int) -> None:
         """Give an account money from the devnet's treasury."""
@@ -274,24 +359,20 @@ class Site:
     @property
     def victims(self) -> tuple[str, ...]:
         """The processes that may be killed."""
-        return (*self.supervisor.children, "node-zion", "node-ethereum")
+        return (*self.supervisor.children, *_NODES)
 
     def kill(self, victim: str) -> None:
         """End a process as `kill -9` does."""
         self.down.add(victim)
-        if victim == "node-zion":
-            self.zion.kill()
-        elif victim == "node-ethereum":
-            self.ethereum.kill()
+        if victim in _NODES:
+            self.devnet(_NODES[victim]).kill()
         else:
             self.supervisor.children[victim].kill()
 
     async def revive(self, victim: str) -> None:
         """Start a killed process again."""
-        if victim == "node-zion":
-            await self.zion.restart()
-        elif victim == "node-ethereum":
-            await self.ethereum.restart()
+        if victim in _NODES:
+            await self.devnet(_NODES[victim]).restart()
         else:
             await self.supervisor.children[victim].restart()
         self.down.discard(victim)
@@ -307,7 +388,7 @@ class Site:
     async def stop(self) -> None:
         """Stop everything, the bridge before the chains."""
         await self.supervisor.stop()
-        await asyncio.gather(self.ethereum.stop(), self.zion.stop())
+        await asyncio.gather(self.ethereum.stop(), self.zion.stop(), self.stellar.stop())
 
 
 async def _now() -> bool:

@@ -11,6 +11,7 @@ from typing import TypeVar
 
 import msgspec
 
+from bridge.engine.actions import encode_action
 from bridge.protocol.effects import (
     AppendReceipt,
     CancelLock,
@@ -25,11 +26,15 @@ from bridge.protocol.effects import (
 from bridge.protocol.events import ClaimSeen, Event, SecretRevealed, SecretShared, Tick
 from bridge.protocol.rules import required_effects
 from bridge.protocol.transition import transition
-from bridge.protocol.types import Leg, LegRole, Purpose, Swap
+from bridge.protocol.types import LEAVES_DEPOSIT, Leg, LegRole, LegState, Purpose, Swap
 from bridge.store import Conflict, NotFound, Store, Transaction
 from bridge.store.records import IntentState, PlannedIntent, StoredTxState
+from relayers.port import Action
 
 T = TypeVar("T")
+
+_CLAIMED_FOR_GOOD = frozenset({LegState.CLAIM_FINAL})
+_SPENT_FOR_GOOD = frozenset({LegState.CLAIM_FINAL, LegState.REFUND_FINAL})
 
 MAX_TRIES = 8
 """How often a transaction is repeated that another process got in the way of."""
@@ -116,6 +121,19 @@ def carry_out(tx: Transaction, swap: Swap) -> None:
                 planned = intent_of(swap, effect)
                 if planned is not None:
                     plan(tx, planned)
+
+    _plan_closings(tx, swap)
+
+
+def _plan_closings(tx: Transaction, swap: Swap) -> None:
+    """Bring in the deposits of spent locks: of those we claimed, and of our own whose recipient leaves it.
+    It belongs to no swap: a swap's end does not wait for it."""
+    for leg, spent in ((swap.source, _CLAIMED_FOR_GOOD), (swap.destination, _SPENT_FOR_GOOD)):
+        if leg.terms.chain in LEAVES_DEPOSIT and leg.state in spent:
+            action = encode_action(Action(Purpose.CLOSE, leg.terms))
+            tx.intents.plan(
+                PlannedIntent(f"close:{leg.lock_id}", Purpose.CLOSE, leg.terms.chain, action=action)
+            )
 
 
 def plan(tx: Transaction, planned: PlannedIntent) -> None:

@@ -7,6 +7,7 @@ from enum import StrEnum
 
 import msgspec
 
+from bridge.engine.actions import decode_action
 from bridge.engine.apply import clocks, intent_of
 from bridge.engine.evidence import may_lock, timing_of
 from bridge.protocol.legs import UNLOCKED
@@ -37,22 +38,6 @@ class Decision(msgspec.Struct, frozen=True):
     reason: str = ""
     action: Action | None = None
     urgent_from: int | None = None
-
-
-def encode_action(action: Action) -> str:
-    """Encode an action that belongs to no swap (and so has no preimage) for its intent row."""
-    if action.preimage is not None or action.terms is not None:
-        raise ValueError("actions of swaps are made anew from the swap, not stored")
-    body = {"purpose": action.purpose.value, "payload": action.payload.hex(), "amount": str(action.amount)}
-    return msgspec.json.encode(body).decode()
-
-
-def decode_action(text: str) -> Action:
-    """Undo `encode_action`."""
-    body = msgspec.json.decode(text, type=dict[str, str])
-    return Action(
-        Purpose(body["purpose"]), payload=bytes.fromhex(body["payload"]), amount=int(body["amount"])
-    )
 
 
 def decide(tx: Transaction, intent: Intent, own_tx_ids: Collection[str], default_depth: int) -> Decision:

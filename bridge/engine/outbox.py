@@ -12,7 +12,8 @@ from collections.abc import Sequence
 
 import structlog
 
-from bridge.engine.decisions import Decision, Verdict, encode_action
+from bridge.engine.actions import encode_action
+from bridge.engine.decisions import Decision, Verdict
 from bridge.engine.sender import ALIVE, Look, OutboxSettings, Sender
 from bridge.engine.sequences import allocate, gaps
 from bridge.protocol.types import Purpose
@@ -25,6 +26,7 @@ from relayers.port import (
     FeeLevel,
     InsufficientFunds,
     LockStatus,
+    NothingToDo,
     PortError,
     PortUnavailable,
     SignedTx,
@@ -150,7 +152,12 @@ class Outbox(Sender):
                 await self._postpone(intent, f"the chain has this lock already ({status.value})")
                 return False
         sequence = await self._allocate()
-        signed = await self._port.prepare(action, sequence, FeeLevel())
+        try:
+            signed = await self._port.prepare(action, sequence, FeeLevel())
+        except NothingToDo as error:
+            reason = str(error)
+            await self._write(lambda tx: self._close(tx, intent, IntentState.FINAL, reason))
+            return True
         stored = await self._store_signed(intent, signed, tip, attempt=0)
         return stored is not None and await self._send(intent, stored, tip)
 

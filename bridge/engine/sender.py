@@ -17,15 +17,13 @@ from bridge.protocol.events import TxFailed
 from bridge.protocol.types import Purpose
 from bridge.store import LeaseLost, Store, Transaction
 from bridge.store.records import Intent, IntentState, Lease, StoredTx, StoredTxState
-from relayers.port import ChainPort, Tip, TxState, TxStatus
+from relayers.port import HEIGHTS_END, ChainPort, Tip, TxState, TxStatus
 
 T = TypeVar("T")
 log = structlog.get_logger("outbox")
 
 ALIVE = frozenset({StoredTxState.SIGNED, StoredTxState.BROADCAST, StoredTxState.INCLUDED})
 """A transaction in one of these states may still land, or may still be undone by a reorg."""
-HEIGHTS_END = 1_000_000_000
-"""`SignedTx.valid_until` is a block height below this and Unix seconds from it on."""
 
 
 class OutboxSettings(msgspec.Struct, frozen=True):
@@ -39,6 +37,8 @@ class OutboxSettings(msgspec.Struct, frozen=True):
     max_bumps: int = 60
     retry_ms: int = 1_000
     max_retry_ms: int = 15_000
+    max_close_retry_ms: int = 600_000
+    """Deposits come in when their time has come, which may be hours away and is never urgent."""
     look_ms: int = 10_000
     """A transaction is looked at with every new block, and at least this often."""
     parallel: int = 8
@@ -196,7 +196,10 @@ class Sender:
     async def _postpone(self, intent: Intent, reason: str) -> None:
         def job(tx: Transaction) -> None:
             fresh = tx.intents.get(intent.id) or intent
-            wait = min(self._settings.max_retry_ms, self._settings.retry_ms << min(fresh.attempt, 10))
+            most = self._settings.max_retry_ms
+            if intent.purpose is Purpose.CLOSE:
+                most = self._settings.max_close_retry_ms
+            wait = min(most, self._settings.retry_ms << min(fresh.attempt, 10))
             tx.intents.postpone(intent.id, tx.now_ms + wait, reason, fresh.attempt + 1)
 
         await self._write(job)

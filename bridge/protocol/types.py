@@ -144,8 +144,14 @@ class Purpose(StrEnum):
     COOPERATIVE_REFUND = "cooperative_refund"
     APPROVE = "approve"
     ANCHOR = "anchor"
+    CLOSE = "close"
+    """Bring in what a spent lock leaves behind on chains of `LEAVES_DEPOSIT`."""
     CANCEL = "cancel"
     """Use up a sequence without doing anything (a transfer of nothing to oneself)."""
+
+
+LEAVES_DEPOSIT = frozenset({Chain.STELLAR})
+"""Chains where a spent lock still holds a deposit: on Stellar the gate account's."""
 
 
 class Abandonment(StrEnum):

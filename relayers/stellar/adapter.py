@@ -148,6 +148,8 @@ class StellarPort:
     async def prepare(self, action: Action, sequence: int | None, fee: FeeLevel) -> SignedTx:
         """Check, price and sign. See `ChainPort.prepare`."""
         await self._check()
+        if action.purpose is Purpose.CLOSE and action.terms is not None:
+            return await self._closing.prepare(action.terms)  # a gate's own sequence, none of ours
         if sequence is None:
             raise ActionRefused("a Stellar transaction needs a sequence", "take it from next_sequence")
         return await self._builder.prepare(action, sequence, fee)
@@ -161,12 +163,6 @@ class StellarPort:
         """Tell where a transaction is."""
         await self._check()
         return await self._transactions.status(tx)
-
-    async def closing(self, terms: LockTerms) -> SignedTx | None:
-        """Return a transaction that closes the gate of a spent lock and brings its deposit in, None if there
-        is nothing to close (yet). It uses the gate's own sequence; store it, then broadcast it."""
-        await self._check()
-        return await self._closing.prepare(terms)
 
     # ------------------------------------------------------------------ pure
 

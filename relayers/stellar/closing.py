@@ -9,7 +9,7 @@ from __future__ import annotations
 from stellar_sdk import Keypair, Preconditions, TimeBounds, Transaction, TransactionEnvelope
 
 from bridge.protocol.types import LockTerms
-from relayers.port import SignedTx
+from relayers.port import ActionRefused, NothingToDo, SignedTx
 from relayers.stellar import fees, htlc
 from relayers.stellar.assets import stroops
 from relayers.stellar.building import Builder, line_of
@@ -31,13 +31,18 @@ class Closing:
         self._locks = locks
         self._builder = builder
 
-    async def prepare(self, terms: LockTerms) -> SignedTx | None:
-        """Return the closing transaction of a spent lock's gate, None while there is none to make."""
+    async def prepare(self, terms: LockTerms) -> SignedTx:
+        """Return the closing transaction of a spent lock's gate. Raises `ActionRefused` while it is too
+        early, `NothingToDo` when no gate of these terms stands any more."""
         own = self._builder.gate_key(terms).public_key if terms.sender == self._key.public_key else None
         ledger = await self._horizon.newest_ledger()
+        standing = False
         for gate in await self._locks.find(terms, own):
             account = await self._horizon.account(gate.address)
-            if account is None or await self._horizon.claimable_balance(gate.balance_id) is not None:
+            if account is None:
+                continue
+            standing = True
+            if await self._horizon.claimable_balance(gate.balance_id) is not None:
                 continue
             if terms.recipient == self._key.public_key:
                 closing = await self._cleanup(gate, account, ledger)
@@ -45,8 +50,10 @@ class Closing:
                 closing = self._reclaim(gate, account, ledger)
             if closing is not None:
                 market = fees.read_market(await self._horizon.fee_stats(), self._settings.caps)
-                return self._builder.finish(closing, market.bid, None, 0, None)
-        return None
+                return self._builder.finish(closing, market.bid, None, 0, _last_moment(closing))
+        if standing:
+            raise ActionRefused("the gate cannot be closed yet", "it is tried again")
+        raise NothingToDo("no gate of this lock stands any more", "its deposit has been brought in")
 
     async def _cleanup(self, gate: Gate, account: Record, ledger: Record) -> TransactionEnvelope | None:
         """As recipient: merge the gate into our account. The ledger must have passed the gate's sequence."""
@@ -72,3 +79,10 @@ class Closing:
         if gate.sequence + 1 >= int(ledger["sequence"]) << 32:
             return None
         return htlc.reclaim_transaction(gate.terms, gate.address, gate.sequence, self._settings.passphrase)
+
+
+def _last_moment(envelope: TransactionEnvelope) -> int | None:
+    """Return after when (Unix seconds) a transaction can never land, None if it always can."""
+    conditions = envelope.transaction.preconditions
+    bounds = conditions.time_bounds if conditions is not None else None
+    return (bounds.max_time or None) if bounds is not None else None

@@ -8,7 +8,7 @@ from enum import Enum
 from typing import Any
 
 import msgspec
-from stellar_sdk import xdr
+from stellar_sdk import Asset, xdr
 from stellar_sdk.client.aiohttp_client import AiohttpClient
 from stellar_sdk.exceptions import (
     BaseHorizonError,
@@ -150,6 +150,10 @@ class Horizon:
     async def claimable_balance(self, balance_id: str) -> Record | None:
         """Return a claimable balance, None if there is none any more."""
         return await _found(self._server.claimable_balances().claimable_balance(balance_id).call())
+
+    async def balances_of(self, asset: Asset) -> list[Record]:
+        """Return all claimable balances of an asset."""
+        return await self._pages(self._server.claimable_balances().for_asset(asset), 50)
 
     async def fee_stats(self) -> Record:
         """Return what was paid and bid in the last ledgers."""

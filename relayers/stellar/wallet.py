@@ -27,6 +27,9 @@ from relayers.stellar.locks import Locks
 from relayers.stellar.watch import Watch
 
 FORMAT = "stellar-recipe"
+"""What to build, in words and numbers: there is nothing to sign in it yet."""
+XDR_FORMAT = "stellar-xdr"
+"""A transaction to sign, as XDR and as SEP-7 link."""
 _FEE_RATE = 1_000
 _VALIDITY = 300
 
@@ -37,6 +40,7 @@ def recipe(
     """Return what a wallet needs to know. With a known `gate`, claim and refund come as XDR and SEP-7 link
     too, with sequence 0, which the wallet replaces. A preimage that was given is in it: for the user."""
     payload: dict[str, object] = {
+        "kind": FORMAT,
         "purpose": purpose.value,
         "network_passphrase": passphrase,
         "terms": {
@@ -50,8 +54,9 @@ def recipe(
     }
     if purpose is Purpose.LOCK:
         summary = (
-            "Lock with a gate account and a claimable balance: make a fresh gate key, build the operations "
-            "of relayers.stellar.htlc.lock_operations, sign with your key and the gate's, forget the gate's."
+            "A recipe, not a transaction. Lock with a gate account and a claimable balance: make a fresh "
+            "gate key, build the operations of relayers.stellar.htlc.lock_operations, sign with your key and "
+            "the gate's, forget the gate's. `rainbow swap start` does it and gives XDR and a SEP-7 link."
         )
         payload["gate_balance"] = str(htlc.deposit(terms))
         payload["sequence_ledgers"] = htlc.SEQUENCE_LEDGERS
@@ -59,10 +64,14 @@ def recipe(
     if purpose is Purpose.CLAIM:
         operations, who = (htlc.claim_operations, terms.recipient)
         summary = "Claim: signed by the recipient; the preimage is added as a hash(x) signature."
+        if gate is None:
+            summary = f"A recipe, not a transaction. {summary} `rainbow swap claim` makes it."
         payload["preimage"] = "" if preimage is None else preimage.reveal().hex()
     elif purpose is Purpose.REFUND:
         operations, who = (htlc.refund_operations, terms.sender)
         summary = f"Refund: signed by the sender, good from Unix time {terms.deadline} on."
+        if gate is None:
+            summary = f"A recipe, not a transaction. {summary} `rainbow swap refund` makes it."
     else:
         raise ActionRefused(f"a wallet cannot do {purpose.value} on Stellar", "only lock, claim and refund")
     if gate is not None:
@@ -70,10 +79,12 @@ def recipe(
         envelope = TransactionEnvelope(transaction, passphrase)
         if purpose is Purpose.CLAIM and preimage is not None:
             envelope.sign_hashx(preimage.reveal())
+        payload["kind"] = XDR_FORMAT
         payload["gate"] = gate.address
         payload["balance_id"] = gate.balance_id
         payload["xdr"] = envelope.to_xdr()
         payload["sep7"] = sep7(envelope, who, summary)
+        return UnsignedTx(XDR_FORMAT, summary, payload)
     return UnsignedTx(FORMAT, summary, payload)
 
 
@@ -109,6 +120,31 @@ class Wallet:
     async def close(self) -> None:
         """Close the connections."""
         await self._horizon.close()
+
+    async def unsigned(
+        self, purpose: Purpose, terms: LockTerms, preimage: Preimage | None = None
+    ) -> UnsignedTx:
+        """Build a LOCK, CLAIM or REFUND ready for the signature of the user's own wallet."""
+        if purpose is Purpose.LOCK:
+            built, summary = await self.lock(terms), "Lock: sign it with your wallet within five minutes."
+        elif purpose is Purpose.CLAIM and preimage is not None:
+            built = await self.claim(terms, preimage)
+            summary = "Claim: sign it with your wallet within five minutes. It holds the preimage: keep it."
+        elif purpose is Purpose.REFUND:
+            built = await self.refund(terms)
+            summary = f"Refund: sign it with your wallet, from Unix time {terms.deadline} on."
+        else:
+            raise ActionRefused(
+                f"a wallet cannot do {purpose.value} on Stellar", "only lock, claim with the preimage, refund"
+            )
+        payload = {
+            "kind": XDR_FORMAT,
+            "purpose": purpose.value,
+            "network_passphrase": self._passphrase,
+            "xdr": built.envelope.to_xdr(),
+            "sep7": built.link,
+        }
+        return UnsignedTx(XDR_FORMAT, summary, payload)
 
     async def lock(self, terms: LockTerms, gate: Keypair | None = None) -> Built:
         """Build a lock, signed by a fresh gate key that nobody keeps (or by `gate`); the sender signs it."""

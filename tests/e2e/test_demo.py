@@ -13,6 +13,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 PATIENCE_SECONDS = 280
+XLM, RUSD = "stellar:XLM", "stellar:RUSD"
 
 
 def rainbow_demo(directory: Path, *options: str) -> tuple[int, dict[str, Any], str]:
@@ -38,8 +39,13 @@ def assert_all_went_well(code: int, report: dict[str, Any], errors: str) -> None
         "carol": "completed",
         "dave": "refunded",
         "erin": "refunded",
+        "frank": "completed",
+        "grace": "completed",
+        "heidi": "completed",
+        "ivan": "completed",
     }
-    assert [line["difference"] for line in report["audit"]] == ["0", "0", "0"]
+    differences = {line["asset"]: line["difference"] for line in report["audit"]}
+    assert differences == dict.fromkeys(("ethereum:ETH", "ethereum:DEMO", "zion:ZION", XLM, RUSD), "0")
     for swap in report["swaps"]:
         assert len(swap["transactions"]) == 4, swap
         assert all(int(tx["confirmations"]) >= 3 for tx in swap["transactions"])
@@ -54,7 +60,7 @@ def balances_of(report: dict[str, Any], account: str) -> dict[str, int]:
 
 
 @pytest.mark.timeout(PATIENCE_SECONDS + 20)
-def test_five_swaps_end_as_they_should_and_every_unit_is_accounted_for(tmp_path: Path) -> None:
+def test_nine_swaps_end_as_they_should_and_every_unit_is_accounted_for(tmp_path: Path) -> None:
     code, report, errors = rainbow_demo(tmp_path / "site")
     assert_all_went_well(code, report, errors)
 
@@ -69,6 +75,12 @@ def test_five_swaps_end_as_they_should_and_every_unit_is_accounted_for(tmp_path:
     bob = balances_of(report, "bob")
     assert bob["ethereum:ETH"] > 0
     assert bob["zion:ZION"] < -600 * 10**8 + 1
+    ivan = balances_of(report, "ivan")
+    assert ivan[RUSD] == -75 * 10**7
+    assert ivan["ethereum:DEMO"] > 74 * 10**6
+    grace = balances_of(report, "grace")
+    assert grace[XLM] > 950 * 10**7
+    assert balances_of(report, "locks")[XLM] == 0
     for walked_away in ("dave", "erin"):
         lost = balances_of(report, walked_away)
         assert -(10**15) < lost["ethereum:ETH"] <= 0, "only fees are gone"
@@ -83,6 +95,8 @@ def test_the_swaps_still_end_right_when_every_process_is_killed_once(tmp_path: P
         "api",
         "relayer-zion",
         "relayer-ethereum",
+        "relayer-stellar",
         "node-zion",
         "node-ethereum",
+        "node-stellar",
     }

@@ -82,6 +82,21 @@ def test_init_writes_a_configuration_that_loads_and_keys_that_open(tmp_path: Pat
     assert "exists" in json.loads(again.stderr)["error"]["problems"][0]
 
 
+def test_init_lets_stellar_join_when_it_is_told_a_horizon(tmp_path: Path) -> None:
+    answer = run("init", "--dir", str(tmp_path), "--stellar-horizon", "http://127.0.0.1:1", "--json")
+    assert answer.exit_code == 0, answer.output
+    settings = config.load(tmp_path / "rainbow.toml")
+    assert settings.chains.stellar is not None
+    assert load(settings.chains.stellar.keystore, "devnet", "dev") == devnet_key("stellar/bridge")
+    assert json.loads(answer.stdout)["stellar_account"].startswith("G")
+    assert settings.pair("zion:ZION", "stellar:XLM") is not None
+    check = run("check", "--config", str(tmp_path / "rainbow.toml"), "--json")
+    findings = {finding["what"]: finding for finding in json.loads(check.stdout)["findings"]}
+    assert findings["stellar key"]["level"] == "ok"
+    assert findings["stellar node"]["level"] == "fail"
+    assert "Horizon" in findings["stellar node"]["detail"]
+
+
 def test_init_for_real_money_makes_fresh_keys_under_a_real_password(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

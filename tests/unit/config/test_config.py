@@ -9,6 +9,7 @@ import pytest
 
 from bridge import config
 from bridge.config import ConfigError, to_text, to_units
+from bridge.ports import stellar_passphrase
 from bridge.protocol.types import Asset, Chain
 from tests.unit.api.play import base_settings
 
@@ -134,3 +135,47 @@ def test_depth_grows_with_the_amount_up_to_the_cap(tmp_path: Path) -> None:
     assert most is not None
     assert chains.timing(zion, most).finality_depth == 120
     assert chains.timing(zion, most + 1).finality_depth == 120
+
+
+STELLAR: dict[str, Any] = {
+    **MINIMAL,
+    "chains": {"stellar": {"horizon_url": "http://h"}},
+    "assets": [*MINIMAL["assets"], {"chain": "stellar", "symbol": "XLM", "decimals": 7}],
+    "pairs": [
+        *MINIMAL["pairs"],
+        {"from": "zion:ZION", "to": "stellar:XLM", "min": "1", "max": "10", "gasless": False},
+    ],
+    "prices": {"static": {**MINIMAL["prices"]["static"], "stellar:XLM": "0.1"}},
+}
+
+
+def test_stellar_is_there_only_when_its_section_is_given() -> None:
+    assert Chain.STELLAR not in config.parse(MINIMAL, Path("/base")).enabled_chains()
+    settings = config.parse(STELLAR, Path("/base"))
+    section = settings.enabled_chains()[Chain.STELLAR]
+    assert section.urls == ("http://h",)
+    assert section.keystore == Path("/base/keys/stellar.json")
+    assert "add it with a horizon_url" in refused({**STELLAR, "chains": {}})
+
+
+def test_nobody_is_promised_a_gasless_claim_on_stellar() -> None:
+    pairs = [{**STELLAR["pairs"][1], "gasless": True}]
+    assert "write gasless = false" in refused({**STELLAR, "pairs": pairs})
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [({"decimals": 8}, "has 7 decimals"), ({"contract": "RUSD"}, "written CODE:ISSUER")],
+)
+def test_a_wrong_asset_on_stellar_is_refused(change: dict[str, Any], words: str) -> None:
+    assets = [*STELLAR["assets"][:2], {**STELLAR["assets"][2], **change}]
+    assert words in refused({**STELLAR, "assets": assets, "pairs": []})
+
+
+@pytest.mark.parametrize(
+    ("network", "words"), [("dev", "Standalone"), ("test", "Test SDF"), ("main", "Public Global")]
+)
+def test_the_passphrase_of_stellar_follows_from_the_network(network: str, words: str) -> None:
+    settings = config.parse({**STELLAR, "network": network}, Path("/base"))
+    assert settings.chains.stellar is not None
+    assert stellar_passphrase(settings.network, settings.chains.stellar).startswith(words)

@@ -24,6 +24,7 @@ from relayers.port import (
     FeeLevel,
     InsufficientFunds,
     LockStatus,
+    NothingToDo,
     PortError,
     Refunded,
     SignedTx,
@@ -178,12 +179,12 @@ async def test_the_fate_of_a_lock_whose_gate_is_gone_is_found_in_the_senders_his
     await net.done(theirs, Action(Purpose.REFUND, terms))
     for _ in range(htlc.SEQUENCE_LEDGERS):
         await net.node.close()
-    closing = await theirs.closing(terms)
-    assert closing is not None
+    closing = await theirs.prepare(Action(Purpose.CLOSE, terms), None, FeeLevel())
     await theirs.broadcast(closing)
     await net.node.close()
     assert (await theirs.tx_status(closing)).state is TxState.INCLUDED
-    assert await theirs.closing(terms) is None
+    with pytest.raises(NothingToDo):
+        await theirs.prepare(Action(Purpose.CLOSE, terms), None, FeeLevel())
     fresh = await net.port("ours")
     assert await fresh.read_lock(fresh.lock_id(terms), terms) is LockStatus.REFUNDED
 
@@ -192,14 +193,15 @@ async def test_the_recipient_closes_a_claimed_gate_and_gains_its_deposit(net: Ne
     ours, theirs = await net.port("ours"), await net.port("theirs")
     terms = net.terms(theirs, ours)
     await net.done(theirs, _lock(theirs, terms))
-    assert await ours.closing(terms) is None
+    with pytest.raises(ActionRefused, match="yet"):
+        await ours.prepare(Action(Purpose.CLOSE, terms), None, FeeLevel())
     await net.done(ours, Action(Purpose.CLAIM, terms, preimage=SECRET))
-    assert await ours.closing(terms) is None
+    with pytest.raises(ActionRefused, match="yet"):
+        await ours.prepare(Action(Purpose.CLOSE, terms), None, FeeLevel())
     for _ in range(htlc.SEQUENCE_LEDGERS):
         await net.node.close()
     before = await ours.balance(ours.account, terms.asset)
-    closing = await ours.closing(terms)
-    assert closing is not None
+    closing = await ours.prepare(Action(Purpose.CLOSE, terms), None, FeeLevel())
     await ours.broadcast(closing)
     await net.node.close()
     gained = await ours.balance(ours.account, terms.asset) - before

@@ -6,17 +6,20 @@ import pytest
 from stellar_sdk import Keypair, TransactionEnvelope
 from stellar_sdk.sep.stellar_uri import TransactionStellarUri
 
+from bridge.api.userswap import Wallet as UserWallet
+from bridge.commands.swap import STELLAR_RECIPE
 from bridge.protocol.types import Preimage, Purpose
-from relayers.port import Action, ActionRefused, LockStatus
+from relayers.port import Action, ActionRefused, LockStatus, TxState
 from relayers.stellar.recognition import read_lock
-from relayers.stellar.wallet import FORMAT, Wallet
+from relayers.stellar.wallet import FORMAT, XDR_FORMAT, Wallet
 from tests.unit.stellar.conftest import SECRET, Net
 
 
 async def test_a_lock_comes_as_a_recipe_for_the_gate_key_must_be_the_senders_own(net: Net) -> None:
     ours, theirs = await net.port("ours"), await net.port("theirs")
     unsigned = ours.unsigned(Purpose.LOCK, net.terms(theirs, ours))
-    assert unsigned.format == FORMAT
+    assert unsigned.format == unsigned.payload["kind"] == FORMAT == STELLAR_RECIPE
+    assert unsigned.summary.startswith("A recipe, not a transaction")
     assert "xdr" not in unsigned.payload
     assert unsigned.payload["gate_balance"] == "25000000"
 
@@ -92,3 +95,31 @@ async def test_users_take_everything_back_from_chain_data_alone_when_the_bridge_
     with pytest.raises(ActionRefused):
         await wallet.reclaim(terms, payer)
     await wallet.close()
+
+
+async def test_a_users_lock_is_sent_again_until_its_time_is_over(net: Net) -> None:
+    ours, theirs = await net.port("ours"), await net.port("theirs")
+    user = UserWallet(theirs)
+    signed = await user.prepare(Purpose.LOCK, net.terms(theirs, ours))
+    assert signed.valid_until is not None
+    assert await user.resend(signed), "Unix seconds are no ledger numbers: it can still land"
+    await net.node.close()
+    assert (await theirs.tx_status(signed)).state is TxState.INCLUDED
+    late = await user.prepare(Purpose.LOCK, net.terms(theirs, ours, amount=1))
+    await net.node.advance(1000)
+    assert not await user.resend(late), "it can never land: a new one is to be signed"
+
+
+async def test_on_the_users_side_lock_and_claim_are_ready_to_sign(net: Net) -> None:
+    ours, theirs = await net.port("ours"), await net.port("theirs")
+    terms = net.terms(theirs, ours)
+    wallet = Wallet(net.server.url, net.passphrase)
+    for purpose, signer in ((Purpose.LOCK, "theirs"), (Purpose.CLAIM, "ours")):
+        unsigned = await wallet.unsigned(purpose, terms, SECRET)
+        assert unsigned.format == unsigned.payload["kind"] == XDR_FORMAT
+        assert unsigned.payload["sep7"].startswith("web+stellar:tx?")
+        envelope = TransactionEnvelope.from_xdr(unsigned.payload["xdr"], net.passphrase)
+        envelope.sign(net.key(signer))
+        await net.submit_xdr(envelope.to_xdr())
+    await wallet.close()
+    assert await ours.read_lock(ours.lock_id(terms), terms) is LockStatus.CLAIMED

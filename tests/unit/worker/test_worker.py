@@ -86,7 +86,7 @@ async def test_a_commit_of_another_process_wakes_the_outbox(store: Store, port: 
     await _eventually(lambda: _height(store) == 0)
     await asyncio.sleep(0.1)
 
-    from bridge.engine.decisions import encode_action
+    from bridge.engine.actions import encode_action
     from bridge.store.records import PlannedIntent
 
     with store.transaction() as tx:

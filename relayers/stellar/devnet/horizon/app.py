@@ -126,7 +126,8 @@ class Horizon:
             sponsor = _key(query["sponsor"], "sponsor")
             found = [each for each in found if each.sponsor == sponsor]
         if "asset" in query:
-            asset = _asset(query["asset"])
+            native = query["asset"] == "native"
+            asset = entries.asset_id(Asset.native().to_xdr_object()) if native else _asset(query["asset"])
             found = [each for each in found if each.asset == asset]
         records = [resources.claimable_balance(each, self.node.network) for each in found]
         return pages.page(request, pages.cut_text(pages.window_of(request), records))

@@ -1,0 +1,31 @@
+"""Actions that belong to no swap, as they lie in their intents' rows."""
+
+from __future__ import annotations
+
+import msgspec
+
+from bridge.protocol.types import LockTerms, Purpose
+from relayers.port import Action
+
+
+class _StoredAction(msgspec.Struct, omit_defaults=True):
+    """How an action lies in its intent's row; amounts as text, bytes in hex."""
+
+    purpose: Purpose
+    payload: str = ""
+    amount: str = "0"
+    terms: LockTerms | None = None
+
+
+def encode_action(action: Action) -> str:
+    """Encode an action that belongs to no swap (and so has no preimage) for its intent row."""
+    if action.preimage is not None or (action.terms is not None and action.purpose is not Purpose.CLOSE):
+        raise ValueError("actions of swaps are made anew from the swap, not stored")
+    body = _StoredAction(action.purpose, action.payload.hex(), str(action.amount), action.terms)
+    return msgspec.json.encode(body).decode()
+
+
+def decode_action(text: str) -> Action:
+    """Undo `encode_action`."""
+    body = msgspec.json.decode(text, type=_StoredAction)
+    return Action(body.purpose, body.terms, payload=bytes.fromhex(body.payload), amount=int(body.amount))
