@@ -414,6 +414,8 @@ class Settings(BaseSettings):
     prices: PricesConfig = PricesConfig()
     swaps: SwapsConfig = SwapsConfig()
     log: LogConfig = LogConfig()
+    anchor_interval: float = Field(600.0, ge=1, le=SECONDS_PER_DAY)
+    """Seconds between anchors of the transparency log on ZION; nothing new is not anchored again."""
 
     @classmethod
     def settings_customise_sources(

@@ -22,6 +22,7 @@ from bridge.config import ConfigError, Settings
 from bridge.engine.prices import HttpPrices, PriceSource, StaticPrices
 from bridge.engine.quotes import QuoteSigner
 from bridge.ports import offline_ports, open_port
+from bridge.proofs.anchoring import anchor_log
 from bridge.protocol.types import Chain
 from relayers import childproc
 from relayers.worker import WorkerSettings, run_worker
@@ -133,8 +134,11 @@ def relayer(
                     port,
                     store,
                     WorkerSettings(
-                        poll_seconds=section.poll_interval, max_blocks=section.max_blocks_per_scan
+                        poll_seconds=section.poll_interval,
+                        max_blocks=section.max_blocks_per_scan,
+                        anchor_seconds=settings.anchor_interval,
                     ),
+                    anchor=anchor_log if chain is Chain.ZION else None,
                     assets=[entry.asset for entry in settings.assets if entry.chain is chain],
                     stop=stop,
                     health_file=health_file,

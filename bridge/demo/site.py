@@ -47,6 +47,7 @@ CONFIG = """\
 # Written by `rainbow demo`: local chains, published keys, no real money.
 network = "dev"
 data_dir = "data"
+anchor_interval = 2
 
 [api]
 port = {api_port}

@@ -1,0 +1,1 @@
+"""Proofs of what the bridge did: the transparency log of swap receipts and its anchors on ZION."""
