@@ -78,3 +78,9 @@ pytest: setup ## the tests alone; ARGS="-k name" narrows
 .PHONY: clean
 clean: ## remove build output (not .venv and .toolchain)
 	rm -rf build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+
+## Solana ------------------------------------------------------------------
+
+.PHONY: solana-program
+solana-program: setup ## build the Solana program (clang from the ziglang wheel, our own linker)
+	$(BIN)/python -m scripts.build_solana
