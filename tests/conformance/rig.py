@@ -86,6 +86,16 @@ class Scene:
     name: str
     funded: set[str] = field(default_factory=set)
 
+    @property
+    def deposit(self) -> int:
+        """What a native lock puts down beside its amount, and its sender gets back with either spend."""
+        return int(getattr(self.rig, "deposit", 0))
+
+    @property
+    def has_sequences(self) -> bool:
+        """Whether transactions are numbered and wait in a pool; else they expire, and wait unseen."""
+        return bool(getattr(self.rig, "sequences", True))
+
     async def port(self, role: str, *assets: Asset) -> ChainPort:
         """Return the funded port of this test's `role`; with tokens it has made its approvals too."""
         port = self.rig.port(f"{self.name}/{role}")

@@ -64,7 +64,7 @@ async def test_a_refund_is_refused_before_the_deadline_and_good_from_its_very_se
     before = await ours.balance(ours.account, scene.rig.native)
     tx = await scene.done(ours, refund(ours, terms))
     back = await ours.balance(ours.account, scene.rig.native) - before
-    assert terms.amount - tx.max_cost <= back < terms.amount
+    assert terms.amount - tx.max_cost <= back - scene.deposit < terms.amount
     assert await ours.read_lock(ours.lock_id(terms), terms) in {LockStatus.REFUNDED, LockStatus.SPENT}
     with pytest.raises(ActionRefused):
         await theirs.prepare(claim(theirs, terms, SECRET), await theirs.next_sequence(), FeeLevel())
@@ -77,7 +77,7 @@ async def test_a_refund_by_a_stranger_pays_the_sender_alone(scene: Scene) -> Non
     await scene.rig.devnet.advance_time(200)
     before = await ours.balance(ours.account, scene.rig.native)
     await scene.done(stranger, refund(stranger, terms))
-    assert await ours.balance(ours.account, scene.rig.native) == before + terms.amount
+    assert await ours.balance(ours.account, scene.rig.native) == before + terms.amount + scene.deposit
 
 
 async def test_the_recipient_may_give_a_lock_back_before_its_deadline(scene: Scene) -> None:
@@ -86,7 +86,7 @@ async def test_the_recipient_may_give_a_lock_back_before_its_deadline(scene: Sce
     await scene.done(theirs, lock(theirs, terms))
     before = await ours.balance(theirs.account, scene.rig.native)
     await scene.done(ours, cooperative_refund(ours, terms))
-    assert await ours.balance(theirs.account, scene.rig.native) == before + terms.amount
+    assert await ours.balance(theirs.account, scene.rig.native) == before + terms.amount + scene.deposit
     assert await ours.read_lock(ours.lock_id(terms), terms) in {LockStatus.REFUNDED, LockStatus.SPENT}
 
 
