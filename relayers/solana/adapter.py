@@ -311,6 +311,16 @@ class SolanaPort:
         offer = self._settings.fees.minimum
         return building.for_wallet(self._program, purpose, lock_terms, preimage, offer)
 
+    async def make_ready(self, unsigned: UnsignedTx) -> UnsignedTx:
+        """Return a wallet's transaction with a recent blockhash put in: to be signed within a minute."""
+        recent = record(await self._ask("getLatestBlockhash", {"commitment": "finalized"}))["value"]
+        filled = building.with_blockhash(unsigned.payload["transaction"], recent["blockhash"])
+        payload = unsigned.payload | {
+            "transaction": base64.b64encode(bytes(filled)).decode(),
+            "last_valid_block_height": int(recent["lastValidBlockHeight"]),
+        }
+        return UnsignedTx(unsigned.format, unsigned.summary, payload)
+
     async def hints(self) -> AsyncIterator[None]:
         """Yield on every new slot and log of the program, or polled; ends now and then: call it again."""
         s = self._settings

@@ -14,6 +14,7 @@ from solders.keypair import Keypair
 from solders.message import MessageV0
 from solders.null_signer import NullSigner
 from solders.pubkey import Pubkey
+from solders.signature import Signature
 from solders.transaction import VersionedTransaction
 
 from bridge.protocol.types import LockTerms, Preimage, Purpose
@@ -201,4 +202,6 @@ def with_blockhash(transaction: str, blockhash: str) -> VersionedTransaction:
         message.instructions,
         message.address_table_lookups,
     )
-    return VersionedTransaction.populate(fresh, [])
+    return VersionedTransaction.populate(
+        fresh, [Signature.default()] * message.header.num_required_signatures
+    )

@@ -18,7 +18,6 @@ from relayers.devkeys import devnet_key
 from relayers.port import UnsignedTx
 from relayers.solana import program
 from relayers.solana.adapter import SolanaPort, open_port
-from relayers.solana.building import with_blockhash
 from relayers.solana.devnet import SolanaDevnet
 from relayers.solana.settings import SOL
 
@@ -73,7 +72,10 @@ class SolanaRig:
             assert isinstance(recent, dict)
             blockhash = recent["value"]["blockhash"]
             if tx.payload["fee_payer"] == str(key.pubkey()):
-                message = with_blockhash(tx.payload["transaction"], blockhash).message
+                ready = await self.port(label).make_ready(tx)
+                message = VersionedTransaction.from_bytes(
+                    base64.b64decode(ready.payload["transaction"])
+                ).message
                 signature = key.sign_message(to_bytes_versioned(message))
                 raw = bytes(VersionedTransaction.populate(message, [signature]))
             else:  # somebody else's wallet pays
