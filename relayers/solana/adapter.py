@@ -100,17 +100,11 @@ class SolanaPort:
         if not known:
             events = await self._events([head])
             return Scan((), (head,), events, tip)
-        orphaned: tuple[BlockRef, ...] = ()
-        if any(not ref.id for ref in known):
-            newest = known[-1].height
-            if newest >= head.height:
-                return Scan((), (), (), tip)
-            ancestor = await blocks.block_at(self._rpc, newest, head)
-        else:
-            index = await blocks.common_ancestor(self._rpc, known, head)
-            if index is None:
-                return Scan((), (), (), tip)
-            ancestor, orphaned = known[index], tuple(reversed(known[index + 1 :]))
+        known = await blocks.anchored(self._rpc, known, head)
+        index = await blocks.common_ancestor(self._rpc, known, head)
+        if index is None:
+            return Scan((), (), (), tip)
+        ancestor, orphaned = known[index], tuple(reversed(known[index + 1 :]))
         headers = await blocks.read_headers(self._rpc, ancestor, max_blocks, head)
         return Scan(orphaned, tuple(headers), await self._events(headers), tip)
 

@@ -134,6 +134,13 @@ async def block_at(rpc: Rpc, height: int, head: BlockRef) -> BlockRef:
     return header
 
 
+async def anchored(rpc: Rpc, known: Sequence[BlockRef], head: BlockRef) -> Sequence[BlockRef]:
+    """Replace a first known block without an id by the one that the chain has at its height."""
+    if known[0].id or known[0].height > head.height:
+        return known
+    return (await block_at(rpc, known[0].height, head), *known[1:])
+
+
 async def common_ancestor(rpc: Rpc, known: Sequence[BlockRef], head: BlockRef) -> int | None:
     """Ask for as few headers as need be and return what `relayers.ring.newest_common` says."""
     canonical = {head.height: head.id}
@@ -145,7 +152,8 @@ async def common_ancestor(rpc: Rpc, known: Sequence[BlockRef], head: BlockRef) -
 
 
 async def _canonical(rpc: Rpc, refs: Sequence[BlockRef], head: BlockRef, into: dict[int, str]) -> None:
-    wanted = [ref for ref in refs if ref.height not in into and slot_of(ref) <= slot_of(head)]
+    fresh = [ref for ref in refs if ref.id and ref.height not in into]
+    wanted = [ref for ref in fresh if slot_of(ref) <= slot_of(head)]
     results = await rpc.batch([header_call(slot_of(ref)) for ref in wanted])
     for ref, result in zip(wanted, results, strict=True):
         if isinstance(result, RpcError):

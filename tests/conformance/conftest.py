@@ -14,9 +14,10 @@ from tests.conformance.ethereum_rig import EthereumRig
 from tests.conformance.fake_rig import FakeRig
 from tests.conformance.rig import Rig, Scene
 from tests.conformance.solana_rig import SolanaRig
+from tests.conformance.stellar_rig import StellarRig
 from tests.conformance.zion_rig import ZionRig
 
-CHAINS = ("fake", "zion", "ethereum", "solana")
+CHAINS = ("fake", "zion", "ethereum", "solana", "stellar")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -40,6 +41,7 @@ class Rigs:
                 "zion": lambda: ZionRig(directory),
                 "ethereum": lambda: EthereumRig(directory),
                 "solana": SolanaRig,
+                "stellar": lambda: StellarRig(directory),
             }[name]()
             self._running[name] = made
             await made.start()

@@ -13,13 +13,14 @@ from solders.message import MessageV0, to_bytes_versioned
 from solders.pubkey import Pubkey
 from solders.transaction import VersionedTransaction
 
-from bridge.protocol.types import Chain, LockTerms
+from bridge.protocol.types import Asset, Chain, LockTerms
 from relayers.devkeys import devnet_key
 from relayers.port import UnsignedTx
 from relayers.solana import program
 from relayers.solana.adapter import SolanaPort, open_port
 from relayers.solana.devnet import SolanaDevnet
 from relayers.solana.settings import SOL
+from tests.conformance.rig import Traits
 
 
 def _read(described: dict[str, Any]) -> Instruction:
@@ -37,12 +38,12 @@ class SolanaRig:
     native = SOL
     unit = 10**7
     exact_clock = True
-    sequences = False
 
     def __init__(self) -> None:
         self.devnet = SolanaDevnet()
         self.token = self.devnet.token
-        self.deposit = self.devnet.ledger.svm.minimum_balance_for_rent_exemption(program.SOL_VAULT_BYTES)
+        rent = self.devnet.ledger.svm.minimum_balance_for_rent_exemption(program.SOL_VAULT_BYTES)
+        self.traits = Traits(has_sequences=False, bound_by_lock=rent)
         self._ports: dict[str, SolanaPort] = {}
 
     async def start(self) -> SolanaRig:
@@ -57,6 +58,9 @@ class SolanaRig:
 
     def other_address(self) -> str:
         return str(Keypair.from_seed(devnet_key("nobody")).pubkey())
+
+    async def ready_to_receive(self, label: str, asset: Asset) -> None:
+        return  # whoever pays makes the token account
 
     async def send_from_wallet(self, label: str, tx: UnsignedTx, terms: LockTerms) -> list[str]:
         key = Keypair.from_seed(devnet_key(label))
