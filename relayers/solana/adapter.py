@@ -72,6 +72,7 @@ class SolanaPort:
         self._assets = {asset.contract: asset for asset in settings.assets}
         self._rpc = Rpc(settings.rpc_urls, settings.timeout)
         self._rents: Rents | None = None
+        self._index = blocks.AddressIndex(self._rpc, str(self._program))
         self.contract = str(self._program)
         self.account = str(self._key.pubkey())
 
@@ -114,7 +115,7 @@ class SolanaPort:
             return ()
         by_slot = {blocks.slot_of(header): header for header in headers}
         first, last = min(by_slot), max(by_slot)
-        entries = await blocks.signatures(self._rpc, self.contract, first, last)
+        entries = await self._index.between(first, last)
         tx_ids = [entry["signature"] for entry in entries if entry["err"] is None]
         executed = await blocks.read_calls(self._rpc, self._program, tx_ids)
         if not executed:
@@ -142,7 +143,7 @@ class SolanaPort:
             data = base64.b64decode(found["data"][0])
             if program.read_vault(data) == terms.to_program(lock_terms):
                 return LockStatus.OPEN
-        entries = await blocks.signatures(self._rpc, str(vault), 0, 2**63)
+        entries = await blocks.AddressIndex(self._rpc, str(vault)).between(0, 2**63)
         for entry in reversed(entries):
             if entry["err"] is not None:
                 continue

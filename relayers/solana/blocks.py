@@ -167,19 +167,34 @@ async def _canonical(rpc: Rpc, refs: Sequence[BlockRef], head: BlockRef, into: d
             into[header.height] = header.id
 
 
-async def signatures(rpc: Rpc, address: str, first: int, last: int) -> list[dict[str, Any]]:
-    """Return the transactions that name `address` in slots `first`…`last`, oldest first, failed ones too."""
-    found: list[dict[str, Any]] = []
-    before: str | None = None
-    while True:
+class AddressIndex:
+    """The transactions that name an address, as getSignaturesForAddress gives them: newest first, in pages.
+
+    It remembers the newest *finalized* one that it met, where the node may stop the next time. (One that is
+    only confirmed may be rolled back and come again in a later block: stopping there would overlook it.)
+    """
+
+    def __init__(self, rpc: Rpc, address: str) -> None:
+        self._rpc = rpc
+        self._address = address
+        self._settled = (-1, "")  # slot and signature
+
+    async def between(self, first: int, last: int) -> list[dict[str, Any]]:
+        """Return those in slots `first`…`last`, oldest first, failed ones too."""
+        found: list[dict[str, Any]] = []
+        slot, until = self._settled
         options: dict[str, Any] = {"limit": PAGE, "commitment": CONFIRMED}
-        if before is not None:
-            options["before"] = before
-        page = await rpc.call("getSignaturesForAddress", address, options)
-        found += [entry for entry in page if first <= entry["slot"] <= last]
-        if len(page) < PAGE or page[-1]["slot"] < first:
-            return found[::-1]
-        before = page[-1]["signature"]
+        if slot < first and until:
+            options["until"] = until
+        while True:
+            page = await self._rpc.call("getSignaturesForAddress", self._address, options)
+            found += [entry for entry in page if first <= entry["slot"] <= last]
+            for entry in page:
+                if entry.get("confirmationStatus") == "finalized" and entry["slot"] > self._settled[0]:
+                    self._settled = (int(entry["slot"]), str(entry["signature"]))
+            if len(page) < PAGE or page[-1]["slot"] < first:
+                return found[::-1]
+            options["before"] = page[-1]["signature"]
 
 
 async def read_calls(rpc: Rpc, of_program: Pubkey, tx_ids: Sequence[str]) -> list[Executed]:

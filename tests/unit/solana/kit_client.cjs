@@ -1,8 +1,8 @@
 // The official JavaScript client (@solana/kit) locks SOL and reads the lock back, knowing only the
 // documented layout of the program. Arguments: the folder of node_modules, and the terms as JSON.
 const { createRequire } = require("node:module");
-const [, , toolchain, given] = process.argv;
-const kit = createRequire(toolchain + "/")("@solana/kit");
+const [, , nodeModules, given] = process.argv;
+const kit = createRequire(nodeModules + "/../")("@solana/kit");
 const terms = JSON.parse(given);
 
 const bytes = (hex) => Uint8Array.from(Buffer.from(hex, "hex"));

