@@ -144,3 +144,9 @@ lock-contracts: $(VENV)/.uv ## resolve the locks of ape and Slither anew
 	for name in ape slither; do $(BIN)/uv pip compile --quiet --universal --python-version 3.11 \
 	    --generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --no-header --upgrade \
 	    -o $(LOCKS)/$$name.txt $(LOCKS)/$$name.in; done
+
+## Solana ------------------------------------------------------------------
+
+.PHONY: solana-program
+solana-program: setup ## build the Solana program (clang from the ziglang wheel, our own linker)
+	$(BIN)/python -m scripts.build_solana

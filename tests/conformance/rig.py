@@ -23,12 +23,14 @@ from relayers.port import (
 class Traits:
     """Where a chain differs from the others by design (swap-protocol): whether strangers may submit claims
     and refunds, whether there is a cooperative refund, whether an account may have several transactions in
-    one block, and the native units that a lock binds beside amount and fee and a refund frees again."""
+    one block, whether they are numbered and wait in a pool that shows them (else they wait unseen and
+    expire), and the native units that a lock binds beside amount and fee and a refund frees again."""
 
     claims_by_anyone: bool = True
     refunds_by_anyone: bool = True
     gives_back_early: bool = True
     many_per_block: bool = True
+    has_sequences: bool = True
     bound_by_lock: int = 0
 
 

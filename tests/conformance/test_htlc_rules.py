@@ -86,7 +86,8 @@ async def test_a_refund_by_a_stranger_pays_the_sender_alone(scene: Scene) -> Non
             await stranger.prepare(refund(stranger, terms), await stranger.next_sequence(), FeeLevel())
         return
     await scene.done(stranger, refund(stranger, terms))
-    assert await ours.balance(ours.account, scene.rig.native) == before + terms.amount
+    freed = terms.amount + scene.rig.traits.bound_by_lock
+    assert await ours.balance(ours.account, scene.rig.native) == before + freed
 
 
 async def test_the_recipient_may_give_a_lock_back_before_its_deadline(scene: Scene) -> None:
@@ -100,7 +101,8 @@ async def test_the_recipient_may_give_a_lock_back_before_its_deadline(scene: Sce
                 await ours.prepare(cooperative_refund(ours, terms), await ours.next_sequence(), FeeLevel())
             return
         await scene.done(ours, cooperative_refund(ours, terms))
-        assert await ours.balance(theirs.account, scene.rig.native) == before + terms.amount
+        freed = terms.amount + scene.rig.traits.bound_by_lock
+        assert await ours.balance(theirs.account, scene.rig.native) == before + freed
         status = await ours.read_lock(ours.lock_id(terms), terms)
         assert status in {LockStatus.REFUNDED, LockStatus.SPENT}
 

@@ -1,0 +1,263 @@
+"""Blocks and HTLC calls, read so that a moving or lagging RPC cannot mislead us.
+
+A block's height counts blocks and has no gaps, while slots may be skipped and are what the RPC is asked by.
+So a block's id here is its slot (8 bytes) before its hash (32 bytes), hex: it can be found again by its id.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+from solders.hash import Hash
+from solders.pubkey import Pubkey
+from solders.transaction import VersionedTransaction
+
+from bridge.protocol.types import BlockRef
+from relayers.port import PortUnavailable
+from relayers.ring import newest_common
+from relayers.solana import program
+from relayers.solana.rpc import BLOCK_NOT_AVAILABLE, SKIPPED_CODES, Call, Rpc, RpcError, record
+
+CONFIRMED = "confirmed"
+"""Two thirds of the stake voted for it. We scan at this level and count confirmations ourselves; 32 of them
+are what Solana calls finalized."""
+
+PAGE = 1000
+"""The most signatures that getSignaturesForAddress gives at once."""
+
+_HEAD_WINDOW = 128
+"""Slots in which the newest block is looked for: more were skipped in a row only when the cluster stood."""
+
+
+class ChainMoved(Exception):
+    """The chain changed while it was read: read again."""
+
+
+class Executed(msgspec.Struct, frozen=True):
+    """A transaction that succeeded, and its calls of the HTLC program in order."""
+
+    tx_id: str
+    slot: int
+    calls: tuple[program.Call, ...]
+
+
+def block_id(slot: int, blockhash: str) -> str:
+    """Return our id of a block."""
+    return f"{slot:016x}{bytes(Hash.from_string(blockhash)).hex()}"
+
+
+def slot_of(block: BlockRef) -> int:
+    """Return the slot in a block's id."""
+    return int(block.id[:16], 16)
+
+
+def header_call(slot: int) -> Call:
+    """Return the call for the block of a slot without its transactions, as `read_header` understands it."""
+    options = {
+        "commitment": CONFIRMED,
+        "transactionDetails": "none",
+        "rewards": False,
+        "maxSupportedTransactionVersion": 0,
+    }
+    return Call("getBlock", (slot, options))
+
+
+def read_header(slot: int, result: Any) -> BlockRef:
+    """Decode a block."""
+    block = record(result)
+    try:
+        return BlockRef(
+            height=int(block["blockHeight"]),
+            id=block_id(slot, block["blockhash"]),
+            parent=block_id(int(block["parentSlot"]), block["previousBlockhash"]),
+            time=int(block["blockTime"]),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise PortUnavailable("the Solana RPC sent a malformed block", "use another endpoint") from error
+
+
+async def read_head(rpc: Rpc, lag: int) -> BlockRef:
+    """Return the newest confirmed block that is at least `lag` slots old."""
+    newest = int(await rpc.call("getSlot", {"commitment": CONFIRMED})) - lag
+    if lag:
+        slots = await rpc.call("getBlocks", max(newest - _HEAD_WINDOW, 0), newest, {"commitment": CONFIRMED})
+        if not slots:
+            raise PortUnavailable("the Solana RPC has no recent block", "is the cluster standing still?")
+        newest = slots[-1]
+    header = (await rpc.batch([header_call(newest)]))[0]
+    if isinstance(header, RpcError):
+        raise ChainMoved from header
+    return read_header(newest, header)
+
+
+async def read_headers(rpc: Rpc, after: BlockRef, count: int, head: BlockRef) -> list[BlockRef]:
+    """Return up to `count` blocks after `after`, none above `head`. Raises `ChainMoved` when they do not link
+    up."""
+    if after.height >= head.height or count < 1:
+        return []
+    options = {"commitment": CONFIRMED}
+    slots = await rpc.call("getBlocksWithLimit", slot_of(after) + 1, count, options)
+    slots = [slot for slot in slots if slot <= slot_of(head)]
+    results = await rpc.batch([header_call(slot) for slot in slots])
+    headers: list[BlockRef] = []
+    parent = after
+    for slot, result in zip(slots, results, strict=True):
+        if not isinstance(result, dict):
+            raise ChainMoved
+        header = read_header(slot, result)
+        if header.parent != parent.id or header.height != parent.height + 1:
+            raise ChainMoved
+        headers.append(header)
+        parent = header
+    if len(headers) < min(count, head.height - after.height):
+        raise ChainMoved
+    return headers
+
+
+async def block_at(rpc: Rpc, height: int, head: BlockRef) -> BlockRef:
+    """Return the block at a height up to `head`'s: the height-th from the end of the list of slots."""
+    back = head.height - height
+    top, span = slot_of(head), 2 * back + _HEAD_WINDOW
+    slots: list[int] = []
+    while len(slots) <= back and span < 2 * top + 4 * _HEAD_WINDOW:
+        slots = await rpc.call("getBlocks", max(top - span, 0), top, {"commitment": CONFIRMED})
+        span *= 2
+    if len(slots) <= back:
+        raise PortUnavailable(f"the Solana RPC has no block {height} any more", "use one with more history")
+    slot = slots[-1 - back]
+    header = read_header(slot, await rpc.call(*_flat(header_call(slot))))
+    if header.height != height:
+        raise ChainMoved
+    return header
+
+
+async def anchored(rpc: Rpc, known: Sequence[BlockRef], head: BlockRef) -> Sequence[BlockRef]:
+    """Replace a first known block without an id by the one that the chain has at its height."""
+    if known[0].id or known[0].height > head.height:
+        return known
+    return (await block_at(rpc, known[0].height, head), *known[1:])
+
+
+async def common_ancestor(rpc: Rpc, known: Sequence[BlockRef], head: BlockRef) -> int | None:
+    """Ask for as few headers as need be and return what `relayers.ring.newest_common` says."""
+    canonical = {head.height: head.id}
+    if head.height > known[-1].height:
+        await _canonical(rpc, known[-1:], head, canonical)
+    if canonical.get(known[-1].height) != known[-1].id:
+        await _canonical(rpc, [ref for ref in known if ref.height < head.height], head, canonical)
+    return newest_common(known, canonical, head)
+
+
+async def _canonical(rpc: Rpc, refs: Sequence[BlockRef], head: BlockRef, into: dict[int, str]) -> None:
+    fresh = [ref for ref in refs if ref.id and ref.height not in into]
+    wanted = [ref for ref in fresh if slot_of(ref) <= slot_of(head)]
+    results = await rpc.batch([header_call(slot_of(ref)) for ref in wanted])
+    for ref, result in zip(wanted, results, strict=True):
+        if isinstance(result, RpcError):
+            if result.code in SKIPPED_CODES:
+                continue
+            lagging = result.code == BLOCK_NOT_AVAILABLE
+            hint = "it lags; try again" if lagging else "use an endpoint that keeps more blocks"
+            raise PortUnavailable(f"the Solana RPC did not give slot {slot_of(ref)}: {result}", hint)
+        if result is not None:
+            header = read_header(slot_of(ref), result)
+            into[header.height] = header.id
+
+
+class AddressIndex:
+    """The transactions that name an address, as getSignaturesForAddress gives them: newest first, in pages.
+
+    It remembers the newest *finalized* one that it met, where the node may stop the next time. (One that is
+    only confirmed may be rolled back and come again in a later block: stopping there would overlook it.)
+    """
+
+    def __init__(self, rpc: Rpc, address: str) -> None:
+        self._rpc = rpc
+        self._address = address
+        self._settled = (-1, "")  # slot and signature
+
+    async def between(self, first: int, last: int) -> list[dict[str, Any]]:
+        """Return those in slots `first`…`last`, oldest first, failed ones too."""
+        found: list[dict[str, Any]] = []
+        slot, until = self._settled
+        options: dict[str, Any] = {"limit": PAGE, "commitment": CONFIRMED}
+        if slot < first and until:
+            options["until"] = until
+        while True:
+            page = await self._rpc.call("getSignaturesForAddress", self._address, options)
+            found += [entry for entry in page if first <= entry["slot"] <= last]
+            for entry in page:
+                if entry.get("confirmationStatus") == "finalized" and entry["slot"] > self._settled[0]:
+                    self._settled = (int(entry["slot"]), str(entry["signature"]))
+            if len(page) < PAGE or page[-1]["slot"] < first:
+                return found[::-1]
+            options["before"] = page[-1]["signature"]
+
+
+async def read_calls(rpc: Rpc, of_program: Pubkey, tx_ids: Sequence[str]) -> list[Executed]:
+    """Return the calls of the program in these transactions, which must have succeeded."""
+    options = {"encoding": "base64", "commitment": CONFIRMED, "maxSupportedTransactionVersion": 0}
+    results = await rpc.batch([Call("getTransaction", (tx_id, options)) for tx_id in tx_ids])
+    executed = []
+    for tx_id, result in zip(tx_ids, results, strict=True):
+        if not isinstance(result, dict):
+            raise ChainMoved
+        executed.append(Executed(tx_id, int(result["slot"]), tuple(calls_in(of_program, result))))
+    return executed
+
+
+def calls_in(of_program: Pubkey, result: dict[str, Any]) -> list[program.Call]:
+    """Return the calls of the program in a transaction (base64), also those that other programs made.
+
+    Of instructions, not of logs: logs are cut off at 10 kB, and anybody can fill them. In a transaction that
+    succeeded, every instruction did, inner ones too.
+    """
+    meta = record(result.get("meta"))
+    if meta.get("err") is not None:
+        return []
+    transaction = VersionedTransaction.from_bytes(base64.b64decode(result["transaction"][0]))
+    loaded = meta.get("loadedAddresses") or {}
+    keys = list(transaction.message.account_keys)
+    keys += [Pubkey.from_string(key) for kind in ("writable", "readonly") for key in loaded.get(kind, ())]
+    inner: dict[int, list[dict[str, Any]]] = {}
+    for group in meta.get("innerInstructions") or ():
+        inner.setdefault(group["index"], []).extend(group["instructions"])
+    calls: list[program.Call | None] = []
+
+    def read(program_index: int, accounts: Sequence[int], data: bytes) -> None:
+        if keys[program_index] == of_program:
+            calls.append(program.read_call([keys[at] for at in accounts], data))
+
+    for index, outer in enumerate(transaction.message.instructions):
+        read(outer.program_id_index, list(outer.accounts), outer.data)
+        for one in inner.get(index, ()):
+            read(one["programIdIndex"], one["accounts"], from_base58(one["data"]))
+    return [call for call in calls if call is not None]
+
+
+_ALPHABET = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
+
+
+def from_base58(text: str) -> bytes:
+    """Decode base58 of any length (inner instructions come in no other encoding)."""
+    number = 0
+    for letter in text:
+        number = number * 58 + _ALPHABET.index(letter)
+    zeros = len(text) - len(text.lstrip("1"))
+    return bytes(zeros) + number.to_bytes((number.bit_length() + 7) // 8, "big")
+
+
+def to_base58(data: bytes) -> str:
+    """Encode base58."""
+    number, text = int.from_bytes(data, "big"), ""
+    while number:
+        number, digit = divmod(number, 58)
+        text = _ALPHABET[digit] + text
+    return "1" * (len(data) - len(data.lstrip(b"\0"))) + text
+
+
+def _flat(call: Call) -> tuple[Any, ...]:
+    return (call.method, *call.params)

@@ -1,0 +1,46 @@
+"""Where a Solana cluster is and how far we go for it."""
+
+from __future__ import annotations
+
+import msgspec
+
+from bridge.protocol.types import Asset, Chain
+
+SOL = Asset(Chain.SOLANA, "SOL", 9)
+
+MAINNET_GENESIS = "5eykt4UsFv8P8NJdTREpY1vzqKqZKvdpKuc147dw2N9d"
+DEVNET_GENESIS = "EtWTRABZaYq6iMfeYKouRu166VU2xqa1wcaWoxPkrZBG"
+"""The clusters' genesis hashes, as Solana's documentation gives them."""
+
+
+class SolanaFees(msgspec.Struct, frozen=True):
+    """What we bid for priority, micro-lamports per compute unit: the market's price within these limits."""
+
+    minimum: int = 1_000
+    maximum: int = 5_000_000
+    urgent_maximum: int = 50_000_000
+    """For claims and refunds: they save money that is at stake already."""
+
+
+class SolanaSettings(msgspec.Struct, frozen=True):
+    """What `open_port` needs.
+
+    `rpc_urls` are used in turn when one is down. `program` is the address of the HTLC program, `genesis_hash`
+    the cluster's identity ("" asks for none). `assets` gives names and decimals to the mints we know.
+    `index_lag` is how many slots we stay behind the newest confirmed one: nodes write their index of
+    transactions by address a little later than their blocks. Times in seconds.
+    """
+
+    rpc_urls: tuple[str, ...]
+    program: str
+    genesis_hash: str = ""
+    ws_url: str = ""
+    assets: tuple[Asset, ...] = (SOL,)
+    fees: SolanaFees = SolanaFees()
+    timeout: float = 10.0
+    poll_interval: float = 1.0
+    index_lag: int = 8
+
+    def __repr__(self) -> str:
+        # URLs of hosted endpoints contain their API key.
+        return f"SolanaSettings(program={self.program})"

@@ -1,0 +1,75 @@
+"""Between the bridge's values and the program's: addresses, terms, and calls as HTLC events. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from solders.pubkey import Pubkey
+
+from bridge.protocol.types import Asset, BlockRef, Chain, LockTerms, Preimage
+from relayers.port import ActionRefused, BadAddress, Claimed, HtlcEvent, Locked, Refunded
+from relayers.solana import program
+from relayers.solana.program import ClaimCall, LockCall, RefundCall, VaultTerms
+
+UNKNOWN_SYMBOL = "?"
+"""The symbol of a token that the configuration does not name; its decimals are unknown and given as 0."""
+
+
+def address(text: str) -> Pubkey:
+    """Read an address. Raises `BadAddress`."""
+    try:
+        return Pubkey.from_string(text)
+    except ValueError:
+        raise BadAddress("this is no Solana address", "copy all of it: 32 bytes in base58") from None
+
+
+def to_program(terms: LockTerms) -> VaultTerms:
+    """Return the terms as the program has them. Raises `ActionRefused` for what no vault can have."""
+    if terms.chain is not Chain.SOLANA or len(terms.hashlock) != 32:
+        raise ActionRefused("these are no terms of a lock on Solana", "correct the terms")
+    if not 0 < terms.amount <= program.MAX_AMOUNT or not 0 < terms.deadline <= program.MAX_DEADLINE:
+        raise ActionRefused("amount or deadline is outside of what Solana can hold", "correct the terms")
+    try:
+        return VaultTerms(
+            sender=address(terms.sender),
+            recipient=address(terms.recipient),
+            hashlock=terms.hashlock,
+            deadline=terms.deadline,
+            amount=terms.amount,
+            mint=address(terms.asset.contract) if terms.asset.contract else None,
+        )
+    except BadAddress as error:
+        raise ActionRefused(f"a term is no address: {error}", error.hint) from None
+
+
+def from_program(terms: VaultTerms, at_program: str, assets: Mapping[str, Asset]) -> LockTerms:
+    """Return the bridge's terms of a vault."""
+    mint = "" if terms.mint is None else str(terms.mint)
+    return LockTerms(
+        chain=Chain.SOLANA,
+        contract=at_program,
+        sender=str(terms.sender),
+        recipient=str(terms.recipient),
+        asset=assets.get(mint) or Asset(Chain.SOLANA, UNKNOWN_SYMBOL, 0, mint),
+        amount=terms.amount,
+        hashlock=terms.hashlock,
+        deadline=terms.deadline,
+    )
+
+
+def lock_id(vault: Pubkey) -> str:
+    """Return the lock's id: its vault's address, hex."""
+    return bytes(vault).hex()
+
+
+def to_event(
+    call: program.Call, block: BlockRef, tx_id: str, at_program: str, assets: Mapping[str, Asset]
+) -> HtlcEvent:
+    """Return a call that succeeded as an event."""
+    match call:
+        case LockCall(vault, terms):
+            return Locked(block, tx_id, lock_id(vault), from_program(terms, at_program, assets))
+        case ClaimCall(vault, preimage):
+            return Claimed(block, tx_id, lock_id(vault), Preimage(preimage))
+        case RefundCall(vault):
+            return Refunded(block, tx_id, lock_id(vault))

@@ -1,0 +1,196 @@
+"""An RPC that lags, lies, refuses or breaks: nothing is concluded from it, and nothing of its URL is told."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import msgspec
+import pytest
+
+from bridge.protocol.types import LockTerms, Preimage, Purpose
+from relayers.devkeys import devnet_key
+from relayers.port import (
+    Action,
+    ActionRefused,
+    BroadcastOutcome,
+    Claimed,
+    FeeLevel,
+    Locked,
+    PortError,
+    PortUnavailable,
+    TxState,
+)
+from relayers.solana import building
+from relayers.solana.adapter import SolanaPort, explain, open_port
+from relayers.solana.devnet import SolanaDevnet
+from relayers.solana.settings import SOL, SolanaFees
+from tests.conformance.lying_rpc import LyingRpc
+
+SECRET = Preimage(b"a preimage for lying endpoints..")
+
+
+@pytest.fixture
+async def devnet() -> AsyncIterator[SolanaDevnet]:
+    made = await SolanaDevnet().start()
+    await made.mine(40)
+    yield made
+    await made.stop()
+
+
+@pytest.fixture
+async def liar(devnet: SolanaDevnet) -> AsyncIterator[LyingRpc]:
+    async with LyingRpc(devnet.rpc_url) as made:
+        yield made
+
+
+@pytest.fixture
+async def port(devnet: SolanaDevnet, liar: LyingRpc) -> AsyncIterator[SolanaPort]:
+    settings = msgspec.structs.replace(devnet.settings, rpc_urls=(liar.url,), timeout=0.5)
+    made = open_port(settings, devnet_key("lied to"))
+    await devnet.fund(made.account, SOL, 10**10)
+    yield made
+    await made.close()
+
+
+def terms_of(devnet: SolanaDevnet, port: SolanaPort, recipient: str = "") -> LockTerms:
+    return LockTerms(
+        chain=port.chain,
+        contract=port.contract,
+        sender=port.account,
+        recipient=recipient or port.account,
+        asset=SOL,
+        amount=10**8,
+        hashlock=SECRET.hashlock(),
+        deadline=devnet.ledger.head.time + 1000,
+    )
+
+
+async def locked(devnet: SolanaDevnet, port: SolanaPort) -> LockTerms:
+    terms = terms_of(devnet, port)
+    tx = await port.prepare(Action(Purpose.LOCK, terms), None, FeeLevel())
+    assert (await port.broadcast(tx)).outcome is BroadcastOutcome.ACCEPTED
+    await devnet.mine(1)
+    return terms
+
+
+@pytest.mark.parametrize("fault", ["status", "garbage", "delay"])
+async def test_a_broken_line_is_unavailable_without_its_url(
+    fault: str, liar: LyingRpc, port: SolanaPort
+) -> None:
+    await port.tip()
+    setattr(liar, fault, {"status": 500, "garbage": True, "delay": 2.0}[fault])
+    with pytest.raises(PortUnavailable) as failure:
+        await port.tip()
+    shown = f"{failure.value} {failure.value.hint} {failure.value.__cause__!r} {port!r}"
+    assert "secret-api-key" not in shown
+
+
+async def test_another_endpoint_takes_over(devnet: SolanaDevnet, liar: LyingRpc) -> None:
+    settings = msgspec.structs.replace(devnet.settings, rpc_urls=(liar.url, devnet.rpc_url))
+    port = open_port(settings, devnet_key("two lines"))
+    liar.status = 503
+    assert (await port.tip()).block.height == devnet.ledger.head.height
+    await port.close()
+
+
+async def test_a_slot_without_an_answer_is_no_reorg(
+    devnet: SolanaDevnet, liar: LyingRpc, port: SolanaPort
+) -> None:
+    ring = (await port.scan((), 10)).blocks
+    await devnet.mine(1)
+    first = devnet.ledger.block(int(ring[0].id[:16], 16))
+    assert first is not None
+
+    def forget(call: dict[str, Any], honest: dict[str, Any]) -> dict[str, Any]:
+        if call["method"] == "getBlock" and call["params"][0] == first.slot:
+            return {"jsonrpc": "2.0", "id": call["id"], "error": {"code": -32004, "message": "not available"}}
+        return honest
+
+    liar.mangle = forget
+    with pytest.raises(PortUnavailable):
+        await port.scan(ring, 10)
+    liar.mangle = None
+    assert (await port.scan(ring, 10)).orphaned == ()
+
+
+async def test_a_transaction_that_cannot_be_read_holds_its_block_back(
+    devnet: SolanaDevnet, liar: LyingRpc, port: SolanaPort
+) -> None:
+    ring = (await port.scan((), 10)).blocks
+    terms = await locked(devnet, port)
+
+    def forget(call: dict[str, Any], honest: dict[str, Any]) -> dict[str, Any]:
+        return honest | {"result": None} if call["method"] == "getTransaction" else honest
+
+    liar.mangle = forget
+    with pytest.raises(PortUnavailable):
+        await port.scan(ring, 10)
+    liar.mangle = None
+    (event,) = (await port.scan(ring, 10)).events
+    assert isinstance(event, Locked)
+    assert event.terms == terms
+
+
+async def test_a_failed_claim_is_no_event_and_its_transaction_says_why(
+    devnet: SolanaDevnet, port: SolanaPort
+) -> None:
+    terms = await locked(devnet, port)
+    first = await port.prepare(Action(Purpose.CLAIM, terms, preimage=SECRET), None, FeeLevel())
+    second = await port.prepare(Action(Purpose.CLAIM, terms, preimage=SECRET), None, FeeLevel(1, first.fee))
+    ring = (await port.scan((), 10)).blocks
+    for tx in (first, second):
+        assert (await port.broadcast(tx)).outcome is BroadcastOutcome.ACCEPTED
+    await devnet.mine(1)
+    events = (await port.scan(ring, 10)).events
+    assert [(event.tx_id, type(event)) for event in events] == [(first.tx_id, Claimed)]
+    status = await port.tx_status(second)
+    assert (status.state, status.reason) == (TxState.FAILED, "instruction 2: not our vault")
+
+
+async def test_another_cluster_or_a_missing_program_is_said(devnet: SolanaDevnet) -> None:
+    terms_asset = SOL
+    for change, word in (
+        ({"genesis_hash": "5eykt4UsFv8P8NJdTREpY1vzqKqZKvdpKuc147dw2N9d"}, "another cluster"),
+        ({"program": devnet.token.contract}, "no program"),
+    ):
+        port = open_port(msgspec.structs.replace(devnet.settings, **change), devnet_key("lost"))
+        with pytest.raises(PortError, match=word) as failure:
+            await port.fees(terms_asset)
+        assert failure.value.hint
+        await port.close()
+
+
+async def test_dust_to_somebody_without_an_account_is_refused(devnet: SolanaDevnet, port: SolanaPort) -> None:
+    nobody = open_port(devnet.settings, devnet_key("without an account"))
+    dust = msgspec.structs.replace(terms_of(devnet, port, nobody.account), amount=890_879)
+    with pytest.raises(ActionRefused, match="cannot open one") as refusal:
+        await port.prepare(Action(Purpose.LOCK, dust), None, FeeLevel())
+    assert "890880" in refusal.value.hint
+    enough = msgspec.structs.replace(dust, amount=890_880)
+    await port.prepare(Action(Purpose.LOCK, enough), None, FeeLevel())
+    await nobody.close()
+
+
+def test_bids_follow_the_market_within_limits() -> None:
+    fees = SolanaFees(minimum=10, maximum=1_000, urgent_maximum=5_000)
+
+    def bid(market: int, level: FeeLevel, purpose: Purpose) -> int:
+        return building.price(market, level, purpose, fees)
+
+    assert bid(0, FeeLevel(), Purpose.LOCK) == 10
+    assert bid(300, FeeLevel(), Purpose.LOCK) == 300
+    assert bid(300, FeeLevel(1), Purpose.LOCK) == 600
+    assert bid(9_000, FeeLevel(), Purpose.LOCK) == 1_000
+    assert bid(9_000, FeeLevel(), Purpose.CLAIM) == 5_000
+    assert bid(0, FeeLevel(1, {"unit_price": 500, "units": 1}), Purpose.LOCK) == 501
+    with pytest.raises(PortUnavailable):
+        bid(0, FeeLevel(2, {"unit_price": 1_000, "units": 1}), Purpose.LOCK)
+    assert building.fee_of(20_000, 1) == 5_001  # rounded up, as the runtime does
+
+
+def test_errors_are_put_into_words() -> None:
+    assert explain({"InstructionError": [2, {"Custom": 7}]}) == "instruction 2: wrong preimage"
+    assert explain({"InstructionError": [0, {"Custom": 4711}]}) == "instruction 0: error 4711"
+    assert explain({"InstructionError": [1, "InvalidArgument"]}) == "instruction 1: InvalidArgument"
+    assert explain("BlockhashNotFound") == "BlockhashNotFound"
