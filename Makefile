@@ -78,3 +78,24 @@ pytest: setup ## the tests alone; ARGS="-k name" narrows
 .PHONY: clean
 clean: ## remove build output (not .venv and .toolchain)
 	rm -rf build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+
+## Cardano -----------------------------------------------------------------
+
+# opshin compiles slowly and only when the validator changes, so it lives in an environment of its own.
+OPSHIN := .venv-opshin
+
+$(OPSHIN)/.installed: $(VENV)/.uv $(LOCKS)/opshin.txt
+	$(BIN)/uv venv --quiet --allow-existing --python $(BIN)/python $(OPSHIN)
+	$(BIN)/uv pip sync --quiet --python $(OPSHIN)/bin/python --require-hashes $(LOCKS)/opshin.txt
+	@touch $@
+
+.PHONY: cardano-validator cardano-check cardano-lock
+cardano-validator: $(OPSHIN)/.installed ## compile the Cardano validator into contracts/cardano/plutus.json
+	$(OPSHIN)/bin/python scripts/build_cardano.py
+
+cardano-check: $(OPSHIN)/.installed ## compile the Cardano validator and compare with the committed plutus.json
+	$(OPSHIN)/bin/python scripts/build_cardano.py --check
+
+cardano-lock: $(VENV)/.uv ## resolve opshin's own lock anew
+	echo 'opshin==0.28.0' | $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	    --no-emit-index-url --no-emit-find-links --no-annotate --no-header -o $(LOCKS)/opshin.txt -
