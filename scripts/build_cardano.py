@@ -1,4 +1,5 @@
-"""Compile contracts/cardano/htlc.py into its CIP-57 blueprint, contracts/cardano/plutus.json.
+"""Compile contracts/cardano/htlc.py into its CIP-57 blueprint, contracts/cardano/plutus.json, and put a copy
+where the relayers package ships it.
 
 Runs in opshin's own environment (.venv-opshin): `make cardano-validator`. With `--check` it only compares,
 and exits with 1 if the committed blueprint is not what the source compiles to.
@@ -17,7 +18,10 @@ from opshin.compiler_config import DEFAULT_CONFIG, OPT_O3_CONFIG
 
 CONTRACT = Path(__file__).resolve().parent.parent / "contracts" / "cardano"
 SOURCE = CONTRACT / "htlc.py"
-BLUEPRINT = CONTRACT / "plutus.json"
+BLUEPRINTS = (
+    CONTRACT / "plutus.json",
+    CONTRACT.parent.parent / "relayers" / "cardano" / "plutus.json",
+)
 
 
 def field(title: str, kind: str) -> dict[str, str]:
@@ -82,11 +86,12 @@ def main() -> int:
     args = parser.parse_args()
     text = json.dumps(build(), indent=2) + "\n"
     if args.check:
-        same = BLUEPRINT.exists() and BLUEPRINT.read_text() == text
+        same = all(path.exists() and path.read_text() == text for path in BLUEPRINTS)
         print("plutus.json is what the source compiles to" if same else "plutus.json is not: rebuild it")
         return 0 if same else 1
-    BLUEPRINT.write_text(text)
-    print(f"wrote {BLUEPRINT}")
+    for path in BLUEPRINTS:
+        path.write_text(text)
+        print(f"wrote {path}")
     return 0
 
 
