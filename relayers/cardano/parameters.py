@@ -1,4 +1,4 @@
-"""Protocol parameters, from Blockfrost's form to pycardano's, and the arithmetic of fees and least deposits."""
+"""Protocol parameters, from Blockfrost's form to pycardano's."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _MAX_REFERENCE_BYTES = 204_800
 
 
 def parse_parameters(raw: Mapping[str, Any]) -> ProtocolParameters:
-    """Return /epochs/latest/parameters as pycardano takes them. Raises KeyError or ValueError for nonsense."""
+    """Return /epochs/latest/parameters as pycardano takes them. Raises KeyError or ValueError."""
     return ProtocolParameters(
         min_fee_constant=int(raw["min_fee_b"]),
         min_fee_coefficient=int(raw["min_fee_a"]),

@@ -122,7 +122,7 @@ class DevChain:
         self._append(block)
 
     def _still_valid(self, block: Block) -> list[TxRecord]:
-        """Return those that the ledger takes at the block's own slot too: some have expired in the mempool."""
+        """Return those that the ledger takes at the block's own slot too: some may have expired."""
         self._ledger.restore(self.head.height)
         self._ledger.set_slot(block.slot)
         return self._readmit(block.txs)

@@ -1,5 +1,5 @@
 """A Blockfrost-compatible server over the devnet's chain: what BlockFrostChainContext and the official client
-ask for, and /dev for the test's control. Runs as a process of its own: `python -m relayers.cardano.devnet.server`.
+ask for, and /dev for the test's control. A process of its own: `python -m relayers.cardano.devnet.server`.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ async def errors(
 
 
 class Server:
-    """The routes. Every handler is short and synchronous at heart, so the chain is never seen half-changed."""
+    """The routes. Every handler is synchronous at heart, so the chain is never seen half-changed."""
 
     def __init__(self, chain: DevChain, ledger: Ledger) -> None:
         self._chain = chain
@@ -93,7 +93,6 @@ class Server:
             "/txs/{id}/utxos": lambda r: views.tx_utxos(self._tx(r)),
             "/txs/{id}/cbor": lambda r: {"cbor": self._tx(r).raw.hex()},
             "/txs/{id}/redeemers": lambda r: views.redeemers(self._tx(r)),
-            "/txs/{id}/metadata": lambda r: [] if self._tx(r) else [],
             "/addresses/{place}": self._address,
             "/addresses/{place}/utxos": self._utxos,
             "/addresses/{place}/utxos/{unit}": self._utxos,

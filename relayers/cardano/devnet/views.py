@@ -157,7 +157,7 @@ class Views:
             "output_index": ref[1],
             "amount": amounts(output.amount),
             "data_hash": None if hashed is None else hashed.payload.hex(),
-            "inline_datum": None if datum is None else datum.to_cbor().hex(),  # type: ignore[union-attr]
+            "inline_datum": None if datum is None else datum.to_cbor().hex(),
             "reference_script_hash": None if output.script is None else str(script_hash(output.script)),
         }
 
@@ -224,7 +224,7 @@ class Views:
             for tx in block.txs:
                 for output in tx.makes.values():
                     if output.datum is not None and datum_hash(output.datum).payload.hex() == digest:
-                        raw: bytes = output.datum.to_cbor()  # type: ignore[union-attr]
+                        raw: bytes = output.datum.to_cbor()
                         return raw
         return None
 
