@@ -55,6 +55,21 @@ lock: $(VENV)/.uv ## resolve the dependency locks anew
 	    --no-emit-index-url --no-emit-find-links --no-annotate --no-header \
 	    --group dev --all-extras pyproject.toml -o $(LOCKS)/project.txt
 
+## Measuring ---------------------------------------------------------------
+
+.PHONY: bench bench-quick
+bench: setup ## measure everything on this machine: build/bench/*.json
+	$(BIN)/python -m scripts.bench_protocol
+	$(BIN)/python -m scripts.bench_engine
+	$(BIN)/python -m scripts.bench_chain
+	$(BIN)/python -m scripts.bench_kernels
+	$(BIN)/python -m scripts.bench_gas --no-peer
+
+bench-quick: setup ## the same in about a minute: shows that the benchmarks run, not how fast anything is
+	$(BIN)/python -m scripts.bench_protocol --seconds 0.2 --out build/bench-quick/protocol.json
+	$(BIN)/python -m scripts.bench_engine --swaps 20 --open 10 --out build/bench-quick/engine.json
+	$(BIN)/python -m scripts.bench_kernels --rounds 1 --report-only --output build/bench-quick/kernels.json
+
 ## Checks ------------------------------------------------------------------
 
 .PHONY: lint format types imports pytest
@@ -75,14 +90,66 @@ imports: setup ## the import rules of the architecture
 pytest: setup ## the tests alone; ARGS="-k name" narrows
 	$(BIN)/python -m pytest $(ARGS)
 
+.PHONY: simulate
+SEEDS ?= 300
+simulate: setup ## play many seeded swaps under all faults at once (minutes); SEEDS=n
+	$(BIN)/python -m tests.scenario.simulate --seeds $(SEEDS)
+
 .PHONY: clean
 clean: ## remove build output (not .venv and .toolchain)
 	rm -rf build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+
+.PHONY: fuzz-api
+fuzz-api: setup ## thousands of generated requests against the API (SCHEMATHESIS_EXAMPLES per operation)
+	SCHEMATHESIS_EXAMPLES=$${SCHEMATHESIS_EXAMPLES:-400} $(BIN)/python -m pytest -o timeout=3600 tests/unit/api/test_contract.py
+
+## Ethereum contracts ------------------------------------------------------
+# Their tools live in environments of their own: ape pins web3 < 8.
+
+APE     := .venv-ape
+SLITHER := .venv-slither
+ANVIL   := $(CURDIR)/$(TOOLS)/node_modules/@foundry-rs/anvil-linux-amd64/bin
+
+test: ape-check
+
+.PHONY: contracts bench-gas mutation-ethereum slither ape-check
+contracts: setup ## compile the Ethereum contract into the package
+	$(BIN)/python scripts/build_contracts.py
+
+bench-gas: setup ## the Ethereum contract's gas beside its best peer's; ARGS="--no-peer" offline
+	$(BIN)/python scripts/bench_gas.py $(ARGS)
+
+mutation-ethereum: setup ## remove each check of the Ethereum contract in turn: a test must fail
+	$(BIN)/python scripts/mutate_ethereum.py $(ARGS)
+
+slither: $(SLITHER)/.installed ## static analysis of the Ethereum contract
+	$(BIN)/python scripts/run_slither.py
+
+ape-check: $(APE)/.installed ## deploy and try the Ethereum contract on a local anvil through ape (offline)
+	PATH="$(ANVIL):$$PATH" $(APE)/bin/python scripts/ape_check.py
+
+$(APE)/.installed: $(VENV)/.installed $(TOOLS)/.installed $(LOCKS)/ape.txt
+	$(PYTHON) -m venv $(APE)
+	$(BIN)/uv pip sync --quiet --python $(APE)/bin/python --require-hashes $(LOCKS)/ape.txt
+	@touch $@
+
+$(SLITHER)/.installed: $(VENV)/.installed $(TOOLS)/.installed $(LOCKS)/slither.txt
+	$(PYTHON) -m venv $(SLITHER)
+	$(BIN)/uv pip sync --quiet --python $(SLITHER)/bin/python --require-hashes $(LOCKS)/slither.txt
+	@touch $@
+
+.PHONY: lock-contracts
+lock-contracts: $(VENV)/.uv ## resolve the locks of ape and Slither anew
+	for name in ape slither; do $(BIN)/uv pip compile --quiet --universal --python-version 3.11 \
+	    --generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --no-header --upgrade \
+	    -o $(LOCKS)/$$name.txt $(LOCKS)/$$name.in; done
 
 ## Cardano -----------------------------------------------------------------
 
 # opshin compiles slowly and only when the validator changes, so it lives in an environment of its own.
 OPSHIN := .venv-opshin
+
+test: cardano-check
 
 $(OPSHIN)/.installed: $(VENV)/.uv $(LOCKS)/opshin.txt
 	$(BIN)/uv venv --quiet --allow-existing --python $(BIN)/python $(OPSHIN)

@@ -1,4 +1,4 @@
-"""The `rainbow` command.
+"""The `rainbow` command. Only the module of the subcommand at hand is imported: start-up stays quick.
 
 Exit codes: 0 done · 1 refused or failed · 2 wrong usage · 3 configuration or keys · 4 something does not
 answer · 5 going on could cost money.
@@ -6,17 +6,74 @@ answer · 5 going on could cost money.
 
 from __future__ import annotations
 
+import json
 import sys
+from importlib import import_module
 from importlib.metadata import version as installed_version
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
-from bridge.commands import check, database, init, serve, swap
-from bridge.commands.output import Json, speaking
-from bridge.demo.command import demo
-from chain.cli import app as chain_app
+COMMANDS = {
+    "demo": ("bridge.demo.command", "demo", "Swap real value between two local nodes, five ways."),
+    "init": ("bridge.commands.init", "init", "Write rainbow.toml and encrypted keystores."),
+    "check": ("bridge.commands.check", "check", "Tell what is reachable, funded and misconfigured."),
+    "api": ("bridge.commands.serve", "api", "Serve the REST API."),
+    "relayer": ("bridge.commands.serve", "relayer", "Run one chain's relayer."),
+    "up": ("bridge.commands.serve", "up", "Run the API and all relayers."),
+    "quote": ("bridge.commands.swap", "quote", "Ask the bridge for a price."),
+    "swap": ("bridge.commands.swap", "app", "Your own swaps: start, status, claim, refund, recover."),
+    "db": ("bridge.commands.database", "app", "The database's schema."),
+    "devnet": ("bridge.commands.devnet", "devnet", "Run local chains with funded accounts."),
+    "node": ("chain.cli", "node", "Run a ZION node."),
+    "mine": ("chain.cli", "mine", "Mine ZION."),
+    "wallet": ("chain.cli", "wallet", "A ZION wallet."),
+}
+"""Name → module, attribute (a command's function or a group's app), one line of help."""
+
+
+class LazyGroup(TyperGroup):
+    """Lists its subcommands from the table and imports only the one that is run."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Return all names, the table's first."""
+        return [*COMMANDS, *super().list_commands(ctx)]
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """Return a command; from the table a stand-in that is good for `--help`'s list alone."""
+        if cmd_name not in COMMANDS:
+            return super().get_command(ctx, cmd_name)
+        stand_in = typer.Typer(add_completion=False)
+        stand_in.command(cmd_name, help=COMMANDS[cmd_name][2])(_nothing)
+        return typer.main.get_command(stand_in)
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Import the command that is to be run."""
+        if args and args[0] in COMMANDS:
+            return args[0], load(args[0]), args[1:]
+        return super().resolve_command(ctx, args)
+
+
+def load(name: str) -> Any:
+    """Return the real command of a name in the table."""
+    module, attribute, _ = COMMANDS[name]
+    found = getattr(import_module(module), attribute)
+    if not isinstance(found, typer.Typer):
+        function, found = found, typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+        found.command(name)(function)
+    found._add_completion = False  # of the whole program or of nothing
+    command = typer.main.get_command(found)
+    command.name = name
+    return command
+
+
+def _nothing() -> None:
+    """Stand in for a command that was not imported."""
+
 
 app = typer.Typer(
+    cls=LazyGroup,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -25,27 +82,23 @@ app = typer.Typer(
     "4 something does not answer · 5 going on could cost money.",
 )
 
-app.command()(demo)
-app.command()(init.init)
-app.command()(check.check)
-app.command()(serve.api)
-app.command()(serve.relayer)
-app.command()(serve.up)
-app.command()(swap.quote)
-app.add_typer(swap.app, name="swap")
-app.add_typer(database.app, name="db")
-# node, mine and wallet: the chain knows nothing of the bridge, so its commands are mounted, not called.
-app.registered_commands += chain_app.registered_commands
-app.registered_groups += chain_app.registered_groups
+
+@app.callback()
+def rainbow() -> None:
+    """Keep this a group."""
 
 
 @app.command()
-def version(as_json: Json = False) -> None:
+def version(
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
+) -> None:
     """Print the version."""
-    with speaking(as_json) as output:
-        number = installed_version("rainbow-bridge")
-        python = ".".join(str(part) for part in sys.version_info[:3])
-        output.result({"version": number, "python": python}, f"rainbow {number} (Python {python})")
+    number = installed_version("rainbow-bridge")
+    python = ".".join(str(part) for part in sys.version_info[:3])
+    if as_json:
+        typer.echo(json.dumps({"version": number, "python": python}))
+    else:
+        typer.echo(f"rainbow {number} (Python {python})")
 
 
 def main() -> None:

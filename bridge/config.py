@@ -43,7 +43,8 @@ OTHER_VARIABLES = frozenset(
         "RAINBOW_KEYSTORE_PASSWORD",
         "RAINBOW_KEYSTORE_PASSWORD_FILE",
         "RAINBOW_API_URL",
-        "RAINBOW_API_KEY",
+        "RAINBOW_ANVIL",
+        "RAINBOW_NODE_MODULES",
         "RAINBOW_CLIENT_TOKEN",
         "RAINBOW_RECOVERY_DIR",
         "RAINBOW_RECOVERY_PASSWORD",
@@ -129,7 +130,6 @@ class ApiConfig(_Section):
 
     host: str = "127.0.0.1"
     port: int = Field(8080, ge=0, le=65_535)
-    public_url: str = ""
     max_body_bytes: int = Field(16_384, ge=1_024, le=1_048_576)
     requests_per_minute: int = Field(300, ge=1)
     quotes_per_minute: int = Field(30, ge=1)
@@ -182,7 +182,6 @@ class ChainConfig(_Section):
     keystore: Path
     poll_interval: float = Field(ge=0.05, le=300)
     rpc_timeout: float = Field(10.0, gt=0, le=120)
-    ring_size: int = Field(128, ge=8, le=4_096)
     max_blocks_per_scan: int = Field(100, ge=1, le=10_000)
     timing: TimingConfig
 

@@ -45,6 +45,11 @@ class Block:
         """Transaction ids: (N, 32) uint8."""
         return cosmic_harmony.keccak256_batch_128(self.bodies)
 
+    @cached_property
+    def txid_list(self) -> list[bytes]:
+        """Transaction ids as bytes."""
+        return split_rows(self.txids)
+
     def txid(self, index: int) -> bytes:
         """Return the id of one transaction."""
         return bytes(self.txids[index].tobytes())
@@ -83,6 +88,13 @@ class Block:
             np.frombuffer(data[_HEAD_BYTES:bodies_end], np.uint64).reshape(count, BODY_WORDS).copy(),
             np.frombuffer(data[bodies_end:], np.uint64).reshape(count, WITNESS_WORDS).copy(),
         )
+
+
+def split_rows(rows: U8Array | U64Array) -> list[bytes]:
+    """Return the rows of a C-contiguous 2-D array as bytes objects, without a Python loop."""
+    width = rows.shape[1] * rows.itemsize
+    found: list[bytes] = rows.view(f"V{width}").ravel().tolist()
+    return found
 
 
 def pack_transactions(transactions: Sequence[Transaction]) -> tuple[U64Array, U64Array]:

@@ -18,14 +18,13 @@ import typer
 
 from chain.address import decode_address
 from chain.api import to_wire
-from chain.client import ZionClient
 from chain.errors import WalletError, ZionError
 from chain.keys import Key
+from chain.keystore import keystore_address, load_keystore, save_keystore
 from chain.node import NodeConfig
 from chain.params import COIN, NETWORKS, Network
 from chain.service import node_main
-from chain.solo import mine_main
-from chain.wallet import build_transfer, keystore_address, load_keystore, save_keystore
+from chain.wallet import build_transfer
 from kernels.backends import Backend
 from kernels.errors import KernelError
 
@@ -115,6 +114,8 @@ def mine(
 ) -> None:
     """Mine for a running node; prints each block found and the hash rate."""
 
+    from chain.solo import mine_main  # with httpx, which a node does not need
+
     def report(event: dict[str, Any]) -> None:
         text = " ".join(f"{key}={value}" for key, value in event.items())
         print(json.dumps(event) if as_json else text, flush=True)
@@ -149,6 +150,8 @@ def balance(
     """Print an address's confirmed balance, nonce and consciousness level."""
     _guard(as_json, lambda: decode_address(address))
 
+    from chain.client import ZionClient
+
     async def ask() -> Any:
         async with ZionClient(rpc) as client:
             return await client.get_account(address)
@@ -175,6 +178,8 @@ def send(
         as_json,
         lambda: load_keystore(keystore, _password(password_file, confirm=False, as_json=as_json)),
     )
+
+    from chain.client import ZionClient
 
     async def pay() -> Any:
         async with ZionClient(rpc) as client:

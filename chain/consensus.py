@@ -22,7 +22,7 @@ from chain.params import (
     MEDIAN_WINDOW,
     NetworkParams,
 )
-from chain.state import connect
+from chain.state import evaluate, write
 from chain.store import Batch, HeaderRecord, Store, Tip, View
 from chain.validation import check_records
 from kernels import cosmic_harmony
@@ -67,7 +67,9 @@ class Chain:
                 record = HeaderRecord(genesis.header, work_of(genesis.header.target), len(genesis))
                 batch.put_block(genesis, record)
                 fees = check_records(genesis.bodies, genesis.witnesses, params.chain_id, 0)
-                tip = connect(batch, params, genesis, record, fees, 0, self.signatures)
+                change = evaluate(batch, params, genesis, record, fees, 0, self.signatures)
+                write(batch, change)
+                tip = change.tip
         self.tip: Tip = tip
         """The head, as last committed."""
         self._median_time = self.median_time_after(self.tip.id)
@@ -257,7 +259,9 @@ class Chain:
         if fees is None:
             fees = int(block.bodies[:, 3].sum())
         median = self.median_time_after(block.header.previous)
-        return connect(batch, self.params, block, record, fees, median, self.signatures)
+        change = evaluate(batch, self.params, block, record, fees, median, self.signatures)
+        write(batch, change)
+        return change.tip
 
     def _mark_invalid(
         self, failing: bytes, block: Block, record: HeaderRecord, error: RuleBrokenError

@@ -83,6 +83,12 @@ class SignatureCache:
         """Tell whether this very witness was found good for this body."""
         return self._good.get(txid) == witness
 
+    def missing(self, txids: list[bytes], witnesses: list[bytes]) -> list[int]:
+        """Return the positions of those not found good before."""
+        good = self._good.get
+        pairs = zip(txids, witnesses, strict=True)
+        return [i for i, (txid, witness) in enumerate(pairs) if good(txid) != witness]
+
     def add(self, txid: bytes, witness: bytes) -> None:
         """Remember a good one."""
         self._good[txid] = witness

@@ -13,6 +13,7 @@ from typing import IO
 
 import structlog
 
+from chain import validation
 from chain.address import decode_address
 from chain.api import BlockRefView, NewBlock, TransactionView
 from chain.block import Block
@@ -71,6 +72,7 @@ class Node:
         config.data_dir.mkdir(parents=True, exist_ok=True)
         self._directory_lock = _hold(config.data_dir)
         cosmic_harmony.prepare()
+        validation.prepare()
         self.chain = Chain(self.params, config.data_dir / "state", sync=config.sync)
         with self.chain.store.view() as view:
             offset = int(view.get_meta(b"clock_offset") or b"0")

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import math
 from typing import Any
 from urllib.parse import urlsplit
 
+import msgspec
 import structlog
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -64,7 +64,7 @@ class _Server:
 
     def _answer(self, body: bytes | str) -> Any:
         try:
-            request = json.loads(body, parse_constant=_no_constant)
+            request = msgspec.json.decode(body)
         except (ValueError, RecursionError):
             return _error(None, PARSE_ERROR, "the request is no JSON")
         if isinstance(request, list):
@@ -117,7 +117,7 @@ class _Server:
         if len(text) > MAX_REQUEST_BYTES:
             return _error(None, INVALID_REQUEST, "the request is too large")
         try:
-            request = json.loads(text, parse_constant=_no_constant)
+            request = msgspec.json.decode(text)
         except (ValueError, RecursionError):
             return _error(None, PARSE_ERROR, "the request is no JSON")
         if isinstance(request, dict) and request.get("method") in ("subscribe", "unsubscribe"):
@@ -160,10 +160,6 @@ def _is_id(value: Any) -> bool:
     return (
         value is None or isinstance(value, str | int) or (isinstance(value, float) and math.isfinite(value))
     )
-
-
-def _no_constant(name: str) -> Any:
-    raise ValueError(f"{name} is no JSON")
 
 
 def _error(identifier: Any, code: int, message: str) -> dict[str, Any]:

@@ -21,6 +21,10 @@ log = structlog.get_logger("zion.service")
 
 GRACE_SECONDS = 3
 
+RECURSION_LIMIT = 1_000
+"""Python's default. Some libraries raise it process-wide (py_ecc to 100,000): then a request of nested
+brackets overflows the C stack of the JSON parser and kills the process."""
+
 
 class _Server(uvicorn.Server):
     """uvicorn without its own signal handlers: the node must close its store before the process ends."""
@@ -65,6 +69,7 @@ async def serve(config: NodeConfig, ready: Callable[[str], None]) -> None:
     bound_host, bound_port = listener.getsockname()[:2]
     url = f"http://{f'[{bound_host}]' if ':' in bound_host else bound_host}:{bound_port}"
     node = Node(config)
+    sys.setrecursionlimit(RECURSION_LIMIT)
     server = _Server(
         uvicorn.Config(
             make_app(node),

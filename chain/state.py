@@ -1,13 +1,14 @@
-"""Connecting a block to the state and disconnecting it: the stateful half of consensus."""
+"""A block against the state: the stateful half of consensus, checks first, writes after."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
 
 from chain.address import key_hash
-from chain.block import Block, U64Array
+from chain.block import Block, U64Array, split_rows
 from chain.errors import Reason, RuleBrokenError
 from chain.keys import SignatureCache, verify_signature
 from chain.locks import Lock, make_lock, spend_lock
@@ -17,6 +18,7 @@ from chain.rewards import experience, reward
 from chain.store import ACCOUNT, Batch, HeaderRecord, Table, Tip, View
 from chain.validation import I64Array, apply_accounts, index_accounts
 
+_SENDER = slice(32, 52)
 _key_hash = lru_cache(maxsize=65_536)(key_hash)
 
 
@@ -38,12 +40,11 @@ def check_signature(transaction: Transaction, cache: SignatureCache) -> None:
 
 def check_signatures(block: Block, cache: SignatureCache) -> None:
     """Check the signatures of a block that the cache does not hold. Raises `RuleBrokenError`."""
-    ids, witnesses = block.txids.tobytes(), block.witnesses.tobytes()
-    senders = block.bodies.view(np.uint8).reshape(len(block), 128)[:, 32:52].tobytes()
-    for i in range(1, len(block)):
-        txid, witness = ids[32 * i : 32 * i + 32], witnesses[200 * i : 200 * i + 200]
-        if not cache.holds(txid, witness):
-            _check_signature(txid, senders[20 * i : 20 * i + 20], witness, cache, i)
+    txids, witnesses = block.txid_list, split_rows(block.witnesses)
+    bodies = block.bodies.view(np.uint8)
+    for i in cache.missing(txids[1:], witnesses[1:]):
+        sender = bodies[i + 1, _SENDER].tobytes()
+        _check_signature(txids[i + 1], sender, witnesses[i + 1], cache, i + 1)
 
 
 def _check_signature(
@@ -86,40 +87,50 @@ def apply_locks(view: View, block: Block, first: int, median_time: int, height: 
     return overlay.changed
 
 
-def load_accounts(
-    view: View, bodies: U64Array
-) -> tuple[list[bytes], I64Array, I64Array, U64Array, dict[bytes, bytes]]:
-    """Return addresses, sender rows, recipient rows, accounts (M, 4) and the stored encodings."""
+@dataclass(frozen=True)
+class StateChange:
+    """What a valid block does to the state, all rules checked, nothing written yet.
+
+    `addresses` and `accounts` (M, 4) are those that change, `before` what they were (zeros: absent).
+    """
+
+    tip: Tip
+    addresses: list[bytes]
+    accounts: U64Array
+    before: U64Array
+    locks: dict[bytes, Lock]
+    txids: list[bytes]
+    anchors: list[tuple[bytes, bytes]]
+
+
+def load_accounts(view: View, bodies: U64Array) -> tuple[list[bytes], I64Array, I64Array, U64Array]:
+    """Return addresses, sender rows, recipient rows and accounts (M, 4), zeros for those never seen."""
     addresses, senders, recipients = index_accounts(bodies)
-    joined = addresses.tobytes()
-    keys = [joined[i : i + 20] for i in range(0, len(joined), 20)]
-    stored = view.get_many(Table.ACCOUNTS, keys)
+    keys = split_rows(addresses)
+    stored = view.get_many(Table.ACCOUNTS, sorted(keys))  # in order, LMDB walks each page once
     empty = bytes(ACCOUNT.size)
     encoded = b"".join([stored.get(key, empty) for key in keys])
-    accounts = np.frombuffer(encoded, np.uint64).reshape(len(keys), 4).copy()
-    return keys, senders, recipients, accounts, stored
+    return keys, senders, recipients, np.frombuffer(encoded, np.uint64).reshape(len(keys), 4)
 
 
-def connect(
-    batch: Batch,
+def evaluate(
+    view: View,
     params: NetworkParams,
     block: Block,
     record: HeaderRecord,
     fees: int,
     median_time: int,
     cache: SignatureCache,
-) -> Tip:
-    """Apply a block whose stateless rules hold to the head, and write its undo record.
+) -> StateChange:
+    """Check a block, whose stateless rules hold, against the state of its parent, the head.
 
-    `fees` is their sum, `median_time` the median time past of the parent. Raises `RuleBrokenError`; the
-    batch must then be thrown away.
+    `fees` is their sum, `median_time` the median time past of the parent. Raises `RuleBrokenError`.
     """
     height = record.header.height
-    tip = batch.tip()
+    tip = view.tip()
     check_signatures(block, cache)
-    locks = apply_locks(batch, block, 1, median_time, height)
-    keys, senders, recipients, accounts, stored = load_accounts(batch, block.bodies)
-    before = accounts.copy()
+    locks = apply_locks(view, block, 1, median_time, height)
+    keys, senders, recipients, before = load_accounts(view, block.bodies)
     miner = int(recipients[0])
     subsidy = (
         params.treasury
@@ -132,25 +143,36 @@ def connect(
             f"the coinbase pays {int(block.bodies[0, 2])}, reward and fees are {subsidy + fees}",
             index=0,
         )
+    accounts = before.copy()
     apply_accounts(block.bodies, senders, recipients, accounts, in_block=True)
+    rows = np.flatnonzero((accounts != before).any(axis=1))
+    issued, locked = (tip.issued, tip.locked) if tip else (0, 0)
+    txids = block.txid_list
+    kinds = block.bodies[:, 0] & np.uint64(0xFF)
+    return StateChange(
+        tip=Tip(block.id, height, record.work, issued + subsidy, locked + _locked_change(block)),
+        addresses=[keys[row] for row in rows.tolist()],
+        accounts=accounts[rows],
+        before=before[rows],
+        locks=locks,
+        txids=txids,
+        anchors=[
+            (block.bodies[index, 9:13].tobytes(), txids[index])
+            for index in np.flatnonzero(kinds == Kind.ANCHOR)
+        ],
+    )
 
-    encoded = accounts.tobytes()
-    size = ACCOUNT.size
-    rows = np.flatnonzero((accounts != before).any(axis=1)).tolist()
-    batch.set_accounts([(keys[row], encoded[size * row : size * row + size]) for row in rows], stored)
-    locked = tip.locked if tip else 0
-    for lock_id, lock in locks.items():
+
+def write(batch: Batch, change: StateChange) -> None:
+    """Write what a block changes, and its undo record."""
+    batch.set_accounts(change.addresses, change.accounts, change.before)
+    for lock_id, lock in change.locks.items():
         batch.set_lock(lock_id, lock)
-    locked += _locked_change(block)
-    ids = block.txids.tobytes()
-    txids = [ids[i : i + 32] for i in range(0, len(ids), 32)]
-    batch.add_transactions(txids, height, block.id)
-    for index in np.flatnonzero((block.bodies[:, 0] & np.uint64(0xFF)) == Kind.ANCHOR):
-        batch.add_anchor(block.bodies[index, 9:13].tobytes(), txids[index])
-    new_tip = Tip(block.id, height, record.work, (tip.issued if tip else 0) + subsidy, locked)
-    batch.set_tip(new_tip)
-    batch.finish_block(block.id)
-    return new_tip
+    batch.add_transactions(change.txids, change.tip.height, change.tip.id)
+    for root, txid in change.anchors:
+        batch.add_anchor(root, txid)
+    batch.set_tip(change.tip)
+    batch.finish_block(change.tip.id)
 
 
 def _locked_change(block: Block) -> int:

@@ -1,8 +1,8 @@
 """The node's data directory: one LMDB environment, one write transaction per accepted block.
 
 LMDB is copy-on-write with two alternating meta pages: a process killed at any byte leaves the last committed
-state. Everything a block changes goes through `Batch`, which journals the old values: the journal is the
-block's undo record.
+state. Everything a block changes goes through `Batch`, which keeps the old values: they are the block's undo
+record.
 """
 
 from __future__ import annotations
@@ -17,8 +17,9 @@ from typing import Any
 
 import lmdb
 import msgspec
+import numpy as np
 
-from chain.block import Block
+from chain.block import Block, U64Array, split_rows
 from chain.errors import StoreError
 from chain.header import HEADER_BYTES, Header
 from chain.locks import Lock
@@ -30,6 +31,7 @@ MAP_SIZE = 1 << 38
 _HEADER_RECORD = struct.Struct("<88s32sIB")
 _TIP = struct.Struct("<32sI32sQQ")
 _PLACE = struct.Struct("<I32sI")
+_PLACES = np.dtype([("height", "<u4"), ("block_id", "V32"), ("index", "<u4")])
 ACCOUNT = struct.Struct("<QQQQ")
 
 
@@ -88,6 +90,19 @@ class Place(msgspec.Struct, frozen=True):
     height: int
     block_id: bytes
     index: int
+
+
+class _Undo(msgspec.Struct, frozen=True, array_like=True):
+    """An undo record: accounts as they were (zeros: absent), transactions added, other old values."""
+
+    addresses: bytes
+    accounts: bytes
+    txids: bytes
+    journal: list[tuple[int, bytes, bytes | None]]
+
+
+def _chunks(data: bytes, size: int) -> list[bytes]:
+    return [data[i : i + size] for i in range(0, len(data), size)]
 
 
 class View:
@@ -197,17 +212,19 @@ class Batch(View):
     def __init__(self, txn: Any, tables: list[Any]) -> None:
         super().__init__(txn, tables)
         self._journal: list[tuple[int, bytes, bytes | None]] = []
+        self._old_accounts = (b"", b"")
+        self._added = b""
 
     def _set(self, table: Table, key: bytes, value: bytes) -> None:
         """Write a state value, keeping the old one."""
         self._journal.append((table, key, self._get(table, key)))
         self._txn.put(key, value, db=self._tables[table])
 
-    def set_accounts(self, changed: list[tuple[bytes, bytes]], old: dict[bytes, bytes]) -> None:
-        """Write encoded accounts whose old encodings the caller has read."""
-        self._journal.extend((Table.ACCOUNTS, key, old.get(key)) for key, _ in changed)
+    def set_accounts(self, addresses: list[bytes], accounts: U64Array, before: U64Array) -> None:
+        """Write accounts (M, 4) and keep what they were; zeros stand for absent."""
+        self._old_accounts = (b"".join(addresses), before.tobytes())
         with self._txn.cursor(self._tables[Table.ACCOUNTS]) as cursor:
-            cursor.putmulti(changed)
+            cursor.putmulti(sorted(zip(addresses, split_rows(accounts), strict=True)))
 
     def set_lock(self, lock_id: bytes, lock: Lock) -> None:
         """Write a lock, and its hashlock's index when new."""
@@ -222,10 +239,12 @@ class Batch(View):
 
     def add_transactions(self, txids: list[bytes], height: int, block_id: bytes) -> None:
         """Index a block's transactions; none can be there already, nonces make ids unique."""
-        places = [(txid, _PLACE.pack(height, block_id, index)) for index, txid in enumerate(txids)]
-        self._journal.extend((Table.TRANSACTIONS, txid, None) for txid in txids)
+        self._added = b"".join(txids)
+        places = np.empty(len(txids), _PLACES)
+        places["height"], places["block_id"], places["index"] = height, block_id, np.arange(len(txids))
+        rows = places.view(f"V{_PLACE.size}").tolist()
         with self._txn.cursor(self._tables[Table.TRANSACTIONS]) as cursor:
-            cursor.putmulti(places)
+            cursor.putmulti(sorted(zip(txids, rows, strict=True)))
 
     def set_tip(self, tip: Tip) -> None:
         """Move the head."""
@@ -234,9 +253,10 @@ class Batch(View):
         self._set(Table.META, _TIP_KEY, value)
 
     def finish_block(self, block_id: bytes) -> None:
-        """Write the journal as the block's undo record and begin a new one."""
-        self._txn.put(block_id, msgspec.msgpack.encode(self._journal), db=self._tables[Table.UNDO])
-        self._journal = []
+        """Write the block's undo record and begin a new one."""
+        undo = _Undo(*self._old_accounts, self._added, self._journal)
+        self._txn.put(block_id, msgspec.msgpack.encode(undo), db=self._tables[Table.UNDO])
+        self._journal, self._old_accounts, self._added = [], (b"", b""), b""
 
     def undo_block(self, block_id: bytes) -> None:
         """Restore what the block, the head, changed."""
@@ -246,13 +266,21 @@ class Batch(View):
                 f"the undo record of block {block_id.hex()} is missing",
                 hint="the data directory is damaged: delete it and sync again",
             )
-        journal = msgspec.msgpack.decode(record, type=list[tuple[int, bytes, bytes | None]])
-        for table, key, old in reversed(journal):
-            if old is None:
-                self._txn.delete(key, db=self._tables[table])
-            else:
-                self._txn.put(key, old, db=self._tables[table])
+        undo = msgspec.msgpack.decode(record, type=_Undo)
+        for table, key, old in reversed(undo.journal):
+            self._restore(table, key, old)
+        for txid in _chunks(undo.txids, 32):
+            self._restore(Table.TRANSACTIONS, txid, None)
+        olds = _chunks(undo.accounts, ACCOUNT.size)
+        for address, old in zip(_chunks(undo.addresses, 20), olds, strict=True):
+            self._restore(Table.ACCOUNTS, address, old if any(old) else None)
         self._txn.delete(block_id, db=self._tables[Table.UNDO])
+
+    def _restore(self, table: int, key: bytes, old: bytes | None) -> None:
+        if old is None:
+            self._txn.delete(key, db=self._tables[table])
+        else:
+            self._txn.put(key, old, db=self._tables[table])
 
     def put_block(self, block: Block, record: HeaderRecord) -> None:
         """Store a block of any branch."""

@@ -260,3 +260,9 @@ def apply_accounts(
     """
     code, index = _apply(bodies, senders, recipients, accounts, 1 if in_block else 0)
     _raise(code, index)
+
+
+def prepare() -> None:
+    """Compile the rules, or load them from the cache, before the first block needs them."""
+    for compiled in (_check_records, _index_accounts, _apply):
+        compiled.prepare()

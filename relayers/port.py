@@ -111,7 +111,10 @@ class LockStatus(StrEnum):
 
 
 class Action(msgspec.Struct, frozen=True):
-    """Something to be done on chain by the bridge's account. `preimage` for CLAIM, `payload` for ANCHOR.
+    """Something to be done on chain by the bridge's account. `preimage` for CLAIM.
+
+    ANCHOR: `payload` is the log's 32-byte root, `amount` its tree size. APPROVE: as `setup_actions` gave it
+    (`payload` names the token in the adapter's own way).
 
     CANCEL has no further fields: a transfer of nothing (or of the least possible) from the account to
     itself, which only uses up the sequence it is prepared with, so that what was signed can never land.

@@ -321,9 +321,12 @@ class Worker:
         if not known:
             head = (await self.port.tip()).block
             try:
-                return await self.port.scan([_anchor(head.height)], self.settings.max_blocks)
-            except PortError:
-                return await self.port.scan([], self.settings.max_blocks)
+                scan = await self.port.scan([_anchor(head.height)], self.settings.max_blocks)
+            except DeepReorg:
+                scan = None
+            if scan is not None and scan.blocks:
+                return msgspec.structs.replace(scan, orphaned=())
+            return await self.port.scan([], self.settings.max_blocks)
         try:
             return await self.port.scan(known, self.settings.max_blocks)
         except DeepReorg as error:

@@ -98,8 +98,7 @@ def compiled_scalar_loop() -> Callable[[int], object]:
     from kernels.keccak import STATE_WORDS
     from kernels.numba_pow import HEADER_WORDS, work_hash
 
-    @numba.njit
-    def loop(header: np.ndarray, count: int) -> int:
+    def one_by_one(header: np.ndarray, count: int) -> int:
         state = np.empty(STATE_WORDS, np.uint64)
         seed = np.empty(4, np.uint64)
         zeros = 0
@@ -111,9 +110,15 @@ def compiled_scalar_loop() -> Callable[[int], object]:
             zeros += state[0] == np.uint64(0)
         return zeros
 
+    loop = numba.njit(one_by_one)
     words = np.frombuffer(HEADER, np.uint64)
     loop(words, 1)
     return lambda count: loop(words, count)
+
+
+def searching(search: Callable[[bytes, int, int, int], object]) -> Callable[[int], object]:
+    """Return a search of so many nonces that finds none."""
+    return lambda count: search(HEADER, 0, count, 0)
 
 
 def c_searches(folder: Path) -> dict[str, Callable[[int], object]]:
@@ -132,7 +137,7 @@ def c_searches(folder: Path) -> dict[str, Callable[[int], object]]:
         loaded.cosmic_harmony(HEADER, ctypes.c_uint64(7), given)
         if given.raw != reference.cosmic_harmony(HEADER, 7):
             raise SystemExit(f"{name}: {C_SOURCE} computes another hash than the reference")
-        searches[name] = lambda count, search=loaded.scan: search(HEADER, 0, count, 0)
+        searches[name] = searching(loaded.scan)
     return searches
 
 
@@ -198,7 +203,7 @@ def measurements(folder: Path) -> tuple[dict[str, Measurement], dict[str, Measur
     one_core = {
         "python, MH/s": rate_of(scan_in_python, 150),
         "numba one nonce at a time, MH/s": rate_of(compiled_scalar_loop(), 300_000),
-        "numba lanes, MH/s": rate_of(lambda count: scan(HEADER, 0, count, 0), 1_500_000),
+        "numba lanes, MH/s": rate_of(searching(scan), 1_500_000),
     }
     searches = c_searches(folder)
     if not searches:
@@ -226,7 +231,7 @@ def measurements(folder: Path) -> tuple[dict[str, Measurement], dict[str, Measur
     cores = os.cpu_count() or 1
     pool = NumbaScanner(threads=cores)
     all_cores[f"numba lanes on {cores} cores, MH/s"] = rate_of(
-        lambda count: pool.scan(HEADER, 0, count, 0), 1_500_000 * cores, time.perf_counter
+        searching(pool.scan), 1_500_000 * cores, time.perf_counter
     )
     try:
         opencl = OpenCLScanner()
@@ -236,7 +241,7 @@ def measurements(folder: Path) -> tuple[dict[str, Measurement], dict[str, Measur
         opencl.scan(HEADER, 0, 2_000_000, 0)  # finds its dispatch size
         device = opencl.device
         all_cores[f"OpenCL on {device.name} ({device.kind}, {device.compute_units} units), MH/s"] = rate_of(
-            lambda count: opencl.scan(HEADER, 0, count, 0), 3_000_000, time.perf_counter
+            searching(opencl.scan), 3_000_000, time.perf_counter
         )
         if device.kind == "cpu":
             remarks.append("there is no graphics card here: OpenCL ran on the CPU")
@@ -277,6 +282,7 @@ def main() -> int:
     )
     parser.add_argument("--rounds", type=int, default=7, help="rounds the medians are over (default 7)")
     parser.add_argument("--output", type=Path, default=ROOT / "build" / "bench" / "kernels.json")
+    parser.add_argument("--report-only", action="store_true", help="exit 0 even when a goal is missed")
     arguments = parser.parse_args()
     if arguments.rounds < 1:
         parser.error("--rounds: at least 1")
@@ -323,7 +329,7 @@ def main() -> int:
     for remark in remarks:
         print(f"note: {remark}")
     print(f"written to {arguments.output}")
-    return 0 if all(goal["met"] for goal in report["goals"]) else 1
+    return 0 if arguments.report_only or all(goal["met"] for goal in report["goals"]) else 1
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from typing import Any
 
 from eth_hash.auto import keccak
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # run as a file, not as a module
 
 from scripts.solidity import CONTRACTS, ROOT, SETTINGS, VERSION, compile_sources
 
@@ -38,12 +38,17 @@ def build() -> dict[str, Any]:
     }
 
 
+def render(artifact: dict[str, Any]) -> str:
+    """The artifact as it is committed."""
+    return json.dumps(artifact, indent=1) + "\n"
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true", help="compare with the committed artifacts only")
     args = parser.parse_args()
     path = ARTIFACTS / f"{CONTRACT}.json"
-    text = json.dumps(build(), indent=1) + "\n"
+    text = render(build())
     if args.check:
         if not path.exists() or path.read_text() != text:
             print(f"{path.relative_to(ROOT)} is not what the source compiles to: run `make contracts`")

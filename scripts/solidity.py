@@ -72,8 +72,13 @@ def install_solc(folder: Path | None = None) -> Path:
     return executable
 
 
-def compile_sources(sources: dict[str, str], settings: dict[str, Any] | None = None) -> dict[str, Any]:
-    """Compile `{path: text}` and return `{path: {contract: standard-JSON output}}`; warnings are errors."""
+def compile_sources(
+    sources: dict[str, str], settings: dict[str, Any] | None = None, *, tolerate_warnings: bool = False
+) -> dict[str, Any]:
+    """Compile `{path: text}` and return `{path: {contract: standard-JSON output}}`.
+
+    Warnings are errors, but for the answered ones, or if tolerated. Raises RuntimeError or SolcError.
+    """
     result = solcx.compile_standard(
         {
             "language": "Solidity",
@@ -92,7 +97,7 @@ def compile_sources(sources: dict[str, str], settings: dict[str, Any] | None = N
         for error in result.get("errors", [])
         if error["severity"] != "info" and error.get("errorCode") not in ANSWERED_WARNINGS
     ]
-    if complaints:
+    if complaints and not tolerate_warnings:
         raise RuntimeError("the Solidity compiler complains:\n" + "\n".join(complaints))
     contracts: dict[str, Any] = result["contracts"]
     return contracts

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
@@ -30,6 +31,10 @@ from bridge.store import StoreError
 
 SWEEP_SECONDS = 1.0
 """How often overdue quotes are looked for; they count for nothing from the moment they expire."""
+
+RECURSION_LIMIT = 1_000
+"""Python's default. Importing py_ecc (web3 does) raises it to 100,000 for the whole process, and then a small
+body of deeply nested JSON overflows the C stack instead of raising RecursionError."""
 
 log = structlog.get_logger("rainbow.api")
 
@@ -59,6 +64,7 @@ Make 32 random bytes, keep them, and send only their SHA-256. Errors are RFC 945
 
 def create_app(services: Services) -> FastAPI:
     """Return the application over these services."""
+    sys.setrecursionlimit(RECURSION_LIMIT)
     app = FastAPI(
         title="Rainbow Bridge",
         version=version("rainbow-bridge"),

@@ -10,7 +10,7 @@ import hashlib
 import hmac
 import re
 from collections.abc import Callable
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import Depends, Request, Security
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
@@ -29,6 +29,9 @@ _client_scheme = HTTPBearer(
 operator_credentials = HTTPBearer(
     scheme_name="operator", description="An operator's key with the scope named", auto_error=False
 )
+
+OPTIONAL: dict[str, Any] = {"security": [{}]}
+"""Added to an operation's OpenAPI entry: it works without credentials, too."""
 
 _CHALLENGE = {"WWW-Authenticate": 'Bearer realm="rainbow"'}
 

@@ -47,6 +47,7 @@ def build(
     inventory = Inventory(settings)
     market = Market(settings, prices, inventory)
     metrics = Metrics()
+    metrics.watch(store, inventory)
     return Services(
         settings=settings,
         store=store,

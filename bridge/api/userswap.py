@@ -293,11 +293,16 @@ class Wallet:
         return sent
 
     async def settled(self, signed: SignedTx, *, pause: float = 1.0) -> TxState:
-        """Wait until a transaction is in a block or cannot be any more; returns which."""
+        """Wait until a transaction is in a block or cannot be any more; returns which.
+
+        A node that has forgotten it (restarted, reorganised, full) gets the same bytes again.
+        """
         while True:
             state = (await self.port.tx_status(signed)).state
             if state not in {TxState.UNKNOWN, TxState.PENDING}:
                 return state
+            if state is TxState.UNKNOWN:
+                await self.port.broadcast(signed)
             await asyncio.sleep(pause)
 
     async def prepare(self, purpose: Purpose, terms: LockTerms, preimage: Preimage | None = None) -> SignedTx:

@@ -17,14 +17,6 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from bridge.api.client import BridgeProblem, BridgeUnreachable
-from bridge.api.recovery import RecoveryError
-from bridge.api.userswap import Unsafe
-from bridge.config import ConfigError
-from bridge.store import StoreError
-from relayers.keystore import KeystoreError
-from relayers.port import PortError, PortUnavailable
-
 
 class Exit(IntEnum):
     """The exit codes, see the module."""
@@ -90,27 +82,42 @@ def speaking(as_json: bool) -> Iterator[Output]:
     output = Output(as_json)
     try:
         yield output
-    except ConfigError as error:
-        output.failure(Exit.CONFIG, "the configuration cannot be used", error.hint, problems=error.problems)
-        code = Exit.CONFIG
-    except KeystoreError as error:
-        code = _say(output, Exit.CONFIG, error, error.hint)
-    except Unsafe as error:
-        code = _say(output, Exit.UNSAFE, error, error.hint)
-    except (BridgeUnreachable, PortUnavailable) as error:
-        code = _say(output, Exit.UNREACHABLE, error, error.hint)
-    except BridgeProblem as error:
-        output.failure(Exit.FAILED, str(error), error.hint, type=error.problem.type)
-        code = Exit.FAILED
-    except (StoreError, PortError, RecoveryError) as error:
-        code = _say(output, Exit.FAILED, error, error.hint)
     except KeyboardInterrupt:
         raise typer.Exit(130) from None
-    else:
-        return
-    raise typer.Exit(int(code))
+    except Exception as error:
+        code = _explained(output, error)
+        if code is None:
+            raise
+        raise typer.Exit(int(code)) from None
 
 
-def _say(output: Output, code: Exit, error: Exception, hint: str) -> Exit:
-    output.failure(code, str(error), hint)
-    return code
+def _explained(output: Output, error: Exception) -> Exit | None:
+    """Show one of our errors and return its exit code; None for what is not ours.
+
+    The imports are here so that commands which never fail that way start without them.
+    """
+    from bridge.api.client import BridgeProblem, BridgeUnreachable
+    from bridge.api.recovery import RecoveryError
+    from bridge.api.userswap import Unsafe
+    from bridge.config import ConfigError
+    from bridge.store import StoreError
+    from relayers.keystore import KeystoreError
+    from relayers.port import PortError, PortUnavailable
+
+    if isinstance(error, ConfigError):
+        output.failure(Exit.CONFIG, "the configuration cannot be used", error.hint, problems=error.problems)
+        return Exit.CONFIG
+    if isinstance(error, BridgeProblem):
+        output.failure(Exit.FAILED, str(error), error.hint, type=error.problem.type)
+        return Exit.FAILED
+    codes: tuple[tuple[type[Exception] | tuple[type[Exception], ...], Exit], ...] = (
+        (KeystoreError, Exit.CONFIG),
+        (Unsafe, Exit.UNSAFE),
+        ((BridgeUnreachable, PortUnavailable), Exit.UNREACHABLE),
+        ((StoreError, PortError, RecoveryError), Exit.FAILED),
+    )
+    for kinds, code in codes:
+        if isinstance(error, kinds):
+            output.failure(code, str(error), getattr(error, "hint", ""))
+            return code
+    return None

@@ -62,7 +62,9 @@ def balances_table(
     """A row per account and asset, and a closing row per asset that adds up to zero."""
     table = Table(title="Balances", title_justify="left", title_style="bold")
     for column in ("asset", "account", "before", "after", "change"):
-        table.add_column(column, justify="left" if column in ("asset", "account") else "right")
+        table.add_column(
+            column, justify="left" if column in ("asset", "account") else "right", overflow="fold"
+        )
     for asset in assets:
         owners = [owner for key, owner in before.balances if key == asset.key]
         for owner in owners:

@@ -54,8 +54,8 @@ class SwapCard:
         return (self.ended or time.monotonic()) - self.started
 
     def stage(self, name: str) -> None:
-        """Note that a stage was reached; repeats of the current stage are ignored."""
-        if self.stages and self.stages[-1][0] == name:
+        """Note that a stage was reached for the first time."""
+        if any(name == reached for reached, _ in self.stages):
             return
         self.stages.append((name, self.seconds))
         self.status = name
@@ -145,9 +145,10 @@ class Board:
 
     def reached(self, card: SwapCard, stage: str) -> None:
         """A swap reached a stage."""
-        if card.stages and card.stages[-1][0] == stage:
-            return
+        known = len(card.stages)
         card.stage(stage)
+        if len(card.stages) == known:
+            return
         if self._live is None:
             self.note(f"  [bold]{card.name}[/] {card.route}: {stage} [dim]{card.seconds:.1f} s[/]")
 
@@ -167,32 +168,48 @@ class Board:
             )
         return Group(table)
 
-    def swaps_table(self) -> Table:
-        """The closing table: a row per swap."""
-        table = Table(title="Swaps", title_justify="left", title_style="bold", expand=False)
-        table.add_column("swap")
-        table.add_column("route")
-        table.add_column("sends → receives")
-        table.add_column("ended")
-        table.add_column("transactions (confirmations)", overflow="fold")
-        table.add_column("time per stage", overflow="fold")
-        table.add_column("s", justify="right")
+    def closing_tables(self) -> list[Table]:
+        """What remains on the screen: the swaps, their transactions, and where the time went."""
+        return [self._swaps_table(), self._transactions_table(), self._stages_table()]
+
+    def _swaps_table(self) -> Table:
+        table = _table("Swaps", "swap", "route", "sent", "received", "ended")
+        table.add_column("seconds", justify="right")
         for card in self.cards:
-            transactions = "\n".join(
-                f"{tx['chain']} {tx['what']} {tx['tx_id'][:18]}… ({tx['confirmations']})"
-                for tx in card.transactions
-            )
-            stages = "\n".join(f"{name} {spent:.1f}" for name, spent in card.stage_durations())
             ended = Text(card.status, style=VERDICT_STYLE[card.verdict])
             if card.reason:
                 ended.append(f"\n{card.reason}", style="red")
-            table.add_row(
-                card.name,
-                card.route,
-                f"{card.sends}\n→ {card.receives}",
-                ended,
-                transactions,
-                stages,
-                f"{card.seconds:.1f}",
-            )
+            received = card.receives if card.expected == "completed" else "its own back"
+            table.add_row(card.name, card.route, card.sends, received, ended, f"{card.seconds:.1f}")
         return table
+
+    def _transactions_table(self) -> Table:
+        table = _table("Transactions", "swap", "chain", "what")
+        table.add_column("transaction", overflow="fold")
+        table.add_column("confirmations", justify="right")
+        for card in self.cards:
+            for index, tx in enumerate(card.transactions):
+                table.add_row(
+                    card.name if index == 0 else "",
+                    tx["chain"],
+                    tx["what"],
+                    tx["tx_id"],
+                    tx["confirmations"],
+                    end_section=index == len(card.transactions) - 1,
+                )
+        return table
+
+    def _stages_table(self) -> Table:
+        table = _table("Seconds from stage to stage", "swap")
+        table.add_column("stages", overflow="fold")
+        for card in self.cards:
+            stages = "  ".join(f"{name} [bold]{spent:.1f}[/]" for name, spent in card.stage_durations())
+            table.add_row(card.name, stages)
+        return table
+
+
+def _table(title: str, *columns: str) -> Table:
+    table = Table(title=title, title_justify="left", title_style="bold")
+    for column in columns:
+        table.add_column(column)
+    return table

@@ -18,6 +18,8 @@ from bridge.demo.run import Demo, Outcome
 from bridge.demo.site import ASSETS, Site
 
 WENT_WRONG = 1
+LOG_WIDTH = 140
+"""Columns where there is no terminal: wide enough for a whole transaction id."""
 
 
 def demo(
@@ -36,6 +38,8 @@ def demo(
     Exit code 0 when every swap ended as it should and every balance adds up to the last unit, else 1.
     """
     console = Console(stderr=as_json)
+    if not console.is_terminal:
+        console = Console(stderr=as_json, width=LOG_WIDTH)
     place = directory or Path(tempfile.mkdtemp(prefix="rainbow-demo-"))
     if directory is not None and directory.exists() and any(directory.iterdir()):
         console.print(
@@ -73,7 +77,8 @@ async def _run(place: Path, console: Console, *, keep: bool, seed: int | None, a
 
 
 def _show(console: Console, board: Board, outcome: Outcome) -> None:
-    console.print(board.swaps_table())
+    for table in board.closing_tables():
+        console.print(table)
     if outcome.audits:
         console.print(balances_table(list(ASSETS), outcome.before, outcome.after, outcome.audits))
     for problem in outcome.problems:

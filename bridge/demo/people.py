@@ -17,6 +17,7 @@ from bridge.api.userswap import LockWatch, UserSwap, Wallet
 from bridge.config import to_text
 from bridge.demo.board import Board, SwapCard
 from bridge.demo.site import ASSETS, Site
+from bridge.protocol.legs import CLAIMED, REFUNDED
 from bridge.protocol.types import Asset, Chain, LegState, SwapState
 from relayers.keystore import SecretKey
 from relayers.port import PortUnavailable
@@ -24,6 +25,7 @@ from relayers.port import PortUnavailable
 T = TypeVar("T")
 
 POLL_SECONDS = 0.15
+RESEND_SECONDS = 4.0
 GAS_MONEY = {Chain.ETHEREUM: 10**17, Chain.ZION: 10**8}
 """What a user needs to send a few transactions, in the chain's smallest unit."""
 
@@ -104,7 +106,11 @@ class Person:
                 await self._patiently(lambda signed=signed: wallet.settled(signed, pause=POLL_SECONDS))  # type: ignore[misc]
         await self._patiently(lambda: swap.lock(wallet))
         self.board.reached(card, "lock sent")
-        await self._until(lambda view: view.destination.state is LegState.FINAL)
+        await self._until(
+            lambda view: view.destination.state is LegState.FINAL,
+            again=lambda: swap.lock(wallet),
+            unless=lambda view: view.source.state is not LegState.NONE,
+        )
 
     async def finish(self) -> None:
         """Reveal the secret once the own node shows the bridge's lock deep enough, and see it through."""
@@ -119,10 +125,15 @@ class Person:
         if plan.gasless:
             await self._patiently(lambda: swap.reveal_to_bridge(self._password, watch))
             self.board.reached(self.card, "secret handed over")
-        else:
-            await self._patiently(lambda: swap.claim(self._password, watch, wallet))
-            self.board.reached(self.card, "claim sent")
-        await self._until(lambda view: view.status is SwapState.COMPLETED)
+            await self._until(_completed)
+            return
+        await self._patiently(lambda: swap.claim(self._password, watch, wallet))
+        self.board.reached(self.card, "claim sent")
+        await self._until(
+            _completed,
+            again=lambda: swap.claim(self._password, watch, wallet),
+            unless=lambda view: view.destination.state in CLAIMED,
+        )
 
     async def refund(self) -> None:
         """The source's deadline has passed: take the money back with the own wallet, ask nobody."""
@@ -130,7 +141,11 @@ class Person:
         wallet = self.wallets[self.plan.source.chain]
         await self._patiently(lambda: swap.refund(wallet))
         self.board.reached(self.card, "own refund sent")
-        await self._until(lambda view: view.status is SwapState.REFUNDED)
+        await self._until(
+            lambda view: view.status is SwapState.REFUNDED,
+            again=lambda: swap.refund(wallet),
+            unless=lambda view: view.source.state in REFUNDED,
+        )
 
     async def close(self) -> None:
         """Close the connections."""
@@ -169,9 +184,17 @@ class Person:
 
         return await self._patiently(attempt)
 
-    async def _until(self, reached: Callable[[SwapView], bool]) -> SwapView:
+    async def _until(
+        self,
+        reached: Callable[[SwapView], bool],
+        again: Callable[[], Awaitable[object]] | None = None,
+        unless: Callable[[SwapView], bool] = lambda _view: True,
+    ) -> SwapView:
+        """Follow the swap until a view is `reached`. A node that was killed has forgotten what it had not yet
+        put into a block, so the own last transaction is sent `again`, `unless` the view shows it worked."""
         swap = self._begun_swap()
         deadline = time.monotonic() + self.patience
+        resend = time.monotonic() + RESEND_SECONDS
         while True:
             view = await self._patiently(swap.status)
             stage = _stage(view)
@@ -184,6 +207,9 @@ class Person:
                     f"it ended {view.status.value}, not {self.plan.expected.value}: {view.detail}"
                 )
             self._check_time(deadline, f"it is still {view.status.value}: {view.detail}")
+            if again is not None and time.monotonic() > resend and not unless(view):
+                await self._patiently(again)
+                resend = time.monotonic() + RESEND_SECONDS
             await asyncio.sleep(POLL_SECONDS)
 
     async def _patiently(self, step: Callable[[], Awaitable[T]]) -> T:
@@ -226,6 +252,10 @@ class Person:
                         "confirmations": str(depth),
                     }
                 )
+
+
+def _completed(view: SwapView) -> bool:
+    return view.status is SwapState.COMPLETED
 
 
 _ENDED = frozenset({SwapState.COMPLETED, SwapState.REFUNDED, SwapState.EXPIRED_UNFUNDED})

@@ -30,7 +30,9 @@ PLANS = (
 )
 
 PATIENCE_SECONDS = 60.0
-CHAOS_PATIENCE_SECONDS = 150.0
+CHAOS_PATIENCE_SECONDS = 90.0
+STEPS_AT_MOST = 2
+"""Times the patience for one step: what all of a person's steps may take together."""
 SETTLE_SECONDS = 30.0
 """How long the books may take to close after the last swap."""
 
@@ -225,7 +227,8 @@ class Demo:
 
     async def _judged(self, person: Person, step: Any, *, last: bool) -> None:
         try:
-            await step
+            async with asyncio.timeout(STEPS_AT_MOST * self._patience):
+                await step
         except Exception as error:
             person.card.finish(ok=False, reason=f"{type(error).__name__}: {error}")
             if not isinstance(error, WentWrong):

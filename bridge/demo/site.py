@@ -170,9 +170,9 @@ class Site:
         """Start both chains."""
         await asyncio.gather(self.ethereum.start(), self.zion.start())
 
-    async def configure(self) -> Settings:
-        """Write configuration and keystores, and give the bridge's accounts their money."""
-        text = CONFIG.format(
+    def configuration(self) -> str:
+        """The text of the configuration file."""
+        return CONFIG.format(
             api_port=self.api_port,
             zion_rpc=self.zion.rpc_url,
             ethereum_rpc=self.ethereum.rpc_url,
@@ -181,7 +181,10 @@ class Site:
             contract=self.ethereum.contract,
             token=DEMO.contract,
         )
-        self.config_file.write_text(text)
+
+    async def configure(self) -> Settings:
+        """Write configuration and keystores, and give the bridge's accounts their money."""
+        self.config_file.write_text(self.configuration())
         password = secrets.token_urlsafe(24)
         file = self.directory / "password"
         file.touch(0o600)

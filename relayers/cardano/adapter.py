@@ -90,7 +90,7 @@ class CardanoPort:
         return Tip(head.ref, head.time)
 
     async def scan(self, known: Sequence[BlockRef], max_blocks: int) -> Scan:
-        """See `ChainPort.scan`. A service behind the ring on the same chain yields nothing, and no orphans."""
+        """See `ChainPort.scan`. A service that lags behind the ring yields nothing, and no orphans."""
         return await self._settled(lambda: self._history.scan(known, max_blocks))
 
     async def read_lock(self, lock_id: str, terms: LockTerms) -> LockStatus:
@@ -101,7 +101,7 @@ class CardanoPort:
         return await self._settled(lambda: self._drafting.status(terms))
 
     async def balance(self, address: str, asset: Asset) -> int:
-        """Return what lies in blocks at an address, in smallest units. Part of the ada may be bound to tokens."""
+        """Return what lies in blocks at an address, in smallest units; tokens bind some of the ada."""
         await self._check()
         utxos = await self._blockfrost.utxos(address)
         if not asset.contract:
@@ -219,7 +219,7 @@ class CardanoPort:
         return htlc.parse_address(text, self._settings.address_network)
 
     def unsigned(self, purpose: Purpose, terms: LockTerms, preimage: Preimage | None = None) -> UnsignedTx:
-        """Return what `relayers.cardano.wallet` completes to a transaction for a user's wallet."""
+        """Return what `relayers.cardano.wallet` completes for a user's wallet."""
         return wallet.intent(purpose, terms, preimage, self._settings)
 
     async def hints(self) -> AsyncIterator[None]:
@@ -256,7 +256,7 @@ class CardanoPort:
         genesis = await self._blockfrost.genesis()
         if genesis.network_magic != self._magic:
             raise PortError(
-                f"the service is on the network {genesis.network_magic}, not on {self._settings.network.value}",
+                f"the service is on network {genesis.network_magic}, not on {self._settings.network.value}",
                 "correct the Blockfrost URL or the network",
             )
         self._checked = True

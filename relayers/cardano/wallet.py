@@ -80,7 +80,7 @@ class Wallet:
         return str(draft.tx.to_cbor().hex())
 
     async def submit(self, unsigned: str, witnesses: str) -> str:
-        """Add a wallet's witnesses (CIP-30's answer, hex) and send. Returns the id; raises `ActionRefused`."""
+        """Add a wallet's witnesses (CIP-30's answer, hex), send, return the id. Raises `ActionRefused`."""
         tx = Transaction.from_cbor(unsigned)
         signed = TransactionWitnessSet.from_cbor(witnesses)
         tx.transaction_witness_set.vkey_witnesses = signed.vkey_witnesses

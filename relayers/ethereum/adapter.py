@@ -100,6 +100,7 @@ class EthereumPort:
             headers = await blocks.read_headers(self._rpc, head.height, head.height, head.parent)
             orphaned: tuple[BlockRef, ...] = ()
         else:
+            known = await blocks.anchored(self._rpc, known, head)
             index = await blocks.common_ancestor(self._rpc, known, head)
             if index is None:
                 return Scan((), (), (), tip)

@@ -60,6 +60,14 @@ async def read_tip(rpc: Rpc) -> Tip:
     return Tip(ref, ref.time)
 
 
+async def anchored(rpc: Rpc, known: Sequence[BlockRef], head: BlockRef) -> Sequence[BlockRef]:
+    """Replace a first known block without an id by the one that the chain has at its height."""
+    if known[0].id or known[0].height > head.height:
+        return known
+    (header,) = await read_headers(rpc, known[0].height, known[0].height, None)
+    return (header.ref, *known[1:])
+
+
 async def common_ancestor(rpc: Rpc, known: Sequence[BlockRef], head: BlockRef) -> int | None:
     """Ask for as few headers as need be and return what `relayers.ring.newest_common` says."""
     canonical: dict[int, str] = {head.height: head.id}

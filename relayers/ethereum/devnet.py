@@ -25,7 +25,7 @@ from relayers.port import PortUnavailable
 CHAIN_ID = 31337
 TREASURY_KEY = devnet_key("ethereum/treasury")
 
-_START_PATIENCE = 15.0
+_START_PATIENCE = 60.0
 _GAS_PRICE = 100 * 10**9
 _PLATFORM_PACKAGES = {
     ("Linux", "x86_64"): "anvil-linux-amd64",

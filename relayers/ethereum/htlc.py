@@ -13,7 +13,12 @@ import msgspec
 from eth_abi.abi import decode, encode
 from eth_account.messages import encode_typed_data
 from eth_hash.auto import keccak
-from eth_utils.address import is_address, to_checksum_address
+from eth_utils.address import (
+    is_checksum_address,
+    is_checksum_formatted_address,
+    is_hex_address,
+    to_checksum_address,
+)
 
 #: The token address that means the chain's own coin (ETH).
 COIN = "0x0000000000000000000000000000000000000000"
@@ -130,7 +135,8 @@ HtlcLog = Locked | Claimed | Refunded
 
 
 def _address(name: str, value: str) -> str:
-    if not is_address(value):
+    mistyped = is_checksum_formatted_address(value) and not is_checksum_address(value)
+    if not is_hex_address(value) or mistyped:
         raise HtlcEncodingError(f"{name} {value!r} is not an address: 0x and 40 hex digits, checksum intact")
     return str(to_checksum_address(value))
 

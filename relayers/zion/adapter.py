@@ -107,6 +107,7 @@ class ZionPort:
         orphaned: tuple[BlockRef, ...] = ()
         first, last, parent = head.height, head.height, head.parent
         if known:
+            known = await blocks.anchored(self._nodes, known, head)
             index = await blocks.common_ancestor(self._nodes, known, head)
             if index is None:
                 return Scan((), (), (), tip)

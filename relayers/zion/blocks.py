@@ -77,6 +77,16 @@ def linked(views: Sequence[HeaderView], parent: str) -> list[BlockRef]:
     return refs
 
 
+async def anchored(nodes: Nodes, known: Sequence[BlockRef], head: BlockRef) -> Sequence[BlockRef]:
+    """Replace a first known block without an id by the one that the chain has at its height."""
+    if known[0].id or known[0].height > head.height:
+        return known
+    views = await read_headers(nodes, known[0].height, known[0].height)
+    if not views:
+        raise ChainMoved
+    return (read_header(views[0]), *known[1:])
+
+
 async def common_ancestor(nodes: Nodes, known: Sequence[BlockRef], head: BlockRef) -> int | None:
     """Ask for as few headers as need be and return what `relayers.ring.newest_common` says."""
     canonical = {head.height: head.id}

@@ -16,7 +16,7 @@ from relayers import childproc
 from relayers.port import PortUnavailable
 from relayers.zion.settings import ZionSettings
 
-_START_PATIENCE = 60.0
+_START_PATIENCE = 180.0
 """Seconds: a first start may compile the kernels."""
 
 _NEVER = 10**6

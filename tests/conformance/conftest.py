@@ -13,9 +13,10 @@ from pytest_asyncio import is_async_test
 from tests.conformance.ethereum_rig import EthereumRig
 from tests.conformance.fake_rig import FakeRig
 from tests.conformance.rig import Rig, Scene
+from tests.conformance.stellar_rig import StellarRig
 from tests.conformance.zion_rig import ZionRig
 
-CHAINS = ("fake", "zion", "ethereum")
+CHAINS = ("fake", "zion", "ethereum", "stellar")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -38,6 +39,7 @@ class Rigs:
                 "fake": FakeRig,
                 "zion": lambda: ZionRig(directory),
                 "ethereum": lambda: EthereumRig(directory),
+                "stellar": lambda: StellarRig(directory),
             }[name]()
             self._running[name] = made
             await made.start()

@@ -8,12 +8,13 @@ from pathlib import Path
 import httpx
 from eth_account import Account
 
-from bridge.protocol.types import Chain, LockTerms
+from bridge.protocol.types import Asset, Chain, LockTerms
 from relayers.devkeys import devnet_key
 from relayers.ethereum.adapter import EthereumPort, open_port
 from relayers.ethereum.devnet import AnvilDevnet
 from relayers.ethereum.settings import ETH
 from relayers.port import UnsignedTx
+from tests.conformance.rig import Traits
 
 
 class EthereumRig:
@@ -22,6 +23,7 @@ class EthereumRig:
     native = ETH
     unit = 10**15
     exact_clock = True
+    traits = Traits()
 
     def __init__(self, directory: Path) -> None:
         self.devnet = AnvilDevnet(directory, persist=True)
@@ -39,6 +41,9 @@ class EthereumRig:
 
     def other_address(self) -> str:
         return str(Account.from_key(devnet_key("nobody")).address)
+
+    async def ready_to_receive(self, label: str, asset: Asset) -> None:
+        return None
 
     async def send_from_wallet(self, label: str, tx: UnsignedTx, terms: LockTerms) -> list[str]:
         account = Account.from_key(devnet_key(label))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from bridge.protocol.types import Asset, Chain, LockTerms, Preimage
 from relayers.fake import FakeChain, FakeDevnet, FakePort
 from relayers.port import UnsignedTx
+from tests.conformance.rig import Traits
 
 
 class FakeRig:
@@ -14,6 +15,7 @@ class FakeRig:
     token = Asset(Chain.ZION, "TOKEN", 6, "token")
     unit = 100_000
     exact_clock = True
+    traits = Traits()
 
     def __init__(self) -> None:
         self.devnet = FakeDevnet(FakeChain(self.chain, self.native, seed=7))
@@ -28,6 +30,9 @@ class FakeRig:
 
     def other_address(self) -> str:
         return "nobody"
+
+    async def ready_to_receive(self, label: str, asset: Asset) -> None:
+        return None
 
     async def send_from_wallet(self, label: str, tx: UnsignedTx, terms: LockTerms) -> list[str]:
         wallet = self.devnet.wallet(self.port(label).account)

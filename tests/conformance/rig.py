@@ -19,6 +19,19 @@ from relayers.port import (
 )
 
 
+@dataclass(frozen=True)
+class Traits:
+    """Where a chain differs from the others by design (swap-protocol): whether strangers may submit claims
+    and refunds, whether there is a cooperative refund, whether an account may have several transactions in
+    one block, and the native units that a lock binds beside amount and fee and a refund frees again."""
+
+    claims_by_anyone: bool = True
+    refunds_by_anyone: bool = True
+    gives_back_early: bool = True
+    many_per_block: bool = True
+    bound_by_lock: int = 0
+
+
 class Rig(Protocol):
     """One local chain with everything a test may ask of it. `unit` is an amount that is small but not dust,
     `token` None where the chain has none, `exact_clock` whether `advance_time` can hit any second."""
@@ -29,6 +42,7 @@ class Rig(Protocol):
     token: Asset | None
     unit: int
     exact_clock: bool
+    traits: Traits
     devnet: Devnet
 
     def port(self, label: str) -> ChainPort:
@@ -37,6 +51,10 @@ class Rig(Protocol):
 
     def other_address(self) -> str:
         """Return a valid address that nobody uses."""
+        ...
+
+    async def ready_to_receive(self, label: str, asset: Asset) -> None:
+        """Make the account able to receive the asset, where accounts must agree to that (a trustline)."""
         ...
 
     async def send_from_wallet(self, label: str, tx: UnsignedTx, terms: LockTerms) -> list[str]:

@@ -9,7 +9,7 @@ import pytest
 
 from bridge.protocol.types import BlockRef, Preimage
 from relayers.port import Claimed, DeepReorg, Locked, LockStatus, Refunded, TxState
-from tests.conformance.actions import claim, cooperative_refund, lock
+from tests.conformance.actions import claim, cooperative_refund, lock, refund
 from tests.conformance.rig import Scene, Watcher
 
 SECRET = Preimage(b"a preimage of just thirty-two by")
@@ -73,7 +73,11 @@ async def test_events_say_exactly_what_happened(scene: Scene) -> None:
 
     claiming = await scene.done(theirs, claim(theirs, first, SECRET))
     block = (await ours.tip()).block
-    returning = await scene.done(ours, cooperative_refund(ours, second))
+    if scene.rig.traits.gives_back_early:
+        returning = await scene.done(ours, cooperative_refund(ours, second))
+    else:
+        await scene.rig.devnet.advance_time(20_000)
+        returning = await scene.done(theirs, refund(theirs, second))
     scan = await watcher.look()
     assert scan.events == (
         Claimed(block, claiming.tx_id, ours.lock_id(first), SECRET),
@@ -131,6 +135,29 @@ async def test_a_ring_of_another_chain_is_a_deep_reorg(scene: Scene) -> None:
     with pytest.raises(DeepReorg) as refusal:
         await port.scan(strange, 10)
     assert refusal.value.hint
+
+
+async def test_a_scan_can_begin_below_the_head_at_a_height_alone(scene: Scene) -> None:
+    port = await scene.port("bridge")
+    await scene.rig.devnet.mine(3)
+    head = (await port.tip()).block
+    scan = await port.scan([BlockRef(head.height - 2, "", "", 0)], 10)
+    assert scan.orphaned == ()
+    assert [block.height for block in scan.blocks][:2] == [head.height - 1, head.height]
+    assert scan.blocks[1].id == head.id
+
+
+async def test_a_reorg_deeper_than_the_ring_is_followed_from_a_height_that_stands_for_any_block(
+    scene: Scene,
+) -> None:
+    port = await scene.port("bridge")
+    await scene.rig.devnet.mine(3)
+    head = (await port.tip()).block
+    strange = [_elsewhere(head, height) for height in (head.height - 1, head.height)]
+    scan = await port.scan([BlockRef(head.height - 2, "", "", 0), *strange], 10)
+    assert [block.id for block in scan.orphaned] == [block.id for block in reversed(strange)]
+    assert head.id in {block.id for block in scan.blocks}
+    assert scan.blocks[0].height == head.height - 1
 
 
 async def test_a_new_block_is_hinted(scene: Scene) -> None:

@@ -133,7 +133,7 @@ async def test_an_address_without_a_contract_is_refused_with_a_hint(rig: Ethereu
 async def test_a_broken_line_is_unavailable_and_its_key_stays_secret(
     rig: EthereumRig, rpc: LyingRpc, fault: str
 ) -> None:
-    port = through(rig, rpc.url, timeout=0.3)
+    port = through(rig, rpc.url, timeout=1.0)
     await port.tip()
     match fault:
         case "garbage":

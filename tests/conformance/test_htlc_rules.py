@@ -31,6 +31,10 @@ async def test_a_claim_by_a_stranger_pays_the_recipient_alone(scene: Scene) -> N
     terms = await scene.terms(ours, theirs, SECRET)
     await scene.done(ours, lock(ours, terms))
     before = await stranger.balance(stranger.account, scene.rig.native)
+    if not scene.rig.traits.claims_by_anyone:
+        with pytest.raises(ActionRefused):
+            await stranger.prepare(claim(stranger, terms, SECRET), await stranger.next_sequence(), FeeLevel())
+        return
     tx = await scene.done(stranger, claim(stranger, terms, SECRET))
     assert await ours.balance(theirs.account, scene.rig.native) == terms.amount
     cost = before - await stranger.balance(stranger.account, scene.rig.native)
@@ -64,7 +68,8 @@ async def test_a_refund_is_refused_before_the_deadline_and_good_from_its_very_se
     before = await ours.balance(ours.account, scene.rig.native)
     tx = await scene.done(ours, refund(ours, terms))
     back = await ours.balance(ours.account, scene.rig.native) - before
-    assert terms.amount - tx.max_cost <= back < terms.amount
+    freed = scene.rig.traits.bound_by_lock
+    assert terms.amount + freed - tx.max_cost <= back < terms.amount + freed
     assert await ours.read_lock(ours.lock_id(terms), terms) in {LockStatus.REFUNDED, LockStatus.SPENT}
     with pytest.raises(ActionRefused):
         await theirs.prepare(claim(theirs, terms, SECRET), await theirs.next_sequence(), FeeLevel())
@@ -76,18 +81,28 @@ async def test_a_refund_by_a_stranger_pays_the_sender_alone(scene: Scene) -> Non
     await scene.done(ours, lock(ours, terms))
     await scene.rig.devnet.advance_time(200)
     before = await ours.balance(ours.account, scene.rig.native)
+    if not scene.rig.traits.refunds_by_anyone:
+        with pytest.raises(ActionRefused):
+            await stranger.prepare(refund(stranger, terms), await stranger.next_sequence(), FeeLevel())
+        return
     await scene.done(stranger, refund(stranger, terms))
     assert await ours.balance(ours.account, scene.rig.native) == before + terms.amount
 
 
 async def test_the_recipient_may_give_a_lock_back_before_its_deadline(scene: Scene) -> None:
     ours, theirs = await scene.port("bridge"), await scene.port("user")
-    terms = await scene.terms(theirs, ours, SECRET)
-    await scene.done(theirs, lock(theirs, terms))
-    before = await ours.balance(theirs.account, scene.rig.native)
-    await scene.done(ours, cooperative_refund(ours, terms))
-    assert await ours.balance(theirs.account, scene.rig.native) == before + terms.amount
-    assert await ours.read_lock(ours.lock_id(terms), terms) in {LockStatus.REFUNDED, LockStatus.SPENT}
+    for lifetime in (10_000, 20_000):
+        terms = await scene.terms(theirs, ours, SECRET, lifetime=lifetime)
+        await scene.done(theirs, lock(theirs, terms))
+        before = await ours.balance(theirs.account, scene.rig.native)
+        if not scene.rig.traits.gives_back_early:
+            with pytest.raises(ActionRefused):
+                await ours.prepare(cooperative_refund(ours, terms), await ours.next_sequence(), FeeLevel())
+            return
+        await scene.done(ours, cooperative_refund(ours, terms))
+        assert await ours.balance(theirs.account, scene.rig.native) == before + terms.amount
+        status = await ours.read_lock(ours.lock_id(terms), terms)
+        assert status in {LockStatus.REFUNDED, LockStatus.SPENT}
 
 
 async def test_nobody_but_the_recipient_may_give_a_lock_back_early(scene: Scene) -> None:
@@ -190,7 +205,7 @@ async def test_an_ordinary_wallet_locks_claims_and_refunds_what_the_port_gives_i
     for terms in (claimed, refunded):
         await scene.from_wallet("user", Purpose.LOCK, terms)
         assert await ours.read_lock(ours.lock_id(terms), terms) is LockStatus.OPEN
-    await scene.from_wallet("user", Purpose.CLAIM, claimed, SECRET)
+    await scene.from_wallet("bridge", Purpose.CLAIM, claimed, SECRET)
     status = await ours.read_lock(ours.lock_id(claimed), claimed)
     assert status in {LockStatus.CLAIMED, LockStatus.SPENT}
     await scene.rig.devnet.advance_time(600)
@@ -208,6 +223,7 @@ async def test_a_token_is_approved_once_then_locked_and_claimed(scene: Scene) ->
     assert len(await ours.setup_actions([scene.rig.native, token])) == 1
     await scene.port("bridge", token)
     assert await ours.setup_actions([scene.rig.native, token]) == ()
+    await scene.rig.ready_to_receive(f"{scene.name}/user", token)
     terms = await scene.terms(ours, theirs, SECRET, asset=token)
     watcher = Watcher(ours)
     await watcher.look()

@@ -121,7 +121,7 @@ async def test_another_network_is_refused_with_a_hint(rig: ZionRig) -> None:
 async def test_a_broken_line_is_unavailable_and_its_key_stays_secret(
     rig: ZionRig, rpc: LyingRpc, fault: str
 ) -> None:
-    port = through(rig, rpc.url, timeout=0.3)
+    port = through(rig, rpc.url, timeout=1.0)
     await port.tip()
     rpc.garbage, rpc.delay = fault == "garbage", 5.0 * (fault == "silence")
     rpc.status = 500 if fault == "http 500" else 200

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from bridge.protocol.types import Chain, LockTerms
+from bridge.protocol.types import Asset, Chain, LockTerms
 from chain.address import decode_address
 from chain.client import ZionClient
 from chain.keys import Key
@@ -15,6 +15,7 @@ from relayers.zion.adapter import ZionPort, open_port
 from relayers.zion.devnet import ZionDevnet
 from relayers.zion.htlc import from_payload
 from relayers.zion.settings import ZION
+from tests.conformance.rig import Traits
 
 
 class ZionRig:
@@ -24,6 +25,7 @@ class ZionRig:
     token = None
     unit = 10**6
     exact_clock = False
+    traits = Traits()
 
     def __init__(self, directory: Path) -> None:
         self.devnet = ZionDevnet(directory)
@@ -40,6 +42,9 @@ class ZionRig:
 
     def other_address(self) -> str:
         return Key.from_secret(devnet_key("nobody")).address
+
+    async def ready_to_receive(self, label: str, asset: Asset) -> None:
+        return None
 
     async def send_from_wallet(self, label: str, tx: UnsignedTx, terms: LockTerms) -> list[str]:
         key = Key.from_secret(devnet_key(label))

@@ -48,6 +48,7 @@ def check_swap(swap: Swap) -> None:
         assert source is LegState.FINAL or source in CLAIMED, "1: counter-lock without a source"
         assert destination is LegState.INTENT, "1: a counter-lock is asked for but not remembered"
         assert swap.abandoned is None, "1: counter-lock of an abandoned swap"
+        _check_times_of_counterlock(swap)
         assert not swap.cooperative_refund, "1: counter-lock though the source is being given back"
     if swap.secret_known and source in OPEN:
         if destination in CLAIMED:
@@ -72,6 +73,27 @@ def check_swap(swap: Swap) -> None:
         assert ReleaseInventory() not in required, "6: inventory released while it is at stake"
 
 
+def _check_times_of_counterlock(swap: Swap) -> None:
+    """The inequalities once more, written out, so that a slip in the code is not repeated here."""
+    policy, source, destination = swap.policy, swap.source, swap.destination
+    src, dst = policy.source, policy.destination
+    final_source = src.block_interval * src.finality_depth
+    final_destination = dst.block_interval * dst.finality_depth
+    assert source.lock_block is not None, "1: counter-lock without a source"
+    assert source.lock_block.time <= policy.lock_by, "1: counter-lock for a late lock"
+    left = destination.terms.deadline - swap.times[destination.terms.chain]
+    assert left >= dst.inclusion_p99 + final_destination + policy.user_window + dst.clock_skew, (
+        "1: user's time"
+    )
+    claim = policy.outage_budget + src.inclusion_p99 + final_source
+    skews = src.clock_skew + dst.clock_skew
+    fate = dst.inclusion_p99 + final_destination
+    gap = source.terms.deadline - destination.terms.deadline
+    assert gap >= fate + claim + skews, "1: bridge's time"
+    left_source = source.terms.deadline - swap.times[source.terms.chain]
+    assert left_source >= left + fate + claim, "1: bridge's time by the clocks of now"
+
+
 def check_step(before: Swap, after: Swap) -> None:
     """What one event can never do."""
     assert before.abandoned is None or after.abandoned is before.abandoned, "an abandonment was undone"
@@ -85,5 +107,7 @@ def check_step(before: Swap, after: Swap) -> None:
     assert (before.id, before.hashlock, before.policy) == (after.id, after.hashlock, after.policy)
     assert before.source.terms == after.source.terms, "an agreed term changed"
     assert before.destination.terms == after.destination.terms, "an agreed term changed"
+    if after.destination.state is LegState.NONE:
+        assert before.destination.state in {LegState.NONE, LegState.INTENT}, "4: an orphaned lock may return"
     if before.destination.state is LegState.NONE and after.destination.state is LegState.INTENT:
         assert SendLock() in required_effects(after)

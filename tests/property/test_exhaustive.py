@@ -68,16 +68,15 @@ LATE_LOCK = chain_facts(SOURCE, "s", SOURCE_TERMS, block(11, time=PLAN.lock_by +
 WORLDS: dict[str, list[ev.Event]] = {
     "deadlines": [
         *GOOD_LOCKS,
-        *PEOPLE,
+        *PEOPLE[:-1],
         *source_ticks(latest_claim_start(POLICY, PLAN.source), PLAN.source),
         *destination_ticks(latest_counterlock(POLICY, PLAN.destination) + 1, PLAN.destination),
     ],
     "late and expired": [
         *GOOD_LOCKS,
-        *PEOPLE,
+        *PEOPLE[1:],
         LATE_LOCK,
         *source_ticks(expiry_time(POLICY) + 1),
-        *destination_ticks(PLAN.destination),
     ],
 }
 
@@ -100,8 +99,8 @@ def test_no_order_of_events_leads_to_a_swap_that_breaks_an_invariant(name: str) 
                     continue
                 check_step(swap, after)
                 key = msgspec.msgpack.encode(after)
-                if transition(after, event).swap is not after:
-                    assert transition(after, event).swap == after, f"7: {event} repeated changes the swap"
+                again = transition(after, event).swap
+                assert again is after or again == after, f"7: {event} repeated changes the swap"
                 if key in seen:
                     continue
                 seen.add(key)
@@ -112,4 +111,4 @@ def test_no_order_of_events_leads_to_a_swap_that_breaks_an_invariant(name: str) 
         frontier = following
     print(f"{name}: {len(seen)} swaps, {steps} steps")
     assert len(seen) > 1000
-    assert {SwapState.COMPLETED, SwapState.REFUNDED, SwapState.ATTENTION} <= states
+    assert {SwapState.COMPLETED, SwapState.REFUNDED, SwapState.INVALID_LOCK} <= states

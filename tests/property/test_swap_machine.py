@@ -52,6 +52,10 @@ class SwapMachine(RuleBasedStateMachine):
     def the_engine_runs(self) -> None:
         self.world.run_engine()
 
+    @rule(pause=st.integers(1, 50))
+    def the_engine_is_slow_to_act(self, pause: int) -> None:
+        self.world.run_engine(pause=pause)
+
     @rule(role=ROLES)
     def one_chain_is_scanned_and_the_engine_dies(self, role) -> None:  # type: ignore[no-untyped-def]
         self.world.run_engine(only=role)

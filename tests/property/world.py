@@ -214,14 +214,16 @@ class World:
             assert again.effects == required_effects(self.swap), "a repeated event told news"
         self.delivered.append(event)
 
-    def run_engine(self, only: LegRole | None = None) -> None:
-        """Scan, feed, act: as an engine does that was away since it last ran."""
+    def run_engine(self, only: LegRole | None = None, pause: int = 0) -> None:
+        """Scan, feed, act: as an engine does that was away since it last ran, and that may be slow to act."""
         for role in (SOURCE, DESTINATION):
             if only in (None, role):
                 self.scan(role)
         if only is None:
-            self.act()
             self.last_run = self.now
+            if pause:
+                self.advance(pause, lambda tx: True, True)
+            self.act()
 
     def scan(self, role: LegRole) -> None:
         chain = self.chains[role]

@@ -69,10 +69,10 @@ async def test_a_counter_lock_is_not_sent_while_the_source_chain_cannot_be_heard
     await world.workers[Chain.ETHEREUM].run_pass(ALL_JOBS)
     assert world.get().source.state is LegState.FINAL
     world.now_ms += 61_000
-    world.ports[Chain.ETHEREUM].faults.down = True
-    await world.steps(3)
-    assert world.locks_sent() == 0
-    world.ports[Chain.ETHEREUM].faults.down = False
+    for _ in range(3):
+        world.mine()
+        await world.workers[Chain.ZION].run_pass(ALL_JOBS)  # the other relayer is gone
+    assert world.transactions_signed() == 0
     await world.until(world.is_over)
 
 
@@ -225,6 +225,26 @@ async def test_two_workers_of_one_chain_and_one_expired_lease_send_nothing_twice
     assert world.state() is SwapState.COMPLETED
 
 
+async def test_a_worker_whose_lease_ran_out_while_it_signed_stores_and_sends_nothing(world: World) -> None:
+    rival = world.make_worker(Chain.ZION, owner="rival")
+    slow = world.ports[Chain.ZION] = world.workers[Chain.ZION].port  # type: ignore[assignment]
+    world.swap()
+    await world.until(lambda: world.get().source.state is LegState.SEEN)
+
+    async def overtake() -> None:
+        world.now_ms += 16_000
+        await rival.run_pass(ALL_JOBS)
+
+    slow.meanwhile = overtake
+    await world.until(lambda: world.transactions_signed() > 0)
+    assert slow.meanwhile is None
+    assert world.workers[Chain.ZION]._outbox._lease is None, "it knows that it lost the lease"
+    await world.until(world.is_over)
+    with world.store.reading() as tx:
+        locks = [sent for intent, sent in tx.transactions.of_swap("swap1") if intent.purpose is Purpose.LOCK]
+    assert len(locks) == 1
+
+
 async def test_an_older_backup_is_brought_up_to_date_from_the_chains(world: World) -> None:
     world.swap()
     await world.until(lambda: world.get().source.state is LegState.SEEN)
@@ -282,10 +302,11 @@ async def test_no_counter_lock_while_the_source_chain_stands_still_too_long(worl
     world.now_ms += 400_000
     await world.workers[Chain.ETHEREUM].run_pass(ALL_JOBS)
     await world.workers[Chain.ZION].run_pass(ALL_JOBS)
-    assert world.locks_sent() == 0
+    assert world.transactions_signed() == 0
     world.chains[Chain.ETHEREUM].faults.halted = False
     await world.until(world.is_over)
     assert world.state() is SwapState.REFUNDED
+    assert world.locks_sent() == 0
 
 
 async def test_a_clock_that_is_ahead_within_its_skew_changes_nothing(world: World) -> None:

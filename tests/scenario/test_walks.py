@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+
 import pytest
 
 from bridge.protocol.types import Chain, LegState, SwapState
 from relayers.fake.ledger import LedgerLockState
+from relayers.worker import Job
 from tests.scenario.world import World
 
 BOTH_WAYS = pytest.mark.parametrize("source", [Chain.ETHEREUM, Chain.ZION])
@@ -46,6 +51,28 @@ async def test_when_the_user_walks_away_the_bridge_takes_its_lock_back_then_give
     await world.until(world.is_over)
     assert world.state() is SwapState.REFUNDED
     assert world.lock_state(world.get().source) is LedgerLockState.REFUNDED
+
+
+async def test_swaps_end_as_well_on_postgresql_with_two_workers_per_chain(
+    tmp_path: Path, postgres_urls: Callable[[], str]
+) -> None:
+    world = World(tmp_path, url=postgres_urls())
+    rivals = {chain: world.make_worker(chain, owner="rival") for chain in Chain if chain in world.chains}
+    world.swap(1)
+    world.swap(2, Chain.ZION, claims=False, refunds=False)
+    for turn in range(150):
+        if world.is_over("swap1") and world.is_over("swap2"):
+            break
+        await world.step()
+        # Both at once, each in its own connections: they may get in each other's way, not in the money's.
+        pairs = [*world.workers.values(), *rivals.values()]
+        await asyncio.gather(*(worker.run_pass([Job.POLL, Job.SWEEP]) for worker in pairs))
+        if turn % 5 == 0:
+            world.now_ms += 16_000
+    assert world.state("swap1") in {SwapState.COMPLETED, SwapState.REFUNDED}
+    assert world.state("swap2") is SwapState.REFUNDED
+    world.check()
+    world.close()
 
 
 async def test_a_user_who_reveals_at_once_is_paid_and_so_is_the_bridge(world: World) -> None:

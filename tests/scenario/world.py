@@ -5,11 +5,12 @@ Time stands still unless `step` moves it: one step is one block on each chain an
 
 from __future__ import annotations
 
+import atexit
 import copy
 import hashlib
 import shutil
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import closing
 from functools import cache
 from pathlib import Path
@@ -89,9 +90,15 @@ class FusedPort(FakePort):
 
     fuse: Fuse
 
+    meanwhile: Callable[[], Awaitable[None]] | None = None
+    """What happens while the next transaction is being signed."""
+
     async def prepare(self, *args: Any) -> Any:
         self.fuse.reach("before sign")
         signed = await super().prepare(*args)
+        if self.meanwhile is not None:
+            meanwhile, self.meanwhile = self.meanwhile, None
+            await meanwhile()
         self.fuse.reach("after sign")
         return signed
 
@@ -105,25 +112,35 @@ class FusedPort(FakePort):
 @cache
 def _template() -> Path:
     path = Path(mkdtemp(prefix="rainbow-template-")) / "empty.db"
+    atexit.register(shutil.rmtree, path.parent, ignore_errors=True)
     Store.open(f"sqlite:///{path}").close()
     return path
 
 
-def open_store(path: Path, clock: Callable[[], int], fuse: Fuse) -> FusedStore:
-    """A real SQLite store; only the syncing to disk is left out, for no power fails in a test."""
+def open_store(path: Path, clock: Callable[[], int], fuse: Fuse, url: str = "") -> FusedStore:
+    """A real store: on PostgreSQL by its URL, else on SQLite, where only the syncing to disk is left out,
+    for no power fails in a test."""
+    if url:
+        opened = FusedStore.open(url, secrets_key=KEY, clock=clock)
+        assert isinstance(opened, FusedStore)
+        opened.fuse = fuse
+        return opened
     if not path.exists():
         shutil.copy(_template(), path)
     store = FusedStore.open(f"sqlite:///{path}", secrets_key=KEY, clock=clock)
     assert isinstance(store, FusedStore)
     store.fuse = fuse
     event.listen(store._engine, "connect", lambda raw, _: raw.execute("PRAGMA synchronous=OFF"))
+    store._engine.dispose()  # so that no connection of before stays
     return store
 
 
 class World:
     """The stage. `process` starts (again) both workers on the same database, with a fresh memory."""
 
-    def __init__(self, folder: Path, seed: int = 0, **chain_options: Any) -> None:
+    def __init__(self, folder: Path, seed: int = 0, *, url: str = "", **chain_options: Any) -> None:
+        self.url = url
+        folder.mkdir(exist_ok=True)
         self.folder = folder
         self.now_ms = GENESIS_TIME * 1000
         self.chains = {
@@ -138,7 +155,7 @@ class World:
         self.workers: dict[Chain, Worker] = {}
         self.secrets: dict[str, Preimage] = {}
         self.users: dict[str, User] = {}
-        self.depth = TIMING.finality_depth
+        self._passes = 0
         self.process()
 
     # -- the bridge's processes --------------------------------------------------------------
@@ -151,7 +168,7 @@ class World:
         if hasattr(self, "store"):
             self.store.close()
         self.fuse = fuse or Fuse()
-        self.store = open_store(self.folder / "bridge.db", self.clock, self.fuse)
+        self.store = open_store(self.folder / "bridge.db", self.clock, self.fuse, self.url)
         self.workers = {chain: self.make_worker(chain) for chain in NATIVE}
 
     def make_worker(self, chain: Chain, owner: str = "") -> Worker:
@@ -168,8 +185,9 @@ class World:
 
     async def work(self) -> None:
         """One pass of both workers."""
+        self._passes += 1
         for worker in self.workers.values():
-            await worker.run_pass(ALL_JOBS)
+            await worker.run_pass(ALL_JOBS if self._passes % 4 == 0 else [Job.POLL])
 
     def mine(self, blocks: int = 1) -> None:
         """Blocks on both chains; the clocks move with them."""
@@ -293,6 +311,11 @@ class World:
             for outcome in block.outcomes
             if outcome.reason is None and outcome.tx.terms == terms
         )
+
+    def transactions_signed(self, swap_id: str = "swap1") -> int:
+        """How many transactions were ever signed for a swap."""
+        with self.store.reading() as tx:
+            return len(tx.transactions.of_swap(swap_id))
 
     # -- what must hold whatever happens -----------------------------------------------------
 

@@ -32,13 +32,21 @@ MAX_SUBSCRIPTIONS = 200
 CLOSE_POLICY, CLOSE_TOO_SLOW, CLOSE_BUSY = 1008, 1013, 1013
 
 
+_FRAME = {
+    "type": "object",
+    "properties": {"event": {"const": "swap"}, "id": {"type": "string"}, "data": {"type": "string"}},
+    "required": ["event", "id", "data"],
+}
+"""One server-sent event; `data` is an EventView as JSON."""
+
+
 @router.get(
     "/v1/swaps/{swap_id}/events",
     response_class=StreamingResponse,
     responses={
         200: {
             "description": "`text/event-stream`: each `data` is an Event, its `id` the sequence number.",
-            "content": {"text/event-stream": {"schema": {"type": "string"}}},
+            "content": {"text/event-stream": {"schema": _FRAME}},
         },
         **responses(Kind.NOT_FOUND, Kind.INVALID_REQUEST, Kind.LIMIT_REACHED, Kind.BUSY),
     },

@@ -10,7 +10,7 @@ from fastapi.security import HTTPAuthorizationCredentials
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.responses import Response
 
-from bridge.api.auth import find_key, operator_credentials
+from bridge.api.auth import OPTIONAL, find_key, operator_credentials
 from bridge.api.models import DependencyView, FieldProblem, HealthView, ReadyView
 from bridge.api.problems import ApiError, Kind, responses
 from bridge.api.services import Services, Use
@@ -46,6 +46,7 @@ def readyz(services: Use) -> ReadyView:
 @router.get(
     "/metrics",
     response_class=Response,
+    openapi_extra=OPTIONAL,
     responses={
         200: {"description": "Prometheus text", "content": {"text/plain": {"schema": {"type": "string"}}}},
         **responses(Kind.UNAUTHORIZED),

@@ -9,7 +9,7 @@ from typing import Annotated
 from fastapi import APIRouter, Header, Query, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from bridge.api.auth import Owner, RequiredOwner
+from bridge.api.auth import OPTIONAL, Owner, RequiredOwner
 from bridge.api.models import (
     ClaimRequest,
     Moment,
@@ -53,6 +53,7 @@ class PageQuery(BaseModel):
 @router.post(
     "",
     status_code=201,
+    openapi_extra=OPTIONAL,
     responses={
         **responses(
             Kind.NOT_FOUND,

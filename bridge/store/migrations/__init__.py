@@ -6,6 +6,7 @@ test `migrations build exactly the tables` says whether it is complete.
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 
 from alembic import command
@@ -27,6 +28,7 @@ def config() -> Config:
     return made
 
 
+@cache
 def newest() -> str:
     """Return the newest revision."""
     head = ScriptDirectory.from_config(config()).get_current_head()

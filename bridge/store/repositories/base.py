@@ -4,15 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from contextlib import nullcontext
+from functools import cache
 from typing import Any, TypeVar
 
 import msgspec
-from sqlalchemy import Connection, Row, Table
+from sqlalchemy import Connection, Insert, Row, Table
 from sqlalchemy.exc import IntegrityError
 
 from bridge.store.errors import Duplicate
 
 R = TypeVar("R")
+
+
+@cache
+def _insert_into(table: Table) -> Insert:
+    return table.insert()
 
 
 class Repository:
@@ -26,8 +32,8 @@ class Repository:
     def _postgres(self) -> bool:
         return self._connection.dialect.name == "postgresql"
 
-    def _first(self, statement: Any) -> Row[Any] | None:
-        return self._connection.execute(statement).first()
+    def _first(self, statement: Any, values: dict[str, Any] | None = None) -> Row[Any] | None:
+        return self._connection.execute(statement, values).first()
 
     def _all(self, statement: Any) -> list[Row[Any]]:
         return list(self._connection.execute(statement))
@@ -41,11 +47,10 @@ class Repository:
 
         Raises `Duplicate` when a unique rule forbids it; the transaction stays usable.
         """
-        statement = table.insert().values(**values)
         try:
             # PostgreSQL gives up the whole transaction on an error, unless it happened behind a savepoint.
             with self._connection.begin_nested() if self._postgres else nullcontext():
-                result = self._connection.execute(statement)
+                result = self._connection.execute(_insert_into(table), values)
         except IntegrityError as error:
             raise Duplicate(f"{what} exists already", hint) from error
         key = result.inserted_primary_key

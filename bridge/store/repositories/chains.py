@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import msgspec
-from sqlalchemy import Row, delete, func, select, update
+from sqlalchemy import Row, bindparam, delete, func, select, update
 
 from bridge.protocol.types import BlockRef, Chain, LegRole, LockTerms
 from bridge.store.records import ChainStatus, Observation, ObservedKind
@@ -176,6 +176,9 @@ class Observations(Repository):
         return _observation(row) if row else None
 
 
+_GET_STATUS = select(_status.c.body).where(_status.c.chain == bindparam("wanted"))
+
+
 class Chains(Repository):
     """The status of each chain: written by its relayer, read by everybody."""
 
@@ -189,7 +192,7 @@ class Chains(Repository):
 
     def get(self, chain: Chain) -> ChainStatus | None:
         """Return a chain's status, None before its relayer first ran."""
-        row = self._first(select(_status.c.body).where(_status.c.chain == chain.value))
+        row = self._first(_GET_STATUS, {"wanted": chain.value})
         return _status_decoder.decode(row.body) if row else None
 
     def all(self) -> dict[Chain, ChainStatus]:

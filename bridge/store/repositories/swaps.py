@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import msgspec
-from sqlalchemy import Row, and_, func, or_, select, update
+from sqlalchemy import Row, and_, bindparam, func, or_, select, update
 
 from bridge.protocol.events import Event, redacted_json
 from bridge.protocol.types import Chain, Swap, SwapState
@@ -45,6 +45,14 @@ def _stored(row: Row[Any]) -> StoredSwap:
     return StoredSwap(swap, row.version, meta, row.created_ms, row.updated_ms, row.finished_ms)
 
 
+# The statements of every event, built once: building costs as much as executing.
+_GET_SWAP = select(_swaps).where(_swaps.c.id == bindparam("wanted"))
+_GET_SWAP_TO_CHANGE = _GET_SWAP.with_for_update()
+_LAST_SWAP_SEQ = select(func.coalesce(func.max(_events.c.swap_seq), 0)).where(
+    _events.c.swap_id == bindparam("wanted")
+)
+
+
 class Swaps(Repository):
     """The swaps. Every change goes through `save`, which compares the version it was read at."""
 
@@ -76,8 +84,7 @@ class Swaps(Repository):
 
     def get(self, swap_id: str, *, for_update: bool = False) -> StoredSwap | None:
         """Return a swap; `for_update` keeps other writers of it waiting until this transaction ends."""
-        statement = select(_swaps).where(_swaps.c.id == swap_id)
-        row = self._first(statement.with_for_update() if for_update else statement)
+        row = self._first(_GET_SWAP_TO_CHANGE if for_update else _GET_SWAP, {"wanted": swap_id})
         return _stored(row) if row else None
 
     def save(self, swap: Swap, version: int) -> int:
@@ -176,8 +183,7 @@ class Events(Repository):
         """
         if self._postgres:
             self._connection.execute(select(func.pg_advisory_xact_lock(_EVENT_ORDER_LOCK)))
-        last = select(func.coalesce(func.max(_events.c.swap_seq), 0)).where(_events.c.swap_id == swap.id)
-        swap_seq = int(self._connection.execute(last).scalar_one()) + 1
+        swap_seq = int(self._connection.execute(_LAST_SWAP_SEQ, {"wanted": swap.id}).scalar_one()) + 1
         values: dict[str, Any] = {
             "swap_id": swap.id,
             "swap_seq": swap_seq,

@@ -8,6 +8,7 @@ CREATE2 and the standard deterministic deployer, its address are the same on eve
 import json
 from functools import cache
 from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -55,3 +56,38 @@ def deployed_address() -> str:
 def deployment_calldata() -> bytes:
     """What to send to `DEPLOYER` (value 0) to deploy the HTLC. Where it is deployed already, that reverts."""
     return SALT + load().creation_code
+
+
+class Deployment(msgspec.Struct, frozen=True):
+    """Where the HTLC is on one network: `scripts/deploy.py` writes it, the relayer's config names it."""
+
+    network: str
+    chain_id: int
+    address: str
+    #: Where to start looking for logs: no log of the HTLC is older.
+    block: int
+    transaction: str | None
+    runtime_keccak: str
+
+
+class DeploymentError(ValueError):
+    """A deployment record that is missing, malformed or of other code than this package's."""
+
+
+def read_deployment(path: Path) -> Deployment:
+    """A record of `scripts/deploy.py`. Raises DeploymentError."""
+    try:
+        record = msgspec.json.decode(path.read_bytes(), type=Deployment)
+    except FileNotFoundError as error:
+        raise DeploymentError(f"{path} does not exist: deploy with `ape run deploy`") from error
+    except (msgspec.DecodeError, msgspec.ValidationError) as error:
+        raise DeploymentError(f"{path} is no deployment record: {error}") from error
+    if record.runtime_keccak != "0x" + load().runtime_keccak.hex():
+        raise DeploymentError(f"{path} is of another version of the HTLC: deploy this one")
+    return record
+
+
+def write_deployment(path: Path, record: Deployment) -> None:
+    """Write a record, creating its folder."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(msgspec.json.format(msgspec.json.encode(record), indent=2) + b"\n")

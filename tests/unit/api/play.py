@@ -138,7 +138,8 @@ def lock(store: Store, swap_id: str, leg: LegRole) -> Swap:
         stored = tx.swaps.get(swap_id)
         assert stored is not None
         status = tx.chains.get(stored.swap.leg(leg).terms.chain)
-    assert status is not None and status.tip is not None
+    assert status is not None
+    assert status.tip is not None
     seen = LockSeen(leg, f"lock-{leg.value}", stored.swap.leg(leg).terms, f"tx-{leg.value}", status.tip)
     return happen(store, swap_id, seen, LockFinal(leg, seen.lock_id))
 

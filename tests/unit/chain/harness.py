@@ -104,11 +104,9 @@ class Sandbox:
     def pass_median_time(self, time: int) -> None:
         """Mine empty blocks until the median time past is exactly `time`."""
         assert self.chain.median_time <= time
-        self.now = max(self.now, time - 1)
+        self.now = max(self.now, time - 12)
         while self.chain.median_time < time:
-            missing = time - self.chain.median_time
-            self.now = self.chain.ancestors(self.chain.tip.id, 1)[0].time
-            self.mine(seconds=1 if missing < 12 else 0 if self.now >= time else 1)
+            self.mine()
         assert self.chain.median_time == time
 
     def forge(

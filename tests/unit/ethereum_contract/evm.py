@@ -1,5 +1,6 @@
 """The EVM in this process (pyrevm), with the HTLC on it and a readable way to use it."""
 
+import json
 import os
 import re
 from functools import cache
@@ -15,7 +16,7 @@ from eth_utils.address import to_checksum_address
 
 from relayers.ethereum import artifacts
 from relayers.ethereum.htlc import COIN, Call, EvmLockTerms, HtlcLog, decode_log, encode_is_open
-from scripts.solidity import CONTRACTS, compile_sources
+from scripts.solidity import CONTRACTS, EVM_VERSION, ROOT, compile_sources
 
 CHAIN_ID = 31337
 GENESIS_TIME = 1_700_000_000
@@ -43,21 +44,29 @@ def compiled() -> dict[str, tuple[bytes, bytes]]:
     """Name → (creation code, runtime code) of contracts/ethereum/test/."""
     sources = {f"test/{path.name}": path.read_text() for path in sorted((CONTRACTS / "test").glob("*.sol"))}
     sources["RainbowHtlc.sol"] = (CONTRACTS / "RainbowHtlc.sol").read_text()
-    plain = {"evmVersion": "cancun"}
+    key = keccak("".join(sources.values()).encode()).hex()
+    cache_file = ROOT / "build" / "test-contracts" / f"{key}.json"
+    if not cache_file.exists():
+        codes = {
+            name: [output["evm"][kind]["object"] for kind in ("bytecode", "deployedBytecode")]
+            for file, contracts in compile_sources(sources, {"evmVersion": EVM_VERSION}).items()
+            if file.startswith("test/")
+            for name, output in contracts.items()
+        }
+        cache_file.parent.mkdir(parents=True, exist_ok=True)
+        part = cache_file.with_suffix(f".{os.getpid()}")
+        part.write_text(json.dumps(codes))
+        part.replace(cache_file)
     return {
-        name: (
-            bytes.fromhex(output["evm"]["bytecode"]["object"]),
-            bytes.fromhex(output["evm"]["deployedBytecode"]["object"]),
-        )
-        for file, contracts in compile_sources(sources, plain).items()
-        if file.startswith("test/")
-        for name, output in contracts.items()
+        name: (bytes.fromhex(creation), bytes.fromhex(runtime))
+        for name, (creation, runtime) in json.loads(cache_file.read_text()).items()
     }
 
 
 def call(signature: str, *values: Any, value: int = 0) -> Call:
     """Calldata for a Solidity signature such as `approve(address,uint256)`."""
-    types = [item.to_type_str() for item in parse(signature[signature.index("(") :]).components]
+    arguments = signature[signature.index("(") :]
+    types = [] if arguments == "()" else [item.to_type_str() for item in parse(arguments).components]
     return Call(data=keccak(signature.encode())[:4] + encode(types, values), value=value)
 
 

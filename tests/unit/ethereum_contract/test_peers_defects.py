@@ -158,7 +158,7 @@ def test_without_allowance_or_funds_nothing_is_locked(chain: Chain, terms: Terms
 def test_the_gap_of_a_fee_cannot_be_filled_by_a_deposit_within(
     chain: Chain, terms: Terms, outer: str, inner: str
 ) -> None:
-    """A token with hooks and a fee: 9 of 10 arrive; a deposit of 1 within brings the rest, and counts itself."""
+    """A token with hooks and a fee: 9 of 10 arrive; a deposit of 1 within brings the rest."""
     token = chain.token("HookToken")
     others_deposit(chain, terms, token)
     thief = actor(chain, token, hooked=True)

@@ -153,7 +153,7 @@ def test_other_threads_run_during_a_scan() -> None:
     while scanning.is_alive():
         time.sleep(0.001)
         turns += 1
-    assert turns > 20  # with the interpreter's lock held it would be one
+    assert turns > 5  # with the interpreter's lock held it would be one
 
 
 @pytest.mark.parametrize("size", [0, 79, 81, 88])

@@ -126,8 +126,10 @@ def test_newer_chain_times_withdraw_the_permission_to_lock() -> None:
 
 
 def test_older_chain_times_do_not_give_the_permission_back() -> None:
-    p = Player().accepted().source_locked().destination_time(PLAN.destination).source_final()
-    assert may_counterlock(p.swap, {Chain.ZION: START, Chain.ETHEREUM: START}) is not None
+    p = Player().accepted().source_locked().source_time(START + 800).source_final()
+    found = may_counterlock(p.swap, {Chain.ZION: START, Chain.ETHEREUM: START})
+    assert found is not None
+    assert found.code is RefusalCode.CLOCKS_APART
 
 
 def test_clocks_too_far_apart_stop_the_counterlock_only_until_they_agree() -> None:
@@ -332,6 +334,13 @@ def test_an_orphaned_counterlock_may_still_land_so_the_source_is_not_given_back(
     assert SendCooperativeRefund() not in p.required
     p.lock_failed()
     assert SendCooperativeRefund() in p.required
+
+
+def test_a_counterlock_orphaned_when_it_is_too_late_to_lock_anew_may_still_land() -> None:
+    p = Player().awaiting_claim().destination_time(PLAN.destination - 1)
+    p.feed(ev.LockOrphaned(DESTINATION, "d"))
+    assert p.swap.destination.state is LegState.INTENT
+    assert p.required == (CancelLock(),)
 
 
 def test_the_secret_of_an_orphaned_claim_still_claims_the_source() -> None:

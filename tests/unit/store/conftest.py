@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import itertools
-import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from bridge.store import Store
+from tests.postgres import postgres_urls
+
+__all__ = ["postgres_urls"]
 
 KEY = bytes(range(32))
 
@@ -34,25 +35,6 @@ def store(tmp_path: Path, clock: Clock) -> Iterator[Store]:
     opened = Store.open(f"sqlite:///{tmp_path}/bridge.db", secrets_key=KEY, clock=clock)
     yield opened
     opened.close()
-
-
-@pytest.fixture(scope="session")
-def postgres_urls(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], str]]:
-    """Makes fresh databases on one real server (from PyPI's `pgserver`)."""
-    import pgserver
-
-    data = tmp_path_factory.mktemp("postgres")
-    server = pgserver.get_server(data, cleanup_mode="stop")
-    numbers = itertools.count()
-
-    def fresh() -> str:
-        name = f"bridge{next(numbers)}"
-        server.psql(f"CREATE DATABASE {name}")
-        return str(server.get_uri(database=name))
-
-    yield fresh
-    server.cleanup()
-    shutil.rmtree(data, ignore_errors=True)
 
 
 @pytest.fixture(params=["sqlite", "postgres"])

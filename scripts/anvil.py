@@ -1,4 +1,4 @@
-"""A raw anvil process for the contract tests, and a minimal way to send it transactions."""
+"""A raw anvil process, and a minimal way to send it transactions, for benches and deployment checks."""
 
 import json
 import re
@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[3]
+ROOT = Path(__file__).resolve().parent.parent
 # The .bin wrapper of the npm package orphans its child when killed; the binary itself does not.
 BINARY = ROOT / ".toolchain/node_modules/@foundry-rs/anvil-linux-amd64/bin/anvil"
 

@@ -1,0 +1,226 @@
+"""Stellar behind `ChainPort`: Horizon to read and send, a gate and a claimable balance for each lock."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+
+from stellar_sdk import Keypair, StrKey
+
+from bridge.protocol.types import Asset, BlockRef, Chain, LockTerms, Preimage, Purpose
+from relayers.port import (
+    Action,
+    ActionRefused,
+    BadAddress,
+    BroadcastResult,
+    FeeEstimate,
+    FeeLevel,
+    LockStatus,
+    PortError,
+    Scan,
+    SignedTx,
+    Tip,
+    TxStatus,
+    UnsignedTx,
+)
+from relayers.stellar import fees, htlc, recognition, wallet
+from relayers.stellar.assets import stroops, to_stellar
+from relayers.stellar.building import MAKE_CHANNELS, TRUST, Builder, line_of, spendable
+from relayers.stellar.channels import Sequences
+from relayers.stellar.closing import Closing
+from relayers.stellar.horizon import Horizon
+from relayers.stellar.locks import Locks
+from relayers.stellar.settings import StellarSettings
+from relayers.stellar.transactions import Transactions
+from relayers.stellar.watch import Watch
+
+_LOCK_OPERATIONS = 6
+_CLAIM_OPERATIONS = 2
+_REFUND_OPERATIONS = 1
+
+
+def open_port(settings: StellarSettings, key: bytes) -> StellarPort:
+    """Return the port of the account of `key` (32-byte seed). Nothing is contacted before the first use."""
+    return StellarPort(settings, key)
+
+
+class StellarPort:
+    """One Stellar network and one account of ours; a `relayers.port.ChainPort`."""
+
+    chain = Chain.STELLAR
+    contract = ""
+
+    def __init__(self, settings: StellarSettings, key: bytes) -> None:
+        self._settings = settings
+        self._key = Keypair.from_raw_ed25519_seed(key)
+        self._horizon = Horizon(settings.horizon_url, settings.request_timeout)
+        self._watch = Watch(self._horizon, settings.passphrase, settings.assets)
+        self._locks = Locks(self._horizon, self._watch, settings.passphrase, settings.history_pages)
+        self._sequences = Sequences(self._horizon, self._key, settings.channels)
+        self._builder = Builder(self._horizon, settings, self._key, self._locks, self._sequences)
+        self._transactions = Transactions(self._horizon)
+        self._closing = Closing(self._horizon, settings, self._key, self._locks, self._builder)
+        self._checked = False
+        self.account: str = self._key.public_key
+
+    def __repr__(self) -> str:
+        return f"StellarPort({self.account}, {self._settings!r})"
+
+    # ------------------------------------------------------------------ reading
+
+    async def tip(self) -> Tip:
+        """Return the newest ledger; its close time is the clock that deadlines are compared with."""
+        await self._check()
+        return await self._horizon.tip()
+
+    async def scan(self, known: Sequence[BlockRef], max_blocks: int) -> Scan:
+        """See `ChainPort.scan`. A Horizon behind the ring on the same chain yields nothing."""
+        await self._check()
+        return await self._watch.scan(known, max_blocks)
+
+    async def read_lock(self, lock_id: str, terms: LockTerms) -> LockStatus:
+        """Tell how the lock with exactly these terms stands. OPEN can be relied on: the gate, its signers and
+        the balance were compared, and the issuer can neither freeze nor take back."""
+        await self._check()
+        if lock_id != self.lock_id(terms):
+            return LockStatus.ABSENT
+        own = self._builder.gate_key(terms).public_key if terms.sender == self.account else None
+        status = await self._locks.status(terms, own)
+        if status is LockStatus.OPEN and terms.sender != self.account and terms.asset.contract:
+            issuer = to_stellar(terms.asset).issuer or ""
+            if recognition.issuer_problem(await self._horizon.account(issuer)):
+                return LockStatus.ABSENT
+        return status
+
+    async def revealed(self, terms: LockTerms) -> Preimage | None:
+        """Return the preimage if any transaction on a gate of these terms has shown it, even a failed one."""
+        await self._check()
+        own = self._builder.gate_key(terms).public_key if terms.sender == self.account else None
+        for gate in await self._locks.find(terms, own):
+            preimage = await self._locks.revealed(gate)
+            if preimage is not None:
+                return preimage
+        return None
+
+    async def balance(self, address: str, asset: Asset) -> int:
+        """Return what an account may spend, in stroops: XLM beyond its reserve, or an issued asset."""
+        await self._check()
+        account = await self._horizon.account(address)
+        if account is None:
+            return 0
+        if not asset.contract:
+            ledger = await self._horizon.newest_ledger()
+            return max(0, spendable(account, int(ledger["base_reserve_in_stroops"])))
+        line = line_of(account, asset)
+        return 0 if line is None else stroops(line["balance"]) - stroops(line["selling_liabilities"])
+
+    async def fees(self, asset: Asset) -> FeeEstimate:
+        """Return the expected cost in stroops. A lock's deposit is part of it: it goes to whoever claims."""
+        await self._check()
+        market = fees.read_market(await self._horizon.fee_stats(), self._settings.caps)
+        issued = int(bool(asset.contract))
+        deposit = (htlc.GATE_RESERVES + issued) * htlc.BASE_RESERVE
+        return FeeEstimate(
+            lock=deposit + market.charged * (_LOCK_OPERATIONS + issued + 1),
+            claim=market.charged * (_CLAIM_OPERATIONS + 1),
+            refund=market.charged * (_REFUND_OPERATIONS + 1),
+        )
+
+    async def setup_actions(self, assets: Sequence[Asset]) -> tuple[Action, ...]:
+        """Return what is still missing: channel accounts, and a trustline for each issued asset."""
+        await self._check()
+        actions = []
+        if await self._sequences.missing():
+            actions.append(Action(Purpose.APPROVE, payload=MAKE_CHANNELS))
+        account = await self._horizon.account(self.account)
+        for asset in assets:
+            has_line = account is not None and line_of(account, asset) is not None
+            if asset.contract and not has_line and to_stellar(asset).issuer != self.account:
+                actions.append(Action(Purpose.APPROVE, payload=TRUST + asset.contract.encode()))
+        return tuple(actions)
+
+    # ------------------------------------------------------------------ sending
+
+    async def next_sequence(self) -> int | None:
+        """Return the lowest sequence that no included transaction has used; with channels see `channels`."""
+        await self._check()
+        return await self._sequences.next()
+
+    async def prepare(self, action: Action, sequence: int | None, fee: FeeLevel) -> SignedTx:
+        """Check, price and sign. See `ChainPort.prepare`."""
+        await self._check()
+        if sequence is None:
+            raise ActionRefused("a Stellar transaction needs a sequence", "take it from next_sequence")
+        return await self._builder.prepare(action, sequence, fee)
+
+    async def broadcast(self, tx: SignedTx) -> BroadcastResult:
+        """Send stored bytes; sending them again is harmless."""
+        await self._check()
+        return await self._transactions.broadcast(tx)
+
+    async def tx_status(self, tx: SignedTx) -> TxStatus:
+        """Tell where a transaction is."""
+        await self._check()
+        return await self._transactions.status(tx)
+
+    async def closing(self, terms: LockTerms) -> SignedTx | None:
+        """Return a transaction that closes the gate of a spent lock and brings its deposit in, None if there
+        is nothing to close (yet). It uses the gate's own sequence; store it, then broadcast it."""
+        await self._check()
+        return await self._closing.prepare(terms)
+
+    # ------------------------------------------------------------------ pure
+
+    def lock_id(self, terms: LockTerms) -> str:
+        """Return our name for a lock with these terms."""
+        return htlc.lock_id(terms, self._settings.passphrase)
+
+    def parse_address(self, text: str) -> str:
+        """Return the address. Raises `BadAddress`."""
+        text = text.strip()
+        if StrKey.is_valid_med25519_public_key(text):
+            raise BadAddress(
+                "multiplexed addresses (M…) cannot hold a lock", "give the account's own address (G…)"
+            )
+        if not StrKey.is_valid_ed25519_public_key(text):
+            raise BadAddress(
+                f"{text[:60]!r} is no Stellar address", "it is G and 55 capital letters and digits"
+            )
+        return text
+
+    def unsigned(self, purpose: Purpose, terms: LockTerms, preimage: Preimage | None = None) -> UnsignedTx:
+        """Return what the user's wallet makes its transaction of (`relayers.stellar.wallet`)."""
+        if preimage is not None and not preimage.opens(terms.hashlock):
+            raise ActionRefused("the preimage does not open the hashlock", "wait for the right one")
+        known = self._watch.gates(self.lock_id(terms))
+        gate = known[-1] if known else None
+        return wallet.recipe(purpose, terms, preimage, self._settings.passphrase, gate)
+
+    async def hints(self) -> AsyncIterator[None]:
+        """Yield on every new ledger."""
+        await self._check()
+        async for _ in self._horizon.new_ledgers():
+            yield
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._horizon.close()
+
+    async def _check(self) -> None:
+        """Once: does Horizon serve the right network, and can our assets' issuers be relied on?"""
+        if self._checked:
+            return
+        passphrase = await self._horizon.passphrase()
+        if passphrase != self._settings.passphrase:
+            raise PortError(
+                f"Horizon serves the network {passphrase!r}, not {self._settings.passphrase!r}",
+                "correct the Horizon URL or the passphrase",
+            )
+        for asset in self._settings.assets:
+            if asset.contract:
+                issuer = to_stellar(asset).issuer or ""
+                problem = recognition.issuer_problem(await self._horizon.account(issuer))
+                if problem:
+                    raise PortError(
+                        f"{asset.symbol} cannot be dealt in: {problem}", "remove it from the assets"
+                    )
+        self._checked = True

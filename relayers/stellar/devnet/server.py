@@ -1,0 +1,75 @@
+"""Runs a devnet node behind its Horizon-compatible server."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from pathlib import Path
+
+import uvicorn
+
+from relayers.stellar.devnet.horizon.app import Horizon
+from relayers.stellar.devnet.node import Node
+
+
+class DevnetServer:
+    """A node and its server on the loopback interface, in this event loop.
+
+    With an `interval` (seconds) ledgers close by themselves, without it only on command. `port` 0 takes a
+    free one.
+    """
+
+    def __init__(self, journal: Path | None = None, interval: float | None = None, port: int = 0) -> None:
+        self.node = Node(journal, ticking=interval is not None)
+        self._interval = interval
+        self._socket = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self._socket.bind(("127.0.0.1", port))
+        config = uvicorn.Config(
+            Horizon(self.node).app(),
+            log_level="warning",
+            lifespan="off",
+            timeout_graceful_shutdown=1,
+            ws="none",
+        )
+        self._server = uvicorn.Server(config)
+        self._tasks: list[asyncio.Task[None]] = []
+
+    @property
+    def url(self) -> str:
+        """Where it listens."""
+        return f"http://127.0.0.1:{self._socket.getsockname()[1]}"
+
+    async def start(self) -> None:
+        """Start serving."""
+        self._server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]
+        self._tasks.append(asyncio.create_task(self._server.serve(sockets=[self._socket])))
+        if self._interval is not None:
+            self._tasks.append(asyncio.create_task(self._close_regularly(self._interval)))
+        while not self._server.started:
+            if self._tasks[0].done():
+                self._tasks[0].result()
+                raise RuntimeError("the devnet's server ended before it started")
+            await asyncio.sleep(0.005)
+
+    async def run(self) -> None:
+        """Serve until cancelled."""
+        await self.start()
+        await asyncio.gather(*self._tasks)
+
+    async def stop(self) -> None:
+        """Stop serving."""
+        self._server.should_exit = True
+        self._server.force_exit = True
+        for task in self._tasks[1:]:
+            task.cancel()
+        for task in self._tasks:
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+        self._socket.close()
+
+    async def _close_regularly(self, interval: float) -> None:
+        while True:
+            await asyncio.sleep(interval)
+            await self.node.close()

@@ -1,0 +1,62 @@
+"""Where a Stellar network is, and how fast and how sure it is."""
+
+from __future__ import annotations
+
+import msgspec
+from stellar_sdk import Network
+
+from bridge.protocol.types import Asset, Chain, ChainTiming
+
+XLM = Asset(Chain.STELLAR, "XLM", 7)
+DECIMALS = 7
+"""Every asset on Stellar has seven decimals (protocol: amounts are int64 scaled by 10^7)."""
+
+MAINNET = ChainTiming(
+    # Ledgers close every 5–6 seconds (SCP nomination and ballot timeouts); six to be on the safe side.
+    block_interval=6,
+    # SCP: a closed ledger is final, there are no reorganisations.
+    finality_depth=1,
+    # Ten ledgers: one attempt waits for its ledger and, under surge pricing, for two fee bumps.
+    inclusion_p99=60,
+    # A ledger's close time may run ahead of true time by at most 60 s (MAX_TIME_SLIP_SECONDS of
+    # stellar-core); in practice validators reject what is off by more than their own clocks.
+    clock_skew=60,
+)
+DEVNET = ChainTiming(block_interval=1, finality_depth=1, inclusion_p99=5, clock_skew=2)
+"""The emulator with one-second ledgers; like the real network it is final at once."""
+
+
+class FeeCaps(msgspec.Struct, frozen=True):
+    """Bounds of what we bid, in stroops per operation.
+
+    `minimum` costs nothing in quiet times, for only the ledger's base fee is charged, and keeps us in a
+    ledger whose base fee jumps. Each replacement bids ten times as much; `maximum` ends that.
+    """
+
+    minimum: int = 1_000
+    maximum: int = 10_000_000
+
+
+class StellarSettings(msgspec.Struct, frozen=True):
+    """What `open_port` needs.
+
+    `assets` are the assets the bridge deals in; issued ones name `CODE:ISSUER` as their contract.
+    `channels` is the number of channel accounts (0: the account itself is the source of everything, one
+    transaction a ledger); change it only while nothing is pending. `validity` is how long (seconds) a
+    signed transaction may still land, `request_timeout` seconds for one request, `history_pages` how many
+    pages of 200 transactions of a sender are searched for a lock that no account shows any more.
+    """
+
+    horizon_url: str
+    passphrase: str = Network.PUBLIC_NETWORK_PASSPHRASE
+    assets: tuple[Asset, ...] = (XLM,)
+    channels: int = 0
+    caps: FeeCaps = FeeCaps()
+    timing: ChainTiming = MAINNET
+    validity: int = 180
+    request_timeout: float = 10.0
+    history_pages: int = 5
+
+    def __repr__(self) -> str:
+        # URLs of hosted endpoints contain their API key.
+        return f"StellarSettings({self.passphrase!r})"

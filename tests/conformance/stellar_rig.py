@@ -1,0 +1,105 @@
+"""The emulated Stellar network; users sign with stellar_sdk and build with the wallet module."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+from pathlib import Path
+
+import httpx
+from stellar_sdk import ChangeTrust, Keypair
+
+from bridge.protocol.types import Asset, Chain, LockTerms, Preimage, Purpose
+from relayers.devkeys import devnet_key
+from relayers.port import UnsignedTx
+from relayers.stellar.adapter import StellarPort, open_port
+from relayers.stellar.assets import to_stellar
+from relayers.stellar.devnet.local import StellarDevnet
+from relayers.stellar.settings import XLM
+from relayers.stellar.wallet import Wallet
+from tests.conformance.rig import Traits
+
+
+class FundingDevnet(StellarDevnet):
+    """Opens the trustlines of the rig's own accounts before it funds them: only their keys can."""
+
+    def __init__(self, directory: Path) -> None:
+        super().__init__(directory)
+        self.keys: dict[str, Keypair] = {}
+
+    async def fund(self, address: str, asset: Asset, amount: int) -> None:
+        if asset.contract and address in self.keys:
+            await self.send(self.keys[address], [ChangeTrust(to_stellar(asset))])
+        if amount:
+            await super().fund(address, asset, amount)
+
+
+class StellarRig:
+    name = "stellar"
+    chain = Chain.STELLAR
+    native = XLM
+    unit = 10 * 10**7
+    exact_clock = True
+    traits = Traits(
+        claims_by_anyone=False,
+        refunds_by_anyone=False,
+        gives_back_early=False,
+        many_per_block=False,
+        bound_by_lock=10**7,
+    )
+
+    def __init__(self, directory: Path) -> None:
+        self.devnet = FundingDevnet(directory)
+        self.token = self.devnet.token
+        self._ports: dict[str, StellarPort] = {}
+
+    async def start(self) -> StellarRig:
+        await self.devnet.start()
+        return self
+
+    def port(self, label: str) -> StellarPort:
+        if label not in self._ports:
+            key = devnet_key(label)
+            self._ports[label] = open_port(self.devnet.settings, key)
+            self.devnet.keys[self._ports[label].account] = Keypair.from_raw_ed25519_seed(key)
+        return self._ports[label]
+
+    def other_address(self) -> str:
+        return Keypair.from_raw_ed25519_seed(devnet_key("nobody")).public_key
+
+    async def ready_to_receive(self, label: str, asset: Asset) -> None:
+        if asset.contract:
+            await self.devnet.fund(self.port(label).account, asset, 0)
+
+    async def send_from_wallet(self, label: str, tx: UnsignedTx, terms: LockTerms) -> list[str]:
+        key = Keypair.from_raw_ed25519_seed(devnet_key(label))
+        wallet = Wallet(self.devnet.url, tx.payload["network_passphrase"])
+        purpose = Purpose(tx.payload["purpose"])
+        try:
+            if purpose is Purpose.LOCK:
+                built = await wallet.lock(terms)
+            elif purpose is Purpose.CLAIM:
+                preimage = Preimage(bytes.fromhex(tx.payload["preimage"]))
+                built = await wallet.claim(terms, preimage)
+            else:
+                built = await wallet.refund(terms)
+        finally:
+            await wallet.close()
+        built.envelope.sign(key)
+        raw = built.envelope.to_xdr_object().to_xdr_bytes()
+        async with httpx.AsyncClient(base_url=self.devnet.url) as client:
+            form = {"tx": base64.b64encode(raw).decode()}
+            answer = await client.post("/transactions_async", data=form)
+        assert answer.json()["tx_status"] == "PENDING", answer.text
+        return [built.envelope.hash_hex()]
+
+    async def kill_node(self) -> None:
+        await asyncio.to_thread(self.devnet.kill)
+
+    async def start_node(self) -> None:
+        await self.devnet.restart()
+
+    async def stop(self) -> None:
+        for port in self._ports.values():
+            await port.close()
+        await self.devnet.stop()

@@ -1,0 +1,213 @@
+"""Whole swaps over the REST API: a ZION node, anvil, `rainbow api` and two `rainbow relayer` processes."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from bridge import config
+from bridge.api.client import BridgeClient
+from bridge.api.models import SwapView
+from bridge.api.recovery import LIGHT, RecoveryDir
+from bridge.api.userswap import LockWatch, Unsafe, UserSwap, Wallet
+from bridge.config import Settings
+from bridge.ports import open_port
+from bridge.protocol.types import Chain, LegState, SwapState
+from relayers import childproc
+from relayers.ethereum.devnet import AnvilDevnet
+from relayers.keystore import devnet_key
+from relayers.zion.devnet import ZionDevnet
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+TOKEN = "e2e-" + "t" * 36
+PASSWORD = "recovery password"
+ETH, ZION = "ethereum:ETH", "zion:ZION"
+
+
+class Stack:
+    """Everything that runs, and the user's own lines to both chains."""
+
+    def __init__(self, base: Path, settings: Settings, anvil: AnvilDevnet, zion: ZionDevnet) -> None:
+        self.settings = settings
+        self.url = ""
+        self.anvil = anvil
+        self.zion = zion
+        self.recovery = RecoveryDir(base / "swaps")
+        self.wallets = {
+            chain: Wallet(open_port(settings, chain, devnet_key(f"{chain.value}/user")))
+            for chain in (Chain.ETHEREUM, Chain.ZION)
+        }
+
+    def client(self) -> BridgeClient:
+        return BridgeClient(self.url, token=TOKEN)
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def stack(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stack]:
+    base = tmp_path_factory.mktemp("stack")
+    anvil = AnvilDevnet(base / "anvil", block_time=1)
+    zion = ZionDevnet(base / "zion", block_time=0.5)
+    children: list[subprocess.Popen[bytes]] = []
+    await asyncio.gather(anvil.start(), zion.start())
+    try:
+        home = base / "rainbow"
+        made = rainbow(
+            *("init", "--dir", str(home), "--api-port", "0", "--json"),
+            *("--zion-rpc", zion.rpc_url, "--ethereum-rpc", anvil.rpc_url, "--ethereum-ws", anvil.ws_url),
+        )
+        accounts = json.loads(made.stdout)
+        settings = config.load(home / "rainbow.toml")
+        stack = Stack(base, settings, anvil, zion)
+        assets = settings.assets_by_key()
+        for devnet, key, amount in ((anvil, ETH, 100 * 10**18), (zion, ZION, 100_000 * 10**8)):
+            chain = assets[key].chain
+            await devnet.fund(accounts[f"{chain.value}_account"], assets[key], amount)
+            await devnet.fund(stack.wallets[chain].address, assets[key], amount // 10)
+        rainbow("db", "upgrade", "--config", str(home / "rainbow.toml"))
+        for command in ("api", "relayer zion", "relayer ethereum"):
+            log = base / f"{command.replace(' ', '-')}.log"
+            argv = [sys.executable, "-m", "bridge.cli", *command.split(), "--json"]
+            children.append(childproc.spawn([*argv, "--config", str(home / "rainbow.toml")], log))
+        stack.url = await announced(base / "api.log")
+        await ready(stack)
+        yield stack
+        for wallet in stack.wallets.values():
+            await wallet.port.close()
+    finally:
+        for child in children:
+            childproc.terminate(child)
+        await asyncio.gather(anvil.stop(), zion.stop())
+
+
+def rainbow(*arguments: str) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run(
+        [sys.executable, "-m", "bridge.cli", *arguments], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done
+
+
+async def announced(log: Path) -> str:
+    async with asyncio.timeout(60):
+        while True:
+            for line in log.read_text().splitlines() if log.exists() else ():
+                if line.startswith('{"url"'):
+                    return str(json.loads(line)["url"])
+            await asyncio.sleep(0.1)
+
+
+async def ready(stack: Stack) -> None:
+    async with asyncio.timeout(60), stack.client() as client:
+        while not all(pair.available for pair in (await client.pairs()).pairs):
+            await asyncio.sleep(0.2)
+
+
+async def until(swap: UserSwap, *states: SwapState) -> SwapView:
+    async with asyncio.timeout(90):
+        while (view := await swap.status()).status not in states:
+            await asyncio.sleep(0.2)
+    return view
+
+
+async def safe(swap: UserSwap, watch: LockWatch) -> None:
+    async with asyncio.timeout(90):
+        while not await swap.may_reveal_now(watch):
+            await asyncio.sleep(0.2)
+
+
+async def begin(stack: Stack, client: BridgeClient, source: Chain, *, amount: int, gasless: bool) -> UserSwap:
+    destination = Chain.ZION if source is Chain.ETHEREUM else Chain.ETHEREUM
+    keys = {Chain.ETHEREUM: ETH, Chain.ZION: ZION}
+    quote = await client.quote(keys[source], keys[destination], amount, gasless=gasless)
+    return await UserSwap.begin(
+        client,
+        stack.recovery,
+        quote,
+        refund_address=stack.wallets[source].address,
+        recipient=stack.wallets[destination].address,
+        password=PASSWORD,
+        public_key=(await client.key()).public_key,
+        cost=LIGHT,
+    )
+
+
+async def test_eth_becomes_zion_and_the_relayer_claims_for_a_user_without_zion(stack: Stack) -> None:
+    async with stack.client() as client:
+        swap = await begin(stack, client, Chain.ETHEREUM, amount=10**17, gasless=True)
+        terms = swap.record.destination
+        port = stack.wallets[Chain.ZION].port
+        before = await port.balance(terms.recipient, terms.asset)
+        await swap.lock(stack.wallets[Chain.ETHEREUM])
+        watch = LockWatch(port, terms)
+        await safe(swap, watch)
+        await swap.reveal_to_bridge(PASSWORD, watch)
+        view = await until(swap, SwapState.COMPLETED)
+        assert await port.balance(terms.recipient, terms.asset) == before + terms.amount
+        assert view.source.state is LegState.CLAIM_FINAL
+
+
+async def test_zion_becomes_eth_claimed_by_the_users_own_wallet_after_a_crash(stack: Stack) -> None:
+    async with stack.client() as client:
+        begun = await begin(stack, client, Chain.ZION, amount=200 * 10**8, gasless=False)
+        await begun.lock(stack.wallets[Chain.ZION])
+        # All that survives a crash is the recovery file.
+        swap = UserSwap.resume(client, stack.recovery, stack.recovery.find(begun.id))
+        port = stack.wallets[Chain.ETHEREUM].port
+        terms = swap.record.destination
+        assert await swap.lock(stack.wallets[Chain.ZION]) == begun.record.sent["lock"].tx_id
+        watch = LockWatch(port, terms)
+        await safe(swap, watch)
+        await swap.claim(PASSWORD, watch, stack.wallets[Chain.ETHEREUM])
+        view = await until(swap, SwapState.COMPLETED)
+        assert view.destination.spend_tx == swap.record.sent["claim"].tx_id
+
+
+async def test_when_the_user_walks_away_both_get_their_own_back_after_the_deadlines(stack: Stack) -> None:
+    async with stack.client() as client:
+        swap = await begin(stack, client, Chain.ETHEREUM, amount=10**17, gasless=True)
+        wallet = stack.wallets[Chain.ETHEREUM]
+        await swap.lock(wallet)
+        await until(swap, SwapState.AWAIT_CLAIM)
+        watch = LockWatch(stack.wallets[Chain.ZION].port, swap.record.destination)
+        await safe(swap, watch)
+        seconds = swap.record.source.deadline - (await wallet.port.tip()).time + 1
+        await stack.zion.advance_time(seconds)
+        with pytest.raises(Unsafe):  # too late: the secret stays
+            await swap.reveal_to_bridge(PASSWORD, watch)
+        await stack.anvil.advance_time(seconds)
+        await swap.refund(wallet)  # needs no bridge
+        view = await until(swap, SwapState.REFUNDED)
+        assert view.source.state is LegState.REFUND_FINAL
+        assert view.destination.state is LegState.REFUND_FINAL
+
+
+async def test_check_says_that_all_is_well(stack: Stack) -> None:
+    home = stack.settings.data_dir.parent
+    done = await asyncio.to_thread(rainbow, "check", "--json", "--config", str(home / "rainbow.toml"))
+    report = json.loads(done.stdout)
+    assert report["ok"] is True, report
+    assert {finding["what"] for finding in report["findings"]} >= {
+        "zion balance",
+        "ethereum node",
+        "database",
+    }
+
+
+async def test_no_process_wrote_a_secret_to_its_log(stack: Stack) -> None:
+    base = stack.settings.data_dir.parent.parent
+    records = stack.recovery.all()
+    assert records
+    for record in records:
+        secret = record.preimage(PASSWORD).reveal().hex()
+        for log in base.glob("*.log"):
+            text = log.read_text()
+            assert secret not in text, log
+            assert record.swap_id not in (base / "api.log").read_text()

@@ -1,0 +1,259 @@
+"""Quotes: what they promise, hold, and when they end."""
+
+from __future__ import annotations
+
+import threading
+from fractions import Fraction
+from typing import Any
+
+import httpx
+import pytest
+from starlette.testclient import TestClient
+
+from bridge.api.client import BridgeClient
+from bridge.api.models import QuoteView
+from bridge.api.services import Services
+from bridge.api.userswap import Unsafe, checked_quote
+from bridge.engine.market import rate_text
+from bridge.engine.prices import HttpPrices, PriceUnavailable
+from bridge.engine.quotes import QuoteAsk
+from bridge.engine.refused import Reason, Refused
+from bridge.protocol.pricing import FixedSide
+from bridge.protocol.types import Chain
+from bridge.store import Store
+from tests.unit.api import play
+from tests.unit.api.play import ETH, ZION, Clock
+
+
+def problem(response: Any) -> str:
+    assert response.headers["content-type"] == "application/problem+json"
+    body = response.json()
+    assert body["hint"]
+    return str(body["type"]).rpartition(":")[2]
+
+
+def test_a_quote_adds_up_to_the_last_unit(client: TestClient) -> None:
+    quote = play.ask(client, amount="123456789012345678", gasless=True)
+    gross = 123456789012345678 * 4000 * 10**8 // 10**18
+    fees = sum(int(line["money"]["amount"]) for line in quote["fees"])
+    assert int(quote["to"]["amount"]) + fees == gross
+    assert {line["name"] for line in quote["fees"]} >= {"spread", "source_claim", "destination_lock"}
+
+
+def test_what_arrives_can_be_fixed_and_rounding_never_favours_the_client(client: TestClient) -> None:
+    quote = play.ask(client, amount="100000000001", side="to")
+    assert quote["to"]["amount"] == "100000000001"
+    back = play.ask(client, amount=quote["from"]["amount"])
+    assert int(back["to"]["amount"]) >= 100000000001
+    one_less = play.ask(client, amount=str(int(quote["from"]["amount"]) - 2_600_000))
+    assert int(one_less["to"]["amount"]) < 100000000001
+
+
+def test_amounts_outside_the_limits_are_refused_with_the_limits(client: TestClient) -> None:
+    for amount in ("1", str(6 * 10**18)):
+        response = client.post("/v1/quotes", json={"from": ETH, "to": ZION, "amount": amount})
+        assert problem(response) == "amount-out-of-range"
+        assert response.status_code == 422
+
+
+def test_a_quote_expires_and_gives_its_inventory_back(
+    client: TestClient, services: Services, store: Store, clock: Clock
+) -> None:
+    quote = play.ask(client)
+    with store.reading() as tx:
+        assert tx.reservations.outstanding(ZION) >= int(quote["to"]["amount"])
+    clock.pass_seconds(services.settings.swaps.quote_ttl)
+    response = client.post("/v1/swaps", json=play.order(quote))
+    assert problem(response) == "quote-gone"
+    services.quotes.sweep()
+    with store.reading() as tx:
+        assert tx.reservations.outstanding(ZION) == 0
+        assert tx.reservations.outstanding(ETH) == 0
+
+
+def test_a_taken_quote_cannot_be_taken_twice(client: TestClient) -> None:
+    quote = play.ask(client)
+    assert client.post("/v1/swaps", json=play.order(quote)).status_code == 201
+    assert problem(client.post("/v1/swaps", json=play.order(quote, 2))) == "quote-gone"
+
+
+def test_the_gas_to_finish_is_reserved_beside_the_amount(client: TestClient, store: Store) -> None:
+    quote = play.ask(client, gasless=True)
+    with store.reading() as tx:
+        assert tx.reservations.outstanding(ETH) == 2 * 10**14  # the claim, twice the estimate
+        assert tx.reservations.outstanding(ZION) == int(quote["to"]["amount"]) + 2 * (1000 + 1000)
+
+
+def test_threads_racing_for_the_last_inventory_never_promise_more_than_there_is(
+    services: Services, store: Store, clock: Clock
+) -> None:
+    with store.transaction() as tx:
+        play.put_status(tx, Chain.ZION, clock, balances={ZION: 10_000 * 10**8})
+    ask = QuoteAsk(ETH, ZION, 10**18, FixedSide.SOURCE, gasless=False, client="")
+    made: list[int] = []
+    refused: list[Reason] = []
+
+    def race(number: int) -> None:
+        try:
+            mine = QuoteAsk(*(getattr(ask, name) for name in ask.__struct_fields__[:-1]), client=f"c{number}")
+            made.append(services.quotes.make(mine).body.price.destination)
+        except Refused as error:
+            refused.append(error.reason)
+
+    threads = [threading.Thread(target=race, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(made) == 2  # a third of ≈ 3,988 does not fit into 10,000
+    assert refused == [Reason.NO_INVENTORY] * 6
+    with store.reading() as tx:
+        assert tx.reservations.outstanding(ZION) <= 10_000 * 10**8
+
+
+def test_a_lock_that_is_final_no_longer_counts_against_what_is_left_of_the_balance(
+    client: TestClient, store: Store
+) -> None:
+    swap = play.place(client)
+    with store.reading() as tx:
+        assert tx.reservations.outstanding(ZION) > 0
+    play.lock_both(store, swap["id"])
+    with store.reading() as tx:
+        assert tx.reservations.outstanding(ZION) == 0
+        assert tx.reservations.outstanding(ETH) > 0  # the claim is still to be paid
+
+
+def test_a_client_holds_few_quotes_at_a_time(client: TestClient, services: Services) -> None:
+    for _ in range(services.settings.swaps.open_quotes_per_client):
+        play.ask(client)
+    response = client.post("/v1/quotes", json={"from": ETH, "to": ZION, "amount": str(10**18)})
+    assert problem(response) == "limit-reached"
+    assert int(response.headers["Retry-After"]) > 0
+
+
+def test_swaps_that_nobody_funds_stop_a_client_from_getting_more(client: TestClient, store: Store) -> None:
+    swaps = [play.place(client, number) for number in range(3)]
+    response = client.post("/v1/quotes", json={"from": ETH, "to": ZION, "amount": str(10**18)})
+    assert problem(response) == "limit-reached"
+    play.lock(store, swaps[0]["id"], play.LegRole.SOURCE)
+    play.ask(client)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"healthy": False, "detail": "RPC down"}, "RPC down"),
+        ({"seen_ms": (play.START - 61) * 1000}, "nothing was heard"),
+        ({"tip": None}, "not reported"),
+        ({"fees": {}}, "fees"),
+    ],
+)
+def test_nothing_is_sold_on_a_chain_that_cannot_be_relied_on(
+    client: TestClient, store: Store, clock: Clock, changes: dict[str, Any], words: str
+) -> None:
+    with store.transaction() as tx:
+        play.put_status(tx, Chain.ZION, clock, **changes)
+    response = client.post("/v1/quotes", json={"from": ETH, "to": ZION, "amount": str(10**18)})
+    assert problem(response) == "chain-unavailable"
+    assert words in response.json()["detail"]
+    pairs = client.get("/v1/pairs").json()["pairs"]
+    assert not any(pair["available"] for pair in pairs)
+
+
+def test_deadlines_leave_the_bridge_time_and_follow_the_chains_clocks(
+    client: TestClient, store: Store, clock: Clock
+) -> None:
+    before = play.ask(client)
+    assert before["source_deadline"]["unix"] > before["destination_deadline"]["unix"]
+    assert before["reveal_by"]["unix"] < before["destination_deadline"]["unix"]
+    with store.transaction() as tx:
+        for chain in (Chain.ZION, Chain.ETHEREUM):
+            play.put_status(tx, chain, clock, time=clock.seconds() + 5_000)
+    after = play.ask(client)
+    assert after["source_deadline"]["unix"] == before["source_deadline"]["unix"] + 5_000
+
+
+def test_more_at_stake_needs_more_confirmations(client: TestClient) -> None:
+    small, large = play.ask(client, amount=str(10**16)), play.ask(client, amount=str(5 * 10**18))
+    assert small["source_confirmations"] == 64
+    assert large["source_confirmations"] == 69
+    assert large["destination_confirmations"] > small["destination_confirmations"]
+
+
+def test_a_quote_is_signed_and_a_changed_one_is_not_believed(client: TestClient) -> None:
+    answer = play.ask(client)
+    quote = QuoteView.model_validate(answer)
+    assert checked_quote(quote, client.get("/v1/keys").json()["public_key"]).id == answer["id"]
+    with pytest.raises(Unsafe, match="pinned"):
+        checked_quote(quote, "00" * 32)
+    richer = QuoteView.model_validate(answer | {"to": answer["to"] | {"amount": "1"}})
+    with pytest.raises(Unsafe, match="other terms"):
+        checked_quote(richer)
+    forged = answer["signed_text"].replace('"gasless":false', '"gasless":true')
+    with pytest.raises(Unsafe, match="signature"):
+        checked_quote(QuoteView.model_validate(answer | {"signed_text": forged}))
+
+
+def test_rates_are_shown_exactly_enough() -> None:
+    assert rate_text(Fraction(4000)) == "4000"
+    assert rate_text(Fraction(1, 4000)) == "0.00025"
+    assert rate_text(Fraction(1, 3)).startswith("0.333333333333333")
+    assert rate_text(Fraction(10**30 + 1, 10**5)) == str(10**25)
+
+
+class Feed:
+    """A price feed that answers what it is told to."""
+
+    def __init__(self) -> None:
+        self.clock = 1_000_000
+        self.body = b'{"time": 1000000, "prices": {"zion:ZION": "0.5", "ethereum:ETH": 2000.25}}'
+        self.status = 200
+        transport = httpx.MockTransport(lambda _: httpx.Response(self.status, content=self.body))
+        self.prices = HttpPrices(
+            "http://feed/prices.json", 60, lambda: self.clock, httpx.Client(transport=transport)
+        )
+
+
+def test_a_feed_is_read_exactly_and_a_stale_price_stops_quoting() -> None:
+    feed = Feed()
+    with pytest.raises(PriceUnavailable):
+        feed.prices.price("zion:ZION")
+    feed.prices.refresh()
+    assert feed.prices.price("ethereum:ETH").value == Fraction(200025, 100)
+    feed.clock += 60
+    feed.prices.price("zion:ZION")
+    feed.clock += 1
+    with pytest.raises(PriceUnavailable, match="61 s old"):
+        feed.prices.price("zion:ZION")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"{", b"[]", b'{"prices": {}}', b'{"time": 9999999, "prices": {}}', b"x" * 300_000],
+)
+def test_a_feed_that_talks_nonsense_leaves_the_last_prices_standing(body: bytes) -> None:
+    feed = Feed()
+    feed.prices.refresh()
+    feed.body = body
+    with pytest.raises(PriceUnavailable):
+        feed.prices.refresh()
+    assert feed.prices.price("zion:ZION").value == Fraction(1, 2)
+
+
+def test_prices_of_nought_or_infinity_are_none() -> None:
+    feed = Feed()
+    feed.body = b'{"time": 1000000, "prices": {"zion:ZION": "0", "ethereum:ETH": "Infinity", "a:B": -1}}'
+    feed.prices.refresh()
+    for asset in ("zion:ZION", "ethereum:ETH", "a:B"):
+        with pytest.raises(PriceUnavailable):
+            feed.prices.price(asset)
+
+
+async def test_the_client_reads_what_the_server_writes(app: Any, client: TestClient) -> None:
+    transport = httpx.ASGITransport(app)
+    async with BridgeClient("http://bridge", transport=transport) as bridge:
+        assert {view.chain for view in (await bridge.chains()).chains} == {Chain.ZION, Chain.ETHEREUM}
+        pairs = (await bridge.pairs()).pairs
+        assert all(pair.available for pair in pairs)
+        quote = await bridge.quote(ETH, ZION, 10**18)
+        assert quote.source.amount == str(10**18)

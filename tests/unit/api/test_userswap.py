@@ -1,0 +1,214 @@
+"""The user's side: no crash and no lying bridge costs the user money."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import msgspec
+import pytest
+from fastapi import FastAPI
+
+from bridge.api.client import BridgeClient, BridgeUnreachable
+from bridge.api.models import SwapCreated
+from bridge.api.recovery import LIGHT, RecoveryDir, RecoveryError
+from bridge.api.userswap import LockWatch, Unsafe, UserSwap
+from bridge.protocol.types import Chain, LockTerms
+from bridge.store import Store
+from relayers.fake.adapter import FakePort, FakeWallet
+from relayers.fake.chain import FakeChain
+from tests.unit.api import play
+from tests.unit.api.play import ETH, ZION
+
+PASSWORD = "recovery"
+
+
+@pytest.fixture
+def recovery(tmp_path: Path) -> RecoveryDir:
+    return RecoveryDir(tmp_path / "swaps")
+
+
+@pytest.fixture
+async def bridge(app: FastAPI) -> AsyncIterator[BridgeClient]:
+    async with BridgeClient("http://bridge", transport=httpx.ASGITransport(app)) as client:
+        yield client
+
+
+class Node:
+    """The user's own ZION node, with the bridge's wallet on it."""
+
+    def __init__(self, swap: UserSwap) -> None:
+        self.terms = swap.record.destination
+        self.depth = swap.record.destination_confirmations
+        self.chain = FakeChain(Chain.ZION, self.terms.asset, block_interval=1)
+        self.chain.credit("bridge", self.terms.asset, 10**30)
+        self.bridge = FakeWallet(self.chain, "bridge")
+        self.watch = LockWatch(FakePort(self.chain, "user"), self.terms)
+
+    def lock(self, terms: LockTerms | None = None) -> None:
+        self.bridge.lock(terms or self.terms)
+        self.chain.mine(1)
+
+
+async def begin(bridge: BridgeClient, recovery: RecoveryDir, **more: Any) -> UserSwap:
+    quote = await bridge.quote(ETH, ZION, 10**18, gasless=True)
+    return await UserSwap.begin(
+        bridge,
+        recovery,
+        quote,
+        refund_address="alice",
+        recipient="alice2",
+        password=PASSWORD,
+        cost=LIGHT,
+        **more,
+    )
+
+
+async def test_the_secret_is_on_disk_before_the_bridge_hears_of_it(
+    bridge: BridgeClient, recovery: RecoveryDir, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    create = bridge.create_swap
+
+    async def lost(*arguments: Any) -> SwapCreated:
+        assert len(recovery.all()) == 1
+        await create(*arguments)
+        raise BridgeUnreachable("the answer was lost")
+
+    monkeypatch.setattr(bridge, "create_swap", lost)
+    with pytest.raises(BridgeUnreachable):
+        await begin(bridge, recovery)
+    monkeypatch.setattr(bridge, "create_swap", create)
+    (record,) = recovery.all()
+    assert record.swap_id == ""
+    again = UserSwap.resume(bridge, recovery, record)
+    await again.place()  # finds the swap that was made: no second one
+    assert recovery.find(again.id).preimage(PASSWORD).opens(record.hashlock)
+    assert (await again.status()).hashlock == record.hashlock.hex()
+
+
+@pytest.mark.parametrize("part", ["amount", "deadline", "recipient", "hashlock"])
+async def test_a_bridge_that_answers_with_other_terms_than_it_quoted_is_left(
+    bridge: BridgeClient, recovery: RecoveryDir, monkeypatch: pytest.MonkeyPatch, part: str
+) -> None:
+    create = bridge.create_swap
+
+    async def cheat(*arguments: Any) -> SwapCreated:
+        body = (await create(*arguments)).model_dump(mode="json", by_alias=True)
+        terms = body["destination"]["terms"]
+        if part == "amount":
+            terms["money"]["amount"] = "1"
+        elif part == "deadline":
+            terms["deadline"]["unix"] -= 3600
+        elif part == "recipient":
+            terms["recipient"] = "mallory"
+        else:
+            terms["hashlock"] = "00" * 32
+        return SwapCreated.model_validate(body)
+
+    monkeypatch.setattr(bridge, "create_swap", cheat)
+    with pytest.raises(Unsafe, match="other terms"):
+        await begin(bridge, recovery)
+
+
+async def test_the_secret_stays_until_the_bridges_lock_is_deep_enough_on_the_users_own_node(
+    bridge: BridgeClient, recovery: RecoveryDir, store: Store
+) -> None:
+    swap = await begin(bridge, recovery)
+    node = Node(swap)
+    await asyncio.to_thread(play.lock_both, store, swap.id)  # what the bridge says counts for nothing
+    with pytest.raises(Unsafe, match="not deep enough"):
+        await swap.reveal_to_bridge(PASSWORD, node.watch)
+    node.lock()
+    assert not await swap.may_reveal_now(node.watch)
+    node.chain.mine(node.depth - 2)
+    with pytest.raises(Unsafe, match="not deep enough"):
+        await swap.reveal_to_bridge(PASSWORD, node.watch)
+    assert not swap.record.revealed
+    node.chain.mine(1)
+    view = await swap.reveal_to_bridge(PASSWORD, node.watch)
+    assert view.secret_shared
+    assert recovery.find(swap.id).revealed
+
+
+@pytest.mark.parametrize("change", [{"amount": 1}, {"recipient": "mallory"}, {"deadline": play.START + 60}])
+async def test_a_lock_with_other_terms_is_no_lock(
+    bridge: BridgeClient, recovery: RecoveryDir, change: dict[str, Any]
+) -> None:
+    swap = await begin(bridge, recovery)
+    node = Node(swap)
+    node.lock(msgspec.structs.replace(node.terms, **change))
+    node.chain.mine(node.depth)
+    assert not await swap.may_reveal_now(node.watch)
+
+
+async def test_a_reorg_starts_the_count_anew(bridge: BridgeClient, recovery: RecoveryDir) -> None:
+    swap = await begin(bridge, recovery)
+    node = Node(swap)
+    node.lock()
+    await node.watch.look()
+    node.chain.mine(node.depth - 2)
+    lock_tx = node.chain.blocks[1].outcomes[0].tx.tx_id
+    node.chain.reorg(node.depth - 1, [lock_tx])
+    assert not await swap.may_reveal_now(node.watch)
+    node.lock()
+    node.chain.mine(node.depth - 2)
+    assert not await swap.may_reveal_now(node.watch)
+
+
+async def test_the_secret_is_not_revealed_after_the_reveal_deadline(
+    bridge: BridgeClient, recovery: RecoveryDir, store: Store
+) -> None:
+    swap = await begin(bridge, recovery)
+    node = Node(swap)
+    await asyncio.to_thread(play.lock_both, store, swap.id)
+    node.lock()
+    await node.watch.look()
+    timing = swap.record.destination_timing
+    last = node.terms.deadline - timing.inclusion_p99 - timing.clock_skew
+    node.chain.mine(node.depth)
+    node.chain.mine(1, interval=last - node.chain.head.time)
+    assert await swap.may_reveal_now(node.watch)
+    node.chain.mine(1)
+    with pytest.raises(Unsafe, match="had to be revealed"):
+        await swap.reveal_to_bridge(PASSWORD, node.watch)
+    assert not (await swap.status()).secret_shared
+
+
+async def test_after_a_crash_between_noting_and_telling_the_secret_goes_out_late_only_if_it_is_out_already(
+    bridge: BridgeClient, recovery: RecoveryDir, store: Store
+) -> None:
+    swap = await begin(bridge, recovery)
+    node = Node(swap)
+    await asyncio.to_thread(play.lock_both, store, swap.id)
+    node.lock()
+    node.chain.mine(node.depth)
+    recovery.save(msgspec.structs.replace(swap.record, revealed=True))
+    again = UserSwap.resume(bridge, recovery, recovery.find(swap.id))
+    node.chain.mine(1, interval=node.terms.deadline - node.chain.head.time)
+    with pytest.raises(Unsafe):
+        await again.reveal_to_bridge(PASSWORD, node.watch)
+    await bridge.claim(swap.id, again.record.preimage(PASSWORD))  # it had gone out after all
+    assert (await again.reveal_to_bridge(PASSWORD, node.watch)).secret_shared
+
+
+async def test_a_recovery_file_is_private_sealed_and_says_when_it_is_damaged(
+    bridge: BridgeClient, recovery: RecoveryDir
+) -> None:
+    swap = await begin(bridge, recovery)
+    (file,) = recovery.path.iterdir()
+    assert file.stat().st_mode & 0o777 == 0o600
+    secret = swap.record.preimage(PASSWORD).reveal()
+    assert secret.hex() not in file.read_text()
+    assert secret.hex() not in repr(swap.record)
+    with pytest.raises(RecoveryError, match="password"):
+        swap.record.preimage("wrong")
+    file.chmod(0o644)
+    with pytest.raises(RecoveryError, match="open to other users"):
+        recovery.all()
+    file.chmod(0o600)
+    file.write_text("{")
+    with pytest.raises(RecoveryError, match="damaged"):
+        recovery.all()

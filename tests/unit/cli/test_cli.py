@@ -1,0 +1,121 @@
+"""The command line: help and --json everywhere, exit codes, `init` and `check`."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from bridge import cli, config
+from relayers.keystore import devnet_key, load
+
+runner = CliRunner()
+
+
+def run(*arguments: str) -> Any:
+    return runner.invoke(cli.app, [*arguments])
+
+
+def leaves() -> list[tuple[tuple[str, ...], click.Command]]:
+    """Every command that can be run, by its path."""
+    found: list[tuple[tuple[str, ...], click.Command]] = []
+    for name in (*cli.COMMANDS, "version"):
+        command: Any = (
+            cli.load(name) if name in cli.COMMANDS else typer.main.get_command(cli.app).commands[name]
+        )
+        for part, leaf in getattr(command, "commands", {"": command}).items():
+            found.append(((name, part) if part else (name,), leaf))
+    return found
+
+
+def test_every_command_has_help_and_json() -> None:
+    commands = leaves()
+    assert len(commands) > 15
+    for path, command in commands:
+        assert command.help, path
+        assert any("--json" in option.opts for option in command.params), path
+
+
+def test_the_list_of_commands_tells_what_each_does() -> None:
+    shown = run("--help")
+    assert shown.exit_code == 0
+    for name in cli.COMMANDS:
+        assert name in shown.output
+
+
+def test_a_wrong_command_is_wrong_usage() -> None:
+    assert run("dance").exit_code == 2
+    assert run("relayer", "bitcoin").exit_code == 2
+
+
+def test_a_missing_configuration_is_exit_code_3_with_a_hint() -> None:
+    answer = run("check", "--config", "/nowhere/rainbow.toml", "--json")
+    assert answer.exit_code == 3
+    error = json.loads(answer.stderr)["error"]
+    assert "rainbow init" in error["hint"]
+
+
+def test_an_unreachable_bridge_is_exit_code_4() -> None:
+    answer = run("quote", "ethereum:ETH", "zion:ZION", "1", "--api", "http://127.0.0.1:1", "--json")
+    assert answer.exit_code == 4
+    assert json.loads(answer.stderr)["error"]["hint"]
+
+
+def test_init_writes_a_configuration_that_loads_and_keys_that_open(tmp_path: Path) -> None:
+    answer = run("init", "--dir", str(tmp_path), "--json")
+    assert answer.exit_code == 0, answer.output
+    told = json.loads(answer.stdout)
+    settings = config.load(tmp_path / "rainbow.toml")
+    assert settings.api.keys[0].sha256 == hashlib.sha256(told["operator_key"].encode()).hexdigest()
+    assert load(settings.chains.zion.keystore, "devnet", "dev") == devnet_key("zion/bridge")
+    assert told["operator_key"] not in (tmp_path / "rainbow.toml").read_text()
+    for file in tmp_path.rglob("*"):
+        assert file.is_dir() or file.stat().st_mode & 0o077 == 0, file
+    again = run("init", "--dir", str(tmp_path), "--json")
+    assert again.exit_code == 3
+    assert "exists" in json.loads(again.stderr)["error"]["problems"][0]
+
+
+def test_init_for_real_money_makes_fresh_keys_under_a_real_password(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("relayers.keystore.SCRYPT_N", 4096)
+    arguments = ("init", "--network", "main", "--dir", str(tmp_path), "--json")
+    assert run(*arguments).exit_code == 3  # no password
+    monkeypatch.setenv("RAINBOW_KEYSTORE_PASSWORD", "short")
+    assert run(*arguments).exit_code == 3
+    monkeypatch.setenv("RAINBOW_KEYSTORE_PASSWORD", "a real password")
+    answer = run(*arguments)
+    assert answer.exit_code == 0, answer.output
+    settings = config.load(tmp_path / "rainbow.toml")
+    assert settings.network is config.Network.MAIN
+    key = load(settings.chains.ethereum.keystore, "a real password", "main")
+    assert key != devnet_key("ethereum/bridge")
+    assert not (tmp_path / "keys" / "password").exists()
+
+
+def test_check_names_what_is_wrong_and_fails(tmp_path: Path) -> None:
+    dead = ("--zion-rpc", "http://127.0.0.1:1", "--ethereum-rpc", "http://127.0.0.1:1")
+    run("init", "--dir", str(tmp_path), *dead)
+    (tmp_path / "keys" / "quotes.json").chmod(0o644)
+    answer = run("check", "--config", str(tmp_path / "rainbow.toml"), "--json")
+    assert answer.exit_code == 1
+    findings = {finding["what"]: finding for finding in json.loads(answer.stdout)["findings"]}
+    assert findings["quotes key"]["hint"].startswith("chmod 600")
+    assert findings["zion node"]["level"] == "fail"
+    assert findings["ethereum node"]["level"] == "fail"
+    assert findings["database"]["level"] == "warn"
+    assert all(finding["hint"] for finding in findings.values() if finding["level"] != "ok")
+
+
+def test_db_upgrade_makes_the_tables(tmp_path: Path) -> None:
+    run("init", "--dir", str(tmp_path))
+    assert run("db", "upgrade", "--config", str(tmp_path / "rainbow.toml")).exit_code == 0
+    assert (tmp_path / "data" / "rainbow.db").exists()
+    assert run("db", "upgrade", "--config", str(tmp_path / "rainbow.toml")).exit_code == 0

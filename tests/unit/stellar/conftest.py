@@ -1,0 +1,134 @@
+"""An emulated network behind its HTTP server in this very process, and ports to it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+
+import pytest_asyncio
+from stellar_sdk import (
+    Account,
+    Asset,
+    AuthorizationFlag,
+    ChangeTrust,
+    Keypair,
+    Payment,
+    SetOptions,
+    TransactionBuilder,
+    xdr,
+)
+from stellar_sdk.operation import Operation
+
+from bridge.protocol.types import Asset as SwapAsset
+from bridge.protocol.types import Chain, LockTerms, Preimage
+from relayers.devkeys import devnet_key
+from relayers.port import Action, BroadcastOutcome, FeeLevel, SignedTx, TxState
+from relayers.stellar.adapter import StellarPort, open_port
+from relayers.stellar.devnet import entries
+from relayers.stellar.devnet.queue import Submitted
+from relayers.stellar.devnet.server import DevnetServer
+from relayers.stellar.settings import XLM, StellarSettings
+
+SECRET = Preimage(b"a preimage of thirty-two bytes..")
+
+
+class Net:
+    """The server, its node, and everything a test wants of them in one line."""
+
+    def __init__(self, server: DevnetServer) -> None:
+        self.server = server
+        self.node = server.node
+        self.passphrase = server.node.network.passphrase
+        self._ports: list[StellarPort] = []
+
+    def settings(self, *assets: SwapAsset, channels: int = 0) -> StellarSettings:
+        return StellarSettings(self.server.url, self.passphrase, assets=(XLM, *assets), channels=channels)
+
+    async def port(self, name: str, *assets: SwapAsset, channels: int = 0, xlm: int = 1000) -> StellarPort:
+        port = open_port(self.settings(*assets, channels=channels), devnet_key(name))
+        self._ports.append(port)
+        key = self.key(name)
+        if xlm and not self.node.network.state.has_account(key.raw_public_key()):
+            self.node.fund(key.public_key, xlm * 10**7)
+            await self.node.close()
+        return port
+
+    def key(self, name: str) -> Keypair:
+        return Keypair.from_raw_ed25519_seed(devnet_key(name))
+
+    async def send(self, name: str, operations: Sequence[Operation], *signers: Keypair) -> None:
+        key = self.key(name)
+        entry = self.node.network.state.peek(entries.account(key.raw_public_key()))
+        builder = TransactionBuilder(Account(key.public_key, entry.sequence), self.passphrase, base_fee=1000)
+        for operation in operations:
+            builder.append_operation(operation)
+        envelope = builder.add_time_bounds(0, 0).build()
+        for signer in (key, *signers):
+            envelope.sign(signer)
+        status, frame = self.node.submit(envelope.to_xdr_object())
+        assert status is Submitted.PENDING, frame.result.names
+        await self.node.close()
+        applied = self.node.network.transaction(frame.contents_hash)
+        assert applied is not None
+        assert applied.result.succeeded, applied.result.names
+
+    async def submit_xdr(self, envelope: str) -> None:
+        status, frame = self.node.submit(xdr.TransactionEnvelope.from_xdr(envelope))
+        assert status is Submitted.PENDING, frame.result.names
+        await self.node.close()
+        applied = self.node.network.transaction(frame.contents_hash)
+        assert applied is not None
+        assert applied.result.succeeded, applied.result.names
+
+    async def asset(self, issuer: str, *holders: str, flags: int = 0) -> SwapAsset:
+        """Issue an asset to holders, 100 each; the flags are set afterwards, so the lines are authorised."""
+        await self.port(issuer)
+        asset = Asset("USD", self.key(issuer).public_key)
+        for holder in holders:
+            await self.send(holder, [ChangeTrust(asset)])
+            await self.send(issuer, [Payment(self.key(holder).public_key, asset, "100")])
+        if flags:
+            await self.send(issuer, [SetOptions(set_flags=AuthorizationFlag(flags))])
+        return SwapAsset(Chain.STELLAR, "USD", 7, f"USD:{asset.issuer}")
+
+    def terms(
+        self,
+        sender: StellarPort,
+        recipient: StellarPort | str,
+        *,
+        asset: SwapAsset = XLM,
+        preimage: Preimage = SECRET,
+        amount: int = 10 * 10**7,
+        lifetime: int = 10_000,
+    ) -> LockTerms:
+        address = recipient if isinstance(recipient, str) else recipient.account
+        deadline = self.node.network.header.close_time + lifetime
+        return LockTerms(
+            Chain.STELLAR, "", sender.account, address, asset, amount, preimage.hashlock(), deadline
+        )
+
+    async def sent(self, port: StellarPort, action: Action, sequence: int | None = None) -> SignedTx:
+        at = await port.next_sequence() if sequence is None else sequence
+        tx = await port.prepare(action, at, FeeLevel())
+        assert (await port.broadcast(tx)).outcome is BroadcastOutcome.ACCEPTED
+        return tx
+
+    async def done(self, port: StellarPort, action: Action) -> SignedTx:
+        tx = await self.sent(port, action)
+        await self.node.close()
+        status = await port.tx_status(tx)
+        assert status.state is TxState.INCLUDED, status
+        return tx
+
+    async def close_ports(self) -> None:
+        for port in self._ports:
+            await port.close()
+
+
+@pytest_asyncio.fixture
+async def net() -> AsyncIterator[Net]:
+    server = DevnetServer()
+    await server.start()
+    made = Net(server)
+    yield made
+    await made.close_ports()
+    await server.stop()
