@@ -12,7 +12,7 @@ from pycardano import (
     TransactionWitnessSet,
     VerificationKeyWitness,
 )
-from pycardano.types import NonEmptyOrderedSet
+from pycardano.serialization import NonEmptyOrderedSet
 
 from bridge.protocol.types import Asset, BlockRef, Chain, LockTerms, Preimage, Purpose
 from relayers.cardano import htlc, wallet
@@ -122,8 +122,9 @@ class CardanoPort:
     # ------------------------------------------------------------------ sending
 
     async def next_sequence(self) -> int | None:
-        """Return None: there are no sequences here."""
+        """Return None: there are no sequences here (and say so if the service is down)."""
         await self._check()
+        await self._blockfrost.head()
         return None
 
     async def prepare(self, action: Action, sequence: int | None, fee: FeeLevel) -> SignedTx:  # noqa: ARG002

@@ -35,12 +35,12 @@ from pycardano.exception import (
 
 from bridge.protocol.types import LockTerms
 from relayers.cardano.htlc import canonical, datum_of
-from relayers.cardano.script import HtlcRedeemer, OutputTag, validator
+from relayers.cardano.script import HtlcDatum, HtlcRedeemer, OutputTag, validator
 from relayers.port import InsufficientFunds
 
 LEAST_TOKEN_DEPOSIT = 2_000_000
 """Lovelace in a lock of native tokens: more than any such output must hold. It goes with the tokens."""
-FIRST_BUDGET = ExecutionUnits(1_000_000, 400_000_000)
+FIRST_MEMORY, FIRST_STEPS = 1_000_000, 400_000_000
 """What a spend is given before it is evaluated: above every cost in build/bench/cardano.json."""
 COLLATERAL_LEAST = 6_000_000
 """Lovelace: what the outputs at stake in a spend must hold together. A failing script costs less."""
@@ -75,12 +75,15 @@ class Draft:
 
 @dataclass(frozen=True)
 class Spend:
-    """One lock to be spent: its output, the redeemer, whom it pays."""
+    """One lock to be spent: its output, the redeemer, whom it pays, its budget, and its datum if the output
+    has only the datum's hash."""
 
     lock: UTxO
     redeemer: HtlcRedeemer
     owner: bytes
-    budget: ExecutionUnits = FIRST_BUDGET
+    memory: int = FIRST_MEMORY
+    steps: int = FIRST_STEPS
+    datum: HtlcDatum | None = None
 
 
 class _Context(ChainContext):
@@ -153,8 +156,8 @@ def spend(
     payer = _payment_key(view.payer)
     required = {*signers}
     for one in spends:
-        redeemer = Redeemer(one.redeemer, one.budget)
-        builder.add_script_input(one.lock, reference or validator(), redeemer=redeemer)
+        redeemer = Redeemer(one.redeemer, ExecutionUnits(one.memory, one.steps))
+        builder.add_script_input(one.lock, reference or validator(), one.datum, redeemer)
         if one.owner == payer:
             required.add(payer)
         else:
@@ -206,7 +209,7 @@ def _finish(view: View, builder: TransactionBuilder, ttl: int, deposit: int) -> 
     for pool in pools:
         # A failed attempt leaves nothing behind but what it had chosen.
         builder.outputs[:], builder.inputs[:] = outputs, inputs
-        builder.potential_inputs = sorted(pool, key=_order)
+        builder.potential_inputs[:] = sorted(pool, key=_order)
         try:
             body = builder.build(view.payer, auto_required_signers=False)
         except (

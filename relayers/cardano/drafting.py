@@ -6,7 +6,7 @@ from __future__ import annotations
 import time as clock
 from typing import Any
 
-from pycardano import Address, ExecutionUnits, ProtocolParameters, UTxO, datum_hash
+from pycardano import Address, ProtocolParameters, UTxO, datum_hash
 
 from bridge.protocol.types import LockTerms, Preimage, Purpose
 from relayers.cardano import building
@@ -167,11 +167,11 @@ class Drafting:
         first = build()
         if first.chained:
             return self._capped(first)  # the service cannot evaluate what spends from the mempool
-        budgets = await self._evaluate(first)
-        spends = [Spend(one.lock, one.redeemer, one.owner, budgets) for one in spends]
+        memory, steps = await self._evaluate(first)
+        spends = [Spend(one.lock, one.redeemer, one.owner, memory, steps) for one in spends]
         return self._capped(build())
 
-    async def _evaluate(self, draft: Draft) -> ExecutionUnits:
+    async def _evaluate(self, draft: Draft) -> tuple[int, int]:
         """Return the dearest redeemer's budget and some reserve: the proof that the scripts succeed."""
         try:
             needed = await self._blockfrost.evaluate(draft.tx.to_cbor())
@@ -179,10 +179,8 @@ class Drafting:
             raise ActionRefused(f"the validator refuses: {error}", "read the lock back from chain") from error
         memory = max(units[0] for units in needed.values())
         steps = max(units[1] for units in needed.values())
-        return ExecutionUnits(
-            memory * _MARGIN_NUMERATOR // _MARGIN_DENOMINATOR,
-            steps * _MARGIN_NUMERATOR // _MARGIN_DENOMINATOR,
-        )
+        reserve = _MARGIN_NUMERATOR, _MARGIN_DENOMINATOR
+        return memory * reserve[0] // reserve[1], steps * reserve[0] // reserve[1]
 
     async def _view(self, payer: Payer, head: Block) -> View:
         parameters = await self.parameters()

@@ -10,13 +10,14 @@ import pytest
 import pytest_asyncio
 from pytest_asyncio import is_async_test
 
+from tests.conformance.cardano_rig import CardanoRig
 from tests.conformance.ethereum_rig import EthereumRig
 from tests.conformance.fake_rig import FakeRig
 from tests.conformance.rig import Rig, Scene
 from tests.conformance.stellar_rig import StellarRig
 from tests.conformance.zion_rig import ZionRig
 
-CHAINS = ("fake", "zion", "ethereum", "stellar")
+CHAINS = ("fake", "zion", "ethereum", "stellar", "cardano")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -39,6 +40,7 @@ class Rigs:
                 "fake": FakeRig,
                 "zion": lambda: ZionRig(directory),
                 "ethereum": lambda: EthereumRig(directory),
+                "cardano": lambda: CardanoRig(directory),
                 "stellar": lambda: StellarRig(directory),
             }[name]()
             self._running[name] = made

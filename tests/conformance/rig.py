@@ -23,13 +23,18 @@ from relayers.port import (
 class Traits:
     """Where a chain differs from the others by design (swap-protocol): whether strangers may submit claims
     and refunds, whether there is a cooperative refund, whether an account may have several transactions in
-    one block, and the native units that a lock binds beside amount and fee and a refund frees again."""
+    one block, the native units that a lock binds beside amount and fee and a refund frees again, whether
+    transactions have sequences and can so be replaced and cancelled, whether a token must be approved before
+    it is locked, and the least amount of a lock."""
 
     claims_by_anyone: bool = True
     refunds_by_anyone: bool = True
     gives_back_early: bool = True
     many_per_block: bool = True
     bound_by_lock: int = 0
+    has_sequences: bool = True
+    approves_tokens: bool = True
+    least_lock: int = 1
 
 
 class Rig(Protocol):

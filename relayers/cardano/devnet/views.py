@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 from pycardano import TransactionOutput, Value, datum_hash, script_hash
@@ -25,10 +26,18 @@ def amounts(value: Value) -> list[Json]:
 
 def is_at(output: TransactionOutput, place: str) -> bool:
     """Tell whether an output is at an address, or under a payment credential (addr_vkh1…, script1…)."""
+    is_credential, wanted = _read_place(place)
+    address = output.address
+    if not is_credential:
+        return bytes(address.to_primitive()) == wanted
+    return address.payment_part is not None and bytes(address.payment_part.payload) == wanted
+
+
+@lru_cache(maxsize=1_000)
+def _read_place(place: str) -> tuple[bool, bytes]:
     if place.startswith(("addr_vkh1", "script1")):
-        payment = output.address.payment_part
-        return payment is not None and bytes(bech32_decode(place)) == payment.payload
-    return str(output.address.encode()) == place
+        return True, bytes(bech32_decode(place))
+    return False, bytes(Address.from_primitive(place).to_primitive())
 
 
 class Views:
