@@ -161,7 +161,10 @@ async def test_a_lock_is_itself_only_with_all_of_its_terms(scene: Scene) -> None
 async def test_a_stranger_with_the_same_hashlock_does_no_harm(scene: Scene) -> None:
     ours, theirs, stranger = [await scene.port(role) for role in ("bridge", "user", "stranger")]
     terms = await scene.terms(ours, theirs, SECRET)
-    squatting = msgspec.structs.replace(terms, sender=stranger.account, recipient=stranger.account, amount=scene.rig.traits.least_lock)
+    least = scene.rig.traits.least_lock
+    squatting = msgspec.structs.replace(
+        terms, sender=stranger.account, recipient=stranger.account, amount=least
+    )
     same_but_sender = msgspec.structs.replace(terms, sender=stranger.account)
     await scene.done(stranger, lock(stranger, squatting))
     await scene.done(stranger, lock(stranger, same_but_sender))

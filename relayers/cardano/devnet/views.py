@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any
 
-from pycardano import TransactionOutput, Value, datum_hash, script_hash
+from pycardano import Address, TransactionOutput, Value, datum_hash, script_hash
 from pycardano.crypto.bech32 import decode as bech32_decode
 
 from relayers.cardano.devnet.chain import DevChain

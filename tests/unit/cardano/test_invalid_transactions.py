@@ -108,9 +108,9 @@ def strangers_input(world: World, tx: Transaction) -> None:
 
 
 def too_large(_: World, tx: Transaction) -> None:
-    many = [TransactionOutput(Address.from_primitive(CAROL.address), 1_000_000) for _ in range(400)]
+    many = [TransactionOutput(Address.from_primitive(CAROL.address), 980_000) for _ in range(470)]
     tx.transaction_body.outputs[:0] = many
-    tx.transaction_body.outputs[-1].amount.coin -= 400_000_000 + 700_000
+    tx.transaction_body.outputs[-1].amount.coin -= 470 * 980_000 + 700_000
     tx.transaction_body.fee += 700_000
 
 
