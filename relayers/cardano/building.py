@@ -35,7 +35,7 @@ from pycardano.exception import (
 
 from bridge.protocol.types import LockTerms
 from relayers.cardano.htlc import canonical, datum_of
-from relayers.cardano.script import HtlcDatum, HtlcRedeemer, OutputTag, validator
+from relayers.cardano.script import HtlcDatum, HtlcRedeemer, OutputTag, validator, validator_hash
 from relayers.port import InsufficientFunds
 
 LEAST_TOKEN_DEPOSIT = 2_000_000
@@ -167,6 +167,22 @@ def spend(
     builder.required_signers = [VerificationKeyHash(key) for key in sorted(required)]
     builder.collaterals = _collateral(view)
     return _finish(view, builder, ttl, 0)
+
+
+def reference(view: View, ttl: int) -> Draft:
+    """Build the output that carries the validator for reference, as the transaction's output 0.
+
+    It lies at the validator's own address without a datum, where nobody can ever spend it: it stays for good,
+    and so does the ada in it. Raises `InsufficientFunds`.
+    """
+    builder = TransactionBuilder(_Context(view))
+    place = Address(validator_hash(), network=view.network)
+    output = TransactionOutput(place, Value(LEAST_TOKEN_DEPOSIT), script=validator())
+    least = int(min_lovelace(_Context(view), output))
+    output.amount = Value(least)
+    builder.add_output(output)
+    builder.ttl = ttl
+    return _finish(view, builder, ttl, least)
 
 
 def _lock_output(terms: LockTerms, value: Value) -> TransactionOutput:

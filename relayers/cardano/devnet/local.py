@@ -51,6 +51,8 @@ class CardanoDevnet:
             assets=(ADA, TOKEN),
             zero_time=self.zero_time,
             poll_interval=0.2,
+            time_to_live=300,
+            rollback_margin=30,
         )
 
     async def start(self) -> CardanoDevnet:
