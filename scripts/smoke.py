@@ -88,7 +88,11 @@ def smoke(account: Any, record_path: Path | None = None, wait: int = 90) -> None
     """Lock, claim, lock, refund with an ape account on the connected network."""
     network = f"{networks.ecosystem.name}-{networks.network.name}"
     path = record_path or DEPLOYMENTS / f"{network}.json"
-    Smoke(account, artifacts.read_deployment(path)).run(wait)
+    try:
+        record = artifacts.read_deployment(path)
+    except artifacts.DeploymentError as error:
+        raise click.ClickException(str(error)) from error
+    Smoke(account, record).run(wait)
     click.echo("locked, claimed and refunded as it should be")
 
 

@@ -56,8 +56,8 @@ def must_claim_source(swap: Swap) -> bool:
 
     It never depends on deadlines passed, failures or operators. While the destination is open, a secret that
     the user only shared with us waits until the destination is claimed for them, at most until the source's
-    time falls under the claim budget; so does one found while our own refund of the destination is not final.
-    Never while the destination is safely ours: then the source goes back to the user.
+    time falls under the claim budget; so does one found when our own refund of the destination may be on its
+    way, lest we take both legs. Never while the destination is safely ours: then the source goes back.
     """
     if not swap.secret_known or swap.source.state not in OPEN:
         return False
@@ -70,7 +70,7 @@ def must_claim_source(swap: Swap) -> bool:
     now = source_time(swap)
     if now is not None and now >= timelocks.latest_claim_start(swap.policy, swap.source.terms.deadline):
         return True
-    if destination.state is LegState.REFUND_SEEN:
+    if destination.state is LegState.REFUND_SEEN or swap.refund_begun:
         return False
     was_locked = destination.lock_id != ""
     return swap.secret_public and was_locked
@@ -174,7 +174,8 @@ def may_share_secret(swap: Swap, preimage: Preimage) -> Refusal | None:
     """Decide whether the bridge takes a user's preimage to claim the destination for them.
 
     It is refused where the user would give the secret away for nothing: before the destination lock is final,
-    and once it went back to the bridge. Sharing the right preimage a second time is accepted.
+    and once it went back to the bridge or a refund of ours may be on its way. Sharing the right preimage a
+    second time is accepted.
     """
     if not preimage.opens(swap.hashlock):
         return Refusal(
@@ -207,7 +208,14 @@ def may_share_secret(swap: Swap, preimage: Preimage) -> Refusal | None:
         case LegState.CLAIM_SEEN | LegState.CLAIM_FINAL:
             return Refusal(RefusalCode.ALREADY_CLAIMED, "the destination was claimed already")
         case LegState.FINAL:
-            return None
+            if not swap.refund_begun:
+                return None
+            return Refusal(
+                RefusalCode.DESTINATION_REFUNDED,
+                "the deadline has passed and the bridge is refunding the destination",
+                hint="keep the secret to yourself; the source is given back to you",
+                permanent=True,
+            )
 
 
 def is_done(swap: Swap) -> bool:

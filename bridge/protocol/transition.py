@@ -247,6 +247,8 @@ def _conclude(swap: Swap) -> Swap:
     effects = required_effects(swap)
     if SendLock() in effects and swap.destination.state is LegState.NONE:
         swap = replace(swap, destination=replace(swap.destination, state=LegState.INTENT))
+    if SendRefund(LegRole.DESTINATION) in effects and not swap.refund_begun:
+        swap = replace(swap, refund_begun=True)
     gives_back = SendCooperativeRefund() in effects or SendRefund(LegRole.SOURCE) in effects
     if gives_back and not swap.cooperative_refund:
         # A refund of ours may be under way from now on: no reorg may bring back the wish to lock.

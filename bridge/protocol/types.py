@@ -269,6 +269,8 @@ class Swap(msgspec.Struct, frozen=True):
     """The user handed the preimage over and asked the bridge to claim for them."""
     secret_public: bool = False
     """The preimage was seen on a chain, be it in a claim that failed or was orphaned since."""
+    refund_begun: bool = False
+    """A refund of the destination was asked for: a transaction of ours may be on its way."""
     abandoned: Abandonment | None = None
     """The destination is not to be locked (any more); never undone."""
     cooperative_refund: bool = False

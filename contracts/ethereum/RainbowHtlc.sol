@@ -736,7 +736,7 @@ contract RainbowHtlc {
     }
 
     /// A signature by the key of `signer`, or, where it has code (a smart wallet, or an EIP-7702 account whose
-    /// key did not sign), one that its EIP-1271 method accepts.
+    /// key did not sign), one that its EIP-1271 method accepts. Without code there is no answer, which is a no.
     function _isSigned(address signer, bytes32 digest, bytes calldata signature) private view returns (bool) {
         if (signature.length == 65) {
             bytes32 r = bytes32(signature[0:32]);
@@ -746,7 +746,6 @@ contract RainbowHtlc {
                 if (ecrecover(digest, uint8(signature[64]), r, s) == signer) return true;
             }
         }
-        if (signer.code.length == 0) return false;
         (bool ok, bytes memory answer) =
             signer.staticcall(abi.encodeCall(IERC1271.isValidSignature, (digest, signature)));
         return ok && answer.length >= 32 && bytes32(answer) == bytes32(IERC1271.isValidSignature.selector);

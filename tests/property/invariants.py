@@ -53,7 +53,7 @@ def check_swap(swap: Swap) -> None:
     if swap.secret_known and source in OPEN:
         if destination in CLAIMED:
             assert SendClaim(SOURCE) in required, "3: the destination was taken, the source is not claimed"
-        if swap.secret_public and destination in OPEN:
+        if swap.secret_public and destination in OPEN and not swap.refund_begun:
             assert SendClaim(SOURCE) in required, "3: a public secret is not used"
     if SendClaim(SOURCE) in required:
         assert swap.secret_known, "3: a claim without the secret"
@@ -101,6 +101,7 @@ def check_step(before: Swap, after: Swap) -> None:
     assert after.secret_shared >= before.secret_shared
     assert after.secret_public >= before.secret_public
     assert after.accepted >= before.accepted
+    assert after.refund_begun >= before.refund_begun
     assert after.cooperative_refund >= before.cooperative_refund
     for chain, time in before.times.items():
         assert after.times[chain] >= time, "a clock went backwards"

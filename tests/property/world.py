@@ -2,8 +2,8 @@
 
 The chains are ground truth. Their model is small but honest where money is concerned: a lock is spent once,
 a refund needs the deadline, a claim needs the preimage, a reorg throws transactions back into the mempool,
-and the bridge's transactions are included within the promised time. Reorgs stay below the finality depth,
-and the engine is never down for longer than its outage budget: so the bridge must never lose.
+and the bridge's transactions and all claims are included within the promised time. Reorgs stay below the
+finality depth, and the engine is never down for longer than its outage budget: so the bridge must never lose.
 """
 
 from __future__ import annotations
@@ -128,10 +128,9 @@ class ChainModel:
         block = Block(self._ref(self.tip.height + 1, time))
         self.blocks.append(block)
         for tx in sorted(self.mempool, key=lambda tx: tx.by_bridge if user_first else not tx.by_bridge):
-            overdue = (
-                tx.by_bridge and now + self.timing.block_interval > tx.sent_at + self.timing.inclusion_p99
-            )
-            if (overdue or take(tx)) and self.valid(tx, time):
+            promised = tx.by_bridge or tx.kind is Purpose.CLAIM
+            overdue = now + self.timing.block_interval > tx.sent_at + self.timing.inclusion_p99
+            if ((promised and overdue) or take(tx)) and self.valid(tx, time):
                 block.txs.append(tx)
                 self.mempool.remove(tx)
 
@@ -193,6 +192,7 @@ class World:
         self.last_run = self.now
         self.public_secret = False
         self.careless_user = False
+        self.revealed_late = False
         self.repeat = 1
         self.deliver(ev.Accepted())
         self.run_engine()

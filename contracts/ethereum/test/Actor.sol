@@ -12,6 +12,7 @@ contract Actor {
 
     bool public refuses;
     bool public swallows;
+    bool public answersShort;
     uint256 public reactions;
     Step[] private steps;
     mapping(bytes32 => bool) public approved;
@@ -49,7 +50,19 @@ contract Actor {
         approved[digest] = true;
     }
 
+    /// Answer EIP-1271 with four bytes instead of a word.
+    function answerShort(bool value) external {
+        answersShort = value;
+    }
+
     function isValidSignature(bytes32 digest, bytes calldata) external view returns (bytes4) {
+        if (answersShort && approved[digest]) {
+            bytes32 magic = this.isValidSignature.selector;
+            assembly {
+                mstore(0, magic)
+                return(0, 4)
+            }
+        }
         return approved[digest] ? this.isValidSignature.selector : bytes4(0xffffffff);
     }
 

@@ -51,13 +51,13 @@ contract FalseToken is TestToken {
     }
 }
 
-/// Answers like no token should: two bytes instead of a word.
+/// Answers like no token should: 31 zero bytes, so that what stood in the caller's memory could make it a 1.
 contract ShortAnswerToken is TestToken {
     function transfer(address to, uint256 amount) external override returns (bool) {
         _move(msg.sender, to, amount);
         assembly {
-            mstore(0, not(0))
-            return(0, 2)
+            mstore(0, 0)
+            return(0, 31)
         }
     }
 }

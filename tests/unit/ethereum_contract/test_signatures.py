@@ -28,8 +28,8 @@ from relayers.ethereum.htlc import (
     permit2_typed_data,
     typed_data_digest,
 )
-from tests.unit.ethereum_contract.conftest import PREIMAGE, Terms
-from tests.unit.ethereum_contract.evm import ETHER, Chain, Party, Reverted, call, compiled
+from tests.unit.ethereum_contract.conftest import HASHLOCK, PREIMAGE, Terms
+from tests.unit.ethereum_contract.evm import CHAIN_ID, ETHER, Chain, Party, Reverted, call, compiled
 
 FEE = ETHER // 100
 NEVER = 2**40
@@ -309,6 +309,35 @@ def test_a_smart_wallet_signs_by_eip_1271(chain: Chain, terms: Terms, token: str
     chain.raw(chain.alice, wallet, call("approveDigest(bytes32)", typed_data_digest(typed)))
     chain.send(chain.carol, message)
     assert chain.balance(wallet, token) == (ETHER - FEE if use == "claim" else 0)
+
+
+def test_a_short_answer_of_a_smart_wallet_is_a_no(chain: Chain, terms: Terms) -> None:
+    wallet = chain.deploy_test("Actor")
+    lock = terms(recipient=wallet)
+    chain.send(chain.alice, encode_lock(lock))
+    typed = cooperative_refund_typed_data(chain.chain_id, chain.htlc, lock, nonce=1, expiry=NEVER)
+    chain.raw(chain.alice, wallet, call("approveDigest(bytes32)", typed_data_digest(typed)))
+    chain.raw(chain.alice, wallet, call("answerShort(bool)", True))
+    message = encode_cooperative_refund(lock, nonce=1, expiry=NEVER, signature=b"")
+    with pytest.raises(Reverted, match="SignatureInvalid"):
+        chain.send(chain.carol, message)
+
+
+@pytest.mark.parametrize("use", [claim_for, agree])
+def test_each_chain_has_signatures_of_its_own(use: Any) -> None:
+    elsewhere = Chain(chain_id=1)
+    lock = EvmLockTerms(
+        sender=elsewhere.alice.address,
+        recipient=elsewhere.bob.address,
+        token=COIN,
+        amount=ETHER,
+        hashlock=HASHLOCK,
+        deadline=elsewhere.now + 3600,
+    )
+    elsewhere.send(elsewhere.alice, encode_lock(lock))
+    with pytest.raises(Reverted, match="SignatureInvalid"):
+        elsewhere.send(elsewhere.carol, use(elsewhere, lock, chain_id=CHAIN_ID))
+    elsewhere.send(elsewhere.carol, use(elsewhere, lock))
 
 
 def test_a_contract_that_knows_nothing_of_eip_1271_signs_nothing(chain: Chain, terms: Terms) -> None:

@@ -467,7 +467,8 @@ def test_with_a_shared_secret_the_destination_is_never_refunded_while_the_source
 
 
 def test_with_a_shared_secret_a_refund_that_wins_the_race_gives_the_source_back() -> None:
-    p = Player().awaiting_claim().destination_time(PLAN.destination).shared()
+    # Not by our hand: from the deadline on anybody may submit the refund.
+    p = Player().awaiting_claim().shared().destination_time(PLAN.destination)
     assert p.required == (CLAIM_DESTINATION,)
     p.refunded(DESTINATION)
     assert p.required == ()
@@ -496,6 +497,10 @@ def test_a_wrong_preimage_is_refused_and_changes_nothing() -> None:
         (lambda: Player().accepted(), RefusalCode.NO_DESTINATION_LOCK),
         (lambda: Player().counterlocking(), RefusalCode.NO_DESTINATION_LOCK),
         (lambda: Player().counterlocking().destination_locked(), RefusalCode.DESTINATION_NOT_FINAL),
+        (
+            lambda: Player().awaiting_claim().destination_time(PLAN.destination),
+            RefusalCode.DESTINATION_REFUNDED,
+        ),
         (lambda: Player().awaiting_claim().refunded(DESTINATION), RefusalCode.DESTINATION_REFUNDED),
         (lambda: Player().awaiting_claim().claimed(DESTINATION), RefusalCode.ALREADY_CLAIMED),
     ],
@@ -543,6 +548,12 @@ def test_while_our_refund_is_not_final_a_revealed_secret_waits_until_time_runs_s
     p.feed(ev.SecretRevealed(PREIMAGE))
     assert p.required == ()
     assert p.source_time(CLAIM_START).required == (CLAIM_SOURCE,)
+
+
+def test_while_our_refund_may_be_on_its_way_a_revealed_secret_waits_until_time_runs_short() -> None:
+    p = Player().awaiting_claim().destination_time(PLAN.destination).feed(ev.SecretRevealed(PREIMAGE))
+    assert p.required == (CLAIM_DESTINATION,)
+    assert CLAIM_SOURCE in p.source_time(CLAIM_START).required
 
 
 def test_after_our_final_refund_a_revealed_secret_does_not_take_the_users_money_too() -> None:
