@@ -223,13 +223,14 @@ def test_the_validator_is_put_on_chain_for_reference_where_nobody_can_spend_it(w
     (lock,) = world.lock(world.terms())
     spends = [Spend(lock, CLAIM, BOB.key)]
     world.send(building.spend(world.view(BOB), spends, reference, world.slot + FAR), BOB)
+    bare = UTxO(reference.input, TransactionOutput(reference.output.address, reference.output.amount))
     for redeemer in (RefundRedeemer(), GiveBackRedeemer(), CLAIM):
-        theft = [Spend(reference, redeemer, ALICE.key)]
-        draft = building.spend(world.view(ALICE), theft, None, world.slot + FAR, start=world.slot)
+        theft = [Spend(bare, redeemer, ALICE.key)]
+        draft = building.spend(world.view(ALICE), theft, world.reference, world.slot + FAR, start=world.slot)
         # The ledger also charges for the script in the output that is spent; the builder does not know.
         draft.tx.transaction_body.fee += 50_000
         draft.tx.transaction_body.outputs[-1].amount.coin -= 50_000
-        refused(world, draft, ALICE)
+        refused(world, draft, ALICE, why="head of empty list")  # there is no datum to read
 
 
 def test_a_lock_with_a_datum_hash_is_refundable_by_who_knows_the_datum(world: World) -> None:
