@@ -150,3 +150,26 @@ lock-contracts: $(VENV)/.uv ## resolve the locks of ape and Slither anew
 .PHONY: solana-program
 solana-program: setup ## build the Solana program (clang from the ziglang wheel, our own linker)
 	$(BIN)/python -m scripts.build_solana
+
+## Cardano -----------------------------------------------------------------
+
+# opshin compiles slowly and only when the validator changes, so it lives in an environment of its own.
+OPSHIN := .venv-opshin
+
+test: cardano-check
+
+$(OPSHIN)/.installed: $(VENV)/.uv $(LOCKS)/opshin.txt
+	$(BIN)/uv venv --quiet --allow-existing --python $(BIN)/python $(OPSHIN)
+	$(BIN)/uv pip sync --quiet --python $(OPSHIN)/bin/python --require-hashes $(LOCKS)/opshin.txt
+	@touch $@
+
+.PHONY: cardano-validator cardano-check cardano-lock
+cardano-validator: $(OPSHIN)/.installed ## compile the Cardano validator into contracts/cardano/plutus.json
+	$(OPSHIN)/bin/python scripts/build_cardano.py
+
+cardano-check: $(OPSHIN)/.installed ## compile the Cardano validator and compare with the committed plutus.json
+	$(OPSHIN)/bin/python scripts/build_cardano.py --check
+
+cardano-lock: $(VENV)/.uv ## resolve opshin's own lock anew
+	echo 'opshin==0.28.0' | $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	    --no-emit-index-url --no-emit-find-links --no-annotate --no-header -o $(LOCKS)/opshin.txt -

@@ -36,8 +36,12 @@ def _kill_all() -> None:
         kill(child)
 
 
-def spawn(command: Sequence[str], log: Path, env: Mapping[str, str] | None = None) -> subprocess.Popen[bytes]:
+def spawn(
+    command: Sequence[str], log: Path, env: Mapping[str, str] | None = None, *, piped: bool = False
+) -> subprocess.Popen[bytes]:
     """Start `command` (an absolute program path first) with its output appended to `log`.
+
+    With `piped` its standard input and output are pipes to the caller; only its errors go to `log`.
 
     Call it from a thread that lives as long as the child should: on Linux the child ends with it. The
     child gets a session of its own, so that Ctrl-C reaches only us and the shutdown stays orderly.
@@ -49,9 +53,9 @@ def spawn(command: Sequence[str], log: Path, env: Mapping[str, str] | None = Non
     with log.open("ab") as output:
         child = subprocess.Popen(
             argv,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
+            stdin=subprocess.PIPE if piped else subprocess.DEVNULL,
+            stdout=subprocess.PIPE if piped else output,
+            stderr=output,
             env=None if env is None else dict(env),
             start_new_session=True,
         )

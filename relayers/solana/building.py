@@ -73,7 +73,7 @@ def plan(of_program: Pubkey, action: Action, account: Pubkey, rents: Rents) -> P
             "a Solana transaction cannot be cancelled: it has no sequence",
             "it expires by itself within 150 blocks",
         )
-    if action.terms is None or action.purpose is Purpose.ANCHOR:
+    if action.terms is None or action.purpose in {Purpose.ANCHOR, Purpose.CLOSE}:
         raise ActionRefused(f"this {action.purpose} cannot be made on Solana", "the action is incomplete")
     if action.terms.contract != str(of_program):
         raise ActionRefused(
@@ -103,6 +103,8 @@ def plan(of_program: Pubkey, action: Action, account: Pubkey, rents: Rents) -> P
                 raise ActionRefused("only the recipient may give a lock back early", "wait for the deadline")
             instructions = program.refund(of_program, vault, account, cooperative=True)
             return _plan(Purpose.REFUND, instructions, is_token, 0, made_account)
+        case _:
+            raise ActionRefused(f"{action.purpose} is nothing to do on Solana", "report this as a mistake")
 
 
 def _plan(

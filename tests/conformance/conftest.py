@@ -10,6 +10,7 @@ import pytest
 import pytest_asyncio
 from pytest_asyncio import is_async_test
 
+from tests.conformance.cardano_rig import CardanoRig
 from tests.conformance.ethereum_rig import EthereumRig
 from tests.conformance.fake_rig import FakeRig
 from tests.conformance.rig import Rig, Scene
@@ -17,7 +18,7 @@ from tests.conformance.solana_rig import SolanaRig
 from tests.conformance.stellar_rig import StellarRig
 from tests.conformance.zion_rig import ZionRig
 
-CHAINS = ("fake", "zion", "ethereum", "solana", "stellar")
+CHAINS = ("fake", "zion", "ethereum", "solana", "stellar", "cardano")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -41,6 +42,7 @@ class Rigs:
                 "zion": lambda: ZionRig(directory),
                 "ethereum": lambda: EthereumRig(directory),
                 "solana": SolanaRig,
+                "cardano": lambda: CardanoRig(directory),
                 "stellar": lambda: StellarRig(directory),
             }[name]()
             self._running[name] = made

@@ -23,8 +23,9 @@ from relayers.port import (
 class Traits:
     """Where a chain differs from the others by design (swap-protocol): whether strangers may submit claims
     and refunds, whether there is a cooperative refund, whether an account may have several transactions in
-    one block, whether they are numbered and wait in a pool that shows them (else they wait unseen and
-    expire), and the native units that a lock binds beside amount and fee and a refund frees again."""
+    one block, whether they are numbered and can so be replaced and cancelled (else they wait unseen and
+    expire), the native units that a lock binds beside amount and fee and a refund frees again, whether a
+    token must be approved before it is locked, and the least amount of a lock."""
 
     claims_by_anyone: bool = True
     refunds_by_anyone: bool = True
@@ -32,6 +33,8 @@ class Traits:
     many_per_block: bool = True
     has_sequences: bool = True
     bound_by_lock: int = 0
+    approves_tokens: bool = True
+    least_lock: int = 1
 
 
 class Rig(Protocol):

@@ -163,7 +163,10 @@ async def test_a_lock_is_itself_only_with_all_of_its_terms(scene: Scene) -> None
 async def test_a_stranger_with_the_same_hashlock_does_no_harm(scene: Scene) -> None:
     ours, theirs, stranger = [await scene.port(role) for role in ("bridge", "user", "stranger")]
     terms = await scene.terms(ours, theirs, SECRET)
-    squatting = msgspec.structs.replace(terms, sender=stranger.account, recipient=stranger.account, amount=1)
+    least = scene.rig.traits.least_lock
+    squatting = msgspec.structs.replace(
+        terms, sender=stranger.account, recipient=stranger.account, amount=least
+    )
     same_but_sender = msgspec.structs.replace(terms, sender=stranger.account)
     await scene.done(stranger, lock(stranger, squatting))
     await scene.done(stranger, lock(stranger, same_but_sender))
@@ -222,7 +225,8 @@ async def test_a_token_is_approved_once_then_locked_and_claimed(scene: Scene) ->
         assert await (await scene.port("bridge")).setup_actions([scene.rig.native]) == ()
         return
     ours, theirs = await scene.port("bridge"), await scene.port("user")
-    assert len(await ours.setup_actions([scene.rig.native, token])) == 1
+    approvals = int(scene.rig.traits.approves_tokens)
+    assert len(await ours.setup_actions([scene.rig.native, token])) == approvals
     await scene.port("bridge", token)
     assert await ours.setup_actions([scene.rig.native, token]) == ()
     await scene.rig.ready_to_receive(f"{scene.name}/user", token)

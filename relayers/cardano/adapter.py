@@ -1,0 +1,271 @@
+"""Cardano behind `ChainPort`: unspent outputs instead of sequences, and a time to live on everything."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from typing import TypeVar
+
+from pycardano import (
+    PaymentSigningKey,
+    Transaction,
+    TransactionWitnessSet,
+    VerificationKeyWitness,
+)
+from pycardano.serialization import NonEmptyOrderedSet
+
+from bridge.protocol.types import Asset, BlockRef, Chain, LockTerms, Preimage, Purpose
+from relayers.cardano import htlc, wallet
+from relayers.cardano.blockfrost import Blockfrost, Refused
+from relayers.cardano.blocks import ChainMoved, History
+from relayers.cardano.building import LEAST_TOKEN_DEPOSIT
+from relayers.cardano.drafting import Drafting
+from relayers.cardano.fees import estimate
+from relayers.cardano.payer import Payer
+from relayers.cardano.script import validator_address
+from relayers.cardano.settings import NETWORKS, CardanoSettings
+from relayers.port import (
+    Action,
+    ActionRefused,
+    BroadcastOutcome,
+    BroadcastResult,
+    FeeEstimate,
+    FeeLevel,
+    LockStatus,
+    PortError,
+    PortUnavailable,
+    Scan,
+    SignedTx,
+    Tip,
+    TxState,
+    TxStatus,
+    UnsignedTx,
+)
+
+T = TypeVar("T")
+
+_RETRIES_WHILE_MOVING = 3
+
+
+def open_port(settings: CardanoSettings, key: bytes) -> CardanoPort:
+    """Return the port of the account of `key` (a 32-byte ed25519 seed). Nothing is contacted yet."""
+    return CardanoPort(settings, key)
+
+
+class CardanoPort:
+    """One Cardano network and one account of ours; a `relayers.port.ChainPort`.
+
+    There are no sequences: a transaction is replaced by nothing and expires by itself. What keeps two of ours
+    from spending the same output is `Payer`; a rebuilt lock is safe because the old one has expired for good.
+    """
+
+    chain = Chain.CARDANO
+
+    def __init__(self, settings: CardanoSettings, key: bytes) -> None:
+        if len(key) != 32:
+            raise PortError("a Cardano key has 32 bytes", "give the ed25519 seed of the account")
+        self._key = PaymentSigningKey(key)
+        self._settings = settings
+        self._magic = NETWORKS[settings.network].magic
+        network = settings.address_network
+        self.contract = validator_address(network)
+        self.account = htlc.canonical(self._key.to_verification_key().hash().payload, network)
+        self._blockfrost = Blockfrost(settings.blockfrost_url, settings.project_id, settings.timeout)
+        reader = htlc.Reader(network, self._magic, settings.assets)
+        self._history = History(self._blockfrost, reader)
+        self._drafting = Drafting(self._blockfrost, self._history, reader, settings)
+        self._payer = Payer(self._blockfrost, self.account)
+        self._building = asyncio.Lock()
+        self._checked = False
+
+    def __repr__(self) -> str:
+        return f"CardanoPort({self.account}, {self._settings!r})"
+
+    # ------------------------------------------------------------------ reading
+
+    async def tip(self) -> Tip:
+        """Return the head; the chain's clock is its slot's time."""
+        await self._check()
+        head = await self._blockfrost.head()
+        return Tip(head.ref, head.time)
+
+    async def scan(self, known: Sequence[BlockRef], max_blocks: int) -> Scan:
+        """See `ChainPort.scan`. A service that lags behind the ring yields nothing, and no orphans."""
+        return await self._settled(lambda: self._history.scan(known, max_blocks))
+
+    async def read_lock(self, lock_id: str, terms: LockTerms) -> LockStatus:
+        """Tell what became of the lock with exactly these terms."""
+        if lock_id != self.lock_id(terms):
+            await self._check()
+            return LockStatus.ABSENT
+        return await self._settled(lambda: self._drafting.status(terms))
+
+    async def balance(self, address: str, asset: Asset) -> int:
+        """Return what lies in blocks at an address, in smallest units; tokens bind some of the ada."""
+        await self._check()
+        utxos = await self._blockfrost.utxos(address)
+        if not asset.contract:
+            return sum(one.lovelace for one in utxos)
+        return sum(one.tokens.get(asset.contract, 0) for one in utxos)
+
+    async def fees(self, asset: Asset) -> FeeEstimate:
+        """Return the expected fees; a lock of tokens also binds a deposit, which goes with the tokens."""
+        await self._check()
+        parameters = await self._drafting.parameters()
+        deposit = LEAST_TOKEN_DEPOSIT if asset.contract else 0
+        return estimate(parameters, deposit, by_reference=bool(self._settings.reference_script))
+
+    async def setup_actions(self, assets: Sequence[Asset]) -> tuple[Action, ...]:  # noqa: ARG002
+        """Return nothing: native tokens need no approval."""
+        return ()
+
+    # ------------------------------------------------------------------ sending
+
+    async def next_sequence(self) -> int | None:
+        """Return None: there are no sequences here (and say so if the service is down)."""
+        await self._check()
+        await self._blockfrost.head()
+        return None
+
+    async def prepare(self, action: Action, sequence: int | None, fee: FeeLevel) -> SignedTx:  # noqa: ARG002
+        """Build on a fresh view, evaluate, and sign. See `ChainPort.prepare`. Fees are fixed by the ledger:
+        bidding more buys nothing."""
+        if action.terms is None:
+            await self._check()
+            raise ActionRefused(
+                f"there is no {action.purpose} on Cardano",
+                "there is no sequence to use up: a transaction of ours expires by itself",
+            )
+        terms = action.terms
+        async with self._building:
+            draft = await self._settled(
+                lambda: self._drafting.draft(action.purpose, terms, action.preimage, self._payer)
+            )
+            tx = sign(draft.tx, self._key)
+            expires = self._settings.time_of(draft.ttl)
+            self._payer.promise(draft.spends, expires)
+        margin = self._settings.rollback_margin if action.purpose is Purpose.LOCK else 0
+        return SignedTx(
+            tx_id=tx.id.payload.hex(),
+            raw=tx.to_cbor(),
+            account=self.account,
+            sequence=None,
+            fee={"fee": draft.fee},
+            max_cost=draft.max_cost,
+            valid_until=expires + margin,
+        )
+
+    async def broadcast(self, tx: SignedTx) -> BroadcastResult:
+        """Send stored bytes; sending them again is harmless."""
+        await self._check()
+        if await self._is_known(tx.tx_id):
+            return BroadcastResult(BroadcastOutcome.ALREADY_KNOWN)
+        try:
+            sent = await self._blockfrost.submit(tx.raw)
+        except Refused as error:
+            if await self._is_known(tx.tx_id):
+                return BroadcastResult(BroadcastOutcome.ALREADY_KNOWN)
+            if await self._rival(tx) is not None:
+                return BroadcastResult(BroadcastOutcome.SEQUENCE_USED, str(error))
+            return BroadcastResult(BroadcastOutcome.REJECTED, str(error))
+        if sent != tx.tx_id:
+            raise PortUnavailable("the service took some other transaction", "use another service")
+        return BroadcastResult(BroadcastOutcome.ACCEPTED)
+
+    async def tx_status(self, tx: SignedTx) -> TxStatus:
+        """Tell where a transaction is. REPLACED: an output that it spends was spent by another one."""
+        return await self._settled(lambda: self._tx_status(tx))
+
+    async def _tx_status(self, tx: SignedTx) -> TxStatus:
+        place = await self._blockfrost.place(tx.tx_id)
+        if place is not None:
+            block, head = await asyncio.gather(self._blockfrost.block(place.block), self._blockfrost.head())
+            if block is None or head.height < block.height:
+                raise ChainMoved
+            confirmations = head.height - block.height + 1
+            if place.valid_contract:
+                return TxStatus(TxState.INCLUDED, block.ref, confirmations)
+            return TxStatus(
+                TxState.FAILED, block.ref, confirmations, "the validator refused; collateral lost"
+            )
+        if await self._blockfrost.waiting(tx.tx_id) is not None:
+            return TxStatus(TxState.PENDING)
+        rival = await self._rival(tx)
+        if rival is not None:
+            return TxStatus(TxState.REPLACED, reason=f"{rival} spends the same output")
+        return TxStatus(TxState.UNKNOWN)
+
+    async def _is_known(self, tx_id: str) -> bool:
+        place, waiting = await asyncio.gather(self._blockfrost.place(tx_id), self._blockfrost.waiting(tx_id))
+        return place is not None or waiting is not None
+
+    async def _rival(self, tx: SignedTx) -> str | None:
+        """Return the included transaction that spends one of this one's inputs, if any does."""
+        for spent in Transaction.from_cbor(tx.raw).transaction_body.inputs:
+            made = await self._blockfrost.outputs(spent.transaction_id.payload.hex())
+            for output in made.outputs if made is not None else ():
+                used_by = output.consumed_by_tx
+                if output.output_index == spent.index and used_by not in {None, tx.tx_id}:
+                    return used_by
+        return None
+
+    # ------------------------------------------------------------------ pure
+
+    def lock_id(self, terms: LockTerms) -> str:
+        """Return the id of a lock with these terms, hex."""
+        return htlc.id_of(terms, self._magic)
+
+    def parse_address(self, text: str) -> str:
+        """Return the address without a stake part of the same payment key. Raises `BadAddress`."""
+        return htlc.parse_address(text, self._settings.address_network)
+
+    def unsigned(self, purpose: Purpose, terms: LockTerms, preimage: Preimage | None = None) -> UnsignedTx:
+        """Return what `relayers.cardano.wallet` completes for a user's wallet."""
+        return wallet.intent(purpose, terms, preimage, self._settings)
+
+    async def hints(self) -> AsyncIterator[None]:
+        """Yield on every new head, polled."""
+        await self._check()
+        seen = (await self._blockfrost.head()).hash
+        while True:
+            await asyncio.sleep(self._settings.poll_interval)
+            head = (await self._blockfrost.head()).hash
+            if head != seen:
+                seen = head
+                yield
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._blockfrost.close()
+
+    # ------------------------------------------------------------------ helpers
+
+    async def _settled(self, read: Callable[[], Awaitable[T]]) -> T:
+        """Read again while the chain moves under the reading."""
+        await self._check()
+        for _ in range(_RETRIES_WHILE_MOVING):
+            try:
+                return await read()
+            except ChainMoved:
+                continue
+        raise PortUnavailable("the chain keeps moving while it is read", "several services behind one URL?")
+
+    async def _check(self) -> None:
+        """Once: is this the right network?"""
+        if self._checked:
+            return
+        genesis = await self._blockfrost.genesis()
+        if genesis.network_magic != self._magic:
+            raise PortError(
+                f"the service is on network {genesis.network_magic}, not on {self._settings.network.value}",
+                "correct the Blockfrost URL or the network",
+            )
+        self._checked = True
+
+
+def sign(tx: Transaction, key: PaymentSigningKey) -> Transaction:
+    """Return the transaction with the witness of a key added."""
+    witness = VerificationKeyWitness(key.to_verification_key(), key.sign(tx.transaction_body.hash()))
+    held: TransactionWitnessSet = tx.transaction_witness_set
+    held.vkey_witnesses = NonEmptyOrderedSet([*(held.vkey_witnesses or []), witness])
+    return Transaction(tx.transaction_body, held, tx.valid, tx.auxiliary_data)

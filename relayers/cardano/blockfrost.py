@@ -1,0 +1,316 @@
+"""What we ask of a Blockfrost service, over HTTP. Answers of another shape are `PortUnavailable`."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from typing import Any, TypeVar
+
+import httpx
+import msgspec
+
+from bridge.protocol.types import BlockRef
+from relayers.port import PortError, PortUnavailable
+
+_PAGE = 100
+_NO_PARENT = "0" * 64
+_AGAIN = "it may pass by itself; check the service and its limits if it lasts"
+
+T = TypeVar("T")
+
+
+class Block(msgspec.Struct, frozen=True):
+    """A block; `slot` and `previous_block` are None only for the chain's first."""
+
+    height: int
+    hash: str
+    time: int
+    slot: int | None
+    previous_block: str | None
+
+    @property
+    def ref(self) -> BlockRef:
+        """The block as the bridge knows it."""
+        return BlockRef(self.height, self.hash, self.previous_block or _NO_PARENT, self.time)
+
+
+class Quantity(msgspec.Struct, frozen=True):
+    """An amount of "lovelace" or of a native token (policy and name, hex)."""
+
+    unit: str
+    quantity: str
+
+
+class Output(msgspec.Struct, frozen=True):
+    """An output, or what an input spends. Fields that an answer leaves out have their defaults."""
+
+    address: str
+    amount: list[Quantity]
+    output_index: int
+    tx_hash: str = ""
+    data_hash: str | None = None
+    inline_datum: str | None = None
+    reference_script_hash: str | None = None
+    collateral: bool = False
+    reference: bool | None = False
+    consumed_by_tx: str | None = None
+
+    @property
+    def lovelace(self) -> int:
+        """How much ada it holds, in lovelace."""
+        return sum(int(one.quantity) for one in self.amount if one.unit == "lovelace")
+
+    @property
+    def tokens(self) -> dict[str, int]:
+        """The native tokens it holds, by unit."""
+        return {one.unit: int(one.quantity) for one in self.amount if one.unit != "lovelace"}
+
+
+class TxOutputs(msgspec.Struct, frozen=True):
+    """What a transaction spends and makes."""
+
+    hash: str
+    inputs: list[Output]
+    outputs: list[Output]
+
+
+class TxPlace(msgspec.Struct, frozen=True):
+    """Where a transaction was included, and whether its scripts succeeded."""
+
+    hash: str
+    block: str
+    block_height: int
+    index: int
+    valid_contract: bool
+
+
+class TxAt(msgspec.Struct, frozen=True):
+    """A transaction that touched an address."""
+
+    tx_hash: str
+    tx_index: int
+    block_height: int
+
+
+class WaitingInput(msgspec.Struct, frozen=True):
+    """An input of a transaction in the mempool."""
+
+    tx_hash: str
+    output_index: int
+    collateral: bool = False
+    reference: bool | None = False
+
+
+class Waiting(msgspec.Struct, frozen=True):
+    """A transaction in the mempool."""
+
+    inputs: list[WaitingInput]
+    outputs: list[Output]
+
+
+class Genesis(msgspec.Struct, frozen=True):
+    """The network's magic number and the Unix time of its start."""
+
+    network_magic: int
+    system_start: int
+
+
+class Refused(Exception):
+    """The node refuses a transaction; the message is its reason."""
+
+
+class _TxHash(msgspec.Struct, frozen=True):
+    tx_hash: str
+
+
+class _Cbor(msgspec.Struct, frozen=True):
+    cbor: str
+
+
+class Blockfrost:
+    """One Blockfrost service."""
+
+    def __init__(self, url: str, project_id: str, timeout: float) -> None:
+        headers = {"project_id": project_id} if project_id else {}
+        self._http = httpx.AsyncClient(base_url=url, headers=headers, timeout=timeout)
+
+    def __repr__(self) -> str:
+        return "Blockfrost(<url redacted>)"
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._http.aclose()
+
+    # ------------------------------------------------------------------ the chain
+
+    async def genesis(self) -> Genesis:
+        """Return which network this is."""
+        return await self._one("/genesis", Genesis)
+
+    async def parameters(self) -> dict[str, Any]:
+        """Return the protocol parameters as they came."""
+        return await self._one("/epochs/latest/parameters", dict[str, Any])
+
+    async def head(self) -> Block:
+        """Return the newest block."""
+        return await self._one("/blocks/latest", Block)
+
+    async def block(self, name: str) -> Block | None:
+        """Return a block by height or hash."""
+        return await self._maybe(f"/blocks/{name}", Block)
+
+    async def blocks_after(self, block_id: str, count: int) -> list[Block] | None:
+        """Return up to `count` blocks that follow a block, oldest first; None if it is not on the chain."""
+        found: list[Block] = []
+        page = 1
+        while len(found) < count:
+            query = {"count": _PAGE, "page": page}
+            part = await self._maybe(f"/blocks/{block_id}/next", list[Block], query)
+            if part is None:
+                return None
+            found += part
+            page += 1
+            if len(part) < _PAGE:
+                break
+        return found[:count]
+
+    # ------------------------------------------------------------------ transactions
+
+    async def transactions_at(self, place: str, first: int, last: int) -> list[TxAt]:
+        """Return the transactions that touched an address or payment credential in blocks `first` to `last`,
+        in chain order."""
+        query: dict[str, int | str] = {"from": first, "to": last, "order": "asc"}
+        path = f"/addresses/{place}/transactions"
+        return [tx async for page in self._pages(path, TxAt, query) for tx in page]
+
+    async def newest_transactions_at(self, place: str) -> AsyncIterator[list[TxAt]]:
+        """Yield pages of the transactions that touched an address, newest first."""
+        async for page in self._pages(f"/addresses/{place}/transactions", TxAt, {"order": "desc"}):
+            yield page
+
+    async def place(self, tx_id: str) -> TxPlace | None:
+        """Return where a transaction was included."""
+        return await self._maybe(f"/txs/{tx_id}", TxPlace)
+
+    async def outputs(self, tx_id: str) -> TxOutputs | None:
+        """Return what an included transaction spends and makes."""
+        return await self._maybe(f"/txs/{tx_id}/utxos", TxOutputs)
+
+    async def raw(self, tx_id: str) -> bytes | None:
+        """Return an included transaction's bytes."""
+        found = await self._maybe(f"/txs/{tx_id}/cbor", _Cbor)
+        return None if found is None else _unhex(found.cbor)
+
+    async def knows_datum(self, digest: str) -> bool:
+        """Tell whether a datum with this hash was ever on the chain."""
+        return await self._maybe(f"/scripts/datum/{digest}/cbor", _Cbor) is not None
+
+    async def utxos(self, place: str) -> list[Output]:
+        """Return what is unspent at an address or payment credential, as of the newest block."""
+        return [one async for page in self._pages(f"/addresses/{place}/utxos", Output, {}) for one in page]
+
+    async def waiting_at(self, address: str) -> list[str]:
+        """Return the ids of transactions in the mempool that touch an address."""
+        pages = self._pages(f"/mempool/addresses/{address}", _TxHash, {})
+        return [one.tx_hash async for page in pages for one in page]
+
+    async def waiting(self, tx_id: str) -> Waiting | None:
+        """Return a transaction in the mempool."""
+        return await self._maybe(f"/mempool/{tx_id}", Waiting)
+
+    async def submit(self, raw: bytes) -> str:
+        """Send a transaction and return its id. Raises `Refused`."""
+        answer = await self._post("/tx/submit", raw, {"Content-Type": "application/cbor"})
+        if answer.status_code == 400:
+            raise Refused(_message(answer))
+        return _decode(_checked(answer), str)
+
+    async def evaluate(self, raw: bytes) -> dict[str, tuple[int, int]]:
+        """Return memory and steps that each redeemer ("spend:0") needs. Raises `Refused`."""
+        body = raw.hex().encode()
+        answer = await self._post("/utils/txs/evaluate", body, {"Content-Type": "application/cbor"})
+        if answer.status_code == 400:
+            raise Refused(_message(answer))
+        result = _decode(_checked(answer), dict[str, Any]).get("result")
+        if isinstance(result, dict) and isinstance(result.get("EvaluationResult"), dict):
+            try:
+                found = {
+                    key: (int(units["memory"]), int(units["steps"]))
+                    for key, units in result["EvaluationResult"].items()
+                }
+            except (KeyError, TypeError, ValueError) as error:
+                raise PortUnavailable("Blockfrost's evaluation has an unknown form", _AGAIN) from error
+            if found:
+                return found
+        raise Refused(_shorten(str(result)))
+
+    # ------------------------------------------------------------------ HTTP
+
+    async def _one(self, path: str, kind: type[T]) -> T:
+        found = await self._maybe(path, kind)
+        if found is None:
+            raise PortUnavailable(f"Blockfrost has no {path}", "is the URL right, with its /api/v0?")
+        return found
+
+    async def _maybe(
+        self, path: str, kind: type[T], query: Mapping[str, int | str] | None = None
+    ) -> T | None:
+        try:
+            answer = await self._http.get(path, params=dict(query or {}))
+        except httpx.HTTPError as error:
+            raise PortUnavailable(f"Blockfrost did not answer ({type(error).__name__})", _AGAIN) from None
+        if answer.status_code == 404:
+            return None
+        return _decode(_checked(answer), kind)
+
+    async def _pages(
+        self, path: str, item: type[T], query: Mapping[str, int | str]
+    ) -> AsyncIterator[list[T]]:
+        page = 1
+        while True:
+            found = await self._maybe(path, list[item], {**query, "count": _PAGE, "page": page})  # type: ignore[valid-type]
+            if not found:
+                return
+            yield found
+            if len(found) < _PAGE:
+                return
+            page += 1
+
+    async def _post(self, path: str, body: bytes, headers: Mapping[str, str]) -> httpx.Response:
+        try:
+            return await self._http.post(path, content=body, headers=dict(headers))
+        except httpx.HTTPError as error:
+            raise PortUnavailable(f"Blockfrost did not answer ({type(error).__name__})", _AGAIN) from None
+
+
+def _checked(answer: httpx.Response) -> bytes:
+    if answer.status_code == 403:
+        raise PortError("Blockfrost refuses the project id", "set the project id of this very network")
+    if answer.status_code != 200:
+        raise PortUnavailable(f"Blockfrost answered {answer.status_code}", _AGAIN)
+    return answer.content
+
+
+def _decode(content: bytes, kind: type[T]) -> T:
+    try:
+        return msgspec.json.decode(content, type=kind)
+    except msgspec.MsgspecError as error:
+        raise PortUnavailable("Blockfrost answered something unreadable", _AGAIN) from error
+
+
+def _message(answer: httpx.Response) -> str:
+    try:
+        body = msgspec.json.decode(answer.content, type=dict[str, Any])
+    except msgspec.MsgspecError:
+        return "no reason given"
+    return _shorten(str(body.get("message", "no reason given")))
+
+
+def _shorten(text: str) -> str:
+    return text if len(text) <= 500 else text[:500] + "…"
+
+
+def _unhex(text: str) -> bytes:
+    try:
+        return bytes.fromhex(text)
+    except ValueError as error:
+        raise PortUnavailable("Blockfrost answered something that is no hex", _AGAIN) from error

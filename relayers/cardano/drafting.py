@@ -1,0 +1,217 @@
+"""From an action to an unsigned transaction that the chain would take as it stands: for our own account and
+for users' wallets alike."""
+
+from __future__ import annotations
+
+import time as clock
+from typing import Any
+
+from pycardano import Address, ProtocolParameters, UTxO, datum_hash
+
+from bridge.protocol.types import LockTerms, Preimage, Purpose
+from relayers.cardano import building
+from relayers.cardano.blockfrost import Block, Blockfrost, Output, Refused
+from relayers.cardano.blocks import History
+from relayers.cardano.building import Draft, Spend, View
+from relayers.cardano.htlc import Reader, check, credential, datum_of, id_of, key_hash
+from relayers.cardano.parameters import parse_parameters
+from relayers.cardano.payer import Payer, to_utxo
+from relayers.cardano.script import (
+    ClaimRedeemer,
+    GiveBackRedeemer,
+    HtlcRedeemer,
+    RefundRedeemer,
+    validator,
+    validator_address,
+)
+from relayers.cardano.settings import NETWORKS, CardanoSettings
+from relayers.port import ActionRefused, Claimed, InsufficientFunds, LockStatus, PortUnavailable, Refunded
+
+_PARAMETERS_KEPT = 600.0
+"""Seconds: parameters change at the turn of an epoch (five days) at most."""
+_MARGIN_NUMERATOR, _MARGIN_DENOMINATOR = 11, 10
+"""Budgets are a tenth above what the evaluation says: the order of inputs may cost a little more."""
+
+
+class Drafting:
+    """Builds the HTLC's transactions on a fresh view of the chain."""
+
+    def __init__(
+        self, blockfrost: Blockfrost, history: History, reader: Reader, settings: CardanoSettings
+    ) -> None:
+        self._blockfrost = blockfrost
+        self._history = history
+        self._reader = reader
+        self._settings = settings
+        self._magic = NETWORKS[settings.network].magic
+        self._parameters: tuple[float, ProtocolParameters] | None = None
+
+    # ------------------------------------------------------------------ reading
+
+    async def parameters(self) -> ProtocolParameters:
+        """Return the protocol parameters, at most some minutes old."""
+        now = clock.monotonic()
+        if self._parameters is None or now - self._parameters[0] > _PARAMETERS_KEPT:
+            raw: dict[str, Any] = await self._blockfrost.parameters()
+            try:
+                self._parameters = (now, parse_parameters(raw))
+            except (KeyError, TypeError, ValueError, AttributeError) as error:
+                raise PortUnavailable(
+                    "the protocol parameters have an unknown form", "a hard fork?"
+                ) from error
+        return self._parameters[1]
+
+    async def find(self, terms: LockTerms) -> Output | None:
+        """Return the oldest unspent lock with exactly these terms, as of the newest block."""
+        for output in await self._blockfrost.utxos(credential()):
+            if self._reader.terms(output) == terms:
+                return output
+        return None
+
+    async def status(self, terms: LockTerms) -> LockStatus:
+        """Tell what became of the lock with exactly these terms."""
+        if await self.find(terms) is not None:
+            return LockStatus.OPEN
+        digest = datum_hash(datum_of(terms)).payload.hex()
+        for event in await self._history.lock_history(id_of(terms, self._magic), digest):
+            if isinstance(event, Claimed):
+                return LockStatus.CLAIMED
+            if isinstance(event, Refunded):
+                return LockStatus.REFUNDED
+        return LockStatus.ABSENT
+
+    # ------------------------------------------------------------------ building
+
+    async def draft(
+        self, purpose: Purpose, terms: LockTerms, preimage: Preimage | None, payer: Payer
+    ) -> Draft:
+        """Build a LOCK, CLAIM, REFUND or COOPERATIVE_REFUND paid by `payer`.
+
+        Raises `ActionRefused` if the chain would refuse it as things stand, `InsufficientFunds`.
+        """
+        check(terms)
+        head = await self._blockfrost.head()
+        if head.slot is None:
+            raise PortUnavailable("the chain has no slot yet", "wait for its first block")
+        owner_key = key_hash_of(payer)
+        self._check_rules(purpose, terms, preimage, head, owner_key)
+        ttl = head.slot + self._settings.time_to_live
+        if purpose is Purpose.LOCK:
+            if await self.status(terms) is not LockStatus.ABSENT:
+                raise ActionRefused(
+                    "a lock with exactly these terms was made before", "read it back from chain"
+                )
+            view = await self._view(payer, head)
+            least = building.least_lock(view, terms)
+            if not terms.asset.contract and terms.amount < least:
+                raise ActionRefused(f"a lock must hold at least {least} lovelace", "lock more")
+            return self._capped(building.lock(view, terms, ttl))
+        lock = await self.find(terms)
+        if lock is None:
+            status = await self.status(terms)
+            raise ActionRefused(
+                f"there is no such lock to {purpose}: it is {status}", "read it back from chain"
+            )
+        view = await self._view(payer, head)
+        return await self._spend(view, purpose, terms, preimage, lock, ttl)
+
+    def _check_rules(
+        self, purpose: Purpose, terms: LockTerms, preimage: Preimage | None, head: Block, payer: bytes
+    ) -> None:
+        match purpose:
+            case Purpose.LOCK:
+                if terms.contract != validator_address(self._settings.address_network):
+                    raise ActionRefused("the lock's contract is not ours", "lock at the HTLC's own address")
+                if payer != key_hash(terms.sender):
+                    raise ActionRefused("the lock names another sender", "a lock is made by its sender")
+                if terms.deadline <= head.time:
+                    raise ActionRefused("the deadline has passed", "a lock must end in the future")
+            case Purpose.CLAIM:
+                if preimage is None or not preimage.opens(terms.hashlock):
+                    raise ActionRefused("the preimage does not open this lock", "use the swap's own preimage")
+            case Purpose.REFUND:
+                if head.time < terms.deadline:
+                    missing = terms.deadline - head.time
+                    raise ActionRefused(
+                        f"the deadline is {missing} s ahead of the chain's clock", "wait for it"
+                    )
+            case Purpose.COOPERATIVE_REFUND:
+                if payer != key_hash(terms.recipient):
+                    raise ActionRefused("only the recipient can give a lock back", "wait for the deadline")
+            case _:
+                raise ActionRefused(f"{purpose} is no purpose of an HTLC", "this is a mistake in the caller")
+
+    async def _spend(
+        self,
+        view: View,
+        purpose: Purpose,
+        terms: LockTerms,
+        preimage: Preimage | None,
+        lock: Output,
+        ttl: int,
+    ) -> Draft:
+        redeemer: HtlcRedeemer
+        owner, signers, start = key_hash(terms.sender), [], None
+        if purpose is Purpose.CLAIM and preimage is not None:
+            owner, redeemer = key_hash(terms.recipient), ClaimRedeemer(preimage.reveal())
+        elif purpose is Purpose.REFUND:
+            redeemer, start = RefundRedeemer(), self._settings.slot_at(terms.deadline)
+        else:
+            redeemer, signers = GiveBackRedeemer(), [key_hash(terms.recipient)]
+        spends = [Spend(to_utxo(lock, lock.tx_hash), redeemer, owner)]
+        reference = self._reference()
+
+        def build() -> Draft:
+            return building.spend(view, spends, reference, ttl, signers=signers, start=start)
+
+        first = build()
+        if first.chained:
+            return self._capped(first)  # the service cannot evaluate what spends from the mempool
+        memory, steps = await self._evaluate(first)
+        spends = [Spend(one.lock, one.redeemer, one.owner, memory, steps) for one in spends]
+        return self._capped(build())
+
+    async def _evaluate(self, draft: Draft) -> tuple[int, int]:
+        """Return the dearest redeemer's budget and some reserve: the proof that the scripts succeed."""
+        try:
+            needed = await self._blockfrost.evaluate(draft.tx.to_cbor())
+        except Refused as error:
+            raise ActionRefused(f"the validator refuses: {error}", "read the lock back from chain") from error
+        memory = max(units[0] for units in needed.values())
+        steps = max(units[1] for units in needed.values())
+        reserve = _MARGIN_NUMERATOR, _MARGIN_DENOMINATOR
+        return memory * reserve[0] // reserve[1], steps * reserve[0] // reserve[1]
+
+    async def _view(self, payer: Payer, head: Block) -> View:
+        parameters = await self.parameters()
+        purse = await payer.purse(head.time)
+        if head.slot is None or not (purse.confirmed or purse.unconfirmed):
+            raise InsufficientFunds(
+                "the Cardano account has no free outputs", "send ada to it, or wait for what is under way"
+            )
+        address = Address.from_primitive(payer.address)
+        network = self._settings.address_network
+        return View(parameters, head.slot, network, address, purse.confirmed, purse.unconfirmed)
+
+    def _reference(self) -> UTxO | None:
+        """Return the output that carries the validator, as far as a builder needs to know it."""
+        if not self._settings.reference_script:
+            return None
+        tx_id, _, index = self._settings.reference_script.partition("#")
+        place = Output(validator_address(self._settings.address_network), [], int(index))
+        utxo = to_utxo(place, tx_id)
+        utxo.output.script = validator()
+        return utxo
+
+    def _capped(self, draft: Draft) -> Draft:
+        if draft.fee > self._settings.max_fee:
+            raise PortUnavailable(
+                f"the fee would be {draft.fee} lovelace, over the cap of {self._settings.max_fee}",
+                "raise the fee cap in the configuration",
+            )
+        return draft
+
+
+def key_hash_of(payer: Payer) -> bytes:
+    """Return the payment key's hash of a payer's address, with or without a stake part."""
+    return key_hash(payer.address)

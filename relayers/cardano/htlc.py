@@ -1,0 +1,232 @@
+"""Lock terms as outputs of the validator, and what transactions did to locks. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+import cbor2
+from pycardano import Address, Network, Transaction, VerificationKeyHash
+from pycardano.crypto.bech32 import encode as bech32_encode
+
+from bridge.protocol.types import HASHLOCK_BYTES, Asset, BlockRef, Chain, LockTerms, Preimage
+from relayers.cardano.blockfrost import Output, TxOutputs
+from relayers.cardano.script import HtlcDatum, validator_hash
+from relayers.cardano.settings import ADA
+from relayers.port import ActionRefused, BadAddress, Claimed, HtlcEvent, Locked, PortUnavailable, Refunded
+
+MIXED = "mixed"
+"""The symbol of a lock with several native tokens: no swap asks for one, so it is only given back."""
+
+_MAX_INT = 2**63 - 1
+_CONSTRUCTOR_0 = 121
+"""CBOR tag of a Plutus data constructor 0; 1 and 2 follow (RFC 8949 tag registry, 121…127)."""
+_PAYING = 0
+_KEY_HASH_BYTES = 28
+
+
+def key_hash(address: str) -> bytes:
+    """Return the payment key's hash of an address in canonical form."""
+    part = Address.from_primitive(address).payment_part
+    if not isinstance(part, VerificationKeyHash):
+        raise ActionRefused(f"{address} is not the address of a key", "give the address of a wallet")
+    return bytes(part.payload)
+
+
+def canonical(key: bytes, network: Network) -> str:
+    """Return the canonical address of a key: the one without a stake part, which the validator pays."""
+    return str(Address(VerificationKeyHash(key), network=network).encode())
+
+
+def parse_address(text: str, network: Network) -> str:
+    """Return the canonical form of a wallet's address. Raises `BadAddress`.
+
+    An address with a stake part becomes the one without: both belong to the same payment key.
+    """
+    try:
+        address = Address.from_primitive(text)
+    except Exception as error:
+        raise BadAddress("this is no Cardano address", "copy the whole address again: addr…") from error
+    if address.network is not network:
+        raise BadAddress("this address is of another Cardano network", "take one of the network in use")
+    if not isinstance(address.payment_part, VerificationKeyHash):
+        raise BadAddress("this address belongs to a script or has no payment key", "give a wallet's address")
+    return canonical(address.payment_part.payload, network)
+
+
+def credential() -> str:
+    """Return the validator as a payment credential, under which locks with any stake part are found."""
+    return str(bech32_encode("script", list(validator_hash().payload)))
+
+
+def is_ours(contract: str) -> bool:
+    """Tell whether an address is the validator's, with whatever stake part."""
+    try:
+        return bool(Address.from_primitive(contract).payment_part == validator_hash())
+    except Exception:
+        return False
+
+
+def datum_of(terms: LockTerms) -> HtlcDatum:
+    """Return the datum of a lock."""
+    sender, recipient = key_hash(terms.sender), key_hash(terms.recipient)
+    return HtlcDatum(sender, recipient, terms.hashlock, terms.deadline * 1000)
+
+
+def check(terms: LockTerms) -> None:
+    """Raise `ActionRefused` if no lock on Cardano can have these terms."""
+    problem = ""
+    if terms.chain is not Chain.CARDANO or not is_ours(terms.contract):
+        problem = "its contract is not the HTLC's address"
+    elif not 0 < terms.amount <= _MAX_INT:
+        problem = "the amount must be positive smallest units"
+    elif len(terms.hashlock) != HASHLOCK_BYTES:
+        problem = "a hashlock has 32 bytes"
+    elif not 0 < terms.deadline <= _MAX_INT // 1000:
+        problem = "the deadline must be Unix seconds"
+    if problem:
+        raise ActionRefused(f"no lock on Cardano can have these terms: {problem}", "correct the terms")
+    key_hash(terms.sender)
+    key_hash(terms.recipient)
+
+
+def id_of(terms: LockTerms, magic: int) -> str:
+    """Return the id of a lock: SHA-256 over all its terms and the network. Raises `ActionRefused`."""
+    check(terms)
+    parts = (
+        b"rainbow bridge cardano htlc",
+        magic.to_bytes(4, "big"),
+        bytes(Address.from_primitive(terms.contract).to_primitive()),
+        key_hash(terms.sender),
+        key_hash(terms.recipient),
+        terms.asset.contract.encode(),
+        terms.amount.to_bytes(8, "big"),
+        terms.hashlock,
+        terms.deadline.to_bytes(8, "big"),
+    )
+    return hashlib.sha256(b"".join(len(part).to_bytes(2, "big") + part for part in parts)).hexdigest()
+
+
+class Reader:
+    """Reads locks as terms, with the assets that have names here."""
+
+    def __init__(self, network: Network, magic: int, assets: Sequence[Asset]) -> None:
+        self._network = network
+        self._magic = magic
+        self._assets = {asset.contract: asset for asset in assets if asset.contract}
+
+    def terms(self, output: Output) -> LockTerms | None:
+        """Return the terms of an output of the validator; None if it is no lock that counts.
+
+        An output counts with an inline datum of the right form and nothing but its value. One that is odd in
+        asset, amount or address has terms that say so, and so equal nobody's.
+        """
+        if output.inline_datum is None or output.reference_script_hash is not None:
+            return None
+        if not is_ours(output.address):
+            return None
+        datum = _read_datum(output.inline_datum)
+        if datum is None:
+            return None
+        tokens = output.tokens
+        if not tokens:
+            asset, amount = ADA, output.lovelace
+        elif len(tokens) == 1:
+            ((unit, amount),) = tokens.items()
+            asset = self._assets.get(unit) or Asset(Chain.CARDANO, unit[:8], 0, unit)
+        else:
+            asset, amount = Asset(Chain.CARDANO, MIXED, 0, "+".join(sorted(tokens))), output.lovelace
+        return LockTerms(
+            chain=Chain.CARDANO,
+            contract=output.address,
+            sender=canonical(datum.sender, self._network),
+            recipient=canonical(datum.recipient, self._network),
+            asset=asset,
+            amount=amount,
+            hashlock=datum.hashlock,
+            # A slot begins at a whole second: refundable from the first slot that is not before the deadline.
+            deadline=-(-datum.deadline // 1000),
+        )
+
+    def lock_id(self, output: Output) -> str | None:
+        """Return the id of the lock in an output, None if there is none that counts."""
+        terms = self.terms(output)
+        return None if terms is None else id_of(terms, self._magic)
+
+    def spends_lock(self, tx: TxOutputs) -> bool:
+        """Tell whether a transaction spends a lock that counts."""
+        return any(self.terms(spent) is not None for spent in _spent(tx))
+
+    def events(self, tx: TxOutputs, raw: bytes | None, block: BlockRef) -> list[HtlcEvent]:
+        """Return what a transaction did, spends first. `raw` is needed if it spends a lock.
+
+        Raises `PortUnavailable` when the answers about it contradict each other.
+        """
+        found: list[HtlcEvent] = []
+        for index, spent in enumerate(_spent(tx)):
+            terms = self.terms(spent)
+            if terms is None:
+                continue
+            if raw is None:
+                raise PortUnavailable(
+                    "a claim's transaction is missing", "another node is behind it; try again"
+                )
+            lock_id = id_of(terms, self._magic)
+            preimage = _read_redeemer(raw, index)
+            if preimage is None:
+                found.append(Refunded(block, tx.hash, lock_id))
+            elif preimage.opens(terms.hashlock):
+                found.append(Claimed(block, tx.hash, lock_id, preimage))
+            else:
+                raise PortUnavailable("a claim shows a wrong preimage", "the service is broken: use another")
+        for output in tx.outputs:
+            made = None if output.collateral else self.terms(output)
+            if made is not None:
+                found.append(Locked(block, tx.hash, id_of(made, self._magic), made))
+        return found
+
+
+def _spent(tx: TxOutputs) -> list[Output]:
+    """Return the ordinary inputs in the order in which redeemers count them."""
+    ordinary = [one for one in tx.inputs if not one.collateral and not one.reference]
+    return sorted(ordinary, key=lambda one: (one.tx_hash, one.output_index))
+
+
+def _read_datum(inline: str) -> HtlcDatum | None:
+    try:
+        datum = cbor2.loads(bytes.fromhex(inline))
+    except (ValueError, cbor2.CBORDecodeError):
+        return None
+    if not isinstance(datum, cbor2.CBORTag) or datum.tag != _CONSTRUCTOR_0:
+        return None
+    fields = list(datum.value) if isinstance(datum.value, (list, tuple)) else []
+    if len(fields) != 4 or not all(isinstance(one, bytes) for one in fields[:3]):
+        return None
+    sender, recipient, hashlock, deadline = fields
+    if (len(sender), len(recipient), len(hashlock)) != (_KEY_HASH_BYTES, _KEY_HASH_BYTES, HASHLOCK_BYTES):
+        return None
+    if not isinstance(deadline, int) or not 0 < deadline <= _MAX_INT:
+        return None
+    return HtlcDatum(sender, recipient, hashlock, deadline)
+
+
+def _read_redeemer(raw: bytes, index: int) -> Preimage | None:
+    """Return the preimage that a transaction shows for its spending input `index`, None for a refund."""
+    try:
+        redeemers = Transaction.from_cbor(raw).transaction_witness_set.redeemer
+        if redeemers is not None and hasattr(redeemers, "items"):
+            data = [
+                value.data for key, value in redeemers.items() if (key.tag.value, key.index) == (0, index)
+            ]
+        else:
+            data = [one.data for one in redeemers or () if (one.tag.value, one.index) == (0, index)]
+        (redeemer,) = data
+        decoded = cbor2.loads(redeemer.to_cbor())
+        if decoded.tag != _CONSTRUCTOR_0 + _PAYING:
+            return None
+        (preimage,) = decoded.value
+        return Preimage(preimage)
+    except Exception as error:
+        raise PortUnavailable(
+            "a claim's transaction cannot be read", "try again, or use another node"
+        ) from error

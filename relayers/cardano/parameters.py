@@ -1,0 +1,60 @@
+"""Protocol parameters, from Blockfrost's form to pycardano's."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from fractions import Fraction
+from typing import Any
+
+from pycardano import ProtocolParameters
+
+_TIER_BYTES = 25_600
+_TIER_MULTIPLIER = 1.2
+_MAX_REFERENCE_BYTES = 204_800
+"""Reference scripts are priced in tiers of 25 KiB, each 1.2 times the one before, to a most of 200 KiB
+(Conway ledger rules); the parameters name only the first tier's price."""
+
+
+def parse_parameters(raw: Mapping[str, Any]) -> ProtocolParameters:
+    """Return /epochs/latest/parameters as pycardano takes them. Raises KeyError or ValueError."""
+    return ProtocolParameters(
+        min_fee_constant=int(raw["min_fee_b"]),
+        min_fee_coefficient=int(raw["min_fee_a"]),
+        max_block_size=int(raw["max_block_size"]),
+        max_tx_size=int(raw["max_tx_size"]),
+        max_block_header_size=int(raw["max_block_header_size"]),
+        key_deposit=int(raw["key_deposit"]),
+        pool_deposit=int(raw["pool_deposit"]),
+        pool_influence=_fraction(raw["a0"]),
+        monetary_expansion=_fraction(raw["rho"]),
+        treasury_expansion=_fraction(raw["tau"]),
+        decentralization_param=_fraction(raw["decentralisation_param"]),
+        extra_entropy="",
+        protocol_major_version=int(raw["protocol_major_ver"]),
+        protocol_minor_version=int(raw["protocol_minor_ver"]),
+        min_utxo=int(raw["min_utxo"]),
+        min_pool_cost=int(raw["min_pool_cost"]),
+        price_mem=_fraction(raw["price_mem"]),
+        price_step=_fraction(raw["price_step"]),
+        max_tx_ex_mem=int(raw["max_tx_ex_mem"]),
+        max_tx_ex_steps=int(raw["max_tx_ex_steps"]),
+        max_block_ex_mem=int(raw["max_block_ex_mem"]),
+        max_block_ex_steps=int(raw["max_block_ex_steps"]),
+        max_val_size=int(raw["max_val_size"]),
+        collateral_percent=int(raw["collateral_percent"]),
+        max_collateral_inputs=int(raw["max_collateral_inputs"]),
+        coins_per_utxo_word=int(raw["coins_per_utxo_word"]),
+        coins_per_utxo_byte=int(raw["coins_per_utxo_size"]),
+        cost_models={name: dict(costs) for name, costs in raw["cost_models"].items()},
+        maximum_reference_scripts_size={"bytes": _MAX_REFERENCE_BYTES},
+        min_fee_reference_scripts={
+            "base": float(raw["min_fee_ref_script_cost_per_byte"]),
+            "range": float(_TIER_BYTES),
+            "multiplier": _TIER_MULTIPLIER,
+        },
+    )
+
+
+def _fraction(value: Any) -> Fraction:
+    """Read a JSON number exactly as it is written: 0.0577 is 577/10000."""
+    return Fraction(str(value))

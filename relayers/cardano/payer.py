@@ -1,0 +1,83 @@
+"""The payer's own outputs, and which of them are promised already.
+
+Nobody but us spends our outputs, but our own transactions may: those that wait in the mempool, as the service
+shows them, and those that were signed here and may still be sent, which we remember until they expire.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+
+from pycardano import (
+    Address,
+    RawCBOR,
+    TransactionId,
+    TransactionInput,
+    TransactionOutput,
+    UTxO,
+    Value,
+)
+
+from relayers.cardano.blockfrost import Blockfrost, Output, Waiting
+from relayers.cardano.building import token
+
+OutRef = tuple[str, int]
+
+
+@dataclass(frozen=True)
+class Purse:
+    """What may be spent now: outputs in blocks, and outputs of transactions that wait."""
+
+    confirmed: tuple[UTxO, ...]
+    unconfirmed: tuple[UTxO, ...]
+
+
+class Payer:
+    """One account's outputs."""
+
+    def __init__(self, blockfrost: Blockfrost, address: str) -> None:
+        self._blockfrost = blockfrost
+        self.address = address
+        self._promised: dict[OutRef, int] = {}
+
+    def promise(self, spends: frozenset[OutRef], until: int) -> None:
+        """Keep outputs for a transaction that was signed and can land until `until` (Unix seconds)."""
+        for ref in spends:
+            self._promised[ref] = until
+
+    async def purse(self, now: int) -> Purse:
+        """Return what may be spent at chain time `now` (Unix seconds)."""
+        self._promised = {ref: until for ref, until in self._promised.items() if until >= now}
+        utxos, waiting = await asyncio.gather(
+            self._blockfrost.utxos(self.address), self._blockfrost.waiting_at(self.address)
+        )
+        taken = set(self._promised)
+        made: dict[OutRef, UTxO] = {}
+        for tx_id, tx in zip(waiting, await self._details(waiting), strict=True):
+            if tx is None:
+                continue  # it has just been included
+            taken |= {(one.tx_hash, one.output_index) for one in tx.inputs if not one.reference}
+            for output in tx.outputs:
+                if output.address == self.address and output.inline_datum is None:
+                    made[(tx_id, output.output_index)] = to_utxo(output, tx_id)
+        confirmed = tuple(
+            to_utxo(one, one.tx_hash)
+            for one in utxos
+            if (one.tx_hash, one.output_index) not in taken and one.reference_script_hash is None
+        )
+        unconfirmed = tuple(utxo for ref, utxo in made.items() if ref not in taken)
+        return Purse(confirmed, unconfirmed)
+
+    async def _details(self, ids: list[str]) -> list[Waiting | None]:
+        return list(await asyncio.gather(*(self._blockfrost.waiting(tx_id) for tx_id in ids)))
+
+
+def to_utxo(output: Output, tx_id: str) -> UTxO:
+    """Return an output as pycardano takes it."""
+    value = Value(output.lovelace)
+    for unit, amount in output.tokens.items():
+        value += Value(0, token(unit, amount))
+    datum = None if output.inline_datum is None else RawCBOR(bytes.fromhex(output.inline_datum))
+    spent = TransactionInput(TransactionId(bytes.fromhex(tx_id)), output.output_index)
+    return UTxO(spent, TransactionOutput(Address.from_primitive(output.address), value, datum=datum))

@@ -1,0 +1,83 @@
+"""Where the Cardano network is and how far we go for it."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+import msgspec
+from pycardano import Network as AddressNetwork
+
+from bridge.protocol.types import Asset, Chain
+
+ADA = Asset(Chain.CARDANO, "ADA", 6)
+
+
+class Network(StrEnum):
+    """The networks, by the names that wallets use."""
+
+    MAINNET = "mainnet"
+    PREPROD = "preprod"
+    PREVIEW = "preview"
+    DEV = "dev"
+
+
+class NetworkInfo(msgspec.Struct, frozen=True):
+    """A network's magic number (as the genesis file has it) and its clock: the slot `zero_slot` began at
+    `zero_time` (Unix seconds) and each slot since lasts a second. The devnet's zero time is its genesis'."""
+
+    magic: int
+    zero_time: int = 0
+    zero_slot: int = 0
+
+
+NETWORKS = {
+    # The first Shelley slot of each network: epoch 208 on mainnet, epoch 4 on preprod, genesis on preview.
+    Network.MAINNET: NetworkInfo(764824073, 1596059091, 4492800),
+    Network.PREPROD: NetworkInfo(1, 1655769600, 86400),
+    Network.PREVIEW: NetworkInfo(2, 1666656000, 0),
+    Network.DEV: NetworkInfo(42),
+}
+
+
+class CardanoSettings(msgspec.Struct, frozen=True):
+    """What `open_port` needs.
+
+    `blockfrost_url` ends before `/blocks/…` (with `/api/v0` on the public service); `project_id` is its key.
+    `reference_script` names the output ("<tx id>#<index>") that carries the validator, "" to attach the
+    validator to each claim and refund instead, which costs more. `assets` are the native tokens whose names
+    and decimals are known. `zero_time` is the devnet's genesis, Unix seconds.
+    """
+
+    blockfrost_url: str
+    network: Network
+    project_id: str = ""
+    reference_script: str = ""
+    assets: tuple[Asset, ...] = (ADA,)
+    zero_time: int = 0
+    time_to_live: int = 1_200
+    """Seconds after which a transaction of ours that did not land can land no more."""
+    rollback_margin: int = 1_200
+    """Seconds beyond its time to live in which a roll-back might still bring a lock into a block."""
+    max_fee: int = 2_000_000
+    """Lovelace: no transaction costs more."""
+    timeout: float = 10.0
+    poll_interval: float = 5.0
+
+    @property
+    def address_network(self) -> AddressNetwork:
+        """What addresses begin with."""
+        return AddressNetwork.MAINNET if self.network is Network.MAINNET else AddressNetwork.TESTNET
+
+    def slot_at(self, time: int) -> int:
+        """Return the slot that begins at `time` (Unix seconds)."""
+        info = NETWORKS[self.network]
+        return time - (info.zero_time or self.zero_time) + info.zero_slot
+
+    def time_of(self, slot: int) -> int:
+        """Return the Unix second at which a slot begins."""
+        info = NETWORKS[self.network]
+        return slot - info.zero_slot + (info.zero_time or self.zero_time)
+
+    def __repr__(self) -> str:
+        # URL and project id may be credentials.
+        return f"CardanoSettings(network={self.network.value})"

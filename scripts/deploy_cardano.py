@@ -1,0 +1,70 @@
+"""Put the HTLC's validator on a Cardano network for reference: claims and refunds then cost less.
+
+    BLOCKFROST_PROJECT_ID=… python scripts/deploy_cardano.py --network preprod \\
+        --url https://… --key-file key.hex
+
+The key file holds the paying account's 32-byte ed25519 seed in hex. Without `--send` only the cost is shown.
+With it, the last line printed is the `reference_script` of the configuration. The output is at the
+validator's own address without a datum, so nobody can ever spend it: the ada in it is gone.
+"""
+
+import argparse
+import asyncio
+import os
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from pycardano import Address, PaymentSigningKey
+
+from relayers.cardano import building
+from relayers.cardano.adapter import sign
+from relayers.cardano.blockfrost import Blockfrost
+from relayers.cardano.htlc import canonical
+from relayers.cardano.parameters import parse_parameters
+from relayers.cardano.payer import Payer
+from relayers.cardano.settings import CardanoSettings, Network
+
+TIME_TO_LIVE = 1_200
+
+
+async def deploy(settings: CardanoSettings, key: bytes, *, send: bool) -> str:
+    """Build, and perhaps send, the reference output; return its name, "<tx id>#0"."""
+    signing = PaymentSigningKey(key)
+    network = settings.address_network
+    account = canonical(signing.to_verification_key().hash().payload, network)
+    blockfrost = Blockfrost(settings.blockfrost_url, settings.project_id, settings.timeout)
+    try:
+        head = await blockfrost.head()
+        parameters = parse_parameters(await blockfrost.parameters())
+        purse = await Payer(blockfrost, account).purse(head.time)
+        slot = head.slot or 0
+        view = building.View(parameters, slot, network, Address.from_primitive(account), purse.confirmed)
+        draft = building.reference(view, slot + TIME_TO_LIVE)
+        tx = sign(draft.tx, signing)
+        print(f"from {account}: {draft.max_cost} lovelace stay in the output, the fee is {draft.fee}")
+        if send:
+            await blockfrost.submit(tx.to_cbor())
+        return f"{tx.id.payload.hex()}#0"
+    finally:
+        await blockfrost.close()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--network", type=Network, required=True, choices=list(Network))
+    parser.add_argument("--url", required=True, help="Blockfrost's URL, up to /api/v0")
+    parser.add_argument("--key-file", type=Path, required=True)
+    parser.add_argument("--send", action="store_true", help="send it; without, only show what it costs")
+    args = parser.parse_args()
+    project_id = os.environ.get("BLOCKFROST_PROJECT_ID", "")
+    settings = CardanoSettings(args.url, args.network, project_id=project_id)
+    key = bytes.fromhex(args.key_file.read_text().strip())
+    print(asyncio.run(deploy(settings, key, send=args.send)))
+
+
+if __name__ == "__main__":
+    main()
