@@ -1,4 +1,4 @@
-"""For all tests: nothing leaves this machine, and what one test does to a process-wide setting stays with it."""
+"""For all tests: nothing leaves this machine; what one test does to a process-wide setting stays with it."""
 
 from __future__ import annotations
 
