@@ -227,7 +227,7 @@ class EthereumConfig(NodesConfig):
     """For claims and refunds, which save money at stake."""
     max_priority_fee_per_gas_gwei: int = Field(10, ge=0)
     timing: TimingConfig = TimingConfig(
-        block_interval=12, finality_base=96, finality_cap=96, inclusion_p99=300, clock_skew=60
+        block_interval=12, finality_base=64, finality_cap=96, inclusion_p99=300, clock_skew=60
     )
 
 
