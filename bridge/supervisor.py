@@ -43,7 +43,6 @@ class Child:
     def __init__(self, spec: ProcessSpec, log_path: Path) -> None:
         self.spec = spec
         self.log_path = log_path
-        self.restarts = 0
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -57,11 +56,6 @@ class Child:
         return self._process is not None and self._process.poll() is None
 
     @property
-    def pid(self) -> int | None:
-        """The process id, None when it does not run."""
-        return self._process.pid if self._process is not None and self.running else None
-
-    @property
     def exit_code(self) -> int | None:
         """How the last run ended; None while it runs or before it ever ran."""
         return None if self._process is None else self._process.poll()
@@ -73,7 +67,9 @@ class Child:
         return "\n".join(self.log_path.read_text(errors="replace").splitlines()[-LOG_TAIL_LINES:])
 
     async def start(self) -> None:
-        """Spawn the process and wait until it is ready. Raises `ProcessFailed`."""
+        """Spawn the process, for the first time or after it ended, and wait until it is ready.
+
+        Raises `ProcessFailed`."""
         if self.running:
             return
         # In the main thread on purpose: the child dies with the thread that spawned it.
@@ -97,11 +93,6 @@ class Child:
         """Ask politely (SIGTERM), then insist."""
         if self._process is not None:
             await asyncio.to_thread(childproc.terminate, self._process)
-
-    async def restart(self) -> None:
-        """Start again after a kill or a crash."""
-        self.restarts += 1
-        await self.start()
 
     def _failure(self, what: str) -> str:
         return f"{self.spec.name} {what}; its log ({self.log_path}) ends:\n{self.log_tail()}"

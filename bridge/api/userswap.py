@@ -133,26 +133,7 @@ class UserSwap:
         body = checked_quote(quote, public_key)
         preimage = new_preimage(secrets.token_bytes(32))
         hashlock = preimage.hashlock()
-        source = LockTerms(
-            chain=body.source.chain,
-            contract=body.source_contract,
-            sender=refund_address,
-            recipient=body.source_account,
-            asset=body.source,
-            amount=body.price.source,
-            hashlock=hashlock,
-            deadline=body.source_deadline,
-        )
-        destination = LockTerms(
-            chain=body.destination.chain,
-            contract=body.destination_contract,
-            sender=body.destination_account,
-            recipient=recipient,
-            asset=body.destination,
-            amount=body.price.destination,
-            hashlock=hashlock,
-            deadline=body.destination_deadline,
-        )
+        source, destination = body.terms(hashlock, refund_address=refund_address, recipient=recipient)
         record = Record(
             hashlock=hashlock,
             sealed=seal(preimage, password, cost),

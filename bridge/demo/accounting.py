@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from rich.table import Table
 from rich.text import Text
 
+from bridge.config import to_text
 from bridge.protocol.types import Asset
 
 
@@ -48,14 +49,6 @@ def audit(asset: Asset, before: Snapshot, after: Snapshot, fees: int, minted: in
     return AssetAudit(asset, total(before), total(after), fees, minted)
 
 
-def display(amount: int, decimals: int) -> str:
-    """An exact decimal of an integer amount, no rounding: 1500000, 6 → 1.5."""
-    sign = "-" if amount < 0 else ""
-    whole, part = divmod(abs(amount), 10**decimals)
-    fraction = str(part).rjust(decimals, "0").rstrip("0") if decimals else ""
-    return f"{sign}{whole}.{fraction}" if fraction else f"{sign}{whole}"
-
-
 def balances_table(
     assets: list[Asset], before: Snapshot, after: Snapshot, audits: Mapping[str, AssetAudit]
 ) -> Table:
@@ -73,9 +66,9 @@ def balances_table(
             table.add_row(
                 asset.symbol,
                 owner,
-                display(start, asset.decimals),
-                display(end, asset.decimals),
-                display(end - start, asset.decimals),
+                to_text(start, asset.decimals),
+                to_text(end, asset.decimals),
+                to_text(end - start, asset.decimals),
             )
         result = audits[asset.key]
         verdict = (
@@ -87,7 +80,7 @@ def balances_table(
             asset.symbol,
             "network fees paid",
             "",
-            display(result.fees, asset.decimals),
+            to_text(result.fees, asset.decimals),
             verdict,
             end_section=True,
         )

@@ -375,7 +375,7 @@ class Site:
         if victim in _NODES:
             await self.devnet(_NODES[victim]).restart()
         else:
-            await self.supervisor.children[victim].restart()
+            await self.supervisor.children[victim].start()
         self.down.discard(victim)
 
     def dead(self) -> list[str]:

@@ -18,7 +18,7 @@ from bridge.engine.market import Market, Offer
 from bridge.engine.refused import Reason, Refused
 from bridge.protocol.pricing import FixedSide, Price, PriceRefusalCode, PriceRefused, price
 from bridge.protocol.timelocks import Deadlines, plan_deadlines, reveal_deadline
-from bridge.protocol.types import Asset, ChainTiming, SwapPolicy
+from bridge.protocol.types import Asset, ChainTiming, LockTerms, SwapPolicy
 from bridge.store import Store, Transaction
 from bridge.store.records import Quote
 from relayers.keystore import SecretKey
@@ -62,6 +62,33 @@ class QuoteBody(msgspec.Struct, frozen=True):
     def reveal_by(self) -> int:
         """Destination chain time after which the secret must not be revealed."""
         return reveal_deadline(self.policy.destination, self.destination_deadline)
+
+    def terms(self, hashlock: bytes, *, refund_address: str, recipient: str) -> tuple[LockTerms, LockTerms]:
+        """Return the terms of the source lock and of the destination lock: the quote with what the user adds.
+
+        The bridge and its client both work them out of the signed quote, and compare.
+        """
+        source = LockTerms(
+            chain=self.source.chain,
+            contract=self.source_contract,
+            sender=refund_address,
+            recipient=self.source_account,
+            asset=self.source,
+            amount=self.price.source,
+            hashlock=hashlock,
+            deadline=self.source_deadline,
+        )
+        destination = LockTerms(
+            chain=self.destination.chain,
+            contract=self.destination_contract,
+            sender=self.destination_account,
+            recipient=recipient,
+            asset=self.destination,
+            amount=self.price.destination,
+            hashlock=hashlock,
+            deadline=self.destination_deadline,
+        )
+        return source, destination
 
 
 class QuoteSigner:

@@ -235,27 +235,7 @@ class SwapService:
         recipient = self._address(
             body.destination.chain, order.recipient, body.destination_account, "recipient"
         )
-        source = LockTerms(
-            chain=body.source.chain,
-            contract=body.source_contract,
-            sender=sender,
-            recipient=body.source_account,
-            asset=body.source,
-            amount=body.price.source,
-            hashlock=hashlock,
-            deadline=body.source_deadline,
-        )
-        destination = LockTerms(
-            chain=body.destination.chain,
-            contract=body.destination_contract,
-            sender=body.destination_account,
-            recipient=recipient,
-            asset=body.destination,
-            amount=body.price.destination,
-            hashlock=hashlock,
-            deadline=body.destination_deadline,
-        )
-        return source, destination
+        return body.terms(hashlock, refund_address=sender, recipient=recipient)
 
     def _address(self, chain: Chain, text: str, ours: str, name: str) -> str:
         try:
