@@ -40,6 +40,14 @@ class ActionRefused(PortError):
     """The chain would refuse this action as things stand (simulation says so): nothing was signed."""
 
 
+class CannotReceive(PortError):
+    """The address cannot be paid in this asset as things stand: no account, no trustline."""
+
+
+class BadAuthorization(PortError):
+    """What was handed over does not authorise the claim it is for."""
+
+
 class NothingToDo(PortError):
     """What the action is for has happened already, by whomever: it is done with."""
 
@@ -122,6 +130,10 @@ class Action(msgspec.Struct, frozen=True):
 
     CLOSE: `terms` of a spent lock; it uses no sequence of the account. `NothingToDo` once all is in.
 
+    CLAIM: `others` are further claims of the same recipient and asset to be made in the same transaction, at
+    most `ChainPort.max_claims` in all; those that cannot be made any more are left out of it. `authorization`
+    is what `Authorizer.check` returned for this claim, b"" without.
+
     CANCEL has no further fields: a transfer of nothing (or of the least possible) from the account to
     itself, which only uses up the sequence it is prepared with, so that what was signed can never land.
     """
@@ -132,6 +144,8 @@ class Action(msgspec.Struct, frozen=True):
     preimage: Preimage | None = None
     payload: bytes = b""
     amount: int = 0
+    others: tuple[Action, ...] = ()
+    authorization: bytes = b""
 
 
 class FeeLevel(msgspec.Struct, frozen=True):
@@ -207,11 +221,18 @@ class TxStatus(msgspec.Struct, frozen=True):
 
 
 class FeeEstimate(msgspec.Struct, frozen=True):
-    """Expected cost in the chain's native smallest unit of each purpose for an asset, at the current bid."""
+    """Expected cost in the chain's native smallest unit of each purpose for an asset, at the current bid.
+
+    `minimum` is the least amount, in the asset's own smallest unit, that a lock of it can hold or pay out to
+    anybody (rent exemption, minimum ada); 0 where there is none. `authorized_claim` is what a claim costs us
+    that the recipient signed for, where that differs from an ordinary one (0: it does not).
+    """
 
     lock: int
     claim: int
     refund: int
+    minimum: int = 0
+    authorized_claim: int = 0
 
 
 class UnsignedTx(msgspec.Struct, frozen=True):
@@ -222,10 +243,41 @@ class UnsignedTx(msgspec.Struct, frozen=True):
     payload: dict[str, Any]
 
 
+class Authorizer(Protocol):
+    """Claims for a recipient with the recipient's own signature, which says what may be done with them.
+
+    The relayer's side makes a `request`, the recipient's side checks it against the terms it knows and signs
+    it, the relayer's side checks what came back and keeps it for `Action.authorization`.
+    """
+
+    required: bool
+    """True: nobody can claim for a recipient without (Stellar). False: it lets the relayer take a fee out of
+    the amount from a user who did not pay for the claim with the quote (Ethereum)."""
+
+    async def request(self, terms: LockTerms, max_fee: int) -> UnsignedTx:
+        """Return what the recipient is to sign, for a wallet. `max_fee`: the most that may be taken out of
+        the amount, in the asset's smallest unit (0: nothing). Raises `ActionRefused`, `PortUnavailable`."""
+        ...
+
+    async def sign(self, terms: LockTerms, request: UnsignedTx, max_fee: int) -> dict[str, str]:
+        """Sign a request with the port's own key, on the recipient's side. Raises `BadAuthorization` when the
+        request would allow anything but a claim of exactly `terms` for a fee of at most `max_fee`."""
+        ...
+
+    async def check(self, terms: LockTerms, signed: Mapping[str, str]) -> bytes:
+        """Return what `sign` or a wallet gave, checked, for `Action.authorization`. Raises
+        `BadAuthorization`, saying what is wrong with it."""
+        ...
+
+
 class ChainPort(Protocol):
     """One chain, seen by the bridge. Methods raise `PortUnavailable` for anything that may pass by itself."""
 
     chain: Chain
+    max_claims: int
+    """How many claims `prepare` puts into one transaction (`Action.others`); 1: it makes no batches."""
+    authorizer: Authorizer | None
+    """None where anybody may claim for a recipient and nothing can be taken out of the amount."""
     contract: str
     """The HTLC contract's address, "" where the chain has HTLCs natively."""
     account: str
@@ -246,7 +298,8 @@ class ChainPort(Protocol):
         ...
 
     async def balance(self, address: str, asset: Asset) -> int:
-        """Return the spendable balance in smallest units."""
+        """Return the spendable balance in smallest units. Raises `CannotReceive` for an asset that the
+        address could not be paid in (on chains where that needs the holder's consent)."""
         ...
 
     async def fees(self, asset: Asset) -> FeeEstimate:

@@ -86,7 +86,9 @@ class LockTerms(msgspec.Struct, frozen=True):
 
     `contract` is the HTLC contract or program ("" where the chain has it natively);
     `sender` gets the refund, `recipient` the claim: addresses in the chain's
-    canonical text form. `deadline` is Unix seconds: refundable from then on.
+    canonical text form. `deadline` is Unix seconds: refundable from then on. `lane` is a storage place of the
+    sender's that is used again and holds one lock at a time, on chains where that is cheaper; 0: a place of
+    its own.
     """
 
     chain: Chain
@@ -97,6 +99,7 @@ class LockTerms(msgspec.Struct, frozen=True):
     amount: int
     hashlock: bytes
     deadline: int
+    lane: int = 0
 
 
 class LegRole(StrEnum):

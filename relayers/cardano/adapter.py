@@ -27,6 +27,7 @@ from relayers.cardano.settings import NETWORKS, CardanoSettings
 from relayers.port import (
     Action,
     ActionRefused,
+    Authorizer,
     BroadcastOutcome,
     BroadcastResult,
     FeeEstimate,
@@ -60,6 +61,8 @@ class CardanoPort:
     """
 
     chain = Chain.CARDANO
+    max_claims = 1
+    authorizer: Authorizer | None = None
 
     def __init__(self, settings: CardanoSettings, key: bytes) -> None:
         if len(key) != 32:

@@ -26,6 +26,7 @@ from relayers.ethereum.transactions import read_broadcast, read_status
 from relayers.port import (
     Action,
     ActionRefused,
+    Authorizer,
     BadAddress,
     BroadcastResult,
     FeeEstimate,
@@ -59,6 +60,8 @@ class EthereumPort:
     """One Ethereum network, its HTLC contract and one account of ours; a `relayers.port.ChainPort`."""
 
     chain = Chain.ETHEREUM
+    max_claims = 1
+    authorizer: Authorizer | None = None
 
     def __init__(self, settings: EthereumSettings, key: bytes) -> None:
         self._settings = settings

@@ -16,6 +16,7 @@ from relayers.fake.ledger import GAS, FakeTx, Invalid, lock_id_of
 from relayers.port import (
     Action,
     ActionRefused,
+    Authorizer,
     BadAddress,
     BroadcastOutcome,
     BroadcastResult,
@@ -49,6 +50,9 @@ class RpcFaults:
 
 class FakePort:
     """The bridge's view of a `FakeChain`, with `account` as its own address."""
+
+    max_claims = 1
+    authorizer: Authorizer | None = None
 
     def __init__(self, chain: FakeChain, account: str, contract: str = "htlc") -> None:
         self.fake = chain

@@ -17,6 +17,7 @@ from bridge.protocol.types import Asset, BlockRef, Chain, LockTerms, Preimage, P
 from relayers.port import (
     Action,
     ActionRefused,
+    Authorizer,
     BadAddress,
     BroadcastOutcome,
     BroadcastResult,
@@ -61,6 +62,8 @@ class SolanaPort:
     """
 
     chain = Chain.SOLANA
+    max_claims = 1
+    authorizer: Authorizer | None = None
 
     def __init__(self, settings: SolanaSettings, key: bytes) -> None:
         try:

@@ -10,6 +10,7 @@ from bridge.protocol.types import Asset, BlockRef, Chain, LockTerms, Preimage, P
 from relayers.port import (
     Action,
     ActionRefused,
+    Authorizer,
     BadAddress,
     BroadcastResult,
     FeeEstimate,
@@ -47,6 +48,8 @@ class StellarPort:
     """One Stellar network and one account of ours; a `relayers.port.ChainPort`."""
 
     chain = Chain.STELLAR
+    max_claims = 1
+    authorizer: Authorizer | None = None
     contract = ""
 
     def __init__(self, settings: StellarSettings, key: bytes) -> None:

@@ -19,6 +19,7 @@ from chain.wallet import sign
 from relayers.port import (
     Action,
     ActionRefused,
+    Authorizer,
     BadAddress,
     BroadcastOutcome,
     BroadcastResult,
@@ -69,6 +70,8 @@ class ZionPort:
     """One ZION network and one account of ours; a `relayers.port.ChainPort`."""
 
     chain = Chain.ZION
+    max_claims = 1
+    authorizer: Authorizer | None = None
     contract = ""
 
     def __init__(self, settings: ZionSettings, key: bytes) -> None:
