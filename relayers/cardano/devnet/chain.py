@@ -27,7 +27,7 @@ class DevChain:
     """Applies transactions to the ledger in blocks.
 
     The newest ledger state is always head plus mempool: what enters the mempool was checked against it.
-    `journal` gets one line for each block and roll-back before it counts; on start it is replayed.
+    `journal` gets one line for each block, roll-back and waiting transaction; on start it is replayed.
     """
 
     def __init__(
@@ -66,8 +66,8 @@ class DevChain:
         """Take a transaction into the mempool. Raises `Rejected` with the ledger's reason."""
         self._ledger.set_slot(self.head.slot + 1)
         record = read_tx(raw, self._ledger.submit(raw))
-        self.mempool[record.id] = record
-        self.outputs |= record.makes
+        self._write({"waiting": raw.hex()})
+        self._wait(record)
         return record
 
     def mine(self, count: int = 1, slot: int | None = None) -> None:
@@ -109,6 +109,10 @@ class DevChain:
                     self.submit(tx.raw)
 
     # ------------------------------------------------------------------ how it is kept
+
+    def _wait(self, record: TxRecord) -> None:
+        self.mempool[record.id] = record
+        self.outputs |= record.makes
 
     def _make(self, slot: int, txs: Sequence[TxRecord]) -> None:
         """Put a block of transactions that the ledger's newest state already has on top."""
@@ -179,14 +183,23 @@ class DevChain:
             self.utxos[ref] = self.outputs[ref] = output
         self.blocks = [Block(0, 0, "0" * 64)]
         self._ledger.save(0)
+        self._waiting: list[bytes] = []
         for entry in entries[1:]:
             self._replay(entry)
+        self._ledger.set_slot(self.head.slot + 1)
+        for raw in self._waiting:
+            with contextlib.suppress(Rejected):
+                self._wait(read_tx(raw, self._ledger.submit(raw)))
         self._offset = max(0, self.time_of(self.head.slot) - int(self._now()))
 
     def _replay(self, entry: dict[str, object]) -> None:
         if "rollback" in entry:
             self._undo(int(str(entry["rollback"])))
             return
+        if "waiting" in entry:
+            self._waiting.append(bytes.fromhex(str(entry["waiting"])))
+            return
+        self._waiting = []
         slot, self._salt = int(str(entry["slot"])), int(str(entry["salt"]))
         self._ledger.set_slot(slot)
         raws = entry["txs"]
