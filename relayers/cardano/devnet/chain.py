@@ -36,6 +36,7 @@ class DevChain:
         genesis: Sequence[tuple[TransactionInput, TransactionOutput]],
         journal: Path,
         now: Now = time.time,
+        zero_time: int = 0,
     ) -> None:
         self._ledger = ledger
         self._genesis = list(genesis)
@@ -49,7 +50,7 @@ class DevChain:
         self.outputs: dict[OutRef, TransactionOutput] = {}
         self.spent_by: dict[OutRef, str] = {}
         self.places: dict[str, tuple[int, int]] = {}
-        self._load()
+        self._load(zero_time)
 
     @property
     def head(self) -> Block:
@@ -166,7 +167,7 @@ class DevChain:
         self.mempool = {}
         self._ledger.restore(height)
 
-    def _load(self) -> None:
+    def _load(self, zero_time: int) -> None:
         """Begin at genesis and replay the journal; a last line that was cut off never counted."""
         lines = self._journal.read_bytes().splitlines(keepends=True) if self._journal.exists() else []
         whole = [line for line in lines if line.endswith(b"\n")]
@@ -174,7 +175,7 @@ class DevChain:
             self._journal.write_bytes(b"".join(whole))
         entries = [json.loads(line) for line in whole]
         if not entries:
-            entries = [{"zero_time": int(self._now())}]
+            entries = [{"zero_time": zero_time or int(self._now())}]
             self._write(entries[0])
         self.zero_time: int = entries[0]["zero_time"]
         self._ledger.start(self._genesis, self.zero_time)

@@ -24,15 +24,18 @@ class CardanoDevnet:
     """A ledger with the HTLC's validator and a token; implements `relayers.port.Devnet`.
 
     With a `block_time` (seconds) blocks come by themselves, without it only on `mine`. The chain lives in the
-    directory, mempool included, and survives any kind of end.
+    directory, mempool included, and survives any kind of end. A fresh one's first slot begins at `zero_time`
+    (Unix seconds), 0: when it is started.
     """
 
-    def __init__(self, directory: Path, *, block_time: float | None = None, port: int = 0) -> None:
+    def __init__(
+        self, directory: Path, *, block_time: float | None = None, port: int = 0, zero_time: int = 0
+    ) -> None:
         self.directory = directory
         self.block_time = block_time
         self.port = port or childproc.free_port()
         self.token = DEMO_TOKEN
-        self.zero_time = 0
+        self.zero_time = zero_time
         self._child: subprocess.Popen[bytes] | None = None
         self._client = httpx.AsyncClient(base_url=f"http://127.0.0.1:{self.port}", timeout=30)
 
@@ -72,6 +75,7 @@ class CardanoDevnet:
         """Start a killed or stopped server again, on the same port and chain."""
         command = [sys.executable, "-m", "relayers.cardano.devnet.server"]
         command += ["--directory", str(self.directory), "--port", str(self.port)]
+        command += ["--zero-time", str(self.zero_time)]
         if self.block_time is not None:
             command += ["--block-time", str(self.block_time)]
         self._child = childproc.spawn(command, self._log)
