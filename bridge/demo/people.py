@@ -24,7 +24,7 @@ from relayers.port import PortUnavailable
 
 T = TypeVar("T")
 
-POLL_SECONDS = 0.15
+POLL_SECONDS = 0.25
 RESEND_SECONDS = 4.0
 _PASSING_PROBLEMS = frozenset({"busy", "rate-limited", "chain-unavailable", "no-price", "internal"})
 
@@ -91,7 +91,7 @@ class Person:
             await self.site.fund(self.wallets[chain].address, NATIVE[chain], GAS_MONEY[chain])
 
     async def lock(self) -> None:
-        """Quote, accept, lock, and wait until the bridge's lock is final on the user's own node."""
+        """Quote, accept, lock, and wait for the bridge's lock; who walks away waits until it is final."""
         plan, card = self.plan, self.card
         card.begin()
         swap = self.swap = await self._begun()
@@ -104,8 +104,9 @@ class Person:
         await self._approve()
         await self._patiently(lambda: swap.lock(wallet))
         self.board.reached(card, "lock sent")
+        enough = {LegState.FINAL} if plan.walks_away else {LegState.SEEN, LegState.FINAL}
         await self._until(
-            lambda view: view.destination.state is LegState.FINAL,
+            lambda view: view.destination.state in enough,
             again=lambda: swap.lock(wallet),
             unless=lambda view: view.source.state is not LegState.NONE,
         )
@@ -129,6 +130,7 @@ class Person:
             self._check_time(deadline, "the bridge's lock is not deep enough on the user's own node")
             await asyncio.sleep(POLL_SECONDS)
         self.board.reached(self.card, "lock verified")
+        await self._until(lambda view: view.destination.state is LegState.FINAL)
         if plan.gasless:
             await self._patiently(lambda: swap.reveal_to_bridge(self._password, watch))
             self.board.reached(self.card, "secret handed over")

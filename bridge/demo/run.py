@@ -90,13 +90,12 @@ class Demo:
         return outcome
 
     async def _set_up(self) -> None:
+        self.site.configure()
         await self.site.start_chains()
         names = [local.name for local in self.site.chains.values()]
         self.board.step(f"{', '.join(names[:-1])} and {names[-1]} run")
-        await self.site.configure()
-        self.board.step("accounts are funded, the bridge is configured")
         await self.site.start_bridge()
-        self.board.step(f"the API and {len(names)} relayers run")
+        self.board.step(f"the bridge has money, the API and {len(names)} relayers run")
 
     async def _swap(self, outcome: Outcome) -> None:
         people = [Person(self.site, plan, self.board, self._patience) for plan in PLANS]

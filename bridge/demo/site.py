@@ -67,11 +67,11 @@ class Site:
     # -- starting ------------------------------------------------------------------------------------
 
     async def start_chains(self) -> None:
-        """Start all chains."""
-        await asyncio.gather(*(local.node.start() for local in self.chains.values()))
+        """Start all chains, and make the database meanwhile; `configure` comes first."""
+        await asyncio.gather(*(local.node.start() for local in self.chains.values()), self._migrate())
 
     def configuration(self) -> str:
-        """The text of the configuration file; the chains run."""
+        """The text of the configuration file."""
         tables: dict[str, object] = {
             "network": "dev",
             "data_dir": "data",
@@ -103,8 +103,8 @@ class Site:
             tables
         )
 
-    async def configure(self) -> Settings:
-        """Write configuration and keystores, and give the bridge's accounts their money."""
+    def configure(self) -> Settings:
+        """Write configuration and keystores. No chain needs to run for that."""
         self.config_file.write_text(self.configuration())
         password = secrets.token_urlsafe(24)
         file = self.directory / "password"
@@ -119,7 +119,6 @@ class Site:
         for name, path in keys.items():
             label = KeyLabel(use=name, network="dev", devnet=True)
             keystore.write(path, keystore.devnet_key(name), password, label, light=True)
-        await self._fund_bridge()
         return settings
 
     async def _fund_bridge(self) -> None:
@@ -135,8 +134,7 @@ class Site:
 
         await asyncio.gather(*(fund(chain) for chain in CHAINS))
 
-    async def start_bridge(self) -> None:
-        """Start the API and a relayer for each chain, and wait until the bridge is ready to trade."""
+    async def _migrate(self) -> None:
         migrate = ProcessSpec("migrate", (*_rainbow(), "db", "upgrade"), _now, self._env())
         child = Child(migrate, self.supervisor.log_dir / "migrate.log")
         await child.start()
@@ -144,6 +142,11 @@ class Site:
             await asyncio.sleep(0.02)
         if child.exit_code != 0:
             raise RuntimeError(f"the database could not be set up:\n{child.log_tail()}")
+
+    async def start_bridge(self) -> None:
+        """Give the bridge its money, start the API and a relayer for each chain, and wait until the bridge is
+        ready to trade."""
+        await self._fund_bridge()
         for chain in CHAINS:
             name = f"relayer-{chain.value}"
             argv = (*_rainbow(), "relayer", chain.value)
