@@ -51,7 +51,6 @@ class RpcFaults:
 class FakePort:
     """The bridge's view of a `FakeChain`, with `account` as its own address."""
 
-    max_claims = 1
     authorizer: Authorizer | None = None
 
     def __init__(self, chain: FakeChain, account: str, contract: str = "htlc") -> None:
@@ -59,6 +58,7 @@ class FakePort:
         self.chain: Chain = chain.chain
         self.contract = contract
         self.account = account
+        self.max_claims = chain.max_claims
         self.faults = RpcFaults()
         self._random = random.Random(f"{chain.seed}/{chain.chain.value}/{account}")
         self._salts = itertools.count()
@@ -138,6 +138,7 @@ class FakePort:
             amount=action.amount,
             valid_until=None if expiry is None else self.fake.head.height + expiry,
             salt=next(self._salts) if sequence is None else 0,
+            others=self._open_others(action),
         )
         self._simulate(tx)
         return SignedTx(
@@ -218,6 +219,15 @@ class FakePort:
         await asyncio.sleep(0)
         if self.faults.down or (self.faults.flaky and self._random.random() < self.faults.flaky):
             raise PortUnavailable("the fake RPC does not answer", "wait")
+
+    def _open_others(self, action: Action) -> tuple[tuple[str, str], ...]:
+        """The further claims of a batch that can still be made."""
+        ledger = self.fake.ledger
+        return tuple(
+            (other.lock_id, other.preimage.reveal().hex())
+            for other in action.others
+            if other.preimage is not None and ledger.lock_status(other.lock_id) is LockStatus.OPEN
+        )
 
     def _simulate(self, tx: FakeTx) -> None:
         trial = self.fake.ledger.snapshot()

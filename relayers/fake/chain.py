@@ -63,7 +63,8 @@ class FakeChain:
 
     `block_interval` in seconds; `price` is the least a transaction must bid to be included;
     `sequences=False` makes a chain without account sequences; `expiry_blocks` makes transactions of the
-    bridge expire that many blocks after signing.
+    bridge expire that many blocks after signing; `max_claims` may be made in one transaction, `atomic_claims`
+    all or none.
     """
 
     chain: Chain
@@ -73,13 +74,15 @@ class FakeChain:
     price: int = 10
     sequences: bool = True
     expiry_blocks: int | None = None
+    max_claims: int = 1
+    atomic_claims: bool = False
     faults: ChainFaults = field(default_factory=ChainFaults)
 
     def __post_init__(self) -> None:
         self._branch = 0
         genesis = BlockRef(0, self._block_id(0, "", ()), "", GENESIS_TIME)
         self.blocks: list[FakeBlock] = [FakeBlock(genesis, (), ())]
-        self.ledger = Ledger(self.native)
+        self.ledger = Ledger(self.native, atomic_claims=self.atomic_claims)
         self._snapshots: dict[int, Ledger] = {0: self.ledger.snapshot()}
         self.mempool: dict[str, _Pending] = {}
         self._included: dict[str, int] = {}
@@ -257,9 +260,7 @@ class FakeChain:
                 continue
             reason = None
             try:
-                event = self.ledger.execute(tx, ref)
-                if event is not None:
-                    events.append(event)
+                events += self.ledger.execute(tx, ref)
             except Invalid as error:
                 reason = str(error)
             outcomes.append(Outcome(tx, reason))
