@@ -130,7 +130,6 @@ class Sender:
             if deep:
                 state = StoredTxState.FAILED if reverted else StoredTxState.DEAD
             tx.transactions.move(dead.id, state, block_height=since, reason=reason)
-            tx.intents.set_down(look.intent.id)
             if deep and reverted:
                 self._kill_rivals(tx, look, dead)
                 if look.intent.purpose is Purpose.LOCK:

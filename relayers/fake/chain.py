@@ -12,7 +12,7 @@ import msgspec
 
 from bridge.protocol.types import Asset, BlockRef, Chain
 from relayers.fake.ledger import FakeTx, Invalid, Ledger
-from relayers.port import BroadcastOutcome, BroadcastResult, HtlcEvent
+from relayers.port import BroadcastOutcome, BroadcastResult, HtlcEvent, LockStatus
 
 GENESIS_TIME = 1_800_000_000
 REPLACEMENT_PERCENT = 110
@@ -146,6 +146,8 @@ class FakeChain:
             return BroadcastResult(BroadcastOutcome.SEQUENCE_USED, "nonce too low")
         if self.ledger.balance(tx.account, self.native) < tx.cost:
             return BroadcastResult(BroadcastOutcome.REJECTED, "insufficient funds for gas")
+        if self._spends_what_is_spent(tx):
+            return BroadcastResult(BroadcastOutcome.REJECTED, "it spends what is spent")
         rival = self._rival(tx)
         if rival is not None:
             if tx.price * 100 < rival.price * REPLACEMENT_PERCENT:
@@ -254,6 +256,9 @@ class FakeChain:
                 if tx.sequence > current:
                     self.mempool[tx.tx_id] = _Pending(tx, height)
                 continue
+            if self._spends_what_is_spent(tx):
+                self.mempool.pop(tx.tx_id, None)
+                continue
             try:
                 self.ledger.pay_fee(tx)
             except Invalid:
@@ -273,6 +278,13 @@ class FakeChain:
         self.blocks.append(FakeBlock(ref, tuple(outcomes), tuple(events)))
         self._snapshots[height] = self.ledger.snapshot()
         self._snapshots.pop(height - KEPT_SNAPSHOTS, None)
+
+    def _spends_what_is_spent(self, tx: FakeTx) -> bool:
+        """Where a batch is all or none, one with a spent lock is in no block, as on chains of outputs."""
+        claims = (tx.lock_id, *(lock_id for lock_id, _ in tx.others)) if tx.others else ()
+        return self.atomic_claims and any(
+            self.ledger.lock_status(lock_id) is not LockStatus.OPEN for lock_id in claims
+        )
 
     def _block_id(self, height: int, parent: str, txs: Sequence[FakeTx]) -> str:
         content = [self.chain.value, self.seed, self._branch, height, parent, [tx.tx_id for tx in txs]]

@@ -138,17 +138,38 @@ async def test_a_batch_goes_on_for_the_others_when_the_claim_that_leads_it_is_do
     world.close()
 
 
-async def test_on_a_chain_without_sequences_a_spoilt_batch_lets_everybody_go_on_alone(tmp_path: Path) -> None:
-    world = batching(tmp_path, atomic_claims=True, sequences=False, expiry_blocks=30)
+async def test_a_batch_that_the_chain_refuses_lets_the_others_go_on_long_before_it_expires(
+    tmp_path: Path,
+) -> None:
+    world = batching(tmp_path, atomic_claims=True, sequences=False, expiry_blocks=60)
     ethereum = world.chains[Chain.ETHEREUM]
     await until_the_users_claim(world)
-    ethereum.faults.drop_broadcasts = 1
+    ethereum.faults.hold_blocks = 1
     await world.until(lambda: any(i.carrier is not None for i in world.unfinished_intents()))
-    world.wallet(Chain.ETHEREUM).claim(world.get("swap2").source.lock_id, world.secrets["swap2"])
-    await world.until(lambda: len(claims_on_chain(world)) >= 1, limit=10)
+    (batch,) = [pending.tx for pending in ethereum.mempool.values() if pending.tx.others]
+    (spoiler,) = [s for s in world.users if world.get(s).source.lock_id == batch.others[0][0]]
+    world.wallet(Chain.ETHEREUM).claim(batch.others[0][0], world.secrets[spoiler])
+    ethereum.faults.hold_blocks = 0
+    await world.steps(6)
+    claimed = [world.lock_state(world.get(swap_id).source) for swap_id in world.users]
+    assert claimed.count(LedgerLockState.CLAIMED) >= SWAPS - 1  # only who led the batch may have to wait
     await world.until(lambda: all_over(world))
     world.check()
     assert all_completed(world)
+    world.close()
+
+
+async def test_a_batch_that_expired_is_made_anew_with_a_better_bid(tmp_path: Path) -> None:
+    world = batching(tmp_path, sequences=False, expiry_blocks=2)
+    ethereum = world.chains[Chain.ETHEREUM]
+    await until_the_users_claim(world)
+    ethereum.faults.drop_broadcasts = 6
+    await world.until(lambda: all_over(world))
+    world.check()
+    assert all_completed(world)
+    (claim,) = claims_on_chain(world)
+    assert len(claim.others) == SWAPS - 1
+    assert claim.price > ethereum.price
     world.close()
 
 
