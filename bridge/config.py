@@ -17,22 +17,22 @@ from collections.abc import Iterator, Mapping
 from enum import StrEnum
 from fractions import Fraction
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    SecretStr,
-    ValidationError,
-    model_validator,
-)
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
-from bridge.protocol.timelocks import finality_depth, max_secured_amount
-from bridge.protocol.types import Asset, Chain, ChainTiming
+from bridge.chainconfig import (
+    SECONDS_PER_DAY,
+    SECTIONS,
+    AnyChainConfig,
+    AssetConfig,
+    ChainsConfig,
+)
+from bridge.configtypes import DecimalText, Section, to_text, to_units
+from bridge.protocol.types import Asset, Chain
+
+__all__ = ["ConfigError", "Network", "Settings", "find_file", "load", "parse", "to_text", "to_units"]
 
 ENV_PREFIX = "RAINBOW_"
 CONFIG_VARIABLE = "RAINBOW_CONFIG"
@@ -52,9 +52,6 @@ OTHER_VARIABLES = frozenset(
 )
 """Variables with our prefix that are no configuration keys."""
 
-SECONDS_PER_DAY = 86_400
-STELLAR_DECIMALS = 7
-
 
 class ConfigError(Exception):
     """The configuration cannot be used. `problems` has one line each, with its hint."""
@@ -73,52 +70,13 @@ class Network(StrEnum):
     MAIN = "main"
 
 
-def _no_float(value: object) -> object:
-    if isinstance(value, float):
-        raise ValueError('write it in quotes, e.g. "0.5": floats lose money')
-    if isinstance(value, int) and not isinstance(value, bool):
-        return str(value)
-    return value
-
-
-def _decimal(text: str) -> str:
-    if not re.fullmatch(r"\d{1,40}(\.\d{1,40})?", text):
-        raise ValueError(f'{text!r} is not a decimal number such as "0.5"')
-    return text
-
-
-DecimalText = Annotated[str, BeforeValidator(_no_float), AfterValidator(_decimal)]
-"""A non-negative decimal number as text."""
-
-
-def to_units(text: str, decimals: int) -> int:
-    """Turn decimal text in whole coins into smallest units; ValueError when it does not fit exactly."""
-    whole, _, part = _decimal(text).partition(".")
-    part = part.rstrip("0")
-    if len(part) > decimals:
-        raise ValueError(f"{text} has more than {decimals} decimals")
-    return int(whole + part.ljust(decimals, "0"))
-
-
-def to_text(units: int, decimals: int) -> str:
-    """Turn smallest units into decimal text without trailing zeros: the exact inverse of `to_units`."""
-    sign = "-" if units < 0 else ""
-    whole, part = divmod(abs(units), 10**decimals)
-    digits = str(part).rjust(decimals, "0").rstrip("0") if part else ""
-    return f"{sign}{whole}.{digits}" if digits else f"{sign}{whole}"
-
-
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class DatabaseConfig(_Section):
+class DatabaseConfig(Section):
     """Where swaps are kept: SQLite in the data directory unless `url` says otherwise."""
 
     url: SecretStr = SecretStr("")
 
 
-class ApiKey(_Section):
+class ApiKey(Section):
     """An operator's key: `sha256` is the hex digest of the key itself, which is never stored."""
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$")
@@ -126,7 +84,7 @@ class ApiKey(_Section):
     scopes: tuple[Literal["read", "pause", "retry"], ...] = ("read",)
 
 
-class ApiConfig(_Section):
+class ApiConfig(Section):
     """The HTTP server."""
 
     host: str = "127.0.0.1"
@@ -147,7 +105,7 @@ class ApiConfig(_Section):
     """Whether /metrics needs an operator's key with scope `read`."""
 
 
-class KeysConfig(_Section):
+class KeysConfig(Section):
     """Keystores that belong to no chain."""
 
     password_file: Path | None = None
@@ -155,174 +113,7 @@ class KeysConfig(_Section):
     quotes: Path = Path("keys/quotes.json")
 
 
-class TimingConfig(_Section):
-    """What is assumed of a chain's clock and blocks; seconds, blocks, whole native coins."""
-
-    block_interval: int = Field(ge=1, le=SECONDS_PER_DAY)
-    finality_base: int = Field(ge=1)
-    finality_cap: int = Field(ge=1)
-    value_per_block: dict[str, DecimalText] = {}
-    """By asset key: each started portion of this many coins at stake demands one block more."""
-    inclusion_p99: int = Field(ge=1)
-    clock_skew: int = Field(ge=0)
-
-    @model_validator(mode="after")
-    def _ordered(self) -> TimingConfig:
-        if self.finality_cap < self.finality_base:
-            raise ValueError("finality_cap is below finality_base")
-        return self
-
-
-class ChainConfig(_Section):
-    """One chain: where its nodes are, who we are on it, and what may be spent on fees."""
-
-    enabled: bool = True
-    keystore: Path
-    poll_interval: float = Field(ge=0.05, le=300)
-    rpc_timeout: float = Field(10.0, gt=0, le=120)
-    max_blocks_per_scan: int = Field(100, ge=1, le=10_000)
-    timing: TimingConfig
-
-    @property
-    def urls(self) -> tuple[str, ...]:
-        """Where its nodes answer; empty while none is configured."""
-        raise NotImplementedError
-
-
-class NodesConfig(ChainConfig):
-    """A chain that is read and written through the RPC of its nodes."""
-
-    rpc_urls: tuple[str, ...] = ()
-    ws_url: str = ""
-    contract: str = ""
-
-    @property
-    def urls(self) -> tuple[str, ...]:
-        """The nodes, used in turn when one is down."""
-        return self.rpc_urls
-
-
-class ZionConfig(NodesConfig):
-    """The ZION chain; `chain_id` follows from the network."""
-
-    keystore: Path = Path("keys/zion.json")
-    poll_interval: float = Field(5.0, ge=0.05, le=300)
-    max_fee: DecimalText = "1"
-    """Highest fee for one ordinary transaction, whole ZION."""
-    urgent_max_fee: DecimalText = "10"
-    """Highest fee for a claim or refund, which saves money at stake."""
-    timing: TimingConfig = TimingConfig(
-        block_interval=60, finality_base=10, finality_cap=120, inclusion_p99=600, clock_skew=600
-    )
-
-
-class EthereumConfig(NodesConfig):
-    """Ethereum; `chain_id` guards against an RPC of another network."""
-
-    chain_id: int = Field(1, ge=1)
-    keystore: Path = Path("keys/ethereum.json")
-    poll_interval: float = Field(3.0, ge=0.05, le=300)
-    max_fee_per_gas_gwei: int = Field(300, ge=1)
-    urgent_max_fee_per_gas_gwei: int = Field(3_000, ge=1)
-    """For claims and refunds, which save money at stake."""
-    max_priority_fee_per_gas_gwei: int = Field(10, ge=0)
-    timing: TimingConfig = TimingConfig(
-        block_interval=12, finality_base=64, finality_cap=96, inclusion_p99=300, clock_skew=60
-    )
-
-
-class StellarConfig(ChainConfig):
-    """Stellar through one Horizon server; `passphrase` guards against a Horizon of another network."""
-
-    horizon_url: str = ""
-    passphrase: str = ""
-    """Empty: that of the public network, the testnet or a standalone network, as `network` says."""
-    keystore: Path = Path("keys/stellar.json")
-    poll_interval: float = Field(2.0, ge=0.05, le=300)
-    channels: int = Field(0, ge=0, le=100)
-    """Accounts that lend their sequences; change it only while nothing is pending."""
-    max_fee_per_operation: DecimalText = "1"
-    """Highest bid, whole XLM per operation; replacements come near it, quiet times never do."""
-    timing: TimingConfig = TimingConfig(
-        block_interval=6, finality_base=1, finality_cap=1, inclusion_p99=60, clock_skew=60
-    )
-
-    @property
-    def urls(self) -> tuple[str, ...]:
-        """The Horizon server."""
-        return (self.horizon_url,) if self.horizon_url else ()
-
-
-AnyChainConfig = ZionConfig | EthereumConfig | StellarConfig
-
-
-class ChainsConfig(_Section):
-    """The chains by name. Stellar is there only when its section is given."""
-
-    zion: ZionConfig = ZionConfig()
-    ethereum: EthereumConfig = EthereumConfig()
-    stellar: StellarConfig | None = None
-
-    def timing(self, asset: Asset, amount: int) -> ChainTiming:
-        """Return the timing of the asset's chain with the finality that this amount demands."""
-        timing = self.get(asset.chain).timing
-        portion = timing.value_per_block.get(asset.key)
-        depth = timing.finality_base
-        if portion is not None:
-            depth = finality_depth(
-                amount,
-                base_depth=timing.finality_base,
-                value_per_block=to_units(portion, asset.decimals),
-                max_depth=timing.finality_cap,
-            )
-        return ChainTiming(timing.block_interval, depth, timing.inclusion_p99, timing.clock_skew)
-
-    def secured(self, asset: Asset) -> int | None:
-        """Return the largest amount that the finality cap pays for, None where depth does not grow."""
-        timing = self.get(asset.chain).timing
-        portion = timing.value_per_block.get(asset.key)
-        if portion is None:
-            return None
-        return max_secured_amount(
-            base_depth=timing.finality_base,
-            value_per_block=to_units(portion, asset.decimals),
-            max_depth=timing.finality_cap,
-        )
-
-    def items(self) -> Iterator[tuple[Chain, AnyChainConfig]]:
-        """Yield every configured chain, enabled or not."""
-        yield Chain.ZION, self.zion
-        yield Chain.ETHEREUM, self.ethereum
-        if self.stellar is not None:
-            yield Chain.STELLAR, self.stellar
-
-    def get(self, chain: Chain) -> AnyChainConfig:
-        """Return the section of `chain`. Raises ValueError for a chain that has none."""
-        for name, section in self.items():
-            if name is chain:
-                return section
-        if chain is Chain.STELLAR:
-            raise ValueError("chains.stellar: there is no such section; add it with a horizon_url")
-        raise ValueError(f"chains.{chain.value}: this version has no adapter for {chain.value}")
-
-
-class AssetConfig(_Section):
-    """An asset that may be swapped; `contract` is empty for a chain's native coin."""
-
-    chain: Chain
-    symbol: str = Field(pattern=r"^[A-Za-z0-9]{1,12}$")
-    decimals: int = Field(ge=0, le=30)
-    contract: str = ""
-    keep: DecimalText = "0"
-    """Coins never offered to swaps: what the bridge's account needs for itself."""
-
-    @property
-    def asset(self) -> Asset:
-        """The protocol's value."""
-        return Asset(self.chain, self.symbol, self.decimals, self.contract)
-
-
-class PairConfig(_Section):
+class PairConfig(Section):
     """A direction on offer, from the user's asset to the bridge's. `min` and `max` are in `from` coins."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
@@ -341,11 +132,11 @@ class PairConfig(_Section):
     """Whether the relayer may claim the destination for users who hand the preimage over."""
 
 
-class PricesConfig(_Section):
+class PricesConfig(Section):
     """What each asset is worth in one common unit of account, and where that is learnt."""
 
     source: Literal["static", "http"] = "static"
-    static: dict[str, DecimalText] = {}
+    static: dict[str, DecimalText] = Field(default_factory=dict)
     url: str = ""
     poll_interval: float = Field(10.0, ge=1, le=3_600)
     max_age: int = Field(60, ge=1, le=SECONDS_PER_DAY)
@@ -363,7 +154,7 @@ class PricesConfig(_Section):
         return self
 
 
-class SwapsConfig(_Section):
+class SwapsConfig(Section):
     """Quotes and the time given to people."""
 
     quote_ttl: int = Field(30, ge=5, le=600)
@@ -385,7 +176,7 @@ class SwapsConfig(_Section):
     """Seconds without news of a chain after which nothing is sold on it."""
 
 
-class LogConfig(_Section):
+class LogConfig(Section):
     """What is logged."""
 
     level: Literal["debug", "info", "warning", "error"] = "info"
@@ -474,8 +265,7 @@ class Settings(BaseSettings):
         for entry in self.assets:
             self.chains.get(entry.chain)
             to_units(entry.keep, entry.decimals)
-            if entry.chain is Chain.STELLAR:
-                _check_stellar_asset(entry)
+            SECTIONS[entry.chain].check_asset(entry)
         return self
 
     def assets_by_key(self) -> dict[str, Asset]:
@@ -509,14 +299,6 @@ class Settings(BaseSettings):
     def database_url(self) -> str:
         """Return the database's URL; SQLite in the data directory by default. May hold a password."""
         return self.database.url.get_secret_value() or f"sqlite:///{self.data_dir / 'rainbow.db'}"
-
-
-def _check_stellar_asset(entry: AssetConfig) -> None:
-    name = f"assets {entry.asset.key}"
-    if entry.decimals != STELLAR_DECIMALS:
-        raise ValueError(f"{name}: every asset on Stellar has {STELLAR_DECIMALS} decimals")
-    if entry.contract and not re.fullmatch(r"[A-Za-z0-9]{1,12}:G[A-Z2-7]{55}", entry.contract):
-        raise ValueError(f"{name}: an issued asset's contract is written CODE:ISSUER")
 
 
 def find_file(path: Path | None = None) -> Path:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
 import msgspec
-from pycardano import Network as AddressNetwork
 
 from bridge.protocol.types import Asset, Chain
+
+if TYPE_CHECKING:
+    from pycardano import Network as AddressNetwork
 
 ADA = Asset(Chain.CARDANO, "ADA", 6)
 
@@ -66,6 +69,9 @@ class CardanoSettings(msgspec.Struct, frozen=True):
     @property
     def address_network(self) -> AddressNetwork:
         """What addresses begin with."""
+        # Here, because whoever reads a configuration needs this module but not pycardano, a second's import.
+        from pycardano import Network as AddressNetwork
+
         return AddressNetwork.MAINNET if self.network is Network.MAINNET else AddressNetwork.TESTNET
 
     def slot_at(self, time: int) -> int:

@@ -17,5 +17,8 @@ MAINNET = ChainTiming(
     clock_skew=24,
 )
 
+FINALITY_AT_BEST = 64
+"""Two epochs: no block is final sooner. Small amounts may do with it, see `value_per_block`."""
+
 DEVNET = ChainTiming(block_interval=1, finality_depth=3, inclusion_p99=5, clock_skew=2)
 """anvil with one-second blocks. It reorganises only on request; three blocks make reorgs testable."""

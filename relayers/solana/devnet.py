@@ -1,76 +1,53 @@
-"""A local Solana in this process: the real virtual machine behind JSON-RPC, the HTLC and a demo token."""
+"""The local Solana as a child process under test control; implements `relayers.port.Devnet`."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import socket
-import time
+import subprocess
+import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
-from solders.account import Account
-from solders.hash import Hash
-from solders.instruction import Instruction
-from solders.keypair import Keypair
-from solders.message import MessageV0
-from solders.pubkey import Pubkey
-from solders.system_program import ID as SYSTEM_PROGRAM
-from solders.system_program import CreateAccountParams, TransferParams, create_account, transfer
-from solders.transaction import VersionedTransaction
-from spl.token.constants import TOKEN_PROGRAM_ID
-from spl.token.instructions import initialize_mint2, mint_to
-from spl.token.models import InitializeMint2Params, MintToParams
+import httpx
 
-from bridge.protocol.types import Asset, Chain
-from relayers.devkeys import devnet_key
-from relayers.port import PortError
-from relayers.solana import program
-from relayers.solana.ledger import Ledger, Rejected
-from relayers.solana.methods import Methods, RpcFailure
-from relayers.solana.server import Server
-from relayers.solana.settings import SOL, SolanaSettings
+from bridge.protocol.types import Asset
+from relayers import childproc
+from relayers.port import PortError, PortUnavailable
+from relayers.solana.node import DEMO_TOKEN, PROGRAM, describe, free_ports, settings_at
+from relayers.solana.settings import SolanaSettings
 
-PROGRAM = Keypair.from_seed(devnet_key("solana/program")).pubkey()
-TREASURY = Keypair.from_seed(devnet_key("solana/treasury"))
-MINT = Keypair.from_seed(devnet_key("solana/demo token"))
-DEMO_TOKEN = Asset(Chain.SOLANA, "DEMO", 6, str(MINT.pubkey()))
+__all__ = ["DEMO_TOKEN", "PROGRAM", "SolanaDevnet"]
 
-_TREASURY_LAMPORTS = 10**9 * 10**9
-_MINT_BYTES = 82
+_START_PATIENCE = 30.0
+"""Seconds: the virtual machine's library takes one or two to load."""
 
 
 class SolanaDevnet:
-    """The local chain and its server; implements `relayers.port.Devnet`.
+    """A `relayers.solana.node.SolanaNode` in a process of its own, with the program and a demo token.
 
-    With a `block_time` (seconds) it makes blocks by itself on the real clock; without it, only when told to,
-    and its clock stands still in between. It lives in this process and event loop and forgets everything
-    with it; `kill` and `restart` take only the server away. `confirmed_after` and `finalized_after` are in
-    blocks.
+    With a `block_time` (seconds) it makes blocks by itself on the real clock; without it, only on `mine`, and
+    its clock stands still in between. Its journal under `directory` survives a kill: a node started again
+    goes on from its last block and pending transactions. It listens at `port` and the one after it.
     """
 
     def __init__(
         self,
+        directory: Path,
         *,
         block_time: float | None = None,
         port: int = 0,
         confirmed_after: int = 0,
         finalized_after: int = 32,
-        version: int = 0,
     ) -> None:
+        self.directory = directory
         self.block_time = block_time
-        self.port = port or _free_ports()
+        self.port = port or free_ports()
         self.token = DEMO_TOKEN
         self.program = PROGRAM
-        self._ahead = 0
-        self._gifts = 0
-        self.ledger = Ledger(
-            int(time.time()), confirmed_after=confirmed_after, finalized_after=finalized_after
-        )
-        self.ledger.svm.add_program(PROGRAM, program.program_bytes(version))
-        self.ledger.put(TREASURY.pubkey(), Account(_TREASURY_LAMPORTS, b"", SYSTEM_PROGRAM))
-        self._make_token()
-        self._server = Server(Methods(self.ledger, self._airdrop), self.port)
-        self._ticker: asyncio.Task[None] | None = None
+        self._levels = (confirmed_after, finalized_after)
+        self._child: subprocess.Popen[bytes] | None = None
+        self._client = httpx.AsyncClient(base_url=self.rpc_url, timeout=30)
 
     @property
     def rpc_url(self) -> str:
@@ -85,173 +62,75 @@ class SolanaDevnet:
     @property
     def settings(self) -> SolanaSettings:
         """What `open_port` needs for this devnet."""
-        return SolanaSettings(
-            rpc_urls=(self.rpc_url,),
-            ws_url=self.ws_url,
-            program=str(self.program),
-            genesis_hash=self.ledger.genesis,
-            assets=(SOL, self.token),
-            poll_interval=0.5,
-            index_lag=0,
-        )
+        return settings_at(self.port)
 
     async def start(self) -> SolanaDevnet:
-        """Serve, and make blocks if a block time is set. Returns itself."""
-        await self._server.start()
-        if self.block_time is not None:
-            self._ticker = asyncio.create_task(self._tick(self.block_time))
+        """Start the node. Returns itself."""
+        self.directory.mkdir(parents=True, exist_ok=True)
+        await self.restart()
         return self
 
-    async def kill(self) -> None:
-        """Take the server away at once; blocks stop too."""
-        if self._ticker is not None:
-            self._ticker.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._ticker
-            self._ticker = None
-        await self._server.stop()
+    def kill(self) -> None:
+        """End the node at once, as `kill -9` does."""
+        if self._child is not None:
+            childproc.kill(self._child)
 
     async def restart(self) -> None:
-        """Serve again at the same port."""
-        await self.start()
-
-    async def stop(self) -> None:
-        """End everything."""
-        await self.kill()
-
-    # ------------------------------------------------------------------ under test control
+        """Start a killed or stopped node again, on the same port and from its journal."""
+        confirmed, finalized = self._levels
+        command = [sys.executable, "-m", "relayers.solana.node", "--port", str(self.port)]
+        command += ["--journal", str(self.directory / "journal.jsonl")]
+        command += ["--interval", str(self.block_time or 0)]
+        command += ["--confirmed-after", str(confirmed), "--finalized-after", str(finalized)]
+        self._child = childproc.spawn(command, self._log)
+        async with asyncio.timeout(_START_PATIENCE):
+            while True:
+                if self._child.poll() is not None:
+                    raise PortUnavailable(
+                        f"the Solana devnet ended with code {self._child.returncode}", f"see {self._log}"
+                    )
+                try:
+                    await self._client.post("/", json={"jsonrpc": "2.0", "id": 1, "method": "getHealth"})
+                    return
+                except httpx.TransportError:
+                    await asyncio.sleep(0.02)
 
     async def mine(self, blocks: int) -> None:
         """Make blocks now."""
-        for _ in range(blocks):
-            await self._block()
+        await self._command("mine", blocks=blocks)
 
     async def skip(self, slots: int) -> None:
         """Let slots pass without a block, as when their leaders are down."""
-        self.ledger.skip(slots)
+        await self._command("skip", slots=slots)
 
     async def advance_time(self, seconds: int) -> None:
         """Make one block whose time is the head's plus `seconds`."""
-        self._ahead += seconds
-        await self._block(self.ledger.head.time + seconds)
+        await self._command("advance_time", seconds=seconds)
 
     async def reorg(self, depth: int, drop: Sequence[str] = ()) -> None:
-        """Replace the last `depth` blocks by one more on another fork, in later slots; see `Devnet`."""
-        newest = self.ledger.head.time
-        kept = self.ledger.roll_back(depth)
-        waiting = list(self.ledger.pending.values())
-        self.ledger.pending = {
-            str(transaction.signatures[0]): transaction
-            for transaction in [*kept, *waiting]
-            if str(transaction.signatures[0]) not in drop
-        }
-        for _ in range(depth + 1):
-            await self._block(newest)
+        """Replace the last `depth` blocks by one more on another fork, in later slots."""
+        await self._command("reorg", depth=depth, drop=list(drop))
 
     async def fund(self, address: str, asset: Asset, amount: int) -> None:
-        """Give an address lamports of the treasury or new demo tokens, in a block of their own."""
-        owner = Pubkey.from_string(address)
-        is_token = bool(asset.contract)
-        signature = self._submit(
-            self._gift_of_tokens(owner, amount) if is_token else [self._gift(owner, amount)]
-        )
-        await self._block()
-        entry = self.ledger.entries.get(signature)
-        if entry is None or entry.error is not None:
-            raise PortError(
-                f"the devnet could not fund {address}", "an empty account needs at least its rent"
-            )
+        """Give an address lamports of the treasury, or new demo tokens and the account to hold them, in a
+        block of their own."""
+        await self._command("give", address=address, mint=asset.contract, amount=amount)
 
     def describe(self) -> Mapping[str, str]:
-        """Return URLs and addresses worth printing."""
-        return {
-            "solana rpc": self.rpc_url,
-            "solana websocket": self.ws_url,
-            "solana program": str(self.program),
-            "solana token": self.token.contract,
-        }
+        """Return URLs, addresses and paths worth printing."""
+        return {**describe(self.port), "solana log": str(self._log)}
 
-    # ------------------------------------------------------------------ inside
+    async def stop(self) -> None:
+        """End the node in order."""
+        await self._client.aclose()
+        if self._child is not None:
+            await asyncio.to_thread(childproc.terminate, self._child)
 
-    async def _tick(self, block_time: float) -> None:
-        while True:
-            await asyncio.sleep(block_time)
-            await self._block()
+    @property
+    def _log(self) -> Path:
+        return self.directory / "solana.log"
 
-    async def _block(self, at: int | None = None) -> None:
-        newest = self.ledger.head.time
-        if at is None:
-            real = int(time.time()) + self._ahead
-            at = newest if self.block_time is None else max(newest, real)
-        await self._server.announce(self.ledger.produce(at))
-
-    def _submit(self, instructions: Sequence[Instruction], *others: Keypair) -> str:
-        blockhash = Hash.from_string(self.ledger.at("finalized").hash)
-        self._gifts += 1  # in a transfer to itself it makes equal gifts different transactions
-        note = transfer(
-            TransferParams(from_pubkey=TREASURY.pubkey(), to_pubkey=TREASURY.pubkey(), lamports=self._gifts)
-        )
-        message = MessageV0.try_compile(TREASURY.pubkey(), [*instructions, note], [], blockhash)
-        try:
-            return self.ledger.submit(VersionedTransaction(message, [TREASURY, *others]))
-        except Rejected as refusal:
-            raise PortError(
-                f"the devnet's treasury cannot do that: {refusal.error}", "ask for less"
-            ) from None
-
-    def _gift(self, to: Pubkey, lamports: int) -> Instruction:
-        return transfer(TransferParams(from_pubkey=TREASURY.pubkey(), to_pubkey=to, lamports=lamports))
-
-    def _gift_of_tokens(self, owner: Pubkey, amount: int) -> list[Instruction]:
-        mint, treasury = MINT.pubkey(), TREASURY.pubkey()
-        asked = MintToParams(
-            program_id=TOKEN_PROGRAM_ID,
-            mint=mint,
-            dest=program.token_account(owner, mint),
-            mint_authority=treasury,
-            amount=amount,
-            signers=[],
-        )
-        return [program.make_token_account(treasury, owner, mint), mint_to(asked)]
-
-    def _airdrop(self, address: str, lamports: int) -> str:
-        try:
-            return self._submit([self._gift(Pubkey.from_string(address), lamports)])
-        except PortError as error:
-            raise RpcFailure(-32603, str(error)) from error
-
-    def _make_token(self) -> None:
-        treasury = TREASURY.pubkey()
-        made = CreateAccountParams(
-            from_pubkey=treasury,
-            to_pubkey=MINT.pubkey(),
-            lamports=self.ledger.svm.minimum_balance_for_rent_exemption(_MINT_BYTES),
-            space=_MINT_BYTES,
-            owner=TOKEN_PROGRAM_ID,
-        )
-        asked = InitializeMint2Params(
-            decimals=DEMO_TOKEN.decimals,
-            program_id=TOKEN_PROGRAM_ID,
-            mint=MINT.pubkey(),
-            mint_authority=treasury,
-            freeze_authority=None,
-        )
-        signature = self._submit([create_account(made), initialize_mint2(asked)], MINT)
-        self.ledger.produce(self.ledger.head.time)
-        if self.ledger.entries[signature].error is not None:
-            raise PortError("the devnet's token could not be made", "this is a mistake in the devnet")
-
-
-def _free_ports() -> int:
-    """Return a port that is free together with the next one: clients look for the WebSocket there."""
-    while True:
-        with socket.socket() as first, socket.socket() as second:
-            first.bind(("127.0.0.1", 0))
-            port = int(first.getsockname()[1])
-            if port >= 65_535:
-                continue
-            try:
-                second.bind(("127.0.0.1", port + 1))
-            except OSError:
-                continue
-            return port
+    async def _command(self, command: str, **wish: Any) -> None:
+        answer = await self._client.post(f"/devnet/{command}", json=wish)
+        if answer.is_error:
+            raise PortError(f"the Solana devnet could not {command}: {answer.text}", f"see {self._log}")

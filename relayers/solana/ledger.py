@@ -84,6 +84,8 @@ class Ledger:
     `confirmed_after` and `finalized_after` are the blocks on top of one that make it so.
     """
 
+    genesis = str(Hash(hashlib.sha256(b"rainbow devnet").digest()))
+
     def __init__(self, time: int, *, confirmed_after: int = 0, finalized_after: int = 32) -> None:
         self.svm = (
             LiteSVM()
@@ -97,9 +99,7 @@ class Ledger:
         self.by_address: dict[str, list[str]] = {}
         self.pending: dict[str, VersionedTransaction] = {}
         self._forks = 0
-        genesis = str(Hash(hashlib.sha256(b"rainbow devnet").digest()))
-        self.blocks = [Block(0, 0, genesis, 0, genesis, time)]
-        self.genesis = genesis
+        self.blocks = [Block(0, 0, self.genesis, 0, self.genesis, time)]
         self.next_slot = 1
         self._set_clock(0, time)
 
@@ -200,8 +200,9 @@ class Ledger:
         """Let slots pass without a block."""
         self.next_slot += slots
 
-    def roll_back(self, depth: int) -> list[VersionedTransaction]:
-        """Take the last `depth` blocks away; returns their transactions. Their slots stay used up."""
+    def roll_back(self, depth: int, drop: Sequence[str] = ()) -> None:
+        """Take the last `depth` blocks away; their transactions but for `drop` wait again, before those that
+        wait already. Their slots stay used up."""
         if not 0 < depth < len(self.blocks):
             raise ValueError(f"there are no {depth} blocks above the genesis")
         removed: list[VersionedTransaction] = []
@@ -216,7 +217,9 @@ class Ledger:
                 removed.append(entry.transaction)
         del self.blocks[-depth:]
         self._set_clock(self.head.slot, self.head.time)
-        return removed[::-1]
+        waiting = [*removed[::-1], *self.pending.values()]
+        by_signature = {str(transaction.signatures[0]): transaction for transaction in waiting}
+        self.pending = {key: each for key, each in by_signature.items() if key not in drop}
 
     def _set_clock(self, slot: int, time: int) -> None:
         self.svm.warp_to_slot(slot)

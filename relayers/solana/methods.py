@@ -36,10 +36,14 @@ Options = dict[str, Any] | None
 
 
 class Methods:
-    """The methods, by their JSON-RPC names. `airdrop` gives lamports and returns a signature."""
+    """The methods, by their JSON-RPC names. `submit` takes a transaction as `Ledger.submit` does, `airdrop`
+    gives lamports; both return a signature."""
 
-    def __init__(self, ledger: Ledger, airdrop: Callable[[str, int], str]) -> None:
+    def __init__(
+        self, ledger: Ledger, submit: Callable[..., str], airdrop: Callable[[str, int], str]
+    ) -> None:
         self.ledger = ledger
+        self._submit = submit
         self._airdrop = airdrop
 
     def call(self, method: str, params: list[Any]) -> Any:
@@ -291,7 +295,7 @@ class Methods:
     def sendTransaction(self, raw: str, options: Options = None) -> str:
         transaction = decode(raw, options)
         try:
-            return self.ledger.submit(transaction, preflight=not (options or {}).get("skipPreflight"))
+            return self._submit(transaction, preflight=not (options or {}).get("skipPreflight"))
         except Rejected as refusal:
             data = {
                 "err": refusal.error,

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from aiohttp import WSMsgType, web
 
+from relayers.port import PortError
 from relayers.solana.ledger import Block, Entry
 from relayers.solana.methods import Methods, RpcFailure, account_json, matches
 
@@ -21,12 +22,19 @@ class _Subscription:
     params: list[Any]
 
 
-class Server:
-    """JSON-RPC over HTTP at `port`, subscriptions over WebSocket there and at `port + 1`, Solana's custom."""
+Command = Callable[..., Awaitable[Any]]
 
-    def __init__(self, methods: Methods, port: int) -> None:
+
+class Server:
+    """JSON-RPC over HTTP at `port`, subscriptions over WebSocket there and at `port + 1`, Solana's custom.
+
+    `commands` are what a test may do to the chain, by name: POST /devnet/NAME with their arguments as JSON.
+    """
+
+    def __init__(self, methods: Methods, port: int, commands: Mapping[str, Command] | None = None) -> None:
         self.methods = methods
         self.port = port
+        self._commands = dict(commands or {})
         self._subscriptions: dict[int, _Subscription] = {}
         self._last = 0
         self._runners: list[web.AppRunner] = []
@@ -36,6 +44,7 @@ class Server:
         for port in (self.port, self.port + 1):
             app = web.Application(client_max_size=2**22)
             app.router.add_route("*", "/", self._handle)
+            app.router.add_post("/devnet/{command}", self._command)
             runner = web.AppRunner(app, shutdown_timeout=0.1, access_log=None)
             await runner.setup()
             self._runners.append(runner)
@@ -60,6 +69,16 @@ class Server:
         if isinstance(body, list):
             return web.json_response([self._answer(one) for one in body])
         return web.json_response(self._answer(body))
+
+    async def _command(self, request: web.Request) -> web.Response:
+        command = self._commands.get(request.match_info["command"])
+        if command is None:
+            raise web.HTTPNotFound(text="there is no such command")
+        try:
+            await command(**await request.json())
+        except (PortError, ValueError, TypeError) as error:
+            raise web.HTTPBadRequest(text=str(error)) from error
+        return web.json_response({})
 
     def _answer(self, call: dict[str, Any], socket: web.WebSocketResponse | None = None) -> dict[str, Any]:
         reply: dict[str, Any] = {"jsonrpc": "2.0", "id": call.get("id")}

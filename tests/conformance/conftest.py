@@ -41,7 +41,7 @@ class Rigs:
                 "fake": FakeRig,
                 "zion": lambda: ZionRig(directory),
                 "ethereum": lambda: EthereumRig(directory),
-                "solana": SolanaRig,
+                "solana": lambda: SolanaRig(directory),
                 "cardano": lambda: CardanoRig(directory),
                 "stellar": lambda: StellarRig(directory),
             }[name]()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -16,11 +17,13 @@ from solders.transaction import VersionedTransaction
 from bridge.protocol.types import Asset, Chain, LockTerms
 from relayers.devkeys import devnet_key
 from relayers.port import UnsignedTx
-from relayers.solana import program
 from relayers.solana.adapter import SolanaPort, open_port
 from relayers.solana.devnet import SolanaDevnet
 from relayers.solana.settings import SOL
 from tests.conformance.rig import Traits
+
+SOL_VAULT_RENT = 1_781_760
+"""Lamports for 128 bytes: 2 years of 3,480 for each byte and 128 bytes of overhead (solana rent 128)."""
 
 
 def _read(described: dict[str, Any]) -> Instruction:
@@ -39,11 +42,10 @@ class SolanaRig:
     unit = 10**7
     exact_clock = True
 
-    def __init__(self) -> None:
-        self.devnet = SolanaDevnet()
+    def __init__(self, directory: Path) -> None:
+        self.devnet = SolanaDevnet(directory)
         self.token = self.devnet.token
-        rent = self.devnet.ledger.svm.minimum_balance_for_rent_exemption(program.SOL_VAULT_BYTES)
-        self.traits = Traits(has_sequences=False, bound_by_lock=rent)
+        self.traits = Traits(has_sequences=False, bound_by_lock=SOL_VAULT_RENT)
         self._ports: dict[str, SolanaPort] = {}
 
     async def start(self) -> SolanaRig:
@@ -90,7 +92,7 @@ class SolanaRig:
             return [str(sent)]
 
     async def kill_node(self) -> None:
-        await self.devnet.kill()
+        self.devnet.kill()
 
     async def start_node(self) -> None:
         await self.devnet.restart()

@@ -1,5 +1,6 @@
 """A local Cardano: the scalus ledger behind a Blockfrost-compatible server."""
 
 from relayers.cardano.devnet.local import CardanoDevnet
+from relayers.cardano.devnet.treasury import DEMO_TOKEN
 
-__all__ = ["CardanoDevnet"]
+__all__ = ["DEMO_TOKEN", "CardanoDevnet"]

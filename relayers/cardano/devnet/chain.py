@@ -27,7 +27,7 @@ class DevChain:
     """Applies transactions to the ledger in blocks.
 
     The newest ledger state is always head plus mempool: what enters the mempool was checked against it.
-    `journal` gets one line for each block and roll-back before it counts; on start it is replayed.
+    `journal` gets one line for each block, roll-back and waiting transaction; on start it is replayed.
     """
 
     def __init__(
@@ -36,6 +36,7 @@ class DevChain:
         genesis: Sequence[tuple[TransactionInput, TransactionOutput]],
         journal: Path,
         now: Now = time.time,
+        zero_time: int = 0,
     ) -> None:
         self._ledger = ledger
         self._genesis = list(genesis)
@@ -49,7 +50,7 @@ class DevChain:
         self.outputs: dict[OutRef, TransactionOutput] = {}
         self.spent_by: dict[OutRef, str] = {}
         self.places: dict[str, tuple[int, int]] = {}
-        self._load()
+        self._load(zero_time)
 
     @property
     def head(self) -> Block:
@@ -66,8 +67,8 @@ class DevChain:
         """Take a transaction into the mempool. Raises `Rejected` with the ledger's reason."""
         self._ledger.set_slot(self.head.slot + 1)
         record = read_tx(raw, self._ledger.submit(raw))
-        self.mempool[record.id] = record
-        self.outputs |= record.makes
+        self._write({"waiting": raw.hex()})
+        self._wait(record)
         return record
 
     def mine(self, count: int = 1, slot: int | None = None) -> None:
@@ -109,6 +110,10 @@ class DevChain:
                     self.submit(tx.raw)
 
     # ------------------------------------------------------------------ how it is kept
+
+    def _wait(self, record: TxRecord) -> None:
+        self.mempool[record.id] = record
+        self.outputs |= record.makes
 
     def _make(self, slot: int, txs: Sequence[TxRecord]) -> None:
         """Put a block of transactions that the ledger's newest state already has on top."""
@@ -162,7 +167,7 @@ class DevChain:
         self.mempool = {}
         self._ledger.restore(height)
 
-    def _load(self) -> None:
+    def _load(self, zero_time: int) -> None:
         """Begin at genesis and replay the journal; a last line that was cut off never counted."""
         lines = self._journal.read_bytes().splitlines(keepends=True) if self._journal.exists() else []
         whole = [line for line in lines if line.endswith(b"\n")]
@@ -170,7 +175,7 @@ class DevChain:
             self._journal.write_bytes(b"".join(whole))
         entries = [json.loads(line) for line in whole]
         if not entries:
-            entries = [{"zero_time": int(self._now())}]
+            entries = [{"zero_time": zero_time or int(self._now())}]
             self._write(entries[0])
         self.zero_time: int = entries[0]["zero_time"]
         self._ledger.start(self._genesis, self.zero_time)
@@ -179,14 +184,23 @@ class DevChain:
             self.utxos[ref] = self.outputs[ref] = output
         self.blocks = [Block(0, 0, "0" * 64)]
         self._ledger.save(0)
+        self._waiting: list[bytes] = []
         for entry in entries[1:]:
             self._replay(entry)
+        self._ledger.set_slot(self.head.slot + 1)
+        for raw in self._waiting:
+            with contextlib.suppress(Rejected):
+                self._wait(read_tx(raw, self._ledger.submit(raw)))
         self._offset = max(0, self.time_of(self.head.slot) - int(self._now()))
 
     def _replay(self, entry: dict[str, object]) -> None:
         if "rollback" in entry:
             self._undo(int(str(entry["rollback"])))
             return
+        if "waiting" in entry:
+            self._waiting.append(bytes.fromhex(str(entry["waiting"])))
+            return
+        self._waiting = []
         slot, self._salt = int(str(entry["slot"])), int(str(entry["salt"]))
         self._ledger.set_slot(slot)
         raws = entry["txs"]

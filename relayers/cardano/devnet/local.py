@@ -13,7 +13,7 @@ import httpx
 
 from bridge.protocol.types import Asset
 from relayers import childproc
-from relayers.cardano.devnet.treasury import REFERENCE_SCRIPT, TOKEN
+from relayers.cardano.devnet.treasury import DEMO_TOKEN, REFERENCE_SCRIPT
 from relayers.cardano.settings import ADA, CardanoSettings, Network
 from relayers.port import PortUnavailable
 
@@ -24,15 +24,18 @@ class CardanoDevnet:
     """A ledger with the HTLC's validator and a token; implements `relayers.port.Devnet`.
 
     With a `block_time` (seconds) blocks come by themselves, without it only on `mine`. The chain lives in the
-    directory and survives any kind of end; the mempool does not.
+    directory, mempool included, and survives any kind of end. A fresh one's first slot begins at `zero_time`
+    (Unix seconds), 0: when it is started.
     """
 
-    def __init__(self, directory: Path, *, block_time: float | None = None, port: int = 0) -> None:
+    def __init__(
+        self, directory: Path, *, block_time: float | None = None, port: int = 0, zero_time: int = 0
+    ) -> None:
         self.directory = directory
         self.block_time = block_time
         self.port = port or childproc.free_port()
-        self.token = TOKEN
-        self.zero_time = 0
+        self.token = DEMO_TOKEN
+        self.zero_time = zero_time
         self._child: subprocess.Popen[bytes] | None = None
         self._client = httpx.AsyncClient(base_url=f"http://127.0.0.1:{self.port}", timeout=30)
 
@@ -48,7 +51,7 @@ class CardanoDevnet:
             blockfrost_url=self.blockfrost_url,
             network=Network.DEV,
             reference_script=REFERENCE_SCRIPT,
-            assets=(ADA, TOKEN),
+            assets=(ADA, DEMO_TOKEN),
             zero_time=self.zero_time,
             poll_interval=0.2,
             time_to_live=300,
@@ -72,6 +75,7 @@ class CardanoDevnet:
         """Start a killed or stopped server again, on the same port and chain."""
         command = [sys.executable, "-m", "relayers.cardano.devnet.server"]
         command += ["--directory", str(self.directory), "--port", str(self.port)]
+        command += ["--zero-time", str(self.zero_time)]
         if self.block_time is not None:
             command += ["--block-time", str(self.block_time)]
         self._child = childproc.spawn(command, self._log)
@@ -99,6 +103,7 @@ class CardanoDevnet:
         return {
             "cardano blockfrost": self.blockfrost_url,
             "cardano token": self.token.contract,
+            "cardano reference script": REFERENCE_SCRIPT,
             "cardano data": str(self.directory),
             "cardano log": str(self._log),
         }

@@ -288,11 +288,12 @@ def _paged(request: web.Request, items: list[Any]) -> list[Any]:
     return items[(page - 1) * count : page * count]
 
 
-async def serve(directory: Path, port: int, block_time: float | None) -> None:
-    """Serve until the process ends; with a `block_time` (seconds) blocks come by themselves."""
+async def serve(directory: Path, port: int, block_time: float | None, zero_time: int = 0) -> None:
+    """Serve until the process ends; with a `block_time` (seconds) blocks come by themselves. A fresh chain's
+    first slot begins at `zero_time` (Unix seconds), 0: now."""
     directory.mkdir(parents=True, exist_ok=True)
     ledger = Ledger(directory / "ledger.log")
-    chain = DevChain(ledger, treasury.genesis(), directory / "chain.jsonl")
+    chain = DevChain(ledger, treasury.genesis(), directory / "chain.jsonl", zero_time=zero_time)
     runner = web.AppRunner(Server(chain, ledger).app(), shutdown_timeout=0.5)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", port).start()
@@ -308,9 +309,10 @@ def main() -> None:
     parser.add_argument("--directory", type=Path, required=True)
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--block-time", type=float)
+    parser.add_argument("--zero-time", type=int, default=0)
     args = parser.parse_args()
     with contextlib.suppress(KeyboardInterrupt):
-        asyncio.run(serve(args.directory, args.port, args.block_time))
+        asyncio.run(serve(args.directory, args.port, args.block_time, args.zero_time))
 
 
 if __name__ == "__main__":

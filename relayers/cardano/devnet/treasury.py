@@ -14,6 +14,7 @@ from pycardano import (
     PaymentSigningKey,
     ProtocolParameters,
     ScriptHash,
+    ScriptPubkey,
     TransactionBuilder,
     TransactionId,
     TransactionInput,
@@ -31,10 +32,12 @@ from relayers.cardano.parameters import parse_parameters
 from relayers.cardano.script import validator
 from relayers.devkeys import devnet_key
 
-_POLICY = hashlib.blake2b(b"rainbow devnet policy", digest_size=28).digest()
-_NAME = b"DEMO"
-TOKEN = Asset(Chain.CARDANO, "DEMO", 6, (_POLICY + _NAME).hex())
-"""The devnet's native token. All of it exists from genesis; no policy mints more."""
+POLICY_KEY = PaymentSigningKey(devnet_key("cardano/token policy"))
+"""Who may mint and burn more of the devnet's token."""
+_POLICY = ScriptPubkey(POLICY_KEY.to_verification_key().hash()).hash()
+_NAME = AssetName(b"CUSD")
+DEMO_TOKEN = Asset(Chain.CARDANO, "CUSD", 6, (_POLICY.payload + _NAME.payload).hex())
+"""The devnet's native token; the treasury holds plenty of it from genesis."""
 
 _COINS = 100_000_000 * 10**6
 _TOKENS = 10**15
@@ -54,7 +57,7 @@ def genesis() -> list[tuple[TransactionInput, TransactionOutput]]:
     """Return the first outputs: the validator for reference, and the treasury's piles."""
     keeper = Address(_KEEPER.to_verification_key().hash(), network=Network.TESTNET)
     outputs = [TransactionOutput(keeper, Value(20_000_000), script=validator())]
-    tokens = MultiAsset({ScriptHash(_POLICY): TokenBundle({AssetName(_NAME): _TOKENS})})
+    tokens = MultiAsset({_POLICY: TokenBundle({_NAME: _TOKENS})})
     for pile in range(_PILES):
         outputs.append(TransactionOutput(TREASURY, Value(_COINS, tokens if pile % 2 else MultiAsset())))
     return [(TransactionInput(TransactionId(_GENESIS_ID), i), output) for i, output in enumerate(outputs)]

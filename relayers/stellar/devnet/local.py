@@ -18,7 +18,8 @@ from relayers import childproc
 from relayers.devkeys import devnet_key
 from relayers.port import PortError, PortUnavailable
 from relayers.stellar.assets import decimal, to_stellar
-from relayers.stellar.settings import DECIMALS, DEVNET, XLM, StellarSettings
+from relayers.stellar.settings import DECIMALS, XLM, StellarSettings
+from relayers.stellar.timing import DEVNET
 
 ISSUER = Keypair.from_raw_ed25519_seed(devnet_key("stellar/issuer"))
 TOKEN = Asset(Chain.STELLAR, "RUSD", DECIMALS, f"RUSD:{ISSUER.public_key}")

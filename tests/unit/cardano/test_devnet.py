@@ -28,7 +28,7 @@ from relayers.cardano.building import View
 from relayers.cardano.devnet import CardanoDevnet, treasury
 from relayers.cardano.devnet.chain import DevChain
 from relayers.cardano.devnet.ledger import Ledger, LedgerMissing, find_node, find_scalus
-from relayers.cardano.devnet.treasury import TOKEN
+from relayers.cardano.devnet.treasury import DEMO_TOKEN
 from relayers.cardano.script import ClaimRedeemer, validator, validator_address
 from relayers.cardano.settings import ADA
 from relayers.devkeys import devnet_key
@@ -58,8 +58,8 @@ async def test_unmodified_clients_fund_lock_evaluate_and_claim(tmp_path: Path, w
     try:
         for person in (ALICE, BOB):
             await devnet.fund(person.address, ADA, 100_000_000)
-        await devnet.fund(ALICE.address, TOKEN, 100)
-        terms = world.terms(7, TOKEN)
+        await devnet.fund(ALICE.address, DEMO_TOKEN, 100)
+        terms = world.terms(7, DEMO_TOKEN)
         lock_id, claim_id = await asyncio.to_thread(_lock_and_claim, devnet, terms, 0)
         await devnet.mine(1)
         lock_id, claim_id = await asyncio.to_thread(_lock_and_claim, devnet, terms, 1)

@@ -12,7 +12,7 @@ from pycardano import Address, Network, ScriptHash, VerificationKeyHash
 from bridge.protocol.types import BlockRef, Chain, LockTerms, Preimage
 from relayers.cardano import htlc
 from relayers.cardano.blockfrost import Output, Quantity, TxOutputs
-from relayers.cardano.devnet.treasury import TOKEN
+from relayers.cardano.devnet.treasury import DEMO_TOKEN
 from relayers.cardano.script import validator_address, validator_hash
 from relayers.cardano.settings import ADA, NETWORKS, CardanoSettings
 from relayers.cardano.settings import Network as Kind
@@ -20,7 +20,7 @@ from relayers.port import ActionRefused, BadAddress, Locked
 from tests.unit.cardano.world import ALICE, BOB, CAROL, HASHLOCK
 
 ROOT = Path(__file__).parents[3]
-READER = htlc.Reader(Network.TESTNET, 42, (ADA, TOKEN))
+READER = htlc.Reader(Network.TESTNET, 42, (ADA, DEMO_TOKEN))
 PLACE = validator_address(Network.TESTNET)
 TERMS = LockTerms(Chain.CARDANO, PLACE, ALICE.address, BOB.address, ADA, 5_000_000, HASHLOCK, 1_900_000_000)
 DATUM = htlc.datum_of(TERMS).to_cbor().hex()
@@ -39,14 +39,14 @@ def test_a_lock_is_read_back_with_exactly_its_terms() -> None:
 
 
 def test_a_lock_of_tokens_is_read_with_the_tokens_name() -> None:
-    terms = READER.terms(output(("lovelace", 2_000_000), (TOKEN.contract, 7)))
-    assert terms == msgspec.structs.replace(TERMS, asset=TOKEN, amount=7)
+    terms = READER.terms(output(("lovelace", 2_000_000), (DEMO_TOKEN.contract, 7)))
+    assert terms == msgspec.structs.replace(TERMS, asset=DEMO_TOKEN, amount=7)
 
 
 ODD = {
     "a lovelace less": output(("lovelace", 4_999_999)),
     "dust tokens": output(("lovelace", 5_000_000), (OTHER_UNIT, 1)),
-    "two kinds of tokens": output(("lovelace", 5_000_000), (OTHER_UNIT, 1), (TOKEN.contract, 7)),
+    "two kinds of tokens": output(("lovelace", 5_000_000), (OTHER_UNIT, 1), (DEMO_TOKEN.contract, 7)),
     "a stake part in the address": output(
         address=str(Address(validator_hash(), VerificationKeyHash(CAROL.key), network=Network.TESTNET))
     ),

@@ -23,7 +23,7 @@ from pycardano import (
 from relayers.cardano import building
 from relayers.cardano.building import token
 from relayers.cardano.devnet.ledger import Rejected, cost_models
-from relayers.cardano.devnet.treasury import TOKEN
+from relayers.cardano.devnet.treasury import DEMO_TOKEN
 from relayers.cardano.script import ClaimRedeemer
 from tests.unit.cardano.world import ALICE, BOB, CAROL, FAR, PREIMAGE, Person, World, signed
 
@@ -68,7 +68,7 @@ def less_out(_: World, tx: Transaction) -> None:
 
 def tokens_from_nowhere(_: World, tx: Transaction) -> None:
     raise_fee(tx)
-    tx.transaction_body.outputs[-1].amount += Value(0, token(TOKEN.contract, 1))
+    tx.transaction_body.outputs[-1].amount += Value(0, token(DEMO_TOKEN.contract, 1))
 
 
 def dust(_: World, tx: Transaction) -> None:

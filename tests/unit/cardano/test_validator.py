@@ -25,7 +25,7 @@ from pycardano.serialization import ByteString
 from relayers.cardano import building
 from relayers.cardano.building import Spend, token
 from relayers.cardano.devnet.ledger import Rejected
-from relayers.cardano.devnet.treasury import TOKEN
+from relayers.cardano.devnet.treasury import DEMO_TOKEN
 from relayers.cardano.htlc import datum_of
 from relayers.cardano.script import ClaimRedeemer, GiveBackRedeemer, OutputTag, RefundRedeemer
 from tests.unit.cardano.world import ALICE, BOB, CAROL, FAR, LIFETIME, PREIMAGE, Person, World
@@ -57,7 +57,7 @@ def test_the_recipient_claims_with_the_preimage(world: World) -> None:
 
 
 def test_a_claim_by_a_stranger_pays_the_recipient_everything(world: World) -> None:
-    (lock,) = world.lock(world.terms(5, TOKEN))
+    (lock,) = world.lock(world.terms(5, DEMO_TOKEN))
     world.send(world.spend([lock], CLAIM, BOB, CAROL), CAROL)
     paid = [out for out in world.owned(BOB) if out.datum is not None]
     assert [out.amount for out in paid] == [lock.output.amount]
@@ -123,7 +123,7 @@ def test_a_refund_without_a_validity_start_is_refused(world: World) -> None:
 
 
 def test_a_refund_by_a_stranger_pays_the_sender_everything(world: World) -> None:
-    terms = world.terms(7, TOKEN)
+    terms = world.terms(7, DEMO_TOKEN)
     (lock,) = world.lock(terms)
     world.go_to(terms.deadline + 1)
     start = world.slot_at(terms.deadline)
@@ -191,12 +191,12 @@ ODD_PAYMENTS = {
 
 @pytest.mark.parametrize("how", ODD_PAYMENTS)
 def test_a_payment_by_a_stranger_must_be_exact(world: World, how: str) -> None:
-    (lock,) = world.lock(world.terms(5, TOKEN))
+    (lock,) = world.lock(world.terms(5, DEMO_TOKEN))
     refused(world, paying(world, [lock], [(lock, ODD_PAYMENTS[how])]), CAROL)
 
 
 def test_an_exact_payment_by_a_stranger_is_taken(world: World) -> None:
-    (lock,) = world.lock(world.terms(5, TOKEN))
+    (lock,) = world.lock(world.terms(5, DEMO_TOKEN))
     world.send(paying(world, [lock], [(lock, {})]), CAROL)
 
 
@@ -286,7 +286,7 @@ def paying(world: World, locks: list[UTxO], payments: list[tuple[UTxO, dict[str,
         amount = Value(value.coin + odd.get("coin", 0), value.multi_asset)
         if "tokens" in odd:
             amount = Value(
-                value.coin, token(TOKEN.contract, odd["tokens"]) if odd["tokens"] else MultiAsset()
+                value.coin, token(DEMO_TOKEN.contract, odd["tokens"]) if odd["tokens"] else MultiAsset()
             )
         tag = odd.get("tag", OutputTag(bytes(lock.input.transaction_id.payload), lock.input.index))
         address = odd.get("address", Address(BOB_KEY))

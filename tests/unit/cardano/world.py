@@ -61,7 +61,7 @@ class World:
             self.ledger, treasury.genesis(), directory / "chain.jsonl", now=lambda: self.now
         )
         for person in (ALICE, BOB, CAROL):
-            for unit, amount in (("", 500_000_000), ("", 50_000_000), (treasury.TOKEN.contract, 10_000)):
+            for unit, amount in (("", 500_000_000), ("", 50_000_000), (treasury.DEMO_TOKEN.contract, 10_000)):
                 treasury.fund(self.chain, person.address, unit, amount)
                 self.chain.mine()
         self._base = self.chain.head.height

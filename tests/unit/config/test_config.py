@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from bridge import config
+from bridge.chainconfig import SECTIONS
 from bridge.config import ConfigError, to_text, to_units
-from bridge.ports import stellar_passphrase
+from bridge.ports import cardano_settings, solana_settings, stellar_passphrase
 from bridge.protocol.types import Asset, Chain
+from chain.params import Network as ZionNetwork
+from relayers.cardano import timing as cardano_timing
+from relayers.ethereum import timing as ethereum_timing
+from relayers.solana import timing as solana_timing
+from relayers.solana.settings import DEVNET_GENESIS, MAINNET_GENESIS
+from relayers.stellar import timing as stellar_timing
+from relayers.zion import timing as zion_timing
 from tests.unit.api.play import base_settings
 
 MINIMAL: dict[str, Any] = {
@@ -76,7 +86,7 @@ def test_the_environment_overrides_the_file(monkeypatch: pytest.MonkeyPatch) -> 
         ({"assets": MINIMAL["assets"] * 2}, "same chain and symbol"),
         (
             {"assets": [{"chain": "solana", "symbol": "SOL", "decimals": 9}], "pairs": []},
-            "no adapter for solana",
+            "chains.solana: there is no such section; add it with rpc_urls",
         ),
         ({"prices": {"static": {"zion:ZION": "1"}}}, "no price for 'ethereum:ETH'"),
         ({"prices": {"static": {"zion:ZION": "0", "ethereum:ETH": "1"}}}, "must be above 0"),
@@ -155,7 +165,7 @@ def test_stellar_is_there_only_when_its_section_is_given() -> None:
     section = settings.enabled_chains()[Chain.STELLAR]
     assert section.urls == ("http://h",)
     assert section.keystore == Path("/base/keys/stellar.json")
-    assert "add it with a horizon_url" in refused({**STELLAR, "chains": {}})
+    assert "add it with horizon_url" in refused({**STELLAR, "chains": {}})
 
 
 def test_nobody_is_promised_a_gasless_claim_on_stellar() -> None:
@@ -179,3 +189,127 @@ def test_the_passphrase_of_stellar_follows_from_the_network(network: str, words:
     settings = config.parse({**STELLAR, "network": network}, Path("/base"))
     assert settings.chains.stellar is not None
     assert stellar_passphrase(settings.network, settings.chains.stellar).startswith(words)
+
+
+MINT = "EPjFWdd5AufqSSqeM2qN1xzybapC8G4wEGGkZwyTDt1v"
+POLICY = "29d222ce763455e3d7a09a665ce554f00ac89d2e99a1a83d267170c6"
+
+
+def joined(chain: str, section: dict[str, Any], *assets: dict[str, Any], **more: Any) -> dict[str, Any]:
+    """The minimal configuration with one more chain."""
+    return {
+        **MINIMAL,
+        "chains": {chain: section},
+        "assets": [*MINIMAL["assets"], *({"chain": chain, **asset} for asset in assets)],
+        **more,
+    }
+
+
+SOL = {"symbol": "SOL", "decimals": 9}
+ADA = {"symbol": "ADA", "decimals": 6}
+
+
+def test_solana_and_cardano_are_there_only_when_their_sections_are_given() -> None:
+    assert set(config.parse(MINIMAL, Path("/base")).enabled_chains()) == {Chain.ZION, Chain.ETHEREUM}
+    solana = config.parse(joined("solana", {"rpc_urls": ["http://s"]}, SOL), Path("/base"))
+    assert solana.enabled_chains()[Chain.SOLANA].urls == ("http://s",)
+    cardano = config.parse(joined("cardano", {"blockfrost_url": "http://c"}, ADA), Path("/base"))
+    assert cardano.enabled_chains()[Chain.CARDANO].keystore == Path("/base/keys/cardano.json")
+    assert "add it with blockfrost_url" in refused({**joined("cardano", {}, ADA), "chains": {}})
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (joined("solana", {}, {**SOL, "decimals": 8}), "the native coin of solana has 9 decimals"),
+        (
+            joined("solana", {}, {"symbol": "USDC", "decimals": 6, "contract": MINT[:-2]}),
+            "its mint, 32 bytes in base58",
+        ),
+        (joined("solana", {"contract": MINT.replace("E", "0")}), "no Solana address"),
+        (joined("solana", {"contract": MINT + "1"}), "no Solana address"),
+        (joined("solana", {"rpc_urls": ["s.example:8899"]}), "begins with http:// or https://"),
+        (joined("solana", {"ws_url": "https://s"}), "begins with ws:// or wss://"),
+        (joined("cardano", {}, {**ADA, "decimals": 7}), "the native coin of cardano has 6 decimals"),
+        (
+            joined("cardano", {}, {"symbol": "DJED", "decimals": 6, "contract": POLICY + ".444a"}),
+            "without a dot",
+        ),
+        (joined("cardano", {"reference_script": "ab#0"}), "<transaction id>#<index>"),
+        (joined("cardano", {"testnet": "mainnet"}), "'preprod' or 'preview'"),
+        (joined("ethereum", {"contract": "0xhtlc"}), "no Ethereum address"),
+        (
+            joined("zion", {}, {"symbol": "WZION", "decimals": 8, "contract": "0x00"}),
+            "no assets but the native coin",
+        ),
+    ],
+)
+def test_what_a_chain_cannot_have_is_refused_in_words(content: dict[str, Any], words: str) -> None:
+    assert words in refused(content)
+
+
+def test_tokens_of_solana_and_cardano_are_named_as_their_chains_name_them() -> None:
+    mint = {"symbol": "USDC", "decimals": 6, "contract": MINT}
+    settings = config.parse(joined("solana", {"contract": MINT}, SOL, mint), Path("/base"))
+    assert settings.assets_by_key()["solana:USDC"].contract == MINT
+    djed = {"symbol": "DJED", "decimals": 6, "contract": POLICY + "446a65644d6963726f555344"}
+    assert config.parse(joined("cardano", {}, ADA, djed), Path("/base")).assets_by_key()["cardano:DJED"]
+
+
+def test_a_url_that_is_refused_is_not_repeated_for_it_may_hold_a_key() -> None:
+    assert "s3cret" not in refused(joined("solana", {"rpc_urls": ["rpc.example/?key=s3cret"]}))
+
+
+def test_the_key_of_a_blockfrost_service_is_never_shown() -> None:
+    settings = config.parse(joined("cardano", {"project_id": "preprodhunter2"}, ADA), Path("/base"))
+    assert "hunter2" not in repr(settings)
+    assert cardano_settings(settings).project_id == "preprodhunter2"
+
+
+@pytest.mark.parametrize(
+    ("network", "section", "named"),
+    [
+        ("dev", {}, "dev"),
+        ("test", {}, "preprod"),
+        ("test", {"testnet": "preview"}, "preview"),
+        ("main", {"testnet": "preview"}, "mainnet"),
+    ],
+)
+def test_the_cardano_network_follows_from_the_network(
+    network: str, section: dict[str, Any], named: str
+) -> None:
+    settings = config.parse(joined("cardano", section, ADA, network=network), Path("/base"))
+    assert cardano_settings(settings).network.value == named
+
+
+def test_the_solana_cluster_follows_from_the_network_unless_its_genesis_is_named() -> None:
+    def genesis(network: str, **section: str) -> str:
+        content = joined("solana", {"contract": MINT, **section}, SOL, network=network)
+        return solana_settings(config.parse(content, Path("/base"))).genesis_hash
+
+    assert genesis("main") == MAINNET_GENESIS
+    assert genesis("test") == DEVNET_GENESIS
+    assert genesis("dev") == ""
+    assert genesis("main", genesis_hash=MINT) == MINT
+
+
+@pytest.mark.parametrize("chain", list(Chain))
+def test_the_defaults_of_timing_are_the_chains_own_numbers(chain: Chain) -> None:
+    known = {
+        Chain.ZION: zion_timing.timing(ZionNetwork.MAIN),
+        Chain.ETHEREUM: ethereum_timing.MAINNET,
+        Chain.SOLANA: solana_timing.MAINNET,
+        Chain.STELLAR: stellar_timing.MAINNET,
+        Chain.CARDANO: cardano_timing.PUBLIC,
+    }[chain]
+    timing = SECTIONS[chain]().timing
+    assert timing.block_interval == known.block_interval
+    assert timing.finality_base <= known.finality_depth <= timing.finality_cap
+    assert (timing.inclusion_p99, timing.clock_skew) == (known.inclusion_p99, known.clock_skew)
+
+
+def test_reading_a_configuration_loads_no_chain_library() -> None:
+    heavy = {"web3", "eth_account", "solders", "stellar_sdk", "pycardano", "httpx"}
+    code = f"import sys, bridge.config; print(sorted({heavy!r} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

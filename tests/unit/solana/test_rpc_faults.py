@@ -23,7 +23,7 @@ from relayers.port import (
 )
 from relayers.solana import building
 from relayers.solana.adapter import SolanaPort, explain, open_port
-from relayers.solana.devnet import SolanaDevnet
+from relayers.solana.node import SolanaNode
 from relayers.solana.settings import SOL, SolanaFees
 from tests.conformance.lying_rpc import LyingRpc
 
@@ -31,21 +31,21 @@ SECRET = Preimage(b"a preimage for lying endpoints..")
 
 
 @pytest.fixture
-async def devnet() -> AsyncIterator[SolanaDevnet]:
-    made = await SolanaDevnet().start()
+async def devnet() -> AsyncIterator[SolanaNode]:
+    made = await SolanaNode().start()
     await made.mine(40)
     yield made
     await made.stop()
 
 
 @pytest.fixture
-async def liar(devnet: SolanaDevnet) -> AsyncIterator[LyingRpc]:
+async def liar(devnet: SolanaNode) -> AsyncIterator[LyingRpc]:
     async with LyingRpc(devnet.rpc_url) as made:
         yield made
 
 
 @pytest.fixture
-async def port(devnet: SolanaDevnet, liar: LyingRpc) -> AsyncIterator[SolanaPort]:
+async def port(devnet: SolanaNode, liar: LyingRpc) -> AsyncIterator[SolanaPort]:
     settings = msgspec.structs.replace(devnet.settings, rpc_urls=(liar.url,), timeout=0.5)
     made = open_port(settings, devnet_key("lied to"))
     await devnet.fund(made.account, SOL, 10**10)
@@ -53,7 +53,7 @@ async def port(devnet: SolanaDevnet, liar: LyingRpc) -> AsyncIterator[SolanaPort
     await made.close()
 
 
-def terms_of(devnet: SolanaDevnet, port: SolanaPort, recipient: str = "") -> LockTerms:
+def terms_of(devnet: SolanaNode, port: SolanaPort, recipient: str = "") -> LockTerms:
     return LockTerms(
         chain=port.chain,
         contract=port.contract,
@@ -66,7 +66,7 @@ def terms_of(devnet: SolanaDevnet, port: SolanaPort, recipient: str = "") -> Loc
     )
 
 
-async def locked(devnet: SolanaDevnet, port: SolanaPort) -> LockTerms:
+async def locked(devnet: SolanaNode, port: SolanaPort) -> LockTerms:
     terms = terms_of(devnet, port)
     tx = await port.prepare(Action(Purpose.LOCK, terms), None, FeeLevel())
     assert (await port.broadcast(tx)).outcome is BroadcastOutcome.ACCEPTED
@@ -86,7 +86,7 @@ async def test_a_broken_line_is_unavailable_without_its_url(
     assert "secret-api-key" not in shown
 
 
-async def test_another_endpoint_takes_over(devnet: SolanaDevnet, liar: LyingRpc) -> None:
+async def test_another_endpoint_takes_over(devnet: SolanaNode, liar: LyingRpc) -> None:
     settings = msgspec.structs.replace(devnet.settings, rpc_urls=(liar.url, devnet.rpc_url))
     port = open_port(settings, devnet_key("two lines"))
     liar.status = 503
@@ -95,7 +95,7 @@ async def test_another_endpoint_takes_over(devnet: SolanaDevnet, liar: LyingRpc)
 
 
 async def test_a_slot_without_an_answer_is_no_reorg(
-    devnet: SolanaDevnet, liar: LyingRpc, port: SolanaPort
+    devnet: SolanaNode, liar: LyingRpc, port: SolanaPort
 ) -> None:
     ring = (await port.scan((), 10)).blocks
     await devnet.mine(1)
@@ -115,7 +115,7 @@ async def test_a_slot_without_an_answer_is_no_reorg(
 
 
 async def test_a_transaction_that_cannot_be_read_holds_its_block_back(
-    devnet: SolanaDevnet, liar: LyingRpc, port: SolanaPort
+    devnet: SolanaNode, liar: LyingRpc, port: SolanaPort
 ) -> None:
     ring = (await port.scan((), 10)).blocks
     terms = await locked(devnet, port)
@@ -133,7 +133,7 @@ async def test_a_transaction_that_cannot_be_read_holds_its_block_back(
 
 
 async def test_a_failed_claim_is_no_event_and_its_transaction_says_why(
-    devnet: SolanaDevnet, port: SolanaPort
+    devnet: SolanaNode, port: SolanaPort
 ) -> None:
     terms = await locked(devnet, port)
     first = await port.prepare(Action(Purpose.CLAIM, terms, preimage=SECRET), None, FeeLevel())
@@ -148,7 +148,7 @@ async def test_a_failed_claim_is_no_event_and_its_transaction_says_why(
     assert (status.state, status.reason) == (TxState.FAILED, "instruction 2: not our vault")
 
 
-async def test_another_cluster_or_a_missing_program_is_said(devnet: SolanaDevnet) -> None:
+async def test_another_cluster_or_a_missing_program_is_said(devnet: SolanaNode) -> None:
     terms_asset = SOL
     for change, word in (
         ({"genesis_hash": "5eykt4UsFv8P8NJdTREpY1vzqKqZKvdpKuc147dw2N9d"}, "another cluster"),
@@ -161,7 +161,7 @@ async def test_another_cluster_or_a_missing_program_is_said(devnet: SolanaDevnet
         await port.close()
 
 
-async def test_dust_to_somebody_without_an_account_is_refused(devnet: SolanaDevnet, port: SolanaPort) -> None:
+async def test_dust_to_somebody_without_an_account_is_refused(devnet: SolanaNode, port: SolanaPort) -> None:
     nobody = open_port(devnet.settings, devnet_key("without an account"))
     dust = msgspec.structs.replace(terms_of(devnet, port, nobody.account), amount=890_879)
     with pytest.raises(ActionRefused, match="cannot open one") as refusal:

@@ -1,0 +1,108 @@
+"""The auditor's view of the devnet: after locks, claims and refunds every unit is somewhere."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
+
+import pytest
+
+from bridge.protocol.types import Asset, LockTerms, Preimage, Purpose
+from relayers.cardano.accounting import LOCKS, Ledger
+from relayers.cardano.adapter import CardanoPort, open_port
+from relayers.cardano.devnet import DEMO_TOKEN, CardanoDevnet
+from relayers.cardano.settings import ADA
+from relayers.devkeys import devnet_key
+from relayers.port import Action, BroadcastOutcome, FeeLevel, TxState
+
+SECRET = Preimage(b"the preimage of the audit's locks")
+
+
+@pytest.fixture
+async def devnet(tmp_path: Path) -> AsyncIterator[CardanoDevnet]:
+    made = await CardanoDevnet(tmp_path).start()
+    yield made
+    await made.stop()
+
+
+class Firm:
+    """A bridge and a user with an auditor."""
+
+    def __init__(self, devnet: CardanoDevnet) -> None:
+        self.devnet = devnet
+        self.bridge = open_port(devnet.settings, devnet_key("audit/bridge"))
+        self.user = open_port(devnet.settings, devnet_key("audit/user"))
+        self.ledger = Ledger(devnet.settings)
+        self.accounts: Mapping[str, str] = {"bridge": self.bridge.account, "user": self.user.account}
+
+    async def done(self, port: CardanoPort, action: Action) -> None:
+        tx = await port.prepare(action, None, FeeLevel())
+        assert (await port.broadcast(tx)).outcome is BroadcastOutcome.ACCEPTED
+        await self.devnet.mine(1)
+        assert (await port.tx_status(tx)).state is TxState.INCLUDED
+
+    async def terms(self, sender: CardanoPort, recipient: CardanoPort, asset: Asset) -> LockTerms:
+        return LockTerms(
+            chain=sender.chain,
+            contract=sender.contract,
+            sender=sender.account,
+            recipient=recipient.account,
+            asset=asset,
+            amount=7_000_000,
+            hashlock=SECRET.hashlock(),
+            deadline=(await sender.tip()).time + 500,
+        )
+
+    async def total(self, asset: Asset) -> int:
+        return sum((await self.ledger.holdings(self.accounts, asset)).values())
+
+    async def close(self) -> None:
+        for one in (self.bridge, self.user, self.ledger):
+            await one.close()
+
+
+async def test_ada_and_tokens_add_up_to_the_last_unit(devnet: CardanoDevnet) -> None:
+    firm = Firm(devnet)
+    bridge, user = firm.bridge, firm.user
+    for port in (bridge, user):
+        await devnet.fund(port.account, ADA, 100_000_000)
+        await devnet.fund(port.account, DEMO_TOKEN, 50_000_000)
+    before = {asset: await firm.total(asset) for asset in (ADA, DEMO_TOKEN)}
+    since = (await bridge.tip()).block.height
+
+    kept = await firm.terms(bridge, user, DEMO_TOKEN)
+    claimed = await firm.terms(bridge, user, ADA)
+    returned = await firm.terms(user, bridge, DEMO_TOKEN)
+    for port, terms in ((bridge, kept), (bridge, claimed), (user, returned)):
+        await firm.done(port, Action(Purpose.LOCK, terms))
+    locked = await firm.ledger.holdings(firm.accounts, DEMO_TOKEN)
+    assert locked[LOCKS] == 14_000_000
+    assert (await firm.ledger.holdings(firm.accounts, ADA))[LOCKS] == 7_000_000 + 2 * 2_000_000
+    await firm.done(bridge, Action(Purpose.CLAIM, claimed, preimage=SECRET))
+    await firm.done(bridge, Action(Purpose.COOPERATIVE_REFUND, returned))
+
+    head = (await bridge.tip()).block.height
+    fees = await firm.ledger.fees_paid(firm.accounts.values(), since + 1, head)
+    assert 5 * 160_000 < fees < 5 * 400_000
+    assert before[ADA] - await firm.total(ADA) == fees
+    assert await firm.total(DEMO_TOKEN) == before[DEMO_TOKEN]
+    assert await firm.ledger.fees_paid([user.account], since + 1, head) < fees
+    assert await firm.ledger.fees_paid(firm.accounts.values(), head + 1, head + 5) == 0
+    await firm.close()
+
+
+async def test_what_waits_in_the_mempool_outlives_a_kill(devnet: CardanoDevnet) -> None:
+    firm = Firm(devnet)
+    await devnet.fund(firm.bridge.account, ADA, 100_000_000)
+    terms = await firm.terms(firm.bridge, firm.user, ADA)
+    tx = await firm.bridge.prepare(Action(Purpose.LOCK, terms), None, FeeLevel())
+    await firm.bridge.broadcast(tx)
+    devnet.kill()
+    await devnet.restart()
+    assert (await firm.bridge.tx_status(tx)).state is TxState.PENDING
+    await devnet.mine(1)
+    assert (await firm.bridge.tx_status(tx)).state is TxState.INCLUDED
+    devnet.kill()
+    await devnet.restart()
+    assert (await firm.bridge.tx_status(tx)).state is TxState.INCLUDED
+    await firm.close()
