@@ -21,7 +21,7 @@ from bridge.commands.runtime import KeyRing, load_settings, open_store
 from bridge.config import ConfigError, Settings
 from bridge.engine.prices import HttpPrices, PriceSource, StaticPrices
 from bridge.engine.quotes import QuoteSigner
-from bridge.ports import offline_ports, open_port
+from bridge.ports import keyless_ports, open_port, wallet_builder
 from bridge.proofs.anchoring import anchor_log
 from bridge.protocol.types import Chain
 from relayers import childproc
@@ -59,10 +59,18 @@ def api(
         settings = load_settings(config)
         ring = KeyRing(settings)
         signer = QuoteSigner(ring.quotes())
-        ports = offline_ports(settings)
+        ports = keyless_ports(settings)
+        builders = {chain: wallet_builder(settings, chain) for chain in ports}
         store = open_store(settings, ring)
         try:
-            services = build(settings, store, prices=price_source(settings), signer=signer, ports=ports)
+            services = build(
+                settings,
+                store,
+                prices=price_source(settings),
+                signer=signer,
+                ports=ports,
+                builders=builders,
+            )
             server = _AnnouncingServer(
                 uvicorn.Config(
                     create_app(services),
