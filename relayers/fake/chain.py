@@ -64,7 +64,8 @@ class FakeChain:
     `block_interval` in seconds; `price` is the least a transaction must bid to be included;
     `sequences=False` makes a chain without account sequences; `expiry_blocks` makes transactions of the
     bridge expire that many blocks after signing; `max_claims` may be made in one transaction, `atomic_claims`
-    all or none.
+    all or none; with `signed_claims` a claim needs the recipient's signature (False: it may have one; None:
+    there are none).
     """
 
     chain: Chain
@@ -76,6 +77,7 @@ class FakeChain:
     expiry_blocks: int | None = None
     max_claims: int = 1
     atomic_claims: bool = False
+    signed_claims: bool | None = None
     faults: ChainFaults = field(default_factory=ChainFaults)
 
     def __post_init__(self) -> None:
