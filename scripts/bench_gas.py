@@ -198,12 +198,14 @@ def _claim_batches(bench: Bench, asset: str, token: str) -> dict[str, int]:
 
 
 def _signed_claims(bench: Bench, name: str, token: str, lane: int) -> dict[str, int]:
-    """claimFor with a first nonce of its word and with a later one of the same word."""
+    """claimFor for a recipient who has nothing yet, for another one, and with a later nonce of its slot."""
     gas = {}
-    recipient = Account.from_key(keccak(f"benchmark {name}".encode()))
-    for holder in (recipient.address, bench.carol):
+    newcomer, known = (Account.from_key(keccak(f"{who} {name}".encode())) for who in ("newcomer", "known"))
+    for holder in (known.address, bench.carol):
         bench.fund(holder, token)
-    for index, kind in enumerate(("signed claim", "later signed claim")):
+    for index, (kind, recipient) in enumerate(
+        (("signed claim of a newcomer", newcomer), ("signed claim", known), ("later signed claim", known))
+    ):
         if lane:
             bench.use_lane(token, lane)
         lock = msgspec.structs.replace(_terms(bench, token, lane, index), recipient=recipient.address)
