@@ -54,7 +54,8 @@ _NUMBERS = ("maxFee", "nonce", "expiry")
 
 
 class EthereumAuthorizer:
-    """A `relayers.port.Authorizer` for one contract; `relayer` is who may claim and keep the fee.
+    """A `relayers.port.Authorizer` for one contract; `relayer` is who may claim and keep the fee, "" for the
+    sender of the lock, as whom the bridge claims for its users.
 
     `ready` is awaited before the network is asked anything (is it the right one?).
     """
@@ -83,15 +84,15 @@ class EthereumAuthorizer:
                 "let the recipient claim with its own wallet, or lock more",
             )
         wanted = Authorization(
-            relayer=self._relayer,
+            relayer=self._relayer_of(terms),
             max_fee=max_fee,
-            nonce=await self._free_nonce(terms.recipient),
+            nonce=await self._free_nonce(terms),
             expiry=terms.deadline + EXPIRY_MARGIN,
         )
         what = f"{terms.amount} × 10^-{terms.asset.decimals} {terms.asset.symbol}"
         return UnsignedTx(
             FORMAT,
-            f"let {self._relayer} claim {what} for {terms.recipient} and keep at most {max_fee} of it",
+            f"let {wanted.relayer} claim {what} for {terms.recipient} and keep at most {max_fee} of it",
             _portable(self._contract.claim_for_typed_data(terms, wanted)),
         )
 
@@ -124,7 +125,7 @@ class EthereumAuthorizer:
         signature = bytes(self._signer.sign_typed_data(full_message=expected).signature)
         return _fields(msgspec.structs.replace(asked, signature=signature))
 
-    async def check(self, terms: LockTerms, signed: Mapping[str, str]) -> bytes:
+    async def check(self, terms: LockTerms, signed: Mapping[str, str], min_fee: int = 0) -> bytes:
         """See `Authorizer.check`. `signed` is what `sign` returns: the wallet's signature ("0x…") and, from
         the message it signed, relayer, maxFee, nonce and expiry."""
         given = _normal(_read(signed, signed=True))
@@ -132,8 +133,14 @@ class EthereumAuthorizer:
             raise BadAuthorization(
                 f"the signature has {len(given.signature)} bytes, more than {MAX_SIGNATURE}", "sign otherwise"
             )
-        if given.relayer != self._relayer:
-            raise BadAuthorization(f"it names {given.relayer} as relayer, not {self._relayer}", "sign anew")
+        relayer = self._relayer_of(terms)
+        if given.relayer != relayer:
+            raise BadAuthorization(f"it names {given.relayer} as relayer, not {relayer}", "sign anew")
+        if given.max_fee < min_fee:
+            raise BadAuthorization(
+                f"it allows a fee of {given.max_fee}, and the claim costs {min_fee}",
+                "ask anew, and sign that",
+            )
         if given.max_fee >= terms.amount:
             raise BadAuthorization(f"a fee of {given.max_fee} would leave nothing", "sign a lower fee")
         if given.expiry < terms.deadline:
@@ -171,14 +178,18 @@ class EthereumAuthorizer:
                 "sign with the account that the swap pays to, on the network of the lock",
             )
 
-    async def _free_nonce(self, recipient: str) -> int:
+    def _relayer_of(self, terms: LockTerms) -> str:
+        return self._relayer or terms.sender
+
+    async def _free_nonce(self, terms: LockTerms) -> int:
         """Return a nonce that the recipient has not used, at random.
 
         The first nonce of a slot costs 17,100 gas more than the next 255, so they are drawn from few slots,
         ours alone (their numbers begin with the relayer's address).
         """
         await self._ready()
-        words = [int(self._relayer, 16) << 64 | index for index in range(_WORDS)]
+        recipient = terms.recipient
+        words = [int(self._relayer_of(terms), 16) << 64 | index for index in range(_WORDS)]
         calls = [
             Call("eth_call", ({"to": message.to, "data": message.data}, "latest"))
             for message in (self._contract.used_nonces(recipient, word) for word in words)
