@@ -16,12 +16,12 @@ import typer
 from typer.core import TyperGroup
 
 COMMANDS = {
-    "demo": ("bridge.demo.command", "demo", "Swap real value between three local chains, nine ways."),
+    "demo": ("bridge.demo.command", "demo", "Swap real value between five local chains, in twenty ways."),
     "init": ("bridge.commands.init", "init", "Write rainbow.toml and encrypted keystores."),
     "check": ("bridge.commands.check", "check", "Tell what is reachable, funded and misconfigured."),
     "api": ("bridge.commands.serve", "api", "Serve the REST API."),
-    "relayer": ("bridge.commands.serve", "relayer", "Run one chain's relayer."),
-    "up": ("bridge.commands.serve", "up", "Run the API and all relayers."),
+    "relayer": ("bridge.commands.relayer", "relayer", "Run one chain's relayer."),
+    "up": ("bridge.commands.up", "up", "Run the API and all relayers."),
     "quote": ("bridge.commands.swap", "quote", "Ask the bridge for a price."),
     "swap": ("bridge.commands.swap", "app", "Your own swaps: start, status, claim, refund, recover."),
     "db": ("bridge.commands.database", "app", "The database's schema."),

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 from bridge.chainconfig import CardanoConfig, EthereumConfig, SolanaConfig, StellarConfig, ZionConfig
 from bridge.config import Network, Settings, to_units
-from bridge.engine.service import KeylessPort
 from bridge.protocol.types import Asset, Chain, LockTerms, Preimage, Purpose
 from relayers.keystore import SecretKey
 from relayers.port import ChainPort, UnsignedTx, WalletBuilder
 
 if TYPE_CHECKING:
+    from bridge.engine.service import KeylessPort
     from relayers.cardano.settings import CardanoSettings
     from relayers.solana.settings import SolanaSettings
 

@@ -15,8 +15,7 @@ from rich.table import Table
 
 from bridge import config as configuration
 from bridge.commands.output import ConfigFile, Exit, Json, speaking
-from bridge.commands.runtime import KeyRing
-from bridge.commands.serve import price_source
+from bridge.commands.runtime import KeyRing, price_source
 from bridge.config import Network, Settings, to_text, to_units
 from bridge.engine.prices import PriceUnavailable
 from bridge.ports import open_port

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import logging
 import sys
+import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import structlog
 
 from bridge import config
 from bridge.config import LogConfig, Settings
 from bridge.protocol.types import Chain
-from bridge.store import Store
 from relayers.keystore import SecretKey, find_password, load
+
+if TYPE_CHECKING:
+    from bridge.engine.prices import PriceSource
+    from bridge.store import Store
 
 _LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 
@@ -70,5 +75,21 @@ class KeyRing:
 
 def open_store(settings: Settings, ring: KeyRing) -> Store:
     """Open the database with the key that seals secrets, bringing it up to date. Raises `StoreError`."""
+    from bridge.store import Store  # takes a second, which commands without a database need not wait for
+
     settings.data_dir.mkdir(parents=True, exist_ok=True)
     return Store.open(settings.database_url(), secrets_key=ring.storage().reveal())
+
+
+def price_source(settings: Settings) -> PriceSource:
+    """Return the configured source of prices."""
+
+    from bridge.engine.prices import HttpPrices, StaticPrices
+
+    def clock() -> int:
+        return int(time.time())
+
+    prices = settings.prices
+    if prices.source == "http":
+        return HttpPrices(prices.url, prices.max_age, clock)
+    return StaticPrices(prices.static, clock)

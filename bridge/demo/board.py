@@ -36,9 +36,12 @@ class SwapCard:
     swap_id: str = ""
     sends: str = ""
     receives: str = ""
+    note: str = ""
+    """One more thing worth saying of it at the end."""
+    hops: list[SwapCard] = field(default_factory=list)
+    """The swaps that this one is made of, if it is a way of several."""
     stages: list[tuple[str, float]] = field(default_factory=list)
     transactions: list[dict[str, str]] = field(default_factory=list)
-    confirmations: dict[str, int] = field(default_factory=dict)
     started: float = 0.0
     ended: float = 0.0
 
@@ -90,7 +93,8 @@ class SwapCard:
             "seconds": round(self.seconds, 3),
             "stages": [{"stage": name, "seconds": round(spent, 3)} for name, spent in self.stage_durations()],
             "transactions": self.transactions,
-            "confirmations": self.confirmations,
+            "note": self.note,
+            "hops": [hop.as_json() for hop in self.hops],
         }
 
 
@@ -180,6 +184,8 @@ class Board:
             if card.reason:
                 ended.append(f"\n{card.reason}", style="red")
             received = card.receives if card.expected == "completed" else "its own back"
+            if card.note:
+                received += f"\n{card.note}"
             table.add_row(card.name, card.route, card.sends, received, ended, f"{card.seconds:.1f}")
         return table
 

@@ -14,8 +14,9 @@ from rich.console import Console
 
 from bridge.demo.accounting import balances_table
 from bridge.demo.board import Board
+from bridge.demo.plans import ASSETS
 from bridge.demo.run import Demo, Outcome
-from bridge.demo.site import ASSETS, Site
+from bridge.demo.site import Site
 
 WENT_WRONG = 1
 LOG_WIDTH = 140
@@ -33,7 +34,7 @@ def demo(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document at the end.")] = False,
 ) -> None:
-    """Swap real value between local ZION, Ethereum and Stellar nodes, nine ways.
+    """Swap real value between local ZION, Ethereum, Solana, Stellar and Cardano nodes, in many ways at once.
 
     Exit code 0 when every swap ended as it should and every balance adds up to the last unit, else 1.
     """

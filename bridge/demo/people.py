@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import TypeVar
 
@@ -16,7 +15,8 @@ from bridge.api.recovery import LIGHT, RecoveryDir
 from bridge.api.userswap import LockWatch, UserSwap, Wallet
 from bridge.config import to_text
 from bridge.demo.board import Board, SwapCard
-from bridge.demo.site import ASSETS, Site
+from bridge.demo.plans import GAS_MONEY, NATIVE, Plan
+from bridge.demo.site import Site
 from bridge.protocol.legs import CLAIMED, REFUNDED
 from bridge.protocol.types import Asset, Chain, LegState, SwapState
 from relayers.keystore import SecretKey
@@ -24,12 +24,8 @@ from relayers.port import PortUnavailable
 
 T = TypeVar("T")
 
-POLL_SECONDS = 0.15
+POLL_SECONDS = 0.25
 RESEND_SECONDS = 4.0
-GAS_MONEY = {Chain.ETHEREUM: 10**17, Chain.ZION: 10**8, Chain.STELLAR: 10 * 10**7}
-"""What a user needs to send a few transactions, in the chain's smallest unit; on Stellar the reserves of an
-account and a lock come first."""
-
 _PASSING_PROBLEMS = frozenset({"busy", "rate-limited", "chain-unavailable", "no-price", "internal"})
 
 
@@ -37,39 +33,28 @@ class WentWrong(Exception):
     """A swap did not end as it should."""
 
 
-@dataclass(frozen=True)
-class Plan:
-    """One swap to be shown. `amount` is what the user sends, in smallest units; a user who `walks_away`
-    locks and then does nothing until the deadline."""
-
-    name: str
-    source: Asset
-    destination: Asset
-    amount: int
-    gasless: bool = False
-    walks_away: bool = False
-
-    @property
-    def route(self) -> str:
-        """For people."""
-        return f"{self.source.symbol} → {self.destination.symbol}"
-
-    @property
-    def expected(self) -> SwapState:
-        """How it has to end."""
-        return SwapState.REFUNDED if self.walks_away else SwapState.COMPLETED
-
-
 class Person:
-    """One user with one swap. `patience` is how long, in seconds, each step may take in all."""
+    """One user with one swap. `patience` is how long, in seconds, each step may take in all.
 
-    def __init__(self, site: Site, plan: Plan, board: Board, patience: float) -> None:
+    With `purse` and `card` the swap is a step of a longer way: its wallets and what is shown are given.
+    """
+
+    def __init__(
+        self,
+        site: Site,
+        plan: Plan,
+        board: Board,
+        patience: float,
+        *,
+        purse: Mapping[Chain, Wallet] | None = None,
+        card: SwapCard | None = None,
+    ) -> None:
         self.site = site
         self.plan = plan
         self.board = board
         self.patience = patience
-        self.card = board.add(SwapCard(plan.name, plan.route, plan.expected.value))
-        self.wallets = {
+        self.card = card or board.add(SwapCard(plan.name, plan.route, plan.expected.value))
+        self.wallets: Mapping[Chain, Wallet] = purse or {
             asset.chain: Wallet(site.port(asset.chain, SecretKey.generate()))
             for asset in (plan.source, plan.destination)
         }
@@ -78,23 +63,35 @@ class Person:
         self._password = secrets.token_urlsafe(16)
         self.swap: UserSwap | None = None
 
+    @property
+    def name(self) -> str:
+        """Who it is."""
+        return self.plan.name
+
+    @property
+    def assets(self) -> frozenset[Asset]:
+        """What passes through this person's hands."""
+        plan = self.plan
+        return frozenset({plan.source, plan.destination, *(NATIVE[chain] for chain in self.wallets)})
+
     async def fund(self) -> None:
         """Receive from the devnets' treasuries what the swap needs and no more."""
         plan = self.plan
         address = self.wallets[plan.source.chain].address
+        gas = GAS_MONEY[plan.source.chain]
         if plan.source.contract:
-            await self.site.fund(address, _native(plan.source), GAS_MONEY[plan.source.chain])
+            await self.site.fund(address, NATIVE[plan.source.chain], gas)
             if plan.source.chain is Chain.STELLAR:
                 await self._approve()  # nobody can be given an issued asset without a trustline
             await self.site.fund(address, plan.source, plan.amount)
         else:
-            await self.site.fund(address, plan.source, plan.amount + GAS_MONEY[plan.source.chain])
+            await self.site.fund(address, plan.source, plan.amount + gas)
         if not plan.gasless and not plan.walks_away:
-            receiver = self.wallets[plan.destination.chain].address
-            await self.site.fund(receiver, _native(plan.destination), GAS_MONEY[plan.destination.chain])
+            chain = plan.destination.chain
+            await self.site.fund(self.wallets[chain].address, NATIVE[chain], GAS_MONEY[chain])
 
     async def lock(self) -> None:
-        """Quote, accept, lock, and wait until the bridge's lock is final on the user's own node."""
+        """Quote, accept, lock, and wait for the bridge's lock; who walks away waits until it is final."""
         plan, card = self.plan, self.card
         card.begin()
         swap = self.swap = await self._begun()
@@ -107,8 +104,9 @@ class Person:
         await self._approve()
         await self._patiently(lambda: swap.lock(wallet))
         self.board.reached(card, "lock sent")
+        enough = {LegState.FINAL} if plan.walks_away else {LegState.SEEN, LegState.FINAL}
         await self._until(
-            lambda view: view.destination.state is LegState.FINAL,
+            lambda view: view.destination.state in enough,
             again=lambda: swap.lock(wallet),
             unless=lambda view: view.source.state is not LegState.NONE,
         )
@@ -132,6 +130,7 @@ class Person:
             self._check_time(deadline, "the bridge's lock is not deep enough on the user's own node")
             await asyncio.sleep(POLL_SECONDS)
         self.board.reached(self.card, "lock verified")
+        await self._until(lambda view: view.destination.state is LegState.FINAL)
         if plan.gasless:
             await self._patiently(lambda: swap.reveal_to_bridge(self._password, watch))
             self.board.reached(self.card, "secret handed over")
@@ -156,6 +155,11 @@ class Person:
             again=lambda: swap.refund(wallet),
             unless=lambda view: view.source.state in REFUNDED,
         )
+
+    async def swap_through(self) -> None:
+        """The whole swap, of somebody who stays."""
+        await self.lock()
+        await self.finish()
 
     async def close(self) -> None:
         """Close the connections."""
@@ -290,7 +294,3 @@ _STAGES: tuple[tuple[Callable[[SwapView], bool], str], ...] = (
 def _stage(view: SwapView) -> str:
     """Name the furthest stage that a view shows; the later come first."""
     return next((name for shows, name in _STAGES if shows(view)), "")
-
-
-def _native(asset: Asset) -> Asset:
-    return next(native for native in ASSETS if native.chain is asset.chain and not native.contract)

@@ -1,4 +1,5 @@
-"""The demonstration itself: nine swaps, two of which the user walks away from, and an audit of every unit."""
+"""The demonstration itself: swaps of all kinds at once, some of which the user walks away from, one person's
+way around all chains, and an audit of every unit."""
 
 from __future__ import annotations
 
@@ -9,30 +10,18 @@ from typing import Any
 
 from bridge.demo.accounting import AssetAudit, Snapshot, audit
 from bridge.demo.board import Board, Verdict
+from bridge.demo.books import Books
 from bridge.demo.chaos import Chaos
-from bridge.demo.people import Person, Plan, WentWrong
-from bridge.demo.site import ASSETS, CHAINS, DEMO, RUSD, Site
-from bridge.protocol.types import Asset, Chain
+from bridge.demo.circle import Traveller
+from bridge.demo.people import Person, WentWrong
+from bridge.demo.plans import ASSETS, CIRCLE, PLANS
+from bridge.demo.site import Site
+from bridge.localchains import LOCKS
+from bridge.protocol.types import Chain
 from bridge.supervisor import ProcessFailed
-from relayers.ethereum import accounting as ethereum_accounting
-from relayers.ethereum.settings import ETH
 from relayers.port import ChainPort
-from relayers.stellar import accounting as stellar_accounting
-from relayers.stellar.settings import XLM
-from relayers.zion import accounting as zion_accounting
-from relayers.zion.settings import ZION
 
-PLANS = (
-    Plan("alice", ETH, ZION, 5 * 10**17, gasless=True),
-    Plan("bob", ZION, ETH, 600 * 10**8),
-    Plan("carol", DEMO, ZION, 250 * 10**6, gasless=True),
-    Plan("dave", ETH, ZION, 2 * 10**17, walks_away=True),
-    Plan("erin", ZION, ETH, 300 * 10**8, walks_away=True),
-    Plan("frank", XLM, ZION, 500 * 10**7, gasless=True),
-    Plan("grace", ZION, XLM, 100 * 10**8),
-    Plan("heidi", XLM, ETH, 2_000 * 10**7),
-    Plan("ivan", RUSD, DEMO, 75 * 10**7, gasless=True),
-)
+Swapper = Person | Traveller
 
 PATIENCE_SECONDS = 60.0
 CHAOS_PATIENCE_SECONDS = 90.0
@@ -78,86 +67,6 @@ class Outcome:
         }
 
 
-class Books:
-    """Reads all watched balances at a moment when no block comes between two of them."""
-
-    def __init__(self, site: Site, people: list[Person]) -> None:
-        self._site = site
-        self._people = people
-        self._ports: dict[Chain, ChainPort] = {chain: site.bridge_port(chain) for chain in CHAINS}
-        self._stellar = stellar_accounting.Ledger(
-            site.stellar.url, site.stellar.settings.passphrase, (XLM, RUSD)
-        )
-
-    async def read(self) -> tuple[Snapshot, dict[Chain, int]]:
-        """Return the balances and the heights they belong to."""
-        balances: dict[tuple[str, str], int] = {}
-        heights: dict[Chain, int] = {}
-        for chain, port in self._ports.items():
-            while True:
-                height = (await port.tip()).block.height
-                found = {
-                    (asset.key, owner): amount
-                    for asset in ASSETS
-                    if asset.chain is chain
-                    for owner, amount in (await self._holdings(chain, asset)).items()
-                }
-                if (await port.tip()).block.height == height:
-                    break
-            balances |= found
-            heights[chain] = height
-        return Snapshot(balances), heights
-
-    async def _holdings(self, chain: Chain, asset: Asset) -> dict[str, int]:
-        accounts = self._accounts(chain, asset)
-        if chain is Chain.STELLAR:
-            return await self._stellar.holdings(accounts, asset)
-        port = self._ports[chain]
-        held = {owner: await port.balance(address, asset) for owner, address in accounts.items()}
-        if chain is Chain.ZION:
-            held["locks"] = await zion_accounting.locked(self._site.zion.rpc_url)
-        return held
-
-    async def fees(self, since: dict[Chain, int], until: dict[Chain, int]) -> dict[str, int]:
-        """Return what the watched accounts paid in fees in the blocks after `since` up to `until`."""
-        ethereum = await ethereum_accounting.fees_paid(
-            self._site.ethereum.rpc_url,
-            set(self._accounts(Chain.ETHEREUM, ETH).values()),
-            since[Chain.ETHEREUM] + 1,
-            until[Chain.ETHEREUM],
-        )
-        zion = await zion_accounting.fees_paid(
-            self._site.zion.rpc_url,
-            set(self._accounts(Chain.ZION, ZION).values()),
-            since[Chain.ZION] + 1,
-            until[Chain.ZION],
-        )
-        stellar = await self._stellar.fees_paid(
-            set(self._accounts(Chain.STELLAR, XLM).values()),
-            since[Chain.STELLAR] + 1,
-            until[Chain.STELLAR],
-        )
-        return {ETH.key: ethereum, DEMO.key: 0, ZION.key: zion, XLM.key: stellar, RUSD.key: 0}
-
-    def _accounts(self, chain: Chain, asset: Asset) -> dict[str, str]:
-        accounts = {
-            person.plan.name: person.wallets[chain].address
-            for person in self._people
-            if chain in person.wallets
-            and (not asset.contract or asset in (person.plan.source, person.plan.destination))
-        }
-        accounts["bridge"] = self._ports[chain].account
-        if chain is Chain.ETHEREUM:
-            accounts["locks"] = self._ports[chain].contract
-        return accounts
-
-    async def close(self) -> None:
-        """Close the connections."""
-        for port in self._ports.values():
-            await port.close()
-        await self._stellar.close()
-
-
 class Demo:
     """One run over one site."""
 
@@ -181,62 +90,55 @@ class Demo:
         return outcome
 
     async def _set_up(self) -> None:
+        self.site.configure()
         await self.site.start_chains()
-        self.board.step("a ZION node, an Ethereum node and a Stellar ledger run")
-        await self.site.configure()
-        self.board.step("accounts are funded, the bridge is configured")
+        names = [local.name for local in self.site.chains.values()]
+        self.board.step(f"{', '.join(names[:-1])} and {names[-1]} run")
         await self.site.start_bridge()
-        self.board.step("the API and three relayers run")
+        self.board.step(f"the bridge has money, the API and {len(names)} relayers run")
 
     async def _swap(self, outcome: Outcome) -> None:
         people = [Person(self.site, plan, self.board, self._patience) for plan in PLANS]
-        books = Books(self.site, people)
+        everybody: list[Swapper] = [*people, Traveller(self.site, CIRCLE, self.board, self._patience)]
+        books = Books(self.site, everybody)
         try:
-            for person in people:
-                await person.fund()
-            self.board.step("nine people have money of their own")
+            await asyncio.gather(*(one.fund() for one in everybody))
+            self.board.step(f"{len(everybody)} people have money of their own")
             outcome.before, since = await books.read()
             with self.board:
-                await self._with_chaos(people, outcome)
+                await self._with_chaos(everybody, outcome)
             outcome.problems += [
                 f"{card.name} ({card.route}): {card.reason}"
                 for card in self.board.cards
                 if card.verdict is not Verdict.AS_EXPECTED
             ]
             await self._close_the_books(books, outcome, since)
-            for person in people:
-                if person.swap is not None:
-                    await person.collect()
+            await asyncio.gather(*(one.collect() for one in everybody if one.card.swap_id or one.card.hops))
         finally:
-            for person in people:
-                await person.close()
+            for one in everybody:
+                await one.close()
             await books.close()
 
-    async def _with_chaos(self, people: list[Person], outcome: Outcome) -> None:
+    async def _with_chaos(self, everybody: list[Swapper], outcome: Outcome) -> None:
         if self._chaos_seed is None:
-            await self._everybody(people)
+            await self._everybody(everybody)
             return
         chaos = Chaos(self.site, self.board, self._chaos_seed)
         hurting = asyncio.create_task(chaos.run())
         try:
-            await self._everybody(people, hurting)
+            await self._everybody(everybody, hurting)
             await hurting
         finally:
             hurting.cancel()
             outcome.killed = chaos.killed
 
-    async def _everybody(self, people: list[Person], hurting: asyncio.Task[None] | None = None) -> None:
+    async def _everybody(self, people: list[Swapper], hurting: asyncio.Task[None] | None = None) -> None:
         """Let all swap at once; then let the deadlines of those who were left pass."""
-        staying = [person for person in people if not person.plan.walks_away]
-        walking = [person for person in people if person.plan.walks_away]
-
-        async def trade(person: Person) -> None:
-            await person.lock()
-            await person.finish()
-
+        walking = [one for one in people if isinstance(one, Person) and one.plan.walks_away]
+        staying = [one for one in people if one not in walking]
         await asyncio.gather(
-            *(self._judged(person, trade(person), last=True) for person in staying),
-            *(self._judged(person, person.lock(), last=False) for person in walking),
+            *(self._judged(one, one.swap_through(), last=True) for one in staying),
+            *(self._judged(one, one.lock(), last=False) for one in walking),
         )
         if hurting is not None:
             await hurting
@@ -245,14 +147,15 @@ class Demo:
             await self._pass_deadlines(left)
         await asyncio.gather(*(self._judged(person, person.refund(), last=True) for person in left))
 
-    async def _judged(self, person: Person, step: Any, *, last: bool) -> None:
+    async def _judged(self, person: Swapper, step: Any, *, last: bool) -> None:
+        swaps = len(person.plan.steps) if isinstance(person, Traveller) else 1
         try:
-            async with asyncio.timeout(STEPS_AT_MOST * self._patience):
+            async with asyncio.timeout(swaps * STEPS_AT_MOST * self._patience):
                 await step
         except Exception as error:
             person.card.finish(ok=False, reason=f"{type(error).__name__}: {error}")
             if not isinstance(error, WentWrong):
-                self.board.note(f"[red]{person.plan.name}: {type(error).__name__}: {error}[/]")
+                self.board.note(f"[red]{person.name}: {type(error).__name__}: {error}[/]")
             return
         if last:
             person.card.finish(ok=True)
@@ -260,13 +163,14 @@ class Demo:
     async def _pass_deadlines(self, people: list[Person]) -> None:
         """Move the chains' clocks past every deadline of these swaps."""
         latest = 0
+        readers: dict[Chain, ChainPort] = {}
         for person in people:
+            readers |= {chain: wallet.port for chain, wallet in person.wallets.items()}
             if person.swap is not None:
                 record = person.swap.record
                 latest = max(latest, record.source.deadline, record.destination.deadline)
-        for chain, wallet in people[0].wallets.items():
-            now = (await wallet.port.tip()).time
-            ahead = max(0, latest - now) + 1
+        for chain, port in readers.items():
+            ahead = max(0, latest - (await port.tip()).time) + 1
             await self.site.devnet(chain).advance_time(ahead)
             self.board.note(f"  [dim]{chain.value}: the clock moves {ahead} s ahead[/]")
 
@@ -284,9 +188,9 @@ class Demo:
                 for key, one in outcome.audits.items()
                 if one.difference
             ] + [
-                f"{key}: {outcome.after.balances[(key, 'locks')]} units are still locked"
+                f"{key}: {outcome.after.balances[(key, LOCKS)]} units are still locked"
                 for key in outcome.audits
-                if outcome.after.balances.get((key, "locks"))
+                if outcome.after.balances.get((key, LOCKS))
             ]
             if not problems:
                 return

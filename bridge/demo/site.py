@@ -1,4 +1,4 @@
-"""The place of the demonstration: three local chains, the API and three relayers, each its own process."""
+"""The place of the demonstration: five local chains, the API and five relayers, each its own process."""
 
 from __future__ import annotations
 
@@ -12,185 +12,21 @@ import httpx
 
 from bridge import config, ports
 from bridge.config import Settings
+from bridge.demo import plans, toml
+from bridge.demo.plans import BRIDGE_MONEY, CHAINS, PILES, PRICES
+from bridge.localchains import Local, LocalChain, make
 from bridge.protocol.types import Asset, Chain
 from bridge.supervisor import Child, ProcessSpec, Supervisor
 from relayers import childproc, keystore
-from relayers.ethereum import demo_token
-from relayers.ethereum.devnet import CHAIN_ID, AnvilDevnet
-from relayers.ethereum.settings import ETH
 from relayers.keystore import KeyLabel, SecretKey
 from relayers.port import ChainPort
-from relayers.stellar.devnet.local import TOKEN, StellarDevnet
-from relayers.stellar.settings import XLM
-from relayers.zion.devnet import ZionDevnet
-from relayers.zion.settings import ZION
 
 BLOCK_SECONDS = 1
-DEMO = demo_token.asset()
-RUSD = TOKEN
-ASSETS = (ETH, DEMO, ZION, XLM, RUSD)
-CHAINS = (Chain.ETHEREUM, Chain.ZION, Chain.STELLAR)
+POLL_SECONDS = 0.5
+"""Between two looks of a relayer at its chain; new heads wake it up as well."""
 
-BRIDGE_MONEY = {
-    ETH: 1_000 * 10**18,
-    DEMO: 1_000_000 * 10**6,
-    ZION: 100_000 * 10**8,
-    XLM: 100_000 * 10**7,
-}
-"""What the bridge begins with, in smallest units."""
-
-LocalChain = AnvilDevnet | ZionDevnet | StellarDevnet
-
+HEADING = "# Written by `rainbow demo`: local chains, published keys, no real money.\n"
 _NODES = {f"node-{chain.value}": chain for chain in CHAINS}
-
-CONFIG = """\
-# Written by `rainbow demo`: local chains, published keys, no real money.
-network = "dev"
-data_dir = "data"
-anchor_interval = 2
-
-[api]
-port = {api_port}
-requests_per_minute = 60000
-quotes_per_minute = 600
-swaps_per_minute = 600
-
-[keys]
-password_file = "password"
-
-[chains.zion]
-rpc_urls = ["{zion_rpc}"]
-poll_interval = 0.5
-
-[chains.zion.timing]
-block_interval = 1
-finality_base = 3
-finality_cap = 6
-inclusion_p99 = 5
-clock_skew = 15
-
-[chains.zion.timing.value_per_block]
-"zion:ZION" = "5000"
-
-[chains.ethereum]
-chain_id = {chain_id}
-rpc_urls = ["{ethereum_rpc}"]
-ws_url = "{ethereum_ws}"
-contract = "{contract}"
-poll_interval = 0.5
-
-[chains.ethereum.timing]
-block_interval = 1
-finality_base = 3
-finality_cap = 3
-inclusion_p99 = 5
-clock_skew = 15
-
-[chains.stellar]
-horizon_url = "{horizon_url}"
-poll_interval = 0.5
-
-[chains.stellar.timing]
-block_interval = 1
-finality_base = 1
-finality_cap = 1
-inclusion_p99 = 5
-clock_skew = 15
-
-[[assets]]
-chain = "ethereum"
-symbol = "ETH"
-decimals = 18
-keep = "1"
-
-[[assets]]
-chain = "ethereum"
-symbol = "DEMO"
-decimals = 6
-contract = "{token}"
-
-[[assets]]
-chain = "zion"
-symbol = "ZION"
-decimals = 8
-keep = "10"
-
-[[assets]]
-chain = "stellar"
-symbol = "XLM"
-decimals = 7
-keep = "20"
-
-[[assets]]
-chain = "stellar"
-symbol = "RUSD"
-decimals = 7
-contract = "{stellar_token}"
-
-[[pairs]]
-from = "ethereum:ETH"
-to = "zion:ZION"
-min = "0.01"
-max = "10"
-
-[[pairs]]
-from = "zion:ZION"
-to = "ethereum:ETH"
-min = "1"
-max = "10000"
-
-[[pairs]]
-from = "ethereum:DEMO"
-to = "zion:ZION"
-min = "1"
-max = "10000"
-
-[[pairs]]
-from = "zion:ZION"
-to = "ethereum:DEMO"
-min = "1"
-max = "10000"
-
-[[pairs]]
-from = "stellar:XLM"
-to = "zion:ZION"
-min = "10"
-max = "10000"
-
-[[pairs]]
-from = "zion:ZION"
-to = "stellar:XLM"
-min = "1"
-max = "10000"
-gasless = false
-
-[[pairs]]
-from = "stellar:XLM"
-to = "ethereum:ETH"
-min = "10"
-max = "10000"
-
-[[pairs]]
-from = "stellar:RUSD"
-to = "ethereum:DEMO"
-min = "1"
-max = "10000"
-
-[prices.static]
-"ethereum:ETH" = "3000"
-"ethereum:DEMO" = "1"
-"zion:ZION" = "2.5"
-"stellar:XLM" = "0.25"
-"stellar:RUSD" = "1"
-
-[swaps]
-user_window = 120
-lock_window = 60
-outage_budget = 60
-unfunded_swaps_per_client = 20
-open_quotes_per_client = 20
-open_swaps_per_client = 20
-"""
 
 
 class Site:
@@ -199,9 +35,10 @@ class Site:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         directory.mkdir(parents=True, exist_ok=True)
-        self.ethereum = AnvilDevnet(directory / "ethereum", block_time=BLOCK_SECONDS, persist=True)
-        self.zion = ZionDevnet(directory / "zion", block_time=BLOCK_SECONDS)
-        self.stellar = StellarDevnet(directory / "stellar", block_time=BLOCK_SECONDS)
+        self.chains: dict[Chain, Local] = {
+            chain: make(chain, directory / chain.value, block_time=BLOCK_SECONDS) for chain in CHAINS
+        }
+        self._funding = {chain: asyncio.Lock() for chain in CHAINS}
         self.supervisor = Supervisor(directory / "logs")
         self.api_port = childproc.free_port()
         self.settings: Settings | None = None
@@ -222,9 +59,7 @@ class Site:
         return {
             "api": self.api_url,
             "openapi": f"{self.api_url}/openapi.json",
-            **self.ethereum.describe(),
-            **self.zion.describe(),
-            **self.stellar.describe(),
+            **{key: value for local in self.chains.values() for key, value in local.node.describe().items()},
             "configuration": str(self.config_file),
             "logs": str(self.supervisor.log_dir),
         }
@@ -232,25 +67,44 @@ class Site:
     # -- starting ------------------------------------------------------------------------------------
 
     async def start_chains(self) -> None:
-        """Start all chains."""
-        await asyncio.gather(self.ethereum.start(), self.zion.start(), self.stellar.start())
+        """Start all chains, and make the database meanwhile; `configure` comes first."""
+        await asyncio.gather(*(local.node.start() for local in self.chains.values()), self._migrate())
 
     def configuration(self) -> str:
         """The text of the configuration file."""
-        return CONFIG.format(
-            api_port=self.api_port,
-            zion_rpc=self.zion.rpc_url,
-            ethereum_rpc=self.ethereum.rpc_url,
-            ethereum_ws=self.ethereum.ws_url,
-            chain_id=CHAIN_ID,
-            contract=self.ethereum.contract,
-            token=DEMO.contract,
-            horizon_url=self.stellar.url,
-            stellar_token=RUSD.contract,
+        tables: dict[str, object] = {
+            "network": "dev",
+            "data_dir": "data",
+            "anchor_interval": 2,
+            "api": {
+                "port": self.api_port,
+                "requests_per_minute": 60_000,
+                "quotes_per_minute": 600,
+                "swaps_per_minute": 600,
+            },
+            "keys": {"password_file": "password"},
+            "chains": {
+                chain.value: {"poll_interval": POLL_SECONDS, **local.section()}
+                for chain, local in self.chains.items()
+            },
+            "assets": plans.offered_assets(),
+            "pairs": plans.offered_pairs(),
+            "prices": {"static": {asset.key: price for asset, price in PRICES.items()}},
+            "swaps": {
+                "user_window": 120,
+                "lock_window": 60,
+                "outage_budget": 60,
+                "unfunded_swaps_per_client": 50,
+                "open_quotes_per_client": 50,
+                "open_swaps_per_client": 50,
+            },
+        }
+        return "# Written by `rainbow demo`: local chains, published keys, no real money.\n" + toml.dumps(
+            tables
         )
 
-    async def configure(self) -> Settings:
-        """Write configuration and keystores, and give the bridge's accounts their money."""
+    def configure(self) -> Settings:
+        """Write configuration and keystores. No chain needs to run for that."""
         self.config_file.write_text(self.configuration())
         password = secrets.token_urlsafe(24)
         file = self.directory / "password"
@@ -265,21 +119,22 @@ class Site:
         for name, path in keys.items():
             label = KeyLabel(use=name, network="dev", devnet=True)
             keystore.write(path, keystore.devnet_key(name), password, label, light=True)
-        await self._fund_bridge()
         return settings
 
     async def _fund_bridge(self) -> None:
-        for chain in CHAINS:
+        async def fund(chain: Chain) -> None:
             port = self.bridge_port(chain)
             try:
-                for asset, amount in BRIDGE_MONEY.items():
-                    if asset.chain is chain:
-                        await self.fund(port.account, asset, amount)
+                for asset in plans.assets_of([chain]):
+                    parts = PILES.get(asset, 1)
+                    for _ in range(parts if asset in BRIDGE_MONEY else 0):
+                        await self.fund(port.account, asset, BRIDGE_MONEY[asset] // parts)
             finally:
                 await port.close()
 
-    async def start_bridge(self) -> None:
-        """Start the API and a relayer for each chain, and wait until the bridge is ready to trade."""
+        await asyncio.gather(*(fund(chain) for chain in CHAINS))
+
+    async def _migrate(self) -> None:
         migrate = ProcessSpec("migrate", (*_rainbow(), "db", "upgrade"), _now, self._env())
         child = Child(migrate, self.supervisor.log_dir / "migrate.log")
         await child.start()
@@ -287,6 +142,11 @@ class Site:
             await asyncio.sleep(0.02)
         if child.exit_code != 0:
             raise RuntimeError(f"the database could not be set up:\n{child.log_tail()}")
+
+    async def start_bridge(self) -> None:
+        """Give the bridge its money, start the API and a relayer for each chain, and wait until the bridge is
+        ready to trade."""
+        await self._fund_bridge()
         for chain in CHAINS:
             name = f"relayer-{chain.value}"
             argv = (*_rainbow(), "relayer", chain.value)
@@ -321,14 +181,17 @@ class Site:
 
     async def _everything_set_up(self, patience: float = 60.0) -> None:
         """Wait for token approvals and trustlines: nobody can pay the bridge in a token before."""
+
+        async def done(chain: Chain) -> None:
+            port = self.bridge_port(chain)
+            try:
+                while await port.setup_actions(plans.assets_of([chain])):
+                    await asyncio.sleep(0.2)
+            finally:
+                await port.close()
+
         async with asyncio.timeout(patience):
-            for chain in CHAINS:
-                port = self.bridge_port(chain)
-                try:
-                    while await port.setup_actions([asset for asset in ASSETS if asset.chain is chain]):
-                        await asyncio.sleep(0.2)
-                finally:
-                    await port.close()
+            await asyncio.gather(*(done(chain) for chain in CHAINS))
 
     # -- using ---------------------------------------------------------------------------------------
 
@@ -344,16 +207,12 @@ class Site:
 
     def devnet(self, chain: Chain) -> LocalChain:
         """The local chain."""
-        chains: dict[Chain, LocalChain] = {
-            Chain.ETHEREUM: self.ethereum,
-            Chain.ZION: self.zion,
-            Chain.STELLAR: self.stellar,
-        }
-        return chains[chain]
+        return self.chains[chain].node
 
     async def fund(self, address: str, asset: Asset, amount: int) -> None:
         """Give an account money from the devnet's treasury."""
-        await self.devnet(asset.chain).fund(address, asset, amount)
+        async with self._funding[asset.chain]:  # the treasury's transactions have an order
+            await self.devnet(asset.chain).fund(address, asset, amount)
 
     # -- hurting -------------------------------------------------------------------------------------
 
@@ -389,7 +248,7 @@ class Site:
     async def stop(self) -> None:
         """Stop everything, the bridge before the chains."""
         await self.supervisor.stop()
-        await asyncio.gather(self.ethereum.stop(), self.zion.stop(), self.stellar.stop())
+        await asyncio.gather(*(local.node.stop() for local in self.chains.values()))
 
 
 async def _now() -> bool:

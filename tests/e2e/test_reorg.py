@@ -11,7 +11,8 @@ from rich.console import Console
 
 from bridge.api.models import SwapView
 from bridge.demo.board import Board
-from bridge.demo.people import Person, Plan
+from bridge.demo.people import Person
+from bridge.demo.plans import Plan
 from bridge.demo.site import Site
 from bridge.protocol.types import Chain, LegState
 from relayers.ethereum.settings import ETH
@@ -39,8 +40,8 @@ class PatientSite(Site):
 async def site(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Site]:
     site = PatientSite(tmp_path_factory.mktemp("site"))
     try:
+        site.configure()
         await site.start_chains()
-        await site.configure()
         await site.start_bridge()
         yield site
     finally:

@@ -1,0 +1,73 @@
+"""`rainbow relayer`: the daemon of one chain in this process."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from pathlib import Path
+from typing import Annotated
+
+import prometheus_client
+import typer
+
+from bridge.chainconfig import SECTIONS
+from bridge.commands.output import ConfigFile, Json, speaking
+from bridge.commands.runtime import KeyRing, load_settings, open_store
+from bridge.config import ConfigError
+from bridge.ports import open_port
+from bridge.proofs.anchoring import anchor_log
+from bridge.protocol.types import Chain
+from relayers.worker import WorkerSettings, run_worker
+
+
+def relayer(
+    chain: Annotated[Chain, typer.Argument(help="Which chain to serve.")],
+    config: ConfigFile = None,
+    metrics_port: Annotated[int, typer.Option(help="Serve Prometheus here on loopback; 0: not.", min=0)] = 0,
+    health_file: Annotated[Path | None, typer.Option(help="A file touched while all is well.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Run one chain's relayer until told to stop (SIGTERM, Ctrl-C). Several may run: one sends at a time."""
+    with speaking(as_json) as output:
+        settings = load_settings(config)
+        try:
+            section = settings.chains.get(chain)
+        except ValueError as error:
+            raise ConfigError([str(error)], f"the chains are: {', '.join(SECTIONS)}") from None
+        if not section.enabled:
+            raise ConfigError([f"chains.{chain.value}.enabled is false"], "switch the chain on")
+        ring = KeyRing(settings)
+        port = open_port(settings, chain, ring.chain(chain))
+        store = open_store(settings, ring)
+        if metrics_port:
+            prometheus_client.start_http_server(metrics_port, "127.0.0.1")
+        output.result(
+            {"chain": chain.value, "account": port.account}, f"{chain.value} relayer: {port.account}"
+        )
+
+        async def work() -> None:
+            stop = asyncio.Event()
+            loop = asyncio.get_running_loop()
+            for number in (signal.SIGTERM, signal.SIGINT):
+                loop.add_signal_handler(number, stop.set)
+            try:
+                await run_worker(
+                    port,
+                    store,
+                    WorkerSettings(
+                        poll_seconds=section.poll_interval,
+                        max_blocks=section.max_blocks_per_scan,
+                        anchor_seconds=settings.anchor_interval,
+                    ),
+                    anchor=anchor_log if chain is Chain.ZION else None,
+                    assets=[entry.asset for entry in settings.assets if entry.chain is chain],
+                    stop=stop,
+                    health_file=health_file,
+                )
+            finally:
+                await port.close()
+
+        try:
+            asyncio.run(work())
+        finally:
+            store.close()

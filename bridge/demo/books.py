@@ -1,0 +1,96 @@
+"""The books of the demonstration: all watched balances at one moment, and what was paid in fees since."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from bridge.api.userswap import Wallet
+from bridge.demo.accounting import Snapshot
+from bridge.demo.plans import ASSETS, CHAINS, NATIVE, assets_of
+from bridge.demo.site import Site
+from bridge.protocol.types import Asset, Chain
+from relayers.port import ChainPort
+
+BRIDGE = "bridge"
+
+
+class Holder(Protocol):
+    """Somebody whose money is watched."""
+
+    @property
+    def wallets(self) -> Mapping[Chain, Wallet]:
+        """Their accounts."""
+        ...
+
+    @property
+    def name(self) -> str:
+        """Who it is."""
+        ...
+
+    @property
+    def assets(self) -> frozenset[Asset]:
+        """What passes through their hands."""
+        ...
+
+
+class Books:
+    """Reads all watched balances at a moment when no block comes between two of them."""
+
+    def __init__(self, site: Site, holders: Sequence[Holder]) -> None:
+        self._holders = holders
+        self._ports: dict[Chain, ChainPort] = {chain: site.bridge_port(chain) for chain in CHAINS}
+        self._ledgers = {chain: site.chains[chain].ledger(self._ports[chain]) for chain in CHAINS}
+
+    async def read(self) -> tuple[Snapshot, dict[Chain, int]]:
+        """Return the balances and the heights they belong to."""
+        read = await asyncio.gather(*(self._read(chain) for chain in CHAINS))
+        balances = {key: amount for found, _ in read for key, amount in found.items()}
+        heights = {chain: height for chain, (_, height) in zip(CHAINS, read, strict=True)}
+        return Snapshot(balances), heights
+
+    async def _read(self, chain: Chain) -> tuple[dict[tuple[str, str], int], int]:
+        port = self._ports[chain]
+        while True:
+            head = (await port.tip()).block
+            found = {
+                (asset.key, owner): amount
+                for asset in assets_of([chain])
+                for owner, amount in (await self._holdings(asset)).items()
+            }
+            if (await port.tip()).block == head:
+                return found, head.height
+
+    async def _holdings(self, asset: Asset) -> Mapping[str, int]:
+        return await self._ledgers[asset.chain].holdings(self._accounts(asset), asset)
+
+    async def fees(self, since: dict[Chain, int], until: dict[Chain, int]) -> dict[str, int]:
+        """Return what the watched accounts paid in fees in the blocks after `since` up to `until`, by asset;
+        fees are paid in native coins alone."""
+        paid = await asyncio.gather(
+            *(
+                self._ledgers[chain].fees_paid(
+                    set(self._accounts(NATIVE[chain]).values()), since[chain] + 1, until[chain]
+                )
+                for chain in CHAINS
+            )
+        )
+        return dict.fromkeys((asset.key for asset in ASSETS), 0) | {
+            NATIVE[chain].key: fees for chain, fees in zip(CHAINS, paid, strict=True)
+        }
+
+    def _accounts(self, asset: Asset) -> dict[str, str]:
+        accounts = {
+            holder.name: holder.wallets[asset.chain].address
+            for holder in self._holders
+            if asset in holder.assets
+        }
+        return {**accounts, BRIDGE: self._ports[asset.chain].account}
+
+    async def close(self) -> None:
+        """Close the connections."""
+        for ledger in self._ledgers.values():
+            await ledger.close()
+        for port in self._ports.values():
+            await port.close()

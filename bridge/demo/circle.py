@@ -1,0 +1,94 @@
+"""The full circle: one person's value goes through every chain and comes back, one swap after the other."""
+
+from __future__ import annotations
+
+from bridge.api.userswap import Wallet
+from bridge.config import to_text
+from bridge.demo.board import Board, SwapCard
+from bridge.demo.people import Person, WentWrong
+from bridge.demo.plans import GAS_MONEY, NATIVE, Plan, Round
+from bridge.demo.site import Site
+from bridge.protocol.types import Asset, Chain
+from relayers.keystore import SecretKey
+
+
+class Traveller:
+    """Makes a `Round`: each swap sends what the swap before brought, less what its own lock costs in fees."""
+
+    def __init__(self, site: Site, plan: Round, board: Board, patience: float) -> None:
+        self.site = site
+        self.plan = plan
+        self.board = board
+        self.patience = patience
+        route = " → ".join(asset.symbol for asset in plan.route)
+        self.card = board.add(SwapCard(plan.name, route, "completed"))
+        self.wallets = {
+            asset.chain: Wallet(site.port(asset.chain, SecretKey.generate())) for asset in plan.route
+        }
+        self.hops: list[Person] = []
+
+    @property
+    def name(self) -> str:
+        """Who it is."""
+        return self.plan.name
+
+    @property
+    def assets(self) -> frozenset[Asset]:
+        """What passes through this person's hands."""
+        return frozenset(self.plan.route)
+
+    async def fund(self) -> None:
+        """Receive the first amount with its gas, and an account on Stellar, which cannot be paid without."""
+        first = self.plan.route[0]
+        wallet = self.wallets[first.chain]
+        await self.site.fund(wallet.address, first, self.plan.amount + GAS_MONEY[first.chain])
+        if Chain.STELLAR in self.wallets:
+            address = self.wallets[Chain.STELLAR].address
+            await self.site.fund(address, NATIVE[Chain.STELLAR], GAS_MONEY[Chain.STELLAR])
+
+    async def swap_through(self) -> None:
+        """Swap from each chain to the next until the value is back where it began."""
+        plan, card = self.plan, self.card
+        card.begin()
+        card.sends = _money(plan.amount, plan.route[0])
+        amount = plan.amount
+        for number, (source, destination) in enumerate(plan.steps, start=1):
+            name = f"{plan.name}-{number}"
+            gasless = destination.chain is not Chain.STELLAR
+            step = Plan(name, source, destination, amount, gasless=gasless)
+            hop = SwapCard(name, step.route, step.expected.value)
+            person = Person(self.site, step, self.board, self.patience, purse=self.wallets, card=hop)
+            self.hops.append(person)
+            card.hops.append(hop)
+            await person.swap_through()
+            hop.finish(ok=True)
+            if person.swap is None:
+                raise WentWrong(f"{step.route} was never begun")
+            received = person.swap.record.destination.amount
+            self.board.reached(card, f"has {_money(received, destination)}")
+            amount = received - plan.gas.get(destination.chain, 0)
+            card.receives = _money(received, destination)
+        lost = plan.amount - received
+        percent = 100 * lost / plan.amount
+        kept = ", ".join(
+            _money(gas, NATIVE[chain]) for chain, gas in plan.gas.items() if gas and chain in self.wallets
+        )
+        card.note = f"the way cost {_money(lost, plan.route[0])}, {percent:.1f} %; {kept} were kept for gas"
+
+    async def collect(self) -> None:
+        """Fill the card with the transactions of all swaps."""
+        self.card.transactions = []
+        for hop in self.hops:
+            await hop.collect()
+            self.card.transactions += hop.card.transactions
+
+    async def close(self) -> None:
+        """Close the connections."""
+        for hop in self.hops:
+            await hop.client.close()
+        for wallet in self.wallets.values():
+            await wallet.port.close()
+
+
+def _money(units: int, asset: Asset) -> str:
+    return f"{to_text(units, asset.decimals)} {asset.symbol}"

@@ -1,0 +1,185 @@
+"""Who swaps what in the demonstration, and what the bridge offers for it.
+
+To show one more swap add a line to `PLANS`: pairs and their limits follow from it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from decimal import Decimal
+from itertools import pairwise
+from typing import Any
+
+from bridge.config import to_text
+from bridge.protocol.types import Asset, Chain, SwapState
+from relayers.cardano.devnet import DEMO_TOKEN as CUSD
+from relayers.cardano.settings import ADA
+from relayers.ethereum import demo_token
+from relayers.ethereum.settings import ETH
+from relayers.solana.devnet import DEMO_TOKEN as SUSD
+from relayers.solana.settings import SOL
+from relayers.stellar.devnet.local import TOKEN as RUSD
+from relayers.stellar.settings import XLM
+from relayers.zion.settings import ZION
+
+DEMO = demo_token.asset()
+ASSETS = (ETH, DEMO, ZION, SOL, SUSD, XLM, RUSD, ADA, CUSD)
+CHAINS = (Chain.ETHEREUM, Chain.ZION, Chain.SOLANA, Chain.STELLAR, Chain.CARDANO)
+NATIVE = {asset.chain: asset for asset in ASSETS if not asset.contract}
+PRICES = {
+    ETH: "3000",
+    DEMO: "1",
+    ZION: "2.5",
+    SOL: "150",
+    SUSD: "1",
+    XLM: "0.25",
+    RUSD: "1",
+    ADA: "0.5",
+    CUSD: "1",
+}
+"""What one whole coin is worth, in one unit for all."""
+
+BRIDGE_MONEY = {
+    ETH: 1_000 * 10**18,
+    DEMO: 1_000_000 * 10**6,
+    ZION: 100_000 * 10**8,
+    SOL: 10_000 * 10**9,
+    SUSD: 1_000_000 * 10**6,
+    XLM: 100_000 * 10**7,
+    ADA: 500_000 * 10**6,
+    CUSD: 1_000_000 * 10**6,
+}
+"""What the bridge begins with, in smallest units. (Of RUSD nothing: it only takes it in.)"""
+PILES = {ADA: 10}
+"""In how many parts the bridge gets it: on Cardano each waiting transaction holds an output of its own."""
+KEEP = {ETH: "1", ZION: "10", SOL: "1", XLM: "20", ADA: "100"}
+"""Whole coins that are not offered: the bridge's own fees are paid from them."""
+
+GAS_MONEY = {
+    Chain.ETHEREUM: 10**17,
+    Chain.ZION: 10**8,
+    Chain.SOLANA: 5 * 10**7,
+    Chain.STELLAR: 10 * 10**7,
+    Chain.CARDANO: 20 * 10**6,
+}
+"""What a user needs to send a few transactions, in the chain's smallest unit. On Stellar the reserves of an
+account and a lock come first, on Solana the rent of a vault, on Cardano collateral and change."""
+
+_LEAST, _MOST = 1, 30_000
+"""What pairs take, in the prices' unit."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One swap to be shown. `amount` is what the user sends, in smallest units; a user who `walks_away`
+    locks and then does nothing until the deadline."""
+
+    name: str
+    source: Asset
+    destination: Asset
+    amount: int
+    gasless: bool = False
+    walks_away: bool = False
+
+    @property
+    def route(self) -> str:
+        """For people."""
+        return f"{self.source.symbol} → {self.destination.symbol}"
+
+    @property
+    def expected(self) -> SwapState:
+        """How it has to end."""
+        return SwapState.REFUNDED if self.walks_away else SwapState.COMPLETED
+
+
+@dataclass(frozen=True)
+class Round:
+    """One person's value going through `route`, a swap for each step. `amount` is of its first asset, in
+    smallest units; `gas` (the same of each chain) stays behind for the next step's lock."""
+
+    name: str
+    route: tuple[Asset, ...]
+    amount: int
+    gas: dict[Chain, int]
+
+    @property
+    def steps(self) -> list[tuple[Asset, Asset]]:
+        """From which asset to which, one after the other."""
+        return list(pairwise(self.route))
+
+
+PLANS = (
+    Plan("alice", ETH, ZION, 5 * 10**17, gasless=True),
+    Plan("bob", ZION, ETH, 600 * 10**8),
+    Plan("carol", DEMO, ZION, 250 * 10**6, gasless=True),
+    Plan("dave", ETH, ZION, 2 * 10**17, walks_away=True),
+    Plan("erin", ZION, ETH, 300 * 10**8, walks_away=True),
+    Plan("frank", XLM, ZION, 500 * 10**7, gasless=True),
+    Plan("grace", ZION, XLM, 100 * 10**8),
+    Plan("heidi", XLM, ETH, 2_000 * 10**7),
+    Plan("ivan", RUSD, DEMO, 75 * 10**7, gasless=True),
+    Plan("judy", SOL, ZION, 4 * 10**9, gasless=True),
+    Plan("kevin", ZION, SOL, 120 * 10**8),
+    Plan("laura", SOL, ETH, 10 * 10**9),
+    Plan("mike", SUSD, DEMO, 80 * 10**6, gasless=True),
+    Plan("nina", ADA, ZION, 400 * 10**6, gasless=True),
+    Plan("oscar", ZION, ADA, 90 * 10**8),
+    Plan("peggy", ADA, ETH, 1_500 * 10**6),
+    Plan("quinn", CUSD, DEMO, 60 * 10**6, gasless=True),
+    Plan("rupert", ADA, SOL, 300 * 10**6, walks_away=True),
+    Plan("sybil", SOL, ADA, 2 * 10**9, walks_away=True),
+)
+CIRCLE = Round(
+    "trent",
+    (ZION, ETH, SOL, XLM, ADA, ZION),
+    400 * 10**8,
+    gas={
+        Chain.ETHEREUM: 10**15,
+        Chain.SOLANA: 5 * 10**6,
+        Chain.STELLAR: 0,  # the account has some, or it could not receive
+        Chain.CARDANO: 3 * 10**6,
+    },
+)
+
+
+def offered_pairs() -> list[dict[str, Any]]:
+    """Return the configuration's pairs: every route that somebody takes."""
+    routes = {(plan.source, plan.destination): None for plan in PLANS} | dict.fromkeys(CIRCLE.steps)
+    return [
+        {
+            "from": source.key,
+            "to": destination.key,
+            "min": worth(source, _LEAST),
+            "max": worth(source, _MOST),
+            # A claim on Stellar needs the recipient's own signature.
+            "gasless": destination.chain is not Chain.STELLAR,
+        }
+        for source, destination in routes
+    ]
+
+
+def offered_assets() -> list[dict[str, Any]]:
+    """Return the configuration's assets."""
+    return [
+        {
+            "chain": asset.chain.value,
+            "symbol": asset.symbol,
+            "decimals": asset.decimals,
+            "contract": asset.contract,
+            "keep": KEEP.get(asset, "0"),
+        }
+        for asset in ASSETS
+    ]
+
+
+def worth(asset: Asset, value: int) -> str:
+    """Return how many whole coins are worth `value`, as decimal text, rounded down to six digits."""
+    units = int(Decimal(value) / Decimal(PRICES[asset]) * 10**6) * 10**asset.decimals // 10**6
+    return to_text(units, asset.decimals)
+
+
+def assets_of(chains: Iterable[Chain]) -> list[Asset]:
+    """Return the assets on these chains."""
+    wanted = set(chains)
+    return [asset for asset in ASSETS if asset.chain in wanted]
