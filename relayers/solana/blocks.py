@@ -54,6 +54,11 @@ def slot_of(block: BlockRef) -> int:
     return int(block.id[:16], 16)
 
 
+def hash_of(block: BlockRef) -> Hash:
+    """Return the block's hash in its id."""
+    return Hash.from_bytes(bytes.fromhex(block.id[16:]))
+
+
 def header_call(slot: int) -> Call:
     """Return the call for the block of a slot without its transactions, as `read_header` understands it."""
     options = {

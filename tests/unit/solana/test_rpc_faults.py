@@ -21,10 +21,10 @@ from relayers.port import (
     PortUnavailable,
     TxState,
 )
-from relayers.solana import building
-from relayers.solana.adapter import SolanaPort, explain, open_port
+from relayers.solana.adapter import SolanaPort, open_port
+from relayers.solana.explain import explain
 from relayers.solana.node import SolanaNode
-from relayers.solana.settings import SOL, SolanaFees
+from relayers.solana.settings import SOL
 from tests.conformance.lying_rpc import LyingRpc
 
 SECRET = Preimage(b"a preimage for lying endpoints..")
@@ -170,23 +170,6 @@ async def test_dust_to_somebody_without_an_account_is_refused(devnet: SolanaNode
     enough = msgspec.structs.replace(dust, amount=890_880)
     await port.prepare(Action(Purpose.LOCK, enough), None, FeeLevel())
     await nobody.close()
-
-
-def test_bids_follow_the_market_within_limits() -> None:
-    fees = SolanaFees(minimum=10, maximum=1_000, urgent_maximum=5_000)
-
-    def bid(market: int, level: FeeLevel, purpose: Purpose) -> int:
-        return building.price(market, level, purpose, fees)
-
-    assert bid(0, FeeLevel(), Purpose.LOCK) == 10
-    assert bid(300, FeeLevel(), Purpose.LOCK) == 300
-    assert bid(300, FeeLevel(1), Purpose.LOCK) == 600
-    assert bid(9_000, FeeLevel(), Purpose.LOCK) == 1_000
-    assert bid(9_000, FeeLevel(), Purpose.CLAIM) == 5_000
-    assert bid(0, FeeLevel(1, {"unit_price": 500, "units": 1}), Purpose.LOCK) == 501
-    with pytest.raises(PortUnavailable):
-        bid(0, FeeLevel(2, {"unit_price": 1_000, "units": 1}), Purpose.LOCK)
-    assert building.fee_of(20_000, 1) == 5_001  # rounded up, as the runtime does
 
 
 def test_errors_are_put_into_words() -> None:
