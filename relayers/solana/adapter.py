@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from solders.hash import Hash
 from solders.keypair import Keypair
@@ -22,6 +22,7 @@ from relayers.port import (
     BroadcastResult,
     FeeEstimate,
     FeeLevel,
+    HtlcEvent,
     InsufficientFunds,
     LockStatus,
     PortError,
@@ -37,8 +38,8 @@ from relayers.solana import blocks, building, fees, hints, program, terms, walle
 from relayers.solana.building import Plan, Rents
 from relayers.solana.cluster import Cluster, written
 from relayers.solana.explain import explain
-from relayers.solana.program import ClaimCall, LockCall, RefundCall
-from relayers.solana.rpc import Rpc, RpcError, record, value_of
+from relayers.solana.program import ClaimCall, RefundCall
+from relayers.solana.rpc import Rpc, RpcError, record
 from relayers.solana.settings import SolanaSettings
 
 T = TypeVar("T")
@@ -89,6 +90,7 @@ class SolanaPort:
 
     async def _tip(self) -> Tip:
         head = await blocks.read_head(self._rpc, self._settings.index_lag)
+        self._cluster.floor = max(self._cluster.floor, blocks.slot_of(head))
         return Tip(head, head.time)
 
     async def scan(self, known: Sequence[BlockRef], max_blocks: int) -> Scan:
@@ -111,14 +113,14 @@ class SolanaPort:
         headers = await blocks.read_headers(self._rpc, ancestor, max_blocks, head)
         return Scan(orphaned, tuple(headers), await self._events(headers), tip)
 
-    async def _events(self, headers: Sequence[BlockRef]) -> tuple[Any, ...]:
+    async def _events(self, headers: Sequence[BlockRef]) -> tuple[HtlcEvent, ...]:
         """Return the program's events in these blocks, and make sure that they still stand afterwards."""
         if not headers:
             return ()
         by_slot = {blocks.slot_of(header): header for header in headers}
         first, last = min(by_slot), max(by_slot)
-        entries = await self._index.between(first, last)
-        tx_ids = [entry["signature"] for entry in entries if entry["err"] is None]
+        entries = await self._index.between(last, first, last)
+        tx_ids = [entry["signature"] for entry in entries]
         executed = await blocks.read_calls(self._rpc, self._program, tx_ids)
         if not executed:
             return ()
@@ -128,40 +130,60 @@ class SolanaPort:
         if again != by_slot[last]:
             raise blocks.ChainMoved
         return tuple(
-            terms.to_event(call, by_slot[one.slot], one.tx_id, self.contract, self._assets)
+            event
             for one in executed
             for call in one.calls
+            if (event := self._event(one, call, by_slot[one.slot])) is not None
         )
 
+    def _event(self, executed: blocks.Executed, call: program.Call, block: BlockRef) -> HtlcEvent | None:
+        if executed.succeeded:
+            return terms.to_event(call, block, executed.tx_id, self.contract, self._assets)
+        return terms.shown_by(call, block, executed.tx_id)
+
     async def read_lock(self, lock_id: str, lock_terms: LockTerms) -> LockStatus:
-        """Tell from the vault whether it stands, and from its transactions what became of it."""
-        # Two answers, the older question first: a vault that is spent between them must not look absent.
+        """Tell from the vault whether it stands, and from its transactions what became of it.
+
+        SPENT: it was made and is gone, but the index of transactions does not know yet by which.
+        """
         if lock_id != self.lock_id(lock_terms):
-            await self._rpc.call("getSlot", _CONFIRMED)
+            await self._cluster.ask("getSlot", _CONFIRMED)
             return LockStatus.ABSENT
         vault = Pubkey.from_bytes(bytes.fromhex(lock_id))
+        # The vault before its history: what is spent between the two must not look absent.
+        if await self._stands(vault, lock_terms):
+            return LockStatus.OPEN
+        newest = await self._newest_call(vault)
+        if isinstance(newest, ClaimCall):
+            return LockStatus.CLAIMED
+        if isinstance(newest, RefundCall):
+            return LockStatus.REFUNDED
+        if newest is None:
+            return LockStatus.ABSENT
+        return LockStatus.OPEN if await self._stands(vault, lock_terms) else LockStatus.SPENT
+
+    async def _stands(self, vault: Pubkey, lock_terms: LockTerms) -> bool:
         found = await self._cluster.account(vault)
-        if found is not None and found["owner"] == self.contract:
-            data = base64.b64decode(found["data"][0])
-            if program.read_vault(data) == terms.to_program(lock_terms):
-                return LockStatus.OPEN
-        entries = await blocks.AddressIndex(self._rpc, str(vault)).between(0, 2**63)
-        for entry in reversed(entries):
-            if entry["err"] is not None:
-                continue
-            try:
-                (executed,) = await blocks.read_calls(self._rpc, self._program, [entry["signature"]])
-            except blocks.ChainMoved:
-                raise PortUnavailable("a transaction of the vault cannot be read", "try again") from None
-            for call in reversed(executed.calls):
-                match call:
-                    case ClaimCall() if call.vault == vault:
-                        return LockStatus.CLAIMED
-                    case RefundCall() if call.vault == vault:
-                        return LockStatus.REFUNDED
-                    case LockCall() if call.vault == vault:
-                        return LockStatus.OPEN
-        return LockStatus.ABSENT
+        if found is None or found["owner"] != self.contract:
+            return False
+        return program.read_vault(base64.b64decode(found["data"][0])) == terms.to_program(lock_terms)
+
+    async def _newest_call(self, vault: Pubkey) -> program.Call | None:
+        """Return what the newest transaction of a vault that succeeded did with it."""
+        index = blocks.AddressIndex(self._rpc, str(vault))
+        try:
+            entries = await index.between(self._cluster.floor, 0, 2**63)
+            for entry in reversed(entries):
+                if entry["err"] is None:
+                    (executed,) = await blocks.read_calls(self._rpc, self._program, [entry["signature"]])
+                    own = [call for call in executed.calls if call.vault == vault]
+                    if own:
+                        return own[-1]
+        except blocks.ChainMoved:
+            raise PortUnavailable("a transaction of the vault cannot be read", "try again") from None
+        except RpcError as error:
+            raise PortUnavailable(f"the Solana RPC gave no history: {error}", "use another one") from None
+        return None
 
     async def balance(self, address: str, asset: Asset) -> int:
         """Return lamports, or the tokens in the address's associated account."""
@@ -261,7 +283,7 @@ class SolanaPort:
     async def _simulate(self, transaction: VersionedTransaction) -> None:
         options = {"encoding": "base64", "commitment": blocks.CONFIRMED, "sigVerify": True}
         raw = base64.b64encode(bytes(transaction)).decode()
-        outcome = record(value_of(await self._cluster.ask("simulateTransaction", raw, options)))
+        outcome = record(await self._cluster.fresh("simulateTransaction", raw, options))
         if outcome.get("err") is not None:
             reason = explain(outcome["err"])
             raise ActionRefused(f"the chain would refuse this: {reason}", "look at the lock and the clock")
@@ -288,7 +310,7 @@ class SolanaPort:
 
     async def _tx_status(self, tx: SignedTx) -> TxStatus:
         options = {"searchTransactionHistory": True}
-        (status,) = value_of(await self._cluster.ask("getSignatureStatuses", [tx.tx_id], options))
+        (status,) = await self._cluster.fresh("getSignatureStatuses", [tx.tx_id], options)
         if status is None or status.get("confirmationStatus") == "processed":
             return TxStatus(TxState.UNKNOWN)
         slot = int(status["slot"])

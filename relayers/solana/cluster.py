@@ -15,13 +15,18 @@ from solders.instruction import Instruction
 from solders.pubkey import Pubkey
 
 from bridge.protocol.types import Asset, BlockRef
-from relayers.port import PortError, PortUnavailable
+from relayers.port import CannotReceive, PortError, PortUnavailable
 from relayers.solana import blocks, fees, mints, program
 from relayers.solana.building import Rents
 from relayers.solana.rpc import Call, Rpc, RpcError, record, value_of
 from relayers.solana.settings import SolanaSettings
 
+# Of a token account (spl-token state::Account).
+_TOKEN_OWNER = slice(32, 64)
 _TOKEN_AMOUNT_AT = 64
+_TOKEN_STATE_AT = 108
+_FROZEN = 2
+
 _CONFIRMED = {"commitment": blocks.CONFIRMED}
 _ACCOUNT = {"commitment": blocks.CONFIRMED, "encoding": "base64"}
 _MAX_SAMPLED_ACCOUNTS = 128
@@ -29,10 +34,17 @@ _MAX_SAMPLED_ACCOUNTS = 128
 
 
 class Recent(msgspec.Struct, frozen=True):
-    """A block hash to be named by a transaction, and the height of the last block that may hold it."""
+    """A block's hash to be named by a transaction, and that block's height."""
 
     blockhash: Hash
-    last_valid: int
+    height: int
+
+    @property
+    def last_valid(self) -> int:
+        """The height of the last block that may hold what names it. One more than `lastValidBlockHeight`: a
+        block compares its parent's place in the queue of hashes with the named one's (Agave's
+        BlockhashQueue::is_hash_valid_for_age), and `FULL_LIFE` apart is still allowed."""
+        return self.height + fees.FULL_LIFE + 1
 
 
 class Cluster:
@@ -43,6 +55,9 @@ class Cluster:
         self._settings = settings
         self._rents: Rents | None = None
         self._sound: set[str] = set()
+        self.floor = 0
+        """The newest slot that was said to be the tip: an answer from before it may belie what was concluded
+        from it (say, that a transaction has expired), so it is none."""
 
     async def ask(self, method: str, *params: Any) -> Any:
         """Return one result; what the RPC refuses is unavailable."""
@@ -53,19 +68,41 @@ class Cluster:
                 f"the Solana RPC refused {method}: {error.message}", "use another endpoint"
             ) from error
 
+    async def fresh(self, method: str, *params: Any) -> Any:
+        """Return the value of an answer with a context, if that is no older than the tip. One endpoint may
+        lag behind another that was asked before it, and a URL may have many nodes behind it."""
+        answer = record(await self.ask(method, *params))
+        slot = record(answer.get("context")).get("slot", 0)
+        if slot < self.floor:
+            raise PortUnavailable(
+                f"the Solana RPC is at slot {slot}, behind {self.floor} which was seen before",
+                "it lags; try again or use another endpoint",
+            )
+        return value_of(answer)
+
     async def account(self, key: Pubkey) -> dict[str, Any] | None:
         """Return a confirmed account as JSON-RPC writes it, in base64; None where there is none."""
-        found = value_of(await self.ask("getAccountInfo", str(key), _ACCOUNT))
+        found = await self.fresh("getAccountInfo", str(key), _ACCOUNT)
         return None if found is None else record(found)
 
     async def lamports(self, key: str) -> int:
         """Return a confirmed balance."""
-        return int(value_of(await self.ask("getBalance", key, _CONFIRMED)))
+        return int(await self.fresh("getBalance", key, _CONFIRMED))
 
     async def tokens(self, owner: Pubkey, mint: Pubkey) -> int:
-        """Return the tokens in the owner's associated account; 0 where there is none."""
+        """Return the tokens in the owner's associated account; 0 where there is none. Raises `CannotReceive`
+        for one that is frozen or was given to somebody else."""
         found = await self.account(program.token_account(owner, mint))
-        return 0 if found is None else int(struct.unpack_from("<Q", _data(found), _TOKEN_AMOUNT_AT)[0])
+        if found is None:
+            return 0
+        data = _data(found)
+        if data[_TOKEN_STATE_AT] == _FROZEN:
+            raise CannotReceive(f"the token account of {owner} is frozen", "only the token's issuer can help")
+        if data[_TOKEN_OWNER] != bytes(owner):
+            raise CannotReceive(
+                f"the token account of {owner} belongs to somebody else", "use another address"
+            )
+        return int(struct.unpack_from("<Q", data, _TOKEN_AMOUNT_AT)[0])
 
     async def check_asset(self, asset: Asset) -> None:
         """Once for each token: can our program lock it, and has it these decimals? Raises `PortError`."""
@@ -116,14 +153,15 @@ class Cluster:
     async def newest(self, commitment: str) -> Recent:
         """Return the newest block hash of a commitment level."""
         latest = record(value_of(await self.ask("getLatestBlockhash", {"commitment": commitment})))
-        return Recent(Hash.from_string(latest["blockhash"]), int(latest["lastValidBlockHeight"]))
+        height = int(latest["lastValidBlockHeight"]) - fees.FULL_LIFE
+        return Recent(Hash.from_string(latest["blockhash"]), height)
 
     async def _aged(self, wanted: int) -> Recent:
         epoch = record(await self._rpc.call("getEpochInfo", _CONFIRMED))
         slot, height = int(epoch["absoluteSlot"]), int(epoch["blockHeight"])
         head = BlockRef(height, f"{slot:016x}", "", 0)
-        old = await blocks.block_at(self._rpc, max(height + wanted - fees.FULL_LIFE, 0), head)
-        return Recent(blocks.hash_of(old), old.height + fees.FULL_LIFE)
+        old = await blocks.block_at(self._rpc, max(height + wanted - fees.FULL_LIFE - 1, 0), head)
+        return Recent(blocks.hash_of(old), old.height)
 
 
 def written(instructions: Iterable[Instruction]) -> list[Pubkey]:

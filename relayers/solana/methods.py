@@ -53,6 +53,9 @@ class Methods:
         )
         if known is None:
             raise RpcFailure(-32601, "Method not found")
+        options: dict[str, Any] = next((one for one in params if isinstance(one, dict)), {})
+        if self.ledger.at(_commitment(options)).slot < (options.get("minContextSlot") or 0):
+            raise RpcFailure(-32016, "Minimum context slot has not been reached")
         try:
             return known(*params)
         except (TypeError, ValueError, KeyError, AttributeError) as error:
@@ -216,7 +219,8 @@ class Methods:
     # ------------------------------------------------------------------ transactions
 
     def getSignatureStatuses(self, signatures: list[str], options: Options = None) -> Any:
-        return self._with_context([self._status(one) for one in signatures], options)
+        # Whatever is asked for, a node answers from its newest block.
+        return self._with_context([self._status(one) for one in signatures], {"commitment": "processed"})
 
     def _status(self, signature: str) -> Any:
         entry = self.ledger.entries.get(signature)

@@ -24,7 +24,7 @@ from relayers.solana.building import Plan, Rents
 from relayers.solana.cluster import Cluster, Recent, written
 from relayers.solana.explain import explain
 from relayers.solana.program import VaultTerms
-from relayers.solana.rpc import Rpc, record, value_of
+from relayers.solana.rpc import Rpc, record
 from relayers.solana.settings import SolanaSettings
 
 WALLET_FORMAT = "solana-transaction-v0"
@@ -125,8 +125,8 @@ class Wallet:
 
     async def _simulate(self, ready: UnsignedTx) -> None:
         options = {"encoding": "base64", "commitment": "confirmed", "sigVerify": False}
-        answer = await self._cluster.ask("simulateTransaction", ready.payload["transaction"], options)
-        error = record(value_of(answer)).get("err")
+        answer = await self._cluster.fresh("simulateTransaction", ready.payload["transaction"], options)
+        error = record(answer).get("err")
         if error is not None:
             raise ActionRefused(
                 f"the chain would refuse this: {explain(error)}", "look at balance, lock and deadline"
@@ -136,7 +136,7 @@ class Wallet:
 def _ready(made: UnsignedTx, recent: Recent) -> UnsignedTx:
     payload = made.payload | {
         "blockhash": str(recent.blockhash),
-        "last_valid_block_height": recent.last_valid,
+        "last_valid_block_height": recent.height + fees.FULL_LIFE,
     }
     return UnsignedTx(made.format, made.summary, payload)
 

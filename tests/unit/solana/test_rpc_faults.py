@@ -132,7 +132,7 @@ async def test_a_transaction_that_cannot_be_read_holds_its_block_back(
     assert event.terms == terms
 
 
-async def test_a_failed_claim_is_no_event_and_its_transaction_says_why(
+async def test_a_failed_claim_claims_nothing_but_shows_its_preimage_and_why_it_failed(
     devnet: SolanaNode, port: SolanaPort
 ) -> None:
     terms = await locked(devnet, port)
@@ -143,7 +143,11 @@ async def test_a_failed_claim_is_no_event_and_its_transaction_says_why(
         assert (await port.broadcast(tx)).outcome is BroadcastOutcome.ACCEPTED
     await devnet.mine(1)
     events = (await port.scan(ring, 10)).events
-    assert [(event.tx_id, type(event)) for event in events] == [(first.tx_id, Claimed)]
+    assert [(event.tx_id, event.lock_id) for event in events] == [
+        (first.tx_id, port.lock_id(terms)),
+        (second.tx_id, ""),
+    ]
+    assert all(isinstance(event, Claimed) and event.preimage == SECRET for event in events)
     status = await port.tx_status(second)
     assert (status.state, status.reason) == (TxState.FAILED, "instruction 2: not our vault")
 
