@@ -18,7 +18,7 @@ from bridge.protocol.types import Asset, BlockRef, Chain, LockTerms, Preimage, P
 from relayers.cardano import htlc, wallet
 from relayers.cardano.blockfrost import Blockfrost, Refused
 from relayers.cardano.blocks import ChainMoved, History
-from relayers.cardano.building import LEAST_TOKEN_DEPOSIT
+from relayers.cardano.building import LEAST_TOKEN_DEPOSIT, least_ada
 from relayers.cardano.drafting import Drafting
 from relayers.cardano.fees import estimate
 from relayers.cardano.payer import Payer
@@ -112,11 +112,15 @@ class CardanoPort:
         return sum(one.tokens.get(asset.contract, 0) for one in utxos)
 
     async def fees(self, asset: Asset) -> FeeEstimate:
-        """Return the expected fees; a lock of tokens also binds a deposit, which goes with the tokens."""
+        """Return the expected fees; a lock of tokens also binds a deposit, which goes with the tokens. A lock
+        of ada must hold what the ledger asks of every output of its size."""
         await self._check()
         parameters = await self._drafting.parameters()
-        deposit = LEAST_TOKEN_DEPOSIT if asset.contract else 0
-        return estimate(parameters, deposit, by_reference=bool(self._settings.reference_script))
+        by_reference = bool(self._settings.reference_script)
+        if asset.contract:
+            return estimate(parameters, LEAST_TOKEN_DEPOSIT, 0, by_reference=by_reference)
+        least = least_ada(parameters, self._settings.address_network)
+        return estimate(parameters, 0, least, by_reference=by_reference)
 
     async def setup_actions(self, assets: Sequence[Asset]) -> tuple[Action, ...]:  # noqa: ARG002
         """Return nothing: native tokens need no approval."""

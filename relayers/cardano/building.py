@@ -45,6 +45,9 @@ FIRST_MEMORY, FIRST_STEPS = 1_000_000, 400_000_000
 COLLATERAL_LEAST = 6_000_000
 """Lovelace: what the outputs at stake in a spend must hold together. A failing script costs less."""
 
+_SOME_DEADLINE = 2_000_000_000_000
+"""Milliseconds: encoded as long as every deadline of this age of the world."""
+
 
 @dataclass(frozen=True)
 class View:
@@ -120,6 +123,15 @@ def locked_value(view: View, terms: LockTerms) -> Value:
 def least_lock(view: View, terms: LockTerms) -> int:
     """Return the lovelace that the lock's output must hold at least."""
     return int(min_lovelace(_Context(view), _lock_output(terms, locked_value(view, terms))))
+
+
+def least_ada(parameters: ProtocolParameters, network: AddressNetwork) -> int:
+    """Return the lovelace that any lock of ada must hold at least: all have outputs of the same size."""
+    place = Address(validator_hash(), network=network)
+    datum = HtlcDatum(bytes(28), bytes(28), bytes(32), _SOME_DEADLINE)
+    view = View(parameters, 0, network, place, ())
+    output = TransactionOutput(place, Value(LEAST_TOKEN_DEPOSIT), datum=datum)
+    return int(min_lovelace(_Context(view), output))
 
 
 def token(unit: str, amount: int) -> MultiAsset:

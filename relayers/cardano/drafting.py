@@ -189,7 +189,7 @@ class Drafting:
             raise InsufficientFunds(
                 "the Cardano account has no free outputs", "send ada to it, or wait for what is under way"
             )
-        address = Address.from_primitive(payer.address)
+        address = Address.from_primitive(purse.change)
         network = self._settings.address_network
         return View(parameters, head.slot, network, address, purse.confirmed, purse.unconfirmed)
 

@@ -59,6 +59,11 @@ def credential() -> str:
     return str(bech32_encode("script", list(validator_hash().payload)))
 
 
+def key_credential(address: str) -> str:
+    """Return an address' payment key as a payment credential, under which all its addresses are found."""
+    return str(bech32_encode("addr_vkh", list(key_hash(address))))
+
+
 def is_ours(contract: str) -> bool:
     """Tell whether an address is the validator's, with whatever stake part."""
     try:

@@ -21,24 +21,30 @@ from pycardano import (
 
 from relayers.cardano.blockfrost import Blockfrost, Output, Waiting
 from relayers.cardano.building import token
+from relayers.cardano.htlc import key_credential
 
 OutRef = tuple[str, int]
 
 
 @dataclass(frozen=True)
 class Purse:
-    """What may be spent now: outputs in blocks, and outputs of transactions that wait."""
+    """What may be spent now: outputs in blocks, outputs of transactions that wait, and where change goes."""
 
     confirmed: tuple[UTxO, ...]
     unconfirmed: tuple[UTxO, ...]
+    change: str
 
 
 class Payer:
-    """One account's outputs."""
+    """One payment key's outputs: those at `address`, or with `any_stake` at every address of its key.
 
-    def __init__(self, blockfrost: Blockfrost, address: str) -> None:
+    Wallets keep their money at addresses with a stake part. Change then goes where most of it lies.
+    """
+
+    def __init__(self, blockfrost: Blockfrost, address: str, *, any_stake: bool = False) -> None:
         self._blockfrost = blockfrost
         self.address = address
+        self._place = key_credential(address) if any_stake else address
         self._promised: dict[OutRef, int] = {}
 
     def promise(self, spends: frozenset[OutRef], until: int) -> None:
@@ -49,9 +55,12 @@ class Payer:
     async def purse(self, now: int) -> Purse:
         """Return what may be spent at chain time `now` (Unix seconds)."""
         self._promised = {ref: until for ref, until in self._promised.items() if until >= now}
-        utxos, waiting = await asyncio.gather(
-            self._blockfrost.utxos(self.address), self._blockfrost.waiting_at(self.address)
-        )
+        utxos = await self._blockfrost.utxos(self._place)
+        held: dict[str, int] = {self.address: 0}
+        for one in utxos:
+            held[one.address] = held.get(one.address, 0) + one.lovelace
+        found = await asyncio.gather(*(self._blockfrost.waiting_at(address) for address in held))
+        waiting = list(dict.fromkeys(tx_id for ids in found for tx_id in ids))
         taken = set(self._promised)
         made: dict[OutRef, UTxO] = {}
         for tx_id, tx in zip(waiting, await self._details(waiting), strict=True):
@@ -59,7 +68,7 @@ class Payer:
                 continue  # it has just been included
             taken |= {(one.tx_hash, one.output_index) for one in tx.inputs if not one.reference}
             for output in tx.outputs:
-                if output.address == self.address and output.inline_datum is None:
+                if output.address in held and output.inline_datum is None:
                     made[(tx_id, output.output_index)] = to_utxo(output, tx_id)
         confirmed = tuple(
             to_utxo(one, one.tx_hash)
@@ -67,7 +76,7 @@ class Payer:
             if (one.tx_hash, one.output_index) not in taken and one.reference_script_hash is None
         )
         unconfirmed = tuple(utxo for ref, utxo in made.items() if ref not in taken)
-        return Purse(confirmed, unconfirmed)
+        return Purse(confirmed, unconfirmed, max(held, key=lambda address: held[address]))
 
     async def _details(self, ids: list[str]) -> list[Waiting | None]:
         return list(await asyncio.gather(*(self._blockfrost.waiting(tx_id) for tx_id in ids)))
