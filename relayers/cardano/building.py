@@ -66,7 +66,8 @@ class View:
 
 @dataclass(frozen=True)
 class Draft:
-    """An unsigned transaction with what is known of it. `chained`: it spends unconfirmed outputs."""
+    """An unsigned transaction with what is known of it. `chained`: it spends unconfirmed outputs. `locks`:
+    how many it spends."""
 
     tx: Transaction
     fee: int
@@ -74,6 +75,7 @@ class Draft:
     ttl: int
     chained: bool
     spends: frozenset[tuple[str, int]] = field(default_factory=frozenset)
+    locks: int = 0
 
 
 @dataclass(frozen=True)
@@ -256,7 +258,8 @@ def _finish(view: View, builder: TransactionBuilder, ttl: int, deposit: int) -> 
         spends = frozenset(_key(one) for one in body.inputs)
         used = spends | {_key(one) for one in body.collateral or []}
         at_stake = body.total_collateral or 0
-        return Draft(tx, body.fee, max(body.fee, at_stake) + deposit, ttl, bool(used & mine), spends)
+        cost = max(body.fee, at_stake) + deposit
+        return Draft(tx, body.fee, cost, ttl, bool(used & mine), spends, len(inputs))
     raise InsufficientFunds(
         "the Cardano account has too little for this and its fee",
         "send ada (and the tokens to be locked) to the account, or wait for what is under way",

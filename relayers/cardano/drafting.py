@@ -4,6 +4,7 @@ for users' wallets alike."""
 from __future__ import annotations
 
 import time as clock
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pycardano import Address, ProtocolParameters, UTxO, datum_hash
@@ -61,16 +62,19 @@ class Drafting:
                 ) from error
         return self._parameters[1]
 
-    async def find(self, terms: LockTerms) -> Output | None:
-        """Return the oldest unspent lock with exactly these terms, as of the newest block."""
+    async def find(self, wanted: Sequence[LockTerms]) -> dict[LockTerms, Output]:
+        """Return the oldest unspent lock with exactly these terms, of each that there is, in the order asked
+        for and as of the newest block."""
+        oldest: dict[LockTerms, Output] = {}
         for output in await self._blockfrost.utxos(credential()):
-            if self._reader.terms(output) == terms:
-                return output
-        return None
+            terms = self._reader.terms(output)
+            if terms is not None:
+                oldest.setdefault(terms, output)
+        return {terms: oldest[terms] for terms in wanted if terms in oldest}
 
     async def status(self, terms: LockTerms) -> LockStatus:
         """Tell what became of the lock with exactly these terms."""
-        if await self.find(terms) is not None:
+        if await self.find([terms]):
             return LockStatus.OPEN
         digest = datum_hash(datum_of(terms)).payload.hex()
         for event in await self._history.lock_history(id_of(terms, self._magic), digest):
@@ -83,9 +87,15 @@ class Drafting:
     # ------------------------------------------------------------------ building
 
     async def draft(
-        self, purpose: Purpose, terms: LockTerms, preimage: Preimage | None, payer: Payer
+        self,
+        purpose: Purpose,
+        terms: LockTerms,
+        preimage: Preimage | None,
+        payer: Payer,
+        others: Mapping[LockTerms, Preimage] | None = None,
     ) -> Draft:
-        """Build a LOCK, CLAIM, REFUND or COOPERATIVE_REFUND paid by `payer`.
+        """Build a LOCK, CLAIM, REFUND or COOPERATIVE_REFUND paid by `payer`; with a claim also the `others`
+        as far as their locks are open, even if the first is not.
 
         Raises `ActionRefused` if the chain would refuse it as things stand, `InsufficientFunds`.
         """
@@ -106,14 +116,17 @@ class Drafting:
             if not terms.asset.contract and terms.amount < least:
                 raise ActionRefused(f"a lock must hold at least {least} lovelace", "lock more")
             return self._capped(building.lock(view, terms, ttl))
-        lock = await self.find(terms)
-        if lock is None:
+        preimages = {one: other for one, other in (others or {}).items() if other.opens(one.hashlock)}
+        if preimage is not None:
+            preimages[terms] = preimage
+        locks = await self.find(list(dict.fromkeys((terms, *preimages))))
+        if not locks:
             status = await self.status(terms)
             raise ActionRefused(
                 f"there is no such lock to {purpose}: it is {status}", "read it back from chain"
             )
         view = await self._view(payer, head)
-        return await self._spend(view, purpose, terms, preimage, lock, ttl)
+        return await self._spend(view, purpose, locks, preimages, ttl)
 
     def _check_rules(
         self, purpose: Purpose, terms: LockTerms, preimage: Preimage | None, head: Block, payer: bytes
@@ -145,20 +158,23 @@ class Drafting:
         self,
         view: View,
         purpose: Purpose,
-        terms: LockTerms,
-        preimage: Preimage | None,
-        lock: Output,
+        locks: Mapping[LockTerms, Output],
+        preimages: Mapping[LockTerms, Preimage],
         ttl: int,
     ) -> Draft:
-        redeemer: HtlcRedeemer
-        owner, signers, start = key_hash(terms.sender), [], None
-        if purpose is Purpose.CLAIM and preimage is not None:
-            owner, redeemer = key_hash(terms.recipient), ClaimRedeemer(preimage.reveal())
-        elif purpose is Purpose.REFUND:
-            redeemer, start = RefundRedeemer(), self._settings.slot_at(terms.deadline)
-        else:
-            redeemer, signers = GiveBackRedeemer(), [key_hash(terms.recipient)]
-        spends = [Spend(to_utxo(lock, lock.tx_hash), redeemer, owner)]
+        signers: list[bytes] = []
+        start: int | None = None
+        spends: list[Spend] = []
+        for terms, lock in locks.items():
+            redeemer: HtlcRedeemer
+            owner = key_hash(terms.sender)
+            if purpose is Purpose.CLAIM:
+                owner, redeemer = key_hash(terms.recipient), ClaimRedeemer(preimages[terms].reveal())
+            elif purpose is Purpose.REFUND:
+                redeemer, start = RefundRedeemer(), self._settings.slot_at(terms.deadline)
+            else:
+                redeemer, signers = GiveBackRedeemer(), [key_hash(terms.recipient)]
+            spends.append(Spend(to_utxo(lock, lock.tx_hash), redeemer, owner))
         reference = self._reference()
 
         def build() -> Draft:

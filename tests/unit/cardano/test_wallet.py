@@ -18,18 +18,11 @@ from relayers.devkeys import devnet_key
 from relayers.port import Action, ActionRefused, FeeLevel, LockStatus
 from tests.conformance.cardano_rig import witness
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = pytest.mark.asyncio(loop_scope="session")
 SECRET = Preimage(b"a preimage that a browser holds.")
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def devnet(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[CardanoDevnet]:
-    made = await CardanoDevnet(tmp_path_factory.mktemp("wallets")).start()
-    yield made
-    await made.stop()
-
-
-@pytest_asyncio.fixture(loop_scope="module")
+@pytest_asyncio.fixture(loop_scope="session")
 async def wallet(devnet: CardanoDevnet) -> AsyncIterator[Wallet]:
     async with Wallet(devnet.settings) as made:
         yield made
