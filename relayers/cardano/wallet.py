@@ -15,10 +15,11 @@ from pycardano import Transaction, TransactionWitnessSet
 
 from bridge.protocol.types import LockTerms, Preimage, Purpose
 from relayers.cardano import building, htlc
-from relayers.cardano.blockfrost import Blockfrost, Refused
 from relayers.cardano.blocks import History
 from relayers.cardano.drafting import Drafting
 from relayers.cardano.payer import Payer
+from relayers.cardano.service import Refused
+from relayers.cardano.services import open_service
 from relayers.cardano.settings import NETWORKS, CardanoSettings
 from relayers.port import ActionRefused, InsufficientFunds, UnsignedTx
 
@@ -69,9 +70,9 @@ class Wallet:
 
     def __init__(self, settings: CardanoSettings) -> None:
         self._settings = settings
-        self._blockfrost = Blockfrost(settings.blockfrost_url, settings.project_id, settings.timeout)
+        self._service = open_service(settings)
         reader = htlc.Reader(settings.address_network, NETWORKS[settings.network].magic, settings.assets)
-        self._drafting = Drafting(self._blockfrost, History(self._blockfrost, reader), reader, settings)
+        self._drafting = Drafting(self._service, History(self._service, reader), reader, settings)
 
     async def __aenter__(self) -> Wallet:
         return self
@@ -83,7 +84,7 @@ class Wallet:
 
     async def close(self) -> None:
         """Close the connections."""
-        await self._blockfrost.close()
+        await self._service.close()
 
     async def unsigned(
         self, purpose: Purpose, terms: LockTerms, preimage: Preimage | None = None
@@ -110,7 +111,7 @@ class Wallet:
         """Return the unsigned transaction (CBOR, hex), paid from and with change to the key of `address`."""
         terms = msgspec.convert(payload["terms"], LockTerms)
         preimage = Preimage(bytes.fromhex(payload["preimage"])) if "preimage" in payload else None
-        payer = Payer(self._blockfrost, address, any_stake=True)
+        payer = Payer(self._service, address, any_stake=True)
         draft = await self._drafting.draft(Purpose(payload["purpose"]), terms, preimage, payer)
         return str(draft.tx.to_cbor().hex())
 
@@ -120,6 +121,6 @@ class Wallet:
         signed = TransactionWitnessSet.from_cbor(witnesses)
         tx.transaction_witness_set.vkey_witnesses = signed.vkey_witnesses
         try:
-            return await self._blockfrost.submit(tx.to_cbor())
+            return await self._service.submit(tx.to_cbor())
         except Refused as error:
             raise ActionRefused(f"the chain refuses: {error}", "build the transaction anew") from error
