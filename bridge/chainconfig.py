@@ -98,6 +98,11 @@ class ChainConfig(Section):
     issued_decimals: ClassVar[int | None] = None
     """What all tokens have, None where each has its own."""
 
+    @property
+    def lane_count(self) -> int:
+        """How many lanes the bridge's locks may use (`LockTerms.lane`); 0: the chain has none."""
+        return 0
+
     enabled: bool = True
     keystore: Path
     poll_interval: float = Field(ge=0.05, le=300)
@@ -170,6 +175,14 @@ class EthereumConfig(NodesConfig):
     urgent_max_fee_per_gas_gwei: int = Field(3_000, ge=1)
     """For claims and refunds, which save money at stake."""
     max_priority_fee_per_gas_gwei: int = Field(10, ge=0)
+    lanes: int = Field(64, ge=0, le=65_535)
+    """Storage places that the bridge's locks use again and again, which is cheaper; 0: each makes its own."""
+
+    @property
+    def lane_count(self) -> int:
+        """See `ChainConfig`."""
+        return self.lanes
+
     timing: TimingConfig = timing_from(ethereum_timing.MAINNET, base=ethereum_timing.FINALITY_AT_BEST)
 
 

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from bridge.chainconfig import CardanoConfig, EthereumConfig, SolanaConfig, StellarConfig, ZionConfig
 from bridge.config import Network, Settings, to_units
 from bridge.protocol.types import Asset, Chain, LockTerms, Preimage, Purpose
 from relayers.keystore import SecretKey
-from relayers.port import ChainPort, UnsignedTx
+from relayers.port import ChainPort, UnsignedTx, WalletBuilder
 
 if TYPE_CHECKING:
-    from bridge.engine.service import OfflinePort
+    from bridge.engine.service import KeylessPort
     from relayers.cardano.settings import CardanoSettings
     from relayers.solana.settings import SolanaSettings
 
@@ -27,30 +27,18 @@ def open_port(settings: Settings, chain: Chain, key: SecretKey) -> ChainPort:
     return _OPENERS[chain](settings, key)
 
 
-def offline_ports(settings: Settings) -> dict[Chain, OfflinePort]:
-    """Return the pure part of every enabled chain's adapter, for a process that holds no key.
+def keyless_ports(settings: Settings) -> dict[Chain, KeylessPort]:
+    """Return what every enabled chain's adapter can do in a process that holds no key.
 
     The adapters want some account; they get one that is made up here and forgotten.
     """
     return {chain: open_port(settings, chain, SecretKey.generate()) for chain in settings.enabled_chains()}
 
 
-class WalletBuilder(Protocol):
-    """Makes what a user's own wallet signs, on the user's side."""
-
-    async def unsigned(
-        self, purpose: Purpose, terms: LockTerms, preimage: Preimage | None = None
-    ) -> UnsignedTx:
-        """Return a LOCK, CLAIM or REFUND, ready to sign."""
-        ...
-
-    async def close(self) -> None:
-        """Release connections."""
-        ...
-
-
 class _PureBuilder:
     """Where the terms alone say what to sign, the adapter's own `unsigned` does."""
+
+    private: frozenset[Purpose] = frozenset()
 
     def __init__(self, port: ChainPort) -> None:
         self._port = port

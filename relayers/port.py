@@ -264,9 +264,9 @@ class Authorizer(Protocol):
         request would allow anything but a claim of exactly `terms` for a fee of at most `max_fee`."""
         ...
 
-    async def check(self, terms: LockTerms, signed: Mapping[str, str]) -> bytes:
+    async def check(self, terms: LockTerms, signed: Mapping[str, str], min_fee: int) -> bytes:
         """Return what `sign` or a wallet gave, checked, for `Action.authorization`. Raises
-        `BadAuthorization`, saying what is wrong with it."""
+        `BadAuthorization`, saying what is wrong with it, also when it allows a smaller fee than `min_fee`."""
         ...
 
 
@@ -341,6 +341,23 @@ class ChainPort(Protocol):
 
     def hints(self) -> AsyncIterator[None]:
         """Yield whenever something may have happened (new head); ends or raises when the line drops."""
+        ...
+
+    async def close(self) -> None:
+        """Release connections."""
+        ...
+
+
+class WalletBuilder(Protocol):
+    """Makes what a user's own wallet signs, after looking at the chain where that is needed."""
+
+    private: frozenset[Purpose]
+    """For these it makes a secret that only the user may have: nobody else builds them for the user."""
+
+    async def unsigned(
+        self, purpose: Purpose, terms: LockTerms, preimage: Preimage | None = None
+    ) -> UnsignedTx:
+        """Return a LOCK, CLAIM or REFUND, ready to sign. Raises `ActionRefused`, `PortUnavailable`."""
         ...
 
     async def close(self) -> None:

@@ -428,7 +428,7 @@ class Worker:
         for asset in self.assets:
             balances[asset.key] = await self.port.balance(self.port.account, asset)
             estimate = await self.port.fees(asset)
-            fees[asset.key] = FeeRecord(estimate.lock, estimate.claim, estimate.refund)
+            fees[asset.key] = FeeRecord(**msgspec.structs.asdict(estimate))
             self.metrics.balance.labels(self.port.chain.value, asset.symbol).set(balances[asset.key])
         if balances != self._status.balances or fees != self._status.fees:
             self._status = msgspec.structs.replace(self._status, balances=balances, fees=fees)

@@ -5,7 +5,7 @@ import re
 import subprocess
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -43,9 +43,16 @@ class Anvil:
             raise RuntimeError(f"{method}: {answer['error']}")
         return answer["result"]
 
-    def send(self, sender: str, to: str | None, data: bytes = b"", value: int = 0) -> dict[str, Any]:
-        """Send, mine, and return the receipt; raise Reverted."""
-        transaction = {
+    def send(
+        self,
+        sender: str,
+        to: str | None,
+        data: bytes = b"",
+        value: int = 0,
+        access_list: Sequence[Mapping[str, Any]] = (),
+    ) -> dict[str, Any]:
+        """Send, mine, and return the receipt; raise Reverted. `access_list` as JSON-RPC has it (EIP-2930)."""
+        transaction: dict[str, Any] = {
             "from": sender,
             "data": "0x" + data.hex(),
             "value": hex(value),
@@ -53,6 +60,8 @@ class Anvil:
         }
         if to is not None:
             transaction["to"] = to
+        if access_list:
+            transaction["accessList"] = list(access_list)
         self.rpc("eth_call", transaction, "pending")  # raises with the reason
         tx_hash = self.rpc("eth_sendTransaction", transaction)
         for _ in range(1000):

@@ -19,12 +19,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from eth_abi.abi import encode
+from eth_account import Account
 from eth_hash.auto import keccak
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # run as a file, not as a module
 
-from relayers.ethereum import artifacts, htlc
+from relayers.ethereum import access, artifacts, htlc
 from relayers.ethereum.htlc import COIN, EvmLockTerms
 from scripts.anvil import Anvil, anvil
 from scripts.solidity import CONTRACTS, ROOT, compile_sources, node
@@ -54,6 +56,7 @@ class Bench:
     def __init__(self, chain: Anvil) -> None:
         self.chain = chain
         self.alice, self.bob, self.carol = chain.rpc("eth_accounts")[:3]
+        self.chain_id = int(chain.rpc("eth_chainId"), 16)
         chain.send(self.alice, artifacts.DEPLOYER, artifacts.deployment_calldata())
         self.htlc = artifacts.deployed_address()
         source = {"TestToken.sol": (CONTRACTS / "test" / "TestToken.sol").read_text()}
@@ -81,6 +84,34 @@ class Bench:
     def send(self, sender: str, message: htlc.Call) -> int:
         return int(self.chain.send(sender, self.htlc, message.data, message.value)["gasUsed"], 16)
 
+    def send_listed(self, sender: str, message: htlc.Call) -> int:
+        """Send with the access list of `relayers.ethereum.access`."""
+        request = {
+            "from": sender,
+            "to": self.htlc,
+            "data": "0x" + message.data.hex(),
+            "value": hex(message.value),
+        }
+        found = self.chain.rpc("eth_createAccessList", request, "latest")
+        entries = access.worthwhile(found, sender, self.htlc)
+        receipt = self.chain.send(
+            sender, self.htlc, message.data, message.value, [entry.to_rpc() for entry in entries]
+        )
+        return int(receipt["gasUsed"], 16)
+
+    def fund(self, holder: str, token: str) -> None:
+        """Something to hold already: the first balance of an account costs more."""
+        if token == COIN:
+            self.chain.rpc("anvil_setBalance", holder, hex(ETHER))
+        else:
+            self.call(self.alice, token, "transfer(address,uint256)", holder, ETHER)
+
+    def use_lane(self, token: str, lane: int) -> None:
+        """Lock and claim in a lane, so that it is no new one."""
+        first = _terms(self, token, lane, 0)
+        self.send(self.alice, htlc.encode_lock(first))
+        self.send(self.bob, htlc.encode_claim(first, preimage(0)))
+
     def now(self) -> int:
         return int(self.chain.rpc("eth_getBlockByNumber", "latest", False)["timestamp"], 16)
 
@@ -106,6 +137,11 @@ def measure() -> dict[str, int]:
             for kind, lane in (("", 0), ("lane ", 1 if token == COIN else 2)):
                 gas |= _one_by_one(bench, f"{asset} {kind}", token, lane)
             gas |= _batches(bench, asset, token)
+        for asset, token in (("native", COIN), ("token", bench.token)):
+            gas |= _claim_batches(bench, asset, token)
+            for kind, lane in (("", 0), ("lane ", 3 if token == COIN else 4)):
+                gas |= _signed_claims(bench, f"{asset} {kind}", token, lane)
+                gas |= _with_access_lists(bench, f"{asset} {kind}", token, lane)
         creation = {"from": bench.alice, "data": "0x" + artifacts.load().creation_code.hex()}
         gas["deployment"] = int(chain.rpc("eth_estimateGas", creation), 16)
         return gas
@@ -150,6 +186,56 @@ def _batches(bench: Bench, asset: str, token: str) -> dict[str, int]:
         ),
         f"{asset} claim batch of 10": bench.send(bench.bob, htlc.encode_claim_batch(locks)),
     }
+
+
+def _claim_batches(bench: Bench, asset: str, token: str) -> dict[str, int]:
+    gas = {}
+    for size in (2, 5, 20):
+        locks = [(_terms(bench, token, 0, index), preimage(index)) for index in range(30, 30 + size)]
+        bench.send(bench.alice, htlc.encode_lock_batch([lock for lock, _ in locks]))
+        gas[f"{asset} claim batch of {size}"] = bench.send(bench.bob, htlc.encode_claim_batch(locks))
+    return gas
+
+
+def _signed_claims(bench: Bench, name: str, token: str, lane: int) -> dict[str, int]:
+    """claimFor for a recipient who has nothing yet, for another one, and with a later nonce of its slot."""
+    gas = {}
+    newcomer, known = (Account.from_key(keccak(f"{who} {name}".encode())) for who in ("newcomer", "known"))
+    for holder in (known.address, bench.carol):
+        bench.fund(holder, token)
+    for index, (kind, recipient) in enumerate(
+        (("signed claim of a newcomer", newcomer), ("signed claim", known), ("later signed claim", known))
+    ):
+        if lane:
+            bench.use_lane(token, lane)
+        lock = msgspec.structs.replace(_terms(bench, token, lane, index), recipient=recipient.address)
+        bench.send(bench.alice, htlc.encode_lock(lock))
+        signed = {"max_fee": ETHER // 1000, "nonce": 256 * 7 + index, "expiry": lock.deadline}
+        typed = htlc.claim_for_typed_data(bench.chain_id, bench.htlc, lock, relayer=bench.carol, **signed)
+        signature = bytes(recipient.sign_typed_data(full_message=typed).signature)
+        claim = htlc.encode_claim_for(lock, preimage(index), fee=ETHER // 1001, signature=signature, **signed)
+        gas[f"{name}{kind}"] = bench.send(bench.carol, claim)
+    return gas
+
+
+def _with_access_lists(bench: Bench, name: str, token: str, lane: int) -> dict[str, int]:
+    """What the same calls use with the access list that the adapter would add."""
+    if lane:
+        bench.use_lane(token, lane)
+    gas = {}
+    lock = _terms(bench, token, lane, 1)
+    if token != COIN:
+        gas[f"{name}lock with access list"] = bench.send_listed(bench.alice, htlc.encode_lock(lock))
+    else:
+        bench.send(bench.alice, htlc.encode_lock(lock))
+    by = f"{name}claim by a stranger with access list"
+    gas[by] = bench.send_listed(bench.carol, htlc.encode_claim(lock, preimage(1)))
+    lock = _terms(bench, token, lane, 2)
+    bench.send(bench.alice, htlc.encode_lock(lock))
+    bench.wait_until(lock.deadline)
+    if token != COIN:
+        gas[f"{name}refund with access list"] = bench.send_listed(bench.alice, htlc.encode_refund(lock))
+    return gas
 
 
 # ---------------------------------------------------------------------- the peer

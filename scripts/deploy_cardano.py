@@ -20,10 +20,9 @@ from pycardano import Address, PaymentSigningKey
 
 from relayers.cardano import building
 from relayers.cardano.adapter import sign
-from relayers.cardano.blockfrost import Blockfrost
 from relayers.cardano.htlc import canonical
-from relayers.cardano.parameters import parse_parameters
 from relayers.cardano.payer import Payer
+from relayers.cardano.services import open_service
 from relayers.cardano.settings import CardanoSettings, Network
 
 TIME_TO_LIVE = 1_200
@@ -34,21 +33,21 @@ async def deploy(settings: CardanoSettings, key: bytes, *, send: bool) -> str:
     signing = PaymentSigningKey(key)
     network = settings.address_network
     account = canonical(signing.to_verification_key().hash().payload, network)
-    blockfrost = Blockfrost(settings.blockfrost_url, settings.project_id, settings.timeout)
+    service = open_service(settings)
     try:
-        head = await blockfrost.head()
-        parameters = parse_parameters(await blockfrost.parameters())
-        purse = await Payer(blockfrost, account).purse(head.time)
-        slot = head.slot or 0
+        head = await service.head()
+        parameters = await service.parameters()
+        purse = await Payer(service, account).purse(head.time)
+        slot = settings.slot_at(head.time)
         view = building.View(parameters, slot, network, Address.from_primitive(account), purse.confirmed)
         draft = building.reference(view, slot + TIME_TO_LIVE)
         tx = sign(draft.tx, signing)
         print(f"from {account}: {draft.max_cost} lovelace stay in the output, the fee is {draft.fee}")
         if send:
-            await blockfrost.submit(tx.to_cbor())
+            await service.submit(tx.to_cbor())
         return f"{tx.id.payload.hex()}#0"
     finally:
-        await blockfrost.close()
+        await service.close()
 
 
 def main() -> None:

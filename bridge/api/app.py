@@ -1,4 +1,5 @@
-"""The application: routes, errors as problems, background tasks. No chain is contacted or signed for."""
+"""The application: routes, errors as problems, background tasks. Nothing is signed here, and chains are only
+asked on behalf of users' wallets."""
 
 from __future__ import annotations
 
@@ -49,6 +50,7 @@ _KIND_OF = {
     Reason.HASHLOCK_USED: Kind.HASHLOCK_USED,
     Reason.IDEMPOTENCY_CONFLICT: Kind.IDEMPOTENCY_CONFLICT,
     Reason.WRONG_PREIMAGE: Kind.WRONG_PREIMAGE,
+    Reason.BAD_AUTHORIZATION: Kind.BAD_AUTHORIZATION,
     Reason.WRONG_STATE: Kind.WRONG_STATE,
     Reason.LIMIT_REACHED: Kind.LIMIT_REACHED,
     Reason.NO_INVENTORY: Kind.NO_INVENTORY,
@@ -110,6 +112,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     finally:
         for task in tasks:
             task.cancel()
+        await services.close()
         for task in tasks:
             with contextlib.suppress(asyncio.CancelledError):
                 await task

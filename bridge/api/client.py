@@ -7,7 +7,7 @@ to reveal) is in `bridge.api.userswap`.
 from __future__ import annotations
 
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -16,6 +16,7 @@ from pydantic import ValidationError
 
 from bridge.api.models import (
     ChainList,
+    ClaimTermsView,
     EventView,
     KeyView,
     PairList,
@@ -26,6 +27,8 @@ from bridge.api.models import (
     SwapCreated,
     SwapList,
     SwapView,
+    UnsignedTxView,
+    WalletPurpose,
     Wire,
 )
 from bridge.protocol.types import Preimage
@@ -137,9 +140,27 @@ class BridgeClient:
         params: dict[str, Any] = {"limit": limit} | ({"cursor": cursor} if cursor else {})
         return await self._get("/v1/swaps", SwapList, params)
 
-    async def claim(self, swap_id: str, preimage: Preimage) -> SwapView:
+    async def claim_terms(self, swap_id: str) -> ClaimTermsView:
+        """Ask on what terms the relayer claims, and what is to be signed for it."""
+        return await self._get(f"/v1/swaps/{swap_id}/claim", ClaimTermsView)
+
+    async def claim(
+        self, swap_id: str, preimage: Preimage, authorization: Mapping[str, str] | None = None
+    ) -> SwapView:
         """Hand the preimage over, after checking the bridge's lock: `UserSwap.reveal_to_bridge` does."""
-        return await self._post(f"/v1/swaps/{swap_id}/claim", {"preimage": preimage.reveal().hex()}, SwapView)
+        body: dict[str, Any] = {"preimage": preimage.reveal().hex()}
+        if authorization is not None:
+            body["authorization"] = dict(authorization)
+        return await self._post(f"/v1/swaps/{swap_id}/claim", body, SwapView)
+
+    async def transaction(
+        self, swap_id: str, purpose: WalletPurpose, preimage: Preimage | None = None
+    ) -> UnsignedTxView:
+        """Ask for a fresh transaction to sign; a claim needs the preimage, which the bridge does not keep."""
+        body: dict[str, Any] = {"purpose": purpose.value}
+        if preimage is not None:
+            body["preimage"] = preimage.reveal().hex()
+        return await self._post(f"/v1/swaps/{swap_id}/transactions", body, UnsignedTxView)
 
     async def refund(self, swap_id: str, *, cooperative: bool = True) -> RefundView:
         """Ask for the source back."""

@@ -14,6 +14,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
 
 from bridge.config import to_text
+from bridge.engine.handover import Needed
 from bridge.protocol.types import Asset, Chain, LegState, SwapState
 
 MAX_AMOUNT_DIGITS = 78
@@ -39,6 +40,9 @@ HexPreimage = Annotated[
     Field(json_schema_extra={"pattern": _PREIMAGE, "maxLength": 130, "writeOnly": True}),
 ]
 """A secret in a request: redacted wherever the request is shown."""
+
+SignedText = Annotated[str, Field(max_length=8_192, pattern=r"^[ -~]*$")]
+"""A part of what a wallet signed: printable ASCII."""
 
 SwapId = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$", examples=["0123456789abcdef0123456789abcdef"])]
 
@@ -279,6 +283,9 @@ class TermsView(Wire):
     asset_contract: str
     hashlock: str
     deadline: Moment
+    lane: int = Field(
+        0, description="The storage place of the sender's that the lock uses (Ethereum); 0: one of its own."
+    )
 
 
 class LegView(Wire):
@@ -341,11 +348,46 @@ class SwapList(Wire):
 class ClaimRequest(Request):
     """Hand the preimage over: the bridge stores it sealed and claims the destination to your recipient.
 
-    Only swaps quoted with `gasless` are claimed for you. To claim with your own wallet you need nothing of
-    this service: build the transaction where your preimage is (`rainbow swap claim`).
+    GET the same path first: it says whether your signature is needed too, and gives what to sign. To claim
+    with your own wallet you need nothing of this service: build the transaction where your preimage is
+    (`rainbow swap claim`).
     """
 
     preimage: HexPreimage
+    authorization: (
+        Annotated[dict[Annotated[str, Field(max_length=40)], SignedText], Field(max_length=12)] | None
+    ) = Field(None, description="What you or your wallet signed: see `request` of the claim's terms.")
+
+
+class ClaimTermsView(Wire):
+    """On what terms the relayer claims for you. `needed` names what it needs beside the preimage."""
+
+    needed: Needed
+    max_fee: Money = Field(description="The most that your signature allows to be taken out of the amount.")
+    request: UnsignedTxView | None = Field(
+        description="What you sign, for `authorization`; null where nothing is, or not yet: see `detail`."
+    )
+    detail: str
+    reveal_by: Moment
+
+
+class WalletPurpose(StrEnum):
+    """What a user's wallet may want to do."""
+
+    LOCK = "lock"
+    CLAIM = "claim"
+    REFUND = "refund"
+
+
+class TransactionRequest(Request):
+    """Ask for a fresh transaction to sign: on some chains one goes stale within minutes.
+
+    A claim contains the preimage, so it is made only once the bridge's lock is final. The bridge does not
+    keep the preimage; whoever wants to show it to nobody builds the claim alone (`rainbow swap claim`).
+    """
+
+    purpose: Annotated[WalletPurpose, Field(strict=False)]
+    preimage: HexPreimage | None = Field(None, description="For a claim only.")
 
 
 class RefundRequest(Request):

@@ -33,6 +33,7 @@ class Kind(Enum):
     HASHLOCK_USED = ("hashlock-used", 409, "This hashlock was used before")
     IDEMPOTENCY_CONFLICT = ("idempotency-conflict", 409, "The same key came with another request")
     WRONG_PREIMAGE = ("wrong-preimage", 422, "The preimage does not open the hashlock")
+    BAD_AUTHORIZATION = ("bad-authorization", 422, "What was signed does not authorise this claim")
     WRONG_STATE = ("wrong-state", 409, "The swap is not at a point where this can be done")
     PAUSED = ("paused", 503, "Paused by the operator")
     NO_INVENTORY = ("no-inventory", 503, "The bridge has not enough to offer now")

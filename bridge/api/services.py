@@ -12,13 +12,16 @@ from starlette.requests import HTTPConnection
 from bridge.api.metrics import Metrics
 from bridge.api.streams import Follower
 from bridge.config import Settings
+from bridge.engine.handover import Handover
 from bridge.engine.inventory import Inventory
 from bridge.engine.market import Market
+from bridge.engine.paperwork import Paperwork
 from bridge.engine.prices import PriceSource
 from bridge.engine.quotes import QuoteBook, QuoteSigner
-from bridge.engine.service import OfflinePort, SwapService
+from bridge.engine.service import KeylessPort, SwapService
 from bridge.protocol.types import Chain
 from bridge.store import Store
+from relayers.port import WalletBuilder
 
 
 class Services(msgspec.Struct, frozen=True):
@@ -31,8 +34,19 @@ class Services(msgspec.Struct, frozen=True):
     market: Market
     quotes: QuoteBook
     swaps: SwapService
+    handover: Handover
+    paperwork: Paperwork
+    ports: Mapping[Chain, KeylessPort]
+    builders: Mapping[Chain, WalletBuilder]
     metrics: Metrics
     follower: Follower
+
+    async def close(self) -> None:
+        """Release the connections to chains."""
+        for port in self.ports.values():
+            await port.close()
+        for builder in self.builders.values():
+            await builder.close()
 
 
 def build(
@@ -41,13 +55,16 @@ def build(
     *,
     prices: PriceSource,
     signer: QuoteSigner,
-    ports: Mapping[Chain, OfflinePort],
+    ports: Mapping[Chain, KeylessPort],
+    builders: Mapping[Chain, WalletBuilder] | None = None,
 ) -> Services:
     """Wire the services together."""
     inventory = Inventory(settings)
     market = Market(settings, prices, inventory)
     metrics = Metrics()
     metrics.watch(store, inventory)
+    swaps = SwapService(settings, store, market, ports)
+    builders = builders or {}
     return Services(
         settings=settings,
         store=store,
@@ -55,7 +72,11 @@ def build(
         inventory=inventory,
         market=market,
         quotes=QuoteBook(settings, store, market, inventory, signer),
-        swaps=SwapService(settings, store, market, ports),
+        swaps=swaps,
+        handover=Handover(store, market, swaps, ports),
+        paperwork=Paperwork(ports, builders),
+        ports=ports,
+        builders=builders,
         metrics=metrics,
         follower=Follower(store, settings.api, metrics),
     )

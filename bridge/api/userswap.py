@@ -18,9 +18,10 @@ from typing import Protocol
 import msgspec
 
 from bridge.api.client import BridgeClient
-from bridge.api.models import QuoteView, SwapCreated, SwapView
+from bridge.api.models import ClaimTermsView, QuoteView, SwapCreated, SwapView
 from bridge.api.recovery import INTERACTIVE, Cost, Record, RecoveryDir, SentTx, seal
 from bridge.api.views import terms_of
+from bridge.engine.handover import Needed
 from bridge.engine.quotes import QuoteBody, signature_is_valid
 from bridge.protocol.hashlock import new_preimage
 from bridge.protocol.legs import CLAIMED
@@ -29,6 +30,8 @@ from bridge.protocol.types import Asset, LockTerms, Preimage, Purpose
 from relayers.port import (
     HEIGHTS_END,
     Action,
+    Authorizer,
+    BadAuthorization,
     BroadcastOutcome,
     ChainPort,
     FeeLevel,
@@ -168,13 +171,16 @@ class UserSwap:
             record.quote_id, record.hashlock, record.source.sender, record.destination.recipient
         )
         source, destination = terms_of(created.source.terms), terms_of(created.destination.terms)
-        # The bridge writes addresses in its chains' canonical form; apart from that all must be the same.
+        # The bridge writes addresses in its chains' canonical form, and chooses where its own lock is stored;
+        # apart from that all must be the same.
         for ours, theirs in ((record.source, source), (record.destination, destination)):
-            if not same_terms(ours, theirs):
+            if not same_terms(ours, msgspec.structs.replace(theirs, lane=ours.lane)):
                 raise Unsafe(
                     "the bridge answers with other terms than it quoted",
                     "do not lock anything; tell the operator, and use another bridge",
                 )
+        if source.lane:
+            raise Unsafe("the bridge wants your lock in a lane", "do not lock anything; tell the operator")
         self._save(swap_id=created.id, source=source, destination=destination)
         return created
 
@@ -203,10 +209,42 @@ class UserSwap:
             evidence.confirmations >= self.record.destination_confirmations
         )
 
-    async def reveal_to_bridge(self, password: str, watch: LockWatch) -> SwapView:
-        """Hand the preimage over, so that the relayer claims for the user. Raises `Unsafe`."""
+    async def reveal_to_bridge(
+        self, password: str, watch: LockWatch, authorizer: Authorizer | None = None, max_fee: int = 0
+    ) -> SwapView:
+        """Hand the preimage over, so that the relayer claims for the user. Raises `Unsafe`.
+
+        `authorizer` is that of the user's own wallet on the destination: it signs where the relayer needs the
+        recipient's signature. At most `max_fee` may be taken out of the amount (smallest units).
+        """
+        terms = await self._client.claim_terms(self.id)
+        if terms.needed is Needed.UNAVAILABLE:
+            raise Unsafe(f"the relayer does not claim this: {terms.detail}", "claim with your own wallet")
+        signed = None
+        if terms.needed in {Needed.SIGNATURE, Needed.FEE} and not await self._bridge_has_it():
+            signed = await self._authorized(terms, authorizer, max_fee)
         preimage = await self._released(password, watch)
-        return await self._client.claim(self.id, preimage)
+        return await self._client.claim(self.id, preimage, signed)
+
+    async def _authorized(
+        self, terms: ClaimTermsView, authorizer: Authorizer | None, max_fee: int
+    ) -> dict[str, str]:
+        if authorizer is None or terms.request is None:
+            raise Unsafe(f"the relayer needs your signature: {terms.detail}", "give your wallet's keystore")
+        fee = int(terms.max_fee.amount)
+        if fee > max_fee:
+            raise Unsafe(
+                f"the relayer would take up to {terms.max_fee.display} {terms.max_fee.asset} for the claim",
+                "allow it with --max-fee, or claim with your own wallet",
+            )
+        request = UnsignedTx(terms.request.format, terms.request.summary, terms.request.payload)
+        try:
+            return await authorizer.sign(self.record.destination, request, fee)
+        except BadAuthorization as error:
+            raise Unsafe(
+                f"what the relayer wants signed is not a claim of your lock: {error}",
+                "sign nothing; claim with your own wallet, and tell the operator",
+            ) from None
 
     async def claim(self, password: str, watch: LockWatch, wallet: Wallet) -> str:
         """Claim the destination with the user's own wallet; returns the transaction's id. Raises `Unsafe`."""

@@ -85,7 +85,7 @@ def swap_view(stored: StoredSwap, statuses: Statuses, *, gasless: bool, last_eve
         gasless=gasless,
         secret_shared=swap.secret_shared,
         lock_by=Moment.at(swap.policy.lock_by),
-        reveal_by=Moment.at(_reveal_by(swap)),
+        reveal_by=reveal_by(swap),
         created=Moment.at_ms(stored.created_ms),
         updated=Moment.at_ms(stored.updated_ms),
         finished=Moment.at_ms(stored.finished_ms) if stored.finished_ms else None,
@@ -151,6 +151,11 @@ def event_view(event: SwapEvent) -> EventView:
     )
 
 
+def reveal_by(swap: Swap) -> Moment:
+    """The destination chain time after which the secret must not be given away."""
+    return Moment.at(_reveal_by(swap))
+
+
 def _reveal_by(swap: Swap) -> int:
     return reveal_deadline(swap.policy.destination, swap.destination.terms.deadline)
 
@@ -190,6 +195,7 @@ def terms_view(terms: LockTerms) -> TermsView:
         asset_contract=terms.asset.contract,
         hashlock=terms.hashlock.hex(),
         deadline=Moment.at(terms.deadline),
+        lane=terms.lane,
     )
 
 
@@ -205,4 +211,5 @@ def terms_of(view: TermsView) -> LockTerms:
         amount=int(view.money.amount),
         hashlock=bytes.fromhex(view.hashlock),
         deadline=view.deadline.unix,
+        lane=view.lane,
     )

@@ -12,7 +12,7 @@ from bridge.api.services import build
 from bridge.commands.output import ConfigFile, Json, Output, speaking
 from bridge.commands.runtime import KeyRing, load_settings, open_store, price_source
 from bridge.engine.quotes import QuoteSigner
-from bridge.ports import offline_ports
+from bridge.ports import keyless_ports, wallet_builder
 
 STOP_SECONDS = 5
 
@@ -28,10 +28,18 @@ def api(
         settings = load_settings(config)
         ring = KeyRing(settings)
         signer = QuoteSigner(ring.quotes())
-        ports = offline_ports(settings)
+        ports = keyless_ports(settings)
+        builders = {chain: wallet_builder(settings, chain) for chain in ports}
         store = open_store(settings, ring)
         try:
-            services = build(settings, store, prices=price_source(settings), signer=signer, ports=ports)
+            services = build(
+                settings,
+                store,
+                prices=price_source(settings),
+                signer=signer,
+                ports=ports,
+                builders=builders,
+            )
             server = _AnnouncingServer(
                 uvicorn.Config(
                     create_app(services),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from enum import StrEnum
 
 import msgspec
@@ -22,6 +22,10 @@ URGENT_INCLUSIONS = 4
 """A claim is urgent when its deadline is nearer than this many p99 inclusion delays."""
 
 
+BATCHED_PREIMAGE_BYTES = 32
+"""Batches take preimages of the usual length alone: Ethereum's could hold no other."""
+
+
 class Verdict(StrEnum):
     """GO: sign and send. HOLD: neither, but waiting may help. WITHDRAW: it must not land any more."""
 
@@ -38,6 +42,38 @@ class Decision(msgspec.Struct, frozen=True):
     reason: str = ""
     action: Action | None = None
     urgent_from: int | None = None
+
+
+def joined(leader: Decision, riders: Sequence[Decision]) -> Decision:
+    """Return the decision on an intent whose transactions carry other claims along: it goes on as long as one
+    of them needs it, and is as urgent as the most urgent."""
+    going = [one for one in (leader, *riders) if one.verdict is Verdict.GO and one.action is not None]
+    if not riders or not going:
+        return leader
+    actions = [one.action for one in going if one.action is not None]
+    return Decision(
+        Verdict.GO,
+        max(one.depth for one in going),
+        action=msgspec.structs.replace(actions[0], others=tuple(actions[1:])),
+        urgent_from=min((one.urgent_from for one in going if one.urgent_from is not None), default=None),
+    )
+
+
+def rides_with(one: Action, other: Action) -> bool:
+    """Tell whether two claims may share a transaction: both pay one recipient in one asset, and neither needs
+    anything but its preimage."""
+    return (
+        one.purpose is other.purpose is Purpose.CLAIM
+        and one.terms is not None
+        and other.terms is not None
+        and (one.terms.recipient, one.terms.asset) == (other.terms.recipient, other.terms.asset)
+        and all(
+            each.preimage is not None
+            and len(each.preimage.reveal()) == BATCHED_PREIMAGE_BYTES
+            and not each.authorization
+            for each in (one, other)
+        )
+    )
 
 
 def decide(tx: Transaction, intent: Intent, own_tx_ids: Collection[str], default_depth: int) -> Decision:
@@ -94,5 +130,8 @@ def _decide_spend(
     if preimage is None:
         return Decision(Verdict.HOLD, depth, "the secret is not in this database")
     urgent_from = terms.deadline - URGENT_INCLUSIONS * timing_of(swap, LegRole(intent.leg)).inclusion_p99
-    action = Action(Purpose.CLAIM, terms, lock_id, preimage)
+    authorization = b""
+    if intent.role is LegRole.DESTINATION:
+        authorization = tx.authorizations.get(swap.id)
+    action = Action(Purpose.CLAIM, terms, lock_id, preimage, authorization=authorization)
     return Decision(Verdict.GO, depth, action=action, urgent_from=urgent_from)

@@ -11,7 +11,7 @@ from bridge.engine.inventory import Inventory, Need
 from bridge.engine.prices import PriceSource, PriceUnavailable
 from bridge.engine.refused import Reason, Refused
 from bridge.protocol.pricing import Costs, Limits, Rate, Terms, inventory_skew_ppm
-from bridge.protocol.types import Asset, Chain
+from bridge.protocol.types import SIGNED_CLAIMS, Asset, Chain
 from bridge.store import Transaction
 from bridge.store.records import ChainStatus, FeeRecord
 
@@ -95,21 +95,23 @@ class Market:
                 spread_ppm=pair.spread_ppm,
                 skew_ppm=self._skew(tx, pair, received, statuses[1]),
                 costs=costs,
-                limits=self.limits(pair),
+                limits=self.limits(tx, pair),
             ),
             rate_text=rate_text(rate),
             price_at=price_at,
             gas=gas,
         )
 
-    def limits(self, pair: PairConfig) -> Limits:
-        """Return the amounts a direction takes: no more than the source chain's finality cap pays for."""
+    def limits(self, tx: Transaction, pair: PairConfig) -> Limits:
+        """Return the amounts a direction takes: no more than the source chain's finality cap pays for, and no
+        less than a lock on either chain can hold, as far as its relayer has told."""
         asset = self._assets[pair.source]
         most = to_units(pair.max, asset.decimals)
         secured = self._settings.chains.secured(asset)
         return Limits(
-            min_source=to_units(pair.min, asset.decimals),
+            min_source=max(to_units(pair.min, asset.decimals), _least(tx, asset)),
             max_source=most if secured is None else min(most, secured),
+            min_destination=max(1, _least(tx, self._assets[pair.destination])),
         )
 
     def refuse_paused(self, tx: Transaction, source: Asset, destination: Asset) -> None:
@@ -170,7 +172,10 @@ class Market:
         )
         native_source = self._settings.native_asset(source.chain)
         native_destination = self._settings.native_asset(destination.chain)
-        claim_for_user = at_destination.claim if gasless else 0
+        claim_for_user = 0
+        if gasless:
+            signed = at_destination.authorized_claim if destination.chain in SIGNED_CLAIMS else 0
+            claim_for_user = signed or at_destination.claim
         costs = Costs(
             source_network=self._converted(at_source.claim, native_source, destination),
             destination_network=self._converted(at_destination.lock, native_destination, destination),
@@ -183,6 +188,13 @@ class Market:
             Need(native_destination, -(-at_lock * margin // 100)),
         )
         return costs, gas
+
+    def claim_cost(self, tx: Transaction, asset: Asset) -> int:
+        """Return what a claim that its recipient signed for costs us now, in units of `asset`, rounded up.
+        Raises `Refused` when the chain or a price cannot be relied on."""
+        fees = self._fees(asset, self.reliable(tx, asset.chain, tx.now_ms // 1000))
+        native = self._settings.native_asset(asset.chain)
+        return self._converted(fees.authorized_claim or fees.claim, native, asset)
 
     def _fees(self, asset: Asset, status: ChainStatus) -> FeeRecord:
         fees = status.fees.get(asset.key)
@@ -208,6 +220,13 @@ class Market:
             return 0
         available = self._inventory.holding(tx, asset, status).available
         return inventory_skew_ppm(available, target, pair.skew_ppm)
+
+
+def _least(tx: Transaction, asset: Asset) -> int:
+    """The least amount that a lock of an asset can hold, 0 where there is none or it is not known yet."""
+    status = tx.chains.get(asset.chain)
+    fees = status.fees.get(asset.key) if status else None
+    return fees.minimum if fees else 0
 
 
 def rate_text(rate: Fraction, digits: int = 18) -> str:

@@ -8,17 +8,25 @@ any two lines, or a second worker, repeats a step but never adds one.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
+import msgspec
 import structlog
 
 from bridge.engine.actions import encode_action
-from bridge.engine.decisions import Decision, Verdict
-from bridge.engine.sender import ALIVE, Look, OutboxSettings, Sender
+from bridge.engine.decisions import Decision, Verdict, rides_with
+from bridge.engine.sender import ALIVE, EXPIRED, Look, OutboxSettings, Sender
 from bridge.engine.sequences import allocate, gaps
 from bridge.protocol.types import Purpose
 from bridge.store import LeaseLost, Transaction
-from bridge.store.records import Intent, IntentState, PlannedIntent, StoredTx, StoredTxState
+from bridge.store.records import (
+    LIVE_INTENT_STATES,
+    Intent,
+    IntentState,
+    PlannedIntent,
+    StoredTx,
+    StoredTxState,
+)
 from relayers.port import (
     Action,
     ActionRefused,
@@ -56,10 +64,12 @@ class Outbox(Sender):
             return False
         if not await self._hold_lease():
             return False
+        await self._let_off(looks)
         tip = await self._port.tip()
         now_ms = self._store.now_ms()
         busy = [look for look in looks if self._is_worth_a_look(look, tip, now_ms)]
         await self._ask(busy)
+        self._free = {look.intent.id: look.intent for look in busy if _may_ride(look)}
         progress = False
         for look in sorted(busy, key=lambda one: (_PRIORITY.get(one.intent.purpose, 3), one.intent.id)):
             progress |= await self._guarded(look, tip)
@@ -69,15 +79,34 @@ class Outbox(Sender):
 
     def _due(self, tx: Transaction) -> list[Look]:
         intents = tx.intents.due(self._chain)
-        txs = tx.transactions.of_intents(intent.id for intent in intents)
+        carriers = {intent.carrier for intent in intents if intent.carrier is not None}
+        txs = tx.transactions.of_intents({intent.id for intent in intents} | carriers)
+        alive = {key: [one for one in found if one.state in ALIVE] for key, found in txs.items()}
         self._looked = {key: seen for key, seen in self._looked.items() if key in txs}
         return [
-            Look(intent, txs[intent.id], [one for one in txs[intent.id] if one.state in ALIVE])
+            Look(
+                intent,
+                txs[intent.id],
+                alive[intent.id],
+                intent.carrier is not None and any(not one.cancels for one in alive[intent.carrier]),
+            )
             for intent in intents
         ]
 
+    async def _let_off(self, looks: Sequence[Look]) -> None:
+        """Whoever rides with an intent that has nothing under way any more goes on alone."""
+        stranded = [look for look in looks if look.intent.carrier is not None and not look.is_carried]
+        if not stranded:
+            return
+        ids = [look.intent.id for look in stranded]
+        await self._write(lambda tx: tx.intents.ride(ids, None))
+        for look in stranded:
+            look.intent = msgspec.structs.replace(look.intent, carrier=None)
+
     def _is_worth_a_look(self, look: Look, tip: Tip, now_ms: int) -> bool:
         """Without news a waiting transaction is not asked about: that keeps 100 open swaps cheap."""
+        if look.is_carried and not look.alive:
+            return False
         if not look.alive or look.intent.state in {IntentState.PLANNED, IntentState.SIGNED}:
             return True
         if look.intent.cancel and not any(tx.cancels for tx in look.alive):
@@ -124,7 +153,7 @@ class Outbox(Sender):
                     return True
             elif state is TxState.UNKNOWN and await self._is_expired(look, tx, tip):
                 await self._write(
-                    lambda db, i=tx.id: db.transactions.move(i, StoredTxState.DEAD, reason="expired")  # type: ignore[misc]
+                    lambda db, i=tx.id: db.transactions.move(i, StoredTxState.DEAD, reason=EXPIRED)  # type: ignore[misc]
                 )
                 return True
             else:
@@ -142,24 +171,59 @@ class Outbox(Sender):
                 await self._postpone(look.intent, decision.reason)
                 return False
             case Verdict.GO:
-                return await self._begin(look.intent, decision, tip)
+                return await self._begin(look, decision, tip)
 
-    async def _begin(self, intent: Intent, decision: Decision, tip: Tip) -> bool:
-        action = _action(decision)
+    async def _begin(self, look: Look, decision: Decision, tip: Tip) -> bool:
+        intent, action = look.intent, _action(decision)
         if action.purpose is Purpose.LOCK and action.terms is not None:
             status = await self._port.read_lock(self._port.lock_id(action.terms), action.terms)
             if status is not LockStatus.ABSENT:
                 await self._postpone(intent, f"the chain has this lock already ({status.value})")
                 return False
+        if intent.id not in self._free and _may_ride(look):
+            return False  # it has got a place in another's transaction in this very pass
+        self._free.pop(intent.id, None)
+        riders = await self._read(lambda tx: self._find_riders(tx, action))
         sequence = await self._allocate()
+        # What expired before landing bid too little for these times.
+        expired = [one for one in look.txs if one.state is StoredTxState.DEAD and one.reason == EXPIRED]
+        level = FeeLevel(len(expired), expired[-1].fee) if expired else FeeLevel()
         try:
-            signed = await self._port.prepare(action, sequence, FeeLevel())
+            signed = await self._prepare(action, riders, sequence, level)
         except NothingToDo as error:
             reason = str(error)
             await self._write(lambda tx: self._close(tx, intent, IntentState.FINAL, reason))
             return True
-        stored = await self._store_signed(intent, signed, tip, attempt=0)
+        stored = await self._store_signed(intent, signed, tip, attempt=level.attempt, riders=riders)
         return stored is not None and await self._send(intent, stored, tip)
+
+    async def _prepare(
+        self, action: Action, riders: dict[int, Action], sequence: int | None, level: FeeLevel
+    ) -> SignedTx:
+        """Sign an action together with its riders; if that will not do, without (`riders` is then empty)."""
+        if riders:
+            together = msgspec.structs.replace(action, others=tuple(riders.values()))
+            try:
+                return await self._port.prepare(together, sequence, level)
+            except PortUnavailable:
+                raise
+            except PortError as error:
+                log.warning("no_batch", chain=self._chain, claims=1 + len(riders), reason=str(error))
+                riders.clear()
+        return await self._port.prepare(action, sequence, level)
+
+    def _find_riders(self, tx: Transaction, action: Action) -> dict[int, Action]:
+        """Return the claims that may be made together with this one, by intent."""
+        found: dict[int, Action] = {}
+        if action.purpose is not Purpose.CLAIM:
+            return found
+        for other in self._free.values():
+            if len(found) >= self._port.max_claims - 1:
+                break
+            decision = self._decide(tx, other)
+            if decision.verdict is Verdict.GO and rides_with(action, _action(decision)):
+                found[other.id] = _action(decision)
+        return found
 
     async def _nudge(self, look: Look, newest: StoredTx, tip: Tip) -> bool:
         """A transaction that is in no block: send it again, outbid it, or see that it never lands."""
@@ -210,9 +274,17 @@ class Outbox(Sender):
     # -- signing and sending -----------------------------------------------------------------
 
     async def _store_signed(
-        self, intent: Intent, signed: SignedTx, tip: Tip, *, attempt: int, cancels: bool = False
+        self,
+        intent: Intent,
+        signed: SignedTx,
+        tip: Tip,
+        *,
+        attempt: int,
+        cancels: bool = False,
+        riders: Collection[int] = (),
     ) -> StoredTx | None:
-        """Store signed bytes, if the intent may still be signed in this very transaction."""
+        """Store signed bytes, if the intent and its new riders may still be signed in this very
+        transaction."""
 
         def job(tx: Transaction) -> StoredTx | None:
             fresh = tx.intents.get(intent.id)
@@ -220,6 +292,13 @@ class Outbox(Sender):
                 return None
             if not cancels and self._decide(tx, fresh).verdict is not Verdict.GO:
                 return None
+            for rider in riders:
+                other = tx.intents.get(rider)
+                if other is None or other.carrier is not None or other.state not in LIVE_INTENT_STATES:
+                    return None
+                if self._decide(tx, other).verdict is not Verdict.GO:
+                    return None
+            tx.intents.ride(list(riders), intent.id)
             tx.transactions.add(
                 intent.id,
                 self._chain,
@@ -241,7 +320,11 @@ class Outbox(Sender):
         if stored is not None:
             purpose = Purpose.CANCEL if cancels else intent.purpose
             self._metrics.signed.labels(self._chain.value, purpose.value).inc()
-            log.info("signed", intent=intent.id, swap=intent.swap_id, purpose=purpose, tx=signed.tx_id)
+            log.info("signed", intent=intent.id, swap=intent.swap_id, purpose=purpose, tx=signed.tx_id,
+                     riders=len(riders))  # fmt: skip
+            for rider in riders:
+                self._free.pop(rider, None)
+                self._metrics.signed.labels(self._chain.value, purpose.value).inc()
         return stored
 
     async def _send(self, intent: Intent, stored: StoredTx, tip: Tip) -> bool:
@@ -265,6 +348,7 @@ class Outbox(Sender):
             case BroadcastOutcome.UNDERPRICED:
                 return await self._outbid(intent, stored, tip)
             case BroadcastOutcome.REJECTED:
+                await self._write(lambda tx: tx.intents.set_down(intent.id))
                 await self._postpone(intent, f"the node rejected it: {result.reason}")
                 return False
 
@@ -322,6 +406,12 @@ class Outbox(Sender):
             planned = PlannedIntent(subject, Purpose.CANCEL, self._chain, action=action)
             if await self._write(lambda tx, p=planned: tx.intents.plan(p)):  # type: ignore[misc]
                 log.warning("sequence_gap", chain=self._chain, sequence=sequence)
+
+
+def _may_ride(look: Look) -> bool:
+    """A claim for which nothing is under way may go along in another's transaction."""
+    intent = look.intent
+    return intent.purpose is Purpose.CLAIM and bool(intent.swap_id) and not (look.alive or intent.cancel)
 
 
 def _signed(tx: StoredTx) -> SignedTx:

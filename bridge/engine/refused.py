@@ -18,6 +18,7 @@ class Reason(StrEnum):
     HASHLOCK_USED = "hashlock_used"
     IDEMPOTENCY_CONFLICT = "idempotency_conflict"
     WRONG_PREIMAGE = "wrong_preimage"
+    BAD_AUTHORIZATION = "bad_authorization"
     WRONG_STATE = "wrong_state"
     LIMIT_REACHED = "limit_reached"
     NO_INVENTORY = "no_inventory"

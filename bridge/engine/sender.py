@@ -11,7 +11,7 @@ import msgspec
 import structlog
 
 from bridge.engine.apply import apply_events, retrying
-from bridge.engine.decisions import Decision, Verdict, decide
+from bridge.engine.decisions import Decision, Verdict, decide, joined
 from bridge.engine.metrics import Metrics
 from bridge.protocol.events import TxFailed
 from bridge.protocol.types import Purpose
@@ -24,6 +24,10 @@ log = structlog.get_logger("outbox")
 
 ALIVE = frozenset({StoredTxState.SIGNED, StoredTxState.BROADCAST, StoredTxState.INCLUDED})
 """A transaction in one of these states may still land, or may still be undone by a reorg."""
+
+
+EXPIRED = "expired"
+"""Why a transaction is dead that did not land in its time."""
 
 
 class OutboxSettings(msgspec.Struct, frozen=True):
@@ -45,11 +49,15 @@ class OutboxSettings(msgspec.Struct, frozen=True):
 
 
 class Look(msgspec.Struct):
-    """An intent with its transactions that may still matter, and what the chain says of them."""
+    """An intent with its transactions that may still matter, and what the chain says of them.
+
+    `is_carried`: a transaction of another intent that may still land does it along.
+    """
 
     intent: Intent
     txs: list[StoredTx]
     alive: list[StoredTx]
+    is_carried: bool = False
     statuses: dict[int, TxStatus] = {}
 
 
@@ -72,6 +80,8 @@ class Sender:
         self._chain = port.chain
         self._lease: Lease | None = None
         self._looked: dict[int, tuple[str, int]] = {}
+        self._free: dict[int, Intent] = {}
+        """The claims of this pass that may still ride along with others, by intent."""
 
     # -- settling ----------------------------------------------------------------------------
 
@@ -92,8 +102,10 @@ class Sender:
             self._kill_rivals(tx, look, landed)
             if landed.cancels:
                 self._close(tx, look.intent, IntentState.CANCELLED, look.intent.reason)
-            else:
-                self._close(tx, look.intent, IntentState.FINAL, "")
+                return
+            self._close(tx, look.intent, IntentState.FINAL, "")
+            for rider in tx.intents.riders(look.intent.id):
+                self._close(tx, rider, IntentState.FINAL, "")
 
         await self._write(job)
         return final
@@ -169,9 +181,17 @@ class Sender:
     # -- plumbing ----------------------------------------------------------------------------
 
     def _decide(self, tx: Transaction, intent: Intent) -> Decision:
-        own = [one.tx_id for one in tx.transactions.of_intent(intent.id)]
         fresh = tx.intents.get(intent.id) or intent
-        return decide(tx, fresh, own, self._settings.default_depth)
+        decision = self._decide_alone(tx, fresh)
+        if fresh.purpose is not Purpose.CLAIM or self._port.max_claims == 1:
+            return decision
+        return joined(decision, [self._decide_alone(tx, rider) for rider in tx.intents.riders(fresh.id)])
+
+    def _decide_alone(self, tx: Transaction, intent: Intent) -> Decision:
+        own = [one.tx_id for one in tx.transactions.of_intent(intent.id)]
+        if intent.carrier is not None:
+            own += [one.tx_id for one in tx.transactions.of_intent(intent.carrier)]
+        return decide(tx, intent, own, self._settings.default_depth)
 
     async def _hold_lease(self) -> bool:
         """Take or renew the sender's lease for this account; False while another worker has it."""

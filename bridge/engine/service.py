@@ -25,10 +25,10 @@ from bridge.protocol.refusals import ProtocolError, RefusalCode
 from bridge.protocol.rules import may_share_secret
 from bridge.protocol.timelocks import may_reveal
 from bridge.protocol.transition import new_swap
-from bridge.protocol.types import Chain, LockTerms, Preimage, Purpose, Swap
+from bridge.protocol.types import Asset, Chain, LockTerms, Preimage, Purpose, Swap
 from bridge.store import Conflict, Duplicate, Store, Transaction
 from bridge.store.records import QuoteState, StoredSwap, SwapMeta
-from relayers.port import ActionRefused, BadAddress, UnsignedTx
+from relayers.port import Authorizer, BadAddress, UnsignedTx
 
 _body = msgspec.json.Decoder(QuoteBody)
 
@@ -36,10 +36,11 @@ CLIENT = "client"
 """Who asked, in commands that come from a swap's own user."""
 
 
-class OfflinePort(Protocol):
-    """The pure part of `relayers.port.ChainPort`: needs no network and no key."""
+class KeylessPort(Protocol):
+    """The part of `relayers.port.ChainPort` that needs no key. `SwapService` uses its pure methods alone."""
 
     chain: Chain
+    authorizer: Authorizer | None
 
     def lock_id(self, terms: LockTerms) -> str:
         """See `ChainPort`."""
@@ -50,6 +51,14 @@ class OfflinePort(Protocol):
         ...
 
     def unsigned(self, purpose: Purpose, terms: LockTerms, preimage: Preimage | None = None) -> UnsignedTx:
+        """See `ChainPort`."""
+        ...
+
+    async def balance(self, address: str, asset: Asset) -> int:
+        """See `ChainPort`."""
+        ...
+
+    async def close(self) -> None:
         """See `ChainPort`."""
         ...
 
@@ -71,19 +80,18 @@ class Order(msgspec.Struct, frozen=True):
 
 
 class Placed(msgspec.Struct, frozen=True):
-    """A swap with the transaction that funds it; `replayed` when the order had been placed before."""
+    """A swap; `replayed` when the order had been placed before."""
 
     swap: StoredSwap
-    lock: UnsignedTx
     replayed: bool
 
 
 class Refund(msgspec.Struct, frozen=True):
-    """What became of the wish for a refund."""
+    """What became of the wish for a refund. `standing`: the user's locks that they may refund themselves."""
 
     swap: StoredSwap
     cooperative: bool
-    unsigned: tuple[UnsignedTx, ...]
+    standing: tuple[LockTerms, ...]
 
 
 class SwapService:
@@ -94,7 +102,7 @@ class SwapService:
         settings: Settings,
         store: Store,
         market: Market,
-        ports: Mapping[Chain, OfflinePort],
+        ports: Mapping[Chain, KeylessPort],
     ) -> None:
         self._settings = settings
         self._store = store
@@ -110,7 +118,7 @@ class SwapService:
         def job(tx: Transaction) -> Placed:
             known = self._replayed(tx, order)
             if known is not None:
-                return Placed(known, self._lock_of(known.swap), replayed=True)
+                return Placed(known, replayed=True)
             body = self._open_quote(tx, order.quote_id)
             self._market.refuse_paused(tx, body.source, body.destination)
             for asset in (body.source, body.destination):
@@ -119,24 +127,50 @@ class SwapService:
             if tx.swaps.by_hashlock(hashlock) is not None:
                 raise _hashlock_used()
             stored = self._store_swap(tx, order, body, hashlock)
-            return Placed(stored, self._lock_of(stored.swap), replayed=False)
+            return Placed(stored, replayed=False)
 
         return retrying(self._store, job)
+
+    def sold(self, order: Order) -> Asset | None:
+        """Return what an order would be paid in, None if it was placed before or its quote is gone."""
+        with self._store.reading() as tx:
+            answer = tx.idempotency.get(order.owner, order.idempotency_key)
+            quote = tx.quotes.get(order.quote_id)
+            if answer is not None or quote is None:
+                return None
+            return _body.decode(quote.body).destination
 
     def get(self, swap_id: str) -> StoredSwap:
         """Return a swap by its unguessable id. Raises `Refused`."""
         with self._store.reading() as tx:
             return _found(tx, swap_id)
 
-    def share_secret(self, swap_id: str, preimage: Preimage) -> StoredSwap:
-        """Take the user's preimage and claim the destination for them. Raises `Refused`."""
+    def share_secret(self, swap_id: str, preimage: Preimage, authorization: bytes = b"") -> StoredSwap:
+        """Take the user's preimage and claim the destination for them, with what they signed for that, which
+        `bridge.engine.handover` has checked. Raises `Refused`."""
 
         def job(tx: Transaction) -> StoredSwap:
-            self._refuse_sharing(tx, _found(tx, swap_id), preimage)
+            stored = _found(tx, swap_id)
+            self._refuse_sharing(tx, stored, preimage)
+            if not (stored.swap.secret_shared or authorization or is_gasless(tx, stored)):
+                raise Refused(
+                    Reason.WRONG_STATE,
+                    "this swap was not quoted with `gasless`: the relayer does not claim for you",
+                    "claim with your own wallet; the secret stays with you",
+                )
+            if authorization:
+                tx.authorizations.put(swap_id, authorization)
             apply_events(tx, swap_id, (SecretShared(preimage),))
             return _found(tx, swap_id)
 
         return retrying(self._store, job)
+
+    def may_reveal(self, swap_id: str, preimage: Preimage) -> StoredSwap:
+        """Return the swap if its user may show the preimage now. Raises `Refused`."""
+        with self._store.reading() as tx:
+            stored = _found(tx, swap_id)
+            self._refuse_sharing(tx, stored, preimage)
+            return stored
 
     def refund(self, swap_id: str, *, cooperative: bool) -> Refund:
         """Give the source back: by agreement if wanted and possible, and with transactions to sign otherwise.
@@ -151,7 +185,7 @@ class SwapService:
             return _found(tx, swap_id)
 
         stored = retrying(self._store, job)
-        return Refund(stored, stored.swap.abandoned is not None, self._refunds_of(stored.swap))
+        return Refund(stored, stored.swap.abandoned is not None, _standing(stored.swap))
 
     # ------------------------------------------------------------------ operators
 
@@ -216,6 +250,7 @@ class SwapService:
     def _store_swap(self, tx: Transaction, order: Order, body: QuoteBody, hashlock: bytes) -> StoredSwap:
         swap_id = secrets.token_hex(16)
         source, destination = self._terms(order, body, hashlock)
+        destination = msgspec.structs.replace(destination, lane=self._free_lane(tx, destination.chain))
         try:
             tx.quotes.take(body.id)
             swap = new_swap(swap_id, source=source, destination=destination, policy=body.policy)
@@ -229,6 +264,15 @@ class SwapService:
         if order.idempotency_key:
             tx.idempotency.put(order.owner, order.idempotency_key, order.digest, swap_id)
         return _found(tx, swap_id)
+
+    def _free_lane(self, tx: Transaction, chain: Chain) -> int:
+        """Return a lane that no open swap of ours holds, 0 where there is none (left)."""
+        lanes = self._settings.chains.get(chain).lane_count
+        if not lanes:
+            return 0
+        tx.lock(f"lanes:{chain.value}")
+        taken = tx.swaps.lanes_in_use(chain)
+        return next((lane for lane in range(1, lanes + 1) if lane not in taken), 0)
 
     def _terms(self, order: Order, body: QuoteBody, hashlock: bytes) -> tuple[LockTerms, LockTerms]:
         sender = self._address(body.source.chain, order.refund_address, body.source_account, "refund_address")
@@ -250,21 +294,8 @@ class SwapService:
             )
         return address
 
-    def _lock_of(self, swap: Swap) -> UnsignedTx:
-        return self._unsigned(Purpose.LOCK, swap.source.terms)
-
-    def _refunds_of(self, swap: Swap) -> tuple[UnsignedTx, ...]:
-        standing = [swap.source.terms] if swap.source.state in OPEN else []
-        standing += [stray.terms for stray in swap.source.strays if stray.state in OPEN]
-        return tuple(self._unsigned(Purpose.REFUND, terms) for terms in standing)
-
-    def _unsigned(self, purpose: Purpose, terms: LockTerms) -> UnsignedTx:
-        try:
-            return self._ports[terms.chain].unsigned(purpose, terms)
-        except ActionRefused as error:
-            raise Refused(Reason.WRONG_STATE, str(error), error.hint or "ask the operator") from None
-
     def _refuse_sharing(self, tx: Transaction, stored: StoredSwap, preimage: Preimage) -> None:
+        """Refuse a preimage that the user would give away for nothing. Raises `Refused`."""
         swap = stored.swap
         refusal = may_share_secret(swap, preimage)
         if refusal is None and not swap.secret_shared:
@@ -276,18 +307,17 @@ class SwapService:
             if refusal.code is RefusalCode.WRONG_PREIMAGE:
                 reason = Reason.WRONG_PREIMAGE
             raise Refused(reason, refusal.message, refusal.hint or "GET the swap to see where it stands")
-        if not swap.secret_shared and not is_gasless(tx, stored):
-            raise Refused(
-                Reason.WRONG_STATE,
-                "this swap was not quoted with `gasless`: the relayer does not claim for you",
-                "claim with your own wallet; the secret stays with you",
-            )
 
 
 def is_gasless(tx: Transaction, stored: StoredSwap) -> bool:
     """Tell whether the relayer claims the destination of this swap for its user."""
     quote = tx.quotes.get(stored.meta.quote_id) if stored.meta.quote_id else None
     return quote is not None and _body.decode(quote.body).gasless
+
+
+def _standing(swap: Swap) -> tuple[LockTerms, ...]:
+    standing = [swap.source.terms] if swap.source.state in OPEN else []
+    return (*standing, *(stray.terms for stray in swap.source.strays if stray.state in OPEN))
 
 
 def _meta(order: Order, body: QuoteBody) -> SwapMeta:

@@ -25,7 +25,7 @@ from bridge.store.repositories.chains import Blocks, Chains, Observations
 from bridge.store.repositories.operations import Audit, Controls, Idempotency
 from bridge.store.repositories.outbox import Intents, Leases, Transactions
 from bridge.store.repositories.quotes import Quotes, Reservations
-from bridge.store.repositories.secrets import Secrets
+from bridge.store.repositories.secrets import ClaimAuthorizations, Secrets
 from bridge.store.repositories.swaps import Events, Notifications, Receipts, Swaps
 from bridge.store.wakeups import CHANNEL, PostgresWakeups, SqliteWakeups, Wakeups
 
@@ -51,6 +51,7 @@ class Transaction:
         self.notifications = Notifications(connection, now_ms)
         self.receipts = Receipts(connection, now_ms)
         self.secrets = Secrets(connection, now_ms, box)
+        self.authorizations = ClaimAuthorizations(connection, now_ms)
         self.intents = Intents(connection, now_ms)
         self.transactions = Transactions(connection, now_ms)
         self.leases = Leases(connection, now_ms)

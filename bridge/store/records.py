@@ -135,6 +135,8 @@ class Intent(msgspec.Struct, frozen=True):
     fence: int
     lease_until_ms: int
     not_before_ms: int
+    carrier: int | None
+    """The intent whose transactions carry this claim along in a batch."""
     reason: str
     created_ms: int
     updated_ms: int
@@ -213,11 +215,13 @@ class Observation(msgspec.Struct, frozen=True):
 
 
 class FeeRecord(msgspec.Struct, frozen=True):
-    """Expected cost of each purpose, native smallest units."""
+    """Expected cost of each purpose, native smallest units; the rest as in `relayers.port.FeeEstimate`."""
 
     lock: int
     claim: int
     refund: int
+    minimum: int = 0
+    authorized_claim: int = 0
 
 
 class ChainStatus(msgspec.Struct, frozen=True):

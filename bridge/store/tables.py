@@ -87,6 +87,13 @@ class SwapRow(SQLModel, table=True):
         UniqueConstraint("quote_id"),
         Index("swaps_open", "open", "updated_ms"),
         Index("swaps_by_age", "created_ms", "id"),
+        Index(
+            "swaps_lanes",
+            "destination_chain",
+            "lane",
+            postgresql_where=text("open AND lane > 0"),
+            sqlite_where=text("open AND lane > 0"),
+        ),
     )
 
     id: str = Field(primary_key=True)
@@ -100,6 +107,8 @@ class SwapRow(SQLModel, table=True):
     source_state: str
     destination_state: str
     hashlock: str
+    lane: int = Field(default=0, sa_type=BigInteger)
+    """The destination lock's lane, 0 without; nobody else may use it while the swap is open."""
     source_lock_id: str = Field(default="", index=True)
     destination_lock_id: str = Field(default="", index=True)
     quote_id: str | None = None
@@ -140,6 +149,16 @@ class SecretRow(SQLModel, table=True):
     created_ms: int = _ms()
 
 
+class ClaimAuthorizationRow(SQLModel, table=True):
+    """What a recipient signed so that we may claim for them, as the chain's adapter keeps it."""
+
+    __tablename__ = "claim_authorizations"
+
+    swap_id: str = Field(primary_key=True)
+    body: bytes = Field(sa_type=LargeBinary)
+    created_ms: int = _ms()
+
+
 class IntentRow(SQLModel, table=True):
     """Something to be done on chain. `subject` is the swap's id, or names the set-up action or anchor."""
 
@@ -173,6 +192,8 @@ class IntentRow(SQLModel, table=True):
     fence: int = 0
     lease_until_ms: int = Field(default=0, sa_type=BigInteger)
     not_before_ms: int = Field(default=0, sa_type=BigInteger)
+    carrier: int | None = Field(default=None, index=True, sa_type=BigInteger, nullable=True)
+    """The intent whose transactions carry this claim along in a batch."""
     reason: str = _text("")
     created_ms: int = _ms()
     updated_ms: int = _ms()

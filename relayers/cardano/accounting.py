@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping
 from pycardano import Transaction
 
 from bridge.protocol.types import Asset
-from relayers.cardano.blockfrost import Blockfrost, Output
+from relayers.cardano.blockfrost import Blockfrost, WireOutput
 from relayers.cardano.htlc import credential, key_hash
 from relayers.cardano.settings import CardanoSettings
 from relayers.port import PortUnavailable
@@ -64,5 +64,5 @@ class Ledger:
         return int(body.fee if place.valid_contract else body.total_collateral or 0)
 
 
-def _holds(output: Output, asset: Asset) -> int:
+def _holds(output: WireOutput, asset: Asset) -> int:
     return output.tokens.get(asset.contract, 0) if asset.contract else output.lovelace

@@ -16,13 +16,14 @@ from pycardano.serialization import NonEmptyOrderedSet
 
 from bridge.protocol.types import Asset, BlockRef, Chain, LockTerms, Preimage, Purpose
 from relayers.cardano import htlc, wallet
-from relayers.cardano.blockfrost import Blockfrost, Refused
-from relayers.cardano.blocks import ChainMoved, History
-from relayers.cardano.building import LEAST_TOKEN_DEPOSIT
+from relayers.cardano.blocks import History
+from relayers.cardano.building import LEAST_TOKEN_DEPOSIT, least_ada
 from relayers.cardano.drafting import Drafting
 from relayers.cardano.fees import estimate
 from relayers.cardano.payer import Payer
 from relayers.cardano.script import validator_address
+from relayers.cardano.service import ChainMoved, Refused
+from relayers.cardano.services import open_service
 from relayers.cardano.settings import NETWORKS, CardanoSettings
 from relayers.port import (
     Action,
@@ -61,7 +62,8 @@ class CardanoPort:
     """
 
     chain = Chain.CARDANO
-    max_claims = 1
+    max_claims = 8
+    """Far below what a transaction can hold (build/bench/cardano.json), but more saves hardly anything."""
     authorizer: Authorizer | None = None
 
     def __init__(self, settings: CardanoSettings, key: bytes) -> None:
@@ -73,11 +75,11 @@ class CardanoPort:
         network = settings.address_network
         self.contract = validator_address(network)
         self.account = htlc.canonical(self._key.to_verification_key().hash().payload, network)
-        self._blockfrost = Blockfrost(settings.blockfrost_url, settings.project_id, settings.timeout)
+        self._service = open_service(settings)
         reader = htlc.Reader(network, self._magic, settings.assets)
-        self._history = History(self._blockfrost, reader)
-        self._drafting = Drafting(self._blockfrost, self._history, reader, settings)
-        self._payer = Payer(self._blockfrost, self.account)
+        self._history = History(self._service, reader)
+        self._drafting = Drafting(self._service, self._history, reader, settings)
+        self._payer = Payer(self._service, self.account)
         self._building = asyncio.Lock()
         self._checked = False
 
@@ -89,8 +91,8 @@ class CardanoPort:
     async def tip(self) -> Tip:
         """Return the head; the chain's clock is its slot's time."""
         await self._check()
-        head = await self._blockfrost.head()
-        return Tip(head.ref, head.time)
+        head = await self._service.head()
+        return Tip(head, head.time)
 
     async def scan(self, known: Sequence[BlockRef], max_blocks: int) -> Scan:
         """See `ChainPort.scan`. A service that lags behind the ring yields nothing, and no orphans."""
@@ -106,17 +108,21 @@ class CardanoPort:
     async def balance(self, address: str, asset: Asset) -> int:
         """Return what lies in blocks at an address, in smallest units; tokens bind some of the ada."""
         await self._check()
-        utxos = await self._blockfrost.utxos(address)
+        utxos = await self._service.utxos(address)
         if not asset.contract:
             return sum(one.lovelace for one in utxos)
         return sum(one.tokens.get(asset.contract, 0) for one in utxos)
 
     async def fees(self, asset: Asset) -> FeeEstimate:
-        """Return the expected fees; a lock of tokens also binds a deposit, which goes with the tokens."""
+        """Return the expected fees; a lock of tokens also binds a deposit, which goes with the tokens. A lock
+        of ada must hold what the ledger asks of every output of its size."""
         await self._check()
         parameters = await self._drafting.parameters()
-        deposit = LEAST_TOKEN_DEPOSIT if asset.contract else 0
-        return estimate(parameters, deposit, by_reference=bool(self._settings.reference_script))
+        by_reference = bool(self._settings.reference_script)
+        if asset.contract:
+            return estimate(parameters, LEAST_TOKEN_DEPOSIT, 0, by_reference=by_reference)
+        least = least_ada(parameters, self._settings.address_network)
+        return estimate(parameters, 0, least, by_reference=by_reference)
 
     async def setup_actions(self, assets: Sequence[Asset]) -> tuple[Action, ...]:  # noqa: ARG002
         """Return nothing: native tokens need no approval."""
@@ -127,7 +133,7 @@ class CardanoPort:
     async def next_sequence(self) -> int | None:
         """Return None: there are no sequences here (and say so if the service is down)."""
         await self._check()
-        await self._blockfrost.head()
+        await self._service.head()
         return None
 
     async def prepare(self, action: Action, sequence: int | None, fee: FeeLevel) -> SignedTx:  # noqa: ARG002
@@ -140,9 +146,10 @@ class CardanoPort:
                 "there is no sequence to use up: a transaction of ours expires by itself",
             )
         terms = action.terms
+        others = self._others(action, terms)
         async with self._building:
             draft = await self._settled(
-                lambda: self._drafting.draft(action.purpose, terms, action.preimage, self._payer)
+                lambda: self._drafting.draft(action.purpose, terms, action.preimage, self._payer, others)
             )
             tx = sign(draft.tx, self._key)
             expires = self._settings.time_of(draft.ttl)
@@ -153,10 +160,23 @@ class CardanoPort:
             raw=tx.to_cbor(),
             account=self.account,
             sequence=None,
-            fee={"fee": draft.fee},
+            fee={"fee": draft.fee, "locks": draft.locks},
             max_cost=draft.max_cost,
             valid_until=expires + margin,
         )
+
+    def _others(self, action: Action, terms: LockTerms) -> dict[LockTerms, Preimage]:
+        """Return the further claims of a batch. Raises `ActionRefused` if they make none."""
+        if len(action.others) >= self.max_claims:
+            raise ActionRefused(f"a batch has at most {self.max_claims} claims", "make several batches")
+        claims: dict[LockTerms, Preimage] = {}
+        for one in action.others:
+            if one.terms is None or one.preimage is None or {action.purpose, one.purpose} != {Purpose.CLAIM}:
+                raise ActionRefused("only claims with their preimages make a batch", "send the rest alone")
+            if (one.terms.recipient, one.terms.asset) != (terms.recipient, terms.asset):
+                raise ActionRefused("a batch has one recipient and one asset", "make a batch for each")
+            claims[one.terms] = one.preimage
+        return claims
 
     async def broadcast(self, tx: SignedTx) -> BroadcastResult:
         """Send stored bytes; sending them again is harmless."""
@@ -164,7 +184,7 @@ class CardanoPort:
         if await self._is_known(tx.tx_id):
             return BroadcastResult(BroadcastOutcome.ALREADY_KNOWN)
         try:
-            sent = await self._blockfrost.submit(tx.raw)
+            sent = await self._service.submit(tx.raw)
         except Refused as error:
             if await self._is_known(tx.tx_id):
                 return BroadcastResult(BroadcastOutcome.ALREADY_KNOWN)
@@ -180,18 +200,18 @@ class CardanoPort:
         return await self._settled(lambda: self._tx_status(tx))
 
     async def _tx_status(self, tx: SignedTx) -> TxStatus:
-        place = await self._blockfrost.place(tx.tx_id)
-        if place is not None:
-            block, head = await asyncio.gather(self._blockfrost.block(place.block), self._blockfrost.head())
-            if block is None or head.height < block.height:
+        found = await self._service.inclusion(tx.tx_id)
+        if found is not None:
+            head = await self._service.head()
+            if head.height < found.block.height:
                 raise ChainMoved
-            confirmations = head.height - block.height + 1
-            if place.valid_contract:
-                return TxStatus(TxState.INCLUDED, block.ref, confirmations)
+            confirmations = head.height - found.block.height + 1
+            if found.valid:
+                return TxStatus(TxState.INCLUDED, found.block, confirmations)
             return TxStatus(
-                TxState.FAILED, block.ref, confirmations, "the validator refused; collateral lost"
+                TxState.FAILED, found.block, confirmations, "the validator refused; collateral lost"
             )
-        if await self._blockfrost.waiting(tx.tx_id) is not None:
+        if await self._service.is_waiting(tx.tx_id):
             return TxStatus(TxState.PENDING)
         rival = await self._rival(tx)
         if rival is not None:
@@ -199,17 +219,17 @@ class CardanoPort:
         return TxStatus(TxState.UNKNOWN)
 
     async def _is_known(self, tx_id: str) -> bool:
-        place, waiting = await asyncio.gather(self._blockfrost.place(tx_id), self._blockfrost.waiting(tx_id))
-        return place is not None or waiting is not None
+        waiting, found = await asyncio.gather(
+            self._service.is_waiting(tx_id), self._settled(lambda: self._service.inclusion(tx_id))
+        )
+        return waiting or found is not None
 
     async def _rival(self, tx: SignedTx) -> str | None:
         """Return the included transaction that spends one of this one's inputs, if any does."""
         for spent in Transaction.from_cbor(tx.raw).transaction_body.inputs:
-            made = await self._blockfrost.outputs(spent.transaction_id.payload.hex())
-            for output in made.outputs if made is not None else ():
-                used_by = output.consumed_by_tx
-                if output.output_index == spent.index and used_by not in {None, tx.tx_id}:
-                    return used_by
+            used_by = await self._service.spender((spent.transaction_id.payload.hex(), spent.index))
+            if used_by not in {None, tx.tx_id}:
+                return used_by
         return None
 
     # ------------------------------------------------------------------ pure
@@ -229,17 +249,17 @@ class CardanoPort:
     async def hints(self) -> AsyncIterator[None]:
         """Yield on every new head, polled."""
         await self._check()
-        seen = (await self._blockfrost.head()).hash
+        seen = (await self._service.head()).id
         while True:
             await asyncio.sleep(self._settings.poll_interval)
-            head = (await self._blockfrost.head()).hash
+            head = (await self._service.head()).id
             if head != seen:
                 seen = head
                 yield
 
     async def close(self) -> None:
         """Close the connections."""
-        await self._blockfrost.close()
+        await self._service.close()
 
     # ------------------------------------------------------------------ helpers
 
@@ -257,11 +277,11 @@ class CardanoPort:
         """Once: is this the right network?"""
         if self._checked:
             return
-        genesis = await self._blockfrost.genesis()
-        if genesis.network_magic != self._magic:
+        magic = await self._service.magic()
+        if magic != self._magic:
             raise PortError(
-                f"the service is on network {genesis.network_magic}, not on {self._settings.network.value}",
-                "correct the Blockfrost URL or the network",
+                f"the service is on network {magic}, not on {self._settings.network.value}",
+                "correct the service's URL or the network",
             )
         self._checked = True
 

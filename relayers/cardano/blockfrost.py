@@ -9,6 +9,7 @@ import httpx
 import msgspec
 
 from bridge.protocol.types import BlockRef
+from relayers.cardano.service import Refused
 from relayers.port import PortError, PortUnavailable
 
 _PAGE = 100
@@ -40,7 +41,7 @@ class Quantity(msgspec.Struct, frozen=True):
     quantity: str
 
 
-class Output(msgspec.Struct, frozen=True):
+class WireOutput(msgspec.Struct, frozen=True):
     """An output, or what an input spends. Fields that an answer leaves out have their defaults."""
 
     address: str
@@ -69,8 +70,8 @@ class TxOutputs(msgspec.Struct, frozen=True):
     """What a transaction spends and makes."""
 
     hash: str
-    inputs: list[Output]
-    outputs: list[Output]
+    inputs: list[WireOutput]
+    outputs: list[WireOutput]
 
 
 class TxPlace(msgspec.Struct, frozen=True):
@@ -104,7 +105,7 @@ class Waiting(msgspec.Struct, frozen=True):
     """A transaction in the mempool."""
 
     inputs: list[WaitingInput]
-    outputs: list[Output]
+    outputs: list[WireOutput]
 
 
 class Genesis(msgspec.Struct, frozen=True):
@@ -112,10 +113,6 @@ class Genesis(msgspec.Struct, frozen=True):
 
     network_magic: int
     system_start: int
-
-
-class Refused(Exception):
-    """The node refuses a transaction; the message is its reason."""
 
 
 class _TxHash(msgspec.Struct, frozen=True):
@@ -204,9 +201,11 @@ class Blockfrost:
         """Tell whether a datum with this hash was ever on the chain."""
         return await self._maybe(f"/scripts/datum/{digest}/cbor", _Cbor) is not None
 
-    async def utxos(self, place: str) -> list[Output]:
+    async def utxos(self, place: str) -> list[WireOutput]:
         """Return what is unspent at an address or payment credential, as of the newest block."""
-        return [one async for page in self._pages(f"/addresses/{place}/utxos", Output, {}) for one in page]
+        return [
+            one async for page in self._pages(f"/addresses/{place}/utxos", WireOutput, {}) for one in page
+        ]
 
     async def waiting_at(self, address: str) -> list[str]:
         """Return the ids of transactions in the mempool that touch an address."""

@@ -45,6 +45,9 @@ FIRST_MEMORY, FIRST_STEPS = 1_000_000, 400_000_000
 COLLATERAL_LEAST = 6_000_000
 """Lovelace: what the outputs at stake in a spend must hold together. A failing script costs less."""
 
+_SOME_DEADLINE = 2_000_000_000_000
+"""Milliseconds: encoded as long as every deadline of this age of the world."""
+
 
 @dataclass(frozen=True)
 class View:
@@ -63,7 +66,8 @@ class View:
 
 @dataclass(frozen=True)
 class Draft:
-    """An unsigned transaction with what is known of it. `chained`: it spends unconfirmed outputs."""
+    """An unsigned transaction with what is known of it. `chained`: it spends unconfirmed outputs. `locks`:
+    how many it spends."""
 
     tx: Transaction
     fee: int
@@ -71,6 +75,7 @@ class Draft:
     ttl: int
     chained: bool
     spends: frozenset[tuple[str, int]] = field(default_factory=frozenset)
+    locks: int = 0
 
 
 @dataclass(frozen=True)
@@ -120,6 +125,15 @@ def locked_value(view: View, terms: LockTerms) -> Value:
 def least_lock(view: View, terms: LockTerms) -> int:
     """Return the lovelace that the lock's output must hold at least."""
     return int(min_lovelace(_Context(view), _lock_output(terms, locked_value(view, terms))))
+
+
+def least_ada(parameters: ProtocolParameters, network: AddressNetwork) -> int:
+    """Return the lovelace that any lock of ada must hold at least: all have outputs of the same size."""
+    place = Address(validator_hash(), network=network)
+    datum = HtlcDatum(bytes(28), bytes(28), bytes(32), _SOME_DEADLINE)
+    view = View(parameters, 0, network, place, ())
+    output = TransactionOutput(place, Value(LEAST_TOKEN_DEPOSIT), datum=datum)
+    return int(min_lovelace(_Context(view), output))
 
 
 def token(unit: str, amount: int) -> MultiAsset:
@@ -244,7 +258,8 @@ def _finish(view: View, builder: TransactionBuilder, ttl: int, deposit: int) -> 
         spends = frozenset(_key(one) for one in body.inputs)
         used = spends | {_key(one) for one in body.collateral or []}
         at_stake = body.total_collateral or 0
-        return Draft(tx, body.fee, max(body.fee, at_stake) + deposit, ttl, bool(used & mine), spends)
+        cost = max(body.fee, at_stake) + deposit
+        return Draft(tx, body.fee, cost, ttl, bool(used & mine), spends, len(inputs))
     raise InsufficientFunds(
         "the Cardano account has too little for this and its fee",
         "send ada (and the tokens to be locked) to the account, or wait for what is under way",

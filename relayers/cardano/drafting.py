@@ -4,17 +4,15 @@ for users' wallets alike."""
 from __future__ import annotations
 
 import time as clock
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 from pycardano import Address, ProtocolParameters, UTxO, datum_hash
 
-from bridge.protocol.types import LockTerms, Preimage, Purpose
+from bridge.protocol.types import BlockRef, LockTerms, Preimage, Purpose
 from relayers.cardano import building
-from relayers.cardano.blockfrost import Block, Blockfrost, Output, Refused
 from relayers.cardano.blocks import History
 from relayers.cardano.building import Draft, Spend, View
 from relayers.cardano.htlc import Reader, check, credential, datum_of, id_of, key_hash
-from relayers.cardano.parameters import parse_parameters
 from relayers.cardano.payer import Payer, to_utxo
 from relayers.cardano.script import (
     ClaimRedeemer,
@@ -24,6 +22,7 @@ from relayers.cardano.script import (
     validator,
     validator_address,
 )
+from relayers.cardano.service import Output, Refused, Service
 from relayers.cardano.settings import NETWORKS, CardanoSettings
 from relayers.port import ActionRefused, Claimed, InsufficientFunds, LockStatus, PortUnavailable, Refunded
 
@@ -36,10 +35,8 @@ _MARGIN_NUMERATOR, _MARGIN_DENOMINATOR = 11, 10
 class Drafting:
     """Builds the HTLC's transactions on a fresh view of the chain."""
 
-    def __init__(
-        self, blockfrost: Blockfrost, history: History, reader: Reader, settings: CardanoSettings
-    ) -> None:
-        self._blockfrost = blockfrost
+    def __init__(self, service: Service, history: History, reader: Reader, settings: CardanoSettings) -> None:
+        self._service = service
         self._history = history
         self._reader = reader
         self._settings = settings
@@ -52,25 +49,22 @@ class Drafting:
         """Return the protocol parameters, at most some minutes old."""
         now = clock.monotonic()
         if self._parameters is None or now - self._parameters[0] > _PARAMETERS_KEPT:
-            raw: dict[str, Any] = await self._blockfrost.parameters()
-            try:
-                self._parameters = (now, parse_parameters(raw))
-            except (KeyError, TypeError, ValueError, AttributeError) as error:
-                raise PortUnavailable(
-                    "the protocol parameters have an unknown form", "a hard fork?"
-                ) from error
+            self._parameters = (now, await self._service.parameters())
         return self._parameters[1]
 
-    async def find(self, terms: LockTerms) -> Output | None:
-        """Return the oldest unspent lock with exactly these terms, as of the newest block."""
-        for output in await self._blockfrost.utxos(credential()):
-            if self._reader.terms(output) == terms:
-                return output
-        return None
+    async def find(self, wanted: Sequence[LockTerms]) -> dict[LockTerms, Output]:
+        """Return the oldest unspent lock with exactly these terms, of each that there is, in the order asked
+        for and as of the newest block."""
+        oldest: dict[LockTerms, Output] = {}
+        for output in await self._service.utxos(credential()):
+            terms = self._reader.terms(output)
+            if terms is not None:
+                oldest.setdefault(terms, output)
+        return {terms: oldest[terms] for terms in wanted if terms in oldest}
 
     async def status(self, terms: LockTerms) -> LockStatus:
         """Tell what became of the lock with exactly these terms."""
-        if await self.find(terms) is not None:
+        if await self.find([terms]):
             return LockStatus.OPEN
         digest = datum_hash(datum_of(terms)).payload.hex()
         for event in await self._history.lock_history(id_of(terms, self._magic), digest):
@@ -83,19 +77,23 @@ class Drafting:
     # ------------------------------------------------------------------ building
 
     async def draft(
-        self, purpose: Purpose, terms: LockTerms, preimage: Preimage | None, payer: Payer
+        self,
+        purpose: Purpose,
+        terms: LockTerms,
+        preimage: Preimage | None,
+        payer: Payer,
+        others: Mapping[LockTerms, Preimage] | None = None,
     ) -> Draft:
-        """Build a LOCK, CLAIM, REFUND or COOPERATIVE_REFUND paid by `payer`.
+        """Build a LOCK, CLAIM, REFUND or COOPERATIVE_REFUND paid by `payer`; with a claim also the `others`
+        as far as their locks are open, even if the first is not.
 
         Raises `ActionRefused` if the chain would refuse it as things stand, `InsufficientFunds`.
         """
         check(terms)
-        head = await self._blockfrost.head()
-        if head.slot is None:
-            raise PortUnavailable("the chain has no slot yet", "wait for its first block")
+        head = await self._service.head()
         owner_key = key_hash_of(payer)
         self._check_rules(purpose, terms, preimage, head, owner_key)
-        ttl = head.slot + self._settings.time_to_live
+        ttl = self._settings.slot_at(head.time) + self._settings.time_to_live
         if purpose is Purpose.LOCK:
             if await self.status(terms) is not LockStatus.ABSENT:
                 raise ActionRefused(
@@ -106,17 +104,20 @@ class Drafting:
             if not terms.asset.contract and terms.amount < least:
                 raise ActionRefused(f"a lock must hold at least {least} lovelace", "lock more")
             return self._capped(building.lock(view, terms, ttl))
-        lock = await self.find(terms)
-        if lock is None:
+        preimages = {one: other for one, other in (others or {}).items() if other.opens(one.hashlock)}
+        if preimage is not None:
+            preimages[terms] = preimage
+        locks = await self.find(list(dict.fromkeys((terms, *preimages))))
+        if not locks:
             status = await self.status(terms)
             raise ActionRefused(
                 f"there is no such lock to {purpose}: it is {status}", "read it back from chain"
             )
         view = await self._view(payer, head)
-        return await self._spend(view, purpose, terms, preimage, lock, ttl)
+        return await self._spend(view, purpose, locks, preimages, ttl)
 
     def _check_rules(
-        self, purpose: Purpose, terms: LockTerms, preimage: Preimage | None, head: Block, payer: bytes
+        self, purpose: Purpose, terms: LockTerms, preimage: Preimage | None, head: BlockRef, payer: bytes
     ) -> None:
         match purpose:
             case Purpose.LOCK:
@@ -145,20 +146,23 @@ class Drafting:
         self,
         view: View,
         purpose: Purpose,
-        terms: LockTerms,
-        preimage: Preimage | None,
-        lock: Output,
+        locks: Mapping[LockTerms, Output],
+        preimages: Mapping[LockTerms, Preimage],
         ttl: int,
     ) -> Draft:
-        redeemer: HtlcRedeemer
-        owner, signers, start = key_hash(terms.sender), [], None
-        if purpose is Purpose.CLAIM and preimage is not None:
-            owner, redeemer = key_hash(terms.recipient), ClaimRedeemer(preimage.reveal())
-        elif purpose is Purpose.REFUND:
-            redeemer, start = RefundRedeemer(), self._settings.slot_at(terms.deadline)
-        else:
-            redeemer, signers = GiveBackRedeemer(), [key_hash(terms.recipient)]
-        spends = [Spend(to_utxo(lock, lock.tx_hash), redeemer, owner)]
+        signers: list[bytes] = []
+        start: int | None = None
+        spends: list[Spend] = []
+        for terms, lock in locks.items():
+            redeemer: HtlcRedeemer
+            owner = key_hash(terms.sender)
+            if purpose is Purpose.CLAIM:
+                owner, redeemer = key_hash(terms.recipient), ClaimRedeemer(preimages[terms].reveal())
+            elif purpose is Purpose.REFUND:
+                redeemer, start = RefundRedeemer(), self._settings.slot_at(terms.deadline)
+            else:
+                redeemer, signers = GiveBackRedeemer(), [key_hash(terms.recipient)]
+            spends.append(Spend(to_utxo(lock), redeemer, owner))
         reference = self._reference()
 
         def build() -> Draft:
@@ -174,7 +178,7 @@ class Drafting:
     async def _evaluate(self, draft: Draft) -> tuple[int, int]:
         """Return the dearest redeemer's budget and some reserve: the proof that the scripts succeed."""
         try:
-            needed = await self._blockfrost.evaluate(draft.tx.to_cbor())
+            needed = await self._service.evaluate(draft.tx.to_cbor())
         except Refused as error:
             raise ActionRefused(f"the validator refuses: {error}", "read the lock back from chain") from error
         memory = max(units[0] for units in needed.values())
@@ -182,24 +186,30 @@ class Drafting:
         reserve = _MARGIN_NUMERATOR, _MARGIN_DENOMINATOR
         return memory * reserve[0] // reserve[1], steps * reserve[0] // reserve[1]
 
-    async def _view(self, payer: Payer, head: Block) -> View:
+    async def _view(self, payer: Payer, head: BlockRef) -> View:
         parameters = await self.parameters()
         purse = await payer.purse(head.time)
-        if head.slot is None or not (purse.confirmed or purse.unconfirmed):
+        if not (purse.confirmed or purse.unconfirmed):
             raise InsufficientFunds(
                 "the Cardano account has no free outputs", "send ada to it, or wait for what is under way"
             )
-        address = Address.from_primitive(payer.address)
+        address = Address.from_primitive(purse.change)
         network = self._settings.address_network
-        return View(parameters, head.slot, network, address, purse.confirmed, purse.unconfirmed)
+        return View(
+            parameters,
+            self._settings.slot_at(head.time),
+            network,
+            address,
+            purse.confirmed,
+            purse.unconfirmed,
+        )
 
     def _reference(self) -> UTxO | None:
         """Return the output that carries the validator, as far as a builder needs to know it."""
         if not self._settings.reference_script:
             return None
         tx_id, _, index = self._settings.reference_script.partition("#")
-        place = Output(validator_address(self._settings.address_network), [], int(index))
-        utxo = to_utxo(place, tx_id)
+        utxo = to_utxo(Output(tx_id, int(index), validator_address(self._settings.address_network), 0))
         utxo.output.script = validator()
         return utxo
 

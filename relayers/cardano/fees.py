@@ -15,8 +15,11 @@ CLAIM_STEPS = 85_000_000
 """Budget of a claim or refund of one lock with the reserve, as `tests/unit/cardano` measures it."""
 
 
-def estimate(parameters: ProtocolParameters, deposit: int, *, by_reference: bool) -> FeeEstimate:
-    """Return the expected cost of each purpose in lovelace; `deposit` goes into a lock of tokens.
+def estimate(
+    parameters: ProtocolParameters, deposit: int, minimum: int, *, by_reference: bool
+) -> FeeEstimate:
+    """Return the expected cost of each purpose in lovelace; `deposit` goes into a lock of tokens, `minimum`
+    is the least amount of a lock.
 
     The formula is the ledger's: constant + coefficient · bytes, plus price · budget for scripts, plus a price
     for each byte of a reference script (Conway).
@@ -27,7 +30,7 @@ def estimate(parameters: ProtocolParameters, deposit: int, *, by_reference: bool
     spend += -(-(parameters.price_mem * CLAIM_MEMORY + parameters.price_step * CLAIM_STEPS) // 1)
     if by_reference and parameters.min_fee_reference_scripts is not None:
         spend += int(parameters.min_fee_reference_scripts["base"] * script) + 1
-    return FeeEstimate(lock=lock, claim=int(spend), refund=int(spend))
+    return FeeEstimate(lock=lock, claim=int(spend), refund=int(spend), minimum=minimum)
 
 
 def _size_fee(parameters: ProtocolParameters, size: int) -> int:

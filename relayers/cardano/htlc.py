@@ -6,12 +6,12 @@ import hashlib
 from collections.abc import Sequence
 
 import cbor2
-from pycardano import Address, Network, Transaction, VerificationKeyHash
+from pycardano import Address, Network, VerificationKeyHash
 from pycardano.crypto.bech32 import encode as bech32_encode
 
-from bridge.protocol.types import HASHLOCK_BYTES, Asset, BlockRef, Chain, LockTerms, Preimage
-from relayers.cardano.blockfrost import Output, TxOutputs
+from bridge.protocol.types import HASHLOCK_BYTES, Asset, Chain, LockTerms, Preimage
 from relayers.cardano.script import HtlcDatum, validator_hash
+from relayers.cardano.service import HtlcTx, Output
 from relayers.cardano.settings import ADA
 from relayers.port import ActionRefused, BadAddress, Claimed, HtlcEvent, Locked, PortUnavailable, Refunded
 
@@ -57,6 +57,11 @@ def parse_address(text: str, network: Network) -> str:
 def credential() -> str:
     """Return the validator as a payment credential, under which locks with any stake part are found."""
     return str(bech32_encode("script", list(validator_hash().payload)))
+
+
+def key_credential(address: str) -> str:
+    """Return an address' payment key as a payment credential, under which all its addresses are found."""
+    return str(bech32_encode("addr_vkh", list(key_hash(address))))
 
 
 def is_ours(contract: str) -> bool:
@@ -121,7 +126,7 @@ class Reader:
         An output counts with an inline datum of the right form and nothing but its value. One that is odd in
         asset, amount or address has terms that say so, and so equal nobody's.
         """
-        if output.inline_datum is None or output.reference_script_hash is not None:
+        if output.inline_datum is None or output.has_script:
             return None
         if not is_ours(output.address):
             return None
@@ -153,43 +158,31 @@ class Reader:
         terms = self.terms(output)
         return None if terms is None else id_of(terms, self._magic)
 
-    def spends_lock(self, tx: TxOutputs) -> bool:
-        """Tell whether a transaction spends a lock that counts."""
-        return any(self.terms(spent) is not None for spent in _spent(tx))
+    def events(self, tx: HtlcTx) -> list[HtlcEvent]:
+        """Return what a transaction did, spends first.
 
-    def events(self, tx: TxOutputs, raw: bytes | None, block: BlockRef) -> list[HtlcEvent]:
-        """Return what a transaction did, spends first. `raw` is needed if it spends a lock.
-
-        Raises `PortUnavailable` when the answers about it contradict each other.
+        Raises `PortUnavailable` when what is said of it contradicts itself.
         """
         found: list[HtlcEvent] = []
-        for index, spent in enumerate(_spent(tx)):
-            terms = self.terms(spent)
+        for spent in tx.spent:
+            terms = self.terms(spent.output)
             if terms is None:
                 continue
-            if raw is None:
-                raise PortUnavailable(
-                    "a claim's transaction is missing", "another node is behind it; try again"
-                )
+            if spent.redeemer is None:
+                raise PortUnavailable("a lock is spent without a redeemer", "use another service")
             lock_id = id_of(terms, self._magic)
-            preimage = _read_redeemer(raw, index)
+            preimage = _read_redeemer(spent.redeemer)
             if preimage is None:
-                found.append(Refunded(block, tx.hash, lock_id))
+                found.append(Refunded(tx.block, tx.tx_id, lock_id))
             elif preimage.opens(terms.hashlock):
-                found.append(Claimed(block, tx.hash, lock_id, preimage))
+                found.append(Claimed(tx.block, tx.tx_id, lock_id, preimage))
             else:
                 raise PortUnavailable("a claim shows a wrong preimage", "the service is broken: use another")
-        for output in tx.outputs:
-            made = None if output.collateral else self.terms(output)
+        for output in tx.made:
+            made = self.terms(output)
             if made is not None:
-                found.append(Locked(block, tx.hash, id_of(made, self._magic), made))
+                found.append(Locked(tx.block, tx.tx_id, id_of(made, self._magic), made))
         return found
-
-
-def _spent(tx: TxOutputs) -> list[Output]:
-    """Return the ordinary inputs in the order in which redeemers count them."""
-    ordinary = [one for one in tx.inputs if not one.collateral and not one.reference]
-    return sorted(ordinary, key=lambda one: (one.tx_hash, one.output_index))
 
 
 def _read_datum(inline: str) -> HtlcDatum | None:
@@ -210,23 +203,13 @@ def _read_datum(inline: str) -> HtlcDatum | None:
     return HtlcDatum(sender, recipient, hashlock, deadline)
 
 
-def _read_redeemer(raw: bytes, index: int) -> Preimage | None:
-    """Return the preimage that a transaction shows for its spending input `index`, None for a refund."""
+def _read_redeemer(data: bytes) -> Preimage | None:
+    """Return the preimage that a redeemer (CBOR) shows, None for a refund."""
     try:
-        redeemers = Transaction.from_cbor(raw).transaction_witness_set.redeemer
-        if redeemers is not None and hasattr(redeemers, "items"):
-            data = [
-                value.data for key, value in redeemers.items() if (key.tag.value, key.index) == (0, index)
-            ]
-        else:
-            data = [one.data for one in redeemers or () if (one.tag.value, one.index) == (0, index)]
-        (redeemer,) = data
-        decoded = cbor2.loads(redeemer.to_cbor())
+        decoded = cbor2.loads(data)
         if decoded.tag != _CONSTRUCTOR_0 + _PAYING:
             return None
         (preimage,) = decoded.value
         return Preimage(preimage)
-    except Exception as error:
-        raise PortUnavailable(
-            "a claim's transaction cannot be read", "try again, or use another node"
-        ) from error
+    except (ValueError, TypeError, AttributeError, cbor2.CBORDecodeError) as error:
+        raise PortUnavailable("a redeemer cannot be read", "try again, or use another service") from error

@@ -19,26 +19,30 @@ from pycardano import (
     Value,
 )
 
-from relayers.cardano.blockfrost import Blockfrost, Output, Waiting
 from relayers.cardano.building import token
-
-OutRef = tuple[str, int]
+from relayers.cardano.htlc import key_credential
+from relayers.cardano.service import Output, OutRef, Service
 
 
 @dataclass(frozen=True)
 class Purse:
-    """What may be spent now: outputs in blocks, and outputs of transactions that wait."""
+    """What may be spent now: outputs in blocks, outputs of transactions that wait, and where change goes."""
 
     confirmed: tuple[UTxO, ...]
     unconfirmed: tuple[UTxO, ...]
+    change: str
 
 
 class Payer:
-    """One account's outputs."""
+    """One payment key's outputs: those at `address`, or with `any_stake` at every address of its key.
 
-    def __init__(self, blockfrost: Blockfrost, address: str) -> None:
-        self._blockfrost = blockfrost
+    Wallets keep their money at addresses with a stake part. Change then goes where most of it lies.
+    """
+
+    def __init__(self, service: Service, address: str, *, any_stake: bool = False) -> None:
+        self._service = service
         self.address = address
+        self._place = key_credential(address) if any_stake else address
         self._promised: dict[OutRef, int] = {}
 
     def promise(self, spends: frozenset[OutRef], until: int) -> None:
@@ -49,35 +53,31 @@ class Payer:
     async def purse(self, now: int) -> Purse:
         """Return what may be spent at chain time `now` (Unix seconds)."""
         self._promised = {ref: until for ref, until in self._promised.items() if until >= now}
-        utxos, waiting = await asyncio.gather(
-            self._blockfrost.utxos(self.address), self._blockfrost.waiting_at(self.address)
-        )
+        utxos = await self._service.utxos(self._place)
+        held: dict[str, int] = {self.address: 0}
+        for one in utxos:
+            held[one.address] = held.get(one.address, 0) + one.lovelace
+        waiting = await asyncio.gather(*(self._service.waiting(address) for address in held))
         taken = set(self._promised)
         made: dict[OutRef, UTxO] = {}
-        for tx_id, tx in zip(waiting, await self._details(waiting), strict=True):
-            if tx is None:
-                continue  # it has just been included
-            taken |= {(one.tx_hash, one.output_index) for one in tx.inputs if not one.reference}
-            for output in tx.outputs:
-                if output.address == self.address and output.inline_datum is None:
-                    made[(tx_id, output.output_index)] = to_utxo(output, tx_id)
-        confirmed = tuple(
-            to_utxo(one, one.tx_hash)
-            for one in utxos
-            if (one.tx_hash, one.output_index) not in taken and one.reference_script_hash is None
-        )
+        for tx in (tx for found in waiting for tx in found):
+            taken |= set(tx.spends)
+            for output in tx.makes:
+                if output.address in held and output.inline_datum is None:
+                    made[output.ref] = to_utxo(output)
+        # What has just been included is no longer unconfirmed.
+        for one in utxos:
+            made.pop(one.ref, None)
+        confirmed = tuple(to_utxo(one) for one in utxos if one.ref not in taken and not one.has_script)
         unconfirmed = tuple(utxo for ref, utxo in made.items() if ref not in taken)
-        return Purse(confirmed, unconfirmed)
-
-    async def _details(self, ids: list[str]) -> list[Waiting | None]:
-        return list(await asyncio.gather(*(self._blockfrost.waiting(tx_id) for tx_id in ids)))
+        return Purse(confirmed, unconfirmed, max(held, key=lambda address: held[address]))
 
 
-def to_utxo(output: Output, tx_id: str) -> UTxO:
+def to_utxo(output: Output) -> UTxO:
     """Return an output as pycardano takes it."""
     value = Value(output.lovelace)
     for unit, amount in output.tokens.items():
         value += Value(0, token(unit, amount))
     datum = None if output.inline_datum is None else RawCBOR(bytes.fromhex(output.inline_datum))
-    spent = TransactionInput(TransactionId(bytes.fromhex(tx_id)), output.output_index)
+    spent = TransactionInput(TransactionId(bytes.fromhex(output.tx_id)), output.index)
     return UTxO(spent, TransactionOutput(Address.from_primitive(output.address), value, datum=datum))

@@ -1,7 +1,8 @@
 """What users' own wallets sign: an intent, which needs no chain, and its completion to a transaction.
 
-`intent` says what is to be done. `Wallet.complete` chooses inputs at the user's address and returns the CBOR
-for a CIP-30 wallet's `signTx(cbor, true)`; with the witness that comes back, `Wallet.submit` sends it.
+`intent` says what is to be done. `Wallet.unsigned` (and `complete` for any other address) chooses inputs and
+returns the CBOR for a CIP-30 wallet's `signTx(cbor, true)`; `Wallet.submit` sends it with the witness that
+comes back.
 """
 
 from __future__ import annotations
@@ -13,15 +14,19 @@ import msgspec
 from pycardano import Transaction, TransactionWitnessSet
 
 from bridge.protocol.types import LockTerms, Preimage, Purpose
-from relayers.cardano import htlc
-from relayers.cardano.blockfrost import Blockfrost, Refused
+from relayers.cardano import building, htlc
 from relayers.cardano.blocks import History
 from relayers.cardano.drafting import Drafting
 from relayers.cardano.payer import Payer
+from relayers.cardano.service import Refused
+from relayers.cardano.services import open_service
 from relayers.cardano.settings import NETWORKS, CardanoSettings
-from relayers.port import ActionRefused, UnsignedTx
+from relayers.port import ActionRefused, InsufficientFunds, UnsignedTx
 
 WALLET_FORMAT = "cardano-htlc-intent"
+"""What is to be done, in words and numbers: there is nothing to sign in it yet."""
+CBOR_FORMAT = "cardano-cbor"
+"""A transaction to sign: `cbor` (hex) for CIP-30's signTx, and the address of the key that signs."""
 
 
 def intent(
@@ -49,19 +54,25 @@ def intent(
         payload["preimage"] = preimage.reveal().hex()
     if purpose is Purpose.REFUND:
         payload["valid_from_slot"] = settings.slot_at(terms.deadline)
-    who = terms.recipient if purpose is Purpose.CLAIM else terms.sender
+    who = signer_of(purpose, terms)
     asset = terms.asset
     summary = f"{purpose.value} {terms.amount} × 10^-{asset.decimals} {asset.symbol} for {who}"
     return UnsignedTx(WALLET_FORMAT, summary, payload)
 
 
+def signer_of(purpose: Purpose, terms: LockTerms) -> str:
+    """Return the address whose key signs: the recipient's for a claim, else the sender's."""
+    return terms.recipient if purpose is Purpose.CLAIM else terms.sender
+
+
 class Wallet:
-    """Completes intents for any address and sends what was signed."""
+    """Builds a user's transactions from a service of their own choice and sends what was signed."""
 
     def __init__(self, settings: CardanoSettings) -> None:
-        self._blockfrost = Blockfrost(settings.blockfrost_url, settings.project_id, settings.timeout)
+        self._settings = settings
+        self._service = open_service(settings)
         reader = htlc.Reader(settings.address_network, NETWORKS[settings.network].magic, settings.assets)
-        self._drafting = Drafting(self._blockfrost, History(self._blockfrost, reader), reader, settings)
+        self._drafting = Drafting(self._service, History(self._service, reader), reader, settings)
 
     async def __aenter__(self) -> Wallet:
         return self
@@ -69,13 +80,38 @@ class Wallet:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self._blockfrost.close()
+        await self.close()
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._service.close()
+
+    async def unsigned(
+        self, purpose: Purpose, terms: LockTerms, preimage: Preimage | None = None
+    ) -> UnsignedTx:
+        """Build a LOCK, CLAIM or REFUND ready for the signature of the user's own wallet.
+
+        Inputs are chosen among everything that the signer's payment key holds, with whatever stake part, and
+        change goes where most of that lies. `payload` is the intent's with `cbor` and `signer`. Raises
+        `ActionRefused` if the chain would refuse it as things stand, or the signer has no money for it.
+        """
+        asked = intent(purpose, terms, preimage, self._settings)
+        signer = signer_of(purpose, terms)
+        try:
+            cbor = await self.complete(asked.payload, signer)
+        except InsufficientFunds as error:
+            what, hint = "the amount and the fee", error.hint
+            if purpose is not Purpose.LOCK:
+                what = f"the fee and its collateral ({building.COLLATERAL_LEAST // 10**6} ADA)"
+                hint = f"send that much to it, or let the bridge {purpose} for you"
+            raise ActionRefused(f"the payment key of {signer} does not hold {what}", hint) from error
+        return UnsignedTx(CBOR_FORMAT, asked.summary, {**asked.payload, "cbor": cbor, "signer": signer})
 
     async def complete(self, payload: dict[str, Any], address: str) -> str:
-        """Return the unsigned transaction (CBOR, hex), paid from and with change to `address`."""
+        """Return the unsigned transaction (CBOR, hex), paid from and with change to the key of `address`."""
         terms = msgspec.convert(payload["terms"], LockTerms)
         preimage = Preimage(bytes.fromhex(payload["preimage"])) if "preimage" in payload else None
-        payer = Payer(self._blockfrost, address)
+        payer = Payer(self._service, address, any_stake=True)
         draft = await self._drafting.draft(Purpose(payload["purpose"]), terms, preimage, payer)
         return str(draft.tx.to_cbor().hex())
 
@@ -85,6 +121,6 @@ class Wallet:
         signed = TransactionWitnessSet.from_cbor(witnesses)
         tx.transaction_witness_set.vkey_witnesses = signed.vkey_witnesses
         try:
-            return await self._blockfrost.submit(tx.to_cbor())
+            return await self._service.submit(tx.to_cbor())
         except Refused as error:
             raise ActionRefused(f"the chain refuses: {error}", "build the transaction anew") from error

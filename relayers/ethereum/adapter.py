@@ -15,11 +15,13 @@ from eth_utils.address import (
 )
 
 from bridge.protocol.types import Asset, BlockRef, Chain, LockTerms, Preimage, Purpose
-from relayers.ethereum import blocks, erc20, fees, gas, htlc
-from relayers.ethereum.building import Builder, Spending
+from relayers.ethereum import access, blocks, erc20, fees, gas, htlc, spends
+from relayers.ethereum.authorizing import EthereumAuthorizer
+from relayers.ethereum.building import Builder, Reverted, Spending
+from relayers.ethereum.claiming import MAX_CLAIMS, Claims
 from relayers.ethereum.hints import new_heads
 from relayers.ethereum.messages import HtlcContract, Message
-from relayers.ethereum.rpc import Call, Rpc, RpcError, quantity
+from relayers.ethereum.rpc import Call, Rpc, RpcError, failed, quantity, sound
 from relayers.ethereum.settings import EthereumSettings
 from relayers.ethereum.terms import read_event
 from relayers.ethereum.transactions import read_broadcast, read_status
@@ -42,10 +44,11 @@ from relayers.port import (
 )
 
 _EVENT_TOPICS = tuple("0x" + topic.hex() for topic in htlc.TOPICS)
-_REFUNDED_TOPIC = "0x" + htlc.TOPIC_REFUNDED.hex()
-_SPEND_TOPICS = ("0x" + htlc.TOPIC_CLAIMED.hex(), "0x" + htlc.TOPIC_CLAIMED_BYTES.hex(), _REFUNDED_TOPIC)
 
 _RETRIES_WHILE_MOVING = 3
+
+_ALREADY_OPEN = "AlreadyOpen"
+"""The contract's error for terms that are locked already and for a lane that holds a lock."""
 
 _COOPERATIVE_REFUND_VALIDITY = 3600
 """Seconds for which our signature under a cooperative refund is good; each replacement signs anew."""
@@ -60,8 +63,7 @@ class EthereumPort:
     """One Ethereum network, its HTLC contract and one account of ours; a `relayers.port.ChainPort`."""
 
     chain = Chain.ETHEREUM
-    max_claims = 1
-    authorizer: Authorizer | None = None
+    max_claims = MAX_CLAIMS
 
     def __init__(self, settings: EthereumSettings, key: bytes) -> None:
         self._settings = settings
@@ -72,6 +74,11 @@ class EthereumPort:
         self.contract = self.parse_address(settings.contract)
         self._htlc = HtlcContract(settings.chain_id, self.contract)
         self._builder = Builder(self._rpc, self._signer, settings.chain_id, settings.caps)
+        self._claims = Claims(self._rpc, self._htlc, self._builder, self.account)
+        relayer = self.parse_address(settings.relayer) if settings.relayer else ""
+        self.authorizer: Authorizer | None = EthereumAuthorizer(
+            self._rpc, self._htlc, self._signer, relayer, self._check
+        )
         self._assets = {asset.contract.lower(): asset for asset in settings.assets}
 
     def __repr__(self) -> str:
@@ -132,10 +139,7 @@ class EthereumPort:
         request = {"to": self.contract, "data": self._htlc.is_open(terms).data}
         if quantity(await self._rpc_call("eth_call", request, "latest")):
             return LockStatus.OPEN
-        topic = await self._last_spend(lock_id)
-        if topic is None:
-            return LockStatus.ABSENT
-        return LockStatus.REFUNDED if topic == _REFUNDED_TOPIC else LockStatus.CLAIMED
+        return await spends.last_spend(self._rpc, self.contract, lock_id, self._settings.history_blocks)
 
     async def balance(self, address: str, asset: Asset) -> int:
         """Return ether in wei, or a token in its smallest unit."""
@@ -146,13 +150,19 @@ class EthereumPort:
         return quantity(await self._rpc_call("eth_call", request, "latest"))
 
     async def fees(self, asset: Asset) -> FeeEstimate:
-        """Return the expected cost in wei of each purpose in the next block."""
+        """Return the expected cost in wei of each purpose in the next block: of the dearer of a slot of its
+        own and a lane, a lane's first lock."""
         await self._check()
         history = fees.market_call()
         market = fees.read_market(await self._rpc_call(history.method, *history.params))
-        units = gas.expected(asset)
+        units = gas.dearest(asset)
         price = market.base_fee + max(market.priority[0], self._settings.caps.minimum_priority)
-        return FeeEstimate(lock=units.lock * price, claim=units.claim * price, refund=units.refund * price)
+        return FeeEstimate(
+            lock=units.lock * price,
+            claim=units.claim * price,
+            refund=units.refund * price,
+            authorized_claim=units.authorized_claim * price,
+        )
 
     async def setup_actions(self, assets: Sequence[Asset]) -> tuple[Action, ...]:
         """Return the approvals still missing. `payload` of an APPROVE is the token's address (20 bytes).
@@ -204,8 +214,24 @@ class EthereumPort:
         await self._check()
         if sequence is None:
             raise ActionRefused("an Ethereum transaction needs a nonce", "take it from next_sequence")
+        terms = action.terms
+        if action.purpose is Purpose.CLAIM and terms is not None:
+            return await self._claims.prepare(action, terms, sequence, fee)
         message, spending = await self._message(action)
-        return await self._builder.build(message, spending, action.purpose, sequence, fee)
+        try:
+            priced = await self._builder.price(
+                message,
+                spending,
+                action.purpose,
+                fee,
+                list_may_pay=access.may_pay(action.purpose, terms, self.account),
+                most=gas.ceiling(action.purpose, terms, self.account),
+            )
+        except Reverted as refusal:
+            if refusal.error == _ALREADY_OPEN and terms is not None and terms.lane:
+                raise _busy(terms) from refusal
+            raise
+        return self._builder.sign(message, priced, sequence)
 
     async def broadcast(self, tx: SignedTx) -> BroadcastResult:
         """Send stored bytes; sending them again is harmless."""
@@ -219,7 +245,7 @@ class EthereumPort:
         try:
             return await read_status(self._rpc, tx)
         except RpcError as error:
-            raise _failed(error) from error
+            raise failed(error) from error
 
     async def _message(self, action: Action) -> tuple[Message, Spending | None]:
         terms = action.terms
@@ -233,8 +259,6 @@ class EthereumPort:
                     raise ActionRefused("the lock names another sender", "a lock is made by its sender")
                 spending = Spending(terms.asset, terms.amount) if terms.asset.contract else None
                 return self._htlc.lock(terms), spending
-            case Purpose.CLAIM if terms is not None:
-                return self._htlc.claim(terms, action.preimage), None
             case Purpose.REFUND if terms is not None:
                 return self._htlc.refund(terms), None
             case Purpose.COOPERATIVE_REFUND if terms is not None:
@@ -279,36 +303,12 @@ class EthereumPort:
 
     # ------------------------------------------------------------------ helpers
 
-    async def _last_spend(self, lock_id: str) -> str | None:
-        """Return the first topic of the newest claim or refund of this lock, None if there is none."""
-        head = quantity(await self._rpc_call("eth_blockNumber"))
-        oldest = max(0, head - self._settings.history_blocks)
-        wanted = {"address": self.contract, "topics": [list(_SPEND_TOPICS), lock_id]}
-        for span in (self._settings.history_blocks + 1, blocks.MAX_LOG_SPAN):
-            last = head
-            try:
-                while last >= oldest:
-                    first = max(oldest, last - span + 1)
-                    logs = await self._rpc.call(
-                        "eth_getLogs", {**wanted, "fromBlock": hex(first), "toBlock": hex(last)}
-                    )
-                    if logs:
-                        topic: str = logs[-1]["topics"][0]
-                        return topic
-                    last = first - 1
-                return None
-            except RpcError:
-                continue  # the whole range at once was too much for this endpoint
-        raise PortUnavailable(
-            "the Ethereum RPC refuses to search its logs", "use an endpoint with eth_getLogs"
-        )
-
     async def _check(self) -> None:
         """Once: are we on the right network, and is there a contract at the HTLC's address?"""
         if self._checked:
             return
         chain_id, code = [
-            _sound(result)
+            sound(result)
             for result in await self._rpc.batch(
                 [Call("eth_chainId"), Call("eth_getCode", (self.contract, "latest"))]
             )
@@ -329,14 +329,11 @@ class EthereumPort:
         try:
             return await self._rpc.call(method, *params)
         except RpcError as error:
-            raise _failed(error) from error
+            raise failed(error) from error
 
 
-def _failed(error: RpcError) -> PortUnavailable:
-    return PortUnavailable(f"the Ethereum RPC failed: {error.message}", "use a complete, synchronised node")
-
-
-def _sound(result: Any) -> Any:
-    if isinstance(result, RpcError):
-        raise _failed(result)
-    return result
+def _busy(terms: LockTerms) -> ActionRefused:
+    return ActionRefused(
+        f"lane {terms.lane} of {terms.sender} holds an open lock",
+        "a lane holds one lock at a time: choose another one, or wait for that lock's claim or refund",
+    )

@@ -369,6 +369,14 @@ def encode_used_nonces(signer: str, word: int) -> Call:
     return _call("usedNonces", ["address", "uint256"], [signer, word])
 
 
+def encode_is_valid_signature(digest: bytes, signature: bytes) -> bytes:
+    """eth_call data of EIP-1271's isValidSignature, as the contract asks a smart wallet.
+
+    The answer is one word that begins with the function's own selector, 0x1626ba7e, for yes.
+    """
+    return _call("isValidSignature", ["bytes32", "bytes"], [digest, signature]).data
+
+
 # -------------------------------------------------------------------------- logs
 
 TOPIC_LOCKED_COIN = keccak(b"Locked(bytes32,uint256,bytes32)")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -26,6 +27,18 @@ class Message(msgspec.Struct, frozen=True):
     value: int = 0
 
 
+class Authorization(msgspec.Struct, frozen=True):
+    """A recipient's leave for `relayer` to claim one lock and keep at most `max_fee` of it (the asset's
+    smallest unit), until `expiry` (Unix seconds). `signature` is the wallet's own: 65 bytes, or what a smart
+    wallet makes of it; b"" while it is still to be signed."""
+
+    relayer: str
+    max_fee: int
+    nonce: int
+    expiry: int
+    signature: bytes = b""
+
+
 class HtlcContract(msgspec.Struct, frozen=True):
     """The HTLC contract at `address` on chain `chain_id`; every method refuses locks that lie elsewhere."""
 
@@ -46,9 +59,46 @@ class HtlcContract(msgspec.Struct, frozen=True):
 
     def claim(self, terms: LockTerms, preimage: Preimage | None) -> Message:
         """Return the claim, for anyone to send. Raises `ActionRefused` for a wrong preimage."""
-        if preimage is None or not preimage.opens(terms.hashlock):
-            raise ActionRefused("the preimage does not open this lock", "use the swap's own preimage")
-        return self._message(htlc.encode_claim(self._terms(terms), preimage.reveal()))
+        return self._message(htlc.encode_claim(self._terms(terms), _opening(terms, preimage)))
+
+    def claim_batch(self, claims: Sequence[tuple[LockTerms, Preimage]]) -> Message:
+        """Return one claim of several locks of one recipient and one asset, with preimages of 32 bytes, for
+        anyone to send. The contract leaves out those that are not open."""
+        ours = [(self._terms(terms), preimage.reveal()) for terms, preimage in claims]
+        return self._message(htlc.encode_claim_batch(ours))
+
+    def claim_for(
+        self, terms: LockTerms, preimage: Preimage | None, authorization: Authorization, fee: int
+    ) -> Message:
+        """Return the claim that the recipient signed for, for the relayer named in it to send: the sender of
+        the message keeps `fee`. Raises `ActionRefused` for a wrong preimage."""
+        call = htlc.encode_claim_for(
+            self._terms(terms),
+            _opening(terms, preimage),
+            fee=fee,
+            max_fee=authorization.max_fee,
+            nonce=authorization.nonce,
+            expiry=authorization.expiry,
+            signature=authorization.signature,
+        )
+        return self._message(call)
+
+    def claim_for_typed_data(self, terms: LockTerms, authorization: Authorization) -> dict[str, Any]:
+        """Return what the recipient signs for `claim_for` (the signature in `authorization` is not looked
+        at)."""
+        return htlc.claim_for_typed_data(
+            self.chain_id,
+            self.address,
+            self._terms(terms),
+            relayer=authorization.relayer,
+            max_fee=authorization.max_fee,
+            nonce=authorization.nonce,
+            expiry=authorization.expiry,
+        )
+
+    def used_nonces(self, signer: str, word: int) -> Message:
+        """Return the view call that answers which of the nonces `word` * 256 + bit the signer has used."""
+        return self._message(htlc.encode_used_nonces(signer, word))
 
     def refund(self, terms: LockTerms) -> Message:
         """Return the refund, for anyone to send once the deadline has come."""
@@ -82,7 +132,7 @@ class HtlcContract(msgspec.Struct, frozen=True):
         `payload["transactions"]` holds dicts with chainId, to, data, value and gas as "0x…" quantities, and
         `from` for a lock, which only its sender can make.
         """
-        expected = gas.expected(terms.asset)
+        expected = gas.expected(terms.asset, terms.lane)
         what = f"{terms.amount} × 10^-{terms.asset.decimals} {terms.asset.symbol}"
         if purpose is Purpose.LOCK:
             steps = [(self.lock(terms), expected.lock)]
@@ -121,3 +171,9 @@ class HtlcContract(msgspec.Struct, frozen=True):
 
     def _message(self, call: htlc.Call) -> Message:
         return Message(self.address, "0x" + call.data.hex(), call.value)
+
+
+def _opening(terms: LockTerms, preimage: Preimage | None) -> bytes:
+    if preimage is None or not preimage.opens(terms.hashlock):
+        raise ActionRefused("the preimage does not open this lock", "use the swap's own preimage")
+    return preimage.reveal()

@@ -182,6 +182,18 @@ def _unavailable(error: Exception) -> Exception:
     return error
 
 
+def sound(result: Any) -> Any:
+    """Return a result of `Rpc.batch` that is no error. Raises `PortUnavailable` for one that is."""
+    if isinstance(result, RpcError):
+        raise failed(result)
+    return result
+
+
+def failed(error: RpcError) -> PortUnavailable:
+    """Return an error of the endpoint as what it means to us: try again, here or elsewhere."""
+    return PortUnavailable(f"the Ethereum RPC failed: {error.message}", "use a complete, synchronised node")
+
+
 def quantity(value: Any) -> int:
     """Decode a JSON-RPC quantity ("0x…"). Raises `PortUnavailable` if it is none."""
     if not isinstance(value, str):

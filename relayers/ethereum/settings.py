@@ -15,7 +15,8 @@ class EthereumSettings(msgspec.Struct, frozen=True):
 
     `rpc_urls` are used in turn when one is down. `assets` gives names and decimals to the tokens we know.
     `timeout` is seconds for one request, `poll_interval` seconds between polls while there is no WebSocket,
-    `history_blocks` how far back the fate of a lock that is no longer open is looked for.
+    `history_blocks` how far back the fate of a lock that is no longer open is looked for. `relayer` is the
+    address that users authorise to claim for them, "" for the sender of the lock, which is the bridge's.
     """
 
     rpc_urls: tuple[str, ...]
@@ -27,6 +28,7 @@ class EthereumSettings(msgspec.Struct, frozen=True):
     timeout: float = 10.0
     poll_interval: float = 4.0
     history_blocks: int = 50_400
+    relayer: str = ""
 
     def __repr__(self) -> str:
         # URLs of hosted endpoints contain their API key.

@@ -16,7 +16,7 @@ UNKNOWN_SYMBOL = "?"
 
 
 def to_contract(terms: LockTerms) -> htlc.EvmLockTerms:
-    """Return the terms as the contract has them, in a slot of their own (lane 0).
+    """Return the terms as the contract has them, lane included.
 
     Raises `ActionRefused` for what no lock can have.
     """
@@ -28,6 +28,7 @@ def to_contract(terms: LockTerms) -> htlc.EvmLockTerms:
             amount=terms.amount,
             hashlock=terms.hashlock,
             deadline=terms.deadline,
+            lane=terms.lane,
         )
     except htlc.HtlcEncodingError as error:
         raise ActionRefused(
@@ -38,11 +39,8 @@ def to_contract(terms: LockTerms) -> htlc.EvmLockTerms:
 def read_event(
     log: Mapping[str, Any], block: BlockRef, chain_id: int, contract: str, assets: Mapping[str, Asset]
 ) -> HtlcEvent | None:
-    """Return a log of the contract as an event; None for one that cannot concern a swap.
-
-    That is a lock in a lane (its id is not that of its terms in the protocol, so no swap may rely on it) and
-    anything that does not decode: what a stranger can write must never stop the scan.
-    """
+    """Return a log of the contract as an event; None for one that does not decode: what a stranger can write
+    must never stop the scan."""
     tx_id = str(log["transactionHash"])
     try:
         match htlc.decode_log(log):
@@ -50,7 +48,7 @@ def read_event(
                 return Claimed(block, tx_id, _hex(lock_id), Preimage(preimage))
             case htlc.Refunded(lock_id):
                 return Refunded(block, tx_id, _hex(lock_id))
-            case htlc.Locked(terms) if terms.lane == 0:
+            case htlc.Locked(terms):
                 lock_id = htlc.lock_id(chain_id, contract, terms)
                 return Locked(block, tx_id, _hex(lock_id), _from_contract(terms, contract, assets))
     except (htlc.HtlcEncodingError, DecodingError, ValueError):
@@ -70,6 +68,7 @@ def _from_contract(terms: htlc.EvmLockTerms, contract: str, assets: Mapping[str,
         amount=terms.amount,
         hashlock=terms.hashlock,
         deadline=terms.deadline,
+        lane=terms.lane,
     )
 
 

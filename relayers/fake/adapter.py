@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import msgspec
 
 from bridge.protocol.types import Asset, BlockRef, Chain, LockTerms, Preimage, Purpose
+from relayers.fake.authorizing import FakeAuthorizer, signature_of
 from relayers.fake.chain import REPLACEMENT_PERCENT, FakeChain
 from relayers.fake.ledger import GAS, FakeTx, Invalid, lock_id_of
 from relayers.port import (
@@ -51,14 +52,15 @@ class RpcFaults:
 class FakePort:
     """The bridge's view of a `FakeChain`, with `account` as its own address."""
 
-    max_claims = 1
-    authorizer: Authorizer | None = None
-
     def __init__(self, chain: FakeChain, account: str, contract: str = "htlc") -> None:
         self.fake = chain
         self.chain: Chain = chain.chain
         self.contract = contract
         self.account = account
+        self.max_claims = chain.max_claims
+        self.authorizer: Authorizer | None = None
+        if chain.signed_claims is not None:
+            self.authorizer = FakeAuthorizer(account, chain.ledger.locks, required=chain.signed_claims)
         self.faults = RpcFaults()
         self._random = random.Random(f"{chain.seed}/{chain.chain.value}/{account}")
         self._salts = itertools.count()
@@ -122,6 +124,7 @@ class FakePort:
     async def prepare(self, action: Action, sequence: int | None, fee: FeeLevel) -> SignedTx:
         """See `ChainPort`."""
         await self._call()
+        self._require_authorization(action)
         price = self.fake.price
         if fee.previous is not None:
             price = max(price, -(-fee.previous["price"] * REPLACEMENT_PERCENT // 100))
@@ -138,6 +141,7 @@ class FakePort:
             amount=action.amount,
             valid_until=None if expiry is None else self.fake.head.height + expiry,
             salt=next(self._salts) if sequence is None else 0,
+            others=self._open_others(action),
         )
         self._simulate(tx)
         return SignedTx(
@@ -218,6 +222,25 @@ class FakePort:
         await asyncio.sleep(0)
         if self.faults.down or (self.faults.flaky and self._random.random() < self.faults.flaky):
             raise PortUnavailable("the fake RPC does not answer", "wait")
+
+    def _require_authorization(self, action: Action) -> None:
+        terms = action.terms
+        if action.purpose is not Purpose.CLAIM or terms is None or terms.recipient == self.account:
+            return
+        if self.authorizer is None or not (self.authorizer.required or action.authorization):
+            return
+        max_fee, _, signature = action.authorization.decode().partition(" ")
+        if not max_fee or signature != signature_of(terms.recipient, lock_id_of(terms), int(max_fee)):
+            raise ActionRefused("the recipient did not authorise this claim", "ask for the signature")
+
+    def _open_others(self, action: Action) -> tuple[tuple[str, str], ...]:
+        """The further claims of a batch that can still be made."""
+        ledger = self.fake.ledger
+        return tuple(
+            (other.lock_id, other.preimage.reveal().hex())
+            for other in action.others
+            if other.preimage is not None and ledger.lock_status(other.lock_id) is LockStatus.OPEN
+        )
 
     def _simulate(self, tx: FakeTx) -> None:
         trial = self.fake.ledger.snapshot()

@@ -12,7 +12,7 @@ import msgspec
 
 from bridge.protocol.types import Asset, BlockRef, Chain
 from relayers.fake.ledger import FakeTx, Invalid, Ledger
-from relayers.port import BroadcastOutcome, BroadcastResult, HtlcEvent
+from relayers.port import BroadcastOutcome, BroadcastResult, HtlcEvent, LockStatus
 
 GENESIS_TIME = 1_800_000_000
 REPLACEMENT_PERCENT = 110
@@ -63,7 +63,9 @@ class FakeChain:
 
     `block_interval` in seconds; `price` is the least a transaction must bid to be included;
     `sequences=False` makes a chain without account sequences; `expiry_blocks` makes transactions of the
-    bridge expire that many blocks after signing.
+    bridge expire that many blocks after signing; `max_claims` may be made in one transaction, `atomic_claims`
+    all or none; with `signed_claims` a claim needs the recipient's signature (False: it may have one; None:
+    there are none).
     """
 
     chain: Chain
@@ -73,13 +75,16 @@ class FakeChain:
     price: int = 10
     sequences: bool = True
     expiry_blocks: int | None = None
+    max_claims: int = 1
+    atomic_claims: bool = False
+    signed_claims: bool | None = None
     faults: ChainFaults = field(default_factory=ChainFaults)
 
     def __post_init__(self) -> None:
         self._branch = 0
         genesis = BlockRef(0, self._block_id(0, "", ()), "", GENESIS_TIME)
         self.blocks: list[FakeBlock] = [FakeBlock(genesis, (), ())]
-        self.ledger = Ledger(self.native)
+        self.ledger = Ledger(self.native, atomic_claims=self.atomic_claims)
         self._snapshots: dict[int, Ledger] = {0: self.ledger.snapshot()}
         self.mempool: dict[str, _Pending] = {}
         self._included: dict[str, int] = {}
@@ -143,6 +148,8 @@ class FakeChain:
             return BroadcastResult(BroadcastOutcome.SEQUENCE_USED, "nonce too low")
         if self.ledger.balance(tx.account, self.native) < tx.cost:
             return BroadcastResult(BroadcastOutcome.REJECTED, "insufficient funds for gas")
+        if self._spends_what_is_spent(tx):
+            return BroadcastResult(BroadcastOutcome.REJECTED, "it spends what is spent")
         rival = self._rival(tx)
         if rival is not None:
             if tx.price * 100 < rival.price * REPLACEMENT_PERCENT:
@@ -251,15 +258,16 @@ class FakeChain:
                 if tx.sequence > current:
                     self.mempool[tx.tx_id] = _Pending(tx, height)
                 continue
+            if self._spends_what_is_spent(tx):
+                self.mempool.pop(tx.tx_id, None)
+                continue
             try:
                 self.ledger.pay_fee(tx)
             except Invalid:
                 continue
             reason = None
             try:
-                event = self.ledger.execute(tx, ref)
-                if event is not None:
-                    events.append(event)
+                events += self.ledger.execute(tx, ref)
             except Invalid as error:
                 reason = str(error)
             outcomes.append(Outcome(tx, reason))
@@ -272,6 +280,13 @@ class FakeChain:
         self.blocks.append(FakeBlock(ref, tuple(outcomes), tuple(events)))
         self._snapshots[height] = self.ledger.snapshot()
         self._snapshots.pop(height - KEPT_SNAPSHOTS, None)
+
+    def _spends_what_is_spent(self, tx: FakeTx) -> bool:
+        """Where a batch is all or none, one with a spent lock is in no block, as on chains of outputs."""
+        claims = (tx.lock_id, *(lock_id for lock_id, _ in tx.others)) if tx.others else ()
+        return self.atomic_claims and any(
+            self.ledger.lock_status(lock_id) is not LockStatus.OPEN for lock_id in claims
+        )
 
     def _block_id(self, height: int, parent: str, txs: Sequence[FakeTx]) -> str:
         content = [self.chain.value, self.seed, self._branch, height, parent, [tx.tx_id for tx in txs]]

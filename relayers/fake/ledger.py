@@ -14,7 +14,8 @@ from relayers.port import Claimed, HtlcEvent, Locked, LockStatus, Refunded
 
 
 class FakeTx(msgspec.Struct, frozen=True):
-    """A transaction; its id is the SHA-256 of its encoding. `preimage` is hex."""
+    """A transaction; its id is the SHA-256 of its encoding. `preimage` is hex; `others` are further claims,
+    each a lock id and its preimage."""
 
     account: str
     sequence: int | None
@@ -27,6 +28,7 @@ class FakeTx(msgspec.Struct, frozen=True):
     amount: int = 0
     valid_until: int | None = None
     salt: int = 0
+    others: tuple[tuple[str, str], ...] = ()
 
     def encode(self) -> bytes:
         """Return the bytes that are broadcast."""
@@ -40,7 +42,7 @@ class FakeTx(msgspec.Struct, frozen=True):
     @property
     def cost(self) -> int:
         """What it pays for being included, native units."""
-        return GAS[self.purpose] * self.price
+        return (GAS[self.purpose] + BATCHED_CLAIM_GAS * len(self.others)) * self.price
 
     def __repr__(self) -> str:
         return f"FakeTx({self.purpose}, account={self.account}, sequence={self.sequence})"
@@ -56,6 +58,9 @@ GAS = {
     Purpose.CANCEL: 20,
 }
 """Gas per purpose; a transaction costs gas × price."""
+
+BATCHED_CLAIM_GAS = 10
+"""Gas of each further claim in a batch."""
 
 
 def lock_id_of(terms: LockTerms) -> str:
@@ -77,7 +82,8 @@ class LedgerLockState(StrEnum):
 
 @dataclass
 class Ledger:
-    """All state after some block. `burned` counts the fees paid, native units."""
+    """All state after some block. `burned` counts the fees paid, native units; `atomic_claims`: one claim
+    that cannot be made spoils its whole batch."""
 
     native: Asset
     balances: dict[tuple[str, str], int] = field(default_factory=dict)
@@ -85,6 +91,7 @@ class Ledger:
     locks: dict[str, tuple[LockTerms, LedgerLockState]] = field(default_factory=dict)
     approvals: set[tuple[str, str]] = field(default_factory=set)
     burned: int = 0
+    atomic_claims: bool = False
 
     def snapshot(self) -> Ledger:
         """Return an independent copy."""
@@ -95,6 +102,7 @@ class Ledger:
             dict(self.locks),
             copy.copy(self.approvals),
             self.burned,
+            self.atomic_claims,
         )
 
     def balance(self, address: str, asset: Asset) -> int:
@@ -130,20 +138,18 @@ class Ledger:
         if tx.sequence is not None:
             self.sequences[tx.account] = tx.sequence + 1
 
-    def execute(self, tx: FakeTx, block: BlockRef) -> HtlcEvent | None:
+    def execute(self, tx: FakeTx, block: BlockRef) -> tuple[HtlcEvent, ...]:
         """Do what a transaction says, at the block's time. Raises `Invalid` and then changes nothing."""
         match tx.purpose:
             case Purpose.LOCK:
-                return self._lock(tx, block)
+                return (self._lock(tx, block),)
             case Purpose.CLAIM:
-                return self._claim(tx, block)
+                return self._claims(tx, block)
             case Purpose.REFUND | Purpose.COOPERATIVE_REFUND:
-                return self._refund(tx, block)
+                return (self._refund(tx, block),)
             case Purpose.APPROVE:
                 self.approvals.add((tx.account, tx.payload))
-                return None
-            case _:
-                return None
+        return ()
 
     def _lock(self, tx: FakeTx, block: BlockRef) -> Locked:
         terms = tx.terms
@@ -170,14 +176,30 @@ class Ledger:
             raise Invalid(f"the lock was {found[1].value}")
         return found[0]
 
-    def _claim(self, tx: FakeTx, block: BlockRef) -> Claimed:
-        terms = self._open(tx.lock_id)
-        preimage = Preimage(bytes.fromhex(tx.preimage))
+    def _claims(self, tx: FakeTx, block: BlockRef) -> tuple[Claimed, ...]:
+        """A batch leaves out what is not open, and fails if nothing is; an atomic one if anything is not."""
+        claimed: list[Claimed] = []
+        refusal: Invalid | None = None
+        for lock_id, preimage in ((tx.lock_id, tx.preimage), *tx.others):
+            try:
+                claimed.append(self._claim(tx, lock_id, Preimage(bytes.fromhex(preimage)), block))
+            except Invalid as error:
+                refusal = error
+        if refusal is not None and (self.atomic_claims or not claimed):
+            for undone in claimed:
+                terms, _ = self.locks[undone.lock_id]
+                self.credit(terms.recipient, terms.asset, -terms.amount)
+                self.locks[undone.lock_id] = (terms, LedgerLockState.OPEN)
+            raise refusal
+        return tuple(claimed)
+
+    def _claim(self, tx: FakeTx, lock_id: str, preimage: Preimage, block: BlockRef) -> Claimed:
+        terms = self._open(lock_id)
         if not preimage.opens(terms.hashlock):
             raise Invalid("the preimage does not open the hashlock")
         self.credit(terms.recipient, terms.asset, terms.amount)
-        self.locks[tx.lock_id] = (terms, LedgerLockState.CLAIMED)
-        return Claimed(block, tx.tx_id, tx.lock_id, preimage)
+        self.locks[lock_id] = (terms, LedgerLockState.CLAIMED)
+        return Claimed(block, tx.tx_id, lock_id, preimage)
 
     def _refund(self, tx: FakeTx, block: BlockRef) -> Refunded:
         terms = self._open(tx.lock_id)

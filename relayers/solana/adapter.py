@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import struct
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from solders.hash import Hash
 from solders.keypair import Keypair
@@ -23,6 +22,7 @@ from relayers.port import (
     BroadcastResult,
     FeeEstimate,
     FeeLevel,
+    HtlcEvent,
     InsufficientFunds,
     LockStatus,
     PortError,
@@ -34,19 +34,19 @@ from relayers.port import (
     TxStatus,
     UnsignedTx,
 )
-from relayers.solana import blocks, building, hints, program, terms
+from relayers.solana import blocks, building, fees, hints, program, terms, wallet
 from relayers.solana.building import Plan, Rents
-from relayers.solana.program import ClaimCall, LockCall, RefundCall
-from relayers.solana.rpc import Call, Rpc, RpcError, record, value_of
+from relayers.solana.cluster import Cluster, written
+from relayers.solana.explain import explain
+from relayers.solana.program import ClaimCall, RefundCall
+from relayers.solana.rpc import Rpc, RpcError, record
 from relayers.solana.settings import SolanaSettings
 
 T = TypeVar("T")
 
 _RETRIES_WHILE_MOVING = 3
 _PREFLIGHT_FAILED = -32002
-_TOKEN_AMOUNT_AT = 64
 _CONFIRMED = {"commitment": blocks.CONFIRMED}
-_ACCOUNT = {"commitment": blocks.CONFIRMED, "encoding": "base64"}
 
 
 def open_port(settings: SolanaSettings, key: bytes) -> SolanaPort:
@@ -74,7 +74,7 @@ class SolanaPort:
         self._program = terms.address(settings.program)
         self._assets = {asset.contract: asset for asset in settings.assets}
         self._rpc = Rpc(settings.rpc_urls, settings.timeout)
-        self._rents: Rents | None = None
+        self._cluster = Cluster(self._rpc, settings)
         self._index = blocks.AddressIndex(self._rpc, str(self._program))
         self.contract = str(self._program)
         self.account = str(self._key.pubkey())
@@ -90,6 +90,7 @@ class SolanaPort:
 
     async def _tip(self) -> Tip:
         head = await blocks.read_head(self._rpc, self._settings.index_lag)
+        self._cluster.floor = max(self._cluster.floor, blocks.slot_of(head))
         return Tip(head, head.time)
 
     async def scan(self, known: Sequence[BlockRef], max_blocks: int) -> Scan:
@@ -112,14 +113,14 @@ class SolanaPort:
         headers = await blocks.read_headers(self._rpc, ancestor, max_blocks, head)
         return Scan(orphaned, tuple(headers), await self._events(headers), tip)
 
-    async def _events(self, headers: Sequence[BlockRef]) -> tuple[Any, ...]:
+    async def _events(self, headers: Sequence[BlockRef]) -> tuple[HtlcEvent, ...]:
         """Return the program's events in these blocks, and make sure that they still stand afterwards."""
         if not headers:
             return ()
         by_slot = {blocks.slot_of(header): header for header in headers}
         first, last = min(by_slot), max(by_slot)
-        entries = await self._index.between(first, last)
-        tx_ids = [entry["signature"] for entry in entries if entry["err"] is None]
+        entries = await self._index.between(last, first, last)
+        tx_ids = [entry["signature"] for entry in entries]
         executed = await blocks.read_calls(self._rpc, self._program, tx_ids)
         if not executed:
             return ()
@@ -129,66 +130,87 @@ class SolanaPort:
         if again != by_slot[last]:
             raise blocks.ChainMoved
         return tuple(
-            terms.to_event(call, by_slot[one.slot], one.tx_id, self.contract, self._assets)
+            event
             for one in executed
             for call in one.calls
+            if (event := self._event(one, call, by_slot[one.slot])) is not None
         )
 
+    def _event(self, executed: blocks.Executed, call: program.Call, block: BlockRef) -> HtlcEvent | None:
+        if executed.succeeded:
+            return terms.to_event(call, block, executed.tx_id, self.contract, self._assets)
+        return terms.shown_by(call, block, executed.tx_id)
+
     async def read_lock(self, lock_id: str, lock_terms: LockTerms) -> LockStatus:
-        """Tell from the vault whether it stands, and from its transactions what became of it."""
-        # Two answers, the older question first: a vault that is spent between them must not look absent.
+        """Tell from the vault whether it stands, and from its transactions what became of it.
+
+        SPENT: it was made and is gone, but the index of transactions does not know yet by which.
+        """
         if lock_id != self.lock_id(lock_terms):
-            await self._rpc.call("getSlot", _CONFIRMED)
+            await self._cluster.ask("getSlot", _CONFIRMED)
             return LockStatus.ABSENT
         vault = Pubkey.from_bytes(bytes.fromhex(lock_id))
-        found = await self._read_account(vault)
-        if found is not None and found["owner"] == self.contract:
-            data = base64.b64decode(found["data"][0])
-            if program.read_vault(data) == terms.to_program(lock_terms):
-                return LockStatus.OPEN
-        entries = await blocks.AddressIndex(self._rpc, str(vault)).between(0, 2**63)
-        for entry in reversed(entries):
-            if entry["err"] is not None:
-                continue
-            try:
-                (executed,) = await blocks.read_calls(self._rpc, self._program, [entry["signature"]])
-            except blocks.ChainMoved:
-                raise PortUnavailable("a transaction of the vault cannot be read", "try again") from None
-            for call in reversed(executed.calls):
-                match call:
-                    case ClaimCall() if call.vault == vault:
-                        return LockStatus.CLAIMED
-                    case RefundCall() if call.vault == vault:
-                        return LockStatus.REFUNDED
-                    case LockCall() if call.vault == vault:
-                        return LockStatus.OPEN
-        return LockStatus.ABSENT
+        # The vault before its history: what is spent between the two must not look absent.
+        if await self._stands(vault, lock_terms):
+            return LockStatus.OPEN
+        newest = await self._newest_call(vault)
+        if isinstance(newest, ClaimCall):
+            return LockStatus.CLAIMED
+        if isinstance(newest, RefundCall):
+            return LockStatus.REFUNDED
+        if newest is None:
+            return LockStatus.ABSENT
+        return LockStatus.OPEN if await self._stands(vault, lock_terms) else LockStatus.SPENT
+
+    async def _stands(self, vault: Pubkey, lock_terms: LockTerms) -> bool:
+        found = await self._cluster.account(vault)
+        if found is None or found["owner"] != self.contract:
+            return False
+        return program.read_vault(base64.b64decode(found["data"][0])) == terms.to_program(lock_terms)
+
+    async def _newest_call(self, vault: Pubkey) -> program.Call | None:
+        """Return what the newest transaction of a vault that succeeded did with it."""
+        index = blocks.AddressIndex(self._rpc, str(vault))
+        try:
+            entries = await index.between(self._cluster.floor, 0, 2**63)
+            for entry in reversed(entries):
+                if entry["err"] is None:
+                    (executed,) = await blocks.read_calls(self._rpc, self._program, [entry["signature"]])
+                    own = [call for call in executed.calls if call.vault == vault]
+                    if own:
+                        return own[-1]
+        except blocks.ChainMoved:
+            raise PortUnavailable("a transaction of the vault cannot be read", "try again") from None
+        except RpcError as error:
+            raise PortUnavailable(f"the Solana RPC gave no history: {error}", "use another one") from None
+        return None
 
     async def balance(self, address: str, asset: Asset) -> int:
         """Return lamports, or the tokens in the address's associated account."""
         owner = terms.address(address)
         if not asset.contract:
-            return int(value_of(await self._ask("getBalance", str(owner), _CONFIRMED)))
-        return await self._tokens(owner, terms.address(asset.contract))
-
-    async def _tokens(self, owner: Pubkey, mint: Pubkey) -> int:
-        found = await self._read_account(program.token_account(owner, mint))
-        if found is None:
-            return 0
-        data = base64.b64decode(found["data"][0])
-        return int(struct.unpack_from("<Q", data, _TOKEN_AMOUNT_AT)[0])
+            return await self._cluster.lamports(str(owner))
+        return await self._cluster.tokens(owner, terms.address(asset.contract))
 
     async def fees(self, asset: Asset) -> FeeEstimate:
         """Return expected costs at present, in lamports; rents included (see `building.estimate`)."""
-        rents, market = await asyncio.gather(self._read_rents(), self._market())
-        offer = building.price(market, FeeLevel(), Purpose.LOCK, self._settings.fees)
-        return building.estimate(bool(asset.contract), offer, rents)
+        rents = await self._cluster.rents()
+        await self._cluster.check_asset(asset)
+        samples = await self._cluster.prices([self._key.pubkey()])
+        ordinary, urgent = (
+            fees.price(fees.market(samples, 0, purpose), FeeLevel(), purpose, self._settings.fees)
+            for purpose in (Purpose.LOCK, Purpose.CLAIM)
+        )
+        return building.estimate(bool(asset.contract), ordinary, urgent, rents)
 
     async def setup_actions(self, assets: Sequence[Asset]) -> tuple[Action, ...]:
-        """Return the making of our own token accounts that are missing."""
+        """Return the making of our own token accounts that are missing. Raises `PortError` for a token that
+        our program cannot lock (see `mints.check`)."""
+        for asset in assets:
+            await self._cluster.check_asset(asset)
         mints = [terms.address(asset.contract) for asset in assets if asset.contract]
         owned = [program.token_account(self._key.pubkey(), mint) for mint in mints]
-        found = [await self._read_account(account) for account in owned]
+        found = [await self._cluster.account(account) for account in owned]
         return tuple(
             Action(Purpose.APPROVE, payload=bytes(mint))
             for mint, account in zip(mints, found, strict=True)
@@ -199,19 +221,28 @@ class SolanaPort:
 
     async def next_sequence(self) -> int | None:
         """Return None: Solana has none (but say so only when the cluster answers)."""
-        await self._ask("getSlot", _CONFIRMED)
+        await self._cluster.ask("getSlot", _CONFIRMED)
         return None
 
     async def prepare(self, action: Action, sequence: int | None, fee: FeeLevel) -> SignedTx:  # noqa: ARG002
-        """Plan, price, sign and simulate. See `ChainPort.prepare`; `sequence` is not looked at."""
-        rents, market = await asyncio.gather(self._read_rents(), self._market())
+        """Plan, price, sign and simulate. See `ChainPort.prepare`; `sequence` is not looked at.
+
+        `fee.attempt` counts the transactions that have expired, `fee.previous` is what the last of them bid:
+        each attempt bids more and (but for the last) lives shortly, see `fees`.
+        """
+        rents = await self._cluster.rents()
         made = building.plan(self._program, action, self._key.pubkey(), rents)
-        unit_price = building.price(market, fee, action.purpose, self._settings.fees)
-        cost = building.fee_of(made.units, unit_price)
+        if action.terms is not None:
+            await self._cluster.check_asset(action.terms.asset)
+        samples, recent = await asyncio.gather(
+            self._cluster.prices([self._key.pubkey(), *written(made.instructions)]),
+            self._cluster.recent(fee.attempt),
+        )
+        asked = fees.market(samples, fee.attempt, action.purpose)
+        unit_price = fees.price(asked, fee, action.purpose, self._settings.fees)
+        cost = fees.fee_of(made.units, unit_price)
         await self._check_funds(action, made, cost, rents)
-        # A final block's hash: one that a roll-back takes away would take the transaction with it.
-        recent = record(await self._ask("getLatestBlockhash", {"commitment": "finalized"}))["value"]
-        transaction = building.sign(self._key, made, unit_price, Hash.from_string(recent["blockhash"]))
+        transaction = building.sign(self._key, made, unit_price, recent.blockhash)
         await self._simulate(transaction)
         return SignedTx(
             tx_id=str(transaction.signatures[0]),
@@ -220,11 +251,11 @@ class SolanaPort:
             sequence=None,
             fee={"unit_price": unit_price, "units": made.units},
             max_cost=cost + made.deposit,
-            valid_until=int(recent["lastValidBlockHeight"]),
+            valid_until=recent.last_valid,
         )
 
     async def _check_funds(self, action: Action, made: Plan, cost: int, rents: Rents) -> None:
-        has = int(value_of(await self._ask("getBalance", self.account, _CONFIRMED)))
+        has = await self._cluster.lamports(self.account)
         needs = made.amount + made.deposit + cost
         left = has - needs
         if left < 0 or 0 < left < rents.empty:
@@ -236,14 +267,14 @@ class SolanaPort:
             return
         lock = terms.to_program(action.terms)
         if lock.mint is not None:
-            tokens = await self._tokens(self._key.pubkey(), lock.mint)
+            tokens = await self._cluster.tokens(self._key.pubkey(), lock.mint)
             if tokens < lock.amount:
                 symbol = action.terms.asset.symbol
                 raise InsufficientFunds(
                     f"{lock.amount} {symbol} (smallest units) are needed, {tokens} are there",
                     f"send {symbol} to {self.account}",
                 )
-        elif lock.amount < rents.empty and await self._read_account(lock.recipient) is None:
+        elif lock.amount < rents.empty and await self._cluster.account(lock.recipient) is None:
             raise ActionRefused(
                 f"the recipient has no account, and {lock.amount} lamports cannot open one",
                 f"lock at least {rents.empty} lamports",
@@ -252,7 +283,7 @@ class SolanaPort:
     async def _simulate(self, transaction: VersionedTransaction) -> None:
         options = {"encoding": "base64", "commitment": blocks.CONFIRMED, "sigVerify": True}
         raw = base64.b64encode(bytes(transaction)).decode()
-        outcome = record(value_of(await self._ask("simulateTransaction", raw, options)))
+        outcome = record(await self._cluster.fresh("simulateTransaction", raw, options))
         if outcome.get("err") is not None:
             reason = explain(outcome["err"])
             raise ActionRefused(f"the chain would refuse this: {reason}", "look at the lock and the clock")
@@ -279,7 +310,7 @@ class SolanaPort:
 
     async def _tx_status(self, tx: SignedTx) -> TxStatus:
         options = {"searchTransactionHistory": True}
-        (status,) = value_of(await self._ask("getSignatureStatuses", [tx.tx_id], options))
+        (status,) = await self._cluster.fresh("getSignatureStatuses", [tx.tx_id], options)
         if status is None or status.get("confirmationStatus") == "processed":
             return TxStatus(TxState.UNKNOWN)
         slot = int(status["slot"])
@@ -305,19 +336,9 @@ class SolanaPort:
     def unsigned(
         self, purpose: Purpose, lock_terms: LockTerms, preimage: Preimage | None = None
     ) -> UnsignedTx:
-        """Return the transaction that a wallet signs for this purpose; see `building.for_wallet`."""
-        offer = self._settings.fees.minimum
-        return building.for_wallet(self._program, purpose, lock_terms, preimage, offer)
-
-    async def make_ready(self, unsigned: UnsignedTx) -> UnsignedTx:
-        """Return a wallet's transaction with a recent blockhash put in: to be signed within a minute."""
-        recent = record(await self._ask("getLatestBlockhash", {"commitment": "finalized"}))["value"]
-        filled = building.with_blockhash(unsigned.payload["transaction"], recent["blockhash"])
-        payload = unsigned.payload | {
-            "transaction": base64.b64encode(bytes(filled)).decode(),
-            "last_valid_block_height": int(recent["lastValidBlockHeight"]),
-        }
-        return UnsignedTx(unsigned.format, unsigned.summary, payload)
+        """Return what a wallet signs, but for a block's hash: `wallet.Wallet` makes it ready."""
+        draft = wallet.draft(self._program, purpose, lock_terms, preimage)
+        return wallet.unsigned(draft, self._settings.fees.minimum, Hash.default())
 
     async def hints(self) -> AsyncIterator[None]:
         """Yield on every new slot and log of the program, or polled; ends now and then: call it again."""
@@ -344,59 +365,8 @@ class SolanaPort:
             "the chain keeps moving while it is read", "several nodes behind one URL? try again"
         )
 
-    async def _ask(self, method: str, *params: Any) -> Any:
-        try:
-            return await self._rpc.call(method, *params)
-        except RpcError as error:
-            raise PortUnavailable(
-                f"the Solana RPC refused {method}: {error.message}", "use another endpoint"
-            ) from error
-
     async def _header(self, slot: int) -> BlockRef:
         (result,) = await self._rpc.batch([blocks.header_call(slot)])
         if not isinstance(result, dict):
             raise blocks.ChainMoved
         return blocks.read_header(slot, result)
-
-    async def _read_account(self, key: Pubkey) -> dict[str, Any] | None:
-        found = value_of(await self._ask("getAccountInfo", str(key), _ACCOUNT))
-        return None if found is None else record(found)
-
-    async def _market(self) -> int:
-        """Return a high recent price, micro-lamports per unit: that at three quarters of the last blocks."""
-        recent = await self._ask("getRecentPrioritizationFees", [self.contract])
-        fees = sorted(int(entry["prioritizationFee"]) for entry in recent)
-        return fees[len(fees) * 3 // 4] if fees else 0
-
-    async def _read_rents(self) -> Rents:
-        """Once: is this the right cluster, is the program there, and what does rent cost?"""
-        if self._rents is not None:
-            return self._rents
-        wanted = self._settings.genesis_hash
-        if wanted and await self._ask("getGenesisHash") != wanted:
-            raise PortError("the Solana RPC is of another cluster", "correct the RPC URL or genesis_hash")
-        found = await self._read_account(self._program)
-        if found is None or not found["executable"]:
-            raise PortError(
-                f"there is no program at {self.contract}", "deploy it (docs/chains/solana.md) or correct it"
-            )
-        sizes = (program.SOL_VAULT_BYTES, program.TOKEN_VAULT_BYTES, program.TOKEN_ACCOUNT_BYTES, 0)
-        calls = [Call("getMinimumBalanceForRentExemption", (size,)) for size in sizes]
-        try:
-            self._rents = Rents(*(int(rent) for rent in await self._rpc.all(*calls)))
-        except RpcError as error:
-            raise PortUnavailable(f"the Solana RPC gave no rent: {error.message}", "try again") from error
-        return self._rents
-
-
-def explain(error: Any) -> str:
-    """Return a transaction error in words; the program's own codes by name."""
-    match error:
-        case {"InstructionError": [int(index), {"Custom": int(code)}]}:
-            try:
-                return f"instruction {index}: {program.ProgramError(code).name.lower().replace('_', ' ')}"
-            except ValueError:
-                return f"instruction {index}: error {code}"
-        case {"InstructionError": [int(index), reason]}:
-            return f"instruction {index}: {reason}"
-    return str(error)

@@ -16,7 +16,7 @@ from solders.pubkey import Pubkey
 from solders.transaction import VersionedTransaction
 
 from bridge.protocol.types import BlockRef
-from relayers.port import PortUnavailable
+from relayers.port import DeepReorg, PortUnavailable
 from relayers.ring import newest_common
 from relayers.solana import program
 from relayers.solana.rpc import BLOCK_NOT_AVAILABLE, SKIPPED_CODES, Call, Rpc, RpcError, record
@@ -37,10 +37,12 @@ class ChainMoved(Exception):
 
 
 class Executed(msgspec.Struct, frozen=True):
-    """A transaction that succeeded, and its calls of the HTLC program in order."""
+    """A transaction in a block, and its calls of the HTLC program in order: made when it `succeeded`, else
+    only published."""
 
     tx_id: str
     slot: int
+    succeeded: bool
     calls: tuple[program.Call, ...]
 
 
@@ -52,6 +54,11 @@ def block_id(slot: int, blockhash: str) -> str:
 def slot_of(block: BlockRef) -> int:
     """Return the slot in a block's id."""
     return int(block.id[:16], 16)
+
+
+def hash_of(block: BlockRef) -> Hash:
+    """Return the block's hash in its id."""
+    return Hash.from_bytes(bytes.fromhex(block.id[16:]))
 
 
 def header_call(slot: int) -> Call:
@@ -148,7 +155,15 @@ async def common_ancestor(rpc: Rpc, known: Sequence[BlockRef], head: BlockRef) -
         await _canonical(rpc, known[-1:], head, canonical)
     if canonical.get(known[-1].height) != known[-1].id:
         await _canonical(rpc, [ref for ref in known if ref.height < head.height], head, canonical)
-    return newest_common(known, canonical, head)
+    try:
+        return newest_common(known, canonical, head)
+    except DeepReorg:
+        # "Skipped" is also what a node says of blocks that it lacks, as one does that was started from a
+        # snapshot. Only another block at such a height proves that the chain is another one.
+        there = await block_at(rpc, known[0].height, head)
+        if there.id == known[0].id:
+            raise ChainMoved from None
+        raise
 
 
 async def _canonical(rpc: Rpc, refs: Sequence[BlockRef], head: BlockRef, into: dict[int, str]) -> None:
@@ -179,11 +194,12 @@ class AddressIndex:
         self._address = address
         self._settled = (-1, "")  # slot and signature
 
-    async def between(self, first: int, last: int) -> list[dict[str, Any]]:
-        """Return those in slots `first`…`last`, oldest first, failed ones too."""
+    async def between(self, floor: int, first: int, last: int) -> list[dict[str, Any]]:
+        """Return those in slots `first`…`last`, oldest first, failed ones too, from a node that has confirmed
+        slot `floor` (-32016, hence `PortUnavailable`, from one that has not)."""
         found: list[dict[str, Any]] = []
         slot, until = self._settled
-        options: dict[str, Any] = {"limit": PAGE, "commitment": CONFIRMED}
+        options: dict[str, Any] = {"limit": PAGE, "commitment": CONFIRMED, "minContextSlot": floor}
         if slot < first and until:
             options["until"] = until
         while True:
@@ -198,14 +214,16 @@ class AddressIndex:
 
 
 async def read_calls(rpc: Rpc, of_program: Pubkey, tx_ids: Sequence[str]) -> list[Executed]:
-    """Return the calls of the program in these transactions, which must have succeeded."""
+    """Return the calls of the program in these transactions."""
     options = {"encoding": "base64", "commitment": CONFIRMED, "maxSupportedTransactionVersion": 0}
     results = await rpc.batch([Call("getTransaction", (tx_id, options)) for tx_id in tx_ids])
     executed = []
     for tx_id, result in zip(tx_ids, results, strict=True):
         if not isinstance(result, dict):
             raise ChainMoved
-        executed.append(Executed(tx_id, int(result["slot"]), tuple(calls_in(of_program, result))))
+        succeeded = record(result.get("meta")).get("err") is None
+        calls = tuple(calls_in(of_program, result))
+        executed.append(Executed(tx_id, int(result["slot"]), succeeded, calls))
     return executed
 
 
@@ -213,11 +231,9 @@ def calls_in(of_program: Pubkey, result: dict[str, Any]) -> list[program.Call]:
     """Return the calls of the program in a transaction (base64), also those that other programs made.
 
     Of instructions, not of logs: logs are cut off at 10 kB, and anybody can fill them. In a transaction that
-    succeeded, every instruction did, inner ones too.
+    succeeded, every instruction did, inner ones too; one that failed shows all that it was to do.
     """
     meta = record(result.get("meta"))
-    if meta.get("err") is not None:
-        return []
     transaction = VersionedTransaction.from_bytes(base64.b64decode(result["transaction"][0]))
     loaded = meta.get("loadedAddresses") or {}
     keys = list(transaction.message.account_keys)

@@ -1,10 +1,8 @@
-"""From an action to instructions, their price, a signed transaction; the same unsigned for wallets. Pure."""
+"""From an action to instructions, what they cost, and a signed transaction. Pure."""
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Sequence
-from typing import Any
 
 import msgspec
 from solders.compute_budget import set_compute_unit_limit, set_compute_unit_price
@@ -12,29 +10,19 @@ from solders.hash import Hash
 from solders.instruction import Instruction
 from solders.keypair import Keypair
 from solders.message import MessageV0
-from solders.null_signer import NullSigner
 from solders.pubkey import Pubkey
-from solders.signature import Signature
 from solders.transaction import VersionedTransaction
 
-from bridge.protocol.types import LockTerms, Preimage, Purpose
-from relayers.port import Action, ActionRefused, FeeEstimate, FeeLevel, PortUnavailable, UnsignedTx
+from bridge.protocol.types import Purpose
+from relayers.port import Action, ActionRefused, FeeEstimate
 from relayers.solana import program, terms
-from relayers.solana.settings import SolanaFees
-
-WALLET_FORMAT = "solana-transaction-v0"
-
-SIGNATURE_FEE = 5_000
-"""Lamports per signature (DEFAULT_TARGET_LAMPORTS_PER_SIGNATURE)."""
+from relayers.solana.fees import fee_of
 
 UNIT_LIMITS = {Purpose.LOCK: 20_000, Purpose.CLAIM: 10_000, Purpose.REFUND: 10_000, Purpose.APPROVE: 60_000}
 """Compute units asked for: about twice what the program and two compute budget instructions use."""
 
 TOKEN_UNITS = 70_000
 """On top for tokens: an associated account may have to be made, and its address be searched for."""
-
-URGENT = frozenset({Purpose.CLAIM, Purpose.REFUND, Purpose.COOPERATIVE_REFUND})
-MICRO = 1_000_000
 
 
 class Plan(msgspec.Struct, frozen=True):
@@ -114,36 +102,24 @@ def _plan(
     return Plan(tuple(instructions), units, amount, deposit)
 
 
-def price(market: int, level: FeeLevel, purpose: Purpose, fees: SolanaFees) -> int:
-    """Return micro-lamports per compute unit; each further attempt bids twice the one before.
+def estimate(is_token: bool, ordinary: int, urgent: int, rents: Rents) -> FeeEstimate:
+    """Return expected costs at unit prices for locks (`ordinary`) and for claims and refunds (`urgent`).
 
-    Raises `PortUnavailable` where the limit forbids to go on."""
-    cap = fees.urgent_maximum if purpose in URGENT else fees.maximum
-    offer = max(market, fees.minimum) << level.attempt
-    floor = 0 if level.previous is None else level.previous["unit_price"] + 1
-    if floor > cap:
-        raise PortUnavailable(
-            f"a {purpose} would bid more than the limit of {cap} micro-lamports per unit",
-            "wait for lower fees or raise the limit in the configuration",
-        )
-    return min(max(offer, floor), cap)
-
-
-def fee_of(units: int, unit_price: int, signatures: int = 1) -> int:
-    """Return lamports: the base fee and the priority fee, rounded up as the runtime does."""
-    return signatures * SIGNATURE_FEE + -(-units * unit_price // MICRO)
-
-
-def estimate(is_token: bool, unit_price: int, rents: Rents) -> FeeEstimate:
-    """Return expected costs. A lock's includes the rent that it puts down until it is spent; a token claim's
-    and refund's the account that may have to be made for its payee."""
+    A lock's includes the rent that it puts down until it is spent; a token claim's and refund's the account
+    that may have to be made for its payee. Less SOL than opens an account cannot be paid to everybody.
+    """
     extra = TOKEN_UNITS if is_token else 0
-    lock, claim, refund = (
-        fee_of(UNIT_LIMITS[purpose] + extra, unit_price)
-        for purpose in (Purpose.LOCK, Purpose.CLAIM, Purpose.REFUND)
+    lock = fee_of(UNIT_LIMITS[Purpose.LOCK] + extra, ordinary)
+    claim, refund = (
+        fee_of(UNIT_LIMITS[purpose] + extra, urgent) for purpose in (Purpose.CLAIM, Purpose.REFUND)
     )
     made = rents.token_account if is_token else 0
-    return FeeEstimate(lock=lock + rents.of_lock(is_token), claim=claim + made, refund=refund + made)
+    return FeeEstimate(
+        lock=lock + rents.of_lock(is_token),
+        claim=claim + made,
+        refund=refund + made,
+        minimum=0 if is_token else rents.empty,
+    )
 
 
 def sign(key: Keypair, made: Plan, unit_price: int, blockhash: Hash) -> VersionedTransaction:
@@ -151,59 +127,3 @@ def sign(key: Keypair, made: Plan, unit_price: int, blockhash: Hash) -> Versione
     budget = [set_compute_unit_limit(made.units), set_compute_unit_price(unit_price)]
     message = MessageV0.try_compile(key.pubkey(), [*budget, *made.instructions], [], blockhash)
     return VersionedTransaction(message, [key])
-
-
-def for_wallet(
-    of_program: Pubkey, purpose: Purpose, lock_terms: LockTerms, preimage: Preimage | None, unit_price: int
-) -> UnsignedTx:
-    """Return a LOCK, CLAIM or REFUND for the user's wallet: base64, version 0, signatures and blockhash zero.
-
-    The wallet (or whoever hands it over) puts in a recent blockhash: one lives for about a minute only. A
-    LOCK and a REFUND are paid by the sender, a CLAIM by the recipient. The `instructions` (data in base64)
-    are for the wallets of others, and for those who compose transactions of their own.
-    """
-    if lock_terms.contract != str(of_program):
-        raise ActionRefused("the lock is of another program", "correct the terms")
-    vault = terms.to_program(lock_terms)
-    payer = vault.recipient if purpose is Purpose.CLAIM else vault.sender
-    no_rents = Rents(0, 0, 0, 0)
-    made = plan(of_program, Action(purpose, lock_terms, preimage=preimage), payer, no_rents)
-    budget = [set_compute_unit_limit(made.units), set_compute_unit_price(unit_price)]
-    parts = [*budget, *made.instructions]
-    message = MessageV0.try_compile(payer, parts, [], Hash.default())
-    unsigned = VersionedTransaction(message, [NullSigner(payer)])
-    summary = f"{purpose.value} {lock_terms.amount} {lock_terms.asset.symbol} (smallest units) on Solana"
-    payload = {
-        "transaction": base64.b64encode(bytes(unsigned)).decode(),
-        "version": 0,
-        "fee_payer": str(payer),
-        "instructions": [_described(instruction) for instruction in parts],
-    }
-    return UnsignedTx(WALLET_FORMAT, summary, payload)
-
-
-def _described(instruction: Instruction) -> dict[str, Any]:
-    return {
-        "program": str(instruction.program_id),
-        "accounts": [
-            {"address": str(meta.pubkey), "signer": meta.is_signer, "writable": meta.is_writable}
-            for meta in instruction.accounts
-        ],
-        "data": base64.b64encode(instruction.data).decode(),
-    }
-
-
-def with_blockhash(transaction: str, blockhash: str) -> VersionedTransaction:
-    """Return an unsigned base64 transaction with a recent blockhash put in, ready for `sign_message`."""
-    message = VersionedTransaction.from_bytes(base64.b64decode(transaction)).message
-    assert isinstance(message, MessageV0)  # noqa: S101 - `for_wallet` makes no others
-    fresh = MessageV0(
-        message.header,
-        message.account_keys,
-        Hash.from_string(blockhash),
-        message.instructions,
-        message.address_table_lookups,
-    )
-    return VersionedTransaction.populate(
-        fresh, [Signature.default()] * message.header.num_required_signatures
-    )

@@ -103,6 +103,10 @@ class SolanaDevnet:
         """Let slots pass without a block, as when their leaders are down."""
         await self._command("skip", slots=slots)
 
+    async def congest(self, toll: int, *, shown: bool = True) -> None:
+        """Let nothing in that bids less than `toll` micro-lamports per unit; 0 ends it."""
+        await self._command("congest", toll=toll, shown=shown)
+
     async def advance_time(self, seconds: int) -> None:
         """Make one block whose time is the head's plus `seconds`."""
         await self._command("advance_time", seconds=seconds)

@@ -48,6 +48,8 @@ class Journal:
                     self._ledger.produce(step["time"])
                 case "skip":
                     self._ledger.skip(step["slots"])
+                case "congest":
+                    self._ledger.congest(step["toll"], shown=step["shown"])
                 case "roll back":
                     self._ledger.roll_back(step["depth"], step["drop"])
         if self._path is not None:  # without a last line that was torn
@@ -71,6 +73,11 @@ class Journal:
         """See `Ledger.skip`."""
         self._ledger.skip(slots)
         self._write({"op": "skip", "slots": slots})
+
+    def congest(self, toll: int, *, shown: bool) -> None:
+        """See `Ledger.congest`."""
+        self._ledger.congest(toll, shown=shown)
+        self._write({"op": "congest", "toll": toll, "shown": shown})
 
     def roll_back(self, depth: int, drop: Sequence[str]) -> None:
         """See `Ledger.roll_back`."""

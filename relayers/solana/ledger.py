@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from solders.account import Account
+from solders.compute_budget import ID as COMPUTE_BUDGET
 from solders.hash import Hash
 from solders.litesvm import LiteSVM
 from solders.pubkey import Pubkey
@@ -28,6 +29,9 @@ MAX_AGE = 150
 """Blocks for which a transaction may name a block's hash (MAX_PROCESSING_AGE)."""
 
 TOKEN_ACCOUNT_BYTES = 165
+_SET_UNIT_PRICE = b"\x03"
+"""First byte of ComputeBudgetInstruction::SetComputeUnitPrice."""
+
 _CHARGED = ("InstructionError", "InsufficientFundsForRent")
 """Failures of a transaction that is included all the same and pays its fee; others are only dropped."""
 
@@ -76,6 +80,8 @@ class Block:
     parent_hash: str
     time: int
     entries: list[Entry] = field(default_factory=list)
+    asked: int = 0
+    """The priority price that everybody saw it ask for, micro-lamports per unit."""
 
 
 class Ledger:
@@ -98,6 +104,9 @@ class Ledger:
         self.entries: dict[str, Entry] = {}
         self.by_address: dict[str, list[str]] = {}
         self.pending: dict[str, VersionedTransaction] = {}
+        self.toll = 0
+        """Transactions that bid less get into no block and are forgotten; micro-lamports per unit."""
+        self.is_toll_shown = True
         self._forks = 0
         self.blocks = [Block(0, 0, self.genesis, 0, self.genesis, time)]
         self.next_slot = 1
@@ -182,9 +191,12 @@ class Ledger:
         block = Block(
             slot, parent.height + 1, str(Hash(hashlib.sha256(seed).digest())), parent.slot, parent.hash, time
         )
+        block.asked = self.toll if self.is_toll_shown else 0
         self._set_clock(slot, time)
         waiting, self.pending = self.pending, {}
         for transaction in waiting.values():
+            if bid_of(transaction) < self.toll:
+                continue
             if not self.knows_hash(str(transaction.message.recent_blockhash)):
                 continue
             entry = self._execute(transaction, slot, time)
@@ -195,6 +207,11 @@ class Ledger:
                     self.by_address.setdefault(str(key), []).append(entry.signature)
         self.blocks.append(block)
         return block
+
+    def congest(self, toll: int, *, shown: bool = True) -> None:
+        """Let no transaction in that bids less than `toll` micro-lamports per unit, from now on; 0 ends it.
+        Unless it is `shown`, what the blocks took in does not tell of it."""
+        self.toll, self.is_toll_shown = toll, shown
 
     def skip(self, slots: int) -> None:
         """Let slots pass without a block."""
@@ -282,6 +299,16 @@ class Ledger:
             "programId": str(TOKEN_PROGRAM_ID),
             "uiTokenAmount": token_amount(amount, decimals),
         }
+
+
+def bid_of(transaction: VersionedTransaction) -> int:
+    """Return a transaction's priority price, micro-lamports per unit."""
+    keys = transaction.message.account_keys
+    for instruction in transaction.message.instructions:
+        data = bytes(instruction.data)
+        if keys[instruction.program_id_index] == COMPUTE_BUDGET and data[:1] == _SET_UNIT_PRICE:
+            return int(struct.unpack_from("<Q", data, 1)[0])
+    return 0
 
 
 def token_amount(amount: int, decimals: int) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from solders.transaction import VersionedTransaction
 from spl.token.constants import TOKEN_PROGRAM_ID
 
 from relayers.solana.blocks import from_base58, to_base58
-from relayers.solana.ledger import MAX_AGE, Block, Entry, Ledger, Rejected, token_amount
+from relayers.solana.ledger import MAX_AGE, Block, Entry, Ledger, Rejected, bid_of, token_amount
 
 VERSION = "4.1.0"
 INVALID_PARAMS = -32602
@@ -53,6 +53,9 @@ class Methods:
         )
         if known is None:
             raise RpcFailure(-32601, "Method not found")
+        options: dict[str, Any] = next((one for one in params if isinstance(one, dict)), {})
+        if self.ledger.at(_commitment(options)).slot < (options.get("minContextSlot") or 0):
+            raise RpcFailure(-32016, "Minimum context slot has not been reached")
         try:
             return known(*params)
         except (TypeError, ValueError, KeyError, AttributeError) as error:
@@ -105,7 +108,16 @@ class Methods:
         return self.ledger.svm.minimum_balance_for_rent_exemption(size)
 
     def getRecentPrioritizationFees(self, addresses: Any = None) -> list[dict[str, int]]:
-        return [{"slot": block.slot, "prioritizationFee": 0} for block in self.ledger.blocks[-MAX_AGE:]]
+        wanted = set(addresses or ())
+        found = []
+        for block in self.ledger.blocks[-MAX_AGE:]:
+            bids = [(bid_of(entry.transaction), _written(entry.transaction)) for entry in block.entries]
+            least = min((bid for bid, _ in bids), default=0)
+            written = [bid for bid, keys in bids if wanted & set(keys)]
+            # Of all that got in the least price, of what wrote the accounts too; the greater of both.
+            price = max(block.asked, least, min(written, default=0))
+            found.append({"slot": block.slot, "prioritizationFee": price})
+        return found
 
     def getFeeForMessage(self, message: str, options: Options = None) -> Any:
         raw = base64.b64decode(message)
@@ -207,7 +219,8 @@ class Methods:
     # ------------------------------------------------------------------ transactions
 
     def getSignatureStatuses(self, signatures: list[str], options: Options = None) -> Any:
-        return self._with_context([self._status(one) for one in signatures], options)
+        # Whatever is asked for, a node answers from its newest block.
+        return self._with_context([self._status(one) for one in signatures], {"commitment": "processed"})
 
     def _status(self, signature: str) -> Any:
         entry = self.ledger.entries.get(signature)
@@ -318,6 +331,13 @@ class Methods:
 def _commitment(options: Options) -> str:
     """Return the commitment asked for; like a real node, "finalized" when none is."""
     return str((options or {}).get("commitment") or "finalized")
+
+
+def _written(transaction: VersionedTransaction) -> list[str]:
+    header, keys = transaction.message.header, transaction.message.account_keys
+    signers, others = keys[: header.num_required_signatures], keys[header.num_required_signatures :]
+    written = signers[: len(signers) - header.num_readonly_signed_accounts]
+    return [str(key) for key in (*written, *others[: len(others) - header.num_readonly_unsigned_accounts])]
 
 
 def account_json(account: Account, options: Options = None) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from solders.account import Account
+from solders.compute_budget import set_compute_unit_price
 from solders.hash import Hash
 from solders.instruction import Instruction
 from solders.keypair import Keypair
@@ -106,6 +107,7 @@ class SolanaNode:
         commands: dict[str, Command] = {
             "mine": self.mine,
             "skip": self.skip,
+            "congest": self.congest,
             "advance_time": self.advance_time,
             "reorg": self.reorg,
             "give": self.give,
@@ -154,6 +156,11 @@ class SolanaNode:
     async def skip(self, slots: int) -> None:
         """Let slots pass without a block, as when their leaders are down."""
         self.chain.skip(slots)
+
+    async def congest(self, toll: int, *, shown: bool = True) -> None:
+        """Let nothing in that bids less than `toll` micro-lamports per unit, until it is 0 again; what got in
+        tells of it only if that is `shown`."""
+        self.chain.congest(toll, shown=shown)
 
     async def advance_time(self, seconds: int) -> None:
         """Make one block whose time is the head's plus `seconds`."""
@@ -207,7 +214,8 @@ class SolanaNode:
         # A transfer to itself, of an amount that never comes twice, makes equal gifts different transactions.
         treasury, number = TREASURY.pubkey(), self.chain.transactions
         note = transfer(TransferParams(from_pubkey=treasury, to_pubkey=treasury, lamports=number))
-        message = MessageV0.try_compile(TREASURY.pubkey(), [*instructions, note], [], blockhash)
+        bid = [set_compute_unit_price(self.ledger.toll)] if self.ledger.toll else []
+        message = MessageV0.try_compile(treasury, [*bid, *instructions, note], [], blockhash)
         try:
             return self.chain.submit(VersionedTransaction(message, [TREASURY, *others]))
         except Rejected as refusal:

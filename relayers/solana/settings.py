@@ -14,9 +14,12 @@ DEVNET_GENESIS = "EtWTRABZaYq6iMfeYKouRu166VU2xqa1wcaWoxPkrZBG"
 
 
 class SolanaFees(msgspec.Struct, frozen=True):
-    """What we bid for priority, micro-lamports per compute unit: the market's price within these limits."""
+    """What we bid for priority, micro-lamports per compute unit: the market's price within these limits.
 
-    minimum: int = 1_000
+    A transaction asks for 10,000 to 90,000 units, so the minimum costs 100 to 900 lamports.
+    """
+
+    minimum: int = 10_000
     maximum: int = 5_000_000
     urgent_maximum: int = 50_000_000
     """For claims and refunds: they save money that is at stake already."""

@@ -25,7 +25,8 @@ from relayers.port import (
 )
 from relayers.stellar import fees, htlc, recognition, wallet
 from relayers.stellar.assets import stroops, to_stellar
-from relayers.stellar.building import MAKE_CHANNELS, TRUST, Builder, line_of, spendable
+from relayers.stellar.authorizer import StellarAuthorizer
+from relayers.stellar.building import MAKE_CHANNELS, TRUST, Builder, line_of, require_receiver, spendable
 from relayers.stellar.channels import Sequences
 from relayers.stellar.closing import Closing
 from relayers.stellar.horizon import Horizon
@@ -37,6 +38,8 @@ from relayers.stellar.watch import Watch
 _LOCK_OPERATIONS = 6
 _CLAIM_OPERATIONS = 2
 _REFUND_OPERATIONS = 1
+_AUTHORIZED_CLAIM_OPERATIONS = 4
+_WAY_BACK_OPERATIONS = 1
 
 
 def open_port(settings: StellarSettings, key: bytes) -> StellarPort:
@@ -49,7 +52,6 @@ class StellarPort:
 
     chain = Chain.STELLAR
     max_claims = 1
-    authorizer: Authorizer | None = None
     contract = ""
 
     def __init__(self, settings: StellarSettings, key: bytes) -> None:
@@ -62,6 +64,10 @@ class StellarPort:
         self._builder = Builder(self._horizon, settings, self._key, self._locks, self._sequences)
         self._transactions = Transactions(self._horizon)
         self._closing = Closing(self._horizon, settings, self._key, self._locks, self._builder)
+        self._authorizer = StellarAuthorizer(
+            self._horizon, settings, self._key, self._locks, self._builder, self._check
+        )
+        self.authorizer: Authorizer | None = self._authorizer
         self._checked = False
         self.account: str = self._key.public_key
 
@@ -105,9 +111,15 @@ class StellarPort:
         return None
 
     async def balance(self, address: str, asset: Asset) -> int:
-        """Return what an account may spend, in stroops: XLM beyond its reserve, or an issued asset."""
+        """Return what an account may spend, in stroops: XLM beyond its reserve, or an issued asset.
+
+        Raises `CannotReceive` for an issued asset that the address could not be paid a stroop of. Our own
+        account is not asked that: its set-up actions open what lacks.
+        """
         await self._check()
         account = await self._horizon.account(address)
+        if asset.contract and address != self.account:
+            require_receiver(account, address, asset, 1)
         if account is None:
             return 0
         if not asset.contract:
@@ -117,7 +129,8 @@ class StellarPort:
         return 0 if line is None else stroops(line["balance"]) - stroops(line["selling_liabilities"])
 
     async def fees(self, asset: Asset) -> FeeEstimate:
-        """Return the expected cost in stroops. A lock's deposit is part of it: it goes to whoever claims."""
+        """Return the expected cost in stroops. A lock's deposit is part of it: it goes to whoever claims. Of
+        an authorised claim the way back of the deposit is part, which we pay for too."""
         await self._check()
         market = fees.read_market(await self._horizon.fee_stats(), self._settings.caps)
         issued = int(bool(asset.contract))
@@ -126,6 +139,9 @@ class StellarPort:
             lock=deposit + market.charged * (_LOCK_OPERATIONS + issued + 1),
             claim=market.charged * (_CLAIM_OPERATIONS + 1),
             refund=market.charged * (_REFUND_OPERATIONS + 1),
+            minimum=0 if issued else htlc.MIN_NEW_ACCOUNT,
+            authorized_claim=market.charged
+            * (_AUTHORIZED_CLAIM_OPERATIONS + 1 + _WAY_BACK_OPERATIONS + issued + 1),
         )
 
     async def setup_actions(self, assets: Sequence[Asset]) -> tuple[Action, ...]:
@@ -149,10 +165,17 @@ class StellarPort:
         return await self._sequences.next()
 
     async def prepare(self, action: Action, sequence: int | None, fee: FeeLevel) -> SignedTx:
-        """Check, price and sign. See `ChainPort.prepare`."""
+        """Check, price and sign. See `ChainPort.prepare`.
+
+        CLOSE and a CLAIM with an authorisation use the gate's own sequence, none of ours (`sequence` may be
+        None, the signed transaction's is), and are the same inner transaction whenever they are made: with a
+        higher `fee` they replace what was sent before.
+        """
         await self._check()
         if action.purpose is Purpose.CLOSE and action.terms is not None:
-            return await self._closing.prepare(action.terms)  # a gate's own sequence, none of ours
+            return await self._closing.prepare(action.terms, fee)
+        if action.purpose is Purpose.CLAIM and action.authorization:
+            return await self._authorizer.prepare(action, fee)
         if sequence is None:
             raise ActionRefused("a Stellar transaction needs a sequence", "take it from next_sequence")
         return await self._builder.prepare(action, sequence, fee)

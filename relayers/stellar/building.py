@@ -24,7 +24,7 @@ from stellar_sdk import (
 from stellar_sdk.operation import Operation
 
 from bridge.protocol.types import Asset, LockTerms, Preimage, Purpose
-from relayers.port import Action, ActionRefused, FeeLevel, InsufficientFunds, SignedTx
+from relayers.port import Action, ActionRefused, CannotReceive, FeeLevel, InsufficientFunds, SignedTx
 from relayers.stellar import fees, htlc, recognition
 from relayers.stellar.assets import INT64_MAX, decimal, stroops, to_stellar
 from relayers.stellar.channels import CHANNEL_BALANCE, Sequences, derived_key
@@ -73,10 +73,7 @@ class Builder:
             self._horizon.newest_ledger(),
             self._horizon.fee_stats(),
         )
-        if account is None:
-            raise InsufficientFunds(
-                f"the account {self._key.public_key} does not exist", "send it some XLM, which creates it"
-            )
+        account = self._existing(account)
         market = fees.read_market(stats, self._settings.caps)
         rate = fees.rate(market, level, self._settings.caps)
         plan = await self._plan(action, account, ledger, rate)
@@ -160,23 +157,31 @@ class Builder:
     async def _require_receiver(self, terms: LockTerms) -> None:
         """Refuse to lock what the recipient could not receive, or what an issuer could take back."""
         recipient = await self._horizon.account(terms.recipient)
-        if not terms.asset.contract:
-            if recipient is None and terms.amount < htlc.MIN_NEW_ACCOUNT:
+        if terms.asset.contract:
+            issuer = to_stellar(terms.asset).issuer or ""
+            problem = recognition.issuer_problem(await self._horizon.account(issuer))
+            if problem:
                 raise ActionRefused(
-                    f"the recipient {terms.recipient} does not exist, and so little XLM cannot create it",
-                    f"swap at least {decimal(htlc.MIN_NEW_ACCOUNT)} XLM, or fund the account first",
+                    f"{terms.asset.symbol} cannot be locked: {problem}", "deal in another asset"
                 )
-            return
-        issuer = to_stellar(terms.asset).issuer or ""
-        problem = recognition.issuer_problem(await self._horizon.account(issuer))
-        if problem:
-            raise ActionRefused(f"{terms.asset.symbol} cannot be locked: {problem}", "deal in another asset")
-        line = None if recipient is None else line_of(recipient, terms.asset)
-        if terms.recipient != issuer and not _can_receive(line, terms.amount):
-            raise ActionRefused(
-                f"the recipient {terms.recipient} cannot receive {terms.asset.symbol}",
-                f"it must first open a trustline to {terms.asset.contract} with room for the amount",
+        try:
+            require_receiver(recipient, terms.recipient, terms.asset, terms.amount)
+        except CannotReceive as error:
+            raise ActionRefused(str(error), error.hint) from error
+
+    async def require_fee(self, total: int) -> None:
+        """Raise `InsufficientFunds` unless our account can pay a fee of `total` stroops."""
+        account, ledger = await asyncio.gather(
+            self._horizon.account(self._key.public_key), self._horizon.newest_ledger()
+        )
+        self._require_native(self._existing(account), ledger, total)
+
+    def _existing(self, account: Record | None) -> Record:
+        if account is None:
+            raise InsufficientFunds(
+                f"the account {self._key.public_key} does not exist", "send it some XLM, which creates it"
             )
+        return account
 
     def _require_native(self, account: Record, ledger: Record, needed: int) -> None:
         has = spendable(account, int(ledger["base_reserve_in_stroops"]))
@@ -199,7 +204,7 @@ class Builder:
         if terms.recipient != self._key.public_key:
             raise ActionRefused(
                 "a claim on Stellar needs the recipient's signature",
-                "let the recipient sign it; anybody can then pay its fee (gasless_claim)",
+                "let the recipient sign what the authorizer requests, and hand that over",
             )
         if not preimage.opens(terms.hashlock):
             raise ActionRefused("the preimage does not open the hashlock", "wait for the right one")
@@ -208,11 +213,12 @@ class Builder:
             raise ActionRefused(
                 "no lock with these terms can be claimed", "it may have been spent, or never made"
             )
-        if terms.asset.contract and not _can_receive(line_of(account, terms.asset), terms.amount):
+        try:
+            require_receiver(account, terms.recipient, terms.asset, terms.amount)
+        except CannotReceive as error:
             raise ActionRefused(
-                f"the account cannot receive {terms.asset.symbol}",
-                "run its set-up actions: it needs a trustline",
-            )
+                str(error), "run the account's set-up actions: it needs a trustline"
+            ) from error
         return Plan(htlc.claim_operations(gate), (self._key,), preimage)
 
     async def _refund(self, terms: LockTerms, ledger: Record) -> Plan:
@@ -263,8 +269,27 @@ def line_of(account: Record, asset: Asset) -> Record | None:
     return next(named, None)
 
 
-def _can_receive(line: Record | None, amount: int) -> bool:
-    if line is None or not line["is_authorized"]:
-        return False
+def require_receiver(recipient: Record | None, address: str, asset: Asset, amount: int) -> None:
+    """Raise `CannotReceive` unless the account (None: there is none) could be paid `amount` stroops now."""
+    if not asset.contract:
+        if recipient is None and amount < htlc.MIN_NEW_ACCOUNT:
+            raise CannotReceive(
+                f"the recipient {address} does not exist, and so little XLM cannot create it",
+                f"swap at least {decimal(htlc.MIN_NEW_ACCOUNT)} XLM, or fund the account first",
+            )
+        return
+    if address == to_stellar(asset).issuer:
+        return
+    line = None if recipient is None else line_of(recipient, asset)
+    what = f"the recipient {address} cannot receive {asset.symbol}"
+    open_line = f"open a trustline to {asset.contract} with room for the amount"
+    if recipient is None:
+        raise CannotReceive(f"{what}: there is no such account", f"send it a few XLM and {open_line}")
+    if line is None:
+        raise CannotReceive(f"{what}: it has no trustline", f"first {open_line}")
+    if not line["is_authorized"]:
+        raise CannotReceive(f"{what}: its trustline is not authorised", "ask the issuer to authorise it")
     used = stroops(line["balance"]) + stroops(line["buying_liabilities"])
-    return stroops(line["limit"]) - used >= amount
+    room = stroops(line["limit"]) - used
+    if room < amount:
+        raise CannotReceive(f"{what}: its trustline has room for {decimal(room)} only", "raise its limit")

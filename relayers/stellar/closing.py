@@ -6,11 +6,11 @@ are the same each time they are made, and worthless once done.
 
 from __future__ import annotations
 
-from stellar_sdk import Keypair, Preconditions, TimeBounds, Transaction, TransactionEnvelope
+from stellar_sdk import Keypair, Preconditions, StrKey, TimeBounds, Transaction, TransactionEnvelope
 
 from bridge.protocol.types import LockTerms
-from relayers.port import ActionRefused, NothingToDo, SignedTx
-from relayers.stellar import fees, htlc
+from relayers.port import ActionRefused, FeeLevel, NothingToDo, SignedTx
+from relayers.stellar import authorized, fees, htlc
 from relayers.stellar.assets import stroops
 from relayers.stellar.building import Builder, line_of
 from relayers.stellar.horizon import Horizon, Record, close_time
@@ -31,9 +31,10 @@ class Closing:
         self._locks = locks
         self._builder = builder
 
-    async def prepare(self, terms: LockTerms) -> SignedTx:
-        """Return the closing transaction of a spent lock's gate. Raises `ActionRefused` while it is too
-        early, `NothingToDo` when no gate of these terms stands any more."""
+    async def prepare(self, terms: LockTerms, level: FeeLevel) -> SignedTx:
+        """Return the closing transaction of a spent lock's gate; made again with a higher level it replaces
+        the one before. Raises `ActionRefused` while it is too early, `NothingToDo` when no gate of these
+        terms stands any more, or none that we could close."""
         own = self._builder.gate_key(terms).public_key if terms.sender == self._key.public_key else None
         ledger = await self._horizon.newest_ledger()
         standing = False
@@ -41,19 +42,41 @@ class Closing:
             account = await self._horizon.account(gate.address)
             if account is None:
                 continue
-            standing = True
             if await self._horizon.claimable_balance(gate.balance_id) is not None:
+                standing = True
                 continue
+            standing = standing or self._is_ours_to_close(gate, account)
             if terms.recipient == self._key.public_key:
                 closing = await self._cleanup(gate, account, ledger)
             else:
-                closing = self._reclaim(gate, account, ledger)
+                closing = self._way_back(gate, account, ledger) or self._reclaim(gate, account, ledger)
             if closing is not None:
                 market = fees.read_market(await self._horizon.fee_stats(), self._settings.caps)
-                return self._builder.finish(closing, market.bid, None, 0, _last_moment(closing))
+                rate = fees.rate(market, level, self._settings.caps)
+                return self._builder.finish(closing, rate, None, 0, _last_moment(closing))
         if standing:
             raise ActionRefused("the gate cannot be closed yet", "it is tried again")
-        raise NothingToDo("no gate of this lock stands any more", "its deposit has been brought in")
+        raise NothingToDo("no gate of this lock is left to close", "its deposit is where it belongs")
+
+    def _is_ours_to_close(self, gate: Gate, account: Record) -> bool:
+        """Tell whether we could close a spent gate, now or later. After a claim of the gate's own without a
+        way back only R's signature opens it."""
+        return (
+            gate.terms.recipient == self._key.public_key
+            or int(account["sequence"]) == gate.sequence
+            or self._has_way_back(gate, account)
+        )
+
+    def _has_way_back(self, gate: Gate, account: Record) -> bool:
+        planned = authorized.way_back(gate, self._settings.passphrase)
+        signer = StrKey.encode_pre_auth_tx(planned.hash())
+        return any(each["key"] == signer for each in account["signers"])
+
+    def _way_back(self, gate: Gate, account: Record, ledger: Record) -> TransactionEnvelope | None:
+        """After an authorised claim: what R pre-authorised with it, which gives R the deposit."""
+        planned = authorized.way_back(gate, self._settings.passphrase)
+        too_early = planned.transaction.sequence >= int(ledger["sequence"]) << 32
+        return None if too_early or not self._has_way_back(gate, account) else planned
 
     async def _cleanup(self, gate: Gate, account: Record, ledger: Record) -> TransactionEnvelope | None:
         """As recipient: merge the gate into our account. The ledger must have passed the gate's sequence."""

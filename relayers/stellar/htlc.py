@@ -134,26 +134,6 @@ def claim_operations(gate: Gate) -> list[Operation]:
     ]
 
 
-def gasless_claim(
-    gate: Gate, valid_until: int, passphrase: str, create_recipient: bool = False
-) -> TransactionEnvelope:
-    """Return a claim of which G itself is the source, for a recipient without XLM: R and the preimage sign
-    it, anybody pays for it (`bump`).
-
-    With `create_recipient` the XLM that are claimed create R's account. Raises ValueError if they cannot.
-    """
-    operations = claim_operations(gate)
-    if create_recipient:
-        if gate.terms.asset.contract or gate.terms.amount < MIN_NEW_ACCOUNT:
-            raise ValueError(
-                f"only a claim of at least {decimal(MIN_NEW_ACCOUNT)} XLM can create its recipient's account"
-            )
-        operations[-1] = CreateAccount(gate.terms.recipient, decimal(gate.terms.amount), source=gate.address)
-    bounds = Preconditions(TimeBounds(0, valid_until))
-    inner = Transaction(gate.address, gate.sequence + 1, 0, operations, preconditions=bounds)
-    return TransactionEnvelope(inner, passphrase)
-
-
 def refund_operations(gate: Gate) -> list[Operation]:
     """Return the operation of a refund, good from T on. Signed by its source and S."""
     return [ClaimClaimableBalance(gate.balance_id, source=gate.terms.sender)]

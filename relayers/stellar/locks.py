@@ -26,8 +26,13 @@ class Locks:
         self._history_pages = history_pages
 
     async def standing(self, terms: LockTerms) -> Gate | None:
-        """Return the lock with exactly these terms that can be claimed now: its gate is ready, its balance
-        there. Gates are found by their hash(x) signer; everything about them is compared."""
+        """Return a lock with exactly these terms that can be claimed now: its gate is ready, its balance
+        there."""
+        return next(iter(await self.all_standing(terms)), None)
+
+    async def all_standing(self, terms: LockTerms) -> list[Gate]:
+        """Return all such locks. Gates are found by their hash(x) signer and compared in everything."""
+        found = []
         for account in await self._horizon.accounts_with_signer(StrKey.encode_sha256_hash(terms.hashlock)):
             if not recognition.gate_stands(terms, account, self._passphrase):
                 continue
@@ -42,8 +47,9 @@ class Locks:
                         _native_balance(account),
                     )
                     self._watch.remember(gate)
-                    return gate
-        return None
+                    found.append(gate)
+                    break
+        return found
 
     async def find(self, terms: LockTerms, own_gate: str | None = None) -> list[Gate]:
         """Return the locks with these terms that were ever made, as far as they can be found, newest last:
@@ -98,19 +104,21 @@ class Locks:
         return None
 
     async def claimable(self, terms: LockTerms) -> Gate | None:
-        """Return a lock with these terms that its recipient can still claim.
+        """Return a lock with these terms that its recipient can still claim."""
+        return next(iter(await self.claimables(terms)), None)
+
+    async def claimables(self, terms: LockTerms, own_gate: str | None = None) -> list[Gate]:
+        """Return all locks with these terms that their recipient can still claim.
 
         Beside those that stand in full, one counts whose gate has used its sequence (a claim of the gate's
         own that failed): it is no longer as it was agreed, but R and the preimage can still open it.
         """
-        gate = await self.standing(terms)
-        if gate is not None:
-            return gate
-        for gate in await self.find(terms):
+        found = {gate.balance_id: gate for gate in await self.all_standing(terms)}
+        for gate in [] if found else await self.find(terms, own_gate):
             there = await self._horizon.claimable_balance(gate.balance_id) is not None
             if there and await self._horizon.account(gate.address) is not None:
-                return gate
-        return None
+                found[gate.balance_id] = gate
+        return list(found.values())
 
     async def _fate(self, gate: Gate) -> LockStatus:
         if await self._horizon.claimable_balance(gate.balance_id) is not None:

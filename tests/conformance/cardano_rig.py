@@ -8,7 +8,7 @@ from pathlib import Path
 from pycardano import PaymentSigningKey, Transaction, TransactionWitnessSet, VerificationKeyWitness
 from pycardano.serialization import NonEmptyOrderedSet
 
-from bridge.protocol.types import Asset, Chain, LockTerms
+from bridge.protocol.types import Asset, Chain, LockTerms, Preimage, Purpose
 from relayers.cardano.adapter import CardanoPort, open_port
 from relayers.cardano.devnet import CardanoDevnet
 from relayers.cardano.settings import ADA
@@ -55,8 +55,10 @@ class CardanoRig:
 
     async def send_from_wallet(self, label: str, tx: UnsignedTx, terms: LockTerms) -> list[str]:
         key = PaymentSigningKey(devnet_key(label))
+        preimage = Preimage(bytes.fromhex(tx.payload["preimage"])) if "preimage" in tx.payload else None
         async with Wallet(self.devnet.settings) as wallet:
-            unsigned = await wallet.complete(tx.payload, self.port(label).account)
+            made = await wallet.unsigned(Purpose(tx.payload["purpose"]), terms, preimage)
+            unsigned = made.payload["cbor"]
             return [await wallet.submit(unsigned, witness(unsigned, key))]
 
     async def kill_node(self) -> None:

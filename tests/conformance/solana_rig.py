@@ -10,7 +10,7 @@ import httpx
 from solders.hash import Hash
 from solders.instruction import AccountMeta, Instruction
 from solders.keypair import Keypair
-from solders.message import MessageV0, to_bytes_versioned
+from solders.message import MessageV0
 from solders.pubkey import Pubkey
 from solders.transaction import VersionedTransaction
 
@@ -78,12 +78,16 @@ class SolanaRig:
             assert isinstance(recent, dict)
             blockhash = recent["value"]["blockhash"]
             if tx.payload["fee_payer"] == str(key.pubkey()):
-                ready = await self.port(label).make_ready(tx)
-                message = VersionedTransaction.from_bytes(
-                    base64.b64decode(ready.payload["transaction"])
-                ).message
-                signature = key.sign_message(to_bytes_versioned(message))
-                raw = bytes(VersionedTransaction.populate(message, [signature]))
+                given = VersionedTransaction.from_bytes(base64.b64decode(tx.payload["transaction"])).message
+                assert isinstance(given, MessageV0)
+                own = MessageV0(
+                    given.header,
+                    given.account_keys,
+                    Hash.from_string(blockhash),
+                    given.instructions,
+                    given.address_table_lookups,
+                )
+                raw = bytes(VersionedTransaction(own, [key]))
             else:  # somebody else's wallet pays
                 parts = [_read(one) for one in tx.payload["instructions"]]
                 own = MessageV0.try_compile(key.pubkey(), parts, [], Hash.from_string(blockhash))

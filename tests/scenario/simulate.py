@@ -39,7 +39,7 @@ CALM_STEPS = 120
 async def play(seed: int, folder: Path) -> dict[str, int]:
     """Play one seed; returns how many swaps ended how. Raises AssertionError with the seed in it."""
     rng = random.Random(seed)
-    world = World(folder, seed)
+    world = World(folder, seed, max_claims=rng.choice([1, 2, 10]), atomic_claims=rng.random() < 0.3)
     waiting = list(range(1, rng.randint(3, 7)))
     deaths = 0
     try:

@@ -110,7 +110,7 @@ def _chain(services: Services, tx: Transaction, chain: Chain) -> ChainView:
 
 def _pair(services: Services, tx: Transaction, pair: PairConfig) -> PairView:
     source, destination = (services.market.asset(key) for key in (pair.source, pair.destination))
-    limits = services.market.limits(pair)
+    limits = services.market.limits(tx, pair)
     rate: str | None = None
     price_time: Moment | None = None
     timing: PairTiming | None = None

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import binascii
 from typing import Annotated
 
 from fastapi import APIRouter, Header, Query, Response
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
 from bridge.api.auth import OPTIONAL, Owner, RequiredOwner
 from bridge.api.models import (
     ClaimRequest,
+    ClaimTermsView,
     Moment,
+    Money,
     RefundRequest,
     RefundView,
     SwapCreated,
@@ -20,10 +23,12 @@ from bridge.api.models import (
     SwapList,
     SwapRequest,
     SwapView,
+    TransactionRequest,
+    UnsignedTxView,
 )
 from bridge.api.problems import ApiError, Kind, responses
 from bridge.api.services import Services, Use
-from bridge.api.views import swap_view, unsigned_view
+from bridge.api.views import reveal_by, swap_view, unsigned_view
 from bridge.engine.service import Order, is_gasless
 from bridge.protocol.types import Preimage, Purpose, SwapState
 from bridge.store.records import StoredSwap
@@ -70,7 +75,7 @@ class PageQuery(BaseModel):
         200: {"description": "The swap that this Idempotency-Key made before.", "model": SwapCreated},
     },
 )
-def create_swap(
+async def create_swap(
     request: SwapRequest,
     services: Use,
     owner: Owner,
@@ -78,24 +83,27 @@ def create_swap(
     idempotency_key: IdempotencyKey = None,
 ) -> SwapCreated:
     """Take a quote. Answers with the exact lock terms and the unsigned transaction that funds the swap."""
-    placed = services.swaps.place(
-        Order(
-            quote_id=request.quote_id,
-            hashlock=request.hashlock,
-            refund_address=request.refund_address,
-            recipient=request.recipient,
-            owner=owner,
-            idempotency_key=idempotency_key or "",
-        )
+    order = Order(
+        quote_id=request.quote_id,
+        hashlock=request.hashlock,
+        refund_address=request.refund_address,
+        recipient=request.recipient,
+        owner=owner,
+        idempotency_key=idempotency_key or "",
     )
-    view = view_of(services, placed.swap)
+    asset = await asyncio.to_thread(services.swaps.sold, order)
+    if asset is not None:
+        await services.paperwork.require_receiver(asset, order.recipient)
+    placed = await asyncio.to_thread(services.swaps.place, order)
+    view = await asyncio.to_thread(view_of, services, placed.swap)
     response.headers["Location"] = f"/v1/swaps/{view.id}"
     if placed.replayed:
         response.status_code = 200
-    chain = placed.swap.swap.source.terms.chain
+    terms = placed.swap.swap.source.terms
+    lock = await services.paperwork.transaction(Purpose.LOCK, terms)
     return SwapCreated(
         **{name: getattr(view, name) for name in SwapView.model_fields},
-        transaction=unsigned_view(chain, Purpose.LOCK, placed.lock),
+        transaction=unsigned_view(terms.chain, Purpose.LOCK, lock),
     )
 
 
@@ -111,27 +119,82 @@ def get_swap(swap_id: SwapId, services: Use) -> SwapView:
     return view_of(services, services.swaps.get(swap_id))
 
 
+@router.get(
+    "/{swap_id}/claim",
+    responses=responses(Kind.NOT_FOUND, Kind.INVALID_REQUEST, Kind.NO_PRICE, Kind.CHAIN_UNAVAILABLE),
+)
+async def claim_terms(swap_id: SwapId, services: Use) -> ClaimTermsView:
+    """Tell on what terms the relayer claims for you, and give what you sign for it where that is needed."""
+    terms = await services.handover.terms(swap_id)
+    swap = (await asyncio.to_thread(services.swaps.get, swap_id)).swap
+    destination = swap.destination.terms
+    return ClaimTermsView(
+        needed=terms.needed,
+        max_fee=Money.of(destination.asset, terms.max_fee),
+        request=terms.request and unsigned_view(destination.chain, Purpose.CLAIM, terms.request),
+        detail=terms.detail,
+        reveal_by=reveal_by(swap),
+    )
+
+
 @router.post(
     "/{swap_id}/claim",
+    responses=responses(
+        Kind.NOT_FOUND,
+        Kind.INVALID_REQUEST,
+        Kind.WRONG_PREIMAGE,
+        Kind.BAD_AUTHORIZATION,
+        Kind.WRONG_STATE,
+        Kind.NO_PRICE,
+        Kind.CHAIN_UNAVAILABLE,
+    ),
+)
+async def claim_swap(swap_id: SwapId, request: ClaimRequest, services: Use) -> SwapView:
+    """Hand the preimage over: the relayer claims the destination for you. Check the bridge's lock first."""
+    stored = await services.handover.take(swap_id, _preimage(request.preimage), request.authorization)
+    return await asyncio.to_thread(view_of, services, stored)
+
+
+@router.post(
+    "/{swap_id}/transactions",
     responses=responses(Kind.NOT_FOUND, Kind.INVALID_REQUEST, Kind.WRONG_PREIMAGE, Kind.WRONG_STATE),
 )
-def claim_swap(swap_id: SwapId, request: ClaimRequest, services: Use) -> SwapView:
-    """Hand the preimage over: the relayer claims the destination for you. Check the bridge's lock first."""
-    preimage = Preimage(bytes.fromhex(request.preimage.get_secret_value().removeprefix("0x")))
-    return view_of(services, services.swaps.share_secret(swap_id, preimage))
+async def make_transaction(swap_id: SwapId, request: TransactionRequest, services: Use) -> UnsignedTxView:
+    """Make a fresh transaction for your own wallet to sign: a lock, a claim or a refund."""
+    purpose = Purpose(request.purpose.value)
+    preimage = None if request.preimage is None else _preimage(request.preimage)
+    if (purpose is Purpose.CLAIM) != (preimage is not None):
+        raise ApiError(
+            Kind.INVALID_REQUEST,
+            "a claim needs its preimage, and nothing else takes one",
+            "send `preimage` with purpose `claim` alone",
+        )
+    if preimage is not None:
+        stored = await asyncio.to_thread(services.swaps.may_reveal, swap_id, preimage)
+        terms = stored.swap.destination.terms
+    else:
+        terms = (await asyncio.to_thread(services.swaps.get, swap_id)).swap.source.terms
+    return unsigned_view(terms.chain, purpose, await services.paperwork.transaction(purpose, terms, preimage))
 
 
 @router.post("/{swap_id}/refund", responses=responses(Kind.NOT_FOUND, Kind.INVALID_REQUEST))
-def refund_swap(swap_id: SwapId, request: RefundRequest, services: Use) -> RefundView:
+async def refund_swap(swap_id: SwapId, request: RefundRequest, services: Use) -> RefundView:
     """Ask for the source back, by agreement if possible; else sign the refund after the deadline."""
-    refund = services.swaps.refund(swap_id, cooperative=request.cooperative)
+    refund = await asyncio.to_thread(services.swaps.refund, swap_id, cooperative=request.cooperative)
     terms = refund.swap.swap.source.terms
+    transactions = [
+        await services.paperwork.transaction(Purpose.REFUND, standing) for standing in refund.standing
+    ]
     return RefundView(
-        swap=view_of(services, refund.swap),
+        swap=await asyncio.to_thread(view_of, services, refund.swap),
         cooperative=refund.cooperative,
         not_before=Moment.at(terms.deadline),
-        transactions=[unsigned_view(terms.chain, Purpose.REFUND, tx) for tx in refund.unsigned],
+        transactions=[unsigned_view(terms.chain, Purpose.REFUND, tx) for tx in transactions],
     )
+
+
+def _preimage(text: SecretStr) -> Preimage:
+    return Preimage(bytes.fromhex(text.get_secret_value().removeprefix("0x")))
 
 
 def page_of(services: Services, page: PageQuery, owner: str) -> SwapList:

@@ -157,6 +157,27 @@ class Intents(Repository):
         }
         self._run(update(_intents).where(_intents.c.id == intent_id).values(**values))
 
+    def ride(self, intent_ids: Sequence[int], carrier: int | None) -> None:
+        """Let claims ride along in the transactions of another intent; None: by themselves again."""
+        self._run(
+            update(_intents)
+            .where(_intents.c.id.in_(intent_ids))
+            .values(carrier=carrier, not_before_ms=0, updated_ms=self.now_ms)
+        )
+
+    def riders(self, carrier: int) -> list[Intent]:
+        """Return the live intents that ride along with this one, oldest first."""
+        where = (_intents.c.carrier == carrier, _intents.c.state.in_(_LIVE))
+        return records(self._all(select(_intents).where(*where).order_by(_intents.c.id)), Intent)
+
+    def set_down(self, carrier: int) -> int:
+        """Let all riders of an intent go on by themselves; returns how many there were."""
+        return self._run(
+            update(_intents)
+            .where(_intents.c.carrier == carrier, _intents.c.state.in_(_LIVE))
+            .values(carrier=None, not_before_ms=0, updated_ms=self.now_ms)
+        )
+
     def cancel(self, intent_id: int, reason: str) -> bool:
         """Ask that a live intent must not happen; the outbox sees to it. Returns whether this is new."""
         return bool(

@@ -1,17 +1,18 @@
-"""Preimages, sealed with a key that the database never sees."""
+"""Preimages, sealed with a key that the database never sees, and what recipients signed for their claims."""
 
 from __future__ import annotations
 
 from nacl.exceptions import CryptoError
 from nacl.secret import SecretBox
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, select, update
 
 from bridge.protocol.types import Preimage
 from bridge.store.errors import SecretsLocked, StoreError
 from bridge.store.repositories.base import Repository
-from bridge.store.tables import SecretRow, table_of
+from bridge.store.tables import ClaimAuthorizationRow, SecretRow, table_of
 
 _secrets = table_of(SecretRow)
+_authorizations = table_of(ClaimAuthorizationRow)
 
 
 class Secrets(Repository):
@@ -59,3 +60,20 @@ class Secrets(Repository):
                 "a stored secret does not open its hashlock", "restore the database from a backup"
             )
         return preimage
+
+
+class ClaimAuthorizations(Repository):
+    """swap → what its recipient signed so that we may claim for them. Worth nothing without the preimage."""
+
+    def put(self, swap_id: str, body: bytes) -> None:
+        """Store what was signed; a later one replaces it, since an older one may have expired."""
+        values = {"body": body, "created_ms": self.now_ms}
+        if not self._run(
+            update(_authorizations).where(_authorizations.c.swap_id == swap_id).values(**values)
+        ):
+            self._insert(_authorizations, {"swap_id": swap_id, **values}, "claim authorization")
+
+    def get(self, swap_id: str) -> bytes:
+        """Return what was signed, b"" if nothing was."""
+        row = self._first(select(_authorizations.c.body).where(_authorizations.c.swap_id == swap_id))
+        return bytes(row.body) if row else b""

@@ -67,6 +67,7 @@ class Swaps(Repository):
             "source_asset": swap.source.terms.asset.key,
             "destination_asset": swap.destination.terms.asset.key,
             "hashlock": swap.hashlock.hex(),
+            "lane": swap.destination.terms.lane,
             "quote_id": meta.quote_id,
             "client": meta.client,
             "refund_address": meta.refund_address,
@@ -127,6 +128,11 @@ class Swaps(Repository):
         here = or_(_swaps.c.source_chain == chain.value, _swaps.c.destination_chain == chain.value)
         statement = select(_swaps).where(_swaps.c.open, here)
         return [_stored(row) for row in self._all(statement.order_by(_swaps.c.created_ms, _swaps.c.id))]
+
+    def lanes_in_use(self, chain: Chain) -> set[int]:
+        """Return the lanes that locks of ours on a chain hold or may yet take: those of open swaps."""
+        where = (_swaps.c.open, _swaps.c.destination_chain == chain.value, _swaps.c.lane > 0)
+        return {int(row.lane) for row in self._all(select(_swaps.c.lane).where(*where))}
 
     def open_ids(self, chain: Chain | None = None) -> list[str]:
         """Return the ids of the swaps that are not over, oldest first, of one chain or all."""

@@ -84,12 +84,18 @@ class TransactionQueue:
         if not frame.check_valid(view, 0, CloseTimes(0, EXPECTED_CLOSE_MARGIN)):
             return Submitted.ERROR
         if not self._can_pay(view, frame, replaced):
-            frame.result.code = TxCode.txINSUFFICIENT_BALANCE
+            # Of a fee bump's inner result, which was good, nothing is told any more.
+            frame.result = TxResult(TxCode.txINSUFFICIENT_BALANCE, frame.result.fee_charged)
             return Submitted.ERROR
-        self._evict_for(root, frame, replaced)
+        victims = self._victims(root, frame, replaced)
+        age = held.age if held is not None else 0
         if replaced is not None:
             self._drop(replaced)
-        self._accounts.setdefault(frame.source, _Account()).pending = frame
+        self._evict_for(root, frame, victims)
+        source = self._accounts.setdefault(frame.source, _Account())
+        source.pending = frame
+        # A replacement does not wait longer than what it replaces would have.
+        source.age = age
         self._accounts.setdefault(frame.fee_source, _Account()).fees += frame.fee_bid
         return Submitted.PENDING
 
@@ -140,20 +146,23 @@ class TransactionQueue:
 
     def _make_room(self, root: LedgerTxn, frame: Frame, replaced: Frame | None) -> bool:
         """Tell whether the frame fits, if need be by evicting cheaper ones; else set its result."""
-        beaten = [self._evicted] if self._evicted is not None else []
-        victims = self._victims(root, frame, replaced)
-        beaten += [(each.fee_bid, each.operation_count) for each in victims]
-        for fee, operations in beaten:
-            if frame.fee_bid * operations <= fee * frame.operation_count:
-                enough = fee * frame.operation_count // operations + 1
-                frame.result = TxResult(TxCode.txINSUFFICIENT_FEE, min(INT64_MAX, enough))
-                return False
-        return all(each.source != frame.source for each in victims)
-
-    def _evict_for(self, root: LedgerTxn, frame: Frame, replaced: Frame | None) -> None:
+        if self._evicted is not None and not _beats(frame, *self._evicted):
+            return False
         for victim in self._victims(root, frame, replaced):
+            if not _beats(frame, victim.fee_bid, victim.operation_count):
+                return False
+            if victim.source == frame.source:
+                return False
+        return True
+
+    def _evict_for(self, root: LedgerTxn, frame: Frame, victims: list[Frame]) -> None:
+        # What was replaced is gone by now, so fewer may have to go than were looked at.
+        for victim in victims:
             self._evicted = (victim.fee_bid, victim.operation_count)
             self._ban(victim)
+            size = sum(each.operation_count for each in self.pending())
+            if size + frame.operation_count <= self._capacity(root):
+                break
 
     def _can_pay(self, txn: LedgerTxn, frame: Frame, replaced: Frame | None) -> bool:
         owed = self._accounts[frame.fee_source].fees if frame.fee_source in self._accounts else 0
@@ -227,6 +236,15 @@ class TransactionQueue:
         for key in {frame.source, frame.fee_source}:
             if self._accounts[key].pending is None and self._accounts[key].fees == 0:
                 del self._accounts[key]
+
+
+def _beats(frame: Frame, fee: int, operations: int) -> bool:
+    """Tell whether the frame bids a higher rate; if not, its result says what would do."""
+    if frame.fee_bid * operations > fee * frame.operation_count:
+        return True
+    enough = fee * frame.operation_count // operations + 1
+    frame.result = TxResult(TxCode.txINSUFFICIENT_FEE, min(INT64_MAX, enough))
+    return False
 
 
 def _fee_rate(frame: Frame) -> float:

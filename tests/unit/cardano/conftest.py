@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
+import pytest_asyncio
 
+from relayers.cardano.devnet import CardanoDevnet
 from tests.unit.cardano.world import World
 
 
@@ -20,3 +22,11 @@ def shared_world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 def world(shared_world: World) -> World:
     shared_world.again()
     return shared_world
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def devnet(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[CardanoDevnet]:
+    """One server for the session; every test brings accounts of its own."""
+    made = await CardanoDevnet(tmp_path_factory.mktemp("devnet")).start()
+    yield made
+    await made.stop()

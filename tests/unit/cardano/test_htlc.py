@@ -11,13 +11,19 @@ from pycardano import Address, Network, ScriptHash, VerificationKeyHash
 
 from bridge.protocol.types import BlockRef, Chain, LockTerms, Preimage
 from relayers.cardano import htlc
-from relayers.cardano.blockfrost import Output, Quantity, TxOutputs
 from relayers.cardano.devnet.treasury import DEMO_TOKEN
-from relayers.cardano.script import validator_address, validator_hash
+from relayers.cardano.script import (
+    ClaimRedeemer,
+    GiveBackRedeemer,
+    RefundRedeemer,
+    validator_address,
+    validator_hash,
+)
+from relayers.cardano.service import HtlcTx, Output, Spent
 from relayers.cardano.settings import ADA, NETWORKS, CardanoSettings
 from relayers.cardano.settings import Network as Kind
-from relayers.port import ActionRefused, BadAddress, Locked
-from tests.unit.cardano.world import ALICE, BOB, CAROL, HASHLOCK
+from relayers.port import ActionRefused, BadAddress, Claimed, Locked, PortUnavailable, Refunded
+from tests.unit.cardano.world import ALICE, BOB, CAROL, HASHLOCK, PREIMAGE
 
 ROOT = Path(__file__).parents[3]
 READER = htlc.Reader(Network.TESTNET, 42, (ADA, DEMO_TOKEN))
@@ -28,10 +34,11 @@ OTHER_UNIT = "22" * 28 + "aa"
 
 
 def output(
-    *amounts: tuple[str, int], address: str = PLACE, datum: str | None = DATUM, **more: object
+    *amounts: tuple[str, int], address: str = PLACE, datum: str | None = DATUM, has_script: bool = False
 ) -> Output:
-    listed = [Quantity(unit, str(amount)) for unit, amount in amounts or (("lovelace", 5_000_000),)]
-    return Output(address, listed, 0, inline_datum=datum, **more)  # type: ignore[arg-type]
+    held = dict(amounts or (("lovelace", 5_000_000),))
+    lovelace = held.pop("lovelace")
+    return Output("00" * 32, 0, address, lovelace, held, datum, has_script)
 
 
 def test_a_lock_is_read_back_with_exactly_its_terms() -> None:
@@ -67,8 +74,7 @@ def encoded(*fields: object, tag: int = 121) -> str:
 
 
 NO_LOCKS = {
-    "no datum": output(datum=None),
-    "a datum hash": output(datum=None, data_hash="00" * 32),
+    "no datum, or its hash alone": output(datum=None),
     "another address": output(address=ALICE.address),
     "another constructor": output(datum=encoded(ALICE.key, BOB.key, HASHLOCK, 1, tag=122)),
     "a field too many": output(datum=encoded(ALICE.key, BOB.key, HASHLOCK, 1, 1)),
@@ -78,7 +84,7 @@ NO_LOCKS = {
     "a deadline that is no number": output(datum=encoded(ALICE.key, BOB.key, HASHLOCK, b"1")),
     "no CBOR": output(datum="ff"),
     "no hex": output(datum="zz"),
-    "a reference script": output(reference_script_hash="00" * 28),
+    "a reference script": output(has_script=True),
 }
 
 
@@ -97,10 +103,38 @@ def test_the_id_of_a_lock_names_its_network() -> None:
     assert htlc.id_of(TERMS, 42) != htlc.id_of(TERMS, 1)
 
 
-def test_collateral_change_is_no_lock() -> None:
-    tx = TxOutputs("00" * 32, [], [output(collateral=True), output()])
-    block = BlockRef(1, "b", "a", 0)
-    assert READER.events(tx, None, block) == [Locked(block, tx.hash, htlc.id_of(TERMS, 42), TERMS)]
+BLOCK = BlockRef(1, "b", "a", 0)
+LOCK_ID = htlc.id_of(TERMS, 42)
+
+
+def test_what_a_transaction_did_is_read_from_redeemers_and_outputs() -> None:
+    claim = ClaimRedeemer(PREIMAGE).to_cbor()
+    tx = HtlcTx("11" * 32, BLOCK, (Spent(output(), claim),), (output(),))
+    assert READER.events(tx) == [
+        Claimed(BLOCK, tx.tx_id, LOCK_ID, Preimage(PREIMAGE)),
+        Locked(BLOCK, tx.tx_id, LOCK_ID, TERMS),
+    ]
+    for redeemer in (RefundRedeemer(), GiveBackRedeemer()):
+        tx = HtlcTx("11" * 32, BLOCK, (Spent(output(), redeemer.to_cbor()),), ())
+        assert READER.events(tx) == [Refunded(BLOCK, tx.tx_id, LOCK_ID)]
+
+
+BROKEN = {
+    "a wrong preimage": ClaimRedeemer(bytes(32)).to_cbor(),
+    "no redeemer": None,
+    "no CBOR": b"\xff",
+    "a number": b"\x01",
+    "a claim without a preimage": cbor2.dumps(cbor2.CBORTag(121, [])),
+    "a preimage that is too long": cbor2.dumps(cbor2.CBORTag(121, [bytes(65)])),
+}
+
+
+@pytest.mark.parametrize("how", BROKEN)
+def test_a_claim_that_cannot_be_is_no_event_but_a_broken_service(how: str) -> None:
+    tx = HtlcTx("11" * 32, BLOCK, (Spent(output(), BROKEN[how]),), ())
+    with pytest.raises(PortUnavailable):
+        READER.events(tx)
+    assert PREIMAGE.hex() not in repr(tx)
 
 
 def test_a_wallets_address_becomes_the_one_that_the_validator_pays() -> None:

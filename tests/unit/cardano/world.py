@@ -127,8 +127,9 @@ class World:
         start: int | None = None,
         signers: Sequence[Person] = (),
         by_reference: bool = True,
+        budget: tuple[int, int] = (building.FIRST_MEMORY, building.FIRST_STEPS),
     ) -> Draft:
-        spends = [Spend(lock, redeemer, owner.key) for lock in locks]
+        spends = [Spend(lock, redeemer, owner.key, *budget) for lock in locks]
         reference = self.reference if by_reference else None
         keys = [person.key for person in signers]
         ttl = self.slot + FAR

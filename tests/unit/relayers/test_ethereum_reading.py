@@ -143,21 +143,36 @@ def test_a_lock_of_an_unknown_token_is_an_event_with_an_asset_that_matches_none(
 def test_what_a_stranger_writes_never_stops_the_scan(size: int) -> None:
     for topic in htlc.TOPICS:
         event = read_event(log(topic, b"\4" * 32, data=b"\xff" * size), BLOCK, 1, CONTRACT, {"": ETH})
-        assert event is None or not isinstance(event, Locked)
+        if isinstance(event, Locked):  # 64 bytes of ones are a lock that the contract could have logged
+            assert (topic, size) == (htlc.TOPIC_LOCKED_COIN, 64)
+            assert event.terms.lane == htlc.MAX_LANE
 
 
-def test_a_lock_in_a_lane_is_no_lock_of_the_protocol() -> None:
-    payee = (1 << 224 | 1_900_000_000 << 160 | int("11" * 20, 16)).to_bytes(32, "big")
+def test_a_lock_in_a_lane_is_seen_with_its_lane_and_the_id_of_all_its_terms(port: EthereumPort) -> None:
+    payee = (7 << 224 | 1_900_000_000 << 160 | int("11" * 20, 16)).to_bytes(32, "big")
     payer = (10**18 << 160 | int("22" * 20, 16)).to_bytes(32, "big")
-    ordinary = (int.from_bytes(payee, "big") & (2**224 - 1)).to_bytes(32, "big")
-    made = read_event(
-        log(htlc.TOPIC_LOCKED_COIN, b"\5" * 32, data=ordinary + payer), BLOCK, 1, CONTRACT, {"": ETH}
+    event = read_event(
+        log(htlc.TOPIC_LOCKED_COIN, b"\5" * 32, data=payee + payer), BLOCK, 31337, CONTRACT, {"": ETH}
     )
-    assert isinstance(made, Locked)
-    assert (
-        read_event(log(htlc.TOPIC_LOCKED_COIN, b"\5" * 32, data=payee + payer), BLOCK, 1, CONTRACT, {"": ETH})
-        is None
-    )
+    assert isinstance(event, Locked)
+    assert event.terms.lane == 7
+    assert event.lock_id == port.lock_id(event.terms)
+    assert event.lock_id != port.lock_id(msgspec.structs.replace(event.terms, lane=0))
+
+
+def test_a_claim_from_a_lane_names_the_lane_and_hints_at_more_gas(port: EthereumPort) -> None:
+    lane = msgspec.structs.replace(terms(port), lane=7)
+    (fresh,) = port.unsigned(Purpose.CLAIM, terms(port), SECRET).payload["transactions"]
+    (claim,) = port.unsigned(Purpose.CLAIM, lane, SECRET).payload["transactions"]
+    assert claim["data"][10:18] == "00000007"
+    assert fresh["data"][10:18] == "00000000"
+    assert int(claim["gas"], 16) > int(fresh["gas"], 16)
+
+
+@pytest.mark.parametrize("lane", [-1, 2**32])
+def test_a_lane_that_no_contract_has_is_refused(port: EthereumPort, lane: int) -> None:
+    with pytest.raises(ActionRefused):
+        port.lock_id(msgspec.structs.replace(terms(port), lane=lane))
 
 
 def test_a_claim_shows_its_preimage_and_hides_it_from_print() -> None:

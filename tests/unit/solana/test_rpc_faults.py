@@ -21,10 +21,10 @@ from relayers.port import (
     PortUnavailable,
     TxState,
 )
-from relayers.solana import building
-from relayers.solana.adapter import SolanaPort, explain, open_port
+from relayers.solana.adapter import SolanaPort, open_port
+from relayers.solana.explain import explain
 from relayers.solana.node import SolanaNode
-from relayers.solana.settings import SOL, SolanaFees
+from relayers.solana.settings import SOL
 from tests.conformance.lying_rpc import LyingRpc
 
 SECRET = Preimage(b"a preimage for lying endpoints..")
@@ -132,7 +132,7 @@ async def test_a_transaction_that_cannot_be_read_holds_its_block_back(
     assert event.terms == terms
 
 
-async def test_a_failed_claim_is_no_event_and_its_transaction_says_why(
+async def test_a_failed_claim_claims_nothing_but_shows_its_preimage_and_why_it_failed(
     devnet: SolanaNode, port: SolanaPort
 ) -> None:
     terms = await locked(devnet, port)
@@ -143,7 +143,11 @@ async def test_a_failed_claim_is_no_event_and_its_transaction_says_why(
         assert (await port.broadcast(tx)).outcome is BroadcastOutcome.ACCEPTED
     await devnet.mine(1)
     events = (await port.scan(ring, 10)).events
-    assert [(event.tx_id, type(event)) for event in events] == [(first.tx_id, Claimed)]
+    assert [(event.tx_id, event.lock_id) for event in events] == [
+        (first.tx_id, port.lock_id(terms)),
+        (second.tx_id, ""),
+    ]
+    assert all(isinstance(event, Claimed) and event.preimage == SECRET for event in events)
     status = await port.tx_status(second)
     assert (status.state, status.reason) == (TxState.FAILED, "instruction 2: not our vault")
 
@@ -170,23 +174,6 @@ async def test_dust_to_somebody_without_an_account_is_refused(devnet: SolanaNode
     enough = msgspec.structs.replace(dust, amount=890_880)
     await port.prepare(Action(Purpose.LOCK, enough), None, FeeLevel())
     await nobody.close()
-
-
-def test_bids_follow_the_market_within_limits() -> None:
-    fees = SolanaFees(minimum=10, maximum=1_000, urgent_maximum=5_000)
-
-    def bid(market: int, level: FeeLevel, purpose: Purpose) -> int:
-        return building.price(market, level, purpose, fees)
-
-    assert bid(0, FeeLevel(), Purpose.LOCK) == 10
-    assert bid(300, FeeLevel(), Purpose.LOCK) == 300
-    assert bid(300, FeeLevel(1), Purpose.LOCK) == 600
-    assert bid(9_000, FeeLevel(), Purpose.LOCK) == 1_000
-    assert bid(9_000, FeeLevel(), Purpose.CLAIM) == 5_000
-    assert bid(0, FeeLevel(1, {"unit_price": 500, "units": 1}), Purpose.LOCK) == 501
-    with pytest.raises(PortUnavailable):
-        bid(0, FeeLevel(2, {"unit_price": 1_000, "units": 1}), Purpose.LOCK)
-    assert building.fee_of(20_000, 1) == 5_001  # rounded up, as the runtime does
 
 
 def test_errors_are_put_into_words() -> None:

@@ -14,8 +14,9 @@ from stellar_sdk import (
 )
 
 from bridge.protocol.types import Preimage
-from relayers.stellar import htlc
+from relayers.stellar import authorized, htlc
 from relayers.stellar.assets import decimal, to_stellar
+from relayers.stellar.authorized import Way
 from relayers.stellar.preimages import find_preimage
 from tests.unit.stellar.world import PREIMAGE, World, keypair
 
@@ -184,31 +185,50 @@ def test_a_claim_that_fails_shows_the_preimage_all_the_same(world: World) -> Non
     assert world.claim(gate, world.recipient)[0] == "txSUCCESS"
 
 
-def test_a_recipient_without_xlm_claims_at_a_relayers_cost(world: World) -> None:
-    gate = world.lock(world.terms(world.sender, world.recipient), world.sender)
-    inner = htlc.gasless_claim(gate, world.now + 1000, world.passphrase)
+@pytest.mark.parametrize("way", list(Way))
+def test_of_the_two_that_a_recipient_signs_only_one_can_ever_pay_and_then_the_deposit_follows(
+    world: World, way: Way
+) -> None:
+    recipient = world.recipient if way is Way.PAYMENT else keypair("newcomer")
+    gate = world.lock(world.terms(world.sender, recipient), world.sender)
+    before = world.xlm(recipient), world.xlm(world.stranger)
+    pair = authorized.claims(gate, gate.sequence, way, world.passphrase)
+    for inner in pair:
+        htlc.sign_claim(inner, recipient, PREIMAGE)
+    bumped = [htlc.bump(inner, world.stranger, 200) for inner in pair]
+    assert world.send(bumped[0])[0] == "txFEE_BUMP_INNER_SUCCESS"
+    assert world.send(bumped[1])[0] != "txFEE_BUMP_INNER_SUCCESS"
+    assert find_preimage(bumped[0].to_xdr_object(), gate.terms.hashlock) == PREIMAGE
+    world.pass_gate_sequence()
+    for inner in (
+        htlc.reclaim_transaction(gate.terms, gate.address, gate.sequence, world.passphrase),
+        authorized.way_back(gate, world.passphrase),
+    ):
+        world.send(htlc.bump(inner, world.stranger, 200))
+    assert world.entry(gate.address) is None
+    assert world.xlm(recipient) == before[0] + gate.terms.amount + gate.deposit
+    assert world.xlm(world.stranger) == before[1] - 500 - 300 - 200
+
+
+def test_issued_dust_on_the_gate_keeps_back_the_deposit_of_an_authorised_claim_until_the_recipient_comes(
+    world: World,
+) -> None:
+    asset = world.issue(world.stranger, "USD", world.sender, world.recipient)
+    gate = world.lock(world.terms(world.sender, world.recipient, asset=asset), world.sender)
+    inner, _ = authorized.claims(gate, gate.sequence, Way.PAYMENT, world.passphrase)
     htlc.sign_claim(inner, world.recipient, PREIMAGE)
-    before = world.xlm(world.recipient), world.xlm(world.stranger)
-    bumped = htlc.bump(inner, world.stranger, 200)
-    assert world.send(bumped)[0] == "txFEE_BUMP_INNER_SUCCESS"
-    assert world.xlm(world.recipient) == before[0] + gate.terms.amount
-    assert world.xlm(world.stranger) == before[1] - 300
-    assert find_preimage(bumped.to_xdr_object(), gate.terms.hashlock) == PREIMAGE
+    assert world.send(htlc.bump(inner, world.sender, 200))[0] == "txFEE_BUMP_INNER_SUCCESS"
+    world.apply(world.stranger, [Payment(gate.address, to_stellar(asset), "0.5")])
+    world.pass_gate_sequence()
+    planned = authorized.way_back(gate, world.passphrase)
+    assert "CHANGE_TRUST_INVALID_LIMIT" in world.send(htlc.bump(planned, world.stranger, 200))
+    operations = htlc.cleanup_operations(gate, gate_holds=5_000_000)
+    assert world.send(world.build(world.recipient, operations, preimage=PREIMAGE))[0] == "txSUCCESS"
 
 
-def test_a_recipient_that_does_not_exist_yet_is_created_by_its_claim(world: World) -> None:
-    newcomer = keypair("newcomer")
-    gate = world.lock(world.terms(world.sender, newcomer), world.sender)
-    inner = htlc.gasless_claim(gate, world.now + 1000, world.passphrase, create_recipient=True)
-    htlc.sign_claim(inner, newcomer, PREIMAGE)
-    assert world.send(htlc.bump(inner, world.stranger, 200))[0] == "txFEE_BUMP_INNER_SUCCESS"
-    assert world.xlm(newcomer) == gate.terms.amount
-
-
-def test_less_than_an_accounts_reserve_cannot_create_its_recipient(world: World) -> None:
-    gate = world.lock(world.terms(world.sender, keypair("newcomer"), amount="0.9"), world.sender)
-    with pytest.raises(ValueError, match="at least"):
-        htlc.gasless_claim(gate, world.now + 1000, world.passphrase, create_recipient=True)
+def test_less_than_an_accounts_reserve_can_only_be_paid_into_one_that_exists(world: World) -> None:
+    terms = world.terms(world.sender, keypair("newcomer"), amount="0.9")
+    assert authorized.ways(terms) == (Way.PAYMENT,)
 
 
 def test_an_issued_asset_is_locked_claimed_and_its_gate_closed(world: World) -> None:

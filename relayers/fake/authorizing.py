@@ -1,0 +1,52 @@
+"""The fake chain's way for a recipient to authorise a claim: a digest that only stands for a signature."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+
+from bridge.protocol.types import LockTerms
+from relayers.fake.ledger import lock_id_of
+from relayers.port import ActionRefused, BadAuthorization, UnsignedTx
+
+
+def signature_of(recipient: str, lock_id: str, max_fee: int) -> str:
+    """Return the recipient's "signature" under a claim."""
+    return hashlib.sha256(f"{recipient}/{lock_id}/{max_fee}".encode()).hexdigest()
+
+
+class FakeAuthorizer:
+    """See `Authorizer`. `account` is who signs; `locked` are the locks that stand, by id."""
+
+    def __init__(self, account: str, locked: Mapping[str, object], *, required: bool) -> None:
+        self.account = account
+        self.required = required
+        self._locked = locked
+
+    async def request(self, terms: LockTerms, max_fee: int) -> UnsignedTx:
+        """See `Authorizer`."""
+        if lock_id_of(terms) not in self._locked:
+            raise ActionRefused("there is no such lock yet", "wait for it")
+        return UnsignedTx(
+            "fake",
+            "a claim",
+            {"lock_id": lock_id_of(terms), "max_fee": str(max_fee), "pays": terms.recipient},
+        )
+
+    async def sign(self, terms: LockTerms, request: UnsignedTx, max_fee: int) -> dict[str, str]:
+        """See `Authorizer`."""
+        wanted = {"lock_id": lock_id_of(terms), "max_fee": str(max_fee), "pays": self.account}
+        if request.payload != wanted:
+            raise BadAuthorization("it is not a claim of this lock for this fee", "sign nothing")
+        signature = signature_of(self.account, lock_id_of(terms), max_fee)
+        return {"max_fee": str(max_fee), "signature": signature}
+
+    async def check(self, terms: LockTerms, signed: Mapping[str, str], min_fee: int) -> bytes:
+        """See `Authorizer`."""
+        max_fee = signed.get("max_fee", "")
+        if not max_fee.isdecimal() or int(max_fee) < min_fee:
+            raise BadAuthorization(f"it allows too small a fee: {min_fee} is needed", "sign a new request")
+        signature = signature_of(terms.recipient, lock_id_of(terms), int(max_fee))
+        if signed.get("signature") != signature:
+            raise BadAuthorization("the recipient did not sign this", "sign with the recipient's key")
+        return f"{max_fee} {signature}".encode()

@@ -1,0 +1,152 @@
+"""What a user's own wallet signs: LOCK, CLAIM or REFUND as an unsigned version 0 transaction.
+
+`Wallet` makes it ready, from an RPC of the user's choice: with a recent block's hash and a price for today.
+"""
+
+from __future__ import annotations
+
+import base64
+from typing import Any
+
+import msgspec
+from solders.compute_budget import set_compute_unit_limit, set_compute_unit_price
+from solders.hash import Hash
+from solders.instruction import Instruction
+from solders.message import MessageV0
+from solders.null_signer import NullSigner
+from solders.pubkey import Pubkey
+from solders.transaction import VersionedTransaction
+
+from bridge.protocol.types import LockTerms, Preimage, Purpose
+from relayers.port import Action, ActionRefused, FeeLevel, UnsignedTx
+from relayers.solana import building, fees, program, terms
+from relayers.solana.building import Plan, Rents
+from relayers.solana.cluster import Cluster, Recent, written
+from relayers.solana.explain import explain
+from relayers.solana.program import VaultTerms
+from relayers.solana.rpc import Rpc, record
+from relayers.solana.settings import SolanaSettings
+
+WALLET_FORMAT = "solana-transaction-v0"
+PURPOSES = frozenset({Purpose.LOCK, Purpose.CLAIM, Purpose.REFUND})
+
+
+class Draft(msgspec.Struct, frozen=True):
+    """What is to be done, who pays for it, and in which words; still without a price and a block's hash."""
+
+    purpose: Purpose
+    payer: Pubkey
+    vault: VaultTerms
+    plan: Plan
+    summary: str
+
+
+def draft(of_program: Pubkey, purpose: Purpose, lock_terms: LockTerms, preimage: Preimage | None) -> Draft:
+    """Return the draft of a LOCK or REFUND, paid by the sender, or a CLAIM, paid by the recipient.
+
+    Raises `ActionRefused` for anything else, and for terms or a preimage that do not fit.
+    """
+    if purpose not in PURPOSES:
+        raise ActionRefused(f"a wallet cannot do {purpose.value} on Solana", "only lock, claim and refund")
+    vault = terms.to_program(lock_terms)
+    payer = vault.recipient if purpose is Purpose.CLAIM else vault.sender
+    plan = building.plan(of_program, Action(purpose, lock_terms, preimage=preimage), payer, Rents(0, 0, 0, 0))
+    summary = f"{purpose.value} {lock_terms.amount} {lock_terms.asset.symbol} (smallest units) on Solana"
+    return Draft(purpose, payer, vault, plan, summary)
+
+
+def unsigned(of: Draft, unit_price: int, blockhash: Hash) -> UnsignedTx:
+    """Return a draft for a wallet: base64, version 0, its one signature zero.
+
+    The `instructions` (data in base64) are for the wallets of others, and for those who compose transactions
+    of their own.
+    """
+    budget = [set_compute_unit_limit(of.plan.units), set_compute_unit_price(unit_price)]
+    parts = [*budget, *of.plan.instructions]
+    message = MessageV0.try_compile(of.payer, parts, [], blockhash)
+    transaction = VersionedTransaction(message, [NullSigner(of.payer)])
+    payload = {
+        "transaction": base64.b64encode(bytes(transaction)).decode(),
+        "version": 0,
+        "fee_payer": str(of.payer),
+        "instructions": [_described(instruction) for instruction in parts],
+    }
+    return UnsignedTx(WALLET_FORMAT, of.summary, payload)
+
+
+class Wallet:
+    """Makes a user's transactions, from an RPC of the user's own choice."""
+
+    def __init__(self, settings: SolanaSettings) -> None:
+        self._settings = settings
+        self._program = terms.address(settings.program)
+        self._rpc = Rpc(settings.rpc_urls, settings.timeout)
+        self._cluster = Cluster(self._rpc, settings)
+
+    def __repr__(self) -> str:
+        return f"Wallet({self._settings!r})"
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._rpc.close()
+
+    async def unsigned(
+        self, purpose: Purpose, lock_terms: LockTerms, preimage: Preimage | None = None
+    ) -> UnsignedTx:
+        """Return a LOCK, CLAIM or REFUND ready to be signed and sent, within about a minute.
+
+        After the block of `last_valid_block_height` it is void, and one asks again. Raises `ActionRefused`
+        when the chain would refuse it now, `PortError` for a wrong cluster, `PortUnavailable`.
+        """
+        made = draft(self._program, purpose, lock_terms, preimage)
+        await self._cluster.rents()
+        await self._cluster.check_asset(lock_terms.asset)
+        if not await self._cluster.lamports(str(made.payer)):
+            raise ActionRefused(f"{made.payer} has no SOL to pay the fee with", "send it a little first")
+        samples = await self._cluster.prices([made.payer, *written(made.plan.instructions)])
+        asked = fees.market(samples, 0, purpose)
+        # Confirmed, not final: people take their time, and that leaves them 13 seconds more. Should the block
+        # be rolled back after all, the transaction is void and nothing is lost.
+        recent = await self._cluster.newest("confirmed")
+        offer = fees.price(asked, FeeLevel(), purpose, self._settings.fees)
+        ready = _ready(unsigned(made, offer, recent.blockhash), recent)
+        if purpose is Purpose.CLAIM:
+            await self._check_that_it_stands(made)  # a simulation would show the preimage to the RPC
+        else:
+            await self._simulate(ready)
+        return ready
+
+    async def _check_that_it_stands(self, made: Draft) -> None:
+        found = await self._cluster.account(program.vault_address(self._program, made.vault)[0])
+        is_ours = found is not None and found["owner"] == str(self._program)
+        data = base64.b64decode(found["data"][0]) if found is not None and is_ours else b""
+        if program.read_vault(data) != made.vault:
+            raise ActionRefused("there is no lock with these terms to claim", "it may be spent already")
+
+    async def _simulate(self, ready: UnsignedTx) -> None:
+        options = {"encoding": "base64", "commitment": "confirmed", "sigVerify": False}
+        answer = await self._cluster.fresh("simulateTransaction", ready.payload["transaction"], options)
+        error = record(answer).get("err")
+        if error is not None:
+            raise ActionRefused(
+                f"the chain would refuse this: {explain(error)}", "look at balance, lock and deadline"
+            )
+
+
+def _ready(made: UnsignedTx, recent: Recent) -> UnsignedTx:
+    payload = made.payload | {
+        "blockhash": str(recent.blockhash),
+        "last_valid_block_height": recent.height + fees.FULL_LIFE,
+    }
+    return UnsignedTx(made.format, made.summary, payload)
+
+
+def _described(instruction: Instruction) -> dict[str, Any]:
+    return {
+        "program": str(instruction.program_id),
+        "accounts": [
+            {"address": str(meta.pubkey), "signer": meta.is_signer, "writable": meta.is_writable}
+            for meta in instruction.accounts
+        ],
+        "data": base64.b64encode(instruction.data).decode(),
+    }

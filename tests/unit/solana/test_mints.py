@@ -1,0 +1,134 @@
+"""Tokens that could not be paid out as promised are refused before anything is locked, by name."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import AsyncIterator
+
+import msgspec
+import pytest
+from solders.hash import Hash
+from solders.instruction import AccountMeta, Instruction
+from solders.keypair import Keypair
+from solders.message import MessageV0
+from solders.pubkey import Pubkey
+from solders.system_program import CreateAccountParams, create_account
+from solders.transaction import VersionedTransaction
+from spl.token.constants import TOKEN_2022_PROGRAM_ID, TOKEN_PROGRAM_ID
+
+from bridge.protocol.types import Asset, Chain, LockTerms, Preimage, Purpose
+from relayers.devkeys import devnet_key
+from relayers.port import Action, FeeLevel, PortError
+from relayers.solana.adapter import SolanaPort, open_port
+from relayers.solana.node import DEMO_TOKEN, SolanaNode
+from relayers.solana.settings import SOL, SolanaSettings
+
+OWNER = Keypair.from_seed(devnet_key("mint owner"))
+KEY = bytes(OWNER.pubkey())
+
+# Token-2022's instructions, data only; each takes the mint as its one account. Name → (data, bytes of the
+# extension in the mint, those 4 before each included).
+EXTENSIONS = {
+    "transfer fee": (b"\x1a\x00" + b"\x01" + KEY + b"\x01" + KEY + struct.pack("<HQ", 50, 10**9), 112),
+    "mint close authority": (b"\x19\x01" + KEY, 36),
+    "default account state": (b"\x1c\x00\x02", 5),  # frozen
+    "permanent delegate": (b"\x23" + KEY, 36),
+    "transfer hook": (b"\x24\x00" + KEY + KEY, 68),
+}
+
+
+@pytest.fixture
+async def node() -> AsyncIterator[SolanaNode]:
+    made = await SolanaNode().start()
+    await made.mine(5)
+    await made.fund(str(OWNER.pubkey()), SOL, 10**11)
+    yield made
+    await made.stop()
+
+
+async def new_mint(
+    node: SolanaNode, of_program: Pubkey, extension: str = "", *, freezable: bool = False
+) -> str:
+    data, extra = EXTENSIONS.get(extension, (b"", 0))
+    size = 166 + extra if extension else 82
+    mint = Keypair()
+    made = CreateAccountParams(
+        from_pubkey=OWNER.pubkey(),
+        to_pubkey=mint.pubkey(),
+        lamports=node.ledger.svm.minimum_balance_for_rent_exemption(size),
+        space=size,
+        owner=of_program,
+    )
+    account = [AccountMeta(mint.pubkey(), is_signer=False, is_writable=True)]
+    freezer = b"\x01" + KEY if freezable or extension == "default account state" else b"\x00"
+    calls = [create_account(made)]
+    calls += [Instruction(of_program, data, account)] if data else []
+    calls.append(Instruction(of_program, b"\x14\x06" + KEY + freezer, account))  # InitializeMint2, 6 decimals
+    message = MessageV0.try_compile(OWNER.pubkey(), calls, [], Hash.from_string(node.ledger.head.hash))
+    signature = node.ledger.submit(VersionedTransaction(message, [OWNER, mint]))
+    await node.mine(1)
+    assert node.ledger.entries[signature].error is None, node.ledger.entries[signature]
+    return str(mint.pubkey())
+
+
+def opened(node: SolanaNode, asset: Asset) -> SolanaPort:
+    settings: SolanaSettings = msgspec.structs.replace(node.settings, assets=(SOL, asset))
+    return open_port(settings, devnet_key("mint owner"))
+
+
+async def refusal(node: SolanaNode, asset: Asset) -> str:
+    """Return why the asset is refused: at start, when it is priced and when it is locked, alike."""
+    port = opened(node, asset)
+    terms = LockTerms(
+        chain=Chain.SOLANA,
+        contract=port.contract,
+        sender=port.account,
+        recipient=port.account,
+        asset=asset,
+        amount=5,
+        hashlock=Preimage(b"never shown").hashlock(),
+        deadline=node.ledger.head.time + 1000,
+    )
+    said = set()
+    for attempt in (
+        port.setup_actions([SOL, asset]),
+        port.fees(asset),
+        port.prepare(Action(Purpose.LOCK, terms), None, FeeLevel()),
+    ):
+        with pytest.raises(PortError) as failure:
+            await attempt
+        assert failure.value.hint
+        said.add(str(failure.value))
+    await port.close()
+    (words,) = said
+    return words
+
+
+@pytest.mark.parametrize("extension", list(EXTENSIONS))
+async def test_a_token_2022_mint_is_refused_with_what_it_does_to_locks(
+    node: SolanaNode, extension: str
+) -> None:
+    mint = await new_mint(node, TOKEN_2022_PROGRAM_ID, extension)
+    said = await refusal(node, Asset(Chain.SOLANA, "ODD", 6, mint))
+    assert "Token-2022" in said
+    assert f"with {extension};" in said
+
+
+async def test_a_plain_token_2022_mint_is_refused_too(node: SolanaNode) -> None:
+    said = await refusal(node, Asset(Chain.SOLANA, "NEW", 6, await new_mint(node, TOKEN_2022_PROGRAM_ID)))
+    assert "belongs to Token-2022;" in said
+
+
+async def test_what_is_no_mint_or_has_other_decimals_is_refused(node: SolanaNode) -> None:
+    assert "no mint of" in await refusal(node, Asset(Chain.SOLANA, "NONE", 6, str(node.program)))
+    assert "there is no mint" in await refusal(node, Asset(Chain.SOLANA, "VOID", 6, str(Keypair().pubkey())))
+    wrong = msgspec.structs.replace(DEMO_TOKEN, decimals=9)
+    assert "has 6 decimals, the configuration says 9" in await refusal(node, wrong)
+
+
+async def test_a_mint_whose_issuer_may_freeze_is_taken_as_usdc_must_be(node: SolanaNode) -> None:
+    mint = await new_mint(node, TOKEN_PROGRAM_ID, freezable=True)
+    port = opened(node, Asset(Chain.SOLANA, "USDC", 6, mint))
+    (action,) = await port.setup_actions([Asset(Chain.SOLANA, "USDC", 6, mint)])
+    assert action.payload == bytes(Pubkey.from_string(mint))
+    await port.close()
