@@ -55,8 +55,9 @@ class _PureBuilder:
 def wallet_builder(settings: Settings, chain: Chain) -> WalletBuilder:
     """Return what makes transactions for a user's wallet, on the user's side or for the API.
 
-    Where the terms alone do not say what to sign it looks at the chain: at the ledger, for the gate's key,
-    which nobody but the sender may have (Stellar).
+    Where the terms alone do not say what to sign it looks at the chain: for a recent blockhash and the price
+    of priority (Solana), for inputs at the signer's address (Cardano), for sequence and ledger (Stellar: there
+    it also makes the gate's key, which nobody but the sender may have).
     """
     if chain in _WALLETS:
         return _WALLETS[chain](settings)
@@ -118,6 +119,12 @@ def _solana(settings: Settings, key: SecretKey) -> ChainPort:
     from relayers.solana.adapter import open_port as open_solana
 
     return open_solana(solana_settings(settings), key.reveal())
+
+
+def _solana_wallet(settings: Settings) -> WalletBuilder:
+    from relayers.solana.wallet import Wallet
+
+    return Wallet(solana_settings(settings))
 
 
 def solana_settings(settings: Settings) -> SolanaSettings:
@@ -188,6 +195,12 @@ def _cardano(settings: Settings, key: SecretKey) -> ChainPort:
     return open_cardano(cardano_settings(settings), key.reveal())
 
 
+def _cardano_wallet(settings: Settings) -> WalletBuilder:
+    from relayers.cardano.wallet import Wallet
+
+    return Wallet(cardano_settings(settings))
+
+
 def cardano_settings(settings: Settings) -> CardanoSettings:
     """Return what Cardano's adapter and wallets need. Raises ValueError without [chains.cardano]."""
     from relayers.cardano.settings import ADA, CardanoSettings
@@ -221,5 +234,9 @@ _OPENERS: dict[Chain, Callable[[Settings, SecretKey], ChainPort]] = {
     Chain.STELLAR: _stellar,
     Chain.CARDANO: _cardano,
 }
-_WALLETS: dict[Chain, Callable[[Settings], WalletBuilder]] = {Chain.STELLAR: _stellar_wallet}
+_WALLETS: dict[Chain, Callable[[Settings], WalletBuilder]] = {
+    Chain.SOLANA: _solana_wallet,
+    Chain.STELLAR: _stellar_wallet,
+    Chain.CARDANO: _cardano_wallet,
+}
 """Where a wallet's transaction needs a look at the chain; elsewhere the adapter's own `unsigned` does."""
