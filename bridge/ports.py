@@ -55,8 +55,8 @@ class _PureBuilder:
 def wallet_builder(settings: Settings, chain: Chain) -> WalletBuilder:
     """Return what makes transactions for a user's wallet, on the user's side or for the API.
 
-    Where the terms alone do not say what to sign it looks at the chain: at the ledger, for the gate's key,
-    which nobody but the sender may have (Stellar).
+    Where the terms alone do not say what to sign it looks at the chain: for a recent block (Solana), inputs
+    (Cardano), or sequences (Stellar, where it also makes the gate's key, which only the sender may have).
     """
     if chain in _WALLETS:
         return _WALLETS[chain](settings)
@@ -162,6 +162,18 @@ def _stellar(settings: Settings, key: SecretKey) -> ChainPort:
     )
 
 
+def _solana_wallet(settings: Settings) -> WalletBuilder:
+    from relayers.solana.wallet import Wallet
+
+    return Wallet(solana_settings(settings))
+
+
+def _cardano_wallet(settings: Settings) -> WalletBuilder:
+    from relayers.cardano.wallet import Wallet
+
+    return Wallet(cardano_settings(settings))
+
+
 def _stellar_wallet(settings: Settings) -> WalletBuilder:
     from relayers.stellar.wallet import Wallet
 
@@ -221,5 +233,9 @@ _OPENERS: dict[Chain, Callable[[Settings, SecretKey], ChainPort]] = {
     Chain.STELLAR: _stellar,
     Chain.CARDANO: _cardano,
 }
-_WALLETS: dict[Chain, Callable[[Settings], WalletBuilder]] = {Chain.STELLAR: _stellar_wallet}
+_WALLETS: dict[Chain, Callable[[Settings], WalletBuilder]] = {
+    Chain.SOLANA: _solana_wallet,
+    Chain.STELLAR: _stellar_wallet,
+    Chain.CARDANO: _cardano_wallet,
+}
 """Where a wallet's transaction needs a look at the chain; elsewhere the adapter's own `unsigned` does."""

@@ -68,6 +68,8 @@ def signer_of(purpose: Purpose, terms: LockTerms) -> str:
 class Wallet:
     """Builds a user's transactions from a service of their own choice and sends what was signed."""
 
+    private: frozenset[Purpose] = frozenset()
+
     def __init__(self, settings: CardanoSettings) -> None:
         self._settings = settings
         self._service = open_service(settings)

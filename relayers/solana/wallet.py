@@ -77,6 +77,8 @@ def unsigned(of: Draft, unit_price: int, blockhash: Hash) -> UnsignedTx:
 class Wallet:
     """Makes a user's transactions, from an RPC of the user's own choice."""
 
+    private: frozenset[Purpose] = frozenset()
+
     def __init__(self, settings: SolanaSettings) -> None:
         self._settings = settings
         self._program = terms.address(settings.program)

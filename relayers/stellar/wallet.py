@@ -111,7 +111,7 @@ class Built(msgspec.Struct, frozen=True):
 class Wallet:
     """Builds a user's transactions from a Horizon server of their own choice."""
 
-    private = frozenset({Purpose.LOCK})
+    private: frozenset[Purpose] = frozenset({Purpose.LOCK})
     """A lock comes with the gate's key (docs/decisions/0103)."""
 
     def __init__(self, horizon_url: str, passphrase: str, timeout: float = 10.0) -> None:
