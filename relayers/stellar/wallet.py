@@ -124,6 +124,11 @@ class Wallet:
         """Close the connections."""
         await self._horizon.close()
 
+    async def locks(self, address: str) -> list[LockTerms]:
+        """Return the terms of all standing locks that an account sent or is to receive, from the ledger
+        alone: for those who have lost everything but their key."""
+        return [gate.terms for gate in await self._locks.of_party(address)]
+
     async def unsigned(
         self, purpose: Purpose, terms: LockTerms, preimage: Preimage | None = None
     ) -> UnsignedTx:
