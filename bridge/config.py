@@ -251,11 +251,6 @@ class Settings(BaseSettings):
                 )
             for key in (pair.source, pair.destination):
                 self.native_asset(assets[key].chain)
-            if pair.gasless and assets[pair.destination].chain is Chain.STELLAR:
-                raise ValueError(
-                    f"{name}: a claim on Stellar needs the recipient's own signature, so the relayer cannot "
-                    "claim for users; write gasless = false"
-                )
         for chain, section in self.chains.items():
             for key in section.timing.value_per_block:
                 if key not in assets:

@@ -55,9 +55,8 @@ class _PureBuilder:
 def wallet_builder(settings: Settings, chain: Chain) -> WalletBuilder:
     """Return what makes transactions for a user's wallet, on the user's side or for the API.
 
-    Where the terms alone do not say what to sign it looks at the chain: for a recent blockhash and the price
-    of priority (Solana), for inputs at the signer's address (Cardano), for sequence and ledger (Stellar: there
-    it also makes the gate's key, which nobody but the sender may have).
+    Where the terms alone do not say what to sign it looks at the chain: for a recent block (Solana), inputs
+    (Cardano), or sequences (Stellar, where it also makes the gate's key, which only the sender may have).
     """
     if chain in _WALLETS:
         return _WALLETS[chain](settings)
@@ -121,12 +120,6 @@ def _solana(settings: Settings, key: SecretKey) -> ChainPort:
     return open_solana(solana_settings(settings), key.reveal())
 
 
-def _solana_wallet(settings: Settings) -> WalletBuilder:
-    from relayers.solana.wallet import Wallet
-
-    return Wallet(solana_settings(settings))
-
-
 def solana_settings(settings: Settings) -> SolanaSettings:
     """Return what Solana's adapter and wallets need. Raises ValueError without [chains.solana]."""
     from relayers.solana.settings import DEVNET_GENESIS, MAINNET_GENESIS, SolanaFees, SolanaSettings
@@ -169,6 +162,18 @@ def _stellar(settings: Settings, key: SecretKey) -> ChainPort:
     )
 
 
+def _solana_wallet(settings: Settings) -> WalletBuilder:
+    from relayers.solana.wallet import Wallet
+
+    return Wallet(solana_settings(settings))
+
+
+def _cardano_wallet(settings: Settings) -> WalletBuilder:
+    from relayers.cardano.wallet import Wallet
+
+    return Wallet(cardano_settings(settings))
+
+
 def _stellar_wallet(settings: Settings) -> WalletBuilder:
     from relayers.stellar.wallet import Wallet
 
@@ -193,12 +198,6 @@ def _cardano(settings: Settings, key: SecretKey) -> ChainPort:
     from relayers.cardano.adapter import open_port as open_cardano
 
     return open_cardano(cardano_settings(settings), key.reveal())
-
-
-def _cardano_wallet(settings: Settings) -> WalletBuilder:
-    from relayers.cardano.wallet import Wallet
-
-    return Wallet(cardano_settings(settings))
 
 
 def cardano_settings(settings: Settings) -> CardanoSettings:

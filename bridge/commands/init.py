@@ -132,7 +132,7 @@ to = "stellar:XLM"
 spread_ppm = 3000
 min = "$min_zion"
 max = "$max_zion"
-gasless = false                 # a claim on Stellar needs the recipient's own signature
+gasless = true                  # a claim on Stellar needs the recipient's signature too: the API asks for it
 
 [[pairs]]
 from = "stellar:XLM"
@@ -148,7 +148,7 @@ to = "stellar:XLM"
 spread_ppm = 3000
 min = "0.001"
 max = "$max_eth"
-gasless = false
+gasless = true
 """
 
 

@@ -18,7 +18,7 @@ from bridge.demo.board import Board, SwapCard
 from bridge.demo.plans import GAS_MONEY, NATIVE, Plan
 from bridge.demo.site import Site
 from bridge.protocol.legs import CLAIMED, REFUNDED
-from bridge.protocol.types import Asset, Chain, LegState, SwapState
+from bridge.protocol.types import NEEDS_CONSENT, Asset, Chain, LegState, SwapState
 from relayers.keystore import SecretKey
 from relayers.port import InsufficientFunds, PortUnavailable
 
@@ -26,7 +26,9 @@ T = TypeVar("T")
 
 POLL_SECONDS = 0.25
 RESEND_SECONDS = 4.0
-_PASSING_PROBLEMS = frozenset({"busy", "rate-limited", "chain-unavailable", "no-price", "internal"})
+_PASSING_PROBLEMS = frozenset(
+    {"busy", "rate-limited", "chain-unavailable", "no-price", "no-inventory", "internal"}
+)
 
 
 class WentWrong(Exception):
@@ -81,14 +83,17 @@ class Person:
         gas = GAS_MONEY[plan.source.chain]
         if plan.source.contract:
             await self.site.fund(address, NATIVE[plan.source.chain], gas)
-            if plan.source.chain is Chain.STELLAR:
-                await self._approve()  # nobody can be given an issued asset without a trustline
+            if plan.source.chain in NEEDS_CONSENT:
+                await self._approve(plan.source)  # nobody can be given such an asset before
             await self.site.fund(address, plan.source, plan.amount)
         else:
             await self.site.fund(address, plan.source, plan.amount + gas)
-        if not plan.gasless and not plan.walks_away:
-            chain = plan.destination.chain
+        chain = plan.destination.chain
+        consents = bool(plan.destination.contract) and chain in NEEDS_CONSENT
+        if consents or not (plan.gasless or plan.walks_away):
             await self.site.fund(self.wallets[chain].address, NATIVE[chain], GAS_MONEY[chain])
+        if consents:
+            await self._approve(plan.destination)
 
     async def lock(self) -> None:
         """Quote, accept, lock, and wait for the bridge's lock; who walks away waits until it is final."""
@@ -101,7 +106,7 @@ class Person:
         card.receives = f"{to_text(received, plan.destination.decimals)} {plan.destination.symbol}"
         self.board.reached(card, "accepted")
         wallet = self.wallets[plan.source.chain]
-        await self._approve()
+        await self._approve(plan.source)
         await self._patiently(lambda: swap.lock(wallet))
         self.board.reached(card, "lock sent")
         enough = {LegState.FINAL} if plan.walks_away else {LegState.SEEN, LegState.FINAL}
@@ -111,13 +116,12 @@ class Person:
             unless=lambda view: view.source.state is not LegState.NONE,
         )
 
-    async def _approve(self) -> None:
-        """Allow the contract to take the token, or open the trustline, if the asset needs it."""
-        plan = self.plan
-        if not plan.source.contract:
+    async def _approve(self, asset: Asset) -> None:
+        """Allow the contract to take a token, or open the trustline, if the asset needs it."""
+        if not asset.contract:
             return
-        wallet = self.wallets[plan.source.chain]
-        for signed in await self._patiently(lambda: wallet.approvals(plan.source)):
+        wallet = self.wallets[asset.chain]
+        for signed in await self._patiently(lambda: wallet.approvals(asset)):
             await self._patiently(lambda signed=signed: wallet.settled(signed, pause=POLL_SECONDS))  # type: ignore[misc]
 
     async def receive(self) -> None:
@@ -132,7 +136,8 @@ class Person:
         self.board.reached(self.card, "lock verified")
         await self._until(lambda view: view.destination.state is LegState.FINAL)
         if plan.gasless:
-            await self._patiently(lambda: swap.reveal_to_bridge(self._password, watch))
+            authorizer = wallet.port.authorizer
+            await self._patiently(lambda: swap.reveal_to_bridge(self._password, watch, authorizer))
             self.board.reached(self.card, "secret handed over")
             await self._until(_received)
             return

@@ -47,10 +47,11 @@ BRIDGE_MONEY = {
     SOL: 10_000 * 10**9,
     SUSD: 1_000_000 * 10**6,
     XLM: 100_000 * 10**7,
+    RUSD: 100_000 * 10**7,
     ADA: 500_000 * 10**6,
     CUSD: 1_000_000 * 10**6,
 }
-"""What the bridge begins with, in smallest units. (Of RUSD nothing: it only takes it in.)"""
+"""What the bridge begins with, in smallest units. """
 PILES = {ADA: 10}
 """In how many parts the bridge gets it: on Cardano each waiting transaction holds an output of its own."""
 KEEP = {ETH: "1", ZION: "10", SOL: "1", XLM: "20", ADA: "100"}
@@ -119,6 +120,11 @@ PLANS = (
     Plan("grace", ZION, XLM, 100 * 10**8),
     Plan("heidi", XLM, ETH, 2_000 * 10**7),
     Plan("ivan", RUSD, DEMO, 75 * 10**7, gasless=True),
+    Plan("olivia", ZION, XLM, 80 * 10**8, gasless=True),
+    Plan("pat", ETH, XLM, 10**17),
+    Plan("ruth", DEMO, RUSD, 40 * 10**6, gasless=True),
+    Plan("victor", XLM, ZION, 300 * 10**7, walks_away=True),
+    Plan("wendy", ZION, XLM, 70 * 10**8, walks_away=True),
     Plan("judy", SOL, ZION, 4 * 10**9, gasless=True),
     Plan("kevin", ZION, SOL, 120 * 10**8),
     Plan("laura", SOL, ETH, 10 * 10**9),
@@ -152,8 +158,6 @@ def offered_pairs() -> list[dict[str, Any]]:
             "to": destination.key,
             "min": worth(source, _LEAST),
             "max": worth(source, _MOST),
-            # A claim on Stellar needs the recipient's own signature.
-            "gasless": destination.chain is not Chain.STELLAR,
         }
         for source, destination in routes
     ]

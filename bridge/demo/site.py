@@ -6,6 +6,7 @@ import asyncio
 import os
 import secrets
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import httpx
@@ -15,7 +16,7 @@ from bridge.config import Settings
 from bridge.demo import plans, toml
 from bridge.demo.plans import BRIDGE_MONEY, CHAINS, PILES, PRICES
 from bridge.localchains import Local, LocalChain, make
-from bridge.protocol.types import Asset, Chain
+from bridge.protocol.types import NEEDS_CONSENT, Asset, Chain
 from bridge.supervisor import Child, ProcessSpec, Supervisor
 from relayers import childproc, keystore
 from relayers.keystore import KeyLabel, SecretKey
@@ -121,13 +122,15 @@ class Site:
             keystore.write(path, keystore.devnet_key(name), password, label, light=True)
         return settings
 
-    async def _fund_bridge(self) -> None:
+    async def _fund_bridge(self, assets: Sequence[Asset]) -> None:
         async def fund(chain: Chain) -> None:
             port = self.bridge_port(chain)
             try:
-                for asset in plans.assets_of([chain]):
+                for asset in assets:
+                    if asset.chain is not chain:
+                        continue
                     parts = PILES.get(asset, 1)
-                    for _ in range(parts if asset in BRIDGE_MONEY else 0):
+                    for _ in range(parts):
                         await self.fund(port.account, asset, BRIDGE_MONEY[asset] // parts)
             finally:
                 await port.close()
@@ -146,7 +149,9 @@ class Site:
     async def start_bridge(self) -> None:
         """Give the bridge its money, start the API and a relayer for each chain, and wait until the bridge is
         ready to trade."""
-        await self._fund_bridge()
+        # Nobody can be given an issued asset of Stellar before the relayer has opened a trustline.
+        later = [asset for asset in BRIDGE_MONEY if asset.contract and asset.chain in NEEDS_CONSENT]
+        await self._fund_bridge([asset for asset in BRIDGE_MONEY if asset not in later])
         for chain in CHAINS:
             name = f"relayer-{chain.value}"
             argv = (*_rainbow(), "relayer", chain.value)
@@ -155,6 +160,7 @@ class Site:
         await self.supervisor.start()
         await self._everything_on_offer()
         await self._everything_set_up()
+        await self._fund_bridge(later)
 
     def _env(self) -> dict[str, str]:
         package_root = str(Path(__file__).parents[2])

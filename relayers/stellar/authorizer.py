@@ -115,8 +115,10 @@ class StellarAuthorizer:
             envelope.sign(self._key)
         return {FIRST: pair[0].to_xdr(), SECOND: pair[1].to_xdr()}
 
-    async def check(self, terms: LockTerms, signed: Mapping[str, str]) -> bytes:
+    async def check(self, terms: LockTerms, signed: Mapping[str, str], min_fee: int = 0) -> bytes:
         """See `Authorizer.check`. A wallet may hand over the first transaction alone."""
+        if min_fee:
+            raise BadAuthorization("no fee can be taken out of a claim on Stellar", "quote with `gasless`")
         await self._ready()
         first = self._parsed(signed, FIRST)
         second = self._parsed(signed, SECOND) if signed.get(SECOND) else None

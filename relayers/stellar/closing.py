@@ -1,14 +1,15 @@
-"""Closing the gates of spent locks, so that their deposits come in.
+"""Closing the gates of spent locks, so that each deposit comes to whom it belongs.
 
-Both ways use the gate's own sequence and our fee bump, so they disturb none of our other transactions; both
-are the same each time they are made, and worthless once done.
+A claimer of ours merges the gate into its account; after an authorised claim anybody submits what the
+recipient pre-authorised, after a refund what the sender did. All use the gate's own sequence and our fee
+bump, so they disturb none of our other transactions, and are worthless once done.
 """
 
 from __future__ import annotations
 
 from stellar_sdk import Keypair, Preconditions, StrKey, TimeBounds, Transaction, TransactionEnvelope
 
-from bridge.protocol.types import LockTerms
+from bridge.protocol.types import LockTerms, Preimage
 from relayers.port import ActionRefused, FeeLevel, NothingToDo, SignedTx
 from relayers.stellar import authorized, fees, htlc
 from relayers.stellar.assets import stroops
@@ -46,8 +47,10 @@ class Closing:
                 standing = True
                 continue
             standing = standing or self._is_ours_to_close(gate, account)
-            if terms.recipient == self._key.public_key:
-                closing = await self._cleanup(gate, account, ledger)
+            ours = terms.recipient == self._key.public_key
+            preimage = await self._locks.revealed(gate) if ours else None
+            if preimage is not None:
+                closing = self._cleanup(gate, account, ledger, preimage)
             else:
                 closing = self._way_back(gate, account, ledger) or self._reclaim(gate, account, ledger)
             if closing is not None:
@@ -78,13 +81,12 @@ class Closing:
         too_early = planned.transaction.sequence >= int(ledger["sequence"]) << 32
         return None if too_early or not self._has_way_back(gate, account) else planned
 
-    async def _cleanup(self, gate: Gate, account: Record, ledger: Record) -> TransactionEnvelope | None:
+    def _cleanup(
+        self, gate: Gate, account: Record, ledger: Record, preimage: Preimage
+    ) -> TransactionEnvelope | None:
         """As recipient: merge the gate into our account. The ledger must have passed the gate's sequence."""
         sequence = int(account["sequence"]) + 1
         if sequence >= int(ledger["sequence"]) << 32:
-            return None
-        preimage = await self._locks.revealed(gate)
-        if preimage is None:
             return None
         line = line_of(account, gate.terms.asset) if gate.terms.asset.contract else None
         holds = 0 if line is None else stroops(line["balance"])
@@ -96,7 +98,8 @@ class Closing:
         return envelope
 
     def _reclaim(self, gate: Gate, account: Record, ledger: Record) -> TransactionEnvelope | None:
-        """As anybody else: the pre-authorised transaction, from the deadline on."""
+        """What the sender pre-authorised, from the deadline on. As recipient of a lock that was refunded we
+        do the sender this service: it costs two or three hundred stroops."""
         if close_time(ledger) < gate.terms.deadline or int(account["sequence"]) != gate.sequence:
             return None
         if gate.sequence + 1 >= int(ledger["sequence"]) << 32:

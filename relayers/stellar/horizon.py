@@ -142,6 +142,10 @@ class Horizon:
         """Return the accounts that have a signer of this key (any kind, in text form)."""
         return await self._pages(self._server.accounts().for_signer(signer), 50)
 
+    async def balances_for(self, claimant: str) -> list[Record]:
+        """Return the claimable balances that an account may claim, now or at some time."""
+        return await self._pages(self._server.claimable_balances().for_claimant(claimant), 50)
+
     async def claimable_balances(self, claimant: str, sponsor: str) -> list[Record]:
         """Return the claimable balances that an account may claim and another one pays the reserve of."""
         call = self._server.claimable_balances().for_claimant(claimant).for_sponsor(sponsor)

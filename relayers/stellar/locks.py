@@ -51,6 +51,35 @@ class Locks:
                     break
         return found
 
+    async def of_party(self, address: str) -> list[Gate]:
+        """Return all standing locks that an account sent or is to receive, from the present state alone: the
+        gates that have it as a signer, and those that share a claimable balance with it."""
+        found: dict[str, Gate] = {}
+        for account in await self._horizon.accounts_with_signer(address):
+            for balance in await self._horizon.balances_for(str(account["account_id"])):
+                self._add_standing(found, account, balance)
+        for balance in await self._horizon.balances_for(address):
+            for claimant in balance["claimants"]:
+                gate = None
+                if claimant["destination"] != address:
+                    gate = await self._horizon.account(claimant["destination"])
+                if gate is not None:
+                    self._add_standing(found, gate, balance)
+        return list(found.values())
+
+    def _add_standing(self, found: dict[str, Gate], account: Record, balance: Record) -> None:
+        terms = recognition.terms_shown(account, balance)
+        address = str(account["account_id"])
+        if (
+            terms is not None
+            and recognition.gate_stands(terms, account, self._passphrase)
+            and recognition.balance_stands(terms, address, balance)
+        ):
+            gate = Gate(
+                terms, address, int(account["sequence"]), str(balance["id"]), _native_balance(account)
+            )
+            found[gate.balance_id] = gate
+
     async def find(self, terms: LockTerms, own_gate: str | None = None) -> list[Gate]:
         """Return the locks with these terms that were ever made, as far as they can be found, newest last:
         among those seen, in the history of the gates with this hashlock, of `own_gate` if the gate's key is

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from stellar_sdk import Asset as StellarAsset
 from stellar_sdk import (
     BumpSequence,
     Claimant,
@@ -182,6 +183,34 @@ def balance_stands(terms: LockTerms, gate: str, balance: Mapping[str, Any]) -> b
         and balance["asset"] == horizon_name(terms.asset)
         and stroops(balance["amount"]) == terms.amount
         and not balance.get("flags", {}).get("clawback_enabled", False)
+    )
+
+
+def terms_shown(
+    account: Mapping[str, Any], balance: Mapping[str, Any], known: Sequence[Asset] = ()
+) -> LockTerms | None:
+    """Return the terms that a gate and a claimable balance for it (Horizon's JSON) seem to stand for, None if
+    they show none. Only `gate_stands` and `balance_stands` prove them."""
+    gate = str(account["account_id"])
+    claimants = {each["destination"]: each["predicate"] for each in balance["claimants"]}
+    senders = [who for who in claimants if who != gate]
+    kinds = {each["type"]: each["key"] for each in account["signers"] if each["key"] != gate}
+    if len(senders) != 1 or not {"sha256_hash", "ed25519_public_key"} <= kinds.keys():
+        return None
+    bound = claimants[senders[0]].get("not", {}).get("abs_before_epoch", "")
+    if not bound.isdecimal():
+        return None
+    named = balance["asset"]
+    asset = StellarAsset.native() if named == "native" else StellarAsset(*named.split(":"))
+    return LockTerms(
+        chain=Chain.STELLAR,
+        contract="",
+        sender=senders[0],
+        recipient=kinds["ed25519_public_key"],
+        asset=from_stellar(asset, known),
+        amount=stroops(balance["amount"]),
+        hashlock=StrKey.decode_sha256_hash(kinds["sha256_hash"]),
+        deadline=int(bound),
     )
 
 

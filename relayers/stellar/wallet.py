@@ -111,7 +111,7 @@ class Built(msgspec.Struct, frozen=True):
 class Wallet:
     """Builds a user's transactions from a Horizon server of their own choice."""
 
-    private = frozenset({Purpose.LOCK})
+    private: frozenset[Purpose] = frozenset({Purpose.LOCK})
     """A lock comes with the gate's key (docs/decisions/0103)."""
 
     def __init__(self, horizon_url: str, passphrase: str, timeout: float = 10.0) -> None:
@@ -123,6 +123,11 @@ class Wallet:
     async def close(self) -> None:
         """Close the connections."""
         await self._horizon.close()
+
+    async def locks(self, address: str) -> list[LockTerms]:
+        """Return the terms of all standing locks that an account sent or is to receive, from the ledger
+        alone: for those who have lost everything but their key."""
+        return [gate.terms for gate in await self._locks.of_party(address)]
 
     async def unsigned(
         self, purpose: Purpose, terms: LockTerms, preimage: Preimage | None = None

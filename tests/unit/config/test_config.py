@@ -168,11 +168,6 @@ def test_stellar_is_there_only_when_its_section_is_given() -> None:
     assert "add it with horizon_url" in refused({**STELLAR, "chains": {}})
 
 
-def test_nobody_is_promised_a_gasless_claim_on_stellar() -> None:
-    pairs = [{**STELLAR["pairs"][1], "gasless": True}]
-    assert "write gasless = false" in refused({**STELLAR, "pairs": pairs})
-
-
 @pytest.mark.parametrize(
     ("change", "words"),
     [({"decimals": 8}, "has 7 decimals"), ({"contract": "RUSD"}, "written CODE:ISSUER")],

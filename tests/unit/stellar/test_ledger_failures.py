@@ -289,15 +289,12 @@ def test_an_immutable_account_is_neither_merged_nor_changed(world: World) -> Non
 
 
 def test_merges_and_options_fail_for_their_own_reasons(world: World) -> None:
-    nobody, required = keypair("nobody").public_key, AuthorizationFlag(1)
+    nobody = keypair("nobody").public_key
     for operation, code in (
         (AccountMerge(nobody), "ACCOUNT_MERGE_NO_ACCOUNT"),
         (AccountMerge(world.alice.public_key), "ACCOUNT_MERGE_MALFORMED"),
         (SetOptions(inflation_dest=nobody), "SET_OPTIONS_INVALID_INFLATION"),
-        (
-            SetOptions(set_flags=AuthorizationFlag(1), clear_flags=AuthorizationFlag(1)),
-            "SET_OPTIONS_BAD_FLAGS",
-        ),
+        (SetOptions(set_flags=required, clear_flags=required), "SET_OPTIONS_BAD_FLAGS"),
         (SetOptions(set_flags=AuthorizationFlag(16)), "SET_OPTIONS_UNKNOWN_FLAG"),
         (SetOptions(set_flags=AuthorizationFlag(8)), "SET_OPTIONS_AUTH_REVOCABLE_REQUIRED"),
         (SetOptions(master_weight=256), "SET_OPTIONS_THRESHOLD_OUT_OF_RANGE"),

@@ -26,6 +26,7 @@ from relayers.port import (
     LockStatus,
     NothingToDo,
     PortError,
+    PortUnavailable,
     Refunded,
     SignedTx,
     TxState,
@@ -53,6 +54,50 @@ async def test_everything_the_bridge_signs_has_an_end(net: Net) -> None:
     for _ in range(10):
         await net.node.close()
     assert (await ours.broadcast(tx)).outcome is BroadcastOutcome.REJECTED
+
+
+async def test_what_a_node_finds_too_late_is_rejected_and_not_given_up_before_its_time(net: Net) -> None:
+    ours, theirs = await net.port("ours"), await net.port("theirs")
+    tx = await ours.prepare(_lock(ours, net.terms(ours, theirs)), await ours.next_sequence(), FeeLevel())
+    assert tx.valid_until is not None
+    await net.node.close(tx.valid_until - 5)
+    told = await ours.broadcast(tx)
+    assert (told.outcome, "txTOO_LATE" in told.reason) == (BroadcastOutcome.REJECTED, True)
+    status = await ours.tx_status(tx)
+    assert (status.state, status.reason) == (TxState.UNKNOWN, ""), "another node may have taken it"
+    await net.node.close(tx.valid_until + 1)
+    assert "can never land" in (await ours.tx_status(tx)).reason
+
+
+async def test_a_sequence_ahead_of_its_time_waits_for_the_one_before(net: Net) -> None:
+    ours, theirs = await net.port("ours"), await net.port("theirs")
+    sequence = await ours.next_sequence() or 0
+    second = await ours.prepare(_lock(ours, net.terms(ours, theirs)), sequence + 1, FeeLevel())
+    with pytest.raises(PortUnavailable, match="earlier sequence"):
+        await ours.broadcast(second)
+    await net.done(ours, Action(Purpose.CANCEL))
+    assert (await ours.broadcast(second)).outcome is BroadcastOutcome.ACCEPTED
+    await net.node.close()
+    assert (await ours.tx_status(second)).state is TxState.INCLUDED
+
+
+async def test_a_full_pool_asks_for_a_better_bid_and_takes_it(net: Net) -> None:
+    ours, theirs = await net.port("ours"), await net.port("theirs")
+    names = [f"crowd {n}" for n in range(4)]
+    for name in names:
+        net.node.fund(net.key(name).public_key, 100 * 10**7)
+        await net.node.close()
+    low = await ours.prepare(_lock(ours, net.terms(ours, theirs)), await ours.next_sequence(), FeeLevel())
+    net.node.network.state.header = replace(net.node.network.header, max_tx_set_size=10)
+    for name in names:
+        await _crowd(net, name, [Payment(ours.account, Asset.native(), "0.0000001")] * 5)
+    assert (await ours.broadcast(low)).outcome is BroadcastOutcome.UNDERPRICED
+    high = await ours.prepare(_lock(ours, net.terms(ours, theirs)), low.sequence, FeeLevel(1, low.fee))
+    while high.fee["rate"] <= 40_000:
+        high = await ours.prepare(_lock(ours, net.terms(ours, theirs)), low.sequence, FeeLevel(1, high.fee))
+    assert (await ours.broadcast(high)).outcome is BroadcastOutcome.ACCEPTED
+    await net.node.close()
+    assert (await ours.tx_status(high)).state is TxState.INCLUDED
 
 
 async def test_a_recipient_without_trustline_is_refused_before_anything_is_locked(net: Net) -> None:

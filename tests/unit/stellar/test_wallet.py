@@ -3,7 +3,15 @@
 from __future__ import annotations
 
 import pytest
-from stellar_sdk import Keypair, TransactionEnvelope
+from stellar_sdk import (
+    Asset,
+    Claimant,
+    CreateClaimableBalance,
+    Keypair,
+    SetOptions,
+    Signer,
+    TransactionEnvelope,
+)
 from stellar_sdk.sep.stellar_uri import TransactionStellarUri
 
 from bridge.api.userswap import Wallet as UserWallet
@@ -94,6 +102,35 @@ async def test_users_take_everything_back_from_chain_data_alone_when_the_bridge_
     await net.submit_xdr(await wallet.reclaim(terms, payer))
     with pytest.raises(ActionRefused):
         await wallet.reclaim(terms, payer)
+    await wallet.close()
+
+
+async def test_whoever_has_lost_everything_but_the_key_finds_the_locks_of_the_account(net: Net) -> None:
+    ours, theirs = await net.port("ours"), await net.port("theirs")
+    usd = await net.asset("issuer", "ours", "theirs")
+    mine = net.terms(theirs, ours, asset=usd, lifetime=500)
+    for_me = [net.terms(ours, theirs), net.terms(ours, theirs, amount=7)]
+    await net.done(theirs, Action(Purpose.LOCK, mine))
+    for terms in for_me:
+        await net.done(ours, Action(Purpose.LOCK, terms))
+    # What looks like a lock and is none: somebody else's balances, and a gate with other signers.
+    stranger = [Claimant(theirs.account), Claimant(net.key("issuer").public_key)]
+    await net.send("ours", [CreateClaimableBalance(Asset.native(), "1", stranger)])
+    await net.send("ours", [CreateClaimableBalance(Asset.native(), "1", [Claimant(theirs.account)])])
+    await net.send("issuer", [SetOptions(signer=Signer.ed25519_public_key(theirs.account, 1))])
+    wallet = Wallet(net.server.url, net.passphrase)
+    found = await wallet.locks(theirs.account)
+    assert {each.amount for each in found} == {mine.amount, for_me[0].amount, 7}
+    assert {(each.sender, each.recipient, each.deadline) for each in found} == {
+        (each.sender, each.recipient, each.deadline) for each in (mine, *for_me)
+    }
+    assert all(ours.lock_id(each) in {ours.lock_id(terms) for terms in (mine, *for_me)} for each in found)
+    await net.node.advance(500)
+    (refundable,) = [each for each in found if each.sender == theirs.account]
+    built = await wallet.refund(refundable)
+    built.envelope.sign(net.key("theirs"))
+    await net.submit_xdr(built.envelope.to_xdr())
+    assert len(await wallet.locks(theirs.account)) == 2
     await wallet.close()
 
 
