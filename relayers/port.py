@@ -188,6 +188,8 @@ class BroadcastOutcome(StrEnum):
     SEQUENCE_USED = "sequence_used"
     """The nonce is taken by an included transaction (perhaps this very one): look at `tx_status`."""
     UNDERPRICED = "underpriced"
+    LATER = "later"
+    """The node does not take it yet, because of other transactions: send it again soon. Nothing is wrong."""
     REJECTED = "rejected"
 
 
