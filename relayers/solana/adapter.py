@@ -39,7 +39,7 @@ from relayers.solana.building import Plan, Rents
 from relayers.solana.cluster import Cluster, written
 from relayers.solana.explain import explain
 from relayers.solana.program import ClaimCall, RefundCall
-from relayers.solana.rpc import Rpc, RpcError, record
+from relayers.solana.rpc import MAX_BATCH, Rpc, RpcError, record
 from relayers.solana.settings import SolanaSettings
 
 T = TypeVar("T")
@@ -173,9 +173,11 @@ class SolanaPort:
         index = blocks.AddressIndex(self._rpc, str(vault))
         try:
             entries = await index.between(self._cluster.floor, 0, 2**63)
-            for entry in reversed(entries):
-                if entry["err"] is None:
-                    (executed,) = await blocks.read_calls(self._rpc, self._program, [entry["signature"]])
+            tx_ids = [entry["signature"] for entry in reversed(entries) if entry["err"] is None]
+            # Anybody may send the vault a lamport a thousand times: many are read at once.
+            for start in range(0, len(tx_ids), MAX_BATCH):
+                page = tx_ids[start : start + MAX_BATCH]
+                for executed in await blocks.read_calls(self._rpc, self._program, page):
                     own = [call for call in executed.calls if call.vault == vault]
                     if own:
                         return own[-1]
@@ -234,6 +236,11 @@ class SolanaPort:
         made = building.plan(self._program, action, self._key.pubkey(), rents)
         if action.terms is not None:
             await self._cluster.check_asset(action.terms.asset)
+        if action.purpose is Purpose.LOCK and action.terms is not None:
+            # The program would make a spent vault again; its preimage may be known to all by then.
+            status = await self.read_lock(self.lock_id(action.terms), action.terms)
+            if status is not LockStatus.ABSENT:
+                raise ActionRefused(f"this lock was made before, it is {status.value}", "terms serve once")
         samples, recent = await asyncio.gather(
             self._cluster.prices([self._key.pubkey(), *written(made.instructions)]),
             self._cluster.recent(fee.attempt),
