@@ -20,6 +20,7 @@ from relayers.port import (
     BadAddress,
     BroadcastOutcome,
     BroadcastResult,
+    CannotReceive,
     FeeEstimate,
     FeeLevel,
     HtlcEvent,
@@ -188,11 +189,17 @@ class SolanaPort:
         return None
 
     async def balance(self, address: str, asset: Asset) -> int:
-        """Return lamports, or the tokens in the address's associated account."""
+        """Return lamports, or the tokens in the address's associated account. Raises `CannotReceive` where
+        that is frozen or given away; in our own case nothing can be spent."""
         owner = terms.address(address)
         if not asset.contract:
             return await self._cluster.lamports(str(owner))
-        return await self._cluster.tokens(owner, terms.address(asset.contract))
+        try:
+            return await self._cluster.tokens(owner, terms.address(asset.contract))
+        except CannotReceive:
+            if owner != self._key.pubkey():
+                raise
+            return 0
 
     async def fees(self, asset: Asset) -> FeeEstimate:
         """Return expected costs at present, in lamports; rents included (see `building.estimate`)."""

@@ -279,3 +279,16 @@ def test_errors_are_put_into_words() -> None:
     assert explain({"InstructionError": [0, {"Custom": 4711}]}) == "instruction 0: error 4711"
     assert explain({"InstructionError": [1, "InvalidArgument"]}) == "instruction 1: InvalidArgument"
     assert explain("BlockhashNotFound") == "BlockhashNotFound"
+
+
+async def test_an_endpoint_that_tells_no_prices_still_gets_transactions(
+    devnet: SolanaNode, liar: LyingRpc, port: SolanaPort
+) -> None:
+    def without(call: dict[str, Any], honest: dict[str, Any]) -> dict[str, Any]:
+        unknown = {"code": -32601, "message": "Method not found"}
+        if call["method"] == "getRecentPrioritizationFees":
+            return {"jsonrpc": "2.0", "id": call["id"], "error": unknown}
+        return honest
+
+    liar.mangle = without
+    await locked(devnet, port)
