@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import msgspec
 import pytest
 from stellar_sdk import (
     Account,
@@ -66,6 +67,13 @@ async def test_what_a_node_finds_too_late_is_rejected_and_not_given_up_before_it
     assert (status.state, status.reason) == (TxState.UNKNOWN, ""), "another node may have taken it"
     await net.node.close(tx.valid_until + 1)
     assert "can never land" in (await ours.tx_status(tx)).reason
+
+
+async def test_a_lane_is_refused_for_nothing_on_the_ledger_would_tell_of_it(net: Net) -> None:
+    ours, theirs = await net.port("ours"), await net.port("theirs")
+    terms = msgspec.structs.replace(net.terms(ours, theirs), lane=1)
+    with pytest.raises(ActionRefused, match="lanes"):
+        await ours.prepare(_lock(ours, terms), await ours.next_sequence(), FeeLevel())
 
 
 async def test_a_sequence_ahead_of_its_time_waits_for_the_one_before(net: Net) -> None:
