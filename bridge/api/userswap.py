@@ -269,13 +269,13 @@ class UserSwap:
         """Open the secret once everything allows it, and note that it is out before it goes out.
 
         After a crash in between nobody knows whether it went out. In time, it goes out again; too late, only
-        if the bridge has it already, for then nothing but claiming helps.
+        if the chain shows it or the bridge has it already, for then nothing but claiming helps.
         """
         preimage = self.record.preimage(password)
         try:
             allowed = await self.may_reveal_now(watch)
         except Unsafe:
-            if not (self.record.revealed and await self._bridge_has_it()):
+            if not (self.record.revealed and await self._is_out(watch)):
                 raise
             allowed = True
         if not allowed and not self.record.revealed:
@@ -286,6 +286,10 @@ class UserSwap:
         if not self.record.revealed:
             self._save(revealed=True)
         return preimage
+
+    async def _is_out(self, watch: LockWatch) -> bool:
+        """Tell whether the secret is known for certain: a claim whose answer got lost has shown it, too."""
+        return (await watch.look()).status is LockStatus.CLAIMED or await self._bridge_has_it()
 
     async def _bridge_has_it(self) -> bool:
         view = await self.status()

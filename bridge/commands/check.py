@@ -148,7 +148,7 @@ def _prices(settings: Settings) -> Iterator[Finding]:
 async def _chain(settings: Settings, chain: Chain, ring: KeyRing) -> list[Finding]:
     what = chain.value
     section = settings.chains.get(chain)
-    urls = "horizon_url" if chain is Chain.STELLAR else "rpc_urls"
+    urls = section.nodes_key
     if not section.urls:
         return [Finding(what, Level.FAIL, f"no {urls}", f"fill in chains.{what}.{urls}")]
     try:

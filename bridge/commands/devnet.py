@@ -6,6 +6,7 @@ import asyncio
 import signal
 from pathlib import Path
 from typing import Annotated
+from urllib.parse import urlsplit
 
 import typer
 
@@ -13,18 +14,17 @@ from bridge import config as configuration
 from bridge.commands.output import ConfigFile, Json, Output, speaking
 from bridge.commands.runtime import KeyRing
 from bridge.config import ConfigError, Network, Settings
+from bridge.localchains import Local, make
 from bridge.ports import open_port
-from bridge.protocol.types import Asset, Chain
-from relayers.ethereum.devnet import AnvilDevnet, AnvilMissing
+from bridge.protocol.types import NEEDS_CONSENT, Asset, Chain
 from relayers.keystore import SecretKey, devnet_key
 from relayers.port import PortUnavailable
-from relayers.stellar.devnet.local import StellarDevnet
-from relayers.zion.devnet import ZionDevnet
 
-LocalChain = ZionDevnet | AnvilDevnet | StellarDevnet
 BRIDGE_COINS = 10_000
 USER_COINS = 100
-"""Whole coins of each asset that the accounts get; of ZION and XLM a hundred times as many."""
+"""Whole coins of each asset that the accounts get; a hundred times as many of those not on Ethereum."""
+PILES = {Chain.CARDANO: 10}
+"""In how many parts: on Cardano each transaction that waits holds an output of its own."""
 
 
 def devnet(
@@ -33,15 +33,17 @@ def devnet(
     block_time: Annotated[int, typer.Option(help="Seconds between blocks.", min=1)] = 1,
     as_json: Json = False,
 ) -> None:
-    """Run a ZION node and anvil at the configured ports, and fund the bridge and a user, until Ctrl-C.
+    """Run local chains at the configured ports, and fund the bridge and a user, until Ctrl-C.
 
-    For the network "dev" alone; with a Stellar ledger where the configuration has that chain. The user has
-    the published devnet keys `ethereum/user`, `zion/user` and `stellar/user`.
+    For the network "dev" alone; a chain for each one that the configuration has switched on. The user has the
+    published devnet keys `ethereum/user`, `zion/user` and so on.
     """
     with speaking(as_json) as output:
         settings = configuration.load(config)
         if settings.network is not Network.DEV:
             raise ConfigError([f"the network is {settings.network.value}"], "devnets are for network dev")
+        from relayers.ethereum.devnet import AnvilMissing
+
         try:
             asyncio.run(_run(settings, directory, block_time, output))
         except AnvilMissing as error:
@@ -50,55 +52,45 @@ def devnet(
 
 async def _run(settings: Settings, directory: Path, block_time: int, output: Output) -> None:
     ring = KeyRing(settings)
-    zion = ZionDevnet(directory / "zion", block_time=block_time, port=_port(settings, Chain.ZION))
-    anvil = AnvilDevnet(
-        directory / "anvil", block_time=block_time, persist=True, port=_port(settings, Chain.ETHEREUM)
-    )
-    nodes: dict[Chain, LocalChain] = {Chain.ZION: zion, Chain.ETHEREUM: anvil}
-    urls = {"zion": zion.rpc_url, "ethereum": anvil.rpc_url}
-    if Chain.STELLAR in settings.enabled_chains():
-        port = _port(settings, Chain.STELLAR)
-        stellar = StellarDevnet(directory / "stellar", block_time=block_time, port=port)
-        nodes[Chain.STELLAR] = stellar
-        urls["stellar"] = stellar.url
+    chains = {
+        chain: make(chain, directory / chain.value, block_time=block_time, port=_port(settings, chain))
+        for chain in settings.enabled_chains()
+    }
+    urls = {chain.value: local.url for chain, local in chains.items()}
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     try:
-        await asyncio.gather(*(node.start() for node in nodes.values()))
+        await asyncio.gather(*(local.node.start() for local in chains.values()))
         accounts: dict[str, str] = {}
         for entry in settings.assets:
-            if entry.chain is Chain.STELLAR and entry.contract:
-                continue  # needs trustlines first, which the accounts' own keys must sign
-            scale = 1 if entry.chain is Chain.ETHEREUM else 100
+            chain = entry.chain
+            if chain not in chains or (entry.contract and chain in NEEDS_CONSENT):
+                continue  # the second need trustlines first, which the accounts' own keys must sign
+            scale = 1 if chain is Chain.ETHEREUM else 100
             for role, coins, key in (
-                ("bridge", BRIDGE_COINS, ring.chain(entry.chain)),
-                ("user", USER_COINS, devnet_key(f"{entry.chain.value}/user")),
+                ("bridge", BRIDGE_COINS, ring.chain(chain)),
+                ("user", USER_COINS, devnet_key(f"{chain.value}/user")),
             ):
                 units = coins * scale * 10**entry.decimals
-                accounts[f"{entry.chain.value}_{role}"] = await _fund(
-                    settings, nodes[entry.chain], key, entry.asset, units
+                accounts[f"{chain.value}_{role}"] = await _fund(
+                    settings, chains[chain], key, entry.asset, units
                 )
         lines = [f"{name}: {value}" for name, value in {**urls, **accounts}.items()]
         output.result({**urls, **accounts}, *lines, "running; Ctrl-C ends it")
         await stop.wait()
     finally:
-        await asyncio.gather(*(node.stop() for node in nodes.values()))
+        await asyncio.gather(*(local.node.stop() for local in chains.values()))
 
 
-async def _fund(
-    settings: Settings,
-    node: LocalChain,
-    key: SecretKey,
-    asset: Asset,
-    units: int,
-) -> str:
+async def _fund(settings: Settings, local: Local, key: SecretKey, asset: Asset, units: int) -> str:
     """Fill an account up to `units`; returns its address."""
     port = open_port(settings, asset.chain, key)
     try:
         missing = units - await port.balance(port.account, asset)
-        if missing > 0:
-            await node.fund(port.account, asset, missing)
+        parts = PILES.get(asset.chain, 1)
+        for _ in range(parts if missing >= parts else 0):
+            await local.node.fund(port.account, asset, missing // parts)
         return port.account
     finally:
         await port.close()
@@ -106,9 +98,9 @@ async def _fund(
 
 def _port(settings: Settings, chain: Chain) -> int:
     """Return the port of the chain's first configured URL."""
-    urls = settings.chains.get(chain).urls
-    text = urls[0].rpartition(":")[2].strip("/") if urls else ""
-    if not text.isdecimal():
-        name = "horizon_url" if chain is Chain.STELLAR else "rpc_urls"
-        raise ConfigError([f"chains.{chain.value}.{name} names no port"], "e.g. http://127.0.0.1:8545")
-    return int(text)
+    section = settings.chains.get(chain)
+    port = urlsplit(section.urls[0]).port if section.urls else None
+    if port is None:
+        name = f"chains.{chain.value}.{section.nodes_key}"
+        raise ConfigError([f"{name} names no port"], "e.g. http://127.0.0.1:8545")
+    return port

@@ -13,9 +13,11 @@ from typing import Annotated
 import typer
 
 from bridge import config as configuration
+from bridge.commands import offers
 from bridge.commands.output import Json, Output, speaking
 from bridge.config import DEFAULT_FILE, ConfigError, Network, Settings
 from bridge.engine.quotes import QuoteSigner
+from bridge.localchains import CARDANO_ZERO_TIME
 from bridge.ports import open_port
 from bridge.protocol.types import Chain
 from relayers.keystore import (
@@ -34,13 +36,6 @@ MIN_PASSWORD = 10
 
 _SHARED = {
     "ethereum_ws": "",
-    "token_asset": "",
-    "token_pair": "",
-    "token_price": "",
-    "stellar_chain": "",
-    "stellar_asset": "",
-    "stellar_pairs": "",
-    "stellar_price": "",
     "api_port": "8080",
     "requests": "300",
     "quotes": "30",
@@ -48,24 +43,14 @@ _SHARED = {
     "user_window": "3600",
     "outage": "3600",
     "per_client": "3",
-    "max_eth": "1",
-    "min_zion": "5",
-    "max_zion": "4000",
     "zion_poll": "5.0",
     "ethereum_poll": "3.0",
-    "zion_interval": "60",
     "zion_value": "50",
     "zion_cap": "120",
-    "zion_inclusion": "600",
-    "zion_skew": "600",
-    "ethereum_interval": "12",
-    "ethereum_base": "96",
-    "ethereum_inclusion": "120",
-    "ethereum_skew": "24",
 }
 _OF_NETWORK = {
-    Network.MAIN: {"zion_rpc": "http://127.0.0.1:18081", "ethereum_chain_id": "1", "zion_base": "10"},
-    Network.TEST: {"zion_rpc": "http://127.0.0.1:28081", "ethereum_chain_id": "11155111", "zion_base": "6"},
+    Network.MAIN: {"zion_rpc": "http://127.0.0.1:18081", "ethereum_chain_id": "1"},
+    Network.TEST: {"zion_rpc": "http://127.0.0.1:28081", "ethereum_chain_id": "11155111"},
     Network.DEV: {
         "zion_rpc": "http://127.0.0.1:38081",
         "ethereum_chain_id": "31337",
@@ -76,80 +61,12 @@ _OF_NETWORK = {
         "user_window": "300",
         "outage": "120",
         "per_client": "50",
-        "max_eth": "10",
-        "max_zion": "40000",
         "zion_poll": "0.5",
         "ethereum_poll": "0.5",
-        "zion_interval": "1",
-        "zion_base": "4",
         "zion_cap": "12",
         "zion_value": "50000",
-        "zion_inclusion": "5",
-        "zion_skew": "15",
-        "ethereum_interval": "1",
-        "ethereum_base": "3",
-        "ethereum_inclusion": "5",
-        "ethereum_skew": "2",
     },
 }
-
-
-_STELLAR_CHAIN = """
-[chains.stellar]
-enabled = true
-horizon_url = "$horizon"  # Horizon 2.31 or newer; the passphrase follows from the network
-keystore = "keys/stellar.json"
-poll_interval = $poll
-channels = 0                    # accounts that lend their sequences: about one for each lock in five seconds
-max_fee_per_operation = "1"     # XLM, the highest bid when ledgers are full
-
-[chains.stellar.timing]
-block_interval = $interval
-finality_base = 1               # a closed ledger is final
-finality_cap = 1
-inclusion_p99 = $inclusion
-clock_skew = $skew
-"""
-_STELLAR_ASSET = """
-[[assets]]                      # issued assets: contract = "CODE:ISSUER", decimals = 7
-chain = "stellar"
-symbol = "XLM"
-decimals = 7
-keep = "20"
-"""
-_STELLAR_PAIRS = """
-[[pairs]]
-from = "stellar:XLM"
-to = "zion:ZION"
-spread_ppm = 3000
-min = "50"
-max = "20000"
-gasless = true
-
-[[pairs]]
-from = "zion:ZION"
-to = "stellar:XLM"
-spread_ppm = 3000
-min = "$min_zion"
-max = "$max_zion"
-gasless = true                  # a claim on Stellar needs the recipient's signature too: the API asks for it
-
-[[pairs]]
-from = "stellar:XLM"
-to = "ethereum:ETH"
-spread_ppm = 3000
-min = "500"
-max = "20000"
-gasless = true
-
-[[pairs]]
-from = "ethereum:ETH"
-to = "stellar:XLM"
-spread_ppm = 3000
-min = "0.001"
-max = "$max_eth"
-gasless = true
-"""
 
 
 def init(
@@ -159,8 +76,19 @@ def init(
     ethereum_rpc: Annotated[str | None, typer.Option(help="URL of your Ethereum node.")] = None,
     ethereum_ws: Annotated[str | None, typer.Option(help="Its WebSocket, optional.")] = None,
     ethereum_contract: Annotated[str | None, typer.Option(help="Address of the HTLC contract.")] = None,
+    solana_rpc: Annotated[
+        str | None, typer.Option(help="URL of a Solana RPC: Solana joins. Without it, it does not.")
+    ] = None,
+    solana_ws: Annotated[str | None, typer.Option(help="Its WebSocket, optional.")] = None,
+    solana_program: Annotated[str | None, typer.Option(help="Address of the HTLC program.")] = None,
     stellar_horizon: Annotated[
         str | None, typer.Option(help="URL of a Horizon server: Stellar joins. Without it, it does not.")
+    ] = None,
+    cardano_blockfrost: Annotated[
+        str | None, typer.Option(help="URL of a Blockfrost service: Cardano joins. Without it, it does not.")
+    ] = None,
+    cardano_reference_script: Annotated[
+        str | None, typer.Option(help="The output that carries the validator, <transaction id>#<index>.")
     ] = None,
     api_port: Annotated[int | None, typer.Option(help="Port of the API.", min=0, max=65_535)] = None,
     password_file: Annotated[
@@ -192,7 +120,6 @@ def init(
             "operator_digest": hashlib.sha256(operator_key.encode()).hexdigest(),
             "password_line": _password_line(directory, password_file, published=published),
         }
-        values.update(_token() if network is Network.DEV else {})
         if network is Network.DEV and not ethereum_contract:
             values["ethereum_contract"] = _devnet_contract()
         for name, given in (("zion_rpc", zion_rpc), ("ethereum_ws", ethereum_ws), ("api_port", api_port)):
@@ -200,8 +127,14 @@ def init(
                 values[name] = str(given)
         if ethereum_rpc and ethereum_ws is None:
             values["ethereum_ws"] = ""
+        joining: dict[Chain, dict[str, str]] = {}
+        if solana_rpc:
+            joining[Chain.SOLANA] = _solana(network, solana_rpc, solana_ws, solana_program)
         if stellar_horizon:
-            values.update(_stellar(stellar_horizon, network, values))
+            joining[Chain.STELLAR] = {"horizon": stellar_horizon}
+        if cardano_blockfrost:
+            joining[Chain.CARDANO] = _cardano(network, cardano_blockfrost, cardano_reference_script)
+        values.update(_offers(network, joining))
         text = Template((files("bridge.commands") / "template.toml").read_text()).substitute(values)
         directory.mkdir(parents=True, exist_ok=True)
         _write_new(target, text)
@@ -216,8 +149,10 @@ def init(
             f"operator's key, shown this once: {operator_key}",
             "next: put money into the accounts, then `rainbow check`",
         )
-        if not values["ethereum_contract"]:
-            output.note("chains.ethereum.contract is empty: deploy the HTLC contract and fill it in")
+        for section in (settings.chains.ethereum, settings.chains.solana):
+            if section is not None and not section.contract:
+                name = section.chain.value
+                output.note(f"chains.{name}.contract is empty: deploy the HTLC and fill it in")
 
 
 def _password(password_file: Path | None, output: Output, *, published: bool) -> str:
@@ -278,39 +213,61 @@ def _devnet_contract() -> str:
     return deployed_address()
 
 
-def _token() -> dict[str, str]:
+def _offers(network: Network, joining: dict[Chain, dict[str, str]]) -> dict[str, str]:
+    """Return the parts of the configuration that depend on which chains there are."""
+    chains = [Chain.ZION, Chain.ETHEREUM, *joining]
+    token_asset, token_pair, token_price = _token() if network is Network.DEV else ("", "", "")
+    values = {
+        "more_chains": "".join(offers.section(chain, network, values) for chain, values in joining.items()),
+        "assets": offers.assets(chains) + token_asset,
+        "pairs": offers.pairs(chains, network) + token_pair,
+        "prices": offers.prices(chains) + token_price,
+    }
+    for chain in (Chain.ZION, Chain.ETHEREUM):
+        numbers = offers.timing(chain, network)
+        values |= {
+            f"{chain.value}_interval": str(numbers.block_interval),
+            f"{chain.value}_base": str(numbers.finality_depth),
+            f"{chain.value}_inclusion": str(numbers.inclusion_p99),
+            f"{chain.value}_skew": str(numbers.clock_skew),
+        }
+    return values
+
+
+def _token() -> tuple[str, str, str]:
     """Return the devnet's ERC-20 as asset, pair and price."""
     from relayers.ethereum.demo_token import asset
 
     token = asset()
-    return {
-        "token_asset": (
-            f'\n[[assets]]\nchain = "ethereum"\nsymbol = "{token.symbol}"\ndecimals = {token.decimals}\n'
-            f'contract = "{token.contract}"\n'
-        ),
-        "token_pair": (
-            f'\n[[pairs]]\nfrom = "{token.key}"\nto = "zion:ZION"\nspread_ppm = 3000\n'
-            'min = "1"\nmax = "10000"\ngasless = true\n'
-        ),
-        "token_price": f', "{token.key}" = "1"',
-    }
+    return (
+        f'\n[[assets]]\nchain = "ethereum"\nsymbol = "{token.symbol}"\ndecimals = {token.decimals}\n'
+        f'contract = "{token.contract}"\n',
+        offers.pair(token.key, offers.COINS[Chain.ZION].key, "1", "10000"),
+        f'"{token.key}" = "1"\n',
+    )
 
 
-def _stellar(horizon: str, network: Network, values: dict[str, str]) -> dict[str, str]:
-    """Return Stellar's parts of the configuration: the chain, XLM, its pairs and price."""
-    dev = network is Network.DEV
-    timing = {
-        "horizon": horizon,
-        "poll": "0.5" if dev else "2.0",
-        "interval": "1" if dev else "6",
-        "inclusion": "5" if dev else "60",
-        "skew": "15" if dev else "60",
-    }
+def _solana(network: Network, rpc: str, ws: str | None, program: str | None) -> dict[str, str]:
+    """Return Solana's values; on dev the program is where the local chain has it."""
+    if program is None and network is Network.DEV:
+        from relayers.solana.devnet import PROGRAM
+
+        program = str(PROGRAM)
+    return {"rpc": rpc, "ws": ws or "", "program": program or ""}
+
+
+def _cardano(network: Network, blockfrost: str, reference_script: str | None) -> dict[str, str]:
+    """Return Cardano's values; on dev the validator is where the local chain has it."""
+    if reference_script is None and network is Network.DEV:
+        from relayers.cardano.devnet.treasury import REFERENCE_SCRIPT
+
+        reference_script = REFERENCE_SCRIPT
     return {
-        "stellar_chain": Template(_STELLAR_CHAIN).substitute(timing),
-        "stellar_asset": _STELLAR_ASSET,
-        "stellar_pairs": Template(_STELLAR_PAIRS).substitute(values),
-        "stellar_price": ', "stellar:XLM" = "0.25"',
+        "blockfrost": blockfrost,
+        "reference_script": reference_script or "",
+        "zero_time": str(CARDANO_ZERO_TIME if network is Network.DEV else 0),
+        "ttl": "300" if network is Network.DEV else "1200",
+        "margin": "30" if network is Network.DEV else "1200",
     }
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from bridge.api.userswap import Wallet
 from bridge.config import to_text
 from bridge.demo.board import Board, SwapCard
@@ -13,7 +15,10 @@ from relayers.keystore import SecretKey
 
 
 class Traveller:
-    """Makes a `Round`: each swap sends what the swap before brought, less what its own lock costs in fees."""
+    """Makes a `Round`: each swap sends what the swap before brought, less what its own lock costs in fees.
+
+    A swap is over for its user once the money is there; the next begins while the bridge claims its side.
+    """
 
     def __init__(self, site: Site, plan: Round, board: Board, patience: float) -> None:
         self.site = site
@@ -52,28 +57,46 @@ class Traveller:
         card.begin()
         card.sends = _money(plan.amount, plan.route[0])
         amount = plan.amount
-        for number, (source, destination) in enumerate(plan.steps, start=1):
-            name = f"{plan.name}-{number}"
-            gasless = destination.chain is not Chain.STELLAR
-            step = Plan(name, source, destination, amount, gasless=gasless)
-            hop = SwapCard(name, step.route, step.expected.value)
-            person = Person(self.site, step, self.board, self.patience, purse=self.wallets, card=hop)
-            self.hops.append(person)
-            card.hops.append(hop)
-            await person.swap_through()
-            hop.finish(ok=True)
-            if person.swap is None:
-                raise WentWrong(f"{step.route} was never begun")
-            received = person.swap.record.destination.amount
-            self.board.reached(card, f"has {_money(received, destination)}")
-            amount = received - plan.gas.get(destination.chain, 0)
-            card.receives = _money(received, destination)
+        received = 0
+        settling: list[asyncio.Task[None]] = []
+        try:
+            for number, (source, destination) in enumerate(plan.steps, start=1):
+                person = self._step(number, source, destination, amount)
+                received = await self._hop(person)
+                settling.append(asyncio.create_task(_settle(person)))
+                self.board.reached(card, f"has {_money(received, destination)}")
+                amount = received - plan.gas.get(destination.chain, 0)
+            await asyncio.gather(*settling)
+        finally:
+            for task in settling:
+                task.cancel()
+        card.receives = _money(received, plan.route[-1])
+        self.board.reached(card, "completed")
         lost = plan.amount - received
-        percent = 100 * lost / plan.amount
-        kept = ", ".join(
-            _money(gas, NATIVE[chain]) for chain, gas in plan.gas.items() if gas and chain in self.wallets
+        kept = ", ".join(_money(gas, NATIVE[chain]) for chain, gas in plan.gas.items() if gas)
+        card.note = (
+            f"the way cost {_money(lost, plan.route[0])}, {100 * lost / plan.amount:.1f} %; "
+            f"{kept} were kept for gas"
         )
-        card.note = f"the way cost {_money(lost, plan.route[0])}, {percent:.1f} %; {kept} were kept for gas"
+
+    def _step(self, number: int, source: Asset, destination: Asset, amount: int) -> Person:
+        """Return the traveller as the user of one swap, with its own card."""
+        name = f"{self.name}-{number}"
+        gasless = destination.chain is not Chain.STELLAR
+        plan = Plan(name, source, destination, amount, gasless=gasless)
+        card = SwapCard(name, plan.route, plan.expected.value)
+        person = Person(self.site, plan, self.board, self.patience, purse=self.wallets, card=card)
+        self.hops.append(person)
+        self.card.hops.append(card)
+        return person
+
+    async def _hop(self, person: Person) -> int:
+        """Make one swap, until its money is here; return how much, in smallest units."""
+        await person.lock()
+        await person.receive()
+        if person.swap is None:
+            raise WentWrong(f"{person.plan.route} was never begun")
+        return person.swap.record.destination.amount
 
     async def collect(self) -> None:
         """Fill the card with the transactions of all swaps."""
@@ -88,6 +111,11 @@ class Traveller:
             await hop.client.close()
         for wallet in self.wallets.values():
             await wallet.port.close()
+
+
+async def _settle(person: Person) -> None:
+    await person.settle()
+    person.card.finish(ok=True)
 
 
 def _money(units: int, asset: Asset) -> str:

@@ -20,7 +20,7 @@ from bridge.demo.site import Site
 from bridge.protocol.legs import CLAIMED, REFUNDED
 from bridge.protocol.types import NEEDS_CONSENT, Asset, Chain, LegState, SwapState
 from relayers.keystore import SecretKey
-from relayers.port import PortUnavailable
+from relayers.port import InsufficientFunds, PortUnavailable
 
 T = TypeVar("T")
 
@@ -124,8 +124,8 @@ class Person:
         for signed in await self._patiently(lambda: wallet.approvals(asset)):
             await self._patiently(lambda signed=signed: wallet.settled(signed, pause=POLL_SECONDS))  # type: ignore[misc]
 
-    async def finish(self) -> None:
-        """Reveal the secret once the own node shows the bridge's lock deep enough, and see it through."""
+    async def receive(self) -> None:
+        """Reveal the secret once the own node shows the bridge's lock deep enough; wait for the money."""
         swap, plan = self._begun_swap(), self.plan
         wallet = self.wallets[plan.destination.chain]
         watch = LockWatch(wallet.port, swap.record.destination)
@@ -139,15 +139,19 @@ class Person:
             authorizer = wallet.port.authorizer
             await self._patiently(lambda: swap.reveal_to_bridge(self._password, watch, authorizer))
             self.board.reached(self.card, "secret handed over")
-            await self._until(_completed)
+            await self._until(_received)
             return
         await self._patiently(lambda: swap.claim(self._password, watch, wallet))
         self.board.reached(self.card, "claim sent")
         await self._until(
-            _completed,
+            _received,
             again=lambda: swap.claim(self._password, watch, wallet),
             unless=lambda view: view.destination.state in CLAIMED,
         )
+
+    async def settle(self) -> None:
+        """See the swap through to its end: both claims final."""
+        await self._until(lambda view: view.status is SwapState.COMPLETED)
 
     async def refund(self) -> None:
         """The source's deadline has passed: take the money back with the own wallet, ask nobody."""
@@ -164,7 +168,8 @@ class Person:
     async def swap_through(self) -> None:
         """The whole swap, of somebody who stays."""
         await self.lock()
-        await self.finish()
+        await self.receive()
+        await self.settle()
 
     async def close(self) -> None:
         """Close the connections."""
@@ -237,7 +242,8 @@ class Person:
         while True:
             try:
                 return await step()
-            except (BridgeUnreachable, PortUnavailable) as error:
+            except (BridgeUnreachable, PortUnavailable, InsufficientFunds) as error:
+                # A node that was killed may have to include again what paid this account.
                 self._check_time(deadline, str(error))
             except BridgeProblem as error:
                 if error.kind not in _PASSING_PROBLEMS:
@@ -273,8 +279,8 @@ class Person:
                 )
 
 
-def _completed(view: SwapView) -> bool:
-    return view.status is SwapState.COMPLETED
+def _received(view: SwapView) -> bool:
+    return view.status is SwapState.COMPLETED or view.destination.state in CLAIMED
 
 
 _ENDED = frozenset({SwapState.COMPLETED, SwapState.REFUNDED, SwapState.EXPIRED_UNFUNDED})

@@ -194,6 +194,22 @@ async def test_after_a_crash_between_noting_and_telling_the_secret_goes_out_late
     assert (await again.reveal_to_bridge(PASSWORD, node.watch)).secret_shared
 
 
+async def test_a_claim_whose_answer_got_lost_does_not_stand_in_its_own_way(
+    bridge: BridgeClient, recovery: RecoveryDir, store: Store
+) -> None:
+    swap = await begin(bridge, recovery)
+    node = Node(swap)
+    await asyncio.to_thread(play.lock_both, store, swap.id)
+    node.lock()
+    recovery.save(msgspec.structs.replace(swap.record, revealed=True))
+    again = UserSwap.resume(bridge, recovery, recovery.find(swap.id))
+    # The node took the claim and put it into a block, but its answer was lost, and the bridge does not know.
+    node.bridge.claim(FakePort(node.chain, "user").lock_id(node.terms), swap.record.preimage(PASSWORD))
+    node.chain.mine(1)
+    assert not (await again.status()).secret_shared
+    assert (await again.reveal_to_bridge(PASSWORD, node.watch)).secret_shared
+
+
 async def test_a_recovery_file_is_private_sealed_and_says_when_it_is_damaged(
     bridge: BridgeClient, recovery: RecoveryDir
 ) -> None:
