@@ -13,11 +13,12 @@ ETH = Asset(Chain.ETHEREUM, "ETH", 18)
 class EthereumSettings(msgspec.Struct, frozen=True):
     """What `open_port` needs.
 
-    `rpc_urls` are used in turn when one is down. `assets` gives names and decimals to the tokens we know.
-    `timeout` is seconds for one request, `poll_interval` seconds between polls while there is no WebSocket,
-    `history_blocks` how far back the fate of a lock that is no longer open is looked for. `relayer` is the
-    address that users authorise to claim for them, "" for the port's own: who makes requests without holding
-    the bridge's key names the bridge's account here.
+    `rpc_urls` are used in turn when one is down. `contract` is the HTLC's address or the path of the record
+    that `ape run deploy` wrote. `assets` gives names and decimals to the tokens we know. `timeout` is seconds
+    for one request, `poll_interval` seconds between polls while there is no WebSocket, `history_blocks` how
+    far back the fate of a lock that is no longer open is looked for. `relayer` is the address that users
+    authorise to claim for them, "" for the port's own: who makes requests without holding the bridge's key
+    names the bridge's account here.
     """
 
     rpc_urls: tuple[str, ...]

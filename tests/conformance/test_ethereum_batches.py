@@ -128,6 +128,10 @@ async def test_a_preimage_of_another_length_goes_alone_and_the_others_without_it
     assert set(await claimed(watcher)) == {ours.lock_id(locks[index]) for index in (0, 2)}
     await scene.done(ours, together(ours, pairs[1], pairs[0]))
     assert await claimed(watcher) == {ours.lock_id(locks[1]): secrets[1]}
+    more = list(
+        zip(await locked(scene, theirs, ours, [secret(3), secret(4)]), [secret(3), secret(4)], strict=True)
+    )
+    assert function(await scene.done(ours, together(ours, pairs[1], *more))) == TOGETHER
 
 
 async def test_what_does_not_belong_into_the_batch_is_left_out_of_it(scene: Scene, rig: EthereumRig) -> None:
