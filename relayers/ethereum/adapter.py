@@ -76,7 +76,7 @@ class EthereumPort:
         self._htlc = HtlcContract(settings.chain_id, self.contract)
         self._builder = Builder(self._rpc, self._signer, settings.chain_id, settings.caps)
         self._claims = Claims(self._rpc, self._htlc, self._builder, self.account)
-        relayer = self.parse_address(settings.relayer) if settings.relayer else self.account
+        relayer = self.parse_address(settings.relayer) if settings.relayer else ""
         self.authorizer: Authorizer | None = EthereumAuthorizer(
             self._rpc, self._htlc, self._signer, relayer, self._check
         )

@@ -54,9 +54,11 @@ _NUMBERS = ("maxFee", "nonce", "expiry")
 
 
 class EthereumAuthorizer:
-    """A `relayers.port.Authorizer` for one contract; `relayer` is who may claim and keep the fee.
+    """A `relayers.port.Authorizer` for one contract.
 
-    `ready` is awaited before the network is asked anything (is it the right one?).
+    `relayer` is who may claim and keep the fee, "" for the lock's own sender: the bridge's account, which a
+    process without its key knows from the terms. `ready` is awaited before the network is asked anything (is
+    it the right one?).
     """
 
     required = False
@@ -82,16 +84,17 @@ class EthereumAuthorizer:
                 f"a fee of {max_fee} would leave nothing of {terms.amount}",
                 "let the recipient claim with its own wallet, or lock more",
             )
+        relayer = self._relayer or terms.sender
         wanted = Authorization(
-            relayer=self._relayer,
+            relayer=relayer,
             max_fee=max_fee,
-            nonce=await self._free_nonce(terms.recipient),
+            nonce=await self._free_nonce(terms.recipient, relayer),
             expiry=terms.deadline + EXPIRY_MARGIN,
         )
         what = f"{terms.amount} × 10^-{terms.asset.decimals} {terms.asset.symbol}"
         return UnsignedTx(
             FORMAT,
-            f"let {self._relayer} claim {what} for {terms.recipient} and keep at most {max_fee} of it",
+            f"let {relayer} claim {what} for {terms.recipient} and keep at most {max_fee} of it",
             _portable(self._contract.claim_for_typed_data(terms, wanted)),
         )
 
@@ -132,8 +135,9 @@ class EthereumAuthorizer:
             raise BadAuthorization(
                 f"the signature has {len(given.signature)} bytes, more than {MAX_SIGNATURE}", "sign otherwise"
             )
-        if given.relayer != self._relayer:
-            raise BadAuthorization(f"it names {given.relayer} as relayer, not {self._relayer}", "sign anew")
+        relayer = self._relayer or terms.sender
+        if given.relayer != relayer:
+            raise BadAuthorization(f"it names {given.relayer} as relayer, not {relayer}", "sign anew")
         if given.max_fee >= terms.amount:
             raise BadAuthorization(f"a fee of {given.max_fee} would leave nothing", "sign a lower fee")
         if given.expiry < terms.deadline:
@@ -171,14 +175,14 @@ class EthereumAuthorizer:
                 "sign with the account that the swap pays to, on the network of the lock",
             )
 
-    async def _free_nonce(self, recipient: str) -> int:
+    async def _free_nonce(self, recipient: str, relayer: str) -> int:
         """Return a nonce that the recipient has not used, at random.
 
         The first nonce of a slot costs 17,100 gas more than the next 255, so they are drawn from few slots,
-        ours alone (their numbers begin with the relayer's address).
+        the relayer's alone (their numbers begin with its address).
         """
         await self._ready()
-        words = [int(self._relayer, 16) << 64 | index for index in range(_WORDS)]
+        words = [int(relayer, 16) << 64 | index for index in range(_WORDS)]
         calls = [
             Call("eth_call", ({"to": message.to, "data": message.data}, "latest"))
             for message in (self._contract.used_nonces(recipient, word) for word in words)

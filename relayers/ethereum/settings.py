@@ -17,8 +17,7 @@ class EthereumSettings(msgspec.Struct, frozen=True):
     that `ape run deploy` wrote. `assets` gives names and decimals to the tokens we know. `timeout` is seconds
     for one request, `poll_interval` seconds between polls while there is no WebSocket, `history_blocks` how
     far back the fate of a lock that is no longer open is looked for. `relayer` is the address that users
-    authorise to claim for them, "" for the port's own: who makes requests without holding the bridge's key
-    names the bridge's account here.
+    authorise to claim for them and keep a fee, "" for the sender of each lock.
     """
 
     rpc_urls: tuple[str, ...]

@@ -266,11 +266,14 @@ async def test_nonces_are_drawn_from_the_same_slot_until_it_is_half_used(
     assert int(request.payload["message"]["nonce"]) >> 8 == min(words) + 1
 
 
+@pytest.mark.parametrize("named", [False, True], ids=["by its lock", "by a setting"])
 async def test_who_holds_no_key_of_the_bridge_asks_and_checks_in_its_name(
-    scene: Scene, rig: EthereumRig
+    scene: Scene, rig: EthereumRig, named: bool
 ) -> None:
     swap = await locked(scene)
-    settings = msgspec.structs.replace(rig.devnet.settings, relayer=swap.ours.account)
+    settings = rig.devnet.settings
+    if named:
+        settings = msgspec.structs.replace(settings, relayer=swap.ours.account)
     desk = open_port(settings, devnet_key("made up and forgotten"))
     request = await authorizer(desk).request(swap.terms, AMOUNT // 2)
     answer = await authorizer(swap.theirs).sign(swap.terms, request, AMOUNT // 2)
@@ -324,6 +327,19 @@ async def test_a_request_of_another_kind_or_for_somebody_else_is_not_signed(scen
             await authorizer(swap.theirs).sign(swap.terms, other, 1)
     with pytest.raises(BadAuthorization, match="pays"):
         await authorizer(swap.ours).sign(swap.terms, request, 1)
+
+
+async def test_a_relayer_of_a_setting_is_asked_for_and_no_other_is_taken(
+    scene: Scene, rig: EthereumRig
+) -> None:
+    swap = await locked(scene)
+    settings = msgspec.structs.replace(rig.devnet.settings, relayer=rig.other_address())
+    desk = open_port(settings, devnet_key("made up and forgotten"))
+    request = await authorizer(desk).request(swap.terms, 10**15)
+    assert request.payload["message"]["relayer"] == rig.other_address()
+    with pytest.raises(BadAuthorization, match="relayer"):
+        await authorizer(desk).check(swap.terms, await answered(swap))
+    await desk.close()
 
 
 # ---------------------------------------------------------------------- what comes back
