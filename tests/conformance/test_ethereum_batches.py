@@ -180,6 +180,14 @@ async def test_no_more_than_max_claims_go_into_one_transaction(scene: Scene) -> 
     assert len(await claimed(watcher)) == 2
 
 
+async def test_a_full_batch_can_be_made_for_somebody_else(scene: Scene) -> None:
+    ours, theirs = await scene.port("bridge"), scene.rig.port(f"{scene.name}/user without coins")
+    secrets = [secret(index) for index in range(ours.max_claims)]
+    locks = await locked(scene, ours, theirs, secrets)
+    await scene.done(ours, together(ours, *zip(locks, secrets, strict=True)))
+    assert await ours.balance(theirs.account, scene.rig.native) == sum(terms.amount for terms in locks)
+
+
 async def test_a_batch_is_replaced_by_one_that_bids_more_and_bears_that_one_is_spent_meanwhile(
     scene: Scene,
 ) -> None:

@@ -39,6 +39,7 @@ AMOUNT = 10**17
 TERMS = "(address,address,address,uint256,bytes32,uint64,uint32)"
 FOR_A_FEE = selector(f"claimFor(bytes,{TERMS},uint256,uint256,uint256,uint256,bytes)")
 ORDINARY = selector("claimNative(uint256,bytes32,bytes32)")
+ORDINARY_TOKEN = selector("claimERC20(uint256,bytes32,address,uint256,address)")
 SECP256K1_N = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
 BURNS_GAS = bytes.fromhex("60088060095f395ff3" + "620400005f205000")
 """Creation code of a contract that hashes 256 KiB, about 205,000 gas, whenever it is paid or called."""
@@ -208,9 +209,12 @@ async def test_a_fee_that_is_less_than_taking_it_costs_is_not_taken(scene: Scene
     await paid_in_full(swap, await swap.signed(await swap.dear() // 4))
 
 
-async def test_no_fee_at_all_is_an_ordinary_claim(scene: Scene) -> None:
+async def test_no_fee_at_all_is_an_ordinary_claim(scene: Scene, rig: EthereumRig) -> None:
     swap = await locked(scene)
     await paid_in_full(swap, await swap.signed(0))
+    swap = await locked(scene, asset=rig.token)
+    assert function(await swap.claimed(await swap.signed(0))) == ORDINARY_TOKEN
+    assert await swap.received() == swap.terms.amount
 
 
 async def test_a_lock_that_is_spent_is_refused_with_and_without(scene: Scene) -> None:
