@@ -144,15 +144,12 @@ class EthereumAuthorizer:
             raise BadAuthorization(
                 "it expires before the lock's deadline", "sign the request as it was given"
             )
-        try:
-            typed = self._contract.claim_for_typed_data(terms, given)
-        except htlc.HtlcEncodingError as error:
-            raise BadAuthorization(f"nothing like this can be signed: {error}", "sign anew") from error
-        await self._check_on_chain(terms, given, typed)
+        await self._check_on_chain(terms, given)
         return encode(given)
 
-    async def _check_on_chain(self, terms: LockTerms, given: Authorization, typed: dict[str, Any]) -> None:
+    async def _check_on_chain(self, terms: LockTerms, given: Authorization) -> None:
         await self._ready()
+        typed = self._contract.claim_for_typed_data(terms, given)
         nonces = self._contract.used_nonces(terms.recipient, given.nonce // _WORD)
         wallet = _is_valid_signature(htlc.typed_data_digest(typed), given.signature)
         head, used, answer = await self._rpc.batch(
@@ -268,7 +265,7 @@ def _is_magic(answer: Any) -> bool:
     """As the contract reads it: at least one whole word, the magic value and zeros."""
     if isinstance(answer, RpcError) or not isinstance(answer, str):
         return False
-    return len(answer) >= 66 and answer[:66].lower() == _MAGIC + "0" * 56
+    return answer[:66].lower() == _MAGIC + "0" * 56
 
 
 def _portable(typed: Mapping[str, Any]) -> dict[str, Any]:
