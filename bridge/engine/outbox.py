@@ -269,6 +269,8 @@ class Outbox(Sender):
         if self._is_stuck(newest, tip, urgent):
             return await self._replace(look.intent, newest, _action(decision), tip)
         if look.statuses[newest.id].state is TxState.UNKNOWN:
+            if _signed(newest).is_over(tip):
+                return False  # no node takes it any more; it soon counts as expired
             return await self._send(look.intent, newest, tip)
         await self._note_pending(look.intent, newest)
         return False
