@@ -176,6 +176,13 @@ class SignedTx(msgspec.Struct, frozen=True):
     max_cost: int
     valid_until: int | None = None
 
+    def is_over(self, tip: Tip) -> bool:
+        """Tell whether the block after `tip` is too late for it."""
+        if self.valid_until is None:
+            return False
+        now = tip.time if self.valid_until >= HEIGHTS_END else tip.block.height
+        return now >= self.valid_until
+
     def __repr__(self) -> str:
         return f"SignedTx({self.tx_id}, account={self.account}, sequence={self.sequence})"
 
@@ -188,6 +195,8 @@ class BroadcastOutcome(StrEnum):
     SEQUENCE_USED = "sequence_used"
     """The nonce is taken by an included transaction (perhaps this very one): look at `tx_status`."""
     UNDERPRICED = "underpriced"
+    LATER = "later"
+    """The node does not take it yet, because of other transactions: send it again soon. Nothing is wrong."""
     REJECTED = "rejected"
 
 
@@ -225,7 +234,8 @@ class FeeEstimate(msgspec.Struct, frozen=True):
 
     `minimum` is the least amount, in the asset's own smallest unit, that a lock of it can hold or pay out to
     anybody (rent exemption, minimum ada); 0 where there is none. `authorized_claim` is what a claim costs us
-    that the recipient signed for, where that differs from an ordinary one (0: it does not).
+    that the recipient signed for, where that differs from an ordinary one (0: it does not). `deposit` is the
+    part of `lock` that comes back to us with the lock's end, whichever it is: set aside, but no cost.
     """
 
     lock: int
@@ -233,6 +243,7 @@ class FeeEstimate(msgspec.Struct, frozen=True):
     refund: int
     minimum: int = 0
     authorized_claim: int = 0
+    deposit: int = 0
 
 
 class UnsignedTx(msgspec.Struct, frozen=True):

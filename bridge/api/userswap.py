@@ -28,7 +28,6 @@ from bridge.protocol.legs import CLAIMED
 from bridge.protocol.timelocks import may_reveal
 from bridge.protocol.types import Asset, LockTerms, Preimage, Purpose
 from relayers.port import (
-    HEIGHTS_END,
     Action,
     Authorizer,
     BadAuthorization,
@@ -336,11 +335,15 @@ class Wallet:
     async def settled(self, signed: SignedTx, *, pause: float = 1.0) -> TxState:
         """Wait until a transaction is in a block or cannot be any more; returns which.
 
-        A node that has forgotten it (restarted, reorganised, full) gets the same bytes again.
+        A node that has forgotten it (restarted, reorganised, full) gets the same bytes again. UNKNOWN: its
+        time is over.
         """
         while True:
+            tip = await self.port.tip()
             state = (await self.port.tx_status(signed)).state
             if state not in {TxState.UNKNOWN, TxState.PENDING}:
+                return state
+            if state is TxState.UNKNOWN and signed.is_over(tip):
                 return state
             if state is TxState.UNKNOWN:
                 await self.port.broadcast(signed)
@@ -366,16 +369,12 @@ class Wallet:
 
     async def resend(self, signed: SignedTx) -> bool:
         """Send an earlier transaction again unless it can never land; tells whether it stands."""
+        tip = await self.port.tip()
         status = await self.port.tx_status(signed)
         if status.state in {TxState.INCLUDED, TxState.PENDING}:
             return True
-        if status.state in {TxState.FAILED, TxState.REPLACED}:
+        if status.state in {TxState.FAILED, TxState.REPLACED} or signed.is_over(tip):
             return False
-        if signed.valid_until is not None:
-            tip = await self.port.tip()
-            is_time = signed.valid_until >= HEIGHTS_END
-            if (tip.time if is_time else tip.block.height) > signed.valid_until:
-                return False
         await self.broadcast(signed)
         return True
 

@@ -178,7 +178,9 @@ class Market:
             claim_for_user = signed or at_destination.claim
         costs = Costs(
             source_network=self._converted(at_source.claim, native_source, destination),
-            destination_network=self._converted(at_destination.lock, native_destination, destination),
+            destination_network=self._converted(
+                at_destination.lock - at_destination.deposit, native_destination, destination
+            ),
             gasless_claim=self._converted(claim_for_user, native_destination, destination),
         )
         margin = self._settings.swaps.gas_margin_percent

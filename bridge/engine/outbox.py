@@ -46,6 +46,9 @@ __all__ = ["Outbox", "OutboxSettings"]
 
 log = structlog.get_logger("outbox")
 
+UNANSWERED_IN_A_ROW = 3
+"""After so many intents to which the chain did not answer the pass ends."""
+
 _PRIORITY = {Purpose.CLAIM: 0, Purpose.CANCEL: 1, Purpose.REFUND: 2, Purpose.COOPERATIVE_REFUND: 2}
 
 
@@ -70,12 +73,36 @@ class Outbox(Sender):
         busy = [look for look in looks if self._is_worth_a_look(look, tip, now_ms)]
         await self._ask(busy)
         self._free = {look.intent.id: look.intent for look in busy if _may_ride(look)}
-        progress = False
-        for look in sorted(busy, key=lambda one: (_PRIORITY.get(one.intent.purpose, 3), one.intent.id)):
-            progress |= await self._guarded(look, tip)
-            self._looked[look.intent.id] = (tip.block.id, now_ms)
+        progress = await self._step_all(busy, tip, now_ms)
         await self._fill_gaps(busy)
         return progress
+
+    async def _step_all(self, looks: Sequence[Look], tip: Tip, now_ms: int) -> bool:
+        """Take each intent a step further. One to which the chain does not answer keeps no other waiting, and
+        comes last the next time; several in a row mean that it answers to none."""
+        progress = False
+        trouble: PortUnavailable | None = None
+        in_a_row = 0
+        for look in sorted(looks, key=self._precedence):
+            key = look.intent.id
+            try:
+                progress |= await self._guarded(look, tip)
+            except PortUnavailable as error:
+                self._unanswered.add(key)
+                trouble, in_a_row = trouble or error, in_a_row + 1
+                if in_a_row >= UNANSWERED_IN_A_ROW:
+                    break
+                continue
+            in_a_row = 0
+            self._unanswered.discard(key)
+            self._looked[key] = (tip.block.id, now_ms)
+        if trouble is not None:
+            raise trouble
+        return progress
+
+    def _precedence(self, look: Look) -> tuple[bool, int, int]:
+        intent = look.intent
+        return intent.id in self._unanswered, _PRIORITY.get(intent.purpose, 3), intent.id
 
     def _due(self, tx: Transaction) -> list[Look]:
         intents = tx.intents.due(self._chain)
@@ -83,6 +110,7 @@ class Outbox(Sender):
         txs = tx.transactions.of_intents({intent.id for intent in intents} | carriers)
         alive = {key: [one for one in found if one.state in ALIVE] for key, found in txs.items()}
         self._looked = {key: seen for key, seen in self._looked.items() if key in txs}
+        self._unanswered &= txs.keys()
         return [
             Look(
                 intent,
@@ -119,12 +147,17 @@ class Outbox(Sender):
 
         async def ask(look: Look) -> None:
             async with gate:
-                look.statuses = {tx.id: await self._port.tx_status(_signed(tx)) for tx in look.alive}
+                try:
+                    look.statuses = {tx.id: await self._port.tx_status(_signed(tx)) for tx in look.alive}
+                except PortUnavailable as error:
+                    look.unanswered = error
 
         await asyncio.gather(*(ask(look) for look in looks if look.alive))
 
     async def _guarded(self, look: Look, tip: Tip) -> bool:
         """Take one step; what goes wrong with one intent does not keep the others waiting."""
+        if look.unanswered is not None:
+            raise look.unanswered
         try:
             return await self._step(look, tip)
         except (PortUnavailable, LeaseLost):
@@ -236,6 +269,8 @@ class Outbox(Sender):
         if self._is_stuck(newest, tip, urgent):
             return await self._replace(look.intent, newest, _action(decision), tip)
         if look.statuses[newest.id].state is TxState.UNKNOWN:
+            if _signed(newest).is_over(tip):
+                return False  # no node takes it any more; it soon counts as expired
             return await self._send(look.intent, newest, tip)
         await self._note_pending(look.intent, newest)
         return False
@@ -254,6 +289,8 @@ class Outbox(Sender):
         return False
 
     def _is_stuck(self, tx: StoredTx, tip: Tip, urgent: bool) -> bool:
+        if tx.sent_ms is None:
+            return False  # a node that has not taken it does not wait for a better bid
         patience = self._settings.urgent_bump_blocks if urgent else self._settings.bump_blocks
         waited = tip.block.height - tx.signed_height
         return tx.sequence is not None and tx.attempt < self._settings.max_bumps and waited >= patience
@@ -337,14 +374,15 @@ class Outbox(Sender):
         result = await self._port.broadcast(_signed(stored))
         purpose = Purpose.CANCEL if stored.cancels else intent.purpose
         self._metrics.broadcasts.labels(self._chain.value, purpose.value, result.outcome.value).inc()
-        log.info("broadcast", intent=intent.id, swap=intent.swap_id, purpose=purpose, tx=stored.tx_id,
+        tell = log.debug if result.outcome is BroadcastOutcome.LATER else log.info
+        tell("broadcast", intent=intent.id, swap=intent.swap_id, purpose=purpose, tx=stored.tx_id,
                  outcome=result.outcome, reason=result.reason)  # fmt: skip
         match result.outcome:
             case BroadcastOutcome.ACCEPTED | BroadcastOutcome.ALREADY_KNOWN:
                 await self._note_pending(intent, stored)
                 return True
-            case BroadcastOutcome.SEQUENCE_USED:
-                return False  # the next look at its status says by what
+            case BroadcastOutcome.SEQUENCE_USED | BroadcastOutcome.LATER:
+                return False  # the next look at its status says by what, or sends it again
             case BroadcastOutcome.UNDERPRICED:
                 return await self._outbid(intent, stored, tip)
             case BroadcastOutcome.REJECTED:

@@ -17,7 +17,7 @@ from bridge.protocol.events import TxFailed
 from bridge.protocol.types import Purpose
 from bridge.store import LeaseLost, Store, Transaction
 from bridge.store.records import Intent, IntentState, Lease, StoredTx, StoredTxState
-from relayers.port import HEIGHTS_END, ChainPort, Tip, TxState, TxStatus
+from relayers.port import HEIGHTS_END, ChainPort, PortUnavailable, Tip, TxState, TxStatus
 
 T = TypeVar("T")
 log = structlog.get_logger("outbox")
@@ -59,6 +59,8 @@ class Look(msgspec.Struct):
     alive: list[StoredTx]
     is_carried: bool = False
     statuses: dict[int, TxStatus] = {}
+    unanswered: PortUnavailable | None = None
+    """The chain did not say what became of the transactions."""
 
 
 class Sender:
@@ -80,6 +82,8 @@ class Sender:
         self._chain = port.chain
         self._lease: Lease | None = None
         self._looked: dict[int, tuple[str, int]] = {}
+        self._unanswered: set[int] = set()
+        """The intents to which the chain did not answer when they were last looked at."""
         self._free: dict[int, Intent] = {}
         """The claims of this pass that may still ride along with others, by intent."""
 

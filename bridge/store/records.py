@@ -222,6 +222,7 @@ class FeeRecord(msgspec.Struct, frozen=True):
     refund: int
     minimum: int = 0
     authorized_claim: int = 0
+    deposit: int = 0
 
 
 class ChainStatus(msgspec.Struct, frozen=True):

@@ -22,7 +22,7 @@ from relayers.cardano.script import (
     validator,
     validator_address,
 )
-from relayers.cardano.service import Output, Refused, Service
+from relayers.cardano.service import ChainMoved, Output, Refused, Service
 from relayers.cardano.settings import NETWORKS, CardanoSettings
 from relayers.port import ActionRefused, Claimed, InsufficientFunds, LockStatus, PortUnavailable, Refunded
 
@@ -63,16 +63,20 @@ class Drafting:
         return {terms: oldest[terms] for terms in wanted if terms in oldest}
 
     async def status(self, terms: LockTerms) -> LockStatus:
-        """Tell what became of the lock with exactly these terms."""
+        """Tell what became of the lock with exactly these terms. Raises `ChainMoved`."""
         if await self.find([terms]):
             return LockStatus.OPEN
         digest = datum_hash(datum_of(terms)).payload.hex()
-        for event in await self._history.lock_history(id_of(terms, self._magic), digest):
-            if isinstance(event, Claimed):
-                return LockStatus.CLAIMED
-            if isinstance(event, Refunded):
-                return LockStatus.REFUNDED
-        return LockStatus.ABSENT
+        events = await self._history.lock_history(id_of(terms, self._magic), digest)
+        if not events:
+            return LockStatus.ABSENT
+        if isinstance(events[0], Claimed):
+            return LockStatus.CLAIMED
+        if isinstance(events[0], Refunded):
+            return LockStatus.REFUNDED
+        # It was made, nothing spent it, and yet it is not among what is unspent: to call that absent would
+        # have it made twice.
+        raise ChainMoved
 
     # ------------------------------------------------------------------ building
 

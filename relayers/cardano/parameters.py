@@ -1,4 +1,4 @@
-"""Protocol parameters, from Blockfrost's form to pycardano's."""
+"""Protocol parameters, from Blockfrost's and Ogmios' form to pycardano's."""
 
 from __future__ import annotations
 
@@ -55,6 +55,57 @@ def parse_parameters(raw: Mapping[str, Any]) -> ProtocolParameters:
     )
 
 
+def from_ogmios(raw: Mapping[str, Any]) -> ProtocolParameters:
+    """Return queryLedgerState/protocolParameters as pycardano takes them. Raises KeyError or ValueError."""
+    prices, most = raw["scriptExecutionPrices"], raw["maxExecutionUnitsPerTransaction"]
+    in_block = raw["maxExecutionUnitsPerBlock"]
+    tiers = raw["minFeeReferenceScripts"]
+    return ProtocolParameters(
+        min_fee_constant=_lovelace(raw["minFeeConstant"]),
+        min_fee_coefficient=int(raw["minFeeCoefficient"]),
+        max_block_size=int(raw["maxBlockBodySize"]["bytes"]),
+        max_tx_size=int(raw["maxTransactionSize"]["bytes"]),
+        max_block_header_size=int(raw["maxBlockHeaderSize"]["bytes"]),
+        key_deposit=_lovelace(raw["stakeCredentialDeposit"]),
+        pool_deposit=_lovelace(raw["stakePoolDeposit"]),
+        pool_influence=_fraction(raw["stakePoolPledgeInfluence"]),
+        monetary_expansion=_fraction(raw["monetaryExpansion"]),
+        treasury_expansion=_fraction(raw["treasuryExpansion"]),
+        decentralization_param=Fraction(0),  # no more since Babbage
+        extra_entropy="",
+        protocol_major_version=int(raw["version"]["major"]),
+        protocol_minor_version=int(raw["version"]["minor"]),
+        min_utxo=int(raw["minUtxoDepositCoefficient"]),
+        min_pool_cost=_lovelace(raw["minStakePoolCost"]),
+        price_mem=_fraction(prices["memory"]),
+        price_step=_fraction(prices["cpu"]),
+        max_tx_ex_mem=int(most["memory"]),
+        max_tx_ex_steps=int(most["cpu"]),
+        max_block_ex_mem=int(in_block["memory"]),
+        max_block_ex_steps=int(in_block["cpu"]),
+        max_val_size=int(raw["maxValueSize"]["bytes"]),
+        collateral_percent=int(raw["collateralPercentage"]),
+        max_collateral_inputs=int(raw["maxCollateralInputs"]),
+        coins_per_utxo_word=int(raw["minUtxoDepositCoefficient"]),
+        coins_per_utxo_byte=int(raw["minUtxoDepositCoefficient"]),
+        cost_models={
+            # Keys sort as the costs are ordered: three digits, as Blockfrost writes them.
+            f"PlutusV{name[-1]}": {f"{index:03d}": cost for index, cost in enumerate(costs)}
+            for name, costs in raw["plutusCostModels"].items()
+        },
+        maximum_reference_scripts_size={"bytes": int(raw["maxReferenceScriptsSize"]["bytes"])},
+        min_fee_reference_scripts={
+            "base": float(tiers["base"]),
+            "range": float(tiers["range"]),
+            "multiplier": float(tiers["multiplier"]),
+        },
+    )
+
+
+def _lovelace(value: Mapping[str, Any]) -> int:
+    return int(value["ada"]["lovelace"])
+
+
 def _fraction(value: Any) -> Fraction:
-    """Read a JSON number exactly as it is written: 0.0577 is 577/10000."""
+    """Read a JSON number exactly as it is written: 0.0577 and "577/10000" are the same."""
     return Fraction(str(value))

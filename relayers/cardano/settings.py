@@ -48,7 +48,8 @@ class CardanoSettings(msgspec.Struct, frozen=True):
     `blockfrost_url` ends before `/blocks/…` (with `/api/v0` on the public service); `project_id` is its key.
     `reference_script` names the output ("<tx id>#<index>") that carries the validator, "" to attach the
     validator to each claim and refund instead, which costs more. `assets` are the native tokens whose names
-    and decimals are known. `zero_time` is the devnet's genesis, Unix seconds.
+    and decimals are known. `zero_time` is the devnet's genesis, Unix seconds. With `ogmios_url` (ws:// or
+    wss://) and `kupo_url` one's own node is asked instead of Blockfrost, whose URL is then "".
     """
 
     blockfrost_url: str
@@ -65,6 +66,8 @@ class CardanoSettings(msgspec.Struct, frozen=True):
     """Lovelace: no transaction costs more."""
     timeout: float = 10.0
     poll_interval: float = 5.0
+    ogmios_url: str = ""
+    kupo_url: str = ""
 
     @property
     def address_network(self) -> AddressNetwork:
@@ -85,5 +88,5 @@ class CardanoSettings(msgspec.Struct, frozen=True):
         return slot - info.zero_slot + (info.zero_time or self.zero_time)
 
     def __repr__(self) -> str:
-        # URL and project id may be credentials.
+        # URLs and project id may be credentials.
         return f"CardanoSettings(network={self.network.value})"

@@ -4,7 +4,7 @@ By EIP-2929 the first touch of an account costs 2,600 gas and of a slot 2,100, l
 an access list pays 2,400 and 1,900 beforehand and makes the first touch a later one. So every account and
 every slot that is listed and then touched saves 100; but the contract that a transaction is sent to, and its
 sender, are warm anyway, and to list one of them for the sake of its slots costs 2,400. Another schedule of
-prices is noticed by the gas snapshot, whose rows with and without a list then change (docs/decisions/0064).
+prices is noticed by the gas snapshot, whose rows with and without a list then change (docs/decisions/0036).
 """
 
 from __future__ import annotations

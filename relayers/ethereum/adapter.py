@@ -7,6 +7,7 @@ from typing import Any
 
 from eth_account import Account
 from eth_account.signers.local import LocalAccount
+from eth_hash.auto import keccak
 from eth_utils.address import (
     is_checksum_address,
     is_checksum_formatted_address,
@@ -15,7 +16,7 @@ from eth_utils.address import (
 )
 
 from bridge.protocol.types import Asset, BlockRef, Chain, LockTerms, Preimage, Purpose
-from relayers.ethereum import access, blocks, erc20, fees, gas, htlc, spends
+from relayers.ethereum import access, artifacts, blocks, erc20, fees, gas, htlc, spends
 from relayers.ethereum.authorizing import EthereumAuthorizer
 from relayers.ethereum.building import Builder, Reverted, Spending
 from relayers.ethereum.claiming import MAX_CLAIMS, Claims
@@ -71,7 +72,7 @@ class EthereumPort:
         self._rpc = Rpc(settings.rpc_urls, settings.timeout)
         self._checked = False
         self.account: str = self._signer.address
-        self.contract = self.parse_address(settings.contract)
+        self.contract = self.parse_address(_contract_address(settings))
         self._htlc = HtlcContract(settings.chain_id, self.contract)
         self._builder = Builder(self._rpc, self._signer, settings.chain_id, settings.caps)
         self._claims = Claims(self._rpc, self._htlc, self._builder, self.account)
@@ -318,10 +319,16 @@ class EthereumPort:
                 f"the Ethereum RPC serves chain {quantity(chain_id)}, not {self._settings.chain_id}",
                 "correct the RPC URL or the chain id",
             )
+        where = f"{self.contract} on chain {self._settings.chain_id}"
         if code in {"0x", None}:
             raise PortError(
-                f"there is no contract at {self.contract} on chain {self._settings.chain_id}",
+                f"there is no contract at {where}",
                 "deploy the HTLC contract or correct its address; a new node may still be synchronising",
+            )
+        if not isinstance(code, str) or keccak(_bytes(code)) != artifacts.load().runtime_keccak:
+            raise PortError(
+                f"the contract at {where} is not this version's HTLC",
+                "correct the address, or deploy this version's contract",
             )
         self._checked = True
 
@@ -330,6 +337,20 @@ class EthereumPort:
             return await self._rpc.call(method, *params)
         except RpcError as error:
             raise failed(error) from error
+
+
+def _contract_address(settings: EthereumSettings) -> str:
+    try:
+        return artifacts.contract_address(settings.contract, settings.chain_id)
+    except artifacts.DeploymentError as error:
+        raise PortError(str(error), "name the HTLC's address or the record of its deployment") from error
+
+
+def _bytes(text: str) -> bytes:
+    try:
+        return bytes.fromhex(text[2:])
+    except ValueError:
+        raise PortUnavailable("the Ethereum RPC sent malformed code", "use another endpoint") from None
 
 
 def _busy(terms: LockTerms) -> ActionRefused:

@@ -54,10 +54,11 @@ _NUMBERS = ("maxFee", "nonce", "expiry")
 
 
 class EthereumAuthorizer:
-    """A `relayers.port.Authorizer` for one contract; `relayer` is who may claim and keep the fee, "" for the
-    sender of the lock, as whom the bridge claims for its users.
+    """A `relayers.port.Authorizer` for one contract.
 
-    `ready` is awaited before the network is asked anything (is it the right one?).
+    `relayer` is who may claim and keep the fee, "" for the lock's own sender: the bridge's account, which a
+    process without its key knows from the terms. `ready` is awaited before the network is asked anything (is
+    it the right one?).
     """
 
     required = False
@@ -83,16 +84,17 @@ class EthereumAuthorizer:
                 f"a fee of {max_fee} would leave nothing of {terms.amount}",
                 "let the recipient claim with its own wallet, or lock more",
             )
+        relayer = self._relayer or terms.sender
         wanted = Authorization(
-            relayer=self._relayer_of(terms),
+            relayer=relayer,
             max_fee=max_fee,
-            nonce=await self._free_nonce(terms),
+            nonce=await self._free_nonce(terms.recipient, relayer),
             expiry=terms.deadline + EXPIRY_MARGIN,
         )
         what = f"{terms.amount} × 10^-{terms.asset.decimals} {terms.asset.symbol}"
         return UnsignedTx(
             FORMAT,
-            f"let {wanted.relayer} claim {what} for {terms.recipient} and keep at most {max_fee} of it",
+            f"let {relayer} claim {what} for {terms.recipient} and keep at most {max_fee} of it",
             _portable(self._contract.claim_for_typed_data(terms, wanted)),
         )
 
@@ -133,13 +135,13 @@ class EthereumAuthorizer:
             raise BadAuthorization(
                 f"the signature has {len(given.signature)} bytes, more than {MAX_SIGNATURE}", "sign otherwise"
             )
-        relayer = self._relayer_of(terms)
+        relayer = self._relayer or terms.sender
         if given.relayer != relayer:
             raise BadAuthorization(f"it names {given.relayer} as relayer, not {relayer}", "sign anew")
         if given.max_fee < min_fee:
             raise BadAuthorization(
                 f"it allows a fee of {given.max_fee}, and the claim costs {min_fee}",
-                "ask anew, and sign that",
+                "ask for another request and sign that",
             )
         if given.max_fee >= terms.amount:
             raise BadAuthorization(f"a fee of {given.max_fee} would leave nothing", "sign a lower fee")
@@ -147,15 +149,12 @@ class EthereumAuthorizer:
             raise BadAuthorization(
                 "it expires before the lock's deadline", "sign the request as it was given"
             )
-        try:
-            typed = self._contract.claim_for_typed_data(terms, given)
-        except htlc.HtlcEncodingError as error:
-            raise BadAuthorization(f"nothing like this can be signed: {error}", "sign anew") from error
-        await self._check_on_chain(terms, given, typed)
+        await self._check_on_chain(terms, given)
         return encode(given)
 
-    async def _check_on_chain(self, terms: LockTerms, given: Authorization, typed: dict[str, Any]) -> None:
+    async def _check_on_chain(self, terms: LockTerms, given: Authorization) -> None:
         await self._ready()
+        typed = self._contract.claim_for_typed_data(terms, given)
         nonces = self._contract.used_nonces(terms.recipient, given.nonce // _WORD)
         wallet = _is_valid_signature(htlc.typed_data_digest(typed), given.signature)
         head, used, answer = await self._rpc.batch(
@@ -178,18 +177,14 @@ class EthereumAuthorizer:
                 "sign with the account that the swap pays to, on the network of the lock",
             )
 
-    def _relayer_of(self, terms: LockTerms) -> str:
-        return self._relayer or terms.sender
-
-    async def _free_nonce(self, terms: LockTerms) -> int:
+    async def _free_nonce(self, recipient: str, relayer: str) -> int:
         """Return a nonce that the recipient has not used, at random.
 
         The first nonce of a slot costs 17,100 gas more than the next 255, so they are drawn from few slots,
-        ours alone (their numbers begin with the relayer's address).
+        the relayer's alone (their numbers begin with its address).
         """
         await self._ready()
-        recipient = terms.recipient
-        words = [int(self._relayer_of(terms), 16) << 64 | index for index in range(_WORDS)]
+        words = [int(relayer, 16) << 64 | index for index in range(_WORDS)]
         calls = [
             Call("eth_call", ({"to": message.to, "data": message.data}, "latest"))
             for message in (self._contract.used_nonces(recipient, word) for word in words)
@@ -275,7 +270,7 @@ def _is_magic(answer: Any) -> bool:
     """As the contract reads it: at least one whole word, the magic value and zeros."""
     if isinstance(answer, RpcError) or not isinstance(answer, str):
         return False
-    return len(answer) >= 66 and answer[:66].lower() == _MAGIC + "0" * 56
+    return answer[:66].lower() == _MAGIC + "0" * 56
 
 
 def _portable(typed: Mapping[str, Any]) -> dict[str, Any]:

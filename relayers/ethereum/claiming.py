@@ -113,16 +113,23 @@ class Claims:
             return None  # used, withdrawn, no longer the wallet's key: the ordinary claim is simulated next
         if terms.asset.contract:
             return self._builder.sign(message, priced, sequence)
-        if most <= (priced.expected - await self._ordinary_gas(terms, action, level)) * priced.price:
+        more = priced.expected - await self._ordinary_gas(terms, action, level, otherwise=priced.expected)
+        if most <= more * priced.price:
             return None  # it would cost us more than it brings
         fee = min(most, priced.expected_cost)
         message = self._contract.claim_for(terms, action.preimage, signed, fee)
         return self._builder.sign(message, priced, sequence)
 
-    async def _ordinary_gas(self, terms: LockTerms, action: Action, level: FeeLevel) -> int:
-        """Return the gas that an ordinary claim of this lock would use."""
+    async def _ordinary_gas(
+        self, terms: LockTerms, action: Action, level: FeeLevel, *, otherwise: int
+    ) -> int:
+        """Return the gas that an ordinary claim of this lock would use; `otherwise` if it cannot be made (a
+        contract may refuse one payment and take another)."""
         message = self._contract.claim(terms, action.preimage)
-        return (await self._builder.price(message, None, Purpose.CLAIM, level)).expected
+        try:
+            return (await self._builder.price(message, None, Purpose.CLAIM, level)).expected
+        except ActionRefused:
+            return otherwise
 
     async def _lasts(self, signed: Authorization) -> bool:
         return signed.expiry >= (await blocks.read_tip(self._rpc)).time + _TIME_TO_LAND

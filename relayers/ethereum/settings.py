@@ -13,10 +13,11 @@ ETH = Asset(Chain.ETHEREUM, "ETH", 18)
 class EthereumSettings(msgspec.Struct, frozen=True):
     """What `open_port` needs.
 
-    `rpc_urls` are used in turn when one is down. `assets` gives names and decimals to the tokens we know.
-    `timeout` is seconds for one request, `poll_interval` seconds between polls while there is no WebSocket,
-    `history_blocks` how far back the fate of a lock that is no longer open is looked for. `relayer` is the
-    address that users authorise to claim for them, "" for the sender of the lock, which is the bridge's.
+    `rpc_urls` are used in turn when one is down. `contract` is the HTLC's address or the path of the record
+    that `ape run deploy` wrote. `assets` gives names and decimals to the tokens we know. `timeout` is seconds
+    for one request, `poll_interval` seconds between polls while there is no WebSocket, `history_blocks` how
+    far back the fate of a lock that is no longer open is looked for. `relayer` is the address that users
+    authorise to claim for them and keep a fee, "" for the sender of each lock.
     """
 
     rpc_urls: tuple[str, ...]

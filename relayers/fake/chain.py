@@ -65,7 +65,7 @@ class FakeChain:
     `sequences=False` makes a chain without account sequences; `expiry_blocks` makes transactions of the
     bridge expire that many blocks after signing; `max_claims` may be made in one transaction, `atomic_claims`
     all or none; with `signed_claims` a claim needs the recipient's signature (False: it may have one; None:
-    there are none).
+    there are none); of the accounts in `one_at_a_time` one transaction waits at a time.
     """
 
     chain: Chain
@@ -78,6 +78,7 @@ class FakeChain:
     max_claims: int = 1
     atomic_claims: bool = False
     signed_claims: bool | None = None
+    one_at_a_time: frozenset[str] = frozenset()
     faults: ChainFaults = field(default_factory=ChainFaults)
 
     def __post_init__(self) -> None:
@@ -148,6 +149,8 @@ class FakeChain:
             return BroadcastResult(BroadcastOutcome.SEQUENCE_USED, "nonce too low")
         if self.ledger.balance(tx.account, self.native) < tx.cost:
             return BroadcastResult(BroadcastOutcome.REJECTED, "insufficient funds for gas")
+        if tx.account in self.one_at_a_time and self._must_wait(tx):
+            return BroadcastResult(BroadcastOutcome.LATER, "another one of its account comes first")
         if self._spends_what_is_spent(tx):
             return BroadcastResult(BroadcastOutcome.REJECTED, "it spends what is spent")
         rival = self._rival(tx)
@@ -280,6 +283,14 @@ class FakeChain:
         self.blocks.append(FakeBlock(ref, tuple(outcomes), tuple(events)))
         self._snapshots[height] = self.ledger.snapshot()
         self._snapshots.pop(height - KEPT_SNAPSHOTS, None)
+
+    def _must_wait(self, tx: FakeTx) -> bool:
+        """Whether another sequence of the account has to land first, or is waiting to."""
+        waiting = any(
+            pending.tx.account == tx.account and pending.tx.sequence != tx.sequence
+            for pending in self.mempool.values()
+        )
+        return tx.sequence is not None and (waiting or tx.sequence > self.ledger.sequences.get(tx.account, 0))
 
     def _spends_what_is_spent(self, tx: FakeTx) -> bool:
         """Where a batch is all or none, one with a spent lock is in no block, as on chains of outputs."""

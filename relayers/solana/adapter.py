@@ -9,7 +9,6 @@ from typing import TypeVar
 
 from solders.hash import Hash
 from solders.keypair import Keypair
-from solders.pubkey import Pubkey
 from solders.transaction import VersionedTransaction
 
 from bridge.protocol.types import Asset, BlockRef, Chain, LockTerms, Preimage, Purpose
@@ -20,6 +19,7 @@ from relayers.port import (
     BadAddress,
     BroadcastOutcome,
     BroadcastResult,
+    CannotReceive,
     FeeEstimate,
     FeeLevel,
     HtlcEvent,
@@ -38,7 +38,7 @@ from relayers.solana import blocks, building, fees, hints, program, terms, walle
 from relayers.solana.building import Plan, Rents
 from relayers.solana.cluster import Cluster, written
 from relayers.solana.explain import explain
-from relayers.solana.program import ClaimCall, RefundCall
+from relayers.solana.locks import Locks
 from relayers.solana.rpc import Rpc, RpcError, record
 from relayers.solana.settings import SolanaSettings
 
@@ -75,6 +75,7 @@ class SolanaPort:
         self._assets = {asset.contract: asset for asset in settings.assets}
         self._rpc = Rpc(settings.rpc_urls, settings.timeout)
         self._cluster = Cluster(self._rpc, settings)
+        self._locks = Locks(self._rpc, self._cluster, self._program)
         self._index = blocks.AddressIndex(self._rpc, str(self._program))
         self.contract = str(self._program)
         self.account = str(self._key.pubkey())
@@ -142,55 +143,24 @@ class SolanaPort:
         return terms.shown_by(call, block, executed.tx_id)
 
     async def read_lock(self, lock_id: str, lock_terms: LockTerms) -> LockStatus:
-        """Tell from the vault whether it stands, and from its transactions what became of it.
-
-        SPENT: it was made and is gone, but the index of transactions does not know yet by which.
-        """
+        """Tell from the vault whether it stands, and from its transactions what became of it."""
         if lock_id != self.lock_id(lock_terms):
             await self._cluster.ask("getSlot", _CONFIRMED)
             return LockStatus.ABSENT
-        vault = Pubkey.from_bytes(bytes.fromhex(lock_id))
-        # The vault before its history: what is spent between the two must not look absent.
-        if await self._stands(vault, lock_terms):
-            return LockStatus.OPEN
-        newest = await self._newest_call(vault)
-        if isinstance(newest, ClaimCall):
-            return LockStatus.CLAIMED
-        if isinstance(newest, RefundCall):
-            return LockStatus.REFUNDED
-        if newest is None:
-            return LockStatus.ABSENT
-        return LockStatus.OPEN if await self._stands(vault, lock_terms) else LockStatus.SPENT
-
-    async def _stands(self, vault: Pubkey, lock_terms: LockTerms) -> bool:
-        found = await self._cluster.account(vault)
-        if found is None or found["owner"] != self.contract:
-            return False
-        return program.read_vault(base64.b64decode(found["data"][0])) == terms.to_program(lock_terms)
-
-    async def _newest_call(self, vault: Pubkey) -> program.Call | None:
-        """Return what the newest transaction of a vault that succeeded did with it."""
-        index = blocks.AddressIndex(self._rpc, str(vault))
-        try:
-            entries = await index.between(self._cluster.floor, 0, 2**63)
-            for entry in reversed(entries):
-                if entry["err"] is None:
-                    (executed,) = await blocks.read_calls(self._rpc, self._program, [entry["signature"]])
-                    own = [call for call in executed.calls if call.vault == vault]
-                    if own:
-                        return own[-1]
-        except blocks.ChainMoved:
-            raise PortUnavailable("a transaction of the vault cannot be read", "try again") from None
-        except RpcError as error:
-            raise PortUnavailable(f"the Solana RPC gave no history: {error}", "use another one") from None
-        return None
+        return await self._locks.status(terms.to_program(lock_terms))
 
     async def balance(self, address: str, asset: Asset) -> int:
-        """Return lamports, or the tokens in the address's associated account."""
+        """Return lamports, or the tokens in the address's associated account. Raises `CannotReceive` where
+        that is frozen or given away; in our own case nothing can be spent."""
         owner = terms.address(address)
         if not asset.contract:
             return await self._cluster.lamports(str(owner))
-        return await self._cluster.tokens(owner, terms.address(asset.contract))
+        try:
+            return await self._cluster.tokens(owner, terms.address(asset.contract))
+        except CannotReceive:
+            if owner != self._key.pubkey():
+                raise
+            return 0
 
     async def fees(self, asset: Asset) -> FeeEstimate:
         """Return expected costs at present, in lamports; rents included (see `building.estimate`)."""
@@ -234,6 +204,11 @@ class SolanaPort:
         made = building.plan(self._program, action, self._key.pubkey(), rents)
         if action.terms is not None:
             await self._cluster.check_asset(action.terms.asset)
+        if action.purpose is Purpose.LOCK and action.terms is not None:
+            # The program would make a spent vault again; its preimage may be known to all by then.
+            status = await self.read_lock(self.lock_id(action.terms), action.terms)
+            if status is not LockStatus.ABSENT:
+                raise ActionRefused(f"this lock was made before, it is {status.value}", "terms serve once")
         samples, recent = await asyncio.gather(
             self._cluster.prices([self._key.pubkey(), *written(made.instructions)]),
             self._cluster.recent(fee.attempt),

@@ -105,8 +105,9 @@ def _plan(
 def estimate(is_token: bool, ordinary: int, urgent: int, rents: Rents) -> FeeEstimate:
     """Return expected costs at unit prices for locks (`ordinary`) and for claims and refunds (`urgent`).
 
-    A lock's includes the rent that it puts down until it is spent; a token claim's and refund's the account
-    that may have to be made for its payee. Less SOL than opens an account cannot be paid to everybody.
+    A lock's includes the rent that it puts down until it is spent, its deposit; a token claim's and refund's
+    the account that may have to be made for its payee. Less SOL than opens an account cannot be paid to
+    everybody.
     """
     extra = TOKEN_UNITS if is_token else 0
     lock = fee_of(UNIT_LIMITS[Purpose.LOCK] + extra, ordinary)
@@ -119,6 +120,7 @@ def estimate(is_token: bool, ordinary: int, urgent: int, rents: Rents) -> FeeEst
         claim=claim + made,
         refund=refund + made,
         minimum=0 if is_token else rents.empty,
+        deposit=rents.of_lock(is_token),
     )
 
 

@@ -135,9 +135,13 @@ class Cluster:
     async def prices(self, accounts: Sequence[Pubkey]) -> list[int]:
         """Return what transactions that write these accounts paid for priority in recent blocks, at least;
         micro-lamports per unit. (The RPC knows the least price that got into each block, and that got to
-        each account written; it takes the greatest of these. Of accounts only read it knows nothing.)"""
+        each account written; it takes the greatest of these. Of accounts only read it knows nothing.) None
+        where the RPC does not tell: it is advice, bids climb without it."""
         keys = [str(key) for key in accounts[:_MAX_SAMPLED_ACCOUNTS]]
-        recent = await self.ask("getRecentPrioritizationFees", keys)
+        try:
+            recent = await self._rpc.call("getRecentPrioritizationFees", keys)
+        except RpcError:
+            return []
         return [int(entry["prioritizationFee"]) for entry in recent]
 
     async def recent(self, attempt: int) -> Recent:

@@ -19,10 +19,11 @@ from solders.transaction import VersionedTransaction
 
 from bridge.protocol.types import LockTerms, Preimage, Purpose
 from relayers.port import Action, ActionRefused, FeeLevel, UnsignedTx
-from relayers.solana import building, fees, program, terms
+from relayers.solana import building, fees, terms
 from relayers.solana.building import Plan, Rents
 from relayers.solana.cluster import Cluster, Recent, written
 from relayers.solana.explain import explain
+from relayers.solana.locks import Locks
 from relayers.solana.program import VaultTerms
 from relayers.solana.rpc import Rpc, record
 from relayers.solana.settings import SolanaSettings
@@ -84,6 +85,7 @@ class Wallet:
         self._program = terms.address(settings.program)
         self._rpc = Rpc(settings.rpc_urls, settings.timeout)
         self._cluster = Cluster(self._rpc, settings)
+        self._locks = Locks(self._rpc, self._cluster, self._program)
 
     def __repr__(self) -> str:
         return f"Wallet({self._settings!r})"
@@ -113,17 +115,12 @@ class Wallet:
         offer = fees.price(asked, FeeLevel(), purpose, self._settings.fees)
         ready = _ready(unsigned(made, offer, recent.blockhash), recent)
         if purpose is Purpose.CLAIM:
-            await self._check_that_it_stands(made)  # a simulation would show the preimage to the RPC
+            # Not by simulation, which would show the preimage to the RPC.
+            if not await self._locks.stands(made.vault):
+                raise ActionRefused("there is no lock with these terms to claim", "it may be spent already")
         else:
             await self._simulate(ready)
         return ready
-
-    async def _check_that_it_stands(self, made: Draft) -> None:
-        found = await self._cluster.account(program.vault_address(self._program, made.vault)[0])
-        is_ours = found is not None and found["owner"] == str(self._program)
-        data = base64.b64decode(found["data"][0]) if found is not None and is_ours else b""
-        if program.read_vault(data) != made.vault:
-            raise ActionRefused("there is no lock with these terms to claim", "it may be spent already")
 
     async def _simulate(self, ready: UnsignedTx) -> None:
         options = {"encoding": "base64", "commitment": "confirmed", "sigVerify": False}

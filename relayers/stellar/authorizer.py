@@ -27,9 +27,9 @@ from relayers.stellar.authorized import Way
 from relayers.stellar.building import Builder, require_receiver
 from relayers.stellar.horizon import Horizon
 from relayers.stellar.htlc import Gate
+from relayers.stellar.links import sep7
 from relayers.stellar.locks import Locks
 from relayers.stellar.settings import StellarSettings
-from relayers.stellar.wallet import sep7
 
 FORMAT = "stellar-authorization-xdr"
 """Two transactions for R to sign and hand back, not to send: they lack the preimage."""
@@ -42,6 +42,62 @@ class _Kept(msgspec.Struct, frozen=True):
 
     first: str
     second: str = ""
+
+
+class Requests:
+    """Makes requests from the ledger: the relayer's side to give them out, R's side to know what it signs."""
+
+    def __init__(self, horizon: Horizon, locks: Locks, passphrase: str) -> None:
+        self._horizon = horizon
+        self._locks = locks
+        self._passphrase = passphrase
+
+    async def make(self, terms: LockTerms, own_gate: str | None = None) -> UnsignedTx:
+        """Return what R is to sign. Raises `ActionRefused` while there is no such lock to claim, or R could
+        not be paid."""
+        gates = await self.gates(terms, own_gate)
+        if not gates:
+            raise ActionRefused("no lock with these terms can be claimed", "wait until it is on the ledger")
+        gate, sequence = gates[0]
+        way = await self.way(terms)
+        first, second = authorized.claims(gate, sequence, way, self._passphrase)
+        paid = f"{decimal(terms.amount)} {terms.asset.symbol}"
+        creates = ", which creates your account" if way is Way.CREATION else ""
+        summary = (
+            f"Sign, do not send: lets the bridge claim {paid} for {terms.recipient}{creates}. Nothing but "
+            "that can be done with it; the fee is the bridge's, the gate's deposit comes to you later."
+        )
+        payload = {
+            "kind": FORMAT,
+            "network_passphrase": self._passphrase,
+            "gate": gate.address,
+            "balance_id": gate.balance_id,
+            "valid_until": terms.deadline + authorized.VALID_AFTER_DEADLINE,
+            FIRST: first.to_xdr(),
+            SECOND: second.to_xdr(),
+            "sep7": sep7(first, terms.recipient, summary),
+            "fallback_sep7": sep7(second, terms.recipient, f"{summary} For the case that the first fails."),
+            "shows": _shown(terms, way),
+        }
+        return UnsignedTx(FORMAT, summary, payload)
+
+    async def gates(self, terms: LockTerms, own_gate: str | None = None) -> list[tuple[Gate, int]]:
+        """Return the claimable locks with these terms, each with its gate's present sequence."""
+        found = []
+        for gate in await self._locks.claimables(terms, own_gate):
+            account = await self._horizon.account(gate.address)
+            if account is not None:
+                found.append((gate, int(account["sequence"])))
+        return found
+
+    async def way(self, terms: LockTerms) -> Way:
+        """Return how R can be paid now. Raises `ActionRefused` if it cannot."""
+        recipient = await self._horizon.account(terms.recipient)
+        try:
+            require_receiver(recipient, terms.recipient, terms.asset, terms.amount)
+        except CannotReceive as error:
+            raise ActionRefused(str(error), error.hint) from error
+        return Way.PAYMENT if recipient is not None or terms.asset.contract else Way.CREATION
 
 
 class StellarAuthorizer:
@@ -61,41 +117,16 @@ class StellarAuthorizer:
         self._horizon = horizon
         self._settings = settings
         self._key = key
-        self._locks = locks
+        self._requests = Requests(horizon, locks, settings.passphrase)
         self._builder = builder
         self._ready = ready
         """Makes sure that it is the right network, before anything is read."""
 
     async def request(self, terms: LockTerms, max_fee: int = 0) -> UnsignedTx:
-        """See `Authorizer.request`. Raises `ActionRefused` while there is no such lock to claim, or R could
-        not be paid."""
+        """See `Authorizer.request` and `Requests.make`."""
         del max_fee  # nothing is ever taken out of the amount
         await self._ready()
-        gates = await self._gates(terms)
-        if not gates:
-            raise ActionRefused("no lock with these terms can be claimed", "wait until it is on the ledger")
-        gate, sequence = gates[0]
-        way = await self._way(terms)
-        first, second = authorized.claims(gate, sequence, way, self._settings.passphrase)
-        paid = f"{decimal(terms.amount)} {terms.asset.symbol}"
-        creates = ", which creates your account" if way is Way.CREATION else ""
-        summary = (
-            f"Sign, do not send: lets the bridge claim {paid} for {terms.recipient}{creates}. Nothing but "
-            "that can be done with it; the fee is the bridge's, the gate's deposit comes to you later."
-        )
-        payload = {
-            "kind": FORMAT,
-            "network_passphrase": self._settings.passphrase,
-            "gate": gate.address,
-            "balance_id": gate.balance_id,
-            "valid_until": terms.deadline + authorized.VALID_AFTER_DEADLINE,
-            FIRST: first.to_xdr(),
-            SECOND: second.to_xdr(),
-            "sep7": sep7(first, terms.recipient, summary),
-            "fallback_sep7": sep7(second, terms.recipient, f"{summary} For the case that the first fails."),
-            "shows": _shown(terms, way),
-        }
-        return UnsignedTx(FORMAT, summary, payload)
+        return await self._requests.make(terms, self._own_gate(terms))
 
     async def sign(self, terms: LockTerms, request: UnsignedTx, max_fee: int = 0) -> dict[str, str]:
         """See `Authorizer.sign`. The lock is looked for in this port's own view of the ledger."""
@@ -162,12 +193,12 @@ class StellarAuthorizer:
             raise ActionRefused("what is kept is no authorisation", "let the recipient sign again") from error
         except BadAuthorization as error:
             raise ActionRefused(str(error), error.hint) from error
-        gates = await self._gates(terms)
+        gates = await self._requests.gates(terms, self._own_gate(terms))
         if not gates:
             raise ActionRefused(
                 "no lock with these terms can be claimed", "it may have been spent, or never made"
             )
-        way = await self._way(terms)
+        way = await self._requests.way(terms)
         for index, make in enumerate((authorized.first, authorized.second)[: len(envelopes)]):
             envelope = envelopes[index]
             base = envelope.transaction.sequence - 1 - index
@@ -180,24 +211,8 @@ class StellarAuthorizer:
             "the recipient must sign a new request, or claim without the relayer",
         )
 
-    async def _gates(self, terms: LockTerms) -> list[tuple[Gate, int]]:
-        """Return the claimable locks with these terms, each with its gate's present sequence."""
-        own = self._builder.gate_key(terms).public_key if terms.sender == self._key.public_key else None
-        found = []
-        for gate in await self._locks.claimables(terms, own):
-            account = await self._horizon.account(gate.address)
-            if account is not None:
-                found.append((gate, int(account["sequence"])))
-        return found
-
-    async def _way(self, terms: LockTerms) -> Way:
-        """Return how R can be paid now. Raises `ActionRefused` if it cannot."""
-        recipient = await self._horizon.account(terms.recipient)
-        try:
-            require_receiver(recipient, terms.recipient, terms.asset, terms.amount)
-        except CannotReceive as error:
-            raise ActionRefused(str(error), error.hint) from error
-        return Way.PAYMENT if recipient is not None or terms.asset.contract else Way.CREATION
+    def _own_gate(self, terms: LockTerms) -> str | None:
+        return self._builder.gate_key(terms).public_key if terms.sender == self._key.public_key else None
 
     def _parsed(self, signed: Mapping[str, object], name: str) -> TransactionEnvelope:
         text = signed.get(name)
@@ -211,7 +226,7 @@ class StellarAuthorizer:
         self, terms: LockTerms, pair: tuple[TransactionEnvelope, TransactionEnvelope | None]
     ) -> None:
         """Raise `BadAuthorization` unless the pair is what the ledger and the terms make of a request."""
-        gates = await self._gates(terms)
+        gates = await self._requests.gates(terms, self._own_gate(terms))
         if not gates:
             raise BadAuthorization(
                 "no lock with these terms can be claimed", "it may have been spent already, or never made"

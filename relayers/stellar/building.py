@@ -132,6 +132,8 @@ class Builder:
     async def _lock(self, terms: LockTerms, account: Record, ledger: Record, rate: int) -> Plan:
         if terms.sender != self._key.public_key:
             raise ActionRefused("the lock names another sender", "a lock is made by its sender")
+        if terms.lane:
+            raise ActionRefused("there are no lanes on Stellar", "lock with lane 0")
         if terms.deadline <= close_time(ledger):
             raise ActionRefused("the deadline of the lock has passed", "quote anew")
         gate = self.gate_key(terms)

@@ -59,14 +59,12 @@ class Transactions:
         if tx.valid_until is not None and (await self._horizon.tip()).time > tx.valid_until:
             return BroadcastResult(BroadcastOutcome.REJECTED, "its time is over, it can never land")
         if submission.status is NodeStatus.TRY_AGAIN_LATER:
-            raise PortUnavailable(
-                "the node does not take this transaction now", "its account has one pending; it is retried"
-            )
+            return BroadcastResult(BroadcastOutcome.LATER, "its account has another one pending")
         reason = " ".join(submission.codes)
         if "txINSUFFICIENT_FEE" in submission.codes:
             return BroadcastResult(BroadcastOutcome.UNDERPRICED, reason)
         if "txBAD_SEQ" in submission.codes:
-            raise PortUnavailable("an earlier sequence has not landed yet", "it is retried after that")
+            return BroadcastResult(BroadcastOutcome.LATER, "an earlier sequence has not landed yet")
         return BroadcastResult(BroadcastOutcome.REJECTED, reason)
 
     async def status(self, tx: SignedTx) -> TxStatus:

@@ -16,13 +16,14 @@ from stellar_sdk import (
     TransactionEnvelope,
 )
 from stellar_sdk.operation import Operation
-from stellar_sdk.sep.stellar_uri import Replacement, TransactionStellarUri
 
 from bridge.protocol.types import LockTerms, Preimage, Purpose
 from relayers.port import ActionRefused, UnsignedTx
 from relayers.stellar import htlc
+from relayers.stellar.authorizer import Requests
 from relayers.stellar.horizon import Horizon
 from relayers.stellar.htlc import Gate
+from relayers.stellar.links import sep7
 from relayers.stellar.locks import Locks
 from relayers.stellar.watch import Watch
 
@@ -88,19 +89,6 @@ def recipe(
     return UnsignedTx(FORMAT, summary, payload)
 
 
-def sep7(envelope: TransactionEnvelope, signer: str, message: str) -> str:
-    """Return a SEP-7 link for a wallet: it puts in the present sequence, signs and sends."""
-    replace = [Replacement("seqNum", "X", "the sequence of the account that signs")]
-    link = TransactionStellarUri(
-        envelope,
-        replace=replace if envelope.transaction.sequence == 0 else None,
-        pubkey=signer,
-        message=message[:300],
-        network_passphrase=envelope.network_passphrase,
-    )
-    return link.to_uri()
-
-
 class Built(msgspec.Struct, frozen=True):
     """A transaction ready for the wallet's signature, and its SEP-7 link; other signatures are on it."""
 
@@ -119,6 +107,7 @@ class Wallet:
         self._horizon = Horizon(horizon_url, timeout)
         watch = Watch(self._horizon, passphrase, ())
         self._locks = Locks(self._horizon, watch, passphrase, history_pages=5)
+        self._requests = Requests(self._horizon, self._locks, passphrase)
 
     async def close(self) -> None:
         """Close the connections."""
@@ -176,6 +165,11 @@ class Wallet:
         envelope = await self._envelope(terms.recipient, htlc.claim_operations(gate))
         envelope.sign_hashx(preimage.reveal())
         return Built(envelope, sep7(envelope, terms.recipient, "Claim the funds of your swap."))
+
+    async def authorization(self, terms: LockTerms) -> UnsignedTx:
+        """Build what the recipient signs for a gasless claim: of the recipient's own terms and Horizon, so
+        that nothing that the bridge gives out needs to be trusted. Signed, it is for the bridge to check."""
+        return await self._requests.make(terms)
 
     async def refund(self, terms: LockTerms) -> Built:
         """Build a refund; the network takes it from the deadline on."""

@@ -11,7 +11,7 @@ from pycardano.serialization import NonEmptyOrderedSet
 from bridge.protocol.types import Asset, Chain, LockTerms, Preimage, Purpose
 from relayers.cardano.adapter import CardanoPort, open_port
 from relayers.cardano.devnet import CardanoDevnet
-from relayers.cardano.settings import ADA
+from relayers.cardano.settings import ADA, CardanoSettings
 from relayers.cardano.wallet import Wallet
 from relayers.devkeys import devnet_key
 from relayers.port import UnsignedTx
@@ -42,9 +42,13 @@ class CardanoRig:
         await self.devnet.start()
         return self
 
+    @property
+    def settings(self) -> CardanoSettings:
+        return self.devnet.settings
+
     def port(self, label: str) -> CardanoPort:
         if label not in self._ports:
-            self._ports[label] = open_port(self.devnet.settings, devnet_key(label))
+            self._ports[label] = open_port(self.settings, devnet_key(label))
         return self._ports[label]
 
     def other_address(self) -> str:
@@ -56,7 +60,7 @@ class CardanoRig:
     async def send_from_wallet(self, label: str, tx: UnsignedTx, terms: LockTerms) -> list[str]:
         key = PaymentSigningKey(devnet_key(label))
         preimage = Preimage(bytes.fromhex(tx.payload["preimage"])) if "preimage" in tx.payload else None
-        async with Wallet(self.devnet.settings) as wallet:
+        async with Wallet(self.settings) as wallet:
             made = await wallet.unsigned(Purpose(tx.payload["purpose"]), terms, preimage)
             unsigned = made.payload["cbor"]
             return [await wallet.submit(unsigned, witness(unsigned, key))]
@@ -71,3 +75,11 @@ class CardanoRig:
         for port in self._ports.values():
             await port.close()
         await self.devnet.stop()
+
+
+class OwnNodeRig(CardanoRig):
+    """The same ledger seen through Ogmios and Kupo."""
+
+    @property
+    def settings(self) -> CardanoSettings:
+        return self.devnet.own_node_settings

@@ -10,7 +10,7 @@ import pytest
 import pytest_asyncio
 from pytest_asyncio import is_async_test
 
-from tests.conformance.cardano_rig import CardanoRig
+from tests.conformance.cardano_rig import CardanoRig, OwnNodeRig
 from tests.conformance.ethereum_rig import EthereumRig
 from tests.conformance.fake_rig import FakeRig
 from tests.conformance.rig import Rig, Scene
@@ -18,7 +18,7 @@ from tests.conformance.solana_rig import SolanaRig
 from tests.conformance.stellar_rig import StellarRig
 from tests.conformance.zion_rig import ZionRig
 
-CHAINS = ("fake", "zion", "ethereum", "solana", "stellar", "cardano")
+CHAINS = ("fake", "zion", "ethereum", "solana", "stellar", "cardano", "cardano_own_node")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -43,6 +43,7 @@ class Rigs:
                 "ethereum": lambda: EthereumRig(directory),
                 "solana": lambda: SolanaRig(directory),
                 "cardano": lambda: CardanoRig(directory),
+                "cardano_own_node": lambda: OwnNodeRig(directory),
                 "stellar": lambda: StellarRig(directory),
             }[name]()
             self._running[name] = made

@@ -128,6 +128,10 @@ async def test_a_preimage_of_another_length_goes_alone_and_the_others_without_it
     assert set(await claimed(watcher)) == {ours.lock_id(locks[index]) for index in (0, 2)}
     await scene.done(ours, together(ours, pairs[1], pairs[0]))
     assert await claimed(watcher) == {ours.lock_id(locks[1]): secrets[1]}
+    more = list(
+        zip(await locked(scene, theirs, ours, [secret(3), secret(4)]), [secret(3), secret(4)], strict=True)
+    )
+    assert function(await scene.done(ours, together(ours, pairs[1], *more))) == TOGETHER
 
 
 async def test_what_does_not_belong_into_the_batch_is_left_out_of_it(scene: Scene, rig: EthereumRig) -> None:
@@ -174,6 +178,14 @@ async def test_no_more_than_max_claims_go_into_one_transaction(scene: Scene) -> 
     assert list(first) == [ours.lock_id(terms) for terms in locks[: ours.max_claims]]
     await scene.done(ours, whole)
     assert len(await claimed(watcher)) == 2
+
+
+async def test_a_full_batch_can_be_made_for_somebody_else(scene: Scene) -> None:
+    ours, theirs = await scene.port("bridge"), scene.rig.port(f"{scene.name}/user without coins")
+    secrets = [secret(index) for index in range(ours.max_claims)]
+    locks = await locked(scene, ours, theirs, secrets)
+    await scene.done(ours, together(ours, *zip(locks, secrets, strict=True)))
+    assert await ours.balance(theirs.account, scene.rig.native) == sum(terms.amount for terms in locks)
 
 
 async def test_a_batch_is_replaced_by_one_that_bids_more_and_bears_that_one_is_spent_meanwhile(

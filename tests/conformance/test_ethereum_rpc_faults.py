@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -12,6 +13,7 @@ import pytest_asyncio
 
 from bridge.protocol.types import Preimage
 from relayers.devkeys import devnet_key
+from relayers.ethereum import artifacts
 from relayers.ethereum.adapter import EthereumPort, open_port
 from relayers.ethereum.settings import EthereumSettings
 from relayers.port import BroadcastOutcome, FeeLevel, LockStatus, PortError, PortUnavailable, TxState
@@ -127,6 +129,36 @@ async def test_an_address_without_a_contract_is_refused_with_a_hint(rig: Ethereu
         await port.tip()
     assert refusal.value.hint
     await port.close()
+
+
+async def test_a_contract_of_other_code_is_refused_before_anything_is_sent_to_it(rig: EthereumRig) -> None:
+    port = through(rig, rig.devnet.rpc_url, contract=rig.token.contract)
+    with pytest.raises(PortError, match="not this version's HTLC") as refusal:
+        await port.next_sequence()
+    assert refusal.value.hint
+    await port.close()
+
+
+async def test_the_record_of_a_deployment_names_the_contract(rig: EthereumRig, tmp_path: Path) -> None:
+    path = tmp_path / "anvil.json"
+    record = artifacts.Deployment(
+        network="ethereum-anvil",
+        chain_id=rig.devnet.settings.chain_id,
+        address=rig.devnet.contract,
+        block=1,
+        transaction=None,
+        runtime_keccak="0x" + artifacts.load().runtime_keccak.hex(),
+    )
+    artifacts.write_deployment(path, record)
+    port = through(rig, rig.devnet.rpc_url, contract=str(path))
+    assert port.contract == rig.devnet.contract
+    assert (await port.tip()).block.height > 0
+    await port.close()
+    artifacts.write_deployment(path, msgspec.structs.replace(record, chain_id=1))
+    for wrong in (path, tmp_path / "missing.json"):
+        with pytest.raises(PortError) as refusal:
+            through(rig, rig.devnet.rpc_url, contract=str(wrong))
+        assert refusal.value.hint
 
 
 @pytest.mark.parametrize("fault", ["http 500", "http 429", "garbage", "silence", "busy"])

@@ -39,6 +39,7 @@ AMOUNT = 10**17
 TERMS = "(address,address,address,uint256,bytes32,uint64,uint32)"
 FOR_A_FEE = selector(f"claimFor(bytes,{TERMS},uint256,uint256,uint256,uint256,bytes)")
 ORDINARY = selector("claimNative(uint256,bytes32,bytes32)")
+ORDINARY_TOKEN = selector("claimERC20(uint256,bytes32,address,uint256,address)")
 SECP256K1_N = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
 BURNS_GAS = bytes.fromhex("60088060095f395ff3" + "620400005f205000")
 """Creation code of a contract that hashes 256 KiB, about 205,000 gas, whenever it is paid or called."""
@@ -208,9 +209,12 @@ async def test_a_fee_that_is_less_than_taking_it_costs_is_not_taken(scene: Scene
     await paid_in_full(swap, await swap.signed(await swap.dear() // 4))
 
 
-async def test_no_fee_at_all_is_an_ordinary_claim(scene: Scene) -> None:
+async def test_no_fee_at_all_is_an_ordinary_claim(scene: Scene, rig: EthereumRig) -> None:
     swap = await locked(scene)
     await paid_in_full(swap, await swap.signed(0))
+    swap = await locked(scene, asset=rig.token)
+    assert function(await swap.claimed(await swap.signed(0))) == ORDINARY_TOKEN
+    assert await swap.received() == swap.terms.amount
 
 
 async def test_a_lock_that_is_spent_is_refused_with_and_without(scene: Scene) -> None:
@@ -266,11 +270,14 @@ async def test_nonces_are_drawn_from_the_same_slot_until_it_is_half_used(
     assert int(request.payload["message"]["nonce"]) >> 8 == min(words) + 1
 
 
+@pytest.mark.parametrize("named", [False, True], ids=["by its lock", "by a setting"])
 async def test_who_holds_no_key_of_the_bridge_asks_and_checks_in_its_name(
-    scene: Scene, rig: EthereumRig
+    scene: Scene, rig: EthereumRig, named: bool
 ) -> None:
     swap = await locked(scene)
-    settings = msgspec.structs.replace(rig.devnet.settings, relayer=swap.ours.account)
+    settings = rig.devnet.settings
+    if named:
+        settings = msgspec.structs.replace(settings, relayer=swap.ours.account)
     desk = open_port(settings, devnet_key("made up and forgotten"))
     request = await authorizer(desk).request(swap.terms, AMOUNT // 2)
     answer = await authorizer(swap.theirs).sign(swap.terms, request, AMOUNT // 2)
@@ -324,6 +331,19 @@ async def test_a_request_of_another_kind_or_for_somebody_else_is_not_signed(scen
             await authorizer(swap.theirs).sign(swap.terms, other, 1)
     with pytest.raises(BadAuthorization, match="pays"):
         await authorizer(swap.ours).sign(swap.terms, request, 1)
+
+
+async def test_a_relayer_of_a_setting_is_asked_for_and_no_other_is_taken(
+    scene: Scene, rig: EthereumRig
+) -> None:
+    swap = await locked(scene)
+    settings = msgspec.structs.replace(rig.devnet.settings, relayer=rig.other_address())
+    desk = open_port(settings, devnet_key("made up and forgotten"))
+    request = await authorizer(desk).request(swap.terms, 10**15)
+    assert request.payload["message"]["relayer"] == rig.other_address()
+    with pytest.raises(BadAuthorization, match="relayer"):
+        await authorizer(desk).check(swap.terms, await answered(swap))
+    await desk.close()
 
 
 # ---------------------------------------------------------------------- what comes back

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from bridge.protocol.types import Chain, LegState, Preimage, Purpose, SwapState
 from bridge.store.records import IntentState
 from relayers.fake.ledger import FakeTx, LedgerLockState, lock_id_of
+from relayers.port import BroadcastResult, PortUnavailable, SignedTx
 from tests.scenario.world import ALL_JOBS, INTERVAL, NATIVE, RICH, World, copy_database, with_amount
 
 BOTH = pytest.mark.parametrize("chain", [Chain.ETHEREUM, Chain.ZION])
@@ -74,6 +76,44 @@ async def test_a_counter_lock_is_not_sent_while_the_source_chain_cannot_be_heard
         await world.workers[Chain.ZION].run_pass(ALL_JOBS)  # the other relayer is gone
     assert world.transactions_signed() == 0
     await world.until(world.is_over)
+
+
+async def test_a_transaction_that_the_node_never_answers_to_keeps_no_other_waiting(world: World) -> None:
+    world.swap(1)
+    world.swap(2)
+    port = world.ports[Chain.ZION]
+    send = port.broadcast
+    deaf: list[str] = []
+
+    async def broadcast(tx: SignedTx) -> BroadcastResult:
+        locked = msgspec.json.decode(tx.raw, type=FakeTx).terms
+        if locked is not None and locked.hashlock == world.get("swap1").hashlock:
+            deaf.append(tx.tx_id)
+            raise PortUnavailable("no answer to this one")
+        result: BroadcastResult = await send(tx)
+        return result
+
+    world.chains[Chain.ZION].sequences = False  # else the second rightly waits for the first
+    port.broadcast = broadcast  # type: ignore[method-assign]
+    await world.until(lambda: world.state("swap2") is SwapState.COMPLETED)
+    assert deaf
+    port.broadcast = send  # type: ignore[method-assign]
+    await world.until(lambda: world.is_over("swap1"))
+
+
+async def test_where_an_account_has_one_transaction_waiting_at_a_time_urgent_ones_do_not_block_earlier_ones(
+    tmp_path: Path,
+) -> None:
+    world = World(tmp_path, one_at_a_time=frozenset({"bridge"}))
+    for number in range(1, 9):
+        world.swap(number, Chain.ETHEREUM if number % 2 else Chain.ZION)
+    await world.until(lambda: all(world.is_over(swap_id) for swap_id in world.users), limit=200)
+    world.check()
+    with world.store.reading() as tx:
+        bids = {t.fee["price"] for s in world.users for _, t in tx.transactions.of_swap(s)}
+    assert bids == {10}, "waiting for one's turn is no reason to bid more"
+    assert {world.state(swap_id) for swap_id in world.users} == {SwapState.COMPLETED}
+    world.close()
 
 
 # -- transactions ----------------------------------------------------------------------------

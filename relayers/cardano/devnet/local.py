@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import msgspec
 
 from bridge.protocol.types import Asset
 from relayers import childproc
@@ -43,6 +44,16 @@ class CardanoDevnet:
     def blockfrost_url(self) -> str:
         """Where the Blockfrost API is served (for `BlockFrostApi` leave out the version: it adds its own)."""
         return f"http://127.0.0.1:{self.port}/api/v0"
+
+    @property
+    def ogmios_url(self) -> str:
+        """Where Ogmios is served."""
+        return f"ws://127.0.0.1:{self.port}/ogmios"
+
+    @property
+    def kupo_url(self) -> str:
+        """Where Kupo is served."""
+        return f"http://127.0.0.1:{self.port}/kupo"
 
     @property
     def settings(self) -> CardanoSettings:
@@ -82,6 +93,13 @@ class CardanoDevnet:
         await self._wait_until_up(self._child)
         self.zero_time = int((await self._get("/genesis"))["system_start"])
 
+    @property
+    def own_node_settings(self) -> CardanoSettings:
+        """The same through Ogmios and Kupo."""
+        return msgspec.structs.replace(
+            self.settings, blockfrost_url="", ogmios_url=self.ogmios_url, kupo_url=self.kupo_url
+        )
+
     async def mine(self, blocks: int) -> None:
         """Make blocks now, the first with all that waits."""
         await self._control("mine", blocks=blocks)
@@ -102,6 +120,8 @@ class CardanoDevnet:
         """Return URLs and paths worth printing."""
         return {
             "cardano blockfrost": self.blockfrost_url,
+            "cardano ogmios": self.ogmios_url,
+            "cardano kupo": self.kupo_url,
             "cardano token": self.token.contract,
             "cardano reference script": REFERENCE_SCRIPT,
             "cardano data": str(self.directory),

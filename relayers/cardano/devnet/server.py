@@ -1,5 +1,6 @@
 """A Blockfrost-compatible server over the devnet's chain: what BlockFrostChainContext and the official client
-ask for, and /dev for the test's control. A process of its own: `python -m relayers.cardano.devnet.server`.
+ask for; Ogmios and Kupo beside it, and /dev for the test's control. A process of its own:
+`python -m relayers.cardano.devnet.server`.
 """
 
 from __future__ import annotations
@@ -17,8 +18,10 @@ from pycardano import Address, PlutusV1Script, PlutusV2Script, PlutusV3Script, T
 
 from relayers.cardano.devnet import parameters, treasury
 from relayers.cardano.devnet.chain import DevChain, UnknownHeight
+from relayers.cardano.devnet.evaluation import evaluate
+from relayers.cardano.devnet.kupo_server import KupoServer
 from relayers.cardano.devnet.ledger import Ledger, Rejected
-from relayers.cardano.devnet.records import ref_of
+from relayers.cardano.devnet.ogmios_server import OgmiosServer
 from relayers.cardano.devnet.views import Views
 from relayers.cardano.settings import NETWORKS, Network
 
@@ -69,6 +72,8 @@ class Server:
                 app.router.add_get(prefix + path, _reader(answer))
             app.router.add_post(prefix + "/tx/submit", self._submit)
             app.router.add_post(prefix + "/utils/txs/evaluate", self._evaluate)
+        app.router.add_get("/ogmios", OgmiosServer(self._chain, self._ledger).serve)
+        KupoServer(self._chain).add_to(app, "/kupo")
         app.router.add_post("/dev/{command}", self._control)
         return app
 
@@ -225,18 +230,12 @@ class Server:
         body = (await request.text()).strip()
         try:
             raw = bytes.fromhex(body)
-            body_of = Transaction.from_cbor(raw).transaction_body
+            Transaction.from_cbor(raw)
         except Exception as error:
             raise BlockfrostError(400, "Bad Request", "The transaction cannot be decoded.") from error
-        chain = self._chain
-        known = dict(chain.utxos)
-        for waiting in chain.mempool.values():
-            known |= waiting.makes
-        needed = [*body_of.inputs, *(body_of.reference_inputs or []), *(body_of.collateral or [])]
-        utxos = {ref_of(spent): (spent, known[ref_of(spent)]) for spent in needed if ref_of(spent) in known}
         result: dict[str, Any]
         try:
-            result = {"EvaluationResult": self._ledger.evaluate(raw, list(utxos.values()))}
+            result = {"EvaluationResult": evaluate(self._chain, self._ledger, raw)}
         except Rejected as error:
             result = {"EvaluationFailure": {"ScriptFailures": {"reason": [str(error)]}}}
         answer = {"type": "jsonwsp/response", "version": "1.0", "servicename": "ogmios", "result": result}

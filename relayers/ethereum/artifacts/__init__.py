@@ -87,6 +87,19 @@ def read_deployment(path: Path) -> Deployment:
     return record
 
 
+def contract_address(text: str, chain_id: int) -> str:
+    """The HTLC's address as a configuration gives it: itself, or the path of a deployment record (….json).
+
+    Raises DeploymentError, also for a record of another chain.
+    """
+    if not text.endswith(".json"):
+        return text
+    record = read_deployment(Path(text))
+    if record.chain_id != chain_id:
+        raise DeploymentError(f"{text} is of chain {record.chain_id}, not {chain_id}")
+    return record.address
+
+
 def write_deployment(path: Path, record: Deployment) -> None:
     """Write a record, creating its folder."""
     path.parent.mkdir(parents=True, exist_ok=True)

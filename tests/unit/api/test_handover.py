@@ -244,6 +244,29 @@ def test_what_a_lock_cannot_hold_is_refused_at_quote_time(
     assert int(pair["min"]["amount"]) == 500 * 10**8
 
 
+def test_what_comes_back_with_a_locks_end_is_set_aside_but_not_charged(
+    client: TestClient, store: Store
+) -> None:
+    def fees(quote: dict[str, Any]) -> dict[str, int]:
+        return {line["name"]: int(line["money"]["amount"]) for line in quote["fees"]}
+
+    plain = fees(play.ask(client))["destination_lock"]
+    with store.transaction() as tx:
+        status = tx.chains.get(Chain.ZION)
+        assert status is not None
+        known = status.fees[ZION]
+        status.fees[ZION] = type(known)(
+            known.lock + 7_000, known.claim, known.refund, minimum=known.minimum, deposit=7_000
+        )
+        tx.chains.put(status)
+        before = tx.reservations.reserved(ZION)
+    quote = play.ask(client)
+    assert fees(quote)["destination_lock"] == plain
+    with store.reading() as tx:
+        held = tx.reservations.reserved(ZION) - before
+    assert held >= int(quote["to"]["amount"]) + plain + 7_000
+
+
 # -- lanes -------------------------------------------------------------------------------------
 
 

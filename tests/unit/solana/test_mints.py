@@ -18,9 +18,10 @@ from spl.token.constants import TOKEN_2022_PROGRAM_ID, TOKEN_PROGRAM_ID
 
 from bridge.protocol.types import Asset, Chain, LockTerms, Preimage, Purpose
 from relayers.devkeys import devnet_key
-from relayers.port import Action, FeeLevel, PortError
+from relayers.port import Action, CannotReceive, FeeLevel, PortError
 from relayers.solana.adapter import SolanaPort, open_port
 from relayers.solana.node import DEMO_TOKEN, SolanaNode
+from relayers.solana.program import token_account
 from relayers.solana.settings import SOL, SolanaSettings
 
 OWNER = Keypair.from_seed(devnet_key("mint owner"))
@@ -132,3 +133,39 @@ async def test_a_mint_whose_issuer_may_freeze_is_taken_as_usdc_must_be(node: Sol
     (action,) = await port.setup_actions([Asset(Chain.SOLANA, "USDC", 6, mint)])
     assert action.payload == bytes(Pubkey.from_string(mint))
     await port.close()
+
+
+async def test_a_payee_whose_account_is_frozen_or_given_away_cannot_receive(node: SolanaNode) -> None:
+    mint = await new_mint(node, TOKEN_PROGRAM_ID, freezable=True)
+    asset = Asset(Chain.SOLANA, "USDC", 6, mint)
+    port = opened(node, asset)
+    other = open_port(node.settings, devnet_key("asks for somebody else"))
+    (action,) = await port.setup_actions([asset])
+    await port.broadcast(await port.prepare(action, None, FeeLevel()))
+    await node.mine(1)
+    assert await port.balance(port.account, asset) == 0
+    mint_key = Pubkey.from_string(mint)
+    account = token_account(OWNER.pubkey(), mint_key)
+    signer = AccountMeta(OWNER.pubkey(), is_signer=True, is_writable=False)
+    frozen = [AccountMeta(account, is_signer=False, is_writable=True), _read(mint_key), signer]
+    given = [AccountMeta(account, is_signer=False, is_writable=True), signer]
+    for data, metas, words in (
+        (b"\x0a", frozen, "is frozen"),  # FreezeAccount
+        (b"\x0b", frozen, ""),  # ThawAccount
+        (b"\x06\x02\x01" + bytes(Keypair().pubkey()), given, "belongs to somebody else"),  # SetAuthority
+    ):
+        call = Instruction(TOKEN_PROGRAM_ID, data, metas)
+        message = MessageV0.try_compile(OWNER.pubkey(), [call], [], Hash.from_string(node.ledger.head.hash))
+        node.ledger.submit(VersionedTransaction(message, [OWNER]))
+        await node.mine(1)
+        if not words:
+            continue
+        with pytest.raises(CannotReceive, match=words):
+            await other.balance(port.account, asset)
+        assert await port.balance(port.account, asset) == 0  # ours is worth nothing to us
+    await port.close()
+    await other.close()
+
+
+def _read(key: Pubkey) -> AccountMeta:
+    return AccountMeta(key, is_signer=False, is_writable=False)

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from bridge.protocol.types import LockTerms, Preimage, Purpose
+from bridge.protocol.types import BlockRef, LockTerms, Preimage, Purpose
 from relayers.devkeys import devnet_key
 from relayers.port import (
     Action,
@@ -17,6 +17,7 @@ from relayers.port import (
     Claimed,
     FeeLevel,
     Locked,
+    LockStatus,
     PortError,
     PortUnavailable,
     TxState,
@@ -114,6 +115,103 @@ async def test_a_slot_without_an_answer_is_no_reorg(
     assert (await port.scan(ring, 10)).orphaned == ()
 
 
+async def test_what_a_late_index_kept_from_a_scan_is_noticed_by_the_lock_and_found_by_scanning_again(
+    devnet: SolanaNode, liar: LyingRpc, port: SolanaPort
+) -> None:
+    """As the worker's regular check does it: ask about the lock, then scan its blocks once more."""
+    ring = (await port.scan((), 10)).blocks
+    terms = await locked(devnet, port)
+
+    def late(call: dict[str, Any], honest: dict[str, Any]) -> dict[str, Any]:
+        return honest | {"result": []} if call["method"] == "getSignaturesForAddress" else honest
+
+    liar.mangle = late
+    scan = await port.scan(ring, 10)
+    assert (len(scan.blocks), scan.events) == (1, ())
+    assert await port.read_lock(port.lock_id(terms), terms) is LockStatus.OPEN
+    liar.mangle = None
+    await devnet.mine(40)  # whatever was remembered of the index meanwhile
+    assert (await port.scan(scan.blocks, 100)).events == ()
+    (event,) = (await port.scan(ring, 100)).events
+    assert isinstance(event, Locked)
+
+
+async def test_the_scan_stays_behind_the_newest_slots_by_the_lag_of_the_index(devnet: SolanaNode) -> None:
+    port = open_port(msgspec.structs.replace(devnet.settings, index_lag=8), devnet_key("patient"))
+    await devnet.skip(3)
+    await devnet.mine(6)  # slots behind the newest: 0 to 5, then 9
+    assert (await port.tip()).block.height == devnet.ledger.head.height - 6
+    await port.close()
+
+
+@pytest.mark.parametrize("code", [-32007, -32009])
+async def test_blocks_that_a_node_lacks_and_calls_skipped_are_no_reorg(
+    code: int, devnet: SolanaNode, liar: LyingRpc, port: SolanaPort
+) -> None:
+    """As after a start from a snapshot: "Slot … was skipped, or missing due to ledger jump"."""
+    ring: tuple[BlockRef, ...] = (await port.scan((), 1)).blocks
+    for _ in range(3):
+        await devnet.mine(1)
+        ring += (await port.scan(ring, 10)).blocks
+    await devnet.mine(3)
+    lacking = {int(block.id[:16], 16) for block in ring}
+
+    def jump(call: dict[str, Any], honest: dict[str, Any]) -> dict[str, Any]:
+        if call["method"] == "getBlock" and call["params"][0] in lacking:
+            return {"jsonrpc": "2.0", "id": call["id"], "error": {"code": code, "message": "was skipped"}}
+        if call["method"].startswith("getBlocks"):
+            return honest | {"result": [slot for slot in honest["result"] if slot not in lacking]}
+        return honest
+
+    liar.mangle = jump
+    with pytest.raises(PortUnavailable):
+        await port.scan(ring, 10)
+    lacking = {int(ring[-1].id[:16], 16)}  # the newest alone
+    with pytest.raises(PortUnavailable):
+        await port.scan(ring, 10)
+    liar.mangle = None
+    scan = await port.scan(ring, 10)
+    assert (scan.orphaned, len(scan.blocks)) == ((), 3)
+
+
+async def test_a_node_without_the_history_that_is_needed_says_so(
+    devnet: SolanaNode, liar: LyingRpc, port: SolanaPort
+) -> None:
+    ring = (await port.scan((), 1)).blocks
+    await devnet.mine(20)
+    first_kept = devnet.ledger.head.slot - 5
+
+    def pruned(call: dict[str, Any], honest: dict[str, Any]) -> dict[str, Any]:
+        if call["method"] == "getBlock" and call["params"][0] < first_kept:
+            words = f"Block {call['params'][0]} cleaned up, does not exist on node."
+            return {"jsonrpc": "2.0", "id": call["id"], "error": {"code": -32001, "message": words}}
+        if call["method"].startswith("getBlocks"):
+            return honest | {"result": [slot for slot in honest["result"] if slot >= first_kept]}
+        return honest
+
+    liar.mangle = pruned
+    with pytest.raises(PortUnavailable, match="cleaned up") as failure:
+        await port.scan(ring, 10)
+    assert "keeps more blocks" in failure.value.hint
+    with pytest.raises(PortUnavailable, match="any more") as failure:
+        await port.scan((BlockRef(ring[0].height, "", "", 0),), 10)
+    assert "more history" in failure.value.hint
+    liar.mangle = lambda call, honest: (
+        {
+            "jsonrpc": "2.0",
+            "id": call["id"],
+            "error": {"code": -32011, "message": "Transaction history is not available"},
+        }
+        if call["method"] == "getSignaturesForAddress"
+        else honest
+    )
+    with pytest.raises(PortUnavailable, match="history"):
+        await port.scan(ring, 10)
+    terms = terms_of(devnet, port)
+    with pytest.raises(PortUnavailable, match="history"):
+        await port.read_lock(port.lock_id(terms), terms)
+
+
 async def test_a_transaction_that_cannot_be_read_holds_its_block_back(
     devnet: SolanaNode, liar: LyingRpc, port: SolanaPort
 ) -> None:
@@ -181,3 +279,16 @@ def test_errors_are_put_into_words() -> None:
     assert explain({"InstructionError": [0, {"Custom": 4711}]}) == "instruction 0: error 4711"
     assert explain({"InstructionError": [1, "InvalidArgument"]}) == "instruction 1: InvalidArgument"
     assert explain("BlockhashNotFound") == "BlockhashNotFound"
+
+
+async def test_an_endpoint_that_tells_no_prices_still_gets_transactions(
+    devnet: SolanaNode, liar: LyingRpc, port: SolanaPort
+) -> None:
+    def without(call: dict[str, Any], honest: dict[str, Any]) -> dict[str, Any]:
+        unknown = {"code": -32601, "message": "Method not found"}
+        if call["method"] == "getRecentPrioritizationFees":
+            return {"jsonrpc": "2.0", "id": call["id"], "error": unknown}
+        return honest
+
+    liar.mangle = without
+    await locked(devnet, port)

@@ -40,6 +40,7 @@ from relayers.stellar.assets import to_stellar
 from relayers.stellar.authorized import Way
 from relayers.stellar.authorizer import FIRST, FORMAT, SECOND
 from relayers.stellar.settings import XLM
+from relayers.stellar.wallet import Wallet
 from tests.unit.stellar.conftest import SECRET, Net
 
 
@@ -366,6 +367,22 @@ async def test_a_wallet_may_sign_the_first_alone_and_add_signatures_too_many(net
         envelope.sign(net.key(name))
     kept = await side(ours).check(terms, {FIRST: envelope.to_xdr()})
     tx = await land(net, ours, claim(terms, kept))
+    assert (await ours.tx_status(tx)).state is TxState.INCLUDED
+
+
+async def test_a_wallet_on_the_recipients_side_makes_the_same_request_without_the_bridge(net: Net) -> None:
+    ours, theirs = await net.port("ours"), await net.port("newcomer", xlm=0)
+    terms = await locked(net, ours, net.terms(ours, theirs))
+    wallet = Wallet(net.server.url, net.passphrase)
+    own = await wallet.authorization(terms)
+    await wallet.close()
+    assert own == await side(ours).request(terms, 0)
+    signed = {}
+    for name in (FIRST, SECOND):
+        envelope = TransactionEnvelope.from_xdr(own.payload[name], net.passphrase)
+        envelope.sign(net.key("newcomer"))
+        signed[name] = envelope.to_xdr()
+    tx = await land(net, ours, claim(terms, await side(ours).check(terms, signed)))
     assert (await ours.tx_status(tx)).state is TxState.INCLUDED
 
 

@@ -289,7 +289,7 @@ def test_an_immutable_account_is_neither_merged_nor_changed(world: World) -> Non
 
 
 def test_merges_and_options_fail_for_their_own_reasons(world: World) -> None:
-    nobody = keypair("nobody").public_key
+    nobody, required = keypair("nobody").public_key, AuthorizationFlag(1)
     for operation, code in (
         (AccountMerge(nobody), "ACCOUNT_MERGE_NO_ACCOUNT"),
         (AccountMerge(world.alice.public_key), "ACCOUNT_MERGE_MALFORMED"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import msgspec
 import pytest
 from stellar_sdk import (
     Account,
@@ -26,7 +27,6 @@ from relayers.port import (
     LockStatus,
     NothingToDo,
     PortError,
-    PortUnavailable,
     Refunded,
     SignedTx,
     TxState,
@@ -69,12 +69,19 @@ async def test_what_a_node_finds_too_late_is_rejected_and_not_given_up_before_it
     assert "can never land" in (await ours.tx_status(tx)).reason
 
 
+async def test_a_lane_is_refused_for_nothing_on_the_ledger_would_tell_of_it(net: Net) -> None:
+    ours, theirs = await net.port("ours"), await net.port("theirs")
+    terms = msgspec.structs.replace(net.terms(ours, theirs), lane=1)
+    with pytest.raises(ActionRefused, match="lanes"):
+        await ours.prepare(_lock(ours, terms), await ours.next_sequence(), FeeLevel())
+
+
 async def test_a_sequence_ahead_of_its_time_waits_for_the_one_before(net: Net) -> None:
     ours, theirs = await net.port("ours"), await net.port("theirs")
     sequence = await ours.next_sequence() or 0
     second = await ours.prepare(_lock(ours, net.terms(ours, theirs)), sequence + 1, FeeLevel())
-    with pytest.raises(PortUnavailable, match="earlier sequence"):
-        await ours.broadcast(second)
+    told = await ours.broadcast(second)
+    assert (told.outcome, "earlier sequence" in told.reason) == (BroadcastOutcome.LATER, True)
     await net.done(ours, Action(Purpose.CANCEL))
     assert (await ours.broadcast(second)).outcome is BroadcastOutcome.ACCEPTED
     await net.node.close()

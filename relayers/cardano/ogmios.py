@@ -1,0 +1,305 @@
+"""Ogmios v6: one's own node over a WebSocket, in JSON-RPC 2.0 (CardanoSolutions/ogmios, docs/static/api)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+import msgspec
+from pycardano import ProtocolParameters
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import WebSocketException
+from websockets.protocol import State
+
+from relayers.cardano.parameters import from_ogmios
+from relayers.cardano.service import Output, OutRef, Refused, Waiting
+from relayers.port import PortUnavailable
+
+_AGAIN = "it may pass by itself; check Ogmios and its node if it lasts"
+_NO_INTERSECTION = 1000
+"""Error code of findIntersection when none of the points is on the chain."""
+_TRANSACTION_CODES = range(3000, 4000)
+"""Error codes of submitTransaction and evaluateTransaction."""
+_UNREADABLE_TRANSACTION = -32602
+_NODE_BEHIND = frozenset({3003, 3004, 3005})
+"""Among those, the ones that say something of the node and not of the transaction."""
+
+Json = dict[str, Any]
+
+
+class Point(msgspec.Struct, frozen=True):
+    """A block's slot and id."""
+
+    slot: int
+    id: str
+
+
+class ChainTip(msgspec.Struct, frozen=True):
+    """The newest block of the node."""
+
+    slot: int
+    id: str
+    height: int
+
+
+class Block(msgspec.Struct, frozen=True):
+    """A block: its place, and its transactions' ids in order, `failed` those of which only the collateral was
+    taken. `ancestor` is "genesis" for the first."""
+
+    slot: int
+    id: str
+    height: int
+    ancestor: str
+    transactions: tuple[str, ...]
+    failed: frozenset[str]
+
+
+class RpcFailed(Exception):
+    """Ogmios answered with an error of its own codes."""
+
+    def __init__(self, code: int, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class Session:
+    """The connection, for one conversation: chain-sync and mempool keep a state on the other side."""
+
+    def __init__(self, connection: ClientConnection, timeout: float) -> None:
+        self._connection = connection
+        self._timeout = timeout
+        self._asked = 0
+
+    async def ask(self, method: str, params: Mapping[str, Any] | None = None) -> Any:
+        """Send one request and return its result. Raises `RpcFailed`, `PortUnavailable`."""
+        self._asked += 1
+        request: Json = {"jsonrpc": "2.0", "method": method, "id": self._asked}
+        if params is not None:
+            request["params"] = params
+        async with asyncio.timeout(self._timeout):
+            await self._connection.send(msgspec.json.encode(request).decode())
+            text = await self._connection.recv()
+        answer = msgspec.json.decode(text)
+        if not isinstance(answer, dict) or answer.get("id") != self._asked:
+            raise PortUnavailable("Ogmios answered something else than it was asked", _AGAIN)
+        error = answer.get("error")
+        if error is not None:
+            raise RpcFailed(int(error["code"]), _shorten(f"{error.get('message')} {error.get('data', '')}"))
+        return answer["result"]
+
+
+class Ogmios:
+    """One Ogmios server. Everything goes over one connection, one conversation at a time."""
+
+    def __init__(self, url: str, timeout: float) -> None:
+        self._url = url
+        self._timeout = timeout
+        self._connection: ClientConnection | None = None
+        self._turn = asyncio.Lock()
+
+    def __repr__(self) -> str:
+        return "Ogmios(<url redacted>)"
+
+    async def close(self) -> None:
+        """Close the connection."""
+        if self._connection is not None:
+            await self._connection.close()
+            self._connection = None
+
+    @asynccontextmanager
+    async def session(self) -> AsyncIterator[Session]:
+        """Have the connection for oneself. Whatever goes wrong on it ends it: the next one is fresh."""
+        async with self._turn:
+            clean = False
+            try:
+                if self._connection is None or self._connection.state is not State.OPEN:
+                    self._connection = await connect(
+                        self._url, open_timeout=self._timeout, close_timeout=1, max_size=None
+                    )
+                yield Session(self._connection, self._timeout)
+                clean = True
+            except (RpcFailed, Refused):
+                clean = True
+                raise
+            except (OSError, TimeoutError, WebSocketException) as error:
+                raise PortUnavailable(f"Ogmios did not answer ({type(error).__name__})", _AGAIN) from None
+            except (KeyError, TypeError, ValueError, AttributeError, msgspec.MsgspecError) as error:
+                raise PortUnavailable("Ogmios answered something unreadable", _AGAIN) from error
+            finally:
+                if not clean:
+                    await self._drop()
+
+    async def _drop(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            await connection.close()
+
+    # ------------------------------------------------------------------ queries
+
+    async def magic(self) -> int:
+        """Return the network's magic number."""
+        async with self.session() as session:
+            found = await self._plain(session, "queryNetwork/genesisConfiguration", {"era": "shelley"})
+            return int(found["networkMagic"])
+
+    async def parameters(self) -> ProtocolParameters:
+        """Return the protocol parameters."""
+        async with self.session() as session:
+            return from_ogmios(await self._plain(session, "queryLedgerState/protocolParameters"))
+
+    async def _plain(self, session: Session, method: str, params: Mapping[str, Any] | None = None) -> Any:
+        try:
+            return await session.ask(method, params)
+        except RpcFailed as error:
+            raise PortUnavailable(f"Ogmios cannot answer {method}: {error}", _AGAIN) from error
+
+    # ------------------------------------------------------------------ chain synchronisation
+
+    async def intersect(self, points: list[Point]) -> tuple[Point | None, ChainTip]:
+        """Return the first of the points that is on the node's chain, and its tip."""
+        async with self.session() as session:
+            return await _intersect(session, points)
+
+    async def blocks_after(self, point: Point | None, count: int) -> list[Block] | None:
+        """Return up to `count` blocks after a point (None: from the first on), oldest first; None if the
+        point is not on the node's chain, or ceases to be while it is read."""
+        async with self.session() as session:
+            if point is None:
+                tip = _tip((await session.ask("findIntersection", {"points": ["origin"]}))["tip"])
+                newest = "" if tip is None else tip.id
+            else:
+                found, tip = await _intersect(session, [point])
+                if found is None:
+                    return None
+                newest = tip.id
+                if newest == point.id:
+                    return []
+            blocks: list[Block] = []
+            while len(blocks) < count and newest and (not blocks or blocks[-1].id != newest):
+                step = await session.ask("nextBlock")
+                if step["direction"] == "forward":
+                    blocks.append(_block(step["block"]))
+                elif blocks or (point is not None and step["point"] != {"slot": point.slot, "id": point.id}):
+                    return None  # it begins with a roll-back to where we are, any other is a real one
+                latest = _tip(step["tip"])
+                newest = "" if latest is None else latest.id
+            return blocks
+
+    # ------------------------------------------------------------------ mempool
+
+    async def waiting(self) -> list[Waiting]:
+        """Return what is in the mempool."""
+        async with self.session() as session:
+            await self._plain(session, "acquireMempool")
+            found: list[Waiting] = []
+            while True:
+                tx = (await self._plain(session, "nextTransaction", {"fields": "all"}))["transaction"]
+                if tx is None:
+                    break
+                if tx["spends"] == "inputs":
+                    outputs = enumerate(tx["outputs"])
+                    makes = tuple(_output(one, tx["id"], index) for index, one in outputs)
+                    found.append(Waiting(tuple(map(_ref, tx["inputs"])), makes))
+                else:
+                    found.append(Waiting(tuple(map(_ref, tx["collaterals"])), ()))
+            # Without this the next acquireMempool would wait for another mempool than this one.
+            await self._plain(session, "releaseMempool")
+            return found
+
+    async def is_waiting(self, tx_id: str) -> bool:
+        """Tell whether a transaction is in the mempool."""
+        async with self.session() as session:
+            await self._plain(session, "acquireMempool")
+            found = await self._plain(session, "hasTransaction", {"id": tx_id})
+            await self._plain(session, "releaseMempool")
+            return bool(found)
+
+    # ------------------------------------------------------------------ transactions
+
+    async def submit(self, raw: bytes) -> str:
+        """Send a transaction and return its id. Raises `Refused`."""
+        async with self.session() as session:
+            result = await _transact(session, "submitTransaction", raw)
+            return str(result["transaction"]["id"])
+
+    async def evaluate(self, raw: bytes) -> dict[str, tuple[int, int]]:
+        """Return memory and steps that each redeemer ("spend:0") needs. Raises `Refused`."""
+        async with self.session() as session:
+            found = {}
+            for one in await _transact(session, "evaluateTransaction", raw):
+                pointer, budget = one["validator"], one["budget"]
+                name = f"{pointer['purpose']}:{int(pointer['index'])}"
+                found[name] = (int(budget["memory"]), int(budget["cpu"]))
+            return found
+
+
+async def _intersect(session: Session, points: list[Point]) -> tuple[Point | None, ChainTip]:
+    wanted = [{"slot": point.slot, "id": point.id} for point in points]
+    try:
+        result = await session.ask("findIntersection", {"points": wanted or ["origin"]})
+    except RpcFailed as error:
+        if error.code != _NO_INTERSECTION:
+            raise PortUnavailable(f"Ogmios finds no way into the chain: {error}", _AGAIN) from error
+        result = await session.ask("findIntersection", {"points": ["origin"]})
+    tip = _tip(result["tip"])
+    if tip is None:
+        raise PortUnavailable("the node has no blocks yet", "wait until it is synchronised")
+    found = result["intersection"]
+    return (None if found == "origin" else Point(int(found["slot"]), str(found["id"]))), tip
+
+
+async def _transact(session: Session, method: str, raw: bytes) -> Any:
+    try:
+        return await session.ask(method, {"transaction": {"cbor": raw.hex()}})
+    except RpcFailed as error:
+        its_own_fault = error.code in _TRANSACTION_CODES and error.code not in _NODE_BEHIND
+        if its_own_fault or error.code == _UNREADABLE_TRANSACTION:
+            raise Refused(str(error)) from error
+        raise PortUnavailable(f"Ogmios cannot {method}: {error}", _AGAIN) from error
+
+
+def _tip(found: Any) -> ChainTip | None:
+    if found == "origin":
+        return None
+    return ChainTip(int(found["slot"]), str(found["id"]), int(found["height"]))
+
+
+def _block(found: Json) -> Block:
+    txs = found.get("transactions") or ()
+    return Block(
+        int(found["slot"]),
+        str(found["id"]),
+        int(found["height"]),
+        str(found["ancestor"]),
+        tuple(str(tx["id"]) for tx in txs),
+        frozenset(str(tx["id"]) for tx in txs if tx["spends"] != "inputs"),
+    )
+
+
+def _ref(found: Json) -> OutRef:
+    return str(found["transaction"]["id"]), int(found["index"])
+
+
+def _output(found: Json, tx_id: str, index: int) -> Output:
+    tokens = {
+        policy + name: int(amount)
+        for policy, assets in found["value"].items()
+        if policy != "ada"
+        for name, amount in assets.items()
+    }
+    lovelace = int(found["value"]["ada"]["lovelace"])
+    return Output(
+        tx_id,
+        index,
+        str(found["address"]),
+        lovelace,
+        tokens,
+        found.get("datum"),
+        found.get("script") is not None,
+    )
+
+
+def _shorten(text: str) -> str:
+    return text if len(text) <= 500 else text[:500] + "…"

@@ -1,0 +1,236 @@
+"""The chain as one's own node shows it, through Ogmios and Kupo; a `relayers.cardano.service.Service`.
+
+Ogmios tells which blocks there are, Kupo what became of outputs. Kupo follows the node a moment later, so the
+newest block of which anything can be said is Kupo's; where the two tell of different branches, all is read
+again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+
+from pycardano import ProtocolParameters
+
+from bridge.protocol.types import BlockRef
+from relayers.cardano.htlc import credential
+from relayers.cardano.kupo import Kupo, Match
+from relayers.cardano.ogmios import Block, Ogmios, Point
+from relayers.cardano.service import (
+    NOWHERE,
+    ChainMoved,
+    HtlcTx,
+    Inclusion,
+    Output,
+    OutRef,
+    Spent,
+    Waiting,
+)
+from relayers.cardano.settings import CardanoSettings
+from relayers.port import PortUnavailable
+from relayers.ring import newest_common
+
+_NO_PARENT = "0" * 64
+_KEPT_BLOCKS = 2_160
+"""As many as Cardano may roll back: what is older is not asked for again."""
+
+
+class OwnNodeService:
+    """Ogmios and Kupo. What is in a block never changes, so blocks are kept."""
+
+    def __init__(self, ogmios: Ogmios, kupo: Kupo, settings: CardanoSettings) -> None:
+        self._ogmios = ogmios
+        self._kupo = kupo
+        self._settings = settings
+        self._blocks: dict[str, Block] = {}
+
+    async def magic(self) -> int:
+        """See `Service`."""
+        return await self._ogmios.magic()
+
+    async def parameters(self) -> ProtocolParameters:
+        """See `Service`."""
+        return await self._ogmios.parameters()
+
+    # ------------------------------------------------------------------ blocks
+
+    async def head(self) -> BlockRef:
+        """See `Service`."""
+        newest = await self._kupo.newest()
+        if newest is None:
+            raise PortUnavailable("Kupo has read no block yet", "wait until it is synchronised")
+        return self._ref(await self._block(Point(newest.slot_no, newest.header_hash)))
+
+    async def newest_known(
+        self, known: Sequence[BlockRef], head: BlockRef
+    ) -> tuple[int | None, BlockRef | None]:
+        """See `Service`. The node itself finds the newest that is on its chain."""
+        ring = list(known)
+        canonical = {head.height: head.id}
+        points = [Point(self._settings.slot_at(ref.time), ref.id) for ref in reversed(ring) if ref.id]
+        found, tip = await self._ogmios.intersect(points) if points else (None, None)
+        if found is not None:
+            index = next(place for place, ref in enumerate(ring) if ref.id == found.id)
+            if ring[index].height > head.height:
+                return None, None  # Kupo is behind
+            canonical[ring[index].height] = found.id
+        elif not ring[0].id and ring[0].height <= head.height:
+            if tip is not None and tip.height < head.height:
+                raise ChainMoved
+            ring[0] = await self._at_height(ring[0].height, head)
+            canonical[ring[0].height] = ring[0].id
+        place = newest_common(ring, canonical, head)
+        return (None, None) if place is None else (place, ring[place])
+
+    async def _at_height(self, height: int, head: BlockRef) -> BlockRef:
+        """Return the block at a height, without its parent: neither Ogmios nor Kupo knows heights, so its
+        slot is searched between the first and the head's."""
+        if height == head.height:
+            return head
+        low, high = 0, self._settings.slot_at(head.time) - 1
+        while low <= high:
+            middle = (low + high) // 2
+            point = await self._kupo.checkpoint(middle)
+            if point is None:
+                low = middle + 1
+                continue
+            following = await self._ogmios.blocks_after(Point(point.slot_no, point.header_hash), 1)
+            if not following:
+                raise ChainMoved
+            found = following[0].height - 1
+            if found == height:
+                return BlockRef(height, point.header_hash, "", self._settings.time_of(point.slot_no))
+            if found < height:
+                low = middle + 1
+            else:
+                high = point.slot_no - 1
+        raise PortUnavailable(f"there is no block {height} in Kupo", "index from an earlier block on")
+
+    async def blocks_after(self, block: BlockRef, count: int) -> list[BlockRef]:
+        """See `Service`."""
+        point = Point(self._settings.slot_at(block.time), block.id)
+        following = await self._ogmios.blocks_after(point, count)
+        if following is None:
+            raise ChainMoved
+        for one in following:
+            self._keep(one)
+        return [self._ref(one) for one in following]
+
+    async def _block(self, point: Point) -> Block:
+        """Return a block that Kupo knows. Raises `ChainMoved` if the node has another branch."""
+        kept = self._blocks.get(point.id)
+        if kept is not None:
+            return kept
+        parent = await self._kupo.checkpoint(point.slot - 1)
+        before = None if parent is None else Point(parent.slot_no, parent.header_hash)
+        following = await self._ogmios.blocks_after(before, 1)
+        if not following or following[0].id != point.id:
+            raise ChainMoved
+        self._keep(following[0])
+        return following[0]
+
+    def _keep(self, block: Block) -> None:
+        if len(self._blocks) >= _KEPT_BLOCKS:
+            self._blocks.pop(next(iter(self._blocks)))
+        self._blocks[block.id] = block
+
+    def _ref(self, block: Block) -> BlockRef:
+        parent = _NO_PARENT if block.ancestor == "genesis" else block.ancestor
+        return BlockRef(block.height, block.id, parent, self._settings.time_of(block.slot))
+
+    # ------------------------------------------------------------------ what happened to locks
+
+    async def activity(self, blocks: Sequence[BlockRef]) -> list[HtlcTx]:
+        """See `Service`."""
+        refs = {ref.id: ref for ref in blocks}
+        first, last = (self._settings.slot_at(ref.time) for ref in (blocks[0], blocks[-1]))
+        created, spent = await asyncio.gather(
+            self._kupo.created(credential(), first, last), self._kupo.spent(credential(), first, last)
+        )
+        made: dict[tuple[str, str], list[Output]] = {}
+        gone: dict[tuple[str, str], list[Match]] = {}
+        for one in created:
+            made.setdefault((one.created_at.header_hash, one.transaction_id), []).append(one.output)
+        for one in spent:
+            if one.spent_at is None or one.spent_at.transaction_id is None:
+                raise PortUnavailable(
+                    "Kupo does not say what spent a lock", "index anew with Kupo 2.10 or later"
+                )
+            gone.setdefault((one.spent_at.header_hash, one.spent_at.transaction_id), []).append(one)
+        found: list[tuple[int, int, HtlcTx]] = []
+        for block_id, tx_id in made.keys() | gone.keys():
+            ref = refs.get(block_id)
+            if ref is None:
+                raise ChainMoved
+            block = await self._block(Point(self._settings.slot_at(ref.time), ref.id))
+            if tx_id not in block.transactions:
+                raise ChainMoved
+            if tx_id in block.failed:
+                continue
+            inputs = sorted(gone.get((block_id, tx_id), ()), key=lambda one: one.output.ref)
+            outputs = sorted(made.get((block_id, tx_id), ()), key=lambda one: one.index)
+            tx = HtlcTx(tx_id, ref, tuple(_spent(one) for one in inputs), tuple(outputs))
+            found.append((ref.height, block.transactions.index(tx_id), tx))
+        return [tx for _, _, tx in sorted(found, key=lambda one: one[:2])]
+
+    async def past_activity(self, digest: str) -> AsyncIterator[HtlcTx]:
+        """See `Service`."""
+        for one in await self._kupo.ever(credential()):
+            if one.datum_hash == digest:
+                if one.spent_at is not None:
+                    spender = one.spent_at.transaction_id or ""
+                    yield HtlcTx(spender, NOWHERE, (_spent(one),), ())
+                yield HtlcTx(one.transaction_id, NOWHERE, (), (one.output,))
+
+    # ------------------------------------------------------------------ outputs and transactions
+
+    async def utxos(self, place: str) -> list[Output]:
+        """See `Service`."""
+        return [one.output for one in await self._kupo.unspent(place)]
+
+    async def waiting(self, address: str) -> list[Waiting]:  # noqa: ARG002 - the node's mempool is small
+        """See `Service`."""
+        return await self._ogmios.waiting()
+
+    async def is_waiting(self, tx_id: str) -> bool:
+        """See `Service`."""
+        return await self._ogmios.is_waiting(tx_id)
+
+    async def inclusion(self, tx_id: str) -> Inclusion | None:
+        """See `Service`. Every transaction of ours has an output that Kupo follows."""
+        matches = await self._kupo.outputs(tx_id)
+        if not matches:
+            return None
+        place = matches[0].created_at
+        block = await self._block(Point(place.slot_no, place.header_hash))
+        if tx_id not in block.transactions:
+            raise ChainMoved
+        return Inclusion(self._ref(block), tx_id not in block.failed)
+
+    async def spender(self, spent: OutRef) -> str | None:
+        """See `Service`."""
+        match = await self._kupo.output(spent)
+        if match is None or match.spent_at is None:
+            return None
+        return match.spent_at.transaction_id or "an unknown transaction"
+
+    async def submit(self, raw: bytes) -> str:
+        """See `Service`."""
+        return await self._ogmios.submit(raw)
+
+    async def evaluate(self, raw: bytes) -> dict[str, tuple[int, int]]:
+        """See `Service`."""
+        return await self._ogmios.evaluate(raw)
+
+    async def close(self) -> None:
+        """See `Service`."""
+        await self._ogmios.close()
+        await self._kupo.close()
+
+
+def _spent(one: Match) -> Spent:
+    redeemer = None if one.spent_at is None else one.spent_at.redeemer
+    try:
+        return Spent(one.output, None if redeemer is None else bytes.fromhex(redeemer))
+    except ValueError as error:
+        raise PortUnavailable("Kupo shows a redeemer that is no hex", "is this Kupo?") from error
