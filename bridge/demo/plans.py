@@ -129,6 +129,7 @@ PLANS = (
     Plan("kevin", ZION, SOL, 120 * 10**8),
     Plan("laura", SOL, ETH, 10 * 10**9),
     Plan("mike", SUSD, DEMO, 80 * 10**6, gasless=True),
+    Plan("xavier", DEMO, SUSD, 30 * 10**6, gasless=True),
     Plan("nina", ADA, ZION, 400 * 10**6, gasless=True),
     Plan("oscar", ZION, ADA, 90 * 10**8),
     Plan("peggy", ADA, ETH, 1_500 * 10**6),
