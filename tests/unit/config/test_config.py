@@ -312,4 +312,4 @@ def test_reading_a_configuration_loads_no_chain_library() -> None:
 
 def test_a_window_in_which_nobody_could_claim_is_refused_when_the_configuration_is_read() -> None:
     content = {**STELLAR, "swaps": {"user_window": 60}}
-    assert "swaps.user_window: 60 s leave nobody time to claim on zion" in refused(content)
+    assert "swaps.user_window: 60 s leave nobody time to claim on" in refused(content)
