@@ -207,6 +207,15 @@ def claim(
     swap: SwapArgument,
     keystore: Keystore = None,
     keystore_password_file: KeystorePassword = None,
+    relayed: Annotated[
+        bool,
+        typer.Option(
+            "--relayed", help="Let the relayer claim; the keystore only signs what it needs for that."
+        ),
+    ] = False,
+    max_fee: Annotated[
+        str, typer.Option(help="What the relayer may take out of the amount for it, in whole coins.")
+    ] = "0",
     password_file: RecoveryPassword = None,
     recovery_dir: Recovery = DEFAULT_RECOVERY,
     config: ConfigFile = None,
@@ -215,15 +224,21 @@ def claim(
 ) -> None:
     """Wait for the bridge's lock on your own node, check it, then claim.
 
-    With --keystore you claim from your own account. Without, the preimage is handed to the bridge, which
-    claims for you, if the swap was quoted with --gasless; else the claim is printed, for any wallet: it holds
-    the preimage, sign and send it at once. The secret is never revealed too late or for a wrong lock.
+    With --keystore you claim from your own account, which pays the fee. With --relayed, or without a keystore
+    if the swap was quoted with --gasless, the preimage is handed to the bridge, which claims for you: on
+    Stellar your keystore signs that, elsewhere it is needed only to allow a fee. Without either the claim is
+    printed, for any wallet: it holds the preimage, sign and send it at once. The secret is never revealed too
+    late or for a wrong lock.
     """
     with speaking(as_json) as output:
         record = RecoveryDir(recovery_dir).find(swap)
         password = _recovery_password(password_file)
         record.preimage(password)  # a wrong password is told now, not when it is urgent
         settings = configuration.load(config)
+        try:
+            fee = to_units(max_fee, record.destination.asset.decimals)
+        except ValueError as error:
+            raise typer.BadParameter(str(error)) from None
 
         async def work() -> None:
             chain = record.destination.chain
@@ -236,10 +251,10 @@ def claim(
                         await mine.place()
                     watch = LockWatch(port, mine.record.destination)
                     await _until_safe(mine, watch, output)
-                    if keystore:
+                    if keystore and not relayed:
                         tx = await mine.claim(password, watch, Wallet(port))
                         output.result({"swap_id": mine.id, "claim_tx": tx}, f"claimed by {tx}")
-                    elif not record.gasless:
+                    elif not (record.gasless or relayed):
                         builder = wallet_builder(settings, chain)
                         try:
                             body = _shown(await mine.claim_to_sign(password, watch, builder))
@@ -247,7 +262,8 @@ def claim(
                             await builder.close()
                         output.result({"swap_id": mine.id, **body}, "sign and send this at once:", body)
                     else:
-                        view = await mine.reveal_to_bridge(password, watch)
+                        authorizer = port.authorizer if keystore else None
+                        view = await mine.reveal_to_bridge(password, watch, authorizer, fee)
                         output.result(
                             view.model_dump(mode="json"), "the bridge claims for you", *_lines(view)
                         )

@@ -10,7 +10,7 @@ from bridge.demo.board import Board, SwapCard
 from bridge.demo.people import Person, WentWrong
 from bridge.demo.plans import GAS_MONEY, NATIVE, Plan, Round
 from bridge.demo.site import Site
-from bridge.protocol.types import Asset, Chain
+from bridge.protocol.types import Asset
 from relayers.keystore import SecretKey
 
 
@@ -43,13 +43,10 @@ class Traveller:
         return frozenset(self.plan.route)
 
     async def fund(self) -> None:
-        """Receive the first amount with its gas, and an account on Stellar, which cannot be paid without."""
+        """Receive the first amount with its gas; on no other chain this person has anything yet."""
         first = self.plan.route[0]
-        wallet = self.wallets[first.chain]
-        await self.site.fund(wallet.address, first, self.plan.amount + GAS_MONEY[first.chain])
-        if Chain.STELLAR in self.wallets:
-            address = self.wallets[Chain.STELLAR].address
-            await self.site.fund(address, NATIVE[Chain.STELLAR], GAS_MONEY[Chain.STELLAR])
+        amount = self.plan.amount + GAS_MONEY[first.chain]
+        await self.site.fund(self.wallets[first.chain].address, first, amount)
 
     async def swap_through(self) -> None:
         """Swap from each chain to the next until the value is back where it began."""
@@ -82,8 +79,7 @@ class Traveller:
     def _step(self, number: int, source: Asset, destination: Asset, amount: int) -> Person:
         """Return the traveller as the user of one swap, with its own card."""
         name = f"{self.name}-{number}"
-        gasless = destination.chain is not Chain.STELLAR
-        plan = Plan(name, source, destination, amount, gasless=gasless)
+        plan = Plan(name, source, destination, amount, gasless=True)
         card = SwapCard(name, plan.route, plan.expected.value)
         person = Person(self.site, plan, self.board, self.patience, purse=self.wallets, card=card)
         self.hops.append(person)

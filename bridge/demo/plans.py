@@ -143,7 +143,7 @@ CIRCLE = Round(
     gas={
         Chain.ETHEREUM: 10**15,
         Chain.SOLANA: 5 * 10**6,
-        Chain.STELLAR: 0,  # the account has some, or it could not receive
+        Chain.STELLAR: 6 * 10**7,  # the account's reserve and a lock's deposit, which comes back
         Chain.CARDANO: 3 * 10**6,
     },
 )
