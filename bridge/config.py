@@ -245,6 +245,12 @@ class Settings(BaseSettings):
                 raise ValueError(f"{name}: {error}") from None
             if not 0 < low <= high:
                 raise ValueError(f"{name}: needs 0 < min ≤ max")
+            inclusion = self.chains.get(assets[pair.destination].chain).timing.inclusion_p99
+            if self.swaps.user_window <= inclusion:
+                raise ValueError(
+                    f"swaps.user_window: {self.swaps.user_window} s leave nobody time to claim on "
+                    f"{assets[pair.destination].chain.value}, where inclusion_p99 is {inclusion} s"
+                )
             if pair.skew_ppm > pair.spread_ppm:
                 raise ValueError(
                     f"{name}: skew_ppm is above spread_ppm: a full inventory would be sold at a loss"

@@ -233,8 +233,9 @@ class FeeEstimate(msgspec.Struct, frozen=True):
     """Expected cost in the chain's native smallest unit of each purpose for an asset, at the current bid.
 
     `minimum` is the least amount, in the asset's own smallest unit, that a lock of it can hold or pay out to
-    anybody (rent exemption, minimum ada); 0 where there is none. `authorized_claim` is what a claim costs us
-    that the recipient signed for, where that differs from an ordinary one (0: it does not). `deposit` is the
+    anybody (rent exemption, minimum ada); 0 where there is none. `claim` is a claim of ours for
+    ourselves; `gasless_claim` one for a user, `authorized_claim` one for a user who signed for it, at worst
+    (0: the same as `claim`). `deposit` is the
     part of `lock` that comes back to us with the lock's end, whichever it is: set aside, but no cost.
     """
 
@@ -242,6 +243,7 @@ class FeeEstimate(msgspec.Struct, frozen=True):
     claim: int
     refund: int
     minimum: int = 0
+    gasless_claim: int = 0
     authorized_claim: int = 0
     deposit: int = 0
 

@@ -23,7 +23,7 @@ from bridge.store import Store
 from bridge.store.records import StoredSwap
 from relayers.port import ActionRefused, Authorizer, BadAuthorization, PortError, UnsignedTx
 
-FEE_HEADROOM_PERCENT = 125
+FEE_HEADROOM_PERCENT = 150
 """Of the present cost: what a signature is asked to allow, lest a dearer block make it worthless."""
 
 

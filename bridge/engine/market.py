@@ -11,7 +11,7 @@ from bridge.engine.inventory import Inventory, Need
 from bridge.engine.prices import PriceSource, PriceUnavailable
 from bridge.engine.refused import Reason, Refused
 from bridge.protocol.pricing import Costs, Limits, Rate, Terms, inventory_skew_ppm
-from bridge.protocol.types import SIGNED_CLAIMS, Asset, Chain
+from bridge.protocol.types import Asset, Chain
 from bridge.store import Transaction
 from bridge.store.records import ChainStatus, FeeRecord
 
@@ -172,10 +172,7 @@ class Market:
         )
         native_source = self._settings.native_asset(source.chain)
         native_destination = self._settings.native_asset(destination.chain)
-        claim_for_user = 0
-        if gasless:
-            signed = at_destination.authorized_claim if destination.chain in SIGNED_CLAIMS else 0
-            claim_for_user = signed or at_destination.claim
+        claim_for_user = (at_destination.gasless_claim or at_destination.claim) if gasless else 0
         costs = Costs(
             source_network=self._converted(at_source.claim, native_source, destination),
             destination_network=self._converted(

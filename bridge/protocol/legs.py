@@ -65,6 +65,7 @@ def same_terms(expected: LockTerms, found: LockTerms) -> bool:
         and found.amount == expected.amount
         and found.hashlock == expected.hashlock
         and found.deadline == expected.deadline
+        and found.lane == expected.lane
     )
 
 

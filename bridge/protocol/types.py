@@ -156,9 +156,6 @@ class Purpose(StrEnum):
 LEAVES_DEPOSIT = frozenset({Chain.STELLAR})
 """Chains where a spent lock still holds a deposit: on Stellar the gate account's."""
 
-SIGNED_CLAIMS = frozenset({Chain.STELLAR})
-"""Chains where nobody can claim for a recipient without the recipient's signature."""
-
 NEEDS_CONSENT = frozenset({Chain.STELLAR})
 """Chains where an account must agree to an asset (a trustline) before it can be paid in it."""
 

@@ -221,6 +221,7 @@ class FeeRecord(msgspec.Struct, frozen=True):
     claim: int
     refund: int
     minimum: int = 0
+    gasless_claim: int = 0
     authorized_claim: int = 0
     deposit: int = 0
 

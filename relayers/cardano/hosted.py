@@ -204,6 +204,7 @@ def _output(wire: WireOutput, tx_id: str) -> Output:
         wire.tokens,
         wire.inline_datum,
         wire.reference_script_hash is not None,
+        wire.data_hash,
     )
 
 

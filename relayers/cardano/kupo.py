@@ -75,6 +75,7 @@ class Match(msgspec.Struct, frozen=True):
             tokens,
             inline,
             has_script,
+            self.datum_hash,
         )
 
 

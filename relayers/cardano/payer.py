@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from pycardano import (
     Address,
+    DatumHash,
     RawCBOR,
     TransactionId,
     TransactionInput,
@@ -78,6 +79,11 @@ def to_utxo(output: Output) -> UTxO:
     value = Value(output.lovelace)
     for unit, amount in output.tokens.items():
         value += Value(0, token(unit, amount))
-    datum = None if output.inline_datum is None else RawCBOR(bytes.fromhex(output.inline_datum))
+    datum = hashed = None
+    if output.inline_datum is not None:
+        datum = RawCBOR(bytes.fromhex(output.inline_datum))
+    elif output.datum_hash is not None:
+        hashed = DatumHash(bytes.fromhex(output.datum_hash))
     spent = TransactionInput(TransactionId(bytes.fromhex(output.tx_id)), output.index)
-    return UTxO(spent, TransactionOutput(Address.from_primitive(output.address), value, datum=datum))
+    address = Address.from_primitive(output.address)
+    return UTxO(spent, TransactionOutput(address, value, datum=datum, datum_hash=hashed))

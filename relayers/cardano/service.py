@@ -29,7 +29,7 @@ class Refused(Exception):
 
 class Output(msgspec.Struct, frozen=True):
     """An output: where, how much (lovelace, and tokens by policy and name in hex), its inline datum (CBOR,
-    hex), and whether it carries a reference script."""
+    hex), whether it carries a reference script, and the hash of its datum, inline or not."""
 
     tx_id: str
     index: int
@@ -38,6 +38,7 @@ class Output(msgspec.Struct, frozen=True):
     tokens: dict[str, int] = {}
     inline_datum: str | None = None
     has_script: bool = False
+    datum_hash: str | None = None
 
     @property
     def ref(self) -> OutRef:

@@ -160,8 +160,9 @@ class EthereumPort:
         price = market.base_fee + max(market.priority[0], self._settings.caps.minimum_priority)
         return FeeEstimate(
             lock=units.lock * price,
-            claim=units.claim * price,
+            claim=gas.own_claim(asset) * price,
             refund=units.refund * price,
+            gasless_claim=(units.claim + gas.newcomer(asset)) * price,
             authorized_claim=units.authorized_claim * price,
         )
 

@@ -32,6 +32,11 @@ _TOKEN = Gas(lock=66_500, claim=41_500, refund=41_500, authorized_claim=99_500)
 _TOKEN_LANE = Gas(lock=67_000, claim=46_000, refund=46_000, authorized_claim=104_500)
 APPROVE = 46_500
 
+_OWN_CLAIM, _OWN_TOKEN_CLAIM = 31_500, 41_500
+"""Our claims of what users lock in slots of their own; the recipient of ether is the sender here."""
+_NEW_ACCOUNT, _FIRST_BALANCE = 25_000, 17_100
+"""More, where ether is paid to an account that does not exist yet, or a token to one that has none of it."""
+
 _PATIENCE = 4
 """Times the expected gas: proxies, allow lists and the hooks of smart wallets stay far below."""
 
@@ -41,6 +46,16 @@ def expected(asset: Asset, lane: int) -> Gas:
     if asset.contract:
         return _TOKEN_LANE if lane else _TOKEN
     return _NATIVE_LANE if lane else _NATIVE
+
+
+def own_claim(asset: Asset) -> int:
+    """Return the expected gas of a claim that pays ourselves."""
+    return _OWN_TOKEN_CLAIM if asset.contract else _OWN_CLAIM
+
+
+def newcomer(asset: Asset) -> int:
+    """Return how much more a claim may use that pays somebody for the first time."""
+    return _FIRST_BALANCE if asset.contract else _NEW_ACCOUNT
 
 
 def dearest(asset: Asset) -> Gas:

@@ -105,8 +105,8 @@ def _plan(
 def estimate(is_token: bool, ordinary: int, urgent: int, rents: Rents) -> FeeEstimate:
     """Return expected costs at unit prices for locks (`ordinary`) and for claims and refunds (`urgent`).
 
-    A lock's includes the rent that it puts down until it is spent, its deposit; a token claim's and refund's
-    the account that may have to be made for its payee. Less SOL than opens an account cannot be paid to
+    A lock's includes the rent that it puts down until it is spent, its deposit; a token refund's and a
+    claim's for a user the account that may have to be made for its payee. Less SOL than opens an account cannot be paid to
     everybody.
     """
     extra = TOKEN_UNITS if is_token else 0
@@ -117,9 +117,10 @@ def estimate(is_token: bool, ordinary: int, urgent: int, rents: Rents) -> FeeEst
     made = rents.token_account if is_token else 0
     return FeeEstimate(
         lock=lock + rents.of_lock(is_token),
-        claim=claim + made,
+        claim=claim,
         refund=refund + made,
         minimum=0 if is_token else rents.empty,
+        gasless_claim=claim + made,
         deposit=rents.of_lock(is_token),
     )
 

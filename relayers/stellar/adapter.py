@@ -135,13 +135,14 @@ class StellarPort:
         market = fees.read_market(await self._horizon.fee_stats(), self._settings.caps)
         issued = int(bool(asset.contract))
         deposit = (htlc.GATE_RESERVES + issued) * htlc.BASE_RESERVE
+        for_user = market.charged * (_AUTHORIZED_CLAIM_OPERATIONS + 1 + _WAY_BACK_OPERATIONS + issued + 1)
         return FeeEstimate(
             lock=deposit + market.charged * (_LOCK_OPERATIONS + issued + 1),
             claim=market.charged * (_CLAIM_OPERATIONS + 1),
             refund=market.charged * (_REFUND_OPERATIONS + 1),
             minimum=0 if issued else htlc.MIN_NEW_ACCOUNT,
-            authorized_claim=market.charged
-            * (_AUTHORIZED_CLAIM_OPERATIONS + 1 + _WAY_BACK_OPERATIONS + issued + 1),
+            gasless_claim=for_user,
+            authorized_claim=for_user,
         )
 
     async def setup_actions(self, assets: Sequence[Asset]) -> tuple[Action, ...]:

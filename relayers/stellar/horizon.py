@@ -139,17 +139,19 @@ class Horizon:
         return await _found(self._server.accounts().account_id(address).call())
 
     async def accounts_with_signer(self, signer: str) -> list[Record]:
-        """Return the accounts that have a signer of this key (any kind, in text form)."""
+        """Return the accounts that have this account as a signer. Horizon takes no signers of other kinds
+        (`AccountsQuery` in its source: "Account ID must start with `G`")."""
         return await self._pages(self._server.accounts().for_signer(signer), 50)
 
     async def balances_for(self, claimant: str) -> list[Record]:
         """Return the claimable balances that an account may claim, now or at some time."""
         return await self._pages(self._server.claimable_balances().for_claimant(claimant), 50)
 
-    async def claimable_balances(self, claimant: str, sponsor: str) -> list[Record]:
-        """Return the claimable balances that an account may claim and another one pays the reserve of."""
+    async def claimable_balances(self, claimant: str, sponsor: str, asset: Asset) -> list[Record]:
+        """Return the claimable balances of an asset that an account may claim, and of which another (or the
+        same) account pays the reserve."""
         call = self._server.claimable_balances().for_claimant(claimant).for_sponsor(sponsor)
-        return await self._pages(call, 50)
+        return await self._pages(call.for_asset(asset), 50)
 
     async def claimable_balance(self, balance_id: str) -> Record | None:
         """Return a claimable balance, None if there is none any more."""

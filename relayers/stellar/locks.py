@@ -9,7 +9,7 @@ from stellar_sdk import StrKey, xdr
 from bridge.protocol.types import LockTerms, Preimage
 from relayers.port import LockStatus
 from relayers.stellar import recognition
-from relayers.stellar.assets import stroops
+from relayers.stellar.assets import stroops, to_stellar
 from relayers.stellar.horizon import Horizon, Record
 from relayers.stellar.htlc import Gate, lock_id
 from relayers.stellar.preimages import find_preimage
@@ -25,31 +25,61 @@ class Locks:
         self._passphrase = passphrase
         self._history_pages = history_pages
 
-    async def standing(self, terms: LockTerms) -> Gate | None:
+    async def standing(self, terms: LockTerms, own_gate: str | None = None) -> Gate | None:
         """Return a lock with exactly these terms that can be claimed now: its gate is ready, its balance
         there."""
-        return next(iter(await self.all_standing(terms)), None)
+        return next(iter(await self.all_standing(terms, own_gate)), None)
 
-    async def all_standing(self, terms: LockTerms) -> list[Gate]:
-        """Return all such locks. Gates are found by their hash(x) signer and compared in everything."""
-        found = []
-        for account in await self._horizon.accounts_with_signer(StrKey.encode_sha256_hash(terms.hashlock)):
-            if not recognition.gate_stands(terms, account, self._passphrase):
-                continue
-            address = str(account["account_id"])
-            for balance in await self._horizon.claimable_balances(address, terms.sender):
-                if recognition.balance_stands(terms, address, balance):
-                    gate = Gate(
-                        terms,
-                        address,
-                        int(account["sequence"]),
-                        str(balance["id"]),
-                        _native_balance(account),
-                    )
+    async def all_standing(self, terms: LockTerms, own_gate: str | None = None) -> list[Gate]:
+        """Return such locks, all that the first way of looking for gates finds; each is compared in
+        everything."""
+        for look in (self._own, self._by_balance, self._by_signer):
+            found = []
+            for account in await look(terms, own_gate):
+                gate = await self._stands(terms, account)
+                if gate is not None:
                     self._watch.remember(gate)
                     found.append(gate)
-                    break
-        return found
+            if found:
+                return found
+        return []
+
+    # Horizon looks for signers that are accounts only, not for hash(x): hence these three ways.
+
+    async def _own(self, _terms: LockTerms, own_gate: str | None) -> list[Record]:
+        """The gate that we would have made."""
+        account = None if own_gate is None else await self._horizon.account(own_gate)
+        return [] if account is None else [account]
+
+    async def _by_balance(self, terms: LockTerms, _own_gate: str | None) -> list[Record]:
+        """Who shares a claimable balance of that amount with the sender. Nobody but the sender can make
+        these, for it pays their reserves: a stranger's flood hides nothing."""
+        asset = to_stellar(terms.asset)
+        balances = await self._horizon.claimable_balances(terms.sender, terms.sender, asset)
+        others = {
+            str(claimant["destination"])
+            for balance in balances
+            if stroops(balance["amount"]) == terms.amount
+            for claimant in balance["claimants"]
+        }
+        accounts = [await self._horizon.account(each) for each in sorted(others - {terms.sender})]
+        return [each for each in accounts if each is not None and _is_gate_for(terms, each)]
+
+    async def _by_signer(self, terms: LockTerms, _own_gate: str | None) -> list[Record]:
+        """The accounts that have the recipient as a signer, and the hashlock: also without their balance."""
+        signed = await self._horizon.accounts_with_signer(terms.recipient)
+        return [each for each in signed if _is_gate_for(terms, each)]
+
+    async def _stands(self, terms: LockTerms, account: Record) -> Gate | None:
+        if not recognition.gate_stands(terms, account, self._passphrase):
+            return None
+        address = str(account["account_id"])
+        balances = await self._horizon.claimable_balances(address, terms.sender, to_stellar(terms.asset))
+        for balance in balances:
+            if recognition.balance_stands(terms, address, balance):
+                sequence, balance_id = int(account["sequence"]), str(balance["id"])
+                return Gate(terms, address, sequence, balance_id, _native_balance(account))
+        return None
 
     async def of_party(self, address: str) -> list[Gate]:
         """Return all standing locks that an account sent or is to receive, from the present state alone: the
@@ -82,8 +112,8 @@ class Locks:
 
     async def find(self, terms: LockTerms, own_gate: str | None = None) -> list[Gate]:
         """Return the locks with these terms that were ever made, as far as they can be found, newest last:
-        among those seen, in the history of the gates with this hashlock, of `own_gate` if the gate's key is
-        ours, and of the sender."""
+        among those seen, in the history of the gates that stand, of `own_gate` if the gate's key is ours,
+        and of the sender."""
         found = {gate.balance_id: gate for gate in self._watch.gates(lock_id(terms, self._passphrase))}
         if not found:
             histories = await self._gate_histories(terms, own_gate)
@@ -95,12 +125,11 @@ class Locks:
         return list(found.values())
 
     async def _gate_histories(self, terms: LockTerms, own_gate: str | None) -> list[Record]:
-        signed = await self._horizon.accounts_with_signer(StrKey.encode_sha256_hash(terms.hashlock))
-        gates = [str(each["account_id"]) for each in signed]
-        if own_gate is not None and own_gate not in gates:
-            gates.append(own_gate)
+        gates = [] if own_gate is None else [own_gate]
+        for look in (self._by_balance, self._by_signer):
+            gates += [str(each["account_id"]) for each in await look(terms, own_gate)]
         found: list[Record] = []
-        for each in gates:
+        for each in dict.fromkeys(gates):
             found += await self._horizon.account_transactions(each, 1)
         return found if any(self._makes(record, terms) for record in found) else []
 
@@ -114,7 +143,7 @@ class Locks:
 
     async def status(self, terms: LockTerms, own_gate: str | None = None) -> LockStatus:
         """Tell how the lock with these terms stands; of several equal ones the best: an open one."""
-        if await self.standing(terms) is not None:
+        if await self.standing(terms, own_gate) is not None:
             return LockStatus.OPEN
         fates = [await self._fate(gate) for gate in await self.find(terms, own_gate)]
         for status in (LockStatus.OPEN, LockStatus.CLAIMED, LockStatus.REFUNDED):
@@ -124,7 +153,7 @@ class Locks:
 
     async def refundable(self, terms: LockTerms, own_gate: str | None = None) -> Gate | None:
         """Return a lock with these terms whose balance is still there, with or without its gate."""
-        gate = await self.standing(terms)
+        gate = await self.standing(terms, own_gate)
         if gate is not None:
             return gate
         for gate in await self.find(terms, own_gate):
@@ -142,7 +171,7 @@ class Locks:
         Beside those that stand in full, one counts whose gate has used its sequence (a claim of the gate's
         own that failed): it is no longer as it was agreed, but R and the preimage can still open it.
         """
-        found = {gate.balance_id: gate for gate in await self.all_standing(terms)}
+        found = {gate.balance_id: gate for gate in await self.all_standing(terms, own_gate)}
         for gate in [] if found else await self.find(terms, own_gate):
             there = await self._horizon.claimable_balance(gate.balance_id) is not None
             if there and await self._horizon.account(gate.address) is not None:
@@ -186,6 +215,12 @@ def preimage_in(records: Sequence[Record], hashlock: bytes) -> Preimage | None:
         if found is not None:
             return found
     return None
+
+
+def _is_gate_for(terms: LockTerms, account: Record) -> bool:
+    """Tell whether an account has the hashlock as a signer: worth a closer look."""
+    wanted = StrKey.encode_sha256_hash(terms.hashlock)
+    return any(each["key"] == wanted for each in account["signers"])
 
 
 def _native_balance(account: Record) -> int:

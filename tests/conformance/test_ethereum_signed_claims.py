@@ -27,7 +27,7 @@ from relayers.port import (
     SignedTx,
     UnsignedTx,
 )
-from tests.conformance.actions import claim, lock
+from tests.conformance.actions import claim, cooperative_refund, lock
 from tests.conformance.conftest import Rigs
 from tests.conformance.ethereum_calls import call, deploy, function, rpc, selector
 from tests.conformance.ethereum_rig import EthereumRig
@@ -41,8 +41,10 @@ FOR_A_FEE = selector(f"claimFor(bytes,{TERMS},uint256,uint256,uint256,uint256,by
 ORDINARY = selector("claimNative(uint256,bytes32,bytes32)")
 ORDINARY_TOKEN = selector("claimERC20(uint256,bytes32,address,uint256,address)")
 SECP256K1_N = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
-BURNS_GAS = bytes.fromhex("60088060095f395ff3" + "620400005f205000")
-"""Creation code of a contract that hashes 256 KiB, about 205,000 gas, whenever it is paid or called."""
+BURNER = bytes.fromhex("620800005f205000")
+"""Code that hashes 512 KiB, about 670,000 gas, whenever it is paid or called."""
+
+CREATES_BURNER = bytes.fromhex("60088060095f395ff3") + BURNER
 
 
 @pytest_asyncio.fixture(loop_scope="session", scope="session")
@@ -155,6 +157,19 @@ async def test_the_estimate_is_of_the_size_of_what_is_paid(scene: Scene) -> None
     assert estimate.authorized_claim / 2 <= fee <= estimate.authorized_claim * 2
 
 
+async def test_the_fee_is_what_the_claim_costs_and_not_the_most_it_could(
+    scene: Scene, rig: EthereumRig
+) -> None:
+    swap = await locked(scene)
+    await rpc(rig, "anvil_setNextBlockBaseFeePerGas", 10**10)
+    await rig.devnet.mine(1)
+    tx = await swap.claimed(await swap.signed(AMOUNT // 2))
+    receipt = await rpc(rig, "eth_getTransactionReceipt", tx.tx_id)
+    paid = int(receipt["gasUsed"], 16) * int(receipt["effectiveGasPrice"], 16)
+    fee = swap.terms.amount - await swap.received()
+    assert paid <= fee <= paid * 14 // 10
+
+
 async def test_a_replacement_takes_more_but_never_more_than_was_signed(scene: Scene) -> None:
     swap = await locked(scene)
     authorization = await swap.signed(await swap.dear() * 11 // 10)
@@ -230,7 +245,7 @@ async def test_a_lock_that_is_spent_is_refused_with_and_without(scene: Scene) ->
 
 async def test_a_request_survives_json_and_any_wallet_can_sign_it(scene: Scene) -> None:
     swap = await locked(scene)
-    request = await authorizer(swap.ours).request(swap.terms, 10**15)
+    request = await authorizer(swap.ours).request(swap.terms, AMOUNT // 2)
     assert request.format == FORMAT
     typed: dict[str, Any] = json.loads(json.dumps(request.payload))
     assert typed == request.payload
@@ -437,9 +452,20 @@ async def test_a_smart_wallet_answers_for_itself(scene: Scene, rig: EthereumRig)
 
 
 async def test_a_recipient_that_burns_our_gas_claims_for_itself(scene: Scene, rig: EthereumRig) -> None:
-    burner = await deploy(rig, BURNS_GAS)
+    burner = await deploy(rig, CREATES_BURNER)
     swap = await locked(scene, recipient=burner)
     with pytest.raises(ActionRefused, match="gas") as refusal:
         await swap.prepared(b"")
     assert "owner" in refusal.value.hint
-    assert int(await rpc(rig, "eth_getBalance", burner, "latest"), 16) == 0
+    assert await swap.received() == 0
+
+
+async def test_a_sender_that_burns_our_gas_waits_for_its_deadline(scene: Scene, rig: EthereumRig) -> None:
+    ours, theirs = await scene.port("bridge"), await scene.port("user")
+    terms = await scene.terms(theirs, ours, SECRET)
+    await scene.done(theirs, lock(theirs, terms))
+    action = cooperative_refund(ours, terms)
+    await ours.prepare(action, await ours.next_sequence(), FeeLevel())
+    await rpc(rig, "anvil_setCode", theirs.account, "0x" + BURNER.hex())
+    with pytest.raises(ActionRefused, match="gas"):
+        await ours.prepare(action, await ours.next_sequence(), FeeLevel())

@@ -150,7 +150,7 @@ async def test_a_batch_by_a_stranger_pays_the_recipient_for_every_lock(devnet: C
 
 async def test_what_makes_no_batch_is_refused(devnet: CardanoDevnet) -> None:
     counter = Counter(devnet, "batches/refused")
-    (terms,) = await counter.open(1)
+    terms, second = await counter.open(2)
     good = batch([terms])
     elsewhere = msgspec.structs.replace(good, terms=msgspec.structs.replace(terms, recipient=terms.sender))
     token = msgspec.structs.replace(good, terms=msgspec.structs.replace(terms, asset=DEMO_TOKEN))
@@ -159,7 +159,7 @@ async def test_what_makes_no_batch_is_refused(devnet: CardanoDevnet) -> None:
         with pytest.raises(ActionRefused) as refusal:
             await counter.bridge.prepare(msgspec.structs.replace(good, others=others), None, FeeLevel())
         assert refusal.value.hint
-    wrong = msgspec.structs.replace(good, preimage=PREIMAGES[5])
+    wrong = msgspec.structs.replace(batch([second]), preimage=PREIMAGES[5])
     tx = await counter.bridge.prepare(msgspec.structs.replace(good, others=(wrong,)), None, FeeLevel())
     assert tx.fee["locks"] == 1
     await counter.close()

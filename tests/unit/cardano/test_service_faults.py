@@ -187,8 +187,10 @@ async def test_a_service_that_lags_yields_nothing_and_orphans_nothing(client: Cl
         return honest
 
     client.liar.mangle = stand_still
-    behind = await client.port.scan(ring, 10)
-    assert (behind.orphaned, behind.blocks, behind.tip.block.height) == ((), (), old.height)
+    unknown = msgspec.structs.replace(ring[-1], height=ring[-1].height + 1, id="ab" * 32, parent=ring[-1].id)
+    for known in (ring, (*ring, unknown)):
+        behind = await client.port.scan(known, 10)
+        assert (behind.orphaned, behind.blocks, behind.tip.block.height) == ((), (), old.height)
     client.liar.honest()
     await client.devnet.mine(1)
     after = await client.port.scan(ring, 10)
@@ -269,13 +271,15 @@ async def test_a_listed_transaction_that_cannot_be_read_holds_its_block_back(hos
 
 
 async def test_the_bytes_of_another_transaction_are_no_claim(hosted: Client) -> None:
+    other, _ = await hosted.locked()
+    given_back = await hosted.sent(Action(Purpose.COOPERATIVE_REFUND, other))
     terms, lock = await hosted.locked()
     ring = await hosted.ring()
     claim = await hosted.sent(Action(Purpose.CLAIM, terms, preimage=SECRET))
     await hosted.devnet.mine(1)
     forged = claim.raw.replace(SECRET.reveal(), SECRET.reveal()[::-1])
     torn = claim.raw[:40]
-    for raw in (lock.raw, torn, b""):
+    for raw in (given_back.raw, lock.raw, torn, b""):
         wrong = {"cbor": raw.hex()}
         hosted.liar.mangle = lambda path, honest, wrong=wrong: wrong if path.endswith("/cbor") else honest
         with pytest.raises(PortUnavailable):
@@ -320,7 +324,7 @@ async def test_kupo_on_another_branch_than_the_node_is_not_believed(own_node: Cl
     await own_node.devnet.mine(2)
 
     def elsewhere(path: str, honest: Any) -> Any:
-        return honest | {"header_hash": "ab" * 32} if "kupo/checkpoints" in path else honest
+        return honest | {"header_hash": "ab" * 32} if path.endswith(f"checkpoints/{2**53}") else honest
 
     own_node.liar.mangle = elsewhere
     with pytest.raises(PortUnavailable):

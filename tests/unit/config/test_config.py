@@ -231,6 +231,11 @@ def test_solana_and_cardano_are_there_only_when_their_sections_are_given() -> No
             "without a dot",
         ),
         (joined("cardano", {"reference_script": "ab#0"}), "<transaction id>#<index>"),
+        (joined("cardano", {"ogmios_url": "ws://o"}), "ogmios_url and kupo_url"),
+        (
+            joined("cardano", {"ogmios_url": "ws://o", "kupo_url": "http://k", "blockfrost_url": "http://b"}),
+            "not all of them",
+        ),
         (joined("cardano", {"testnet": "mainnet"}), "'preprod' or 'preview'"),
         (joined("ethereum", {"contract": "0xhtlc"}), "no Ethereum address"),
         (
@@ -308,3 +313,8 @@ def test_reading_a_configuration_loads_no_chain_library() -> None:
     code = f"import sys, bridge.config; print(sorted({heavy!r} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_window_in_which_nobody_could_claim_is_refused_when_the_configuration_is_read() -> None:
+    content = {**STELLAR, "swaps": {"user_window": 60}}
+    assert "swaps.user_window: 60 s leave nobody time to claim on" in refused(content)

@@ -166,8 +166,9 @@ def test_a_final_source_seen_again_in_a_higher_block_has_to_become_final_anew() 
         {"deadline": PLAN.source - 1},
         {"deadline": PLAN.source + 1},
         {"sender": "0xstranger"},
+        {"lane": 5},
     ],
-    ids=["less", "more", "shorter", "longer", "other-sender"],
+    ids=["less", "more", "shorter", "longer", "other-sender", "in-a-lane"],
 )
 def test_a_lock_with_wrong_terms_is_given_back_at_once_and_never_answered(changes: dict[str, object]) -> None:
     p = Player().accepted().source_locked("odd", **changes)

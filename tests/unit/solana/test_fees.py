@@ -173,7 +173,9 @@ async def test_what_was_said_to_cost_covers_what_is_paid_with_the_accounts_that_
     made = 2_039_280  # lamports for the 165 bytes of the newcomer's token account
     claim = await paid_for(Action(Purpose.CLAIM, terms, preimage=SECRET))
     deposit = 4_266_480  # of vault and vault's token account, which comes back to us, the sender
-    assert made < claim + deposit <= said.claim
+    assert said.deposit == deposit
+    assert made < claim + deposit <= said.gasless_claim
+    assert said.claim < made, "a claim of our own makes no account"
     coins = await port.fees(SOL)
     assert coins.minimum == 890_880
     assert await paid_for(lock_of(node, port)) - 10**8 <= coins.lock

@@ -16,6 +16,7 @@ from stellar_sdk import (
     Network,
     Payment,
     ServerAsync,
+    StrKey,
     TransactionBuilder,
     TransactionEnvelope,
 )
@@ -119,6 +120,7 @@ async def test_what_is_wrong_is_a_problem_with_its_field(net: Net) -> None:
             ("/accounts/nonsense", 400, "account_id"),
             (f"/accounts/{keypair('nobody').public_key}", 404, None),
             ("/accounts", 400, "signer"),
+            (f"/accounts?signer={StrKey.encode_sha256_hash(bytes(32))}", 400, "signer"),
             ("/ledgers?limit=201", 400, "limit"),
             ("/ledgers?order=up", 400, "order"),
             ("/ledgers?cursor=x", 400, "cursor"),

@@ -96,6 +96,7 @@ class Horizon:
         query = request.query_params
         found = list(self._entries(Account))
         if "signer" in query:
+            _key(query["signer"], "signer")  # like Horizon, which finds no signers of other kinds
             found = [each for each in found if _has_signer(each, query["signer"])]
         elif "asset" in query:
             asset = _asset(query["asset"])
@@ -276,7 +277,7 @@ def _has_signer(account: Account, wanted: str) -> bool:
 
 def _key(text: str, field: str) -> bytes:
     if not StrKey.is_valid_ed25519_public_key(text):
-        raise bad_request(field, f"{text[:60]!r} is no account address")
+        raise bad_request(field, "Account ID must start with `G` and contain 56 alphanum characters")
     return Keypair.from_public_key(text).raw_public_key()
 
 
