@@ -266,6 +266,15 @@ def test_the_key_of_a_blockfrost_service_is_never_shown() -> None:
     assert cardano_settings(settings).project_id == "preprodhunter2"
 
 
+def test_the_environment_gives_the_key_of_a_section_in_the_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAINBOW_CHAINS__CARDANO__PROJECT_ID", "preprodkey")
+    content = joined("cardano", {"blockfrost_url": "http://c"}, ADA)
+    told = cardano_settings(config.parse(content, Path("/base")))
+    assert (told.project_id, told.blockfrost_url) == ("preprodkey", "http://c")
+    monkeypatch.setenv("RAINBOW_CHAINS__CARDANO__PROJECT", "x")
+    assert "did you mean 'RAINBOW_CHAINS__CARDANO__PROJECT_ID'?" in refused(content)
+
+
 @pytest.mark.parametrize(
     ("network", "section", "named"),
     [
