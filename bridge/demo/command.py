@@ -86,6 +86,7 @@ def _show(console: Console, board: Board, outcome: Outcome) -> None:
         console.print(f"[bold red]✗[/] {problem}")
     if not outcome.problems:
         console.print(
-            f"[bold green]✓[/] all {len(board.cards)} swaps ended as they should, "
+            f"[bold green]✓[/] all {sum(len(card.hops) or 1 for card in board.cards)} swaps ended as they "
+            "should, "
             f"every unit is accounted for [dim]({outcome.seconds:.0f} s)[/]"
         )

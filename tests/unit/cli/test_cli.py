@@ -13,7 +13,12 @@ import typer
 from typer.testing import CliRunner
 
 from bridge import cli, config
+from bridge.commands.offers import timing
+from bridge.ports import open_port, wallet_builder
+from bridge.protocol.types import Chain
+from relayers.cardano.devnet.treasury import REFERENCE_SCRIPT
 from relayers.keystore import devnet_key, load
+from relayers.solana.devnet import PROGRAM
 
 runner = CliRunner()
 
@@ -82,19 +87,90 @@ def test_init_writes_a_configuration_that_loads_and_keys_that_open(tmp_path: Pat
     assert "exists" in json.loads(again.stderr)["error"]["problems"][0]
 
 
-def test_init_lets_stellar_join_when_it_is_told_a_horizon(tmp_path: Path) -> None:
-    answer = run("init", "--dir", str(tmp_path), "--stellar-horizon", "http://127.0.0.1:1", "--json")
+JOINING = {
+    Chain.SOLANA: ("--solana-rpc", "http://127.0.0.1:1"),
+    Chain.STELLAR: ("--stellar-horizon", "http://127.0.0.1:1"),
+    Chain.CARDANO: ("--cardano-blockfrost", "http://127.0.0.1:1/api/v0"),
+}
+NATIVE = {
+    Chain.ZION: "zion:ZION",
+    Chain.ETHEREUM: "ethereum:ETH",
+    Chain.SOLANA: "solana:SOL",
+    Chain.STELLAR: "stellar:XLM",
+    Chain.CARDANO: "cardano:ADA",
+}
+
+
+@pytest.mark.parametrize("chain", JOINING)
+def test_init_lets_a_chain_join_when_it_is_told_a_node(tmp_path: Path, chain: Chain) -> None:
+    answer = run("init", "--dir", str(tmp_path), *JOINING[chain], "--json")
     assert answer.exit_code == 0, answer.output
     settings = config.load(tmp_path / "rainbow.toml")
-    assert settings.chains.stellar is not None
-    assert load(settings.chains.stellar.keystore, "devnet", "dev") == devnet_key("stellar/bridge")
-    assert json.loads(answer.stdout)["stellar_account"].startswith("G")
-    assert settings.pair("zion:ZION", "stellar:XLM") is not None
+    assert set(settings.enabled_chains()) == {Chain.ZION, Chain.ETHEREUM, chain}
+    key = load(settings.chains.get(chain).keystore, "devnet", "dev")
+    assert key == devnet_key(f"{chain.value}/bridge")
+    assert json.loads(answer.stdout)[f"{chain.value}_account"] == open_port(settings, chain, key).account
     check = run("check", "--config", str(tmp_path / "rainbow.toml"), "--json")
     findings = {finding["what"]: finding for finding in json.loads(check.stdout)["findings"]}
-    assert findings["stellar key"]["level"] == "ok"
-    assert findings["stellar node"]["level"] == "fail"
-    assert "Horizon" in findings["stellar node"]["detail"]
+    assert findings[f"{chain.value} key"]["level"] == "ok"
+    assert findings[f"{chain.value} node"]["level"] == "fail"
+    assert findings[f"{chain.value} node"]["hint"]
+
+
+def test_init_offers_swaps_between_all_chains_that_join(tmp_path: Path) -> None:
+    options = [option for options in JOINING.values() for option in options]
+    assert run("init", "--dir", str(tmp_path), *options).exit_code == 0
+    settings = config.load(tmp_path / "rainbow.toml")
+    wanted = {(a, b) for a in NATIVE.values() for b in NATIVE.values() if a != b}
+    assert wanted < {(pair.source, pair.destination) for pair in settings.pairs}
+    assert wallet_builder(settings, Chain.CARDANO) is not None
+    solana, cardano = settings.chains.solana, settings.chains.cardano
+    assert solana is not None
+    assert solana.contract == str(PROGRAM)
+    assert cardano is not None
+    assert cardano.reference_script == REFERENCE_SCRIPT
+
+
+@pytest.mark.parametrize("network", ["test", "main"])
+def test_on_public_networks_nothing_of_a_local_chain_is_proposed(
+    tmp_path: Path, network: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("relayers.keystore.SCRYPT_N", 4096)
+    monkeypatch.setenv("RAINBOW_KEYSTORE_PASSWORD", "a real password")
+    options = [option for options in JOINING.values() for option in options]
+    options += ["--solana-program", "TokenkegQfeZyiNwAJbNbGKPFXCWuBvf9Ss623VQ5DA"]
+    assert run("init", "--network", network, "--dir", str(tmp_path), *options).exit_code == 0
+    settings = config.load(tmp_path / "rainbow.toml")
+    cardano = settings.chains.cardano
+    assert cardano is not None
+    assert (cardano.reference_script, cardano.zero_time) == ("", 0)
+    for chain in Chain:
+        section, own = settings.chains.get(chain), timing(chain, settings.network)
+        assert section.timing.finality_base == own.finality_depth
+        assert section.timing.clock_skew == own.clock_skew
+    assert {asset.symbol for asset in settings.assets_by_key().values()} == {
+        "ZION",
+        "ETH",
+        "SOL",
+        "XLM",
+        "ADA",
+    }
+
+
+def test_a_relayer_of_a_chain_without_a_section_is_told_how_to_add_it(tmp_path: Path) -> None:
+    run("init", "--dir", str(tmp_path))
+    answer = run("relayer", "cardano", "--config", str(tmp_path / "rainbow.toml"), "--json")
+    assert answer.exit_code == 3
+    error = json.loads(answer.stderr)["error"]
+    assert "add it with blockfrost_url" in error["problems"][0]
+    assert "zion, ethereum, solana, stellar, cardano" in error["hint"]
+
+
+def test_a_devnet_needs_to_know_its_ports(tmp_path: Path) -> None:
+    run("init", "--dir", str(tmp_path), "--solana-rpc", "http://127.0.0.1")
+    answer = run("devnet", "--config", str(tmp_path / "rainbow.toml"), "--dir", str(tmp_path / "d"), "--json")
+    assert answer.exit_code == 3
+    assert "chains.solana.rpc_urls names no port" in json.loads(answer.stderr)["error"]["problems"][0]
 
 
 def test_init_for_real_money_makes_fresh_keys_under_a_real_password(
