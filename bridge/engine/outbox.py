@@ -299,8 +299,7 @@ class Outbox(Sender):
 
     def _can_outbid(self, tx: StoredTx) -> bool:
         """Whether a better bid takes its place instead of standing beside it: it has a sequence of ours, or
-        another's on a chain that has them (a gate's on Stellar, where the same inner transaction comes again).
-        """
+        another's on a chain that has them (a gate's on Stellar: the same inner transaction comes again)."""
         return (
             tx.sequence is not None or self._is_numbered is True
         ) and tx.attempt < self._settings.max_bumps
