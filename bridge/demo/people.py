@@ -15,7 +15,7 @@ from bridge.api.recovery import LIGHT, RecoveryDir
 from bridge.api.userswap import LockWatch, UserSwap, Wallet
 from bridge.config import to_text
 from bridge.demo.board import Board, SwapCard
-from bridge.demo.plans import GAS_MONEY, NATIVE, Plan
+from bridge.demo.plans import CLAIM_FEE_PERCENT, GAS_MONEY, NATIVE, Plan
 from bridge.demo.site import Site
 from bridge.protocol.legs import CLAIMED, REFUNDED
 from bridge.protocol.types import NEEDS_CONSENT, Asset, Chain, LegState, SwapState
@@ -90,7 +90,7 @@ class Person:
             await self.site.fund(address, plan.source, plan.amount + gas)
         chain = plan.destination.chain
         consents = bool(plan.destination.contract) and chain in NEEDS_CONSENT
-        if consents or not (plan.gasless or plan.walks_away):
+        if consents or not (plan.is_claimed_for or plan.walks_away):
             await self.site.fund(self.wallets[chain].address, NATIVE[chain], GAS_MONEY[chain])
         if consents:
             await self._approve(plan.destination)
@@ -135,9 +135,10 @@ class Person:
             await asyncio.sleep(POLL_SECONDS)
         self.board.reached(self.card, "lock verified")
         await self._until(lambda view: view.destination.state is LegState.FINAL)
-        if plan.gasless:
+        if plan.is_claimed_for:
             authorizer = wallet.port.authorizer
-            await self._patiently(lambda: swap.reveal_to_bridge(self._password, watch, authorizer))
+            fee = swap.record.destination.amount * CLAIM_FEE_PERCENT // 100 if plan.pays_claim else 0
+            await self._patiently(lambda: swap.reveal_to_bridge(self._password, watch, authorizer, fee))
             self.board.reached(self.card, "secret handed over")
             await self._until(_received)
             return

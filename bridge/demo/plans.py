@@ -27,6 +27,9 @@ DEMO = demo_token.asset()
 ASSETS = (ETH, DEMO, ZION, SOL, SUSD, XLM, RUSD, ADA, CUSD)
 CHAINS = (Chain.ETHEREUM, Chain.ZION, Chain.SOLANA, Chain.STELLAR, Chain.CARDANO)
 NATIVE = {asset.chain: asset for asset in ASSETS if not asset.contract}
+CLAIM_FEE_PERCENT = 2
+"""What a user who pays for the claim out of the amount allows at most."""
+
 PRICES = {
     ETH: "3000",
     DEMO: "1",
@@ -74,7 +77,8 @@ _LEAST, _MOST = 1, 30_000
 @dataclass(frozen=True)
 class Plan:
     """One swap to be shown. `amount` is what the user sends, in smallest units; a user who `walks_away`
-    locks and then does nothing until the deadline."""
+    locks and then does nothing until the deadline; one who `pays_claim` did not quote `gasless`, has nothing
+    to pay a fee with, and signs what the relayer may keep of the amount."""
 
     name: str
     source: Asset
@@ -82,6 +86,12 @@ class Plan:
     amount: int
     gasless: bool = False
     walks_away: bool = False
+    pays_claim: bool = False
+
+    @property
+    def is_claimed_for(self) -> bool:
+        """Whether the relayer claims, so that the user needs no coins on the destination."""
+        return self.gasless or self.pays_claim
 
     @property
     def route(self) -> str:
@@ -113,6 +123,7 @@ class Round:
 PLANS = (
     Plan("alice", ETH, ZION, 5 * 10**17, gasless=True),
     Plan("bob", ZION, ETH, 600 * 10**8),
+    Plan("chuck", ZION, ETH, 250 * 10**8, pays_claim=True),
     Plan("carol", DEMO, ZION, 250 * 10**6, gasless=True),
     Plan("dave", ETH, ZION, 2 * 10**17, walks_away=True),
     Plan("erin", ZION, ETH, 300 * 10**8, walks_away=True),
@@ -129,11 +140,13 @@ PLANS = (
     Plan("kevin", ZION, SOL, 120 * 10**8),
     Plan("laura", SOL, ETH, 10 * 10**9),
     Plan("mike", SUSD, DEMO, 80 * 10**6, gasless=True),
-    Plan("xavier", DEMO, SUSD, 30 * 10**6, gasless=True),
+    Plan("niaj", DEMO, SUSD, 70 * 10**6, gasless=True),
     Plan("nina", ADA, ZION, 400 * 10**6, gasless=True),
     Plan("oscar", ZION, ADA, 90 * 10**8),
     Plan("peggy", ADA, ETH, 1_500 * 10**6),
+    Plan("peter", ETH, ADA, 8 * 10**16),
     Plan("quinn", CUSD, DEMO, 60 * 10**6, gasless=True),
+    Plan("ray", DEMO, CUSD, 50 * 10**6, gasless=True),
     Plan("rupert", ADA, SOL, 300 * 10**6, walks_away=True),
     Plan("sybil", SOL, ADA, 2 * 10**9, walks_away=True),
 )

@@ -68,6 +68,8 @@ class Outbox(Sender):
         if not await self._hold_lease():
             return False
         await self._let_off(looks)
+        if self._is_numbered is None and any(look.alive for look in looks):
+            self._is_numbered = await self._port.next_sequence() is not None
         tip = await self._port.tip()
         now_ms = self._store.now_ms()
         busy = [look for look in looks if self._is_worth_a_look(look, tip, now_ms)]
@@ -293,7 +295,14 @@ class Outbox(Sender):
             return False  # a node that has not taken it does not wait for a better bid
         patience = self._settings.urgent_bump_blocks if urgent else self._settings.bump_blocks
         waited = tip.block.height - tx.signed_height
-        return tx.sequence is not None and tx.attempt < self._settings.max_bumps and waited >= patience
+        return self._can_outbid(tx) and waited >= patience
+
+    def _can_outbid(self, tx: StoredTx) -> bool:
+        """Whether a better bid takes its place instead of standing beside it: it has a sequence of ours, or
+        another's on a chain that has them (a gate's on Stellar: the same inner transaction comes again)."""
+        return (
+            tx.sequence is not None or self._is_numbered is True
+        ) and tx.attempt < self._settings.max_bumps
 
     async def _replace(
         self, intent: Intent, old: StoredTx, action: Action, tip: Tip, *, cancels: bool = False
@@ -391,7 +400,7 @@ class Outbox(Sender):
                 return False
 
     async def _outbid(self, intent: Intent, stored: StoredTx, tip: Tip) -> bool:
-        if stored.attempt >= self._settings.max_bumps or stored.sequence is None:
+        if not self._can_outbid(stored):
             await self._postpone(intent, "the node wants a higher fee")
             return False
         if stored.cancels:
@@ -420,6 +429,7 @@ class Outbox(Sender):
 
     async def _allocate(self) -> int | None:
         confirmed = await self._port.next_sequence()
+        self._is_numbered = confirmed is not None
         if confirmed is None:
             return None
         held, floor = await self._read(self._held)

@@ -82,6 +82,8 @@ class Sender:
         self._chain = port.chain
         self._lease: Lease | None = None
         self._looked: dict[int, tuple[str, int]] = {}
+        self._is_numbered: bool | None = None
+        """Whether the chain numbers transactions; None before it was asked."""
         self._unanswered: set[int] = set()
         """The intents to which the chain did not answer when they were last looked at."""
         self._free: dict[int, Intent] = {}

@@ -200,29 +200,29 @@ class CardanoPort:
         return await self._settled(lambda: self._tx_status(tx))
 
     async def _tx_status(self, tx: SignedTx) -> TxStatus:
+        # In this order: what leaves the mempool for a block in between is found there.
+        if await self._service.is_waiting(tx.tx_id):
+            return TxStatus(TxState.PENDING)
         found = await self._service.inclusion(tx.tx_id)
         if found is not None:
             head = await self._service.head()
             if head.height < found.block.height:
-                raise ChainMoved
+                return TxStatus(TxState.PENDING)  # in a block that `scan` does not show yet
             confirmations = head.height - found.block.height + 1
             if found.valid:
                 return TxStatus(TxState.INCLUDED, found.block, confirmations)
             return TxStatus(
                 TxState.FAILED, found.block, confirmations, "the validator refused; collateral lost"
             )
-        if await self._service.is_waiting(tx.tx_id):
-            return TxStatus(TxState.PENDING)
         rival = await self._rival(tx)
         if rival is not None:
             return TxStatus(TxState.REPLACED, reason=f"{rival} spends the same output")
         return TxStatus(TxState.UNKNOWN)
 
     async def _is_known(self, tx_id: str) -> bool:
-        waiting, found = await asyncio.gather(
-            self._service.is_waiting(tx_id), self._settled(lambda: self._service.inclusion(tx_id))
-        )
-        return waiting or found is not None
+        if await self._service.is_waiting(tx_id):
+            return True
+        return await self._settled(lambda: self._service.inclusion(tx_id)) is not None
 
     async def _rival(self, tx: SignedTx) -> str | None:
         """Return the included transaction that spends one of this one's inputs, if any does."""

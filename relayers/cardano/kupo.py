@@ -100,17 +100,17 @@ class Kupo:
         """Return the newest block at or before a slot; None if there is none."""
         if slot < 0:
             return None
-        return (await self._get(f"/checkpoints/{slot}", {}, Checkpoint | None))[0]  # type: ignore[arg-type]
+        return (await self._get(f"/checkpoints/{slot}", Checkpoint | None))[0]  # type: ignore[arg-type]
 
     async def unspent(self, place: str) -> list[Match]:
         """Return what is unspent at an address or payment credential, oldest first."""
-        query = {"unspent": "", "resolve_hashes": "", "order": "oldest_first"}
-        return (await self._get(f"/matches/{_pattern(place)}", query, list[Match]))[0]
+        query = "?unspent&resolve_hashes&order=oldest_first"
+        return (await self._get(f"/matches/{_pattern(place)}{query}", list[Match]))[0]
 
     async def ever(self, place: str) -> list[Match]:
         """Return all that ever was at an address or payment credential, newest first."""
-        query = {"resolve_hashes": "", "order": "most_recent_first"}
-        return (await self._get(f"/matches/{_pattern(place)}", query, list[Match]))[0]
+        query = "?resolve_hashes&order=most_recent_first"
+        return (await self._get(f"/matches/{_pattern(place)}{query}", list[Match]))[0]
 
     async def created(self, place: str, first: int, last: int) -> list[Match]:
         """Return what was made at a place in the slots `first` to `last`. Raises `ChainMoved` if Kupo has not
@@ -123,31 +123,30 @@ class Kupo:
         return await self._between(place, "spent", first, last)
 
     async def _between(self, place: str, what: str, first: int, last: int) -> list[Match]:
-        query = {
-            "resolve_hashes": "",
-            "order": "oldest_first",
-            # Both bounds are included; the least that Kupo takes is 1.
-            f"{what}_after": str(max(1, first)),
-            f"{what}_before": str(max(1, last)),
-        }
-        found, read = await self._get(f"/matches/{_pattern(place)}", query, list[Match])
+        # Both bounds are included; the least that Kupo takes is 1.
+        bounds = f"{what}_after={max(1, first)}&{what}_before={max(1, last)}"
+        query = f"?resolve_hashes&order=oldest_first&{bounds}"
+        found, read = await self._get(f"/matches/{_pattern(place)}{query}", list[Match])
         if read < last:
             raise ChainMoved
         return found
 
     async def outputs(self, tx_id: str) -> list[Match]:
         """Return a transaction's outputs, as far as they match the patterns."""
-        return (await self._get(f"/matches/*@{tx_id}", {}, list[Match]))[0]
+        return (await self._get(f"/matches/*@{tx_id}", list[Match]))[0]
 
     async def output(self, ref: OutRef) -> Match | None:
         """Return one output, if it matches the patterns."""
-        found = (await self._get(f"/matches/{ref[1]}@{ref[0]}", {}, list[Match]))[0]
+        found = (await self._get(f"/matches/{ref[1]}@{ref[0]}", list[Match]))[0]
         return found[0] if found else None
 
-    async def _get(self, path: str, query: dict[str, str], kind: type[T]) -> tuple[T, int]:
-        """Return an answer and the newest slot that it takes into account."""
+    async def _get(self, path: str, kind: type[T]) -> tuple[T, int]:
+        """Return an answer and the newest slot that it takes into account.
+
+        `path` brings its query along: Kupo refuses a flag with anything behind it, even an equals sign.
+        """
         try:
-            answer = await self._http.get(path, params=query)
+            answer = await self._http.get(path)
             if answer.status_code != httpx.codes.OK:
                 raise PortUnavailable(f"Kupo answered {answer.status_code}", _AGAIN)
             return _decode(answer.content, kind), int(answer.headers.get("X-Most-Recent-Checkpoint", "0"))

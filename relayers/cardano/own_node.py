@@ -33,6 +33,8 @@ from relayers.ring import newest_common
 _NO_PARENT = "0" * 64
 _KEPT_BLOCKS = 2_160
 """As many as Cardano may roll back: what is older is not asked for again."""
+_UNREAD_BLOCKS = 20
+"""How far Kupo may be behind while a transaction is looked for: more is not its usual moment."""
 
 
 class OwnNodeService:
@@ -197,15 +199,24 @@ class OwnNodeService:
         return await self._ogmios.is_waiting(tx_id)
 
     async def inclusion(self, tx_id: str) -> Inclusion | None:
-        """See `Service`. Every transaction of ours has an output that Kupo follows."""
+        """See `Service`. Every transaction of ours has an output that Kupo follows, but Kupo may not have
+        read it yet: then it is in the node's newest blocks."""
+        newest = await self._kupo.newest()
         matches = await self._kupo.outputs(tx_id)
-        if not matches:
-            return None
-        place = matches[0].created_at
-        block = await self._block(Point(place.slot_no, place.header_hash))
-        if tx_id not in block.transactions:
+        if matches:
+            made = matches[0].created_at
+            block = await self._block(Point(made.slot_no, made.header_hash))
+            if tx_id not in block.transactions:
+                raise ChainMoved
+            return Inclusion(self._ref(block), tx_id not in block.failed)
+        read = None if newest is None else Point(newest.slot_no, newest.header_hash)
+        unread = await self._ogmios.blocks_after(read, _UNREAD_BLOCKS)
+        if unread is None:
             raise ChainMoved
-        return Inclusion(self._ref(block), tx_id not in block.failed)
+        for block in unread:
+            if tx_id in block.transactions:
+                return Inclusion(self._ref(block), tx_id not in block.failed)
+        return None
 
     async def spender(self, spent: OutRef) -> str | None:
         """See `Service`."""

@@ -106,8 +106,8 @@ def estimate(is_token: bool, ordinary: int, urgent: int, rents: Rents) -> FeeEst
     """Return expected costs at unit prices for locks (`ordinary`) and for claims and refunds (`urgent`).
 
     A lock's includes the rent that it puts down until it is spent, its deposit; a token refund's and a
-    claim's for a user the account that may have to be made for its payee. Less SOL than opens an account cannot be paid to
-    everybody.
+    claim's for a user the account that may have to be made for its payee. Less SOL than opens an account
+    cannot be paid to everybody.
     """
     extra = TOKEN_UNITS if is_token else 0
     lock = fee_of(UNIT_LIMITS[Purpose.LOCK] + extra, ordinary)

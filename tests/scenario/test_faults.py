@@ -12,7 +12,7 @@ import pytest
 from bridge.protocol.types import Chain, LegState, Preimage, Purpose, SwapState
 from bridge.store.records import IntentState
 from relayers.fake.ledger import FakeTx, LedgerLockState, lock_id_of
-from relayers.port import BroadcastResult, PortUnavailable, SignedTx
+from relayers.port import Action, BroadcastResult, FeeLevel, PortUnavailable, SignedTx
 from tests.scenario.world import ALL_JOBS, INTERVAL, NATIVE, RICH, World, copy_database, with_amount
 
 BOTH = pytest.mark.parametrize("chain", [Chain.ETHEREUM, Chain.ZION])
@@ -168,6 +168,31 @@ async def test_a_transaction_stuck_below_a_spike_is_replaced_with_its_own_sequen
         sent = tx.transactions.of_intent(claim.id)
     assert len(sent) > 1
     assert len({one.sequence for one in sent}) == 1
+    assert world.state() is SwapState.COMPLETED
+
+
+async def test_a_claim_without_a_sequence_of_ours_is_outbid_too_on_a_chain_that_has_them(
+    world: World,
+) -> None:
+    """As on Stellar, where a claim that the recipient signed uses the gate's sequence."""
+    world.swap()
+    port = world.ports[Chain.ETHEREUM]
+    prepare = port.prepare
+
+    async def without_sequence(action: Action, sequence: int | None, fee: FeeLevel) -> SignedTx:
+        signed: SignedTx = await prepare(action, None if action.purpose is Purpose.CLAIM else sequence, fee)
+        return signed
+
+    port.prepare = without_sequence  # type: ignore[method-assign]
+    world.chains[Chain.ETHEREUM].faults.hold_blocks = 2
+    await world.until(
+        lambda: any(
+            i.purpose is Purpose.CLAIM and i.state is IntentState.BROADCAST
+            for i in world.unfinished_intents()
+        )
+    )
+    world.chains[Chain.ETHEREUM].price *= 100
+    await world.until(world.is_over)
     assert world.state() is SwapState.COMPLETED
 
 

@@ -53,6 +53,10 @@ class KupoServer:
 
     def _matches(self, request: web.Request) -> list[Json]:
         wanted, query = _pattern(request.match_info["pattern"]), request.query
+        flags = request.rel_url.raw_query_string.split("&")
+        for flag in ("spent", "unspent", "resolve_hashes"):
+            if flag in query and flag not in flags:
+                raise BadRequest(f"{flag} is a flag and takes no value, not even an empty one")
         if "spent" in query and "unspent" in query:
             raise BadRequest("spent and unspent exclude each other")
         spending = self._spending()

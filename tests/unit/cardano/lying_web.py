@@ -77,8 +77,7 @@ class LyingWeb:
         headers = {"Content-Type": request.headers.get("Content-Type", "application/json")}
         async with self._client.request(
             request.method,
-            f"{self._upstream}/{path}",
-            params=request.query,
+            f"{self._upstream}/{path}?{request.rel_url.raw_query_string}",
             data=await request.read(),
             headers=headers,
         ) as answer:

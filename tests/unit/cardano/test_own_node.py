@@ -266,11 +266,16 @@ async def test_kupo_refuses_what_is_no_pattern_and_filters_by_slots(devnet: Card
     async with httpx.AsyncClient(base_url=devnet.kupo_url) as http:
         newest = (await http.get("/checkpoints")).json()[0]
         matches = f"/matches/{ALICE.address}"
-        query = {"created_after": newest["slot_no"], "unspent": ""}
-        (made,) = (await http.get(matches, params=query)).json()
+        (made,) = (await http.get(f"{matches}?unspent&created_after={newest['slot_no']}")).json()
         assert made["created_at"] == newest
         assert (await http.get(matches, params={"created_after": newest["slot_no"] + 1})).json() == []
-        for path in ("/matches/nonsense", "/matches/ab/*", f"{matches}?created_after=0", "/matches/1@ab"):
+        for path in (
+            "/matches/nonsense",
+            "/matches/ab/*",
+            f"{matches}?created_after=0",
+            "/matches/1@ab",
+            f"{matches}?unspent=",
+        ):
             assert (await http.get(path)).status_code == 400
         assert (await http.get(f"/checkpoints/{newest['slot_no'] - 1}?strict")).json() != newest
         assert (await http.get("/health")).json()["most_recent_checkpoint"] == newest["slot_no"]

@@ -331,6 +331,30 @@ async def test_kupo_on_another_branch_than_the_node_is_not_believed(own_node: Cl
         await own_node.port.scan((), 10)
 
 
+async def test_a_transaction_in_a_block_that_kupo_has_not_read_is_pending_and_not_sent_again(
+    own_node: Client,
+) -> None:
+    old = (await own_node.port.tip()).block
+    slot = own_node.settings.slot_at(old.time)
+    terms = await own_node.terms()
+    tx = await own_node.sent(Action(Purpose.LOCK, terms))
+    await own_node.devnet.mine(1)
+
+    def behind(path: str, honest: Any) -> Any:
+        if path.endswith(f"checkpoints/{2**53}"):
+            return {"slot_no": slot, "header_hash": old.id}
+        if "kupo/matches" in path:
+            return [one for one in honest if one["created_at"]["slot_no"] <= slot]
+        return honest
+
+    own_node.liar.mangle = behind
+    assert (await own_node.port.tip()).block == old
+    assert (await own_node.port.tx_status(tx)).state is TxState.PENDING
+    assert (await own_node.port.broadcast(tx)).outcome is BroadcastOutcome.ALREADY_KNOWN
+    own_node.liar.honest()
+    assert (await own_node.port.tx_status(tx)).state is TxState.INCLUDED
+
+
 # ---------------------------------------------------------------------- transactions that go astray
 
 
