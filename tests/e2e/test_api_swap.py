@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -22,7 +23,7 @@ from bridge.ports import open_port
 from bridge.protocol.types import Chain, LegState, SwapState
 from relayers import childproc
 from relayers.ethereum.devnet import AnvilDevnet
-from relayers.keystore import devnet_key
+from relayers.keystore import KeyLabel, devnet_key, write
 from relayers.zion.devnet import ZionDevnet
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -96,7 +97,7 @@ def rainbow(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 async def announced(log: Path) -> str:
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(120):
         while True:
             for line in log.read_text().splitlines() if log.exists() else ():
                 if line.startswith('{"url"'):
@@ -105,7 +106,7 @@ async def announced(log: Path) -> str:
 
 
 async def ready(stack: Stack) -> None:
-    async with asyncio.timeout(60), stack.client() as client:
+    async with asyncio.timeout(120), stack.client() as client:
         while not all(pair.available for pair in (await client.pairs()).pairs):
             await asyncio.sleep(0.2)
 
@@ -187,6 +188,38 @@ async def test_when_the_user_walks_away_both_get_their_own_back_after_the_deadli
         view = await until(swap, SwapState.REFUNDED)
         assert view.source.state is LegState.REFUND_FINAL
         assert view.destination.state is LegState.REFUND_FINAL
+
+
+async def test_the_command_line_swaps_with_a_keystore_and_lets_the_relayer_claim(
+    stack: Stack, tmp_path: Path
+) -> None:
+    keystore, password = tmp_path / "ethereum.json", tmp_path / "password"
+    password.touch(0o600)
+    password.write_text("user's password")
+    label = KeyLabel("ethereum/user", "dev", "", devnet=True)
+    write(keystore, devnet_key("ethereum/user"), "user's password", label, light=True)
+    wallets = stack.wallets
+    shared = ("--recovery-dir", str(tmp_path / "swaps"), "--password-file", str(password), "--json")
+    config_file = ("--config", str(stack.settings.data_dir.parent / "rainbow.toml"), "--api", stack.url)
+
+    def swap(*arguments: str) -> dict[str, Any]:
+        answer: dict[str, Any] = json.loads(rainbow("swap", *arguments, *shared, *config_file).stdout)
+        return answer
+
+    begun = await asyncio.to_thread(
+        swap,
+        *("start", ETH, ZION, "0.05", "--gasless"),
+        *("--keystore", str(keystore), "--keystore-password-file", str(password)),
+        *("--refund-address", wallets[Chain.ETHEREUM].address, "--recipient", wallets[Chain.ZION].address),
+    )
+    assert begun["lock_tx"].startswith("0x")
+    claimed = await asyncio.to_thread(swap, "claim", begun["id"][:8], "--relayed")
+    assert claimed["id"] == begun["id"]
+    async with stack.client() as client:
+        async with asyncio.timeout(90):
+            while (view := await client.swap(begun["id"])).status is not SwapState.COMPLETED:
+                await asyncio.sleep(0.2)
+    assert view.destination.state is LegState.CLAIM_FINAL
 
 
 async def test_check_says_that_all_is_well(stack: Stack) -> None:
