@@ -1,1 +1,5 @@
-"""Cardano behind `ChainPort`: a Plutus V3 HTLC, pycardano, Blockfrost, and a local ledger."""
+"""Cardano behind `ChainPort`: a Plutus V3 HTLC, pycardano, Blockfrost or an own node, and a local ledger."""
+
+from relayers.cardano.quiet import silence
+
+silence()
