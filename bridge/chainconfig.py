@@ -200,7 +200,7 @@ class SolanaConfig(NodesConfig):
     """Empty: that of mainnet-beta or of the public devnet, as `network` says; on dev any will do."""
     keystore: Path = Path("keys/solana.json")
     poll_interval: float = Field(1.0, ge=0.05, le=300)
-    min_unit_price: int = Field(1_000, ge=0)
+    min_unit_price: int = Field(10_000, ge=0)
     """Micro-lamports per compute unit: what is bid when nobody else bids."""
     max_unit_price: int = Field(5_000_000, ge=1)
     urgent_max_unit_price: int = Field(50_000_000, ge=1)
