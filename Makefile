@@ -20,7 +20,7 @@ SHELL := /bin/bash
 help: ## list the targets
 	@grep -hE '^[a-zA-Z_-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | expand -t 18
 
-demo: setup ## swap real value between a ZION node and an Ethereum node, five ways
+demo: setup ## swap real value between local nodes of all five chains, thirty ways
 	$(RAINBOW) demo $(ARGS)
 
 test: setup lint types imports pytest ## lint, types, import rules and every test

@@ -16,7 +16,7 @@ from pydantic import Field, SecretStr, model_validator
 
 from bridge.configtypes import (
     DecimalText,
-    EthereumAddress,
+    EthereumContract,
     HttpUrl,
     OutputRef,
     Section,
@@ -166,8 +166,8 @@ class EthereumConfig(NodesConfig):
     issued_contract = r"0x[0-9a-fA-F]{40}"
     issued_words = "an address, 0x and 40 hex digits"
 
-    contract: EthereumAddress = ""
-    """The HTLC contract."""
+    contract: EthereumContract = ""
+    """The HTLC contract: its address, or the record that its deployment wrote."""
     chain_id: int = Field(1, ge=1)
     keystore: Path = Path("keys/ethereum.json")
     poll_interval: float = Field(3.0, ge=0.05, le=300)
@@ -252,7 +252,7 @@ class CardanoTestnet(StrEnum):
 
 
 class CardanoConfig(ChainConfig):
-    """Cardano through a Blockfrost service, public or one's own."""
+    """Cardano through a Blockfrost service, or through Ogmios and Kupo at one's own node."""
 
     chain = Chain.CARDANO
     nodes_key = "blockfrost_url"
@@ -263,7 +263,10 @@ class CardanoConfig(ChainConfig):
     blockfrost_url: HttpUrl = ""
     """Ends before `/blocks/…`; of the public service that is `/api/v0`."""
     project_id: SecretStr = SecretStr("")
-    """The service's key."""
+    """Blockfrost's key."""
+    ogmios_url: WebSocketUrl = ""
+    kupo_url: HttpUrl = ""
+    """Both, instead of `blockfrost_url`."""
     testnet: CardanoTestnet = CardanoTestnet.PREPROD
     """Which one `network = "test"` means."""
     reference_script: OutputRef = ""
@@ -282,8 +285,15 @@ class CardanoConfig(ChainConfig):
 
     @property
     def urls(self) -> tuple[str, ...]:
-        """The Blockfrost service."""
-        return (self.blockfrost_url,) if self.blockfrost_url else ()
+        """The service that shows the chain, or the two."""
+        return tuple(url for url in (self.blockfrost_url, self.kupo_url, self.ogmios_url) if url)
+
+    @model_validator(mode="after")
+    def _one_service(self) -> CardanoConfig:
+        own = bool(self.ogmios_url), bool(self.kupo_url)
+        if own[0] is not own[1] or (any(own) and self.blockfrost_url):
+            raise ValueError("give blockfrost_url, or ogmios_url and kupo_url, and not all of them")
+        return self
 
 
 AnyChainConfig = ZionConfig | EthereumConfig | SolanaConfig | StellarConfig | CardanoConfig

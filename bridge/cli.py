@@ -17,7 +17,7 @@ import typer
 from typer.core import TyperGroup
 
 COMMANDS = {
-    "demo": ("bridge.demo.command", "demo", "Swap real value between five local chains, in twenty ways."),
+    "demo": ("bridge.demo.command", "demo", "Swap real value between five local chains, thirty ways."),
     "init": ("bridge.commands.init", "init", "Write rainbow.toml and encrypted keystores."),
     "check": ("bridge.commands.check", "check", "Tell what is reachable, funded and misconfigured."),
     "api": ("bridge.commands.serve", "api", "Serve the REST API."),

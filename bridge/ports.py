@@ -215,6 +215,8 @@ def cardano_settings(settings: Settings) -> CardanoSettings:
         blockfrost_url=config.blockfrost_url,
         network=network[settings.network],
         project_id=config.project_id.get_secret_value(),
+        ogmios_url=config.ogmios_url,
+        kupo_url=config.kupo_url,
         reference_script=config.reference_script,
         assets=_assets(settings, Chain.CARDANO),
         zero_time=config.zero_time,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import secrets
+import tomllib
 from importlib.resources import files
 from pathlib import Path
 from string import Template
@@ -87,6 +88,10 @@ def init(
     cardano_blockfrost: Annotated[
         str | None, typer.Option(help="URL of a Blockfrost service: Cardano joins. Without it, it does not.")
     ] = None,
+    cardano_ogmios: Annotated[
+        str | None, typer.Option(help="URL of Ogmios (ws://…): Cardano joins through your own node.")
+    ] = None,
+    cardano_kupo: Annotated[str | None, typer.Option(help="URL of the Kupo that goes with it.")] = None,
     cardano_reference_script: Annotated[
         str | None, typer.Option(help="The output that carries the validator, <transaction id>#<index>.")
     ] = None,
@@ -132,10 +137,12 @@ def init(
             joining[Chain.SOLANA] = _solana(network, solana_rpc, solana_ws, solana_program)
         if stellar_horizon:
             joining[Chain.STELLAR] = {"horizon": stellar_horizon}
-        if cardano_blockfrost:
-            joining[Chain.CARDANO] = _cardano(network, cardano_blockfrost, cardano_reference_script)
+        services = {"blockfrost": cardano_blockfrost, "ogmios": cardano_ogmios, "kupo": cardano_kupo}
+        if any(services.values()):
+            joining[Chain.CARDANO] = _cardano(network, services, cardano_reference_script)
         values.update(_offers(network, joining))
         text = Template((files("bridge.commands") / "template.toml").read_text()).substitute(values)
+        configuration.parse(tomllib.loads(text), directory)  # a mistake in the options leaves no file behind
         directory.mkdir(parents=True, exist_ok=True)
         _write_new(target, text)
         settings = configuration.load(target)
@@ -256,14 +263,16 @@ def _solana(network: Network, rpc: str, ws: str | None, program: str | None) -> 
     return {"rpc": rpc, "ws": ws or "", "program": program or ""}
 
 
-def _cardano(network: Network, blockfrost: str, reference_script: str | None) -> dict[str, str]:
+def _cardano(
+    network: Network, services: dict[str, str | None], reference_script: str | None
+) -> dict[str, str]:
     """Return Cardano's values; on dev the validator is where the local chain has it."""
     if reference_script is None and network is Network.DEV:
         from relayers.cardano.devnet.treasury import REFERENCE_SCRIPT
 
         reference_script = REFERENCE_SCRIPT
     return {
-        "blockfrost": blockfrost,
+        **{name: url or "" for name, url in services.items()},
         "reference_script": reference_script or "",
         "zero_time": str(CARDANO_ZERO_TIME if network is Network.DEV else 0),
         "ttl": "300" if network is Network.DEV else "1200",

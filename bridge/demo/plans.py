@@ -5,7 +5,7 @@ To show one more swap add a line to `PLANS`: pairs and their limits follow from 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from decimal import Decimal
 from itertools import pairwise
@@ -163,8 +163,8 @@ CIRCLE = Round(
 )
 
 
-def offered_pairs() -> list[dict[str, Any]]:
-    """Return the configuration's pairs: every route that somebody takes."""
+def offered_pairs(assets: Collection[Asset]) -> list[dict[str, Any]]:
+    """Return the configuration's pairs: every route that somebody takes between these assets."""
     routes = {(plan.source, plan.destination): None for plan in PLANS} | dict.fromkeys(CIRCLE.steps)
     return [
         {
@@ -174,10 +174,11 @@ def offered_pairs() -> list[dict[str, Any]]:
             "max": worth(source, _MOST),
         }
         for source, destination in routes
+        if source in assets and destination in assets
     ]
 
 
-def offered_assets() -> list[dict[str, Any]]:
+def offered_assets(assets: Iterable[Asset]) -> list[dict[str, Any]]:
     """Return the configuration's assets."""
     return [
         {
@@ -187,7 +188,7 @@ def offered_assets() -> list[dict[str, Any]]:
             "contract": asset.contract,
             "keep": KEEP.get(asset, "0"),
         }
-        for asset in ASSETS
+        for asset in assets
     ]
 
 

@@ -6,7 +6,7 @@ import asyncio
 import os
 import secrets
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import httpx
@@ -26,20 +26,23 @@ BLOCK_SECONDS = 1
 POLL_SECONDS = 0.5
 """Between two looks of a relayer at its chain; new heads wake it up as well."""
 
+START_PATIENCE_SECONDS = 120.0
+"""For the bridge's processes: a busy machine takes its time to load five chains' libraries."""
 HEADING = "# Written by `rainbow demo`: local chains, published keys, no real money.\n"
-_NODES = {f"node-{chain.value}": chain for chain in CHAINS}
 
 
 class Site:
     """Starts and stops everything, and can hurt it: `kill` ends any process as `kill -9` does."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, chains: Sequence[Chain] = CHAINS) -> None:
         self.directory = directory
         directory.mkdir(parents=True, exist_ok=True)
         self.chains: dict[Chain, Local] = {
-            chain: make(chain, directory / chain.value, block_time=BLOCK_SECONDS) for chain in CHAINS
+            chain: make(chain, directory / chain.value, block_time=BLOCK_SECONDS) for chain in chains
         }
-        self._funding = {chain: asyncio.Lock() for chain in CHAINS}
+        self.assets = plans.assets_of(chains)
+        self._nodes = {f"node-{chain.value}": chain for chain in chains}
+        self._funding = {chain: asyncio.Lock() for chain in chains}
         self.supervisor = Supervisor(directory / "logs")
         self.api_port = childproc.free_port()
         self.settings: Settings | None = None
@@ -88,9 +91,9 @@ class Site:
                 chain.value: {"poll_interval": POLL_SECONDS, **local.section()}
                 for chain, local in self.chains.items()
             },
-            "assets": plans.offered_assets(),
-            "pairs": plans.offered_pairs(),
-            "prices": {"static": {asset.key: price for asset, price in PRICES.items()}},
+            "assets": plans.offered_assets(self.assets),
+            "pairs": plans.offered_pairs(self.assets),
+            "prices": {"static": {asset.key: PRICES[asset] for asset in self.assets}},
             "swaps": {
                 "user_window": 120,
                 "lock_window": 60,
@@ -122,20 +125,17 @@ class Site:
             keystore.write(path, keystore.devnet_key(name), password, label, light=True)
         return settings
 
-    async def _fund_bridge(self, assets: Sequence[Asset]) -> None:
-        async def fund(chain: Chain) -> None:
-            port = self.bridge_port(chain)
+    async def _fund_bridge(self, assets: Iterable[Asset]) -> None:
+        async def fund(asset: Asset) -> None:
+            port = self.bridge_port(asset.chain)
             try:
-                for asset in assets:
-                    if asset.chain is not chain:
-                        continue
-                    parts = PILES.get(asset, 1)
-                    for _ in range(parts):
-                        await self.fund(port.account, asset, BRIDGE_MONEY[asset] // parts)
+                parts = PILES.get(asset, 1)
+                for _ in range(parts):
+                    await self.fund(port.account, asset, BRIDGE_MONEY[asset] // parts)
             finally:
                 await port.close()
 
-        await asyncio.gather(*(fund(chain) for chain in CHAINS))
+        await asyncio.gather(*(fund(asset) for asset in assets))
 
     async def _migrate(self) -> None:
         migrate = ProcessSpec("migrate", (*_rainbow(), "db", "upgrade"), _now, self._env())
@@ -150,13 +150,15 @@ class Site:
         """Give the bridge its money, start the API and a relayer for each chain, and wait until the bridge is
         ready to trade."""
         # Nobody can be given an issued asset of Stellar before the relayer has opened a trustline.
-        later = [asset for asset in BRIDGE_MONEY if asset.contract and asset.chain in NEEDS_CONSENT]
-        await self._fund_bridge([asset for asset in BRIDGE_MONEY if asset not in later])
-        for chain in CHAINS:
+        later = [asset for asset in self.assets if asset.contract and asset.chain in NEEDS_CONSENT]
+        await self._fund_bridge(asset for asset in self.assets if asset not in later)
+        for chain in self.chains:
             name = f"relayer-{chain.value}"
             argv = (*_rainbow(), "relayer", chain.value)
             self.supervisor.add(ProcessSpec(name, argv, _now, self._env()))
-        self.supervisor.add(ProcessSpec("api", (*_rainbow(), "api"), self._api_answers, self._env()))
+        self.supervisor.add(
+            ProcessSpec("api", (*_rainbow(), "api"), self._api_answers, self._env(), START_PATIENCE_SECONDS)
+        )
         await self.supervisor.start()
         await self._everything_on_offer()
         await self._everything_set_up()
@@ -174,7 +176,7 @@ class Site:
             except httpx.HTTPError:
                 return False
 
-    async def _everything_on_offer(self, patience: float = 60.0) -> None:
+    async def _everything_on_offer(self, patience: float = START_PATIENCE_SECONDS) -> None:
         async with asyncio.timeout(patience), httpx.AsyncClient(base_url=self.api_url, timeout=5) as client:
             while True:
                 try:
@@ -185,7 +187,7 @@ class Site:
                     return
                 await asyncio.sleep(0.1)
 
-    async def _everything_set_up(self, patience: float = 60.0) -> None:
+    async def _everything_set_up(self, patience: float = START_PATIENCE_SECONDS) -> None:
         """Wait for token approvals and trustlines: nobody can pay the bridge in a token before."""
 
         async def done(chain: Chain) -> None:
@@ -197,7 +199,7 @@ class Site:
                 await port.close()
 
         async with asyncio.timeout(patience):
-            await asyncio.gather(*(done(chain) for chain in CHAINS))
+            await asyncio.gather(*(done(chain) for chain in self.chains))
 
     # -- using ---------------------------------------------------------------------------------------
 
@@ -225,20 +227,20 @@ class Site:
     @property
     def victims(self) -> tuple[str, ...]:
         """The processes that may be killed."""
-        return (*self.supervisor.children, *_NODES)
+        return (*self.supervisor.children, *self._nodes)
 
     def kill(self, victim: str) -> None:
         """End a process as `kill -9` does."""
         self.down.add(victim)
-        if victim in _NODES:
-            self.devnet(_NODES[victim]).kill()
+        if victim in self._nodes:
+            self.devnet(self._nodes[victim]).kill()
         else:
             self.supervisor.children[victim].kill()
 
     async def revive(self, victim: str) -> None:
         """Start a killed process again."""
-        if victim in _NODES:
-            await self.devnet(_NODES[victim]).restart()
+        if victim in self._nodes:
+            await self.devnet(self._nodes[victim]).restart()
         else:
             await self.supervisor.children[victim].start()
         self.down.discard(victim)

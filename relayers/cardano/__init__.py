@@ -1,5 +1,1 @@
 """Cardano behind `ChainPort`: a Plutus V3 HTLC, pycardano, Blockfrost or an own node, and a local ledger."""
-
-from relayers.cardano.quiet import silence
-
-silence()

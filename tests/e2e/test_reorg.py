@@ -38,7 +38,7 @@ class PatientSite(Site):
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def site(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Site]:
-    site = PatientSite(tmp_path_factory.mktemp("site"))
+    site = PatientSite(tmp_path_factory.mktemp("site"), (Chain.ETHEREUM, Chain.ZION))
     try:
         site.configure()
         await site.start_chains()

@@ -30,8 +30,11 @@ from relayers.cardano.devnet.chain import DevChain
 from relayers.cardano.devnet.parameters import EPOCH_SLOTS, protocol_parameters
 from relayers.cardano.devnet.records import ref_of
 from relayers.cardano.parameters import parse_parameters
+from relayers.cardano.quiet import silence
 from relayers.cardano.script import validator
 from relayers.devkeys import devnet_key
+
+silence()
 
 POLICY_KEY = PaymentSigningKey(devnet_key("cardano/token policy"))
 """Who may mint and burn more of the devnet's token."""

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from bridge import cli, config
 from bridge.commands.offers import timing
-from bridge.ports import open_port, wallet_builder
+from bridge.ports import cardano_settings, open_port, wallet_builder
 from bridge.protocol.types import Chain
 from relayers.cardano.devnet.treasury import REFERENCE_SCRIPT
 from relayers.keystore import devnet_key, load
@@ -129,6 +129,18 @@ def test_init_offers_swaps_between_all_chains_that_join(tmp_path: Path) -> None:
     assert solana.contract == str(PROGRAM)
     assert cardano is not None
     assert cardano.reference_script == REFERENCE_SCRIPT
+
+
+def test_init_lets_cardano_join_through_ones_own_node(tmp_path: Path) -> None:
+    own = ("--cardano-ogmios", "ws://127.0.0.1:1337", "--cardano-kupo", "http://127.0.0.1:1442")
+    assert run("init", "--dir", str(tmp_path), *own).exit_code == 0
+    settings = config.load(tmp_path / "rainbow.toml")
+    told = cardano_settings(settings)
+    assert (told.ogmios_url, told.kupo_url, told.blockfrost_url) == (own[1], own[3], "")
+    half = run("init", "--dir", str(tmp_path / "half"), *own[:2], "--json")
+    assert half.exit_code == 3
+    assert "ogmios_url and kupo_url" in half.stderr
+    assert not (tmp_path / "half").exists()
 
 
 @pytest.mark.parametrize("network", ["test", "main"])

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from bridge import config
-from bridge.chainconfig import SECTIONS
+from bridge.chainconfig import SECTIONS, EthereumConfig
 from bridge.config import ConfigError, to_text, to_units
 from bridge.ports import cardano_settings, solana_settings, stellar_passphrase
 from bridge.protocol.types import Asset, Chain
@@ -231,6 +231,11 @@ def test_solana_and_cardano_are_there_only_when_their_sections_are_given() -> No
             "without a dot",
         ),
         (joined("cardano", {"reference_script": "ab#0"}), "<transaction id>#<index>"),
+        (joined("cardano", {"ogmios_url": "ws://o"}), "ogmios_url and kupo_url"),
+        (
+            joined("cardano", {"ogmios_url": "ws://o", "kupo_url": "http://k", "blockfrost_url": "http://b"}),
+            "not all of them",
+        ),
         (joined("cardano", {"testnet": "mainnet"}), "'preprod' or 'preview'"),
         (joined("ethereum", {"contract": "0xhtlc"}), "no Ethereum address"),
         (
@@ -259,6 +264,15 @@ def test_the_key_of_a_blockfrost_service_is_never_shown() -> None:
     settings = config.parse(joined("cardano", {"project_id": "preprodhunter2"}, ADA), Path("/base"))
     assert "hunter2" not in repr(settings)
     assert cardano_settings(settings).project_id == "preprodhunter2"
+
+
+def test_the_environment_gives_the_key_of_a_section_in_the_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAINBOW_CHAINS__CARDANO__PROJECT_ID", "preprodkey")
+    content = joined("cardano", {"blockfrost_url": "http://c"}, ADA)
+    told = cardano_settings(config.parse(content, Path("/base")))
+    assert (told.project_id, told.blockfrost_url) == ("preprodkey", "http://c")
+    monkeypatch.setenv("RAINBOW_CHAINS__CARDANO__PROJECT", "x")
+    assert "did you mean 'RAINBOW_CHAINS__CARDANO__PROJECT_ID'?" in refused(content)
 
 
 @pytest.mark.parametrize(
@@ -313,3 +327,10 @@ def test_reading_a_configuration_loads_no_chain_library() -> None:
 def test_a_window_in_which_nobody_could_claim_is_refused_when_the_configuration_is_read() -> None:
     content = {**STELLAR, "swaps": {"user_window": 60}}
     assert "swaps.user_window: 60 s leave nobody time to claim on" in refused(content)
+
+
+def test_the_ethereum_contract_may_be_the_record_of_its_deployment() -> None:
+    content = {**MINIMAL, "chains": {"ethereum": {"contract": "deployments/ethereum-sepolia.json"}}}
+    settings = config.parse(content, Path("/base"))
+    assert settings.chains.of(EthereumConfig).contract == "/base/deployments/ethereum-sepolia.json"
+    assert "no Ethereum address" in refused({**MINIMAL, "chains": {"ethereum": {"contract": "0x12"}}})
