@@ -16,7 +16,7 @@ from pydantic import Field, SecretStr, model_validator
 
 from bridge.configtypes import (
     DecimalText,
-    EthereumAddress,
+    EthereumContract,
     HttpUrl,
     OutputRef,
     Section,
@@ -166,8 +166,8 @@ class EthereumConfig(NodesConfig):
     issued_contract = r"0x[0-9a-fA-F]{40}"
     issued_words = "an address, 0x and 40 hex digits"
 
-    contract: EthereumAddress = ""
-    """The HTLC contract."""
+    contract: EthereumContract = ""
+    """The HTLC contract: its address, or the record that its deployment wrote."""
     chain_id: int = Field(1, ge=1)
     keystore: Path = Path("keys/ethereum.json")
     poll_interval: float = Field(3.0, ge=0.05, le=300)
@@ -200,7 +200,7 @@ class SolanaConfig(NodesConfig):
     """Empty: that of mainnet-beta or of the public devnet, as `network` says; on dev any will do."""
     keystore: Path = Path("keys/solana.json")
     poll_interval: float = Field(1.0, ge=0.05, le=300)
-    min_unit_price: int = Field(1_000, ge=0)
+    min_unit_price: int = Field(10_000, ge=0)
     """Micro-lamports per compute unit: what is bid when nobody else bids."""
     max_unit_price: int = Field(5_000_000, ge=1)
     urgent_max_unit_price: int = Field(50_000_000, ge=1)

@@ -28,6 +28,7 @@ from bridge.chainconfig import (
     AnyChainConfig,
     AssetConfig,
     ChainsConfig,
+    EthereumConfig,
 )
 from bridge.configtypes import DecimalText, Section, to_text, to_units
 from bridge.protocol.types import Asset, Chain
@@ -343,6 +344,13 @@ def parse(content: Mapping[str, Any], base: Path) -> Settings:
     return _absolute(settings, base)
 
 
+def _absolute_paths(section: AnyChainConfig, base: Path) -> dict[str, object]:
+    paths: dict[str, object] = {"keystore": base / section.keystore}
+    if isinstance(section, EthereumConfig) and section.contract.endswith(".json"):
+        paths["contract"] = str(base / section.contract)
+    return paths
+
+
 def _absolute(settings: Settings, base: Path) -> Settings:
     keys = settings.keys
     chains = settings.chains
@@ -364,7 +372,7 @@ def _absolute(settings: Settings, base: Path) -> Settings:
             ),
             "chains": chains.model_copy(
                 update={
-                    chain.value: section.model_copy(update={"keystore": base / section.keystore})
+                    chain.value: section.model_copy(update=_absolute_paths(section, base))
                     for chain, section in chains.items()
                 }
             ),

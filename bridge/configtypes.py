@@ -92,7 +92,13 @@ def is_solana_key(text: str) -> bool:
     return zeros + (number.bit_length() + 7) // 8 == 32
 
 
-EthereumAddress = Annotated[str, _matching(r"0x[0-9a-fA-F]{40}", "Ethereum address (0x and 40 hex digits)")]
+EthereumContract = Annotated[
+    str,
+    _matching(
+        r"0x[0-9a-fA-F]{40}|.+\.json",
+        "Ethereum address (0x and 40 hex digits) or deployment record (a path that ends with .json)",
+    ),
+]
 SolanaKey = Annotated[str, AfterValidator(_solana_key)]
 OutputRef = Annotated[str, _matching(r"[0-9a-f]{64}#\d{1,5}", 'output, written "<transaction id>#<index>"')]
 

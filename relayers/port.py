@@ -93,7 +93,15 @@ class Refunded(msgspec.Struct, frozen=True, tag=True):
     lock_id: str
 
 
-HtlcEvent = Locked | Claimed | Refunded
+class Revealed(msgspec.Struct, frozen=True, tag=True):
+    """A claim that failed was included in `block`: nothing was claimed, but its preimage is public."""
+
+    block: BlockRef
+    tx_id: str
+    preimage: Preimage
+
+
+HtlcEvent = Locked | Claimed | Refunded | Revealed
 
 
 class Scan(msgspec.Struct, frozen=True):

@@ -25,10 +25,10 @@ from bridge.protocol.events import (
     RefundSeen,
     SecretRevealed,
 )
-from bridge.protocol.types import BlockRef, Chain, LegRole, LockTerms, Swap
+from bridge.protocol.types import BlockRef, Chain, LegRole, LockTerms, Preimage, Swap
 from bridge.store import Store, Transaction
 from bridge.store.records import ChainStatus, Observation, ObservedKind
-from relayers.port import Claimed, HtlcEvent, Locked, Refunded, Scan
+from relayers.port import Claimed, HtlcEvent, Locked, Refunded, Revealed, Scan
 
 RING_SIZE = 1024
 """Blocks remembered per chain: no reorg that can be followed is deeper."""
@@ -112,6 +112,8 @@ class Ingest:
                 return self._take_lock(tx, event)
             case Claimed() | Refunded():
                 return self._take_spend(tx, event)
+            case Revealed():
+                return self._take_preimage(tx, event.preimage)
 
     def _take_lock(self, tx: Transaction, event: Locked) -> bool:
         stored = tx.swaps.by_hashlock(event.terms.hashlock)
@@ -139,7 +141,8 @@ class Ingest:
     def _take_spend(self, tx: Transaction, event: Claimed | Refunded) -> bool:
         lock = tx.observations.of_lock(self.chain, event.lock_id, ObservedKind.LOCKED)
         if lock is None:
-            return self._take_strange_claim(tx, event) if isinstance(event, Claimed) else False
+            # A claim of a lock that is not ours may still give away one of our secrets.
+            return self._take_preimage(tx, event.preimage) if isinstance(event, Claimed) else False
         kind, happened = _spend(lock, event)
         tx.observations.add(
             self.chain,
@@ -153,12 +156,12 @@ class Ingest:
         )
         return apply_events(tx, lock.swap_id, [happened]).changed
 
-    def _take_strange_claim(self, tx: Transaction, event: Claimed) -> bool:
-        """A claim of a lock that is not ours may still give away one of our secrets."""
-        stored = tx.swaps.by_hashlock(event.preimage.hashlock())
+    def _take_preimage(self, tx: Transaction, preimage: Preimage) -> bool:
+        """Take in a preimage that was published without claiming a lock of ours."""
+        stored = tx.swaps.by_hashlock(preimage.hashlock())
         if stored is None:
             return False
-        return apply_events(tx, stored.id, [SecretRevealed(event.preimage)]).changed
+        return apply_events(tx, stored.id, [SecretRevealed(preimage)]).changed
 
     # -- finality ----------------------------------------------------------------------------
 

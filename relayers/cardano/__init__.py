@@ -1,1 +1,1 @@
-"""Cardano behind `ChainPort`: a Plutus V3 HTLC, pycardano, Blockfrost, and a local ledger."""
+"""Cardano behind `ChainPort`: a Plutus V3 HTLC, pycardano, Blockfrost or an own node, and a local ledger."""

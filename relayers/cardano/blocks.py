@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from bridge.protocol.types import BlockRef
 from relayers.cardano.htlc import Reader
 from relayers.cardano.service import ChainMoved, Service
-from relayers.port import HtlcEvent, Locked, Scan, Tip
+from relayers.port import HtlcEvent, Locked, Revealed, Scan, Tip
 
 
 class History:
@@ -48,7 +48,11 @@ class History:
         Raises `ChainMoved`."""
         found: list[HtlcEvent] = []
         async for tx in self._service.past_activity(digest):
-            ours = [event for event in self._reader.events(tx) if event.lock_id == lock_id]
+            ours = [
+                event
+                for event in self._reader.events(tx)
+                if not isinstance(event, Revealed) and event.lock_id == lock_id
+            ]
             found += reversed(ours)
             if any(isinstance(event, Locked) for event in ours):
                 break

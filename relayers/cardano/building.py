@@ -35,8 +35,11 @@ from pycardano.exception import (
 
 from bridge.protocol.types import LockTerms
 from relayers.cardano.htlc import canonical, datum_of
+from relayers.cardano.quiet import silence
 from relayers.cardano.script import HtlcDatum, HtlcRedeemer, OutputTag, validator, validator_hash
 from relayers.port import InsufficientFunds
+
+silence()
 
 LEAST_TOKEN_DEPOSIT = 2_000_000
 """Lovelace in a lock of native tokens: more than any such output must hold. It goes with the tokens."""

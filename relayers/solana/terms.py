@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from solders.pubkey import Pubkey
 
 from bridge.protocol.types import MAX_PREIMAGE_BYTES, Asset, BlockRef, Chain, LockTerms, Preimage
-from relayers.port import ActionRefused, BadAddress, Claimed, HtlcEvent, Locked, Refunded
+from relayers.port import ActionRefused, BadAddress, Claimed, HtlcEvent, Locked, Refunded, Revealed
 from relayers.solana import program
 from relayers.solana.program import ClaimCall, LockCall, RefundCall, VaultTerms
 
@@ -75,12 +75,8 @@ def to_event(
             return Refunded(block, tx_id, lock_id(vault))
 
 
-def shown_by(call: program.Call, block: BlockRef, tx_id: str) -> Claimed | None:
-    """Return what a call that failed gives away: a claim shows its preimage to everybody all the same.
-
-    As the claim of no lock at all (lock id ""), for nothing was claimed: the engine takes a preimage that
-    opens one of its hashlocks from wherever it comes.
-    """
+def shown_by(call: program.Call, block: BlockRef, tx_id: str) -> Revealed | None:
+    """Return what a call that failed gives away: a claim shows its preimage to everybody all the same."""
     if not isinstance(call, ClaimCall) or len(call.preimage) > MAX_PREIMAGE_BYTES:
         return None
-    return Claimed(block, tx_id, "", Preimage(call.preimage))
+    return Revealed(block, tx_id, Preimage(call.preimage))

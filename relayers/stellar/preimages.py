@@ -26,6 +26,21 @@ def signatures_of(envelope: xdr.TransactionEnvelope) -> Iterator[xdr.DecoratedSi
         yield from envelope.v0.signatures
 
 
+def preimages_in(envelope: xdr.TransactionEnvelope) -> list[Preimage]:
+    """Return everything in an envelope's signatures that is the preimage of some hash(x) signer.
+
+    A signature's hint is the end of its signer: for hash(x) the end of the preimage's own hash (as
+    stellar_sdk's `sign_hashx` makes it), for ed25519 that of a key, which agrees by chance once in 2^32.
+    """
+    found: dict[bytes, Preimage] = {}
+    for each in signatures_of(envelope):
+        shown = each.signature.signature
+        digest = hashlib.sha256(shown).digest()
+        if len(shown) <= MAX_PREIMAGE_BYTES and each.hint.signature_hint == digest[-4:]:
+            found.setdefault(digest, Preimage(shown))
+    return list(found.values())
+
+
 def find_preimage(envelope: xdr.TransactionEnvelope, hashlock: bytes) -> Preimage | None:
     """Return the preimage of `hashlock` that some signature of the envelope reveals, or None."""
     for each in signatures_of(envelope):

@@ -11,11 +11,11 @@ from collections.abc import Sequence
 from stellar_sdk import StrKey, xdr
 
 from bridge.protocol.types import Asset, BlockRef
-from relayers.port import Claimed, DeepReorg, HtlcEvent, Locked, PortUnavailable, Refunded, Scan
+from relayers.port import Claimed, DeepReorg, HtlcEvent, Locked, PortUnavailable, Refunded, Revealed, Scan
 from relayers.stellar import htlc, recognition
 from relayers.stellar.horizon import Horizon, Record
 from relayers.stellar.htlc import Gate
-from relayers.stellar.preimages import find_preimage
+from relayers.stellar.preimages import find_preimage, preimages_in
 
 
 class Watch:
@@ -89,9 +89,12 @@ class Watch:
         records = await self._horizon.transactions(blocks[0].height, blocks[-1].height)
         events: list[HtlcEvent] = []
         for record in records:
+            envelope = xdr.TransactionEnvelope.from_xdr(record["envelope_xdr"])
+            block = by_height[record["ledger"]]
             if record["successful"]:
-                envelope = xdr.TransactionEnvelope.from_xdr(record["envelope_xdr"])
-                events += await self._events_of(envelope, record["hash"], by_height[record["ledger"]])
+                events += await self._events_of(envelope, record["hash"], block)
+            else:
+                events += [Revealed(block, record["hash"], shown) for shown in preimages_in(envelope)]
         return tuple(events)
 
     async def _events_of(

@@ -42,6 +42,7 @@ from bridge.store.records import IntentState, SwapMeta
 from relayers.fake import FakeChain, FakePort, FakeWallet
 from relayers.fake.chain import GENESIS_TIME
 from relayers.fake.ledger import LedgerLockState, lock_id_of
+from relayers.port import Revealed
 from relayers.worker import Job, Worker, WorkerSettings
 
 ETH = Asset(Chain.ETHEREUM, "ETH", 18)
@@ -444,7 +445,7 @@ class User:
     def _depth(self, fake: FakeChain, lock_id: str) -> int:
         for block in reversed(fake.blocks):
             for happened in block.events:
-                if happened.lock_id == lock_id:
+                if not isinstance(happened, Revealed) and happened.lock_id == lock_id:
                     return fake.head.height - block.ref.height + 1
         return 0
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from functools import cache
 
 from pycardano import (
     Address,
@@ -29,8 +30,11 @@ from relayers.cardano.devnet.chain import DevChain
 from relayers.cardano.devnet.parameters import EPOCH_SLOTS, protocol_parameters
 from relayers.cardano.devnet.records import ref_of
 from relayers.cardano.parameters import parse_parameters
+from relayers.cardano.quiet import silence
 from relayers.cardano.script import validator
 from relayers.devkeys import devnet_key
+
+silence()
 
 POLICY_KEY = PaymentSigningKey(devnet_key("cardano/token policy"))
 """Who may mint and burn more of the devnet's token."""
@@ -63,6 +67,11 @@ def genesis() -> list[tuple[TransactionInput, TransactionOutput]]:
     return [(TransactionInput(TransactionId(_GENESIS_ID), i), output) for i, output in enumerate(outputs)]
 
 
+@cache
+def _parameters() -> ProtocolParameters:
+    return parse_parameters(protocol_parameters(0))
+
+
 class _Context(ChainContext):
     """The chain's head and mempool as pycardano's builder sees them."""
 
@@ -87,7 +96,7 @@ class _Context(ChainContext):
 
     @property
     def protocol_param(self) -> ProtocolParameters:
-        return parse_parameters(protocol_parameters(self.epoch))
+        return _parameters()
 
     def _utxos(self, address: str) -> list[UTxO]:
         taken = {ref for tx in self._chain.mempool.values() for ref in tx.spends}

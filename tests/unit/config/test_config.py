@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from bridge import config
-from bridge.chainconfig import SECTIONS
+from bridge.chainconfig import SECTIONS, EthereumConfig
 from bridge.config import ConfigError, to_text, to_units
 from bridge.ports import cardano_settings, solana_settings, stellar_passphrase
 from bridge.protocol.types import Asset, Chain
@@ -327,3 +327,10 @@ def test_reading_a_configuration_loads_no_chain_library() -> None:
 def test_a_window_in_which_nobody_could_claim_is_refused_when_the_configuration_is_read() -> None:
     content = {**STELLAR, "swaps": {"user_window": 60}}
     assert "swaps.user_window: 60 s leave nobody time to claim on" in refused(content)
+
+
+def test_the_ethereum_contract_may_be_the_record_of_its_deployment() -> None:
+    content = {**MINIMAL, "chains": {"ethereum": {"contract": "deployments/ethereum-sepolia.json"}}}
+    settings = config.parse(content, Path("/base"))
+    assert settings.chains.of(EthereumConfig).contract == "/base/deployments/ethereum-sepolia.json"
+    assert "no Ethereum address" in refused({**MINIMAL, "chains": {"ethereum": {"contract": "0x12"}}})

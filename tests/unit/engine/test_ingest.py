@@ -13,7 +13,7 @@ from bridge.protocol.types import BlockRef, Chain, LegState
 from bridge.store import NotFound, Store
 from bridge.store.records import ChainStatus, IntentState, SwapMeta
 from relayers.fake.ledger import lock_id_of
-from relayers.port import Claimed, Locked, Scan, Tip
+from relayers.port import Claimed, Locked, Revealed, Scan, Tip
 from tests.scenario.world import World
 from tests.unit.samples import block, preimage
 
@@ -96,6 +96,16 @@ def test_a_strange_claim_that_shows_our_secret_is_heard_and_the_secret_kept(worl
     assert world.get().secret_known
     with world.store.reading() as tx:
         assert tx.secrets.get(secret.hashlock()) == secret
+
+
+def test_a_claim_that_failed_still_gives_our_secret_away(world: World) -> None:
+    world.swap()
+    secret = world.secrets["swap1"]
+    assert _take(world, _scan([block(1)], (Revealed(block(1), "tx", secret),)), []).news == 1
+    assert world.get().secret_public
+    with world.store.reading() as tx:
+        assert tx.secrets.get(secret.hashlock()) == secret
+    assert _take(world, _scan([block(2)], (Revealed(block(2), "tx", preimage(9)),)), [block(1)]).news == 0
 
 
 def test_other_peoples_locks_leave_no_trace(world: World) -> None:

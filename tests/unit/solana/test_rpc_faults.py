@@ -20,6 +20,7 @@ from relayers.port import (
     LockStatus,
     PortError,
     PortUnavailable,
+    Revealed,
     TxState,
 )
 from relayers.solana.adapter import SolanaPort, open_port
@@ -240,12 +241,11 @@ async def test_a_failed_claim_claims_nothing_but_shows_its_preimage_and_why_it_f
     for tx in (first, second):
         assert (await port.broadcast(tx)).outcome is BroadcastOutcome.ACCEPTED
     await devnet.mine(1)
-    events = (await port.scan(ring, 10)).events
-    assert [(event.tx_id, event.lock_id) for event in events] == [
-        (first.tx_id, port.lock_id(terms)),
-        (second.tx_id, ""),
-    ]
-    assert all(isinstance(event, Claimed) and event.preimage == SECRET for event in events)
+    claimed, shown = (await port.scan(ring, 10)).events
+    assert isinstance(claimed, Claimed)
+    assert (claimed.tx_id, claimed.lock_id) == (first.tx_id, port.lock_id(terms))
+    assert isinstance(shown, Revealed)
+    assert (shown.tx_id, shown.preimage, claimed.preimage) == (second.tx_id, SECRET, SECRET)
     status = await port.tx_status(second)
     assert (status.state, status.reason) == (TxState.FAILED, "instruction 2: not our vault")
 

@@ -28,6 +28,7 @@ from relayers.port import (
     NothingToDo,
     PortError,
     Refunded,
+    Revealed,
     SignedTx,
     TxState,
 )
@@ -186,6 +187,7 @@ async def test_a_failed_claim_shows_the_preimage_to_whoever_looks(net: Net) -> N
     assert await ours.revealed(terms) is None
     tx = await theirs.prepare(Action(Purpose.CLAIM, terms, preimage=SECRET), 1, FeeLevel())
     inner = _inner(tx, net.passphrase)
+    before = (await ours.tip()).block
     inner.transaction.operations = [
         *inner.transaction.operations,
         Payment(ours.account, Asset.native(), "100000"),
@@ -198,6 +200,9 @@ async def test_a_failed_claim_shows_the_preimage_to_whoever_looks(net: Net) -> N
     await net.node.close()
     assert not net.node.network.ledgers[-1].transactions[0].result.succeeded
     assert await ours.revealed(terms) == SECRET
+    (shown,) = (await ours.scan([before], 10)).events
+    assert isinstance(shown, Revealed)
+    assert shown.preimage == SECRET
     assert await ours.read_lock(ours.lock_id(terms), terms) is LockStatus.OPEN
 
 
