@@ -222,18 +222,6 @@ async def test_the_command_line_swaps_with_a_keystore_and_lets_the_relayer_claim
     assert view.destination.state is LegState.CLAIM_FINAL
 
 
-async def test_check_says_that_all_is_well(stack: Stack) -> None:
-    home = stack.settings.data_dir.parent
-    done = await asyncio.to_thread(rainbow, "check", "--json", "--config", str(home / "rainbow.toml"))
-    report = json.loads(done.stdout)
-    assert report["ok"] is True, report
-    assert {finding["what"] for finding in report["findings"]} >= {
-        "zion balance",
-        "ethereum node",
-        "database",
-    }
-
-
 async def test_no_process_wrote_a_secret_to_its_log(stack: Stack) -> None:
     base = stack.settings.data_dir.parent.parent
     records = stack.recovery.all()
