@@ -8,6 +8,8 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
+import httpx
+
 from bridge.demo.accounting import AssetAudit, Snapshot, audit
 from bridge.demo.board import Board, Verdict
 from bridge.demo.books import Books
@@ -19,7 +21,7 @@ from bridge.demo.site import Site
 from bridge.localchains import LOCKS
 from bridge.protocol.types import Chain
 from bridge.supervisor import ProcessFailed
-from relayers.port import ChainPort
+from relayers.port import ChainPort, PortError
 
 Swapper = Person | Traveller
 
@@ -83,8 +85,8 @@ class Demo:
         try:
             await self._set_up()
             await self._swap(outcome)
-        except (ProcessFailed, RuntimeError, TimeoutError) as error:
-            outcome.problems.append(str(error) or type(error).__name__)
+        except (ProcessFailed, PortError, httpx.HTTPError, RuntimeError, TimeoutError) as error:
+            outcome.problems.append(f"{type(error).__name__}: {error}".removesuffix(": "))
         outcome.problems += self.site.dead()
         outcome.seconds = time.monotonic() - begun
         return outcome

@@ -32,6 +32,7 @@ def rainbow_demo(directory: Path, *options: str) -> tuple[int, dict[str, Any], s
         timeout=PATIENCE_SECONDS,
         check=False,
     )
+    assert done.stdout, done.stderr
     return done.returncode, json.loads(done.stdout), done.stderr
 
 
