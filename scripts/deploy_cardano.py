@@ -3,9 +3,10 @@
     BLOCKFROST_PROJECT_ID=… python scripts/deploy_cardano.py --network preprod \\
         --url https://… --key-file key.hex
 
-The key file holds the paying account's 32-byte ed25519 seed in hex. Without `--send` only the cost is shown.
-With it, the last line printed is the `reference_script` of the configuration. The output is at the
-validator's own address without a datum, so nobody can ever spend it: the ada in it is gone.
+or `--ogmios-url ws://… --kupo-url http://…` for one's own node. The key file holds the paying account's
+32-byte ed25519 seed in hex. Without `--send` only the cost is shown. With it, the last line printed is the
+`reference_script` of the configuration. The output is at the validator's own address without a datum, so
+nobody can ever spend it: the ada in it is gone.
 """
 
 import argparse
@@ -55,12 +56,20 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--network", type=Network, required=True, choices=list(Network))
-    parser.add_argument("--url", required=True, help="Blockfrost's URL, up to /api/v0")
+    parser.add_argument("--url", default="", help="Blockfrost's URL, up to /api/v0")
+    parser.add_argument("--ogmios-url", default="", help="instead of Blockfrost: ws://…")
+    parser.add_argument("--kupo-url", default="", help="beside Ogmios: http://…; it must follow the account")
     parser.add_argument("--key-file", type=Path, required=True)
     parser.add_argument("--send", action="store_true", help="send it; without, only show what it costs")
     args = parser.parse_args()
     project_id = os.environ.get("BLOCKFROST_PROJECT_ID", "")
-    settings = CardanoSettings(args.url, args.network, project_id=project_id)
+    settings = CardanoSettings(
+        args.url,
+        args.network,
+        project_id=project_id,
+        ogmios_url=args.ogmios_url,
+        kupo_url=args.kupo_url,
+    )
     key = bytes.fromhex(args.key_file.read_text().strip())
     print(asyncio.run(deploy(settings, key, send=args.send)))
 

@@ -218,13 +218,15 @@ def _payment_key(address: Address) -> bytes:
 
 
 def _collateral(view: View) -> list[UTxO]:
-    """Return outputs to put at stake: as few as possible, at most as many as allowed."""
-    pool = sorted(view.confirmed or view.unconfirmed, key=lambda one: -one.output.amount.coin)
-    chosen: list[UTxO] = []
-    for one in pool[: view.parameters.max_collateral_inputs]:
-        chosen.append(one)
-        if sum(utxo.output.amount.coin for utxo in chosen) >= COLLATERAL_LEAST:
-            return chosen
+    """Return outputs to put at stake: as few as possible, at most as many as allowed, confirmed ones if they
+    suffice."""
+    for pool in (view.confirmed, [*view.confirmed, *view.unconfirmed]):
+        chosen: list[UTxO] = []
+        richest = sorted(pool, key=lambda one: -one.output.amount.coin)
+        for one in richest[: view.parameters.max_collateral_inputs]:
+            chosen.append(one)
+            if sum(utxo.output.amount.coin for utxo in chosen) >= COLLATERAL_LEAST:
+                return chosen
     raise InsufficientFunds(
         f"the account needs {COLLATERAL_LEAST} lovelace as collateral for a claim or refund",
         "send ada to the account, in one piece",

@@ -31,7 +31,10 @@ from relayers.devkeys import devnet_key
 from relayers.port import Action, DeepReorg, FeeLevel, PortError
 from tests.unit.cardano.world import ALICE, BOB, PREIMAGE, signed
 
-pytestmark = pytest.mark.asyncio(loop_scope="session")
+pytestmark = [
+    pytest.mark.asyncio(loop_scope="session"),
+    pytest.mark.filterwarnings(r"ignore:connect\(\) must be used:DeprecationWarning"),  # the client's own
+]
 SCHEMA_METHODS = {
     "queryNetwork/tip": "QueryNetworkTipResponse",
     "queryNetwork/blockHeight": "QueryNetworkBlockHeightResponse",

@@ -23,11 +23,12 @@ from pycardano import (
 from pycardano.serialization import ByteString
 
 from relayers.cardano import building
-from relayers.cardano.building import Spend, token
+from relayers.cardano.building import Spend, View, token
 from relayers.cardano.devnet.ledger import Rejected
 from relayers.cardano.devnet.treasury import DEMO_TOKEN
 from relayers.cardano.htlc import datum_of
 from relayers.cardano.script import ClaimRedeemer, GiveBackRedeemer, OutputTag, RefundRedeemer
+from relayers.port import InsufficientFunds
 from tests.unit.cardano.world import ALICE, BOB, CAROL, FAR, LIFETIME, PREIMAGE, Person, World
 
 CLAIM = ClaimRedeemer(PREIMAGE)
@@ -296,3 +297,16 @@ def paying(world: World, locks: list[UTxO], payments: list[tuple[UTxO, dict[str,
     body.fee += 200_000
     change.amount.coin -= 200_000
     return claim
+
+
+def test_collateral_may_be_unconfirmed_when_what_is_confirmed_does_not_suffice(world: World) -> None:
+    (lock,) = world.lock(world.terms())
+    view = world.view(BOB)
+    rich, *_ = sorted(view.confirmed, key=lambda one: -one.output.amount.coin)
+    crumb = UTxO(rich.input, TransactionOutput(rich.output.address, Value(1_500_000)))
+    waiting = View(view.parameters, view.slot, view.network, view.payer, [crumb], [rich])
+    draft = building.spend(waiting, [Spend(lock, CLAIM, BOB.key)], world.reference, world.slot + FAR)
+    assert draft.chained
+    alone = View(view.parameters, view.slot, view.network, view.payer, [crumb])
+    with pytest.raises(InsufficientFunds, match="collateral"):
+        building.spend(alone, [Spend(lock, CLAIM, BOB.key)], world.reference, world.slot + FAR)
