@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Mapping
@@ -20,7 +21,7 @@ from bridge.demo.site import Site
 from bridge.protocol.legs import CLAIMED, REFUNDED
 from bridge.protocol.types import NEEDS_CONSENT, Asset, Chain, LegState, SwapState
 from relayers.keystore import SecretKey
-from relayers.port import InsufficientFunds, PortUnavailable
+from relayers.port import InsufficientFunds, PortError, PortUnavailable
 
 T = TypeVar("T")
 
@@ -158,12 +159,16 @@ class Person:
         """The source's deadline has passed: take the money back with the own wallet, ask nobody."""
         swap = self._begun_swap()
         wallet = self.wallets[self.plan.source.chain]
-        await self._patiently(lambda: swap.refund(wallet))
-        self.board.reached(self.card, "own refund sent")
+
+        async def send() -> None:
+            await swap.refund(wallet)
+            self.board.reached(self.card, "own refund sent")
+
         await self._until(
             lambda view: view.status is SwapState.REFUNDED,
-            again=lambda: swap.refund(wallet),
+            again=send,
             unless=lambda view: view.source.state in REFUNDED,
+            at_once=True,
         )
 
     async def swap_through(self) -> None:
@@ -214,12 +219,15 @@ class Person:
         reached: Callable[[SwapView], bool],
         again: Callable[[], Awaitable[object]] | None = None,
         unless: Callable[[SwapView], bool] = lambda _view: True,
+        *,
+        at_once: bool = False,
     ) -> SwapView:
         """Follow the swap until a view is `reached`. A node that was killed has forgotten what it had not yet
-        put into a block, so the own last transaction is sent `again`, `unless` the view shows it worked."""
+        put into a block, so the own last transaction is sent `again`, `unless` the view shows it worked.
+        `at_once`: it was not sent yet."""
         swap = self._begun_swap()
         deadline = time.monotonic() + self.patience
-        resend = time.monotonic() + RESEND_SECONDS
+        resend = time.monotonic() + (0 if at_once else RESEND_SECONDS)
         while True:
             view = await self._patiently(swap.status)
             stage = _stage(view)
@@ -233,7 +241,9 @@ class Person:
                 )
             self._check_time(deadline, f"it is still {view.status.value}: {view.detail}")
             if again is not None and time.monotonic() > resend and not unless(view):
-                await self._patiently(again)
+                # Refused, perhaps, because somebody else was faster: the next view tells.
+                with contextlib.suppress(BridgeUnreachable, PortError):
+                    await again()
                 resend = time.monotonic() + RESEND_SECONDS
             await asyncio.sleep(POLL_SECONDS)
 

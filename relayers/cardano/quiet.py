@@ -4,12 +4,15 @@ quarter of the time. What matters of a failure is in our own exceptions."""
 
 from __future__ import annotations
 
+import logging
+
 from pycardano import logging as pycardano_logging
 
 
 def silence() -> None:
     """Let pycardano log nothing in this process."""
-    pycardano_logging.logger.disabled = True
+    # By its level, for whoever configures logging later resets `disabled` (dictConfig does, for all loggers).
+    pycardano_logging.logger.setLevel(logging.CRITICAL + 1)
     pycardano_logging.pformat = _nothing
 
 
