@@ -15,7 +15,7 @@ import structlog
 
 from bridge.engine.actions import encode_action
 from bridge.engine.decisions import Decision, Verdict, rides_with
-from bridge.engine.sender import ALIVE, EXPIRED, Look, OutboxSettings, Sender
+from bridge.engine.sender import ALIVE, EXPIRED, SPOILED, Look, OutboxSettings, Sender
 from bridge.engine.sequences import allocate, gaps
 from bridge.protocol.types import Purpose
 from bridge.store import LeaseLost, Transaction
@@ -72,14 +72,19 @@ class Outbox(Sender):
         now_ms = self._store.now_ms()
         busy = [look for look in looks if self._is_worth_a_look(look, tip, now_ms)]
         await self._ask(busy)
-        self._free = {look.intent.id: look.intent for look in busy if _may_ride(look)}
-        progress = await self._step_all(busy, tip, now_ms)
+        self._free = {look.intent.id: look for look in busy if _may_ride(look)}
+        progress, trouble = await self._step_all(busy, tip, now_ms)
         await self._fill_gaps(busy)
+        if trouble is not None:
+            raise trouble
         return progress
 
-    async def _step_all(self, looks: Sequence[Look], tip: Tip, now_ms: int) -> bool:
-        """Take each intent a step further. One to which the chain does not answer keeps no other waiting, and
-        comes last the next time; several in a row mean that it answers to none."""
+    async def _step_all(
+        self, looks: Sequence[Look], tip: Tip, now_ms: int
+    ) -> tuple[bool, PortUnavailable | None]:
+        """Take each intent a step further; returns whether something was done, and the first trouble. One to
+        which the chain does not answer keeps no other waiting, and comes last the next time; several in a row
+        mean that it answers to none."""
         progress = False
         trouble: PortUnavailable | None = None
         in_a_row = 0
@@ -88,21 +93,21 @@ class Outbox(Sender):
             try:
                 progress |= await self._guarded(look, tip)
             except PortUnavailable as error:
-                self._unanswered.add(key)
+                self._unanswered[key] = next(self._turns)
                 trouble, in_a_row = trouble or error, in_a_row + 1
                 if in_a_row >= UNANSWERED_IN_A_ROW:
                     break
                 continue
             in_a_row = 0
-            self._unanswered.discard(key)
+            self._unanswered.pop(key, None)
             self._looked[key] = (tip.block.id, now_ms)
-        if trouble is not None:
-            raise trouble
-        return progress
+        return progress, trouble
 
-    def _precedence(self, look: Look) -> tuple[bool, int, int]:
+    def _precedence(self, look: Look) -> tuple[int, int, int]:
+        """Those that got no answer come last, and among them first whose turn is longest ago: else a few for
+        which there never is one would keep the others of them waiting for ever."""
         intent = look.intent
-        return intent.id in self._unanswered, _PRIORITY.get(intent.purpose, 3), intent.id
+        return self._unanswered.get(intent.id, 0), _PRIORITY.get(intent.purpose, 3), intent.id
 
     def _due(self, tx: Transaction) -> list[Look]:
         intents = tx.intents.due(self._chain)
@@ -110,7 +115,7 @@ class Outbox(Sender):
         txs = tx.transactions.of_intents({intent.id for intent in intents} | carriers)
         alive = {key: [one for one in found if one.state in ALIVE] for key, found in txs.items()}
         self._looked = {key: seen for key, seen in self._looked.items() if key in txs}
-        self._unanswered &= txs.keys()
+        self._unanswered = {key: turn for key, turn in self._unanswered.items() if key in txs}
         return [
             Look(
                 intent,
@@ -193,8 +198,10 @@ class Outbox(Sender):
                 waiting.append(tx)
         if waiting:
             return await self._nudge(look, waiting[-1], tip)
-        decision = await self._read(lambda tx: self._decide(tx, look.intent))
         stuck = bool(look.alive)
+        if stuck and await self._set_down(look.intent):
+            return True
+        decision = await self._read(lambda tx: self._decide(tx, look.intent))
         if stuck and (look.intent.purpose is Purpose.LOCK or decision.verdict is not Verdict.GO):
             return False  # reverted or replaced, but not deep enough to be sure
         match decision.verdict:
@@ -206,6 +213,13 @@ class Outbox(Sender):
             case Verdict.GO:
                 return await self._begin(look, decision, tip)
 
+    async def _set_down(self, intent: Intent) -> bool:
+        """Let the riders of a batch that reverted go on by themselves, though it is not deep enough to be
+        sure. Returns whether there were any."""
+        if not await self._read(lambda tx: tx.intents.riders(intent.id)):
+            return False
+        return bool(await self._write(lambda tx: tx.intents.set_down(intent.id)))
+
     async def _begin(self, look: Look, decision: Decision, tip: Tip) -> bool:
         intent, action = look.intent, _action(decision)
         if action.purpose is Purpose.LOCK and action.terms is not None:
@@ -216,11 +230,15 @@ class Outbox(Sender):
         if intent.id not in self._free and _may_ride(look):
             return False  # it has got a place in another's transaction in this very pass
         self._free.pop(intent.id, None)
-        riders = await self._read(lambda tx: self._find_riders(tx, action))
+        free = self._free
+        riders: dict[int, Action] = {}
+        spoiled = any(one.reason == SPOILED for one in look.txs)
+        if not (spoiled or decision.is_urgent(tip.time)):  # then a claim depends on no other
+            riders = await self._read(lambda tx: self._find_riders(tx, action, tip.time))
         sequence = await self._allocate()
-        # What expired before landing bid too little for these times.
-        expired = [one for one in look.txs if one.state is StoredTxState.DEAD and one.reason == EXPIRED]
-        level = FeeLevel(len(expired), expired[-1].fee) if expired else FeeLevel()
+        # A batch bids for the one of it that has bid too little most often.
+        histories = [look.txs, *(free[rider].txs for rider in riders)]
+        level = max((_level(txs) for txs in histories), key=lambda one: one.attempt)
         try:
             signed = await self._prepare(action, riders, sequence, level)
         except NothingToDo as error:
@@ -245,17 +263,20 @@ class Outbox(Sender):
                 riders.clear()
         return await self._port.prepare(action, sequence, level)
 
-    def _find_riders(self, tx: Transaction, action: Action) -> dict[int, Action]:
-        """Return the claims that may be made together with this one, by intent."""
+    def _find_riders(self, tx: Transaction, action: Action, now: int) -> dict[int, Action]:
+        """Return the claims that may be made together with this one, by intent. One that is near its deadline
+        goes alone: where a batch is all or none, a stranger's claim of any of its locks spoils it."""
         found: dict[int, Action] = {}
         if action.purpose is not Purpose.CLAIM:
             return found
         for other in self._free.values():
             if len(found) >= self._port.max_claims - 1:
                 break
-            decision = self._decide(tx, other)
-            if decision.verdict is Verdict.GO and rides_with(action, _action(decision)):
-                found[other.id] = _action(decision)
+            decision = self._decide(tx, other.intent)
+            if decision.verdict is not Verdict.GO or decision.is_urgent(now):
+                continue
+            if rides_with(action, _action(decision)):
+                found[other.intent.id] = _action(decision)
         return found
 
     async def _nudge(self, look: Look, newest: StoredTx, tip: Tip) -> bool:
@@ -265,8 +286,7 @@ class Outbox(Sender):
             return False
         if decision.verdict is Verdict.WITHDRAW:
             return await self._withdraw(look, newest, tip)
-        urgent = decision.urgent_from is not None and tip.time >= decision.urgent_from
-        if self._is_stuck(newest, tip, urgent):
+        if self._is_stuck(newest, tip, decision.is_urgent(tip.time)):
             return await self._replace(look.intent, newest, _action(decision), tip)
         if look.statuses[newest.id].state is TxState.UNKNOWN:
             if _signed(newest).is_over(tip):
@@ -386,9 +406,19 @@ class Outbox(Sender):
             case BroadcastOutcome.UNDERPRICED:
                 return await self._outbid(intent, stored, tip)
             case BroadcastOutcome.REJECTED:
-                await self._write(lambda tx: tx.intents.set_down(intent.id))
+                if await self._write(lambda tx: self._spoiled(tx, intent, stored)):
+                    return True
                 await self._postpone(intent, f"the node rejected it: {result.reason}")
                 return False
+
+    def _spoiled(self, tx: Transaction, intent: Intent, stored: StoredTx) -> bool:
+        """Let the riders of a rejected batch go on by themselves, and who led it too where nothing but its
+        expiry would end it: on chains of outputs a stranger's claim of one lock makes the whole batch void,
+        and whoever leads could be kept waiting past the deadline. Returns whether all can go on at once."""
+        if not tx.intents.set_down(intent.id) or stored.sequence is not None:
+            return False
+        tx.transactions.move(stored.id, StoredTxState.DEAD, reason=SPOILED)
+        return True
 
     async def _outbid(self, intent: Intent, stored: StoredTx, tip: Tip) -> bool:
         if stored.attempt >= self._settings.max_bumps or stored.sequence is None:
@@ -450,6 +480,12 @@ def _may_ride(look: Look) -> bool:
     """A claim for which nothing is under way may go along in another's transaction."""
     intent = look.intent
     return intent.purpose is Purpose.CLAIM and bool(intent.swap_id) and not (look.alive or intent.cancel)
+
+
+def _level(txs: Sequence[StoredTx]) -> FeeLevel:
+    """What to bid: what expired before landing bid too little for these times."""
+    expired = [one for one in txs if one.state is StoredTxState.DEAD and one.reason == EXPIRED]
+    return FeeLevel(len(expired), expired[-1].fee) if expired else FeeLevel()
 
 
 def _signed(tx: StoredTx) -> SignedTx:

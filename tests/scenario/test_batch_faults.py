@@ -1,0 +1,99 @@
+"""What can go wrong around a batch of claims: whoever it left out is claimed for alone, soon and for certain."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from bridge.protocol.types import Chain, LegState
+from bridge.store.records import Intent
+from relayers.fake.ledger import FakeTx, LedgerLockState
+from tests.scenario.test_batches import all_completed, all_over, batching, until_the_users_claim
+from tests.scenario.world import World
+
+
+def leader_and_riders(world: World) -> tuple[Intent, list[Intent]]:
+    """The claim that carries a batch, and those that ride with it."""
+    with world.store.reading() as tx:
+        riders = [i for i in tx.intents.live(Chain.ETHEREUM) if i.carrier is not None]
+        assert riders[0].carrier is not None
+        leader = tx.intents.get(riders[0].carrier)
+    assert leader is not None
+    return leader, riders
+
+
+def stranger_claims(world: World, swap_id: str) -> str:
+    """Somebody with the secret claims for the bridge; returns the transaction's id."""
+    lock_id = world.get(swap_id).source.lock_id
+    return world.wallet(Chain.ETHEREUM).claim(lock_id, world.secrets[swap_id])
+
+
+def is_claimed(world: World, swap_id: str) -> bool:
+    return world.lock_state(world.get(swap_id).source) is LedgerLockState.CLAIMED
+
+
+def landed_batch(world: World) -> FakeTx | None:
+    for block in world.chains[Chain.ETHEREUM].blocks:
+        for outcome in block.outcomes:
+            if outcome.tx.account == "bridge" and outcome.tx.others and outcome.reason is None:
+                return outcome.tx
+    return None
+
+
+async def a_waiting_batch(world: World) -> tuple[Intent, list[Intent]]:
+    ethereum = world.chains[Chain.ETHEREUM]
+    await until_the_users_claim(world)
+    ethereum.faults.hold_blocks = 100
+    await world.until(lambda: any(i.carrier is not None for i in world.unfinished_intents()))
+    return leader_and_riders(world)
+
+
+async def batch_goes_on_without(world: World, swap_id: str) -> None:
+    """A stranger claims one lock of the waiting batch, the batch is outbid without it, lands, and then the
+    chain forgets the stranger's claim."""
+    ethereum = world.chains[Chain.ETHEREUM]
+    lock_id = world.get(swap_id).source.lock_id
+    stranger = stranger_claims(world, swap_id)
+    ethereum.mempool[stranger] = type(ethereum.mempool[stranger])(ethereum.mempool[stranger].tx, -1_000)
+    await world.until(lambda: world.get(swap_id).source.state is LegState.CLAIM_SEEN)
+
+    def without() -> bool:
+        return any(
+            p.tx.account == "bridge" and lock_id not in {p.tx.lock_id, *(other for other, _ in p.tx.others)}
+            for p in ethereum.mempool.values()
+        )
+
+    for _ in range(8):
+        if without():
+            break
+        world.mine()
+        await world.work()
+    assert without()
+    ethereum.faults.hold_blocks = 0
+    world.mine()
+    assert landed_batch(world) is not None
+    height = ethereum.included(stranger)[0].ref.height  # type: ignore[index]
+    ethereum.reorg(ethereum.head.height - height + 1, [stranger])
+    assert not is_claimed(world, swap_id)
+
+
+async def test_the_claim_that_led_a_batch_is_made_even_if_the_batch_landed_without_it(tmp_path: Path) -> None:
+    world = batching(tmp_path)
+    leader, _ = await a_waiting_batch(world)
+    await batch_goes_on_without(world, leader.swap_id)
+    await world.until(lambda: is_claimed(world, leader.swap_id), limit=25)
+    await world.until(lambda: all_over(world))
+    world.check()
+    assert all_completed(world)
+    world.close()
+
+
+async def test_a_claim_that_its_batch_left_out_does_not_wait_until_the_batch_is_final(tmp_path: Path) -> None:
+    world = batching(tmp_path)
+    _, riders = await a_waiting_batch(world)
+    await batch_goes_on_without(world, riders[0].swap_id)
+    await world.steps(3)
+    assert is_claimed(world, riders[0].swap_id)
+    await world.until(lambda: all_over(world))
+    world.check()
+    assert all_completed(world)
+    world.close()
