@@ -199,8 +199,6 @@ class Outbox(Sender):
         if waiting:
             return await self._nudge(look, waiting[-1], tip)
         stuck = bool(look.alive)
-        if stuck and await self._set_down(look.intent):
-            return True
         decision = await self._read(lambda tx: self._decide(tx, look.intent))
         if stuck and (look.intent.purpose is Purpose.LOCK or decision.verdict is not Verdict.GO):
             return False  # reverted or replaced, but not deep enough to be sure
@@ -212,13 +210,6 @@ class Outbox(Sender):
                 return False
             case Verdict.GO:
                 return await self._begin(look, decision, tip)
-
-    async def _set_down(self, intent: Intent) -> bool:
-        """Let the riders of a batch that reverted go on by themselves, though it is not deep enough to be
-        sure. Returns whether there were any."""
-        if not await self._read(lambda tx: tx.intents.riders(intent.id)):
-            return False
-        return bool(await self._write(lambda tx: tx.intents.set_down(intent.id)))
 
     async def _begin(self, look: Look, decision: Decision, tip: Tip) -> bool:
         intent, action = look.intent, _action(decision)
@@ -245,21 +236,26 @@ class Outbox(Sender):
             reason = str(error)
             await self._write(lambda tx: self._close(tx, intent, IntentState.FINAL, reason))
             return True
+        except (ActionRefused, InsufficientFunds):
+            if action.others:  # who rode in what reverted goes on alone
+                await self._write(lambda tx: tx.intents.set_down(intent.id))
+            raise
         stored = await self._store_signed(intent, signed, tip, attempt=level.attempt, riders=riders)
         return stored is not None and await self._send(intent, stored, tip)
 
     async def _prepare(
         self, action: Action, riders: dict[int, Action], sequence: int | None, level: FeeLevel
     ) -> SignedTx:
-        """Sign an action together with its riders; if that will not do, without (`riders` is then empty)."""
+        """Sign an action together with its new riders; if that will not do, without (`riders` is then empty).
+        `action` may have others already: those that rode in a batch of this intent's that reverted."""
         if riders:
-            together = msgspec.structs.replace(action, others=tuple(riders.values()))
+            together = msgspec.structs.replace(action, others=(*action.others, *riders.values()))
             try:
                 return await self._port.prepare(together, sequence, level)
             except PortUnavailable:
                 raise
             except PortError as error:
-                log.warning("no_batch", chain=self._chain, claims=1 + len(riders), reason=str(error))
+                log.warning("no_batch", chain=self._chain, claims=1 + len(together.others), reason=str(error))
                 riders.clear()
         return await self._port.prepare(action, sequence, level)
 
@@ -270,7 +266,7 @@ class Outbox(Sender):
         if action.purpose is not Purpose.CLAIM:
             return found
         for other in self._free.values():
-            if len(found) >= self._port.max_claims - 1:
+            if 1 + len(action.others) + len(found) >= self._port.max_claims:
                 break
             decision = self._decide(tx, other.intent)
             if decision.verdict is not Verdict.GO or decision.is_urgent(now):

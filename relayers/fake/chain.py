@@ -49,6 +49,8 @@ class ChainFaults:
     """This many of the next broadcasts are accepted and then forgotten."""
     hold_blocks: int = 0
     """Transactions wait this many blocks before they can be included."""
+    revert: int = 0
+    """This many of the next transactions revert when they are included: they ran out of gas, say."""
 
 
 @dataclass(frozen=True)
@@ -270,6 +272,7 @@ class FakeChain:
                 continue
             reason = None
             try:
+                self._revert_if_told()
                 events += self.ledger.execute(tx, ref)
             except Invalid as error:
                 reason = str(error)
@@ -283,6 +286,11 @@ class FakeChain:
         self.blocks.append(FakeBlock(ref, tuple(outcomes), tuple(events)))
         self._snapshots[height] = self.ledger.snapshot()
         self._snapshots.pop(height - KEPT_SNAPSHOTS, None)
+
+    def _revert_if_told(self) -> None:
+        if self.faults.revert > 0:
+            self.faults.revert -= 1
+            raise Invalid("out of gas")
 
     def _must_wait(self, tx: FakeTx) -> bool:
         """Whether another sequence of the account has to land first, or is waiting to."""

@@ -1,14 +1,15 @@
-"""What can go wrong around a batch of claims: whoever it left out is claimed for alone, soon and for certain."""
+"""What can go wrong around a batch of claims: what it left out is claimed alone, soon and for certain."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+from bridge.engine.decisions import URGENT_INCLUSIONS
 from bridge.protocol.types import Chain, LegState
 from bridge.store.records import Intent
 from relayers.fake.ledger import FakeTx, LedgerLockState
 from tests.scenario.test_batches import all_completed, all_over, batching, until_the_users_claim
-from tests.scenario.world import World
+from tests.scenario.world import TIMING, World
 
 
 def leader_and_riders(world: World) -> tuple[Intent, list[Intent]]:
@@ -93,6 +94,35 @@ async def test_a_claim_that_its_batch_left_out_does_not_wait_until_the_batch_is_
     await batch_goes_on_without(world, riders[0].swap_id)
     await world.steps(3)
     assert is_claimed(world, riders[0].swap_id)
+    await world.until(lambda: all_over(world))
+    world.check()
+    assert all_completed(world)
+    world.close()
+
+
+async def test_a_claim_near_its_deadline_neither_leads_nor_rides(tmp_path: Path) -> None:
+    world = batching(tmp_path)
+    await until_the_users_claim(world)
+    world.ports[Chain.ETHEREUM].faults.down = True
+    await world.until(lambda: all(world.get(swap_id).secret_known for swap_id in world.users))
+    urgent = world.get("swap1").source.terms.deadline - URGENT_INCLUSIONS * TIMING.inclusion_p99
+    world.pass_time(urgent - world.chains[Chain.ETHEREUM].head.time)
+    world.ports[Chain.ETHEREUM].faults.down = False
+    await world.until(lambda: all_over(world))
+    world.check()
+    assert all_completed(world)
+    assert landed_batch(world) is None
+    world.close()
+
+
+async def test_a_batch_that_reverted_keeps_nobody_until_that_is_final(tmp_path: Path) -> None:
+    world = batching(tmp_path)
+    ethereum = world.chains[Chain.ETHEREUM]
+    leader, riders = await a_waiting_batch(world)
+    ethereum.faults.revert = 1
+    ethereum.faults.hold_blocks = 0
+    await world.steps(2)
+    assert all(is_claimed(world, one.swap_id) for one in (leader, *riders))
     await world.until(lambda: all_over(world))
     world.check()
     assert all_completed(world)

@@ -101,6 +101,33 @@ async def test_a_transaction_that_the_node_never_answers_to_keeps_no_other_waiti
     await world.until(lambda: world.is_over("swap1"))
 
 
+async def test_intents_that_never_get_an_answer_do_not_keep_those_waiting_that_got_none_once(
+    world: World,
+) -> None:
+    for number in range(1, 6):
+        world.swap(number)
+    port = world.ports[Chain.ZION]
+    send = port.broadcast
+    hopeless = {world.get(f"swap{number}").hashlock for number in (1, 2, 3)}
+    outage = True
+
+    async def broadcast(tx: SignedTx) -> BroadcastResult:
+        locked = msgspec.json.decode(tx.raw, type=FakeTx).terms
+        if locked is not None and (outage or locked.hashlock in hopeless):
+            raise PortUnavailable("no answer to this one")
+        result: BroadcastResult = await send(tx)
+        return result
+
+    world.chains[Chain.ZION].sequences = False
+    port.broadcast = broadcast  # type: ignore[method-assign]
+    await world.steps(9)
+    outage = False
+    await world.until(lambda: all(world.is_over(f"swap{number}") for number in (4, 5)), limit=40)
+    assert {world.state(f"swap{number}") for number in (4, 5)} == {SwapState.COMPLETED}
+    port.broadcast = send  # type: ignore[method-assign]
+    await world.until(lambda: all(world.is_over(swap_id) for swap_id in world.users))
+
+
 async def test_where_an_account_has_one_transaction_waiting_at_a_time_urgent_ones_do_not_block_earlier_ones(
     tmp_path: Path,
 ) -> None:
