@@ -293,12 +293,14 @@ class FakeChain:
             raise Invalid("out of gas")
 
     def _must_wait(self, tx: FakeTx) -> bool:
-        """Whether another sequence of the account has to land first, or is waiting to."""
+        """Whether another sequence of the account has to land first, or is waiting to. One that a reorg has
+        left in the mempool before its turn keeps nobody waiting."""
+        turn = self.ledger.sequences.get(tx.account, 0)
         waiting = any(
-            pending.tx.account == tx.account and pending.tx.sequence != tx.sequence
+            pending.tx.account == tx.account and pending.tx.sequence == turn != tx.sequence
             for pending in self.mempool.values()
         )
-        return tx.sequence is not None and (waiting or tx.sequence > self.ledger.sequences.get(tx.account, 0))
+        return tx.sequence is not None and (waiting or tx.sequence > turn)
 
     def _spends_what_is_spent(self, tx: FakeTx) -> bool:
         """Where a batch is all or none, one with a spent lock is in no block, as on chains of outputs."""
