@@ -15,7 +15,7 @@ import structlog
 
 from bridge.engine.actions import encode_action
 from bridge.engine.decisions import Decision, Verdict, rides_with
-from bridge.engine.sender import ALIVE, EXPIRED, SPOILED, Look, OutboxSettings, Sender
+from bridge.engine.sender import ALIVE, EXPIRED, REJECTED, SPOILED, Look, OutboxSettings, Sender
 from bridge.engine.sequences import allocate, gaps
 from bridge.protocol.types import Purpose
 from bridge.store import LeaseLost, Transaction
@@ -305,7 +305,7 @@ class Outbox(Sender):
         return False
 
     def _is_stuck(self, tx: StoredTx, tip: Tip, urgent: bool) -> bool:
-        if tx.sent_ms is None:
+        if tx.sent_ms is None and not tx.reason.startswith(REJECTED):
             return False  # a node that has not taken it does not wait for a better bid
         patience = self._settings.urgent_bump_blocks if urgent else self._settings.bump_blocks
         waited = tip.block.height - tx.signed_height
@@ -402,19 +402,21 @@ class Outbox(Sender):
             case BroadcastOutcome.UNDERPRICED:
                 return await self._outbid(intent, stored, tip)
             case BroadcastOutcome.REJECTED:
-                if await self._write(lambda tx: self._spoiled(tx, intent, stored)):
+                if await self._write(lambda tx: self._refused(tx, intent, stored, result.reason)):
                     return True
                 await self._postpone(intent, f"the node rejected it: {result.reason}")
                 return False
 
-    def _spoiled(self, tx: Transaction, intent: Intent, stored: StoredTx) -> bool:
-        """Let the riders of a rejected batch go on by themselves, and who led it too where nothing but its
-        expiry would end it: on chains of outputs a stranger's claim of one lock makes the whole batch void,
-        and whoever leads could be kept waiting past the deadline. Returns whether all can go on at once."""
-        if not tx.intents.set_down(intent.id) or stored.sequence is not None:
-            return False
-        tx.transactions.move(stored.id, StoredTxState.DEAD, reason=SPOILED)
-        return True
+    def _refused(self, tx: Transaction, intent: Intent, stored: StoredTx, reason: str) -> bool:
+        """Note that a node refused a transaction. Riders of a batch go on by themselves, and who led it too
+        where nothing but its expiry would end it: on chains of outputs a stranger's claim of one lock makes
+        the whole batch void, and whoever leads could be kept waiting past the deadline. Returns whether all
+        can go on at once."""
+        if tx.intents.set_down(intent.id) and stored.sequence is None:
+            tx.transactions.move(stored.id, StoredTxState.DEAD, reason=SPOILED)
+            return True
+        tx.transactions.move(stored.id, stored.state, reason=f"{REJECTED}{reason}")
+        return False
 
     async def _outbid(self, intent: Intent, stored: StoredTx, tip: Tip) -> bool:
         if stored.attempt >= self._settings.max_bumps or stored.sequence is None:

@@ -30,6 +30,9 @@ ALIVE = frozenset({StoredTxState.SIGNED, StoredTxState.BROADCAST, StoredTxState.
 EXPIRED = "expired"
 """Why a transaction is dead that did not land in its time."""
 
+REJECTED = "the node rejected it: "
+"""Why a transaction may have to be made anew with its sequence: nobody took it, and later ones wait."""
+
 SPOILED = "the node refused the batch"
 """Why a batch is given up before its time: nobody waits for it, though after a reorg it may land all the
 same. Its claims are then made, which is all that each of them wants."""
