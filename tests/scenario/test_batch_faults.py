@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from bridge.engine.decisions import URGENT_INCLUSIONS
 from bridge.protocol.types import Chain, LegState
 from bridge.store.records import Intent
 from relayers.fake.ledger import FakeTx, LedgerLockState
 from tests.scenario.test_batches import all_completed, all_over, batching, until_the_users_claim
-from tests.scenario.world import TIMING, World
+from tests.scenario.world import TIMING, Fuse, Killed, World
 
 
 def leader_and_riders(world: World) -> tuple[Intent, list[Intent]]:
@@ -127,3 +129,45 @@ async def test_a_batch_that_reverted_keeps_nobody_until_that_is_final(tmp_path: 
     world.check()
     assert all_completed(world)
     world.close()
+
+
+async def play_with_a_spoiler(world: World) -> None:
+    """Play to the end; once a batch waits, a stranger claims one lock out of its middle."""
+    ethereum, spoiled = world.chains[Chain.ETHEREUM], False
+    for _ in range(150):
+        if all_over(world):
+            return
+        waiting = [pending.tx for pending in ethereum.mempool.values() if pending.tx.others]
+        if waiting and not spoiled:
+            lock_id = waiting[0].others[0][0]
+            (swap_id,) = [s for s in world.users if world.get(s).source.lock_id == lock_id]
+            stranger_claims(world, swap_id)
+            spoiled = True
+        await world.step()
+    raise AssertionError(world.describe())
+
+
+@pytest.mark.parametrize("sequences", [True, False])
+async def test_a_process_that_is_killed_anywhere_around_a_spoiled_batch_loses_nothing(
+    tmp_path: Path, sequences: bool
+) -> None:
+    start = batching(
+        tmp_path / "start", atomic_claims=True, sequences=sequences, expiry_blocks=None if sequences else 8
+    )
+    await until_the_users_claim(start)
+    rehearsal = start.fork(tmp_path / "rehearsal", Fuse())
+    await play_with_a_spoiler(rehearsal)
+    places = rehearsal.fuse.count
+    rehearsal.close()
+    for place in range(3, places, 7):  # all of them were played once; these keep it so
+        world = start.fork(tmp_path / str(place), Fuse(at=place))
+        try:
+            await play_with_a_spoiler(world)
+        except Killed:
+            world.process()
+            world.now_ms += 16_000  # the lease of the killed process runs out
+        await play_with_a_spoiler(world)
+        world.check()
+        assert all_completed(world), f"killed at {world.fuse.places}"
+        world.close()
+    start.close()
