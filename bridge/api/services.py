@@ -6,12 +6,14 @@ from collections.abc import Mapping
 from typing import Annotated, cast
 
 import msgspec
+import structlog
 from fastapi import Depends
 from starlette.requests import HTTPConnection
 
 from bridge.api.metrics import Metrics
 from bridge.api.streams import Follower
 from bridge.config import Settings
+from bridge.engine.asking import Asking
 from bridge.engine.handover import Handover
 from bridge.engine.inventory import Inventory
 from bridge.engine.market import Market
@@ -22,6 +24,8 @@ from bridge.engine.service import KeylessPort, SwapService
 from bridge.protocol.types import Chain
 from bridge.store import Store
 from relayers.port import WalletBuilder
+
+log = structlog.get_logger("rainbow.api")
 
 
 class Services(msgspec.Struct, frozen=True):
@@ -42,11 +46,13 @@ class Services(msgspec.Struct, frozen=True):
     follower: Follower
 
     async def close(self) -> None:
-        """Release the connections to chains."""
-        for port in self.ports.values():
-            await port.close()
-        for builder in self.builders.values():
-            await builder.close()
+        """Release the connections to chains; trouble with one keeps no other open."""
+        connections: list[KeylessPort | WalletBuilder] = [*self.ports.values(), *self.builders.values()]
+        for opened in connections:
+            try:
+                await opened.close()
+            except Exception as error:
+                log.warning("connection not closed", error=type(error).__name__)
 
 
 def build(
@@ -65,6 +71,7 @@ def build(
     metrics.watch(store, inventory)
     swaps = SwapService(settings, store, market, ports)
     builders = builders or {}
+    asking = Asking()
     return Services(
         settings=settings,
         store=store,
@@ -73,8 +80,8 @@ def build(
         market=market,
         quotes=QuoteBook(settings, store, market, inventory, signer),
         swaps=swaps,
-        handover=Handover(store, market, swaps, ports),
-        paperwork=Paperwork(ports, builders),
+        handover=Handover(store, market, swaps, ports, asking),
+        paperwork=Paperwork(ports, builders, asking),
         ports=ports,
         builders=builders,
         metrics=metrics,

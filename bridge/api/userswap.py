@@ -170,10 +170,14 @@ class UserSwap:
             record.quote_id, record.hashlock, record.source.sender, record.destination.recipient
         )
         source, destination = terms_of(created.source.terms), terms_of(created.destination.terms)
-        # The bridge writes addresses in its chains' canonical form, and chooses where its own lock is stored;
-        # apart from that all must be the same.
-        for ours, theirs in ((record.source, source), (record.destination, destination)):
-            if not same_terms(ours, msgspec.structs.replace(theirs, lane=ours.lane)):
+        # The bridge writes addresses in its chains' canonical form, and chooses, once, where its own lock is
+        # stored; apart from that all must be the same. A lane that changed later would spoil our claim.
+        expected = record.destination
+        if not record.swap_id:
+            expected = msgspec.structs.replace(expected, lane=destination.lane)
+        unlaned = msgspec.structs.replace(source, lane=0)
+        for ours, theirs in ((record.source, unlaned), (expected, destination)):
+            if not same_terms(ours, theirs):
                 raise Unsafe(
                     "the bridge answers with other terms than it quoted",
                     "do not lock anything; tell the operator, and use another bridge",

@@ -43,17 +43,24 @@ class Decision(msgspec.Struct, frozen=True):
     action: Action | None = None
     urgent_from: int | None = None
 
+    def is_urgent(self, now: int) -> bool:
+        """Tell whether the chain's time `now` (Unix seconds) is near the deadline."""
+        return self.urgent_from is not None and now >= self.urgent_from
+
 
 def joined(leader: Decision, riders: Sequence[Decision]) -> Decision:
     """Return the decision on an intent whose transactions carry other claims along: it goes on as long as one
-    of them needs it, and is as urgent as the most urgent."""
-    going = [one for one in (leader, *riders) if one.verdict is Verdict.GO and one.action is not None]
-    if not riders or not going:
+    of them needs it, is as urgent as the most urgent, and is final when it is for the one that needs most."""
+    if not riders:
         return leader
+    depth = max(one.depth for one in (leader, *riders))
+    going = [one for one in (leader, *riders) if one.verdict is Verdict.GO and one.action is not None]
+    if not going:
+        return msgspec.structs.replace(leader, depth=depth)
     actions = [one.action for one in going if one.action is not None]
     return Decision(
         Verdict.GO,
-        max(one.depth for one in going),
+        depth,
         action=msgspec.structs.replace(actions[0], others=tuple(actions[1:])),
         urgent_from=min((one.urgent_from for one in going if one.urgent_from is not None), default=None),
     )

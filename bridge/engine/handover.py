@@ -14,6 +14,7 @@ from enum import StrEnum
 
 import msgspec
 
+from bridge.engine.asking import Asking
 from bridge.engine.market import Market
 from bridge.engine.refused import Reason, Refused
 from bridge.engine.service import KeylessPort, SwapService, is_gasless
@@ -54,18 +55,22 @@ class Handover:
     """Tells users on what terms the relayer claims for them, and takes preimage and signature."""
 
     def __init__(
-        self, store: Store, market: Market, swaps: SwapService, ports: Mapping[Chain, KeylessPort]
+        self,
+        store: Store,
+        market: Market,
+        swaps: SwapService,
+        ports: Mapping[Chain, KeylessPort],
+        asking: Asking,
     ) -> None:
         self._store = store
         self._market = market
         self._swaps = swaps
         self._ports = ports
+        self._asking = asking
 
     async def terms(self, swap_id: str) -> ClaimTerms:
         """Return the terms as they are now, with what is to be signed. Raises `Refused`."""
-        stored, gasless, fee = await asyncio.to_thread(self._read, swap_id)
-        swap = stored.swap
-        authorizer, needed = self._needed(swap, gasless=gasless)
+        swap, authorizer, needed, fee = await asyncio.to_thread(self._read, swap_id)
         max_fee = -(-fee * FEE_HEADROOM_PERCENT // 100) if needed is Needed.FEE else 0
         if needed is Needed.NOTHING:
             return ClaimTerms(needed, 0, None, "hand the preimage over")
@@ -75,8 +80,11 @@ class Handover:
             return ClaimTerms(Needed.UNAVAILABLE, 0, None, "a claim would cost more than the amount")
         if swap.destination.state not in OPEN:
             return ClaimTerms(needed, max_fee, None, "the bridge's lock is not on its chain")
+        destination = swap.destination.terms
         try:
-            request = await authorizer.request(swap.destination.terms, max_fee)
+            request = await self._asking.ask(
+                destination.chain, lambda: authorizer.request(destination, max_fee)
+            )
         except ActionRefused as error:
             return ClaimTerms(needed, max_fee, None, str(error))
         except PortError as error:
@@ -85,16 +93,16 @@ class Handover:
 
     async def take(self, swap_id: str, preimage: Preimage, signed: Mapping[str, str] | None) -> StoredSwap:
         """Take a preimage, with what the recipient signed where that is needed. Raises `Refused`."""
-        stored, gasless, fee = await asyncio.to_thread(self._read, swap_id)
-        authorizer, needed = self._needed(stored.swap, gasless=gasless)
+        # Who does not know the preimage, or shows it too early or too late, makes us ask no chain.
+        await asyncio.to_thread(self._swaps.may_reveal, swap_id, preimage)
+        swap, authorizer, needed, fee = await asyncio.to_thread(self._read, swap_id)
         authorization = b""
         if signed and needed in {Needed.SIGNATURE, Needed.FEE} and authorizer is not None:
-            min_fee = fee if needed is Needed.FEE else 0
-            authorization = await self._checked(authorizer, stored.swap, signed, min_fee)
-        elif needed is Needed.SIGNATURE and not stored.swap.secret_shared:
+            authorization = await self._checked(authorizer, swap, signed, fee)
+        elif needed is Needed.SIGNATURE and not swap.secret_shared:
             raise Refused(
                 Reason.WRONG_STATE,
-                f"a claim on {stored.swap.destination.terms.chain.value} needs the recipient's signature",
+                f"a claim on {swap.destination.terms.chain.value} needs the recipient's signature",
                 "GET the swap's /claim: it gives what to sign; hand it over with the preimage",
             )
         return await asyncio.to_thread(self._swaps.share_secret, swap_id, preimage, authorization)
@@ -107,18 +115,23 @@ class Handover:
             return authorizer, Needed.NOTHING
         return authorizer, Needed.UNAVAILABLE if authorizer is None else Needed.FEE
 
-    def _read(self, swap_id: str) -> tuple[StoredSwap, bool, int]:
+    def _read(self, swap_id: str) -> tuple[Swap, Authorizer | None, Needed, int]:
+        """Return a swap, what is needed to claim for its user, and the fee where that is what is needed."""
         stored = self._swaps.get(swap_id)
+        swap = stored.swap
         with self._store.reading() as tx:
-            gasless = is_gasless(tx, stored)
-            fee = 0 if gasless else self._market.claim_cost(tx, stored.swap.destination.terms.asset)
-        return stored, gasless, fee
+            authorizer, needed = self._needed(swap, gasless=is_gasless(tx, stored))
+            fee = 0
+            if needed is Needed.FEE:
+                fee = self._market.claim_cost(tx, swap.destination.terms.asset)
+        return swap, authorizer, needed, fee
 
     async def _checked(
         self, authorizer: Authorizer, swap: Swap, signed: Mapping[str, str], min_fee: int
     ) -> bytes:
+        terms = swap.destination.terms
         try:
-            return await authorizer.check(swap.destination.terms, signed, min_fee)
+            return await self._asking.ask(terms.chain, lambda: authorizer.check(terms, signed, min_fee))
         except BadAuthorization as error:
             raise Refused(
                 Reason.BAD_AUTHORIZATION,

@@ -10,7 +10,16 @@ from bridge.config import PairConfig, Settings, to_units
 from bridge.engine.inventory import Inventory, Need
 from bridge.engine.prices import PriceSource, PriceUnavailable
 from bridge.engine.refused import Reason, Refused
-from bridge.protocol.pricing import Costs, Limits, Rate, Terms, inventory_skew_ppm
+from bridge.protocol.pricing import (
+    Costs,
+    FixedSide,
+    Limits,
+    PriceRefused,
+    Rate,
+    Terms,
+    inventory_skew_ppm,
+    price,
+)
 from bridge.protocol.types import Asset, Chain
 from bridge.store import Transaction
 from bridge.store.records import ChainStatus, FeeRecord
@@ -113,6 +122,31 @@ class Market:
             max_source=most if secured is None else min(most, secured),
             min_destination=max(1, _least(tx, self._assets[pair.destination])),
         )
+
+    def least_source(self, offer: Offer) -> int:
+        """Return the least source amount that the offer takes now: it must leave, after all costs, what a
+        lock on the destination can hold. Raises `Refused` when the pair's maximum does not."""
+        limits = offer.terms.limits
+        free = msgspec.structs.replace(offer.terms, limits=Limits())
+        try:
+            needed = price(
+                free,
+                source=offer.source,
+                destination=offer.destination,
+                fixed=FixedSide.DESTINATION,
+                amount=limits.min_destination,
+            ).source
+        except PriceRefused as error:
+            raise Refused(Reason.AMOUNT_OUT_OF_RANGE, str(error), error.hint) from None
+        least = max(limits.min_source, needed)
+        if limits.max_source is not None and least > limits.max_source:
+            raise Refused(
+                Reason.AMOUNT_OUT_OF_RANGE,
+                f"the costs now ask for at least {least} {offer.source.key}, more than the maximum",
+                "try again when fees are lower",
+                RETRY_SECONDS,
+            )
+        return least
 
     def refuse_paused(self, tx: Transaction, source: Asset, destination: Asset) -> None:
         """Raise `Refused` (PAUSED) when an operator paused the direction or one of its chains."""

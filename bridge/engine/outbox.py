@@ -15,7 +15,7 @@ import structlog
 
 from bridge.engine.actions import encode_action
 from bridge.engine.decisions import Decision, Verdict, rides_with
-from bridge.engine.sender import ALIVE, EXPIRED, Look, OutboxSettings, Sender
+from bridge.engine.sender import ALIVE, EXPIRED, REJECTED, SPOILED, Look, OutboxSettings, Sender
 from bridge.engine.sequences import allocate, gaps
 from bridge.protocol.types import Purpose
 from bridge.store import LeaseLost, Transaction
@@ -74,14 +74,19 @@ class Outbox(Sender):
         now_ms = self._store.now_ms()
         busy = [look for look in looks if self._is_worth_a_look(look, tip, now_ms)]
         await self._ask(busy)
-        self._free = {look.intent.id: look.intent for look in busy if _may_ride(look)}
-        progress = await self._step_all(busy, tip, now_ms)
+        self._free = {look.intent.id: look for look in busy if _may_ride(look)}
+        progress, trouble = await self._step_all(busy, tip, now_ms)
         await self._fill_gaps(busy)
+        if trouble is not None:
+            raise trouble
         return progress
 
-    async def _step_all(self, looks: Sequence[Look], tip: Tip, now_ms: int) -> bool:
-        """Take each intent a step further. One to which the chain does not answer keeps no other waiting, and
-        comes last the next time; several in a row mean that it answers to none."""
+    async def _step_all(
+        self, looks: Sequence[Look], tip: Tip, now_ms: int
+    ) -> tuple[bool, PortUnavailable | None]:
+        """Take each intent a step further; returns whether something was done, and the first trouble. One to
+        which the chain does not answer keeps no other waiting, and comes last the next time; several in a row
+        mean that it answers to none."""
         progress = False
         trouble: PortUnavailable | None = None
         in_a_row = 0
@@ -90,21 +95,21 @@ class Outbox(Sender):
             try:
                 progress |= await self._guarded(look, tip)
             except PortUnavailable as error:
-                self._unanswered.add(key)
+                self._unanswered[key] = next(self._turns)
                 trouble, in_a_row = trouble or error, in_a_row + 1
                 if in_a_row >= UNANSWERED_IN_A_ROW:
                     break
                 continue
             in_a_row = 0
-            self._unanswered.discard(key)
+            self._unanswered.pop(key, None)
             self._looked[key] = (tip.block.id, now_ms)
-        if trouble is not None:
-            raise trouble
-        return progress
+        return progress, trouble
 
-    def _precedence(self, look: Look) -> tuple[bool, int, int]:
+    def _precedence(self, look: Look) -> tuple[int, int, int]:
+        """Those that got no answer come last, and among them first whose turn is longest ago: else a few for
+        which there never is one would keep the others of them waiting for ever."""
         intent = look.intent
-        return intent.id in self._unanswered, _PRIORITY.get(intent.purpose, 3), intent.id
+        return self._unanswered.get(intent.id, 0), _PRIORITY.get(intent.purpose, 3), intent.id
 
     def _due(self, tx: Transaction) -> list[Look]:
         intents = tx.intents.due(self._chain)
@@ -112,7 +117,7 @@ class Outbox(Sender):
         txs = tx.transactions.of_intents({intent.id for intent in intents} | carriers)
         alive = {key: [one for one in found if one.state in ALIVE] for key, found in txs.items()}
         self._looked = {key: seen for key, seen in self._looked.items() if key in txs}
-        self._unanswered &= txs.keys()
+        self._unanswered = {key: turn for key, turn in self._unanswered.items() if key in txs}
         return [
             Look(
                 intent,
@@ -195,8 +200,8 @@ class Outbox(Sender):
                 waiting.append(tx)
         if waiting:
             return await self._nudge(look, waiting[-1], tip)
-        decision = await self._read(lambda tx: self._decide(tx, look.intent))
         stuck = bool(look.alive)
+        decision = await self._read(lambda tx: self._decide(tx, look.intent))
         if stuck and (look.intent.purpose is Purpose.LOCK or decision.verdict is not Verdict.GO):
             return False  # reverted or replaced, but not deep enough to be sure
         match decision.verdict:
@@ -218,46 +223,58 @@ class Outbox(Sender):
         if intent.id not in self._free and _may_ride(look):
             return False  # it has got a place in another's transaction in this very pass
         self._free.pop(intent.id, None)
-        riders = await self._read(lambda tx: self._find_riders(tx, action))
+        free = self._free
+        riders: dict[int, Action] = {}
+        spoiled = any(one.reason == SPOILED for one in look.txs)
+        if not (spoiled or decision.is_urgent(tip.time)):  # then a claim depends on no other
+            riders = await self._read(lambda tx: self._find_riders(tx, action, tip.time))
         sequence = await self._allocate()
-        # What expired before landing bid too little for these times.
-        expired = [one for one in look.txs if one.state is StoredTxState.DEAD and one.reason == EXPIRED]
-        level = FeeLevel(len(expired), expired[-1].fee) if expired else FeeLevel()
+        # A batch bids for the one of it that has bid too little most often.
+        histories = [look.txs, *(free[rider].txs for rider in riders)]
+        level = max((_level(txs) for txs in histories), key=lambda one: one.attempt)
         try:
             signed = await self._prepare(action, riders, sequence, level)
         except NothingToDo as error:
             reason = str(error)
             await self._write(lambda tx: self._close(tx, intent, IntentState.FINAL, reason))
             return True
+        except (ActionRefused, InsufficientFunds):
+            if action.others:  # who rode in what reverted goes on alone
+                await self._write(lambda tx: tx.intents.set_down(intent.id))
+            raise
         stored = await self._store_signed(intent, signed, tip, attempt=level.attempt, riders=riders)
         return stored is not None and await self._send(intent, stored, tip)
 
     async def _prepare(
         self, action: Action, riders: dict[int, Action], sequence: int | None, level: FeeLevel
     ) -> SignedTx:
-        """Sign an action together with its riders; if that will not do, without (`riders` is then empty)."""
+        """Sign an action together with its new riders; if that will not do, without (`riders` is then empty).
+        `action` may have others already: those that rode in a batch of this intent's that reverted."""
         if riders:
-            together = msgspec.structs.replace(action, others=tuple(riders.values()))
+            together = msgspec.structs.replace(action, others=(*action.others, *riders.values()))
             try:
                 return await self._port.prepare(together, sequence, level)
             except PortUnavailable:
                 raise
             except PortError as error:
-                log.warning("no_batch", chain=self._chain, claims=1 + len(riders), reason=str(error))
+                log.warning("no_batch", chain=self._chain, claims=1 + len(together.others), reason=str(error))
                 riders.clear()
         return await self._port.prepare(action, sequence, level)
 
-    def _find_riders(self, tx: Transaction, action: Action) -> dict[int, Action]:
-        """Return the claims that may be made together with this one, by intent."""
+    def _find_riders(self, tx: Transaction, action: Action, now: int) -> dict[int, Action]:
+        """Return the claims that may be made together with this one, by intent. One that is near its deadline
+        goes alone: where a batch is all or none, a stranger's claim of any of its locks spoils it."""
         found: dict[int, Action] = {}
         if action.purpose is not Purpose.CLAIM:
             return found
         for other in self._free.values():
-            if len(found) >= self._port.max_claims - 1:
+            if 1 + len(action.others) + len(found) >= self._port.max_claims:
                 break
-            decision = self._decide(tx, other)
-            if decision.verdict is Verdict.GO and rides_with(action, _action(decision)):
-                found[other.id] = _action(decision)
+            decision = self._decide(tx, other.intent)
+            if decision.verdict is not Verdict.GO or decision.is_urgent(now):
+                continue
+            if rides_with(action, _action(decision)):
+                found[other.intent.id] = _action(decision)
         return found
 
     async def _nudge(self, look: Look, newest: StoredTx, tip: Tip) -> bool:
@@ -267,8 +284,7 @@ class Outbox(Sender):
             return False
         if decision.verdict is Verdict.WITHDRAW:
             return await self._withdraw(look, newest, tip)
-        urgent = decision.urgent_from is not None and tip.time >= decision.urgent_from
-        if self._is_stuck(newest, tip, urgent):
+        if self._is_stuck(newest, tip, decision.is_urgent(tip.time)):
             return await self._replace(look.intent, newest, _action(decision), tip)
         if look.statuses[newest.id].state is TxState.UNKNOWN:
             if _signed(newest).is_over(tip):
@@ -291,7 +307,7 @@ class Outbox(Sender):
         return False
 
     def _is_stuck(self, tx: StoredTx, tip: Tip, urgent: bool) -> bool:
-        if tx.sent_ms is None:
+        if tx.sent_ms is None and not tx.reason.startswith(REJECTED):
             return False  # a node that has not taken it does not wait for a better bid
         patience = self._settings.urgent_bump_blocks if urgent else self._settings.bump_blocks
         waited = tip.block.height - tx.signed_height
@@ -395,9 +411,21 @@ class Outbox(Sender):
             case BroadcastOutcome.UNDERPRICED:
                 return await self._outbid(intent, stored, tip)
             case BroadcastOutcome.REJECTED:
-                await self._write(lambda tx: tx.intents.set_down(intent.id))
+                if await self._write(lambda tx: self._refused(tx, intent, stored, result.reason)):
+                    return True
                 await self._postpone(intent, f"the node rejected it: {result.reason}")
                 return False
+
+    def _refused(self, tx: Transaction, intent: Intent, stored: StoredTx, reason: str) -> bool:
+        """Note that a node refused a transaction. Riders of a batch go on by themselves, and who led it too
+        where nothing but its expiry would end it: on chains of outputs a stranger's claim of one lock makes
+        the whole batch void, and whoever leads could be kept waiting past the deadline. Returns whether all
+        can go on at once."""
+        if tx.intents.set_down(intent.id) and stored.sequence is None:
+            tx.transactions.move(stored.id, StoredTxState.DEAD, reason=SPOILED)
+            return True
+        tx.transactions.move(stored.id, stored.state, reason=f"{REJECTED}{reason}")
+        return False
 
     async def _outbid(self, intent: Intent, stored: StoredTx, tip: Tip) -> bool:
         if not self._can_outbid(stored):
@@ -460,6 +488,12 @@ def _may_ride(look: Look) -> bool:
     """A claim for which nothing is under way may go along in another's transaction."""
     intent = look.intent
     return intent.purpose is Purpose.CLAIM and bool(intent.swap_id) and not (look.alive or intent.cancel)
+
+
+def _level(txs: Sequence[StoredTx]) -> FeeLevel:
+    """What to bid: what expired before landing bid too little for these times."""
+    expired = [one for one in txs if one.state is StoredTxState.DEAD and one.reason == EXPIRED]
+    return FeeLevel(len(expired), expired[-1].fee) if expired else FeeLevel()
 
 
 def _signed(tx: StoredTx) -> SignedTx:

@@ -3,18 +3,15 @@ can be paid at all. Nothing here keeps money safe; where a chain does not answer
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
 
 import structlog
 
+from bridge.engine.asking import Asking
 from bridge.engine.refused import Reason, Refused
 from bridge.engine.service import KeylessPort
 from bridge.protocol.types import NEEDS_CONSENT, Asset, Chain, LockTerms, Preimage, Purpose
-from relayers.port import ActionRefused, CannotReceive, PortError, UnsignedTx, WalletBuilder
-
-LOOK_SECONDS = 5.0
-"""A request does not wait longer than this for a chain."""
+from relayers.port import ActionRefused, BadAddress, CannotReceive, PortError, UnsignedTx, WalletBuilder
 
 log = structlog.get_logger("rainbow.api")
 
@@ -22,9 +19,12 @@ log = structlog.get_logger("rainbow.api")
 class Paperwork:
     """Makes transactions for wallets, and looks at recipients."""
 
-    def __init__(self, ports: Mapping[Chain, KeylessPort], builders: Mapping[Chain, WalletBuilder]) -> None:
+    def __init__(
+        self, ports: Mapping[Chain, KeylessPort], builders: Mapping[Chain, WalletBuilder], asking: Asking
+    ) -> None:
         self._ports = ports
         self._builders = builders
+        self._asking = asking
 
     async def transaction(
         self, purpose: Purpose, terms: LockTerms, preimage: Preimage | None = None
@@ -34,11 +34,14 @@ class Paperwork:
         builder = self._builders.get(terms.chain)
         if builder is not None and purpose not in builder.private:
             try:
-                async with asyncio.timeout(LOOK_SECONDS):
-                    return await builder.unsigned(purpose, terms, preimage)
-            except (PortError, TimeoutError) as error:
+                return await self._asking.ask(terms.chain, lambda: builder.unsigned(purpose, terms, preimage))
+            except PortError as error:
                 # No money at the address yet, say, or a node that is down: the plain form will do for now.
                 log.info("not_ready_to_sign", chain=terms.chain.value, purpose=purpose, why=str(error))
+            except Exception as error:
+                # A mistake in an adapter. The swap is placed already: its user must get its id.
+                kind = type(error).__name__
+                log.error("builder_broke", chain=terms.chain.value, purpose=purpose, error=kind)
         try:
             return self._ports[terms.chain].unsigned(purpose, terms, preimage)
         except ActionRefused as error:
@@ -51,11 +54,11 @@ class Paperwork:
             return
         port = self._ports[asset.chain]
         try:
-            async with asyncio.timeout(LOOK_SECONDS):
-                await port.balance(port.parse_address(recipient), asset)
-        except CannotReceive as error:
+            address = port.parse_address(recipient)
+            await self._asking.ask(asset.chain, lambda: port.balance(address, asset))
+        except (BadAddress, CannotReceive) as error:
             raise Refused(Reason.BAD_ADDRESS, f"recipient: {error}", error.hint) from None
-        except (PortError, TimeoutError) as error:
+        except PortError as error:
             raise Refused(
                 Reason.CHAIN_UNAVAILABLE,
                 f"{asset.chain.value} cannot be asked about the recipient now: {error}",

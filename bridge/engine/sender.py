@@ -4,6 +4,7 @@ transactions that landed, reverted, expired or were replaced."""
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -17,7 +18,7 @@ from bridge.protocol.events import TxFailed
 from bridge.protocol.types import Purpose
 from bridge.store import LeaseLost, Store, Transaction
 from bridge.store.records import Intent, IntentState, Lease, StoredTx, StoredTxState
-from relayers.port import HEIGHTS_END, ChainPort, PortUnavailable, Tip, TxState, TxStatus
+from relayers.port import HEIGHTS_END, Action, ChainPort, LockStatus, PortUnavailable, Tip, TxState, TxStatus
 
 T = TypeVar("T")
 log = structlog.get_logger("outbox")
@@ -28,6 +29,13 @@ ALIVE = frozenset({StoredTxState.SIGNED, StoredTxState.BROADCAST, StoredTxState.
 
 EXPIRED = "expired"
 """Why a transaction is dead that did not land in its time."""
+
+REJECTED = "the node rejected it: "
+"""Why a transaction may have to be made anew with its sequence: nobody took it, and later ones wait."""
+
+SPOILED = "the node refused the batch"
+"""Why a batch is given up before its time: nobody waits for it, though after a reorg it may land all the
+same. Its claims are then made, which is all that each of them wants."""
 
 
 class OutboxSettings(msgspec.Struct, frozen=True):
@@ -84,9 +92,10 @@ class Sender:
         self._looked: dict[int, tuple[str, int]] = {}
         self._is_numbered: bool | None = None
         """Whether the chain numbers transactions; None before it was asked."""
-        self._unanswered: set[int] = set()
-        """The intents to which the chain did not answer when they were last looked at."""
-        self._free: dict[int, Intent] = {}
+        self._unanswered: dict[int, int] = {}
+        """The intents to which the chain did not answer when they were last looked at, by their turn."""
+        self._turns = itertools.count(1)
+        self._free: dict[int, Look] = {}
         """The claims of this pass that may still ride along with others, by intent."""
 
     # -- settling ----------------------------------------------------------------------------
@@ -98,10 +107,13 @@ class Sender:
         noted = landed.state is StoredTxState.INCLUDED and look.intent.state is IntentState.INCLUDED
         if not final and noted and landed.block_id == block_id:
             return False
+        left_out = set() if landed.cancels else await self._left_out(look.intent)
 
         def job(tx: Transaction) -> None:
             state = StoredTxState.FINAL if final else StoredTxState.INCLUDED
             tx.transactions.move(landed.id, state, block_height=height, block_id=block_id)
+            riders = [rider for rider in tx.intents.riders(look.intent.id) if rider.id not in left_out]
+            tx.intents.ride(sorted(left_out - {look.intent.id}), None)
             if not final:
                 tx.intents.move(look.intent.id, IntentState.INCLUDED)
                 return
@@ -109,12 +121,34 @@ class Sender:
             if landed.cancels:
                 self._close(tx, look.intent, IntentState.CANCELLED, look.intent.reason)
                 return
-            self._close(tx, look.intent, IntentState.FINAL, "")
-            for rider in tx.intents.riders(look.intent.id):
+            for rider in riders:
                 self._close(tx, rider, IntentState.FINAL, "")
+            if look.intent.id in left_out:
+                tx.intents.move(look.intent.id, IntentState.PLANNED, reason="its batch landed without it")
+                return
+            self._close(tx, look.intent, IntentState.FINAL, "")
 
         await self._write(job)
         return final
+
+    async def _left_out(self, intent: Intent) -> set[int]:
+        """Return which of a claim and its riders a transaction that landed has not made: a batch leaves out
+        what cannot be claimed when it is signed or included, and a reorg may make that claimable again.
+        The chain is asked only for those that are still required by what was seen of it."""
+        if intent.purpose is not Purpose.CLAIM or not intent.swap_id:
+            return set()
+
+        def required(tx: Transaction) -> list[tuple[int, Action]]:
+            decided = [(one, self._decide_alone(tx, one)) for one in (intent, *tx.intents.riders(intent.id))]
+            return [(one.id, it.action) for one, it in decided if it.verdict is Verdict.GO and it.action]
+
+        left: set[int] = set()
+        for key, action in await self._read(required):
+            if action.terms is not None:
+                lock_id = action.lock_id or self._port.lock_id(action.terms)
+                if await self._port.read_lock(lock_id, action.terms) is LockStatus.OPEN:
+                    left.add(key)
+        return left
 
     async def _bury(self, look: Look, dead: StoredTx, status: TxStatus, tip: Tip) -> bool:
         """A transaction that reverted, or whose sequence another one used: final once it is deep enough."""
@@ -194,9 +228,11 @@ class Sender:
         return joined(decision, [self._decide_alone(tx, rider) for rider in tx.intents.riders(fresh.id)])
 
     def _decide_alone(self, tx: Transaction, intent: Intent) -> Decision:
-        own = [one.tx_id for one in tx.transactions.of_intent(intent.id)]
+        signed = tx.transactions.of_intent(intent.id)
         if intent.carrier is not None:
-            own += [one.tx_id for one in tx.transactions.of_intent(intent.carrier)]
+            signed += tx.transactions.of_intent(intent.carrier)
+        # What was given up is followed no more: if it lands after all, somebody did what we wanted.
+        own = [one.tx_id for one in signed if one.reason != SPOILED]
         return decide(tx, intent, own, self._settings.default_depth)
 
     async def _hold_lease(self) -> bool:

@@ -15,6 +15,7 @@ import msgspec
 
 from bridge.config import Settings
 from bridge.engine.apply import apply_events, retrying
+from bridge.engine.evidence import moved_on
 from bridge.engine.market import Market
 from bridge.engine.quotes import QuoteBody
 from bridge.engine.refused import Reason, Refused
@@ -25,10 +26,10 @@ from bridge.protocol.refusals import ProtocolError, RefusalCode
 from bridge.protocol.rules import may_share_secret
 from bridge.protocol.timelocks import may_reveal
 from bridge.protocol.transition import new_swap
-from bridge.protocol.types import Asset, Chain, LockTerms, Preimage, Purpose, Swap
+from bridge.protocol.types import Asset, Chain, LegState, LockTerms, Preimage, Purpose, Swap
 from bridge.store import Conflict, Duplicate, Store, Transaction
 from bridge.store.records import QuoteState, StoredSwap, SwapMeta
-from relayers.port import Authorizer, BadAddress, UnsignedTx
+from relayers.port import ActionRefused, Authorizer, BadAddress, UnsignedTx
 
 _body = msgspec.json.Decoder(QuoteBody)
 
@@ -172,6 +173,26 @@ class SwapService:
             self._refuse_sharing(tx, stored, preimage)
             return stored
 
+    def may_fund(self, swap_id: str) -> StoredSwap:
+        """Return the swap if its source may be locked now. Raises `Refused` where a lock would come too late,
+        a second time, or to be given back at once."""
+        with self._store.reading() as tx:
+            stored = _found(tx, swap_id)
+            swap = stored.swap
+            source = swap.source.terms
+            status = tx.chains.get(source.chain)
+            now = moved_on(status, tx.now_ms) if status and status.tip else 0
+        trouble = ""
+        if swap.source.state is not LegState.NONE:
+            trouble = "the source was locked already"
+        elif swap.abandoned is not None:
+            trouble = "the swap was called off"
+        elif now > swap.policy.lock_by:
+            trouble = "the time to lock is over"
+        if trouble:
+            raise Refused(Reason.WRONG_STATE, trouble, "lock nothing; GET the swap to see where it stands")
+        return stored
+
     def refund(self, swap_id: str, *, cooperative: bool) -> Refund:
         """Give the source back: by agreement if wanted and possible, and with transactions to sign otherwise.
 
@@ -251,6 +272,7 @@ class SwapService:
         swap_id = secrets.token_hex(16)
         source, destination = self._terms(order, body, hashlock)
         destination = msgspec.structs.replace(destination, lane=self._free_lane(tx, destination.chain))
+        self._require_lockable(source)
         try:
             tx.quotes.take(body.id)
             swap = new_swap(swap_id, source=source, destination=destination, policy=body.policy)
@@ -264,6 +286,13 @@ class SwapService:
         if order.idempotency_key:
             tx.idempotency.put(order.owner, order.idempotency_key, order.digest, swap_id)
         return _found(tx, swap_id)
+
+    def _require_lockable(self, source: LockTerms) -> None:
+        """Refuse, before it is stored, a swap whose lock no wallet could be given. Raises `Refused`."""
+        try:
+            self._ports[source.chain].unsigned(Purpose.LOCK, source)
+        except ActionRefused as error:
+            raise Refused(Reason.WRONG_STATE, str(error), error.hint or "ask the operator") from None
 
     def _free_lane(self, tx: Transaction, chain: Chain) -> int:
         """Return a lane that no open swap of ours holds, 0 where there is none (left)."""
@@ -300,7 +329,9 @@ class SwapService:
         refusal = may_share_secret(swap, preimage)
         if refusal is None and not swap.secret_shared:
             status = tx.chains.get(swap.destination.terms.chain)
-            now = max(status.time if status else 0, swap.times.get(swap.destination.terms.chain, 0))
+            # A relayer that lost its chain keeps an old time: what has passed since counts, too.
+            heard = moved_on(status, tx.now_ms) if status and status.tip else 0
+            now = max(heard, swap.times.get(swap.destination.terms.chain, 0))
             refusal = may_reveal(swap.policy.destination, swap.destination.terms.deadline, now)
         if refusal is not None:
             reason = Reason.WRONG_STATE

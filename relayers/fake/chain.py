@@ -49,6 +49,8 @@ class ChainFaults:
     """This many of the next broadcasts are accepted and then forgotten."""
     hold_blocks: int = 0
     """Transactions wait this many blocks before they can be included."""
+    revert: int = 0
+    """This many of the next transactions revert when they are included: they ran out of gas, say."""
 
 
 @dataclass(frozen=True)
@@ -270,6 +272,7 @@ class FakeChain:
                 continue
             reason = None
             try:
+                self._revert_if_told()
                 events += self.ledger.execute(tx, ref)
             except Invalid as error:
                 reason = str(error)
@@ -284,13 +287,20 @@ class FakeChain:
         self._snapshots[height] = self.ledger.snapshot()
         self._snapshots.pop(height - KEPT_SNAPSHOTS, None)
 
+    def _revert_if_told(self) -> None:
+        if self.faults.revert > 0:
+            self.faults.revert -= 1
+            raise Invalid("out of gas")
+
     def _must_wait(self, tx: FakeTx) -> bool:
-        """Whether another sequence of the account has to land first, or is waiting to."""
+        """Whether another sequence of the account has to land first, or is waiting to. One that a reorg has
+        left in the mempool before its turn keeps nobody waiting."""
+        turn = self.ledger.sequences.get(tx.account, 0)
         waiting = any(
-            pending.tx.account == tx.account and pending.tx.sequence != tx.sequence
+            pending.tx.account == tx.account and pending.tx.sequence == turn != tx.sequence
             for pending in self.mempool.values()
         )
-        return tx.sequence is not None and (waiting or tx.sequence > self.ledger.sequences.get(tx.account, 0))
+        return tx.sequence is not None and (waiting or tx.sequence > turn)
 
     def _spends_what_is_spent(self, tx: FakeTx) -> bool:
         """Where a batch is all or none, one with a spent lock is in no block, as on chains of outputs."""

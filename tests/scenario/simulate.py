@@ -20,10 +20,12 @@ from pathlib import Path
 import structlog
 
 from bridge.protocol.types import Chain, SwapState
+from relayers.fake.ledger import LedgerLockState, lock_id_of
 from tests.scenario.world import NATIVE, Fuse, Killed, World
 
 KINDS = {
     "honest": {},
+    "hands over": {"hands_over": True},
     "hasty": {"hurry": True},
     "walks away": {"claims": False},
     "gone for ever": {"claims": False, "refunds": False},
@@ -39,15 +41,27 @@ CALM_STEPS = 120
 async def play(seed: int, folder: Path) -> dict[str, int]:
     """Play one seed; returns how many swaps ended how. Raises AssertionError with the seed in it."""
     rng = random.Random(seed)
-    world = World(folder, seed, max_claims=rng.choice([1, 2, 10]), atomic_claims=rng.random() < 0.3)
-    waiting = list(range(1, rng.randint(3, 7)))
+    sequences = rng.random() < 0.7
+    world = World(
+        folder,
+        seed,
+        max_claims=rng.choice([1, 2, 10]),
+        atomic_claims=rng.random() < 0.3,
+        signed_claims=rng.choice([None, None, True]),
+        sequences=sequences,
+        expiry_blocks=rng.choice([None, 6] if sequences else [4, 12]),
+        one_at_a_time=frozenset({"bridge"} if sequences and rng.random() < 0.3 else ()),
+    )
+    waiting = list(range(1, rng.randint(3, 8)))
     deaths = 0
     try:
         for _ in range(TROUBLE_STEPS):
             if waiting and rng.random() < 0.2:
-                kind = rng.choice(list(KINDS))
                 source = rng.choice(list(NATIVE))
-                world.swap(waiting.pop(), source, rng.randint(100, 10**20), **KINDS[kind])
+                for number in waiting[: rng.choice([1, 1, 4])]:
+                    kind = rng.choice([*KINDS, "honest", "hasty", "hands over"])
+                    world.swap(number, source, rng.randint(100, 10**20), **KINDS[kind])
+                    waiting.remove(number)
             _trouble(world, rng)
             deaths += await _step(world, rng)
             world.check()
@@ -58,7 +72,7 @@ async def play(seed: int, folder: Path) -> dict[str, int]:
             await world.step()
             world.check()
         assert all(world.is_over(swap_id) for swap_id in world.users), "not all swaps ended"
-        ends = {"killed": deaths}
+        ends = {"killed": deaths, "batched": _batched(world)}
         for swap_id in world.users:
             state = world.state(swap_id).value
             ends[state] = ends.get(state, 0) + 1
@@ -67,6 +81,13 @@ async def play(seed: int, folder: Path) -> dict[str, int]:
         raise AssertionError(f"seed {seed}: {error}\n{world.describe()}") from error
     finally:
         world.close()
+
+
+def _batched(world: World) -> int:
+    """How many claims were made in the transactions of others."""
+    with world.store.reading() as tx:
+        intents = [intent for swap_id in world.users for intent in tx.intents.of_swap(swap_id)]
+    return sum(intent.carrier is not None for intent in intents)
 
 
 async def _step(world: World, rng: random.Random) -> int:
@@ -85,7 +106,7 @@ async def _step(world: World, rng: random.Random) -> int:
 def _trouble(world: World, rng: random.Random) -> None:
     chain = rng.choice([Chain.ETHEREUM, Chain.ZION])
     fake, port = world.chains[chain], world.ports[chain]
-    match rng.randint(0, 11):
+    match rng.randint(0, 12):
         case 0 if fake.head.height > MAX_REORG + 1:
             depth = rng.randint(1, MAX_REORG)
             txs = [outcome.tx.tx_id for block in fake.blocks[-depth:] for outcome in block.outcomes]
@@ -107,8 +128,20 @@ def _trouble(world: World, rng: random.Random) -> None:
             fake.price = rng.choice([10, 10, 30, 1000])
         case 8:
             world.now_ms += rng.choice([0, 5_000, 20_000])
+        case 9:
+            _stranger_claims(world, rng, chain)
         case _:
             _calm(world)
+
+
+def _stranger_claims(world: World, rng: random.Random, chain: Chain) -> None:
+    """Somebody who has seen a secret claims for the bridge, perhaps out of the middle of a batch."""
+    for swap_id in rng.sample(sorted(world.users), len(world.users)):
+        swap = world.get(swap_id)
+        open_still = world.lock_state(swap.source) is LedgerLockState.OPEN
+        if swap.source.terms.chain is chain and swap.secret_public and open_still:
+            world.wallet(chain).claim(lock_id_of(swap.source.terms), world.secrets[swap_id])
+            return
 
 
 def _calm(world: World) -> None:
@@ -134,10 +167,10 @@ def main() -> None:
         with tempfile.TemporaryDirectory(prefix="rainbow-sim-") as folder:
             for state, count in asyncio.run(play(seed, Path(folder))).items():
                 total[state] = total.get(state, 0) + count
-    killed = total.pop("killed", 0)
+    killed, batched = total.pop("killed", 0), total.pop("batched", 0)
     swaps = sum(total.values())
     took = time.monotonic() - started
-    print(f"{options.seeds} seeds, {swaps} swaps, {killed} kills, {took:.0f} s: {total}")
+    print(f"{options.seeds} seeds, {swaps} swaps, {killed} kills, {batched} batched, {took:.0f} s: {total}")
     assert SwapState.ATTENTION.value not in total
 
 

@@ -12,7 +12,14 @@ import pytest
 from bridge.protocol.types import Chain, LegState, Preimage, Purpose, SwapState
 from bridge.store.records import IntentState
 from relayers.fake.ledger import FakeTx, LedgerLockState, lock_id_of
-from relayers.port import Action, BroadcastResult, FeeLevel, PortUnavailable, SignedTx
+from relayers.port import (
+    Action,
+    BroadcastOutcome,
+    BroadcastResult,
+    FeeLevel,
+    PortUnavailable,
+    SignedTx,
+)
 from tests.scenario.world import ALL_JOBS, INTERVAL, NATIVE, RICH, World, copy_database, with_amount
 
 BOTH = pytest.mark.parametrize("chain", [Chain.ETHEREUM, Chain.ZION])
@@ -99,6 +106,52 @@ async def test_a_transaction_that_the_node_never_answers_to_keeps_no_other_waiti
     assert deaf
     port.broadcast = send  # type: ignore[method-assign]
     await world.until(lambda: world.is_over("swap1"))
+
+
+async def test_intents_that_never_get_an_answer_do_not_keep_those_waiting_that_got_none_once(
+    world: World,
+) -> None:
+    for number in range(1, 6):
+        world.swap(number)
+    port = world.ports[Chain.ZION]
+    send = port.broadcast
+    hopeless = {world.get(f"swap{number}").hashlock for number in (1, 2, 3)}
+    outage = True
+
+    async def broadcast(tx: SignedTx) -> BroadcastResult:
+        locked = msgspec.json.decode(tx.raw, type=FakeTx).terms
+        if locked is not None and (outage or locked.hashlock in hopeless):
+            raise PortUnavailable("no answer to this one")
+        result: BroadcastResult = await send(tx)
+        return result
+
+    world.chains[Chain.ZION].sequences = False
+    port.broadcast = broadcast  # type: ignore[method-assign]
+    await world.steps(9)
+    outage = False
+    await world.until(lambda: all(world.is_over(f"swap{number}") for number in (4, 5)), limit=40)
+    assert {world.state(f"swap{number}") for number in (4, 5)} == {SwapState.COMPLETED}
+    port.broadcast = send  # type: ignore[method-assign]
+    await world.until(lambda: all(world.is_over(swap_id) for swap_id in world.users))
+
+
+async def test_bytes_that_no_node_ever_takes_do_not_block_their_sequence(world: World) -> None:
+    world.swap()
+    port = world.ports[Chain.ETHEREUM]
+    send = port.broadcast
+    refused: set[str] = set()
+
+    async def broadcast(tx: SignedTx) -> BroadcastResult:
+        refused.add(min(refused, default=tx.tx_id))
+        if tx.tx_id in refused:
+            return BroadcastResult(BroadcastOutcome.REJECTED, "exceeds the block's gas limit")
+        result: BroadcastResult = await send(tx)
+        return result
+
+    port.broadcast = broadcast  # type: ignore[method-assign]
+    await world.until(world.is_over, limit=60)
+    assert len(refused) == 1
+    assert world.state() is SwapState.COMPLETED
 
 
 async def test_where_an_account_has_one_transaction_waiting_at_a_time_urgent_ones_do_not_block_earlier_ones(

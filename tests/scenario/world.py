@@ -21,8 +21,11 @@ import msgspec
 from prometheus_client import CollectorRegistry
 from sqlalchemy import event
 
+from bridge.engine.apply import apply_events
 from bridge.engine.metrics import Metrics
 from bridge.engine.outbox import OutboxSettings
+from bridge.protocol.events import SecretShared
+from bridge.protocol.rules import may_share_secret
 from bridge.protocol.timelocks import may_reveal, plan_deadlines
 from bridge.protocol.transition import new_swap
 from bridge.protocol.types import (
@@ -40,6 +43,7 @@ from bridge.protocol.types import (
 from bridge.store import Store
 from bridge.store.records import IntentState, SwapMeta
 from relayers.fake import FakeChain, FakePort, FakeWallet
+from relayers.fake.authorizing import signature_of
 from relayers.fake.chain import GENESIS_TIME
 from relayers.fake.ledger import LedgerLockState, lock_id_of
 from relayers.port import Revealed
@@ -380,7 +384,8 @@ class User:
     """A careful user: locks, claims once the bridge's lock is final, refunds after the deadline.
 
     `locks=False` never funds; `claims=False` walks away after the bridge has locked; `hurry` claims as soon
-    as the lock is seen; `late` funds after the window.
+    as the lock is seen; `late` funds after the window; `hands_over` gives the preimage to the bridge, signed
+    for where the chain wants that, and lets it claim.
     """
 
     def __init__(
@@ -394,18 +399,23 @@ class User:
         refunds: bool = True,
         hurry: bool = False,
         late: bool = False,
+        hands_over: bool = False,
     ) -> None:
         self.world = world
         self.swap = swap
         self.secret = secret
         self.locks, self.claims, self.refunds = locks, claims, refunds
         self.hurry, self.late = hurry, late
+        self.hands_over = hands_over
         self.terms = swap.source.terms
 
     def act(self) -> None:
         source, destination = self.swap.source.terms, self.swap.destination.terms
         self._fund()
-        self._claim(destination)
+        if self.hands_over:
+            self._hand_over(destination)
+        else:
+            self._claim(destination)
         self._refund(source)
 
     def _waits(self, chain: Chain, tx_id: str) -> bool:
@@ -441,6 +451,18 @@ class User:
             return
         if not self._in_mempool(fake, lock_id):
             self.world.wallet(terms.chain).claim(lock_id, self.secret)
+
+    def _hand_over(self, terms: LockTerms) -> None:
+        now = self.world.chains[terms.chain].head.time
+        swap = self.world.get(self.swap.id)
+        late = may_reveal(swap.policy.destination, terms.deadline, now) is not None
+        if not self.claims or swap.secret_shared or late or may_share_secret(swap, self.secret) is not None:
+            return
+        signature = signature_of(terms.recipient, lock_id_of(terms), 0)
+        with self.world.store.transaction() as tx:
+            if self.world.chains[terms.chain].signed_claims is not None:
+                tx.authorizations.put(swap.id, f"0 {signature}".encode())
+            apply_events(tx, swap.id, (SecretShared(self.secret),))
 
     def _depth(self, fake: FakeChain, lock_id: str) -> int:
         for block in reversed(fake.blocks):

@@ -115,11 +115,13 @@ def _pair(services: Services, tx: Transaction, pair: PairConfig) -> PairView:
     price_time: Moment | None = None
     timing: PairTiming | None = None
     reason = ""
+    minimum = limits.min_source
     try:
         offer = services.market.offer(tx, pair.source, pair.destination, gasless=False)
         rate, price_time = offer.rate_text, Moment.at(offer.price_at)
+        minimum = services.market.least_source(offer)
         chains = services.settings.chains
-        at_source = chains.timing(source, limits.min_source)
+        at_source = chains.timing(source, minimum)
         at_destination = chains.timing(destination, 1)
         deadlines = services.quotes.deadlines(offer, at_source, at_destination)
         timing = PairTiming(
@@ -140,7 +142,7 @@ def _pair(services: Services, tx: Transaction, pair: PairConfig) -> PairView:
         rate=rate,
         price_time=price_time,
         spread_ppm=pair.spread_ppm,
-        minimum=Money.of(source, limits.min_source),
+        minimum=Money.of(source, minimum),
         maximum=Money.of(source, maximum),
         gasless_claim=pair.gasless,
         timing=timing,

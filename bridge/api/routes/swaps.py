@@ -172,6 +172,8 @@ async def make_transaction(swap_id: SwapId, request: TransactionRequest, service
     if preimage is not None:
         stored = await asyncio.to_thread(services.swaps.may_reveal, swap_id, preimage)
         terms = stored.swap.destination.terms
+    elif purpose is Purpose.LOCK:
+        terms = (await asyncio.to_thread(services.swaps.may_fund, swap_id)).swap.source.terms
     else:
         terms = (await asyncio.to_thread(services.swaps.get, swap_id)).swap.source.terms
     return unsigned_view(terms.chain, purpose, await services.paperwork.transaction(purpose, terms, preimage))
@@ -182,9 +184,9 @@ async def refund_swap(swap_id: SwapId, request: RefundRequest, services: Use) ->
     """Ask for the source back, by agreement if possible; else sign the refund after the deadline."""
     refund = await asyncio.to_thread(services.swaps.refund, swap_id, cooperative=request.cooperative)
     terms = refund.swap.swap.source.terms
-    transactions = [
-        await services.paperwork.transaction(Purpose.REFUND, standing) for standing in refund.standing
-    ]
+    transactions = await asyncio.gather(
+        *(services.paperwork.transaction(Purpose.REFUND, standing) for standing in refund.standing)
+    )
     return RefundView(
         swap=await asyncio.to_thread(view_of, services, refund.swap),
         cooperative=refund.cooperative,

@@ -91,6 +91,7 @@ def put_status(tx: Transaction, chain: Chain, clock: Clock, **changes: Any) -> N
         "balances": {native: balance},
         "fees": {native: FeeRecord(lock=fee, claim=fee, refund=fee)},
         "seen_ms": clock.now_ms,
+        "tip_ms": clock.now_ms,
         **changes,
     }
     tx.chains.put(ChainStatus(chain=chain, **values))

@@ -21,6 +21,7 @@ from bridge.engine.refused import Reason, Refused
 from bridge.protocol.pricing import FixedSide
 from bridge.protocol.types import Chain
 from bridge.store import Store
+from bridge.store.records import FeeRecord
 from tests.unit.api import play
 from tests.unit.api.play import ETH, ZION, Clock
 
@@ -257,3 +258,30 @@ async def test_the_client_reads_what_the_server_writes(app: Any, client: TestCli
         assert all(pair.available for pair in pairs)
         quote = await bridge.quote(ETH, ZION, 10**18)
         assert quote.source.amount == str(10**18)
+
+
+def test_the_least_amount_that_a_pair_names_is_taken_and_one_unit_less_is_not(
+    client: TestClient, store: Store, clock: Clock
+) -> None:
+    for least in (0, 400 * 10**8):  # the costs alone decide, or what a lock on the destination can hold
+        with store.transaction() as tx:
+            fees = FeeRecord(lock=2 * 10**11, claim=10**3, refund=10**3, minimum=least)
+            play.put_status(tx, Chain.ZION, clock, fees={ZION: fees})
+        (pair,) = [p for p in client.get("/v1/pairs").json()["pairs"] if p["to"]["asset"] == ZION]
+        assert pair["available"], pair["reason"]
+        amount = int(pair["min"]["amount"])
+        body = {"from": ETH, "to": ZION, "amount": str(amount), "side": "from"}
+        assert client.post("/v1/quotes", json=body).status_code == 201
+        body["amount"] = str(amount - 10**9)
+        assert problem(client.post("/v1/quotes", json=body)) == "amount-out-of-range"
+
+
+def test_a_pair_whose_costs_exceed_its_maximum_is_not_available(
+    client: TestClient, store: Store, clock: Clock
+) -> None:
+    with store.transaction() as tx:
+        fees = FeeRecord(lock=10**18, claim=10**3, refund=10**3)
+        play.put_status(tx, Chain.ZION, clock, fees={ZION: fees})
+    (pair,) = [p for p in client.get("/v1/pairs").json()["pairs"] if p["to"]["asset"] == ZION]
+    assert not pair["available"]
+    assert "costs" in pair["reason"]

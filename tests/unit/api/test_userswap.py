@@ -113,6 +113,26 @@ async def test_a_bridge_that_answers_with_other_terms_than_it_quoted_is_left(
         await begin(bridge, recovery)
 
 
+async def test_the_lane_of_the_bridges_lock_is_chosen_once(
+    bridge: BridgeClient, recovery: RecoveryDir, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    create, lane = bridge.create_swap, 3
+
+    async def answer(*arguments: Any) -> SwapCreated:
+        body = (await create(*arguments)).model_dump(mode="json", by_alias=True)
+        body["destination"]["terms"]["lane"] = lane
+        return SwapCreated.model_validate(body)
+
+    monkeypatch.setattr(bridge, "create_swap", answer)
+    mine = await begin(bridge, recovery)
+    assert mine.record.destination.lane == 3
+    await mine.place()
+    lane = 4
+    with pytest.raises(Unsafe, match="other terms"):
+        await mine.place()
+    assert recovery.find(mine.id).destination.lane == 3
+
+
 async def test_the_secret_stays_until_the_bridges_lock_is_deep_enough_on_the_users_own_node(
     bridge: BridgeClient, recovery: RecoveryDir, store: Store
 ) -> None:

@@ -1,0 +1,147 @@
+"""Lanes: no two open locks of the bridge's share one, whoever places them, whenever."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bridge import config
+from bridge.api.services import Services, build
+from bridge.engine.prices import StaticPrices
+from bridge.engine.quotes import QuoteAsk, QuoteSigner
+from bridge.engine.service import Order
+from bridge.protocol.events import (
+    ClaimFinal,
+    ClaimOrphaned,
+    ClaimSeen,
+    LockSeen,
+    OperatorCommand,
+    OperatorVerb,
+    RefundFinal,
+    RefundSeen,
+)
+from bridge.protocol.pricing import FixedSide
+from bridge.protocol.types import Chain, LegRole, Swap
+from bridge.store import Store
+from relayers.fake.adapter import FakePort
+from relayers.fake.chain import FakeChain
+from relayers.keystore import devnet_key
+from tests.postgres import postgres_urls
+from tests.unit.api import play
+from tests.unit.api.conftest import SECRETS_KEY
+from tests.unit.api.play import ETH, ZION, Clock, base_settings, put_status
+
+__all__ = ["postgres_urls"]
+
+PLACES = 6
+
+
+def process(settings: config.Settings, url: str, clock: Clock) -> Services:
+    """What one API process has."""
+    store = Store.open(url, secrets_key=SECRETS_KEY, clock=clock)
+    assets = settings.assets_by_key()
+    ports = {
+        chain: FakePort(FakeChain(chain, assets[key]), "bridge")
+        for chain, key in ((Chain.ETHEREUM, ETH), (Chain.ZION, ZION))
+    }
+    signer = QuoteSigner(devnet_key("quotes/signer"))
+    prices = StaticPrices(settings.prices.static, clock.seconds)
+    return build(settings, store, prices=prices, signer=signer, ports=ports)
+
+
+def place(services: Services, number: int) -> Swap:
+    """Sell a swap to Ethereum."""
+    ask = QuoteAsk(ZION, ETH, 1_000 * 10**8, FixedSide.SOURCE, gasless=False, client=f"client{number}")
+    order = Order(
+        services.quotes.make(ask).body.id, play.preimage(number).hashlock().hex(), "alice", "alice2"
+    )
+    return services.swaps.place(order).swap.swap
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/bridge.db"
+    return str(request.getfixturevalue("postgres_urls")())
+
+
+@pytest.fixture
+def two(tmp_path: Path, url: str, clock: Clock, overrides: dict[str, Any]) -> Iterator[list[Services]]:
+    settings = base_settings(tmp_path, overrides)
+    made = [process(settings, url, clock) for _ in range(2)]
+    with made[0].store.transaction() as tx:
+        for chain in (Chain.ETHEREUM, Chain.ZION):
+            put_status(tx, chain, clock)
+    yield made
+    for services in made:
+        services.store.close()
+
+
+def test_two_processes_that_place_at_once_give_no_lane_twice(two: list[Services]) -> None:
+    start, swaps = threading.Barrier(len(two)), list[Swap]()
+
+    def run(services: Services, first: int) -> None:
+        start.wait()
+        swaps.extend(place(services, first + number) for number in range(PLACES))
+
+    threads = [threading.Thread(target=run, args=(services, 100 * i)) for i, services in enumerate(two)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(swap.destination.terms.lane for swap in swaps) == list(range(1, 2 * PLACES + 1))
+
+
+def test_a_lane_is_held_while_the_lock_may_still_land_and_given_back_when_all_is_over(
+    two: list[Services],
+) -> None:
+    services = two[0]
+    first = place(services, 1)
+    assert first.destination.terms.lane == 1
+    play.lock(services.store, first.id, LegRole.SOURCE)  # our own lock is intended from here on
+    abandoned = play.happen(
+        services.store, first.id, OperatorCommand(OperatorVerb.COOPERATIVE_REFUND, by="client")
+    )
+    assert place(services, 2).destination.terms.lane == 2
+    block = abandoned.source.lock_block
+    assert block is not None
+    # The lock lands although it was called off; it is refunded to the bridge, and the source to the user.
+    terms = first.destination.terms
+    play.happen(services.store, first.id, LockSeen(LegRole.DESTINATION, "ours", terms, "tx", block))
+    assert place(services, 3).destination.terms.lane == 3
+    for leg, lock_id in ((LegRole.DESTINATION, "ours"), (LegRole.SOURCE, "lock-source")):
+        assert place(services, 4 + len(leg.value)).destination.terms.lane > 3
+        play.happen(
+            services.store, first.id, RefundSeen(leg, lock_id, "refund", block), RefundFinal(leg, lock_id)
+        )
+    assert place(services, 30).destination.terms.lane == 1
+
+
+def test_a_swap_that_a_deep_reorg_opens_again_holds_its_lane_again(two: list[Services]) -> None:
+    services = two[0]
+    first = place(services, 1)
+    block = play.lock_both(services.store, first.id).source.lock_block
+    assert block is not None
+    for leg in (LegRole.DESTINATION, LegRole.SOURCE):
+        seen = ClaimSeen(leg, f"lock-{leg.value}", "claim", block, play.preimage(1))
+        play.happen(services.store, first.id, seen, ClaimFinal(leg, seen.lock_id))
+    with services.store.reading() as tx:
+        assert tx.swaps.lanes_in_use(Chain.ETHEREUM) == set()
+    orphaned = ClaimOrphaned(LegRole.DESTINATION, "lock-destination", block.id)
+    play.happen(services.store, first.id, orphaned)
+    with services.store.reading() as tx:
+        assert tx.swaps.lanes_in_use(Chain.ETHEREUM) == {1}
+
+
+@pytest.mark.parametrize("overrides", [{"chains": {"ethereum": {"lanes": 1}}}])
+def test_with_fewer_lanes_than_before_those_above_are_left_alone(
+    two: list[Services], tmp_path: Path, url: str, clock: Clock
+) -> None:
+    many = process(base_settings(tmp_path, {"chains": {"ethereum": {"lanes": 9}}}), url, clock)
+    assert [place(many, number).destination.terms.lane for number in (1, 2, 3)] == [1, 2, 3]
+    assert place(two[0], 4).destination.terms.lane == 0
+    many.store.close()
