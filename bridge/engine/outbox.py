@@ -270,7 +270,7 @@ class Outbox(Sender):
         for other in self._free.values():
             if 1 + len(action.others) + len(found) >= self._port.max_claims:
                 break
-            decision = self._decide(tx, other.intent)
+            decision = self._decide_alone(tx, tx.intents.get(other.intent.id) or other.intent)
             if decision.verdict is not Verdict.GO or decision.is_urgent(now):
                 continue
             if rides_with(action, _action(decision)):

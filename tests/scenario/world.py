@@ -333,6 +333,7 @@ class World:
         with self.store.reading() as tx:
             swaps = [tx.swaps.get(swap_id) for swap_id in self.users]
             held = {swap_id: tx.reservations.of_swap(swap_id) for swap_id in self.users}
+            seen = {chain: tx.chains.get(chain) for chain in self.chains}
         for stored in swaps:
             assert stored is not None
             swap = stored.swap
@@ -343,7 +344,12 @@ class World:
             assert not robbed, f"{swap.id}: the user lost"
             assert self.locks_sent(swap.id) <= 1, f"{swap.id}: locked twice"
             if self.is_over(swap.id):
-                assert LedgerLockState.OPEN not in (source, destination), f"{swap.id} ended with an open lock"
+                for leg, state in ((swap.source, source), (swap.destination, destination)):
+                    status, head = seen[leg.terms.chain], self.chains[leg.terms.chain].head
+                    # What has come since the relayer looked may yet open the swap again.
+                    knows = status is not None and status.scanned == head.height and status.tip == head
+                    ended = not knows or state is not LedgerLockState.OPEN
+                    assert ended, f"{swap.id} ended with an open lock"
                 assert not any(one.live for one in held[swap.id]), f"{swap.id} keeps inventory"
 
     def describe(self) -> str:
