@@ -2,8 +2,8 @@
 
     available = balance − kept − outstanding
 
-`outstanding` are the live reservations, without those whose lock is final on the destination: that money
-has left the balance already. Balances are the relayers' last readings.
+`outstanding` are the live reservations, without what the destination's lock takes once it is final: that
+money has left the balance already. Balances are the relayers' last readings.
 """
 
 from __future__ import annotations
@@ -23,10 +23,12 @@ RETRY_SECONDS = 30
 
 
 class Need(msgspec.Struct, frozen=True):
-    """An amount of an asset (smallest units) that a swap will take from the bridge."""
+    """An amount of an asset (smallest units) that a swap will take from the bridge. `after_lock`: not with
+    the destination's lock but later, for a claim or a refund of ours."""
 
     asset: Asset
     amount: int
+    after_lock: bool = False
 
 
 class Holding(msgspec.Struct, frozen=True):
@@ -71,9 +73,11 @@ class Inventory:
         Assets are locked in one order for everybody, so that two quotes never wait for each other.
         """
         totals: dict[str, int] = defaultdict(int)
+        parts: dict[tuple[str, bool], int] = defaultdict(int)
         assets: dict[str, Asset] = {}
         for need in needs:
             totals[need.asset.key] += need.amount
+            parts[need.asset.key, need.after_lock] += need.amount
             assets[need.asset.key] = need.asset
         for key in sorted(totals):
             tx.lock(f"inventory:{key}")
@@ -86,4 +90,5 @@ class Inventory:
                     "ask for less, or try again when other swaps have ended",
                     RETRY_SECONDS,
                 )
-            tx.reservations.hold(key, totals[key], quote_id, expires_ms)
+        for (key, after_lock), amount in parts.items():
+            tx.reservations.hold(key, amount, quote_id, expires_ms, after_lock=after_lock)

@@ -215,10 +215,11 @@ class Market:
             gasless_claim=self._converted(claim_for_user, native_destination, destination),
         )
         margin = self._settings.swaps.gas_margin_percent
-        at_lock = at_destination.lock + max(at_destination.refund, claim_for_user)
+        later = max(at_destination.refund, claim_for_user)
         gas = (
-            Need(native_source, -(-at_source.claim * margin // 100)),
-            Need(native_destination, -(-at_lock * margin // 100)),
+            Need(native_source, -(-at_source.claim * margin // 100), after_lock=True),
+            Need(native_destination, -(-at_destination.lock * margin // 100)),
+            Need(native_destination, -(-later * margin // 100), after_lock=True),
         )
         return costs, gas
 

@@ -43,6 +43,7 @@ class Reservation(msgspec.Struct, frozen=True):
     amount: int
     quote_id: str
     swap_id: str
+    after_lock: bool
     live: bool
     created_ms: int
     expires_ms: int | None

@@ -72,6 +72,8 @@ class ReservationRow(SQLModel, table=True):
     amount: int = _amount()
     quote_id: str = Field(index=True)
     swap_id: str = Field(default="", index=True)
+    after_lock: bool = False
+    """Still needed when the destination is locked for good: for our claims and refunds."""
     live: bool = True
     created_ms: int = _ms()
     expires_ms: int | None = _maybe_ms()

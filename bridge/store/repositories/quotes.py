@@ -97,14 +97,20 @@ class Quotes(Repository):
 class Reservations(Repository):
     """Inventory that is promised. Take `tx.lock("inventory:<asset>")` before you compare and hold."""
 
-    def hold(self, asset: str, amount: int, quote_id: str, expires_ms: int | None) -> int:
-        """Reserve an amount for a quote until it expires (None: until released); returns the row's id."""
+    def hold(
+        self, asset: str, amount: int, quote_id: str, expires_ms: int | None, *, after_lock: bool = False
+    ) -> int:
+        """Reserve an amount for a quote until it expires (None: until released); returns the row's id.
+
+        `after_lock`: it is not what the destination's lock takes, but for what comes after.
+        """
         values = {
             "asset": asset,
             "amount": amount,
             "quote_id": quote_id,
             "created_ms": self.now_ms,
             "expires_ms": expires_ms,
+            "after_lock": after_lock,
         }
         return self._insert(_reservations, {"swap_id": "", "live": True, **values}, "reservation")
 
@@ -156,12 +162,13 @@ class Reservations(Repository):
     def outstanding(self, asset: str) -> int:
         """Return the sum promised of an asset that has not left the balance yet, smallest units.
 
-        A swap whose destination lock is final has spent what it reserved of the destination's chain; the
-        reservations of its other chain still count.
+        A swap whose destination lock is final has spent what it reserved of the destination's chain for that;
+        what it reserved for afterwards, and of its other chain, still counts.
         """
         spent = and_(
             _swaps.c.destination_state.in_(_SPENT),
             _swaps.c.destination_chain == asset.split(":", 1)[0],
+            not_(_reservations.c.after_lock),
         )
         rows = self._all(
             select(_reservations.c.amount)

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
+from pathlib import Path
 
 from alembic import command
+from alembic.script import ScriptDirectory
 from sqlalchemy import Engine, create_engine, inspect, text
 
 from bridge.protocol.types import Chain, LegRole, Purpose
@@ -94,3 +98,20 @@ def test_a_downgrade_keeps_the_indexes_that_money_depends_on(any_url: str) -> No
         kept = connection.execute(text("SELECT count(*) FROM swaps")).scalar_one()
     engine.dispose()
     assert kept == 2
+
+
+def test_the_revisions_that_files_are_named_for_are_alembics_own() -> None:
+    scripts = ScriptDirectory.from_config(migrations.config())
+    assert [script.revision for script in scripts.walk_revisions()] == list(reversed(migrations.known()))
+    assert scripts.get_current_head() == migrations.newest()
+
+
+def test_opening_a_database_that_is_up_to_date_does_without_alembic(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/bridge.db"
+    Store.open(url, secrets_key=bytes(32)).close()
+    code = (
+        "import sys; from bridge.store import Store; "
+        f"Store.open({url!r}, secrets_key=bytes(32)).close(); print('alembic' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"

@@ -1,4 +1,4 @@
-"""Batched claims, lanes, and claims that recipients signed for"""
+"""Batched claims, lanes, claims that recipients signed for, and what is set aside beyond the lock"""
 
 import sqlalchemy as sa
 from alembic import op
@@ -22,6 +22,8 @@ def upgrade() -> None:
     with op.batch_alter_table("intents", schema=None) as batch_op:
         batch_op.add_column(sa.Column("carrier", sa.BigInteger(), nullable=True))
         batch_op.create_index(batch_op.f("ix_intents_carrier"), ["carrier"], unique=False)
+    with op.batch_alter_table("reservations", schema=None) as batch_op:
+        batch_op.add_column(sa.Column("after_lock", sa.Boolean(), nullable=False, server_default=sa.false()))
     with op.batch_alter_table("swaps", schema=None) as batch_op:
         batch_op.add_column(sa.Column("lane", sa.BigInteger(), nullable=False, server_default="0"))
         batch_op.create_index(
@@ -37,6 +39,8 @@ def downgrade() -> None:
     with op.batch_alter_table("swaps", schema=None) as batch_op:
         batch_op.drop_index("swaps_lanes", postgresql_where=_IN_USE, sqlite_where=_IN_USE)
         batch_op.drop_column("lane")
+    with op.batch_alter_table("reservations", schema=None) as batch_op:
+        batch_op.drop_column("after_lock")
     with op.batch_alter_table("intents", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("ix_intents_carrier"))
         batch_op.drop_column("carrier")
