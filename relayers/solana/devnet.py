@@ -2,28 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
-import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
-
-import httpx
 
 from bridge.protocol.types import Asset
-from relayers import childproc
-from relayers.port import PortError, PortUnavailable
+from relayers.childserver import ChildServer
 from relayers.solana.node import DEMO_TOKEN, PROGRAM, describe, free_ports, settings_at
 from relayers.solana.settings import SolanaSettings
 
 __all__ = ["DEMO_TOKEN", "PROGRAM", "SolanaDevnet"]
 
-_START_PATIENCE = 30.0
-"""Seconds: the virtual machine's library takes one or two to load."""
 
-
-class SolanaDevnet:
+class SolanaDevnet(ChildServer):
     """A `relayers.solana.node.SolanaNode` in a process of its own, with the program and a demo token.
 
     With a `block_time` (seconds) it makes blocks by itself on the real clock; without it, only on `mine`, and
@@ -40,14 +31,12 @@ class SolanaDevnet:
         confirmed_after: int = 0,
         finalized_after: int = 32,
     ) -> None:
+        super().__init__("Solana", port or free_ports(), directory / "solana.log", "/devnet")
         self.directory = directory
         self.block_time = block_time
-        self.port = port or free_ports()
         self.token = DEMO_TOKEN
         self.program = PROGRAM
         self._levels = (confirmed_after, finalized_after)
-        self._child: subprocess.Popen[bytes] | None = None
-        self._client = httpx.AsyncClient(base_url=self.rpc_url, timeout=30)
 
     @property
     def rpc_url(self) -> str:
@@ -66,14 +55,8 @@ class SolanaDevnet:
 
     async def start(self) -> SolanaDevnet:
         """Start the node. Returns itself."""
-        self.directory.mkdir(parents=True, exist_ok=True)
         await self.restart()
         return self
-
-    def kill(self) -> None:
-        """End the node at once, as `kill -9` does."""
-        if self._child is not None:
-            childproc.kill(self._child)
 
     async def restart(self) -> None:
         """Start a killed or stopped node again, on the same port and from its journal."""
@@ -82,18 +65,8 @@ class SolanaDevnet:
         command += ["--journal", str(self.directory / "journal.jsonl")]
         command += ["--interval", str(self.block_time or 0)]
         command += ["--confirmed-after", str(confirmed), "--finalized-after", str(finalized)]
-        self._child = childproc.spawn(command, self._log)
-        async with asyncio.timeout(_START_PATIENCE):
-            while True:
-                if self._child.poll() is not None:
-                    raise PortUnavailable(
-                        f"the Solana devnet ended with code {self._child.returncode}", f"see {self._log}"
-                    )
-                try:
-                    await self._client.post("/", json={"jsonrpc": "2.0", "id": 1, "method": "getHealth"})
-                    return
-                except httpx.TransportError:
-                    await asyncio.sleep(0.02)
+        health = {"jsonrpc": "2.0", "id": 1, "method": "getHealth"}
+        await self._spawn(command, lambda: self._client.post("/", json=health))
 
     async def mine(self, blocks: int) -> None:
         """Make blocks now."""
@@ -123,18 +96,3 @@ class SolanaDevnet:
     def describe(self) -> Mapping[str, str]:
         """Return URLs, addresses and paths worth printing."""
         return {**describe(self.port), "solana log": str(self._log)}
-
-    async def stop(self) -> None:
-        """End the node in order."""
-        await self._client.aclose()
-        if self._child is not None:
-            await asyncio.to_thread(childproc.terminate, self._child)
-
-    @property
-    def _log(self) -> Path:
-        return self.directory / "solana.log"
-
-    async def _command(self, command: str, **wish: Any) -> None:
-        answer = await self._client.post(f"/devnet/{command}", json=wish)
-        if answer.is_error:
-            raise PortError(f"the Solana devnet could not {command}: {answer.text}", f"see {self._log}")

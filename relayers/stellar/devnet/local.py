@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
-import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import httpx
 from stellar_sdk import Account, Keypair, Network, TransactionBuilder
@@ -15,8 +12,9 @@ from stellar_sdk.operation import Operation, Payment
 
 from bridge.protocol.types import Asset, Chain, ChainTiming
 from relayers import childproc
+from relayers.childserver import ChildServer
 from relayers.devkeys import devnet_key
-from relayers.port import PortError, PortUnavailable
+from relayers.port import PortError
 from relayers.stellar.assets import decimal, to_stellar
 from relayers.stellar.settings import DECIMALS, XLM, StellarSettings
 from relayers.stellar.timing import DEVNET
@@ -25,10 +23,9 @@ ISSUER = Keypair.from_raw_ed25519_seed(devnet_key("stellar/issuer"))
 TOKEN = Asset(Chain.STELLAR, "RUSD", DECIMALS, f"RUSD:{ISSUER.public_key}")
 """The devnet's issued asset."""
 _ISSUER_XLM = 1_000_000_000
-_START_PATIENCE = 20.0
 
 
-class StellarDevnet:
+class StellarDevnet(ChildServer):
     """The emulator behind its Horizon-compatible server, with one issued asset.
 
     With a `block_time` (seconds) ledgers close by themselves, without it only on `mine`, and its clock then
@@ -45,14 +42,12 @@ class StellarDevnet:
         channels: int = 0,
         timing: ChainTiming = DEVNET,
     ) -> None:
+        super().__init__("Stellar", port or childproc.free_port(), directory / "stellar.log", "/devnet")
         self.directory = directory
         self.block_time = block_time
-        self.port = port or childproc.free_port()
         self.token = TOKEN
         self._channels = channels
         self._timing = timing
-        self._child: subprocess.Popen[bytes] | None = None
-        self._client = httpx.AsyncClient(base_url=self.url, timeout=30)
 
     @property
     def url(self) -> str:
@@ -72,34 +67,17 @@ class StellarDevnet:
 
     async def start(self) -> StellarDevnet:
         """Start the node; on a fresh chain make the issuer's account. Returns itself."""
-        self.directory.mkdir(parents=True, exist_ok=True)
         await self.restart()
         if (await self._client.get(f"/accounts/{ISSUER.public_key}")).status_code == httpx.codes.NOT_FOUND:
             await self.fund(ISSUER.public_key, XLM, _ISSUER_XLM)
         return self
-
-    def kill(self) -> None:
-        """End the node at once, as `kill -9` does."""
-        if self._child is not None:
-            childproc.kill(self._child)
 
     async def restart(self) -> None:
         """Start a killed or stopped node again, on the same port and from its journal."""
         command = [sys.executable, "-m", "relayers.stellar.devnet", "serve", "--port", str(self.port)]
         command += ["--journal", str(self.directory / "journal.jsonl")]
         command += ["--interval", str(self.block_time or 0)]
-        self._child = childproc.spawn(command, self._log)
-        async with asyncio.timeout(_START_PATIENCE):
-            while True:
-                if self._child.poll() is not None:
-                    raise PortUnavailable(
-                        f"the Stellar devnet ended with code {self._child.returncode}", f"see {self._log}"
-                    )
-                try:
-                    await self._client.get("/")
-                    return
-                except httpx.TransportError:
-                    await asyncio.sleep(0.02)
+        await self._spawn(command, lambda: self._client.get("/"))
 
     async def mine(self, blocks: int) -> None:
         """Close ledgers now."""
@@ -143,18 +121,3 @@ class StellarDevnet:
             "stellar token": TOKEN.contract,
             "stellar log": str(self._log),
         }
-
-    async def stop(self) -> None:
-        """End the node in order."""
-        await self._client.aclose()
-        if self._child is not None:
-            await asyncio.to_thread(childproc.terminate, self._child)
-
-    @property
-    def _log(self) -> Path:
-        return self.directory / "stellar.log"
-
-    async def _command(self, command: str, **wish: Any) -> None:
-        answer = await self._client.post(f"/devnet/{command}", json=wish)
-        if answer.is_error:
-            raise PortError(f"the Stellar devnet could not {command}: {answer.text}", f"see {self._log}")
