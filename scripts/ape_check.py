@@ -1,5 +1,6 @@
 """Deploy, deploy again and smoke on one local anvil, all through ape: `make ape-check` (offline)."""
 
+import socket
 import sys
 import tempfile
 from pathlib import Path
@@ -12,8 +13,19 @@ from scripts.deploy import deploy
 from scripts.smoke import smoke
 
 
+def free_port() -> int:
+    """Return a port that is free. ape-foundry's `host: auto` draws one at random, and where that is taken, if
+    only by somebody's outgoing connection, waits in vain for the anvil that could not listen there."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
 def main() -> int:
-    with ape.networks.parse_network_choice("ethereum:local:foundry"), tempfile.TemporaryDirectory() as folder:
+    host = {"host": f"http://127.0.0.1:{free_port()}"}
+    network = ape.networks.parse_network_choice("ethereum:local:foundry", provider_settings=host)
+    with network, tempfile.TemporaryDirectory() as folder:
         account = ape.accounts.test_accounts[0]
         first = deploy(account, Path(folder))
         if first.transaction is None:
