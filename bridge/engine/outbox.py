@@ -226,7 +226,8 @@ class Outbox(Sender):
         free = self._free
         riders: dict[int, Action] = {}
         spoiled = any(one.reason == SPOILED for one in look.txs)
-        if not (spoiled or decision.is_urgent(tip.time)):  # then a claim depends on no other
+        batches = action.purpose is Purpose.CLAIM and self._port.max_claims > 1
+        if batches and not (spoiled or decision.is_urgent(tip.time)):  # then a claim depends on no other
             riders = await self._read(lambda tx: self._find_riders(tx, action, tip.time))
         sequence = await self._allocate()
         # A batch bids for the one of it that has bid too little most often.
@@ -265,8 +266,6 @@ class Outbox(Sender):
         """Return the claims that may be made together with this one, by intent. One that is near its deadline
         goes alone: where a batch is all or none, a stranger's claim of any of its locks spoils it."""
         found: dict[int, Action] = {}
-        if action.purpose is not Purpose.CLAIM:
-            return found
         for other in self._free.values():
             if 1 + len(action.others) + len(found) >= self._port.max_claims:
                 break
