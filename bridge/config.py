@@ -22,7 +22,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
-from bridge.chainconfig import (
+from bridge.chains.config import (
     SECONDS_PER_DAY,
     SECTIONS,
     AnyChainConfig,
@@ -30,7 +30,7 @@ from bridge.chainconfig import (
     ChainsConfig,
     EthereumConfig,
 )
-from bridge.configtypes import DecimalText, Section, to_text, to_units
+from bridge.chains.config_fields import DecimalText, Section, to_text, to_units
 from bridge.protocol.types import Asset, Chain
 
 __all__ = ["ConfigError", "Network", "Settings", "find_file", "load", "parse", "to_text", "to_units"]

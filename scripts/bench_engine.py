@@ -46,10 +46,10 @@ from bridge.protocol.types import (
 )
 from bridge.store import Store
 from bridge.store.records import ChainStatus, ObservedKind, SwapMeta
+from relayers.daemon.worker import WorkerSettings, run_worker
 from relayers.fake import FakeChain, FakePort
 from relayers.fake.chain import GENESIS_TIME
 from relayers.fake.ledger import lock_id_of
-from relayers.worker import WorkerSettings, run_worker
 
 ETH = Asset(Chain.ETHEREUM, "ETH", 18)
 ZION = Asset(Chain.ZION, "ZION", 8)

@@ -1,4 +1,4 @@
-"""Compile contracts/ethereum/ into relayers/ethereum/artifacts/, which the package ships.
+"""Compile contracts/ethereum/ into relayers/evm/artifacts/, which the package ships.
 
 `python scripts/build_contracts.py` writes, `--check` only compares (the default tests do the same).
 """

@@ -1,4 +1,4 @@
-"""Compile contracts/ethereum/DemoToken.sol, the devnets' ERC-20, into relayers/ethereum/demo_token.json."""
+"""Compile contracts/ethereum/DemoToken.sol, the devnets' ERC-20, into relayers/evm/demo_token.json."""
 
 import json
 import sys

@@ -8,7 +8,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from bridge.engine.inventory import Inventory
+from bridge.desk.inventory import Inventory
 from bridge.protocol.types import SwapState
 from bridge.store import Store, StoreError
 from bridge.store.records import SwapEvent

@@ -14,7 +14,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
 
 from bridge.config import to_text
-from bridge.engine.handover import Needed
+from bridge.desk.assisted_claims import Needed
 from bridge.protocol.types import Asset, Chain, LegState, SwapState
 
 MAX_AMOUNT_DIGITS = 78

@@ -16,13 +16,13 @@ from bridge.api.models import (
     TermsView,
     UnsignedTxView,
 )
-from bridge.engine.quotes import SignedQuote
+from bridge.chains.port import UnsignedTx
+from bridge.desk.quotes import SignedQuote
 from bridge.protocol.legs import CLAIMED, OPEN
 from bridge.protocol.status import is_terminal
 from bridge.protocol.timelocks import reveal_deadline
 from bridge.protocol.types import Asset, Chain, ChainTiming, Leg, LegState, LockTerms, Purpose, Swap
 from bridge.store.records import ChainStatus, StoredSwap, SwapEvent
-from relayers.port import UnsignedTx
 
 Statuses = Mapping[Chain, ChainStatus]
 

@@ -14,15 +14,15 @@ import typer
 from rich.table import Table
 
 from bridge import config as configuration
+from bridge.chains.port import ChainPort, PortError, PortUnavailable
 from bridge.commands.output import ConfigFile, Exit, Json, speaking
 from bridge.commands.runtime import KeyRing, price_source
 from bridge.config import Network, Settings, to_text, to_units
-from bridge.engine.prices import PriceUnavailable
-from bridge.ports import open_port
+from bridge.desk.prices import PriceUnavailable
+from bridge.keys.keystore import KeystoreError, check_private
 from bridge.protocol.types import Chain
 from bridge.store import Store, StoreError
-from relayers.keystore import KeystoreError, check_private
-from relayers.port import ChainPort, PortError, PortUnavailable
+from bridge.wiring.ports import open_port
 
 PATIENCE = 15.0
 """Seconds given to each chain."""

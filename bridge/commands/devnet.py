@@ -11,14 +11,14 @@ from urllib.parse import urlsplit
 import typer
 
 from bridge import config as configuration
+from bridge.chains.port import PortUnavailable
 from bridge.commands.output import ConfigFile, Json, Output, speaking
 from bridge.commands.runtime import KeyRing
 from bridge.config import ConfigError, Network, Settings
-from bridge.localchains import Local, make
-from bridge.ports import open_port
+from bridge.keys.keystore import SecretKey, devnet_key
 from bridge.protocol.types import NEEDS_CONSENT, Asset, Chain
-from relayers.keystore import SecretKey, devnet_key
-from relayers.port import PortUnavailable
+from bridge.wiring.local_chains import Local, make
+from bridge.wiring.ports import open_port
 
 BRIDGE_COINS = 10_000
 USER_COINS = 100
@@ -42,7 +42,7 @@ def devnet(
         settings = configuration.load(config)
         if settings.network is not Network.DEV:
             raise ConfigError([f"the network is {settings.network.value}"], "devnets are for network dev")
-        from relayers.ethereum.devnet import AnvilMissing
+        from relayers.evm.devnet.anvil import AnvilMissing
 
         try:
             asyncio.run(_run(settings, directory, block_time, output))

@@ -17,11 +17,8 @@ from bridge import config as configuration
 from bridge.commands import offers
 from bridge.commands.output import Json, Output, speaking
 from bridge.config import DEFAULT_FILE, ConfigError, Network, Settings
-from bridge.engine.quotes import QuoteSigner
-from bridge.localchains import CARDANO_ZERO_TIME
-from bridge.ports import open_port
-from bridge.protocol.types import Chain
-from relayers.keystore import (
+from bridge.desk.quotes import QuoteSigner
+from bridge.keys.keystore import (
     PASSWORD_FILE_VARIABLE,
     PASSWORD_VARIABLE,
     KeyLabel,
@@ -31,6 +28,9 @@ from relayers.keystore import (
     find_password,
     write,
 )
+from bridge.protocol.types import Chain
+from bridge.wiring.local_chains import CARDANO_ZERO_TIME
+from bridge.wiring.ports import open_port
 
 DEVNET_PASSWORD = "devnet"  # noqa: S105 -- it guards published keys
 MIN_PASSWORD = 10
@@ -215,7 +215,7 @@ def _account(settings: Settings, chain: Chain, key: SecretKey) -> str:
 
 
 def _devnet_contract() -> str:
-    from relayers.ethereum.artifacts import deployed_address
+    from relayers.evm.artifacts import deployed_address
 
     return deployed_address()
 
@@ -243,7 +243,7 @@ def _offers(network: Network, joining: dict[Chain, dict[str, str]]) -> dict[str,
 
 def _token() -> tuple[str, str, str]:
     """Return the devnet's ERC-20 as asset, pair and price."""
-    from relayers.ethereum.demo_token import asset
+    from relayers.evm.devnet.demo_token import asset
 
     token = asset()
     return (
@@ -257,7 +257,7 @@ def _token() -> tuple[str, str, str]:
 def _solana(network: Network, rpc: str, ws: str | None, program: str | None) -> dict[str, str]:
     """Return Solana's values; on dev the program is where the local chain has it."""
     if program is None and network is Network.DEV:
-        from relayers.solana.devnet import PROGRAM
+        from relayers.solana.devnet.local import PROGRAM
 
         program = str(PROGRAM)
     return {"rpc": rpc, "ws": ws or "", "program": program or ""}

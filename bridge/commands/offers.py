@@ -12,7 +12,7 @@ from bridge.config import Network
 from bridge.protocol.types import Chain, ChainTiming
 from chain.params import Network as ZionNetwork
 from relayers.cardano import timing as cardano_timing
-from relayers.ethereum import timing as ethereum_timing
+from relayers.evm import timing as ethereum_timing
 from relayers.solana import timing as solana_timing
 from relayers.stellar import timing as stellar_timing
 from relayers.zion import timing as zion_timing

@@ -10,14 +10,14 @@ from typing import Annotated
 import prometheus_client
 import typer
 
-from bridge.chainconfig import SECTIONS
+from bridge.chains.config import SECTIONS
 from bridge.commands.output import ConfigFile, Json, speaking
 from bridge.commands.runtime import KeyRing, load_settings, open_store
 from bridge.config import ConfigError
-from bridge.ports import open_port
 from bridge.proofs.anchoring import anchor_log
 from bridge.protocol.types import Chain
-from relayers.worker import WorkerSettings, run_worker
+from bridge.wiring.ports import open_port
+from relayers.daemon.worker import WorkerSettings, run_worker
 
 
 def relayer(

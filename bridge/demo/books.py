@@ -6,12 +6,12 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from bridge.api.userswap import Wallet
+from bridge.chains.port import ChainPort
+from bridge.client.swap import Wallet
 from bridge.demo.accounting import Snapshot
 from bridge.demo.plans import ASSETS, CHAINS, NATIVE, assets_of
 from bridge.demo.site import Site
 from bridge.protocol.types import Asset, Chain
-from relayers.port import ChainPort
 
 BRIDGE = "bridge"
 

@@ -10,18 +10,18 @@ from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import TypeVar
 
-from bridge.api.client import BridgeClient, BridgeProblem, BridgeUnreachable, new_token
 from bridge.api.models import SwapView
-from bridge.api.recovery import LIGHT, RecoveryDir
-from bridge.api.userswap import LockWatch, UserSwap, Wallet
+from bridge.chains.port import InsufficientFunds, PortError, PortUnavailable
+from bridge.client.client import BridgeClient, BridgeProblem, BridgeUnreachable, new_token
+from bridge.client.recovery import LIGHT, RecoveryDir
+from bridge.client.swap import LockWatch, UserSwap, Wallet
 from bridge.config import to_text
 from bridge.demo.board import Board, SwapCard
 from bridge.demo.plans import CLAIM_FEE_PERCENT, GAS_MONEY, NATIVE, Plan
 from bridge.demo.site import Site
+from bridge.keys.keystore import SecretKey
 from bridge.protocol.legs import CLAIMED, REFUNDED
 from bridge.protocol.types import NEEDS_CONSENT, Asset, Chain, LegState, SwapState
-from relayers.keystore import SecretKey
-from relayers.port import InsufficientFunds, PortError, PortUnavailable
 
 T = TypeVar("T")
 

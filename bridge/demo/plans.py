@@ -15,9 +15,9 @@ from bridge.config import to_text
 from bridge.protocol.types import Asset, Chain, SwapState
 from relayers.cardano.devnet import DEMO_TOKEN as CUSD
 from relayers.cardano.settings import ADA
-from relayers.ethereum import demo_token
-from relayers.ethereum.settings import ETH
-from relayers.solana.devnet import DEMO_TOKEN as SUSD
+from relayers.evm.devnet import demo_token
+from relayers.evm.settings import ETH
+from relayers.solana.devnet.local import DEMO_TOKEN as SUSD
 from relayers.solana.settings import SOL
 from relayers.stellar.devnet.local import TOKEN as RUSD
 from relayers.stellar.settings import XLM

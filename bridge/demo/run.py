@@ -10,6 +10,7 @@ from typing import Any
 
 import httpx
 
+from bridge.chains.port import ChainPort, PortError
 from bridge.demo.accounting import AssetAudit, Snapshot, audit
 from bridge.demo.board import Board, Verdict
 from bridge.demo.books import Books
@@ -18,10 +19,9 @@ from bridge.demo.circle import Traveller
 from bridge.demo.people import Person, WentWrong
 from bridge.demo.plans import ASSETS, CIRCLE, PLANS
 from bridge.demo.site import Site
-from bridge.localchains import LOCKS
+from bridge.demo.supervisor import ProcessFailed
 from bridge.protocol.types import Chain
-from bridge.supervisor import ProcessFailed
-from relayers.port import ChainPort, PortError
+from bridge.wiring.local_chains import LOCKS
 
 Swapper = Person | Traveller
 

@@ -11,16 +11,18 @@ from pathlib import Path
 
 import httpx
 
-from bridge import config, ports
+from bridge import config
+from bridge.chains.local import processes
+from bridge.chains.port import ChainPort
 from bridge.config import Settings
 from bridge.demo import plans, toml
 from bridge.demo.plans import BRIDGE_MONEY, CHAINS, PILES, PRICES
-from bridge.localchains import Local, LocalChain, make
+from bridge.demo.supervisor import Child, ProcessSpec, Supervisor
+from bridge.keys import keystore
+from bridge.keys.keystore import KeyLabel, SecretKey
 from bridge.protocol.types import NEEDS_CONSENT, Asset, Chain
-from bridge.supervisor import Child, ProcessSpec, Supervisor
-from relayers import childproc, keystore
-from relayers.keystore import KeyLabel, SecretKey
-from relayers.port import ChainPort
+from bridge.wiring import ports
+from bridge.wiring.local_chains import Local, LocalChain, make
 
 BLOCK_SECONDS = 1
 POLL_SECONDS = 0.5
@@ -44,7 +46,7 @@ class Site:
         self._nodes = {f"node-{chain.value}": chain for chain in chains}
         self._funding = {chain: asyncio.Lock() for chain in chains}
         self.supervisor = Supervisor(directory / "logs")
-        self.api_port = childproc.free_port()
+        self.api_port = processes.free_port()
         self.settings: Settings | None = None
         self.down: set[str] = set()
 

@@ -10,8 +10,9 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
+from bridge.chains.port import Claimed, HtlcEvent, Locked, Refunded, Revealed, Scan
 from bridge.engine.apply import apply_events, retrying
-from bridge.engine.evidence import confirmations, timing_of
+from bridge.engine.source_lock_check import confirmations, timing_of
 from bridge.protocol.events import (
     ClaimFinal,
     ClaimOrphaned,
@@ -28,7 +29,6 @@ from bridge.protocol.events import (
 from bridge.protocol.types import BlockRef, Chain, LegRole, LockTerms, Preimage, Swap
 from bridge.store import Store, Transaction
 from bridge.store.records import ChainStatus, Observation, ObservedKind
-from relayers.port import Claimed, HtlcEvent, Locked, Refunded, Revealed, Scan
 
 RING_SIZE = 1024
 """Blocks remembered per chain: no reorg that can be followed is deeper."""

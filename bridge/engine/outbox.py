@@ -13,21 +13,7 @@ from collections.abc import Collection, Sequence
 import msgspec
 import structlog
 
-from bridge.engine.actions import encode_action
-from bridge.engine.decisions import Decision, Verdict, rides_with
-from bridge.engine.sender import ALIVE, EXPIRED, REJECTED, SPOILED, Look, OutboxSettings, Sender
-from bridge.engine.sequences import allocate, gaps
-from bridge.protocol.types import Purpose
-from bridge.store import LeaseLost, Transaction
-from bridge.store.records import (
-    LIVE_INTENT_STATES,
-    Intent,
-    IntentState,
-    PlannedIntent,
-    StoredTx,
-    StoredTxState,
-)
-from relayers.port import (
+from bridge.chains.port import (
     Action,
     ActionRefused,
     BroadcastOutcome,
@@ -40,6 +26,20 @@ from relayers.port import (
     SignedTx,
     Tip,
     TxState,
+)
+from bridge.engine.actions import encode_action
+from bridge.engine.decisions import Decision, Verdict, rides_with
+from bridge.engine.sequences import allocate, gaps
+from bridge.engine.settlement import ALIVE, EXPIRED, REJECTED, SPOILED, Look, OutboxSettings, Sender
+from bridge.protocol.types import Purpose
+from bridge.store import LeaseLost, Transaction
+from bridge.store.records import (
+    LIVE_INTENT_STATES,
+    Intent,
+    IntentState,
+    PlannedIntent,
+    StoredTx,
+    StoredTxState,
 )
 
 __all__ = ["Outbox", "OutboxSettings"]

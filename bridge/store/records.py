@@ -216,7 +216,7 @@ class Observation(msgspec.Struct, frozen=True):
 
 
 class FeeRecord(msgspec.Struct, frozen=True):
-    """Expected cost of each purpose, native smallest units; the rest as in `relayers.port.FeeEstimate`."""
+    """Expected cost of each purpose, native smallest units; the rest as in `FeeEstimate`."""
 
     lock: int
     claim: int

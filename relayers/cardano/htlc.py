@@ -9,11 +9,19 @@ import cbor2
 from pycardano import Address, Network, VerificationKeyHash
 from pycardano.crypto.bech32 import encode as bech32_encode
 
+from bridge.chains.port import (
+    ActionRefused,
+    BadAddress,
+    Claimed,
+    HtlcEvent,
+    Locked,
+    PortUnavailable,
+    Refunded,
+)
 from bridge.protocol.types import HASHLOCK_BYTES, Asset, Chain, LockTerms, Preimage
+from relayers.cardano.chain_view import HtlcTx, Output
 from relayers.cardano.script import HtlcDatum, validator_hash
-from relayers.cardano.service import HtlcTx, Output
 from relayers.cardano.settings import ADA
-from relayers.port import ActionRefused, BadAddress, Claimed, HtlcEvent, Locked, PortUnavailable, Refunded
 
 MIXED = "mixed"
 """The symbol of a lock with several native tokens: no swap asks for one, so it is only given back."""

@@ -10,11 +10,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from bridge.protocol.types import Asset, BlockRef, Chain, LockTerms, Preimage, Purpose
-from relayers.fake.authorizing import FakeAuthorizer, signature_of
-from relayers.fake.chain import REPLACEMENT_PERCENT, FakeChain
-from relayers.fake.ledger import GAS, FakeTx, Invalid, lock_id_of
-from relayers.port import (
+from bridge.chains.port import (
     Action,
     ActionRefused,
     Authorizer,
@@ -34,6 +30,10 @@ from relayers.port import (
     TxStatus,
     UnsignedTx,
 )
+from bridge.protocol.types import Asset, BlockRef, Chain, LockTerms, Preimage, Purpose
+from relayers.fake.authorizing import FakeAuthorizer, signature_of
+from relayers.fake.chain import REPLACEMENT_PERCENT, FakeChain
+from relayers.fake.ledger import GAS, FakeTx, Invalid, lock_id_of
 
 
 @dataclass

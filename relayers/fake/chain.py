@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 
 import msgspec
 
+from bridge.chains.port import BroadcastOutcome, BroadcastResult, HtlcEvent, LockStatus
 from bridge.protocol.types import Asset, BlockRef, Chain
 from relayers.fake.ledger import FakeTx, Invalid, Ledger
-from relayers.port import BroadcastOutcome, BroadcastResult, HtlcEvent, LockStatus
 
 GENESIS_TIME = 1_800_000_000
 REPLACEMENT_PERCENT = 110

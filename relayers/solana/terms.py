@@ -6,8 +6,8 @@ from collections.abc import Mapping
 
 from solders.pubkey import Pubkey
 
+from bridge.chains.port import ActionRefused, BadAddress, Claimed, HtlcEvent, Locked, Refunded, Revealed
 from bridge.protocol.types import MAX_PREIMAGE_BYTES, Asset, BlockRef, Chain, LockTerms, Preimage
-from relayers.port import ActionRefused, BadAddress, Claimed, HtlcEvent, Locked, Refunded, Revealed
 from relayers.solana import program
 from relayers.solana.program import ClaimCall, LockCall, RefundCall, VaultTerms
 

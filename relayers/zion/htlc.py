@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from bridge.chains.port import ActionRefused, Claimed, HtlcEvent, Locked, Refunded, UnsignedTx
 from bridge.protocol.types import BlockRef, Chain, LockTerms, Preimage, Purpose
 from chain.address import decode_address, encode_address
 from chain.errors import AddressError
 from chain.params import MAX_AMOUNT
 from chain.records import Kind, Transaction, Witness, lock_id
-from relayers.port import ActionRefused, Claimed, HtlcEvent, Locked, Refunded, UnsignedTx
 from relayers.zion.settings import ZION
 
 WALLET_FORMAT = "zion-transaction"

@@ -8,12 +8,12 @@ from pathlib import Path
 import httpx
 from eth_account import Account
 
+from bridge.chains.port import UnsignedTx
+from bridge.keys.devkeys import devnet_key
 from bridge.protocol.types import Asset, Chain, LockTerms
-from relayers.devkeys import devnet_key
-from relayers.ethereum.adapter import EthereumPort, open_port
-from relayers.ethereum.devnet import AnvilDevnet
-from relayers.ethereum.settings import ETH
-from relayers.port import UnsignedTx
+from relayers.evm.adapter import EthereumPort, open_port
+from relayers.evm.devnet.anvil import AnvilDevnet
+from relayers.evm.settings import ETH
 from tests.conformance.rig import Traits
 
 

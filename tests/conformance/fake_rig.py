@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from bridge.chains.port import UnsignedTx
 from bridge.protocol.types import Asset, Chain, LockTerms, Preimage
 from relayers.fake import FakeChain, FakeDevnet, FakePort
-from relayers.port import UnsignedTx
 from tests.conformance.rig import Traits
 
 

@@ -14,11 +14,11 @@ from solders.message import MessageV0
 from solders.pubkey import Pubkey
 from solders.transaction import VersionedTransaction
 
+from bridge.chains.port import UnsignedTx
+from bridge.keys.devkeys import devnet_key
 from bridge.protocol.types import Asset, Chain, LockTerms
-from relayers.devkeys import devnet_key
-from relayers.port import UnsignedTx
 from relayers.solana.adapter import SolanaPort, open_port
-from relayers.solana.devnet import SolanaDevnet
+from relayers.solana.devnet.local import SolanaDevnet
 from relayers.solana.settings import SOL
 from tests.conformance.rig import Traits
 

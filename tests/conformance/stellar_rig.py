@@ -9,9 +9,9 @@ from pathlib import Path
 import httpx
 from stellar_sdk import ChangeTrust, Keypair
 
+from bridge.chains.port import UnsignedTx
+from bridge.keys.devkeys import devnet_key
 from bridge.protocol.types import Asset, Chain, LockTerms, Preimage, Purpose
-from relayers.devkeys import devnet_key
-from relayers.port import UnsignedTx
 from relayers.stellar.adapter import StellarPort, open_port
 from relayers.stellar.assets import to_stellar
 from relayers.stellar.devnet.local import StellarDevnet

@@ -24,18 +24,18 @@ from stellar_sdk import TransactionEnvelope
 from bridge import config
 from bridge.api.app import create_app
 from bridge.api.services import build
+from bridge.chains.port import Action, ChainPort, LockStatus, UnsignedTx, WalletBuilder
+from bridge.desk.prices import StaticPrices
+from bridge.desk.quotes import QuoteSigner
 from bridge.engine.apply import apply_events
-from bridge.engine.prices import StaticPrices
-from bridge.engine.quotes import QuoteSigner
+from bridge.keys.devkeys import devnet_key
+from bridge.keys.keystore import devnet_key as secret_key
 from bridge.protocol.events import LockFinal, LockSeen
 from bridge.protocol.types import Chain, LegRole, LockTerms, Preimage, Purpose
 from bridge.store import Store
 from bridge.store.records import ChainStatus, FeeRecord
 from relayers.cardano.wallet import Wallet as CardanoWallet
-from relayers.devkeys import devnet_key
 from relayers.fake import FakeChain, FakePort
-from relayers.keystore import devnet_key as secret_key
-from relayers.port import Action, ChainPort, LockStatus, UnsignedTx, WalletBuilder
 from relayers.solana.wallet import Wallet as SolanaWallet
 from relayers.stellar.wallet import Wallet as StellarWallet
 from tests.conformance.cardano_rig import witness

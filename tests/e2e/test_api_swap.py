@@ -14,17 +14,17 @@ import pytest
 import pytest_asyncio
 
 from bridge import config
-from bridge.api.client import BridgeClient
 from bridge.api.models import SwapView
-from bridge.api.recovery import LIGHT, RecoveryDir
-from bridge.api.userswap import LockWatch, Unsafe, UserSwap, Wallet
+from bridge.chains.local import processes
+from bridge.client.client import BridgeClient
+from bridge.client.recovery import LIGHT, RecoveryDir
+from bridge.client.swap import LockWatch, Unsafe, UserSwap, Wallet
 from bridge.config import Settings
-from bridge.ports import open_port
+from bridge.keys.keystore import KeyLabel, devnet_key, write
 from bridge.protocol.types import Chain, LegState, SwapState
-from relayers import childproc
-from relayers.ethereum.devnet import AnvilDevnet
-from relayers.keystore import KeyLabel, devnet_key, write
-from relayers.zion.devnet import ZionDevnet
+from bridge.wiring.ports import open_port
+from relayers.evm.devnet.anvil import AnvilDevnet
+from relayers.zion.devnet.local import ZionDevnet
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -76,7 +76,7 @@ async def stack(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stack
         for command in ("api", "relayer zion", "relayer ethereum"):
             log = base / f"{command.replace(' ', '-')}.log"
             argv = [sys.executable, "-m", "bridge.cli", *command.split(), "--json"]
-            children.append(childproc.spawn([*argv, "--config", str(home / "rainbow.toml")], log))
+            children.append(processes.spawn([*argv, "--config", str(home / "rainbow.toml")], log))
         stack.url = await announced(base / "api.log")
         await ready(stack)
         yield stack
@@ -84,7 +84,7 @@ async def stack(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stack
             await wallet.port.close()
     finally:
         for child in children:
-            childproc.terminate(child)
+            processes.terminate(child)
         await asyncio.gather(anvil.stop(), zion.stop())
 
 

@@ -15,7 +15,7 @@ from bridge.demo.people import Person
 from bridge.demo.plans import Plan
 from bridge.demo.site import Site
 from bridge.protocol.types import Chain, LegState
-from relayers.ethereum.settings import ETH
+from relayers.evm.settings import ETH
 from relayers.zion.settings import ZION
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(240)]

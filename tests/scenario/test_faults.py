@@ -9,10 +9,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from bridge.protocol.types import Chain, LegState, Preimage, Purpose, SwapState
-from bridge.store.records import IntentState
-from relayers.fake.ledger import FakeTx, LedgerLockState, lock_id_of
-from relayers.port import (
+from bridge.chains.port import (
     Action,
     BroadcastOutcome,
     BroadcastResult,
@@ -20,6 +17,9 @@ from relayers.port import (
     PortUnavailable,
     SignedTx,
 )
+from bridge.protocol.types import Chain, LegState, Preimage, Purpose, SwapState
+from bridge.store.records import IntentState
+from relayers.fake.ledger import FakeTx, LedgerLockState, lock_id_of
 from tests.scenario.world import ALL_JOBS, INTERVAL, NATIVE, RICH, World, copy_database, with_amount
 
 BOTH = pytest.mark.parametrize("chain", [Chain.ETHEREUM, Chain.ZION])

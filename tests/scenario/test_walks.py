@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from bridge.protocol.types import Chain, LegState, SwapState
+from relayers.daemon.worker import Job
 from relayers.fake.ledger import LedgerLockState
-from relayers.worker import Job
 from tests.scenario.world import World
 
 BOTH_WAYS = pytest.mark.parametrize("source", [Chain.ETHEREUM, Chain.ZION])

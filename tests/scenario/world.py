@@ -21,6 +21,7 @@ import msgspec
 from prometheus_client import CollectorRegistry
 from sqlalchemy import event
 
+from bridge.chains.port import Revealed
 from bridge.engine.apply import apply_events
 from bridge.engine.metrics import Metrics
 from bridge.engine.outbox import OutboxSettings
@@ -42,12 +43,11 @@ from bridge.protocol.types import (
 )
 from bridge.store import Store
 from bridge.store.records import IntentState, SwapMeta
+from relayers.daemon.worker import Job, Worker, WorkerSettings
 from relayers.fake import FakeChain, FakePort, FakeWallet
 from relayers.fake.authorizing import signature_of
 from relayers.fake.chain import GENESIS_TIME
 from relayers.fake.ledger import LedgerLockState, lock_id_of
-from relayers.port import Revealed
-from relayers.worker import Job, Worker, WorkerSettings
 
 ETH = Asset(Chain.ETHEREUM, "ETH", 18)
 ZION = Asset(Chain.ZION, "ZION", 8)

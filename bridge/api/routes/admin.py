@@ -25,7 +25,7 @@ from bridge.api.models import (
 from bridge.api.problems import ApiError, Kind, responses
 from bridge.api.routes.swaps import PageQuery, page_of, view_of
 from bridge.api.services import Services, Use
-from bridge.engine.market import pause_of_chain, pause_of_pair
+from bridge.desk.market import pause_of_chain, pause_of_pair
 from bridge.protocol.events import OperatorVerb
 from bridge.protocol.types import Chain
 

@@ -14,8 +14,8 @@ from bridge.api.auth import OPTIONAL, find_key, operator_credentials
 from bridge.api.models import DependencyView, FieldProblem, HealthView, ReadyView
 from bridge.api.problems import ApiError, Kind, responses
 from bridge.api.services import Services, Use
-from bridge.engine.prices import PriceUnavailable
-from bridge.engine.refused import Refused
+from bridge.desk.prices import PriceUnavailable
+from bridge.desk.refused import Refused
 from bridge.store import StoreError
 
 router = APIRouter(tags=["health"])

@@ -23,9 +23,9 @@ from bridge.api.problems import Kind, responses
 from bridge.api.services import Services, Use
 from bridge.api.views import quote_view
 from bridge.config import PairConfig, to_units
-from bridge.engine.market import pause_of_chain
-from bridge.engine.quotes import QuoteAsk
-from bridge.engine.refused import Refused
+from bridge.desk.market import pause_of_chain
+from bridge.desk.quotes import QuoteAsk
+from bridge.desk.refused import Refused
 from bridge.protocol.pricing import FixedSide
 from bridge.protocol.types import Chain
 from bridge.store import Transaction

@@ -25,14 +25,14 @@ from pycardano import (
 )
 from pycardano import Asset as TokenBundle
 
+from bridge.keys.devkeys import devnet_key
 from bridge.protocol.types import Asset, Chain
 from relayers.cardano.devnet.chain import DevChain
 from relayers.cardano.devnet.parameters import EPOCH_SLOTS, protocol_parameters
 from relayers.cardano.devnet.records import ref_of
 from relayers.cardano.parameters import parse_parameters
-from relayers.cardano.quiet import silence
+from relayers.cardano.pycardano_logging import silence
 from relayers.cardano.script import validator
-from relayers.devkeys import devnet_key
 
 silence()
 

@@ -13,13 +13,13 @@ from starlette.testclient import TestClient
 from bridge import config
 from bridge.api.app import create_app
 from bridge.api.services import Services, build
-from bridge.engine.prices import StaticPrices
-from bridge.engine.quotes import QuoteSigner
+from bridge.desk.prices import StaticPrices
+from bridge.desk.quotes import QuoteSigner
+from bridge.keys.keystore import devnet_key
 from bridge.protocol.types import Chain
 from bridge.store import Store
 from relayers.fake.adapter import FakePort
 from relayers.fake.chain import FakeChain
-from relayers.keystore import devnet_key
 from tests.unit.api.play import Clock, base_settings, put_status
 
 SECRETS_KEY = bytes(range(32))

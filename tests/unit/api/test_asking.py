@@ -10,12 +10,12 @@ import pytest
 from starlette.testclient import TestClient
 
 from bridge.api.services import Services
-from bridge.engine import asking
-from bridge.engine.asking import Asking
+from bridge.chains.port import ActionRefused, PortUnavailable, UnsignedTx
+from bridge.desk import chain_queries as asking
+from bridge.desk.chain_queries import Asking
 from bridge.protocol.events import OperatorCommand, OperatorVerb
 from bridge.protocol.types import Chain, LegRole, LockTerms, Preimage
 from bridge.store import Store
-from relayers.port import ActionRefused, PortUnavailable, UnsignedTx
 from tests.unit.api import play
 from tests.unit.api.test_handover import (
     TO_ETHER,

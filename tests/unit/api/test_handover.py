@@ -9,13 +9,13 @@ import pytest
 from starlette.testclient import TestClient
 
 from bridge.api.services import Services
-from bridge.engine.handover import FEE_HEADROOM_PERCENT
+from bridge.chains.port import CannotReceive, PortUnavailable, UnsignedTx
+from bridge.desk.assisted_claims import FEE_HEADROOM_PERCENT
 from bridge.protocol.events import ClaimFinal, ClaimSeen
 from bridge.protocol.types import Chain, LegRole, LockTerms
 from bridge.store import Store
 from relayers.fake.authorizing import FakeAuthorizer
 from relayers.fake.ledger import lock_id_of
-from relayers.port import CannotReceive, PortUnavailable, UnsignedTx
 from tests.unit.api import play
 from tests.unit.api.play import ETH, ZION
 from tests.unit.api.test_quotes import problem
@@ -207,7 +207,7 @@ def test_fresh_transactions_can_be_asked_for_and_a_claim_only_when_it_is_safe_to
 def test_a_recipient_that_cannot_be_paid_is_named_before_anything_is_locked(
     client: TestClient, services: Services, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bridge.engine.paperwork.NEEDS_CONSENT", frozenset({Chain.ZION}))
+    monkeypatch.setattr("bridge.desk.wallet_transactions.NEEDS_CONSENT", frozenset({Chain.ZION}))
     quote = play.ask(client)
 
     async def balance(_address: str, _asset: object) -> int:

@@ -11,9 +11,10 @@ import pytest
 
 from bridge import config
 from bridge.api.services import Services, build
-from bridge.engine.prices import StaticPrices
-from bridge.engine.quotes import QuoteAsk, QuoteSigner
-from bridge.engine.service import Order
+from bridge.desk.orders import Order
+from bridge.desk.prices import StaticPrices
+from bridge.desk.quotes import QuoteAsk, QuoteSigner
+from bridge.keys.keystore import devnet_key
 from bridge.protocol.events import (
     ClaimFinal,
     ClaimOrphaned,
@@ -29,7 +30,6 @@ from bridge.protocol.types import Chain, LegRole, Swap
 from bridge.store import Store
 from relayers.fake.adapter import FakePort
 from relayers.fake.chain import FakeChain
-from relayers.keystore import devnet_key
 from tests.postgres import postgres_urls
 from tests.unit.api import play
 from tests.unit.api.conftest import SECRETS_KEY

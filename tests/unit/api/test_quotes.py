@@ -10,14 +10,14 @@ import httpx
 import pytest
 from starlette.testclient import TestClient
 
-from bridge.api.client import BridgeClient
 from bridge.api.models import QuoteView
 from bridge.api.services import Services
-from bridge.api.userswap import Unsafe, checked_quote
-from bridge.engine.market import rate_text
-from bridge.engine.prices import HttpPrices, PriceUnavailable
-from bridge.engine.quotes import QuoteAsk
-from bridge.engine.refused import Reason, Refused
+from bridge.client.client import BridgeClient
+from bridge.client.swap import Unsafe, checked_quote
+from bridge.desk.market import rate_text
+from bridge.desk.prices import HttpPrices, PriceUnavailable
+from bridge.desk.quotes import QuoteAsk
+from bridge.desk.refused import Reason, Refused
 from bridge.protocol.pricing import FixedSide
 from bridge.protocol.types import Chain
 from bridge.store import Store

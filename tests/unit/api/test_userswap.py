@@ -12,10 +12,10 @@ import msgspec
 import pytest
 from fastapi import FastAPI
 
-from bridge.api.client import BridgeClient, BridgeUnreachable
 from bridge.api.models import SwapCreated
-from bridge.api.recovery import LIGHT, RecoveryDir, RecoveryError
-from bridge.api.userswap import LockWatch, Unsafe, UserSwap
+from bridge.client.client import BridgeClient, BridgeUnreachable
+from bridge.client.recovery import LIGHT, RecoveryDir, RecoveryError
+from bridge.client.swap import LockWatch, Unsafe, UserSwap
 from bridge.protocol.types import Chain, LockTerms
 from bridge.store import Store
 from relayers.fake.adapter import FakePort, FakeWallet

@@ -9,8 +9,10 @@ import msgspec
 import pytest
 from pycardano import Address, Network, ScriptHash, VerificationKeyHash
 
+from bridge.chains.port import ActionRefused, BadAddress, Claimed, Locked, PortUnavailable, Refunded
 from bridge.protocol.types import BlockRef, Chain, LockTerms, Preimage
 from relayers.cardano import htlc
+from relayers.cardano.chain_view import HtlcTx, Output, Spent
 from relayers.cardano.devnet.treasury import DEMO_TOKEN
 from relayers.cardano.script import (
     ClaimRedeemer,
@@ -19,10 +21,8 @@ from relayers.cardano.script import (
     validator_address,
     validator_hash,
 )
-from relayers.cardano.service import HtlcTx, Output, Spent
 from relayers.cardano.settings import ADA, NETWORKS, CardanoSettings
 from relayers.cardano.settings import Network as Kind
-from relayers.port import ActionRefused, BadAddress, Claimed, Locked, PortUnavailable, Refunded
 from tests.unit.cardano.world import ALICE, BOB, CAROL, HASHLOCK, PREIMAGE
 
 ROOT = Path(__file__).parents[3]

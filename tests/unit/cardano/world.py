@@ -20,6 +20,7 @@ from pycardano import (
 )
 from pycardano.serialization import NonEmptyOrderedSet
 
+from bridge.keys.devkeys import devnet_key
 from bridge.protocol.types import Asset, Chain, LockTerms
 from relayers.cardano import building
 from relayers.cardano.building import Draft, Spend, View
@@ -32,7 +33,6 @@ from relayers.cardano.htlc import canonical
 from relayers.cardano.parameters import parse_parameters
 from relayers.cardano.script import HtlcRedeemer, validator_address
 from relayers.cardano.settings import ADA
-from relayers.devkeys import devnet_key
 
 PREIMAGE = b"the preimage of all these tests."
 HASHLOCK = hashlib.sha256(PREIMAGE).digest()

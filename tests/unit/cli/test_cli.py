@@ -14,11 +14,11 @@ from typer.testing import CliRunner
 
 from bridge import cli, config
 from bridge.commands.offers import timing
-from bridge.ports import cardano_settings, open_port, wallet_builder
+from bridge.keys.keystore import devnet_key, load
 from bridge.protocol.types import Chain
+from bridge.wiring.ports import cardano_settings, open_port, wallet_builder
 from relayers.cardano.devnet.treasury import REFERENCE_SCRIPT
-from relayers.keystore import devnet_key, load
-from relayers.solana.devnet import PROGRAM
+from relayers.solana.devnet.local import PROGRAM
 
 runner = CliRunner()
 
@@ -147,7 +147,7 @@ def test_init_lets_cardano_join_through_ones_own_node(tmp_path: Path) -> None:
 def test_on_public_networks_nothing_of_a_local_chain_is_proposed(
     tmp_path: Path, network: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("relayers.keystore.SCRYPT_N", 4096)
+    monkeypatch.setattr("bridge.keys.keystore.SCRYPT_N", 4096)
     monkeypatch.setenv("RAINBOW_KEYSTORE_PASSWORD", "a real password")
     options = [option for options in JOINING.values() for option in options]
     options += ["--solana-program", "TokenkegQfeZyiNwAJbNbGKPFXCWuBvf9Ss623VQ5DA"]
@@ -188,7 +188,7 @@ def test_a_devnet_needs_to_know_its_ports(tmp_path: Path) -> None:
 def test_init_for_real_money_makes_fresh_keys_under_a_real_password(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("relayers.keystore.SCRYPT_N", 4096)
+    monkeypatch.setattr("bridge.keys.keystore.SCRYPT_N", 4096)
     arguments = ("init", "--network", "main", "--dir", str(tmp_path), "--json")
     assert run(*arguments).exit_code == 3  # no password
     monkeypatch.setenv("RAINBOW_KEYSTORE_PASSWORD", "short")

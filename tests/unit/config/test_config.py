@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 
 from bridge import config
-from bridge.chainconfig import SECTIONS, EthereumConfig
+from bridge.chains.config import SECTIONS, EthereumConfig
 from bridge.config import ConfigError, to_text, to_units
-from bridge.ports import cardano_settings, solana_settings, stellar_passphrase
 from bridge.protocol.types import Asset, Chain
+from bridge.wiring.ports import cardano_settings, solana_settings, stellar_passphrase
 from chain.params import Network as ZionNetwork
 from relayers.cardano import timing as cardano_timing
-from relayers.ethereum import timing as ethereum_timing
+from relayers.evm import timing as ethereum_timing
 from relayers.solana import timing as solana_timing
 from relayers.solana.settings import DEVNET_GENESIS, MAINNET_GENESIS
 from relayers.stellar import timing as stellar_timing

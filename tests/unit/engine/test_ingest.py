@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from bridge.chains.port import Claimed, Locked, Revealed, Scan, Tip
 from bridge.engine.apply import apply_events
 from bridge.engine.ingest import Ingest
 from bridge.protocol.types import BlockRef, Chain, LegState
 from bridge.store import NotFound, Store
 from bridge.store.records import ChainStatus, IntentState, SwapMeta
 from relayers.fake.ledger import lock_id_of
-from relayers.port import Claimed, Locked, Revealed, Scan, Tip
 from tests.scenario.world import World
 from tests.unit.samples import block, preimage
 

@@ -6,8 +6,8 @@ import msgspec
 import pytest
 
 from bridge.protocol.types import Asset, Chain, LockTerms, Purpose
-from relayers.ethereum.access import MAX_KEYS, Entry, may_pay, worthwhile
-from relayers.ethereum.settings import ETH
+from relayers.evm.access import MAX_KEYS, Entry, may_pay, worthwhile
+from relayers.evm.settings import ETH
 
 SENDER, HTLC, TOKEN = ("0x" + digits * 20 for digits in ("a1", "B2", "c3"))
 TERMS = LockTerms(Chain.ETHEREUM, HTLC, SENDER, "0x" + "d4" * 20, ETH, 10**18, bytes(32), 1_900_000_000)

@@ -7,16 +7,17 @@ import pytest
 from eth_account import Account
 from eth_hash.auto import keccak
 
+from bridge.chains.port import ActionRefused, BadAddress, BroadcastOutcome, Claimed, Locked, PortUnavailable
+from bridge.keys.devkeys import devnet_key
 from bridge.protocol.types import Asset, BlockRef, Chain, LockTerms, Preimage, Purpose
-from relayers.devkeys import devnet_key
-from relayers.ethereum import demo_token, erc20, htlc
-from relayers.ethereum.adapter import EthereumPort, open_port
-from relayers.ethereum.blocks import may_contain
-from relayers.ethereum.rpc import RpcError
-from relayers.ethereum.settings import ETH, EthereumSettings
-from relayers.ethereum.terms import UNKNOWN_SYMBOL, read_event
-from relayers.ethereum.transactions import read_broadcast
-from relayers.port import ActionRefused, BadAddress, BroadcastOutcome, Claimed, Locked, PortUnavailable
+from relayers.evm import erc20, htlc
+from relayers.evm.adapter import EthereumPort, open_port
+from relayers.evm.blocks import may_contain
+from relayers.evm.devnet import demo_token
+from relayers.evm.rpc import RpcError
+from relayers.evm.settings import ETH, EthereumSettings
+from relayers.evm.terms import UNKNOWN_SYMBOL, read_event
+from relayers.evm.transactions import read_broadcast
 
 CONTRACT = "0x5FbDB2315678afecb367f032d93F642f64180aa3"
 BLOCK = BlockRef(7, "0xb7", "0xb6", 1_800_000_000)

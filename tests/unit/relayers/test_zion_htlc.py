@@ -7,14 +7,14 @@ import json
 import msgspec
 import pytest
 
+from bridge.chains.port import ActionRefused, BadAddress, Claimed, InsufficientFunds, Locked, Refunded
+from bridge.keys.devkeys import devnet_key
 from bridge.protocol.types import Asset, BlockRef, Chain, LockTerms, Preimage, Purpose
 from chain.address import encode_address
 from chain.keys import Key
 from chain.params import COIN, Network
 from chain.records import Kind, decode_transaction
 from chain.wallet import build_claim, build_lock, build_refund, sign
-from relayers.devkeys import devnet_key
-from relayers.port import ActionRefused, BadAddress, Claimed, InsufficientFunds, Locked, Refunded
 from relayers.zion.adapter import open_port
 from relayers.zion.htlc import for_wallet, from_payload, id_of, read_event, transaction
 from relayers.zion.rules import check_funds, check_lock

@@ -24,12 +24,12 @@ from solders.message import MessageV0
 from solders.pubkey import Pubkey
 from solders.transaction import VersionedTransaction
 
+from bridge.chains.port import ActionRefused, Claimed, Locked, LockStatus
+from bridge.keys.devkeys import devnet_key
 from bridge.protocol.types import Asset, Chain, LockTerms, Preimage, Purpose
-from relayers.devkeys import devnet_key
-from relayers.port import ActionRefused, Claimed, Locked, LockStatus
 from relayers.solana import program, terms
 from relayers.solana.adapter import open_port
-from relayers.solana.node import DEMO_TOKEN, SolanaNode
+from relayers.solana.devnet.node import DEMO_TOKEN, SolanaNode
 from relayers.solana.program import VaultTerms
 from relayers.solana.settings import SOL
 from relayers.solana.wallet import WALLET_FORMAT, Wallet
@@ -239,7 +239,7 @@ async def test_commitment_grows_with_blocks_and_a_roll_back_takes_a_transaction_
 
 
 async def test_transactions_of_old_or_orphaned_blocks_are_refused() -> None:
-    from relayers.solana.ledger import Rejected
+    from relayers.solana.devnet.ledger import Rejected
 
     devnet = SolanaNode()
     key = Keypair()

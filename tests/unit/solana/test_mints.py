@@ -16,11 +16,11 @@ from solders.system_program import CreateAccountParams, create_account
 from solders.transaction import VersionedTransaction
 from spl.token.constants import TOKEN_2022_PROGRAM_ID, TOKEN_PROGRAM_ID
 
+from bridge.chains.port import Action, CannotReceive, FeeLevel, PortError
+from bridge.keys.devkeys import devnet_key
 from bridge.protocol.types import Asset, Chain, LockTerms, Preimage, Purpose
-from relayers.devkeys import devnet_key
-from relayers.port import Action, CannotReceive, FeeLevel, PortError
 from relayers.solana.adapter import SolanaPort, open_port
-from relayers.solana.node import DEMO_TOKEN, SolanaNode
+from relayers.solana.devnet.node import DEMO_TOKEN, SolanaNode
 from relayers.solana.program import token_account
 from relayers.solana.settings import SOL, SolanaSettings
 

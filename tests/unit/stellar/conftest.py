@@ -18,10 +18,10 @@ from stellar_sdk import (
 )
 from stellar_sdk.operation import Operation
 
+from bridge.chains.port import Action, BroadcastOutcome, FeeLevel, SignedTx, TxState
+from bridge.keys.devkeys import devnet_key
 from bridge.protocol.types import Asset as SwapAsset
 from bridge.protocol.types import Chain, LockTerms, Preimage
-from relayers.devkeys import devnet_key
-from relayers.port import Action, BroadcastOutcome, FeeLevel, SignedTx, TxState
 from relayers.stellar.adapter import StellarPort, open_port
 from relayers.stellar.devnet import entries
 from relayers.stellar.devnet.queue import Submitted

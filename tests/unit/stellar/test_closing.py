@@ -9,13 +9,13 @@ import msgspec
 import pytest
 from prometheus_client import CollectorRegistry
 
+from bridge.chains.port import Action
 from bridge.engine.apply import carry_out
 from bridge.engine.metrics import Metrics
 from bridge.engine.outbox import Outbox, OutboxSettings
 from bridge.protocol.types import Chain, LegState, LockTerms, Purpose, Swap
 from bridge.store import Store
 from bridge.store.records import IntentState
-from relayers.port import Action
 from relayers.stellar import htlc
 from relayers.stellar.adapter import StellarPort
 from tests.unit import samples

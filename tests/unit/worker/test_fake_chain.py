@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bridge.protocol.types import Asset, Chain, LockTerms, Purpose
-from relayers.fake import FakeChain, FakeDevnet, FakePort
-from relayers.port import (
+from bridge.chains.port import (
     Action,
     ActionRefused,
     BroadcastOutcome,
@@ -16,6 +14,8 @@ from relayers.port import (
     PortUnavailable,
     TxState,
 )
+from bridge.protocol.types import Asset, Chain, LockTerms, Purpose
+from relayers.fake import FakeChain, FakeDevnet, FakePort
 from tests.unit.samples import ZION, preimage
 
 TOKEN = Asset(Chain.ZION, "TOK", 6, "0xtok")

@@ -12,13 +12,13 @@ import pytest
 import structlog
 from prometheus_client import CollectorRegistry, generate_latest
 
+from bridge.chains.port import Action
 from bridge.engine.metrics import Metrics
 from bridge.protocol.types import Asset, Chain, Purpose, SwapState
 from bridge.store import Store
 from bridge.store.records import IntentState
+from relayers.daemon.worker import Job, Worker, WorkerSettings, run_worker
 from relayers.fake import FakeChain, FakePort
-from relayers.port import Action
-from relayers.worker import Job, Worker, WorkerSettings, run_worker
 from tests.scenario.world import World
 from tests.unit.samples import ZION
 
