@@ -15,7 +15,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # run as a file
 
 from scripts.solidity import CONTRACTS, ROOT, SETTINGS, VERSION, compile_sources
 
-ARTIFACTS = ROOT / "relayers" / "ethereum" / "artifacts"
+ARTIFACTS = ROOT / "relayers" / "evm" / "artifacts"
 SOURCE = "RainbowHtlc.sol"
 CONTRACT = "RainbowHtlc"
 

@@ -22,7 +22,7 @@ from bridge.desk.orders import KeylessPort, SwapService
 from bridge.desk.prices import PriceSource
 from bridge.desk.quotes import QuoteBook, QuoteSigner
 from bridge.desk.wallet_transactions import Paperwork
-from bridge.protocol.types import Chain
+from bridge.protocol.types import ChainId
 from bridge.store import Store
 
 log = structlog.get_logger("rainbow.api")
@@ -40,8 +40,8 @@ class Services(msgspec.Struct, frozen=True):
     swaps: SwapService
     handover: Handover
     paperwork: Paperwork
-    ports: Mapping[Chain, KeylessPort]
-    builders: Mapping[Chain, WalletBuilder]
+    ports: Mapping[ChainId, KeylessPort]
+    builders: Mapping[ChainId, WalletBuilder]
     metrics: Metrics
     follower: Follower
 
@@ -61,8 +61,8 @@ def build(
     *,
     prices: PriceSource,
     signer: QuoteSigner,
-    ports: Mapping[Chain, KeylessPort],
-    builders: Mapping[Chain, WalletBuilder] | None = None,
+    ports: Mapping[ChainId, KeylessPort],
+    builders: Mapping[ChainId, WalletBuilder] | None = None,
 ) -> Services:
     """Wire the services together."""
     inventory = Inventory(settings)

@@ -25,8 +25,9 @@ from bridge.chains.config_fields import (
     is_solana_key,
     to_units,
 )
+from bridge.protocol import instances
 from bridge.protocol.timelocks import finality_depth, max_secured_amount
-from bridge.protocol.types import Asset, Chain, ChainTiming
+from bridge.protocol.types import Asset, ChainId, ChainTiming
 from chain.params import Network as ZionNetwork
 from relayers.cardano import timing as cardano_timing
 from relayers.evm import timing as ethereum_timing
@@ -41,7 +42,7 @@ STELLAR_DECIMALS = 7
 class AssetConfig(Section):
     """An asset that may be swapped; `contract` is empty for a chain's native coin."""
 
-    chain: Chain
+    chain: ChainId
     symbol: str = Field(pattern=r"^[A-Za-z0-9]{1,12}$")
     decimals: int = Field(ge=0, le=30)
     contract: str = ""
@@ -87,7 +88,7 @@ def timing_from(timing: ChainTiming, *, base: int | None = None, cap: int | None
 class ChainConfig(Section):
     """One chain: where its nodes are, who we are on it, and what may be spent on fees."""
 
-    chain: ClassVar[Chain]
+    chain: ClassVar[ChainId]
     nodes_key: ClassVar[str] = "rpc_urls"
     """The key that says where the nodes are."""
     native_decimals: ClassVar[int]
@@ -146,7 +147,7 @@ class NodesConfig(ChainConfig):
 class ZionConfig(NodesConfig):
     """The ZION chain; its chain id follows from the network."""
 
-    chain = Chain.ZION
+    chain = instances.ZION
     native_decimals = 8
 
     keystore: Path = Path("keys/zion.json")
@@ -161,7 +162,7 @@ class ZionConfig(NodesConfig):
 class EthereumConfig(NodesConfig):
     """Ethereum; `chain_id` guards against an RPC of another network."""
 
-    chain = Chain.ETHEREUM
+    chain = instances.ETHEREUM
     native_decimals = 18
     issued_contract = r"0x[0-9a-fA-F]{40}"
     issued_words = "an address, 0x and 40 hex digits"
@@ -189,7 +190,7 @@ class EthereumConfig(NodesConfig):
 class SolanaConfig(NodesConfig):
     """Solana; `genesis_hash` guards against an RPC of another cluster."""
 
-    chain = Chain.SOLANA
+    chain = instances.SOLANA
     native_decimals = 9
     issued_contract = r"[1-9A-HJ-NP-Za-km-z]{32,44}"
     issued_words = "its mint, 32 bytes in base58"
@@ -220,7 +221,7 @@ class SolanaConfig(NodesConfig):
 class StellarConfig(ChainConfig):
     """Stellar through one Horizon server; `passphrase` guards against a Horizon of another network."""
 
-    chain = Chain.STELLAR
+    chain = instances.STELLAR
     nodes_key = "horizon_url"
     native_decimals = STELLAR_DECIMALS
     issued_contract = r"[A-Za-z0-9]{1,12}:G[A-Z2-7]{55}"
@@ -254,7 +255,7 @@ class CardanoTestnet(StrEnum):
 class CardanoConfig(ChainConfig):
     """Cardano through a Blockfrost service, or through Ogmios and Kupo at one's own node."""
 
-    chain = Chain.CARDANO
+    chain = instances.CARDANO
     nodes_key = "blockfrost_url"
     native_decimals = 6
     issued_contract = r"[0-9a-f]{56}([0-9a-f]{2}){0,32}"
@@ -297,7 +298,7 @@ class CardanoConfig(ChainConfig):
 
 
 AnyChainConfig = ZionConfig | EthereumConfig | SolanaConfig | StellarConfig | CardanoConfig
-SECTIONS: dict[Chain, type[AnyChainConfig]] = {
+SECTIONS: dict[ChainId, type[AnyChainConfig]] = {
     kind.chain: kind for kind in (ZionConfig, EthereumConfig, SolanaConfig, StellarConfig, CardanoConfig)
 }
 
@@ -339,19 +340,19 @@ class ChainsConfig(Section):
             max_depth=timing.finality_cap,
         )
 
-    def items(self) -> Iterator[tuple[Chain, AnyChainConfig]]:
+    def items(self) -> Iterator[tuple[ChainId, AnyChainConfig]]:
         """Yield every configured chain, enabled or not."""
         for chain in SECTIONS:
-            section = getattr(self, chain.value)
+            section = getattr(self, chain)
             if section is not None:
                 yield chain, section
 
-    def get(self, chain: Chain) -> AnyChainConfig:
+    def get(self, chain: ChainId) -> AnyChainConfig:
         """Return the section of `chain`. Raises ValueError for a chain that has none."""
-        section: AnyChainConfig | None = getattr(self, chain.value)
+        section: AnyChainConfig | None = getattr(self, chain)
         if section is None:
             key = SECTIONS[chain].nodes_key
-            raise ValueError(f"chains.{chain.value}: there is no such section; add it with {key}")
+            raise ValueError(f"chains.{chain}: there is no such section; add it with {key}")
         return section
 
     def of(self, kind: type[Kind]) -> Kind:

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from bridge.protocol.types import Asset, BlockRef, Chain, LockTerms, Preimage, Purpose
+from bridge.protocol.types import Asset, BlockRef, ChainId, LockTerms, Preimage, Purpose
 
 
 class PortError(Exception):
@@ -294,7 +294,7 @@ class Authorizer(Protocol):
 class ChainPort(Protocol):
     """One chain, seen by the bridge. Methods raise `PortUnavailable` for anything that may pass by itself."""
 
-    chain: Chain
+    chain: ChainId
     max_claims: int
     """How many claims `prepare` puts into one transaction (`Action.others`); 1: it makes no batches."""
     authorizer: Authorizer | None

@@ -17,7 +17,7 @@ from nacl.exceptions import CryptoError
 from nacl.secret import SecretBox
 
 from bridge.keys.keystore import KeystoreError, check_private
-from bridge.protocol.types import Chain, ChainTiming, LockTerms, Preimage
+from bridge.protocol.types import ChainId, ChainTiming, LockTerms, Preimage
 
 SUFFIX = ".swap.json"
 
@@ -89,7 +89,7 @@ class Record(msgspec.Struct, frozen=True):
 class SentTx(msgspec.Struct, frozen=True):
     """A signed transaction of the user's, stored before it was broadcast."""
 
-    chain: Chain
+    chain: ChainId
     tx_id: str
     raw: bytes
     account: str
@@ -99,7 +99,7 @@ class SentTx(msgspec.Struct, frozen=True):
     valid_until: int | None
 
     def __repr__(self) -> str:
-        return f"SentTx({self.chain.value}, {self.tx_id})"
+        return f"SentTx({self.chain}, {self.tx_id})"
 
 
 def seal(preimage: Preimage, password: str, cost: Cost = INTERACTIVE) -> Sealed:

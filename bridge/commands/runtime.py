@@ -13,7 +13,7 @@ import structlog
 from bridge import config
 from bridge.config import LogConfig, Settings
 from bridge.keys.keystore import SecretKey, find_password, load
-from bridge.protocol.types import Chain
+from bridge.protocol.types import ChainId
 
 if TYPE_CHECKING:
     from bridge.desk.prices import PriceSource
@@ -55,7 +55,7 @@ class KeyRing:
         self._settings = settings
         self._password: str | None = None
 
-    def chain(self, chain: Chain) -> SecretKey:
+    def chain(self, chain: ChainId) -> SecretKey:
         """Return the bridge's key on a chain. Raises `KeystoreError`."""
         return self._load(self._settings.chains.get(chain).keystore)
 

@@ -473,7 +473,7 @@ def _lines(view: SwapView) -> list[str]:
         lines.append(f"next: {view.next.value} — {view.detail}")
     for name, leg in (("source", view.source), ("destination", view.destination)):
         money = f"{leg.terms.money.display} {leg.terms.money.asset}"
-        text = f"{name}: {money} on {leg.terms.chain.value}, {leg.state.value}"
+        text = f"{name}: {money} on {leg.terms.chain}, {leg.state.value}"
         if leg.lock_tx:
             text += f", {leg.confirmations}/{leg.required_confirmations} confirmations, lock {leg.lock_tx}"
         if leg.spend_tx:

@@ -33,7 +33,7 @@ def up(config: ConfigFile = None, as_json: Json = False) -> None:
         tail = ["--config", str(config)] if config else []
         commands = {"api": [*base, "api", *tail]}
         for chain in settings.enabled_chains():
-            commands[f"relayer-{chain.value}"] = [*base, "relayer", chain.value, *tail]
+            commands[f"relayer-{chain}"] = [*base, "relayer", chain, *tail]
         url = f"http://{settings.api.host}:{settings.api.port}"
         output.result({"url": url, "logs": str(logs)}, f"Rainbow Bridge API: {url}", f"logs: {logs}")
         _supervise(commands, logs)

@@ -21,7 +21,7 @@ from bridge.demo.plans import CLAIM_FEE_PERCENT, GAS_MONEY, NATIVE, Plan
 from bridge.demo.site import Site
 from bridge.keys.keystore import SecretKey
 from bridge.protocol.legs import CLAIMED, REFUNDED
-from bridge.protocol.types import NEEDS_CONSENT, Asset, Chain, LegState, SwapState
+from bridge.protocol.types import NEEDS_CONSENT, Asset, ChainId, LegState, SwapState
 
 T = TypeVar("T")
 
@@ -49,7 +49,7 @@ class Person:
         board: Board,
         patience: float,
         *,
-        purse: Mapping[Chain, Wallet] | None = None,
+        purse: Mapping[ChainId, Wallet] | None = None,
         card: SwapCard | None = None,
     ) -> None:
         self.site = site
@@ -57,7 +57,7 @@ class Person:
         self.board = board
         self.patience = patience
         self.card = card or board.add(SwapCard(plan.name, plan.route, plan.expected.value))
-        self.wallets: Mapping[Chain, Wallet] = purse or {
+        self.wallets: Mapping[ChainId, Wallet] = purse or {
             asset.chain: Wallet(site.port(asset.chain, SecretKey.generate()))
             for asset in (plan.source, plan.destination)
         }
@@ -282,7 +282,7 @@ class Person:
                 depth = tip.block.height - height + 1
                 self.card.transactions.append(
                     {
-                        "chain": leg.terms.chain.value,
+                        "chain": leg.terms.chain,
                         "what": what,
                         "tx_id": tx_id,
                         "confirmations": str(depth),

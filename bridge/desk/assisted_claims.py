@@ -20,7 +20,7 @@ from bridge.desk.market import Market
 from bridge.desk.orders import KeylessPort, SwapService, is_gasless
 from bridge.desk.refused import Reason, Refused
 from bridge.protocol.legs import OPEN
-from bridge.protocol.types import Chain, Preimage, Swap
+from bridge.protocol.types import ChainId, Preimage, Swap
 from bridge.store import Store
 from bridge.store.records import StoredSwap
 
@@ -59,7 +59,7 @@ class Handover:
         store: Store,
         market: Market,
         swaps: SwapService,
-        ports: Mapping[Chain, KeylessPort],
+        ports: Mapping[ChainId, KeylessPort],
         asking: Asking,
     ) -> None:
         self._store = store
@@ -102,7 +102,7 @@ class Handover:
         elif needed is Needed.SIGNATURE and not swap.secret_shared:
             raise Refused(
                 Reason.WRONG_STATE,
-                f"a claim on {swap.destination.terms.chain.value} needs the recipient's signature",
+                f"a claim on {swap.destination.terms.chain} needs the recipient's signature",
                 "GET the swap's /claim: it gives what to sign; hand it over with the preimage",
             )
         return await asyncio.to_thread(self._swaps.share_secret, swap_id, preimage, authorization)
@@ -143,5 +143,5 @@ class Handover:
 
 
 def _unavailable(swap: Swap, error: PortError) -> Refused:
-    chain = swap.destination.terms.chain.value
+    chain = swap.destination.terms.chain
     return Refused(Reason.CHAIN_UNAVAILABLE, f"{chain} cannot be asked now: {error}", "try again soon", 5)

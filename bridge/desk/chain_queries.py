@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from bridge.chains.port import PortUnavailable
-from bridge.protocol.types import Chain
+from bridge.protocol.types import ChainId
 
 T = TypeVar("T")
 
@@ -25,9 +25,9 @@ class Asking:
     """Asks the chains of one process. Its gates belong to the event loop that first uses them."""
 
     def __init__(self) -> None:
-        self._gates: dict[Chain, asyncio.Semaphore] = {}
+        self._gates: dict[ChainId, asyncio.Semaphore] = {}
 
-    async def ask(self, chain: Chain, look: Callable[[], Awaitable[T]]) -> T:
+    async def ask(self, chain: ChainId, look: Callable[[], Awaitable[T]]) -> T:
         """Return what a look at a chain gives. Raises `PortUnavailable` when it takes too long, and whatever
         the look raises."""
         gate = self._gates.setdefault(chain, asyncio.Semaphore(LOOKS_AT_ONCE))
@@ -35,4 +35,4 @@ class Asking:
             async with asyncio.timeout(LOOK_SECONDS), gate:
                 return await look()
         except TimeoutError:
-            raise PortUnavailable(f"{chain.value} took too long to answer", "try again soon") from None
+            raise PortUnavailable(f"{chain} took too long to answer", "try again soon") from None

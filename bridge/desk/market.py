@@ -20,16 +20,16 @@ from bridge.protocol.pricing import (
     inventory_skew_ppm,
     price,
 )
-from bridge.protocol.types import Asset, Chain
+from bridge.protocol.types import Asset, ChainId
 from bridge.store import Transaction
 from bridge.store.records import ChainStatus, FeeRecord
 
 RETRY_SECONDS = 15
 
 
-def pause_of_chain(chain: Chain) -> str:
+def pause_of_chain(chain: ChainId) -> str:
     """Return the name of the switch that pauses a chain."""
-    return f"pause:{chain.value}"
+    return f"pause:{chain}"
 
 
 def pause_of_pair(source: str, destination: str) -> str:
@@ -151,8 +151,8 @@ class Market:
     def refuse_paused(self, tx: Transaction, source: Asset, destination: Asset) -> None:
         """Raise `Refused` (PAUSED) when an operator paused the direction or one of its chains."""
         for name, what in (
-            (pause_of_chain(source.chain), source.chain.value),
-            (pause_of_chain(destination.chain), destination.chain.value),
+            (pause_of_chain(source.chain), source.chain),
+            (pause_of_chain(destination.chain), destination.chain),
             (pause_of_pair(source.key, destination.key), f"{source.key} → {destination.key}"),
         ):
             if tx.controls.get(name) is not None:
@@ -163,7 +163,7 @@ class Market:
                     60,
                 )
 
-    def reliable(self, tx: Transaction, chain: Chain, now: int) -> ChainStatus:
+    def reliable(self, tx: Transaction, chain: ChainId, now: int) -> ChainStatus:
         """Return a chain's status if it can be sold on. Raises `Refused` (CHAIN_UNAVAILABLE)."""
         trouble = ""
         status = tx.chains.get(chain)
@@ -178,7 +178,7 @@ class Market:
         if trouble or status is None:
             raise Refused(
                 Reason.CHAIN_UNAVAILABLE,
-                f"{chain.value} cannot be relied on now: {trouble}",
+                f"{chain} cannot be relied on now: {trouble}",
                 "try again soon; GET /v1/chains shows its state",
                 RETRY_SECONDS,
             )

@@ -27,7 +27,7 @@ from bridge.protocol.refusals import ProtocolError, RefusalCode
 from bridge.protocol.rules import may_share_secret
 from bridge.protocol.timelocks import may_reveal
 from bridge.protocol.transition import new_swap
-from bridge.protocol.types import Asset, Chain, LegState, LockTerms, Preimage, Purpose, Swap
+from bridge.protocol.types import Asset, ChainId, LegState, LockTerms, Preimage, Purpose, Swap
 from bridge.store import Conflict, Duplicate, Store, Transaction
 from bridge.store.records import QuoteState, StoredSwap, SwapMeta
 
@@ -40,7 +40,7 @@ CLIENT = "client"
 class KeylessPort(Protocol):
     """The part of `ChainPort` that needs no key. `SwapService` uses its pure methods alone."""
 
-    chain: Chain
+    chain: ChainId
     authorizer: Authorizer | None
 
     def lock_id(self, terms: LockTerms) -> str:
@@ -103,7 +103,7 @@ class SwapService:
         settings: Settings,
         store: Store,
         market: Market,
-        ports: Mapping[Chain, KeylessPort],
+        ports: Mapping[ChainId, KeylessPort],
     ) -> None:
         self._settings = settings
         self._store = store
@@ -294,12 +294,12 @@ class SwapService:
         except ActionRefused as error:
             raise Refused(Reason.WRONG_STATE, str(error), error.hint or "ask the operator") from None
 
-    def _free_lane(self, tx: Transaction, chain: Chain) -> int:
+    def _free_lane(self, tx: Transaction, chain: ChainId) -> int:
         """Return a lane that no open swap of ours holds, 0 where there is none (left)."""
         lanes = self._settings.chains.get(chain).lane_count
         if not lanes:
             return 0
-        tx.lock(f"lanes:{chain.value}")
+        tx.lock(f"lanes:{chain}")
         taken = tx.swaps.lanes_in_use(chain)
         return next((lane for lane in range(1, lanes + 1) if lane not in taken), 0)
 
@@ -310,12 +310,12 @@ class SwapService:
         )
         return body.terms(hashlock, refund_address=sender, recipient=recipient)
 
-    def _address(self, chain: Chain, text: str, ours: str, name: str) -> str:
+    def _address(self, chain: ChainId, text: str, ours: str, name: str) -> str:
         try:
             address = self._ports[chain].parse_address(text)
         except BadAddress as error:
             raise Refused(
-                Reason.BAD_ADDRESS, f"{name}: {error}", error.hint or f"give an address of {chain.value}"
+                Reason.BAD_ADDRESS, f"{name}: {error}", error.hint or f"give an address of {chain}"
             ) from None
         if address == ours:
             raise Refused(

@@ -11,7 +11,7 @@ from bridge.chains.port import ActionRefused, BadAddress, CannotReceive, PortErr
 from bridge.desk.chain_queries import Asking
 from bridge.desk.orders import KeylessPort
 from bridge.desk.refused import Reason, Refused
-from bridge.protocol.types import NEEDS_CONSENT, Asset, Chain, LockTerms, Preimage, Purpose
+from bridge.protocol.types import NEEDS_CONSENT, Asset, ChainId, LockTerms, Preimage, Purpose
 
 log = structlog.get_logger("rainbow.api")
 
@@ -20,7 +20,7 @@ class Paperwork:
     """Makes transactions for wallets, and looks at recipients."""
 
     def __init__(
-        self, ports: Mapping[Chain, KeylessPort], builders: Mapping[Chain, WalletBuilder], asking: Asking
+        self, ports: Mapping[ChainId, KeylessPort], builders: Mapping[ChainId, WalletBuilder], asking: Asking
     ) -> None:
         self._ports = ports
         self._builders = builders
@@ -37,11 +37,11 @@ class Paperwork:
                 return await self._asking.ask(terms.chain, lambda: builder.unsigned(purpose, terms, preimage))
             except PortError as error:
                 # No money at the address yet, say, or a node that is down: the plain form will do for now.
-                log.info("not_ready_to_sign", chain=terms.chain.value, purpose=purpose, why=str(error))
+                log.info("not_ready_to_sign", chain=terms.chain, purpose=purpose, why=str(error))
             except Exception as error:
                 # A mistake in an adapter. The swap is placed already: its user must get its id.
                 kind = type(error).__name__
-                log.error("builder_broke", chain=terms.chain.value, purpose=purpose, error=kind)
+                log.error("builder_broke", chain=terms.chain, purpose=purpose, error=kind)
         try:
             return self._ports[terms.chain].unsigned(purpose, terms, preimage)
         except ActionRefused as error:
@@ -61,7 +61,7 @@ class Paperwork:
         except PortError as error:
             raise Refused(
                 Reason.CHAIN_UNAVAILABLE,
-                f"{asset.chain.value} cannot be asked about the recipient now: {error}",
+                f"{asset.chain} cannot be asked about the recipient now: {error}",
                 "try again soon",
                 5,
             ) from None

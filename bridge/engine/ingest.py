@@ -26,7 +26,7 @@ from bridge.protocol.events import (
     RefundSeen,
     SecretRevealed,
 )
-from bridge.protocol.types import BlockRef, Chain, LegRole, LockTerms, Preimage, Swap
+from bridge.protocol.types import BlockRef, ChainId, LegRole, LockTerms, Preimage, Swap
 from bridge.store import Store, Transaction
 from bridge.store.records import ChainStatus, Observation, ObservedKind
 
@@ -54,7 +54,7 @@ class FinalityCandidate(msgspec.Struct, frozen=True):
 class Ingest:
     """Takes in the scans of one chain."""
 
-    def __init__(self, store: Store, chain: Chain) -> None:
+    def __init__(self, store: Store, chain: ChainId) -> None:
         self._store = store
         self.chain = chain
         self._height = 0
@@ -76,7 +76,7 @@ class Ingest:
         return retrying(self._store, lambda tx: self._take(tx, scan, known, status))
 
     def _take(self, tx: Transaction, scan: Scan, known: Sequence[BlockRef], status: ChainStatus) -> Taken:
-        tx.lock(f"ring:{self.chain.value}")
+        tx.lock(f"ring:{self.chain}")
         last = tx.blocks.last(self.chain)
         if (last.id if last else "") != (known[-1].id if known else ""):
             return Taken(stale=True)
@@ -203,10 +203,10 @@ class Ingest:
         return news
 
 
-def _role(swap: Swap, chain: Chain) -> LegRole | None:
-    if swap.source.terms.chain is chain:
+def _role(swap: Swap, chain: ChainId) -> LegRole | None:
+    if swap.source.terms.chain == chain:
         return LegRole.SOURCE
-    return LegRole.DESTINATION if swap.destination.terms.chain is chain else None
+    return LegRole.DESTINATION if swap.destination.terms.chain == chain else None
 
 
 def _spend(lock: Observation, event: Claimed | Refunded) -> tuple[ObservedKind, Event]:

@@ -219,7 +219,7 @@ class Sender:
     def _close(self, tx: Transaction, intent: Intent, state: IntentState, reason: str) -> None:
         """End an intent. A lock that did not happen is told to its swap: the promise of `TxFailed`."""
         tx.intents.move(intent.id, state, reason=reason)
-        self._metrics.finished.labels(self._chain.value, intent.purpose.value, state.value).inc()
+        self._metrics.finished.labels(self._chain, intent.purpose.value, state.value).inc()
         if not intent.swap_id or state is IntentState.FINAL:
             return
         if intent.purpose is Purpose.LOCK:
@@ -250,7 +250,7 @@ class Sender:
         lease = self._lease
         if lease is not None and lease.until_ms - now_ms > self._settings.lease_ms // 2:
             return True
-        name = f"sender:{self._chain.value}:{self._port.account}"
+        name = f"sender:{self._chain}:{self._port.account}"
 
         def job(tx: Transaction) -> Lease | None:
             return tx.leases.acquire(name, self._owner, self._settings.lease_ms)

@@ -12,7 +12,7 @@ import msgspec
 
 from bridge.protocol.refusals import Refusal, RefusalCode
 from bridge.protocol.rules import may_counterlock
-from bridge.protocol.types import BlockRef, Chain, ChainTiming, LegRole, Swap
+from bridge.protocol.types import BlockRef, ChainId, ChainTiming, LegRole, Swap
 from bridge.store import Transaction
 from bridge.store.records import ChainStatus, ObservedKind
 
@@ -50,16 +50,16 @@ def may_lock(tx: Transaction, swap: Swap) -> Verdict:
         withdrawn = refusal.code in {RefusalCode.SOURCE_NOT_FINAL, RefusalCode.SOURCE_SPENT}
         return Verdict(refusal, hold=not (refusal.permanent or withdrawn))
     unknown = RefusalCode.CHAIN_TIME_UNKNOWN
-    times: dict[Chain, int] = {}
+    times: dict[ChainId, int] = {}
     for chain in (swap.source.terms.chain, swap.destination.terms.chain):
         status = tx.chains.get(chain)
         if status is None or not status.healthy or tx.now_ms - status.seen_ms > STALE_MS:
-            return Verdict(Refusal(unknown, f"{chain.value} cannot be relied on now"), hold=True)
+            return Verdict(Refusal(unknown, f"{chain} cannot be relied on now"), hold=True)
         times[chain] = moved_on(status, tx.now_ms)
     return _check_source(tx, swap, times)
 
 
-def _check_source(tx: Transaction, swap: Swap, times: Mapping[Chain, int]) -> Verdict:
+def _check_source(tx: Transaction, swap: Swap, times: Mapping[ChainId, int]) -> Verdict:
     source = swap.source
     chain = source.terms.chain
     lock = tx.observations.of_lock(chain, source.lock_id, ObservedKind.LOCKED)

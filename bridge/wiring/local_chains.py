@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from bridge.chains.port import ChainPort, Devnet
-from bridge.protocol.types import Asset, Chain
+from bridge.protocol import instances
+from bridge.protocol.types import Asset, ChainId
 
 CARDANO_ZERO_TIME = 1_735_689_600
 """When the first slot of the local Cardano begins: 2025-01-01, so that a configuration can name it before the
@@ -65,7 +66,7 @@ class Local:
     its books (given any port to read with).
     """
 
-    chain: Chain
+    chain: ChainId
     name: str
     node: LocalChain
     native: Asset
@@ -75,7 +76,7 @@ class Local:
     ledger: Callable[[ChainPort], Ledger]
 
 
-def make(chain: Chain, directory: Path, *, block_time: int = 1, port: int = 0) -> Local:
+def make(chain: ChainId, directory: Path, *, block_time: int = 1, port: int = 0) -> Local:
     """Make a local chain, not started yet, that keeps its data in the directory. `block_time` in seconds;
     `port` 0 takes a free one."""
     return _MAKERS[chain](directory, block_time, port)
@@ -99,7 +100,7 @@ def _zion(directory: Path, block_time: int, port: int) -> Local:
 
     node = ZionDevnet(directory, block_time=block_time, port=port)
     return Local(
-        chain=Chain.ZION,
+        chain=instances.ZION,
         name="a ZION node",
         node=node,
         native=ZION,
@@ -120,7 +121,7 @@ def _ethereum(directory: Path, block_time: int, port: int) -> Local:
 
     node = AnvilDevnet(directory, block_time=block_time, persist=True, port=port)
     return Local(
-        chain=Chain.ETHEREUM,
+        chain=instances.ETHEREUM,
         name="an Ethereum node",
         node=node,
         native=ETH,
@@ -144,7 +145,7 @@ def _solana(directory: Path, block_time: int, port: int) -> Local:
 
     node = SolanaDevnet(directory, block_time=block_time, port=port)
     return Local(
-        chain=Chain.SOLANA,
+        chain=instances.SOLANA,
         name="a Solana node",
         node=node,
         native=SOL,
@@ -168,7 +169,7 @@ def _stellar(directory: Path, block_time: int, port: int) -> Local:
 
     node = StellarDevnet(directory, block_time=block_time, port=port)
     return Local(
-        chain=Chain.STELLAR,
+        chain=instances.STELLAR,
         name="a Stellar ledger",
         node=node,
         native=XLM,
@@ -186,7 +187,7 @@ def _cardano(directory: Path, block_time: int, port: int) -> Local:
 
     node = CardanoDevnet(directory, block_time=block_time, port=port, zero_time=CARDANO_ZERO_TIME)
     return Local(
-        chain=Chain.CARDANO,
+        chain=instances.CARDANO,
         name="a Cardano ledger",
         node=node,
         native=ADA,
@@ -204,10 +205,10 @@ def _cardano(directory: Path, block_time: int, port: int) -> Local:
     )
 
 
-_MAKERS: dict[Chain, Callable[[Path, int, int], Local]] = {
-    Chain.ZION: _zion,
-    Chain.ETHEREUM: _ethereum,
-    Chain.SOLANA: _solana,
-    Chain.STELLAR: _stellar,
-    Chain.CARDANO: _cardano,
+_MAKERS: dict[ChainId, Callable[[Path, int, int], Local]] = {
+    instances.ZION: _zion,
+    instances.ETHEREUM: _ethereum,
+    instances.SOLANA: _solana,
+    instances.STELLAR: _stellar,
+    instances.CARDANO: _cardano,
 }

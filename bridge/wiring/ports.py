@@ -9,7 +9,8 @@ from bridge.chains.config import CardanoConfig, EthereumConfig, SolanaConfig, St
 from bridge.chains.port import ChainPort, UnsignedTx, WalletBuilder
 from bridge.config import Network, Settings, to_units
 from bridge.keys.keystore import SecretKey
-from bridge.protocol.types import Asset, Chain, LockTerms, Preimage, Purpose
+from bridge.protocol import instances
+from bridge.protocol.types import Asset, ChainId, LockTerms, Preimage, Purpose
 
 if TYPE_CHECKING:
     from bridge.desk.orders import KeylessPort
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 GWEI = 10**9
 
 
-def open_port(settings: Settings, chain: Chain, key: SecretKey) -> ChainPort:
+def open_port(settings: Settings, chain: ChainId, key: SecretKey) -> ChainPort:
     """Return the port of the account of `key`. Nothing is contacted before its first use.
 
     Raises ValueError for a chain without a section, and what the adapter raises for a nonsensical one.
@@ -27,7 +28,7 @@ def open_port(settings: Settings, chain: Chain, key: SecretKey) -> ChainPort:
     return _OPENERS[chain](settings, key)
 
 
-def keyless_ports(settings: Settings) -> dict[Chain, KeylessPort]:
+def keyless_ports(settings: Settings) -> dict[ChainId, KeylessPort]:
     """Return what every enabled chain's adapter can do in a process that holds no key.
 
     The adapters want some account; they get one that is made up here and forgotten.
@@ -52,7 +53,7 @@ class _PureBuilder:
         await self._port.close()
 
 
-def wallet_builder(settings: Settings, chain: Chain) -> WalletBuilder:
+def wallet_builder(settings: Settings, chain: ChainId) -> WalletBuilder:
     """Return what makes transactions for a user's wallet, on the user's side or for the API.
 
     Where the terms alone do not say what to sign it looks at the chain: for a recent block (Solana), inputs
@@ -63,8 +64,8 @@ def wallet_builder(settings: Settings, chain: Chain) -> WalletBuilder:
     return _PureBuilder(open_port(settings, chain, SecretKey.generate()))
 
 
-def _assets(settings: Settings, chain: Chain) -> tuple[Asset, ...]:
-    return tuple(entry.asset for entry in settings.assets if entry.chain is chain)
+def _assets(settings: Settings, chain: ChainId) -> tuple[Asset, ...]:
+    return tuple(entry.asset for entry in settings.assets if entry.chain == chain)
 
 
 # The adapters' modules are imported when they are needed: each brings its chain's library, a second or two.
@@ -101,7 +102,7 @@ def _ethereum(settings: Settings, key: SecretKey) -> ChainPort:
             chain_id=config.chain_id,
             contract=config.contract,
             ws_url=config.ws_url,
-            assets=_assets(settings, Chain.ETHEREUM),
+            assets=_assets(settings, instances.ETHEREUM),
             caps=FeeCaps(
                 ordinary=config.max_fee_per_gas_gwei * GWEI,
                 urgent=config.urgent_max_fee_per_gas_gwei * GWEI,
@@ -132,7 +133,7 @@ def solana_settings(settings: Settings) -> SolanaSettings:
         program=config.contract,
         genesis_hash=config.genesis_hash or genesis[settings.network],
         ws_url=config.ws_url,
-        assets=_assets(settings, Chain.SOLANA),
+        assets=_assets(settings, instances.SOLANA),
         fees=SolanaFees(
             minimum=config.min_unit_price,
             maximum=config.max_unit_price,
@@ -153,7 +154,7 @@ def _stellar(settings: Settings, key: SecretKey) -> ChainPort:
         StellarSettings(
             horizon_url=config.horizon_url,
             passphrase=stellar_passphrase(settings.network, config),
-            assets=_assets(settings, Chain.STELLAR),
+            assets=_assets(settings, instances.STELLAR),
             channels=config.channels,
             caps=FeeCaps(maximum=to_units(config.max_fee_per_operation, DECIMALS)),
             request_timeout=config.rpc_timeout,
@@ -218,7 +219,7 @@ def cardano_settings(settings: Settings) -> CardanoSettings:
         ogmios_url=config.ogmios_url,
         kupo_url=config.kupo_url,
         reference_script=config.reference_script,
-        assets=_assets(settings, Chain.CARDANO),
+        assets=_assets(settings, instances.CARDANO),
         zero_time=config.zero_time,
         time_to_live=config.time_to_live,
         rollback_margin=config.rollback_margin,
@@ -228,16 +229,16 @@ def cardano_settings(settings: Settings) -> CardanoSettings:
     )
 
 
-_OPENERS: dict[Chain, Callable[[Settings, SecretKey], ChainPort]] = {
-    Chain.ZION: _zion,
-    Chain.ETHEREUM: _ethereum,
-    Chain.SOLANA: _solana,
-    Chain.STELLAR: _stellar,
-    Chain.CARDANO: _cardano,
+_OPENERS: dict[ChainId, Callable[[Settings, SecretKey], ChainPort]] = {
+    instances.ZION: _zion,
+    instances.ETHEREUM: _ethereum,
+    instances.SOLANA: _solana,
+    instances.STELLAR: _stellar,
+    instances.CARDANO: _cardano,
 }
-_WALLETS: dict[Chain, Callable[[Settings], WalletBuilder]] = {
-    Chain.SOLANA: _solana_wallet,
-    Chain.STELLAR: _stellar_wallet,
-    Chain.CARDANO: _cardano_wallet,
+_WALLETS: dict[ChainId, Callable[[Settings], WalletBuilder]] = {
+    instances.SOLANA: _solana_wallet,
+    instances.STELLAR: _stellar_wallet,
+    instances.CARDANO: _cardano_wallet,
 }
 """Where a wallet's transaction needs a look at the chain; elsewhere the adapter's own `unsigned` does."""

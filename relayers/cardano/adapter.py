@@ -32,7 +32,8 @@ from bridge.chains.port import (
     TxStatus,
     UnsignedTx,
 )
-from bridge.protocol.types import Asset, BlockRef, Chain, LockTerms, Preimage, Purpose
+from bridge.protocol import instances
+from bridge.protocol.types import Asset, BlockRef, LockTerms, Preimage, Purpose
 from relayers.cardano import htlc, wallet
 from relayers.cardano.blocks import History
 from relayers.cardano.building import LEAST_TOKEN_DEPOSIT, least_ada
@@ -61,7 +62,7 @@ class CardanoPort:
     from spending the same output is `Payer`; a rebuilt lock is safe because the old one has expired for good.
     """
 
-    chain = Chain.CARDANO
+    chain = instances.CARDANO
     max_claims = 8
     """Far below what a transaction can hold (build/bench/cardano.json), but more saves hardly anything."""
     authorizer: Authorizer | None = None

@@ -114,7 +114,7 @@ class Worker:
         self.port = port
         self.store = store
         self.settings = settings or WorkerSettings()
-        self.assets = tuple(asset for asset in assets if asset.chain is port.chain)
+        self.assets = tuple(asset for asset in assets if asset.chain == port.chain)
         self.metrics = metrics or Metrics()
         self._anchor = anchor
         self._inventory = inventory
@@ -191,7 +191,7 @@ class Worker:
 
     async def _guard(self, name: str, stage: Callable[[], Awaitable[None]]) -> bool:
         """Run a stage; a failure of one does not keep the others (a claim, above all) from running."""
-        chain = self.port.chain.value
+        chain = self.port.chain
         try:
             await stage()
         except LeaseLost:
@@ -332,13 +332,13 @@ class Worker:
         except DeepReorg as error:
             scan = await self.port.scan([_anchor(known[0].height)], self.settings.max_blocks)
             log.critical("deep_reorg", chain=self.port.chain, known=len(known), hint=error.hint)
-            self.metrics.errors.labels(self.port.chain.value, "DeepReorg").inc()
+            self.metrics.errors.labels(self.port.chain, "DeepReorg").inc()
             await asyncio.to_thread(self._pause, "no known block is left on the chain")
             return msgspec.structs.replace(scan, orphaned=tuple(reversed(known)))
 
     def _pause(self, reason: str) -> None:
         with self.store.transaction() as tx:
-            tx.controls.set(f"pause:{self.port.chain.value}", reason, "relayer")
+            tx.controls.set(f"pause:{self.port.chain}", reason, "relayer")
 
     def _last_status(self) -> ChainStatus:
         """What the worker before us knew: above all, since when the tip has not moved."""
@@ -359,7 +359,7 @@ class Worker:
         return overdue or not self._status.healthy or status.tip != self._status.tip
 
     def _count(self, blocks: int, orphaned: int) -> None:
-        chain = self.port.chain.value
+        chain = self.port.chain
         self.metrics.blocks.labels(chain).inc(blocks)
         if orphaned:
             self.metrics.orphaned.labels(chain).inc(orphaned)
@@ -429,7 +429,7 @@ class Worker:
             balances[asset.key] = await self.port.balance(self.port.account, asset)
             estimate = await self.port.fees(asset)
             fees[asset.key] = FeeRecord(**msgspec.structs.asdict(estimate))
-            self.metrics.balance.labels(self.port.chain.value, asset.symbol).set(balances[asset.key])
+            self.metrics.balance.labels(self.port.chain, asset.symbol).set(balances[asset.key])
         if balances != self._status.balances or fees != self._status.fees:
             self._status = msgspec.structs.replace(self._status, balances=balances, fees=fees)
             await self._write_status(self._status)
@@ -447,7 +447,7 @@ class Worker:
         self._written_ms = self.store.now_ms()
 
     async def _note_unhealthy(self, detail: str) -> None:
-        self.metrics.healthy.labels(self.port.chain.value).set(0)
+        self.metrics.healthy.labels(self.port.chain).set(0)
         changed = self._status.healthy or self._status.detail != detail
         self._status = msgspec.structs.replace(self._status, healthy=False, detail=detail)
         if not changed:
@@ -494,7 +494,7 @@ class Worker:
             return
         self._last_alive = now
         body = {
-            "chain": self.port.chain.value,
+            "chain": self.port.chain,
             "healthy": healthy,
             "detail": self._status.detail,
             "time": now,

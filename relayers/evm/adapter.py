@@ -32,7 +32,8 @@ from bridge.chains.port import (
     TxStatus,
     UnsignedTx,
 )
-from bridge.protocol.types import Asset, BlockRef, Chain, LockTerms, Preimage, Purpose
+from bridge.protocol import instances
+from bridge.protocol.types import Asset, BlockRef, LockTerms, Preimage, Purpose
 from relayers.evm import access, artifacts, blocks, erc20, fees, gas, htlc, spends
 from relayers.evm.authorizing import EthereumAuthorizer
 from relayers.evm.building import Builder, Reverted, Spending
@@ -63,7 +64,7 @@ def open_port(settings: EthereumSettings, key: bytes) -> EthereumPort:
 class EthereumPort:
     """One Ethereum network, its HTLC contract and one account of ours; a `bridge.chains.port.ChainPort`."""
 
-    chain = Chain.ETHEREUM
+    chain = instances.ETHEREUM
     max_claims = MAX_CLAIMS
 
     def __init__(self, settings: EthereumSettings, key: bytes) -> None:

@@ -9,7 +9,8 @@ import msgspec
 from eth_account.signers.local import LocalAccount
 
 from bridge.chains.port import ActionRefused, UnsignedTx
-from bridge.protocol.types import Chain, LockTerms, Preimage, Purpose
+from bridge.protocol import instances
+from bridge.protocol.types import LockTerms, Preimage, Purpose
 from relayers.evm import erc20, gas, htlc
 from relayers.evm.terms import to_contract
 
@@ -162,7 +163,7 @@ class HtlcContract(msgspec.Struct, frozen=True):
         return UnsignedTx(WALLET_FORMAT, summary, {"transactions": transactions})
 
     def _terms(self, terms: LockTerms) -> htlc.EvmLockTerms:
-        if terms.chain is not Chain.ETHEREUM or terms.contract.lower() != self.address.lower():
+        if terms.chain != instances.ETHEREUM or terms.contract.lower() != self.address.lower():
             raise ActionRefused(
                 f"the lock lies in {terms.contract!r} on {terms.chain}, not in {self.address}",
                 "has the HTLC contract been redeployed? Use the configuration the swap was made with",

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import msgspec
 
-from bridge.protocol.types import Asset, Chain
+from bridge.protocol import instances
+from bridge.protocol.types import Asset
 from relayers.evm.fees import FeeCaps
 
-ETH = Asset(Chain.ETHEREUM, "ETH", 18)
+ETH = Asset(instances.ETHEREUM, "ETH", 18)
 
 
 class EthereumSettings(msgspec.Struct, frozen=True):

@@ -8,7 +8,8 @@ from typing import Any
 from eth_abi.exceptions import DecodingError
 
 from bridge.chains.port import ActionRefused, Claimed, HtlcEvent, Locked, Refunded
-from bridge.protocol.types import Asset, BlockRef, Chain, LockTerms, Preimage
+from bridge.protocol import instances
+from bridge.protocol.types import Asset, BlockRef, LockTerms, Preimage
 from relayers.evm import htlc
 
 UNKNOWN_SYMBOL = "?"
@@ -58,9 +59,9 @@ def read_event(
 
 def _from_contract(terms: htlc.EvmLockTerms, contract: str, assets: Mapping[str, Asset]) -> LockTerms:
     token = "" if terms.is_coin else terms.token
-    asset = assets.get(token.lower()) or Asset(Chain.ETHEREUM, UNKNOWN_SYMBOL, 0, token)
+    asset = assets.get(token.lower()) or Asset(instances.ETHEREUM, UNKNOWN_SYMBOL, 0, token)
     return LockTerms(
-        chain=Chain.ETHEREUM,
+        chain=instances.ETHEREUM,
         contract=contract,
         sender=terms.sender,
         recipient=terms.recipient,

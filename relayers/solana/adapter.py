@@ -33,7 +33,8 @@ from bridge.chains.port import (
     TxStatus,
     UnsignedTx,
 )
-from bridge.protocol.types import Asset, BlockRef, Chain, LockTerms, Preimage, Purpose
+from bridge.protocol import instances
+from bridge.protocol.types import Asset, BlockRef, LockTerms, Preimage, Purpose
 from relayers.solana import blocks, building, fees, hints, program, terms, wallet
 from relayers.solana.building import Plan, Rents
 from relayers.solana.cluster import Cluster, written
@@ -61,7 +62,7 @@ class SolanaPort:
     from being made twice is its vault, which can stand only once.
     """
 
-    chain = Chain.SOLANA
+    chain = instances.SOLANA
     max_claims = 1
     authorizer: Authorizer | None = None
 

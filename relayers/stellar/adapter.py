@@ -22,7 +22,8 @@ from bridge.chains.port import (
     TxStatus,
     UnsignedTx,
 )
-from bridge.protocol.types import Asset, BlockRef, Chain, LockTerms, Preimage, Purpose
+from bridge.protocol import instances
+from bridge.protocol.types import Asset, BlockRef, LockTerms, Preimage, Purpose
 from relayers.stellar import fees, htlc, recognition, wallet
 from relayers.stellar.assets import stroops, to_stellar
 from relayers.stellar.authorizer import StellarAuthorizer
@@ -50,7 +51,7 @@ def open_port(settings: StellarSettings, key: bytes) -> StellarPort:
 class StellarPort:
     """One Stellar network and one account of ours; a `bridge.chains.port.ChainPort`."""
 
-    chain = Chain.STELLAR
+    chain = instances.STELLAR
     max_claims = 1
     contract = ""
 

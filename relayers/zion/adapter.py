@@ -25,7 +25,8 @@ from bridge.chains.port import (
     TxStatus,
     UnsignedTx,
 )
-from bridge.protocol.types import Asset, BlockRef, Chain, LockTerms, Preimage, Purpose
+from bridge.protocol import instances
+from bridge.protocol.types import Asset, BlockRef, LockTerms, Preimage, Purpose
 from chain.address import decode_address, encode_address
 from chain.api import AccountView, LockView, NodeInfo
 from chain.api import TxStatus as Place
@@ -69,7 +70,7 @@ def open_port(settings: ZionSettings, key: bytes) -> ZionPort:
 class ZionPort:
     """One ZION network and one account of ours; a `bridge.chains.port.ChainPort`."""
 
-    chain = Chain.ZION
+    chain = instances.ZION
     max_claims = 1
     authorizer: Authorizer | None = None
     contract = ""

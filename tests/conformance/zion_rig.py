@@ -6,7 +6,7 @@ from pathlib import Path
 
 from bridge.chains.port import UnsignedTx
 from bridge.keys.devkeys import devnet_key
-from bridge.protocol.types import Asset, Chain, LockTerms
+from bridge.protocol.types import Asset, LockTerms
 from chain.address import decode_address
 from chain.client import ZionClient
 from chain.keys import Key
@@ -15,12 +15,13 @@ from relayers.zion.adapter import ZionPort, open_port
 from relayers.zion.devnet.local import ZionDevnet
 from relayers.zion.htlc import from_payload
 from relayers.zion.settings import ZION
+from tests import instances
 from tests.conformance.rig import Traits
 
 
 class ZionRig:
     name = "zion"
-    chain = Chain.ZION
+    chain = instances.ZION
     native = ZION
     token = None
     unit = 10**6

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from bridge.chains.local import processes
-from bridge.protocol.types import Chain
 from relayers.solana.devnet.node import free_ports
+from tests import instances
 
 PATIENCE_SECONDS = 120
 
@@ -56,14 +56,14 @@ def test_a_devnet_of_all_chains_has_money_for_the_bridge_and_a_user(tmp_path: Pa
             assert time.monotonic() < deadline, log.read_text()
             time.sleep(0.2)
         running = json.loads(log.read_text())
-        for chain in Chain:
-            assert running[f"{chain.value}_bridge"] == told[f"{chain.value}_account"]
-            assert running[f"{chain.value}_user"]
+        for chain in instances.ALL:
+            assert running[f"{chain}_bridge"] == told[f"{chain}_account"]
+            assert running[f"{chain}_user"]
         assert running["cardano"] == f"{cardano}/api/v0"
         report = rainbow("check", *config)
         assert report["ok"] is True, report
         balances = {line["what"]: line["level"] for line in report["findings"] if "balance" in line["what"]}
-        assert balances == {f"{chain.value} balance": "ok" for chain in Chain}
+        assert balances == {f"{chain} balance": "ok" for chain in instances.ALL}
     finally:
         child.send_signal(signal.SIGTERM)
         processes.terminate(child)

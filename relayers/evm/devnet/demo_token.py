@@ -13,7 +13,8 @@ from eth_abi.abi import encode
 from eth_hash.auto import keccak
 from eth_utils.address import to_checksum_address
 
-from bridge.protocol.types import Asset, Chain
+from bridge.protocol import instances
+from bridge.protocol.types import Asset
 from relayers.evm.artifacts import DEPLOYER
 
 _SALT = bytes(32)
@@ -35,7 +36,7 @@ def address() -> str:
 
 def asset() -> Asset:
     """Return the token as an asset."""
-    return Asset(Chain.ETHEREUM, "DEMO", 6, address())
+    return Asset(instances.ETHEREUM, "DEMO", 6, address())
 
 
 def deployment_calldata() -> str:

@@ -30,7 +30,8 @@ from spl.token.models import InitializeMint2Params, MintToParams
 
 from bridge.chains.port import PortError
 from bridge.keys.devkeys import devnet_key
-from bridge.protocol.types import Asset, Chain
+from bridge.protocol import instances
+from bridge.protocol.types import Asset
 from relayers.solana import program
 from relayers.solana.devnet.journal import Journal
 from relayers.solana.devnet.ledger import Ledger, Rejected
@@ -41,7 +42,7 @@ from relayers.solana.settings import SOL, SolanaSettings
 PROGRAM = Keypair.from_seed(devnet_key("solana/program")).pubkey()
 TREASURY = Keypair.from_seed(devnet_key("solana/treasury"))
 MINT = Keypair.from_seed(devnet_key("solana/demo token"))
-DEMO_TOKEN = Asset(Chain.SOLANA, "SUSD", 6, str(MINT.pubkey()))
+DEMO_TOKEN = Asset(instances.SOLANA, "SUSD", 6, str(MINT.pubkey()))
 """The devnet's token; whoever asks gets new ones from `fund`."""
 
 _TREASURY_LAMPORTS = 10**9 * 10**9

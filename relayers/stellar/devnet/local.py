@@ -14,13 +14,14 @@ from bridge.chains.local import processes
 from bridge.chains.local.servers import ChildServer
 from bridge.chains.port import PortError
 from bridge.keys.devkeys import devnet_key
-from bridge.protocol.types import Asset, Chain, ChainTiming
+from bridge.protocol import instances
+from bridge.protocol.types import Asset, ChainTiming
 from relayers.stellar.assets import decimal, to_stellar
 from relayers.stellar.settings import DECIMALS, XLM, StellarSettings
 from relayers.stellar.timing import DEVNET
 
 ISSUER = Keypair.from_raw_ed25519_seed(devnet_key("stellar/issuer"))
-TOKEN = Asset(Chain.STELLAR, "RUSD", DECIMALS, f"RUSD:{ISSUER.public_key}")
+TOKEN = Asset(instances.STELLAR, "RUSD", DECIMALS, f"RUSD:{ISSUER.public_key}")
 """The devnet's issued asset."""
 _ISSUER_XLM = 1_000_000_000
 

@@ -26,13 +26,14 @@ from solders.transaction import VersionedTransaction
 
 from bridge.chains.port import ActionRefused, Claimed, Locked, LockStatus
 from bridge.keys.devkeys import devnet_key
-from bridge.protocol.types import Asset, Chain, LockTerms, Preimage, Purpose
+from bridge.protocol.types import Asset, LockTerms, Preimage, Purpose
 from relayers.solana import program, terms
 from relayers.solana.adapter import open_port
 from relayers.solana.devnet.node import DEMO_TOKEN, SolanaNode
 from relayers.solana.program import VaultTerms
 from relayers.solana.settings import SOL
 from relayers.solana.wallet import WALLET_FORMAT, Wallet
+from tests import instances
 
 ROOT = Path(__file__).resolve().parents[3]
 NODE_MODULES = Path(os.environ.get("RAINBOW_NODE_MODULES", ROOT / ".toolchain/node_modules"))
@@ -115,7 +116,7 @@ async def test_a_wallet_signs_and_sends_what_it_is_given(devnet: SolanaNode, ass
     secret = Preimage(SECRET)
     claimed, refunded = (
         LockTerms(
-            chain=Chain.SOLANA,
+            chain=instances.SOLANA,
             contract=port.contract,
             sender=str(alice),
             recipient=str(bob),
