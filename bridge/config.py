@@ -30,7 +30,8 @@ from bridge.chains.config import (
     ChainsConfig,
     EthereumConfig,
 )
-from bridge.chains.config_fields import DecimalText, Section, to_text, to_units
+from bridge.chains.config_fields import DecimalText, Section
+from bridge.protocol.amounts import to_text, to_units
 from bridge.protocol.types import Asset, ChainId
 
 __all__ = ["ConfigError", "Network", "Settings", "find_file", "load", "parse", "to_text", "to_units"]

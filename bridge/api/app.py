@@ -17,11 +17,11 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi.openapi.utils import get_openapi
+from pydantic import TypeAdapter
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from bridge.api import problems
-from bridge.api.models import FieldProblem, Problem
 from bridge.api.problems import MEDIA_TYPE, ApiError, Kind
 from bridge.api.request_limits import Edge, problem_response
 from bridge.api.routes import admin, events, health, market, swaps
@@ -29,6 +29,7 @@ from bridge.api.services import Services
 from bridge.desk.prices import PriceUnavailable
 from bridge.desk.refused import Reason, Refused
 from bridge.store import StoreError
+from bridge.wire.problems import FieldProblem, Problem
 
 SWEEP_SECONDS = 1.0
 """How often overdue quotes are looked for; they count for nothing from the moment they expire."""
@@ -191,7 +192,7 @@ def _openapi(app: FastAPI) -> dict[str, Any]:
         routes=app.routes,
     )
     schemas = document.setdefault("components", {}).setdefault("schemas", {})
-    schema = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
+    schema = TypeAdapter(Problem).json_schema(ref_template="#/components/schemas/{model}")
     schemas.update(schema.pop("$defs", {}))
     schemas["Problem"] = schema
     for name in ("HTTPValidationError", "ValidationError"):

@@ -6,7 +6,7 @@ from enum import Enum
 from http import HTTPStatus
 from typing import Any
 
-from bridge.api.models import FieldProblem, Problem
+from bridge.wire.problems import FieldProblem, Problem
 
 MEDIA_TYPE = "application/problem+json"
 _PREFIX = "urn:rainbow:problem:"

@@ -13,6 +13,7 @@ import time
 import traceback
 from typing import Any
 
+import msgspec
 import structlog
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse, Response
@@ -204,7 +205,7 @@ def _internal() -> ApiError:
 def problem_response(error: ApiError, request_id: str) -> Response:
     """Return the response of an error."""
     return JSONResponse(
-        error.problem(request_id).model_dump(mode="json", exclude_none=True),
+        msgspec.to_builtins(error.problem(request_id)),
         status_code=error.kind.status,
         headers=error.headers,
         media_type=MEDIA_TYPE,

@@ -20,8 +20,9 @@ from bridge.desk.inventory import Inventory
 from bridge.desk.market import Market
 from bridge.desk.orders import KeylessPort, SwapService
 from bridge.desk.prices import PriceSource
-from bridge.desk.quotes import QuoteBook, QuoteSigner
+from bridge.desk.quotes import QuoteBook
 from bridge.desk.wallet_transactions import Paperwork
+from bridge.keys.quote_signature import QuoteSigner
 from bridge.protocol.types import ChainId
 from bridge.store import Store
 

@@ -4,25 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from bridge.api.models import (
-    EventView,
-    FeeLine,
-    LegView,
-    Moment,
-    Money,
-    NextStep,
-    QuoteView,
-    SwapView,
-    TermsView,
-    UnsignedTxView,
-)
 from bridge.chains.port import UnsignedTx
 from bridge.desk.quotes import SignedQuote
 from bridge.protocol.legs import CLAIMED, OPEN
 from bridge.protocol.status import is_terminal
 from bridge.protocol.timelocks import reveal_deadline
-from bridge.protocol.types import Asset, ChainId, ChainTiming, Leg, LegState, LockTerms, Purpose, Swap
+from bridge.protocol.types import ChainId, ChainTiming, Leg, LegState, Purpose, Swap
 from bridge.store.records import ChainStatus, StoredSwap, SwapEvent
+from bridge.wire.base import Moment, Money
+from bridge.wire.market import FeeLine, QuoteView
+from bridge.wire.swaps import EventView, LegView, NextStep, SwapView, TermsView, UnsignedTxView
 
 Statuses = Mapping[ChainId, ChainStatus]
 
@@ -173,7 +164,7 @@ def _leg(leg: Leg, timing: ChainTiming, statuses: Statuses) -> LegView:
     confirmations = max(0, height - newest.height + 1) if newest and height is not None else 0
     return LegView(
         state=leg.state,
-        terms=terms_view(leg.terms),
+        terms=TermsView.of(leg.terms),
         lock_id=leg.lock_id,
         lock_tx=leg.lock_tx,
         lock_height=leg.lock_block.height if leg.lock_block else None,
@@ -181,35 +172,4 @@ def _leg(leg: Leg, timing: ChainTiming, statuses: Statuses) -> LegView:
         spend_height=leg.spend_block.height if leg.spend_block else None,
         confirmations=confirmations,
         required_confirmations=timing.finality_depth,
-    )
-
-
-def terms_view(terms: LockTerms) -> TermsView:
-    """Show the terms of a lock."""
-    return TermsView(
-        chain=terms.chain,
-        contract=terms.contract,
-        sender=terms.sender,
-        recipient=terms.recipient,
-        money=Money.of(terms.asset, terms.amount),
-        asset_contract=terms.asset.contract,
-        hashlock=terms.hashlock.hex(),
-        deadline=Moment.at(terms.deadline),
-        lane=terms.lane,
-    )
-
-
-def terms_of(view: TermsView) -> LockTerms:
-    """Read the terms back: the inverse of `terms_view`, for clients."""
-    symbol = view.money.asset.partition(":")[2]
-    return LockTerms(
-        chain=view.chain,
-        contract=view.contract,
-        sender=view.sender,
-        recipient=view.recipient,
-        asset=Asset(view.chain, symbol, view.money.decimals, view.asset_contract),
-        amount=int(view.money.amount),
-        hashlock=bytes.fromhex(view.hashlock),
-        deadline=view.deadline.unix,
-        lane=view.lane,
     )

@@ -23,9 +23,9 @@ from bridge.chains.config_fields import (
     SolanaKey,
     WebSocketUrl,
     is_solana_key,
-    to_units,
 )
 from bridge.protocol import instances
+from bridge.protocol.amounts import to_units
 from bridge.protocol.timelocks import finality_depth, max_secured_amount
 from bridge.protocol.types import Asset, ChainId, ChainTiming
 from chain.params import Network as ZionNetwork

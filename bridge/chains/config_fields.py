@@ -7,6 +7,8 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict
 
+from bridge.protocol.amounts import decimal_text
+
 _BASE58 = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
 
 
@@ -18,31 +20,8 @@ def _no_float(value: object) -> object:
     return value
 
 
-def _decimal(text: str) -> str:
-    if not re.fullmatch(r"\d{1,40}(\.\d{1,40})?", text):
-        raise ValueError(f'{text!r} is not a decimal number such as "0.5"')
-    return text
-
-
-DecimalText = Annotated[str, BeforeValidator(_no_float), AfterValidator(_decimal)]
+DecimalText = Annotated[str, BeforeValidator(_no_float), AfterValidator(decimal_text)]
 """A non-negative decimal number as text."""
-
-
-def to_units(text: str, decimals: int) -> int:
-    """Turn decimal text in whole coins into smallest units; ValueError when it does not fit exactly."""
-    whole, _, part = _decimal(text).partition(".")
-    part = part.rstrip("0")
-    if len(part) > decimals:
-        raise ValueError(f"{text} has more than {decimals} decimals")
-    return int(whole + part.ljust(decimals, "0"))
-
-
-def to_text(units: int, decimals: int) -> str:
-    """Turn smallest units into decimal text without trailing zeros: the exact inverse of `to_units`."""
-    sign = "-" if units < 0 else ""
-    whole, part = divmod(abs(units), 10**decimals)
-    digits = str(part).rjust(decimals, "0").rstrip("0") if part else ""
-    return f"{sign}{whole}.{digits}" if digits else f"{sign}{whole}"
 
 
 def _http(url: str) -> str:

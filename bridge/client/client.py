@@ -12,26 +12,22 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 import httpx
-from pydantic import ValidationError
+import msgspec
 
-from bridge.api.models import (
-    ChainList,
+from bridge.protocol.types import Preimage
+from bridge.wire.base import Wire
+from bridge.wire.market import ChainList, KeyView, PairList, QuoteView, Side
+from bridge.wire.problems import Problem
+from bridge.wire.swaps import (
     ClaimTermsView,
     EventView,
-    KeyView,
-    PairList,
-    Problem,
-    QuoteView,
     RefundView,
-    Side,
     SwapCreated,
     SwapList,
     SwapView,
     UnsignedTxView,
     WalletPurpose,
-    Wire,
 )
-from bridge.protocol.types import Preimage
 
 W = TypeVar("W", bound=Wire)
 
@@ -178,7 +174,7 @@ class BridgeClient:
                     raise _refused(response)
                 async for line in response.aiter_lines():
                     if line.startswith("data:"):
-                        yield EventView.model_validate_json(line.removeprefix("data:").strip())
+                        yield msgspec.json.decode(line.removeprefix("data:").strip(), type=EventView)
         except httpx.HTTPError as error:
             raise BridgeUnreachable(f"the event stream broke ({type(error).__name__})") from None
 
@@ -199,15 +195,15 @@ class BridgeClient:
         if not response.is_success:
             raise _refused(response)
         try:
-            return kind.model_validate_json(response.content)
-        except ValidationError:
+            return msgspec.json.decode(response.content, type=kind)
+        except msgspec.DecodeError:
             raise BridgeUnreachable("the answer is not one of this API's version") from None
 
 
 def _refused(response: httpx.Response) -> BridgeProblem | BridgeUnreachable:
     try:
-        problem = Problem.model_validate_json(response.content)
-    except ValidationError:
+        problem = msgspec.json.decode(response.content, type=Problem)
+    except msgspec.DecodeError:
         return BridgeUnreachable(f"something answered {response.status_code}, but not the bridge")
     after = response.headers.get("Retry-After", "")
     return BridgeProblem(problem, int(after) if after.isdecimal() else None)

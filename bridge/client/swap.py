@@ -17,8 +17,6 @@ from typing import Protocol
 
 import msgspec
 
-from bridge.api.models import ClaimTermsView, QuoteView, SwapCreated, SwapView
-from bridge.api.views import terms_of
 from bridge.chains.port import (
     Action,
     Authorizer,
@@ -35,12 +33,15 @@ from bridge.chains.port import (
 )
 from bridge.client.client import BridgeClient
 from bridge.client.recovery import INTERACTIVE, Cost, Record, RecoveryDir, SentTx, seal
-from bridge.desk.assisted_claims import Needed
-from bridge.desk.quotes import QuoteBody, signature_is_valid
+from bridge.keys.quote_signature import signature_is_valid
+from bridge.protocol.assisted_claim import Needed
 from bridge.protocol.hashlock import new_preimage
 from bridge.protocol.legs import CLAIMED
+from bridge.protocol.quote import QuoteBody
 from bridge.protocol.timelocks import may_reveal
 from bridge.protocol.types import Asset, LockTerms, Preimage, Purpose
+from bridge.wire.market import QuoteView
+from bridge.wire.swaps import ClaimTermsView, SwapCreated, SwapView
 
 
 class Unsafe(Exception):
@@ -169,7 +170,7 @@ class UserSwap:
         created = await self._client.create_swap(
             record.quote_id, record.hashlock, record.source.sender, record.destination.recipient
         )
-        source, destination = terms_of(created.source.terms), terms_of(created.destination.terms)
+        source, destination = created.source.terms.terms(), created.destination.terms.terms()
         # The bridge writes addresses in its chains' canonical form, and chooses, once, where its own lock is
         # stored; apart from that all must be the same. A lane that changed later would spoil our claim.
         expected = record.destination

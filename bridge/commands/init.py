@@ -17,7 +17,6 @@ from bridge import config as configuration
 from bridge.commands import offers
 from bridge.commands.output import Json, Output, speaking
 from bridge.config import DEFAULT_FILE, ConfigError, Network, Settings
-from bridge.desk.quotes import QuoteSigner
 from bridge.keys.keystore import (
     PASSWORD_FILE_VARIABLE,
     PASSWORD_VARIABLE,
@@ -28,6 +27,7 @@ from bridge.keys.keystore import (
     find_password,
     write,
 )
+from bridge.keys.quote_signature import QuoteSigner
 from bridge.protocol import instances
 from bridge.protocol.types import ChainId
 from bridge.wiring.local_chains import CARDANO_ZERO_TIME

@@ -10,11 +10,11 @@ import time
 from pathlib import Path
 from typing import Annotated, Any
 
+import msgspec
 import typer
 from rich.table import Table
 
 from bridge import config as configuration
-from bridge.api.models import NextStep, QuoteView, Side, SwapView, UnsignedTxView
 from bridge.api.views import unsigned_view
 from bridge.chains.port import UnsignedTx
 from bridge.client.client import DEFAULT_URL, BridgeClient, new_token
@@ -25,6 +25,8 @@ from bridge.config import ConfigError, Settings, to_text, to_units
 from bridge.keys.keystore import KeystoreError, SecretKey, find_password, load
 from bridge.protocol.status import TERMINAL_STATES
 from bridge.protocol.types import LockTerms, Purpose
+from bridge.wire.market import QuoteView, Side
+from bridge.wire.swaps import NextStep, SwapView, UnsignedTxView
 from bridge.wiring.ports import open_port, wallet_builder
 
 app = typer.Typer(no_args_is_help=True, help="Your own swaps. Secrets stay in encrypted recovery files.")
@@ -74,7 +76,7 @@ def quote(
 
     with speaking(as_json) as output:
         made = asyncio.run(ask())
-        output.result(made.model_dump(mode="json", by_alias=True), _quote_table(made))
+        output.result(msgspec.to_builtins(made), _quote_table(made))
 
 
 @app.command()
@@ -129,12 +131,12 @@ def start(
                 transaction = created.transaction
                 if not sent and transaction.format == STELLAR_RECIPE:
                     transaction = await _from_recipe(config, swap.record.source, output) or transaction
-                body = {**created.model_dump(mode="json", by_alias=True), "lock_tx": sent}
+                body = {**msgspec.to_builtins(created), "lock_tx": sent}
                 output.result(
-                    {**body, "transaction": transaction.model_dump(mode="json")},
+                    {**body, "transaction": msgspec.to_builtins(transaction)},
                     f"swap {swap.id}",
                     f"locked by {sent}" if sent else "sign and send this with your wallet:",
-                    *([] if sent else [transaction.model_dump_json(indent=2)]),
+                    *([] if sent else [msgspec.json.format(msgspec.json.encode(transaction)).decode()]),
                     f"then: rainbow swap claim {swap.id[:8]}",
                 )
 
@@ -190,7 +192,7 @@ def status(
             swap_id = swap if len(swap) == 32 else RecoveryDir(recovery_dir).find(swap).swap_id
             while True:
                 view = await client.swap(swap_id)
-                output.result(view.model_dump(mode="json"), *_lines(view))
+                output.result(msgspec.to_builtins(view), *_lines(view))
                 if not follow or view.status in TERMINAL_STATES:
                     return
                 async for event in client.events(swap_id, view.last_event):
@@ -264,9 +266,7 @@ def claim(
                     else:
                         authorizer = port.authorizer if keystore else None
                         view = await mine.reveal_to_bridge(password, watch, authorizer, fee)
-                        output.result(
-                            view.model_dump(mode="json"), "the bridge claims for you", *_lines(view)
-                        )
+                        output.result(msgspec.to_builtins(view), "the bridge claims for you", *_lines(view))
             finally:
                 await port.close()
 
@@ -300,7 +300,7 @@ def refund(
                     answer = await client.refund(record.swap_id)
                     if answer.cooperative and keystore is None:
                         output.result(
-                            answer.model_dump(mode="json"), "the bridge gives it back", *_lines(answer.swap)
+                            msgspec.to_builtins(answer), "the bridge gives it back", *_lines(answer.swap)
                         )
                         return
             if keystore is None:

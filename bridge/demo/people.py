@@ -10,7 +10,6 @@ from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import TypeVar
 
-from bridge.api.models import SwapView
 from bridge.chains.port import InsufficientFunds, PortError, PortUnavailable
 from bridge.client.client import BridgeClient, BridgeProblem, BridgeUnreachable, new_token
 from bridge.client.recovery import LIGHT, RecoveryDir
@@ -22,6 +21,7 @@ from bridge.demo.site import Site
 from bridge.keys.keystore import SecretKey
 from bridge.protocol.legs import CLAIMED, REFUNDED
 from bridge.protocol.types import NEEDS_CONSENT, Asset, ChainId, LegState, SwapState
+from bridge.wire.swaps import SwapView
 
 T = TypeVar("T")
 

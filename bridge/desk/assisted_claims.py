@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from enum import StrEnum
 
 import msgspec
 
@@ -19,6 +18,7 @@ from bridge.desk.chain_queries import Asking
 from bridge.desk.market import Market
 from bridge.desk.orders import KeylessPort, SwapService, is_gasless
 from bridge.desk.refused import Reason, Refused
+from bridge.protocol.assisted_claim import Needed
 from bridge.protocol.legs import OPEN
 from bridge.protocol.types import ChainId, Preimage, Swap
 from bridge.store import Store
@@ -26,19 +26,6 @@ from bridge.store.records import StoredSwap
 
 FEE_HEADROOM_PERCENT = 150
 """Of the present cost: what a signature is asked to allow, lest a dearer block make it worthless."""
-
-
-class Needed(StrEnum):
-    """What the relayer needs beside the preimage to claim for a user."""
-
-    NOTHING = "nothing"
-    """It claims with the preimage alone: its cost is in the price."""
-    SIGNATURE = "signature"
-    """Nobody can claim without the recipient's signature; the cost is in the price."""
-    FEE = "fee"
-    """The quote did not pay for it: the recipient signs how much may be taken out of the amount."""
-    UNAVAILABLE = "unavailable"
-    """The relayer does not claim this one: the recipient claims with the own wallet."""
 
 
 class ClaimTerms(msgspec.Struct, frozen=True):

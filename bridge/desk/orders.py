@@ -16,13 +16,13 @@ import msgspec
 from bridge.chains.port import ActionRefused, Authorizer, BadAddress, UnsignedTx
 from bridge.config import Settings
 from bridge.desk.market import Market
-from bridge.desk.quotes import QuoteBody
 from bridge.desk.refused import Reason, Refused
 from bridge.engine.apply import apply_events, retrying
 from bridge.engine.source_lock_check import moved_on
 from bridge.protocol.events import Accepted, OperatorCommand, OperatorVerb, SecretShared
 from bridge.protocol.hashlock import parse_hashlock
 from bridge.protocol.legs import OPEN
+from bridge.protocol.quote import QuoteBody
 from bridge.protocol.refusals import ProtocolError, RefusalCode
 from bridge.protocol.rules import may_share_secret
 from bridge.protocol.timelocks import may_reveal

@@ -14,7 +14,6 @@ import pytest
 import pytest_asyncio
 
 from bridge import config
-from bridge.api.models import SwapView
 from bridge.chains.local import processes
 from bridge.client.client import BridgeClient
 from bridge.client.recovery import LIGHT, RecoveryDir
@@ -22,6 +21,7 @@ from bridge.client.swap import LockWatch, Unsafe, UserSwap, Wallet
 from bridge.config import Settings
 from bridge.keys.keystore import KeyLabel, devnet_key, write
 from bridge.protocol.types import ChainId, LegState, SwapState
+from bridge.wire.swaps import SwapView
 from bridge.wiring.ports import open_port
 from relayers.evm.devnet.anvil import AnvilDevnet
 from relayers.zion.devnet.local import ZionDevnet

@@ -8,26 +8,16 @@ from fastapi import APIRouter, Depends, Query
 from pydantic import BaseModel, ConfigDict, Field
 
 from bridge.api.auth import operator
-from bridge.api.models import (
-    AssetKey,
-    AuditLine,
-    AuditView,
-    InventoryLine,
-    InventoryView,
-    Moment,
-    Money,
-    NoteRequest,
-    PauseView,
-    SwapId,
-    SwapList,
-    SwapView,
-)
 from bridge.api.problems import ApiError, Kind, responses
 from bridge.api.routes.swaps import PageQuery, page_of, view_of
 from bridge.api.services import Services, Use
 from bridge.desk.market import pause_of_chain, pause_of_pair
 from bridge.protocol.events import OperatorVerb
 from bridge.protocol.types import ChainId
+from bridge.wire.base import Moment, Money
+from bridge.wire.operator import AuditLine, AuditView, InventoryLine, InventoryView, PauseView
+from bridge.wire.requests import AssetKey, NoteRequest, SwapId
+from bridge.wire.swaps import SwapList, SwapView
 
 router = APIRouter(
     prefix="/v1/admin",

@@ -13,7 +13,6 @@ from fastapi.sse import KEEPALIVE_COMMENT, format_sse_event
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import StreamingResponse
 
-from bridge.api.models import EventView, SwapId
 from bridge.api.problems import ApiError, Kind, responses
 from bridge.api.services import Services, Use, services_of
 from bridge.api.streams import Follower, Subscription
@@ -22,6 +21,8 @@ from bridge.desk.refused import Refused
 from bridge.protocol.status import TERMINAL_STATES
 from bridge.protocol.types import SwapState
 from bridge.store.records import SwapEvent
+from bridge.wire.requests import SwapId
+from bridge.wire.swaps import EventView
 
 router = APIRouter(tags=["events"])
 
@@ -100,7 +101,7 @@ async def _frames(
 
 
 def _frame(view: EventView) -> bytes:
-    return format_sse_event(data_str=view.model_dump_json(), event="swap", id=str(view.seq))
+    return format_sse_event(data_str=msgspec.json.encode(view).decode(), event="swap", id=str(view.seq))
 
 
 def _ended(state: SwapState | None) -> bool:
@@ -218,7 +219,7 @@ class _Feed:
 
 
 async def _tell_event(socket: WebSocket, event: SwapEvent) -> None:
-    await _tell(socket, {"op": "event", "event": event_view(event).model_dump(mode="json")})
+    await _tell(socket, {"op": "event", "event": event_view(event)})
 
 
 async def _tell(socket: WebSocket, message: dict[str, Any]) -> None:
@@ -226,5 +227,5 @@ async def _tell(socket: WebSocket, message: dict[str, Any]) -> None:
 
 
 async def _tell_problem(socket: WebSocket, error: ApiError) -> None:
-    problem = error.problem(socket.state.request_id).model_dump(mode="json", exclude_none=True)
+    problem = error.problem(socket.state.request_id)
     await _tell(socket, {"op": "error", "problem": problem})

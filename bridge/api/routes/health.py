@@ -11,12 +11,13 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.responses import Response
 
 from bridge.api.auth import OPTIONAL, find_key, operator_credentials
-from bridge.api.models import DependencyView, FieldProblem, HealthView, ReadyView
 from bridge.api.problems import ApiError, Kind, responses
 from bridge.api.services import Services, Use
 from bridge.desk.prices import PriceUnavailable
 from bridge.desk.refused import Refused
 from bridge.store import StoreError
+from bridge.wire.operator import DependencyView, HealthView, ReadyView
+from bridge.wire.problems import FieldProblem
 
 router = APIRouter(tags=["health"])
 

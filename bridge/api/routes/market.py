@@ -5,20 +5,6 @@ from __future__ import annotations
 from fastapi import APIRouter
 
 from bridge.api.auth import Address
-from bridge.api.models import (
-    AssetView,
-    ChainList,
-    ChainView,
-    KeyView,
-    Moment,
-    Money,
-    PairList,
-    PairTiming,
-    PairView,
-    QuoteRequest,
-    QuoteView,
-    Side,
-)
 from bridge.api.problems import Kind, responses
 from bridge.api.services import Services, Use
 from bridge.api.views import quote_view
@@ -29,6 +15,19 @@ from bridge.desk.refused import Refused
 from bridge.protocol.pricing import FixedSide
 from bridge.protocol.types import ChainId
 from bridge.store import Transaction
+from bridge.wire.base import Moment, Money
+from bridge.wire.market import (
+    AssetView,
+    ChainList,
+    ChainView,
+    KeyView,
+    PairList,
+    PairTiming,
+    PairView,
+    QuoteView,
+    Side,
+)
+from bridge.wire.requests import QuoteRequest
 
 router = APIRouter(prefix="/v1", tags=["market"])
 

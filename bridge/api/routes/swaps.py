@@ -7,31 +7,20 @@ import base64
 import binascii
 from typing import Annotated
 
+import msgspec
 from fastapi import APIRouter, Header, Query, Response
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
 from bridge.api.auth import OPTIONAL, Owner, RequiredOwner
-from bridge.api.models import (
-    ClaimRequest,
-    ClaimTermsView,
-    Moment,
-    Money,
-    RefundRequest,
-    RefundView,
-    SwapCreated,
-    SwapId,
-    SwapList,
-    SwapRequest,
-    SwapView,
-    TransactionRequest,
-    UnsignedTxView,
-)
 from bridge.api.problems import ApiError, Kind, responses
 from bridge.api.services import Services, Use
 from bridge.api.views import reveal_by, swap_view, unsigned_view
 from bridge.desk.orders import Order, is_gasless
 from bridge.protocol.types import Preimage, Purpose, SwapState
 from bridge.store.records import StoredSwap
+from bridge.wire.base import Moment, Money
+from bridge.wire.requests import ClaimRequest, RefundRequest, SwapId, SwapRequest, TransactionRequest
+from bridge.wire.swaps import ClaimTermsView, RefundView, SwapCreated, SwapList, SwapView, UnsignedTxView
 
 router = APIRouter(prefix="/v1/swaps", tags=["swaps"])
 
@@ -102,7 +91,7 @@ async def create_swap(
     terms = placed.swap.swap.source.terms
     lock = await services.paperwork.transaction(Purpose.LOCK, terms)
     return SwapCreated(
-        **{name: getattr(view, name) for name in SwapView.model_fields},
+        **msgspec.structs.asdict(view),
         transaction=unsigned_view(terms.chain, Purpose.LOCK, lock),
     )
 
@@ -131,7 +120,9 @@ async def claim_terms(swap_id: SwapId, services: Use) -> ClaimTermsView:
     return ClaimTermsView(
         needed=terms.needed,
         max_fee=Money.of(destination.asset, terms.max_fee),
-        request=terms.request and unsigned_view(destination.chain, Purpose.CLAIM, terms.request),
+        request=None
+        if terms.request is None
+        else unsigned_view(destination.chain, Purpose.CLAIM, terms.request),
         detail=terms.detail,
         reveal_by=reveal_by(swap),
     )

@@ -14,8 +14,8 @@ from bridge import config
 from bridge.api.app import create_app
 from bridge.api.services import Services, build
 from bridge.desk.prices import StaticPrices
-from bridge.desk.quotes import QuoteSigner
 from bridge.keys.keystore import devnet_key
+from bridge.keys.quote_signature import QuoteSigner
 from bridge.store import Store
 from relayers.fake.adapter import FakePort
 from relayers.fake.chain import FakeChain

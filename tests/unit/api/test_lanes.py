@@ -13,8 +13,9 @@ from bridge import config
 from bridge.api.services import Services, build
 from bridge.desk.orders import Order
 from bridge.desk.prices import StaticPrices
-from bridge.desk.quotes import QuoteAsk, QuoteSigner
+from bridge.desk.quotes import QuoteAsk
 from bridge.keys.keystore import devnet_key
+from bridge.keys.quote_signature import QuoteSigner
 from bridge.protocol.events import (
     ClaimFinal,
     ClaimOrphaned,

@@ -7,10 +7,10 @@ from fractions import Fraction
 from typing import Any
 
 import httpx
+import msgspec
 import pytest
 from starlette.testclient import TestClient
 
-from bridge.api.models import QuoteView
 from bridge.api.services import Services
 from bridge.client.client import BridgeClient
 from bridge.client.swap import Unsafe, checked_quote
@@ -21,6 +21,7 @@ from bridge.desk.refused import Reason, Refused
 from bridge.protocol.pricing import FixedSide
 from bridge.store import Store
 from bridge.store.records import FeeRecord
+from bridge.wire.market import QuoteView
 from tests import instances
 from tests.unit.api import play
 from tests.unit.api.play import ETH, ZION, Clock
@@ -183,16 +184,16 @@ def test_more_at_stake_needs_more_confirmations(client: TestClient) -> None:
 
 def test_a_quote_is_signed_and_a_changed_one_is_not_believed(client: TestClient) -> None:
     answer = play.ask(client)
-    quote = QuoteView.model_validate(answer)
+    quote = msgspec.convert(answer, QuoteView)
     assert checked_quote(quote, client.get("/v1/keys").json()["public_key"]).id == answer["id"]
     with pytest.raises(Unsafe, match="pinned"):
         checked_quote(quote, "00" * 32)
-    richer = QuoteView.model_validate(answer | {"to": answer["to"] | {"amount": "1"}})
+    richer = msgspec.convert(answer | {"to": answer["to"] | {"amount": "1"}}, QuoteView)
     with pytest.raises(Unsafe, match="other terms"):
         checked_quote(richer)
     forged = answer["signed_text"].replace('"gasless":false', '"gasless":true')
     with pytest.raises(Unsafe, match="signature"):
-        checked_quote(QuoteView.model_validate(answer | {"signed_text": forged}))
+        checked_quote(msgspec.convert(answer | {"signed_text": forged}, QuoteView))
 
 
 def test_rates_are_shown_exactly_enough() -> None:

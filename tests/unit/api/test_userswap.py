@@ -12,12 +12,12 @@ import msgspec
 import pytest
 from fastapi import FastAPI
 
-from bridge.api.models import SwapCreated
 from bridge.client.client import BridgeClient, BridgeUnreachable
 from bridge.client.recovery import LIGHT, RecoveryDir, RecoveryError
 from bridge.client.swap import LockWatch, Unsafe, UserSwap
 from bridge.protocol.types import LockTerms
 from bridge.store import Store
+from bridge.wire.swaps import SwapCreated
 from relayers.fake.adapter import FakePort, FakeWallet
 from relayers.fake.chain import FakeChain
 from tests import instances
@@ -97,7 +97,7 @@ async def test_a_bridge_that_answers_with_other_terms_than_it_quoted_is_left(
     create = bridge.create_swap
 
     async def cheat(*arguments: Any) -> SwapCreated:
-        body = (await create(*arguments)).model_dump(mode="json", by_alias=True)
+        body = msgspec.to_builtins(await create(*arguments))
         terms = body["destination"]["terms"]
         if part == "amount":
             terms["money"]["amount"] = "1"
@@ -107,7 +107,7 @@ async def test_a_bridge_that_answers_with_other_terms_than_it_quoted_is_left(
             terms["recipient"] = "mallory"
         else:
             terms["hashlock"] = "00" * 32
-        return SwapCreated.model_validate(body)
+        return msgspec.convert(body, SwapCreated)
 
     monkeypatch.setattr(bridge, "create_swap", cheat)
     with pytest.raises(Unsafe, match="other terms"):
@@ -120,9 +120,9 @@ async def test_the_lane_of_the_bridges_lock_is_chosen_once(
     create, lane = bridge.create_swap, 3
 
     async def answer(*arguments: Any) -> SwapCreated:
-        body = (await create(*arguments)).model_dump(mode="json", by_alias=True)
+        body = msgspec.to_builtins(await create(*arguments))
         body["destination"]["terms"]["lane"] = lane
-        return SwapCreated.model_validate(body)
+        return msgspec.convert(body, SwapCreated)
 
     monkeypatch.setattr(bridge, "create_swap", answer)
     mine = await begin(bridge, recovery)
