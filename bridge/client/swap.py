@@ -32,6 +32,7 @@ from bridge.chains.port import (
     UnsignedTx,
 )
 from bridge.client.client import BridgeClient
+from bridge.client.errors import Unsafe
 from bridge.client.recovery import INTERACTIVE, Cost, Record, RecoveryDir, SentTx, seal
 from bridge.keys.quote_signature import signature_is_valid
 from bridge.protocol.assisted_claim import Needed
@@ -42,14 +43,6 @@ from bridge.protocol.timelocks import may_reveal
 from bridge.protocol.types import Asset, LockTerms, Preimage, Purpose
 from bridge.wire.market import QuoteView
 from bridge.wire.swaps import ClaimTermsView, SwapCreated, SwapView
-
-
-class Unsafe(Exception):
-    """Going on could cost the user money. `hint` says what to do instead."""
-
-    def __init__(self, message: str, hint: str) -> None:
-        super().__init__(message)
-        self.hint = hint
 
 
 class Reader(Protocol):

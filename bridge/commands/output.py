@@ -97,9 +97,8 @@ def _explained(output: Output, error: Exception) -> Exit | None:
     The imports are here so that commands which never fail that way start without them.
     """
     from bridge.chains.port import PortError, PortUnavailable
-    from bridge.client.client import BridgeProblem, BridgeUnreachable
+    from bridge.client.errors import BridgeProblem, BridgeUnreachable, Unsafe
     from bridge.client.recovery import RecoveryError
-    from bridge.client.swap import Unsafe
     from bridge.config import ConfigError
     from bridge.keys.keystore import KeystoreError
     from bridge.store import StoreError

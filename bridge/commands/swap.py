@@ -18,8 +18,9 @@ from bridge import config as configuration
 from bridge.api.views import unsigned_view
 from bridge.chains.port import UnsignedTx
 from bridge.client.client import DEFAULT_URL, BridgeClient, new_token
+from bridge.client.errors import Unsafe
 from bridge.client.recovery import RecoveryDir, RecoveryError
-from bridge.client.swap import LockWatch, Unsafe, UserSwap, Wallet
+from bridge.client.swap import LockWatch, UserSwap, Wallet
 from bridge.commands.output import ConfigFile, Json, Output, speaking
 from bridge.config import ConfigError, Settings, to_text, to_units
 from bridge.keys.keystore import KeystoreError, SecretKey, find_password, load

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from bridge.chains.port import InsufficientFunds, PortError, PortUnavailable
-from bridge.client.client import BridgeClient, BridgeProblem, BridgeUnreachable, new_token
+from bridge.client.client import BridgeClient, new_token
+from bridge.client.errors import BridgeProblem, BridgeUnreachable
 from bridge.client.recovery import LIGHT, RecoveryDir
 from bridge.client.swap import LockWatch, UserSwap, Wallet
 from bridge.config import to_text

@@ -12,7 +12,7 @@ from bridge.wire.swaps import WalletPurpose
 
 AmountText = Annotated[str, Field(pattern=r"^[1-9][0-9]{0,77}$", examples=["1000000"])]
 AssetKey = Annotated[
-    str, Field(pattern=r"^[a-z][a-z0-9_-]{1,31}:[A-Za-z0-9]{1,12}$", max_length=45, examples=["base:ETH"])
+    str, Field(pattern=r"^[a-z][a-z0-9]{1,15}:[A-Za-z0-9]{1,12}$", max_length=29, examples=["base:ETH"])
 ]
 AddressText = Annotated[str, Field(pattern=r"^[!-~]{1,200}$", examples=["zion1…", "0x…"])]
 Hex32 = Annotated[str, Field(pattern=r"^(0x)?[0-9a-fA-F]{64}$", examples=["ab" * 32])]

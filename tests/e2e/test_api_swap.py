@@ -16,8 +16,9 @@ import pytest_asyncio
 from bridge import config
 from bridge.chains.local import processes
 from bridge.client.client import BridgeClient
+from bridge.client.errors import Unsafe
 from bridge.client.recovery import LIGHT, RecoveryDir
-from bridge.client.swap import LockWatch, Unsafe, UserSwap, Wallet
+from bridge.client.swap import LockWatch, UserSwap, Wallet
 from bridge.config import Settings
 from bridge.keys.keystore import KeyLabel, devnet_key, write
 from bridge.protocol.types import ChainId, LegState, SwapState

@@ -13,7 +13,9 @@ from starlette.testclient import TestClient
 
 from bridge.api.services import Services
 from bridge.client.client import BridgeClient
-from bridge.client.swap import Unsafe, checked_quote
+from bridge.client.errors import Unsafe
+from bridge.client.proxied import HttpxTransport
+from bridge.client.swap import checked_quote
 from bridge.desk.market import rate_text
 from bridge.desk.prices import HttpPrices, PriceUnavailable
 from bridge.desk.quotes import QuoteAsk
@@ -252,7 +254,7 @@ def test_prices_of_nought_or_infinity_are_none() -> None:
 
 
 async def test_the_client_reads_what_the_server_writes(app: Any, client: TestClient) -> None:
-    transport = httpx.ASGITransport(app)
+    transport = HttpxTransport("http://bridge", httpx.ASGITransport(app))
     async with BridgeClient("http://bridge", transport=transport) as bridge:
         assert {view.chain for view in (await bridge.chains()).chains} == {instances.ZION, instances.ETHEREUM}
         pairs = (await bridge.pairs()).pairs

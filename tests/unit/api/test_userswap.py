@@ -12,9 +12,11 @@ import msgspec
 import pytest
 from fastapi import FastAPI
 
-from bridge.client.client import BridgeClient, BridgeUnreachable
+from bridge.client.client import BridgeClient
+from bridge.client.errors import BridgeUnreachable, Unsafe
+from bridge.client.proxied import HttpxTransport
 from bridge.client.recovery import LIGHT, RecoveryDir, RecoveryError
-from bridge.client.swap import LockWatch, Unsafe, UserSwap
+from bridge.client.swap import LockWatch, UserSwap
 from bridge.protocol.types import LockTerms
 from bridge.store import Store
 from bridge.wire.swaps import SwapCreated
@@ -34,7 +36,9 @@ def recovery(tmp_path: Path) -> RecoveryDir:
 
 @pytest.fixture
 async def bridge(app: FastAPI) -> AsyncIterator[BridgeClient]:
-    async with BridgeClient("http://bridge", transport=httpx.ASGITransport(app)) as client:
+    async with BridgeClient(
+        "http://bridge", transport=HttpxTransport("http://bridge", httpx.ASGITransport(app))
+    ) as client:
         yield client
 
 
