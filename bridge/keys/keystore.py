@@ -19,15 +19,16 @@ import stat
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import msgspec
-from eth_keyfile import keyfile
-from eth_keys.datatypes import PrivateKey
 
 from bridge.keys import devkeys
 
 SECRET_BYTES = 32
+SECP256K1_ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
+"""The order of the curve's group (SEC 2, section 2.4.1): a private key is below it."""
 SCRYPT_N = 262_144
 """geth's standard cost: about a second and 256 MiB for each guess."""
 SCRYPT_N_LIGHT = 4_096
@@ -35,6 +36,9 @@ SCRYPT_N_LIGHT = 4_096
 
 PASSWORD_VARIABLE = "RAINBOW_KEYSTORE_PASSWORD"  # noqa: S105 - the variable's name, not a password
 PASSWORD_FILE_VARIABLE = "RAINBOW_KEYSTORE_PASSWORD_FILE"  # noqa: S105
+DEFAULT_PASSWORD_HINT = (
+    f"set {PASSWORD_VARIABLE} or {PASSWORD_FILE_VARIABLE} to the password chosen at `rainbow init`"
+)
 
 DEV_NETWORK = "dev"
 DEVNET_NAMES = (
@@ -103,7 +107,7 @@ class SecretKey:
         """Make a new key from the system's random source, valid on secp256k1."""
         while True:
             value = secrets.token_bytes(SECRET_BYTES)
-            if 0 < int.from_bytes(value, "big") <= keyfile.MAX_V3_PRIVATE_KEY:
+            if 0 < int.from_bytes(value, "big") < SECP256K1_ORDER:
                 return cls(value)
 
     def reveal(self) -> bytes:
@@ -147,6 +151,8 @@ def is_published(key: SecretKey) -> bool:
     """Tell whether everybody knows this key: ours of the devnets, or anvil's."""
     if any(key == devnet_key(name) for name in DEVNET_NAMES):
         return True
+    from eth_keys.datatypes import PrivateKey  # a third of a second, for which most commands need not wait
+
     return PrivateKey(key.reveal()).public_key.to_address() in _PUBLIC_TEST_ADDRESSES
 
 
@@ -169,7 +175,7 @@ def write(path: Path, key: SecretKey, password: str, label: KeyLabel, *, light: 
     if not password and label.network != DEV_NETWORK:
         raise KeystoreError("an empty password protects nothing", "choose a password")
     refuse_published(key, label.network)
-    document = keyfile.create_keyfile_json(
+    document = _v3().create_keyfile_json(
         key.reveal(),
         password.encode(),
         kdf="scrypt",
@@ -199,8 +205,8 @@ def read_label(path: Path) -> KeyLabel:
         ) from None
 
 
-def load(path: Path, password: str, network: str) -> SecretKey:
-    """Open a keystore file for use on `network`.
+def load(path: Path, password: str, network: str, *, password_hint: str = DEFAULT_PASSWORD_HINT) -> SecretKey:
+    """Open a keystore file for use on `network`. `password_hint` is the hint for a wrong password.
 
     Raises `KeystoreError` when the file is missing, open to others, damaged, labelled for another
     network, published (on a real network), or when the password is wrong.
@@ -214,11 +220,11 @@ def load(path: Path, password: str, network: str) -> SecretKey:
         )
     document = _read_document(path)
     try:
-        secret = keyfile.decode_keyfile_json(document, password.encode())
+        secret = _v3().decode_keyfile_json(document, password.encode())
     except ValueError:
         raise KeystoreError(
             f"the password does not open {path}",
-            f"set {PASSWORD_VARIABLE} or {PASSWORD_FILE_VARIABLE} to the password chosen at `rainbow init`",
+            password_hint,
         ) from None
     except (KeyError, TypeError, AttributeError) as error:
         raise KeystoreError(
@@ -231,14 +237,12 @@ def load(path: Path, password: str, network: str) -> SecretKey:
     return key
 
 
-def check_private(path: Path) -> None:
+def check_private(path: Path, missing_hint: str = "run `rainbow init`, or correct the path") -> None:
     """Raise `KeystoreError` unless `path` is a regular file that only its owner can read or write."""
     try:
         status = path.stat()
     except OSError as error:
-        raise KeystoreError(
-            f"cannot read {path}: {error.strerror}", "run `rainbow init`, or correct the path"
-        ) from None
+        raise KeystoreError(f"cannot read {path}: {error.strerror}", missing_hint) from None
     if not stat.S_ISREG(status.st_mode):
         raise KeystoreError(f"{path} is not a regular file", "correct the path")
     if os.name == "posix" and stat.S_IMODE(status.st_mode) & 0o077:
@@ -278,6 +282,19 @@ def find_password(
             f"set {PASSWORD_VARIABLE}, or {PASSWORD_FILE_VARIABLE} to a private file that holds it",
         )
     return prompt("Keystore password: ")
+
+
+def _v3() -> ModuleType:
+    """Return the library of v3 keystores, imported only where a file is opened or written.
+
+    It brings py_ecc for BLS keys, which we never have: that takes more than a second, and raises the
+    recursion limit of the whole process to 100,000.
+    """
+    limit = sys.getrecursionlimit()
+    from eth_keyfile import keyfile
+
+    sys.setrecursionlimit(limit)
+    return keyfile
 
 
 def _read_document(path: Path) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from fractions import Fraction
 import msgspec
 
 from bridge.protocol import instances
+from bridge.protocol.amounts import to_text
 from bridge.protocol.refusals import ProtocolError
 from bridge.protocol.types import Asset, ChainId
 
@@ -197,7 +198,8 @@ def price(terms: Terms, *, source: Asset, destination: Asset, fixed: FixedSide, 
         if net <= 0:
             raise PriceRefused(
                 PriceRefusalCode.COSTS_EXCEED_AMOUNT,
-                f"the costs eat the whole amount ({terms.costs.total} {destination.key} of {gross})",
+                f"the costs of {to_text(terms.costs.total, destination.decimals)} {destination.key} leave "
+                f"nothing of the {to_text(gross, destination.decimals)} that the amount is worth",
                 hint="swap a larger amount",
             )
         destination_amount = net
@@ -258,12 +260,14 @@ def _check_limits(limits: Limits, source: Asset, sent: int, destination: Asset, 
         if amount < least:
             raise PriceRefused(
                 PriceRefusalCode.BELOW_MINIMUM,
-                f"{amount} {asset.key} is below the minimum of {least}",
-                hint=f"swap at least {least} smallest units of {asset.key}",
+                f"{to_text(amount, asset.decimals)} {asset.key} is below the minimum of "
+                f"{to_text(least, asset.decimals)}",
+                hint=f"swap at least {to_text(least, asset.decimals)} {asset.key}",
             )
         if most is not None and amount > most:
             raise PriceRefused(
                 PriceRefusalCode.ABOVE_MAXIMUM,
-                f"{amount} {asset.key} is above the maximum of {most}",
-                hint=f"swap at most {most} smallest units of {asset.key}",
+                f"{to_text(amount, asset.decimals)} {asset.key} is above the maximum of "
+                f"{to_text(most, asset.decimals)}",
+                hint=f"swap at most {to_text(most, asset.decimals)} {asset.key}",
             )
