@@ -33,6 +33,7 @@ from bridge.chains.config import (
 from bridge.chains.config_fields import DecimalText, Section
 from bridge.protocol.amounts import to_text, to_units
 from bridge.protocol.types import Asset, ChainId
+from kernels.errors import RainbowError
 
 __all__ = ["ConfigError", "Network", "Settings", "find_file", "load", "parse", "to_text", "to_units"]
 
@@ -55,13 +56,15 @@ OTHER_VARIABLES = frozenset(
 """Variables with our prefix that are no configuration keys."""
 
 
-class ConfigError(Exception):
+class ConfigError(RainbowError):
     """The configuration cannot be used. `problems` has one line each, with its hint."""
 
+    exit_code = 3
+    headline = "the configuration cannot be used"
+
     def __init__(self, problems: list[str], hint: str = "") -> None:
-        super().__init__("; ".join(problems))
+        super().__init__("; ".join(problems), hint)
         self.problems = problems
-        self.hint = hint
 
 
 class Network(StrEnum):

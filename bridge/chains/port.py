@@ -14,18 +14,17 @@ from typing import Any, Protocol
 import msgspec
 
 from bridge.protocol.types import Asset, BlockRef, ChainId, LockTerms, Preimage, Purpose
+from kernels.errors import RainbowError
 
 
-class PortError(Exception):
+class PortError(RainbowError):
     """Something a chain or its RPC did. `hint` says what to do about it."""
-
-    def __init__(self, message: str, hint: str = "") -> None:
-        super().__init__(message)
-        self.hint = hint
 
 
 class PortUnavailable(PortError):
     """The RPC is down, slow or talks nonsense: try again later, assume nothing."""
+
+    exit_code = 4
 
 
 class BadAddress(PortError):

@@ -18,16 +18,13 @@ from nacl.secret import SecretBox
 
 from bridge.keys.keystore import KeystoreError, check_private
 from bridge.protocol.types import ChainId, ChainTiming, LockTerms, Preimage
+from kernels.errors import RainbowError
 
 SUFFIX = ".swap.json"
 
 
-class RecoveryError(Exception):
+class RecoveryError(RainbowError):
     """A recovery file cannot be used. `hint` says what to do."""
-
-    def __init__(self, message: str, hint: str = "") -> None:
-        super().__init__(message)
-        self.hint = hint
 
 
 class Cost(msgspec.Struct, frozen=True):

@@ -110,11 +110,17 @@ def speaking(as_json: bool) -> Iterator[Output]:
     except KeyboardInterrupt:
         raise typer.Exit(130) from None
     except RainbowError as error:
-        output.failure(
-            error.exit_code,
-            getattr(error, "headline", error.message),
-            error.hint,
-            getattr(error, "problems", ()),
-            **getattr(error, "details", {}),
-        )
+        _show(output, error)
         raise typer.Exit(int(error.exit_code)) from None
+
+
+def _show(output: Output, error: RainbowError) -> None:
+    """Show an error of ours. Some have more to say: `headline` above their `problems`, and `problem_type`."""
+    problem_type = getattr(error, "problem_type", "")
+    output.failure(
+        error.exit_code,
+        getattr(error, "headline", error.message),
+        error.hint,
+        getattr(error, "problems", ()),
+        **({"type": problem_type} if problem_type else {}),
+    )

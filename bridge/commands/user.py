@@ -37,7 +37,7 @@ Gasless = Annotated[
     bool, typer.Option("--gasless", help="The relayer claims for you; you need no coins there.")
 ]
 
-KEYSTORE_PASSWORD_HINT = (  # noqa: S105 -- words
+WRONG_KEYSTORE_HINT = (
     "give the password of this keystore with --keystore-password-file or RAINBOW_KEYSTORE_PASSWORD"
 )
 DEFAULT_RECOVERY = Path.home() / ".rainbow" / "swaps"
@@ -80,7 +80,7 @@ def user_key(settings: Settings, keystore: Path, password_file: Path | None) -> 
         keystore,
         find_password(password_file),
         settings.network.value,
-        password_hint=KEYSTORE_PASSWORD_HINT,
+        password_hint=WRONG_KEYSTORE_HINT,
     )
 
 

@@ -23,6 +23,7 @@ from bridge.keys.keystore import SecretKey
 from bridge.protocol.legs import CLAIMED, REFUNDED
 from bridge.protocol.types import NEEDS_CONSENT, Asset, ChainId, LegState, SwapState
 from bridge.wire.swaps import SwapView
+from kernels.errors import RainbowError
 
 T = TypeVar("T")
 
@@ -33,7 +34,7 @@ _PASSING_PROBLEMS = frozenset(
 )
 
 
-class WentWrong(Exception):
+class WentWrong(RainbowError):
     """A swap did not end as it should."""
 
 

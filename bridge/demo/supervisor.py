@@ -16,12 +16,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bridge.chains.local import processes
+from kernels.errors import RainbowError
 
 READY_POLL_SECONDS = 0.05
 LOG_TAIL_LINES = 20
 
 
-class ProcessFailed(Exception):
+class ProcessFailed(RainbowError):
     """A child did not come up or died; the message holds the end of its log."""
 
 

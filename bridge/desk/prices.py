@@ -15,17 +15,15 @@ from typing import Protocol
 import httpx
 import msgspec
 
+from kernels.errors import RainbowError
+
 MAX_FEED_BYTES = 262_144
 MAX_FUTURE_SECONDS = 30
 """A feed whose time lies further ahead of our clock is not believed."""
 
 
-class PriceUnavailable(Exception):
+class PriceUnavailable(RainbowError):
     """There is no price, or only a stale one. `hint` says what to do."""
-
-    def __init__(self, message: str, hint: str = "") -> None:
-        super().__init__(message)
-        self.hint = hint
 
 
 class Price(msgspec.Struct, frozen=True):

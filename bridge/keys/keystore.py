@@ -25,6 +25,7 @@ from typing import Any
 import msgspec
 
 from bridge.keys import devkeys
+from kernels.errors import RainbowError
 
 SECRET_BYTES = 32
 SECP256K1_ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
@@ -84,12 +85,10 @@ _PUBLIC_TEST_ADDRESSES = frozenset(
 """The accounts of the "test test … junk" mnemonic that anvil and Hardhat print at start-up."""
 
 
-class KeystoreError(Exception):
+class KeystoreError(RainbowError):
     """A keystore or its password cannot be used. `hint` says what to do; no secret is ever part of it."""
 
-    def __init__(self, message: str, hint: str = "") -> None:
-        super().__init__(message)
-        self.hint = hint
+    exit_code = 3
 
 
 class SecretKey:

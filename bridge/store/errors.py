@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
+from kernels.errors import RainbowError
 
-class StoreError(Exception):
+
+class StoreError(RainbowError):
     """Something the store cannot do. `hint` says what to do about it."""
-
-    def __init__(self, message: str, hint: str = "") -> None:
-        super().__init__(message)
-        self.hint = hint
 
 
 class Conflict(StoreError):

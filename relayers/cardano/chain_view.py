@@ -14,16 +14,20 @@ from pycardano import ProtocolParameters
 
 from bridge.chains.port import PortUnavailable
 from bridge.protocol.types import BlockRef
+from kernels.errors import RainbowError
 
 OutRef = tuple[str, int]
 """Transaction id (hex) and index of an output."""
 
 
-class ChainMoved(Exception):
+class ChainMoved(RainbowError):
     """The chain changed while it was read, or two answers are of different moments: read again."""
 
+    def __init__(self, message: str = "the chain changed while it was read") -> None:
+        super().__init__(message, "read again")
 
-class Refused(Exception):
+
+class Refused(RainbowError):
     """The node refuses a transaction; the message is its reason."""
 
 

@@ -14,6 +14,7 @@ from websockets.exceptions import WebSocketException
 from websockets.protocol import State
 
 from bridge.chains.port import PortUnavailable
+from kernels.errors import RainbowError
 from relayers.cardano.chain_view import Output, OutRef, Refused, Waiting
 from relayers.cardano.parameters import from_ogmios
 
@@ -56,7 +57,7 @@ class Block(msgspec.Struct, frozen=True):
     failed: frozenset[str]
 
 
-class RpcFailed(Exception):
+class RpcFailed(RainbowError):
     """Ogmios answered with an error of its own codes."""
 
     def __init__(self, code: int, message: str) -> None:

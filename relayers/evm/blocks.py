@@ -17,6 +17,7 @@ from eth_hash.auto import keccak
 from bridge.chains.port import PortUnavailable, Tip
 from bridge.chains.recent_blocks import newest_common
 from bridge.protocol.types import BlockRef
+from kernels.errors import RainbowError
 from relayers.evm.rpc import Call, Rpc, RpcError, quantity, record
 
 MAX_LOG_SPAN = 500
@@ -30,8 +31,11 @@ class Header(msgspec.Struct, frozen=True):
     bloom: bytes
 
 
-class ChainMoved(Exception):
+class ChainMoved(RainbowError):
     """The chain changed while it was read: read again."""
+
+    def __init__(self, message: str = "the chain changed while it was read") -> None:
+        super().__init__(message, "read again")
 
 
 def header_call(height: int | str) -> Call:

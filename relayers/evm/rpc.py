@@ -16,6 +16,7 @@ from web3 import AsyncHTTPProvider
 from web3.types import RPCEndpoint
 
 from bridge.chains.port import PortError, PortUnavailable
+from kernels.errors import RainbowError
 
 MAX_BATCH = 100
 """Calls in one HTTP request; hosted endpoints commonly refuse more than 100 to 1,000."""
@@ -24,7 +25,7 @@ _BUSY_CODES = {-32005, -32016, 429}
 """EIP-1474 "limit exceeded" and what hosted endpoints use for it: the same call may work later."""
 
 
-class RpcError(Exception):
+class RpcError(RainbowError):
     """The endpoint answered, with a JSON-RPC error: its code, its words and its data (revert bytes)."""
 
     def __init__(self, code: int, message: str, data: Any = None) -> None:

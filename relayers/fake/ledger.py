@@ -11,6 +11,7 @@ import msgspec
 
 from bridge.chains.port import Claimed, HtlcEvent, Locked, LockStatus, Refunded
 from bridge.protocol.types import Asset, BlockRef, LockTerms, Preimage, Purpose
+from kernels.errors import RainbowError
 
 
 class FakeTx(msgspec.Struct, frozen=True):
@@ -68,7 +69,7 @@ def lock_id_of(terms: LockTerms) -> str:
     return hashlib.sha256(b"fake-lock" + msgspec.json.encode(terms)).hexdigest()
 
 
-class Invalid(Exception):
+class Invalid(RainbowError):
     """The transaction reverts."""
 
 

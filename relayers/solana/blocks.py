@@ -18,6 +18,7 @@ from solders.transaction import VersionedTransaction
 from bridge.chains.port import DeepReorg, PortUnavailable
 from bridge.chains.recent_blocks import newest_common
 from bridge.protocol.types import BlockRef
+from kernels.errors import RainbowError
 from relayers.solana import program
 from relayers.solana.rpc import BLOCK_NOT_AVAILABLE, SKIPPED_CODES, Call, Rpc, RpcError, record
 
@@ -32,8 +33,11 @@ _HEAD_WINDOW = 128
 """Slots in which the newest block is looked for: more were skipped in a row only when the cluster stood."""
 
 
-class ChainMoved(Exception):
+class ChainMoved(RainbowError):
     """The chain changed while it was read: read again."""
+
+    def __init__(self, message: str = "the chain changed while it was read") -> None:
+        super().__init__(message, "read again")
 
 
 class Executed(msgspec.Struct, frozen=True):

@@ -10,6 +10,7 @@ import aiohttp
 import msgspec
 
 from bridge.chains.port import PortError, PortUnavailable
+from kernels.errors import RainbowError
 
 MAX_BATCH = 100
 """Calls in one HTTP request; Agave itself has no limit below its body size, hosted endpoints do."""
@@ -23,7 +24,7 @@ SKIPPED_CODES = {-32007, -32009}
 BLOCK_NOT_AVAILABLE = -32004
 
 
-class RpcError(Exception):
+class RpcError(RainbowError):
     """The endpoint answered, with a JSON-RPC error: its code, its words and its data."""
 
     def __init__(self, code: int, message: str, data: Any = None) -> None:

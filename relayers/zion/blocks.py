@@ -19,6 +19,7 @@ from chain.errors import RpcError, RuleBrokenError
 from chain.hashing import keccak256
 from chain.header import Header
 from chain.records import BODY_BYTES, Transaction, decode_transaction
+from kernels.errors import RainbowError
 from relayers.zion.htlc import read_event
 from relayers.zion.nodes import Nodes
 
@@ -26,8 +27,11 @@ _BLOCKS_AT_ONCE = 8
 _HEADERS_AT_ONCE = 500
 
 
-class ChainMoved(Exception):
+class ChainMoved(RainbowError):
     """The chain changed while it was read: read again."""
+
+    def __init__(self, message: str = "the chain changed while it was read") -> None:
+        super().__init__(message, "read again")
 
 
 def read_header(view: HeaderView) -> BlockRef:

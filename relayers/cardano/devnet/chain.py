@@ -10,6 +10,7 @@ from pathlib import Path
 
 from pycardano import TransactionInput, TransactionOutput
 
+from kernels.errors import RainbowError
 from relayers.cardano.devnet.ledger import Ledger, Rejected
 from relayers.cardano.devnet.records import Block, OutRef, TxRecord, read_tx
 
@@ -19,7 +20,7 @@ _KEPT_SNAPSHOTS = 2_160
 Now = Callable[[], float]
 
 
-class UnknownHeight(Exception):
+class UnknownHeight(RainbowError):
     """A roll-back below genesis or below what is kept."""
 
 

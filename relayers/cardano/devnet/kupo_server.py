@@ -9,6 +9,7 @@ from typing import Any
 from aiohttp import web
 from pycardano import Address, TransactionOutput, datum_hash, script_hash
 
+from kernels.errors import RainbowError
 from relayers.cardano.devnet.chain import DevChain
 from relayers.cardano.devnet.records import Block, OutRef, TxRecord
 
@@ -16,7 +17,7 @@ Json = dict[str, Any]
 Wanted = Callable[[OutRef, TransactionOutput], bool]
 
 
-class BadRequest(Exception):
+class BadRequest(RainbowError):
     """A pattern or filter that Kupo would refuse; the message is its hint."""
 
 

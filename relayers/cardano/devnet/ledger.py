@@ -16,23 +16,26 @@ from typing import Any
 from pycardano import TransactionInput, TransactionOutput
 
 from bridge.chains.local import processes
+from kernels.errors import RainbowError
 
 Utxo = tuple[TransactionInput, TransactionOutput]
 
 
-class LedgerMissing(Exception):
+class LedgerMissing(RainbowError):
     """There is no Node, or no scalus, on this machine. `hint` says how to get them."""
 
     def __init__(self, what: str) -> None:
-        super().__init__(f"{what}, which the local Cardano ledger needs, was not found")
-        self.hint = "run `make setup`, or set RAINBOW_NODE and RAINBOW_SCALUS to the program and the .js file"
+        super().__init__(
+            f"{what}, which the local Cardano ledger needs, was not found",
+            "run `make setup`, or set RAINBOW_NODE and RAINBOW_SCALUS to the program and the .js file",
+        )
 
 
-class Rejected(Exception):
+class Rejected(RainbowError):
     """The ledger refuses a transaction; the message is its reason."""
 
 
-class LedgerFailed(Exception):
+class LedgerFailed(RainbowError):
     """The Node process ended or answered nonsense."""
 
 

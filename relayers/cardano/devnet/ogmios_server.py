@@ -14,6 +14,7 @@ from typing import Any
 from aiohttp import WSMsgType, web
 from pycardano import Transaction, TransactionOutput
 
+from kernels.errors import RainbowError
 from relayers.cardano.devnet import parameters
 from relayers.cardano.devnet.chain import DevChain
 from relayers.cardano.devnet.evaluation import evaluate
@@ -29,7 +30,7 @@ _KEY, _SIGNATURE = "00" * 32, "00" * 64
 _METHOD_NOT_FOUND = -32601
 
 
-class OgmiosError(Exception):
+class OgmiosError(RainbowError):
     """An error answer of the protocol."""
 
     def __init__(self, code: int, message: str, data: Any = None) -> None:

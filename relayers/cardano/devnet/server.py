@@ -16,6 +16,7 @@ from typing import Any
 from aiohttp import web
 from pycardano import Address, PlutusV1Script, PlutusV2Script, PlutusV3Script, Transaction
 
+from kernels.errors import RainbowError
 from relayers.cardano.devnet import parameters, treasury
 from relayers.cardano.devnet.chain import DevChain, UnknownHeight
 from relayers.cardano.devnet.evaluation import evaluate
@@ -29,7 +30,7 @@ _MAX_COUNT = 100
 _TRUE_FOREVER = 10**9
 
 
-class BlockfrostError(Exception):
+class BlockfrostError(RainbowError):
     """An error in Blockfrost's form."""
 
     def __init__(self, status: int, error: str, message: str) -> None:

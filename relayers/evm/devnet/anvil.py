@@ -18,6 +18,7 @@ from bridge.chains.local import processes
 from bridge.chains.port import PortUnavailable
 from bridge.keys.devkeys import devnet_key
 from bridge.protocol.types import Asset
+from kernels.errors import RainbowError
 from relayers.evm import artifacts
 from relayers.evm.devnet import demo_token
 from relayers.evm.rpc import Rpc, RpcError, quantity, record
@@ -36,12 +37,14 @@ _PLATFORM_PACKAGES = {
 }
 
 
-class AnvilMissing(Exception):
+class AnvilMissing(RainbowError):
     """There is no anvil on this machine. `hint` says how to get one."""
 
     def __init__(self) -> None:
-        super().__init__("anvil, the local Ethereum node, was not found")
-        self.hint = "run `make setup`, put anvil on PATH, or set RAINBOW_ANVIL to the binary"
+        super().__init__(
+            "anvil, the local Ethereum node, was not found",
+            "run `make setup`, put anvil on PATH, or set RAINBOW_ANVIL to the binary",
+        )
 
 
 def find_anvil() -> Path:

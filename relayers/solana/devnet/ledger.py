@@ -23,6 +23,7 @@ from solders.transaction import VersionedTransaction
 from solders.transaction_metadata import FailedTransactionMetadata, TransactionMetadata
 from spl.token.constants import TOKEN_PROGRAM_ID
 
+from kernels.errors import RainbowError
 from relayers.solana.blocks import to_base58
 
 MAX_AGE = 150
@@ -36,7 +37,7 @@ _CHARGED = ("InstructionError", "InsufficientFundsForRent")
 """Failures of a transaction that is included all the same and pays its fee; others are only dropped."""
 
 
-class Rejected(Exception):
+class Rejected(RainbowError):
     """A transaction that the node does not take; `error` is the TransactionError as in JSON-RPC."""
 
     def __init__(self, error: Any, logs: Sequence[str] = (), units: int = 0) -> None:

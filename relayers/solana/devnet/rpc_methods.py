@@ -16,6 +16,7 @@ from solders.pubkey import Pubkey
 from solders.transaction import VersionedTransaction
 from spl.token.constants import TOKEN_PROGRAM_ID
 
+from kernels.errors import RainbowError
 from relayers.solana.blocks import from_base58, to_base58
 from relayers.solana.devnet.ledger import MAX_AGE, Block, Entry, Ledger, Rejected, bid_of, token_amount
 
@@ -23,7 +24,7 @@ VERSION = "4.1.0"
 INVALID_PARAMS = -32602
 
 
-class RpcFailure(Exception):
+class RpcFailure(RainbowError):
     """A JSON-RPC error to be answered."""
 
     def __init__(self, code: int, message: str, data: Any = None) -> None:

@@ -11,13 +11,15 @@ from typing import Any, NamedTuple
 
 from stellar_sdk import xdr
 
+from kernels.errors import RainbowError
+
 INT64_MAX = 2**63 - 1
 UINT32_MAX = 2**32 - 1
 ACCOUNT_SUBENTRY_LIMIT = 1000
 """Subentries an account may own (CAP-0024)."""
 
 
-class UnsupportedFeature(Exception):
+class UnsupportedFeature(RainbowError):
     """The transaction uses what this emulator does not have: the order book, liquidity pools, contracts."""
 
 

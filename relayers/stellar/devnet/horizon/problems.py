@@ -7,12 +7,13 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from kernels.errors import RainbowError
 from relayers.stellar.devnet.entries import UnsupportedFeature
 
 _BASE = "https://stellar.org/horizon-errors/"
 
 
-class Problem(Exception):
+class Problem(RainbowError):
     """A request that ends with an error response."""
 
     def __init__(self, status: int, kind: str, detail: str, extras: dict[str, Any] | None = None) -> None:
