@@ -11,7 +11,6 @@ import gc
 import json
 import sys
 from importlib import import_module
-from importlib.metadata import version as installed_version
 from typing import Annotated, Any
 
 import typer
@@ -99,6 +98,8 @@ def version(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
 ) -> None:
     """Print the version."""
+    from importlib.metadata import version as installed_version
+
     number = installed_version("rainbow-bridge")
     python = ".".join(str(part) for part in sys.version_info[:3])
     if as_json:

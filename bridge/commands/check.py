@@ -18,10 +18,8 @@ from bridge.chains.port import ChainPort, PortError, PortUnavailable
 from bridge.commands.output import ConfigFile, Exit, Json, speaking
 from bridge.commands.runtime import KeyRing, price_source
 from bridge.config import Network, Settings, to_text, to_units
-from bridge.desk.prices import PriceUnavailable
 from bridge.keys.keystore import KeystoreError, check_private
 from bridge.protocol.types import ChainId
-from bridge.store import Store, StoreError
 from bridge.wiring.ports import open_port
 
 PATIENCE = 15.0
@@ -109,6 +107,8 @@ def _key(what: str, path: Path, open_key: Callable[[], object]) -> Finding:
 
 
 def _database(settings: Settings) -> Iterator[Finding]:
+    from bridge.store import Store, StoreError
+
     url = settings.database_url()
     shown = "PostgreSQL" if url.startswith("postgres") else url.removeprefix("sqlite:///")
     if url.startswith("sqlite") and not Path(shown).exists():
@@ -127,6 +127,8 @@ def _database(settings: Settings) -> Iterator[Finding]:
 
 
 def _prices(settings: Settings) -> Iterator[Finding]:
+    from bridge.desk.prices import PriceUnavailable
+
     source = price_source(settings)
     try:
         source.refresh()

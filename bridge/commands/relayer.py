@@ -7,18 +7,14 @@ import signal
 from pathlib import Path
 from typing import Annotated
 
-import prometheus_client
 import typer
 
 from bridge.chains.config import SECTIONS
 from bridge.commands.output import ConfigFile, Json, speaking
 from bridge.commands.runtime import KeyRing, load_settings, open_store
 from bridge.config import ConfigError
-from bridge.proofs.anchoring import anchor_log
 from bridge.protocol import instances
 from bridge.protocol.types import ChainId
-from bridge.wiring.ports import open_port
-from relayers.daemon.worker import WorkerSettings, run_worker
 
 
 def relayer(
@@ -29,6 +25,12 @@ def relayer(
     as_json: Json = False,
 ) -> None:
     """Run one chain's relayer until told to stop (SIGTERM, Ctrl-C). Several may run: one sends at a time."""
+    import prometheus_client
+
+    from bridge.proofs.anchoring import anchor_log
+    from bridge.wiring.ports import open_port
+    from relayers.daemon.worker import WorkerSettings, run_worker
+
     with speaking(as_json) as output:
         settings = load_settings(config)
         try:
