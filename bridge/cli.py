@@ -19,11 +19,11 @@ from typer.core import TyperGroup
 COMMANDS = {
     "demo": ("bridge.demo.command", "demo", "Swap real value between five local chains, thirty ways."),
     "init": ("bridge.commands.init", "init", "Write rainbow.toml and encrypted keystores."),
-    "check": ("bridge.commands.check", "check", "Tell what is reachable, funded and misconfigured."),
+    "check": ("bridge.commands.check", "check", "Show what is reachable, funded and misconfigured."),
     "api": ("bridge.commands.serve", "api", "Serve the REST API."),
     "relayer": ("bridge.commands.relayer", "relayer", "Run one chain's relayer."),
     "up": ("bridge.commands.up", "up", "Run the API and all relayers."),
-    "pairs": ("bridge.commands.quote", "pairs", "List what the bridge swaps for what."),
+    "pairs": ("bridge.commands.quote", "pairs", "List the pairs that the bridge swaps."),
     "quote": ("bridge.commands.quote", "quote", "Ask the bridge for a price."),
     "swap": ("bridge.commands.swap", "app", "Your own swaps: start, status, claim, refund, recover."),
     "db": ("bridge.commands.database", "app", "The database's schema."),
@@ -74,7 +74,7 @@ def load(name: str) -> Any:
 
 
 def _nothing() -> None:
-    """Stand in for a command that was not imported."""
+    """Stands in for a command that was not imported."""
 
 
 app = typer.Typer(

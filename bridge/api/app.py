@@ -1,5 +1,5 @@
-"""The application: routes, errors as problems, background tasks. Nothing is signed here, and chains are only
-asked on behalf of users' wallets."""
+"""The application: routes, errors as problems, background tasks. Nothing is signed here, and chains are asked
+only on behalf of users' wallets."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from starlette.responses import Response
 
 from bridge.api import problems
 from bridge.api.problems import MEDIA_TYPE, ApiError, Kind
-from bridge.api.request_limits import Edge, problem_response
+from bridge.api.request_limits import RequestLimits, problem_response
 from bridge.api.routes import admin, events, health, market, swaps
 from bridge.api.services import Services
 from bridge.desk.prices import PriceUnavailable
@@ -32,7 +32,7 @@ from bridge.store import StoreError
 from bridge.wire.problems import FieldProblem, Problem
 
 SWEEP_SECONDS = 1.0
-"""How often overdue quotes are looked for; they count for nothing from the moment they expire."""
+"""How often expired quotes are removed; they are void from the moment they expire."""
 
 RECURSION_LIMIT = 1_000
 """Python's default. Importing py_ecc (web3 does) raises it to 100,000 for the whole process, and then a small
@@ -95,7 +95,7 @@ def create_app(services: Services) -> FastAPI:
             allow_headers=["Authorization", "Content-Type", "Idempotency-Key", "Last-Event-ID"],
             expose_headers=["RateLimit", "RateLimit-Policy", "Retry-After", "X-Request-Id", "Location"],
         )
-    app.add_middleware(Edge, config=services.settings.api, metrics=services.metrics)
+    app.add_middleware(RequestLimits, config=services.settings.api, metrics=services.metrics)
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
     return app
 
@@ -153,7 +153,7 @@ async def _on_refused(request: Request, error: Exception) -> Response:
 
 
 async def _on_invalid(request: Request, error: Exception) -> Response:
-    """Name what is wrong and where, never what was sent: it may hold a preimage."""
+    """Say what is wrong and where, but never repeat what was sent: it may hold a preimage."""
     found = cast(RequestValidationError, error).errors()
     errors = [
         FieldProblem(pointer="/" + "/".join(str(part) for part in item["loc"]), message=str(item["msg"]))
@@ -162,7 +162,7 @@ async def _on_invalid(request: Request, error: Exception) -> Response:
     if any(item["type"] == "json_invalid" for item in found):
         unreadable = ApiError(Kind.MALFORMED, "the body is not JSON", "send a JSON object", errors=errors)
         return _respond(request, unreadable)
-    hint = "correct what `errors` names; /openapi.json describes every field"
+    hint = "`errors` names each wrong field; /openapi.json describes all fields"
     return _respond(request, ApiError(Kind.INVALID_REQUEST, "the request is not valid", hint, errors=errors))
 
 

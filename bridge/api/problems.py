@@ -106,7 +106,7 @@ _OF_STATUS = {
 
 
 def of_status(status: int, detail: str, headers: dict[str, str] | None = None) -> ApiError:
-    """Turn a bare HTTP error of the framework into one of ours."""
+    """Turn an HTTP error of the framework into an `ApiError`."""
     kind, hint = _OF_STATUS.get(
         HTTPStatus(status), (Kind.MALFORMED if status < 500 else Kind.INTERNAL, "see /openapi.json")
     )

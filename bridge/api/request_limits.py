@@ -29,7 +29,7 @@ BODY_SECONDS = 10.0
 """How long a client may take to send its body."""
 
 UNLIMITED_PATHS = frozenset({"/healthz", "/readyz", "/metrics"})
-"""Asked for by supervisors and monitoring."""
+"""Read by supervisors and monitoring."""
 
 SECURITY_HEADERS = {
     "X-Content-Type-Options": "nosniff",
@@ -46,7 +46,7 @@ _WITH_BODY = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 log = structlog.get_logger("rainbow.api")
 
 
-class Edge:
+class RequestLimits:
     """The outermost layer of the application."""
 
     def __init__(self, app: ASGIApp, config: ApiConfig, metrics: Metrics) -> None:
@@ -164,7 +164,9 @@ class Edge:
                         raise too_large
         except TimeoutError:
             raise ApiError(
-                Kind.MALFORMED, f"the body did not arrive within {BODY_SECONDS:.0f} s", "send it at once"
+                Kind.MALFORMED,
+                f"the body did not arrive within {BODY_SECONDS:.0f} s",
+                "send the body without pauses",
             ) from None
         media = headers.get("content-type", "").partition(";")[0].strip().lower()
         if body and media != "application/json":
@@ -198,7 +200,7 @@ def _internal() -> ApiError:
     return ApiError(
         Kind.INTERNAL,
         "the request could not be served",
-        "try again; if it stays, tell the operator the request's id",
+        "try again; if it happens again, give the operator the request's id",
     )
 
 

@@ -1,7 +1,7 @@
-"""The typed client of the REST API: one method for each call, our models in and out, problems as exceptions.
+"""The typed client of the REST API: one method for each call, structs out, problems as exceptions.
 
-It only talks. What keeps a user's money safe (the recovery file, checking the bridge's lock on chain, when
-to reveal) is in `bridge.client.swap`.
+It only carries requests. What keeps a user's money safe (the recovery file, checking the bridge's lock on
+chain, when to reveal) is in `bridge.client.swap`.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ STREAM_READ_SECONDS = 60.0
 
 
 def new_token() -> str:
-    """Make a client token: whoever has it can list the swaps made with it."""
+    """Make a client token. It lets its holder list the swaps made with it."""
     return secrets.token_urlsafe(32)
 
 
@@ -117,13 +117,13 @@ class BridgeClient:
         return await self._get("/v1/swaps", SwapList, query)
 
     async def claim_terms(self, swap_id: str) -> ClaimTermsView:
-        """Ask on what terms the relayer claims, and what is to be signed for it."""
+        """Ask for the terms on which the relayer claims, and what must be signed for it."""
         return await self._get(f"/v1/swaps/{swap_id}/claim", ClaimTermsView)
 
     async def claim(
         self, swap_id: str, preimage: Preimage, authorization: Mapping[str, str] | None = None
     ) -> SwapView:
-        """Hand the preimage over, after checking the bridge's lock: `UserSwap.reveal_to_bridge` does."""
+        """Give the bridge the preimage. Check its lock first, as `UserSwap.reveal_to_bridge` does."""
         body: dict[str, Any] = {"preimage": preimage.reveal().hex()}
         if authorization is not None:
             body["authorization"] = dict(authorization)
@@ -139,7 +139,7 @@ class BridgeClient:
         return await self._post(f"/v1/swaps/{swap_id}/transactions", body, UnsignedTxView)
 
     async def refund(self, swap_id: str, *, cooperative: bool = True) -> RefundView:
-        """Ask for the source back."""
+        """Ask the bridge to give the source back."""
         return await self._post(f"/v1/swaps/{swap_id}/refund", {"cooperative": cooperative}, RefundView)
 
     async def events(self, swap_id: str, after: int = 0, *, follow: bool = True) -> AsyncIterator[EventView]:
@@ -181,7 +181,7 @@ def _decoded(body: bytes, kind: type[W]) -> W:
     try:
         return msgspec.json.decode(body, type=kind)
     except msgspec.DecodeError:
-        raise BridgeUnreachable("the answer is not one of this API's version") from None
+        raise BridgeUnreachable("the answer is not of this version of the API") from None
 
 
 def _refused(status: int, headers: Mapping[str, str], body: bytes) -> BridgeProblem | BridgeUnreachable:

@@ -1,7 +1,7 @@
 """Recovery files: a user's secrets, written before anything is sent, so that no crash loses money.
 
 One file per swap. The preimage is sealed with a key that libsodium's Argon2id makes of a password; the rest
-(terms, ids, signed transactions of the user's) is public on the chains anyway and stays readable, so that a
+(terms, ids, the user's signed transactions) becomes public on the chains anyway and stays readable, so a
 refund needs no password.
 """
 
@@ -27,35 +27,35 @@ class RecoveryError(RainbowError):
     """A recovery file cannot be used. `hint` says what to do."""
 
 
-class Cost(msgspec.Struct, frozen=True):
-    """What opening a file costs: Argon2id's operations and bytes of memory."""
+class SealingCost(msgspec.Struct, frozen=True):
+    """What opening a file costs: Argon2id's operations, and its memory in bytes."""
 
     operations: int
     memory: int
 
 
-INTERACTIVE = Cost(pwhash.argon2id.OPSLIMIT_INTERACTIVE, pwhash.argon2id.MEMLIMIT_INTERACTIVE)
+INTERACTIVE = SealingCost(pwhash.argon2id.OPSLIMIT_INTERACTIVE, pwhash.argon2id.MEMLIMIT_INTERACTIVE)
 """64 MiB and a fraction of a second."""
-LIGHT = Cost(pwhash.argon2id.OPSLIMIT_MIN, pwhash.argon2id.MEMLIMIT_MIN)
+LIGHT = SealingCost(pwhash.argon2id.OPSLIMIT_MIN, pwhash.argon2id.MEMLIMIT_MIN)
 """For tests and devnets."""
 
 
-class Sealed(msgspec.Struct, frozen=True):
-    """Encrypted bytes with what is needed, beside the password, to open them."""
+class SealedPreimage(msgspec.Struct, frozen=True):
+    """An encrypted preimage, and what is needed to open it in addition to the password."""
 
     salt: bytes
-    cost: Cost
+    cost: SealingCost
     box: bytes
 
 
-class Record(msgspec.Struct, frozen=True):
-    """What a user must not lose of a swap. Empty fields are not known yet.
+class RecoveryRecord(msgspec.Struct, frozen=True):
+    """What a user must not lose of a swap. A field that is not known yet is empty.
 
     `sent` holds the user's own signed transactions by purpose, so that a restart sends the same ones again.
     """
 
     hashlock: bytes
-    sealed: Sealed
+    sealed: SealedPreimage
     bridge_url: str
     quote_id: str
     source: LockTerms
@@ -84,7 +84,7 @@ class Record(msgspec.Struct, frozen=True):
 
 
 class SentTx(msgspec.Struct, frozen=True):
-    """A signed transaction of the user's, stored before it was broadcast."""
+    """A signed transaction of the user, stored before it was broadcast."""
 
     chain: ChainId
     tx_id: str
@@ -99,10 +99,10 @@ class SentTx(msgspec.Struct, frozen=True):
         return f"SentTx({self.chain}, {self.tx_id})"
 
 
-def seal(preimage: Preimage, password: str, cost: Cost = INTERACTIVE) -> Sealed:
+def seal(preimage: Preimage, password: str, cost: SealingCost = INTERACTIVE) -> SealedPreimage:
     """Encrypt a preimage under a password."""
     salt = secrets.token_bytes(pwhash.argon2id.SALTBYTES)
-    return Sealed(salt, cost, bytes(SecretBox(_key(password, salt, cost)).encrypt(preimage.reveal())))
+    return SealedPreimage(salt, cost, bytes(SecretBox(_key(password, salt, cost)).encrypt(preimage.reveal())))
 
 
 class RecoveryDir:
@@ -111,7 +111,7 @@ class RecoveryDir:
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    def save(self, record: Record) -> Path:
+    def save(self, record: RecoveryRecord) -> Path:
         """Write a record durably: when this returns, a power cut does not lose it."""
         self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
         target = self._file(record.hashlock)
@@ -132,12 +132,12 @@ class RecoveryDir:
             os.close(directory)
         return target
 
-    def load(self, hashlock: bytes) -> Record:
+    def load(self, hashlock: bytes) -> RecoveryRecord:
         """Read the record of a hashlock. Raises `RecoveryError`."""
         return self._read(self._file(hashlock))
 
-    def find(self, swap_id: str) -> Record:
-        """Return the record of a swap; an unambiguous beginning of its id or hashlock will do."""
+    def find(self, swap_id: str) -> RecoveryRecord:
+        """Return the record of a swap, given its id or hashlock or an unambiguous beginning of one."""
         found = [
             record
             for record in self.all()
@@ -148,7 +148,7 @@ class RecoveryDir:
             raise RecoveryError(f"{what} for {swap_id!r} in {self.path}", "`rainbow swap list` lists them")
         return found[0]
 
-    def all(self) -> list[Record]:
+    def all(self) -> list[RecoveryRecord]:
         """Return all records, oldest first."""
         if not self.path.is_dir():
             return []
@@ -158,17 +158,17 @@ class RecoveryDir:
     def _file(self, hashlock: bytes) -> Path:
         return self.path / f"{hashlock.hex()}{SUFFIX}"
 
-    def _read(self, file: Path) -> Record:
+    def _read(self, file: Path) -> RecoveryRecord:
         try:
             check_private(file)
-            return msgspec.json.decode(file.read_bytes(), type=Record)
+            return msgspec.json.decode(file.read_bytes(), type=RecoveryRecord)
         except KeystoreError as error:
             raise RecoveryError(str(error), error.hint) from None
         except msgspec.DecodeError as error:
             raise RecoveryError(f"{file} is damaged: {error}", "restore it from a backup") from None
 
 
-def _key(password: str, salt: bytes, cost: Cost) -> bytes:
+def _key(password: str, salt: bytes, cost: SealingCost) -> bytes:
     return bytes(
         pwhash.argon2id.kdf(
             SecretBox.KEY_SIZE, password.encode(), salt, opslimit=cost.operations, memlimit=cost.memory

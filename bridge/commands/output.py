@@ -68,7 +68,7 @@ class Output:
             self.console.print(line)
 
     def note(self, text: str) -> None:
-        """Tell people something by the way; programs do not see it."""
+        """Show something for people only; programs do not see it."""
         if not self.as_json:
             self.console.print(text)
 

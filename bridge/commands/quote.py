@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def pairs(api: ApiUrl = DEFAULT_URL, as_json: Json = False) -> None:
-    """List what the bridge swaps for what, with its limits and rates before spread and fees."""
+    """List the pairs that the bridge swaps, with limits, and rates before spread and fees."""
     from rich.table import Table
 
     async def ask() -> list[PairView]:

@@ -41,7 +41,7 @@ from bridge.wire.swaps import RefundView, UnsignedTxView
 
 if TYPE_CHECKING:
     from bridge.chains.port import UnsignedTx
-    from bridge.client.recovery import Record, RecoveryError
+    from bridge.client.recovery import RecoveryError, RecoveryRecord
     from bridge.client.swap import LockWatch, UserSwap
 
 app = typer.Typer(no_args_is_help=True, help="Your own swaps. Secrets stay in encrypted recovery files.")
@@ -70,7 +70,7 @@ def start(
     api: ApiUrl = DEFAULT_URL,
     as_json: Json = False,
 ) -> None:
-    """Begin a swap. The secret is in the recovery file before the bridge hears of it.
+    """Begin a swap. The secret is in the recovery file before the bridge learns its hash.
 
     With --keystore the lock is signed and sent from your account; else the transaction to sign is printed.
     """
@@ -120,7 +120,7 @@ def start(
 
 @app.command(name="list")
 def list_swaps(recovery_dir: Recovery = DEFAULT_RECOVERY, as_json: Json = False) -> None:
-    """List your recovery files. Asks nobody."""
+    """List your recovery files, without asking the bridge."""
     from rich.table import Table
 
     from bridge.client.recovery import RecoveryDir
@@ -159,12 +159,12 @@ def list_swaps(recovery_dir: Recovery = DEFAULT_RECOVERY, as_json: Json = False)
 @app.command()
 def status(
     swap: SwapArgument,
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Stay until it has ended.")] = False,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Follow it until it has ended.")] = False,
     recovery_dir: Recovery = DEFAULT_RECOVERY,
     api: ApiUrl = DEFAULT_URL,
     as_json: Json = False,
 ) -> None:
-    """Show how a swap stands, and whose turn it is."""
+    """Show a swap's status, and whose turn it is."""
 
     async def show(output: Output) -> None:
         async with BridgeClient(api, token=client_token()) as client:
@@ -206,14 +206,14 @@ def claim(
     """Wait for the bridge's lock on your own node, check it, then claim.
 
     With --keystore you claim from your own account, which pays the fee. With --relayed, or without a keystore
-    if the swap was quoted with --gasless, the preimage is handed to the bridge, which claims for you: on
-    Stellar your keystore signs that, elsewhere it is needed only to allow a fee. Without either the claim is
-    printed, for any wallet: it holds the preimage, sign and send it at once. The secret is never revealed too
-    late or for a wrong lock.
+    if the swap was quoted with --gasless, the bridge gets the preimage and claims for you: on
+    some chains your keystore must sign that, on others it is needed only to allow a fee. Without either the
+    claim is printed, for any wallet: it holds the preimage, so sign and send it immediately. The secret is
+    never revealed too late or for a wrong lock.
     """
     from bridge import config as configuration
     from bridge.client.recovery import RecoveryDir, RecoveryError
-    from bridge.client.swap import LockWatch, UserSwap, Wallet
+    from bridge.client.swap import LockWatch, UserSwap, UserWallet
     from bridge.keys.keystore import SecretKey
     from bridge.wiring.ports import open_port, wallet_builder
 
@@ -242,7 +242,7 @@ def claim(
                     watch = LockWatch(port, mine.record.destination)
                     await _until_safe(mine, watch, output)
                     if keystore and not relayed:
-                        tx = await mine.claim(password, watch, Wallet(port))
+                        tx = await mine.claim(password, watch, UserWallet(port))
                         output.result({"swap_id": mine.id, "claim_tx": tx}, f"claimed by {tx}")
                     elif not (record.gasless or relayed):
                         builder = wallet_builder(settings, chain)
@@ -251,7 +251,7 @@ def claim(
                         finally:
                             await builder.close()
                         output.result(
-                            {"swap_id": mine.id, **body}, "sign and send this at once:", _pretty(body)
+                            {"swap_id": mine.id, **body}, "sign and send this immediately:", _pretty(body)
                         )
                     else:
                         authorizer = port.authorizer if keystore else None
@@ -313,7 +313,7 @@ def refund(
 def recover(
     recovery_dir: Recovery = DEFAULT_RECOVERY, api: ApiUrl = DEFAULT_URL, as_json: Json = False
 ) -> None:
-    """After a crash: find what each recovery file's swap needs, and place those that were not placed."""
+    """After a crash: show what each swap needs, and place those that were not placed."""
 
     from bridge.client.recovery import RecoveryDir
     from bridge.client.swap import UserSwap
@@ -343,7 +343,7 @@ def recover(
         asyncio.run(look(output))
 
 
-def _record(recovery_dir: Path, swap: str) -> Record:
+def _record(recovery_dir: Path, swap: str) -> RecoveryRecord:
     from bridge.client.recovery import RecoveryDir
 
     return RecoveryDir(recovery_dir).find(swap)
@@ -393,7 +393,7 @@ async def _ask_refund(url: str, swap_id: str) -> RefundView:
 
 
 def _nothing_to_sign(asked: RefundView, output: Output, *, signs: bool) -> bool:
-    """Tell whether there is nothing to sign for a refund, and say why. `signs`: the user will sign anyway."""
+    """Return whether there is nothing to sign for a refund, saying why. `signs`: the user signs anyway."""
     if asked.cooperative and not signs:
         output.result(msgspec.to_builtins(asked), "the bridge gives it back", *swap_lines(asked.swap))
         return True
@@ -404,7 +404,7 @@ def _nothing_to_sign(asked: RefundView, output: Output, *, signs: bool) -> bool:
     return True
 
 
-async def _unsigned_refund(config: Path | None, record: Record) -> UnsignedTx:
+async def _unsigned_refund(config: Path | None, record: RecoveryRecord) -> UnsignedTx:
     from bridge import config as configuration
     from bridge.wiring.ports import wallet_builder
 
@@ -416,13 +416,17 @@ async def _unsigned_refund(config: Path | None, record: Record) -> UnsignedTx:
 
 
 async def _sign_refund(
-    config: Path | None, record: Record, recovery_dir: Path, keystore: Path, password_file: Path | None
+    config: Path | None,
+    record: RecoveryRecord,
+    recovery_dir: Path,
+    keystore: Path,
+    password_file: Path | None,
 ) -> str:
     """Sign and send the refund; returns its id. Before the deadline the error says how long to wait."""
     from bridge import config as configuration
     from bridge.chains.port import PortError
     from bridge.client.recovery import RecoveryDir, RecoveryError
-    from bridge.client.swap import UserSwap, Wallet
+    from bridge.client.swap import UserSwap, UserWallet
     from bridge.wiring.ports import open_port
 
     settings = configuration.load(config)
@@ -431,7 +435,7 @@ async def _sign_refund(
         async with BridgeClient(record.bridge_url or DEFAULT_URL) as client:  # it is not asked anything
             mine = UserSwap.resume(client, RecoveryDir(recovery_dir), record)
             try:
-                return await mine.refund(Wallet(port))
+                return await mine.refund(UserWallet(port))
             except PortError as error:
                 left = record.source.deadline - (await port.tip()).time
                 if left <= 0:
@@ -479,14 +483,14 @@ async def _lock(
 ) -> str:
     from bridge import config as configuration
     from bridge.client.errors import Unsafe
-    from bridge.client.swap import Wallet
+    from bridge.client.swap import UserWallet
     from bridge.wiring.ports import open_port
 
     terms = swap.record.source
     settings = configuration.load(config)
     port = open_port(settings, terms.chain, user_key(settings, keystore, password_file))
     try:
-        wallet = Wallet(port)
+        wallet = UserWallet(port)
         if wallet.address != terms.sender:
             raise Unsafe(
                 f"the keystore belongs to {wallet.address}, not to the refund address {terms.sender}",

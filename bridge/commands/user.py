@@ -93,7 +93,7 @@ def check_named_config(config: Path | None) -> None:
 
 
 def swap_lines(view: SwapView) -> list[str]:
-    """Return how a swap stands, for people."""
+    """Return a swap's status as lines for people."""
     lines = [f"swap {view.id}: [bold]{view.status.value}[/]"]
     if view.next is not NextStep.NONE:
         lines.append(f"next: {view.next.value} — {view.detail}")

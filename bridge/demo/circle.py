@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from bridge.client.swap import Wallet
+from bridge.client.swap import UserWallet
 from bridge.config import to_text
 from bridge.demo.board import Board, SwapCard
 from bridge.demo.people import Person, WentWrong
@@ -28,7 +28,7 @@ class Traveller:
         route = " → ".join(asset.symbol for asset in plan.route)
         self.card = board.add(SwapCard(plan.name, route, "completed"))
         self.wallets = {
-            asset.chain: Wallet(site.port(asset.chain, SecretKey.generate())) for asset in plan.route
+            asset.chain: UserWallet(site.port(asset.chain, SecretKey.generate())) for asset in plan.route
         }
         self.hops: list[Person] = []
 

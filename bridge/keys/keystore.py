@@ -1,11 +1,11 @@
 """Secret keys at rest: encrypted keystore files, and the passwords that open them.
 
-The files are Web3 Secret Storage v3 (scrypt + AES-128-CTR), as geth, web3 and every wallet read it.
-ZION keys are secp256k1 too, so one format serves all; an extra member `rainbow` says what the key is
-for and for which network, which other software ignores.
+The files are Web3 Secret Storage v3 (scrypt + AES-128-CTR), as geth, web3 and wallets read it. Every
+chain's key is 32 bytes, so one format is enough; an extra member `rainbow`, which other software ignores,
+says what the key is for and on which network.
 
-Keys of development networks are derived from published labels (`devnet_key`). They are marked, known by
-their bytes as well, and refused on every other network.
+Keys of development networks are derived from published labels (`devnet_key`). They are marked, recognised
+by their bytes too, and refused on every other network.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ DEVNET_NAMES = (
     "quotes/signer",
     "secrets/storage",
 )
-"""The devnet keys in use, `chain/role`; anybody can derive them."""
+"""The devnet keys in use, `chain/role`."""
 
 _PUBLIC_TEST_ADDRESSES = frozenset(
     {
@@ -92,7 +92,7 @@ class KeystoreError(RainbowError):
 
 
 class SecretKey:
-    """32 secret bytes that never show themselves; only `reveal()` gives them away."""
+    """32 secret bytes that are never shown; only `reveal()` returns them."""
 
     __slots__ = ("_value",)
 
@@ -129,7 +129,7 @@ class SecretKey:
 
 
 class KeyLabel(msgspec.Struct, frozen=True):
-    """What a keystore file says of its key in the open.
+    """What a keystore file says about its key without a password.
 
     `use` is `chain/role` (or `quotes/signer`, `secrets/storage`), `network` is dev, test or main,
     `address` the chain's text form ("" for keys that have none), `devnet` marks a published key.
@@ -142,12 +142,12 @@ class KeyLabel(msgspec.Struct, frozen=True):
 
 
 def devnet_key(name: str) -> SecretKey:
-    """Return the published development key `name` of `bridge.keys.devkeys`. Worth nothing, by design."""
+    """Return the published development key `name` of `bridge.keys.devkeys`."""
     return SecretKey(devkeys.devnet_key(name))
 
 
 def is_published(key: SecretKey) -> bool:
-    """Tell whether everybody knows this key: ours of the devnets, or anvil's."""
+    """Return whether this key is published: one of the devnets' or of anvil's."""
     if any(key == devnet_key(name) for name in DEVNET_NAMES):
         return True
     from eth_keys.datatypes import PrivateKey  # a third of a second, for which most commands need not wait
@@ -160,7 +160,7 @@ def refuse_published(key: SecretKey, network: str) -> None:
     if network != DEV_NETWORK and is_published(key):
         raise KeystoreError(
             f"this is a published development key; it is refused on network {network!r}",
-            "make a real one: rainbow init --network " + network,
+            "make a real key: rainbow init --network " + network,
         )
 
 
@@ -172,7 +172,7 @@ def write(path: Path, key: SecretKey, password: str, label: KeyLabel, *, light: 
     if light and label.network != DEV_NETWORK:
         raise KeystoreError("light scrypt is for development networks", "leave `light` out")
     if not password and label.network != DEV_NETWORK:
-        raise KeystoreError("an empty password protects nothing", "choose a password")
+        raise KeystoreError("the password is empty", "choose a password")
     refuse_published(key, label.network)
     document = _v3().create_keyfile_json(
         key.reveal(),
@@ -180,7 +180,7 @@ def write(path: Path, key: SecretKey, password: str, label: KeyLabel, *, light: 
         kdf="scrypt",
         iterations=SCRYPT_N_LIGHT if light else SCRYPT_N,
     )
-    # Optional in v3; the Ethereum address that the library puts there would mislead beside another key.
+    # Optional in v3; the address that the library puts there would be wrong for another chain's key.
     document.pop("address", None)
     if label.address:
         document["address"] = label.address.removeprefix("0x")
@@ -190,7 +190,7 @@ def write(path: Path, key: SecretKey, password: str, label: KeyLabel, *, light: 
 
 
 def read_label(path: Path) -> KeyLabel:
-    """Return what the file says in the open; needs no password. Foreign v3 files give an empty label."""
+    """Return the file's label; needs no password. Other software's v3 files give an empty label."""
     document = _read_document(path)
     label = document.get("rainbow")
     if label is None:
@@ -231,7 +231,7 @@ def load(path: Path, password: str, network: str, *, password_hint: str = DEFAUL
         ) from None
     key = SecretKey(secret)
     if label.devnet and network != DEV_NETWORK:
-        raise KeystoreError(f"{path} is marked as a devnet key", "make a real one: rainbow init")
+        raise KeystoreError(f"{path} is marked as a devnet key", "make a real key: rainbow init")
     refuse_published(key, network)
     return key
 

@@ -6,7 +6,7 @@ from enum import StrEnum
 
 
 class Needed(StrEnum):
-    """What the relayer needs beside the preimage to claim for a user."""
+    """What the relayer needs besides the preimage to claim for a user."""
 
     NOTHING = "nothing"
     """It claims with the preimage alone: its cost is in the price."""

@@ -37,14 +37,14 @@ def _pydantic_model(struct: type[Wire]) -> type[BaseModel]:
     fields: dict[str, Any] = {}
     for field in msgspec.structs.fields(struct):
         hint = hints[field.name]
-        told: dict[str, Any] = {}
+        described: dict[str, Any] = {}
         if field.encode_name != field.name:
-            told["alias"] = field.encode_name
+            described["alias"] = field.encode_name
         for meta in get_args(hint)[1:] if get_origin(hint) is Annotated else ():
             if isinstance(meta, msgspec.Meta):
-                told |= {"description": meta.description, "examples": meta.examples}
+                described |= {"description": meta.description, "examples": meta.examples}
         default = ... if field.default is msgspec.NODEFAULT else field.default
-        fields[field.name] = (hint, Field(default, **told))
+        fields[field.name] = (hint, Field(default, **described))
     return create_model(
         struct.__name__,
         __doc__=struct.__doc__,

@@ -50,7 +50,7 @@ class AssetView(Wire, frozen=True):
 
     @classmethod
     def of(cls, asset: Asset) -> AssetView:
-        """Make one."""
+        """Make one from the protocol's value."""
         return cls(
             asset=asset.key,
             chain=asset.chain,

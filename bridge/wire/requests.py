@@ -14,7 +14,7 @@ AmountText = Annotated[str, Field(pattern=r"^[1-9][0-9]{0,77}$", examples=["1000
 AssetKey = Annotated[
     str, Field(pattern=r"^[a-z][a-z0-9]{1,15}:[A-Za-z0-9]{1,12}$", max_length=29, examples=["base:ETH"])
 ]
-AddressText = Annotated[str, Field(pattern=r"^[!-~]{1,200}$", examples=["zion1…", "0x…"])]
+AddressText = Annotated[str, Field(pattern=r"^[!-~]{1,200}$", examples=["0x…"])]
 Hex32 = Annotated[str, Field(pattern=r"^(0x)?[0-9a-fA-F]{64}$", examples=["ab" * 32])]
 _PREIMAGE = r"^(0x)?([0-9a-fA-F]{2}){0,64}$"
 
@@ -66,9 +66,9 @@ class SwapRequest(Request):
 
 
 class ClaimRequest(Request):
-    """Hand the preimage over: the bridge stores it sealed and claims the destination to your recipient.
+    """Give the bridge the preimage: it stores it encrypted and claims the destination to your recipient.
 
-    GET the same path first: it says whether your signature is needed too, and gives what to sign. To claim
+    GET the same path first: it says whether your signature is needed too, and what to sign. To claim
     with your own wallet you do not need this service: build the transaction where your preimage is
     (`rainbow swap claim`).
     """

@@ -94,7 +94,7 @@ class NextStep(StrEnum):
 
 
 class SwapView(Wire, frozen=True):
-    """A swap. `next` tells the user what is to be done; `detail` says why in words."""
+    """A swap. `next` says what the user has to do; `detail` says why."""
 
     id: str
     status: SwapState
@@ -129,7 +129,7 @@ class SwapList(Wire, frozen=True):
 
 
 class ClaimTermsView(Wire, frozen=True):
-    """On what terms the relayer claims for you. `needed` names what it needs beside the preimage."""
+    """The terms on which the relayer claims for you. `needed` names what it needs besides the preimage."""
 
     needed: Needed
     max_fee: Annotated[

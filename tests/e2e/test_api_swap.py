@@ -18,7 +18,7 @@ from bridge.chains.local import processes
 from bridge.client.client import BridgeClient
 from bridge.client.errors import Unsafe
 from bridge.client.recovery import LIGHT, RecoveryDir
-from bridge.client.swap import LockWatch, UserSwap, Wallet
+from bridge.client.swap import LockWatch, UserSwap, UserWallet
 from bridge.config import Settings
 from bridge.keys.keystore import KeyLabel, devnet_key, write
 from bridge.protocol.types import ChainId, LegState, SwapState
@@ -45,7 +45,7 @@ class Stack:
         self.zion = zion
         self.recovery = RecoveryDir(base / "swaps")
         self.wallets = {
-            chain: Wallet(open_port(settings, chain, devnet_key(f"{chain}/user")))
+            chain: UserWallet(open_port(settings, chain, devnet_key(f"{chain}/user")))
             for chain in (instances.ETHEREUM, instances.ZION)
         }
 

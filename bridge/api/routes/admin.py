@@ -41,7 +41,7 @@ class AuditQuery(BaseModel):
 
 @router.get("/inventory")
 def get_inventory(services: Use, by: Reader) -> InventoryView:  # noqa: ARG001 -- the key was checked
-    """Show what the bridge holds, has promised and may still sell."""
+    """Show what the bridge holds, has reserved and can still sell."""
     with services.store.reading() as tx:
         holdings = services.inventory.all(tx)
     return InventoryView(
@@ -61,7 +61,7 @@ def get_inventory(services: Use, by: Reader) -> InventoryView:  # noqa: ARG001 -
 
 @router.get("/swaps")
 def list_all_swaps(services: Use, by: Reader, page: Annotated[PageQuery, Query()]) -> SwapList:  # noqa: ARG001
-    """List everybody's swaps, newest first."""
+    """List all swaps, newest first."""
     return page_of(services, page, "")
 
 
@@ -95,7 +95,7 @@ def list_pauses(services: Use, by: Reader) -> PauseView:  # noqa: ARG001
 
 @router.put("/chains/{chain}/pause")
 def pause_chain(chain: ChainId, request: NoteRequest, services: Use, by: Pauser) -> PauseView:
-    """Sell nothing on a chain. Swaps already begun go on: they must."""
+    """Sell nothing on a chain. Swaps that have begun continue."""
     services.swaps.pause(pause_of_chain(chain), by, request.note)
     return _pauses(services)
 
@@ -111,7 +111,7 @@ def resume_chain(chain: ChainId, services: Use, by: Pauser) -> PauseView:
 def pause_pair(
     source: AssetKey, destination: AssetKey, request: NoteRequest, services: Use, by: Pauser
 ) -> PauseView:
-    """Sell one direction no more."""
+    """Stop selling one direction."""
     services.swaps.pause(_known_pair(services, source, destination), by, request.note)
     return _pauses(services)
 
@@ -125,13 +125,13 @@ def resume_pair(source: AssetKey, destination: AssetKey, services: Use, by: Paus
 
 @router.post("/swaps/{swap_id}/retry", responses=responses(Kind.NOT_FOUND))
 def retry_swap(swap_id: SwapId, request: NoteRequest, services: Use, by: Retrier) -> SwapView:
-    """Clear the trouble noted on a swap and try again what is due."""
+    """Clear a swap's alarm and retry what is due."""
     return view_of(services, services.swaps.command(swap_id, OperatorVerb.RETRY, by, request.note))
 
 
 @router.post("/swaps/{swap_id}/cooperative-refund", responses=responses(Kind.NOT_FOUND))
 def refund_swap(swap_id: SwapId, request: NoteRequest, services: Use, by: Retrier) -> SwapView:
-    """Agree to give the source back, as far as the invariants allow; stray locks too."""
+    """Agree to give the source back if the invariants allow it; stray locks too."""
     stored = services.swaps.command(swap_id, OperatorVerb.COOPERATIVE_REFUND, by, request.note)
     return view_of(services, stored)
 

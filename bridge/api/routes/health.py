@@ -24,13 +24,13 @@ router = APIRouter(tags=["health"])
 
 @router.get("/healthz")
 def healthz() -> HealthView:
-    """Tell that the process serves requests."""
+    """Answer that the process serves requests."""
     return HealthView(status="ok", version=version("rainbow-bridge"))
 
 
 @router.get("/readyz", responses=responses(Kind.NOT_READY))
 def readyz(services: Use) -> ReadyView:
-    """Tell whether swaps can be sold: the database, each chain and the prices."""
+    """Answer whether swaps can be sold: the database, each chain and the prices are ready."""
     dependencies = readiness(services)
     failing = [line for line in dependencies if not line.ready]
     if failing:

@@ -1,4 +1,4 @@
-"""Swaps: take a quote, look, hand the preimage over, get the source back."""
+"""Swaps: take a quote, show a swap, give the preimage, get the source back."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ def get_swap(swap_id: SwapId, services: Use) -> SwapView:
     responses=responses(Kind.NOT_FOUND, Kind.INVALID_REQUEST, Kind.NO_PRICE, Kind.CHAIN_UNAVAILABLE),
 )
 async def claim_terms(swap_id: SwapId, services: Use) -> ClaimTermsView:
-    """Tell on what terms the relayer claims for you, and give what you sign for it where that is needed."""
+    """Return the terms on which the relayer claims for you, and what you sign for it where needed."""
     terms = await services.handover.terms(swap_id)
     swap = (await asyncio.to_thread(services.swaps.get, swap_id)).swap
     destination = swap.destination.terms
@@ -141,7 +141,7 @@ async def claim_terms(swap_id: SwapId, services: Use) -> ClaimTermsView:
     ),
 )
 async def claim_swap(swap_id: SwapId, request: ClaimRequest, services: Use) -> SwapView:
-    """Hand the preimage over: the relayer claims the destination for you. Check the bridge's lock first."""
+    """Give the bridge the preimage: the relayer claims for you. Check the bridge's lock first."""
     stored = await services.handover.take(swap_id, _preimage(request.preimage), request.authorization)
     return await asyncio.to_thread(view_of, services, stored)
 
@@ -191,7 +191,7 @@ def _preimage(text: SecretStr) -> Preimage:
 
 
 def page_of(services: Services, page: PageQuery, owner: str) -> SwapList:
-    """Return a page of an owner's swaps, of everybody's for ""."""
+    """Return a page of an owner's swaps; of all swaps for ""."""
     with services.store.reading() as tx:
         found = tx.swaps.page(
             page.limit + 1,
@@ -208,7 +208,7 @@ def page_of(services: Services, page: PageQuery, owner: str) -> SwapList:
 
 
 def view_of(services: Services, stored: StoredSwap) -> SwapView:
-    """Show a swap as it stands."""
+    """Show a swap as it is now."""
     with services.store.reading() as tx:
         return swap_view(
             stored,
@@ -229,6 +229,8 @@ def _cursor(text: str) -> tuple[int, str]:
             raise ValueError
     except (ValueError, binascii.Error):
         raise ApiError(
-            Kind.INVALID_REQUEST, "this cursor is not one of ours", "use `next_cursor` of the page before"
+            Kind.INVALID_REQUEST,
+            "this is not a cursor of ours",
+            "use `next_cursor` of the page before",
         ) from None
     return int(created), swap_id

@@ -96,7 +96,7 @@ async def test_a_request_says_what_it_must_and_its_path_lies_below_the_bridges_a
 
     async with serving(answer) as url, BridgeClient(url + "/deep/", token="t" * 40) as client:
         await client.key()
-        with pytest.raises(BridgeUnreachable, match="not one of this API's version"):
+        with pytest.raises(BridgeUnreachable, match="not of this version of the API"):
             await client.quote("a:A", "b:B", 5)
         with pytest.raises(BridgeUnreachable):
             await client.swaps(cursor="a&b")

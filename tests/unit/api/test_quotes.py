@@ -21,19 +21,13 @@ from bridge.desk.prices import HttpPrices, PriceUnavailable
 from bridge.desk.quotes import QuoteAsk
 from bridge.desk.refused import Reason, Refused
 from bridge.protocol.pricing import FixedSide
+from bridge.protocol.types import LegRole
 from bridge.store import Store
 from bridge.store.records import FeeRecord
 from bridge.wire.market import QuoteView
 from tests import instances
 from tests.unit.api import play
-from tests.unit.api.play import ETH, ZION, Clock
-
-
-def problem(response: Any) -> str:
-    assert response.headers["content-type"] == "application/problem+json"
-    body = response.json()
-    assert body["hint"]
-    return str(body["type"]).rpartition(":")[2]
+from tests.unit.api.play import ETH, ZION, Clock, problem
 
 
 def test_a_quote_adds_up_to_the_last_unit(client: TestClient) -> None:
@@ -99,7 +93,7 @@ def test_threads_racing_for_the_last_inventory_never_promise_more_than_there_is(
 
     def race(number: int) -> None:
         try:
-            mine = QuoteAsk(*(getattr(ask, name) for name in ask.__struct_fields__[:-1]), client=f"c{number}")
+            mine = msgspec.structs.replace(ask, client=f"c{number}")
             made.append(services.quotes.make(mine).body.price.destination)
         except Refused as error:
             refused.append(error.reason)
@@ -139,7 +133,7 @@ def test_swaps_that_nobody_funds_stop_a_client_from_getting_more(client: TestCli
     swaps = [play.place(client, number) for number in range(3)]
     response = client.post("/v1/quotes", json={"from": ETH, "to": ZION, "amount": str(10**18)})
     assert problem(response) == "limit-reached"
-    play.lock(store, swaps[0]["id"], play.LegRole.SOURCE)
+    play.lock(store, swaps[0]["id"], LegRole.SOURCE)
     play.ask(client)
 
 
