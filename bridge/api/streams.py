@@ -1,7 +1,7 @@
 """Pushing events: one task reads the store's event log, every stream gets the swaps it subscribed to.
 
-A stream first replays from the sequence number it names and then follows. It skips what it has sent, so nothing
-is lost or repeated. A stream that reads too slowly is closed; its client can resume where it stopped.
+A stream first replays from the sequence number it names and then follows. It skips what it has sent before:
+nothing is lost or repeated. A stream that reads too slowly is closed; its client can resume where it stopped.
 """
 
 from __future__ import annotations
