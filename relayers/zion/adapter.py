@@ -40,6 +40,7 @@ from relayers.zion import blocks, fees, htlc
 from relayers.zion.nodes import Nodes
 from relayers.zion.rules import check_funds, check_lock
 from relayers.zion.settings import ZionSettings
+from relayers.zion.traits import TRAITS
 
 T = TypeVar("T")
 
@@ -71,7 +72,8 @@ class ZionPort:
     """One ZION network and one account of ours; a `bridge.chains.port.ChainPort`."""
 
     chain = instances.ZION
-    max_claims = 1
+    traits = TRAITS
+    max_claims = TRAITS.max_claims
     authorizer: Authorizer | None = None
     contract = ""
 
