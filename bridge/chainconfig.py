@@ -27,7 +27,7 @@ from bridge.configtypes import (
 )
 from bridge.protocol.timelocks import finality_depth, max_secured_amount
 from bridge.protocol.types import Asset, Chain, ChainTiming
-from chain.params import Network as ZionNetwork
+from chain.rules.params import Network as ZionNetwork
 from relayers.cardano import timing as cardano_timing
 from relayers.ethereum import timing as ethereum_timing
 from relayers.solana import timing as solana_timing

@@ -71,7 +71,7 @@ def _assets(settings: Settings, chain: Chain) -> tuple[Asset, ...]:
 
 
 def _zion(settings: Settings, key: SecretKey) -> ChainPort:
-    from chain.params import Network as ZionNetwork
+    from chain.rules.params import Network as ZionNetwork
     from relayers.zion.adapter import open_port as open_zion
     from relayers.zion.settings import ZION, ZionSettings
 

@@ -16,15 +16,14 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from chain.address import decode_address
-from chain.api import to_wire
-from chain.errors import WalletError, ZionError
-from chain.keys import Key
-from chain.keystore import keystore_address, load_keystore, save_keystore
-from chain.node import NodeConfig
-from chain.params import COIN, NETWORKS, Network
-from chain.service import node_main
-from chain.wallet import build_transfer
+from chain.node import NodeConfig, node_main
+from chain.rules.address import decode_address
+from chain.rules.errors import WalletError, ZionError
+from chain.rules.params import COIN, NETWORKS, Network
+from chain.service.messages import to_wire
+from chain.wallet.keys import Key
+from chain.wallet.keystore import keystore_address, load_keystore, save_keystore
+from chain.wallet.transactions import build_transfer
 from kernels.backends import Backend
 from kernels.errors import KernelError
 
@@ -114,7 +113,7 @@ def mine(
 ) -> None:
     """Mine for a running node; prints each block found and the hash rate."""
 
-    from chain.solo import mine_main  # with httpx, which a node does not need
+    from chain.mining.solo import mine_main  # with httpx, which a node does not need
 
     def report(event: dict[str, Any]) -> None:
         text = " ".join(f"{key}={value}" for key, value in event.items())
@@ -150,7 +149,7 @@ def balance(
     """Print an address's confirmed balance, nonce and consciousness level."""
     _guard(as_json, lambda: decode_address(address))
 
-    from chain.client import ZionClient
+    from chain.service.client import ZionClient
 
     async def ask() -> Any:
         async with ZionClient(rpc) as client:
@@ -179,7 +178,7 @@ def send(
         lambda: load_keystore(keystore, _password(password_file, confirm=False, as_json=as_json)),
     )
 
-    from chain.client import ZionClient
+    from chain.service.client import ZionClient
 
     async def pay() -> Any:
         async with ZionClient(rpc) as client:

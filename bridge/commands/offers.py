@@ -10,7 +10,7 @@ from string import Template
 
 from bridge.config import Network
 from bridge.protocol.types import Chain, ChainTiming
-from chain.params import Network as ZionNetwork
+from chain.rules.params import Network as ZionNetwork
 from relayers.cardano import timing as cardano_timing
 from relayers.ethereum import timing as ethereum_timing
 from relayers.solana import timing as solana_timing

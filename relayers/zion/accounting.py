@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from chain.client import ZionClient
+from chain.service.client import ZionClient
 
 
 async def fees_paid(rpc_url: str, payers: set[str], first: int, last: int) -> int:

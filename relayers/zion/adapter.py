@@ -7,15 +7,15 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import TypeVar
 
 from bridge.protocol.types import Asset, BlockRef, Chain, LockTerms, Preimage, Purpose
-from chain.address import decode_address, encode_address
-from chain.api import AccountView, LockView, NodeInfo
-from chain.api import TxStatus as Place
-from chain.errors import AddressError, RpcError, WalletError
-from chain.keys import Key
-from chain.locks import LockState
-from chain.params import MIN_FEE
-from chain.records import PAYS_AMOUNT, SPENDS_LOCK, ZERO20, Kind, Transaction
-from chain.wallet import sign
+from chain.rules.address import decode_address, encode_address
+from chain.rules.errors import AddressError, RpcError, WalletError
+from chain.rules.locks import LockState
+from chain.rules.params import MIN_FEE
+from chain.rules.records import PAYS_AMOUNT, SPENDS_LOCK, ZERO20, Kind, Transaction
+from chain.service.messages import AccountView, LockView, NodeInfo
+from chain.service.messages import TxStatus as Place
+from chain.wallet.keys import Key
+from chain.wallet.transactions import sign
 from relayers.port import (
     Action,
     ActionRefused,

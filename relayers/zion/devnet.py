@@ -9,9 +9,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from bridge.protocol.types import Asset
-from chain.client import ZionClient
-from chain.errors import NodeUnreachableError
-from chain.params import Network
+from chain.rules.errors import NodeUnreachableError
+from chain.rules.params import Network
+from chain.service.client import ZionClient
 from relayers import childproc
 from relayers.port import PortUnavailable
 from relayers.zion.settings import ZionSettings

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bridge.protocol.types import Purpose
-from chain.params import MIN_FEE
+from chain.rules.params import MIN_FEE
 from relayers.port import FeeLevel, PortUnavailable
 from relayers.zion.settings import ZionSettings
 

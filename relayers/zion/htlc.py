@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from bridge.protocol.types import BlockRef, Chain, LockTerms, Preimage, Purpose
-from chain.address import decode_address, encode_address
-from chain.errors import AddressError
-from chain.params import MAX_AMOUNT
-from chain.records import Kind, Transaction, Witness, lock_id
+from chain.rules.address import decode_address, encode_address
+from chain.rules.errors import AddressError
+from chain.rules.params import MAX_AMOUNT
+from chain.rules.records import Kind, Transaction, Witness, lock_id
 from relayers.port import ActionRefused, Claimed, HtlcEvent, Locked, Refunded, UnsignedTx
 from relayers.zion.settings import ZION
 
@@ -121,7 +121,7 @@ def for_wallet(
 
 def from_payload(payload: dict[str, Any], *, sender: bytes, nonce: int) -> Transaction:
     """Return the transaction of a `for_wallet` payload for the account `sender` (key hash), to be signed
-    with `chain.wallet.sign(key, tx, tx.witness.aux)`."""
+    with `chain.wallet.transactions.sign(key, tx, tx.witness.aux)`."""
     return Transaction(
         kind=Kind[payload["kind"].upper()],
         chain_id=payload["chain_id"],

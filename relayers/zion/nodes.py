@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import TypeVar
 
-from chain.client import ZionClient
-from chain.errors import NodeUnreachableError, RpcError
+from chain.rules.errors import NodeUnreachableError, RpcError
+from chain.service.client import ZionClient
 from relayers.port import PortError, PortUnavailable
 
 T = TypeVar("T")

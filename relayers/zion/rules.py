@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from bridge.protocol.types import LockTerms, Purpose
-from chain.api import LockView
-from chain.locks import LockState
+from chain.rules.locks import LockState
+from chain.service.messages import LockView
 from relayers.port import ActionRefused, InsufficientFunds
 
 _READ_BACK = "read the lock back from chain"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from bridge.protocol.types import Asset, Chain
-from chain.params import COIN, NETWORKS, Network
+from chain.rules.params import COIN, NETWORKS, Network
 
 ZION = Asset(Chain.ZION, "ZION", 8)
 

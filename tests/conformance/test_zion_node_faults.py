@@ -10,7 +10,7 @@ import pytest
 import pytest_asyncio
 
 from bridge.protocol.types import Preimage
-from chain.params import Network
+from chain.rules.params import Network
 from relayers.devkeys import devnet_key
 from relayers.port import FeeLevel, PortError, PortUnavailable
 from relayers.zion.adapter import ZionPort, open_port

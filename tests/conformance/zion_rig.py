@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from bridge.protocol.types import Asset, Chain, LockTerms
-from chain.address import decode_address
-from chain.client import ZionClient
-from chain.keys import Key
-from chain.wallet import sign
+from chain.rules.address import decode_address
+from chain.service.client import ZionClient
+from chain.wallet.keys import Key
+from chain.wallet.transactions import sign
 from relayers.devkeys import devnet_key
 from relayers.port import UnsignedTx
 from relayers.zion.adapter import ZionPort, open_port

@@ -14,17 +14,17 @@ import websockets
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from chain.anchors import verify_anchor_proof
-from chain.api import NewBlock, TransactionView, TxStatus
-from chain.block import Block
-from chain.client import ZionClient
-from chain.errors import NodeUnreachableError, Reason, RpcError
-from chain.hashing import sha256
-from chain.keys import Key
-from chain.params import COIN, DEV
-from chain.server import MAX_REQUEST_BYTES
-from chain.template import solve
-from chain.wallet import (
+from chain.mining.template import solve
+from chain.rules.anchors import verify_anchor_proof
+from chain.rules.block import Block
+from chain.rules.errors import NodeUnreachableError, Reason, RpcError
+from chain.rules.hashing import sha256
+from chain.rules.params import COIN, DEV
+from chain.service.client import ZionClient
+from chain.service.messages import NewBlock, TransactionView, TxStatus
+from chain.service.server import MAX_REQUEST_BYTES
+from chain.wallet.keys import Key
+from chain.wallet.transactions import (
     build_anchor,
     build_claim,
     build_cooperative_refund,

@@ -8,13 +8,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from chain.block import MAX_BLOCK_BYTES, Block, pack_transactions
-from chain.errors import Reason, RuleBrokenError
-from chain.header import compact_to_target
-from chain.params import COIN, FUTURE_LIMIT, MAIN, MAX_AMOUNT, MAX_BLOCK_TRANSACTIONS
-from chain.records import RAW_BYTES, ZERO20, Kind, Transaction, Witness, decode_transaction
-from chain.template import solve, with_nonce
-from chain.wallet import build_anchor, sign
+from chain.mining.template import solve, with_nonce
+from chain.rules.block import MAX_BLOCK_BYTES, Block, pack_transactions
+from chain.rules.errors import Reason, RuleBrokenError
+from chain.rules.header import compact_to_target
+from chain.rules.params import COIN, FUTURE_LIMIT, MAIN, MAX_AMOUNT, MAX_BLOCK_TRANSACTIONS
+from chain.rules.records import RAW_BYTES, ZERO20, Kind, Transaction, Witness, decode_transaction
+from chain.state import evaluation
+from chain.wallet.transactions import build_anchor, sign
 from kernels import cosmic_harmony
 from tests.unit.chain.harness import ALICE, BOB, CAROL, FEE, MINER, Sandbox, reason_of, resign
 
@@ -304,15 +305,13 @@ def test_signatures_the_mempool_checked_are_not_checked_again_but_others_are(
     box: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     checked: list[bytes] = []
-    from chain import state
-
-    real = state.verify_signature
+    real = evaluation.verify_signature
 
     def count(public_key: bytes, signature: bytes, digest: bytes) -> bool:
         checked.append(digest)
         return real(public_key, signature, digest)
 
-    monkeypatch.setattr(state, "verify_signature", count)
+    monkeypatch.setattr(evaluation, "verify_signature", count)
     known, fresh = box.transfer(ALICE, BOB), box.transfer(BOB, CAROL)
     box.mempool.add(known)
     checked.clear()

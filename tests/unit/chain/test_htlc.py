@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from chain.errors import Reason
-from chain.hashing import sha256
-from chain.keys import Key
-from chain.locks import LockState
-from chain.params import COIN
-from chain.wallet import consent_to_refund
+from chain.rules.errors import Reason
+from chain.rules.hashing import sha256
+from chain.rules.locks import LockState
+from chain.rules.params import COIN
+from chain.wallet.keys import Key
+from chain.wallet.transactions import consent_to_refund
 from tests.unit.chain.harness import ALICE, BOB, CAROL, FEE, Sandbox, reason_of, resign
 
 NEWCOMER = Key.from_secret(sha256(b"somebody without a coin"))

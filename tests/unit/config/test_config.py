@@ -14,7 +14,7 @@ from bridge.chainconfig import SECTIONS, EthereumConfig
 from bridge.config import ConfigError, to_text, to_units
 from bridge.ports import cardano_settings, solana_settings, stellar_passphrase
 from bridge.protocol.types import Asset, Chain
-from chain.params import Network as ZionNetwork
+from chain.rules.params import Network as ZionNetwork
 from relayers.cardano import timing as cardano_timing
 from relayers.ethereum import timing as ethereum_timing
 from relayers.solana import timing as solana_timing

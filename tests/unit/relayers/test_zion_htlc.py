@@ -8,11 +8,11 @@ import msgspec
 import pytest
 
 from bridge.protocol.types import Asset, BlockRef, Chain, LockTerms, Preimage, Purpose
-from chain.address import encode_address
-from chain.keys import Key
-from chain.params import COIN, Network
-from chain.records import Kind, decode_transaction
-from chain.wallet import build_claim, build_lock, build_refund, sign
+from chain.rules.address import encode_address
+from chain.rules.params import COIN, Network
+from chain.rules.records import Kind, decode_transaction
+from chain.wallet.keys import Key
+from chain.wallet.transactions import build_claim, build_lock, build_refund, sign
 from relayers.devkeys import devnet_key
 from relayers.port import ActionRefused, BadAddress, Claimed, InsufficientFunds, Locked, Refunded
 from relayers.zion.adapter import open_port

@@ -1,0 +1,268 @@
+"""Rules over whole blocks as arrays, compiled by Numba.
+
+`check_records` needs no state; `apply_accounts` moves balances and nonces. Both return a code and the index
+of the first transaction at fault; codes map to `Reason` here and nowhere else. All callees of the compiled
+functions live in this file, on whose content their cache is keyed.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import types
+from numpy.typing import NDArray
+
+from chain.rules.block import U8Array, U64Array
+from chain.rules.errors import Reason, RuleBrokenError
+from chain.rules.params import MAX_AMOUNT
+from chain.rules.records import WITNESS_BYTES
+from kernels.compile_cache import building_block, kernel
+from kernels.numba_types import READ_ROWS, ROWS
+
+I64Array = NDArray[np.int64]
+_READ_BYTES = types.Array(types.uint8, 2, "C", readonly=True)
+_INDICES = types.Array(types.int64, 1, "C")
+_READ_INDICES = types.Array(types.int64, 1, "C", readonly=True)
+_FAULT = types.UniTuple(types.int64, 2)
+
+_OK = 0
+_CODES = (
+    None,
+    Reason.BAD_KIND,
+    Reason.BAD_VERSION,
+    Reason.WRONG_CHAIN,
+    Reason.RESERVED_NOT_ZERO,
+    Reason.AMOUNT_OUT_OF_RANGE,
+    Reason.FEE_OUT_OF_RANGE,
+    Reason.FIELD_NOT_ZERO,
+    Reason.ZERO_RECIPIENT,
+    Reason.PREIMAGE_TOO_LONG,
+    Reason.BAD_WITNESS,
+    Reason.COINBASE_MISPLACED,
+    Reason.BAD_COINBASE_HEIGHT,
+    Reason.FEE_SUM_OVERFLOW,
+    Reason.BAD_NONCE,
+    Reason.INSUFFICIENT_BALANCE,
+    Reason.BALANCE_OVERFLOW,
+)
+_BAD_KIND = 1
+_BAD_VERSION = 2
+_WRONG_CHAIN = 3
+_RESERVED = 4
+_AMOUNT = 5
+_FEE = 6
+_NOT_ZERO = 7
+_ZERO_RECIPIENT = 8
+_PREIMAGE = 9
+_WITNESS = 10
+_COINBASE_PLACE = 11
+_COINBASE_HEIGHT = 12
+_FEE_SUM = 13
+_NONCE = 14
+_BALANCE = 15
+_OVERFLOW = 16
+
+_U = np.uint64
+_MAX = np.uint64(MAX_AMOUNT)
+_LOW32 = np.uint64(0xFFFFFFFF)
+_ZERO = np.uint64(0)
+_ONE = np.uint64(1)
+
+
+@building_block
+def _check_one(body, witness, chain_id, is_coinbase_place, height):  # type: ignore[no-untyped-def]
+    kind = body[0] & _U(0xFF)
+    if kind < _U(1) or kind > _U(7):
+        return _BAD_KIND
+    if (body[0] >> _U(8)) & _U(0xFF) != _ONE:
+        return _BAD_VERSION
+    if body[0] >> _U(32) != chain_id:
+        return _WRONG_CHAIN
+    if (body[0] >> _U(16)) & _U(0xFFFF) != _ZERO or body[14] != _ZERO or body[15] != _ZERO:
+        return _RESERVED
+    if (kind == _U(1)) != is_coinbase_place:
+        return _COINBASE_PLACE
+    if body[2] > _MAX:
+        return _AMOUNT
+    if body[3] > _MAX:
+        return _FEE
+    sender_zero = body[4] == _ZERO and body[5] == _ZERO and (body[6] & _LOW32) == _ZERO
+    recipient_zero = body[6] >> _U(32) == _ZERO and body[7] == _ZERO and body[8] == _ZERO
+    hash_zero = body[9] == _ZERO and body[10] == _ZERO and body[11] == _ZERO and body[12] == _ZERO
+    if kind == _U(7):  # an anchor pays nobody
+        if not recipient_zero:
+            return _NOT_ZERO
+    elif recipient_zero:
+        return _ZERO_RECIPIENT
+    if kind == _U(1):
+        if not sender_zero or body[3] != _ZERO:
+            return _NOT_ZERO
+        if body[1] != height:
+            return _COINBASE_HEIGHT
+        for i in range(witness.shape[0]):
+            if witness[i] != 0:
+                return _WITNESS
+        return _OK
+    if kind != _U(7) and body[2] == _ZERO:
+        return _AMOUNT
+    if kind == _U(2) and not hash_zero:
+        return _NOT_ZERO
+    if kind != _U(3) and body[13] != _ZERO:
+        return _NOT_ZERO
+    aux = witness[97]
+    if kind == _U(4):
+        if aux > 64:
+            return _PREIMAGE
+    elif kind == _U(6):
+        if aux not in (0, 97):
+            return _WITNESS
+    elif aux != 0:
+        return _WITNESS
+    for i in range(98 + np.int64(aux), witness.shape[0]):
+        if witness[i] != 0:
+            return _WITNESS
+    return _OK
+
+
+@kernel(
+    types.Tuple((types.int64, types.int64, types.uint64))(
+        READ_ROWS, _READ_BYTES, types.uint64, types.boolean, types.uint64
+    )
+)
+def _check_records(bodies, witnesses, chain_id, in_block, height):  # type: ignore[no-untyped-def]
+    fees = _ZERO
+    for i in range(bodies.shape[0]):
+        code = _check_one(bodies[i], witnesses[i], chain_id, in_block and i == 0, height)
+        if code != _OK:
+            return code, i, fees
+        if fees + bodies[i, 3] < fees:
+            return _FEE_SUM, i, fees
+        fees += bodies[i, 3]
+    return _OK, 0, fees
+
+
+@building_block
+def _find(table, keys, count, a, b, c):  # type: ignore[no-untyped-def]
+    """Look an address up in the open-addressed table, adding it if new: (its index, the new count)."""
+    mask = _U(table.shape[0] - 1)
+    mixed = (a ^ (b << _U(1)) ^ (c << _U(17))) * _U(0x9E3779B97F4A7C15)
+    slot = (mixed ^ (mixed >> _U(29))) & mask
+    while True:
+        index = table[slot]
+        if index < 0:
+            table[slot] = count
+            keys[count, 0] = a
+            keys[count, 1] = b
+            keys[count, 2] = c
+            return count, count + 1
+        if keys[index, 0] == a and keys[index, 1] == b and keys[index, 2] == c:
+            return index, count
+        slot = (slot + _ONE) & mask
+
+
+@kernel(types.int64(READ_ROWS, _INDICES, ROWS, _INDICES, _INDICES))
+def _index_accounts(bodies, table, keys, senders, recipients):  # type: ignore[no-untyped-def]
+    count = 0
+    for i in range(bodies.shape[0]):
+        senders[i], count = _find(table, keys, count, bodies[i, 4], bodies[i, 5], bodies[i, 6] & _LOW32)
+        recipients[i], count = _find(
+            table,
+            keys,
+            count,
+            (bodies[i, 6] >> _U(32)) | (bodies[i, 7] << _U(32)),
+            (bodies[i, 7] >> _U(32)) | (bodies[i, 8] << _U(32)),
+            bodies[i, 8] >> _U(32),
+        )
+    return count
+
+
+@kernel(_FAULT(READ_ROWS, _READ_INDICES, _READ_INDICES, ROWS, types.int64))
+def _apply(bodies, senders, recipients, accounts, first):  # type: ignore[no-untyped-def]
+    """Columns of accounts: balance, nonce, blocks mined, anchors carried."""
+    anchors = False
+    for i in range(first, bodies.shape[0]):
+        kind = bodies[i, 0] & _U(0xFF)
+        amount, fee = bodies[i, 2], bodies[i, 3]
+        s, r = senders[i], recipients[i]
+        if accounts[s, 1] != bodies[i, 1]:
+            return _NONCE, i
+        accounts[s, 1] += _ONE
+        if kind >= _U(4) and kind <= _U(6):  # what a lock pays may pay the fee
+            if accounts[r, 0] + amount < amount:
+                return _OVERFLOW, i
+            accounts[r, 0] += amount
+        cost = fee
+        if kind == _U(2) or kind == _U(3):
+            cost += amount  # both at most 2^60
+        if accounts[s, 0] < cost:
+            return _BALANCE, i
+        accounts[s, 0] -= cost
+        if kind == _U(2):
+            if accounts[r, 0] + amount < amount:
+                return _OVERFLOW, i
+            accounts[r, 0] += amount
+        anchors = anchors or kind == _U(7)
+    if first == 1:
+        miner = recipients[0]
+        if accounts[miner, 0] + bodies[0, 2] < bodies[0, 2]:
+            return _OVERFLOW, 0
+        accounts[miner, 0] += bodies[0, 2]
+        accounts[miner, 2] += _ONE
+        if anchors:
+            accounts[miner, 3] += _ONE
+    return _OK, 0
+
+
+_HINTS = {
+    Reason.WRONG_CHAIN: "the transaction was made for another ZION network",
+    Reason.PREIMAGE_TOO_LONG: "a preimage has at most 64 bytes",
+    Reason.INSUFFICIENT_BALANCE: "the sender's confirmed balance does not cover amount and fee",
+    Reason.BAD_NONCE: "ask getAccount for the next nonce",
+    Reason.AMOUNT_OUT_OF_RANGE: "amounts are 1 … 2^60 smallest units",
+}
+
+
+def _raise(code: int, index: int) -> None:
+    reason = _CODES[code]
+    if reason is not None:
+        raise RuleBrokenError(reason, hint=_HINTS.get(reason, ""), index=int(index))
+
+
+def check_records(bodies: U64Array, witnesses: U64Array, chain_id: int, height: int | None) -> int:
+    """Check everything about transactions that needs neither state nor cryptography.
+
+    `height` of the block they stand in, coinbase first, or None for transactions outside a block. Returns
+    the sum of fees. Raises `RuleBrokenError` with the index of the first transaction at fault.
+    """
+    as_bytes = witnesses.view(np.uint8).reshape(len(witnesses), WITNESS_BYTES)
+    code, index, fees = _check_records(bodies, as_bytes, _U(chain_id), height is not None, _U(height or 0))
+    _raise(code, index)
+    return int(fees)
+
+
+def index_accounts(bodies: U64Array) -> tuple[U8Array, I64Array, I64Array]:
+    """Return the distinct addresses (M, 20) uint8, and per transaction its sender's and recipient's row."""
+    count = len(bodies)
+    size = 1 << max(4, (4 * count - 1).bit_length())
+    table = np.full(size, -1, np.int64)
+    keys = np.empty((2 * count, 3), np.uint64)
+    senders, recipients = np.empty(count, np.int64), np.empty(count, np.int64)
+    distinct = _index_accounts(bodies, table, keys, senders, recipients)
+    addresses = np.ascontiguousarray(keys[:distinct].view(np.uint8).reshape(distinct, 24)[:, :20])
+    return addresses, senders, recipients
+
+
+def apply_accounts(
+    bodies: U64Array, senders: I64Array, recipients: I64Array, accounts: U64Array, *, in_block: bool
+) -> None:
+    """Move balances, nonces and experience in `accounts` (M, 4), in order; the coinbase is paid last.
+
+    Raises `RuleBrokenError`; `accounts` is then in between and must be thrown away.
+    """
+    code, index = _apply(bodies, senders, recipients, accounts, 1 if in_block else 0)
+    _raise(code, index)
+
+
+def prepare() -> None:
+    """Compile the rules, or load them from the cache, before the first block needs them."""
+    for compiled in (_check_records, _index_accounts, _apply):
+        compiled.prepare()
