@@ -26,8 +26,9 @@ from chain.rules.params import COIN, DEV
 from chain.rules.records import ZERO20, Kind, Transaction
 from chain.rules.rewards import reward
 from chain.state.evaluation import check_signatures, evaluate, write
+from chain.state.signature_cache import SignatureCache
 from chain.state.store import HeaderRecord
-from chain.wallet.keys import Key, SignatureCache, dev_treasury_key
+from chain.wallet.keys import Key, dev_treasury_key
 from chain.wallet.transactions import build_transfer
 from kernels import cosmic_harmony
 

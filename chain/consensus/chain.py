@@ -23,8 +23,8 @@ from chain.rules.params import (
     NetworkParams,
 )
 from chain.state.evaluation import evaluate, write
+from chain.state.signature_cache import SignatureCache
 from chain.state.store import Batch, HeaderRecord, Store, Tip, View
-from chain.wallet.keys import SignatureCache
 from kernels import cosmic_harmony
 
 _HEADER_CACHE = 4096

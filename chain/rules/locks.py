@@ -24,7 +24,7 @@ from chain.rules.records import (
     Transaction,
     consent_digest,
 )
-from chain.wallet.keys import verify_signature
+from chain.rules.signatures import verify_signature
 
 
 class LockState(StrEnum):

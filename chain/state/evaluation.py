@@ -15,8 +15,9 @@ from chain.rules.locks import Lock, make_lock, spend_lock
 from chain.rules.params import NetworkParams
 from chain.rules.records import PUBLIC_KEY_BYTES, SIGNATURE_BYTES, Kind, Transaction
 from chain.rules.rewards import experience, reward
+from chain.rules.signatures import verify_signature
+from chain.state.signature_cache import SignatureCache
 from chain.state.store import ACCOUNT, Batch, HeaderRecord, Table, Tip, View
-from chain.wallet.keys import SignatureCache, verify_signature
 
 _SENDER = slice(32, 52)
 _key_hash = lru_cache(maxsize=65_536)(key_hash)

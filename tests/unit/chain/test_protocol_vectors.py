@@ -15,7 +15,8 @@ from chain.rules.compiled import check_records
 from chain.rules.header import Header, compact_to_target, target_to_compact
 from chain.rules.locks import consents
 from chain.rules.records import Kind, consent_digest, decode_transaction
-from chain.wallet.keys import Key, verify_signature
+from chain.rules.signatures import verify_signature
+from chain.wallet.keys import Key
 from kernels import cosmic_harmony
 
 VECTORS: dict[str, Any] = json.loads(

@@ -16,7 +16,9 @@ from chain.rules.genesis import DEV_TREASURY
 from chain.rules.hashing import keccak256, sha256
 from chain.rules.header import compact_to_target
 from chain.rules.params import DEV
-from chain.wallet.keys import Key, SignatureCache, dev_treasury_key, verify_signature
+from chain.rules.signatures import verify_signature
+from chain.state.signature_cache import SignatureCache
+from chain.wallet.keys import Key, dev_treasury_key
 from chain.wallet.keystore import keystore_address, load_keystore, save_keystore
 from chain.wallet.transactions import build_anchor, build_transfer
 from kernels import cosmic_harmony
