@@ -25,7 +25,7 @@ from chain.wallet.keys import Key
 from chain.wallet.keystore import keystore_address, load_keystore, save_keystore
 from chain.wallet.transactions import build_transfer
 from kernels.backends import Backend
-from kernels.errors import KernelError
+from kernels.errors import RainbowError
 
 app = typer.Typer(no_args_is_help=True, help="The ZION chain: node, miner, wallet.")
 wallet = typer.Typer(no_args_is_help=True, help="Keys in an encrypted keystore, balances, payments.")
@@ -45,21 +45,19 @@ NetworkOption = Annotated[Network, typer.Option("--network", help="main, test or
 _DEFAULT_RPC = f"http://127.0.0.1:{NETWORKS[Network.DEV].rpc_port}"
 
 
-def _fail(error: Exception, as_json: bool) -> NoReturn:
+def _fail(error: RainbowError, as_json: bool) -> NoReturn:
     if as_json:
-        hint = getattr(error, "hint", "")
-        message = getattr(error, "message", str(error))
-        reason = getattr(error, "reason", "")
-        typer.echo(json.dumps({"error": message, "reason": str(reason), "hint": hint}), err=True)
+        reason = str(getattr(error, "reason", ""))
+        typer.echo(json.dumps({"error": error.message, "reason": reason, "hint": error.hint}), err=True)
     else:
-        typer.echo(f"error: {error}", err=True)
-    raise typer.Exit(1)
+        typer.echo(f"error: {error.with_hint}", err=True)
+    raise typer.Exit(error.exit_code)
 
 
 def _guard(as_json: bool, act: Callable[[], Any]) -> Any:
     try:
         return act()
-    except (ZionError, KernelError) as error:
+    except RainbowError as error:
         _fail(error, as_json)
 
 

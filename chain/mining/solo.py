@@ -74,7 +74,7 @@ async def _submit(client: ZionClient, block: Block, report: Callable[[dict[str, 
     try:
         answer = await client.submit_block(block.encode())
     except RpcError as error:
-        report({"event": "refused", "id": block.id.hex(), "reason": error.reason or str(error)})
+        report({"event": "refused", "id": block.id.hex(), "reason": error.reason or error.with_hint})
         return 0
     report({"event": "block", "id": answer.id, "height": block.header.height, "best": answer.best})
     return 1

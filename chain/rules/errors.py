@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from enum import StrEnum
 
+from kernels.errors import RainbowError
+
 
 class Reason(StrEnum):
     """Why something was refused. The values are part of the RPC's contract."""
@@ -64,13 +66,8 @@ class Reason(StrEnum):
     FEE_SUM_OVERFLOW = "fee_sum_overflow"
 
 
-class ZionError(Exception):
-    """Base of the chain's errors; `hint` says what the caller can do."""
-
-    def __init__(self, message: str, *, hint: str = "") -> None:
-        super().__init__(f"{message} ({hint})" if hint else message)
-        self.message = message
-        self.hint = hint
+class ZionError(RainbowError):
+    """Base of the chain's errors."""
 
 
 class RuleBrokenError(ZionError):

@@ -131,11 +131,11 @@ class _Reorg(_Params):
     readmit_dropped: bool = False
 
 
-class CallError(Exception):
+class CallError(ZionError):
     """A JSON-RPC error to answer with."""
 
     def __init__(self, code: int, message: str, *, reason: str, hint: str = "") -> None:
-        super().__init__(message)
+        super().__init__(message, hint=hint)
         self.code = code
         self.body = {"code": code, "message": message, "data": {"reason": reason, "hint": hint}}
 

@@ -222,7 +222,7 @@ class ZionPort:
             answer = await self._nodes.ask(lambda node: node.submit(tx.raw))
         except RpcError as error:
             outcome = _BROADCAST.get(error.reason, BroadcastOutcome.REJECTED)
-            return BroadcastResult(outcome, str(error))
+            return BroadcastResult(outcome, error.with_hint)
         if answer.txid != tx.tx_id:
             raise PortUnavailable("the ZION node took some other transaction", "use another node")
         return BroadcastResult(BroadcastOutcome.ALREADY_KNOWN if answer.known else BroadcastOutcome.ACCEPTED)

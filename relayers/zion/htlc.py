@@ -46,7 +46,7 @@ def check(terms: LockTerms) -> None:
             decode_address(terms.sender)
             decode_address(terms.recipient)
         except AddressError as error:
-            problem = str(error)
+            problem = error.with_hint
     if problem:
         raise ActionRefused(f"no lock on ZION can have these terms: {problem}", "correct the terms")
 
