@@ -1,8 +1,8 @@
-"""Rules over whole blocks as arrays, compiled by Numba.
+"""Rules over whole blocks as arrays, compiled by Numba: the fast form of part of `chain.rules.spec`.
 
 `check_records` needs no state; `apply_accounts` moves balances and nonces. Both return a code and the index
-of the first transaction at fault; codes map to `Reason` here and nowhere else. All callees of the compiled
-functions live in this file, on whose content their cache is keyed.
+of the first transaction at fault; a code is that of a `Reason`. `chain.rules.spec` says the same rules in
+plain Python; tests/property/test_specification.py holds the two against each other.
 """
 
 from __future__ import annotations
@@ -14,7 +14,15 @@ from numpy.typing import NDArray
 from chain.rules.block import U8Array, U64Array
 from chain.rules.errors import Reason, RuleBrokenError
 from chain.rules.params import MAX_AMOUNT
-from chain.rules.records import WITNESS_BYTES
+from chain.rules.records import (
+    BODY_VERSION,
+    CONSENT_BYTES,
+    MAX_PREIMAGE_BYTES,
+    PUBLIC_KEY_BYTES,
+    SIGNATURE_BYTES,
+    WITNESS_BYTES,
+    Kind,
+)
 from kernels.compile_cache import building_block, kernel
 from kernels.numba_types import READ_ROWS, ROWS
 
@@ -25,41 +33,23 @@ _READ_INDICES = types.Array(types.int64, 1, "C", readonly=True)
 _FAULT = types.UniTuple(types.int64, 2)
 
 _OK = 0
-_CODES = (
-    None,
-    Reason.BAD_KIND,
-    Reason.BAD_VERSION,
-    Reason.WRONG_CHAIN,
-    Reason.RESERVED_NOT_ZERO,
-    Reason.AMOUNT_OUT_OF_RANGE,
-    Reason.FEE_OUT_OF_RANGE,
-    Reason.FIELD_NOT_ZERO,
-    Reason.ZERO_RECIPIENT,
-    Reason.PREIMAGE_TOO_LONG,
-    Reason.BAD_WITNESS,
-    Reason.COINBASE_MISPLACED,
-    Reason.BAD_COINBASE_HEIGHT,
-    Reason.FEE_SUM_OVERFLOW,
-    Reason.BAD_NONCE,
-    Reason.INSUFFICIENT_BALANCE,
-    Reason.BALANCE_OVERFLOW,
-)
-_BAD_KIND = 1
-_BAD_VERSION = 2
-_WRONG_CHAIN = 3
-_RESERVED = 4
-_AMOUNT = 5
-_FEE = 6
-_NOT_ZERO = 7
-_ZERO_RECIPIENT = 8
-_PREIMAGE = 9
-_WITNESS = 10
-_COINBASE_PLACE = 11
-_COINBASE_HEIGHT = 12
-_FEE_SUM = 13
-_NONCE = 14
-_BALANCE = 15
-_OVERFLOW = 16
+# Numba compiles numbers, not members of an enum of strings.
+_BAD_KIND = Reason.BAD_KIND.code
+_BAD_VERSION = Reason.BAD_VERSION.code
+_WRONG_CHAIN = Reason.WRONG_CHAIN.code
+_RESERVED_NOT_ZERO = Reason.RESERVED_NOT_ZERO.code
+_AMOUNT_OUT_OF_RANGE = Reason.AMOUNT_OUT_OF_RANGE.code
+_FEE_OUT_OF_RANGE = Reason.FEE_OUT_OF_RANGE.code
+_FIELD_NOT_ZERO = Reason.FIELD_NOT_ZERO.code
+_ZERO_RECIPIENT = Reason.ZERO_RECIPIENT.code
+_PREIMAGE_TOO_LONG = Reason.PREIMAGE_TOO_LONG.code
+_BAD_WITNESS = Reason.BAD_WITNESS.code
+_COINBASE_MISPLACED = Reason.COINBASE_MISPLACED.code
+_BAD_COINBASE_HEIGHT = Reason.BAD_COINBASE_HEIGHT.code
+_FEE_SUM_OVERFLOW = Reason.FEE_SUM_OVERFLOW.code
+_BAD_NONCE = Reason.BAD_NONCE.code
+_INSUFFICIENT_BALANCE = Reason.INSUFFICIENT_BALANCE.code
+_BALANCE_OVERFLOW = Reason.BALANCE_OVERFLOW.code
 
 _U = np.uint64
 _MAX = np.uint64(MAX_AMOUNT)
@@ -67,59 +57,72 @@ _LOW32 = np.uint64(0xFFFFFFFF)
 _ZERO = np.uint64(0)
 _ONE = np.uint64(1)
 
+_VERSION = np.uint64(BODY_VERSION)
+_FIRST_KIND = np.uint64(min(Kind))
+_LAST_KIND = np.uint64(max(Kind))
+_COINBASE = np.uint64(Kind.COINBASE)
+_TRANSFER = np.uint64(Kind.TRANSFER)
+_LOCK = np.uint64(Kind.HTLC_LOCK)
+_CLAIM = np.uint64(Kind.HTLC_CLAIM)
+_REFUND = np.uint64(Kind.HTLC_REFUND)
+_COOPERATIVE_REFUND = np.uint64(Kind.HTLC_COOPERATIVE_REFUND)
+_ANCHOR = np.uint64(Kind.ANCHOR)
+_AUX_LENGTH_AT = SIGNATURE_BYTES + PUBLIC_KEY_BYTES
+_AUX_AT = _AUX_LENGTH_AT + 1
+
 
 @building_block
 def _check_one(body, witness, chain_id, is_coinbase_place, height):  # type: ignore[no-untyped-def]
     kind = body[0] & _U(0xFF)
-    if kind < _U(1) or kind > _U(7):
+    if kind < _FIRST_KIND or kind > _LAST_KIND:
         return _BAD_KIND
-    if (body[0] >> _U(8)) & _U(0xFF) != _ONE:
+    if (body[0] >> _U(8)) & _U(0xFF) != _VERSION:
         return _BAD_VERSION
     if body[0] >> _U(32) != chain_id:
         return _WRONG_CHAIN
     if (body[0] >> _U(16)) & _U(0xFFFF) != _ZERO or body[14] != _ZERO or body[15] != _ZERO:
-        return _RESERVED
-    if (kind == _U(1)) != is_coinbase_place:
-        return _COINBASE_PLACE
+        return _RESERVED_NOT_ZERO
+    if (kind == _COINBASE) != is_coinbase_place:
+        return _COINBASE_MISPLACED
     if body[2] > _MAX:
-        return _AMOUNT
+        return _AMOUNT_OUT_OF_RANGE
     if body[3] > _MAX:
-        return _FEE
+        return _FEE_OUT_OF_RANGE
     sender_zero = body[4] == _ZERO and body[5] == _ZERO and (body[6] & _LOW32) == _ZERO
     recipient_zero = body[6] >> _U(32) == _ZERO and body[7] == _ZERO and body[8] == _ZERO
     hash_zero = body[9] == _ZERO and body[10] == _ZERO and body[11] == _ZERO and body[12] == _ZERO
-    if kind == _U(7):  # an anchor pays nobody
+    if kind == _ANCHOR:  # it pays nobody
         if not recipient_zero:
-            return _NOT_ZERO
+            return _FIELD_NOT_ZERO
     elif recipient_zero:
         return _ZERO_RECIPIENT
-    if kind == _U(1):
+    if kind == _COINBASE:
         if not sender_zero or body[3] != _ZERO:
-            return _NOT_ZERO
+            return _FIELD_NOT_ZERO
         if body[1] != height:
-            return _COINBASE_HEIGHT
+            return _BAD_COINBASE_HEIGHT
         for i in range(witness.shape[0]):
             if witness[i] != 0:
-                return _WITNESS
+                return _BAD_WITNESS
         return _OK
-    if kind != _U(7) and body[2] == _ZERO:
-        return _AMOUNT
-    if kind == _U(2) and not hash_zero:
-        return _NOT_ZERO
-    if kind != _U(3) and body[13] != _ZERO:
-        return _NOT_ZERO
-    aux = witness[97]
-    if kind == _U(4):
-        if aux > 64:
-            return _PREIMAGE
-    elif kind == _U(6):
-        if aux not in (0, 97):
-            return _WITNESS
+    if kind != _ANCHOR and body[2] == _ZERO:
+        return _AMOUNT_OUT_OF_RANGE
+    if kind == _TRANSFER and not hash_zero:
+        return _FIELD_NOT_ZERO
+    if kind != _LOCK and body[13] != _ZERO:
+        return _FIELD_NOT_ZERO
+    aux = witness[_AUX_LENGTH_AT]
+    if kind == _CLAIM:
+        if aux > MAX_PREIMAGE_BYTES:
+            return _PREIMAGE_TOO_LONG
+    elif kind == _COOPERATIVE_REFUND:
+        if aux not in (0, CONSENT_BYTES):
+            return _BAD_WITNESS
     elif aux != 0:
-        return _WITNESS
-    for i in range(98 + np.int64(aux), witness.shape[0]):
+        return _BAD_WITNESS
+    for i in range(_AUX_AT + np.int64(aux), witness.shape[0]):
         if witness[i] != 0:
-            return _WITNESS
+            return _BAD_WITNESS
     return _OK
 
 
@@ -135,7 +138,7 @@ def _check_records(bodies, witnesses, chain_id, in_block, height):  # type: igno
         if code != _OK:
             return code, i, fees
         if fees + bodies[i, 3] < fees:
-            return _FEE_SUM, i, fees
+            return _FEE_SUM_OVERFLOW, i, fees
         fees += bodies[i, 3]
     return _OK, 0, fees
 
@@ -184,27 +187,27 @@ def _apply(bodies, senders, recipients, accounts, first):  # type: ignore[no-unt
         amount, fee = bodies[i, 2], bodies[i, 3]
         s, r = senders[i], recipients[i]
         if accounts[s, 1] != bodies[i, 1]:
-            return _NONCE, i
+            return _BAD_NONCE, i
         accounts[s, 1] += _ONE
-        if kind >= _U(4) and kind <= _U(6):  # what a lock pays may pay the fee
+        if kind in (_CLAIM, _REFUND, _COOPERATIVE_REFUND):  # what a lock pays may pay the fee
             if accounts[r, 0] + amount < amount:
-                return _OVERFLOW, i
+                return _BALANCE_OVERFLOW, i
             accounts[r, 0] += amount
         cost = fee
-        if kind == _U(2) or kind == _U(3):
-            cost += amount  # both at most 2^60
+        if kind in (_TRANSFER, _LOCK):
+            cost += amount  # both at most MAX_AMOUNT
         if accounts[s, 0] < cost:
-            return _BALANCE, i
+            return _INSUFFICIENT_BALANCE, i
         accounts[s, 0] -= cost
-        if kind == _U(2):
+        if kind == _TRANSFER:
             if accounts[r, 0] + amount < amount:
-                return _OVERFLOW, i
+                return _BALANCE_OVERFLOW, i
             accounts[r, 0] += amount
-        anchors = anchors or kind == _U(7)
+        anchors = anchors or kind == _ANCHOR
     if first == 1:
         miner = recipients[0]
         if accounts[miner, 0] + bodies[0, 2] < bodies[0, 2]:
-            return _OVERFLOW, 0
+            return _BALANCE_OVERFLOW, 0
         accounts[miner, 0] += bodies[0, 2]
         accounts[miner, 2] += _ONE
         if anchors:
@@ -222,7 +225,7 @@ _HINTS = {
 
 
 def _raise(code: int, index: int) -> None:
-    reason = _CODES[code]
+    reason = Reason.of_code(code)
     if reason is not None:
         raise RuleBrokenError(reason, hint=_HINTS.get(reason, ""), index=int(index))
 

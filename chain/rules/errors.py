@@ -8,7 +8,11 @@ from kernels.errors import RainbowError
 
 
 class Reason(StrEnum):
-    """Why something was refused. The values are part of the RPC's contract."""
+    """Why something was refused. The values are part of the RPC's contract.
+
+    Compiled code answers with a reason's `code`, its place in this list; 0 is "no rule broken". Codes are
+    never stored or sent.
+    """
 
     # malformed input
     MALFORMED = "malformed"
@@ -64,6 +68,20 @@ class Reason(StrEnum):
     BAD_COINBASE_HEIGHT = "bad_coinbase_height"
     BAD_COINBASE_AMOUNT = "bad_coinbase_amount"
     FEE_SUM_OVERFLOW = "fee_sum_overflow"
+
+    @property
+    def code(self) -> int:
+        """The number of this reason in compiled code, from 1."""
+        return _CODES[self]
+
+    @staticmethod
+    def of_code(code: int) -> Reason | None:
+        """Return the reason with this code; None for 0."""
+        return _REASONS[code]
+
+
+_REASONS: tuple[Reason | None, ...] = (None, *Reason)
+_CODES = {reason: code for code, reason in enumerate(Reason, start=1)}
 
 
 class ZionError(RainbowError):

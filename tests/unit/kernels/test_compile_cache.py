@@ -23,7 +23,7 @@ import sys
 from numba import types
 from kernels.compile_cache import kernel
 import helper
-@kernel(types.int64(types.int64), depends_on=[helper.__file__])
+@kernel(types.int64(types.int64))
 def entry(x):
     return helper.step(x)
 print(entry(10), entry.loaded_from_cache)
@@ -105,7 +105,7 @@ def test_every_module_of_compiled_code_counts_as_a_source() -> None:
 
 
 def test_the_directory_is_private_and_named_after_the_key(cache: Path) -> None:
-    directory = cache_directory()
+    directory = cache_directory(source_key(kernel_sources()))
     assert directory == cache / source_key(kernel_sources())
     assert directory.stat().st_mode & 0o077 == 0
 
@@ -139,7 +139,7 @@ def test_without_a_writable_directory_kernels_still_run(
 
 def test_a_directory_of_another_user_is_not_trusted(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(compile_cache.os, "getuid", lambda: 12345)
-    assert cache_directory() is None
+    assert cache_directory(source_key([])) is None
 
 
 def test_caches_unused_for_a_month_are_removed(cache: Path) -> None:
@@ -148,7 +148,7 @@ def test_caches_unused_for_a_month_are_removed(cache: Path) -> None:
         (cache / name).mkdir(parents=True)
         if name != "fedcba9876543210":
             os.utime(cache / name, (long_ago, long_ago))
-    directory = cache_directory()
+    directory = cache_directory(source_key([]))
     assert directory is not None
     assert {entry.name for entry in cache.iterdir()} == {
         directory.name,
