@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from chain.consensus.chain import Chain, ChainChange
+from chain.rules.accounts import Account
 from chain.rules.block import Block, pack_transactions
 from chain.rules.compiled import check_records
 from chain.rules.errors import Reason, RuleBrokenError
@@ -18,7 +19,7 @@ from chain.rules.locks import make_lock, spend_lock
 from chain.rules.params import MAX_BLOCK_TRANSACTIONS, MIN_FEE
 from chain.rules.records import PAYS_AMOUNT, SPENDS_LOCK, Kind, Transaction
 from chain.state.evaluation import check_signature
-from chain.state.store import Account, View
+from chain.state.store import View
 
 MAX_PER_SENDER = 64
 DEFAULT_CAPACITY = 20_000

@@ -19,6 +19,7 @@ import lmdb
 import msgspec
 import numpy as np
 
+from chain.rules.accounts import Account
 from chain.rules.block import Block, U64Array, split_rows
 from chain.rules.errors import StoreError
 from chain.rules.header import HEADER_BYTES, Header
@@ -54,15 +55,6 @@ STATE_TABLES = (
     Table.ACCOUNTS, Table.LOCKS, Table.HASHLOCKS, Table.TRANSACTIONS, Table.HEIGHTS, Table.ANCHORS
 )  # fmt: skip
 _TIP_KEY = b"tip"
-
-
-class Account(msgspec.Struct, frozen=True):
-    """An account: balance in smallest units, next nonce, and its on-chain experience as a miner."""
-
-    balance: int = 0
-    nonce: int = 0
-    blocks_mined: int = 0
-    anchors_carried: int = 0
 
 
 class HeaderRecord(msgspec.Struct, frozen=True):

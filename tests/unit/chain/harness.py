@@ -12,6 +12,7 @@ import numpy as np
 from chain.consensus.chain import Chain, ChainChange
 from chain.mempool.pool import Mempool
 from chain.mining.template import assemble, solve
+from chain.rules.accounts import Account
 from chain.rules.block import Block, pack_transactions, witness_commitment
 from chain.rules.errors import Reason, RuleBrokenError
 from chain.rules.hashing import sha256
@@ -21,7 +22,6 @@ from chain.rules.params import COIN, DEV, MAX_AMOUNT
 from chain.rules.records import ZERO20, Kind, Transaction
 from chain.rules.rewards import experience, reward
 from chain.service.queries import Queries
-from chain.state.store import Account
 from chain.wallet.keys import Key, dev_treasury_key
 from chain.wallet.transactions import (
     build_claim,
