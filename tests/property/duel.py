@@ -48,7 +48,7 @@ from chain.rules.records import (
 )
 from chain.rules.spec import blocks as spec_blocks
 from chain.rules.spec import fork_choice, transition, values
-from chain.rules.types import BlockId, KeyHash, TxId, UnixSeconds
+from chain.rules.types import BlockHeight, BlockId, KeyHash, TxId, UnixSeconds
 from chain.wallet.keys import Key, dev_treasury_key
 from chain.wallet.transactions import consent_to_refund, sign
 
@@ -199,7 +199,7 @@ class Duel:
         for tx in transactions:
             self.seen_transactions[tx.txid] = tx
         miner = self.random.choice(KEYS).key_hash
-        subsidy = transition.subsidy_of(state, self.params, KeyHash(miner), values.BlockHeight(height))
+        subsidy = transition.subsidy_of(state, self.params, KeyHash(miner), BlockHeight(height))
         fees = sum(tx.fee for tx in transactions)
         coinbase = Transaction(
             Kind.COINBASE, self.params.chain_id, height, (subsidy + fees) % 2**64, 0, ZERO20, miner,
@@ -212,12 +212,12 @@ class Duel:
         """Some transactions on a state, most of them valid one after the other."""
         scratch = state.copy()
         made: list[Transaction] = []
-        for _ in range(self.random.choice((0, 0, 1, 1, 2, 3, 5))):
+        for _ in range(self.random.choice((0, 1, 1, 2, 3, 5, 8))):
             if self.seen_transactions and self.random.random() < 0.03:
                 tx = self.random.choice(list(self.seen_transactions.values()))
             else:
                 tx = self.transaction(scratch, median)
-                if self.random.random() < 0.10:
+                if self.random.random() < 0.06:
                     tx = self.spoil(tx, scratch)
             made.append(tx)
             self.foresee(scratch, tx, median)
@@ -227,7 +227,7 @@ class Duel:
     def foresee(scratch: values.State, tx: Transaction, median: int) -> None:
         """Carry a transaction's effects on, as far as it is valid, so that the next can build on them."""
         record = values.SignedRecord.read(tx.body, tx.witness.encode())
-        later = values.BlockHeight(1)
+        later = BlockHeight(1)
         for act in (
             lambda: (
                 transition.make_lock(scratch, record, UnixSeconds(median), later)
@@ -250,8 +250,8 @@ class Duel:
         fee = pick.choice((0, 1, 1_000, COIN, account.balance % 10**6))
         amount = pick.choice((1, COIN, max(account.balance - fee, 1), account.balance // 2 + 1))
         preimage = pick.choice(PREIMAGES)
-        kind = pick.choice((2, 2, 3, 3, 3, 4, 4, 5, 6, 7))
-        basics = {
+        kind = pick.choice((2, 2, 3, 3, 3, 4, 4, 5, 5, 6, 6, 7))
+        basics: dict[str, Any] = {
             "chain_id": self.params.chain_id,
             "nonce": account.nonce,
             "sender": key.key_hash,
@@ -262,23 +262,38 @@ class Duel:
             return sign(key, Transaction(kind, amount=amount, recipient=recipient, **basics))
         if kind == Kind.ANCHOR:
             return sign(key, Transaction(kind, amount=pick.choice((0, 9)), hash=sha256(preimage), **basics))
-        if kind == Kind.HTLC_LOCK or not state.locks:
-            deadline = median + pick.choice((-1, 0, 1, 2, 60, 600))
-            terms = {"recipient": other.key_hash, "hash": sha256(preimage), "deadline": max(deadline, 0)}
+        open_locks = [lock for lock in state.locks.items() if lock[1].state is LockState.OPEN]
+        if kind == Kind.HTLC_LOCK or not (open_locks or (state.locks and pick.random() < 0.1)):
+            deadline = median + pick.choice((0, 1, 1, 2, 60, 60, 60, 600, 600))
+            terms: dict[str, Any] = {"hash": sha256(preimage), "deadline": max(deadline, 0)}
+            terms["recipient"] = other.key_hash
             return sign(key, Transaction(Kind.HTLC_LOCK, amount=amount, **terms, **basics))
-        is_open = [lock for lock in state.locks.items() if lock[1].state is LockState.OPEN]
-        spent, lock = pick.choice(is_open if is_open and pick.random() < 0.9 else list(state.locks.items()))
+        spent, lock = pick.choice(
+            open_locks if open_locks and pick.random() < 0.95 else [*state.locks.items()]
+        )
         return self.spend(Kind(kind), spent, lock, key, basics)
 
     def spend(self, kind: Kind, spent: bytes, lock: Lock, key: Key, basics: dict[str, Any]) -> Transaction:
         payee = lock.recipient if kind is Kind.HTLC_CLAIM else lock.sender
-        tx = Transaction(kind, amount=lock.amount, recipient=payee, hash=spent, **basics)
+        amount = lock.amount
+        if self.random.random() < 0.15:
+            amount, payee = self.random.choice(
+                (
+                    ((amount - 1) % 2**64, payee),
+                    ((amount + 1) % 2**64, payee),
+                    (amount, lock.sender),
+                    (amount, lock.recipient),
+                )
+            )
+        tx = Transaction(kind, amount=amount, recipient=payee, hash=spent, **basics)
         if kind is Kind.HTLC_CLAIM:
-            return sign(key, tx, PREIMAGE_OF.get(lock.hashlock, b"?"))
+            known = PREIMAGE_OF.get(lock.hashlock, b"?")
+            return sign(key, tx, known if self.random.random() < 0.92 else self.random.choice(PREIMAGES))
         if kind is Kind.HTLC_REFUND or (key.key_hash == lock.recipient and self.random.random() < 0.5):
             return sign(key, tx)
         owner = next((owner for owner in KEYS if owner.key_hash == lock.recipient), KEYS[0])
-        return sign(key, tx, consent_to_refund(owner, spent))
+        signer = owner if self.random.random() < 0.85 else self.random.choice(KEYS)
+        return sign(key, tx, consent_to_refund(signer, spent))
 
     # spoiling -----------------------------------------------------------------------------------------
 
@@ -300,8 +315,9 @@ class Duel:
             {"sender": ZERO20},
         ]  # fmt: skip
         auxes = [
-            b"", b"x", bytes(64), bytes(65), bytes(96), bytes(97), aux[:-1], aux + b"\0" if len(aux) < 97 else b"",
-            PREIMAGES[2], consent_to_refund(pick.choice(KEYS), tx.hash),
+            b"", b"x", bytes(64), bytes(65), bytes(96), bytes(97), aux[:-1],
+            aux + b"\0" if len(aux) < 97 else b"", PREIMAGES[2],
+            consent_to_refund(pick.choice(KEYS), tx.hash),
             consent_to_refund(pick.choice(KEYS), sha256(tx.hash)),
         ]  # fmt: skip
         choice = pick.random()
@@ -330,9 +346,9 @@ class Duel:
         )
 
     def spoil_block(self, draft: Draft) -> None:
-        """Break something in a block, four times in ten."""
+        """Break something in a block, three times in ten."""
         pick = self.random
-        if pick.random() < 0.6:
+        if pick.random() < 0.7:
             return
         median = spec_blocks.median_time_of(fork_choice.ancestors_of(self.tree, draft.parent))
         pick.choice((self.spoil_header, self.spoil_coinbase, self.spoil_order, self.spoil_bits))(
@@ -362,8 +378,9 @@ class Duel:
         pick, coinbase = self.random, draft.coinbase
         changes: list[dict[str, Any]] = [
             {"amount": (coinbase.amount + 1) % 2**64}, {"amount": max(coinbase.amount - 1, 0)},
-            {"amount": 0}, {"amount": MAX_AMOUNT + 1}, {"nonce": coinbase.nonce + 1}, {"nonce": 0}, {"fee": 1},
-            {"sender": KEYS[0].key_hash}, {"recipient": ZERO20}, {"kind": Kind.TRANSFER}, {"chain_id": 9},
+            {"amount": 0}, {"amount": MAX_AMOUNT + 1}, {"nonce": coinbase.nonce + 1}, {"nonce": 0},
+            {"fee": 1}, {"sender": KEYS[0].key_hash}, {"recipient": ZERO20}, {"kind": Kind.TRANSFER},
+            {"chain_id": 9}, {"fee": 1, "amount": coinbase.amount + 1 & 2**64 - 1},
             {"witness": Witness(aux=b"x")}, {"witness": Witness(b"\x01" + bytes(63))},
             {"recipient": sha256(b"new miner")[:20]},
         ]  # fmt: skip
@@ -377,7 +394,7 @@ class Duel:
             lambda rows: [rows[0], *rows], lambda _: [], lambda rows: list(rows[:-1]) or list(rows),
         ]  # fmt: skip
         rows = pick.choice(ways)(range(1 + len(draft.transactions)))
-        if pick.random() < 0.06:
+        if pick.random() < 0.12:
             rows = [0] * (MAX_BLOCK_TRANSACTIONS + pick.choice((0, 1)))
         if pick.random() < 0.06:
             sender, fee = KEYS[1], MAX_AMOUNT
@@ -421,20 +438,23 @@ def random_records(pick: random.Random, count: int) -> tuple[U64Array, U64Array]
         tx = Transaction(
             kind, 3, nonce=7, amount=pick.choice((1, COIN, MAX_AMOUNT)),
             fee=0 if coinbase else pick.choice(fees),
-            sender=ZERO20 if coinbase else pick.randbytes(20), recipient=ZERO20 if anchor else pick.randbytes(20),
+            sender=ZERO20 if coinbase else pick.randbytes(20),
+            recipient=ZERO20 if anchor else pick.randbytes(20),
             hash=bytes(32) if kind is Kind.TRANSFER else pick.randbytes(32),
             deadline=pick.getrandbits(64) if kind in (Kind.HTLC_LOCK, Kind.COINBASE) else 0, witness=witness,
         )  # fmt: skip
         if pick.random() < 0.25:
             changes: list[dict[str, Any]] = [
-                {"kind": pick.choice((0, 1, 8, 255, *range(1, 8)))}, {"chain_id": pick.choice((0, 2, 2**32 - 1))},
+                {"kind": pick.choice((0, 1, 8, 255, *range(1, 8)))},
+                {"chain_id": pick.choice((0, 2, 2**32 - 1))},
                 {"nonce": 8}, {"amount": pick.choice((0, MAX_AMOUNT + 1, 2**64 - 1))},
                 {"fee": pick.choice((1, MAX_AMOUNT + 1, 2**64 - 1))},
-                {"recipient": pick.choice((ZERO20, b"\x01" + bytes(19), bytes(19) + b"\x01", bytes(4) + b"\x01" * 16))},
+                {"recipient": pick.choice((ZERO20, b"\x01" + bytes(19), bytes(19) + b"\x01"))},
+                {"recipient": bytes(4) + b"\x01" + bytes(15)}, {"recipient": bytes(12) + b"\x01" + bytes(7)},
                 {"sender": pick.choice((ZERO20, b"\x01" + bytes(19), bytes(19) + b"\x01"))},
                 {"hash": pick.choice((bytes(32), b"\x01" + bytes(31), bytes(31) + b"\x01"))},
                 {"deadline": pick.choice((0, 1, 2**64 - 1))},
-                {"witness": Witness(pick.randbytes(64), pick.randbytes(33), pick.randbytes(pick.randint(0, 97)))},
+                {"witness": replace(witness, aux=pick.randbytes(pick.randint(0, AUX_BYTES)))},
                 {"witness": Witness()},
             ]  # fmt: skip
             tx = replace(tx, **pick.choice(changes))
@@ -479,12 +499,9 @@ def compare_coins(pick: random.Random) -> Verdict:
         kind = Kind.COINBASE if in_block and place == 0 else Kind(pick.randint(2, 7))
         sender = KeyHash(ZERO20) if kind is Kind.COINBASE else pick.choice(addresses)
         nonce = nonces.get(sender, 0) + (pick.choice((1, 2**64 - 1)) if pick.random() < 0.05 else 0)
-        transactions.append(
-            Transaction(
-                kind, 3, nonce % 2**64, pick.choice((1, 9, 10, MAX_AMOUNT)), pick.choice((0, 0, 1, MAX_AMOUNT)),
-                sender, ZERO20 if kind is Kind.ANCHOR else pick.choice(addresses),
-            )
-        )  # fmt: skip
+        recipient = ZERO20 if kind is Kind.ANCHOR else pick.choice(addresses)
+        amount, fee = pick.choice((1, 9, 10, MAX_AMOUNT)), pick.choice((0, 0, 1, MAX_AMOUNT))
+        transactions.append(Transaction(kind, 3, nonce % 2**64, amount, fee, sender, recipient))
         nonces[sender] = nonces.get(sender, 0) + 1
     bodies, witnesses = pack_transactions(transactions)
     keys, senders, recipients = compiled.index_accounts(bodies)
