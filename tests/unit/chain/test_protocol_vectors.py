@@ -14,7 +14,7 @@ from chain.rules.block import Block, witness_commitment
 from chain.rules.compiled import check_records
 from chain.rules.header import Header, compact_to_target, target_to_compact
 from chain.rules.locks import consents
-from chain.rules.records import Kind, consent_digest, decode_transaction
+from chain.rules.records import Kind, Transaction, consent_digest, decode_transaction
 from chain.rules.signatures import verify_signature
 from chain.wallet.keys import Key
 from kernels import cosmic_harmony
@@ -25,7 +25,7 @@ VECTORS: dict[str, Any] = json.loads(
 TRANSACTIONS = {row["name"]: row for row in VECTORS["transactions"]}
 
 
-def decoded(name: str):
+def decoded(name: str) -> Transaction:
     return decode_transaction(bytes.fromhex(TRANSACTIONS[name]["body"] + TRANSACTIONS[name]["witness"]))
 
 

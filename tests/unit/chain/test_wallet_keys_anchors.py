@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from chain.cli import format_amount, parse_amount
-from chain.rules.anchors import merkle_path, root_from_path, verify_anchor_proof
+from chain.rules.anchors import AnchorProof, merkle_path, root_from_path, verify_anchor_proof
 from chain.rules.errors import NotFoundError, Reason, RuleBrokenError, WalletError, ZionError
 from chain.rules.genesis import DEV_TREASURY
 from chain.rules.hashing import keccak256, sha256
@@ -127,7 +127,7 @@ def test_text_that_is_no_amount(text: str) -> None:
 # anchors ----------------------------------------------------------------------------------------------
 
 
-def anchored(box: Sandbox, others: int = 2):
+def anchored(box: Sandbox, others: int = 2) -> AnchorProof:
     anchor = build_anchor(ALICE, DEV, nonce=box.nonce(ALICE), root=ROOT, tree_size=77, fee=FEE)
     transfers = [box.transfer(BOB, ALICE, nonce=box.nonce(BOB) + i) for i in range(others)]
     box.mine(*transfers, anchor)

@@ -67,9 +67,14 @@ def as_numba_sees_it(function: FunctionType, seen: set[FunctionType]) -> list[tu
     return found
 
 
+def plain(kernel: Kernel) -> FunctionType:
+    assert isinstance(kernel.function, FunctionType)
+    return kernel.function
+
+
 def constants_of(kernel: Kernel) -> list[tuple[FunctionType, str, Any]]:
     """Return the numbers, strings, tuples and arrays among them, each once."""
-    everything = as_numba_sees_it(kernel.function, set())
+    everything = as_numba_sees_it(plain(kernel), set())
     data = (bool, int, float, str, tuple, np.generic, np.ndarray)
     return list({(f, name): (f, name, v) for f, name, v in everything if isinstance(v, data)}.values())
 
@@ -109,7 +114,7 @@ def test_every_constant_that_numba_compiles_in_changes_the_key(
 def test_every_function_that_numba_compiles_in_is_followed(name: str) -> None:
     kernel = KERNELS[name]
     called: set[FunctionType] = set()
-    as_numba_sees_it(kernel.function, called)
+    as_numba_sees_it(plain(kernel), called)
     _, files = baked_in(kernel.function)
     assert {Path(function.__code__.co_filename) for function in called} <= files
 
