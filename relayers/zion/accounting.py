@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from bridge.chains.family import LOCKS
 from bridge.chains.port import ChainPort
 from bridge.protocol.types import Asset
-from chain.client import ZionClient
+from chain.service.client import ZionClient
 
 
 class ZionLedger:

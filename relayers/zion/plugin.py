@@ -14,7 +14,7 @@ from bridge.chains.port import ChainPort, WalletBuilder
 from bridge.chains.pure_wallet import PureWalletBuilder
 from bridge.chains.traits import Traits
 from bridge.keys.keystore import SecretKey
-from chain.params import Network as ZionNetwork
+from chain.rules.params import Network as ZionNetwork
 from relayers.zion import timing
 from relayers.zion.tools import ZionTools
 from relayers.zion.traits import TRAITS

@@ -15,7 +15,7 @@ from bridge.chains.init_text import section_text
 from bridge.chains.local.timing import local_timing
 from bridge.chains.network import Network
 from bridge.protocol.types import Asset, ChainId
-from chain.params import Network as ZionNetwork
+from chain.rules.params import Network as ZionNetwork
 from relayers.zion import timing
 
 RPC = {

@@ -16,7 +16,7 @@ from bridge import cli, config
 from bridge.keys.keystore import devnet_key, load
 from bridge.protocol.types import ChainId
 from bridge.wiring.ports import open_port, wallet_builder
-from chain.params import Network as ZionNetwork
+from chain.rules.params import Network as ZionNetwork
 from relayers.cardano import timing as cardano_timing
 from relayers.cardano.devnet.treasury import REFERENCE_SCRIPT
 from relayers.cardano.plugin import settings_of as cardano_settings

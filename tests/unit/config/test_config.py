@@ -14,7 +14,7 @@ from bridge.chains import registry
 from bridge.chains.family import section_of
 from bridge.config import ConfigError, Network, Settings, to_text, to_units
 from bridge.protocol.types import Asset, ChainId
-from chain.params import Network as ZionNetwork
+from chain.rules.params import Network as ZionNetwork
 from relayers.cardano import plugin as cardano_plugin
 from relayers.cardano import timing as cardano_timing
 from relayers.cardano.settings import CardanoSettings
