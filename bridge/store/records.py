@@ -136,8 +136,8 @@ class Intent(msgspec.Struct, frozen=True):
     fence: int
     lease_until_ms: int
     not_before_ms: int
-    carrier: int | None
-    """The intent whose transactions carry this claim along in a batch."""
+    batch_leader: int | None
+    """The intent whose transactions make this claim too, in a batch; None while it is on its own."""
     reason: str
     created_ms: int
     updated_ms: int

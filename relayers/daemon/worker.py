@@ -122,7 +122,7 @@ class Worker:
         self._ingest = Ingest(store, port.chain)
         self._reconcile = Reconcile(store, port.chain)
         owner = owner or f"{os.getpid()}-{uuid.uuid4().hex[:8]}"
-        self._outbox = Outbox(store, port, owner, self.settings.outbox, self.metrics)
+        self.outbox = Outbox(store, port, owner, self.settings.outbox, self.metrics)
         self._status = ChainStatus(
             port.chain,
             account=port.account,
@@ -429,7 +429,7 @@ class Worker:
 
     async def _work_outbox(self) -> None:
         for _ in range(MAX_OUTBOX_ROUNDS):
-            if not await self._outbox.work():
+            if not await self.outbox.work():
                 break
 
     async def _refresh_status(self) -> None:
@@ -494,7 +494,7 @@ class Worker:
 
     async def _let_go(self) -> None:
         try:
-            await self._outbox.release()
+            await self.outbox.release()
         except StoreError as error:
             log.warning("lease_not_released", chain=self.port.chain, reason=str(error))
 
