@@ -94,7 +94,7 @@ def _timing(block_time: int, finality: int, **more: Any) -> dict[str, Any]:
 
 
 def _zion(directory: Path, block_time: int, port: int) -> Local:
-    from bridge.wiring.auditing import ZionLedger
+    from relayers.zion.accounting import ZionLedger
     from relayers.zion.devnet.local import ZionDevnet
     from relayers.zion.settings import ZION
 
@@ -110,7 +110,7 @@ def _zion(directory: Path, block_time: int, port: int) -> Local:
             "rpc_urls": [node.rpc_url],
             "timing": _timing(block_time, 3, finality_cap=6, value_per_block={ZION.key: "5000"}),
         },
-        ledger=lambda reader: ZionLedger(reader, node.rpc_url),
+        ledger=lambda _reader: ZionLedger(node.settings),
     )
 
 
@@ -139,7 +139,7 @@ def _ethereum(directory: Path, block_time: int, port: int) -> Local:
 
 
 def _solana(directory: Path, block_time: int, port: int) -> Local:
-    from relayers.solana.accounting import Ledger as SolanaLedger
+    from relayers.solana.accounting import SolanaLedger
     from relayers.solana.devnet.local import SolanaDevnet
     from relayers.solana.settings import SOL
 
@@ -158,12 +158,12 @@ def _solana(directory: Path, block_time: int, port: int) -> Local:
             "index_lag": 0,
             "timing": _timing(block_time, 3),
         },
-        ledger=lambda _reader: SolanaLedger(node.rpc_url, str(node.program)),
+        ledger=lambda _reader: SolanaLedger(node.settings),
     )
 
 
 def _stellar(directory: Path, block_time: int, port: int) -> Local:
-    from relayers.stellar.accounting import Ledger as StellarLedger
+    from relayers.stellar.accounting import StellarLedger
     from relayers.stellar.devnet.local import StellarDevnet
     from relayers.stellar.settings import XLM
 
@@ -176,12 +176,12 @@ def _stellar(directory: Path, block_time: int, port: int) -> Local:
         token=node.token,
         url=node.url,
         section=lambda: {"horizon_url": node.url, "timing": _timing(block_time, 1)},
-        ledger=lambda _reader: StellarLedger(node.url, node.settings.passphrase, (XLM, node.token)),
+        ledger=lambda _reader: StellarLedger(node.settings),
     )
 
 
 def _cardano(directory: Path, block_time: int, port: int) -> Local:
-    from relayers.cardano.accounting import Ledger as CardanoLedger
+    from relayers.cardano.accounting import CardanoLedger
     from relayers.cardano.devnet import CardanoDevnet
     from relayers.cardano.settings import ADA
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from bridge.desk.orders import KeylessPort
     from relayers.cardano.settings import CardanoSettings
     from relayers.solana.settings import SolanaSettings
+    from relayers.stellar.settings import StellarSettings
 
 GWEI = 10**9
 
@@ -147,39 +148,41 @@ def solana_settings(settings: Settings) -> SolanaSettings:
 
 def _stellar(settings: Settings, key: SecretKey) -> ChainPort:
     from relayers.stellar.adapter import open_port as open_stellar
+
+    return open_stellar(stellar_settings(settings), key.reveal())
+
+
+def stellar_settings(settings: Settings) -> StellarSettings:
+    """Return what Stellar's adapter and wallets need. Raises ValueError without [chains.stellar]."""
     from relayers.stellar.settings import DECIMALS, FeeCaps, StellarSettings
 
     config = settings.chains.of(StellarConfig)
-    return open_stellar(
-        StellarSettings(
-            horizon_url=config.horizon_url,
-            passphrase=stellar_passphrase(settings.network, config),
-            assets=_assets(settings, instances.STELLAR),
-            channels=config.channels,
-            caps=FeeCaps(maximum=to_units(config.max_fee_per_operation, DECIMALS)),
-            request_timeout=config.rpc_timeout,
-        ),
-        key.reveal(),
+    return StellarSettings(
+        horizon_url=config.horizon_url,
+        passphrase=stellar_passphrase(settings.network, config),
+        assets=_assets(settings, instances.STELLAR),
+        channels=config.channels,
+        caps=FeeCaps(maximum=to_units(config.max_fee_per_operation, DECIMALS)),
+        request_timeout=config.rpc_timeout,
     )
 
 
 def _solana_wallet(settings: Settings) -> WalletBuilder:
-    from relayers.solana.wallet import Wallet
+    from relayers.solana.wallet import SolanaWallet
 
-    return Wallet(solana_settings(settings))
+    return SolanaWallet(solana_settings(settings))
 
 
 def _cardano_wallet(settings: Settings) -> WalletBuilder:
-    from relayers.cardano.wallet import Wallet
+    from relayers.cardano.wallet import CardanoWallet
 
-    return Wallet(cardano_settings(settings))
+    return CardanoWallet(cardano_settings(settings))
 
 
 def _stellar_wallet(settings: Settings) -> WalletBuilder:
-    from relayers.stellar.wallet import Wallet
+    from relayers.stellar.wallet import StellarWallet
 
-    config = settings.chains.of(StellarConfig)
-    return Wallet(config.horizon_url, stellar_passphrase(settings.network, config), config.rpc_timeout)
+    return StellarWallet(stellar_settings(settings))
 
 
 def stellar_passphrase(network: Network, config: StellarConfig) -> str:

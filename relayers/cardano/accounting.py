@@ -17,7 +17,7 @@ LOCKS = "locks"
 """Owner of what lies at the validator: open locks with the ada that goes with tokens, and odd ones."""
 
 
-class Ledger:
+class CardanoLedger:
     """A network as an auditor sees it. Only for accounts whose history is small enough to be read whole."""
 
     def __init__(self, settings: CardanoSettings) -> None:
