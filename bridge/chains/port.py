@@ -16,46 +16,6 @@ import msgspec
 from bridge.protocol.types import Asset, BlockRef, ChainId, LockTerms, Preimage, Purpose
 
 
-class PortError(Exception):
-    """Something a chain or its RPC did. `hint` says what to do about it."""
-
-    def __init__(self, message: str, hint: str = "") -> None:
-        super().__init__(message)
-        self.hint = hint
-
-
-class PortUnavailable(PortError):
-    """The RPC is down, slow or talks nonsense: try again later, assume nothing."""
-
-
-class BadAddress(PortError):
-    """Text that is no address of this chain."""
-
-
-class InsufficientFunds(PortError):
-    """The bridge's own account cannot pay for this action now."""
-
-
-class ActionRefused(PortError):
-    """The chain would refuse this action as things stand (simulation says so): nothing was signed."""
-
-
-class CannotReceive(PortError):
-    """The address cannot be paid in this asset as things stand: no account, no trustline."""
-
-
-class BadAuthorization(PortError):
-    """What was handed over does not authorise the claim it is for."""
-
-
-class NothingToDo(PortError):
-    """What the action is for has happened already, by whomever: it is done with."""
-
-
-class DeepReorg(PortError):
-    """The chain shares no block with the known ring: an operator must look."""
-
-
 class Tip(msgspec.Struct, frozen=True):
     """The newest block and the chain's clock.
 
@@ -383,33 +343,4 @@ class WalletBuilder(Protocol):
 
     async def close(self) -> None:
         """Release connections."""
-        ...
-
-
-class Devnet(Protocol):
-    """A local chain under test control: what conformance tests and the demo need beyond `ChainPort`."""
-
-    async def mine(self, blocks: int) -> None:
-        """Make blocks now."""
-        ...
-
-    async def advance_time(self, seconds: int) -> None:
-        """Move the chain's clock forward, so that deadlines pass, and make the blocks this needs."""
-        ...
-
-    async def reorg(self, depth: int, drop: Sequence[str] = ()) -> None:
-        """Replace the last `depth` blocks by a heavier branch without the transactions `drop`, which also
-        leave the mempool; the others are included again."""
-        ...
-
-    async def fund(self, address: str, asset: Asset, amount: int) -> None:
-        """Give an address money from the devnet's treasury."""
-        ...
-
-    def describe(self) -> Mapping[str, str]:
-        """Return URLs and paths worth printing."""
-        ...
-
-    async def stop(self) -> None:
-        """End the chain's processes."""
         ...

@@ -19,15 +19,14 @@ import msgspec
 
 from bridge.api.models import ClaimTermsView, QuoteView, SwapCreated, SwapView
 from bridge.api.views import terms_of
+from bridge.chains.errors import BadAuthorization, PortUnavailable
 from bridge.chains.port import (
     Action,
     Authorizer,
-    BadAuthorization,
     BroadcastOutcome,
     ChainPort,
     FeeLevel,
     LockStatus,
-    PortUnavailable,
     SignedTx,
     Tip,
     TxState,

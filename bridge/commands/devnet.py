@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import typer
 
 from bridge import config as configuration
-from bridge.chains.port import PortUnavailable
+from bridge.chains.errors import PortUnavailable
 from bridge.commands.output import ConfigFile, Json, Output, speaking
 from bridge.commands.runtime import KeyRing
 from bridge.config import ConfigError, Network, Settings

@@ -13,20 +13,8 @@ from collections.abc import Collection, Sequence
 import msgspec
 import structlog
 
-from bridge.chains.port import (
-    Action,
-    ActionRefused,
-    BroadcastOutcome,
-    FeeLevel,
-    InsufficientFunds,
-    LockStatus,
-    NothingToDo,
-    PortError,
-    PortUnavailable,
-    SignedTx,
-    Tip,
-    TxState,
-)
+from bridge.chains.errors import ActionRefused, InsufficientFunds, NothingToDo, PortError, PortUnavailable
+from bridge.chains.port import Action, BroadcastOutcome, FeeLevel, LockStatus, SignedTx, Tip, TxState
 from bridge.engine.actions import encode_action
 from bridge.engine.decisions import Decision, Verdict, rides_with
 from bridge.engine.sequences import allocate, gaps

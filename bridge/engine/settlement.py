@@ -11,16 +11,8 @@ from typing import TypeVar
 import msgspec
 import structlog
 
-from bridge.chains.port import (
-    HEIGHTS_END,
-    Action,
-    ChainPort,
-    LockStatus,
-    PortUnavailable,
-    Tip,
-    TxState,
-    TxStatus,
-)
+from bridge.chains.errors import PortUnavailable
+from bridge.chains.port import HEIGHTS_END, Action, ChainPort, LockStatus, Tip, TxState, TxStatus
 from bridge.engine.apply import apply_events, retrying
 from bridge.engine.decisions import Decision, Verdict, decide, joined
 from bridge.engine.metrics import Metrics

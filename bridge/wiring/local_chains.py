@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from bridge.chains.port import ChainPort, Devnet
+from bridge.chains.local.devnet import Devnet
+from bridge.chains.port import ChainPort
 from bridge.protocol import instances
 from bridge.protocol.types import Asset, ChainId
 

@@ -14,17 +14,15 @@ from pycardano import (
 )
 from pycardano.serialization import NonEmptyOrderedSet
 
+from bridge.chains.errors import ActionRefused, PortError, PortUnavailable
 from bridge.chains.port import (
     Action,
-    ActionRefused,
     Authorizer,
     BroadcastOutcome,
     BroadcastResult,
     FeeEstimate,
     FeeLevel,
     LockStatus,
-    PortError,
-    PortUnavailable,
     Scan,
     SignedTx,
     Tip,

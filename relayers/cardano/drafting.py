@@ -10,14 +10,8 @@ from dataclasses import replace
 import msgspec
 from pycardano import Address, ProtocolParameters, UTxO, datum_hash
 
-from bridge.chains.port import (
-    ActionRefused,
-    Claimed,
-    InsufficientFunds,
-    LockStatus,
-    PortUnavailable,
-    Refunded,
-)
+from bridge.chains.errors import ActionRefused, InsufficientFunds, PortUnavailable
+from bridge.chains.port import Claimed, LockStatus, Refunded
 from bridge.protocol.types import BlockRef, LockTerms, Preimage, Purpose
 from relayers.cardano import building
 from relayers.cardano.blocks import History

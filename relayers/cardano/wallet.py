@@ -13,7 +13,8 @@ from typing import Any
 import msgspec
 from pycardano import Transaction, TransactionWitnessSet
 
-from bridge.chains.port import ActionRefused, InsufficientFunds, UnsignedTx
+from bridge.chains.errors import ActionRefused, InsufficientFunds
+from bridge.chains.port import UnsignedTx
 from bridge.protocol.types import LockTerms, Preimage, Purpose
 from relayers.cardano import building, htlc
 from relayers.cardano.blocks import History

@@ -22,17 +22,8 @@ import structlog
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from apscheduler.triggers.interval import IntervalTrigger
 
-from bridge.chains.port import (
-    Action,
-    ChainPort,
-    DeepReorg,
-    HtlcEvent,
-    LockStatus,
-    PortError,
-    PortUnavailable,
-    Scan,
-    Tip,
-)
+from bridge.chains.errors import DeepReorg, PortError, PortUnavailable
+from bridge.chains.port import Action, ChainPort, HtlcEvent, LockStatus, Scan, Tip
 from bridge.engine.actions import encode_action
 from bridge.engine.ingest import FinalityCandidate, Ingest
 from bridge.engine.metrics import Metrics

@@ -15,17 +15,14 @@ from eth_utils.address import (
     to_checksum_address,
 )
 
+from bridge.chains.errors import ActionRefused, BadAddress, PortError, PortUnavailable
 from bridge.chains.port import (
     Action,
-    ActionRefused,
     Authorizer,
-    BadAddress,
     BroadcastResult,
     FeeEstimate,
     FeeLevel,
     LockStatus,
-    PortError,
-    PortUnavailable,
     Scan,
     SignedTx,
     Tip,

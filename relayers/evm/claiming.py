@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from bridge.chains.port import Action, ActionRefused, BadAuthorization, FeeLevel, InsufficientFunds, SignedTx
+from bridge.chains.errors import ActionRefused, BadAuthorization, InsufficientFunds
+from bridge.chains.port import Action, FeeLevel, SignedTx
 from bridge.protocol.types import LockTerms, Preimage, Purpose
 from relayers.evm import access, blocks, gas
 from relayers.evm.authorizing import decode

@@ -8,7 +8,8 @@ from typing import Any
 import msgspec
 from eth_account.signers.local import LocalAccount
 
-from bridge.chains.port import ActionRefused, UnsignedTx
+from bridge.chains.errors import ActionRefused
+from bridge.chains.port import UnsignedTx
 from bridge.protocol import instances
 from bridge.protocol.types import LockTerms, Preimage, Purpose
 from relayers.evm import erc20, gas, htlc

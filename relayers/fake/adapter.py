@@ -10,19 +10,15 @@ from dataclasses import dataclass
 
 import msgspec
 
+from bridge.chains.errors import ActionRefused, BadAddress, DeepReorg, InsufficientFunds, PortUnavailable
 from bridge.chains.port import (
     Action,
-    ActionRefused,
     Authorizer,
-    BadAddress,
     BroadcastOutcome,
     BroadcastResult,
-    DeepReorg,
     FeeEstimate,
     FeeLevel,
-    InsufficientFunds,
     LockStatus,
-    PortUnavailable,
     Scan,
     SignedTx,
     Tip,

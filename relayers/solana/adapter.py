@@ -11,21 +11,23 @@ from solders.hash import Hash
 from solders.keypair import Keypair
 from solders.transaction import VersionedTransaction
 
+from bridge.chains.errors import (
+    ActionRefused,
+    BadAddress,
+    CannotReceive,
+    InsufficientFunds,
+    PortError,
+    PortUnavailable,
+)
 from bridge.chains.port import (
     Action,
-    ActionRefused,
     Authorizer,
-    BadAddress,
     BroadcastOutcome,
     BroadcastResult,
-    CannotReceive,
     FeeEstimate,
     FeeLevel,
     HtlcEvent,
-    InsufficientFunds,
     LockStatus,
-    PortError,
-    PortUnavailable,
     Scan,
     SignedTx,
     Tip,

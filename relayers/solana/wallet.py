@@ -17,7 +17,8 @@ from solders.null_signer import NullSigner
 from solders.pubkey import Pubkey
 from solders.transaction import VersionedTransaction
 
-from bridge.chains.port import Action, ActionRefused, FeeLevel, UnsignedTx
+from bridge.chains.errors import ActionRefused
+from bridge.chains.port import Action, FeeLevel, UnsignedTx
 from bridge.protocol.types import LockTerms, Preimage, Purpose
 from relayers.solana import building, fees, terms
 from relayers.solana.building import Plan, Rents

@@ -6,16 +6,14 @@ from collections.abc import AsyncIterator, Sequence
 
 from stellar_sdk import Keypair, StrKey
 
+from bridge.chains.errors import ActionRefused, BadAddress, PortError
 from bridge.chains.port import (
     Action,
-    ActionRefused,
     Authorizer,
-    BadAddress,
     BroadcastResult,
     FeeEstimate,
     FeeLevel,
     LockStatus,
-    PortError,
     Scan,
     SignedTx,
     Tip,

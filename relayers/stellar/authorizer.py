@@ -11,15 +11,8 @@ from collections.abc import Awaitable, Callable, Mapping
 import msgspec
 from stellar_sdk import Keypair, TransactionEnvelope
 
-from bridge.chains.port import (
-    Action,
-    ActionRefused,
-    BadAuthorization,
-    CannotReceive,
-    FeeLevel,
-    SignedTx,
-    UnsignedTx,
-)
+from bridge.chains.errors import ActionRefused, BadAuthorization, CannotReceive
+from bridge.chains.port import Action, FeeLevel, SignedTx, UnsignedTx
 from bridge.protocol.types import LockTerms
 from relayers.stellar import authorized, fees
 from relayers.stellar.assets import decimal

@@ -7,14 +7,8 @@ import base64
 import msgspec
 from stellar_sdk import StrKey, xdr
 
-from bridge.chains.port import (
-    BroadcastOutcome,
-    BroadcastResult,
-    PortUnavailable,
-    SignedTx,
-    TxState,
-    TxStatus,
-)
+from bridge.chains.errors import PortUnavailable
+from bridge.chains.port import BroadcastOutcome, BroadcastResult, SignedTx, TxState, TxStatus
 from bridge.protocol.types import BlockRef
 from relayers.stellar import recognition
 from relayers.stellar.horizon import Horizon, NodeStatus, codes

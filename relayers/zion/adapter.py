@@ -6,18 +6,15 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import TypeVar
 
+from bridge.chains.errors import ActionRefused, BadAddress, PortError, PortUnavailable
 from bridge.chains.port import (
     Action,
-    ActionRefused,
     Authorizer,
-    BadAddress,
     BroadcastOutcome,
     BroadcastResult,
     FeeEstimate,
     FeeLevel,
     LockStatus,
-    PortError,
-    PortUnavailable,
     Scan,
     SignedTx,
     Tip,

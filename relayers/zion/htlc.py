@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from bridge.chains.port import ActionRefused, Claimed, HtlcEvent, Locked, Refunded, UnsignedTx
+from bridge.chains.errors import ActionRefused
+from bridge.chains.port import Claimed, HtlcEvent, Locked, Refunded, UnsignedTx
 from bridge.protocol import instances
 from bridge.protocol.types import BlockRef, LockTerms, Preimage, Purpose
 from chain.address import decode_address, encode_address

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from bridge.chains.local.devnet import Devnet
 from bridge.chains.port import (
     Action,
     BroadcastOutcome,
     ChainPort,
-    Devnet,
     FeeLevel,
     Scan,
     SignedTx,

@@ -8,7 +8,8 @@ import msgspec
 import pytest
 import pytest_asyncio
 
-from bridge.chains.port import Action, ActionRefused, BroadcastOutcome, ChainPort, Claimed, FeeLevel, TxState
+from bridge.chains.errors import ActionRefused
+from bridge.chains.port import Action, BroadcastOutcome, ChainPort, Claimed, FeeLevel, TxState
 from bridge.protocol.types import Asset, LockTerms, Preimage
 from tests.conformance.actions import claim, lock
 from tests.conformance.conftest import Rigs

@@ -13,16 +13,8 @@ import msgspec
 import pytest
 import pytest_asyncio
 
-from bridge.chains.port import (
-    ActionRefused,
-    BroadcastOutcome,
-    ChainPort,
-    Claimed,
-    FeeLevel,
-    Locked,
-    LockStatus,
-    TxState,
-)
+from bridge.chains.errors import ActionRefused
+from bridge.chains.port import BroadcastOutcome, ChainPort, Claimed, FeeLevel, Locked, LockStatus, TxState
 from bridge.protocol.types import Asset, LockTerms, Preimage, Purpose
 from tests.conformance.actions import claim, lock, refund
 from tests.conformance.conftest import Rigs

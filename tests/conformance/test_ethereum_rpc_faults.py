@@ -11,7 +11,8 @@ import msgspec
 import pytest
 import pytest_asyncio
 
-from bridge.chains.port import BroadcastOutcome, FeeLevel, LockStatus, PortError, PortUnavailable, TxState
+from bridge.chains.errors import PortError, PortUnavailable
+from bridge.chains.port import BroadcastOutcome, FeeLevel, LockStatus, TxState
 from bridge.keys.devkeys import devnet_key
 from bridge.protocol.types import Preimage
 from relayers.evm import artifacts

@@ -11,17 +11,8 @@ import pytest
 import pytest_asyncio
 from eth_account import Account
 
-from bridge.chains.port import (
-    ActionRefused,
-    Authorizer,
-    BadAuthorization,
-    ChainPort,
-    Claimed,
-    FeeLevel,
-    LockStatus,
-    SignedTx,
-    UnsignedTx,
-)
+from bridge.chains.errors import ActionRefused, BadAuthorization
+from bridge.chains.port import Authorizer, ChainPort, Claimed, FeeLevel, LockStatus, SignedTx, UnsignedTx
 from bridge.keys.devkeys import devnet_key
 from bridge.protocol.types import Asset, LockTerms, Preimage
 from relayers.evm import htlc

@@ -5,15 +5,8 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from bridge.chains.port import (
-    Action,
-    ActionRefused,
-    Claimed,
-    FeeLevel,
-    InsufficientFunds,
-    LockStatus,
-    PortError,
-)
+from bridge.chains.errors import ActionRefused, InsufficientFunds, PortError
+from bridge.chains.port import Action, Claimed, FeeLevel, LockStatus
 from bridge.protocol.types import Preimage, Purpose
 from tests.conformance.actions import claim, cooperative_refund, lock, refund
 from tests.conformance.rig import Scene, Watcher

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import pytest
 
+from bridge.chains.errors import ActionRefused, BadAddress, InsufficientFunds, PortUnavailable
 from bridge.chains.port import (
     HEIGHTS_END,
     Action,
-    ActionRefused,
-    BadAddress,
     BroadcastOutcome,
     ChainPort,
     FeeLevel,
-    InsufficientFunds,
     LockStatus,
-    PortUnavailable,
     SignedTx,
     TxState,
 )

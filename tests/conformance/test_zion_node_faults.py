@@ -9,7 +9,8 @@ import msgspec
 import pytest
 import pytest_asyncio
 
-from bridge.chains.port import FeeLevel, PortError, PortUnavailable
+from bridge.chains.errors import PortError, PortUnavailable
+from bridge.chains.port import FeeLevel
 from bridge.keys.devkeys import devnet_key
 from bridge.protocol.types import Preimage
 from chain.params import Network

@@ -17,7 +17,8 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from bridge.chains.port import Action, ActionRefused, FeeLevel, Locked, LockStatus, TxState
+from bridge.chains.errors import ActionRefused
+from bridge.chains.port import Action, FeeLevel, Locked, LockStatus, TxState
 from bridge.keys.devkeys import devnet_key
 from bridge.protocol.types import Asset, LockTerms, Preimage
 from relayers.evm.adapter import EthereumPort, open_port

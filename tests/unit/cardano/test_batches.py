@@ -6,7 +6,8 @@ import msgspec
 import pytest
 from pycardano import Transaction
 
-from bridge.chains.port import Action, ActionRefused, BroadcastOutcome, Claimed, FeeLevel, LockStatus, TxState
+from bridge.chains.errors import ActionRefused
+from bridge.chains.port import Action, BroadcastOutcome, Claimed, FeeLevel, LockStatus, TxState
 from bridge.keys.devkeys import devnet_key
 from bridge.protocol.types import LockTerms, Preimage, Purpose
 from relayers.cardano.adapter import CardanoPort, open_port

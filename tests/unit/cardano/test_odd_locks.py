@@ -19,16 +19,8 @@ from pycardano import (
     datum_hash,
 )
 
-from bridge.chains.port import (
-    Action,
-    ActionRefused,
-    BroadcastOutcome,
-    FeeLevel,
-    Locked,
-    LockStatus,
-    Refunded,
-    TxState,
-)
+from bridge.chains.errors import ActionRefused
+from bridge.chains.port import Action, BroadcastOutcome, FeeLevel, Locked, LockStatus, Refunded, TxState
 from bridge.keys.devkeys import devnet_key
 from bridge.protocol.types import Asset, LockTerms, Preimage, Purpose
 from relayers.cardano import building, htlc

@@ -18,7 +18,8 @@ from pycardano import Address, Network, Redeemer, TransactionBuilder, Transactio
 from pycardano.backend.ogmios_v6 import KupoOgmiosV6ChainContext
 from websockets.asyncio.client import connect
 
-from bridge.chains.port import Action, DeepReorg, FeeLevel, PortError
+from bridge.chains.errors import DeepReorg, PortError
+from bridge.chains.port import Action, FeeLevel
 from bridge.keys.devkeys import devnet_key
 from bridge.protocol.types import BlockRef, LockTerms, Preimage, Purpose
 from relayers.cardano import building

@@ -9,16 +9,14 @@ import msgspec
 import pytest
 import pytest_asyncio
 
+from bridge.chains.errors import InsufficientFunds, PortError, PortUnavailable
 from bridge.chains.port import (
     Action,
     BroadcastOutcome,
     Claimed,
     FeeLevel,
-    InsufficientFunds,
     Locked,
     LockStatus,
-    PortError,
-    PortUnavailable,
     SignedTx,
     TxState,
 )

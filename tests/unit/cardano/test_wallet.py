@@ -9,7 +9,8 @@ import pytest
 import pytest_asyncio
 from pycardano import Address, Network, PaymentSigningKey, Transaction, VerificationKeyHash
 
-from bridge.chains.port import Action, ActionRefused, FeeLevel, LockStatus
+from bridge.chains.errors import ActionRefused
+from bridge.chains.port import Action, FeeLevel, LockStatus
 from bridge.keys.devkeys import devnet_key
 from bridge.protocol.types import Asset, LockTerms, Preimage, Purpose
 from relayers.cardano.adapter import CardanoPort, open_port

@@ -7,7 +7,8 @@ import json
 import msgspec
 import pytest
 
-from bridge.chains.port import ActionRefused, BadAddress, Claimed, InsufficientFunds, Locked, Refunded
+from bridge.chains.errors import ActionRefused, BadAddress, InsufficientFunds
+from bridge.chains.port import Claimed, Locked, Refunded
 from bridge.keys.devkeys import devnet_key
 from bridge.protocol.types import Asset, BlockRef, LockTerms, Preimage, Purpose
 from chain.address import encode_address

@@ -8,15 +8,8 @@ from pathlib import Path
 import pytest
 from solders.pubkey import Pubkey
 
-from bridge.chains.port import (
-    Action,
-    BroadcastOutcome,
-    FeeLevel,
-    LockStatus,
-    PortUnavailable,
-    SignedTx,
-    TxState,
-)
+from bridge.chains.errors import PortUnavailable
+from bridge.chains.port import Action, BroadcastOutcome, FeeLevel, LockStatus, SignedTx, TxState
 from bridge.keys.devkeys import devnet_key
 from bridge.protocol.types import Asset, LockTerms, Preimage, Purpose
 from relayers.solana import program

@@ -17,16 +17,8 @@ from solders.pubkey import Pubkey
 from solders.system_program import TransferParams, transfer
 from solders.transaction import VersionedTransaction
 
-from bridge.chains.port import (
-    Action,
-    ActionRefused,
-    BroadcastOutcome,
-    FeeLevel,
-    LockStatus,
-    PortUnavailable,
-    SignedTx,
-    TxState,
-)
+from bridge.chains.errors import ActionRefused, PortUnavailable
+from bridge.chains.port import Action, BroadcastOutcome, FeeLevel, LockStatus, SignedTx, TxState
 from bridge.keys.devkeys import devnet_key
 from bridge.protocol.types import LockTerms, Preimage, Purpose
 from relayers.solana.adapter import SolanaPort, open_port

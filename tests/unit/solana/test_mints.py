@@ -16,7 +16,8 @@ from solders.system_program import CreateAccountParams, create_account
 from solders.transaction import VersionedTransaction
 from spl.token.constants import TOKEN_2022_PROGRAM_ID, TOKEN_PROGRAM_ID
 
-from bridge.chains.port import Action, CannotReceive, FeeLevel, PortError
+from bridge.chains.errors import CannotReceive, PortError
+from bridge.chains.port import Action, FeeLevel
 from bridge.keys.devkeys import devnet_key
 from bridge.protocol.types import Asset, LockTerms, Preimage, Purpose
 from relayers.solana.adapter import SolanaPort, open_port

@@ -8,16 +8,14 @@ from typing import Any
 import msgspec
 import pytest
 
+from bridge.chains.errors import ActionRefused, PortError, PortUnavailable
 from bridge.chains.port import (
     Action,
-    ActionRefused,
     BroadcastOutcome,
     Claimed,
     FeeLevel,
     Locked,
     LockStatus,
-    PortError,
-    PortUnavailable,
     Revealed,
     TxState,
 )

@@ -17,18 +17,20 @@ from stellar_sdk import (
     TransactionEnvelope,
 )
 
+from bridge.chains.errors import (
+    ActionRefused,
+    BadAuthorization,
+    CannotReceive,
+    InsufficientFunds,
+    NothingToDo,
+)
 from bridge.chains.port import (
     Action,
-    ActionRefused,
     Authorizer,
-    BadAuthorization,
     BroadcastOutcome,
-    CannotReceive,
     Claimed,
     FeeLevel,
-    InsufficientFunds,
     LockStatus,
-    NothingToDo,
     SignedTx,
     TxState,
     UnsignedTx,

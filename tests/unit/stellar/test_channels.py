@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from bridge.chains.port import Action, BroadcastOutcome, FeeLevel, InsufficientFunds, TxState
+from bridge.chains.errors import InsufficientFunds
+from bridge.chains.port import Action, BroadcastOutcome, FeeLevel, TxState
 from bridge.protocol.types import Preimage, Purpose
 from relayers.stellar.channels import CHANNEL_BASE
 from tests.unit.stellar.conftest import Net

@@ -16,16 +16,13 @@ from stellar_sdk import (
     xdr,
 )
 
+from bridge.chains.errors import ActionRefused, InsufficientFunds, NothingToDo, PortError
 from bridge.chains.port import (
     Action,
-    ActionRefused,
     BroadcastOutcome,
     Claimed,
     FeeLevel,
-    InsufficientFunds,
     LockStatus,
-    NothingToDo,
-    PortError,
     Refunded,
     Revealed,
     SignedTx,

@@ -14,7 +14,8 @@ from stellar_sdk import (
 )
 from stellar_sdk.sep.stellar_uri import TransactionStellarUri
 
-from bridge.chains.port import Action, ActionRefused, LockStatus, TxState
+from bridge.chains.errors import ActionRefused
+from bridge.chains.port import Action, LockStatus, TxState
 from bridge.client.swap import Wallet as UserWallet
 from bridge.commands.swap import STELLAR_RECIPE
 from bridge.protocol.types import Preimage, Purpose

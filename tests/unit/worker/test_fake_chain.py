@@ -4,16 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from bridge.chains.port import (
-    Action,
-    ActionRefused,
-    BroadcastOutcome,
-    FeeLevel,
-    InsufficientFunds,
-    LockStatus,
-    PortUnavailable,
-    TxState,
-)
+from bridge.chains.errors import ActionRefused, InsufficientFunds, PortUnavailable
+from bridge.chains.port import Action, BroadcastOutcome, FeeLevel, LockStatus, TxState
 from bridge.protocol.types import Asset, LockTerms, Purpose
 from relayers.fake import FakeChain, FakeDevnet, FakePort
 from tests import instances
