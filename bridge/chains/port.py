@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 import msgspec
 
+from bridge.chains.actions import Action, ApproveAction
 from bridge.protocol.types import Asset, BlockRef, ChainId, LockTerms, Preimage, Purpose
 
 
@@ -88,32 +89,6 @@ class LockStatus(StrEnum):
     REFUNDED = "refunded"
     SPENT = "spent"
     """Claimed or refunded; this chain cannot tell which without history."""
-
-
-class Action(msgspec.Struct, frozen=True):
-    """Something to be done on chain by the bridge's account. `preimage` for CLAIM.
-
-    ANCHOR: `payload` is the log's 32-byte root, `amount` its tree size. APPROVE: as `setup_actions` gave it
-    (`payload` names the token in the adapter's own way).
-
-    CLOSE: `terms` of a spent lock; it uses no sequence of the account. `NothingToDo` once all is in.
-
-    CLAIM: `others` are further claims of the same recipient and asset to be made in the same transaction, at
-    most `ChainPort.max_claims` in all; those that cannot be made any more are left out of it. `authorization`
-    is what `Authorizer.check` returned for this claim, b"" without.
-
-    CANCEL has no further fields: a transfer of nothing (or of the least possible) from the account to
-    itself, which only uses up the sequence it is prepared with, so that what was signed can never land.
-    """
-
-    purpose: Purpose
-    terms: LockTerms | None = None
-    lock_id: str = ""
-    preimage: Preimage | None = None
-    payload: bytes = b""
-    amount: int = 0
-    others: tuple[Action, ...] = ()
-    authorization: bytes = b""
 
 
 class FeeLevel(msgspec.Struct, frozen=True):
@@ -228,7 +203,7 @@ class Authorizer(Protocol):
     """Claims for a recipient with the recipient's own signature, which says what may be done with them.
 
     The relayer's side makes a `request`, the recipient's side checks it against the terms it knows and signs
-    it, the relayer's side checks what came back and keeps it for `Action.authorization`.
+    it, the relayer's side checks what came back and keeps it for `ClaimAction.authorization`.
     """
 
     required: bool
@@ -246,7 +221,7 @@ class Authorizer(Protocol):
         ...
 
     async def check(self, terms: LockTerms, signed: Mapping[str, str], min_fee: int) -> bytes:
-        """Return what `sign` or a wallet gave, checked, for `Action.authorization`. Raises
+        """Return what `sign` or a wallet gave, checked, for `ClaimAction.authorization`. Raises
         `BadAuthorization`, saying what is wrong with it, also when it allows a smaller fee than `min_fee`."""
         ...
 
@@ -256,7 +231,7 @@ class ChainPort(Protocol):
 
     chain: ChainId
     max_claims: int
-    """How many claims `prepare` puts into one transaction (`Action.others`); 1: it makes no batches."""
+    """How many claims `prepare` puts into one transaction (`ClaimAction.others`); 1: it makes no batches."""
     authorizer: Authorizer | None
     """None where anybody may claim for a recipient and nothing can be taken out of the amount."""
     contract: str
@@ -304,7 +279,7 @@ class ChainPort(Protocol):
         """Tell where a transaction is."""
         ...
 
-    async def setup_actions(self, assets: Sequence[Asset]) -> tuple[Action, ...]:
+    async def setup_actions(self, assets: Sequence[Asset]) -> tuple[ApproveAction, ...]:
         """Return what the account must do once before it can lock these assets (token approvals)."""
         ...
 

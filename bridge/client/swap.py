@@ -19,9 +19,9 @@ import msgspec
 
 from bridge.api.models import ClaimTermsView, QuoteView, SwapCreated, SwapView
 from bridge.api.views import terms_of
+from bridge.chains.actions import action_of
 from bridge.chains.errors import BadAuthorization, PortUnavailable
 from bridge.chains.port import (
-    Action,
     Authorizer,
     BroadcastOutcome,
     ChainPort,
@@ -354,8 +354,7 @@ class Wallet:
 
     async def prepare(self, purpose: Purpose, terms: LockTerms, preimage: Preimage | None = None) -> SignedTx:
         """Sign one transaction; send nothing."""
-        lock_id = "" if purpose is Purpose.LOCK else self.port.lock_id(terms)
-        action = Action(purpose, terms=terms, lock_id=lock_id, preimage=preimage, amount=terms.amount)
+        action = action_of(purpose, terms, preimage)
         return await self.port.prepare(action, await self._sequence([]), FeeLevel())
 
     async def broadcast(self, signed: SignedTx) -> None:

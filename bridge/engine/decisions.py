@@ -7,7 +7,7 @@ from enum import StrEnum
 
 import msgspec
 
-from bridge.chains.port import Action
+from bridge.chains.actions import Action, ClaimAction, LockAction, action_of
 from bridge.engine.actions import decode_action
 from bridge.engine.apply import clocks, intent_of
 from bridge.engine.source_lock_check import may_lock, timing_of
@@ -54,32 +54,24 @@ def joined(leader: Decision, riders: Sequence[Decision]) -> Decision:
     if not riders:
         return leader
     depth = max(one.depth for one in (leader, *riders))
-    going = [one for one in (leader, *riders) if one.verdict is Verdict.GO and one.action is not None]
-    if not going:
+    going = [one for one in (leader, *riders) if one.verdict is Verdict.GO]
+    claims = [one.action for one in going if isinstance(one.action, ClaimAction)]
+    if not claims:
         return msgspec.structs.replace(leader, depth=depth)
-    actions = [one.action for one in going if one.action is not None]
     return Decision(
         Verdict.GO,
         depth,
-        action=msgspec.structs.replace(actions[0], others=tuple(actions[1:])),
+        action=msgspec.structs.replace(claims[0], others=tuple(claims[1:])),
         urgent_from=min((one.urgent_from for one in going if one.urgent_from is not None), default=None),
     )
 
 
-def rides_with(one: Action, other: Action) -> bool:
+def rides_with(one: ClaimAction, other: ClaimAction) -> bool:
     """Tell whether two claims may share a transaction: both pay one recipient in one asset, and neither needs
     anything but its preimage."""
-    return (
-        one.purpose is other.purpose is Purpose.CLAIM
-        and one.terms is not None
-        and other.terms is not None
-        and (one.terms.recipient, one.terms.asset) == (other.terms.recipient, other.terms.asset)
-        and all(
-            each.preimage is not None
-            and len(each.preimage.reveal()) == BATCHED_PREIMAGE_BYTES
-            and not each.authorization
-            for each in (one, other)
-        )
+    return (one.terms.recipient, one.terms.asset) == (other.terms.recipient, other.terms.asset) and all(
+        len(each.preimage.reveal()) == BATCHED_PREIMAGE_BYTES and not each.authorization
+        for each in (one, other)
     )
 
 
@@ -112,7 +104,7 @@ def _decide_lock(
     if verdict.refusal is not None:
         kind = Verdict.HOLD if verdict.hold else Verdict.WITHDRAW
         return Decision(kind, depth, verdict.refusal.message)
-    return Decision(Verdict.GO, depth, action=Action(Purpose.LOCK, leg.terms))
+    return Decision(Verdict.GO, depth, action=LockAction(leg.terms))
 
 
 def _decide_spend(
@@ -130,9 +122,8 @@ def _decide_spend(
             return Decision(Verdict.HOLD, depth, "it is on its chain")
         return Decision(Verdict.WITHDRAW, depth, "it is not needed any more")
     terms = leg.lock_terms(intent.lock_id)
-    lock_id = intent.lock_id or leg.lock_id
     if intent.purpose is not Purpose.CLAIM:
-        return Decision(Verdict.GO, depth, action=Action(intent.purpose, terms, lock_id))
+        return Decision(Verdict.GO, depth, action=action_of(intent.purpose, terms))
     preimage = tx.secrets.get(swap.hashlock)
     if preimage is None:
         return Decision(Verdict.HOLD, depth, "the secret is not in this database")
@@ -140,5 +131,5 @@ def _decide_spend(
     authorization = b""
     if intent.role is LegRole.DESTINATION:
         authorization = tx.authorizations.get(swap.id)
-    action = Action(Purpose.CLAIM, terms, lock_id, preimage, authorization=authorization)
+    action = ClaimAction(terms, preimage, authorization=authorization)
     return Decision(Verdict.GO, depth, action=action, urgent_from=urgent_from)

@@ -13,8 +13,9 @@ from collections.abc import Collection, Sequence
 import msgspec
 import structlog
 
+from bridge.chains.actions import Action, CancelAction, ClaimAction, LockAction
 from bridge.chains.errors import ActionRefused, InsufficientFunds, NothingToDo, PortError, PortUnavailable
-from bridge.chains.port import Action, BroadcastOutcome, FeeLevel, LockStatus, SignedTx, Tip, TxState
+from bridge.chains.port import BroadcastOutcome, FeeLevel, LockStatus, SignedTx, Tip, TxState
 from bridge.engine.actions import encode_action
 from bridge.engine.decisions import Decision, Verdict, rides_with
 from bridge.engine.sequences import allocate, gaps
@@ -203,7 +204,7 @@ class Outbox(Sender):
 
     async def _begin(self, look: Look, decision: Decision, tip: Tip) -> bool:
         intent, action = look.intent, _action(decision)
-        if action.purpose is Purpose.LOCK and action.terms is not None:
+        if isinstance(action, LockAction):
             status = await self._port.read_lock(self._port.lock_id(action.terms), action.terms)
             if status is not LockStatus.ABSENT:
                 await self._postpone(intent, f"the chain has this lock already ({status.value})")
@@ -212,11 +213,12 @@ class Outbox(Sender):
             return False  # it has got a place in another's transaction in this very pass
         self._free.pop(intent.id, None)
         free = self._free
-        riders: dict[int, Action] = {}
+        riders: dict[int, ClaimAction] = {}
         spoiled = any(one.reason == SPOILED for one in look.txs)
-        batches = action.purpose is Purpose.CLAIM and self._port.max_claims > 1
-        if batches and not (spoiled or decision.is_urgent(tip.time)):  # then a claim depends on no other
-            riders = await self._read(lambda tx: self._find_riders(tx, action, tip.time))
+        alone = spoiled or decision.is_urgent(tip.time)  # then a claim depends on no other
+        if isinstance(action, ClaimAction) and self._port.max_claims > 1 and not alone:
+            claim = action
+            riders = await self._read(lambda tx: self._find_riders(tx, claim, tip.time))
         sequence = await self._allocate()
         # A batch bids for the one of it that has bid too little most often.
         histories = [look.txs, *(free[rider].txs for rider in riders)]
@@ -228,18 +230,18 @@ class Outbox(Sender):
             await self._write(lambda tx: self._close(tx, intent, IntentState.FINAL, reason))
             return True
         except (ActionRefused, InsufficientFunds):
-            if action.others:  # who rode in what reverted goes on alone
+            if isinstance(action, ClaimAction) and action.others:  # who rode in what reverted goes on alone
                 await self._write(lambda tx: tx.intents.set_down(intent.id))
             raise
         stored = await self._store_signed(intent, signed, tip, attempt=level.attempt, riders=riders)
         return stored is not None and await self._send(intent, stored, tip)
 
     async def _prepare(
-        self, action: Action, riders: dict[int, Action], sequence: int | None, level: FeeLevel
+        self, action: Action, riders: dict[int, ClaimAction], sequence: int | None, level: FeeLevel
     ) -> SignedTx:
         """Sign an action together with its new riders; if that will not do, without (`riders` is then empty).
         `action` may have others already: those that rode in a batch of this intent's that reverted."""
-        if riders:
+        if riders and isinstance(action, ClaimAction):
             together = msgspec.structs.replace(action, others=(*action.others, *riders.values()))
             try:
                 return await self._port.prepare(together, sequence, level)
@@ -250,18 +252,19 @@ class Outbox(Sender):
                 riders.clear()
         return await self._port.prepare(action, sequence, level)
 
-    def _find_riders(self, tx: Transaction, action: Action, now: int) -> dict[int, Action]:
+    def _find_riders(self, tx: Transaction, action: ClaimAction, now: int) -> dict[int, ClaimAction]:
         """Return the claims that may be made together with this one, by intent. One that is near its deadline
         goes alone: where a batch is all or none, a stranger's claim of any of its locks spoils it."""
-        found: dict[int, Action] = {}
+        found: dict[int, ClaimAction] = {}
         for other in self._free.values():
             if 1 + len(action.others) + len(found) >= self._port.max_claims:
                 break
             decision = self._decide_alone(tx, tx.intents.get(other.intent.id) or other.intent)
             if decision.verdict is not Verdict.GO or decision.is_urgent(now):
                 continue
-            if rides_with(action, _action(decision)):
-                found[other.intent.id] = _action(decision)
+            claim = _action(decision)
+            if isinstance(claim, ClaimAction) and rides_with(action, claim):
+                found[other.intent.id] = claim
         return found
 
     async def _nudge(self, look: Look, newest: StoredTx, tip: Tip) -> bool:
@@ -286,11 +289,11 @@ class Outbox(Sender):
         if newest.sequence is None:
             return False
         if not newest.cancels:
-            return await self._replace(look.intent, newest, Action(Purpose.CANCEL), tip, cancels=True)
+            return await self._replace(look.intent, newest, CancelAction(), tip, cancels=True)
         if look.statuses[newest.id].state is TxState.UNKNOWN:
             return await self._send(look.intent, newest, tip)
         if self._is_stuck(newest, tip, urgent=False):
-            return await self._replace(look.intent, newest, Action(Purpose.CANCEL), tip, cancels=True)
+            return await self._replace(look.intent, newest, CancelAction(), tip, cancels=True)
         return False
 
     def _is_stuck(self, tx: StoredTx, tip: Tip, urgent: bool) -> bool:
@@ -419,7 +422,7 @@ class Outbox(Sender):
             await self._postpone(intent, "the node wants a higher fee")
             return False
         if stored.cancels:
-            return await self._replace(intent, stored, Action(Purpose.CANCEL), tip, cancels=True)
+            return await self._replace(intent, stored, CancelAction(), tip, cancels=True)
         decision = await self._read(lambda tx: self._decide(tx, intent))
         if decision.verdict is not Verdict.GO:
             return False
@@ -465,7 +468,7 @@ class Outbox(Sender):
         held, _ = await self._read(self._held)
         for sequence in gaps(confirmed, held):
             subject = f"gap:{self._port.account}:{sequence}"
-            action = encode_action(Action(Purpose.CANCEL))
+            action = encode_action(CancelAction())
             planned = PlannedIntent(subject, Purpose.CANCEL, self._chain, action=action)
             if await self._write(lambda tx, p=planned: tx.intents.plan(p)):  # type: ignore[misc]
                 log.warning("sequence_gap", chain=self._chain, sequence=sequence)

@@ -11,8 +11,9 @@ from typing import TypeVar
 import msgspec
 import structlog
 
+from bridge.chains.actions import ClaimAction
 from bridge.chains.errors import PortUnavailable
-from bridge.chains.port import HEIGHTS_END, Action, ChainPort, LockStatus, Tip, TxState, TxStatus
+from bridge.chains.port import HEIGHTS_END, ChainPort, LockStatus, Tip, TxState, TxStatus
 from bridge.engine.apply import apply_events, retrying
 from bridge.engine.decisions import Decision, Verdict, decide, joined
 from bridge.engine.metrics import Metrics
@@ -139,16 +140,18 @@ class Sender:
         if intent.purpose is not Purpose.CLAIM or not intent.swap_id:
             return set()
 
-        def required(tx: Transaction) -> list[tuple[int, Action]]:
+        def required(tx: Transaction) -> list[tuple[int, ClaimAction]]:
             decided = [(one, self._decide_alone(tx, one)) for one in (intent, *tx.intents.riders(intent.id))]
-            return [(one.id, it.action) for one, it in decided if it.verdict is Verdict.GO and it.action]
+            return [
+                (one.id, it.action)
+                for one, it in decided
+                if it.verdict is Verdict.GO and isinstance(it.action, ClaimAction)
+            ]
 
         left: set[int] = set()
         for key, action in await self._read(required):
-            if action.terms is not None:
-                lock_id = action.lock_id or self._port.lock_id(action.terms)
-                if await self._port.read_lock(lock_id, action.terms) is LockStatus.OPEN:
-                    left.add(key)
+            if await self._port.read_lock(self._port.lock_id(action.terms), action.terms) is LockStatus.OPEN:
+                left.add(key)
         return left
 
     async def _bury(self, look: Look, dead: StoredTx, status: TxStatus, tip: Tip) -> bool:

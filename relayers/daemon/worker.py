@@ -22,8 +22,9 @@ import structlog
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from apscheduler.triggers.interval import IntervalTrigger
 
+from bridge.chains.actions import AccountAction, AnchorAction
 from bridge.chains.errors import DeepReorg, PortError, PortUnavailable
-from bridge.chains.port import Action, ChainPort, HtlcEvent, LockStatus, Scan, Tip
+from bridge.chains.port import ChainPort, HtlcEvent, LockStatus, Scan, Tip
 from bridge.engine.actions import encode_action
 from bridge.engine.ingest import FinalityCandidate, Ingest
 from bridge.engine.metrics import Metrics
@@ -35,7 +36,7 @@ from bridge.store.records import ChainStatus, FeeRecord, PlannedIntent
 
 log = structlog.get_logger("worker")
 
-AnchorHook = Callable[[Store, ChainPort], Awaitable[Action | None]]
+AnchorHook = Callable[[Store, ChainPort], Awaitable[AnchorAction | None]]
 """Called every `anchor_seconds`; returns an ANCHOR action to send, or None."""
 InventoryHook = Callable[[Store], None]
 """Called every `inventory_seconds` in a thread: gives back what expired quotes reserve."""
@@ -459,9 +460,9 @@ class Worker:
             return
         action = await self._anchor(self.store, self.port)
         if action is not None:
-            await self._plan(f"anchor:{action.payload.hex()}:{action.amount}", action)
+            await self._plan(f"anchor:{action.root.hex()}:{action.size}", action)
 
-    async def _plan(self, subject: str, action: Action) -> None:
+    async def _plan(self, subject: str, action: AccountAction) -> None:
         planned = PlannedIntent(subject, action.purpose, self.port.chain, action=encode_action(action))
 
         def write() -> None:

@@ -17,8 +17,9 @@ from solders.null_signer import NullSigner
 from solders.pubkey import Pubkey
 from solders.transaction import VersionedTransaction
 
+from bridge.chains.actions import action_of
 from bridge.chains.errors import ActionRefused
-from bridge.chains.port import Action, FeeLevel, UnsignedTx
+from bridge.chains.port import FeeLevel, UnsignedTx
 from bridge.protocol.types import LockTerms, Preimage, Purpose
 from relayers.solana import building, fees, terms
 from relayers.solana.building import Plan, Rents
@@ -52,7 +53,8 @@ def draft(of_program: Pubkey, purpose: Purpose, lock_terms: LockTerms, preimage:
         raise ActionRefused(f"a wallet cannot do {purpose.value} on Solana", "only lock, claim and refund")
     vault = terms.to_program(lock_terms)
     payer = vault.recipient if purpose is Purpose.CLAIM else vault.sender
-    plan = building.plan(of_program, Action(purpose, lock_terms, preimage=preimage), payer, Rents(0, 0, 0, 0))
+    action = action_of(purpose, lock_terms, preimage)
+    plan = building.plan(of_program, action, payer, Rents(0, 0, 0, 0))
     summary = f"{purpose.value} {lock_terms.amount} {lock_terms.asset.symbol} (smallest units) on Solana"
     return Draft(purpose, payer, vault, plan, summary)
 

@@ -24,7 +24,8 @@ from stellar_sdk import TransactionEnvelope
 from bridge import config
 from bridge.api.app import create_app
 from bridge.api.services import build
-from bridge.chains.port import Action, ChainPort, LockStatus, UnsignedTx, WalletBuilder
+from bridge.chains.actions import LockAction
+from bridge.chains.port import ChainPort, LockStatus, UnsignedTx, WalletBuilder
 from bridge.desk.prices import StaticPrices
 from bridge.desk.quotes import QuoteSigner
 from bridge.engine.apply import apply_events
@@ -290,7 +291,7 @@ async def test_a_wallet_signs_the_lock_that_an_order_gets_and_the_refund_after_t
 async def test_a_wallet_signs_the_claim_that_the_preimage_is_put_into(desk: Desk) -> None:
     swap = await desk.swap(ZION, desk.native.key, "alice", desk.theirs.account)
     terms = desk.terms(swap, LegRole.DESTINATION)
-    await desk.scene.done(desk.ours, Action(Purpose.LOCK, terms))
+    await desk.scene.done(desk.ours, LockAction(terms))
     block = (await desk.ours.tip()).block
     desk.happen(swap, LegRole.SOURCE, block)
     desk.happen(swap, LegRole.DESTINATION, block)

@@ -9,8 +9,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from bridge.chains.actions import Action
 from bridge.chains.errors import PortUnavailable
-from bridge.chains.port import Action, BroadcastOutcome, BroadcastResult, FeeLevel, SignedTx
+from bridge.chains.port import BroadcastOutcome, BroadcastResult, FeeLevel, SignedTx
 from bridge.protocol.types import ChainId, LegState, Preimage, Purpose, SwapState
 from bridge.store.records import IntentState
 from relayers.fake.ledger import FakeTx, LedgerLockState, lock_id_of

@@ -7,6 +7,7 @@ import json
 import msgspec
 import pytest
 
+from bridge.chains.actions import ClaimAction, LockAction, RefundAction, action_of
 from bridge.chains.errors import ActionRefused, BadAddress, InsufficientFunds
 from bridge.chains.port import Claimed, Locked, Refunded
 from bridge.keys.devkeys import devnet_key
@@ -37,7 +38,7 @@ class Params:
 
 
 def test_our_transactions_are_those_of_the_chains_own_wallet() -> None:
-    lock = transaction(Purpose.LOCK, TERMS, None, chain_id=CHAIN_ID, sender=US.key_hash, nonce=4, fee=1_000)
+    lock = transaction(LockAction(TERMS), chain_id=CHAIN_ID, sender=US.key_hash, nonce=4, fee=1_000)
     params: object = Params()
     assert (
         sign(US, lock).raw
@@ -54,7 +55,7 @@ def test_our_transactions_are_those_of_the_chains_own_wallet() -> None:
     )
     assert lock.lock_id == id_of(TERMS, CHAIN_ID)
     claim = transaction(
-        Purpose.CLAIM, TERMS, SECRET, chain_id=CHAIN_ID, sender=THEM.key_hash, nonce=0, fee=2_000
+        ClaimAction(TERMS, SECRET), chain_id=CHAIN_ID, sender=THEM.key_hash, nonce=0, fee=2_000
     )
     assert (
         sign(THEM, claim, claim.witness.aux).raw
@@ -69,9 +70,7 @@ def test_our_transactions_are_those_of_the_chains_own_wallet() -> None:
             fee=2_000,
         ).raw
     )
-    refund = transaction(
-        Purpose.REFUND, TERMS, None, chain_id=CHAIN_ID, sender=THEM.key_hash, nonce=1, fee=2_000
-    )
+    refund = transaction(RefundAction(TERMS), chain_id=CHAIN_ID, sender=THEM.key_hash, nonce=1, fee=2_000)
     assert (
         sign(THEM, refund).raw
         == build_refund(
@@ -99,7 +98,8 @@ def test_a_wallet_payload_survives_json_and_becomes_the_same_transaction(
 ) -> None:
     payload = json.loads(json.dumps(for_wallet(purpose, TERMS, preimage, CHAIN_ID, 1_000).payload))
     made = from_payload(payload, sender=US.key_hash, nonce=7)
-    wanted = transaction(purpose, TERMS, preimage, chain_id=CHAIN_ID, sender=US.key_hash, nonce=7, fee=1_000)
+    action = action_of(purpose, TERMS, preimage)
+    wanted = transaction(action, chain_id=CHAIN_ID, sender=US.key_hash, nonce=7, fee=1_000)
     assert made.kind == kind
     assert made.raw == wanted.raw
     assert decode_transaction(made.raw) == wanted
@@ -108,7 +108,8 @@ def test_a_wallet_payload_survives_json_and_becomes_the_same_transaction(
 def test_transactions_are_read_as_the_events_they_make() -> None:
     lock_id = id_of(TERMS, CHAIN_ID).hex()
     for purpose, preimage in ((Purpose.LOCK, None), (Purpose.CLAIM, SECRET), (Purpose.REFUND, None)):
-        tx = transaction(purpose, TERMS, preimage, chain_id=CHAIN_ID, sender=US.key_hash, nonce=7, fee=1_000)
+        action = action_of(purpose, TERMS, preimage)
+        tx = transaction(action, chain_id=CHAIN_ID, sender=US.key_hash, nonce=7, fee=1_000)
         wanted = {
             Purpose.LOCK: Locked(BLOCK, tx.txid.hex(), lock_id, TERMS),
             Purpose.CLAIM: Claimed(BLOCK, tx.txid.hex(), lock_id, SECRET),
