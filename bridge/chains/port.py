@@ -99,16 +99,12 @@ class FeeLevel(msgspec.Struct, frozen=True):
     previous: dict[str, int] | None = None
 
 
-HEIGHTS_END = 1_000_000_000
-"""`SignedTx.valid_until` is a block height below this and Unix seconds from it on."""
-
-
 class SignedTx(msgspec.Struct, frozen=True):
     """A signed transaction, to be stored before it is broadcast.
 
     `sequence` is the account's nonce it uses (None on chains without). `fee` is the adapter's own record of
-    what it bid, `max_cost` the most native units it can cost beside the amount, `valid_until` the chain
-    height or time (see `HEIGHTS_END`) after which it can never land, None if never.
+    what it bid, `max_cost` the most native units it can cost beside the amount. After `valid_until_height`
+    (blocks) or `valid_until_time` (Unix seconds) it can never land; None where nothing ends its time.
     """
 
     tx_id: str
@@ -117,14 +113,14 @@ class SignedTx(msgspec.Struct, frozen=True):
     sequence: int | None
     fee: dict[str, int]
     max_cost: int
-    valid_until: int | None = None
+    valid_until_height: int | None = None
+    valid_until_time: int | None = None
 
     def is_over(self, tip: Tip) -> bool:
         """Tell whether the block after `tip` is too late for it."""
-        if self.valid_until is None:
-            return False
-        now = tip.time if self.valid_until >= HEIGHTS_END else tip.block.height
-        return now >= self.valid_until
+        return (self.valid_until_height is not None and tip.block.height >= self.valid_until_height) or (
+            self.valid_until_time is not None and tip.time >= self.valid_until_time
+        )
 
     def __repr__(self) -> str:
         return f"SignedTx({self.tx_id}, account={self.account}, sequence={self.sequence})"

@@ -65,7 +65,7 @@ def clocks(tx: Transaction, swap: Swap) -> tuple[Tick, ...]:
     for chain in (swap.source.terms.chain, swap.destination.terms.chain):
         status = tx.chains.get(chain)
         if status is not None and status.tip is not None:
-            ticks.append(Tick(chain, status.time, status.tip.height))
+            ticks.append(Tick(chain, status.time, status.tip.block.height))
     return tuple(ticks)
 
 

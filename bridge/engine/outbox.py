@@ -144,7 +144,7 @@ class Outbox(Sender):
         async def ask(look: Look) -> None:
             async with gate:
                 try:
-                    look.statuses = {tx.id: await self._port.tx_status(_signed(tx)) for tx in look.alive}
+                    look.statuses = {tx.id: await self._port.tx_status(tx.signed) for tx in look.alive}
                 except PortUnavailable as error:
                     look.unanswered = error
 
@@ -277,7 +277,7 @@ class Outbox(Sender):
         if self._is_stuck(newest, tip, decision.is_urgent(tip.time)):
             return await self._replace(look.intent, newest, _action(decision), tip)
         if look.statuses[newest.id].state is TxState.UNKNOWN:
-            if _signed(newest).is_over(tip):
+            if newest.signed.is_over(tip):
                 return False  # no node takes it any more; it soon counts as expired
             return await self._send(look.intent, newest, tip)
         await self._note_pending(look.intent, newest)
@@ -313,7 +313,7 @@ class Outbox(Sender):
     async def _replace(
         self, intent: Intent, old: StoredTx, action: Action, tip: Tip, *, cancels: bool = False
     ) -> bool:
-        fee = FeeLevel(old.attempt + 1, old.fee)
+        fee = FeeLevel(old.attempt + 1, old.signed.fee)
         try:
             signed = await self._port.prepare(action, old.sequence, fee)
         except (ActionRefused, InsufficientFunds) as error:
@@ -354,13 +354,7 @@ class Outbox(Sender):
             tx.transactions.add(
                 intent.id,
                 self._chain,
-                tx_id=signed.tx_id,
-                raw=signed.raw,
-                account=signed.account,
-                sequence=signed.sequence,
-                fee=signed.fee,
-                max_cost=signed.max_cost,
-                valid_until=signed.valid_until,
+                signed,
                 attempt=attempt,
                 cancels=cancels,
                 signed_height=tip.block.height,
@@ -386,7 +380,7 @@ class Outbox(Sender):
             if decision.verdict is not Verdict.GO:
                 log.info("not_sent", intent=intent.id, tx=stored.tx_id, reason=decision.reason)
                 return False
-        result = await self._port.broadcast(_signed(stored))
+        result = await self._port.broadcast(stored.signed)
         purpose = Purpose.CANCEL if stored.cancels else intent.purpose
         self._metrics.broadcasts.labels(self._chain, purpose.value, result.outcome.value).inc()
         tell = log.debug if result.outcome is BroadcastOutcome.LATER else log.info
@@ -483,11 +477,7 @@ def _may_ride(look: Look) -> bool:
 def _level(txs: Sequence[StoredTx]) -> FeeLevel:
     """What to bid: what expired before landing bid too little for these times."""
     expired = [one for one in txs if one.state is StoredTxState.DEAD and one.reason == EXPIRED]
-    return FeeLevel(len(expired), expired[-1].fee) if expired else FeeLevel()
-
-
-def _signed(tx: StoredTx) -> SignedTx:
-    return SignedTx(tx.tx_id, tx.raw, tx.account, tx.sequence, tx.fee, tx.max_cost, tx.valid_until)
+    return FeeLevel(len(expired), expired[-1].signed.fee) if expired else FeeLevel()
 
 
 def _action(decision: Decision) -> Action:

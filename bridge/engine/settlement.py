@@ -13,7 +13,7 @@ import structlog
 
 from bridge.chains.actions import ClaimAction
 from bridge.chains.errors import PortUnavailable
-from bridge.chains.port import HEIGHTS_END, ChainPort, LockStatus, Tip, TxState, TxStatus
+from bridge.chains.port import ChainPort, LockStatus, Tip, TxState, TxStatus
 from bridge.engine.apply import apply_events, retrying
 from bridge.engine.decisions import Decision, Verdict, decide, joined
 from bridge.engine.metrics import Metrics
@@ -185,16 +185,15 @@ class Sender:
 
     async def _is_expired(self, look: Look, tx: StoredTx, tip: Tip) -> bool:
         """Whether it can never land any more; for a lock, whatever reorg may still come."""
-        if tx.valid_until is None:
+        time, height = tx.signed.valid_until_time, tx.signed.valid_until_height
+        if time is not None and tip.time > time:
+            return look.intent.purpose is not Purpose.LOCK or tip.block.height > tx.signed_height + 1
+        if height is None:
             return False
-        if tx.valid_until >= HEIGHTS_END:
-            return tip.time > tx.valid_until and (
-                look.intent.purpose is not Purpose.LOCK or tip.block.height > tx.signed_height + 1
-            )
         margin = 0
         if look.intent.purpose is Purpose.LOCK:
             margin = (await self._read(lambda db: self._decide(db, look.intent))).depth
-        return tip.block.height - margin > tx.valid_until
+        return tip.block.height - margin > height
 
     def _kill_rivals(self, tx: Transaction, look: Look, winner: StoredTx) -> None:
         for other in look.alive:

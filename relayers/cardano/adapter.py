@@ -159,7 +159,7 @@ class CardanoPort:
             sequence=None,
             fee={"fee": draft.fee, "locks": draft.locks},
             max_cost=draft.max_cost,
-            valid_until=expires + margin,
+            valid_until_time=expires + margin,
         )
 
     def _check_batch(self, action: ClaimAction) -> None:

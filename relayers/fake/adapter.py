@@ -154,7 +154,7 @@ class FakePort:
             sequence=sequence,
             fee={"price": price},
             max_cost=tx.cost,
-            valid_until=tx.valid_until,
+            valid_until_height=tx.valid_until,
         )
 
     async def broadcast(self, tx: SignedTx) -> BroadcastResult:

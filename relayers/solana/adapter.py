@@ -227,7 +227,7 @@ class SolanaPort:
             sequence=None,
             fee={"unit_price": unit_price, "units": made.units},
             max_cost=cost + made.deposit,
-            valid_until=recent.last_valid,
+            valid_until_height=recent.last_valid,
         )
 
     async def _check_funds(self, action: Action, made: Plan, cost: int, rents: Rents) -> None:

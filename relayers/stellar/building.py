@@ -117,7 +117,7 @@ class Builder:
             sequence=sequence,
             fee={"rate": rate, "total": total},
             max_cost=total + binds,
-            valid_until=valid_until,
+            valid_until_time=valid_until,
         )
 
     async def _plan(self, action: Action, account: Record, ledger: Record, rate: int) -> Plan:

@@ -25,7 +25,7 @@ from bridge import config
 from bridge.api.app import create_app
 from bridge.api.services import build
 from bridge.chains.actions import LockAction
-from bridge.chains.port import ChainPort, LockStatus, UnsignedTx, WalletBuilder
+from bridge.chains.port import ChainPort, FeeEstimate, LockStatus, Tip, UnsignedTx, WalletBuilder
 from bridge.desk.prices import StaticPrices
 from bridge.desk.quotes import QuoteSigner
 from bridge.engine.apply import apply_events
@@ -34,7 +34,7 @@ from bridge.keys.keystore import devnet_key as secret_key
 from bridge.protocol.events import LockFinal, LockSeen
 from bridge.protocol.types import ChainId, LegRole, LockTerms, Preimage, Purpose
 from bridge.store import Store
-from bridge.store.records import ChainStatus, FeeRecord
+from bridge.store.records import ChainStatus
 from relayers.cardano.wallet import Wallet as CardanoWallet
 from relayers.fake import FakeChain, FakePort
 from relayers.solana.wallet import Wallet as SolanaWallet
@@ -135,12 +135,11 @@ class Desk:
             port.chain,
             account=port.account,
             contract=port.contract,
-            tip=tip.block,
-            time=clock,
+            tip=Tip(tip.block, clock),
             scanned=tip.block.height,
             healthy=True,
             balances={asset.key: 10**24},
-            fees={asset.key: FeeRecord(0, 0, 0)},
+            fees={asset.key: FeeEstimate(0, 0, 0)},
             seen_ms=now,
             tip_ms=now,
         )

@@ -29,7 +29,7 @@ TERMS = LockTerms(
 )
 
 # Written by release 0.1.0, whose one `Action` had a field for every purpose.
-RECORDED = [
+RECORDED: list[tuple[str, AccountAction]] = [
     (
         '{"purpose":"approve","payload":"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",'
         '"amount":"57896044618658097711785492504343953926634992332820282019728792003956564819968"}',

@@ -56,10 +56,10 @@ async def landed_after(node: SolanaNode, port: SolanaPort, action: Action) -> li
     while True:
         tx = await port.prepare(action, None, level)
         tried.append(tx)
-        assert tx.valid_until is not None
-        while node.ledger.head.height <= tx.valid_until:
+        assert tx.valid_until_height is not None
+        while node.ledger.head.height <= tx.valid_until_height:
             sent = (await port.broadcast(tx)).outcome
-            assert (sent is BroadcastOutcome.ACCEPTED) == (node.ledger.head.height < tx.valid_until)
+            assert (sent is BroadcastOutcome.ACCEPTED) == (node.ledger.head.height < tx.valid_until_height)
             await node.mine(1)
             if (await port.tx_status(tx)).state is TxState.INCLUDED:
                 return tried
@@ -139,7 +139,7 @@ async def test_short_lives_name_an_old_block_and_the_last_attempt_lives_as_long_
     head = node.ledger.head.height
     for attempt, life in ((0, 60), (1, 40), (6, 40), (7, 119), (50, 119)):
         tx = await port.prepare(lock_of(node, port), None, FeeLevel(attempt))
-        assert tx.valid_until == head + life, attempt
+        assert tx.valid_until_height == head + life, attempt
 
 
 async def test_what_was_said_to_cost_covers_what_is_paid_with_the_accounts_that_are_made(

@@ -124,12 +124,12 @@ async def test_a_transaction_lands_in_its_last_valid_block_and_in_none_after_it(
     later = await port.prepare(
         LockAction(msgspec.structs.replace(terms, amount=AMOUNT + 1)), None, FeeLevel()
     )
-    assert late.valid_until is not None
-    await node.mine(late.valid_until - node.ledger.head.height - 1)
+    assert late.valid_until_height is not None
+    await node.mine(late.valid_until_height - node.ledger.head.height - 1)
     await landed(node, port, late)
     status = await port.tx_status(late)
     assert status.block is not None
-    assert status.block.height == late.valid_until == later.valid_until
+    assert status.block.height == late.valid_until_height == later.valid_until_height
     assert (await port.broadcast(later)).outcome is BroadcastOutcome.REJECTED
 
 
@@ -143,8 +143,8 @@ async def test_a_lock_that_a_roll_back_took_away_lands_again_while_it_lives_and_
     assert await port.read_lock(port.lock_id(terms), terms) is LockStatus.ABSENT
     await landed(node, port, tx)
     await node.reorg(2, drop=[tx.tx_id])
-    assert tx.valid_until is not None
-    await node.mine(tx.valid_until - node.ledger.head.height)
+    assert tx.valid_until_height is not None
+    await node.mine(tx.valid_until_height - node.ledger.head.height)
     assert (await port.broadcast(tx)).outcome is BroadcastOutcome.REJECTED
     await node.mine(1)
     assert await port.balance(port.account, SOL) == before
@@ -177,9 +177,9 @@ async def test_an_endpoint_behind_the_one_before_it_cannot_make_a_landed_lock_lo
         second.mangle = from_the_past
         lock = await done(node, port, Purpose.LOCK, terms)
         await done(node, port, Purpose.CLAIM, terms)
-        assert lock.valid_until is not None
-        await node.mine(lock.valid_until + 33 - node.ledger.head.height)
-        assert (await port.tip()).block.height > lock.valid_until + 32
+        assert lock.valid_until_height is not None
+        await node.mine(lock.valid_until_height + 33 - node.ledger.head.height)
+        assert (await port.tip()).block.height > lock.valid_until_height + 32
         first.status = 503
         with pytest.raises(PortUnavailable, match="behind"):
             await port.tx_status(lock)

@@ -155,7 +155,7 @@ async def test_the_authorisation_outlives_whatever_the_accounts_do_until_the_end
     tx = await land(net, restarted, claim(terms, kept))
     assert (await restarted.tx_status(tx)).state is TxState.INCLUDED
     assert await restarted.next_sequence() == before, "it uses no sequence of ours"
-    assert tx.valid_until == terms.deadline + authorized.VALID_AFTER_DEADLINE
+    assert tx.valid_until_time == terms.deadline + authorized.VALID_AFTER_DEADLINE
 
 
 async def test_a_stuck_claim_is_outbid_by_a_better_fee_bump_of_the_same_transaction(net: Net) -> None:

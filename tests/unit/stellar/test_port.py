@@ -43,7 +43,7 @@ async def test_everything_the_bridge_signs_has_an_end(net: Net) -> None:
     ours, theirs = await net.port("ours"), await net.port("theirs")
     tx = await net.sent(ours, _lock(ours, net.terms(ours, theirs)))
     head = net.node.network.header.close_time
-    assert tx.valid_until == head + 180
+    assert tx.valid_until_time == head + 180
     await net.node.close(head + 181)
     status = await ours.tx_status(tx)
     assert status.state is TxState.UNKNOWN
@@ -57,13 +57,13 @@ async def test_everything_the_bridge_signs_has_an_end(net: Net) -> None:
 async def test_what_a_node_finds_too_late_is_rejected_and_not_given_up_before_its_time(net: Net) -> None:
     ours, theirs = await net.port("ours"), await net.port("theirs")
     tx = await ours.prepare(_lock(ours, net.terms(ours, theirs)), await ours.next_sequence(), FeeLevel())
-    assert tx.valid_until is not None
-    await net.node.close(tx.valid_until - 5)
+    assert tx.valid_until_time is not None
+    await net.node.close(tx.valid_until_time - 5)
     told = await ours.broadcast(tx)
     assert (told.outcome, "txTOO_LATE" in told.reason) == (BroadcastOutcome.REJECTED, True)
     status = await ours.tx_status(tx)
     assert (status.state, status.reason) == (TxState.UNKNOWN, ""), "another node may have taken it"
-    await net.node.close(tx.valid_until + 1)
+    await net.node.close(tx.valid_until_time + 1)
     assert "can never land" in (await ours.tx_status(tx)).reason
 
 

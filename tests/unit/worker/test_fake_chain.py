@@ -143,6 +143,6 @@ async def test_transactions_expire_on_a_chain_that_has_no_sequences(chain: FakeC
     made.faults.drop_broadcasts = 1
     tx = await _lock(port, None)
     made.mine(3)
-    assert tx.valid_until == 2
+    assert tx.valid_until_height == 2
     assert (await port.tx_status(tx)).state is TxState.UNKNOWN
     assert (await port.broadcast(tx)).outcome is BroadcastOutcome.REJECTED
