@@ -41,3 +41,11 @@ class NothingToDo(PortError):
 
 class DeepReorg(PortError):
     """The chain shares no block with the known ring: an operator must look."""
+
+
+class FamilyError(Exception):
+    """A family of chains that is missing, ambiguous or broken. `hint` says what to do."""
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.hint = hint

@@ -15,6 +15,7 @@ import msgspec
 
 from bridge.chains.errors import ActionRefused, BadAddress
 from bridge.chains.port import Authorizer, UnsignedTx
+from bridge.chains.traits import Traits
 from bridge.config import Settings
 from bridge.desk.market import Market
 from bridge.desk.quotes import QuoteBody
@@ -42,6 +43,7 @@ class KeylessPort(Protocol):
     """The part of `ChainPort` that needs no key. `SwapService` uses its pure methods alone."""
 
     chain: ChainId
+    traits: Traits
     authorizer: Authorizer | None
 
     def lock_id(self, terms: LockTerms) -> str:

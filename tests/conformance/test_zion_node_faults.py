@@ -14,7 +14,7 @@ from bridge.chains.errors import PortError, PortUnavailable
 from bridge.chains.port import FeeLevel
 from bridge.keys.devkeys import devnet_key
 from bridge.protocol.types import Preimage
-from chain.params import Network
+from chain.rules.params import Network
 from relayers.zion.adapter import ZionPort, open_port
 from tests.conformance.conftest import Rigs
 from tests.conformance.lying_rpc import LyingRpc
