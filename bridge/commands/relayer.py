@@ -18,7 +18,7 @@ from bridge.proofs.anchoring import anchor_log
 from bridge.protocol import instances
 from bridge.protocol.types import ChainId
 from bridge.wiring.ports import open_port
-from relayers.daemon.worker import WorkerSettings, run_worker
+from relayers.daemon.loop import WorkerSettings, run_worker
 
 
 def relayer(

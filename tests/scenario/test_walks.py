@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from bridge.protocol.types import ChainId, LegState, SwapState
-from relayers.daemon.worker import Job
+from relayers.daemon.loop import Job
 from relayers.fake.ledger import LedgerLockState
 from tests import instances
 from tests.scenario.world import World

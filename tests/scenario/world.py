@@ -43,7 +43,7 @@ from bridge.protocol.types import (
 )
 from bridge.store import Store
 from bridge.store.records import IntentState, SwapMeta
-from relayers.daemon.worker import Job, Worker, WorkerSettings
+from relayers.daemon.loop import Job, Worker, WorkerSettings
 from relayers.fake import FakeChain, FakePort, FakeWallet
 from relayers.fake.authorizing import signature_of
 from relayers.fake.chain import GENESIS_TIME
