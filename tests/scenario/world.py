@@ -349,7 +349,7 @@ class World:
                     knows = status is not None and status.scanned == head.height and status.tip == head
                     ended = not knows or state is not LedgerLockState.OPEN
                     assert ended, f"{swap.id} ended with an open lock"
-                assert not any(one.live for one in held[swap.id]), f"{swap.id} keeps inventory"
+                assert not any(reserved.live for reserved in held[swap.id]), f"{swap.id} keeps inventory"
 
     def describe(self) -> str:
         lines = []
@@ -365,7 +365,9 @@ class World:
                 )
                 for intent in tx.intents.of_swap(swap_id):
                     txs = tx.transactions.of_intent(intent.id)
-                    sent = [(one.sequence, one.state.value, one.cancels, one.reason) for one in txs]
+                    sent = [
+                        (stored.sequence, stored.state.value, stored.cancels, stored.reason) for stored in txs
+                    ]
                     lines.append(
                         f"  {intent.leg} {intent.purpose.value} {intent.state.value} cancel={intent.cancel} "
                         f"{intent.reason} {sent}"
