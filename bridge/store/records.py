@@ -237,6 +237,8 @@ class ChainStatus(msgspec.Struct, frozen=True):
     chain: ChainId
     account: str = ""
     contract: str = ""
+    leaves_deposit: bool = False
+    """A spent lock of this chain still holds a deposit."""
     tip: BlockRef | None = None
     time: int = 0
     scanned: int = 0

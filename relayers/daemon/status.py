@@ -36,7 +36,7 @@ class StatusKeeper:
         self._assets = assets
         self._heartbeat_ms = heartbeat_seconds * 1000
         self._written_ms = 0
-        self.current = ChainStatus(port.chain, account=port.account, contract=port.contract)
+        self.current = self._of_this_port(ChainStatus(port.chain))
 
     # -- while watching ----------------------------------------------------------------------
 
@@ -49,7 +49,15 @@ class StatusKeeper:
     def _last_written(self) -> ChainStatus:
         with self._store.reading() as tx:
             stored = tx.chains.get(self._port.chain) or self.current
-        return msgspec.structs.replace(stored, account=self._port.account, contract=self._port.contract)
+        return self._of_this_port(stored)
+
+    def _of_this_port(self, status: ChainStatus) -> ChainStatus:
+        return msgspec.structs.replace(
+            status,
+            account=self._port.account,
+            contract=self._port.contract,
+            leaves_deposit=self._port.traits.leaves_deposit,
+        )
 
     def with_tip(self, tip: Tip) -> ChainStatus:
         """Return the status with a tip that the RPC just answered with."""

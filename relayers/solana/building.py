@@ -14,7 +14,7 @@ from solders.pubkey import Pubkey
 from solders.transaction import VersionedTransaction
 
 from bridge.chains.port import Action, ActionRefused, FeeEstimate
-from bridge.protocol.types import Purpose
+from bridge.protocol.types import ChainId, Purpose
 from relayers.solana import program, terms
 from relayers.solana.fees import fee_of
 
@@ -50,8 +50,9 @@ class Rents(msgspec.Struct, frozen=True):
         return self.token_vault + self.token_account if is_token else self.sol_vault
 
 
-def plan(of_program: Pubkey, action: Action, account: Pubkey, rents: Rents) -> Plan:
-    """Return what `account` has to send for an action. Raises `ActionRefused` for what it cannot do."""
+def plan(of_program: Pubkey, chain: ChainId, action: Action, account: Pubkey, rents: Rents) -> Plan:
+    """Return what `account` has to send to `chain` for an action. Raises `ActionRefused` for what it cannot
+    do."""
     if action.purpose is Purpose.APPROVE:
         mint = Pubkey.from_bytes(action.payload)
         made = program.make_token_account(account, account, mint)
@@ -67,7 +68,7 @@ def plan(of_program: Pubkey, action: Action, account: Pubkey, rents: Rents) -> P
         raise ActionRefused(
             f"the lock is of program {action.terms.contract}, not of ours", "correct the terms or the program"
         )
-    vault = terms.to_program(action.terms)
+    vault = terms.to_program(action.terms, chain)
     is_token = vault.mint is not None
     made_account = rents.token_account if is_token else 0
     match action.purpose:

@@ -22,7 +22,6 @@ from bridge.chains.port import (
     TxStatus,
     UnsignedTx,
 )
-from bridge.protocol import instances
 from bridge.protocol.types import Asset, BlockRef, LockTerms, Preimage, Purpose
 from relayers.stellar import fees, htlc, recognition, wallet
 from relayers.stellar.assets import stroops, to_stellar
@@ -33,6 +32,7 @@ from relayers.stellar.closing import Closing
 from relayers.stellar.horizon import Horizon
 from relayers.stellar.locks import Locks
 from relayers.stellar.settings import StellarSettings
+from relayers.stellar.traits import TRAITS
 from relayers.stellar.transactions import Transactions
 from relayers.stellar.watch import Watch
 
@@ -51,16 +51,17 @@ def open_port(settings: StellarSettings, key: bytes) -> StellarPort:
 class StellarPort:
     """One Stellar network and one account of ours; a `bridge.chains.port.ChainPort`."""
 
-    chain = instances.STELLAR
-    max_claims = 1
+    traits = TRAITS
+    max_claims = TRAITS.max_claims
     contract = ""
 
     def __init__(self, settings: StellarSettings, key: bytes) -> None:
         self._settings = settings
+        self.chain = settings.chain
         self._key = Keypair.from_raw_ed25519_seed(key)
         self._horizon = Horizon(settings.horizon_url, settings.request_timeout)
-        self._watch = Watch(self._horizon, settings.passphrase, settings.assets)
-        self._locks = Locks(self._horizon, self._watch, settings.passphrase, settings.history_pages)
+        self._watch = Watch(self._horizon, settings)
+        self._locks = Locks(self._horizon, self._watch, settings)
         self._sequences = Sequences(self._horizon, self._key, settings.channels)
         self._builder = Builder(self._horizon, settings, self._key, self._locks, self._sequences)
         self._transactions = Transactions(self._horizon)
@@ -174,6 +175,8 @@ class StellarPort:
         higher `fee` they replace what was sent before.
         """
         await self._check()
+        if action.terms is not None:
+            htlc.check(action.terms, self.chain)
         if action.purpose is Purpose.CLOSE and action.terms is not None:
             return await self._closing.prepare(action.terms, fee)
         if action.purpose is Purpose.CLAIM and action.authorization:
@@ -196,6 +199,7 @@ class StellarPort:
 
     def lock_id(self, terms: LockTerms) -> str:
         """Return our name for a lock with these terms."""
+        htlc.check(terms, self.chain)
         return htlc.lock_id(terms, self._settings.passphrase)
 
     def parse_address(self, text: str) -> str:

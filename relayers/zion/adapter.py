@@ -25,21 +25,21 @@ from bridge.chains.port import (
     TxStatus,
     UnsignedTx,
 )
-from bridge.protocol import instances
 from bridge.protocol.types import Asset, BlockRef, LockTerms, Preimage, Purpose
-from chain.address import decode_address, encode_address
-from chain.api import AccountView, LockView, NodeInfo
-from chain.api import TxStatus as Place
-from chain.errors import AddressError, RpcError, WalletError
-from chain.keys import Key
-from chain.locks import LockState
-from chain.params import MIN_FEE
-from chain.records import PAYS_AMOUNT, SPENDS_LOCK, ZERO20, Kind, Transaction
-from chain.wallet import sign
+from chain.rules.address import decode_address, encode_address
+from chain.rules.errors import AddressError, RpcError, WalletError
+from chain.rules.locks import LockState
+from chain.rules.params import MIN_FEE
+from chain.rules.records import PAYS_AMOUNT, SPENDS_LOCK, ZERO20, Kind, Transaction
+from chain.service.messages import AccountView, LockView, NodeInfo
+from chain.service.messages import TxStatus as Place
+from chain.wallet.keys import Key
+from chain.wallet.transactions import sign
 from relayers.zion import blocks, fees, htlc
 from relayers.zion.nodes import Nodes
 from relayers.zion.rules import check_funds, check_lock
 from relayers.zion.settings import ZionSettings
+from relayers.zion.traits import TRAITS
 
 T = TypeVar("T")
 
@@ -70,8 +70,8 @@ def open_port(settings: ZionSettings, key: bytes) -> ZionPort:
 class ZionPort:
     """One ZION network and one account of ours; a `bridge.chains.port.ChainPort`."""
 
-    chain = instances.ZION
-    max_claims = 1
+    traits = TRAITS
+    max_claims = TRAITS.max_claims
     authorizer: Authorizer | None = None
     contract = ""
 
@@ -81,6 +81,7 @@ class ZionPort:
         except WalletError as error:
             raise PortError(error.message, error.hint) from None
         self._settings = settings
+        self.chain = settings.chain
         self._nodes = Nodes(settings.rpc_urls, settings.timeout)
         self._checked = False
         self.account = self._key.address
@@ -122,7 +123,7 @@ class ZionPort:
         refs = blocks.linked(views, parent)
         if len(refs) != last - first + 1 or (refs and last == head.height and refs[-1] != head):
             raise blocks.ChainMoved
-        events = await blocks.read_events(self._nodes, views, refs)
+        events = await blocks.read_events(self._nodes, views, refs, self._settings.native)
         return Scan(orphaned, tuple(refs), tuple(events), tip)
 
     async def read_lock(self, lock_id: str, terms: LockTerms) -> LockStatus:
@@ -136,9 +137,9 @@ class ZionPort:
     async def balance(self, address: str, asset: Asset) -> int:
         """Return the confirmed balance in smallest units."""
         await self._check()
-        if asset.contract:
+        if asset.contract or asset.chain != self.chain:
             raise PortError(
-                f"ZION has no asset {asset.symbol} at {asset.contract!r}", "its one asset is ZION"
+                f"{self.chain} has no asset {asset.symbol} at {asset.contract!r}", "its one asset is ZION"
             )
         return (await self._account(address)).balance
 
@@ -210,7 +211,7 @@ class ZionPort:
             action.purpose,
             action.terms,
             action.preimage,
-            chain_id=chain_id,
+            self._settings,
             sender=sender,
             nonce=nonce,
             fee=fee,
@@ -223,7 +224,7 @@ class ZionPort:
             answer = await self._nodes.ask(lambda node: node.submit(tx.raw))
         except RpcError as error:
             outcome = _BROADCAST.get(error.reason, BroadcastOutcome.REJECTED)
-            return BroadcastResult(outcome, str(error))
+            return BroadcastResult(outcome, error.with_hint)
         if answer.txid != tx.tx_id:
             raise PortUnavailable("the ZION node took some other transaction", "use another node")
         return BroadcastResult(BroadcastOutcome.ALREADY_KNOWN if answer.known else BroadcastOutcome.ACCEPTED)
@@ -255,7 +256,7 @@ class ZionPort:
 
     def lock_id(self, terms: LockTerms) -> str:
         """Return the id the chain gives a lock with these terms, hex."""
-        return htlc.id_of(terms, self._settings.chain_id).hex()
+        return htlc.id_of(terms, self._settings).hex()
 
     def parse_address(self, text: str) -> str:
         """Return the lower-case "zion1…" form. Raises `BadAddress`."""
@@ -269,7 +270,7 @@ class ZionPort:
 
     def unsigned(self, purpose: Purpose, terms: LockTerms, preimage: Preimage | None = None) -> UnsignedTx:
         """Return the transaction a wallet completes and signs for this purpose; see `htlc.for_wallet`."""
-        return htlc.for_wallet(purpose, terms, preimage, self._settings.chain_id, MIN_FEE)
+        return htlc.for_wallet(purpose, terms, preimage, self._settings, MIN_FEE)
 
     async def hints(self) -> AsyncIterator[None]:
         """Yield on every new head, pushed or polled; ends now and then: call it again."""
