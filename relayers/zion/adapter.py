@@ -92,30 +92,30 @@ class ZionPort:
         """Return the head and the median time past, which the next block's deadlines are compared with."""
         return await self._settled(self._tip)
 
-    async def scan(self, known: Sequence[BlockRef], max_blocks: int) -> Scan:
+    async def scan(self, recent_blocks: Sequence[BlockRef], max_blocks: int) -> Scan:
         """See `ChainPort.scan`. A node behind the ring on the same chain yields nothing, and no orphans."""
-        return await self._settled(lambda: self._scan(known, max_blocks))
+        return await self._settled(lambda: self._scan(recent_blocks, max_blocks))
 
     async def _tip(self) -> Tip:
         info = await self._info()
         return Tip(await blocks.read_head(self._nodes, info), info.median_time)
 
-    async def _scan(self, known: Sequence[BlockRef], max_blocks: int) -> Scan:
+    async def _scan(self, recent_blocks: Sequence[BlockRef], max_blocks: int) -> Scan:
         info = await self._info()
-        if known and info.best_id == known[-1].id:
-            return Scan((), (), (), Tip(known[-1], info.median_time))
+        if recent_blocks and info.best_id == recent_blocks[-1].id:
+            return Scan((), (), (), Tip(recent_blocks[-1], info.median_time))
         head = await blocks.read_head(self._nodes, info)
         tip = Tip(head, info.median_time)
         orphaned: tuple[BlockRef, ...] = ()
         first, last, parent = head.height, head.height, head.parent
-        if known:
-            known = await blocks.anchored(self._nodes, known, head)
-            index = await blocks.common_ancestor(self._nodes, known, head)
+        if recent_blocks:
+            recent_blocks = await blocks.anchored(self._nodes, recent_blocks, head)
+            index = await blocks.common_ancestor(self._nodes, recent_blocks, head)
             if index is None:
                 return Scan((), (), (), tip)
-            orphaned = tuple(reversed(known[index + 1 :]))
-            first, parent = known[index].height + 1, known[index].id
-            last = min(head.height, known[index].height + max_blocks)
+            orphaned = tuple(reversed(recent_blocks[index + 1 :]))
+            first, parent = recent_blocks[index].height + 1, recent_blocks[index].id
+            last = min(head.height, recent_blocks[index].height + max_blocks)
         views = await blocks.read_headers(self._nodes, first, last)
         refs = blocks.linked(views, parent)
         if len(refs) != last - first + 1 or (refs and last == head.height and refs[-1] != head):

@@ -25,13 +25,13 @@ class Blocks(Repository):
     """The ring of recent canonical blocks of each chain."""
 
     def ring(self, chain: ChainId) -> list[BlockRef]:
-        """Return the known canonical blocks, oldest first."""
+        """Return the recent canonical blocks, oldest first."""
         columns = (_blocks.c.height, _blocks.c.id, _blocks.c.parent, _blocks.c.time)
         statement = select(*columns).where(_blocks.c.chain == chain).order_by(_blocks.c.height)
         return records(self._all(statement), BlockRef)
 
     def last(self, chain: ChainId) -> BlockRef | None:
-        """Return the newest known block."""
+        """Return the newest of them."""
         columns = (_blocks.c.height, _blocks.c.id, _blocks.c.parent, _blocks.c.time)
         statement = select(*columns).where(_blocks.c.chain == chain).order_by(_blocks.c.height.desc())
         row = self._first(statement.limit(1))
@@ -43,7 +43,7 @@ class Blocks(Repository):
         return self._first(select(_blocks.c.id).where(*where)) is not None
 
     def append(self, chain: ChainId, blocks: Sequence[BlockRef]) -> None:
-        """Add canonical blocks; a block known at the same height is replaced."""
+        """Add canonical blocks; a block stored at the same height is replaced."""
         if not blocks:
             return
         heights = [block.height for block in blocks]
@@ -97,13 +97,13 @@ class Observations(Repository):
             _observations.c.tx_id == tx_id,
             _observations.c.block_id == block.id,
         )
-        known = self._first(select(_observations.c.id, _observations.c.canonical).where(*same))
-        if known is not None:
-            if known.canonical:
+        earlier = self._first(select(_observations.c.id, _observations.c.canonical).where(*same))
+        if earlier is not None:
+            if earlier.canonical:
                 return False
             self._run(
                 update(_observations)
-                .where(_observations.c.id == known.id)
+                .where(_observations.c.id == earlier.id)
                 .values(canonical=True, settled=False)
             )
             return True

@@ -238,9 +238,9 @@ class Transactions(Repository):
         signed_height: int,
     ) -> int:
         """Store a signed transaction; the same bytes a second time are the same row. Returns its id."""
-        known = self.by_tx_id(chain, signed.tx_id)
-        if known is not None:
-            return known.id
+        stored = self.by_tx_id(chain, signed.tx_id)
+        if stored is not None:
+            return stored.id
         values = {
             "intent_id": intent_id,
             "chain": chain,

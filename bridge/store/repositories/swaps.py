@@ -245,9 +245,9 @@ class Receipts(Repository):
 
     def append(self, swap_id: str, body: str) -> int:
         """Append a swap's receipt and return its index; a swap that has one keeps it unchanged."""
-        known = self._first(select(_receipts.c.index).where(_receipts.c.swap_id == swap_id))
-        if known:
-            return int(known[0])
+        kept = self._first(select(_receipts.c.index).where(_receipts.c.swap_id == swap_id))
+        if kept:
+            return int(kept[0])
         if self._postgres:
             self._connection.execute(select(func.pg_advisory_xact_lock(_EVENT_ORDER_LOCK + 1)))
         index = self.size()
