@@ -42,11 +42,15 @@ class AssetConfig(Section):
     """An asset that may be swapped; `contract` is empty for a chain's native coin."""
 
     chain: Chain
+    """The chain it is on, as named under `[chains]`."""
     symbol: str = Field(pattern=r"^[A-Za-z0-9]{1,12}$")
+    """Its name in quotes and in `chain:SYMBOL`."""
     decimals: int = Field(ge=0, le=30)
+    """How many decimals one whole coin has."""
     contract: str = ""
+    """The token's address on its chain; "" for the native coin."""
     keep: DecimalText = "0"
-    """Coins never offered to swaps: what the bridge's account needs for itself."""
+    """Whole coins that are never offered to swaps: what the bridge's account needs for itself."""
 
     @property
     def asset(self) -> Asset:
@@ -58,12 +62,17 @@ class TimingConfig(Section):
     """What is assumed of a chain's clock and blocks; seconds, blocks, whole native coins."""
 
     block_interval: int = Field(ge=1, le=SECONDS_PER_DAY)
+    """Seconds between two blocks."""
     finality_base: int = Field(ge=1)
+    """Confirmations after which the smallest amount counts as final."""
     finality_cap: int = Field(ge=1)
+    """The most confirmations that are ever waited for. Amounts that would need more are refused."""
     value_per_block: dict[str, DecimalText] = Field(default_factory=dict)
-    """By asset key: each started portion of this many coins at stake demands one block more."""
+    """By asset key: each started portion of this many coins needs one confirmation more."""
     inclusion_p99: int = Field(ge=1)
+    """Seconds within which 99 % of our transactions are included."""
     clock_skew: int = Field(ge=0)
+    """Seconds by which a block's time may differ from the true time."""
 
     @model_validator(mode="after")
     def _ordered(self) -> TimingConfig:
@@ -104,10 +113,15 @@ class ChainConfig(Section):
         return 0
 
     enabled: bool = True
+    """false: nothing is sold on this chain and no relayer runs for it."""
     keystore: Path
+    """The keystore of the bridge's account."""
     poll_interval: float = Field(ge=0.05, le=300)
+    """Seconds between two looks at the chain."""
     rpc_timeout: float = Field(10.0, gt=0, le=120)
+    """Seconds after which a request to a node is given up."""
     max_blocks_per_scan: int = Field(100, ge=1, le=10_000)
+    """The most blocks taken in at once."""
     timing: TimingConfig
 
     @property
@@ -135,7 +149,9 @@ class NodesConfig(ChainConfig):
     """A chain that is read and written through the RPC of its nodes."""
 
     rpc_urls: tuple[HttpUrl, ...] = ()
+    """The nodes, used in turn when one is down."""
     ws_url: WebSocketUrl = ""
+    """A WebSocket that wakes the relayer up. What counts is always polled."""
 
     @property
     def urls(self) -> tuple[str, ...]:
@@ -152,9 +168,9 @@ class ZionConfig(NodesConfig):
     keystore: Path = Path("keys/zion.json")
     poll_interval: float = Field(5.0, ge=0.05, le=300)
     max_fee: DecimalText = "1"
-    """Highest fee for one ordinary transaction, whole ZION."""
+    """The highest fee of an ordinary transaction, whole ZION."""
     urgent_max_fee: DecimalText = "10"
-    """Highest fee for a claim or refund, which saves money at stake."""
+    """The highest fee of a claim or refund, which saves money at stake, whole ZION."""
     timing: TimingConfig = timing_from(zion_timing.timing(ZionNetwork.MAIN), cap=120)
 
 
@@ -167,16 +183,20 @@ class EthereumConfig(NodesConfig):
     issued_words = "an address, 0x and 40 hex digits"
 
     contract: EthereumContract = ""
-    """The HTLC contract: its address, or the record that its deployment wrote."""
+    """The HTLC contract: its address, or the record (`….json`) that `ape run deploy` wrote."""
     chain_id: int = Field(1, ge=1)
+    """The network's chain id; an RPC of another network is refused."""
     keystore: Path = Path("keys/ethereum.json")
     poll_interval: float = Field(3.0, ge=0.05, le=300)
     max_fee_per_gas_gwei: int = Field(300, ge=1)
+    """The highest fee per gas of an ordinary transaction, gwei."""
     urgent_max_fee_per_gas_gwei: int = Field(3_000, ge=1)
-    """For claims and refunds, which save money at stake."""
+    """The same for claims and refunds, which save money at stake."""
     max_priority_fee_per_gas_gwei: int = Field(10, ge=0)
+    """The highest priority fee per gas, gwei."""
     lanes: int = Field(64, ge=0, le=65_535)
-    """Storage places that the bridge's locks use again and again, which is cheaper; 0: each makes its own."""
+    """Storage places that the bridge's locks use again and again, which is cheaper. 0: each lock makes its
+    own."""
 
     @property
     def lane_count(self) -> int:
@@ -195,18 +215,20 @@ class SolanaConfig(NodesConfig):
     issued_words = "its mint, 32 bytes in base58"
 
     contract: SolanaKey = ""
-    """The HTLC program."""
+    """The address of the HTLC program."""
     genesis_hash: SolanaKey = ""
-    """Empty: that of mainnet-beta or of the public devnet, as `network` says; on dev any will do."""
+    """An RPC of another cluster is refused. "": that of mainnet-beta (`main`) or of the public devnet
+    (`test`); on `dev` any."""
     keystore: Path = Path("keys/solana.json")
     poll_interval: float = Field(1.0, ge=0.05, le=300)
     min_unit_price: int = Field(10_000, ge=0)
     """Micro-lamports per compute unit: what is bid when nobody else bids."""
     max_unit_price: int = Field(5_000_000, ge=1)
+    """Micro-lamports per compute unit: the highest bid of an ordinary transaction."""
     urgent_max_unit_price: int = Field(50_000_000, ge=1)
-    """For claims and refunds, which save money at stake."""
+    """The same for claims and refunds, which save money at stake."""
     index_lag: int = Field(8, ge=0, le=100)
-    """Slots we stay behind the newest block: nodes index transactions a little later than blocks."""
+    """Slots that we stay behind the newest block: nodes index transactions a little later than blocks."""
     timing: TimingConfig = timing_from(solana_timing.MAINNET)
 
     @classmethod
@@ -228,14 +250,16 @@ class StellarConfig(ChainConfig):
     issued_decimals = STELLAR_DECIMALS
 
     horizon_url: HttpUrl = ""
+    """A Horizon server, version 2.31 or newer."""
     passphrase: str = ""
-    """Empty: that of the public network, the testnet or a standalone network, as `network` says."""
+    """A Horizon of another network is refused. "": that of the public network (`main`), the testnet (`test`)
+    or a standalone network (`dev`)."""
     keystore: Path = Path("keys/stellar.json")
     poll_interval: float = Field(2.0, ge=0.05, le=300)
     channels: int = Field(0, ge=0, le=100)
-    """Accounts that lend their sequences; change it only while nothing is pending."""
+    """Accounts that lend their sequences. Change it only while nothing is pending."""
     max_fee_per_operation: DecimalText = "1"
-    """Highest bid, whole XLM per operation; replacements come near it, quiet times never do."""
+    """The highest bid, whole XLM per operation. Replacements come near it, quiet times never do."""
     timing: TimingConfig = timing_from(stellar_timing.MAINNET)
 
     @property
@@ -261,24 +285,27 @@ class CardanoConfig(ChainConfig):
     issued_words = "policy id and asset name in hex, lower case, without a dot"
 
     blockfrost_url: HttpUrl = ""
-    """Ends before `/blocks/…`; of the public service that is `/api/v0`."""
+    """A Blockfrost service: the address up to, not including, `/blocks/…`. The public service's ends in
+    `/api/v0`."""
     project_id: SecretStr = SecretStr("")
-    """Blockfrost's key."""
+    """Blockfrost's key; better given as an environment variable."""
     ogmios_url: WebSocketUrl = ""
+    """Ogmios at your own node, with `kupo_url` instead of `blockfrost_url`."""
     kupo_url: HttpUrl = ""
-    """Both, instead of `blockfrost_url`."""
+    """Kupo at your own node."""
     testnet: CardanoTestnet = CardanoTestnet.PREPROD
-    """Which one `network = "test"` means."""
+    """`preprod` or `preview`: which one `network = "test"` means. A service of another network is refused."""
     reference_script: OutputRef = ""
-    """The output that carries the validator; "" attaches it to each claim and refund, which costs more."""
+    """The output that carries the validator, `<transaction id>#<index>`. "": each claim and refund carries
+    it, which costs more."""
     zero_time: int = Field(0, ge=0)
-    """Unix seconds of the first slot, for network dev alone: the others' are known."""
+    """Unix seconds of the first slot, on `dev` alone: those of the public networks are known."""
     keystore: Path = Path("keys/cardano.json")
     poll_interval: float = Field(5.0, ge=0.05, le=300)
     max_fee: DecimalText = "2"
-    """Highest fee for one transaction, whole ADA."""
+    """The highest fee of one transaction, whole ADA."""
     time_to_live: int = Field(1_200, ge=60, le=SECONDS_PER_DAY)
-    """Seconds after which a transaction of ours that did not land can land no more."""
+    """Seconds after which a transaction of ours that was not included can no longer be."""
     rollback_margin: int = Field(1_200, ge=0, le=SECONDS_PER_DAY)
     """Seconds beyond that in which a roll-back might still bring a lock into a block."""
     timing: TimingConfig = timing_from(cardano_timing.PUBLIC)

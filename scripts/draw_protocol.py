@@ -1,6 +1,5 @@
-"""Draw the public states of a swap from the transition itself, into docs/swap-protocol.md.
-
-Usage: python -m scripts.draw_protocol [--check]
+"""Draw the public states of a swap from the transition itself; `scripts.write_reference` puts it into
+docs/swap-protocol.md.
 
 The drawing follows every course that a swap takes when chains keep what they showed: the transition is asked,
 nothing is drawn by hand. Reorgs lead back from anywhere and would only blacken the picture.
@@ -8,11 +7,8 @@ nothing is drawn by hand. Reorgs lead back from anywhere and would only blacken 
 
 from __future__ import annotations
 
-import argparse
-import sys
 from collections import defaultdict
 from collections.abc import Iterator
-from pathlib import Path
 
 import msgspec
 from msgspec.structs import replace
@@ -27,9 +23,6 @@ from bridge.protocol.transition import transition
 from bridge.protocol.types import BlockRef, Chain, LegRole, LegState, Purpose, Swap, SwapState
 from scripts.sample_swap import PREIMAGE, START, block, sample_swap
 
-DOCUMENT = Path(__file__).parent.parent / "docs" / "swap-protocol.md"
-BEGIN = "<!-- drawn by scripts/draw_protocol.py -->"
-END = "<!-- end of the drawing -->"
 SOURCE, DESTINATION = LegRole.SOURCE, LegRole.DESTINATION
 
 
@@ -123,26 +116,3 @@ def drawing() -> str:
         lines.append(f"    {before.value} --> {after.value}: {', '.join(sorted(labels))}")
     lines += [f"    {state.value} --> [*]" for state in sorted(TERMINAL_STATES)]
     return "\n".join([*lines, "```"])
-
-
-def drawn_into(document: str) -> str:
-    """Return the document with the drawing between its marks brought up to date."""
-    head, _, rest = document.partition(BEGIN)
-    _, _, tail = rest.partition(END)
-    return f"{head}{BEGIN}\n\n{drawing()}\n\n{END}{tail}"
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--check", action="store_true", help="only tell whether the drawing is up to date")
-    args = parser.parse_args()
-    before = DOCUMENT.read_text()
-    after = drawn_into(before)
-    if args.check and after != before:
-        sys.exit(f"{DOCUMENT.name} is out of date: run python -m scripts.draw_protocol")
-    if not args.check:
-        DOCUMENT.write_text(after)
-
-
-if __name__ == "__main__":
-    main()

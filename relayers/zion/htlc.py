@@ -13,6 +13,7 @@ from relayers.port import ActionRefused, Claimed, HtlcEvent, Locked, Refunded, U
 from relayers.zion.settings import ZION
 
 WALLET_FORMAT = "zion-transaction"
+"""Adds sender, nonce and fee, signs and sends it, as `rainbow swap` does."""
 
 _MAX_DEADLINE = 2**64 - 1
 
