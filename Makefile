@@ -73,9 +73,10 @@ bench-quick: setup ## the same in about a minute: shows that the benchmarks run,
 ## Checks ------------------------------------------------------------------
 
 .PHONY: lint format types imports pytest
-lint: setup ## ruff: lint and format check
+lint: setup ## ruff (lint and format), and the word list
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/python -m scripts.check_words
 
 format: setup ## ruff: fix and format
 	$(BIN)/ruff check --fix .
@@ -90,6 +91,16 @@ imports: setup ## the import rules of the architecture
 WORKERS ?= 2
 pytest: setup ## the tests alone; ARGS="-k name" narrows, WORKERS=4 uses more processes
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
+
+.PHONY: reference changelog release-notes
+reference: setup ## write the reference tables of the documents from the code
+	$(BIN)/python -m scripts.write_reference
+
+changelog: setup ## show what the next release notes will be
+	$(BIN)/towncrier build --draft
+
+release-notes: setup ## move the fragments of changelog.d into CHANGELOG.md
+	$(BIN)/towncrier build --yes
 
 .PHONY: simulate
 SEEDS ?= 300
