@@ -53,12 +53,14 @@ def test_changelog_fragments_have_names_and_texts_that_the_release_notes_can_use
 
 
 TARGETS = set(re.findall(r"^([a-z][a-z_-]*):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
-MAKE = re.compile(r"(?:`|run: |- )make ([a-z][a-z-]*)|^make ([a-z][a-z-]*)(?:  |$| [A-Z]+=)", re.MULTILINE)
+IN_MARKDOWN = re.compile(r"`make ([a-z][a-z-]*)|^make ([a-z][a-z-]*)(?:  |$| [A-Z]+=)", re.MULTILINE)
+IN_WORKFLOWS = re.compile(r"(?:run: |- )make ([a-z][a-z-]*)()")
 
 
 @pytest.mark.parametrize("paper", PAPERS, ids=name_of)
 def test_every_make_target_that_a_paper_names_exists(paper: Path) -> None:
-    named = {found[0] or found[1] for found in MAKE.findall(paper.read_text(encoding="utf-8"))}
+    pattern = IN_MARKDOWN if paper.suffix == ".md" else IN_WORKFLOWS
+    named = {found[0] or found[1] for found in pattern.findall(paper.read_text(encoding="utf-8"))}
     assert named <= TARGETS
 
 
@@ -102,12 +104,12 @@ GROUPS = {name.partition(" ")[0] for name in KNOWN if " " in name}
 @pytest.mark.parametrize("paper", [path for path in MARKDOWN if path.name != "CHANGELOG.md"], ids=name_of)
 def test_every_command_that_a_paper_names_exists_with_its_options(paper: Path) -> None:
     for call, options in calls(paper.read_text(encoding="utf-8")):
-        words = call.split()
+        words = [word for word in call.split() if word != "…"]
         if not words:
-            continue  # `rainbow --help`
+            continue  # `rainbow --help`, `rainbow …`
         name = " ".join(words[:2]) if words[0] in GROUPS else words[0]
         if name in GROUPS:
-            continue  # the group as such, `rainbow swap`
+            continue  # the group itself, `rainbow swap …`
         assert name in KNOWN, f"{name_of(paper)}: rainbow {call}"
         assert set(options) - {"--help"} <= KNOWN[name], f"{name_of(paper)}: rainbow {call} {options}"
 
