@@ -112,8 +112,6 @@ RULES = (
         "you can, you have to",
         "speak to the reader",
     ),
-    Rule(r"\bnone is\b", "there is none", "unusual order"),
-    Rule(r"\bper se\b|\bvia\b", "by itself; through", "plain English"),
 )
 """What is looked for, in all covered files."""
 
