@@ -108,7 +108,7 @@ RULES = (
     Rule(r"\bbears? their\b|\bbears? (?:a|the) names?\b", "has, is called", "old-fashioned"),
     Rule(r"\bbe it\b", "whether", "old-fashioned"),
     Rule(
-        r"\bone knows\b|\bone can\b|\bone has to\b|\bone must\b",
+        r"\b(?:as|if|when|that) one (?:knows|can|has to|must)\b",
         "you can, you have to",
         "speak to the reader",
     ),
