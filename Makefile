@@ -47,7 +47,7 @@ $(TOOLS)/.installed: $(VENV)/.installed scripts/toolchain/package-lock.json
 	@touch $@
 
 .PHONY: lock
-lock: $(VENV)/.uv ## resolve the dependency locks anew
+lock: $(VENV)/.uv ## resolve the dependency locks again
 	@mkdir -p $(LOCKS)
 	echo 'uv==0.13.9' | $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	    --no-emit-index-url --no-emit-find-links --no-annotate --no-header -o $(LOCKS)/uv.txt -
@@ -151,7 +151,7 @@ $(SLITHER)/.installed: $(VENV)/.installed $(TOOLS)/.installed $(LOCKS)/slither.t
 	@touch $@
 
 .PHONY: lock-contracts
-lock-contracts: $(VENV)/.uv ## resolve the locks of ape and Slither anew
+lock-contracts: $(VENV)/.uv ## resolve the locks of ape and Slither again
 	for name in ape slither; do $(BIN)/uv pip compile --quiet --universal --python-version 3.11 \
 	    --generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --no-header --upgrade \
 	    -o $(LOCKS)/$$name.txt $(LOCKS)/$$name.in; done
@@ -181,6 +181,6 @@ cardano-validator: $(OPSHIN)/.installed ## compile the Cardano validator into co
 cardano-check: $(OPSHIN)/.installed ## compile the Cardano validator and compare with the committed plutus.json
 	$(OPSHIN)/bin/python scripts/build_cardano.py --check
 
-cardano-lock: $(VENV)/.uv ## resolve opshin's own lock anew
+cardano-lock: $(VENV)/.uv ## resolve opshin's own lock again
 	echo 'opshin==0.28.0' | $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	    --no-emit-index-url --no-emit-find-links --no-annotate --no-header -o $(LOCKS)/opshin.txt -

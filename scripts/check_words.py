@@ -235,7 +235,7 @@ def _python(text: str) -> Iterator[tuple[int, str]]:
                 comments = []
             start = start if comments else token.start[0]
             comments.append(token.string)
-        elif token.type in strings:
+        elif token.type in strings and len(token.string.split()) > 1:  # a single word may be a name in code
             yield token.start[0], _words_of(token.string)
     if comments:
         yield start, "\n".join(comments)

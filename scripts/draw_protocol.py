@@ -1,8 +1,8 @@
 """Draw the public states of a swap from the transition itself; `scripts.write_reference` puts it into
 docs/swap-protocol.md.
 
-The drawing follows every course that a swap takes when chains keep what they showed: the transition is asked,
-nothing is drawn by hand. Reorgs lead back from anywhere and would only blacken the picture.
+The drawing follows every path that a swap can take without reorgs: it asks the transition, and nothing is
+drawn by hand. Reorgs lead back from every state and would only clutter the picture.
 """
 
 from __future__ import annotations

@@ -47,7 +47,7 @@ def names(text: str) -> list[str]:
 
 
 def brought_up_to_date(text: str) -> str:
-    """Return the document with every table written anew. Raises `BadMark`."""
+    """Return the document with every table written again. Raises `BadMark`."""
     if text.count(BEGIN) != len(names(text)):
         raise BadMark("a `<!-- generated: NAME -->` has no `<!-- end of NAME -->`")
     return BLOCK.sub(_written, text)

@@ -28,7 +28,7 @@ ASSETS = (ETH, DEMO, ZION, SOL, SUSD, XLM, RUSD, ADA, CUSD)
 CHAINS = (Chain.ETHEREUM, Chain.ZION, Chain.SOLANA, Chain.STELLAR, Chain.CARDANO)
 NATIVE = {asset.chain: asset for asset in ASSETS if not asset.contract}
 CLAIM_FEE_PERCENT = 2
-"""What a user who pays for the claim out of the amount allows at most."""
+"""The most that a user allows who pays for the claim out of the amount."""
 
 PRICES = {
     ETH: "3000",
@@ -56,7 +56,7 @@ BRIDGE_MONEY = {
 }
 """What the bridge begins with, in smallest units. """
 PILES = {ADA: 10}
-"""In how many parts the bridge gets it: on Cardano each waiting transaction holds an output of its own."""
+"""In how many parts the bridge gets it: on Cardano each waiting transaction needs its own output."""
 KEEP = {ETH: "1", ZION: "10", SOL: "1", XLM: "20", ADA: "100"}
 """Whole coins that are not offered: the bridge's own fees are paid from them."""
 
@@ -71,7 +71,7 @@ GAS_MONEY = {
 account and a lock come first, on Solana the rent of a vault, on Cardano collateral and change."""
 
 _LEAST, _MOST = 1, 30_000
-"""What pairs take, in the prices' unit."""
+"""The limits of pairs, in the prices' unit."""
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ class Plan:
 
     @property
     def expected(self) -> SwapState:
-        """How it has to end."""
+        """How it must end."""
         return SwapState.REFUNDED if self.walks_away else SwapState.COMPLETED
 
 
@@ -116,7 +116,7 @@ class Round:
 
     @property
     def steps(self) -> list[tuple[Asset, Asset]]:
-        """From which asset to which, one after the other."""
+        """The steps in order, from which asset to which."""
         return list(pairwise(self.route))
 
 

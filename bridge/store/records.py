@@ -50,7 +50,7 @@ class Reservation(msgspec.Struct, frozen=True):
 
 
 class SwapMeta(msgspec.Struct, frozen=True):
-    """What the API knows of a swap beside the protocol's value."""
+    """What the API knows of a swap in addition to the protocol's value."""
 
     quote_id: str | None = None
     client: str = ""
@@ -119,7 +119,7 @@ class PlannedIntent(msgspec.Struct, frozen=True):
 
 
 class Intent(msgspec.Struct, frozen=True):
-    """A stored intent. `cancel`: it must not happen any more, its sequence is to be used up."""
+    """A stored intent. `cancel`: it must no longer happen; its sequence has to be used up."""
 
     id: int
     subject: str
@@ -137,7 +137,7 @@ class Intent(msgspec.Struct, frozen=True):
     lease_until_ms: int
     not_before_ms: int
     carrier: int | None
-    """The intent whose transactions carry this claim along in a batch."""
+    """The batch leader: the intent whose transactions make this claim too."""
     reason: str
     created_ms: int
     updated_ms: int
@@ -149,7 +149,7 @@ class Intent(msgspec.Struct, frozen=True):
 
 
 class StoredTxState(StrEnum):
-    """What is known of a signed transaction. DEAD: it can never land any more."""
+    """What is known of a signed transaction. DEAD: it can no longer be included."""
 
     SIGNED = "signed"
     BROADCAST = "broadcast"
@@ -160,7 +160,8 @@ class StoredTxState(StrEnum):
 
 
 class StoredTx(msgspec.Struct, frozen=True):
-    """A signed transaction of ours. `cancels`: it only uses up the sequence. `signed_height`: tip then."""
+    """A signed transaction of ours. `cancels`: it only uses up the sequence. `signed_height`: the tip's
+    height at that time."""
 
     id: int
     intent_id: int
@@ -230,8 +231,8 @@ class FeeRecord(msgspec.Struct, frozen=True):
 class ChainStatus(msgspec.Struct, frozen=True):
     """A chain as its relayer last saw it. `balances` and `fees` are by asset key.
 
-    `scanned` is the height up to which HTLC events were taken in; `time` the clock of its deadlines;
-    `healthy` false with a `detail` when the RPC cannot be believed or reached.
+    `scanned` is the height up to which HTLC events were taken in; `time` is the clock of its deadlines;
+    `healthy` is false, with a `detail`, when the RPC cannot be reached or believed.
     """
 
     chain: Chain
@@ -248,11 +249,11 @@ class ChainStatus(msgspec.Struct, frozen=True):
     seen_ms: int = 0
     """When the RPC last answered."""
     tip_ms: int = 0
-    """When the tip was first seen: its clock has moved on by what has passed since."""
+    """When the tip was first seen: its clock has moved on by the time since then."""
 
 
 class Lease(msgspec.Struct, frozen=True):
-    """A lease held: hand it to whatever writes under it."""
+    """A lease that is held: pass it to everything that writes under it."""
 
     name: str
     owner: str

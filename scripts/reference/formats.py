@@ -16,7 +16,7 @@ from scripts.reference.markdown import code, table
 
 FAMILIES = Path(__file__).parents[2] / "relayers"
 TEST_DOUBLE = "fake"
-"""The family that only tests use: its format is no part of the API."""
+"""The family that only tests use: its format does not belong to the API."""
 UNSIGNED = "UnsignedTx"
 """The struct whose first field is the format (`bridge.chains.port.UnsignedTx`)."""
 
@@ -39,7 +39,7 @@ def formats(folder: Path = FAMILIES) -> list[Format]:
 
 
 def undeclared(folder: Path = FAMILIES) -> list[str]:
-    """Return where an unsigned transaction is made with a format that is no declared constant."""
+    """Return where an unsigned transaction is made with a format that is not a declared constant."""
     constants = {one.constant for one in formats(folder)}
     return [
         f"{path.relative_to(folder)}:{call.lineno}"

@@ -35,9 +35,9 @@ class Intents(Repository):
     """What is to be done on chain. One row at most stands per (subject, leg, purpose, lock)."""
 
     def plan(self, planned: PlannedIntent) -> bool:
-        """Store an intent unless one stands already (in any state but FAILED and CANCELLED).
+        """Store an intent unless there is a standing one (in any state except FAILED and CANCELLED).
 
-        Returns whether it is new. A FINAL intent still stands: what was done is not done twice.
+        Returns whether it is new. A FINAL intent still counts as standing: nothing is done twice.
         """
         values = {
             "subject": planned.subject,
@@ -158,7 +158,7 @@ class Intents(Repository):
         self._run(update(_intents).where(_intents.c.id == intent_id).values(**values))
 
     def ride(self, intent_ids: Sequence[int], carrier: int | None) -> None:
-        """Let claims ride along in the transactions of another intent; None: by themselves again."""
+        """Let claims join the batch of another intent; None: they continue alone."""
         self._run(
             update(_intents)
             .where(_intents.c.id.in_(intent_ids))
@@ -166,12 +166,12 @@ class Intents(Repository):
         )
 
     def riders(self, carrier: int) -> list[Intent]:
-        """Return the live intents that ride along with this one, oldest first."""
+        """Return the live members of this intent's batch, oldest first."""
         where = (_intents.c.carrier == carrier, _intents.c.state.in_(_LIVE))
         return records(self._all(select(_intents).where(*where).order_by(_intents.c.id)), Intent)
 
     def set_down(self, carrier: int) -> int:
-        """Let all riders of an intent go on by themselves; returns how many there were."""
+        """Let all members of an intent's batch continue alone; returns how many there were."""
         return self._run(
             update(_intents)
             .where(_intents.c.carrier == carrier, _intents.c.state.in_(_LIVE))
@@ -179,7 +179,8 @@ class Intents(Repository):
         )
 
     def cancel(self, intent_id: int, reason: str) -> bool:
-        """Ask that a live intent must not happen; the outbox sees to it. Returns whether this is new."""
+        """Ask that a live intent no longer happens; the outbox takes care of it. Returns whether this is
+        new."""
         return bool(
             self._run(
                 update(_intents)
@@ -273,7 +274,8 @@ class Transactions(Repository):
         return found
 
     def pending_sequences(self, chain: Chain, account: str) -> dict[int, list[StoredTx]]:
-        """Return what may still land or has landed unsettled, by sequence: nobody else may use these."""
+        """Return, by sequence, what may still be included or was included but is not settled: these sequences
+        are taken."""
         where = (
             _transactions.c.chain == chain.value,
             _transactions.c.account == account,
@@ -329,7 +331,7 @@ class Transactions(Repository):
 
 
 class Leases(Repository):
-    """Who may do a thing alone. The fence grows with every new holder, so a stale one is found out."""
+    """Who alone may do something. The fence grows with every new holder, so a stale one is detected."""
 
     def acquire(self, name: str, owner: str, hold_ms: int) -> Lease | None:
         """Take, renew or take over a lease that ran out; None while another owner holds it."""
@@ -356,17 +358,17 @@ class Leases(Repository):
     def require(self, lease: Lease) -> None:
         """Check, in the transaction that writes, that the lease is still ours. Raises `LeaseLost`.
 
-        A lease that ran out but that nobody has taken is still ours: the fence decides, not the clock.
+        A lease that ran out is still ours as long as nobody has taken it: the fence decides, not the clock.
         The row is locked against a take-over until this transaction ends.
         """
         row = self._first(select(_leases).where(_leases.c.name == lease.name).with_for_update())
         if row is None or row.owner != lease.owner or row.fence != lease.fence:
             raise LeaseLost(
-                f"lease {lease.name} belongs to another worker now", "stop sending; acquire it anew"
+                f"lease {lease.name} belongs to another worker now", "stop sending; acquire it again"
             )
 
     def release(self, lease: Lease) -> None:
-        """Let go, so that another worker need not wait."""
+        """Give the lease back, so that another worker need not wait."""
         this = and_(
             _leases.c.name == lease.name, _leases.c.fence == lease.fence, _leases.c.owner == lease.owner
         )
