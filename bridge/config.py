@@ -22,7 +22,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
-from bridge.chainconfig import (
+from bridge.chains.config import (
     SECONDS_PER_DAY,
     SECTIONS,
     AnyChainConfig,
@@ -30,8 +30,8 @@ from bridge.chainconfig import (
     ChainsConfig,
     EthereumConfig,
 )
-from bridge.configtypes import DecimalText, Section, to_text, to_units
-from bridge.protocol.types import Asset, Chain
+from bridge.chains.config_fields import DecimalText, Section, to_text, to_units
+from bridge.protocol.types import Asset, ChainId
 
 __all__ = ["ConfigError", "Network", "Settings", "find_file", "load", "parse", "to_text", "to_units"]
 
@@ -272,7 +272,7 @@ class Settings(BaseSettings):
                     raise ValueError(f"{name}: no asset {key!r}{_nearest(key, assets)}")
                 if self.prices.source == "static" and pair.enabled and key not in self.prices.static:
                     raise ValueError(f"{name}: prices.static has no price for {key!r}")
-            if assets[pair.source].chain is assets[pair.destination].chain:
+            if assets[pair.source].chain == assets[pair.destination].chain:
                 raise ValueError(f"{name}: both assets are on one chain; a swap needs two")
             if (pair.source, pair.destination) in seen:
                 raise ValueError(f"{name}: listed twice")
@@ -288,7 +288,7 @@ class Settings(BaseSettings):
             if self.swaps.user_window <= inclusion:
                 raise ValueError(
                     f"swaps.user_window: {self.swaps.user_window} s leave nobody time to claim on "
-                    f"{assets[pair.destination].chain.value}, where inclusion_p99 is {inclusion} s"
+                    f"{assets[pair.destination].chain}, where inclusion_p99 is {inclusion} s"
                 )
             if pair.skew_ppm > pair.spread_ppm:
                 raise ValueError(
@@ -312,16 +312,16 @@ class Settings(BaseSettings):
         """Return the assets by their key `chain:SYMBOL`."""
         return {entry.asset.key: entry.asset for entry in self.assets}
 
-    def enabled_chains(self) -> dict[Chain, AnyChainConfig]:
+    def enabled_chains(self) -> dict[ChainId, AnyChainConfig]:
         """Return the sections of the chains that are switched on."""
         return {chain: section for chain, section in self.chains.items() if section.enabled}
 
-    def native_asset(self, chain: Chain) -> Asset:
+    def native_asset(self, chain: ChainId) -> Asset:
         """Return the coin that pays for transactions on `chain`. Raises ValueError when it is not listed."""
         for entry in self.assets:
-            if entry.chain is chain and not entry.contract:
+            if entry.chain == chain and not entry.contract:
                 return entry.asset
-        raise ValueError(f"assets: list the native coin of {chain.value} too: fees are paid in it")
+        raise ValueError(f"assets: list the native coin of {chain} too: fees are paid in it")
 
     def kept(self, asset: str) -> int:
         """Return the smallest units of an asset that are never offered."""
@@ -410,7 +410,7 @@ def _absolute(settings: Settings, base: Path) -> Settings:
             ),
             "chains": chains.model_copy(
                 update={
-                    chain.value: section.model_copy(update=_absolute_paths(section, base))
+                    chain: section.model_copy(update=_absolute_paths(section, base))
                     for chain, section in chains.items()
                 }
             ),

@@ -35,7 +35,6 @@ from bridge.protocol.transition import new_swap
 from bridge.protocol.types import (
     Asset,
     BlockRef,
-    Chain,
     ChainTiming,
     LegRole,
     LockTerms,
@@ -46,13 +45,14 @@ from bridge.protocol.types import (
 )
 from bridge.store import Store
 from bridge.store.records import ChainStatus, ObservedKind, SwapMeta
+from relayers.daemon.worker import WorkerSettings, run_worker
 from relayers.fake import FakeChain, FakePort
 from relayers.fake.chain import GENESIS_TIME
 from relayers.fake.ledger import lock_id_of
-from relayers.worker import WorkerSettings, run_worker
+from tests import instances
 
-ETH = Asset(Chain.ETHEREUM, "ETH", 18)
-ZION = Asset(Chain.ZION, "ZION", 8)
+ETH = Asset(instances.ETHEREUM, "ETH", 18)
+ZION = Asset(instances.ZION, "ZION", 8)
 KEY = bytes(32)
 TIMING = ChainTiming(block_interval=10, finality_depth=1, inclusion_p99=30, clock_skew=600)
 SOURCE, DESTINATION = LegRole.SOURCE, LegRole.DESTINATION
@@ -75,8 +75,10 @@ def _swap(number: int) -> Swap:
     hashlock = _preimage(number).hashlock()
     return new_swap(
         f"swap{number:06}",
-        source=LockTerms(Chain.ETHEREUM, "htlc", "user", "bridge", ETH, 10**18, hashlock, dates.source),
-        destination=LockTerms(Chain.ZION, "htlc", "bridge", "user", ZION, 10**8, hashlock, dates.destination),
+        source=LockTerms(instances.ETHEREUM, "htlc", "user", "bridge", ETH, 10**18, hashlock, dates.source),
+        destination=LockTerms(
+            instances.ZION, "htlc", "bridge", "user", ZION, 10**8, hashlock, dates.destination
+        ),
         policy=SwapPolicy(TIMING, TIMING, 600, 600, dates.lock_by),
         accepted=True,
     )
@@ -108,7 +110,7 @@ def _life(swap: Swap, preimage: Preimage) -> list[SwapEvent]:
 def _hear_chains(store: Store) -> None:
     now_ms = store.now_ms()
     with store.transaction() as tx:
-        for chain in (Chain.ETHEREUM, Chain.ZION):
+        for chain in (instances.ETHEREUM, instances.ZION):
             status = ChainStatus(
                 chain,
                 tip=_block(6),
@@ -165,7 +167,7 @@ def _destination_worker(folder: str, ready: Event, stop: Event) -> None:
 
     async def work() -> None:
         store = Store.open(f"sqlite:///{folder}/latency.db", secrets_key=KEY)
-        chain = FakeChain(Chain.ZION, ZION)
+        chain = FakeChain(instances.ZION, ZION)
         chain.credit("bridge", ZION, 10**20)
         chain.mine(6, interval=1)
         port = _TimedPort(chain, "bridge")
@@ -195,7 +197,7 @@ def latency(folder: Path, swaps: int) -> dict[str, Any]:
             seen = _lock_seen(swap, SOURCE)
             apply_events(tx, swap.id, [seen])
             tx.observations.add(
-                Chain.ETHEREUM,
+                instances.ETHEREUM,
                 ObservedKind.LOCKED,
                 swap.id,
                 SOURCE,

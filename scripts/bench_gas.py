@@ -26,8 +26,8 @@ from eth_hash.auto import keccak
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # run as a file, not as a module
 
-from relayers.ethereum import access, artifacts, htlc
-from relayers.ethereum.htlc import COIN, EvmLockTerms
+from relayers.evm import access, artifacts, htlc
+from relayers.evm.htlc import COIN, EvmLockTerms
 from scripts.anvil import Anvil, anvil
 from scripts.solidity import CONTRACTS, ROOT, compile_sources, node
 
@@ -85,7 +85,7 @@ class Bench:
         return int(self.chain.send(sender, self.htlc, message.data, message.value)["gasUsed"], 16)
 
     def send_listed(self, sender: str, message: htlc.Call) -> int:
-        """Send with the access list of `relayers.ethereum.access`."""
+        """Send with the access list of `relayers.evm.access`."""
         request = {
             "from": sender,
             "to": self.htlc,

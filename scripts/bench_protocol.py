@@ -15,8 +15,9 @@ from bridge.protocol import events as ev
 from bridge.protocol.pricing import Costs, FixedSide, Rate, Terms, price
 from bridge.protocol.rules import may_counterlock, required_effects
 from bridge.protocol.transition import transition
-from bridge.protocol.types import Chain, LegRole, Swap, SwapState
+from bridge.protocol.types import LegRole, Swap, SwapState
 from scripts.sample_swap import PREIMAGE, START, block, sample_swap
+from tests import instances
 
 SOURCE, DESTINATION = LegRole.SOURCE, LegRole.DESTINATION
 
@@ -25,8 +26,8 @@ def lifecycle(swap: Swap) -> list[ev.Event]:
     """The 11 events of a swap that completes."""
     return [
         ev.Accepted(),
-        ev.Tick(Chain.ETHEREUM, START + 1, 1),
-        ev.Tick(Chain.ZION, START + 1, 1),
+        ev.Tick(instances.ETHEREUM, START + 1, 1),
+        ev.Tick(instances.ZION, START + 1, 1),
         ev.LockSeen(SOURCE, "s", swap.source.terms, "s-lock", block(10)),
         ev.LockFinal(SOURCE, "s"),
         ev.LockSeen(DESTINATION, "d", swap.destination.terms, "d-lock", block(20)),
@@ -70,7 +71,7 @@ def main() -> None:
     waiting = quoted
     for event in events[:5]:
         waiting = transition(waiting, event).swap
-    tick = ev.Tick(Chain.ZION, START + 2, 2)
+    tick = ev.Tick(instances.ZION, START + 2, 2)
     terms = Terms(
         Rate.from_price("2500", quoted.source.terms.asset, quoted.destination.terms.asset),
         spread_ppm=5000,

@@ -22,8 +22,8 @@ from pycardano import Address, PaymentSigningKey
 from relayers.cardano import building
 from relayers.cardano.adapter import sign
 from relayers.cardano.htlc import canonical
-from relayers.cardano.payer import Payer
-from relayers.cardano.services import open_service
+from relayers.cardano.open_view import open_service
+from relayers.cardano.payer_outputs import Payer
 from relayers.cardano.settings import CardanoSettings, Network
 
 TIME_TO_LIVE = 1_200

@@ -20,8 +20,9 @@ from bridge.protocol.rules import may_share_secret, required_effects
 from bridge.protocol.status import TERMINAL_STATES
 from bridge.protocol.timelocks import expiry_time, latest_counterlock
 from bridge.protocol.transition import transition
-from bridge.protocol.types import BlockRef, Chain, LegRole, LegState, Purpose, Swap, SwapState
+from bridge.protocol.types import BlockRef, LegRole, LegState, Purpose, Swap, SwapState
 from scripts.sample_swap import PREIMAGE, START, block, sample_swap
+from tests import instances
 
 SOURCE, DESTINATION = LegRole.SOURCE, LegRole.DESTINATION
 
@@ -77,22 +78,22 @@ def _locks(swap: Swap) -> Iterator[tuple[str, ev.Event]]:
 def _time(swap: Swap) -> Iterator[tuple[str, ev.Event]]:
     source, destination = swap.source, swap.destination
     if source.state is LegState.NONE and source.lock_id == "":
-        yield "window over", ev.Tick(Chain.ETHEREUM, expiry_time(swap.policy) + 1, 9)
+        yield "window over", ev.Tick(instances.ETHEREUM, expiry_time(swap.policy) + 1, 9)
     if source.state in OPEN and destination.state in UNLOCKED:
         last = latest_counterlock(swap.policy, destination.terms.deadline)
-        yield "too late to counter-lock", ev.Tick(Chain.ZION, last + 1, 9)
+        yield "too late to counter-lock", ev.Tick(instances.ZION, last + 1, 9)
     if destination.state in OPEN:
-        yield "destination deadline", ev.Tick(Chain.ZION, destination.terms.deadline, 9)
+        yield "destination deadline", ev.Tick(instances.ZION, destination.terms.deadline, 9)
     if destination.state in CLAIMED and source.state in OPEN:
         yield "source vanishes", ev.LockOrphaned(SOURCE, "s")
     if destination.state in CLAIMED and source.state is LegState.NONE:
-        yield "source vanished for good", ev.Tick(Chain.ETHEREUM, source.terms.deadline, 9)
+        yield "source vanished for good", ev.Tick(instances.ETHEREUM, source.terms.deadline, 9)
 
 
 def edges() -> dict[tuple[SwapState, SwapState], set[str]]:
     """Return the changes of the public state, each with the events that bring it about."""
     start = sample_swap()
-    for tick in (ev.Tick(Chain.ETHEREUM, START, 1), ev.Tick(Chain.ZION, START, 1)):
+    for tick in (ev.Tick(instances.ETHEREUM, START, 1), ev.Tick(instances.ZION, START, 1)):
         start = transition(start, tick).swap
     found: dict[tuple[SwapState, SwapState], set[str]] = defaultdict(set)
     seen, frontier = {msgspec.msgpack.encode(start)}, [start]

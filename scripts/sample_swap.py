@@ -7,13 +7,13 @@ from bridge.protocol.transition import new_swap
 from bridge.protocol.types import (
     Asset,
     BlockRef,
-    Chain,
     ChainTiming,
     LockTerms,
     Preimage,
     Swap,
     SwapPolicy,
 )
+from tests import instances
 
 START = 1_700_000_000
 PREIMAGE = Preimage(bytes(range(32)))
@@ -38,21 +38,21 @@ def sample_swap() -> Swap:
     return new_swap(
         "01890a5d-ac96-774b-bcce-b302099a8057",
         source=LockTerms(
-            chain=Chain.ETHEREUM,
+            chain=instances.ETHEREUM,
             contract="0x5FbDB2315678afecb367f032d93F642f64180aa3",
             sender="0x70997970C51812dc3A010C7d01b50e0d17dc79C8",
             recipient="0x3C44CdDdB6a900fa2b585dd299e03d12FA4293BC",
-            asset=Asset(Chain.ETHEREUM, "ETH", 18),
+            asset=Asset(instances.ETHEREUM, "ETH", 18),
             amount=10**17,
             hashlock=hashlock,
             deadline=plan.source,
         ),
         destination=LockTerms(
-            chain=Chain.ZION,
+            chain=instances.ZION,
             contract="",
             sender="zion1bridge",
             recipient="zion1user",
-            asset=Asset(Chain.ZION, "ZION", 8),
+            asset=Asset(instances.ZION, "ZION", 8),
             amount=249 * 10**8,
             hashlock=hashlock,
             deadline=plan.destination,

@@ -21,13 +21,13 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from bridge.api import problems
-from bridge.api.edge import Edge, problem_response
 from bridge.api.models import FieldProblem, Problem
 from bridge.api.problems import MEDIA_TYPE, ApiError, Kind
+from bridge.api.request_limits import Edge, problem_response
 from bridge.api.routes import admin, events, health, market, swaps
 from bridge.api.services import Services
-from bridge.engine.prices import PriceUnavailable
-from bridge.engine.refused import Reason, Refused
+from bridge.desk.prices import PriceUnavailable
+from bridge.desk.refused import Reason, Refused
 from bridge.store import StoreError
 
 SWEEP_SECONDS = 1.0

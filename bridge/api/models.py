@@ -14,8 +14,8 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
 
 from bridge.config import to_text
-from bridge.engine.handover import Needed
-from bridge.protocol.types import Asset, Chain, LegState, SwapState
+from bridge.desk.assisted_claims import Needed
+from bridge.protocol.types import Asset, ChainId, LegState, SwapState
 
 MAX_AMOUNT_DIGITS = 78
 
@@ -121,7 +121,7 @@ class Problem(Wire):
 class ChainView(Wire):
     """A chain as its relayer last saw it."""
 
-    chain: Chain
+    chain: ChainId
     network: str
     healthy: bool
     paused: bool
@@ -148,7 +148,7 @@ class AssetView(Wire):
     """An asset."""
 
     asset: str
-    chain: Chain
+    chain: ChainId
     symbol: str
     decimals: int
     contract: str
@@ -266,7 +266,7 @@ class UnsignedTxView(Wire):
     """A transaction for the user's own wallet. `format` names the encoding of `payload`."""
 
     purpose: str
-    chain: Chain
+    chain: ChainId
     format: str
     summary: str
     payload: dict[str, Any]
@@ -275,7 +275,7 @@ class UnsignedTxView(Wire):
 class TermsView(Wire):
     """All the terms of a lock; a lock with any other terms is not this lock."""
 
-    chain: Chain
+    chain: ChainId
     contract: str
     sender: str
     recipient: str

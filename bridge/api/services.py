@@ -12,18 +12,18 @@ from starlette.requests import HTTPConnection
 
 from bridge.api.metrics import Metrics
 from bridge.api.streams import Follower
+from bridge.chains.port import WalletBuilder
 from bridge.config import Settings
-from bridge.engine.asking import Asking
-from bridge.engine.handover import Handover
-from bridge.engine.inventory import Inventory
-from bridge.engine.market import Market
-from bridge.engine.paperwork import Paperwork
-from bridge.engine.prices import PriceSource
-from bridge.engine.quotes import QuoteBook, QuoteSigner
-from bridge.engine.service import KeylessPort, SwapService
-from bridge.protocol.types import Chain
+from bridge.desk.assisted_claims import Handover
+from bridge.desk.chain_queries import Asking
+from bridge.desk.inventory import Inventory
+from bridge.desk.market import Market
+from bridge.desk.orders import KeylessPort, SwapService
+from bridge.desk.prices import PriceSource
+from bridge.desk.quotes import QuoteBook, QuoteSigner
+from bridge.desk.wallet_transactions import Paperwork
+from bridge.protocol.types import ChainId
 from bridge.store import Store
-from relayers.port import WalletBuilder
 
 log = structlog.get_logger("rainbow.api")
 
@@ -40,8 +40,8 @@ class Services(msgspec.Struct, frozen=True):
     swaps: SwapService
     handover: Handover
     paperwork: Paperwork
-    ports: Mapping[Chain, KeylessPort]
-    builders: Mapping[Chain, WalletBuilder]
+    ports: Mapping[ChainId, KeylessPort]
+    builders: Mapping[ChainId, WalletBuilder]
     metrics: Metrics
     follower: Follower
 
@@ -61,8 +61,8 @@ def build(
     *,
     prices: PriceSource,
     signer: QuoteSigner,
-    ports: Mapping[Chain, KeylessPort],
-    builders: Mapping[Chain, WalletBuilder] | None = None,
+    ports: Mapping[ChainId, KeylessPort],
+    builders: Mapping[ChainId, WalletBuilder] | None = None,
 ) -> Services:
     """Wire the services together."""
     inventory = Inventory(settings)

@@ -16,15 +16,15 @@ from bridge.api.models import (
     TermsView,
     UnsignedTxView,
 )
-from bridge.engine.quotes import SignedQuote
+from bridge.chains.port import UnsignedTx
+from bridge.desk.quotes import SignedQuote
 from bridge.protocol.legs import CLAIMED, OPEN
 from bridge.protocol.status import is_terminal
 from bridge.protocol.timelocks import reveal_deadline
-from bridge.protocol.types import Asset, Chain, ChainTiming, Leg, LegState, LockTerms, Purpose, Swap
+from bridge.protocol.types import Asset, ChainId, ChainTiming, Leg, LegState, LockTerms, Purpose, Swap
 from bridge.store.records import ChainStatus, StoredSwap, SwapEvent
-from relayers.port import UnsignedTx
 
-Statuses = Mapping[Chain, ChainStatus]
+Statuses = Mapping[ChainId, ChainStatus]
 
 
 def quote_view(quote: SignedQuote) -> QuoteView:
@@ -34,8 +34,8 @@ def quote_view(quote: SignedQuote) -> QuoteView:
     lines = [
         ("spread", price.spread, ""),
         ("inventory_skew", price.skew, "a discount when negative"),
-        ("source_claim", price.costs.source_network, f"our claim on {body.source.chain.value}"),
-        ("destination_lock", price.costs.destination_network, f"our lock on {received.chain.value}"),
+        ("source_claim", price.costs.source_network, f"our claim on {body.source.chain}"),
+        ("destination_lock", price.costs.destination_network, f"our lock on {received.chain}"),
         ("gasless_claim", price.costs.gasless_claim, "our claim for you"),
         ("reserve", price.costs.reserve, "what the chain keeps"),
         ("rounding", price.rounding, ""),
@@ -131,7 +131,7 @@ def _waiting(swap: Swap) -> str:
     return "your lock needs more confirmations"
 
 
-def unsigned_view(chain: Chain, purpose: Purpose, tx: UnsignedTx) -> UnsignedTxView:
+def unsigned_view(chain: ChainId, purpose: Purpose, tx: UnsignedTx) -> UnsignedTxView:
     """Show an unsigned transaction."""
     return UnsignedTxView(
         purpose=purpose.value, chain=chain, format=tx.format, summary=tx.summary, payload=tx.payload

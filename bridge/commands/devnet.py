@@ -11,19 +11,20 @@ from urllib.parse import urlsplit
 import typer
 
 from bridge import config as configuration
+from bridge.chains.port import PortUnavailable
 from bridge.commands.output import ConfigFile, Json, Output, speaking
 from bridge.commands.runtime import KeyRing
 from bridge.config import ConfigError, Network, Settings
-from bridge.localchains import Local, make
-from bridge.ports import open_port
-from bridge.protocol.types import NEEDS_CONSENT, Asset, Chain
-from relayers.keystore import SecretKey, devnet_key
-from relayers.port import PortUnavailable
+from bridge.keys.keystore import SecretKey, devnet_key
+from bridge.protocol import instances
+from bridge.protocol.types import NEEDS_CONSENT, Asset, ChainId
+from bridge.wiring.local_chains import Local, make
+from bridge.wiring.ports import open_port
 
 BRIDGE_COINS = 10_000
 USER_COINS = 100
 """Whole coins of each asset that the accounts get; a hundred times as many of those not on Ethereum."""
-PILES = {Chain.CARDANO: 10}
+PILES = {instances.CARDANO: 10}
 """In how many parts: on Cardano each transaction that waits holds an output of its own."""
 
 
@@ -42,7 +43,7 @@ def devnet(
         settings = configuration.load(config)
         if settings.network is not Network.DEV:
             raise ConfigError([f"the network is {settings.network.value}"], "devnets are for network dev")
-        from relayers.ethereum.devnet import AnvilMissing
+        from relayers.evm.devnet.anvil import AnvilMissing
 
         try:
             asyncio.run(_run(settings, directory, block_time, output))
@@ -53,10 +54,10 @@ def devnet(
 async def _run(settings: Settings, directory: Path, block_time: int, output: Output) -> None:
     ring = KeyRing(settings)
     chains = {
-        chain: make(chain, directory / chain.value, block_time=block_time, port=_port(settings, chain))
+        chain: make(chain, directory / chain, block_time=block_time, port=_port(settings, chain))
         for chain in settings.enabled_chains()
     }
-    urls = {chain.value: local.url for chain, local in chains.items()}
+    urls: dict[str, str] = {chain: local.url for chain, local in chains.items()}
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
@@ -67,15 +68,13 @@ async def _run(settings: Settings, directory: Path, block_time: int, output: Out
             chain = entry.chain
             if chain not in chains or (entry.contract and chain in NEEDS_CONSENT):
                 continue  # the second need trustlines first, which the accounts' own keys must sign
-            scale = 1 if chain is Chain.ETHEREUM else 100
+            scale = 1 if chain == instances.ETHEREUM else 100
             for role, coins, key in (
                 ("bridge", BRIDGE_COINS, ring.chain(chain)),
-                ("user", USER_COINS, devnet_key(f"{chain.value}/user")),
+                ("user", USER_COINS, devnet_key(f"{chain}/user")),
             ):
                 units = coins * scale * 10**entry.decimals
-                accounts[f"{chain.value}_{role}"] = await _fund(
-                    settings, chains[chain], key, entry.asset, units
-                )
+                accounts[f"{chain}_{role}"] = await _fund(settings, chains[chain], key, entry.asset, units)
         lines = [f"{name}: {value}" for name, value in {**urls, **accounts}.items()]
         output.result({**urls, **accounts}, *lines, "running; Ctrl-C ends it")
         await stop.wait()
@@ -96,11 +95,11 @@ async def _fund(settings: Settings, local: Local, key: SecretKey, asset: Asset, 
         await port.close()
 
 
-def _port(settings: Settings, chain: Chain) -> int:
+def _port(settings: Settings, chain: ChainId) -> int:
     """Return the port of the chain's first configured URL."""
     section = settings.chains.get(chain)
     port = urlsplit(section.urls[0]).port if section.urls else None
     if port is None:
-        name = f"chains.{chain.value}.{section.nodes_key}"
+        name = f"chains.{chain}.{section.nodes_key}"
         raise ConfigError([f"{name} names no port"], "e.g. http://127.0.0.1:8545")
     return port

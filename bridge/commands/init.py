@@ -17,11 +17,8 @@ from bridge import config as configuration
 from bridge.commands import offers
 from bridge.commands.output import Json, Output, speaking
 from bridge.config import DEFAULT_FILE, ConfigError, Network, Settings
-from bridge.engine.quotes import QuoteSigner
-from bridge.localchains import CARDANO_ZERO_TIME
-from bridge.ports import open_port
-from bridge.protocol.types import Chain
-from relayers.keystore import (
+from bridge.desk.quotes import QuoteSigner
+from bridge.keys.keystore import (
     PASSWORD_FILE_VARIABLE,
     PASSWORD_VARIABLE,
     KeyLabel,
@@ -31,6 +28,10 @@ from relayers.keystore import (
     find_password,
     write,
 )
+from bridge.protocol import instances
+from bridge.protocol.types import ChainId
+from bridge.wiring.local_chains import CARDANO_ZERO_TIME
+from bridge.wiring.ports import open_port
 
 DEVNET_PASSWORD = "devnet"  # noqa: S105 -- it guards published keys
 MIN_PASSWORD = 10
@@ -132,14 +133,14 @@ def init(
                 values[name] = str(given)
         if ethereum_rpc and ethereum_ws is None:
             values["ethereum_ws"] = ""
-        joining: dict[Chain, dict[str, str]] = {}
+        joining: dict[ChainId, dict[str, str]] = {}
         if solana_rpc:
-            joining[Chain.SOLANA] = _solana(network, solana_rpc, solana_ws, solana_program)
+            joining[instances.SOLANA] = _solana(network, solana_rpc, solana_ws, solana_program)
         if stellar_horizon:
-            joining[Chain.STELLAR] = {"horizon": stellar_horizon}
+            joining[instances.STELLAR] = {"horizon": stellar_horizon}
         services = {"blockfrost": cardano_blockfrost, "ogmios": cardano_ogmios, "kupo": cardano_kupo}
         if any(services.values()):
-            joining[Chain.CARDANO] = _cardano(network, services, cardano_reference_script)
+            joining[instances.CARDANO] = _cardano(network, services, cardano_reference_script)
         values.update(_offers(network, joining))
         text = Template((files("bridge.commands") / "template.toml").read_text()).substitute(values)
         configuration.parse(tomllib.loads(text), directory)  # a mistake in the options leaves no file behind
@@ -158,7 +159,7 @@ def init(
         )
         for section in (settings.chains.ethereum, settings.chains.solana):
             if section is not None and not section.contract:
-                name = section.chain.value
+                name = section.chain
                 output.note(f"chains.{name}.contract is empty: deploy the HTLC and fill it in")
 
 
@@ -192,11 +193,11 @@ def _make_keys(settings: Settings, password: str, *, published: bool) -> dict[st
     light = settings.network is Network.DEV
     shown: dict[str, str] = {}
     for chain, section in settings.chains.items():
-        key = devnet_key(f"{chain.value}/bridge") if published else SecretKey.generate()
+        key = devnet_key(f"{chain}/bridge") if published else SecretKey.generate()
         address = _account(settings, chain, key)
-        label = KeyLabel(f"{chain.value}/bridge", settings.network.value, address, published)
+        label = KeyLabel(f"{chain}/bridge", settings.network.value, address, published)
         write(section.keystore, key, password, label, light=light)
-        shown[f"{chain.value}_account"] = address
+        shown[f"{chain}_account"] = address
     for use, path in (("secrets/storage", settings.keys.storage), ("quotes/signer", settings.keys.quotes)):
         key = devnet_key(use) if published else SecretKey.generate()
         write(path, key, password, KeyLabel(use, settings.network.value, "", published), light=light)
@@ -205,9 +206,9 @@ def _make_keys(settings: Settings, password: str, *, published: bool) -> dict[st
     return shown
 
 
-def _account(settings: Settings, chain: Chain, key: SecretKey) -> str:
+def _account(settings: Settings, chain: ChainId, key: SecretKey) -> str:
     """Return the address of a key; an Ethereum configuration without its contract still has one."""
-    if chain is Chain.ETHEREUM:
+    if chain == instances.ETHEREUM:
         from eth_account import Account
 
         return str(Account.from_key(key.reveal()).address)
@@ -215,14 +216,14 @@ def _account(settings: Settings, chain: Chain, key: SecretKey) -> str:
 
 
 def _devnet_contract() -> str:
-    from relayers.ethereum.artifacts import deployed_address
+    from relayers.evm.artifacts import deployed_address
 
     return deployed_address()
 
 
-def _offers(network: Network, joining: dict[Chain, dict[str, str]]) -> dict[str, str]:
+def _offers(network: Network, joining: dict[ChainId, dict[str, str]]) -> dict[str, str]:
     """Return the parts of the configuration that depend on which chains there are."""
-    chains = [Chain.ZION, Chain.ETHEREUM, *joining]
+    chains = [instances.ZION, instances.ETHEREUM, *joining]
     token_asset, token_pair, token_price = _token() if network is Network.DEV else ("", "", "")
     values = {
         "more_chains": "".join(offers.section(chain, network, values) for chain, values in joining.items()),
@@ -230,26 +231,26 @@ def _offers(network: Network, joining: dict[Chain, dict[str, str]]) -> dict[str,
         "pairs": offers.pairs(chains, network) + token_pair,
         "prices": offers.prices(chains) + token_price,
     }
-    for chain in (Chain.ZION, Chain.ETHEREUM):
+    for chain in (instances.ZION, instances.ETHEREUM):
         numbers = offers.timing(chain, network)
         values |= {
-            f"{chain.value}_interval": str(numbers.block_interval),
-            f"{chain.value}_base": str(numbers.finality_depth),
-            f"{chain.value}_inclusion": str(numbers.inclusion_p99),
-            f"{chain.value}_skew": str(numbers.clock_skew),
+            f"{chain}_interval": str(numbers.block_interval),
+            f"{chain}_base": str(numbers.finality_depth),
+            f"{chain}_inclusion": str(numbers.inclusion_p99),
+            f"{chain}_skew": str(numbers.clock_skew),
         }
     return values
 
 
 def _token() -> tuple[str, str, str]:
     """Return the devnet's ERC-20 as asset, pair and price."""
-    from relayers.ethereum.demo_token import asset
+    from relayers.evm.devnet.demo_token import asset
 
     token = asset()
     return (
         f'\n[[assets]]\nchain = "ethereum"\nsymbol = "{token.symbol}"\ndecimals = {token.decimals}\n'
         f'contract = "{token.contract}"\n',
-        offers.pair(token.key, offers.COINS[Chain.ZION].key, "1", "10000"),
+        offers.pair(token.key, offers.COINS[instances.ZION].key, "1", "10000"),
         f'"{token.key}" = "1"\n',
     )
 
@@ -257,7 +258,7 @@ def _token() -> tuple[str, str, str]:
 def _solana(network: Network, rpc: str, ws: str | None, program: str | None) -> dict[str, str]:
     """Return Solana's values; on dev the program is where the local chain has it."""
     if program is None and network is Network.DEV:
-        from relayers.solana.devnet import PROGRAM
+        from relayers.solana.devnet.local import PROGRAM
 
         program = str(PROGRAM)
     return {"rpc": rpc, "ws": ws or "", "program": program or ""}

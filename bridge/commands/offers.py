@@ -9,10 +9,11 @@ from importlib.resources import files
 from string import Template
 
 from bridge.config import Network
-from bridge.protocol.types import Chain, ChainTiming
+from bridge.protocol import instances
+from bridge.protocol.types import ChainId, ChainTiming
 from chain.params import Network as ZionNetwork
 from relayers.cardano import timing as cardano_timing
-from relayers.ethereum import timing as ethereum_timing
+from relayers.evm import timing as ethereum_timing
 from relayers.solana import timing as solana_timing
 from relayers.stellar import timing as stellar_timing
 from relayers.zion import timing as zion_timing
@@ -42,36 +43,36 @@ class Coin:
 
 
 COINS = {
-    Chain.ZION: Coin("zion:ZION", 8, "10", "0.5", "5", "5", 4_000),
-    Chain.ETHEREUM: Coin("ethereum:ETH", 18, "0.05", "2000", "0.001", "0.001", 1),
-    Chain.SOLANA: Coin(
+    instances.ZION: Coin("zion:ZION", 8, "10", "0.5", "5", "5", 4_000),
+    instances.ETHEREUM: Coin("ethereum:ETH", 18, "0.05", "2000", "0.001", "0.001", 1),
+    instances.SOLANA: Coin(
         *("solana:SOL", 9, "0.5", "150", "0.05", "0.5", 15),
         comment="SPL tokens: contract = their mint",
     ),
-    Chain.STELLAR: Coin(
+    instances.STELLAR: Coin(
         *("stellar:XLM", 7, "20", "0.25", "50", "500", 20_000),
         comment='issued assets: contract = "CODE:ISSUER", decimals = 7',
     ),
-    Chain.CARDANO: Coin(
+    instances.CARDANO: Coin(
         *("cardano:ADA", 6, "50", "0.5", "10", "100", 4_000),
         comment="native tokens: contract = policy id and asset name, hex",
     ),
 }
 
 
-def timing(chain: Chain, network: Network) -> ChainTiming:
+def timing(chain: ChainId, network: Network) -> ChainTiming:
     """Return the chain's own numbers, those of its local network on dev."""
     dev = network is Network.DEV
     return {
-        Chain.ZION: zion_timing.timing(ZionNetwork(network.value)),
-        Chain.ETHEREUM: ethereum_timing.DEVNET if dev else ethereum_timing.MAINNET,
-        Chain.SOLANA: solana_timing.DEVNET if dev else solana_timing.MAINNET,
-        Chain.STELLAR: stellar_timing.DEVNET if dev else stellar_timing.MAINNET,
-        Chain.CARDANO: cardano_timing.DEVNET if dev else cardano_timing.PUBLIC,
+        instances.ZION: zion_timing.timing(ZionNetwork(network.value)),
+        instances.ETHEREUM: ethereum_timing.DEVNET if dev else ethereum_timing.MAINNET,
+        instances.SOLANA: solana_timing.DEVNET if dev else solana_timing.MAINNET,
+        instances.STELLAR: stellar_timing.DEVNET if dev else stellar_timing.MAINNET,
+        instances.CARDANO: cardano_timing.DEVNET if dev else cardano_timing.PUBLIC,
     }[chain]
 
 
-def section(chain: Chain, network: Network, values: dict[str, str]) -> str:
+def section(chain: ChainId, network: Network, values: dict[str, str]) -> str:
     """Return the text of `[chains.<chain>]` and its timing; `values` say where its nodes are."""
     numbers = timing(chain, network)
     dev = network is Network.DEV
@@ -81,13 +82,15 @@ def section(chain: Chain, network: Network, values: dict[str, str]) -> str:
         "inclusion": str(numbers.inclusion_p99),
         "skew": str(DEV_SKEW if dev else numbers.clock_skew),
         "lag": "0" if dev else "8",
-        "poll": "0.5" if dev else {Chain.SOLANA: "1.0", Chain.STELLAR: "2.0", Chain.CARDANO: "5.0"}[chain],
+        "poll": "0.5"
+        if dev
+        else {instances.SOLANA: "1.0", instances.STELLAR: "2.0", instances.CARDANO: "5.0"}[chain],
     }
-    text = (files("bridge.commands") / f"template_{chain.value}.toml").read_text()
+    text = (files("bridge.commands") / f"template_{chain}.toml").read_text()
     return Template(text).substitute(known | values)
 
 
-def assets(chains: Sequence[Chain]) -> str:
+def assets(chains: Sequence[ChainId]) -> str:
     """Return the `[[assets]]` of the chains' native coins."""
     parts = []
     for chain in chains:
@@ -95,13 +98,13 @@ def assets(chains: Sequence[Chain]) -> str:
         comment = f"                      # {coin.comment}" if coin.comment else ""
         symbol = coin.key.partition(":")[2]
         parts.append(
-            f'\n[[assets]]{comment}\nchain = "{chain.value}"\nsymbol = "{symbol}"\n'
+            f'\n[[assets]]{comment}\nchain = "{chain}"\nsymbol = "{symbol}"\n'
             f'decimals = {coin.decimals}\nkeep = "{coin.keep}"\n'
         )
     return "".join(parts)
 
 
-def pairs(chains: Sequence[Chain], network: Network) -> str:
+def pairs(chains: Sequence[ChainId], network: Network) -> str:
     """Return `[[pairs]]` from each chain's native coin to each other's."""
     factor = DEV_FACTOR if network is Network.DEV else 1
     parts = []
@@ -110,7 +113,7 @@ def pairs(chains: Sequence[Chain], network: Network) -> str:
             if source is destination:
                 continue
             coin = COINS[source]
-            least = coin.least_with_ethereum if destination is Chain.ETHEREUM else coin.least
+            least = coin.least_with_ethereum if destination == instances.ETHEREUM else coin.least
             parts.append(pair(coin.key, COINS[destination].key, least, str(coin.most * factor)))
     return "".join(parts)
 
@@ -123,6 +126,6 @@ def pair(source: str, destination: str, least: str, most: str) -> str:
     )
 
 
-def prices(chains: Sequence[Chain]) -> str:
+def prices(chains: Sequence[ChainId]) -> str:
     """Return example prices as the lines of a table."""
     return "".join(f'"{COINS[chain].key}" = "{COINS[chain].price}"\n' for chain in chains)

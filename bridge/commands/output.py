@@ -96,13 +96,13 @@ def _explained(output: Output, error: Exception) -> Exit | None:
 
     The imports are here so that commands which never fail that way start without them.
     """
-    from bridge.api.client import BridgeProblem, BridgeUnreachable
-    from bridge.api.recovery import RecoveryError
-    from bridge.api.userswap import Unsafe
+    from bridge.chains.port import PortError, PortUnavailable
+    from bridge.client.client import BridgeProblem, BridgeUnreachable
+    from bridge.client.recovery import RecoveryError
+    from bridge.client.swap import Unsafe
     from bridge.config import ConfigError
+    from bridge.keys.keystore import KeystoreError
     from bridge.store import StoreError
-    from relayers.keystore import KeystoreError
-    from relayers.port import PortError, PortUnavailable
 
     if isinstance(error, ConfigError):
         output.failure(Exit.CONFIG, "the configuration cannot be used", error.hint, problems=error.problems)

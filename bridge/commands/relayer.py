@@ -10,18 +10,19 @@ from typing import Annotated
 import prometheus_client
 import typer
 
-from bridge.chainconfig import SECTIONS
+from bridge.chains.config import SECTIONS
 from bridge.commands.output import ConfigFile, Json, speaking
 from bridge.commands.runtime import KeyRing, load_settings, open_store
 from bridge.config import ConfigError
-from bridge.ports import open_port
 from bridge.proofs.anchoring import anchor_log
-from bridge.protocol.types import Chain
-from relayers.worker import WorkerSettings, run_worker
+from bridge.protocol import instances
+from bridge.protocol.types import ChainId
+from bridge.wiring.ports import open_port
+from relayers.daemon.worker import WorkerSettings, run_worker
 
 
 def relayer(
-    chain: Annotated[Chain, typer.Argument(help="Which chain to serve.")],
+    chain: Annotated[ChainId, typer.Argument(help="Which chain to serve.")],
     config: ConfigFile = None,
     metrics_port: Annotated[int, typer.Option(help="Serve Prometheus here on loopback; 0: not.", min=0)] = 0,
     health_file: Annotated[Path | None, typer.Option(help="A file touched while all is well.")] = None,
@@ -35,15 +36,13 @@ def relayer(
         except ValueError as error:
             raise ConfigError([str(error)], f"the chains are: {', '.join(SECTIONS)}") from None
         if not section.enabled:
-            raise ConfigError([f"chains.{chain.value}.enabled is false"], "switch the chain on")
+            raise ConfigError([f"chains.{chain}.enabled is false"], "switch the chain on")
         ring = KeyRing(settings)
         port = open_port(settings, chain, ring.chain(chain))
         store = open_store(settings, ring)
         if metrics_port:
             prometheus_client.start_http_server(metrics_port, "127.0.0.1")
-        output.result(
-            {"chain": chain.value, "account": port.account}, f"{chain.value} relayer: {port.account}"
-        )
+        output.result({"chain": chain, "account": port.account}, f"{chain} relayer: {port.account}")
 
         async def work() -> None:
             stop = asyncio.Event()
@@ -59,8 +58,8 @@ def relayer(
                         max_blocks=section.max_blocks_per_scan,
                         anchor_seconds=settings.anchor_interval,
                     ),
-                    anchor=anchor_log if chain is Chain.ZION else None,
-                    assets=[entry.asset for entry in settings.assets if entry.chain is chain],
+                    anchor=anchor_log if chain == instances.ZION else None,
+                    assets=[entry.asset for entry in settings.assets if entry.chain == chain],
                     stop=stop,
                     health_file=health_file,
                 )

@@ -12,11 +12,11 @@ import structlog
 
 from bridge import config
 from bridge.config import LogConfig, Settings
-from bridge.protocol.types import Chain
-from relayers.keystore import SecretKey, find_password, load
+from bridge.keys.keystore import SecretKey, find_password, load
+from bridge.protocol.types import ChainId
 
 if TYPE_CHECKING:
-    from bridge.engine.prices import PriceSource
+    from bridge.desk.prices import PriceSource
     from bridge.store import Store
 
 _LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
@@ -55,7 +55,7 @@ class KeyRing:
         self._settings = settings
         self._password: str | None = None
 
-    def chain(self, chain: Chain) -> SecretKey:
+    def chain(self, chain: ChainId) -> SecretKey:
         """Return the bridge's key on a chain. Raises `KeystoreError`."""
         return self._load(self._settings.chains.get(chain).keystore)
 
@@ -84,7 +84,7 @@ def open_store(settings: Settings, ring: KeyRing) -> Store:
 def price_source(settings: Settings) -> PriceSource:
     """Return the configured source of prices."""
 
-    from bridge.engine.prices import HttpPrices, StaticPrices
+    from bridge.desk.prices import HttpPrices, StaticPrices
 
     def clock() -> int:
         return int(time.time())

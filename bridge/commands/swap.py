@@ -14,18 +14,18 @@ import typer
 from rich.table import Table
 
 from bridge import config as configuration
-from bridge.api.client import DEFAULT_URL, BridgeClient, new_token
 from bridge.api.models import NextStep, QuoteView, Side, SwapView, UnsignedTxView
-from bridge.api.recovery import RecoveryDir, RecoveryError
-from bridge.api.userswap import LockWatch, Unsafe, UserSwap, Wallet
 from bridge.api.views import unsigned_view
+from bridge.chains.port import UnsignedTx
+from bridge.client.client import DEFAULT_URL, BridgeClient, new_token
+from bridge.client.recovery import RecoveryDir, RecoveryError
+from bridge.client.swap import LockWatch, Unsafe, UserSwap, Wallet
 from bridge.commands.output import ConfigFile, Json, Output, speaking
 from bridge.config import ConfigError, Settings, to_text, to_units
-from bridge.ports import open_port, wallet_builder
+from bridge.keys.keystore import KeystoreError, SecretKey, find_password, load
 from bridge.protocol.status import TERMINAL_STATES
 from bridge.protocol.types import LockTerms, Purpose
-from relayers.keystore import KeystoreError, SecretKey, find_password, load
-from relayers.port import UnsignedTx
+from bridge.wiring.ports import open_port, wallet_builder
 
 app = typer.Typer(no_args_is_help=True, help="Your own swaps. Secrets stay in encrypted recovery files.")
 
@@ -473,7 +473,7 @@ def _lines(view: SwapView) -> list[str]:
         lines.append(f"next: {view.next.value} — {view.detail}")
     for name, leg in (("source", view.source), ("destination", view.destination)):
         money = f"{leg.terms.money.display} {leg.terms.money.asset}"
-        text = f"{name}: {money} on {leg.terms.chain.value}, {leg.state.value}"
+        text = f"{name}: {money} on {leg.terms.chain}, {leg.state.value}"
         if leg.lock_tx:
             text += f", {leg.confirmations}/{leg.required_confirmations} confirmations, lock {leg.lock_tx}"
         if leg.spend_tx:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 
-from bridge.api.userswap import Wallet
+from bridge.client.swap import Wallet
 from bridge.config import to_text
 from bridge.demo.board import Board, SwapCard
 from bridge.demo.people import Person, WentWrong
 from bridge.demo.plans import GAS_MONEY, NATIVE, Plan, Round
 from bridge.demo.site import Site
+from bridge.keys.keystore import SecretKey
 from bridge.protocol.types import Asset
-from relayers.keystore import SecretKey
 
 
 class Traveller:

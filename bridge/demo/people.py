@@ -10,18 +10,18 @@ from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import TypeVar
 
-from bridge.api.client import BridgeClient, BridgeProblem, BridgeUnreachable, new_token
 from bridge.api.models import SwapView
-from bridge.api.recovery import LIGHT, RecoveryDir
-from bridge.api.userswap import LockWatch, UserSwap, Wallet
+from bridge.chains.port import InsufficientFunds, PortError, PortUnavailable
+from bridge.client.client import BridgeClient, BridgeProblem, BridgeUnreachable, new_token
+from bridge.client.recovery import LIGHT, RecoveryDir
+from bridge.client.swap import LockWatch, UserSwap, Wallet
 from bridge.config import to_text
 from bridge.demo.board import Board, SwapCard
 from bridge.demo.plans import CLAIM_FEE_PERCENT, GAS_MONEY, NATIVE, Plan
 from bridge.demo.site import Site
+from bridge.keys.keystore import SecretKey
 from bridge.protocol.legs import CLAIMED, REFUNDED
-from bridge.protocol.types import NEEDS_CONSENT, Asset, Chain, LegState, SwapState
-from relayers.keystore import SecretKey
-from relayers.port import InsufficientFunds, PortError, PortUnavailable
+from bridge.protocol.types import NEEDS_CONSENT, Asset, ChainId, LegState, SwapState
 
 T = TypeVar("T")
 
@@ -49,7 +49,7 @@ class Person:
         board: Board,
         patience: float,
         *,
-        purse: Mapping[Chain, Wallet] | None = None,
+        purse: Mapping[ChainId, Wallet] | None = None,
         card: SwapCard | None = None,
     ) -> None:
         self.site = site
@@ -57,7 +57,7 @@ class Person:
         self.board = board
         self.patience = patience
         self.card = card or board.add(SwapCard(plan.name, plan.route, plan.expected.value))
-        self.wallets: Mapping[Chain, Wallet] = purse or {
+        self.wallets: Mapping[ChainId, Wallet] = purse or {
             asset.chain: Wallet(site.port(asset.chain, SecretKey.generate()))
             for asset in (plan.source, plan.destination)
         }
@@ -285,7 +285,7 @@ class Person:
                 depth = tip.block.height - height + 1
                 self.card.transactions.append(
                     {
-                        "chain": leg.terms.chain.value,
+                        "chain": leg.terms.chain,
                         "what": what,
                         "tx_id": tx_id,
                         "confirmations": str(depth),

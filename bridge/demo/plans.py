@@ -12,12 +12,13 @@ from itertools import pairwise
 from typing import Any
 
 from bridge.config import to_text
-from bridge.protocol.types import Asset, Chain, SwapState
+from bridge.protocol import instances
+from bridge.protocol.types import Asset, ChainId, SwapState
 from relayers.cardano.devnet import DEMO_TOKEN as CUSD
 from relayers.cardano.settings import ADA
-from relayers.ethereum import demo_token
-from relayers.ethereum.settings import ETH
-from relayers.solana.devnet import DEMO_TOKEN as SUSD
+from relayers.evm.devnet import demo_token
+from relayers.evm.settings import ETH
+from relayers.solana.devnet.local import DEMO_TOKEN as SUSD
 from relayers.solana.settings import SOL
 from relayers.stellar.devnet.local import TOKEN as RUSD
 from relayers.stellar.settings import XLM
@@ -25,7 +26,7 @@ from relayers.zion.settings import ZION
 
 DEMO = demo_token.asset()
 ASSETS = (ETH, DEMO, ZION, SOL, SUSD, XLM, RUSD, ADA, CUSD)
-CHAINS = (Chain.ETHEREUM, Chain.ZION, Chain.SOLANA, Chain.STELLAR, Chain.CARDANO)
+CHAINS = (instances.ETHEREUM, instances.ZION, instances.SOLANA, instances.STELLAR, instances.CARDANO)
 NATIVE = {asset.chain: asset for asset in ASSETS if not asset.contract}
 CLAIM_FEE_PERCENT = 2
 """The most that a user allows who pays for the claim out of the amount."""
@@ -61,11 +62,11 @@ KEEP = {ETH: "1", ZION: "10", SOL: "1", XLM: "20", ADA: "100"}
 """Whole coins that are not offered: the bridge's own fees are paid from them."""
 
 GAS_MONEY = {
-    Chain.ETHEREUM: 10**17,
-    Chain.ZION: 10**8,
-    Chain.SOLANA: 5 * 10**7,
-    Chain.STELLAR: 10 * 10**7,
-    Chain.CARDANO: 20 * 10**6,
+    instances.ETHEREUM: 10**17,
+    instances.ZION: 10**8,
+    instances.SOLANA: 5 * 10**7,
+    instances.STELLAR: 10 * 10**7,
+    instances.CARDANO: 20 * 10**6,
 }
 """What a user needs to send a few transactions, in the chain's smallest unit. On Stellar the reserves of an
 account and a lock come first, on Solana the rent of a vault, on Cardano collateral and change."""
@@ -112,7 +113,7 @@ class Round:
     name: str
     route: tuple[Asset, ...]
     amount: int
-    gas: dict[Chain, int]
+    gas: dict[ChainId, int]
 
     @property
     def steps(self) -> list[tuple[Asset, Asset]]:
@@ -155,10 +156,10 @@ CIRCLE = Round(
     (ZION, ETH, SOL, XLM, ADA, ZION),
     400 * 10**8,
     gas={
-        Chain.ETHEREUM: 10**15,
-        Chain.SOLANA: 5 * 10**6,
-        Chain.STELLAR: 6 * 10**7,  # the account's reserve and a lock's deposit, which comes back
-        Chain.CARDANO: 3 * 10**6,
+        instances.ETHEREUM: 10**15,
+        instances.SOLANA: 5 * 10**6,
+        instances.STELLAR: 6 * 10**7,  # the account's reserve and a lock's deposit, which comes back
+        instances.CARDANO: 3 * 10**6,
     },
 )
 
@@ -182,7 +183,7 @@ def offered_assets(assets: Iterable[Asset]) -> list[dict[str, Any]]:
     """Return the configuration's assets."""
     return [
         {
-            "chain": asset.chain.value,
+            "chain": asset.chain,
             "symbol": asset.symbol,
             "decimals": asset.decimals,
             "contract": asset.contract,
@@ -198,7 +199,7 @@ def worth(asset: Asset, value: int) -> str:
     return to_text(units, asset.decimals)
 
 
-def assets_of(chains: Iterable[Chain]) -> list[Asset]:
+def assets_of(chains: Iterable[ChainId]) -> list[Asset]:
     """Return the assets on these chains."""
     wanted = set(chains)
     return [asset for asset in ASSETS if asset.chain in wanted]

@@ -10,6 +10,7 @@ from typing import Any
 
 import httpx
 
+from bridge.chains.port import ChainPort, PortError
 from bridge.demo.accounting import AssetAudit, Snapshot, audit
 from bridge.demo.board import Board, Verdict
 from bridge.demo.books import Books
@@ -18,10 +19,9 @@ from bridge.demo.circle import Traveller
 from bridge.demo.people import Person, WentWrong
 from bridge.demo.plans import ASSETS, CIRCLE, PLANS
 from bridge.demo.site import Site
-from bridge.localchains import LOCKS
-from bridge.protocol.types import Chain
-from bridge.supervisor import ProcessFailed
-from relayers.port import ChainPort, PortError
+from bridge.demo.supervisor import ProcessFailed
+from bridge.protocol.types import ChainId
+from bridge.wiring.local_chains import LOCKS
 
 Swapper = Person | Traveller
 
@@ -165,7 +165,7 @@ class Demo:
     async def _pass_deadlines(self, people: list[Person]) -> None:
         """Move the chains' clocks past every deadline of these swaps."""
         latest = 0
-        readers: dict[Chain, ChainPort] = {}
+        readers: dict[ChainId, ChainPort] = {}
         for person in people:
             readers |= {chain: wallet.port for chain, wallet in person.wallets.items()}
             if person.swap is not None:
@@ -174,9 +174,9 @@ class Demo:
         for chain, port in readers.items():
             ahead = max(0, latest - (await port.tip()).time) + 1
             await self.site.devnet(chain).advance_time(ahead)
-            self.board.note(f"  [dim]{chain.value}: the clock moves {ahead} s ahead[/]")
+            self.board.note(f"  [dim]{chain}: the clock moves {ahead} s ahead[/]")
 
-    async def _close_the_books(self, books: Books, outcome: Outcome, since: dict[Chain, int]) -> None:
+    async def _close_the_books(self, books: Books, outcome: Outcome, since: dict[ChainId, int]) -> None:
         """Add up. While transactions are still on their way the sums may not match, so there is a grace
         period."""
         deadline = time.monotonic() + SETTLE_SECONDS

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
+from bridge.chains.port import Action
 from bridge.protocol.types import LockTerms, Purpose
-from relayers.port import Action
 
 
 class _StoredAction(msgspec.Struct, omit_defaults=True):

@@ -11,6 +11,7 @@ from typing import TypeVar
 
 import msgspec
 
+from bridge.chains.port import Action
 from bridge.engine.actions import encode_action
 from bridge.protocol.effects import (
     AppendReceipt,
@@ -29,7 +30,6 @@ from bridge.protocol.transition import transition
 from bridge.protocol.types import LEAVES_DEPOSIT, Leg, LegRole, LegState, Purpose, Swap
 from bridge.store import Conflict, NotFound, Store, Transaction
 from bridge.store.records import IntentState, PlannedIntent, StoredTxState
-from relayers.port import Action
 
 T = TypeVar("T")
 

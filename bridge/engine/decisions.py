@@ -7,16 +7,16 @@ from enum import StrEnum
 
 import msgspec
 
+from bridge.chains.port import Action
 from bridge.engine.actions import decode_action
 from bridge.engine.apply import clocks, intent_of
-from bridge.engine.evidence import may_lock, timing_of
+from bridge.engine.source_lock_check import may_lock, timing_of
 from bridge.protocol.legs import UNLOCKED
 from bridge.protocol.rules import required_effects
 from bridge.protocol.transition import transition
 from bridge.protocol.types import LegRole, Purpose, Swap
 from bridge.store import Transaction
 from bridge.store.records import Intent
-from relayers.port import Action
 
 URGENT_INCLUSIONS = 4
 """A claim is urgent when its deadline is nearer than this many p99 inclusion delays."""

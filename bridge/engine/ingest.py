@@ -10,8 +10,9 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
+from bridge.chains.port import Claimed, HtlcEvent, Locked, Refunded, Revealed, Scan
 from bridge.engine.apply import apply_events, retrying
-from bridge.engine.evidence import confirmations, timing_of
+from bridge.engine.source_lock_check import confirmations, timing_of
 from bridge.protocol.events import (
     ClaimFinal,
     ClaimOrphaned,
@@ -25,10 +26,9 @@ from bridge.protocol.events import (
     RefundSeen,
     SecretRevealed,
 )
-from bridge.protocol.types import BlockRef, Chain, LegRole, LockTerms, Preimage, Swap
+from bridge.protocol.types import BlockRef, ChainId, LegRole, LockTerms, Preimage, Swap
 from bridge.store import Store, Transaction
 from bridge.store.records import ChainStatus, Observation, ObservedKind
-from relayers.port import Claimed, HtlcEvent, Locked, Refunded, Revealed, Scan
 
 RING_SIZE = 1024
 """Blocks remembered per chain: no reorg that can be followed is deeper."""
@@ -54,7 +54,7 @@ class FinalityCandidate(msgspec.Struct, frozen=True):
 class Ingest:
     """Takes in the scans of one chain."""
 
-    def __init__(self, store: Store, chain: Chain) -> None:
+    def __init__(self, store: Store, chain: ChainId) -> None:
         self._store = store
         self.chain = chain
         self._height = 0
@@ -76,7 +76,7 @@ class Ingest:
         return retrying(self._store, lambda tx: self._take(tx, scan, known, status))
 
     def _take(self, tx: Transaction, scan: Scan, known: Sequence[BlockRef], status: ChainStatus) -> Taken:
-        tx.lock(f"ring:{self.chain.value}")
+        tx.lock(f"ring:{self.chain}")
         last = tx.blocks.last(self.chain)
         if (last.id if last else "") != (known[-1].id if known else ""):
             return Taken(stale=True)
@@ -203,10 +203,10 @@ class Ingest:
         return news
 
 
-def _role(swap: Swap, chain: Chain) -> LegRole | None:
-    if swap.source.terms.chain is chain:
+def _role(swap: Swap, chain: ChainId) -> LegRole | None:
+    if swap.source.terms.chain == chain:
         return LegRole.SOURCE
-    return LegRole.DESTINATION if swap.destination.terms.chain is chain else None
+    return LegRole.DESTINATION if swap.destination.terms.chain == chain else None
 
 
 def _spend(lock: Observation, event: Claimed | Refunded) -> tuple[ObservedKind, Event]:

@@ -13,21 +13,7 @@ from collections.abc import Collection, Sequence
 import msgspec
 import structlog
 
-from bridge.engine.actions import encode_action
-from bridge.engine.decisions import Decision, Verdict, rides_with
-from bridge.engine.sender import ALIVE, EXPIRED, REJECTED, SPOILED, Look, OutboxSettings, Sender
-from bridge.engine.sequences import allocate, gaps
-from bridge.protocol.types import Purpose
-from bridge.store import LeaseLost, Transaction
-from bridge.store.records import (
-    LIVE_INTENT_STATES,
-    Intent,
-    IntentState,
-    PlannedIntent,
-    StoredTx,
-    StoredTxState,
-)
-from relayers.port import (
+from bridge.chains.port import (
     Action,
     ActionRefused,
     BroadcastOutcome,
@@ -40,6 +26,20 @@ from relayers.port import (
     SignedTx,
     Tip,
     TxState,
+)
+from bridge.engine.actions import encode_action
+from bridge.engine.decisions import Decision, Verdict, rides_with
+from bridge.engine.sequences import allocate, gaps
+from bridge.engine.settlement import ALIVE, EXPIRED, REJECTED, SPOILED, Look, OutboxSettings, Sender
+from bridge.protocol.types import Purpose
+from bridge.store import LeaseLost, Transaction
+from bridge.store.records import (
+    LIVE_INTENT_STATES,
+    Intent,
+    IntentState,
+    PlannedIntent,
+    StoredTx,
+    StoredTxState,
 )
 
 __all__ = ["Outbox", "OutboxSettings"]
@@ -174,7 +174,7 @@ class Outbox(Sender):
         except (ValueError, TypeError, KeyError, ArithmeticError, AttributeError, RuntimeError) as error:
             # A mistake in an adapter. Its message might quote what it was given, so only its kind is kept.
             reason = f"internal error ({type(error).__name__})"
-            self._metrics.errors.labels(self._chain.value, "outbox").inc()
+            self._metrics.errors.labels(self._chain, "outbox").inc()
         log.warning("intent_postponed", intent=look.intent.id, purpose=look.intent.purpose, reason=reason)
         await self._postpone(look.intent, reason)
         return False
@@ -329,7 +329,7 @@ class Outbox(Sender):
             log.warning("not_replaced", intent=intent.id, tx=old.tx_id, reason=str(error))
             return await self._send(intent, old, tip) if old.sent_ms is None and not cancels else False
         stored = await self._store_signed(intent, signed, tip, attempt=old.attempt + 1, cancels=cancels)
-        self._metrics.replacements.labels(self._chain.value).inc()
+        self._metrics.replacements.labels(self._chain).inc()
         return stored is not None and await self._send(intent, stored, tip)
 
     # -- signing and sending -----------------------------------------------------------------
@@ -380,12 +380,12 @@ class Outbox(Sender):
         stored = await self._write(job)
         if stored is not None:
             purpose = Purpose.CANCEL if cancels else intent.purpose
-            self._metrics.signed.labels(self._chain.value, purpose.value).inc()
+            self._metrics.signed.labels(self._chain, purpose.value).inc()
             log.info("signed", intent=intent.id, swap=intent.swap_id, purpose=purpose, tx=signed.tx_id,
                      riders=len(riders))  # fmt: skip
             for rider in riders:
                 self._free.pop(rider, None)
-                self._metrics.signed.labels(self._chain.value, purpose.value).inc()
+                self._metrics.signed.labels(self._chain, purpose.value).inc()
         return stored
 
     async def _send(self, intent: Intent, stored: StoredTx, tip: Tip) -> bool:
@@ -397,7 +397,7 @@ class Outbox(Sender):
                 return False
         result = await self._port.broadcast(_signed(stored))
         purpose = Purpose.CANCEL if stored.cancels else intent.purpose
-        self._metrics.broadcasts.labels(self._chain.value, purpose.value, result.outcome.value).inc()
+        self._metrics.broadcasts.labels(self._chain, purpose.value, result.outcome.value).inc()
         tell = log.debug if result.outcome is BroadcastOutcome.LATER else log.info
         tell("broadcast", intent=intent.id, swap=intent.swap_id, purpose=purpose, tx=stored.tx_id,
                  outcome=result.outcome, reason=result.reason)  # fmt: skip
@@ -450,7 +450,7 @@ class Outbox(Sender):
         await self._write(job)
         if stored.sent_ms is None and not stored.cancels:
             waited = (self._store.now_ms() - intent.created_ms) / 1000
-            self._metrics.plan_to_broadcast.labels(self._chain.value, intent.purpose.value).observe(waited)
+            self._metrics.plan_to_broadcast.labels(self._chain, intent.purpose.value).observe(waited)
 
     # -- sequences ---------------------------------------------------------------------------
 

@@ -13,7 +13,7 @@ from bridge.protocol.effects import CancelLock, ReleaseInventory
 from bridge.protocol.legs import OPEN
 from bridge.protocol.rules import required_effects
 from bridge.protocol.transition import transition
-from bridge.protocol.types import BlockRef, Chain, LegState, LockTerms, Purpose, Swap
+from bridge.protocol.types import BlockRef, ChainId, LegState, LockTerms, Purpose, Swap
 from bridge.store import Store, Transaction
 from bridge.store.records import Intent, IntentState, ObservedKind
 
@@ -34,7 +34,7 @@ class Suspect(msgspec.Struct, frozen=True):
 class Reconcile:
     """Sweeps the open swaps of one chain."""
 
-    def __init__(self, store: Store, chain: Chain) -> None:
+    def __init__(self, store: Store, chain: ChainId) -> None:
         self._store = store
         self.chain = chain
 
@@ -87,7 +87,7 @@ class Reconcile:
         with self._store.reading() as tx:
             for stored in tx.swaps.open(self.chain):
                 for leg in (stored.swap.source, stored.swap.destination):
-                    if leg.terms.chain is not self.chain:
+                    if leg.terms.chain != self.chain:
                         continue
                     if leg.state in OPEN and leg.lock_block is not None:
                         lock = tx.observations.of_lock(self.chain, leg.lock_id, ObservedKind.LOCKED)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from relayers.port import PortUnavailable
+from bridge.chains.port import PortUnavailable
 
 
 def allocate(confirmed: int, held: Collection[int], floor: int) -> int:

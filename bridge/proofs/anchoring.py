@@ -5,10 +5,10 @@ from __future__ import annotations
 
 import asyncio
 
+from bridge.chains.port import Action, ChainPort
 from bridge.proofs.merkle import leaf_hash, root
 from bridge.protocol.types import Purpose
 from bridge.store import Store
-from relayers.port import Action, ChainPort
 
 _RECEIPTS_AT_ONCE = 1_000
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import msgspec
 
-from bridge.protocol.types import BlockRef, Chain, LegRole, LockTerms, Preimage, Purpose
+from bridge.protocol.types import BlockRef, ChainId, LegRole, LockTerms, Preimage, Purpose
 
 
 class Accepted(msgspec.Struct, frozen=True, tag=True):
@@ -102,7 +102,7 @@ class RefundOrphaned(msgspec.Struct, frozen=True, tag=True):
 class Tick(msgspec.Struct, frozen=True, tag=True):
     """A chain's clock and height moved on. `time` is the clock that its deadlines are compared with."""
 
-    chain: Chain
+    chain: ChainId
     time: int
     height: int
 

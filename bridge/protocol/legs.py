@@ -57,7 +57,7 @@ def same_terms(expected: LockTerms, found: LockTerms) -> bool:
     An asset is known by its chain and contract; its symbol and decimals are only a name for people.
     """
     return (
-        found.chain is expected.chain
+        found.chain == expected.chain
         and found.contract == expected.contract
         and found.sender == expected.sender
         and found.recipient == expected.recipient
@@ -71,7 +71,7 @@ def same_terms(expected: LockTerms, found: LockTerms) -> bool:
 
 def same_asset(expected: LockTerms, found: LockTerms) -> bool:
     """Tell whether two locks hold the same asset."""
-    return found.asset.chain is expected.asset.chain and found.asset.contract == expected.asset.contract
+    return found.asset.chain == expected.asset.chain and found.asset.contract == expected.asset.contract
 
 
 def lock_seen(leg: Leg, event: LockSeen) -> Leg:
@@ -134,7 +134,7 @@ def _is_ours(leg: Leg, terms: LockTerms) -> bool:
         party = terms.sender == expected.sender
     return (
         party
-        and terms.chain is expected.chain
+        and terms.chain == expected.chain
         and terms.contract == expected.contract
         and terms.hashlock == expected.hashlock
         and terms.amount > 0

@@ -17,20 +17,21 @@ from fractions import Fraction
 
 import msgspec
 
+from bridge.protocol import instances
 from bridge.protocol.refusals import ProtocolError
-from bridge.protocol.types import Asset, Chain
+from bridge.protocol.types import Asset, ChainId
 
 PPM = 1_000_000
 
 MAX_PRICE_EXPONENT = 60
 """Prices beyond 10^±60 are mistakes."""
 
-MAX_AMOUNT: dict[Chain, int] = {
-    Chain.ZION: 2**64 - 1,
-    Chain.ETHEREUM: 2**256 - 1,
-    Chain.SOLANA: 2**64 - 1,
-    Chain.STELLAR: 2**63 - 1,
-    Chain.CARDANO: 2**63 - 1,
+MAX_AMOUNT: dict[ChainId, int] = {
+    instances.ZION: 2**64 - 1,
+    instances.ETHEREUM: 2**256 - 1,
+    instances.SOLANA: 2**64 - 1,
+    instances.STELLAR: 2**63 - 1,
+    instances.CARDANO: 2**63 - 1,
 }
 """The largest amount that a lock can hold: u64, uint256, u64, int64, and Cardano's int64 limit on outputs."""
 
@@ -244,7 +245,7 @@ def _check_overflow(asset: Asset, amount: int) -> None:
     if amount > MAX_AMOUNT[asset.chain]:
         raise PriceRefused(
             PriceRefusalCode.AMOUNT_OVERFLOW,
-            f"{amount} is more than a lock on {asset.chain.value} can hold",
+            f"{amount} is more than a lock on {asset.chain} can hold",
             hint="swap a smaller amount",
         )
 

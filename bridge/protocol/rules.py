@@ -20,7 +20,7 @@ from bridge.protocol.effects import (
 )
 from bridge.protocol.legs import CLAIMED, OPEN, REFUNDED, RESOLVED, SPENT_FINAL, UNLOCKED
 from bridge.protocol.refusals import Refusal, RefusalCode
-from bridge.protocol.types import Abandonment, Chain, Leg, LegRole, LegState, Preimage, Swap
+from bridge.protocol.types import Abandonment, ChainId, Leg, LegRole, LegState, Preimage, Swap
 
 
 def source_time(swap: Swap) -> int | None:
@@ -105,7 +105,7 @@ def is_committed(swap: Swap) -> bool:
     return swap.source.state in CLAIMED or must_claim_source(swap)
 
 
-def may_counterlock(swap: Swap, now: Mapping[Chain, int] | None = None) -> Refusal | None:
+def may_counterlock(swap: Swap, now: Mapping[ChainId, int] | None = None) -> Refusal | None:
     """Decide invariant 1: may the destination be locked now? To be asked when planning, signing and sending.
 
     `now` are newer chain times (Unix seconds) than the swap has heard of, if any. The engine reads the source
@@ -133,7 +133,7 @@ def may_counterlock(swap: Swap, now: Mapping[Chain, int] | None = None) -> Refus
     return _check_timelocks(swap, now)
 
 
-def _check_timelocks(swap: Swap, now: Mapping[Chain, int] | None = None) -> Refusal | None:
+def _check_timelocks(swap: Swap, now: Mapping[ChainId, int] | None = None) -> Refusal | None:
     newest = dict(swap.times)
     for chain, time in (now or {}).items():
         newest[chain] = max(time, newest.get(chain, time))

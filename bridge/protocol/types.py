@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from enum import StrEnum
-from typing import Any
+from typing import Any, NewType
 
 import msgspec
 
@@ -17,14 +17,8 @@ MAX_PREIMAGE_BYTES = 64
 """Stellar's hash(x) signer accepts 0–64 bytes, so every chain of the bridge does."""
 
 
-class Chain(StrEnum):
-    """The chains of the bridge."""
-
-    ZION = "zion"
-    ETHEREUM = "ethereum"
-    SOLANA = "solana"
-    STELLAR = "stellar"
-    CARDANO = "cardano"
+ChainId = NewType("ChainId", str)
+"""The operator's name of a chain, which is one instance of a family (`[chains.<name>]`)."""
 
 
 class Preimage:
@@ -70,7 +64,7 @@ class Preimage:
 class Asset(msgspec.Struct, frozen=True):
     """Something of value on one chain; `contract` is empty for the native coin."""
 
-    chain: Chain
+    chain: ChainId
     symbol: str
     decimals: int
     contract: str = ""
@@ -78,7 +72,7 @@ class Asset(msgspec.Struct, frozen=True):
     @property
     def key(self) -> str:
         """The asset's stable name, as used in the API: `chain:SYMBOL`."""
-        return f"{self.chain.value}:{self.symbol}"
+        return f"{self.chain}:{self.symbol}"
 
 
 class LockTerms(msgspec.Struct, frozen=True):
@@ -91,7 +85,7 @@ class LockTerms(msgspec.Struct, frozen=True):
     its own.
     """
 
-    chain: Chain
+    chain: ChainId
     contract: str
     sender: str
     recipient: str
@@ -153,10 +147,10 @@ class Purpose(StrEnum):
     """Use up a sequence without doing anything (a transfer of nothing to oneself)."""
 
 
-LEAVES_DEPOSIT = frozenset({Chain.STELLAR})
+LEAVES_DEPOSIT = frozenset({ChainId("stellar")})
 """Chains where a spent lock still holds a deposit: on Stellar the gate account's."""
 
-NEEDS_CONSENT = frozenset({Chain.STELLAR})
+NEEDS_CONSENT = frozenset({ChainId("stellar")})
 """Chains where an account must agree to an asset (a trustline) before it can be paid in it."""
 
 
@@ -289,8 +283,8 @@ class Swap(msgspec.Struct, frozen=True):
     """The bridge has agreed to give the source back before its deadline."""
     attention: str = ""
     """Why an operator should look; empty when all is well."""
-    times: dict[Chain, int] = msgspec.field(default_factory=dict)
-    heights: dict[Chain, int] = msgspec.field(default_factory=dict)
+    times: dict[ChainId, int] = msgspec.field(default_factory=dict)
+    heights: dict[ChainId, int] = msgspec.field(default_factory=dict)
 
     def leg(self, role: LegRole) -> Leg:
         """Return the leg of that role."""

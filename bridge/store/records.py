@@ -9,7 +9,7 @@ from enum import StrEnum
 
 import msgspec
 
-from bridge.protocol.types import BlockRef, Chain, LegRole, LegState, LockTerms, Purpose, Swap, SwapState
+from bridge.protocol.types import BlockRef, ChainId, LegRole, LegState, LockTerms, Purpose, Swap, SwapState
 
 
 class QuoteState(StrEnum):
@@ -110,7 +110,7 @@ class PlannedIntent(msgspec.Struct, frozen=True):
 
     subject: str
     purpose: Purpose
-    chain: Chain
+    chain: ChainId
     leg: str = ""
     swap_id: str = ""
     action: str = ""
@@ -127,7 +127,7 @@ class Intent(msgspec.Struct, frozen=True):
     leg: str
     purpose: Purpose
     lock_id: str
-    chain: Chain
+    chain: ChainId
     action: str
     state: IntentState
     attempt: int
@@ -165,7 +165,7 @@ class StoredTx(msgspec.Struct, frozen=True):
 
     id: int
     intent_id: int
-    chain: Chain
+    chain: ChainId
     tx_id: str
     raw: bytes
     account: str
@@ -203,7 +203,7 @@ class Observation(msgspec.Struct, frozen=True):
     """
 
     id: int
-    chain: Chain
+    chain: ChainId
     kind: ObservedKind
     swap_id: str
     leg: LegRole
@@ -217,7 +217,7 @@ class Observation(msgspec.Struct, frozen=True):
 
 
 class FeeRecord(msgspec.Struct, frozen=True):
-    """Expected cost of each purpose, native smallest units; the rest as in `relayers.port.FeeEstimate`."""
+    """Expected cost of each purpose, native smallest units; the rest as in `FeeEstimate`."""
 
     lock: int
     claim: int
@@ -235,7 +235,7 @@ class ChainStatus(msgspec.Struct, frozen=True):
     `healthy` is false, with a `detail`, when the RPC cannot be reached or believed.
     """
 
-    chain: Chain
+    chain: ChainId
     account: str = ""
     contract: str = ""
     tip: BlockRef | None = None

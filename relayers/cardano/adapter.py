@@ -14,18 +14,7 @@ from pycardano import (
 )
 from pycardano.serialization import NonEmptyOrderedSet
 
-from bridge.protocol.types import Asset, BlockRef, Chain, LockTerms, Preimage, Purpose
-from relayers.cardano import htlc, wallet
-from relayers.cardano.blocks import History
-from relayers.cardano.building import LEAST_TOKEN_DEPOSIT, least_ada
-from relayers.cardano.drafting import Drafting
-from relayers.cardano.fees import estimate
-from relayers.cardano.payer import Payer
-from relayers.cardano.script import validator_address
-from relayers.cardano.service import ChainMoved, Refused
-from relayers.cardano.services import open_service
-from relayers.cardano.settings import NETWORKS, CardanoSettings
-from relayers.port import (
+from bridge.chains.port import (
     Action,
     ActionRefused,
     Authorizer,
@@ -43,6 +32,18 @@ from relayers.port import (
     TxStatus,
     UnsignedTx,
 )
+from bridge.protocol import instances
+from bridge.protocol.types import Asset, BlockRef, LockTerms, Preimage, Purpose
+from relayers.cardano import htlc, wallet
+from relayers.cardano.blocks import History
+from relayers.cardano.building import LEAST_TOKEN_DEPOSIT, least_ada
+from relayers.cardano.chain_view import ChainMoved, Refused
+from relayers.cardano.drafting import Drafting
+from relayers.cardano.fees import estimate
+from relayers.cardano.open_view import open_service
+from relayers.cardano.payer_outputs import Payer
+from relayers.cardano.script import validator_address
+from relayers.cardano.settings import NETWORKS, CardanoSettings
 
 T = TypeVar("T")
 
@@ -55,13 +56,13 @@ def open_port(settings: CardanoSettings, key: bytes) -> CardanoPort:
 
 
 class CardanoPort:
-    """One Cardano network and one account of ours; a `relayers.port.ChainPort`.
+    """One Cardano network and one account of ours; a `bridge.chains.port.ChainPort`.
 
     There are no sequences: a transaction is replaced by nothing and expires by itself. What keeps two of ours
     from spending the same output is `Payer`; a rebuilt lock is safe because the old one has expired for good.
     """
 
-    chain = Chain.CARDANO
+    chain = instances.CARDANO
     max_claims = 8
     """Far below what a transaction can hold (build/bench/cardano.json), but more saves hardly anything."""
     authorizer: Authorizer | None = None

@@ -8,9 +8,9 @@ from typing import Any, TypeVar
 import httpx
 import msgspec
 
+from bridge.chains.port import PortError, PortUnavailable
 from bridge.protocol.types import BlockRef
-from relayers.cardano.service import Refused
-from relayers.port import PortError, PortUnavailable
+from relayers.cardano.chain_view import Refused
 
 _PAGE = 100
 _NO_PARENT = "0" * 64

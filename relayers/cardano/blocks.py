@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from bridge.chains.port import HtlcEvent, Locked, Revealed, Scan, Tip
 from bridge.protocol.types import BlockRef
+from relayers.cardano.chain_view import ChainMoved, Service
 from relayers.cardano.htlc import Reader
-from relayers.cardano.service import ChainMoved, Service
-from relayers.port import HtlcEvent, Locked, Revealed, Scan, Tip
 
 
 class History:

@@ -33,11 +33,11 @@ from pycardano.exception import (
     UTxOSelectionException,
 )
 
+from bridge.chains.port import InsufficientFunds
 from bridge.protocol.types import LockTerms
 from relayers.cardano.htlc import canonical, datum_of
-from relayers.cardano.quiet import silence
+from relayers.cardano.pycardano_logging import silence
 from relayers.cardano.script import HtlcDatum, HtlcRedeemer, OutputTag, validator, validator_hash
-from relayers.port import InsufficientFunds
 
 silence()
 

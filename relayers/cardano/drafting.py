@@ -10,12 +10,21 @@ from dataclasses import replace
 import msgspec
 from pycardano import Address, ProtocolParameters, UTxO, datum_hash
 
+from bridge.chains.port import (
+    ActionRefused,
+    Claimed,
+    InsufficientFunds,
+    LockStatus,
+    PortUnavailable,
+    Refunded,
+)
 from bridge.protocol.types import BlockRef, LockTerms, Preimage, Purpose
 from relayers.cardano import building
 from relayers.cardano.blocks import History
 from relayers.cardano.building import Draft, Spend, View
+from relayers.cardano.chain_view import ChainMoved, Output, Refused, Service
 from relayers.cardano.htlc import Reader, check, credential, datum_of, id_of, key_hash
-from relayers.cardano.payer import Payer, to_utxo
+from relayers.cardano.payer_outputs import Payer, to_utxo
 from relayers.cardano.script import (
     ClaimRedeemer,
     GiveBackRedeemer,
@@ -24,9 +33,7 @@ from relayers.cardano.script import (
     validator,
     validator_address,
 )
-from relayers.cardano.service import ChainMoved, Output, Refused, Service
 from relayers.cardano.settings import NETWORKS, CardanoSettings
-from relayers.port import ActionRefused, Claimed, InsufficientFunds, LockStatus, PortUnavailable, Refunded
 
 _PARAMETERS_KEPT = 600.0
 """Seconds: parameters change at the turn of an epoch (five days) at most."""

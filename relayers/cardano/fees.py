@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pycardano import ProtocolParameters
 
+from bridge.chains.port import FeeEstimate
 from relayers.cardano.script import validator
-from relayers.port import FeeEstimate
 
 LOCK_BYTES = 430
 CLAIM_BYTES = 760

@@ -1,4 +1,4 @@
-"""The chain as a Blockfrost service shows it; a `relayers.cardano.service.Service`."""
+"""The chain as a Blockfrost service shows it; a `relayers.cardano.chain_view.Service`."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from collections.abc import AsyncIterator, Sequence
 
 from pycardano import ProtocolParameters, Transaction
 
+from bridge.chains.port import PortUnavailable
+from bridge.chains.recent_blocks import newest_common
 from bridge.protocol.types import BlockRef
 from relayers.cardano.blockfrost import Blockfrost, TxOutputs, WireOutput
-from relayers.cardano.htlc import credential, is_ours
-from relayers.cardano.parameters import parse_parameters
-from relayers.cardano.service import (
+from relayers.cardano.chain_view import (
     NOWHERE,
     ChainMoved,
     HtlcTx,
@@ -22,8 +22,8 @@ from relayers.cardano.service import (
     Waiting,
     id_of_bytes,
 )
-from relayers.port import PortUnavailable
-from relayers.ring import newest_common
+from relayers.cardano.htlc import credential, is_ours
+from relayers.cardano.parameters import parse_parameters
 
 _KEPT_TRANSACTIONS = 2_000
 

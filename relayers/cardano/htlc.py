@@ -9,11 +9,20 @@ import cbor2
 from pycardano import Address, Network, VerificationKeyHash
 from pycardano.crypto.bech32 import encode as bech32_encode
 
-from bridge.protocol.types import HASHLOCK_BYTES, Asset, Chain, LockTerms, Preimage
+from bridge.chains.port import (
+    ActionRefused,
+    BadAddress,
+    Claimed,
+    HtlcEvent,
+    Locked,
+    PortUnavailable,
+    Refunded,
+)
+from bridge.protocol import instances
+from bridge.protocol.types import HASHLOCK_BYTES, Asset, LockTerms, Preimage
+from relayers.cardano.chain_view import HtlcTx, Output
 from relayers.cardano.script import HtlcDatum, validator_hash
-from relayers.cardano.service import HtlcTx, Output
 from relayers.cardano.settings import ADA
-from relayers.port import ActionRefused, BadAddress, Claimed, HtlcEvent, Locked, PortUnavailable, Refunded
 
 MIXED = "mixed"
 """The symbol of a lock with several native tokens: no swap asks for one, so it is only given back."""
@@ -81,7 +90,7 @@ def datum_of(terms: LockTerms) -> HtlcDatum:
 def check(terms: LockTerms) -> None:
     """Raise `ActionRefused` if no lock on Cardano can have these terms."""
     problem = ""
-    if terms.chain is not Chain.CARDANO or not is_ours(terms.contract):
+    if terms.chain != instances.CARDANO or not is_ours(terms.contract):
         problem = "its contract is not the HTLC's address"
     elif not 0 < terms.amount <= _MAX_INT:
         problem = "the amount must be positive smallest units"
@@ -138,11 +147,11 @@ class Reader:
             asset, amount = ADA, output.lovelace
         elif len(tokens) == 1:
             ((unit, amount),) = tokens.items()
-            asset = self._assets.get(unit) or Asset(Chain.CARDANO, unit[:8], 0, unit)
+            asset = self._assets.get(unit) or Asset(instances.CARDANO, unit[:8], 0, unit)
         else:
-            asset, amount = Asset(Chain.CARDANO, MIXED, 0, "+".join(sorted(tokens))), output.lovelace
+            asset, amount = Asset(instances.CARDANO, MIXED, 0, "+".join(sorted(tokens))), output.lovelace
         return LockTerms(
-            chain=Chain.CARDANO,
+            chain=instances.CARDANO,
             contract=output.address,
             sender=canonical(datum.sender, self._network),
             recipient=canonical(datum.recipient, self._network),

@@ -12,8 +12,8 @@ import httpx
 import msgspec
 from pycardano.crypto.bech32 import decode as bech32_decode
 
-from relayers.cardano.service import ChainMoved, Output, OutRef
-from relayers.port import PortUnavailable
+from bridge.chains.port import PortUnavailable
+from relayers.cardano.chain_view import ChainMoved, Output, OutRef
 
 _AGAIN = "it may pass by itself; check Kupo if it lasts"
 _NEWEST = 2**53

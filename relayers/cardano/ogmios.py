@@ -13,9 +13,9 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import WebSocketException
 from websockets.protocol import State
 
+from bridge.chains.port import PortUnavailable
+from relayers.cardano.chain_view import Output, OutRef, Refused, Waiting
 from relayers.cardano.parameters import from_ogmios
-from relayers.cardano.service import Output, OutRef, Refused, Waiting
-from relayers.port import PortUnavailable
 
 _AGAIN = "it may pass by itself; check Ogmios and its node if it lasts"
 _NO_INTERSECTION = 1000

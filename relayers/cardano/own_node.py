@@ -1,4 +1,4 @@
-"""The chain as one's own node shows it, through Ogmios and Kupo; a `relayers.cardano.service.Service`.
+"""The chain as one's own node shows it, through Ogmios and Kupo; a `relayers.cardano.chain_view.Service`.
 
 Ogmios tells which blocks there are, Kupo what became of outputs. Kupo follows the node a moment later, so the
 newest block of which anything can be said is Kupo's; where the two tell of different branches, all is read
@@ -12,11 +12,10 @@ from collections.abc import AsyncIterator, Sequence
 
 from pycardano import ProtocolParameters
 
+from bridge.chains.port import PortUnavailable
+from bridge.chains.recent_blocks import newest_common
 from bridge.protocol.types import BlockRef
-from relayers.cardano.htlc import credential
-from relayers.cardano.kupo import Kupo, Match
-from relayers.cardano.ogmios import Block, Ogmios, Point
-from relayers.cardano.service import (
+from relayers.cardano.chain_view import (
     NOWHERE,
     ChainMoved,
     HtlcTx,
@@ -26,9 +25,10 @@ from relayers.cardano.service import (
     Spent,
     Waiting,
 )
+from relayers.cardano.htlc import credential
+from relayers.cardano.kupo import Kupo, Match
+from relayers.cardano.ogmios import Block, Ogmios, Point
 from relayers.cardano.settings import CardanoSettings
-from relayers.port import PortUnavailable
-from relayers.ring import newest_common
 
 _NO_PARENT = "0" * 64
 _KEPT_BLOCKS = 2_160

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from bridge.protocol.types import Asset, Chain
+from bridge.protocol import instances
+from bridge.protocol.types import Asset
 
 if TYPE_CHECKING:
     from pycardano import Network as AddressNetwork
 
-ADA = Asset(Chain.CARDANO, "ADA", 6)
+ADA = Asset(instances.CARDANO, "ADA", 6)
 
 
 class Network(StrEnum):

@@ -13,15 +13,15 @@ from typing import Any
 import msgspec
 from pycardano import Transaction, TransactionWitnessSet
 
+from bridge.chains.port import ActionRefused, InsufficientFunds, UnsignedTx
 from bridge.protocol.types import LockTerms, Preimage, Purpose
 from relayers.cardano import building, htlc
 from relayers.cardano.blocks import History
+from relayers.cardano.chain_view import Refused
 from relayers.cardano.drafting import Drafting
-from relayers.cardano.payer import Payer
-from relayers.cardano.service import Refused
-from relayers.cardano.services import open_service
+from relayers.cardano.open_view import open_service
+from relayers.cardano.payer_outputs import Payer
 from relayers.cardano.settings import NETWORKS, CardanoSettings
-from relayers.port import ActionRefused, InsufficientFunds, UnsignedTx
 
 WALLET_FORMAT = "cardano-htlc-intent"
 """Says what is to be done; there is nothing to sign yet. It comes while the chain cannot be asked or the

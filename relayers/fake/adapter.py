@@ -10,11 +10,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from bridge.protocol.types import Asset, BlockRef, Chain, LockTerms, Preimage, Purpose
-from relayers.fake.authorizing import FakeAuthorizer, signature_of
-from relayers.fake.chain import REPLACEMENT_PERCENT, FakeChain
-from relayers.fake.ledger import GAS, FakeTx, Invalid, lock_id_of
-from relayers.port import (
+from bridge.chains.port import (
     Action,
     ActionRefused,
     Authorizer,
@@ -34,6 +30,10 @@ from relayers.port import (
     TxStatus,
     UnsignedTx,
 )
+from bridge.protocol.types import Asset, BlockRef, ChainId, LockTerms, Preimage, Purpose
+from relayers.fake.authorizing import FakeAuthorizer, signature_of
+from relayers.fake.chain import REPLACEMENT_PERCENT, FakeChain
+from relayers.fake.ledger import GAS, FakeTx, Invalid, lock_id_of
 
 
 @dataclass
@@ -54,7 +54,7 @@ class FakePort:
 
     def __init__(self, chain: FakeChain, account: str, contract: str = "htlc") -> None:
         self.fake = chain
-        self.chain: Chain = chain.chain
+        self.chain: ChainId = chain.chain
         self.contract = contract
         self.account = account
         self.max_claims = chain.max_claims
@@ -62,7 +62,7 @@ class FakePort:
         if chain.signed_claims is not None:
             self.authorizer = FakeAuthorizer(account, chain.ledger.locks, required=chain.signed_claims)
         self.faults = RpcFaults()
-        self._random = random.Random(f"{chain.seed}/{chain.chain.value}/{account}")
+        self._random = random.Random(f"{chain.seed}/{chain.chain}/{account}")
         self._salts = itertools.count()
         self._closed = False
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 
+from bridge.chains.port import ActionRefused, BadAuthorization, UnsignedTx
 from bridge.protocol.types import LockTerms
 from relayers.fake.ledger import lock_id_of
-from relayers.port import ActionRefused, BadAuthorization, UnsignedTx
 
 
 def signature_of(recipient: str, lock_id: str, max_fee: int) -> str:

@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from bridge.protocol.types import Asset, BlockRef, Chain
+from bridge.chains.port import BroadcastOutcome, BroadcastResult, HtlcEvent, LockStatus
+from bridge.protocol.types import Asset, BlockRef, ChainId
 from relayers.fake.ledger import FakeTx, Invalid, Ledger
-from relayers.port import BroadcastOutcome, BroadcastResult, HtlcEvent, LockStatus
 
 GENESIS_TIME = 1_800_000_000
 REPLACEMENT_PERCENT = 110
@@ -70,7 +70,7 @@ class FakeChain:
     there are none); of the accounts in `one_at_a_time` one transaction waits at a time.
     """
 
-    chain: Chain
+    chain: ChainId
     native: Asset
     seed: int = 0
     block_interval: int = 10
@@ -310,7 +310,7 @@ class FakeChain:
         )
 
     def _block_id(self, height: int, parent: str, txs: Sequence[FakeTx]) -> str:
-        content = [self.chain.value, self.seed, self._branch, height, parent, [tx.tx_id for tx in txs]]
+        content = [self.chain, self.seed, self._branch, height, parent, [tx.tx_id for tx in txs]]
         return hashlib.sha256(msgspec.json.encode(content)).hexdigest()
 
     def _announce(self) -> None:

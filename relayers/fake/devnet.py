@@ -41,7 +41,7 @@ class FakeDevnet:
 
     def describe(self) -> Mapping[str, str]:
         """See `Devnet`."""
-        return {"chain": self.fake.chain.value, "kind": "in memory"}
+        return {"chain": self.fake.chain, "kind": "in memory"}
 
     async def stop(self) -> None:
         """See `Devnet`."""

@@ -9,8 +9,8 @@ from enum import StrEnum
 
 import msgspec
 
+from bridge.chains.port import Claimed, HtlcEvent, Locked, LockStatus, Refunded
 from bridge.protocol.types import Asset, BlockRef, LockTerms, Preimage, Purpose
-from relayers.port import Claimed, HtlcEvent, Locked, LockStatus, Refunded
 
 
 class FakeTx(msgspec.Struct, frozen=True):

@@ -11,8 +11,7 @@ from solders.hash import Hash
 from solders.keypair import Keypair
 from solders.transaction import VersionedTransaction
 
-from bridge.protocol.types import Asset, BlockRef, Chain, LockTerms, Preimage, Purpose
-from relayers.port import (
+from bridge.chains.port import (
     Action,
     ActionRefused,
     Authorizer,
@@ -34,6 +33,8 @@ from relayers.port import (
     TxStatus,
     UnsignedTx,
 )
+from bridge.protocol import instances
+from bridge.protocol.types import Asset, BlockRef, LockTerms, Preimage, Purpose
 from relayers.solana import blocks, building, fees, hints, program, terms, wallet
 from relayers.solana.building import Plan, Rents
 from relayers.solana.cluster import Cluster, written
@@ -55,13 +56,13 @@ def open_port(settings: SolanaSettings, key: bytes) -> SolanaPort:
 
 
 class SolanaPort:
-    """One Solana cluster, one HTLC program and one account of ours; a `relayers.port.ChainPort`.
+    """One Solana cluster, one HTLC program and one account of ours; a `bridge.chains.port.ChainPort`.
 
     There are no sequences: a transaction names a recent block and dies 150 blocks after it. What keeps a lock
     from being made twice is its vault, which can stand only once.
     """
 
-    chain = Chain.SOLANA
+    chain = instances.SOLANA
     max_claims = 1
     authorizer: Authorizer | None = None
 

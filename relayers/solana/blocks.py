@@ -15,9 +15,9 @@ from solders.hash import Hash
 from solders.pubkey import Pubkey
 from solders.transaction import VersionedTransaction
 
+from bridge.chains.port import DeepReorg, PortUnavailable
+from bridge.chains.recent_blocks import newest_common
 from bridge.protocol.types import BlockRef
-from relayers.port import DeepReorg, PortUnavailable
-from relayers.ring import newest_common
 from relayers.solana import program
 from relayers.solana.rpc import BLOCK_NOT_AVAILABLE, SKIPPED_CODES, Call, Rpc, RpcError, record
 
@@ -149,7 +149,7 @@ async def anchored(rpc: Rpc, known: Sequence[BlockRef], head: BlockRef) -> Seque
 
 
 async def common_ancestor(rpc: Rpc, known: Sequence[BlockRef], head: BlockRef) -> int | None:
-    """Ask for as few headers as need be and return what `relayers.ring.newest_common` says."""
+    """Ask for as few headers as need be and return what `bridge.chains.recent_blocks.newest_common` says."""
     canonical = {head.height: head.id}
     if head.height > known[-1].height:
         await _canonical(rpc, known[-1:], head, canonical)

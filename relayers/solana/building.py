@@ -13,8 +13,8 @@ from solders.message import MessageV0
 from solders.pubkey import Pubkey
 from solders.transaction import VersionedTransaction
 
+from bridge.chains.port import Action, ActionRefused, FeeEstimate
 from bridge.protocol.types import Purpose
-from relayers.port import Action, ActionRefused, FeeEstimate
 from relayers.solana import program, terms
 from relayers.solana.fees import fee_of
 

@@ -14,8 +14,8 @@ from solders.hash import Hash
 from solders.instruction import Instruction
 from solders.pubkey import Pubkey
 
+from bridge.chains.port import CannotReceive, PortError, PortUnavailable
 from bridge.protocol.types import Asset, BlockRef
-from relayers.port import CannotReceive, PortError, PortUnavailable
 from relayers.solana import blocks, fees, mints, program
 from relayers.solana.building import Rents
 from relayers.solana.rpc import Call, Rpc, RpcError, record, value_of

@@ -6,7 +6,7 @@ import base64
 
 from solders.pubkey import Pubkey
 
-from relayers.port import LockStatus, PortUnavailable
+from bridge.chains.port import LockStatus, PortUnavailable
 from relayers.solana import blocks, program
 from relayers.solana.cluster import Cluster
 from relayers.solana.program import ClaimCall, RefundCall, VaultTerms

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 from spl.token.constants import TOKEN_2022_PROGRAM_ID, TOKEN_PROGRAM_ID
 
+from bridge.chains.port import PortError
 from bridge.protocol.types import Asset
-from relayers.port import PortError
 
 MINT_BYTES = 82
 """A mint of the classic program; in Token-2022 what comes before its extensions (spl-token state::Mint)."""

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import msgspec
 
-from bridge.protocol.types import Asset, Chain
+from bridge.protocol import instances
+from bridge.protocol.types import Asset
 
-SOL = Asset(Chain.SOLANA, "SOL", 9)
+SOL = Asset(instances.SOLANA, "SOL", 9)
 
 MAINNET_GENESIS = "5eykt4UsFv8P8NJdTREpY1vzqKqZKvdpKuc147dw2N9d"
 DEVNET_GENESIS = "EtWTRABZaYq6iMfeYKouRu166VU2xqa1wcaWoxPkrZBG"

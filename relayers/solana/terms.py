@@ -6,8 +6,9 @@ from collections.abc import Mapping
 
 from solders.pubkey import Pubkey
 
-from bridge.protocol.types import MAX_PREIMAGE_BYTES, Asset, BlockRef, Chain, LockTerms, Preimage
-from relayers.port import ActionRefused, BadAddress, Claimed, HtlcEvent, Locked, Refunded, Revealed
+from bridge.chains.port import ActionRefused, BadAddress, Claimed, HtlcEvent, Locked, Refunded, Revealed
+from bridge.protocol import instances
+from bridge.protocol.types import MAX_PREIMAGE_BYTES, Asset, BlockRef, LockTerms, Preimage
 from relayers.solana import program
 from relayers.solana.program import ClaimCall, LockCall, RefundCall, VaultTerms
 
@@ -25,7 +26,7 @@ def address(text: str) -> Pubkey:
 
 def to_program(terms: LockTerms) -> VaultTerms:
     """Return the terms as the program has them. Raises `ActionRefused` for what no vault can have."""
-    if terms.chain is not Chain.SOLANA or len(terms.hashlock) != 32:
+    if terms.chain != instances.SOLANA or len(terms.hashlock) != 32:
         raise ActionRefused("these are no terms of a lock on Solana", "correct the terms")
     if not 0 < terms.amount <= program.MAX_AMOUNT or not 0 < terms.deadline <= program.MAX_DEADLINE:
         raise ActionRefused("amount or deadline is outside of what Solana can hold", "correct the terms")
@@ -46,11 +47,11 @@ def from_program(terms: VaultTerms, at_program: str, assets: Mapping[str, Asset]
     """Return the bridge's terms of a vault."""
     mint = "" if terms.mint is None else str(terms.mint)
     return LockTerms(
-        chain=Chain.SOLANA,
+        chain=instances.SOLANA,
         contract=at_program,
         sender=str(terms.sender),
         recipient=str(terms.recipient),
-        asset=assets.get(mint) or Asset(Chain.SOLANA, UNKNOWN_SYMBOL, 0, mint),
+        asset=assets.get(mint) or Asset(instances.SOLANA, UNKNOWN_SYMBOL, 0, mint),
         amount=terms.amount,
         hashlock=terms.hashlock,
         deadline=terms.deadline,

@@ -17,8 +17,8 @@ from solders.null_signer import NullSigner
 from solders.pubkey import Pubkey
 from solders.transaction import VersionedTransaction
 
+from bridge.chains.port import Action, ActionRefused, FeeLevel, UnsignedTx
 from bridge.protocol.types import LockTerms, Preimage, Purpose
-from relayers.port import Action, ActionRefused, FeeLevel, UnsignedTx
 from relayers.solana import building, fees, terms
 from relayers.solana.building import Plan, Rents
 from relayers.solana.cluster import Cluster, Recent, written

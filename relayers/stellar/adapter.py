@@ -6,8 +6,7 @@ from collections.abc import AsyncIterator, Sequence
 
 from stellar_sdk import Keypair, StrKey
 
-from bridge.protocol.types import Asset, BlockRef, Chain, LockTerms, Preimage, Purpose
-from relayers.port import (
+from bridge.chains.port import (
     Action,
     ActionRefused,
     Authorizer,
@@ -23,6 +22,8 @@ from relayers.port import (
     TxStatus,
     UnsignedTx,
 )
+from bridge.protocol import instances
+from bridge.protocol.types import Asset, BlockRef, LockTerms, Preimage, Purpose
 from relayers.stellar import fees, htlc, recognition, wallet
 from relayers.stellar.assets import stroops, to_stellar
 from relayers.stellar.authorizer import StellarAuthorizer
@@ -48,9 +49,9 @@ def open_port(settings: StellarSettings, key: bytes) -> StellarPort:
 
 
 class StellarPort:
-    """One Stellar network and one account of ours; a `relayers.port.ChainPort`."""
+    """One Stellar network and one account of ours; a `bridge.chains.port.ChainPort`."""
 
-    chain = Chain.STELLAR
+    chain = instances.STELLAR
     max_claims = 1
     contract = ""
 

@@ -7,7 +7,8 @@ from decimal import Decimal
 
 from stellar_sdk import Asset as StellarAsset
 
-from bridge.protocol.types import Asset, Chain
+from bridge.protocol import instances
+from bridge.protocol.types import Asset
 from relayers.stellar.settings import DECIMALS, XLM
 
 STROOPS = 10_000_000
@@ -17,7 +18,7 @@ INT64_MAX = 2**63 - 1
 
 def to_stellar(asset: Asset) -> StellarAsset:
     """Return the ledger's asset: XLM, or what `contract` names as CODE:ISSUER. Raises ValueError."""
-    if asset.chain is not Chain.STELLAR:
+    if asset.chain != instances.STELLAR:
         raise ValueError(f"{asset.key} is not on Stellar")
     if not asset.contract:
         return StellarAsset.native()
@@ -33,7 +34,7 @@ def from_stellar(asset: StellarAsset, known: Sequence[Asset] = ()) -> Asset:
         return XLM
     contract = f"{asset.code}:{asset.issuer}"
     named = (each for each in known if each.contract == contract)
-    return next(named, Asset(Chain.STELLAR, asset.code, DECIMALS, contract))
+    return next(named, Asset(instances.STELLAR, asset.code, DECIMALS, contract))
 
 
 def horizon_name(asset: Asset) -> str:

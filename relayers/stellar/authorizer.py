@@ -11,8 +11,7 @@ from collections.abc import Awaitable, Callable, Mapping
 import msgspec
 from stellar_sdk import Keypair, TransactionEnvelope
 
-from bridge.protocol.types import LockTerms
-from relayers.port import (
+from bridge.chains.port import (
     Action,
     ActionRefused,
     BadAuthorization,
@@ -21,6 +20,7 @@ from relayers.port import (
     SignedTx,
     UnsignedTx,
 )
+from bridge.protocol.types import LockTerms
 from relayers.stellar import authorized, fees
 from relayers.stellar.assets import decimal
 from relayers.stellar.authorized import Way

@@ -23,8 +23,8 @@ from stellar_sdk import (
 )
 from stellar_sdk.operation import Operation
 
+from bridge.chains.port import Action, ActionRefused, CannotReceive, FeeLevel, InsufficientFunds, SignedTx
 from bridge.protocol.types import Asset, LockTerms, Preimage, Purpose
-from relayers.port import Action, ActionRefused, CannotReceive, FeeLevel, InsufficientFunds, SignedTx
 from relayers.stellar import fees, htlc, recognition
 from relayers.stellar.assets import INT64_MAX, decimal, stroops, to_stellar
 from relayers.stellar.channels import CHANNEL_BALANCE, Sequences, derived_key

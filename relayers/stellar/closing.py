@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from stellar_sdk import Keypair, Preconditions, StrKey, TimeBounds, Transaction, TransactionEnvelope
 
+from bridge.chains.port import ActionRefused, FeeLevel, NothingToDo, SignedTx
 from bridge.protocol.types import LockTerms, Preimage
-from relayers.port import ActionRefused, FeeLevel, NothingToDo, SignedTx
 from relayers.stellar import authorized, fees, htlc
 from relayers.stellar.assets import stroops
 from relayers.stellar.building import Builder, line_of

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from relayers.port import ActionRefused, FeeLevel
+from bridge.chains.port import ActionRefused, FeeLevel
 from relayers.stellar.horizon import Record
 from relayers.stellar.settings import FeeCaps
 

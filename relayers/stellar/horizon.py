@@ -18,8 +18,8 @@ from stellar_sdk.exceptions import (
 from stellar_sdk.exceptions import ConnectionError as SdkConnectionError
 from stellar_sdk.server_async import ServerAsync
 
+from bridge.chains.port import PortUnavailable, Tip
 from bridge.protocol.types import BlockRef
-from relayers.port import PortUnavailable, Tip
 
 PAGE = 200
 """Records a page: Horizon's maximum."""

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from stellar_sdk import StrKey, xdr
 
+from bridge.chains.port import LockStatus
 from bridge.protocol.types import LockTerms, Preimage
-from relayers.port import LockStatus
 from relayers.stellar import recognition
 from relayers.stellar.assets import stroops, to_stellar
 from relayers.stellar.horizon import Horizon, Record

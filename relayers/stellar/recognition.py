@@ -28,7 +28,8 @@ from stellar_sdk.operation import Operation
 from stellar_sdk.operation.create_claimable_balance import ClaimPredicateType
 from stellar_sdk.signer_key import SignerKeyType
 
-from bridge.protocol.types import Asset, Chain, LockTerms
+from bridge.protocol import instances
+from bridge.protocol.types import Asset, LockTerms
 from relayers.stellar import htlc
 from relayers.stellar.assets import from_stellar, horizon_name, stroops
 from relayers.stellar.htlc import Gate
@@ -122,7 +123,7 @@ def _terms_of(operations: Sequence[Operation], known: Sequence[Asset]) -> LockTe
     if not right_kinds or deadline is None or balance.source is None:
         return None
     return LockTerms(
-        chain=Chain.STELLAR,
+        chain=instances.STELLAR,
         contract="",
         sender=balance.source.account_id,
         recipient=StrKey.encode_ed25519_public_key(recipient_signer.signer_key.signer_key),
@@ -203,7 +204,7 @@ def terms_shown(
     named = balance["asset"]
     asset = StellarAsset.native() if named == "native" else StellarAsset(*named.split(":"))
     return LockTerms(
-        chain=Chain.STELLAR,
+        chain=instances.STELLAR,
         contract="",
         sender=senders[0],
         recipient=kinds["ed25519_public_key"],

@@ -5,10 +5,11 @@ from __future__ import annotations
 import msgspec
 from stellar_sdk import Network
 
-from bridge.protocol.types import Asset, Chain, ChainTiming
+from bridge.protocol import instances
+from bridge.protocol.types import Asset, ChainTiming
 from relayers.stellar.timing import MAINNET
 
-XLM = Asset(Chain.STELLAR, "XLM", 7)
+XLM = Asset(instances.STELLAR, "XLM", 7)
 DECIMALS = 7
 """Every asset on Stellar has seven decimals (protocol: amounts are int64 scaled by 10^7)."""
 

@@ -7,8 +7,7 @@ import base64
 import msgspec
 from stellar_sdk import StrKey, xdr
 
-from bridge.protocol.types import BlockRef
-from relayers.port import (
+from bridge.chains.port import (
     BroadcastOutcome,
     BroadcastResult,
     PortUnavailable,
@@ -16,6 +15,7 @@ from relayers.port import (
     TxState,
     TxStatus,
 )
+from bridge.protocol.types import BlockRef
 from relayers.stellar import recognition
 from relayers.stellar.horizon import Horizon, NodeStatus, codes
 

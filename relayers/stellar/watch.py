@@ -10,8 +10,17 @@ from collections.abc import Sequence
 
 from stellar_sdk import StrKey, xdr
 
+from bridge.chains.port import (
+    Claimed,
+    DeepReorg,
+    HtlcEvent,
+    Locked,
+    PortUnavailable,
+    Refunded,
+    Revealed,
+    Scan,
+)
 from bridge.protocol.types import Asset, BlockRef
-from relayers.port import Claimed, DeepReorg, HtlcEvent, Locked, PortUnavailable, Refunded, Revealed, Scan
 from relayers.stellar import htlc, recognition
 from relayers.stellar.horizon import Horizon, Record
 from relayers.stellar.htlc import Gate

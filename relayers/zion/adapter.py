@@ -6,17 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import TypeVar
 
-from bridge.protocol.types import Asset, BlockRef, Chain, LockTerms, Preimage, Purpose
-from chain.address import decode_address, encode_address
-from chain.api import AccountView, LockView, NodeInfo
-from chain.api import TxStatus as Place
-from chain.errors import AddressError, RpcError, WalletError
-from chain.keys import Key
-from chain.locks import LockState
-from chain.params import MIN_FEE
-from chain.records import PAYS_AMOUNT, SPENDS_LOCK, ZERO20, Kind, Transaction
-from chain.wallet import sign
-from relayers.port import (
+from bridge.chains.port import (
     Action,
     ActionRefused,
     Authorizer,
@@ -35,6 +25,17 @@ from relayers.port import (
     TxStatus,
     UnsignedTx,
 )
+from bridge.protocol import instances
+from bridge.protocol.types import Asset, BlockRef, LockTerms, Preimage, Purpose
+from chain.address import decode_address, encode_address
+from chain.api import AccountView, LockView, NodeInfo
+from chain.api import TxStatus as Place
+from chain.errors import AddressError, RpcError, WalletError
+from chain.keys import Key
+from chain.locks import LockState
+from chain.params import MIN_FEE
+from chain.records import PAYS_AMOUNT, SPENDS_LOCK, ZERO20, Kind, Transaction
+from chain.wallet import sign
 from relayers.zion import blocks, fees, htlc
 from relayers.zion.nodes import Nodes
 from relayers.zion.rules import check_funds, check_lock
@@ -67,9 +68,9 @@ def open_port(settings: ZionSettings, key: bytes) -> ZionPort:
 
 
 class ZionPort:
-    """One ZION network and one account of ours; a `relayers.port.ChainPort`."""
+    """One ZION network and one account of ours; a `bridge.chains.port.ChainPort`."""
 
-    chain = Chain.ZION
+    chain = instances.ZION
     max_claims = 1
     authorizer: Authorizer | None = None
     contract = ""

@@ -11,14 +11,14 @@ import asyncio
 import hashlib
 from collections.abc import Sequence
 
+from bridge.chains.port import HtlcEvent, PortUnavailable
+from bridge.chains.recent_blocks import newest_common
 from bridge.protocol.types import BlockRef
 from chain.api import BlockView, HeaderView, NodeInfo
 from chain.errors import RpcError, RuleBrokenError
 from chain.hashing import keccak256
 from chain.header import Header
 from chain.records import BODY_BYTES, Transaction, decode_transaction
-from relayers.port import HtlcEvent, PortUnavailable
-from relayers.ring import newest_common
 from relayers.zion.htlc import read_event
 from relayers.zion.nodes import Nodes
 
@@ -88,7 +88,7 @@ async def anchored(nodes: Nodes, known: Sequence[BlockRef], head: BlockRef) -> S
 
 
 async def common_ancestor(nodes: Nodes, known: Sequence[BlockRef], head: BlockRef) -> int | None:
-    """Ask for as few headers as need be and return what `relayers.ring.newest_common` says."""
+    """Ask for as few headers as need be and return what `bridge.chains.recent_blocks.newest_common` says."""
     canonical = {head.height: head.id}
     newest = known[-1]
     if head.height > newest.height:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from bridge.chains.port import FeeLevel, PortUnavailable
 from bridge.protocol.types import Purpose
 from chain.params import MIN_FEE
-from relayers.port import FeeLevel, PortUnavailable
 from relayers.zion.settings import ZionSettings
 
 BUMP_DIVISOR = 8

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from bridge.protocol.types import BlockRef, Chain, LockTerms, Preimage, Purpose
+from bridge.chains.port import ActionRefused, Claimed, HtlcEvent, Locked, Refunded, UnsignedTx
+from bridge.protocol import instances
+from bridge.protocol.types import BlockRef, LockTerms, Preimage, Purpose
 from chain.address import decode_address, encode_address
 from chain.errors import AddressError
 from chain.params import MAX_AMOUNT
 from chain.records import Kind, Transaction, Witness, lock_id
-from relayers.port import ActionRefused, Claimed, HtlcEvent, Locked, Refunded, UnsignedTx
 from relayers.zion.settings import ZION
 
 WALLET_FORMAT = "zion-transaction"
@@ -34,7 +35,7 @@ def id_of(terms: LockTerms, chain_id: int) -> bytes:
 def check(terms: LockTerms) -> None:
     """Raise `ActionRefused` if no lock on ZION can have these terms."""
     problem = ""
-    if terms.chain is not Chain.ZION or terms.contract or terms.asset.contract:
+    if terms.chain != instances.ZION or terms.contract or terms.asset.contract:
         problem = "ZION has one asset and its HTLCs are native: chain zion, no contract"
     elif not 0 < terms.amount <= MAX_AMOUNT:
         problem = f"the amount must be 1 … {MAX_AMOUNT} smallest units"
@@ -143,7 +144,7 @@ def read_event(tx: Transaction, block: BlockRef) -> HtlcEvent | None:
     match tx.kind:
         case Kind.HTLC_LOCK:
             terms = LockTerms(
-                chain=Chain.ZION,
+                chain=instances.ZION,
                 contract="",
                 sender=encode_address(tx.sender),
                 recipient=encode_address(tx.recipient),

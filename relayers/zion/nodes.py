@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import TypeVar
 
+from bridge.chains.port import PortError, PortUnavailable
 from chain.client import ZionClient
 from chain.errors import NodeUnreachableError, RpcError
-from relayers.port import PortError, PortUnavailable
 
 T = TypeVar("T")
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from bridge.chains.port import ActionRefused, InsufficientFunds
 from bridge.protocol.types import LockTerms, Purpose
 from chain.api import LockView
 from chain.locks import LockState
-from relayers.port import ActionRefused, InsufficientFunds
 
 _READ_BACK = "read the lock back from chain"
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import msgspec
 
-from bridge.protocol.types import Asset, Chain
+from bridge.protocol import instances
+from bridge.protocol.types import Asset
 from chain.params import COIN, NETWORKS, Network
 
-ZION = Asset(Chain.ZION, "ZION", 8)
+ZION = Asset(instances.ZION, "ZION", 8)
 
 
 class ZionSettings(msgspec.Struct, frozen=True):

@@ -15,7 +15,7 @@ from typing import Any
 from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 
-from bridge.chainconfig import SECTIONS
+from bridge.chains.config import SECTIONS
 from bridge.config import Settings
 from scripts.reference.markdown import code, table
 
@@ -40,7 +40,7 @@ class ConfigSection:
 
 def chain_sections() -> dict[str, type[BaseModel]]:
     """Return the model of each chain family's section, by the family's name."""
-    return {chain.value: section for chain, section in SECTIONS.items()}
+    return {str(chain): section for chain, section in SECTIONS.items()}
 
 
 def sections() -> list[ConfigSection]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from bridge.chains.port import Action, ChainPort
 from bridge.protocol.types import LockTerms, Preimage, Purpose
-from relayers.port import Action, ChainPort
 
 
 def lock(port: ChainPort, terms: LockTerms) -> Action:

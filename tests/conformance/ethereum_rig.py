@@ -8,18 +8,19 @@ from pathlib import Path
 import httpx
 from eth_account import Account
 
-from bridge.protocol.types import Asset, Chain, LockTerms
-from relayers.devkeys import devnet_key
-from relayers.ethereum.adapter import EthereumPort, open_port
-from relayers.ethereum.devnet import AnvilDevnet
-from relayers.ethereum.settings import ETH
-from relayers.port import UnsignedTx
+from bridge.chains.port import UnsignedTx
+from bridge.keys.devkeys import devnet_key
+from bridge.protocol.types import Asset, LockTerms
+from relayers.evm.adapter import EthereumPort, open_port
+from relayers.evm.devnet.anvil import AnvilDevnet
+from relayers.evm.settings import ETH
+from tests import instances
 from tests.conformance.rig import Traits
 
 
 class EthereumRig:
     name = "ethereum"
-    chain = Chain.ETHEREUM
+    chain = instances.ETHEREUM
     native = ETH
     unit = 10**15
     exact_clock = True

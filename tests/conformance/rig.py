@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from bridge.protocol.types import Asset, BlockRef, Chain, LockTerms, Preimage, Purpose
-from relayers.port import (
+from bridge.chains.port import (
     Action,
     BroadcastOutcome,
     ChainPort,
@@ -17,6 +16,7 @@ from relayers.port import (
     TxState,
     UnsignedTx,
 )
+from bridge.protocol.types import Asset, BlockRef, ChainId, LockTerms, Preimage, Purpose
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Rig(Protocol):
     `token` None where the chain has none, `exact_clock` whether `advance_time` can hit any second."""
 
     name: str
-    chain: Chain
+    chain: ChainId
     native: Asset
     token: Asset | None
     unit: int

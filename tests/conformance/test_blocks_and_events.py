@@ -7,8 +7,8 @@ import asyncio
 import msgspec
 import pytest
 
+from bridge.chains.port import Claimed, DeepReorg, Locked, LockStatus, Refunded, TxState
 from bridge.protocol.types import BlockRef, Preimage
-from relayers.port import Claimed, DeepReorg, Locked, LockStatus, Refunded, TxState
 from tests.conformance.actions import claim, cooperative_refund, lock, refund
 from tests.conformance.rig import Scene, Watcher
 

@@ -13,16 +13,16 @@ from typing import Any
 
 import pytest
 
-from relayers.devkeys import devnet_key
-from relayers.ethereum import adapter as ethereum
-from relayers.ethereum.devnet import AnvilDevnet, AnvilMissing, find_anvil
-from relayers.port import PortUnavailable
+from bridge.chains.port import PortUnavailable
+from bridge.keys.devkeys import devnet_key
+from relayers.evm import adapter as ethereum
+from relayers.evm.devnet.anvil import AnvilDevnet, AnvilMissing, find_anvil
 from relayers.zion import adapter as zion
-from relayers.zion.devnet import ZionDevnet
+from relayers.zion.devnet.local import ZionDevnet
 
 ORPHAN = """
 import asyncio, pathlib, sys, time
-from relayers.{module}.devnet import {name}
+from {module} import {name}
 async def main():
     devnet = await {name}(pathlib.Path(sys.argv[1])).start()
     print(devnet._child.pid, flush=True)
@@ -39,7 +39,7 @@ def opened(devnet: AnvilDevnet | ZionDevnet) -> Any:
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere children die with an orderly end alone")
 @pytest.mark.parametrize("name", ["AnvilDevnet", "ZionDevnet"])
 def test_a_node_dies_with_a_killed_parent(name: str, tmp_path: Path) -> None:
-    module = "ethereum" if name == "AnvilDevnet" else "zion"
+    module = "relayers.evm.devnet.anvil" if name == "AnvilDevnet" else "relayers.zion.devnet.local"
     script = ORPHAN.format(module=module, name=name)
     parent = subprocess.Popen([sys.executable, "-c", script, str(tmp_path)], stdout=subprocess.PIPE)
     assert parent.stdout is not None

@@ -9,11 +9,11 @@ import msgspec
 import pytest
 import pytest_asyncio
 
+from bridge.chains.port import BroadcastOutcome, FeeLevel, TxState
+from bridge.keys.devkeys import devnet_key
 from bridge.protocol.types import Preimage
-from relayers.devkeys import devnet_key
-from relayers.ethereum.access import KEY_COST
-from relayers.ethereum.adapter import EthereumPort, open_port
-from relayers.port import BroadcastOutcome, FeeLevel, TxState
+from relayers.evm.access import KEY_COST
+from relayers.evm.adapter import EthereumPort, open_port
 from tests.conformance.actions import claim, lock, refund
 from tests.conformance.conftest import Rigs
 from tests.conformance.ethereum_calls import fields, gas_used

@@ -8,8 +8,8 @@ import msgspec
 import pytest
 import pytest_asyncio
 
+from bridge.chains.port import Action, ActionRefused, BroadcastOutcome, ChainPort, Claimed, FeeLevel, TxState
 from bridge.protocol.types import Asset, LockTerms, Preimage
-from relayers.port import Action, ActionRefused, BroadcastOutcome, ChainPort, Claimed, FeeLevel, TxState
 from tests.conformance.actions import claim, lock
 from tests.conformance.conftest import Rigs
 from tests.conformance.ethereum_calls import function, gas_used, selector

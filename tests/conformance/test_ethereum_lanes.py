@@ -13,8 +13,7 @@ import msgspec
 import pytest
 import pytest_asyncio
 
-from bridge.protocol.types import Asset, LockTerms, Preimage, Purpose
-from relayers.port import (
+from bridge.chains.port import (
     ActionRefused,
     BroadcastOutcome,
     ChainPort,
@@ -24,6 +23,7 @@ from relayers.port import (
     LockStatus,
     TxState,
 )
+from bridge.protocol.types import Asset, LockTerms, Preimage, Purpose
 from tests.conformance.actions import claim, lock, refund
 from tests.conformance.conftest import Rigs
 from tests.conformance.ethereum_calls import gas_used

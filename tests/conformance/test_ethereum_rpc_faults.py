@@ -11,12 +11,12 @@ import msgspec
 import pytest
 import pytest_asyncio
 
+from bridge.chains.port import BroadcastOutcome, FeeLevel, LockStatus, PortError, PortUnavailable, TxState
+from bridge.keys.devkeys import devnet_key
 from bridge.protocol.types import Preimage
-from relayers.devkeys import devnet_key
-from relayers.ethereum import artifacts
-from relayers.ethereum.adapter import EthereumPort, open_port
-from relayers.ethereum.settings import EthereumSettings
-from relayers.port import BroadcastOutcome, FeeLevel, LockStatus, PortError, PortUnavailable, TxState
+from relayers.evm import artifacts
+from relayers.evm.adapter import EthereumPort, open_port
+from relayers.evm.settings import EthereumSettings
 from tests.conformance.actions import claim, lock
 from tests.conformance.conftest import Rigs
 from tests.conformance.ethereum_rig import EthereumRig

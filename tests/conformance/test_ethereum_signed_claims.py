@@ -11,12 +11,7 @@ import pytest
 import pytest_asyncio
 from eth_account import Account
 
-from bridge.protocol.types import Asset, LockTerms, Preimage
-from relayers.devkeys import devnet_key
-from relayers.ethereum import htlc
-from relayers.ethereum.adapter import open_port
-from relayers.ethereum.authorizing import EXPIRY_MARGIN, FORMAT, MAX_SIGNATURE, decode
-from relayers.port import (
+from bridge.chains.port import (
     ActionRefused,
     Authorizer,
     BadAuthorization,
@@ -27,6 +22,11 @@ from relayers.port import (
     SignedTx,
     UnsignedTx,
 )
+from bridge.keys.devkeys import devnet_key
+from bridge.protocol.types import Asset, LockTerms, Preimage
+from relayers.evm import htlc
+from relayers.evm.adapter import open_port
+from relayers.evm.authorizing import EXPIRY_MARGIN, FORMAT, MAX_SIGNATURE, decode
 from tests.conformance.actions import claim, cooperative_refund, lock
 from tests.conformance.conftest import Rigs
 from tests.conformance.ethereum_calls import call, deploy, function, rpc, selector

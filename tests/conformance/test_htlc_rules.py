@@ -5,8 +5,16 @@ from __future__ import annotations
 import msgspec
 import pytest
 
+from bridge.chains.port import (
+    Action,
+    ActionRefused,
+    Claimed,
+    FeeLevel,
+    InsufficientFunds,
+    LockStatus,
+    PortError,
+)
 from bridge.protocol.types import Preimage, Purpose
-from relayers.port import Action, ActionRefused, Claimed, FeeLevel, InsufficientFunds, LockStatus, PortError
 from tests.conformance.actions import claim, cooperative_refund, lock, refund
 from tests.conformance.rig import Scene, Watcher
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bridge.protocol.types import Preimage, Purpose
-from relayers.port import (
+from bridge.chains.port import (
     HEIGHTS_END,
     Action,
     ActionRefused,
@@ -19,6 +18,7 @@ from relayers.port import (
     SignedTx,
     TxState,
 )
+from bridge.protocol.types import Preimage, Purpose
 from tests.conformance.actions import claim, lock
 from tests.conformance.rig import Scene, Watcher
 

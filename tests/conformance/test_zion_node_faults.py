@@ -9,10 +9,10 @@ import msgspec
 import pytest
 import pytest_asyncio
 
+from bridge.chains.port import FeeLevel, PortError, PortUnavailable
+from bridge.keys.devkeys import devnet_key
 from bridge.protocol.types import Preimage
 from chain.params import Network
-from relayers.devkeys import devnet_key
-from relayers.port import FeeLevel, PortError, PortUnavailable
 from relayers.zion.adapter import ZionPort, open_port
 from tests.conformance.actions import claim, lock
 from tests.conformance.conftest import Rigs

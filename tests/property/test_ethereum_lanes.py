@@ -17,12 +17,12 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
+from bridge.chains.port import Action, ActionRefused, FeeLevel, Locked, LockStatus, TxState
+from bridge.keys.devkeys import devnet_key
 from bridge.protocol.types import Asset, LockTerms, Preimage
-from relayers.devkeys import devnet_key
-from relayers.ethereum.adapter import EthereumPort, open_port
-from relayers.ethereum.devnet import AnvilDevnet
-from relayers.ethereum.settings import ETH
-from relayers.port import Action, ActionRefused, FeeLevel, Locked, LockStatus, TxState
+from relayers.evm.adapter import EthereumPort, open_port
+from relayers.evm.devnet.anvil import AnvilDevnet
+from relayers.evm.settings import ETH
 from tests.conformance.actions import claim, cooperative_refund, lock, refund
 from tests.conformance.rig import Watcher
 

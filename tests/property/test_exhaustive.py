@@ -13,7 +13,8 @@ from bridge.protocol import events as ev
 from bridge.protocol.rules import required_effects
 from bridge.protocol.timelocks import expiry_time, latest_claim_start, latest_counterlock
 from bridge.protocol.transition import transition
-from bridge.protocol.types import BlockRef, Chain, Purpose, Swap, SwapState
+from bridge.protocol.types import BlockRef, Purpose, Swap, SwapState
+from tests import instances
 from tests.property.invariants import check_step, check_swap
 from tests.unit.protocol.factory import (
     DESTINATION,
@@ -28,7 +29,7 @@ from tests.unit.protocol.factory import (
     block,
 )
 
-NO_NEWS = ev.Tick(Chain.SOLANA, 0, 0)
+NO_NEWS = ev.Tick(instances.SOLANA, 0, 0)
 
 
 def chain_facts(leg, lock_id: str, terms, at: BlockRef) -> list[ev.Event]:  # type: ignore[no-untyped-def]
@@ -46,11 +47,11 @@ def chain_facts(leg, lock_id: str, terms, at: BlockRef) -> list[ev.Event]:  # ty
 
 
 def source_ticks(*times: int) -> list[ev.Event]:
-    return [ev.Tick(Chain.ETHEREUM, time, 1) for time in times]
+    return [ev.Tick(instances.ETHEREUM, time, 1) for time in times]
 
 
 def destination_ticks(*times: int) -> list[ev.Event]:
-    return [ev.Tick(Chain.ZION, time, 1) for time in times]
+    return [ev.Tick(instances.ZION, time, 1) for time in times]
 
 
 PEOPLE: list[ev.Event] = [

@@ -31,7 +31,6 @@ from bridge.protocol.transition import new_swap, transition
 from bridge.protocol.types import (
     Asset,
     BlockRef,
-    Chain,
     ChainTiming,
     LegRole,
     LockTerms,
@@ -39,6 +38,7 @@ from bridge.protocol.types import (
     Purpose,
     SwapPolicy,
 )
+from tests import instances
 from tests.property.invariants import DESTINATION, SOURCE, check_step, check_swap
 
 PREIMAGE = Preimage(b"the user's well kept secret ....")
@@ -48,7 +48,7 @@ TIMING = {
     DESTINATION: ChainTiming(block_interval=7, finality_depth=4, inclusion_p99=15, clock_skew=5),
 }
 OUTAGE = 60
-CHAIN = {SOURCE: Chain.ETHEREUM, DESTINATION: Chain.ZION}
+CHAIN = {SOURCE: instances.ETHEREUM, DESTINATION: instances.ZION}
 
 
 @dataclass(eq=False)
@@ -177,10 +177,12 @@ class World:
         )
         policy = SwapPolicy(TIMING[SOURCE], TIMING[DESTINATION], 40, OUTAGE, plan.lock_by)
         hashlock = PREIMAGE.hashlock()
-        eth, zion = Asset(Chain.ETHEREUM, "ETH", 18), Asset(Chain.ZION, "ZION", 8)
+        eth, zion = Asset(instances.ETHEREUM, "ETH", 18), Asset(instances.ZION, "ZION", 8)
         self.terms = {
-            SOURCE: LockTerms(Chain.ETHEREUM, "0xc", "user", "bridge", eth, 1000, hashlock, plan.source),
-            DESTINATION: LockTerms(Chain.ZION, "", "bridge", "user", zion, 2000, hashlock, plan.destination),
+            SOURCE: LockTerms(instances.ETHEREUM, "0xc", "user", "bridge", eth, 1000, hashlock, plan.source),
+            DESTINATION: LockTerms(
+                instances.ZION, "", "bridge", "user", zion, 2000, hashlock, plan.destination
+            ),
         }
         self.swap = new_swap(
             "w", source=self.terms[SOURCE], destination=self.terms[DESTINATION], policy=policy

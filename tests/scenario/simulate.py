@@ -19,8 +19,9 @@ from pathlib import Path
 
 import structlog
 
-from bridge.protocol.types import Chain, SwapState
+from bridge.protocol.types import ChainId, SwapState
 from relayers.fake.ledger import LedgerLockState, lock_id_of
+from tests import instances
 from tests.scenario.world import NATIVE, Fuse, Killed, World
 
 KINDS = {
@@ -104,7 +105,7 @@ async def _step(world: World, rng: random.Random) -> int:
 
 
 def _trouble(world: World, rng: random.Random) -> None:
-    chain = rng.choice([Chain.ETHEREUM, Chain.ZION])
+    chain = rng.choice([instances.ETHEREUM, instances.ZION])
     fake, port = world.chains[chain], world.ports[chain]
     match rng.randint(0, 12):
         case 0 if fake.head.height > MAX_REORG + 1:
@@ -134,12 +135,12 @@ def _trouble(world: World, rng: random.Random) -> None:
             _calm(world)
 
 
-def _stranger_claims(world: World, rng: random.Random, chain: Chain) -> None:
+def _stranger_claims(world: World, rng: random.Random, chain: ChainId) -> None:
     """Somebody who has seen a secret claims for the bridge, perhaps out of the middle of a batch."""
     for swap_id in rng.sample(sorted(world.users), len(world.users)):
         swap = world.get(swap_id)
         open_still = world.lock_state(swap.source) is LedgerLockState.OPEN
-        if swap.source.terms.chain is chain and swap.secret_public and open_still:
+        if swap.source.terms.chain == chain and swap.secret_public and open_still:
             world.wallet(chain).claim(lock_id_of(swap.source.terms), world.secrets[swap_id])
             return
 

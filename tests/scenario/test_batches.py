@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from bridge.protocol.types import Chain, LegState, Purpose, SwapState
+from bridge.protocol.types import LegState, Purpose, SwapState
 from bridge.store.records import IntentState, StoredTxState
 from relayers.fake.ledger import FakeTx, LedgerLockState
+from tests import instances
 from tests.scenario.world import Fuse, Killed, World
 
 SWAPS = 4
@@ -23,7 +24,7 @@ def claims_on_chain(world: World) -> list[FakeTx]:
     """The bridge's claims of sources that succeeded, oldest first."""
     return [
         outcome.tx
-        for block in world.chains[Chain.ETHEREUM].blocks
+        for block in world.chains[instances.ETHEREUM].blocks
         for outcome in block.outcomes
         if outcome.tx.purpose is Purpose.CLAIM and outcome.tx.account == "bridge" and outcome.reason is None
     ]
@@ -73,13 +74,13 @@ async def test_a_claim_made_by_a_stranger_does_not_hold_the_others_up(tmp_path: 
     for atomic in (False, True):
         place = tmp_path / str(atomic)
         world = batching(place, atomic_claims=atomic)
-        ethereum = world.chains[Chain.ETHEREUM]
+        ethereum = world.chains[instances.ETHEREUM]
         await until_the_users_claim(world)
         await world.until(lambda w=world: w.get("swap1").secret_known)
         # The batch is signed and waits; somebody else with the secret gets in before it.
         lock_id = world.get("swap1").source.lock_id
         ethereum.faults.drop_broadcasts = 3
-        world.wallet(Chain.ETHEREUM).claim(lock_id, world.secrets["swap1"])
+        world.wallet(instances.ETHEREUM).claim(lock_id, world.secrets["swap1"])
         await world.until(lambda w=world: all_over(w))
         world.check()
         assert all_completed(world), f"atomic: {atomic}"
@@ -88,7 +89,7 @@ async def test_a_claim_made_by_a_stranger_does_not_hold_the_others_up(tmp_path: 
 
 async def test_a_batch_that_a_reorg_removed_is_made_again(tmp_path: Path) -> None:
     world = batching(tmp_path)
-    ethereum = world.chains[Chain.ETHEREUM]
+    ethereum = world.chains[instances.ETHEREUM]
     await world.until(lambda: bool(claims_on_chain(world)))
     ethereum.reorg(1, [claims_on_chain(world)[0].tx_id])
     await world.until(lambda: all_over(world))
@@ -99,7 +100,7 @@ async def test_a_batch_that_a_reorg_removed_is_made_again(tmp_path: Path) -> Non
 
 async def test_a_batch_stuck_below_a_fee_spike_is_outbid_as_a_batch(tmp_path: Path) -> None:
     world = batching(tmp_path)
-    ethereum = world.chains[Chain.ETHEREUM]
+    ethereum = world.chains[instances.ETHEREUM]
     ethereum.faults.hold_blocks = 2
     await world.until(
         lambda: any(
@@ -118,15 +119,15 @@ async def test_a_batch_stuck_below_a_fee_spike_is_outbid_as_a_batch(tmp_path: Pa
 
 async def test_a_batch_goes_on_for_the_others_when_the_claim_that_leads_it_is_done(tmp_path: Path) -> None:
     world = batching(tmp_path)
-    ethereum = world.chains[Chain.ETHEREUM]
+    ethereum = world.chains[instances.ETHEREUM]
     ethereum.faults.hold_blocks = 4
     await world.until(lambda: any(i.carrier is not None for i in world.unfinished_intents()))
     with world.store.reading() as tx:
-        leader = next(i.carrier for i in tx.intents.live(Chain.ETHEREUM) if i.carrier is not None)
+        leader = next(i.carrier for i in tx.intents.live(instances.ETHEREUM) if i.carrier is not None)
         leading = tx.intents.get(leader)
     assert leading is not None
     ethereum.faults.hold_blocks = 0
-    world.wallet(Chain.ETHEREUM).claim(
+    world.wallet(instances.ETHEREUM).claim(
         world.get(leading.swap_id).source.lock_id, world.secrets[leading.swap_id]
     )
     await world.until(lambda: all_over(world))
@@ -142,13 +143,13 @@ async def test_a_batch_that_the_chain_refuses_lets_the_others_go_on_long_before_
     tmp_path: Path,
 ) -> None:
     world = batching(tmp_path, atomic_claims=True, sequences=False, expiry_blocks=60)
-    ethereum = world.chains[Chain.ETHEREUM]
+    ethereum = world.chains[instances.ETHEREUM]
     await until_the_users_claim(world)
     ethereum.faults.hold_blocks = 1
     await world.until(lambda: any(i.carrier is not None for i in world.unfinished_intents()))
     (batch,) = [pending.tx for pending in ethereum.mempool.values() if pending.tx.others]
     (spoiler,) = [s for s in world.users if world.get(s).source.lock_id == batch.others[0][0]]
-    world.wallet(Chain.ETHEREUM).claim(batch.others[0][0], world.secrets[spoiler])
+    world.wallet(instances.ETHEREUM).claim(batch.others[0][0], world.secrets[spoiler])
     ethereum.faults.hold_blocks = 0
     await world.steps(6)
     claimed = [world.lock_state(world.get(swap_id).source) for swap_id in world.users]
@@ -161,7 +162,7 @@ async def test_a_batch_that_the_chain_refuses_lets_the_others_go_on_long_before_
 
 async def test_a_batch_that_expired_is_made_anew_with_a_better_bid(tmp_path: Path) -> None:
     world = batching(tmp_path, sequences=False, expiry_blocks=2)
-    ethereum = world.chains[Chain.ETHEREUM]
+    ethereum = world.chains[instances.ETHEREUM]
     await until_the_users_claim(world)
     ethereum.faults.drop_broadcasts = 6
     await world.until(lambda: all_over(world))

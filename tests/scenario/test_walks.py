@@ -8,16 +8,17 @@ from pathlib import Path
 
 import pytest
 
-from bridge.protocol.types import Chain, LegState, SwapState
+from bridge.protocol.types import ChainId, LegState, SwapState
+from relayers.daemon.worker import Job
 from relayers.fake.ledger import LedgerLockState
-from relayers.worker import Job
+from tests import instances
 from tests.scenario.world import World
 
-BOTH_WAYS = pytest.mark.parametrize("source", [Chain.ETHEREUM, Chain.ZION])
+BOTH_WAYS = pytest.mark.parametrize("source", [instances.ETHEREUM, instances.ZION])
 
 
 @BOTH_WAYS
-async def test_an_honest_swap_completes_on_both_chains(world: World, source: Chain) -> None:
+async def test_an_honest_swap_completes_on_both_chains(world: World, source: ChainId) -> None:
     world.swap(source=source)
     await world.until(world.is_over)
     swap = world.get()
@@ -34,7 +35,7 @@ async def test_an_honest_swap_completes_on_both_chains(world: World, source: Cha
 
 
 @BOTH_WAYS
-async def test_a_user_who_never_funds_costs_nothing(world: World, source: Chain) -> None:
+async def test_a_user_who_never_funds_costs_nothing(world: World, source: ChainId) -> None:
     world.swap(source=source, locks=False)
     await world.until(world.is_over)
     assert world.state() is SwapState.EXPIRED_UNFUNDED
@@ -43,7 +44,7 @@ async def test_a_user_who_never_funds_costs_nothing(world: World, source: Chain)
 
 @BOTH_WAYS
 async def test_when_the_user_walks_away_the_bridge_takes_its_lock_back_then_gives_the_source_back(
-    world: World, source: Chain
+    world: World, source: ChainId
 ) -> None:
     world.swap(source=source, claims=False, refunds=False)
     await world.until(lambda: world.get().destination.state is LegState.FINAL)
@@ -57,9 +58,11 @@ async def test_swaps_end_as_well_on_postgresql_with_two_workers_per_chain(
     tmp_path: Path, postgres_urls: Callable[[], str]
 ) -> None:
     world = World(tmp_path, url=postgres_urls())
-    rivals = {chain: world.make_worker(chain, owner="rival") for chain in Chain if chain in world.chains}
+    rivals = {
+        chain: world.make_worker(chain, owner="rival") for chain in instances.ALL if chain in world.chains
+    }
     world.swap(1)
-    world.swap(2, Chain.ZION, claims=False, refunds=False)
+    world.swap(2, instances.ZION, claims=False, refunds=False)
     for turn in range(150):
         if world.is_over("swap1") and world.is_over("swap2"):
             break

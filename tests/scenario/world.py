@@ -21,6 +21,7 @@ import msgspec
 from prometheus_client import CollectorRegistry
 from sqlalchemy import event
 
+from bridge.chains.port import Revealed
 from bridge.engine.apply import apply_events
 from bridge.engine.metrics import Metrics
 from bridge.engine.outbox import OutboxSettings
@@ -30,7 +31,7 @@ from bridge.protocol.timelocks import may_reveal, plan_deadlines
 from bridge.protocol.transition import new_swap
 from bridge.protocol.types import (
     Asset,
-    Chain,
+    ChainId,
     ChainTiming,
     Leg,
     LegState,
@@ -42,16 +43,16 @@ from bridge.protocol.types import (
 )
 from bridge.store import Store
 from bridge.store.records import IntentState, SwapMeta
+from relayers.daemon.worker import Job, Worker, WorkerSettings
 from relayers.fake import FakeChain, FakePort, FakeWallet
 from relayers.fake.authorizing import signature_of
 from relayers.fake.chain import GENESIS_TIME
 from relayers.fake.ledger import LedgerLockState, lock_id_of
-from relayers.port import Revealed
-from relayers.worker import Job, Worker, WorkerSettings
+from tests import instances
 
-ETH = Asset(Chain.ETHEREUM, "ETH", 18)
-ZION = Asset(Chain.ZION, "ZION", 8)
-NATIVE = {Chain.ETHEREUM: ETH, Chain.ZION: ZION}
+ETH = Asset(instances.ETHEREUM, "ETH", 18)
+ZION = Asset(instances.ZION, "ZION", 8)
+NATIVE = {instances.ETHEREUM: ETH, instances.ZION: ZION}
 KEY = bytes(32)
 INTERVAL = 10
 TIMING = ChainTiming(block_interval=INTERVAL, finality_depth=3, inclusion_p99=30, clock_skew=15)
@@ -156,8 +157,8 @@ class World:
             for who in ("bridge", "user"):
                 fake.credit(who, NATIVE[chain], RICH)
         self.fuse = Fuse()
-        self.ports: dict[Chain, FusedPort] = {}
-        self.workers: dict[Chain, Worker] = {}
+        self.ports: dict[ChainId, FusedPort] = {}
+        self.workers: dict[ChainId, Worker] = {}
         self.secrets: dict[str, Preimage] = {}
         self.users: dict[str, User] = {}
         self._passes = 0
@@ -176,7 +177,7 @@ class World:
         self.store = open_store(self.folder / "bridge.db", self.clock, self.fuse, self.url)
         self.workers = {chain: self.make_worker(chain) for chain in NATIVE}
 
-    def make_worker(self, chain: Chain, owner: str = "") -> Worker:
+    def make_worker(self, chain: ChainId, owner: str = "") -> Worker:
         faults = self.ports[chain].faults if chain in self.ports else None
         port = FusedPort(self.chains[chain], "bridge")
         port.fuse = self.fuse
@@ -247,10 +248,10 @@ class World:
     # -- swaps -------------------------------------------------------------------------------
 
     def swap(
-        self, number: int = 1, source: Chain = Chain.ETHEREUM, amount: int = 10**19, **behaviour: bool
+        self, number: int = 1, source: ChainId = instances.ETHEREUM, amount: int = 10**19, **behaviour: bool
     ) -> str:
         """Sell a swap and let its user play: honest unless `behaviour` says otherwise (see `User`)."""
-        destination = Chain.ZION if source is Chain.ETHEREUM else Chain.ETHEREUM
+        destination = instances.ZION if source == instances.ETHEREUM else instances.ETHEREUM
         secret = Preimage(hashlib.sha256(b"secret %d" % number).digest())
         deadlines = plan_deadlines(
             self.chains[source].head.time,
@@ -262,7 +263,7 @@ class World:
             lock_window=LOCK_WINDOW,
         )
 
-        def terms(chain: Chain, sender: str, recipient: str, size: int, deadline: int) -> LockTerms:
+        def terms(chain: ChainId, sender: str, recipient: str, size: int, deadline: int) -> LockTerms:
             return LockTerms(
                 chain, "htlc", sender, recipient, NATIVE[chain], size, secret.hashlock(), deadline
             )
@@ -304,7 +305,7 @@ class World:
         found = self.chains[leg.terms.chain].ledger.locks.get(lock_id_of(leg.terms))
         return found[1] if found else None
 
-    def wallet(self, chain: Chain) -> FakeWallet:
+    def wallet(self, chain: ChainId) -> FakeWallet:
         return FakeWallet(self.chains[chain], "user")
 
     def locks_sent(self, swap_id: str = "swap1") -> int:
@@ -327,9 +328,7 @@ class World:
     def check(self) -> None:
         """Nobody lost, no coin was made or lost, and the store agrees with the chains about what is over."""
         for chain, fake in self.chains.items():
-            assert fake.ledger.supply(NATIVE[chain]) == 2 * RICH, (
-                f"coins of {chain.value} appeared or vanished"
-            )
+            assert fake.ledger.supply(NATIVE[chain]) == 2 * RICH, f"coins of {chain} appeared or vanished"
         with self.store.reading() as tx:
             swaps = [tx.swaps.get(swap_id) for swap_id in self.users]
             held = {swap_id: tx.reservations.of_swap(swap_id) for swap_id in self.users}
@@ -424,7 +423,7 @@ class User:
             self._claim(destination)
         self._refund(source)
 
-    def _waits(self, chain: Chain, tx_id: str) -> bool:
+    def _waits(self, chain: ChainId, tx_id: str) -> bool:
         return bool(tx_id) and tx_id in self.world.chains[chain].mempool
 
     def _fund(self) -> None:

@@ -7,7 +7,6 @@ import hashlib
 from bridge.protocol.types import (
     Asset,
     BlockRef,
-    Chain,
     ChainTiming,
     Leg,
     LegRole,
@@ -17,9 +16,10 @@ from bridge.protocol.types import (
     SwapPolicy,
     SwapState,
 )
+from tests import instances
 
-ETH = Asset(Chain.ETHEREUM, "ETH", 18)
-ZION = Asset(Chain.ZION, "ZION", 8)
+ETH = Asset(instances.ETHEREUM, "ETH", 18)
+ZION = Asset(instances.ZION, "ZION", 8)
 START = 1_800_000_000
 POLICY = SwapPolicy(
     source=ChainTiming(block_interval=2, finality_depth=3, inclusion_p99=30, clock_skew=10),
@@ -41,8 +41,8 @@ def block(height: int, branch: str = "a") -> BlockRef:
 def swap(number: int = 1, state: SwapState = SwapState.AWAIT_LOCK) -> Swap:
     """An ETH → ZION swap; 2**70 wei, more than SQLite's integers hold."""
     hashlock = preimage(number).hashlock()
-    source = LockTerms(Chain.ETHEREUM, "0xc", "user", "bridge", ETH, 2**70, hashlock, START + 7200)
-    destination = LockTerms(Chain.ZION, "", "bridge", "user", ZION, 5 * 10**8, hashlock, START + 3600)
+    source = LockTerms(instances.ETHEREUM, "0xc", "user", "bridge", ETH, 2**70, hashlock, START + 7200)
+    destination = LockTerms(instances.ZION, "", "bridge", "user", ZION, 5 * 10**8, hashlock, START + 3600)
     return Swap(
         id=f"swap{number}",
         hashlock=hashlock,

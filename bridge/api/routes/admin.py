@@ -25,9 +25,9 @@ from bridge.api.models import (
 from bridge.api.problems import ApiError, Kind, responses
 from bridge.api.routes.swaps import PageQuery, page_of, view_of
 from bridge.api.services import Services, Use
-from bridge.engine.market import pause_of_chain, pause_of_pair
+from bridge.desk.market import pause_of_chain, pause_of_pair
 from bridge.protocol.events import OperatorVerb
-from bridge.protocol.types import Chain
+from bridge.protocol.types import ChainId
 
 router = APIRouter(
     prefix="/v1/admin",
@@ -104,14 +104,14 @@ def list_pauses(services: Use, by: Reader) -> PauseView:  # noqa: ARG001
 
 
 @router.put("/chains/{chain}/pause")
-def pause_chain(chain: Chain, request: NoteRequest, services: Use, by: Pauser) -> PauseView:
+def pause_chain(chain: ChainId, request: NoteRequest, services: Use, by: Pauser) -> PauseView:
     """Sell nothing on a chain. Swaps already begun go on: they must."""
     services.swaps.pause(pause_of_chain(chain), by, request.note)
     return _pauses(services)
 
 
 @router.delete("/chains/{chain}/pause")
-def resume_chain(chain: Chain, services: Use, by: Pauser) -> PauseView:
+def resume_chain(chain: ChainId, services: Use, by: Pauser) -> PauseView:
     """Sell on a chain again."""
     services.swaps.resume(pause_of_chain(chain), by)
     return _pauses(services)

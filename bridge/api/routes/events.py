@@ -18,7 +18,7 @@ from bridge.api.problems import ApiError, Kind, responses
 from bridge.api.services import Services, Use, services_of
 from bridge.api.streams import Follower, Subscription
 from bridge.api.views import event_view
-from bridge.engine.refused import Refused
+from bridge.desk.refused import Refused
 from bridge.protocol.status import TERMINAL_STATES
 from bridge.protocol.types import SwapState
 from bridge.store.records import SwapEvent

@@ -14,8 +14,8 @@ from bridge.api.auth import OPTIONAL, find_key, operator_credentials
 from bridge.api.models import DependencyView, FieldProblem, HealthView, ReadyView
 from bridge.api.problems import ApiError, Kind, responses
 from bridge.api.services import Services, Use
-from bridge.engine.prices import PriceUnavailable
-from bridge.engine.refused import Refused
+from bridge.desk.prices import PriceUnavailable
+from bridge.desk.refused import Refused
 from bridge.store import StoreError
 
 router = APIRouter(tags=["health"])
@@ -78,9 +78,9 @@ def readiness(services: Services) -> list[DependencyView]:
         for chain in services.settings.enabled_chains():
             try:
                 services.market.reliable(tx, chain, tx.now_ms // 1000)
-                lines.append(DependencyView(name=chain.value, ready=True, detail=""))
+                lines.append(DependencyView(name=chain, ready=True, detail=""))
             except Refused as refused:
-                lines.append(DependencyView(name=chain.value, ready=False, detail=str(refused)))
+                lines.append(DependencyView(name=chain, ready=False, detail=str(refused)))
     trouble = ""
     for key in sorted({key for pair in services.settings.pairs for key in (pair.source, pair.destination)}):
         try:

@@ -23,11 +23,11 @@ from bridge.api.problems import Kind, responses
 from bridge.api.services import Services, Use
 from bridge.api.views import quote_view
 from bridge.config import PairConfig, to_units
-from bridge.engine.market import pause_of_chain
-from bridge.engine.quotes import QuoteAsk
-from bridge.engine.refused import Refused
+from bridge.desk.market import pause_of_chain
+from bridge.desk.quotes import QuoteAsk
+from bridge.desk.refused import Refused
 from bridge.protocol.pricing import FixedSide
-from bridge.protocol.types import Chain
+from bridge.protocol.types import ChainId
 from bridge.store import Transaction
 
 router = APIRouter(prefix="/v1", tags=["market"])
@@ -80,7 +80,7 @@ def make_quote(request: QuoteRequest, services: Use, client: Address) -> QuoteVi
     return quote_view(services.quotes.make(ask))
 
 
-def _chain(services: Services, tx: Transaction, chain: Chain) -> ChainView:
+def _chain(services: Services, tx: Transaction, chain: ChainId) -> ChainView:
     timing = services.settings.chains.get(chain).timing
     status = tx.chains.get(chain)
     try:

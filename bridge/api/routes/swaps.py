@@ -29,7 +29,7 @@ from bridge.api.models import (
 from bridge.api.problems import ApiError, Kind, responses
 from bridge.api.services import Services, Use
 from bridge.api.views import reveal_by, swap_view, unsigned_view
-from bridge.engine.service import Order, is_gasless
+from bridge.desk.orders import Order, is_gasless
 from bridge.protocol.types import Preimage, Purpose, SwapState
 from bridge.store.records import StoredSwap
 

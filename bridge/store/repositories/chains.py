@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 from sqlalchemy import Row, bindparam, delete, func, select, update
 
-from bridge.protocol.types import BlockRef, Chain, LegRole, LockTerms
+from bridge.protocol.types import BlockRef, ChainId, LegRole, LockTerms
 from bridge.store.records import ChainStatus, Observation, ObservedKind
 from bridge.store.repositories.base import Repository, record, records
 from bridge.store.tables import BlockRow, ChainStatusRow, ObservationRow, table_of
@@ -24,47 +24,47 @@ _status_decoder = msgspec.json.Decoder(ChainStatus)
 class Blocks(Repository):
     """The recent canonical blocks of each chain."""
 
-    def ring(self, chain: Chain) -> list[BlockRef]:
+    def ring(self, chain: ChainId) -> list[BlockRef]:
         """Return the known canonical blocks, oldest first."""
         columns = (_blocks.c.height, _blocks.c.id, _blocks.c.parent, _blocks.c.time)
-        statement = select(*columns).where(_blocks.c.chain == chain.value).order_by(_blocks.c.height)
+        statement = select(*columns).where(_blocks.c.chain == chain).order_by(_blocks.c.height)
         return records(self._all(statement), BlockRef)
 
-    def last(self, chain: Chain) -> BlockRef | None:
+    def last(self, chain: ChainId) -> BlockRef | None:
         """Return the newest known block."""
         columns = (_blocks.c.height, _blocks.c.id, _blocks.c.parent, _blocks.c.time)
-        statement = select(*columns).where(_blocks.c.chain == chain.value).order_by(_blocks.c.height.desc())
+        statement = select(*columns).where(_blocks.c.chain == chain).order_by(_blocks.c.height.desc())
         row = self._first(statement.limit(1))
         return record(row, BlockRef) if row else None
 
-    def contains(self, chain: Chain, block: BlockRef) -> bool:
+    def contains(self, chain: ChainId, block: BlockRef) -> bool:
         """Tell whether exactly this block is among the recent ones."""
-        where = (_blocks.c.chain == chain.value, _blocks.c.height == block.height, _blocks.c.id == block.id)
+        where = (_blocks.c.chain == chain, _blocks.c.height == block.height, _blocks.c.id == block.id)
         return self._first(select(_blocks.c.id).where(*where)) is not None
 
-    def append(self, chain: Chain, blocks: Sequence[BlockRef]) -> None:
+    def append(self, chain: ChainId, blocks: Sequence[BlockRef]) -> None:
         """Add canonical blocks; a block known at the same height is replaced."""
         if not blocks:
             return
         heights = [block.height for block in blocks]
-        self._run(delete(_blocks).where(_blocks.c.chain == chain.value, _blocks.c.height.in_(heights)))
-        rows = [{"chain": chain.value, **msgspec.structs.asdict(block)} for block in blocks]
+        self._run(delete(_blocks).where(_blocks.c.chain == chain, _blocks.c.height.in_(heights)))
+        rows = [{"chain": chain, **msgspec.structs.asdict(block)} for block in blocks]
         self._connection.execute(_blocks.insert(), rows)
 
-    def remove(self, chain: Chain, blocks: Iterable[BlockRef]) -> None:
+    def remove(self, chain: ChainId, blocks: Iterable[BlockRef]) -> None:
         """Remove orphaned blocks."""
         for block in blocks:
             where = (
-                _blocks.c.chain == chain.value,
+                _blocks.c.chain == chain,
                 _blocks.c.height == block.height,
                 _blocks.c.id == block.id,
             )
             self._run(delete(_blocks).where(*where))
 
-    def trim(self, chain: Chain, keep: int) -> None:
+    def trim(self, chain: ChainId, keep: int) -> None:
         """Forget all but the newest `keep` blocks."""
-        newest = select(func.max(_blocks.c.height)).where(_blocks.c.chain == chain.value).scalar_subquery()
-        self._run(delete(_blocks).where(_blocks.c.chain == chain.value, _blocks.c.height <= newest - keep))
+        newest = select(func.max(_blocks.c.height)).where(_blocks.c.chain == chain).scalar_subquery()
+        self._run(delete(_blocks).where(_blocks.c.chain == chain, _blocks.c.height <= newest - keep))
 
 
 def _observation(row: Row[Any]) -> Observation:
@@ -78,7 +78,7 @@ class Observations(Repository):
 
     def add(
         self,
-        chain: Chain,
+        chain: ChainId,
         kind: ObservedKind,
         swap_id: str,
         leg: LegRole,
@@ -91,7 +91,7 @@ class Observations(Repository):
     ) -> bool:
         """Store an observation; returns whether it is news (seen first, or canonical again after a reorg)."""
         same = (
-            _observations.c.chain == chain.value,
+            _observations.c.chain == chain,
             _observations.c.kind == kind.value,
             _observations.c.lock_id == lock_id,
             _observations.c.tx_id == tx_id,
@@ -108,7 +108,7 @@ class Observations(Repository):
             )
             return True
         values = {
-            "chain": chain.value,
+            "chain": chain,
             "kind": kind.value,
             "swap_id": swap_id,
             "leg": leg.value,
@@ -127,13 +127,13 @@ class Observations(Repository):
         self._insert(_observations, values, "observation")
         return True
 
-    def orphan(self, chain: Chain, blocks: Iterable[BlockRef]) -> list[Observation]:
+    def orphan(self, chain: ChainId, blocks: Iterable[BlockRef]) -> list[Observation]:
         """Mark what was seen in orphaned blocks as not canonical; returns it, newest first."""
         ids = [block.id for block in blocks]
         if not ids:
             return []
         where = (
-            _observations.c.chain == chain.value,
+            _observations.c.chain == chain,
             _observations.c.block_id.in_(ids),
             _observations.c.canonical,
         )
@@ -142,10 +142,10 @@ class Observations(Repository):
             self._run(update(_observations).where(*where).values(canonical=False, settled=False))
         return sorted(found, key=lambda seen: (seen.block.height, seen.id), reverse=True)
 
-    def unsettled(self, chain: Chain) -> list[Observation]:
+    def unsettled(self, chain: ChainId) -> list[Observation]:
         """Return what is canonical but not final yet, oldest first."""
         where = (
-            _observations.c.chain == chain.value,
+            _observations.c.chain == chain,
             _observations.c.canonical,
             _observations.c.settled.is_(False),
         )
@@ -164,10 +164,10 @@ class Observations(Repository):
         order = (_observations.c.block_height, _observations.c.id)
         return [_observation(row) for row in self._all(statement.order_by(*order))]
 
-    def of_lock(self, chain: Chain, lock_id: str, kind: ObservedKind) -> Observation | None:
+    def of_lock(self, chain: ChainId, lock_id: str, kind: ObservedKind) -> Observation | None:
         """Return the newest canonical observation of a lock of one kind."""
         where = (
-            _observations.c.chain == chain.value,
+            _observations.c.chain == chain,
             _observations.c.lock_id == lock_id,
             _observations.c.kind == kind.value,
             _observations.c.canonical,
@@ -186,16 +186,16 @@ class Chains(Repository):
         """Replace a chain's status."""
         stamped = msgspec.structs.replace(status, updated_ms=self.now_ms)
         values = {"body": msgspec.json.encode(stamped).decode(), "updated_ms": self.now_ms}
-        this = _status.c.chain == status.chain.value
+        this = _status.c.chain == status.chain
         if not self._run(update(_status).where(this).values(**values)):
-            self._insert(_status, {"chain": status.chain.value, **values}, f"status of {status.chain.value}")
+            self._insert(_status, {"chain": status.chain, **values}, f"status of {status.chain}")
 
-    def get(self, chain: Chain) -> ChainStatus | None:
+    def get(self, chain: ChainId) -> ChainStatus | None:
         """Return a chain's status, None before its relayer first ran."""
-        row = self._first(_GET_STATUS, {"wanted": chain.value})
+        row = self._first(_GET_STATUS, {"wanted": chain})
         return _status_decoder.decode(row.body) if row else None
 
-    def all(self) -> dict[Chain, ChainStatus]:
+    def all(self) -> dict[ChainId, ChainStatus]:
         """Return the status of every chain that has one."""
         rows = self._all(select(_status.c.body).order_by(_status.c.chain))
         found = [_status_decoder.decode(row.body) for row in rows]

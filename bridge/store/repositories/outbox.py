@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 from sqlalchemy import Row, and_, func, or_, select, update
 
-from bridge.protocol.types import Chain, Purpose
+from bridge.protocol.types import ChainId, Purpose
 from bridge.store.errors import Duplicate, LeaseLost
 from bridge.store.records import (
     LIVE_INTENT_STATES,
@@ -45,7 +45,7 @@ class Intents(Repository):
             "leg": planned.leg,
             "purpose": planned.purpose.value,
             "lock_id": planned.lock_id,
-            "chain": planned.chain.value,
+            "chain": planned.chain,
             "action": planned.action,
             "state": IntentState.PLANNED.value,
             "created_ms": self.now_ms,
@@ -88,27 +88,27 @@ class Intents(Repository):
         where = _intents.c.subject == subject
         return records(self._all(select(_intents).where(where).order_by(_intents.c.id)), Intent)
 
-    def due(self, chain: Chain, limit: int = 2000) -> list[Intent]:
+    def due(self, chain: ChainId, limit: int = 2000) -> list[Intent]:
         """Return the live intents of a chain that may be worked on now, oldest first."""
         where = (
-            _intents.c.chain == chain.value,
+            _intents.c.chain == chain,
             _intents.c.state.in_(_LIVE),
             _intents.c.not_before_ms <= self.now_ms,
         )
         return records(self._all(select(_intents).where(*where).order_by(_intents.c.id).limit(limit)), Intent)
 
-    def live(self, chain: Chain) -> list[Intent]:
+    def live(self, chain: ChainId) -> list[Intent]:
         """Return all live intents of a chain, due or not."""
-        where = (_intents.c.chain == chain.value, _intents.c.state.in_(_LIVE))
+        where = (_intents.c.chain == chain, _intents.c.state.in_(_LIVE))
         return records(self._all(select(_intents).where(*where).order_by(_intents.c.id)), Intent)
 
-    def take(self, chain: Chain, lease: Lease, limit: int = 50, hold_ms: int = 30_000) -> list[Intent]:
+    def take(self, chain: ChainId, lease: Lease, limit: int = 50, hold_ms: int = 30_000) -> list[Intent]:
         """Lease due intents to one worker, for `hold_ms`; rows another worker has in hand are skipped."""
         free = or_(_intents.c.lease_until_ms <= self.now_ms, _intents.c.owner == lease.owner)
         statement = (
             select(_intents)
             .where(
-                _intents.c.chain == chain.value,
+                _intents.c.chain == chain,
                 _intents.c.state.in_(_LIVE),
                 _intents.c.not_before_ms <= self.now_ms,
                 free,
@@ -196,12 +196,12 @@ class Intents(Repository):
         where = (_intents.c.swap_id.in_(swap_ids), _intents.c.state.not_in(_DEAD))
         return records(self._all(select(_intents).where(*where)), Intent)
 
-    def count_by_state(self) -> dict[tuple[Chain, IntentState], int]:
+    def count_by_state(self) -> dict[tuple[ChainId, IntentState], int]:
         """Return how many intents there are by chain and state."""
         statement = select(_intents.c.chain, _intents.c.state, func.count().label("n")).group_by(
             _intents.c.chain, _intents.c.state
         )
-        return {(Chain(row.chain), IntentState(row.state)): row.n for row in self._all(statement)}
+        return {(ChainId(row.chain), IntentState(row.state)): row.n for row in self._all(statement)}
 
 
 def _stored_tx(row: Row[Any]) -> StoredTx:
@@ -214,7 +214,7 @@ class Transactions(Repository):
     def add(
         self,
         intent_id: int,
-        chain: Chain,
+        chain: ChainId,
         *,
         tx_id: str,
         raw: bytes,
@@ -233,7 +233,7 @@ class Transactions(Repository):
             return known.id
         values = {
             "intent_id": intent_id,
-            "chain": chain.value,
+            "chain": chain,
             "tx_id": tx_id,
             "raw": raw,
             "account": account,
@@ -249,9 +249,9 @@ class Transactions(Repository):
         }
         return self._insert(_transactions, values, f"transaction {tx_id}")
 
-    def by_tx_id(self, chain: Chain, tx_id: str) -> StoredTx | None:
+    def by_tx_id(self, chain: ChainId, tx_id: str) -> StoredTx | None:
         """Return a transaction by the id its chain gives it."""
-        where = (_transactions.c.chain == chain.value, _transactions.c.tx_id == tx_id)
+        where = (_transactions.c.chain == chain, _transactions.c.tx_id == tx_id)
         row = self._first(select(_transactions).where(*where))
         return _stored_tx(row) if row else None
 
@@ -273,11 +273,11 @@ class Transactions(Repository):
                 found[row.intent_id].append(_stored_tx(row))
         return found
 
-    def pending_sequences(self, chain: Chain, account: str) -> dict[int, list[StoredTx]]:
+    def pending_sequences(self, chain: ChainId, account: str) -> dict[int, list[StoredTx]]:
         """Return, by sequence, what may still be included or was included but is not settled: these sequences
         are taken."""
         where = (
-            _transactions.c.chain == chain.value,
+            _transactions.c.chain == chain,
             _transactions.c.account == account,
             _transactions.c.sequence.is_not(None),
             _transactions.c.state.in_(_PENDING_TX),
@@ -287,10 +287,10 @@ class Transactions(Repository):
             found.setdefault(row.sequence, []).append(_stored_tx(row))
         return found
 
-    def settled_floor(self, chain: Chain, account: str) -> int:
+    def settled_floor(self, chain: ChainId, account: str) -> int:
         """Return one more than the highest sequence that was used up finally: no lower one is free."""
         where = (
-            _transactions.c.chain == chain.value,
+            _transactions.c.chain == chain,
             _transactions.c.account == account,
             _transactions.c.state.in_([StoredTxState.FINAL.value, StoredTxState.FAILED.value]),
         )

@@ -9,7 +9,7 @@ import msgspec
 from sqlalchemy import Row, and_, bindparam, func, or_, select, update
 
 from bridge.protocol.events import Event, redacted_json
-from bridge.protocol.types import Chain, Swap, SwapState
+from bridge.protocol.types import ChainId, Swap, SwapState
 from bridge.store.errors import Conflict
 from bridge.store.records import Notification, Receipt, StoredSwap, SwapEvent, SwapMeta
 from bridge.store.repositories.base import Repository, record, records
@@ -62,8 +62,8 @@ class Swaps(Repository):
         values = {
             "id": swap.id,
             "version": 1,
-            "source_chain": swap.source.terms.chain.value,
-            "destination_chain": swap.destination.terms.chain.value,
+            "source_chain": swap.source.terms.chain,
+            "destination_chain": swap.destination.terms.chain,
             "source_asset": swap.source.terms.asset.key,
             "destination_asset": swap.destination.terms.asset.key,
             "hashlock": swap.hashlock.hex(),
@@ -106,13 +106,13 @@ class Swaps(Repository):
         row = self._first(select(_swaps).where(_swaps.c.hashlock == hashlock.hex()))
         return _stored(row) if row else None
 
-    def by_lock(self, chain: Chain, lock_id: str) -> StoredSwap | None:
+    def by_lock(self, chain: ChainId, lock_id: str) -> StoredSwap | None:
         """Return the swap that has this lock as one of its legs."""
         row = self._first(
             select(_swaps).where(
                 or_(
-                    and_(_swaps.c.source_chain == chain.value, _swaps.c.source_lock_id == lock_id),
-                    and_(_swaps.c.destination_chain == chain.value, _swaps.c.destination_lock_id == lock_id),
+                    and_(_swaps.c.source_chain == chain, _swaps.c.source_lock_id == lock_id),
+                    and_(_swaps.c.destination_chain == chain, _swaps.c.destination_lock_id == lock_id),
                 )
             )
         )
@@ -123,23 +123,23 @@ class Swaps(Repository):
         row = self._first(select(_swaps).where(_swaps.c.client == client, _swaps.c.idempotency_key == key))
         return _stored(row) if row else None
 
-    def open(self, chain: Chain) -> list[StoredSwap]:
+    def open(self, chain: ChainId) -> list[StoredSwap]:
         """Return the swaps of a chain that are not over, oldest first."""
-        here = or_(_swaps.c.source_chain == chain.value, _swaps.c.destination_chain == chain.value)
+        here = or_(_swaps.c.source_chain == chain, _swaps.c.destination_chain == chain)
         statement = select(_swaps).where(_swaps.c.open, here)
         return [_stored(row) for row in self._all(statement.order_by(_swaps.c.created_ms, _swaps.c.id))]
 
-    def lanes_in_use(self, chain: Chain) -> set[int]:
+    def lanes_in_use(self, chain: ChainId) -> set[int]:
         """Return the lanes that our locks on a chain hold or may still take: those of open swaps."""
-        where = (_swaps.c.open, _swaps.c.destination_chain == chain.value, _swaps.c.lane > 0)
+        where = (_swaps.c.open, _swaps.c.destination_chain == chain, _swaps.c.lane > 0)
         return {int(row.lane) for row in self._all(select(_swaps.c.lane).where(*where))}
 
-    def open_ids(self, chain: Chain | None = None) -> list[str]:
+    def open_ids(self, chain: ChainId | None = None) -> list[str]:
         """Return the ids of the swaps that are not over, oldest first, of one chain or all."""
         statement = select(_swaps.c.id).where(_swaps.c.open)
         if chain is not None:
             statement = statement.where(
-                or_(_swaps.c.source_chain == chain.value, _swaps.c.destination_chain == chain.value)
+                or_(_swaps.c.source_chain == chain, _swaps.c.destination_chain == chain)
             )
         return [row.id for row in self._all(statement.order_by(_swaps.c.created_ms, _swaps.c.id))]
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from pycardano import TransactionInput, TransactionOutput
 
-from relayers import childproc
+from bridge.chains.local import processes
 
 Utxo = tuple[TransactionInput, TransactionOutput]
 
@@ -86,7 +86,7 @@ class Ledger:
     def __init__(self, log: Path) -> None:
         program = Path(str(resources.files(__package__).joinpath("ledger.cjs")))
         command = [str(find_node()), str(program), str(find_scalus())]
-        self._child: subprocess.Popen[bytes] = childproc.spawn(command, log, piped=True)
+        self._child: subprocess.Popen[bytes] = processes.spawn(command, log, piped=True)
 
     def start(self, utxos: Sequence[Utxo], zero_time: int) -> None:
         """Begin with these outputs; slot 0 begins at `zero_time` (Unix seconds)."""
@@ -126,7 +126,7 @@ class Ledger:
 
     def stop(self) -> None:
         """End the Node process."""
-        childproc.kill(self._child)
+        processes.kill(self._child)
 
     def _call(self, **call: Any) -> dict[str, Any]:
         stdin, stdout = self._child.stdin, self._child.stdout

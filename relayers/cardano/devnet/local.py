@@ -9,15 +9,15 @@ from typing import Any
 
 import msgspec
 
+from bridge.chains.local import processes
+from bridge.chains.local.servers import ChildServer
 from bridge.protocol.types import Asset
-from relayers import childproc
 from relayers.cardano.devnet.treasury import DEMO_TOKEN, REFERENCE_SCRIPT
 from relayers.cardano.settings import ADA, CardanoSettings, Network
-from relayers.childserver import ChildServer
 
 
 class CardanoDevnet(ChildServer):
-    """A ledger with the HTLC's validator and a token; implements `relayers.port.Devnet`.
+    """A ledger with the HTLC's validator and a token; implements `bridge.chains.port.Devnet`.
 
     With a `block_time` (seconds) blocks come by themselves, without it only on `mine`. The chain lives in the
     directory, mempool included, and survives any kind of end. A fresh one's first slot begins at `zero_time`
@@ -27,7 +27,7 @@ class CardanoDevnet(ChildServer):
     def __init__(
         self, directory: Path, *, block_time: float | None = None, port: int = 0, zero_time: int = 0
     ) -> None:
-        super().__init__("Cardano", port or childproc.free_port(), directory / "server.log", "/dev")
+        super().__init__("Cardano", port or processes.free_port(), directory / "server.log", "/dev")
         self.directory = directory
         self.block_time = block_time
         self.token = DEMO_TOKEN

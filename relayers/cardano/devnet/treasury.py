@@ -25,14 +25,15 @@ from pycardano import (
 )
 from pycardano import Asset as TokenBundle
 
-from bridge.protocol.types import Asset, Chain
+from bridge.keys.devkeys import devnet_key
+from bridge.protocol import instances
+from bridge.protocol.types import Asset
 from relayers.cardano.devnet.chain import DevChain
 from relayers.cardano.devnet.parameters import EPOCH_SLOTS, protocol_parameters
 from relayers.cardano.devnet.records import ref_of
 from relayers.cardano.parameters import parse_parameters
-from relayers.cardano.quiet import silence
+from relayers.cardano.pycardano_logging import silence
 from relayers.cardano.script import validator
-from relayers.devkeys import devnet_key
 
 silence()
 
@@ -40,7 +41,7 @@ POLICY_KEY = PaymentSigningKey(devnet_key("cardano/token policy"))
 """Who may mint and burn more of the devnet's token."""
 _POLICY = ScriptPubkey(POLICY_KEY.to_verification_key().hash()).hash()
 _NAME = AssetName(b"CUSD")
-DEMO_TOKEN = Asset(Chain.CARDANO, "CUSD", 6, (_POLICY.payload + _NAME.payload).hex())
+DEMO_TOKEN = Asset(instances.CARDANO, "CUSD", 6, (_POLICY.payload + _NAME.payload).hex())
 """The devnet's native token; the treasury holds plenty of it from genesis."""
 
 _COINS = 100_000_000 * 10**6

@@ -1,4 +1,4 @@
-"""The local Stellar network as a child process under test control; implements `relayers.port.Devnet`."""
+"""The local Stellar network as a child process under test control; implements `bridge.chains.port.Devnet`."""
 
 from __future__ import annotations
 
@@ -10,17 +10,18 @@ import httpx
 from stellar_sdk import Account, Keypair, Network, TransactionBuilder
 from stellar_sdk.operation import Operation, Payment
 
-from bridge.protocol.types import Asset, Chain, ChainTiming
-from relayers import childproc
-from relayers.childserver import ChildServer
-from relayers.devkeys import devnet_key
-from relayers.port import PortError
+from bridge.chains.local import processes
+from bridge.chains.local.servers import ChildServer
+from bridge.chains.port import PortError
+from bridge.keys.devkeys import devnet_key
+from bridge.protocol import instances
+from bridge.protocol.types import Asset, ChainTiming
 from relayers.stellar.assets import decimal, to_stellar
 from relayers.stellar.settings import DECIMALS, XLM, StellarSettings
 from relayers.stellar.timing import DEVNET
 
 ISSUER = Keypair.from_raw_ed25519_seed(devnet_key("stellar/issuer"))
-TOKEN = Asset(Chain.STELLAR, "RUSD", DECIMALS, f"RUSD:{ISSUER.public_key}")
+TOKEN = Asset(instances.STELLAR, "RUSD", DECIMALS, f"RUSD:{ISSUER.public_key}")
 """The devnet's issued asset."""
 _ISSUER_XLM = 1_000_000_000
 
@@ -42,7 +43,7 @@ class StellarDevnet(ChildServer):
         channels: int = 0,
         timing: ChainTiming = DEVNET,
     ) -> None:
-        super().__init__("Stellar", port or childproc.free_port(), directory / "stellar.log", "/devnet")
+        super().__init__("Stellar", port or processes.free_port(), directory / "stellar.log", "/devnet")
         self.directory = directory
         self.block_time = block_time
         self.token = TOKEN

@@ -7,7 +7,7 @@ import hypothesis.strategies as st
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from relayers.ethereum.htlc import (
+from relayers.evm.htlc import (
     COIN,
     Call,
     EvmLockTerms,

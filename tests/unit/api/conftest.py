@@ -13,13 +13,13 @@ from starlette.testclient import TestClient
 from bridge import config
 from bridge.api.app import create_app
 from bridge.api.services import Services, build
-from bridge.engine.prices import StaticPrices
-from bridge.engine.quotes import QuoteSigner
-from bridge.protocol.types import Chain
+from bridge.desk.prices import StaticPrices
+from bridge.desk.quotes import QuoteSigner
+from bridge.keys.keystore import devnet_key
 from bridge.store import Store
 from relayers.fake.adapter import FakePort
 from relayers.fake.chain import FakeChain
-from relayers.keystore import devnet_key
+from tests import instances
 from tests.unit.api.play import Clock, base_settings, put_status
 
 SECRETS_KEY = bytes(range(32))
@@ -51,12 +51,12 @@ def store(tmp_path: Path, clock: Clock) -> Iterator[Store]:
 @pytest.fixture
 def services(settings: config.Settings, store: Store, clock: Clock) -> Services:
     with store.transaction() as tx:
-        for chain in (Chain.ETHEREUM, Chain.ZION):
+        for chain in (instances.ETHEREUM, instances.ZION):
             put_status(tx, chain, clock)
     assets = settings.assets_by_key()
     ports = {
-        Chain.ETHEREUM: FakePort(FakeChain(Chain.ETHEREUM, assets["ethereum:ETH"]), "bridge"),
-        Chain.ZION: FakePort(FakeChain(Chain.ZION, assets["zion:ZION"]), "bridge"),
+        instances.ETHEREUM: FakePort(FakeChain(instances.ETHEREUM, assets["ethereum:ETH"]), "bridge"),
+        instances.ZION: FakePort(FakeChain(instances.ZION, assets["zion:ZION"]), "bridge"),
     }
     return build(
         settings,

@@ -11,9 +11,10 @@ from starlette.testclient import TestClient
 from bridge import config
 from bridge.engine.apply import apply_events
 from bridge.protocol.events import ClaimFinal, ClaimSeen, Event, LockFinal, LockSeen
-from bridge.protocol.types import BlockRef, Chain, LegRole, Preimage, Swap
+from bridge.protocol.types import BlockRef, ChainId, LegRole, Preimage, Swap
 from bridge.store import Store, Transaction
 from bridge.store.records import ChainStatus, FeeRecord
+from tests import instances
 
 START = 1_800_000_000
 OPERATOR_KEY = "operator-key-of-the-tests"
@@ -75,12 +76,12 @@ def _digest(key: str) -> str:
     return hashlib.sha256(key.encode()).hexdigest()
 
 
-def put_status(tx: Transaction, chain: Chain, clock: Clock, **changes: Any) -> None:
+def put_status(tx: Transaction, chain: ChainId, clock: Clock, **changes: Any) -> None:
     """Write what a healthy relayer would."""
     height = 1_000 + (clock.seconds() - START) // 10
-    native = ETH if chain is Chain.ETHEREUM else ZION
-    balance = 100 * 10**18 if chain is Chain.ETHEREUM else 1_000_000 * 10**8
-    fee = 10**14 if chain is Chain.ETHEREUM else 1_000
+    native = ETH if chain == instances.ETHEREUM else ZION
+    balance = 100 * 10**18 if chain == instances.ETHEREUM else 1_000_000 * 10**8
+    fee = 10**14 if chain == instances.ETHEREUM else 1_000
     values: dict[str, Any] = {
         "account": "bridge",
         "contract": "htlc",

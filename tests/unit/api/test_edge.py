@@ -8,8 +8,8 @@ import pytest
 from starlette.testclient import TestClient
 
 from bridge.api.limits import RateLimiter, client_address
-from bridge.protocol.types import Chain
 from bridge.store import Store, StoreError
+from tests import instances
 from tests.unit.api import play
 from tests.unit.api.play import ETH, ZION, Clock
 from tests.unit.api.test_quotes import problem
@@ -134,7 +134,7 @@ def test_metrics_tell_of_requests_stages_swaps_and_chains(client: TestClient, st
 def test_readiness_names_what_is_missing(client: TestClient, store: Store, clock: Clock) -> None:
     assert client.get("/readyz").status_code == 200
     with store.transaction() as tx:
-        play.put_status(tx, Chain.ZION, clock, healthy=False, detail="RPC down")
+        play.put_status(tx, instances.ZION, clock, healthy=False, detail="RPC down")
     answer = client.get("/readyz")
     assert problem(answer) == "not-ready"
     assert answer.json()["errors"][0]["pointer"] == "zion"

@@ -9,13 +9,14 @@ import pytest
 from starlette.testclient import TestClient
 
 from bridge.api.services import Services
-from bridge.engine.handover import FEE_HEADROOM_PERCENT
+from bridge.chains.port import CannotReceive, PortUnavailable, UnsignedTx
+from bridge.desk.assisted_claims import FEE_HEADROOM_PERCENT
 from bridge.protocol.events import ClaimFinal, ClaimSeen
-from bridge.protocol.types import Chain, LegRole, LockTerms
+from bridge.protocol.types import ChainId, LegRole, LockTerms
 from bridge.store import Store
 from relayers.fake.authorizing import FakeAuthorizer
 from relayers.fake.ledger import lock_id_of
-from relayers.port import CannotReceive, PortUnavailable, UnsignedTx
+from tests import instances
 from tests.unit.api import play
 from tests.unit.api.play import ETH, ZION
 from tests.unit.api.test_quotes import problem
@@ -24,7 +25,7 @@ TO_ETHER = {"source": ZION, "destination": ETH, "amount": str(1_000 * 10**8)}
 """The direction that is not on offer as `gasless`."""
 
 
-def authorizer_of(services: Services, chain: Chain, locked: dict[str, object], *, required: bool) -> None:
+def authorizer_of(services: Services, chain: ChainId, locked: dict[str, object], *, required: bool) -> None:
     """Let a chain's claims be authorised by their recipient, alice2."""
     services.ports[chain].authorizer = FakeAuthorizer("alice2", locked, required=required)
 
@@ -36,7 +37,9 @@ def destination_of(store: Store, swap_id: str) -> LockTerms:
     return stored.swap.destination.terms
 
 
-def signed_by(services: Services, chain: Chain, terms: LockTerms, request: dict[str, Any]) -> dict[str, str]:
+def signed_by(
+    services: Services, chain: ChainId, terms: LockTerms, request: dict[str, Any]
+) -> dict[str, str]:
     authorizer = services.ports[chain].authorizer
     assert authorizer is not None
     unsigned = UnsignedTx(request["format"], request["summary"], request["payload"])
@@ -70,7 +73,7 @@ def test_without_gasless_the_recipient_signs_a_fee_that_covers_the_claim(
     client: TestClient, store: Store, services: Services
 ) -> None:
     locked: dict[str, object] = {}
-    authorizer_of(services, Chain.ETHEREUM, locked, required=False)
+    authorizer_of(services, instances.ETHEREUM, locked, required=False)
     swap = play.place(client, **TO_ETHER)
     terms = destination_of(store, swap["id"])
     assert client.get(f"/v1/swaps/{swap['id']}/claim").json()["request"] is None  # no lock yet
@@ -83,7 +86,7 @@ def test_without_gasless_the_recipient_signs_a_fee_that_covers_the_claim(
     assert int(asked["max_fee"]["amount"]) == cost * FEE_HEADROOM_PERCENT // 100
     assert problem(hand_over(client, swap["id"])) == "wrong-state"  # nothing signed
 
-    signed = signed_by(services, Chain.ETHEREUM, terms, asked["request"])
+    signed = signed_by(services, instances.ETHEREUM, terms, asked["request"])
     for wrong in ({**signed, "signature": "00"}, {**signed, "max_fee": str(cost - 1)}, {"x": "y"}):
         assert problem(hand_over(client, swap["id"], authorization=wrong)) == "bad-authorization"
     with store.reading() as tx:
@@ -100,7 +103,7 @@ def test_where_only_the_recipient_can_claim_even_a_gasless_claim_needs_the_signa
     client: TestClient, store: Store, services: Services
 ) -> None:
     locked: dict[str, object] = {}
-    authorizer_of(services, Chain.ZION, locked, required=True)
+    authorizer_of(services, instances.ZION, locked, required=True)
     swap = play.place(client, gasless=True)
     play.lock_both(store, swap["id"])
     terms = destination_of(store, swap["id"])
@@ -110,7 +113,7 @@ def test_where_only_the_recipient_can_claim_even_a_gasless_claim_needs_the_signa
     refused = hand_over(client, swap["id"])
     assert problem(refused) == "wrong-state"
     assert "signature" in refused.json()["detail"]
-    signed = signed_by(services, Chain.ZION, terms, asked["request"])
+    signed = signed_by(services, instances.ZION, terms, asked["request"])
     assert hand_over(client, swap["id"], authorization=signed).json()["secret_shared"]
     assert hand_over(client, swap["id"]).json()[
         "secret_shared"
@@ -120,14 +123,14 @@ def test_where_only_the_recipient_can_claim_even_a_gasless_claim_needs_the_signa
 def test_a_chain_that_does_not_answer_is_said_to_be_unavailable(
     client: TestClient, store: Store, services: Services, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    authorizer_of(services, Chain.ZION, {}, required=True)
+    authorizer_of(services, instances.ZION, {}, required=True)
     swap = play.place(client, gasless=True)
     play.lock_both(store, swap["id"])
 
     async def down(*_: object) -> Any:
         raise PortUnavailable("no answer")
 
-    authorizer = services.ports[Chain.ZION].authorizer
+    authorizer = services.ports[instances.ZION].authorizer
     monkeypatch.setattr(authorizer, "request", down)
     monkeypatch.setattr(authorizer, "check", down)
     assert problem(client.get(f"/v1/swaps/{swap['id']}/claim")) == "chain-unavailable"
@@ -207,13 +210,13 @@ def test_fresh_transactions_can_be_asked_for_and_a_claim_only_when_it_is_safe_to
 def test_a_recipient_that_cannot_be_paid_is_named_before_anything_is_locked(
     client: TestClient, services: Services, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bridge.engine.paperwork.NEEDS_CONSENT", frozenset({Chain.ZION}))
+    monkeypatch.setattr("bridge.desk.wallet_transactions.NEEDS_CONSENT", frozenset({instances.ZION}))
     quote = play.ask(client)
 
     async def balance(_address: str, _asset: object) -> int:
         raise CannotReceive("alice2 has no trustline", "open one first")
 
-    monkeypatch.setattr(services.ports[Chain.ZION], "balance", balance)
+    monkeypatch.setattr(services.ports[instances.ZION], "balance", balance)
     assert client.post("/v1/swaps", json=play.order(quote)).status_code == 201  # a coin needs no consent
     asset = play.ask(client)
     monkeypatch.setattr(services.swaps, "sold", lambda _order: _token(services))
@@ -232,7 +235,7 @@ def test_what_a_lock_cannot_hold_is_refused_at_quote_time(
     client: TestClient, store: Store, services: Services
 ) -> None:
     with store.transaction() as tx:
-        status = tx.chains.get(Chain.ZION)
+        status = tx.chains.get(instances.ZION)
         assert status is not None
         fees = status.fees[ZION]
         status.fees[ZION] = type(fees)(fees.lock, fees.claim, fees.refund, minimum=500 * 10**8)
@@ -252,7 +255,7 @@ def test_what_comes_back_with_a_locks_end_is_set_aside_but_not_charged(
 
     plain = fees(play.ask(client))["destination_lock"]
     with store.transaction() as tx:
-        status = tx.chains.get(Chain.ZION)
+        status = tx.chains.get(instances.ZION)
         assert status is not None
         known = status.fees[ZION]
         status.fees[ZION] = type(known)(

@@ -11,9 +11,10 @@ import pytest
 
 from bridge import config
 from bridge.api.services import Services, build
-from bridge.engine.prices import StaticPrices
-from bridge.engine.quotes import QuoteAsk, QuoteSigner
-from bridge.engine.service import Order
+from bridge.desk.orders import Order
+from bridge.desk.prices import StaticPrices
+from bridge.desk.quotes import QuoteAsk, QuoteSigner
+from bridge.keys.keystore import devnet_key
 from bridge.protocol.events import (
     ClaimFinal,
     ClaimOrphaned,
@@ -25,11 +26,11 @@ from bridge.protocol.events import (
     RefundSeen,
 )
 from bridge.protocol.pricing import FixedSide
-from bridge.protocol.types import Chain, LegRole, Swap
+from bridge.protocol.types import LegRole, Swap
 from bridge.store import Store
 from relayers.fake.adapter import FakePort
 from relayers.fake.chain import FakeChain
-from relayers.keystore import devnet_key
+from tests import instances
 from tests.postgres import postgres_urls
 from tests.unit.api import play
 from tests.unit.api.conftest import SECRETS_KEY
@@ -46,7 +47,7 @@ def process(settings: config.Settings, url: str, clock: Clock) -> Services:
     assets = settings.assets_by_key()
     ports = {
         chain: FakePort(FakeChain(chain, assets[key]), "bridge")
-        for chain, key in ((Chain.ETHEREUM, ETH), (Chain.ZION, ZION))
+        for chain, key in ((instances.ETHEREUM, ETH), (instances.ZION, ZION))
     }
     signer = QuoteSigner(devnet_key("quotes/signer"))
     prices = StaticPrices(settings.prices.static, clock.seconds)
@@ -74,7 +75,7 @@ def two(tmp_path: Path, url: str, clock: Clock, overrides: dict[str, Any]) -> It
     settings = base_settings(tmp_path, overrides)
     made = [process(settings, url, clock) for _ in range(2)]
     with made[0].store.transaction() as tx:
-        for chain in (Chain.ETHEREUM, Chain.ZION):
+        for chain in (instances.ETHEREUM, instances.ZION):
             put_status(tx, chain, clock)
     yield made
     for services in made:
@@ -130,11 +131,11 @@ def test_a_swap_that_a_deep_reorg_opens_again_holds_its_lane_again(two: list[Ser
         seen = ClaimSeen(leg, f"lock-{leg.value}", "claim", block, play.preimage(1))
         play.happen(services.store, first.id, seen, ClaimFinal(leg, seen.lock_id))
     with services.store.reading() as tx:
-        assert tx.swaps.lanes_in_use(Chain.ETHEREUM) == set()
+        assert tx.swaps.lanes_in_use(instances.ETHEREUM) == set()
     orphaned = ClaimOrphaned(LegRole.DESTINATION, "lock-destination", block.id)
     play.happen(services.store, first.id, orphaned)
     with services.store.reading() as tx:
-        assert tx.swaps.lanes_in_use(Chain.ETHEREUM) == {1}
+        assert tx.swaps.lanes_in_use(instances.ETHEREUM) == {1}
 
 
 @pytest.mark.parametrize("overrides", [{"chains": {"ethereum": {"lanes": 1}}}])

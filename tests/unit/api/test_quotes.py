@@ -10,18 +10,18 @@ import httpx
 import pytest
 from starlette.testclient import TestClient
 
-from bridge.api.client import BridgeClient
 from bridge.api.models import QuoteView
 from bridge.api.services import Services
-from bridge.api.userswap import Unsafe, checked_quote
-from bridge.engine.market import rate_text
-from bridge.engine.prices import HttpPrices, PriceUnavailable
-from bridge.engine.quotes import QuoteAsk
-from bridge.engine.refused import Reason, Refused
+from bridge.client.client import BridgeClient
+from bridge.client.swap import Unsafe, checked_quote
+from bridge.desk.market import rate_text
+from bridge.desk.prices import HttpPrices, PriceUnavailable
+from bridge.desk.quotes import QuoteAsk
+from bridge.desk.refused import Reason, Refused
 from bridge.protocol.pricing import FixedSide
-from bridge.protocol.types import Chain
 from bridge.store import Store
 from bridge.store.records import FeeRecord
+from tests import instances
 from tests.unit.api import play
 from tests.unit.api.play import ETH, ZION, Clock
 
@@ -89,7 +89,7 @@ def test_threads_racing_for_the_last_inventory_never_promise_more_than_there_is(
     services: Services, store: Store, clock: Clock
 ) -> None:
     with store.transaction() as tx:
-        play.put_status(tx, Chain.ZION, clock, balances={ZION: 10_000 * 10**8})
+        play.put_status(tx, instances.ZION, clock, balances={ZION: 10_000 * 10**8})
     ask = QuoteAsk(ETH, ZION, 10**18, FixedSide.SOURCE, gasless=False, client="")
     made: list[int] = []
     refused: list[Reason] = []
@@ -153,7 +153,7 @@ def test_nothing_is_sold_on_a_chain_that_cannot_be_relied_on(
     client: TestClient, store: Store, clock: Clock, changes: dict[str, Any], words: str
 ) -> None:
     with store.transaction() as tx:
-        play.put_status(tx, Chain.ZION, clock, **changes)
+        play.put_status(tx, instances.ZION, clock, **changes)
     response = client.post("/v1/quotes", json={"from": ETH, "to": ZION, "amount": str(10**18)})
     assert problem(response) == "chain-unavailable"
     assert words in response.json()["detail"]
@@ -168,7 +168,7 @@ def test_deadlines_leave_the_bridge_time_and_follow_the_chains_clocks(
     assert before["source_deadline"]["unix"] > before["destination_deadline"]["unix"]
     assert before["reveal_by"]["unix"] < before["destination_deadline"]["unix"]
     with store.transaction() as tx:
-        for chain in (Chain.ZION, Chain.ETHEREUM):
+        for chain in (instances.ZION, instances.ETHEREUM):
             play.put_status(tx, chain, clock, time=clock.seconds() + 5_000)
     after = play.ask(client)
     assert after["source_deadline"]["unix"] == before["source_deadline"]["unix"] + 5_000
@@ -253,7 +253,7 @@ def test_prices_of_nought_or_infinity_are_none() -> None:
 async def test_the_client_reads_what_the_server_writes(app: Any, client: TestClient) -> None:
     transport = httpx.ASGITransport(app)
     async with BridgeClient("http://bridge", transport=transport) as bridge:
-        assert {view.chain for view in (await bridge.chains()).chains} == {Chain.ZION, Chain.ETHEREUM}
+        assert {view.chain for view in (await bridge.chains()).chains} == {instances.ZION, instances.ETHEREUM}
         pairs = (await bridge.pairs()).pairs
         assert all(pair.available for pair in pairs)
         quote = await bridge.quote(ETH, ZION, 10**18)
@@ -266,7 +266,7 @@ def test_the_least_amount_that_a_pair_names_is_taken_and_one_unit_less_is_not(
     for least in (0, 400 * 10**8):  # the costs alone decide, or what a lock on the destination can hold
         with store.transaction() as tx:
             fees = FeeRecord(lock=2 * 10**11, claim=10**3, refund=10**3, minimum=least)
-            play.put_status(tx, Chain.ZION, clock, fees={ZION: fees})
+            play.put_status(tx, instances.ZION, clock, fees={ZION: fees})
         (pair,) = [p for p in client.get("/v1/pairs").json()["pairs"] if p["to"]["asset"] == ZION]
         assert pair["available"], pair["reason"]
         amount = int(pair["min"]["amount"])
@@ -281,7 +281,7 @@ def test_a_pair_whose_costs_exceed_its_maximum_is_not_available(
 ) -> None:
     with store.transaction() as tx:
         fees = FeeRecord(lock=10**18, claim=10**3, refund=10**3)
-        play.put_status(tx, Chain.ZION, clock, fees={ZION: fees})
+        play.put_status(tx, instances.ZION, clock, fees={ZION: fees})
     (pair,) = [p for p in client.get("/v1/pairs").json()["pairs"] if p["to"]["asset"] == ZION]
     assert not pair["available"]
     assert "costs" in pair["reason"]

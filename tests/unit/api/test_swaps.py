@@ -12,8 +12,9 @@ from starlette.testclient import TestClient
 from starlette.websockets import WebSocketDisconnect
 
 from bridge.protocol.events import ClaimSeen, LockFinal
-from bridge.protocol.types import Chain, LegRole
+from bridge.protocol.types import LegRole
 from bridge.store import Store
+from tests import instances
 from tests.unit.api import play
 from tests.unit.api.play import ADMIN, AUTH, ETH, ZION, Clock
 from tests.unit.api.test_quotes import problem
@@ -99,7 +100,7 @@ def test_the_preimage_is_not_taken_after_the_reveal_deadline(
     swap = play.place(client, gasless=True)
     play.lock_both(store, swap["id"])
     with store.transaction() as tx:
-        play.put_status(tx, Chain.ZION, clock, time=swap["reveal_by"]["unix"] + 1)
+        play.put_status(tx, instances.ZION, clock, time=swap["reveal_by"]["unix"] + 1)
     late = client.post(f"/v1/swaps/{swap['id']}/claim", json={"preimage": play.preimage().reveal().hex()})
     assert problem(late) == "wrong-state"
     assert "keep the secret" in late.json()["hint"]
@@ -174,8 +175,8 @@ def test_the_next_step_follows_the_swap(client: TestClient, store: Store, clock:
     play.lock(store, swap["id"], LegRole.DESTINATION)
     assert step() == "claim"
     with store.transaction() as tx:
-        play.put_status(tx, Chain.ZION, clock, time=swap["source"]["terms"]["deadline"]["unix"])
-        play.put_status(tx, Chain.ETHEREUM, clock, time=swap["source"]["terms"]["deadline"]["unix"])
+        play.put_status(tx, instances.ZION, clock, time=swap["source"]["terms"]["deadline"]["unix"])
+        play.put_status(tx, instances.ETHEREUM, clock, time=swap["source"]["terms"]["deadline"]["unix"])
     assert step() in {"wait", "refund"}
 
 

@@ -12,14 +12,15 @@ import msgspec
 import pytest
 from fastapi import FastAPI
 
-from bridge.api.client import BridgeClient, BridgeUnreachable
 from bridge.api.models import SwapCreated
-from bridge.api.recovery import LIGHT, RecoveryDir, RecoveryError
-from bridge.api.userswap import LockWatch, Unsafe, UserSwap
-from bridge.protocol.types import Chain, LockTerms
+from bridge.client.client import BridgeClient, BridgeUnreachable
+from bridge.client.recovery import LIGHT, RecoveryDir, RecoveryError
+from bridge.client.swap import LockWatch, Unsafe, UserSwap
+from bridge.protocol.types import LockTerms
 from bridge.store import Store
 from relayers.fake.adapter import FakePort, FakeWallet
 from relayers.fake.chain import FakeChain
+from tests import instances
 from tests.unit.api import play
 from tests.unit.api.play import ETH, ZION
 
@@ -43,7 +44,7 @@ class Node:
     def __init__(self, swap: UserSwap) -> None:
         self.terms = swap.record.destination
         self.depth = swap.record.destination_confirmations
-        self.chain = FakeChain(Chain.ZION, self.terms.asset, block_interval=1)
+        self.chain = FakeChain(instances.ZION, self.terms.asset, block_interval=1)
         self.chain.credit("bridge", self.terms.asset, 10**30)
         self.bridge = FakeWallet(self.chain, "bridge")
         self.watch = LockWatch(FakePort(self.chain, "user"), self.terms)

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from bridge.chains.port import Action, BroadcastOutcome, FeeLevel, SignedTx, TxState
+from bridge.keys.devkeys import devnet_key
 from bridge.protocol.types import Asset, LockTerms, Preimage, Purpose
 from relayers.cardano.accounting import LOCKS, Ledger
 from relayers.cardano.adapter import CardanoPort, open_port
 from relayers.cardano.devnet import DEMO_TOKEN, CardanoDevnet
 from relayers.cardano.settings import ADA
-from relayers.devkeys import devnet_key
-from relayers.port import Action, BroadcastOutcome, FeeLevel, SignedTx, TxState
 
 SECRET = Preimage(b"the preimage of the audit's locks")
 

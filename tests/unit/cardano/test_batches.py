@@ -6,12 +6,12 @@ import msgspec
 import pytest
 from pycardano import Transaction
 
+from bridge.chains.port import Action, ActionRefused, BroadcastOutcome, Claimed, FeeLevel, LockStatus, TxState
+from bridge.keys.devkeys import devnet_key
 from bridge.protocol.types import LockTerms, Preimage, Purpose
 from relayers.cardano.adapter import CardanoPort, open_port
 from relayers.cardano.devnet import DEMO_TOKEN, CardanoDevnet
 from relayers.cardano.settings import ADA
-from relayers.devkeys import devnet_key
-from relayers.port import Action, ActionRefused, BroadcastOutcome, Claimed, FeeLevel, LockStatus, TxState
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 PREIMAGES = [Preimage(bytes([number]) * 32) for number in range(9)]

@@ -22,6 +22,8 @@ from pycardano import (
 )
 from pycardano.exception import TransactionFailedException
 
+from bridge.chains.port import PortUnavailable
+from bridge.keys.devkeys import devnet_key
 from relayers.cardano import building
 from relayers.cardano.adapter import open_port
 from relayers.cardano.building import View
@@ -31,8 +33,6 @@ from relayers.cardano.devnet.ledger import Ledger, LedgerMissing, find_node, fin
 from relayers.cardano.devnet.treasury import DEMO_TOKEN
 from relayers.cardano.script import ClaimRedeemer, validator, validator_address
 from relayers.cardano.settings import ADA
-from relayers.devkeys import devnet_key
-from relayers.port import PortUnavailable
 from tests.unit.cardano.world import ALICE, BOB, PREIMAGE, World, signed
 
 ORPHAN = """

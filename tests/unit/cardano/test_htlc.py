@@ -9,8 +9,10 @@ import msgspec
 import pytest
 from pycardano import Address, Network, ScriptHash, VerificationKeyHash
 
-from bridge.protocol.types import BlockRef, Chain, LockTerms, Preimage
+from bridge.chains.port import ActionRefused, BadAddress, Claimed, Locked, PortUnavailable, Refunded
+from bridge.protocol.types import BlockRef, LockTerms, Preimage
 from relayers.cardano import htlc
+from relayers.cardano.chain_view import HtlcTx, Output, Spent
 from relayers.cardano.devnet.treasury import DEMO_TOKEN
 from relayers.cardano.script import (
     ClaimRedeemer,
@@ -19,16 +21,17 @@ from relayers.cardano.script import (
     validator_address,
     validator_hash,
 )
-from relayers.cardano.service import HtlcTx, Output, Spent
 from relayers.cardano.settings import ADA, NETWORKS, CardanoSettings
 from relayers.cardano.settings import Network as Kind
-from relayers.port import ActionRefused, BadAddress, Claimed, Locked, PortUnavailable, Refunded
+from tests import instances
 from tests.unit.cardano.world import ALICE, BOB, CAROL, HASHLOCK, PREIMAGE
 
 ROOT = Path(__file__).parents[3]
 READER = htlc.Reader(Network.TESTNET, 42, (ADA, DEMO_TOKEN))
 PLACE = validator_address(Network.TESTNET)
-TERMS = LockTerms(Chain.CARDANO, PLACE, ALICE.address, BOB.address, ADA, 5_000_000, HASHLOCK, 1_900_000_000)
+TERMS = LockTerms(
+    instances.CARDANO, PLACE, ALICE.address, BOB.address, ADA, 5_000_000, HASHLOCK, 1_900_000_000
+)
 DATUM = htlc.datum_of(TERMS).to_cbor().hex()
 OTHER_UNIT = "22" * 28 + "aa"
 

@@ -19,16 +19,7 @@ from pycardano import (
     datum_hash,
 )
 
-from bridge.protocol.types import Asset, LockTerms, Preimage, Purpose
-from relayers.cardano import building, htlc
-from relayers.cardano.adapter import CardanoPort, open_port, sign
-from relayers.cardano.building import token
-from relayers.cardano.devnet import DEMO_TOKEN, CardanoDevnet
-from relayers.cardano.script import HtlcDatum, validator_hash
-from relayers.cardano.settings import ADA
-from relayers.cardano.wallet import Wallet
-from relayers.devkeys import devnet_key
-from relayers.port import (
+from bridge.chains.port import (
     Action,
     ActionRefused,
     BroadcastOutcome,
@@ -38,6 +29,15 @@ from relayers.port import (
     Refunded,
     TxState,
 )
+from bridge.keys.devkeys import devnet_key
+from bridge.protocol.types import Asset, LockTerms, Preimage, Purpose
+from relayers.cardano import building, htlc
+from relayers.cardano.adapter import CardanoPort, open_port, sign
+from relayers.cardano.building import token
+from relayers.cardano.devnet import DEMO_TOKEN, CardanoDevnet
+from relayers.cardano.script import HtlcDatum, validator_hash
+from relayers.cardano.settings import ADA
+from relayers.cardano.wallet import Wallet
 from tests.conformance.cardano_rig import witness
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")

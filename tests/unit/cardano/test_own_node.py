@@ -18,6 +18,8 @@ from pycardano import Address, Network, Redeemer, TransactionBuilder, Transactio
 from pycardano.backend.ogmios_v6 import KupoOgmiosV6ChainContext
 from websockets.asyncio.client import connect
 
+from bridge.chains.port import Action, DeepReorg, FeeLevel, PortError
+from bridge.keys.devkeys import devnet_key
 from bridge.protocol.types import BlockRef, LockTerms, Preimage, Purpose
 from relayers.cardano import building
 from relayers.cardano.adapter import open_port
@@ -27,8 +29,6 @@ from relayers.cardano.devnet.parameters import protocol_parameters
 from relayers.cardano.parameters import from_ogmios, parse_parameters
 from relayers.cardano.script import ClaimRedeemer, validator, validator_address
 from relayers.cardano.settings import ADA
-from relayers.devkeys import devnet_key
-from relayers.port import Action, DeepReorg, FeeLevel, PortError
 from tests.unit.cardano.world import ALICE, BOB, PREIMAGE, signed
 
 pytestmark = [

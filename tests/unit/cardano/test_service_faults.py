@@ -9,14 +9,7 @@ import msgspec
 import pytest
 import pytest_asyncio
 
-from bridge.protocol.types import BlockRef, LockTerms, Preimage, Purpose
-from relayers.cardano import blockfrost
-from relayers.cardano.adapter import CardanoPort, open_port
-from relayers.cardano.devnet import CardanoDevnet
-from relayers.cardano.htlc import credential
-from relayers.cardano.settings import ADA, Network
-from relayers.devkeys import devnet_key
-from relayers.port import (
+from bridge.chains.port import (
     Action,
     BroadcastOutcome,
     Claimed,
@@ -29,6 +22,13 @@ from relayers.port import (
     SignedTx,
     TxState,
 )
+from bridge.keys.devkeys import devnet_key
+from bridge.protocol.types import BlockRef, LockTerms, Preimage, Purpose
+from relayers.cardano import blockfrost
+from relayers.cardano.adapter import CardanoPort, open_port
+from relayers.cardano.devnet import CardanoDevnet
+from relayers.cardano.htlc import credential
+from relayers.cardano.settings import ADA, Network
 from tests.unit.cardano.lying_web import SECRET_PATH, LyingWeb
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")

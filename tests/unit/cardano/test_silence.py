@@ -9,10 +9,10 @@ import pytest
 from pycardano import TransactionOutput, UTxO, Value
 from pycardano import logging as pycardano_logging
 
+from bridge.chains.port import InsufficientFunds
 from relayers.cardano import building
 from relayers.cardano.building import Spend, View
 from relayers.cardano.script import ClaimRedeemer
-from relayers.port import InsufficientFunds
 from tests.unit.cardano.world import BOB, CAROL, PREIMAGE, World
 
 

@@ -9,13 +9,13 @@ import pytest
 import pytest_asyncio
 from pycardano import Address, Network, PaymentSigningKey, Transaction, VerificationKeyHash
 
+from bridge.chains.port import Action, ActionRefused, FeeLevel, LockStatus
+from bridge.keys.devkeys import devnet_key
 from bridge.protocol.types import Asset, LockTerms, Preimage, Purpose
 from relayers.cardano.adapter import CardanoPort, open_port
 from relayers.cardano.devnet import DEMO_TOKEN, CardanoDevnet
 from relayers.cardano.settings import ADA
 from relayers.cardano.wallet import CBOR_FORMAT, Wallet
-from relayers.devkeys import devnet_key
-from relayers.port import Action, ActionRefused, FeeLevel, LockStatus
 from tests.conformance.cardano_rig import witness
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")

@@ -20,7 +20,8 @@ from pycardano import (
 )
 from pycardano.serialization import NonEmptyOrderedSet
 
-from bridge.protocol.types import Asset, Chain, LockTerms
+from bridge.keys.devkeys import devnet_key
+from bridge.protocol.types import Asset, LockTerms
 from relayers.cardano import building
 from relayers.cardano.building import Draft, Spend, View
 from relayers.cardano.devnet import treasury
@@ -32,7 +33,7 @@ from relayers.cardano.htlc import canonical
 from relayers.cardano.parameters import parse_parameters
 from relayers.cardano.script import HtlcRedeemer, validator_address
 from relayers.cardano.settings import ADA
-from relayers.devkeys import devnet_key
+from tests import instances
 
 PREIMAGE = b"the preimage of all these tests."
 HASHLOCK = hashlib.sha256(PREIMAGE).digest()
@@ -100,7 +101,7 @@ class World:
         deadline = self.chain.time_of(self.slot) + LIFETIME
         contract = validator_address(Network.TESTNET)
         return LockTerms(
-            Chain.CARDANO, contract, ALICE.address, BOB.address, asset, amount, hashlock, deadline
+            instances.CARDANO, contract, ALICE.address, BOB.address, asset, amount, hashlock, deadline
         )
 
     def send(self, tx: Transaction | Draft, *signers: Person) -> TxRecord:

@@ -14,11 +14,12 @@ from typer.testing import CliRunner
 
 from bridge import cli, config
 from bridge.commands.offers import timing
-from bridge.ports import cardano_settings, open_port, wallet_builder
-from bridge.protocol.types import Chain
+from bridge.keys.keystore import devnet_key, load
+from bridge.protocol.types import ChainId
+from bridge.wiring.ports import cardano_settings, open_port, wallet_builder
 from relayers.cardano.devnet.treasury import REFERENCE_SCRIPT
-from relayers.keystore import devnet_key, load
-from relayers.solana.devnet import PROGRAM
+from relayers.solana.devnet.local import PROGRAM
+from tests import instances
 
 runner = CliRunner()
 
@@ -88,33 +89,33 @@ def test_init_writes_a_configuration_that_loads_and_keys_that_open(tmp_path: Pat
 
 
 JOINING = {
-    Chain.SOLANA: ("--solana-rpc", "http://127.0.0.1:1"),
-    Chain.STELLAR: ("--stellar-horizon", "http://127.0.0.1:1"),
-    Chain.CARDANO: ("--cardano-blockfrost", "http://127.0.0.1:1/api/v0"),
+    instances.SOLANA: ("--solana-rpc", "http://127.0.0.1:1"),
+    instances.STELLAR: ("--stellar-horizon", "http://127.0.0.1:1"),
+    instances.CARDANO: ("--cardano-blockfrost", "http://127.0.0.1:1/api/v0"),
 }
 NATIVE = {
-    Chain.ZION: "zion:ZION",
-    Chain.ETHEREUM: "ethereum:ETH",
-    Chain.SOLANA: "solana:SOL",
-    Chain.STELLAR: "stellar:XLM",
-    Chain.CARDANO: "cardano:ADA",
+    instances.ZION: "zion:ZION",
+    instances.ETHEREUM: "ethereum:ETH",
+    instances.SOLANA: "solana:SOL",
+    instances.STELLAR: "stellar:XLM",
+    instances.CARDANO: "cardano:ADA",
 }
 
 
 @pytest.mark.parametrize("chain", JOINING)
-def test_init_lets_a_chain_join_when_it_is_told_a_node(tmp_path: Path, chain: Chain) -> None:
+def test_init_lets_a_chain_join_when_it_is_told_a_node(tmp_path: Path, chain: ChainId) -> None:
     answer = run("init", "--dir", str(tmp_path), *JOINING[chain], "--json")
     assert answer.exit_code == 0, answer.output
     settings = config.load(tmp_path / "rainbow.toml")
-    assert set(settings.enabled_chains()) == {Chain.ZION, Chain.ETHEREUM, chain}
+    assert set(settings.enabled_chains()) == {instances.ZION, instances.ETHEREUM, chain}
     key = load(settings.chains.get(chain).keystore, "devnet", "dev")
-    assert key == devnet_key(f"{chain.value}/bridge")
-    assert json.loads(answer.stdout)[f"{chain.value}_account"] == open_port(settings, chain, key).account
+    assert key == devnet_key(f"{chain}/bridge")
+    assert json.loads(answer.stdout)[f"{chain}_account"] == open_port(settings, chain, key).account
     check = run("check", "--config", str(tmp_path / "rainbow.toml"), "--json")
     findings = {finding["what"]: finding for finding in json.loads(check.stdout)["findings"]}
-    assert findings[f"{chain.value} key"]["level"] == "ok"
-    assert findings[f"{chain.value} node"]["level"] == "fail"
-    assert findings[f"{chain.value} node"]["hint"]
+    assert findings[f"{chain} key"]["level"] == "ok"
+    assert findings[f"{chain} node"]["level"] == "fail"
+    assert findings[f"{chain} node"]["hint"]
 
 
 def test_init_offers_swaps_between_all_chains_that_join(tmp_path: Path) -> None:
@@ -123,7 +124,7 @@ def test_init_offers_swaps_between_all_chains_that_join(tmp_path: Path) -> None:
     settings = config.load(tmp_path / "rainbow.toml")
     wanted = {(a, b) for a in NATIVE.values() for b in NATIVE.values() if a != b}
     assert wanted < {(pair.source, pair.destination) for pair in settings.pairs}
-    assert wallet_builder(settings, Chain.CARDANO) is not None
+    assert wallet_builder(settings, instances.CARDANO) is not None
     solana, cardano = settings.chains.solana, settings.chains.cardano
     assert solana is not None
     assert solana.contract == str(PROGRAM)
@@ -147,7 +148,7 @@ def test_init_lets_cardano_join_through_ones_own_node(tmp_path: Path) -> None:
 def test_on_public_networks_nothing_of_a_local_chain_is_proposed(
     tmp_path: Path, network: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("relayers.keystore.SCRYPT_N", 4096)
+    monkeypatch.setattr("bridge.keys.keystore.SCRYPT_N", 4096)
     monkeypatch.setenv("RAINBOW_KEYSTORE_PASSWORD", "a real password")
     options = [option for options in JOINING.values() for option in options]
     options += ["--solana-program", "TokenkegQfeZyiNwAJbNbGKPFXCWuBvf9Ss623VQ5DA"]
@@ -156,7 +157,7 @@ def test_on_public_networks_nothing_of_a_local_chain_is_proposed(
     cardano = settings.chains.cardano
     assert cardano is not None
     assert (cardano.reference_script, cardano.zero_time) == ("", 0)
-    for chain in Chain:
+    for chain in instances.ALL:
         section, own = settings.chains.get(chain), timing(chain, settings.network)
         assert section.timing.finality_base == own.finality_depth
         assert section.timing.clock_skew == own.clock_skew
@@ -188,7 +189,7 @@ def test_a_devnet_needs_to_know_its_ports(tmp_path: Path) -> None:
 def test_init_for_real_money_makes_fresh_keys_under_a_real_password(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("relayers.keystore.SCRYPT_N", 4096)
+    monkeypatch.setattr("bridge.keys.keystore.SCRYPT_N", 4096)
     arguments = ("init", "--network", "main", "--dir", str(tmp_path), "--json")
     assert run(*arguments).exit_code == 3  # no password
     monkeypatch.setenv("RAINBOW_KEYSTORE_PASSWORD", "short")

@@ -10,17 +10,18 @@ from typing import Any
 import pytest
 
 from bridge import config
-from bridge.chainconfig import SECTIONS, EthereumConfig
+from bridge.chains.config import SECTIONS, EthereumConfig
 from bridge.config import ConfigError, to_text, to_units
-from bridge.ports import cardano_settings, solana_settings, stellar_passphrase
-from bridge.protocol.types import Asset, Chain
+from bridge.protocol.types import Asset, ChainId
+from bridge.wiring.ports import cardano_settings, solana_settings, stellar_passphrase
 from chain.params import Network as ZionNetwork
 from relayers.cardano import timing as cardano_timing
-from relayers.ethereum import timing as ethereum_timing
+from relayers.evm import timing as ethereum_timing
 from relayers.solana import timing as solana_timing
 from relayers.solana.settings import DEVNET_GENESIS, MAINNET_GENESIS
 from relayers.stellar import timing as stellar_timing
 from relayers.zion import timing as zion_timing
+from tests import instances
 from tests.unit.api.play import base_settings
 
 MINIMAL: dict[str, Any] = {
@@ -137,7 +138,7 @@ def test_amounts_are_exact_both_ways(text: str, decimals: int, units: int) -> No
 
 def test_depth_grows_with_the_amount_up_to_the_cap(tmp_path: Path) -> None:
     chains = base_settings(tmp_path).chains
-    zion = Asset(Chain.ZION, "ZION", 8)
+    zion = Asset(instances.ZION, "ZION", 8)
     assert chains.timing(zion, 1).finality_depth == 10
     assert chains.timing(zion, 5_000 * 10**8).finality_depth == 15
     assert chains.timing(zion, 10**18).finality_depth == 120
@@ -160,9 +161,9 @@ STELLAR: dict[str, Any] = {
 
 
 def test_stellar_is_there_only_when_its_section_is_given() -> None:
-    assert Chain.STELLAR not in config.parse(MINIMAL, Path("/base")).enabled_chains()
+    assert instances.STELLAR not in config.parse(MINIMAL, Path("/base")).enabled_chains()
     settings = config.parse(STELLAR, Path("/base"))
-    section = settings.enabled_chains()[Chain.STELLAR]
+    section = settings.enabled_chains()[instances.STELLAR]
     assert section.urls == ("http://h",)
     assert section.keystore == Path("/base/keys/stellar.json")
     assert "add it with horizon_url" in refused({**STELLAR, "chains": {}})
@@ -205,11 +206,11 @@ ADA = {"symbol": "ADA", "decimals": 6}
 
 
 def test_solana_and_cardano_are_there_only_when_their_sections_are_given() -> None:
-    assert set(config.parse(MINIMAL, Path("/base")).enabled_chains()) == {Chain.ZION, Chain.ETHEREUM}
+    assert set(config.parse(MINIMAL, Path("/base")).enabled_chains()) == {instances.ZION, instances.ETHEREUM}
     solana = config.parse(joined("solana", {"rpc_urls": ["http://s"]}, SOL), Path("/base"))
-    assert solana.enabled_chains()[Chain.SOLANA].urls == ("http://s",)
+    assert solana.enabled_chains()[instances.SOLANA].urls == ("http://s",)
     cardano = config.parse(joined("cardano", {"blockfrost_url": "http://c"}, ADA), Path("/base"))
-    assert cardano.enabled_chains()[Chain.CARDANO].keystore == Path("/base/keys/cardano.json")
+    assert cardano.enabled_chains()[instances.CARDANO].keystore == Path("/base/keys/cardano.json")
     assert "add it with blockfrost_url" in refused({**joined("cardano", {}, ADA), "chains": {}})
 
 
@@ -302,14 +303,14 @@ def test_the_solana_cluster_follows_from_the_network_unless_its_genesis_is_named
     assert genesis("main", genesis_hash=MINT) == MINT
 
 
-@pytest.mark.parametrize("chain", list(Chain))
-def test_the_defaults_of_timing_are_the_chains_own_numbers(chain: Chain) -> None:
+@pytest.mark.parametrize("chain", list(instances.ALL))
+def test_the_defaults_of_timing_are_the_chains_own_numbers(chain: ChainId) -> None:
     known = {
-        Chain.ZION: zion_timing.timing(ZionNetwork.MAIN),
-        Chain.ETHEREUM: ethereum_timing.MAINNET,
-        Chain.SOLANA: solana_timing.MAINNET,
-        Chain.STELLAR: stellar_timing.MAINNET,
-        Chain.CARDANO: cardano_timing.PUBLIC,
+        instances.ZION: zion_timing.timing(ZionNetwork.MAIN),
+        instances.ETHEREUM: ethereum_timing.MAINNET,
+        instances.SOLANA: solana_timing.MAINNET,
+        instances.STELLAR: stellar_timing.MAINNET,
+        instances.CARDANO: cardano_timing.PUBLIC,
     }[chain]
     timing = SECTIONS[chain]().timing
     assert timing.block_interval == known.block_interval

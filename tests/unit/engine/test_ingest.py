@@ -7,17 +7,18 @@ from pathlib import Path
 
 import pytest
 
+from bridge.chains.port import Claimed, Locked, Revealed, Scan, Tip
 from bridge.engine.apply import apply_events
 from bridge.engine.ingest import Ingest
-from bridge.protocol.types import BlockRef, Chain, LegState
+from bridge.protocol.types import BlockRef, LegState
 from bridge.store import NotFound, Store
 from bridge.store.records import ChainStatus, IntentState, SwapMeta
 from relayers.fake.ledger import lock_id_of
-from relayers.port import Claimed, Locked, Revealed, Scan, Tip
+from tests import instances
 from tests.scenario.world import World
 from tests.unit.samples import block, preimage
 
-CHAIN = Chain.ETHEREUM
+CHAIN = instances.ETHEREUM
 
 
 @pytest.fixture
@@ -128,7 +129,7 @@ def test_applying_the_same_events_twice_stores_nothing_new(world: World) -> None
     ingest = Ingest(world.store, CHAIN)
     ingest.confirm(ingest.finality_candidates())
     with world.store.transaction() as tx:
-        tx.chains.put(ChainStatus(Chain.ZION, tip=block(3), time=block(3).time, healthy=True))
+        tx.chains.put(ChainStatus(instances.ZION, tip=block(3), time=block(3).time, healthy=True))
         first = apply_events(tx, "swap1")
         second = apply_events(tx, "swap1")
         intents = tx.intents.of_swap("swap1")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from bridge.chains.port import PortUnavailable
 from bridge.engine.sequences import allocate, gaps
-from relayers.port import PortUnavailable
 
 
 def test_the_chain_and_the_stored_transactions_both_count() -> None:

@@ -14,8 +14,8 @@ from eth_account import Account
 from eth_hash.auto import keccak
 from eth_utils.address import to_checksum_address
 
-from relayers.ethereum import artifacts
-from relayers.ethereum.htlc import COIN, Call, EvmLockTerms, HtlcLog, decode_log, encode_is_open
+from relayers.evm import artifacts
+from relayers.evm.htlc import COIN, Call, EvmLockTerms, HtlcLog, decode_log, encode_is_open
 from scripts.solidity import CONTRACTS, EVM_VERSION, ROOT, compile_sources
 
 CHAIN_ID = 31337

@@ -4,8 +4,8 @@ import re
 
 from eth_hash.auto import keccak
 
-from relayers.ethereum import artifacts
-from relayers.ethereum.htlc import Call
+from relayers.evm import artifacts
+from relayers.evm.htlc import Call
 from scripts.build_contracts import ARTIFACTS, build, render
 from scripts.solidity import CONTRACTS
 from tests.unit.ethereum_contract.evm import Chain

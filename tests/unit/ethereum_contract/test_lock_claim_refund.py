@@ -4,7 +4,7 @@ import hashlib
 
 import pytest
 
-from relayers.ethereum.htlc import (
+from relayers.evm.htlc import (
     COIN,
     MAX_COIN_AMOUNT,
     Call,

@@ -7,7 +7,7 @@ import hashlib
 
 import pytest
 
-from relayers.ethereum.htlc import (
+from relayers.evm.htlc import (
     COIN,
     Call,
     EvmLockTerms,

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from relayers.ethereum.htlc import (
+from relayers.evm.htlc import (
     COIN,
     DOMAIN_NAME,
     DOMAIN_VERSION,

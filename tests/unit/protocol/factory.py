@@ -12,7 +12,6 @@ from bridge.protocol.transition import new_swap, transition
 from bridge.protocol.types import (
     Asset,
     BlockRef,
-    Chain,
     ChainTiming,
     LegRole,
     LockTerms,
@@ -21,11 +20,12 @@ from bridge.protocol.types import (
     Swap,
     SwapPolicy,
 )
+from tests import instances
 
 SOURCE, DESTINATION = LegRole.SOURCE, LegRole.DESTINATION
-ETH = Asset(Chain.ETHEREUM, "ETH", 18)
-USDC = Asset(Chain.ETHEREUM, "USDC", 6, contract="0x00000000000000000000000000000000000000cc")
-ZION = Asset(Chain.ZION, "ZION", 8)
+ETH = Asset(instances.ETHEREUM, "ETH", 18)
+USDC = Asset(instances.ETHEREUM, "USDC", 6, contract="0x00000000000000000000000000000000000000cc")
+ZION = Asset(instances.ZION, "ZION", 8)
 
 PREIMAGE = Preimage(bytes(range(32)))
 WRONG_PREIMAGE = Preimage(b"\x01" * 32)
@@ -56,7 +56,7 @@ POLICY = SwapPolicy(
     lock_by=PLAN.lock_by,
 )
 SOURCE_TERMS = LockTerms(
-    chain=Chain.ETHEREUM,
+    chain=instances.ETHEREUM,
     contract="0xhtlc",
     sender="0xuser",
     recipient="0xbridge",
@@ -66,7 +66,7 @@ SOURCE_TERMS = LockTerms(
     deadline=PLAN.source,
 )
 DESTINATION_TERMS = LockTerms(
-    chain=Chain.ZION,
+    chain=instances.ZION,
     contract="",
     sender="zion1bridge",
     recipient="zion1user",
@@ -105,13 +105,15 @@ class Player:
     # What people and chains do, in words.
 
     def accepted(self) -> Player:
-        return self.feed(ev.Accepted(), ev.Tick(Chain.ETHEREUM, START, 1), ev.Tick(Chain.ZION, START, 1))
+        return self.feed(
+            ev.Accepted(), ev.Tick(instances.ETHEREUM, START, 1), ev.Tick(instances.ZION, START, 1)
+        )
 
     def source_time(self, time: int) -> Player:
-        return self.feed(ev.Tick(Chain.ETHEREUM, time, time // 12))
+        return self.feed(ev.Tick(instances.ETHEREUM, time, time // 12))
 
     def destination_time(self, time: int) -> Player:
-        return self.feed(ev.Tick(Chain.ZION, time, time // 60))
+        return self.feed(ev.Tick(instances.ZION, time, time // 60))
 
     def source_locked(self, lock_id: str = "s", at: BlockRef | None = None, **changes: object) -> Player:
         terms = replace(SOURCE_TERMS, **changes)

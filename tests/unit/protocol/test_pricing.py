@@ -24,11 +24,12 @@ from bridge.protocol.pricing import (
     price,
 )
 from bridge.protocol.refusals import ProtocolError
-from bridge.protocol.types import Asset, Chain
+from bridge.protocol.types import Asset
+from tests import instances
 
-ETH = Asset(Chain.ETHEREUM, "ETH", 18)
-USDC = Asset(Chain.ETHEREUM, "USDC", 6, contract="0xcc")
-ZION = Asset(Chain.ZION, "ZION", 8)
+ETH = Asset(instances.ETHEREUM, "ETH", 18)
+USDC = Asset(instances.ETHEREUM, "USDC", 6, contract="0xcc")
+ZION = Asset(instances.ZION, "ZION", 8)
 
 RATES = st.builds(Rate, st.integers(1, 10**24), st.integers(1, 10**24))
 COSTS = st.builds(
@@ -124,7 +125,7 @@ def test_no_lock_is_quoted_that_its_chain_cannot_hold(amount: int, rate: Rate) -
         p = price(Terms(rate, 0), source=ETH, destination=ZION, fixed=FixedSide.SOURCE, amount=amount)
     except PriceRefused:
         return
-    assert p.destination <= MAX_AMOUNT[Chain.ZION]
+    assert p.destination <= MAX_AMOUNT[instances.ZION]
 
 
 def test_amounts_beyond_u64_on_zion_and_u256_on_ethereum_are_refused() -> None:

@@ -20,7 +20,8 @@ from bridge.protocol.refusals import RefusalCode
 from bridge.protocol.rules import may_counterlock, may_share_secret
 from bridge.protocol.status import is_terminal
 from bridge.protocol.timelocks import expiry_time, latest_claim_start, latest_counterlock
-from bridge.protocol.types import Abandonment, Chain, LegState, Purpose, SwapState
+from bridge.protocol.types import Abandonment, LegState, Purpose, SwapState
+from tests import instances
 from tests.unit.protocol.factory import (
     DESTINATION,
     DESTINATION_TERMS,
@@ -94,7 +95,7 @@ def test_the_destination_is_not_locked_before_the_source_is_final() -> None:
 
 
 def test_the_destination_is_not_locked_for_a_quote_that_was_not_accepted() -> None:
-    p = Player().feed(ev.Tick(Chain.ETHEREUM, START, 1), ev.Tick(Chain.ZION, START, 1))
+    p = Player().feed(ev.Tick(instances.ETHEREUM, START, 1), ev.Tick(instances.ZION, START, 1))
     p.source_locked().source_final()
     assert SendLock() not in p.required
     assert refusal(p) is RefusalCode.NOT_ACCEPTED
@@ -102,7 +103,7 @@ def test_the_destination_is_not_locked_for_a_quote_that_was_not_accepted() -> No
 
 
 def test_the_destination_is_not_locked_while_a_chain_time_is_unknown() -> None:
-    p = Player().feed(ev.Accepted(), ev.Tick(Chain.ETHEREUM, START, 1)).source_locked().source_final()
+    p = Player().feed(ev.Accepted(), ev.Tick(instances.ETHEREUM, START, 1)).source_locked().source_final()
     assert refusal(p) is RefusalCode.CHAIN_TIME_UNKNOWN
     assert p.destination_time(START).required == (SendLock(),)
 
@@ -118,7 +119,7 @@ def test_the_destination_is_not_locked_when_the_user_would_have_too_little_time(
 
 def test_newer_chain_times_withdraw_the_permission_to_lock() -> None:
     p = Player().counterlocking()
-    late = {Chain.ZION: latest_counterlock(POLICY, PLAN.destination) + 1}
+    late = {instances.ZION: latest_counterlock(POLICY, PLAN.destination) + 1}
     found = may_counterlock(p.swap, late)
     assert found is not None
     assert found.code is RefusalCode.TIMELOCK_TOO_SHORT
@@ -127,7 +128,7 @@ def test_newer_chain_times_withdraw_the_permission_to_lock() -> None:
 
 def test_older_chain_times_do_not_give_the_permission_back() -> None:
     p = Player().accepted().source_locked().source_time(START + 800).source_final()
-    found = may_counterlock(p.swap, {Chain.ZION: START, Chain.ETHEREUM: START})
+    found = may_counterlock(p.swap, {instances.ZION: START, instances.ETHEREUM: START})
     assert found is not None
     assert found.code is RefusalCode.CLOCKS_APART
 
@@ -650,7 +651,7 @@ def test_a_tick_that_goes_back_is_no_news() -> None:
     p = Player().awaiting_claim().destination_time(PLAN.destination)
     before = p.swap
     assert p.destination_time(START).swap == before
-    assert p.feed(ev.Tick(Chain.SOLANA, 5, 5)).swap == before
+    assert p.feed(ev.Tick(instances.SOLANA, 5, 5)).swap == before
 
 
 def test_no_byte_of_the_secret_is_in_a_swap_its_effects_or_a_logged_event() -> None:

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bridge.chains.port import FeeLevel, PortUnavailable
 from bridge.protocol.types import Purpose
-from relayers.ethereum.fees import Bid, FeeCaps, Market, bid, read_market
-from relayers.port import FeeLevel, PortUnavailable
+from relayers.evm.fees import Bid, FeeCaps, Market, bid, read_market
 
 GWEI = 10**9
 QUIET = Market(base_fee=GWEI, priority=(GWEI, 2 * GWEI, 3 * GWEI, 4 * GWEI))

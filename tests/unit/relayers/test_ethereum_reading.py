@@ -7,16 +7,18 @@ import pytest
 from eth_account import Account
 from eth_hash.auto import keccak
 
-from bridge.protocol.types import Asset, BlockRef, Chain, LockTerms, Preimage, Purpose
-from relayers.devkeys import devnet_key
-from relayers.ethereum import demo_token, erc20, htlc
-from relayers.ethereum.adapter import EthereumPort, open_port
-from relayers.ethereum.blocks import may_contain
-from relayers.ethereum.rpc import RpcError
-from relayers.ethereum.settings import ETH, EthereumSettings
-from relayers.ethereum.terms import UNKNOWN_SYMBOL, read_event
-from relayers.ethereum.transactions import read_broadcast
-from relayers.port import ActionRefused, BadAddress, BroadcastOutcome, Claimed, Locked, PortUnavailable
+from bridge.chains.port import ActionRefused, BadAddress, BroadcastOutcome, Claimed, Locked, PortUnavailable
+from bridge.keys.devkeys import devnet_key
+from bridge.protocol.types import Asset, BlockRef, LockTerms, Preimage, Purpose
+from relayers.evm import erc20, htlc
+from relayers.evm.adapter import EthereumPort, open_port
+from relayers.evm.blocks import may_contain
+from relayers.evm.devnet import demo_token
+from relayers.evm.rpc import RpcError
+from relayers.evm.settings import ETH, EthereumSettings
+from relayers.evm.terms import UNKNOWN_SYMBOL, read_event
+from relayers.evm.transactions import read_broadcast
+from tests import instances
 
 CONTRACT = "0x5FbDB2315678afecb367f032d93F642f64180aa3"
 BLOCK = BlockRef(7, "0xb7", "0xb6", 1_800_000_000)
@@ -34,7 +36,7 @@ def port() -> EthereumPort:
 def terms(port: EthereumPort, asset: Asset = ETH, amount: int = 10**18) -> LockTerms:
     recipient = str(Account.from_key(devnet_key("recipient")).address)
     return LockTerms(
-        Chain.ETHEREUM, CONTRACT, port.account, recipient, asset, amount, SECRET.hashlock(), 1_900_000_000
+        instances.ETHEREUM, CONTRACT, port.account, recipient, asset, amount, SECRET.hashlock(), 1_900_000_000
     )
 
 
@@ -136,7 +138,7 @@ def test_a_lock_of_an_unknown_token_is_an_event_with_an_asset_that_matches_none(
     data = word + bytes(12) + b"\x22" * 20 + bytes(12) + bytes.fromhex(token[2:]) + (5).to_bytes(32, "big")
     event = read_event(log(htlc.TOPIC_LOCKED_TOKEN, b"\3" * 32, data=data), BLOCK, 1, CONTRACT, {"": ETH})
     assert isinstance(event, Locked)
-    assert event.terms.asset == Asset(Chain.ETHEREUM, UNKNOWN_SYMBOL, 0, "0x" + "77" * 20)
+    assert event.terms.asset == Asset(instances.ETHEREUM, UNKNOWN_SYMBOL, 0, "0x" + "77" * 20)
 
 
 @pytest.mark.parametrize("size", [0, 31, 64, 65])

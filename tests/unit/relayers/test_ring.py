@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from bridge.chains.port import DeepReorg, PortUnavailable
+from bridge.chains.recent_blocks import newest_common
 from bridge.protocol.types import BlockRef
-from relayers.port import DeepReorg, PortUnavailable
-from relayers.ring import newest_common
 
 
 def ref(height: int, branch: str = "a") -> BlockRef:

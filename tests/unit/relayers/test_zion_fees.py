@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bridge.chains.port import FeeLevel, PortUnavailable
 from bridge.protocol.types import Purpose
 from chain.mempool import replacement_fee
 from chain.params import MIN_FEE, Network
-from relayers.port import FeeLevel, PortUnavailable
 from relayers.zion.fees import bid
 from relayers.zion.settings import ZionSettings
 

@@ -7,25 +7,28 @@ import json
 import msgspec
 import pytest
 
-from bridge.protocol.types import Asset, BlockRef, Chain, LockTerms, Preimage, Purpose
+from bridge.chains.port import ActionRefused, BadAddress, Claimed, InsufficientFunds, Locked, Refunded
+from bridge.keys.devkeys import devnet_key
+from bridge.protocol.types import Asset, BlockRef, LockTerms, Preimage, Purpose
 from chain.address import encode_address
 from chain.keys import Key
 from chain.params import COIN, Network
 from chain.records import Kind, decode_transaction
 from chain.wallet import build_claim, build_lock, build_refund, sign
-from relayers.devkeys import devnet_key
-from relayers.port import ActionRefused, BadAddress, Claimed, InsufficientFunds, Locked, Refunded
 from relayers.zion.adapter import open_port
 from relayers.zion.htlc import for_wallet, from_payload, id_of, read_event, transaction
 from relayers.zion.rules import check_funds, check_lock
 from relayers.zion.settings import ZION, ZionSettings
 from relayers.zion.timing import timing
+from tests import instances
 
 US, THEM = Key.from_secret(devnet_key("us")), Key.from_secret(devnet_key("them"))
 SECRET = Preimage(b"zion preimage")
 CHAIN_ID = 3
 BLOCK = BlockRef(9, "b9", "b8", 1_800_000_000)
-TERMS = LockTerms(Chain.ZION, "", US.address, THEM.address, ZION, 5 * COIN, SECRET.hashlock(), 1_900_000_000)
+TERMS = LockTerms(
+    instances.ZION, "", US.address, THEM.address, ZION, 5 * COIN, SECRET.hashlock(), 1_900_000_000
+)
 
 
 class Params:
@@ -116,9 +119,9 @@ def test_transactions_are_read_as_the_events_they_make() -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        {"chain": Chain.ETHEREUM},
+        {"chain": instances.ETHEREUM},
         {"contract": "0x1"},
-        {"asset": Asset(Chain.ZION, "FAKE", 8, "fake")},
+        {"asset": Asset(instances.ZION, "FAKE", 8, "fake")},
         {"amount": 0},
         {"amount": 2**60 + 1},
         {"hashlock": b"short"},

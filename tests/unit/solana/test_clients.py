@@ -24,15 +24,16 @@ from solders.message import MessageV0
 from solders.pubkey import Pubkey
 from solders.transaction import VersionedTransaction
 
-from bridge.protocol.types import Asset, Chain, LockTerms, Preimage, Purpose
-from relayers.devkeys import devnet_key
-from relayers.port import ActionRefused, Claimed, Locked, LockStatus
+from bridge.chains.port import ActionRefused, Claimed, Locked, LockStatus
+from bridge.keys.devkeys import devnet_key
+from bridge.protocol.types import Asset, LockTerms, Preimage, Purpose
 from relayers.solana import program, terms
 from relayers.solana.adapter import open_port
-from relayers.solana.node import DEMO_TOKEN, SolanaNode
+from relayers.solana.devnet.node import DEMO_TOKEN, SolanaNode
 from relayers.solana.program import VaultTerms
 from relayers.solana.settings import SOL
 from relayers.solana.wallet import WALLET_FORMAT, Wallet
+from tests import instances
 
 ROOT = Path(__file__).resolve().parents[3]
 NODE_MODULES = Path(os.environ.get("RAINBOW_NODE_MODULES", ROOT / ".toolchain/node_modules"))
@@ -115,7 +116,7 @@ async def test_a_wallet_signs_and_sends_what_it_is_given(devnet: SolanaNode, ass
     secret = Preimage(SECRET)
     claimed, refunded = (
         LockTerms(
-            chain=Chain.SOLANA,
+            chain=instances.SOLANA,
             contract=port.contract,
             sender=str(alice),
             recipient=str(bob),
@@ -239,7 +240,7 @@ async def test_commitment_grows_with_blocks_and_a_roll_back_takes_a_transaction_
 
 
 async def test_transactions_of_old_or_orphaned_blocks_are_refused() -> None:
-    from relayers.solana.ledger import Rejected
+    from relayers.solana.devnet.ledger import Rejected
 
     devnet = SolanaNode()
     key = Keypair()

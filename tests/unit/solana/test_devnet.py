@@ -8,14 +8,22 @@ from pathlib import Path
 import pytest
 from solders.pubkey import Pubkey
 
+from bridge.chains.port import (
+    Action,
+    BroadcastOutcome,
+    FeeLevel,
+    LockStatus,
+    PortUnavailable,
+    SignedTx,
+    TxState,
+)
+from bridge.keys.devkeys import devnet_key
 from bridge.protocol.types import Asset, LockTerms, Preimage, Purpose
-from relayers.devkeys import devnet_key
-from relayers.port import Action, BroadcastOutcome, FeeLevel, LockStatus, PortUnavailable, SignedTx, TxState
 from relayers.solana import program
 from relayers.solana.accounting import DEPOSITS, LOCKS, Ledger
 from relayers.solana.adapter import SolanaPort, open_port
-from relayers.solana.devnet import DEMO_TOKEN, SolanaDevnet
-from relayers.solana.node import SolanaNode
+from relayers.solana.devnet.local import DEMO_TOKEN, SolanaDevnet
+from relayers.solana.devnet.node import SolanaNode
 from relayers.solana.settings import SOL
 
 SECRET = Preimage(b"a preimage for the local chain..")

@@ -6,12 +6,12 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from bridge.chains.port import Action, BroadcastOutcome, FeeLevel, SignedTx, TxState
+from bridge.keys.devkeys import devnet_key
 from bridge.protocol.types import LockTerms, Preimage, Purpose
-from relayers.devkeys import devnet_key
-from relayers.port import Action, BroadcastOutcome, FeeLevel, SignedTx, TxState
 from relayers.solana import fees
 from relayers.solana.adapter import SolanaPort, open_port
-from relayers.solana.node import DEMO_TOKEN, SolanaNode
+from relayers.solana.devnet.node import DEMO_TOKEN, SolanaNode
 from relayers.solana.settings import SOL, SolanaFees
 
 SECRET = Preimage(b"a preimage for a crowded cluster")

@@ -17,9 +17,7 @@ from solders.pubkey import Pubkey
 from solders.system_program import TransferParams, transfer
 from solders.transaction import VersionedTransaction
 
-from bridge.protocol.types import LockTerms, Preimage, Purpose
-from relayers.devkeys import devnet_key
-from relayers.port import (
+from bridge.chains.port import (
     Action,
     ActionRefused,
     BroadcastOutcome,
@@ -29,8 +27,10 @@ from relayers.port import (
     SignedTx,
     TxState,
 )
+from bridge.keys.devkeys import devnet_key
+from bridge.protocol.types import LockTerms, Preimage, Purpose
 from relayers.solana.adapter import SolanaPort, open_port
-from relayers.solana.node import SolanaNode
+from relayers.solana.devnet.node import SolanaNode
 from relayers.solana.settings import SOL
 from tests.conformance.lying_rpc import LyingRpc
 

@@ -16,13 +16,14 @@ from solders.system_program import CreateAccountParams, create_account
 from solders.transaction import VersionedTransaction
 from spl.token.constants import TOKEN_2022_PROGRAM_ID, TOKEN_PROGRAM_ID
 
-from bridge.protocol.types import Asset, Chain, LockTerms, Preimage, Purpose
-from relayers.devkeys import devnet_key
-from relayers.port import Action, CannotReceive, FeeLevel, PortError
+from bridge.chains.port import Action, CannotReceive, FeeLevel, PortError
+from bridge.keys.devkeys import devnet_key
+from bridge.protocol.types import Asset, LockTerms, Preimage, Purpose
 from relayers.solana.adapter import SolanaPort, open_port
-from relayers.solana.node import DEMO_TOKEN, SolanaNode
+from relayers.solana.devnet.node import DEMO_TOKEN, SolanaNode
 from relayers.solana.program import token_account
 from relayers.solana.settings import SOL, SolanaSettings
+from tests import instances
 
 OWNER = Keypair.from_seed(devnet_key("mint owner"))
 KEY = bytes(OWNER.pubkey())
@@ -81,7 +82,7 @@ async def refusal(node: SolanaNode, asset: Asset) -> str:
     """Return why the asset is refused: at start, when it is priced and when it is locked, alike."""
     port = opened(node, asset)
     terms = LockTerms(
-        chain=Chain.SOLANA,
+        chain=instances.SOLANA,
         contract=port.contract,
         sender=port.account,
         recipient=port.account,
@@ -110,34 +111,36 @@ async def test_a_token_2022_mint_is_refused_with_what_it_does_to_locks(
     node: SolanaNode, extension: str
 ) -> None:
     mint = await new_mint(node, TOKEN_2022_PROGRAM_ID, extension)
-    said = await refusal(node, Asset(Chain.SOLANA, "ODD", 6, mint))
+    said = await refusal(node, Asset(instances.SOLANA, "ODD", 6, mint))
     assert "Token-2022" in said
     assert f"with {extension};" in said
 
 
 async def test_a_plain_token_2022_mint_is_refused_too(node: SolanaNode) -> None:
-    said = await refusal(node, Asset(Chain.SOLANA, "NEW", 6, await new_mint(node, TOKEN_2022_PROGRAM_ID)))
+    said = await refusal(node, Asset(instances.SOLANA, "NEW", 6, await new_mint(node, TOKEN_2022_PROGRAM_ID)))
     assert "belongs to Token-2022;" in said
 
 
 async def test_what_is_no_mint_or_has_other_decimals_is_refused(node: SolanaNode) -> None:
-    assert "no mint of" in await refusal(node, Asset(Chain.SOLANA, "NONE", 6, str(node.program)))
-    assert "there is no mint" in await refusal(node, Asset(Chain.SOLANA, "VOID", 6, str(Keypair().pubkey())))
+    assert "no mint of" in await refusal(node, Asset(instances.SOLANA, "NONE", 6, str(node.program)))
+    assert "there is no mint" in await refusal(
+        node, Asset(instances.SOLANA, "VOID", 6, str(Keypair().pubkey()))
+    )
     wrong = msgspec.structs.replace(DEMO_TOKEN, decimals=9)
     assert "has 6 decimals, the configuration says 9" in await refusal(node, wrong)
 
 
 async def test_a_mint_whose_issuer_may_freeze_is_taken_as_usdc_must_be(node: SolanaNode) -> None:
     mint = await new_mint(node, TOKEN_PROGRAM_ID, freezable=True)
-    port = opened(node, Asset(Chain.SOLANA, "USDC", 6, mint))
-    (action,) = await port.setup_actions([Asset(Chain.SOLANA, "USDC", 6, mint)])
+    port = opened(node, Asset(instances.SOLANA, "USDC", 6, mint))
+    (action,) = await port.setup_actions([Asset(instances.SOLANA, "USDC", 6, mint)])
     assert action.payload == bytes(Pubkey.from_string(mint))
     await port.close()
 
 
 async def test_a_payee_whose_account_is_frozen_or_given_away_cannot_receive(node: SolanaNode) -> None:
     mint = await new_mint(node, TOKEN_PROGRAM_ID, freezable=True)
-    asset = Asset(Chain.SOLANA, "USDC", 6, mint)
+    asset = Asset(instances.SOLANA, "USDC", 6, mint)
     port = opened(node, asset)
     other = open_port(node.settings, devnet_key("asks for somebody else"))
     (action,) = await port.setup_actions([asset])

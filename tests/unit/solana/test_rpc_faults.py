@@ -8,9 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from bridge.protocol.types import BlockRef, LockTerms, Preimage, Purpose
-from relayers.devkeys import devnet_key
-from relayers.port import (
+from bridge.chains.port import (
     Action,
     ActionRefused,
     BroadcastOutcome,
@@ -23,9 +21,11 @@ from relayers.port import (
     Revealed,
     TxState,
 )
+from bridge.keys.devkeys import devnet_key
+from bridge.protocol.types import BlockRef, LockTerms, Preimage, Purpose
 from relayers.solana.adapter import SolanaPort, open_port
+from relayers.solana.devnet.node import SolanaNode
 from relayers.solana.explain import explain
-from relayers.solana.node import SolanaNode
 from relayers.solana.settings import SOL
 from tests.conformance.lying_rpc import LyingRpc
 

@@ -17,8 +17,7 @@ from stellar_sdk import (
     TransactionEnvelope,
 )
 
-from bridge.protocol.types import LockTerms, Purpose
-from relayers.port import (
+from bridge.chains.port import (
     Action,
     ActionRefused,
     Authorizer,
@@ -34,6 +33,7 @@ from relayers.port import (
     TxState,
     UnsignedTx,
 )
+from bridge.protocol.types import LockTerms, Purpose
 from relayers.stellar import authorized, htlc
 from relayers.stellar.adapter import StellarPort
 from relayers.stellar.assets import to_stellar

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from bridge.chains.port import Action, BroadcastOutcome, FeeLevel, InsufficientFunds, TxState
 from bridge.protocol.types import Preimage, Purpose
-from relayers.port import Action, BroadcastOutcome, FeeLevel, InsufficientFunds, TxState
 from relayers.stellar.channels import CHANNEL_BASE
 from tests.unit.stellar.conftest import Net
 

@@ -9,15 +9,16 @@ import msgspec
 import pytest
 from prometheus_client import CollectorRegistry
 
+from bridge.chains.port import Action
 from bridge.engine.apply import carry_out
 from bridge.engine.metrics import Metrics
 from bridge.engine.outbox import Outbox, OutboxSettings
-from bridge.protocol.types import Chain, LegState, LockTerms, Purpose, Swap
+from bridge.protocol.types import ChainId, LegState, LockTerms, Purpose, Swap
 from bridge.store import Store
 from bridge.store.records import IntentState
-from relayers.port import Action
 from relayers.stellar import htlc
 from relayers.stellar.adapter import StellarPort
+from tests import instances
 from tests.unit import samples
 from tests.unit.stellar.conftest import SECRET, Net
 
@@ -54,7 +55,7 @@ def plan(store: Store, swap: Swap) -> None:
         carry_out(tx, swap)
 
 
-def states(store: Store) -> dict[tuple[Chain, IntentState], int]:
+def states(store: Store) -> dict[tuple[ChainId, IntentState], int]:
     with store.reading() as tx:
         return tx.intents.count_by_state()
 
@@ -79,7 +80,7 @@ async def test_the_deposit_of_a_claimed_lock_comes_in_once_its_gate_can_be_close
         await net.node.close()
         await outbox(store, ours).work()
     assert await ours.balance(ours.account, terms.asset) == before + htlc.deposit(terms) - 200
-    assert states(store) == {(Chain.STELLAR, IntentState.FINAL): 1}
+    assert states(store) == {(instances.STELLAR, IntentState.FINAL): 1}
 
 
 async def test_a_gate_that_somebody_else_has_closed_ends_the_matter(net: Net, store: Store) -> None:
@@ -90,4 +91,4 @@ async def test_a_gate_that_somebody_else_has_closed_ends_the_matter(net: Net, st
     await net.done(ours, Action(Purpose.CLOSE, terms))
     plan(store, spent(terms, ours, LegState.CLAIM_FINAL))
     assert await outbox(store, ours).work()
-    assert states(store) == {(Chain.STELLAR, IntentState.FINAL): 1}
+    assert states(store) == {(instances.STELLAR, IntentState.FINAL): 1}

@@ -18,8 +18,8 @@ from stellar_sdk import (
     Signer,
 )
 
+from bridge.chains.port import Action, FeeLevel, LockStatus, TxState
 from bridge.protocol.types import LockTerms, Purpose
-from relayers.port import Action, FeeLevel, LockStatus, TxState
 from relayers.stellar import htlc
 from relayers.stellar.adapter import StellarPort
 from relayers.stellar.horizon import Horizon

@@ -16,8 +16,7 @@ from stellar_sdk import (
     xdr,
 )
 
-from bridge.protocol.types import LockTerms, Preimage, Purpose
-from relayers.port import (
+from bridge.chains.port import (
     Action,
     ActionRefused,
     BroadcastOutcome,
@@ -32,6 +31,7 @@ from relayers.port import (
     SignedTx,
     TxState,
 )
+from bridge.protocol.types import LockTerms, Preimage, Purpose
 from relayers.stellar import htlc
 from relayers.stellar.adapter import StellarPort, open_port
 from relayers.stellar.assets import to_stellar

@@ -14,10 +14,10 @@ from stellar_sdk import (
 )
 from stellar_sdk.sep.stellar_uri import TransactionStellarUri
 
-from bridge.api.userswap import Wallet as UserWallet
+from bridge.chains.port import Action, ActionRefused, LockStatus, TxState
+from bridge.client.swap import Wallet as UserWallet
 from bridge.commands.swap import STELLAR_RECIPE
 from bridge.protocol.types import Preimage, Purpose
-from relayers.port import Action, ActionRefused, LockStatus, TxState
 from relayers.stellar.recognition import read_lock
 from relayers.stellar.wallet import FORMAT, XDR_FORMAT, Wallet
 from tests.unit.stellar.conftest import SECRET, Net

@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator
 import pytest_asyncio
 from stellar_sdk import ChangeTrust, Payment
 
+from bridge.chains.port import Action, FeeLevel, LockStatus, TxState
 from bridge.protocol.types import Asset, LockTerms, Purpose
-from relayers.port import Action, FeeLevel, LockStatus, TxState
 from relayers.stellar import htlc
 from relayers.stellar.accounting import GATES, LOCKS, Ledger
 from relayers.stellar.adapter import StellarPort

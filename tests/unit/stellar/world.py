@@ -19,7 +19,7 @@ from stellar_sdk import (
 from stellar_sdk.operation import Operation
 
 from bridge.protocol.types import Asset as SwapAsset
-from bridge.protocol.types import Chain, LockTerms, Preimage
+from bridge.protocol.types import LockTerms, Preimage
 from relayers.stellar import htlc
 from relayers.stellar.assets import stroops
 from relayers.stellar.devnet import entries
@@ -30,6 +30,7 @@ from relayers.stellar.devnet.queue import Submitted
 from relayers.stellar.htlc import Gate
 from relayers.stellar.recognition import read_lock
 from relayers.stellar.settings import XLM
+from tests import instances
 
 Envelope = TransactionEnvelope | FeeBumpTransactionEnvelope
 START = 1_700_000_000
@@ -129,7 +130,7 @@ class World:
             self.apply(holder, [ChangeTrust(asset)])
             if amount != "0":
                 self.apply(issuer, [Payment(holder.public_key, asset, amount)])
-        return SwapAsset(Chain.STELLAR, code, 7, f"{code}:{issuer.public_key}")
+        return SwapAsset(instances.STELLAR, code, 7, f"{code}:{issuer.public_key}")
 
     def terms(
         self,
@@ -142,7 +143,7 @@ class World:
         lifetime: int = 10_000,
     ) -> LockTerms:
         return LockTerms(
-            Chain.STELLAR,
+            instances.STELLAR,
             "",
             sender.public_key,
             recipient.public_key,

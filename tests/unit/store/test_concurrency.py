@@ -7,9 +7,10 @@ import threading
 import time
 
 from bridge.protocol.events import Accepted
-from bridge.protocol.types import Chain, Purpose
+from bridge.protocol.types import Purpose
 from bridge.store import Store
 from bridge.store.records import Lease, PlannedIntent, SwapMeta
+from tests import instances
 from tests.unit.samples import swap
 
 
@@ -88,7 +89,7 @@ def test_two_workers_never_take_the_same_intent(any_url: str) -> None:
     stores = [Store.open(any_url) for _ in range(2)]
     with stores[0].transaction() as tx:
         for number in range(40):
-            tx.intents.plan(PlannedIntent(f"s{number}", Purpose.CLAIM, Chain.ZION))
+            tx.intents.plan(PlannedIntent(f"s{number}", Purpose.CLAIM, instances.ZION))
     taken: list[list[int]] = [[], []]
 
     def worker(number: int):
@@ -96,7 +97,7 @@ def test_two_workers_never_take_the_same_intent(any_url: str) -> None:
             lease = Lease("l", f"worker{number}", number, 0)
             for _ in range(10):
                 with stores[number].transaction() as tx:
-                    got = tx.intents.take(Chain.ZION, lease, limit=4)
+                    got = tx.intents.take(instances.ZION, lease, limit=4)
                     for intent in got:
                         tx.intents.postpone(intent.id, 10**15, "taken")
                     taken[number] += [intent.id for intent in got]

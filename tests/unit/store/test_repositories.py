@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from bridge.protocol.events import Accepted, ClaimSeen
-from bridge.protocol.types import Chain, LegRole, Preimage, Purpose, SwapState
+from bridge.protocol.types import LegRole, Preimage, Purpose, SwapState
 from bridge.store import Conflict, Duplicate, LeaseLost, SecretsLocked, Store, StoreError
 from bridge.store.records import (
     ChainStatus,
@@ -22,10 +22,11 @@ from bridge.store.records import (
     StoredTxState,
     SwapMeta,
 )
+from tests import instances
 from tests.unit.samples import block, preimage, swap
 from tests.unit.store.conftest import KEY, Clock
 
-LOCK = PlannedIntent("swap1", Purpose.LOCK, Chain.ZION, "destination", "swap1")
+LOCK = PlannedIntent("swap1", Purpose.LOCK, instances.ZION, "destination", "swap1")
 
 
 def _quote(clock: Clock, number: int = 1) -> Quote:
@@ -37,7 +38,7 @@ def _sign(store: Store, intent_id: int, tx_id: str, sequence: int | None) -> int
     with store.transaction() as tx:
         return tx.transactions.add(
             intent_id,
-            Chain.ZION,
+            instances.ZION,
             tx_id=tx_id,
             raw=b"raw",
             account="bridge",
@@ -103,7 +104,7 @@ def test_closed_swaps_leave_the_open_list_and_keep_their_first_finishing_time(
     with any_store.transaction() as tx:
         tx.swaps.add(swap(), SwapMeta())
         tx.swaps.add(swap(2), SwapMeta())
-        assert tx.swaps.open_ids(Chain.ZION) == ["swap1", "swap2"]
+        assert tx.swaps.open_ids(instances.ZION) == ["swap1", "swap2"]
         tx.swaps.save(done, 1)
     finished = clock.now_ms
     clock.now_ms += 5
@@ -233,13 +234,13 @@ def test_intents_taken_by_one_worker_are_not_given_to_another_until_the_lease_en
     one, two = Lease("l", "one", 1, 0), Lease("l", "two", 2, 0)
     with any_store.transaction() as tx:
         tx.intents.plan(LOCK)
-        assert len(tx.intents.take(Chain.ZION, one, hold_ms=1000)) == 1
+        assert len(tx.intents.take(instances.ZION, one, hold_ms=1000)) == 1
     with any_store.transaction() as tx:
-        assert tx.intents.take(Chain.ZION, two) == []
-        assert tx.intents.take(Chain.ETHEREUM, two) == []
+        assert tx.intents.take(instances.ZION, two) == []
+        assert tx.intents.take(instances.ETHEREUM, two) == []
     clock.now_ms += 1000
     with any_store.transaction() as tx:
-        assert len(tx.intents.take(Chain.ZION, two)) == 1
+        assert len(tx.intents.take(instances.ZION, two)) == 1
 
 
 def test_a_lease_passes_on_only_when_it_ran_out_and_the_old_holder_is_found_out(
@@ -273,9 +274,9 @@ def test_signed_transactions_hold_their_sequence_until_they_are_settled(any_stor
     assert _sign(any_store, intent.id, "t1", 7) == first, "the same bytes are the same row"
     _sign(any_store, intent.id, "t2", 9)
     with any_store.transaction() as tx:
-        assert sorted(tx.transactions.pending_sequences(Chain.ZION, "bridge")) == [7, 9]
+        assert sorted(tx.transactions.pending_sequences(instances.ZION, "bridge")) == [7, 9]
         tx.transactions.move(first, StoredTxState.DEAD, replaced_by="t3")
-        assert sorted(tx.transactions.pending_sequences(Chain.ZION, "bridge")) == [9]
+        assert sorted(tx.transactions.pending_sequences(instances.ZION, "bridge")) == [9]
         stored = tx.transactions.of_intent(intent.id)
     assert stored[0].replaced_by == "t3"
     assert stored[1].max_cost == 2**200
@@ -329,16 +330,16 @@ def test_an_empty_preimage_is_a_preimage(any_store: Store) -> None:
 
 def test_the_ring_keeps_the_newest_blocks_and_forgets_orphans(any_store: Store) -> None:
     with any_store.transaction() as tx:
-        tx.blocks.append(Chain.ZION, [block(height) for height in range(1, 11)])
-        tx.blocks.append(Chain.ETHEREUM, [block(1)])
-        tx.blocks.trim(Chain.ZION, 4)
-        assert [known.height for known in tx.blocks.ring(Chain.ZION)] == [7, 8, 9, 10]
-        tx.blocks.remove(Chain.ZION, [block(10), block(9, "other")])
-        tx.blocks.append(Chain.ZION, [block(9, "b")])
-        assert [known.id for known in tx.blocks.ring(Chain.ZION)] == ["a7", "a8", "b9"]
-        assert tx.blocks.contains(Chain.ZION, block(8))
-        assert not tx.blocks.contains(Chain.ZION, block(9))
-        assert tx.blocks.last(Chain.ETHEREUM) == block(1)
+        tx.blocks.append(instances.ZION, [block(height) for height in range(1, 11)])
+        tx.blocks.append(instances.ETHEREUM, [block(1)])
+        tx.blocks.trim(instances.ZION, 4)
+        assert [known.height for known in tx.blocks.ring(instances.ZION)] == [7, 8, 9, 10]
+        tx.blocks.remove(instances.ZION, [block(10), block(9, "other")])
+        tx.blocks.append(instances.ZION, [block(9, "b")])
+        assert [known.id for known in tx.blocks.ring(instances.ZION)] == ["a7", "a8", "b9"]
+        assert tx.blocks.contains(instances.ZION, block(8))
+        assert not tx.blocks.contains(instances.ZION, block(9))
+        assert tx.blocks.last(instances.ETHEREUM) == block(1)
 
 
 def test_an_observation_is_news_once_and_again_after_its_block_came_back(any_store: Store) -> None:
@@ -346,7 +347,7 @@ def test_an_observation_is_news_once_and_again_after_its_block_came_back(any_sto
 
     def see(tx) -> bool:
         return tx.observations.add(
-            Chain.ETHEREUM,
+            instances.ETHEREUM,
             ObservedKind.LOCKED,
             "swap1",
             LegRole.SOURCE,
@@ -360,26 +361,26 @@ def test_an_observation_is_news_once_and_again_after_its_block_came_back(any_sto
     with any_store.transaction() as tx:
         assert see(tx)
         assert not see(tx)
-        (seen,) = tx.observations.unsettled(Chain.ETHEREUM)
+        (seen,) = tx.observations.unsettled(instances.ETHEREUM)
         assert (seen.terms, seen.block) == (terms, block(5))
         tx.observations.settle(seen.id)
-        assert tx.observations.unsettled(Chain.ETHEREUM) == []
-        assert tx.observations.orphan(Chain.ETHEREUM, [block(6)]) == []
-        assert [gone.lock_id for gone in tx.observations.orphan(Chain.ETHEREUM, [block(5)])] == ["l1"]
-        assert tx.observations.of_lock(Chain.ETHEREUM, "l1", ObservedKind.LOCKED) is None
+        assert tx.observations.unsettled(instances.ETHEREUM) == []
+        assert tx.observations.orphan(instances.ETHEREUM, [block(6)]) == []
+        assert [gone.lock_id for gone in tx.observations.orphan(instances.ETHEREUM, [block(5)])] == ["l1"]
+        assert tx.observations.of_lock(instances.ETHEREUM, "l1", ObservedKind.LOCKED) is None
         assert see(tx)
-        assert len(tx.observations.unsettled(Chain.ETHEREUM)) == 1
+        assert len(tx.observations.unsettled(instances.ETHEREUM)) == 1
 
 
 def test_a_chain_status_is_replaced_whole(any_store: Store, clock: Clock) -> None:
     status = ChainStatus(
-        Chain.ZION, tip=block(9), balances={"zion:ZION": 2**90}, fees={"x": FeeRecord(1, 2, 3)}
+        instances.ZION, tip=block(9), balances={"zion:ZION": 2**90}, fees={"x": FeeRecord(1, 2, 3)}
     )
     with any_store.transaction() as tx:
-        tx.chains.put(ChainStatus(Chain.ZION))
+        tx.chains.put(ChainStatus(instances.ZION))
         tx.chains.put(status)
     with any_store.reading() as tx:
-        found = tx.chains.all()[Chain.ZION]
+        found = tx.chains.all()[instances.ZION]
     assert found == msgspec.structs.replace(status, updated_ms=clock.now_ms)
 
 

@@ -11,9 +11,10 @@ from alembic import command
 from alembic.script import ScriptDirectory
 from sqlalchemy import Engine, create_engine, inspect, text
 
-from bridge.protocol.types import Chain, LegRole, Purpose
+from bridge.protocol.types import LegRole, Purpose
 from bridge.store import Store, migrations
 from bridge.store.records import IntentState, PlannedIntent, SwapMeta
+from tests import instances
 from tests.unit.samples import swap
 
 
@@ -39,7 +40,7 @@ def _fill(url: str) -> None:
     with store.transaction() as tx:
         for number in (0, 1):
             tx.swaps.add(swap(number), SwapMeta())
-        planned = PlannedIntent("swap0", Purpose.CLAIM, Chain.ETHEREUM, LegRole.SOURCE.value, "swap0")
+        planned = PlannedIntent("swap0", Purpose.CLAIM, instances.ETHEREUM, LegRole.SOURCE.value, "swap0")
         assert tx.intents.plan(planned)
     store.close()
     _move(url, "0001")
@@ -70,16 +71,16 @@ def test_an_upgrade_keeps_every_swap_and_intent_and_gives_them_no_lane(any_url: 
             assert stored is not None
             assert stored.swap == swap(number)
             assert stored.swap.destination.terms.lane == 0
-        (intent,) = tx.intents.live(Chain.ETHEREUM)
+        (intent,) = tx.intents.live(instances.ETHEREUM)
         assert (intent.state, intent.carrier) == (IntentState.PLANNED, None)
         assert tx.authorizations.get("swap0") == b""
         assert tx.swaps.lanes_in_use(swap(0).destination.terms.chain) == set()
-        status = tx.chains.get(Chain.ZION)
+        status = tx.chains.get(instances.ZION)
         assert status is not None
         fees = status.fees["zion:ZION"]
         assert (fees.refund, fees.minimum, fees.gasless_claim, fees.deposit) == (3, 0, 0, 0)
         # What keeps an intent from being made twice is still there.
-        planned = PlannedIntent("swap0", Purpose.CLAIM, Chain.ETHEREUM, LegRole.SOURCE.value, "swap0")
+        planned = PlannedIntent("swap0", Purpose.CLAIM, instances.ETHEREUM, LegRole.SOURCE.value, "swap0")
         assert not tx.intents.plan(planned)
     store.close()
 

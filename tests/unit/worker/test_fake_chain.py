@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bridge.protocol.types import Asset, Chain, LockTerms, Purpose
-from relayers.fake import FakeChain, FakeDevnet, FakePort
-from relayers.port import (
+from bridge.chains.port import (
     Action,
     ActionRefused,
     BroadcastOutcome,
@@ -16,14 +14,17 @@ from relayers.port import (
     PortUnavailable,
     TxState,
 )
+from bridge.protocol.types import Asset, LockTerms, Purpose
+from relayers.fake import FakeChain, FakeDevnet, FakePort
+from tests import instances
 from tests.unit.samples import ZION, preimage
 
-TOKEN = Asset(Chain.ZION, "TOK", 6, "0xtok")
+TOKEN = Asset(instances.ZION, "TOK", 6, "0xtok")
 
 
 @pytest.fixture
 def chain() -> FakeChain:
-    made = FakeChain(Chain.ZION, ZION, seed=1)
+    made = FakeChain(instances.ZION, ZION, seed=1)
     for who in ("bridge", "user"):
         made.credit(who, ZION, 10**9)
     return made
@@ -37,7 +38,7 @@ def port(chain: FakeChain) -> FakePort:
 def _terms(chain: FakeChain, sender: str = "bridge", asset: Asset = ZION) -> LockTerms:
     recipient = "user" if sender == "bridge" else "bridge"
     hashlock = preimage().hashlock()
-    return LockTerms(Chain.ZION, "htlc", sender, recipient, asset, 5000, hashlock, chain.head.time + 100)
+    return LockTerms(instances.ZION, "htlc", sender, recipient, asset, 5000, hashlock, chain.head.time + 100)
 
 
 async def _lock(port: FakePort, sequence: int | None = 0):
@@ -143,7 +144,7 @@ async def test_an_account_without_money_signs_nothing(chain: FakeChain) -> None:
 
 
 async def test_transactions_expire_on_a_chain_that_has_no_sequences(chain: FakeChain) -> None:
-    made = FakeChain(Chain.ZION, ZION, sequences=False, expiry_blocks=2)
+    made = FakeChain(instances.ZION, ZION, sequences=False, expiry_blocks=2)
     made.credit("bridge", ZION, 10**9)
     port = FakePort(made, "bridge")
     made.faults.drop_broadcasts = 1

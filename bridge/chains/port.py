@@ -1,0 +1,415 @@
+"""ChainPort: all that the bridge knows of a chain.
+
+One adapter per chain implements it; one conformance suite (tests/conformance) holds each to it.
+Polling `scan` is the truth, `hints` are only wake-ups. Nothing here keeps swap state: the ring of
+recent blocks, sequences and signed bytes are stored by the engine and handed in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from enum import StrEnum
+from typing import Any, Protocol
+
+import msgspec
+
+from bridge.protocol.types import Asset, BlockRef, ChainId, LockTerms, Preimage, Purpose
+
+
+class PortError(Exception):
+    """Something a chain or its RPC did. `hint` says what to do about it."""
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.hint = hint
+
+
+class PortUnavailable(PortError):
+    """The RPC is down, slow or talks nonsense: try again later, assume nothing."""
+
+
+class BadAddress(PortError):
+    """Text that is no address of this chain."""
+
+
+class InsufficientFunds(PortError):
+    """The bridge's own account cannot pay for this action now."""
+
+
+class ActionRefused(PortError):
+    """The chain would refuse this action as things stand (simulation says so): nothing was signed."""
+
+
+class CannotReceive(PortError):
+    """The address cannot be paid in this asset as things stand: no account, no trustline."""
+
+
+class BadAuthorization(PortError):
+    """What was handed over does not authorise the claim it is for."""
+
+
+class NothingToDo(PortError):
+    """What the action is for has happened already, by whomever: it is done with."""
+
+
+class DeepReorg(PortError):
+    """The chain shares no block with the known ring: an operator must look."""
+
+
+class Tip(msgspec.Struct, frozen=True):
+    """The newest block and the chain's clock.
+
+    `time` is what HTLC deadlines are compared with in the next block (EVM: the head's timestamp,
+    ZION: median time past), Unix seconds.
+    """
+
+    block: BlockRef
+    time: int
+
+
+class Locked(msgspec.Struct, frozen=True, tag=True):
+    """A lock was included in `block`."""
+
+    block: BlockRef
+    tx_id: str
+    lock_id: str
+    terms: LockTerms
+
+
+class Claimed(msgspec.Struct, frozen=True, tag=True):
+    """A lock was claimed in `block`."""
+
+    block: BlockRef
+    tx_id: str
+    lock_id: str
+    preimage: Preimage
+
+
+class Refunded(msgspec.Struct, frozen=True, tag=True):
+    """A lock was refunded (after the deadline or cooperatively) in `block`."""
+
+    block: BlockRef
+    tx_id: str
+    lock_id: str
+
+
+class Revealed(msgspec.Struct, frozen=True, tag=True):
+    """A claim that failed was included in `block`: nothing was claimed, but its preimage is public."""
+
+    block: BlockRef
+    tx_id: str
+    preimage: Preimage
+
+
+HtlcEvent = Locked | Claimed | Refunded | Revealed
+
+
+class Scan(msgspec.Struct, frozen=True):
+    """What happened since the known ring.
+
+    `orphaned`: known blocks that left the chain, newest first. `blocks`: the canonical blocks above the
+    common ancestor, oldest first, no gaps, at most `max_blocks`. `events`: the HTLC events in `blocks`
+    for our contract, in chain order, of all parties (the engine picks its own). `tip`: the chain's head,
+    which may lie above the last of `blocks`.
+    """
+
+    orphaned: tuple[BlockRef, ...]
+    blocks: tuple[BlockRef, ...]
+    events: tuple[HtlcEvent, ...]
+    tip: Tip
+
+
+class LockStatus(StrEnum):
+    """What the chain says of a lock right now."""
+
+    ABSENT = "absent"
+    OPEN = "open"
+    CLAIMED = "claimed"
+    REFUNDED = "refunded"
+    SPENT = "spent"
+    """Claimed or refunded; this chain cannot tell which without history."""
+
+
+class Action(msgspec.Struct, frozen=True):
+    """Something to be done on chain by the bridge's account. `preimage` for CLAIM.
+
+    ANCHOR: `payload` is the log's 32-byte root, `amount` its tree size. APPROVE: as `setup_actions` gave it
+    (`payload` names the token in the adapter's own way).
+
+    CLOSE: `terms` of a spent lock; it uses no sequence of the account. `NothingToDo` once all is in.
+
+    CLAIM: `others` are further claims of the same recipient and asset to be made in the same transaction, at
+    most `ChainPort.max_claims` in all; those that cannot be made any more are left out of it. `authorization`
+    is what `Authorizer.check` returned for this claim, b"" without.
+
+    CANCEL has no further fields: a transfer of nothing (or of the least possible) from the account to
+    itself, which only uses up the sequence it is prepared with, so that what was signed can never land.
+    """
+
+    purpose: Purpose
+    terms: LockTerms | None = None
+    lock_id: str = ""
+    preimage: Preimage | None = None
+    payload: bytes = b""
+    amount: int = 0
+    others: tuple[Action, ...] = ()
+    authorization: bytes = b""
+
+
+class FeeLevel(msgspec.Struct, frozen=True):
+    """How much to bid. `attempt` 0 is the ordinary bid; each replacement must bid enough to be accepted over
+    `previous` (the adapter's own fee record of the transaction to replace, from `SignedTx.fee`)."""
+
+    attempt: int = 0
+    previous: dict[str, int] | None = None
+
+
+HEIGHTS_END = 1_000_000_000
+"""`SignedTx.valid_until` is a block height below this and Unix seconds from it on."""
+
+
+class SignedTx(msgspec.Struct, frozen=True):
+    """A signed transaction, to be stored before it is broadcast.
+
+    `sequence` is the account's nonce it uses (None on chains without). `fee` is the adapter's own record of
+    what it bid, `max_cost` the most native units it can cost beside the amount, `valid_until` the chain
+    height or time (see `HEIGHTS_END`) after which it can never land, None if never.
+    """
+
+    tx_id: str
+    raw: bytes
+    account: str
+    sequence: int | None
+    fee: dict[str, int]
+    max_cost: int
+    valid_until: int | None = None
+
+    def is_over(self, tip: Tip) -> bool:
+        """Tell whether the block after `tip` is too late for it."""
+        if self.valid_until is None:
+            return False
+        now = tip.time if self.valid_until >= HEIGHTS_END else tip.block.height
+        return now >= self.valid_until
+
+    def __repr__(self) -> str:
+        return f"SignedTx({self.tx_id}, account={self.account}, sequence={self.sequence})"
+
+
+class BroadcastOutcome(StrEnum):
+    """What became of a broadcast. Broadcasting the same bytes again is always safe."""
+
+    ACCEPTED = "accepted"
+    ALREADY_KNOWN = "already_known"
+    SEQUENCE_USED = "sequence_used"
+    """The nonce is taken by an included transaction (perhaps this very one): look at `tx_status`."""
+    UNDERPRICED = "underpriced"
+    LATER = "later"
+    """The node does not take it yet, because of other transactions: send it again soon. Nothing is wrong."""
+    REJECTED = "rejected"
+
+
+class BroadcastResult(msgspec.Struct, frozen=True):
+    """Outcome and the chain's own words."""
+
+    outcome: BroadcastOutcome
+    reason: str = ""
+
+
+class TxState(StrEnum):
+    """Where a transaction of ours is."""
+
+    UNKNOWN = "unknown"
+    """Neither in a block nor in the mempool: broadcast it again or rebuild it."""
+    PENDING = "pending"
+    INCLUDED = "included"
+    FAILED = "failed"
+    """Included, but reverted."""
+    REPLACED = "replaced"
+    """Another transaction with its sequence was included."""
+
+
+class TxStatus(msgspec.Struct, frozen=True):
+    """State, and for INCLUDED and FAILED the block and its confirmations (1 = in the head)."""
+
+    state: TxState
+    block: BlockRef | None = None
+    confirmations: int = 0
+    reason: str = ""
+
+
+class FeeEstimate(msgspec.Struct, frozen=True):
+    """Expected cost in the chain's native smallest unit of each purpose for an asset, at the current bid.
+
+    `minimum` is the least amount, in the asset's own smallest unit, that a lock of it can hold or pay out to
+    anybody (rent exemption, minimum ada); 0 where there is none. `claim` is a claim of ours for
+    ourselves; `gasless_claim` one for a user, `authorized_claim` one for a user who signed for it, at worst
+    (0: the same as `claim`). `deposit` is the
+    part of `lock` that comes back to us with the lock's end, whichever it is: set aside, but no cost.
+    """
+
+    lock: int
+    claim: int
+    refund: int
+    minimum: int = 0
+    gasless_claim: int = 0
+    authorized_claim: int = 0
+    deposit: int = 0
+
+
+class UnsignedTx(msgspec.Struct, frozen=True):
+    """A transaction for the user's own wallet, ready to sign; `format` names the encoding."""
+
+    format: str
+    summary: str
+    payload: dict[str, Any]
+
+
+class Authorizer(Protocol):
+    """Claims for a recipient with the recipient's own signature, which says what may be done with them.
+
+    The relayer's side makes a `request`, the recipient's side checks it against the terms it knows and signs
+    it, the relayer's side checks what came back and keeps it for `Action.authorization`.
+    """
+
+    required: bool
+    """True: nobody can claim for a recipient without (Stellar). False: it lets the relayer take a fee out of
+    the amount from a user who did not pay for the claim with the quote (Ethereum)."""
+
+    async def request(self, terms: LockTerms, max_fee: int) -> UnsignedTx:
+        """Return what the recipient is to sign, for a wallet. `max_fee`: the most that may be taken out of
+        the amount, in the asset's smallest unit (0: nothing). Raises `ActionRefused`, `PortUnavailable`."""
+        ...
+
+    async def sign(self, terms: LockTerms, request: UnsignedTx, max_fee: int) -> dict[str, str]:
+        """Sign a request with the port's own key, on the recipient's side. Raises `BadAuthorization` when the
+        request would allow anything but a claim of exactly `terms` for a fee of at most `max_fee`."""
+        ...
+
+    async def check(self, terms: LockTerms, signed: Mapping[str, str], min_fee: int) -> bytes:
+        """Return what `sign` or a wallet gave, checked, for `Action.authorization`. Raises
+        `BadAuthorization`, saying what is wrong with it, also when it allows a smaller fee than `min_fee`."""
+        ...
+
+
+class ChainPort(Protocol):
+    """One chain, seen by the bridge. Methods raise `PortUnavailable` for anything that may pass by itself."""
+
+    chain: ChainId
+    max_claims: int
+    """How many claims `prepare` puts into one transaction (`Action.others`); 1: it makes no batches."""
+    authorizer: Authorizer | None
+    """None where anybody may claim for a recipient and nothing can be taken out of the amount."""
+    contract: str
+    """The HTLC contract's address, "" where the chain has HTLCs natively."""
+    account: str
+    """The bridge's own address on this chain."""
+
+    async def tip(self) -> Tip:
+        """Return head and chain time."""
+        ...
+
+    async def scan(self, known: Sequence[BlockRef], max_blocks: int) -> Scan:
+        """Return what happened since `known` (a ring of recent blocks, oldest first, may be empty: then
+        start at the head, reporting that block alone). A known block with an empty id stands for whichever
+        block the chain has at that height: so one can start below the head. Raises `DeepReorg`."""
+        ...
+
+    async def read_lock(self, lock_id: str, terms: LockTerms) -> LockStatus:
+        """Read back from chain whether the lock with exactly these terms stands."""
+        ...
+
+    async def balance(self, address: str, asset: Asset) -> int:
+        """Return the spendable balance in smallest units. Raises `CannotReceive` for an asset that the
+        address could not be paid in (on chains where that needs the holder's consent)."""
+        ...
+
+    async def fees(self, asset: Asset) -> FeeEstimate:
+        """Return the expected cost of each purpose at present."""
+        ...
+
+    async def next_sequence(self) -> int | None:
+        """Return the bridge account's next unused sequence counting confirmed transactions only."""
+        ...
+
+    async def prepare(self, action: Action, sequence: int | None, fee: FeeLevel) -> SignedTx:
+        """Build and sign; send nothing. Raises `ActionRefused` if a simulation shows it would fail,
+        `InsufficientFunds` if the account cannot pay."""
+        ...
+
+    async def broadcast(self, tx: SignedTx) -> BroadcastResult:
+        """Send stored bytes. Idempotent."""
+        ...
+
+    async def tx_status(self, tx: SignedTx) -> TxStatus:
+        """Tell where a transaction is."""
+        ...
+
+    async def setup_actions(self, assets: Sequence[Asset]) -> tuple[Action, ...]:
+        """Return what the account must do once before it can lock these assets (token approvals)."""
+        ...
+
+    def lock_id(self, terms: LockTerms) -> str:
+        """Return the id the chain gives a lock with these terms, hex. Pure."""
+        ...
+
+    def parse_address(self, text: str) -> str:
+        """Return the canonical form of an address. Raises `BadAddress`. Pure."""
+        ...
+
+    def unsigned(self, purpose: Purpose, terms: LockTerms, preimage: Preimage | None = None) -> UnsignedTx:
+        """Return a wallet-ready LOCK, CLAIM or REFUND for the user. Pure."""
+        ...
+
+    def hints(self) -> AsyncIterator[None]:
+        """Yield whenever something may have happened (new head); ends or raises when the line drops."""
+        ...
+
+    async def close(self) -> None:
+        """Release connections."""
+        ...
+
+
+class WalletBuilder(Protocol):
+    """Makes what a user's own wallet signs, after looking at the chain where that is needed."""
+
+    private: frozenset[Purpose]
+    """For these it makes a secret that only the user may have: nobody else builds them for the user."""
+
+    async def unsigned(
+        self, purpose: Purpose, terms: LockTerms, preimage: Preimage | None = None
+    ) -> UnsignedTx:
+        """Return a LOCK, CLAIM or REFUND, ready to sign. Raises `ActionRefused`, `PortUnavailable`."""
+        ...
+
+    async def close(self) -> None:
+        """Release connections."""
+        ...
+
+
+class Devnet(Protocol):
+    """A local chain under test control: what conformance tests and the demo need beyond `ChainPort`."""
+
+    async def mine(self, blocks: int) -> None:
+        """Make blocks now."""
+        ...
+
+    async def advance_time(self, seconds: int) -> None:
+        """Move the chain's clock forward, so that deadlines pass, and make the blocks this needs."""
+        ...
+
+    async def reorg(self, depth: int, drop: Sequence[str] = ()) -> None:
+        """Replace the last `depth` blocks by a heavier branch without the transactions `drop`, which also
+        leave the mempool; the others are included again."""
+        ...
+
+    async def fund(self, address: str, asset: Asset, amount: int) -> None:
+        """Give an address money from the devnet's treasury."""
+        ...
+
+    def describe(self) -> Mapping[str, str]:
+        """Return URLs and paths worth printing."""
+        ...
+
+    async def stop(self) -> None:
+        """End the chain's processes."""
+        ...

@@ -1,0 +1,179 @@
+"""Recovery files: a user's secrets, written before anything is sent, so that no crash loses money.
+
+One file per swap. The preimage is sealed with a key that libsodium's Argon2id makes of a password; the rest
+(terms, ids, signed transactions of the user's) is public on the chains anyway and stays readable, so that a
+refund needs no password.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from pathlib import Path
+
+import msgspec
+from nacl import pwhash
+from nacl.exceptions import CryptoError
+from nacl.secret import SecretBox
+
+from bridge.keys.keystore import KeystoreError, check_private
+from bridge.protocol.types import ChainId, ChainTiming, LockTerms, Preimage
+
+SUFFIX = ".swap.json"
+
+
+class RecoveryError(Exception):
+    """A recovery file cannot be used. `hint` says what to do."""
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.hint = hint
+
+
+class Cost(msgspec.Struct, frozen=True):
+    """What opening a file costs: Argon2id's operations and bytes of memory."""
+
+    operations: int
+    memory: int
+
+
+INTERACTIVE = Cost(pwhash.argon2id.OPSLIMIT_INTERACTIVE, pwhash.argon2id.MEMLIMIT_INTERACTIVE)
+"""64 MiB and a fraction of a second."""
+LIGHT = Cost(pwhash.argon2id.OPSLIMIT_MIN, pwhash.argon2id.MEMLIMIT_MIN)
+"""For tests and devnets."""
+
+
+class Sealed(msgspec.Struct, frozen=True):
+    """Encrypted bytes with what is needed, beside the password, to open them."""
+
+    salt: bytes
+    cost: Cost
+    box: bytes
+
+
+class Record(msgspec.Struct, frozen=True):
+    """What a user must not lose of a swap. Empty fields are not known yet.
+
+    `sent` holds the user's own signed transactions by purpose, so that a restart sends the same ones again.
+    """
+
+    hashlock: bytes
+    sealed: Sealed
+    bridge_url: str
+    quote_id: str
+    source: LockTerms
+    destination: LockTerms
+    destination_timing: ChainTiming
+    destination_confirmations: int
+    gasless: bool
+    created: int
+    swap_id: str = ""
+    revealed: bool = False
+    sent: dict[str, SentTx] = {}
+    version: int = 1
+
+    def preimage(self, password: str) -> Preimage:
+        """Open the secret. Raises `RecoveryError` for a wrong password."""
+        key = _key(password, self.sealed.salt, self.sealed.cost)
+        try:
+            preimage = Preimage(SecretBox(key).decrypt(self.sealed.box))
+        except (CryptoError, ValueError):
+            raise RecoveryError(
+                "the password does not open this recovery file", "use the password given when it was made"
+            ) from None
+        if not preimage.opens(self.hashlock):
+            raise RecoveryError("the secret does not open the hashlock", "restore the file from a backup")
+        return preimage
+
+
+class SentTx(msgspec.Struct, frozen=True):
+    """A signed transaction of the user's, stored before it was broadcast."""
+
+    chain: ChainId
+    tx_id: str
+    raw: bytes
+    account: str
+    sequence: int | None
+    fee: dict[str, int]
+    max_cost: int
+    valid_until: int | None
+
+    def __repr__(self) -> str:
+        return f"SentTx({self.chain}, {self.tx_id})"
+
+
+def seal(preimage: Preimage, password: str, cost: Cost = INTERACTIVE) -> Sealed:
+    """Encrypt a preimage under a password."""
+    salt = secrets.token_bytes(pwhash.argon2id.SALTBYTES)
+    return Sealed(salt, cost, bytes(SecretBox(_key(password, salt, cost)).encrypt(preimage.reveal())))
+
+
+class RecoveryDir:
+    """The directory of a user's recovery files."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def save(self, record: Record) -> Path:
+        """Write a record durably: when this returns, a power cut does not lose it."""
+        self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        target = self._file(record.hashlock)
+        part = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
+        descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(msgspec.json.format(msgspec.json.encode(record)) + b"\n")
+                file.flush()
+                os.fsync(file.fileno())
+            part.replace(target)
+        finally:
+            part.unlink(missing_ok=True)
+        directory = os.open(self.path, os.O_RDONLY)
+        try:
+            os.fsync(directory)
+        finally:
+            os.close(directory)
+        return target
+
+    def load(self, hashlock: bytes) -> Record:
+        """Read the record of a hashlock. Raises `RecoveryError`."""
+        return self._read(self._file(hashlock))
+
+    def find(self, swap_id: str) -> Record:
+        """Return the record of a swap; an unambiguous beginning of its id or hashlock will do."""
+        found = [
+            record
+            for record in self.all()
+            if (record.swap_id.startswith(swap_id) or record.hashlock.hex().startswith(swap_id)) and swap_id
+        ]
+        if len(found) != 1:
+            what = "no recovery file" if not found else "more than one recovery file"
+            raise RecoveryError(f"{what} for {swap_id!r} in {self.path}", "`rainbow swap list` lists them")
+        return found[0]
+
+    def all(self) -> list[Record]:
+        """Return all records, oldest first."""
+        if not self.path.is_dir():
+            return []
+        records = [self._read(file) for file in self.path.glob(f"*{SUFFIX}")]
+        return sorted(records, key=lambda record: (record.created, record.hashlock))
+
+    def _file(self, hashlock: bytes) -> Path:
+        return self.path / f"{hashlock.hex()}{SUFFIX}"
+
+    def _read(self, file: Path) -> Record:
+        try:
+            check_private(file)
+            return msgspec.json.decode(file.read_bytes(), type=Record)
+        except KeystoreError as error:
+            raise RecoveryError(str(error), error.hint) from None
+        except msgspec.DecodeError as error:
+            raise RecoveryError(f"{file} is damaged: {error}", "restore it from a backup") from None
+
+
+def _key(password: str, salt: bytes, cost: Cost) -> bytes:
+    return bytes(
+        pwhash.argon2id.kdf(
+            SecretBox.KEY_SIZE, password.encode(), salt, opslimit=cost.operations, memlimit=cost.memory
+        )
+    )

@@ -1,0 +1,472 @@
+"""A swap from the user's side, safe against a bridge that lies and against crashes at any line.
+
+1. The preimage is made and sealed into the recovery file before the bridge hears of its hashlock.
+2. The bridge's answer must repeat, to the unit and the second, what its signed quote promised.
+3. Before the secret is given away the bridge's lock is read on its chain, by the user's own node, until it
+   is as deep as the quote says, counted from the block in which the user's node first showed it.
+4. The secret is not given away after the reveal deadline of `bridge.protocol.timelocks`.
+5. Own transactions are stored before they are sent; a restart sends the same bytes again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from typing import Protocol
+
+import msgspec
+
+from bridge.api.models import ClaimTermsView, QuoteView, SwapCreated, SwapView
+from bridge.api.views import terms_of
+from bridge.chains.port import (
+    Action,
+    Authorizer,
+    BadAuthorization,
+    BroadcastOutcome,
+    ChainPort,
+    FeeLevel,
+    LockStatus,
+    PortUnavailable,
+    SignedTx,
+    Tip,
+    TxState,
+    UnsignedTx,
+)
+from bridge.client.client import BridgeClient
+from bridge.client.recovery import INTERACTIVE, Cost, Record, RecoveryDir, SentTx, seal
+from bridge.desk.assisted_claims import Needed
+from bridge.desk.quotes import QuoteBody, signature_is_valid
+from bridge.protocol.hashlock import new_preimage
+from bridge.protocol.legs import CLAIMED
+from bridge.protocol.timelocks import may_reveal
+from bridge.protocol.types import Asset, LockTerms, Preimage, Purpose
+
+
+class Unsafe(Exception):
+    """Going on could cost the user money. `hint` says what to do instead."""
+
+    def __init__(self, message: str, hint: str) -> None:
+        super().__init__(message)
+        self.hint = hint
+
+
+class Reader(Protocol):
+    """The reading part of `bridge.chains.port.ChainPort`, over the user's own node."""
+
+    async def tip(self) -> Tip:
+        """See `ChainPort`."""
+        ...
+
+    async def read_lock(self, lock_id: str, terms: LockTerms) -> LockStatus:
+        """See `ChainPort`."""
+        ...
+
+    def lock_id(self, terms: LockTerms) -> str:
+        """See `ChainPort`."""
+        ...
+
+
+class Builder(Protocol):
+    """Makes transactions for a user's wallet, on the user's side."""
+
+    async def unsigned(
+        self, purpose: Purpose, terms: LockTerms, preimage: Preimage | None = None
+    ) -> UnsignedTx:
+        """Return a LOCK, CLAIM or REFUND, ready to sign."""
+        ...
+
+
+class LockEvidence(msgspec.Struct, frozen=True):
+    """What the user's own node shows of a lock: a lower bound of its confirmations, and the chain's time."""
+
+    status: LockStatus
+    confirmations: int
+    chain_time: int
+
+
+class LockWatch:
+    """Counts a lock's confirmations from the first block at which the user's own node showed it."""
+
+    def __init__(self, reader: Reader, terms: LockTerms) -> None:
+        self._reader = reader
+        self._terms = terms
+        self._first: int | None = None
+
+    async def look(self) -> LockEvidence:
+        """Read the chain once."""
+        before = await self._reader.tip()
+        status = await self._reader.read_lock(self._reader.lock_id(self._terms), self._terms)
+        if status is not LockStatus.OPEN:
+            self._first = None
+            return LockEvidence(status, 0, before.time)
+        if self._first is None or before.block.height < self._first:
+            self._first = max(before.block.height, (await self._reader.tip()).block.height)
+        return LockEvidence(status, max(1, before.block.height - self._first + 1), before.time)
+
+
+class UserSwap:
+    """One swap of a user. Begin with `UserSwap.begin`, take up again with `UserSwap.resume`."""
+
+    def __init__(self, client: BridgeClient, recovery: RecoveryDir, record: Record) -> None:
+        self._client = client
+        self._recovery = recovery
+        self.record = record
+
+    @classmethod
+    async def begin(
+        cls,
+        client: BridgeClient,
+        recovery: RecoveryDir,
+        quote: QuoteView,
+        *,
+        refund_address: str,
+        recipient: str,
+        password: str,
+        bridge_url: str = "",
+        public_key: str = "",
+        cost: Cost = INTERACTIVE,
+    ) -> UserSwap:
+        """Check the quote, secure a fresh secret, and only then take the quote.
+
+        `public_key` is the bridge's, pinned by the user; without it the one in the quote is believed.
+        Raises `Unsafe`, and what `BridgeClient` raises.
+        """
+        body = checked_quote(quote, public_key)
+        preimage = new_preimage(secrets.token_bytes(32))
+        hashlock = preimage.hashlock()
+        source, destination = body.terms(hashlock, refund_address=refund_address, recipient=recipient)
+        record = Record(
+            hashlock=hashlock,
+            sealed=seal(preimage, password, cost),
+            bridge_url=bridge_url,
+            quote_id=quote.id,
+            source=source,
+            destination=destination,
+            destination_timing=body.policy.destination,
+            destination_confirmations=body.policy.destination.finality_depth,
+            gasless=body.gasless,
+            created=int(time.time()),
+        )
+        recovery.save(record)
+        swap = cls(client, recovery, record)
+        await swap.place()
+        return swap
+
+    @classmethod
+    def resume(cls, client: BridgeClient, recovery: RecoveryDir, record: Record) -> UserSwap:
+        """Take a swap up again from its recovery file."""
+        return cls(client, recovery, record)
+
+    @property
+    def id(self) -> str:
+        """The swap's id at the bridge, "" before the bridge has accepted it."""
+        return self.record.swap_id
+
+    async def place(self) -> SwapCreated:
+        """Take the quote, or find the swap that took it: repeating is safe. Raises `Unsafe`."""
+        record = self.record
+        created = await self._client.create_swap(
+            record.quote_id, record.hashlock, record.source.sender, record.destination.recipient
+        )
+        source, destination = terms_of(created.source.terms), terms_of(created.destination.terms)
+        # The bridge writes addresses in its chains' canonical form, and chooses, once, where its own lock is
+        # stored; apart from that all must be the same. A lane that changed later would spoil our claim.
+        expected = record.destination
+        if not record.swap_id:
+            expected = msgspec.structs.replace(expected, lane=destination.lane)
+        unlaned = msgspec.structs.replace(source, lane=0)
+        for ours, theirs in ((record.source, unlaned), (expected, destination)):
+            if not same_terms(ours, theirs):
+                raise Unsafe(
+                    "the bridge answers with other terms than it quoted",
+                    "do not lock anything; tell the operator, and use another bridge",
+                )
+        if source.lane:
+            raise Unsafe("the bridge wants your lock in a lane", "do not lock anything; tell the operator")
+        self._save(swap_id=created.id, source=source, destination=destination)
+        return created
+
+    async def status(self) -> SwapView:
+        """Ask the bridge how the swap stands."""
+        return await self._client.swap(self.id)
+
+    async def check_counterlock(self, watch: LockWatch) -> LockEvidence:
+        """Look at the bridge's lock on its chain, once. Raises `Unsafe` when the secret must stay secret."""
+        evidence = await watch.look()
+        refusal = may_reveal(
+            self.record.destination_timing, self.record.destination.deadline, evidence.chain_time
+        )
+        if refusal is not None:
+            raise Unsafe(refusal.message, refusal.hint)
+        if evidence.status not in {LockStatus.OPEN, LockStatus.ABSENT}:
+            raise Unsafe(
+                f"the bridge's lock is {evidence.status.value}", "keep the secret; wait for the refund"
+            )
+        return evidence
+
+    async def may_reveal_now(self, watch: LockWatch) -> bool:
+        """Tell whether the bridge's lock is deep enough on the user's own node. Raises `Unsafe`."""
+        evidence = await self.check_counterlock(watch)
+        return evidence.status is LockStatus.OPEN and (
+            evidence.confirmations >= self.record.destination_confirmations
+        )
+
+    async def reveal_to_bridge(
+        self, password: str, watch: LockWatch, authorizer: Authorizer | None = None, max_fee: int = 0
+    ) -> SwapView:
+        """Hand the preimage over, so that the relayer claims for the user. Raises `Unsafe`.
+
+        `authorizer` is that of the user's own wallet on the destination: it signs where the relayer needs the
+        recipient's signature. At most `max_fee` may be taken out of the amount (smallest units).
+        """
+        terms = await self._client.claim_terms(self.id)
+        if terms.needed is Needed.UNAVAILABLE:
+            raise Unsafe(f"the relayer does not claim this: {terms.detail}", "claim with your own wallet")
+        signed = None
+        if terms.needed in {Needed.SIGNATURE, Needed.FEE} and not await self._bridge_has_it():
+            signed = await self._authorized(terms, authorizer, max_fee)
+        preimage = await self._released(password, watch)
+        return await self._client.claim(self.id, preimage, signed)
+
+    async def _authorized(
+        self, terms: ClaimTermsView, authorizer: Authorizer | None, max_fee: int
+    ) -> dict[str, str]:
+        if authorizer is None or terms.request is None:
+            raise Unsafe(f"the relayer needs your signature: {terms.detail}", "give your wallet's keystore")
+        fee = int(terms.max_fee.amount)
+        if fee > max_fee:
+            raise Unsafe(
+                f"the relayer would take up to {terms.max_fee.display} {terms.max_fee.asset} for the claim",
+                "allow it with --max-fee, or claim with your own wallet",
+            )
+        request = UnsignedTx(terms.request.format, terms.request.summary, terms.request.payload)
+        try:
+            return await authorizer.sign(self.record.destination, request, fee)
+        except BadAuthorization as error:
+            raise Unsafe(
+                f"what the relayer wants signed is not a claim of your lock: {error}",
+                "sign nothing; claim with your own wallet, and tell the operator",
+            ) from None
+
+    async def claim(self, password: str, watch: LockWatch, wallet: Wallet) -> str:
+        """Claim the destination with the user's own wallet; returns the transaction's id. Raises `Unsafe`."""
+        preimage = await self._released(password, watch)
+        return await self._send(wallet, Purpose.CLAIM, self.record.destination, preimage)
+
+    async def claim_to_sign(self, password: str, watch: LockWatch, builder: Builder) -> UnsignedTx:
+        """Return the claim for a wallet that signs it elsewhere. The preimage is in it, so it counts as
+        revealed from here on: sign and send it at once. Raises `Unsafe`."""
+        preimage = await self._released(password, watch)
+        return await builder.unsigned(Purpose.CLAIM, self.record.destination, preimage)
+
+    async def lock(self, wallet: Wallet) -> str:
+        """Lock the source with the user's own wallet; returns the transaction's id. Repeating is safe."""
+        return await self._send(wallet, Purpose.LOCK, self.record.source)
+
+    async def refund(self, wallet: Wallet) -> str:
+        """Refund the source after its deadline; returns the transaction's id. Needs no bridge."""
+        return await self._send(wallet, Purpose.REFUND, self.record.source)
+
+    async def _released(self, password: str, watch: LockWatch) -> Preimage:
+        """Open the secret once everything allows it, and note that it is out before it goes out.
+
+        After a crash in between nobody knows whether it went out. In time, it goes out again; too late, only
+        if the chain shows it or the bridge has it already, for then nothing but claiming helps.
+        """
+        preimage = self.record.preimage(password)
+        try:
+            allowed = await self.may_reveal_now(watch)
+        except Unsafe:
+            if not (self.record.revealed and await self._is_out(watch)):
+                raise
+            allowed = True
+        if not allowed and not self.record.revealed:
+            raise Unsafe(
+                "the bridge's lock is not deep enough yet",
+                f"wait for {self.record.destination_confirmations} confirmations on your own node",
+            )
+        if not self.record.revealed:
+            self._save(revealed=True)
+        return preimage
+
+    async def _is_out(self, watch: LockWatch) -> bool:
+        """Tell whether the secret is known for certain: a claim whose answer got lost has shown it, too."""
+        return (await watch.look()).status is LockStatus.CLAIMED or await self._bridge_has_it()
+
+    async def _bridge_has_it(self) -> bool:
+        view = await self.status()
+        return view.secret_shared or view.source.state in CLAIMED or view.destination.state in CLAIMED
+
+    async def _send(
+        self, wallet: Wallet, purpose: Purpose, terms: LockTerms, preimage: Preimage | None = None
+    ) -> str:
+        known = self.record.sent.get(purpose.value)
+        if known is not None:
+            signed = _signed(known)
+            if await wallet.resend(signed):
+                return signed.tx_id
+        signed = await wallet.prepare(purpose, terms, preimage)
+        self._save(sent={**self.record.sent, purpose.value: _sent(terms, signed)})
+        await wallet.broadcast(signed)
+        return signed.tx_id
+
+    def _save(self, **changes: object) -> None:
+        self.record = msgspec.structs.replace(self.record, **changes)
+        self._recovery.save(self.record)
+
+
+class Wallet:
+    """A user's own account on one chain: a `ChainPort` opened with the user's key."""
+
+    def __init__(self, port: ChainPort) -> None:
+        self.port = port
+
+    @property
+    def address(self) -> str:
+        """The account's address."""
+        return self.port.account
+
+    async def approvals(self, asset: Asset) -> list[SignedTx]:
+        """Sign and send what the account must allow before it can lock this asset; returns what was sent."""
+        sent: list[SignedTx] = []
+        for action in await self.port.setup_actions((asset,)):
+            signed = await self.port.prepare(action, await self._sequence(sent), FeeLevel())
+            await self.broadcast(signed)
+            sent.append(signed)
+        return sent
+
+    async def settled(self, signed: SignedTx, *, pause: float = 1.0) -> TxState:
+        """Wait until a transaction is in a block or cannot be any more; returns which.
+
+        A node that has forgotten it (restarted, reorganised, full) gets the same bytes again. UNKNOWN: its
+        time is over.
+        """
+        while True:
+            tip = await self.port.tip()
+            state = (await self.port.tx_status(signed)).state
+            if state not in {TxState.UNKNOWN, TxState.PENDING}:
+                return state
+            if state is TxState.UNKNOWN and signed.is_over(tip):
+                return state
+            if state is TxState.UNKNOWN:
+                await self.port.broadcast(signed)
+            await asyncio.sleep(pause)
+
+    async def prepare(self, purpose: Purpose, terms: LockTerms, preimage: Preimage | None = None) -> SignedTx:
+        """Sign one transaction; send nothing."""
+        lock_id = "" if purpose is Purpose.LOCK else self.port.lock_id(terms)
+        action = Action(purpose, terms=terms, lock_id=lock_id, preimage=preimage, amount=terms.amount)
+        return await self.port.prepare(action, await self._sequence([]), FeeLevel())
+
+    async def broadcast(self, signed: SignedTx) -> None:
+        """Send stored bytes. Raises `PortUnavailable` when the node does not take them."""
+        result = await self.port.broadcast(signed)
+        if result.outcome in {BroadcastOutcome.ACCEPTED, BroadcastOutcome.ALREADY_KNOWN}:
+            return
+        status = await self.port.tx_status(signed)
+        if status.state not in {TxState.INCLUDED, TxState.PENDING}:
+            raise PortUnavailable(
+                f"the node refused transaction {signed.tx_id}: {result.outcome.value} {result.reason}",
+                "run the command again: it looks first, and signs anew only if this one can never land",
+            )
+
+    async def resend(self, signed: SignedTx) -> bool:
+        """Send an earlier transaction again unless it can never land; tells whether it stands."""
+        tip = await self.port.tip()
+        status = await self.port.tx_status(signed)
+        if status.state in {TxState.INCLUDED, TxState.PENDING}:
+            return True
+        if status.state in {TxState.FAILED, TxState.REPLACED} or signed.is_over(tip):
+            return False
+        await self.broadcast(signed)
+        return True
+
+    async def _sequence(self, just_sent: list[SignedTx]) -> int | None:
+        sequence = await self.port.next_sequence()
+        if sequence is None:
+            return None
+        return max([sequence, *(tx.sequence + 1 for tx in just_sent if tx.sequence is not None)])
+
+
+def checked_quote(quote: QuoteView, public_key: str = "") -> QuoteBody:
+    """Return what the bridge signed, after checking the signature and that what is shown is what is signed.
+
+    Raises `Unsafe`.
+    """
+    hint = "do not use this quote; ask again, or use another bridge"
+    if public_key and quote.public_key != public_key:
+        raise Unsafe("the quote is signed with another key than the bridge's pinned one", hint)
+    if not signature_is_valid(quote.public_key, quote.signed_text, quote.signature):
+        raise Unsafe("the quote's signature is wrong", hint)
+    try:
+        body = msgspec.json.decode(quote.signed_text, type=QuoteBody)
+    except msgspec.DecodeError:
+        raise Unsafe("the signed quote is not understood", hint) from None
+    shown = (
+        quote.id,
+        quote.source.asset,
+        quote.source.amount,
+        quote.destination.asset,
+        quote.destination.amount,
+        quote.source_deadline.unix,
+        quote.destination_deadline.unix,
+        quote.gasless,
+    )
+    signed = (
+        body.id,
+        body.source.key,
+        str(body.price.source),
+        body.destination.key,
+        str(body.price.destination),
+        body.source_deadline,
+        body.destination_deadline,
+        body.gasless,
+    )
+    if shown != signed:
+        raise Unsafe("the quote shows other terms than are signed", hint)
+    if body.source_deadline <= body.destination_deadline:
+        raise Unsafe("your lock would be refundable before the bridge's", hint)
+    return body
+
+
+def same_terms(ours: LockTerms, theirs: LockTerms) -> bool:
+    """Compare terms; hexadecimal addresses may differ in case (Ethereum's checksum)."""
+
+    def text(address: str) -> str:
+        return address.lower() if address.startswith("0x") else address
+
+    def plain(terms: LockTerms) -> LockTerms:
+        return msgspec.structs.replace(
+            terms,
+            sender=text(terms.sender),
+            recipient=text(terms.recipient),
+            contract=text(terms.contract),
+        )
+
+    return plain(ours) == plain(theirs)
+
+
+def _sent(terms: LockTerms, signed: SignedTx) -> SentTx:
+    return SentTx(
+        chain=terms.chain,
+        tx_id=signed.tx_id,
+        raw=signed.raw,
+        account=signed.account,
+        sequence=signed.sequence,
+        fee=signed.fee,
+        max_cost=signed.max_cost,
+        valid_until=signed.valid_until,
+    )
+
+
+def _signed(sent: SentTx) -> SignedTx:
+    return SignedTx(
+        tx_id=sent.tx_id,
+        raw=sent.raw,
+        account=sent.account,
+        sequence=sent.sequence,
+        fee=sent.fee,
+        max_cost=sent.max_cost,
+        valid_until=sent.valid_until,
+    )

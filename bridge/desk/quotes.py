@@ -1,0 +1,266 @@
+"""Quotes: priced, reserved, signed, limited, and gone in seconds.
+
+A quote fixes everything but the user's hashlock and addresses: amounts, deadlines, contracts, our accounts.
+Its inventory and the gas to finish are reserved in the transaction that stores it.
+"""
+
+from __future__ import annotations
+
+import secrets
+
+import msgspec
+from nacl.exceptions import BadSignatureError
+from nacl.signing import SigningKey, VerifyKey
+
+from bridge.config import Settings
+from bridge.desk.inventory import Inventory, Need
+from bridge.desk.market import Market, Offer
+from bridge.desk.refused import Reason, Refused
+from bridge.keys.keystore import SecretKey
+from bridge.protocol.pricing import FixedSide, Price, PriceRefusalCode, PriceRefused, price
+from bridge.protocol.timelocks import Deadlines, plan_deadlines, reveal_deadline
+from bridge.protocol.types import Asset, ChainTiming, LockTerms, SwapPolicy
+from bridge.store import Store, Transaction
+from bridge.store.records import Quote
+
+SIGNATURE_CONTEXT = b"rainbow-quote-v1\n"
+"""Goes before the signed text, so that the signature fits nothing else."""
+
+
+class QuoteAsk(msgspec.Struct, frozen=True):
+    """What a client asks for. `client` is whom limits are counted against."""
+
+    source: str
+    destination: str
+    amount: int
+    fixed: FixedSide
+    gasless: bool
+    client: str
+
+
+class QuoteBody(msgspec.Struct, frozen=True):
+    """The whole of a quote, as it is signed: JSON of these fields in this order. Times are Unix seconds."""
+
+    id: str
+    source: Asset
+    destination: Asset
+    price: Price
+    rate: str
+    price_at: int
+    gasless: bool
+    policy: SwapPolicy
+    source_deadline: int
+    destination_deadline: int
+    source_contract: str
+    destination_contract: str
+    source_account: str
+    destination_account: str
+    created: int
+    expires: int
+
+    @property
+    def reveal_by(self) -> int:
+        """Destination chain time after which the secret must not be revealed."""
+        return reveal_deadline(self.policy.destination, self.destination_deadline)
+
+    def terms(self, hashlock: bytes, *, refund_address: str, recipient: str) -> tuple[LockTerms, LockTerms]:
+        """Return the terms of the source lock and of the destination lock: the quote with what the user adds.
+
+        The bridge and its client both work them out of the signed quote, and compare.
+        """
+        source = LockTerms(
+            chain=self.source.chain,
+            contract=self.source_contract,
+            sender=refund_address,
+            recipient=self.source_account,
+            asset=self.source,
+            amount=self.price.source,
+            hashlock=hashlock,
+            deadline=self.source_deadline,
+        )
+        destination = LockTerms(
+            chain=self.destination.chain,
+            contract=self.destination_contract,
+            sender=self.destination_account,
+            recipient=recipient,
+            asset=self.destination,
+            amount=self.price.destination,
+            hashlock=hashlock,
+            deadline=self.destination_deadline,
+        )
+        return source, destination
+
+
+class QuoteSigner:
+    """Signs quotes with the bridge's ed25519 key."""
+
+    def __init__(self, key: SecretKey) -> None:
+        self._key = SigningKey(key.reveal())
+
+    @property
+    def public_key(self) -> str:
+        """The verifying key, hex."""
+        return bytes(self._key.verify_key).hex()
+
+    def sign(self, text: str) -> str:
+        """Return the signature over a quote's JSON text, hex."""
+        return self._key.sign(SIGNATURE_CONTEXT + text.encode()).signature.hex()
+
+    def __repr__(self) -> str:
+        return f"QuoteSigner({self.public_key})"
+
+
+def signature_is_valid(public_key: str, text: str, signature: str) -> bool:
+    """Check a quote's signature; for clients."""
+    try:
+        VerifyKey(bytes.fromhex(public_key)).verify(
+            SIGNATURE_CONTEXT + text.encode(), bytes.fromhex(signature)
+        )
+    except (BadSignatureError, ValueError):
+        return False
+    return True
+
+
+class SignedQuote(msgspec.Struct, frozen=True):
+    """A quote with the exact text that was signed."""
+
+    body: QuoteBody
+    text: str
+    signature: str
+    public_key: str
+
+
+class QuoteBook:
+    """Makes quotes, remembers them and lets them expire."""
+
+    def __init__(
+        self, settings: Settings, store: Store, market: Market, inventory: Inventory, signer: QuoteSigner
+    ) -> None:
+        self._settings = settings
+        self._store = store
+        self._market = market
+        self._inventory = inventory
+        self._signer = signer
+
+    @property
+    def public_key(self) -> str:
+        """The key that verifies quotes, hex."""
+        return self._signer.public_key
+
+    def make(self, ask: QuoteAsk) -> SignedQuote:
+        """Price, reserve, sign and store a quote. Raises `Refused`."""
+        with self._store.transaction() as tx:
+            tx.lock(f"quotes:{ask.client}")
+            self._check_limits(tx, ask.client)
+            offer = self._market.offer(tx, ask.source, ask.destination, gasless=ask.gasless)
+            body = self._body(tx, ask, offer)
+            text = msgspec.json.encode(body).decode()
+            quote = Quote(
+                id=body.id,
+                client=ask.client,
+                source_asset=ask.source,
+                destination_asset=ask.destination,
+                source_amount=body.price.source,
+                destination_amount=body.price.destination,
+                body=text,
+                created_ms=tx.now_ms,
+                expires_ms=tx.now_ms + self._settings.swaps.quote_ttl * 1000,
+            )
+            needs = [Need(offer.destination, body.price.destination), *offer.gas]
+            self._inventory.hold(tx, needs, body.id, quote.expires_ms)
+            tx.quotes.add(quote)
+        return SignedQuote(body, text, self._signer.sign(text), self.public_key)
+
+    def sweep(self) -> int:
+        """Let overdue quotes expire and give back what they hold; returns how many."""
+        with self._store.reading() as tx:
+            if not (tx.quotes.has_expired() or tx.reservations.has_expired()):
+                return 0
+        with self._store.transaction() as tx:
+            expired = tx.quotes.expire()
+            tx.reservations.release_expired()
+        return len(expired)
+
+    def _check_limits(self, tx: Transaction, client: str) -> None:
+        limits = self._settings.swaps
+        wait = f"take one, or let one expire (after {limits.quote_ttl} s)"
+        if tx.quotes.count_open(client) >= limits.open_quotes_per_client:
+            raise Refused(
+                Reason.LIMIT_REACHED,
+                f"you hold {limits.open_quotes_per_client} open quotes, no more are given",
+                wait,
+                limits.quote_ttl,
+            )
+        if tx.quotes.count_unfunded(client) >= limits.unfunded_swaps_per_client:
+            raise Refused(
+                Reason.LIMIT_REACHED,
+                f"{limits.unfunded_swaps_per_client} of your swaps still wait for their lock",
+                "fund one of them, or let their windows pass",
+                limits.lock_window,
+            )
+        if tx.quotes.count_all_open() >= limits.open_quotes:
+            raise Refused(
+                Reason.LIMIT_REACHED, "too many quotes are open", "try again soon", limits.quote_ttl
+            )
+
+    def _body(self, tx: Transaction, ask: QuoteAsk, offer: Offer) -> QuoteBody:
+        chains = self._settings.chains
+        priced = _priced(offer, ask)
+        source = chains.timing(offer.source, priced.source)
+        destination = chains.timing(offer.destination, priced.destination)
+        deadlines = self.deadlines(offer, source, destination)
+        swaps = self._settings.swaps
+        created = tx.now_ms // 1000
+        return QuoteBody(
+            id=secrets.token_hex(16),
+            source=offer.source,
+            destination=offer.destination,
+            price=priced,
+            rate=offer.rate_text,
+            price_at=offer.price_at,
+            gasless=ask.gasless,
+            policy=SwapPolicy(
+                source=source,
+                destination=destination,
+                user_window=swaps.user_window,
+                outage_budget=swaps.outage_budget,
+                lock_by=deadlines.lock_by,
+            ),
+            source_deadline=deadlines.source,
+            destination_deadline=deadlines.destination,
+            source_contract=offer.source_status.contract,
+            destination_contract=offer.destination_status.contract,
+            source_account=offer.source_status.account,
+            destination_account=offer.destination_status.account,
+            created=created,
+            expires=created + swaps.quote_ttl,
+        )
+
+    def deadlines(self, offer: Offer, source: ChainTiming, destination: ChainTiming) -> Deadlines:
+        """Return the computed deadlines of a swap sold now; the quote's own life counts as time to lock."""
+        swaps = self._settings.swaps
+        return plan_deadlines(
+            offer.source_status.time,
+            offer.destination_status.time,
+            source=source,
+            destination=destination,
+            user_window=swaps.user_window,
+            outage_budget=swaps.outage_budget,
+            lock_window=swaps.quote_ttl + swaps.lock_window,
+        )
+
+
+def _priced(offer: Offer, ask: QuoteAsk) -> Price:
+    try:
+        return price(
+            offer.terms,
+            source=offer.source,
+            destination=offer.destination,
+            fixed=ask.fixed,
+            amount=ask.amount,
+        )
+    except PriceRefused as error:
+        hint = error.hint or "GET /v1/pairs shows the limits"
+        if error.code is PriceRefusalCode.AMOUNT_OVERFLOW:
+            hint = "swap a smaller amount"
+        raise Refused(Reason.AMOUNT_OUT_OF_RANGE, str(error), hint) from None

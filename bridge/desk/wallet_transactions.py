@@ -1,0 +1,67 @@
+"""What the API looks up on chains for users: ready transactions for their wallets, and whether a recipient
+can be paid at all. Nothing here keeps money safe; where a chain does not answer, less is offered."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import structlog
+
+from bridge.chains.port import ActionRefused, BadAddress, CannotReceive, PortError, UnsignedTx, WalletBuilder
+from bridge.desk.chain_queries import Asking
+from bridge.desk.orders import KeylessPort
+from bridge.desk.refused import Reason, Refused
+from bridge.protocol.types import NEEDS_CONSENT, Asset, ChainId, LockTerms, Preimage, Purpose
+
+log = structlog.get_logger("rainbow.api")
+
+
+class Paperwork:
+    """Makes transactions for wallets, and looks at recipients."""
+
+    def __init__(
+        self, ports: Mapping[ChainId, KeylessPort], builders: Mapping[ChainId, WalletBuilder], asking: Asking
+    ) -> None:
+        self._ports = ports
+        self._builders = builders
+        self._asking = asking
+
+    async def transaction(
+        self, purpose: Purpose, terms: LockTerms, preimage: Preimage | None = None
+    ) -> UnsignedTx:
+        """Return a transaction for the user's wallet: ready to sign where the chain answers and the purpose
+        needs no secret of the user's, else what the terms alone say. Raises `Refused`."""
+        builder = self._builders.get(terms.chain)
+        if builder is not None and purpose not in builder.private:
+            try:
+                return await self._asking.ask(terms.chain, lambda: builder.unsigned(purpose, terms, preimage))
+            except PortError as error:
+                # No money at the address yet, say, or a node that is down: the plain form will do for now.
+                log.info("not_ready_to_sign", chain=terms.chain, purpose=purpose, why=str(error))
+            except Exception as error:
+                # A mistake in an adapter. The swap is placed already: its user must get its id.
+                kind = type(error).__name__
+                log.error("builder_broke", chain=terms.chain, purpose=purpose, error=kind)
+        try:
+            return self._ports[terms.chain].unsigned(purpose, terms, preimage)
+        except ActionRefused as error:
+            raise Refused(Reason.WRONG_STATE, str(error), error.hint or "ask the operator") from None
+
+    async def require_receiver(self, asset: Asset, recipient: str) -> None:
+        """Make sure, before anything is locked, that an address can be paid in an asset, on chains where that
+        needs its holder's consent. Raises `Refused`."""
+        if not asset.contract or asset.chain not in NEEDS_CONSENT:
+            return
+        port = self._ports[asset.chain]
+        try:
+            address = port.parse_address(recipient)
+            await self._asking.ask(asset.chain, lambda: port.balance(address, asset))
+        except (BadAddress, CannotReceive) as error:
+            raise Refused(Reason.BAD_ADDRESS, f"recipient: {error}", error.hint) from None
+        except PortError as error:
+            raise Refused(
+                Reason.CHAIN_UNAVAILABLE,
+                f"{asset.chain} cannot be asked about the recipient now: {error}",
+                "try again soon",
+                5,
+            ) from None

@@ -1,0 +1,1 @@
+"""Keys: encrypted keystores, and the published keys of local chains."""

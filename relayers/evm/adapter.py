@@ -1,0 +1,362 @@
+"""Ethereum behind `ChainPort`: scan by hash continuity, EIP-1559, simulation before every signature."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+
+from eth_account import Account
+from eth_account.signers.local import LocalAccount
+from eth_hash.auto import keccak
+from eth_utils.address import (
+    is_checksum_address,
+    is_checksum_formatted_address,
+    is_hex_address,
+    to_checksum_address,
+)
+
+from bridge.chains.port import (
+    Action,
+    ActionRefused,
+    Authorizer,
+    BadAddress,
+    BroadcastResult,
+    FeeEstimate,
+    FeeLevel,
+    LockStatus,
+    PortError,
+    PortUnavailable,
+    Scan,
+    SignedTx,
+    Tip,
+    TxStatus,
+    UnsignedTx,
+)
+from bridge.protocol import instances
+from bridge.protocol.types import Asset, BlockRef, LockTerms, Preimage, Purpose
+from relayers.evm import access, artifacts, blocks, erc20, fees, gas, htlc, spends
+from relayers.evm.authorizing import EthereumAuthorizer
+from relayers.evm.building import Builder, Reverted, Spending
+from relayers.evm.claiming import MAX_CLAIMS, Claims
+from relayers.evm.hints import new_heads
+from relayers.evm.messages import HtlcContract, Message
+from relayers.evm.rpc import Call, Rpc, RpcError, failed, quantity, sound
+from relayers.evm.settings import EthereumSettings
+from relayers.evm.terms import read_event
+from relayers.evm.transactions import read_broadcast, read_status
+
+_EVENT_TOPICS = tuple("0x" + topic.hex() for topic in htlc.TOPICS)
+
+_RETRIES_WHILE_MOVING = 3
+
+_ALREADY_OPEN = "AlreadyOpen"
+"""The contract's error for terms that are locked already and for a lane that holds a lock."""
+
+_COOPERATIVE_REFUND_VALIDITY = 3600
+"""Seconds for which our signature under a cooperative refund is good; each replacement signs anew."""
+
+
+def open_port(settings: EthereumSettings, key: bytes) -> EthereumPort:
+    """Return the port of the account of `key` (32 bytes). Nothing is contacted before the first use."""
+    return EthereumPort(settings, key)
+
+
+class EthereumPort:
+    """One Ethereum network, its HTLC contract and one account of ours; a `bridge.chains.port.ChainPort`."""
+
+    chain = instances.ETHEREUM
+    max_claims = MAX_CLAIMS
+
+    def __init__(self, settings: EthereumSettings, key: bytes) -> None:
+        self._settings = settings
+        self._signer: LocalAccount = Account.from_key(key)
+        self._rpc = Rpc(settings.rpc_urls, settings.timeout)
+        self._checked = False
+        self.account: str = self._signer.address
+        self.contract = self.parse_address(_contract_address(settings))
+        self._htlc = HtlcContract(settings.chain_id, self.contract)
+        self._builder = Builder(self._rpc, self._signer, settings.chain_id, settings.caps)
+        self._claims = Claims(self._rpc, self._htlc, self._builder, self.account)
+        relayer = self.parse_address(settings.relayer) if settings.relayer else ""
+        self.authorizer: Authorizer | None = EthereumAuthorizer(
+            self._rpc, self._htlc, self._signer, relayer, self._check
+        )
+        self._assets = {asset.contract.lower(): asset for asset in settings.assets}
+
+    def __repr__(self) -> str:
+        return f"EthereumPort({self.account}, {self._settings!r})"
+
+    # ------------------------------------------------------------------ reading
+
+    async def tip(self) -> Tip:
+        """Return the head; its timestamp is the clock that deadlines are compared with."""
+        await self._check()
+        return await blocks.read_tip(self._rpc)
+
+    async def scan(self, known: Sequence[BlockRef], max_blocks: int) -> Scan:
+        """See `ChainPort.scan`. A node behind the ring on the same chain yields nothing, and no orphans."""
+        await self._check()
+        for _ in range(_RETRIES_WHILE_MOVING):
+            try:
+                return await self._scan(known, max_blocks)
+            except blocks.ChainMoved:
+                continue
+        raise PortUnavailable(
+            "the chain keeps moving while it is read", "several nodes behind one URL? try again"
+        )
+
+    async def _scan(self, known: Sequence[BlockRef], max_blocks: int) -> Scan:
+        tip = await blocks.read_tip(self._rpc)
+        head = tip.block
+        if not known:
+            headers = await blocks.read_headers(self._rpc, head.height, head.height, head.parent)
+            orphaned: tuple[BlockRef, ...] = ()
+        else:
+            known = await blocks.anchored(self._rpc, known, head)
+            index = await blocks.common_ancestor(self._rpc, known, head)
+            if index is None:
+                return Scan((), (), (), tip)
+            ancestor = known[index]
+            orphaned = tuple(reversed(known[index + 1 :]))
+            last = min(head.height, ancestor.height + max_blocks)
+            headers = await blocks.read_headers(self._rpc, ancestor.height + 1, last, ancestor.id)
+        if headers and headers[-1].ref.height == head.height and headers[-1].ref.id != head.id:
+            raise blocks.ChainMoved
+        refs = {header.ref.id: header.ref for header in headers}
+        logs = await blocks.read_logs(self._rpc, headers, self.contract, _EVENT_TOPICS)
+        events = [
+            read_event(log, refs[log["blockHash"]], self._settings.chain_id, self.contract, self._assets)
+            for log in logs
+        ]
+        return Scan(
+            orphaned, tuple(header.ref for header in headers), tuple(e for e in events if e is not None), tip
+        )
+
+    async def read_lock(self, lock_id: str, terms: LockTerms) -> LockStatus:
+        """Tell whether the lock with exactly these terms is open; if not, its newest spend within
+        `history_blocks` tells how it ended."""
+        await self._check()
+        if lock_id != self.lock_id(terms):
+            return LockStatus.ABSENT
+        request = {"to": self.contract, "data": self._htlc.is_open(terms).data}
+        if quantity(await self._rpc_call("eth_call", request, "latest")):
+            return LockStatus.OPEN
+        return await spends.last_spend(self._rpc, self.contract, lock_id, self._settings.history_blocks)
+
+    async def balance(self, address: str, asset: Asset) -> int:
+        """Return ether in wei, or a token in its smallest unit."""
+        await self._check()
+        if not asset.contract:
+            return quantity(await self._rpc_call("eth_getBalance", address, "latest"))
+        request = {"to": asset.contract, "data": erc20.balance_of(address)}
+        return quantity(await self._rpc_call("eth_call", request, "latest"))
+
+    async def fees(self, asset: Asset) -> FeeEstimate:
+        """Return the expected cost in wei of each purpose in the next block: of the dearer of a slot of its
+        own and a lane, a lane's first lock."""
+        await self._check()
+        history = fees.market_call()
+        market = fees.read_market(await self._rpc_call(history.method, *history.params))
+        units = gas.dearest(asset)
+        price = market.base_fee + max(market.priority[0], self._settings.caps.minimum_priority)
+        return FeeEstimate(
+            lock=units.lock * price,
+            claim=gas.own_claim(asset) * price,
+            refund=units.refund * price,
+            gasless_claim=(units.claim + gas.newcomer(asset)) * price,
+            authorized_claim=units.authorized_claim * price,
+        )
+
+    async def setup_actions(self, assets: Sequence[Asset]) -> tuple[Action, ...]:
+        """Return the approvals still missing. `payload` of an APPROVE is the token's address (20 bytes).
+
+        An allowance that is neither enough nor zero is first set to zero: tokens like USDT insist on it.
+        """
+        await self._check()
+        tokens = [asset for asset in assets if asset.contract]
+        calls = [
+            Call(
+                "eth_call",
+                ({"to": token.contract, "data": erc20.allowance(self.account, self.contract)}, "latest"),
+            )
+            for token in tokens
+        ]
+        actions: list[Action] = []
+        for token, result in zip(tokens, await self._rpc.batch(calls), strict=True):
+            if isinstance(result, RpcError) or result == "0x":
+                raise PortError(
+                    f"{token.symbol} at {token.contract} is no ERC-20", "check the asset's contract"
+                )
+            granted = quantity(result)
+            if granted >= erc20.ENOUGH_ALLOWANCE:
+                continue
+            payload = bytes.fromhex(token.contract[2:])
+            if granted:
+                actions.append(Action(Purpose.APPROVE, payload=payload, amount=0))
+            actions.append(Action(Purpose.APPROVE, payload=payload, amount=erc20.MAX_ALLOWANCE))
+        return tuple(actions)
+
+    # ------------------------------------------------------------------ sending
+
+    async def next_sequence(self) -> int | None:
+        """Return the account's nonce, counting confirmed transactions only."""
+        await self._check()
+        return quantity(await self._rpc_call("eth_getTransactionCount", self.account, "latest"))
+
+    async def pending_sequence(self) -> int:
+        """Return the nonce after everything of the account that the node's pool holds without a gap.
+
+        Above `next_sequence` plus our own open intents it means that somebody else signs for this account,
+        or that an older backup was restored.
+        """
+        await self._check()
+        return quantity(await self._rpc_call("eth_getTransactionCount", self.account, "pending"))
+
+    async def prepare(self, action: Action, sequence: int | None, fee: FeeLevel) -> SignedTx:
+        """Simulate, price and sign. See `ChainPort.prepare`."""
+        await self._check()
+        if sequence is None:
+            raise ActionRefused("an Ethereum transaction needs a nonce", "take it from next_sequence")
+        terms = action.terms
+        if action.purpose is Purpose.CLAIM and terms is not None:
+            return await self._claims.prepare(action, terms, sequence, fee)
+        message, spending = await self._message(action)
+        try:
+            priced = await self._builder.price(
+                message,
+                spending,
+                action.purpose,
+                fee,
+                list_may_pay=access.may_pay(action.purpose, terms, self.account),
+                most=gas.ceiling(action.purpose, terms, self.account),
+            )
+        except Reverted as refusal:
+            if refusal.error == _ALREADY_OPEN and terms is not None and terms.lane:
+                raise _busy(terms) from refusal
+            raise
+        return self._builder.sign(message, priced, sequence)
+
+    async def broadcast(self, tx: SignedTx) -> BroadcastResult:
+        """Send stored bytes; sending them again is harmless."""
+        await self._check()
+        result = (await self._rpc.batch([Call("eth_sendRawTransaction", ("0x" + tx.raw.hex(),))]))[0]
+        return read_broadcast(result, tx.tx_id)
+
+    async def tx_status(self, tx: SignedTx) -> TxStatus:
+        """Tell where a transaction is."""
+        await self._check()
+        try:
+            return await read_status(self._rpc, tx)
+        except RpcError as error:
+            raise failed(error) from error
+
+    async def _message(self, action: Action) -> tuple[Message, Spending | None]:
+        terms = action.terms
+        match action.purpose:
+            case Purpose.CANCEL:
+                return Message(self.account, "0x"), None
+            case Purpose.APPROVE if len(action.payload) == 20:
+                return self._htlc.approve(to_checksum_address(action.payload), action.amount), None
+            case Purpose.LOCK if terms is not None:
+                if terms.sender != self.account:
+                    raise ActionRefused("the lock names another sender", "a lock is made by its sender")
+                spending = Spending(terms.asset, terms.amount) if terms.asset.contract else None
+                return self._htlc.lock(terms), spending
+            case Purpose.REFUND if terms is not None:
+                return self._htlc.refund(terms), None
+            case Purpose.COOPERATIVE_REFUND if terms is not None:
+                expiry = (await blocks.read_tip(self._rpc)).time + _COOPERATIVE_REFUND_VALIDITY
+                return self._htlc.cooperative_refund(terms, self._signer, expiry), None
+        raise ActionRefused(f"this {action.purpose} cannot be made on Ethereum", "the action is incomplete")
+
+    # ------------------------------------------------------------------ pure
+
+    def lock_id(self, terms: LockTerms) -> str:
+        """Return the id the contract gives a lock with these terms, "0x…"."""
+        return self._htlc.lock_id(terms)
+
+    def parse_address(self, text: str) -> str:
+        """Return the EIP-55 form. Raises `BadAddress`, also when a mixed-case checksum is wrong."""
+        text = text.strip()
+        if not is_hex_address(text) or not text.startswith("0x"):
+            raise BadAddress(f"{text[:60]!r} is no Ethereum address", 'it is "0x" and 40 hexadecimal digits')
+        if is_checksum_formatted_address(text) and not is_checksum_address(text):
+            raise BadAddress(
+                f"the checksum of {text} is wrong", "copy the address again; one character differs"
+            )
+        address = to_checksum_address(text)
+        if int(address, 16) == 0:
+            raise BadAddress("the zero address belongs to nobody", "give an address you hold the key of")
+        return address
+
+    def unsigned(self, purpose: Purpose, terms: LockTerms, preimage: Preimage | None = None) -> UnsignedTx:
+        """Return the transactions a wallet sends for this purpose; see `HtlcContract.for_wallet`."""
+        return self._htlc.for_wallet(purpose, terms, preimage)
+
+    async def hints(self) -> AsyncIterator[None]:
+        """Yield on every new head, from the WebSocket or by polling; ends now and then: call it again."""
+        await self._check()
+        settings = self._settings
+        async for _ in new_heads(self._rpc, settings.ws_url, settings.poll_interval, settings.timeout):
+            yield
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._rpc.close()
+
+    # ------------------------------------------------------------------ helpers
+
+    async def _check(self) -> None:
+        """Once: are we on the right network, and is there a contract at the HTLC's address?"""
+        if self._checked:
+            return
+        chain_id, code = [
+            sound(result)
+            for result in await self._rpc.batch(
+                [Call("eth_chainId"), Call("eth_getCode", (self.contract, "latest"))]
+            )
+        ]
+        if quantity(chain_id) != self._settings.chain_id:
+            raise PortError(
+                f"the Ethereum RPC serves chain {quantity(chain_id)}, not {self._settings.chain_id}",
+                "correct the RPC URL or the chain id",
+            )
+        where = f"{self.contract} on chain {self._settings.chain_id}"
+        if code in {"0x", None}:
+            raise PortError(
+                f"there is no contract at {where}",
+                "deploy the HTLC contract or correct its address; a new node may still be synchronising",
+            )
+        if not isinstance(code, str) or keccak(_bytes(code)) != artifacts.load().runtime_keccak:
+            raise PortError(
+                f"the contract at {where} is not this version's HTLC",
+                "correct the address, or deploy this version's contract",
+            )
+        self._checked = True
+
+    async def _rpc_call(self, method: str, *params: Any) -> Any:
+        try:
+            return await self._rpc.call(method, *params)
+        except RpcError as error:
+            raise failed(error) from error
+
+
+def _contract_address(settings: EthereumSettings) -> str:
+    try:
+        return artifacts.contract_address(settings.contract, settings.chain_id)
+    except artifacts.DeploymentError as error:
+        raise PortError(str(error), "name the HTLC's address or the record of its deployment") from error
+
+
+def _bytes(text: str) -> bytes:
+    try:
+        return bytes.fromhex(text[2:])
+    except ValueError:
+        raise PortUnavailable("the Ethereum RPC sent malformed code", "use another endpoint") from None
+
+
+def _busy(terms: LockTerms) -> ActionRefused:
+    return ActionRefused(
+        f"lane {terms.lane} of {terms.sender} holds an open lock",
+        "a lane holds one lock at a time: choose another one, or wait for that lock's claim or refund",
+    )

@@ -1,0 +1,1 @@
+"""The local Ethereum: anvil as a child process, and a demo token."""

@@ -1,0 +1,77 @@
+"""Between the bridge's values and the contract's: lock terms, and logs as HTLC events."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from eth_abi.exceptions import DecodingError
+
+from bridge.chains.port import ActionRefused, Claimed, HtlcEvent, Locked, Refunded
+from bridge.protocol import instances
+from bridge.protocol.types import Asset, BlockRef, LockTerms, Preimage
+from relayers.evm import htlc
+
+UNKNOWN_SYMBOL = "?"
+"""The symbol of a token that the configuration does not name; its decimals are unknown and given as 0."""
+
+
+def to_contract(terms: LockTerms) -> htlc.EvmLockTerms:
+    """Return the terms as the contract has them, lane included.
+
+    Raises `ActionRefused` for what no lock can have.
+    """
+    try:
+        return htlc.EvmLockTerms(
+            sender=terms.sender,
+            recipient=terms.recipient,
+            token=terms.asset.contract or htlc.COIN,
+            amount=terms.amount,
+            hashlock=terms.hashlock,
+            deadline=terms.deadline,
+            lane=terms.lane,
+        )
+    except htlc.HtlcEncodingError as error:
+        raise ActionRefused(
+            f"no lock on Ethereum can have these terms: {error}", "correct the terms"
+        ) from error
+
+
+def read_event(
+    log: Mapping[str, Any], block: BlockRef, chain_id: int, contract: str, assets: Mapping[str, Asset]
+) -> HtlcEvent | None:
+    """Return a log of the contract as an event; None for one that does not decode: what a stranger can write
+    must never stop the scan."""
+    tx_id = str(log["transactionHash"])
+    try:
+        match htlc.decode_log(log):
+            case htlc.Claimed(lock_id, preimage):
+                return Claimed(block, tx_id, _hex(lock_id), Preimage(preimage))
+            case htlc.Refunded(lock_id):
+                return Refunded(block, tx_id, _hex(lock_id))
+            case htlc.Locked(terms):
+                lock_id = htlc.lock_id(chain_id, contract, terms)
+                return Locked(block, tx_id, _hex(lock_id), _from_contract(terms, contract, assets))
+    except (htlc.HtlcEncodingError, DecodingError, ValueError):
+        return None
+    return None
+
+
+def _from_contract(terms: htlc.EvmLockTerms, contract: str, assets: Mapping[str, Asset]) -> LockTerms:
+    token = "" if terms.is_coin else terms.token
+    asset = assets.get(token.lower()) or Asset(instances.ETHEREUM, UNKNOWN_SYMBOL, 0, token)
+    return LockTerms(
+        chain=instances.ETHEREUM,
+        contract=contract,
+        sender=terms.sender,
+        recipient=terms.recipient,
+        asset=asset,
+        amount=terms.amount,
+        hashlock=terms.hashlock,
+        deadline=terms.deadline,
+        lane=terms.lane,
+    )
+
+
+def _hex(value: bytes) -> str:
+    return "0x" + value.hex()
