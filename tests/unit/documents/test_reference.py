@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from bridge.config import OTHER_VARIABLES
 from scripts.reference import configuration, decisions, formats
 from scripts.write_reference import ROOT, TABLES, BadMark, brought_up_to_date, documents, names
 
@@ -50,6 +51,11 @@ def test_every_configuration_key_says_what_it_means() -> None:
         if not key.meaning
     ]
     assert silent == [], "write a docstring below the field"
+
+
+def test_every_environment_variable_is_listed() -> None:
+    text = (ROOT / "docs" / "commands.md").read_text(encoding="utf-8")
+    assert [name for name in sorted(OTHER_VARIABLES) if f"`{name}`" not in text] == []
 
 
 def test_every_wallet_format_says_what_a_wallet_does_with_it() -> None:
