@@ -122,7 +122,6 @@ NOT_COVERED = (
     "bridge/cli.py",
     "bridge/client/",
     "bridge/commands/",
-    "bridge/config.py",
     "bridge/desk/",
     "bridge/engine/",
     "bridge/keys/",

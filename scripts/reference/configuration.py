@@ -8,16 +8,18 @@ import textwrap
 import types
 import typing
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 
-from bridge.chains.config import SECTIONS
+from bridge.chains import registry
 from bridge.config import Settings
 from scripts.reference.markdown import code, table
+
+OUR_FAMILIES = "relayers."
 
 
 @dataclass(frozen=True)
@@ -39,8 +41,14 @@ class ConfigSection:
 
 
 def chain_sections() -> dict[str, type[BaseModel]]:
-    """Return the model of each chain family's section, by the family's name."""
-    return {str(chain): section for chain, section in SECTIONS.items()}
+    """Return the model of each chain family's section, by the family's name: of our own families, not of
+    others that happen to be installed."""
+    found: dict[str, type[BaseModel]] = {}
+    for name, points in registry.offered().items():
+        if points[0].module.startswith(OUR_FAMILIES):
+            family = registry.family(name)
+            found[family.name] = family.section
+    return found
 
 
 def sections() -> list[ConfigSection]:
@@ -51,7 +59,8 @@ def sections() -> list[ConfigSection]:
         if model is not None and name != "chains":
             found += _sections(name, model, many)
     for family, model in chain_sections().items():
-        found += _sections(f"chains.{family}", model, False)
+        head, *nested = _sections("chains.…", model, False)
+        found += [replace(head, head=f'[chains.…] with family = "{family}"'), *nested]
     return _each_once(found)
 
 
@@ -91,7 +100,8 @@ def _each_once(found: list[ConfigSection]) -> list[ConfigSection]:
     for section in found:
         names = (section.head.rpartition(".")[2], *(key.name for key in section.keys))
         alike.setdefault(names, []).append(section)
-    return [group[0] if len(group) == 1 else _merged(group) for group in alike.values()]
+    single = [group[0] for group in alike.values() if len(group) == 1]
+    return [*single, *(_merged(group) for group in alike.values() if len(group) > 1)]
 
 
 def _merged(group: list[ConfigSection]) -> ConfigSection:
@@ -130,10 +140,10 @@ def _default(info: FieldInfo) -> str:
     value = info.get_default(call_default_factory=True, validated_data={})
     if isinstance(value, SecretStr):
         value = value.get_secret_value()
+    if isinstance(value, Path):
+        value = "" if value == Path() else value.as_posix()
     if value is None or value in ("", (), {}):
         return ""
-    if isinstance(value, Path):
-        value = value.as_posix()
     return code(_toml(value))
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bridge.config import OTHER_VARIABLES
+from bridge.config.loading import OTHER_VARIABLES
 from scripts.reference import configuration, decisions, formats
 from scripts.write_reference import ROOT, TABLES, BadMark, brought_up_to_date, documents, names
 
