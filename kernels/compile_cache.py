@@ -112,7 +112,7 @@ def cache_directory(key: str) -> Path | None:
         os.utime(directory)
     except (OSError, RuntimeError) as error:  # RuntimeError: no home directory
         log.warning(
-            "every process compiles its kernels anew, for want of a cache directory (%s): "
+            "every process compiles its kernels again, because there is no cache directory (%s): "
             "set XDG_CACHE_HOME to one you own",
             error,
         )

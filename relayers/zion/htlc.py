@@ -22,6 +22,7 @@ from chain.rules.records import Kind, Transaction, Witness, lock_id
 from relayers.zion.settings import ZionSettings
 
 WALLET_FORMAT = "zion-transaction"
+"""Adds sender, nonce and fee, signs and sends it, as `rainbow swap` does."""
 
 _MAX_DEADLINE = 2**64 - 1
 
