@@ -46,7 +46,7 @@ class DevNet:
 
     def __init__(self, node: DevNode) -> None:
         if node.params.network is not Network.DEV:
-            raise DevError("dev commands work on the dev network alone", hint="start with --network dev")
+            raise DevError("dev commands work only on the dev network", hint="start with --network dev")
         self._node = node
 
     def advance_time(self, seconds: int, *, settle: bool) -> tuple[bytes, ...]:
@@ -68,7 +68,7 @@ class DevNet:
         return tuple(self._node.mine_one().id for _ in range(count))
 
     def fund(self, recipient: bytes, amount: int) -> bytes:
-        """Send from the treasury, whose key everybody knows; returns the transaction id."""
+        """Send from the treasury, whose key is public; returns the transaction id."""
         key = dev_treasury_key()
         node = self._node
         with node.chain.store.view() as view:

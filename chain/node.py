@@ -42,7 +42,7 @@ TEMPLATE_SECONDS = 10
 
 @dataclass(frozen=True)
 class NodeConfig:
-    """How a node runs. `block_interval` (seconds) paces mining on dev alone; port 0 takes a free one."""
+    """How a node runs. `block_interval` (seconds) paces mining on dev only; port 0 takes a free one."""
 
     network: Network
     data_dir: Path
@@ -204,7 +204,7 @@ class Node:
         try:
             self.accept(work.solved(nonce))
         except RuleBrokenError as error:
-            log.warning("own block refused", reason=error.reason.value)
+            log.warning("block of our own refused", reason=error.reason.value)
 
     # events ------------------------------------------------------------------------------------------
 
@@ -254,7 +254,7 @@ def _ref(block: Block) -> BlockRefView:
 
 
 def _hold(directory: Path) -> IO[str]:
-    """Hold the directory for this process; the system lets go of it however the process ends."""
+    """Hold the directory for this process; the system releases it however the process ends."""
     file = (directory / "node.lock").open("a+")
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -11,7 +11,7 @@ loaded from disk) when it is first called; `prepare` does that ahead of time. Co
 elsewhere calls the building blocks instead: `kernels.keccak` (`keccak_f1600`, `keccak_f1600_lanes`, `pad`),
 `kernels.numba_pow` (`work_hash`, `work_hash_lanes`, `meets_target`) and `kernels.numba_merkle`
 (`hash_records`, `merkle_root_words`), and is decorated with `kernels.compile_cache.kernel`, so that a
-change of them compiles it anew.
+change of them compiles it again.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ def scan(header: BytesLike, start_nonce: int, count: int, target: int) -> ScanRe
     """Search `count` (0 … 2^40) nonces from `start_nonce` for the first that meets `target`, in SIMD lanes.
 
     Nonces wrap at 2^64. Other threads run meanwhile; it cannot be interrupted, so ask for about as many
-    nonces as can be searched between two looks at new work. Raises KernelInputError for arguments of
+    nonces as can be searched between two checks for new work. Raises KernelInputError for arguments of
     another size.
     """
     check_header_and_nonce(header, start_nonce)
@@ -165,7 +165,7 @@ def check_header_and_nonce(header: BytesLike, nonce: int) -> None:
     if len(header) != HEADER_BYTES:
         raise KernelInputError(
             f"the header has {len(header)} bytes instead of {HEADER_BYTES}",
-            hint="pass the serialised header alone, the nonce goes in its own argument",
+            hint="pass only the serialised header; the nonce is an argument of its own",
         )
     if not 0 <= nonce <= MAX_NONCE:
         raise KernelInputError(f"the nonce {nonce} does not fit 64 bits", hint="pass 0 … 2^64 - 1")

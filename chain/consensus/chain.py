@@ -24,7 +24,7 @@ from chain.rules.params import (
 )
 from chain.state.evaluation import evaluate, write
 from chain.state.signature_cache import SignatureCache
-from chain.state.store import Batch, HeaderRecord, Store, Tip, View
+from chain.state.store import HeaderRecord, StateReader, StateWriter, Store, Tip
 from kernels import cosmic_harmony
 
 _HEADER_CACHE = 4096
@@ -34,7 +34,7 @@ _NOT_THE_BLOCKS_FAULT = frozenset({Reason.TIME_TOO_NEW, Reason.UNKNOWN_PARENT})
 @dataclass(frozen=True)
 class ChainChange:
     """What accepting a block did: blocks that left the main chain (newest first) and joined it (oldest
-    first). Both empty: the block was known, or lies on a lighter branch."""
+    first). Both empty: the block was known, or is on a lighter branch."""
 
     block_id: bytes
     known: bool = False
@@ -53,7 +53,7 @@ class Chain:
         clock: Callable[[], int] = lambda: int(time.time()),
         sync: bool = True,
     ) -> None:
-        """Open the chain in `directory`, writing genesis if it is new. `clock` tells Unix seconds."""
+        """Open the chain in `directory`, writing genesis if it is new. `clock` returns Unix seconds."""
         self.params = params
         self.clock = clock
         self.signatures = SignatureCache()
@@ -85,7 +85,7 @@ class Chain:
 
     # headers -----------------------------------------------------------------------------------------
 
-    def header(self, block_id: bytes, view: View | None = None) -> HeaderRecord | None:
+    def header(self, block_id: bytes, view: StateReader | None = None) -> HeaderRecord | None:
         """Return a known header of any branch."""
         cached = self._headers.get(block_id)
         if cached is not None:
@@ -104,7 +104,7 @@ class Chain:
         if len(self._headers) > _HEADER_CACHE:
             self._headers.popitem(last=False)
 
-    def _record(self, block_id: bytes, view: View | None = None) -> HeaderRecord:
+    def _record(self, block_id: bytes, view: StateReader | None = None) -> HeaderRecord:
         record = self.header(block_id, view)
         if record is None:
             raise StoreError(
@@ -232,7 +232,7 @@ class Chain:
         self._median_time = self.median_time_after(tip.id)
         return ChainChange(block.id, False, tuple(disconnected), tuple(connected))
 
-    def _branch(self, view: View, header: Header) -> tuple[list[bytes], bytes]:
+    def _branch(self, view: StateReader, header: Header) -> tuple[list[bytes], bytes]:
         """Return the stored blocks between the main chain and `header` (oldest first), and the fork point."""
         branch: list[bytes] = []
         block_id = header.previous
@@ -245,7 +245,7 @@ class Chain:
             branch.append(block_id)
             block_id = record.header.previous
 
-    def _disconnect_to(self, batch: Batch, fork: bytes) -> list[Block]:
+    def _disconnect_to(self, batch: StateWriter, fork: bytes) -> list[Block]:
         disconnected: list[Block] = []
         while (tip := batch.tip()) is not None and tip.id != fork:
             block = batch.get_block(tip.id)
@@ -255,7 +255,9 @@ class Chain:
             disconnected.append(block)
         return disconnected
 
-    def _connect(self, batch: Batch, block: Block, record: HeaderRecord, fees: int | None = None) -> Tip:
+    def _connect(
+        self, batch: StateWriter, block: Block, record: HeaderRecord, fees: int | None = None
+    ) -> Tip:
         if fees is None:
             fees = int(block.bodies[:, 3].sum())
         median = self.median_time_after(block.header.previous)
@@ -280,7 +282,7 @@ class Chain:
 
     # trials ------------------------------------------------------------------------------------------
 
-    def try_connect(self, batch: Batch, block: Block) -> Tip:
+    def try_connect(self, batch: StateWriter, block: Block) -> Tip:
         """Connect an unmined block in a scratch batch: templates and dev forks. Raises `RuleBrokenError`."""
         tip = batch.tip()
         work = (tip.work if tip else 0) + work_of(block.header.target)
@@ -289,7 +291,7 @@ class Chain:
         return self._connect(batch, block, record, fees)
 
     @contextmanager
-    def scratch_at(self, block_id: bytes) -> Iterator[Batch]:
+    def scratch_at(self, block_id: bytes) -> Iterator[StateWriter]:
         """Give a scratch batch whose head is a stored block of any branch: for building on it."""
         with self.store.scratch() as batch:
             branch, fork = [], block_id

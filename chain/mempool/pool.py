@@ -19,7 +19,7 @@ from chain.rules.locks import make_lock, spend_lock
 from chain.rules.params import MAX_BLOCK_TRANSACTIONS, MIN_FEE
 from chain.rules.records import PAYS_AMOUNT, SPENDS_LOCK, Kind, Transaction
 from chain.state.evaluation import check_signature
-from chain.state.store import View
+from chain.state.store import StateReader
 
 MAX_PER_SENDER = 64
 DEFAULT_CAPACITY = 20_000
@@ -103,7 +103,7 @@ class Mempool:
         self._insert(tx)
         return Added(tx.txid, replaced=tuple(evicted))
 
-    def _check_state(self, view: View, tx: Transaction) -> list[bytes]:
+    def _check_state(self, view: StateReader, tx: Transaction) -> list[bytes]:
         """Return the transactions that `tx` replaces. Raises `RuleBrokenError`."""
         if tx.fee < MIN_FEE:
             raise RuleBrokenError(
@@ -217,7 +217,7 @@ class Mempool:
     def update(self, change: ChainChange, leave_out: frozenset[bytes] = frozenset()) -> None:
         """Follow a change of the head: included transactions leave, orphaned ones come back.
 
-        `leave_out`: ids that shall not come back (dev_reorg).
+        `leave_out`: ids that must not come back (dev_reorg).
         """
         if not change.connected:
             return

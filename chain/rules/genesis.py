@@ -1,4 +1,4 @@
-"""The first block of each network, by decree: no work is asked of it."""
+"""The first block of each network. It needs no work."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from chain.rules.records import Kind, Transaction
 from kernels import cosmic_harmony
 
 NOBODY = sha256(b"ZION genesis")[:20]
-"""Recipient of the empty coinbase on networks without a treasury: nobody holds its key."""
+"""Recipient of the empty coinbase on networks without a treasury: it has no key."""
 
 DEV_TREASURY = bytes.fromhex("cd4a214af0ea86ef29fd0a06985454bd59db4c95")
 """Key hash of `chain.rules.params.DEV_TREASURY_SECRET`: recipient of the dev network's coins."""

@@ -65,7 +65,7 @@ def compact_to_target(compact: int) -> int:
     exponent, mantissa = compact >> 24, compact & 0x7FFFFF
     target = mantissa << 8 * (exponent - 3) if exponent >= 3 else mantissa >> 8 * (3 - exponent)
     if not 0 < target <= MAX_TARGET or target_to_compact(target) != compact:
-        raise RuleBrokenError(Reason.BAD_TARGET, f"0x{compact:08x} is no canonical compact target")
+        raise RuleBrokenError(Reason.BAD_TARGET, f"0x{compact:08x} is not a canonical compact target")
     return target
 
 

@@ -17,7 +17,7 @@ from chain.rules.records import PUBLIC_KEY_BYTES, SIGNATURE_BYTES, Kind, Transac
 from chain.rules.rewards import experience, reward
 from chain.rules.signatures import verify_signature
 from chain.state.signature_cache import SignatureCache
-from chain.state.store import ACCOUNT, Batch, HeaderRecord, Table, Tip, View
+from chain.state.store import ACCOUNT, HeaderRecord, StateReader, StateWriter, Table, Tip
 
 _SENDER = slice(32, 52)
 _key_hash = lru_cache(maxsize=65_536)(key_hash)
@@ -26,7 +26,7 @@ _key_hash = lru_cache(maxsize=65_536)(key_hash)
 class _LockOverlay:
     """Locks as the transactions before this one, in the same block or trial, left them."""
 
-    def __init__(self, view: View) -> None:
+    def __init__(self, view: StateReader) -> None:
         self._view = view
         self.changed: dict[bytes, Lock] = {}
 
@@ -35,7 +35,7 @@ class _LockOverlay:
 
 
 def check_signature(transaction: Transaction, cache: SignatureCache) -> None:
-    """Check one transaction's key and signature, remembering a good one. Raises `RuleBrokenError`."""
+    """Check one transaction's key and signature, remembering a valid one. Raises `RuleBrokenError`."""
     _check_signature(transaction.txid, transaction.sender, transaction.witness.encode(), cache, None)
 
 
@@ -71,7 +71,9 @@ def _check_signature(
     cache.add(txid, witness)
 
 
-def apply_locks(view: View, block: Block, first: int, median_time: int, height: int) -> dict[bytes, Lock]:
+def apply_locks(
+    view: StateReader, block: Block, first: int, median_time: int, height: int
+) -> dict[bytes, Lock]:
     """Return the locks that the transactions from `first` on make and spend. Raises `RuleBrokenError`."""
     kinds = block.bodies[:, 0] & np.uint64(0xFF)
     overlay = _LockOverlay(view)
@@ -104,7 +106,7 @@ class StateChange:
     anchors: list[tuple[bytes, bytes]]
 
 
-def load_accounts(view: View, bodies: U64Array) -> tuple[list[bytes], I64Array, I64Array, U64Array]:
+def load_accounts(view: StateReader, bodies: U64Array) -> tuple[list[bytes], I64Array, I64Array, U64Array]:
     """Return addresses, sender rows, recipient rows and accounts (M, 4), zeros for those never seen."""
     addresses, senders, recipients = index_accounts(bodies)
     keys = split_rows(addresses)
@@ -115,7 +117,7 @@ def load_accounts(view: View, bodies: U64Array) -> tuple[list[bytes], I64Array, 
 
 
 def evaluate(
-    view: View,
+    view: StateReader,
     params: NetworkParams,
     block: Block,
     record: HeaderRecord,
@@ -164,7 +166,7 @@ def evaluate(
     )
 
 
-def write(batch: Batch, change: StateChange) -> None:
+def write(batch: StateWriter, change: StateChange) -> None:
     """Write what a block changes, and its undo record."""
     batch.set_accounts(change.addresses, change.accounts, change.before)
     for lock_id, lock in change.locks.items():

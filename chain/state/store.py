@@ -1,8 +1,8 @@
 """The node's data directory: one LMDB environment, one write transaction per accepted block.
 
 LMDB is copy-on-write with two alternating meta pages: a process killed at any byte leaves the last committed
-state. Everything a block changes goes through `Batch`, which keeps the old values: they are the block's undo
-record.
+state. Everything a block changes goes through `StateWriter`, which keeps the old values: they are the
+block's undo record.
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ def _chunks(data: bytes, size: int) -> list[bytes]:
     return [data[i : i + size] for i in range(0, len(data), size)]
 
 
-class View:
+class StateReader:
     """Typed reads within one LMDB transaction."""
 
     def __init__(self, txn: Any, tables: list[Any]) -> None:
@@ -198,7 +198,7 @@ class View:
         return digest.digest()
 
 
-class Batch(View):
+class StateWriter(StateReader):
     """Reads and writes within one LMDB write transaction; state writes are journalled for undo."""
 
     def __init__(self, txn: Any, tables: list[Any]) -> None:
@@ -318,23 +318,23 @@ class Store:
             )
 
     @contextmanager
-    def view(self) -> Iterator[View]:
+    def view(self) -> Iterator[StateReader]:
         """Read a consistent snapshot."""
         with self._env.begin() as txn:
-            yield View(txn, self._tables)
+            yield StateReader(txn, self._tables)
 
     @contextmanager
-    def batch(self) -> Iterator[Batch]:
+    def batch(self) -> Iterator[StateWriter]:
         """Write: one commit at the end, or nothing if the body raises."""
         with self._env.begin(write=True) as txn:
-            yield Batch(txn, self._tables)
+            yield StateWriter(txn, self._tables)
 
     @contextmanager
-    def scratch(self) -> Iterator[Batch]:
+    def scratch(self) -> Iterator[StateWriter]:
         """Write as in `batch`, then throw everything away: trials of blocks not yet mined."""
         txn = self._env.begin(write=True)
         try:
-            yield Batch(txn, self._tables)
+            yield StateWriter(txn, self._tables)
         finally:
             txn.abort()
 

@@ -27,7 +27,7 @@ class Key:
 
     @staticmethod
     def from_secret(secret: bytes) -> Key:
-        """Make a key of 32 secret bytes. Raises `WalletError` if they are out of the curve's range."""
+        """Make a key from 32 secret bytes. Raises `WalletError` if they are out of the curve's range."""
         try:
             if len(secret) != PRIVATE_KEY_BYTES:
                 raise ValueError
@@ -38,7 +38,7 @@ class Key:
 
     @staticmethod
     def generate() -> Key:
-        """Make a key of the operating system's randomness."""
+        """Make a key from the operating system's randomness."""
         return Key.from_secret(_Secret().secret)
 
     @property
@@ -51,10 +51,10 @@ class Key:
         return bytes(serialize_compact(der_to_cdata(_Secret(self.secret).sign(digest, hasher=None))))
 
     def __repr__(self) -> str:
-        """Shows the address alone."""
+        """Shows only the address."""
         return f"Key({self.address})"
 
 
 def dev_treasury_key() -> Key:
-    """Return the key of the dev network's treasury. EVERYBODY knows it: it is worth nothing elsewhere."""
+    """Return the key of the dev network's treasury. It is PUBLIC, and worth nothing on other networks."""
     return Key.from_secret(DEV_TREASURY_SECRET)

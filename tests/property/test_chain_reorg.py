@@ -21,7 +21,7 @@ from chain.rules.errors import RuleBrokenError
 from chain.rules.hashing import sha256
 from chain.rules.params import COIN, DEV
 from chain.rules.records import Kind, Transaction
-from chain.state.store import Batch
+from chain.state.store import StateWriter
 from chain.wallet.transactions import build_anchor, build_cooperative_refund
 from tests.unit.chain.harness import ALICE, BOB, CAROL, FEE, MINER, Sandbox
 
@@ -62,7 +62,7 @@ class ReorgMachine(RuleBasedStateMachine):
         with contextlib.suppress(RuleBrokenError):
             self.box.mempool.add(self.box.transfer(sender, CAROL, (1 + wanted) * COIN, nonce=nonce))
 
-    def random_transaction(self, data: st.DataObject, batch: Batch) -> Transaction | None:
+    def random_transaction(self, data: st.DataObject, batch: StateWriter) -> Transaction | None:
         key, other = data.draw(st.sampled_from(KEYS)), data.draw(st.sampled_from(KEYS))
         nonce = batch.get_account(key.key_hash).nonce
         preimage = data.draw(st.sampled_from(PREIMAGES))
