@@ -165,7 +165,7 @@ def check_header_and_nonce(header: BytesLike, nonce: int) -> None:
     if len(header) != HEADER_BYTES:
         raise KernelInputError(
             f"the header has {len(header)} bytes instead of {HEADER_BYTES}",
-            hint="pass only the serialised header; the nonce is an argument of its own",
+            hint="pass the serialised header alone, the nonce goes in its own argument",
         )
     if not 0 <= nonce <= MAX_NONCE:
         raise KernelInputError(f"the nonce {nonce} does not fit 64 bits", hint="pass 0 … 2^64 - 1")

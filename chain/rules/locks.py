@@ -25,6 +25,7 @@ from chain.rules.records import (
     consent_digest,
 )
 from chain.rules.signatures import verify_signature
+from chain.rules.types import KeyHash, LockId, TxId
 
 
 class LockState(StrEnum):
@@ -41,12 +42,12 @@ class Lock(msgspec.Struct, frozen=True, array_like=True):
     Addresses are key hashes, ids are bytes; `spent_*` are empty while the lock is open.
     """
 
-    sender: bytes
-    recipient: bytes
+    sender: KeyHash
+    recipient: KeyHash
     amount: int
     hashlock: bytes
     deadline: int
-    lock_txid: bytes
+    lock_txid: TxId
     lock_height: int
     state: LockState = LockState.OPEN
     spent_by: bytes = b""
@@ -72,7 +73,7 @@ class Lock(msgspec.Struct, frozen=True, array_like=True):
 class LockReader(Protocol):
     """Where the rules look locks up."""
 
-    def get_lock(self, lock_id: bytes) -> Lock | None:
+    def get_lock(self, lock_id: LockId) -> Lock | None:
         """Return a lock or None."""
         ...
 
@@ -104,7 +105,7 @@ def spend_lock(locks: LockReader, tx: Transaction, median_time: int, height: int
     """
     if tx.kind not in SPENDS_LOCK:
         raise RuleBrokenError(Reason.BAD_KIND, "this kind spends no lock")
-    lock = locks.get_lock(tx.hash)
+    lock = locks.get_lock(tx.lock_id)
     if lock is None:
         raise RuleBrokenError(
             Reason.UNKNOWN_LOCK, f"no lock {tx.hash.hex()}", hint="wait until the lock is in a block"
@@ -134,7 +135,7 @@ def spend_lock(locks: LockReader, tx: Transaction, median_time: int, height: int
                 f"the deadline {lock.deadline} is {lock.deadline - median_time} s after the median time",
                 hint="try again when the median time past has reached the deadline",
             )
-    elif not (tx.sender == lock.recipient and not aux) and not consents(lock.recipient, tx.hash, aux):
+    elif not (tx.sender == lock.recipient and not aux) and not consents(lock.recipient, tx.lock_id, aux):
         raise RuleBrokenError(
             Reason.BAD_CONSENT,
             "a cooperative refund needs the lock's recipient: as sender, or by consent in the witness",
@@ -150,7 +151,7 @@ def spend_lock(locks: LockReader, tx: Transaction, median_time: int, height: int
     )
 
 
-def consents(recipient: bytes, lock_id: bytes, consent: bytes) -> bool:
+def consents(recipient: KeyHash, lock_id: LockId, consent: bytes) -> bool:
     """Tell whether `consent` (signature ‖ public key) is the recipient's to refund this lock."""
     if len(consent) != CONSENT_BYTES:
         return False

@@ -6,7 +6,7 @@ sentence. Errors carry `data.reason`, one of `Reason` or of the names below, and
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Annotated, Any, NamedTuple
 
 import msgspec
@@ -18,6 +18,7 @@ from chain.rules.errors import AddressError, DevError, NotFoundError, RuleBroken
 from chain.rules.header import compact_to_target
 from chain.rules.params import MAX_AMOUNT
 from chain.rules.records import RAW_BYTES, decode_transaction
+from chain.rules.types import LockId, TxId
 from chain.service.messages import (
     BlockSubmitted,
     BlockTemplate,
@@ -156,19 +157,19 @@ class Methods:
             "getBlock": _Method(_BlockParams, lambda p: queries.block(p.block)),
             "getHeader": _Method(_BlockParams, lambda p: queries.header(p.block)),
             "getHeaders": _Method(_HeadersParams, lambda p: queries.headers(p.start, p.count)),
-            "getTransaction": _Method(_TxidParams, lambda p: queries.transaction(bytes.fromhex(p.txid))),
+            "getTransaction": _Method(_TxidParams, lambda p: queries.transaction(_txid(p.txid))),
             "getAccount": _Method(_AddressParams, lambda p: queries.account(decode_address(p.address))),
             "getBalance": _Method(
                 _AddressParams, lambda p: str(queries.account(decode_address(p.address)).balance)
             ),
-            "getLock": _Method(_LockIdParams, lambda p: queries.lock(bytes.fromhex(p.lock_id))),
+            "getLock": _Method(_LockIdParams, lambda p: queries.lock(LockId(bytes.fromhex(p.lock_id)))),
             "findLocks": _Method(
                 _HashlockParams, lambda p: queries.locks_of(bytes.fromhex(p.hashlock), p.limit)
             ),
             "submitTransaction": _Method(_TransactionParams, self._submit),
             "estimateFee": _Method(_NoParams, lambda _: queries.fees()),
             "getMempool": _Method(_PageParams, lambda p: queries.mempool(p.limit)),
-            "getAnchorProof": _Method(_TxidParams, lambda p: queries.anchor_proof(bytes.fromhex(p.txid))),
+            "getAnchorProof": _Method(_TxidParams, lambda p: queries.anchor_proof(_txid(p.txid))),
             "findAnchors": _Method(_RootParams, lambda p: queries.anchors_of(bytes.fromhex(p.root), p.limit)),
             "getBlockTemplate": _Method(_TemplateParams, self._template),
             "submitBlock": _Method(_RawBlockParams, self._submit_block),
@@ -277,7 +278,7 @@ class Methods:
         return Submitted(dev.fund(decode_address(params.address), int(params.amount)).hex(), known=False)
 
     def _reorg(self, dev: DevControls, params: _ReorgParams) -> DevReorg:
-        drop: Sequence[bytes] = [bytes.fromhex(txid) for txid in params.drop]
+        drop = [_txid(text) for text in params.drop]
         done = dev.reorg(params.depth, drop, readmit_dropped=params.readmit_dropped)
         return DevReorg(
             done.fork_height,
@@ -286,6 +287,10 @@ class Methods:
                 for ids in (done.orphaned, done.connected, done.dropped, done.left_out)
             ),
         )
+
+
+def _txid(text: str) -> TxId:
+    return TxId(bytes.fromhex(text))
 
 
 def _read(kind: type[_Params], params: Any) -> _Params:

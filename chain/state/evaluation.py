@@ -16,6 +16,7 @@ from chain.rules.params import NetworkParams
 from chain.rules.records import PUBLIC_KEY_BYTES, SIGNATURE_BYTES, Kind, Transaction
 from chain.rules.rewards import experience, reward
 from chain.rules.signatures import verify_signature
+from chain.rules.types import KeyHash, LockId, TxId
 from chain.state.signature_cache import SignatureCache
 from chain.state.store import ACCOUNT, HeaderRecord, StateReader, StateWriter, Table, Tip
 
@@ -28,9 +29,9 @@ class _LockOverlay:
 
     def __init__(self, view: StateReader) -> None:
         self._view = view
-        self.changed: dict[bytes, Lock] = {}
+        self.changed: dict[LockId, Lock] = {}
 
-    def get_lock(self, lock_id: bytes) -> Lock | None:
+    def get_lock(self, lock_id: LockId) -> Lock | None:
         return self.changed.get(lock_id) or self._view.get_lock(lock_id)
 
 
@@ -44,12 +45,12 @@ def check_signatures(block: Block, cache: SignatureCache) -> None:
     txids, witnesses = block.txid_list, split_rows(block.witnesses)
     bodies = block.bodies.view(np.uint8)
     for i in cache.missing(txids[1:], witnesses[1:]):
-        sender = bodies[i + 1, _SENDER].tobytes()
+        sender = KeyHash(bodies[i + 1, _SENDER].tobytes())
         _check_signature(txids[i + 1], sender, witnesses[i + 1], cache, i + 1)
 
 
 def _check_signature(
-    txid: bytes, sender: bytes, witness: bytes, cache: SignatureCache, index: int | None
+    txid: TxId, sender: KeyHash, witness: bytes, cache: SignatureCache, index: int | None
 ) -> None:
     if cache.holds(txid, witness):
         return
@@ -73,7 +74,7 @@ def _check_signature(
 
 def apply_locks(
     view: StateReader, block: Block, first: int, median_time: int, height: int
-) -> dict[bytes, Lock]:
+) -> dict[LockId, Lock]:
     """Return the locks that the transactions from `first` on make and spend. Raises `RuleBrokenError`."""
     kinds = block.bodies[:, 0] & np.uint64(0xFF)
     overlay = _LockOverlay(view)
@@ -101,9 +102,9 @@ class StateChange:
     addresses: list[bytes]
     accounts: U64Array
     before: U64Array
-    locks: dict[bytes, Lock]
-    txids: list[bytes]
-    anchors: list[tuple[bytes, bytes]]
+    locks: dict[LockId, Lock]
+    txids: list[TxId]
+    anchors: list[tuple[bytes, TxId]]
 
 
 def load_accounts(view: StateReader, bodies: U64Array) -> tuple[list[bytes], I64Array, I64Array, U64Array]:

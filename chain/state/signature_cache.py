@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections import OrderedDict
 
+from chain.rules.types import TxId
+
 
 class SignatureCache:
     """Transactions whose signatures were checked: transaction id → the exact witness.
@@ -13,23 +15,23 @@ class SignatureCache:
     """
 
     def __init__(self, capacity: int = 100_000) -> None:
-        self._good: OrderedDict[bytes, bytes] = OrderedDict()
+        self._good: OrderedDict[TxId, bytes] = OrderedDict()
         self._capacity = capacity
 
     def __len__(self) -> int:
         return len(self._good)
 
-    def holds(self, txid: bytes, witness: bytes) -> bool:
+    def holds(self, txid: TxId, witness: bytes) -> bool:
         """Tell whether exactly this witness was checked for this body."""
         return self._good.get(txid) == witness
 
-    def missing(self, txids: list[bytes], witnesses: list[bytes]) -> list[int]:
+    def missing(self, txids: list[TxId], witnesses: list[bytes]) -> list[int]:
         """Return the positions of those not checked before."""
         good = self._good.get
         pairs = zip(txids, witnesses, strict=True)
         return [i for i, (txid, witness) in enumerate(pairs) if good(txid) != witness]
 
-    def add(self, txid: bytes, witness: bytes) -> None:
+    def add(self, txid: TxId, witness: bytes) -> None:
         """Remember a valid one."""
         self._good[txid] = witness
         if len(self._good) > self._capacity:

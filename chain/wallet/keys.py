@@ -13,6 +13,7 @@ from coincurve.ecdsa import der_to_cdata, serialize_compact
 from chain.rules.address import encode_address, key_hash
 from chain.rules.errors import WalletError
 from chain.rules.params import DEV_TREASURY_SECRET
+from chain.rules.types import KeyHash
 
 PRIVATE_KEY_BYTES = 32
 
@@ -23,7 +24,7 @@ class Key:
 
     secret: bytes = field(repr=False)
     public_key: bytes
-    key_hash: bytes = field(repr=False)
+    key_hash: KeyHash = field(repr=False)
 
     @staticmethod
     def from_secret(secret: bytes) -> Key:

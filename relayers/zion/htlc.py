@@ -9,6 +9,7 @@ from chain.rules.address import decode_address, encode_address
 from chain.rules.errors import AddressError
 from chain.rules.params import MAX_AMOUNT
 from chain.rules.records import Kind, Transaction, Witness, lock_id
+from chain.rules.types import KeyHash
 from relayers.port import ActionRefused, Claimed, HtlcEvent, Locked, Refunded, UnsignedTx
 from relayers.zion.settings import ZION
 
@@ -57,7 +58,7 @@ def transaction(
     preimage: Preimage | None,
     *,
     chain_id: int,
-    sender: bytes,
+    sender: KeyHash,
     nonce: int,
     fee: int,
 ) -> Transaction:
@@ -119,7 +120,7 @@ def for_wallet(
     return UnsignedTx(WALLET_FORMAT, summary, payload)
 
 
-def from_payload(payload: dict[str, Any], *, sender: bytes, nonce: int) -> Transaction:
+def from_payload(payload: dict[str, Any], *, sender: KeyHash, nonce: int) -> Transaction:
     """Return the transaction of a `for_wallet` payload for the account `sender` (key hash), to be signed
     with `chain.wallet.transactions.sign(key, tx, tx.witness.aux)`."""
     return Transaction(

@@ -21,6 +21,7 @@ from chain.rules.errors import RuleBrokenError
 from chain.rules.hashing import sha256
 from chain.rules.params import COIN, DEV
 from chain.rules.records import Kind, Transaction
+from chain.rules.types import BlockId
 from chain.state.store import StateWriter
 from chain.wallet.transactions import build_anchor, build_cooperative_refund
 from tests.unit.chain.harness import ALICE, BOB, CAROL, FEE, MINER, Sandbox
@@ -37,7 +38,7 @@ class ReorgMachine(RuleBasedStateMachine):
         self.box.fund(*KEYS, amount=100 * COIN)
         self.digests: dict[bytes, bytes] = {self.box.chain.tip.id: self.box.digest()}
         genesis = self.box.chain.genesis_id
-        self.known: list[bytes] = [genesis, self.box.chain.tip.id]
+        self.known: list[BlockId] = [genesis, self.box.chain.tip.id]
 
     @rule(data=st.data(), back=st.integers(0, 4), count=st.integers(0, 4), pause=st.integers(0, 40))
     def build(self, data: st.DataObject, back: int, count: int, pause: int) -> None:

@@ -22,6 +22,7 @@ from chain.rules.errors import NodeUnreachableError, Reason, RpcError
 from chain.rules.hashing import sha256
 from chain.rules.params import COIN, DEV
 from chain.rules.records import Transaction
+from chain.rules.types import LockId
 from chain.service.client import ZionClient
 from chain.service.messages import LockView, NewBlock, TransactionPlace, TransactionView
 from chain.service.server import MAX_REQUEST_BYTES
@@ -189,7 +190,14 @@ async def test_every_refusal_has_its_name(client: ZionClient, alice: Key) -> Non
         Reason.BAD_KIND: resign(alice, transfer(), kind=99),
         Reason.WRONG_KEY: resign(BOB, transfer()),
         Reason.UNKNOWN_LOCK: build_claim(
-            alice, DEV, nonce=0, lock_id=bytes(32), recipient=BOB.key_hash, amount=1, preimage=b"", fee=1_000
+            alice,
+            DEV,
+            nonce=0,
+            lock_id=LockId(bytes(32)),
+            recipient=BOB.key_hash,
+            amount=1,
+            preimage=b"",
+            fee=1_000,
         ),
         Reason.LOCK_DEADLINE_PASSED: await lock(client, alice, deadline=5),
     }
