@@ -22,7 +22,7 @@ from chain.rules.params import (
     MEDIAN_WINDOW,
     NetworkParams,
 )
-from chain.rules.types import BlockId
+from chain.rules.types import BlockId, UnixSeconds
 from chain.state.evaluation import evaluate, write
 from chain.state.signature_cache import SignatureCache
 from chain.state.store import HeaderRecord, StateReader, StateWriter, Store, Tip
@@ -68,7 +68,7 @@ class Chain:
                 record = HeaderRecord(genesis.header, work_of(genesis.header.target), len(genesis))
                 batch.put_block(genesis, record)
                 fees = check_records(genesis.bodies, genesis.witnesses, params.chain_id, 0)
-                change = evaluate(batch, params, genesis, record, fees, 0, self.signatures)
+                change = evaluate(batch, params, genesis, record, fees, UnixSeconds(0), self.signatures)
                 write(batch, change)
                 tip = change.tip
         self.tip: Tip = tip
@@ -76,7 +76,7 @@ class Chain:
         self._median_time = self.median_time_after(self.tip.id)
 
     @property
-    def median_time(self) -> int:
+    def median_time(self) -> UnixSeconds:
         """Median time past at the head: what deadlines of the next block are compared with."""
         return self._median_time
 
@@ -124,7 +124,7 @@ class Chain:
             block_id = header.previous
         return headers[::-1]
 
-    def median_time_after(self, block_id: BlockId) -> int:
+    def median_time_after(self, block_id: BlockId) -> UnixSeconds:
         """Return the median time past of a block."""
         return median_time_past([header.time for header in self.ancestors(block_id, MEDIAN_WINDOW)])
 

@@ -18,7 +18,7 @@ from chain.rules.errors import Reason, RuleBrokenError
 from chain.rules.locks import make_lock, spend_lock
 from chain.rules.params import MAX_BLOCK_TRANSACTIONS, MIN_FEE
 from chain.rules.records import PAYS_AMOUNT, SPENDS_LOCK, Kind, Transaction
-from chain.rules.types import KeyHash, LockId, TxId
+from chain.rules.types import BlockHeight, KeyHash, LockId, TxId
 from chain.state.evaluation import check_signature
 from chain.state.store import StateReader
 
@@ -128,7 +128,7 @@ class Mempool:
         if same_nonce is not None:
             self._must_outbid(tx, same_nonce, Reason.REPLACEMENT_UNDERPRICED)
             evicted.append(same_nonce.txid)
-        height = self._chain.tip.height + 1
+        height = BlockHeight(self._chain.tip.height + 1)
         rival = None
         if tx.kind == Kind.HTLC_LOCK:
             make_lock(view, tx, self._chain.median_time, height)

@@ -25,7 +25,7 @@ from chain.rules.records import (
     consent_digest,
 )
 from chain.rules.signatures import verify_signature
-from chain.rules.types import KeyHash, LockId, TxId
+from chain.rules.types import BlockHeight, KeyHash, LockId, TxId, UnixSeconds
 
 
 class LockState(StrEnum):
@@ -48,7 +48,7 @@ class Lock(msgspec.Struct, frozen=True, array_like=True):
     hashlock: bytes
     deadline: int
     lock_txid: TxId
-    lock_height: int
+    lock_height: BlockHeight
     state: LockState = LockState.OPEN
     spent_by: bytes = b""
     spent_txid: bytes = b""
@@ -78,7 +78,7 @@ class LockReader(Protocol):
         ...
 
 
-def make_lock(locks: LockReader, tx: Transaction, median_time: int, height: int) -> Lock:
+def make_lock(locks: LockReader, tx: Transaction, median_time: UnixSeconds, height: BlockHeight) -> Lock:
     """Return the lock that an HTLC_LOCK makes. Raises `RuleBrokenError`.
 
     A lock whose deadline has passed is refused, so that one delayed on its way can never land late.
@@ -98,7 +98,7 @@ def make_lock(locks: LockReader, tx: Transaction, median_time: int, height: int)
     return Lock(tx.sender, tx.recipient, tx.amount, tx.hash, tx.deadline, tx.txid, height)
 
 
-def spend_lock(locks: LockReader, tx: Transaction, median_time: int, height: int) -> Lock:
+def spend_lock(locks: LockReader, tx: Transaction, median_time: UnixSeconds, height: BlockHeight) -> Lock:
     """Return the spent lock that a claim or refund leaves. Raises `RuleBrokenError`.
 
     `median_time` is the median time past of the parent of the block that holds `tx`.

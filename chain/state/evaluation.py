@@ -16,7 +16,7 @@ from chain.rules.params import NetworkParams
 from chain.rules.records import PUBLIC_KEY_BYTES, SIGNATURE_BYTES, Kind, Transaction
 from chain.rules.rewards import experience, reward
 from chain.rules.signatures import verify_signature
-from chain.rules.types import KeyHash, LockId, TxId
+from chain.rules.types import BlockHeight, KeyHash, LockId, TxId, UnixSeconds
 from chain.state.signature_cache import SignatureCache
 from chain.state.store import ACCOUNT, HeaderRecord, StateReader, StateWriter, Table, Tip
 
@@ -73,7 +73,7 @@ def _check_signature(
 
 
 def apply_locks(
-    view: StateReader, block: Block, first: int, median_time: int, height: int
+    view: StateReader, block: Block, first: int, median_time: UnixSeconds, height: BlockHeight
 ) -> dict[LockId, Lock]:
     """Return the locks that the transactions from `first` on make and spend. Raises `RuleBrokenError`."""
     kinds = block.bodies[:, 0] & np.uint64(0xFF)
@@ -123,14 +123,14 @@ def evaluate(
     block: Block,
     record: HeaderRecord,
     fees: int,
-    median_time: int,
+    median_time: UnixSeconds,
     cache: SignatureCache,
 ) -> StateChange:
     """Check a block, whose stateless rules hold, against the state of its parent, the head.
 
     `fees` is their sum, `median_time` the median time past of the parent. Raises `RuleBrokenError`.
     """
-    height = record.header.height
+    height = BlockHeight(record.header.height)
     tip = view.tip()
     check_signatures(block, cache)
     locks = apply_locks(view, block, 1, median_time, height)

@@ -24,7 +24,7 @@ from chain.rules.block import Block, U64Array, split_rows
 from chain.rules.errors import StoreError
 from chain.rules.header import HEADER_BYTES, Header
 from chain.rules.locks import Lock
-from chain.rules.types import BlockId, KeyHash, LockId, TxId
+from chain.rules.types import BlockHeight, BlockId, KeyHash, LockId, TxId
 
 SCHEMA = b"1"
 MAP_SIZE = 1 << 38
@@ -71,7 +71,7 @@ class Tip(msgspec.Struct, frozen=True):
     """The head of the main chain. `issued`: all subsidies so far; `locked`: the sum of open locks."""
 
     id: BlockId
-    height: int
+    height: BlockHeight
     work: int
     issued: int
     locked: int

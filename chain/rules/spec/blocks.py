@@ -63,7 +63,7 @@ def work_meets_the_target(header: Header) -> None:
 
 def median_time_of(headers: Sequence[Header]) -> UnixSeconds:
     """Return the median time past of a chain of headers, oldest first: the clock of deadlines."""
-    return UnixSeconds(median_time_past([header.time for header in headers]))
+    return median_time_past([header.time for header in headers])
 
 
 def check_header(
