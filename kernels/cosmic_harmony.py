@@ -10,8 +10,8 @@ Everything here takes bytes or NumPy arrays and checks them. Numba is imported a
 loaded from disk) when it is first called; `prepare` does that ahead of time. Code compiled by Numba elsewhere
 calls the building blocks instead: `kernels.keccak` (`keccak_f1600`, `keccak_f1600_lanes`, `pad`),
 `kernels.numba_pow` (`work_hash`, `work_hash_lanes`, `meets_target`) and `kernels.numba_merkle`
-(`hash_records`, `merkle_root_words`), and is decorated with `kernels.compile_cache.kernel`, so that a change
-in them compiles it again.
+(`hash_records`, `merkle_root_words`), and is decorated with `kernels.compile_cache.kernel`, so that a
+change of them compiles it again.
 """
 
 from __future__ import annotations

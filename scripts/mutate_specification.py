@@ -131,8 +131,8 @@ def _judge(mutant: Mutant) -> None:
     except AssertionError:
         os._exit(NOTICED)
     except Exception as error:
-        frames = traceback.extract_tb(error.__traceback__)
-        os._exit(NOTICED if frames[-1].filename.startswith("chain.rules.spec") else CRASHED)
+        file = traceback.extract_tb(error.__traceback__)[-1].filename
+        os._exit(NOTICED if file.startswith(("chain.rules.spec", str(SPEC))) else CRASHED)
     os._exit(UNNOTICED)
 
 

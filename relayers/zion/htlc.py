@@ -19,6 +19,7 @@ from chain.rules.address import decode_address, encode_address
 from chain.rules.errors import AddressError
 from chain.rules.params import MAX_AMOUNT
 from chain.rules.records import Kind, Transaction, Witness, lock_id
+from chain.rules.types import KeyHash
 from relayers.zion.settings import ZionSettings
 
 WALLET_FORMAT = "zion-transaction"
@@ -66,7 +67,7 @@ def check(terms: LockTerms, settings: ZionSettings) -> None:
 
 
 def transaction(
-    action: SwapAction, settings: ZionSettings, *, sender: bytes, nonce: int, fee: int
+    action: SwapAction, settings: ZionSettings, *, sender: KeyHash, nonce: int, fee: int
 ) -> Transaction:
     """Return the transaction of an action, unsigned, with the preimage in the witness of a claim.
 
@@ -127,7 +128,7 @@ def for_wallet(
     return UnsignedTx(WALLET_FORMAT, summary, payload)
 
 
-def from_payload(payload: dict[str, Any], *, sender: bytes, nonce: int) -> Transaction:
+def from_payload(payload: dict[str, Any], *, sender: KeyHash, nonce: int) -> Transaction:
     """Return the transaction of a `for_wallet` payload for the account `sender` (key hash), to be signed
     with `chain.wallet.transactions.sign(key, tx, tx.witness.aux)`."""
     return Transaction(
