@@ -1,4 +1,4 @@
-"""Actions that belong to no swap, as they lie in their intents' rows."""
+"""Actions that belong to no swap, as they are stored in the rows of their intents."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from bridge.protocol.types import LockTerms, Purpose
 
 
 class _StoredAction(msgspec.Struct, omit_defaults=True):
-    """How an action lies in its intent's row; amounts as text, bytes in hex."""
+    """How an action is stored in the row of its intent: amounts as text, bytes in hex."""
 
     purpose: Purpose
     payload: str = ""
@@ -20,7 +20,7 @@ class _StoredAction(msgspec.Struct, omit_defaults=True):
 def encode_action(action: Action) -> str:
     """Encode an action that belongs to no swap (and so has no preimage) for its intent row."""
     if action.preimage is not None or (action.terms is not None and action.purpose is not Purpose.CLOSE):
-        raise ValueError("actions of swaps are made anew from the swap, not stored")
+        raise ValueError("actions of swaps are derived from the swap, not stored")
     body = _StoredAction(action.purpose, action.payload.hex(), str(action.amount), action.terms)
     return msgspec.json.encode(body).decode()
 

@@ -35,8 +35,8 @@ class ClaimBatcher:
         """The claims of this pass that may still join a batch, by intent."""
 
     async def leave_ended_batches(self, snapshots: Sequence[IntentSnapshot]) -> list[IntentSnapshot]:
-        """Let claims go on alone whose leader has nothing under way any more; return all snapshots as they
-        are then."""
+        """Let claims go on alone whose leader has no transaction left that may land; return all snapshots as
+        they are then."""
         stranded = [
             snapshot.intent.id
             for snapshot in snapshots
@@ -60,8 +60,8 @@ class ClaimBatcher:
     async def members_for(
         self, leader: IntentSnapshot, action: Action, now: int, *, urgent: bool
     ) -> dict[int, Action]:
-        """Return the claims that may join the transaction of this claim, by intent. The leader itself cannot
-        join another's any more in this pass. `now`: the chain's time, Unix seconds.
+        """Return the claims that may join the transaction of this claim, by intent. The leader itself can no
+        longer join another's in this pass. `now`: the chain's time, Unix seconds.
 
         A claim near its deadline goes alone, and so does one whose batch was spoiled: then it depends on no
         other.

@@ -83,13 +83,13 @@ class NotLanded(msgspec.Struct, frozen=True, tag=True):
 
 
 class Expired(msgspec.Struct, frozen=True, tag=True):
-    """Store that the transaction can never land any more."""
+    """Store that the transaction can no longer land."""
 
     tx: StoredTx
 
 
 class Withdrawn(msgspec.Struct, frozen=True, tag=True):
-    """End the intent without a transaction: it must not happen any more, and nothing is under way."""
+    """End the intent without a transaction: it must no longer happen, and no transaction is under way."""
 
     reason: str
 
@@ -169,10 +169,9 @@ def _plan_waiting(
             if is_stuck(newest, tip, settings, numbered=numbered, urgent=decision.is_urgent(tip.time)):
                 return Replace(newest, decision.action)
             if is_lost:
-                over = signed_tx(newest).is_over(tip)
-                return (
-                    Wait("no node takes it any more, and it has not expired yet") if over else Resend(newest)
-                )
+                if signed_tx(newest).is_over(tip):
+                    return Wait("no node accepts it any longer, and it has not expired yet")
+                return Resend(newest)
             if _is_noted(snapshot, newest):
                 return Wait("it waits for a block")
             return Pending(newest)
@@ -221,7 +220,7 @@ def _not_landed(tx: StoredTx, status: TxStatus, tip: Tip, decision: Decision) ->
 
 
 def _is_expired(snapshot: IntentSnapshot, tx: StoredTx, tip: Tip, decision: Decision) -> bool:
-    """Tell whether a transaction can never land any more; a lock not even after a reorg."""
+    """Tell whether a transaction can no longer land; a lock not even after a reorg."""
     if tx.valid_until is None:
         return False
     is_lock = snapshot.intent.purpose is Purpose.LOCK
@@ -248,7 +247,7 @@ def is_stuck(tx: StoredTx, tip: Tip, settings: OutboxSettings, *, numbered: bool
 
 
 def can_outbid(tx: StoredTx, settings: OutboxSettings, *, numbered: bool) -> bool:
-    """Tell whether a better bid takes the place of a transaction instead of standing beside it: it has a
+    """Tell whether a better bid takes the place of a transaction instead of being added to it: it has a
     sequence of ours, or another account's on a chain that has them (a gate's on Stellar: the same inner
     transaction comes again)."""
     return (tx.sequence is not None or numbered) and tx.attempt < settings.max_bumps

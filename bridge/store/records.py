@@ -50,7 +50,7 @@ class Reservation(msgspec.Struct, frozen=True):
 
 
 class SwapMeta(msgspec.Struct, frozen=True):
-    """What the API knows of a swap beside the protocol's value."""
+    """What the API knows of a swap besides the protocol's value."""
 
     quote_id: str | None = None
     client: str = ""
@@ -119,7 +119,7 @@ class PlannedIntent(msgspec.Struct, frozen=True):
 
 
 class Intent(msgspec.Struct, frozen=True):
-    """A stored intent. `cancel`: it must not happen any more, its sequence is to be used up."""
+    """A stored intent. `cancel`: it must no longer happen, and its sequence is to be used up."""
 
     id: int
     subject: str
@@ -149,7 +149,7 @@ class Intent(msgspec.Struct, frozen=True):
 
 
 class StoredTxState(StrEnum):
-    """What is known of a signed transaction. DEAD: it can never land any more."""
+    """What is known of a signed transaction. DEAD: it can no longer land."""
 
     SIGNED = "signed"
     BROADCAST = "broadcast"
@@ -230,8 +230,8 @@ class FeeRecord(msgspec.Struct, frozen=True):
 class ChainStatus(msgspec.Struct, frozen=True):
     """A chain as its relayer last saw it. `balances` and `fees` are by asset key.
 
-    `scanned` is the height up to which HTLC events were taken in; `time` the clock of its deadlines;
-    `healthy` false with a `detail` when the RPC cannot be believed or reached.
+    `scanned` is the height up to which HTLC events were stored; `time` the clock of its deadlines;
+    `healthy` false with a `detail` when the RPC cannot be reached or its answers make no sense.
     """
 
     chain: ChainId
@@ -254,7 +254,7 @@ class ChainStatus(msgspec.Struct, frozen=True):
 
 
 class Lease(msgspec.Struct, frozen=True):
-    """A lease held: hand it to whatever writes under it."""
+    """A lease that is held; every write under it checks it."""
 
     name: str
     owner: str

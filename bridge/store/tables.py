@@ -81,7 +81,7 @@ class ReservationRow(SQLModel, table=True):
 
 
 class SwapRow(SQLModel, table=True):
-    """A swap: its snapshot and what is looked up by. `version` guards every change (compare and swap)."""
+    """A swap: its snapshot and what it is looked up by. `version` guards every change (compare and swap)."""
 
     __tablename__ = "swaps"
     __table_args__ = (
@@ -110,7 +110,7 @@ class SwapRow(SQLModel, table=True):
     destination_state: str
     hashlock: str
     lane: int = Field(default=0, sa_type=BigInteger)
-    """The destination lock's lane, 0 without; nobody else may use it while the swap is open."""
+    """The destination lock's lane, 0 without; no other swap may use it while this one is open."""
     source_lock_id: str = Field(default="", index=True)
     destination_lock_id: str = Field(default="", index=True)
     quote_id: str | None = None
@@ -202,7 +202,7 @@ class IntentRow(SQLModel, table=True):
 
 
 class TransactionRow(SQLModel, table=True):
-    """A signed transaction: stored before it is sent, kept for ever."""
+    """A signed transaction: stored before it is sent, never deleted."""
 
     __tablename__ = "transactions"
     __table_args__ = (

@@ -110,7 +110,7 @@ class Intents(Repository):
         return _stored_intents(self._all(select(_intents).where(*where).order_by(_intents.c.id)))
 
     def take(self, chain: ChainId, lease: Lease, limit: int = 50, hold_ms: int = 30_000) -> list[Intent]:
-        """Lease due intents to one worker, for `hold_ms`; rows another worker has in hand are skipped."""
+        """Lease due intents to one worker, for `hold_ms`; rows that another worker works on are skipped."""
         free = or_(_intents.c.lease_until_ms <= self.now_ms, _intents.c.owner == lease.owner)
         statement = (
             select(_intents)
@@ -195,7 +195,7 @@ class Intents(Repository):
         )
 
     def cancel(self, intent_id: int, reason: str) -> bool:
-        """Ask that a live intent must not happen; the outbox sees to it. Returns whether this is new."""
+        """Ask the outbox to keep a live intent from happening. Returns whether this is new."""
         return bool(
             self._run(
                 update(_intents)
@@ -345,7 +345,7 @@ class Transactions(Repository):
 
 
 class Leases(Repository):
-    """Who may do a thing alone. The fence grows with every new holder, so a stale one is found out."""
+    """Who may do a thing alone. The fence grows with every new holder, so a stale one is recognised."""
 
     def acquire(self, name: str, owner: str, hold_ms: int) -> Lease | None:
         """Take, renew or take over a lease that ran out; None while another owner holds it."""
@@ -372,17 +372,17 @@ class Leases(Repository):
     def require(self, lease: Lease) -> None:
         """Check, in the transaction that writes, that the lease is still ours. Raises `LeaseLost`.
 
-        A lease that ran out but that nobody has taken is still ours: the fence decides, not the clock.
-        The row is locked against a take-over until this transaction ends.
+        A lease that ran out but that no other worker has taken is still ours: the fence decides, not the
+        clock. The row is locked against a take-over until this transaction ends.
         """
         row = self._first(select(_leases).where(_leases.c.name == lease.name).with_for_update())
         if row is None or row.owner != lease.owner or row.fence != lease.fence:
             raise LeaseLost(
-                f"lease {lease.name} belongs to another worker now", "stop sending; acquire it anew"
+                f"lease {lease.name} belongs to another worker now", "stop sending; acquire it again"
             )
 
     def release(self, lease: Lease) -> None:
-        """Let go, so that another worker need not wait."""
+        """Give a lease back, so that another worker need not wait."""
         this = and_(
             _leases.c.name == lease.name, _leases.c.fence == lease.fence, _leases.c.owner == lease.owner
         )

@@ -128,7 +128,7 @@ def test_a_lock_that_was_called_off_is_withdrawn_whatever_else_is_true(world: Wo
 
 def test_a_claim_that_no_rule_asks_for_is_withdrawn(world: World) -> None:
     claim = msgspec.structs.replace(lock_intent(world), id=10**6, leg="source", purpose=Purpose.CLAIM)
-    assert decide(world, claim) == Withdraw("it is not needed any more", TIMING.finality_depth)
+    assert decide(world, claim) == Withdraw("it is no longer needed", TIMING.finality_depth)
 
 
 async def test_a_claim_waits_for_a_database_that_has_the_secret_and_is_urgent_near_its_deadline(
