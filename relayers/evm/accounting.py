@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from relayers.evm.rpc import Call, Rpc, quantity, record
+from relayers.evm.rpc import Call, open_rpc, quantity, record
 
 
 async def fees_paid(rpc_url: str, payers: set[str], first: int, last: int) -> int:
     """Return the wei that `payers` (addresses) paid for gas in blocks `first` to `last`, both included."""
-    rpc = Rpc([rpc_url], timeout=30)
+    rpc = open_rpc([rpc_url], timeout=30)
     wanted = {payer.lower() for payer in payers}
     calls = [Call("eth_getBlockReceipts", (hex(height),)) for height in range(first, last + 1)]
     try:

@@ -11,9 +11,10 @@ from solders.pubkey import Pubkey
 from solders.transaction import VersionedTransaction
 from spl.token.constants import TOKEN_PROGRAM_ID
 
+from bridge.chains.endpoints.json_rpc import Call, record
 from bridge.protocol.types import Asset
 from relayers.solana import blocks, program
-from relayers.solana.rpc import Call, Rpc, record
+from relayers.solana.rpc import open_rpc
 from relayers.solana.settings import SolanaSettings
 
 _TIMEOUT = 30.0
@@ -29,7 +30,7 @@ class SolanaLedger:
     """A cluster as an auditor sees it, for one HTLC program. Only for one small enough to be read whole."""
 
     def __init__(self, settings: SolanaSettings) -> None:
-        self._rpc = Rpc(settings.rpc_urls, _TIMEOUT)
+        self._rpc = open_rpc(settings, _TIMEOUT)
         self._program = settings.program
 
     async def close(self) -> None:

@@ -11,6 +11,7 @@ from solders.hash import Hash
 from solders.keypair import Keypair
 from solders.transaction import VersionedTransaction
 
+from bridge.chains.endpoints.json_rpc import RpcError, record
 from bridge.chains.port import (
     Action,
     ActionRefused,
@@ -39,7 +40,7 @@ from relayers.solana.building import Plan, Rents
 from relayers.solana.cluster import Cluster, written
 from relayers.solana.explain import explain
 from relayers.solana.locks import Locks
-from relayers.solana.rpc import Rpc, RpcError, record
+from relayers.solana.rpc import open_rpc
 from relayers.solana.settings import SolanaSettings
 
 T = TypeVar("T")
@@ -73,7 +74,7 @@ class SolanaPort:
         self.chain = settings.chain
         self._program = terms.address(settings.program)
         self._assets = settings.named
-        self._rpc = Rpc(settings.rpc_urls, settings.timeout)
+        self._rpc = open_rpc(settings)
         self._cluster = Cluster(self._rpc, settings)
         self._locks = Locks(self._rpc, self._cluster, self._program)
         self._index = blocks.AddressIndex(self._rpc, str(self._program))

@@ -15,11 +15,12 @@ from solders.hash import Hash
 from solders.pubkey import Pubkey
 from solders.transaction import VersionedTransaction
 
+from bridge.chains.endpoints.json_rpc import Call, JsonRpc, RpcError, record
 from bridge.chains.port import DeepReorg, PortUnavailable
 from bridge.chains.recent_blocks import newest_common
 from bridge.protocol.types import BlockRef
 from relayers.solana import program
-from relayers.solana.rpc import BLOCK_NOT_AVAILABLE, SKIPPED_CODES, Call, Rpc, RpcError, record
+from relayers.solana.rpc import BLOCK_NOT_AVAILABLE, SKIPPED_CODES
 
 CONFIRMED = "confirmed"
 """Two thirds of the stake voted for it. We scan at this level and count confirmations ourselves; 32 of them
@@ -86,7 +87,7 @@ def read_header(slot: int, result: Any) -> BlockRef:
         raise PortUnavailable("the Solana RPC sent a malformed block", "use another endpoint") from error
 
 
-async def read_head(rpc: Rpc, lag: int) -> BlockRef:
+async def read_head(rpc: JsonRpc, lag: int) -> BlockRef:
     """Return the newest confirmed block that is at least `lag` slots old."""
     newest = int(await rpc.call("getSlot", {"commitment": CONFIRMED})) - lag
     if lag:
@@ -100,7 +101,7 @@ async def read_head(rpc: Rpc, lag: int) -> BlockRef:
     return read_header(newest, header)
 
 
-async def read_headers(rpc: Rpc, after: BlockRef, count: int, head: BlockRef) -> list[BlockRef]:
+async def read_headers(rpc: JsonRpc, after: BlockRef, count: int, head: BlockRef) -> list[BlockRef]:
     """Return up to `count` blocks after `after`, none above `head`. Raises `ChainMoved` when they do not link
     up."""
     if after.height >= head.height or count < 1:
@@ -124,7 +125,7 @@ async def read_headers(rpc: Rpc, after: BlockRef, count: int, head: BlockRef) ->
     return headers
 
 
-async def block_at(rpc: Rpc, height: int, head: BlockRef) -> BlockRef:
+async def block_at(rpc: JsonRpc, height: int, head: BlockRef) -> BlockRef:
     """Return the block at a height up to `head`'s: the height-th from the end of the list of slots."""
     back = head.height - height
     top, span = slot_of(head), 2 * back + _HEAD_WINDOW
@@ -141,14 +142,14 @@ async def block_at(rpc: Rpc, height: int, head: BlockRef) -> BlockRef:
     return header
 
 
-async def anchored(rpc: Rpc, known: Sequence[BlockRef], head: BlockRef) -> Sequence[BlockRef]:
+async def anchored(rpc: JsonRpc, known: Sequence[BlockRef], head: BlockRef) -> Sequence[BlockRef]:
     """Replace a first known block without an id by the one that the chain has at its height."""
     if known[0].id or known[0].height > head.height:
         return known
     return (await block_at(rpc, known[0].height, head), *known[1:])
 
 
-async def common_ancestor(rpc: Rpc, known: Sequence[BlockRef], head: BlockRef) -> int | None:
+async def common_ancestor(rpc: JsonRpc, known: Sequence[BlockRef], head: BlockRef) -> int | None:
     """Ask for as few headers as need be and return what `bridge.chains.recent_blocks.newest_common` says."""
     canonical = {head.height: head.id}
     if head.height > known[-1].height:
@@ -166,7 +167,7 @@ async def common_ancestor(rpc: Rpc, known: Sequence[BlockRef], head: BlockRef) -
         raise
 
 
-async def _canonical(rpc: Rpc, refs: Sequence[BlockRef], head: BlockRef, into: dict[int, str]) -> None:
+async def _canonical(rpc: JsonRpc, refs: Sequence[BlockRef], head: BlockRef, into: dict[int, str]) -> None:
     fresh = [ref for ref in refs if ref.id and ref.height not in into]
     wanted = [ref for ref in fresh if slot_of(ref) <= slot_of(head)]
     results = await rpc.batch([header_call(slot_of(ref)) for ref in wanted])
@@ -189,7 +190,7 @@ class AddressIndex:
     only confirmed may be rolled back and come again in a later block: stopping there would overlook it.)
     """
 
-    def __init__(self, rpc: Rpc, address: str) -> None:
+    def __init__(self, rpc: JsonRpc, address: str) -> None:
         self._rpc = rpc
         self._address = address
         self._settled = (-1, "")  # slot and signature
@@ -213,7 +214,7 @@ class AddressIndex:
             options["before"] = page[-1]["signature"]
 
 
-async def read_calls(rpc: Rpc, of_program: Pubkey, tx_ids: Sequence[str]) -> list[Executed]:
+async def read_calls(rpc: JsonRpc, of_program: Pubkey, tx_ids: Sequence[str]) -> list[Executed]:
     """Return the calls of the program in these transactions."""
     options = {"encoding": "base64", "commitment": CONFIRMED, "maxSupportedTransactionVersion": 0}
     results = await rpc.batch([Call("getTransaction", (tx_id, options)) for tx_id in tx_ids])
