@@ -7,14 +7,12 @@ from collections.abc import Collection, Mapping
 
 from pycardano import Transaction
 
+from bridge.chains.family import LOCKS
 from bridge.chains.port import PortUnavailable
 from bridge.protocol.types import Asset
 from relayers.cardano.blockfrost import Blockfrost, WireOutput
 from relayers.cardano.htlc import credential, key_hash
 from relayers.cardano.settings import CardanoSettings
-
-LOCKS = "locks"
-"""Owner of what lies at the validator: open locks with the ada that goes with tokens, and odd ones."""
 
 
 class CardanoLedger:

@@ -37,12 +37,13 @@ from bridge.protocol.types import Asset, BlockRef, LockTerms, Preimage, Purpose
 from relayers.evm import access, artifacts, blocks, erc20, fees, gas, htlc, spends
 from relayers.evm.authorizing import EthereumAuthorizer
 from relayers.evm.building import Builder, Reverted, Spending
-from relayers.evm.claiming import MAX_CLAIMS, Claims
+from relayers.evm.claiming import Claims
 from relayers.evm.hints import new_heads
 from relayers.evm.messages import HtlcContract, Message
 from relayers.evm.rpc import Call, RpcError, failed, open_rpc, quantity, sound
 from relayers.evm.settings import EthereumSettings
 from relayers.evm.terms import read_event
+from relayers.evm.traits import TRAITS
 from relayers.evm.transactions import read_broadcast, read_status
 
 _EVENT_TOPICS = tuple("0x" + topic.hex() for topic in htlc.TOPICS)
@@ -65,7 +66,8 @@ class EthereumPort:
     """One Ethereum network, its HTLC contract and one account of ours; a `bridge.chains.port.ChainPort`."""
 
     chain = instances.ETHEREUM
-    max_claims = MAX_CLAIMS
+    traits = TRAITS
+    max_claims = TRAITS.max_claims
 
     def __init__(self, settings: EthereumSettings, key: bytes) -> None:
         self._settings = settings

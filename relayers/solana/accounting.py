@@ -12,6 +12,7 @@ from solders.transaction import VersionedTransaction
 from spl.token.constants import TOKEN_PROGRAM_ID
 
 from bridge.chains.endpoints.json_rpc import Call, record
+from bridge.chains.family import LOCKS
 from bridge.protocol.types import Asset
 from relayers.solana import blocks, program
 from relayers.solana.rpc import open_rpc
@@ -20,8 +21,6 @@ from relayers.solana.settings import SolanaSettings
 _TIMEOUT = 30.0
 """Seconds for one request: whole histories are read."""
 
-LOCKS = "locks"
-"""Owner of the amounts of all open locks."""
 DEPOSITS = "deposits"
 """Owner of the rent of vaults and token accounts, everybody's, and of what strangers sent there."""
 

@@ -42,6 +42,7 @@ from relayers.solana.explain import explain
 from relayers.solana.locks import Locks
 from relayers.solana.rpc import open_rpc
 from relayers.solana.settings import SolanaSettings
+from relayers.solana.traits import TRAITS
 
 T = TypeVar("T")
 
@@ -62,7 +63,8 @@ class SolanaPort:
     from being made twice is its vault, which can stand only once.
     """
 
-    max_claims = 1
+    traits = TRAITS
+    max_claims = TRAITS.max_claims
     authorizer: Authorizer | None = None
 
     def __init__(self, settings: SolanaSettings, key: bytes) -> None:

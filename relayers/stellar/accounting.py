@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 
+from bridge.chains.family import LOCKS
 from bridge.protocol.types import Asset
 from relayers.stellar.assets import stroops, to_stellar
 from relayers.stellar.building import line_of
@@ -15,8 +16,6 @@ from relayers.stellar.watch import Watch
 _TIMEOUT = 30.0
 """Seconds for one request: whole histories are read."""
 
-LOCKS = "locks"
-"""Owner of what lies in claimable balances: the amounts of all open locks."""
 GATES = "gate deposits"
 """Owner of what lies on gates: the deposits of open locks, and of spent ones whose gates still stand."""
 

@@ -5,13 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 
+from bridge.chains.family import LOCKS
 from bridge.chains.port import PortError
 from bridge.protocol.types import Asset
 from relayers.zion.nodes import Nodes
 from relayers.zion.settings import ZionSettings
-
-LOCKS = "locks"
-"""Owner of what lies in all open locks of the chain."""
 
 _TIMEOUT = 30.0
 """Seconds for one request: whole histories are read."""

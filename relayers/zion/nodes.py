@@ -7,8 +7,8 @@ from typing import TypeVar
 
 from bridge.chains.endpoints.in_turn import InTurn
 from bridge.chains.port import PortError, PortUnavailable
-from chain.client import ZionClient
-from chain.errors import NodeUnreachableError, RpcError
+from chain.rules.errors import NodeUnreachableError, RpcError
+from chain.service.client import ZionClient
 
 T = TypeVar("T")
 

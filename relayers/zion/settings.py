@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from bridge.protocol.types import Asset, ChainId
-from chain.params import COIN, NETWORKS, Network
+from chain.rules.params import COIN, NETWORKS, Network
 
 ZION = Asset(ChainId("zion"), "ZION", 8)
 """The coin of the instance that is named after the family."""

@@ -15,9 +15,9 @@ import msgspec
 from eth_account import Account
 
 from bridge.chains.local import processes
-from bridge.chains.port import PortUnavailable
+from bridge.chains.port import PortError, PortUnavailable
 from bridge.keys.devkeys import devnet_key
-from bridge.protocol.types import Asset
+from bridge.protocol.types import Asset, ChainId
 from relayers.evm import artifacts
 from relayers.evm.devnet import demo_token
 from relayers.evm.rpc import RpcError, open_rpc, quantity, record
@@ -36,12 +36,14 @@ _PLATFORM_PACKAGES = {
 }
 
 
-class AnvilMissing(Exception):
+class AnvilMissing(PortError):
     """There is no anvil on this machine. `hint` says how to get one."""
 
     def __init__(self) -> None:
-        super().__init__("anvil, the local Ethereum node, was not found")
-        self.hint = "run `make setup`, put anvil on PATH, or set RAINBOW_ANVIL to the binary"
+        super().__init__(
+            "anvil, the local Ethereum node, was not found",
+            "run `make setup`, put anvil on PATH, or set RAINBOW_ANVIL to the binary",
+        )
 
 
 def find_anvil() -> Path:
@@ -80,13 +82,17 @@ class AnvilDevnet:
         block_time: int | None = None,
         persist: bool = False,
         port: int = 0,
+        chain: ChainId = ChainId("ethereum"),
+        chain_id: int = CHAIN_ID,
     ) -> None:
+        self.chain = chain
+        self.chain_id = chain_id
         self.directory = directory
         self.block_time = block_time
         self.persist = persist
         self.port = port or processes.free_port()
         self.contract = artifacts.deployed_address()
-        self.token = demo_token.asset()
+        self.token = demo_token.asset(chain)
         self._binary = find_anvil()
         self._child: subprocess.Popen[bytes] | None = None
         self._keeper: asyncio.Task[None] | None = None
@@ -109,7 +115,7 @@ class AnvilDevnet:
         return EthereumSettings(
             rpc_urls=(self.rpc_url,),
             ws_url=self.ws_url,
-            chain_id=CHAIN_ID,
+            chain_id=self.chain_id,
             contract=self.contract,
             assets=(ETH, self.token),
             poll_interval=0.5,
@@ -216,7 +222,7 @@ class AnvilDevnet:
     def _spawn(self) -> None:
         command = [
             str(self._binary),
-            *("--host", "127.0.0.1", "--port", str(self.port), "--chain-id", str(CHAIN_ID)),
+            *("--host", "127.0.0.1", "--port", str(self.port), "--chain-id", str(self.chain_id)),
             # Blocks begin when the clock is right (see `_resume`). The well-known account stays unfunded.
             *("--no-mining", "--accounts", "1", "--balance", "0", "--order", "fees", "--quiet"),
             *("--slots-in-an-epoch", "1", "--cache-path", str(self.directory / "anvil-cache")),
@@ -282,7 +288,7 @@ class AnvilDevnet:
         """Send from the treasury and mine at once."""
         nonce = quantity(await self._call("eth_getTransactionCount", self._treasury.address, "pending"))
         fields: dict[str, Any] = {
-            "chainId": CHAIN_ID,
+            "chainId": self.chain_id,
             "nonce": nonce,
             "to": to,
             "data": data,

@@ -13,8 +13,8 @@ from stellar_sdk import Network
 from bridge.chains.port import Action, ActionRefused, ChainPort, Devnet, FeeLevel, Locked
 from bridge.keys.devkeys import devnet_key
 from bridge.protocol.types import Asset, BlockRef, ChainId, LockTerms, Preimage, Purpose
-from chain.address import decode_address
-from chain.params import Network as ZionNetwork
+from chain.rules.address import decode_address
+from chain.rules.params import Network as ZionNetwork
 from relayers.cardano import htlc as cardano_htlc
 from relayers.cardano.adapter import open_port as open_cardano
 from relayers.cardano.chain_view import Output
