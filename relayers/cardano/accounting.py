@@ -55,7 +55,9 @@ class CardanoLedger:
         if raw is None or place is None:
             raise PortUnavailable("the chain moved while it was read", "read it again")
         tx = Transaction.from_cbor(raw)
-        signers = {bytes(one.vkey.hash().payload) for one in tx.transaction_witness_set.vkey_witnesses or ()}
+        signers = {
+            bytes(witness.vkey.hash().payload) for witness in tx.transaction_witness_set.vkey_witnesses or ()
+        }
         if signers.isdisjoint(payers):
             return 0
         body = tx.transaction_body

@@ -111,8 +111,8 @@ class CardanoPort:
         await self._check()
         utxos = await self._service.utxos(address)
         if not asset.contract:
-            return sum(one.lovelace for one in utxos)
-        return sum(one.tokens.get(asset.contract, 0) for one in utxos)
+            return sum(output.lovelace for output in utxos)
+        return sum(output.tokens.get(asset.contract, 0) for output in utxos)
 
     async def fees(self, asset: Asset) -> FeeEstimate:
         """Return the expected fees; a lock of tokens also binds a deposit, which goes with the tokens. A lock
@@ -171,12 +171,16 @@ class CardanoPort:
         if len(action.others) >= self.max_claims:
             raise ActionRefused(f"a batch has at most {self.max_claims} claims", "make several batches")
         claims: dict[LockTerms, Preimage] = {}
-        for one in action.others:
-            if one.terms is None or one.preimage is None or {action.purpose, one.purpose} != {Purpose.CLAIM}:
+        for other in action.others:
+            if (
+                other.terms is None
+                or other.preimage is None
+                or {action.purpose, other.purpose} != {Purpose.CLAIM}
+            ):
                 raise ActionRefused("only claims with their preimages make a batch", "send the rest alone")
-            if (one.terms.recipient, one.terms.asset) != (terms.recipient, terms.asset):
+            if (other.terms.recipient, other.terms.asset) != (terms.recipient, terms.asset):
                 raise ActionRefused("a batch has one recipient and one asset", "make a batch for each")
-            claims[one.terms] = one.preimage
+            claims[other.terms] = other.preimage
         return claims
 
     async def broadcast(self, tx: SignedTx) -> BroadcastResult:

@@ -58,12 +58,12 @@ class WireOutput(msgspec.Struct, frozen=True):
     @property
     def lovelace(self) -> int:
         """How much ada it holds, in lovelace."""
-        return sum(int(one.quantity) for one in self.amount if one.unit == "lovelace")
+        return sum(int(held.quantity) for held in self.amount if held.unit == "lovelace")
 
     @property
     def tokens(self) -> dict[str, int]:
         """The native tokens it holds, by unit."""
-        return {one.unit: int(one.quantity) for one in self.amount if one.unit != "lovelace"}
+        return {held.unit: int(held.quantity) for held in self.amount if held.unit != "lovelace"}
 
 
 class TxOutputs(msgspec.Struct, frozen=True):
@@ -204,13 +204,15 @@ class Blockfrost:
     async def utxos(self, place: str) -> list[WireOutput]:
         """Return what is unspent at an address or payment credential, as of the newest block."""
         return [
-            one async for page in self._pages(f"/addresses/{place}/utxos", WireOutput, {}) for one in page
+            output
+            async for page in self._pages(f"/addresses/{place}/utxos", WireOutput, {})
+            for output in page
         ]
 
     async def waiting_at(self, address: str) -> list[str]:
         """Return the ids of transactions in the mempool that touch an address."""
         pages = self._pages(f"/mempool/addresses/{address}", _TxHash, {})
-        return [one.tx_hash async for page in pages for one in page]
+        return [tx.tx_hash async for page in pages for tx in page]
 
     async def waiting(self, tx_id: str) -> Waiting | None:
         """Return a transaction in the mempool."""

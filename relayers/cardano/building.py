@@ -172,13 +172,13 @@ def spend(
     builder = TransactionBuilder(_Context(view))
     payer = _payment_key(view.payer)
     required = {*signers}
-    for one in spends:
-        redeemer = Redeemer(one.redeemer, ExecutionUnits(one.memory, one.steps))
-        builder.add_script_input(one.lock, reference or validator(), one.datum, redeemer)
-        if one.owner == payer:
+    for part in spends:
+        redeemer = Redeemer(part.redeemer, ExecutionUnits(part.memory, part.steps))
+        builder.add_script_input(part.lock, reference or validator(), part.datum, redeemer)
+        if part.owner == payer:
             required.add(payer)
         else:
-            builder.add_output(_payment(view, one))
+            builder.add_output(_payment(view, part))
     builder.validity_start = max(0, view.slot - 1) if start is None else start
     builder.ttl = ttl
     builder.required_signers = [VerificationKeyHash(key) for key in sorted(required)]
@@ -206,11 +206,11 @@ def _lock_output(terms: LockTerms, value: Value) -> TransactionOutput:
     return TransactionOutput(Address.from_primitive(terms.contract), value, datum=datum_of(terms))
 
 
-def _payment(view: View, one: Spend) -> TransactionOutput:
-    lock_input = one.lock.input
+def _payment(view: View, part: Spend) -> TransactionOutput:
+    lock_input = part.lock.input
     tag = OutputTag(bytes(lock_input.transaction_id.payload), lock_input.index)
-    owner = Address.from_primitive(canonical(one.owner, view.network))
-    return TransactionOutput(owner, one.lock.output.amount, datum=tag)
+    owner = Address.from_primitive(canonical(part.owner, view.network))
+    return TransactionOutput(owner, part.lock.output.amount, datum=tag)
 
 
 def _payment_key(address: Address) -> bytes:
@@ -222,10 +222,10 @@ def _collateral(view: View) -> list[UTxO]:
     suffice."""
     for pool in (view.confirmed, [*view.confirmed, *view.unconfirmed]):
         chosen: list[UTxO] = []
-        richest = sorted(pool, key=lambda one: -one.output.amount.coin)
-        for one in richest[: view.parameters.max_collateral_inputs]:
-            chosen.append(one)
-            if sum(utxo.output.amount.coin for utxo in chosen) >= COLLATERAL_LEAST:
+        richest = sorted(pool, key=lambda utxo: -utxo.output.amount.coin)
+        for utxo in richest[: view.parameters.max_collateral_inputs]:
+            chosen.append(utxo)
+            if sum(held.output.amount.coin for held in chosen) >= COLLATERAL_LEAST:
                 return chosen
     raise InsufficientFunds(
         f"the account needs {COLLATERAL_LEAST} lovelace as collateral for a claim or refund",
@@ -259,9 +259,9 @@ def _finish(view: View, builder: TransactionBuilder, ttl: int, deposit: int) -> 
                 "the transaction would be too large", "merge the account's outputs"
             ) from error
         tx = Transaction(body, builder.build_witness_set())
-        mine = {_key(one.input) for one in view.unconfirmed}
-        spends = frozenset(_key(one) for one in body.inputs)
-        used = spends | {_key(one) for one in body.collateral or []}
+        mine = {_key(utxo.input) for utxo in view.unconfirmed}
+        spends = frozenset(_key(spent) for spent in body.inputs)
+        used = spends | {_key(spent) for spent in body.collateral or []}
         at_stake = body.total_collateral or 0
         cost = max(body.fee, at_stake) + deposit
         return Draft(tx, body.fee, cost, ttl, bool(used & mine), spends, len(inputs))
@@ -271,8 +271,8 @@ def _finish(view: View, builder: TransactionBuilder, ttl: int, deposit: int) -> 
     ) from problem
 
 
-def _order(one: UTxO) -> tuple[int, str, int]:
-    return (-one.output.amount.coin, *_key(one.input))
+def _order(utxo: UTxO) -> tuple[int, str, int]:
+    return (-utxo.output.amount.coin, *_key(utxo.input))
 
 
 def _key(spent: TransactionInput) -> tuple[str, int]:

@@ -128,7 +128,7 @@ class Drafting:
             if not terms.asset.contract and terms.amount < least:
                 raise ActionRefused(f"a lock must hold at least {least} lovelace", "lock more")
             return self._capped(building.lock(view, terms, ttl))
-        preimages = {one: other for one, other in (others or {}).items() if other.opens(one.hashlock)}
+        preimages = {lock: other for lock, other in (others or {}).items() if other.opens(lock.hashlock)}
         if preimage is not None:
             preimages[terms] = preimage
         locks = await self.find(list(dict.fromkeys((terms, *preimages))))
@@ -199,7 +199,7 @@ class Drafting:
         if first.chained:
             return self._capped(first)  # the service cannot evaluate what spends from the mempool
         memory, steps = await self._evaluate(first)
-        spends = [replace(one, memory=memory, steps=steps) for one in spends]
+        spends = [replace(part, memory=memory, steps=steps) for part in spends]
         return self._capped(build())
 
     async def _evaluate(self, draft: Draft) -> tuple[int, int]:

@@ -81,7 +81,7 @@ class HostedService:
         following = await self._blockfrost.blocks_after(block.id, count)
         if following is None:
             raise ChainMoved
-        return [one.ref for one in following]
+        return [block.ref for block in following]
 
     # ------------------------------------------------------------------ what happened to locks
 
@@ -90,7 +90,7 @@ class HostedService:
         by_height = {ref.height: ref for ref in blocks}
         touching = await self._blockfrost.transactions_at(credential(), blocks[0].height, blocks[-1].height)
         found: list[HtlcTx] = []
-        for tx in sorted(touching, key=lambda one: (one.block_height, one.tx_index)):
+        for tx in sorted(touching, key=lambda touched: (touched.block_height, touched.tx_index)):
             ref = by_height.get(tx.block_height)
             place = await self._blockfrost.place(tx.tx_hash)
             if ref is None or place is None or place.block != ref.id:
@@ -128,9 +128,9 @@ class HostedService:
 
     async def _spent(self, tx: TxOutputs) -> tuple[Spent, ...]:
         """Return the outputs of the validator that it spends, with their redeemers from its own bytes."""
-        ordinary = [one for one in tx.inputs if not one.collateral and not one.reference]
-        ordinary.sort(key=lambda one: (one.tx_hash, one.output_index))  # as redeemers count them
-        ours = {index: one for index, one in enumerate(ordinary) if is_ours(one.address)}
+        ordinary = [spent for spent in tx.inputs if not spent.collateral and not spent.reference]
+        ordinary.sort(key=lambda spent: (spent.tx_hash, spent.output_index))  # as redeemers count them
+        ours = {index: spent for index, spent in enumerate(ordinary) if is_ours(spent.address)}
         if not ours:
             return ()
         raw = await self._blockfrost.raw(tx.hash)
@@ -139,13 +139,15 @@ class HostedService:
         if id_of_bytes(raw) != tx.hash:
             raise PortUnavailable("the service shows the bytes of another transaction", "use another service")
         redeemers = _redeemers(raw)
-        return tuple(Spent(_output(one, one.tx_hash), redeemers.get(index)) for index, one in ours.items())
+        return tuple(
+            Spent(_output(spent, spent.tx_hash), redeemers.get(index)) for index, spent in ours.items()
+        )
 
     # ------------------------------------------------------------------ outputs and transactions
 
     async def utxos(self, place: str) -> list[Output]:
         """See `Service`."""
-        return [_output(one, one.tx_hash) for one in await self._blockfrost.utxos(place)]
+        return [_output(output, output.tx_hash) for output in await self._blockfrost.utxos(place)]
 
     async def waiting(self, address: str) -> list[Waiting]:
         """See `Service`."""
@@ -153,8 +155,8 @@ class HostedService:
         found = await asyncio.gather(*(self._blockfrost.waiting(tx_id) for tx_id in ids))
         return [
             Waiting(
-                tuple((one.tx_hash, one.output_index) for one in tx.inputs if not one.reference),
-                tuple(_output(one, tx_id) for one in tx.outputs),
+                tuple((spent.tx_hash, spent.output_index) for spent in tx.inputs if not spent.reference),
+                tuple(_output(output, tx_id) for output in tx.outputs),
             )
             for tx_id, tx in zip(ids, found, strict=True)
             if tx is not None  # else it has just been included
@@ -209,7 +211,9 @@ def _output(wire: WireOutput, tx_id: str) -> Output:
 
 
 def _made(tx: TxOutputs) -> tuple[Output, ...]:
-    return tuple(_output(one, tx.hash) for one in tx.outputs if not one.collateral and is_ours(one.address))
+    return tuple(
+        _output(output, tx.hash) for output in tx.outputs if not output.collateral and is_ours(output.address)
+    )
 
 
 def _redeemers(raw: bytes) -> dict[int, bytes]:
@@ -221,7 +225,7 @@ def _redeemers(raw: bytes) -> dict[int, bytes]:
         if hasattr(held, "items"):
             pairs = [(key.tag.value, key.index, value.data) for key, value in held.items()]
         else:
-            pairs = [(one.tag.value, one.index, one.data) for one in held]
+            pairs = [(redeemer.tag.value, redeemer.index, redeemer.data) for redeemer in held]
         return {index: data.to_cbor() for tag, index, data in pairs if tag == 0}
     except Exception as error:
         raise PortUnavailable(

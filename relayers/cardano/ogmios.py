@@ -200,7 +200,7 @@ class Ogmios:
                     break
                 if tx["spends"] == "inputs":
                     outputs = enumerate(tx["outputs"])
-                    makes = tuple(_output(one, tx["id"], index) for index, one in outputs)
+                    makes = tuple(_output(output, tx["id"], index) for index, output in outputs)
                     found.append(Waiting(tuple(map(_ref, tx["inputs"])), makes))
                 else:
                     found.append(Waiting(tuple(map(_ref, tx["collaterals"])), ()))
@@ -228,8 +228,8 @@ class Ogmios:
         """Return memory and steps that each redeemer ("spend:0") needs. Raises `Refused`."""
         async with self.session() as session:
             found = {}
-            for one in await _transact(session, "evaluateTransaction", raw):
-                pointer, budget = one["validator"], one["budget"]
+            for evaluated in await _transact(session, "evaluateTransaction", raw):
+                pointer, budget = evaluated["validator"], evaluated["budget"]
                 name = f"{pointer['purpose']}:{int(pointer['index'])}"
                 found[name] = (int(budget["memory"]), int(budget["cpu"]))
             return found

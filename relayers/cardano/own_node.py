@@ -114,9 +114,9 @@ class OwnNodeService:
         following = await self._ogmios.blocks_after(point, count)
         if following is None:
             raise ChainMoved
-        for one in following:
-            self._keep(one)
-        return [self._ref(one) for one in following]
+        for header in following:
+            self._keep(header)
+        return [self._ref(header) for header in following]
 
     async def _block(self, point: Point) -> Block:
         """Return a block that Kupo knows. Raises `ChainMoved` if the node has another branch."""
@@ -151,14 +151,14 @@ class OwnNodeService:
         )
         made: dict[tuple[str, str], list[Output]] = {}
         gone: dict[tuple[str, str], list[Match]] = {}
-        for one in created:
-            made.setdefault((one.created_at.header_hash, one.transaction_id), []).append(one.output)
-        for one in spent:
-            if one.spent_at is None or one.spent_at.transaction_id is None:
+        for match in created:
+            made.setdefault((match.created_at.header_hash, match.transaction_id), []).append(match.output)
+        for match in spent:
+            if match.spent_at is None or match.spent_at.transaction_id is None:
                 raise PortUnavailable(
                     "Kupo does not say what spent a lock", "index anew with Kupo 2.10 or later"
                 )
-            gone.setdefault((one.spent_at.header_hash, one.spent_at.transaction_id), []).append(one)
+            gone.setdefault((match.spent_at.header_hash, match.spent_at.transaction_id), []).append(match)
         found: list[tuple[int, int, HtlcTx]] = []
         for block_id, tx_id in made.keys() | gone.keys():
             ref = refs.get(block_id)
@@ -169,26 +169,26 @@ class OwnNodeService:
                 raise ChainMoved
             if tx_id in block.failed:
                 continue
-            inputs = sorted(gone.get((block_id, tx_id), ()), key=lambda one: one.output.ref)
-            outputs = sorted(made.get((block_id, tx_id), ()), key=lambda one: one.index)
-            tx = HtlcTx(tx_id, ref, tuple(_spent(one) for one in inputs), tuple(outputs))
+            inputs = sorted(gone.get((block_id, tx_id), ()), key=lambda entry: entry.output.ref)
+            outputs = sorted(made.get((block_id, tx_id), ()), key=lambda entry: entry.index)
+            tx = HtlcTx(tx_id, ref, tuple(_spent(entry) for entry in inputs), tuple(outputs))
             found.append((ref.height, block.transactions.index(tx_id), tx))
-        return [tx for _, _, tx in sorted(found, key=lambda one: one[:2])]
+        return [tx for _, _, tx in sorted(found, key=lambda entry: entry[:2])]
 
     async def past_activity(self, digest: str) -> AsyncIterator[HtlcTx]:
         """See `Service`."""
-        for one in await self._kupo.ever(credential()):
-            if one.datum_hash == digest:
-                if one.spent_at is not None:
-                    spender = one.spent_at.transaction_id or ""
-                    yield HtlcTx(spender, NOWHERE, (_spent(one),), ())
-                yield HtlcTx(one.transaction_id, NOWHERE, (), (one.output,))
+        for match in await self._kupo.ever(credential()):
+            if match.datum_hash == digest:
+                if match.spent_at is not None:
+                    spender = match.spent_at.transaction_id or ""
+                    yield HtlcTx(spender, NOWHERE, (_spent(match),), ())
+                yield HtlcTx(match.transaction_id, NOWHERE, (), (match.output,))
 
     # ------------------------------------------------------------------ outputs and transactions
 
     async def utxos(self, place: str) -> list[Output]:
         """See `Service`."""
-        return [one.output for one in await self._kupo.unspent(place)]
+        return [match.output for match in await self._kupo.unspent(place)]
 
     async def waiting(self, address: str) -> list[Waiting]:  # noqa: ARG002 - the node's mempool is small
         """See `Service`."""
@@ -239,9 +239,9 @@ class OwnNodeService:
         await self._kupo.close()
 
 
-def _spent(one: Match) -> Spent:
-    redeemer = None if one.spent_at is None else one.spent_at.redeemer
+def _spent(match: Match) -> Spent:
+    redeemer = None if match.spent_at is None else match.spent_at.redeemer
     try:
-        return Spent(one.output, None if redeemer is None else bytes.fromhex(redeemer))
+        return Spent(match.output, None if redeemer is None else bytes.fromhex(redeemer))
     except ValueError as error:
         raise PortUnavailable("Kupo shows a redeemer that is no hex", "is this Kupo?") from error

@@ -56,8 +56,8 @@ class Payer:
         self._promised = {ref: until for ref, until in self._promised.items() if until >= now}
         utxos = await self._service.utxos(self._place)
         held: dict[str, int] = {self.address: 0}
-        for one in utxos:
-            held[one.address] = held.get(one.address, 0) + one.lovelace
+        for output in utxos:
+            held[output.address] = held.get(output.address, 0) + output.lovelace
         waiting = await asyncio.gather(*(self._service.waiting(address) for address in held))
         taken = set(self._promised)
         made: dict[OutRef, UTxO] = {}
@@ -67,9 +67,11 @@ class Payer:
                 if output.address in held and output.inline_datum is None:
                     made[output.ref] = to_utxo(output)
         # What has just been included is no longer unconfirmed.
-        for one in utxos:
-            made.pop(one.ref, None)
-        confirmed = tuple(to_utxo(one) for one in utxos if one.ref not in taken and not one.has_script)
+        for output in utxos:
+            made.pop(output.ref, None)
+        confirmed = tuple(
+            to_utxo(output) for output in utxos if output.ref not in taken and not output.has_script
+        )
         unconfirmed = tuple(utxo for ref, utxo in made.items() if ref not in taken)
         return Purse(confirmed, unconfirmed, max(held, key=lambda address: held[address]))
 

@@ -77,10 +77,10 @@ class SolanaLedger:
         }
         found = await self._rpc.all(*(Call("getBlock", (slot, options)) for slot in slots))
         return sum(
-            int(one["meta"]["fee"])
+            int(transaction["meta"]["fee"])
             for block in found
-            for one in record(block)["transactions"]
-            if _payer(one["transaction"][0]) in wanted
+            for transaction in record(block)["transactions"]
+            if _payer(transaction["transaction"][0]) in wanted
         )
 
     async def _program_accounts(self) -> tuple[dict[str, Any], list[Any]]:
@@ -90,8 +90,8 @@ class SolanaLedger:
             Call("getProgramAccounts", (self._program, options)),
             Call("getProgramAccounts", (str(TOKEN_PROGRAM_ID), tokens)),
         )
-        by_address = {one["pubkey"]: one["account"] for one in vaults}
-        return by_address, [one["account"] for one in token_accounts]
+        by_address = {account["pubkey"]: account["account"] for account in vaults}
+        return by_address, [account["account"] for account in token_accounts]
 
 
 def _data(account: Mapping[str, Any]) -> bytes:

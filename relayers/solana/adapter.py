@@ -128,16 +128,16 @@ class SolanaPort:
         executed = await blocks.read_calls(self._rpc, self._program, tx_ids)
         if not executed:
             return ()
-        if any(one.slot not in by_slot for one in executed):
+        if any(transaction.slot not in by_slot for transaction in executed):
             raise blocks.ChainMoved
         again = await self._header(last)
         if again != by_slot[last]:
             raise blocks.ChainMoved
         return tuple(
             event
-            for one in executed
-            for call in one.calls
-            if (event := self._event(one, call, by_slot[one.slot])) is not None
+            for transaction in executed
+            for call in transaction.calls
+            if (event := self._event(transaction, call, by_slot[transaction.slot])) is not None
         )
 
     def _event(self, executed: blocks.Executed, call: program.Call, block: BlockRef) -> HtlcEvent | None:

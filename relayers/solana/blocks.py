@@ -250,8 +250,8 @@ def calls_in(of_program: Pubkey, result: dict[str, Any]) -> list[program.Call]:
 
     for index, outer in enumerate(transaction.message.instructions):
         read(outer.program_id_index, list(outer.accounts), outer.data)
-        for one in inner.get(index, ()):
-            read(one["programIdIndex"], one["accounts"], from_base58(one["data"]))
+        for instruction in inner.get(index, ()):
+            read(instruction["programIdIndex"], instruction["accounts"], from_base58(instruction["data"]))
     return [call for call in calls if call is not None]
 
 

@@ -176,7 +176,14 @@ def _checkpoint(block: Block) -> Json:
 def _redeemer(tx: TxRecord, index: int) -> str | None:
     if not tx.valid:
         return None
-    return next((one.data.hex() for one in tx.redeemers if (one.tag, one.index) == ("spend", index)), None)
+    return next(
+        (
+            redeemer.data.hex()
+            for redeemer in tx.redeemers
+            if (redeemer.tag, redeemer.index) == ("spend", index)
+        ),
+        None,
+    )
 
 
 def _assets(output: TransactionOutput) -> dict[str, int]:

@@ -120,8 +120,11 @@ class Ledger:
         models = list(cost_models().values())
         answer = self._call(op="evaluate", tx=raw.hex(), utxos=encode_utxos(utxos), costModels=models)
         return {
-            f"{one['tag']}:{one['index']}": {"memory": one["memory"], "steps": one["steps"]}
-            for one in answer["redeemers"]
+            f"{redeemer['tag']}:{redeemer['index']}": {
+                "memory": redeemer["memory"],
+                "steps": redeemer["steps"],
+            }
+            for redeemer in answer["redeemers"]
         }
 
     def stop(self) -> None:

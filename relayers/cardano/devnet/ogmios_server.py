@@ -360,12 +360,12 @@ def _transaction(tx: TxRecord) -> Json:
         "id": tx.id,
         "spends": "inputs" if tx.valid else "collaterals",
         "inputs": [_reference(ref) for ref in tx.inputs],
-        "outputs": [_output(one) for one in body.outputs],
+        "outputs": [_output(output) for output in body.outputs],
         "fee": {"ada": {"lovelace": body.fee}},
         "validityInterval": _validity(body),
         "signatories": [
-            {"key": one.vkey.payload.hex(), "signature": one.signature.hex()}
-            for one in tx.tx.transaction_witness_set.vkey_witnesses or ()
+            {"key": witness.vkey.payload.hex(), "signature": witness.signature.hex()}
+            for witness in tx.tx.transaction_witness_set.vkey_witnesses or ()
         ],
     }
     if tx.references:
@@ -379,11 +379,11 @@ def _transaction(tx: TxRecord) -> Json:
     if tx.redeemers:
         found["redeemers"] = [
             {
-                "redeemer": one.data.hex(),
-                "executionUnits": {"memory": one.memory, "cpu": one.steps},
-                "validator": {"purpose": one.tag, "index": one.index},
+                "redeemer": redeemer.data.hex(),
+                "executionUnits": {"memory": redeemer.memory, "cpu": redeemer.steps},
+                "validator": {"purpose": redeemer.tag, "index": redeemer.index},
             }
-            for one in tx.redeemers
+            for redeemer in tx.redeemers
         ]
     return found
 

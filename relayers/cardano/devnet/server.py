@@ -204,9 +204,9 @@ class Server:
         found = []
         for block in self._chain.blocks:
             for tx in block.txs:
-                for one in self._views.redeemers(tx):
-                    if one["script_hash"] == digest:
-                        found.append({"tx_hash": tx.id, **one})
+                for redeemer in self._views.redeemers(tx):
+                    if redeemer["script_hash"] == digest:
+                        found.append({"tx_hash": tx.id, **redeemer})
         return found
 
     def _waiting(self, request: web.Request) -> Any:

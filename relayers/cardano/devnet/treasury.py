@@ -120,7 +120,7 @@ def fund(chain: DevChain, address: str, unit: str, amount: int) -> str:
     builder = TransactionBuilder(context)
     piles = context.utxos(TREASURY)
     # One pile is enough, and the largest lasts longest.
-    pile = max(piles, key=lambda one: (_holds(one, unit), one.output.amount.coin))
+    pile = max(piles, key=lambda utxo: (_holds(utxo, unit), utxo.output.amount.coin))
     builder.add_input(pile)
     builder.add_output(TransactionOutput(Address.from_primitive(address), value))
     tx = builder.build_and_sign([TREASURY_KEY], TREASURY)

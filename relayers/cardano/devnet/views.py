@@ -173,20 +173,20 @@ class Views:
     def redeemers(self, tx: TxRecord) -> list[Json]:
         """Return /txs/{hash}/redeemers; only spending ones name their script."""
         listed = []
-        for one in tx.redeemers:
+        for redeemer in tx.redeemers:
             script = ""
-            if one.tag == "spend":
-                payment = self._chain.outputs[tx.inputs[one.index]].address.payment_part
+            if redeemer.tag == "spend":
+                payment = self._chain.outputs[tx.inputs[redeemer.index]].address.payment_part
                 script = payment.payload.hex() if payment is not None else ""
             listed.append(
                 {
-                    "tx_index": one.index,
-                    "purpose": one.tag,
+                    "tx_index": redeemer.index,
+                    "purpose": redeemer.tag,
                     "script_hash": script,
                     "redeemer_data_hash": "",
                     "datum_hash": "",
-                    "unit_mem": str(one.memory),
-                    "unit_steps": str(one.steps),
+                    "unit_mem": str(redeemer.memory),
+                    "unit_steps": str(redeemer.steps),
                     "fee": "0",
                 }
             )

@@ -53,7 +53,7 @@ class Methods:
         )
         if known is None:
             raise RpcFailure(-32601, "Method not found")
-        options: dict[str, Any] = next((one for one in params if isinstance(one, dict)), {})
+        options: dict[str, Any] = next((param for param in params if isinstance(param, dict)), {})
         if self.ledger.at(_commitment(options)).slot < (options.get("minContextSlot") or 0):
             raise RpcFailure(-32016, "Minimum context slot has not been reached")
         try:
@@ -220,7 +220,9 @@ class Methods:
 
     def getSignatureStatuses(self, signatures: list[str], options: Options = None) -> Any:
         # Whatever is asked for, a node answers from its newest block.
-        return self._with_context([self._status(one) for one in signatures], {"commitment": "processed"})
+        return self._with_context(
+            [self._status(signature) for signature in signatures], {"commitment": "processed"}
+        )
 
     def _status(self, signature: str) -> Any:
         entry = self.ledger.entries.get(signature)
@@ -243,7 +245,7 @@ class Methods:
             found = found[found.index(chosen["before"]) + 1 :]
         if chosen.get("until") in found:
             found = found[: found.index(chosen["until"])]
-        entries = [self.ledger.entries[one] for one in found]
+        entries = [self.ledger.entries[signature] for signature in found]
         return [
             {
                 "signature": entry.signature,
@@ -361,11 +363,11 @@ def account_json(account: Account, options: Options = None) -> dict[str, Any]:
 
 def matches(data: bytes, filters: list[dict[str, Any]] | None) -> bool:
     """Tell whether account data pass getProgramAccounts' filters."""
-    for one in filters or ():
-        if "dataSize" in one and len(data) != one["dataSize"]:
+    for condition in filters or ():
+        if "dataSize" in condition and len(data) != condition["dataSize"]:
             return False
-        if "memcmp" in one:
-            given = one["memcmp"]
+        if "memcmp" in condition:
+            given = condition["memcmp"]
             text = given["bytes"]
             wanted = base64.b64decode(text) if given.get("encoding") == "base64" else from_base58(text)
             if data[given["offset"] : given["offset"] + len(wanted)] != wanted:
@@ -401,14 +403,14 @@ def transaction_json(transaction: VersionedTransaction, encoding: str) -> Any:
         "recentBlockhash": str(message.recent_blockhash),
         "instructions": [
             {
-                "programIdIndex": one.program_id_index,
-                "accounts": list(one.accounts),
-                "data": to_base58(one.data),
+                "programIdIndex": instruction.program_id_index,
+                "accounts": list(instruction.accounts),
+                "data": to_base58(instruction.data),
                 "stackHeight": 1,
             }
-            for one in message.instructions
+            for instruction in message.instructions
         ],
     }
     if isinstance(message, MessageV0):
         described["addressTableLookups"] = []
-    return {"signatures": [str(one) for one in transaction.signatures], "message": described}
+    return {"signatures": [str(signature) for signature in transaction.signatures], "message": described}
