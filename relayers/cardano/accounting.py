@@ -8,16 +8,14 @@ from collections.abc import Collection, Mapping
 from pycardano import Transaction
 
 from bridge.chains.errors import PortUnavailable
+from bridge.chains.family import LOCKS
 from bridge.protocol.types import Asset
 from relayers.cardano.blockfrost import Blockfrost, WireOutput
 from relayers.cardano.htlc import credential, key_hash
 from relayers.cardano.settings import CardanoSettings
 
-LOCKS = "locks"
-"""Owner of what lies at the validator: open locks with the ada that goes with tokens, and odd ones."""
 
-
-class Ledger:
+class CardanoLedger:
     """A network as an auditor sees it. Only for accounts whose history is small enough to be read whole."""
 
     def __init__(self, settings: CardanoSettings) -> None:

@@ -30,7 +30,6 @@ from bridge.chains.port import (
     TxStatus,
     UnsignedTx,
 )
-from bridge.protocol import instances
 from bridge.protocol.types import Asset, BlockRef, LockTerms, Preimage, Purpose
 from relayers.cardano import htlc, wallet
 from relayers.cardano.blocks import History
@@ -41,7 +40,7 @@ from relayers.cardano.fees import estimate
 from relayers.cardano.open_view import open_service
 from relayers.cardano.payer_outputs import Payer
 from relayers.cardano.script import validator_address
-from relayers.cardano.settings import NETWORKS, CardanoSettings
+from relayers.cardano.settings import CardanoSettings
 from relayers.cardano.traits import TRAITS
 
 T = TypeVar("T")
@@ -61,7 +60,6 @@ class CardanoPort:
     from spending the same output is `Payer`; a rebuilt lock is safe because the old one has expired for good.
     """
 
-    chain = instances.CARDANO
     traits = TRAITS
     max_claims = TRAITS.max_claims
     """Far below what a transaction can hold (build/bench/cardano.json), but more saves hardly anything."""
@@ -72,12 +70,12 @@ class CardanoPort:
             raise PortError("a Cardano key has 32 bytes", "give the ed25519 seed of the account")
         self._key = PaymentSigningKey(key)
         self._settings = settings
-        self._magic = NETWORKS[settings.network].magic
+        self.chain = settings.chain
         network = settings.address_network
         self.contract = validator_address(network)
         self.account = htlc.canonical(self._key.to_verification_key().hash().payload, network)
         self._service = open_service(settings)
-        reader = htlc.Reader(network, self._magic, settings.assets)
+        reader = htlc.Reader(settings)
         self._history = History(self._service, reader)
         self._drafting = Drafting(self._service, self._history, reader, settings)
         self._payer = Payer(self._service, self.account)
@@ -230,7 +228,7 @@ class CardanoPort:
 
     def lock_id(self, terms: LockTerms) -> str:
         """Return the id of a lock with these terms, hex."""
-        return htlc.id_of(terms, self._magic)
+        return htlc.id_of(terms, self._settings)
 
     def parse_address(self, text: str) -> str:
         """Return the address without a stake part of the same payment key. Raises `BadAddress`."""
@@ -272,7 +270,7 @@ class CardanoPort:
         if self._checked:
             return
         magic = await self._service.magic()
-        if magic != self._magic:
+        if magic != self._settings.magic:
             raise PortError(
                 f"the service is on network {magic}, not on {self._settings.network.value}",
                 "correct the service's URL or the network",

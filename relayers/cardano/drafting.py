@@ -34,7 +34,7 @@ from relayers.cardano.script import (
     validator,
     validator_address,
 )
-from relayers.cardano.settings import NETWORKS, CardanoSettings
+from relayers.cardano.settings import CardanoSettings
 
 _PARAMETERS_KEPT = 600.0
 """Seconds: parameters change at the turn of an epoch (five days) at most."""
@@ -50,7 +50,6 @@ class Drafting:
         self._history = history
         self._reader = reader
         self._settings = settings
-        self._magic = NETWORKS[settings.network].magic
         self._parameters: tuple[float, ProtocolParameters] | None = None
 
     # ------------------------------------------------------------------ reading
@@ -89,7 +88,7 @@ class Drafting:
         if await self.find([terms]):
             return LockStatus.OPEN
         digest = datum_hash(datum_of(terms)).payload.hex()
-        events = await self._history.lock_history(id_of(terms, self._magic), digest)
+        events = await self._history.lock_history(id_of(terms, self._settings), digest)
         if not events:
             return LockStatus.ABSENT
         if isinstance(events[0], Claimed):
@@ -109,7 +108,7 @@ class Drafting:
         Raises `ActionRefused` if the chain would refuse it as things stand, `InsufficientFunds`.
         """
         purpose, terms = action.purpose, action.terms
-        check(terms)
+        check(terms, self._settings)
         head = await self._service.head()
         owner_key = key_hash_of(payer)
         self._check_rules(action, head, owner_key)

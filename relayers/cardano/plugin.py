@@ -99,9 +99,9 @@ class CardanoFamily:
 
     def wallet_builder(self, instance: Instance) -> WalletBuilder:
         """See `ChainFamily.wallet_builder`: it needs the wallet's outputs."""
-        from relayers.cardano.wallet import Wallet
+        from relayers.cardano.wallet import CardanoWallet
 
-        return Wallet(settings_of(instance))
+        return CardanoWallet(settings_of(instance))
 
 
 def settings_of(instance: Instance) -> CardanoSettings:
@@ -113,6 +113,7 @@ def settings_of(instance: Instance) -> CardanoSettings:
         Network.DEV: CardanoNetwork.DEV,
     }
     return CardanoSettings(
+        chain=instance.chain,
         blockfrost_url=section.blockfrost_url,
         network=network[instance.network],
         project_id=section.project_id.get_secret_value(),

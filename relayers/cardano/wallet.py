@@ -1,8 +1,8 @@
 """What users' own wallets sign: an intent, which needs no chain, and its completion to a transaction.
 
-`intent` says what is to be done. `Wallet.unsigned` (and `complete` for any other address) chooses inputs and
-returns the CBOR for a CIP-30 wallet's `signTx(cbor, true)`; `Wallet.submit` sends it with the witness that
-comes back.
+`intent` says what is to be done. `CardanoWallet.unsigned` (and `complete` for any other address) chooses
+inputs and returns the CBOR for a CIP-30 wallet's `signTx(cbor, true)`; `CardanoWallet.submit` sends it with
+the witness that comes back.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from relayers.cardano.chain_view import Refused
 from relayers.cardano.drafting import Drafting
 from relayers.cardano.open_view import open_service
 from relayers.cardano.payer_outputs import Payer
-from relayers.cardano.settings import NETWORKS, CardanoSettings
+from relayers.cardano.settings import CardanoSettings
 
 WALLET_FORMAT = "cardano-htlc-intent"
 """What is to be done, in words and numbers: there is nothing to sign in it yet."""
@@ -41,7 +41,7 @@ def intent(
     """
     if purpose not in {Purpose.LOCK, Purpose.CLAIM, Purpose.REFUND}:
         raise ActionRefused(f"a wallet has nothing to sign for {purpose}", "ask for another purpose")
-    htlc.check(terms)
+    htlc.check(terms, settings)
     payload: dict[str, Any] = {
         "purpose": purpose.value,
         "network": settings.network.value,
@@ -67,7 +67,7 @@ def signer_of(purpose: Purpose, terms: LockTerms) -> str:
     return terms.recipient if purpose is Purpose.CLAIM else terms.sender
 
 
-class Wallet:
+class CardanoWallet:
     """Builds a user's transactions from a service of their own choice and sends what was signed."""
 
     private: frozenset[Purpose] = frozenset()
@@ -75,10 +75,10 @@ class Wallet:
     def __init__(self, settings: CardanoSettings) -> None:
         self._settings = settings
         self._service = open_service(settings)
-        reader = htlc.Reader(settings.address_network, NETWORKS[settings.network].magic, settings.assets)
+        reader = htlc.Reader(settings)
         self._drafting = Drafting(self._service, History(self._service, reader), reader, settings)
 
-    async def __aenter__(self) -> Wallet:
+    async def __aenter__(self) -> CardanoWallet:
         return self
 
     async def __aexit__(

@@ -157,6 +157,8 @@ class Ledger:
             raise Invalid("a lock needs terms and a positive amount")
         if terms.sender != tx.account:
             raise Invalid("only the sender can lock")
+        if {terms.chain, terms.asset.chain} != {self.native.chain}:
+            raise Invalid(f"the lock is of {terms.chain} and {terms.asset.key}, not of {self.native.chain}")
         if terms.deadline <= block.time:
             raise Invalid("the deadline has passed")
         lock_id = lock_id_of(terms)

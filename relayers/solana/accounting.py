@@ -11,22 +11,25 @@ from solders.pubkey import Pubkey
 from solders.transaction import VersionedTransaction
 from spl.token.constants import TOKEN_PROGRAM_ID
 
+from bridge.chains.family import LOCKS
 from bridge.protocol.types import Asset
 from relayers.solana import blocks, program
 from relayers.solana.rpc import Call, Rpc, record
+from relayers.solana.settings import SolanaSettings
 
-LOCKS = "locks"
-"""Owner of the amounts of all open locks."""
+_TIMEOUT = 30.0
+"""Seconds for one request: whole histories are read."""
+
 DEPOSITS = "deposits"
 """Owner of the rent of vaults and token accounts, everybody's, and of what strangers sent there."""
 
 
-class Ledger:
+class SolanaLedger:
     """A cluster as an auditor sees it, for one HTLC program. Only for one small enough to be read whole."""
 
-    def __init__(self, rpc_url: str, at_program: str) -> None:
-        self._rpc = Rpc((rpc_url,), timeout=30)
-        self._program = at_program
+    def __init__(self, settings: SolanaSettings) -> None:
+        self._rpc = Rpc(settings.rpc_urls, _TIMEOUT)
+        self._program = settings.program
 
     async def close(self) -> None:
         """Close the connections."""

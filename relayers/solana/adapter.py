@@ -35,7 +35,6 @@ from bridge.chains.port import (
     TxStatus,
     UnsignedTx,
 )
-from bridge.protocol import instances
 from bridge.protocol.types import Asset, BlockRef, LockTerms, Preimage, Purpose
 from relayers.solana import blocks, building, fees, hints, program, terms, wallet
 from relayers.solana.building import Plan, Rents
@@ -65,7 +64,6 @@ class SolanaPort:
     from being made twice is its vault, which can stand only once.
     """
 
-    chain = instances.SOLANA
     traits = TRAITS
     max_claims = TRAITS.max_claims
     authorizer: Authorizer | None = None
@@ -76,8 +74,9 @@ class SolanaPort:
         except ValueError:
             raise PortError("this is no Solana key", "give the 32-byte seed of an ed25519 key") from None
         self._settings = settings
+        self.chain = settings.chain
         self._program = terms.address(settings.program)
-        self._assets = {asset.contract: asset for asset in settings.assets}
+        self._assets = settings.named
         self._rpc = Rpc(settings.rpc_urls, settings.timeout)
         self._cluster = Cluster(self._rpc, settings)
         self._locks = Locks(self._rpc, self._cluster, self._program)
@@ -152,7 +151,7 @@ class SolanaPort:
         if lock_id != self.lock_id(lock_terms):
             await self._cluster.ask("getSlot", _CONFIRMED)
             return LockStatus.ABSENT
-        return await self._locks.status(terms.to_program(lock_terms))
+        return await self._locks.status(terms.to_program(lock_terms, self.chain))
 
     async def balance(self, address: str, asset: Asset) -> int:
         """Return lamports, or the tokens in the address's associated account. Raises `CannotReceive` where
@@ -204,7 +203,7 @@ class SolanaPort:
         each attempt bids more and (but for the last) lives shortly, see `fees`.
         """
         rents = await self._cluster.rents()
-        made = building.plan(self._program, action, self._key.pubkey(), rents)
+        made = building.plan(self._program, self.chain, action, self._key.pubkey(), rents)
         if isinstance(action, SwapAction):
             await self._cluster.check_asset(action.terms.asset)
         if isinstance(action, LockAction):
@@ -243,7 +242,7 @@ class SolanaPort:
             )
         if not isinstance(action, LockAction):
             return
-        lock = terms.to_program(action.terms)
+        lock = terms.to_program(action.terms, self.chain)
         if lock.mint is not None:
             tokens = await self._cluster.tokens(self._key.pubkey(), lock.mint)
             if tokens < lock.amount:
@@ -302,7 +301,7 @@ class SolanaPort:
     def lock_id(self, lock_terms: LockTerms) -> str:
         """Return the vault's address, hex."""
         at = self._program if lock_terms.contract == self.contract else terms.address(lock_terms.contract)
-        return terms.lock_id(program.vault_address(at, terms.to_program(lock_terms))[0])
+        return terms.lock_id(program.vault_address(at, terms.to_program(lock_terms, self.chain))[0])
 
     def parse_address(self, text: str) -> str:
         """Return the canonical form of an address. Raises `BadAddress`."""
@@ -314,8 +313,8 @@ class SolanaPort:
     def unsigned(
         self, purpose: Purpose, lock_terms: LockTerms, preimage: Preimage | None = None
     ) -> UnsignedTx:
-        """Return what a wallet signs, but for a block's hash: `wallet.Wallet` makes it ready."""
-        draft = wallet.draft(self._program, purpose, lock_terms, preimage)
+        """Return what a wallet signs, but for a block's hash: `wallet.SolanaWallet` makes it ready."""
+        draft = wallet.draft(self._program, self.chain, purpose, lock_terms, preimage)
         return wallet.unsigned(draft, self._settings.fees.minimum, Hash.default())
 
     async def hints(self) -> AsyncIterator[None]:

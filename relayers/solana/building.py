@@ -27,7 +27,7 @@ from bridge.chains.actions import (
 )
 from bridge.chains.errors import ActionRefused
 from bridge.chains.port import FeeEstimate
-from bridge.protocol.types import Purpose
+from bridge.protocol.types import ChainId, Purpose
 from relayers.solana import program, terms
 from relayers.solana.fees import fee_of
 
@@ -63,8 +63,9 @@ class Rents(msgspec.Struct, frozen=True):
         return self.token_vault + self.token_account if is_token else self.sol_vault
 
 
-def plan(of_program: Pubkey, action: Action, account: Pubkey, rents: Rents) -> Plan:
-    """Return what `account` has to send for an action. Raises `ActionRefused` for what it cannot do."""
+def plan(of_program: Pubkey, chain: ChainId, action: Action, account: Pubkey, rents: Rents) -> Plan:
+    """Return what `account` has to send to `chain` for an action. Raises `ActionRefused` for what it cannot
+    do."""
     match action:
         case ApproveAction(payload=payload):
             made = program.make_token_account(account, account, Pubkey.from_bytes(payload))
@@ -79,15 +80,17 @@ def plan(of_program: Pubkey, action: Action, account: Pubkey, rents: Rents) -> P
                 f"there is no {action.purpose} on Solana",
                 "the log is anchored on ZION; rents come back alone",
             )
-    return _spend_or_lock(of_program, action, account, rents)
+    return _spend_or_lock(of_program, chain, action, account, rents)
 
 
-def _spend_or_lock(of_program: Pubkey, action: SwapAction, account: Pubkey, rents: Rents) -> Plan:
+def _spend_or_lock(
+    of_program: Pubkey, chain: ChainId, action: SwapAction, account: Pubkey, rents: Rents
+) -> Plan:
     if action.terms.contract != str(of_program):
         raise ActionRefused(
             f"the lock is of program {action.terms.contract}, not of ours", "correct the terms or the program"
         )
-    vault = terms.to_program(action.terms)
+    vault = terms.to_program(action.terms, chain)
     is_token = vault.mint is not None
     made_account = rents.token_account if is_token else 0
     match action:

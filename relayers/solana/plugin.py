@@ -110,15 +110,16 @@ class SolanaFamily:
 
     def wallet_builder(self, instance: Instance) -> WalletBuilder:
         """See `ChainFamily.wallet_builder`: it needs a recent block."""
-        from relayers.solana.wallet import Wallet
+        from relayers.solana.wallet import SolanaWallet
 
-        return Wallet(settings_of(instance))
+        return SolanaWallet(settings_of(instance))
 
 
 def settings_of(instance: Instance) -> SolanaSettings:
     """Return what the adapter and wallets need."""
     section = section_of(instance, SolanaSection)
     return SolanaSettings(
+        chain=instance.chain,
         rpc_urls=section.rpc_urls,
         program=section.contract,
         genesis_hash=section.genesis_hash or GENESIS[instance.network],

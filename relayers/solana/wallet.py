@@ -1,6 +1,7 @@
 """What a user's own wallet signs: LOCK, CLAIM or REFUND as an unsigned version 0 transaction.
 
-`Wallet` makes it ready, from an RPC of the user's choice: with a recent block's hash and a price for today.
+`SolanaWallet` makes it ready, from an RPC of the user's choice: with a recent block's hash and a price for
+today.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from solders.transaction import VersionedTransaction
 from bridge.chains.actions import action_of
 from bridge.chains.errors import ActionRefused
 from bridge.chains.port import FeeLevel, UnsignedTx
-from bridge.protocol.types import LockTerms, Preimage, Purpose
+from bridge.protocol.types import ChainId, LockTerms, Preimage, Purpose
 from relayers.solana import building, fees, terms
 from relayers.solana.building import Plan, Rents
 from relayers.solana.cluster import Cluster, Recent, written
@@ -44,17 +45,19 @@ class Draft(msgspec.Struct, frozen=True):
     summary: str
 
 
-def draft(of_program: Pubkey, purpose: Purpose, lock_terms: LockTerms, preimage: Preimage | None) -> Draft:
+def draft(
+    of_program: Pubkey, chain: ChainId, purpose: Purpose, lock_terms: LockTerms, preimage: Preimage | None
+) -> Draft:
     """Return the draft of a LOCK or REFUND, paid by the sender, or a CLAIM, paid by the recipient.
 
     Raises `ActionRefused` for anything else, and for terms or a preimage that do not fit.
     """
     if purpose not in PURPOSES:
         raise ActionRefused(f"a wallet cannot do {purpose.value} on Solana", "only lock, claim and refund")
-    vault = terms.to_program(lock_terms)
+    vault = terms.to_program(lock_terms, chain)
     payer = vault.recipient if purpose is Purpose.CLAIM else vault.sender
     action = action_of(purpose, lock_terms, preimage)
-    plan = building.plan(of_program, action, payer, Rents(0, 0, 0, 0))
+    plan = building.plan(of_program, chain, action, payer, Rents(0, 0, 0, 0))
     summary = f"{purpose.value} {lock_terms.amount} {lock_terms.asset.symbol} (smallest units) on Solana"
     return Draft(purpose, payer, vault, plan, summary)
 
@@ -78,7 +81,7 @@ def unsigned(of: Draft, unit_price: int, blockhash: Hash) -> UnsignedTx:
     return UnsignedTx(WALLET_FORMAT, of.summary, payload)
 
 
-class Wallet:
+class SolanaWallet:
     """Makes a user's transactions, from an RPC of the user's own choice."""
 
     private: frozenset[Purpose] = frozenset()
@@ -91,7 +94,7 @@ class Wallet:
         self._locks = Locks(self._rpc, self._cluster, self._program)
 
     def __repr__(self) -> str:
-        return f"Wallet({self._settings!r})"
+        return f"SolanaWallet({self._settings!r})"
 
     async def close(self) -> None:
         """Close the connections."""
@@ -105,7 +108,7 @@ class Wallet:
         After the block of `last_valid_block_height` it is void, and one asks again. Raises `ActionRefused`
         when the chain would refuse it now, `PortError` for a wrong cluster, `PortUnavailable`.
         """
-        made = draft(self._program, purpose, lock_terms, preimage)
+        made = draft(self._program, self._settings.chain, purpose, lock_terms, preimage)
         await self._cluster.rents()
         await self._cluster.check_asset(lock_terms.asset)
         if not await self._cluster.lamports(str(made.payer)):

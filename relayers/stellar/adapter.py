@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Sequence
 
 from stellar_sdk import Keypair, StrKey
 
-from bridge.chains.actions import Action, ApproveAction, ClaimAction, CloseAction
+from bridge.chains.actions import Action, ApproveAction, ClaimAction, CloseAction, SwapAction
 from bridge.chains.errors import ActionRefused, BadAddress, PortError
 from bridge.chains.port import (
     Authorizer,
@@ -20,7 +20,6 @@ from bridge.chains.port import (
     TxStatus,
     UnsignedTx,
 )
-from bridge.protocol import instances
 from bridge.protocol.types import Asset, BlockRef, LockTerms, Preimage, Purpose
 from relayers.stellar import fees, htlc, recognition, wallet
 from relayers.stellar.assets import stroops, to_stellar
@@ -50,17 +49,17 @@ def open_port(settings: StellarSettings, key: bytes) -> StellarPort:
 class StellarPort:
     """One Stellar network and one account of ours; a `bridge.chains.port.ChainPort`."""
 
-    chain = instances.STELLAR
     traits = TRAITS
     max_claims = TRAITS.max_claims
     contract = ""
 
     def __init__(self, settings: StellarSettings, key: bytes) -> None:
         self._settings = settings
+        self.chain = settings.chain
         self._key = Keypair.from_raw_ed25519_seed(key)
         self._horizon = Horizon(settings.horizon_url, settings.request_timeout)
-        self._watch = Watch(self._horizon, settings.passphrase, settings.assets)
-        self._locks = Locks(self._horizon, self._watch, settings.passphrase, settings.history_pages)
+        self._watch = Watch(self._horizon, settings)
+        self._locks = Locks(self._horizon, self._watch, settings)
         self._sequences = Sequences(self._horizon, self._key, settings.channels)
         self._builder = Builder(self._horizon, settings, self._key, self._locks, self._sequences)
         self._transactions = Transactions(self._horizon)
@@ -174,6 +173,8 @@ class StellarPort:
         higher `fee` they replace what was sent before.
         """
         await self._check()
+        if isinstance(action, SwapAction | CloseAction):
+            htlc.check(action.terms, self.chain)
         if isinstance(action, CloseAction):
             return await self._closing.prepare(action.terms, fee)
         if isinstance(action, ClaimAction) and action.authorization:
@@ -196,6 +197,7 @@ class StellarPort:
 
     def lock_id(self, terms: LockTerms) -> str:
         """Return our name for a lock with these terms."""
+        htlc.check(terms, self.chain)
         return htlc.lock_id(terms, self._settings.passphrase)
 
     def parse_address(self, text: str) -> str:

@@ -15,7 +15,7 @@ from bridge.chains.actions import ClaimAction
 from bridge.chains.errors import ActionRefused, BadAuthorization, CannotReceive
 from bridge.chains.port import FeeLevel, SignedTx, UnsignedTx
 from bridge.protocol.types import LockTerms
-from relayers.stellar import authorized, fees
+from relayers.stellar import authorized, fees, htlc
 from relayers.stellar.assets import decimal
 from relayers.stellar.authorized import Way
 from relayers.stellar.building import Builder, require_receiver
@@ -41,10 +41,11 @@ class _Kept(msgspec.Struct, frozen=True):
 class Requests:
     """Makes requests from the ledger: the relayer's side to give them out, R's side to know what it signs."""
 
-    def __init__(self, horizon: Horizon, locks: Locks, passphrase: str) -> None:
+    def __init__(self, horizon: Horizon, locks: Locks, settings: StellarSettings) -> None:
         self._horizon = horizon
         self._locks = locks
-        self._passphrase = passphrase
+        self._chain = settings.chain
+        self._passphrase = settings.passphrase
 
     async def make(self, terms: LockTerms, own_gate: str | None = None) -> UnsignedTx:
         """Return what R is to sign. Raises `ActionRefused` while there is no such lock to claim, or R could
@@ -77,6 +78,7 @@ class Requests:
 
     async def gates(self, terms: LockTerms, own_gate: str | None = None) -> list[tuple[Gate, int]]:
         """Return the claimable locks with these terms, each with its gate's present sequence."""
+        htlc.check(terms, self._chain)
         found = []
         for gate in await self._locks.claimables(terms, own_gate):
             account = await self._horizon.account(gate.address)
@@ -111,7 +113,7 @@ class StellarAuthorizer:
         self._horizon = horizon
         self._settings = settings
         self._key = key
-        self._requests = Requests(horizon, locks, settings.passphrase)
+        self._requests = Requests(horizon, locks, settings)
         self._builder = builder
         self._ready = ready
         """Makes sure that it is the right network, before anything is read."""

@@ -77,10 +77,9 @@ class StellarFamily:
     def wallet_builder(self, instance: Instance) -> WalletBuilder:
         """See `ChainFamily.wallet_builder`: it needs sequences, and makes the gate's key, which only the
         sender may have."""
-        from relayers.stellar.wallet import Wallet
+        from relayers.stellar.wallet import StellarWallet
 
-        section = section_of(instance, StellarSection)
-        return Wallet(section.horizon_url, passphrase_of(instance), section.rpc_timeout)
+        return StellarWallet(settings_of(instance))
 
 
 def settings_of(instance: Instance) -> StellarSettings:
@@ -89,6 +88,7 @@ def settings_of(instance: Instance) -> StellarSettings:
 
     section = section_of(instance, StellarSection)
     return StellarSettings(
+        chain=instance.chain,
         horizon_url=section.horizon_url,
         passphrase=passphrase_of(instance),
         assets=instance.assets,

@@ -12,20 +12,21 @@ from stellar_sdk import StrKey, xdr
 
 from bridge.chains.errors import DeepReorg, PortUnavailable
 from bridge.chains.port import Claimed, HtlcEvent, Locked, Refunded, Revealed, Scan
-from bridge.protocol.types import Asset, BlockRef
+from bridge.protocol.types import BlockRef
 from relayers.stellar import htlc, recognition
 from relayers.stellar.horizon import Horizon, Record
 from relayers.stellar.htlc import Gate
 from relayers.stellar.preimages import find_preimage, preimages_in
+from relayers.stellar.settings import StellarSettings
 
 
 class Watch:
     """Reads ledgers and remembers the locks it has seen, as a cache: whatever it lacks it looks up."""
 
-    def __init__(self, horizon: Horizon, passphrase: str, assets: Sequence[Asset]) -> None:
+    def __init__(self, horizon: Horizon, settings: StellarSettings) -> None:
         self._horizon = horizon
-        self._passphrase = passphrase
-        self._assets = assets
+        self._settings = settings
+        self._passphrase = settings.passphrase
         self._gates: dict[str, Gate] = {}
         """Locks by claimable balance id."""
 
@@ -101,7 +102,7 @@ class Watch:
     async def _events_of(
         self, envelope: xdr.TransactionEnvelope, tx_id: str, block: BlockRef
     ) -> list[HtlcEvent]:
-        made = recognition.read_lock(envelope, block.height, self._passphrase, self._assets)
+        made = recognition.read_lock(envelope, block.height, self._settings)
         if made is not None:
             self.remember(made)
             return [Locked(block, tx_id, htlc.lock_id(made.terms, self._passphrase), made.terms)]
@@ -134,7 +135,7 @@ class Watch:
         if not record["successful"]:
             return None
         envelope = xdr.TransactionEnvelope.from_xdr(record["envelope_xdr"])
-        return recognition.read_lock(envelope, record["ledger"], self._passphrase, self._assets)
+        return recognition.read_lock(envelope, record["ledger"], self._settings)
 
 
 def claims_in(envelope: xdr.TransactionEnvelope) -> list[tuple[str, str]]:

@@ -22,7 +22,6 @@ from bridge.chains.port import (
     TxStatus,
     UnsignedTx,
 )
-from bridge.protocol import instances
 from bridge.protocol.types import Asset, BlockRef, LockTerms, Preimage, Purpose
 from chain.rules.address import decode_address, encode_address
 from chain.rules.errors import AddressError, RpcError, WalletError
@@ -68,7 +67,6 @@ def open_port(settings: ZionSettings, key: bytes) -> ZionPort:
 class ZionPort:
     """One ZION network and one account of ours; a `bridge.chains.port.ChainPort`."""
 
-    chain = instances.ZION
     traits = TRAITS
     max_claims = TRAITS.max_claims
     authorizer: Authorizer | None = None
@@ -80,6 +78,7 @@ class ZionPort:
         except WalletError as error:
             raise PortError(error.message, error.hint) from None
         self._settings = settings
+        self.chain = settings.chain
         self._nodes = Nodes(settings.rpc_urls, settings.timeout)
         self._checked = False
         self.account = self._key.address
@@ -121,7 +120,7 @@ class ZionPort:
         refs = blocks.linked(views, parent)
         if len(refs) != last - first + 1 or (refs and last == head.height and refs[-1] != head):
             raise blocks.ChainMoved
-        events = await blocks.read_events(self._nodes, views, refs)
+        events = await blocks.read_events(self._nodes, views, refs, self._settings.native)
         return Scan(orphaned, tuple(refs), tuple(events), tip)
 
     async def read_lock(self, lock_id: str, terms: LockTerms) -> LockStatus:
@@ -135,9 +134,9 @@ class ZionPort:
     async def balance(self, address: str, asset: Asset) -> int:
         """Return the confirmed balance in smallest units."""
         await self._check()
-        if asset.contract:
+        if asset.contract or asset.chain != self.chain:
             raise PortError(
-                f"ZION has no asset {asset.symbol} at {asset.contract!r}", "its one asset is ZION"
+                f"{self.chain} has no asset {asset.symbol} at {asset.contract!r}", "its one asset is ZION"
             )
         return (await self._account(address)).balance
 
@@ -206,7 +205,7 @@ class ZionPort:
                 raise ActionRefused(
                     f"there is no {action.purpose} on ZION", "its locks need no approval and leave no deposit"
                 )
-        return htlc.transaction(action, chain_id=chain_id, sender=sender, nonce=nonce, fee=fee)
+        return htlc.transaction(action, self._settings, sender=sender, nonce=nonce, fee=fee)
 
     async def broadcast(self, tx: SignedTx) -> BroadcastResult:
         """Send stored bytes; sending them again is harmless."""
@@ -247,7 +246,7 @@ class ZionPort:
 
     def lock_id(self, terms: LockTerms) -> str:
         """Return the id the chain gives a lock with these terms, hex."""
-        return htlc.id_of(terms, self._settings.chain_id).hex()
+        return htlc.id_of(terms, self._settings).hex()
 
     def parse_address(self, text: str) -> str:
         """Return the lower-case "zion1…" form. Raises `BadAddress`."""
@@ -261,7 +260,7 @@ class ZionPort:
 
     def unsigned(self, purpose: Purpose, terms: LockTerms, preimage: Preimage | None = None) -> UnsignedTx:
         """Return the transaction a wallet completes and signs for this purpose; see `htlc.for_wallet`."""
-        return htlc.for_wallet(purpose, terms, preimage, self._settings.chain_id, MIN_FEE)
+        return htlc.for_wallet(purpose, terms, preimage, self._settings, MIN_FEE)
 
     async def hints(self) -> AsyncIterator[None]:
         """Yield on every new head, pushed or polled; ends now and then: call it again."""

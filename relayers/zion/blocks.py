@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from bridge.chains.errors import PortUnavailable
 from bridge.chains.port import HtlcEvent
 from bridge.chains.recent_blocks import newest_common
-from bridge.protocol.types import BlockRef
+from bridge.protocol.types import Asset, BlockRef
 from chain.rules.errors import RpcError, RuleBrokenError
 from chain.rules.hashing import keccak256
 from chain.rules.header import Header
@@ -103,7 +103,9 @@ async def _ids(nodes: Nodes, first: int, last: int) -> dict[int, str]:
     return {view.height: view.id for view in await read_headers(nodes, first, last)}
 
 
-async def read_events(nodes: Nodes, views: Sequence[HeaderView], refs: Sequence[BlockRef]) -> list[HtlcEvent]:
+async def read_events(
+    nodes: Nodes, views: Sequence[HeaderView], refs: Sequence[BlockRef], native: Asset
+) -> list[HtlcEvent]:
     """Return the HTLC events of these blocks in chain order. Blocks of a coinbase alone are not fetched."""
     wanted = [ref for view, ref in zip(views, refs, strict=True) if view.transactions > 1]
     events: list[HtlcEvent] = []
@@ -117,7 +119,7 @@ async def read_events(nodes: Nodes, views: Sequence[HeaderView], refs: Sequence[
             raise ChainMoved from error
         for ref, block in zip(part, blocks, strict=True):
             for tx in _transactions(ref, block):
-                event = read_event(tx, ref)
+                event = read_event(tx, ref, native)
                 if event is not None:
                     events.append(event)
     return events

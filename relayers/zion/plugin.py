@@ -74,6 +74,7 @@ def settings_of(instance: Instance) -> ZionSettings:
 
     section = section_of(instance, ZionSection)
     return ZionSettings(
+        chain=instance.chain,
         rpc_urls=section.rpc_urls,
         network=ZionNetwork(instance.network.value),
         max_fee=to_units(section.max_fee, section.native_decimals),

@@ -35,10 +35,10 @@ from bridge.protocol.events import LockFinal, LockSeen
 from bridge.protocol.types import ChainId, LegRole, LockTerms, Preimage, Purpose
 from bridge.store import Store
 from bridge.store.records import ChainStatus
-from relayers.cardano.wallet import Wallet as CardanoWallet
+from relayers.cardano.wallet import CardanoWallet
 from relayers.fake import FakeChain, FakePort
-from relayers.solana.wallet import Wallet as SolanaWallet
-from relayers.stellar.wallet import Wallet as StellarWallet
+from relayers.solana.wallet import SolanaWallet
+from relayers.stellar.wallet import StellarWallet
 from tests import instances
 from tests.conformance.cardano_rig import witness
 from tests.conformance.conftest import Rigs
@@ -66,7 +66,7 @@ def builder(rig: Any) -> WalletBuilder | None:
         case instances.SOLANA:
             return SolanaWallet(rig.devnet.settings)
         case instances.STELLAR:
-            return StellarWallet(rig.devnet.url, rig.devnet.settings.passphrase)
+            return StellarWallet(rig.devnet.settings)
         case instances.CARDANO:
             return CardanoWallet(rig.settings)
     return None

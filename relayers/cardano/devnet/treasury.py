@@ -26,7 +26,6 @@ from pycardano import (
 from pycardano import Asset as TokenBundle
 
 from bridge.keys.devkeys import devnet_key
-from bridge.protocol import instances
 from bridge.protocol.types import Asset
 from relayers.cardano.devnet.chain import DevChain
 from relayers.cardano.devnet.parameters import EPOCH_SLOTS, protocol_parameters
@@ -34,6 +33,7 @@ from relayers.cardano.devnet.records import ref_of
 from relayers.cardano.parameters import parse_parameters
 from relayers.cardano.pycardano_logging import silence
 from relayers.cardano.script import validator
+from relayers.cardano.settings import ADA
 
 silence()
 
@@ -41,8 +41,9 @@ POLICY_KEY = PaymentSigningKey(devnet_key("cardano/token policy"))
 """Who may mint and burn more of the devnet's token."""
 _POLICY = ScriptPubkey(POLICY_KEY.to_verification_key().hash()).hash()
 _NAME = AssetName(b"CUSD")
-DEMO_TOKEN = Asset(instances.CARDANO, "CUSD", 6, (_POLICY.payload + _NAME.payload).hex())
-"""The devnet's native token; the treasury holds plenty of it from genesis."""
+DEMO_TOKEN = Asset(ADA.chain, "CUSD", 6, (_POLICY.payload + _NAME.payload).hex())
+"""The devnet's native token, of the instance named after the family; the treasury holds plenty of it from
+genesis."""
 
 _COINS = 100_000_000 * 10**6
 _TOKENS = 10**15

@@ -14,6 +14,7 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import msgspec
 from solders.account import Account
 from solders.compute_budget import set_compute_unit_price
 from solders.hash import Hash
@@ -30,8 +31,7 @@ from spl.token.models import InitializeMint2Params, MintToParams
 
 from bridge.chains.errors import PortError
 from bridge.keys.devkeys import devnet_key
-from bridge.protocol import instances
-from bridge.protocol.types import Asset
+from bridge.protocol.types import Asset, ChainId
 from relayers.solana import program
 from relayers.solana.devnet.journal import Journal
 from relayers.solana.devnet.ledger import Ledger, Rejected
@@ -42,33 +42,39 @@ from relayers.solana.settings import SOL, SolanaSettings
 PROGRAM = Keypair.from_seed(devnet_key("solana/program")).pubkey()
 TREASURY = Keypair.from_seed(devnet_key("solana/treasury"))
 MINT = Keypair.from_seed(devnet_key("solana/demo token"))
-DEMO_TOKEN = Asset(instances.SOLANA, "SUSD", 6, str(MINT.pubkey()))
-"""The devnet's token; whoever asks gets new ones from `fund`."""
+DEMO_TOKEN = Asset(SOL.chain, "SUSD", 6, str(MINT.pubkey()))
+"""The devnet's token, of the instance named after the family; whoever asks gets new ones from `fund`."""
 
 _TREASURY_LAMPORTS = 10**9 * 10**9
 _MINT_BYTES = 82
 
 
-def settings_at(port: int) -> SolanaSettings:
+def demo_token(chain: ChainId) -> Asset:
+    """Return the devnet's token as the instance of that name has it."""
+    return msgspec.structs.replace(DEMO_TOKEN, chain=chain)
+
+
+def settings_at(port: int, chain: ChainId = SOL.chain) -> SolanaSettings:
     """Return what `open_port` needs for a node at this port."""
-    return SolanaSettings(
+    settings = SolanaSettings(
         rpc_urls=(f"http://127.0.0.1:{port}",),
         ws_url=f"ws://127.0.0.1:{port + 1}",
         program=str(PROGRAM),
         genesis_hash=Ledger.genesis,
-        assets=(SOL, DEMO_TOKEN),
         poll_interval=0.5,
         index_lag=0,
+        chain=chain,
     )
+    return msgspec.structs.replace(settings, assets=(settings.native, demo_token(chain)))
 
 
-def describe(port: int) -> Mapping[str, str]:
+def describe(port: int, chain: ChainId = SOL.chain) -> Mapping[str, str]:
     """Return URLs and addresses worth printing of a node at this port."""
     return {
-        "solana rpc": f"http://127.0.0.1:{port}",
-        "solana websocket": f"ws://127.0.0.1:{port + 1}",
-        "solana program": str(PROGRAM),
-        "solana token": DEMO_TOKEN.contract,
+        f"{chain} rpc": f"http://127.0.0.1:{port}",
+        f"{chain} websocket": f"ws://127.0.0.1:{port + 1}",
+        f"{chain} program": str(PROGRAM),
+        f"{chain} token": DEMO_TOKEN.contract,
     }
 
 
@@ -89,10 +95,12 @@ class SolanaNode:
         finalized_after: int = 32,
         version: int = 0,
         journal: Path | None = None,
+        chain: ChainId = SOL.chain,
     ) -> None:
         self.block_time = block_time
         self.port = port or free_ports()
-        self.token = DEMO_TOKEN
+        self.name = chain
+        self.token = demo_token(chain)
         self.program = PROGRAM
         self.ledger = Ledger(
             Journal.genesis_time(journal) or int(time.time()),
@@ -129,7 +137,7 @@ class SolanaNode:
     @property
     def settings(self) -> SolanaSettings:
         """What `open_port` needs for this node."""
-        return settings_at(self.port)
+        return settings_at(self.port, self.name)
 
     async def start(self) -> SolanaNode:
         """Serve, and make blocks if a block time is set. Returns itself."""
@@ -194,7 +202,7 @@ class SolanaNode:
 
     def describe(self) -> Mapping[str, str]:
         """Return URLs and addresses worth printing."""
-        return describe(self.port)
+        return describe(self.port, self.name)
 
     # ------------------------------------------------------------------ inside
 

@@ -11,7 +11,7 @@ from bridge.chains.actions import Action, ClaimAction, CooperativeRefundAction, 
 from bridge.chains.port import BroadcastOutcome, FeeLevel, SignedTx, TxState
 from bridge.keys.devkeys import devnet_key
 from bridge.protocol.types import Asset, LockTerms, Preimage
-from relayers.cardano.accounting import LOCKS, Ledger
+from relayers.cardano.accounting import LOCKS, CardanoLedger
 from relayers.cardano.adapter import CardanoPort, open_port
 from relayers.cardano.devnet import DEMO_TOKEN, CardanoDevnet
 from relayers.cardano.settings import ADA
@@ -33,7 +33,7 @@ class Firm:
         self.devnet = devnet
         self.bridge = open_port(devnet.settings, devnet_key("audit/bridge"))
         self.user = open_port(devnet.settings, devnet_key("audit/user"))
-        self.ledger = Ledger(devnet.settings)
+        self.ledger = CardanoLedger(devnet.settings)
         self.accounts: Mapping[str, str] = {"bridge": self.bridge.account, "user": self.user.account}
 
     async def done(self, port: CardanoPort, action: Action) -> SignedTx:

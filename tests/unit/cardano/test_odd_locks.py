@@ -30,7 +30,7 @@ from relayers.cardano.building import token
 from relayers.cardano.devnet import DEMO_TOKEN, CardanoDevnet
 from relayers.cardano.script import HtlcDatum, validator_hash
 from relayers.cardano.settings import ADA
-from relayers.cardano.wallet import Wallet
+from relayers.cardano.wallet import CardanoWallet
 from tests.conformance.cardano_rig import witness
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -187,7 +187,7 @@ async def test_a_lock_with_a_datum_hash_is_not_seen_but_its_sender_has_it_back(p
     with pytest.raises(ActionRefused):
         await pair.user.prepare(RefundAction(other), None, FeeLevel())
     before = await pair.user.balance(pair.user.account, ADA)
-    async with Wallet(pair.settings) as wallet:
+    async with CardanoWallet(pair.settings) as wallet:
         refund = (await wallet.unsigned(Purpose.REFUND, agreed)).payload["cbor"]
         await wallet.submit(refund, witness(refund, pair.key))
     await pair.devnet.mine(1)

@@ -17,7 +17,7 @@ from bridge.protocol.types import Asset, LockTerms, Preimage, Purpose
 from relayers.cardano.adapter import CardanoPort, open_port
 from relayers.cardano.devnet import DEMO_TOKEN, CardanoDevnet
 from relayers.cardano.settings import ADA
-from relayers.cardano.wallet import CBOR_FORMAT, Wallet
+from relayers.cardano.wallet import CBOR_FORMAT, CardanoWallet
 from tests.conformance.cardano_rig import witness
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -25,8 +25,8 @@ SECRET = Preimage(b"a preimage that a browser holds.")
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def wallet(devnet: CardanoDevnet) -> AsyncIterator[Wallet]:
-    async with Wallet(devnet.settings) as made:
+async def wallet(devnet: CardanoDevnet) -> AsyncIterator[CardanoWallet]:
+    async with CardanoWallet(devnet.settings) as made:
         yield made
 
 
@@ -53,7 +53,7 @@ class Browser:
 
 
 async def test_money_at_an_address_with_a_stake_part_is_locked_claimed_and_refunded(
-    devnet: CardanoDevnet, wallet: Wallet
+    devnet: CardanoDevnet, wallet: CardanoWallet
 ) -> None:
     alice, bob = Browser(devnet, "wallets/alice"), Browser(devnet, "wallets/bob")
     for person in (alice, bob):
@@ -83,7 +83,7 @@ async def test_money_at_an_address_with_a_stake_part_is_locked_claimed_and_refun
         await person.port.close()
 
 
-async def test_a_key_without_money_is_refused_in_words(devnet: CardanoDevnet, wallet: Wallet) -> None:
+async def test_a_key_without_money_is_refused_in_words(devnet: CardanoDevnet, wallet: CardanoWallet) -> None:
     poor, rich = Browser(devnet, "wallets/poor"), Browser(devnet, "wallets/rich")
     with pytest.raises(ActionRefused, match="does not hold the amount") as refusal:
         await wallet.unsigned(Purpose.LOCK, await poor.terms(rich.port.account))

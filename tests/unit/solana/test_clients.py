@@ -33,7 +33,7 @@ from relayers.solana.adapter import open_port
 from relayers.solana.devnet.node import DEMO_TOKEN, SolanaNode
 from relayers.solana.program import VaultTerms
 from relayers.solana.settings import SOL
-from relayers.solana.wallet import WALLET_FORMAT, Wallet
+from relayers.solana.wallet import WALLET_FORMAT, SolanaWallet
 from tests import instances
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -112,7 +112,7 @@ async def test_a_wallet_signs_and_sends_what_it_is_given(devnet: SolanaNode, ass
     await devnet.congest(30_000)
     await devnet.mine(150)  # the samples tell of it
     port = open_port(devnet.settings, devnet_key("kit onlooker"))
-    wallet = Wallet(devnet.settings)
+    wallet = SolanaWallet(devnet.settings)
     until = devnet.ledger.head.time + 3600
     secret = Preimage(SECRET)
     claimed, refunded = (
@@ -165,7 +165,7 @@ async def test_a_wallet_signs_and_sends_what_it_is_given(devnet: SolanaNode, ass
 
 async def test_a_wallet_without_money_or_with_a_wrong_wish_is_told_so(devnet: SolanaNode) -> None:
     key = Keypair.from_seed(devnet_key("poor wallet"))
-    wallet = Wallet(devnet.settings)
+    wallet = SolanaWallet(devnet.settings)
     wanted = lock_terms(devnet, key, Pubkey.from_string(DEMO_TOKEN.contract))
     bridge_terms = terms.from_program(wanted, str(devnet.program), {"": SOL})
     with pytest.raises(ActionRefused, match="no SOL"):

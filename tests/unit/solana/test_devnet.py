@@ -14,7 +14,7 @@ from bridge.chains.port import BroadcastOutcome, FeeLevel, LockStatus, SignedTx,
 from bridge.keys.devkeys import devnet_key
 from bridge.protocol.types import Asset, LockTerms, Preimage
 from relayers.solana import program
-from relayers.solana.accounting import DEPOSITS, LOCKS, Ledger
+from relayers.solana.accounting import DEPOSITS, LOCKS, SolanaLedger
 from relayers.solana.adapter import SolanaPort, open_port
 from relayers.solana.devnet.local import DEMO_TOKEN, SolanaDevnet
 from relayers.solana.devnet.node import SolanaNode
@@ -92,7 +92,7 @@ async def test_the_books_add_up_to_the_lamport() -> None:
     node = await SolanaNode().start()
     await node.mine(40)
     alice, bob = (open_port(node.settings, devnet_key(f"books/{name}")) for name in ("alice", "bob"))
-    books = Ledger(node.rpc_url, str(node.program))
+    books = SolanaLedger(node.settings)
     watched = {"alice": alice.account, "bob": bob.account}
     for port in (alice, bob):
         await node.fund(port.account, SOL, 10**10)

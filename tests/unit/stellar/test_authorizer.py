@@ -42,7 +42,7 @@ from relayers.stellar.assets import to_stellar
 from relayers.stellar.authorized import Way
 from relayers.stellar.authorizer import FIRST, FORMAT, SECOND
 from relayers.stellar.settings import XLM
-from relayers.stellar.wallet import Wallet
+from relayers.stellar.wallet import StellarWallet
 from tests.unit.stellar.conftest import SECRET, Net
 
 
@@ -375,7 +375,7 @@ async def test_a_wallet_may_sign_the_first_alone_and_add_signatures_too_many(net
 async def test_a_wallet_on_the_recipients_side_makes_the_same_request_without_the_bridge(net: Net) -> None:
     ours, theirs = await net.port("ours"), await net.port("newcomer", xlm=0)
     terms = await locked(net, ours, net.terms(ours, theirs))
-    wallet = Wallet(net.server.url, net.passphrase)
+    wallet = StellarWallet(net.settings())
     own = await wallet.authorization(terms)
     await wallet.close()
     assert own == await side(ours).request(terms, 0)

@@ -24,12 +24,12 @@ from bridge.protocol.types import LockTerms
 from relayers.stellar import htlc
 from relayers.stellar.adapter import StellarPort
 from relayers.stellar.horizon import Horizon
-from relayers.stellar.wallet import Wallet
+from relayers.stellar.wallet import StellarWallet
 from tests.unit.stellar.conftest import SECRET, Net
 
 
 async def locked_by_a_wallet(net: Net, terms: LockTerms, name: str, gate: Keypair | None = None) -> None:
-    wallet = Wallet(net.server.url, net.passphrase)
+    wallet = StellarWallet(net.settings())
     built = await wallet.lock(terms, gate)
     await wallet.close()
     built.envelope.sign(net.key(name))

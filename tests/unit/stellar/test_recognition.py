@@ -28,6 +28,7 @@ from relayers.stellar import htlc
 from relayers.stellar.devnet.horizon import resources
 from relayers.stellar.preimages import find_preimage
 from relayers.stellar.recognition import balance_stands, gate_stands, issuer_problem, read_lock
+from relayers.stellar.settings import StellarSettings
 from tests.unit.stellar.world import PREIMAGE, World, keypair
 
 RECORDING = Path(__file__).parents[2] / "vectors" / "stellar_core_gate_htlc.jsonl"
@@ -47,7 +48,7 @@ def test_the_locks_that_a_real_core_took_are_recognised_and_their_claims_show_th
             ledger = step["ledger"]
             continue
         envelope = xdr.TransactionEnvelope.from_xdr(step["envelope"])
-        gate = read_lock(envelope, ledger + 1, Network.STANDALONE_NETWORK_PASSPHRASE)
+        gate = read_lock(envelope, ledger + 1, StellarSettings("", Network.STANDALONE_NETWORK_PASSPHRASE))
         if gate is not None:
             assert (gate.terms.amount, gate.deposit) == (100 * 10**7, 25_000_000)
             hashlocks.append(gate.terms.hashlock)
@@ -72,7 +73,7 @@ def test_a_wallet_may_leave_the_sender_to_be_the_transactions_source(world: Worl
     for operation in envelope.transaction.operations:
         if operation.source is not None and operation.source.account_id == terms.sender:
             operation.source = None
-    gate = read_lock(envelope.to_xdr_object(), world.network.header.sequence + 1, world.passphrase)
+    gate = read_lock(envelope.to_xdr_object(), world.network.header.sequence + 1, world.settings)
     assert gate is not None
     assert gate.terms == terms
 
@@ -81,7 +82,7 @@ def test_a_lock_inside_a_fee_bump_is_recognised(world: World) -> None:
     terms = world.terms(world.sender, world.recipient)
     inner = world.lock_envelope(terms, keypair("gate"), world.sender)
     bumped = htlc.bump(inner, world.stranger, 200).to_xdr_object()
-    gate = read_lock(bumped, world.network.header.sequence + 1, world.passphrase)
+    gate = read_lock(bumped, world.network.header.sequence + 1, world.settings)
     assert gate is not None
     assert gate.balance_id == inner.transaction.get_claimable_balance_id(5)
 
@@ -160,7 +161,7 @@ def test_a_lock_with_anything_else_about_it_is_none(world: World, tampering: str
     TAMPERINGS[tampering](operations, world)
     envelope.transaction.operations = operations
     ledger = world.network.header.sequence + 1
-    assert read_lock(envelope.to_xdr_object(), ledger, world.passphrase) is None
+    assert read_lock(envelope.to_xdr_object(), ledger, world.settings) is None
 
 
 def test_a_gate_in_the_ledger_is_compared_in_full(world: World) -> None:

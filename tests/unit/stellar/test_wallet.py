@@ -21,7 +21,7 @@ from bridge.client.swap import Wallet as UserWallet
 from bridge.commands.swap import STELLAR_RECIPE
 from bridge.protocol.types import Preimage, Purpose
 from relayers.stellar.recognition import read_lock
-from relayers.stellar.wallet import FORMAT, XDR_FORMAT, Wallet
+from relayers.stellar.wallet import FORMAT, XDR_FORMAT, StellarWallet
 from tests.unit.stellar.conftest import SECRET, Net
 
 
@@ -36,13 +36,13 @@ async def test_a_lock_comes_as_a_recipe_for_the_gate_key_must_be_the_senders_own
 
 async def test_a_wallet_builds_the_lock_signed_by_a_fresh_gate_and_links_to_it(net: Net) -> None:
     ours, theirs = await net.port("ours"), await net.port("theirs")
-    wallet = Wallet(net.server.url, net.passphrase)
+    wallet = StellarWallet(net.settings())
     terms = net.terms(theirs, ours)
     built, other = await wallet.lock(terms), await wallet.lock(terms)
     await wallet.close()
     assert len(built.envelope.signatures) == 1
     gates = [
-        read_lock(each.envelope.to_xdr_object(), net.node.network.header.sequence + 1, net.passphrase)
+        read_lock(each.envelope.to_xdr_object(), net.node.network.header.sequence + 1, net.settings())
         for each in (built, other)
     ]
     assert gates[0] is not None
@@ -94,7 +94,7 @@ async def test_users_take_everything_back_from_chain_data_alone_when_the_bridge_
     await net.done(theirs, LockAction(terms))
     await ours.close()
     await net.node.advance(500)
-    wallet = Wallet(net.server.url, net.passphrase)
+    wallet = StellarWallet(net.settings())
     built = await wallet.refund(terms)
     built.envelope.sign(net.key("theirs"))
     net.node.submit(built.envelope.to_xdr_object())
@@ -120,7 +120,7 @@ async def test_whoever_has_lost_everything_but_the_key_finds_the_locks_of_the_ac
     await net.send("ours", [CreateClaimableBalance(Asset.native(), "1", stranger)])
     await net.send("ours", [CreateClaimableBalance(Asset.native(), "1", [Claimant(theirs.account)])])
     await net.send("issuer", [SetOptions(signer=Signer.ed25519_public_key(theirs.account, 1))])
-    wallet = Wallet(net.server.url, net.passphrase)
+    wallet = StellarWallet(net.settings())
     found = await wallet.locks(theirs.account)
     assert {each.amount for each in found} == {mine.amount, for_me[0].amount, 7}
     assert {(each.sender, each.recipient, each.deadline) for each in found} == {
@@ -152,7 +152,7 @@ async def test_a_users_lock_is_sent_again_until_its_time_is_over(net: Net) -> No
 async def test_on_the_users_side_lock_and_claim_are_ready_to_sign(net: Net) -> None:
     ours, theirs = await net.port("ours"), await net.port("theirs")
     terms = net.terms(theirs, ours)
-    wallet = Wallet(net.server.url, net.passphrase)
+    wallet = StellarWallet(net.settings())
     for purpose, signer in ((Purpose.LOCK, "theirs"), (Purpose.CLAIM, "ours")):
         unsigned = await wallet.unsigned(purpose, terms, SECRET)
         assert unsigned.format == unsigned.payload["kind"] == XDR_FORMAT

@@ -11,11 +11,11 @@ from bridge.chains.actions import Action, ClaimAction, CloseAction, LockAction, 
 from bridge.chains.port import FeeLevel, LockStatus, TxState
 from bridge.protocol.types import Asset, LockTerms
 from relayers.stellar import htlc
-from relayers.stellar.accounting import GATES, LOCKS, Ledger
+from relayers.stellar.accounting import GATES, LOCKS, StellarLedger
 from relayers.stellar.adapter import StellarPort
 from relayers.stellar.assets import to_stellar
 from relayers.stellar.settings import XLM
-from relayers.stellar.wallet import Wallet
+from relayers.stellar.wallet import StellarWallet
 from tests.unit.stellar.conftest import SECRET, Net
 
 SWAPPED = 10 * 10**7
@@ -27,7 +27,7 @@ class Books:
     def __init__(self, net: Net, usd: Asset) -> None:
         self.net = net
         self.usd = usd
-        self.ledger = Ledger(net.server.url, net.passphrase, (XLM, usd))
+        self.ledger = StellarLedger(net.settings(usd))
         self.accounts = {name: net.key(name).public_key for name in ("ours", "user", "issuer")}
         self.start = 0
         self.first: dict[str, dict[str, int]] = {}
@@ -157,7 +157,7 @@ async def test_a_user_whose_lock_was_in_vain_refunds_it_and_gets_the_deposit_bac
     await net.send("user", [ChangeTrust(to_stellar(books.usd))])
     await net.send("issuer", [Payment(user.account, to_stellar(books.usd), "50")])
     await books.open()
-    wallet = Wallet(net.server.url, net.passphrase)
+    wallet = StellarWallet(net.settings())
     for asset, closing in ((XLM, "bridge"), (books.usd, "user")):
         terms = net.terms(user, ours, asset=asset, lifetime=500)
         for build in (wallet.lock, wallet.refund):
