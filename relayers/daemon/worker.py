@@ -22,17 +22,9 @@ import structlog
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from apscheduler.triggers.interval import IntervalTrigger
 
-from bridge.chains.port import (
-    Action,
-    ChainPort,
-    DeepReorg,
-    HtlcEvent,
-    LockStatus,
-    PortError,
-    PortUnavailable,
-    Scan,
-    Tip,
-)
+from bridge.chains.actions import AccountAction, AnchorAction
+from bridge.chains.errors import DeepReorg, PortError, PortUnavailable
+from bridge.chains.port import ChainPort, FeeEstimate, HtlcEvent, LockStatus, Scan, Tip
 from bridge.engine.actions import encode_action
 from bridge.engine.ingest import FinalityCandidate, Ingest
 from bridge.engine.metrics import Metrics
@@ -40,11 +32,11 @@ from bridge.engine.outbox import Outbox, OutboxSettings
 from bridge.engine.reconcile import Reconcile, Suspect
 from bridge.protocol.types import Asset, BlockRef
 from bridge.store import LeaseLost, Store, StoreError
-from bridge.store.records import ChainStatus, FeeRecord, PlannedIntent
+from bridge.store.records import ChainStatus, PlannedIntent
 
 log = structlog.get_logger("worker")
 
-AnchorHook = Callable[[Store, ChainPort], Awaitable[Action | None]]
+AnchorHook = Callable[[Store, ChainPort], Awaitable[AnchorAction | None]]
 """Called every `anchor_seconds`; returns an ANCHOR action to send, or None."""
 InventoryHook = Callable[[Store], None]
 """Called every `inventory_seconds` in a thread: gives back what expired quotes reserve."""
@@ -359,10 +351,8 @@ class Worker:
     def _seen(self, tip: Tip) -> ChainStatus:
         now_ms = self.store.now_ms()
         old = self._status
-        same = old.tip is not None and old.tip.id == tip.block.id
-        return msgspec.structs.replace(
-            old, tip=tip.block, time=tip.time, seen_ms=now_ms, tip_ms=old.tip_ms if same else now_ms
-        )
+        same = old.tip is not None and old.tip.block.id == tip.block.id
+        return msgspec.structs.replace(old, tip=tip, seen_ms=now_ms, tip_ms=old.tip_ms if same else now_ms)
 
     def _status_is_due(self, status: ChainStatus) -> bool:
         overdue = self.store.now_ms() - self._written_ms >= self.settings.heartbeat_seconds * 1000
@@ -378,7 +368,7 @@ class Worker:
         tip = self._status.tip
         last = self._ingest.height()
         self.metrics.scanned.labels(chain).set(last)
-        self.metrics.tip_lag.labels(chain).set(max(0, (tip.height if tip else 0) - last))
+        self.metrics.tip_lag.labels(chain).set(max(0, (tip.block.height if tip else 0) - last))
 
     async def _confirm_locks(self) -> None:
         candidates = await asyncio.to_thread(self._ingest.finality_candidates)
@@ -434,11 +424,11 @@ class Worker:
 
     async def _refresh_status(self) -> None:
         balances: dict[str, int] = {}
-        fees: dict[str, FeeRecord] = {}
+        fees: dict[str, FeeEstimate] = {}
         for asset in self.assets:
             balances[asset.key] = await self.port.balance(self.port.account, asset)
             estimate = await self.port.fees(asset)
-            fees[asset.key] = FeeRecord(**msgspec.structs.asdict(estimate))
+            fees[asset.key] = estimate
             self.metrics.balance.labels(self.port.chain, asset.symbol).set(balances[asset.key])
         if balances != self._status.balances or fees != self._status.fees:
             self._status = msgspec.structs.replace(self._status, balances=balances, fees=fees)
@@ -478,9 +468,9 @@ class Worker:
             return
         action = await self._anchor(self.store, self.port)
         if action is not None:
-            await self._plan(f"anchor:{action.payload.hex()}:{action.amount}", action)
+            await self._plan(f"anchor:{action.root.hex()}:{action.size}", action)
 
-    async def _plan(self, subject: str, action: Action) -> None:
+    async def _plan(self, subject: str, action: AccountAction) -> None:
         planned = PlannedIntent(subject, action.purpose, self.port.chain, action=encode_action(action))
 
         def write() -> None:

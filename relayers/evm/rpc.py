@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from bridge.chains.endpoints.json_rpc import Call, JsonRpc, RpcError, record
-from bridge.chains.port import PortUnavailable
+from bridge.chains.errors import PortUnavailable
 
 __all__ = ["Call", "Rpc", "RpcError", "failed", "open_rpc", "quantity", "record", "sound"]
 

@@ -15,7 +15,7 @@ from solders.instruction import Instruction
 from solders.pubkey import Pubkey
 
 from bridge.chains.endpoints.json_rpc import Call, JsonRpc, RpcError, record
-from bridge.chains.port import CannotReceive, PortError, PortUnavailable
+from bridge.chains.errors import CannotReceive, PortError, PortUnavailable
 from bridge.protocol.types import Asset, BlockRef
 from relayers.solana import blocks, fees, mints, program
 from relayers.solana.building import Rents

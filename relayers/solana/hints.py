@@ -9,7 +9,7 @@ import msgspec
 import websockets
 
 from bridge.chains.endpoints.json_rpc import JsonRpc, RpcError
-from bridge.chains.port import PortUnavailable
+from bridge.chains.errors import PortUnavailable
 
 _POLLS_BEFORE_RETRY = 20
 """After so many polls the iterator ends, so that its caller comes back and the WebSocket is tried again."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from bridge.chains.endpoints.json_rpc import JsonRpc, record
-from bridge.chains.port import PortUnavailable
+from bridge.chains.errors import PortUnavailable
 from relayers.solana.settings import SolanaSettings
 
 _BUSY_CODES = (-32005, -32014, -32016, 429)

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import TypeVar
 
 from bridge.chains.endpoints.in_turn import InTurn
-from bridge.chains.port import PortError, PortUnavailable
+from bridge.chains.errors import PortError, PortUnavailable
 from chain.rules.errors import NodeUnreachableError, RpcError
 from chain.service.client import ZionClient
 

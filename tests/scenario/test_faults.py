@@ -9,14 +9,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from bridge.chains.port import (
-    Action,
-    BroadcastOutcome,
-    BroadcastResult,
-    FeeLevel,
-    PortUnavailable,
-    SignedTx,
-)
+from bridge.chains.actions import Action
+from bridge.chains.errors import PortUnavailable
+from bridge.chains.port import BroadcastOutcome, BroadcastResult, FeeLevel, SignedTx
 from bridge.protocol.types import ChainId, LegState, Preimage, Purpose, SwapState
 from bridge.store.records import IntentState
 from relayers.fake.ledger import FakeTx, LedgerLockState, lock_id_of
@@ -164,7 +159,7 @@ async def test_where_an_account_has_one_transaction_waiting_at_a_time_urgent_one
     await world.until(lambda: all(world.is_over(swap_id) for swap_id in world.users), limit=200)
     world.check()
     with world.store.reading() as tx:
-        bids = {t.fee["price"] for s in world.users for _, t in tx.transactions.of_swap(s)}
+        bids = {t.signed.fee["price"] for s in world.users for _, t in tx.transactions.of_swap(s)}
     assert bids == {10}, "waiting for one's turn is no reason to bid more"
     assert {world.state(swap_id) for swap_id in world.users} == {SwapState.COMPLETED}
     world.close()

@@ -346,7 +346,9 @@ class World:
                 for leg, state in ((swap.source, source), (swap.destination, destination)):
                     status, head = seen[leg.terms.chain], self.chains[leg.terms.chain].head
                     # What has come since the relayer looked may yet open the swap again.
-                    knows = status is not None and status.scanned == head.height and status.tip == head
+                    tip = None if status is None else status.tip
+                    knows = status is not None and status.scanned == head.height
+                    knows = knows and tip is not None and tip.block == head
                     ended = not knows or state is not LedgerLockState.OPEN
                     assert ended, f"{swap.id} ended with an open lock"
                 assert not any(one.live for one in held[swap.id]), f"{swap.id} keeps inventory"

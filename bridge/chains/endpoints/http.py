@@ -7,7 +7,7 @@ from typing import Any
 
 import aiohttp
 
-from bridge.chains.port import PortUnavailable
+from bridge.chains.errors import PortUnavailable
 
 
 class HttpEndpoint:

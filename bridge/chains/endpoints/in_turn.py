@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic, TypeVar
 
 from bridge.chains.endpoints.rotation import Rotation
-from bridge.chains.port import PortUnavailable
+from bridge.chains.errors import PortUnavailable
 
 EndpointT = TypeVar("EndpointT")
 ResultT = TypeVar("ResultT")

@@ -14,7 +14,7 @@ import msgspec
 
 from bridge.chains.endpoints.http import HttpEndpoint
 from bridge.chains.endpoints.in_turn import InTurn
-from bridge.chains.port import PortError, PortUnavailable
+from bridge.chains.errors import PortError, PortUnavailable
 
 MAX_BATCH = 100
 """Calls in one HTTP request. Nodes have no limit below their body size; hosted endpoints commonly refuse more

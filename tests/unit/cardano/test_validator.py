@@ -22,7 +22,7 @@ from pycardano import (
 )
 from pycardano.serialization import ByteString
 
-from bridge.chains.port import InsufficientFunds
+from bridge.chains.errors import InsufficientFunds
 from relayers.cardano import building
 from relayers.cardano.building import Spend, View, token
 from relayers.cardano.devnet.ledger import Rejected

@@ -43,9 +43,7 @@ def _events(store: Store) -> list[str]:
 
 
 def _take(world: World, scan: Scan, known: list[BlockRef]):
-    return Ingest(world.store, CHAIN).take(
-        scan, known, ChainStatus(CHAIN, tip=scan.tip.block, time=scan.tip.time)
-    )
+    return Ingest(world.store, CHAIN).take(scan, known, ChainStatus(CHAIN, tip=scan.tip))
 
 
 def test_a_scan_that_another_worker_has_taken_in_already_is_dropped(world: World) -> None:
@@ -129,7 +127,7 @@ def test_applying_the_same_events_twice_stores_nothing_new(world: World) -> None
     ingest = Ingest(world.store, CHAIN)
     ingest.confirm(ingest.finality_candidates())
     with world.store.transaction() as tx:
-        tx.chains.put(ChainStatus(instances.ZION, tip=block(3), time=block(3).time, healthy=True))
+        tx.chains.put(ChainStatus(instances.ZION, tip=Tip(block(3), block(3).time), healthy=True))
         first = apply_events(tx, "swap1")
         second = apply_events(tx, "swap1")
         intents = tx.intents.of_swap("swap1")

@@ -12,7 +12,7 @@ from aiohttp import web
 from bridge.chains.endpoints.in_turn import InTurn
 from bridge.chains.endpoints.json_rpc import MAX_BATCH, Call, JsonRpc, RpcError, record
 from bridge.chains.endpoints.rotation import Rotation
-from bridge.chains.port import PortError, PortUnavailable
+from bridge.chains.errors import PortError, PortUnavailable
 
 BUSY = -32005
 
