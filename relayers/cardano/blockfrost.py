@@ -19,7 +19,7 @@ _AGAIN = "it may pass by itself; check the service and its limits if it lasts"
 T = TypeVar("T")
 
 
-class Block(msgspec.Struct, frozen=True):
+class BlockfrostBlock(msgspec.Struct, frozen=True):
     """A block; `slot` and `previous_block` are None only for the chain's first."""
 
     height: int
@@ -92,7 +92,7 @@ class TxAt(msgspec.Struct, frozen=True):
     block_height: int
 
 
-class WaitingInput(msgspec.Struct, frozen=True):
+class MempoolInput(msgspec.Struct, frozen=True):
     """An input of a transaction in the mempool."""
 
     tx_hash: str
@@ -101,10 +101,10 @@ class WaitingInput(msgspec.Struct, frozen=True):
     reference: bool | None = False
 
 
-class Waiting(msgspec.Struct, frozen=True):
+class MempoolTx(msgspec.Struct, frozen=True):
     """A transaction in the mempool."""
 
-    inputs: list[WaitingInput]
+    inputs: list[MempoolInput]
     outputs: list[WireOutput]
 
 
@@ -147,21 +147,21 @@ class Blockfrost:
         """Return the protocol parameters as they came."""
         return await self._one("/epochs/latest/parameters", dict[str, Any])
 
-    async def head(self) -> Block:
+    async def head(self) -> BlockfrostBlock:
         """Return the newest block."""
-        return await self._one("/blocks/latest", Block)
+        return await self._one("/blocks/latest", BlockfrostBlock)
 
-    async def block(self, name: str) -> Block | None:
+    async def block(self, name: str) -> BlockfrostBlock | None:
         """Return a block by height or hash."""
-        return await self._maybe(f"/blocks/{name}", Block)
+        return await self._maybe(f"/blocks/{name}", BlockfrostBlock)
 
-    async def blocks_after(self, block_id: str, count: int) -> list[Block] | None:
+    async def blocks_after(self, block_id: str, count: int) -> list[BlockfrostBlock] | None:
         """Return up to `count` blocks that follow a block, oldest first; None if it is not on the chain."""
-        found: list[Block] = []
+        found: list[BlockfrostBlock] = []
         page = 1
         while len(found) < count:
             query = {"count": _PAGE, "page": page}
-            part = await self._maybe(f"/blocks/{block_id}/next", list[Block], query)
+            part = await self._maybe(f"/blocks/{block_id}/next", list[BlockfrostBlock], query)
             if part is None:
                 return None
             found += part
@@ -214,9 +214,9 @@ class Blockfrost:
         pages = self._pages(f"/mempool/addresses/{address}", _TxHash, {})
         return [tx.tx_hash async for page in pages for tx in page]
 
-    async def waiting(self, tx_id: str) -> Waiting | None:
+    async def waiting(self, tx_id: str) -> MempoolTx | None:
         """Return a transaction in the mempool."""
-        return await self._maybe(f"/mempool/{tx_id}", Waiting)
+        return await self._maybe(f"/mempool/{tx_id}", MempoolTx)
 
     async def submit(self, raw: bytes) -> str:
         """Send a transaction and return its id. Raises `Refused`."""

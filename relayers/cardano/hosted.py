@@ -1,4 +1,4 @@
-"""The chain as a Blockfrost service shows it; a `relayers.cardano.chain_view.Service`."""
+"""The chain as a Blockfrost service shows it; a `relayers.cardano.chain_view.ChainView`."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from relayers.cardano.parameters import parse_parameters
 _KEPT_TRANSACTIONS = 2_000
 
 
-class HostedService:
+class HostedView:
     """Blockfrost. Contents of transactions never change, so they are kept."""
 
     def __init__(self, blockfrost: Blockfrost) -> None:
@@ -36,11 +36,11 @@ class HostedService:
         self._contents: dict[str, HtlcTx] = {}
 
     async def magic(self) -> int:
-        """See `Service`."""
+        """See `ChainView`."""
         return (await self._blockfrost.genesis()).network_magic
 
     async def parameters(self) -> ProtocolParameters:
-        """See `Service`."""
+        """See `ChainView`."""
         raw = await self._blockfrost.parameters()
         try:
             return parse_parameters(raw)
@@ -50,13 +50,13 @@ class HostedService:
     # ------------------------------------------------------------------ blocks
 
     async def head(self) -> BlockRef:
-        """See `Service`."""
+        """See `ChainView`."""
         return (await self._blockfrost.head()).ref
 
     async def newest_known(
         self, known: Sequence[BlockRef], head: BlockRef
     ) -> tuple[int | None, BlockRef | None]:
-        """See `Service`. Looks at the oldest first, which mostly stands, and then from the newest down."""
+        """See `ChainView`. Looks at the oldest first, which mostly stands, and then from the newest down."""
         canonical = {head.height: head.id}
         ring = list(known)
         for index in (0, *range(len(ring) - 1, 0, -1)):
@@ -77,7 +77,7 @@ class HostedService:
         return (None, None) if found is None else (found, ring[found])
 
     async def blocks_after(self, block: BlockRef, count: int) -> list[BlockRef]:
-        """See `Service`."""
+        """See `ChainView`."""
         following = await self._blockfrost.blocks_after(block.id, count)
         if following is None:
             raise ChainMoved
@@ -86,7 +86,7 @@ class HostedService:
     # ------------------------------------------------------------------ what happened to locks
 
     async def activity(self, blocks: Sequence[BlockRef]) -> list[HtlcTx]:
-        """See `Service`."""
+        """See `ChainView`."""
         by_height = {ref.height: ref for ref in blocks}
         touching = await self._blockfrost.transactions_at(credential(), blocks[0].height, blocks[-1].height)
         found: list[HtlcTx] = []
@@ -102,7 +102,7 @@ class HostedService:
         return found
 
     async def past_activity(self, digest: str) -> AsyncIterator[HtlcTx]:
-        """See `Service`. A datum that the chain has never seen answers at once; else the validator's
+        """See `ChainView`. A datum that the chain has never seen answers at once; else the validator's
         transactions are read from the newest backwards."""
         if not await self._blockfrost.knows_datum(digest):
             return
@@ -146,11 +146,11 @@ class HostedService:
     # ------------------------------------------------------------------ outputs and transactions
 
     async def utxos(self, place: str) -> list[Output]:
-        """See `Service`."""
+        """See `ChainView`."""
         return [_output(output, output.tx_hash) for output in await self._blockfrost.utxos(place)]
 
     async def waiting(self, address: str) -> list[Waiting]:
-        """See `Service`."""
+        """See `ChainView`."""
         ids = await self._blockfrost.waiting_at(address)
         found = await asyncio.gather(*(self._blockfrost.waiting(tx_id) for tx_id in ids))
         return [
@@ -163,11 +163,11 @@ class HostedService:
         ]
 
     async def is_waiting(self, tx_id: str) -> bool:
-        """See `Service`."""
+        """See `ChainView`."""
         return await self._blockfrost.waiting(tx_id) is not None
 
     async def inclusion(self, tx_id: str) -> Inclusion | None:
-        """See `Service`."""
+        """See `ChainView`."""
         place = await self._blockfrost.place(tx_id)
         if place is None:
             return None
@@ -177,7 +177,7 @@ class HostedService:
         return Inclusion(block.ref, place.valid_contract)
 
     async def spender(self, spent: OutRef) -> str | None:
-        """See `Service`."""
+        """See `ChainView`."""
         made = await self._blockfrost.outputs(spent[0])
         for output in made.outputs if made is not None else ():
             if output.output_index == spent[1]:
@@ -185,15 +185,15 @@ class HostedService:
         return None
 
     async def submit(self, raw: bytes) -> str:
-        """See `Service`."""
+        """See `ChainView`."""
         return await self._blockfrost.submit(raw)
 
     async def evaluate(self, raw: bytes) -> dict[str, tuple[int, int]]:
-        """See `Service`."""
+        """See `ChainView`."""
         return await self._blockfrost.evaluate(raw)
 
     async def close(self) -> None:
-        """See `Service`."""
+        """See `ChainView`."""
         await self._blockfrost.close()
 
 

@@ -1,4 +1,4 @@
-"""The chain as one's own node shows it, through Ogmios and Kupo; a `relayers.cardano.chain_view.Service`.
+"""The chain as one's own node shows it, through Ogmios and Kupo; a `relayers.cardano.chain_view.ChainView`.
 
 Ogmios tells which blocks there are, Kupo what became of outputs. Kupo follows the node a moment later, so the
 newest block of which anything can be said is Kupo's; where the two tell of different branches, all is read
@@ -27,7 +27,7 @@ from relayers.cardano.chain_view import (
 )
 from relayers.cardano.htlc import credential
 from relayers.cardano.kupo import Kupo, Match
-from relayers.cardano.ogmios import Block, Ogmios, Point
+from relayers.cardano.ogmios import Ogmios, OgmiosBlock, Point
 from relayers.cardano.settings import CardanoSettings
 
 _NO_PARENT = "0" * 64
@@ -37,27 +37,27 @@ _UNREAD_BLOCKS = 20
 """How far Kupo may be behind while a transaction is looked for: more is not its usual moment."""
 
 
-class OwnNodeService:
+class OwnNodeView:
     """Ogmios and Kupo. What is in a block never changes, so blocks are kept."""
 
     def __init__(self, ogmios: Ogmios, kupo: Kupo, settings: CardanoSettings) -> None:
         self._ogmios = ogmios
         self._kupo = kupo
         self._settings = settings
-        self._blocks: dict[str, Block] = {}
+        self._blocks: dict[str, OgmiosBlock] = {}
 
     async def magic(self) -> int:
-        """See `Service`."""
+        """See `ChainView`."""
         return await self._ogmios.magic()
 
     async def parameters(self) -> ProtocolParameters:
-        """See `Service`."""
+        """See `ChainView`."""
         return await self._ogmios.parameters()
 
     # ------------------------------------------------------------------ blocks
 
     async def head(self) -> BlockRef:
-        """See `Service`."""
+        """See `ChainView`."""
         newest = await self._kupo.newest()
         if newest is None:
             raise PortUnavailable("Kupo has read no block yet", "wait until it is synchronised")
@@ -66,7 +66,7 @@ class OwnNodeService:
     async def newest_known(
         self, known: Sequence[BlockRef], head: BlockRef
     ) -> tuple[int | None, BlockRef | None]:
-        """See `Service`. The node itself finds the newest that is on its chain."""
+        """See `ChainView`. The node itself finds the newest that is on its chain."""
         ring = list(known)
         canonical = {head.height: head.id}
         points = [Point(self._settings.slot_at(ref.time), ref.id) for ref in reversed(ring) if ref.id]
@@ -109,7 +109,7 @@ class OwnNodeService:
         raise PortUnavailable(f"there is no block {height} in Kupo", "index from an earlier block on")
 
     async def blocks_after(self, block: BlockRef, count: int) -> list[BlockRef]:
-        """See `Service`."""
+        """See `ChainView`."""
         point = Point(self._settings.slot_at(block.time), block.id)
         following = await self._ogmios.blocks_after(point, count)
         if following is None:
@@ -118,7 +118,7 @@ class OwnNodeService:
             self._keep(header)
         return [self._ref(header) for header in following]
 
-    async def _block(self, point: Point) -> Block:
+    async def _block(self, point: Point) -> OgmiosBlock:
         """Return a block that Kupo knows. Raises `ChainMoved` if the node has another branch."""
         kept = self._blocks.get(point.id)
         if kept is not None:
@@ -131,19 +131,19 @@ class OwnNodeService:
         self._keep(following[0])
         return following[0]
 
-    def _keep(self, block: Block) -> None:
+    def _keep(self, block: OgmiosBlock) -> None:
         if len(self._blocks) >= _KEPT_BLOCKS:
             self._blocks.pop(next(iter(self._blocks)))
         self._blocks[block.id] = block
 
-    def _ref(self, block: Block) -> BlockRef:
+    def _ref(self, block: OgmiosBlock) -> BlockRef:
         parent = _NO_PARENT if block.ancestor == "genesis" else block.ancestor
         return BlockRef(block.height, block.id, parent, self._settings.time_of(block.slot))
 
     # ------------------------------------------------------------------ what happened to locks
 
     async def activity(self, blocks: Sequence[BlockRef]) -> list[HtlcTx]:
-        """See `Service`."""
+        """See `ChainView`."""
         refs = {ref.id: ref for ref in blocks}
         first, last = (self._settings.slot_at(ref.time) for ref in (blocks[0], blocks[-1]))
         created, spent = await asyncio.gather(
@@ -176,7 +176,7 @@ class OwnNodeService:
         return [tx for _, _, tx in sorted(found, key=lambda entry: entry[:2])]
 
     async def past_activity(self, digest: str) -> AsyncIterator[HtlcTx]:
-        """See `Service`."""
+        """See `ChainView`."""
         for match in await self._kupo.ever(credential()):
             if match.datum_hash == digest:
                 if match.spent_at is not None:
@@ -187,19 +187,19 @@ class OwnNodeService:
     # ------------------------------------------------------------------ outputs and transactions
 
     async def utxos(self, place: str) -> list[Output]:
-        """See `Service`."""
+        """See `ChainView`."""
         return [match.output for match in await self._kupo.unspent(place)]
 
     async def waiting(self, address: str) -> list[Waiting]:  # noqa: ARG002 - the node's mempool is small
-        """See `Service`."""
+        """See `ChainView`."""
         return await self._ogmios.waiting()
 
     async def is_waiting(self, tx_id: str) -> bool:
-        """See `Service`."""
+        """See `ChainView`."""
         return await self._ogmios.is_waiting(tx_id)
 
     async def inclusion(self, tx_id: str) -> Inclusion | None:
-        """See `Service`. Every transaction of ours has an output that Kupo follows, but Kupo may not have
+        """See `ChainView`. Every transaction of ours has an output that Kupo follows, but Kupo may not have
         read it yet: then it is in the node's newest blocks."""
         newest = await self._kupo.newest()
         matches = await self._kupo.outputs(tx_id)
@@ -219,22 +219,22 @@ class OwnNodeService:
         return None
 
     async def spender(self, spent: OutRef) -> str | None:
-        """See `Service`."""
+        """See `ChainView`."""
         match = await self._kupo.output(spent)
         if match is None or match.spent_at is None:
             return None
         return match.spent_at.transaction_id or "an unknown transaction"
 
     async def submit(self, raw: bytes) -> str:
-        """See `Service`."""
+        """See `ChainView`."""
         return await self._ogmios.submit(raw)
 
     async def evaluate(self, raw: bytes) -> dict[str, tuple[int, int]]:
-        """See `Service`."""
+        """See `ChainView`."""
         return await self._ogmios.evaluate(raw)
 
     async def close(self) -> None:
-        """See `Service`."""
+        """See `ChainView`."""
         await self._ogmios.close()
         await self._kupo.close()
 

@@ -80,7 +80,7 @@ def encode_utxos(utxos: Sequence[Utxo]) -> str:
     return (head + b"".join(spent.to_cbor() + output.to_cbor() for spent, output in utxos)).hex()
 
 
-class Ledger:
+class ScalusLedger:
     """One ledger state that transactions are applied to, and its snapshots by block height."""
 
     def __init__(self, log: Path) -> None:

@@ -17,8 +17,8 @@ from pycardano import Transaction, TransactionOutput
 from relayers.cardano.devnet import parameters
 from relayers.cardano.devnet.chain import DevChain
 from relayers.cardano.devnet.evaluation import evaluate
-from relayers.cardano.devnet.ledger import Ledger, Rejected
-from relayers.cardano.devnet.records import Block, OutRef, TxRecord, ref_of
+from relayers.cardano.devnet.ledger import Rejected, ScalusLedger
+from relayers.cardano.devnet.records import DevBlock, OutRef, TxRecord, ref_of
 from relayers.cardano.settings import NETWORKS, Network
 
 Json = dict[str, Any]
@@ -42,7 +42,7 @@ class OgmiosError(Exception):
 class OgmiosServer:
     """Makes one conversation for each connection."""
 
-    def __init__(self, chain: DevChain, ledger: Ledger) -> None:
+    def __init__(self, chain: DevChain, ledger: ScalusLedger) -> None:
         self._chain = chain
         self._ledger = ledger
 
@@ -70,10 +70,10 @@ class _Conversation:
     The cursor is the branch as the client knows it: the blocks up to the one it was sent last.
     """
 
-    def __init__(self, chain: DevChain, ledger: Ledger) -> None:
+    def __init__(self, chain: DevChain, ledger: ScalusLedger) -> None:
         self._chain = chain
         self._ledger = ledger
-        self._branch: list[Block] = chain.blocks[:1]
+        self._branch: list[DevBlock] = chain.blocks[:1]
         self._moved = True
         self._snapshot: list[TxRecord] | None = None
         self._unread: list[TxRecord] = []
@@ -317,11 +317,11 @@ def _utc(time: int) -> str:
     return datetime.fromtimestamp(time, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def _point(block: Block) -> Json | str:
+def _point(block: DevBlock) -> Json | str:
     return {"slot": block.slot, "id": block.id} if block.height else "origin"
 
 
-def _tip(block: Block) -> Json | str:
+def _tip(block: DevBlock) -> Json | str:
     return {"slot": block.slot, "id": block.id, "height": block.height} if block.height else "origin"
 
 
@@ -334,7 +334,7 @@ def _validity(body: Any) -> Json:
     return {name: slot for name, slot in bounds.items() if slot is not None}
 
 
-def _block(block: Block) -> Json:
+def _block(block: DevBlock) -> Json:
     return {
         "type": "praos",
         "era": "conway",

@@ -77,7 +77,7 @@ class TxRecord:
 
 
 @dataclass
-class Block:
+class DevBlock:
     """One block; `slot` counts seconds from genesis."""
 
     height: int

@@ -20,7 +20,7 @@ from relayers.cardano.devnet import parameters, treasury
 from relayers.cardano.devnet.chain import DevChain, UnknownHeight
 from relayers.cardano.devnet.evaluation import evaluate
 from relayers.cardano.devnet.kupo_server import KupoServer
-from relayers.cardano.devnet.ledger import Ledger, Rejected
+from relayers.cardano.devnet.ledger import Rejected, ScalusLedger
 from relayers.cardano.devnet.ogmios_server import OgmiosServer
 from relayers.cardano.devnet.views import Views
 from relayers.cardano.settings import NETWORKS, Network
@@ -56,10 +56,10 @@ async def errors(
         return web.json_response(not_found().body, status=404)
 
 
-class Server:
+class BlockfrostServer:
     """The routes. Every handler is synchronous at heart, so the chain is never seen half-changed."""
 
-    def __init__(self, chain: DevChain, ledger: Ledger) -> None:
+    def __init__(self, chain: DevChain, ledger: ScalusLedger) -> None:
         self._chain = chain
         self._ledger = ledger
         self._views = Views(chain)
@@ -291,9 +291,9 @@ async def serve(directory: Path, port: int, block_time: float | None, zero_time:
     """Serve until the process ends; with a `block_time` (seconds) blocks come by themselves. A fresh chain's
     first slot begins at `zero_time` (Unix seconds), 0: now."""
     directory.mkdir(parents=True, exist_ok=True)
-    ledger = Ledger(directory / "ledger.log")
+    ledger = ScalusLedger(directory / "ledger.log")
     chain = DevChain(ledger, treasury.genesis(), directory / "chain.jsonl", zero_time=zero_time)
-    runner = web.AppRunner(Server(chain, ledger).app(), shutdown_timeout=0.5)
+    runner = web.AppRunner(BlockfrostServer(chain, ledger).app(), shutdown_timeout=0.5)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", port).start()
     while True:

@@ -10,7 +10,7 @@ from pycardano.crypto.bech32 import decode as bech32_decode
 
 from relayers.cardano.devnet.chain import DevChain
 from relayers.cardano.devnet.parameters import EPOCH_SLOTS
-from relayers.cardano.devnet.records import Block, OutRef, TxRecord
+from relayers.cardano.devnet.records import DevBlock, OutRef, TxRecord
 
 Json = dict[str, Any]
 
@@ -62,7 +62,7 @@ class Views:
             "active_stake": None,
         }
 
-    def find_block(self, name: str) -> Block | None:
+    def find_block(self, name: str) -> DevBlock | None:
         """Return a block by "latest", height or hash."""
         blocks = self._chain.blocks
         if name == "latest":
@@ -71,7 +71,7 @@ class Views:
             return blocks[int(name)] if int(name) < len(blocks) else None
         return next((block for block in reversed(blocks) if block.id == name), None)
 
-    def block(self, block: Block) -> Json:
+    def block(self, block: DevBlock) -> Json:
         """Return /blocks/{block}."""
         chain = self._chain
         following = chain.blocks[block.height + 1].id if block.height < chain.head.height else None

@@ -70,7 +70,7 @@ class Entry:
 
 
 @dataclass
-class Block:
+class DevBlock:
     """One block."""
 
     slot: int
@@ -84,7 +84,7 @@ class Block:
     """The priority price that everybody saw it ask for, micro-lamports per unit."""
 
 
-class Ledger:
+class DevLedger:
     """A chain with one fork visible at a time. Blocks are made on demand.
 
     `confirmed_after` and `finalized_after` are the blocks on top of one that make it so.
@@ -108,16 +108,16 @@ class Ledger:
         """Transactions that bid less get into no block and are forgotten; micro-lamports per unit."""
         self.is_toll_shown = True
         self._forks = 0
-        self.blocks = [Block(0, 0, self.genesis, 0, self.genesis, time)]
+        self.blocks = [DevBlock(0, 0, self.genesis, 0, self.genesis, time)]
         self.next_slot = 1
         self._set_clock(0, time)
 
     @property
-    def head(self) -> Block:
+    def head(self) -> DevBlock:
         """The newest block."""
         return self.blocks[-1]
 
-    def at(self, commitment: str) -> Block:
+    def at(self, commitment: str) -> DevBlock:
         """Return the newest block of a commitment level."""
         back = {"processed": 0, "confirmed": self.confirmed_after}.get(commitment, self.finalized_after)
         return self.blocks[max(len(self.blocks) - 1 - back, 0)]
@@ -129,7 +129,7 @@ class Ledger:
                 return name
         return "processed"
 
-    def block(self, slot: int) -> Block | None:
+    def block(self, slot: int) -> DevBlock | None:
         """Return the block of a slot, None if it was skipped."""
         low, high = 0, len(self.blocks) - 1
         while low <= high:
@@ -182,13 +182,13 @@ class Ledger:
         self.pending[signature] = transaction
         return signature
 
-    def produce(self, time: int) -> Block:
+    def produce(self, time: int) -> DevBlock:
         """Make the next block at `time` with everything that waits."""
         parent = self.head
         slot = self.next_slot
         self.next_slot += 1
         seed = f"{parent.hash} {slot} {self._forks}".encode()
-        block = Block(
+        block = DevBlock(
             slot, parent.height + 1, str(Hash(hashlib.sha256(seed).digest())), parent.slot, parent.hash, time
         )
         block.asked = self.toll if self.is_toll_shown else 0

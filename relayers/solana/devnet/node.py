@@ -34,9 +34,9 @@ from bridge.keys.devkeys import devnet_key
 from bridge.protocol.types import Asset, ChainId
 from relayers.solana import program
 from relayers.solana.devnet.journal import Journal
-from relayers.solana.devnet.ledger import Ledger, Rejected
-from relayers.solana.devnet.rpc_methods import Methods, RpcFailure
-from relayers.solana.devnet.server import Command, Server
+from relayers.solana.devnet.ledger import DevLedger, Rejected
+from relayers.solana.devnet.rpc_methods import RpcFailure, RpcMethods
+from relayers.solana.devnet.server import Command, RpcServer
 from relayers.solana.settings import SOL, SolanaSettings
 
 PROGRAM = Keypair.from_seed(devnet_key("solana/program")).pubkey()
@@ -60,7 +60,7 @@ def settings_at(port: int, chain: ChainId = SOL.chain) -> SolanaSettings:
         rpc_urls=(f"http://127.0.0.1:{port}",),
         ws_url=f"ws://127.0.0.1:{port + 1}",
         program=str(PROGRAM),
-        genesis_hash=Ledger.genesis,
+        genesis_hash=DevLedger.genesis,
         poll_interval=0.5,
         index_lag=0,
         chain=chain,
@@ -102,7 +102,7 @@ class SolanaNode:
         self.name = chain
         self.token = demo_token(chain)
         self.program = PROGRAM
-        self.ledger = Ledger(
+        self.ledger = DevLedger(
             Journal.genesis_time(journal) or int(time.time()),
             confirmed_after=confirmed_after,
             finalized_after=finalized_after,
@@ -121,7 +121,9 @@ class SolanaNode:
             "reorg": self.reorg,
             "give": self.give,
         }
-        self._server = Server(Methods(self.ledger, self.chain.submit, self._airdrop), self.port, commands)
+        self._server = RpcServer(
+            RpcMethods(self.ledger, self.chain.submit, self._airdrop), self.port, commands
+        )
         self._ticker: asyncio.Task[None] | None = None
 
     @property

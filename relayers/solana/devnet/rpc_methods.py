@@ -17,7 +17,7 @@ from solders.transaction import VersionedTransaction
 from spl.token.constants import TOKEN_PROGRAM_ID
 
 from relayers.solana.blocks import from_base58, to_base58
-from relayers.solana.devnet.ledger import MAX_AGE, Block, Entry, Ledger, Rejected, bid_of, token_amount
+from relayers.solana.devnet.ledger import MAX_AGE, DevBlock, DevLedger, Entry, Rejected, bid_of, token_amount
 
 VERSION = "4.1.0"
 INVALID_PARAMS = -32602
@@ -35,12 +35,12 @@ class RpcFailure(Exception):
 Options = dict[str, Any] | None
 
 
-class Methods:
-    """The methods, by their JSON-RPC names. `submit` takes a transaction as `Ledger.submit` does, `airdrop`
-    gives lamports; both return a signature."""
+class RpcMethods:
+    """The methods, by their JSON-RPC names. `submit` takes a transaction as `DevLedger.submit` does,
+    `airdrop` gives lamports; both return a signature."""
 
     def __init__(
-        self, ledger: Ledger, submit: Callable[..., str], airdrop: Callable[[str, int], str]
+        self, ledger: DevLedger, submit: Callable[..., str], airdrop: Callable[[str, int], str]
     ) -> None:
         self.ledger = ledger
         self._submit = submit
@@ -208,7 +208,7 @@ class Methods:
             described["rewards"] = []
         return described
 
-    def _block(self, slot: int, options: Options) -> Block:
+    def _block(self, slot: int, options: Options) -> DevBlock:
         found = self.ledger.block(slot)
         if found is not None and slot <= self.ledger.at(_commitment(options)).slot:
             return found

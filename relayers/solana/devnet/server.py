@@ -11,8 +11,8 @@ from typing import Any
 from aiohttp import WSMsgType, web
 
 from bridge.chains.errors import PortError
-from relayers.solana.devnet.ledger import Block, Entry
-from relayers.solana.devnet.rpc_methods import Methods, RpcFailure, account_json, matches
+from relayers.solana.devnet.ledger import DevBlock, Entry
+from relayers.solana.devnet.rpc_methods import RpcFailure, RpcMethods, account_json, matches
 
 
 @dataclass
@@ -25,13 +25,13 @@ class _Subscription:
 Command = Callable[..., Awaitable[Any]]
 
 
-class Server:
+class RpcServer:
     """JSON-RPC over HTTP at `port`, subscriptions over WebSocket there and at `port + 1`, Solana's custom.
 
     `commands` are what a test may do to the chain, by name: POST /devnet/NAME with their arguments as JSON.
     """
 
-    def __init__(self, methods: Methods, port: int, commands: Mapping[str, Command] | None = None) -> None:
+    def __init__(self, methods: RpcMethods, port: int, commands: Mapping[str, Command] | None = None) -> None:
         self.methods = methods
         self.port = port
         self._commands = dict(commands or {})
@@ -112,7 +112,7 @@ class Server:
 
     # ------------------------------------------------------------------ announcing
 
-    async def announce(self, block: Block) -> None:
+    async def announce(self, block: DevBlock) -> None:
         """Tell the subscribers of a new block."""
         ledger = self.methods.ledger
         root = ledger.at("finalized").slot

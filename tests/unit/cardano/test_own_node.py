@@ -25,7 +25,7 @@ from bridge.keys.devkeys import devnet_key
 from bridge.protocol.types import BlockRef, LockTerms, Preimage
 from relayers.cardano import building
 from relayers.cardano.adapter import open_port
-from relayers.cardano.building import View
+from relayers.cardano.building import BuildContext
 from relayers.cardano.devnet import CardanoDevnet
 from relayers.cardano.devnet.parameters import protocol_parameters
 from relayers.cardano.parameters import from_ogmios, parse_parameters
@@ -204,7 +204,7 @@ def _lock(devnet: CardanoDevnet, terms: LockTerms) -> None:
     chain = context(devnet)
     builder = TransactionBuilder(chain)
     builder.add_input_address(ALICE.address)
-    view = View(chain.protocol_param, 0, chain.network, None, ())
+    view = BuildContext(chain.protocol_param, 0, chain.network, None, ())
     builder.add_output(building._lock_output(terms, building.locked_value(view, terms)))
     chain.submit_tx(signed(builder.build_and_sign([ALICE.signing], _address(ALICE.address)), ALICE))
 

@@ -85,7 +85,7 @@ async def test_requests_under_way_to_an_endpoint_that_fails_all_go_to_the_next()
         return endpoint
 
     clients = InTurn(["a", "b", "c"])
-    assert await asyncio.gather(clients.ask(request), clients.ask(request)) == ["b", "b"]
+    assert set(await asyncio.gather(clients.ask(request), clients.ask(request))) == {"b"}
 
 
 # ---------------------------------------------------------------------- over the wire
