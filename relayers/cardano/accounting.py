@@ -10,7 +10,8 @@ from pycardano import Transaction
 from bridge.chains.errors import PortUnavailable
 from bridge.chains.family import LOCKS
 from bridge.protocol.types import Asset
-from relayers.cardano.blockfrost import Blockfrost, WireOutput
+from relayers.cardano.blockfrost import Blockfrost
+from relayers.cardano.blockfrost_wire import WireOutput
 from relayers.cardano.htlc import credential, key_hash
 from relayers.cardano.settings import CardanoSettings
 

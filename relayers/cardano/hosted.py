@@ -10,7 +10,8 @@ from pycardano import ProtocolParameters, Transaction
 from bridge.chains.errors import PortUnavailable
 from bridge.chains.recent_blocks import newest_common
 from bridge.protocol.types import BlockRef
-from relayers.cardano.blockfrost import Blockfrost, TxOutputs, WireOutput
+from relayers.cardano.blockfrost import Blockfrost
+from relayers.cardano.blockfrost_wire import TxOutputs, WireOutput
 from relayers.cardano.chain_view import (
     NOWHERE,
     ChainMoved,

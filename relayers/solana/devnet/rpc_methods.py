@@ -10,29 +10,24 @@ import struct
 from collections.abc import Callable
 from typing import Any
 
-from solders.account import Account
-from solders.message import Message, MessageV0
+from solders.message import Message
 from solders.pubkey import Pubkey
 from solders.transaction import VersionedTransaction
 from spl.token.constants import TOKEN_PROGRAM_ID
 
-from relayers.solana.blocks import from_base58, to_base58
-from relayers.solana.devnet.ledger import MAX_AGE, DevBlock, DevLedger, Entry, Rejected, bid_of, token_amount
+from relayers.solana.devnet.encodings import (
+    INVALID_PARAMS,
+    Options,
+    RpcFailure,
+    account_json,
+    decode,
+    matches,
+    token_amount,
+    transaction_json,
+)
+from relayers.solana.devnet.ledger import MAX_AGE, DevBlock, DevLedger, Entry, Rejected, bid_of
 
 VERSION = "4.1.0"
-INVALID_PARAMS = -32602
-
-
-class RpcFailure(Exception):
-    """A JSON-RPC error to be answered."""
-
-    def __init__(self, code: int, message: str, data: Any = None) -> None:
-        super().__init__(message)
-        self.code = code
-        self.data = data
-
-
-Options = dict[str, Any] | None
 
 
 class RpcMethods:
@@ -340,77 +335,3 @@ def _written(transaction: VersionedTransaction) -> list[str]:
     signers, others = keys[: header.num_required_signatures], keys[header.num_required_signatures :]
     written = signers[: len(signers) - header.num_readonly_signed_accounts]
     return [str(key) for key in (*written, *others[: len(others) - header.num_readonly_unsigned_accounts])]
-
-
-def account_json(account: Account, options: Options = None) -> dict[str, Any]:
-    """Return an account as JSON-RPC writes it, base64 unless base58 is asked for."""
-    chosen = options or {}
-    data = bytes(account.data)
-    part = chosen.get("dataSlice")
-    if part:
-        data = data[part["offset"] : part["offset"] + part["length"]]
-    short = chosen.get("encoding") == "base58"
-    encoded = [to_base58(data), "base58"] if short else [base64.b64encode(data).decode(), "base64"]
-    return {
-        "data": encoded,
-        "executable": account.executable,
-        "lamports": account.lamports,
-        "owner": str(account.owner),
-        "rentEpoch": 2**64 - 1,
-        "space": len(account.data),
-    }
-
-
-def matches(data: bytes, filters: list[dict[str, Any]] | None) -> bool:
-    """Tell whether account data pass getProgramAccounts' filters."""
-    for condition in filters or ():
-        if "dataSize" in condition and len(data) != condition["dataSize"]:
-            return False
-        if "memcmp" in condition:
-            given = condition["memcmp"]
-            text = given["bytes"]
-            wanted = base64.b64decode(text) if given.get("encoding") == "base64" else from_base58(text)
-            if data[given["offset"] : given["offset"] + len(wanted)] != wanted:
-                return False
-    return True
-
-
-def decode(raw: str, options: Options) -> VersionedTransaction:
-    """Read a transaction as it is sent. Raises `RpcFailure`."""
-    try:
-        as_base64 = (options or {}).get("encoding") == "base64"
-        data = base64.b64decode(raw, validate=True) if as_base64 else from_base58(raw)
-        return VersionedTransaction.from_bytes(data)
-    except (ValueError, IndexError) as error:
-        raise RpcFailure(INVALID_PARAMS, f"failed to deserialize transaction: {error}") from error
-
-
-def transaction_json(transaction: VersionedTransaction, encoding: str) -> Any:
-    """Return a transaction in an encoding: "base64", "base58" or "json" (jsonParsed is given as that)."""
-    if encoding == "base64":
-        return [base64.b64encode(bytes(transaction)).decode(), "base64"]
-    if encoding == "base58":
-        return [to_base58(bytes(transaction)), "base58"]
-    message = transaction.message
-    header = message.header
-    described: dict[str, Any] = {
-        "header": {
-            "numRequiredSignatures": header.num_required_signatures,
-            "numReadonlySignedAccounts": header.num_readonly_signed_accounts,
-            "numReadonlyUnsignedAccounts": header.num_readonly_unsigned_accounts,
-        },
-        "accountKeys": [str(key) for key in message.account_keys],
-        "recentBlockhash": str(message.recent_blockhash),
-        "instructions": [
-            {
-                "programIdIndex": instruction.program_id_index,
-                "accounts": list(instruction.accounts),
-                "data": to_base58(instruction.data),
-                "stackHeight": 1,
-            }
-            for instruction in message.instructions
-        ],
-    }
-    if isinstance(message, MessageV0):
-        described["addressTableLookups"] = []
-    return {"signatures": [str(signature) for signature in transaction.signatures], "message": described}

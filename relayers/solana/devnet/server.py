@@ -11,8 +11,9 @@ from typing import Any
 from aiohttp import WSMsgType, web
 
 from bridge.chains.errors import PortError
+from relayers.solana.devnet.encodings import RpcFailure, account_json, matches
 from relayers.solana.devnet.ledger import DevBlock, Entry
-from relayers.solana.devnet.rpc_methods import RpcFailure, RpcMethods, account_json, matches
+from relayers.solana.devnet.rpc_methods import RpcMethods
 
 
 @dataclass

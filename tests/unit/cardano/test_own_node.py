@@ -247,9 +247,9 @@ async def test_the_official_python_client_follows_a_roll_back(devnet: CardanoDev
 
 
 async def test_both_services_give_the_same_protocol_parameters() -> None:
-    from relayers.cardano.devnet import ogmios_server
+    from relayers.cardano.devnet import ogmios_json
 
-    hosted, own = parse_parameters(protocol_parameters(0)), from_ogmios(ogmios_server.protocol_parameters())
+    hosted, own = parse_parameters(protocol_parameters(0)), from_ogmios(ogmios_json.protocol_parameters())
     assert own == hosted
 
 

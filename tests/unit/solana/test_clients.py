@@ -30,7 +30,8 @@ from bridge.keys.devkeys import devnet_key
 from bridge.protocol.types import Asset, LockTerms, Preimage, Purpose
 from relayers.solana import program, terms
 from relayers.solana.adapter import open_port
-from relayers.solana.devnet.node import DEMO_TOKEN, SolanaNode
+from relayers.solana.devnet.genesis import DEMO_TOKEN
+from relayers.solana.devnet.node import SolanaNode
 from relayers.solana.program import VaultTerms
 from relayers.solana.settings import SOL
 from relayers.solana.wallet import WALLET_FORMAT, SolanaWallet

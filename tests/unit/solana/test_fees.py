@@ -12,7 +12,8 @@ from bridge.keys.devkeys import devnet_key
 from bridge.protocol.types import LockTerms, Preimage, Purpose
 from relayers.solana import fees
 from relayers.solana.adapter import SolanaPort, open_port
-from relayers.solana.devnet.node import DEMO_TOKEN, SolanaNode
+from relayers.solana.devnet.genesis import DEMO_TOKEN
+from relayers.solana.devnet.node import SolanaNode
 from relayers.solana.settings import SOL, SolanaFees
 
 SECRET = Preimage(b"a preimage for a crowded cluster")

@@ -22,7 +22,8 @@ from bridge.chains.port import FeeLevel
 from bridge.keys.devkeys import devnet_key
 from bridge.protocol.types import Asset, LockTerms, Preimage
 from relayers.solana.adapter import SolanaPort, open_port
-from relayers.solana.devnet.node import DEMO_TOKEN, SolanaNode
+from relayers.solana.devnet.genesis import DEMO_TOKEN
+from relayers.solana.devnet.node import SolanaNode
 from relayers.solana.program import token_account
 from relayers.solana.settings import SOL, SolanaSettings
 from tests import instances
