@@ -73,6 +73,14 @@ def header_call(slot: int) -> Call:
     return Call("getBlock", (slot, options))
 
 
+async def header_at(rpc: JsonRpc, slot: int) -> BlockRef:
+    """Return the block of a slot. Raises `ChainMoved` if there is none any more."""
+    (result,) = await rpc.batch([header_call(slot)])
+    if not isinstance(result, dict):
+        raise ChainMoved
+    return read_header(slot, result)
+
+
 def read_header(slot: int, result: Any) -> BlockRef:
     """Decode a block."""
     block = record(result)
