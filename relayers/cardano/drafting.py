@@ -118,7 +118,7 @@ class Drafting:
                 raise ActionRefused(
                     "a lock with exactly these terms was made before", "read it back from chain"
                 )
-            context = await self._context(payer, head)
+            context = await self.context(payer, head)
             least = building.least_lock(context, terms)
             if not terms.asset.contract and terms.amount < least:
                 raise ActionRefused(f"a lock must hold at least {least} lovelace", "lock more")
@@ -135,7 +135,7 @@ class Drafting:
             raise ActionRefused(
                 f"there is no such lock to {purpose}: it is {status}", "read it back from chain"
             )
-        context = await self._context(payer, head)
+        context = await self.context(payer, head)
         return await self._spend(context, purpose, locks, preimages, ttl)
 
     def _check_rules(self, action: SwapAction, head: BlockRef, payer: bytes) -> None:
@@ -206,7 +206,8 @@ class Drafting:
         reserve = _MARGIN_NUMERATOR, _MARGIN_DENOMINATOR
         return memory * reserve[0] // reserve[1], steps * reserve[0] // reserve[1]
 
-    async def _context(self, payer: PayerOutputs, head: BlockRef) -> BuildContext:
+    async def context(self, payer: PayerOutputs, head: BlockRef) -> BuildContext:
+        """Return what transactions of `payer` are built from now. Raises `InsufficientFunds`."""
         parameters = await self.parameters()
         spendable = await payer.spendable(head.time)
         if not (spendable.confirmed or spendable.unconfirmed):
