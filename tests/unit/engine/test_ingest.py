@@ -42,7 +42,7 @@ def _events(store: Store) -> list[str]:
         return [event.kind for event in tx.events.after(0)]
 
 
-def _ingest(world: World, scan: Scan, known: list[BlockRef]) -> IngestResult:
+def _ingest(world: BridgeWorld, scan: Scan, known: list[BlockRef]) -> IngestResult:
     return Ingest(world.store, CHAIN).ingest(scan, known, ChainStatus(CHAIN, tip=scan.tip))
 
 
