@@ -96,7 +96,7 @@ imports: setup ## the import rules of the architecture
 
 WORKERS ?= 2
 pytest: setup ## the tests alone; ARGS="-k name" narrows, WORKERS=4 uses more processes
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --max-worker-restart 0 $(ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
 
 .PHONY: simulate
 SEEDS ?= 300

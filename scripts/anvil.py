@@ -12,7 +12,6 @@ from typing import Any
 from relayers.ethereum.devnet import find_anvil
 
 
-
 class Reverted(Exception):
     """A transaction or call that the EVM reverted; `data` is the revert data."""
 

@@ -1,8 +1,8 @@
 """Does everything locked have a wheel on each Python and platform that we support? `make check-locks`.
 
-Each lock is resolved again, from wheels alone, for each Python and platform. Only what SOURCE_ONLY names may have
-no wheel, and it may have none at all, so that the list stays true. Needs the network: the locks say which bytes are
-right, but not which of them are for which platform.
+Each lock is resolved again, from wheels alone, for each Python and platform. Only what SOURCE_ONLY names may
+have no wheel, and it may have none at all, so that the list stays true. Needs the network: the locks say which
+bytes are right, but not which of them are for which platform.
 """
 
 import os
@@ -44,7 +44,7 @@ class LockCheckError(Exception):
 
 
 def entries(text: str) -> dict[str, str]:
-    """Split a lock into its requirements: name → the requirement with its hashes, several if markers fork it."""
+    """Split a lock: name → its requirement with the hashes, or several where markers fork it."""
     found: dict[str, str] = {}
     for entry in re.findall(r"^\S.*(?:\n[ \t]+.*)*", text, flags=re.MULTILINE):
         name = re.split(r"[\[=; ]", entry, maxsplit=1)[0]

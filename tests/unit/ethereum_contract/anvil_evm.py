@@ -10,7 +10,6 @@ import http.client
 import itertools
 import json
 import os
-import subprocess
 import tempfile
 import time
 import weakref
@@ -129,9 +128,7 @@ class AnvilEvm:
     def storage(self, address: str, slot: int) -> int:
         return int(self._anvil.rpc("eth_getStorageAt", address, hex(slot), "latest"), 16)
 
-    def call(
-        self, sender: str, to: str | None, data: bytes, value: int = 0, gas: int | None = None
-    ) -> bytes:
+    def call(self, sender: str, to: str | None, data: bytes, value: int = 0, gas: int | None = None) -> bytes:
         """Return what a call returns, changing nothing. Raises EvmError."""
         transaction = _transaction(sender, to, data, value, gas)
         return bytes.fromhex(self._anvil.rpc("eth_call", transaction, "latest")[2:])
