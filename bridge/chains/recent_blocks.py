@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from bridge.chains.errors import DeepReorg, PortUnavailable
-from bridge.protocol.types import BlockRef
+from bridge.protocol.types import BlockHeight, BlockRef
 
 
-def newest_common(known: Sequence[BlockRef], canonical: Mapping[int, str], head: BlockRef) -> int | None:
+def newest_common(
+    known: Sequence[BlockRef], canonical: Mapping[BlockHeight, str], head: BlockRef
+) -> int | None:
     """Return the index in `known` of the newest block that is still canonical.
 
     `canonical` maps heights up to `head`'s to block ids. None means that the node stands behind the ring on

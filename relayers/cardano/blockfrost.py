@@ -9,7 +9,7 @@ import httpx
 import msgspec
 
 from bridge.chains.errors import PortError, PortUnavailable
-from bridge.protocol.types import BlockRef
+from bridge.protocol.types import BlockHeight, BlockRef, TxId, UnixSeconds
 from relayers.cardano.chain_view import Refused
 
 _PAGE = 100
@@ -31,7 +31,9 @@ class Block(msgspec.Struct, frozen=True):
     @property
     def ref(self) -> BlockRef:
         """The block as the bridge knows it."""
-        return BlockRef(self.height, self.hash, self.previous_block or _NO_PARENT, self.time)
+        return BlockRef(
+            BlockHeight(self.height), self.hash, self.previous_block or _NO_PARENT, UnixSeconds(self.time)
+        )
 
 
 class Quantity(msgspec.Struct, frozen=True):
@@ -47,7 +49,7 @@ class WireOutput(msgspec.Struct, frozen=True):
     address: str
     amount: list[Quantity]
     output_index: int
-    tx_hash: str = ""
+    tx_hash: TxId = TxId("")
     data_hash: str | None = None
     inline_datum: str | None = None
     reference_script_hash: str | None = None
@@ -69,7 +71,7 @@ class WireOutput(msgspec.Struct, frozen=True):
 class TxOutputs(msgspec.Struct, frozen=True):
     """What a transaction spends and makes."""
 
-    hash: str
+    hash: TxId
     inputs: list[WireOutput]
     outputs: list[WireOutput]
 
@@ -77,7 +79,7 @@ class TxOutputs(msgspec.Struct, frozen=True):
 class TxPlace(msgspec.Struct, frozen=True):
     """Where a transaction was included, and whether its scripts succeeded."""
 
-    hash: str
+    hash: TxId
     block: str
     block_height: int
     index: int
@@ -87,7 +89,7 @@ class TxPlace(msgspec.Struct, frozen=True):
 class TxAt(msgspec.Struct, frozen=True):
     """A transaction that touched an address."""
 
-    tx_hash: str
+    tx_hash: TxId
     tx_index: int
     block_height: int
 
@@ -95,7 +97,7 @@ class TxAt(msgspec.Struct, frozen=True):
 class WaitingInput(msgspec.Struct, frozen=True):
     """An input of a transaction in the mempool."""
 
-    tx_hash: str
+    tx_hash: TxId
     output_index: int
     collateral: bool = False
     reference: bool | None = False
@@ -116,7 +118,7 @@ class Genesis(msgspec.Struct, frozen=True):
 
 
 class _TxHash(msgspec.Struct, frozen=True):
-    tx_hash: str
+    tx_hash: TxId
 
 
 class _Cbor(msgspec.Struct, frozen=True):
@@ -184,15 +186,15 @@ class Blockfrost:
         async for page in self._pages(f"/addresses/{place}/transactions", TxAt, {"order": "desc"}):
             yield page
 
-    async def place(self, tx_id: str) -> TxPlace | None:
+    async def place(self, tx_id: TxId) -> TxPlace | None:
         """Return where a transaction was included."""
         return await self._maybe(f"/txs/{tx_id}", TxPlace)
 
-    async def outputs(self, tx_id: str) -> TxOutputs | None:
+    async def outputs(self, tx_id: TxId) -> TxOutputs | None:
         """Return what an included transaction spends and makes."""
         return await self._maybe(f"/txs/{tx_id}/utxos", TxOutputs)
 
-    async def raw(self, tx_id: str) -> bytes | None:
+    async def raw(self, tx_id: TxId) -> bytes | None:
         """Return an included transaction's bytes."""
         found = await self._maybe(f"/txs/{tx_id}/cbor", _Cbor)
         return None if found is None else _unhex(found.cbor)
@@ -207,12 +209,12 @@ class Blockfrost:
             one async for page in self._pages(f"/addresses/{place}/utxos", WireOutput, {}) for one in page
         ]
 
-    async def waiting_at(self, address: str) -> list[str]:
+    async def waiting_at(self, address: str) -> list[TxId]:
         """Return the ids of transactions in the mempool that touch an address."""
         pages = self._pages(f"/mempool/addresses/{address}", _TxHash, {})
         return [one.tx_hash async for page in pages for one in page]
 
-    async def waiting(self, tx_id: str) -> Waiting | None:
+    async def waiting(self, tx_id: TxId) -> Waiting | None:
         """Return a transaction in the mempool."""
         return await self._maybe(f"/mempool/{tx_id}", Waiting)
 

@@ -30,7 +30,7 @@ from bridge.engine.ingest import FinalityCandidate, Ingest
 from bridge.engine.metrics import Metrics
 from bridge.engine.outbox import Outbox, OutboxSettings
 from bridge.engine.reconcile import Reconcile, Suspect
-from bridge.protocol.types import Asset, BlockRef
+from bridge.protocol.types import Asset, BlockHeight, BlockRef, UnixSeconds
 from bridge.store import LeaseLost, Store, StoreError
 from bridge.store.records import ChainStatus, PlannedIntent
 
@@ -509,7 +509,7 @@ class Worker:
 
 def _anchor(height: int) -> BlockRef:
     """The block `START_DEPTH` below a height, whichever it is (see `ChainPort.scan`)."""
-    return BlockRef(max(0, height - START_DEPTH), "", "", 0)
+    return BlockRef(BlockHeight(max(0, height - START_DEPTH)), "", "", UnixSeconds(0))
 
 
 def _place(error: BaseException) -> str:
