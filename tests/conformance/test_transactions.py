@@ -14,7 +14,7 @@ from bridge.chains.port import (
     SignedTx,
     TxState,
 )
-from bridge.protocol.types import Preimage
+from bridge.protocol.types import Amount, Preimage
 from tests.conformance.rig import Scene, Watcher
 
 SECRET = Preimage(b"another preimage, 32 bytes long.")
@@ -203,7 +203,7 @@ async def test_an_account_without_coins_can_send_nothing(scene: Scene) -> None:
 
 async def test_an_account_cannot_lock_what_it_needs_for_the_fee(scene: Scene) -> None:
     ours, poor = await scene.port("bridge"), scene.rig.port(f"{scene.name}/poor")
-    await scene.rig.devnet.fund(poor.account, scene.rig.native, scene.rig.unit)
+    await scene.rig.devnet.fund(poor.account, scene.rig.native, Amount(scene.rig.unit))
     terms = await scene.terms(poor, ours, SECRET)
     with pytest.raises(InsufficientFunds):
         await poor.prepare(LockAction(terms), 0, FeeLevel())

@@ -23,7 +23,7 @@ from bridge.chains.actions import Action, ClaimAction, CooperativeRefundAction, 
 from bridge.chains.errors import ActionRefused
 from bridge.chains.port import BroadcastOutcome, FeeLevel, Locked, LockStatus, Refunded, TxState
 from bridge.keys.devkeys import devnet_key
-from bridge.protocol.types import Asset, LockTerms, Preimage, Purpose
+from bridge.protocol.types import Amount, Asset, LockTerms, Preimage, Purpose, UnixSeconds
 from relayers.cardano import building, htlc
 from relayers.cardano.adapter import CardanoPort, open_port, sign
 from relayers.cardano.building import token
@@ -55,9 +55,9 @@ class Pair:
             sender=self.user.account,
             recipient=self.bridge.account,
             asset=asset,
-            amount=5_000_000,
+            amount=Amount(5_000_000),
             hashlock=SECRET.hashlock(),
-            deadline=(await self.user.tip()).time + 200,
+            deadline=UnixSeconds((await self.user.tip()).time + 200),
         )
 
     async def put(self, output: TransactionOutput) -> str:

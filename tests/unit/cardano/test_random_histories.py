@@ -18,7 +18,7 @@ from hypothesis.stateful import (
 )
 from pycardano import TransactionOutput, UTxO
 
-from bridge.protocol.types import Asset, LockTerms
+from bridge.protocol.types import Amount, Asset, LockTerms, UnixSeconds
 from relayers.cardano import building
 from relayers.cardano.devnet import DEMO_TOKEN
 from relayers.cardano.devnet.ledger import Rejected
@@ -95,9 +95,9 @@ class Histories(RuleBasedStateMachine):
             sender.address,
             recipient.address,
             asset,
-            amount,
+            Amount(amount),
             hashlib.sha256(preimage).digest(),
-            deadline,
+            UnixSeconds(deadline),
         )
         draft = building.lock(world.view(sender), terms, world.slot + FAR)
         record = world.send(draft, sender)

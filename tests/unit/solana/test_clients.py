@@ -27,7 +27,7 @@ from solders.transaction import VersionedTransaction
 from bridge.chains.errors import ActionRefused
 from bridge.chains.port import Claimed, Locked, LockStatus
 from bridge.keys.devkeys import devnet_key
-from bridge.protocol.types import Asset, LockTerms, Preimage, Purpose
+from bridge.protocol.types import Address, Amount, Asset, LockTerms, Preimage, Purpose, UnixSeconds
 from relayers.solana import program, terms
 from relayers.solana.adapter import open_port
 from relayers.solana.devnet.node import DEMO_TOKEN, SolanaNode
@@ -119,12 +119,12 @@ async def test_a_wallet_signs_and_sends_what_it_is_given(devnet: SolanaNode, ass
         LockTerms(
             chain=instances.SOLANA,
             contract=port.contract,
-            sender=str(alice),
-            recipient=str(bob),
+            sender=Address(str(alice)),
+            recipient=Address(str(bob)),
             asset=asset,
-            amount=amount,
+            amount=Amount(amount),
             hashlock=secret.hashlock(),
-            deadline=until,
+            deadline=UnixSeconds(until),
         )
         for amount in (2 * 10**8, 10**8)
     )
@@ -274,7 +274,7 @@ async def test_skipped_slots_leave_no_gap_between_blocks(devnet: SolanaNode) -> 
     heights = [block.height for block in scan.blocks]
     assert heights == list(range(start[0].height + 1, start[0].height + 6))
     assert [block.parent for block in scan.blocks[1:]] == [block.id for block in scan.blocks[:-1]]
-    from_below = start[0].__class__(start[0].height, "", "", 0)
+    from_below = start[0].__class__(start[0].height, "", "", UnixSeconds(0))
     assert (await port.scan((from_below,), 5)).blocks == scan.blocks
     await port.close()
 

@@ -12,7 +12,7 @@ from bridge.chains.actions import Action, ClaimAction, LockAction, RefundAction
 from bridge.chains.errors import PortUnavailable
 from bridge.chains.port import BroadcastOutcome, FeeLevel, LockStatus, SignedTx, TxState
 from bridge.keys.devkeys import devnet_key
-from bridge.protocol.types import Asset, LockTerms, Preimage
+from bridge.protocol.types import Amount, Asset, BlockHeight, LockTerms, Preimage, UnixSeconds
 from relayers.solana import program
 from relayers.solana.accounting import DEPOSITS, LOCKS, SolanaLedger
 from relayers.solana.adapter import SolanaPort, open_port
@@ -30,9 +30,9 @@ def terms_of(sender: SolanaPort, recipient: SolanaPort, asset: Asset, amount: in
         sender=sender.account,
         recipient=recipient.account,
         asset=asset,
-        amount=amount,
+        amount=Amount(amount),
         hashlock=SECRET.hashlock(),
-        deadline=until,
+        deadline=UnixSeconds(until),
     )
 
 
@@ -104,7 +104,7 @@ async def test_the_books_add_up_to_the_lamport() -> None:
     async def adds_up() -> dict[str, int]:
         now = await books.holdings(watched, SOL)
         until = (await alice.tip()).block.height
-        fees = await books.fees_paid(watched.values(), since + 1, until)
+        fees = await books.fees_paid(watched.values(), BlockHeight(since + 1), until)
         assert sum(now.values()) + fees == sum(before[SOL].values())
         tokens = await books.holdings(watched, DEMO_TOKEN)
         assert sum(tokens.values()) == sum(before[DEMO_TOKEN].values())

@@ -9,7 +9,7 @@ import pytest
 from bridge.chains.actions import Action, ClaimAction, LockAction
 from bridge.chains.port import BroadcastOutcome, FeeLevel, SignedTx, TxState
 from bridge.keys.devkeys import devnet_key
-from bridge.protocol.types import LockTerms, Preimage, Purpose
+from bridge.protocol.types import Amount, LockTerms, Preimage, Purpose, UnixSeconds
 from relayers.solana import fees
 from relayers.solana.adapter import SolanaPort, open_port
 from relayers.solana.devnet.node import DEMO_TOKEN, SolanaNode
@@ -42,9 +42,9 @@ def lock_of(node: SolanaNode, port: SolanaPort, amount: int = 10**8) -> LockActi
         sender=port.account,
         recipient=port.account,
         asset=SOL,
-        amount=amount,
+        amount=Amount(amount),
         hashlock=SECRET.hashlock(),
-        deadline=node.ledger.head.time + 10_000,
+        deadline=UnixSeconds(node.ledger.head.time + 10_000),
     )
     return LockAction(terms)
 
@@ -164,7 +164,7 @@ async def test_what_was_said_to_cost_covers_what_is_paid_with_the_accounts_that_
         sender=port.account,
         recipient=newcomer.account,
         asset=DEMO_TOKEN,
-        amount=400,
+        amount=Amount(400),
         hashlock=plain.hashlock,
         deadline=plain.deadline,
     )

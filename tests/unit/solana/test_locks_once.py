@@ -21,7 +21,7 @@ from bridge.chains.actions import LockAction, action_of
 from bridge.chains.errors import ActionRefused, PortUnavailable
 from bridge.chains.port import BroadcastOutcome, FeeLevel, LockStatus, SignedTx, TxState
 from bridge.keys.devkeys import devnet_key
-from bridge.protocol.types import LockTerms, Preimage, Purpose
+from bridge.protocol.types import Address, Amount, LockTerms, Preimage, Purpose, UnixSeconds
 from relayers.solana.adapter import SolanaPort, open_port
 from relayers.solana.devnet.node import SolanaNode
 from relayers.solana.settings import SOL
@@ -55,11 +55,11 @@ async def terms(node: SolanaNode, port: SolanaPort) -> LockTerms:
         chain=port.chain,
         contract=port.contract,
         sender=port.account,
-        recipient=recipient,
+        recipient=Address(recipient),
         asset=SOL,
-        amount=AMOUNT,
+        amount=Amount(AMOUNT),
         hashlock=SECRET.hashlock(),
-        deadline=node.ledger.head.time + 10_000,
+        deadline=UnixSeconds(node.ledger.head.time + 10_000),
     )
 
 

@@ -20,7 +20,7 @@ from bridge.chains.actions import LockAction
 from bridge.chains.errors import CannotReceive, PortError
 from bridge.chains.port import FeeLevel
 from bridge.keys.devkeys import devnet_key
-from bridge.protocol.types import Asset, LockTerms, Preimage
+from bridge.protocol.types import Amount, Asset, LockTerms, Preimage, UnixSeconds
 from relayers.solana.adapter import SolanaPort, open_port
 from relayers.solana.devnet.node import DEMO_TOKEN, SolanaNode
 from relayers.solana.program import token_account
@@ -89,9 +89,9 @@ async def refusal(node: SolanaNode, asset: Asset) -> str:
         sender=port.account,
         recipient=port.account,
         asset=asset,
-        amount=5,
+        amount=Amount(5),
         hashlock=Preimage(b"never shown").hashlock(),
-        deadline=node.ledger.head.time + 1000,
+        deadline=UnixSeconds(node.ledger.head.time + 1000),
     )
     said = set()
     for attempt in (

@@ -12,7 +12,7 @@ from bridge.chains.actions import ClaimAction, LockAction
 from bridge.chains.errors import ActionRefused, PortError, PortUnavailable
 from bridge.chains.port import BroadcastOutcome, Claimed, FeeLevel, Locked, LockStatus, Revealed, TxState
 from bridge.keys.devkeys import devnet_key
-from bridge.protocol.types import BlockRef, LockTerms, Preimage
+from bridge.protocol.types import Address, Amount, BlockRef, LockTerms, Preimage, UnixSeconds
 from relayers.solana.adapter import SolanaPort, open_port
 from relayers.solana.devnet.node import SolanaNode
 from relayers.solana.explain import explain
@@ -50,11 +50,11 @@ def terms_of(devnet: SolanaNode, port: SolanaPort, recipient: str = "") -> LockT
         chain=port.chain,
         contract=port.contract,
         sender=port.account,
-        recipient=recipient or port.account,
+        recipient=Address(recipient or port.account),
         asset=SOL,
-        amount=10**8,
+        amount=Amount(10**8),
         hashlock=SECRET.hashlock(),
-        deadline=devnet.ledger.head.time + 1000,
+        deadline=UnixSeconds(devnet.ledger.head.time + 1000),
     )
 
 
@@ -185,7 +185,7 @@ async def test_a_node_without_the_history_that_is_needed_says_so(
         await port.scan(ring, 10)
     assert "keeps more blocks" in failure.value.hint
     with pytest.raises(PortUnavailable, match="any more") as failure:
-        await port.scan((BlockRef(ring[0].height, "", "", 0),), 10)
+        await port.scan((BlockRef(ring[0].height, "", "", UnixSeconds(0)),), 10)
     assert "more history" in failure.value.hint
     liar.mangle = lambda call, honest: (
         {

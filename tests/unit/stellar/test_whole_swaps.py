@@ -9,7 +9,7 @@ from stellar_sdk import ChangeTrust, Payment
 
 from bridge.chains.actions import Action, ClaimAction, CloseAction, LockAction, RefundAction
 from bridge.chains.port import FeeLevel, LockStatus, TxState
-from bridge.protocol.types import Asset, LockTerms
+from bridge.protocol.types import Amount, Asset, BlockHeight, LockTerms
 from relayers.stellar import htlc
 from relayers.stellar.accounting import GATES, LOCKS, StellarLedger
 from relayers.stellar.adapter import StellarPort
@@ -43,7 +43,9 @@ class Books:
         """Return what changed since the opening, without what did not; fees are the rest."""
         now = (await self._read())[asset.symbol]
         found = {owner: now[owner] - before for owner, before in self.first[asset.symbol].items()}
-        fees = await self.ledger.fees_paid(set(self.accounts.values()), self.start, self._head)
+        fees = await self.ledger.fees_paid(
+            set(self.accounts.values()), BlockHeight(self.start), BlockHeight(self._head)
+        )
         assert sum(found.values()) == (-fees if asset == XLM else 0)
         return {owner: change for owner, change in found.items() if change}
 
@@ -66,7 +68,7 @@ async def claimed_for(net: Net, ours: StellarPort, user: StellarPort, terms: Loc
     assert ours.authorizer is not None
     assert user.authorizer is not None
     assert await user.read_lock(user.lock_id(terms), terms) is LockStatus.OPEN
-    signed = await user.authorizer.sign(terms, await ours.authorizer.request(terms, 0), 0)
+    signed = await user.authorizer.sign(terms, await ours.authorizer.request(terms, Amount(0)), Amount(0))
     kept = await ours.authorizer.check(terms, signed)
     await sent(net, ours, ClaimAction(terms, SECRET, authorization=kept))
 
