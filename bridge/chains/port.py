@@ -230,7 +230,7 @@ class Authorizer(Protocol):
         request would allow anything but a claim of exactly `terms` for a fee of at most `max_fee`."""
         ...
 
-    async def check(self, terms: LockTerms, signed: Mapping[str, str], min_fee: Amount) -> bytes:
+    async def check(self, terms: LockTerms, signed: Mapping[str, str], min_fee: Amount = Amount(0)) -> bytes:
         """Return what `sign` or a wallet gave, checked, for `ClaimAction.authorization`. Raises
         `BadAuthorization`, saying what is wrong with it, also when it allows a smaller fee than `min_fee`."""
         ...

@@ -42,7 +42,7 @@ class FakeAuthorizer:
         signature = signature_of(self.account, lock_id_of(terms), max_fee)
         return {"max_fee": str(max_fee), "signature": signature}
 
-    async def check(self, terms: LockTerms, signed: Mapping[str, str], min_fee: Amount) -> bytes:
+    async def check(self, terms: LockTerms, signed: Mapping[str, str], min_fee: Amount = Amount(0)) -> bytes:
         """See `Authorizer`."""
         max_fee = signed.get("max_fee", "")
         if not max_fee.isdecimal() or int(max_fee) < min_fee:

@@ -31,16 +31,24 @@ class Traits:
 
 class Rig(Protocol):
     """One local chain with everything a test may ask of it. `unit` is an amount that is small but not dust,
-    `token` None where the chain has none, `exact_clock` whether `advance_time` can hit any second."""
+    `exact_clock` whether `advance_time` can hit any second."""
 
     name: str
     chain: ChainId
     native: Asset
-    token: Asset | None
     unit: int
     exact_clock: bool
     traits: Traits
-    devnet: Devnet
+
+    @property
+    def token(self) -> Asset | None:
+        """A token of the chain's, None where there is none."""
+        ...
+
+    @property
+    def devnet(self) -> Devnet:
+        """The chain under test control."""
+        ...
 
     def port(self, label: str) -> ChainPort:
         """Return the port of the account called `label`, always the same one."""

@@ -148,7 +148,7 @@ class Desk:
             tip=Tip(tip.block, UnixSeconds(clock)),
             scanned=tip.block.height,
             healthy=True,
-            balances={asset.key: 10**24},
+            balances={asset.key: Amount(10**24)},
             fees={asset.key: FeeEstimate(Amount(0), Amount(0), Amount(0))},
             seen_ms=now,
             tip_ms=now,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncGenerator
 
 import msgspec
 import pytest
@@ -168,6 +169,7 @@ async def test_a_new_block_is_hinted(scene: Scene) -> None:
     await asyncio.sleep(0.3)
     await scene.rig.devnet.mine(1)
     await asyncio.wait_for(waiting, 5)
+    assert isinstance(hints, AsyncGenerator)
     await hints.aclose()
 
 

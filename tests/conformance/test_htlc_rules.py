@@ -7,7 +7,7 @@ import pytest
 
 from bridge.chains.actions import ClaimAction, CooperativeRefundAction, LockAction, RefundAction
 from bridge.chains.errors import ActionRefused, InsufficientFunds, PortError
-from bridge.chains.port import Claimed, FeeLevel, LockStatus
+from bridge.chains.port import Claimed, FeeLevel, Locked, LockStatus
 from bridge.protocol.types import Amount, Preimage, Purpose
 from tests.conformance.rig import Scene, Watcher
 
@@ -237,6 +237,7 @@ async def test_a_token_is_approved_once_then_locked_and_claimed(scene: Scene) ->
     before = await ours.balance(ours.account, token)
     await scene.done(ours, LockAction(terms))
     (event,) = (await watcher.look()).events
+    assert isinstance(event, Locked)
     assert event.terms == terms
     assert await ours.balance(ours.account, token) == before - terms.amount
     await scene.done(theirs, ClaimAction(terms, SECRET))

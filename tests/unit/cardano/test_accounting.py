@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 
 from bridge.chains.actions import Action, ClaimAction, CooperativeRefundAction, LockAction
+from bridge.chains.family import LOCKS
 from bridge.chains.port import BroadcastOutcome, FeeLevel, SignedTx, TxState
 from bridge.keys.devkeys import devnet_key
-from bridge.protocol.types import Amount, Asset, BlockHeight, LockTerms, Preimage, UnixSeconds
-from relayers.cardano.accounting import LOCKS, CardanoLedger
+from bridge.protocol.types import Address, Amount, Asset, BlockHeight, LockTerms, Preimage, UnixSeconds
+from relayers.cardano.accounting import CardanoLedger
 from relayers.cardano.adapter import CardanoPort, open_port
 from relayers.cardano.devnet import DEMO_TOKEN, CardanoDevnet
 from relayers.cardano.settings import ADA
@@ -34,7 +35,7 @@ class Firm:
         self.bridge = open_port(devnet.settings, devnet_key("audit/bridge"))
         self.user = open_port(devnet.settings, devnet_key("audit/user"))
         self.ledger = CardanoLedger(devnet.settings)
-        self.accounts: Mapping[str, str] = {"bridge": self.bridge.account, "user": self.user.account}
+        self.accounts: Mapping[str, Address] = {"bridge": self.bridge.account, "user": self.user.account}
 
     async def done(self, port: CardanoPort, action: Action) -> SignedTx:
         tx = await port.prepare(action, None, FeeLevel())
@@ -85,13 +86,14 @@ async def test_ada_and_tokens_add_up_to_the_last_unit(devnet: CardanoDevnet) -> 
     await firm.done(bridge, CooperativeRefundAction(returned))
 
     head = (await bridge.tip()).block.height
-    fees = await firm.ledger.fees_paid(firm.accounts.values(), BlockHeight(since + 1), head)
+    fees = await firm.ledger.fees_paid(set(firm.accounts.values()), BlockHeight(since + 1), head)
     assert 5 * 160_000 < fees < 5 * 400_000
     assert before[ADA] - await firm.total(ADA) == fees
     assert await firm.total(DEMO_TOKEN) == before[DEMO_TOKEN]
-    assert await firm.ledger.fees_paid([user.account], BlockHeight(since + 1), head) == users_own.fee["fee"]
+    assert await firm.ledger.fees_paid({user.account}, BlockHeight(since + 1), head) == users_own.fee["fee"]
     assert (
-        await firm.ledger.fees_paid(firm.accounts.values(), BlockHeight(head + 1), BlockHeight(head + 5)) == 0
+        await firm.ledger.fees_paid(set(firm.accounts.values()), BlockHeight(head + 1), BlockHeight(head + 5))
+        == 0
     )
     await firm.close()
 

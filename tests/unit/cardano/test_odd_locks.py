@@ -162,9 +162,9 @@ async def test_an_odd_lock_is_seen_as_what_it_is_and_refunded_at_its_own_deadlin
         await pair.devnet.advance_time(300)
         back = await pair.done(pair.user, RefundAction(seen.terms))
     events = (await pair.bridge.scan(ring, 10)).events
-    assert [(type(event), event.lock_id, event.tx_id) for event in events[1:]] == [
-        (Refunded, seen.lock_id, back)
-    ]
+    (refunded,) = events[1:]
+    assert isinstance(refunded, Refunded)
+    assert (refunded.lock_id, refunded.tx_id) == (seen.lock_id, back)
     assert await pair.user.balance(pair.user.account, DEMO_TOKEN) == 10_000_000
 
 

@@ -136,7 +136,9 @@ class Chain:
     def logs(self) -> list[HtlcLog]:
         """The HTLC's logs of the last transaction."""
         found = []
-        for log in self.evm.result.logs:
+        result = self.evm.result
+        assert result is not None
+        for log in result.logs:
             if log.address.lower() == self.htlc.lower():
                 event = decode_log({"topics": log.topics, "data": log.data[1]})
                 assert event is not None

@@ -117,7 +117,7 @@ class Player:
         return self.feed(
             ev.Accepted(),
             ev.Tick(instances.ETHEREUM, UnixSeconds(START), BlockHeight(1)),
-            ev.Tick(instances.ZION, START, 1),
+            ev.Tick(instances.ZION, UnixSeconds(START), BlockHeight(1)),
         )
 
     def source_time(self, time: int) -> Player:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 from fractions import Fraction
+from typing import Any
 
 import hypothesis.strategies as st
 import pytest
@@ -208,7 +209,7 @@ def test_rates_are_exact_and_invert_exactly() -> None:
 @pytest.mark.parametrize(
     "change", [{"spread_ppm": -1}, {"spread_ppm": PPM}, {"spread_ppm": 5, "skew_ppm": -6}]
 )
-def test_terms_that_would_pay_the_requester_are_refused(change: dict[str, int]) -> None:
+def test_terms_that_would_pay_the_requester_are_refused(change: dict[str, Any]) -> None:
     with pytest.raises(ProtocolError):
         Terms(Rate(1, 1), **change)
     with pytest.raises(ProtocolError):
@@ -220,7 +221,7 @@ def test_scarcer_inventory_never_gets_cheaper(one: int, other: int, target: int,
     scarce, plenty = sorted((one, other))
     dear, cheap = (
         inventory_skew_ppm(Amount(scarce), Amount(target), most),
-        inventory_skew_ppm(plenty, target, most),
+        inventory_skew_ppm(Amount(plenty), Amount(target), most),
     )
     assert -most <= cheap <= dear <= most
     assert inventory_skew_ppm(Amount(0), Amount(target), most) == most

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from msgspec.structs import replace
 
@@ -105,7 +107,8 @@ def test_the_destination_is_not_locked_before_the_source_is_final() -> None:
 
 def test_the_destination_is_not_locked_for_a_quote_that_was_not_accepted() -> None:
     p = Player().feed(
-        ev.Tick(instances.ETHEREUM, UnixSeconds(START), BlockHeight(1)), ev.Tick(instances.ZION, START, 1)
+        ev.Tick(instances.ETHEREUM, UnixSeconds(START), BlockHeight(1)),
+        ev.Tick(instances.ZION, UnixSeconds(START), BlockHeight(1)),
     )
     p.source_locked().source_final()
     assert SendLock() not in p.required
@@ -135,7 +138,7 @@ def test_the_destination_is_not_locked_when_the_user_would_have_too_little_time(
 
 def test_newer_chain_times_withdraw_the_permission_to_lock() -> None:
     p = Player().counterlocking()
-    late = {instances.ZION: latest_counterlock(POLICY, PLAN.destination) + 1}
+    late = {instances.ZION: UnixSeconds(latest_counterlock(POLICY, PLAN.destination) + 1)}
     found = may_counterlock(p.swap, late)
     assert found is not None
     assert found.code is RefusalCode.TIMELOCK_TOO_SHORT
@@ -144,7 +147,9 @@ def test_newer_chain_times_withdraw_the_permission_to_lock() -> None:
 
 def test_older_chain_times_do_not_give_the_permission_back() -> None:
     p = Player().accepted().source_locked().source_time(START + 800).source_final()
-    found = may_counterlock(p.swap, {instances.ZION: START, instances.ETHEREUM: START})
+    found = may_counterlock(
+        p.swap, {instances.ZION: UnixSeconds(START), instances.ETHEREUM: UnixSeconds(START)}
+    )
     assert found is not None
     assert found.code is RefusalCode.CLOCKS_APART
 
@@ -187,7 +192,7 @@ def test_a_final_source_seen_again_in_a_higher_block_has_to_become_final_anew() 
     ],
     ids=["less", "more", "shorter", "longer", "other-sender", "in-a-lane"],
 )
-def test_a_lock_with_wrong_terms_is_given_back_at_once_and_never_answered(changes: dict[str, object]) -> None:
+def test_a_lock_with_wrong_terms_is_given_back_at_once_and_never_answered(changes: dict[str, Any]) -> None:
     p = Player().accepted().source_locked("odd", **changes)
     assert p.swap.state is SwapState.INVALID_LOCK
     assert p.required == (SendCooperativeRefund(lock_id=LockId("odd")),)
@@ -207,7 +212,7 @@ def test_a_lock_of_a_foreign_asset_is_returned_only_at_an_operators_word() -> No
 @pytest.mark.parametrize(
     "changes", [{"recipient": "0xother"}, {"contract": "0xfake"}, {"hashlock": b"\0" * 32}]
 )
-def test_a_lock_that_the_bridge_cannot_claim_is_none_of_its_business(changes: dict[str, object]) -> None:
+def test_a_lock_that_the_bridge_cannot_claim_is_none_of_its_business(changes: dict[str, Any]) -> None:
     p = Player().accepted().source_locked("odd", **changes)
     assert (p.swap.state, p.required) == (SwapState.AWAIT_LOCK, ())
 
@@ -235,7 +240,7 @@ def test_a_second_lock_with_the_same_terms_is_given_back_and_never_relied_on() -
     p = Player().accepted().source_locked().source_locked("twin")
     assert p.required == (SendCooperativeRefund(lock_id=LockId("twin")),)
     # The refund of the twin may be on its way: the twin must not take the place of the first lock.
-    p.feed(ev.LockOrphaned(SOURCE, LockId("s")), ev.LockOrphaned(SOURCE, "twin"))
+    p.feed(ev.LockOrphaned(SOURCE, LockId("s")), ev.LockOrphaned(SOURCE, LockId("twin")))
     p.source_locked("twin", at=block(15, fork="b")).source_final("twin")
     assert SendLock() not in p.required
     assert p.swap.source.state is LegState.NONE

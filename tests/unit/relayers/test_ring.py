@@ -18,7 +18,7 @@ def ref(height: int, branch: str = "a") -> BlockRef:
 RING = [ref(height) for height in range(10, 16)]
 
 
-def canonical(*refs: BlockRef) -> dict[int, str]:
+def canonical(*refs: BlockRef) -> dict[BlockHeight, str]:
     return {block.height: block.id for block in refs}
 
 

@@ -19,6 +19,7 @@ from solana.rpc.commitment import Confirmed
 from solana.rpc.models import TokenAccountOpts
 from solana.rpc.websocket_api import SolanaWsClient
 from solders.hash import Hash
+from solders.instruction import Instruction
 from solders.keypair import Keypair
 from solders.message import MessageV0
 from solders.pubkey import Pubkey
@@ -194,9 +195,10 @@ async def test_pythons_client_locks_tokens_and_sees_them_move(devnet: SolanaNode
         SolanaWsClient(devnet.ws_url) as socket,
     ):
         await socket.slot_subscribe()
-        assert (await socket.recv()).result.slot
+        subscribed: Any = await socket.recv()
+        assert subscribed.result.slot
 
-        async def send(calls: list[object]) -> dict[str, object]:
+        async def send(calls: list[Instruction]) -> dict[str, object]:
             latest = (await client.get_latest_blockhash()).value
             message = MessageV0.try_compile(sender.pubkey(), calls, [], latest.blockhash)
             sent = await client.send_transaction(VersionedTransaction(message, [sender]))
@@ -218,7 +220,7 @@ async def test_pythons_client_locks_tokens_and_sees_them_move(devnet: SolanaNode
         assert after == {str(recipient.pubkey()): "400"}
         held = await client.get_token_accounts_by_owner(recipient.pubkey(), TokenAccountOpts(mint=mint))
         assert len(held.value) == 1
-        slot = await socket.recv()
+        slot: Any = await socket.recv()
         assert slot.result.slot > slot.result.parent
 
 
@@ -291,7 +293,7 @@ async def test_a_claim_is_seen_though_other_programs_fill_the_logs(devnet: Solan
     )
     start = (await port.scan((), 1)).blocks[-1:]
 
-    async def send(calls: list[object]) -> None:
+    async def send(calls: list[Instruction]) -> None:
         recent = Hash.from_string(devnet.ledger.head.hash)
         message = MessageV0.try_compile(sender.pubkey(), calls, [], recent)
         signature = devnet.ledger.submit(VersionedTransaction(message, [sender]))

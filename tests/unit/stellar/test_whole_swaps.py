@@ -8,10 +8,11 @@ import pytest_asyncio
 from stellar_sdk import ChangeTrust, Payment
 
 from bridge.chains.actions import Action, ClaimAction, CloseAction, LockAction, RefundAction
+from bridge.chains.family import LOCKS
 from bridge.chains.port import FeeLevel, LockStatus, TxState
-from bridge.protocol.types import Amount, Asset, BlockHeight, LockTerms
+from bridge.protocol.types import Address, Amount, Asset, BlockHeight, LockTerms
 from relayers.stellar import htlc
-from relayers.stellar.accounting import GATES, LOCKS, StellarLedger
+from relayers.stellar.accounting import GATES, StellarLedger
 from relayers.stellar.adapter import StellarPort
 from relayers.stellar.assets import to_stellar
 from relayers.stellar.settings import XLM
@@ -28,15 +29,15 @@ class Books:
         self.net = net
         self.usd = usd
         self.ledger = StellarLedger(net.settings(usd))
-        self.accounts = {name: net.key(name).public_key for name in ("ours", "user", "issuer")}
+        self.accounts = {name: Address(net.key(name).public_key) for name in ("ours", "user", "issuer")}
         self.start = 0
-        self.first: dict[str, dict[str, int]] = {}
+        self.first: dict[str, dict[str, Amount]] = {}
 
     async def open(self) -> None:
         self.start = self.net.node.network.header.sequence + 1
         self.first = await self._read()
 
-    async def _read(self) -> dict[str, dict[str, int]]:
+    async def _read(self) -> dict[str, dict[str, Amount]]:
         return {each.symbol: await self.ledger.holdings(self.accounts, each) for each in (XLM, self.usd)}
 
     async def changes(self, asset: Asset = XLM) -> dict[str, int]:

@@ -55,9 +55,10 @@ class World:
 
     def __getattr__(self, name: str) -> Keypair:
         try:
-            return self.__dict__["keys"][name]
+            key: Keypair = self.__dict__["keys"][name]
         except KeyError:
             raise AttributeError(name) from None
+        return key
 
     @property
     def now(self) -> int:

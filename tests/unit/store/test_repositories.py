@@ -23,7 +23,7 @@ from bridge.protocol.types import (
     TxId,
     UnixSeconds,
 )
-from bridge.store import Conflict, Duplicate, LeaseLost, SecretsLocked, Store, StoreError
+from bridge.store import Conflict, Duplicate, LeaseLost, SecretsLocked, Store, StoreError, Transaction
 from bridge.store.records import (
     ChainStatus,
     IntentState,
@@ -367,14 +367,14 @@ def test_the_ring_keeps_the_newest_blocks_and_forgets_orphans(any_store: Store) 
 def test_an_observation_is_news_once_and_again_after_its_block_came_back(any_store: Store) -> None:
     terms = swap().source.terms
 
-    def see(tx) -> bool:
+    def see(tx: Transaction) -> bool:
         return tx.observations.add(
             instances.ETHEREUM,
             ObservedKind.LOCKED,
-            "swap1",
+            SwapId("swap1"),
             LegRole.SOURCE,
-            lock_id="l1",
-            tx_id="t1",
+            lock_id=LockId("l1"),
+            tx_id=TxId("t1"),
             block=block(5),
             depth=3,
             terms=terms,
@@ -398,7 +398,7 @@ def test_a_chain_status_is_replaced_whole(any_store: Store, clock: Clock) -> Non
     status = ChainStatus(
         instances.ZION,
         tip=Tip(block(9), UnixSeconds(7)),
-        balances={"zion:ZION": 2**90},
+        balances={"zion:ZION": Amount(2**90)},
         fees={"x": FeeEstimate(Amount(1), Amount(2), Amount(3))},
     )
     with any_store.transaction() as tx:
