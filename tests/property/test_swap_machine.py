@@ -14,7 +14,7 @@ from bridge.protocol.timelocks import may_reveal
 from bridge.protocol.transition import transition
 from bridge.protocol.types import BlockHeight, LegState, Preimage, Purpose, SwapState, UnixSeconds
 from tests.property.invariants import DESTINATION, SOURCE
-from tests.property.world import CHAIN, OUTAGE, PREIMAGE, TIMING, World
+from tests.property.world import CHAIN, OUTAGE, PREIMAGE, TIMING, SwapWorld
 
 ROLES = st.sampled_from([SOURCE, DESTINATION])
 
@@ -29,7 +29,7 @@ class SwapMachine(RuleBasedStateMachine):
         locked=st.booleans(),
     )
     def begin(self, offset_source: int, offset_destination: int, repeat: int, locked: bool) -> None:
-        self.world = World(offset_source, offset_destination)
+        self.world = SwapWorld(offset_source, offset_destination)
         self.world.repeat = repeat
         if locked:
             self.world.user_locks("s")
