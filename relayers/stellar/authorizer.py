@@ -18,7 +18,8 @@ from bridge.protocol.types import Amount, LockTerms, UnixSeconds
 from relayers.stellar import authorized, fees, htlc
 from relayers.stellar.assets import decimal
 from relayers.stellar.authorized import Way
-from relayers.stellar.building import Builder, require_receiver
+from relayers.stellar.building import Builder
+from relayers.stellar.holdings import require_receiver
 from relayers.stellar.horizon import Horizon
 from relayers.stellar.htlc import Gate
 from relayers.stellar.links import sep7
