@@ -110,11 +110,8 @@ def _time(swap: Swap) -> Iterator[tuple[str, ev.Event]]:
 def edges() -> dict[tuple[SwapState, SwapState], set[str]]:
     """Return the changes of the public state, each with the events that bring it about."""
     start = sample_swap()
-    for tick in (
-        ev.Tick(instances.ETHEREUM, UnixSeconds(START), BlockHeight(1)),
-        ev.Tick(instances.ZION, START, 1),
-    ):
-        start = transition(start, tick).swap
+    for chain in (instances.ETHEREUM, instances.ZION):
+        start = transition(start, ev.Tick(chain, UnixSeconds(START), BlockHeight(1))).swap
     found: dict[tuple[SwapState, SwapState], set[str]] = defaultdict(set)
     seen, frontier = {msgspec.msgpack.encode(start)}, [start]
     while frontier:

@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from bridge.chains.actions import LockAction
+from bridge.chains.actions import ClaimAction, LockAction
 from bridge.engine.decisions import DecisionRules, Go, Hold, Withdraw, current_decision
 from bridge.engine.source_lock_check import STALE_MS
 from bridge.protocol.refusals import Refusal, RefusalCode
@@ -145,6 +145,7 @@ async def test_a_claim_waits_for_a_database_that_has_the_secret_and_is_urgent_ne
     decision = decide(world, claim)
     assert isinstance(decision, Go)
     deadline = world.get().source.terms.deadline
+    assert isinstance(decision.action, ClaimAction)
     assert decision.action.preimage == world.secrets["swap1"]
     assert decision.is_urgent(deadline - 4 * TIMING.inclusion_p99)
     assert not decision.is_urgent(deadline - 4 * TIMING.inclusion_p99 - 1)
