@@ -42,7 +42,7 @@ from bridge.chains.port import (
     UnsignedTx,
 )
 from bridge.protocol import instances
-from bridge.protocol.types import Asset, BlockRef, LockTerms, Preimage, Purpose
+from bridge.protocol.types import Address, Amount, Asset, BlockRef, LockId, LockTerms, Preimage, Purpose
 from relayers.evm import access, artifacts, blocks, erc20, fees, gas, htlc, spends
 from relayers.evm.authorizing import EthereumAuthorizer
 from relayers.evm.building import Builder, Reverted, Spending
@@ -86,7 +86,7 @@ class EthereumPort:
         self._signer: LocalAccount = Account.from_key(key)
         self._rpc = open_rpc(settings.rpc_urls, settings.timeout)
         self._checked = False
-        self.account: str = self._signer.address
+        self.account = Address(self._signer.address)
         self.contract = self.parse_address(_contract_address(settings))
         self._htlc = HtlcContract(settings.chain_id, self.contract)
         self._builder = Builder(self._rpc, self._signer, settings.chain_id, settings.caps)
@@ -146,7 +146,7 @@ class EthereumPort:
             orphaned, tuple(header.ref for header in headers), tuple(e for e in events if e is not None), tip
         )
 
-    async def read_lock(self, lock_id: str, terms: LockTerms) -> LockStatus:
+    async def read_lock(self, lock_id: LockId, terms: LockTerms) -> LockStatus:
         """Tell whether the lock with exactly these terms is open; if not, its newest spend within
         `history_blocks` tells how it ended."""
         await self._check()
@@ -157,13 +157,13 @@ class EthereumPort:
             return LockStatus.OPEN
         return await spends.last_spend(self._rpc, self.contract, lock_id, self._settings.history_blocks)
 
-    async def balance(self, address: str, asset: Asset) -> int:
+    async def balance(self, address: Address, asset: Asset) -> Amount:
         """Return ether in wei, or a token in its smallest unit."""
         await self._check()
         if not asset.contract:
-            return quantity(await self._rpc_call("eth_getBalance", address, "latest"))
+            return Amount(quantity(await self._rpc_call("eth_getBalance", address, "latest")))
         request = {"to": asset.contract, "data": erc20.balance_of(address)}
-        return quantity(await self._rpc_call("eth_call", request, "latest"))
+        return Amount(quantity(await self._rpc_call("eth_call", request, "latest")))
 
     async def fees(self, asset: Asset) -> FeeEstimate:
         """Return the expected cost in wei of each purpose in the next block: of the dearer of a slot of its
@@ -174,11 +174,11 @@ class EthereumPort:
         units = gas.dearest(asset)
         price = market.base_fee + max(market.priority[0], self._settings.caps.minimum_priority)
         return FeeEstimate(
-            lock=units.lock * price,
-            claim=gas.own_claim(asset) * price,
-            refund=units.refund * price,
-            gasless_claim=(units.claim + gas.newcomer(asset)) * price,
-            authorized_claim=units.authorized_claim * price,
+            lock=Amount(units.lock * price),
+            claim=Amount(gas.own_claim(asset) * price),
+            refund=Amount(units.refund * price),
+            gasless_claim=Amount((units.claim + gas.newcomer(asset)) * price),
+            authorized_claim=Amount(units.authorized_claim * price),
         )
 
     async def setup_actions(self, assets: Sequence[Asset]) -> tuple[ApproveAction, ...]:
@@ -206,8 +206,8 @@ class EthereumPort:
                 continue
             payload = bytes.fromhex(token.contract[2:])
             if granted:
-                actions.append(ApproveAction(payload, 0))
-            actions.append(ApproveAction(payload, erc20.MAX_ALLOWANCE))
+                actions.append(ApproveAction(payload, Amount(0)))
+            actions.append(ApproveAction(payload, Amount(erc20.MAX_ALLOWANCE)))
         return tuple(actions)
 
     # ------------------------------------------------------------------ sending
@@ -290,11 +290,11 @@ class EthereumPort:
 
     # ------------------------------------------------------------------ pure
 
-    def lock_id(self, terms: LockTerms) -> str:
+    def lock_id(self, terms: LockTerms) -> LockId:
         """Return the id the contract gives a lock with these terms, "0x…"."""
         return self._htlc.lock_id(terms)
 
-    def parse_address(self, text: str) -> str:
+    def parse_address(self, text: str) -> Address:
         """Return the EIP-55 form. Raises `BadAddress`, also when a mixed-case checksum is wrong."""
         text = text.strip()
         if not is_hex_address(text) or not text.startswith("0x"):
@@ -306,7 +306,7 @@ class EthereumPort:
         address = to_checksum_address(text)
         if int(address, 16) == 0:
             raise BadAddress("the zero address belongs to nobody", "give an address you hold the key of")
-        return address
+        return Address(address)
 
     def unsigned(self, purpose: Purpose, terms: LockTerms, preimage: Preimage | None = None) -> UnsignedTx:
         """Return the transactions a wallet sends for this purpose; see `HtlcContract.for_wallet`."""

@@ -15,6 +15,7 @@ from bridge.chains.port import ChainPort, WalletBuilder
 from bridge.chains.pure_wallet import PureWalletBuilder
 from bridge.chains.traits import Traits
 from bridge.keys.keystore import SecretKey
+from bridge.protocol.types import Address
 from relayers.evm import timing
 from relayers.evm.tools import EvmTools
 from relayers.evm.traits import TRAITS
@@ -86,11 +87,11 @@ class EvmFamily:
         """See `ChainFamily.traits`."""
         return TRAITS
 
-    def account(self, instance: Instance, key: SecretKey) -> str:  # noqa: ARG002 - the same on all
+    def account(self, instance: Instance, key: SecretKey) -> Address:  # noqa: ARG002 - the same on all
         """See `ChainFamily.account`."""
         from eth_account import Account
 
-        return str(Account.from_key(key.reveal()).address)
+        return Address(str(Account.from_key(key.reveal()).address))
 
     def open_port(self, instance: Instance, key: SecretKey) -> ChainPort:
         """See `ChainFamily.open_port`."""
