@@ -18,7 +18,7 @@ from relayers.cardano.script import (
     RefundRedeemer,
     validator,
 )
-from tests.unit.cardano.world import ALICE, BOB, CAROL, PREIMAGE, Person, CardanoWorld, signed
+from tests.unit.cardano.world import ALICE, BOB, CAROL, PREIMAGE, CardanoWorld, Person, signed
 
 ROOT = Path(__file__).resolve().parent.parent
 CLAIM = ClaimRedeemer(PREIMAGE)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from bridge.chains.port import DeepReorg, PortUnavailable
+from bridge.chains.errors import DeepReorg, PortUnavailable
 from bridge.protocol.types import BlockRef
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from bridge.api.models import SwapView
-from bridge.chains.port import InsufficientFunds, PortError, PortUnavailable
+from bridge.chains.errors import InsufficientFunds, PortError, PortUnavailable
 from bridge.client.client import BridgeClient, BridgeProblem, BridgeUnreachable, new_token
 from bridge.client.recovery import LIGHT, RecoveryDir
 from bridge.client.swap import LockWatch, UserSwap, Wallet

@@ -10,8 +10,9 @@ from typing import Any
 
 import httpx
 
+from bridge.chains.errors import PortError
 from bridge.chains.family import LOCKS
-from bridge.chains.port import ChainPort, PortError
+from bridge.chains.port import ChainPort
 from bridge.demo.accounting import AssetAudit, Snapshot, audit
 from bridge.demo.board import Board, Verdict
 from bridge.demo.books import Books

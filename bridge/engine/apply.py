@@ -11,7 +11,7 @@ from typing import TypeVar
 
 import msgspec
 
-from bridge.chains.port import Action
+from bridge.chains.actions import CloseAction
 from bridge.engine.actions import encode_action
 from bridge.protocol.effects import (
     AppendReceipt,
@@ -66,7 +66,7 @@ def clocks(tx: Transaction, swap: Swap) -> tuple[Tick, ...]:
     for chain in (swap.source.terms.chain, swap.destination.terms.chain):
         status = tx.chains.get(chain)
         if status is not None and status.tip is not None:
-            ticks.append(Tick(chain, status.time, status.tip.height))
+            ticks.append(Tick(chain, status.time, status.tip.block.height))
     return tuple(ticks)
 
 
@@ -132,7 +132,7 @@ def _plan_closings(tx: Transaction, swap: Swap) -> None:
     it."""
     for leg, spent in ((swap.source, _CLAIMED_FOR_GOOD), (swap.destination, _SPENT_FOR_GOOD)):
         if leg.state in spent and _leaves_deposit(tx, leg.terms.chain):
-            action = encode_action(Action(Purpose.CLOSE, leg.terms))
+            action = encode_action(CloseAction(leg.terms))
             tx.intents.plan(
                 PlannedIntent(f"close:{leg.lock_id}", Purpose.CLOSE, leg.terms.chain, action=action)
             )

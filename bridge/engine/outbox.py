@@ -17,14 +17,8 @@ from collections.abc import Sequence
 import msgspec
 import structlog
 
-from bridge.chains.port import (
-    ActionRefused,
-    ChainPort,
-    InsufficientFunds,
-    PortError,
-    PortUnavailable,
-    Tip,
-)
+from bridge.chains.errors import ActionRefused, InsufficientFunds, PortError, PortUnavailable
+from bridge.chains.port import ChainPort, Tip
 from bridge.engine.claim_batcher import ClaimBatcher
 from bridge.engine.decisions import DecisionRules, current_decision
 from bridge.engine.intent_snapshot import IntentSnapshot
@@ -42,7 +36,6 @@ from bridge.engine.step_plan import (
     Wait,
     is_worth_a_look,
     plan_step,
-    signed_tx,
 )
 from bridge.engine.tx_reasons import ALIVE
 from bridge.engine.tx_sender import TxSender
@@ -161,7 +154,7 @@ class Outbox:
             async with gate:
                 try:
                     return snapshot.with_statuses(
-                        {tx.id: await self._port.tx_status(signed_tx(tx)) for tx in snapshot.alive}
+                        {tx.id: await self._port.tx_status(tx.signed) for tx in snapshot.alive}
                     )
                 except PortUnavailable as error:
                     return snapshot.without_answer(error)

@@ -6,7 +6,9 @@ from collections.abc import Collection, Sequence
 
 import structlog
 
-from bridge.chains.port import Action, ChainPort, PortUnavailable
+from bridge.chains.actions import CancelAction
+from bridge.chains.errors import PortUnavailable
+from bridge.chains.port import ChainPort
 from bridge.engine.actions import encode_action
 from bridge.engine.intent_snapshot import IntentSnapshot
 from bridge.engine.leased_store import LeasedStore
@@ -83,7 +85,7 @@ class SequenceAllocator:
 
     async def _plan_filler(self, sequence: int) -> None:
         subject = f"gap:{self._port.account}:{sequence}"
-        action = encode_action(Action(Purpose.CANCEL))
+        action = encode_action(CancelAction())
         planned = PlannedIntent(subject, Purpose.CANCEL, self._port.chain, action=action)
         if await self._store.write(lambda tx: tx.intents.plan(planned)):
             log.warning("sequence_gap", chain=self._port.chain, sequence=sequence)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 
-from bridge.chains.port import Action, ChainPort
+from bridge.chains.actions import AnchorAction
+from bridge.chains.port import ChainPort
 from bridge.proofs.merkle import leaf_hash, root
-from bridge.protocol.types import Purpose
 from bridge.store import Store
 
 _RECEIPTS_AT_ONCE = 1_000
@@ -23,7 +23,7 @@ def log_head(store: Store) -> tuple[bytes, int]:
     return root(leaves), len(leaves)
 
 
-async def anchor_log(store: Store, _port: ChainPort) -> Action | None:
+async def anchor_log(store: Store, _port: ChainPort) -> AnchorAction | None:
     """Return the anchor that is due: an `AnchorHook` of the worker.
 
     The same root and size give the same intent, so nothing is anchored twice.
@@ -31,4 +31,4 @@ async def anchor_log(store: Store, _port: ChainPort) -> Action | None:
     digest, size = await asyncio.to_thread(log_head, store)
     if not size:
         return None
-    return Action(Purpose.ANCHOR, payload=digest, amount=size)
+    return AnchorAction(digest, size)

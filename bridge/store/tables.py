@@ -219,7 +219,8 @@ class TransactionRow(SQLModel, table=True):
     sequence: int | None = Field(default=None, sa_type=BigInteger, nullable=True)
     fee: str = _text()
     max_cost: int = _amount()
-    valid_until: int | None = Field(default=None, sa_type=BigInteger, nullable=True)
+    valid_until_height: int | None = Field(default=None, sa_type=BigInteger, nullable=True)
+    valid_until_time: int | None = Field(default=None, sa_type=BigInteger, nullable=True)
     attempt: int
     cancels: bool = False
     state: str

@@ -7,8 +7,8 @@ from collections.abc import Collection, Mapping
 
 from pycardano import Transaction
 
+from bridge.chains.errors import PortUnavailable
 from bridge.chains.family import LOCKS
-from bridge.chains.port import PortUnavailable
 from bridge.protocol.types import Asset
 from relayers.cardano.blockfrost import Blockfrost, WireOutput
 from relayers.cardano.htlc import credential, key_hash

@@ -14,17 +14,15 @@ from pycardano import (
 )
 from pycardano.serialization import NonEmptyOrderedSet
 
+from bridge.chains.actions import Action, ApproveAction, ClaimAction, SwapAction
+from bridge.chains.errors import ActionRefused, PortError, PortUnavailable
 from bridge.chains.port import (
-    Action,
-    ActionRefused,
     Authorizer,
     BroadcastOutcome,
     BroadcastResult,
     FeeEstimate,
     FeeLevel,
     LockStatus,
-    PortError,
-    PortUnavailable,
     Scan,
     SignedTx,
     Tip,
@@ -125,7 +123,7 @@ class CardanoPort:
         least = least_ada(parameters, self._settings.address_network)
         return estimate(parameters, 0, least, by_reference=by_reference)
 
-    async def setup_actions(self, assets: Sequence[Asset]) -> tuple[Action, ...]:  # noqa: ARG002
+    async def setup_actions(self, assets: Sequence[Asset]) -> tuple[ApproveAction, ...]:  # noqa: ARG002
         """Return nothing: native tokens need no approval."""
         return ()
 
@@ -140,18 +138,16 @@ class CardanoPort:
     async def prepare(self, action: Action, sequence: int | None, fee: FeeLevel) -> SignedTx:  # noqa: ARG002
         """Build on a fresh view, evaluate, and sign. See `ChainPort.prepare`. Fees are fixed by the ledger:
         bidding more buys nothing."""
-        if action.terms is None:
+        if not isinstance(action, SwapAction):
             await self._check()
             raise ActionRefused(
                 f"there is no {action.purpose} on Cardano",
                 "there is no sequence to use up: a transaction of ours expires by itself",
             )
-        terms = action.terms
-        others = self._others(action, terms)
+        if isinstance(action, ClaimAction):
+            self._check_batch(action)
         async with self._building:
-            draft = await self._settled(
-                lambda: self._drafting.draft(action.purpose, terms, action.preimage, self._payer, others)
-            )
+            draft = await self._settled(lambda: self._drafting.draft(action, self._payer))
             tx = sign(draft.tx, self._key)
             expires = self._settings.time_of(draft.ttl)
             self._payer.promise(draft.spends, expires)
@@ -163,21 +159,16 @@ class CardanoPort:
             sequence=None,
             fee={"fee": draft.fee, "locks": draft.locks},
             max_cost=draft.max_cost,
-            valid_until=expires + margin,
+            valid_until_time=expires + margin,
         )
 
-    def _others(self, action: Action, terms: LockTerms) -> dict[LockTerms, Preimage]:
-        """Return the further claims of a batch. Raises `ActionRefused` if they make none."""
+    def _check_batch(self, action: ClaimAction) -> None:
+        """Raise `ActionRefused` if a claim and its `others` make no batch."""
         if len(action.others) >= self.max_claims:
             raise ActionRefused(f"a batch has at most {self.max_claims} claims", "make several batches")
-        claims: dict[LockTerms, Preimage] = {}
-        for one in action.others:
-            if one.terms is None or one.preimage is None or {action.purpose, one.purpose} != {Purpose.CLAIM}:
-                raise ActionRefused("only claims with their preimages make a batch", "send the rest alone")
-            if (one.terms.recipient, one.terms.asset) != (terms.recipient, terms.asset):
-                raise ActionRefused("a batch has one recipient and one asset", "make a batch for each")
-            claims[one.terms] = one.preimage
-        return claims
+        paid = action.terms.recipient, action.terms.asset
+        if any((other.terms.recipient, other.terms.asset) != paid for other in action.others):
+            raise ActionRefused("a batch has one recipient and one asset", "make a batch for each")
 
     async def broadcast(self, tx: SignedTx) -> BroadcastResult:
         """Send stored bytes; sending them again is harmless."""

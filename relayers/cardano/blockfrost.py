@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import httpx
 import msgspec
 
-from bridge.chains.port import PortError, PortUnavailable
+from bridge.chains.errors import PortError, PortUnavailable
 from bridge.protocol.types import BlockRef
 from relayers.cardano.chain_view import Refused
 

@@ -33,7 +33,7 @@ from pycardano.exception import (
     UTxOSelectionException,
 )
 
-from bridge.chains.port import InsufficientFunds
+from bridge.chains.errors import InsufficientFunds
 from bridge.protocol.types import LockTerms
 from relayers.cardano.htlc import canonical, datum_of
 from relayers.cardano.pycardano_logging import silence

@@ -12,7 +12,7 @@ import cbor2
 import msgspec
 from pycardano import ProtocolParameters
 
-from bridge.chains.port import PortUnavailable
+from bridge.chains.errors import PortUnavailable
 from bridge.protocol.types import BlockRef
 
 OutRef = tuple[str, int]

@@ -10,14 +10,15 @@ from dataclasses import replace
 import msgspec
 from pycardano import Address, ProtocolParameters, UTxO, datum_hash
 
-from bridge.chains.port import (
-    ActionRefused,
-    Claimed,
-    InsufficientFunds,
-    LockStatus,
-    PortUnavailable,
-    Refunded,
+from bridge.chains.actions import (
+    ClaimAction,
+    CooperativeRefundAction,
+    LockAction,
+    RefundAction,
+    SwapAction,
 )
+from bridge.chains.errors import ActionRefused, InsufficientFunds, PortUnavailable
+from bridge.chains.port import Claimed, LockStatus, Refunded
 from bridge.protocol.types import BlockRef, LockTerms, Preimage, Purpose
 from relayers.cardano import building
 from relayers.cardano.blocks import History
@@ -100,23 +101,17 @@ class Drafting:
 
     # ------------------------------------------------------------------ building
 
-    async def draft(
-        self,
-        purpose: Purpose,
-        terms: LockTerms,
-        preimage: Preimage | None,
-        payer: Payer,
-        others: Mapping[LockTerms, Preimage] | None = None,
-    ) -> Draft:
-        """Build a LOCK, CLAIM, REFUND or COOPERATIVE_REFUND paid by `payer`; with a claim also the `others`
-        as far as their locks are open, even if the first is not.
+    async def draft(self, action: SwapAction, payer: Payer) -> Draft:
+        """Build the transaction of an action, paid by `payer`; with a claim also its `others` as far as their
+        locks are open, even if the first is not.
 
         Raises `ActionRefused` if the chain would refuse it as things stand, `InsufficientFunds`.
         """
+        purpose, terms = action.purpose, action.terms
         check(terms, self._settings)
         head = await self._service.head()
         owner_key = key_hash_of(payer)
-        self._check_rules(purpose, terms, preimage, head, owner_key)
+        self._check_rules(action, head, owner_key)
         ttl = self._settings.slot_at(head.time) + self._settings.time_to_live
         if purpose is Purpose.LOCK:
             if await self.status(terms) is not LockStatus.ABSENT:
@@ -128,9 +123,10 @@ class Drafting:
             if not terms.asset.contract and terms.amount < least:
                 raise ActionRefused(f"a lock must hold at least {least} lovelace", "lock more")
             return self._capped(building.lock(view, terms, ttl))
-        preimages = {one: other for one, other in (others or {}).items() if other.opens(one.hashlock)}
-        if preimage is not None:
-            preimages[terms] = preimage
+        preimages: dict[LockTerms, Preimage] = {}
+        if isinstance(action, ClaimAction):
+            others = (other for other in action.others if other.preimage.opens(other.terms.hashlock))
+            preimages = {claim.terms: claim.preimage for claim in (*others, action)}
         locks = await self.find(list(dict.fromkeys((terms, *preimages))))
         if not locks and purpose is Purpose.REFUND:
             locks = await self._find_hashed(terms)
@@ -142,31 +138,28 @@ class Drafting:
         view = await self._view(payer, head)
         return await self._spend(view, purpose, locks, preimages, ttl)
 
-    def _check_rules(
-        self, purpose: Purpose, terms: LockTerms, preimage: Preimage | None, head: BlockRef, payer: bytes
-    ) -> None:
-        match purpose:
-            case Purpose.LOCK:
+    def _check_rules(self, action: SwapAction, head: BlockRef, payer: bytes) -> None:
+        terms = action.terms
+        match action:
+            case LockAction():
                 if terms.contract != validator_address(self._settings.address_network):
                     raise ActionRefused("the lock's contract is not ours", "lock at the HTLC's own address")
                 if payer != key_hash(terms.sender):
                     raise ActionRefused("the lock names another sender", "a lock is made by its sender")
                 if terms.deadline <= head.time:
                     raise ActionRefused("the deadline has passed", "a lock must end in the future")
-            case Purpose.CLAIM:
-                if preimage is None or not preimage.opens(terms.hashlock):
+            case ClaimAction(preimage=preimage):
+                if not preimage.opens(terms.hashlock):
                     raise ActionRefused("the preimage does not open this lock", "use the swap's own preimage")
-            case Purpose.REFUND:
+            case RefundAction():
                 if head.time < terms.deadline:
                     missing = terms.deadline - head.time
                     raise ActionRefused(
                         f"the deadline is {missing} s ahead of the chain's clock", "wait for it"
                     )
-            case Purpose.COOPERATIVE_REFUND:
+            case CooperativeRefundAction():
                 if payer != key_hash(terms.recipient):
                     raise ActionRefused("only the recipient can give a lock back", "wait for the deadline")
-            case _:
-                raise ActionRefused(f"{purpose} is no purpose of an HTLC", "this is a mistake in the caller")
 
     async def _spend(
         self,

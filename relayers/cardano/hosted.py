@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 
 from pycardano import ProtocolParameters, Transaction
 
-from bridge.chains.port import PortUnavailable
+from bridge.chains.errors import PortUnavailable
 from bridge.chains.recent_blocks import newest_common
 from bridge.protocol.types import BlockRef
 from relayers.cardano.blockfrost import Blockfrost, TxOutputs, WireOutput

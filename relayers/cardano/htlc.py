@@ -8,15 +8,8 @@ import cbor2
 from pycardano import Address, Network, VerificationKeyHash
 from pycardano.crypto.bech32 import encode as bech32_encode
 
-from bridge.chains.port import (
-    ActionRefused,
-    BadAddress,
-    Claimed,
-    HtlcEvent,
-    Locked,
-    PortUnavailable,
-    Refunded,
-)
+from bridge.chains.errors import ActionRefused, BadAddress, PortUnavailable
+from bridge.chains.port import Claimed, HtlcEvent, Locked, Refunded
 from bridge.protocol.types import HASHLOCK_BYTES, Asset, LockTerms, Preimage
 from relayers.cardano.chain_view import HtlcTx, Output
 from relayers.cardano.script import HtlcDatum, validator_hash

@@ -13,7 +13,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import WebSocketException
 from websockets.protocol import State
 
-from bridge.chains.port import PortUnavailable
+from bridge.chains.errors import PortUnavailable
 from relayers.cardano.chain_view import Output, OutRef, Refused, Waiting
 from relayers.cardano.parameters import from_ogmios
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bridge.chains.port import PortError
+from bridge.chains.errors import PortError
 from relayers.cardano.blockfrost import Blockfrost
 from relayers.cardano.chain_view import Service
 from relayers.cardano.hosted import HostedService

@@ -13,7 +13,9 @@ from typing import Any
 import msgspec
 from pycardano import Transaction, TransactionWitnessSet
 
-from bridge.chains.port import ActionRefused, InsufficientFunds, UnsignedTx
+from bridge.chains.actions import action_of
+from bridge.chains.errors import ActionRefused, InsufficientFunds
+from bridge.chains.port import UnsignedTx
 from bridge.protocol.types import LockTerms, Preimage, Purpose
 from relayers.cardano import building, htlc
 from relayers.cardano.blocks import History
@@ -114,7 +116,8 @@ class CardanoWallet:
         terms = msgspec.convert(payload["terms"], LockTerms)
         preimage = Preimage(bytes.fromhex(payload["preimage"])) if "preimage" in payload else None
         payer = Payer(self._service, address, any_stake=True)
-        draft = await self._drafting.draft(Purpose(payload["purpose"]), terms, preimage, payer)
+        action = action_of(Purpose(payload["purpose"]), terms, preimage)
+        draft = await self._drafting.draft(action, payer)
         return str(draft.tx.to_cbor().hex())
 
     async def submit(self, unsigned: str, witnesses: str) -> str:

@@ -5,14 +5,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 
-from bridge.chains.port import Action, ChainPort
+from bridge.chains.actions import AccountAction, AnchorAction
+from bridge.chains.port import ChainPort
 from bridge.engine.actions import encode_action
 from bridge.protocol.types import Asset
 from bridge.store import Store
 from bridge.store.records import PlannedIntent
 
-AnchorHook = Callable[[Store, ChainPort], Awaitable[Action | None]]
-"""Called every `anchor_seconds`; returns an ANCHOR action to send, or None."""
+AnchorHook = Callable[[Store, ChainPort], Awaitable[AnchorAction | None]]
+"""Called every `anchor_seconds`; returns an anchor of the log to send, or None."""
 
 
 class AccountActions:
@@ -39,9 +40,9 @@ class AccountActions:
             return
         action = await self._anchor(self._store, self._port)
         if action is not None:
-            await self._plan(f"anchor:{action.payload.hex()}:{action.amount}", action)
+            await self._plan(f"anchor:{action.root.hex()}:{action.size}", action)
 
-    async def _plan(self, subject: str, action: Action) -> None:
+    async def _plan(self, subject: str, action: AccountAction) -> None:
         planned = PlannedIntent(subject, action.purpose, self._port.chain, action=encode_action(action))
 
         def write() -> None:

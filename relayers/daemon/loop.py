@@ -15,7 +15,8 @@ from pathlib import Path
 
 import structlog
 
-from bridge.chains.port import ChainPort, DeepReorg, PortError, PortUnavailable
+from bridge.chains.errors import DeepReorg, PortError, PortUnavailable
+from bridge.chains.port import ChainPort
 from bridge.engine.ingest import Ingest
 from bridge.engine.metrics import Metrics
 from bridge.engine.outbox import Outbox

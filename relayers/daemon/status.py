@@ -8,11 +8,11 @@ from collections.abc import Sequence
 import msgspec
 import structlog
 
-from bridge.chains.port import ChainPort, Tip
+from bridge.chains.port import ChainPort, FeeEstimate, Tip
 from bridge.engine.metrics import Metrics
 from bridge.protocol.types import Asset
 from bridge.store import Store, StoreError
-from bridge.store.records import ChainStatus, FeeRecord
+from bridge.store.records import ChainStatus
 
 log = structlog.get_logger("worker")
 
@@ -62,10 +62,8 @@ class StatusKeeper:
     def with_tip(self, tip: Tip) -> ChainStatus:
         """Return the status with a tip that the RPC just answered with."""
         now_ms, old = self._store.now_ms(), self.current
-        same = old.tip is not None and old.tip.id == tip.block.id
-        return msgspec.structs.replace(
-            old, tip=tip.block, time=tip.time, seen_ms=now_ms, tip_ms=old.tip_ms if same else now_ms
-        )
+        same = old.tip is not None and old.tip.block.id == tip.block.id
+        return msgspec.structs.replace(old, tip=tip, seen_ms=now_ms, tip_ms=old.tip_ms if same else now_ms)
 
     def is_due(self, status: ChainStatus) -> bool:
         """Tell whether a status must be written although no block has come."""
@@ -83,11 +81,10 @@ class StatusKeeper:
     async def refresh(self) -> None:
         """Ask the chain for balances and fees, and write them if they changed. Raises `PortUnavailable`."""
         balances: dict[str, int] = {}
-        fees: dict[str, FeeRecord] = {}
+        fees: dict[str, FeeEstimate] = {}
         for asset in self._assets:
             balances[asset.key] = await self._port.balance(self._port.account, asset)
-            estimate = await self._port.fees(asset)
-            fees[asset.key] = FeeRecord(**msgspec.structs.asdict(estimate))
+            fees[asset.key] = await self._port.fees(asset)
             self._metrics.balance.labels(self._port.chain, asset.symbol).set(balances[asset.key])
         if balances != self.current.balances or fees != self.current.fees:
             self.current = msgspec.structs.replace(self.current, balances=balances, fees=fees)

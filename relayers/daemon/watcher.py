@@ -8,7 +8,8 @@ from collections.abc import Sequence
 import msgspec
 import structlog
 
-from bridge.chains.port import ChainPort, DeepReorg, LockStatus, Scan
+from bridge.chains.errors import DeepReorg
+from bridge.chains.port import ChainPort, LockStatus, Scan
 from bridge.engine.ingest import FinalityCandidate, Ingest, IngestResult
 from bridge.engine.metrics import Metrics
 from bridge.protocol.types import BlockRef
@@ -105,7 +106,7 @@ class ChainWatcher:
         tip = self._status.current.tip
         scanned = self._ingest.height()
         self._metrics.scanned.labels(chain).set(scanned)
-        self._metrics.tip_lag.labels(chain).set(max(0, (tip.height if tip else 0) - scanned))
+        self._metrics.tip_lag.labels(chain).set(max(0, (tip.block.height if tip else 0) - scanned))
 
     async def _confirm_locks(self) -> None:
         """Locks that are deep enough count as final if the chain itself says that they stand."""

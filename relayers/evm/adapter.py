@@ -15,17 +15,26 @@ from eth_utils.address import (
     to_checksum_address,
 )
 
-from bridge.chains.port import (
+from bridge.chains.actions import (
+    AccountAction,
     Action,
-    ActionRefused,
+    AnchorAction,
+    ApproveAction,
+    CancelAction,
+    ClaimAction,
+    CloseAction,
+    CooperativeRefundAction,
+    LockAction,
+    RefundAction,
+    SwapAction,
+)
+from bridge.chains.errors import ActionRefused, BadAddress, PortError, PortUnavailable
+from bridge.chains.port import (
     Authorizer,
-    BadAddress,
     BroadcastResult,
     FeeEstimate,
     FeeLevel,
     LockStatus,
-    PortError,
-    PortUnavailable,
     Scan,
     SignedTx,
     Tip,
@@ -45,6 +54,9 @@ from relayers.evm.settings import EthereumSettings
 from relayers.evm.terms import read_event
 from relayers.evm.traits import TRAITS
 from relayers.evm.transactions import read_broadcast, read_status
+
+_Unclaiming = LockAction | RefundAction | CooperativeRefundAction | AccountAction
+"""Every action but a claim, which `claiming` sends."""
 
 _EVENT_TOPICS = tuple("0x" + topic.hex() for topic in htlc.TOPICS)
 
@@ -169,7 +181,7 @@ class EthereumPort:
             authorized_claim=units.authorized_claim * price,
         )
 
-    async def setup_actions(self, assets: Sequence[Asset]) -> tuple[Action, ...]:
+    async def setup_actions(self, assets: Sequence[Asset]) -> tuple[ApproveAction, ...]:
         """Return the approvals still missing. `payload` of an APPROVE is the token's address (20 bytes).
 
         An allowance that is neither enough nor zero is first set to zero: tokens like USDT insist on it.
@@ -183,7 +195,7 @@ class EthereumPort:
             )
             for token in tokens
         ]
-        actions: list[Action] = []
+        actions: list[ApproveAction] = []
         for token, result in zip(tokens, await self._rpc.batch(calls), strict=True):
             if isinstance(result, RpcError) or result == "0x":
                 raise PortError(
@@ -194,8 +206,8 @@ class EthereumPort:
                 continue
             payload = bytes.fromhex(token.contract[2:])
             if granted:
-                actions.append(Action(Purpose.APPROVE, payload=payload, amount=0))
-            actions.append(Action(Purpose.APPROVE, payload=payload, amount=erc20.MAX_ALLOWANCE))
+                actions.append(ApproveAction(payload, 0))
+            actions.append(ApproveAction(payload, erc20.MAX_ALLOWANCE))
         return tuple(actions)
 
     # ------------------------------------------------------------------ sending
@@ -219,9 +231,9 @@ class EthereumPort:
         await self._check()
         if sequence is None:
             raise ActionRefused("an Ethereum transaction needs a nonce", "take it from next_sequence")
-        terms = action.terms
-        if action.purpose is Purpose.CLAIM and terms is not None:
-            return await self._claims.prepare(action, terms, sequence, fee)
+        if isinstance(action, ClaimAction):
+            return await self._claims.prepare(action, sequence, fee)
+        terms = action.terms if isinstance(action, SwapAction) else None
         message, spending = await self._message(action)
         try:
             priced = await self._builder.price(
@@ -252,24 +264,29 @@ class EthereumPort:
         except RpcError as error:
             raise failed(error) from error
 
-    async def _message(self, action: Action) -> tuple[Message, Spending | None]:
-        terms = action.terms
-        match action.purpose:
-            case Purpose.CANCEL:
+    async def _message(self, action: _Unclaiming) -> tuple[Message, Spending | None]:
+        match action:
+            case CancelAction():
                 return Message(self.account, "0x"), None
-            case Purpose.APPROVE if len(action.payload) == 20:
-                return self._htlc.approve(to_checksum_address(action.payload), action.amount), None
-            case Purpose.LOCK if terms is not None:
+            case ApproveAction(payload=payload, amount=amount):
+                if len(payload) != 20:
+                    raise ActionRefused("an approval names no token", "its payload is the token's address")
+                return self._htlc.approve(to_checksum_address(payload), amount), None
+            case LockAction(terms=terms):
                 if terms.sender != self.account:
                     raise ActionRefused("the lock names another sender", "a lock is made by its sender")
                 spending = Spending(terms.asset, terms.amount) if terms.asset.contract else None
                 return self._htlc.lock(terms), spending
-            case Purpose.REFUND if terms is not None:
+            case RefundAction(terms=terms):
                 return self._htlc.refund(terms), None
-            case Purpose.COOPERATIVE_REFUND if terms is not None:
+            case CooperativeRefundAction(terms=terms):
                 expiry = (await blocks.read_tip(self._rpc)).time + _COOPERATIVE_REFUND_VALIDITY
                 return self._htlc.cooperative_refund(terms, self._signer, expiry), None
-        raise ActionRefused(f"this {action.purpose} cannot be made on Ethereum", "the action is incomplete")
+            case AnchorAction() | CloseAction():
+                raise ActionRefused(
+                    f"there is no {action.purpose} on Ethereum",
+                    "the log is anchored on ZION; locks leave nothing",
+                )
 
     # ------------------------------------------------------------------ pure
 

@@ -17,7 +17,8 @@ from eth_account.messages import encode_typed_data
 from eth_account.signers.local import LocalAccount
 from eth_utils.address import is_hex_address, to_checksum_address
 
-from bridge.chains.port import ActionRefused, BadAuthorization, UnsignedTx
+from bridge.chains.errors import ActionRefused, BadAuthorization
+from bridge.chains.port import UnsignedTx
 from bridge.protocol.types import LockTerms
 from relayers.evm import blocks, htlc
 from relayers.evm.messages import Authorization, HtlcContract

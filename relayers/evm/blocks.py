@@ -14,7 +14,8 @@ from typing import Any
 import msgspec
 from eth_hash.auto import keccak
 
-from bridge.chains.port import PortUnavailable, Tip
+from bridge.chains.errors import PortUnavailable
+from bridge.chains.port import Tip
 from bridge.chains.recent_blocks import newest_common
 from bridge.protocol.types import BlockRef
 from relayers.evm.rpc import Call, Rpc, RpcError, quantity, record

@@ -15,7 +15,7 @@ import msgspec
 from web3 import AsyncHTTPProvider
 from web3.types import RPCEndpoint
 
-from bridge.chains.port import PortError, PortUnavailable
+from bridge.chains.errors import PortError, PortUnavailable
 
 MAX_BATCH = 100
 """Calls in one HTTP request; hosted endpoints commonly refuse more than 100 to 1,000."""

@@ -7,7 +7,8 @@ from typing import Any
 
 from eth_abi.exceptions import DecodingError
 
-from bridge.chains.port import ActionRefused, Claimed, HtlcEvent, Locked, Refunded
+from bridge.chains.errors import ActionRefused
+from bridge.chains.port import Claimed, HtlcEvent, Locked, Refunded
 from bridge.protocol import instances
 from bridge.protocol.types import Asset, BlockRef, LockTerms, Preimage
 from relayers.evm import htlc

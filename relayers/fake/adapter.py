@@ -7,22 +7,29 @@ import itertools
 import random
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import msgspec
 
-from bridge.chains.port import (
+from bridge.chains.actions import (
     Action,
-    ActionRefused,
+    AnchorAction,
+    ApproveAction,
+    CancelAction,
+    ClaimAction,
+    CloseAction,
+    CooperativeRefundAction,
+    LockAction,
+    RefundAction,
+)
+from bridge.chains.errors import ActionRefused, BadAddress, DeepReorg, InsufficientFunds, PortUnavailable
+from bridge.chains.port import (
     Authorizer,
-    BadAddress,
     BroadcastOutcome,
     BroadcastResult,
-    DeepReorg,
     FeeEstimate,
     FeeLevel,
-    InsufficientFunds,
     LockStatus,
-    PortUnavailable,
     Scan,
     SignedTx,
     Tip,
@@ -140,7 +147,8 @@ class FakePort:
     async def prepare(self, action: Action, sequence: int | None, fee: FeeLevel) -> SignedTx:
         """See `ChainPort`."""
         await self._call()
-        self._require_authorization(action)
+        if isinstance(action, ClaimAction):
+            self._require_authorization(action)
         price = self.fake.price
         if fee.previous is not None:
             price = max(price, -(-fee.previous["price"] * REPLACEMENT_PERCENT // 100))
@@ -150,15 +158,10 @@ class FakePort:
             sequence=sequence,
             purpose=action.purpose,
             price=price,
-            terms=action.terms if action.purpose is Purpose.LOCK else None,
-            lock_id=action.lock_id,
-            preimage=action.preimage.reveal().hex() if action.preimage else "",
-            payload=action.payload.decode("latin-1"),
-            amount=action.amount,
             valid_until=None if expiry is None else self.fake.head.height + expiry,
             salt=next(self._salts) if sequence is None else 0,
-            others=self._open_others(action),
         )
+        tx = msgspec.structs.replace(tx, **self._particulars(action))
         self._simulate(tx)
         return SignedTx(
             tx_id=tx.tx_id,
@@ -167,7 +170,7 @@ class FakePort:
             sequence=sequence,
             fee={"price": price},
             max_cost=tx.cost,
-            valid_until=tx.valid_until,
+            valid_until_height=tx.valid_until,
         )
 
     async def broadcast(self, tx: SignedTx) -> BroadcastResult:
@@ -189,11 +192,11 @@ class FakePort:
             return TxStatus(TxState.REPLACED, reason=self.fake.sequence_user(self.account, tx.sequence) or "")
         return TxStatus(TxState.PENDING if tx.tx_id in self.fake.mempool else TxState.UNKNOWN)
 
-    async def setup_actions(self, assets: Sequence[Asset]) -> tuple[Action, ...]:
+    async def setup_actions(self, assets: Sequence[Asset]) -> tuple[ApproveAction, ...]:
         """See `ChainPort`."""
         await self._call()
         return tuple(
-            Action(Purpose.APPROVE, payload=asset.key.encode())
+            ApproveAction(asset.key.encode())
             for asset in assets
             if asset.key != self.fake.native.key
             and (self.account, asset.key) not in self.fake.ledger.approvals
@@ -239,9 +242,31 @@ class FakePort:
         if self.faults.down or (self.faults.flaky and self._random.random() < self.faults.flaky):
             raise PortUnavailable("the fake RPC does not answer", "wait")
 
-    def _require_authorization(self, action: Action) -> None:
+    def _particulars(self, action: Action) -> dict[str, Any]:
+        """Return the fields of a transaction that depend on what it does."""
+        match action:
+            case LockAction(terms=terms):
+                return {"terms": terms}
+            case ClaimAction(terms=terms, preimage=preimage):
+                return {
+                    "lock_id": lock_id_of(terms),
+                    "preimage": preimage.reveal().hex(),
+                    "others": self._open_others(action),
+                }
+            case RefundAction(terms=terms) | CooperativeRefundAction(terms=terms):
+                return {"lock_id": lock_id_of(terms)}
+            case ApproveAction(payload=payload, amount=amount):
+                return {"payload": payload.decode("latin-1"), "amount": amount}
+            case AnchorAction(root=root, size=size):
+                return {"payload": root.decode("latin-1"), "amount": size}
+            case CancelAction():
+                return {}
+            case CloseAction():
+                raise ActionRefused("a spent lock leaves nothing on the fake chain", "plan no closing")
+
+    def _require_authorization(self, action: ClaimAction) -> None:
         terms = action.terms
-        if action.purpose is not Purpose.CLAIM or terms is None or terms.recipient == self.account:
+        if terms.recipient == self.account:
             return
         if self.authorizer is None or not (self.authorizer.required or action.authorization):
             return
@@ -249,13 +274,13 @@ class FakePort:
         if not max_fee or signature != signature_of(terms.recipient, lock_id_of(terms), int(max_fee)):
             raise ActionRefused("the recipient did not authorise this claim", "ask for the signature")
 
-    def _open_others(self, action: Action) -> tuple[tuple[str, str], ...]:
+    def _open_others(self, action: ClaimAction) -> tuple[tuple[str, str], ...]:
         """The further claims of a batch that can still be made."""
         ledger = self.fake.ledger
         return tuple(
-            (other.lock_id, other.preimage.reveal().hex())
+            (lock_id_of(other.terms), other.preimage.reveal().hex())
             for other in action.others
-            if other.preimage is not None and ledger.lock_status(other.lock_id) is LockStatus.OPEN
+            if ledger.lock_status(lock_id_of(other.terms)) is LockStatus.OPEN
         )
 
     def _simulate(self, tx: FakeTx) -> None:

@@ -11,21 +11,23 @@ from solders.hash import Hash
 from solders.keypair import Keypair
 from solders.transaction import VersionedTransaction
 
-from bridge.chains.port import (
-    Action,
+from bridge.chains.actions import Action, ApproveAction, LockAction, SwapAction
+from bridge.chains.errors import (
     ActionRefused,
-    Authorizer,
     BadAddress,
+    CannotReceive,
+    InsufficientFunds,
+    PortError,
+    PortUnavailable,
+)
+from bridge.chains.port import (
+    Authorizer,
     BroadcastOutcome,
     BroadcastResult,
-    CannotReceive,
     FeeEstimate,
     FeeLevel,
     HtlcEvent,
-    InsufficientFunds,
     LockStatus,
-    PortError,
-    PortUnavailable,
     Scan,
     SignedTx,
     Tip,
@@ -175,7 +177,7 @@ class SolanaPort:
         )
         return building.estimate(bool(asset.contract), ordinary, urgent, rents)
 
-    async def setup_actions(self, assets: Sequence[Asset]) -> tuple[Action, ...]:
+    async def setup_actions(self, assets: Sequence[Asset]) -> tuple[ApproveAction, ...]:
         """Return the making of our own token accounts that are missing. Raises `PortError` for a token that
         our program cannot lock (see `mints.check`)."""
         for asset in assets:
@@ -184,9 +186,7 @@ class SolanaPort:
         owned = [program.token_account(self._key.pubkey(), mint) for mint in mints]
         found = [await self._cluster.account(account) for account in owned]
         return tuple(
-            Action(Purpose.APPROVE, payload=bytes(mint))
-            for mint, account in zip(mints, found, strict=True)
-            if account is None
+            ApproveAction(bytes(mint)) for mint, account in zip(mints, found, strict=True) if account is None
         )
 
     # ------------------------------------------------------------------ sending
@@ -204,9 +204,9 @@ class SolanaPort:
         """
         rents = await self._cluster.rents()
         made = building.plan(self._program, self.chain, action, self._key.pubkey(), rents)
-        if action.terms is not None:
+        if isinstance(action, SwapAction):
             await self._cluster.check_asset(action.terms.asset)
-        if action.purpose is Purpose.LOCK and action.terms is not None:
+        if isinstance(action, LockAction):
             # The program would make a spent vault again; its preimage may be known to all by then.
             status = await self.read_lock(self.lock_id(action.terms), action.terms)
             if status is not LockStatus.ABSENT:
@@ -228,7 +228,7 @@ class SolanaPort:
             sequence=None,
             fee={"unit_price": unit_price, "units": made.units},
             max_cost=cost + made.deposit,
-            valid_until=recent.last_valid,
+            valid_until_height=recent.last_valid,
         )
 
     async def _check_funds(self, action: Action, made: Plan, cost: int, rents: Rents) -> None:
@@ -240,7 +240,7 @@ class SolanaPort:
                 f"{needs} lamports are needed (with {rents.empty} left over for rent), {has} are there",
                 f"send SOL to {self.account}",
             )
-        if action.purpose is not Purpose.LOCK or action.terms is None:
+        if not isinstance(action, LockAction):
             return
         lock = terms.to_program(action.terms, self.chain)
         if lock.mint is not None:

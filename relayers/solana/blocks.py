@@ -15,7 +15,7 @@ from solders.hash import Hash
 from solders.pubkey import Pubkey
 from solders.transaction import VersionedTransaction
 
-from bridge.chains.port import DeepReorg, PortUnavailable
+from bridge.chains.errors import DeepReorg, PortUnavailable
 from bridge.chains.recent_blocks import newest_common
 from bridge.protocol.types import BlockRef
 from relayers.solana import program

@@ -14,7 +14,7 @@ from solders.hash import Hash
 from solders.instruction import Instruction
 from solders.pubkey import Pubkey
 
-from bridge.chains.port import CannotReceive, PortError, PortUnavailable
+from bridge.chains.errors import CannotReceive, PortError, PortUnavailable
 from bridge.protocol.types import Asset, BlockRef
 from relayers.solana import blocks, fees, mints, program
 from relayers.solana.building import Rents

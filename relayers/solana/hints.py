@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 import msgspec
 import websockets
 
-from bridge.chains.port import PortUnavailable
+from bridge.chains.errors import PortUnavailable
 from relayers.solana.rpc import Rpc, RpcError
 
 _POLLS_BEFORE_RETRY = 20

@@ -6,7 +6,8 @@ import base64
 
 from solders.pubkey import Pubkey
 
-from bridge.chains.port import LockStatus, PortUnavailable
+from bridge.chains.errors import PortUnavailable
+from bridge.chains.port import LockStatus
 from relayers.solana import blocks, program
 from relayers.solana.cluster import Cluster
 from relayers.solana.program import ClaimCall, RefundCall, VaultTerms

@@ -9,7 +9,7 @@ from typing import Any, cast
 import aiohttp
 import msgspec
 
-from bridge.chains.port import PortError, PortUnavailable
+from bridge.chains.errors import PortError, PortUnavailable
 
 MAX_BATCH = 100
 """Calls in one HTTP request; Agave itself has no limit below its body size, hosted endpoints do."""

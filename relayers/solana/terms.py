@@ -6,7 +6,8 @@ from collections.abc import Mapping
 
 from solders.pubkey import Pubkey
 
-from bridge.chains.port import ActionRefused, BadAddress, Claimed, HtlcEvent, Locked, Refunded, Revealed
+from bridge.chains.errors import ActionRefused, BadAddress
+from bridge.chains.port import Claimed, HtlcEvent, Locked, Refunded, Revealed
 from bridge.protocol.types import MAX_PREIMAGE_BYTES, Asset, BlockRef, ChainId, LockTerms, Preimage
 from relayers.solana import program
 from relayers.solana.program import ClaimCall, LockCall, RefundCall, VaultTerms

@@ -18,7 +18,9 @@ from solders.null_signer import NullSigner
 from solders.pubkey import Pubkey
 from solders.transaction import VersionedTransaction
 
-from bridge.chains.port import Action, ActionRefused, FeeLevel, UnsignedTx
+from bridge.chains.actions import action_of
+from bridge.chains.errors import ActionRefused
+from bridge.chains.port import FeeLevel, UnsignedTx
 from bridge.protocol.types import ChainId, LockTerms, Preimage, Purpose
 from relayers.solana import building, fees, terms
 from relayers.solana.building import Plan, Rents
@@ -54,7 +56,7 @@ def draft(
         raise ActionRefused(f"a wallet cannot do {purpose.value} on Solana", "only lock, claim and refund")
     vault = terms.to_program(lock_terms, chain)
     payer = vault.recipient if purpose is Purpose.CLAIM else vault.sender
-    action = Action(purpose, lock_terms, preimage=preimage)
+    action = action_of(purpose, lock_terms, preimage)
     plan = building.plan(of_program, chain, action, payer, Rents(0, 0, 0, 0))
     summary = f"{purpose.value} {lock_terms.amount} {lock_terms.asset.symbol} (smallest units) on Solana"
     return Draft(purpose, payer, vault, plan, summary)

@@ -6,16 +6,14 @@ from collections.abc import AsyncIterator, Sequence
 
 from stellar_sdk import Keypair, StrKey
 
+from bridge.chains.actions import Action, ApproveAction, ClaimAction, CloseAction, SwapAction
+from bridge.chains.errors import ActionRefused, BadAddress, PortError
 from bridge.chains.port import (
-    Action,
-    ActionRefused,
     Authorizer,
-    BadAddress,
     BroadcastResult,
     FeeEstimate,
     FeeLevel,
     LockStatus,
-    PortError,
     Scan,
     SignedTx,
     Tip,
@@ -147,17 +145,17 @@ class StellarPort:
             authorized_claim=for_user,
         )
 
-    async def setup_actions(self, assets: Sequence[Asset]) -> tuple[Action, ...]:
+    async def setup_actions(self, assets: Sequence[Asset]) -> tuple[ApproveAction, ...]:
         """Return what is still missing: channel accounts, and a trustline for each issued asset."""
         await self._check()
         actions = []
         if await self._sequences.missing():
-            actions.append(Action(Purpose.APPROVE, payload=MAKE_CHANNELS))
+            actions.append(ApproveAction(MAKE_CHANNELS))
         account = await self._horizon.account(self.account)
         for asset in assets:
             has_line = account is not None and line_of(account, asset) is not None
             if asset.contract and not has_line and to_stellar(asset).issuer != self.account:
-                actions.append(Action(Purpose.APPROVE, payload=TRUST + asset.contract.encode()))
+                actions.append(ApproveAction(TRUST + asset.contract.encode()))
         return tuple(actions)
 
     # ------------------------------------------------------------------ sending
@@ -175,11 +173,11 @@ class StellarPort:
         higher `fee` they replace what was sent before.
         """
         await self._check()
-        if action.terms is not None:
+        if isinstance(action, SwapAction | CloseAction):
             htlc.check(action.terms, self.chain)
-        if action.purpose is Purpose.CLOSE and action.terms is not None:
+        if isinstance(action, CloseAction):
             return await self._closing.prepare(action.terms, fee)
-        if action.purpose is Purpose.CLAIM and action.authorization:
+        if isinstance(action, ClaimAction) and action.authorization:
             return await self._authorizer.prepare(action, fee)
         if sequence is None:
             raise ActionRefused("a Stellar transaction needs a sequence", "take it from next_sequence")

@@ -11,15 +11,9 @@ from collections.abc import Awaitable, Callable, Mapping
 import msgspec
 from stellar_sdk import Keypair, TransactionEnvelope
 
-from bridge.chains.port import (
-    Action,
-    ActionRefused,
-    BadAuthorization,
-    CannotReceive,
-    FeeLevel,
-    SignedTx,
-    UnsignedTx,
-)
+from bridge.chains.actions import ClaimAction
+from bridge.chains.errors import ActionRefused, BadAuthorization, CannotReceive
+from bridge.chains.port import FeeLevel, SignedTx, UnsignedTx
 from bridge.protocol.types import LockTerms
 from relayers.stellar import authorized, fees, htlc
 from relayers.stellar.assets import decimal
@@ -38,7 +32,7 @@ FIRST, SECOND = "xdr", "fallback_xdr"
 
 
 class _Kept(msgspec.Struct, frozen=True):
-    """`Action.authorization`: both envelopes with R's signature alone, XDR in base64. No secret is in it."""
+    """`ClaimAction.authorization`: both envelopes with R's signature alone, XDR in base64; nothing secret."""
 
     first: str
     second: str = ""
@@ -163,15 +157,13 @@ class StellarAuthorizer:
         ]
         return msgspec.json.encode(_Kept(*kept))
 
-    async def prepare(self, action: Action, fee: FeeLevel) -> SignedTx:
+    async def prepare(self, action: ClaimAction, fee: FeeLevel) -> SignedTx:
         """Return the authorised claim with the preimage, in our fee bump; it uses no sequence of ours.
 
         Made again it is the same inner transaction, so a better bid (`fee`) replaces an earlier one and never
         adds to it. Raises `ActionRefused` when neither of the two that R signed can land now.
         """
         terms, preimage = action.terms, action.preimage
-        if terms is None or preimage is None:
-            raise ActionRefused("an authorised claim needs terms and preimage", "the action is incomplete")
         if not preimage.opens(terms.hashlock):
             raise ActionRefused("the preimage does not open the hashlock", "wait for the right one")
         market = fees.read_market(await self._horizon.fee_stats(), self._settings.caps)

@@ -23,8 +23,20 @@ from stellar_sdk import (
 )
 from stellar_sdk.operation import Operation
 
-from bridge.chains.port import Action, ActionRefused, CannotReceive, FeeLevel, InsufficientFunds, SignedTx
-from bridge.protocol.types import Asset, LockTerms, Preimage, Purpose
+from bridge.chains.actions import (
+    Action,
+    AnchorAction,
+    ApproveAction,
+    CancelAction,
+    ClaimAction,
+    CloseAction,
+    CooperativeRefundAction,
+    LockAction,
+    RefundAction,
+)
+from bridge.chains.errors import ActionRefused, CannotReceive, InsufficientFunds
+from bridge.chains.port import FeeLevel, SignedTx
+from bridge.protocol.types import Asset, LockTerms, Preimage
 from relayers.stellar import fees, htlc, recognition
 from relayers.stellar.assets import INT64_MAX, decimal, stroops, to_stellar
 from relayers.stellar.channels import CHANNEL_BALANCE, Sequences, derived_key
@@ -105,29 +117,31 @@ class Builder:
             sequence=sequence,
             fee={"rate": rate, "total": total},
             max_cost=total + binds,
-            valid_until=valid_until,
+            valid_until_time=valid_until,
         )
 
     async def _plan(self, action: Action, account: Record, ledger: Record, rate: int) -> Plan:
-        terms = action.terms
-        match action.purpose:
-            case Purpose.LOCK if terms is not None:
+        match action:
+            case LockAction(terms=terms):
                 return await self._lock(terms, account, ledger, rate)
-            case Purpose.CLAIM if terms is not None and action.preimage is not None:
-                return await self._claim(terms, action.preimage, account)
-            case Purpose.REFUND if terms is not None:
+            case ClaimAction(terms=terms, preimage=preimage):
+                return await self._claim(terms, preimage, account)
+            case RefundAction(terms=terms):
                 return await self._refund(terms, ledger)
-            case Purpose.COOPERATIVE_REFUND:
+            case CooperativeRefundAction():
                 raise ActionRefused(
                     "a lock on Stellar cannot be given back before its deadline",
                     "wait for the deadline: the sender then refunds it alone",
                 )
-            case Purpose.CANCEL:
+            case CancelAction():
                 # Bumping to where the account is already does nothing.
                 return Plan([BumpSequence(0)])
-            case Purpose.APPROVE:
-                return await self._approve(action.payload)
-        raise ActionRefused(f"this {action.purpose} cannot be made on Stellar", "the action is incomplete")
+            case ApproveAction(payload=payload):
+                return await self._approve(payload)
+            case AnchorAction():
+                raise ActionRefused("the log is not anchored on Stellar", "anchor it on ZION")
+            case CloseAction():
+                raise ActionRefused("a gate is closed by its own sequence", "prepare it with `Closing`")
 
     async def _lock(self, terms: LockTerms, account: Record, ledger: Record, rate: int) -> Plan:
         if terms.sender != self._key.public_key:

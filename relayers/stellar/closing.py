@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from stellar_sdk import Keypair, Preconditions, StrKey, TimeBounds, Transaction, TransactionEnvelope
 
-from bridge.chains.port import ActionRefused, FeeLevel, NothingToDo, SignedTx
+from bridge.chains.errors import ActionRefused, NothingToDo
+from bridge.chains.port import FeeLevel, SignedTx
 from bridge.protocol.types import LockTerms, Preimage
 from relayers.stellar import authorized, fees, htlc
 from relayers.stellar.assets import stroops

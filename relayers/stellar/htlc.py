@@ -37,7 +37,7 @@ from stellar_sdk import (
 )
 from stellar_sdk.operation import Operation
 
-from bridge.chains.port import ActionRefused
+from bridge.chains.errors import ActionRefused
 from bridge.protocol.types import ChainId, LockTerms, Preimage
 from relayers.stellar.assets import INT64_MAX, decimal, to_stellar
 

@@ -17,7 +17,8 @@ from stellar_sdk import (
 )
 from stellar_sdk.operation import Operation
 
-from bridge.chains.port import ActionRefused, UnsignedTx
+from bridge.chains.errors import ActionRefused
+from bridge.chains.port import UnsignedTx
 from bridge.protocol.types import LockTerms, Preimage, Purpose
 from relayers.stellar import htlc
 from relayers.stellar.authorizer import Requests

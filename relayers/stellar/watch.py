@@ -10,16 +10,8 @@ from collections.abc import Sequence
 
 from stellar_sdk import StrKey, xdr
 
-from bridge.chains.port import (
-    Claimed,
-    DeepReorg,
-    HtlcEvent,
-    Locked,
-    PortUnavailable,
-    Refunded,
-    Revealed,
-    Scan,
-)
+from bridge.chains.errors import DeepReorg, PortUnavailable
+from bridge.chains.port import Claimed, HtlcEvent, Locked, Refunded, Revealed, Scan
 from bridge.protocol.types import BlockRef
 from relayers.stellar import htlc, recognition
 from relayers.stellar.horizon import Horizon, Record

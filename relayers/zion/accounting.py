@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 
+from bridge.chains.errors import PortError
 from bridge.chains.family import LOCKS
-from bridge.chains.port import PortError
 from bridge.protocol.types import Asset
 from relayers.zion.nodes import Nodes
 from relayers.zion.settings import ZionSettings

@@ -6,18 +6,15 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import TypeVar
 
+from bridge.chains.actions import Action, AnchorAction, ApproveAction, CancelAction, CloseAction, SwapAction
+from bridge.chains.errors import ActionRefused, BadAddress, PortError, PortUnavailable
 from bridge.chains.port import (
-    Action,
-    ActionRefused,
     Authorizer,
-    BadAddress,
     BroadcastOutcome,
     BroadcastResult,
     FeeEstimate,
     FeeLevel,
     LockStatus,
-    PortError,
-    PortUnavailable,
     Scan,
     SignedTx,
     Tip,
@@ -149,7 +146,7 @@ class ZionPort:
         fee = max((await self._nodes.ask(lambda node: node.estimate_fee())).next_block, MIN_FEE)
         return FeeEstimate(lock=fee, claim=fee, refund=fee)
 
-    async def setup_actions(self, assets: Sequence[Asset]) -> tuple[Action, ...]:  # noqa: ARG002
+    async def setup_actions(self, assets: Sequence[Asset]) -> tuple[ApproveAction, ...]:  # noqa: ARG002
         """Return nothing: the native coin needs no approval."""
         return ()
 
@@ -182,7 +179,7 @@ class ZionPort:
         spent = tx.amount if tx.kind in PAYS_AMOUNT else 0
         earned = tx.amount if tx.kind in SPENDS_LOCK and tx.recipient == self._key.key_hash else 0
         check_funds(account.balance, spent, earned, offer)
-        if action.terms is not None:
+        if isinstance(action, SwapAction):
             info, lock = await asyncio.gather(self._info(), self._ask_lock(self.lock_id(action.terms)))
             check_lock(action.purpose, action.terms, lock, info.median_time)
         signed = sign(self._key, tx, tx.witness.aux)
@@ -197,25 +194,18 @@ class ZionPort:
 
     def _transaction(self, action: Action, nonce: int, fee: int) -> Transaction:
         chain_id, sender = self._settings.chain_id, self._key.key_hash
-        if action.purpose is Purpose.CANCEL:
-            return Transaction(Kind.TRANSFER, chain_id, nonce, 1, fee, sender, sender)
-        if action.purpose is Purpose.ANCHOR:
-            if len(action.payload) != 32:
-                raise ActionRefused("an anchor is a 32-byte root", "give the log's root as payload")
-            return Transaction(
-                Kind.ANCHOR, chain_id, nonce, action.amount, fee, sender, ZERO20, action.payload
-            )
-        if action.terms is None:
-            raise ActionRefused(f"this {action.purpose} cannot be made on ZION", "the action is incomplete")
-        return htlc.transaction(
-            action.purpose,
-            action.terms,
-            action.preimage,
-            self._settings,
-            sender=sender,
-            nonce=nonce,
-            fee=fee,
-        )
+        match action:
+            case CancelAction():
+                return Transaction(Kind.TRANSFER, chain_id, nonce, 1, fee, sender, sender)
+            case AnchorAction(root=root, size=size):
+                if len(root) != 32:
+                    raise ActionRefused("an anchor is a 32-byte root", "give the log's root")
+                return Transaction(Kind.ANCHOR, chain_id, nonce, size, fee, sender, ZERO20, root)
+            case ApproveAction() | CloseAction():
+                raise ActionRefused(
+                    f"there is no {action.purpose} on ZION", "its locks need no approval and leave no deposit"
+                )
+        return htlc.transaction(action, self._settings, sender=sender, nonce=nonce, fee=fee)
 
     async def broadcast(self, tx: SignedTx) -> BroadcastResult:
         """Send stored bytes; sending them again is harmless."""

@@ -11,7 +11,8 @@ import asyncio
 import hashlib
 from collections.abc import Sequence
 
-from bridge.chains.port import HtlcEvent, PortUnavailable
+from bridge.chains.errors import PortUnavailable
+from bridge.chains.port import HtlcEvent
 from bridge.chains.recent_blocks import newest_common
 from bridge.protocol.types import Asset, BlockRef
 from chain.rules.errors import RpcError, RuleBrokenError

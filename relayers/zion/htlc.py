@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from bridge.chains.port import ActionRefused, Claimed, HtlcEvent, Locked, Refunded, UnsignedTx
+from bridge.chains.actions import (
+    ClaimAction,
+    CooperativeRefundAction,
+    LockAction,
+    RefundAction,
+    SwapAction,
+    action_of,
+)
+from bridge.chains.errors import ActionRefused
+from bridge.chains.port import Claimed, HtlcEvent, Locked, Refunded, UnsignedTx
 from bridge.protocol.types import Asset, BlockRef, LockTerms, Preimage, Purpose
 from chain.rules.address import decode_address, encode_address
 from chain.rules.errors import AddressError
@@ -56,40 +65,32 @@ def check(terms: LockTerms, settings: ZionSettings) -> None:
 
 
 def transaction(
-    purpose: Purpose,
-    terms: LockTerms,
-    preimage: Preimage | None,
-    settings: ZionSettings,
-    *,
-    sender: bytes,
-    nonce: int,
-    fee: int,
+    action: SwapAction, settings: ZionSettings, *, sender: bytes, nonce: int, fee: int
 ) -> Transaction:
-    """Return the transaction of `purpose`, unsigned, with the preimage in the witness of a claim.
+    """Return the transaction of an action, unsigned, with the preimage in the witness of a claim.
 
-    `sender` is the key hash of who sends and pays the fee. Raises `ActionRefused` for a wrong preimage, a
-    purpose that is none of the HTLC's, and a lock by another than its sender.
+    `sender` is the key hash of who sends and pays the fee. Raises `ActionRefused` for a wrong preimage and
+    for a lock by another than its sender.
     """
+    terms = action.terms
     lock = id_of(terms, settings)
     payer, payee = decode_address(terms.sender), decode_address(terms.recipient)
     aux, hashed, deadline = b"", lock, 0
-    match purpose:
-        case Purpose.LOCK:
+    match action:
+        case LockAction():
             if sender != payer:
                 raise ActionRefused("the lock names another sender", "a lock is made by its sender")
             kind, recipient, hashed, deadline = Kind.HTLC_LOCK, payee, terms.hashlock, terms.deadline
-        case Purpose.CLAIM:
-            if preimage is None or not preimage.opens(terms.hashlock):
+        case ClaimAction(preimage=preimage):
+            if not preimage.opens(terms.hashlock):
                 raise ActionRefused("the preimage does not open this lock", "use the swap's own preimage")
             kind, recipient, aux = Kind.HTLC_CLAIM, payee, preimage.reveal()
-        case Purpose.REFUND:
+        case RefundAction():
             kind, recipient = Kind.HTLC_REFUND, payer
-        case Purpose.COOPERATIVE_REFUND:
+        case CooperativeRefundAction():
             if sender != payee:
                 raise ActionRefused("only the recipient can give a lock back", "wait for the deadline")
             kind, recipient = Kind.HTLC_COOPERATIVE_REFUND, payer
-        case _:
-            raise ActionRefused(f"{purpose} is no purpose of an HTLC", "this is a mistake in the caller")
     chain_id = settings.chain_id
     body = Transaction(kind, chain_id, nonce, terms.amount, fee, sender, recipient, hashed, deadline)
     return body.with_witness(Witness(aux=aux))
@@ -106,7 +107,8 @@ def for_wallet(
     if purpose not in {Purpose.LOCK, Purpose.CLAIM, Purpose.REFUND}:
         raise ActionRefused(f"a wallet has nothing to sign for {purpose}", "ask for another purpose")
     sender = decode_address(terms.sender)
-    tx = transaction(purpose, terms, preimage, settings, sender=sender, nonce=0, fee=fee)
+    action = action_of(purpose, terms, preimage)
+    tx = transaction(action, settings, sender=sender, nonce=0, fee=fee)
     payload: dict[str, Any] = {
         "kind": Kind(tx.kind).name.lower(),
         "chain_id": settings.chain_id,

@@ -13,7 +13,8 @@ from bridge.protocol.status import is_terminal
 from bridge.protocol.timelocks import may_reveal
 from bridge.protocol.transition import transition
 from bridge.protocol.types import LegState, Preimage, Purpose, SwapState
-from tests.property.world import CHAIN, DESTINATION, OUTAGE, PREIMAGE, SOURCE, TIMING, SwapWorld
+from tests.property.invariants import DESTINATION, SOURCE
+from tests.property.world import CHAIN, OUTAGE, PREIMAGE, TIMING, SwapWorld
 
 ROLES = st.sampled_from([SOURCE, DESTINATION])
 

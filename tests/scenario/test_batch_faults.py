@@ -12,7 +12,7 @@ from bridge.store.records import Intent
 from relayers.fake.ledger import FakeTx, LedgerLockState
 from tests import instances
 from tests.scenario.test_batches import all_completed, all_over, batching, until_the_users_claim
-from tests.scenario.world import TIMING, Fuse, Killed, BridgeWorld
+from tests.scenario.world import TIMING, BridgeWorld, Fuse, Killed
 
 
 def leader_and_members(world: BridgeWorld) -> tuple[Intent, list[Intent]]:

@@ -15,7 +15,7 @@ from contextlib import closing
 from functools import cache
 from pathlib import Path
 from tempfile import mkdtemp
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 import msgspec
 from prometheus_client import CollectorRegistry
@@ -59,6 +59,17 @@ TIMING = ChainTiming(block_interval=INTERVAL, finality_depth=3, inclusion_p99=30
 USER_WINDOW, OUTAGE, LOCK_WINDOW = 200, 120, 120
 RICH = 10**24
 ALL_JOBS = [Job.POLL, Job.SWEEP, Job.VERIFY, Job.INVENTORY]
+
+
+class Behaviour(TypedDict, total=False):
+    """How a user deviates from the careful one (see `User`)."""
+
+    locks: bool
+    claims: bool
+    refunds: bool
+    hurry: bool
+    late: bool
+    hands_over: bool
 
 
 class Killed(BaseException):
@@ -143,6 +154,8 @@ def open_store(path: Path, clock: Callable[[], int], fuse: Fuse, url: str = "") 
 
 class BridgeWorld:
     """The stage. `process` starts (again) both workers on the same database, with a fresh memory."""
+
+    store: FusedStore
 
     def __init__(self, folder: Path, seed: int = 0, *, url: str = "", **chain_options: Any) -> None:
         self.url = url
@@ -248,7 +261,11 @@ class BridgeWorld:
     # -- swaps -------------------------------------------------------------------------------
 
     def swap(
-        self, number: int = 1, source: ChainId = instances.ETHEREUM, amount: int = 10**19, **behaviour: bool
+        self,
+        number: int = 1,
+        source: ChainId = instances.ETHEREUM,
+        amount: int = 10**19,
+        **behaviour: Unpack[Behaviour],
     ) -> str:
         """Sell a swap and let its user play: honest unless `behaviour` says otherwise (see `User`)."""
         destination = instances.ZION if source == instances.ETHEREUM else instances.ETHEREUM
@@ -346,7 +363,9 @@ class BridgeWorld:
                 for leg, state in ((swap.source, source), (swap.destination, destination)):
                     status, head = seen[leg.terms.chain], self.chains[leg.terms.chain].head
                     # What has come since the relayer looked may yet open the swap again.
-                    knows = status is not None and status.scanned == head.height and status.tip == head
+                    tip = None if status is None else status.tip
+                    knows = status is not None and status.scanned == head.height
+                    knows = knows and tip is not None and tip.block == head
                     ended = not knows or state is not LedgerLockState.OPEN
                     assert ended, f"{swap.id} ended with an open lock"
                 assert not any(reserved.live for reserved in held[swap.id]), f"{swap.id} keeps inventory"

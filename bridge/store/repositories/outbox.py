@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 from sqlalchemy import Row, and_, func, or_, select, update
 
+from bridge.chains.port import SignedTx
 from bridge.protocol.types import ChainId, Purpose
 from bridge.store.errors import Duplicate, LeaseLost
 from bridge.store.records import (
@@ -220,7 +221,7 @@ class Intents(Repository):
 
 
 def _stored_tx(row: Row[Any]) -> StoredTx:
-    return record(row, StoredTx, fee=msgspec.json.decode(row.fee))
+    return record(row, StoredTx, signed=record(row, SignedTx, fee=msgspec.json.decode(row.fee)))
 
 
 class Transactions(Repository):
@@ -230,39 +231,28 @@ class Transactions(Repository):
         self,
         intent_id: int,
         chain: ChainId,
+        signed: SignedTx,
         *,
-        tx_id: str,
-        raw: bytes,
-        account: str,
-        sequence: int | None,
-        fee: dict[str, int],
-        max_cost: int,
-        valid_until: int | None,
         attempt: int,
         cancels: bool,
         signed_height: int,
     ) -> int:
         """Store a signed transaction; the same bytes a second time are the same row. Returns its id."""
-        stored = self.by_tx_id(chain, tx_id)
+        stored = self.by_tx_id(chain, signed.tx_id)
         if stored is not None:
             return stored.id
         values = {
             "intent_id": intent_id,
             "chain": chain,
-            "tx_id": tx_id,
-            "raw": raw,
-            "account": account,
-            "sequence": sequence,
-            "fee": msgspec.json.encode(fee).decode(),
-            "max_cost": max_cost,
-            "valid_until": valid_until,
+            **msgspec.structs.asdict(signed),
+            "fee": msgspec.json.encode(signed.fee).decode(),
             "attempt": attempt,
             "cancels": cancels,
             "state": StoredTxState.SIGNED.value,
             "signed_height": signed_height,
             "signed_ms": self.now_ms,
         }
-        return self._insert(_transactions, values, f"transaction {tx_id}")
+        return self._insert(_transactions, values, f"transaction {signed.tx_id}")
 
     def by_tx_id(self, chain: ChainId, tx_id: str) -> StoredTx | None:
         """Return a transaction by the id its chain gives it."""

@@ -17,7 +17,7 @@ from relayers.cardano.settings import ADA, CardanoSettings, Network
 
 
 class CardanoDevnet(ChildServer):
-    """A ledger with the HTLC's validator and a token; implements `bridge.chains.port.Devnet`.
+    """A ledger with the HTLC's validator and a token; implements `bridge.chains.local.devnet.Devnet`.
 
     With a `block_time` (seconds) blocks come by themselves, without it only on `mine`. The chain lives in the
     directory, mempool included, and survives any kind of end. A fresh one's first slot begins at `zero_time`

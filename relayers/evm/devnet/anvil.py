@@ -14,8 +14,8 @@ from typing import Any
 import msgspec
 from eth_account import Account
 
+from bridge.chains.errors import PortError, PortUnavailable
 from bridge.chains.local import processes
-from bridge.chains.port import PortError, PortUnavailable
 from bridge.keys.devkeys import devnet_key
 from bridge.protocol.types import Asset, ChainId
 from relayers.evm import artifacts
@@ -68,7 +68,7 @@ def find_anvil() -> Path:
 
 
 class AnvilDevnet:
-    """anvil with one HTLC contract and one demo token; implements `bridge.chains.port.Devnet`.
+    """anvil with one HTLC contract and one demo token; implements `bridge.chains.local.devnet.Devnet`.
 
     With a `block_time` (seconds) it makes blocks by itself, without it only on `mine`. With `persist` its
     state is written to the directory every second and when it ends, so that a killed node started again

@@ -1,4 +1,4 @@
-"""The local Solana as a child process under test control; implements `bridge.chains.port.Devnet`."""
+"""The local Solana as a child process under test control; implements `bridge.chains.local.devnet.Devnet`."""
 
 from __future__ import annotations
 

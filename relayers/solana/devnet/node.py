@@ -29,7 +29,7 @@ from spl.token.constants import TOKEN_PROGRAM_ID
 from spl.token.instructions import initialize_mint2, mint_to
 from spl.token.models import InitializeMint2Params, MintToParams
 
-from bridge.chains.port import PortError
+from bridge.chains.errors import PortError
 from bridge.keys.devkeys import devnet_key
 from bridge.protocol.types import Asset, ChainId
 from relayers.solana import program
@@ -79,7 +79,7 @@ def describe(port: int, chain: ChainId = SOL.chain) -> Mapping[str, str]:
 
 
 class SolanaNode:
-    """The local chain and its server in this process and event loop; implements `bridge.chains.port.Devnet`.
+    """The local chain and its server in this process and event loop; a `bridge.chains.local.devnet.Devnet`.
 
     With a `block_time` (seconds) it makes blocks by itself on the real clock; without it, only when told to,
     and its clock stands still in between. With a `journal` a later node goes on where this one ended.

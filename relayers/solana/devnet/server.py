@@ -10,7 +10,7 @@ from typing import Any
 
 from aiohttp import WSMsgType, web
 
-from bridge.chains.port import PortError
+from bridge.chains.errors import PortError
 from relayers.solana.devnet.ledger import Block, Entry
 from relayers.solana.devnet.rpc_methods import Methods, RpcFailure, account_json, matches
 

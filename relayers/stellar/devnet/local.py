@@ -1,4 +1,4 @@
-"""The local Stellar network as a child process under test control; implements `bridge.chains.port.Devnet`."""
+"""The local Stellar network as a child process under test control; a `bridge.chains.local.devnet.Devnet`."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import msgspec
 from stellar_sdk import Account, Keypair, Network, TransactionBuilder
 from stellar_sdk.operation import Operation, Payment
 
+from bridge.chains.errors import PortError
 from bridge.chains.local import processes
 from bridge.chains.local.servers import ChildServer
-from bridge.chains.port import PortError
 from bridge.keys.devkeys import devnet_key
 from bridge.protocol.types import Asset, ChainId, ChainTiming
 from relayers.stellar.assets import decimal, to_stellar

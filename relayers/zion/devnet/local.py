@@ -8,8 +8,8 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from bridge.chains.errors import PortUnavailable
 from bridge.chains.local import processes
-from bridge.chains.port import PortUnavailable
 from bridge.protocol.types import Asset, ChainId
 from chain.rules.errors import NodeUnreachableError
 from chain.rules.params import Network
@@ -23,7 +23,7 @@ _NEVER = 10**6
 
 
 class ZionDevnet:
-    """A node of the dev network; implements `bridge.chains.port.Devnet`.
+    """A node of the dev network; implements `bridge.chains.local.devnet.Devnet`.
 
     With a `block_time` (seconds) it mines by itself, without it only on `mine`. The chain lives in the
     directory and survives any kind of end.

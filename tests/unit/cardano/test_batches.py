@@ -6,9 +6,11 @@ import msgspec
 import pytest
 from pycardano import Transaction
 
-from bridge.chains.port import Action, ActionRefused, BroadcastOutcome, Claimed, FeeLevel, LockStatus, TxState
+from bridge.chains.actions import Action, ClaimAction, LockAction
+from bridge.chains.errors import ActionRefused
+from bridge.chains.port import BroadcastOutcome, Claimed, FeeLevel, LockStatus, TxState
 from bridge.keys.devkeys import devnet_key
-from bridge.protocol.types import LockTerms, Preimage, Purpose
+from bridge.protocol.types import LockTerms, Preimage
 from relayers.cardano.adapter import CardanoPort, open_port
 from relayers.cardano.devnet import DEMO_TOKEN, CardanoDevnet
 from relayers.cardano.settings import ADA
@@ -48,7 +50,7 @@ class Counter:
             for number in range(count)
         ]
         for one in terms:
-            await self.send(self.user, Action(Purpose.LOCK, one))
+            await self.send(self.user, LockAction(one))
         await self.devnet.mine(1)
         return terms
 
@@ -65,10 +67,9 @@ class Counter:
             await port.close()
 
 
-def batch(terms: list[LockTerms]) -> Action:
+def batch(terms: list[LockTerms]) -> ClaimAction:
     first, *others = [
-        Action(Purpose.CLAIM, one, preimage=next(each for each in PREIMAGES if each.opens(one.hashlock)))
-        for one in terms
+        ClaimAction(one, next(each for each in PREIMAGES if each.opens(one.hashlock))) for one in terms
     ]
     return msgspec.structs.replace(first, others=tuple(others))
 
@@ -154,8 +155,7 @@ async def test_what_makes_no_batch_is_refused(devnet: CardanoDevnet) -> None:
     good = batch([terms])
     elsewhere = msgspec.structs.replace(good, terms=msgspec.structs.replace(terms, recipient=terms.sender))
     token = msgspec.structs.replace(good, terms=msgspec.structs.replace(terms, asset=DEMO_TOKEN))
-    refund = Action(Purpose.REFUND, terms)
-    for others in ((good,) * 8, (elsewhere,), (token,), (refund,), (Action(Purpose.CLAIM, terms),)):
+    for others in ((good,) * 8, (elsewhere,), (token,)):
         with pytest.raises(ActionRefused) as refusal:
             await counter.bridge.prepare(msgspec.structs.replace(good, others=others), None, FeeLevel())
         assert refusal.value.hint

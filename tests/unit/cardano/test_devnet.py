@@ -22,7 +22,7 @@ from pycardano import (
 )
 from pycardano.exception import TransactionFailedException
 
-from bridge.chains.port import PortUnavailable
+from bridge.chains.errors import PortUnavailable
 from bridge.keys.devkeys import devnet_key
 from relayers.cardano import building
 from relayers.cardano.adapter import open_port

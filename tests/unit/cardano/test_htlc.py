@@ -9,7 +9,8 @@ import msgspec
 import pytest
 from pycardano import Address, Network, ScriptHash, VerificationKeyHash
 
-from bridge.chains.port import ActionRefused, BadAddress, Claimed, Locked, PortUnavailable, Refunded
+from bridge.chains.errors import ActionRefused, BadAddress, PortUnavailable
+from bridge.chains.port import Claimed, Locked, Refunded
 from bridge.protocol.types import BlockRef, LockTerms, Preimage
 from relayers.cardano import htlc
 from relayers.cardano.chain_view import HtlcTx, Output, Spent

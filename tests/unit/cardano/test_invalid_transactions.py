@@ -25,7 +25,7 @@ from relayers.cardano.building import token
 from relayers.cardano.devnet.ledger import Rejected, cost_models
 from relayers.cardano.devnet.treasury import DEMO_TOKEN
 from relayers.cardano.script import ClaimRedeemer
-from tests.unit.cardano.world import ALICE, BOB, CAROL, FAR, PREIMAGE, Person, CardanoWorld, signed
+from tests.unit.cardano.world import ALICE, BOB, CAROL, FAR, PREIMAGE, CardanoWorld, Person, signed
 
 Change = Callable[[CardanoWorld, Transaction], None]
 

@@ -18,9 +18,11 @@ from pycardano import Address, Network, Redeemer, TransactionBuilder, Transactio
 from pycardano.backend.ogmios_v6 import KupoOgmiosV6ChainContext
 from websockets.asyncio.client import connect
 
-from bridge.chains.port import Action, DeepReorg, FeeLevel, PortError
+from bridge.chains.actions import ClaimAction, LockAction
+from bridge.chains.errors import DeepReorg, PortError
+from bridge.chains.port import FeeLevel
 from bridge.keys.devkeys import devnet_key
-from bridge.protocol.types import BlockRef, LockTerms, Preimage, Purpose
+from bridge.protocol.types import BlockRef, LockTerms, Preimage
 from relayers.cardano import building
 from relayers.cardano.adapter import open_port
 from relayers.cardano.building import View
@@ -132,7 +134,7 @@ async def test_every_answer_has_the_form_of_the_official_schema(
         hashlock=secret.hashlock(),
     )
     before = (await port.tip()).block
-    lock = await port.prepare(Action(Purpose.LOCK, terms), None, FeeLevel())
+    lock = await port.prepare(LockAction(terms), None, FeeLevel())
     async with connect(devnet.ogmios_url) as socket:
         line = Line(socket, schema)
         for query in ("tip", "blockHeight", "startTime"):
@@ -150,7 +152,7 @@ async def test_every_answer_has_the_form_of_the_official_schema(
         assert (await line.ask("nextTransaction"))["result"]["transaction"] is None
         await line.ask("releaseMempool")
         await devnet.mine(1)
-        claim = await port.prepare(Action(Purpose.CLAIM, terms, preimage=secret), None, FeeLevel())
+        claim = await port.prepare(ClaimAction(terms, secret), None, FeeLevel())
         assert (await line.ask("evaluateTransaction", transaction={"cbor": claim.raw.hex()}))["result"]
         await line.ask("submitTransaction", transaction={"cbor": claim.raw.hex()})
         await devnet.mine(1)

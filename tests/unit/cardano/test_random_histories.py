@@ -26,7 +26,7 @@ from relayers.cardano.devnet.records import TxRecord
 from relayers.cardano.htlc import is_ours
 from relayers.cardano.script import ClaimRedeemer, GiveBackRedeemer, HtlcRedeemer, RefundRedeemer
 from relayers.cardano.settings import ADA
-from tests.unit.cardano.world import ALICE, BOB, CAROL, FAR, Person, CardanoWorld
+from tests.unit.cardano.world import ALICE, BOB, CAROL, FAR, CardanoWorld, Person
 
 PEOPLE = (ALICE, BOB, CAROL)
 PREIMAGES = [bytes([number]) * number for number in (0, 1, 32, 64)]

@@ -9,7 +9,7 @@ import pytest
 from pycardano import TransactionOutput, UTxO, Value
 from pycardano import logging as pycardano_logging
 
-from bridge.chains.port import InsufficientFunds
+from bridge.chains.errors import InsufficientFunds
 from relayers.cardano import building
 from relayers.cardano.building import Spend, View
 from relayers.cardano.script import ClaimRedeemer

@@ -22,14 +22,14 @@ from pycardano import (
 )
 from pycardano.serialization import ByteString
 
-from bridge.chains.port import InsufficientFunds
+from bridge.chains.errors import InsufficientFunds
 from relayers.cardano import building
 from relayers.cardano.building import Spend, View, token
 from relayers.cardano.devnet.ledger import Rejected
 from relayers.cardano.devnet.treasury import DEMO_TOKEN
 from relayers.cardano.htlc import datum_of
 from relayers.cardano.script import ClaimRedeemer, GiveBackRedeemer, OutputTag, RefundRedeemer
-from tests.unit.cardano.world import ALICE, BOB, CAROL, FAR, LIFETIME, PREIMAGE, Person, CardanoWorld
+from tests.unit.cardano.world import ALICE, BOB, CAROL, FAR, LIFETIME, PREIMAGE, CardanoWorld, Person
 
 CLAIM = ClaimRedeemer(PREIMAGE)
 BOB_KEY, CAROL_KEY = VerificationKeyHash(BOB.key), VerificationKeyHash(CAROL.key)

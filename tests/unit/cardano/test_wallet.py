@@ -9,7 +9,9 @@ import pytest
 import pytest_asyncio
 from pycardano import Address, Network, PaymentSigningKey, Transaction, VerificationKeyHash
 
-from bridge.chains.port import Action, ActionRefused, FeeLevel, LockStatus
+from bridge.chains.actions import LockAction
+from bridge.chains.errors import ActionRefused
+from bridge.chains.port import FeeLevel, LockStatus
 from bridge.keys.devkeys import devnet_key
 from bridge.protocol.types import Asset, LockTerms, Preimage, Purpose
 from relayers.cardano.adapter import CardanoPort, open_port
@@ -109,8 +111,8 @@ async def test_less_than_the_least_amount_is_refused_and_the_least_is_taken(devn
     enough = await alice.terms(alice.port.account, amount=least)
     short = msgspec.structs.replace(enough, amount=least - 1)
     with pytest.raises(ActionRefused, match=f"at least {least} lovelace"):
-        await alice.port.prepare(Action(Purpose.LOCK, short), None, FeeLevel())
-    await alice.port.broadcast(await alice.port.prepare(Action(Purpose.LOCK, enough), None, FeeLevel()))
+        await alice.port.prepare(LockAction(short), None, FeeLevel())
+    await alice.port.broadcast(await alice.port.prepare(LockAction(enough), None, FeeLevel()))
     await devnet.mine(1)
     assert await alice.port.read_lock(alice.port.lock_id(enough), enough) is LockStatus.OPEN
     await alice.port.close()

@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from bridge.chains.port import Action
+from bridge.chains.actions import ClaimAction, LockAction
 from bridge.engine.decisions import DecisionRules, Go, Hold, Withdraw, current_decision
 from bridge.engine.source_lock_check import STALE_MS
 from bridge.protocol.refusals import Refusal, RefusalCode
@@ -58,7 +58,7 @@ def change_status(world: BridgeWorld, chain: ChainId, **changes: object) -> None
 
 def test_a_final_source_lets_the_destination_be_locked(world: BridgeWorld) -> None:
     terms = world.get().destination.terms
-    assert decide(world, lock_intent(world)) == Go(Action(Purpose.LOCK, terms), TIMING.finality_depth)
+    assert decide(world, lock_intent(world)) == Go(LockAction(terms), TIMING.finality_depth)
 
 
 @pytest.mark.parametrize("chain", [instances.ETHEREUM, instances.ZION])
@@ -144,6 +144,7 @@ async def test_a_claim_waits_for_a_database_that_has_the_secret_and_is_urgent_ne
     assert claim is not None
     decision = decide(world, claim)
     assert isinstance(decision, Go)
+    assert isinstance(decision.action, ClaimAction)
     deadline = world.get().source.terms.deadline
     assert decision.action.preimage == world.secrets["swap1"]
     assert decision.is_urgent(deadline - 4 * TIMING.inclusion_p99)

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from bridge.chains.port import Claimed, Locked, Revealed, Scan, Tip
+from bridge.chains.port import Claimed, HtlcEvent, Locked, Revealed, Scan, Tip
 from bridge.engine.apply import apply_events
-from bridge.engine.ingest import Ingest
+from bridge.engine.ingest import Ingest, IngestResult
 from bridge.protocol.types import BlockRef, LegState
 from bridge.store import NotFound, Store
 from bridge.store.records import ChainStatus, IntentState, SwapMeta
@@ -28,7 +28,9 @@ def world(tmp_path: Path) -> Iterator[BridgeWorld]:
     made.close()
 
 
-def _scan(blocks: list[BlockRef], events: tuple = (), orphaned: tuple = ()) -> Scan:
+def _scan(
+    blocks: list[BlockRef], events: tuple[HtlcEvent, ...] = (), orphaned: tuple[BlockRef, ...] = ()
+) -> Scan:
     return Scan(orphaned, tuple(blocks), events, Tip(blocks[-1], blocks[-1].time))
 
 
@@ -42,10 +44,8 @@ def _events(store: Store) -> list[str]:
         return [event.kind for event in tx.events.after(0)]
 
 
-def _ingest(world: BridgeWorld, scan: Scan, known: list[BlockRef]):
-    return Ingest(world.store, CHAIN).ingest(
-        scan, known, ChainStatus(CHAIN, tip=scan.tip.block, time=scan.tip.time)
-    )
+def _ingest(world: BridgeWorld, scan: Scan, recent_blocks: list[BlockRef]) -> IngestResult:
+    return Ingest(world.store, CHAIN).ingest(scan, recent_blocks, ChainStatus(CHAIN, tip=scan.tip))
 
 
 def test_a_scan_that_another_worker_has_taken_in_already_is_dropped(world: BridgeWorld) -> None:
@@ -131,7 +131,7 @@ def test_applying_the_same_events_twice_stores_nothing_new(world: BridgeWorld) -
     ingest = Ingest(world.store, CHAIN)
     ingest.confirm(ingest.finality_candidates())
     with world.store.transaction() as tx:
-        tx.chains.put(ChainStatus(instances.ZION, tip=block(3), time=block(3).time, healthy=True))
+        tx.chains.put(ChainStatus(instances.ZION, tip=Tip(block(3), block(3).time), healthy=True))
         first = apply_events(tx, "swap1")
         second = apply_events(tx, "swap1")
         intents = tx.intents.of_swap("swap1")

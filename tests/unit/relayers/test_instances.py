@@ -10,7 +10,10 @@ import msgspec
 import pytest
 from stellar_sdk import Network
 
-from bridge.chains.port import Action, ActionRefused, ChainPort, Devnet, FeeLevel, Locked
+from bridge.chains.actions import LockAction
+from bridge.chains.errors import ActionRefused
+from bridge.chains.local.devnet import Devnet
+from bridge.chains.port import ChainPort, FeeLevel, Locked
 from bridge.keys.devkeys import devnet_key
 from bridge.protocol.types import Asset, BlockRef, ChainId, LockTerms, Preimage, Purpose
 from chain.rules.address import decode_address
@@ -125,21 +128,21 @@ def test_a_lock_whose_terms_name_another_instance_is_refused(family: str, part: 
 async def test_the_fake_chain_refuses_a_lock_whose_terms_name_another_instance() -> None:
     port = fake(OURS, "us")
     ours, theirs = lock_terms("fake", OURS), lock_terms("fake", THEIRS)
-    await port.prepare(Action(Purpose.LOCK, ours, port.lock_id(ours)), 0, FeeLevel())
+    await port.prepare(LockAction(ours), 0, FeeLevel())
     wrong = msgspec.structs.replace(ours, chain=THEIRS)
     with pytest.raises(ActionRefused, match=THEIRS):
-        await port.prepare(Action(Purpose.LOCK, wrong, port.lock_id(wrong)), 0, FeeLevel())
+        await port.prepare(LockAction(wrong), 0, FeeLevel())
     port.fake.credit("us", theirs.asset, 10**9)
     port.fake.ledger.approvals.add(("us", theirs.asset.key))
     with pytest.raises(ActionRefused, match=THEIRS):
-        await port.prepare(Action(Purpose.LOCK, theirs, port.lock_id(theirs)), 0, FeeLevel())
+        await port.prepare(LockAction(theirs), 0, FeeLevel())
 
 
 def test_zion_reads_a_lock_as_one_of_its_instance() -> None:
     for chain in (OURS, THEIRS):
         terms = lock_terms("zion", chain)
         sender = decode_address(terms.sender)
-        tx = zion_htlc.transaction(Purpose.LOCK, terms, None, zion(chain), sender=sender, nonce=1, fee=1_000)
+        tx = zion_htlc.transaction(LockAction(terms), zion(chain), sender=sender, nonce=1, fee=1_000)
         event = zion_htlc.read_event(tx, BLOCK, zion(chain).native)
         assert isinstance(event, Locked)
         assert event.terms == terms
@@ -153,7 +156,7 @@ def test_solana_reads_a_lock_as_one_of_its_instance() -> None:
         unknown = msgspec.structs.replace(vault, mint=PROGRAM)
         assert solana_terms.from_program(unknown, terms.contract, solana(chain).named).asset.chain == chain
     sender = solana_terms.address(terms.sender)
-    action = Action(Purpose.LOCK, terms)
+    action = LockAction(terms)
     with pytest.raises(ActionRefused, match=OURS):
         building.plan(PROGRAM, OURS, action, sender, building.Rents(0, 0, 0, 0))
 

@@ -7,7 +7,9 @@ import json
 import msgspec
 import pytest
 
-from bridge.chains.port import ActionRefused, BadAddress, Claimed, InsufficientFunds, Locked, Refunded
+from bridge.chains.actions import ClaimAction, LockAction, RefundAction, action_of
+from bridge.chains.errors import ActionRefused, BadAddress, InsufficientFunds
+from bridge.chains.port import Claimed, Locked, Refunded
 from bridge.keys.devkeys import devnet_key
 from bridge.protocol.types import Asset, BlockRef, ChainId, LockTerms, Preimage, Purpose
 from chain.rules.address import encode_address
@@ -37,7 +39,7 @@ class Params:
 
 
 def test_our_transactions_are_those_of_the_chains_own_wallet() -> None:
-    lock = transaction(Purpose.LOCK, TERMS, None, DEV, sender=US.key_hash, nonce=4, fee=1_000)
+    lock = transaction(LockAction(TERMS), DEV, sender=US.key_hash, nonce=4, fee=1_000)
     params: object = Params()
     assert (
         sign(US, lock).raw
@@ -53,7 +55,7 @@ def test_our_transactions_are_those_of_the_chains_own_wallet() -> None:
         ).raw
     )
     assert lock.lock_id == id_of(TERMS, DEV)
-    claim = transaction(Purpose.CLAIM, TERMS, SECRET, DEV, sender=THEM.key_hash, nonce=0, fee=2_000)
+    claim = transaction(ClaimAction(TERMS, SECRET), DEV, sender=THEM.key_hash, nonce=0, fee=2_000)
     assert (
         sign(THEM, claim, claim.witness.aux).raw
         == build_claim(
@@ -67,7 +69,7 @@ def test_our_transactions_are_those_of_the_chains_own_wallet() -> None:
             fee=2_000,
         ).raw
     )
-    refund = transaction(Purpose.REFUND, TERMS, None, DEV, sender=THEM.key_hash, nonce=1, fee=2_000)
+    refund = transaction(RefundAction(TERMS), DEV, sender=THEM.key_hash, nonce=1, fee=2_000)
     assert (
         sign(THEM, refund).raw
         == build_refund(
@@ -95,7 +97,8 @@ def test_a_wallet_payload_survives_json_and_becomes_the_same_transaction(
 ) -> None:
     payload = json.loads(json.dumps(for_wallet(purpose, TERMS, preimage, DEV, 1_000).payload))
     made = from_payload(payload, sender=US.key_hash, nonce=7)
-    wanted = transaction(purpose, TERMS, preimage, DEV, sender=US.key_hash, nonce=7, fee=1_000)
+    action = action_of(purpose, TERMS, preimage)
+    wanted = transaction(action, DEV, sender=US.key_hash, nonce=7, fee=1_000)
     assert made.kind == kind
     assert made.raw == wanted.raw
     assert decode_transaction(made.raw) == wanted
@@ -104,7 +107,8 @@ def test_a_wallet_payload_survives_json_and_becomes_the_same_transaction(
 def test_transactions_are_read_as_the_events_they_make() -> None:
     lock_id = id_of(TERMS, DEV).hex()
     for purpose, preimage in ((Purpose.LOCK, None), (Purpose.CLAIM, SECRET), (Purpose.REFUND, None)):
-        tx = transaction(purpose, TERMS, preimage, DEV, sender=US.key_hash, nonce=7, fee=1_000)
+        action = action_of(purpose, TERMS, preimage)
+        tx = transaction(action, DEV, sender=US.key_hash, nonce=7, fee=1_000)
         wanted = {
             Purpose.LOCK: Locked(BLOCK, tx.txid.hex(), lock_id, TERMS),
             Purpose.CLAIM: Claimed(BLOCK, tx.txid.hex(), lock_id, SECRET),

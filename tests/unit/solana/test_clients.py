@@ -24,7 +24,8 @@ from solders.message import MessageV0
 from solders.pubkey import Pubkey
 from solders.transaction import VersionedTransaction
 
-from bridge.chains.port import ActionRefused, Claimed, Locked, LockStatus
+from bridge.chains.errors import ActionRefused
+from bridge.chains.port import Claimed, Locked, LockStatus
 from bridge.keys.devkeys import devnet_key
 from bridge.protocol.types import Asset, LockTerms, Preimage, Purpose
 from relayers.solana import program, terms

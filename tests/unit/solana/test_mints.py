@@ -16,9 +16,11 @@ from solders.system_program import CreateAccountParams, create_account
 from solders.transaction import VersionedTransaction
 from spl.token.constants import TOKEN_2022_PROGRAM_ID, TOKEN_PROGRAM_ID
 
-from bridge.chains.port import Action, CannotReceive, FeeLevel, PortError
+from bridge.chains.actions import LockAction
+from bridge.chains.errors import CannotReceive, PortError
+from bridge.chains.port import FeeLevel
 from bridge.keys.devkeys import devnet_key
-from bridge.protocol.types import Asset, LockTerms, Preimage, Purpose
+from bridge.protocol.types import Asset, LockTerms, Preimage
 from relayers.solana.adapter import SolanaPort, open_port
 from relayers.solana.devnet.node import DEMO_TOKEN, SolanaNode
 from relayers.solana.program import token_account
@@ -95,7 +97,7 @@ async def refusal(node: SolanaNode, asset: Asset) -> str:
     for attempt in (
         port.setup_actions([SOL, asset]),
         port.fees(asset),
-        port.prepare(Action(Purpose.LOCK, terms), None, FeeLevel()),
+        port.prepare(LockAction(terms), None, FeeLevel()),
     ):
         with pytest.raises(PortError) as failure:
             await attempt

@@ -8,21 +8,11 @@ from typing import Any
 import msgspec
 import pytest
 
-from bridge.chains.port import (
-    Action,
-    ActionRefused,
-    BroadcastOutcome,
-    Claimed,
-    FeeLevel,
-    Locked,
-    LockStatus,
-    PortError,
-    PortUnavailable,
-    Revealed,
-    TxState,
-)
+from bridge.chains.actions import ClaimAction, LockAction
+from bridge.chains.errors import ActionRefused, PortError, PortUnavailable
+from bridge.chains.port import BroadcastOutcome, Claimed, FeeLevel, Locked, LockStatus, Revealed, TxState
 from bridge.keys.devkeys import devnet_key
-from bridge.protocol.types import BlockRef, LockTerms, Preimage, Purpose
+from bridge.protocol.types import BlockRef, LockTerms, Preimage
 from relayers.solana.adapter import SolanaPort, open_port
 from relayers.solana.devnet.node import SolanaNode
 from relayers.solana.explain import explain
@@ -70,7 +60,7 @@ def terms_of(devnet: SolanaNode, port: SolanaPort, recipient: str = "") -> LockT
 
 async def locked(devnet: SolanaNode, port: SolanaPort) -> LockTerms:
     terms = terms_of(devnet, port)
-    tx = await port.prepare(Action(Purpose.LOCK, terms), None, FeeLevel())
+    tx = await port.prepare(LockAction(terms), None, FeeLevel())
     assert (await port.broadcast(tx)).outcome is BroadcastOutcome.ACCEPTED
     await devnet.mine(1)
     return terms
@@ -235,8 +225,8 @@ async def test_a_failed_claim_claims_nothing_but_shows_its_preimage_and_why_it_f
     devnet: SolanaNode, port: SolanaPort
 ) -> None:
     terms = await locked(devnet, port)
-    first = await port.prepare(Action(Purpose.CLAIM, terms, preimage=SECRET), None, FeeLevel())
-    second = await port.prepare(Action(Purpose.CLAIM, terms, preimage=SECRET), None, FeeLevel(1, first.fee))
+    first = await port.prepare(ClaimAction(terms, SECRET), None, FeeLevel())
+    second = await port.prepare(ClaimAction(terms, SECRET), None, FeeLevel(1, first.fee))
     ring = (await port.scan((), 10)).blocks
     for tx in (first, second):
         assert (await port.broadcast(tx)).outcome is BroadcastOutcome.ACCEPTED
@@ -267,10 +257,10 @@ async def test_dust_to_somebody_without_an_account_is_refused(devnet: SolanaNode
     nobody = open_port(devnet.settings, devnet_key("without an account"))
     dust = msgspec.structs.replace(terms_of(devnet, port, nobody.account), amount=890_879)
     with pytest.raises(ActionRefused, match="cannot open one") as refusal:
-        await port.prepare(Action(Purpose.LOCK, dust), None, FeeLevel())
+        await port.prepare(LockAction(dust), None, FeeLevel())
     assert "890880" in refusal.value.hint
     enough = msgspec.structs.replace(dust, amount=890_880)
-    await port.prepare(Action(Purpose.LOCK, enough), None, FeeLevel())
+    await port.prepare(LockAction(enough), None, FeeLevel())
     await nobody.close()
 
 

@@ -18,7 +18,8 @@ from stellar_sdk import (
 )
 from stellar_sdk.operation import Operation
 
-from bridge.chains.port import Action, BroadcastOutcome, FeeLevel, SignedTx, TxState
+from bridge.chains.actions import Action
+from bridge.chains.port import BroadcastOutcome, FeeLevel, SignedTx, TxState
 from bridge.keys.devkeys import devnet_key
 from bridge.protocol.types import Asset as SwapAsset
 from bridge.protocol.types import LockTerms, Preimage

@@ -17,23 +17,25 @@ from stellar_sdk import (
     TransactionEnvelope,
 )
 
-from bridge.chains.port import (
-    Action,
+from bridge.chains.actions import Action, CancelAction, ClaimAction, CloseAction, LockAction, RefundAction
+from bridge.chains.errors import (
     ActionRefused,
-    Authorizer,
     BadAuthorization,
-    BroadcastOutcome,
     CannotReceive,
+    InsufficientFunds,
+    NothingToDo,
+)
+from bridge.chains.port import (
+    Authorizer,
+    BroadcastOutcome,
     Claimed,
     FeeLevel,
-    InsufficientFunds,
     LockStatus,
-    NothingToDo,
     SignedTx,
     TxState,
     UnsignedTx,
 )
-from bridge.protocol.types import LockTerms, Purpose
+from bridge.protocol.types import LockTerms
 from relayers.stellar import authorized, htlc
 from relayers.stellar.adapter import StellarPort
 from relayers.stellar.assets import to_stellar
@@ -55,7 +57,7 @@ async def authorisation(ours: StellarPort, theirs: StellarPort, terms: LockTerms
 
 
 def claim(terms: LockTerms, authorization: bytes) -> Action:
-    return Action(Purpose.CLAIM, terms, preimage=SECRET, authorization=authorization)
+    return ClaimAction(terms, SECRET, authorization=authorization)
 
 
 async def land(net: Net, port: StellarPort, action: Action) -> SignedTx:
@@ -66,7 +68,7 @@ async def land(net: Net, port: StellarPort, action: Action) -> SignedTx:
 
 
 async def locked(net: Net, ours: StellarPort, terms: LockTerms) -> LockTerms:
-    await net.done(ours, Action(Purpose.LOCK, terms))
+    await net.done(ours, LockAction(terms))
     return terms
 
 
@@ -104,13 +106,13 @@ async def test_a_recipient_without_an_account_is_paid_the_amount_and_the_deposit
     assert [type(each) for each in (await ours.scan([block], 9)).events] == [Claimed]
     assert await ours.read_lock(ours.lock_id(terms), terms) is LockStatus.CLAIMED
     with pytest.raises(ActionRefused, match="yet"):
-        await ours.prepare(Action(Purpose.CLOSE, terms), None, FeeLevel())
+        await ours.prepare(CloseAction(terms), None, FeeLevel())
     await pass_gate_sequence(net)
-    await land(net, ours, Action(Purpose.CLOSE, terms))
+    await land(net, ours, CloseAction(terms))
     newcomer = net.node.network.state.peek(("account", net.key("newcomer").raw_public_key()))
     assert newcomer.balance == terms.amount + htlc.deposit(terms)
     with pytest.raises(NothingToDo):
-        await ours.prepare(Action(Purpose.CLOSE, terms), None, FeeLevel())
+        await ours.prepare(CloseAction(terms), None, FeeLevel())
     fees = 700 + 500 + 200
     assert await ours.balance(ours.account, XLM) == start - terms.amount - htlc.deposit(terms) - fees
     estimate = await ours.fees(XLM)
@@ -131,7 +133,7 @@ async def test_an_existing_recipient_without_spendable_xlm_receives_an_issued_as
     assert (await ours.tx_status(tx)).state is TxState.INCLUDED
     assert await ours.balance(theirs.account, usd) == terms.amount
     await pass_gate_sequence(net)
-    await land(net, ours, Action(Purpose.CLOSE, terms))
+    await land(net, ours, CloseAction(terms))
     assert await theirs.balance(theirs.account, XLM) == htlc.deposit(terms)
 
 
@@ -145,7 +147,7 @@ async def test_the_authorisation_outlives_whatever_the_accounts_do_until_the_end
     kept = await authorisation(ours, theirs, terms)
     await net.send("theirs", [BumpSequence((net.node.network.header.sequence + 9) << 32)])
     for _ in range(3):
-        await net.done(ours, Action(Purpose.CANCEL))
+        await net.done(ours, CancelAction())
     await pass_gate_sequence(net)
     await net.node.advance(20_000)  # past the deadline, and nobody has refunded
     restarted = await net.port("ours", channels=2)
@@ -153,7 +155,7 @@ async def test_the_authorisation_outlives_whatever_the_accounts_do_until_the_end
     tx = await land(net, restarted, claim(terms, kept))
     assert (await restarted.tx_status(tx)).state is TxState.INCLUDED
     assert await restarted.next_sequence() == before, "it uses no sequence of ours"
-    assert tx.valid_until == terms.deadline + authorized.VALID_AFTER_DEADLINE
+    assert tx.valid_until_time == terms.deadline + authorized.VALID_AFTER_DEADLINE
 
 
 async def test_a_stuck_claim_is_outbid_by_a_better_fee_bump_of_the_same_transaction(net: Net) -> None:
@@ -179,9 +181,9 @@ async def test_a_close_too_can_be_outbid(net: Net) -> None:
     terms = await locked(net, ours, net.terms(ours, theirs))
     await land(net, ours, claim(terms, await authorisation(ours, theirs, terms)))
     await pass_gate_sequence(net)
-    slow = await ours.prepare(Action(Purpose.CLOSE, terms), None, FeeLevel())
+    slow = await ours.prepare(CloseAction(terms), None, FeeLevel())
     await ours.broadcast(slow)
-    fast = await ours.prepare(Action(Purpose.CLOSE, terms), None, FeeLevel(1, slow.fee))
+    fast = await ours.prepare(CloseAction(terms), None, FeeLevel(1, slow.fee))
     assert (await ours.broadcast(fast)).outcome is BroadcastOutcome.ACCEPTED
     await net.node.close()
     assert (await ours.tx_status(fast)).state is TxState.INCLUDED
@@ -218,8 +220,8 @@ async def test_a_claim_that_failed_in_a_ledger_leaves_the_second_one_good(net: N
     assert await theirs.balance(theirs.account, XLM) == terms.amount
     await pass_gate_sequence(net)
     with pytest.raises(NothingToDo):  # only the recipient can close this gate
-        await ours.prepare(Action(Purpose.CLOSE, terms), None, FeeLevel())
-    await land(net, theirs, Action(Purpose.CLOSE, terms))
+        await ours.prepare(CloseAction(terms), None, FeeLevel())
+    await land(net, theirs, CloseAction(terms))
     assert await theirs.balance(theirs.account, XLM) == terms.amount + htlc.deposit(terms) - 200
 
 
@@ -256,12 +258,12 @@ async def test_a_reclaim_after_the_deadline_ends_what_the_recipient_signed(net: 
     terms = await locked(net, ours, net.terms(ours, theirs, lifetime=500))
     kept = await authorisation(ours, theirs, terms)
     await net.node.advance(600)
-    await net.done(ours, Action(Purpose.REFUND, terms))
+    await net.done(ours, RefundAction(terms))
     with pytest.raises(ActionRefused, match="can be claimed"):
         await ours.prepare(claim(terms, kept), None, FeeLevel())
     await pass_gate_sequence(net)
     before = await ours.balance(ours.account, XLM)
-    await land(net, ours, Action(Purpose.CLOSE, terms))
+    await land(net, ours, CloseAction(terms))
     assert await ours.balance(ours.account, XLM) == before + htlc.deposit(terms) - 200
 
 
@@ -353,7 +355,7 @@ async def test_what_comes_back_wrong_is_refused_with_the_reason(net: Net) -> Non
     _bounds(short.transaction).max_time = terms.deadline - 1
     short.sign(net.key("theirs"))
     await refused("time bounds", xdr=short.to_xdr())
-    await net.done(theirs, Action(Purpose.CLAIM, terms, preimage=SECRET))
+    await net.done(theirs, ClaimAction(terms, SECRET))
     await refused("no lock with these terms", **good)
     assert other.account != theirs.account
 

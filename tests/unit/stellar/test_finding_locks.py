@@ -18,8 +18,9 @@ from stellar_sdk import (
     Signer,
 )
 
-from bridge.chains.port import Action, FeeLevel, LockStatus, TxState
-from bridge.protocol.types import LockTerms, Purpose
+from bridge.chains.actions import ClaimAction, CloseAction
+from bridge.chains.port import FeeLevel, LockStatus, TxState
+from bridge.protocol.types import LockTerms
 from relayers.stellar import htlc
 from relayers.stellar.adapter import StellarPort
 from relayers.stellar.horizon import Horizon
@@ -47,11 +48,11 @@ async def test_anybody_finds_a_lock_with_a_random_gate_and_tells_how_it_ends(net
     looking = await net.port(reader)
     assert await status(looking, terms) is LockStatus.OPEN
     assert await status(looking, msgspec.structs.replace(terms, amount=terms.amount + 1)) is LockStatus.ABSENT
-    await net.done(recipient, Action(Purpose.CLAIM, terms, preimage=SECRET))
+    await net.done(recipient, ClaimAction(terms, SECRET))
     assert await status(await net.port(reader), terms) is LockStatus.CLAIMED
     for _ in range(htlc.SEQUENCE_LEDGERS):
         await net.node.close()
-    closing = await recipient.prepare(Action(Purpose.CLOSE, terms), None, FeeLevel())
+    closing = await recipient.prepare(CloseAction(terms), None, FeeLevel())
     await recipient.broadcast(closing)
     await net.node.close()
     assert (await recipient.tx_status(closing)).state is TxState.INCLUDED
@@ -90,7 +91,7 @@ async def test_a_flood_of_accounts_and_balances_of_strangers_hides_no_lock(net: 
     (gate,) = await fresh._locks.all_standing(terms)
     assert gate.address == keys[-1].public_key
     assert await status(fresh, terms) is LockStatus.OPEN
-    await net.done(fresh, Action(Purpose.CLAIM, terms, preimage=SECRET))
+    await net.done(fresh, ClaimAction(terms, SECRET))
 
 
 @pytest.mark.usefixtures("short_sighted")
@@ -98,7 +99,7 @@ async def test_the_end_of_a_busy_senders_lock_is_found_by_its_gate(net: Net) -> 
     sender, recipient = await net.port("sender"), await net.port("recipient")
     terms = net.terms(sender, recipient)
     await locked_by_a_wallet(net, terms, "sender")
-    await net.done(recipient, Action(Purpose.CLAIM, terms, preimage=SECRET))
+    await net.done(recipient, ClaimAction(terms, SECRET))
     for _ in range(5):
         await net.send("sender", [BumpSequence(0)])
     assert await status(await net.port("stranger"), terms) is LockStatus.CLAIMED
@@ -118,4 +119,4 @@ async def test_a_sender_who_lets_another_pay_the_reserve_does_not_hide_the_lock(
     await net.send("sender", handed_on, net.key("other"))
     fresh = await net.port("recipient")
     assert await status(fresh, terms) is LockStatus.OPEN
-    await net.done(fresh, Action(Purpose.CLAIM, terms, preimage=SECRET))
+    await net.done(fresh, ClaimAction(terms, SECRET))

@@ -16,22 +16,19 @@ from stellar_sdk import (
     xdr,
 )
 
+from bridge.chains.actions import Action, CancelAction, ClaimAction, CloseAction, LockAction, RefundAction
+from bridge.chains.errors import ActionRefused, InsufficientFunds, NothingToDo, PortError
 from bridge.chains.port import (
-    Action,
-    ActionRefused,
     BroadcastOutcome,
     Claimed,
     FeeLevel,
-    InsufficientFunds,
     LockStatus,
-    NothingToDo,
-    PortError,
     Refunded,
     Revealed,
     SignedTx,
     TxState,
 )
-from bridge.protocol.types import LockTerms, Preimage, Purpose
+from bridge.protocol.types import LockTerms, Preimage
 from relayers.stellar import htlc
 from relayers.stellar.adapter import StellarPort, open_port
 from relayers.stellar.assets import to_stellar
@@ -39,14 +36,14 @@ from tests.unit.stellar.conftest import SECRET, Net
 
 
 def _lock(port: StellarPort, terms: LockTerms) -> Action:
-    return Action(Purpose.LOCK, terms, port.lock_id(terms))
+    return LockAction(terms)
 
 
 async def test_everything_the_bridge_signs_has_an_end(net: Net) -> None:
     ours, theirs = await net.port("ours"), await net.port("theirs")
     tx = await net.sent(ours, _lock(ours, net.terms(ours, theirs)))
     head = net.node.network.header.close_time
-    assert tx.valid_until == head + 180
+    assert tx.valid_until_time == head + 180
     await net.node.close(head + 181)
     status = await ours.tx_status(tx)
     assert status.state is TxState.UNKNOWN
@@ -60,13 +57,13 @@ async def test_everything_the_bridge_signs_has_an_end(net: Net) -> None:
 async def test_what_a_node_finds_too_late_is_rejected_and_not_given_up_before_its_time(net: Net) -> None:
     ours, theirs = await net.port("ours"), await net.port("theirs")
     tx = await ours.prepare(_lock(ours, net.terms(ours, theirs)), await ours.next_sequence(), FeeLevel())
-    assert tx.valid_until is not None
-    await net.node.close(tx.valid_until - 5)
+    assert tx.valid_until_time is not None
+    await net.node.close(tx.valid_until_time - 5)
     told = await ours.broadcast(tx)
     assert (told.outcome, "txTOO_LATE" in told.reason) == (BroadcastOutcome.REJECTED, True)
     status = await ours.tx_status(tx)
     assert (status.state, status.reason) == (TxState.UNKNOWN, ""), "another node may have taken it"
-    await net.node.close(tx.valid_until + 1)
+    await net.node.close(tx.valid_until_time + 1)
     assert "can never land" in (await ours.tx_status(tx)).reason
 
 
@@ -83,7 +80,7 @@ async def test_a_sequence_ahead_of_its_time_waits_for_the_one_before(net: Net) -
     second = await ours.prepare(_lock(ours, net.terms(ours, theirs)), sequence + 1, FeeLevel())
     told = await ours.broadcast(second)
     assert (told.outcome, "earlier sequence" in told.reason) == (BroadcastOutcome.LATER, True)
-    await net.done(ours, Action(Purpose.CANCEL))
+    await net.done(ours, CancelAction())
     assert (await ours.broadcast(second)).outcome is BroadcastOutcome.ACCEPTED
     await net.node.close()
     assert (await ours.tx_status(second)).state is TxState.INCLUDED
@@ -175,7 +172,7 @@ async def test_the_same_lock_can_never_be_made_twice_even_after_it_was_refunded(
     refused = await ours.broadcast(second)
     assert (refused.outcome, "opBAD_AUTH" in refused.reason) == (BroadcastOutcome.REJECTED, True)
     await net.node.advance(1000)
-    await net.done(ours, Action(Purpose.REFUND, terms))
+    await net.done(ours, RefundAction(terms))
     with pytest.raises(ActionRefused):
         await ours.prepare(_lock(ours, terms), await ours.next_sequence(), FeeLevel())
 
@@ -185,7 +182,7 @@ async def test_a_failed_claim_shows_the_preimage_to_whoever_looks(net: Net) -> N
     terms = net.terms(ours, theirs)
     await net.done(ours, _lock(ours, terms))
     assert await ours.revealed(terms) is None
-    tx = await theirs.prepare(Action(Purpose.CLAIM, terms, preimage=SECRET), 1, FeeLevel())
+    tx = await theirs.prepare(ClaimAction(terms, SECRET), 1, FeeLevel())
     inner = _inner(tx, net.passphrase)
     before = (await ours.tip()).block
     inner.transaction.operations = [
@@ -218,9 +215,9 @@ async def test_a_restarted_port_knows_claims_and_refunds_of_locks_it_never_saw(n
     await net.done(ours, _lock(ours, claimed))
     await net.done(theirs, _lock(theirs, refunded))
     ring = (await ours.tip()).block
-    claim = await net.done(theirs, Action(Purpose.CLAIM, claimed, preimage=SECRET))
+    claim = await net.done(theirs, ClaimAction(claimed, SECRET))
     await net.node.advance(600)
-    refund = await net.done(theirs, Action(Purpose.REFUND, refunded))
+    refund = await net.done(theirs, RefundAction(refunded))
     fresh = await net.port("ours")
     events = (await fresh.scan([ring], 100)).events
     assert [type(each) for each in events] == [Claimed, Refunded]
@@ -233,15 +230,15 @@ async def test_the_fate_of_a_lock_whose_gate_is_gone_is_found_in_the_senders_his
     terms = net.terms(theirs, ours, lifetime=500)
     await net.done(theirs, _lock(theirs, terms))
     await net.node.advance(600)
-    await net.done(theirs, Action(Purpose.REFUND, terms))
+    await net.done(theirs, RefundAction(terms))
     for _ in range(htlc.SEQUENCE_LEDGERS):
         await net.node.close()
-    closing = await theirs.prepare(Action(Purpose.CLOSE, terms), None, FeeLevel())
+    closing = await theirs.prepare(CloseAction(terms), None, FeeLevel())
     await theirs.broadcast(closing)
     await net.node.close()
     assert (await theirs.tx_status(closing)).state is TxState.INCLUDED
     with pytest.raises(NothingToDo):
-        await theirs.prepare(Action(Purpose.CLOSE, terms), None, FeeLevel())
+        await theirs.prepare(CloseAction(terms), None, FeeLevel())
     fresh = await net.port("ours")
     assert await fresh.read_lock(fresh.lock_id(terms), terms) is LockStatus.REFUNDED
 
@@ -251,14 +248,14 @@ async def test_the_recipient_closes_a_claimed_gate_and_gains_its_deposit(net: Ne
     terms = net.terms(theirs, ours)
     await net.done(theirs, _lock(theirs, terms))
     with pytest.raises(ActionRefused, match="yet"):
-        await ours.prepare(Action(Purpose.CLOSE, terms), None, FeeLevel())
-    await net.done(ours, Action(Purpose.CLAIM, terms, preimage=SECRET))
+        await ours.prepare(CloseAction(terms), None, FeeLevel())
+    await net.done(ours, ClaimAction(terms, SECRET))
     with pytest.raises(ActionRefused, match="yet"):
-        await ours.prepare(Action(Purpose.CLOSE, terms), None, FeeLevel())
+        await ours.prepare(CloseAction(terms), None, FeeLevel())
     for _ in range(htlc.SEQUENCE_LEDGERS):
         await net.node.close()
     before = await ours.balance(ours.account, terms.asset)
-    closing = await ours.prepare(Action(Purpose.CLOSE, terms), None, FeeLevel())
+    closing = await ours.prepare(CloseAction(terms), None, FeeLevel())
     await ours.broadcast(closing)
     await net.node.close()
     gained = await ours.balance(ours.account, terms.asset) - before
@@ -270,7 +267,7 @@ async def test_an_issued_asset_goes_the_whole_way(net: Net) -> None:
     usd = await net.asset("issuer", "ours", "theirs")
     terms = net.terms(ours, theirs, asset=usd)
     await net.done(ours, _lock(ours, terms))
-    await net.done(theirs, Action(Purpose.CLAIM, terms, preimage=SECRET))
+    await net.done(theirs, ClaimAction(terms, SECRET))
     assert await ours.balance(theirs.account, usd) == 110 * 10**7
     assert await ours.balance(ours.account, usd) == 90 * 10**7
     too_much = net.terms(ours, theirs, asset=usd, amount=91 * 10**7)
@@ -342,7 +339,7 @@ async def test_a_flood_of_dust_hides_no_preimage(net: Net) -> None:
     (gate,) = [each for each in await ours._locks.find(terms) if each.terms == terms]
     for _ in range(201):
         await net.send("theirs", [Payment(gate.address, Asset.native(), "0.0000001")])
-    await net.done(ours, Action(Purpose.CLAIM, terms, preimage=SECRET))
+    await net.done(ours, ClaimAction(terms, SECRET))
     fresh = await net.port("ours")
     assert await fresh.revealed(terms) == SECRET
     assert await fresh.read_lock(fresh.lock_id(terms), terms) is LockStatus.CLAIMED

@@ -14,7 +14,9 @@ from stellar_sdk import (
 )
 from stellar_sdk.sep.stellar_uri import TransactionStellarUri
 
-from bridge.chains.port import Action, ActionRefused, LockStatus, TxState
+from bridge.chains.actions import LockAction
+from bridge.chains.errors import ActionRefused
+from bridge.chains.port import LockStatus, TxState
 from bridge.client.swap import Wallet as UserWallet
 from bridge.commands.swap import STELLAR_RECIPE
 from bridge.protocol.types import Preimage, Purpose
@@ -56,7 +58,7 @@ async def test_claim_and_refund_of_a_known_lock_come_as_xdr_and_link(net: Net) -
     ours, theirs = await net.port("ours"), await net.port("theirs")
     terms = net.terms(ours, theirs)
     block = (await ours.tip()).block
-    await net.done(ours, Action(Purpose.LOCK, terms))
+    await net.done(ours, LockAction(terms))
     assert "xdr" not in ours.unsigned(Purpose.CLAIM, terms).payload
     await ours.scan([block], 10)
     claim = ours.unsigned(Purpose.CLAIM, terms, SECRET)
@@ -89,7 +91,7 @@ async def test_a_wrong_preimage_and_a_cooperative_refund_are_refused(net: Net) -
 async def test_users_take_everything_back_from_chain_data_alone_when_the_bridge_is_gone(net: Net) -> None:
     ours, theirs = await net.port("ours"), await net.port("theirs")
     terms = net.terms(theirs, ours, lifetime=500)
-    await net.done(theirs, Action(Purpose.LOCK, terms))
+    await net.done(theirs, LockAction(terms))
     await ours.close()
     await net.node.advance(500)
     wallet = StellarWallet(net.settings())
@@ -110,9 +112,9 @@ async def test_whoever_has_lost_everything_but_the_key_finds_the_locks_of_the_ac
     usd = await net.asset("issuer", "ours", "theirs")
     mine = net.terms(theirs, ours, asset=usd, lifetime=500)
     for_me = [net.terms(ours, theirs), net.terms(ours, theirs, amount=7)]
-    await net.done(theirs, Action(Purpose.LOCK, mine))
+    await net.done(theirs, LockAction(mine))
     for terms in for_me:
-        await net.done(ours, Action(Purpose.LOCK, terms))
+        await net.done(ours, LockAction(terms))
     # What looks like a lock and is none: somebody else's balances, and a gate with other signers.
     stranger = [Claimant(theirs.account), Claimant(net.key("issuer").public_key)]
     await net.send("ours", [CreateClaimableBalance(Asset.native(), "1", stranger)])
@@ -138,7 +140,7 @@ async def test_a_users_lock_is_sent_again_until_its_time_is_over(net: Net) -> No
     ours, theirs = await net.port("ours"), await net.port("theirs")
     user = UserWallet(theirs)
     signed = await user.prepare(Purpose.LOCK, net.terms(theirs, ours))
-    assert signed.valid_until is not None
+    assert signed.valid_until_time is not None
     assert await user.resend(signed), "Unix seconds are no ledger numbers: it can still land"
     await net.node.close()
     assert (await theirs.tx_status(signed)).state is TxState.INCLUDED

@@ -8,12 +8,12 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from bridge.chains.port import FeeEstimate, SignedTx, Tip
 from bridge.protocol.events import Accepted, ClaimSeen
 from bridge.protocol.types import LegRole, Preimage, Purpose, SwapState
-from bridge.store import Conflict, Duplicate, LeaseLost, SecretsLocked, Store, StoreError
+from bridge.store import Conflict, Duplicate, LeaseLost, SecretsLocked, Store, StoreError, Transaction
 from bridge.store.records import (
     ChainStatus,
-    FeeRecord,
     IntentState,
     Lease,
     ObservedKind,
@@ -39,13 +39,7 @@ def _sign(store: Store, intent_id: int, tx_id: str, sequence: int | None) -> int
         return tx.transactions.add(
             intent_id,
             instances.ZION,
-            tx_id=tx_id,
-            raw=b"raw",
-            account="bridge",
-            sequence=sequence,
-            fee={"fee": 5},
-            max_cost=2**200,
-            valid_until=None,
+            SignedTx(tx_id, b"raw", "bridge", sequence, {"fee": 5}, 2**200, valid_until_height=12),
             attempt=0,
             cancels=False,
             signed_height=3,
@@ -279,7 +273,7 @@ def test_signed_transactions_hold_their_sequence_until_they_are_settled(any_stor
         assert sorted(tx.transactions.pending_sequences(instances.ZION, "bridge")) == [9]
         stored = tx.transactions.of_intent(intent.id)
     assert stored[0].replaced_by == "t3"
-    assert stored[1].max_cost == 2**200
+    assert stored[1].signed == SignedTx("t2", b"raw", "bridge", 9, {"fee": 5}, 2**200, valid_until_height=12)
     assert b"raw" not in repr(stored).encode()
 
 
@@ -345,7 +339,7 @@ def test_the_ring_keeps_the_newest_blocks_and_forgets_orphans(any_store: Store) 
 def test_an_observation_is_news_once_and_again_after_its_block_came_back(any_store: Store) -> None:
     terms = swap().source.terms
 
-    def see(tx) -> bool:
+    def see(tx: Transaction) -> bool:
         return tx.observations.add(
             instances.ETHEREUM,
             ObservedKind.LOCKED,
@@ -374,7 +368,7 @@ def test_an_observation_is_news_once_and_again_after_its_block_came_back(any_sto
 
 def test_a_chain_status_is_replaced_whole(any_store: Store, clock: Clock) -> None:
     status = ChainStatus(
-        instances.ZION, tip=block(9), balances={"zion:ZION": 2**90}, fees={"x": FeeRecord(1, 2, 3)}
+        instances.ZION, tip=Tip(block(9), 7), balances={"zion:ZION": 2**90}, fees={"x": FeeEstimate(1, 2, 3)}
     )
     with any_store.transaction() as tx:
         tx.chains.put(ChainStatus(instances.ZION))
