@@ -17,9 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from relayers.ethereum.devnet import find_anvil
-
 from bridge.chains.local import processes
+from relayers.evm.devnet.anvil import find_anvil
 
 GENESIS_TIME = 1_700_000_000
 GAS_LIMIT = 100_000_000
