@@ -46,7 +46,7 @@ from bridge.protocol.types import (
 )
 from bridge.store import Store
 from bridge.store.records import ChainStatus, ObservedKind, SwapMeta
-from relayers.daemon.worker import WorkerSettings, run_worker
+from relayers.daemon.loop import WorkerSettings, run_worker
 from relayers.fake import FakeChain, FakePort
 from relayers.fake.chain import GENESIS_TIME
 from relayers.fake.ledger import lock_id_of

@@ -3,7 +3,7 @@
     BLOCKFROST_PROJECT_ID=… python scripts/deploy_cardano.py --network preprod \\
         --url https://… --key-file key.hex
 
-or `--ogmios-url ws://… --kupo-url http://…` for one's own node. The key file holds the paying account's
+or `--ogmios-url ws://… --kupo-url http://…` for your own node. The key file holds the paying account's
 32-byte ed25519 seed in hex. Without `--send` only the cost is shown. With it, the last line printed is the
 `reference_script` of the configuration. The output is at the validator's own address without a datum, so
 nobody can ever spend it: the ada in it is gone.

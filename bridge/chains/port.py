@@ -242,10 +242,10 @@ class ChainPort(Protocol):
         """Return head and chain time."""
         ...
 
-    async def scan(self, known: Sequence[BlockRef], max_blocks: int) -> Scan:
-        """Return what happened since `known` (a ring of recent blocks, oldest first, may be empty: then
-        start at the head, reporting that block alone). A known block with an empty id stands for whichever
-        block the chain has at that height: so one can start below the head. Raises `DeepReorg`."""
+    async def scan(self, recent_blocks: Sequence[BlockRef], max_blocks: int) -> Scan:
+        """Return what happened since `recent_blocks` (a ring of recent blocks, oldest first, may be empty:
+        then start at the head, reporting that block alone). A known block with an empty id stands for
+        whichever block the chain has at that height: so one can start below the head. Raises `DeepReorg`."""
         ...
 
     async def read_lock(self, lock_id: str, terms: LockTerms) -> LockStatus:

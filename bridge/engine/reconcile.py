@@ -53,9 +53,13 @@ class Reconcile:
     def _due(self, tx: Transaction) -> list[str]:
         stored = tx.swaps.open(self.chain)
         standing: dict[str, list[Intent]] = {}
-        for intent in tx.intents.standing_of([one.id for one in stored]):
+        for intent in tx.intents.standing_of([open_swap.id for open_swap in stored]):
             standing.setdefault(intent.swap_id, []).append(intent)
-        return [one.id for one in stored if self._needs_work(tx, one.swap, standing.get(one.id, []))]
+        return [
+            open_swap.id
+            for open_swap in stored
+            if self._needs_work(tx, open_swap.swap, standing.get(open_swap.id, []))
+        ]
 
     def _needs_work(self, tx: Transaction, swap: Swap, intents: list[Intent]) -> bool:
         now = swap

@@ -1,4 +1,4 @@
-"""Noticing that some process committed something, cheaply: a wake-up only, never the truth.
+"""A cheap way to notice that some process committed something: only a wake-up, never the truth.
 
 SQLite: `PRAGMA data_version` on a connection of its own changes with every commit of any other
 connection; asked every 50 ms it costs a few microseconds. PostgreSQL: LISTEN / NOTIFY.
@@ -19,11 +19,11 @@ class Wakeups(Protocol):
     """Waits for commits. One waiter per task; not shared between tasks."""
 
     async def wait(self, timeout: float) -> bool:
-        """Return True soon after a commit not told of yet, False after `timeout` seconds."""
+        """Return True soon after a new commit, False after `timeout` seconds."""
         ...
 
     async def close(self) -> None:
-        """Let go of the connection."""
+        """Close the connection."""
         ...
 
 
@@ -64,7 +64,7 @@ class PostgresWakeups:
         self._connection: Any = None
 
     async def wait(self, timeout: float) -> bool:
-        """See `Wakeups`. A dropped line counts as news: something may have been missed."""
+        """See `Wakeups`. A dropped connection counts as news: something may have been missed."""
         import psycopg
 
         try:

@@ -94,9 +94,9 @@ class CardanoPort:
         head = await self._view.head()
         return Tip(head, head.time)
 
-    async def scan(self, known: Sequence[BlockRef], max_blocks: int) -> Scan:
+    async def scan(self, recent_blocks: Sequence[BlockRef], max_blocks: int) -> Scan:
         """See `ChainPort.scan`. A service that lags behind the ring yields nothing, and no orphans."""
-        return await self._settled(lambda: self._history.scan(known, max_blocks))
+        return await self._settled(lambda: self._history.scan(recent_blocks, max_blocks))
 
     async def read_lock(self, lock_id: str, terms: LockTerms) -> LockStatus:
         """Tell what became of the lock with exactly these terms."""

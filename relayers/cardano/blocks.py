@@ -17,16 +17,16 @@ class History:
         self._view = view
         self._reader = reader
 
-    async def scan(self, known: Sequence[BlockRef], max_blocks: int) -> Scan:
+    async def scan(self, recent_blocks: Sequence[BlockRef], max_blocks: int) -> Scan:
         """See `ChainPort.scan`. Raises `ChainMoved`."""
         head = await self._view.head()
         tip = Tip(head, head.time)
-        if not known:
+        if not recent_blocks:
             events = await self._events([head])
             return Scan((), (head,), tuple(events), tip)
-        if known[-1].id == head.id:
+        if recent_blocks[-1].id == head.id:
             return Scan((), (), (), tip)
-        index, ancestor = await self._view.newest_known(known, head)
+        index, ancestor = await self._view.newest_known(recent_blocks, head)
         if index is None or ancestor is None:
             return Scan((), (), (), tip)
         refs = await self._view.blocks_after(ancestor, max_blocks)
@@ -36,7 +36,7 @@ class History:
         # Blocks that came since the head was read are left for the next time.
         refs = [ref for ref in refs if ref.height <= head.height]
         events = await self._events(refs)
-        return Scan(tuple(reversed(known[index + 1 :])), tuple(refs), tuple(events), tip)
+        return Scan(tuple(reversed(recent_blocks[index + 1 :])), tuple(refs), tuple(events), tip)
 
     async def _events(self, refs: Sequence[BlockRef]) -> list[HtlcEvent]:
         if not refs:

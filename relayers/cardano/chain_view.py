@@ -99,7 +99,7 @@ class ChainView(Protocol):
         ...
 
     async def newest_known(
-        self, known: Sequence[BlockRef], head: BlockRef
+        self, recent_blocks: Sequence[BlockRef], head: BlockRef
     ) -> tuple[int | None, BlockRef | None]:
         """Return the newest known block that is on the chain below `head`, its index and itself; (None, None)
         where the service is behind. See `bridge.chains.recent_blocks.newest_common`."""

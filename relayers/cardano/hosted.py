@@ -55,11 +55,11 @@ class HostedView:
         return (await self._blockfrost.head()).ref
 
     async def newest_known(
-        self, known: Sequence[BlockRef], head: BlockRef
+        self, recent_blocks: Sequence[BlockRef], head: BlockRef
     ) -> tuple[int | None, BlockRef | None]:
         """See `ChainView`. Looks at the oldest first, which mostly stands, and then from the newest down."""
         canonical = {head.height: head.id}
-        ring = list(known)
+        ring = list(recent_blocks)
         for index in (0, *range(len(ring) - 1, 0, -1)):
             height = ring[index].height
             if height not in canonical and height <= head.height:

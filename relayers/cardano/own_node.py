@@ -64,10 +64,10 @@ class OwnNodeView:
         return self._ref(await self._block(Point(newest.slot_no, newest.header_hash)))
 
     async def newest_known(
-        self, known: Sequence[BlockRef], head: BlockRef
+        self, recent_blocks: Sequence[BlockRef], head: BlockRef
     ) -> tuple[int | None, BlockRef | None]:
         """See `ChainView`. The node itself finds the newest that is on its chain."""
-        ring = list(known)
+        ring = list(recent_blocks)
         canonical = {head.height: head.id}
         points = [Point(self._settings.slot_at(ref.time), ref.id) for ref in reversed(ring) if ref.id]
         found, tip = await self._ogmios.intersect(points) if points else (None, None)

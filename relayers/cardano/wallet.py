@@ -26,9 +26,11 @@ from relayers.cardano.payer_outputs import PayerOutputs
 from relayers.cardano.settings import CardanoSettings
 
 WALLET_FORMAT = "cardano-htlc-intent"
-"""What is to be done, in words and numbers: there is nothing to sign in it yet."""
+"""Says what is to be done; there is nothing to sign yet. It comes while the chain cannot be asked or the
+address has no money."""
 CBOR_FORMAT = "cardano-cbor"
-"""A transaction to sign: `cbor` (hex) for CIP-30's signTx, and the address of the key that signs."""
+"""Signs `cbor` with the key of the address `signer`, by CIP-30 `api.signTx(cbor, true)`, and sends it with
+the witness."""
 
 
 def intent(

@@ -107,31 +107,31 @@ class EthereumPort:
         await self._check()
         return await blocks.read_tip(self._rpc)
 
-    async def scan(self, known: Sequence[BlockRef], max_blocks: int) -> Scan:
+    async def scan(self, recent_blocks: Sequence[BlockRef], max_blocks: int) -> Scan:
         """See `ChainPort.scan`. A node behind the ring on the same chain yields nothing, and no orphans."""
         await self._check()
         for _ in range(_RETRIES_WHILE_MOVING):
             try:
-                return await self._scan(known, max_blocks)
+                return await self._scan(recent_blocks, max_blocks)
             except blocks.ChainMoved:
                 continue
         raise PortUnavailable(
             "the chain keeps moving while it is read", "several nodes behind one URL? try again"
         )
 
-    async def _scan(self, known: Sequence[BlockRef], max_blocks: int) -> Scan:
+    async def _scan(self, recent_blocks: Sequence[BlockRef], max_blocks: int) -> Scan:
         tip = await blocks.read_tip(self._rpc)
         head = tip.block
-        if not known:
+        if not recent_blocks:
             headers = await blocks.read_headers(self._rpc, head.height, head.height, head.parent)
             orphaned: tuple[BlockRef, ...] = ()
         else:
-            known = await blocks.anchored(self._rpc, known, head)
-            index = await blocks.common_ancestor(self._rpc, known, head)
+            recent_blocks = await blocks.anchored(self._rpc, recent_blocks, head)
+            index = await blocks.common_ancestor(self._rpc, recent_blocks, head)
             if index is None:
                 return Scan((), (), (), tip)
-            ancestor = known[index]
-            orphaned = tuple(reversed(known[index + 1 :]))
+            ancestor = recent_blocks[index]
+            orphaned = tuple(reversed(recent_blocks[index + 1 :]))
             last = min(head.height, ancestor.height + max_blocks)
             headers = await blocks.read_headers(self._rpc, ancestor.height + 1, last, ancestor.id)
         if headers and headers[-1].ref.height == head.height and headers[-1].ref.id != head.id:

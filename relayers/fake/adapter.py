@@ -94,18 +94,18 @@ class FakePort:
         head = self._head()
         return Tip(head, head.time)
 
-    async def scan(self, known: Sequence[BlockRef], max_blocks: int) -> Scan:
+    async def scan(self, recent_blocks: Sequence[BlockRef], max_blocks: int) -> Scan:
         """See `ChainPort`."""
         await self._call()
         visible = self.fake.blocks[: self._head().height + 1]
         head = visible[-1].ref
         tip = Tip(head, head.time)
-        if not known:
+        if not recent_blocks:
             events = () if self.faults.hides_events else visible[-1].events
             return Scan((), (head,), events, tip)
         orphaned: list[BlockRef] = []
         ancestor: BlockRef | None = None
-        for block in reversed(known):
+        for block in reversed(recent_blocks):
             there = self.fake.blocks[block.height].ref if block.height < len(self.fake.blocks) else None
             if there is not None and block.id in ("", there.id):
                 ancestor = block

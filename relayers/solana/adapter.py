@@ -93,9 +93,9 @@ class SolanaPort:
         """Return the newest confirmed block and its time, which is the clock that programs see."""
         return await self._settled(self._watch.tip)
 
-    async def scan(self, known: Sequence[BlockRef], max_blocks: int) -> Scan:
+    async def scan(self, recent_blocks: Sequence[BlockRef], max_blocks: int) -> Scan:
         """See `ChainPort.scan`. A node behind the ring on the same chain yields nothing, and no orphans."""
-        return await self._settled(lambda: self._watch.scan(known, max_blocks))
+        return await self._settled(lambda: self._watch.scan(recent_blocks, max_blocks))
 
     async def read_lock(self, lock_id: str, lock_terms: LockTerms) -> LockStatus:
         """Tell from the vault whether it stands, and from its transactions what became of it."""

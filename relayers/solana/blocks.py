@@ -150,27 +150,27 @@ async def block_at(rpc: JsonRpc, height: int, head: BlockRef) -> BlockRef:
     return header
 
 
-async def anchored(rpc: JsonRpc, known: Sequence[BlockRef], head: BlockRef) -> Sequence[BlockRef]:
+async def anchored(rpc: JsonRpc, recent_blocks: Sequence[BlockRef], head: BlockRef) -> Sequence[BlockRef]:
     """Replace a first known block without an id by the one that the chain has at its height."""
-    if known[0].id or known[0].height > head.height:
-        return known
-    return (await block_at(rpc, known[0].height, head), *known[1:])
+    if recent_blocks[0].id or recent_blocks[0].height > head.height:
+        return recent_blocks
+    return (await block_at(rpc, recent_blocks[0].height, head), *recent_blocks[1:])
 
 
-async def common_ancestor(rpc: JsonRpc, known: Sequence[BlockRef], head: BlockRef) -> int | None:
+async def common_ancestor(rpc: JsonRpc, recent_blocks: Sequence[BlockRef], head: BlockRef) -> int | None:
     """Ask for as few headers as need be and return what `bridge.chains.recent_blocks.newest_common` says."""
     canonical = {head.height: head.id}
-    if head.height > known[-1].height:
-        await _canonical(rpc, known[-1:], head, canonical)
-    if canonical.get(known[-1].height) != known[-1].id:
-        await _canonical(rpc, [ref for ref in known if ref.height < head.height], head, canonical)
+    if head.height > recent_blocks[-1].height:
+        await _canonical(rpc, recent_blocks[-1:], head, canonical)
+    if canonical.get(recent_blocks[-1].height) != recent_blocks[-1].id:
+        await _canonical(rpc, [ref for ref in recent_blocks if ref.height < head.height], head, canonical)
     try:
-        return newest_common(known, canonical, head)
+        return newest_common(recent_blocks, canonical, head)
     except DeepReorg:
         # "Skipped" is also what a node says of blocks that it lacks, as one does that was started from a
         # snapshot. Only another block at such a height proves that the chain is another one.
-        there = await block_at(rpc, known[0].height, head)
-        if there.id == known[0].id:
+        there = await block_at(rpc, recent_blocks[0].height, head)
+        if there.id == recent_blocks[0].id:
             raise ChainMoved from None
         raise
 

@@ -33,6 +33,8 @@ from relayers.solana.rpc import open_rpc
 from relayers.solana.settings import SolanaSettings
 
 WALLET_FORMAT = "solana-transaction-v0"
+"""Signs `transaction` (base64, version 0) as it is and sends it before `last_valid_block_height`. Without a
+`blockhash` it is the plain form: the wallet adds a recent one."""
 PURPOSES = frozenset({Purpose.LOCK, Purpose.CLAIM, Purpose.REFUND})
 
 

@@ -82,10 +82,10 @@ class StellarPort:
         await self._check()
         return await self._horizon.tip()
 
-    async def scan(self, known: Sequence[BlockRef], max_blocks: int) -> Scan:
+    async def scan(self, recent_blocks: Sequence[BlockRef], max_blocks: int) -> Scan:
         """See `ChainPort.scan`. A Horizon behind the ring on the same chain yields nothing."""
         await self._check()
-        return await self._watch.scan(known, max_blocks)
+        return await self._watch.scan(recent_blocks, max_blocks)
 
     async def read_lock(self, lock_id: str, terms: LockTerms) -> LockStatus:
         """Tell how the lock with exactly these terms stands. OPEN can be relied on: the gate, its signers and

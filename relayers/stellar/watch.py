@@ -40,16 +40,20 @@ class Watch:
             each for each in self._gates.values() if htlc.lock_id(each.terms, self._passphrase) == lock_id
         ]
 
-    async def scan(self, known: Sequence[BlockRef], max_blocks: int) -> Scan:
+    async def scan(self, recent_blocks: Sequence[BlockRef], max_blocks: int) -> Scan:
         """See `ChainPort.scan`."""
         tip = await self._horizon.tip()
         head = tip.block
-        if not known:
+        if not recent_blocks:
             return Scan((), (head,), await self._events([head]), tip)
-        index = await self._common_ancestor(known, head)
+        index = await self._common_ancestor(recent_blocks, head)
         if index is None:
             return Scan((), (), (), tip)
-        ancestor = known[index] if known[index].id else await self._ledger_at(known[index].height, head)
+        ancestor = (
+            recent_blocks[index]
+            if recent_blocks[index].id
+            else await self._ledger_at(recent_blocks[index].height, head)
+        )
         last = min(head.height, ancestor.height + max_blocks)
         blocks = await self._horizon.ledgers(ancestor.height + 1, last)
         parent = ancestor
@@ -58,7 +62,7 @@ class Watch:
                 raise PortUnavailable("Horizon's ledgers do not follow one another", "it may be catching up")
             parent = block
         events = await self._events(blocks)
-        return Scan(tuple(reversed(known[index + 1 :])), tuple(blocks), events, tip)
+        return Scan(tuple(reversed(recent_blocks[index + 1 :])), tuple(blocks), events, tip)
 
     async def _ledger_at(self, height: int, head: BlockRef) -> BlockRef:
         found = head if height == head.height else await self._horizon.ledger(height)
@@ -66,18 +70,18 @@ class Watch:
             raise PortUnavailable(f"Horizon does not have ledger {height}", "use one with more history")
         return found
 
-    async def _common_ancestor(self, known: Sequence[BlockRef], head: BlockRef) -> int | None:
+    async def _common_ancestor(self, recent_blocks: Sequence[BlockRef], head: BlockRef) -> int | None:
         """Return the index of the newest known block that is in the chain; None if Horizon is merely behind.
 
         Stellar does not reorganise, but a restored or lying Horizon looks as if it did.
         """
-        for index in range(len(known) - 1, -1, -1):
-            block = known[index]
+        for index in range(len(recent_blocks) - 1, -1, -1):
+            block = recent_blocks[index]
             if block.height > head.height:
                 continue
             here = head if block.height == head.height else await self._horizon.ledger(block.height)
             if here is not None and block.id in ("", here.id):
-                behind = block.height == head.height and index < len(known) - 1
+                behind = block.height == head.height and index < len(recent_blocks) - 1
                 return None if behind else index
         raise DeepReorg(
             "Horizon shares no ledger with what was seen before",

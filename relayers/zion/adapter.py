@@ -28,8 +28,7 @@ from chain.rules.errors import AddressError, RpcError, WalletError
 from chain.rules.locks import LockState
 from chain.rules.params import MIN_FEE
 from chain.rules.records import PAYS_AMOUNT, SPENDS_LOCK, ZERO20, Kind, Transaction
-from chain.service.messages import AccountView, LockView, NodeInfo
-from chain.service.messages import TxStatus as Place
+from chain.service.messages import AccountView, LockView, NodeInfo, TransactionPlace
 from chain.wallet.keys import Key
 from chain.wallet.transactions import sign
 from relayers.zion import blocks, fees, htlc
@@ -92,30 +91,30 @@ class ZionPort:
         """Return the head and the median time past, which the next block's deadlines are compared with."""
         return await self._settled(self._tip)
 
-    async def scan(self, known: Sequence[BlockRef], max_blocks: int) -> Scan:
+    async def scan(self, recent_blocks: Sequence[BlockRef], max_blocks: int) -> Scan:
         """See `ChainPort.scan`. A node behind the ring on the same chain yields nothing, and no orphans."""
-        return await self._settled(lambda: self._scan(known, max_blocks))
+        return await self._settled(lambda: self._scan(recent_blocks, max_blocks))
 
     async def _tip(self) -> Tip:
         info = await self._info()
         return Tip(await blocks.read_head(self._nodes, info), info.median_time)
 
-    async def _scan(self, known: Sequence[BlockRef], max_blocks: int) -> Scan:
+    async def _scan(self, recent_blocks: Sequence[BlockRef], max_blocks: int) -> Scan:
         info = await self._info()
-        if known and info.best_id == known[-1].id:
-            return Scan((), (), (), Tip(known[-1], info.median_time))
+        if recent_blocks and info.best_id == recent_blocks[-1].id:
+            return Scan((), (), (), Tip(recent_blocks[-1], info.median_time))
         head = await blocks.read_head(self._nodes, info)
         tip = Tip(head, info.median_time)
         orphaned: tuple[BlockRef, ...] = ()
         first, last, parent = head.height, head.height, head.parent
-        if known:
-            known = await blocks.anchored(self._nodes, known, head)
-            index = await blocks.common_ancestor(self._nodes, known, head)
+        if recent_blocks:
+            recent_blocks = await blocks.anchored(self._nodes, recent_blocks, head)
+            index = await blocks.common_ancestor(self._nodes, recent_blocks, head)
             if index is None:
                 return Scan((), (), (), tip)
-            orphaned = tuple(reversed(known[index + 1 :]))
-            first, parent = known[index].height + 1, known[index].id
-            last = min(head.height, known[index].height + max_blocks)
+            orphaned = tuple(reversed(recent_blocks[index + 1 :]))
+            first, parent = recent_blocks[index].height + 1, recent_blocks[index].id
+            last = min(head.height, recent_blocks[index].height + max_blocks)
         views = await blocks.read_headers(self._nodes, first, last)
         refs = blocks.linked(views, parent)
         if len(refs) != last - first + 1 or (refs and last == head.height and refs[-1] != head):
@@ -227,7 +226,7 @@ class ZionPort:
         # The nonce first: a transaction that is included between the two calls must not look replaced.
         account = await self._account(tx.account)
         found = await self._nodes.ask(lambda node: node.get_transaction(tx.tx_id))
-        if found.status is Place.INCLUDED and found.block_id is not None:
+        if found.status is TransactionPlace.INCLUDED and found.block_id is not None:
             block_id = found.block_id
             try:
                 view = await self._nodes.ask(lambda node: node.get_header(block_id))
@@ -236,7 +235,7 @@ class ZionPort:
             if not view.main_chain:
                 raise blocks.ChainMoved
             return TxStatus(TxState.INCLUDED, blocks.read_header(view), view.confirmations)
-        if found.status is Place.MEMPOOL:
+        if found.status is TransactionPlace.MEMPOOL:
             return TxStatus(TxState.PENDING)
         if tx.sequence is not None and account.nonce > tx.sequence:
             return TxStatus(TxState.REPLACED, reason=f"nonce {tx.sequence} was used by another transaction")

@@ -78,25 +78,25 @@ def linked(views: Sequence[HeaderView], parent: str) -> list[BlockRef]:
     return refs
 
 
-async def anchored(nodes: Nodes, known: Sequence[BlockRef], head: BlockRef) -> Sequence[BlockRef]:
+async def anchored(nodes: Nodes, recent_blocks: Sequence[BlockRef], head: BlockRef) -> Sequence[BlockRef]:
     """Replace a first known block without an id by the one that the chain has at its height."""
-    if known[0].id or known[0].height > head.height:
-        return known
-    views = await read_headers(nodes, known[0].height, known[0].height)
+    if recent_blocks[0].id or recent_blocks[0].height > head.height:
+        return recent_blocks
+    views = await read_headers(nodes, recent_blocks[0].height, recent_blocks[0].height)
     if not views:
         raise ChainMoved
-    return (read_header(views[0]), *known[1:])
+    return (read_header(views[0]), *recent_blocks[1:])
 
 
-async def common_ancestor(nodes: Nodes, known: Sequence[BlockRef], head: BlockRef) -> int | None:
+async def common_ancestor(nodes: Nodes, recent_blocks: Sequence[BlockRef], head: BlockRef) -> int | None:
     """Ask for as few headers as need be and return what `bridge.chains.recent_blocks.newest_common` says."""
     canonical = {head.height: head.id}
-    newest = known[-1]
+    newest = recent_blocks[-1]
     if head.height > newest.height:
         canonical |= await _ids(nodes, newest.height, newest.height)
     if canonical.get(newest.height) != newest.id:
-        canonical |= await _ids(nodes, known[0].height, min(newest.height, head.height - 1))
-    return newest_common(known, canonical, head)
+        canonical |= await _ids(nodes, recent_blocks[0].height, min(newest.height, head.height - 1))
+    return newest_common(recent_blocks, canonical, head)
 
 
 async def _ids(nodes: Nodes, first: int, last: int) -> dict[int, str]:

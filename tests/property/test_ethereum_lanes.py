@@ -157,10 +157,10 @@ class Lanes(RuleBasedStateMachine):
         if (chosen := self.any_lock(pick)) is None:
             return
         same = {terms: secret for terms, secret in self.made if terms.asset == chosen[0].asset}
-        others = tuple(ClaimAction(*one) for one in same.items() if one != chosen)
+        others = tuple(ClaimAction(*lock) for lock in same.items() if lock != chosen)
         action = msgspec.structs.replace(ClaimAction(*chosen), others=others[: self.theirs.max_claims])
         expected = [
-            terms for terms in (chosen[0], *(one.terms for one in action.others)) if terms in self.open
+            terms for terms in (chosen[0], *(other.terms for other in action.others)) if terms in self.open
         ]
         refusal = self.attempt(self.theirs, action)
         assert (refusal is None) == bool(expected)

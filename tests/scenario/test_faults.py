@@ -216,7 +216,7 @@ async def test_a_transaction_stuck_below_a_spike_is_replaced_with_its_own_sequen
         (claim,) = [i for i in tx.intents.of_swap("swap1") if i.purpose is Purpose.CLAIM]
         sent = tx.transactions.of_intent(claim.id)
     assert len(sent) > 1
-    assert len({one.sequence for one in sent}) == 1
+    assert len({stored.sequence for stored in sent}) == 1
     assert world.state() is SwapState.COMPLETED
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from bridge.protocol.types import ChainId, LegState, SwapState
-from relayers.daemon.worker import Job
+from relayers.daemon.loop import Job
 from relayers.fake.ledger import LedgerLockState
 from tests import instances
 from tests.scenario.world import World
@@ -27,7 +27,7 @@ async def test_an_honest_swap_completes_on_both_chains(world: World, source: Cha
     assert world.lock_state(swap.destination) is LedgerLockState.CLAIMED
     with world.store.reading() as tx:
         receipt = tx.receipts.get("swap1")
-        kinds = [one.kind for one in tx.events.after(0)]
+        kinds = [logged.kind for logged in tx.events.after(0)]
     assert receipt is not None
     assert kinds.count("LockSeen") == kinds.count("LockFinal") == 2
     await world.steps(5)

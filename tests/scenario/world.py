@@ -43,7 +43,7 @@ from bridge.protocol.types import (
 )
 from bridge.store import Store
 from bridge.store.records import IntentState, SwapMeta
-from relayers.daemon.worker import Job, Worker, WorkerSettings
+from relayers.daemon.loop import Job, Worker, WorkerSettings
 from relayers.fake import FakeChain, FakePort, FakeWallet
 from relayers.fake.authorizing import signature_of
 from relayers.fake.chain import GENESIS_TIME
@@ -351,7 +351,7 @@ class World:
                     knows = knows and tip is not None and tip.block == head
                     ended = not knows or state is not LedgerLockState.OPEN
                     assert ended, f"{swap.id} ended with an open lock"
-                assert not any(one.live for one in held[swap.id]), f"{swap.id} keeps inventory"
+                assert not any(reserved.live for reserved in held[swap.id]), f"{swap.id} keeps inventory"
 
     def describe(self) -> str:
         lines = []
@@ -367,7 +367,9 @@ class World:
                 )
                 for intent in tx.intents.of_swap(swap_id):
                     txs = tx.transactions.of_intent(intent.id)
-                    sent = [(one.sequence, one.state.value, one.cancels, one.reason) for one in txs]
+                    sent = [
+                        (stored.sequence, stored.state.value, stored.cancels, stored.reason) for stored in txs
+                    ]
                     lines.append(
                         f"  {intent.leg} {intent.purpose.value} {intent.state.value} cancel={intent.cancel} "
                         f"{intent.reason} {sent}"

@@ -225,16 +225,16 @@ def test_stray_locks_of_one_leg_have_intents_of_their_own(any_store: Store) -> N
 def test_intents_taken_by_one_worker_are_not_given_to_another_until_the_lease_ends(
     any_store: Store, clock: Clock
 ) -> None:
-    one, two = Lease("l", "one", 1, 0), Lease("l", "two", 2, 0)
+    first, second = Lease("l", "one", 1, 0), Lease("l", "two", 2, 0)
     with any_store.transaction() as tx:
         tx.intents.plan(LOCK)
-        assert len(tx.intents.take(instances.ZION, one, hold_ms=1000)) == 1
+        assert len(tx.intents.take(instances.ZION, first, hold_ms=1000)) == 1
     with any_store.transaction() as tx:
-        assert tx.intents.take(instances.ZION, two) == []
-        assert tx.intents.take(instances.ETHEREUM, two) == []
+        assert tx.intents.take(instances.ZION, second) == []
+        assert tx.intents.take(instances.ETHEREUM, second) == []
     clock.now_ms += 1000
     with any_store.transaction() as tx:
-        assert len(tx.intents.take(instances.ZION, two)) == 1
+        assert len(tx.intents.take(instances.ZION, second)) == 1
 
 
 def test_a_lease_passes_on_only_when_it_ran_out_and_the_old_holder_is_found_out(

@@ -17,7 +17,7 @@ from bridge.engine.metrics import Metrics
 from bridge.protocol.types import Asset, Purpose, SwapState
 from bridge.store import Store
 from bridge.store.records import IntentState
-from relayers.daemon.worker import Job, Worker, WorkerSettings, run_worker
+from relayers.daemon.loop import Job, Worker, WorkerSettings, run_worker
 from relayers.fake import FakeChain, FakePort
 from tests import instances
 from tests.scenario.world import World
