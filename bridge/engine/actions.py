@@ -1,4 +1,4 @@
-"""Actions that belong to no swap, as they lie in their intents' rows."""
+"""Actions that belong to no swap, as they are stored in the rows of their intents."""
 
 from __future__ import annotations
 

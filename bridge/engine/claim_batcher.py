@@ -36,8 +36,8 @@ class ClaimBatcher:
         """The claims of this pass that may still join a batch, by intent."""
 
     async def leave_ended_batches(self, snapshots: Sequence[IntentSnapshot]) -> list[IntentSnapshot]:
-        """Let claims go on alone whose leader has nothing under way any more; return all snapshots as they
-        are then."""
+        """Let claims go on alone whose leader has no transaction left that may land; return all snapshots as
+        they are then."""
         stranded = [
             snapshot.intent.id
             for snapshot in snapshots

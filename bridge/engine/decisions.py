@@ -61,7 +61,7 @@ class Hold(msgspec.Struct, frozen=True, tag=True):
 
 
 class Withdraw(msgspec.Struct, frozen=True, tag=True):
-    """It must not land any more."""
+    """It must no longer land."""
 
     reason: str
     depth: int
@@ -71,7 +71,7 @@ Decision = Go | Hold | Withdraw
 
 
 class DecisionRules(msgspec.Struct, frozen=True):
-    """What a decision depends on beside the store. `default_depth`: the confirmations that settle what
+    """What a decision depends on besides the store. `default_depth`: the confirmations that settle what
     belongs to no swap; `batches`: the chain makes several claims in one transaction."""
 
     default_depth: int
@@ -113,7 +113,7 @@ def decision_alone(tx: Transaction, intent: Intent, rules: DecisionRules) -> Dec
 
 def _own_tx_ids(tx: Transaction, intent: Intent) -> set[str]:
     """Return what was signed for an intent, by itself or by the leader of its batch. A batch that was given
-    up is not followed any more: if it lands after all, somebody did what we wanted."""
+    up is no longer followed: if it lands after all, what was wanted has been done."""
     signed = tx.transactions.of_intent(intent.id)
     if intent.batch_leader is not None:
         signed += tx.transactions.of_intent(intent.batch_leader)
@@ -158,7 +158,7 @@ def _decide_spend(tx: Transaction, swap: Swap, intent: Intent, own: Collection[s
         spends = {leg.spend_tx, *(stray.spend_tx for stray in leg.strays)} - {""}
         if spends & set(own):
             return Hold("it is on its chain", depth)
-        return Withdraw("it is not needed any more", depth)
+        return Withdraw("it is no longer needed", depth)
     terms = leg.lock_terms(intent.lock_id)
     if intent.purpose is not Purpose.CLAIM:
         return Go(action_of(intent.purpose, terms), depth)

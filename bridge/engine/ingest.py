@@ -1,7 +1,7 @@
 """From a chain's scan to swap events: what was included, what a reorg removed, what has become final.
 
 Everything that one scan brings is stored in one transaction, the recent blocks included: after a crash the
-same scan is made again, and what it brings a second time is no news.
+same scan is made again, and what it brings a second time changes nothing.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from bridge.store import Store, Transaction
 from bridge.store.records import ChainStatus, Observation, ObservedKind
 
 RING_SIZE = 1024
-"""Blocks remembered per chain: no reorg that can be followed is deeper."""
+"""Blocks remembered per chain: a deeper reorg cannot be followed."""
 
 
 class IngestResult(msgspec.Struct, frozen=True):
@@ -46,7 +46,7 @@ class IngestResult(msgspec.Struct, frozen=True):
 
 
 class FinalityCandidate(msgspec.Struct, frozen=True):
-    """A lock deep enough to count as final, to be read back from its chain first."""
+    """A lock that is deep enough to be final, and that is to be read back from its chain first."""
 
     observation: Observation
     terms: LockTerms
@@ -101,7 +101,7 @@ class Ingest:
         return IngestResult(len(scan.blocks), len(scan.orphaned), news, caught_up)
 
     def ingest_missed(self, events: Sequence[HtlcEvent]) -> int:
-        """Store events of canonical blocks that an earlier scan kept from us; returns how many were news."""
+        """Store events of canonical blocks that an earlier scan did not report; returns how many were new."""
 
         def job(tx: Transaction) -> int:
             fresh = [event for event in events if tx.blocks.contains(self.chain, event.block)]
@@ -127,7 +127,7 @@ class Ingest:
         after = apply_events(tx, stored.id, [seen])
         leg = after.swap.leg(role)
         if event.lock_id not in {leg.lock_id, *(stray.lock_id for stray in leg.strays)}:
-            return False  # a stranger's lock under the same hashlock is none of our business
+            return False  # somebody else's lock with the same hashlock
         tx.observations.add(
             self.chain,
             ObservedKind.LOCKED,
@@ -144,7 +144,7 @@ class Ingest:
     def _ingest_spend(self, tx: Transaction, event: Claimed | Refunded) -> bool:
         lock = tx.observations.of_lock(self.chain, event.lock_id, ObservedKind.LOCKED)
         if lock is None:
-            # A claim of a lock that is not ours may still give away one of our secrets.
+            # A claim of a lock that is not ours may still reveal one of our secrets.
             return self._ingest_preimage(tx, event.preimage) if isinstance(event, Claimed) else False
         kind, happened = _spend(lock, event)
         tx.observations.add(
@@ -169,7 +169,7 @@ class Ingest:
     # -- finality ----------------------------------------------------------------------------
 
     def finality_candidates(self) -> list[FinalityCandidate]:
-        """Return the locks that are deep enough to be final once their chain confirms that they stand."""
+        """Return the locks that are deep enough to be final once their chain confirms that they are there."""
         with self._store.reading() as tx:
             status = tx.chains.get(self.chain)
             if status is None:
@@ -183,7 +183,8 @@ class Ingest:
             ]
 
     def confirm(self, candidates: Sequence[FinalityCandidate]) -> int:
-        """Tell the swaps that these locks are final, if they are still canonical; returns the news."""
+        """Tell the swaps that these locks are final, if they are still canonical; returns how many
+        changed."""
         ids = {candidate.observation.id for candidate in candidates}
 
         def job(tx: Transaction) -> int:

@@ -1,11 +1,12 @@
 """The outbox of one chain: intents become signed, stored, sent, included and final transactions.
 
-One rule above all: bytes are stored before they are sent, and whether they may be sent is decided anew from
-the store each time. Every step is one short transaction under the sender's fenced lease, so a crash between
+One rule above all: bytes are stored before they are sent, and whether they may be sent is decided from the
+store each time. Every step is one short transaction under the sender's fenced lease, so a crash between
 any two lines, or a second worker, repeats a step but never adds one.
 
 The outbox is the actor. What to do next is decided by the pure `step_plan`; its parts carry it out: the
-leased store, the sequence allocator, the claim batcher, the settler and the sender of transactions."""
+leased store, the sequence allocator, the claim batcher, the settler and the sender of transactions.
+"""
 
 from __future__ import annotations
 

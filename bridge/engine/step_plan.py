@@ -84,13 +84,13 @@ class NotLanded(msgspec.Struct, frozen=True, tag=True):
 
 
 class Expired(msgspec.Struct, frozen=True, tag=True):
-    """Store that the transaction can never land any more."""
+    """Store that the transaction can no longer land."""
 
     tx: StoredTx
 
 
 class Withdrawn(msgspec.Struct, frozen=True, tag=True):
-    """End the intent without a transaction: it must not happen any more, and nothing is under way."""
+    """End the intent without a transaction: it must no longer happen, and no transaction is under way."""
 
     reason: str
 
@@ -172,7 +172,9 @@ def _plan_waiting(
             if is_lost:
                 over = newest.signed.is_over(tip)
                 return (
-                    Wait("no node takes it any more, and it has not expired yet") if over else Resend(newest)
+                    Wait("no node accepts it any longer, and it has not expired yet")
+                    if over
+                    else Resend(newest)
                 )
             if _is_noted(snapshot, newest):
                 return Wait("it waits for a block")
@@ -248,7 +250,7 @@ def is_stuck(tx: StoredTx, tip: Tip, settings: OutboxSettings, *, numbered: bool
 
 
 def can_outbid(tx: StoredTx, settings: OutboxSettings, *, numbered: bool) -> bool:
-    """Tell whether a better bid takes the place of a transaction instead of standing beside it: it has a
+    """Tell whether a better bid takes the place of a transaction instead of being added to it: it has a
     sequence of ours, or another account's on a chain that has them (a gate's on Stellar: the same inner
     transaction comes again)."""
     return (tx.sequence is not None or numbered) and tx.attempt < settings.max_bumps

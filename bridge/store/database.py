@@ -93,7 +93,7 @@ class Store:
     ) -> Store:
         """Open `sqlite:///path/to/file.db` or `postgresql://user@host/name`.
 
-        `secrets_key` is 32 bytes, needed wherever preimages are stored or used; `migrate` brings an
+        `secrets_key` is 32 bytes, needed where preimages are stored or used; `migrate` brings an
         older database up to date; `clock` gives Unix milliseconds. Raises `StoreError`.
         """
         box = _secret_box(secrets_key)
@@ -162,7 +162,7 @@ class Store:
         self._engine.dispose()
 
     def _commit(self, commit: Callable[[], None]) -> None:
-        """The one place where anything becomes durable."""
+        """The one place where a change becomes durable."""
         commit()
 
 
@@ -172,10 +172,10 @@ def _translating() -> Iterator[None]:
         yield
     except DBAPIError as error:
         if getattr(error.orig, "sqlstate", None) in _RETRY_SQLSTATES:
-            raise Conflict("two transactions got in each other's way", "try again") from error
+            raise Conflict("two transactions changed the same rows at the same time", "try again") from error
         if isinstance(error, OperationalError) or error.connection_invalidated:
             hint = "check the database server, the disk's free space and other writers"
-            raise Unavailable(f"the database cannot do it now: {error.orig}", hint) from error
+            raise Unavailable(f"the database does not accept this now: {error.orig}", hint) from error
         raise
 
 
@@ -211,13 +211,13 @@ def _engine(url: str) -> Engine:
             parsed.set(drivername="postgresql+psycopg"), pool_size=8, pool_pre_ping=True, pool_recycle=900
         )
     raise StoreError(
-        f"no support for {parsed.get_backend_name()}",
+        f"databases of the kind {parsed.get_backend_name()} are not supported",
         "use sqlite:///path/to/file.db or postgresql://user@host/name",
     )
 
 
 def _prepare_sqlite(connection: Any, _record: Any) -> None:
-    connection.isolation_level = None  # we say BEGIN ourselves, see _begin_sqlite
+    connection.isolation_level = None  # _begin_sqlite says BEGIN
     cursor = connection.cursor()
     cursor.execute("PRAGMA journal_mode=WAL")
     # FULL: a commit is on disk before anything is signed or sent because of it (ADR 0051).

@@ -1,4 +1,4 @@
-"""What the store refuses, each with a hint that says what to do."""
+"""The errors of the store, each with a hint that says what to do."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ class StoreError(Exception):
 
 
 class Conflict(StoreError):
-    """Somebody else changed the row since it was read: read it again and try again."""
+    """The row was changed after it was read: read it again and try again."""
 
 
 class Duplicate(StoreError):

@@ -81,7 +81,7 @@ class ReservationRow(SQLModel, table=True):
 
 
 class SwapRow(SQLModel, table=True):
-    """A swap: its snapshot and what is looked up by. `version` guards every change (compare and swap)."""
+    """A swap: its snapshot and what it is looked up by. `version` guards every change (compare and swap)."""
 
     __tablename__ = "swaps"
     __table_args__ = (

@@ -1,7 +1,7 @@
 """A cheap way to notice that some process committed something: only a wake-up, never the truth.
 
-SQLite: `PRAGMA data_version` on a connection of its own changes with every commit of any other
-connection; asked every 50 ms it costs a few microseconds. PostgreSQL: LISTEN / NOTIFY.
+SQLite: `PRAGMA data_version`, read on a connection of its own every 50 ms for a few microseconds, changes
+with every commit of any other connection. PostgreSQL: LISTEN / NOTIFY.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class SqliteWakeups:
 
 
 class PostgresWakeups:
-    """Listens on a connection of its own, and makes a new one when it drops."""
+    """Listens on a connection of its own, and opens a new one when that is lost."""
 
     def __init__(self, url: str) -> None:
         self._url = url

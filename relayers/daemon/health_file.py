@@ -1,4 +1,4 @@
-"""A file that is written while the worker lives, for whoever supervises the process."""
+"""A file that is written while the worker lives, for the supervisor of the process."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Asks the chain about each lock directly: a node may have kept an event from us."""
+"""Asks the chain about each lock directly: a node may not have reported an event."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class LockVerifier:
                 log.warning("hidden_events_found", chain=self._port.chain, swap=suspect.swap_id, news=news)
 
     async def _scan_again(self, suspect: Suspect) -> int:
-        """Read the blocks again in which the events must be; returns how many were news."""
+        """Read the blocks again in which the events must be; returns how many were new."""
         recent_blocks = await asyncio.to_thread(self._ingest.recent_blocks)
         if not recent_blocks:
             return 0

@@ -70,7 +70,7 @@ class ChainWatcher:
 
     async def _scan(self, recent_blocks: Sequence[BlockRef]) -> Scan:
         """Scan from the recent blocks; without any, from some blocks below the head, so that a first reorg
-        finds common ground. When a reorg leaves none of the recent blocks, start anew below them: a relayer
+        finds common ground. When a reorg leaves none of the recent blocks, start again below them: a relayer
         that stopped looking could not claim. The operator is told, and the chain is paused for new swaps."""
         if not recent_blocks:
             return await self._first_scan()
@@ -122,5 +122,5 @@ class ChainWatcher:
 
 
 def _below(height: int) -> BlockRef:
-    """The block `START_DEPTH` below a height, whichever it is (see `ChainPort.scan`)."""
+    """Stand for the block `START_DEPTH` below a height, whatever its id (see `ChainPort.scan`)."""
     return BlockRef(max(0, height - START_DEPTH), "", "", 0)

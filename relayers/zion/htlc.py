@@ -93,8 +93,7 @@ def transaction(
             if sender != payee:
                 raise ActionRefused("only the recipient can give a lock back", "wait for the deadline")
             kind, recipient = Kind.HTLC_COOPERATIVE_REFUND, payer
-    chain_id = settings.chain_id
-    body = Transaction(kind, chain_id, nonce, terms.amount, fee, sender, recipient, hashed, deadline)
+    body = Transaction(kind, settings.chain_id, nonce, terms.amount, fee, sender, recipient, hashed, deadline)
     return body.with_witness(Witness(aux=aux))
 
 

@@ -35,7 +35,7 @@ lanes = st.sampled_from(LANES)
 picks = st.integers(0, 10**6)
 
 
-class World:
+class LaneNode:
     """One node and one event loop for all examples; each example brings accounts of its own."""
 
     def __init__(self, devnet: AnvilDevnet) -> None:
@@ -53,12 +53,12 @@ class World:
         self.runner.close()
 
 
-_WORLDS: list[World] = []
+_WORLDS: list[LaneNode] = []
 
 
 @pytest.fixture(scope="module", autouse=True)
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    _WORLDS.append(World(AnvilDevnet(tmp_path_factory.mktemp("lanes"))))
+    _WORLDS.append(LaneNode(AnvilDevnet(tmp_path_factory.mktemp("lanes"))))
     yield
     _WORLDS.pop().close()
 

@@ -141,7 +141,7 @@ def open_store(path: Path, clock: Callable[[], int], fuse: Fuse, url: str = "") 
     return store
 
 
-class World:
+class BridgeWorld:
     """The stage. `process` starts (again) both workers on the same database, with a fresh memory."""
 
     def __init__(self, folder: Path, seed: int = 0, *, url: str = "", **chain_options: Any) -> None:
@@ -228,7 +228,7 @@ class World:
         for fake in self.chains.values():
             fake.mine(1, interval=max(1, self.now_ms // 1000 - fake.head.time))
 
-    def fork(self, folder: Path, fuse: Fuse) -> World:
+    def fork(self, folder: Path, fuse: Fuse) -> BridgeWorld:
         """Return a copy of the whole world at this moment, its processes started anew on a copy of the
         database with that fuse."""
         folder.mkdir()
@@ -399,7 +399,7 @@ class User:
 
     def __init__(
         self,
-        world: World,
+        world: BridgeWorld,
         swap: Swap,
         secret: Preimage,
         *,

@@ -31,7 +31,7 @@ class Blocks(Repository):
         return records(self._all(statement), BlockRef)
 
     def last(self, chain: ChainId) -> BlockRef | None:
-        """Return the newest of them."""
+        """Return the newest of these blocks."""
         columns = (_blocks.c.height, _blocks.c.id, _blocks.c.parent, _blocks.c.time)
         statement = select(*columns).where(_blocks.c.chain == chain).order_by(_blocks.c.height.desc())
         row = self._first(statement.limit(1))

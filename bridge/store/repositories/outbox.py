@@ -111,7 +111,7 @@ class Intents(Repository):
         return _stored_intents(self._all(select(_intents).where(*where).order_by(_intents.c.id)))
 
     def take(self, chain: ChainId, lease: Lease, limit: int = 50, hold_ms: int = 30_000) -> list[Intent]:
-        """Lease due intents to one worker, for `hold_ms`; rows another worker has in hand are skipped."""
+        """Lease due intents to one worker, for `hold_ms`; rows that another worker works on are skipped."""
         free = or_(_intents.c.lease_until_ms <= self.now_ms, _intents.c.owner == lease.owner)
         statement = (
             select(_intents)

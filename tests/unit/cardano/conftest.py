@@ -11,18 +11,18 @@ from bridge.keys.devkeys import devnet_key
 from relayers.cardano.adapter import CardanoPort, open_port
 from relayers.cardano.devnet import CardanoDevnet
 from relayers.cardano.settings import CardanoSettings
-from tests.unit.cardano.world import World
+from tests.unit.cardano.world import CardanoWorld
 
 
 @pytest.fixture(scope="session")
-def shared_world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    made = World(tmp_path_factory.mktemp("cardano"))
+def shared_world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CardanoWorld]:
+    made = CardanoWorld(tmp_path_factory.mktemp("cardano"))
     yield made
     made.stop()
 
 
 @pytest.fixture
-def world(shared_world: World) -> World:
+def world(shared_world: CardanoWorld) -> CardanoWorld:
     shared_world.again()
     return shared_world
 

@@ -33,7 +33,7 @@ from relayers.cardano.devnet.ledger import LedgerMissing, ScalusLedger, find_nod
 from relayers.cardano.devnet.treasury import DEMO_TOKEN
 from relayers.cardano.script import ClaimRedeemer, validator, validator_address
 from relayers.cardano.settings import ADA
-from tests.unit.cardano.world import ALICE, BOB, PREIMAGE, World, signed
+from tests.unit.cardano.world import ALICE, BOB, PREIMAGE, CardanoWorld, signed
 
 ORPHAN = """
 import asyncio, pathlib, sys, time
@@ -53,7 +53,7 @@ class Clients:
         self.api = BlockFrostApi("no key", base_url=url, api_version="v0")
 
 
-async def test_unmodified_clients_fund_lock_evaluate_and_claim(tmp_path: Path, world: World) -> None:
+async def test_unmodified_clients_fund_lock_evaluate_and_claim(tmp_path: Path, world: CardanoWorld) -> None:
     devnet = await CardanoDevnet(tmp_path).start()
     try:
         for person in (ALICE, BOB):
@@ -194,7 +194,7 @@ def test_a_missing_node_or_scalus_is_said_with_what_to_do(monkeypatch: pytest.Mo
 
 
 def test_a_journal_cut_off_in_the_middle_of_a_line_is_replayed_up_to_there(tmp_path: Path) -> None:
-    first = World(tmp_path)
+    first = CardanoWorld(tmp_path)
     height, block = first.chain.head.height, first.chain.head.id
     first.stop()
     with (tmp_path / "chain.jsonl").open("ab") as journal:

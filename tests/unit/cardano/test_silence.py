@@ -13,11 +13,11 @@ from bridge.chains.errors import InsufficientFunds
 from relayers.cardano import building
 from relayers.cardano.building import BuildContext, Spend
 from relayers.cardano.script import ClaimRedeemer
-from tests.unit.cardano.world import BOB, CAROL, PREIMAGE, World
+from tests.unit.cardano.world import BOB, CAROL, PREIMAGE, CardanoWorld
 
 
 def test_a_claim_that_cannot_be_paid_for_leaves_no_trace_of_itself(
-    world: World, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+    world: CardanoWorld, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     (lock,) = world.lock(world.terms())
     view = world.view(CAROL)

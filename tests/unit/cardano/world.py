@@ -54,7 +54,7 @@ ALICE, BOB, CAROL = Person("alice"), Person("bob"), Person("carol")
 """The sender, the recipient, and a stranger."""
 
 
-class World:
+class CardanoWorld:
     def __init__(self, directory: Path) -> None:
         self.ledger = ScalusLedger(directory / "ledger.log")
         self.now = float(START)

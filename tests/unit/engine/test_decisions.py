@@ -16,16 +16,16 @@ from bridge.protocol.rules import SourceLockEvidence, check_source_lock, withdra
 from bridge.protocol.types import ChainId, LegRole, LegState, Purpose
 from bridge.store.records import Intent, ObservedKind
 from tests import instances
-from tests.scenario.world import ALL_JOBS, TIMING, World
+from tests.scenario.world import ALL_JOBS, TIMING, BridgeWorld
 from tests.unit.samples import block
 
 RULES = DecisionRules(default_depth=3, batches=False)
 
 
 @pytest.fixture
-async def world(tmp_path: Path) -> AsyncIterator[World]:
+async def world(tmp_path: Path) -> AsyncIterator[BridgeWorld]:
     """The source is final and the destination's lock is planned; its relayer has not looked yet."""
-    made = World(tmp_path)
+    made = BridgeWorld(tmp_path)
     made.swap()
     await made.until(lambda: made.get().source.state is LegState.SEEN)
     for _ in range(3):
@@ -37,33 +37,33 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
     made.close()
 
 
-def lock_intent(world: World) -> Intent:
+def lock_intent(world: BridgeWorld) -> Intent:
     with world.store.reading() as tx:
         intent = tx.intents.standing("swap1", LegRole.DESTINATION.value, Purpose.LOCK)
     assert intent is not None
     return intent
 
 
-def decide(world: World, intent: Intent) -> Go | Hold | Withdraw:
+def decide(world: BridgeWorld, intent: Intent) -> Go | Hold | Withdraw:
     with world.store.reading() as tx:
         return current_decision(tx, intent, RULES)
 
 
-def change_status(world: World, chain: ChainId, **changes: object) -> None:
+def change_status(world: BridgeWorld, chain: ChainId, **changes: object) -> None:
     with world.store.transaction() as tx:
         status = tx.chains.get(chain)
         assert status is not None
         tx.chains.put(msgspec.structs.replace(status, **changes))
 
 
-def test_a_final_source_lets_the_destination_be_locked(world: World) -> None:
+def test_a_final_source_lets_the_destination_be_locked(world: BridgeWorld) -> None:
     terms = world.get().destination.terms
     assert decide(world, lock_intent(world)) == Go(Action(Purpose.LOCK, terms), TIMING.finality_depth)
 
 
 @pytest.mark.parametrize("chain", [instances.ETHEREUM, instances.ZION])
 def test_a_chain_that_is_not_healthy_or_was_not_heard_of_lately_makes_the_lock_wait(
-    world: World, chain: ChainId
+    world: BridgeWorld, chain: ChainId
 ) -> None:
     change_status(world, chain, healthy=False)
     assert decide(world, lock_intent(world)) == Hold(
@@ -75,14 +75,14 @@ def test_a_chain_that_is_not_healthy_or_was_not_heard_of_lately_makes_the_lock_w
     assert isinstance(decide(world, lock_intent(world)), Go)
 
 
-def test_a_chain_that_may_have_moved_on_makes_the_lock_wait_but_abandons_nothing(world: World) -> None:
+def test_a_chain_that_may_have_moved_on_makes_the_lock_wait_but_abandons_nothing(world: BridgeWorld) -> None:
     status = {"seen_ms": world.now_ms, "tip_ms": world.now_ms - 10_000_000}
     change_status(world, instances.ETHEREUM, **status)
     assert isinstance(decide(world, lock_intent(world)), Hold)
     assert world.get().abandoned is None
 
 
-def test_a_source_lock_that_is_not_where_it_was_seen_takes_the_lock_back(world: World) -> None:
+def test_a_source_lock_that_is_not_where_it_was_seen_takes_the_lock_back(world: BridgeWorld) -> None:
     with world.store.transaction() as tx:
         seen = tx.observations.of_lock(instances.ETHEREUM, world.get().source.lock_id, ObservedKind.LOCKED)
         assert seen is not None
@@ -92,7 +92,7 @@ def test_a_source_lock_that_is_not_where_it_was_seen_takes_the_lock_back(world: 
     )
 
 
-def test_a_source_lock_that_is_less_deep_than_it_was_takes_the_lock_back(world: World) -> None:
+def test_a_source_lock_that_is_less_deep_than_it_was_takes_the_lock_back(world: BridgeWorld) -> None:
     with world.store.reading() as tx:
         seen = tx.observations.of_lock(instances.ETHEREUM, world.get().source.lock_id, ObservedKind.LOCKED)
     assert seen is not None
@@ -103,7 +103,9 @@ def test_a_source_lock_that_is_less_deep_than_it_was_takes_the_lock_back(world: 
 
 
 @pytest.mark.parametrize("kind", [ObservedKind.CLAIMED, ObservedKind.REFUNDED])
-def test_a_source_lock_that_was_seen_spent_takes_the_lock_back(world: World, kind: ObservedKind) -> None:
+def test_a_source_lock_that_was_seen_spent_takes_the_lock_back(
+    world: BridgeWorld, kind: ObservedKind
+) -> None:
     with world.store.transaction() as tx:
         tx.observations.add(
             instances.ETHEREUM,
@@ -120,19 +122,19 @@ def test_a_source_lock_that_was_seen_spent_takes_the_lock_back(world: World, kin
     )
 
 
-def test_a_lock_that_was_called_off_is_withdrawn_whatever_else_is_true(world: World) -> None:
+def test_a_lock_that_was_called_off_is_withdrawn_whatever_else_is_true(world: BridgeWorld) -> None:
     with world.store.transaction() as tx:
         tx.intents.cancel(lock_intent(world).id, "called off")
     assert decide(world, lock_intent(world)) == Withdraw("called off", TIMING.finality_depth)
 
 
-def test_a_claim_that_no_rule_asks_for_is_withdrawn(world: World) -> None:
+def test_a_claim_that_no_rule_asks_for_is_withdrawn(world: BridgeWorld) -> None:
     claim = msgspec.structs.replace(lock_intent(world), id=10**6, leg="source", purpose=Purpose.CLAIM)
-    assert decide(world, claim) == Withdraw("it is not needed any more", TIMING.finality_depth)
+    assert decide(world, claim) == Withdraw("it is no longer needed", TIMING.finality_depth)
 
 
 async def test_a_claim_waits_for_a_database_that_has_the_secret_and_is_urgent_near_its_deadline(
-    world: World,
+    world: BridgeWorld,
 ) -> None:
     await world.until(lambda: world.get().destination.state is LegState.FINAL)
     world.ports[instances.ETHEREUM].faults.down = True
@@ -149,7 +151,7 @@ async def test_a_claim_waits_for_a_database_that_has_the_secret_and_is_urgent_ne
 
 
 async def test_what_is_asked_when_planned_signed_and_broadcast_is_asked_of_the_store_each_time(
-    world: World,
+    world: BridgeWorld,
 ) -> None:
     """The source chain falls silent while the lock is being signed: nothing is stored, nothing is sent."""
 
@@ -163,7 +165,7 @@ async def test_what_is_asked_when_planned_signed_and_broadcast_is_asked_of_the_s
     assert not world.chains[instances.ZION].mempool
 
 
-def test_the_protocol_holds_the_evidence_against_the_swap(world: World) -> None:
+def test_the_protocol_holds_the_evidence_against_the_swap(world: BridgeWorld) -> None:
     swap = world.get()
     good = SourceLockEvidence(swap.source.terms, swap.policy.source.finality_depth)
     assert check_source_lock(swap, good) is None

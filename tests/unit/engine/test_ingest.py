@@ -15,15 +15,15 @@ from bridge.store import NotFound, Store
 from bridge.store.records import ChainStatus, IntentState, SwapMeta
 from relayers.fake.ledger import lock_id_of
 from tests import instances
-from tests.scenario.world import World
+from tests.scenario.world import BridgeWorld
 from tests.unit.samples import block, preimage
 
 CHAIN = instances.ETHEREUM
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
-    made = World(tmp_path)
+def world(tmp_path: Path) -> Iterator[BridgeWorld]:
+    made = BridgeWorld(tmp_path)
     yield made
     made.close()
 
@@ -32,7 +32,7 @@ def _scan(blocks: list[BlockRef], events: tuple = (), orphaned: tuple = ()) -> S
     return Scan(orphaned, tuple(blocks), events, Tip(blocks[-1], blocks[-1].time))
 
 
-def _locked(world: World, at: BlockRef) -> Locked:
+def _locked(world: BridgeWorld, at: BlockRef) -> Locked:
     terms = world.get().source.terms
     return Locked(at, "tx", lock_id_of(terms), terms)
 
@@ -42,11 +42,11 @@ def _events(store: Store) -> list[str]:
         return [event.kind for event in tx.events.after(0)]
 
 
-def _ingest(world: World, scan: Scan, known: list[BlockRef]) -> IngestResult:
+def _ingest(world: BridgeWorld, scan: Scan, known: list[BlockRef]) -> IngestResult:
     return Ingest(world.store, CHAIN).ingest(scan, known, ChainStatus(CHAIN, tip=scan.tip))
 
 
-def test_a_scan_that_another_worker_has_taken_in_already_is_dropped(world: World) -> None:
+def test_a_scan_that_another_worker_has_taken_in_already_is_dropped(world: BridgeWorld) -> None:
     world.swap()
     scan = _scan([block(1), block(2)], (_locked(world, block(2)),))
     assert _ingest(world, scan, []).news == 1
@@ -55,7 +55,7 @@ def test_a_scan_that_another_worker_has_taken_in_already_is_dropped(world: World
     assert _events(world.store) == ["LockSeen"]
 
 
-def test_a_lock_is_seen_orphaned_and_seen_again_in_order(world: World) -> None:
+def test_a_lock_is_seen_orphaned_and_seen_again_in_order(world: BridgeWorld) -> None:
     world.swap()
     _ingest(world, _scan([block(1), block(2)], (_locked(world, block(2)),)), [])
     other = BlockRef(2, "b2", "a1", block(2).time)
@@ -67,14 +67,16 @@ def test_a_lock_is_seen_orphaned_and_seen_again_in_order(world: World) -> None:
     assert world.get().source.lock_block == later
 
 
-def test_after_a_reorg_to_a_shorter_branch_nothing_of_the_old_one_is_left_in_the_ring(world: World) -> None:
+def test_after_a_reorg_to_a_shorter_branch_nothing_of_the_old_one_is_left_in_the_ring(
+    world: BridgeWorld,
+) -> None:
     _ingest(world, _scan([block(1), block(2), block(3)]), [])
     other = BlockRef(2, "b2", "a1", block(2).time)
     _ingest(world, _scan([other], orphaned=(block(3), block(2))), [block(1), block(2), block(3)])
     assert Ingest(world.store, CHAIN).recent_blocks() == [block(1), other]
 
 
-def test_a_lock_is_final_only_at_its_depth_and_only_when_confirmed(world: World) -> None:
+def test_a_lock_is_final_only_at_its_depth_and_only_when_confirmed(world: BridgeWorld) -> None:
     world.swap()
     ingest = Ingest(world.store, CHAIN)
     _ingest(world, _scan([block(1), block(2)], (_locked(world, block(1)),)), [])
@@ -88,7 +90,7 @@ def test_a_lock_is_final_only_at_its_depth_and_only_when_confirmed(world: World)
     assert ingest.finality_candidates() == []
 
 
-def test_a_strange_claim_that_shows_our_secret_is_heard_and_the_secret_kept(world: World) -> None:
+def test_a_strange_claim_that_shows_our_secret_is_heard_and_the_secret_kept(world: BridgeWorld) -> None:
     world.swap()
     secret = world.secrets["swap1"]
     _ingest(world, _scan([block(1)], (Claimed(block(1), "tx", "a stranger's lock", secret),)), [])
@@ -97,7 +99,7 @@ def test_a_strange_claim_that_shows_our_secret_is_heard_and_the_secret_kept(worl
         assert tx.secrets.get(secret.hashlock()) == secret
 
 
-def test_a_claim_that_failed_still_gives_our_secret_away(world: World) -> None:
+def test_a_claim_that_failed_still_gives_our_secret_away(world: BridgeWorld) -> None:
     world.swap()
     secret = world.secrets["swap1"]
     assert _ingest(world, _scan([block(1)], (Revealed(block(1), "tx", secret),)), []).news == 1
@@ -107,7 +109,7 @@ def test_a_claim_that_failed_still_gives_our_secret_away(world: World) -> None:
     assert _ingest(world, _scan([block(2)], (Revealed(block(2), "tx", preimage(9)),)), [block(1)]).news == 0
 
 
-def test_other_peoples_locks_leave_no_trace(world: World) -> None:
+def test_other_peoples_locks_leave_no_trace(world: BridgeWorld) -> None:
     world.swap()
     _ingest(world, _scan([block(1)], (Claimed(block(1), "tx", "lock", preimage(77)),)), [])
     with world.store.reading() as tx:
@@ -116,12 +118,12 @@ def test_other_peoples_locks_leave_no_trace(world: World) -> None:
     assert _events(world.store) == []
 
 
-def test_events_of_a_swap_nobody_knows_are_refused(world: World) -> None:
+def test_events_of_a_swap_nobody_knows_are_refused(world: BridgeWorld) -> None:
     with world.store.reading() as tx, pytest.raises(NotFound):
         apply_events(tx, "nobody")
 
 
-def test_applying_the_same_events_twice_stores_nothing_new(world: World) -> None:
+def test_applying_the_same_events_twice_stores_nothing_new(world: BridgeWorld) -> None:
     world.swap()
     _ingest(world, _scan([block(1), block(2), block(3)], (_locked(world, block(1)),)), [])
     ingest = Ingest(world.store, CHAIN)

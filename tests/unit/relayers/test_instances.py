@@ -43,7 +43,7 @@ from relayers.zion import htlc as zion_htlc
 from relayers.zion.adapter import open_port as open_zion
 from relayers.zion.devnet.local import ZionDevnet
 from relayers.zion.settings import ZionSettings
-from tests.unit.stellar.world import World, keypair
+from tests.unit.stellar.world import LedgerWorld, keypair
 
 SECRET = Preimage(b"a preimage of thirty-two bytes..")
 BLOCK = BlockRef(9, "b9", "b8", 1_800_000_000)
@@ -162,7 +162,7 @@ def test_solana_reads_a_lock_as_one_of_its_instance() -> None:
 
 
 def test_stellar_reads_a_lock_as_one_of_its_instance() -> None:
-    world = World("sender", "recipient", "stranger")
+    world = LedgerWorld("sender", "recipient", "stranger")
     sender, recipient = keypair("sender"), keypair("recipient")
     envelope = world.lock_envelope(world.terms(sender, recipient), keypair("gate"), sender)
     for chain in (OURS, THEIRS):

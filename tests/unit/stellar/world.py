@@ -41,7 +41,7 @@ def keypair(name: str) -> Keypair:
     return Keypair.from_raw_ed25519_seed(hashlib.sha256(name.encode()).digest())
 
 
-class World:
+class LedgerWorld:
     """A network on which every account named in the constructor has 1000 XLM."""
 
     def __init__(self, *names: str, max_operations: int = 1000) -> None:

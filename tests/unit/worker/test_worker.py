@@ -20,7 +20,7 @@ from bridge.store.records import IntentState
 from relayers.daemon.loop import Job, Worker, WorkerSettings, run_worker
 from relayers.fake import FakeChain, FakePort
 from tests import instances
-from tests.scenario.world import World
+from tests.scenario.world import BridgeWorld
 from tests.unit.samples import ZION
 
 TOKEN = Asset(instances.ZION, "TOK", 6, "0xtok")
@@ -187,7 +187,7 @@ async def test_the_anchor_hook_decides_what_is_anchored(store: Store, port: Fake
 
 
 async def test_offers_that_expired_give_their_inventory_back(tmp_path: Path) -> None:
-    world = World(tmp_path)
+    world = BridgeWorld(tmp_path)
     with world.store.transaction() as tx:
         tx.reservations.hold("zion:ZION", 5, "q", world.now_ms + 1000)
     world.now_ms += 1000
@@ -198,7 +198,7 @@ async def test_offers_that_expired_give_their_inventory_back(tmp_path: Path) -> 
 
 
 async def test_no_log_line_of_a_whole_swap_holds_the_preimage(tmp_path: Path) -> None:
-    world = World(tmp_path)
+    world = BridgeWorld(tmp_path)
     world.swap()
     with structlog.testing.capture_logs() as logs:
         await world.until(world.is_over)
