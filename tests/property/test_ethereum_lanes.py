@@ -172,12 +172,12 @@ class Lanes(RuleBasedStateMachine):
     def claim_for_a_fee(self, pick: int) -> None:
         if (chosen := self.any_lock(pick)) is None or chosen[0].deadline < self.now():
             return
-        terms, Amount(max_fee) = chosen[0], chosen[0].amount // 2
+        terms, max_fee = chosen[0], Amount(chosen[0].amount // 2)
         ours, theirs = self.ours.authorizer, self.theirs.authorizer
         assert ours is not None
         assert theirs is not None
-        answer = self.run(theirs.sign(terms, self.run(ours.request(terms, Amount(max_fee))), max_fee))
-        signed = self.run(ours.check(terms, answer, 0))
+        answer = self.run(theirs.sign(terms, self.run(ours.request(terms, max_fee)), max_fee))
+        signed = self.run(ours.check(terms, answer, Amount(0)))
         action = msgspec.structs.replace(ClaimAction(*chosen), authorization=signed)
         refusal = self.attempt(self.ours, action)
         assert (refusal is None) == (terms in self.open)
