@@ -159,7 +159,7 @@ def _now(swap: Swap, leg: Leg, statuses: Statuses) -> int:
 
 def _leg(leg: Leg, timing: ChainTiming, statuses: Statuses) -> LegView:
     status = statuses.get(leg.terms.chain)
-    height = status.tip.height if status and status.tip else None
+    height = status.tip.block.height if status and status.tip else None
     newest = leg.spend_block or leg.lock_block
     confirmations = max(0, height - newest.height + 1) if newest and height is not None else 0
     return LegView(
@@ -172,4 +172,5 @@ def _leg(leg: Leg, timing: ChainTiming, statuses: Statuses) -> LegView:
         spend_height=leg.spend_block.height if leg.spend_block else None,
         confirmations=confirmations,
         required_confirmations=timing.finality_depth,
+        needs_finalized=timing.needs_finalized,
     )

@@ -7,9 +7,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict
 
-from bridge.protocol.amounts import decimal_text
-
-_BASE58 = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
+from bridge.protocol.types import Amount
 
 
 def _no_float(value: object) -> object:
@@ -20,8 +18,31 @@ def _no_float(value: object) -> object:
     return value
 
 
-DecimalText = Annotated[str, BeforeValidator(_no_float), AfterValidator(decimal_text)]
+def _decimal(text: str) -> str:
+    if not re.fullmatch(r"\d{1,40}(\.\d{1,40})?", text):
+        raise ValueError(f'{text!r} is not a decimal number such as "0.5"')
+    return text
+
+
+DecimalText = Annotated[str, BeforeValidator(_no_float), AfterValidator(_decimal)]
 """A non-negative decimal number as text."""
+
+
+def to_units(text: str, decimals: int) -> Amount:
+    """Turn decimal text in whole coins into smallest units; ValueError when it does not fit exactly."""
+    whole, _, part = _decimal(text).partition(".")
+    part = part.rstrip("0")
+    if len(part) > decimals:
+        raise ValueError(f"{text} has more than {decimals} decimals")
+    return Amount(int(whole + part.ljust(decimals, "0")))
+
+
+def to_text(units: int, decimals: int) -> str:
+    """Turn smallest units into decimal text without trailing zeros: the exact inverse of `to_units`."""
+    sign = "-" if units < 0 else ""
+    whole, part = divmod(abs(units), 10**decimals)
+    digits = str(part).rjust(decimals, "0").rstrip("0") if part else ""
+    return f"{sign}{whole}.{digits}" if digits else f"{sign}{whole}"
 
 
 def _http(url: str) -> str:
@@ -42,7 +63,7 @@ HttpUrl = Annotated[str, AfterValidator(_http)]
 WebSocketUrl = Annotated[str, AfterValidator(_websocket)]
 
 
-def _matching(pattern: str, words: str) -> AfterValidator:
+def matching(pattern: str, words: str) -> AfterValidator:
     """Accept "" and what matches `pattern` from end to end; else say what it should be, in `words`."""
 
     def check(text: str) -> str:
@@ -51,35 +72,6 @@ def _matching(pattern: str, words: str) -> AfterValidator:
         return text
 
     return AfterValidator(check)
-
-
-def _solana_key(text: str) -> str:
-    """Check 32 bytes in base58, which Solana's addresses, mints and hashes are; "" is let through."""
-    if text and not is_solana_key(text):
-        raise ValueError(f"{text!r} is no Solana address (32 bytes in base58)")
-    return text
-
-
-def is_solana_key(text: str) -> bool:
-    """Tell whether a text is 32 bytes in base58."""
-    number, zeros = 0, len(text) - len(text.lstrip("1"))
-    for letter in text:
-        digit = _BASE58.find(letter)
-        if digit < 0:
-            return False
-        number = number * 58 + digit
-    return zeros + (number.bit_length() + 7) // 8 == 32
-
-
-EthereumContract = Annotated[
-    str,
-    _matching(
-        r"0x[0-9a-fA-F]{40}|.+\.json",
-        "Ethereum address (0x and 40 hex digits) or deployment record (a path that ends with .json)",
-    ),
-]
-SolanaKey = Annotated[str, AfterValidator(_solana_key)]
-OutputRef = Annotated[str, _matching(r"[0-9a-f]{64}#\d{1,5}", 'output, written "<transaction id>#<index>"')]
 
 
 class Section(BaseModel):

@@ -17,15 +17,14 @@ from typing import Protocol
 
 import msgspec
 
+from bridge.chains.actions import action_of
+from bridge.chains.errors import BadAuthorization, PortUnavailable
 from bridge.chains.port import (
-    Action,
     Authorizer,
-    BadAuthorization,
     BroadcastOutcome,
     ChainPort,
     FeeLevel,
     LockStatus,
-    PortUnavailable,
     SignedTx,
     Tip,
     TxState,
@@ -33,14 +32,25 @@ from bridge.chains.port import (
 )
 from bridge.client.client import BridgeClient
 from bridge.client.errors import Unsafe
-from bridge.client.recovery import INTERACTIVE, RecoveryDir, RecoveryRecord, SealingCost, SentTx, seal
+from bridge.client.recovery import INTERACTIVE, RecoveryDir, RecoveryRecord, SealingCost, seal
 from bridge.keys.quote_signature import signature_is_valid
 from bridge.protocol.assisted_claim import Needed
 from bridge.protocol.hashlock import new_preimage
 from bridge.protocol.legs import CLAIMED
 from bridge.protocol.quote import QuoteBody
 from bridge.protocol.timelocks import may_reveal
-from bridge.protocol.types import Asset, LockTerms, Preimage, Purpose
+from bridge.protocol.types import (
+    Address,
+    Amount,
+    Asset,
+    BlockHeight,
+    LockId,
+    LockTerms,
+    Preimage,
+    Purpose,
+    SwapId,
+    UnixSeconds,
+)
 from bridge.wire.market import QuoteView
 from bridge.wire.swaps import ClaimTermsView, SwapCreated, SwapView
 
@@ -52,11 +62,11 @@ class Reader(Protocol):
         """See `ChainPort`."""
         ...
 
-    async def read_lock(self, lock_id: str, terms: LockTerms) -> LockStatus:
+    async def read_lock(self, lock_id: LockId, terms: LockTerms) -> LockStatus:
         """See `ChainPort`."""
         ...
 
-    def lock_id(self, terms: LockTerms) -> str:
+    def lock_id(self, terms: LockTerms) -> LockId:
         """See `ChainPort`."""
         ...
 
@@ -72,11 +82,13 @@ class Builder(Protocol):
 
 
 class LockEvidence(msgspec.Struct, frozen=True):
-    """What the user's own node shows of a lock: a lower bound of its confirmations, and the chain's time."""
+    """What the user's own node shows of a lock: a lower bound of its confirmations, the chain's time, and
+    whether the chain itself calls the lock's block final."""
 
     status: LockStatus
     confirmations: int
-    chain_time: int
+    chain_time: UnixSeconds
+    finalized: bool = False
 
 
 class LockWatch:
@@ -85,7 +97,7 @@ class LockWatch:
     def __init__(self, reader: Reader, terms: LockTerms) -> None:
         self._reader = reader
         self._terms = terms
-        self._first: int | None = None
+        self._first: BlockHeight | None = None
 
     async def look(self) -> LockEvidence:
         """Read the chain once."""
@@ -96,7 +108,9 @@ class LockWatch:
             return LockEvidence(status, 0, before.time)
         if self._first is None or before.block.height < self._first:
             self._first = max(before.block.height, (await self._reader.tip()).block.height)
-        return LockEvidence(status, max(1, before.block.height - self._first + 1), before.time)
+        confirmations = max(1, before.block.height - self._first + 1)
+        finalized = before.finalized is not None and before.finalized >= self._first
+        return LockEvidence(status, confirmations, before.time, finalized)
 
 
 class UserSwap:
@@ -129,7 +143,9 @@ class UserSwap:
         body = checked_quote(quote, public_key)
         preimage = new_preimage(secrets.token_bytes(32))
         hashlock = preimage.hashlock()
-        source, destination = body.terms(hashlock, refund_address=refund_address, recipient=recipient)
+        source, destination = body.terms(
+            hashlock, refund_address=Address(refund_address), recipient=Address(recipient)
+        )
         record = RecoveryRecord(
             hashlock=hashlock,
             sealed=seal(preimage, password, cost),
@@ -153,7 +169,7 @@ class UserSwap:
         return cls(client, recovery, record)
 
     @property
-    def id(self) -> str:
+    def id(self) -> SwapId:
         """The swap's id at the bridge, "" before the bridge has accepted it."""
         return self.record.swap_id
 
@@ -208,13 +224,22 @@ class UserSwap:
 
     async def may_reveal_now(self, watch: LockWatch) -> bool:
         """Return whether the user's own node shows the bridge's lock deep enough. Raises `Unsafe`."""
-        evidence = await self.check_counterlock(watch)
-        return evidence.status is LockStatus.OPEN and (
-            evidence.confirmations >= self.record.destination_confirmations
+        return self.is_deep_enough(await self.check_counterlock(watch))
+
+    def is_deep_enough(self, evidence: LockEvidence) -> bool:
+        """Return whether the bridge's lock is as final as its amount demands."""
+        return (
+            evidence.status is LockStatus.OPEN
+            and evidence.confirmations >= self.record.destination_confirmations
+            and (evidence.finalized or not self.record.destination_timing.needs_finalized)
         )
 
     async def reveal_to_bridge(
-        self, password: str, watch: LockWatch, authorizer: Authorizer | None = None, max_fee: int = 0
+        self,
+        password: str,
+        watch: LockWatch,
+        authorizer: Authorizer | None = None,
+        max_fee: Amount = Amount(0),
     ) -> SwapView:
         """Give the bridge the preimage, so that the relayer claims for the user. Raises `Unsafe`.
 
@@ -231,11 +256,11 @@ class UserSwap:
         return await self._client.claim(self.id, preimage, signed)
 
     async def _authorized(
-        self, terms: ClaimTermsView, authorizer: Authorizer | None, max_fee: int
+        self, terms: ClaimTermsView, authorizer: Authorizer | None, max_fee: Amount
     ) -> dict[str, str]:
         if authorizer is None or terms.request is None:
             raise Unsafe(f"the relayer needs your signature: {terms.detail}", "give your wallet's keystore")
-        fee = int(terms.max_fee.amount)
+        fee = Amount(int(terms.max_fee.amount))
         if fee > max_fee:
             raise Unsafe(
                 f"the relayer would take up to {terms.max_fee.display} {terms.max_fee.asset} for the claim",
@@ -286,7 +311,8 @@ class UserSwap:
         if not allowed and not self.record.revealed:
             raise Unsafe(
                 "the bridge's lock is not deep enough yet",
-                f"wait for {self.record.destination_confirmations} confirmations on your own node",
+                f"wait for {self.record.destination_confirmations} confirmations on your own node"
+                + (", and until it calls the block final" * self.record.destination_timing.needs_finalized),
             )
         if not self.record.revealed:
             self._save(revealed=True)
@@ -304,12 +330,10 @@ class UserSwap:
         self, wallet: UserWallet, purpose: Purpose, terms: LockTerms, preimage: Preimage | None = None
     ) -> str:
         known = self.record.sent.get(purpose.value)
-        if known is not None:
-            signed = _signed(known)
-            if await wallet.resend(signed):
-                return signed.tx_id
+        if known is not None and await wallet.resend(known):
+            return known.tx_id
         signed = await wallet.prepare(purpose, terms, preimage)
-        self._save(sent={**self.record.sent, purpose.value: _sent(terms, signed)})
+        self._save(sent={**self.record.sent, purpose.value: signed})
         await wallet.broadcast(signed)
         return signed.tx_id
 
@@ -325,7 +349,7 @@ class UserWallet:
         self.port = port
 
     @property
-    def address(self) -> str:
+    def address(self) -> Address:
         """The account's address."""
         return self.port.account
 
@@ -357,8 +381,7 @@ class UserWallet:
 
     async def prepare(self, purpose: Purpose, terms: LockTerms, preimage: Preimage | None = None) -> SignedTx:
         """Sign one transaction; send nothing."""
-        lock_id = "" if purpose is Purpose.LOCK else self.port.lock_id(terms)
-        action = Action(purpose, terms=terms, lock_id=lock_id, preimage=preimage, amount=terms.amount)
+        action = action_of(purpose, terms, preimage)
         return await self.port.prepare(action, await self._sequence([]), FeeLevel())
 
     async def broadcast(self, signed: SignedTx) -> None:
@@ -447,28 +470,3 @@ def same_terms(ours: LockTerms, theirs: LockTerms) -> bool:
         )
 
     return plain(ours) == plain(theirs)
-
-
-def _sent(terms: LockTerms, signed: SignedTx) -> SentTx:
-    return SentTx(
-        chain=terms.chain,
-        tx_id=signed.tx_id,
-        raw=signed.raw,
-        account=signed.account,
-        sequence=signed.sequence,
-        fee=signed.fee,
-        max_cost=signed.max_cost,
-        valid_until=signed.valid_until,
-    )
-
-
-def _signed(sent: SentTx) -> SignedTx:
-    return SignedTx(
-        tx_id=sent.tx_id,
-        raw=sent.raw,
-        account=sent.account,
-        sequence=sent.sequence,
-        fee=sent.fee,
-        max_cost=sent.max_cost,
-        valid_until=sent.valid_until,
-    )

@@ -14,7 +14,8 @@ import typer
 from rich.table import Table
 
 from bridge import config as configuration
-from bridge.chains.port import ChainPort, PortError, PortUnavailable
+from bridge.chains.errors import PortError, PortUnavailable
+from bridge.chains.port import ChainPort
 from bridge.commands.output import ConfigFile, Exit, Json, speaking
 from bridge.commands.runtime import KeyRing, price_source
 from bridge.config import Network, Settings, to_text, to_units
@@ -212,5 +213,5 @@ async def _ask(settings: Settings, chain: ChainId, port: ChainPort) -> list[Find
 
 def section_skew(settings: Settings, chain: ChainId) -> int:
     """Return how far a chain's newest block may be from our clock: the skew and twenty block intervals."""
-    timing = settings.chains.get(chain).timing
+    timing = settings.chains.timing_config(chain)
     return timing.clock_skew + 20 * timing.block_interval

@@ -35,7 +35,7 @@ from bridge.commands.user import (
 )
 from bridge.protocol.amounts import to_text, to_units
 from bridge.protocol.status import TERMINAL_STATES
-from bridge.protocol.types import LockTerms, Purpose
+from bridge.protocol.types import LockTerms, Purpose, SwapId
 from bridge.wire.base import Moment
 from bridge.wire.swaps import RefundView, UnsignedTxView
 
@@ -168,7 +168,7 @@ def status(
 
     async def show(output: Output) -> None:
         async with BridgeClient(api, token=client_token()) as client:
-            swap_id = swap if len(swap) == SWAP_ID_LENGTH else _record(recovery_dir, swap).swap_id
+            swap_id = SwapId(swap) if len(swap) == SWAP_ID_LENGTH else _record(recovery_dir, swap).swap_id
             while True:
                 view = await client.swap(swap_id)
                 output.result(msgspec.to_builtins(view), *swap_lines(view))
@@ -509,7 +509,7 @@ async def _until_safe(swap: UserSwap, watch: LockWatch, output: Output) -> None:
     shown = -1
     while not swap.record.revealed:
         evidence = await swap.check_counterlock(watch)
-        if evidence.confirmations >= swap.record.destination_confirmations:
+        if swap.is_deep_enough(evidence):
             return
         if evidence.confirmations != shown:
             shown = evidence.confirmations

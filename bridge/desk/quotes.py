@@ -18,7 +18,7 @@ from bridge.keys.quote_signature import QuoteSigner
 from bridge.protocol.pricing import FixedSide, Price, PriceRefusalCode, PriceRefused, price
 from bridge.protocol.quote import QuoteBody
 from bridge.protocol.timelocks import Deadlines, plan_deadlines
-from bridge.protocol.types import ChainTiming, SwapPolicy
+from bridge.protocol.types import Amount, ChainTiming, SwapPolicy, UnixSeconds
 from bridge.store import Store, Transaction
 from bridge.store.records import Quote
 
@@ -28,7 +28,7 @@ class QuoteAsk(msgspec.Struct, frozen=True):
 
     source: str
     destination: str
-    amount: int
+    amount: Amount
     fixed: FixedSide
     gasless: bool
     client: str
@@ -145,8 +145,8 @@ class QuoteBook:
             destination_contract=offer.destination_status.contract,
             source_account=offer.source_status.account,
             destination_account=offer.destination_status.account,
-            created=created,
-            expires=created + swaps.quote_ttl,
+            created=UnixSeconds(created),
+            expires=UnixSeconds(created + swaps.quote_ttl),
         )
 
     def deadlines(self, offer: Offer, source: ChainTiming, destination: ChainTiming) -> Deadlines:

@@ -18,6 +18,8 @@ import secrets
 import stat
 import sys
 from collections.abc import Callable, Mapping
+from functools import cache
+from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -42,31 +44,29 @@ DEFAULT_PASSWORD_HINT = (
 )
 
 DEV_NETWORK = "dev"
-DEVNET_NAMES = (
-    "ethereum/bridge",
-    "ethereum/user",
-    "ethereum/treasury",
-    "zion/bridge",
-    "zion/user",
-    "zion/miner",
-    "zion/treasury",
-    "solana/bridge",
-    "solana/user",
-    "solana/treasury",
-    "solana/program",
-    "solana/demo token",
-    "stellar/bridge",
-    "stellar/user",
-    "stellar/issuer",
-    "cardano/bridge",
-    "cardano/user",
-    "cardano/treasury",
-    "cardano/token policy",
-    "cardano/reference script",
-    "quotes/signer",
-    "secrets/storage",
+CHAIN_ROLES = (
+    "bridge",
+    "user",
+    "treasury",
+    "miner",
+    "program",
+    "issuer",
+    "demo token",
+    "token policy",
+    "reference script",
 )
-"""The devnet keys in use, `chain/role`."""
+"""What the published keys of a local chain are for: they are named `<chain>/<role>`."""
+CHAINLESS_NAMES = ("quotes/signer", "secrets/storage")
+
+
+@cache
+def published_names(chains: tuple[str, ...] = ()) -> tuple[str, ...]:
+    """Return the names of all published keys: of chains with these names, of chains called like an installed
+    family, and of those that belong to no chain."""
+    families = (point.name for point in entry_points(group="rainbow.chains"))
+    every = dict.fromkeys((*chains, *families))
+    return (*(f"{chain}/{role}" for chain in every for role in CHAIN_ROLES), *CHAINLESS_NAMES)
+
 
 _PUBLIC_TEST_ADDRESSES = frozenset(
     {
@@ -146,18 +146,18 @@ def devnet_key(name: str) -> SecretKey:
     return SecretKey(devkeys.devnet_key(name))
 
 
-def is_published(key: SecretKey) -> bool:
+def is_published(key: SecretKey, chains: tuple[str, ...] = ()) -> bool:
     """Return whether this key is published: one of the devnets' or of anvil's."""
-    if any(key == devnet_key(name) for name in DEVNET_NAMES):
+    if any(key == devnet_key(name) for name in published_names(chains)):
         return True
     from eth_keys.datatypes import PrivateKey  # a third of a second, for which most commands need not wait
 
     return PrivateKey(key.reveal()).public_key.to_address() in _PUBLIC_TEST_ADDRESSES
 
 
-def refuse_published(key: SecretKey, network: str) -> None:
-    """Raise `KeystoreError` for a published key on a real network."""
-    if network != DEV_NETWORK and is_published(key):
+def refuse_published(key: SecretKey, network: str, chains: tuple[str, ...] = ()) -> None:
+    """Raise `KeystoreError` for a published key on a real network. `chains` are the configured names."""
+    if network != DEV_NETWORK and is_published(key, chains):
         raise KeystoreError(
             f"this is a published development key; it is refused on network {network!r}",
             "make a real key: rainbow init --network " + network,
@@ -204,8 +204,17 @@ def read_label(path: Path) -> KeyLabel:
         ) from None
 
 
-def load(path: Path, password: str, network: str, *, password_hint: str = DEFAULT_PASSWORD_HINT) -> SecretKey:
-    """Open a keystore file for use on `network`. `password_hint` is the hint for a wrong password.
+def load(
+    path: Path,
+    password: str,
+    network: str,
+    chains: tuple[str, ...] = (),
+    *,
+    password_hint: str = DEFAULT_PASSWORD_HINT,
+) -> SecretKey:
+    """Open a keystore file for use on `network`; `chains` are the configured names.
+
+    `password_hint` is the hint for a wrong password.
 
     Raises `KeystoreError` when the file is missing, open to others, damaged, labelled for another
     network, published (on a real network), or when the password is wrong.
@@ -232,7 +241,7 @@ def load(path: Path, password: str, network: str, *, password_hint: str = DEFAUL
     key = SecretKey(secret)
     if label.devnet and network != DEV_NETWORK:
         raise KeystoreError(f"{path} is marked as a devnet key", "make a real key: rainbow init")
-    refuse_published(key, network)
+    refuse_published(key, network, chains)
     return key
 
 

@@ -6,7 +6,7 @@ import msgspec
 
 from bridge.protocol.pricing import Price
 from bridge.protocol.timelocks import reveal_deadline
-from bridge.protocol.types import Asset, LockTerms, SwapPolicy
+from bridge.protocol.types import Address, Asset, LockTerms, SwapPolicy, UnixSeconds
 
 
 class QuoteBody(msgspec.Struct, frozen=True):
@@ -17,24 +17,26 @@ class QuoteBody(msgspec.Struct, frozen=True):
     destination: Asset
     price: Price
     rate: str
-    price_at: int
+    price_at: UnixSeconds
     gasless: bool
     policy: SwapPolicy
-    source_deadline: int
-    destination_deadline: int
-    source_contract: str
-    destination_contract: str
-    source_account: str
-    destination_account: str
-    created: int
-    expires: int
+    source_deadline: UnixSeconds
+    destination_deadline: UnixSeconds
+    source_contract: Address
+    destination_contract: Address
+    source_account: Address
+    destination_account: Address
+    created: UnixSeconds
+    expires: UnixSeconds
 
     @property
-    def reveal_by(self) -> int:
+    def reveal_by(self) -> UnixSeconds:
         """Destination chain time after which the secret must not be revealed."""
         return reveal_deadline(self.policy.destination, self.destination_deadline)
 
-    def terms(self, hashlock: bytes, *, refund_address: str, recipient: str) -> tuple[LockTerms, LockTerms]:
+    def terms(
+        self, hashlock: bytes, *, refund_address: Address, recipient: Address
+    ) -> tuple[LockTerms, LockTerms]:
         """Return the terms of the source lock and of the destination lock: the quote with what the user adds.
 
         The bridge and its client both work them out of the signed quote, and compare.

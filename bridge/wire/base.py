@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_args, get_origin, get_type
 import msgspec
 
 from bridge.protocol.amounts import to_text
-from bridge.protocol.types import Asset
+from bridge.protocol.types import Asset, UnixSeconds
 
 if TYPE_CHECKING:
     from pydantic import BaseModel, GetCoreSchemaHandler
@@ -58,13 +58,13 @@ class Moment(Wire, frozen=True):
     """A point in time."""
 
     rfc3339: Annotated[str, msgspec.Meta(examples=["2026-01-31T12:00:00Z"])]
-    unix: int
+    unix: UnixSeconds
 
     @classmethod
     def at(cls, seconds: int) -> Moment:
         """Make one from Unix seconds."""
         text = datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
-        return cls(rfc3339=text, unix=seconds)
+        return cls(rfc3339=text, unix=UnixSeconds(seconds))
 
     @classmethod
     def at_ms(cls, milliseconds: int) -> Moment:

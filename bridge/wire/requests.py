@@ -7,6 +7,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
 
+from bridge.protocol.types import SwapId
 from bridge.wire.market import Side
 from bridge.wire.swaps import WalletPurpose
 
@@ -35,7 +36,9 @@ HexPreimage = Annotated[
 SignedText = Annotated[str, Field(max_length=8_192, pattern=r"^[ -~]*$")]
 """A part of what a wallet signed: printable ASCII."""
 
-SwapId = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$", examples=["0123456789abcdef0123456789abcdef"])]
+SwapIdPath = Annotated[
+    SwapId, Field(pattern=r"^[0-9a-f]{32}$", examples=["0123456789abcdef0123456789abcdef"])
+]
 
 
 class Request(BaseModel):

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import msgspec
 
 from bridge.protocol.assisted_claim import Needed
-from bridge.protocol.types import Asset, ChainId, LegState, LockTerms, SwapState
+from bridge.protocol.types import Address, Amount, Asset, ChainId, LegState, LockTerms, SwapId, SwapState
 from bridge.wire.base import Moment, Money, Wire
 
 
@@ -26,9 +26,9 @@ class TermsView(Wire, frozen=True):
     """All the terms of a lock; a lock with any other terms is not this lock."""
 
     chain: ChainId
-    contract: str
-    sender: str
-    recipient: str
+    contract: Address
+    sender: Address
+    recipient: Address
     money: Money
     asset_contract: str
     hashlock: str
@@ -62,7 +62,7 @@ class TermsView(Wire, frozen=True):
             sender=self.sender,
             recipient=self.recipient,
             asset=Asset(self.chain, symbol, self.money.decimals, self.asset_contract),
-            amount=int(self.money.amount),
+            amount=Amount(int(self.money.amount)),
             hashlock=bytes.fromhex(self.hashlock),
             deadline=self.deadline.unix,
             lane=self.lane,
@@ -81,6 +81,10 @@ class LegView(Wire, frozen=True):
     spend_height: int | None
     confirmations: int
     required_confirmations: int
+    needs_finalized: Annotated[
+        bool,
+        msgspec.Meta(description="The chain itself must call the block final, too: the amount is not small."),
+    ] = False
 
 
 class NextStep(StrEnum):
@@ -96,7 +100,7 @@ class NextStep(StrEnum):
 class SwapView(Wire, frozen=True):
     """A swap. `next` says what the user has to do; `detail` says why."""
 
-    id: str
+    id: SwapId
     status: SwapState
     next: NextStep
     detail: str
@@ -173,7 +177,7 @@ class EventView(Wire, frozen=True):
     """One thing that happened to a swap. `seq` grows over all swaps; replay by asking for what came after."""
 
     seq: int
-    swap_id: str
+    swap_id: SwapId
     kind: Annotated[str, msgspec.Meta(examples=["LockFinal"])]
     status: SwapState
     source_state: LegState

@@ -1,5 +1,5 @@
-"""What the adapter asks of whoever shows it the chain, in words of its own: a hosted Blockfrost (`hosted`) or
-one's own node with Ogmios and Kupo (`own_node`)."""
+"""What the adapter asks about the chain, in its own terms: a hosted Blockfrost (`hosted`) answers, or your
+own node with Ogmios and Kupo (`own_node`)."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import cbor2
 import msgspec
 from pycardano import ProtocolParameters
 
-from bridge.chains.port import PortUnavailable
-from bridge.protocol.types import BlockRef
+from bridge.chains.errors import PortUnavailable
+from bridge.protocol.types import BlockHeight, BlockRef, TxId, UnixSeconds
 from kernels.errors import RainbowError
 
 OutRef = tuple[str, int]
@@ -35,7 +35,7 @@ class Output(msgspec.Struct, frozen=True):
     """An output: where, how much (lovelace, and tokens by policy and name in hex), its inline datum (CBOR,
     hex), whether it carries a reference script, and the hash of its datum, inline or not."""
 
-    tx_id: str
+    tx_id: TxId
     index: int
     address: str
     lovelace: int
@@ -64,7 +64,7 @@ class HtlcTx(msgspec.Struct, frozen=True):
     """An included transaction whose scripts succeeded, as far as it matters to locks: the validator's outputs
     that it spends, in the order of its inputs, and those that it makes."""
 
-    tx_id: str
+    tx_id: TxId
     block: BlockRef
     spent: tuple[Spent, ...]
     made: tuple[Output, ...]
@@ -84,7 +84,7 @@ class Inclusion(msgspec.Struct, frozen=True):
     valid: bool
 
 
-class Service(Protocol):
+class ChainView(Protocol):
     """One source of truth about one network. Methods raise `PortUnavailable` for what may pass by itself.
 
     A `place` is an address, or a payment credential (addr_vkh1…, script1…) for all addresses with it.
@@ -103,7 +103,7 @@ class Service(Protocol):
         ...
 
     async def newest_known(
-        self, known: Sequence[BlockRef], head: BlockRef
+        self, recent_blocks: Sequence[BlockRef], head: BlockRef
     ) -> tuple[int | None, BlockRef | None]:
         """Return the newest known block that is on the chain below `head`, its index and itself; (None, None)
         where the service is behind. See `bridge.chains.recent_blocks.newest_common`."""
@@ -130,11 +130,11 @@ class Service(Protocol):
         """Return the transactions in the mempool that touch an address, and perhaps others."""
         ...
 
-    async def is_waiting(self, tx_id: str) -> bool:
+    async def is_waiting(self, tx_id: TxId) -> bool:
         """Tell whether a transaction is in the mempool."""
         ...
 
-    async def inclusion(self, tx_id: str) -> Inclusion | None:
+    async def inclusion(self, tx_id: TxId) -> Inclusion | None:
         """Return where a transaction was included. Raises `ChainMoved`."""
         ...
 
@@ -155,14 +155,14 @@ class Service(Protocol):
         ...
 
 
-NOWHERE = BlockRef(0, "", "", 0)
+NOWHERE = BlockRef(BlockHeight(0), "", "", UnixSeconds(0))
 """The block of a transaction whose place does not matter."""
 
 
 def id_of_bytes(raw: bytes) -> str:
     """Return a transaction's id: BLAKE2b-256 over its body exactly as it stands in `raw`.
 
-    Raises `PortUnavailable` for what is no transaction.
+    Raises `PortUnavailable` for anything but a transaction.
     """
     try:
         stream = io.BytesIO(raw)
@@ -171,5 +171,7 @@ def id_of_bytes(raw: bytes) -> str:
         cbor2.CBORDecoder(stream).decode()
         body = raw[1 : stream.tell()]
     except (ValueError, IndexError, EOFError, cbor2.CBORDecodeError) as error:
-        raise PortUnavailable("the service showed something that is no transaction", "use another") from error
+        raise PortUnavailable(
+            "the service showed something other than a transaction", "use another"
+        ) from error
     return hashlib.blake2b(body, digest_size=32).hexdigest()

@@ -1,4 +1,4 @@
-"""Ogmios v6: one's own node over a WebSocket, in JSON-RPC 2.0 (CardanoSolutions/ogmios, docs/static/api)."""
+"""Ogmios v6: your own node over a WebSocket, in JSON-RPC 2.0 (CardanoSolutions/ogmios, docs/static/api)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import WebSocketException
 from websockets.protocol import State
 
-from bridge.chains.port import PortUnavailable
+from bridge.chains.errors import PortUnavailable
+from bridge.protocol.types import TxId
 from kernels.errors import RainbowError
 from relayers.cardano.chain_view import Output, OutRef, Refused, Waiting
 from relayers.cardano.parameters import from_ogmios
@@ -45,7 +46,7 @@ class ChainTip(msgspec.Struct, frozen=True):
     height: int
 
 
-class Block(msgspec.Struct, frozen=True):
+class OgmiosBlock(msgspec.Struct, frozen=True):
     """A block: its place, and its transactions' ids in order, `failed` those of which only the collateral was
     taken. `ancestor` is "genesis" for the first."""
 
@@ -163,7 +164,7 @@ class Ogmios:
         async with self.session() as session:
             return await _intersect(session, points)
 
-    async def blocks_after(self, point: Point | None, count: int) -> list[Block] | None:
+    async def blocks_after(self, point: Point | None, count: int) -> list[OgmiosBlock] | None:
         """Return up to `count` blocks after a point (None: from the first on), oldest first; None if the
         point is not on the node's chain, or ceases to be while it is read."""
         async with self.session() as session:
@@ -177,7 +178,7 @@ class Ogmios:
                 newest = tip.id
                 if newest == point.id:
                     return []
-            blocks: list[Block] = []
+            blocks: list[OgmiosBlock] = []
             while len(blocks) < count and newest and (not blocks or blocks[-1].id != newest):
                 step = await session.ask("nextBlock")
                 if step["direction"] == "forward":
@@ -201,7 +202,7 @@ class Ogmios:
                     break
                 if tx["spends"] == "inputs":
                     outputs = enumerate(tx["outputs"])
-                    makes = tuple(_output(one, tx["id"], index) for index, one in outputs)
+                    makes = tuple(_output(output, tx["id"], index) for index, output in outputs)
                     found.append(Waiting(tuple(map(_ref, tx["inputs"])), makes))
                 else:
                     found.append(Waiting(tuple(map(_ref, tx["collaterals"])), ()))
@@ -209,7 +210,7 @@ class Ogmios:
             await self._plain(session, "releaseMempool")
             return found
 
-    async def is_waiting(self, tx_id: str) -> bool:
+    async def is_waiting(self, tx_id: TxId) -> bool:
         """Tell whether a transaction is in the mempool."""
         async with self.session() as session:
             await self._plain(session, "acquireMempool")
@@ -229,8 +230,8 @@ class Ogmios:
         """Return memory and steps that each redeemer ("spend:0") needs. Raises `Refused`."""
         async with self.session() as session:
             found = {}
-            for one in await _transact(session, "evaluateTransaction", raw):
-                pointer, budget = one["validator"], one["budget"]
+            for evaluated in await _transact(session, "evaluateTransaction", raw):
+                pointer, budget = evaluated["validator"], evaluated["budget"]
                 name = f"{pointer['purpose']}:{int(pointer['index'])}"
                 found[name] = (int(budget["memory"]), int(budget["cpu"]))
             return found
@@ -267,9 +268,9 @@ def _tip(found: Any) -> ChainTip | None:
     return ChainTip(int(found["slot"]), str(found["id"]), int(found["height"]))
 
 
-def _block(found: Json) -> Block:
+def _block(found: Json) -> OgmiosBlock:
     txs = found.get("transactions") or ()
-    return Block(
+    return OgmiosBlock(
         int(found["slot"]),
         str(found["id"]),
         int(found["height"]),
@@ -283,7 +284,7 @@ def _ref(found: Json) -> OutRef:
     return str(found["transaction"]["id"]), int(found["index"])
 
 
-def _output(found: Json, tx_id: str, index: int) -> Output:
+def _output(found: Json, tx_id: TxId, index: int) -> Output:
     tokens = {
         policy + name: int(amount)
         for policy, assets in found["value"].items()

@@ -15,17 +15,26 @@ from eth_utils.address import (
     to_checksum_address,
 )
 
-from bridge.chains.port import (
+from bridge.chains.actions import (
+    AccountAction,
     Action,
-    ActionRefused,
+    AnchorAction,
+    ApproveAction,
+    CancelAction,
+    ClaimAction,
+    CloseAction,
+    CooperativeRefundAction,
+    LockAction,
+    RefundAction,
+    SwapAction,
+)
+from bridge.chains.errors import ActionRefused, BadAddress, PortError, PortUnavailable
+from bridge.chains.port import (
     Authorizer,
-    BadAddress,
     BroadcastResult,
     FeeEstimate,
     FeeLevel,
     LockStatus,
-    PortError,
-    PortUnavailable,
     Scan,
     SignedTx,
     Tip,
@@ -33,17 +42,21 @@ from bridge.chains.port import (
     UnsignedTx,
 )
 from bridge.protocol import instances
-from bridge.protocol.types import Asset, BlockRef, LockTerms, Preimage, Purpose
+from bridge.protocol.types import Address, Amount, Asset, BlockRef, LockId, LockTerms, Preimage, Purpose
 from relayers.evm import access, artifacts, blocks, erc20, fees, gas, htlc, spends
 from relayers.evm.authorizing import EthereumAuthorizer
 from relayers.evm.building import Builder, Reverted, Spending
-from relayers.evm.claiming import MAX_CLAIMS, Claims
+from relayers.evm.claiming import Claims
 from relayers.evm.hints import new_heads
 from relayers.evm.messages import HtlcContract, Message
-from relayers.evm.rpc import Call, Rpc, RpcError, failed, quantity, sound
+from relayers.evm.rpc import Call, RpcError, failed, open_rpc, quantity, sound
 from relayers.evm.settings import EthereumSettings
 from relayers.evm.terms import read_event
+from relayers.evm.traits import TRAITS
 from relayers.evm.transactions import read_broadcast, read_status
+
+_Unclaiming = LockAction | RefundAction | CooperativeRefundAction | AccountAction
+"""Every action but a claim, which `claiming` sends."""
 
 _EVENT_TOPICS = tuple("0x" + topic.hex() for topic in htlc.TOPICS)
 
@@ -65,14 +78,15 @@ class EthereumPort:
     """One Ethereum network, its HTLC contract and one account of ours; a `bridge.chains.port.ChainPort`."""
 
     chain = instances.ETHEREUM
-    max_claims = MAX_CLAIMS
+    traits = TRAITS
+    max_claims = TRAITS.max_claims
 
     def __init__(self, settings: EthereumSettings, key: bytes) -> None:
         self._settings = settings
         self._signer: LocalAccount = Account.from_key(key)
-        self._rpc = Rpc(settings.rpc_urls, settings.timeout)
+        self._rpc = open_rpc(settings.rpc_urls, settings.timeout)
         self._checked = False
-        self.account: str = self._signer.address
+        self.account = Address(self._signer.address)
         self.contract = self.parse_address(_contract_address(settings))
         self._htlc = HtlcContract(settings.chain_id, self.contract)
         self._builder = Builder(self._rpc, self._signer, settings.chain_id, settings.caps)
@@ -93,31 +107,31 @@ class EthereumPort:
         await self._check()
         return await blocks.read_tip(self._rpc)
 
-    async def scan(self, known: Sequence[BlockRef], max_blocks: int) -> Scan:
+    async def scan(self, recent_blocks: Sequence[BlockRef], max_blocks: int) -> Scan:
         """See `ChainPort.scan`. A node behind the ring on the same chain yields nothing, and no orphans."""
         await self._check()
         for _ in range(_RETRIES_WHILE_MOVING):
             try:
-                return await self._scan(known, max_blocks)
+                return await self._scan(recent_blocks, max_blocks)
             except blocks.ChainMoved:
                 continue
         raise PortUnavailable(
             "the chain keeps moving while it is read", "several nodes behind one URL? try again"
         )
 
-    async def _scan(self, known: Sequence[BlockRef], max_blocks: int) -> Scan:
+    async def _scan(self, recent_blocks: Sequence[BlockRef], max_blocks: int) -> Scan:
         tip = await blocks.read_tip(self._rpc)
         head = tip.block
-        if not known:
+        if not recent_blocks:
             headers = await blocks.read_headers(self._rpc, head.height, head.height, head.parent)
             orphaned: tuple[BlockRef, ...] = ()
         else:
-            known = await blocks.anchored(self._rpc, known, head)
-            index = await blocks.common_ancestor(self._rpc, known, head)
+            recent_blocks = await blocks.anchored(self._rpc, recent_blocks, head)
+            index = await blocks.common_ancestor(self._rpc, recent_blocks, head)
             if index is None:
                 return Scan((), (), (), tip)
-            ancestor = known[index]
-            orphaned = tuple(reversed(known[index + 1 :]))
+            ancestor = recent_blocks[index]
+            orphaned = tuple(reversed(recent_blocks[index + 1 :]))
             last = min(head.height, ancestor.height + max_blocks)
             headers = await blocks.read_headers(self._rpc, ancestor.height + 1, last, ancestor.id)
         if headers and headers[-1].ref.height == head.height and headers[-1].ref.id != head.id:
@@ -132,7 +146,7 @@ class EthereumPort:
             orphaned, tuple(header.ref for header in headers), tuple(e for e in events if e is not None), tip
         )
 
-    async def read_lock(self, lock_id: str, terms: LockTerms) -> LockStatus:
+    async def read_lock(self, lock_id: LockId, terms: LockTerms) -> LockStatus:
         """Tell whether the lock with exactly these terms is open; if not, its newest spend within
         `history_blocks` tells how it ended."""
         await self._check()
@@ -143,13 +157,13 @@ class EthereumPort:
             return LockStatus.OPEN
         return await spends.last_spend(self._rpc, self.contract, lock_id, self._settings.history_blocks)
 
-    async def balance(self, address: str, asset: Asset) -> int:
+    async def balance(self, address: Address, asset: Asset) -> Amount:
         """Return ether in wei, or a token in its smallest unit."""
         await self._check()
         if not asset.contract:
-            return quantity(await self._rpc_call("eth_getBalance", address, "latest"))
+            return Amount(quantity(await self._rpc_call("eth_getBalance", address, "latest")))
         request = {"to": asset.contract, "data": erc20.balance_of(address)}
-        return quantity(await self._rpc_call("eth_call", request, "latest"))
+        return Amount(quantity(await self._rpc_call("eth_call", request, "latest")))
 
     async def fees(self, asset: Asset) -> FeeEstimate:
         """Return the expected cost in wei of each purpose in the next block: of the dearer of a slot of its
@@ -160,14 +174,14 @@ class EthereumPort:
         units = gas.dearest(asset)
         price = market.base_fee + max(market.priority[0], self._settings.caps.minimum_priority)
         return FeeEstimate(
-            lock=units.lock * price,
-            claim=gas.own_claim(asset) * price,
-            refund=units.refund * price,
-            gasless_claim=(units.claim + gas.newcomer(asset)) * price,
-            authorized_claim=units.authorized_claim * price,
+            lock=Amount(units.lock * price),
+            claim=Amount(gas.own_claim(asset) * price),
+            refund=Amount(units.refund * price),
+            gasless_claim=Amount((units.claim + gas.newcomer(asset)) * price),
+            authorized_claim=Amount(units.authorized_claim * price),
         )
 
-    async def setup_actions(self, assets: Sequence[Asset]) -> tuple[Action, ...]:
+    async def setup_actions(self, assets: Sequence[Asset]) -> tuple[ApproveAction, ...]:
         """Return the approvals still missing. `payload` of an APPROVE is the token's address (20 bytes).
 
         An allowance that is neither enough nor zero is first set to zero: tokens like USDT insist on it.
@@ -181,7 +195,7 @@ class EthereumPort:
             )
             for token in tokens
         ]
-        actions: list[Action] = []
+        actions: list[ApproveAction] = []
         for token, result in zip(tokens, await self._rpc.batch(calls), strict=True):
             if isinstance(result, RpcError) or result == "0x":
                 raise PortError(
@@ -192,8 +206,8 @@ class EthereumPort:
                 continue
             payload = bytes.fromhex(token.contract[2:])
             if granted:
-                actions.append(Action(Purpose.APPROVE, payload=payload, amount=0))
-            actions.append(Action(Purpose.APPROVE, payload=payload, amount=erc20.MAX_ALLOWANCE))
+                actions.append(ApproveAction(payload, Amount(0)))
+            actions.append(ApproveAction(payload, Amount(erc20.MAX_ALLOWANCE)))
         return tuple(actions)
 
     # ------------------------------------------------------------------ sending
@@ -217,9 +231,9 @@ class EthereumPort:
         await self._check()
         if sequence is None:
             raise ActionRefused("an Ethereum transaction needs a nonce", "take it from next_sequence")
-        terms = action.terms
-        if action.purpose is Purpose.CLAIM and terms is not None:
-            return await self._claims.prepare(action, terms, sequence, fee)
+        if isinstance(action, ClaimAction):
+            return await self._claims.prepare(action, sequence, fee)
+        terms = action.terms if isinstance(action, SwapAction) else None
         message, spending = await self._message(action)
         try:
             priced = await self._builder.price(
@@ -250,32 +264,37 @@ class EthereumPort:
         except RpcError as error:
             raise failed(error) from error
 
-    async def _message(self, action: Action) -> tuple[Message, Spending | None]:
-        terms = action.terms
-        match action.purpose:
-            case Purpose.CANCEL:
+    async def _message(self, action: _Unclaiming) -> tuple[Message, Spending | None]:
+        match action:
+            case CancelAction():
                 return Message(self.account, "0x"), None
-            case Purpose.APPROVE if len(action.payload) == 20:
-                return self._htlc.approve(to_checksum_address(action.payload), action.amount), None
-            case Purpose.LOCK if terms is not None:
+            case ApproveAction(payload=payload, amount=amount):
+                if len(payload) != 20:
+                    raise ActionRefused("an approval names no token", "its payload is the token's address")
+                return self._htlc.approve(to_checksum_address(payload), amount), None
+            case LockAction(terms=terms):
                 if terms.sender != self.account:
                     raise ActionRefused("the lock names another sender", "a lock is made by its sender")
                 spending = Spending(terms.asset, terms.amount) if terms.asset.contract else None
                 return self._htlc.lock(terms), spending
-            case Purpose.REFUND if terms is not None:
+            case RefundAction(terms=terms):
                 return self._htlc.refund(terms), None
-            case Purpose.COOPERATIVE_REFUND if terms is not None:
+            case CooperativeRefundAction(terms=terms):
                 expiry = (await blocks.read_tip(self._rpc)).time + _COOPERATIVE_REFUND_VALIDITY
                 return self._htlc.cooperative_refund(terms, self._signer, expiry), None
-        raise ActionRefused(f"this {action.purpose} cannot be made on Ethereum", "the action is incomplete")
+            case AnchorAction() | CloseAction():
+                raise ActionRefused(
+                    f"there is no {action.purpose} on Ethereum",
+                    "the log is anchored on ZION; locks leave nothing",
+                )
 
     # ------------------------------------------------------------------ pure
 
-    def lock_id(self, terms: LockTerms) -> str:
+    def lock_id(self, terms: LockTerms) -> LockId:
         """Return the id the contract gives a lock with these terms, "0x…"."""
         return self._htlc.lock_id(terms)
 
-    def parse_address(self, text: str) -> str:
+    def parse_address(self, text: str) -> Address:
         """Return the EIP-55 form. Raises `BadAddress`, also when a mixed-case checksum is wrong."""
         text = text.strip()
         if not is_hex_address(text) or not text.startswith("0x"):
@@ -287,7 +306,7 @@ class EthereumPort:
         address = to_checksum_address(text)
         if int(address, 16) == 0:
             raise BadAddress("the zero address belongs to nobody", "give an address you hold the key of")
-        return address
+        return Address(address)
 
     def unsigned(self, purpose: Purpose, terms: LockTerms, preimage: Preimage | None = None) -> UnsignedTx:
         """Return the transactions a wallet sends for this purpose; see `HtlcContract.for_wallet`."""

@@ -17,15 +17,16 @@ from eth_account.messages import encode_typed_data
 from eth_account.signers.local import LocalAccount
 from eth_utils.address import is_hex_address, to_checksum_address
 
-from bridge.chains.port import ActionRefused, BadAuthorization, UnsignedTx
-from bridge.protocol.types import LockTerms
+from bridge.chains.errors import ActionRefused, BadAuthorization
+from bridge.chains.port import UnsignedTx
+from bridge.protocol.types import Amount, LockTerms
 from relayers.evm import blocks, htlc
 from relayers.evm.messages import Authorization, HtlcContract
 from relayers.evm.rpc import Call, Rpc, RpcError, quantity, sound
 
 FORMAT = "eip712"
-"""`UnsignedTx.payload` is the argument of eth_signTypedData_v4. Numbers of more than 53 bits are in decimal
-text there, as JSON's readers would round them."""
+"""Signs the payload, the argument of eth_signTypedData_v4. Numbers of more than 53 bits are decimal text,
+since readers of JSON would round them."""
 
 EXPIRY_MARGIN = 86_400
 """Seconds beyond the lock's deadline for which a signature is good: a claim wins until the refund has
@@ -77,7 +78,7 @@ class EthereumAuthorizer:
         self._relayer = relayer
         self._ready = ready
 
-    async def request(self, terms: LockTerms, max_fee: int) -> UnsignedTx:
+    async def request(self, terms: LockTerms, max_fee: Amount) -> UnsignedTx:
         """See `Authorizer.request`. Raises `ActionRefused` for a fee that would leave nothing."""
         if not 0 <= max_fee < terms.amount:
             raise ActionRefused(
@@ -98,12 +99,12 @@ class EthereumAuthorizer:
             _portable(self._contract.claim_for_typed_data(terms, wanted)),
         )
 
-    async def sign(self, terms: LockTerms, request: UnsignedTx, max_fee: int) -> dict[str, str]:
+    async def sign(self, terms: LockTerms, request: UnsignedTx, max_fee: Amount) -> dict[str, str]:
         """See `Authorizer.sign`. The whole of what is signed is made anew from the own terms; the request
         gives relayer, fee, nonce and expiry alone, and must agree in everything else."""
         if request.format != FORMAT:
             raise BadAuthorization(f"a request of format {request.format!r} is none of Ethereum", "ask anew")
-        if terms.recipient != self._signer.address:
+        if terms.recipient != str(self._signer.address):
             raise BadAuthorization(
                 f"the lock pays {terms.recipient}, not {self._signer.address}",
                 "sign with the recipient's key",
@@ -127,7 +128,7 @@ class EthereumAuthorizer:
         signature = bytes(self._signer.sign_typed_data(full_message=expected).signature)
         return _fields(msgspec.structs.replace(asked, signature=signature))
 
-    async def check(self, terms: LockTerms, signed: Mapping[str, str], min_fee: int = 0) -> bytes:
+    async def check(self, terms: LockTerms, signed: Mapping[str, str], min_fee: Amount = Amount(0)) -> bytes:
         """See `Authorizer.check`. `signed` is what `sign` returns: the wallet's signature ("0x…") and, from
         the message it signed, relayer, maxFee, nonce and expiry."""
         given = _normal(_read(signed, signed=True))
@@ -232,7 +233,7 @@ def _read(fields: Mapping[str, Any], *, signed: bool = False) -> Authorization:
     except ValueError:
         raise BadAuthorization("signature is not hexadecimal", "give what the wallet answered") from None
     max_fee, nonce, expiry = (_number(fields, name) for name in _NUMBERS)
-    return Authorization(str(to_checksum_address(relayer)), max_fee, nonce, expiry, raw)
+    return Authorization(str(to_checksum_address(relayer)), Amount(max_fee), nonce, expiry, raw)
 
 
 def _number(fields: Mapping[str, Any], name: str) -> int:

@@ -14,9 +14,10 @@ from typing import Any
 import msgspec
 from eth_hash.auto import keccak
 
-from bridge.chains.port import PortUnavailable, Tip
+from bridge.chains.errors import PortUnavailable
+from bridge.chains.port import Tip
 from bridge.chains.recent_blocks import newest_common
-from bridge.protocol.types import BlockRef
+from bridge.protocol.types import BlockHeight, BlockRef, UnixSeconds
 from kernels.errors import RainbowError
 from relayers.evm.rpc import Call, Rpc, RpcError, quantity, record
 
@@ -48,10 +49,10 @@ def read_header(result: Any) -> Header:
     block = record(result)
     try:
         ref = BlockRef(
-            height=quantity(block["number"]),
+            height=BlockHeight(quantity(block["number"])),
             id=block["hash"],
             parent=block["parentHash"],
-            time=quantity(block["timestamp"]),
+            time=UnixSeconds(quantity(block["timestamp"])),
         )
         return Header(ref, bytes.fromhex(block["logsBloom"][2:]))
     except (KeyError, TypeError, ValueError) as error:
@@ -64,26 +65,26 @@ async def read_tip(rpc: Rpc) -> Tip:
     return Tip(ref, ref.time)
 
 
-async def anchored(rpc: Rpc, known: Sequence[BlockRef], head: BlockRef) -> Sequence[BlockRef]:
+async def anchored(rpc: Rpc, recent_blocks: Sequence[BlockRef], head: BlockRef) -> Sequence[BlockRef]:
     """Replace a first known block without an id by the one that the chain has at its height."""
-    if known[0].id or known[0].height > head.height:
-        return known
-    (header,) = await read_headers(rpc, known[0].height, known[0].height, None)
-    return (header.ref, *known[1:])
+    if recent_blocks[0].id or recent_blocks[0].height > head.height:
+        return recent_blocks
+    (header,) = await read_headers(rpc, recent_blocks[0].height, recent_blocks[0].height, None)
+    return (header.ref, *recent_blocks[1:])
 
 
-async def common_ancestor(rpc: Rpc, known: Sequence[BlockRef], head: BlockRef) -> int | None:
+async def common_ancestor(rpc: Rpc, recent_blocks: Sequence[BlockRef], head: BlockRef) -> int | None:
     """Ask for as few headers as need be and return what `bridge.chains.recent_blocks.newest_common` says."""
-    canonical: dict[int, str] = {head.height: head.id}
-    newest = known[-1]
+    canonical: dict[BlockHeight, str] = {head.height: head.id}
+    newest = recent_blocks[-1]
     if head.height > newest.height:
         await _ids(rpc, [newest.height], canonical)
     if canonical.get(newest.height) != newest.id:
-        await _ids(rpc, [ref.height for ref in known if ref.height < head.height], canonical)
-    return newest_common(known, canonical, head)
+        await _ids(rpc, [ref.height for ref in recent_blocks if ref.height < head.height], canonical)
+    return newest_common(recent_blocks, canonical, head)
 
 
-async def _ids(rpc: Rpc, heights: Sequence[int], into: dict[int, str]) -> None:
+async def _ids(rpc: Rpc, heights: Sequence[int], into: dict[BlockHeight, str]) -> None:
     wanted = [height for height in heights if height not in into]
     for result in await rpc.batch([header_call(height) for height in wanted]):
         if isinstance(result, dict):

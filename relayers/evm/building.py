@@ -11,8 +11,9 @@ from eth_abi.exceptions import DecodingError
 from eth_account.signers.local import LocalAccount
 from eth_hash.auto import keccak
 
-from bridge.chains.port import ActionRefused, FeeLevel, InsufficientFunds, PortUnavailable, SignedTx
-from bridge.protocol.types import Asset, Purpose
+from bridge.chains.errors import ActionRefused, InsufficientFunds, PortUnavailable
+from bridge.chains.port import FeeLevel, SignedTx
+from bridge.protocol.types import Address, Amount, Asset, Purpose, TxId
 from relayers.evm import access, artifacts, erc20, fees
 from relayers.evm.messages import Message
 from relayers.evm.rpc import Call, Rpc, RpcError, quantity, sound
@@ -154,12 +155,12 @@ class Builder:
         }
         signed = self._signer.sign_transaction(fields)
         return SignedTx(
-            tx_id="0x" + bytes(signed.hash).hex(),
+            tx_id=TxId("0x" + bytes(signed.hash).hex()),
             raw=bytes(signed.raw_transaction),
-            account=self._signer.address,
+            account=Address(self._signer.address),
             sequence=sequence,
             fee={"max_fee": bid.max_fee, "priority": bid.priority, "gas": priced.limit},
-            max_cost=priced.max_cost,
+            max_cost=Amount(priced.max_cost),
         )
 
 

@@ -8,13 +8,23 @@ from typing import Any
 import msgspec
 from eth_account.signers.local import LocalAccount
 
-from bridge.chains.port import ActionRefused, UnsignedTx
+from bridge.chains.actions import (
+    ClaimAction,
+    CooperativeRefundAction,
+    LockAction,
+    RefundAction,
+    action_of,
+)
+from bridge.chains.errors import ActionRefused
+from bridge.chains.port import UnsignedTx
 from bridge.protocol import instances
-from bridge.protocol.types import LockTerms, Preimage, Purpose
+from bridge.protocol.types import Amount, LockId, LockTerms, Preimage, Purpose
 from relayers.evm import erc20, gas, htlc
 from relayers.evm.terms import to_contract
 
 WALLET_FORMAT = "eth_sendTransaction"
+"""Fills in nonce and fees, signs and sends each of `transactions` in order: the arguments of
+eth_sendTransaction."""
 
 _WALLET_GAS_FACTOR = 2
 """Wallets estimate for themselves; the hint is for those that do not, and unused gas is not paid."""
@@ -34,7 +44,7 @@ class Authorization(msgspec.Struct, frozen=True):
     wallet makes of it; b"" while it is still to be signed."""
 
     relayer: str
-    max_fee: int
+    max_fee: Amount
     nonce: int
     expiry: int
     signature: bytes = b""
@@ -46,9 +56,9 @@ class HtlcContract(msgspec.Struct, frozen=True):
     chain_id: int
     address: str
 
-    def lock_id(self, terms: LockTerms) -> str:
+    def lock_id(self, terms: LockTerms) -> LockId:
         """Return the contract's id of a lock with these terms, "0x…"."""
-        return "0x" + htlc.lock_id(self.chain_id, self.address, to_contract(terms)).hex()
+        return LockId("0x" + htlc.lock_id(self.chain_id, self.address, to_contract(terms)).hex())
 
     def is_open(self, terms: LockTerms) -> Message:
         """Return the view call that answers 1 while the lock is open."""
@@ -58,7 +68,7 @@ class HtlcContract(msgspec.Struct, frozen=True):
         """Return the lock; its sender must send it, after an approval if it is of a token."""
         return self._message(htlc.encode_lock(self._terms(terms)))
 
-    def claim(self, terms: LockTerms, preimage: Preimage | None) -> Message:
+    def claim(self, terms: LockTerms, preimage: Preimage) -> Message:
         """Return the claim, for anyone to send. Raises `ActionRefused` for a wrong preimage."""
         return self._message(htlc.encode_claim(self._terms(terms), _opening(terms, preimage)))
 
@@ -69,7 +79,7 @@ class HtlcContract(msgspec.Struct, frozen=True):
         return self._message(htlc.encode_claim_batch(ours))
 
     def claim_for(
-        self, terms: LockTerms, preimage: Preimage | None, authorization: Authorization, fee: int
+        self, terms: LockTerms, preimage: Preimage, authorization: Authorization, fee: int
     ) -> Message:
         """Return the claim that the recipient signed for, for the relayer named in it to send: the sender of
         the message keeps `fee`. Raises `ActionRefused` for a wrong preimage."""
@@ -111,7 +121,7 @@ class HtlcContract(msgspec.Struct, frozen=True):
         Its nonce is the lock's id: one lock, one cooperative refund. If the same terms were ever locked
         again, a signature that still lies around could not give that lock back.
         """
-        if terms.recipient != recipient.address:
+        if terms.recipient != str(recipient.address):
             raise ActionRefused("only the recipient can give a lock back", "wait for the deadline")
         ours = self._terms(terms)
         nonce = int(self.lock_id(terms), 16)
@@ -135,19 +145,20 @@ class HtlcContract(msgspec.Struct, frozen=True):
         """
         expected = gas.expected(terms.asset, terms.lane)
         what = f"{terms.amount} × 10^-{terms.asset.decimals} {terms.asset.symbol}"
-        if purpose is Purpose.LOCK:
-            steps = [(self.lock(terms), expected.lock)]
-            if terms.asset.contract:
-                steps.insert(0, (self.approve(terms.asset.contract, terms.amount), gas.APPROVE))
-            summary = f"lock {what} for {terms.recipient} until {terms.deadline}"
-        elif purpose is Purpose.CLAIM:
-            steps = [(self.claim(terms, preimage), expected.claim)]
-            summary = f"claim {what} for {terms.recipient}"
-        elif purpose is Purpose.REFUND:
-            steps = [(self.refund(terms), expected.refund)]
-            summary = f"refund {what} to {terms.sender}"
-        else:
-            raise ActionRefused(f"a wallet has nothing to sign for {purpose}", "ask for another purpose")
+        match action_of(purpose, terms, preimage):
+            case LockAction():
+                steps = [(self.lock(terms), expected.lock)]
+                if terms.asset.contract:
+                    steps.insert(0, (self.approve(terms.asset.contract, terms.amount), gas.APPROVE))
+                summary = f"lock {what} for {terms.recipient} until {terms.deadline}"
+            case ClaimAction(preimage=opening):
+                steps = [(self.claim(terms, opening), expected.claim)]
+                summary = f"claim {what} for {terms.recipient}"
+            case RefundAction():
+                steps = [(self.refund(terms), expected.refund)]
+                summary = f"refund {what} to {terms.sender}"
+            case CooperativeRefundAction():
+                raise ActionRefused(f"a wallet has nothing to sign for {purpose}", "ask for another purpose")
         sender = {"from": terms.sender} if purpose is Purpose.LOCK else {}
         transactions: list[dict[str, Any]] = [
             {
@@ -174,7 +185,7 @@ class HtlcContract(msgspec.Struct, frozen=True):
         return Message(self.address, "0x" + call.data.hex(), call.value)
 
 
-def _opening(terms: LockTerms, preimage: Preimage | None) -> bytes:
-    if preimage is None or not preimage.opens(terms.hashlock):
+def _opening(terms: LockTerms, preimage: Preimage) -> bytes:
+    if not preimage.opens(terms.hashlock):
         raise ActionRefused("the preimage does not open this lock", "use the swap's own preimage")
     return preimage.reveal()

@@ -35,7 +35,7 @@ from stellar_sdk import (
 from stellar_sdk.exceptions import BadSignatureError, SdkError
 from stellar_sdk.operation import Operation
 
-from bridge.chains.port import BadAuthorization
+from bridge.chains.errors import BadAuthorization
 from bridge.protocol.types import LockTerms
 from relayers.stellar import htlc
 from relayers.stellar.assets import decimal, to_stellar
@@ -140,7 +140,7 @@ def parse(text: str, passphrase: str) -> TransactionEnvelope:
         return TransactionEnvelope.from_xdr_object(envelope, passphrase)
     except (SdkError, ValueError, TypeError, EOFError, ArithmeticError) as error:
         raise BadAuthorization(
-            "this is no Stellar transaction envelope", "hand over the signed transaction, XDR in base64"
+            "this is not a Stellar transaction envelope", "hand over the signed transaction, XDR in base64"
         ) from error
 
 

@@ -1,6 +1,6 @@
 """Gasless claims: R signs the claim, the relayer adds the preimage and pays for it (`Authorizer`).
 
-What is signed is in `authorized`. All of it is made anew from the terms and the ledger at each step, on R's
+What is signed is in `authorized`. All of it is made again from the terms and the ledger at each step, on R's
 side as on the relayer's, and compared to the last byte.
 """
 
@@ -11,20 +11,15 @@ from collections.abc import Awaitable, Callable, Mapping
 import msgspec
 from stellar_sdk import Keypair, TransactionEnvelope
 
-from bridge.chains.port import (
-    Action,
-    ActionRefused,
-    BadAuthorization,
-    CannotReceive,
-    FeeLevel,
-    SignedTx,
-    UnsignedTx,
-)
-from bridge.protocol.types import LockTerms
-from relayers.stellar import authorized, fees
+from bridge.chains.actions import ClaimAction
+from bridge.chains.errors import ActionRefused, BadAuthorization, CannotReceive
+from bridge.chains.port import FeeLevel, SignedTx, UnsignedTx
+from bridge.protocol.types import Amount, LockTerms, UnixSeconds
+from relayers.stellar import authorized, fees, htlc
 from relayers.stellar.assets import decimal
 from relayers.stellar.authorized import Way
-from relayers.stellar.building import Builder, require_receiver
+from relayers.stellar.building import Builder
+from relayers.stellar.holdings import require_receiver
 from relayers.stellar.horizon import Horizon
 from relayers.stellar.htlc import Gate
 from relayers.stellar.links import sep7
@@ -32,13 +27,14 @@ from relayers.stellar.locks import Locks
 from relayers.stellar.settings import StellarSettings
 
 FORMAT = "stellar-authorization-xdr"
-"""Two transactions for R to sign and hand back, not to send: they lack the preimage."""
+"""The recipient signs both transactions and hands them back. They are not to be sent: they lack the
+preimage."""
 FIRST, SECOND = "xdr", "fallback_xdr"
 """Where the two are in a request's payload and in what comes back signed; the second is not obligatory."""
 
 
 class _Kept(msgspec.Struct, frozen=True):
-    """`Action.authorization`: both envelopes with R's signature alone, XDR in base64. No secret is in it."""
+    """`ClaimAction.authorization`: both envelopes with R's signature alone, XDR in base64; nothing secret."""
 
     first: str
     second: str = ""
@@ -47,10 +43,11 @@ class _Kept(msgspec.Struct, frozen=True):
 class Requests:
     """Makes requests from the ledger: the relayer's side to give them out, R's side to know what it signs."""
 
-    def __init__(self, horizon: Horizon, locks: Locks, passphrase: str) -> None:
+    def __init__(self, horizon: Horizon, locks: Locks, settings: StellarSettings) -> None:
         self._horizon = horizon
         self._locks = locks
-        self._passphrase = passphrase
+        self._chain = settings.chain
+        self._passphrase = settings.passphrase
 
     async def make(self, terms: LockTerms, own_gate: str | None = None) -> UnsignedTx:
         """Return what R is to sign. Raises `ActionRefused` while there is no such lock to claim, or R could
@@ -83,6 +80,7 @@ class Requests:
 
     async def gates(self, terms: LockTerms, own_gate: str | None = None) -> list[tuple[Gate, int]]:
         """Return the claimable locks with these terms, each with its gate's present sequence."""
+        htlc.check(terms, self._chain)
         found = []
         for gate in await self._locks.claimables(terms, own_gate):
             account = await self._horizon.account(gate.address)
@@ -117,18 +115,20 @@ class StellarAuthorizer:
         self._horizon = horizon
         self._settings = settings
         self._key = key
-        self._requests = Requests(horizon, locks, settings.passphrase)
+        self._requests = Requests(horizon, locks, settings)
         self._builder = builder
         self._ready = ready
         """Makes sure that it is the right network, before anything is read."""
 
-    async def request(self, terms: LockTerms, max_fee: int = 0) -> UnsignedTx:
+    async def request(self, terms: LockTerms, max_fee: Amount = Amount(0)) -> UnsignedTx:
         """See `Authorizer.request` and `Requests.make`."""
         del max_fee  # nothing is ever taken out of the amount
         await self._ready()
         return await self._requests.make(terms, self._own_gate(terms))
 
-    async def sign(self, terms: LockTerms, request: UnsignedTx, max_fee: int = 0) -> dict[str, str]:
+    async def sign(
+        self, terms: LockTerms, request: UnsignedTx, max_fee: Amount = Amount(0)
+    ) -> dict[str, str]:
         """See `Authorizer.sign`. The lock is looked for in this port's own view of the ledger."""
         del max_fee
         await self._ready()
@@ -138,7 +138,7 @@ class StellarAuthorizer:
                 "only the recipient can authorise it",
             )
         if request.format != FORMAT:
-            raise BadAuthorization(f"{request.format!r} is no request of a claim", f"it must be {FORMAT!r}")
+            raise BadAuthorization(f"{request.format!r} does not ask for a claim", f"it must be {FORMAT!r}")
         pair = (self._parsed(request.payload, FIRST), self._parsed(request.payload, SECOND))
         await self._require_exact(terms, pair)
         for envelope in pair:
@@ -146,7 +146,7 @@ class StellarAuthorizer:
             envelope.sign(self._key)
         return {FIRST: pair[0].to_xdr(), SECOND: pair[1].to_xdr()}
 
-    async def check(self, terms: LockTerms, signed: Mapping[str, str], min_fee: int = 0) -> bytes:
+    async def check(self, terms: LockTerms, signed: Mapping[str, str], min_fee: Amount = Amount(0)) -> bytes:
         """See `Authorizer.check`. A wallet may hand over the first transaction alone."""
         if min_fee:
             raise BadAuthorization("no fee can be taken out of a claim on Stellar", "quote with `gasless`")
@@ -161,15 +161,13 @@ class StellarAuthorizer:
         ]
         return msgspec.json.encode(_Kept(*kept))
 
-    async def prepare(self, action: Action, fee: FeeLevel) -> SignedTx:
+    async def prepare(self, action: ClaimAction, fee: FeeLevel) -> SignedTx:
         """Return the authorised claim with the preimage, in our fee bump; it uses no sequence of ours.
 
         Made again it is the same inner transaction, so a better bid (`fee`) replaces an earlier one and never
         adds to it. Raises `ActionRefused` when neither of the two that R signed can land now.
         """
         terms, preimage = action.terms, action.preimage
-        if terms is None or preimage is None:
-            raise ActionRefused("an authorised claim needs terms and preimage", "the action is incomplete")
         if not preimage.opens(terms.hashlock):
             raise ActionRefused("the preimage does not open the hashlock", "wait for the right one")
         market = fees.read_market(await self._horizon.fee_stats(), self._settings.caps)
@@ -177,7 +175,7 @@ class StellarAuthorizer:
         envelope = await self._usable(terms, action.authorization)
         await self._builder.require_fee(rate * (len(envelope.transaction.operations) + 1))
         envelope.sign_hashx(preimage.reveal())
-        until = terms.deadline + authorized.VALID_AFTER_DEADLINE
+        until = UnixSeconds(terms.deadline + authorized.VALID_AFTER_DEADLINE)
         return self._builder.finish(envelope, rate, None, 0, until)
 
     async def _usable(self, terms: LockTerms, authorization: bytes) -> TransactionEnvelope:
@@ -190,7 +188,9 @@ class StellarAuthorizer:
                 if each
             ]
         except msgspec.DecodeError as error:
-            raise ActionRefused("what is kept is no authorisation", "let the recipient sign again") from error
+            raise ActionRefused(
+                "what is kept is not an authorisation", "let the recipient sign again"
+            ) from error
         except BadAuthorization as error:
             raise ActionRefused(str(error), error.hint) from error
         gates = await self._requests.gates(terms, self._own_gate(terms))
@@ -241,7 +241,7 @@ class StellarAuthorizer:
                 if not told:
                     return
                 problem = problem or told
-        raise BadAuthorization(f"this is not the claim of this lock: {problem}", "request the claim anew")
+        raise BadAuthorization(f"this is not the claim of this lock: {problem}", "request the claim again")
 
 
 def _shown(terms: LockTerms, way: Way) -> list[str]:

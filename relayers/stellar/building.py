@@ -23,11 +23,24 @@ from stellar_sdk import (
 )
 from stellar_sdk.operation import Operation
 
-from bridge.chains.port import Action, ActionRefused, CannotReceive, FeeLevel, InsufficientFunds, SignedTx
-from bridge.protocol.types import Asset, LockTerms, Preimage, Purpose
+from bridge.chains.actions import (
+    Action,
+    AnchorAction,
+    ApproveAction,
+    CancelAction,
+    ClaimAction,
+    CloseAction,
+    CooperativeRefundAction,
+    LockAction,
+    RefundAction,
+)
+from bridge.chains.errors import ActionRefused, CannotReceive, InsufficientFunds
+from bridge.chains.port import FeeLevel, SignedTx
+from bridge.protocol.types import Address, Amount, LockTerms, Preimage, TxId, UnixSeconds
 from relayers.stellar import fees, htlc, recognition
 from relayers.stellar.assets import INT64_MAX, decimal, stroops, to_stellar
 from relayers.stellar.channels import CHANNEL_BALANCE, Sequences, derived_key
+from relayers.stellar.holdings import line_of, require_receiver, spendable
 from relayers.stellar.horizon import Horizon, Record, close_time
 from relayers.stellar.locks import Locks
 from relayers.stellar.settings import StellarSettings
@@ -80,7 +93,7 @@ class Builder:
         total = rate * (len(plan.operations) + 1)
         self._require_native(account, ledger, plan.spends + plan.binds + total)
         slot = await self._sequences.slot(sequence)
-        valid_until = close_time(ledger) + self._settings.validity
+        valid_until = UnixSeconds(close_time(ledger) + self._settings.validity)
         bounds = Preconditions(TimeBounds(0, valid_until))
         inner = TransactionEnvelope(
             Transaction(slot.source, slot.sequence, 0, plan.operations, preconditions=bounds),
@@ -93,41 +106,48 @@ class Builder:
         return self.finish(inner, rate, sequence, plan.binds, valid_until)
 
     def finish(
-        self, inner: TransactionEnvelope, rate: int, sequence: int | None, binds: int, valid_until: int | None
+        self,
+        inner: TransactionEnvelope,
+        rate: int,
+        sequence: int | None,
+        binds: int,
+        valid_until: UnixSeconds | None,
     ) -> SignedTx:
         """Wrap a signed inner transaction in our fee bump."""
         outer = htlc.bump(inner, self._key, rate)
         total = outer.transaction.fee
         return SignedTx(
-            tx_id=outer.hash_hex(),
+            tx_id=TxId(outer.hash_hex()),
             raw=outer.to_xdr_object().to_xdr_bytes(),
-            account=self._key.public_key,
+            account=Address(self._key.public_key),
             sequence=sequence,
             fee={"rate": rate, "total": total},
-            max_cost=total + binds,
-            valid_until=valid_until,
+            max_cost=Amount(total + binds),
+            valid_until_time=valid_until,
         )
 
     async def _plan(self, action: Action, account: Record, ledger: Record, rate: int) -> Plan:
-        terms = action.terms
-        match action.purpose:
-            case Purpose.LOCK if terms is not None:
+        match action:
+            case LockAction(terms=terms):
                 return await self._lock(terms, account, ledger, rate)
-            case Purpose.CLAIM if terms is not None and action.preimage is not None:
-                return await self._claim(terms, action.preimage, account)
-            case Purpose.REFUND if terms is not None:
+            case ClaimAction(terms=terms, preimage=preimage):
+                return await self._claim(terms, preimage, account)
+            case RefundAction(terms=terms):
                 return await self._refund(terms, ledger)
-            case Purpose.COOPERATIVE_REFUND:
+            case CooperativeRefundAction():
                 raise ActionRefused(
                     "a lock on Stellar cannot be given back before its deadline",
                     "wait for the deadline: the sender then refunds it alone",
                 )
-            case Purpose.CANCEL:
+            case CancelAction():
                 # Bumping to where the account is already does nothing.
                 return Plan([BumpSequence(0)])
-            case Purpose.APPROVE:
-                return await self._approve(action.payload)
-        raise ActionRefused(f"this {action.purpose} cannot be made on Stellar", "the action is incomplete")
+            case ApproveAction(payload=payload):
+                return await self._approve(payload)
+            case AnchorAction():
+                raise ActionRefused("the log is not anchored on Stellar", "anchor it on ZION")
+            case CloseAction():
+                raise ActionRefused("a gate is closed by its own sequence", "prepare it with `Closing`")
 
     async def _lock(self, terms: LockTerms, account: Record, ledger: Record, rate: int) -> Plan:
         if terms.sender != self._key.public_key:
@@ -135,7 +155,7 @@ class Builder:
         if terms.lane:
             raise ActionRefused("there are no lanes on Stellar", "lock with lane 0")
         if terms.deadline <= close_time(ledger):
-            raise ActionRefused("the deadline of the lock has passed", "quote anew")
+            raise ActionRefused("the deadline of the lock has passed", "ask for a new quote")
         gate = self.gate_key(terms)
         reserve = int(ledger["base_reserve_in_stroops"])
         sequence = htlc.gate_sequence(int(ledger["sequence"]))
@@ -253,45 +273,3 @@ class Builder:
                 line = ChangeTrust(to_stellar(asset), decimal(INT64_MAX), source=account)
                 return Plan([line], (self._key,), binds=htlc.BASE_RESERVE)
         raise ActionRefused("an unknown set-up action", "take it from setup_actions")
-
-
-def spendable(account: Record, base_reserve: int) -> int:
-    """Return the XLM that an account may spend, in stroops, beyond reserve and liabilities."""
-    native = next(each for each in account["balances"] if each["asset_type"] == "native")
-    units: int = 2 + account["subentry_count"] + account["num_sponsoring"] - account["num_sponsored"]
-    return stroops(native["balance"]) - stroops(native["selling_liabilities"]) - units * base_reserve
-
-
-def line_of(account: Record, asset: Asset) -> Record | None:
-    """Return an account's trustline to an issued asset."""
-    lines: list[Record] = account["balances"]
-    named = (
-        each for each in lines if f"{each.get('asset_code')}:{each.get('asset_issuer')}" == asset.contract
-    )
-    return next(named, None)
-
-
-def require_receiver(recipient: Record | None, address: str, asset: Asset, amount: int) -> None:
-    """Raise `CannotReceive` unless the account (None: there is none) could be paid `amount` stroops now."""
-    if not asset.contract:
-        if recipient is None and amount < htlc.MIN_NEW_ACCOUNT:
-            raise CannotReceive(
-                f"the recipient {address} does not exist, and so little XLM cannot create it",
-                f"swap at least {decimal(htlc.MIN_NEW_ACCOUNT)} XLM, or fund the account first",
-            )
-        return
-    if address == to_stellar(asset).issuer:
-        return
-    line = None if recipient is None else line_of(recipient, asset)
-    what = f"the recipient {address} cannot receive {asset.symbol}"
-    open_line = f"open a trustline to {asset.contract} with room for the amount"
-    if recipient is None:
-        raise CannotReceive(f"{what}: there is no such account", f"send it a few XLM and {open_line}")
-    if line is None:
-        raise CannotReceive(f"{what}: it has no trustline", f"first {open_line}")
-    if not line["is_authorized"]:
-        raise CannotReceive(f"{what}: its trustline is not authorised", "ask the issuer to authorise it")
-    used = stroops(line["balance"]) + stroops(line["buying_liabilities"])
-    room = stroops(line["limit"]) - used
-    if room < amount:
-        raise CannotReceive(f"{what}: its trustline has room for {decimal(room)} only", "raise its limit")

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 from stellar_sdk import Keypair, Preconditions, StrKey, TimeBounds, Transaction, TransactionEnvelope
 
-from bridge.chains.port import ActionRefused, FeeLevel, NothingToDo, SignedTx
-from bridge.protocol.types import LockTerms, Preimage
+from bridge.chains.errors import ActionRefused, NothingToDo
+from bridge.chains.port import FeeLevel, SignedTx
+from bridge.protocol.types import LockTerms, Preimage, UnixSeconds
 from relayers.stellar import authorized, fees, htlc
 from relayers.stellar.assets import stroops
-from relayers.stellar.building import Builder, line_of
+from relayers.stellar.building import Builder
+from relayers.stellar.holdings import line_of
 from relayers.stellar.horizon import Horizon, Record, close_time
 from relayers.stellar.htlc import Gate
 from relayers.stellar.locks import Locks
@@ -107,8 +109,8 @@ class Closing:
         return htlc.reclaim_transaction(gate.terms, gate.address, gate.sequence, self._settings.passphrase)
 
 
-def _last_moment(envelope: TransactionEnvelope) -> int | None:
+def _last_moment(envelope: TransactionEnvelope) -> UnixSeconds | None:
     """Return after when (Unix seconds) a transaction can never land, None if it always can."""
     conditions = envelope.transaction.preconditions
     bounds = conditions.time_bounds if conditions is not None else None
-    return (bounds.max_time or None) if bounds is not None else None
+    return UnixSeconds(bounds.max_time) if bounds is not None and bounds.max_time else None

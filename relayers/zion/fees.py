@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from bridge.chains.port import FeeLevel, PortUnavailable
+from bridge.chains.errors import PortUnavailable
+from bridge.chains.port import FeeLevel
 from bridge.protocol.types import Purpose
-from chain.params import MIN_FEE
+from chain.rules.params import MIN_FEE
 from relayers.zion.settings import ZionSettings
 
 BUMP_DIVISOR = 8

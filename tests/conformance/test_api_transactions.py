@@ -24,20 +24,31 @@ from stellar_sdk import TransactionEnvelope
 from bridge import config
 from bridge.api.app import create_app
 from bridge.api.services import build
-from bridge.chains.port import Action, ChainPort, LockStatus, UnsignedTx, WalletBuilder
+from bridge.chains.actions import LockAction
+from bridge.chains.port import ChainPort, FeeEstimate, LockStatus, Tip, UnsignedTx, WalletBuilder
 from bridge.desk.prices import StaticPrices
 from bridge.engine.apply import apply_events
 from bridge.keys.devkeys import devnet_key
 from bridge.keys.keystore import devnet_key as secret_key
 from bridge.keys.quote_signature import QuoteSigner
 from bridge.protocol.events import LockFinal, LockSeen
-from bridge.protocol.types import ChainId, LegRole, LockTerms, Preimage, Purpose
+from bridge.protocol.types import (
+    Amount,
+    ChainId,
+    LegRole,
+    LockId,
+    LockTerms,
+    Preimage,
+    Purpose,
+    TxId,
+    UnixSeconds,
+)
 from bridge.store import Store
-from bridge.store.records import ChainStatus, FeeRecord
-from relayers.cardano.wallet import Wallet as CardanoWallet
+from bridge.store.records import ChainStatus
+from relayers.cardano.wallet import CardanoWallet
 from relayers.fake import FakeChain, FakePort
-from relayers.solana.wallet import Wallet as SolanaWallet
-from relayers.stellar.wallet import Wallet as StellarWallet
+from relayers.solana.wallet import SolanaWallet
+from relayers.stellar.wallet import StellarWallet
 from tests import instances
 from tests.conformance.cardano_rig import witness
 from tests.conformance.conftest import Rigs
@@ -65,7 +76,7 @@ def builder(rig: Any) -> WalletBuilder | None:
         case instances.SOLANA:
             return SolanaWallet(rig.devnet.settings)
         case instances.STELLAR:
-            return StellarWallet(rig.devnet.url, rig.devnet.settings.passphrase)
+            return StellarWallet(rig.devnet.settings)
         case instances.CARDANO:
             return CardanoWallet(rig.settings)
     return None
@@ -134,12 +145,11 @@ class Desk:
             port.chain,
             account=port.account,
             contract=port.contract,
-            tip=tip.block,
-            time=clock,
+            tip=Tip(tip.block, UnixSeconds(clock)),
             scanned=tip.block.height,
             healthy=True,
-            balances={asset.key: 10**24},
-            fees={asset.key: FeeRecord(0, 0, 0)},
+            balances={asset.key: Amount(10**24)},
+            fees={asset.key: FeeEstimate(Amount(0), Amount(0), Amount(0))},
             seen_ms=now,
             tip_ms=now,
         )
@@ -176,7 +186,7 @@ class Desk:
         """The engine hears of a leg's lock, and that it is final."""
         terms = self.terms(swap, role)
         with self.store.transaction() as tx:
-            seen = LockSeen(role, f"lock {role.value}", terms, "tx", block)
+            seen = LockSeen(role, LockId(f"lock {role.value}"), terms, TxId("tx"), block)
             apply_events(tx, swap["id"], (seen, LockFinal(role, seen.lock_id)))
 
     async def status(self, terms: LockTerms) -> LockStatus:
@@ -290,7 +300,7 @@ async def test_a_wallet_signs_the_lock_that_an_order_gets_and_the_refund_after_t
 async def test_a_wallet_signs_the_claim_that_the_preimage_is_put_into(desk: Desk) -> None:
     swap = await desk.swap(ZION, desk.native.key, "alice", desk.theirs.account)
     terms = desk.terms(swap, LegRole.DESTINATION)
-    await desk.scene.done(desk.ours, Action(Purpose.LOCK, terms))
+    await desk.scene.done(desk.ours, LockAction(terms))
     block = (await desk.ours.tip()).block
     desk.happen(swap, LegRole.SOURCE, block)
     desk.happen(swap, LegRole.DESTINATION, block)

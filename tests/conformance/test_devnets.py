@@ -1,4 +1,4 @@
-"""The local chains themselves: they keep their clock and state, and die with whoever started them."""
+"""The local chains themselves: they keep clock and state, and end with the process that started them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from bridge.chains.port import PortUnavailable
+from bridge.chains.errors import PortUnavailable
 from bridge.keys.devkeys import devnet_key
 from relayers.evm import adapter as ethereum
 from relayers.evm.devnet.anvil import AnvilDevnet, AnvilMissing, find_anvil

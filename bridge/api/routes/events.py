@@ -19,9 +19,9 @@ from bridge.api.streams import Follower, Subscription
 from bridge.api.views import event_view
 from bridge.desk.refused import Refused
 from bridge.protocol.status import TERMINAL_STATES
-from bridge.protocol.types import SwapState
+from bridge.protocol.types import SwapId, SwapState
 from bridge.store.records import SwapEvent
-from bridge.wire.requests import SwapId
+from bridge.wire.requests import SwapIdPath
 from bridge.wire.swaps import EventView
 
 router = APIRouter(tags=["events"])
@@ -54,7 +54,7 @@ _FRAME = {
 )
 async def stream_events(
     request: Request,
-    swap_id: SwapId,
+    swap_id: SwapIdPath,
     services: Use,
     *,
     after: Annotated[int, Query(ge=0, le=MAX_SEQ, description="Replay what came after this number.")] = 0,
@@ -75,7 +75,7 @@ async def _frames(
     stack: AsyncExitStack,
     follower: Follower,
     subscription: Subscription,
-    swap_id: str,
+    swap_id: SwapId,
     *,
     after: int,
     seconds: float,
@@ -112,7 +112,7 @@ class _Subscribe(msgspec.Struct, forbid_unknown_fields=True):
     """A message from a WebSocket client."""
 
     op: Literal["subscribe"]
-    swap_id: Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{32}$")]
+    swap_id: Annotated[SwapId, msgspec.Meta(pattern=r"^[0-9a-f]{32}$")]
     after: Annotated[int, msgspec.Meta(ge=0, le=MAX_SEQ)] = 0
 
 

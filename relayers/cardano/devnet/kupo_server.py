@@ -11,7 +11,7 @@ from pycardano import Address, TransactionOutput, datum_hash, script_hash
 
 from kernels.errors import RainbowError
 from relayers.cardano.devnet.chain import DevChain
-from relayers.cardano.devnet.records import Block, OutRef, TxRecord
+from relayers.cardano.devnet.records import DevBlock, OutRef, TxRecord
 
 Json = dict[str, Any]
 Wanted = Callable[[OutRef, TransactionOutput], bool]
@@ -77,7 +77,7 @@ class KupoServer:
             found.reverse()
         return found
 
-    def _outputs(self) -> Iterator[tuple[Block, int, OutRef, TransactionOutput]]:
+    def _outputs(self) -> Iterator[tuple[DevBlock, int, OutRef, TransactionOutput]]:
         for block in self._chain.blocks[1:]:
             for index, tx in enumerate(block.txs):
                 for ref, output in tx.makes.items():
@@ -99,7 +99,7 @@ class KupoServer:
 
     def _match(
         self,
-        block: Block,
+        block: DevBlock,
         index: int,
         ref: OutRef,
         output: TransactionOutput,
@@ -170,14 +170,21 @@ class KupoServer:
         }
 
 
-def _checkpoint(block: Block) -> Json:
+def _checkpoint(block: DevBlock) -> Json:
     return {"slot_no": block.slot, "header_hash": block.id}
 
 
 def _redeemer(tx: TxRecord, index: int) -> str | None:
     if not tx.valid:
         return None
-    return next((one.data.hex() for one in tx.redeemers if (one.tag, one.index) == ("spend", index)), None)
+    return next(
+        (
+            redeemer.data.hex()
+            for redeemer in tx.redeemers
+            if (redeemer.tag, redeemer.index) == ("spend", index)
+        ),
+        None,
+    )
 
 
 def _assets(output: TransactionOutput) -> dict[str, int]:
@@ -225,5 +232,5 @@ def _pattern(text: str) -> Wanted:
     try:
         address = bytes(Address.from_primitive(text).to_primitive())
     except Exception as error:
-        raise BadRequest("this is no pattern") from error
+        raise BadRequest("this is not a pattern") from error
     return lambda _ref, output: bytes(output.address.to_primitive()) == address

@@ -14,14 +14,13 @@ from typing import Any
 import msgspec
 from eth_account import Account
 
+from bridge.chains.errors import PortError, PortUnavailable
 from bridge.chains.local import processes
-from bridge.chains.port import PortUnavailable
 from bridge.keys.devkeys import devnet_key
-from bridge.protocol.types import Asset
-from kernels.errors import RainbowError
+from bridge.protocol.types import Asset, ChainId
 from relayers.evm import artifacts
 from relayers.evm.devnet import demo_token
-from relayers.evm.rpc import Rpc, RpcError, quantity, record
+from relayers.evm.rpc import RpcError, open_rpc, quantity, record
 from relayers.evm.settings import ETH, EthereumSettings
 
 CHAIN_ID = 31337
@@ -37,7 +36,7 @@ _PLATFORM_PACKAGES = {
 }
 
 
-class AnvilMissing(RainbowError):
+class AnvilMissing(PortError):
     """There is no anvil on this machine. `hint` says how to get one."""
 
     def __init__(self) -> None:
@@ -69,7 +68,7 @@ def find_anvil() -> Path:
 
 
 class AnvilDevnet:
-    """anvil with one HTLC contract and one demo token; implements `bridge.chains.port.Devnet`.
+    """anvil with one HTLC contract and one demo token; implements `bridge.chains.local.devnet.Devnet`.
 
     With a `block_time` (seconds) it makes blocks by itself, without it only on `mine`. With `persist` its
     state is written to the directory every second and when it ends, so that a killed node started again
@@ -83,17 +82,21 @@ class AnvilDevnet:
         block_time: int | None = None,
         persist: bool = False,
         port: int = 0,
+        chain: ChainId = ChainId("ethereum"),
+        chain_id: int = CHAIN_ID,
     ) -> None:
+        self.chain = chain
+        self.chain_id = chain_id
         self.directory = directory
         self.block_time = block_time
         self.persist = persist
         self.port = port or processes.free_port()
         self.contract = artifacts.deployed_address()
-        self.token = demo_token.asset()
+        self.token = demo_token.asset(chain)
         self._binary = find_anvil()
         self._child: subprocess.Popen[bytes] | None = None
         self._keeper: asyncio.Task[None] | None = None
-        self._rpc = Rpc([self.rpc_url], timeout=30)
+        self._rpc = open_rpc([self.rpc_url], timeout=30)
         self._treasury = Account.from_key(TREASURY_KEY)
 
     @property
@@ -112,7 +115,7 @@ class AnvilDevnet:
         return EthereumSettings(
             rpc_urls=(self.rpc_url,),
             ws_url=self.ws_url,
-            chain_id=CHAIN_ID,
+            chain_id=self.chain_id,
             contract=self.contract,
             assets=(ETH, self.token),
             poll_interval=0.5,
@@ -219,7 +222,7 @@ class AnvilDevnet:
     def _spawn(self) -> None:
         command = [
             str(self._binary),
-            *("--host", "127.0.0.1", "--port", str(self.port), "--chain-id", str(CHAIN_ID)),
+            *("--host", "127.0.0.1", "--port", str(self.port), "--chain-id", str(self.chain_id)),
             # Blocks begin when the clock is right (see `_resume`). The well-known account stays unfunded.
             *("--no-mining", "--accounts", "1", "--balance", "0", "--order", "fees", "--quiet"),
             *("--slots-in-an-epoch", "1", "--cache-path", str(self.directory / "anvil-cache")),
@@ -285,7 +288,7 @@ class AnvilDevnet:
         """Send from the treasury and mine at once."""
         nonce = quantity(await self._call("eth_getTransactionCount", self._treasury.address, "pending"))
         fields: dict[str, Any] = {
-            "chainId": CHAIN_ID,
+            "chainId": self.chain_id,
             "nonce": nonce,
             "to": to,
             "data": data,

@@ -6,19 +6,35 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
+from relayers.evm.profiles import profile_for
 from starlette.testclient import TestClient
 
 from bridge import config
 from bridge.api.services import Services, build
-from bridge.chains.port import UnsignedTx
+from bridge.chains.port import FeeEstimate, Tip, UnsignedTx
 from bridge.desk.prices import StaticPrices
 from bridge.engine.apply import apply_events
 from bridge.keys.keystore import devnet_key
 from bridge.keys.quote_signature import QuoteSigner
 from bridge.protocol.events import ClaimFinal, ClaimSeen, Event, LockFinal, LockSeen
-from bridge.protocol.types import BlockRef, ChainId, LegRole, LockTerms, Preimage, Purpose, Swap
+from bridge.protocol.types import (
+    Amount,
+    BlockHeight,
+    BlockRef,
+    ChainId,
+    LegRole,
+    LockId,
+    LockTerms,
+    Preimage,
+    Purpose,
+    Swap,
+    SwapId,
+    TxId,
+    UnixSeconds,
+)
 from bridge.store import Store, Transaction
-from bridge.store.records import ChainStatus, FeeRecord
+from bridge.store.records import ChainStatus
+from relayers.evm.timing import timing_of
 from relayers.fake.adapter import FakePort
 from relayers.fake.authorizing import FakeAuthorizer
 from relayers.fake.chain import FakeChain
@@ -28,6 +44,8 @@ START = 1_800_000_000
 OPERATOR_KEY = "operator-key-of-the-tests"
 READ_ONLY_KEY = "read-only-key-of-the-tests"
 ETH, ZION = "ethereum:ETH", "zion:ZION"
+ETHEREUM_TIMING = timing_of(profile_for(1, "main")).model_dump()
+"""Ethereum's own: network dev has a local network's."""
 CLIENT_TOKEN = "t" * 40
 AUTH = {"Authorization": f"Bearer {CLIENT_TOKEN}"}
 TO_ETHER: dict[str, Any] = {"source": ZION, "destination": ETH, "amount": str(1_000 * 10**8)}
@@ -72,7 +90,7 @@ def base_settings(base: Path, overrides: dict[str, Any] | None = None) -> config
         ],
         "prices": {"static": {ETH: "2000", ZION: "0.5"}},
         "chains": {
-            "ethereum": {"timing": {"value_per_block": {ETH: "1"}}},
+            "ethereum": {"timing": {**ETHEREUM_TIMING, "value_per_block": {ETH: "1"}}},
             "zion": {"timing": {"value_per_block": {ZION: "1000"}}},
         },
     }
@@ -109,8 +127,10 @@ def _digest(key: str) -> str:
     return hashlib.sha256(key.encode()).hexdigest()
 
 
-def put_status(tx: Transaction, chain: ChainId, clock: Clock, **changes: Any) -> None:
-    """Write what a healthy relayer would."""
+def put_status(
+    tx: Transaction, chain: ChainId, clock: Clock, *, time: int | None = None, **changes: Any
+) -> None:
+    """Write what a healthy relayer would; `time` is the chain's clock, by default the real one."""
     height = 1_000 + (clock.seconds() - START) // 10
     native = ETH if chain == instances.ETHEREUM else ZION
     balance = 100 * 10**18 if chain == instances.ETHEREUM else 1_000_000 * 10**8
@@ -118,12 +138,16 @@ def put_status(tx: Transaction, chain: ChainId, clock: Clock, **changes: Any) ->
     values: dict[str, Any] = {
         "account": "bridge",
         "contract": "htlc",
-        "tip": BlockRef(height, f"{height:064x}", f"{height - 1:064x}", clock.seconds()),
-        "time": clock.seconds(),
+        "tip": Tip(
+            BlockRef(
+                BlockHeight(height), f"{height:064x}", f"{height - 1:064x}", UnixSeconds(clock.seconds())
+            ),
+            UnixSeconds(time or clock.seconds()),
+        ),
         "scanned": height,
         "healthy": True,
         "balances": {native: balance},
-        "fees": {native: FeeRecord(lock=fee, claim=fee, refund=fee)},
+        "fees": {native: FeeEstimate(lock=Amount(fee), claim=Amount(fee), refund=Amount(fee))},
         "seen_ms": clock.now_ms,
         "tip_ms": clock.now_ms,
         **changes,
@@ -164,18 +188,24 @@ def place(client: TestClient, number: int = 1, **quote: Any) -> dict[str, Any]:
 
 def happen(store: Store, swap_id: str, *events: Event) -> Swap:
     with store.transaction() as tx:
-        return apply_events(tx, swap_id, events).swap
+        return apply_events(tx, SwapId(swap_id), events).swap
 
 
 def lock(store: Store, swap_id: str, leg: LegRole) -> Swap:
     """Lock a leg with exactly the expected terms, finally."""
     with store.reading() as tx:
-        stored = tx.swaps.get(swap_id)
+        stored = tx.swaps.get(SwapId(swap_id))
         assert stored is not None
         status = tx.chains.get(stored.swap.leg(leg).terms.chain)
     assert status is not None
     assert status.tip is not None
-    seen = LockSeen(leg, f"lock-{leg.value}", stored.swap.leg(leg).terms, f"tx-{leg.value}", status.tip)
+    seen = LockSeen(
+        leg,
+        LockId(f"lock-{leg.value}"),
+        stored.swap.leg(leg).terms,
+        TxId(f"tx-{leg.value}"),
+        status.tip.block,
+    )
     return happen(store, swap_id, seen, LockFinal(leg, seen.lock_id))
 
 
@@ -189,7 +219,9 @@ def claim_both(store: Store, swap_id: str, number: int = 1) -> Swap:
     for leg in (LegRole.DESTINATION, LegRole.SOURCE):
         block = swap.leg(leg).lock_block
         assert block is not None
-        seen = ClaimSeen(leg, f"lock-{leg.value}", f"claim-{leg.value}", block, preimage(number))
+        seen = ClaimSeen(
+            leg, LockId(f"lock-{leg.value}"), TxId(f"claim-{leg.value}"), block, preimage(number)
+        )
         swap = happen(store, swap_id, seen, ClaimFinal(leg, seen.lock_id))
     return swap
 
@@ -211,7 +243,7 @@ def authorizer_of(
 
 def destination_of(store: Store, swap_id: str) -> LockTerms:
     with store.reading() as tx:
-        stored = tx.swaps.get(swap_id)
+        stored = tx.swaps.get(SwapId(swap_id))
     assert stored is not None
     return stored.swap.destination.terms
 

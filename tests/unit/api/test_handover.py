@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import msgspec
 import pytest
 from starlette.testclient import TestClient
 
 from bridge.api.services import Services
-from bridge.chains.port import CannotReceive, PortUnavailable, UnsignedTx
+from bridge.chains.errors import CannotReceive, PortUnavailable
+from bridge.chains.port import UnsignedTx
 from bridge.desk.assisted_claims import FEE_HEADROOM_PERCENT
 from bridge.protocol.events import ClaimFinal, ClaimSeen
-from bridge.protocol.types import ChainId, LegRole, LockTerms
+from bridge.protocol.types import Amount, ChainId, LegRole, LockId, LockTerms, TxId
 from bridge.store import Store
 from relayers.fake.ledger import lock_id_of
 from tests import instances
@@ -35,7 +37,7 @@ def signed_by(
     authorizer = services.ports[chain].authorizer
     assert authorizer is not None
     unsigned = UnsignedTx(request["format"], request["summary"], request["payload"])
-    return asyncio.run(authorizer.sign(terms, unsigned, int(request["payload"]["max_fee"])))
+    return asyncio.run(authorizer.sign(terms, unsigned, Amount(int(request["payload"]["max_fee"]))))
 
 
 def test_a_gasless_claim_needs_the_preimage_alone(client: TestClient, locked: dict[str, Any]) -> None:
@@ -164,7 +166,9 @@ def test_fresh_transactions_can_be_asked_for_and_a_claim_only_when_it_is_safe_to
 def test_a_recipient_that_cannot_be_paid_is_named_before_anything_is_locked(
     client: TestClient, services: Services, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bridge.desk.wallet_transactions.NEEDS_CONSENT", frozenset({instances.ZION}))
+    zion = services.ports[instances.ZION]
+    traits = msgspec.structs.replace(zion.traits, needs_consent=True)
+    monkeypatch.setattr(zion, "traits", traits)
     quote = play.ask(client)
 
     async def balance(_address: str, _asset: object) -> int:
@@ -180,8 +184,6 @@ def test_a_recipient_that_cannot_be_paid_is_named_before_anything_is_locked(
 
 
 def _token(services: Services) -> Any:
-    import msgspec
-
     return msgspec.structs.replace(services.market.asset(ZION), contract="CODE:ISSUER")
 
 
@@ -192,7 +194,7 @@ def test_what_a_lock_cannot_hold_is_refused_at_quote_time(
         status = tx.chains.get(instances.ZION)
         assert status is not None
         fees = status.fees[ZION]
-        status.fees[ZION] = type(fees)(fees.lock, fees.claim, fees.refund, minimum=500 * 10**8)
+        status.fees[ZION] = type(fees)(fees.lock, fees.claim, fees.refund, minimum=Amount(500 * 10**8))
         tx.chains.put(status)
     body = {"from": ETH, "to": ZION, "amount": str(10**17), "side": "from"}
     assert problem(client.post("/v1/quotes", json=body)) == "amount-out-of-range"
@@ -213,7 +215,11 @@ def test_what_comes_back_with_a_locks_end_is_set_aside_but_not_charged(
         assert status is not None
         known = status.fees[ZION]
         status.fees[ZION] = type(known)(
-            known.lock + 7_000, known.claim, known.refund, minimum=known.minimum, deposit=7_000
+            Amount(known.lock + 7_000),
+            known.claim,
+            known.refund,
+            minimum=known.minimum,
+            deposit=Amount(7_000),
         )
         tx.chains.put(status)
         before = tx.reservations.reserved(ZION)
@@ -244,8 +250,8 @@ def test_each_open_lock_of_ours_has_a_lane_of_its_own_until_it_is_over(
     assert tip is not None
     for leg in (LegRole.DESTINATION, LegRole.SOURCE):
         assert play.place(client, 4 + len(leg.value), **TO_ETHER)["destination"]["terms"]["lane"] == 0
-        seen = ClaimSeen(leg, f"lock-{leg.value}", f"claim-{leg.value}", tip, play.preimage(2))
-        play.happen(store, done, seen, ClaimFinal(leg, f"lock-{leg.value}"))
+        seen = ClaimSeen(leg, LockId(f"lock-{leg.value}"), TxId(f"claim-{leg.value}"), tip, play.preimage(2))
+        play.happen(store, done, seen, ClaimFinal(leg, LockId(f"lock-{leg.value}")))
     assert play.place(client, 20, **TO_ETHER)["destination"]["terms"]["lane"] == 2
 
 

@@ -12,6 +12,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from bridge.api.services import Services
+from bridge.chains.port import FeeEstimate
 from bridge.client.client import BridgeClient
 from bridge.client.errors import Unsafe
 from bridge.client.proxied import HttpxTransport
@@ -21,9 +22,8 @@ from bridge.desk.prices import HttpPrices, PriceUnavailable
 from bridge.desk.quotes import QuoteAsk
 from bridge.desk.refused import Reason, Refused
 from bridge.protocol.pricing import FixedSide
-from bridge.protocol.types import LegRole
+from bridge.protocol.types import Amount, LegRole
 from bridge.store import Store
-from bridge.store.records import FeeRecord
 from bridge.wire.market import QuoteView
 from tests import instances
 from tests.unit.api import play
@@ -87,7 +87,7 @@ def test_threads_racing_for_the_last_inventory_never_promise_more_than_there_is(
 ) -> None:
     with store.transaction() as tx:
         play.put_status(tx, instances.ZION, clock, balances={ZION: 10_000 * 10**8})
-    ask = QuoteAsk(ETH, ZION, 10**18, FixedSide.SOURCE, gasless=False, client="")
+    ask = QuoteAsk(ETH, ZION, Amount(10**18), FixedSide.SOURCE, gasless=False, client="")
     made: list[int] = []
     refused: list[Reason] = []
 
@@ -174,7 +174,8 @@ def test_deadlines_leave_the_bridge_time_and_follow_the_chains_clocks(
 def test_more_at_stake_needs_more_confirmations(client: TestClient) -> None:
     small, large = play.ask(client, amount=str(10**16)), play.ask(client, amount=str(5 * 10**18))
     assert small["source_confirmations"] == 64
-    assert large["source_confirmations"] == 69
+    assert play.ask(client, amount=str(10**18))["source_confirmations"] == 65  # `value_per_block` of 1 ETH
+    assert large["source_confirmations"] == 96  # and `finalized`: it is above `finalized_above`
     assert large["destination_confirmations"] > small["destination_confirmations"]
 
 
@@ -262,7 +263,9 @@ def test_the_least_amount_that_a_pair_names_is_taken_and_one_unit_less_is_not(
 ) -> None:
     for least in (0, 400 * 10**8):  # the costs alone decide, or what a lock on the destination can hold
         with store.transaction() as tx:
-            fees = FeeRecord(lock=2 * 10**11, claim=10**3, refund=10**3, minimum=least)
+            fees = FeeEstimate(
+                lock=Amount(2 * 10**11), claim=Amount(10**3), refund=Amount(10**3), minimum=Amount(least)
+            )
             play.put_status(tx, instances.ZION, clock, fees={ZION: fees})
         (pair,) = [p for p in client.get("/v1/pairs").json()["pairs"] if p["to"]["asset"] == ZION]
         assert pair["available"], pair["reason"]
@@ -277,7 +280,7 @@ def test_a_pair_whose_costs_exceed_its_maximum_is_not_available(
     client: TestClient, store: Store, clock: Clock
 ) -> None:
     with store.transaction() as tx:
-        fees = FeeRecord(lock=10**18, claim=10**3, refund=10**3)
+        fees = FeeEstimate(lock=Amount(10**18), claim=Amount(10**3), refund=Amount(10**3))
         play.put_status(tx, instances.ZION, clock, fees={ZION: fees})
     (pair,) = [p for p in client.get("/v1/pairs").json()["pairs"] if p["to"]["asset"] == ZION]
     assert not pair["available"]

@@ -12,7 +12,7 @@ from starlette.testclient import TestClient
 from starlette.websockets import WebSocketDisconnect
 
 from bridge.protocol.events import ClaimSeen, LockFinal
-from bridge.protocol.types import LegRole
+from bridge.protocol.types import LegRole, LockId, TxId
 from bridge.store import Store
 from tests import instances
 from tests.unit.api import play
@@ -243,7 +243,10 @@ def test_a_pause_stops_sales_is_told_and_is_remembered(client: TestClient) -> No
         == "paused"
     )
     assert problem(client.post("/v1/swaps", json=play.order(quote))) == "paused"
-    assert client.get("/v1/chains").json()["chains"][0]["paused"] is True
+    paused_chains = [chain["chain"] for chain in client.get("/v1/chains").json()["chains"] if chain["paused"]]
+    assert paused_chains == ["zion"]
+    unknown = client.put("/v1/admin/chains/bitcoin/pause", json={"note": "?"}, headers=ADMIN)
+    assert problem(unknown) == "not-found"
     assert client.delete("/v1/admin/chains/zion/pause", headers=ADMIN).json() == {"paused": []}
     pair = f"/v1/admin/pairs/{ETH}/{ZION}/pause"
     client.put(pair, json={}, headers=ADMIN)
@@ -310,8 +313,8 @@ def test_no_secret_and_no_swap_id_reaches_a_log_or_an_answer(
     play.happen(
         store,
         swap["id"],
-        ClaimSeen(LegRole.DESTINATION, "lock-destination", "tx", block, play.preimage()),
-        LockFinal(LegRole.SOURCE, "lock-source"),
+        ClaimSeen(LegRole.DESTINATION, LockId("lock-destination"), TxId("tx"), block, play.preimage()),
+        LockFinal(LegRole.SOURCE, LockId("lock-source")),
     )
     answers += [
         client.get(path),

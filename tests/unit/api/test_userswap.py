@@ -20,8 +20,9 @@ from bridge.client.swap import LockWatch, UserSwap
 from bridge.protocol.types import LockTerms
 from bridge.store import Store
 from bridge.wire.swaps import SwapCreated
-from relayers.fake.adapter import FakePort, FakeWallet
+from relayers.fake.adapter import FakePort
 from relayers.fake.chain import FakeChain
+from relayers.fake.wallet import FakeWallet
 from tests import instances
 from tests.unit.api import play
 from tests.unit.api.play import ETH, ZION
