@@ -93,12 +93,13 @@ def _zion(settings: Settings, key: SecretKey) -> ChainPort:
 def _ethereum(settings: Settings, key: SecretKey) -> ChainPort:
     from relayers.evm.adapter import open_port as open_ethereum
     from relayers.evm.fees import FeeCaps
-    from relayers.evm.settings import EthereumSettings
+    from relayers.evm.settings import EvmSettings
 
     config = settings.chains.of(EthereumConfig)
     return open_ethereum(
-        EthereumSettings(
+        EvmSettings(
             rpc_urls=config.rpc_urls,
+            chain=instances.ETHEREUM,
             chain_id=config.chain_id,
             contract=config.contract,
             ws_url=config.ws_url,

@@ -1,4 +1,4 @@
-"""Ethereum behind `ChainPort`: scan by hash continuity, EIP-1559, simulation before every signature."""
+"""One EVM network behind `ChainPort`: scans by hash continuity, simulates before every signature."""
 
 from __future__ import annotations
 
@@ -32,17 +32,16 @@ from bridge.chains.port import (
     TxStatus,
     UnsignedTx,
 )
-from bridge.protocol import instances
-from bridge.protocol.types import Asset, BlockRef, LockTerms, Preimage, Purpose
+from bridge.protocol.types import Asset, BlockRef, ChainId, LockTerms, Preimage, Purpose
 from relayers.evm import access, artifacts, blocks, erc20, fees, gas, htlc, spends
-from relayers.evm.authorizing import EthereumAuthorizer
+from relayers.evm.authorizing import EvmAuthorizer
 from relayers.evm.building import Builder, Reverted, Spending
 from relayers.evm.claiming import MAX_CLAIMS, Claims
 from relayers.evm.hints import new_heads
 from relayers.evm.messages import HtlcContract, Message
 from relayers.evm.rpc import Call, Rpc, RpcError, failed, quantity, sound
-from relayers.evm.settings import EthereumSettings
-from relayers.evm.terms import read_event
+from relayers.evm.settings import EvmSettings
+from relayers.evm.terms import Place, read_event
 from relayers.evm.transactions import read_broadcast, read_status
 
 _EVENT_TOPICS = tuple("0x" + topic.hex() for topic in htlc.TOPICS)
@@ -56,35 +55,36 @@ _COOPERATIVE_REFUND_VALIDITY = 3600
 """Seconds for which our signature under a cooperative refund is good; each replacement signs anew."""
 
 
-def open_port(settings: EthereumSettings, key: bytes) -> EthereumPort:
+def open_port(settings: EvmSettings, key: bytes) -> EvmPort:
     """Return the port of the account of `key` (32 bytes). Nothing is contacted before the first use."""
-    return EthereumPort(settings, key)
+    return EvmPort(settings, key)
 
 
-class EthereumPort:
-    """One Ethereum network, its HTLC contract and one account of ours; a `bridge.chains.port.ChainPort`."""
+class EvmPort:
+    """One EVM network, its HTLC contract and one account of ours; a `bridge.chains.port.ChainPort`."""
 
-    chain = instances.ETHEREUM
     max_claims = MAX_CLAIMS
 
-    def __init__(self, settings: EthereumSettings, key: bytes) -> None:
+    def __init__(self, settings: EvmSettings, key: bytes) -> None:
+        self.chain: ChainId = settings.chain
         self._settings = settings
         self._signer: LocalAccount = Account.from_key(key)
         self._rpc = Rpc(settings.rpc_urls, settings.timeout)
         self._checked = False
         self.account: str = self._signer.address
         self.contract = self.parse_address(_contract_address(settings))
-        self._htlc = HtlcContract(settings.chain_id, self.contract)
-        self._builder = Builder(self._rpc, self._signer, settings.chain_id, settings.caps)
+        self._place = Place(settings.chain, settings.chain_id, self.contract)
+        self._htlc = HtlcContract(self._place)
+        self._builder = Builder(self._rpc, self._signer, settings)
         self._claims = Claims(self._rpc, self._htlc, self._builder, self.account)
         relayer = self.parse_address(settings.relayer) if settings.relayer else ""
-        self.authorizer: Authorizer | None = EthereumAuthorizer(
+        self.authorizer: Authorizer | None = EvmAuthorizer(
             self._rpc, self._htlc, self._signer, relayer, self._check
         )
-        self._assets = {asset.contract.lower(): asset for asset in settings.assets}
+        self._assets = {asset.contract.lower(): asset for asset in (settings.native, *settings.assets)}
 
     def __repr__(self) -> str:
-        return f"EthereumPort({self.account}, {self._settings!r})"
+        return f"EvmPort({self.account}, {self._settings!r})"
 
     # ------------------------------------------------------------------ reading
 
@@ -124,10 +124,7 @@ class EthereumPort:
             raise blocks.ChainMoved
         refs = {header.ref.id: header.ref for header in headers}
         logs = await blocks.read_logs(self._rpc, headers, self.contract, _EVENT_TOPICS)
-        events = [
-            read_event(log, refs[log["blockHash"]], self._settings.chain_id, self.contract, self._assets)
-            for log in logs
-        ]
+        events = [read_event(log, refs[log["blockHash"]], self._place, self._assets) for log in logs]
         return Scan(
             orphaned, tuple(header.ref for header in headers), tuple(e for e in events if e is not None), tip
         )
@@ -216,7 +213,7 @@ class EthereumPort:
         """Simulate, price and sign. See `ChainPort.prepare`."""
         await self._check()
         if sequence is None:
-            raise ActionRefused("an Ethereum transaction needs a nonce", "take it from next_sequence")
+            raise ActionRefused("a transaction needs a nonce", "take it from next_sequence")
         terms = action.terms
         if action.purpose is Purpose.CLAIM and terms is not None:
             return await self._claims.prepare(action, terms, sequence, fee)
@@ -267,7 +264,9 @@ class EthereumPort:
             case Purpose.COOPERATIVE_REFUND if terms is not None:
                 expiry = (await blocks.read_tip(self._rpc)).time + _COOPERATIVE_REFUND_VALIDITY
                 return self._htlc.cooperative_refund(terms, self._signer, expiry), None
-        raise ActionRefused(f"this {action.purpose} cannot be made on Ethereum", "the action is incomplete")
+        raise ActionRefused(
+            f"this {action.purpose} cannot be made on {self.chain}", "the action is incomplete"
+        )
 
     # ------------------------------------------------------------------ pure
 
@@ -279,7 +278,7 @@ class EthereumPort:
         """Return the EIP-55 form. Raises `BadAddress`, also when a mixed-case checksum is wrong."""
         text = text.strip()
         if not is_hex_address(text) or not text.startswith("0x"):
-            raise BadAddress(f"{text[:60]!r} is no Ethereum address", 'it is "0x" and 40 hexadecimal digits')
+            raise BadAddress(f"{text[:60]!r} is no EVM address", 'write "0x" and 40 hexadecimal digits')
         if is_checksum_formatted_address(text) and not is_checksum_address(text):
             raise BadAddress(
                 f"the checksum of {text} is wrong", "copy the address again; one character differs"
@@ -318,10 +317,10 @@ class EthereumPort:
         ]
         if quantity(chain_id) != self._settings.chain_id:
             raise PortError(
-                f"the Ethereum RPC serves chain {quantity(chain_id)}, not {self._settings.chain_id}",
+                f"the RPC serves chain id {quantity(chain_id)}; {self.chain} is {self._settings.chain_id}",
                 "correct the RPC URL or the chain id",
             )
-        where = f"{self.contract} on chain {self._settings.chain_id}"
+        where = f"{self.contract} on {self.chain}, chain id {self._settings.chain_id}"
         if code in {"0x", None}:
             raise PortError(
                 f"there is no contract at {where}",
@@ -341,7 +340,7 @@ class EthereumPort:
             raise failed(error) from error
 
 
-def _contract_address(settings: EthereumSettings) -> str:
+def _contract_address(settings: EvmSettings) -> str:
     try:
         return artifacts.contract_address(settings.contract, settings.chain_id)
     except artifacts.DeploymentError as error:
@@ -352,7 +351,7 @@ def _bytes(text: str) -> bytes:
     try:
         return bytes.fromhex(text[2:])
     except ValueError:
-        raise PortUnavailable("the Ethereum RPC sent malformed code", "use another endpoint") from None
+        raise PortUnavailable("the RPC sent malformed code", "use another endpoint") from None
 
 
 def _busy(terms: LockTerms) -> ActionRefused:

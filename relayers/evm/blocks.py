@@ -51,7 +51,7 @@ def read_header(result: Any) -> Header:
         )
         return Header(ref, bytes.fromhex(block["logsBloom"][2:]))
     except (KeyError, TypeError, ValueError) as error:
-        raise PortUnavailable("the Ethereum RPC sent a malformed block", "use another endpoint") from error
+        raise PortUnavailable("the RPC sent a malformed block", "use another endpoint") from error
 
 
 async def read_tip(rpc: Rpc) -> Tip:

@@ -9,10 +9,9 @@ import msgspec
 from eth_account.signers.local import LocalAccount
 
 from bridge.chains.port import ActionRefused, UnsignedTx
-from bridge.protocol import instances
 from bridge.protocol.types import LockTerms, Preimage, Purpose
 from relayers.evm import erc20, gas, htlc
-from relayers.evm.terms import to_contract
+from relayers.evm.terms import Place, to_contract
 
 WALLET_FORMAT = "eth_sendTransaction"
 
@@ -41,14 +40,23 @@ class Authorization(msgspec.Struct, frozen=True):
 
 
 class HtlcContract(msgspec.Struct, frozen=True):
-    """The HTLC contract at `address` on chain `chain_id`; every method refuses locks that lie elsewhere."""
+    """The HTLC contract of one instance; every method refuses locks that lie elsewhere."""
 
-    chain_id: int
-    address: str
+    place: Place
+
+    @property
+    def chain_id(self) -> int:
+        """The network's own number (EIP-155)."""
+        return self.place.chain_id
+
+    @property
+    def address(self) -> str:
+        """The contract's address, which is the same on every network (CREATE2)."""
+        return self.place.contract
 
     def lock_id(self, terms: LockTerms) -> str:
         """Return the contract's id of a lock with these terms, "0x…"."""
-        return "0x" + htlc.lock_id(self.chain_id, self.address, to_contract(terms)).hex()
+        return "0x" + htlc.lock_id(self.chain_id, self.address, self._terms(terms)).hex()
 
     def is_open(self, terms: LockTerms) -> Message:
         """Return the view call that answers 1 while the lock is open."""
@@ -163,9 +171,15 @@ class HtlcContract(msgspec.Struct, frozen=True):
         return UnsignedTx(WALLET_FORMAT, summary, {"transactions": transactions})
 
     def _terms(self, terms: LockTerms) -> htlc.EvmLockTerms:
-        if terms.chain != instances.ETHEREUM or terms.contract.lower() != self.address.lower():
+        here = self.place
+        if terms.chain != here.chain or terms.asset.chain != here.chain:
             raise ActionRefused(
-                f"the lock lies in {terms.contract!r} on {terms.chain}, not in {self.address}",
+                f"the lock is of {terms.asset.key} on {terms.chain}, and this is {here.chain}",
+                "ask the chain that the lock lies on",
+            )
+        if terms.contract.lower() != here.contract.lower():
+            raise ActionRefused(
+                f"the lock lies in {terms.contract!r}, not in {here.contract} on {here.chain}",
                 "has the HTLC contract been redeployed? Use the configuration the swap was made with",
             )
         return to_contract(terms)

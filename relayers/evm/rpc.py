@@ -50,7 +50,7 @@ class Rpc:
 
     def __init__(self, urls: Sequence[str], timeout: float = 10.0) -> None:
         if not urls:
-            raise PortError("no Ethereum RPC URL is configured", "set rpc_urls of the chain")
+            raise PortError("no RPC URL is configured", "set rpc_urls of the chain")
         self._endpoints = [_Endpoint(url, timeout) for url in urls]
         self._current = 0
 
@@ -111,9 +111,9 @@ class _Endpoint:
         responses = await self._exchange(lambda: self._provider.make_batch_request(requests))
         if not isinstance(responses, list):
             _result(responses)
-            raise PortUnavailable("the Ethereum RPC answered a batch with one result", "use one with batches")
+            raise PortUnavailable("the RPC answered a batch with one result", "use one with batches")
         if len(responses) != len(calls):
-            raise PortUnavailable("the Ethereum RPC left out part of a batch", "try again or use another one")
+            raise PortUnavailable("the RPC left out part of a batch", "try again or use another one")
         results: list[Any] = []
         for response in responses:
             try:
@@ -145,7 +145,7 @@ class _Endpoint:
 
 def _result(response: Any) -> Any:
     if not isinstance(response, dict):
-        raise PortUnavailable("the Ethereum RPC answered with something that is no JSON-RPC", "check the URL")
+        raise PortUnavailable("the RPC answered with something that is no JSON-RPC", "check the URL")
     error = response.get("error")
     if error is not None:
         if not isinstance(error, dict):
@@ -153,32 +153,26 @@ def _result(response: Any) -> Any:
         code = error.get("code", 0)
         message = str(error.get("message", "unknown error"))
         if code in _BUSY_CODES:
-            raise PortUnavailable(
-                f"the Ethereum RPC is overloaded: {message}", "it is retried; or use another one"
-            )
+            raise PortUnavailable(f"the RPC is overloaded: {message}", "it is retried; or use another one")
         raise RpcError(code if isinstance(code, int) else 0, message, error.get("data"))
     if "result" not in response:
-        raise PortUnavailable("the Ethereum RPC answered without a result", "check the URL")
+        raise PortUnavailable("the RPC answered without a result", "check the URL")
     return response["result"]
 
 
 def _unavailable(error: Exception) -> Exception:
     """Turn transport failures into `PortUnavailable` without the URL, which may contain an API key."""
     if isinstance(error, TimeoutError):
-        return PortUnavailable(
-            "the Ethereum RPC did not answer in time", "is the node overloaded or far away?"
-        )
+        return PortUnavailable("the RPC did not answer in time", "is the node overloaded or far away?")
     if isinstance(error, aiohttp.ClientResponseError):
-        return PortUnavailable(f"the Ethereum RPC answered HTTP {error.status}", "check URL, key and quota")
+        return PortUnavailable(f"the RPC answered HTTP {error.status}", "check URL, key and quota")
     if isinstance(error, aiohttp.ClientError | OSError):
         return PortUnavailable(
-            f"the Ethereum RPC cannot be reached ({type(error).__name__})",
+            f"the RPC cannot be reached ({type(error).__name__})",
             "is the node up and the URL right?",
         )
     if isinstance(error, ValueError | LookupError | TypeError):
-        return PortUnavailable(
-            "the Ethereum RPC answered with something that is no JSON-RPC", "check the URL"
-        )
+        return PortUnavailable("the RPC answered with something that is no JSON-RPC", "check the URL")
     return error
 
 
@@ -191,23 +185,21 @@ def sound(result: Any) -> Any:
 
 def failed(error: RpcError) -> PortUnavailable:
     """Return an error of the endpoint as what it means to us: try again, here or elsewhere."""
-    return PortUnavailable(f"the Ethereum RPC failed: {error.message}", "use a complete, synchronised node")
+    return PortUnavailable(f"the RPC failed: {error.message}", "use a complete, synchronised node")
 
 
 def quantity(value: Any) -> int:
     """Decode a JSON-RPC quantity ("0x…"). Raises `PortUnavailable` if it is none."""
     if not isinstance(value, str):
-        raise PortUnavailable("the Ethereum RPC left out a number", "use a complete, synchronised node")
+        raise PortUnavailable("the RPC left out a number", "use a complete, synchronised node")
     try:
         return int(value, 16)
     except ValueError:
-        raise PortUnavailable("the Ethereum RPC sent a malformed number", "use another endpoint") from None
+        raise PortUnavailable("the RPC sent a malformed number", "use another endpoint") from None
 
 
 def record(value: Any) -> dict[str, Any]:
     """Check that a result is a JSON object. Raises `PortUnavailable` if it is not."""
     if not isinstance(value, dict):
-        raise PortUnavailable(
-            "the Ethereum RPC does not have what it has just named", "its view is moving; try again"
-        )
+        raise PortUnavailable("the RPC does not have what it has just named", "its view is moving; try again")
     return cast(dict[str, Any], value)

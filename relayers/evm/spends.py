@@ -34,4 +34,4 @@ async def last_spend(rpc: Rpc, contract: str, lock_id: str, history_blocks: int)
             return LockStatus.ABSENT
         except RpcError:
             continue  # the whole range at once was too much for this endpoint
-    raise PortUnavailable("the Ethereum RPC refuses to search its logs", "use an endpoint with eth_getLogs")
+    raise PortUnavailable("the RPC refuses to search its logs", "use an endpoint with eth_getLogs")

@@ -13,9 +13,9 @@ from eth_abi.abi import encode
 from eth_hash.auto import keccak
 from eth_utils.address import to_checksum_address
 
-from bridge.protocol import instances
-from bridge.protocol.types import Asset
+from bridge.protocol.types import Asset, ChainId
 from relayers.evm.artifacts import DEPLOYER
+from relayers.evm.settings import ETHEREUM
 
 _SALT = bytes(32)
 
@@ -34,9 +34,9 @@ def address() -> str:
     return str(to_checksum_address(digest[12:]))
 
 
-def asset() -> Asset:
-    """Return the token as an asset."""
-    return Asset(instances.ETHEREUM, "DEMO", 6, address())
+def asset(chain: ChainId = ETHEREUM) -> Asset:
+    """Return the token as an asset of one instance; its address is the same on all."""
+    return Asset(chain, "DEMO", 6, address())
 
 
 def deployment_calldata() -> str:
