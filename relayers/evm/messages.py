@@ -56,7 +56,7 @@ class HtlcContract(msgspec.Struct, frozen=True):
 
     def lock_id(self, terms: LockTerms) -> str:
         """Return the contract's id of a lock with these terms, "0x…"."""
-        return "0x" + htlc.lock_id(self.chain_id, self.address, self._terms(terms)).hex()
+        return "0x" + htlc.lock_id(self.chain_id, self.address, self._here(terms)).hex()
 
     def is_open(self, terms: LockTerms) -> Message:
         """Return the view call that answers 1 while the lock is open."""
@@ -171,16 +171,20 @@ class HtlcContract(msgspec.Struct, frozen=True):
         return UnsignedTx(WALLET_FORMAT, summary, {"transactions": transactions})
 
     def _terms(self, terms: LockTerms) -> htlc.EvmLockTerms:
-        here = self.place
-        if terms.chain != here.chain or terms.asset.chain != here.chain:
+        ours = self._here(terms)
+        if terms.contract.lower() != self.address.lower():
             raise ActionRefused(
-                f"the lock is of {terms.asset.key} on {terms.chain}, and this is {here.chain}",
-                "ask the chain that the lock lies on",
-            )
-        if terms.contract.lower() != here.contract.lower():
-            raise ActionRefused(
-                f"the lock lies in {terms.contract!r}, not in {here.contract} on {here.chain}",
+                f"the lock lies in {terms.contract!r}, not in {self.address} on {self.place.chain}",
                 "has the HTLC contract been redeployed? Use the configuration the swap was made with",
+            )
+        return ours
+
+    def _here(self, terms: LockTerms) -> htlc.EvmLockTerms:
+        chain = self.place.chain
+        if terms.chain != chain or terms.asset.chain != chain:
+            raise ActionRefused(
+                f"the lock is of {terms.asset.key} on {terms.chain}, and this is {chain}",
+                "ask the chain that the lock lies on",
             )
         return to_contract(terms)
 

@@ -1,4 +1,4 @@
-"""Two EVM networks side by side: the same accounts and contract address; nothing of one holds on the other."""
+"""Two EVM networks side by side, with the same accounts: nothing made for one holds on the other."""
 
 from __future__ import annotations
 
