@@ -7,7 +7,7 @@ adapter. How fast and how sure a chain is stands in `relayers/<chain>/timing.py`
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import ClassVar, TypeVar
@@ -63,6 +63,12 @@ class TimingConfig(Section):
     finality_cap: int = Field(ge=1)
     value_per_block: dict[str, DecimalText] = Field(default_factory=dict)
     """By asset key: each started portion of this many coins at stake demands one block more."""
+    finalized_after: int = Field(0, ge=0, le=SECONDS_PER_DAY)
+    """Seconds until the chain itself calls a block final, at the longest in ordinary times: that is waited
+    for beside `finality_cap`. 0: depth alone decides."""
+    finalized_above: dict[str, DecimalText] = Field(default_factory=dict)
+    """By asset symbol: up to so many coins depth alone decides, from `finality_base` on. Of an asset that is
+    not named every amount waits."""
     inclusion_p99: int = Field(ge=1)
     clock_skew: int = Field(ge=0)
 
@@ -73,13 +79,22 @@ class TimingConfig(Section):
         return self
 
 
-def timing_from(timing: ChainTiming, *, base: int | None = None, cap: int | None = None) -> TimingConfig:
+def timing_from(
+    timing: ChainTiming,
+    *,
+    base: int | None = None,
+    cap: int | None = None,
+    small: Mapping[str, str] | None = None,
+) -> TimingConfig:
     """Return a chain's own numbers as defaults. `base` and `cap` (blocks) leave room below or above its
-    finality depth for an operator's `value_per_block`, where more blocks make a lock safer."""
+    finality depth for an operator's `value_per_block`, where more blocks make a lock safer. `small` is the
+    default of `finalized_above`."""
     return TimingConfig(
         block_interval=timing.block_interval,
         finality_base=base or timing.finality_depth,
         finality_cap=cap or timing.finality_depth,
+        finalized_after=timing.finalized_after,
+        finalized_above=dict(small or {}),
         inclusion_p99=timing.inclusion_p99,
         clock_skew=timing.clock_skew,
     )
@@ -184,7 +199,9 @@ class EthereumConfig(NodesConfig):
         """See `ChainConfig`."""
         return self.lanes
 
-    timing: TimingConfig = timing_from(ethereum_timing.MAINNET, base=ethereum_timing.FINALITY_AT_BEST)
+    timing: TimingConfig = timing_from(
+        ethereum_timing.MAINNET, base=ethereum_timing.FINALITY_AT_BEST, small=ethereum_timing.SMALL
+    )
 
 
 class SolanaConfig(NodesConfig):
@@ -326,7 +343,15 @@ class ChainsConfig(Section):
                 value_per_block=to_units(portion, asset.decimals),
                 max_depth=timing.finality_cap,
             )
-        return ChainTiming(timing.block_interval, depth, timing.inclusion_p99, timing.clock_skew)
+        small = to_units(timing.finalized_above.get(asset.symbol, "0"), asset.decimals)
+        finalized = timing.finalized_after > 0 and amount > small
+        return ChainTiming(
+            block_interval=timing.block_interval,
+            finality_depth=timing.finality_cap if finalized else depth,
+            inclusion_p99=timing.inclusion_p99,
+            clock_skew=timing.clock_skew,
+            finalized_after=timing.finalized_after if finalized else 0,
+        )
 
     def secured(self, asset: Asset) -> int | None:
         """Return the largest amount that the finality cap pays for, None where depth does not grow."""

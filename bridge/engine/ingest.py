@@ -12,7 +12,7 @@ import msgspec
 
 from bridge.chains.port import Claimed, HtlcEvent, Locked, Refunded, Revealed, Scan
 from bridge.engine.apply import apply_events, retrying
-from bridge.engine.source_lock_check import confirmations, timing_of
+from bridge.engine.source_lock_check import is_final, timing_of
 from bridge.protocol.events import (
     ClaimFinal,
     ClaimOrphaned,
@@ -71,7 +71,7 @@ class Ingest:
     def take(self, scan: Scan, known: Sequence[BlockRef], status: ChainStatus) -> Taken:
         """Store what a scan that was made from `known` brought, with the chain's new status.
 
-        `scanned` and `healthy` of the status are set here. Raises `StoreError`.
+        `scanned`, `finalized` and `healthy` of the status are set here. Raises `StoreError`.
         """
         return retrying(self._store, lambda tx: self._take(tx, scan, known, status))
 
@@ -87,14 +87,17 @@ class Ingest:
         scanned = newest.height if newest else 0
         self._height = scanned
         caught_up = newest is not None and newest.id == scan.tip.block.id
-        tx.chains.put(msgspec.structs.replace(status, scanned=scanned, healthy=True, detail=""))
+        status = msgspec.structs.replace(
+            status, scanned=scanned, finalized=scan.tip.finalized, healthy=True, detail=""
+        )
+        tx.chains.put(status)
 
         news = 0
         for gone in tx.observations.orphan(self.chain, scan.orphaned):
             news += apply_events(tx, gone.swap_id, [_orphaned(gone)]).changed
         for event in scan.events:
             news += self._take_event(tx, event)
-        news += self._settle(tx, scanned, spends_only=True)
+        news += self._settle(tx, status, spends_only=True)
         return Taken(len(scan.blocks), len(scan.orphaned), news, caught_up)
 
     def take_again(self, events: Sequence[HtlcEvent]) -> int:
@@ -125,6 +128,7 @@ class Ingest:
         leg = after.swap.leg(role)
         if event.lock_id not in {leg.lock_id, *(stray.lock_id for stray in leg.strays)}:
             return False  # a stranger's lock under the same hashlock is none of our business
+        timing = timing_of(after.swap, role)
         tx.observations.add(
             self.chain,
             ObservedKind.LOCKED,
@@ -133,7 +137,8 @@ class Ingest:
             lock_id=event.lock_id,
             tx_id=event.tx_id,
             block=event.block,
-            depth=timing_of(after.swap, role).finality_depth,
+            depth=timing.finality_depth,
+            needs_finalized=timing.needs_finalized,
             terms=event.terms,
         )
         return after.changed
@@ -153,6 +158,7 @@ class Ingest:
             tx_id=event.tx_id,
             block=event.block,
             depth=lock.depth,
+            needs_finalized=lock.needs_finalized,
         )
         return apply_events(tx, lock.swap_id, [happened]).changed
 
@@ -174,9 +180,7 @@ class Ingest:
             return [
                 FinalityCandidate(seen, seen.terms)
                 for seen in tx.observations.unsettled(self.chain)
-                if seen.terms is not None
-                and seen.kind is ObservedKind.LOCKED
-                and confirmations(status.scanned, seen.block) >= seen.depth
+                if seen.terms is not None and seen.kind is ObservedKind.LOCKED and is_final(status, seen)
             ]
 
     def confirm(self, candidates: Sequence[FinalityCandidate]) -> int:
@@ -184,20 +188,26 @@ class Ingest:
         ids = {candidate.observation.id for candidate in candidates}
 
         def job(tx: Transaction) -> int:
-            status = tx.chains.get(self.chain)
-            return self._settle(tx, status.scanned if status else 0, locks=ids)
+            return self._settle(tx, tx.chains.get(self.chain), locks=ids)
 
         return retrying(self._store, job)
 
     def _settle(
-        self, tx: Transaction, scanned: int, *, locks: set[int] | None = None, spends_only: bool = False
+        self,
+        tx: Transaction,
+        status: ChainStatus | None,
+        *,
+        locks: set[int] | None = None,
+        spends_only: bool = False,
     ) -> int:
         news = 0
+        if status is None:
+            return news
         for seen in tx.observations.unsettled(self.chain):
             is_lock = seen.kind is ObservedKind.LOCKED
             if is_lock and (spends_only or seen.id not in (locks or ())):
                 continue
-            if confirmations(scanned, seen.block) >= seen.depth:
+            if is_final(status, seen):
                 news += apply_events(tx, seen.swap_id, [_final(seen)]).changed
                 tx.observations.settle(seen.id)
         return news

@@ -14,7 +14,7 @@ from bridge.protocol.refusals import Refusal, RefusalCode
 from bridge.protocol.rules import may_counterlock
 from bridge.protocol.types import BlockRef, ChainId, ChainTiming, LegRole, Swap
 from bridge.store import Transaction
-from bridge.store.records import ChainStatus, ObservedKind
+from bridge.store.records import ChainStatus, Observation, ObservedKind
 
 STALE_MS = 60_000
 """A chain whose relayer has not heard of it for this long is not relied on."""
@@ -30,6 +30,16 @@ class Verdict(msgspec.Struct, frozen=True):
 def confirmations(scanned: int, block: BlockRef) -> int:
     """Return the confirmations of a block when the ring has come to height `scanned`: 1 in the newest."""
     return scanned - block.height + 1
+
+
+def is_final(status: ChainStatus, seen: Observation) -> bool:
+    """Tell whether what was seen in a block is final: deep enough, and where the amount demands it in a block
+    that the chain itself calls final."""
+    if confirmations(status.scanned, seen.block) < seen.depth:
+        return False
+    if not seen.needs_finalized:
+        return True
+    return status.finalized is not None and seen.block.height <= status.finalized
 
 
 def timing_of(swap: Swap, role: LegRole) -> ChainTiming:
@@ -66,8 +76,8 @@ def _check_source(tx: Transaction, swap: Swap, times: Mapping[ChainId, int]) -> 
     status = tx.chains.get(chain)
     if lock is None or lock.terms != source.terms or status is None:
         return Verdict(Refusal(RefusalCode.SOURCE_NOT_FINAL, "the source lock is not on its chain"))
-    if confirmations(status.scanned, lock.block) < swap.policy.source.finality_depth:
-        return Verdict(Refusal(RefusalCode.SOURCE_NOT_FINAL, "the source lock is not deep enough"))
+    if not is_final(status, lock):
+        return Verdict(Refusal(RefusalCode.SOURCE_NOT_FINAL, "the source lock is not final"))
     for kind in (ObservedKind.CLAIMED, ObservedKind.REFUNDED):
         if tx.observations.of_lock(chain, source.lock_id, kind) is not None:
             return Verdict(Refusal(RefusalCode.SOURCE_SPENT, f"the source lock was {kind.value}"))

@@ -198,7 +198,8 @@ class ObservedKind(StrEnum):
 class Observation(msgspec.Struct, frozen=True):
     """An HTLC event of one of our swaps. `canonical` until its block is orphaned, `settled` once final.
 
-    `depth`: the confirmations that make it final.
+    `depth`: the confirmations that make it final; with `needs_finalized` the chain must call its block final,
+    too.
     """
 
     id: int
@@ -210,6 +211,7 @@ class Observation(msgspec.Struct, frozen=True):
     tx_id: str
     block: BlockRef
     depth: int
+    needs_finalized: bool
     terms: LockTerms | None
     canonical: bool
     settled: bool
@@ -231,6 +233,7 @@ class ChainStatus(msgspec.Struct, frozen=True):
     """A chain as its relayer last saw it. `balances` and `fees` are by asset key.
 
     `scanned` is the height up to which HTLC events were taken in; `time` the clock of its deadlines;
+    `finalized` the height that the chain itself calls final, None where it calls none so;
     `healthy` false with a `detail` when the RPC cannot be believed or reached.
     """
 
@@ -239,6 +242,7 @@ class ChainStatus(msgspec.Struct, frozen=True):
     contract: str = ""
     tip: BlockRef | None = None
     time: int = 0
+    finalized: int | None = None
     scanned: int = 0
     healthy: bool = False
     detail: str = ""

@@ -351,7 +351,12 @@ class Worker:
         old = self._status
         same = old.tip is not None and old.tip.id == tip.block.id
         return msgspec.structs.replace(
-            old, tip=tip.block, time=tip.time, seen_ms=now_ms, tip_ms=old.tip_ms if same else now_ms
+            old,
+            tip=tip.block,
+            time=tip.time,
+            finalized=tip.finalized,
+            seen_ms=now_ms,
+            tip_ms=old.tip_ms if same else now_ms,
         )
 
     def _status_is_due(self, status: ChainStatus) -> bool:

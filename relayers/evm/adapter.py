@@ -91,7 +91,7 @@ class EvmPort:
     async def tip(self) -> Tip:
         """Return the head; its timestamp is the clock that deadlines are compared with."""
         await self._check()
-        return await blocks.read_tip(self._rpc)
+        return (await self._heads()).tip
 
     async def scan(self, known: Sequence[BlockRef], max_blocks: int) -> Scan:
         """See `ChainPort.scan`. A node behind the ring on the same chain yields nothing, and no orphans."""
@@ -106,22 +106,26 @@ class EvmPort:
         )
 
     async def _scan(self, known: Sequence[BlockRef], max_blocks: int) -> Scan:
-        tip = await blocks.read_tip(self._rpc)
+        heads = await self._heads()
+        tip = heads.tip
         head = tip.block
         if not known:
             headers = await blocks.read_headers(self._rpc, head.height, head.height, head.parent)
             orphaned: tuple[BlockRef, ...] = ()
+            kept: Sequence[BlockRef] = ()
         else:
             known = await blocks.anchored(self._rpc, known, head)
             index = await blocks.common_ancestor(self._rpc, known, head)
             if index is None:
                 return Scan((), (), (), tip)
             ancestor = known[index]
+            kept = known[: index + 1]
             orphaned = tuple(reversed(known[index + 1 :]))
             last = min(head.height, ancestor.height + max_blocks)
             headers = await blocks.read_headers(self._rpc, ancestor.height + 1, last, ancestor.id)
         if headers and headers[-1].ref.height == head.height and headers[-1].ref.id != head.id:
             raise blocks.ChainMoved
+        heads.check_branch([*kept, *(header.ref for header in headers)])
         refs = {header.ref.id: header.ref for header in headers}
         logs = await blocks.read_logs(self._rpc, headers, self.contract, _EVENT_TOPICS)
         events = [read_event(log, refs[log["blockHash"]], self._place, self._assets) for log in logs]
@@ -262,7 +266,7 @@ class EvmPort:
             case Purpose.REFUND if terms is not None:
                 return self._htlc.refund(terms), None
             case Purpose.COOPERATIVE_REFUND if terms is not None:
-                expiry = (await blocks.read_tip(self._rpc)).time + _COOPERATIVE_REFUND_VALIDITY
+                expiry = (await self._heads()).tip.time + _COOPERATIVE_REFUND_VALIDITY
                 return self._htlc.cooperative_refund(terms, self._signer, expiry), None
         raise ActionRefused(
             f"this {action.purpose} cannot be made on {self.chain}", "the action is incomplete"
@@ -332,6 +336,9 @@ class EvmPort:
                 "correct the address, or deploy this version's contract",
             )
         self._checked = True
+
+    async def _heads(self) -> blocks.Heads:
+        return await blocks.read_heads(self._rpc, finalized=self._settings.reads_finalized)
 
     async def _rpc_call(self, method: str, *params: Any) -> Any:
         try:

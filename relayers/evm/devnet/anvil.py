@@ -125,6 +125,7 @@ class AnvilDevnet:
             chain_id=self.chain_id,
             contract=self.contract,
             native=self.native,
+            reads_finalized=True,
             assets=(self.token,),
             poll_interval=0.5,
         )
