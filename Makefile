@@ -104,6 +104,16 @@ clean: ## remove build output (not .venv and .toolchain)
 fuzz-api: setup ## thousands of generated requests against the API (SCHEMATHESIS_EXAMPLES per operation)
 	SCHEMATHESIS_EXAMPLES=$${SCHEMATHESIS_EXAMPLES:-400} $(BIN)/python -m pytest -o timeout=3600 tests/unit/api/test_contract.py
 
+## ZION -------------------------------------------------------------------
+
+.PHONY: specification mutation-zion
+ROUNDS ?= 20
+specification: setup ## hold the ZION node against its specification with many more blocks; ROUNDS=n
+	SPECIFICATION_ROUNDS=$(ROUNDS) $(BIN)/python -m pytest -n 0 -o timeout=36000 tests/property/test_specification.py
+
+mutation-zion: setup ## break each rule of the ZION specification in turn: the comparison must notice
+	$(BIN)/python -m scripts.mutate_specification $(ARGS)
+
 ## Ethereum contracts ------------------------------------------------------
 # Their tools live in environments of their own: ape pins web3 < 8.
 

@@ -2,46 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import Protocol
 
-from chain.block import Block
-from chain.consensus import ChainChange
-from chain.errors import ZionError
-from chain.genesis import dev_treasury_key
-from chain.mempool import transactions_of
-from chain.params import MEDIAN_WINDOW, MIN_FEE, Network
-from chain.template import assemble, solve
-from chain.wallet import build_transfer
-
-if TYPE_CHECKING:
-    from chain.node import Node
+from chain.clock import AdjustableClock
+from chain.consensus.chain import Chain, ChainChange
+from chain.mempool.pool import Added, Mempool, transactions_of
+from chain.mining.template import assemble, solve
+from chain.rules.block import Block
+from chain.rules.errors import DevError
+from chain.rules.params import MEDIAN_WINDOW, MIN_FEE, Network, NetworkParams
+from chain.rules.records import Transaction
+from chain.service.ports import ReorgResult
+from chain.wallet.keys import dev_treasury_key
+from chain.wallet.transactions import build_transfer
 
 MAX_ADVANCE = 10 * 365 * 86_400
 MAX_MINED_AT_ONCE = 5_000
 MAX_REORG = 500
 
 
-class DevError(ZionError):
-    """A dev command that cannot be carried out."""
+class DevNode(Protocol):
+    """What the dev commands need of a node. `chain.node.Node` implements it."""
 
+    params: NetworkParams
+    chain: Chain
+    mempool: Mempool
+    clock: AdjustableClock
+    miner: bytes
 
-@dataclass(frozen=True)
-class ReorgResult:
-    """What a forced reorganisation did."""
+    def submit(self, tx: Transaction) -> Added:
+        """Take a transaction. Raises `RuleBrokenError`."""
 
-    fork_height: int
-    orphaned: tuple[bytes, ...]
-    connected: tuple[bytes, ...]
-    dropped: tuple[bytes, ...]
-    left_out: tuple[bytes, ...]
+    def mine_one(self) -> Block:
+        """Make one block at once."""
+
+    def follow(self, change: ChainChange, leave_out: frozenset[bytes] = frozenset()) -> None:
+        """Bring mempool, miner and subscribers up to a change of the head."""
 
 
 class DevNet:
     """Dev commands over a node. Everything goes through the ordinary consensus code."""
 
-    def __init__(self, node: Node) -> None:
+    def __init__(self, node: DevNode) -> None:
         if node.params.network is not Network.DEV:
             raise DevError("dev commands work on the dev network alone", hint="start with --network dev")
         self._node = node
@@ -68,11 +71,12 @@ class DevNet:
         """Send from the treasury, whose key everybody knows; returns the transaction id."""
         key = dev_treasury_key()
         node = self._node
-        account = node.queries.account(key.key_hash)
+        with node.chain.store.view() as view:
+            confirmed = view.get_account(key.key_hash).nonce
         tx = build_transfer(
             key,
             node.params,
-            nonce=account.pending_nonce,
+            nonce=node.mempool.next_nonce(key.key_hash, confirmed),
             recipient=recipient,
             amount=amount,
             fee=max(MIN_FEE, node.mempool.fee_for_next_block()),
@@ -130,24 +134,3 @@ class DevNet:
         if block is None:
             raise DevError(f"no block at height {height}")
         return block
-
-
-class DevClock:
-    """The system's clock plus an offset that is kept in the data directory."""
-
-    def __init__(self, system: Callable[[], int], offset: int, keep: Callable[[int], None]) -> None:
-        self._system, self._offset, self._keep = system, offset, keep
-
-    def now(self) -> int:
-        """Return the chain's time, Unix seconds."""
-        return self._system() + self._offset
-
-    def advance(self, seconds: int) -> None:
-        """Move forward, persistently."""
-        self._keep(self._offset + seconds)
-        self._offset += seconds
-
-    def at_least(self, time: int) -> None:
-        """Move forward to `time` if it lies ahead."""
-        if time > self.now():
-            self.advance(time - self.now())

@@ -7,26 +7,30 @@ import contextlib
 import fcntl
 import os
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
 import structlog
 
-from chain import validation
-from chain.address import decode_address
-from chain.api import BlockRefView, NewBlock, TransactionView
-from chain.block import Block
-from chain.consensus import Chain, ChainChange
-from chain.devnet import DevClock, DevNet
-from chain.errors import RuleBrokenError, StoreError, ZionError
-from chain.genesis import dev_treasury_key
-from chain.mempool import Added, Mempool
-from chain.miner import SoloMiner, Work
-from chain.params import NETWORKS, Network
-from chain.queries import Queries, view_transaction
-from chain.records import Transaction
-from chain.template import assemble, solve
+from chain.clock import AdjustableClock
+from chain.consensus.chain import Chain, ChainChange
+from chain.devnet import DevNet
+from chain.mempool.pool import Added, Mempool
+from chain.mining.miner import SoloMiner, Work
+from chain.mining.template import assemble, solve
+from chain.rules import compiled
+from chain.rules.address import decode_address
+from chain.rules.block import Block
+from chain.rules.errors import RuleBrokenError, StoreError, ZionError
+from chain.rules.params import NETWORKS, Network
+from chain.rules.records import Transaction
+from chain.service.messages import BlockRefView, NewBlock
+from chain.service.ports import Event
+from chain.service.process import run_service
+from chain.service.queries import Queries, view_transaction
+from chain.wallet.keys import dev_treasury_key
 from kernels import cosmic_harmony
 
 log = structlog.get_logger("zion.node")
@@ -51,9 +55,6 @@ class NodeConfig:
     sync: bool = True
 
 
-Event = NewBlock | TransactionView
-
-
 class Node:
     """One node. Every method runs on the event loop's thread; none awaits while state is half changed."""
 
@@ -72,11 +73,11 @@ class Node:
         config.data_dir.mkdir(parents=True, exist_ok=True)
         self._directory_lock = _hold(config.data_dir)
         cosmic_harmony.prepare()
-        validation.prepare()
+        compiled.prepare()
         self.chain = Chain(self.params, config.data_dir / "state", sync=config.sync)
         with self.chain.store.view() as view:
             offset = int(view.get_meta(b"clock_offset") or b"0")
-        self.clock = DevClock(lambda: int(time.time()), offset, self._keep_clock)
+        self.clock = AdjustableClock(lambda: int(time.time()), offset, self._keep_clock)
         self.chain.clock = self.clock.now
         self.mempool = Mempool(self.chain)
         self.queries = Queries(self.chain, self.mempool)
@@ -89,6 +90,11 @@ class Node:
     def _keep_clock(self, offset: int) -> None:
         with self.chain.store.batch() as batch:
             batch.set_meta(b"clock_offset", str(offset).encode())
+
+    @property
+    def hash_rate(self) -> float:
+        """Hashes per second of the node's own miner."""
+        return self.solo.hash_rate if self.solo else 0.0
 
     # transactions and blocks -------------------------------------------------------------------------
 
@@ -232,6 +238,15 @@ class Node:
         self.chain.close()
         self._directory_lock.close()
         log.info("node stopped", height=self.chain.tip.height)
+
+
+def node_main(config: NodeConfig, *, ready: Callable[[str], None] = lambda _: None) -> None:
+    """Run a node until SIGTERM or SIGINT. `ready` is called with the RPC URL once it answers.
+
+    Raises `ZionError` when it cannot start.
+    """
+    port = NETWORKS[config.network].rpc_port if config.rpc_port is None else config.rpc_port
+    run_service(lambda: Node(config), config.rpc_host, port, config.data_dir, ready)
 
 
 def _ref(block: Block) -> BlockRefView:

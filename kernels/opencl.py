@@ -15,9 +15,6 @@ import msgspec
 import numpy as np
 
 from kernels.cosmic_harmony import (
-    KNOWN_HEADER,
-    KNOWN_LOW_HASH,
-    KNOWN_LOW_NONCE,
     MAX_NONCE,
     ScanResult,
     check_count,
@@ -26,6 +23,7 @@ from kernels.cosmic_harmony import (
     target_bytes,
 )
 from kernels.errors import BackendUnavailableError, KernelInputError
+from kernels.known_answers import KNOWN_HEADER, KNOWN_LOW_HASH, KNOWN_LOW_NONCE
 
 MAX_DISPATCH = 2**30
 """Nonces in one dispatch: the kernel's offsets are 32 bits, and a stride past the end must fit."""

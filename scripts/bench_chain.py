@@ -17,19 +17,19 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from chain.block import Block, pack_transactions, witness_commitment
-from chain.consensus import Chain
-from chain.genesis import dev_treasury_key
-from chain.hashing import sha256
-from chain.header import Header
-from chain.keys import Key, SignatureCache
-from chain.params import COIN, DEV
-from chain.records import ZERO20, Kind, Transaction
-from chain.rewards import reward
-from chain.state import check_signatures, evaluate, write
-from chain.store import HeaderRecord
-from chain.template import solve
-from chain.wallet import build_transfer
+from chain.consensus.chain import Chain
+from chain.mining.template import solve
+from chain.rules.block import Block, pack_transactions, witness_commitment
+from chain.rules.hashing import sha256
+from chain.rules.header import Header
+from chain.rules.params import COIN, DEV
+from chain.rules.records import ZERO20, Kind, Transaction
+from chain.rules.rewards import reward
+from chain.state.evaluation import check_signatures, evaluate, write
+from chain.state.signature_cache import SignatureCache
+from chain.state.store import HeaderRecord
+from chain.wallet.keys import Key, dev_treasury_key
+from chain.wallet.transactions import build_transfer
 from kernels import cosmic_harmony
 
 COUNT = 1_000

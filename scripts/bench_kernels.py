@@ -236,7 +236,7 @@ def measurements(folder: Path) -> tuple[dict[str, Measurement], dict[str, Measur
     try:
         opencl = OpenCLScanner()
     except BackendUnavailableError as error:
-        remarks.append(f"OpenCL was not measured: {error}")
+        remarks.append(f"OpenCL was not measured: {error.with_hint}")
     else:
         opencl.scan(HEADER, 0, 2_000_000, 0)  # finds its dispatch size
         device = opencl.device

@@ -7,8 +7,6 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict
 
-_BASE58 = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
-
 
 def _no_float(value: object) -> object:
     if isinstance(value, float):
@@ -63,7 +61,7 @@ HttpUrl = Annotated[str, AfterValidator(_http)]
 WebSocketUrl = Annotated[str, AfterValidator(_websocket)]
 
 
-def _matching(pattern: str, words: str) -> AfterValidator:
+def matching(pattern: str, words: str) -> AfterValidator:
     """Accept "" and what matches `pattern` from end to end; else say what it should be, in `words`."""
 
     def check(text: str) -> str:
@@ -72,35 +70,6 @@ def _matching(pattern: str, words: str) -> AfterValidator:
         return text
 
     return AfterValidator(check)
-
-
-def _solana_key(text: str) -> str:
-    """Check 32 bytes in base58, which Solana's addresses, mints and hashes are; "" is let through."""
-    if text and not is_solana_key(text):
-        raise ValueError(f"{text!r} is no Solana address (32 bytes in base58)")
-    return text
-
-
-def is_solana_key(text: str) -> bool:
-    """Tell whether a text is 32 bytes in base58."""
-    number, zeros = 0, len(text) - len(text.lstrip("1"))
-    for letter in text:
-        digit = _BASE58.find(letter)
-        if digit < 0:
-            return False
-        number = number * 58 + digit
-    return zeros + (number.bit_length() + 7) // 8 == 32
-
-
-EthereumContract = Annotated[
-    str,
-    _matching(
-        r"0x[0-9a-fA-F]{40}|.+\.json",
-        "Ethereum address (0x and 40 hex digits) or deployment record (a path that ends with .json)",
-    ),
-]
-SolanaKey = Annotated[str, AfterValidator(_solana_key)]
-OutputRef = Annotated[str, _matching(r"[0-9a-f]{64}#\d{1,5}", 'output, written "<transaction id>#<index>"')]
 
 
 class Section(BaseModel):

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 import msgspec
 
+from bridge.chains.traits import Traits
 from bridge.protocol.types import Asset, BlockRef, ChainId, LockTerms, Preimage, Purpose
 
 
@@ -297,6 +298,8 @@ class ChainPort(Protocol):
     """One chain, seen by the bridge. Methods raise `PortUnavailable` for anything that may pass by itself."""
 
     chain: ChainId
+    traits: Traits
+    """What sets this chain apart."""
     max_claims: int
     """How many claims `prepare` puts into one transaction (`Action.others`); 1: it makes no batches."""
     authorizer: Authorizer | None

@@ -210,5 +210,5 @@ async def _ask(settings: Settings, chain: ChainId, port: ChainPort) -> list[Find
 
 def section_skew(settings: Settings, chain: ChainId) -> int:
     """Return how far a chain's newest block may be from our clock: the skew and twenty block intervals."""
-    timing = settings.chains.get(chain).timing
+    timing = settings.chains.timing_config(chain)
     return timing.clock_skew + 20 * timing.block_interval

@@ -10,19 +10,16 @@ from typing import Annotated
 import prometheus_client
 import typer
 
-from bridge.chains.config import SECTIONS
 from bridge.commands.output import ConfigFile, Json, speaking
-from bridge.commands.runtime import KeyRing, load_settings, open_store
+from bridge.commands.runtime import KeyRing, chain_named, load_settings, open_store
 from bridge.config import ConfigError
 from bridge.proofs.anchoring import anchor_log
-from bridge.protocol import instances
-from bridge.protocol.types import ChainId
 from bridge.wiring.ports import open_port
 from relayers.daemon.worker import WorkerSettings, run_worker
 
 
 def relayer(
-    chain: Annotated[ChainId, typer.Argument(help="Which chain to serve.")],
+    name: Annotated[str, typer.Argument(metavar="CHAIN", help="Which chain of the configuration to serve.")],
     config: ConfigFile = None,
     metrics_port: Annotated[int, typer.Option(help="Serve Prometheus here on loopback; 0: not.", min=0)] = 0,
     health_file: Annotated[Path | None, typer.Option(help="A file touched while all is well.")] = None,
@@ -31,10 +28,8 @@ def relayer(
     """Run one chain's relayer until told to stop (SIGTERM, Ctrl-C). Several may run: one sends at a time."""
     with speaking(as_json) as output:
         settings = load_settings(config)
-        try:
-            section = settings.chains.get(chain)
-        except ValueError as error:
-            raise ConfigError([str(error)], f"the chains are: {', '.join(SECTIONS)}") from None
+        chain = chain_named(settings, name)
+        section = settings.chains.get(chain)
         if not section.enabled:
             raise ConfigError([f"chains.{chain}.enabled is false"], "switch the chain on")
         ring = KeyRing(settings)
@@ -58,7 +53,7 @@ def relayer(
                         max_blocks=section.max_blocks_per_scan,
                         anchor_seconds=settings.anchor_interval,
                     ),
-                    anchor=anchor_log if chain == instances.ZION else None,
+                    anchor=anchor_log if settings.traits(chain).carries_anchors else None,
                     assets=[entry.asset for entry in settings.assets if entry.chain == chain],
                     stop=stop,
                     health_file=health_file,

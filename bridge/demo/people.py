@@ -21,7 +21,7 @@ from bridge.demo.plans import CLAIM_FEE_PERCENT, GAS_MONEY, NATIVE, Plan
 from bridge.demo.site import Site
 from bridge.keys.keystore import SecretKey
 from bridge.protocol.legs import CLAIMED, REFUNDED
-from bridge.protocol.types import NEEDS_CONSENT, Asset, ChainId, LegState, SwapState
+from bridge.protocol.types import Asset, ChainId, LegState, SwapState
 
 T = TypeVar("T")
 
@@ -84,13 +84,13 @@ class Person:
         gas = GAS_MONEY[plan.source.chain]
         if plan.source.contract:
             await self.site.fund(address, NATIVE[plan.source.chain], gas)
-            if plan.source.chain in NEEDS_CONSENT:
+            if self.site.needs_consent(plan.source.chain):
                 await self._approve(plan.source)  # nobody can be given such an asset before
             await self.site.fund(address, plan.source, plan.amount)
         else:
             await self.site.fund(address, plan.source, plan.amount + gas)
         chain = plan.destination.chain
-        consents = bool(plan.destination.contract) and chain in NEEDS_CONSENT
+        consents = bool(plan.destination.contract) and self.site.needs_consent(chain)
         if consents or not (plan.is_claimed_for or plan.walks_away):
             await self.site.fund(self.wallets[chain].address, NATIVE[chain], GAS_MONEY[chain])
         if consents:

@@ -12,21 +12,40 @@ from itertools import pairwise
 from typing import Any
 
 from bridge.config import to_text
-from bridge.protocol import instances
 from bridge.protocol.types import Asset, ChainId, SwapState
-from relayers.cardano.devnet import DEMO_TOKEN as CUSD
-from relayers.cardano.settings import ADA
-from relayers.evm.devnet import demo_token
-from relayers.evm.settings import ETH
-from relayers.solana.devnet.local import DEMO_TOKEN as SUSD
-from relayers.solana.settings import SOL
-from relayers.stellar.devnet.local import TOKEN as RUSD
-from relayers.stellar.settings import XLM
-from relayers.zion.settings import ZION
+from bridge.wiring.local_chains import numbers, tools_of
 
-DEMO = demo_token.asset()
-ASSETS = (ETH, DEMO, ZION, SOL, SUSD, XLM, RUSD, ADA, CUSD)
-CHAINS = (instances.ETHEREUM, instances.ZION, instances.SOLANA, instances.STELLAR, instances.CARDANO)
+ETHEREUM, BASE = ChainId("ethereum"), ChainId("base")
+ZION_CHAIN, SOLANA, STELLAR, CARDANO = (
+    ChainId("zion"),
+    ChainId("solana"),
+    ChainId("stellar"),
+    ChainId("cardano"),
+)
+FAMILIES = {
+    ETHEREUM: "evm",
+    BASE: "evm",
+    ZION_CHAIN: "zion",
+    SOLANA: "solana",
+    STELLAR: "stellar",
+    CARDANO: "cardano",
+}
+"""The chains of the demonstration, each an instance of a family; two are of one family."""
+CHAINS = tuple(FAMILIES)
+
+
+def _deals_in(chain: ChainId) -> tuple[Asset, ...]:
+    """Return what a local chain has: its native coin, and its token if there is one."""
+    return tools_of(FAMILIES[chain]).local_assets(chain, numbers(FAMILIES)[chain]).all
+
+
+ETH, DEMO = _deals_in(ETHEREUM)
+BASE_ETH, _ = _deals_in(BASE)
+(ZION,) = _deals_in(ZION_CHAIN)
+SOL, SUSD = _deals_in(SOLANA)
+XLM, RUSD = _deals_in(STELLAR)
+ADA, CUSD = _deals_in(CARDANO)
+ASSETS = (ETH, DEMO, BASE_ETH, ZION, SOL, SUSD, XLM, RUSD, ADA, CUSD)
 NATIVE = {asset.chain: asset for asset in ASSETS if not asset.contract}
 CLAIM_FEE_PERCENT = 2
 """What a user who pays for the claim out of the amount allows at most."""
@@ -34,6 +53,7 @@ CLAIM_FEE_PERCENT = 2
 PRICES = {
     ETH: "3000",
     DEMO: "1",
+    BASE_ETH: "3000",
     ZION: "2.5",
     SOL: "150",
     SUSD: "1",
@@ -47,6 +67,7 @@ PRICES = {
 BRIDGE_MONEY = {
     ETH: 1_000 * 10**18,
     DEMO: 1_000_000 * 10**6,
+    BASE_ETH: 1_000 * 10**18,
     ZION: 100_000 * 10**8,
     SOL: 10_000 * 10**9,
     SUSD: 1_000_000 * 10**6,
@@ -56,17 +77,16 @@ BRIDGE_MONEY = {
     CUSD: 1_000_000 * 10**6,
 }
 """What the bridge begins with, in smallest units. """
-PILES = {ADA: 10}
-"""In how many parts the bridge gets it: on Cardano each waiting transaction holds an output of its own."""
-KEEP = {ETH: "1", ZION: "10", SOL: "1", XLM: "20", ADA: "100"}
+KEEP = {ETH: "1", BASE_ETH: "1", ZION: "10", SOL: "1", XLM: "20", ADA: "100"}
 """Whole coins that are not offered: the bridge's own fees are paid from them."""
 
 GAS_MONEY = {
-    instances.ETHEREUM: 10**17,
-    instances.ZION: 10**8,
-    instances.SOLANA: 5 * 10**7,
-    instances.STELLAR: 10 * 10**7,
-    instances.CARDANO: 20 * 10**6,
+    ETHEREUM: 10**17,
+    BASE: 10**17,
+    ZION_CHAIN: 10**8,
+    SOLANA: 5 * 10**7,
+    STELLAR: 10 * 10**7,
+    CARDANO: 20 * 10**6,
 }
 """What a user needs to send a few transactions, in the chain's smallest unit. On Stellar the reserves of an
 account and a lock come first, on Solana the rent of a vault, on Cardano collateral and change."""
@@ -97,6 +117,8 @@ class Plan:
     @property
     def route(self) -> str:
         """For people."""
+        if self.source.symbol == self.destination.symbol:
+            return f"{self.source.key} → {self.destination.key}"
         return f"{self.source.symbol} → {self.destination.symbol}"
 
     @property
@@ -148,6 +170,8 @@ PLANS = (
     Plan("peter", ETH, ADA, 8 * 10**16),
     Plan("quinn", CUSD, DEMO, 60 * 10**6, gasless=True),
     Plan("ray", DEMO, CUSD, 50 * 10**6, gasless=True),
+    Plan("uma", ETH, BASE_ETH, 3 * 10**17, gasless=True),
+    Plan("vince", BASE_ETH, ETH, 2 * 10**17),
     Plan("rupert", ADA, SOL, 300 * 10**6, walks_away=True),
     Plan("sybil", SOL, ADA, 2 * 10**9, walks_away=True),
 )
@@ -156,10 +180,10 @@ CIRCLE = Round(
     (ZION, ETH, SOL, XLM, ADA, ZION),
     400 * 10**8,
     gas={
-        instances.ETHEREUM: 10**15,
-        instances.SOLANA: 5 * 10**6,
-        instances.STELLAR: 6 * 10**7,  # the account's reserve and a lock's deposit, which comes back
-        instances.CARDANO: 3 * 10**6,
+        ETHEREUM: 10**15,
+        SOLANA: 5 * 10**6,
+        STELLAR: 6 * 10**7,  # the account's reserve and a lock's deposit, which comes back
+        CARDANO: 3 * 10**6,
     },
 )
 

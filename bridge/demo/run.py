@@ -10,6 +10,7 @@ from typing import Any
 
 import httpx
 
+from bridge.chains.family import LOCKS
 from bridge.chains.port import ChainPort, PortError
 from bridge.demo.accounting import AssetAudit, Snapshot, audit
 from bridge.demo.board import Board, Verdict
@@ -21,7 +22,6 @@ from bridge.demo.plans import ASSETS, CIRCLE, PLANS
 from bridge.demo.site import Site
 from bridge.demo.supervisor import ProcessFailed
 from bridge.protocol.types import ChainId
-from bridge.wiring.local_chains import LOCKS
 
 Swapper = Person | Traveller
 
@@ -94,7 +94,7 @@ class Demo:
     async def _set_up(self) -> None:
         self.site.configure()
         await self.site.start_chains()
-        names = [local.name for local in self.site.chains.values()]
+        names = [local.title for local in self.site.chains.values()]
         self.board.step(f"{', '.join(names[:-1])} and {names[-1]} run")
         await self.site.start_bridge()
         self.board.step(f"the bridge has money, the API and {len(names)} relayers run")

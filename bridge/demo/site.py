@@ -1,4 +1,4 @@
-"""The place of the demonstration: five local chains, the API and five relayers, each its own process."""
+"""The place of the demonstration: local chains, the API and a relayer for each, each its own process."""
 
 from __future__ import annotations
 
@@ -12,36 +12,36 @@ from pathlib import Path
 import httpx
 
 from bridge import config
+from bridge.chains.family import LocalChain, LocalInstance
 from bridge.chains.local import processes
 from bridge.chains.port import ChainPort
 from bridge.config import Settings
 from bridge.demo import plans, toml
-from bridge.demo.plans import BRIDGE_MONEY, CHAINS, PILES, PRICES
+from bridge.demo.plans import BRIDGE_MONEY, FAMILIES, PRICES
 from bridge.demo.supervisor import Child, ProcessSpec, Supervisor
 from bridge.keys import keystore
 from bridge.keys.keystore import KeyLabel, SecretKey
-from bridge.protocol.types import NEEDS_CONSENT, Asset, ChainId
+from bridge.protocol.types import Asset, ChainId
 from bridge.wiring import ports
-from bridge.wiring.local_chains import Local, LocalChain, make
+from bridge.wiring.local_chains import make
 
 BLOCK_SECONDS = 1
 POLL_SECONDS = 0.5
 """Between two looks of a relayer at its chain; new heads wake it up as well."""
 
 START_PATIENCE_SECONDS = 120.0
-"""For the bridge's processes: a busy machine takes its time to load five chains' libraries."""
+"""For the bridge's processes: a busy machine takes its time to load all chains' libraries."""
 HEADING = "# Written by `rainbow demo`: local chains, published keys, no real money.\n"
 
 
 class Site:
     """Starts and stops everything, and can hurt it: `kill` ends any process as `kill -9` does."""
 
-    def __init__(self, directory: Path, chains: Sequence[ChainId] = CHAINS) -> None:
+    def __init__(self, directory: Path, chains: Sequence[ChainId] = tuple(FAMILIES)) -> None:
         self.directory = directory
         directory.mkdir(parents=True, exist_ok=True)
-        self.chains: dict[ChainId, Local] = {
-            chain: make(chain, directory / chain, block_time=BLOCK_SECONDS) for chain in chains
-        }
+        families = {chain: FAMILIES[chain] for chain in FAMILIES if chain in chains}
+        self.chains: dict[ChainId, LocalInstance] = make(families, directory, block_time=BLOCK_SECONDS)
         self.assets = plans.assets_of(chains)
         self._nodes = {f"node-{chain}": chain for chain in chains}
         self._funding = {chain: asyncio.Lock() for chain in chains}
@@ -131,7 +131,7 @@ class Site:
         async def fund(asset: Asset) -> None:
             port = self.bridge_port(asset.chain)
             try:
-                parts = PILES.get(asset, 1)
+                parts = port.traits.split_funding
                 for _ in range(parts):
                     await self.fund(port.account, asset, BRIDGE_MONEY[asset] // parts)
             finally:
@@ -151,8 +151,8 @@ class Site:
     async def start_bridge(self) -> None:
         """Give the bridge its money, start the API and a relayer for each chain, and wait until the bridge is
         ready to trade."""
-        # Nobody can be given an issued asset of Stellar before the relayer has opened a trustline.
-        later = [asset for asset in self.assets if asset.contract and asset.chain in NEEDS_CONSENT]
+        # Where consent is needed nobody can be given an asset before the relayer has agreed to it.
+        later = [asset for asset in self.assets if asset.contract and self.needs_consent(asset.chain)]
         await self._fund_bridge(asset for asset in self.assets if asset not in later)
         for chain in self.chains:
             name = f"relayer-{chain}"
@@ -214,6 +214,12 @@ class Site:
     def bridge_port(self, chain: ChainId) -> ChainPort:
         """Open the bridge's own view of a chain, with its published key."""
         return self.port(chain, keystore.devnet_key(f"{chain}/bridge"))
+
+    def needs_consent(self, chain: ChainId) -> bool:
+        """Tell whether an account must agree to an issued asset before it can be paid in it."""
+        if self.settings is None:
+            raise RuntimeError("configure() comes first")
+        return self.settings.traits(chain).needs_consent
 
     def devnet(self, chain: ChainId) -> LocalChain:
         """The local chain."""

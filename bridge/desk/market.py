@@ -105,6 +105,8 @@ class Market:
                 skew_ppm=self._skew(tx, pair, received, statuses[1]),
                 costs=costs,
                 limits=self.limits(tx, pair),
+                source_capacity=self._settings.traits(sent.chain).max_amount,
+                destination_capacity=self._settings.traits(received.chain).max_amount,
             ),
             rate_text=rate_text(rate),
             price_at=price_at,

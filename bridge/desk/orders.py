@@ -14,6 +14,7 @@ from typing import Protocol
 import msgspec
 
 from bridge.chains.port import ActionRefused, Authorizer, BadAddress, UnsignedTx
+from bridge.chains.traits import Traits
 from bridge.config import Settings
 from bridge.desk.market import Market
 from bridge.desk.quotes import QuoteBody
@@ -41,6 +42,7 @@ class KeylessPort(Protocol):
     """The part of `ChainPort` that needs no key. `SwapService` uses its pure methods alone."""
 
     chain: ChainId
+    traits: Traits
     authorizer: Authorizer | None
 
     def lock_id(self, terms: LockTerms) -> str:

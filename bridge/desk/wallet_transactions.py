@@ -11,7 +11,7 @@ from bridge.chains.port import ActionRefused, BadAddress, CannotReceive, PortErr
 from bridge.desk.chain_queries import Asking
 from bridge.desk.orders import KeylessPort
 from bridge.desk.refused import Reason, Refused
-from bridge.protocol.types import NEEDS_CONSENT, Asset, ChainId, LockTerms, Preimage, Purpose
+from bridge.protocol.types import Asset, ChainId, LockTerms, Preimage, Purpose
 
 log = structlog.get_logger("rainbow.api")
 
@@ -50,9 +50,9 @@ class Paperwork:
     async def require_receiver(self, asset: Asset, recipient: str) -> None:
         """Make sure, before anything is locked, that an address can be paid in an asset, on chains where that
         needs its holder's consent. Raises `Refused`."""
-        if not asset.contract or asset.chain not in NEEDS_CONSENT:
-            return
         port = self._ports[asset.chain]
+        if not asset.contract or not port.traits.needs_consent:
+            return
         try:
             address = port.parse_address(recipient)
             await self._asking.ask(asset.chain, lambda: port.balance(address, asset))

@@ -27,7 +27,7 @@ from bridge.protocol.effects import (
 from bridge.protocol.events import ClaimSeen, Event, SecretRevealed, SecretShared, Tick
 from bridge.protocol.rules import required_effects
 from bridge.protocol.transition import transition
-from bridge.protocol.types import LEAVES_DEPOSIT, Leg, LegRole, LegState, Purpose, Swap
+from bridge.protocol.types import ChainId, Leg, LegRole, LegState, Purpose, Swap
 from bridge.store import Conflict, NotFound, Store, Transaction
 from bridge.store.records import IntentState, PlannedIntent, StoredTxState
 
@@ -129,11 +129,17 @@ def _plan_closings(tx: Transaction, swap: Swap) -> None:
     """Bring in the deposits of spent locks: of those we claimed, and of our own whose recipient leaves it.
     It belongs to no swap: a swap's end does not wait for it."""
     for leg, spent in ((swap.source, _CLAIMED_FOR_GOOD), (swap.destination, _SPENT_FOR_GOOD)):
-        if leg.terms.chain in LEAVES_DEPOSIT and leg.state in spent:
+        if leg.state in spent and _leaves_deposit(tx, leg.terms.chain):
             action = encode_action(Action(Purpose.CLOSE, leg.terms))
             tx.intents.plan(
                 PlannedIntent(f"close:{leg.lock_id}", Purpose.CLOSE, leg.terms.chain, action=action)
             )
+
+
+def _leaves_deposit(tx: Transaction, chain: ChainId) -> bool:
+    """Tell whether a spent lock of this chain still holds a deposit, as its relayer says."""
+    status = tx.chains.get(chain)
+    return status is not None and status.leaves_deposit
 
 
 def plan(tx: Transaction, planned: PlannedIntent) -> None:

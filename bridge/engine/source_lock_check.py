@@ -1,34 +1,25 @@
 """What the store knows of the source lock, read back before the destination is locked (invariant 1).
 
-The relayer of the destination has no line to the source chain. What it may rely on is what the source's own
-relayer wrote: the lock as it was observed, the ring's height, and when its RPC last answered.
+The relayer of the destination has no connection to the source chain. It relies on what the source's own
+relayer stored: the lock as it was observed, the height up to which blocks were scanned, and when its RPC last
+answered. `bridge.protocol.rules` decides what follows from that.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-import msgspec
-
-from bridge.protocol.refusals import Refusal, RefusalCode
-from bridge.protocol.rules import may_counterlock
+from bridge.protocol.rules import SourceLockEvidence
 from bridge.protocol.types import BlockRef, ChainId, ChainTiming, LegRole, Swap
 from bridge.store import Transaction
 from bridge.store.records import ChainStatus, Observation, ObservedKind
 
 STALE_MS = 60_000
-"""A chain whose relayer has not heard of it for this long is not relied on."""
-
-
-class Verdict(msgspec.Struct, frozen=True):
-    """Why the lock may not be sent, or None. `hold`: waiting may help; otherwise take it back."""
-
-    refusal: Refusal | None
-    hold: bool = False
+"""A chain whose RPC last answered its relayer longer ago than this is not relied on."""
 
 
 def confirmations(scanned: int, block: BlockRef) -> int:
-    """Return the confirmations of a block when the ring has come to height `scanned`: 1 in the newest."""
+    """Return the confirmations of a block when the scan has reached height `scanned`: 1 in the newest."""
     return scanned - block.height + 1
 
 
@@ -37,8 +28,11 @@ def is_final(status: ChainStatus, seen: Observation) -> bool:
     that the chain itself calls final."""
     if confirmations(status.scanned, seen.block) < seen.depth:
         return False
-    if not seen.needs_finalized:
-        return True
+    return not seen.needs_finalized or is_called_final(status, seen)
+
+
+def is_called_final(status: ChainStatus, seen: Observation) -> bool:
+    """Tell whether the chain itself calls the block final in which something was seen."""
     return status.finalized is not None and seen.block.height <= status.finalized
 
 
@@ -48,38 +42,49 @@ def timing_of(swap: Swap, role: LegRole) -> ChainTiming:
 
 
 def moved_on(status: ChainStatus, now_ms: int) -> int:
-    """Return a chain's time, Unix seconds, moved on by what has passed here since its tip was first seen:
-    a halted chain comes back with a clock that has not stood still."""
+    """Return a chain's time, Unix seconds, plus the time since its tip was first seen: when a halted chain
+    resumes, its clock jumps ahead by as much."""
     return status.time + max(0, now_ms - status.tip_ms) // 1000
 
 
-def may_lock(tx: Transaction, swap: Swap) -> Verdict:
-    """Decide, from the store alone, whether the destination may be locked at this moment."""
-    refusal = may_counterlock(swap)
-    if refusal is not None:
-        withdrawn = refusal.code in {RefusalCode.SOURCE_NOT_FINAL, RefusalCode.SOURCE_SPENT}
-        return Verdict(refusal, hold=not (refusal.permanent or withdrawn))
-    unknown = RefusalCode.CHAIN_TIME_UNKNOWN
-    times: dict[ChainId, int] = {}
+def unreliable_chain(tx: Transaction, swap: Swap) -> ChainId | None:
+    """Return a chain of the swap about which the store knows nothing recent, None if there is none."""
     for chain in (swap.source.terms.chain, swap.destination.terms.chain):
         status = tx.chains.get(chain)
         if status is None or not status.healthy or tx.now_ms - status.seen_ms > STALE_MS:
-            return Verdict(Refusal(unknown, f"{chain} cannot be relied on now"), hold=True)
-        times[chain] = moved_on(status, tx.now_ms)
-    return _check_source(tx, swap, times)
+            return chain
+    return None
 
 
-def _check_source(tx: Transaction, swap: Swap, times: Mapping[ChainId, int]) -> Verdict:
-    source = swap.source
-    chain = source.terms.chain
-    lock = tx.observations.of_lock(chain, source.lock_id, ObservedKind.LOCKED)
+def estimated_times(tx: Transaction, swap: Swap) -> Mapping[ChainId, int]:
+    """Return the times that both chains may have reached by now, Unix seconds (see `moved_on`)."""
+    times: dict[ChainId, int] = {}
+    for chain in (swap.source.terms.chain, swap.destination.terms.chain):
+        status = tx.chains.get(chain)
+        if status is not None:
+            times[chain] = moved_on(status, tx.now_ms)
+    return times
+
+
+def source_lock_evidence(tx: Transaction, swap: Swap) -> SourceLockEvidence:
+    """Return what the source's relayer stored of the source lock."""
+    chain, lock_id = swap.source.terms.chain, swap.source.lock_id
+    lock = tx.observations.of_lock(chain, lock_id, ObservedKind.LOCKED)
     status = tx.chains.get(chain)
-    if lock is None or lock.terms != source.terms or status is None:
-        return Verdict(Refusal(RefusalCode.SOURCE_NOT_FINAL, "the source lock is not on its chain"))
-    if not is_final(status, lock):
-        return Verdict(Refusal(RefusalCode.SOURCE_NOT_FINAL, "the source lock is not final"))
-    for kind in (ObservedKind.CLAIMED, ObservedKind.REFUNDED):
-        if tx.observations.of_lock(chain, source.lock_id, kind) is not None:
-            return Verdict(Refusal(RefusalCode.SOURCE_SPENT, f"the source lock was {kind.value}"))
-    # Only the chains' own clocks can abandon a swap; an estimate of them can make it wait.
-    return Verdict(may_counterlock(swap, times), hold=True)
+    if lock is None or status is None:
+        return SourceLockEvidence(None)
+    spent = next(
+        (
+            kind.value
+            for kind in (ObservedKind.CLAIMED, ObservedKind.REFUNDED)
+            if tx.observations.of_lock(chain, lock_id, kind) is not None
+        ),
+        "",
+    )
+    return SourceLockEvidence(
+        lock.terms,
+        confirmations(status.scanned, lock.block),
+        # What was told as final stays so while its block does: an endpoint may lose sight of `finalized`.
+        finalized=lock.settled or is_called_final(status, lock),
+        spent=spent,
+    )

@@ -18,6 +18,8 @@ import secrets
 import stat
 import sys
 from collections.abc import Callable, Mapping
+from functools import cache
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
@@ -37,31 +39,29 @@ PASSWORD_VARIABLE = "RAINBOW_KEYSTORE_PASSWORD"  # noqa: S105 - the variable's n
 PASSWORD_FILE_VARIABLE = "RAINBOW_KEYSTORE_PASSWORD_FILE"  # noqa: S105
 
 DEV_NETWORK = "dev"
-DEVNET_NAMES = (
-    "ethereum/bridge",
-    "ethereum/user",
-    "ethereum/treasury",
-    "zion/bridge",
-    "zion/user",
-    "zion/miner",
-    "zion/treasury",
-    "solana/bridge",
-    "solana/user",
-    "solana/treasury",
-    "solana/program",
-    "solana/demo token",
-    "stellar/bridge",
-    "stellar/user",
-    "stellar/issuer",
-    "cardano/bridge",
-    "cardano/user",
-    "cardano/treasury",
-    "cardano/token policy",
-    "cardano/reference script",
-    "quotes/signer",
-    "secrets/storage",
+CHAIN_ROLES = (
+    "bridge",
+    "user",
+    "treasury",
+    "miner",
+    "program",
+    "issuer",
+    "demo token",
+    "token policy",
+    "reference script",
 )
-"""The devnet keys in use, `chain/role`; anybody can derive them."""
+"""What the published keys of a local chain are for: they are named `<chain>/<role>`."""
+CHAINLESS_NAMES = ("quotes/signer", "secrets/storage")
+
+
+@cache
+def published_names(chains: tuple[str, ...] = ()) -> tuple[str, ...]:
+    """Return the names of all published keys: of chains with these names, of chains called like an installed
+    family, and of those that belong to no chain."""
+    families = (point.name for point in entry_points(group="rainbow.chains"))
+    every = dict.fromkeys((*chains, *families))
+    return (*(f"{chain}/{role}" for chain in every for role in CHAIN_ROLES), *CHAINLESS_NAMES)
+
 
 _PUBLIC_TEST_ADDRESSES = frozenset(
     {
@@ -143,16 +143,16 @@ def devnet_key(name: str) -> SecretKey:
     return SecretKey(devkeys.devnet_key(name))
 
 
-def is_published(key: SecretKey) -> bool:
+def is_published(key: SecretKey, chains: tuple[str, ...] = ()) -> bool:
     """Tell whether everybody knows this key: ours of the devnets, or anvil's."""
-    if any(key == devnet_key(name) for name in DEVNET_NAMES):
+    if any(key == devnet_key(name) for name in published_names(chains)):
         return True
     return PrivateKey(key.reveal()).public_key.to_address() in _PUBLIC_TEST_ADDRESSES
 
 
-def refuse_published(key: SecretKey, network: str) -> None:
-    """Raise `KeystoreError` for a published key on a real network."""
-    if network != DEV_NETWORK and is_published(key):
+def refuse_published(key: SecretKey, network: str, chains: tuple[str, ...] = ()) -> None:
+    """Raise `KeystoreError` for a published key on a real network. `chains` are the configured names."""
+    if network != DEV_NETWORK and is_published(key, chains):
         raise KeystoreError(
             f"this is a published development key; it is refused on network {network!r}",
             "make a real one: rainbow init --network " + network,
@@ -199,8 +199,8 @@ def read_label(path: Path) -> KeyLabel:
         ) from None
 
 
-def load(path: Path, password: str, network: str) -> SecretKey:
-    """Open a keystore file for use on `network`.
+def load(path: Path, password: str, network: str, chains: tuple[str, ...] = ()) -> SecretKey:
+    """Open a keystore file for use on `network`; `chains` are the configured names.
 
     Raises `KeystoreError` when the file is missing, open to others, damaged, labelled for another
     network, published (on a real network), or when the password is wrong.
@@ -227,7 +227,7 @@ def load(path: Path, password: str, network: str) -> SecretKey:
     key = SecretKey(secret)
     if label.devnet and network != DEV_NETWORK:
         raise KeystoreError(f"{path} is marked as a devnet key", "make a real one: rainbow init")
-    refuse_published(key, network)
+    refuse_published(key, network, chains)
     return key
 
 

@@ -17,23 +17,16 @@ from fractions import Fraction
 
 import msgspec
 
-from bridge.protocol import instances
 from bridge.protocol.refusals import ProtocolError
-from bridge.protocol.types import Asset, ChainId
+from bridge.protocol.types import Asset
 
 PPM = 1_000_000
 
 MAX_PRICE_EXPONENT = 60
 """Prices beyond 10^±60 are mistakes."""
 
-MAX_AMOUNT: dict[ChainId, int] = {
-    instances.ZION: 2**64 - 1,
-    instances.ETHEREUM: 2**256 - 1,
-    instances.SOLANA: 2**64 - 1,
-    instances.STELLAR: 2**63 - 1,
-    instances.CARDANO: 2**63 - 1,
-}
-"""The largest amount that a lock can hold: u64, uint256, u64, int64, and Cardano's int64 limit on outputs."""
+NO_CHAIN_HOLDS_MORE = 2**256 - 1
+"""Amounts are at most uint256 on every chain."""
 
 
 class PriceRefusalCode(StrEnum):
@@ -141,13 +134,16 @@ class Costs(msgspec.Struct, frozen=True):
 
 class Terms(msgspec.Struct, frozen=True):
     """On what terms a pair is quoted: the rate of destination units per source unit, parts per million of
-    spread and of inventory skew (negative: a discount, at most the spread), costs and limits."""
+    spread and of inventory skew (negative: a discount, at most the spread), costs and limits. The capacities
+    are the most that a lock on each chain can hold, smallest units."""
 
     rate: Rate
     spread_ppm: int
     skew_ppm: int = 0
     costs: Costs = Costs()
     limits: Limits = Limits()
+    source_capacity: int = NO_CHAIN_HOLDS_MORE
+    destination_capacity: int = NO_CHAIN_HOLDS_MORE
 
     def __post_init__(self) -> None:
         if self.spread_ppm < 0 or not 0 <= self.spread_ppm + self.skew_ppm < PPM:
@@ -188,7 +184,10 @@ def price(terms: Terms, *, source: Asset, destination: Asset, fixed: FixedSide, 
         raise PriceRefused(
             PriceRefusalCode.BELOW_MINIMUM, "the amount must be positive", "send a positive whole number"
         )
-    _check_overflow(source if fixed is FixedSide.SOURCE else destination, amount)
+    if fixed is FixedSide.SOURCE:
+        _check_overflow(source, amount, terms.source_capacity)
+    else:
+        _check_overflow(destination, amount, terms.destination_capacity)
     percentage = terms.spread_ppm + terms.skew_ppm
     if fixed is FixedSide.SOURCE:
         source_amount = amount
@@ -207,8 +206,8 @@ def price(terms: Terms, *, source: Asset, destination: Asset, fixed: FixedSide, 
         least_gross = -(-(amount + terms.costs.total) * PPM // (PPM - percentage))
         source_amount = terms.rate.inverse().up(least_gross)
         gross = terms.rate.down(source_amount)
-    _check_overflow(source, source_amount)
-    _check_overflow(destination, destination_amount)
+    _check_overflow(source, source_amount, terms.source_capacity)
+    _check_overflow(destination, destination_amount, terms.destination_capacity)
     _check_limits(terms.limits, source, source_amount, destination, destination_amount)
     fee = _share(gross, percentage)
     spread = _share(gross, terms.spread_ppm)
@@ -241,8 +240,8 @@ def _share(gross: int, ppm: int) -> int:
     return -(-gross * ppm // PPM)
 
 
-def _check_overflow(asset: Asset, amount: int) -> None:
-    if amount > MAX_AMOUNT[asset.chain]:
+def _check_overflow(asset: Asset, amount: int, capacity: int) -> None:
+    if amount > capacity:
         raise PriceRefused(
             PriceRefusalCode.AMOUNT_OVERFLOW,
             f"{amount} is more than a lock on {asset.chain} can hold",

@@ -142,16 +142,9 @@ class Purpose(StrEnum):
     APPROVE = "approve"
     ANCHOR = "anchor"
     CLOSE = "close"
-    """Bring in what a spent lock leaves behind on chains of `LEAVES_DEPOSIT`."""
+    """Bring in what a spent lock leaves behind on chains where it still holds a deposit."""
     CANCEL = "cancel"
     """Use up a sequence without doing anything (a transfer of nothing to oneself)."""
-
-
-LEAVES_DEPOSIT = frozenset({ChainId("stellar")})
-"""Chains where a spent lock still holds a deposit: on Stellar the gate account's."""
-
-NEEDS_CONSENT = frozenset({ChainId("stellar")})
-"""Chains where an account must agree to an asset (a trustline) before it can be paid in it."""
 
 
 class Abandonment(StrEnum):

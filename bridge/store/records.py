@@ -136,8 +136,8 @@ class Intent(msgspec.Struct, frozen=True):
     fence: int
     lease_until_ms: int
     not_before_ms: int
-    carrier: int | None
-    """The intent whose transactions carry this claim along in a batch."""
+    batch_leader: int | None
+    """The intent whose transactions make this claim too, in a batch; None while it is on its own."""
     reason: str
     created_ms: int
     updated_ms: int
@@ -240,6 +240,8 @@ class ChainStatus(msgspec.Struct, frozen=True):
     chain: ChainId
     account: str = ""
     contract: str = ""
+    leaves_deposit: bool = False
+    """A spent lock of this chain still holds a deposit."""
     tip: BlockRef | None = None
     time: int = 0
     finalized: int | None = None

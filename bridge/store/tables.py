@@ -195,7 +195,7 @@ class IntentRow(SQLModel, table=True):
     lease_until_ms: int = Field(default=0, sa_type=BigInteger)
     not_before_ms: int = Field(default=0, sa_type=BigInteger)
     carrier: int | None = Field(default=None, index=True, sa_type=BigInteger, nullable=True)
-    """The intent whose transactions carry this claim along in a batch."""
+    """The leader of the batch that this claim is a member of: that intent's transactions make it too."""
     reason: str = _text("")
     created_ms: int = _ms()
     updated_ms: int = _ms()

@@ -44,6 +44,7 @@ from relayers.cardano.open_view import open_service
 from relayers.cardano.payer_outputs import Payer
 from relayers.cardano.script import validator_address
 from relayers.cardano.settings import NETWORKS, CardanoSettings
+from relayers.cardano.traits import TRAITS
 
 T = TypeVar("T")
 
@@ -63,7 +64,8 @@ class CardanoPort:
     """
 
     chain = instances.CARDANO
-    max_claims = 8
+    traits = TRAITS
+    max_claims = TRAITS.max_claims
     """Far below what a transaction can hold (build/bench/cardano.json), but more saves hardly anything."""
     authorizer: Authorizer | None = None
 

@@ -122,8 +122,13 @@ class Worker:
         self._ingest = Ingest(store, port.chain)
         self._reconcile = Reconcile(store, port.chain)
         owner = owner or f"{os.getpid()}-{uuid.uuid4().hex[:8]}"
-        self._outbox = Outbox(store, port, owner, self.settings.outbox, self.metrics)
-        self._status = ChainStatus(port.chain, account=port.account, contract=port.contract)
+        self.outbox = Outbox(store, port, owner, self.settings.outbox, self.metrics)
+        self._status = ChainStatus(
+            port.chain,
+            account=port.account,
+            contract=port.contract,
+            leaves_deposit=port.traits.leaves_deposit,
+        )
         self._written_ms = 0
         self._due: set[Job] = set(Job)
         self._wake = asyncio.Event()
@@ -344,7 +349,12 @@ class Worker:
         """What the worker before us knew: above all, since when the tip has not moved."""
         with self.store.reading() as tx:
             stored = tx.chains.get(self.port.chain) or self._status
-        return msgspec.structs.replace(stored, account=self.port.account, contract=self.port.contract)
+        return msgspec.structs.replace(
+            stored,
+            account=self.port.account,
+            contract=self.port.contract,
+            leaves_deposit=self.port.traits.leaves_deposit,
+        )
 
     def _seen(self, tip: Tip) -> ChainStatus:
         now_ms = self.store.now_ms()
@@ -424,7 +434,7 @@ class Worker:
 
     async def _work_outbox(self) -> None:
         for _ in range(MAX_OUTBOX_ROUNDS):
-            if not await self._outbox.work():
+            if not await self.outbox.work():
                 break
 
     async def _refresh_status(self) -> None:
@@ -489,7 +499,7 @@ class Worker:
 
     async def _let_go(self) -> None:
         try:
-            await self._outbox.release()
+            await self.outbox.release()
         except StoreError as error:
             log.warning("lease_not_released", chain=self.port.chain, reason=str(error))
 

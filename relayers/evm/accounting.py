@@ -2,7 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+from bridge.chains.family import LOCKS
+from bridge.chains.port import ChainPort
+from bridge.protocol.types import Asset
 from relayers.evm.rpc import Call, Rpc, quantity, record
+
+
+class EvmLedger:
+    """An EVM chain's books: all locks are what the HTLC contract holds."""
+
+    def __init__(self, reader: ChainPort, rpc_url: str) -> None:
+        self._reader = reader
+        self._url = rpc_url
+
+    async def holdings(self, accounts: Mapping[str, str], asset: Asset) -> dict[str, int]:
+        """See `Ledger.holdings`."""
+        watched = {**accounts, LOCKS: self._reader.contract}
+        return {owner: await self._reader.balance(address, asset) for owner, address in watched.items()}
+
+    async def fees_paid(self, payers: set[str], first: int, last: int) -> int:
+        """See `Ledger.fees_paid`."""
+        return await fees_paid(self._url, payers, first, last)
+
+    async def close(self) -> None:
+        """The reader is its owner's to close."""
 
 
 async def fees_paid(rpc_url: str, payers: set[str], first: int, last: int) -> int:

@@ -36,12 +36,13 @@ from bridge.protocol.types import Asset, BlockRef, ChainId, LockTerms, Preimage,
 from relayers.evm import access, artifacts, blocks, erc20, fees, gas, htlc, spends
 from relayers.evm.authorizing import EvmAuthorizer
 from relayers.evm.building import Builder, Reverted, Spending
-from relayers.evm.claiming import MAX_CLAIMS, Claims
+from relayers.evm.claiming import Claims
 from relayers.evm.hints import new_heads
 from relayers.evm.messages import HtlcContract, Message
 from relayers.evm.rpc import Call, Rpc, RpcError, failed, quantity, sound
 from relayers.evm.settings import EvmSettings
 from relayers.evm.terms import Place, read_event
+from relayers.evm.traits import TRAITS
 from relayers.evm.transactions import read_broadcast, read_status
 
 _EVENT_TOPICS = tuple("0x" + topic.hex() for topic in htlc.TOPICS)
@@ -63,7 +64,8 @@ def open_port(settings: EvmSettings, key: bytes) -> EvmPort:
 class EvmPort:
     """One EVM network, its HTLC contract and one account of ours; a `bridge.chains.port.ChainPort`."""
 
-    max_claims = MAX_CLAIMS
+    traits = TRAITS
+    max_claims = TRAITS.max_claims
 
     def __init__(self, settings: EvmSettings, key: bytes) -> None:
         self.chain: ChainId = settings.chain

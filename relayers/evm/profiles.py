@@ -119,8 +119,7 @@ _ETHEREUM = EvmProfile(
     # 64 slots at best, 95 for the first block of an epoch: 96 blocks are past that whatever the position.
     finalized_depth=96,
     finalized_after=1_152,  # 96 slots; Circle waits 13 to 19 minutes
-    # A choice of ours: no reorganisation of Ethereum since the Merge was deeper than a few blocks.
-    finalized_above="1",
+    finalized_above="1",  # a choice of ours
     # Ten slots: EIP-1559 lets the base fee grow by 1/8 per full block and we bid twice the base fee, so a
     # bid stays valid through five full blocks; the rest is for missed slots and one replacement.
     inclusion_p99=120,
@@ -170,7 +169,8 @@ _ARBITRUM_ONE = EvmProfile(
     clock_skew=60,
     clock="the sequencer's clock: never backwards, at most 24 h behind or 1 h ahead of the time",
     fee_model=FeeModel.ARBITRUM,
-    minimum_priority_wei=0,  # the sequencer orders by arrival; tips are not collected
+    # docs.arbitrum.io/launch-arbitrum-chain/chain-config/costs/priority-fees: tips are not collected.
+    minimum_priority_wei=0,
     max_fee_per_gas_gwei=20,
     urgent_max_fee_per_gas_gwei=200,
     max_priority_fee_per_gas_gwei=5,
@@ -268,6 +268,9 @@ _LOCAL = EvmProfile(
 # 31337 is anvil's and Hardhat's default, 1337 that of `geth --dev`; further local instances count up from
 # 31337. Public lists give some of these ids to others, so that they count on network dev alone.
 _LOCAL_IDS = (1337, *range(31_337, 31_347))
+
+ETHEREUM_IDS: Mapping[str, int] = MappingProxyType({"main": 1, "test": 11_155_111, "dev": _LOCAL_IDS[1]})
+"""Ethereum itself by the configuration's `network`: the chain id that is meant when none is given."""
 
 KNOWN: Mapping[str, Mapping[int, EvmProfile]] = MappingProxyType(
     {

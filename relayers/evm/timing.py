@@ -1,16 +1,16 @@
-"""How fast and how sure Ethereum and a local EVM network are; `relayers.evm.profiles` has all networks."""
+"""The timing that a network's profile gives a configuration."""
 
 from __future__ import annotations
 
-from relayers.evm.profiles import KNOWN
+from bridge.chains.config import TimingConfig, timing_from
+from relayers.evm.profiles import EvmProfile
 
-_ETHEREUM = KNOWN["main"][1]
 
-MAINNET = _ETHEREUM.timing()
-FINALITY_AT_BEST = _ETHEREUM.depth
-"""Two epochs: no block is final sooner. Small amounts do with it."""
-
-SMALL = {_ETHEREUM.native_symbol: _ETHEREUM.finalized_above}
-"""By symbol, whole coins: what is small."""
-
-DEVNET = KNOWN["dev"][31337].timing()
+def timing_of(profile: EvmProfile) -> TimingConfig:
+    """Return a network's own numbers: small amounts of its coin wait for `depth` blocks, all else for
+    `finalized_depth` and for what the network calls final."""
+    return timing_from(
+        profile.timing(),
+        base=profile.depth,
+        small={profile.native_symbol: profile.finalized_above},
+    )

@@ -30,6 +30,7 @@ from bridge.chains.port import (
     TxStatus,
     UnsignedTx,
 )
+from bridge.chains.traits import Authorization, Traits
 from bridge.protocol.types import Asset, BlockRef, ChainId, LockTerms, Preimage, Purpose
 from relayers.fake.authorizing import FakeAuthorizer, signature_of
 from relayers.fake.chain import REPLACEMENT_PERCENT, FakeChain
@@ -49,6 +50,20 @@ class RpcFaults:
     """`scan` reports blocks without their events."""
 
 
+def traits_of(chain: FakeChain) -> Traits:
+    """Return what sets a fake chain apart: what its test asked for."""
+    authorization = Authorization.NONE
+    if chain.signed_claims is not None:
+        authorization = Authorization.REQUIRED if chain.signed_claims else Authorization.OPTIONAL
+    return Traits(
+        native_symbol=chain.native.symbol,
+        native_decimals=chain.native.decimals,
+        max_amount=2**256 - 1,
+        max_claims=chain.max_claims,
+        authorization=authorization,
+    )
+
+
 class FakePort:
     """The bridge's view of a `FakeChain`, with `account` as its own address."""
 
@@ -57,7 +72,8 @@ class FakePort:
         self.chain: ChainId = chain.chain
         self.contract = contract
         self.account = account
-        self.max_claims = chain.max_claims
+        self.traits = traits_of(chain)
+        self.max_claims = self.traits.max_claims
         self.authorizer: Authorizer | None = None
         if chain.signed_claims is not None:
             self.authorizer = FakeAuthorizer(account, chain.ledger.locks, required=chain.signed_claims)

@@ -42,6 +42,7 @@ from relayers.solana.explain import explain
 from relayers.solana.locks import Locks
 from relayers.solana.rpc import Rpc, RpcError, record
 from relayers.solana.settings import SolanaSettings
+from relayers.solana.traits import TRAITS
 
 T = TypeVar("T")
 
@@ -63,7 +64,8 @@ class SolanaPort:
     """
 
     chain = instances.SOLANA
-    max_claims = 1
+    traits = TRAITS
+    max_claims = TRAITS.max_claims
     authorizer: Authorizer | None = None
 
     def __init__(self, settings: SolanaSettings, key: bytes) -> None:

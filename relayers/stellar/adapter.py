@@ -33,6 +33,7 @@ from relayers.stellar.closing import Closing
 from relayers.stellar.horizon import Horizon
 from relayers.stellar.locks import Locks
 from relayers.stellar.settings import StellarSettings
+from relayers.stellar.traits import TRAITS
 from relayers.stellar.transactions import Transactions
 from relayers.stellar.watch import Watch
 
@@ -52,7 +53,8 @@ class StellarPort:
     """One Stellar network and one account of ours; a `bridge.chains.port.ChainPort`."""
 
     chain = instances.STELLAR
-    max_claims = 1
+    traits = TRAITS
+    max_claims = TRAITS.max_claims
     contract = ""
 
     def __init__(self, settings: StellarSettings, key: bytes) -> None:

@@ -27,19 +27,20 @@ from bridge.chains.port import (
 )
 from bridge.protocol import instances
 from bridge.protocol.types import Asset, BlockRef, LockTerms, Preimage, Purpose
-from chain.address import decode_address, encode_address
-from chain.api import AccountView, LockView, NodeInfo
-from chain.api import TxStatus as Place
-from chain.errors import AddressError, RpcError, WalletError
-from chain.keys import Key
-from chain.locks import LockState
-from chain.params import MIN_FEE
-from chain.records import PAYS_AMOUNT, SPENDS_LOCK, ZERO20, Kind, Transaction
-from chain.wallet import sign
+from chain.rules.address import decode_address, encode_address
+from chain.rules.errors import AddressError, RpcError, WalletError
+from chain.rules.locks import LockState
+from chain.rules.params import MIN_FEE
+from chain.rules.records import PAYS_AMOUNT, SPENDS_LOCK, ZERO20, Kind, Transaction
+from chain.service.messages import AccountView, LockView, NodeInfo
+from chain.service.messages import TxStatus as Place
+from chain.wallet.keys import Key
+from chain.wallet.transactions import sign
 from relayers.zion import blocks, fees, htlc
 from relayers.zion.nodes import Nodes
 from relayers.zion.rules import check_funds, check_lock
 from relayers.zion.settings import ZionSettings
+from relayers.zion.traits import TRAITS
 
 T = TypeVar("T")
 
@@ -71,7 +72,8 @@ class ZionPort:
     """One ZION network and one account of ours; a `bridge.chains.port.ChainPort`."""
 
     chain = instances.ZION
-    max_claims = 1
+    traits = TRAITS
+    max_claims = TRAITS.max_claims
     authorizer: Authorizer | None = None
     contract = ""
 
@@ -223,7 +225,7 @@ class ZionPort:
             answer = await self._nodes.ask(lambda node: node.submit(tx.raw))
         except RpcError as error:
             outcome = _BROADCAST.get(error.reason, BroadcastOutcome.REJECTED)
-            return BroadcastResult(outcome, str(error))
+            return BroadcastResult(outcome, error.with_hint)
         if answer.txid != tx.tx_id:
             raise PortUnavailable("the ZION node took some other transaction", "use another node")
         return BroadcastResult(BroadcastOutcome.ALREADY_KNOWN if answer.known else BroadcastOutcome.ACCEPTED)

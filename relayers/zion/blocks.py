@@ -14,11 +14,11 @@ from collections.abc import Sequence
 from bridge.chains.port import HtlcEvent, PortUnavailable
 from bridge.chains.recent_blocks import newest_common
 from bridge.protocol.types import BlockRef
-from chain.api import BlockView, HeaderView, NodeInfo
-from chain.errors import RpcError, RuleBrokenError
-from chain.hashing import keccak256
-from chain.header import Header
-from chain.records import BODY_BYTES, Transaction, decode_transaction
+from chain.rules.errors import RpcError, RuleBrokenError
+from chain.rules.hashing import keccak256
+from chain.rules.header import Header
+from chain.rules.records import BODY_BYTES, Transaction, decode_transaction
+from chain.service.messages import BlockView, HeaderView, NodeInfo
 from relayers.zion.htlc import read_event
 from relayers.zion.nodes import Nodes
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bridge.chains.port import FeeLevel, PortUnavailable
 from bridge.protocol.types import Purpose
-from chain.params import MIN_FEE
+from chain.rules.params import MIN_FEE
 from relayers.zion.settings import ZionSettings
 
 BUMP_DIVISOR = 8

@@ -7,10 +7,10 @@ from typing import Any
 from bridge.chains.port import ActionRefused, Claimed, HtlcEvent, Locked, Refunded, UnsignedTx
 from bridge.protocol import instances
 from bridge.protocol.types import BlockRef, LockTerms, Preimage, Purpose
-from chain.address import decode_address, encode_address
-from chain.errors import AddressError
-from chain.params import MAX_AMOUNT
-from chain.records import Kind, Transaction, Witness, lock_id
+from chain.rules.address import decode_address, encode_address
+from chain.rules.errors import AddressError
+from chain.rules.params import MAX_AMOUNT
+from chain.rules.records import Kind, Transaction, Witness, lock_id
 from relayers.zion.settings import ZION
 
 WALLET_FORMAT = "zion-transaction"
@@ -47,7 +47,7 @@ def check(terms: LockTerms) -> None:
             decode_address(terms.sender)
             decode_address(terms.recipient)
         except AddressError as error:
-            problem = str(error)
+            problem = error.with_hint
     if problem:
         raise ActionRefused(f"no lock on ZION can have these terms: {problem}", "correct the terms")
 
@@ -122,7 +122,7 @@ def for_wallet(
 
 def from_payload(payload: dict[str, Any], *, sender: bytes, nonce: int) -> Transaction:
     """Return the transaction of a `for_wallet` payload for the account `sender` (key hash), to be signed
-    with `chain.wallet.sign(key, tx, tx.witness.aux)`."""
+    with `chain.wallet.transactions.sign(key, tx, tx.witness.aux)`."""
     return Transaction(
         kind=Kind[payload["kind"].upper()],
         chain_id=payload["chain_id"],

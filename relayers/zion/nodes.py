@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import TypeVar
 
 from bridge.chains.port import PortError, PortUnavailable
-from chain.client import ZionClient
-from chain.errors import NodeUnreachableError, RpcError
+from chain.rules.errors import NodeUnreachableError, RpcError
+from chain.service.client import ZionClient
 
 T = TypeVar("T")
 

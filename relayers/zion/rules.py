@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from bridge.chains.port import ActionRefused, InsufficientFunds
 from bridge.protocol.types import LockTerms, Purpose
-from chain.api import LockView
-from chain.locks import LockState
+from chain.rules.locks import LockState
+from chain.service.messages import LockView
 
 _READ_BACK = "read the lock back from chain"
 

@@ -6,7 +6,7 @@ import msgspec
 
 from bridge.protocol import instances
 from bridge.protocol.types import Asset
-from chain.params import COIN, NETWORKS, Network
+from chain.rules.params import COIN, NETWORKS, Network
 
 ZION = Asset(instances.ZION, "ZION", 8)
 

@@ -11,7 +11,8 @@ import pytest
 import pytest_asyncio
 from prometheus_client import CollectorRegistry
 
-from bridge.chains.config import ChainsConfig
+from bridge.chains.config import TimingConfig
+from bridge.chains.network import Network
 from bridge.chains.port import PortUnavailable
 from bridge.client.swap import LockWatch
 from bridge.engine.metrics import Metrics
@@ -20,6 +21,7 @@ from bridge.store import Store
 from bridge.store.records import SwapMeta
 from relayers.daemon.worker import Worker
 from relayers.evm.adapter import EvmPort, open_port
+from relayers.evm.plugin import EvmSection
 from relayers.evm.profiles import profile_for
 from tests import instances
 from tests.conformance.actions import lock
@@ -127,10 +129,14 @@ def answered(tag: str, changed: dict[str, Any]) -> Any:
 # ---------------------------------------------------------------------- what the bridge does with it
 
 
+def mainnet(chain_id: int) -> TimingConfig:
+    return EvmSection(chain_id=chain_id).timing_on(Network.MAIN)
+
+
 def ethereum_swap(number: int, secret: Preimage, source: LockTerms) -> Swap:
     """A swap as it would be sold on Ethereum itself: its amount decides what is final."""
     model = samples.swap(number)
-    timing = ChainsConfig().timing(source.asset, source.amount)
+    timing = mainnet(1).for_amount(source.asset, source.amount)
     return msgspec.structs.replace(
         model,
         hashlock=secret.hashlock(),
@@ -238,11 +244,11 @@ async def test_a_user_waits_for_the_same_before_the_secret_goes_out(
 
 
 def test_the_default_configuration_is_the_profile_of_ethereum() -> None:
-    chains, profile = ChainsConfig(), profile_for(1, "main")
+    timing, profile = mainnet(1), profile_for(1, "main")
     asset = samples.ETH
     assert asset.chain == instances.ETHEREUM
     threshold = int(profile.finalized_above) * ETHER
-    assert chains.timing(asset, threshold) == profile.timing(small=True)
-    assert chains.timing(asset, threshold + 1) == profile.timing()
+    assert timing.for_amount(asset, threshold) == profile.timing(small=True)
+    assert timing.for_amount(asset, threshold + 1) == profile.timing()
     token = msgspec.structs.replace(asset, symbol="USDC", decimals=6, contract="0x" + "11" * 20)
-    assert chains.timing(token, 1) == profile.timing(), "what a token is worth is not known"
+    assert timing.for_amount(token, 1) == profile.timing(), "what a token is worth is not known"

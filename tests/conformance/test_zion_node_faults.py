@@ -12,7 +12,7 @@ import pytest_asyncio
 from bridge.chains.port import FeeLevel, PortError, PortUnavailable
 from bridge.keys.devkeys import devnet_key
 from bridge.protocol.types import Preimage
-from chain.params import Network
+from chain.rules.params import Network
 from relayers.zion.adapter import ZionPort, open_port
 from tests.conformance.actions import claim, lock
 from tests.conformance.conftest import Rigs

@@ -7,10 +7,10 @@ from pathlib import Path
 from bridge.chains.port import UnsignedTx
 from bridge.keys.devkeys import devnet_key
 from bridge.protocol.types import Asset, LockTerms
-from chain.address import decode_address
-from chain.client import ZionClient
-from chain.keys import Key
-from chain.wallet import sign
+from chain.rules.address import decode_address
+from chain.service.client import ZionClient
+from chain.wallet.keys import Key
+from chain.wallet.transactions import sign
 from relayers.zion.adapter import ZionPort, open_port
 from relayers.zion.devnet.local import ZionDevnet
 from relayers.zion.htlc import from_payload

@@ -19,7 +19,7 @@ from tests import instances
 
 ROOT = Path(__file__).parents[2]
 PATIENCE_SECONDS = 280
-FINALITY = {"ethereum": 3, "zion": 3, "solana": 3, "stellar": 1, "cardano": 3}
+FINALITY = {"ethereum": 3, "base": 3, "zion": 3, "solana": 3, "stellar": 1, "cardano": 3}
 
 
 def rainbow_demo(directory: Path, *options: str) -> tuple[int, dict[str, Any], str]:

@@ -16,13 +16,13 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from chain.errors import RuleBrokenError
-from chain.hashing import sha256
-from chain.params import COIN, DEV
-from chain.records import Kind, Transaction
-from chain.store import Batch
-from chain.template import assemble, solve
-from chain.wallet import build_anchor, build_cooperative_refund
+from chain.mining.template import assemble, solve
+from chain.rules.errors import RuleBrokenError
+from chain.rules.hashing import sha256
+from chain.rules.params import COIN, DEV
+from chain.rules.records import Kind, Transaction
+from chain.state.store import Batch
+from chain.wallet.transactions import build_anchor, build_cooperative_refund
 from tests.unit.chain.harness import ALICE, BOB, CAROL, FEE, MINER, Sandbox
 
 KEYS = (ALICE, BOB, CAROL)

@@ -11,8 +11,8 @@ import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from chain.api import TransactionStatus, TxStatus
-from chain.client import ZionClient
+from chain.service.client import ZionClient
+from chain.service.messages import TransactionStatus, TxStatus
 
 
 class NodeProcess:

@@ -88,7 +88,7 @@ def _batched(world: World) -> int:
     """How many claims were made in the transactions of others."""
     with world.store.reading() as tx:
         intents = [intent for swap_id in world.users for intent in tx.intents.of_swap(swap_id)]
-    return sum(intent.carrier is not None for intent in intents)
+    return sum(intent.batch_leader is not None for intent in intents)
 
 
 async def _step(world: World, rng: random.Random) -> int:

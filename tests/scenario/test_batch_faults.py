@@ -15,14 +15,14 @@ from tests.scenario.test_batches import all_completed, all_over, batching, until
 from tests.scenario.world import TIMING, Fuse, Killed, World
 
 
-def leader_and_riders(world: World) -> tuple[Intent, list[Intent]]:
-    """The claim that carries a batch, and those that ride with it."""
+def leader_and_members(world: World) -> tuple[Intent, list[Intent]]:
+    """The claim that leads a batch, and the other claims in it."""
     with world.store.reading() as tx:
-        riders = [i for i in tx.intents.live(instances.ETHEREUM) if i.carrier is not None]
-        assert riders[0].carrier is not None
-        leader = tx.intents.get(riders[0].carrier)
+        members = [i for i in tx.intents.live(instances.ETHEREUM) if i.batch_leader is not None]
+        assert members[0].batch_leader is not None
+        leader = tx.intents.get(members[0].batch_leader)
     assert leader is not None
-    return leader, riders
+    return leader, members
 
 
 def stranger_claims(world: World, swap_id: str) -> str:
@@ -47,8 +47,8 @@ async def a_waiting_batch(world: World) -> tuple[Intent, list[Intent]]:
     ethereum = world.chains[instances.ETHEREUM]
     await until_the_users_claim(world)
     ethereum.faults.hold_blocks = 100
-    await world.until(lambda: any(i.carrier is not None for i in world.unfinished_intents()))
-    return leader_and_riders(world)
+    await world.until(lambda: any(i.batch_leader is not None for i in world.unfinished_intents()))
+    return leader_and_members(world)
 
 
 async def batch_goes_on_without(world: World, swap_id: str) -> None:
@@ -93,10 +93,10 @@ async def test_the_claim_that_led_a_batch_is_made_even_if_the_batch_landed_witho
 
 async def test_a_claim_that_its_batch_left_out_does_not_wait_until_the_batch_is_final(tmp_path: Path) -> None:
     world = batching(tmp_path)
-    _, riders = await a_waiting_batch(world)
-    await batch_goes_on_without(world, riders[0].swap_id)
+    _, members = await a_waiting_batch(world)
+    await batch_goes_on_without(world, members[0].swap_id)
     await world.steps(3)
-    assert is_claimed(world, riders[0].swap_id)
+    assert is_claimed(world, members[0].swap_id)
     await world.until(lambda: all_over(world))
     world.check()
     assert all_completed(world)
@@ -121,11 +121,11 @@ async def test_a_claim_near_its_deadline_neither_leads_nor_rides(tmp_path: Path)
 async def test_a_batch_that_reverted_keeps_nobody_until_that_is_final(tmp_path: Path) -> None:
     world = batching(tmp_path)
     ethereum = world.chains[instances.ETHEREUM]
-    leader, riders = await a_waiting_batch(world)
+    leader, members = await a_waiting_batch(world)
     ethereum.faults.revert = 1
     ethereum.faults.hold_blocks = 0
     await world.steps(2)
-    assert all(is_claimed(world, one.swap_id) for one in (leader, *riders))
+    assert all(is_claimed(world, claim.swap_id) for claim in (leader, *members))
     await world.until(lambda: all_over(world))
     world.check()
     assert all_completed(world)

@@ -121,9 +121,11 @@ async def test_a_batch_goes_on_for_the_others_when_the_claim_that_leads_it_is_do
     world = batching(tmp_path)
     ethereum = world.chains[instances.ETHEREUM]
     ethereum.faults.hold_blocks = 4
-    await world.until(lambda: any(i.carrier is not None for i in world.unfinished_intents()))
+    await world.until(lambda: any(i.batch_leader is not None for i in world.unfinished_intents()))
     with world.store.reading() as tx:
-        leader = next(i.carrier for i in tx.intents.live(instances.ETHEREUM) if i.carrier is not None)
+        leader = next(
+            i.batch_leader for i in tx.intents.live(instances.ETHEREUM) if i.batch_leader is not None
+        )
         leading = tx.intents.get(leader)
     assert leading is not None
     ethereum.faults.hold_blocks = 0
@@ -146,7 +148,7 @@ async def test_a_batch_that_the_chain_refuses_lets_the_others_go_on_long_before_
     ethereum = world.chains[instances.ETHEREUM]
     await until_the_users_claim(world)
     ethereum.faults.hold_blocks = 1
-    await world.until(lambda: any(i.carrier is not None for i in world.unfinished_intents()))
+    await world.until(lambda: any(i.batch_leader is not None for i in world.unfinished_intents()))
     (batch,) = [pending.tx for pending in ethereum.mempool.values() if pending.tx.others]
     (spoiler,) = [s for s in world.users if world.get(s).source.lock_id == batch.others[0][0]]
     world.wallet(instances.ETHEREUM).claim(batch.others[0][0], world.secrets[spoiler])

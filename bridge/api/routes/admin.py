@@ -26,6 +26,7 @@ from bridge.api.problems import ApiError, Kind, responses
 from bridge.api.routes.swaps import PageQuery, page_of, view_of
 from bridge.api.services import Services, Use
 from bridge.desk.market import pause_of_chain, pause_of_pair
+from bridge.desk.refused import Reason, Refused
 from bridge.protocol.events import OperatorVerb
 from bridge.protocol.types import ChainId
 
@@ -97,22 +98,30 @@ def get_audit(services: Use, by: Reader, page: Annotated[AuditQuery, Query()]) -
     )
 
 
+def _require_chain(services: Services, chain: ChainId) -> None:
+    known = [name for name, _ in services.settings.chains.items()]
+    if chain not in known:
+        raise Refused(Reason.NOT_FOUND, f"there is no chain {chain!r}", f"there are {', '.join(known)}")
+
+
 @router.get("/pauses")
 def list_pauses(services: Use, by: Reader) -> PauseView:  # noqa: ARG001
     """List what is paused."""
     return _pauses(services)
 
 
-@router.put("/chains/{chain}/pause")
+@router.put("/chains/{chain}/pause", responses=responses(Kind.NOT_FOUND))
 def pause_chain(chain: ChainId, request: NoteRequest, services: Use, by: Pauser) -> PauseView:
     """Sell nothing on a chain. Swaps already begun go on: they must."""
+    _require_chain(services, chain)
     services.swaps.pause(pause_of_chain(chain), by, request.note)
     return _pauses(services)
 
 
-@router.delete("/chains/{chain}/pause")
+@router.delete("/chains/{chain}/pause", responses=responses(Kind.NOT_FOUND))
 def resume_chain(chain: ChainId, services: Use, by: Pauser) -> PauseView:
     """Sell on a chain again."""
+    _require_chain(services, chain)
     services.swaps.resume(pause_of_chain(chain), by)
     return _pauses(services)
 

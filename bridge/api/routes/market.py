@@ -81,7 +81,7 @@ def make_quote(request: QuoteRequest, services: Use, client: Address) -> QuoteVi
 
 
 def _chain(services: Services, tx: Transaction, chain: ChainId) -> ChainView:
-    timing = services.settings.chains.get(chain).timing
+    timing = services.settings.chains.timing_config(chain)
     status = tx.chains.get(chain)
     try:
         services.market.reliable(tx, chain, tx.now_ms // 1000)

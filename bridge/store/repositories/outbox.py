@@ -31,6 +31,14 @@ _DEAD = [IntentState.FAILED.value, IntentState.CANCELLED.value]
 _PENDING_TX = [StoredTxState.SIGNED.value, StoredTxState.BROADCAST.value, StoredTxState.INCLUDED.value]
 
 
+def _stored_intent(row: Row[Any]) -> Intent:
+    return record(row, Intent, batch_leader=row.carrier)
+
+
+def _stored_intents(rows: Iterable[Row[Any]]) -> list[Intent]:
+    return [_stored_intent(row) for row in rows]
+
+
 class Intents(Repository):
     """What is to be done on chain. One row at most stands per (subject, leg, purpose, lock)."""
 
@@ -62,7 +70,7 @@ class Intents(Repository):
     def get(self, intent_id: int) -> Intent | None:
         """Return an intent."""
         row = self._first(select(_intents).where(_intents.c.id == intent_id))
-        return record(row, Intent) if row else None
+        return _stored_intent(row) if row else None
 
     def standing(self, subject: str, leg: str, purpose: Purpose, lock_id: str = "") -> Intent | None:
         """Return the intent that stands for this (subject, leg, purpose, lock)."""
@@ -75,18 +83,17 @@ class Intents(Repository):
                 _intents.c.state.not_in(_DEAD),
             )
         )
-        return record(row, Intent) if row else None
+        return _stored_intent(row) if row else None
 
     def of_swap(self, swap_id: str) -> list[Intent]:
         """Return all intents of a swap, oldest first."""
-        return records(
-            self._all(select(_intents).where(_intents.c.swap_id == swap_id).order_by(_intents.c.id)), Intent
-        )
+        where = _intents.c.swap_id == swap_id
+        return _stored_intents(self._all(select(_intents).where(where).order_by(_intents.c.id)))
 
     def of_subject(self, subject: str) -> list[Intent]:
         """Return all intents of a subject, oldest first."""
         where = _intents.c.subject == subject
-        return records(self._all(select(_intents).where(where).order_by(_intents.c.id)), Intent)
+        return _stored_intents(self._all(select(_intents).where(where).order_by(_intents.c.id)))
 
     def due(self, chain: ChainId, limit: int = 2000) -> list[Intent]:
         """Return the live intents of a chain that may be worked on now, oldest first."""
@@ -95,12 +102,12 @@ class Intents(Repository):
             _intents.c.state.in_(_LIVE),
             _intents.c.not_before_ms <= self.now_ms,
         )
-        return records(self._all(select(_intents).where(*where).order_by(_intents.c.id).limit(limit)), Intent)
+        return _stored_intents(self._all(select(_intents).where(*where).order_by(_intents.c.id).limit(limit)))
 
     def live(self, chain: ChainId) -> list[Intent]:
         """Return all live intents of a chain, due or not."""
         where = (_intents.c.chain == chain, _intents.c.state.in_(_LIVE))
-        return records(self._all(select(_intents).where(*where).order_by(_intents.c.id)), Intent)
+        return _stored_intents(self._all(select(_intents).where(*where).order_by(_intents.c.id)))
 
     def take(self, chain: ChainId, lease: Lease, limit: int = 50, hold_ms: int = 30_000) -> list[Intent]:
         """Lease due intents to one worker, for `hold_ms`; rows another worker has in hand are skipped."""
@@ -117,7 +124,7 @@ class Intents(Repository):
             .limit(limit)
             .with_for_update(skip_locked=True)
         )
-        taken = records(self._all(statement), Intent)
+        taken = _stored_intents(self._all(statement))
         if taken:
             until = self.now_ms + hold_ms
             self._run(
@@ -157,24 +164,33 @@ class Intents(Repository):
         }
         self._run(update(_intents).where(_intents.c.id == intent_id).values(**values))
 
-    def ride(self, intent_ids: Sequence[int], carrier: int | None) -> None:
-        """Let claims ride along in the transactions of another intent; None: by themselves again."""
+    def join_batch(self, intent_ids: Sequence[int], leader: int) -> None:
+        """Let the transactions of another intent, the leader, make these claims too."""
+        self._set_leader(intent_ids, leader)
+
+    def leave_batch(self, intent_ids: Sequence[int]) -> None:
+        """Let these claims go on by themselves."""
+        self._set_leader(intent_ids, None)
+
+    def _set_leader(self, intent_ids: Sequence[int], leader: int | None) -> None:
+        if not intent_ids:
+            return
         self._run(
             update(_intents)
             .where(_intents.c.id.in_(intent_ids))
-            .values(carrier=carrier, not_before_ms=0, updated_ms=self.now_ms)
+            .values(carrier=leader, not_before_ms=0, updated_ms=self.now_ms)
         )
 
-    def riders(self, carrier: int) -> list[Intent]:
-        """Return the live intents that ride along with this one, oldest first."""
-        where = (_intents.c.carrier == carrier, _intents.c.state.in_(_LIVE))
-        return records(self._all(select(_intents).where(*where).order_by(_intents.c.id)), Intent)
+    def batch_members(self, leader: int) -> list[Intent]:
+        """Return the live intents of the batch that this one leads, without itself, oldest first."""
+        where = (_intents.c.carrier == leader, _intents.c.state.in_(_LIVE))
+        return _stored_intents(self._all(select(_intents).where(*where).order_by(_intents.c.id)))
 
-    def set_down(self, carrier: int) -> int:
-        """Let all riders of an intent go on by themselves; returns how many there were."""
+    def disband_batch(self, leader: int) -> int:
+        """Let all members of a batch go on by themselves; returns how many there were."""
         return self._run(
             update(_intents)
-            .where(_intents.c.carrier == carrier, _intents.c.state.in_(_LIVE))
+            .where(_intents.c.carrier == leader, _intents.c.state.in_(_LIVE))
             .values(carrier=None, not_before_ms=0, updated_ms=self.now_ms)
         )
 
@@ -193,7 +209,7 @@ class Intents(Repository):
         if not swap_ids:
             return []
         where = (_intents.c.swap_id.in_(swap_ids), _intents.c.state.not_in(_DEAD))
-        return records(self._all(select(_intents).where(*where)), Intent)
+        return _stored_intents(self._all(select(_intents).where(*where)))
 
     def count_by_state(self) -> dict[tuple[ChainId, IntentState], int]:
         """Return how many intents there are by chain and state."""
@@ -321,7 +337,7 @@ class Transactions(Repository):
     def of_swap(self, swap_id: str) -> list[tuple[Intent, StoredTx]]:
         """Return a swap's intents with their transactions, oldest first."""
         intents = {
-            row.id: record(row, Intent)
+            row.id: _stored_intent(row)
             for row in self._all(select(_intents).where(_intents.c.swap_id == swap_id))
         }
         found = self.of_intents(intents)

@@ -15,7 +15,7 @@ import msgspec
 from eth_account import Account
 
 from bridge.chains.local import processes
-from bridge.chains.port import PortUnavailable
+from bridge.chains.port import PortError, PortUnavailable
 from bridge.keys.devkeys import devnet_key
 from bridge.protocol.types import Asset, ChainId
 from relayers.evm import artifacts
@@ -37,12 +37,14 @@ _PLATFORM_PACKAGES = {
 }
 
 
-class AnvilMissing(Exception):
+class AnvilMissing(PortError):
     """There is no anvil on this machine. `hint` says how to get one."""
 
     def __init__(self) -> None:
-        super().__init__("anvil, the local EVM node, was not found")
-        self.hint = "run `make setup`, put anvil on PATH, or set RAINBOW_ANVIL to the binary"
+        super().__init__(
+            "anvil, the local EVM node, was not found",
+            "run `make setup`, put anvil on PATH, or set RAINBOW_ANVIL to the binary",
+        )
 
 
 def find_anvil() -> Path:
@@ -89,13 +91,13 @@ class AnvilDevnet:
         coin: str = "ETH",
         epoch: int = 1,
     ) -> None:
+        self.chain = chain
+        self.chain_id = chain_id
         self.directory = directory
         self.block_time = block_time
         self.persist = persist
         self.port = port or processes.free_port()
         self.contract = artifacts.deployed_address()
-        self.chain = chain
-        self.chain_id = chain_id
         self.epoch = epoch
         self.native = Asset(chain, coin, DECIMALS)
         self.token = demo_token.asset(chain)

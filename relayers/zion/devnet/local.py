@@ -11,9 +11,9 @@ from pathlib import Path
 from bridge.chains.local import processes
 from bridge.chains.port import PortUnavailable
 from bridge.protocol.types import Asset
-from chain.client import ZionClient
-from chain.errors import NodeUnreachableError
-from chain.params import Network
+from chain.rules.errors import NodeUnreachableError
+from chain.rules.params import Network
+from chain.service.client import ZionClient
 from relayers.zion.settings import ZionSettings
 
 _START_PATIENCE = 180.0

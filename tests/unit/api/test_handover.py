@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import msgspec
 import pytest
 from starlette.testclient import TestClient
 
@@ -210,7 +211,9 @@ def test_fresh_transactions_can_be_asked_for_and_a_claim_only_when_it_is_safe_to
 def test_a_recipient_that_cannot_be_paid_is_named_before_anything_is_locked(
     client: TestClient, services: Services, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bridge.desk.wallet_transactions.NEEDS_CONSENT", frozenset({instances.ZION}))
+    zion = services.ports[instances.ZION]
+    traits = msgspec.structs.replace(zion.traits, needs_consent=True)
+    monkeypatch.setattr(zion, "traits", traits)
     quote = play.ask(client)
 
     async def balance(_address: str, _asset: object) -> int:
@@ -226,8 +229,6 @@ def test_a_recipient_that_cannot_be_paid_is_named_before_anything_is_locked(
 
 
 def _token(services: Services) -> Any:
-    import msgspec
-
     return msgspec.structs.replace(services.market.asset(ZION), contract="CODE:ISSUER")
 
 

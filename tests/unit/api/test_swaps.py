@@ -246,7 +246,10 @@ def test_a_pause_stops_sales_is_told_and_is_remembered(client: TestClient) -> No
         == "paused"
     )
     assert problem(client.post("/v1/swaps", json=play.order(quote))) == "paused"
-    assert client.get("/v1/chains").json()["chains"][0]["paused"] is True
+    paused_chains = [chain["chain"] for chain in client.get("/v1/chains").json()["chains"] if chain["paused"]]
+    assert paused_chains == ["zion"]
+    unknown = client.put("/v1/admin/chains/bitcoin/pause", json={"note": "?"}, headers=ADMIN)
+    assert problem(unknown) == "not-found"
     assert client.delete("/v1/admin/chains/zion/pause", headers=ADMIN).json() == {"paused": []}
     pair = f"/v1/admin/pairs/{ETH}/{ZION}/pause"
     client.put(pair, json={}, headers=ADMIN)

@@ -7,11 +7,11 @@ import random
 
 import pytest
 
-from chain.difficulty import median_time_past, next_target
-from chain.errors import Reason, RuleBrokenError
-from chain.header import Header, compact_to_target, target_to_compact, work_of
-from chain.params import BLOCK_TIME, COIN, DEV, MAIN
-from chain.rewards import ERA_BLOCKS, LEVELS, MAX_SUPPLY, base_reward, experience, level_of, reward
+from chain.rules.difficulty import median_time_past, next_target
+from chain.rules.errors import Reason, RuleBrokenError
+from chain.rules.header import Header, compact_to_target, target_to_compact, work_of
+from chain.rules.params import BLOCK_TIME, COIN, DEV, MAIN
+from chain.rules.rewards import ERA_BLOCKS, LEVELS, MAX_SUPPLY, base_reward, experience, level_of, reward
 from tests.unit.chain.harness import ALICE, BOB, FEE, MINER, Sandbox
 
 
@@ -144,7 +144,7 @@ def test_a_miner_rises_on_chain_and_is_paid_more(box: Sandbox) -> None:
 
 
 def test_a_block_with_anchors_counts_twice_however_many_it_carries(box: Sandbox) -> None:
-    from chain.wallet import build_anchor
+    from chain.wallet.transactions import build_anchor
 
     anchors = [
         build_anchor(key, DEV, nonce=box.nonce(key), root=bytes([i]) * 32, tree_size=i, fee=FEE)

@@ -10,7 +10,6 @@ import pytest
 from hypothesis import assume, given
 
 from bridge.protocol.pricing import (
-    MAX_AMOUNT,
     PPM,
     Costs,
     FixedSide,
@@ -30,6 +29,8 @@ from tests import instances
 ETH = Asset(instances.ETHEREUM, "ETH", 18)
 USDC = Asset(instances.ETHEREUM, "USDC", 6, contract="0xcc")
 ZION = Asset(instances.ZION, "ZION", 8)
+U64 = 2**64 - 1
+"""What a lock on ZION can hold."""
 
 RATES = st.builds(Rate, st.integers(1, 10**24), st.integers(1, 10**24))
 COSTS = st.builds(
@@ -122,23 +123,34 @@ def test_a_round_trip_never_profits_the_requester(
 @given(st.integers(1, 2**70), RATES)
 def test_no_lock_is_quoted_that_its_chain_cannot_hold(amount: int, rate: Rate) -> None:
     try:
-        p = price(Terms(rate, 0), source=ETH, destination=ZION, fixed=FixedSide.SOURCE, amount=amount)
+        p = price(
+            Terms(rate, 0, destination_capacity=U64),
+            source=ETH,
+            destination=ZION,
+            fixed=FixedSide.SOURCE,
+            amount=amount,
+        )
     except PriceRefused:
         return
-    assert p.destination <= MAX_AMOUNT[instances.ZION]
+    assert p.destination <= U64
 
 
 def test_amounts_beyond_u64_on_zion_and_u256_on_ethereum_are_refused() -> None:
-    one = Terms(Rate(1, 1), 0)
+    one = Terms(Rate(1, 1), 0, destination_capacity=U64)
+    more = Terms(Rate(1, 1), 0)
     with pytest.raises(PriceRefused) as caught:
         price(one, source=ETH, destination=ZION, fixed=FixedSide.SOURCE, amount=2**64)
     assert caught.value.code is PriceRefusalCode.AMOUNT_OVERFLOW
     assert price(one, source=ETH, destination=ZION, fixed=FixedSide.SOURCE, amount=2**64 - 1)
     with pytest.raises(PriceRefused):
-        price(one, source=ETH, destination=USDC, fixed=FixedSide.SOURCE, amount=2**256)
+        price(more, source=ETH, destination=USDC, fixed=FixedSide.SOURCE, amount=2**256)
     with pytest.raises(PriceRefused):
         price(
-            Terms(Rate(1, 2**200), 0), source=ETH, destination=ZION, fixed=FixedSide.DESTINATION, amount=2**63
+            Terms(Rate(1, 2**200), 0, destination_capacity=U64),
+            source=ETH,
+            destination=ZION,
+            fixed=FixedSide.DESTINATION,
+            amount=2**63,
         )
 
 

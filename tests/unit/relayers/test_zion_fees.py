@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from bridge.chains.port import FeeLevel, PortUnavailable
 from bridge.protocol.types import Purpose
-from chain.mempool import replacement_fee
-from chain.params import MIN_FEE, Network
+from chain.mempool.pool import replacement_fee
+from chain.rules.params import MIN_FEE, Network
 from relayers.zion.fees import bid
 from relayers.zion.settings import ZionSettings
 

@@ -10,11 +10,11 @@ import pytest
 from bridge.chains.port import ActionRefused, BadAddress, Claimed, InsufficientFunds, Locked, Refunded
 from bridge.keys.devkeys import devnet_key
 from bridge.protocol.types import Asset, BlockRef, LockTerms, Preimage, Purpose
-from chain.address import encode_address
-from chain.keys import Key
-from chain.params import COIN, Network
-from chain.records import Kind, decode_transaction
-from chain.wallet import build_claim, build_lock, build_refund, sign
+from chain.rules.address import encode_address
+from chain.rules.params import COIN, Network
+from chain.rules.records import Kind, decode_transaction
+from chain.wallet.keys import Key
+from chain.wallet.transactions import build_claim, build_lock, build_refund, sign
 from relayers.zion.adapter import open_port
 from relayers.zion.htlc import for_wallet, from_payload, id_of, read_event, transaction
 from relayers.zion.rules import check_funds, check_lock

@@ -15,9 +15,10 @@ from bridge.engine.metrics import Metrics
 from bridge.engine.outbox import Outbox, OutboxSettings
 from bridge.protocol.types import ChainId, LegState, LockTerms, Purpose, Swap
 from bridge.store import Store
-from bridge.store.records import IntentState
+from bridge.store.records import ChainStatus, IntentState
 from relayers.stellar import htlc
 from relayers.stellar.adapter import StellarPort
+from relayers.stellar.traits import TRAITS
 from tests import instances
 from tests.unit import samples
 from tests.unit.stellar.conftest import SECRET, Net
@@ -52,6 +53,7 @@ async def a_claimed_lock(net: Net, ours: StellarPort) -> LockTerms:
 
 def plan(store: Store, swap: Swap) -> None:
     with store.transaction() as tx:
+        tx.chains.put(ChainStatus(instances.STELLAR, leaves_deposit=TRAITS.leaves_deposit))
         carry_out(tx, swap)
 
 

@@ -72,7 +72,7 @@ def test_an_upgrade_keeps_every_swap_and_intent_and_gives_them_no_lane(any_url: 
             assert stored.swap == swap(number)
             assert stored.swap.destination.terms.lane == 0
         (intent,) = tx.intents.live(instances.ETHEREUM)
-        assert (intent.state, intent.carrier) == (IntentState.PLANNED, None)
+        assert (intent.state, intent.batch_leader) == (IntentState.PLANNED, None)
         assert tx.authorizations.get("swap0") == b""
         assert tx.swaps.lanes_in_use(swap(0).destination.terms.chain) == set()
         status = tx.chains.get(instances.ZION)
