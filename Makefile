@@ -47,7 +47,7 @@ $(TOOLS)/.installed: $(VENV)/.installed scripts/toolchain/package-lock.json
 	@touch $@
 
 .PHONY: lock
-lock: $(VENV)/.uv ## resolve the dependency locks anew
+lock: $(VENV)/.uv ## resolve the dependency locks again
 	@mkdir -p $(LOCKS)
 	echo 'uv==0.13.9' | $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	    --no-emit-index-url --no-emit-find-links --no-annotate --no-header -o $(LOCKS)/uv.txt -
@@ -73,9 +73,10 @@ bench-quick: setup ## the same in about a minute: shows that the benchmarks run,
 ## Checks ------------------------------------------------------------------
 
 .PHONY: lint format types imports pytest
-lint: setup ## ruff: lint and format check
+lint: setup ## ruff (lint and format), and the word list
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/python -m scripts.check_words
 
 format: setup ## ruff: fix and format
 	$(BIN)/ruff check --fix .
@@ -90,6 +91,16 @@ imports: setup ## the import rules of the architecture
 WORKERS ?= 2
 pytest: setup ## the tests alone; ARGS="-k name" narrows, WORKERS=4 uses more processes
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
+
+.PHONY: reference changelog release-notes
+reference: setup ## write the reference tables of the documents from the code
+	$(BIN)/python -m scripts.write_reference
+
+changelog: setup ## show what the next release notes will be
+	$(BIN)/towncrier build --draft
+
+release-notes: setup ## move the fragments of changelog.d into CHANGELOG.md
+	$(BIN)/towncrier build --yes
 
 .PHONY: simulate
 SEEDS ?= 300
@@ -150,7 +161,7 @@ $(SLITHER)/.installed: $(VENV)/.installed $(TOOLS)/.installed $(LOCKS)/slither.t
 	@touch $@
 
 .PHONY: lock-contracts
-lock-contracts: $(VENV)/.uv ## resolve the locks of ape and Slither anew
+lock-contracts: $(VENV)/.uv ## resolve the locks of ape and Slither again
 	for name in ape slither; do $(BIN)/uv pip compile --quiet --universal --python-version 3.11 \
 	    --generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --no-header --upgrade \
 	    -o $(LOCKS)/$$name.txt $(LOCKS)/$$name.in; done
@@ -180,6 +191,6 @@ cardano-validator: $(OPSHIN)/.installed ## compile the Cardano validator into co
 cardano-check: $(OPSHIN)/.installed ## compile the Cardano validator and compare with the committed plutus.json
 	$(OPSHIN)/bin/python scripts/build_cardano.py --check
 
-cardano-lock: $(VENV)/.uv ## resolve opshin's own lock anew
+cardano-lock: $(VENV)/.uv ## resolve opshin's own lock again
 	echo 'opshin==0.28.0' | $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	    --no-emit-index-url --no-emit-find-links --no-annotate --no-header -o $(LOCKS)/opshin.txt -

@@ -29,7 +29,8 @@ MAX_DISPATCH = 2**30
 """Nonces in one dispatch: the kernel's offsets are 32 bits, and a stride past the end must fit."""
 FIRST_DISPATCH = 2**14
 DISPATCH_SECONDS = 0.1
-"""How long a dispatch should take: long against its launch, short against the wait for new work."""
+"""How long a dispatch should take: long compared with its launch, short compared with the wait for new
+work."""
 NOT_FOUND = 0xFFFFFFFF
 
 CPU_VECTOR = 4

@@ -51,7 +51,8 @@ class Anvil:
         value: int = 0,
         access_list: Sequence[Mapping[str, Any]] = (),
     ) -> dict[str, Any]:
-        """Send, mine, and return the receipt; raise Reverted. `access_list` as JSON-RPC has it (EIP-2930)."""
+        """Send, mine, and return the receipt; raise Reverted. `access_list` is in JSON-RPC's form
+        (EIP-2930)."""
         transaction: dict[str, Any] = {
             "from": sender,
             "data": "0x" + data.hex(),

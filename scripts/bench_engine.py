@@ -27,6 +27,7 @@ from typing import Any
 
 import structlog
 
+from bridge.chains.port import Tip
 from bridge.engine.apply import apply_events, retrying
 from bridge.protocol.events import ClaimFinal, ClaimSeen, LockFinal, LockSeen
 from bridge.protocol.events import Event as SwapEvent
@@ -45,7 +46,7 @@ from bridge.protocol.types import (
 )
 from bridge.store import Store
 from bridge.store.records import ChainStatus, ObservedKind, SwapMeta
-from relayers.daemon.worker import WorkerSettings, run_worker
+from relayers.daemon.loop import WorkerSettings, run_worker
 from relayers.fake import FakeChain, FakePort
 from relayers.fake.chain import GENESIS_TIME
 from relayers.fake.ledger import lock_id_of
@@ -113,8 +114,7 @@ def _hear_chains(store: Store) -> None:
         for chain in (instances.ETHEREUM, instances.ZION):
             status = ChainStatus(
                 chain,
-                tip=_block(6),
-                time=GENESIS_TIME + 6,
+                tip=Tip(_block(6), GENESIS_TIME + 6),
                 scanned=6,
                 healthy=True,
                 seen_ms=now_ms,

@@ -123,7 +123,7 @@ class _StoreCollector(Collector):
                 scanned.add_metric([chain], status.scanned)
                 seen.add_metric([chain], status.seen_ms / 1000)
                 if status.tip is not None:
-                    height.add_metric([chain], status.tip.height)
+                    height.add_metric([chain], status.tip.block.height)
             for holding in self._inventory.all(tx):
                 for kind, units in (
                     ("balance", holding.balance or 0),

@@ -168,7 +168,7 @@ def _now(swap: Swap, leg: Leg, statuses: Statuses) -> int:
 
 def _leg(leg: Leg, timing: ChainTiming, statuses: Statuses) -> LegView:
     status = statuses.get(leg.terms.chain)
-    height = status.tip.height if status and status.tip else None
+    height = status.tip.block.height if status and status.tip else None
     newest = leg.spend_block or leg.lock_block
     confirmations = max(0, height - newest.height + 1) if newest and height is not None else 0
     return LegView(

@@ -1,6 +1,46 @@
-"""What can go wrong with chains as plug-ins."""
+"""What a chain, its RPC or an action on it can go wrong with. Every error carries a hint."""
 
 from __future__ import annotations
+
+
+class PortError(Exception):
+    """Something a chain or its RPC did. `hint` says what to do about it."""
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.hint = hint
+
+
+class PortUnavailable(PortError):
+    """The RPC is down, slow or talks nonsense: try again later, assume nothing."""
+
+
+class BadAddress(PortError):
+    """Text that is no address of this chain."""
+
+
+class InsufficientFunds(PortError):
+    """The bridge's own account cannot pay for this action now."""
+
+
+class ActionRefused(PortError):
+    """The chain would refuse this action as things stand (simulation says so): nothing was signed."""
+
+
+class CannotReceive(PortError):
+    """The address cannot be paid in this asset as things stand: no account, no trustline."""
+
+
+class BadAuthorization(PortError):
+    """What was handed over does not authorise the claim it is for."""
+
+
+class NothingToDo(PortError):
+    """What the action is for has happened already, by whomever: it is done with."""
+
+
+class DeepReorg(PortError):
+    """The chain shares no block with the known ring: an operator must look."""
 
 
 class FamilyError(Exception):

@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from bridge.chains.config import ChainSection
+from bridge.chains.local.devnet import Devnet
 from bridge.chains.network import Network
-from bridge.chains.port import ChainPort, Devnet, WalletBuilder
+from bridge.chains.port import ChainPort, WalletBuilder
 from bridge.chains.traits import Traits
 from bridge.keys.keystore import SecretKey
 from bridge.protocol.types import Asset, ChainId

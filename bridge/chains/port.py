@@ -13,48 +13,9 @@ from typing import Any, Protocol
 
 import msgspec
 
+from bridge.chains.actions import Action, ApproveAction
 from bridge.chains.traits import Traits
 from bridge.protocol.types import Asset, BlockRef, ChainId, LockTerms, Preimage, Purpose
-
-
-class PortError(Exception):
-    """Something a chain or its RPC did. `hint` says what to do about it."""
-
-    def __init__(self, message: str, hint: str = "") -> None:
-        super().__init__(message)
-        self.hint = hint
-
-
-class PortUnavailable(PortError):
-    """The RPC is down, slow or talks nonsense: try again later, assume nothing."""
-
-
-class BadAddress(PortError):
-    """Text that is no address of this chain."""
-
-
-class InsufficientFunds(PortError):
-    """The bridge's own account cannot pay for this action now."""
-
-
-class ActionRefused(PortError):
-    """The chain would refuse this action as things stand (simulation says so): nothing was signed."""
-
-
-class CannotReceive(PortError):
-    """The address cannot be paid in this asset as things stand: no account, no trustline."""
-
-
-class BadAuthorization(PortError):
-    """What was handed over does not authorise the claim it is for."""
-
-
-class NothingToDo(PortError):
-    """What the action is for has happened already, by whomever: it is done with."""
-
-
-class DeepReorg(PortError):
-    """The chain shares no block with the known ring: an operator must look."""
 
 
 class Tip(msgspec.Struct, frozen=True):
@@ -133,32 +94,6 @@ class LockStatus(StrEnum):
     """Claimed or refunded; this chain cannot tell which without history."""
 
 
-class Action(msgspec.Struct, frozen=True):
-    """Something to be done on chain by the bridge's account. `preimage` for CLAIM.
-
-    ANCHOR: `payload` is the log's 32-byte root, `amount` its tree size. APPROVE: as `setup_actions` gave it
-    (`payload` names the token in the adapter's own way).
-
-    CLOSE: `terms` of a spent lock; it uses no sequence of the account. `NothingToDo` once all is in.
-
-    CLAIM: `others` are further claims of the same recipient and asset to be made in the same transaction, at
-    most `ChainPort.max_claims` in all; those that cannot be made any more are left out of it. `authorization`
-    is what `Authorizer.check` returned for this claim, b"" without.
-
-    CANCEL has no further fields: a transfer of nothing (or of the least possible) from the account to
-    itself, which only uses up the sequence it is prepared with, so that what was signed can never land.
-    """
-
-    purpose: Purpose
-    terms: LockTerms | None = None
-    lock_id: str = ""
-    preimage: Preimage | None = None
-    payload: bytes = b""
-    amount: int = 0
-    others: tuple[Action, ...] = ()
-    authorization: bytes = b""
-
-
 class FeeLevel(msgspec.Struct, frozen=True):
     """How much to bid. `attempt` 0 is the ordinary bid; each replacement must bid enough to be accepted over
     `previous` (the adapter's own fee record of the transaction to replace, from `SignedTx.fee`)."""
@@ -167,16 +102,12 @@ class FeeLevel(msgspec.Struct, frozen=True):
     previous: dict[str, int] | None = None
 
 
-HEIGHTS_END = 1_000_000_000
-"""`SignedTx.valid_until` is a block height below this and Unix seconds from it on."""
-
-
 class SignedTx(msgspec.Struct, frozen=True):
     """A signed transaction, to be stored before it is broadcast.
 
     `sequence` is the account's nonce it uses (None on chains without). `fee` is the adapter's own record of
-    what it bid, `max_cost` the most native units it can cost beside the amount, `valid_until` the chain
-    height or time (see `HEIGHTS_END`) after which it can never land, None if never.
+    what it bid, `max_cost` the most native units it can cost beside the amount. After `valid_until_height`
+    (blocks) or `valid_until_time` (Unix seconds) it can never land; None where nothing ends its time.
     """
 
     tx_id: str
@@ -185,14 +116,14 @@ class SignedTx(msgspec.Struct, frozen=True):
     sequence: int | None
     fee: dict[str, int]
     max_cost: int
-    valid_until: int | None = None
+    valid_until_height: int | None = None
+    valid_until_time: int | None = None
 
     def is_over(self, tip: Tip) -> bool:
         """Tell whether the block after `tip` is too late for it."""
-        if self.valid_until is None:
-            return False
-        now = tip.time if self.valid_until >= HEIGHTS_END else tip.block.height
-        return now >= self.valid_until
+        return (self.valid_until_height is not None and tip.block.height >= self.valid_until_height) or (
+            self.valid_until_time is not None and tip.time >= self.valid_until_time
+        )
 
     def __repr__(self) -> str:
         return f"SignedTx({self.tx_id}, account={self.account}, sequence={self.sequence})"
@@ -271,7 +202,7 @@ class Authorizer(Protocol):
     """Claims for a recipient with the recipient's own signature, which says what may be done with them.
 
     The relayer's side makes a `request`, the recipient's side checks it against the terms it knows and signs
-    it, the relayer's side checks what came back and keeps it for `Action.authorization`.
+    it, the relayer's side checks what came back and keeps it for `ClaimAction.authorization`.
     """
 
     required: bool
@@ -289,7 +220,7 @@ class Authorizer(Protocol):
         ...
 
     async def check(self, terms: LockTerms, signed: Mapping[str, str], min_fee: int) -> bytes:
-        """Return what `sign` or a wallet gave, checked, for `Action.authorization`. Raises
+        """Return what `sign` or a wallet gave, checked, for `ClaimAction.authorization`. Raises
         `BadAuthorization`, saying what is wrong with it, also when it allows a smaller fee than `min_fee`."""
         ...
 
@@ -301,7 +232,7 @@ class ChainPort(Protocol):
     traits: Traits
     """What sets this chain apart."""
     max_claims: int
-    """How many claims `prepare` puts into one transaction (`Action.others`); 1: it makes no batches."""
+    """How many claims `prepare` puts into one transaction (`ClaimAction.others`); 1: it makes no batches."""
     authorizer: Authorizer | None
     """None where anybody may claim for a recipient and nothing can be taken out of the amount."""
     contract: str
@@ -313,10 +244,10 @@ class ChainPort(Protocol):
         """Return head and chain time."""
         ...
 
-    async def scan(self, known: Sequence[BlockRef], max_blocks: int) -> Scan:
-        """Return what happened since `known` (a ring of recent blocks, oldest first, may be empty: then
-        start at the head, reporting that block alone). A known block with an empty id stands for whichever
-        block the chain has at that height: so one can start below the head. Raises `DeepReorg`."""
+    async def scan(self, recent_blocks: Sequence[BlockRef], max_blocks: int) -> Scan:
+        """Return what happened since `recent_blocks` (a ring of recent blocks, oldest first, may be empty:
+        then start at the head, reporting that block alone). A known block with an empty id stands for
+        whichever block the chain has at that height: so one can start below the head. Raises `DeepReorg`."""
         ...
 
     async def read_lock(self, lock_id: str, terms: LockTerms) -> LockStatus:
@@ -349,7 +280,7 @@ class ChainPort(Protocol):
         """Tell where a transaction is."""
         ...
 
-    async def setup_actions(self, assets: Sequence[Asset]) -> tuple[Action, ...]:
+    async def setup_actions(self, assets: Sequence[Asset]) -> tuple[ApproveAction, ...]:
         """Return what the account must do once before it can lock these assets (token approvals)."""
         ...
 
@@ -388,33 +319,4 @@ class WalletBuilder(Protocol):
 
     async def close(self) -> None:
         """Release connections."""
-        ...
-
-
-class Devnet(Protocol):
-    """A local chain under test control: what conformance tests and the demo need beyond `ChainPort`."""
-
-    async def mine(self, blocks: int) -> None:
-        """Make blocks now."""
-        ...
-
-    async def advance_time(self, seconds: int) -> None:
-        """Move the chain's clock forward, so that deadlines pass, and make the blocks this needs."""
-        ...
-
-    async def reorg(self, depth: int, drop: Sequence[str] = ()) -> None:
-        """Replace the last `depth` blocks by a heavier branch without the transactions `drop`, which also
-        leave the mempool; the others are included again."""
-        ...
-
-    async def fund(self, address: str, asset: Asset, amount: int) -> None:
-        """Give an address money from the devnet's treasury."""
-        ...
-
-    def describe(self) -> Mapping[str, str]:
-        """Return URLs and paths worth printing."""
-        ...
-
-    async def stop(self) -> None:
-        """End the chain's processes."""
         ...

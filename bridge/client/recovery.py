@@ -16,10 +16,17 @@ from nacl import pwhash
 from nacl.exceptions import CryptoError
 from nacl.secret import SecretBox
 
+from bridge.chains.port import SignedTx
 from bridge.keys.keystore import KeystoreError, check_private
-from bridge.protocol.types import ChainId, ChainTiming, LockTerms, Preimage
+from bridge.protocol.types import ChainTiming, LockTerms, Preimage
 
 SUFFIX = ".swap.json"
+
+RECORD_VERSION = 2
+"""Version 1 had one number for until when a transaction can land, see `_Expiries`."""
+
+_HEIGHTS_END = 1_000_000_000
+"""What version 1 took for a block height below this and for Unix seconds from it on."""
 
 
 class RecoveryError(Exception):
@@ -69,8 +76,8 @@ class Record(msgspec.Struct, frozen=True):
     created: int
     swap_id: str = ""
     revealed: bool = False
-    sent: dict[str, SentTx] = {}
-    version: int = 1
+    sent: dict[str, SignedTx] = {}
+    version: int = RECORD_VERSION
 
     def preimage(self, password: str) -> Preimage:
         """Open the secret. Raises `RecoveryError` for a wrong password."""
@@ -84,22 +91,6 @@ class Record(msgspec.Struct, frozen=True):
         if not preimage.opens(self.hashlock):
             raise RecoveryError("the secret does not open the hashlock", "restore the file from a backup")
         return preimage
-
-
-class SentTx(msgspec.Struct, frozen=True):
-    """A signed transaction of the user's, stored before it was broadcast."""
-
-    chain: ChainId
-    tx_id: str
-    raw: bytes
-    account: str
-    sequence: int | None
-    fee: dict[str, int]
-    max_cost: int
-    valid_until: int | None
-
-    def __repr__(self) -> str:
-        return f"SentTx({self.chain}, {self.tx_id})"
 
 
 def seal(preimage: Preimage, password: str, cost: Cost = INTERACTIVE) -> Sealed:
@@ -164,11 +155,34 @@ class RecoveryDir:
     def _read(self, file: Path) -> Record:
         try:
             check_private(file)
-            return msgspec.json.decode(file.read_bytes(), type=Record)
+            raw = file.read_bytes()
+            record = msgspec.json.decode(raw, type=Record)
+            return _from_version_1(record, raw) if record.version == 1 else record
         except KeystoreError as error:
             raise RecoveryError(str(error), error.hint) from None
         except msgspec.DecodeError as error:
             raise RecoveryError(f"{file} is damaged: {error}", "restore it from a backup") from None
+
+
+class _Expiry(msgspec.Struct, frozen=True):
+    valid_until: int | None = None
+
+
+class _Expiries(msgspec.Struct, frozen=True):
+    """What a file of version 1 says on until when its transactions can land."""
+
+    sent: dict[str, _Expiry] = {}
+
+
+def _from_version_1(record: Record, raw: bytes) -> Record:
+    sent = dict(record.sent)
+    for purpose, expiry in msgspec.json.decode(raw, type=_Expiries).sent.items():
+        until = expiry.valid_until
+        if until is not None and until < _HEIGHTS_END:
+            sent[purpose] = msgspec.structs.replace(sent[purpose], valid_until_height=until)
+        elif until is not None:
+            sent[purpose] = msgspec.structs.replace(sent[purpose], valid_until_time=until)
+    return msgspec.structs.replace(record, sent=sent, version=RECORD_VERSION)
 
 
 def _key(password: str, salt: bytes, cost: Cost) -> bytes:

@@ -19,22 +19,21 @@ import msgspec
 
 from bridge.api.models import ClaimTermsView, QuoteView, SwapCreated, SwapView
 from bridge.api.views import terms_of
+from bridge.chains.actions import action_of
+from bridge.chains.errors import BadAuthorization, PortUnavailable
 from bridge.chains.port import (
-    Action,
     Authorizer,
-    BadAuthorization,
     BroadcastOutcome,
     ChainPort,
     FeeLevel,
     LockStatus,
-    PortUnavailable,
     SignedTx,
     Tip,
     TxState,
     UnsignedTx,
 )
 from bridge.client.client import BridgeClient
-from bridge.client.recovery import INTERACTIVE, Cost, Record, RecoveryDir, SentTx, seal
+from bridge.client.recovery import INTERACTIVE, Cost, Record, RecoveryDir, seal
 from bridge.desk.assisted_claims import Needed
 from bridge.desk.quotes import QuoteBody, signature_is_valid
 from bridge.protocol.hashlock import new_preimage
@@ -312,12 +311,10 @@ class UserSwap:
         self, wallet: Wallet, purpose: Purpose, terms: LockTerms, preimage: Preimage | None = None
     ) -> str:
         known = self.record.sent.get(purpose.value)
-        if known is not None:
-            signed = _signed(known)
-            if await wallet.resend(signed):
-                return signed.tx_id
+        if known is not None and await wallet.resend(known):
+            return known.tx_id
         signed = await wallet.prepare(purpose, terms, preimage)
-        self._save(sent={**self.record.sent, purpose.value: _sent(terms, signed)})
+        self._save(sent={**self.record.sent, purpose.value: signed})
         await wallet.broadcast(signed)
         return signed.tx_id
 
@@ -365,8 +362,7 @@ class Wallet:
 
     async def prepare(self, purpose: Purpose, terms: LockTerms, preimage: Preimage | None = None) -> SignedTx:
         """Sign one transaction; send nothing."""
-        lock_id = "" if purpose is Purpose.LOCK else self.port.lock_id(terms)
-        action = Action(purpose, terms=terms, lock_id=lock_id, preimage=preimage, amount=terms.amount)
+        action = action_of(purpose, terms, preimage)
         return await self.port.prepare(action, await self._sequence([]), FeeLevel())
 
     async def broadcast(self, signed: SignedTx) -> None:
@@ -455,28 +451,3 @@ def same_terms(ours: LockTerms, theirs: LockTerms) -> bool:
         )
 
     return plain(ours) == plain(theirs)
-
-
-def _sent(terms: LockTerms, signed: SignedTx) -> SentTx:
-    return SentTx(
-        chain=terms.chain,
-        tx_id=signed.tx_id,
-        raw=signed.raw,
-        account=signed.account,
-        sequence=signed.sequence,
-        fee=signed.fee,
-        max_cost=signed.max_cost,
-        valid_until=signed.valid_until,
-    )
-
-
-def _signed(sent: SentTx) -> SignedTx:
-    return SignedTx(
-        tx_id=sent.tx_id,
-        raw=sent.raw,
-        account=sent.account,
-        sequence=sent.sequence,
-        fee=sent.fee,
-        max_cost=sent.max_cost,
-        valid_until=sent.valid_until,
-    )

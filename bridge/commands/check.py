@@ -14,7 +14,8 @@ import typer
 from rich.table import Table
 
 from bridge import config as configuration
-from bridge.chains.port import ChainPort, PortError, PortUnavailable
+from bridge.chains.errors import PortError, PortUnavailable
+from bridge.chains.port import ChainPort
 from bridge.commands.output import ConfigFile, Exit, Json, speaking
 from bridge.commands.runtime import KeyRing, price_source
 from bridge.config import Network, Settings, to_text, to_units

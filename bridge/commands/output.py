@@ -96,7 +96,7 @@ def _explained(output: Output, error: Exception) -> Exit | None:
 
     The imports are here so that commands which never fail that way start without them.
     """
-    from bridge.chains.port import PortError, PortUnavailable
+    from bridge.chains.errors import PortError, PortUnavailable
     from bridge.client.client import BridgeProblem, BridgeUnreachable
     from bridge.client.recovery import RecoveryError
     from bridge.client.swap import Unsafe

@@ -15,7 +15,7 @@ from bridge.commands.runtime import KeyRing, chain_named, load_settings, open_st
 from bridge.config import ConfigError
 from bridge.proofs.anchoring import anchor_log
 from bridge.wiring.ports import open_port
-from relayers.daemon.worker import WorkerSettings, run_worker
+from relayers.daemon.loop import WorkerSettings, run_worker
 
 
 def relayer(

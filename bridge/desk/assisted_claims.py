@@ -14,7 +14,8 @@ from enum import StrEnum
 
 import msgspec
 
-from bridge.chains.port import ActionRefused, Authorizer, BadAuthorization, PortError, UnsignedTx
+from bridge.chains.errors import ActionRefused, BadAuthorization, PortError
+from bridge.chains.port import Authorizer, UnsignedTx
 from bridge.desk.chain_queries import Asking
 from bridge.desk.market import Market
 from bridge.desk.orders import KeylessPort, SwapService, is_gasless

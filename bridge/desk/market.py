@@ -6,6 +6,7 @@ from fractions import Fraction
 
 import msgspec
 
+from bridge.chains.port import FeeEstimate
 from bridge.config import PairConfig, Settings, to_units
 from bridge.desk.inventory import Inventory, Need
 from bridge.desk.prices import PriceSource, PriceUnavailable
@@ -22,7 +23,7 @@ from bridge.protocol.pricing import (
 )
 from bridge.protocol.types import Asset, ChainId
 from bridge.store import Transaction
-from bridge.store.records import ChainStatus, FeeRecord
+from bridge.store.records import ChainStatus
 
 RETRY_SECONDS = 15
 
@@ -232,7 +233,7 @@ class Market:
         native = self._settings.native_asset(asset.chain)
         return self._converted(fees.authorized_claim or fees.claim, native, asset)
 
-    def _fees(self, asset: Asset, status: ChainStatus) -> FeeRecord:
+    def _fees(self, asset: Asset, status: ChainStatus) -> FeeEstimate:
         fees = status.fees.get(asset.key)
         if fees is None:
             raise Refused(

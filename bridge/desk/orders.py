@@ -13,7 +13,8 @@ from typing import Protocol
 
 import msgspec
 
-from bridge.chains.port import ActionRefused, Authorizer, BadAddress, UnsignedTx
+from bridge.chains.errors import ActionRefused, BadAddress
+from bridge.chains.port import Authorizer, UnsignedTx
 from bridge.chains.traits import Traits
 from bridge.config import Settings
 from bridge.desk.market import Market

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 
 import structlog
 
-from bridge.chains.port import ActionRefused, BadAddress, CannotReceive, PortError, UnsignedTx, WalletBuilder
+from bridge.chains.errors import ActionRefused, BadAddress, CannotReceive, PortError
+from bridge.chains.port import UnsignedTx, WalletBuilder
 from bridge.desk.chain_queries import Asking
 from bridge.desk.orders import KeylessPort
 from bridge.desk.refused import Reason, Refused

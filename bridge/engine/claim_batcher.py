@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 
-from bridge.chains.port import Action, ChainPort, LockStatus
+from bridge.chains.actions import Action, ClaimAction
+from bridge.chains.port import ChainPort, LockStatus
 from bridge.engine.decisions import (
     DecisionRules,
     Go,
@@ -35,8 +36,8 @@ class ClaimBatcher:
         """The claims of this pass that may still join a batch, by intent."""
 
     async def leave_ended_batches(self, snapshots: Sequence[IntentSnapshot]) -> list[IntentSnapshot]:
-        """Let claims go on alone whose leader has nothing under way any more; return all snapshots as they
-        are then."""
+        """Let claims go on alone whose leader has no transaction left that may land; return all snapshots as
+        they are then."""
         stranded = [
             snapshot.intent.id
             for snapshot in snapshots
@@ -59,7 +60,7 @@ class ClaimBatcher:
 
     async def members_for(
         self, leader: IntentSnapshot, action: Action, now: int, *, urgent: bool
-    ) -> dict[int, Action]:
+    ) -> dict[int, ClaimAction]:
         """Return the claims that may join the transaction of this claim, by intent. The leader itself cannot
         join another's any more in this pass. `now`: the chain's time, Unix seconds.
 
@@ -67,16 +68,16 @@ class ClaimBatcher:
         other.
         """
         self._free.pop(leader.intent.id, None)
-        if action.purpose is not Purpose.CLAIM or self._port.max_claims == 1:
+        if not isinstance(action, ClaimAction) or self._port.max_claims == 1:
             return {}
         if urgent or any(tx.reason == SPOILED for tx in leader.txs):
             return {}
         return await self._store.read(lambda tx: self._find(tx, action, now))
 
-    def _find(self, tx: Transaction, action: Action, now: int) -> dict[int, Action]:
+    def _find(self, tx: Transaction, action: ClaimAction, now: int) -> dict[int, ClaimAction]:
         # One that is near its deadline goes alone: where a batch is all or none, a stranger's claim of any of
         # its locks spoils it.
-        found: dict[int, Action] = {}
+        found: dict[int, ClaimAction] = {}
         for snapshot in self._free.values():
             if 1 + len(action.others) + len(found) >= self._port.max_claims:
                 break
@@ -84,8 +85,9 @@ class ClaimBatcher:
             decision = decision_alone(tx, intent, self._rules)
             if not isinstance(decision, Go) or decision.is_urgent(now):
                 continue
-            if may_share_transaction(action, decision.action):
-                found[intent.id] = decision.action
+            claim = decision.action
+            if isinstance(claim, ClaimAction) and may_share_transaction(action, claim):
+                found[intent.id] = claim
         return found
 
     def histories(self, members: Collection[int]) -> list[Sequence[StoredTx]]:
@@ -118,16 +120,14 @@ class ClaimBatcher:
         left: set[int] = set()
         required = await self._store.read(lambda tx: self._still_required(tx, leader))
         for key, action in required.items():
-            if action.terms is not None:
-                lock_id = action.lock_id or self._port.lock_id(action.terms)
-                if await self._port.read_lock(lock_id, action.terms) is LockStatus.OPEN:
-                    left.add(key)
+            if await self._port.read_lock(self._port.lock_id(action.terms), action.terms) is LockStatus.OPEN:
+                left.add(key)
         return left
 
-    def _still_required(self, tx: Transaction, leader: Intent) -> Mapping[int, Action]:
-        required: dict[int, Action] = {}
+    def _still_required(self, tx: Transaction, leader: Intent) -> Mapping[int, ClaimAction]:
+        required: dict[int, ClaimAction] = {}
         for intent in (leader, *tx.intents.batch_members(leader.id)):
             decision = decision_alone(tx, intent, self._rules)
-            if isinstance(decision, Go):
+            if isinstance(decision, Go) and isinstance(decision.action, ClaimAction):
                 required[intent.id] = decision.action
         return required

@@ -10,7 +10,7 @@ from collections.abc import Collection, Sequence
 
 import msgspec
 
-from bridge.chains.port import Action
+from bridge.chains.actions import Action, ClaimAction, LockAction, action_of
 from bridge.engine.actions import decode_action
 from bridge.engine.apply import clocks, intent_of
 from bridge.engine.source_lock_check import (
@@ -61,7 +61,7 @@ class Hold(msgspec.Struct, frozen=True, tag=True):
 
 
 class Withdraw(msgspec.Struct, frozen=True, tag=True):
-    """It must not land any more."""
+    """It must no longer land."""
 
     reason: str
     depth: int
@@ -71,7 +71,7 @@ Decision = Go | Hold | Withdraw
 
 
 class DecisionRules(msgspec.Struct, frozen=True):
-    """What a decision depends on beside the store. `default_depth`: the confirmations that settle what
+    """What a decision depends on besides the store. `default_depth`: the confirmations that settle what
     belongs to no swap; `batches`: the chain makes several claims in one transaction."""
 
     default_depth: int
@@ -113,7 +113,7 @@ def decision_alone(tx: Transaction, intent: Intent, rules: DecisionRules) -> Dec
 
 def _own_tx_ids(tx: Transaction, intent: Intent) -> set[str]:
     """Return what was signed for an intent, by itself or by the leader of its batch. A batch that was given
-    up is not followed any more: if it lands after all, somebody did what we wanted."""
+    up is no longer followed: if it lands after all, what was wanted has been done."""
     signed = tx.transactions.of_intent(intent.id)
     if intent.batch_leader is not None:
         signed += tx.transactions.of_intent(intent.batch_leader)
@@ -139,7 +139,7 @@ def _decide_lock(tx: Transaction, swap: Swap, intent: Intent, own: Collection[st
     if refusal is not None:
         # Only the chains' own clocks can abandon a swap; an estimate of them can make it wait.
         return Hold(refusal.message, depth)
-    return Go(Action(Purpose.LOCK, leg.terms), depth)
+    return Go(LockAction(leg.terms), depth)
 
 
 def _refused(refusal: Refusal, depth: int) -> Decision:
@@ -158,11 +158,10 @@ def _decide_spend(tx: Transaction, swap: Swap, intent: Intent, own: Collection[s
         spends = {leg.spend_tx, *(stray.spend_tx for stray in leg.strays)} - {""}
         if spends & set(own):
             return Hold("it is on its chain", depth)
-        return Withdraw("it is not needed any more", depth)
+        return Withdraw("it is no longer needed", depth)
     terms = leg.lock_terms(intent.lock_id)
-    lock_id = intent.lock_id or leg.lock_id
     if intent.purpose is not Purpose.CLAIM:
-        return Go(Action(intent.purpose, terms, lock_id), depth)
+        return Go(action_of(intent.purpose, terms), depth)
     preimage = tx.secrets.get(swap.hashlock)
     if preimage is None:
         return Hold("the secret is not in this database", depth)
@@ -170,7 +169,7 @@ def _decide_spend(tx: Transaction, swap: Swap, intent: Intent, own: Collection[s
     authorization = b""
     if intent.role is LegRole.DESTINATION:
         authorization = tx.authorizations.get(swap.id)
-    action = Action(Purpose.CLAIM, terms, lock_id, preimage, authorization=authorization)
+    action = ClaimAction(terms, preimage, authorization=authorization)
     return Go(action, depth, urgent_from)
 
 
@@ -185,9 +184,10 @@ def _with_batch(leader: Decision, members: Sequence[Decision]) -> Decision:
     decisions = (leader, *members)
     depth = max(decision.depth for decision in decisions)
     going = [decision for decision in decisions if isinstance(decision, Go)]
-    if not going:
+    claims = [decision.action for decision in going if isinstance(decision.action, ClaimAction)]
+    if not claims:
         return msgspec.structs.replace(leader, depth=depth)
-    first, *others = (decision.action for decision in going)
+    first, *others = claims
     return Go(
         msgspec.structs.replace(first, others=tuple(others)),
         depth,
@@ -195,18 +195,10 @@ def _with_batch(leader: Decision, members: Sequence[Decision]) -> Decision:
     )
 
 
-def may_share_transaction(first: Action, second: Action) -> bool:
+def may_share_transaction(first: ClaimAction, second: ClaimAction) -> bool:
     """Tell whether two claims may share a transaction: both pay one recipient in one asset, and neither needs
     anything but its preimage."""
-    return (
-        first.purpose is second.purpose is Purpose.CLAIM
-        and first.terms is not None
-        and second.terms is not None
-        and (first.terms.recipient, first.terms.asset) == (second.terms.recipient, second.terms.asset)
-        and all(
-            claim.preimage is not None
-            and len(claim.preimage.reveal()) == BATCHED_PREIMAGE_BYTES
-            and not claim.authorization
-            for claim in (first, second)
-        )
+    return (first.terms.recipient, first.terms.asset) == (second.terms.recipient, second.terms.asset) and all(
+        len(claim.preimage.reveal()) == BATCHED_PREIMAGE_BYTES and not claim.authorization
+        for claim in (first, second)
     )

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 
 import msgspec
 
-from bridge.chains.port import PortUnavailable, TxStatus
+from bridge.chains.errors import PortUnavailable
+from bridge.chains.port import TxStatus
 from bridge.engine.tx_reasons import ALIVE
 from bridge.protocol.types import Purpose
 from bridge.store.records import Intent, StoredTx

@@ -1,11 +1,12 @@
 """The outbox of one chain: intents become signed, stored, sent, included and final transactions.
 
-One rule above all: bytes are stored before they are sent, and whether they may be sent is decided anew from
-the store each time. Every step is one short transaction under the sender's fenced lease, so a crash between
+One rule above all: bytes are stored before they are sent, and whether they may be sent is decided from the
+store each time. Every step is one short transaction under the sender's fenced lease, so a crash between
 any two lines, or a second worker, repeats a step but never adds one.
 
 The outbox is the actor. What to do next is decided by the pure `step_plan`; its parts carry it out: the
-leased store, the sequence allocator, the claim batcher, the settler and the sender of transactions."""
+leased store, the sequence allocator, the claim batcher, the settler and the sender of transactions.
+"""
 
 from __future__ import annotations
 
@@ -16,14 +17,8 @@ from collections.abc import Sequence
 import msgspec
 import structlog
 
-from bridge.chains.port import (
-    ActionRefused,
-    ChainPort,
-    InsufficientFunds,
-    PortError,
-    PortUnavailable,
-    Tip,
-)
+from bridge.chains.errors import ActionRefused, InsufficientFunds, PortError, PortUnavailable
+from bridge.chains.port import ChainPort, Tip
 from bridge.engine.claim_batcher import ClaimBatcher
 from bridge.engine.decisions import DecisionRules, current_decision
 from bridge.engine.intent_snapshot import IntentSnapshot
@@ -41,7 +36,6 @@ from bridge.engine.step_plan import (
     Wait,
     is_worth_a_look,
     plan_step,
-    signed_tx,
 )
 from bridge.engine.tx_reasons import ALIVE
 from bridge.engine.tx_sender import TxSender
@@ -160,7 +154,7 @@ class Outbox:
             async with gate:
                 try:
                     return snapshot.with_statuses(
-                        {tx.id: await self._port.tx_status(signed_tx(tx)) for tx in snapshot.alive}
+                        {tx.id: await self._port.tx_status(tx.signed) for tx in snapshot.alive}
                     )
                 except PortUnavailable as error:
                     return snapshot.without_answer(error)

@@ -6,7 +6,9 @@ from collections.abc import Collection, Sequence
 
 import structlog
 
-from bridge.chains.port import Action, ChainPort, PortUnavailable
+from bridge.chains.actions import CancelAction
+from bridge.chains.errors import PortUnavailable
+from bridge.chains.port import ChainPort
 from bridge.engine.actions import encode_action
 from bridge.engine.intent_snapshot import IntentSnapshot
 from bridge.engine.leased_store import LeasedStore
@@ -21,13 +23,13 @@ def allocate(confirmed: int, held: Collection[int], floor: int) -> int:
     """Return the lowest free sequence: at least what the chain has confirmed, not held by a stored
     transaction that may still land, and so filling any gap first.
 
-    `floor` is one more than the highest sequence that we know to be used finally. Raises `PortUnavailable`
-    if the chain knows less than that: the node lags behind, and what it says cannot be built upon.
+    `floor` is one more than the highest sequence that is known to be used up for good. Raises
+    `PortUnavailable` if the node reports a lower one: it lags behind, so its answer cannot be used.
     """
     if confirmed < floor:
         raise PortUnavailable(
-            f"the node says that sequence {confirmed} is next, but {floor - 1} is used finally",
-            "wait until the node has caught up, or use another one",
+            f"the node says that sequence {confirmed} is next, but {floor - 1} is used up for good",
+            "wait until the node has caught up, or use another node",
         )
     sequence = confirmed
     while sequence in held:
@@ -43,7 +45,7 @@ def gaps(confirmed: int, held: Collection[int]) -> list[int]:
 
 
 class SequenceAllocator:
-    """Gives the sequences of one account out, and fills the gaps in them."""
+    """Hands out the sequences of one account, and fills the gaps in them."""
 
     def __init__(self, store: LeasedStore, port: ChainPort) -> None:
         self._store = store
@@ -83,7 +85,7 @@ class SequenceAllocator:
 
     async def _plan_filler(self, sequence: int) -> None:
         subject = f"gap:{self._port.account}:{sequence}"
-        action = encode_action(Action(Purpose.CANCEL))
+        action = encode_action(CancelAction())
         planned = PlannedIntent(subject, Purpose.CANCEL, self._port.chain, action=action)
         if await self._store.write(lambda tx: tx.intents.plan(planned)):
             log.warning("sequence_gap", chain=self._port.chain, sequence=sequence)

@@ -186,4 +186,4 @@ class Settler:
         if intent.purpose is Purpose.LOCK:
             apply_events(tx, intent.swap_id, [TxFailed(intent.role, intent.purpose, reason)])
         else:
-            apply_events(tx, intent.swap_id)  # if it is still required, it is planned anew
+            apply_events(tx, intent.swap_id)  # if it is still required, it is planned again

@@ -33,7 +33,8 @@ def is_final(status: ChainStatus, seen: Observation) -> bool:
 
 def is_called_final(status: ChainStatus, seen: Observation) -> bool:
     """Tell whether the chain itself calls the block final in which something was seen."""
-    return status.finalized is not None and seen.block.height <= status.finalized
+    finalized = status.tip.finalized if status.tip else None
+    return finalized is not None and seen.block.height <= finalized
 
 
 def timing_of(swap: Swap, role: LegRole) -> ChainTiming:

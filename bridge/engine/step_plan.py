@@ -10,7 +10,8 @@ from collections.abc import Sequence
 
 import msgspec
 
-from bridge.chains.port import HEIGHTS_END, Action, FeeLevel, SignedTx, Tip, TxState, TxStatus
+from bridge.chains.actions import Action, CancelAction
+from bridge.chains.port import FeeLevel, Tip, TxState, TxStatus
 from bridge.engine.decisions import Decision, Go, Hold, Withdraw
 from bridge.engine.intent_snapshot import IntentSnapshot
 from bridge.engine.outbox_settings import OutboxSettings
@@ -83,13 +84,13 @@ class NotLanded(msgspec.Struct, frozen=True, tag=True):
 
 
 class Expired(msgspec.Struct, frozen=True, tag=True):
-    """Store that the transaction can never land any more."""
+    """Store that the transaction can no longer land."""
 
     tx: StoredTx
 
 
 class Withdrawn(msgspec.Struct, frozen=True, tag=True):
-    """End the intent without a transaction: it must not happen any more, and nothing is under way."""
+    """End the intent without a transaction: it must no longer happen, and no transaction is under way."""
 
     reason: str
 
@@ -169,9 +170,11 @@ def _plan_waiting(
             if is_stuck(newest, tip, settings, numbered=numbered, urgent=decision.is_urgent(tip.time)):
                 return Replace(newest, decision.action)
             if is_lost:
-                over = signed_tx(newest).is_over(tip)
+                over = newest.signed.is_over(tip)
                 return (
-                    Wait("no node takes it any more, and it has not expired yet") if over else Resend(newest)
+                    Wait("no node accepts it any longer, and it has not expired yet")
+                    if over
+                    else Resend(newest)
                 )
             if _is_noted(snapshot, newest):
                 return Wait("it waits for a block")
@@ -186,11 +189,11 @@ def _plan_withdrawal(
     if newest.sequence is None:
         return Wait("it must not land; it can only expire")
     if not newest.cancels:
-        return Replace(newest, Action(Purpose.CANCEL), cancels=True)
+        return Replace(newest, CancelAction(), cancels=True)
     if is_lost:
         return Resend(newest)
     if is_stuck(newest, tip, settings, numbered=numbered, urgent=False):
-        return Replace(newest, Action(Purpose.CANCEL), cancels=True)
+        return Replace(newest, CancelAction(), cancels=True)
     return Wait("the transaction that uses up its sequence waits for a block")
 
 
@@ -222,13 +225,12 @@ def _not_landed(tx: StoredTx, status: TxStatus, tip: Tip, decision: Decision) ->
 
 def _is_expired(snapshot: IntentSnapshot, tx: StoredTx, tip: Tip, decision: Decision) -> bool:
     """Tell whether a transaction can never land any more; a lock not even after a reorg."""
-    if tx.valid_until is None:
-        return False
     is_lock = snapshot.intent.purpose is Purpose.LOCK
-    if tx.valid_until >= HEIGHTS_END:
-        return tip.time > tx.valid_until and (not is_lock or tip.block.height > tx.signed_height + 1)
+    height, time = tx.signed.valid_until_height, tx.signed.valid_until_time
+    if time is not None and tip.time > time and (not is_lock or tip.block.height > tx.signed_height + 1):
+        return True
     margin = decision.depth if is_lock else 0
-    return tip.block.height - margin > tx.valid_until
+    return height is not None and tip.block.height - margin > height
 
 
 def _is_noted(snapshot: IntentSnapshot, tx: StoredTx) -> bool:
@@ -248,7 +250,7 @@ def is_stuck(tx: StoredTx, tip: Tip, settings: OutboxSettings, *, numbered: bool
 
 
 def can_outbid(tx: StoredTx, settings: OutboxSettings, *, numbered: bool) -> bool:
-    """Tell whether a better bid takes the place of a transaction instead of standing beside it: it has a
+    """Tell whether a better bid takes the place of a transaction instead of being added to it: it has a
     sequence of ours, or another account's on a chain that has them (a gate's on Stellar: the same inner
     transaction comes again)."""
     return (tx.sequence is not None or numbered) and tx.attempt < settings.max_bumps
@@ -277,9 +279,4 @@ def first_bid(txs: Sequence[StoredTx]) -> FeeLevel:
     """Return what to bid for a transaction with a new sequence. What expired before it landed bid too little
     for these times."""
     expired = [tx for tx in txs if tx.state is StoredTxState.DEAD and tx.reason == EXPIRED]
-    return FeeLevel(len(expired), expired[-1].fee) if expired else FeeLevel()
-
-
-def signed_tx(tx: StoredTx) -> SignedTx:
-    """Return a stored transaction as its chain's port takes it."""
-    return SignedTx(tx.tx_id, tx.raw, tx.account, tx.sequence, tx.fee, tx.max_cost, tx.valid_until)
+    return FeeLevel(len(expired), expired[-1].signed.fee) if expired else FeeLevel()

@@ -8,20 +8,9 @@ from collections.abc import Collection
 import msgspec
 import structlog
 
-from bridge.chains.port import (
-    Action,
-    ActionRefused,
-    BroadcastOutcome,
-    ChainPort,
-    FeeLevel,
-    InsufficientFunds,
-    LockStatus,
-    NothingToDo,
-    PortError,
-    PortUnavailable,
-    SignedTx,
-    Tip,
-)
+from bridge.chains.actions import Action, CancelAction, ClaimAction, LockAction
+from bridge.chains.errors import ActionRefused, InsufficientFunds, NothingToDo, PortError, PortUnavailable
+from bridge.chains.port import BroadcastOutcome, ChainPort, FeeLevel, LockStatus, SignedTx, Tip
 from bridge.engine.claim_batcher import ClaimBatcher
 from bridge.engine.decisions import Decision, DecisionRules, Go, current_decision
 from bridge.engine.intent_snapshot import IntentSnapshot
@@ -30,7 +19,7 @@ from bridge.engine.metrics import Metrics
 from bridge.engine.outbox_settings import OutboxSettings
 from bridge.engine.sequences import SequenceAllocator
 from bridge.engine.settler import Settler
-from bridge.engine.step_plan import Replace, Sign, can_outbid, first_bid, signed_tx
+from bridge.engine.step_plan import Replace, Sign, can_outbid, first_bid
 from bridge.protocol.types import Purpose
 from bridge.store import Transaction
 from bridge.store.records import Intent, IntentState, StoredTx
@@ -68,7 +57,7 @@ class TxSender:
     async def sign(self, snapshot: IntentSnapshot, step: Sign, tip: Tip) -> bool:
         """Sign, store and send the first transaction of an intent, or one after those that never landed."""
         intent, action = snapshot.intent, step.action
-        if action.purpose is Purpose.LOCK and action.terms is not None:
+        if isinstance(action, LockAction):
             status = await self._port.read_lock(self._port.lock_id(action.terms), action.terms)
             if status is not LockStatus.ABSENT:
                 await self._settler.postpone(intent, f"the chain has this lock already ({status.value})")
@@ -84,7 +73,9 @@ class TxSender:
             await self._settler.finish(intent, str(error))
             return True
         except (ActionRefused, InsufficientFunds):
-            if action.others:  # the members of a batch that reverted go on alone
+            if (
+                isinstance(action, ClaimAction) and action.others
+            ):  # the members of a batch that reverted go on alone
                 await self._settler.disband_batch(intent)
             raise
         stored = await self._store_signed(intent, signed, tip, attempt=bid.attempt, members=members)
@@ -94,7 +85,9 @@ class TxSender:
         """Sign, store and send a transaction that takes the place of another one."""
         old = step.old
         try:
-            signed = await self._port.prepare(step.action, old.sequence, FeeLevel(old.attempt + 1, old.fee))
+            signed = await self._port.prepare(
+                step.action, old.sequence, FeeLevel(old.attempt + 1, old.signed.fee)
+            )
         except (ActionRefused, InsufficientFunds) as error:
             log.warning("not_replaced", intent=intent.id, tx=old.tx_id, reason=str(error))
             return await self.send(intent, old, tip) if old.sent_ms is None and not step.cancels else False
@@ -109,7 +102,7 @@ class TxSender:
             if not isinstance(decision, Go):
                 log.info("not_sent", intent=intent.id, tx=stored.tx_id, reason=decision.reason)
                 return False
-        result = await self._port.broadcast(signed_tx(stored))
+        result = await self._port.broadcast(stored.signed)
         purpose = Purpose.CANCEL if stored.cancels else intent.purpose
         self._metrics.broadcasts.labels(self._chain, purpose.value, result.outcome.value).inc()
         tell = log.debug if result.outcome is BroadcastOutcome.LATER else log.info
@@ -132,12 +125,12 @@ class TxSender:
     # -- their parts -------------------------------------------------------------------------
 
     async def _prepare(
-        self, action: Action, members: dict[int, Action], sequence: int | None, bid: FeeLevel
+        self, action: Action, members: dict[int, ClaimAction], sequence: int | None, bid: FeeLevel
     ) -> SignedTx:
         """Sign an action together with the new members of its batch; if that cannot be done, without them
         (`members` is then empty). `action` may make other claims already: those of a batch of this intent
         that reverted."""
-        if members:
+        if members and isinstance(action, ClaimAction):
             together = msgspec.structs.replace(action, others=(*action.others, *members.values()))
             try:
                 return await self._port.prepare(together, sequence, bid)
@@ -174,13 +167,7 @@ class TxSender:
             tx.transactions.add(
                 intent.id,
                 self._chain,
-                tx_id=signed.tx_id,
-                raw=signed.raw,
-                account=signed.account,
-                sequence=signed.sequence,
-                fee=signed.fee,
-                max_cost=signed.max_cost,
-                valid_until=signed.valid_until,
+                signed,
                 attempt=attempt,
                 cancels=cancels,
                 signed_height=tip.block.height,
@@ -202,7 +189,7 @@ class TxSender:
             await self._settler.postpone(intent, "the node wants a higher fee")
             return False
         if stored.cancels:
-            return await self.replace(intent, Replace(stored, Action(Purpose.CANCEL), cancels=True), tip)
+            return await self.replace(intent, Replace(stored, CancelAction(), cancels=True), tip)
         decision = await self._decide(intent)
         if not isinstance(decision, Go):
             return False

@@ -1,4 +1,4 @@
-"""What the store refuses, each with a hint that says what to do."""
+"""The errors of the store, each with a hint that says what to do."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ class StoreError(Exception):
 
 
 class Conflict(StoreError):
-    """Somebody else changed the row since it was read: read it again and try again."""
+    """The row was changed after it was read: read it again and try again."""
 
 
 class Duplicate(StoreError):
-    """The row exists already, under a key that may exist only once."""
+    """The row exists already; its key must be unique."""
 
 
 class NotFound(StoreError):
@@ -24,7 +24,7 @@ class NotFound(StoreError):
 
 
 class Unavailable(StoreError):
-    """The database is busy, full or away: nothing was stored, try again later."""
+    """The database is busy, full or unreachable: nothing was stored, try again later."""
 
 
 class LeaseLost(StoreError):

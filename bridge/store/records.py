@@ -9,6 +9,7 @@ from enum import StrEnum
 
 import msgspec
 
+from bridge.chains.port import FeeEstimate, SignedTx, Tip
 from bridge.protocol.types import BlockRef, ChainId, LegRole, LegState, LockTerms, Purpose, Swap, SwapState
 
 
@@ -50,7 +51,7 @@ class Reservation(msgspec.Struct, frozen=True):
 
 
 class SwapMeta(msgspec.Struct, frozen=True):
-    """What the API knows of a swap beside the protocol's value."""
+    """What the API knows of a swap in addition to the protocol's value."""
 
     quote_id: str | None = None
     client: str = ""
@@ -119,7 +120,7 @@ class PlannedIntent(msgspec.Struct, frozen=True):
 
 
 class Intent(msgspec.Struct, frozen=True):
-    """A stored intent. `cancel`: it must not happen any more, its sequence is to be used up."""
+    """A stored intent. `cancel`: it must no longer happen; its sequence has to be used up."""
 
     id: int
     subject: str
@@ -137,7 +138,7 @@ class Intent(msgspec.Struct, frozen=True):
     lease_until_ms: int
     not_before_ms: int
     batch_leader: int | None
-    """The intent whose transactions make this claim too, in a batch; None while it is on its own."""
+    """The batch leader: the intent whose transactions make this claim too; None while it is on its own."""
     reason: str
     created_ms: int
     updated_ms: int
@@ -149,7 +150,7 @@ class Intent(msgspec.Struct, frozen=True):
 
 
 class StoredTxState(StrEnum):
-    """What is known of a signed transaction. DEAD: it can never land any more."""
+    """What is known of a signed transaction. DEAD: it can no longer be included."""
 
     SIGNED = "signed"
     BROADCAST = "broadcast"
@@ -160,18 +161,13 @@ class StoredTxState(StrEnum):
 
 
 class StoredTx(msgspec.Struct, frozen=True):
-    """A signed transaction of ours. `cancels`: it only uses up the sequence. `signed_height`: tip then."""
+    """A signed transaction of ours and what is known of it. `cancels`: it only uses up the sequence.
+    `signed_height`: the tip's height at that time."""
 
     id: int
     intent_id: int
     chain: ChainId
-    tx_id: str
-    raw: bytes
-    account: str
-    sequence: int | None
-    fee: dict[str, int]
-    max_cost: int
-    valid_until: int | None
+    signed: SignedTx
     attempt: int
     cancels: bool
     state: StoredTxState
@@ -182,6 +178,16 @@ class StoredTx(msgspec.Struct, frozen=True):
     signed_height: int
     signed_ms: int
     sent_ms: int | None
+
+    @property
+    def tx_id(self) -> str:
+        """The id its chain gives it."""
+        return self.signed.tx_id
+
+    @property
+    def sequence(self) -> int | None:
+        """The account's nonce it uses, None on chains without."""
+        return self.signed.sequence
 
     def __repr__(self) -> str:
         return f"StoredTx({self.tx_id}, sequence={self.sequence}, state={self.state})"
@@ -217,48 +223,38 @@ class Observation(msgspec.Struct, frozen=True):
     settled: bool
 
 
-class FeeRecord(msgspec.Struct, frozen=True):
-    """Expected cost of each purpose, native smallest units; the rest as in `FeeEstimate`."""
-
-    lock: int
-    claim: int
-    refund: int
-    minimum: int = 0
-    gasless_claim: int = 0
-    authorized_claim: int = 0
-    deposit: int = 0
-
-
 class ChainStatus(msgspec.Struct, frozen=True):
     """A chain as its relayer last saw it. `balances` and `fees` are by asset key.
 
-    `scanned` is the height up to which HTLC events were taken in; `time` the clock of its deadlines;
-    `finalized` the height that the chain itself calls final, None where it calls none so;
-    `healthy` false with a `detail` when the RPC cannot be believed or reached.
+    `scanned` is the height up to which HTLC events were taken in; `healthy` is false, with a `detail`, when
+    the RPC cannot be reached or believed.
     """
 
     chain: ChainId
     account: str = ""
     contract: str = ""
+    tip: Tip | None = None
     leaves_deposit: bool = False
     """A spent lock of this chain still holds a deposit."""
-    tip: BlockRef | None = None
-    time: int = 0
-    finalized: int | None = None
     scanned: int = 0
     healthy: bool = False
     detail: str = ""
     balances: dict[str, int] = msgspec.field(default_factory=dict)
-    fees: dict[str, FeeRecord] = msgspec.field(default_factory=dict)
+    fees: dict[str, FeeEstimate] = msgspec.field(default_factory=dict)
     updated_ms: int = 0
     seen_ms: int = 0
     """When the RPC last answered."""
     tip_ms: int = 0
-    """When the tip was first seen: its clock has moved on by what has passed since."""
+    """When the tip was first seen: its clock has moved on by the time since then."""
+
+    @property
+    def time(self) -> int:
+        """The clock of the chain's deadlines at its tip, Unix seconds; 0 before there is one."""
+        return self.tip.time if self.tip is not None else 0
 
 
 class Lease(msgspec.Struct, frozen=True):
-    """A lease held: hand it to whatever writes under it."""
+    """A lease that is held: pass it to everything that writes under it."""
 
     name: str
     owner: str

@@ -14,17 +14,15 @@ from pycardano import (
 )
 from pycardano.serialization import NonEmptyOrderedSet
 
+from bridge.chains.actions import Action, ApproveAction, ClaimAction, SwapAction
+from bridge.chains.errors import ActionRefused, PortError, PortUnavailable
 from bridge.chains.port import (
-    Action,
-    ActionRefused,
     Authorizer,
     BroadcastOutcome,
     BroadcastResult,
     FeeEstimate,
     FeeLevel,
     LockStatus,
-    PortError,
-    PortUnavailable,
     Scan,
     SignedTx,
     Tip,
@@ -32,7 +30,6 @@ from bridge.chains.port import (
     TxStatus,
     UnsignedTx,
 )
-from bridge.protocol import instances
 from bridge.protocol.types import Asset, BlockRef, LockTerms, Preimage, Purpose
 from relayers.cardano import htlc, wallet
 from relayers.cardano.blocks import History
@@ -40,10 +37,10 @@ from relayers.cardano.building import LEAST_TOKEN_DEPOSIT, least_ada
 from relayers.cardano.chain_view import ChainMoved, Refused
 from relayers.cardano.drafting import Drafting
 from relayers.cardano.fees import estimate
-from relayers.cardano.open_view import open_service
-from relayers.cardano.payer_outputs import Payer
+from relayers.cardano.open_view import open_view
+from relayers.cardano.payer_outputs import PayerOutputs
 from relayers.cardano.script import validator_address
-from relayers.cardano.settings import NETWORKS, CardanoSettings
+from relayers.cardano.settings import CardanoSettings
 from relayers.cardano.traits import TRAITS
 
 T = TypeVar("T")
@@ -60,10 +57,10 @@ class CardanoPort:
     """One Cardano network and one account of ours; a `bridge.chains.port.ChainPort`.
 
     There are no sequences: a transaction is replaced by nothing and expires by itself. What keeps two of ours
-    from spending the same output is `Payer`; a rebuilt lock is safe because the old one has expired for good.
+    from spending the same output is `PayerOutputs`; a rebuilt lock is safe because the old one has expired
+    for good.
     """
 
-    chain = instances.CARDANO
     traits = TRAITS
     max_claims = TRAITS.max_claims
     """Far below what a transaction can hold (build/bench/cardano.json), but more saves hardly anything."""
@@ -74,15 +71,15 @@ class CardanoPort:
             raise PortError("a Cardano key has 32 bytes", "give the ed25519 seed of the account")
         self._key = PaymentSigningKey(key)
         self._settings = settings
-        self._magic = NETWORKS[settings.network].magic
+        self.chain = settings.chain
         network = settings.address_network
         self.contract = validator_address(network)
         self.account = htlc.canonical(self._key.to_verification_key().hash().payload, network)
-        self._service = open_service(settings)
-        reader = htlc.Reader(network, self._magic, settings.assets)
-        self._history = History(self._service, reader)
-        self._drafting = Drafting(self._service, self._history, reader, settings)
-        self._payer = Payer(self._service, self.account)
+        self._view = open_view(settings)
+        reader = htlc.Reader(settings)
+        self._history = History(self._view, reader)
+        self._drafting = Drafting(self._view, self._history, reader, settings)
+        self._payer = PayerOutputs(self._view, self.account)
         self._building = asyncio.Lock()
         self._checked = False
 
@@ -94,12 +91,12 @@ class CardanoPort:
     async def tip(self) -> Tip:
         """Return the head; the chain's clock is its slot's time."""
         await self._check()
-        head = await self._service.head()
+        head = await self._view.head()
         return Tip(head, head.time)
 
-    async def scan(self, known: Sequence[BlockRef], max_blocks: int) -> Scan:
+    async def scan(self, recent_blocks: Sequence[BlockRef], max_blocks: int) -> Scan:
         """See `ChainPort.scan`. A service that lags behind the ring yields nothing, and no orphans."""
-        return await self._settled(lambda: self._history.scan(known, max_blocks))
+        return await self._settled(lambda: self._history.scan(recent_blocks, max_blocks))
 
     async def read_lock(self, lock_id: str, terms: LockTerms) -> LockStatus:
         """Tell what became of the lock with exactly these terms."""
@@ -111,10 +108,10 @@ class CardanoPort:
     async def balance(self, address: str, asset: Asset) -> int:
         """Return what lies in blocks at an address, in smallest units; tokens bind some of the ada."""
         await self._check()
-        utxos = await self._service.utxos(address)
+        utxos = await self._view.utxos(address)
         if not asset.contract:
-            return sum(one.lovelace for one in utxos)
-        return sum(one.tokens.get(asset.contract, 0) for one in utxos)
+            return sum(output.lovelace for output in utxos)
+        return sum(output.tokens.get(asset.contract, 0) for output in utxos)
 
     async def fees(self, asset: Asset) -> FeeEstimate:
         """Return the expected fees; a lock of tokens also binds a deposit, which goes with the tokens. A lock
@@ -127,7 +124,7 @@ class CardanoPort:
         least = least_ada(parameters, self._settings.address_network)
         return estimate(parameters, 0, least, by_reference=by_reference)
 
-    async def setup_actions(self, assets: Sequence[Asset]) -> tuple[Action, ...]:  # noqa: ARG002
+    async def setup_actions(self, assets: Sequence[Asset]) -> tuple[ApproveAction, ...]:  # noqa: ARG002
         """Return nothing: native tokens need no approval."""
         return ()
 
@@ -136,24 +133,22 @@ class CardanoPort:
     async def next_sequence(self) -> int | None:
         """Return None: there are no sequences here (and say so if the service is down)."""
         await self._check()
-        await self._service.head()
+        await self._view.head()
         return None
 
     async def prepare(self, action: Action, sequence: int | None, fee: FeeLevel) -> SignedTx:  # noqa: ARG002
         """Build on a fresh view, evaluate, and sign. See `ChainPort.prepare`. Fees are fixed by the ledger:
         bidding more buys nothing."""
-        if action.terms is None:
+        if not isinstance(action, SwapAction):
             await self._check()
             raise ActionRefused(
                 f"there is no {action.purpose} on Cardano",
                 "there is no sequence to use up: a transaction of ours expires by itself",
             )
-        terms = action.terms
-        others = self._others(action, terms)
+        if isinstance(action, ClaimAction):
+            self._check_batch(action)
         async with self._building:
-            draft = await self._settled(
-                lambda: self._drafting.draft(action.purpose, terms, action.preimage, self._payer, others)
-            )
+            draft = await self._settled(lambda: self._drafting.draft(action, self._payer))
             tx = sign(draft.tx, self._key)
             expires = self._settings.time_of(draft.ttl)
             self._payer.promise(draft.spends, expires)
@@ -165,21 +160,16 @@ class CardanoPort:
             sequence=None,
             fee={"fee": draft.fee, "locks": draft.locks},
             max_cost=draft.max_cost,
-            valid_until=expires + margin,
+            valid_until_time=expires + margin,
         )
 
-    def _others(self, action: Action, terms: LockTerms) -> dict[LockTerms, Preimage]:
-        """Return the further claims of a batch. Raises `ActionRefused` if they make none."""
+    def _check_batch(self, action: ClaimAction) -> None:
+        """Raise `ActionRefused` if a claim and its `others` make no batch."""
         if len(action.others) >= self.max_claims:
             raise ActionRefused(f"a batch has at most {self.max_claims} claims", "make several batches")
-        claims: dict[LockTerms, Preimage] = {}
-        for one in action.others:
-            if one.terms is None or one.preimage is None or {action.purpose, one.purpose} != {Purpose.CLAIM}:
-                raise ActionRefused("only claims with their preimages make a batch", "send the rest alone")
-            if (one.terms.recipient, one.terms.asset) != (terms.recipient, terms.asset):
-                raise ActionRefused("a batch has one recipient and one asset", "make a batch for each")
-            claims[one.terms] = one.preimage
-        return claims
+        paid = action.terms.recipient, action.terms.asset
+        if any((other.terms.recipient, other.terms.asset) != paid for other in action.others):
+            raise ActionRefused("a batch has one recipient and one asset", "make a batch for each")
 
     async def broadcast(self, tx: SignedTx) -> BroadcastResult:
         """Send stored bytes; sending them again is harmless."""
@@ -187,7 +177,7 @@ class CardanoPort:
         if await self._is_known(tx.tx_id):
             return BroadcastResult(BroadcastOutcome.ALREADY_KNOWN)
         try:
-            sent = await self._service.submit(tx.raw)
+            sent = await self._view.submit(tx.raw)
         except Refused as error:
             if await self._is_known(tx.tx_id):
                 return BroadcastResult(BroadcastOutcome.ALREADY_KNOWN)
@@ -204,11 +194,11 @@ class CardanoPort:
 
     async def _tx_status(self, tx: SignedTx) -> TxStatus:
         # In this order: what leaves the mempool for a block in between is found there.
-        if await self._service.is_waiting(tx.tx_id):
+        if await self._view.is_waiting(tx.tx_id):
             return TxStatus(TxState.PENDING)
-        found = await self._service.inclusion(tx.tx_id)
+        found = await self._view.inclusion(tx.tx_id)
         if found is not None:
-            head = await self._service.head()
+            head = await self._view.head()
             if head.height < found.block.height:
                 return TxStatus(TxState.PENDING)  # in a block that `scan` does not show yet
             confirmations = head.height - found.block.height + 1
@@ -223,14 +213,14 @@ class CardanoPort:
         return TxStatus(TxState.UNKNOWN)
 
     async def _is_known(self, tx_id: str) -> bool:
-        if await self._service.is_waiting(tx_id):
+        if await self._view.is_waiting(tx_id):
             return True
-        return await self._settled(lambda: self._service.inclusion(tx_id)) is not None
+        return await self._settled(lambda: self._view.inclusion(tx_id)) is not None
 
     async def _rival(self, tx: SignedTx) -> str | None:
         """Return the included transaction that spends one of this one's inputs, if any does."""
         for spent in Transaction.from_cbor(tx.raw).transaction_body.inputs:
-            used_by = await self._service.spender((spent.transaction_id.payload.hex(), spent.index))
+            used_by = await self._view.spender((spent.transaction_id.payload.hex(), spent.index))
             if used_by not in {None, tx.tx_id}:
                 return used_by
         return None
@@ -239,7 +229,7 @@ class CardanoPort:
 
     def lock_id(self, terms: LockTerms) -> str:
         """Return the id of a lock with these terms, hex."""
-        return htlc.id_of(terms, self._magic)
+        return htlc.id_of(terms, self._settings)
 
     def parse_address(self, text: str) -> str:
         """Return the address without a stake part of the same payment key. Raises `BadAddress`."""
@@ -252,17 +242,17 @@ class CardanoPort:
     async def hints(self) -> AsyncIterator[None]:
         """Yield on every new head, polled."""
         await self._check()
-        seen = (await self._service.head()).id
+        seen = (await self._view.head()).id
         while True:
             await asyncio.sleep(self._settings.poll_interval)
-            head = (await self._service.head()).id
+            head = (await self._view.head()).id
             if head != seen:
                 seen = head
                 yield
 
     async def close(self) -> None:
         """Close the connections."""
-        await self._service.close()
+        await self._view.close()
 
     # ------------------------------------------------------------------ helpers
 
@@ -280,8 +270,8 @@ class CardanoPort:
         """Once: is this the right network?"""
         if self._checked:
             return
-        magic = await self._service.magic()
-        if magic != self._magic:
+        magic = await self._view.magic()
+        if magic != self._settings.magic:
             raise PortError(
                 f"the service is on network {magic}, not on {self._settings.network.value}",
                 "correct the service's URL or the network",

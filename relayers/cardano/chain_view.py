@@ -12,7 +12,7 @@ import cbor2
 import msgspec
 from pycardano import ProtocolParameters
 
-from bridge.chains.port import PortUnavailable
+from bridge.chains.errors import PortUnavailable
 from bridge.protocol.types import BlockRef
 
 OutRef = tuple[str, int]
@@ -80,7 +80,7 @@ class Inclusion(msgspec.Struct, frozen=True):
     valid: bool
 
 
-class Service(Protocol):
+class ChainView(Protocol):
     """One source of truth about one network. Methods raise `PortUnavailable` for what may pass by itself.
 
     A `place` is an address, or a payment credential (addr_vkh1…, script1…) for all addresses with it.
@@ -99,7 +99,7 @@ class Service(Protocol):
         ...
 
     async def newest_known(
-        self, known: Sequence[BlockRef], head: BlockRef
+        self, recent_blocks: Sequence[BlockRef], head: BlockRef
     ) -> tuple[int | None, BlockRef | None]:
         """Return the newest known block that is on the chain below `head`, its index and itself; (None, None)
         where the service is behind. See `bridge.chains.recent_blocks.newest_common`."""

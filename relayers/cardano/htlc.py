@@ -3,26 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
 
 import cbor2
 from pycardano import Address, Network, VerificationKeyHash
 from pycardano.crypto.bech32 import encode as bech32_encode
 
-from bridge.chains.port import (
-    ActionRefused,
-    BadAddress,
-    Claimed,
-    HtlcEvent,
-    Locked,
-    PortUnavailable,
-    Refunded,
-)
-from bridge.protocol import instances
+from bridge.chains.errors import ActionRefused, BadAddress, PortUnavailable
+from bridge.chains.port import Claimed, HtlcEvent, Locked, Refunded
 from bridge.protocol.types import HASHLOCK_BYTES, Asset, LockTerms, Preimage
 from relayers.cardano.chain_view import HtlcTx, Output
 from relayers.cardano.script import HtlcDatum, validator_hash
-from relayers.cardano.settings import ADA
+from relayers.cardano.settings import CardanoSettings
 
 MIXED = "mixed"
 """The symbol of a lock with several native tokens: no swap asks for one, so it is only given back."""
@@ -87,10 +78,12 @@ def datum_of(terms: LockTerms) -> HtlcDatum:
     return HtlcDatum(sender, recipient, terms.hashlock, terms.deadline * 1000)
 
 
-def check(terms: LockTerms) -> None:
-    """Raise `ActionRefused` if no lock on Cardano can have these terms."""
+def check(terms: LockTerms, settings: CardanoSettings) -> None:
+    """Raise `ActionRefused` if no lock on this network can have these terms."""
     problem = ""
-    if terms.chain != instances.CARDANO or not is_ours(terms.contract):
+    if {terms.chain, terms.asset.chain} != {settings.chain}:
+        problem = f"they are of {terms.chain} and {terms.asset.key}"
+    elif not is_ours(terms.contract):
         problem = "its contract is not the HTLC's address"
     elif not 0 < terms.amount <= _MAX_INT:
         problem = "the amount must be positive smallest units"
@@ -99,17 +92,19 @@ def check(terms: LockTerms) -> None:
     elif not 0 < terms.deadline <= _MAX_INT // 1000:
         problem = "the deadline must be Unix seconds"
     if problem:
-        raise ActionRefused(f"no lock on Cardano can have these terms: {problem}", "correct the terms")
+        raise ActionRefused(
+            f"no lock on {settings.chain} can have these terms: {problem}", "correct the terms"
+        )
     key_hash(terms.sender)
     key_hash(terms.recipient)
 
 
-def id_of(terms: LockTerms, magic: int) -> str:
+def id_of(terms: LockTerms, settings: CardanoSettings) -> str:
     """Return the id of a lock: SHA-256 over all its terms and the network. Raises `ActionRefused`."""
-    check(terms)
+    check(terms, settings)
     parts = (
         b"rainbow bridge cardano htlc",
-        magic.to_bytes(4, "big"),
+        settings.magic.to_bytes(4, "big"),
         bytes(Address.from_primitive(terms.contract).to_primitive()),
         key_hash(terms.sender),
         key_hash(terms.recipient),
@@ -124,10 +119,10 @@ def id_of(terms: LockTerms, magic: int) -> str:
 class Reader:
     """Reads locks as terms, with the assets that have names here."""
 
-    def __init__(self, network: Network, magic: int, assets: Sequence[Asset]) -> None:
-        self._network = network
-        self._magic = magic
-        self._assets = {asset.contract: asset for asset in assets if asset.contract}
+    def __init__(self, settings: CardanoSettings) -> None:
+        self._settings = settings
+        self._network = settings.address_network
+        self._assets = {asset.contract: asset for asset in settings.assets if asset.contract}
 
     def terms(self, output: Output) -> LockTerms | None:
         """Return the terms of an output of the validator; None if it is no lock that counts.
@@ -142,16 +137,16 @@ class Reader:
         datum = _read_datum(output.inline_datum)
         if datum is None:
             return None
-        tokens = output.tokens
+        tokens, chain = output.tokens, self._settings.chain
         if not tokens:
-            asset, amount = ADA, output.lovelace
+            asset, amount = self._settings.native, output.lovelace
         elif len(tokens) == 1:
             ((unit, amount),) = tokens.items()
-            asset = self._assets.get(unit) or Asset(instances.CARDANO, unit[:8], 0, unit)
+            asset = self._assets.get(unit) or Asset(chain, unit[:8], 0, unit)
         else:
-            asset, amount = Asset(instances.CARDANO, MIXED, 0, "+".join(sorted(tokens))), output.lovelace
+            asset, amount = Asset(chain, MIXED, 0, "+".join(sorted(tokens))), output.lovelace
         return LockTerms(
-            chain=instances.CARDANO,
+            chain=chain,
             contract=output.address,
             sender=canonical(datum.sender, self._network),
             recipient=canonical(datum.recipient, self._network),
@@ -165,7 +160,7 @@ class Reader:
     def lock_id(self, output: Output) -> str | None:
         """Return the id of the lock in an output, None if there is none that counts."""
         terms = self.terms(output)
-        return None if terms is None else id_of(terms, self._magic)
+        return None if terms is None else id_of(terms, self._settings)
 
     def events(self, tx: HtlcTx) -> list[HtlcEvent]:
         """Return what a transaction did, spends first.
@@ -179,7 +174,7 @@ class Reader:
                 continue
             if spent.redeemer is None:
                 raise PortUnavailable("a lock is spent without a redeemer", "use another service")
-            lock_id = id_of(terms, self._magic)
+            lock_id = id_of(terms, self._settings)
             preimage = _read_redeemer(spent.redeemer)
             if preimage is None:
                 found.append(Refunded(tx.block, tx.tx_id, lock_id))
@@ -190,7 +185,7 @@ class Reader:
         for output in tx.made:
             made = self.terms(output)
             if made is not None:
-                found.append(Locked(tx.block, tx.tx_id, id_of(made, self._magic), made))
+                found.append(Locked(tx.block, tx.tx_id, id_of(made, self._settings), made))
         return found
 
 
@@ -202,7 +197,7 @@ def _read_datum(inline: str) -> HtlcDatum | None:
     if not isinstance(datum, cbor2.CBORTag) or datum.tag != _CONSTRUCTOR_0:
         return None
     fields = list(datum.value) if isinstance(datum.value, (list, tuple)) else []
-    if len(fields) != 4 or not all(isinstance(one, bytes) for one in fields[:3]):
+    if len(fields) != 4 or not all(isinstance(field, bytes) for field in fields[:3]):
         return None
     sender, recipient, hashlock, deadline = fields
     if (len(sender), len(recipient), len(hashlock)) != (_KEY_HASH_BYTES, _KEY_HASH_BYTES, HASHLOCK_BYTES):

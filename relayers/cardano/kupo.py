@@ -12,7 +12,7 @@ import httpx
 import msgspec
 from pycardano.crypto.bech32 import decode as bech32_decode
 
-from bridge.chains.port import PortUnavailable
+from bridge.chains.errors import PortUnavailable
 from relayers.cardano.chain_view import ChainMoved, Output, OutRef
 
 _AGAIN = "it may pass by itself; check Kupo if it lasts"

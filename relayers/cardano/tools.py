@@ -71,11 +71,15 @@ class CardanoTools:
 
     def local_chain(self, plan: LocalPlan) -> LocalInstance:
         """See `FamilyTools.local_chain`."""
-        from relayers.cardano.accounting import Ledger as CardanoLedger
+        from relayers.cardano.accounting import CardanoLedger
         from relayers.cardano.devnet import CardanoDevnet
 
         node = CardanoDevnet(
-            plan.directory, block_time=plan.block_time, port=plan.port, zero_time=LOCAL_ZERO_TIME
+            plan.directory,
+            block_time=plan.block_time,
+            port=plan.port,
+            zero_time=LOCAL_ZERO_TIME,
+            chain=plan.chain,
         )
         return LocalInstance(
             chain=plan.chain,

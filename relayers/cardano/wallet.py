@@ -1,8 +1,8 @@
 """What users' own wallets sign: an intent, which needs no chain, and its completion to a transaction.
 
-`intent` says what is to be done. `Wallet.unsigned` (and `complete` for any other address) chooses inputs and
-returns the CBOR for a CIP-30 wallet's `signTx(cbor, true)`; `Wallet.submit` sends it with the witness that
-comes back.
+`intent` says what is to be done. `CardanoWallet.unsigned` (and `complete` for any other address) chooses
+inputs and returns the CBOR for a CIP-30 wallet's `signTx(cbor, true)`; `CardanoWallet.submit` sends it with
+the witness that comes back.
 """
 
 from __future__ import annotations
@@ -13,20 +13,24 @@ from typing import Any
 import msgspec
 from pycardano import Transaction, TransactionWitnessSet
 
-from bridge.chains.port import ActionRefused, InsufficientFunds, UnsignedTx
+from bridge.chains.actions import action_of
+from bridge.chains.errors import ActionRefused, InsufficientFunds
+from bridge.chains.port import UnsignedTx
 from bridge.protocol.types import LockTerms, Preimage, Purpose
 from relayers.cardano import building, htlc
 from relayers.cardano.blocks import History
 from relayers.cardano.chain_view import Refused
 from relayers.cardano.drafting import Drafting
-from relayers.cardano.open_view import open_service
-from relayers.cardano.payer_outputs import Payer
-from relayers.cardano.settings import NETWORKS, CardanoSettings
+from relayers.cardano.open_view import open_view
+from relayers.cardano.payer_outputs import PayerOutputs
+from relayers.cardano.settings import CardanoSettings
 
 WALLET_FORMAT = "cardano-htlc-intent"
-"""What is to be done, in words and numbers: there is nothing to sign in it yet."""
+"""Says what is to be done; there is nothing to sign yet. It comes while the chain cannot be asked or the
+address has no money."""
 CBOR_FORMAT = "cardano-cbor"
-"""A transaction to sign: `cbor` (hex) for CIP-30's signTx, and the address of the key that signs."""
+"""Signs `cbor` with the key of the address `signer`, by CIP-30 `api.signTx(cbor, true)`, and sends it with
+the witness."""
 
 
 def intent(
@@ -39,7 +43,7 @@ def intent(
     """
     if purpose not in {Purpose.LOCK, Purpose.CLAIM, Purpose.REFUND}:
         raise ActionRefused(f"a wallet has nothing to sign for {purpose}", "ask for another purpose")
-    htlc.check(terms)
+    htlc.check(terms, settings)
     payload: dict[str, Any] = {
         "purpose": purpose.value,
         "network": settings.network.value,
@@ -65,18 +69,18 @@ def signer_of(purpose: Purpose, terms: LockTerms) -> str:
     return terms.recipient if purpose is Purpose.CLAIM else terms.sender
 
 
-class Wallet:
+class CardanoWallet:
     """Builds a user's transactions from a service of their own choice and sends what was signed."""
 
     private: frozenset[Purpose] = frozenset()
 
     def __init__(self, settings: CardanoSettings) -> None:
         self._settings = settings
-        self._service = open_service(settings)
-        reader = htlc.Reader(settings.address_network, NETWORKS[settings.network].magic, settings.assets)
-        self._drafting = Drafting(self._service, History(self._service, reader), reader, settings)
+        self._view = open_view(settings)
+        reader = htlc.Reader(settings)
+        self._drafting = Drafting(self._view, History(self._view, reader), reader, settings)
 
-    async def __aenter__(self) -> Wallet:
+    async def __aenter__(self) -> CardanoWallet:
         return self
 
     async def __aexit__(
@@ -86,7 +90,7 @@ class Wallet:
 
     async def close(self) -> None:
         """Close the connections."""
-        await self._service.close()
+        await self._view.close()
 
     async def unsigned(
         self, purpose: Purpose, terms: LockTerms, preimage: Preimage | None = None
@@ -113,8 +117,9 @@ class Wallet:
         """Return the unsigned transaction (CBOR, hex), paid from and with change to the key of `address`."""
         terms = msgspec.convert(payload["terms"], LockTerms)
         preimage = Preimage(bytes.fromhex(payload["preimage"])) if "preimage" in payload else None
-        payer = Payer(self._service, address, any_stake=True)
-        draft = await self._drafting.draft(Purpose(payload["purpose"]), terms, preimage, payer)
+        payer = PayerOutputs(self._view, address, any_stake=True)
+        action = action_of(Purpose(payload["purpose"]), terms, preimage)
+        draft = await self._drafting.draft(action, payer)
         return str(draft.tx.to_cbor().hex())
 
     async def submit(self, unsigned: str, witnesses: str) -> str:
@@ -123,6 +128,6 @@ class Wallet:
         signed = TransactionWitnessSet.from_cbor(witnesses)
         tx.transaction_witness_set.vkey_witnesses = signed.vkey_witnesses
         try:
-            return await self._service.submit(tx.to_cbor())
+            return await self._view.submit(tx.to_cbor())
         except Refused as error:
             raise ActionRefused(f"the chain refuses: {error}", "build the transaction anew") from error

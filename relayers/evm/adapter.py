@@ -15,17 +15,26 @@ from eth_utils.address import (
     to_checksum_address,
 )
 
-from bridge.chains.port import (
+from bridge.chains.actions import (
+    AccountAction,
     Action,
-    ActionRefused,
+    AnchorAction,
+    ApproveAction,
+    CancelAction,
+    ClaimAction,
+    CloseAction,
+    CooperativeRefundAction,
+    LockAction,
+    RefundAction,
+    SwapAction,
+)
+from bridge.chains.errors import ActionRefused, BadAddress, PortError, PortUnavailable
+from bridge.chains.port import (
     Authorizer,
-    BadAddress,
     BroadcastResult,
     FeeEstimate,
     FeeLevel,
     LockStatus,
-    PortError,
-    PortUnavailable,
     Scan,
     SignedTx,
     Tip,
@@ -39,11 +48,14 @@ from relayers.evm.building import Builder, Reverted, Spending
 from relayers.evm.claiming import Claims
 from relayers.evm.hints import new_heads
 from relayers.evm.messages import HtlcContract, Message
-from relayers.evm.rpc import Call, Rpc, RpcError, failed, quantity, sound
+from relayers.evm.rpc import Call, RpcError, failed, open_rpc, quantity, sound
 from relayers.evm.settings import EvmSettings
 from relayers.evm.terms import Place, read_event
 from relayers.evm.traits import TRAITS
 from relayers.evm.transactions import read_broadcast, read_status
+
+_Unclaiming = LockAction | RefundAction | CooperativeRefundAction | AccountAction
+"""Every action but a claim, which `claiming` sends."""
 
 _EVENT_TOPICS = tuple("0x" + topic.hex() for topic in htlc.TOPICS)
 
@@ -71,7 +83,7 @@ class EvmPort:
         self.chain: ChainId = settings.chain
         self._settings = settings
         self._signer: LocalAccount = Account.from_key(key)
-        self._rpc = Rpc(settings.rpc_urls, settings.timeout)
+        self._rpc = open_rpc(settings.rpc_urls, settings.timeout, settings.chain)
         self._checked = False
         self.account: str = self._signer.address
         self.contract = self.parse_address(_contract_address(settings))
@@ -95,34 +107,34 @@ class EvmPort:
         await self._check()
         return (await self._heads()).tip
 
-    async def scan(self, known: Sequence[BlockRef], max_blocks: int) -> Scan:
+    async def scan(self, recent_blocks: Sequence[BlockRef], max_blocks: int) -> Scan:
         """See `ChainPort.scan`. A node behind the ring on the same chain yields nothing, and no orphans."""
         await self._check()
         for _ in range(_RETRIES_WHILE_MOVING):
             try:
-                return await self._scan(known, max_blocks)
+                return await self._scan(recent_blocks, max_blocks)
             except blocks.ChainMoved:
                 continue
         raise PortUnavailable(
             "the chain keeps moving while it is read", "several nodes behind one URL? try again"
         )
 
-    async def _scan(self, known: Sequence[BlockRef], max_blocks: int) -> Scan:
+    async def _scan(self, recent_blocks: Sequence[BlockRef], max_blocks: int) -> Scan:
         heads = await self._heads()
         tip = heads.tip
         head = tip.block
-        if not known:
+        if not recent_blocks:
             headers = await blocks.read_headers(self._rpc, head.height, head.height, head.parent)
             orphaned: tuple[BlockRef, ...] = ()
             kept: Sequence[BlockRef] = ()
         else:
-            known = await blocks.anchored(self._rpc, known, head)
-            index = await blocks.common_ancestor(self._rpc, known, head)
+            recent_blocks = await blocks.anchored(self._rpc, recent_blocks, head)
+            index = await blocks.common_ancestor(self._rpc, recent_blocks, head)
             if index is None:
                 return Scan((), (), (), tip)
-            ancestor = known[index]
-            kept = known[: index + 1]
-            orphaned = tuple(reversed(known[index + 1 :]))
+            ancestor = recent_blocks[index]
+            kept = recent_blocks[: index + 1]
+            orphaned = tuple(reversed(recent_blocks[index + 1 :]))
             last = min(head.height, ancestor.height + max_blocks)
             headers = await blocks.read_headers(self._rpc, ancestor.height + 1, last, ancestor.id)
         if headers and headers[-1].ref.height == head.height and headers[-1].ref.id != head.id:
@@ -170,7 +182,7 @@ class EvmPort:
             authorized_claim=units.authorized_claim * price,
         )
 
-    async def setup_actions(self, assets: Sequence[Asset]) -> tuple[Action, ...]:
+    async def setup_actions(self, assets: Sequence[Asset]) -> tuple[ApproveAction, ...]:
         """Return the approvals still missing. `payload` of an APPROVE is the token's address (20 bytes).
 
         An allowance that is neither enough nor zero is first set to zero: tokens like USDT insist on it.
@@ -184,7 +196,7 @@ class EvmPort:
             )
             for token in tokens
         ]
-        actions: list[Action] = []
+        actions: list[ApproveAction] = []
         for token, result in zip(tokens, await self._rpc.batch(calls), strict=True):
             if isinstance(result, RpcError) or result == "0x":
                 raise PortError(
@@ -195,8 +207,8 @@ class EvmPort:
                 continue
             payload = bytes.fromhex(token.contract[2:])
             if granted:
-                actions.append(Action(Purpose.APPROVE, payload=payload, amount=0))
-            actions.append(Action(Purpose.APPROVE, payload=payload, amount=erc20.MAX_ALLOWANCE))
+                actions.append(ApproveAction(payload, 0))
+            actions.append(ApproveAction(payload, erc20.MAX_ALLOWANCE))
         return tuple(actions)
 
     # ------------------------------------------------------------------ sending
@@ -220,9 +232,9 @@ class EvmPort:
         await self._check()
         if sequence is None:
             raise ActionRefused("a transaction needs a nonce", "take it from next_sequence")
-        terms = action.terms
-        if action.purpose is Purpose.CLAIM and terms is not None:
-            return await self._claims.prepare(action, terms, sequence, fee)
+        if isinstance(action, ClaimAction):
+            return await self._claims.prepare(action, sequence, fee)
+        terms = action.terms if isinstance(action, SwapAction) else None
         message, spending = await self._message(action)
         try:
             priced = await self._builder.price(
@@ -253,26 +265,29 @@ class EvmPort:
         except RpcError as error:
             raise failed(error) from error
 
-    async def _message(self, action: Action) -> tuple[Message, Spending | None]:
-        terms = action.terms
-        match action.purpose:
-            case Purpose.CANCEL:
+    async def _message(self, action: _Unclaiming) -> tuple[Message, Spending | None]:
+        match action:
+            case CancelAction():
                 return Message(self.account, "0x"), None
-            case Purpose.APPROVE if len(action.payload) == 20:
-                return self._htlc.approve(to_checksum_address(action.payload), action.amount), None
-            case Purpose.LOCK if terms is not None:
+            case ApproveAction(payload=payload, amount=amount):
+                if len(payload) != 20:
+                    raise ActionRefused("an approval names no token", "its payload is the token's address")
+                return self._htlc.approve(to_checksum_address(payload), amount), None
+            case LockAction(terms=terms):
                 if terms.sender != self.account:
                     raise ActionRefused("the lock names another sender", "a lock is made by its sender")
                 spending = Spending(terms.asset, terms.amount) if terms.asset.contract else None
                 return self._htlc.lock(terms), spending
-            case Purpose.REFUND if terms is not None:
+            case RefundAction(terms=terms):
                 return self._htlc.refund(terms), None
-            case Purpose.COOPERATIVE_REFUND if terms is not None:
+            case CooperativeRefundAction(terms=terms):
                 expiry = (await self._heads()).tip.time + _COOPERATIVE_REFUND_VALIDITY
                 return self._htlc.cooperative_refund(terms, self._signer, expiry), None
-        raise ActionRefused(
-            f"this {action.purpose} cannot be made on {self.chain}", "the action is incomplete"
-        )
+            case AnchorAction() | CloseAction():
+                raise ActionRefused(
+                    f"there is no {action.purpose} on {self.chain}",
+                    "the log is anchored on ZION; locks leave nothing",
+                )
 
     # ------------------------------------------------------------------ pure
 

@@ -17,15 +17,16 @@ from eth_account.messages import encode_typed_data
 from eth_account.signers.local import LocalAccount
 from eth_utils.address import is_hex_address, to_checksum_address
 
-from bridge.chains.port import ActionRefused, BadAuthorization, UnsignedTx
+from bridge.chains.errors import ActionRefused, BadAuthorization
+from bridge.chains.port import UnsignedTx
 from bridge.protocol.types import LockTerms
 from relayers.evm import blocks, htlc
 from relayers.evm.messages import Authorization, HtlcContract
 from relayers.evm.rpc import Call, Rpc, RpcError, quantity, sound
 
 FORMAT = "eip712"
-"""`UnsignedTx.payload` is the argument of eth_signTypedData_v4. Numbers of more than 53 bits are in decimal
-text there, as JSON's readers would round them."""
+"""Signs the payload, the argument of eth_signTypedData_v4. Numbers of more than 53 bits are decimal text,
+since readers of JSON would round them."""
 
 EXPIRY_MARGIN = 86_400
 """Seconds beyond the lock's deadline for which a signature is good: a claim wins until the refund has

@@ -14,7 +14,8 @@ from typing import Any
 import msgspec
 from eth_hash.auto import keccak
 
-from bridge.chains.port import PortUnavailable, Tip
+from bridge.chains.errors import PortUnavailable
+from bridge.chains.port import Tip
 from bridge.chains.recent_blocks import newest_common
 from bridge.protocol.types import BlockRef
 from relayers.evm.rpc import Call, Rpc, RpcError, quantity, record, sound
@@ -82,23 +83,23 @@ async def read_heads(rpc: Rpc, *, finalized: bool = False) -> Heads:
     return Heads(read_header(sound(latest)).ref, known[0] if known else None)
 
 
-async def anchored(rpc: Rpc, known: Sequence[BlockRef], head: BlockRef) -> Sequence[BlockRef]:
+async def anchored(rpc: Rpc, recent_blocks: Sequence[BlockRef], head: BlockRef) -> Sequence[BlockRef]:
     """Replace a first known block without an id by the one that the chain has at its height."""
-    if known[0].id or known[0].height > head.height:
-        return known
-    (header,) = await read_headers(rpc, known[0].height, known[0].height, None)
-    return (header.ref, *known[1:])
+    if recent_blocks[0].id or recent_blocks[0].height > head.height:
+        return recent_blocks
+    (header,) = await read_headers(rpc, recent_blocks[0].height, recent_blocks[0].height, None)
+    return (header.ref, *recent_blocks[1:])
 
 
-async def common_ancestor(rpc: Rpc, known: Sequence[BlockRef], head: BlockRef) -> int | None:
+async def common_ancestor(rpc: Rpc, recent_blocks: Sequence[BlockRef], head: BlockRef) -> int | None:
     """Ask for as few headers as need be and return what `bridge.chains.recent_blocks.newest_common` says."""
     canonical: dict[int, str] = {head.height: head.id}
-    newest = known[-1]
+    newest = recent_blocks[-1]
     if head.height > newest.height:
         await _ids(rpc, [newest.height], canonical)
     if canonical.get(newest.height) != newest.id:
-        await _ids(rpc, [ref.height for ref in known if ref.height < head.height], canonical)
-    return newest_common(known, canonical, head)
+        await _ids(rpc, [ref.height for ref in recent_blocks if ref.height < head.height], canonical)
+    return newest_common(recent_blocks, canonical, head)
 
 
 async def _ids(rpc: Rpc, heights: Sequence[int], into: dict[int, str]) -> None:

@@ -11,7 +11,8 @@ from eth_abi.exceptions import DecodingError
 from eth_account.signers.local import LocalAccount
 from eth_hash.auto import keccak
 
-from bridge.chains.port import ActionRefused, FeeLevel, InsufficientFunds, PortUnavailable, SignedTx
+from bridge.chains.errors import ActionRefused, InsufficientFunds, PortUnavailable
+from bridge.chains.port import FeeLevel, SignedTx
 from bridge.protocol.types import Asset, Purpose
 from relayers.evm import access, artifacts, erc20, fees
 from relayers.evm.messages import Message

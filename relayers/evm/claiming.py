@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from bridge.chains.port import Action, ActionRefused, BadAuthorization, FeeLevel, InsufficientFunds, SignedTx
+from bridge.chains.actions import ClaimAction
+from bridge.chains.errors import ActionRefused, BadAuthorization, InsufficientFunds
+from bridge.chains.port import FeeLevel, SignedTx
 from bridge.protocol.types import LockTerms, Preimage, Purpose
 from relayers.evm import access, blocks, gas
 from relayers.evm.authorizing import decode
@@ -34,17 +36,18 @@ class Claims:
         self._builder = builder
         self._account = account
 
-    async def prepare(self, action: Action, terms: LockTerms, sequence: int, level: FeeLevel) -> SignedTx:
-        """Return the signed transaction of a CLAIM with these terms.
+    async def prepare(self, action: ClaimAction, sequence: int, level: FeeLevel) -> SignedTx:
+        """Return the signed transaction of a claim.
 
         With an authorisation that is still good it takes the fee out of the amount; the fee is never a reason
         not to claim, so without one, or when the contract would not accept it, this is an ordinary claim.
         """
+        terms = action.terms
         if action.authorization:
-            tx = await self._for_fee(action, terms, sequence, level)
+            tx = await self._for_fee(action, sequence, level)
             if tx is not None:
                 return tx
-        standing = await self._standing(action, terms) if action.others else []
+        standing = await self._standing(action) if action.others else []
         match standing:
             case []:
                 message = self._contract.claim(terms, action.preimage)
@@ -65,9 +68,10 @@ class Claims:
 
     # ------------------------------------------------------------------ several at once
 
-    async def _standing(self, action: Action, terms: LockTerms) -> list[tuple[LockTerms, Preimage]]:
+    async def _standing(self, action: ClaimAction) -> list[tuple[LockTerms, Preimage]]:
         """Return the locks that are open now and can be claimed together; none if the action's own has to go
         alone (the others wait then), or if none is left."""
+        terms = action.terms
         fitting = _together(terms, [action, *action.others])
         wanted = [terms, *(other for other, _ in fitting if other != terms)]
         is_open = dict(zip(wanted, await self._are_open(wanted), strict=True))
@@ -84,14 +88,13 @@ class Claims:
 
     # ------------------------------------------------------------------ for a fee
 
-    async def _for_fee(
-        self, action: Action, terms: LockTerms, sequence: int, level: FeeLevel
-    ) -> SignedTx | None:
+    async def _for_fee(self, action: ClaimAction, sequence: int, level: FeeLevel) -> SignedTx | None:
         """Return the claim that pays us out of the amount, None if it cannot be made or does not pay.
 
         A token's fee is what was signed (its worth in ether is not known here), ether's what the transaction
         costs, and no more than was signed.
         """
+        terms = action.terms
         try:
             signed = decode(action.authorization)
         except BadAuthorization:
@@ -113,19 +116,17 @@ class Claims:
             return None  # used, withdrawn, no longer the wallet's key: the ordinary claim is simulated next
         if terms.asset.contract:
             return self._builder.sign(message, priced, sequence)
-        more = priced.expected - await self._ordinary_gas(terms, action, level, otherwise=priced.expected)
+        more = priced.expected - await self._ordinary_gas(action, level, otherwise=priced.expected)
         if most <= more * priced.price:
             return None  # it would cost us more than it brings
         fee = min(most, priced.expected_cost)
         message = self._contract.claim_for(terms, action.preimage, signed, fee)
         return self._builder.sign(message, priced, sequence)
 
-    async def _ordinary_gas(
-        self, terms: LockTerms, action: Action, level: FeeLevel, *, otherwise: int
-    ) -> int:
+    async def _ordinary_gas(self, action: ClaimAction, level: FeeLevel, *, otherwise: int) -> int:
         """Return the gas that an ordinary claim of this lock would use; `otherwise` if it cannot be made (a
         contract may refuse one payment and take another)."""
-        message = self._contract.claim(terms, action.preimage)
+        message = self._contract.claim(action.terms, action.preimage)
         try:
             return (await self._builder.price(message, None, Purpose.CLAIM, level)).expected
         except ActionRefused:
@@ -135,14 +136,14 @@ class Claims:
         return signed.expiry >= (await blocks.read_heads(self._rpc)).latest.time + _TIME_TO_LAND
 
 
-def _together(terms: LockTerms, actions: Sequence[Action]) -> list[tuple[LockTerms, Preimage]]:
+def _together(terms: LockTerms, actions: Sequence[ClaimAction]) -> list[tuple[LockTerms, Preimage]]:
     """Return the claims that one batch can hold, each lock once: of the recipient, the asset and the contract
     of `terms`, with the right preimage of 32 bytes. Those that carry an authorisation of their own wait for
     their turn; the first one's was looked at before."""
     claims: dict[LockTerms, Preimage] = {}
     for action in actions:
         lock, preimage = action.terms, action.preimage
-        if lock is None or preimage is None or (action.authorization and lock != terms):
+        if action.authorization and lock != terms:
             continue
         same = (lock.chain, lock.contract, lock.recipient, lock.asset) == (
             terms.chain,

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import msgspec
 
-from bridge.chains.port import FeeLevel, PortUnavailable
+from bridge.chains.errors import PortUnavailable
+from bridge.chains.port import FeeLevel
 from bridge.protocol.types import Purpose
 from relayers.evm.rpc import Call, quantity, record
 

@@ -8,12 +8,22 @@ from typing import Any
 import msgspec
 from eth_account.signers.local import LocalAccount
 
-from bridge.chains.port import ActionRefused, UnsignedTx
+from bridge.chains.actions import (
+    ClaimAction,
+    CooperativeRefundAction,
+    LockAction,
+    RefundAction,
+    action_of,
+)
+from bridge.chains.errors import ActionRefused
+from bridge.chains.port import UnsignedTx
 from bridge.protocol.types import LockTerms, Preimage, Purpose
 from relayers.evm import erc20, gas, htlc
 from relayers.evm.terms import Place, to_contract
 
 WALLET_FORMAT = "eth_sendTransaction"
+"""Fills in nonce and fees, signs and sends each of `transactions` in order: the arguments of
+eth_sendTransaction."""
 
 _WALLET_GAS_FACTOR = 2
 """Wallets estimate for themselves; the hint is for those that do not, and unused gas is not paid."""
@@ -66,7 +76,7 @@ class HtlcContract(msgspec.Struct, frozen=True):
         """Return the lock; its sender must send it, after an approval if it is of a token."""
         return self._message(htlc.encode_lock(self._terms(terms)))
 
-    def claim(self, terms: LockTerms, preimage: Preimage | None) -> Message:
+    def claim(self, terms: LockTerms, preimage: Preimage) -> Message:
         """Return the claim, for anyone to send. Raises `ActionRefused` for a wrong preimage."""
         return self._message(htlc.encode_claim(self._terms(terms), _opening(terms, preimage)))
 
@@ -77,7 +87,7 @@ class HtlcContract(msgspec.Struct, frozen=True):
         return self._message(htlc.encode_claim_batch(ours))
 
     def claim_for(
-        self, terms: LockTerms, preimage: Preimage | None, authorization: Authorization, fee: int
+        self, terms: LockTerms, preimage: Preimage, authorization: Authorization, fee: int
     ) -> Message:
         """Return the claim that the recipient signed for, for the relayer named in it to send: the sender of
         the message keeps `fee`. Raises `ActionRefused` for a wrong preimage."""
@@ -143,19 +153,20 @@ class HtlcContract(msgspec.Struct, frozen=True):
         """
         expected = gas.expected(terms.asset, terms.lane)
         what = f"{terms.amount} × 10^-{terms.asset.decimals} {terms.asset.symbol}"
-        if purpose is Purpose.LOCK:
-            steps = [(self.lock(terms), expected.lock)]
-            if terms.asset.contract:
-                steps.insert(0, (self.approve(terms.asset.contract, terms.amount), gas.APPROVE))
-            summary = f"lock {what} for {terms.recipient} until {terms.deadline}"
-        elif purpose is Purpose.CLAIM:
-            steps = [(self.claim(terms, preimage), expected.claim)]
-            summary = f"claim {what} for {terms.recipient}"
-        elif purpose is Purpose.REFUND:
-            steps = [(self.refund(terms), expected.refund)]
-            summary = f"refund {what} to {terms.sender}"
-        else:
-            raise ActionRefused(f"a wallet has nothing to sign for {purpose}", "ask for another purpose")
+        match action_of(purpose, terms, preimage):
+            case LockAction():
+                steps = [(self.lock(terms), expected.lock)]
+                if terms.asset.contract:
+                    steps.insert(0, (self.approve(terms.asset.contract, terms.amount), gas.APPROVE))
+                summary = f"lock {what} for {terms.recipient} until {terms.deadline}"
+            case ClaimAction(preimage=opening):
+                steps = [(self.claim(terms, opening), expected.claim)]
+                summary = f"claim {what} for {terms.recipient}"
+            case RefundAction():
+                steps = [(self.refund(terms), expected.refund)]
+                summary = f"refund {what} to {terms.sender}"
+            case CooperativeRefundAction():
+                raise ActionRefused(f"a wallet has nothing to sign for {purpose}", "ask for another purpose")
         sender = {"from": terms.sender} if purpose is Purpose.LOCK else {}
         transactions: list[dict[str, Any]] = [
             {
@@ -192,7 +203,7 @@ class HtlcContract(msgspec.Struct, frozen=True):
         return Message(self.address, "0x" + call.data.hex(), call.value)
 
 
-def _opening(terms: LockTerms, preimage: Preimage | None) -> bytes:
-    if preimage is None or not preimage.opens(terms.hashlock):
+def _opening(terms: LockTerms, preimage: Preimage) -> bytes:
+    if not preimage.opens(terms.hashlock):
         raise ActionRefused("the preimage does not open this lock", "use the swap's own preimage")
     return preimage.reveal()

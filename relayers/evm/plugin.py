@@ -43,20 +43,22 @@ class EvmSection(NodesSection):
     issued_words = "an address, 0x and 40 hex digits"
 
     contract: HtlcContract = ""
-    """The HTLC contract: its address, or the record that its deployment wrote."""
+    """The HTLC contract: its address, or the record (`….json`) that `ape run deploy` wrote."""
     chain_id: int = Field(0, ge=0)
-    """The network's number (EIP-155); it guards against an RPC of another one. 0: Ethereum, or its test
-    network or a local one, as `network` says."""
+    """The network's chain id (EIP-155): what is known of that network are the defaults here, and an RPC of
+    another one is refused. 0: Ethereum, or its test network or a local one, as `network` says."""
     profile: EvmProfile | None = None
-    """What is to be assumed of a network whose chain id is not known."""
+    """What to assume of a network whose chain id is not known."""
     poll_interval: float = Field(3.0, ge=0.05, le=300)
     max_fee_per_gas_gwei: int | None = Field(None, ge=1)
+    """The highest fee per gas of an ordinary transaction, gwei; what the network usually needs unless set."""
     urgent_max_fee_per_gas_gwei: int | None = Field(None, ge=1)
-    """For claims and refunds, which save money at stake."""
+    """The same for claims and refunds, which save money at stake."""
     max_priority_fee_per_gas_gwei: int | None = Field(None, ge=0)
-    """Without a number: the profile's."""
+    """The highest priority fee per gas, gwei; what the network usually needs unless set."""
     lanes: int = Field(64, ge=0, le=TRAITS.max_lanes)
-    """Storage places that the bridge's locks use again and again, which is cheaper; 0: each makes its own."""
+    """Storage places that the bridge's locks use again and again, which is cheaper. 0: each lock makes its
+    own."""
 
     @property
     def lane_count(self) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from bridge.chains.port import PortError
+from bridge.chains.errors import PortError
 from bridge.protocol.types import Asset, ChainId
 from relayers.evm.fees import FeeCaps
 

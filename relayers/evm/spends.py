@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from bridge.chains.port import LockStatus, PortUnavailable
+from bridge.chains.errors import PortUnavailable
+from bridge.chains.port import LockStatus
 from relayers.evm import blocks, htlc
 from relayers.evm.rpc import Rpc, RpcError, failed, quantity
 

@@ -8,7 +8,8 @@ from typing import Any
 import msgspec
 from eth_abi.exceptions import DecodingError
 
-from bridge.chains.port import ActionRefused, Claimed, HtlcEvent, Locked, Refunded
+from bridge.chains.errors import ActionRefused
+from bridge.chains.port import Claimed, HtlcEvent, Locked, Refunded
 from bridge.protocol.types import Asset, BlockRef, ChainId, LockTerms, Preimage
 from relayers.evm import htlc
 

@@ -4,14 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from bridge.chains.port import (
-    BroadcastOutcome,
-    BroadcastResult,
-    PortUnavailable,
-    SignedTx,
-    TxState,
-    TxStatus,
-)
+from bridge.chains.errors import PortUnavailable
+from bridge.chains.port import BroadcastOutcome, BroadcastResult, SignedTx, TxState, TxStatus
 from relayers.evm.blocks import read_header
 from relayers.evm.rpc import Call, Rpc, RpcError, quantity
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 
-from bridge.chains.port import ActionRefused, BadAuthorization, UnsignedTx
+from bridge.chains.errors import ActionRefused, BadAuthorization
+from bridge.chains.port import UnsignedTx
 from bridge.protocol.types import LockTerms
 from relayers.fake.ledger import lock_id_of
 

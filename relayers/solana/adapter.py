@@ -11,21 +11,23 @@ from solders.hash import Hash
 from solders.keypair import Keypair
 from solders.transaction import VersionedTransaction
 
-from bridge.chains.port import (
-    Action,
+from bridge.chains.actions import Action, ApproveAction, LockAction, SwapAction
+from bridge.chains.endpoints.json_rpc import RpcError, record
+from bridge.chains.errors import (
     ActionRefused,
-    Authorizer,
     BadAddress,
-    BroadcastOutcome,
-    BroadcastResult,
     CannotReceive,
-    FeeEstimate,
-    FeeLevel,
-    HtlcEvent,
     InsufficientFunds,
-    LockStatus,
     PortError,
     PortUnavailable,
+)
+from bridge.chains.port import (
+    Authorizer,
+    BroadcastOutcome,
+    BroadcastResult,
+    FeeEstimate,
+    FeeLevel,
+    LockStatus,
     Scan,
     SignedTx,
     Tip,
@@ -33,16 +35,16 @@ from bridge.chains.port import (
     TxStatus,
     UnsignedTx,
 )
-from bridge.protocol import instances
 from bridge.protocol.types import Asset, BlockRef, LockTerms, Preimage, Purpose
 from relayers.solana import blocks, building, fees, hints, program, terms, wallet
 from relayers.solana.building import Plan, Rents
 from relayers.solana.cluster import Cluster, written
 from relayers.solana.explain import explain
 from relayers.solana.locks import Locks
-from relayers.solana.rpc import Rpc, RpcError, record
+from relayers.solana.rpc import open_rpc
 from relayers.solana.settings import SolanaSettings
 from relayers.solana.traits import TRAITS
+from relayers.solana.watch import Watch
 
 T = TypeVar("T")
 
@@ -63,7 +65,6 @@ class SolanaPort:
     from being made twice is its vault, which can stand only once.
     """
 
-    chain = instances.SOLANA
     traits = TRAITS
     max_claims = TRAITS.max_claims
     authorizer: Authorizer | None = None
@@ -74,12 +75,12 @@ class SolanaPort:
         except ValueError:
             raise PortError("this is no Solana key", "give the 32-byte seed of an ed25519 key") from None
         self._settings = settings
+        self.chain = settings.chain
         self._program = terms.address(settings.program)
-        self._assets = {asset.contract: asset for asset in settings.assets}
-        self._rpc = Rpc(settings.rpc_urls, settings.timeout)
+        self._rpc = open_rpc(settings)
         self._cluster = Cluster(self._rpc, settings)
         self._locks = Locks(self._rpc, self._cluster, self._program)
-        self._index = blocks.AddressIndex(self._rpc, str(self._program))
+        self._watch = Watch(self._rpc, self._cluster, settings)
         self.contract = str(self._program)
         self.account = str(self._key.pubkey())
 
@@ -90,67 +91,18 @@ class SolanaPort:
 
     async def tip(self) -> Tip:
         """Return the newest confirmed block and its time, which is the clock that programs see."""
-        return await self._settled(self._tip)
+        return await self._settled(self._watch.tip)
 
-    async def _tip(self) -> Tip:
-        head = await blocks.read_head(self._rpc, self._settings.index_lag)
-        self._cluster.floor = max(self._cluster.floor, blocks.slot_of(head))
-        return Tip(head, head.time)
-
-    async def scan(self, known: Sequence[BlockRef], max_blocks: int) -> Scan:
+    async def scan(self, recent_blocks: Sequence[BlockRef], max_blocks: int) -> Scan:
         """See `ChainPort.scan`. A node behind the ring on the same chain yields nothing, and no orphans."""
-        return await self._settled(lambda: self._scan(known, max_blocks))
-
-    async def _scan(self, known: Sequence[BlockRef], max_blocks: int) -> Scan:
-        tip = await self._tip()
-        head = tip.block
-        if known and known[-1].id == head.id:
-            return Scan((), (), (), tip)
-        if not known:
-            events = await self._events([head])
-            return Scan((), (head,), events, tip)
-        known = await blocks.anchored(self._rpc, known, head)
-        index = await blocks.common_ancestor(self._rpc, known, head)
-        if index is None:
-            return Scan((), (), (), tip)
-        ancestor, orphaned = known[index], tuple(reversed(known[index + 1 :]))
-        headers = await blocks.read_headers(self._rpc, ancestor, max_blocks, head)
-        return Scan(orphaned, tuple(headers), await self._events(headers), tip)
-
-    async def _events(self, headers: Sequence[BlockRef]) -> tuple[HtlcEvent, ...]:
-        """Return the program's events in these blocks, and make sure that they still stand afterwards."""
-        if not headers:
-            return ()
-        by_slot = {blocks.slot_of(header): header for header in headers}
-        first, last = min(by_slot), max(by_slot)
-        entries = await self._index.between(last, first, last)
-        tx_ids = [entry["signature"] for entry in entries]
-        executed = await blocks.read_calls(self._rpc, self._program, tx_ids)
-        if not executed:
-            return ()
-        if any(one.slot not in by_slot for one in executed):
-            raise blocks.ChainMoved
-        again = await self._header(last)
-        if again != by_slot[last]:
-            raise blocks.ChainMoved
-        return tuple(
-            event
-            for one in executed
-            for call in one.calls
-            if (event := self._event(one, call, by_slot[one.slot])) is not None
-        )
-
-    def _event(self, executed: blocks.Executed, call: program.Call, block: BlockRef) -> HtlcEvent | None:
-        if executed.succeeded:
-            return terms.to_event(call, block, executed.tx_id, self.contract, self._assets)
-        return terms.shown_by(call, block, executed.tx_id)
+        return await self._settled(lambda: self._watch.scan(recent_blocks, max_blocks))
 
     async def read_lock(self, lock_id: str, lock_terms: LockTerms) -> LockStatus:
         """Tell from the vault whether it stands, and from its transactions what became of it."""
         if lock_id != self.lock_id(lock_terms):
             await self._cluster.ask("getSlot", _CONFIRMED)
             return LockStatus.ABSENT
-        return await self._locks.status(terms.to_program(lock_terms))
+        return await self._locks.status(terms.to_program(lock_terms, self.chain))
 
     async def balance(self, address: str, asset: Asset) -> int:
         """Return lamports, or the tokens in the address's associated account. Raises `CannotReceive` where
@@ -176,7 +128,7 @@ class SolanaPort:
         )
         return building.estimate(bool(asset.contract), ordinary, urgent, rents)
 
-    async def setup_actions(self, assets: Sequence[Asset]) -> tuple[Action, ...]:
+    async def setup_actions(self, assets: Sequence[Asset]) -> tuple[ApproveAction, ...]:
         """Return the making of our own token accounts that are missing. Raises `PortError` for a token that
         our program cannot lock (see `mints.check`)."""
         for asset in assets:
@@ -185,9 +137,7 @@ class SolanaPort:
         owned = [program.token_account(self._key.pubkey(), mint) for mint in mints]
         found = [await self._cluster.account(account) for account in owned]
         return tuple(
-            Action(Purpose.APPROVE, payload=bytes(mint))
-            for mint, account in zip(mints, found, strict=True)
-            if account is None
+            ApproveAction(bytes(mint)) for mint, account in zip(mints, found, strict=True) if account is None
         )
 
     # ------------------------------------------------------------------ sending
@@ -204,10 +154,10 @@ class SolanaPort:
         each attempt bids more and (but for the last) lives shortly, see `fees`.
         """
         rents = await self._cluster.rents()
-        made = building.plan(self._program, action, self._key.pubkey(), rents)
-        if action.terms is not None:
+        made = building.plan(self._program, self.chain, action, self._key.pubkey(), rents)
+        if isinstance(action, SwapAction):
             await self._cluster.check_asset(action.terms.asset)
-        if action.purpose is Purpose.LOCK and action.terms is not None:
+        if isinstance(action, LockAction):
             # The program would make a spent vault again; its preimage may be known to all by then.
             status = await self.read_lock(self.lock_id(action.terms), action.terms)
             if status is not LockStatus.ABSENT:
@@ -229,7 +179,7 @@ class SolanaPort:
             sequence=None,
             fee={"unit_price": unit_price, "units": made.units},
             max_cost=cost + made.deposit,
-            valid_until=recent.last_valid,
+            valid_until_height=recent.last_valid,
         )
 
     async def _check_funds(self, action: Action, made: Plan, cost: int, rents: Rents) -> None:
@@ -241,9 +191,9 @@ class SolanaPort:
                 f"{needs} lamports are needed (with {rents.empty} left over for rent), {has} are there",
                 f"send SOL to {self.account}",
             )
-        if action.purpose is not Purpose.LOCK or action.terms is None:
+        if not isinstance(action, LockAction):
             return
-        lock = terms.to_program(action.terms)
+        lock = terms.to_program(action.terms, self.chain)
         if lock.mint is not None:
             tokens = await self._cluster.tokens(self._key.pubkey(), lock.mint)
             if tokens < lock.amount:
@@ -292,7 +242,7 @@ class SolanaPort:
         if status is None or status.get("confirmationStatus") == "processed":
             return TxStatus(TxState.UNKNOWN)
         slot = int(status["slot"])
-        block, head = await self._header(slot), await blocks.read_head(self._rpc, 0)
+        block, head = await blocks.header_at(self._rpc, slot), await blocks.read_head(self._rpc, 0)
         state = TxState.INCLUDED if status.get("err") is None else TxState.FAILED
         reason = "" if status.get("err") is None else explain(status["err"])
         return TxStatus(state, block, max(head.height - block.height + 1, 1), reason)
@@ -302,7 +252,7 @@ class SolanaPort:
     def lock_id(self, lock_terms: LockTerms) -> str:
         """Return the vault's address, hex."""
         at = self._program if lock_terms.contract == self.contract else terms.address(lock_terms.contract)
-        return terms.lock_id(program.vault_address(at, terms.to_program(lock_terms))[0])
+        return terms.lock_id(program.vault_address(at, terms.to_program(lock_terms, self.chain))[0])
 
     def parse_address(self, text: str) -> str:
         """Return the canonical form of an address. Raises `BadAddress`."""
@@ -314,8 +264,8 @@ class SolanaPort:
     def unsigned(
         self, purpose: Purpose, lock_terms: LockTerms, preimage: Preimage | None = None
     ) -> UnsignedTx:
-        """Return what a wallet signs, but for a block's hash: `wallet.Wallet` makes it ready."""
-        draft = wallet.draft(self._program, purpose, lock_terms, preimage)
+        """Return what a wallet signs, but for a block's hash: `wallet.SolanaWallet` makes it ready."""
+        draft = wallet.draft(self._program, self.chain, purpose, lock_terms, preimage)
         return wallet.unsigned(draft, self._settings.fees.minimum, Hash.default())
 
     async def hints(self) -> AsyncIterator[None]:
@@ -342,9 +292,3 @@ class SolanaPort:
         raise PortUnavailable(
             "the chain keeps moving while it is read", "several nodes behind one URL? try again"
         )
-
-    async def _header(self, slot: int) -> BlockRef:
-        (result,) = await self._rpc.batch([blocks.header_call(slot)])
-        if not isinstance(result, dict):
-            raise blocks.ChainMoved
-        return blocks.read_header(slot, result)

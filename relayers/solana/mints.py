@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from spl.token.constants import TOKEN_2022_PROGRAM_ID, TOKEN_PROGRAM_ID
 
-from bridge.chains.port import PortError
+from bridge.chains.errors import PortError
 from bridge.protocol.types import Asset
 
 MINT_BYTES = 82

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 
 from solders.pubkey import Pubkey
 
-from bridge.chains.port import ActionRefused, BadAddress, Claimed, HtlcEvent, Locked, Refunded, Revealed
-from bridge.protocol import instances
-from bridge.protocol.types import MAX_PREIMAGE_BYTES, Asset, BlockRef, LockTerms, Preimage
+from bridge.chains.errors import ActionRefused, BadAddress
+from bridge.chains.port import Claimed, HtlcEvent, Locked, Refunded, Revealed
+from bridge.protocol.types import MAX_PREIMAGE_BYTES, Asset, BlockRef, ChainId, LockTerms, Preimage
 from relayers.solana import program
 from relayers.solana.program import ClaimCall, LockCall, RefundCall, VaultTerms
 
@@ -24,10 +24,11 @@ def address(text: str) -> Pubkey:
         raise BadAddress("this is no Solana address", "copy all of it: 32 bytes in base58") from None
 
 
-def to_program(terms: LockTerms) -> VaultTerms:
-    """Return the terms as the program has them. Raises `ActionRefused` for what no vault can have."""
-    if terms.chain != instances.SOLANA or len(terms.hashlock) != 32:
-        raise ActionRefused("these are no terms of a lock on Solana", "correct the terms")
+def to_program(terms: LockTerms, chain: ChainId) -> VaultTerms:
+    """Return the terms as the program has them. Raises `ActionRefused` for what no vault of `chain` can
+    have."""
+    if {terms.chain, terms.asset.chain} != {chain} or len(terms.hashlock) != 32:
+        raise ActionRefused(f"these are no terms of a lock on {chain}", "correct the terms")
     if not 0 < terms.amount <= program.MAX_AMOUNT or not 0 < terms.deadline <= program.MAX_DEADLINE:
         raise ActionRefused("amount or deadline is outside of what Solana can hold", "correct the terms")
     try:
@@ -44,14 +45,16 @@ def to_program(terms: LockTerms) -> VaultTerms:
 
 
 def from_program(terms: VaultTerms, at_program: str, assets: Mapping[str, Asset]) -> LockTerms:
-    """Return the bridge's terms of a vault."""
+    """Return the bridge's terms of a vault. `assets` are those that have names, by mint (see
+    `SolanaSettings.named`)."""
+    chain = assets[""].chain
     mint = "" if terms.mint is None else str(terms.mint)
     return LockTerms(
-        chain=instances.SOLANA,
+        chain=chain,
         contract=at_program,
         sender=str(terms.sender),
         recipient=str(terms.recipient),
-        asset=assets.get(mint) or Asset(instances.SOLANA, UNKNOWN_SYMBOL, 0, mint),
+        asset=assets.get(mint) or Asset(chain, UNKNOWN_SYMBOL, 0, mint),
         amount=terms.amount,
         hashlock=terms.hashlock,
         deadline=terms.deadline,

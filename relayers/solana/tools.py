@@ -62,10 +62,10 @@ class SolanaTools:
 
     def local_chain(self, plan: LocalPlan) -> LocalInstance:
         """See `FamilyTools.local_chain`."""
-        from relayers.solana.accounting import Ledger as SolanaLedger
+        from relayers.solana.accounting import SolanaLedger
         from relayers.solana.devnet.local import SolanaDevnet
 
-        node = SolanaDevnet(plan.directory, block_time=plan.block_time, port=plan.port)
+        node = SolanaDevnet(plan.directory, block_time=plan.block_time, port=plan.port, chain=plan.chain)
         return LocalInstance(
             chain=plan.chain,
             title=self.title,
@@ -80,5 +80,5 @@ class SolanaTools:
                 "index_lag": 0,
                 "timing": local_timing(plan.block_time, 3),
             },
-            ledger=lambda _reader: SolanaLedger(node.rpc_url, str(node.program)),
+            ledger=lambda _reader: SolanaLedger(node.settings),
         )

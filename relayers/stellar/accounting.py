@@ -3,26 +3,29 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
+from bridge.chains.family import LOCKS
 from bridge.protocol.types import Asset
 from relayers.stellar.assets import stroops, to_stellar
-from relayers.stellar.building import line_of
+from relayers.stellar.holdings import line_of
 from relayers.stellar.horizon import Horizon, Record
+from relayers.stellar.settings import StellarSettings
 from relayers.stellar.watch import Watch
 
-LOCKS = "locks"
-"""Owner of what lies in claimable balances: the amounts of all open locks."""
+_TIMEOUT = 30.0
+"""Seconds for one request: whole histories are read."""
+
 GATES = "gate deposits"
 """Owner of what lies on gates: the deposits of open locks, and of spent ones whose gates still stand."""
 
 
-class Ledger:
+class StellarLedger:
     """A network as an auditor sees it. Only for networks small enough to be read whole."""
 
-    def __init__(self, horizon_url: str, passphrase: str, assets: Sequence[Asset]) -> None:
-        self._horizon = Horizon(horizon_url, timeout=30)
-        self._watch = Watch(self._horizon, passphrase, assets)
+    def __init__(self, settings: StellarSettings) -> None:
+        self._horizon = Horizon(settings.horizon_url, _TIMEOUT)
+        self._watch = Watch(self._horizon, settings)
 
     async def close(self) -> None:
         """Close the connections."""

@@ -6,30 +6,28 @@ from collections.abc import AsyncIterator, Sequence
 
 from stellar_sdk import Keypair, StrKey
 
+from bridge.chains.actions import Action, ApproveAction, ClaimAction, CloseAction, SwapAction
+from bridge.chains.errors import ActionRefused, BadAddress, PortError
 from bridge.chains.port import (
-    Action,
-    ActionRefused,
     Authorizer,
-    BadAddress,
     BroadcastResult,
     FeeEstimate,
     FeeLevel,
     LockStatus,
-    PortError,
     Scan,
     SignedTx,
     Tip,
     TxStatus,
     UnsignedTx,
 )
-from bridge.protocol import instances
 from bridge.protocol.types import Asset, BlockRef, LockTerms, Preimage, Purpose
 from relayers.stellar import fees, htlc, recognition, wallet
 from relayers.stellar.assets import stroops, to_stellar
 from relayers.stellar.authorizer import StellarAuthorizer
-from relayers.stellar.building import MAKE_CHANNELS, TRUST, Builder, line_of, require_receiver, spendable
+from relayers.stellar.building import MAKE_CHANNELS, TRUST, Builder
 from relayers.stellar.channels import Sequences
 from relayers.stellar.closing import Closing
+from relayers.stellar.holdings import line_of, require_receiver, spendable
 from relayers.stellar.horizon import Horizon
 from relayers.stellar.locks import Locks
 from relayers.stellar.settings import StellarSettings
@@ -52,17 +50,17 @@ def open_port(settings: StellarSettings, key: bytes) -> StellarPort:
 class StellarPort:
     """One Stellar network and one account of ours; a `bridge.chains.port.ChainPort`."""
 
-    chain = instances.STELLAR
     traits = TRAITS
     max_claims = TRAITS.max_claims
     contract = ""
 
     def __init__(self, settings: StellarSettings, key: bytes) -> None:
         self._settings = settings
+        self.chain = settings.chain
         self._key = Keypair.from_raw_ed25519_seed(key)
         self._horizon = Horizon(settings.horizon_url, settings.request_timeout)
-        self._watch = Watch(self._horizon, settings.passphrase, settings.assets)
-        self._locks = Locks(self._horizon, self._watch, settings.passphrase, settings.history_pages)
+        self._watch = Watch(self._horizon, settings)
+        self._locks = Locks(self._horizon, self._watch, settings)
         self._sequences = Sequences(self._horizon, self._key, settings.channels)
         self._builder = Builder(self._horizon, settings, self._key, self._locks, self._sequences)
         self._transactions = Transactions(self._horizon)
@@ -84,10 +82,10 @@ class StellarPort:
         await self._check()
         return await self._horizon.tip()
 
-    async def scan(self, known: Sequence[BlockRef], max_blocks: int) -> Scan:
+    async def scan(self, recent_blocks: Sequence[BlockRef], max_blocks: int) -> Scan:
         """See `ChainPort.scan`. A Horizon behind the ring on the same chain yields nothing."""
         await self._check()
-        return await self._watch.scan(known, max_blocks)
+        return await self._watch.scan(recent_blocks, max_blocks)
 
     async def read_lock(self, lock_id: str, terms: LockTerms) -> LockStatus:
         """Tell how the lock with exactly these terms stands. OPEN can be relied on: the gate, its signers and
@@ -148,17 +146,17 @@ class StellarPort:
             authorized_claim=for_user,
         )
 
-    async def setup_actions(self, assets: Sequence[Asset]) -> tuple[Action, ...]:
+    async def setup_actions(self, assets: Sequence[Asset]) -> tuple[ApproveAction, ...]:
         """Return what is still missing: channel accounts, and a trustline for each issued asset."""
         await self._check()
         actions = []
         if await self._sequences.missing():
-            actions.append(Action(Purpose.APPROVE, payload=MAKE_CHANNELS))
+            actions.append(ApproveAction(MAKE_CHANNELS))
         account = await self._horizon.account(self.account)
         for asset in assets:
             has_line = account is not None and line_of(account, asset) is not None
             if asset.contract and not has_line and to_stellar(asset).issuer != self.account:
-                actions.append(Action(Purpose.APPROVE, payload=TRUST + asset.contract.encode()))
+                actions.append(ApproveAction(TRUST + asset.contract.encode()))
         return tuple(actions)
 
     # ------------------------------------------------------------------ sending
@@ -176,9 +174,11 @@ class StellarPort:
         higher `fee` they replace what was sent before.
         """
         await self._check()
-        if action.purpose is Purpose.CLOSE and action.terms is not None:
+        if isinstance(action, SwapAction | CloseAction):
+            htlc.check(action.terms, self.chain)
+        if isinstance(action, CloseAction):
             return await self._closing.prepare(action.terms, fee)
-        if action.purpose is Purpose.CLAIM and action.authorization:
+        if isinstance(action, ClaimAction) and action.authorization:
             return await self._authorizer.prepare(action, fee)
         if sequence is None:
             raise ActionRefused("a Stellar transaction needs a sequence", "take it from next_sequence")
@@ -198,6 +198,7 @@ class StellarPort:
 
     def lock_id(self, terms: LockTerms) -> str:
         """Return our name for a lock with these terms."""
+        htlc.check(terms, self.chain)
         return htlc.lock_id(terms, self._settings.passphrase)
 
     def parse_address(self, text: str) -> str:

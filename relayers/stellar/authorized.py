@@ -35,7 +35,7 @@ from stellar_sdk import (
 from stellar_sdk.exceptions import BadSignatureError, SdkError
 from stellar_sdk.operation import Operation
 
-from bridge.chains.port import BadAuthorization
+from bridge.chains.errors import BadAuthorization
 from bridge.protocol.types import LockTerms
 from relayers.stellar import htlc
 from relayers.stellar.assets import decimal, to_stellar

@@ -11,20 +11,15 @@ from collections.abc import Awaitable, Callable, Mapping
 import msgspec
 from stellar_sdk import Keypair, TransactionEnvelope
 
-from bridge.chains.port import (
-    Action,
-    ActionRefused,
-    BadAuthorization,
-    CannotReceive,
-    FeeLevel,
-    SignedTx,
-    UnsignedTx,
-)
+from bridge.chains.actions import ClaimAction
+from bridge.chains.errors import ActionRefused, BadAuthorization, CannotReceive
+from bridge.chains.port import FeeLevel, SignedTx, UnsignedTx
 from bridge.protocol.types import LockTerms
-from relayers.stellar import authorized, fees
+from relayers.stellar import authorized, fees, htlc
 from relayers.stellar.assets import decimal
 from relayers.stellar.authorized import Way
-from relayers.stellar.building import Builder, require_receiver
+from relayers.stellar.building import Builder
+from relayers.stellar.holdings import require_receiver
 from relayers.stellar.horizon import Horizon
 from relayers.stellar.htlc import Gate
 from relayers.stellar.links import sep7
@@ -32,13 +27,14 @@ from relayers.stellar.locks import Locks
 from relayers.stellar.settings import StellarSettings
 
 FORMAT = "stellar-authorization-xdr"
-"""Two transactions for R to sign and hand back, not to send: they lack the preimage."""
+"""The recipient signs both transactions and hands them back. They are not to be sent: they lack the
+preimage."""
 FIRST, SECOND = "xdr", "fallback_xdr"
 """Where the two are in a request's payload and in what comes back signed; the second is not obligatory."""
 
 
 class _Kept(msgspec.Struct, frozen=True):
-    """`Action.authorization`: both envelopes with R's signature alone, XDR in base64. No secret is in it."""
+    """`ClaimAction.authorization`: both envelopes with R's signature alone, XDR in base64; nothing secret."""
 
     first: str
     second: str = ""
@@ -47,10 +43,11 @@ class _Kept(msgspec.Struct, frozen=True):
 class Requests:
     """Makes requests from the ledger: the relayer's side to give them out, R's side to know what it signs."""
 
-    def __init__(self, horizon: Horizon, locks: Locks, passphrase: str) -> None:
+    def __init__(self, horizon: Horizon, locks: Locks, settings: StellarSettings) -> None:
         self._horizon = horizon
         self._locks = locks
-        self._passphrase = passphrase
+        self._chain = settings.chain
+        self._passphrase = settings.passphrase
 
     async def make(self, terms: LockTerms, own_gate: str | None = None) -> UnsignedTx:
         """Return what R is to sign. Raises `ActionRefused` while there is no such lock to claim, or R could
@@ -83,6 +80,7 @@ class Requests:
 
     async def gates(self, terms: LockTerms, own_gate: str | None = None) -> list[tuple[Gate, int]]:
         """Return the claimable locks with these terms, each with its gate's present sequence."""
+        htlc.check(terms, self._chain)
         found = []
         for gate in await self._locks.claimables(terms, own_gate):
             account = await self._horizon.account(gate.address)
@@ -117,7 +115,7 @@ class StellarAuthorizer:
         self._horizon = horizon
         self._settings = settings
         self._key = key
-        self._requests = Requests(horizon, locks, settings.passphrase)
+        self._requests = Requests(horizon, locks, settings)
         self._builder = builder
         self._ready = ready
         """Makes sure that it is the right network, before anything is read."""
@@ -161,15 +159,13 @@ class StellarAuthorizer:
         ]
         return msgspec.json.encode(_Kept(*kept))
 
-    async def prepare(self, action: Action, fee: FeeLevel) -> SignedTx:
+    async def prepare(self, action: ClaimAction, fee: FeeLevel) -> SignedTx:
         """Return the authorised claim with the preimage, in our fee bump; it uses no sequence of ours.
 
         Made again it is the same inner transaction, so a better bid (`fee`) replaces an earlier one and never
         adds to it. Raises `ActionRefused` when neither of the two that R signed can land now.
         """
         terms, preimage = action.terms, action.preimage
-        if terms is None or preimage is None:
-            raise ActionRefused("an authorised claim needs terms and preimage", "the action is incomplete")
         if not preimage.opens(terms.hashlock):
             raise ActionRefused("the preimage does not open the hashlock", "wait for the right one")
         market = fees.read_market(await self._horizon.fee_stats(), self._settings.caps)

@@ -23,11 +23,24 @@ from stellar_sdk import (
 )
 from stellar_sdk.operation import Operation
 
-from bridge.chains.port import Action, ActionRefused, CannotReceive, FeeLevel, InsufficientFunds, SignedTx
-from bridge.protocol.types import Asset, LockTerms, Preimage, Purpose
+from bridge.chains.actions import (
+    Action,
+    AnchorAction,
+    ApproveAction,
+    CancelAction,
+    ClaimAction,
+    CloseAction,
+    CooperativeRefundAction,
+    LockAction,
+    RefundAction,
+)
+from bridge.chains.errors import ActionRefused, CannotReceive, InsufficientFunds
+from bridge.chains.port import FeeLevel, SignedTx
+from bridge.protocol.types import LockTerms, Preimage
 from relayers.stellar import fees, htlc, recognition
 from relayers.stellar.assets import INT64_MAX, decimal, stroops, to_stellar
 from relayers.stellar.channels import CHANNEL_BALANCE, Sequences, derived_key
+from relayers.stellar.holdings import line_of, require_receiver, spendable
 from relayers.stellar.horizon import Horizon, Record, close_time
 from relayers.stellar.locks import Locks
 from relayers.stellar.settings import StellarSettings
@@ -105,29 +118,31 @@ class Builder:
             sequence=sequence,
             fee={"rate": rate, "total": total},
             max_cost=total + binds,
-            valid_until=valid_until,
+            valid_until_time=valid_until,
         )
 
     async def _plan(self, action: Action, account: Record, ledger: Record, rate: int) -> Plan:
-        terms = action.terms
-        match action.purpose:
-            case Purpose.LOCK if terms is not None:
+        match action:
+            case LockAction(terms=terms):
                 return await self._lock(terms, account, ledger, rate)
-            case Purpose.CLAIM if terms is not None and action.preimage is not None:
-                return await self._claim(terms, action.preimage, account)
-            case Purpose.REFUND if terms is not None:
+            case ClaimAction(terms=terms, preimage=preimage):
+                return await self._claim(terms, preimage, account)
+            case RefundAction(terms=terms):
                 return await self._refund(terms, ledger)
-            case Purpose.COOPERATIVE_REFUND:
+            case CooperativeRefundAction():
                 raise ActionRefused(
                     "a lock on Stellar cannot be given back before its deadline",
                     "wait for the deadline: the sender then refunds it alone",
                 )
-            case Purpose.CANCEL:
+            case CancelAction():
                 # Bumping to where the account is already does nothing.
                 return Plan([BumpSequence(0)])
-            case Purpose.APPROVE:
-                return await self._approve(action.payload)
-        raise ActionRefused(f"this {action.purpose} cannot be made on Stellar", "the action is incomplete")
+            case ApproveAction(payload=payload):
+                return await self._approve(payload)
+            case AnchorAction():
+                raise ActionRefused("the log is not anchored on Stellar", "anchor it on ZION")
+            case CloseAction():
+                raise ActionRefused("a gate is closed by its own sequence", "prepare it with `Closing`")
 
     async def _lock(self, terms: LockTerms, account: Record, ledger: Record, rate: int) -> Plan:
         if terms.sender != self._key.public_key:
@@ -253,45 +268,3 @@ class Builder:
                 line = ChangeTrust(to_stellar(asset), decimal(INT64_MAX), source=account)
                 return Plan([line], (self._key,), binds=htlc.BASE_RESERVE)
         raise ActionRefused("an unknown set-up action", "take it from setup_actions")
-
-
-def spendable(account: Record, base_reserve: int) -> int:
-    """Return the XLM that an account may spend, in stroops, beyond reserve and liabilities."""
-    native = next(each for each in account["balances"] if each["asset_type"] == "native")
-    units: int = 2 + account["subentry_count"] + account["num_sponsoring"] - account["num_sponsored"]
-    return stroops(native["balance"]) - stroops(native["selling_liabilities"]) - units * base_reserve
-
-
-def line_of(account: Record, asset: Asset) -> Record | None:
-    """Return an account's trustline to an issued asset."""
-    lines: list[Record] = account["balances"]
-    named = (
-        each for each in lines if f"{each.get('asset_code')}:{each.get('asset_issuer')}" == asset.contract
-    )
-    return next(named, None)
-
-
-def require_receiver(recipient: Record | None, address: str, asset: Asset, amount: int) -> None:
-    """Raise `CannotReceive` unless the account (None: there is none) could be paid `amount` stroops now."""
-    if not asset.contract:
-        if recipient is None and amount < htlc.MIN_NEW_ACCOUNT:
-            raise CannotReceive(
-                f"the recipient {address} does not exist, and so little XLM cannot create it",
-                f"swap at least {decimal(htlc.MIN_NEW_ACCOUNT)} XLM, or fund the account first",
-            )
-        return
-    if address == to_stellar(asset).issuer:
-        return
-    line = None if recipient is None else line_of(recipient, asset)
-    what = f"the recipient {address} cannot receive {asset.symbol}"
-    open_line = f"open a trustline to {asset.contract} with room for the amount"
-    if recipient is None:
-        raise CannotReceive(f"{what}: there is no such account", f"send it a few XLM and {open_line}")
-    if line is None:
-        raise CannotReceive(f"{what}: it has no trustline", f"first {open_line}")
-    if not line["is_authorized"]:
-        raise CannotReceive(f"{what}: its trustline is not authorised", "ask the issuer to authorise it")
-    used = stroops(line["balance"]) + stroops(line["buying_liabilities"])
-    room = stroops(line["limit"]) - used
-    if room < amount:
-        raise CannotReceive(f"{what}: its trustline has room for {decimal(room)} only", "raise its limit")

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from stellar_sdk import Keypair
 
-from bridge.chains.port import InsufficientFunds
+from bridge.chains.errors import InsufficientFunds
 from relayers.stellar.horizon import Horizon, Record
 
 CHANNEL_BALANCE = 10_000_000

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
-from bridge.chains.port import ActionRefused, FeeLevel
+from bridge.chains.errors import ActionRefused
+from bridge.chains.port import FeeLevel
 from relayers.stellar.horizon import Record
 from relayers.stellar.settings import FeeCaps
 

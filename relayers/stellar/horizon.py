@@ -18,7 +18,8 @@ from stellar_sdk.exceptions import (
 from stellar_sdk.exceptions import ConnectionError as SdkConnectionError
 from stellar_sdk.server_async import ServerAsync
 
-from bridge.chains.port import PortUnavailable, Tip
+from bridge.chains.errors import PortUnavailable
+from bridge.chains.port import Tip
 from bridge.protocol.types import BlockRef
 
 PAGE = 200

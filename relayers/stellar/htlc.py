@@ -37,7 +37,8 @@ from stellar_sdk import (
 )
 from stellar_sdk.operation import Operation
 
-from bridge.protocol.types import LockTerms, Preimage
+from bridge.chains.errors import ActionRefused
+from bridge.protocol.types import ChainId, LockTerms, Preimage
 from relayers.stellar.assets import INT64_MAX, decimal, to_stellar
 
 BASE_RESERVE = 5_000_000
@@ -65,6 +66,15 @@ class Gate:
     sequence: int
     balance_id: str
     deposit: int
+
+
+def check(terms: LockTerms, chain: ChainId) -> None:
+    """Raise `ActionRefused` for terms that are of another chain than this one."""
+    if {terms.chain, terms.asset.chain} != {chain}:
+        raise ActionRefused(
+            f"no lock on {chain} can have these terms: they are of {terms.chain} and {terms.asset.key}",
+            "correct the terms",
+        )
 
 
 def deposit(terms: LockTerms, base_reserve: int = BASE_RESERVE) -> int:

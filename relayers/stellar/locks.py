@@ -13,17 +13,18 @@ from relayers.stellar.assets import stroops, to_stellar
 from relayers.stellar.horizon import Horizon, Record
 from relayers.stellar.htlc import Gate, lock_id
 from relayers.stellar.preimages import find_preimage
+from relayers.stellar.settings import StellarSettings
 from relayers.stellar.watch import Watch, claims_in
 
 
 class Locks:
     """Reads locks from a Horizon server."""
 
-    def __init__(self, horizon: Horizon, watch: Watch, passphrase: str, history_pages: int) -> None:
+    def __init__(self, horizon: Horizon, watch: Watch, settings: StellarSettings) -> None:
         self._horizon = horizon
         self._watch = watch
-        self._passphrase = passphrase
-        self._history_pages = history_pages
+        self._settings = settings
+        self._passphrase = settings.passphrase
 
     async def standing(self, terms: LockTerms, own_gate: str | None = None) -> Gate | None:
         """Return a lock with exactly these terms that can be claimed now: its gate is ready, its balance
@@ -98,7 +99,7 @@ class Locks:
         return list(found.values())
 
     def _add_standing(self, found: dict[str, Gate], account: Record, balance: Record) -> None:
-        terms = recognition.terms_shown(account, balance)
+        terms = recognition.terms_shown(account, balance, self._settings)
         address = str(account["account_id"])
         if (
             terms is not None
@@ -134,7 +135,7 @@ class Locks:
         return found if any(self._makes(record, terms) for record in found) else []
 
     async def _sender_history(self, terms: LockTerms) -> list[Record]:
-        pages = self._history_pages
+        pages = self._settings.history_pages
         return await self._horizon.account_transactions(terms.sender, pages, newest_first=True)
 
     def _makes(self, record: Record, terms: LockTerms) -> bool:
@@ -203,7 +204,7 @@ class Locks:
         found = preimage_in(ended, gate.terms.hashlock)
         if found is not None:
             return found
-        pages = self._history_pages
+        pages = self._settings.history_pages
         records = await self._horizon.account_transactions(gate.address, pages, newest_first=True)
         return preimage_in(records, gate.terms.hashlock)
 

@@ -49,10 +49,10 @@ class StellarTools:
 
     def local_chain(self, plan: LocalPlan) -> LocalInstance:
         """See `FamilyTools.local_chain`."""
-        from relayers.stellar.accounting import Ledger as StellarLedger
+        from relayers.stellar.accounting import StellarLedger
         from relayers.stellar.devnet.local import StellarDevnet
 
-        node = StellarDevnet(plan.directory, block_time=plan.block_time, port=plan.port)
+        node = StellarDevnet(plan.directory, block_time=plan.block_time, port=plan.port, chain=plan.chain)
         assets = self.local_assets(plan.chain)
         return LocalInstance(
             chain=plan.chain,
@@ -65,5 +65,5 @@ class StellarTools:
                 "horizon_url": node.url,
                 "timing": local_timing(plan.block_time, 1),
             },
-            ledger=lambda _reader: StellarLedger(node.url, node.settings.passphrase, assets.all),
+            ledger=lambda _reader: StellarLedger(node.settings),
         )

@@ -7,14 +7,8 @@ import base64
 import msgspec
 from stellar_sdk import StrKey, xdr
 
-from bridge.chains.port import (
-    BroadcastOutcome,
-    BroadcastResult,
-    PortUnavailable,
-    SignedTx,
-    TxState,
-    TxStatus,
-)
+from bridge.chains.errors import PortUnavailable
+from bridge.chains.port import BroadcastOutcome, BroadcastResult, SignedTx, TxState, TxStatus
 from bridge.protocol.types import BlockRef
 from relayers.stellar import recognition
 from relayers.stellar.horizon import Horizon, NodeStatus, codes
@@ -56,7 +50,7 @@ class Transactions:
             return BroadcastResult(BroadcastOutcome.ALREADY_KNOWN, "it is in a ledger")
         if await self._sequence_used(tx):
             return BroadcastResult(BroadcastOutcome.SEQUENCE_USED, "another transaction used its sequence")
-        if tx.valid_until is not None and (await self._horizon.tip()).time > tx.valid_until:
+        if tx.valid_until_time is not None and (await self._horizon.tip()).time > tx.valid_until_time:
             return BroadcastResult(BroadcastOutcome.REJECTED, "its time is over, it can never land")
         if submission.status is NodeStatus.TRY_AGAIN_LATER:
             return BroadcastResult(BroadcastOutcome.LATER, "its account has another one pending")
@@ -89,7 +83,7 @@ class Transactions:
         if await self._is_pending(tx, tip.block):
             return TxStatus(TxState.PENDING)
         self._accepted.pop(tx.tx_id, None)
-        expired = tx.valid_until is not None and tip.time > tx.valid_until
+        expired = tx.valid_until_time is not None and tip.time > tx.valid_until_time
         return TxStatus(TxState.UNKNOWN, reason="its time is over, it can never land" if expired else "")
 
     async def _note(self, tx: SignedTx) -> None:
@@ -97,7 +91,7 @@ class Transactions:
         for tx_id, noted in list(self._accepted.items()):
             if tip.time > noted.valid_until:
                 del self._accepted[tx_id]
-        self._accepted[tx.tx_id] = _Accepted(tip.block, tx.valid_until or tip.time)
+        self._accepted[tx.tx_id] = _Accepted(tip.block, tx.valid_until_time or tip.time)
 
     async def _is_pending(self, tx: SignedTx, head: BlockRef) -> bool:
         noted = self._accepted.get(tx.tx_id)

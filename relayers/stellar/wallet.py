@@ -17,7 +17,8 @@ from stellar_sdk import (
 )
 from stellar_sdk.operation import Operation
 
-from bridge.chains.port import ActionRefused, UnsignedTx
+from bridge.chains.errors import ActionRefused
+from bridge.chains.port import UnsignedTx
 from bridge.protocol.types import LockTerms, Preimage, Purpose
 from relayers.stellar import htlc
 from relayers.stellar.authorizer import Requests
@@ -25,12 +26,14 @@ from relayers.stellar.horizon import Horizon
 from relayers.stellar.htlc import Gate
 from relayers.stellar.links import sep7
 from relayers.stellar.locks import Locks
+from relayers.stellar.settings import StellarSettings
 from relayers.stellar.watch import Watch
 
 FORMAT = "stellar-recipe"
-"""What to build, in words and numbers: there is nothing to sign in it yet."""
+"""Says what to build; there is nothing to sign yet. A lock needs a gate key of the sender's own: `rainbow
+swap start` builds it on the user's side."""
 XDR_FORMAT = "stellar-xdr"
-"""A transaction to sign, as XDR and as SEP-7 link."""
+"""Signs the XDR, or opens the SEP-7 link."""
 _FEE_RATE = 1_000
 _VALIDITY = 300
 
@@ -96,18 +99,18 @@ class Built(msgspec.Struct, frozen=True):
     link: str
 
 
-class Wallet:
+class StellarWallet:
     """Builds a user's transactions from a Horizon server of their own choice."""
 
     private: frozenset[Purpose] = frozenset({Purpose.LOCK})
     """A lock comes with the gate's key (docs/decisions/0103)."""
 
-    def __init__(self, horizon_url: str, passphrase: str, timeout: float = 10.0) -> None:
-        self._passphrase = passphrase
-        self._horizon = Horizon(horizon_url, timeout)
-        watch = Watch(self._horizon, passphrase, ())
-        self._locks = Locks(self._horizon, watch, passphrase, history_pages=5)
-        self._requests = Requests(self._horizon, self._locks, passphrase)
+    def __init__(self, settings: StellarSettings) -> None:
+        self._chain = settings.chain
+        self._passphrase = settings.passphrase
+        self._horizon = Horizon(settings.horizon_url, settings.request_timeout)
+        self._locks = Locks(self._horizon, Watch(self._horizon, settings), settings)
+        self._requests = Requests(self._horizon, self._locks, settings)
 
     async def close(self) -> None:
         """Close the connections."""
@@ -122,6 +125,7 @@ class Wallet:
         self, purpose: Purpose, terms: LockTerms, preimage: Preimage | None = None
     ) -> UnsignedTx:
         """Build a LOCK, CLAIM or REFUND ready for the signature of the user's own wallet."""
+        htlc.check(terms, self._chain)
         if purpose is Purpose.LOCK:
             built, summary = await self.lock(terms), "Lock: sign it with your wallet within five minutes."
         elif purpose is Purpose.CLAIM and preimage is not None:

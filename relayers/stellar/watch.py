@@ -10,30 +10,23 @@ from collections.abc import Sequence
 
 from stellar_sdk import StrKey, xdr
 
-from bridge.chains.port import (
-    Claimed,
-    DeepReorg,
-    HtlcEvent,
-    Locked,
-    PortUnavailable,
-    Refunded,
-    Revealed,
-    Scan,
-)
-from bridge.protocol.types import Asset, BlockRef
+from bridge.chains.errors import DeepReorg, PortUnavailable
+from bridge.chains.port import Claimed, HtlcEvent, Locked, Refunded, Revealed, Scan
+from bridge.protocol.types import BlockRef
 from relayers.stellar import htlc, recognition
 from relayers.stellar.horizon import Horizon, Record
 from relayers.stellar.htlc import Gate
 from relayers.stellar.preimages import find_preimage, preimages_in
+from relayers.stellar.settings import StellarSettings
 
 
 class Watch:
     """Reads ledgers and remembers the locks it has seen, as a cache: whatever it lacks it looks up."""
 
-    def __init__(self, horizon: Horizon, passphrase: str, assets: Sequence[Asset]) -> None:
+    def __init__(self, horizon: Horizon, settings: StellarSettings) -> None:
         self._horizon = horizon
-        self._passphrase = passphrase
-        self._assets = assets
+        self._settings = settings
+        self._passphrase = settings.passphrase
         self._gates: dict[str, Gate] = {}
         """Locks by claimable balance id."""
 
@@ -47,16 +40,20 @@ class Watch:
             each for each in self._gates.values() if htlc.lock_id(each.terms, self._passphrase) == lock_id
         ]
 
-    async def scan(self, known: Sequence[BlockRef], max_blocks: int) -> Scan:
+    async def scan(self, recent_blocks: Sequence[BlockRef], max_blocks: int) -> Scan:
         """See `ChainPort.scan`."""
         tip = await self._horizon.tip()
         head = tip.block
-        if not known:
+        if not recent_blocks:
             return Scan((), (head,), await self._events([head]), tip)
-        index = await self._common_ancestor(known, head)
+        index = await self._common_ancestor(recent_blocks, head)
         if index is None:
             return Scan((), (), (), tip)
-        ancestor = known[index] if known[index].id else await self._ledger_at(known[index].height, head)
+        ancestor = (
+            recent_blocks[index]
+            if recent_blocks[index].id
+            else await self._ledger_at(recent_blocks[index].height, head)
+        )
         last = min(head.height, ancestor.height + max_blocks)
         blocks = await self._horizon.ledgers(ancestor.height + 1, last)
         parent = ancestor
@@ -65,7 +62,7 @@ class Watch:
                 raise PortUnavailable("Horizon's ledgers do not follow one another", "it may be catching up")
             parent = block
         events = await self._events(blocks)
-        return Scan(tuple(reversed(known[index + 1 :])), tuple(blocks), events, tip)
+        return Scan(tuple(reversed(recent_blocks[index + 1 :])), tuple(blocks), events, tip)
 
     async def _ledger_at(self, height: int, head: BlockRef) -> BlockRef:
         found = head if height == head.height else await self._horizon.ledger(height)
@@ -73,18 +70,18 @@ class Watch:
             raise PortUnavailable(f"Horizon does not have ledger {height}", "use one with more history")
         return found
 
-    async def _common_ancestor(self, known: Sequence[BlockRef], head: BlockRef) -> int | None:
+    async def _common_ancestor(self, recent_blocks: Sequence[BlockRef], head: BlockRef) -> int | None:
         """Return the index of the newest known block that is in the chain; None if Horizon is merely behind.
 
         Stellar does not reorganise, but a restored or lying Horizon looks as if it did.
         """
-        for index in range(len(known) - 1, -1, -1):
-            block = known[index]
+        for index in range(len(recent_blocks) - 1, -1, -1):
+            block = recent_blocks[index]
             if block.height > head.height:
                 continue
             here = head if block.height == head.height else await self._horizon.ledger(block.height)
             if here is not None and block.id in ("", here.id):
-                behind = block.height == head.height and index < len(known) - 1
+                behind = block.height == head.height and index < len(recent_blocks) - 1
                 return None if behind else index
         raise DeepReorg(
             "Horizon shares no ledger with what was seen before",
@@ -109,7 +106,7 @@ class Watch:
     async def _events_of(
         self, envelope: xdr.TransactionEnvelope, tx_id: str, block: BlockRef
     ) -> list[HtlcEvent]:
-        made = recognition.read_lock(envelope, block.height, self._passphrase, self._assets)
+        made = recognition.read_lock(envelope, block.height, self._settings)
         if made is not None:
             self.remember(made)
             return [Locked(block, tx_id, htlc.lock_id(made.terms, self._passphrase), made.terms)]
@@ -142,7 +139,7 @@ class Watch:
         if not record["successful"]:
             return None
         envelope = xdr.TransactionEnvelope.from_xdr(record["envelope_xdr"])
-        return recognition.read_lock(envelope, record["ledger"], self._passphrase, self._assets)
+        return recognition.read_lock(envelope, record["ledger"], self._settings)
 
 
 def claims_in(envelope: xdr.TransactionEnvelope) -> list[tuple[str, str]]:

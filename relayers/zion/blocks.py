@@ -11,9 +11,10 @@ import asyncio
 import hashlib
 from collections.abc import Sequence
 
-from bridge.chains.port import HtlcEvent, PortUnavailable
+from bridge.chains.errors import PortUnavailable
+from bridge.chains.port import HtlcEvent
 from bridge.chains.recent_blocks import newest_common
-from bridge.protocol.types import BlockRef
+from bridge.protocol.types import Asset, BlockRef
 from chain.rules.errors import RpcError, RuleBrokenError
 from chain.rules.hashing import keccak256
 from chain.rules.header import Header
@@ -77,32 +78,34 @@ def linked(views: Sequence[HeaderView], parent: str) -> list[BlockRef]:
     return refs
 
 
-async def anchored(nodes: Nodes, known: Sequence[BlockRef], head: BlockRef) -> Sequence[BlockRef]:
+async def anchored(nodes: Nodes, recent_blocks: Sequence[BlockRef], head: BlockRef) -> Sequence[BlockRef]:
     """Replace a first known block without an id by the one that the chain has at its height."""
-    if known[0].id or known[0].height > head.height:
-        return known
-    views = await read_headers(nodes, known[0].height, known[0].height)
+    if recent_blocks[0].id or recent_blocks[0].height > head.height:
+        return recent_blocks
+    views = await read_headers(nodes, recent_blocks[0].height, recent_blocks[0].height)
     if not views:
         raise ChainMoved
-    return (read_header(views[0]), *known[1:])
+    return (read_header(views[0]), *recent_blocks[1:])
 
 
-async def common_ancestor(nodes: Nodes, known: Sequence[BlockRef], head: BlockRef) -> int | None:
+async def common_ancestor(nodes: Nodes, recent_blocks: Sequence[BlockRef], head: BlockRef) -> int | None:
     """Ask for as few headers as need be and return what `bridge.chains.recent_blocks.newest_common` says."""
     canonical = {head.height: head.id}
-    newest = known[-1]
+    newest = recent_blocks[-1]
     if head.height > newest.height:
         canonical |= await _ids(nodes, newest.height, newest.height)
     if canonical.get(newest.height) != newest.id:
-        canonical |= await _ids(nodes, known[0].height, min(newest.height, head.height - 1))
-    return newest_common(known, canonical, head)
+        canonical |= await _ids(nodes, recent_blocks[0].height, min(newest.height, head.height - 1))
+    return newest_common(recent_blocks, canonical, head)
 
 
 async def _ids(nodes: Nodes, first: int, last: int) -> dict[int, str]:
     return {view.height: view.id for view in await read_headers(nodes, first, last)}
 
 
-async def read_events(nodes: Nodes, views: Sequence[HeaderView], refs: Sequence[BlockRef]) -> list[HtlcEvent]:
+async def read_events(
+    nodes: Nodes, views: Sequence[HeaderView], refs: Sequence[BlockRef], native: Asset
+) -> list[HtlcEvent]:
     """Return the HTLC events of these blocks in chain order. Blocks of a coinbase alone are not fetched."""
     wanted = [ref for view, ref in zip(views, refs, strict=True) if view.transactions > 1]
     events: list[HtlcEvent] = []
@@ -116,7 +119,7 @@ async def read_events(nodes: Nodes, views: Sequence[HeaderView], refs: Sequence[
             raise ChainMoved from error
         for ref, block in zip(part, blocks, strict=True):
             for tx in _transactions(ref, block):
-                event = read_event(tx, ref)
+                event = read_event(tx, ref, native)
                 if event is not None:
                     events.append(event)
     return events

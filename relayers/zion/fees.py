@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from bridge.chains.port import FeeLevel, PortUnavailable
+from bridge.chains.errors import PortUnavailable
+from bridge.chains.port import FeeLevel
 from bridge.protocol.types import Purpose
 from chain.rules.params import MIN_FEE
 from relayers.zion.settings import ZionSettings

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bridge.chains.port import ActionRefused, InsufficientFunds
+from bridge.chains.errors import ActionRefused, InsufficientFunds
 from bridge.protocol.types import LockTerms, Purpose
 from chain.rules.locks import LockState
 from chain.service.messages import LockView

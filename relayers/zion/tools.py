@@ -56,7 +56,7 @@ class ZionTools:
         from relayers.zion.accounting import ZionLedger
         from relayers.zion.devnet.local import ZionDevnet
 
-        node = ZionDevnet(plan.directory, block_time=plan.block_time, port=plan.port)
+        node = ZionDevnet(plan.directory, block_time=plan.block_time, port=plan.port, chain=plan.chain)
         assets = self.local_assets(plan.chain)
         deeper = {assets.native.key: "5000"}
         return LocalInstance(
@@ -70,5 +70,5 @@ class ZionTools:
                 "rpc_urls": [node.rpc_url],
                 "timing": local_timing(plan.block_time, 3, finality_cap=6, value_per_block=deeper),
             },
-            ledger=lambda reader: ZionLedger(reader, node.rpc_url),
+            ledger=lambda _reader: ZionLedger(node.settings),
         )

@@ -14,7 +14,7 @@ from bridge.protocol.types import Asset, LockTerms, Preimage, Purpose
 from relayers.cardano.adapter import CardanoPort, open_port
 from relayers.cardano.devnet import CardanoDevnet
 from relayers.cardano.settings import ADA, CardanoSettings
-from relayers.cardano.wallet import Wallet
+from relayers.cardano.wallet import CardanoWallet
 from tests import instances
 from tests.conformance.rig import Traits
 
@@ -61,7 +61,7 @@ class CardanoRig:
     async def send_from_wallet(self, label: str, tx: UnsignedTx, terms: LockTerms) -> list[str]:
         key = PaymentSigningKey(devnet_key(label))
         preimage = Preimage(bytes.fromhex(tx.payload["preimage"])) if "preimage" in tx.payload else None
-        async with Wallet(self.settings) as wallet:
+        async with CardanoWallet(self.settings) as wallet:
             made = await wallet.unsigned(Purpose(tx.payload["purpose"]), terms, preimage)
             unsigned = made.payload["cbor"]
             return [await wallet.submit(unsigned, witness(unsigned, key))]

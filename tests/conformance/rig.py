@@ -5,17 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from bridge.chains.port import (
-    Action,
-    BroadcastOutcome,
-    ChainPort,
-    Devnet,
-    FeeLevel,
-    Scan,
-    SignedTx,
-    TxState,
-    UnsignedTx,
-)
+from bridge.chains.actions import Action
+from bridge.chains.local.devnet import Devnet
+from bridge.chains.port import BroadcastOutcome, ChainPort, FeeLevel, Scan, SignedTx, TxState, UnsignedTx
 from bridge.protocol.types import Asset, BlockRef, ChainId, LockTerms, Preimage, Purpose
 
 

@@ -16,7 +16,7 @@ from relayers.stellar.adapter import StellarPort, open_port
 from relayers.stellar.assets import to_stellar
 from relayers.stellar.devnet.local import StellarDevnet
 from relayers.stellar.settings import XLM
-from relayers.stellar.wallet import Wallet
+from relayers.stellar.wallet import StellarWallet
 from tests import instances
 from tests.conformance.rig import Traits
 
@@ -74,7 +74,7 @@ class StellarRig:
 
     async def send_from_wallet(self, label: str, tx: UnsignedTx, terms: LockTerms) -> list[str]:
         key = Keypair.from_raw_ed25519_seed(devnet_key(label))
-        wallet = Wallet(self.devnet.url, tx.payload["network_passphrase"])
+        wallet = StellarWallet(self.devnet.settings)
         purpose = Purpose(tx.payload["purpose"])
         try:
             if purpose is Purpose.LOCK:

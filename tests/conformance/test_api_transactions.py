@@ -24,7 +24,8 @@ from stellar_sdk import TransactionEnvelope
 from bridge import config
 from bridge.api.app import create_app
 from bridge.api.services import build
-from bridge.chains.port import Action, ChainPort, LockStatus, UnsignedTx, WalletBuilder
+from bridge.chains.actions import LockAction
+from bridge.chains.port import ChainPort, FeeEstimate, LockStatus, Tip, UnsignedTx, WalletBuilder
 from bridge.desk.prices import StaticPrices
 from bridge.desk.quotes import QuoteSigner
 from bridge.engine.apply import apply_events
@@ -33,11 +34,11 @@ from bridge.keys.keystore import devnet_key as secret_key
 from bridge.protocol.events import LockFinal, LockSeen
 from bridge.protocol.types import ChainId, LegRole, LockTerms, Preimage, Purpose
 from bridge.store import Store
-from bridge.store.records import ChainStatus, FeeRecord
-from relayers.cardano.wallet import Wallet as CardanoWallet
+from bridge.store.records import ChainStatus
+from relayers.cardano.wallet import CardanoWallet
 from relayers.fake import FakeChain, FakePort
-from relayers.solana.wallet import Wallet as SolanaWallet
-from relayers.stellar.wallet import Wallet as StellarWallet
+from relayers.solana.wallet import SolanaWallet
+from relayers.stellar.wallet import StellarWallet
 from tests import instances
 from tests.conformance.cardano_rig import witness
 from tests.conformance.conftest import Rigs
@@ -65,7 +66,7 @@ def builder(rig: Any) -> WalletBuilder | None:
         case instances.SOLANA:
             return SolanaWallet(rig.devnet.settings)
         case instances.STELLAR:
-            return StellarWallet(rig.devnet.url, rig.devnet.settings.passphrase)
+            return StellarWallet(rig.devnet.settings)
         case instances.CARDANO:
             return CardanoWallet(rig.settings)
     return None
@@ -134,12 +135,11 @@ class Desk:
             port.chain,
             account=port.account,
             contract=port.contract,
-            tip=tip.block,
-            time=clock,
+            tip=Tip(tip.block, clock),
             scanned=tip.block.height,
             healthy=True,
             balances={asset.key: 10**24},
-            fees={asset.key: FeeRecord(0, 0, 0)},
+            fees={asset.key: FeeEstimate(0, 0, 0)},
             seen_ms=now,
             tip_ms=now,
         )
@@ -290,7 +290,7 @@ async def test_a_wallet_signs_the_lock_that_an_order_gets_and_the_refund_after_t
 async def test_a_wallet_signs_the_claim_that_the_preimage_is_put_into(desk: Desk) -> None:
     swap = await desk.swap(ZION, desk.native.key, "alice", desk.theirs.account)
     terms = desk.terms(swap, LegRole.DESTINATION)
-    await desk.scene.done(desk.ours, Action(Purpose.LOCK, terms))
+    await desk.scene.done(desk.ours, LockAction(terms))
     block = (await desk.ours.tip()).block
     desk.happen(swap, LegRole.SOURCE, block)
     desk.happen(swap, LegRole.DESTINATION, block)

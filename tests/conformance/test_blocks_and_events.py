@@ -7,9 +7,10 @@ import asyncio
 import msgspec
 import pytest
 
-from bridge.chains.port import Claimed, DeepReorg, Locked, LockStatus, Refunded, TxState
+from bridge.chains.actions import ClaimAction, CooperativeRefundAction, LockAction, RefundAction
+from bridge.chains.errors import DeepReorg
+from bridge.chains.port import Claimed, Locked, LockStatus, Refunded, TxState
 from bridge.protocol.types import BlockRef, Preimage
-from tests.conformance.actions import claim, cooperative_refund, lock, refund
 from tests.conformance.rig import Scene, Watcher
 
 SECRET = Preimage(b"a preimage of just thirty-two by")
@@ -61,7 +62,7 @@ async def test_events_say_exactly_what_happened(scene: Scene) -> None:
     second = await scene.terms(theirs, ours, SECRET, lifetime=20_000)
     watcher = Watcher(ours)
     await watcher.look()
-    locking = [await scene.sent(ours, lock(ours, first)), await scene.sent(theirs, lock(theirs, second))]
+    locking = [await scene.sent(ours, LockAction(first)), await scene.sent(theirs, LockAction(second))]
     await scene.rig.devnet.mine(1)
     scan = await watcher.look()
     block = scan.blocks[-1]
@@ -71,13 +72,13 @@ async def test_events_say_exactly_what_happened(scene: Scene) -> None:
     ]
     assert sorted(scan.events, key=repr) == sorted(wanted, key=repr)
 
-    claiming = await scene.done(theirs, claim(theirs, first, SECRET))
+    claiming = await scene.done(theirs, ClaimAction(first, SECRET))
     block = (await ours.tip()).block
     if scene.rig.traits.gives_back_early:
-        returning = await scene.done(ours, cooperative_refund(ours, second))
+        returning = await scene.done(ours, CooperativeRefundAction(second))
     else:
         await scene.rig.devnet.advance_time(20_000)
-        returning = await scene.done(theirs, refund(theirs, second))
+        returning = await scene.done(theirs, RefundAction(second))
     scan = await watcher.look()
     assert scan.events == (
         Claimed(block, claiming.tx_id, ours.lock_id(first), SECRET),
@@ -90,7 +91,7 @@ async def test_a_reorg_that_drops_a_lock_orphans_its_block_and_takes_the_lock_aw
     terms = await scene.terms(theirs, ours, SECRET)
     watcher = Watcher(ours)
     await watcher.look()
-    tx = await scene.done(theirs, lock(theirs, terms))
+    tx = await scene.done(theirs, LockAction(terms))
     await scene.rig.devnet.mine(2)
     before = await watcher.look()
     assert [event.tx_id for event in before.events] == [tx.tx_id]
@@ -115,7 +116,7 @@ async def test_a_reorg_that_includes_a_lock_again_reports_it_again_in_its_new_bl
     terms = await scene.terms(theirs, ours, SECRET)
     watcher = Watcher(ours)
     await watcher.look()
-    tx = await scene.done(theirs, lock(theirs, terms))
+    tx = await scene.done(theirs, LockAction(terms))
     (seen,) = (await watcher.look()).events
 
     await scene.rig.devnet.reorg(1)

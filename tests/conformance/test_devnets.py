@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from bridge.chains.port import PortUnavailable
+from bridge.chains.errors import PortUnavailable
 from bridge.keys.devkeys import devnet_key
 from relayers.evm import adapter as ethereum
 from relayers.evm.devnet.anvil import AnvilDevnet, AnvilMissing, find_anvil

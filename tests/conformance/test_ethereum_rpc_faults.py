@@ -11,13 +11,14 @@ import msgspec
 import pytest
 import pytest_asyncio
 
-from bridge.chains.port import BroadcastOutcome, FeeLevel, LockStatus, PortError, PortUnavailable, TxState
+from bridge.chains.actions import ClaimAction, LockAction
+from bridge.chains.errors import PortError, PortUnavailable
+from bridge.chains.port import BroadcastOutcome, FeeLevel, LockStatus, TxState
 from bridge.keys.devkeys import devnet_key
 from bridge.protocol.types import Preimage
 from relayers.evm import artifacts
 from relayers.evm.adapter import EvmPort, open_port
 from relayers.evm.settings import EvmSettings
-from tests.conformance.actions import claim, lock
 from tests.conformance.conftest import Rigs
 from tests.conformance.ethereum_rig import EthereumRig
 from tests.conformance.lying_rpc import LyingRpc
@@ -49,7 +50,7 @@ async def test_a_lagging_log_index_hides_no_lock(scene: Scene, rig: EthereumRig,
     watcher = Watcher(port)
     await watcher.look()
     terms = await scene.terms(theirs, ours, SECRET)
-    tx = await scene.done(theirs, lock(theirs, terms))
+    tx = await scene.done(theirs, LockAction(terms))
     rpc.mangle = lambda call, answer: {**answer, "result": []} if call["method"] == "eth_getLogs" else answer
     scan = await watcher.look()
     assert [event.tx_id for event in scan.events] == [tx.tx_id]
@@ -101,7 +102,7 @@ async def test_logs_of_another_branch_are_not_believed(scene: Scene, rig: Ethere
     port = through(rig, rpc.url)
     watcher = Watcher(port)
     await watcher.look()
-    await scene.done(theirs, lock(theirs, await scene.terms(theirs, ours, SECRET)))
+    await scene.done(theirs, LockAction(await scene.terms(theirs, ours, SECRET)))
 
     def elsewhere(call: dict[str, Any], answer: dict[str, Any]) -> dict[str, Any]:
         if call["method"] == "eth_getLogs":
@@ -206,7 +207,7 @@ async def test_the_next_url_serves_when_the_first_is_down(rig: EthereumRig, rpc:
 async def test_a_lost_answer_to_a_broadcast_is_no_harm(scene: Scene, rig: EthereumRig, rpc: LyingRpc) -> None:
     ours, theirs = await scene.port("bridge"), await scene.port("user")
     tx = await ours.prepare(
-        lock(ours, await scene.terms(ours, theirs, SECRET)), await ours.next_sequence(), FeeLevel()
+        LockAction(await scene.terms(ours, theirs, SECRET)), await ours.next_sequence(), FeeLevel()
     )
     port = through(rig, rpc.url)
     await port.tip()
@@ -225,8 +226,8 @@ async def test_the_fate_of_a_lock_is_found_where_log_ranges_are_limited(
 ) -> None:
     ours, theirs = await scene.port("bridge"), await scene.port("user")
     terms = await scene.terms(theirs, ours, SECRET)
-    await scene.done(theirs, lock(theirs, terms))
-    await scene.done(ours, claim(ours, terms, SECRET))
+    await scene.done(theirs, LockAction(terms))
+    await scene.done(ours, ClaimAction(terms, SECRET))
     await rig.devnet.mine(600)
 
     def limited(call: dict[str, Any], answer: dict[str, Any]) -> dict[str, Any]:
@@ -247,14 +248,14 @@ async def test_a_claim_gets_through_a_hundredfold_fee_spike(scene: Scene, rig: E
     ours, theirs = await scene.port("bridge"), await scene.port("user")
     await rig.devnet.fund(ours.account, rig.native, 10**18)
     terms = await scene.terms(theirs, ours, SECRET)
-    await scene.done(theirs, lock(theirs, terms))
-    slow = await scene.sent(ours, claim(ours, terms, SECRET))
+    await scene.done(theirs, LockAction(terms))
+    slow = await scene.sent(ours, ClaimAction(terms, SECRET))
     async with httpx.AsyncClient() as client:
         call = {"jsonrpc": "2.0", "id": 1, "method": "anvil_setNextBlockBaseFeePerGas", "params": [10**11]}
         await client.post(rig.devnet.rpc_url, json=call)
     await rig.devnet.mine(1)
     assert (await ours.tx_status(slow)).state in {TxState.PENDING, TxState.UNKNOWN}
-    fast = await ours.prepare(claim(ours, terms, SECRET), slow.sequence, FeeLevel(1, slow.fee))
+    fast = await ours.prepare(ClaimAction(terms, SECRET), slow.sequence, FeeLevel(1, slow.fee))
     assert (await ours.broadcast(fast)).outcome is BroadcastOutcome.ACCEPTED
     await rig.devnet.mine(1)
     assert (await ours.tx_status(fast)).state is TxState.INCLUDED

@@ -11,23 +11,14 @@ import pytest
 import pytest_asyncio
 from eth_account import Account
 
-from bridge.chains.port import (
-    ActionRefused,
-    Authorizer,
-    BadAuthorization,
-    ChainPort,
-    Claimed,
-    FeeLevel,
-    LockStatus,
-    SignedTx,
-    UnsignedTx,
-)
+from bridge.chains.actions import ClaimAction, CooperativeRefundAction, LockAction
+from bridge.chains.errors import ActionRefused, BadAuthorization
+from bridge.chains.port import Authorizer, ChainPort, Claimed, FeeLevel, LockStatus, SignedTx, UnsignedTx
 from bridge.keys.devkeys import devnet_key
 from bridge.protocol.types import Asset, LockTerms, Preimage
 from relayers.evm import htlc
 from relayers.evm.adapter import open_port
 from relayers.evm.authorizing import EXPIRY_MARGIN, FORMAT, MAX_SIGNATURE, decode
-from tests.conformance.actions import claim, cooperative_refund, lock
 from tests.conformance.conftest import Rigs
 from tests.conformance.ethereum_calls import call, deploy, function, rpc, selector
 from tests.conformance.ethereum_rig import EthereumRig
@@ -78,11 +69,11 @@ class Swap:
         return await authorizer(self.ours).check(self.terms, answer)
 
     async def prepared(self, authorization: bytes) -> SignedTx:
-        action = msgspec.structs.replace(claim(self.ours, self.terms, SECRET), authorization=authorization)
+        action = msgspec.structs.replace(ClaimAction(self.terms, SECRET), authorization=authorization)
         return await self.ours.prepare(action, await self.ours.next_sequence(), FeeLevel())
 
     async def claimed(self, authorization: bytes) -> SignedTx:
-        action = msgspec.structs.replace(claim(self.ours, self.terms, SECRET), authorization=authorization)
+        action = msgspec.structs.replace(ClaimAction(self.terms, SECRET), authorization=authorization)
         return await self.scene.done(self.ours, action)
 
     async def received(self) -> int:
@@ -101,7 +92,7 @@ async def locked(
     theirs = scene.rig.port(f"{scene.name}/user without coins")
     terms = await scene.terms(ours, theirs, SECRET, asset=asset, lifetime=lifetime)
     terms = msgspec.structs.replace(terms, amount=AMOUNT, lane=lane, recipient=recipient or theirs.account)
-    await scene.done(ours, lock(ours, terms))
+    await scene.done(ours, LockAction(terms))
     return Swap(scene, ours, theirs, terms)
 
 
@@ -173,7 +164,7 @@ async def test_the_fee_is_what_the_claim_costs_and_not_the_most_it_could(
 async def test_a_replacement_takes_more_but_never_more_than_was_signed(scene: Scene) -> None:
     swap = await locked(scene)
     authorization = await swap.signed(await swap.dear() * 11 // 10)
-    action = msgspec.structs.replace(claim(swap.ours, swap.terms, SECRET), authorization=authorization)
+    action = msgspec.structs.replace(ClaimAction(swap.terms, SECRET), authorization=authorization)
     slow = await scene.sent(swap.ours, action)
     fast = await swap.ours.prepare(action, slow.sequence, FeeLevel(3, slow.fee))
     await swap.ours.broadcast(fast)
@@ -204,7 +195,7 @@ async def test_a_nonce_that_was_used_is_good_for_no_second_fee(scene: Scene) -> 
     authorization = await swap.signed(AMOUNT // 2)
     await swap.claimed(authorization)
     first = await swap.received()
-    await scene.done(swap.ours, lock(swap.ours, swap.terms))
+    await scene.done(swap.ours, LockAction(swap.terms))
     tx = await swap.claimed(authorization)
     assert function(tx) == ORDINARY
     assert await swap.received() == first + swap.terms.amount
@@ -463,8 +454,8 @@ async def test_a_recipient_that_burns_our_gas_claims_for_itself(scene: Scene, ri
 async def test_a_sender_that_burns_our_gas_waits_for_its_deadline(scene: Scene, rig: EthereumRig) -> None:
     ours, theirs = await scene.port("bridge"), await scene.port("user")
     terms = await scene.terms(theirs, ours, SECRET)
-    await scene.done(theirs, lock(theirs, terms))
-    action = cooperative_refund(ours, terms)
+    await scene.done(theirs, LockAction(terms))
+    action = CooperativeRefundAction(terms)
     await ours.prepare(action, await ours.next_sequence(), FeeLevel())
     await rpc(rig, "anvil_setCode", theirs.account, "0x" + BURNER.hex())
     with pytest.raises(ActionRefused, match="gas"):

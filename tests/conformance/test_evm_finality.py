@@ -11,24 +11,27 @@ import pytest
 import pytest_asyncio
 from prometheus_client import CollectorRegistry
 
+from bridge.chains.actions import LockAction
 from bridge.chains.config import TimingConfig
+from bridge.chains.errors import PortUnavailable
 from bridge.chains.network import Network
-from bridge.chains.port import PortUnavailable
+from bridge.chains.port import ChainPort
 from bridge.client.swap import LockWatch
+from bridge.engine.ingest import Ingest
 from bridge.engine.metrics import Metrics
 from bridge.protocol.types import LegState, LockTerms, Preimage, Swap
 from bridge.store import Store
 from bridge.store.records import SwapMeta
-from relayers.daemon.worker import Worker
+from relayers.daemon.status import StatusKeeper
+from relayers.daemon.watcher import ChainWatcher
 from relayers.evm.adapter import EvmPort, open_port
 from relayers.evm.plugin import EvmSection
 from relayers.evm.profiles import profile_for
 from tests import instances
-from tests.conformance.actions import lock
 from tests.conformance.ethereum_calls import rpc
 from tests.conformance.ethereum_rig import EthereumRig
 from tests.conformance.lying_rpc import LyingRpc
-from tests.conformance.rig import Scene, Watcher
+from tests.conformance.rig import Rig, Scene, Watcher
 from tests.unit import samples
 
 ETHER = 10**18
@@ -42,6 +45,11 @@ async def rig(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Ethereu
     await made.start()
     yield made
     await made.stop()
+
+
+def as_rig(rig: Any) -> Rig:
+    made: Rig = rig
+    return made
 
 
 async def finalized(rig: EthereumRig) -> int:
@@ -129,6 +137,13 @@ def answered(tag: str, changed: dict[str, Any]) -> Any:
 # ---------------------------------------------------------------------- what the bridge does with it
 
 
+def following(port: ChainPort, store: Store) -> ChainWatcher:
+    """The part of the daemon that follows a chain and settles what is final."""
+    metrics = Metrics(CollectorRegistry())
+    status = StatusKeeper(port, store, metrics, (), 5.0)
+    return ChainWatcher(port, store, Ingest(store, port.chain), status, metrics, 200)
+
+
 def mainnet(chain_id: int) -> TimingConfig:
     return EvmSection(chain_id=chain_id).timing_on(Network.MAIN)
 
@@ -153,12 +168,12 @@ def ethereum_swap(number: int, secret: Preimage, source: LockTerms) -> Swap:
 async def test_one_wei_settles_at_64_blocks_and_a_large_amount_at_96_only_when_ethereum_calls_it_final(
     rig: EthereumRig, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
-    scene = Scene(rig, request.node.name)
+    scene = Scene(as_rig(rig), request.node.name)
     ours, user = await scene.port("bridge"), await scene.port("user")
     await rig.devnet.fund(user.account, rig.native, 2_000_000 * ETHER)
     store = Store.open(f"sqlite:///{tmp_path}/bridge.db", secrets_key=bytes(32))
-    worker = Worker(ours, store, metrics=Metrics(CollectorRegistry()))
-    await worker.watch()
+    watcher = following(ours, store)
+    await watcher.watch()
 
     swaps = {}
     for number, amount in ((1, 1), (2, 1_000_000 * ETHER)):
@@ -167,7 +182,7 @@ async def test_one_wei_settles_at_64_blocks_and_a_large_amount_at_96_only_when_e
         swaps[amount] = ethereum_swap(number, secret, terms)
         with store.transaction() as tx:
             tx.swaps.add(swaps[amount], SwapMeta())
-        await scene.sent(user, lock(user, terms))
+        await scene.sent(user, LockAction(terms))
         await rig.devnet.mine(1)
     small, large = swaps[1], swaps[1_000_000 * ETHER]
     assert (small.policy.source.finality_depth, small.policy.source.needs_finalized) == (64, False)
@@ -175,7 +190,7 @@ async def test_one_wei_settles_at_64_blocks_and_a_large_amount_at_96_only_when_e
 
     async def states(deeper: int) -> list[LegState]:
         await rig.devnet.mine(deeper)
-        await worker.watch()
+        await watcher.watch()
         with store.reading() as tx:
             found = [tx.swaps.get(swap.id) for swap in (small, large)]
         return [stored.swap.source.state for stored in found if stored is not None]
@@ -193,14 +208,14 @@ async def test_one_wei_settles_at_64_blocks_and_a_large_amount_at_96_only_when_e
 async def test_an_endpoint_that_knows_no_final_block_settles_nothing_large(
     rig: EthereumRig, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
-    scene = Scene(rig, request.node.name)
+    scene = Scene(as_rig(rig), request.node.name)
     ours, user = await scene.port("bridge"), await scene.port("user")
     store = Store.open(f"sqlite:///{tmp_path}/bridge.db", secrets_key=bytes(32))
     async with LyingRpc(rig.devnet.rpc_url) as between:
         port = through(rig, between)
-        worker = Worker(port, store, metrics=Metrics(CollectorRegistry()))
+        watcher = following(port, store)
         between.mangle = answered("finalized", {"error": {"code": -32602, "message": "invalid block tag"}})
-        await worker.watch()
+        await watcher.watch()
         secret = samples.preimage(3)
         terms = await scene.terms(user, ours, secret)
         terms = msgspec.structs.replace(terms, recipient=port.account, amount=1)
@@ -209,11 +224,11 @@ async def test_an_endpoint_that_knows_no_final_block_settles_nothing_large(
         sold = msgspec.structs.replace(sold, policy=msgspec.structs.replace(sold.policy, source=timing))
         with store.transaction() as tx:
             tx.swaps.add(sold, SwapMeta())
-        await scene.done(user, lock(user, terms))
+        await scene.done(user, LockAction(terms))
         await rig.devnet.mine(2 * EPOCH + 5)
 
         async def state() -> LegState:
-            await worker.watch()
+            await watcher.watch()
             with store.reading() as tx:
                 stored = tx.swaps.get(sold.id)
             assert stored is not None
@@ -230,10 +245,10 @@ async def test_an_endpoint_that_knows_no_final_block_settles_nothing_large(
 async def test_a_user_waits_for_the_same_before_the_secret_goes_out(
     rig: EthereumRig, request: pytest.FixtureRequest
 ) -> None:
-    scene = Scene(rig, request.node.name)
+    scene = Scene(as_rig(rig), request.node.name)
     ours, user = await scene.port("bridge"), await scene.port("user")
     terms = await scene.terms(ours, user, samples.preimage(4))
-    await scene.done(ours, lock(ours, terms))
+    await scene.done(ours, LockAction(terms))
     watch = LockWatch(user, terms)
     await watch.look()
     await rig.devnet.mine(2 * EPOCH - 1)

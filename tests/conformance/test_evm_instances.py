@@ -10,22 +10,20 @@ import msgspec
 import pytest
 import pytest_asyncio
 
+from bridge.chains.actions import ClaimAction, CooperativeRefundAction, LockAction, RefundAction
+from bridge.chains.errors import ActionRefused, BadAuthorization, PortError
 from bridge.chains.port import (
-    ActionRefused,
-    BadAuthorization,
     BroadcastOutcome,
     Claimed,
     FeeLevel,
     Locked,
     LockStatus,
-    PortError,
     SignedTx,
 )
 from bridge.protocol.types import Asset, ChainId, LockTerms, Preimage, Purpose
 from relayers.evm.adapter import EvmPort, open_port
 from relayers.evm.settings import ETH
 from tests import instances
-from tests.conformance.actions import claim, cooperative_refund, lock, refund
 from tests.conformance.conftest import Rigs
 from tests.conformance.ethereum_calls import fields, function, selector
 from tests.conformance.ethereum_rig import EthereumRig
@@ -85,7 +83,7 @@ async def test_a_lock_is_seen_on_its_own_network_alone_and_by_its_name(pair: Pai
     watchers = [Watcher(here), Watcher(there)]
     for watcher in watchers:
         await watcher.look()
-    await pair.polygon.done(there, lock(there, pair.on_polygon))
+    await pair.polygon.done(there, LockAction(pair.on_polygon))
     await pair.ethereum.rig.devnet.mine(1)
     scans = [await watcher.look() for watcher in watchers]
     assert scans[0].events == ()
@@ -103,17 +101,20 @@ async def test_each_network_has_a_demo_token_of_its_own(pair: Pair) -> None:
     terms = msgspec.structs.replace(pair.on_polygon, asset=tokens[1])
     watcher = Watcher(port)
     await watcher.look()
-    await pair.polygon.done(port, lock(port, terms))
+    await pair.polygon.done(port, LockAction(terms))
     (event,) = (await watcher.look()).events
     assert isinstance(event, Locked)
     assert event.terms == terms
 
 
-@pytest.mark.parametrize("make", [lock, refund, cooperative_refund])
-async def test_a_lock_of_the_other_network_is_refused(pair: Pair, make: Any) -> None:
-    here = await pair.port(instances.ETHEREUM, "bridge")
+@pytest.mark.parametrize(
+    ("make", "role"),
+    [(LockAction, "bridge"), (RefundAction, "bridge"), (CooperativeRefundAction, "user")],
+)
+async def test_a_lock_of_the_other_network_is_refused(pair: Pair, make: Any, role: str) -> None:
+    here = await pair.port(instances.ETHEREUM, role)
     with pytest.raises(ActionRefused, match="polygon") as refusal:
-        await here.prepare(make(here, pair.on_polygon), 0, FeeLevel())
+        await here.prepare(make(pair.on_polygon), 0, FeeLevel())
     assert refusal.value.hint
     mixed = msgspec.structs.replace(pair.on_ethereum, asset=pair.on_polygon.asset)
     with pytest.raises(ActionRefused, match="polygon:POL"):
@@ -125,7 +126,7 @@ async def test_a_lock_of_the_other_network_is_refused(pair: Pair, make: Any) -> 
 async def test_a_signed_transaction_lands_on_its_own_network_alone(pair: Pair) -> None:
     here = await pair.port(instances.ETHEREUM, "bridge")
     there = await pair.port(POLYGON, "bridge")
-    tx = await here.prepare(lock(here, pair.on_ethereum), await here.next_sequence(), FeeLevel())
+    tx = await here.prepare(LockAction(pair.on_ethereum), await here.next_sequence(), FeeLevel())
     assert (await there.broadcast(tx)).outcome is BroadcastOutcome.REJECTED
     assert (await here.broadcast(tx)).outcome is BroadcastOutcome.ACCEPTED
     await pair.ethereum.rig.devnet.mine(1)
@@ -136,8 +137,8 @@ async def test_a_signed_claim_for_one_network_gives_no_fee_on_the_other(pair: Pa
     """The user signs for the lock on Polygon; with that the bridge can take nothing on Ethereum."""
     here, there = await pair.port(instances.ETHEREUM, "bridge"), await pair.port(POLYGON, "bridge")
     user = await pair.port(POLYGON, "user")
-    await pair.ethereum.done(here, lock(here, pair.on_ethereum))
-    await pair.polygon.done(there, lock(there, pair.on_polygon))
+    await pair.ethereum.done(here, LockAction(pair.on_ethereum))
+    await pair.polygon.done(there, LockAction(pair.on_polygon))
     assert there.authorizer is not None
     assert user.authorizer is not None
     assert here.authorizer is not None
@@ -154,7 +155,7 @@ async def test_a_signed_claim_for_one_network_gives_no_fee_on_the_other(pair: Pa
 
 
 async def prepared(port: EvmPort, terms: LockTerms, authorization: bytes) -> SignedTx:
-    action = msgspec.structs.replace(claim(port, terms, SECRET), authorization=authorization)
+    action = msgspec.structs.replace(ClaimAction(terms, SECRET), authorization=authorization)
     return await port.prepare(action, await port.next_sequence(), FeeLevel())
 
 
@@ -172,9 +173,9 @@ async def test_a_lock_given_back_on_one_network_is_not_given_back_on_the_other(p
     """What the recipient signed for Polygon, sent to the contract on Ethereum, reverts there."""
     here, there = await pair.port(instances.ETHEREUM, "bridge"), await pair.port(POLYGON, "bridge")
     user = await pair.port(POLYGON, "user")
-    await pair.ethereum.done(here, lock(here, pair.on_ethereum))
-    await pair.polygon.done(there, lock(there, pair.on_polygon))
-    tx = await user.prepare(cooperative_refund(user, pair.on_polygon), await user.next_sequence(), FeeLevel())
+    await pair.ethereum.done(here, LockAction(pair.on_ethereum))
+    await pair.polygon.done(there, LockAction(pair.on_polygon))
+    tx = await user.prepare(CooperativeRefundAction(pair.on_polygon), await user.next_sequence(), FeeLevel())
     assert "error" in await called(pair.ethereum.rig, tx)
     assert "error" not in await called(pair.polygon.rig, tx)
 
@@ -189,12 +190,12 @@ async def called(rig: Any, tx: SignedTx) -> dict[str, Any]:
 
 async def test_a_claim_on_one_network_shows_the_secret_and_spends_nothing_on_the_other(pair: Pair) -> None:
     here, there = await pair.port(instances.ETHEREUM, "bridge"), await pair.port(POLYGON, "bridge")
-    await pair.ethereum.done(here, lock(here, pair.on_ethereum))
-    await pair.polygon.done(there, lock(there, pair.on_polygon))
+    await pair.ethereum.done(here, LockAction(pair.on_ethereum))
+    await pair.polygon.done(there, LockAction(pair.on_polygon))
     user = await pair.port(POLYGON, "user")
     watcher = Watcher(there)
     await watcher.look()
-    tx = await pair.polygon.done(user, claim(user, pair.on_polygon, SECRET))
+    tx = await pair.polygon.done(user, ClaimAction(pair.on_polygon, SECRET))
     (event,) = (await watcher.look()).events
     assert event == Claimed(watcher.ring[-1], tx.tx_id, there.lock_id(pair.on_polygon), SECRET)
     assert await here.read_lock(here.lock_id(pair.on_ethereum), pair.on_ethereum) is LockStatus.OPEN

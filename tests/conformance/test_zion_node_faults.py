@@ -9,12 +9,13 @@ import msgspec
 import pytest
 import pytest_asyncio
 
-from bridge.chains.port import FeeLevel, PortError, PortUnavailable
+from bridge.chains.actions import ClaimAction, LockAction
+from bridge.chains.errors import PortError, PortUnavailable
+from bridge.chains.port import FeeLevel
 from bridge.keys.devkeys import devnet_key
 from bridge.protocol.types import Preimage
 from chain.rules.params import Network
 from relayers.zion.adapter import ZionPort, open_port
-from tests.conformance.actions import claim, lock
 from tests.conformance.conftest import Rigs
 from tests.conformance.lying_rpc import LyingRpc
 from tests.conformance.rig import Scene, Watcher
@@ -47,10 +48,10 @@ async def test_a_block_that_was_tampered_with_is_not_believed(
     ours, theirs = await scene.port("bridge"), await scene.port("user")
     port = through(rig, rpc.url)
     terms = await scene.terms(theirs, ours, SECRET)
-    await scene.done(theirs, lock(theirs, terms))
+    await scene.done(theirs, LockAction(terms))
     watcher = Watcher(port)
     await watcher.look()
-    await scene.done(ours, claim(ours, terms, SECRET))
+    await scene.done(ours, ClaimAction(terms, SECRET))
 
     def tamper(call: dict[str, Any], answer: dict[str, Any]) -> dict[str, Any]:
         if call["method"] != "getBlock":
@@ -145,7 +146,7 @@ async def test_the_next_url_serves_when_the_first_is_down(rig: ZionRig, rpc: Lyi
 
 async def test_fees_over_the_cap_are_not_paid(scene: Scene, rig: ZionRig) -> None:
     ours, theirs = await scene.port("bridge"), await scene.port("user")
-    tx = await scene.sent(ours, lock(ours, await scene.terms(ours, theirs, SECRET)))
+    tx = await scene.sent(ours, LockAction(await scene.terms(ours, theirs, SECRET)))
     terms = await scene.terms(ours, theirs, SECRET)
     with pytest.raises(PortUnavailable, match="cap"):
-        await ours.prepare(lock(ours, terms), tx.sequence, FeeLevel(1, {"fee": 10**8}))
+        await ours.prepare(LockAction(terms), tx.sequence, FeeLevel(1, {"fee": 10**8}))

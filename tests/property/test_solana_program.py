@@ -14,7 +14,7 @@ from relayers.solana import program
 from tests.unit.solana.bank import NOW, SOL, Bank
 
 QUICK = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-WORDS = st.one_of(st.integers(0, 5), st.integers(0, 2**64 - 1)).map(lambda one: struct.pack("<Q", one))
+WORDS = st.one_of(st.integers(0, 5), st.integers(0, 2**64 - 1)).map(lambda word: struct.pack("<Q", word))
 
 
 @QUICK

@@ -13,7 +13,7 @@ from bridge.protocol.status import is_terminal
 from bridge.protocol.timelocks import may_reveal
 from bridge.protocol.transition import transition
 from bridge.protocol.types import LegState, Preimage, Purpose, SwapState
-from tests.property.world import CHAIN, DESTINATION, OUTAGE, PREIMAGE, SOURCE, TIMING, World
+from tests.property.world import CHAIN, DESTINATION, OUTAGE, PREIMAGE, SOURCE, TIMING, SwapWorld
 
 ROLES = st.sampled_from([SOURCE, DESTINATION])
 
@@ -28,7 +28,7 @@ class SwapMachine(RuleBasedStateMachine):
         locked=st.booleans(),
     )
     def begin(self, offset_source: int, offset_destination: int, repeat: int, locked: bool) -> None:
-        self.world = World(offset_source, offset_destination)
+        self.world = SwapWorld(offset_source, offset_destination)
         self.world.repeat = repeat
         if locked:
             self.world.user_locks("s")

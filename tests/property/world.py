@@ -157,7 +157,7 @@ class ChainModel:
         self.mine(last, last - self.offset, take, user_first)
 
 
-class World:
+class SwapWorld:
     """The chains, the user's moves, and an engine that feeds the transition and executes its effects."""
 
     def __init__(self, offset_source: int = 0, offset_destination: int = 0) -> None:

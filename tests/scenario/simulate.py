@@ -22,7 +22,7 @@ import structlog
 from bridge.protocol.types import ChainId, SwapState
 from relayers.fake.ledger import LedgerLockState, lock_id_of
 from tests import instances
-from tests.scenario.world import NATIVE, Fuse, Killed, World
+from tests.scenario.world import NATIVE, BridgeWorld, Fuse, Killed
 
 KINDS = {
     "honest": {},
@@ -43,7 +43,7 @@ async def play(seed: int, folder: Path) -> dict[str, int]:
     """Play one seed; returns how many swaps ended how. Raises AssertionError with the seed in it."""
     rng = random.Random(seed)
     sequences = rng.random() < 0.7
-    world = World(
+    world = BridgeWorld(
         folder,
         seed,
         max_claims=rng.choice([1, 2, 10]),
@@ -84,14 +84,14 @@ async def play(seed: int, folder: Path) -> dict[str, int]:
         world.close()
 
 
-def _batched(world: World) -> int:
+def _batched(world: BridgeWorld) -> int:
     """How many claims were made in the transactions of others."""
     with world.store.reading() as tx:
         intents = [intent for swap_id in world.users for intent in tx.intents.of_swap(swap_id)]
     return sum(intent.batch_leader is not None for intent in intents)
 
 
-async def _step(world: World, rng: random.Random) -> int:
+async def _step(world: BridgeWorld, rng: random.Random) -> int:
     """One step; sometimes a process dies in it and both start anew, later."""
     if rng.random() < 0.1:
         world.process(Fuse(at=rng.randint(1, 12)))
@@ -104,7 +104,7 @@ async def _step(world: World, rng: random.Random) -> int:
     return 0
 
 
-def _trouble(world: World, rng: random.Random) -> None:
+def _trouble(world: BridgeWorld, rng: random.Random) -> None:
     chain = rng.choice([instances.ETHEREUM, instances.ZION])
     fake, port = world.chains[chain], world.ports[chain]
     match rng.randint(0, 12):
@@ -135,7 +135,7 @@ def _trouble(world: World, rng: random.Random) -> None:
             _calm(world)
 
 
-def _stranger_claims(world: World, rng: random.Random, chain: ChainId) -> None:
+def _stranger_claims(world: BridgeWorld, rng: random.Random, chain: ChainId) -> None:
     """Somebody who has seen a secret claims for the bridge, perhaps out of the middle of a batch."""
     for swap_id in rng.sample(sorted(world.users), len(world.users)):
         swap = world.get(swap_id)
@@ -145,7 +145,7 @@ def _stranger_claims(world: World, rng: random.Random, chain: ChainId) -> None:
             return
 
 
-def _calm(world: World) -> None:
+def _calm(world: BridgeWorld) -> None:
     for chain, fake in world.chains.items():
         fake.faults.halted = False
         fake.faults.drop_broadcasts = 0

@@ -12,10 +12,10 @@ from bridge.store.records import Intent
 from relayers.fake.ledger import FakeTx, LedgerLockState
 from tests import instances
 from tests.scenario.test_batches import all_completed, all_over, batching, until_the_users_claim
-from tests.scenario.world import TIMING, Fuse, Killed, World
+from tests.scenario.world import TIMING, BridgeWorld, Fuse, Killed
 
 
-def leader_and_members(world: World) -> tuple[Intent, list[Intent]]:
+def leader_and_members(world: BridgeWorld) -> tuple[Intent, list[Intent]]:
     """The claim that leads a batch, and the other claims in it."""
     with world.store.reading() as tx:
         members = [i for i in tx.intents.live(instances.ETHEREUM) if i.batch_leader is not None]
@@ -25,17 +25,17 @@ def leader_and_members(world: World) -> tuple[Intent, list[Intent]]:
     return leader, members
 
 
-def stranger_claims(world: World, swap_id: str) -> str:
+def stranger_claims(world: BridgeWorld, swap_id: str) -> str:
     """Somebody with the secret claims for the bridge; returns the transaction's id."""
     lock_id = world.get(swap_id).source.lock_id
     return world.wallet(instances.ETHEREUM).claim(lock_id, world.secrets[swap_id])
 
 
-def is_claimed(world: World, swap_id: str) -> bool:
+def is_claimed(world: BridgeWorld, swap_id: str) -> bool:
     return world.lock_state(world.get(swap_id).source) is LedgerLockState.CLAIMED
 
 
-def landed_batch(world: World) -> FakeTx | None:
+def landed_batch(world: BridgeWorld) -> FakeTx | None:
     for block in world.chains[instances.ETHEREUM].blocks:
         for outcome in block.outcomes:
             if outcome.tx.account == "bridge" and outcome.tx.others and outcome.reason is None:
@@ -43,7 +43,7 @@ def landed_batch(world: World) -> FakeTx | None:
     return None
 
 
-async def a_waiting_batch(world: World) -> tuple[Intent, list[Intent]]:
+async def a_waiting_batch(world: BridgeWorld) -> tuple[Intent, list[Intent]]:
     ethereum = world.chains[instances.ETHEREUM]
     await until_the_users_claim(world)
     ethereum.faults.hold_blocks = 100
@@ -51,7 +51,7 @@ async def a_waiting_batch(world: World) -> tuple[Intent, list[Intent]]:
     return leader_and_members(world)
 
 
-async def batch_goes_on_without(world: World, swap_id: str) -> None:
+async def batch_goes_on_without(world: BridgeWorld, swap_id: str) -> None:
     """A stranger claims one lock of the waiting batch, the batch is outbid without it, lands, and then the
     chain forgets the stranger's claim."""
     ethereum = world.chains[instances.ETHEREUM]
@@ -132,7 +132,7 @@ async def test_a_batch_that_reverted_keeps_nobody_until_that_is_final(tmp_path: 
     world.close()
 
 
-async def play_with_a_spoiler(world: World) -> None:
+async def play_with_a_spoiler(world: BridgeWorld) -> None:
     """Play to the end; once a batch waits, a stranger claims one lock out of its middle."""
     ethereum, spoiled = world.chains[instances.ETHEREUM], False
     for _ in range(150):

@@ -8,19 +8,19 @@ from bridge.protocol.types import LegState, Purpose, SwapState
 from bridge.store.records import IntentState, StoredTxState
 from relayers.fake.ledger import FakeTx, LedgerLockState
 from tests import instances
-from tests.scenario.world import Fuse, Killed, World
+from tests.scenario.world import BridgeWorld, Fuse, Killed
 
 SWAPS = 4
 
 
-def batching(folder: Path, **options: object) -> World:
-    world = World(folder, max_claims=10, **options)
+def batching(folder: Path, **options: object) -> BridgeWorld:
+    world = BridgeWorld(folder, max_claims=10, **options)
     for number in range(1, SWAPS + 1):
         world.swap(number)
     return world
 
 
-def claims_on_chain(world: World) -> list[FakeTx]:
+def claims_on_chain(world: BridgeWorld) -> list[FakeTx]:
     """The bridge's claims of sources that succeeded, oldest first."""
     return [
         outcome.tx
@@ -30,15 +30,15 @@ def claims_on_chain(world: World) -> list[FakeTx]:
     ]
 
 
-def all_over(world: World) -> bool:
+def all_over(world: BridgeWorld) -> bool:
     return all(world.is_over(swap_id) for swap_id in world.users)
 
 
-def all_completed(world: World) -> bool:
+def all_completed(world: BridgeWorld) -> bool:
     return all(world.state(swap_id) is SwapState.COMPLETED for swap_id in world.users)
 
 
-async def until_the_users_claim(world: World) -> None:
+async def until_the_users_claim(world: BridgeWorld) -> None:
     await world.until(
         lambda: all(world.get(swap_id).destination.state is LegState.FINAL for swap_id in world.users)
     )
@@ -61,7 +61,7 @@ async def test_claims_that_wait_together_go_in_one_transaction(tmp_path: Path) -
 
 
 async def test_a_batch_takes_no_more_than_its_chain_allows(tmp_path: Path) -> None:
-    world = World(tmp_path, max_claims=3)
+    world = BridgeWorld(tmp_path, max_claims=3)
     for number in range(1, 6):
         world.swap(number)
     await world.until(lambda: all_over(world))

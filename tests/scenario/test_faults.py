@@ -9,19 +9,14 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from bridge.chains.port import (
-    Action,
-    BroadcastOutcome,
-    BroadcastResult,
-    FeeLevel,
-    PortUnavailable,
-    SignedTx,
-)
+from bridge.chains.actions import Action
+from bridge.chains.errors import PortUnavailable
+from bridge.chains.port import BroadcastOutcome, BroadcastResult, FeeLevel, SignedTx
 from bridge.protocol.types import ChainId, LegState, Preimage, Purpose, SwapState
 from bridge.store.records import IntentState
 from relayers.fake.ledger import FakeTx, LedgerLockState, lock_id_of
 from tests import instances
-from tests.scenario.world import ALL_JOBS, INTERVAL, NATIVE, RICH, World, copy_database, with_amount
+from tests.scenario.world import ALL_JOBS, INTERVAL, NATIVE, RICH, BridgeWorld, copy_database, with_amount
 
 BOTH = pytest.mark.parametrize("chain", [instances.ETHEREUM, instances.ZION])
 
@@ -30,7 +25,7 @@ BOTH = pytest.mark.parametrize("chain", [instances.ETHEREUM, instances.ZION])
 
 
 @BOTH
-async def test_an_rpc_that_is_down_for_a_while_only_delays(world: World, chain: ChainId) -> None:
+async def test_an_rpc_that_is_down_for_a_while_only_delays(world: BridgeWorld, chain: ChainId) -> None:
     world.swap()
     await world.steps(2)
     world.ports[chain].faults.down = True
@@ -44,7 +39,7 @@ async def test_an_rpc_that_is_down_for_a_while_only_delays(world: World, chain: 
     assert world.state() is SwapState.COMPLETED
 
 
-async def test_an_rpc_that_fails_every_third_call_only_delays(world: World) -> None:
+async def test_an_rpc_that_fails_every_third_call_only_delays(world: BridgeWorld) -> None:
     for port in world.ports.values():
         port.faults.flaky = 0.33
     world.swap()
@@ -53,14 +48,16 @@ async def test_an_rpc_that_fails_every_third_call_only_delays(world: World) -> N
 
 
 @BOTH
-async def test_a_node_that_lags_behind_only_delays(world: World, chain: ChainId) -> None:
+async def test_a_node_that_lags_behind_only_delays(world: BridgeWorld, chain: ChainId) -> None:
     world.ports[chain].faults.lag = 2
     world.swap()
     await world.until(world.is_over)
     assert world.state() is SwapState.COMPLETED
 
 
-async def test_a_claim_that_a_lying_node_hid_is_found_by_asking_for_the_lock_itself(world: World) -> None:
+async def test_a_claim_that_a_lying_node_hid_is_found_by_asking_for_the_lock_itself(
+    world: BridgeWorld,
+) -> None:
     world.swap()
     await world.until(lambda: world.get().destination.state is LegState.FINAL)
     world.ports[instances.ZION].faults.hides_events = True
@@ -72,7 +69,7 @@ async def test_a_claim_that_a_lying_node_hid_is_found_by_asking_for_the_lock_its
     assert world.state() is SwapState.COMPLETED
 
 
-async def test_a_counter_lock_is_not_sent_while_the_source_chain_cannot_be_heard(world: World) -> None:
+async def test_a_counter_lock_is_not_sent_while_the_source_chain_cannot_be_heard(world: BridgeWorld) -> None:
     world.swap()
     await world.until(lambda: world.get().source.state is LegState.SEEN)
     world.mine(4)
@@ -86,7 +83,9 @@ async def test_a_counter_lock_is_not_sent_while_the_source_chain_cannot_be_heard
     await world.until(world.is_over)
 
 
-async def test_a_transaction_that_the_node_never_answers_to_keeps_no_other_waiting(world: World) -> None:
+async def test_a_transaction_that_the_node_never_answers_to_keeps_no_other_waiting(
+    world: BridgeWorld,
+) -> None:
     world.swap(1)
     world.swap(2)
     port = world.ports[instances.ZION]
@@ -110,7 +109,7 @@ async def test_a_transaction_that_the_node_never_answers_to_keeps_no_other_waiti
 
 
 async def test_intents_that_never_get_an_answer_do_not_keep_those_waiting_that_got_none_once(
-    world: World,
+    world: BridgeWorld,
 ) -> None:
     for number in range(1, 6):
         world.swap(number)
@@ -136,7 +135,7 @@ async def test_intents_that_never_get_an_answer_do_not_keep_those_waiting_that_g
     await world.until(lambda: all(world.is_over(swap_id) for swap_id in world.users))
 
 
-async def test_bytes_that_no_node_ever_takes_do_not_block_their_sequence(world: World) -> None:
+async def test_bytes_that_no_node_ever_takes_do_not_block_their_sequence(world: BridgeWorld) -> None:
     world.swap()
     port = world.ports[instances.ETHEREUM]
     send = port.broadcast
@@ -158,13 +157,13 @@ async def test_bytes_that_no_node_ever_takes_do_not_block_their_sequence(world: 
 async def test_where_an_account_has_one_transaction_waiting_at_a_time_urgent_ones_do_not_block_earlier_ones(
     tmp_path: Path,
 ) -> None:
-    world = World(tmp_path, one_at_a_time=frozenset({"bridge"}))
+    world = BridgeWorld(tmp_path, one_at_a_time=frozenset({"bridge"}))
     for number in range(1, 9):
         world.swap(number, instances.ETHEREUM if number % 2 else instances.ZION)
     await world.until(lambda: all(world.is_over(swap_id) for swap_id in world.users), limit=200)
     world.check()
     with world.store.reading() as tx:
-        bids = {t.fee["price"] for s in world.users for _, t in tx.transactions.of_swap(s)}
+        bids = {t.signed.fee["price"] for s in world.users for _, t in tx.transactions.of_swap(s)}
     assert bids == {10}, "waiting for one's turn is no reason to bid more"
     assert {world.state(swap_id) for swap_id in world.users} == {SwapState.COMPLETED}
     world.close()
@@ -174,7 +173,7 @@ async def test_where_an_account_has_one_transaction_waiting_at_a_time_urgent_one
 
 
 @BOTH
-async def test_a_dropped_transaction_is_sent_again(world: World, chain: ChainId) -> None:
+async def test_a_dropped_transaction_is_sent_again(world: BridgeWorld, chain: ChainId) -> None:
     world.swap()
     await world.until(lambda: world.get().source.state is LegState.SEEN)
     if chain == instances.ETHEREUM:
@@ -184,7 +183,7 @@ async def test_a_dropped_transaction_is_sent_again(world: World, chain: ChainId)
     assert world.state() is SwapState.COMPLETED
 
 
-async def test_delayed_transactions_land_and_nothing_is_done_twice(world: World) -> None:
+async def test_delayed_transactions_land_and_nothing_is_done_twice(world: BridgeWorld) -> None:
     for fake in world.chains.values():
         fake.faults.hold_blocks = 2
     world.swap()
@@ -193,7 +192,7 @@ async def test_delayed_transactions_land_and_nothing_is_done_twice(world: World)
 
 
 @BOTH
-async def test_a_fee_spike_of_100_times_is_outbid(world: World, chain: ChainId) -> None:
+async def test_a_fee_spike_of_100_times_is_outbid(world: BridgeWorld, chain: ChainId) -> None:
     world.swap()
     role = "source" if chain == instances.ETHEREUM else "destination"
     intent_chain = chain
@@ -206,7 +205,9 @@ async def test_a_fee_spike_of_100_times_is_outbid(world: World, chain: ChainId) 
     assert world.state() is SwapState.COMPLETED
 
 
-async def test_a_transaction_stuck_below_a_spike_is_replaced_with_its_own_sequence(world: World) -> None:
+async def test_a_transaction_stuck_below_a_spike_is_replaced_with_its_own_sequence(
+    world: BridgeWorld,
+) -> None:
     world.swap()
     world.chains[instances.ETHEREUM].faults.hold_blocks = 2
     await world.until(
@@ -221,12 +222,12 @@ async def test_a_transaction_stuck_below_a_spike_is_replaced_with_its_own_sequen
         (claim,) = [i for i in tx.intents.of_swap("swap1") if i.purpose is Purpose.CLAIM]
         sent = tx.transactions.of_intent(claim.id)
     assert len(sent) > 1
-    assert len({one.sequence for one in sent}) == 1
+    assert len({stored.sequence for stored in sent}) == 1
     assert world.state() is SwapState.COMPLETED
 
 
 async def test_a_claim_without_a_sequence_of_ours_is_outbid_too_on_a_chain_that_has_them(
-    world: World,
+    world: BridgeWorld,
 ) -> None:
     """As on Stellar, where a claim that the recipient signed uses the gate's sequence."""
     world.swap()
@@ -250,7 +251,7 @@ async def test_a_claim_without_a_sequence_of_ours_is_outbid_too_on_a_chain_that_
     assert world.state() is SwapState.COMPLETED
 
 
-async def test_a_sequence_used_behind_our_back_is_noticed_and_another_one_taken(world: World) -> None:
+async def test_a_sequence_used_behind_our_back_is_noticed_and_another_one_taken(world: BridgeWorld) -> None:
     world.swap()
     await world.until(lambda: world.get().source.state is LegState.SEEN)
     zion = world.chains[instances.ZION]
@@ -262,7 +263,7 @@ async def test_a_sequence_used_behind_our_back_is_noticed_and_another_one_taken(
     assert zion.ledger.sequences["bridge"] == 2
 
 
-async def test_a_gap_in_the_sequences_is_filled_so_that_later_transactions_land(world: World) -> None:
+async def test_a_gap_in_the_sequences_is_filled_so_that_later_transactions_land(world: BridgeWorld) -> None:
     """The account's key was used elsewhere, in a branch that a reorg removed: sequence 0 is free again."""
     zion = world.chains[instances.ZION]
     world.swap()
@@ -282,7 +283,7 @@ async def test_a_gap_in_the_sequences_is_filled_so_that_later_transactions_land(
 
 @pytest.mark.parametrize("expiry", [2, 6])
 async def test_on_a_chain_without_sequences_expired_transactions_are_signed_anew(tmp_path, expiry) -> None:
-    world = World(tmp_path, sequences=False, expiry_blocks=expiry)
+    world = BridgeWorld(tmp_path, sequences=False, expiry_blocks=expiry)
     world.swap()
     for fake in world.chains.values():
         fake.faults.drop_broadcasts = 1
@@ -292,7 +293,9 @@ async def test_on_a_chain_without_sequences_expired_transactions_are_signed_anew
     world.close()
 
 
-async def test_a_counter_lock_overtaken_by_time_is_withdrawn_and_its_sequence_used_up(world: World) -> None:
+async def test_a_counter_lock_overtaken_by_time_is_withdrawn_and_its_sequence_used_up(
+    world: BridgeWorld,
+) -> None:
     world.swap()
     await world.until(lambda: world.get().source.state is LegState.SEEN)
     world.chains[instances.ZION].faults.hold_blocks = 10_000
@@ -310,7 +313,7 @@ async def test_a_counter_lock_overtaken_by_time_is_withdrawn_and_its_sequence_us
     assert lock.state is IntentState.CANCELLED
 
 
-async def test_a_hot_wallet_without_gas_waits_and_goes_on_once_it_is_filled(world: World) -> None:
+async def test_a_hot_wallet_without_gas_waits_and_goes_on_once_it_is_filled(world: BridgeWorld) -> None:
     world.swap()
     await world.until(lambda: world.get().destination.state is LegState.FINAL)
     eth = world.chains[instances.ETHEREUM]
@@ -327,7 +330,7 @@ async def test_a_hot_wallet_without_gas_waits_and_goes_on_once_it_is_filled(worl
 # -- workers and the database ----------------------------------------------------------------
 
 
-async def test_two_workers_of_one_chain_and_one_expired_lease_send_nothing_twice(world: World) -> None:
+async def test_two_workers_of_one_chain_and_one_expired_lease_send_nothing_twice(world: BridgeWorld) -> None:
     rivals = {chain: world.make_worker(chain, owner="rival") for chain in NATIVE}
     world.swap()
     for turn in range(60):
@@ -344,7 +347,9 @@ async def test_two_workers_of_one_chain_and_one_expired_lease_send_nothing_twice
     assert world.state() is SwapState.COMPLETED
 
 
-async def test_a_worker_whose_lease_ran_out_while_it_signed_stores_and_sends_nothing(world: World) -> None:
+async def test_a_worker_whose_lease_ran_out_while_it_signed_stores_and_sends_nothing(
+    world: BridgeWorld,
+) -> None:
     rival = world.make_worker(instances.ZION, owner="rival")
     slow = world.ports[instances.ZION] = world.workers[instances.ZION].port  # type: ignore[assignment]
     world.swap()
@@ -364,7 +369,7 @@ async def test_a_worker_whose_lease_ran_out_while_it_signed_stores_and_sends_not
     assert len(locks) == 1
 
 
-async def test_an_older_backup_is_brought_up_to_date_from_the_chains(world: World) -> None:
+async def test_an_older_backup_is_brought_up_to_date_from_the_chains(world: BridgeWorld) -> None:
     world.swap()
     await world.until(lambda: world.get().source.state is LegState.SEEN)
     backup = world.folder / "backup.db"
@@ -381,7 +386,9 @@ async def test_an_older_backup_is_brought_up_to_date_from_the_chains(world: Worl
     assert world.locks_sent() == 1
 
 
-async def test_a_full_disk_stops_nothing_for_good(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_full_disk_stops_nothing_for_good(
+    world: BridgeWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
     world.swap()
     await world.until(lambda: world.get().source.state is LegState.SEEN)
 
@@ -399,7 +406,7 @@ async def test_a_full_disk_stops_nothing_for_good(world: World, monkeypatch: pyt
 
 
 @BOTH
-async def test_a_chain_that_halts_near_the_deadline_harms_nobody(world: World, chain: ChainId) -> None:
+async def test_a_chain_that_halts_near_the_deadline_harms_nobody(world: BridgeWorld, chain: ChainId) -> None:
     world.swap()
     await world.until(lambda: world.get().destination.state is LegState.FINAL)
     world.chains[chain].faults.halted = True
@@ -409,7 +416,7 @@ async def test_a_chain_that_halts_near_the_deadline_harms_nobody(world: World, c
     assert world.state() in {SwapState.COMPLETED, SwapState.REFUNDED}
 
 
-async def test_no_counter_lock_while_the_source_chain_stands_still_too_long(world: World) -> None:
+async def test_no_counter_lock_while_the_source_chain_stands_still_too_long(world: BridgeWorld) -> None:
     """Its clock will jump when it comes back: the time that passed here counts."""
     world.swap()
     await world.until(lambda: world.get().source.state is LegState.SEEN)
@@ -428,7 +435,7 @@ async def test_no_counter_lock_while_the_source_chain_stands_still_too_long(worl
     assert world.locks_sent() == 0
 
 
-async def test_a_clock_that_is_ahead_within_its_skew_changes_nothing(world: World) -> None:
+async def test_a_clock_that_is_ahead_within_its_skew_changes_nothing(world: BridgeWorld) -> None:
     world.chains[instances.ZION].mine(1, interval=INTERVAL + 14)
     world.swap()
     await world.until(world.is_over)
@@ -439,7 +446,9 @@ async def test_a_clock_that_is_ahead_within_its_skew_changes_nothing(world: Worl
 
 
 @pytest.mark.parametrize("change", ["amount", "deadline"])
-async def test_a_lock_with_wrong_terms_is_given_back_and_never_answered(world: World, change: str) -> None:
+async def test_a_lock_with_wrong_terms_is_given_back_and_never_answered(
+    world: BridgeWorld, change: str
+) -> None:
     world.swap()
     user = world.users["swap1"]
     wrong = {
@@ -454,14 +463,14 @@ async def test_a_lock_with_wrong_terms_is_given_back_and_never_answered(world: W
     assert world.chains[instances.ETHEREUM].ledger.locks[lock_id_of(wrong)][1] is LedgerLockState.REFUNDED
 
 
-async def test_a_late_lock_is_given_back_and_never_answered(world: World) -> None:
+async def test_a_late_lock_is_given_back_and_never_answered(world: BridgeWorld) -> None:
     world.swap(late=True)
     await world.until(world.is_over)
     assert world.locks_sent() == 0
     assert world.state() is SwapState.REFUNDED
 
 
-async def test_a_user_who_funds_twice_gets_the_second_one_back(world: World) -> None:
+async def test_a_user_who_funds_twice_gets_the_second_one_back(world: BridgeWorld) -> None:
     world.swap()
     user = world.users["swap1"]
     await world.until(lambda: world.get().source.state is LegState.SEEN)
@@ -472,7 +481,7 @@ async def test_a_user_who_funds_twice_gets_the_second_one_back(world: World) -> 
     assert world.chains[instances.ETHEREUM].ledger.locks[lock_id_of(second)][1] is LedgerLockState.REFUNDED
 
 
-async def test_a_stranger_who_reuses_the_hashlock_harms_nobody(world: World) -> None:
+async def test_a_stranger_who_reuses_the_hashlock_harms_nobody(world: BridgeWorld) -> None:
     world.swap()
     terms = world.get().source.terms
     for chain in NATIVE:
@@ -484,7 +493,7 @@ async def test_a_stranger_who_reuses_the_hashlock_harms_nobody(world: World) -> 
     assert world.get().source.strays == ()
 
 
-async def test_a_wrong_preimage_claims_nothing(world: World) -> None:
+async def test_a_wrong_preimage_claims_nothing(world: BridgeWorld) -> None:
     world.swap(claims=False)
     await world.until(lambda: world.get().destination.state is LegState.FINAL)
     world.wallet(instances.ZION).claim(world.get().destination.lock_id, Preimage(b"guess"))
@@ -495,7 +504,7 @@ async def test_a_wrong_preimage_claims_nothing(world: World) -> None:
     await world.until(world.is_over)
 
 
-async def test_many_swaps_both_ways_at_once_share_the_senders_sequences(world: World) -> None:
+async def test_many_swaps_both_ways_at_once_share_the_senders_sequences(world: BridgeWorld) -> None:
     for number in range(1, 9):
         behaviour = {"claims": False, "refunds": False} if number % 4 == 0 else {}
         world.swap(

@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 
 from bridge.protocol.types import SwapState
-from tests.scenario.world import Fuse, Killed, World
+from tests.scenario.world import BridgeWorld, Fuse, Killed
 
 IDLE = 4
 """A step in which both workers only store the new tip passes this many places."""
 
 
-async def _to_the_end(world: World) -> None:
+async def _to_the_end(world: BridgeWorld) -> None:
     """Play on; whenever the processes die, they start anew on the same database."""
     for _ in range(100):
         if world.is_over():
@@ -28,7 +28,7 @@ async def _to_the_end(world: World) -> None:
     raise AssertionError(world.describe())
 
 
-def _hurry(world: World) -> None:
+def _hurry(world: BridgeWorld) -> None:
     """A user who walked away makes everybody wait for a deadline: skip the wait."""
     swap = world.get()
     here = world.chains[swap.destination.terms.chain]
@@ -38,11 +38,11 @@ def _hurry(world: World) -> None:
 
 
 async def _kill_everywhere(
-    folder: Path, end: SwapState, start: Callable[[World], bool] | None = None, **behaviour: bool
+    folder: Path, end: SwapState, start: Callable[[BridgeWorld], bool] | None = None, **behaviour: bool
 ) -> Counter[str]:
     """Play a life; for each place in each step (from `start` on) play on from a copy that dies there."""
     killed: Counter[str] = Counter()
-    life = World(folder)
+    life = BridgeWorld(folder)
     life.swap(**behaviour)
     while not life.is_over():
         if start is not None and not start(life):
@@ -78,7 +78,7 @@ async def test_a_kill_anywhere_in_a_swap_that_completes_changes_nothing(tmp_path
 
 
 async def test_a_kill_anywhere_after_the_user_walked_away_changes_nothing(tmp_path: Path) -> None:
-    def overdue(world: World) -> bool:
+    def overdue(world: BridgeWorld) -> bool:
         swap = world.get()
         chain = world.chains[swap.destination.terms.chain]
         return chain.head.time >= swap.destination.terms.deadline
@@ -89,7 +89,7 @@ async def test_a_kill_anywhere_after_the_user_walked_away_changes_nothing(tmp_pa
 
 @pytest.mark.parametrize("every", [17, 29])
 async def test_a_bridge_that_dies_again_and_again_still_finishes(tmp_path: Path, every: int) -> None:
-    world = World(tmp_path)
+    world = BridgeWorld(tmp_path)
     world.swap()
     world.process(Fuse(at=every))
     for _ in range(200):

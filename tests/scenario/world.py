@@ -43,7 +43,7 @@ from bridge.protocol.types import (
 )
 from bridge.store import Store
 from bridge.store.records import IntentState, SwapMeta
-from relayers.daemon.worker import Job, Worker, WorkerSettings
+from relayers.daemon.loop import Job, Worker, WorkerSettings
 from relayers.fake import FakeChain, FakePort, FakeWallet
 from relayers.fake.authorizing import signature_of
 from relayers.fake.chain import GENESIS_TIME
@@ -141,7 +141,7 @@ def open_store(path: Path, clock: Callable[[], int], fuse: Fuse, url: str = "") 
     return store
 
 
-class World:
+class BridgeWorld:
     """The stage. `process` starts (again) both workers on the same database, with a fresh memory."""
 
     def __init__(self, folder: Path, seed: int = 0, *, url: str = "", **chain_options: Any) -> None:
@@ -228,7 +228,7 @@ class World:
         for fake in self.chains.values():
             fake.mine(1, interval=max(1, self.now_ms // 1000 - fake.head.time))
 
-    def fork(self, folder: Path, fuse: Fuse) -> World:
+    def fork(self, folder: Path, fuse: Fuse) -> BridgeWorld:
         """Return a copy of the whole world at this moment, its processes started anew on a copy of the
         database with that fuse."""
         folder.mkdir()
@@ -346,10 +346,12 @@ class World:
                 for leg, state in ((swap.source, source), (swap.destination, destination)):
                     status, head = seen[leg.terms.chain], self.chains[leg.terms.chain].head
                     # What has come since the relayer looked may yet open the swap again.
-                    knows = status is not None and status.scanned == head.height and status.tip == head
+                    tip = None if status is None else status.tip
+                    knows = status is not None and status.scanned == head.height
+                    knows = knows and tip is not None and tip.block == head
                     ended = not knows or state is not LedgerLockState.OPEN
                     assert ended, f"{swap.id} ended with an open lock"
-                assert not any(one.live for one in held[swap.id]), f"{swap.id} keeps inventory"
+                assert not any(reserved.live for reserved in held[swap.id]), f"{swap.id} keeps inventory"
 
     def describe(self) -> str:
         lines = []
@@ -365,7 +367,9 @@ class World:
                 )
                 for intent in tx.intents.of_swap(swap_id):
                     txs = tx.transactions.of_intent(intent.id)
-                    sent = [(one.sequence, one.state.value, one.cancels, one.reason) for one in txs]
+                    sent = [
+                        (stored.sequence, stored.state.value, stored.cancels, stored.reason) for stored in txs
+                    ]
                     lines.append(
                         f"  {intent.leg} {intent.purpose.value} {intent.state.value} cancel={intent.cancel} "
                         f"{intent.reason} {sent}"
@@ -395,7 +399,7 @@ class User:
 
     def __init__(
         self,
-        world: World,
+        world: BridgeWorld,
         swap: Swap,
         secret: Preimage,
         *,

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import httpx
 
+from bridge.chains.errors import PortError, PortUnavailable
 from bridge.chains.local import processes
-from bridge.chains.port import PortError, PortUnavailable
 
 START_PATIENCE = 30.0
 """Seconds: a chain's libraries take one or two to load, more while several start at once."""

@@ -1,4 +1,4 @@
-"""What was seen of chains: the ring of recent blocks, HTLC observations, and each chain's status."""
+"""What was seen of chains: the recent blocks, HTLC observations, and each chain's status."""
 
 from __future__ import annotations
 
@@ -22,28 +22,28 @@ _status_decoder = msgspec.json.Decoder(ChainStatus)
 
 
 class Blocks(Repository):
-    """The ring of recent canonical blocks of each chain."""
+    """The recent canonical blocks of each chain."""
 
     def ring(self, chain: ChainId) -> list[BlockRef]:
-        """Return the known canonical blocks, oldest first."""
+        """Return the recent canonical blocks, oldest first."""
         columns = (_blocks.c.height, _blocks.c.id, _blocks.c.parent, _blocks.c.time)
         statement = select(*columns).where(_blocks.c.chain == chain).order_by(_blocks.c.height)
         return records(self._all(statement), BlockRef)
 
     def last(self, chain: ChainId) -> BlockRef | None:
-        """Return the newest known block."""
+        """Return the newest of these blocks."""
         columns = (_blocks.c.height, _blocks.c.id, _blocks.c.parent, _blocks.c.time)
         statement = select(*columns).where(_blocks.c.chain == chain).order_by(_blocks.c.height.desc())
         row = self._first(statement.limit(1))
         return record(row, BlockRef) if row else None
 
     def contains(self, chain: ChainId, block: BlockRef) -> bool:
-        """Tell whether this very block is in the ring."""
+        """Tell whether exactly this block is among the recent ones."""
         where = (_blocks.c.chain == chain, _blocks.c.height == block.height, _blocks.c.id == block.id)
         return self._first(select(_blocks.c.id).where(*where)) is not None
 
     def append(self, chain: ChainId, blocks: Sequence[BlockRef]) -> None:
-        """Add canonical blocks; a block known at the same height is replaced."""
+        """Add canonical blocks; a block stored at the same height is replaced."""
         if not blocks:
             return
         heights = [block.height for block in blocks]
@@ -52,7 +52,7 @@ class Blocks(Repository):
         self._connection.execute(_blocks.insert(), rows)
 
     def remove(self, chain: ChainId, blocks: Iterable[BlockRef]) -> None:
-        """Take orphaned blocks out."""
+        """Remove orphaned blocks."""
         for block in blocks:
             where = (
                 _blocks.c.chain == chain,
@@ -98,13 +98,13 @@ class Observations(Repository):
             _observations.c.tx_id == tx_id,
             _observations.c.block_id == block.id,
         )
-        known = self._first(select(_observations.c.id, _observations.c.canonical).where(*same))
-        if known is not None:
-            if known.canonical:
+        earlier = self._first(select(_observations.c.id, _observations.c.canonical).where(*same))
+        if earlier is not None:
+            if earlier.canonical:
                 return False
             self._run(
                 update(_observations)
-                .where(_observations.c.id == known.id)
+                .where(_observations.c.id == earlier.id)
                 .values(canonical=True, settled=False)
             )
             return True
@@ -155,11 +155,11 @@ class Observations(Repository):
         return [_observation(row) for row in self._all(select(_observations).where(*where).order_by(*order))]
 
     def settle(self, observation_id: int) -> None:
-        """Note that an observation is final and was told to its swap."""
+        """Note that an observation is final and that its swap knows."""
         self._run(update(_observations).where(_observations.c.id == observation_id).values(settled=True))
 
     def of_swap(self, swap_id: str, *, canonical: bool = True) -> list[Observation]:
-        """Return a swap's observations in chain order; with `canonical=False` the orphaned ones, too."""
+        """Return a swap's observations in chain order; with `canonical=False` also the orphaned ones."""
         statement = select(_observations).where(_observations.c.swap_id == swap_id)
         if canonical:
             statement = statement.where(_observations.c.canonical)

@@ -14,10 +14,10 @@ _controls = table_of(ControlRow)
 
 
 class Idempotency(Repository):
-    """Answers given to request keys."""
+    """The answers that request keys got."""
 
     def get(self, client: str, key: str) -> IdempotentAnswer | None:
-        """Return the answer a client's key got; compare its `request_digest` with the request at hand."""
+        """Return the answer a client's key got; compare its `request_digest` with the new request."""
         where = (_idempotency.c.client == client, _idempotency.c.key == key)
         row = self._first(select(_idempotency).where(*where))
         return record(row, IdempotentAnswer) if row else None

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 from sqlalchemy import Row, and_, func, or_, select, update
 
+from bridge.chains.port import SignedTx
 from bridge.protocol.types import ChainId, Purpose
 from bridge.store.errors import Duplicate, LeaseLost
 from bridge.store.records import (
@@ -43,9 +44,9 @@ class Intents(Repository):
     """What is to be done on chain. One row at most stands per (subject, leg, purpose, lock)."""
 
     def plan(self, planned: PlannedIntent) -> bool:
-        """Store an intent unless one stands already (in any state but FAILED and CANCELLED).
+        """Store an intent unless there is a standing one (in any state except FAILED and CANCELLED).
 
-        Returns whether it is new. A FINAL intent still stands: what was done is not done twice.
+        Returns whether it is new. A FINAL intent still counts as standing: nothing is done twice.
         """
         values = {
             "subject": planned.subject,
@@ -110,7 +111,7 @@ class Intents(Repository):
         return _stored_intents(self._all(select(_intents).where(*where).order_by(_intents.c.id)))
 
     def take(self, chain: ChainId, lease: Lease, limit: int = 50, hold_ms: int = 30_000) -> list[Intent]:
-        """Lease due intents to one worker, for `hold_ms`; rows another worker has in hand are skipped."""
+        """Lease due intents to one worker, for `hold_ms`; rows that another worker works on are skipped."""
         free = or_(_intents.c.lease_until_ms <= self.now_ms, _intents.c.owner == lease.owner)
         statement = (
             select(_intents)
@@ -169,7 +170,7 @@ class Intents(Repository):
         self._set_leader(intent_ids, leader)
 
     def leave_batch(self, intent_ids: Sequence[int]) -> None:
-        """Let these claims go on by themselves."""
+        """Let these claims continue alone."""
         self._set_leader(intent_ids, None)
 
     def _set_leader(self, intent_ids: Sequence[int], leader: int | None) -> None:
@@ -187,7 +188,7 @@ class Intents(Repository):
         return _stored_intents(self._all(select(_intents).where(*where).order_by(_intents.c.id)))
 
     def disband_batch(self, leader: int) -> int:
-        """Let all members of a batch go on by themselves; returns how many there were."""
+        """Let all members of a batch continue alone; returns how many there were."""
         return self._run(
             update(_intents)
             .where(_intents.c.carrier == leader, _intents.c.state.in_(_LIVE))
@@ -195,7 +196,8 @@ class Intents(Repository):
         )
 
     def cancel(self, intent_id: int, reason: str) -> bool:
-        """Ask that a live intent must not happen; the outbox sees to it. Returns whether this is new."""
+        """Ask that a live intent no longer happens; the outbox takes care of it. Returns whether this is
+        new."""
         return bool(
             self._run(
                 update(_intents)
@@ -220,7 +222,7 @@ class Intents(Repository):
 
 
 def _stored_tx(row: Row[Any]) -> StoredTx:
-    return record(row, StoredTx, fee=msgspec.json.decode(row.fee))
+    return record(row, StoredTx, signed=record(row, SignedTx, fee=msgspec.json.decode(row.fee)))
 
 
 class Transactions(Repository):
@@ -230,39 +232,28 @@ class Transactions(Repository):
         self,
         intent_id: int,
         chain: ChainId,
+        signed: SignedTx,
         *,
-        tx_id: str,
-        raw: bytes,
-        account: str,
-        sequence: int | None,
-        fee: dict[str, int],
-        max_cost: int,
-        valid_until: int | None,
         attempt: int,
         cancels: bool,
         signed_height: int,
     ) -> int:
         """Store a signed transaction; the same bytes a second time are the same row. Returns its id."""
-        known = self.by_tx_id(chain, tx_id)
-        if known is not None:
-            return known.id
+        stored = self.by_tx_id(chain, signed.tx_id)
+        if stored is not None:
+            return stored.id
         values = {
             "intent_id": intent_id,
             "chain": chain,
-            "tx_id": tx_id,
-            "raw": raw,
-            "account": account,
-            "sequence": sequence,
-            "fee": msgspec.json.encode(fee).decode(),
-            "max_cost": max_cost,
-            "valid_until": valid_until,
+            **msgspec.structs.asdict(signed),
+            "fee": msgspec.json.encode(signed.fee).decode(),
             "attempt": attempt,
             "cancels": cancels,
             "state": StoredTxState.SIGNED.value,
             "signed_height": signed_height,
             "signed_ms": self.now_ms,
         }
-        return self._insert(_transactions, values, f"transaction {tx_id}")
+        return self._insert(_transactions, values, f"transaction {signed.tx_id}")
 
     def by_tx_id(self, chain: ChainId, tx_id: str) -> StoredTx | None:
         """Return a transaction by the id its chain gives it."""
@@ -289,7 +280,8 @@ class Transactions(Repository):
         return found
 
     def pending_sequences(self, chain: ChainId, account: str) -> dict[int, list[StoredTx]]:
-        """Return what may still land or has landed unsettled, by sequence: nobody else may use these."""
+        """Return, by sequence, what may still be included or was included but is not settled: these sequences
+        are taken."""
         where = (
             _transactions.c.chain == chain,
             _transactions.c.account == account,
@@ -345,7 +337,7 @@ class Transactions(Repository):
 
 
 class Leases(Repository):
-    """Who may do a thing alone. The fence grows with every new holder, so a stale one is found out."""
+    """Who alone may do something. The fence grows with every new holder, so a stale one is detected."""
 
     def acquire(self, name: str, owner: str, hold_ms: int) -> Lease | None:
         """Take, renew or take over a lease that ran out; None while another owner holds it."""
@@ -372,17 +364,17 @@ class Leases(Repository):
     def require(self, lease: Lease) -> None:
         """Check, in the transaction that writes, that the lease is still ours. Raises `LeaseLost`.
 
-        A lease that ran out but that nobody has taken is still ours: the fence decides, not the clock.
+        A lease that ran out is still ours as long as nobody has taken it: the fence decides, not the clock.
         The row is locked against a take-over until this transaction ends.
         """
         row = self._first(select(_leases).where(_leases.c.name == lease.name).with_for_update())
         if row is None or row.owner != lease.owner or row.fence != lease.fence:
             raise LeaseLost(
-                f"lease {lease.name} belongs to another worker now", "stop sending; acquire it anew"
+                f"lease {lease.name} belongs to another worker now", "stop sending; acquire it again"
             )
 
     def release(self, lease: Lease) -> None:
-        """Let go, so that another worker need not wait."""
+        """Give the lease back, so that another worker need not wait."""
         this = and_(
             _leases.c.name == lease.name, _leases.c.fence == lease.fence, _leases.c.owner == lease.owner
         )

@@ -14,13 +14,13 @@ from typing import Any
 import msgspec
 from eth_account import Account
 
+from bridge.chains.errors import PortError, PortUnavailable
 from bridge.chains.local import processes
-from bridge.chains.port import PortError, PortUnavailable
 from bridge.keys.devkeys import devnet_key
 from bridge.protocol.types import Asset, ChainId
 from relayers.evm import artifacts
 from relayers.evm.devnet import demo_token
-from relayers.evm.rpc import Rpc, RpcError, quantity, record
+from relayers.evm.rpc import RpcError, open_rpc, quantity, record
 from relayers.evm.settings import DECIMALS, ETHEREUM, EvmSettings
 
 CHAIN_ID = 31337
@@ -69,7 +69,7 @@ def find_anvil() -> Path:
 
 
 class AnvilDevnet:
-    """anvil with one HTLC contract and one demo token; implements `bridge.chains.port.Devnet`.
+    """anvil with one HTLC contract and one demo token; implements `bridge.chains.local.devnet.Devnet`.
 
     With a `block_time` (seconds) it makes blocks by itself, without it only on `mine`. With `persist` its
     state is written to the directory every second and when it ends, so that a killed node started again
@@ -104,7 +104,7 @@ class AnvilDevnet:
         self._binary = find_anvil()
         self._child: subprocess.Popen[bytes] | None = None
         self._keeper: asyncio.Task[None] | None = None
-        self._rpc = Rpc([self.rpc_url], timeout=30)
+        self._rpc = open_rpc([self.rpc_url], timeout=30)
         self._treasury = Account.from_key(TREASURY_KEY)
 
     @property

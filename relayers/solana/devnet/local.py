@@ -1,4 +1,4 @@
-"""The local Solana as a child process under test control; implements `bridge.chains.port.Devnet`."""
+"""The local Solana as a child process under test control; implements `bridge.chains.local.devnet.Devnet`."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from bridge.chains.local.servers import ChildServer
-from bridge.protocol.types import Asset
-from relayers.solana.devnet.node import DEMO_TOKEN, PROGRAM, describe, free_ports, settings_at
-from relayers.solana.settings import SolanaSettings
+from bridge.protocol.types import Asset, ChainId
+from relayers.solana.devnet.genesis import DEMO_TOKEN, PROGRAM, demo_token, describe, free_ports, settings_at
+from relayers.solana.settings import SOL, SolanaSettings
 
 __all__ = ["DEMO_TOKEN", "PROGRAM", "SolanaDevnet"]
 
@@ -30,11 +30,13 @@ class SolanaDevnet(ChildServer):
         port: int = 0,
         confirmed_after: int = 0,
         finalized_after: int = 32,
+        chain: ChainId = SOL.chain,
     ) -> None:
         super().__init__("Solana", port or free_ports(), directory / "solana.log", "/devnet")
         self.directory = directory
         self.block_time = block_time
-        self.token = DEMO_TOKEN
+        self.chain = chain
+        self.token = demo_token(chain)
         self.program = PROGRAM
         self._levels = (confirmed_after, finalized_after)
 
@@ -51,7 +53,7 @@ class SolanaDevnet(ChildServer):
     @property
     def settings(self) -> SolanaSettings:
         """What `open_port` needs for this devnet."""
-        return settings_at(self.port)
+        return settings_at(self.port, self.chain)
 
     async def start(self) -> SolanaDevnet:
         """Start the node. Returns itself."""
@@ -95,4 +97,4 @@ class SolanaDevnet(ChildServer):
 
     def describe(self) -> Mapping[str, str]:
         """Return URLs, addresses and paths worth printing."""
-        return {**describe(self.port), "solana log": str(self._log)}
+        return {**describe(self.port, self.chain), f"{self.chain} log": str(self._log)}

@@ -9,7 +9,6 @@ import argparse
 import asyncio
 import contextlib
 import signal
-import socket
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -28,52 +27,32 @@ from spl.token.constants import TOKEN_PROGRAM_ID
 from spl.token.instructions import initialize_mint2, mint_to
 from spl.token.models import InitializeMint2Params, MintToParams
 
-from bridge.chains.port import PortError
-from bridge.keys.devkeys import devnet_key
-from bridge.protocol import instances
-from bridge.protocol.types import Asset
+from bridge.chains.errors import PortError
+from bridge.protocol.types import Asset, ChainId
 from relayers.solana import program
+from relayers.solana.devnet.encodings import RpcFailure
+from relayers.solana.devnet.genesis import (
+    DEMO_TOKEN,
+    MINT,
+    PROGRAM,
+    TREASURY,
+    demo_token,
+    describe,
+    free_ports,
+    settings_at,
+)
 from relayers.solana.devnet.journal import Journal
-from relayers.solana.devnet.ledger import Ledger, Rejected
-from relayers.solana.devnet.rpc_methods import Methods, RpcFailure
-from relayers.solana.devnet.server import Command, Server
+from relayers.solana.devnet.ledger import DevLedger, Rejected
+from relayers.solana.devnet.rpc_methods import RpcMethods
+from relayers.solana.devnet.server import Command, RpcServer
 from relayers.solana.settings import SOL, SolanaSettings
-
-PROGRAM = Keypair.from_seed(devnet_key("solana/program")).pubkey()
-TREASURY = Keypair.from_seed(devnet_key("solana/treasury"))
-MINT = Keypair.from_seed(devnet_key("solana/demo token"))
-DEMO_TOKEN = Asset(instances.SOLANA, "SUSD", 6, str(MINT.pubkey()))
-"""The devnet's token; whoever asks gets new ones from `fund`."""
 
 _TREASURY_LAMPORTS = 10**9 * 10**9
 _MINT_BYTES = 82
 
 
-def settings_at(port: int) -> SolanaSettings:
-    """Return what `open_port` needs for a node at this port."""
-    return SolanaSettings(
-        rpc_urls=(f"http://127.0.0.1:{port}",),
-        ws_url=f"ws://127.0.0.1:{port + 1}",
-        program=str(PROGRAM),
-        genesis_hash=Ledger.genesis,
-        assets=(SOL, DEMO_TOKEN),
-        poll_interval=0.5,
-        index_lag=0,
-    )
-
-
-def describe(port: int) -> Mapping[str, str]:
-    """Return URLs and addresses worth printing of a node at this port."""
-    return {
-        "solana rpc": f"http://127.0.0.1:{port}",
-        "solana websocket": f"ws://127.0.0.1:{port + 1}",
-        "solana program": str(PROGRAM),
-        "solana token": DEMO_TOKEN.contract,
-    }
-
-
 class SolanaNode:
-    """The local chain and its server in this process and event loop; implements `bridge.chains.port.Devnet`.
+    """The local chain and its server in this process and event loop; a `bridge.chains.local.devnet.Devnet`.
 
     With a `block_time` (seconds) it makes blocks by itself on the real clock; without it, only when told to,
     and its clock stands still in between. With a `journal` a later node goes on where this one ended.
@@ -89,12 +68,14 @@ class SolanaNode:
         finalized_after: int = 32,
         version: int = 0,
         journal: Path | None = None,
+        chain: ChainId = SOL.chain,
     ) -> None:
         self.block_time = block_time
         self.port = port or free_ports()
-        self.token = DEMO_TOKEN
+        self.name = chain
+        self.token = demo_token(chain)
         self.program = PROGRAM
-        self.ledger = Ledger(
+        self.ledger = DevLedger(
             Journal.genesis_time(journal) or int(time.time()),
             confirmed_after=confirmed_after,
             finalized_after=finalized_after,
@@ -113,7 +94,9 @@ class SolanaNode:
             "reorg": self.reorg,
             "give": self.give,
         }
-        self._server = Server(Methods(self.ledger, self.chain.submit, self._airdrop), self.port, commands)
+        self._server = RpcServer(
+            RpcMethods(self.ledger, self.chain.submit, self._airdrop), self.port, commands
+        )
         self._ticker: asyncio.Task[None] | None = None
 
     @property
@@ -129,7 +112,7 @@ class SolanaNode:
     @property
     def settings(self) -> SolanaSettings:
         """What `open_port` needs for this node."""
-        return settings_at(self.port)
+        return settings_at(self.port, self.name)
 
     async def start(self) -> SolanaNode:
         """Serve, and make blocks if a block time is set. Returns itself."""
@@ -194,7 +177,7 @@ class SolanaNode:
 
     def describe(self) -> Mapping[str, str]:
         """Return URLs and addresses worth printing."""
-        return describe(self.port)
+        return describe(self.port, self.name)
 
     # ------------------------------------------------------------------ inside
 
@@ -265,21 +248,6 @@ class SolanaNode:
         self.chain.produce(self.ledger.head.time)
         if self.ledger.entries[signature].error is not None:
             raise PortError("the devnet's token could not be made", "this is a mistake in the devnet")
-
-
-def free_ports() -> int:
-    """Return a port that is free together with the next one: clients look for the WebSocket there."""
-    while True:
-        with socket.socket() as first, socket.socket() as second:
-            first.bind(("127.0.0.1", 0))
-            port = int(first.getsockname()[1])
-            if port >= 65_535:
-                continue
-            try:
-                second.bind(("127.0.0.1", port + 1))
-            except OSError:
-                continue
-            return port
 
 
 def main() -> None:

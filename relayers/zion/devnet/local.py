@@ -8,13 +8,13 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from bridge.chains.errors import PortUnavailable
 from bridge.chains.local import processes
-from bridge.chains.port import PortUnavailable
-from bridge.protocol.types import Asset
+from bridge.protocol.types import Asset, ChainId
 from chain.rules.errors import NodeUnreachableError
 from chain.rules.params import Network
 from chain.service.client import ZionClient
-from relayers.zion.settings import ZionSettings
+from relayers.zion.settings import ZION, ZionSettings
 
 _START_PATIENCE = 180.0
 """Seconds: a first start may compile the kernels."""
@@ -23,14 +23,22 @@ _NEVER = 10**6
 
 
 class ZionDevnet:
-    """A node of the dev network; implements `bridge.chains.port.Devnet`.
+    """A node of the dev network; implements `bridge.chains.local.devnet.Devnet`.
 
     With a `block_time` (seconds) it mines by itself, without it only on `mine`. The chain lives in the
     directory and survives any kind of end.
     """
 
-    def __init__(self, directory: Path, *, block_time: float | None = None, port: int = 0) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        block_time: float | None = None,
+        port: int = 0,
+        chain: ChainId = ZION.chain,
+    ) -> None:
         self.directory = directory
+        self.chain = chain
         self.block_time = block_time
         self.port = port or processes.free_port()
         self._child: subprocess.Popen[bytes] | None = None
@@ -44,7 +52,9 @@ class ZionDevnet:
     @property
     def settings(self) -> ZionSettings:
         """What `open_port` needs for this devnet."""
-        return ZionSettings(rpc_urls=(self.rpc_url,), network=Network.DEV, poll_interval=0.5)
+        return ZionSettings(
+            rpc_urls=(self.rpc_url,), network=Network.DEV, poll_interval=0.5, chain=self.chain
+        )
 
     async def start(self) -> ZionDevnet:
         """Start the node and, if it is fresh, make its first blocks, so that its clock is the real one."""
@@ -89,7 +99,11 @@ class ZionDevnet:
 
     def describe(self) -> Mapping[str, str]:
         """Return URLs and paths worth printing."""
-        return {"zion rpc": self.rpc_url, "zion data": str(self.directory), "zion log": str(self._log)}
+        return {
+            f"{self.chain} rpc": self.rpc_url,
+            f"{self.chain} data": str(self.directory),
+            f"{self.chain} log": str(self._log),
+        }
 
     async def stop(self) -> None:
         """End the node in order."""

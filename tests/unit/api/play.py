@@ -9,11 +9,12 @@ from typing import Any
 from starlette.testclient import TestClient
 
 from bridge import config
+from bridge.chains.port import FeeEstimate, Tip
 from bridge.engine.apply import apply_events
 from bridge.protocol.events import ClaimFinal, ClaimSeen, Event, LockFinal, LockSeen
 from bridge.protocol.types import BlockRef, ChainId, LegRole, Preimage, Swap
 from bridge.store import Store, Transaction
-from bridge.store.records import ChainStatus, FeeRecord
+from bridge.store.records import ChainStatus
 from relayers.evm.profiles import profile_for
 from relayers.evm.timing import timing_of
 from tests import instances
@@ -80,8 +81,10 @@ def _digest(key: str) -> str:
     return hashlib.sha256(key.encode()).hexdigest()
 
 
-def put_status(tx: Transaction, chain: ChainId, clock: Clock, **changes: Any) -> None:
-    """Write what a healthy relayer would."""
+def put_status(
+    tx: Transaction, chain: ChainId, clock: Clock, *, time: int | None = None, **changes: Any
+) -> None:
+    """Write what a healthy relayer would; `time` is the chain's clock, by default the real one."""
     height = 1_000 + (clock.seconds() - START) // 10
     native = ETH if chain == instances.ETHEREUM else ZION
     balance = 100 * 10**18 if chain == instances.ETHEREUM else 1_000_000 * 10**8
@@ -89,12 +92,13 @@ def put_status(tx: Transaction, chain: ChainId, clock: Clock, **changes: Any) ->
     values: dict[str, Any] = {
         "account": "bridge",
         "contract": "htlc",
-        "tip": BlockRef(height, f"{height:064x}", f"{height - 1:064x}", clock.seconds()),
-        "time": clock.seconds(),
+        "tip": Tip(
+            BlockRef(height, f"{height:064x}", f"{height - 1:064x}", clock.seconds()), time or clock.seconds()
+        ),
         "scanned": height,
         "healthy": True,
         "balances": {native: balance},
-        "fees": {native: FeeRecord(lock=fee, claim=fee, refund=fee)},
+        "fees": {native: FeeEstimate(lock=fee, claim=fee, refund=fee)},
         "seen_ms": clock.now_ms,
         "tip_ms": clock.now_ms,
         **changes,
@@ -146,7 +150,7 @@ def lock(store: Store, swap_id: str, leg: LegRole) -> Swap:
         status = tx.chains.get(stored.swap.leg(leg).terms.chain)
     assert status is not None
     assert status.tip is not None
-    seen = LockSeen(leg, f"lock-{leg.value}", stored.swap.leg(leg).terms, f"tx-{leg.value}", status.tip)
+    seen = LockSeen(leg, f"lock-{leg.value}", stored.swap.leg(leg).terms, f"tx-{leg.value}", status.tip.block)
     return happen(store, swap_id, seen, LockFinal(leg, seen.lock_id))
 
 

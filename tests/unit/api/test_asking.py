@@ -10,7 +10,8 @@ import pytest
 from starlette.testclient import TestClient
 
 from bridge.api.services import Services
-from bridge.chains.port import ActionRefused, PortUnavailable, UnsignedTx
+from bridge.chains.errors import ActionRefused, PortUnavailable
+from bridge.chains.port import UnsignedTx
 from bridge.desk import chain_queries as asking
 from bridge.desk.chain_queries import Asking
 from bridge.protocol.events import OperatorCommand, OperatorVerb

@@ -10,7 +10,8 @@ import pytest
 from starlette.testclient import TestClient
 
 from bridge.api.services import Services
-from bridge.chains.port import CannotReceive, PortUnavailable, UnsignedTx
+from bridge.chains.errors import CannotReceive, PortUnavailable
+from bridge.chains.port import UnsignedTx
 from bridge.desk.assisted_claims import FEE_HEADROOM_PERCENT
 from bridge.protocol.events import ClaimFinal, ClaimSeen
 from bridge.protocol.types import ChainId, LegRole, LockTerms

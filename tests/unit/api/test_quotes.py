@@ -12,6 +12,7 @@ from starlette.testclient import TestClient
 
 from bridge.api.models import QuoteView
 from bridge.api.services import Services
+from bridge.chains.port import FeeEstimate
 from bridge.client.client import BridgeClient
 from bridge.client.swap import Unsafe, checked_quote
 from bridge.desk.market import rate_text
@@ -20,7 +21,6 @@ from bridge.desk.quotes import QuoteAsk
 from bridge.desk.refused import Reason, Refused
 from bridge.protocol.pricing import FixedSide
 from bridge.store import Store
-from bridge.store.records import FeeRecord
 from tests import instances
 from tests.unit.api import play
 from tests.unit.api.play import ETH, ZION, Clock
@@ -266,7 +266,7 @@ def test_the_least_amount_that_a_pair_names_is_taken_and_one_unit_less_is_not(
 ) -> None:
     for least in (0, 400 * 10**8):  # the costs alone decide, or what a lock on the destination can hold
         with store.transaction() as tx:
-            fees = FeeRecord(lock=2 * 10**11, claim=10**3, refund=10**3, minimum=least)
+            fees = FeeEstimate(lock=2 * 10**11, claim=10**3, refund=10**3, minimum=least)
             play.put_status(tx, instances.ZION, clock, fees={ZION: fees})
         (pair,) = [p for p in client.get("/v1/pairs").json()["pairs"] if p["to"]["asset"] == ZION]
         assert pair["available"], pair["reason"]
@@ -281,7 +281,7 @@ def test_a_pair_whose_costs_exceed_its_maximum_is_not_available(
     client: TestClient, store: Store, clock: Clock
 ) -> None:
     with store.transaction() as tx:
-        fees = FeeRecord(lock=10**18, claim=10**3, refund=10**3)
+        fees = FeeEstimate(lock=10**18, claim=10**3, refund=10**3)
         play.put_status(tx, instances.ZION, clock, fees={ZION: fees})
     (pair,) = [p for p in client.get("/v1/pairs").json()["pairs"] if p["to"]["asset"] == ZION]
     assert not pair["available"]

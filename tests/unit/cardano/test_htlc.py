@@ -9,7 +9,8 @@ import msgspec
 import pytest
 from pycardano import Address, Network, ScriptHash, VerificationKeyHash
 
-from bridge.chains.port import ActionRefused, BadAddress, Claimed, Locked, PortUnavailable, Refunded
+from bridge.chains.errors import ActionRefused, BadAddress, PortUnavailable
+from bridge.chains.port import Claimed, Locked, Refunded
 from bridge.protocol.types import BlockRef, LockTerms, Preimage
 from relayers.cardano import htlc
 from relayers.cardano.chain_view import HtlcTx, Output, Spent
@@ -27,7 +28,8 @@ from tests import instances
 from tests.unit.cardano.world import ALICE, BOB, CAROL, HASHLOCK, PREIMAGE
 
 ROOT = Path(__file__).parents[3]
-READER = htlc.Reader(Network.TESTNET, 42, (ADA, DEMO_TOKEN))
+SETTINGS = CardanoSettings("", Kind.DEV, assets=(ADA, DEMO_TOKEN))
+READER = htlc.Reader(SETTINGS)
 PLACE = validator_address(Network.TESTNET)
 TERMS = LockTerms(
     instances.CARDANO, PLACE, ALICE.address, BOB.address, ADA, 5_000_000, HASHLOCK, 1_900_000_000
@@ -68,7 +70,7 @@ def test_an_odd_lock_has_terms_of_its_own_and_can_be_given_back(how: str) -> Non
     terms = READER.terms(ODD[how])
     assert terms is not None
     assert terms != TERMS
-    assert htlc.id_of(terms, 42) != htlc.id_of(TERMS, 42)
+    assert htlc.id_of(terms, SETTINGS) != htlc.id_of(TERMS, SETTINGS)
     assert (terms.sender, terms.hashlock, terms.deadline) == (TERMS.sender, TERMS.hashlock, TERMS.deadline)
 
 
@@ -103,11 +105,11 @@ def test_a_deadline_within_a_second_counts_from_the_next_slot() -> None:
 
 
 def test_the_id_of_a_lock_names_its_network() -> None:
-    assert htlc.id_of(TERMS, 42) != htlc.id_of(TERMS, 1)
+    assert htlc.id_of(TERMS, SETTINGS) != htlc.id_of(TERMS, CardanoSettings("", Kind.PREPROD))
 
 
 BLOCK = BlockRef(1, "b", "a", 0)
-LOCK_ID = htlc.id_of(TERMS, 42)
+LOCK_ID = htlc.id_of(TERMS, SETTINGS)
 
 
 def test_what_a_transaction_did_is_read_from_redeemers_and_outputs() -> None:
@@ -168,7 +170,7 @@ def test_an_address_that_cannot_be_paid_is_refused(address: str) -> None:
 )
 def test_impossible_terms_are_refused(change: dict[str, object]) -> None:
     with pytest.raises(ActionRefused) as refusal:
-        htlc.id_of(msgspec.structs.replace(TERMS, **change), 42)
+        htlc.id_of(msgspec.structs.replace(TERMS, **change), SETTINGS)
     assert refusal.value.hint
 
 

@@ -26,7 +26,7 @@ from relayers.cardano.devnet.records import TxRecord
 from relayers.cardano.htlc import is_ours
 from relayers.cardano.script import ClaimRedeemer, GiveBackRedeemer, HtlcRedeemer, RefundRedeemer
 from relayers.cardano.settings import ADA
-from tests.unit.cardano.world import ALICE, BOB, CAROL, FAR, Person, World
+from tests.unit.cardano.world import ALICE, BOB, CAROL, FAR, CardanoWorld, Person
 
 PEOPLE = (ALICE, BOB, CAROL)
 PREIMAGES = [bytes([number]) * number for number in (0, 1, 32, 64)]
@@ -58,7 +58,7 @@ def holdings_of(owner: str, output: TransactionOutput) -> Holdings:
 class Histories(RuleBasedStateMachine):
     """The model: what each transaction did to whom; those on the chain add up to the present."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: CardanoWorld) -> None:
         super().__init__()
         self.world = world
         world.again()
@@ -246,7 +246,7 @@ def _name(who: Person | str) -> str:
     return who if isinstance(who, str) else who.address
 
 
-def test_value_at_the_validator_is_what_is_open_and_only_owners_are_paid(shared_world: World) -> None:
+def test_value_at_the_validator_is_what_is_open_and_only_owners_are_paid(shared_world: CardanoWorld) -> None:
     run_state_machine_as_test(
         lambda: Histories(shared_world),
         settings=settings(

@@ -9,21 +9,11 @@ import msgspec
 import pytest
 import pytest_asyncio
 
-from bridge.chains.port import (
-    Action,
-    BroadcastOutcome,
-    Claimed,
-    FeeLevel,
-    InsufficientFunds,
-    Locked,
-    LockStatus,
-    PortError,
-    PortUnavailable,
-    SignedTx,
-    TxState,
-)
+from bridge.chains.actions import Action, ClaimAction, CooperativeRefundAction, LockAction
+from bridge.chains.errors import InsufficientFunds, PortError, PortUnavailable
+from bridge.chains.port import BroadcastOutcome, Claimed, FeeLevel, Locked, LockStatus, SignedTx, TxState
 from bridge.keys.devkeys import devnet_key
-from bridge.protocol.types import BlockRef, LockTerms, Preimage, Purpose
+from bridge.protocol.types import BlockRef, LockTerms, Preimage
 from relayers.cardano import blockfrost
 from relayers.cardano.adapter import CardanoPort, open_port
 from relayers.cardano.devnet import CardanoDevnet
@@ -69,7 +59,7 @@ class Client:
 
     async def locked(self) -> tuple[LockTerms, SignedTx]:
         terms = await self.terms()
-        tx = await self.sent(Action(Purpose.LOCK, terms))
+        tx = await self.sent(LockAction(terms))
         await self.devnet.mine(1)
         return terms, tx
 
@@ -238,7 +228,7 @@ async def test_a_lock_that_is_missing_among_the_unspent_is_not_made_twice(client
         return [] if path.endswith((f"{credential()}/utxos", "/*?unspent")) else honest
 
     client.liar.mangle = forget
-    for attempt in (client.status(terms), client.port.prepare(Action(Purpose.LOCK, terms), None, FeeLevel())):
+    for attempt in (client.status(terms), client.port.prepare(LockAction(terms), None, FeeLevel())):
         with pytest.raises(PortUnavailable):
             await attempt
 
@@ -252,9 +242,9 @@ async def test_an_account_shown_empty_makes_nothing(client: Client) -> None:
 
     client.liar.mangle = empty
     with pytest.raises(InsufficientFunds):
-        await client.port.prepare(Action(Purpose.LOCK, terms), None, FeeLevel())
+        await client.port.prepare(LockAction(terms), None, FeeLevel())
     client.liar.honest()
-    await client.port.prepare(Action(Purpose.LOCK, terms), None, FeeLevel())
+    await client.port.prepare(LockAction(terms), None, FeeLevel())
 
 
 async def test_a_listed_transaction_that_cannot_be_read_holds_its_block_back(hosted: Client) -> None:
@@ -272,10 +262,10 @@ async def test_a_listed_transaction_that_cannot_be_read_holds_its_block_back(hos
 
 async def test_the_bytes_of_another_transaction_are_no_claim(hosted: Client) -> None:
     other, _ = await hosted.locked()
-    given_back = await hosted.sent(Action(Purpose.COOPERATIVE_REFUND, other))
+    given_back = await hosted.sent(CooperativeRefundAction(other))
     terms, lock = await hosted.locked()
     ring = await hosted.ring()
-    claim = await hosted.sent(Action(Purpose.CLAIM, terms, preimage=SECRET))
+    claim = await hosted.sent(ClaimAction(terms, SECRET))
     await hosted.devnet.mine(1)
     forged = claim.raw.replace(SECRET.reveal(), SECRET.reveal()[::-1])
     torn = claim.raw[:40]
@@ -288,7 +278,7 @@ async def test_the_bytes_of_another_transaction_are_no_claim(hosted: Client) -> 
     assert forged != claim.raw
     wrong = {"cbor": forged.hex()}
     hosted.liar.mangle = lambda path, honest: wrong if path.endswith("/cbor") else honest
-    hosted.port._service._contents.clear()  # type: ignore[attr-defined]
+    hosted.port._view._contents.clear()  # type: ignore[attr-defined]
     with pytest.raises(PortUnavailable, match="wrong preimage") as failure:
         await hosted.port.scan(ring, 10)
     assert repr(SECRET.reveal())[2:-1] not in f"{failure.value} {failure.value.__cause__!r}"
@@ -297,7 +287,7 @@ async def test_the_bytes_of_another_transaction_are_no_claim(hosted: Client) -> 
 async def test_kupo_must_say_what_spent_a_lock_and_show_its_datum(own_node: Client) -> None:
     terms, _ = await own_node.locked()
     ring = await own_node.ring()
-    await own_node.sent(Action(Purpose.CLAIM, terms, preimage=SECRET))
+    await own_node.sent(ClaimAction(terms, SECRET))
     await own_node.devnet.mine(1)
 
     def without(where: str, field: str) -> Callable[[str, Any], Any]:
@@ -337,7 +327,7 @@ async def test_a_transaction_in_a_block_that_kupo_has_not_read_is_pending_and_no
     old = (await own_node.port.tip()).block
     slot = own_node.settings.slot_at(old.time)
     terms = await own_node.terms()
-    tx = await own_node.sent(Action(Purpose.LOCK, terms))
+    tx = await own_node.sent(LockAction(terms))
     await own_node.devnet.mine(1)
 
     def behind(path: str, honest: Any) -> Any:
@@ -366,10 +356,10 @@ async def test_a_transaction_gone_from_chain_and_mempool_is_sent_again_or_made_a
     await client.devnet.mine(1)
     assert (await client.port.tx_status(tx)).state is TxState.INCLUDED
 
-    claim = await client.sent(Action(Purpose.CLAIM, terms, preimage=SECRET))
+    claim = await client.sent(ClaimAction(terms, SECRET))
     await client.devnet.mine(1)
     await client.devnet.reorg(1, drop=[claim.tx_id])
-    other = await client.sent(Action(Purpose.COOPERATIVE_REFUND, terms))
+    other = await client.sent(CooperativeRefundAction(terms))
     await client.devnet.mine(1)
     status = await client.port.tx_status(claim)
     assert (status.state, other.tx_id in status.reason) == (TxState.REPLACED, True)
@@ -378,7 +368,7 @@ async def test_a_transaction_gone_from_chain_and_mempool_is_sent_again_or_made_a
 
 async def test_a_lost_answer_to_a_broadcast_is_no_second_transaction(client: Client) -> None:
     terms = await client.terms()
-    tx = await client.port.prepare(Action(Purpose.LOCK, terms), None, FeeLevel())
+    tx = await client.port.prepare(LockAction(terms), None, FeeLevel())
     client.liar.lose_answer = "tx/submit" if client.service == "hosted" else "submitTransaction"
     with pytest.raises(PortUnavailable):
         await client.port.broadcast(tx)
@@ -390,7 +380,7 @@ async def test_a_lost_answer_to_a_broadcast_is_no_second_transaction(client: Cli
 
 
 async def test_a_service_that_answers_with_another_id_is_not_believed(client: Client) -> None:
-    tx = await client.port.prepare(Action(Purpose.LOCK, await client.terms()), None, FeeLevel())
+    tx = await client.port.prepare(LockAction(await client.terms()), None, FeeLevel())
 
     def mangle_call(method: str, answer: Any) -> Any:
         if method == "submitTransaction":
@@ -416,7 +406,7 @@ async def test_a_failing_evaluation_signs_nothing(client: Client) -> None:
 
     client.liar.mangle, client.liar.mangle_call = no_evaluation, no_evaluation_call
     with pytest.raises(PortUnavailable):
-        await client.port.prepare(Action(Purpose.CLAIM, terms, preimage=SECRET), None, FeeLevel())
+        await client.port.prepare(ClaimAction(terms, SECRET), None, FeeLevel())
 
 
 async def test_an_answer_to_another_question_is_not_taken(own_node: Client) -> None:

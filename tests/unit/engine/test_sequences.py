@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bridge.chains.port import PortUnavailable
+from bridge.chains.errors import PortUnavailable
 from bridge.engine.sequences import allocate, gaps
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
+from typing import Any
 
 import msgspec
 import pytest
 
-from bridge.chains.port import HEIGHTS_END, Action, FeeLevel, Tip, TxState, TxStatus
+from bridge.chains.actions import CancelAction, ClaimAction
+from bridge.chains.port import FeeLevel, SignedTx, Tip, TxState, TxStatus
 from bridge.engine.decisions import Decision, Go, Hold, Withdraw
 from bridge.engine.intent_snapshot import IntentSnapshot
 from bridge.engine.outbox_settings import OutboxSettings
@@ -32,12 +34,13 @@ from bridge.engine.tx_reasons import EXPIRED, REJECTED
 from bridge.protocol.types import BlockRef, Purpose
 from bridge.store.records import Intent, IntentState, StoredTx, StoredTxState
 from tests import instances
+from tests.unit.samples import preimage, swap
 
 HEIGHT, NOW, DEPTH = 100, 1_800_000_000, 3
 TIP = Tip(BlockRef(HEIGHT, "b100", "b99", NOW), NOW)
 SETTINGS = OutboxSettings(bump_blocks=3, urgent_bump_blocks=1, max_bumps=5)
-ACTION = Action(Purpose.CLAIM, lock_id="lock")
-CANCEL = Action(Purpose.CANCEL)
+ACTION = ClaimAction(swap().source.terms, preimage())
+CANCEL = CancelAction()
 GO = Go(ACTION, DEPTH)
 URGENT = Go(ACTION, DEPTH, urgent_from=NOW)
 NOT_YET_URGENT = Go(ACTION, DEPTH, urgent_from=NOW + 1)
@@ -94,13 +97,7 @@ SENT = StoredTx(
     id=7,
     intent_id=1,
     chain=instances.ZION,
-    tx_id="tx7",
-    raw=b"",
-    account="bridge",
-    sequence=4,
-    fee={"price": 10},
-    max_cost=1,
-    valid_until=None,
+    signed=SignedTx("tx7", b"", "bridge", 4, {"price": 10}, 1),
     attempt=0,
     cancels=False,
     state=StoredTxState.BROADCAST,
@@ -115,7 +112,9 @@ SENT = StoredTx(
 
 
 def tx(base: StoredTx = SENT, **changes: object) -> StoredTx:
-    return msgspec.structs.replace(base, **changes)
+    """Return a transaction like another one, with changes of itself or of what was signed."""
+    of_signed = {name: changes.pop(name) for name in SignedTx.__struct_fields__ if name in changes}
+    return msgspec.structs.replace(base, signed=msgspec.structs.replace(base.signed, **of_signed), **changes)
 
 
 LATER = tx(id=8, tx_id="tx8", attempt=1)
@@ -157,7 +156,7 @@ TABLE: dict[str, tuple[IntentSnapshot, Decision, Step | type[Wait]]] = {
     "no node has it": (snapshot(CLAIM, (SENT, UNKNOWN)), GO, Resend(SENT)),
     "no node has it, and not now": (snapshot(CLAIM, (SENT, UNKNOWN)), HOLD, Wait("not now")),
     "too late for the next block, though not yet expired": (
-        snapshot(CLAIM, (tx(valid_until=HEIGHT), UNKNOWN)),
+        snapshot(CLAIM, (tx(valid_until_height=HEIGHT), UNKNOWN)),
         GO,
         Wait,
     ),
@@ -278,39 +277,39 @@ TABLE: dict[str, tuple[IntentSnapshot, Decision, Step | type[Wait]]] = {
     ),
     # it can never land any more
     "its last height has passed": (
-        snapshot(CLAIM, (tx(valid_until=HEIGHT - 1), UNKNOWN)),
+        snapshot(CLAIM, (tx(valid_until_height=HEIGHT - 1), UNKNOWN)),
         GO,
-        Expired(tx(valid_until=HEIGHT - 1)),
+        Expired(tx(valid_until_height=HEIGHT - 1)),
     ),
     "its last time has passed": (
-        snapshot(CLAIM, (tx(valid_until=NOW - 1), UNKNOWN)),
+        snapshot(CLAIM, (tx(valid_until_time=NOW - 1), UNKNOWN)),
         GO,
-        Expired(tx(valid_until=NOW - 1)),
+        Expired(tx(valid_until_time=NOW - 1)),
     ),
     "its last height has passed, but a node has it": (
-        snapshot(CLAIM, (tx(valid_until=HEIGHT - 1), PENDING)),
+        snapshot(CLAIM, (tx(valid_until_height=HEIGHT - 1), PENDING)),
         GO,
         Wait,
     ),
     "a lock's last height has passed, but a reorg may reach it": (
-        snapshot(LOCK, (tx(valid_until=HEIGHT - DEPTH), UNKNOWN)),
+        snapshot(LOCK, (tx(valid_until_height=HEIGHT - DEPTH), UNKNOWN)),
         GO,
         Wait,
     ),
     "a lock's last height has passed for any reorg": (
-        snapshot(LOCK, (tx(valid_until=HEIGHT - DEPTH - 1), UNKNOWN)),
+        snapshot(LOCK, (tx(valid_until_height=HEIGHT - DEPTH - 1), UNKNOWN)),
         GO,
-        Expired(tx(valid_until=HEIGHT - DEPTH - 1)),
+        Expired(tx(valid_until_height=HEIGHT - DEPTH - 1)),
     ),
     "a lock's last time has passed in the block after it": (
-        snapshot(LOCK, (tx(valid_until=NOW - 1, signed_height=HEIGHT - 1), UNKNOWN)),
+        snapshot(LOCK, (tx(valid_until_time=NOW - 1, signed_height=HEIGHT - 1), UNKNOWN)),
         GO,
         Wait,
     ),
     "a lock's last time has passed two blocks later": (
-        snapshot(LOCK, (tx(valid_until=NOW - 1, signed_height=HEIGHT - 2), UNKNOWN)),
+        snapshot(LOCK, (tx(valid_until_time=NOW - 1, signed_height=HEIGHT - 2), UNKNOWN)),
         GO,
-        Expired(tx(valid_until=NOW - 1, signed_height=HEIGHT - 2)),
+        Expired(tx(valid_until_time=NOW - 1, signed_height=HEIGHT - 2)),
     ),
 }
 
@@ -351,17 +350,22 @@ HISTORIES = (
     (HEIGHT - 10, f"{REJECTED}?", None),
 )
 """Height when signed, reason, time of the first sending."""
+LIMITS: tuple[dict[str, Any], ...] = (
+    {},
+    {"valid_until_height": HEIGHT - 1},
+    {"valid_until_time": NOW - 1},
+)
 VARIANTS = tuple(
     tx(
         sequence=sequence,
-        valid_until=until,
+        **until,
         cancels=cancels,
         signed_height=height,
         reason=reason,
         sent_ms=sent,
     )
     for sequence, until, cancels, (height, reason, sent) in itertools.product(
-        (4, None), (None, HEIGHT - 1, NOW - 1), (False, True), HISTORIES
+        (4, None), LIMITS, (False, True), HISTORIES
     )
 )
 SECONDS = ((LATER, UNKNOWN), (LATER, included(1)), (CANCELLING, PENDING))
@@ -399,7 +403,8 @@ def test_in_every_situation_nothing_is_sent_that_was_not_decided() -> None:
                 assert isinstance(decision, Go) or (step.tx.cancels and isinstance(decision, Withdraw))
                 assert situation.statuses[step.tx.id].state is TxState.UNKNOWN
             case Expired():
-                assert step.tx.valid_until is not None
+                signed = step.tx.signed
+                assert (signed.valid_until_height, signed.valid_until_time) != (None, None)
                 assert situation.statuses[step.tx.id].state is TxState.UNKNOWN
             case Withdrawn():
                 assert isinstance(decision, Withdraw)
@@ -457,5 +462,10 @@ def test_what_expired_before_it_landed_is_followed_by_a_higher_bid() -> None:
     assert first_bid([dead, tx(dead, fee={"price": 20}), SENT]) == FeeLevel(2, {"price": 20})
 
 
-def test_heights_and_times_are_told_apart_by_their_size() -> None:
-    assert HEIGHT < HEIGHTS_END <= NOW
+def test_of_a_height_and_a_time_the_one_that_passes_first_ends_a_transaction() -> None:
+    for height, time in ((HEIGHT - 1, NOW + 1), (HEIGHT + 1, NOW - 1)):
+        both = tx(valid_until_height=height, valid_until_time=time)
+        step = plan_step(snapshot(CLAIM, (both, UNKNOWN)), TIP, GO, SETTINGS, numbered=True)
+        assert step == Expired(both)
+    later = tx(valid_until_height=HEIGHT + 1, valid_until_time=NOW + 1)
+    assert plan_step(snapshot(CLAIM, (later, UNKNOWN)), TIP, GO, SETTINGS, numbered=True) == Resend(later)

@@ -7,7 +7,8 @@ import pytest
 from eth_account import Account
 from eth_hash.auto import keccak
 
-from bridge.chains.port import ActionRefused, BadAddress, BroadcastOutcome, Claimed, Locked, PortUnavailable
+from bridge.chains.errors import ActionRefused, BadAddress, PortUnavailable
+from bridge.chains.port import BroadcastOutcome, Claimed, Locked
 from bridge.keys.devkeys import devnet_key
 from bridge.protocol.types import Asset, BlockRef, LockTerms, Preimage, Purpose
 from relayers.evm import erc20, htlc

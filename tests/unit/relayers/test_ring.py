@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bridge.chains.port import DeepReorg, PortUnavailable
+from bridge.chains.errors import DeepReorg, PortUnavailable
 from bridge.chains.recent_blocks import newest_common
 from bridge.protocol.types import BlockRef
 

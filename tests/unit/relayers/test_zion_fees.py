@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.chains.port import FeeLevel, PortUnavailable
+from bridge.chains.errors import PortUnavailable
+from bridge.chains.port import FeeLevel
 from bridge.protocol.types import Purpose
 from chain.mempool.pool import replacement_fee
 from chain.rules.params import MIN_FEE, Network

@@ -7,9 +7,11 @@ import json
 import msgspec
 import pytest
 
-from bridge.chains.port import ActionRefused, BadAddress, Claimed, InsufficientFunds, Locked, Refunded
+from bridge.chains.actions import ClaimAction, LockAction, RefundAction, action_of
+from bridge.chains.errors import ActionRefused, BadAddress, InsufficientFunds
+from bridge.chains.port import Claimed, Locked, Refunded
 from bridge.keys.devkeys import devnet_key
-from bridge.protocol.types import Asset, BlockRef, LockTerms, Preimage, Purpose
+from bridge.protocol.types import Asset, BlockRef, ChainId, LockTerms, Preimage, Purpose
 from chain.rules.address import encode_address
 from chain.rules.params import COIN, Network
 from chain.rules.records import Kind, decode_transaction
@@ -24,7 +26,8 @@ from tests import instances
 
 US, THEM = Key.from_secret(devnet_key("us")), Key.from_secret(devnet_key("them"))
 SECRET = Preimage(b"zion preimage")
-CHAIN_ID = 3
+DEV = ZionSettings(rpc_urls=(), network=Network.DEV)
+CHAIN_ID = DEV.chain_id
 BLOCK = BlockRef(9, "b9", "b8", 1_800_000_000)
 TERMS = LockTerms(
     instances.ZION, "", US.address, THEM.address, ZION, 5 * COIN, SECRET.hashlock(), 1_900_000_000
@@ -36,7 +39,7 @@ class Params:
 
 
 def test_our_transactions_are_those_of_the_chains_own_wallet() -> None:
-    lock = transaction(Purpose.LOCK, TERMS, None, chain_id=CHAIN_ID, sender=US.key_hash, nonce=4, fee=1_000)
+    lock = transaction(LockAction(TERMS), DEV, sender=US.key_hash, nonce=4, fee=1_000)
     params: object = Params()
     assert (
         sign(US, lock).raw
@@ -51,10 +54,8 @@ def test_our_transactions_are_those_of_the_chains_own_wallet() -> None:
             fee=1_000,
         ).raw
     )
-    assert lock.lock_id == id_of(TERMS, CHAIN_ID)
-    claim = transaction(
-        Purpose.CLAIM, TERMS, SECRET, chain_id=CHAIN_ID, sender=THEM.key_hash, nonce=0, fee=2_000
-    )
+    assert lock.lock_id == id_of(TERMS, DEV)
+    claim = transaction(ClaimAction(TERMS, SECRET), DEV, sender=THEM.key_hash, nonce=0, fee=2_000)
     assert (
         sign(THEM, claim, claim.witness.aux).raw
         == build_claim(
@@ -68,9 +69,7 @@ def test_our_transactions_are_those_of_the_chains_own_wallet() -> None:
             fee=2_000,
         ).raw
     )
-    refund = transaction(
-        Purpose.REFUND, TERMS, None, chain_id=CHAIN_ID, sender=THEM.key_hash, nonce=1, fee=2_000
-    )
+    refund = transaction(RefundAction(TERMS), DEV, sender=THEM.key_hash, nonce=1, fee=2_000)
     assert (
         sign(THEM, refund).raw
         == build_refund(
@@ -96,30 +95,33 @@ def test_our_transactions_are_those_of_the_chains_own_wallet() -> None:
 def test_a_wallet_payload_survives_json_and_becomes_the_same_transaction(
     purpose: Purpose, preimage: Preimage | None, kind: Kind
 ) -> None:
-    payload = json.loads(json.dumps(for_wallet(purpose, TERMS, preimage, CHAIN_ID, 1_000).payload))
+    payload = json.loads(json.dumps(for_wallet(purpose, TERMS, preimage, DEV, 1_000).payload))
     made = from_payload(payload, sender=US.key_hash, nonce=7)
-    wanted = transaction(purpose, TERMS, preimage, chain_id=CHAIN_ID, sender=US.key_hash, nonce=7, fee=1_000)
+    action = action_of(purpose, TERMS, preimage)
+    wanted = transaction(action, DEV, sender=US.key_hash, nonce=7, fee=1_000)
     assert made.kind == kind
     assert made.raw == wanted.raw
     assert decode_transaction(made.raw) == wanted
 
 
 def test_transactions_are_read_as_the_events_they_make() -> None:
-    lock_id = id_of(TERMS, CHAIN_ID).hex()
+    lock_id = id_of(TERMS, DEV).hex()
     for purpose, preimage in ((Purpose.LOCK, None), (Purpose.CLAIM, SECRET), (Purpose.REFUND, None)):
-        tx = transaction(purpose, TERMS, preimage, chain_id=CHAIN_ID, sender=US.key_hash, nonce=7, fee=1_000)
+        action = action_of(purpose, TERMS, preimage)
+        tx = transaction(action, DEV, sender=US.key_hash, nonce=7, fee=1_000)
         wanted = {
             Purpose.LOCK: Locked(BLOCK, tx.txid.hex(), lock_id, TERMS),
             Purpose.CLAIM: Claimed(BLOCK, tx.txid.hex(), lock_id, SECRET),
             Purpose.REFUND: Refunded(BLOCK, tx.txid.hex(), lock_id),
         }[purpose]
-        assert read_event(tx, BLOCK) == wanted
+        assert read_event(tx, BLOCK, DEV.native) == wanted
 
 
 @pytest.mark.parametrize(
     "change",
     [
         {"chain": instances.ETHEREUM},
+        {"asset": Asset(ChainId("zion2"), "ZION", 8)},
         {"contract": "0x1"},
         {"asset": Asset(instances.ZION, "FAKE", 8, "fake")},
         {"amount": 0},
@@ -132,7 +134,7 @@ def test_transactions_are_read_as_the_events_they_make() -> None:
 )
 def test_terms_that_no_lock_can_have_are_refused(change: dict[str, object]) -> None:
     with pytest.raises(ActionRefused) as refusal:
-        id_of(msgspec.structs.replace(TERMS, **change), CHAIN_ID)
+        id_of(msgspec.structs.replace(TERMS, **change), DEV)
     assert refusal.value.hint
 
 

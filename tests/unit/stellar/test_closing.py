@@ -9,11 +9,11 @@ import msgspec
 import pytest
 from prometheus_client import CollectorRegistry
 
-from bridge.chains.port import Action
+from bridge.chains.actions import ClaimAction, CloseAction, LockAction
 from bridge.engine.apply import carry_out
 from bridge.engine.metrics import Metrics
 from bridge.engine.outbox import Outbox, OutboxSettings
-from bridge.protocol.types import ChainId, LegState, LockTerms, Purpose, Swap
+from bridge.protocol.types import ChainId, LegState, LockTerms, Swap
 from bridge.store import Store
 from bridge.store.records import ChainStatus, IntentState
 from relayers.stellar import htlc
@@ -46,8 +46,8 @@ def spent(terms: LockTerms, port: StellarPort, state: LegState) -> Swap:
 async def a_claimed_lock(net: Net, ours: StellarPort) -> LockTerms:
     theirs = await net.port("theirs")
     terms = net.terms(theirs, ours)
-    await net.done(theirs, Action(Purpose.LOCK, terms))
-    await net.done(ours, Action(Purpose.CLAIM, terms, preimage=SECRET))
+    await net.done(theirs, LockAction(terms))
+    await net.done(ours, ClaimAction(terms, SECRET))
     return terms
 
 
@@ -63,9 +63,8 @@ def states(store: Store) -> dict[tuple[ChainId, IntentState], int]:
 
 
 async def test_the_deposit_of_a_claimed_lock_comes_in_once_its_gate_can_be_closed(
-    net: Net, store: Store
+    net: Net, ours: StellarPort, store: Store
 ) -> None:
-    ours = await net.port("ours")
     terms = await a_claimed_lock(net, ours)
     plan(store, spent(terms, ours, LegState.CLAIM_SEEN))
     assert states(store) == {}, "not before the claim is final"
@@ -85,12 +84,13 @@ async def test_the_deposit_of_a_claimed_lock_comes_in_once_its_gate_can_be_close
     assert states(store) == {(instances.STELLAR, IntentState.FINAL): 1}
 
 
-async def test_a_gate_that_somebody_else_has_closed_ends_the_matter(net: Net, store: Store) -> None:
-    ours = await net.port("ours")
+async def test_a_gate_that_somebody_else_has_closed_ends_the_matter(
+    net: Net, ours: StellarPort, store: Store
+) -> None:
     terms = await a_claimed_lock(net, ours)
     for _ in range(htlc.SEQUENCE_LEDGERS):
         await net.node.close()
-    await net.done(ours, Action(Purpose.CLOSE, terms))
+    await net.done(ours, CloseAction(terms))
     plan(store, spent(terms, ours, LegState.CLAIM_FINAL))
     assert await outbox(store, ours).work()
     assert states(store) == {(instances.STELLAR, IntentState.FINAL): 1}

@@ -29,7 +29,7 @@ from relayers.stellar.devnet.network import StandaloneNetwork
 from relayers.stellar.devnet.queue import Submitted
 from relayers.stellar.htlc import Gate
 from relayers.stellar.recognition import read_lock
-from relayers.stellar.settings import XLM
+from relayers.stellar.settings import XLM, StellarSettings
 from tests import instances
 
 Envelope = TransactionEnvelope | FeeBumpTransactionEnvelope
@@ -41,12 +41,13 @@ def keypair(name: str) -> Keypair:
     return Keypair.from_raw_ed25519_seed(hashlib.sha256(name.encode()).digest())
 
 
-class World:
+class LedgerWorld:
     """A network on which every account named in the constructor has 1000 XLM."""
 
     def __init__(self, *names: str, max_operations: int = 1000) -> None:
         self.network = StandaloneNetwork(genesis_time=START, max_operations=max_operations)
         self.passphrase = self.network.passphrase
+        self.settings = StellarSettings("", self.passphrase)
         self.keys = {name: keypair(name) for name in names}
         self.root = self.network.root_key
         for key in self.keys.values():
@@ -165,7 +166,7 @@ class World:
         envelope = self.lock_envelope(terms, gate or keypair("gate"), sender)
         codes = self.send(envelope)
         assert codes[0] == "txSUCCESS", codes
-        found = read_lock(envelope.to_xdr_object(), self.network.header.sequence, self.passphrase)
+        found = read_lock(envelope.to_xdr_object(), self.network.header.sequence, self.settings)
         assert found is not None
         return found
 

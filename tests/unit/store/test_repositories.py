@@ -8,12 +8,12 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from bridge.chains.port import FeeEstimate, SignedTx, Tip
 from bridge.protocol.events import Accepted, ClaimSeen
 from bridge.protocol.types import LegRole, Preimage, Purpose, SwapState
 from bridge.store import Conflict, Duplicate, LeaseLost, SecretsLocked, Store, StoreError
 from bridge.store.records import (
     ChainStatus,
-    FeeRecord,
     IntentState,
     Lease,
     ObservedKind,
@@ -39,13 +39,7 @@ def _sign(store: Store, intent_id: int, tx_id: str, sequence: int | None) -> int
         return tx.transactions.add(
             intent_id,
             instances.ZION,
-            tx_id=tx_id,
-            raw=b"raw",
-            account="bridge",
-            sequence=sequence,
-            fee={"fee": 5},
-            max_cost=2**200,
-            valid_until=None,
+            SignedTx(tx_id, b"raw", "bridge", sequence, {"fee": 5}, 2**200, valid_until_height=12),
             attempt=0,
             cancels=False,
             signed_height=3,
@@ -231,16 +225,16 @@ def test_stray_locks_of_one_leg_have_intents_of_their_own(any_store: Store) -> N
 def test_intents_taken_by_one_worker_are_not_given_to_another_until_the_lease_ends(
     any_store: Store, clock: Clock
 ) -> None:
-    one, two = Lease("l", "one", 1, 0), Lease("l", "two", 2, 0)
+    first, second = Lease("l", "one", 1, 0), Lease("l", "two", 2, 0)
     with any_store.transaction() as tx:
         tx.intents.plan(LOCK)
-        assert len(tx.intents.take(instances.ZION, one, hold_ms=1000)) == 1
+        assert len(tx.intents.take(instances.ZION, first, hold_ms=1000)) == 1
     with any_store.transaction() as tx:
-        assert tx.intents.take(instances.ZION, two) == []
-        assert tx.intents.take(instances.ETHEREUM, two) == []
+        assert tx.intents.take(instances.ZION, second) == []
+        assert tx.intents.take(instances.ETHEREUM, second) == []
     clock.now_ms += 1000
     with any_store.transaction() as tx:
-        assert len(tx.intents.take(instances.ZION, two)) == 1
+        assert len(tx.intents.take(instances.ZION, second)) == 1
 
 
 def test_a_lease_passes_on_only_when_it_ran_out_and_the_old_holder_is_found_out(
@@ -279,7 +273,7 @@ def test_signed_transactions_hold_their_sequence_until_they_are_settled(any_stor
         assert sorted(tx.transactions.pending_sequences(instances.ZION, "bridge")) == [9]
         stored = tx.transactions.of_intent(intent.id)
     assert stored[0].replaced_by == "t3"
-    assert stored[1].max_cost == 2**200
+    assert stored[1].signed == SignedTx("t2", b"raw", "bridge", 9, {"fee": 5}, 2**200, valid_until_height=12)
     assert b"raw" not in repr(stored).encode()
 
 
@@ -374,7 +368,7 @@ def test_an_observation_is_news_once_and_again_after_its_block_came_back(any_sto
 
 def test_a_chain_status_is_replaced_whole(any_store: Store, clock: Clock) -> None:
     status = ChainStatus(
-        instances.ZION, tip=block(9), balances={"zion:ZION": 2**90}, fees={"x": FeeRecord(1, 2, 3)}
+        instances.ZION, tip=Tip(block(9), 7), balances={"zion:ZION": 2**90}, fees={"x": FeeEstimate(1, 2, 3)}
     )
     with any_store.transaction() as tx:
         tx.chains.put(ChainStatus(instances.ZION))

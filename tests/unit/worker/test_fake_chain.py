@@ -4,17 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from bridge.chains.port import (
-    Action,
-    ActionRefused,
-    BroadcastOutcome,
-    FeeLevel,
-    InsufficientFunds,
-    LockStatus,
-    PortUnavailable,
-    TxState,
-)
-from bridge.protocol.types import Asset, LockTerms, Purpose
+from bridge.chains.actions import CancelAction, CooperativeRefundAction, LockAction, RefundAction
+from bridge.chains.errors import ActionRefused, InsufficientFunds, PortUnavailable
+from bridge.chains.port import BroadcastOutcome, FeeLevel, LockStatus, TxState
+from bridge.protocol.types import Asset, LockTerms
 from relayers.fake import FakeChain, FakeDevnet, FakePort
 from tests import instances
 from tests.unit.samples import ZION, preimage
@@ -42,7 +35,7 @@ def _terms(chain: FakeChain, sender: str = "bridge", asset: Asset = ZION) -> Loc
 
 
 async def _lock(port: FakePort, sequence: int | None = 0):
-    tx = await port.prepare(Action(Purpose.LOCK, _terms(port.fake)), sequence, FeeLevel())
+    tx = await port.prepare(LockAction(_terms(port.fake)), sequence, FeeLevel())
     assert (await port.broadcast(tx)).outcome is BroadcastOutcome.ACCEPTED
     return tx
 
@@ -87,8 +80,8 @@ async def test_a_refund_waits_for_the_deadline_and_a_cooperative_one_does_not(
     user.lock(terms)
     chain.mine()
     with pytest.raises(ActionRefused):
-        await port.prepare(Action(Purpose.REFUND, terms, port.lock_id(terms)), 0, FeeLevel())
-    early = Action(Purpose.COOPERATIVE_REFUND, terms, port.lock_id(terms))
+        await port.prepare(RefundAction(terms), 0, FeeLevel())
+    early = CooperativeRefundAction(terms)
     await port.broadcast(await port.prepare(early, 0, FeeLevel()))
     chain.mine()
     assert await port.read_lock(port.lock_id(terms), terms) is LockStatus.REFUNDED
@@ -98,9 +91,9 @@ async def test_a_replacement_must_bid_more_and_then_the_old_one_is_gone(
     chain: FakeChain, port: FakePort
 ) -> None:
     first = await _lock(port)
-    cheap = await port.prepare(Action(Purpose.CANCEL), 0, FeeLevel())
+    cheap = await port.prepare(CancelAction(), 0, FeeLevel())
     assert (await port.broadcast(cheap)).outcome is BroadcastOutcome.UNDERPRICED
-    better = await port.prepare(Action(Purpose.CANCEL), 0, FeeLevel(1, first.fee))
+    better = await port.prepare(CancelAction(), 0, FeeLevel(1, first.fee))
     assert (await port.broadcast(better)).outcome is BroadcastOutcome.ACCEPTED
     chain.mine()
     assert (await port.tx_status(first)).state is TxState.REPLACED
@@ -129,7 +122,7 @@ async def test_the_rpc_can_be_down_and_late_and_the_chain_can_halt(chain: FakeCh
 async def test_a_token_needs_its_approval_first(chain: FakeChain, port: FakePort) -> None:
     chain.credit("bridge", TOKEN, 10**6)
     (approval,) = await port.setup_actions([ZION, TOKEN])
-    lock = Action(Purpose.LOCK, _terms(chain, asset=TOKEN))
+    lock = LockAction(_terms(chain, asset=TOKEN))
     with pytest.raises(ActionRefused):
         await port.prepare(lock, 0, FeeLevel())
     await port.broadcast(await port.prepare(approval, 0, FeeLevel()))
@@ -140,7 +133,7 @@ async def test_a_token_needs_its_approval_first(chain: FakeChain, port: FakePort
 
 async def test_an_account_without_money_signs_nothing(chain: FakeChain) -> None:
     with pytest.raises(InsufficientFunds):
-        await FakePort(chain, "poor").prepare(Action(Purpose.CANCEL), 0, FeeLevel())
+        await FakePort(chain, "poor").prepare(CancelAction(), 0, FeeLevel())
 
 
 async def test_transactions_expire_on_a_chain_that_has_no_sequences(chain: FakeChain) -> None:
@@ -150,6 +143,6 @@ async def test_transactions_expire_on_a_chain_that_has_no_sequences(chain: FakeC
     made.faults.drop_broadcasts = 1
     tx = await _lock(port, None)
     made.mine(3)
-    assert tx.valid_until == 2
+    assert tx.valid_until_height == 2
     assert (await port.tx_status(tx)).state is TxState.UNKNOWN
     assert (await port.broadcast(tx)).outcome is BroadcastOutcome.REJECTED

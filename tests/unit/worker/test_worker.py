@@ -12,15 +12,15 @@ import pytest
 import structlog
 from prometheus_client import CollectorRegistry, generate_latest
 
-from bridge.chains.port import Action
+from bridge.chains.actions import AnchorAction
 from bridge.engine.metrics import Metrics
 from bridge.protocol.types import Asset, Purpose, SwapState
 from bridge.store import Store
 from bridge.store.records import IntentState
-from relayers.daemon.worker import Job, Worker, WorkerSettings, run_worker
+from relayers.daemon.loop import Job, Worker, WorkerSettings, run_worker
 from relayers.fake import FakeChain, FakePort
 from tests import instances
-from tests.scenario.world import World
+from tests.scenario.world import BridgeWorld
 from tests.unit.samples import ZION
 
 TOKEN = Asset(instances.ZION, "TOK", 6, "0xtok")
@@ -91,7 +91,7 @@ async def test_a_commit_of_another_process_wakes_the_outbox(store: Store, port: 
     from bridge.store.records import PlannedIntent
 
     with store.transaction() as tx:
-        action = encode_action(Action(Purpose.ANCHOR, payload=b"root", amount=3))
+        action = encode_action(AnchorAction(b"root", 3))
         tx.intents.plan(PlannedIntent("anchor:1", Purpose.ANCHOR, instances.ZION, action=action))
     await _eventually(lambda: len(port.fake.mempool) == 1)
     stop.set()
@@ -177,8 +177,8 @@ async def test_set_up_approves_tokens_and_status_tells_balances_and_fees(
 
 
 async def test_the_anchor_hook_decides_what_is_anchored(store: Store, port: FakePort) -> None:
-    async def hook(_store: Store, _port: Any) -> Action:
-        return Action(Purpose.ANCHOR, payload=b"root", amount=1)
+    async def hook(_store: Store, _port: Any) -> AnchorAction:
+        return AnchorAction(b"root", 1)
 
     worker = Worker(port, store, anchor=hook, metrics=_metrics())
     await worker.run_pass()
@@ -187,7 +187,7 @@ async def test_the_anchor_hook_decides_what_is_anchored(store: Store, port: Fake
 
 
 async def test_offers_that_expired_give_their_inventory_back(tmp_path: Path) -> None:
-    world = World(tmp_path)
+    world = BridgeWorld(tmp_path)
     with world.store.transaction() as tx:
         tx.reservations.hold("zion:ZION", 5, "q", world.now_ms + 1000)
     world.now_ms += 1000
@@ -198,7 +198,7 @@ async def test_offers_that_expired_give_their_inventory_back(tmp_path: Path) -> 
 
 
 async def test_no_log_line_of_a_whole_swap_holds_the_preimage(tmp_path: Path) -> None:
-    world = World(tmp_path)
+    world = BridgeWorld(tmp_path)
     world.swap()
     with structlog.testing.capture_logs() as logs:
         await world.until(world.is_over)
