@@ -35,7 +35,7 @@ from bridge.commands.user import (
 )
 from bridge.protocol.amounts import to_text, to_units
 from bridge.protocol.status import TERMINAL_STATES
-from bridge.protocol.types import LockTerms, Purpose, SwapId
+from bridge.protocol.types import Amount, LockTerms, Purpose, SwapId
 from bridge.wire.base import Moment
 from bridge.wire.swaps import RefundView, UnsignedTxView
 
@@ -226,7 +226,7 @@ def claim(
         record.preimage(password)  # a wrong password is noticed now, not when it is urgent
         settings = configuration.load(config)
         try:
-            fee = to_units(max_fee, record.destination.asset.decimals)
+            fee = Amount(to_units(max_fee, record.destination.asset.decimals))
         except ValueError as error:
             raise WrongUsage(str(error), 'write --max-fee in whole coins, e.g. "0.5"') from None
 
@@ -358,7 +358,7 @@ async def _without_the_secret(api: str, swap: str, error: RecoveryError) -> Reco
         return error
     try:
         async with BridgeClient(api, token=client_token()) as client:
-            leg = (await client.swap(swap)).source
+            leg = (await client.swap(SwapId(swap))).source
     except (BridgeProblem, BridgeUnreachable):
         return error
     money = f"{leg.terms.money.display} {leg.terms.money.asset}"
@@ -371,7 +371,7 @@ async def _without_the_secret(api: str, swap: str, error: RecoveryError) -> Reco
 
 def _refund_without_record(api: str, swap: str, output: Output) -> None:
     """Show what the bridge says is to be signed: a refund needs nothing secret."""
-    asked = asyncio.run(_ask_refund(api, swap))
+    asked = asyncio.run(_ask_refund(api, SwapId(swap)))
     if _nothing_to_sign(asked, output, signs=False):
         return
     body = {"not_before": asked.not_before.unix, "transactions": msgspec.to_builtins(asked.transactions)}
@@ -380,7 +380,7 @@ def _refund_without_record(api: str, swap: str, output: Output) -> None:
     )
 
 
-async def _ask_refund(url: str, swap_id: str) -> RefundView:
+async def _ask_refund(url: str, swap_id: SwapId) -> RefundView:
     from bridge.client.errors import BridgeUnreachable
 
     try:
@@ -424,7 +424,7 @@ async def _sign_refund(
 ) -> str:
     """Sign and send the refund; returns its id. Before the deadline the error says how long to wait."""
     from bridge import config as configuration
-    from bridge.chains.port import PortError
+    from bridge.chains.errors import PortError
     from bridge.client.recovery import RecoveryDir, RecoveryError
     from bridge.client.swap import UserSwap, UserWallet
     from bridge.wiring.ports import open_port

@@ -10,11 +10,11 @@ from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import TypeVar
 
-from bridge.api.models import SwapView
 from bridge.chains.errors import InsufficientFunds, PortError, PortUnavailable
-from bridge.client.client import BridgeClient, BridgeProblem, BridgeUnreachable, new_token
+from bridge.client.client import BridgeClient, new_token
+from bridge.client.errors import BridgeProblem, BridgeUnreachable
 from bridge.client.recovery import LIGHT, RecoveryDir
-from bridge.client.swap import LockWatch, UserSwap, Wallet
+from bridge.client.swap import LockWatch, UserSwap, UserWallet
 from bridge.config import to_text
 from bridge.demo.board import Board, SwapCard
 from bridge.demo.plans import CLAIM_FEE_PERCENT, GAS_MONEY, NATIVE, Plan
@@ -22,6 +22,7 @@ from bridge.demo.site import Site
 from bridge.keys.keystore import SecretKey
 from bridge.protocol.legs import CLAIMED, REFUNDED
 from bridge.protocol.types import Amount, Asset, ChainId, LegState, SwapState
+from bridge.wire.swaps import SwapView
 from kernels.errors import RainbowError
 
 T = TypeVar("T")
@@ -50,7 +51,7 @@ class Person:
         board: Board,
         patience: float,
         *,
-        purse: Mapping[ChainId, Wallet] | None = None,
+        purse: Mapping[ChainId, UserWallet] | None = None,
         card: SwapCard | None = None,
     ) -> None:
         self.site = site
@@ -58,8 +59,8 @@ class Person:
         self.board = board
         self.patience = patience
         self.card = card or board.add(SwapCard(plan.name, plan.route, plan.expected.value))
-        self.wallets: Mapping[ChainId, Wallet] = purse or {
-            asset.chain: Wallet(site.port(asset.chain, SecretKey.generate()))
+        self.wallets: Mapping[ChainId, UserWallet] = purse or {
+            asset.chain: UserWallet(site.port(asset.chain, SecretKey.generate()))
             for asset in (plan.source, plan.destination)
         }
         self.client = BridgeClient(site.api_url, token=new_token())

@@ -22,7 +22,7 @@ from bridge.chains.errors import ActionRefused
 from bridge.chains.port import FeeLevel, Locked, LockStatus, TxState
 from bridge.keys.devkeys import devnet_key
 from bridge.protocol.types import Amount, Asset, LockTerms, Preimage, UnixSeconds
-from relayers.evm.adapter import EthereumPort, open_port
+from relayers.evm.adapter import EvmPort, open_port
 from relayers.evm.devnet.anvil import AnvilDevnet
 from relayers.evm.settings import ETH
 from tests.conformance.rig import Watcher
@@ -92,7 +92,7 @@ class Lanes(RuleBasedStateMachine):
     async def _held(self, asset: Asset) -> int:
         return await self.ours.balance(self.ours.contract, asset)
 
-    async def _attempt(self, port: EthereumPort, action: Action) -> ActionRefused | None:
+    async def _attempt(self, port: EvmPort, action: Action) -> ActionRefused | None:
         try:
             tx = await port.prepare(action, await port.next_sequence(), FeeLevel())
         except ActionRefused as refusal:
@@ -102,7 +102,7 @@ class Lanes(RuleBasedStateMachine):
         assert (await port.tx_status(tx)).state is TxState.INCLUDED
         return None
 
-    def attempt(self, port: EthereumPort, action: Action) -> ActionRefused | None:
+    def attempt(self, port: EvmPort, action: Action) -> ActionRefused | None:
         refusal: ActionRefused | None = self.run(self._attempt(port, action))
         return refusal
 

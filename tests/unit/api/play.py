@@ -6,7 +6,6 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
-from relayers.evm.profiles import profile_for
 from starlette.testclient import TestClient
 
 from bridge import config
@@ -34,6 +33,7 @@ from bridge.protocol.types import (
 )
 from bridge.store import Store, Transaction
 from bridge.store.records import ChainStatus
+from relayers.evm.profiles import profile_for
 from relayers.evm.timing import timing_of
 from relayers.fake.adapter import FakePort
 from relayers.fake.authorizing import FakeAuthorizer

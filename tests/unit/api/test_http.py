@@ -21,6 +21,7 @@ from bridge.client.client import BridgeClient
 from bridge.client.errors import BridgeProblem, BridgeUnreachable
 from bridge.client.http import DirectTransport, HttpRequest, checked_address, open_transport
 from bridge.client.proxied import HttpxTransport
+from bridge.protocol.types import SwapId
 
 Handler = Callable[[bytes, asyncio.StreamWriter], Awaitable[None]]
 
@@ -187,7 +188,7 @@ async def test_events_arrive_one_by_one_while_the_stream_stays_open() -> None:
 
     async with serving(answer) as url, BridgeClient(url) as client:
         numbers = []
-        async for arrived in client.events("s", 3):
+        async for arrived in client.events(SwapId("s"), 3):
             numbers.append(arrived.seq)
             more.set()
     assert numbers == [4, 5]

@@ -9,7 +9,17 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import msgspec
 
-from bridge.protocol.types import Asset, ChainId, LegState, LockTerms, SwapState
+from bridge.protocol.types import (
+    Address,
+    Amount,
+    Asset,
+    ChainId,
+    LegState,
+    LockTerms,
+    SwapId,
+    SwapState,
+    UnixSeconds,
+)
 from bridge.wire.base import Moment, Money, Wire
 from bridge.wire.market import AssetView, FeeLine, PairList, PairView, QuoteView
 from bridge.wire.swaps import LegView, NextStep, RefundView, SwapView, TermsView, UnsignedTxView
@@ -19,8 +29,8 @@ BLUE = Asset(ChainId("blue"), "BLU", 8)
 GREEN = Asset(ChainId("green"), "GRN", 8)
 COIN = 10**8
 NOW = Moment.at(1_800_000_000)
-DEADLINE = 1_800_003_600
-SWAP_ID = "5" * 32
+DEADLINE = UnixSeconds(1_800_003_600)
+SWAP_ID = SwapId("5" * 32)
 
 
 def pair(source: Asset, destination: Asset) -> PairView:
@@ -67,7 +77,16 @@ QUOTE = QuoteView(
 
 
 def leg(asset: Asset, state: LegState) -> LegView:
-    terms = LockTerms(asset.chain, "", "alice", "bridge", asset, COIN, bytes(32), DEADLINE)
+    terms = LockTerms(
+        asset.chain,
+        Address(""),
+        Address("alice"),
+        Address("bridge"),
+        asset,
+        Amount(COIN),
+        bytes(32),
+        DEADLINE,
+    )
     return LegView(
         state=state,
         terms=TermsView.of(terms),
