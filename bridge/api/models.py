@@ -302,6 +302,9 @@ class LegView(Wire):
     spend_height: int | None
     confirmations: int
     required_confirmations: int
+    needs_finalized: bool = Field(
+        False, description="The chain itself must call the block final, too: the amount is not small."
+    )
 
 
 class NextStep(StrEnum):

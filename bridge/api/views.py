@@ -181,6 +181,7 @@ def _leg(leg: Leg, timing: ChainTiming, statuses: Statuses) -> LegView:
         spend_height=leg.spend_block.height if leg.spend_block else None,
         confirmations=confirmations,
         required_confirmations=timing.finality_depth,
+        needs_finalized=timing.needs_finalized,
     )
 
 

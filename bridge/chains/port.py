@@ -35,11 +35,13 @@ class Tip(msgspec.Struct, frozen=True):
     """The newest block and the chain's clock.
 
     `time` is what HTLC deadlines are compared with in the next block (EVM: the head's timestamp,
-    ZION: median time past), Unix seconds.
+    ZION: median time past), Unix seconds. `finalized` is the height of the newest block that the chain itself
+    calls final, on the branch of `block`; None where it calls none so.
     """
 
     block: BlockRef
     time: UnixSeconds
+    finalized: BlockHeight | None = None
 
 
 class Locked(msgspec.Struct, frozen=True, tag=True):

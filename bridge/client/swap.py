@@ -88,11 +88,13 @@ class Builder(Protocol):
 
 
 class LockEvidence(msgspec.Struct, frozen=True):
-    """What the user's own node shows of a lock: a lower bound of its confirmations, and the chain's time."""
+    """What the user's own node shows of a lock: a lower bound of its confirmations, the chain's time, and
+    whether the chain itself calls the lock's block final."""
 
     status: LockStatus
     confirmations: int
     chain_time: UnixSeconds
+    finalized: bool = False
 
 
 class LockWatch:
@@ -112,7 +114,9 @@ class LockWatch:
             return LockEvidence(status, 0, before.time)
         if self._first is None or before.block.height < self._first:
             self._first = max(before.block.height, (await self._reader.tip()).block.height)
-        return LockEvidence(status, max(1, before.block.height - self._first + 1), before.time)
+        confirmations = max(1, before.block.height - self._first + 1)
+        finalized = before.finalized is not None and before.finalized >= self._first
+        return LockEvidence(status, confirmations, before.time, finalized)
 
 
 class UserSwap:
@@ -219,9 +223,14 @@ class UserSwap:
 
     async def may_reveal_now(self, watch: LockWatch) -> bool:
         """Tell whether the bridge's lock is deep enough on the user's own node. Raises `Unsafe`."""
-        evidence = await self.check_counterlock(watch)
-        return evidence.status is LockStatus.OPEN and (
-            evidence.confirmations >= self.record.destination_confirmations
+        return self.is_deep_enough(await self.check_counterlock(watch))
+
+    def is_deep_enough(self, evidence: LockEvidence) -> bool:
+        """Tell whether the bridge's lock is as final as its amount demands."""
+        return (
+            evidence.status is LockStatus.OPEN
+            and evidence.confirmations >= self.record.destination_confirmations
+            and (evidence.finalized or not self.record.destination_timing.needs_finalized)
         )
 
     async def reveal_to_bridge(
@@ -300,7 +309,8 @@ class UserSwap:
         if not allowed and not self.record.revealed:
             raise Unsafe(
                 "the bridge's lock is not deep enough yet",
-                f"wait for {self.record.destination_confirmations} confirmations on your own node",
+                f"wait for {self.record.destination_confirmations} confirmations on your own node"
+                + (", and until it calls the block final" * self.record.destination_timing.needs_finalized),
             )
         if not self.record.revealed:
             self._save(revealed=True)

@@ -422,7 +422,7 @@ async def _until_safe(swap: UserSwap, watch: LockWatch, output: Output) -> None:
     shown = -1
     while not swap.record.revealed:
         evidence = await swap.check_counterlock(watch)
-        if evidence.confirmations >= swap.record.destination_confirmations:
+        if swap.is_deep_enough(evidence):
             return
         if evidence.confirmations != shown:
             shown = evidence.confirmations

@@ -36,7 +36,7 @@ def decode_action(text: str) -> AccountAction:
             return CloseAction(body.terms)
         case Purpose.CANCEL:
             return CancelAction()
-    raise ValueError(f"an action of purpose {body.purpose.value} is made anew from its swap, not stored")
+    raise ValueError(f"an action of purpose {body.purpose.value} is derived from its swap, not stored")
 
 
 def _stored(action: AccountAction) -> _StoredAction:

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from bridge.protocol.rules import SourceLockEvidence
 from bridge.protocol.types import BlockRef, ChainId, ChainTiming, LegRole, Swap, UnixSeconds
 from bridge.store import Transaction
-from bridge.store.records import ChainStatus, ObservedKind
+from bridge.store.records import ChainStatus, Observation, ObservedKind
 
 STALE_MS = 60_000
 """A chain whose RPC last answered its relayer longer ago than this is not relied on."""
@@ -21,6 +21,20 @@ STALE_MS = 60_000
 def confirmations(scanned: int, block: BlockRef) -> int:
     """Return the confirmations of a block when the scan has reached height `scanned`: 1 in the newest."""
     return scanned - block.height + 1
+
+
+def is_final(status: ChainStatus, seen: Observation) -> bool:
+    """Tell whether what was seen in a block is final: deep enough, and where the amount demands it in a block
+    that the chain itself calls final."""
+    if confirmations(status.scanned, seen.block) < seen.depth:
+        return False
+    return not seen.needs_finalized or is_called_final(status, seen)
+
+
+def is_called_final(status: ChainStatus, seen: Observation) -> bool:
+    """Tell whether the chain itself calls the block final in which something was seen."""
+    finalized = status.tip.finalized if status.tip else None
+    return finalized is not None and seen.block.height <= finalized
 
 
 def timing_of(swap: Swap, role: LegRole) -> ChainTiming:
@@ -68,4 +82,10 @@ def source_lock_evidence(tx: Transaction, swap: Swap) -> SourceLockEvidence:
         ),
         "",
     )
-    return SourceLockEvidence(lock.terms, confirmations(status.scanned, lock.block), spent)
+    return SourceLockEvidence(
+        lock.terms,
+        confirmations(status.scanned, lock.block),
+        # What was told as final stays so while its block does: an endpoint may lose sight of `finalized`.
+        finalized=lock.settled or is_called_final(status, lock),
+        spent=spent,
+    )

@@ -39,11 +39,13 @@ class SourceLockEvidence(msgspec.Struct, frozen=True):
     """What was read back of the source lock, apart from what the events said.
 
     `terms`: of the lock as it was seen in a canonical block, None if it was seen in none. `confirmations`: 1
-    in the newest block. `spent`: how it was spent, in a word, "" if it stands.
+    in the newest block. `finalized`: the chain itself calls its block final. `spent`: how it was spent, in a
+    word, "" if it stands.
     """
 
     terms: LockTerms | None
     confirmations: int = 0
+    finalized: bool = False
     spent: str = ""
 
 
@@ -164,6 +166,8 @@ def check_source_lock(swap: Swap, evidence: SourceLockEvidence) -> Refusal | Non
         return Refusal(RefusalCode.SOURCE_NOT_FINAL, "the source lock is not on its chain")
     if evidence.confirmations < swap.policy.source.finality_depth:
         return Refusal(RefusalCode.SOURCE_NOT_FINAL, "the source lock is not deep enough")
+    if swap.policy.source.needs_finalized and not evidence.finalized:
+        return Refusal(RefusalCode.SOURCE_NOT_FINAL, "the source chain does not call the lock final yet")
     if evidence.spent:
         return Refusal(RefusalCode.SOURCE_SPENT, f"the source lock was {evidence.spent}")
     return None

@@ -246,18 +246,26 @@ class Leg(msgspec.Struct, frozen=True):
 class ChainTiming(msgspec.Struct, frozen=True):
     """What the timelock computation needs to know of a chain; all in seconds but `finality_depth`.
 
-    `finality_depth` is in blocks and already grown to the amount at stake.
+    `finality_depth` is in blocks and already grown to the amount at stake. `finalized_after` above 0 means
+    that the chain's own finality is demanded too (`Tip.finalized`), and how long it takes at most in ordinary
+    times.
     """
 
     block_interval: int
     finality_depth: int
     inclusion_p99: int
     clock_skew: int
+    finalized_after: int = 0
 
     @property
     def finality(self) -> int:
         """Seconds from inclusion to finality."""
-        return self.block_interval * self.finality_depth
+        return max(self.block_interval * self.finality_depth, self.finalized_after)
+
+    @property
+    def needs_finalized(self) -> bool:
+        """Whether depth alone is not enough: the chain must call the block final itself."""
+        return self.finalized_after > 0
 
 
 class SwapPolicy(msgspec.Struct, frozen=True):

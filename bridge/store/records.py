@@ -220,7 +220,8 @@ class ObservedKind(StrEnum):
 class Observation(msgspec.Struct, frozen=True):
     """An HTLC event of one of our swaps. `canonical` until its block is orphaned, `settled` once final.
 
-    `depth`: the confirmations that make it final.
+    `depth`: the confirmations that make it final; with `needs_finalized` the chain must call its block final,
+    too.
     """
 
     id: int
@@ -232,6 +233,7 @@ class Observation(msgspec.Struct, frozen=True):
     tx_id: TxId
     block: BlockRef
     depth: int
+    needs_finalized: bool
     terms: LockTerms | None
     canonical: bool
     settled: bool

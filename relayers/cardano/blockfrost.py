@@ -226,4 +226,4 @@ def _unhex(text: str) -> bytes:
     try:
         return bytes.fromhex(text)
     except ValueError as error:
-        raise PortUnavailable("Blockfrost answered something that is no hex", _AGAIN) from error
+        raise PortUnavailable("Blockfrost answered with something other than hex", _AGAIN) from error

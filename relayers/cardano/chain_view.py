@@ -1,5 +1,5 @@
-"""What the adapter asks of whoever shows it the chain, in words of its own: a hosted Blockfrost (`hosted`) or
-one's own node with Ogmios and Kupo (`own_node`)."""
+"""What the adapter asks about the chain, in its own terms: a hosted Blockfrost (`hosted`) answers, or your
+own node with Ogmios and Kupo (`own_node`)."""
 
 from __future__ import annotations
 
@@ -158,7 +158,7 @@ NOWHERE = BlockRef(BlockHeight(0), "", "", UnixSeconds(0))
 def id_of_bytes(raw: bytes) -> str:
     """Return a transaction's id: BLAKE2b-256 over its body exactly as it stands in `raw`.
 
-    Raises `PortUnavailable` for what is no transaction.
+    Raises `PortUnavailable` for anything but a transaction.
     """
     try:
         stream = io.BytesIO(raw)
@@ -167,5 +167,7 @@ def id_of_bytes(raw: bytes) -> str:
         cbor2.CBORDecoder(stream).decode()
         body = raw[1 : stream.tell()]
     except (ValueError, IndexError, EOFError, cbor2.CBORDecodeError) as error:
-        raise PortUnavailable("the service showed something that is no transaction", "use another") from error
+        raise PortUnavailable(
+            "the service showed something other than a transaction", "use another"
+        ) from error
     return hashlib.blake2b(body, digest_size=32).hexdigest()

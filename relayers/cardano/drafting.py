@@ -196,7 +196,7 @@ class Drafting:
         return self._capped(build())
 
     async def _evaluate(self, draft: Draft) -> tuple[int, int]:
-        """Return the dearest redeemer's budget and some reserve: the proof that the scripts succeed."""
+        """Return the largest budget of a redeemer and some reserve: the proof that the scripts succeed."""
         try:
             needed = await self._view.evaluate(draft.tx.to_cbor())
         except Refused as error:

@@ -47,7 +47,7 @@ def parse_address(text: str, network: Network) -> AddressText:
     try:
         address = Address.from_primitive(text)
     except Exception as error:
-        raise BadAddress("this is no Cardano address", "copy the whole address again: addr…") from error
+        raise BadAddress("this is not a Cardano address", "copy the whole address again: addr…") from error
     if address.network is not network:
         raise BadAddress("this address is of another Cardano network", "take one of the network in use")
     if not isinstance(address.payment_part, VerificationKeyHash):
@@ -126,7 +126,7 @@ class Reader:
         self._assets = {asset.contract: asset for asset in settings.assets if asset.contract}
 
     def terms(self, output: Output) -> LockTerms | None:
-        """Return the terms of an output of the validator; None if it is no lock that counts.
+        """Return the terms of an output of the validator; None if it is not a lock that counts.
 
         An output counts with an inline datum of the right form and nothing but its value. One that is odd in
         asset, amount or address has terms that say so, and so equal nobody's.

@@ -1,4 +1,4 @@
-"""Kupo v2: an index of outputs beside one's own node, over HTTP (CardanoSolutions/kupo, docs/api).
+"""Kupo v2: an index of outputs beside your own node, over HTTP (CardanoSolutions/kupo, docs/api).
 
 It must run with patterns for the validator (`<script hash>/*`) and for the account, and without
 `--prune-utxo`: what was spent, and by what, is how claims are seen.
@@ -65,7 +65,9 @@ class Match(msgspec.Struct, frozen=True):
         """The output in our words. Raises `PortUnavailable` if its inline datum was not shown."""
         inline = self.datum if self.datum_hash is not None and self.datum_type == "inline" else None
         if self.datum_type == "inline" and inline is None:
-            raise PortUnavailable("Kupo does not know an inline datum", "its database is damaged: index anew")
+            raise PortUnavailable(
+                "Kupo does not know an inline datum", "its database is damaged: index again"
+            )
         tokens = {unit.replace(".", ""): amount for unit, amount in self.value.assets.items()}
         has_script = self.script_hash is not None
         return Output(

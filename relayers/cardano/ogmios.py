@@ -1,4 +1,4 @@
-"""Ogmios v6: one's own node over a WebSocket, in JSON-RPC 2.0 (CardanoSolutions/ogmios, docs/static/api)."""
+"""Ogmios v6: your own node over a WebSocket, in JSON-RPC 2.0 (CardanoSolutions/ogmios, docs/static/api)."""
 
 from __future__ import annotations
 

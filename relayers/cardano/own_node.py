@@ -1,8 +1,8 @@
-"""The chain as one's own node shows it, through Ogmios and Kupo; a `relayers.cardano.chain_view.ChainView`.
+"""The chain as your own node shows it, through Ogmios and Kupo; a `relayers.cardano.chain_view.ChainView`.
 
 Ogmios tells which blocks there are, Kupo what became of outputs. Kupo follows the node a moment later, so the
-newest block of which anything can be said is Kupo's; where the two tell of different branches, all is read
-again.
+newest block of which anything can be said is Kupo's; where the two show different branches, everything is
+read again.
 """
 
 from __future__ import annotations
@@ -163,7 +163,7 @@ class OwnNodeView:
         for match in spent:
             if match.spent_at is None or match.spent_at.transaction_id is None:
                 raise PortUnavailable(
-                    "Kupo does not say what spent a lock", "index anew with Kupo 2.10 or later"
+                    "Kupo does not say what spent a lock", "index again with Kupo 2.10 or later"
                 )
             gone.setdefault((match.spent_at.header_hash, match.spent_at.transaction_id), []).append(match)
         found: list[tuple[int, int, HtlcTx]] = []
@@ -251,4 +251,4 @@ def _spent(match: Match) -> Spent:
     try:
         return Spent(match.output, None if redeemer is None else bytes.fromhex(redeemer))
     except ValueError as error:
-        raise PortUnavailable("Kupo shows a redeemer that is no hex", "is this Kupo?") from error
+        raise PortUnavailable("Kupo shows a redeemer that is not hex", "is this Kupo?") from error

@@ -32,7 +32,7 @@ class CardanoTestnet(StrEnum):
 
 
 class CardanoSection(ChainSection):
-    """Cardano through a Blockfrost service, or through Ogmios and Kupo at one's own node."""
+    """Cardano through a Blockfrost service, or through Ogmios and Kupo at your own node."""
 
     nodes_key = "blockfrost_url"
     native_decimals = 6

@@ -54,7 +54,7 @@ _MAX_WORD = 2**256 - 1
 _NUMBERS = ("maxFee", "nonce", "expiry")
 
 
-class EthereumAuthorizer:
+class EvmAuthorizer:
     """A `bridge.chains.port.Authorizer` for one contract.
 
     `relayer` is who may claim and keep the fee, "" for the lock's own sender: the bridge's account, which a
@@ -103,7 +103,10 @@ class EthereumAuthorizer:
         """See `Authorizer.sign`. The whole of what is signed is made anew from the own terms; the request
         gives relayer, fee, nonce and expiry alone, and must agree in everything else."""
         if request.format != FORMAT:
-            raise BadAuthorization(f"a request of format {request.format!r} is none of Ethereum", "ask anew")
+            raise BadAuthorization(
+                f"a request of format {request.format!r} cannot be signed here",
+                f"ask for a request of format {FORMAT!r}",
+            )
         if terms.recipient != str(self._signer.address):
             raise BadAuthorization(
                 f"the lock pays {terms.recipient}, not {self._signer.address}",

@@ -8,7 +8,7 @@ their heads, receipts come from the block store.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import msgspec
@@ -18,7 +18,7 @@ from bridge.chains.errors import PortUnavailable
 from bridge.chains.port import Tip
 from bridge.chains.recent_blocks import newest_common
 from bridge.protocol.types import BlockHeight, BlockRef, UnixSeconds
-from relayers.evm.rpc import Call, Rpc, RpcError, quantity, record
+from relayers.evm.rpc import Call, Rpc, RpcError, quantity, record, sound
 
 MAX_LOG_SPAN = 500
 """Blocks in one eth_getLogs: the strictest hosted limits on ranges with an address filter."""
@@ -52,13 +52,35 @@ def read_header(result: Any) -> Header:
         )
         return Header(ref, bytes.fromhex(block["logsBloom"][2:]))
     except (KeyError, TypeError, ValueError) as error:
-        raise PortUnavailable("the Ethereum RPC sent a malformed block", "use another endpoint") from error
+        raise PortUnavailable("the RPC sent a malformed block", "use another endpoint") from error
 
 
-async def read_tip(rpc: Rpc) -> Tip:
-    """Return the head; its timestamp is what deadlines are compared with (the next block's is later)."""
-    ref = read_header((await rpc.all(header_call("latest")))[0]).ref
-    return Tip(ref, ref.time)
+class Heads(msgspec.Struct, frozen=True):
+    """The newest block, and the newest that the network calls final (None: none, or the endpoint does not
+    know)."""
+
+    latest: BlockRef
+    finalized: BlockRef | None = None
+
+    @property
+    def tip(self) -> Tip:
+        """The head; its timestamp is what deadlines are compared with (the next block's is later)."""
+        final = self.finalized
+        return Tip(self.latest, self.latest.time, final.height if final else None)
+
+    def check_branch(self, blocks: Iterable[BlockRef]) -> None:
+        """Raise `ChainMoved` if one of these blocks, all of one branch, stands in place of the final one."""
+        final = self.finalized
+        if final and any(block.height == final.height and block.id != final.id for block in blocks):
+            raise ChainMoved
+
+
+async def read_heads(rpc: Rpc, *, finalized: bool = False) -> Heads:
+    """Return the newest block and, with `finalized`, the newest final one."""
+    calls = [header_call("latest"), *([header_call("finalized")] if finalized else [])]
+    latest, *final = await rpc.batch(calls)
+    known = [read_header(block).ref for block in final if isinstance(block, dict)]
+    return Heads(read_header(sound(latest)).ref, known[0] if known else None)
 
 
 async def anchored(rpc: Rpc, recent_blocks: Sequence[BlockRef], head: BlockRef) -> Sequence[BlockRef]:

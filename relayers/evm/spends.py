@@ -36,4 +36,4 @@ async def last_spend(rpc: Rpc, contract: str, lock_id: LockId, history_blocks: i
             return LockStatus.ABSENT
         except RpcError:
             continue  # the whole range at once was too much for this endpoint
-    raise PortUnavailable("the Ethereum RPC refuses to search its logs", "use an endpoint with eth_getLogs")
+    raise PortUnavailable("the RPC refuses to search its logs", "use an endpoint with eth_getLogs")

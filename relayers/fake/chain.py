@@ -294,7 +294,7 @@ class FakeChain:
 
     def _must_wait(self, tx: FakeTx) -> bool:
         """Whether another sequence of the account has to land first, or is waiting to. One that a reorg has
-        left in the mempool before its turn keeps nobody waiting."""
+        left in the mempool before its turn does not block the others."""
         turn = self.ledger.sequences.get(tx.account, 0)
         waiting = any(
             pending.tx.account == tx.account and pending.tx.sequence == turn != tx.sequence

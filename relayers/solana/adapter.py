@@ -84,7 +84,7 @@ class SolanaPort:
         try:
             self._key = Keypair.from_seed(key)
         except ValueError:
-            raise PortError("this is no Solana key", "give the 32-byte seed of an ed25519 key") from None
+            raise PortError("this is not a Solana key", "give the 32-byte seed of an ed25519 key") from None
         self._settings = settings
         self.chain = settings.chain
         self._program = terms.address(settings.program)

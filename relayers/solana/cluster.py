@@ -70,7 +70,7 @@ class Cluster:
             ) from error
 
     async def fresh(self, method: str, *params: Any) -> Any:
-        """Return the value of an answer with a context, if that is no older than the tip. One endpoint may
+        """Return the value of an answer with a context, unless it is older than the tip. One endpoint may
         lag behind another that was asked before it, and a URL may have many nodes behind it."""
         answer = record(await self.ask(method, *params))
         slot = record(answer.get("context")).get("slot", 0)

@@ -33,14 +33,14 @@ def address(text: str) -> Pubkey:
     try:
         return Pubkey.from_string(text)
     except ValueError:
-        raise BadAddress("this is no Solana address", "copy all of it: 32 bytes in base58") from None
+        raise BadAddress("this is not a Solana address", "copy all of it: 32 bytes in base58") from None
 
 
 def to_program(terms: LockTerms, chain: ChainId) -> VaultTerms:
     """Return the terms as the program has them. Raises `ActionRefused` for what no vault of `chain` can
     have."""
     if {terms.chain, terms.asset.chain} != {chain} or len(terms.hashlock) != 32:
-        raise ActionRefused(f"these are no terms of a lock on {chain}", "correct the terms")
+        raise ActionRefused(f"no lock on {chain} can have these terms", "correct the terms")
     if not 0 < terms.amount <= program.MAX_AMOUNT or not 0 < terms.deadline <= program.MAX_DEADLINE:
         raise ActionRefused("amount or deadline is outside of what Solana can hold", "correct the terms")
     try:
@@ -53,7 +53,7 @@ def to_program(terms: LockTerms, chain: ChainId) -> VaultTerms:
             mint=address(terms.asset.contract) if terms.asset.contract else None,
         )
     except BadAddress as error:
-        raise ActionRefused(f"a term is no address: {error}", error.hint) from None
+        raise ActionRefused(f"a term is not an address: {error}", error.hint) from None
 
 
 def from_program(terms: VaultTerms, at_program: str, assets: Mapping[str, Asset]) -> LockTerms:

@@ -130,7 +130,7 @@ class StellarPort:
         return Amount(0 if line is None else stroops(line["balance"]) - stroops(line["selling_liabilities"]))
 
     async def fees(self, asset: Asset) -> FeeEstimate:
-        """Return the expected cost in stroops. A lock's deposit is part of it: it goes to whoever claims. Of
+        """Return the expected cost in stroops. A lock's deposit is part of it: it goes to the claimer. Of
         an authorised claim the way back of the deposit is part, which we pay for too."""
         await self._check()
         market = fees.read_market(await self._horizon.fee_stats(), self._settings.caps)
@@ -210,7 +210,7 @@ class StellarPort:
             )
         if not StrKey.is_valid_ed25519_public_key(text):
             raise BadAddress(
-                f"{text[:60]!r} is no Stellar address", "it is G and 55 capital letters and digits"
+                f"{text[:60]!r} is not a Stellar address", "it is G and 55 capital letters and digits"
             )
         return Address(text)
 

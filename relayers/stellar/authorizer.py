@@ -1,6 +1,6 @@
 """Gasless claims: R signs the claim, the relayer adds the preimage and pays for it (`Authorizer`).
 
-What is signed is in `authorized`. All of it is made anew from the terms and the ledger at each step, on R's
+What is signed is in `authorized`. All of it is made again from the terms and the ledger at each step, on R's
 side as on the relayer's, and compared to the last byte.
 """
 
@@ -138,7 +138,7 @@ class StellarAuthorizer:
                 "only the recipient can authorise it",
             )
         if request.format != FORMAT:
-            raise BadAuthorization(f"{request.format!r} is no request of a claim", f"it must be {FORMAT!r}")
+            raise BadAuthorization(f"{request.format!r} does not ask for a claim", f"it must be {FORMAT!r}")
         pair = (self._parsed(request.payload, FIRST), self._parsed(request.payload, SECOND))
         await self._require_exact(terms, pair)
         for envelope in pair:
@@ -188,7 +188,9 @@ class StellarAuthorizer:
                 if each
             ]
         except msgspec.DecodeError as error:
-            raise ActionRefused("what is kept is no authorisation", "let the recipient sign again") from error
+            raise ActionRefused(
+                "what is kept is not an authorisation", "let the recipient sign again"
+            ) from error
         except BadAuthorization as error:
             raise ActionRefused(str(error), error.hint) from error
         gates = await self._requests.gates(terms, self._own_gate(terms))
@@ -239,7 +241,7 @@ class StellarAuthorizer:
                 if not told:
                     return
                 problem = problem or told
-        raise BadAuthorization(f"this is not the claim of this lock: {problem}", "request the claim anew")
+        raise BadAuthorization(f"this is not the claim of this lock: {problem}", "request the claim again")
 
 
 def _shown(terms: LockTerms, way: Way) -> list[str]:

@@ -155,7 +155,7 @@ class Builder:
         if terms.lane:
             raise ActionRefused("there are no lanes on Stellar", "lock with lane 0")
         if terms.deadline <= close_time(ledger):
-            raise ActionRefused("the deadline of the lock has passed", "quote anew")
+            raise ActionRefused("the deadline of the lock has passed", "ask for a new quote")
         gate = self.gate_key(terms)
         reserve = int(ledger["base_reserve_in_stroops"])
         sequence = htlc.gate_sequence(int(ledger["sequence"]))

@@ -262,4 +262,6 @@ def _unavailable(error: BaseException) -> PortUnavailable:
         )
     if isinstance(error, SdkConnectionError | OSError | TimeoutError):
         return PortUnavailable("Horizon cannot be reached", "check its URL and whether it runs")
-    return PortUnavailable(f"Horizon talks nonsense ({type(error).__name__})", "use another Horizon")
+    return PortUnavailable(
+        f"Horizon answered something unreadable ({type(error).__name__})", "use another Horizon"
+    )

@@ -118,13 +118,13 @@ class Watch:
             self.remember(gate)
             name = htlc.lock_id(gate.terms, self._passphrase)
             preimage = find_preimage(envelope, gate.terms.hashlock)
-            # A preimage in the open makes it a claim, whoever paid whom: it opens the other leg too.
+            # A preimage in the open makes it a claim, no matter who was paid: it opens the other leg too.
             if claimer == gate.address and preimage is not None:
                 events.append(Claimed(block, tx_id, name, preimage))
             elif claimer == gate.terms.sender:
                 events.append(Refunded(block, tx_id, name))
             elif claimer == gate.address:
-                # The sender, who alone has the gate's key, made the gate anew after reclaiming it and
+                # The sender, who alone has the gate's key, made the gate again after reclaiming it and
                 # claimed as the gate: another way of the same refund.
                 events.append(Refunded(block, tx_id, name))
         return events

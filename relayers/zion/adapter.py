@@ -135,7 +135,7 @@ class ZionPort:
         return Scan(orphaned, tuple(refs), tuple(events), tip)
 
     async def read_lock(self, lock_id: LockId, terms: LockTerms) -> LockStatus:
-        """Tell what became of the lock with exactly these terms; the chain remembers for ever."""
+        """Tell what became of the lock with exactly these terms; the chain never forgets."""
         await self._check()
         if lock_id != self.lock_id(terms):
             return LockStatus.ABSENT

@@ -153,4 +153,4 @@ def _unhex(text: str) -> bytes:
     try:
         return bytes.fromhex(text)
     except ValueError as error:
-        raise PortUnavailable("the ZION node sent something that is no hex", "use another node") from error
+        raise PortUnavailable("the ZION node sent something other than hex", "use another node") from error

@@ -10,6 +10,7 @@ import pytest
 import pytest_asyncio
 from pytest_asyncio import is_async_test
 
+from bridge.protocol.types import ChainId
 from tests.conformance.cardano_rig import CardanoRig, OwnNodeRig
 from tests.conformance.ethereum_rig import EthereumRig
 from tests.conformance.fake_rig import FakeRig
@@ -41,6 +42,7 @@ class Rigs:
                 "fake": FakeRig,
                 "zion": lambda: ZionRig(directory),
                 "ethereum": lambda: EthereumRig(directory),
+                "polygon": lambda: EthereumRig(directory, ChainId("polygon"), 31338, coin="POL"),
                 "solana": lambda: SolanaRig(directory),
                 "cardano": lambda: CardanoRig(directory),
                 "cardano_own_node": lambda: OwnNodeRig(directory),

@@ -22,9 +22,9 @@ import structlog
 from bridge.protocol.types import ChainId, SwapId, SwapState
 from relayers.fake.ledger import LedgerLockState, lock_id_of
 from tests import instances
-from tests.scenario.world import NATIVE, BridgeWorld, Fuse, Killed
+from tests.scenario.world import NATIVE, Behaviour, BridgeWorld, Fuse, Killed
 
-KINDS = {
+KINDS: dict[str, Behaviour] = {
     "honest": {},
     "hands over": {"hands_over": True},
     "hasty": {"hurry": True},

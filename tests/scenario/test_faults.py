@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -16,7 +17,17 @@ from bridge.protocol.types import ChainId, LegState, Preimage, Purpose, SwapId, 
 from bridge.store.records import IntentState
 from relayers.fake.ledger import FakeTx, LedgerLockState, lock_id_of
 from tests import instances
-from tests.scenario.world import ALL_JOBS, INTERVAL, NATIVE, RICH, BridgeWorld, copy_database, with_amount
+from tests.scenario.world import (
+    ALL_JOBS,
+    INTERVAL,
+    NATIVE,
+    RICH,
+    Behaviour,
+    BridgeWorld,
+    FusedPort,
+    copy_database,
+    with_amount,
+)
 
 BOTH = pytest.mark.parametrize("chain", [instances.ETHEREUM, instances.ZION])
 
@@ -282,7 +293,9 @@ async def test_a_gap_in_the_sequences_is_filled_so_that_later_transactions_land(
 
 
 @pytest.mark.parametrize("expiry", [2, 6])
-async def test_on_a_chain_without_sequences_expired_transactions_are_signed_anew(tmp_path, expiry) -> None:
+async def test_on_a_chain_without_sequences_expired_transactions_are_signed_anew(
+    tmp_path: Path, expiry: int
+) -> None:
     world = BridgeWorld(tmp_path, sequences=False, expiry_blocks=expiry)
     world.swap()
     for fake in world.chains.values():
@@ -351,7 +364,9 @@ async def test_a_worker_whose_lease_ran_out_while_it_signed_stores_and_sends_not
     world: BridgeWorld,
 ) -> None:
     rival = world.make_worker(instances.ZION, owner="rival")
-    slow = world.ports[instances.ZION] = world.workers[instances.ZION].port  # type: ignore[assignment]
+    slow = world.workers[instances.ZION].port
+    assert isinstance(slow, FusedPort)
+    world.ports[instances.ZION] = slow
     world.swap()
     await world.until(lambda: world.get().source.state is LegState.SEEN)
 
@@ -361,7 +376,7 @@ async def test_a_worker_whose_lease_ran_out_while_it_signed_stores_and_sends_not
 
     slow.meanwhile = overtake
     await world.until(lambda: world.transactions_signed() > 0)
-    assert slow.meanwhile is None
+    assert world.ports[instances.ZION].meanwhile is None
     assert not world.workers[instances.ZION].outbox.holds_lease, "it knows that it lost the lease"
     await world.until(world.is_over)
     with world.store.reading() as tx:
@@ -396,7 +411,7 @@ async def test_a_full_disk_stops_nothing_for_good(
     world.swap()
     await world.until(lambda: world.get().source.state is LegState.SEEN)
 
-    def full(commit) -> None:
+    def full(commit: Callable[[], None]) -> None:
         raise sqlite3.OperationalError("database or disk is full")
 
     with monkeypatch.context() as patched:
@@ -510,7 +525,7 @@ async def test_a_wrong_preimage_claims_nothing(world: BridgeWorld) -> None:
 
 async def test_many_swaps_both_ways_at_once_share_the_senders_sequences(world: BridgeWorld) -> None:
     for number in range(1, 9):
-        behaviour = {"claims": False, "refunds": False} if number % 4 == 0 else {}
+        behaviour: Behaviour = {"claims": False, "refunds": False} if number % 4 == 0 else {}
         world.swap(
             number, instances.ETHEREUM if number % 2 else instances.ZION, amount=10**6 * number, **behaviour
         )

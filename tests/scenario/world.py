@@ -15,7 +15,7 @@ from contextlib import closing
 from functools import cache
 from pathlib import Path
 from tempfile import mkdtemp
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 import msgspec
 from prometheus_client import CollectorRegistry
@@ -63,6 +63,17 @@ TIMING = ChainTiming(block_interval=INTERVAL, finality_depth=3, inclusion_p99=30
 USER_WINDOW, OUTAGE, LOCK_WINDOW = 200, 120, 120
 RICH = 10**24
 ALL_JOBS = [Job.POLL, Job.SWEEP, Job.VERIFY, Job.INVENTORY]
+
+
+class Behaviour(TypedDict, total=False):
+    """How a user deviates from the careful one (see `User`)."""
+
+    locks: bool
+    claims: bool
+    refunds: bool
+    hurry: bool
+    late: bool
+    hands_over: bool
 
 
 class Killed(BaseException):
@@ -147,6 +158,8 @@ def open_store(path: Path, clock: Callable[[], int], fuse: Fuse, url: str = "") 
 
 class BridgeWorld:
     """The stage. `process` starts (again) both workers on the same database, with a fresh memory."""
+
+    store: FusedStore
 
     def __init__(self, folder: Path, seed: int = 0, *, url: str = "", **chain_options: Any) -> None:
         self.url = url
@@ -252,7 +265,11 @@ class BridgeWorld:
     # -- swaps -------------------------------------------------------------------------------
 
     def swap(
-        self, number: int = 1, source: ChainId = instances.ETHEREUM, amount: int = 10**19, **behaviour: bool
+        self,
+        number: int = 1,
+        source: ChainId = instances.ETHEREUM,
+        amount: int = 10**19,
+        **behaviour: Unpack[Behaviour],
     ) -> str:
         """Sell a swap and let its user play: honest unless `behaviour` says otherwise (see `User`)."""
         destination = instances.ZION if source == instances.ETHEREUM else instances.ETHEREUM

@@ -87,6 +87,7 @@ class Observations(Repository):
         tx_id: TxId,
         block: BlockRef,
         depth: int,
+        needs_finalized: bool = False,
         terms: LockTerms | None = None,
     ) -> bool:
         """Store an observation; returns whether it is news (seen first, or canonical again after a reorg)."""
@@ -119,6 +120,7 @@ class Observations(Repository):
             "block_parent": block.parent,
             "block_time": block.time,
             "depth": depth,
+            "needs_finalized": needs_finalized,
             "terms": msgspec.json.encode(terms).decode() if terms else "",
             "canonical": True,
             "settled": False,

@@ -27,12 +27,16 @@ from bridge.protocol.types import (
 )
 from bridge.store import Store, Transaction
 from bridge.store.records import ChainStatus
+from relayers.evm.profiles import profile_for
+from relayers.evm.timing import timing_of
 from tests import instances
 
 START = 1_800_000_000
 OPERATOR_KEY = "operator-key-of-the-tests"
 READ_ONLY_KEY = "read-only-key-of-the-tests"
 ETH, ZION = "ethereum:ETH", "zion:ZION"
+ETHEREUM_TIMING = timing_of(profile_for(1, "main")).model_dump()
+"""Ethereum's own: network dev has a local network's."""
 CLIENT_TOKEN = "t" * 40
 AUTH = {"Authorization": f"Bearer {CLIENT_TOKEN}"}
 ADMIN = {"Authorization": f"Bearer {OPERATOR_KEY}"}
@@ -75,7 +79,7 @@ def base_settings(base: Path, overrides: dict[str, Any] | None = None) -> config
         ],
         "prices": {"static": {ETH: "2000", ZION: "0.5"}},
         "chains": {
-            "ethereum": {"timing": {"value_per_block": {ETH: "1"}}},
+            "ethereum": {"timing": {**ETHEREUM_TIMING, "value_per_block": {ETH: "1"}}},
             "zion": {"timing": {"value_per_block": {ZION: "1000"}}},
         },
     }

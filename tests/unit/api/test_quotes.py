@@ -178,7 +178,8 @@ def test_deadlines_leave_the_bridge_time_and_follow_the_chains_clocks(
 def test_more_at_stake_needs_more_confirmations(client: TestClient) -> None:
     small, large = play.ask(client, amount=str(10**16)), play.ask(client, amount=str(5 * 10**18))
     assert small["source_confirmations"] == 64
-    assert large["source_confirmations"] == 69
+    assert play.ask(client, amount=str(10**18))["source_confirmations"] == 65  # `value_per_block` of 1 ETH
+    assert large["source_confirmations"] == 96  # and `finalized`: it is above `finalized_above`
     assert large["destination_confirmations"] > small["destination_confirmations"]
 
 

@@ -274,7 +274,7 @@ async def test_the_bytes_of_another_transaction_are_no_claim(hosted: Client) -> 
         hosted.liar.mangle = lambda path, honest, wrong=wrong: wrong if path.endswith("/cbor") else honest
         with pytest.raises(PortUnavailable):
             await hosted.port.scan(ring, 10)
-    # The redeemer is no part of a transaction's id: it is checked against the hashlock.
+    # The redeemer is not part of a transaction's id: it is checked against the hashlock.
     assert forged != claim.raw
     wrong = {"cbor": forged.hex()}
     hosted.liar.mangle = lambda path, honest: wrong if path.endswith("/cbor") else honest

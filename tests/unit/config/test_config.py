@@ -18,8 +18,8 @@ from chain.rules.params import Network as ZionNetwork
 from relayers.cardano import plugin as cardano_plugin
 from relayers.cardano import timing as cardano_timing
 from relayers.cardano.settings import CardanoSettings
-from relayers.evm import timing as ethereum_timing
 from relayers.evm.plugin import EvmSection
+from relayers.evm.profiles import profile_for
 from relayers.solana import plugin as solana_plugin
 from relayers.solana import timing as solana_timing
 from relayers.solana.settings import DEVNET_GENESIS, MAINNET_GENESIS
@@ -325,7 +325,7 @@ def test_the_solana_cluster_follows_from_the_network_unless_its_genesis_is_named
 def test_the_defaults_of_timing_are_the_chains_own_numbers(chain: ChainId) -> None:
     known = {
         instances.ZION: zion_timing.timing(ZionNetwork.MAIN),
-        instances.ETHEREUM: ethereum_timing.MAINNET,
+        instances.ETHEREUM: profile_for(1, "main").timing(),
         instances.SOLANA: solana_timing.MAINNET,
         instances.STELLAR: stellar_timing.MAINNET,
         instances.CARDANO: cardano_timing.PUBLIC,

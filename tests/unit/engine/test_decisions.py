@@ -144,6 +144,7 @@ async def test_a_claim_waits_for_a_database_that_has_the_secret_and_is_urgent_ne
     assert claim is not None
     decision = decide(world, claim)
     assert isinstance(decision, Go)
+    assert isinstance(decision.action, ClaimAction)
     deadline = world.get().source.terms.deadline
     assert isinstance(decision.action, ClaimAction)
     assert decision.action.preimage == world.secrets["swap1"]

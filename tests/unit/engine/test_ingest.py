@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bridge.chains.port import Claimed, Locked, Revealed, Scan, Tip
+from bridge.chains.port import Claimed, HtlcEvent, Locked, Revealed, Scan, Tip
 from bridge.engine.apply import apply_events
 from bridge.engine.ingest import Ingest, IngestResult
 from bridge.protocol.types import BlockHeight, BlockRef, LegState, LockId, SwapId, TxId
@@ -28,7 +28,9 @@ def world(tmp_path: Path) -> Iterator[BridgeWorld]:
     made.close()
 
 
-def _scan(blocks: list[BlockRef], events: tuple = (), orphaned: tuple = ()) -> Scan:
+def _scan(
+    blocks: list[BlockRef], events: tuple[HtlcEvent, ...] = (), orphaned: tuple[BlockRef, ...] = ()
+) -> Scan:
     return Scan(orphaned, tuple(blocks), events, Tip(blocks[-1], blocks[-1].time))
 
 
@@ -42,8 +44,8 @@ def _events(store: Store) -> list[str]:
         return [event.kind for event in tx.events.after(0)]
 
 
-def _ingest(world: BridgeWorld, scan: Scan, known: list[BlockRef]) -> IngestResult:
-    return Ingest(world.store, CHAIN).ingest(scan, known, ChainStatus(CHAIN, tip=scan.tip))
+def _ingest(world: BridgeWorld, scan: Scan, recent_blocks: list[BlockRef]) -> IngestResult:
+    return Ingest(world.store, CHAIN).ingest(scan, recent_blocks, ChainStatus(CHAIN, tip=scan.tip))
 
 
 def test_a_scan_that_another_worker_has_taken_in_already_is_dropped(world: BridgeWorld) -> None:

@@ -464,7 +464,7 @@ def a_token_of_another_mint_is_refused(bank: Bank) -> None:
     assert bank.mint is not None
     other = program.token_account(bank.recipient.pubkey(), bank.mint)
     bank.refused_with(ProgramError.BAD_TOKEN_ACCOUNT, [with_account(claim, 1, other)], bank.thief)
-    # A lock whose data name a dear mint while its accounts move a worthless one:
+    # A lock whose data name a valuable mint while its accounts move a worthless one:
     dear = bank.terms(b"another", mint=first)
     lock = program.lock(bank.program, dear)[-1]
     vault = bank.vault(dear)

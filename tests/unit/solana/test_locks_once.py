@@ -81,7 +81,7 @@ async def test_the_same_bytes_lock_once_even_when_the_vault_is_spent_while_they_
 async def test_two_locks_alive_at_once_could_both_be_made_so_there_must_never_be_two(
     node: SolanaNode, port: SolanaPort, terms: LockTerms
 ) -> None:
-    """What the program alone does not prevent: hence the engine signs anew only what has expired for good."""
+    """What the program alone does not prevent: so the engine signs again only what can never land."""
     one = await port.prepare(LockAction(terms), None, FeeLevel())
     two = await port.prepare(LockAction(terms), None, FeeLevel(1))
     await landed(node, port, one)

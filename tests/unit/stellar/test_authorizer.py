@@ -1,4 +1,4 @@
-"""Gasless claims: what the recipient signs is good for the claim and nothing else, and until the end."""
+"""Gasless claims: what the recipient signs serves the claim and nothing else, and until the end."""
 
 from __future__ import annotations
 

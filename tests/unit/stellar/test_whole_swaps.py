@@ -23,7 +23,7 @@ SWAPPED = 10 * 10**7
 
 
 class Books:
-    """What the parties hold of XLM and of the issued asset, checked to add up at every look."""
+    """What the parties hold of XLM and of the issued asset, checked to add up whenever they are read."""
 
     def __init__(self, net: Net, usd: Asset) -> None:
         self.net = net

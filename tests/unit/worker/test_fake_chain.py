@@ -6,7 +6,7 @@ import pytest
 
 from bridge.chains.actions import CancelAction, CooperativeRefundAction, LockAction, RefundAction
 from bridge.chains.errors import ActionRefused, InsufficientFunds, PortUnavailable
-from bridge.chains.port import BroadcastOutcome, FeeLevel, LockStatus, TxState
+from bridge.chains.port import BroadcastOutcome, FeeLevel, LockStatus, SignedTx, TxState
 from bridge.protocol.types import Address, Amount, Asset, LockTerms, TxId, UnixSeconds
 from relayers.fake import FakeChain, FakeDevnet, FakePort
 from tests import instances
@@ -43,7 +43,7 @@ def _terms(chain: FakeChain, sender: str = "bridge", asset: Asset = ZION) -> Loc
     )
 
 
-async def _lock(port: FakePort, sequence: int | None = 0):
+async def _lock(port: FakePort, sequence: int | None = 0) -> SignedTx:
     tx = await port.prepare(LockAction(_terms(port.fake)), sequence, FeeLevel())
     assert (await port.broadcast(tx)).outcome is BroadcastOutcome.ACCEPTED
     return tx
