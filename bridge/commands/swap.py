@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.table import Table
 
 from bridge import config as configuration
 from bridge.api.client import DEFAULT_URL, BridgeClient, new_token
@@ -19,7 +18,7 @@ from bridge.api.models import NextStep, QuoteView, Side, SwapView, UnsignedTxVie
 from bridge.api.recovery import RecoveryDir, RecoveryError
 from bridge.api.userswap import LockWatch, Unsafe, UserSwap, Wallet
 from bridge.api.views import unsigned_view
-from bridge.commands.output import ConfigFile, Json, Output, speaking
+from bridge.commands.output import ConfigFile, Json, Output, aligned, speaking
 from bridge.config import ConfigError, Settings, to_text, to_units
 from bridge.ports import open_port, wallet_builder
 from bridge.protocol.status import TERMINAL_STATES
@@ -74,7 +73,7 @@ def quote(
 
     with speaking(as_json) as output:
         made = asyncio.run(ask())
-        output.result(made.model_dump(mode="json", by_alias=True), _quote_table(made))
+        output.result(made.model_dump(mode="json", by_alias=True), _quote_lines(made))
 
 
 @app.command()
@@ -108,7 +107,7 @@ def start(
                 made = await _quote(client, source, destination, amount, receive=receive, gasless=gasless)
                 output.note("")
                 if not as_json:
-                    output.console.print(_quote_table(made))
+                    output.console.print(_quote_lines(made))
                 if not (yes or as_json or typer.confirm("Swap on these terms?")):
                     raise typer.Exit(1)
                 swap = await UserSwap.begin(
@@ -146,7 +145,7 @@ def list_swaps(recovery_dir: Recovery = DEFAULT_RECOVERY, as_json: Json = False)
     """List your recovery files. Asks nobody."""
     with speaking(as_json) as output:
         records = RecoveryDir(recovery_dir).all()
-        table = Table("swap", "hashlock", "from", "to", "made", "revealed", box=None, pad_edge=False)
+        lines = []
         values = []
         for record in records:
             paid, got = (
@@ -154,14 +153,9 @@ def list_swaps(recovery_dir: Recovery = DEFAULT_RECOVERY, as_json: Json = False)
                 for terms in (record.source, record.destination)
             )
             made = time.strftime("%Y-%m-%d %H:%M", time.localtime(record.created))
-            table.add_row(
-                record.swap_id or "(not placed)",
-                record.hashlock.hex()[:16],
-                paid,
-                got,
-                made,
-                "yes" if record.revealed else "no",
-            )
+            lines.append(f"swap {record.swap_id or '(not placed)'}: {paid} → {got}")
+            secret = "shown" if record.revealed else "still secret"
+            lines.append(f"  made {made}, hashlock {record.hashlock.hex()[:16]}, preimage {secret}")
             values.append(
                 {
                     "swap_id": record.swap_id,
@@ -172,7 +166,7 @@ def list_swaps(recovery_dir: Recovery = DEFAULT_RECOVERY, as_json: Json = False)
                     "revealed": record.revealed,
                 }
             )
-        output.result({"swaps": values}, table if records else "no recovery files")
+        output.result({"swaps": values}, *(lines or ["no recovery files"]))
 
 
 @app.command()
@@ -454,17 +448,18 @@ def _token() -> str:
     return os.environ.get("RAINBOW_CLIENT_TOKEN", "") or new_token()
 
 
-def _quote_table(made: QuoteView) -> Table:
-    table = Table(box=None, pad_edge=False, show_header=False)
-    table.add_row("you pay", f"{made.source.display} {made.source.asset}")
-    table.add_row("you get", f"[bold]{made.destination.display}[/] {made.destination.asset}")
-    table.add_row("rate", made.rate)
-    for line in made.fees:
-        table.add_row(f"  {line.name}", f"{line.money.display} {line.money.asset}")
-    table.add_row("lock by", made.lock_by.rfc3339)
-    table.add_row("refundable from", made.source_deadline.rfc3339)
-    table.add_row("quote expires", made.expires.rfc3339)
-    return table
+def _quote_lines(made: QuoteView) -> str:
+    return aligned(
+        [
+            ("you pay", f"{made.source.display} {made.source.asset}"),
+            ("you get", f"[bold]{made.destination.display}[/] {made.destination.asset}"),
+            ("rate", made.rate),
+            *((f"  {line.name}", f"{line.money.display} {line.money.asset}") for line in made.fees),
+            ("lock by", made.lock_by.rfc3339),
+            ("refundable from", made.source_deadline.rfc3339),
+            ("quote expires", made.expires.rfc3339),
+        ]
+    )
 
 
 def _lines(view: SwapView) -> list[str]:
