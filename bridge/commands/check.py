@@ -11,12 +11,11 @@ from pathlib import Path
 
 import msgspec
 import typer
-from rich.table import Table
 
 from bridge import config as configuration
 from bridge.chains.errors import PortError, PortUnavailable
 from bridge.chains.port import ChainPort
-from bridge.commands.output import ConfigFile, Exit, Json, speaking
+from bridge.commands.output import ConfigFile, Exit, Json, plain, speaking
 from bridge.commands.runtime import KeyRing, price_source
 from bridge.config import Network, Settings, to_text, to_units
 from bridge.keys.keystore import KeystoreError, check_private
@@ -56,21 +55,19 @@ def check(config: ConfigFile = None, as_json: Json = False) -> None:
         settings = configuration.load(config)
         findings = list(_findings(settings))
         failed = [finding for finding in findings if finding.level is Level.FAIL]
-        table = Table("what", "", "detail", box=None, pad_edge=False)
-        for finding in findings:
-            text = finding.detail + (f"\n→ {finding.hint}" if finding.hint else "")
-            table.add_row(finding.what, f"[{_COLOURS[finding.level]}]{finding.level.value}[/]", _plain(text))
         output.result(
             {"ok": not failed, "network": settings.network.value, "findings": msgspec.to_builtins(findings)},
-            table,
+            *map(_line, findings),
             f"{len(failed)} failed of {len(findings)} checks",
         )
         if failed:
             raise typer.Exit(int(Exit.FAILED))
 
 
-def _plain(text: str) -> str:
-    return text.replace("[", "\\[")
+def _line(finding: Finding) -> str:
+    hint = f"\n      → {plain(finding.hint)}" if finding.hint else ""
+    level = f"[{_COLOURS[finding.level]}]{finding.level.value:<4}[/]"
+    return f"{level}  [bold]{finding.what}[/]: {plain(finding.detail)}{hint}"
 
 
 def _findings(settings: Settings) -> Iterator[Finding]:

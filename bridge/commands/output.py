@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from enum import IntEnum
 from functools import cached_property
@@ -83,11 +83,11 @@ class Output:
             sys.stderr.write(json.dumps({"error": body}, default=str) + "\n")
             return
         errors = _console(stderr=True)
-        errors.print(f"[bold red]error:[/] {_plain(message)}")
+        errors.print(f"[bold red]error:[/] {plain(message)}")
         for line in problems:
-            errors.print(f"  • {_plain(line)}")
+            errors.print(f"  • {plain(line)}")
         if hint:
-            errors.print(f"[bold]hint:[/] {_plain(hint)}")
+            errors.print(f"[bold]hint:[/] {plain(hint)}")
 
 
 def _console(*, stderr: bool = False) -> Console:
@@ -96,7 +96,15 @@ def _console(*, stderr: bool = False) -> Console:
     return Console(stderr=stderr, highlight=False, soft_wrap=True)
 
 
-def _plain(text: str) -> str:
+def aligned(rows: Iterable[tuple[str, str]]) -> str:
+    """Lay labels and values out in two columns. Unlike a table it never breaks a value, however narrow the
+    terminal is: amounts and ids can be copied whole."""
+    lines = list(rows)
+    width = max((len(label) for label, _ in lines), default=0)
+    return "\n".join(f"{label:<{width}}  {value}" for label, value in lines)
+
+
+def plain(text: str) -> str:
     """Keep square brackets from being read as markup."""
     return text.replace("[", "\\[")
 

@@ -9,13 +9,13 @@ import msgspec
 import typer
 
 from bridge.client.client import DEFAULT_URL, BridgeClient
-from bridge.commands.output import Json, WrongUsage, speaking
+from bridge.commands.output import Json, WrongUsage, aligned, speaking
 from bridge.commands.user import ApiUrl, Gasless, Receive, client_token
 from bridge.protocol.amounts import to_units
 from bridge.wire.market import PairView, QuoteView, Side
 
 if TYPE_CHECKING:
-    from rich.table import Table
+    pass
 
 
 def pairs(api: ApiUrl = DEFAULT_URL, as_json: Json = False) -> None:
@@ -58,7 +58,7 @@ def quote(
 
     with speaking(as_json) as output:
         made = asyncio.run(ask())
-        output.result(msgspec.to_builtins(made), None if as_json else quote_table(made))
+        output.result(msgspec.to_builtins(made), None if as_json else quote_lines(made))
 
 
 async def ask_quote(
@@ -99,17 +99,16 @@ def _pair(source: str, destination: str, pairs: list[PairView]) -> PairView:
     raise WrongUsage(f"the bridge does not swap {source} for {destination}", hint)
 
 
-def quote_table(made: QuoteView) -> Table:
-    """Return a quote as a table for people."""
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False, show_header=False)
-    table.add_row("you pay", f"{made.source.display} {made.source.asset}")
-    table.add_row("you get", f"[bold]{made.destination.display}[/] {made.destination.asset}")
-    table.add_row("rate", made.rate)
-    for line in made.fees:
-        table.add_row(f"  {line.name}", f"{line.money.display} {line.money.asset}")
-    table.add_row("lock by", made.lock_by.rfc3339)
-    table.add_row("refundable from", made.source_deadline.rfc3339)
-    table.add_row("quote expires", made.expires.rfc3339)
-    return table
+def quote_lines(made: QuoteView) -> str:
+    """Return a quote for people: a line for each item."""
+    return aligned(
+        [
+            ("you pay", f"{made.source.display} {made.source.asset}"),
+            ("you get", f"[bold]{made.destination.display}[/] {made.destination.asset}"),
+            ("rate", made.rate),
+            *((f"  {line.name}", f"{line.money.display} {line.money.asset}") for line in made.fees),
+            ("lock by", made.lock_by.rfc3339),
+            ("refundable from", made.source_deadline.rfc3339),
+            ("quote expires", made.expires.rfc3339),
+        ]
+    )

@@ -15,7 +15,7 @@ import typer
 
 from bridge.client.client import DEFAULT_URL, BridgeClient
 from bridge.commands.output import ConfigFile, Json, Output, WrongUsage, speaking
-from bridge.commands.quote import ask_quote, quote_table
+from bridge.commands.quote import ask_quote, quote_lines
 from bridge.commands.user import (
     DEFAULT_RECOVERY,
     SWAP_ID_LENGTH,
@@ -86,7 +86,7 @@ def start(
                 made = await ask_quote(client, source, destination, amount, receive=receive, gasless=gasless)
                 output.note("")
                 if not as_json:
-                    output.console.print(quote_table(made))
+                    output.console.print(quote_lines(made))
                 if not (yes or as_json or typer.confirm("Swap on these terms?")):
                     raise typer.Exit(1)
                 swap = await UserSwap.begin(
@@ -121,13 +121,12 @@ def start(
 @app.command(name="list")
 def list_swaps(recovery_dir: Recovery = DEFAULT_RECOVERY, as_json: Json = False) -> None:
     """List your recovery files, without asking the bridge."""
-    from rich.table import Table
 
     from bridge.client.recovery import RecoveryDir
 
     with speaking(as_json) as output:
         records = RecoveryDir(recovery_dir).all()
-        table = Table("swap", "hashlock", "from", "to", "made", "revealed", box=None, pad_edge=False)
+        lines = []
         values = []
         for record in records:
             paid, got = (
@@ -135,14 +134,9 @@ def list_swaps(recovery_dir: Recovery = DEFAULT_RECOVERY, as_json: Json = False)
                 for terms in (record.source, record.destination)
             )
             made = time.strftime("%Y-%m-%d %H:%M", time.localtime(record.created))
-            table.add_row(
-                record.swap_id or "(not placed)",
-                record.hashlock.hex()[:16],
-                paid,
-                got,
-                made,
-                "yes" if record.revealed else "no",
-            )
+            lines.append(f"swap {record.swap_id or '(not placed)'}: {paid} → {got}")
+            secret = "shown" if record.revealed else "still secret"
+            lines.append(f"  made {made}, hashlock {record.hashlock.hex()[:16]}, preimage {secret}")
             values.append(
                 {
                     "swap_id": record.swap_id,
@@ -153,7 +147,7 @@ def list_swaps(recovery_dir: Recovery = DEFAULT_RECOVERY, as_json: Json = False)
                     "revealed": record.revealed,
                 }
             )
-        output.result({"swaps": values}, table if records else "no recovery files")
+        output.result({"swaps": values}, *(lines or ["no recovery files"]))
 
 
 @app.command()
