@@ -6,7 +6,6 @@ add to gas estimates is added on the way.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -76,7 +75,20 @@ def opened(rig: EthereumRig, model: FeeModel, label: str, url: str = "") -> EvmP
     settings = msgspec.structs.replace(rig.devnet.settings, fee_model=model)
     if url:
         settings = msgspec.structs.replace(settings, rpc_urls=(url,), ws_url="")
-    return open_port(settings, devnet_key(label))
+    port = open_port(settings, devnet_key(label))
+    _opened.append(port)
+    return port
+
+
+_opened: list[EvmPort] = []
+
+
+@pytest_asyncio.fixture(loop_scope="session", autouse=True)
+async def closed() -> AsyncIterator[None]:
+    """Close what a test has opened."""
+    yield
+    while _opened:
+        await _opened.pop().close()
 
 
 async def lock_terms(port: EvmPort, recipient: str, amount: int = ETHER // 10) -> LockTerms:
@@ -124,7 +136,9 @@ async def test_estimates_of_the_op_stack_have_the_data_in_them(rig: EthereumRig,
         exact = await charged(rig, data + b"\1" * 96, ask.units)
         assert extra == pytest.approx(exact, rel=0.01)
     lock, claim, _, _, authorized = more
-    assert authorized > max(lock, claim) * 3 / 2, "a claim that was signed for shows a signature and all terms"
+    assert authorized > max(lock, claim) * 3 / 2, (
+        "a claim that was signed for shows a signature and all terms"
+    )
 
 
 async def test_what_is_set_aside_covers_the_data_at_twice_its_price(rig: EthereumRig) -> None:
@@ -231,7 +245,6 @@ async def test_a_network_that_charges_otherwise_than_its_profile_says_is_not_gue
         await plain.devnet.fund(port.account, plain.native, ETHER)
         with pytest.raises(PortUnavailable, match="charges for data"):
             await prepared(port, LockAction(await lock_terms(port, plain.other_address())))
-        await port.close()
     finally:
         await plain.stop()
 
@@ -249,7 +262,6 @@ async def test_on_ethereum_nobody_asks_what_data_costs(rig: EthereumRig) -> None
         await charge(rig, price=GWEI, operator=10**12)
         await port.fees(rig.native)
         await prepared(port, LockAction(await lock_terms(port, rig.other_address())))
-        await port.close()
     assert asked
     assert not any(GAS_PRICE_ORACLE in call or NODE_INTERFACE in call for call in asked)
 
@@ -311,7 +323,6 @@ async def test_the_gas_limit_leaves_room_for_dearer_data(rig: EthereumRig) -> No
         between.mangle = adds_gas(200_000)
         limit = fields(await prepared(port, action))["gas"]
         assert limit >= plain + 200_000 * 2, "the data may cost twice as much in the next block"
-        await port.close()
 
 
 async def test_dear_data_is_no_reason_to_refuse_a_claim_for_somebody(rig: EthereumRig) -> None:
@@ -328,7 +339,6 @@ async def test_dear_data_is_no_reason_to_refuse_a_claim_for_somebody(rig: Ethere
         elsewhere = opened(rig, FeeModel.EIP1559, "arbitrum/claims", between.url)
         with pytest.raises(ActionRefused, match="over the limit"):
             await prepared(elsewhere, ClaimAction(terms, SECRET))
-        await asyncio.gather(port.close(), elsewhere.close())
 
 
 async def test_a_wallet_on_arbitrum_estimates_gas_itself(rig: EthereumRig) -> None:
