@@ -52,12 +52,14 @@ from bridge.protocol.types import (
     Preimage,
     Purpose,
 )
-from relayers.evm import access, artifacts, blocks, erc20, fees, gas, htlc, spends
+from relayers.evm import access, artifacts, blocks, erc20, gas, htlc, spends
 from relayers.evm.authorizing import EvmAuthorizer
 from relayers.evm.building import Builder, Reverted, Spending
 from relayers.evm.claiming import Claims
+from relayers.evm.estimates import estimate
 from relayers.evm.hints import new_heads
 from relayers.evm.messages import HtlcContract, Message
+from relayers.evm.profiles import FeeModel
 from relayers.evm.rpc import Call, RpcError, failed, open_rpc, quantity, sound
 from relayers.evm.settings import EvmSettings
 from relayers.evm.terms import Place, read_event
@@ -98,7 +100,7 @@ class EvmPort:
         self.account = Address(self._signer.address)
         self.contract = self.parse_address(_contract_address(settings))
         self._place = Place(settings.chain, settings.chain_id, self.contract)
-        self._htlc = HtlcContract(self._place)
+        self._htlc = HtlcContract(self._place, gas_hints=settings.fee_model is not FeeModel.ARBITRUM)
         self._builder = Builder(self._rpc, self._signer, settings)
         self._claims = Claims(self._rpc, self._htlc, self._builder, self.account)
         relayer = self.parse_address(settings.relayer) if settings.relayer else ""
@@ -177,20 +179,9 @@ class EvmPort:
         return Amount(quantity(await self._rpc_call("eth_call", request, "latest")))
 
     async def fees(self, asset: Asset) -> FeeEstimate:
-        """Return the expected cost in wei of each purpose in the next block: of the dearer of a slot of its
-        own and a lane, a lane's first lock."""
+        """See `relayers.evm.estimates.estimate`."""
         await self._check()
-        history = fees.market_call()
-        market = fees.read_market(await self._rpc_call(history.method, *history.params))
-        units = gas.dearest(asset)
-        price = market.base_fee + max(market.priority[0], self._settings.caps.minimum_priority)
-        return FeeEstimate(
-            lock=Amount(units.lock * price),
-            claim=Amount(gas.own_claim(asset) * price),
-            refund=Amount(units.refund * price),
-            gasless_claim=Amount((units.claim + gas.newcomer(asset)) * price),
-            authorized_claim=Amount(units.authorized_claim * price),
-        )
+        return await estimate(self._rpc, self._settings, self._htlc, self.account, asset)
 
     async def setup_actions(self, assets: Sequence[Asset]) -> tuple[ApproveAction, ...]:
         """Return the approvals still missing. `payload` of an APPROVE is the token's address (20 bytes).

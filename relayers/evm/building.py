@@ -15,6 +15,7 @@ from bridge.chains.errors import ActionRefused, InsufficientFunds, PortUnavailab
 from bridge.chains.port import FeeLevel, SignedTx
 from bridge.protocol.types import Address, Amount, Asset, Purpose, TxId
 from relayers.evm import access, artifacts, erc20, fees
+from relayers.evm.data_fees import HEADROOM, Ask, data_fees
 from relayers.evm.messages import Message
 from relayers.evm.rpc import Call, Rpc, RpcError, quantity, sound
 from relayers.evm.settings import EvmSettings
@@ -45,7 +46,7 @@ class Priced(msgspec.Struct, frozen=True):
     """What a message that was simulated will be sent with.
 
     `expected` is the gas it should use, `limit` the most it may; `price` is wei per gas in the next block at
-    this bid, `bid` the most it may become.
+    this bid, `bid` the most it may become. `data_fee`: wei that a rollup charges for its bytes, beside that.
     """
 
     bid: fees.Bid
@@ -53,16 +54,21 @@ class Priced(msgspec.Struct, frozen=True):
     limit: int
     price: int
     access_list: tuple[access.Entry, ...] = ()
+    data_fee: int = 0
 
     @property
     def expected_cost(self) -> int:
         """The wei it should cost if the next block takes it."""
-        return self.expected * self.price
+        return self.expected * self.price + self.data_fee
 
     @property
     def max_cost(self) -> int:
         """The most wei it can cost, beside what it sends along."""
-        return self.limit * self.bid.max_fee
+        return self.limit * self.bid.max_fee + HEADROOM * self.data_fee
+
+
+def _with_margin(gas: int) -> int:
+    return gas * _GAS_MARGIN[0] // _GAS_MARGIN[1]
 
 
 class Builder:
@@ -119,9 +125,12 @@ class Builder:
         market = fees.read_market(sound(history))
         bid = fees.bid(market, level, purpose, self._settings.caps)
         expected = quantity(estimate)
-        if most is not None and expected > most:
+        model = self._settings.fee_model
+        (charged,) = await data_fees(self._rpc, model, [Ask(message, _with_margin(expected))])
+        executed = expected - charged.gas
+        if most is not None and executed > most:
             raise ActionRefused(
-                f"this {purpose} would use {expected} gas, over the limit of {most} for paying somebody else",
+                f"this {purpose} would use {executed} gas, over the limit of {most} for paying somebody else",
                 "the contract that is paid runs code of its own: let its owner send the transaction",
             )
         listed = access.worthwhile(others[-1], account, message.to) if list_may_pay else ()
@@ -130,9 +139,11 @@ class Builder:
         priced = Priced(
             bid=bid,
             expected=expected,
-            limit=max(expected * _GAS_MARGIN[0] // _GAS_MARGIN[1], worst),
+            # The parent chain's price may rise before the next block, and with it the gas for the data.
+            limit=max(_with_margin(expected), worst) + (HEADROOM - 1) * charged.gas,
             price=min(bid.max_fee, market.base_fee + bid.priority),
             access_list=listed,
+            data_fee=charged.wei,
         )
         if wei < message.value + priced.max_cost:
             raise self._short("wei", wei, message.value + priced.max_cost)

@@ -50,9 +50,13 @@ class Authorization(msgspec.Struct, frozen=True):
 
 
 class HtlcContract(msgspec.Struct, frozen=True):
-    """The HTLC contract of one instance; every method refuses locks that lie elsewhere."""
+    """The HTLC contract of one instance; every method refuses locks that lie elsewhere.
+
+    `gas_hints`: gas means the same as on Ethereum, so that wallets can be told how much to expect.
+    """
 
     place: Place
+    gas_hints: bool = True
 
     @property
     def chain_id(self) -> int:
@@ -148,8 +152,8 @@ class HtlcContract(msgspec.Struct, frozen=True):
         """Return transactions for `eth_sendTransaction`, to be sent in order: before a token's lock comes
         its approval.
 
-        `payload["transactions"]` holds dicts with chainId, to, data, value and gas as "0x…" quantities, and
-        `from` for a lock, which only its sender can make.
+        `payload["transactions"]` holds dicts with chainId, to, data, value and gas (where there are
+        `gas_hints`) as "0x…" quantities, and `from` for a lock, which only its sender can make.
         """
         expected = gas.expected(terms.asset, terms.lane)
         what = f"{terms.amount} × 10^-{terms.asset.decimals} {terms.asset.symbol}"
@@ -175,7 +179,7 @@ class HtlcContract(msgspec.Struct, frozen=True):
                 "to": message.to,
                 "data": message.data,
                 "value": hex(message.value),
-                "gas": hex(units * _WALLET_GAS_FACTOR),
+                **({"gas": hex(units * _WALLET_GAS_FACTOR)} if self.gas_hints else {}),
             }
             for message, units in steps
         ]
