@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from relayers.ethereum.devnet import find_anvil
+from relayers.evm.devnet.anvil import find_anvil
 
 
 class Reverted(Exception):

@@ -15,6 +15,7 @@ from typing import Annotated
 import typer
 
 from bridge import config as configuration
+from bridge.chains.errors import FamilyError
 from bridge.commands import offers
 from bridge.commands.joining import Joining, choose, with_family_options
 from bridge.commands.output import Json, Output, speaking
@@ -174,11 +175,18 @@ def _chains(network: Network, joining: Sequence[Joining]) -> dict[str, str]:
         shown = local if network is Network.DEV and each.shows_token else None
         proposals.append(offers.Proposal(local.native, tools.offer(each.choices), shown))
     return {
-        "chains": "".join(tools_of(each.family).init_section(each.choices) for each in joining),
+        "chains": "".join(_section(each) for each in joining),
         "assets": offers.assets(proposals),
         "pairs": offers.pairs(proposals, network),
         "prices": offers.prices(proposals),
     }
+
+
+def _section(joining: Joining) -> str:
+    try:
+        return tools_of(joining.family).init_section(joining.choices)
+    except FamilyError as error:
+        raise ConfigError([str(error)], error.hint) from None
 
 
 def _write_new(path: Path, text: str) -> None:

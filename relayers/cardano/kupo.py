@@ -13,6 +13,7 @@ import msgspec
 from pycardano.crypto.bech32 import decode as bech32_decode
 
 from bridge.chains.errors import PortUnavailable
+from bridge.protocol.types import TxId
 from relayers.cardano.chain_view import ChainMoved, Output, OutRef
 
 _AGAIN = "it may pass by itself; check Kupo if it lasts"
@@ -70,7 +71,7 @@ class Match(msgspec.Struct, frozen=True):
         tokens = {unit.replace(".", ""): amount for unit, amount in self.value.assets.items()}
         has_script = self.script_hash is not None
         return Output(
-            self.transaction_id,
+            TxId(self.transaction_id),
             self.output_index,
             self.address,
             self.value.coins,
@@ -133,7 +134,7 @@ class Kupo:
             raise ChainMoved
         return found
 
-    async def outputs(self, tx_id: str) -> list[Match]:
+    async def outputs(self, tx_id: TxId) -> list[Match]:
         """Return a transaction's outputs, as far as they match the patterns."""
         return (await self._get(f"/matches/*@{tx_id}", list[Match]))[0]
 

@@ -8,7 +8,7 @@ their heads, receipts come from the block store.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import msgspec
@@ -17,8 +17,8 @@ from eth_hash.auto import keccak
 from bridge.chains.errors import PortUnavailable
 from bridge.chains.port import Tip
 from bridge.chains.recent_blocks import newest_common
-from bridge.protocol.types import BlockRef
-from relayers.evm.rpc import Call, Rpc, RpcError, quantity, record
+from bridge.protocol.types import BlockHeight, BlockRef, UnixSeconds
+from relayers.evm.rpc import Call, Rpc, RpcError, quantity, record, sound
 
 MAX_LOG_SPAN = 500
 """Blocks in one eth_getLogs: the strictest hosted limits on ranges with an address filter."""
@@ -45,20 +45,42 @@ def read_header(result: Any) -> Header:
     block = record(result)
     try:
         ref = BlockRef(
-            height=quantity(block["number"]),
+            height=BlockHeight(quantity(block["number"])),
             id=block["hash"],
             parent=block["parentHash"],
-            time=quantity(block["timestamp"]),
+            time=UnixSeconds(quantity(block["timestamp"])),
         )
         return Header(ref, bytes.fromhex(block["logsBloom"][2:]))
     except (KeyError, TypeError, ValueError) as error:
-        raise PortUnavailable("the Ethereum RPC sent a malformed block", "use another endpoint") from error
+        raise PortUnavailable("the RPC sent a malformed block", "use another endpoint") from error
 
 
-async def read_tip(rpc: Rpc) -> Tip:
-    """Return the head; its timestamp is what deadlines are compared with (the next block's is later)."""
-    ref = read_header((await rpc.all(header_call("latest")))[0]).ref
-    return Tip(ref, ref.time)
+class Heads(msgspec.Struct, frozen=True):
+    """The newest block, and the newest that the network calls final (None: none, or the endpoint does not
+    know)."""
+
+    latest: BlockRef
+    finalized: BlockRef | None = None
+
+    @property
+    def tip(self) -> Tip:
+        """The head; its timestamp is what deadlines are compared with (the next block's is later)."""
+        final = self.finalized
+        return Tip(self.latest, self.latest.time, final.height if final else None)
+
+    def check_branch(self, blocks: Iterable[BlockRef]) -> None:
+        """Raise `ChainMoved` if one of these blocks, all of one branch, stands in place of the final one."""
+        final = self.finalized
+        if final and any(block.height == final.height and block.id != final.id for block in blocks):
+            raise ChainMoved
+
+
+async def read_heads(rpc: Rpc, *, finalized: bool = False) -> Heads:
+    """Return the newest block and, with `finalized`, the newest final one."""
+    calls = [header_call("latest"), *([header_call("finalized")] if finalized else [])]
+    latest, *final = await rpc.batch(calls)
+    known = [read_header(block).ref for block in final if isinstance(block, dict)]
+    return Heads(read_header(sound(latest)).ref, known[0] if known else None)
 
 
 async def anchored(rpc: Rpc, recent_blocks: Sequence[BlockRef], head: BlockRef) -> Sequence[BlockRef]:
@@ -71,7 +93,7 @@ async def anchored(rpc: Rpc, recent_blocks: Sequence[BlockRef], head: BlockRef) 
 
 async def common_ancestor(rpc: Rpc, recent_blocks: Sequence[BlockRef], head: BlockRef) -> int | None:
     """Ask for as few headers as need be and return what `bridge.chains.recent_blocks.newest_common` says."""
-    canonical: dict[int, str] = {head.height: head.id}
+    canonical: dict[BlockHeight, str] = {head.height: head.id}
     newest = recent_blocks[-1]
     if head.height > newest.height:
         await _ids(rpc, [newest.height], canonical)
@@ -80,7 +102,7 @@ async def common_ancestor(rpc: Rpc, recent_blocks: Sequence[BlockRef], head: Blo
     return newest_common(recent_blocks, canonical, head)
 
 
-async def _ids(rpc: Rpc, heights: Sequence[int], into: dict[int, str]) -> None:
+async def _ids(rpc: Rpc, heights: Sequence[int], into: dict[BlockHeight, str]) -> None:
     wanted = [height for height in heights if height not in into]
     for result in await rpc.batch([header_call(height) for height in wanted]):
         if isinstance(result, dict):

@@ -13,10 +13,11 @@ from eth_hash.auto import keccak
 
 from bridge.chains.errors import ActionRefused, InsufficientFunds, PortUnavailable
 from bridge.chains.port import FeeLevel, SignedTx
-from bridge.protocol.types import Asset, Purpose
+from bridge.protocol.types import Address, Amount, Asset, Purpose, TxId
 from relayers.evm import access, artifacts, erc20, fees
 from relayers.evm.messages import Message
 from relayers.evm.rpc import Call, Rpc, RpcError, quantity, sound
+from relayers.evm.settings import EvmSettings
 
 _GAS_MARGIN = (5, 4)
 """Of the estimate: state may differ a little when the transaction runs. Unused gas is not paid."""
@@ -67,11 +68,10 @@ class Priced(msgspec.Struct, frozen=True):
 class Builder:
     """Prices, simulates and signs for one account on one chain."""
 
-    def __init__(self, rpc: Rpc, signer: LocalAccount, chain_id: int, caps: fees.FeeCaps) -> None:
+    def __init__(self, rpc: Rpc, signer: LocalAccount, settings: EvmSettings) -> None:
         self._rpc = rpc
         self._signer = signer
-        self._chain_id = chain_id
-        self._caps = caps
+        self._settings = settings
 
     async def price(
         self,
@@ -108,16 +108,16 @@ class Builder:
         if spending is not None:
             have = quantity(sound(others[0]))
             if have < spending.amount:
-                raise _short(spending.asset.symbol, have, spending.amount)
+                raise self._short(spending.asset.symbol, have, spending.amount)
         wei = quantity(sound(balance))
         if wei < message.value:
-            raise _short("wei", wei, message.value)
+            raise self._short("wei", wei, message.value)
         for result in (simulated, estimate):
             if isinstance(result, RpcError):
                 raise _refusal(result, purpose)
 
         market = fees.read_market(sound(history))
-        bid = fees.bid(market, level, purpose, self._caps)
+        bid = fees.bid(market, level, purpose, self._settings.caps)
         expected = quantity(estimate)
         if most is not None and expected > most:
             raise ActionRefused(
@@ -135,7 +135,7 @@ class Builder:
             access_list=listed,
         )
         if wei < message.value + priced.max_cost:
-            raise _short("wei", wei, message.value + priced.max_cost)
+            raise self._short("wei", wei, message.value + priced.max_cost)
         return priced
 
     def sign(self, message: Message, priced: Priced, sequence: int) -> SignedTx:
@@ -143,7 +143,7 @@ class Builder:
         bid = priced.bid
         fields: dict[str, Any] = {
             "type": 2,
-            "chainId": self._chain_id,
+            "chainId": self._settings.chain_id,
             "nonce": sequence,
             "to": message.to,
             "data": message.data,
@@ -155,32 +155,33 @@ class Builder:
         }
         signed = self._signer.sign_transaction(fields)
         return SignedTx(
-            tx_id="0x" + bytes(signed.hash).hex(),
+            tx_id=TxId("0x" + bytes(signed.hash).hex()),
             raw=bytes(signed.raw_transaction),
-            account=self._signer.address,
+            account=Address(self._signer.address),
             sequence=sequence,
             fee={"max_fee": bid.max_fee, "priority": bid.priority, "gas": priced.limit},
-            max_cost=priced.max_cost,
+            max_cost=Amount(priced.max_cost),
         )
 
-
-def _short(unit: str, have: int, need: int) -> InsufficientFunds:
-    return InsufficientFunds(
-        f"the bridge's Ethereum account has {have} {unit} and needs {need}", "send funds to the account"
-    )
+    def _short(self, unit: str, have: int, need: int) -> InsufficientFunds:
+        return InsufficientFunds(
+            f"the bridge's account {self._signer.address} on {self._settings.chain} has {have} {unit} and "
+            f"needs {need}",
+            "send funds to the account",
+        )
 
 
 def _refusal(error: RpcError, purpose: Purpose) -> Exception:
     if error.code == _REVERTED or "revert" in error.message.lower():
         reason = _revert_reason(error.data)
         return Reverted(
-            f"Ethereum would refuse this {purpose}: {reason or error.message}",
+            f"the HTLC contract or the token would refuse this {purpose}: {reason or error.message}",
             "read the lock back from chain",
             reason,
         )
     if "insufficient funds" in error.message.lower():
-        return InsufficientFunds(error.message, "send ether to the bridge's account")
-    return PortUnavailable(f"the Ethereum RPC could not simulate: {error.message}", "it is retried")
+        return InsufficientFunds(error.message, "send native coins to the bridge's account")
+    return PortUnavailable(f"the RPC could not simulate: {error.message}", "it is retried")
 
 
 @cache

@@ -133,7 +133,7 @@ class Claims:
             return otherwise
 
     async def _lasts(self, signed: Authorization) -> bool:
-        return signed.expiry >= (await blocks.read_tip(self._rpc)).time + _TIME_TO_LAND
+        return signed.expiry >= (await blocks.read_heads(self._rpc)).latest.time + _TIME_TO_LAND
 
 
 def _together(terms: LockTerms, actions: Sequence[ClaimAction]) -> list[tuple[LockTerms, Preimage]]:

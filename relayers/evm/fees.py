@@ -64,7 +64,7 @@ def read_market(result: object) -> Market:
     history = record(result)
     base_fees = history.get("baseFeePerGas")
     if not isinstance(base_fees, list) or not base_fees:
-        raise PortUnavailable("the Ethereum RPC gave no fee history", "use an endpoint with eth_feeHistory")
+        raise PortUnavailable("the RPC gave no fee history", "use an endpoint with eth_feeHistory")
     rewards = history.get("reward") or []
     ratios = history.get("gasUsedRatio") or []
     rows = [

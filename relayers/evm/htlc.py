@@ -1,4 +1,4 @@
-"""The Ethereum HTLC as bytes: terms, lock ids, calldata, logs, storage slots and typed data to sign.
+"""The HTLC contract as bytes: terms, lock ids, calldata, logs, storage slots and typed data to sign.
 
 Pure: no network, no clock, no keys. The other side of every function here is
 contracts/ethereum/RainbowHtlc.sol, and the tests run the two against each other.

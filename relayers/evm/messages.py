@@ -17,10 +17,9 @@ from bridge.chains.actions import (
 )
 from bridge.chains.errors import ActionRefused
 from bridge.chains.port import UnsignedTx
-from bridge.protocol import instances
-from bridge.protocol.types import LockTerms, Preimage, Purpose
+from bridge.protocol.types import Amount, LockId, LockTerms, Preimage, Purpose
 from relayers.evm import erc20, gas, htlc
-from relayers.evm.terms import to_contract
+from relayers.evm.terms import Place, to_contract
 
 WALLET_FORMAT = "eth_sendTransaction"
 """Fills in nonce and fees, signs and sends each of `transactions` in order: the arguments of
@@ -44,21 +43,30 @@ class Authorization(msgspec.Struct, frozen=True):
     wallet makes of it; b"" while it is still to be signed."""
 
     relayer: str
-    max_fee: int
+    max_fee: Amount
     nonce: int
     expiry: int
     signature: bytes = b""
 
 
 class HtlcContract(msgspec.Struct, frozen=True):
-    """The HTLC contract at `address` on chain `chain_id`; every method refuses locks that lie elsewhere."""
+    """The HTLC contract of one instance; every method refuses locks that lie elsewhere."""
 
-    chain_id: int
-    address: str
+    place: Place
 
-    def lock_id(self, terms: LockTerms) -> str:
+    @property
+    def chain_id(self) -> int:
+        """The network's own number (EIP-155)."""
+        return self.place.chain_id
+
+    @property
+    def address(self) -> str:
+        """The contract's address, which is the same on every network (CREATE2)."""
+        return self.place.contract
+
+    def lock_id(self, terms: LockTerms) -> LockId:
         """Return the contract's id of a lock with these terms, "0x…"."""
-        return "0x" + htlc.lock_id(self.chain_id, self.address, to_contract(terms)).hex()
+        return LockId("0x" + htlc.lock_id(self.chain_id, self.address, self._here(terms)).hex())
 
     def is_open(self, terms: LockTerms) -> Message:
         """Return the view call that answers 1 while the lock is open."""
@@ -121,7 +129,7 @@ class HtlcContract(msgspec.Struct, frozen=True):
         Its nonce is the lock's id: one lock, one cooperative refund. If the same terms were ever locked
         again, a signature that still lies around could not give that lock back.
         """
-        if terms.recipient != recipient.address:
+        if terms.recipient != str(recipient.address):
             raise ActionRefused("only the recipient can give a lock back", "wait for the deadline")
         ours = self._terms(terms)
         nonce = int(self.lock_id(terms), 16)
@@ -174,10 +182,20 @@ class HtlcContract(msgspec.Struct, frozen=True):
         return UnsignedTx(WALLET_FORMAT, summary, {"transactions": transactions})
 
     def _terms(self, terms: LockTerms) -> htlc.EvmLockTerms:
-        if terms.chain != instances.ETHEREUM or terms.contract.lower() != self.address.lower():
+        ours = self._here(terms)
+        if terms.contract.lower() != self.address.lower():
             raise ActionRefused(
-                f"the lock lies in {terms.contract!r} on {terms.chain}, not in {self.address}",
+                f"the lock lies in {terms.contract!r}, not in {self.address} on {self.place.chain}",
                 "has the HTLC contract been redeployed? Use the configuration the swap was made with",
+            )
+        return ours
+
+    def _here(self, terms: LockTerms) -> htlc.EvmLockTerms:
+        chain = self.place.chain
+        if terms.chain != chain or terms.asset.chain != chain:
+            raise ActionRefused(
+                f"the lock is of {terms.asset.key} on {terms.chain}, and this is {chain}",
+                "ask the chain that the lock lies on",
             )
         return to_contract(terms)
 

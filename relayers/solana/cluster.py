@@ -16,7 +16,7 @@ from solders.pubkey import Pubkey
 
 from bridge.chains.endpoints.json_rpc import Call, JsonRpc, RpcError, record
 from bridge.chains.errors import CannotReceive, PortError, PortUnavailable
-from bridge.protocol.types import Asset, BlockRef
+from bridge.protocol.types import Asset, BlockHeight, BlockRef, UnixSeconds
 from relayers.solana import blocks, fees, mints, program
 from relayers.solana.building import Rents
 from relayers.solana.rpc import value_of
@@ -164,7 +164,7 @@ class Cluster:
     async def _older(self, wanted: int) -> Recent:
         epoch = record(await self._rpc.call("getEpochInfo", _CONFIRMED))
         slot, height = int(epoch["absoluteSlot"]), int(epoch["blockHeight"])
-        head = BlockRef(height, f"{slot:016x}", "", 0)
+        head = BlockRef(BlockHeight(height), f"{slot:016x}", "", UnixSeconds(0))
         old = await blocks.block_at(self._rpc, max(height + wanted - fees.FULL_LIFE - 1, 0), head)
         return Recent(blocks.hash_of(old), old.height)
 

@@ -13,7 +13,7 @@ from bridge.chains.network import Network
 from bridge.chains.port import ChainPort, WalletBuilder
 from bridge.chains.traits import Traits
 from bridge.keys.keystore import SecretKey
-from bridge.protocol.types import ChainId
+from bridge.protocol.types import Address, ChainId
 from relayers.solana import timing
 from relayers.solana.settings import DEVNET_GENESIS, MAINNET_GENESIS, SolanaFees, SolanaSettings
 from relayers.solana.tools import SolanaTools
@@ -98,11 +98,11 @@ class SolanaFamily:
         """See `ChainFamily.traits`."""
         return TRAITS
 
-    def account(self, instance: Instance, key: SecretKey) -> str:  # noqa: ARG002 - the same on all
+    def account(self, instance: Instance, key: SecretKey) -> Address:  # noqa: ARG002 - the same on all
         """See `ChainFamily.account`."""
         from solders.keypair import Keypair
 
-        return str(Keypair.from_seed(key.reveal()).pubkey())
+        return Address(str(Keypair.from_seed(key.reveal()).pubkey()))
 
     def open_port(self, instance: Instance, key: SecretKey) -> ChainPort:
         """See `ChainFamily.open_port`."""

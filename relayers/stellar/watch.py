@@ -12,7 +12,7 @@ from stellar_sdk import StrKey, xdr
 
 from bridge.chains.errors import DeepReorg, PortUnavailable
 from bridge.chains.port import Claimed, HtlcEvent, Locked, Refunded, Revealed, Scan
-from bridge.protocol.types import BlockRef
+from bridge.protocol.types import BlockRef, LockId, TxId
 from relayers.stellar import htlc, recognition
 from relayers.stellar.horizon import Horizon, Record
 from relayers.stellar.htlc import Gate
@@ -34,7 +34,7 @@ class Watch:
         """Keep a lock that was found elsewhere."""
         self._gates[gate.balance_id] = gate
 
-    def gates(self, lock_id: str) -> list[Gate]:
+    def gates(self, lock_id: LockId) -> list[Gate]:
         """Return the locks of that name seen so far, newest last."""
         return [
             each for each in self._gates.values() if htlc.lock_id(each.terms, self._passphrase) == lock_id
@@ -104,7 +104,7 @@ class Watch:
         return tuple(events)
 
     async def _events_of(
-        self, envelope: xdr.TransactionEnvelope, tx_id: str, block: BlockRef
+        self, envelope: xdr.TransactionEnvelope, tx_id: TxId, block: BlockRef
     ) -> list[HtlcEvent]:
         made = recognition.read_lock(envelope, block.height, self._settings)
         if made is not None:

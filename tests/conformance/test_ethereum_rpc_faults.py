@@ -17,8 +17,8 @@ from bridge.chains.port import BroadcastOutcome, FeeLevel, LockStatus, TxState
 from bridge.keys.devkeys import devnet_key
 from bridge.protocol.types import Preimage
 from relayers.evm import artifacts
-from relayers.evm.adapter import EthereumPort, open_port
-from relayers.evm.settings import EthereumSettings
+from relayers.evm.adapter import EvmPort, open_port
+from relayers.evm.settings import EvmSettings
 from tests.conformance.conftest import Rigs
 from tests.conformance.ethereum_rig import EthereumRig
 from tests.conformance.lying_rpc import LyingRpc
@@ -39,7 +39,7 @@ async def rpc(rig: EthereumRig) -> AsyncIterator[LyingRpc]:
         yield proxy
 
 
-def through(rig: EthereumRig, *urls: str, **changes: Any) -> EthereumPort:
+def through(rig: EthereumRig, *urls: str, **changes: Any) -> EvmPort:
     changed = msgspec.structs.replace(rig.devnet.settings, rpc_urls=urls, ws_url="", **changes)
     return open_port(changed, devnet_key("watcher"))
 
@@ -189,7 +189,7 @@ async def test_a_broken_line_is_unavailable_and_its_key_stays_secret(
     await port.close()
 
 
-def through_settings(port: EthereumPort) -> EthereumSettings:
+def through_settings(port: EvmPort) -> EvmSettings:
     return port._settings
 
 

@@ -96,7 +96,7 @@ def contract_address(text: str, chain_id: int) -> str:
         return text
     record = read_deployment(Path(text))
     if record.chain_id != chain_id:
-        raise DeploymentError(f"{text} is of chain {record.chain_id}, not {chain_id}")
+        raise DeploymentError(f"{text} is of chain id {record.chain_id}, not {chain_id}")
     return record.address
 
 

@@ -13,7 +13,7 @@ from bridge.chains.actions import Action, ClaimAction, CooperativeRefundAction, 
 from bridge.chains.errors import InsufficientFunds, PortError, PortUnavailable
 from bridge.chains.port import BroadcastOutcome, Claimed, FeeLevel, Locked, LockStatus, SignedTx, TxState
 from bridge.keys.devkeys import devnet_key
-from bridge.protocol.types import BlockRef, LockTerms, Preimage
+from bridge.protocol.types import Amount, BlockRef, LockTerms, Preimage, UnixSeconds
 from relayers.cardano import blockfrost
 from relayers.cardano.adapter import CardanoPort, open_port
 from relayers.cardano.devnet import CardanoDevnet
@@ -47,9 +47,9 @@ class Client:
             sender=self.port.account,
             recipient=self.port.account,
             asset=ADA,
-            amount=5_000_000,
+            amount=Amount(5_000_000),
             hashlock=SECRET.hashlock(),
-            deadline=(await self.port.tip()).time + 1_000,
+            deadline=UnixSeconds((await self.port.tip()).time + 1_000),
         )
 
     async def sent(self, action: Action) -> SignedTx:

@@ -20,7 +20,7 @@ from chain.rules.params import Network as ZionNetwork
 from relayers.cardano import timing as cardano_timing
 from relayers.cardano.devnet.treasury import REFERENCE_SCRIPT
 from relayers.cardano.plugin import settings_of as cardano_settings
-from relayers.evm import timing as evm_timing
+from relayers.evm.profiles import profile_for
 from relayers.solana import timing as solana_timing
 from relayers.solana.devnet.local import PROGRAM
 from relayers.solana.plugin import settings_of as solana_settings
@@ -102,7 +102,7 @@ JOINING = {
     instances.CARDANO: ("--cardano-blockfrost", "http://127.0.0.1:1/api/v0"),
 }
 PUBLIC_TIMING = {
-    instances.ETHEREUM: evm_timing.MAINNET,
+    instances.ETHEREUM: profile_for(1, "main").timing(),
     instances.SOLANA: solana_timing.MAINNET,
     instances.STELLAR: stellar_timing.MAINNET,
     instances.CARDANO: cardano_timing.PUBLIC,

@@ -172,9 +172,9 @@ def a_vault_stands_at_the_address_of_all_its_terms_only(bank: Bank) -> None:
         ProgramError.WRONG_VAULT_ADDRESS, [with_account(lock, 1, bank.thief.pubkey())], bank.sender
     )
     for bump in range(256):  # one whose address would be on the curve, or another vault of the same terms
-        other = with_data(lock, lock.data[:88] + struct.pack("<Q", bump) + lock.data[96:])
-        if other.data != lock.data:
-            bank.refused_with(ProgramError.WRONG_VAULT_ADDRESS, [other], bank.sender)
+        bumped = with_data(lock, lock.data[:88] + struct.pack("<Q", bump) + lock.data[96:])
+        if bumped.data != lock.data:
+            bank.refused_with(ProgramError.WRONG_VAULT_ADDRESS, [bumped], bank.sender)
 
 
 def the_same_terms_stand_once_at_a_time(bank: Bank) -> None:
