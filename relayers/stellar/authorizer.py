@@ -138,7 +138,9 @@ class StellarAuthorizer:
                 "only the recipient can authorise it",
             )
         if request.format != FORMAT:
-            raise BadAuthorization(f"{request.format!r} does not ask for a claim", f"it must be {FORMAT!r}")
+            raise BadAuthorization(
+                f"{request.format!r} names no request for a claim", f"it must be {FORMAT!r}"
+            )
         pair = (self._parsed(request.payload, FIRST), self._parsed(request.payload, SECOND))
         await self._require_exact(terms, pair)
         for envelope in pair:
