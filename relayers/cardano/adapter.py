@@ -107,14 +107,14 @@ class CardanoPort:
 
     async def scan(self, recent_blocks: Sequence[BlockRef], max_blocks: int) -> Scan:
         """See `ChainPort.scan`. A service that lags behind the ring yields nothing, and no orphans."""
-        return await self._settled(lambda: self._history.scan(recent_blocks, max_blocks))
+        return await self._reread_if_moved(lambda: self._history.scan(recent_blocks, max_blocks))
 
     async def read_lock(self, lock_id: LockId, terms: LockTerms) -> LockStatus:
         """Tell what became of the lock with exactly these terms."""
         if lock_id != self.lock_id(terms):
             await self._check()
             return LockStatus.ABSENT
-        return await self._settled(lambda: self._drafting.status(terms))
+        return await self._reread_if_moved(lambda: self._drafting.status(terms))
 
     async def balance(self, address: Address, asset: Asset) -> Amount:
         """Return what lies in blocks at an address, in smallest units; tokens bind some of the ada."""
@@ -159,7 +159,7 @@ class CardanoPort:
         if isinstance(action, ClaimAction):
             self._check_batch(action)
         async with self._building:
-            draft = await self._settled(lambda: self._drafting.draft(action, self._payer))
+            draft = await self._reread_if_moved(lambda: self._drafting.draft(action, self._payer))
             tx = sign(draft.tx, self._key)
             expires = self._settings.time_of(draft.ttl)
             self._payer.promise(draft.spends, expires)
@@ -201,7 +201,7 @@ class CardanoPort:
 
     async def tx_status(self, tx: SignedTx) -> TxStatus:
         """Tell where a transaction is. REPLACED: an output that it spends was spent by another one."""
-        return await self._settled(lambda: self._tx_status(tx))
+        return await self._reread_if_moved(lambda: self._tx_status(tx))
 
     async def _tx_status(self, tx: SignedTx) -> TxStatus:
         # In this order: what leaves the mempool for a block in between is found there.
@@ -226,7 +226,7 @@ class CardanoPort:
     async def _is_known(self, tx_id: TxId) -> bool:
         if await self._view.is_waiting(tx_id):
             return True
-        return await self._settled(lambda: self._view.inclusion(tx_id)) is not None
+        return await self._reread_if_moved(lambda: self._view.inclusion(tx_id)) is not None
 
     async def _rival(self, tx: SignedTx) -> str | None:
         """Return the included transaction that spends one of this one's inputs, if any does."""
@@ -267,7 +267,7 @@ class CardanoPort:
 
     # ------------------------------------------------------------------ helpers
 
-    async def _settled(self, read: Callable[[], Awaitable[T]]) -> T:
+    async def _reread_if_moved(self, read: Callable[[], Awaitable[T]]) -> T:
         """Read again while the chain moves under the reading."""
         await self._check()
         for _ in range(_RETRIES_WHILE_MOVING):

@@ -53,19 +53,19 @@ class Blockfrost:
 
     async def genesis(self) -> Genesis:
         """Return which network this is."""
-        return await self._one("/genesis", Genesis)
+        return await self._required("/genesis", Genesis)
 
     async def parameters(self) -> dict[str, Any]:
         """Return the protocol parameters as they came."""
-        return await self._one("/epochs/latest/parameters", dict[str, Any])
+        return await self._required("/epochs/latest/parameters", dict[str, Any])
 
     async def head(self) -> BlockfrostBlock:
         """Return the newest block."""
-        return await self._one("/blocks/latest", BlockfrostBlock)
+        return await self._required("/blocks/latest", BlockfrostBlock)
 
     async def block(self, name: str) -> BlockfrostBlock | None:
         """Return a block by height or hash."""
-        return await self._maybe(f"/blocks/{name}", BlockfrostBlock)
+        return await self._or_none(f"/blocks/{name}", BlockfrostBlock)
 
     async def blocks_after(self, block_id: str, count: int) -> list[BlockfrostBlock] | None:
         """Return up to `count` blocks that follow a block, oldest first; None if it is not on the chain."""
@@ -73,7 +73,7 @@ class Blockfrost:
         page = 1
         while len(found) < count:
             query = {"count": _PAGE, "page": page}
-            part = await self._maybe(f"/blocks/{block_id}/next", list[BlockfrostBlock], query)
+            part = await self._or_none(f"/blocks/{block_id}/next", list[BlockfrostBlock], query)
             if part is None:
                 return None
             found += part
@@ -98,20 +98,20 @@ class Blockfrost:
 
     async def place(self, tx_id: TxId) -> TxPlace | None:
         """Return where a transaction was included."""
-        return await self._maybe(f"/txs/{tx_id}", TxPlace)
+        return await self._or_none(f"/txs/{tx_id}", TxPlace)
 
     async def outputs(self, tx_id: TxId) -> TxOutputs | None:
         """Return what an included transaction spends and makes."""
-        return await self._maybe(f"/txs/{tx_id}/utxos", TxOutputs)
+        return await self._or_none(f"/txs/{tx_id}/utxos", TxOutputs)
 
     async def raw(self, tx_id: TxId) -> bytes | None:
         """Return an included transaction's bytes."""
-        found = await self._maybe(f"/txs/{tx_id}/cbor", _Cbor)
+        found = await self._or_none(f"/txs/{tx_id}/cbor", _Cbor)
         return None if found is None else _unhex(found.cbor)
 
     async def knows_datum(self, digest: str) -> bool:
         """Tell whether a datum with this hash was ever on the chain."""
-        return await self._maybe(f"/scripts/datum/{digest}/cbor", _Cbor) is not None
+        return await self._or_none(f"/scripts/datum/{digest}/cbor", _Cbor) is not None
 
     async def utxos(self, place: str) -> list[WireOutput]:
         """Return what is unspent at an address or payment credential, as of the newest block."""
@@ -128,7 +128,7 @@ class Blockfrost:
 
     async def waiting(self, tx_id: TxId) -> MempoolTx | None:
         """Return a transaction in the mempool."""
-        return await self._maybe(f"/mempool/{tx_id}", MempoolTx)
+        return await self._or_none(f"/mempool/{tx_id}", MempoolTx)
 
     async def submit(self, raw: bytes) -> str:
         """Send a transaction and return its id. Raises `Refused`."""
@@ -158,13 +158,13 @@ class Blockfrost:
 
     # ------------------------------------------------------------------ HTTP
 
-    async def _one(self, path: str, kind: type[T]) -> T:
-        found = await self._maybe(path, kind)
+    async def _required(self, path: str, kind: type[T]) -> T:
+        found = await self._or_none(path, kind)
         if found is None:
             raise PortUnavailable(f"Blockfrost has no {path}", "is the URL right, with its /api/v0?")
         return found
 
-    async def _maybe(
+    async def _or_none(
         self, path: str, kind: type[T], query: Mapping[str, int | str] | None = None
     ) -> T | None:
         try:
@@ -180,7 +180,7 @@ class Blockfrost:
     ) -> AsyncIterator[list[T]]:
         page = 1
         while True:
-            found = await self._maybe(path, list[item], {**query, "count": _PAGE, "page": page})  # type: ignore[valid-type]
+            found = await self._or_none(path, list[item], {**query, "count": _PAGE, "page": page})  # type: ignore[valid-type]
             if not found:
                 return
             yield found

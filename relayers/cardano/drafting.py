@@ -122,7 +122,7 @@ class Drafting:
             least = building.least_lock(context, terms)
             if not terms.asset.contract and terms.amount < least:
                 raise ActionRefused(f"a lock must hold at least {least} lovelace", "lock more")
-            return self._capped(building.lock(context, terms, ttl))
+            return self._within_fee_cap(building.lock(context, terms, ttl))
         preimages: dict[LockTerms, Preimage] = {}
         if isinstance(action, ClaimAction):
             others = (other for other in action.others if other.preimage.opens(other.terms.hashlock))
@@ -190,10 +190,10 @@ class Drafting:
 
         first = build()
         if first.chained:
-            return self._capped(first)  # the service cannot evaluate what spends from the mempool
+            return self._within_fee_cap(first)  # the service cannot evaluate what spends from the mempool
         memory, steps = await self._evaluate(first)
         spends = [replace(part, memory=memory, steps=steps) for part in spends]
-        return self._capped(build())
+        return self._within_fee_cap(build())
 
     async def _evaluate(self, draft: Draft) -> tuple[int, int]:
         """Return the largest budget of a redeemer and some reserve: the proof that the scripts succeed."""
@@ -234,7 +234,7 @@ class Drafting:
         utxo.output.script = validator()
         return utxo
 
-    def _capped(self, draft: Draft) -> Draft:
+    def _within_fee_cap(self, draft: Draft) -> Draft:
         if draft.fee > self._settings.max_fee:
             raise PortUnavailable(
                 f"the fee would be {draft.fee} lovelace, over the cap of {self._settings.max_fee}",

@@ -102,11 +102,11 @@ class SolanaPort:
 
     async def tip(self) -> Tip:
         """Return the newest confirmed block and its time, which is the clock that programs see."""
-        return await self._settled(self._watch.tip)
+        return await self._reread_if_moved(self._watch.tip)
 
     async def scan(self, recent_blocks: Sequence[BlockRef], max_blocks: int) -> Scan:
         """See `ChainPort.scan`. A node behind the ring on the same chain yields nothing, and no orphans."""
-        return await self._settled(lambda: self._watch.scan(recent_blocks, max_blocks))
+        return await self._reread_if_moved(lambda: self._watch.scan(recent_blocks, max_blocks))
 
     async def read_lock(self, lock_id: LockId, lock_terms: LockTerms) -> LockStatus:
         """Tell from the vault whether it stands, and from its transactions what became of it."""
@@ -245,7 +245,7 @@ class SolanaPort:
     async def tx_status(self, tx: SignedTx) -> TxStatus:
         """Tell where a transaction is. Never PENDING: Solana has no pool to look into, so what is in no
         confirmed block is UNKNOWN and is sent again until it expires."""
-        return await self._settled(lambda: self._tx_status(tx))
+        return await self._reread_if_moved(lambda: self._tx_status(tx))
 
     async def _tx_status(self, tx: SignedTx) -> TxStatus:
         options = {"searchTransactionHistory": True}
@@ -291,7 +291,7 @@ class SolanaPort:
 
     # ------------------------------------------------------------------ helpers
 
-    async def _settled(self, read: Callable[[], Awaitable[T]]) -> T:
+    async def _reread_if_moved(self, read: Callable[[], Awaitable[T]]) -> T:
         """Read again while the chain moves under the reading."""
         for _ in range(_RETRIES_WHILE_MOVING):
             try:

@@ -152,7 +152,7 @@ class Cluster:
         if wanted < fees.FULL_LIFE:
             # A longer life is better than none.
             with contextlib.suppress(RpcError, blocks.ChainMoved, PortUnavailable):
-                return await self._aged(wanted)
+                return await self._older(wanted)
         return await self.newest("finalized")
 
     async def newest(self, commitment: str) -> Recent:
@@ -161,7 +161,7 @@ class Cluster:
         height = int(latest["lastValidBlockHeight"]) - fees.FULL_LIFE
         return Recent(Hash.from_string(latest["blockhash"]), height)
 
-    async def _aged(self, wanted: int) -> Recent:
+    async def _older(self, wanted: int) -> Recent:
         epoch = record(await self._rpc.call("getEpochInfo", _CONFIRMED))
         slot, height = int(epoch["absoluteSlot"]), int(epoch["blockHeight"])
         head = BlockRef(BlockHeight(height), f"{slot:016x}", "", UnixSeconds(0))

@@ -79,7 +79,7 @@ def unsigned(of: Draft, unit_price: int, blockhash: Hash) -> UnsignedTx:
         "transaction": base64.b64encode(bytes(transaction)).decode(),
         "version": 0,
         "fee_payer": str(of.payer),
-        "instructions": [_described(instruction) for instruction in parts],
+        "instructions": [_instruction_json(instruction) for instruction in parts],
     }
     return UnsignedTx(WALLET_FORMAT, of.summary, payload)
 
@@ -122,7 +122,7 @@ class SolanaWallet:
         # be rolled back after all, the transaction is void and nothing is lost.
         recent = await self._cluster.newest("confirmed")
         offer = fees.price(asked, FeeLevel(), purpose, self._settings.fees)
-        ready = _ready(unsigned(made, offer, recent.blockhash), recent)
+        ready = _with_blockhash(unsigned(made, offer, recent.blockhash), recent)
         if purpose is Purpose.CLAIM:
             # Not by simulation, which would show the preimage to the RPC.
             if not await self._locks.stands(made.vault):
@@ -141,7 +141,7 @@ class SolanaWallet:
             )
 
 
-def _ready(made: UnsignedTx, recent: Recent) -> UnsignedTx:
+def _with_blockhash(made: UnsignedTx, recent: Recent) -> UnsignedTx:
     payload = made.payload | {
         "blockhash": str(recent.blockhash),
         "last_valid_block_height": recent.height + fees.FULL_LIFE,
@@ -149,7 +149,7 @@ def _ready(made: UnsignedTx, recent: Recent) -> UnsignedTx:
     return UnsignedTx(made.format, made.summary, payload)
 
 
-def _described(instruction: Instruction) -> dict[str, Any]:
+def _instruction_json(instruction: Instruction) -> dict[str, Any]:
     return {
         "program": str(instruction.program_id),
         "accounts": [

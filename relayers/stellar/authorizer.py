@@ -74,7 +74,7 @@ class Requests:
             SECOND: second.to_xdr(),
             "sep7": sep7(first, terms.recipient, summary),
             "fallback_sep7": sep7(second, terms.recipient, f"{summary} For the case that the first fails."),
-            "shows": _shown(terms, way),
+            "shows": _operations_in_words(terms, way),
         }
         return UnsignedTx(FORMAT, summary, payload)
 
@@ -138,7 +138,9 @@ class StellarAuthorizer:
                 "only the recipient can authorise it",
             )
         if request.format != FORMAT:
-            raise BadAuthorization(f"{request.format!r} does not ask for a claim", f"it must be {FORMAT!r}")
+            raise BadAuthorization(
+                f"{request.format!r} names no request for a claim", f"it must be {FORMAT!r}"
+            )
         pair = (self._parsed(request.payload, FIRST), self._parsed(request.payload, SECOND))
         await self._require_exact(terms, pair)
         for envelope in pair:
@@ -172,13 +174,13 @@ class StellarAuthorizer:
             raise ActionRefused("the preimage does not open the hashlock", "wait for the right one")
         market = fees.read_market(await self._horizon.fee_stats(), self._settings.caps)
         rate = fees.rate(market, fee, self._settings.caps)
-        envelope = await self._usable(terms, action.authorization)
+        envelope = await self._first_that_fits(terms, action.authorization)
         await self._builder.require_fee(rate * (len(envelope.transaction.operations) + 1))
         envelope.sign_hashx(preimage.reveal())
         until = UnixSeconds(terms.deadline + authorized.VALID_AFTER_DEADLINE)
         return self._builder.finish(envelope, rate, None, 0, until)
 
-    async def _usable(self, terms: LockTerms, authorization: bytes) -> TransactionEnvelope:
+    async def _first_that_fits(self, terms: LockTerms, authorization: bytes) -> TransactionEnvelope:
         """Return the first of the two that R signed that can land as things stand."""
         try:
             kept = msgspec.json.decode(authorization, type=_Kept)
@@ -244,7 +246,7 @@ class StellarAuthorizer:
         raise BadAuthorization(f"this is not the claim of this lock: {problem}", "request the claim again")
 
 
-def _shown(terms: LockTerms, way: Way) -> list[str]:
+def _operations_in_words(terms: LockTerms, way: Way) -> list[str]:
     """Say in words what the operations do, as a wallet shows them one by one."""
     paid = f"{decimal(terms.amount)} {terms.asset.symbol}"
     last = f"create {terms.recipient} with" if way is Way.CREATION else f"pay {terms.recipient}"

@@ -61,7 +61,9 @@ class Sequences:
             return 0 if account is None else int(account["sequence"]) + 1
         count = len(self.channels)
         records = [await self._record(each) for each in self.channels]
-        return CHANNEL_BASE + min(_used(record) * count + index for index, record in enumerate(records))
+        return CHANNEL_BASE + min(
+            _used_sequences(record) * count + index for index, record in enumerate(records)
+        )
 
     async def slot(self, sequence: int) -> Slot:
         """Return where a sequence lies."""
@@ -82,6 +84,6 @@ class Sequences:
         return record
 
 
-def _used(channel: Record) -> int:
+def _used_sequences(channel: Record) -> int:
     # An account starts at its ledger's number shifted left by 32 bits (getStartingSequenceNumber).
     return int(channel["sequence"]) & _LEDGER_MASK

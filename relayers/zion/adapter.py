@@ -101,11 +101,11 @@ class ZionPort:
 
     async def tip(self) -> Tip:
         """Return the head and the median time past, which the next block's deadlines are compared with."""
-        return await self._settled(self._tip)
+        return await self._reread_if_moved(self._tip)
 
     async def scan(self, recent_blocks: Sequence[BlockRef], max_blocks: int) -> Scan:
         """See `ChainPort.scan`. A node behind the ring on the same chain yields nothing, and no orphans."""
-        return await self._settled(lambda: self._scan(recent_blocks, max_blocks))
+        return await self._reread_if_moved(lambda: self._scan(recent_blocks, max_blocks))
 
     async def _tip(self) -> Tip:
         info = await self._info()
@@ -232,7 +232,7 @@ class ZionPort:
 
     async def tx_status(self, tx: SignedTx) -> TxStatus:
         """Tell where a transaction is. Never FAILED: what is invalid is in no ZION block."""
-        return await self._settled(lambda: self._tx_status(tx))
+        return await self._reread_if_moved(lambda: self._tx_status(tx))
 
     async def _tx_status(self, tx: SignedTx) -> TxStatus:
         # The nonce first: a transaction that is included between the two calls must not look replaced.
@@ -293,7 +293,7 @@ class ZionPort:
 
     # ------------------------------------------------------------------ helpers
 
-    async def _settled(self, read: Callable[[], Awaitable[T]]) -> T:
+    async def _reread_if_moved(self, read: Callable[[], Awaitable[T]]) -> T:
         """Read again while the chain moves under the reading."""
         await self._check()
         for _ in range(_RETRIES_WHILE_MOVING):

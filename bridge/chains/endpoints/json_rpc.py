@@ -96,7 +96,7 @@ class JsonRpc:
             answer = await endpoint.post(requests[0])
             if isinstance(answer, dict) and answer.get("id") not in (requests[0]["id"], None):
                 raise PortUnavailable(f"{self._name} answered another call", "use another endpoint")
-            return [self._settled(answer)]
+            return [self._result_or_error(answer)]
         answers = await endpoint.post(requests)
         if not isinstance(answers, list):
             self._result(answers)
@@ -105,9 +105,9 @@ class JsonRpc:
         by_id = {answer["id"]: answer for answer in answers if isinstance(answer.get("id"), int)}
         if not all(request["id"] in by_id for request in requests):
             raise PortUnavailable(f"{self._name} left out part of a batch", "try again or use another one")
-        return [self._settled(by_id[request["id"]]) for request in requests]
+        return [self._result_or_error(by_id[request["id"]]) for request in requests]
 
-    def _settled(self, answer: Any) -> Any:
+    def _result_or_error(self, answer: Any) -> Any:
         try:
             return self._result(answer)
         except RpcError as error:
