@@ -48,7 +48,7 @@ $(TOOLS)/.installed: $(VENV)/.installed scripts/toolchain/package-lock.json
 	@touch $@
 
 # One lock serves every supported Python and platform; it records no address. `make lock` resolves all of them
-# anew and then looks whether each has wheels everywhere.
+# again and then looks whether each has wheels everywhere.
 COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --upgrade \
     --no-emit-index-url --no-emit-find-links --no-annotate --no-header
 
