@@ -81,7 +81,7 @@ def node(
     backend: Annotated[Backend, typer.Option(help="What mines.")] = Backend.NUMBA,
     as_json: Json = False,
 ) -> None:
-    """Run a node until it is told to stop; prints its RPC URL when it answers."""
+    """Run a node until it is stopped; prints its RPC URL when it answers."""
     config = NodeConfig(
         network=network,
         data_dir=data_dir,
@@ -205,7 +205,9 @@ def parse_amount(text: str) -> int:
     except InvalidOperation:
         exact, units = False, Decimal(0)
     if not exact or not 0 < units < 2**60:
-        raise ZionError(f"{text!r} is no amount of ZION", hint="a positive number with at most 8 decimals")
+        raise ZionError(
+            f"{text!r} is not an amount of ZION", hint="a positive number with at most 8 decimals"
+        )
     return int(units)
 
 

@@ -21,6 +21,6 @@ class AdjustableClock:
         self._offset += seconds
 
     def at_least(self, time: int) -> None:
-        """Move forward to `time` if it lies ahead."""
+        """Move forward to `time` if it is ahead."""
         if time > self.now():
             self.advance(time - self.now())

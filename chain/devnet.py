@@ -13,6 +13,7 @@ from chain.rules.block import Block
 from chain.rules.errors import DevError
 from chain.rules.params import MEDIAN_WINDOW, MIN_FEE, Network, NetworkParams
 from chain.rules.records import Transaction
+from chain.rules.types import BlockId, KeyHash, TxId
 from chain.service.ports import ReorgResult
 from chain.wallet.keys import dev_treasury_key
 from chain.wallet.transactions import build_transfer
@@ -29,7 +30,7 @@ class DevNode(Protocol):
     chain: Chain
     mempool: Mempool
     clock: AdjustableClock
-    miner: bytes
+    miner: KeyHash
 
     def submit(self, tx: Transaction) -> Added:
         """Take a transaction. Raises `RuleBrokenError`."""
@@ -37,7 +38,7 @@ class DevNode(Protocol):
     def mine_one(self) -> Block:
         """Make one block at once."""
 
-    def follow(self, change: ChainChange, leave_out: frozenset[bytes] = frozenset()) -> None:
+    def follow(self, change: ChainChange, leave_out: frozenset[TxId] = frozenset()) -> None:
         """Bring mempool, miner and subscribers up to a change of the head."""
 
 
@@ -46,29 +47,29 @@ class DevNet:
 
     def __init__(self, node: DevNode) -> None:
         if node.params.network is not Network.DEV:
-            raise DevError("dev commands work on the dev network alone", hint="start with --network dev")
+            raise DevError("dev commands work only on the dev network", hint="start with --network dev")
         self._node = node
 
-    def advance_time(self, seconds: int, *, settle: bool) -> tuple[bytes, ...]:
+    def advance_time(self, seconds: int, *, settle: bool) -> tuple[BlockId, ...]:
         """Move the clock forward; with `settle`, mine until the median time past has followed."""
         if not 0 <= seconds <= MAX_ADVANCE:
             raise DevError(f"the clock moves by 0 … {MAX_ADVANCE} s", hint="it never moves back")
         node = self._node
         wanted = node.clock.now() + seconds
         node.clock.advance(seconds)
-        mined: list[bytes] = []
+        mined: list[BlockId] = []
         while settle and node.chain.median_time < wanted and len(mined) < 2 * MEDIAN_WINDOW:
             mined.extend(self.mine(1))
         return tuple(mined)
 
-    def mine(self, count: int) -> tuple[bytes, ...]:
+    def mine(self, count: int) -> tuple[BlockId, ...]:
         """Make blocks now."""
         if not 1 <= count <= MAX_MINED_AT_ONCE:
             raise DevError(f"mine 1 … {MAX_MINED_AT_ONCE} blocks at once")
         return tuple(self._node.mine_one().id for _ in range(count))
 
-    def fund(self, recipient: bytes, amount: int) -> bytes:
-        """Send from the treasury, whose key everybody knows; returns the transaction id."""
+    def fund(self, recipient: KeyHash, amount: int) -> TxId:
+        """Send from the treasury, whose key is public; returns the transaction id."""
         key = dev_treasury_key()
         node = self._node
         with node.chain.store.view() as view:
@@ -84,7 +85,7 @@ class DevNet:
         node.submit(tx)
         return tx.txid
 
-    def reorg(self, depth: int, drop: Sequence[bytes], *, readmit_dropped: bool) -> ReorgResult:
+    def reorg(self, depth: int, drop: Sequence[TxId], *, readmit_dropped: bool) -> ReorgResult:
         """Replace the last `depth` blocks by `depth` + 1 heavier ones without the transactions `drop`.
 
         The transactions of the replaced blocks keep their order and, where they still are valid, their
@@ -104,10 +105,10 @@ class DevNet:
                 f"{next(iter(unknown)).hex()} is in none of the last {depth} blocks nor in the mempool",
                 hint="choose a greater depth, or another transaction",
             )
-        left_out: set[bytes] = set()
+        left_out: set[TxId] = set()
         parent = old[0].header.previous
         change: ChainChange | None = None
-        connected: list[bytes] = []
+        connected: list[BlockId] = []
         for replaced in [*old, None]:
             wanted = [tx for tx in replaced.transactions()[1:] if tx.txid not in dropped] if replaced else []
             time = replaced.header.time if replaced else node.clock.now()

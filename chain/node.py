@@ -25,7 +25,8 @@ from chain.rules.address import decode_address
 from chain.rules.block import Block
 from chain.rules.errors import RuleBrokenError, StoreError, ZionError
 from chain.rules.params import NETWORKS, Network
-from chain.rules.records import Transaction
+from chain.rules.records import ZERO20, Transaction
+from chain.rules.types import KeyHash, TxId
 from chain.service.messages import BlockRefView, NewBlock
 from chain.service.ports import Event
 from chain.service.process import run_service
@@ -42,7 +43,7 @@ TEMPLATE_SECONDS = 10
 
 @dataclass(frozen=True)
 class NodeConfig:
-    """How a node runs. `block_interval` (seconds) paces mining on dev alone; port 0 takes a free one."""
+    """How a node runs. `block_interval` (seconds) paces mining on dev only; port 0 takes a free one."""
 
     network: Network
     data_dir: Path
@@ -69,7 +70,7 @@ class Node:
         elif config.mine:
             raise ZionError("mining needs an address", hint="give --miner-address")
         else:
-            self.miner = bytes(20)
+            self.miner = ZERO20
         config.data_dir.mkdir(parents=True, exist_ok=True)
         self._directory_lock = _hold(config.data_dir)
         cosmic_harmony.prepare()
@@ -115,7 +116,7 @@ class Node:
         self.follow(change)
         return change
 
-    def follow(self, change: ChainChange, leave_out: frozenset[bytes] = frozenset()) -> None:
+    def follow(self, change: ChainChange, leave_out: frozenset[TxId] = frozenset()) -> None:
         """Bring mempool, miner and subscribers up to a change of the head."""
         if not change.connected:
             return
@@ -144,7 +145,7 @@ class Node:
         if self.solo is not None:
             self._offer_work()
 
-    def template(self, miner: bytes | None = None) -> Block:
+    def template(self, miner: KeyHash | None = None) -> Block:
         """Return an unmined block on the head; transactions that do not fit it leave the mempool."""
         with self.chain.store.scratch() as batch:
             block, left_out = assemble(
@@ -204,7 +205,7 @@ class Node:
         try:
             self.accept(work.solved(nonce))
         except RuleBrokenError as error:
-            log.warning("own block refused", reason=error.reason.value)
+            log.warning("block of our own refused", reason=error.reason.value)
 
     # events ------------------------------------------------------------------------------------------
 
@@ -254,7 +255,7 @@ def _ref(block: Block) -> BlockRefView:
 
 
 def _hold(directory: Path) -> IO[str]:
-    """Hold the directory for this process; the system lets go of it however the process ends."""
+    """Hold the directory for this process; the system releases it however the process ends."""
     file = (directory / "node.lock").open("a+")
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

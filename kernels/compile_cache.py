@@ -44,7 +44,7 @@ building_block = numba.njit(no_cfunc_wrapper=True)
 """Decorates what compiled code calls; it can be called from Python too, and is compiled with its callers."""
 
 UNUSED_CACHE_SECONDS = 30 * 24 * 3600
-"""Directories of sources that nobody has run for so long are removed when a new one is made."""
+"""Directories unused for this long are removed when a new one is made."""
 
 
 def source_key(sources: Iterable[Path], values: Iterable[str] = ()) -> str:
@@ -112,7 +112,7 @@ def cache_directory(key: str) -> Path | None:
         os.utime(directory)
     except (OSError, RuntimeError) as error:  # RuntimeError: no home directory
         log.warning(
-            "every process compiles its kernels anew, for want of a cache directory (%s): "
+            "there is no cache directory (%s), so every process compiles its kernels again: "
             "set XDG_CACHE_HOME to one you own",
             error,
         )

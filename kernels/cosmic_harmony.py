@@ -7,11 +7,11 @@ keccak256(S ‖ the twelve words): the work hash, valid when H as a big-endian i
 Keccak-256 is Ethereum's. Source: docs/zion-protocol.md; vectors: tests/vectors/cosmic_harmony.json.
 
 Everything here takes bytes or NumPy arrays and checks them. Numba is imported and a kernel compiled (or
-loaded from disk) when it is first called; `prepare` does that ahead of time. Code compiled by Numba
-elsewhere calls the building blocks instead: `kernels.keccak` (`keccak_f1600`, `keccak_f1600_lanes`, `pad`),
+loaded from disk) when it is first called; `prepare` does that ahead of time. Code compiled by Numba elsewhere
+calls the building blocks instead: `kernels.keccak` (`keccak_f1600`, `keccak_f1600_lanes`, `pad`),
 `kernels.numba_pow` (`work_hash`, `work_hash_lanes`, `meets_target`) and `kernels.numba_merkle`
 (`hash_records`, `merkle_root_words`), and is decorated with `kernels.compile_cache.kernel`, so that a
-change of them compiles it anew.
+change of them compiles it again.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ def scan(header: BytesLike, start_nonce: int, count: int, target: int) -> ScanRe
     """Search `count` (0 … 2^40) nonces from `start_nonce` for the first that meets `target`, in SIMD lanes.
 
     Nonces wrap at 2^64. Other threads run meanwhile; it cannot be interrupted, so ask for about as many
-    nonces as can be searched between two looks at new work. Raises KernelInputError for arguments of
+    nonces as can be searched between two checks for new work. Raises KernelInputError for arguments of
     another size.
     """
     check_header_and_nonce(header, start_nonce)
@@ -148,7 +148,7 @@ def merkle_root(leaves: U8Array | U64Array) -> bytes:
 
 
 def prepare(*, mining: bool = False) -> None:
-    """Compile or load what a node needs (and a miner too), which the first calls would do otherwise."""
+    """Compile or load what a node (and a miner) needs; otherwise the first calls would do it."""
     for entry in (
         _pow().check_one,
         _pow().check_many,

@@ -1,18 +1,14 @@
-"""Draw the public states of a swap from the transition itself, into docs/swap-protocol.md.
+"""Draw the public states of a swap from the transition itself; `scripts.write_reference` puts it into
+docs/swap-protocol.md.
 
-Usage: python -m scripts.draw_protocol [--check]
-
-The drawing follows every course that a swap takes when chains keep what they showed: the transition is asked,
-nothing is drawn by hand. Reorgs lead back from anywhere and would only blacken the picture.
+The drawing follows every path that a swap can take without reorgs: it asks the transition, and nothing is
+drawn by hand. Reorgs lead back from every state and would only clutter the picture.
 """
 
 from __future__ import annotations
 
-import argparse
-import sys
 from collections import defaultdict
 from collections.abc import Iterator
-from pathlib import Path
 
 import msgspec
 from msgspec.structs import replace
@@ -28,9 +24,6 @@ from bridge.protocol.types import BlockRef, LegRole, LegState, Purpose, Swap, Sw
 from scripts.sample_swap import PREIMAGE, START, block, sample_swap
 from tests import instances
 
-DOCUMENT = Path(__file__).parent.parent / "docs" / "swap-protocol.md"
-BEGIN = "<!-- drawn by scripts/draw_protocol.py -->"
-END = "<!-- end of the drawing -->"
 SOURCE, DESTINATION = LegRole.SOURCE, LegRole.DESTINATION
 
 
@@ -100,8 +93,8 @@ def _time(swap: Swap) -> Iterator[tuple[str, ev.Event]]:
 def edges() -> dict[tuple[SwapState, SwapState], set[str]]:
     """Return the changes of the public state, each with the events that bring it about."""
     start = sample_swap()
-    for event in (ev.Tick(instances.ETHEREUM, START, 1), ev.Tick(instances.ZION, START, 1)):
-        start = transition(start, event).swap
+    for tick in (ev.Tick(instances.ETHEREUM, START, 1), ev.Tick(instances.ZION, START, 1)):
+        start = transition(start, tick).swap
     found: dict[tuple[SwapState, SwapState], set[str]] = defaultdict(set)
     seen, frontier = {msgspec.msgpack.encode(start)}, [start]
     while frontier:
@@ -124,26 +117,3 @@ def drawing() -> str:
         lines.append(f"    {before.value} --> {after.value}: {', '.join(sorted(labels))}")
     lines += [f"    {state.value} --> [*]" for state in sorted(TERMINAL_STATES)]
     return "\n".join([*lines, "```"])
-
-
-def drawn_into(document: str) -> str:
-    """Return the document with the drawing between its marks brought up to date."""
-    head, _, rest = document.partition(BEGIN)
-    _, _, tail = rest.partition(END)
-    return f"{head}{BEGIN}\n\n{drawing()}\n\n{END}{tail}"
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--check", action="store_true", help="only tell whether the drawing is up to date")
-    args = parser.parse_args()
-    before = DOCUMENT.read_text()
-    after = drawn_into(before)
-    if args.check and after != before:
-        sys.exit(f"{DOCUMENT.name} is out of date: run python -m scripts.draw_protocol")
-    if not args.check:
-        DOCUMENT.write_text(after)
-
-
-if __name__ == "__main__":
-    main()

@@ -131,8 +131,8 @@ def _judge(mutant: Mutant) -> None:
     except AssertionError:
         os._exit(NOTICED)
     except Exception as error:
-        frames = traceback.extract_tb(error.__traceback__)
-        os._exit(NOTICED if frames[-1].filename.startswith("chain.rules.spec") else CRASHED)
+        file = traceback.extract_tb(error.__traceback__)[-1].filename
+        os._exit(NOTICED if file.startswith(("chain.rules.spec", str(SPEC))) else CRASHED)
     os._exit(UNNOTICED)
 
 
@@ -157,7 +157,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     compiled.prepare()
     unchanged = Mutant("the specification as it is", "values", ast.parse((SPEC / "values.py").read_text()))
     if is_noticed(unchanged):
-        print("the unchanged specification differs from the node: mend that first")
+        print("the unchanged specification differs from the node: fix that first")
         return 1
     chosen = [mutant for mutant in mutants() if args.only in mutant.name]
     unnoticed: list[str] = []

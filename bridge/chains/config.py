@@ -28,11 +28,15 @@ class AssetConfig(Section):
     """An asset that may be swapped; `contract` is empty for a chain's native coin."""
 
     chain: str = Field(pattern=rf"^{CHAIN_NAME}$")
+    """The chain it is on, as named under `[chains]`."""
     symbol: str = Field(pattern=r"^[A-Za-z0-9]{1,12}$")
+    """Its name in quotes and in `chain:SYMBOL`."""
     decimals: int = Field(ge=0, le=30)
+    """How many decimals one whole coin has."""
     contract: str = ""
+    """The token's address on its chain; "" for the native coin."""
     keep: DecimalText = "0"
-    """Coins never offered to swaps: what the bridge's account needs for itself."""
+    """Whole coins that are never offered to swaps: what the bridge's account needs for itself."""
 
     @property
     def asset(self) -> Asset:
@@ -86,12 +90,17 @@ class TimingOverrides(Section):
     """`[chains.<name>.timing]`: what an operator sets otherwise than the family's own numbers."""
 
     block_interval: int | None = Field(None, ge=1, le=SECONDS_PER_DAY)
+    """Seconds between two blocks."""
     finality_base: int | None = Field(None, ge=1)
+    """Confirmations after which the smallest amount counts as final."""
     finality_cap: int | None = Field(None, ge=1)
+    """The most confirmations that are ever waited for. Amounts that would need more are refused."""
     value_per_block: dict[str, DecimalText] | None = None
-    """By asset key: each started portion of this many coins at stake demands one block more."""
+    """By asset key: each started portion of this many coins needs one confirmation more."""
     inclusion_p99: int | None = Field(None, ge=1)
+    """Seconds within which 99 % of our transactions are included."""
     clock_skew: int | None = Field(None, ge=0)
+    """Seconds by which a block's time may differ from the true time."""
 
     def over(self, defaults: TimingConfig) -> TimingConfig:
         """Return the defaults with what is set here. Raises pydantic's ValidationError where they clash."""
@@ -124,13 +133,17 @@ class ChainSection(Section):
     native_decimals: ClassVar[int]
 
     family: str = ""
-    """The kind of chain; "" where the section's own name says it."""
+    """The kind of chain. It can be left out where the section's name says it, e.g. `[chains.zion]`."""
     enabled: bool = True
+    """false: nothing is sold on this chain and no relayer runs for it."""
     keystore: Path = Path()
-    """The bridge's key; `keys/<name>.json` unless it says otherwise."""
+    """The keystore of the bridge's account; `keys/<name>.json` by default."""
     poll_interval: float = Field(5.0, ge=0.05, le=300)
+    """Seconds between two looks at the chain."""
     rpc_timeout: float = Field(10.0, gt=0, le=120)
+    """Seconds after which a request to a node is given up."""
     max_blocks_per_scan: int = Field(100, ge=1, le=10_000)
+    """The most blocks taken in at once."""
     timing: TimingOverrides = TimingOverrides()
 
     @property
@@ -183,7 +196,9 @@ class NodesSection(ChainSection):
     """A chain that is read and written through the RPC of its nodes."""
 
     rpc_urls: tuple[HttpUrl, ...] = ()
+    """The nodes, used in turn when one is down."""
     ws_url: WebSocketUrl = ""
+    """A WebSocket that wakes the relayer up. What counts is always polled."""
 
     @property
     def urls(self) -> tuple[str, ...]:

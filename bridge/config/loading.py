@@ -42,7 +42,7 @@ OTHER_VARIABLES = frozenset(
         "RAINBOW_RECOVERY_PASSWORD",
     }
 )
-"""Variables with our prefix that are no configuration keys."""
+"""Variables with our prefix that are not configuration keys."""
 
 _FAMILY_VARIABLE = re.compile(rf"{ENV_PREFIX}CHAINS__([A-Z][A-Z0-9]{{1,15}})__FAMILY")
 

@@ -88,7 +88,9 @@ class Settings(BaseSettings):
     )
 
     network: Network = Network.DEV
+    """`dev`, `test` or `main`, of every chain. The published devnet keys are refused on the other two."""
     data_dir: Path = Path("data")
+    """Where the SQLite database and the logs are."""
     database: DatabaseConfig = DatabaseConfig()
     api: ApiConfig = ApiConfig()
     keys: KeysConfig = KeysConfig()
@@ -99,7 +101,7 @@ class Settings(BaseSettings):
     swaps: SwapsConfig = SwapsConfig()
     log: LogConfig = LogConfig()
     anchor_interval: float = Field(600.0, ge=1, le=SECONDS_PER_DAY)
-    """Seconds between anchors of the transparency log; nothing new is not anchored again."""
+    """Seconds between two anchors of the transparency log on ZION. A root is anchored once only."""
 
     @classmethod
     def settings_customise_sources(

@@ -67,7 +67,7 @@ class Books:
 
     async def fees(self, since: dict[ChainId, int], until: dict[ChainId, int]) -> dict[str, int]:
         """Return what the watched accounts paid in fees in the blocks after `since` up to `until`, by asset;
-        fees are paid in native coins alone."""
+        fees are always paid in native coins."""
         paid = await asyncio.gather(
             *(
                 self._ledgers[chain].fees_paid(

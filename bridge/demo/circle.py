@@ -43,13 +43,13 @@ class Traveller:
         return frozenset(self.plan.route)
 
     async def fund(self) -> None:
-        """Receive the first amount with its gas; on no other chain this person has anything yet."""
+        """Receive the first amount with its gas; this person has nothing on the other chains yet."""
         first = self.plan.route[0]
         amount = self.plan.amount + GAS_MONEY[first.chain]
         await self.site.fund(self.wallets[first.chain].address, first, amount)
 
     async def swap_through(self) -> None:
-        """Swap from each chain to the next until the value is back where it began."""
+        """Swap from each chain to the next until the value is back where it started."""
         plan, card = self.plan, self.card
         card.begin()
         card.sends = _money(plan.amount, plan.route[0])

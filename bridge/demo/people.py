@@ -1,4 +1,4 @@
-"""The users of the demonstration: each with own keys, through the REST API and the typed client alone."""
+"""The users of the demonstration: each has its own keys and uses only the REST API and the typed client."""
 
 from __future__ import annotations
 
@@ -37,9 +37,9 @@ class WentWrong(Exception):
 
 
 class Person:
-    """One user with one swap. `patience` is how long, in seconds, each step may take in all.
+    """One user with one swap. `patience` is how many seconds each step may take in all.
 
-    With `purse` and `card` the swap is a step of a longer way: its wallets and what is shown are given.
+    With `purse` and `card` the swap is one step of several: its wallets and its card are given.
     """
 
     def __init__(
@@ -78,7 +78,7 @@ class Person:
         return frozenset({plan.source, plan.destination, *(NATIVE[chain] for chain in self.wallets)})
 
     async def fund(self) -> None:
-        """Receive from the devnets' treasuries what the swap needs and no more."""
+        """Receive from the devnets' treasuries exactly what the swap needs."""
         plan = self.plan
         address = self.wallets[plan.source.chain].address
         gas = GAS_MONEY[plan.source.chain]
@@ -97,7 +97,8 @@ class Person:
             await self._approve(plan.destination)
 
     async def lock(self) -> None:
-        """Quote, accept, lock, and wait for the bridge's lock; who walks away waits until it is final."""
+        """Quote, accept, lock, and wait for the bridge's lock; a user who walks away waits until it is
+        final."""
         plan, card = self.plan, self.card
         card.begin()
         swap = self.swap = await self._begun()
@@ -126,7 +127,8 @@ class Person:
             await self._patiently(lambda signed=signed: wallet.settled(signed, pause=POLL_SECONDS))  # type: ignore[misc]
 
     async def receive(self) -> None:
-        """Reveal the secret once the own node shows the bridge's lock deep enough; wait for the money."""
+        """Reveal the secret once the user's own node shows the bridge's lock deep enough; wait for the
+        money."""
         swap, plan = self._begun_swap(), self.plan
         wallet = self.wallets[plan.destination.chain]
         watch = LockWatch(wallet.port, swap.record.destination)
@@ -156,7 +158,8 @@ class Person:
         await self._until(lambda view: view.status is SwapState.COMPLETED)
 
     async def refund(self) -> None:
-        """The source's deadline has passed: take the money back with the own wallet, ask nobody."""
+        """The source's deadline has passed: take the money back with the user's own wallet; nobody is
+        asked."""
         swap = self._begun_swap()
         wallet = self.wallets[self.plan.source.chain]
 
@@ -172,7 +175,7 @@ class Person:
         )
 
     async def swap_through(self) -> None:
-        """The whole swap, of somebody who stays."""
+        """The whole swap of a user who stays."""
         await self.lock()
         await self.receive()
         await self.settle()
@@ -189,7 +192,7 @@ class Person:
         return self.swap
 
     async def _begun(self) -> UserSwap:
-        """Begin the swap, or, when the answer got lost, take it up from the recovery file."""
+        """Begin the swap or, when the answer got lost, continue from the recovery file."""
 
         async def attempt() -> UserSwap:
             open_records = [record for record in self.recovery.all() if not record.swap_id]
@@ -222,8 +225,8 @@ class Person:
         *,
         at_once: bool = False,
     ) -> SwapView:
-        """Follow the swap until a view is `reached`. A node that was killed has forgotten what it had not yet
-        put into a block, so the own last transaction is sent `again`, `unless` the view shows it worked.
+        """Follow the swap until a view is `reached`. A killed node has forgotten what it had not yet put into
+        a block, so the user's last transaction is sent `again`, `unless` the view shows that it worked.
         `at_once`: it was not sent yet."""
         swap = self._begun_swap()
         deadline = time.monotonic() + self.patience
@@ -241,7 +244,7 @@ class Person:
                 )
             self._check_time(deadline, f"it is still {view.status.value}: {view.detail}")
             if again is not None and time.monotonic() > resend and not unless(view):
-                # Refused, perhaps, because somebody else was faster: the next view tells.
+                # It may have been refused because somebody else was faster: the next view will show.
                 with contextlib.suppress(BridgeUnreachable, PortError):
                     await again()
                 resend = time.monotonic() + RESEND_SECONDS
@@ -254,7 +257,7 @@ class Person:
             try:
                 return await step()
             except (BridgeUnreachable, PortUnavailable, InsufficientFunds) as error:
-                # A node that was killed may have to include again what paid this account.
+                # A killed node may have to include again the transaction that paid this account.
                 self._check_time(deadline, str(error))
             except BridgeProblem as error:
                 if error.kind not in _PASSING_PROBLEMS:
@@ -314,5 +317,5 @@ _STAGES: tuple[tuple[Callable[[SwapView], bool], str], ...] = (
 
 
 def _stage(view: SwapView) -> str:
-    """Name the furthest stage that a view shows; the later come first."""
+    """Name the furthest stage that a view shows; later stages are checked first."""
     return next((name for shows, name in _STAGES if shows(view)), "")

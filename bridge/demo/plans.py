@@ -48,7 +48,7 @@ ADA, CUSD = _deals_in(CARDANO)
 ASSETS = (ETH, DEMO, BASE_ETH, ZION, SOL, SUSD, XLM, RUSD, ADA, CUSD)
 NATIVE = {asset.chain: asset for asset in ASSETS if not asset.contract}
 CLAIM_FEE_PERCENT = 2
-"""What a user who pays for the claim out of the amount allows at most."""
+"""The most that a user allows who pays for the claim out of the amount."""
 
 PRICES = {
     ETH: "3000",
@@ -92,7 +92,7 @@ GAS_MONEY = {
 account and a lock come first, on Solana the rent of a vault, on Cardano collateral and change."""
 
 _LEAST, _MOST = 1, 30_000
-"""What pairs take, in the prices' unit."""
+"""The limits of pairs, in the prices' unit."""
 
 
 @dataclass(frozen=True)
@@ -123,7 +123,7 @@ class Plan:
 
     @property
     def expected(self) -> SwapState:
-        """How it has to end."""
+        """How it must end."""
         return SwapState.REFUNDED if self.walks_away else SwapState.COMPLETED
 
 
@@ -139,7 +139,7 @@ class Round:
 
     @property
     def steps(self) -> list[tuple[Asset, Asset]]:
-        """From which asset to which, one after the other."""
+        """The steps in order, from which asset to which."""
         return list(pairwise(self.route))
 
 

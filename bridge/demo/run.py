@@ -1,4 +1,4 @@
-"""The demonstration itself: swaps of all kinds at once, some of which the user walks away from, one person's
+"""The demonstration itself: swaps of all kinds at the same time, some with users who walk away, one person's
 way around all chains, and an audit of every unit."""
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ Swapper = Person | Traveller
 PATIENCE_SECONDS = 60.0
 CHAOS_PATIENCE_SECONDS = 90.0
 STEPS_AT_MOST = 2
-"""Times the patience for one step: what all of a person's steps may take together."""
+"""All of a person's steps together may take this many times the patience for one step."""
 SETTLE_SECONDS = 30.0
 """How long the books may take to close after the last swap."""
 
 
 @dataclass
 class Outcome:
-    """What the demonstration found; `problems` is empty when all went as it should."""
+    """The outcome of the demonstration; `problems` is empty when everything went as it should."""
 
     problems: list[str] = field(default_factory=list)
     before: Snapshot = field(default_factory=lambda: Snapshot({}))
@@ -136,7 +136,7 @@ class Demo:
             outcome.killed = chaos.killed
 
     async def _everybody(self, people: list[Swapper], hurting: asyncio.Task[None] | None = None) -> None:
-        """Let all swap at once; then let the deadlines of those who were left pass."""
+        """Let everybody swap at the same time; then let the deadlines of abandoned swaps pass."""
         walking = [one for one in people if isinstance(one, Person) and one.plan.walks_away]
         staying = [one for one in people if one not in walking]
         await asyncio.gather(
@@ -178,7 +178,8 @@ class Demo:
             self.board.note(f"  [dim]{chain}: the clock moves {ahead} s ahead[/]")
 
     async def _close_the_books(self, books: Books, outcome: Outcome, since: dict[ChainId, int]) -> None:
-        """Add up; while transactions are still on their way the sums may not match, so it has a moment."""
+        """Add up. While transactions are still on their way the sums may not match, so there is a grace
+        period."""
         deadline = time.monotonic() + SETTLE_SECONDS
         while True:
             outcome.after, until = await books.read()

@@ -27,15 +27,15 @@ from bridge.wiring.local_chains import make
 
 BLOCK_SECONDS = 1
 POLL_SECONDS = 0.5
-"""Between two looks of a relayer at its chain; new heads wake it up as well."""
+"""Seconds between two polls of a relayer; new heads wake it up as well."""
 
 START_PATIENCE_SECONDS = 120.0
-"""For the bridge's processes: a busy machine takes its time to load all chains' libraries."""
+"""For the bridge's processes: a busy machine is slow to load all chains' libraries."""
 HEADING = "# Written by `rainbow demo`: local chains, published keys, no real money.\n"
 
 
 class Site:
-    """Starts and stops everything, and can hurt it: `kill` ends any process as `kill -9` does."""
+    """Starts and stops everything, and can break it: `kill` ends any process as `kill -9` does."""
 
     def __init__(self, directory: Path, chains: Sequence[ChainId] = tuple(FAMILIES)) -> None:
         self.directory = directory
@@ -151,7 +151,7 @@ class Site:
     async def start_bridge(self) -> None:
         """Give the bridge its money, start the API and a relayer for each chain, and wait until the bridge is
         ready to trade."""
-        # Where consent is needed nobody can be given an asset before the relayer has agreed to it.
+        # Where consent is needed, an asset can be paid only after the relayer has agreed to it.
         later = [asset for asset in self.assets if asset.contract and self.needs_consent(asset.chain)]
         await self._fund_bridge(asset for asset in self.assets if asset not in later)
         for chain in self.chains:
@@ -190,7 +190,7 @@ class Site:
                 await asyncio.sleep(0.1)
 
     async def _everything_set_up(self, patience: float = START_PATIENCE_SECONDS) -> None:
-        """Wait for token approvals and trustlines: nobody can pay the bridge in a token before."""
+        """Wait for token approvals and trustlines: before that, nobody can pay the bridge in a token."""
 
         async def done(chain: ChainId) -> None:
             port = self.bridge_port(chain)

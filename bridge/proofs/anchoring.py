@@ -1,4 +1,5 @@
-"""Anchoring: the log's root and size go into a ZION transaction: nobody can rewrite the log unseen."""
+"""Anchoring: the log's root and size go into a ZION transaction, so that nobody can rewrite the log
+unnoticed."""
 
 from __future__ import annotations
 
@@ -13,7 +14,7 @@ _RECEIPTS_AT_ONCE = 1_000
 
 
 def log_head(store: Store) -> tuple[bytes, int]:
-    """Return the root of all receipts and how many they are."""
+    """Return the root of all receipts and their number."""
     leaves: list[bytes] = []
     with store.reading() as tx:
         size = tx.receipts.size()

@@ -65,7 +65,7 @@ class Transaction:
     def lock(self, name: str) -> None:
         """Make every other transaction that locks the same name wait until this one ends.
 
-        On SQLite a writing transaction is alone anyway.
+        On SQLite there is only one writing transaction anyway.
         """
         if self._connection.dialect.name == "postgresql":
             self._connection.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(name, 0))))
@@ -116,9 +116,9 @@ class Store:
     def transaction(self) -> Iterator[Transaction]:
         """Write: everything in the block is stored together when it ends, or nothing is.
 
-        Raises `Conflict` if two PostgreSQL transactions changed the same rows, `Unavailable` if the database
-        is busy, full or away; either way nothing was stored (or, if the connection to PostgreSQL broke
-        during the commit itself, perhaps everything: read again).
+        Raises `Conflict` where two PostgreSQL transactions collided, `Unavailable` if the database is busy,
+        full or unreachable. In both cases nothing was stored; only if the connection to PostgreSQL broke
+        during the commit itself, everything may have been: read again.
         """
         with _translating(), self._writer, self._engine.connect() as opened:
             connection = opened.execution_options(rainbow_write=True)
@@ -138,7 +138,7 @@ class Store:
                 running.rollback()
 
     def wakeups(self) -> Wakeups:
-        """Return a new waiter that notices commits of any process, this one's included."""
+        """Return a new waiter that notices commits of any process, including this one."""
         if self._postgres:
             return PostgresWakeups(_psycopg_url(self._engine.url))
         return SqliteWakeups(Path(self._engine.url.database or ""))

@@ -16,7 +16,7 @@ class Conflict(StoreError):
 
 
 class Duplicate(StoreError):
-    """The row exists already, under a key that may exist only once."""
+    """The row exists already; its key must be unique."""
 
 
 class NotFound(StoreError):
@@ -24,7 +24,7 @@ class NotFound(StoreError):
 
 
 class Unavailable(StoreError):
-    """The database is busy, full or away: nothing was stored, try again later."""
+    """The database is busy, full or unreachable: nothing was stored, try again later."""
 
 
 class LeaseLost(StoreError):

@@ -51,7 +51,7 @@ class Reservation(msgspec.Struct, frozen=True):
 
 
 class SwapMeta(msgspec.Struct, frozen=True):
-    """What the API knows of a swap besides the protocol's value."""
+    """What the API knows of a swap in addition to the protocol's value."""
 
     quote_id: str | None = None
     client: str = ""
@@ -120,7 +120,7 @@ class PlannedIntent(msgspec.Struct, frozen=True):
 
 
 class Intent(msgspec.Struct, frozen=True):
-    """A stored intent. `cancel`: it must no longer happen, and its sequence is to be used up."""
+    """A stored intent. `cancel`: it must no longer happen; its sequence has to be used up."""
 
     id: int
     subject: str
@@ -138,7 +138,7 @@ class Intent(msgspec.Struct, frozen=True):
     lease_until_ms: int
     not_before_ms: int
     batch_leader: int | None
-    """The intent whose transactions make this claim too, in a batch; None while it is on its own."""
+    """The batch leader: the intent whose transactions make this claim too; None while it is on its own."""
     reason: str
     created_ms: int
     updated_ms: int
@@ -150,7 +150,7 @@ class Intent(msgspec.Struct, frozen=True):
 
 
 class StoredTxState(StrEnum):
-    """What is known of a signed transaction. DEAD: it can no longer land."""
+    """What is known of a signed transaction. DEAD: it can no longer be included."""
 
     SIGNED = "signed"
     BROADCAST = "broadcast"
@@ -161,8 +161,8 @@ class StoredTxState(StrEnum):
 
 
 class StoredTx(msgspec.Struct, frozen=True):
-    """What is known of a signed transaction of ours. `cancels`: it only uses up the sequence.
-    `signed_height`: the tip then."""
+    """A signed transaction of ours and what is known of it. `cancels`: it only uses up the sequence.
+    `signed_height`: the tip's height at that time."""
 
     id: int
     intent_id: int
@@ -243,7 +243,7 @@ class ChainStatus(msgspec.Struct, frozen=True):
     seen_ms: int = 0
     """When the RPC last answered."""
     tip_ms: int = 0
-    """When the tip was first seen: its clock has moved on by what has passed since."""
+    """When the tip was first seen: its clock has moved on by the time since then."""
 
     @property
     def time(self) -> int:
@@ -252,7 +252,7 @@ class ChainStatus(msgspec.Struct, frozen=True):
 
 
 class Lease(msgspec.Struct, frozen=True):
-    """A lease that is held; every write under it checks it."""
+    """A lease that is held: pass it to everything that writes under it."""
 
     name: str
     owner: str

@@ -73,7 +73,7 @@ class ReservationRow(SQLModel, table=True):
     quote_id: str = Field(index=True)
     swap_id: str = Field(default="", index=True)
     after_lock: bool = False
-    """Still needed when the destination is locked for good: for our claims and refunds."""
+    """Still needed when the destination's lock is final: for our claims and refunds."""
     live: bool = True
     created_ms: int = _ms()
     expires_ms: int | None = _maybe_ms()
@@ -110,7 +110,7 @@ class SwapRow(SQLModel, table=True):
     destination_state: str
     hashlock: str
     lane: int = Field(default=0, sa_type=BigInteger)
-    """The destination lock's lane, 0 without; no other swap may use it while this one is open."""
+    """The destination lock's lane, 0 for none; no other swap may use it while this one is open."""
     source_lock_id: str = Field(default="", index=True)
     destination_lock_id: str = Field(default="", index=True)
     quote_id: str | None = None
@@ -152,7 +152,7 @@ class SecretRow(SQLModel, table=True):
 
 
 class ClaimAuthorizationRow(SQLModel, table=True):
-    """What a recipient signed so that we may claim for them, as the chain's adapter keeps it."""
+    """What a recipient signed so that we may claim for them, in the form that the chain's adapter uses."""
 
     __tablename__ = "claim_authorizations"
 
@@ -234,7 +234,7 @@ class TransactionRow(SQLModel, table=True):
 
 
 class BlockRow(SQLModel, table=True):
-    """The ring of recent canonical blocks of each chain."""
+    """The recent canonical blocks of each chain."""
 
     __tablename__ = "blocks"
 
@@ -270,7 +270,7 @@ class ObservationRow(SQLModel, table=True):
     terms: str = _text("")
     canonical: bool = True
     settled: bool = False
-    """Final and told to the swap: nothing more is expected of it."""
+    """Final, and the swap knows: nothing else can come of it."""
     created_ms: int = _ms()
 
 
@@ -285,7 +285,7 @@ class ChainStatusRow(SQLModel, table=True):
 
 
 class LeaseRow(SQLModel, table=True):
-    """Who may do a thing alone, until when; `fence` grows with each new holder."""
+    """Who alone may do something, and until when; `fence` grows with each new holder."""
 
     __tablename__ = "leases"
 

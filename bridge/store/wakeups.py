@@ -1,5 +1,4 @@
-"""Notices, at little cost, that some process has committed something. This only wakes: the store is read
-anew.
+"""A cheap way to notice that some process committed something: only a wake-up, never the truth.
 
 SQLite: `PRAGMA data_version`, read on a connection of its own every 50 ms for a few microseconds, changes
 with every commit of any other connection. PostgreSQL: LISTEN / NOTIFY.
@@ -20,7 +19,7 @@ class Wakeups(Protocol):
     """Waits for commits. One waiter per task; not shared between tasks."""
 
     async def wait(self, timeout: float) -> bool:
-        """Return True soon after a commit that was not reported yet, False after `timeout` seconds."""
+        """Return True soon after a new commit, False after `timeout` seconds."""
         ...
 
     async def close(self) -> None:
@@ -65,7 +64,7 @@ class PostgresWakeups:
         self._connection: Any = None
 
     async def wait(self, timeout: float) -> bool:
-        """See `Wakeups`. A lost connection counts as a commit: one may have been missed."""
+        """See `Wakeups`. A dropped connection counts as news: something may have been missed."""
         import psycopg
 
         try:

@@ -22,9 +22,10 @@ from chain.rules.params import (
     MEDIAN_WINDOW,
     NetworkParams,
 )
+from chain.rules.types import BlockId, UnixSeconds
 from chain.state.evaluation import evaluate, write
 from chain.state.signature_cache import SignatureCache
-from chain.state.store import Batch, HeaderRecord, Store, Tip, View
+from chain.state.store import HeaderRecord, StateReader, StateWriter, Store, Tip
 from kernels import cosmic_harmony
 
 _HEADER_CACHE = 4096
@@ -34,9 +35,9 @@ _NOT_THE_BLOCKS_FAULT = frozenset({Reason.TIME_TOO_NEW, Reason.UNKNOWN_PARENT})
 @dataclass(frozen=True)
 class ChainChange:
     """What accepting a block did: blocks that left the main chain (newest first) and joined it (oldest
-    first). Both empty: the block was known, or lies on a lighter branch."""
+    first). Both empty: the block was known, or is on a lighter branch."""
 
-    block_id: bytes
+    block_id: BlockId
     known: bool = False
     disconnected: tuple[Block, ...] = ()
     connected: tuple[Block, ...] = field(default=())
@@ -53,11 +54,11 @@ class Chain:
         clock: Callable[[], int] = lambda: int(time.time()),
         sync: bool = True,
     ) -> None:
-        """Open the chain in `directory`, writing genesis if it is new. `clock` tells Unix seconds."""
+        """Open the chain in `directory`, writing genesis if it is new. `clock` returns Unix seconds."""
         self.params = params
         self.clock = clock
         self.signatures = SignatureCache()
-        self._headers: OrderedDict[bytes, HeaderRecord] = OrderedDict()
+        self._headers: OrderedDict[BlockId, HeaderRecord] = OrderedDict()
         genesis = genesis_block(params)
         self.genesis_id = genesis.id
         self.store = Store(directory, params.network.encode() + genesis.id, sync=sync)
@@ -67,7 +68,7 @@ class Chain:
                 record = HeaderRecord(genesis.header, work_of(genesis.header.target), len(genesis))
                 batch.put_block(genesis, record)
                 fees = check_records(genesis.bodies, genesis.witnesses, params.chain_id, 0)
-                change = evaluate(batch, params, genesis, record, fees, 0, self.signatures)
+                change = evaluate(batch, params, genesis, record, fees, UnixSeconds(0), self.signatures)
                 write(batch, change)
                 tip = change.tip
         self.tip: Tip = tip
@@ -75,7 +76,7 @@ class Chain:
         self._median_time = self.median_time_after(self.tip.id)
 
     @property
-    def median_time(self) -> int:
+    def median_time(self) -> UnixSeconds:
         """Median time past at the head: what deadlines of the next block are compared with."""
         return self._median_time
 
@@ -85,7 +86,7 @@ class Chain:
 
     # headers -----------------------------------------------------------------------------------------
 
-    def header(self, block_id: bytes, view: View | None = None) -> HeaderRecord | None:
+    def header(self, block_id: BlockId, view: StateReader | None = None) -> HeaderRecord | None:
         """Return a known header of any branch."""
         cached = self._headers.get(block_id)
         if cached is not None:
@@ -99,12 +100,12 @@ class Chain:
             self._remember(block_id, record)
         return record
 
-    def _remember(self, block_id: bytes, record: HeaderRecord) -> None:
+    def _remember(self, block_id: BlockId, record: HeaderRecord) -> None:
         self._headers[block_id] = record
         if len(self._headers) > _HEADER_CACHE:
             self._headers.popitem(last=False)
 
-    def _record(self, block_id: bytes, view: View | None = None) -> HeaderRecord:
+    def _record(self, block_id: BlockId, view: StateReader | None = None) -> HeaderRecord:
         record = self.header(block_id, view)
         if record is None:
             raise StoreError(
@@ -112,7 +113,7 @@ class Chain:
             )
         return record
 
-    def ancestors(self, block_id: bytes, count: int) -> list[Header]:
+    def ancestors(self, block_id: BlockId, count: int) -> list[Header]:
         """Return up to `count` headers ending with `block_id`, oldest first."""
         headers: list[Header] = []
         while len(headers) < count:
@@ -123,11 +124,11 @@ class Chain:
             block_id = header.previous
         return headers[::-1]
 
-    def median_time_after(self, block_id: bytes) -> int:
+    def median_time_after(self, block_id: BlockId) -> UnixSeconds:
         """Return the median time past of a block."""
         return median_time_past([header.time for header in self.ancestors(block_id, MEDIAN_WINDOW)])
 
-    def target_after(self, block_id: bytes) -> int:
+    def target_after(self, block_id: BlockId) -> int:
         """Return the compact target that the next block on `block_id` must have."""
         if not self.params.retarget:
             return self.params.pow_limit
@@ -232,9 +233,9 @@ class Chain:
         self._median_time = self.median_time_after(tip.id)
         return ChainChange(block.id, False, tuple(disconnected), tuple(connected))
 
-    def _branch(self, view: View, header: Header) -> tuple[list[bytes], bytes]:
+    def _branch(self, view: StateReader, header: Header) -> tuple[list[BlockId], BlockId]:
         """Return the stored blocks between the main chain and `header` (oldest first), and the fork point."""
-        branch: list[bytes] = []
+        branch: list[BlockId] = []
         block_id = header.previous
         while True:
             record = self._record(block_id, view)
@@ -245,7 +246,7 @@ class Chain:
             branch.append(block_id)
             block_id = record.header.previous
 
-    def _disconnect_to(self, batch: Batch, fork: bytes) -> list[Block]:
+    def _disconnect_to(self, batch: StateWriter, fork: BlockId) -> list[Block]:
         disconnected: list[Block] = []
         while (tip := batch.tip()) is not None and tip.id != fork:
             block = batch.get_block(tip.id)
@@ -255,7 +256,9 @@ class Chain:
             disconnected.append(block)
         return disconnected
 
-    def _connect(self, batch: Batch, block: Block, record: HeaderRecord, fees: int | None = None) -> Tip:
+    def _connect(
+        self, batch: StateWriter, block: Block, record: HeaderRecord, fees: int | None = None
+    ) -> Tip:
         if fees is None:
             fees = int(block.bodies[:, 3].sum())
         median = self.median_time_after(block.header.previous)
@@ -264,7 +267,7 @@ class Chain:
         return change.tip
 
     def _mark_invalid(
-        self, failing: bytes, block: Block, record: HeaderRecord, error: RuleBrokenError
+        self, failing: BlockId, block: Block, record: HeaderRecord, error: RuleBrokenError
     ) -> None:
         """Remember that a block broke a rule: the id commits to everything the rules read."""
         if error.reason in _NOT_THE_BLOCKS_FAULT:
@@ -280,7 +283,7 @@ class Chain:
 
     # trials ------------------------------------------------------------------------------------------
 
-    def try_connect(self, batch: Batch, block: Block) -> Tip:
+    def try_connect(self, batch: StateWriter, block: Block) -> Tip:
         """Connect an unmined block in a scratch batch: templates and dev forks. Raises `RuleBrokenError`."""
         tip = batch.tip()
         work = (tip.work if tip else 0) + work_of(block.header.target)
@@ -289,7 +292,7 @@ class Chain:
         return self._connect(batch, block, record, fees)
 
     @contextmanager
-    def scratch_at(self, block_id: bytes) -> Iterator[Batch]:
+    def scratch_at(self, block_id: BlockId) -> Iterator[StateWriter]:
         """Give a scratch batch whose head is a stored block of any branch: for building on it."""
         with self.store.scratch() as batch:
             branch, fork = [], block_id
@@ -310,7 +313,7 @@ class Chain:
             block_id = view.id_at(height)
             return view.get_block(block_id) if block_id else None
 
-    def ids_between(self, low: int, high: int) -> Sequence[bytes]:
+    def ids_between(self, low: int, high: int) -> Sequence[BlockId]:
         """Return main-chain ids of heights low … high (inclusive), as far as they exist."""
         with self.store.view() as view:
             found = (view.id_at(height) for height in range(max(low, 0), high + 1))

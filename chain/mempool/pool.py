@@ -18,8 +18,9 @@ from chain.rules.errors import Reason, RuleBrokenError
 from chain.rules.locks import make_lock, spend_lock
 from chain.rules.params import MAX_BLOCK_TRANSACTIONS, MIN_FEE
 from chain.rules.records import PAYS_AMOUNT, SPENDS_LOCK, Kind, Transaction
+from chain.rules.types import BlockHeight, KeyHash, LockId, TxId
 from chain.state.evaluation import check_signature
-from chain.state.store import View
+from chain.state.store import StateReader
 
 MAX_PER_SENDER = 64
 DEFAULT_CAPACITY = 20_000
@@ -29,9 +30,9 @@ DEFAULT_CAPACITY = 20_000
 class Added:
     """What adding a transaction did. `replaced` left the pool for it."""
 
-    txid: bytes
+    txid: TxId
     known: bool = False
-    replaced: tuple[bytes, ...] = ()
+    replaced: tuple[TxId, ...] = ()
 
 
 def replacement_fee(old: int) -> int:
@@ -45,29 +46,29 @@ class Mempool:
     def __init__(self, chain: Chain, capacity: int = DEFAULT_CAPACITY) -> None:
         self._chain = chain
         self._capacity = capacity
-        self._by_id: dict[bytes, Transaction] = {}
-        self._queues: dict[bytes, dict[int, Transaction]] = {}
-        self._spends: dict[bytes, bytes] = {}
-        self._makes: dict[bytes, bytes] = {}
+        self._by_id: dict[TxId, Transaction] = {}
+        self._queues: dict[KeyHash, dict[int, Transaction]] = {}
+        self._spends: dict[LockId, TxId] = {}
+        self._makes: dict[LockId, TxId] = {}
 
     def __len__(self) -> int:
         return len(self._by_id)
 
-    def __contains__(self, txid: bytes) -> bool:
+    def __contains__(self, txid: TxId) -> bool:
         return txid in self._by_id
 
     def __iter__(self) -> Iterator[Transaction]:
         return iter(self._by_id.values())
 
-    def get(self, txid: bytes) -> Transaction | None:
+    def get(self, txid: TxId) -> Transaction | None:
         """Return a waiting transaction."""
         return self._by_id.get(txid)
 
-    def spender_of(self, lock_id: bytes) -> bytes | None:
+    def spender_of(self, lock_id: LockId) -> TxId | None:
         """Return the id of the waiting transaction that spends a lock."""
         return self._spends.get(lock_id)
 
-    def next_nonce(self, sender: bytes, confirmed: int) -> int:
+    def next_nonce(self, sender: KeyHash, confirmed: int) -> int:
         """Return the nonce after the sender's unbroken run of waiting transactions."""
         queue = self._queues.get(sender, {})
         while confirmed in queue:
@@ -103,7 +104,7 @@ class Mempool:
         self._insert(tx)
         return Added(tx.txid, replaced=tuple(evicted))
 
-    def _check_state(self, view: View, tx: Transaction) -> list[bytes]:
+    def _check_state(self, view: StateReader, tx: Transaction) -> list[TxId]:
         """Return the transactions that `tx` replaces. Raises `RuleBrokenError`."""
         if tx.fee < MIN_FEE:
             raise RuleBrokenError(
@@ -122,12 +123,12 @@ class Mempool:
                 f"the nonce {tx.nonce} is too far above the account's next, {account.nonce}",
                 hint="send the transactions before it first",
             )
-        evicted: list[bytes] = []
+        evicted: list[TxId] = []
         same_nonce = self._queues.get(tx.sender, {}).get(tx.nonce)
         if same_nonce is not None:
             self._must_outbid(tx, same_nonce, Reason.REPLACEMENT_UNDERPRICED)
             evicted.append(same_nonce.txid)
-        height = self._chain.tip.height + 1
+        height = BlockHeight(self._chain.tip.height + 1)
         rival = None
         if tx.kind == Kind.HTLC_LOCK:
             make_lock(view, tx, self._chain.median_time, height)
@@ -157,7 +158,7 @@ class Mempool:
                 hint=f"a fee of at least {needed} replaces it",
             )
 
-    def _check_balance(self, tx: Transaction, account: Account, evicted: set[bytes]) -> None:
+    def _check_balance(self, tx: Transaction, account: Account, evicted: set[TxId]) -> None:
         queue = {
             nonce: queued
             for nonce, queued in self._queues.get(tx.sender, {}).items()
@@ -195,7 +196,7 @@ class Mempool:
         elif tx.kind in SPENDS_LOCK:
             self._spends[tx.lock_id] = tx.txid
 
-    def _drop(self, txid: bytes) -> None:
+    def _drop(self, txid: TxId) -> None:
         tx = self._by_id.pop(txid, None)
         if tx is None:
             return
@@ -208,16 +209,16 @@ class Mempool:
         if self._spends.get(tx.lock_id) == txid:
             del self._spends[tx.lock_id]
 
-    def remove(self, txid: bytes) -> None:
+    def remove(self, txid: TxId) -> None:
         """Forget a transaction."""
         self._drop(txid)
 
     # following the chain -----------------------------------------------------------------------------
 
-    def update(self, change: ChainChange, leave_out: frozenset[bytes] = frozenset()) -> None:
+    def update(self, change: ChainChange, leave_out: frozenset[TxId] = frozenset()) -> None:
         """Follow a change of the head: included transactions leave, orphaned ones come back.
 
-        `leave_out`: ids that shall not come back (dev_reorg).
+        `leave_out`: ids that must not come back (dev_reorg).
         """
         if not change.connected:
             return
@@ -227,7 +228,7 @@ class Mempool:
             self._by_id, self._queues, self._spends, self._makes = {}, {}, {}, {}
             self._readmit(tx for tx in [*back, *waiting] if tx.txid not in leave_out)
             return
-        suspects: set[bytes] = set()
+        suspects: set[TxId] = set()
         for block in change.connected:
             for tx in block.transactions()[1:]:
                 suspects.update(queued.txid for queued in self._queues.get(tx.sender, {}).values())

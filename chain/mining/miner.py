@@ -19,7 +19,7 @@ from kernels.errors import KernelError
 log = structlog.get_logger("zion.miner")
 
 BATCH_SECONDS = 0.25
-"""Aim of one scan: long enough to be efficient, short enough to change to new work soon."""
+"""Target length of one scan: long enough to be efficient, short enough to change to new work soon."""
 
 FIRST_BATCH = 1 << 16
 
@@ -66,13 +66,13 @@ class SoloMiner:
         self._thread.start()
 
     def offer(self, work: Work) -> None:
-        """Replace the work at hand."""
+        """Replace the current work."""
         with self._changed:
             self._work = work
             self._changed.notify()
 
     def stop(self) -> None:
-        """Stop after the scan at hand and free the backend."""
+        """Stop after the current scan and free the backend."""
         with self._changed:
             self._stopping = True
             self._changed.notify()

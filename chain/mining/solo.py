@@ -24,7 +24,7 @@ async def mine_main(
     blocks: int,
     report: Callable[[dict[str, Any]], None],
 ) -> None:
-    """Mine until `blocks` were accepted (0: for ever). `report` gets every block and the hash rate.
+    """Mine until `blocks` were accepted (0: without end). `report` gets every block and the hash rate.
 
     Raises `RpcError` when the node cannot be reached at the start; later it is waited for.
     """

@@ -12,14 +12,15 @@ from chain.rules.errors import RuleBrokenError
 from chain.rules.header import Header, compact_to_target
 from chain.rules.records import ZERO20, Kind, Transaction
 from chain.rules.rewards import experience, reward
-from chain.state.store import Batch
+from chain.rules.types import KeyHash
+from chain.state.store import StateWriter
 from kernels import cosmic_harmony
 
 _SCAN_STEP = 1 << 16
 
 
 def assemble(
-    chain: Chain, batch: Batch, miner: bytes, transactions: Sequence[Transaction], at_time: int
+    chain: Chain, batch: StateWriter, miner: KeyHash, transactions: Sequence[Transaction], at_time: int
 ) -> tuple[Block, list[Transaction]]:
     """Return an unmined block on the head of `batch` and the transactions that had to be left out.
 

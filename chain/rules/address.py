@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from chain.rules.errors import AddressError
 from chain.rules.hashing import keccak256
+from chain.rules.types import KeyHash
 
 PREFIX = "zion"
 ADDRESS_VERSION = 0
@@ -20,9 +21,9 @@ _MAX_LENGTH = 90
 _CHECKSUM_SYMBOLS = 6
 
 
-def key_hash(public_key: bytes) -> bytes:
+def key_hash(public_key: bytes) -> KeyHash:
     """Return the 20-byte key hash of a compressed public key: the last 20 bytes of its keccak-256."""
-    return keccak256(public_key)[12:]
+    return KeyHash(keccak256(public_key)[12:])
 
 
 def encode_address(hash20: bytes) -> str:
@@ -32,7 +33,7 @@ def encode_address(hash20: bytes) -> str:
     return bech32m_encode(PREFIX, [ADDRESS_VERSION, *_regroup(hash20, 8, 5, pad=True)])
 
 
-def decode_address(text: str) -> bytes:
+def decode_address(text: str) -> KeyHash:
     """Return the key hash of an address. Raises `AddressError` with what is wrong."""
     prefix, symbols = bech32m_decode(text.strip())
     if prefix != PREFIX:
@@ -42,7 +43,7 @@ def decode_address(text: str) -> bytes:
     payload = bytes(_regroup(bytes(symbols[1:]), 5, 8, pad=False))
     if len(payload) != KEY_HASH_BYTES:
         raise AddressError(f"the address holds {len(payload)} bytes, not {KEY_HASH_BYTES}")
-    return payload
+    return KeyHash(payload)
 
 
 def bech32m_encode(prefix: str, symbols: list[int]) -> str:

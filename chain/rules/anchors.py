@@ -1,7 +1,7 @@
 """Merkle paths over a block's transaction ids, and proofs of anchors.
 
 The tree is RFC 6962's shape with keccak-256: leaf keccak(0x00 ‖ txid), node keccak(0x01 ‖ left ‖ right), an
-odd node rises unchanged. Nothing is duplicated, so a root fixes the list of transactions.
+odd node moves up unchanged. Nothing is duplicated, so a root fixes the list of transactions.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ def verify_anchor_proof(proof: AnchorProof, *, chain_id: int, max_target: int | 
     """Check an anchor's proof offline; return its header.
 
     Checked: the body is an anchor of `proof.root` and `tree_size` on this chain, the path leads to the
-    header's Merkle root, the work meets the header's target, and that target is no easier than `max_target`
+    header's Merkle root, the work meets the header's target, and that target is not easier than `max_target`
     (without it, anyone can make a proof with an easy target: give the least target you would trust, or check
     the header against a chain of headers). Raises `RuleBrokenError`.
     """
@@ -98,7 +98,7 @@ def verify_anchor_proof(proof: AnchorProof, *, chain_id: int, max_target: int | 
         raise RuleBrokenError(Reason.MALFORMED, "the proof is not hex of the right length") from None
     header = Header.decode(header_raw + nonce)
     if len(body) != BODY_BYTES or fields[0] != Kind.ANCHOR:
-        raise RuleBrokenError(Reason.BAD_KIND, "the body is no anchor")
+        raise RuleBrokenError(Reason.BAD_KIND, "the body is not an anchor")
     if fields[3] != chain_id:
         raise RuleBrokenError(Reason.WRONG_CHAIN, f"the anchor is of chain {fields[3]}")
     if fields[9].hex() != proof.root or fields[5] != proof.tree_size:

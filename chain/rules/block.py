@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +23,7 @@ from chain.rules.records import (
     Transaction,
 )
 from chain.rules.records import decode_transaction as decode_raw
+from chain.rules.types import BlockId, TxId
 from kernels import cosmic_harmony
 
 U64Array = NDArray[np.uint64]
@@ -40,7 +42,7 @@ class Block:
     witnesses: U64Array
 
     @property
-    def id(self) -> bytes:
+    def id(self) -> BlockId:
         """The block id."""
         return self.header.id
 
@@ -53,13 +55,13 @@ class Block:
         return cosmic_harmony.keccak256_batch_128(self.bodies)
 
     @cached_property
-    def txid_list(self) -> list[bytes]:
+    def txid_list(self) -> list[TxId]:
         """Transaction ids as bytes."""
-        return split_rows(self.txids)
+        return cast("list[TxId]", split_rows(self.txids))
 
-    def txid(self, index: int) -> bytes:
+    def txid(self, index: int) -> TxId:
         """Return the id of one transaction."""
-        return bytes(self.txids[index].tobytes())
+        return TxId(self.txids[index].tobytes())
 
     def witness(self, index: int) -> bytes:
         """Return the 200 witness bytes of one transaction."""

@@ -91,7 +91,7 @@ def _check_one(body, witness, chain_id, is_coinbase_place, height):  # type: ign
     sender_zero = body[4] == _ZERO and body[5] == _ZERO and (body[6] & _LOW32) == _ZERO
     recipient_zero = body[6] >> _U(32) == _ZERO and body[7] == _ZERO and body[8] == _ZERO
     hash_zero = body[9] == _ZERO and body[10] == _ZERO and body[11] == _ZERO and body[12] == _ZERO
-    if kind == _ANCHOR:  # it pays nobody
+    if kind == _ANCHOR:  # an anchor has no recipient
         if not recipient_zero:
             return _FIELD_NOT_ZERO
     elif recipient_zero:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from chain.rules.header import Header, compact_to_target, target_to_compact
 from chain.rules.params import BLOCK_TIME, LWMA_WINDOW, MEDIAN_WINDOW, NetworkParams
+from chain.rules.types import UnixSeconds
 
 MAX_SOLVE_TIME = 6 * BLOCK_TIME
 """A single block moves the mean by no more: a wrong clock (up to 10 min ahead) cannot swing it."""
@@ -39,7 +40,7 @@ def next_target(params: NetworkParams, ancestors: Sequence[Header]) -> int:
     return target_to_compact(min(max(target, 1), compact_to_target(params.pow_limit)))
 
 
-def median_time_past(times: Sequence[int]) -> int:
+def median_time_past(times: Sequence[int]) -> UnixSeconds:
     """Return the median of the last 11 block times (fewer near genesis): the clock that deadlines read."""
     window = sorted(times[-MEDIAN_WINDOW:])
-    return window[len(window) // 2]
+    return UnixSeconds(window[len(window) // 2])

@@ -101,7 +101,7 @@ class RuleBrokenError(ZionError):
 
 
 class AddressError(ZionError):
-    """Text that is no ZION address."""
+    """Text that is not a ZION address."""
 
 
 class WalletError(ZionError):
@@ -122,11 +122,11 @@ class RpcError(ZionError):
 
 
 class NodeUnreachableError(RpcError):
-    """The node did not answer (or not in JSON-RPC): it may later."""
+    """The node did not answer, or not with JSON-RPC. It may answer later."""
 
 
 class NotFoundError(ZionError):
-    """There is no such block, transaction, lock or anchor on the main chain."""
+    """The main chain has no such block, transaction, lock or anchor."""
 
 
 class DevError(ZionError):

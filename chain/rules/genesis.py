@@ -1,4 +1,4 @@
-"""The first block of each network, by decree: no work is asked of it."""
+"""The first block of each network. It needs no work."""
 
 from __future__ import annotations
 
@@ -6,13 +6,17 @@ from chain.rules.block import Block, pack_transactions, witness_commitment
 from chain.rules.hashing import sha256
 from chain.rules.header import Header
 from chain.rules.params import Network, NetworkParams
-from chain.rules.records import Kind, Transaction
+from chain.rules.records import ZERO20, Kind, Transaction
+from chain.rules.types import BlockId, KeyHash
 from kernels import cosmic_harmony
 
-NOBODY = sha256(b"ZION genesis")[:20]
-"""Recipient of the empty coinbase on networks without a treasury: nobody holds its key."""
+NO_PARENT = BlockId(bytes(32))
+"""What the genesis block names as its parent."""
 
-DEV_TREASURY = bytes.fromhex("cd4a214af0ea86ef29fd0a06985454bd59db4c95")
+NOBODY = KeyHash(sha256(b"ZION genesis")[:20])
+"""Recipient of the empty coinbase on networks without a treasury: it has no key."""
+
+DEV_TREASURY = KeyHash(bytes.fromhex("cd4a214af0ea86ef29fd0a06985454bd59db4c95"))
 """Key hash of `chain.rules.params.DEV_TREASURY_SECRET`: recipient of the dev network's coins."""
 
 
@@ -25,7 +29,7 @@ def genesis_block(params: NetworkParams) -> Block:
         nonce=0,
         amount=params.treasury,
         fee=0,
-        sender=bytes(20),
+        sender=ZERO20,
         recipient=recipient,
         hash=sha256(b""),
     )
@@ -34,4 +38,4 @@ def genesis_block(params: NetworkParams) -> Block:
         raise AssertionError("an empty block commits to no witnesses")
     txids = cosmic_harmony.keccak256_batch_128(bodies)
     root = cosmic_harmony.merkle_root(txids)
-    return Block(Header(params.genesis_time, 0, params.pow_limit, bytes(32), root), bodies, witnesses)
+    return Block(Header(params.genesis_time, 0, params.pow_limit, NO_PARENT, root), bodies, witnesses)

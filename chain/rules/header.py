@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from chain.rules.errors import Reason, RuleBrokenError
+from chain.rules.types import BlockId
 from kernels import cosmic_harmony
 
 HEADER = struct.Struct("<QII32s32s")
@@ -26,7 +27,7 @@ class Header:
     time: int
     height: int
     target: int
-    previous: bytes
+    previous: BlockId
     merkle_root: bytes
     nonce: int = 0
     version: int = HEADER_VERSION
@@ -39,9 +40,9 @@ class Header:
         )
 
     @cached_property
-    def id(self) -> bytes:
+    def id(self) -> BlockId:
         """The block id, keccak256(header ‖ nonce)."""
-        return cosmic_harmony.block_id(self.raw, self.nonce)
+        return BlockId(cosmic_harmony.block_id(self.raw, self.nonce))
 
     def encode(self) -> bytes:
         """Return header ‖ nonce, 88 bytes."""
@@ -54,7 +55,7 @@ class Header:
             raise RuleBrokenError(Reason.MALFORMED, f"a header with its nonce has 88 bytes, not {len(data)}")
         word, height, target, previous, root = HEADER.unpack(data[:HEADER_BYTES])
         nonce = int.from_bytes(data[HEADER_BYTES:], "little")
-        return Header(word >> 16, height, target, previous, root, nonce, word & 0xFFFF)
+        return Header(word >> 16, height, target, BlockId(previous), root, nonce, word & 0xFFFF)
 
 
 def compact_to_target(compact: int) -> int:
@@ -65,7 +66,7 @@ def compact_to_target(compact: int) -> int:
     exponent, mantissa = compact >> 24, compact & 0x7FFFFF
     target = mantissa << 8 * (exponent - 3) if exponent >= 3 else mantissa >> 8 * (3 - exponent)
     if not 0 < target <= MAX_TARGET or target_to_compact(target) != compact:
-        raise RuleBrokenError(Reason.BAD_TARGET, f"0x{compact:08x} is no canonical compact target")
+        raise RuleBrokenError(Reason.BAD_TARGET, f"0x{compact:08x} is not a canonical compact target")
     return target
 
 

@@ -25,6 +25,7 @@ from chain.rules.records import (
     consent_digest,
 )
 from chain.rules.signatures import verify_signature
+from chain.rules.types import BlockHeight, KeyHash, LockId, TxId, UnixSeconds
 
 
 class LockState(StrEnum):
@@ -41,13 +42,13 @@ class Lock(msgspec.Struct, frozen=True, array_like=True):
     Addresses are key hashes, ids are bytes; `spent_*` are empty while the lock is open.
     """
 
-    sender: bytes
-    recipient: bytes
+    sender: KeyHash
+    recipient: KeyHash
     amount: int
     hashlock: bytes
     deadline: int
-    lock_txid: bytes
-    lock_height: int
+    lock_txid: TxId
+    lock_height: BlockHeight
     state: LockState = LockState.OPEN
     spent_by: bytes = b""
     spent_txid: bytes = b""
@@ -72,12 +73,12 @@ class Lock(msgspec.Struct, frozen=True, array_like=True):
 class LockReader(Protocol):
     """Where the rules look locks up."""
 
-    def get_lock(self, lock_id: bytes) -> Lock | None:
+    def get_lock(self, lock_id: LockId) -> Lock | None:
         """Return a lock or None."""
         ...
 
 
-def make_lock(locks: LockReader, tx: Transaction, median_time: int, height: int) -> Lock:
+def make_lock(locks: LockReader, tx: Transaction, median_time: UnixSeconds, height: BlockHeight) -> Lock:
     """Return the lock that an HTLC_LOCK makes. Raises `RuleBrokenError`.
 
     A lock whose deadline has passed is refused, so that one delayed on its way can never land late.
@@ -97,14 +98,14 @@ def make_lock(locks: LockReader, tx: Transaction, median_time: int, height: int)
     return Lock(tx.sender, tx.recipient, tx.amount, tx.hash, tx.deadline, tx.txid, height)
 
 
-def spend_lock(locks: LockReader, tx: Transaction, median_time: int, height: int) -> Lock:
+def spend_lock(locks: LockReader, tx: Transaction, median_time: UnixSeconds, height: BlockHeight) -> Lock:
     """Return the spent lock that a claim or refund leaves. Raises `RuleBrokenError`.
 
     `median_time` is the median time past of the parent of the block that holds `tx`.
     """
     if tx.kind not in SPENDS_LOCK:
         raise RuleBrokenError(Reason.BAD_KIND, "this kind spends no lock")
-    lock = locks.get_lock(tx.hash)
+    lock = locks.get_lock(tx.lock_id)
     if lock is None:
         raise RuleBrokenError(
             Reason.UNKNOWN_LOCK, f"no lock {tx.hash.hex()}", hint="wait until the lock is in a block"
@@ -134,7 +135,7 @@ def spend_lock(locks: LockReader, tx: Transaction, median_time: int, height: int
                 f"the deadline {lock.deadline} is {lock.deadline - median_time} s after the median time",
                 hint="try again when the median time past has reached the deadline",
             )
-    elif not (tx.sender == lock.recipient and not aux) and not consents(lock.recipient, tx.hash, aux):
+    elif not (tx.sender == lock.recipient and not aux) and not consents(lock.recipient, tx.lock_id, aux):
         raise RuleBrokenError(
             Reason.BAD_CONSENT,
             "a cooperative refund needs the lock's recipient: as sender, or by consent in the witness",
@@ -150,7 +151,7 @@ def spend_lock(locks: LockReader, tx: Transaction, median_time: int, height: int
     )
 
 
-def consents(recipient: bytes, lock_id: bytes, consent: bytes) -> bool:
+def consents(recipient: KeyHash, lock_id: LockId, consent: bytes) -> bool:
     """Tell whether `consent` (signature ‖ public key) is the recipient's to refund this lock."""
     if len(consent) != CONSENT_BYTES:
         return False

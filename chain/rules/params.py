@@ -52,7 +52,7 @@ class FinalityHint:
 class NetworkParams:
     """What differs between the networks.
 
-    `pow_limit` is the compact form of the easiest target; `retarget` False keeps it for ever (dev).
+    `pow_limit` is the compact form of the easiest target. Without `retarget` the target never changes (dev).
     `treasury` is created by the genesis block: dev only.
     """
 
@@ -101,6 +101,6 @@ DEV = NetworkParams(
     finality=(FinalityHint(0, 4),),
 )
 DEV_TREASURY_SECRET = hashlib.sha256(b"ZION dev network treasury: this key is public").digest()
-"""Private key of the dev network's treasury. EVERYBODY knows it: it is worth nothing elsewhere."""
+"""Private key of the dev network's treasury. It is PUBLIC, and worth nothing elsewhere."""
 
 NETWORKS = {params.network: params for params in (MAIN, TEST, DEV)}

@@ -13,6 +13,7 @@ from functools import cached_property
 
 from chain.rules.errors import Reason, RuleBrokenError
 from chain.rules.hashing import keccak256
+from chain.rules.types import KeyHash, LockId, TxId
 
 BODY = struct.Struct("<BBHIQQQ20s20s32sQ16s")
 BODY_BYTES = 128
@@ -36,7 +37,7 @@ LOCK_ID_KIND = 0x83
 
 CONSENT_DOMAIN = b"ZION cooperative refund v1"
 
-ZERO20 = bytes(20)
+ZERO20 = KeyHash(bytes(20))
 ZERO32 = bytes(32)
 
 
@@ -93,8 +94,8 @@ class Transaction:
     nonce: int
     amount: int
     fee: int
-    sender: bytes
-    recipient: bytes = ZERO20
+    sender: KeyHash
+    recipient: KeyHash = ZERO20
     hash: bytes = ZERO32
     deadline: int = 0
     witness: Witness = Witness()
@@ -113,9 +114,9 @@ class Transaction:
             ) from None
 
     @cached_property
-    def txid(self) -> bytes:
+    def txid(self) -> TxId:
         """keccak256(body); also the digest that the sender signs."""
-        return keccak256(self.body)
+        return TxId(keccak256(self.body))
 
     @property
     def raw(self) -> bytes:
@@ -123,11 +124,11 @@ class Transaction:
         return self.body + self.witness.encode()
 
     @cached_property
-    def lock_id(self) -> bytes:
+    def lock_id(self) -> LockId:
         """The lock this transaction makes or spends; zeros for kinds without."""
         if self.kind == Kind.HTLC_LOCK:
             return lock_id(self.chain_id, self.sender, self.recipient, self.amount, self.hash, self.deadline)
-        return self.hash if self.kind in SPENDS_LOCK else ZERO32
+        return LockId(self.hash if self.kind in SPENDS_LOCK else ZERO32)
 
     def with_witness(self, witness: Witness) -> Transaction:
         """Return the same body under another witness."""
@@ -169,16 +170,16 @@ def decode_transaction(raw: bytes) -> Transaction:
 
 def lock_id(
     chain_id: int, sender: bytes, recipient: bytes, amount: int, hashlock: bytes, deadline: int
-) -> bytes:
+) -> LockId:
     """Return the id of the lock with these terms: keccak256 of its body under kind 0x83, nonce 0, fee 0."""
-    return keccak256(
+    return LockId(keccak256(
         BODY.pack(
             LOCK_ID_KIND, BODY_VERSION, 0, chain_id, 0, amount, 0, sender, recipient, hashlock, deadline,
             bytes(16),
         )
-    )  # fmt: skip
+    ))  # fmt: skip
 
 
-def consent_digest(lock: bytes) -> bytes:
+def consent_digest(lock: LockId) -> bytes:
     """Return what a recipient signs to let a lock be refunded at once: keccak256(domain ‖ lock id)."""
     return keccak256(CONSENT_DOMAIN + lock)

@@ -25,7 +25,7 @@ from chain.service.messages import (
     BlockSubmitted,
     BlockTemplate,
     BlockView,
-    DevClock,
+    ClockView,
     DevReorg,
     FeeView,
     HeaderView,
@@ -91,7 +91,8 @@ class ZionClient:
             result: T = from_wire(answer["result"], kind)
         except msgspec.ValidationError as error:
             raise NodeUnreachableError(
-                f"the node's answer to {method} is odd: {error}", hint="do versions match?"
+                f"the node's answer to {method} cannot be read: {error}",
+                hint="are node and client of one version?",
             ) from None
         return result
 
@@ -137,7 +138,7 @@ class ZionClient:
         return await self.call("findLocks", tuple[LockView, ...], hashlock=_hex(hashlock), limit=limit)
 
     async def submit(self, transaction: Transaction | bytes) -> Submitted:
-        """Submit a signed transaction; one that is known already is no error."""
+        """Submit a signed transaction; submitting a known one again is not an error."""
         raw = transaction.raw if isinstance(transaction, Transaction) else transaction
         return await self.call("submitTransaction", Submitted, raw=raw.hex())
 
@@ -166,9 +167,9 @@ class ZionClient:
         """Submit a mined block."""
         return await self.call("submitBlock", BlockSubmitted, block=block.hex())
 
-    async def dev_advance_time(self, seconds: int, *, settle: bool = False) -> DevClock:
+    async def dev_advance_time(self, seconds: int, *, settle: bool = False) -> ClockView:
         """Move the dev clock; `settle` mines until the median time past has followed."""
-        return await self.call("dev_advanceTime", DevClock, seconds=seconds, settle=settle)
+        return await self.call("dev_advanceTime", ClockView, seconds=seconds, settle=settle)
 
     async def dev_set_mining(self, on: bool) -> bool:
         """Switch the dev miner on or off."""

@@ -14,7 +14,7 @@ import msgspec
 T = TypeVar("T")
 
 
-class TxStatus(StrEnum):
+class TransactionPlace(StrEnum):
     """Where a transaction is."""
 
     UNKNOWN = "unknown"
@@ -50,7 +50,7 @@ class NodeInfo(msgspec.Struct, frozen=True):
 
 
 class TransactionView(msgspec.Struct, frozen=True):
-    """A decoded transaction: `preimage` in claims, `lock_id` in all HTLC kinds; `raw` is body ‖ witness."""
+    """A decoded transaction: `preimage` in claims, `lock_id` in all HTLC kinds. `raw` is body ‖ witness."""
 
     txid: str
     kind: str
@@ -97,10 +97,10 @@ class BlockView(msgspec.Struct, frozen=True):
 
 
 class TransactionStatus(msgspec.Struct, frozen=True):
-    """Where a transaction is, and what it says when it is known."""
+    """Where a transaction is, and its content when it is known."""
 
     txid: str
-    status: TxStatus
+    status: TransactionPlace
     block_id: str | None = None
     height: int | None = None
     index: int | None = None
@@ -109,7 +109,7 @@ class TransactionStatus(msgspec.Struct, frozen=True):
 
 
 class AccountView(msgspec.Struct, frozen=True):
-    """An account. `nonce` is the next by blocks alone, `pending_nonce` counts waiting transactions too."""
+    """An account. `nonce` counts transactions in blocks, `pending_nonce` waiting ones too."""
 
     address: str
     balance: int
@@ -122,7 +122,7 @@ class AccountView(msgspec.Struct, frozen=True):
 
 
 class LockView(msgspec.Struct, frozen=True):
-    """A lock on the main chain: terms, state, and once spent by whom and how.
+    """A lock on the main chain: terms, state, and, once spent, who spent it and how.
 
     `pending_spend` is a waiting transaction that would spend it.
     """
@@ -149,7 +149,7 @@ class LockView(msgspec.Struct, frozen=True):
 
 
 class Submitted(msgspec.Struct, frozen=True):
-    """The answer to a submission. `known`: it was here before (waiting or in a block): nothing changed."""
+    """The answer to a submission. `known`: it was waiting or in a block already, and nothing changed."""
 
     txid: str
     known: bool
@@ -157,7 +157,7 @@ class Submitted(msgspec.Struct, frozen=True):
 
 
 class FeeView(msgspec.Struct, frozen=True):
-    """Fees in smallest units: `minimum` is ever enough to be taken, `next_block` to be in the next block."""
+    """Fees in smallest units: `minimum` gets a transaction accepted, `next_block` into the next block."""
 
     minimum: int
     next_block: int
@@ -183,7 +183,7 @@ class BlockTemplate(msgspec.Struct, frozen=True):
 
 
 class BlockSubmitted(msgspec.Struct, frozen=True):
-    """The answer to submitBlock. `best` tells whether the block is now the head."""
+    """The answer to submitBlock. `best`: the block is now the head."""
 
     id: str
     known: bool
@@ -214,7 +214,7 @@ class Mined(msgspec.Struct, frozen=True):
     height: int
 
 
-class DevClock(msgspec.Struct, frozen=True):
+class ClockView(msgspec.Struct, frozen=True):
     """The dev clock after a change, and the blocks that were made to settle it."""
 
     chain_time: int

@@ -12,6 +12,7 @@ from chain.mempool.pool import Added, Mempool
 from chain.rules.block import Block
 from chain.rules.params import NetworkParams
 from chain.rules.records import Transaction
+from chain.rules.types import BlockId, KeyHash, TxId
 from chain.service.messages import NewBlock, TransactionView
 from chain.service.queries import Queries
 
@@ -31,25 +32,25 @@ class ReorgResult:
     """What a forced reorganisation did."""
 
     fork_height: int
-    orphaned: tuple[bytes, ...]
-    connected: tuple[bytes, ...]
-    dropped: tuple[bytes, ...]
-    left_out: tuple[bytes, ...]
+    orphaned: tuple[BlockId, ...]
+    connected: tuple[BlockId, ...]
+    dropped: tuple[TxId, ...]
+    left_out: tuple[TxId, ...]
 
 
 class DevControls(Protocol):
     """The dev network's commands; all raise `DevError`. `chain.devnet.DevNet` implements them."""
 
-    def advance_time(self, seconds: int, *, settle: bool) -> tuple[bytes, ...]:
+    def advance_time(self, seconds: int, *, settle: bool) -> tuple[BlockId, ...]:
         """Move the clock forward; with `settle`, mine until the median time past has followed."""
 
-    def mine(self, count: int) -> tuple[bytes, ...]:
+    def mine(self, count: int) -> tuple[BlockId, ...]:
         """Make blocks now."""
 
-    def fund(self, recipient: bytes, amount: int) -> bytes:
+    def fund(self, recipient: KeyHash, amount: int) -> TxId:
         """Send from the treasury; returns the transaction id."""
 
-    def reorg(self, depth: int, drop: Sequence[bytes], *, readmit_dropped: bool) -> ReorgResult:
+    def reorg(self, depth: int, drop: Sequence[TxId], *, readmit_dropped: bool) -> ReorgResult:
         """Replace the last `depth` blocks by a heavier branch without the transactions `drop`."""
 
 
@@ -60,7 +61,7 @@ class ServedNode(Protocol):
     mempool: Mempool
     queries: Queries
     params: NetworkParams
-    miner: bytes
+    miner: KeyHash
     mining: bool
 
     @property
@@ -81,7 +82,7 @@ class ServedNode(Protocol):
     def accept(self, block: Block) -> ChainChange:
         """Take a block. Raises `RuleBrokenError`."""
 
-    def template(self, miner: bytes | None = None) -> Block:
+    def template(self, miner: KeyHash | None = None) -> Block:
         """Return an unmined block on the head."""
 
     def subscribe(self) -> asyncio.Queue[Event | None]:

@@ -1,4 +1,4 @@
-"""What the RPC tells of chain and mempool: read-only, one snapshot per answer."""
+"""What the RPC says about chain and mempool: read-only, one snapshot per answer."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from chain.rules.locks import Lock, LockState
 from chain.rules.params import MIN_FEE
 from chain.rules.records import SPENDS_LOCK, ZERO20, Kind, Transaction
 from chain.rules.rewards import experience, level_of
+from chain.rules.types import BlockId, KeyHash, LockId, TxId
 from chain.service.messages import (
     AccountView,
     BlockView,
@@ -19,11 +20,11 @@ from chain.service.messages import (
     HeaderView,
     LockView,
     MempoolView,
+    TransactionPlace,
     TransactionStatus,
     TransactionView,
-    TxStatus,
 )
-from chain.state.store import HeaderRecord, View
+from chain.state.store import HeaderRecord, StateReader
 
 
 def view_transaction(tx: Transaction) -> TransactionView:
@@ -57,11 +58,11 @@ class Queries:
         self._chain = chain
         self._mempool = mempool
 
-    def _confirmations(self, view: View, block_id: bytes, height: int) -> int:
+    def _confirmations(self, view: StateReader, block_id: BlockId, height: int) -> int:
         tip = view.tip()
         return tip.height - height + 1 if tip and view.id_at(height) == block_id else 0
 
-    def _resolve(self, view: View, block: str | int) -> bytes:
+    def _resolve(self, view: StateReader, block: str | int) -> BlockId:
         if isinstance(block, int):
             block_id = view.id_at(block)
             if block_id is None:
@@ -70,9 +71,9 @@ class Queries:
                     f"no block at height {block}", hint=f"the head is at {tip.height if tip else 0}"
                 )
             return block_id
-        return bytes.fromhex(block)
+        return BlockId(bytes.fromhex(block))
 
-    def _header_view(self, view: View, block_id: bytes, record: HeaderRecord) -> HeaderView:
+    def _header_view(self, view: StateReader, block_id: BlockId, record: HeaderRecord) -> HeaderView:
         header = record.header
         confirmations = self._confirmations(view, block_id, header.height)
         return HeaderView(
@@ -90,7 +91,7 @@ class Queries:
             raw=header.encode().hex(),
         )
 
-    def _record(self, view: View, block_id: bytes) -> HeaderRecord:
+    def _record(self, view: StateReader, block_id: BlockId) -> HeaderRecord:
         record = view.get_header(block_id)
         if record is None:
             raise NotFoundError(f"no block {block_id.hex()}", hint="ask getInfo for the head")
@@ -127,13 +128,13 @@ class Queries:
             transactions=tuple(view_transaction(tx) for tx in transactions),
         )
 
-    def _stored(self, view: View, block_id: bytes) -> Block:
+    def _stored(self, view: StateReader, block_id: BlockId) -> Block:
         block = view.get_block(block_id)
         if block is None:
             raise NotFoundError(f"block {block_id.hex()} was found invalid and not kept")
         return block
 
-    def transaction(self, txid: bytes) -> TransactionStatus:
+    def transaction(self, txid: TxId) -> TransactionStatus:
         """Tell where a transaction is; unknown is an answer."""
         with self._chain.store.view() as view:
             place = view.get_place(txid)
@@ -141,7 +142,7 @@ class Queries:
                 tx = self._stored(view, place.block_id).transaction(place.index)
                 return TransactionStatus(
                     txid.hex(),
-                    TxStatus.INCLUDED,
+                    TransactionPlace.INCLUDED,
                     place.block_id.hex(),
                     place.height,
                     place.index,
@@ -150,10 +151,12 @@ class Queries:
                 )
         waiting = self._mempool.get(txid)
         if waiting is not None:
-            return TransactionStatus(txid.hex(), TxStatus.MEMPOOL, transaction=view_transaction(waiting))
-        return TransactionStatus(txid.hex(), TxStatus.UNKNOWN)
+            return TransactionStatus(
+                txid.hex(), TransactionPlace.MEMPOOL, transaction=view_transaction(waiting)
+            )
+        return TransactionStatus(txid.hex(), TransactionPlace.UNKNOWN)
 
-    def account(self, address: bytes) -> AccountView:
+    def account(self, address: KeyHash) -> AccountView:
         """Return an account; one never seen is empty."""
         with self._chain.store.view() as view:
             account = view.get_account(address)
@@ -169,7 +172,7 @@ class Queries:
             per_mille=level.per_mille,
         )
 
-    def lock(self, lock_id: bytes) -> LockView:
+    def lock(self, lock_id: LockId) -> LockView:
         """Return a lock, open or spent."""
         with self._chain.store.view() as view:
             lock = view.get_lock(lock_id)
@@ -185,7 +188,7 @@ class Queries:
             found = [(lock_id, view.get_lock(lock_id)) for lock_id in view.find_locks(hashlock, limit)]
             return tuple(self._lock_view(view, lock_id, lock) for lock_id, lock in found if lock)
 
-    def _lock_view(self, view: View, lock_id: bytes, lock: Lock) -> LockView:
+    def _lock_view(self, view: StateReader, lock_id: LockId, lock: Lock) -> LockView:
         spent = lock.state is not LockState.OPEN
         made_in, spent_in = view.id_at(lock.lock_height), view.id_at(lock.spent_height)
         pending = self._mempool.spender_of(lock_id)
@@ -222,7 +225,7 @@ class Queries:
         best = sorted(self._mempool, key=lambda tx: -tx.fee)[:limit]
         return MempoolView(len(self._mempool), tuple(view_transaction(tx) for tx in best))
 
-    def anchor_proof(self, txid: bytes) -> AnchorProof:
+    def anchor_proof(self, txid: TxId) -> AnchorProof:
         """Return the proof of an anchor on the main chain."""
         with self._chain.store.view() as view:
             place = view.get_place(txid)
@@ -232,7 +235,7 @@ class Queries:
             confirmations = self._confirmations(view, place.block_id, place.height)
         tx = block.transaction(place.index)
         if tx.kind != Kind.ANCHOR:
-            raise NotFoundError(f"the transaction {txid.hex()} is no anchor")
+            raise NotFoundError(f"the transaction {txid.hex()} is not an anchor")
         path = merkle_path([row.tobytes() for row in block.txids], place.index)
         header = block.header.encode()
         return AnchorProof(

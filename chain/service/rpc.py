@@ -6,7 +6,7 @@ sentence. Errors carry `data.reason`, one of `Reason` or of the names below, and
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Annotated, Any, NamedTuple
 
 import msgspec
@@ -18,10 +18,11 @@ from chain.rules.errors import AddressError, DevError, NotFoundError, RuleBroken
 from chain.rules.header import compact_to_target
 from chain.rules.params import MAX_AMOUNT
 from chain.rules.records import RAW_BYTES, decode_transaction
+from chain.rules.types import LockId, TxId
 from chain.service.messages import (
     BlockSubmitted,
     BlockTemplate,
-    DevClock,
+    ClockView,
     DevReorg,
     FinalityView,
     Mined,
@@ -56,76 +57,76 @@ class _Params(msgspec.Struct, forbid_unknown_fields=True):
     pass
 
 
-class _None(_Params):
+class _NoParams(_Params):
     pass
 
 
-class _Block(_Params):
+class _BlockParams(_Params):
     block: Hash | Height
 
 
-class _Headers(_Params):
+class _HeadersParams(_Params):
     start: Height
     count: Limit = 100
 
 
-class _Txid(_Params):
+class _TxidParams(_Params):
     txid: Hash
 
 
-class _Address(_Params):
+class _AddressParams(_Params):
     address: str
 
 
-class _LockId(_Params):
+class _LockIdParams(_Params):
     lock_id: Hash
 
 
-class _Hashlock(_Params):
+class _HashlockParams(_Params):
     hashlock: Hash
     limit: Limit = 100
 
 
-class _Root(_Params):
+class _RootParams(_Params):
     root: Hash
     limit: Limit = 100
 
 
-class _Raw(_Params):
+class _TransactionParams(_Params):
     raw: RawTransaction
 
 
-class _RawBlock(_Params):
+class _RawBlockParams(_Params):
     block: RawBlock
 
 
-class _Template(_Params):
+class _TemplateParams(_Params):
     address: str | None = None
 
 
-class _Page(_Params):
+class _PageParams(_Params):
     limit: Limit = 100
 
 
-class _Advance(_Params):
+class _AdvanceTimeParams(_Params):
     seconds: Annotated[int, msgspec.Meta(ge=0)]
     settle: bool = False
 
 
-class _Mining(_Params):
+class _MiningParams(_Params):
     on: bool
 
 
-class _Count(_Params):
+class _CountParams(_Params):
     count: Annotated[int, msgspec.Meta(ge=1)] = 1
 
 
-class _Fund(_Params):
+class _FundParams(_Params):
     address: str
     amount: Amount | AmountText
 
 
-class _Reorg(_Params):
+class _ReorgParams(_Params):
     depth: Annotated[int, msgspec.Meta(ge=1)]
     drop: list[Hash] = []
     readmit_dropped: bool = False
@@ -152,40 +153,42 @@ class Methods:
         self._node = node
         queries = node.queries
         self._methods: dict[str, _Method] = {
-            "getInfo": _Method(_None, lambda _: self.info()),
-            "getBlock": _Method(_Block, lambda p: queries.block(p.block)),
-            "getHeader": _Method(_Block, lambda p: queries.header(p.block)),
-            "getHeaders": _Method(_Headers, lambda p: queries.headers(p.start, p.count)),
-            "getTransaction": _Method(_Txid, lambda p: queries.transaction(bytes.fromhex(p.txid))),
-            "getAccount": _Method(_Address, lambda p: queries.account(decode_address(p.address))),
+            "getInfo": _Method(_NoParams, lambda _: self.info()),
+            "getBlock": _Method(_BlockParams, lambda p: queries.block(p.block)),
+            "getHeader": _Method(_BlockParams, lambda p: queries.header(p.block)),
+            "getHeaders": _Method(_HeadersParams, lambda p: queries.headers(p.start, p.count)),
+            "getTransaction": _Method(_TxidParams, lambda p: queries.transaction(_txid(p.txid))),
+            "getAccount": _Method(_AddressParams, lambda p: queries.account(decode_address(p.address))),
             "getBalance": _Method(
-                _Address, lambda p: str(queries.account(decode_address(p.address)).balance)
+                _AddressParams, lambda p: str(queries.account(decode_address(p.address)).balance)
             ),
-            "getLock": _Method(_LockId, lambda p: queries.lock(bytes.fromhex(p.lock_id))),
-            "findLocks": _Method(_Hashlock, lambda p: queries.locks_of(bytes.fromhex(p.hashlock), p.limit)),
-            "submitTransaction": _Method(_Raw, self._submit),
-            "estimateFee": _Method(_None, lambda _: queries.fees()),
-            "getMempool": _Method(_Page, lambda p: queries.mempool(p.limit)),
-            "getAnchorProof": _Method(_Txid, lambda p: queries.anchor_proof(bytes.fromhex(p.txid))),
-            "findAnchors": _Method(_Root, lambda p: queries.anchors_of(bytes.fromhex(p.root), p.limit)),
-            "getBlockTemplate": _Method(_Template, self._template),
-            "submitBlock": _Method(_RawBlock, self._submit_block),
+            "getLock": _Method(_LockIdParams, lambda p: queries.lock(LockId(bytes.fromhex(p.lock_id)))),
+            "findLocks": _Method(
+                _HashlockParams, lambda p: queries.locks_of(bytes.fromhex(p.hashlock), p.limit)
+            ),
+            "submitTransaction": _Method(_TransactionParams, self._submit),
+            "estimateFee": _Method(_NoParams, lambda _: queries.fees()),
+            "getMempool": _Method(_PageParams, lambda p: queries.mempool(p.limit)),
+            "getAnchorProof": _Method(_TxidParams, lambda p: queries.anchor_proof(_txid(p.txid))),
+            "findAnchors": _Method(_RootParams, lambda p: queries.anchors_of(bytes.fromhex(p.root), p.limit)),
+            "getBlockTemplate": _Method(_TemplateParams, self._template),
+            "submitBlock": _Method(_RawBlockParams, self._submit_block),
         }
         if node.dev is not None:
             dev = node.dev
             self._methods |= {
-                "dev_advanceTime": _Method(_Advance, lambda p: self._advance(dev, p)),
-                "dev_setMining": _Method(_Mining, self._set_mining),
-                "dev_mine": _Method(_Count, lambda p: self._mine(dev, p)),
-                "dev_fund": _Method(_Fund, lambda p: self._fund(dev, p)),
-                "dev_reorg": _Method(_Reorg, lambda p: self._reorg(dev, p)),
+                "dev_advanceTime": _Method(_AdvanceTimeParams, lambda p: self._advance(dev, p)),
+                "dev_setMining": _Method(_MiningParams, self._set_mining),
+                "dev_mine": _Method(_CountParams, lambda p: self._mine(dev, p)),
+                "dev_fund": _Method(_FundParams, lambda p: self._fund(dev, p)),
+                "dev_reorg": _Method(_ReorgParams, lambda p: self._reorg(dev, p)),
             }
 
     def call(self, method: str, params: Any) -> Any:
         """Call a method; returns JSON values. Raises `CallError` and nothing else."""
         entry = self._methods.get(method)
         if entry is None:
-            hint = "dev_ methods are on the dev network alone" if method.startswith("dev_") else ""
+            hint = "dev_ methods exist only on the dev network" if method.startswith("dev_") else ""
             raise CallError(
                 METHOD_NOT_FOUND, f"no method {method[:64]!r}", reason="method_not_found", hint=hint
             )
@@ -227,16 +230,16 @@ class Methods:
             finality=tuple(FinalityView(hint.amount, hint.depth) for hint in node.params.finality),
         )
 
-    def _submit(self, params: _Raw) -> Submitted:
+    def _submit(self, params: _TransactionParams) -> Submitted:
         added = self._node.submit(decode_transaction(bytes.fromhex(params.raw)))
         return Submitted(added.txid.hex(), added.known, tuple(txid.hex() for txid in added.replaced))
 
-    def _template(self, params: _Template) -> BlockTemplate:
+    def _template(self, params: _TemplateParams) -> BlockTemplate:
         miner = decode_address(params.address) if params.address is not None else None
         if miner is None and self._node.miner == bytes(20):
             raise CallError(
                 INVALID_PARAMS,
-                "whom shall the block pay?",
+                "the block has no address to pay",
                 reason="no_miner",
                 hint="give an address, or start the node with --miner-address",
             )
@@ -251,29 +254,31 @@ class Methods:
             transactions=len(block),
         )
 
-    def _submit_block(self, params: _RawBlock) -> BlockSubmitted:
+    def _submit_block(self, params: _RawBlockParams) -> BlockSubmitted:
         block = Block.decode(bytes.fromhex(params.block))
         change = self._node.accept(block)
         return BlockSubmitted(block.id.hex(), change.known, self._node.chain.tip.id == block.id)
 
-    def _advance(self, dev: DevControls, params: _Advance) -> DevClock:
+    def _advance(self, dev: DevControls, params: _AdvanceTimeParams) -> ClockView:
         mined = dev.advance_time(params.seconds, settle=params.settle)
         node = self._node
-        return DevClock(node.clock.now(), node.chain.median_time, tuple(block_id.hex() for block_id in mined))
+        return ClockView(
+            node.clock.now(), node.chain.median_time, tuple(block_id.hex() for block_id in mined)
+        )
 
-    def _set_mining(self, params: _Mining) -> bool:
+    def _set_mining(self, params: _MiningParams) -> bool:
         self._node.mining = params.on
         return params.on
 
-    def _mine(self, dev: DevControls, params: _Count) -> Mined:
+    def _mine(self, dev: DevControls, params: _CountParams) -> Mined:
         ids = dev.mine(params.count)
         return Mined(tuple(block_id.hex() for block_id in ids), self._node.chain.tip.height)
 
-    def _fund(self, dev: DevControls, params: _Fund) -> Submitted:
+    def _fund(self, dev: DevControls, params: _FundParams) -> Submitted:
         return Submitted(dev.fund(decode_address(params.address), int(params.amount)).hex(), known=False)
 
-    def _reorg(self, dev: DevControls, params: _Reorg) -> DevReorg:
-        drop: Sequence[bytes] = [bytes.fromhex(txid) for txid in params.drop]
+    def _reorg(self, dev: DevControls, params: _ReorgParams) -> DevReorg:
+        drop = [_txid(text) for text in params.drop]
         done = dev.reorg(params.depth, drop, readmit_dropped=params.readmit_dropped)
         return DevReorg(
             done.fork_height,
@@ -282,6 +287,10 @@ class Methods:
                 for ids in (done.orphaned, done.connected, done.dropped, done.left_out)
             ),
         )
+
+
+def _txid(text: str) -> TxId:
+    return TxId(bytes.fromhex(text))
 
 
 def _read(kind: type[_Params], params: Any) -> _Params:

@@ -66,15 +66,15 @@ class _Server:
         try:
             request = msgspec.json.decode(body)
         except (ValueError, RecursionError):
-            return _error(None, PARSE_ERROR, "the request is no JSON")
+            return _error(None, PARSE_ERROR, "the request is not JSON")
         if isinstance(request, list):
             if not 1 <= len(request) <= MAX_BATCH:
                 return _error(None, INVALID_REQUEST, f"a batch has 1 … {MAX_BATCH} requests")
-            answers = [answer for item in request if (answer := self._one(item)) is not None]
+            answers = [answer for item in request if (answer := self._answer_one(item)) is not None]
             return answers or None
-        return self._one(request)
+        return self._answer_one(request)
 
-    def _one(self, request: Any) -> dict[str, Any] | None:
+    def _answer_one(self, request: Any) -> dict[str, Any] | None:
         if not isinstance(request, dict) or request.get("jsonrpc") != "2.0":
             return _error(None, INVALID_REQUEST, 'a request is an object with "jsonrpc": "2.0"')
         identifier, method = request.get("id"), request.get("method")
@@ -119,7 +119,7 @@ class _Server:
         try:
             request = msgspec.json.decode(text)
         except (ValueError, RecursionError):
-            return _error(None, PARSE_ERROR, "the request is no JSON")
+            return _error(None, PARSE_ERROR, "the request is not JSON")
         if isinstance(request, dict) and request.get("method") in ("subscribe", "unsubscribe"):
             return self._subscribe(request, topics)
         return self._answer(text)

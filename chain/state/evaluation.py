@@ -16,8 +16,9 @@ from chain.rules.params import NetworkParams
 from chain.rules.records import PUBLIC_KEY_BYTES, SIGNATURE_BYTES, Kind, Transaction
 from chain.rules.rewards import experience, reward
 from chain.rules.signatures import verify_signature
+from chain.rules.types import BlockHeight, KeyHash, LockId, TxId, UnixSeconds
 from chain.state.signature_cache import SignatureCache
-from chain.state.store import ACCOUNT, Batch, HeaderRecord, Table, Tip, View
+from chain.state.store import ACCOUNT, HeaderRecord, StateReader, StateWriter, Table, Tip
 
 _SENDER = slice(32, 52)
 _key_hash = lru_cache(maxsize=65_536)(key_hash)
@@ -26,16 +27,16 @@ _key_hash = lru_cache(maxsize=65_536)(key_hash)
 class _LockOverlay:
     """Locks as the transactions before this one, in the same block or trial, left them."""
 
-    def __init__(self, view: View) -> None:
+    def __init__(self, view: StateReader) -> None:
         self._view = view
-        self.changed: dict[bytes, Lock] = {}
+        self.changed: dict[LockId, Lock] = {}
 
-    def get_lock(self, lock_id: bytes) -> Lock | None:
+    def get_lock(self, lock_id: LockId) -> Lock | None:
         return self.changed.get(lock_id) or self._view.get_lock(lock_id)
 
 
 def check_signature(transaction: Transaction, cache: SignatureCache) -> None:
-    """Check one transaction's key and signature, remembering a good one. Raises `RuleBrokenError`."""
+    """Check one transaction's key and signature, remembering a valid one. Raises `RuleBrokenError`."""
     _check_signature(transaction.txid, transaction.sender, transaction.witness.encode(), cache, None)
 
 
@@ -44,12 +45,12 @@ def check_signatures(block: Block, cache: SignatureCache) -> None:
     txids, witnesses = block.txid_list, split_rows(block.witnesses)
     bodies = block.bodies.view(np.uint8)
     for i in cache.missing(txids[1:], witnesses[1:]):
-        sender = bodies[i + 1, _SENDER].tobytes()
+        sender = KeyHash(bodies[i + 1, _SENDER].tobytes())
         _check_signature(txids[i + 1], sender, witnesses[i + 1], cache, i + 1)
 
 
 def _check_signature(
-    txid: bytes, sender: bytes, witness: bytes, cache: SignatureCache, index: int | None
+    txid: TxId, sender: KeyHash, witness: bytes, cache: SignatureCache, index: int | None
 ) -> None:
     if cache.holds(txid, witness):
         return
@@ -71,7 +72,9 @@ def _check_signature(
     cache.add(txid, witness)
 
 
-def apply_locks(view: View, block: Block, first: int, median_time: int, height: int) -> dict[bytes, Lock]:
+def apply_locks(
+    view: StateReader, block: Block, first: int, median_time: UnixSeconds, height: BlockHeight
+) -> dict[LockId, Lock]:
     """Return the locks that the transactions from `first` on make and spend. Raises `RuleBrokenError`."""
     kinds = block.bodies[:, 0] & np.uint64(0xFF)
     overlay = _LockOverlay(view)
@@ -99,12 +102,12 @@ class StateChange:
     addresses: list[bytes]
     accounts: U64Array
     before: U64Array
-    locks: dict[bytes, Lock]
-    txids: list[bytes]
-    anchors: list[tuple[bytes, bytes]]
+    locks: dict[LockId, Lock]
+    txids: list[TxId]
+    anchors: list[tuple[bytes, TxId]]
 
 
-def load_accounts(view: View, bodies: U64Array) -> tuple[list[bytes], I64Array, I64Array, U64Array]:
+def load_accounts(view: StateReader, bodies: U64Array) -> tuple[list[bytes], I64Array, I64Array, U64Array]:
     """Return addresses, sender rows, recipient rows and accounts (M, 4), zeros for those never seen."""
     addresses, senders, recipients = index_accounts(bodies)
     keys = split_rows(addresses)
@@ -115,19 +118,19 @@ def load_accounts(view: View, bodies: U64Array) -> tuple[list[bytes], I64Array, 
 
 
 def evaluate(
-    view: View,
+    view: StateReader,
     params: NetworkParams,
     block: Block,
     record: HeaderRecord,
     fees: int,
-    median_time: int,
+    median_time: UnixSeconds,
     cache: SignatureCache,
 ) -> StateChange:
     """Check a block, whose stateless rules hold, against the state of its parent, the head.
 
     `fees` is their sum, `median_time` the median time past of the parent. Raises `RuleBrokenError`.
     """
-    height = record.header.height
+    height = BlockHeight(record.header.height)
     tip = view.tip()
     check_signatures(block, cache)
     locks = apply_locks(view, block, 1, median_time, height)
@@ -164,7 +167,7 @@ def evaluate(
     )
 
 
-def write(batch: Batch, change: StateChange) -> None:
+def write(batch: StateWriter, change: StateChange) -> None:
     """Write what a block changes, and its undo record."""
     batch.set_accounts(change.addresses, change.accounts, change.before)
     for lock_id, lock in change.locks.items():

@@ -1,8 +1,8 @@
 """The node's data directory: one LMDB environment, one write transaction per accepted block.
 
 LMDB is copy-on-write with two alternating meta pages: a process killed at any byte leaves the last committed
-state. Everything a block changes goes through `Batch`, which keeps the old values: they are the block's undo
-record.
+state. Everything a block changes goes through `StateWriter`, which keeps the old values: they are the
+block's undo record.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from chain.rules.block import Block, U64Array, split_rows
 from chain.rules.errors import StoreError
 from chain.rules.header import HEADER_BYTES, Header
 from chain.rules.locks import Lock
+from chain.rules.types import BlockHeight, BlockId, KeyHash, LockId, TxId
 
 SCHEMA = b"1"
 MAP_SIZE = 1 << 38
@@ -69,8 +70,8 @@ class HeaderRecord(msgspec.Struct, frozen=True):
 class Tip(msgspec.Struct, frozen=True):
     """The head of the main chain. `issued`: all subsidies so far; `locked`: the sum of open locks."""
 
-    id: bytes
-    height: int
+    id: BlockId
+    height: BlockHeight
     work: int
     issued: int
     locked: int
@@ -80,7 +81,7 @@ class Place(msgspec.Struct, frozen=True):
     """Where a transaction stands on the main chain."""
 
     height: int
-    block_id: bytes
+    block_id: BlockId
     index: int
 
 
@@ -97,7 +98,7 @@ def _chunks(data: bytes, size: int) -> list[bytes]:
     return [data[i : i + size] for i in range(0, len(data), size)]
 
 
-class View:
+class StateReader:
     """Typed reads within one LMDB transaction."""
 
     def __init__(self, txn: Any, tables: list[Any]) -> None:
@@ -121,23 +122,23 @@ class View:
         block_id, height, work, issued, locked = _TIP.unpack(data)
         return Tip(block_id, height, int.from_bytes(work, "big"), issued, locked)
 
-    def get_account(self, address: bytes) -> Account:
+    def get_account(self, address: KeyHash) -> Account:
         """Return an account; one never seen is empty."""
         data = self._get(Table.ACCOUNTS, address)
         return Account(*ACCOUNT.unpack(data)) if data else Account()
 
-    def get_lock(self, lock_id: bytes) -> Lock | None:
+    def get_lock(self, lock_id: LockId) -> Lock | None:
         """Return a lock, open or spent."""
         data = self._get(Table.LOCKS, lock_id)
         return Lock.decode(data) if data else None
 
-    def find_locks(self, hashlock: bytes, limit: int) -> list[bytes]:
+    def find_locks(self, hashlock: bytes, limit: int) -> list[LockId]:
         """Return the ids of locks under a hashlock."""
-        return self._suffixes(Table.HASHLOCKS, hashlock, limit)
+        return [LockId(key) for key in self._suffixes(Table.HASHLOCKS, hashlock, limit)]
 
-    def find_anchors(self, root: bytes, limit: int) -> list[bytes]:
+    def find_anchors(self, root: bytes, limit: int) -> list[TxId]:
         """Return the ids of anchor transactions of a root."""
-        return self._suffixes(Table.ANCHORS, root, limit)
+        return [TxId(key) for key in self._suffixes(Table.ANCHORS, root, limit)]
 
     def _suffixes(self, table: Table, prefix: bytes, limit: int) -> list[bytes]:
         found: list[bytes] = []
@@ -148,16 +149,17 @@ class View:
                 more = cursor.next()
         return found
 
-    def get_place(self, txid: bytes) -> Place | None:
+    def get_place(self, txid: TxId) -> Place | None:
         """Return where a transaction stands on the main chain."""
         data = self._get(Table.TRANSACTIONS, txid)
         return Place(*_PLACE.unpack(data)) if data else None
 
-    def id_at(self, height: int) -> bytes | None:
+    def id_at(self, height: int) -> BlockId | None:
         """Return the main chain's block id at a height."""
-        return self._get(Table.HEIGHTS, height.to_bytes(4, "big")) if 0 <= height < 2**32 else None
+        found = self._get(Table.HEIGHTS, height.to_bytes(4, "big")) if 0 <= height < 2**32 else None
+        return None if found is None else BlockId(found)
 
-    def get_header(self, block_id: bytes) -> HeaderRecord | None:
+    def get_header(self, block_id: BlockId) -> HeaderRecord | None:
         """Return a known header, on any branch."""
         data = self._get(Table.HEADERS, block_id)
         if data is None:
@@ -165,12 +167,12 @@ class View:
         header, work, count, invalid = _HEADER_RECORD.unpack(data)
         return HeaderRecord(Header.decode(header), int.from_bytes(work, "big"), count, bool(invalid))
 
-    def get_block(self, block_id: bytes) -> Block | None:
+    def get_block(self, block_id: BlockId) -> Block | None:
         """Return a stored block, on any branch."""
         data = self._get(Table.BLOCKS, block_id)
         return Block.decode(data) if data else None
 
-    def get_undo(self, block_id: bytes) -> bytes | None:
+    def get_undo(self, block_id: BlockId) -> bytes | None:
         """Return a main-chain block's undo record."""
         return self._get(Table.UNDO, block_id)
 
@@ -178,12 +180,12 @@ class View:
         """Return a value of the node itself."""
         return self._get(Table.META, key)
 
-    def accounts(self) -> Iterator[tuple[bytes, Account]]:
+    def accounts(self) -> Iterator[tuple[KeyHash, Account]]:
         """Yield all accounts: audits and tests."""
         for address, data in self._txn.cursor(self._tables[Table.ACCOUNTS]):
             yield address, Account(*ACCOUNT.unpack(data))
 
-    def locks(self) -> Iterator[tuple[bytes, Lock]]:
+    def locks(self) -> Iterator[tuple[LockId, Lock]]:
         """Yield all locks: audits and tests."""
         for lock_id, data in self._txn.cursor(self._tables[Table.LOCKS]):
             yield lock_id, Lock.decode(data)
@@ -198,7 +200,7 @@ class View:
         return digest.digest()
 
 
-class Batch(View):
+class StateWriter(StateReader):
     """Reads and writes within one LMDB write transaction; state writes are journalled for undo."""
 
     def __init__(self, txn: Any, tables: list[Any]) -> None:
@@ -218,18 +220,18 @@ class Batch(View):
         with self._txn.cursor(self._tables[Table.ACCOUNTS]) as cursor:
             cursor.putmulti(sorted(zip(addresses, split_rows(accounts), strict=True)))
 
-    def set_lock(self, lock_id: bytes, lock: Lock) -> None:
+    def set_lock(self, lock_id: LockId, lock: Lock) -> None:
         """Write a lock, and its hashlock's index when new."""
         self._set(Table.LOCKS, lock_id, lock.encode())
         index_key = lock.hashlock + lock_id
         if self._get(Table.HASHLOCKS, index_key) is None:
             self._set(Table.HASHLOCKS, index_key, b"\x01")
 
-    def add_anchor(self, root: bytes, txid: bytes) -> None:
+    def add_anchor(self, root: bytes, txid: TxId) -> None:
         """Index an anchor by its root."""
         self._set(Table.ANCHORS, root + txid, b"\x01")
 
-    def add_transactions(self, txids: list[bytes], height: int, block_id: bytes) -> None:
+    def add_transactions(self, txids: list[TxId], height: int, block_id: BlockId) -> None:
         """Index a block's transactions; none can be there already, nonces make ids unique."""
         self._added = b"".join(txids)
         places = np.empty(len(txids), _PLACES)
@@ -244,13 +246,13 @@ class Batch(View):
         value = _TIP.pack(tip.id, tip.height, tip.work.to_bytes(32, "big"), tip.issued, tip.locked)
         self._set(Table.META, _TIP_KEY, value)
 
-    def finish_block(self, block_id: bytes) -> None:
+    def finish_block(self, block_id: BlockId) -> None:
         """Write the block's undo record and begin a new one."""
         undo = _Undo(*self._old_accounts, self._added, self._journal)
         self._txn.put(block_id, msgspec.msgpack.encode(undo), db=self._tables[Table.UNDO])
         self._journal, self._old_accounts, self._added = [], (b"", b""), b""
 
-    def undo_block(self, block_id: bytes) -> None:
+    def undo_block(self, block_id: BlockId) -> None:
         """Restore what the block, the head, changed."""
         record = self.get_undo(block_id)
         if record is None:
@@ -279,7 +281,7 @@ class Batch(View):
         self.put_header(block.id, record)
         self._txn.put(block.id, block.encode(), db=self._tables[Table.BLOCKS])
 
-    def put_header(self, block_id: bytes, record: HeaderRecord) -> None:
+    def put_header(self, block_id: BlockId, record: HeaderRecord) -> None:
         """Store or mark a header."""
         value = _HEADER_RECORD.pack(
             record.header.encode(), record.work.to_bytes(32, "big"), record.transactions, record.invalid
@@ -318,23 +320,23 @@ class Store:
             )
 
     @contextmanager
-    def view(self) -> Iterator[View]:
+    def view(self) -> Iterator[StateReader]:
         """Read a consistent snapshot."""
         with self._env.begin() as txn:
-            yield View(txn, self._tables)
+            yield StateReader(txn, self._tables)
 
     @contextmanager
-    def batch(self) -> Iterator[Batch]:
+    def batch(self) -> Iterator[StateWriter]:
         """Write: one commit at the end, or nothing if the body raises."""
         with self._env.begin(write=True) as txn:
-            yield Batch(txn, self._tables)
+            yield StateWriter(txn, self._tables)
 
     @contextmanager
-    def scratch(self) -> Iterator[Batch]:
+    def scratch(self) -> Iterator[StateWriter]:
         """Write as in `batch`, then throw everything away: trials of blocks not yet mined."""
         txn = self._env.begin(write=True)
         try:
-            yield Batch(txn, self._tables)
+            yield StateWriter(txn, self._tables)
         finally:
             txn.abort()
 

@@ -13,6 +13,7 @@ from coincurve.ecdsa import der_to_cdata, serialize_compact
 from chain.rules.address import encode_address, key_hash
 from chain.rules.errors import WalletError
 from chain.rules.params import DEV_TREASURY_SECRET
+from chain.rules.types import KeyHash
 
 PRIVATE_KEY_BYTES = 32
 
@@ -23,11 +24,11 @@ class Key:
 
     secret: bytes = field(repr=False)
     public_key: bytes
-    key_hash: bytes = field(repr=False)
+    key_hash: KeyHash = field(repr=False)
 
     @staticmethod
     def from_secret(secret: bytes) -> Key:
-        """Make a key of 32 secret bytes. Raises `WalletError` if they are out of the curve's range."""
+        """Make a key from 32 secret bytes. Raises `WalletError` if they are out of the curve's range."""
         try:
             if len(secret) != PRIVATE_KEY_BYTES:
                 raise ValueError
@@ -38,7 +39,7 @@ class Key:
 
     @staticmethod
     def generate() -> Key:
-        """Make a key of the operating system's randomness."""
+        """Make a key from the operating system's randomness."""
         return Key.from_secret(_Secret().secret)
 
     @property
@@ -51,10 +52,10 @@ class Key:
         return bytes(serialize_compact(der_to_cdata(_Secret(self.secret).sign(digest, hasher=None))))
 
     def __repr__(self) -> str:
-        """Shows the address alone."""
+        """Shows only the address."""
         return f"Key({self.address})"
 
 
 def dev_treasury_key() -> Key:
-    """Return the key of the dev network's treasury. EVERYBODY knows it: it is worth nothing elsewhere."""
+    """Return the key of the dev network's treasury. It is PUBLIC, and worth nothing on other networks."""
     return Key.from_secret(DEV_TREASURY_SECRET)

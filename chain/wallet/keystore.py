@@ -17,7 +17,7 @@ SCRYPT_WORK = 2**18
 
 
 def save_keystore(key: Key, path: Path, password: str, *, work: int | None = None) -> None:
-    """Write an encrypted keystore, readable by its owner alone; an existing file is never overwritten."""
+    """Write an encrypted keystore, readable only by its owner; an existing file is never overwritten."""
     from eth_keyfile.keyfile import create_keyfile_json
 
     data = create_keyfile_json(key.secret, password.encode(), kdf="scrypt", iterations=work or SCRYPT_WORK)
@@ -43,14 +43,14 @@ def load_keystore(path: Path, password: str) -> Key:
     except ValueError:
         raise WalletError(f"wrong password for {path}", hint="or the file is damaged") from None
     except (KeyError, TypeError, NotImplementedError):
-        raise WalletError(f"{path} is no version 3 keystore", hint="make one with: wallet new") from None
+        raise WalletError(f"{path} is not a version 3 keystore", hint="make one with: wallet new") from None
 
 
 def keystore_address(path: Path) -> str:
     """Return the address that a keystore names, without its password."""
     address = _read(path).get("address")
     if not isinstance(address, str):
-        raise WalletError(f"{path} names no address")
+        raise WalletError(f"{path} does not name an address")
     return address
 
 
@@ -62,5 +62,5 @@ def _read(path: Path) -> dict[str, object]:
     except (OSError, ValueError) as error:
         raise WalletError(f"{path} cannot be read: {type(error).__name__}") from None
     if not isinstance(data, dict):
-        raise WalletError(f"{path} is no keystore")
+        raise WalletError(f"{path} is not a keystore")
     return data

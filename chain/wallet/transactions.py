@@ -7,6 +7,7 @@ from chain.rules.errors import WalletError
 from chain.rules.hashing import sha256
 from chain.rules.params import NetworkParams
 from chain.rules.records import MAX_PREIMAGE_BYTES, ZERO20, Kind, Transaction, Witness, consent_digest
+from chain.rules.types import KeyHash, LockId
 from chain.wallet.keys import Key
 
 
@@ -20,7 +21,7 @@ def sign(key: Key, tx: Transaction, aux: bytes = b"") -> Transaction:
 
 
 def build_transfer(
-    key: Key, params: NetworkParams, *, nonce: int, recipient: bytes, amount: int, fee: int
+    key: Key, params: NetworkParams, *, nonce: int, recipient: KeyHash, amount: int, fee: int
 ) -> Transaction:
     """Send `amount` (smallest units) to a key hash."""
     return sign(key, Transaction(Kind.TRANSFER, params.chain_id, nonce, amount, fee, key.key_hash, recipient))
@@ -31,7 +32,7 @@ def build_lock(
     params: NetworkParams,
     *,
     nonce: int,
-    recipient: bytes,
+    recipient: KeyHash,
     amount: int,
     hashlock: bytes,
     deadline: int,
@@ -54,8 +55,8 @@ def build_claim(
     params: NetworkParams,
     *,
     nonce: int,
-    lock_id: bytes,
-    recipient: bytes,
+    lock_id: LockId,
+    recipient: KeyHash,
     amount: int,
     preimage: bytes,
     fee: int,
@@ -72,7 +73,7 @@ def build_claim(
 
 
 def build_refund(
-    key: Key, params: NetworkParams, *, nonce: int, lock_id: bytes, sender: bytes, amount: int, fee: int
+    key: Key, params: NetworkParams, *, nonce: int, lock_id: LockId, sender: KeyHash, amount: int, fee: int
 ) -> Transaction:
     """Return a lock past its deadline to `sender`, who must be the lock's. `key` pays the fee."""
     return sign(
@@ -81,7 +82,7 @@ def build_refund(
     )
 
 
-def consent_to_refund(key: Key, lock_id: bytes) -> bytes:
+def consent_to_refund(key: Key, lock_id: LockId) -> bytes:
     """Consent, as a lock's recipient, to its refund at once: 97 bytes for `build_cooperative_refund`."""
     return key.sign(consent_digest(lock_id)) + key.public_key
 
@@ -91,8 +92,8 @@ def build_cooperative_refund(
     params: NetworkParams,
     *,
     nonce: int,
-    lock_id: bytes,
-    sender: bytes,
+    lock_id: LockId,
+    sender: KeyHash,
     amount: int,
     fee: int,
     consent: bytes = b"",

@@ -10,7 +10,8 @@ from pycardano import Transaction
 from bridge.chains.errors import PortUnavailable
 from bridge.chains.family import LOCKS
 from bridge.protocol.types import Asset
-from relayers.cardano.blockfrost import Blockfrost, WireOutput
+from relayers.cardano.blockfrost import Blockfrost
+from relayers.cardano.blockfrost_wire import WireOutput
 from relayers.cardano.htlc import credential, key_hash
 from relayers.cardano.settings import CardanoSettings
 
@@ -55,7 +56,9 @@ class CardanoLedger:
         if raw is None or place is None:
             raise PortUnavailable("the chain moved while it was read", "read it again")
         tx = Transaction.from_cbor(raw)
-        signers = {bytes(one.vkey.hash().payload) for one in tx.transaction_witness_set.vkey_witnesses or ()}
+        signers = {
+            bytes(witness.vkey.hash().payload) for witness in tx.transaction_witness_set.vkey_witnesses or ()
+        }
         if signers.isdisjoint(payers):
             return 0
         body = tx.transaction_body

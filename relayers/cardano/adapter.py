@@ -37,8 +37,8 @@ from relayers.cardano.building import LEAST_TOKEN_DEPOSIT, least_ada
 from relayers.cardano.chain_view import ChainMoved, Refused
 from relayers.cardano.drafting import Drafting
 from relayers.cardano.fees import estimate
-from relayers.cardano.open_view import open_service
-from relayers.cardano.payer_outputs import Payer
+from relayers.cardano.open_view import open_view
+from relayers.cardano.payer_outputs import PayerOutputs
 from relayers.cardano.script import validator_address
 from relayers.cardano.settings import CardanoSettings
 from relayers.cardano.traits import TRAITS
@@ -57,7 +57,8 @@ class CardanoPort:
     """One Cardano network and one account of ours; a `bridge.chains.port.ChainPort`.
 
     There are no sequences: a transaction is replaced by nothing and expires by itself. What keeps two of ours
-    from spending the same output is `Payer`; a rebuilt lock is safe because the old one has expired for good.
+    from spending the same output is `PayerOutputs`; a rebuilt lock is safe because the old one has expired
+    for good.
     """
 
     traits = TRAITS
@@ -74,11 +75,11 @@ class CardanoPort:
         network = settings.address_network
         self.contract = validator_address(network)
         self.account = htlc.canonical(self._key.to_verification_key().hash().payload, network)
-        self._service = open_service(settings)
+        self._view = open_view(settings)
         reader = htlc.Reader(settings)
-        self._history = History(self._service, reader)
-        self._drafting = Drafting(self._service, self._history, reader, settings)
-        self._payer = Payer(self._service, self.account)
+        self._history = History(self._view, reader)
+        self._drafting = Drafting(self._view, self._history, reader, settings)
+        self._payer = PayerOutputs(self._view, self.account)
         self._building = asyncio.Lock()
         self._checked = False
 
@@ -90,7 +91,7 @@ class CardanoPort:
     async def tip(self) -> Tip:
         """Return the head; the chain's clock is its slot's time."""
         await self._check()
-        head = await self._service.head()
+        head = await self._view.head()
         return Tip(head, head.time)
 
     async def scan(self, recent_blocks: Sequence[BlockRef], max_blocks: int) -> Scan:
@@ -107,10 +108,10 @@ class CardanoPort:
     async def balance(self, address: str, asset: Asset) -> int:
         """Return what lies in blocks at an address, in smallest units; tokens bind some of the ada."""
         await self._check()
-        utxos = await self._service.utxos(address)
+        utxos = await self._view.utxos(address)
         if not asset.contract:
-            return sum(one.lovelace for one in utxos)
-        return sum(one.tokens.get(asset.contract, 0) for one in utxos)
+            return sum(output.lovelace for output in utxos)
+        return sum(output.tokens.get(asset.contract, 0) for output in utxos)
 
     async def fees(self, asset: Asset) -> FeeEstimate:
         """Return the expected fees; a lock of tokens also binds a deposit, which goes with the tokens. A lock
@@ -132,7 +133,7 @@ class CardanoPort:
     async def next_sequence(self) -> int | None:
         """Return None: there are no sequences here (and say so if the service is down)."""
         await self._check()
-        await self._service.head()
+        await self._view.head()
         return None
 
     async def prepare(self, action: Action, sequence: int | None, fee: FeeLevel) -> SignedTx:  # noqa: ARG002
@@ -176,7 +177,7 @@ class CardanoPort:
         if await self._is_known(tx.tx_id):
             return BroadcastResult(BroadcastOutcome.ALREADY_KNOWN)
         try:
-            sent = await self._service.submit(tx.raw)
+            sent = await self._view.submit(tx.raw)
         except Refused as error:
             if await self._is_known(tx.tx_id):
                 return BroadcastResult(BroadcastOutcome.ALREADY_KNOWN)
@@ -193,11 +194,11 @@ class CardanoPort:
 
     async def _tx_status(self, tx: SignedTx) -> TxStatus:
         # In this order: what leaves the mempool for a block in between is found there.
-        if await self._service.is_waiting(tx.tx_id):
+        if await self._view.is_waiting(tx.tx_id):
             return TxStatus(TxState.PENDING)
-        found = await self._service.inclusion(tx.tx_id)
+        found = await self._view.inclusion(tx.tx_id)
         if found is not None:
-            head = await self._service.head()
+            head = await self._view.head()
             if head.height < found.block.height:
                 return TxStatus(TxState.PENDING)  # in a block that `scan` does not show yet
             confirmations = head.height - found.block.height + 1
@@ -212,14 +213,14 @@ class CardanoPort:
         return TxStatus(TxState.UNKNOWN)
 
     async def _is_known(self, tx_id: str) -> bool:
-        if await self._service.is_waiting(tx_id):
+        if await self._view.is_waiting(tx_id):
             return True
-        return await self._settled(lambda: self._service.inclusion(tx_id)) is not None
+        return await self._settled(lambda: self._view.inclusion(tx_id)) is not None
 
     async def _rival(self, tx: SignedTx) -> str | None:
         """Return the included transaction that spends one of this one's inputs, if any does."""
         for spent in Transaction.from_cbor(tx.raw).transaction_body.inputs:
-            used_by = await self._service.spender((spent.transaction_id.payload.hex(), spent.index))
+            used_by = await self._view.spender((spent.transaction_id.payload.hex(), spent.index))
             if used_by not in {None, tx.tx_id}:
                 return used_by
         return None
@@ -241,17 +242,17 @@ class CardanoPort:
     async def hints(self) -> AsyncIterator[None]:
         """Yield on every new head, polled."""
         await self._check()
-        seen = (await self._service.head()).id
+        seen = (await self._view.head()).id
         while True:
             await asyncio.sleep(self._settings.poll_interval)
-            head = (await self._service.head()).id
+            head = (await self._view.head()).id
             if head != seen:
                 seen = head
                 yield
 
     async def close(self) -> None:
         """Close the connections."""
-        await self._service.close()
+        await self._view.close()
 
     # ------------------------------------------------------------------ helpers
 
@@ -269,7 +270,7 @@ class CardanoPort:
         """Once: is this the right network?"""
         if self._checked:
             return
-        magic = await self._service.magic()
+        magic = await self._view.magic()
         if magic != self._settings.magic:
             raise PortError(
                 f"the service is on network {magic}, not on {self._settings.network.value}",

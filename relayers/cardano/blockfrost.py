@@ -9,110 +9,21 @@ import httpx
 import msgspec
 
 from bridge.chains.errors import PortError, PortUnavailable
-from bridge.protocol.types import BlockRef
+from relayers.cardano.blockfrost_wire import (
+    BlockfrostBlock,
+    Genesis,
+    MempoolTx,
+    TxAt,
+    TxOutputs,
+    TxPlace,
+    WireOutput,
+)
 from relayers.cardano.chain_view import Refused
 
 _PAGE = 100
-_NO_PARENT = "0" * 64
 _AGAIN = "it may pass by itself; check the service and its limits if it lasts"
 
 T = TypeVar("T")
-
-
-class Block(msgspec.Struct, frozen=True):
-    """A block; `slot` and `previous_block` are None only for the chain's first."""
-
-    height: int
-    hash: str
-    time: int
-    slot: int | None
-    previous_block: str | None
-
-    @property
-    def ref(self) -> BlockRef:
-        """The block as the bridge knows it."""
-        return BlockRef(self.height, self.hash, self.previous_block or _NO_PARENT, self.time)
-
-
-class Quantity(msgspec.Struct, frozen=True):
-    """An amount of "lovelace" or of a native token (policy and name, hex)."""
-
-    unit: str
-    quantity: str
-
-
-class WireOutput(msgspec.Struct, frozen=True):
-    """An output, or what an input spends. Fields that an answer leaves out have their defaults."""
-
-    address: str
-    amount: list[Quantity]
-    output_index: int
-    tx_hash: str = ""
-    data_hash: str | None = None
-    inline_datum: str | None = None
-    reference_script_hash: str | None = None
-    collateral: bool = False
-    reference: bool | None = False
-    consumed_by_tx: str | None = None
-
-    @property
-    def lovelace(self) -> int:
-        """How much ada it holds, in lovelace."""
-        return sum(int(one.quantity) for one in self.amount if one.unit == "lovelace")
-
-    @property
-    def tokens(self) -> dict[str, int]:
-        """The native tokens it holds, by unit."""
-        return {one.unit: int(one.quantity) for one in self.amount if one.unit != "lovelace"}
-
-
-class TxOutputs(msgspec.Struct, frozen=True):
-    """What a transaction spends and makes."""
-
-    hash: str
-    inputs: list[WireOutput]
-    outputs: list[WireOutput]
-
-
-class TxPlace(msgspec.Struct, frozen=True):
-    """Where a transaction was included, and whether its scripts succeeded."""
-
-    hash: str
-    block: str
-    block_height: int
-    index: int
-    valid_contract: bool
-
-
-class TxAt(msgspec.Struct, frozen=True):
-    """A transaction that touched an address."""
-
-    tx_hash: str
-    tx_index: int
-    block_height: int
-
-
-class WaitingInput(msgspec.Struct, frozen=True):
-    """An input of a transaction in the mempool."""
-
-    tx_hash: str
-    output_index: int
-    collateral: bool = False
-    reference: bool | None = False
-
-
-class Waiting(msgspec.Struct, frozen=True):
-    """A transaction in the mempool."""
-
-    inputs: list[WaitingInput]
-    outputs: list[WireOutput]
-
-
-class Genesis(msgspec.Struct, frozen=True):
-    """The network's magic number and the Unix time of its start."""
-
-    network_magic: int
-    system_start: int
 
 
 class _TxHash(msgspec.Struct, frozen=True):
@@ -147,21 +58,21 @@ class Blockfrost:
         """Return the protocol parameters as they came."""
         return await self._one("/epochs/latest/parameters", dict[str, Any])
 
-    async def head(self) -> Block:
+    async def head(self) -> BlockfrostBlock:
         """Return the newest block."""
-        return await self._one("/blocks/latest", Block)
+        return await self._one("/blocks/latest", BlockfrostBlock)
 
-    async def block(self, name: str) -> Block | None:
+    async def block(self, name: str) -> BlockfrostBlock | None:
         """Return a block by height or hash."""
-        return await self._maybe(f"/blocks/{name}", Block)
+        return await self._maybe(f"/blocks/{name}", BlockfrostBlock)
 
-    async def blocks_after(self, block_id: str, count: int) -> list[Block] | None:
+    async def blocks_after(self, block_id: str, count: int) -> list[BlockfrostBlock] | None:
         """Return up to `count` blocks that follow a block, oldest first; None if it is not on the chain."""
-        found: list[Block] = []
+        found: list[BlockfrostBlock] = []
         page = 1
         while len(found) < count:
             query = {"count": _PAGE, "page": page}
-            part = await self._maybe(f"/blocks/{block_id}/next", list[Block], query)
+            part = await self._maybe(f"/blocks/{block_id}/next", list[BlockfrostBlock], query)
             if part is None:
                 return None
             found += part
@@ -204,17 +115,19 @@ class Blockfrost:
     async def utxos(self, place: str) -> list[WireOutput]:
         """Return what is unspent at an address or payment credential, as of the newest block."""
         return [
-            one async for page in self._pages(f"/addresses/{place}/utxos", WireOutput, {}) for one in page
+            output
+            async for page in self._pages(f"/addresses/{place}/utxos", WireOutput, {})
+            for output in page
         ]
 
     async def waiting_at(self, address: str) -> list[str]:
         """Return the ids of transactions in the mempool that touch an address."""
         pages = self._pages(f"/mempool/addresses/{address}", _TxHash, {})
-        return [one.tx_hash async for page in pages for one in page]
+        return [tx.tx_hash async for page in pages for tx in page]
 
-    async def waiting(self, tx_id: str) -> Waiting | None:
+    async def waiting(self, tx_id: str) -> MempoolTx | None:
         """Return a transaction in the mempool."""
-        return await self._maybe(f"/mempool/{tx_id}", Waiting)
+        return await self._maybe(f"/mempool/{tx_id}", MempoolTx)
 
     async def submit(self, raw: bytes) -> str:
         """Send a transaction and return its id. Raises `Refused`."""

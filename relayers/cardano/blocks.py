@@ -6,30 +6,30 @@ from collections.abc import Sequence
 
 from bridge.chains.port import HtlcEvent, Locked, Revealed, Scan, Tip
 from bridge.protocol.types import BlockRef
-from relayers.cardano.chain_view import ChainMoved, Service
+from relayers.cardano.chain_view import ChainMoved, ChainView
 from relayers.cardano.htlc import Reader
 
 
 class History:
     """Reads blocks and the HTLC events in them."""
 
-    def __init__(self, service: Service, reader: Reader) -> None:
-        self._service = service
+    def __init__(self, view: ChainView, reader: Reader) -> None:
+        self._view = view
         self._reader = reader
 
     async def scan(self, recent_blocks: Sequence[BlockRef], max_blocks: int) -> Scan:
         """See `ChainPort.scan`. Raises `ChainMoved`."""
-        head = await self._service.head()
+        head = await self._view.head()
         tip = Tip(head, head.time)
         if not recent_blocks:
             events = await self._events([head])
             return Scan((), (head,), tuple(events), tip)
         if recent_blocks[-1].id == head.id:
             return Scan((), (), (), tip)
-        index, ancestor = await self._service.newest_known(recent_blocks, head)
+        index, ancestor = await self._view.newest_known(recent_blocks, head)
         if index is None or ancestor is None:
             return Scan((), (), (), tip)
-        refs = await self._service.blocks_after(ancestor, max_blocks)
+        refs = await self._view.blocks_after(ancestor, max_blocks)
         _check_links(refs, ancestor)
         if refs and refs[-1].height == head.height and refs[-1].id != head.id:
             raise ChainMoved
@@ -41,13 +41,13 @@ class History:
     async def _events(self, refs: Sequence[BlockRef]) -> list[HtlcEvent]:
         if not refs:
             return []
-        return [event for tx in await self._service.activity(refs) for event in self._reader.events(tx)]
+        return [event for tx in await self._view.activity(refs) for event in self._reader.events(tx)]
 
     async def lock_history(self, lock_id: str, digest: str) -> list[HtlcEvent]:
         """Return what ever happened to a lock, newest first as far as its lock; `digest` is its datum's hash.
         Raises `ChainMoved`."""
         found: list[HtlcEvent] = []
-        async for tx in self._service.past_activity(digest):
+        async for tx in self._view.past_activity(digest):
             ours = [
                 event
                 for event in self._reader.events(tx)

@@ -80,7 +80,7 @@ class Inclusion(msgspec.Struct, frozen=True):
     valid: bool
 
 
-class Service(Protocol):
+class ChainView(Protocol):
     """One source of truth about one network. Methods raise `PortUnavailable` for what may pass by itself.
 
     A `place` is an address, or a payment credential (addr_vkh1…, script1…) for all addresses with it.

@@ -22,10 +22,10 @@ from bridge.chains.port import Claimed, LockStatus, Refunded
 from bridge.protocol.types import BlockRef, LockTerms, Preimage, Purpose
 from relayers.cardano import building
 from relayers.cardano.blocks import History
-from relayers.cardano.building import Draft, Spend, View
-from relayers.cardano.chain_view import ChainMoved, Output, Refused, Service
+from relayers.cardano.building import BuildContext, Draft, Spend
+from relayers.cardano.chain_view import ChainMoved, ChainView, Output, Refused
 from relayers.cardano.htlc import Reader, check, credential, datum_of, id_of, key_hash
-from relayers.cardano.payer_outputs import Payer, to_utxo
+from relayers.cardano.payer_outputs import PayerOutputs, to_utxo
 from relayers.cardano.script import (
     ClaimRedeemer,
     GiveBackRedeemer,
@@ -45,8 +45,8 @@ _MARGIN_NUMERATOR, _MARGIN_DENOMINATOR = 11, 10
 class Drafting:
     """Builds the HTLC's transactions on a fresh view of the chain."""
 
-    def __init__(self, service: Service, history: History, reader: Reader, settings: CardanoSettings) -> None:
-        self._service = service
+    def __init__(self, view: ChainView, history: History, reader: Reader, settings: CardanoSettings) -> None:
+        self._view = view
         self._history = history
         self._reader = reader
         self._settings = settings
@@ -58,14 +58,14 @@ class Drafting:
         """Return the protocol parameters, at most some minutes old."""
         now = clock.monotonic()
         if self._parameters is None or now - self._parameters[0] > _PARAMETERS_KEPT:
-            self._parameters = (now, await self._service.parameters())
+            self._parameters = (now, await self._view.parameters())
         return self._parameters[1]
 
     async def find(self, wanted: Sequence[LockTerms]) -> dict[LockTerms, Output]:
         """Return the oldest unspent lock with exactly these terms, of each that there is, in the order asked
         for and as of the newest block."""
         oldest: dict[LockTerms, Output] = {}
-        for output in await self._service.utxos(credential()):
+        for output in await self._view.utxos(credential()):
             terms = self._reader.terms(output)
             if terms is not None:
                 oldest.setdefault(terms, output)
@@ -76,7 +76,7 @@ class Drafting:
         the terms can have the money back."""
         datum = datum_of(terms)
         digest, inline = datum_hash(datum).payload.hex(), datum.to_cbor().hex()
-        for output in await self._service.utxos(credential()):
+        for output in await self._view.utxos(credential()):
             if output.inline_datum is None and output.datum_hash == digest:
                 shown = msgspec.structs.replace(output, inline_datum=inline)
                 if self._reader.terms(shown) == terms:
@@ -101,7 +101,7 @@ class Drafting:
 
     # ------------------------------------------------------------------ building
 
-    async def draft(self, action: SwapAction, payer: Payer) -> Draft:
+    async def draft(self, action: SwapAction, payer: PayerOutputs) -> Draft:
         """Build the transaction of an action, paid by `payer`; with a claim also its `others` as far as their
         locks are open, even if the first is not.
 
@@ -109,7 +109,7 @@ class Drafting:
         """
         purpose, terms = action.purpose, action.terms
         check(terms, self._settings)
-        head = await self._service.head()
+        head = await self._view.head()
         owner_key = key_hash_of(payer)
         self._check_rules(action, head, owner_key)
         ttl = self._settings.slot_at(head.time) + self._settings.time_to_live
@@ -118,11 +118,11 @@ class Drafting:
                 raise ActionRefused(
                     "a lock with exactly these terms was made before", "read it back from chain"
                 )
-            view = await self._view(payer, head)
-            least = building.least_lock(view, terms)
+            context = await self.context(payer, head)
+            least = building.least_lock(context, terms)
             if not terms.asset.contract and terms.amount < least:
                 raise ActionRefused(f"a lock must hold at least {least} lovelace", "lock more")
-            return self._capped(building.lock(view, terms, ttl))
+            return self._capped(building.lock(context, terms, ttl))
         preimages: dict[LockTerms, Preimage] = {}
         if isinstance(action, ClaimAction):
             others = (other for other in action.others if other.preimage.opens(other.terms.hashlock))
@@ -135,8 +135,8 @@ class Drafting:
             raise ActionRefused(
                 f"there is no such lock to {purpose}: it is {status}", "read it back from chain"
             )
-        view = await self._view(payer, head)
-        return await self._spend(view, purpose, locks, preimages, ttl)
+        context = await self.context(payer, head)
+        return await self._spend(context, purpose, locks, preimages, ttl)
 
     def _check_rules(self, action: SwapAction, head: BlockRef, payer: bytes) -> None:
         terms = action.terms
@@ -163,7 +163,7 @@ class Drafting:
 
     async def _spend(
         self,
-        view: View,
+        context: BuildContext,
         purpose: Purpose,
         locks: Mapping[LockTerms, Output],
         preimages: Mapping[LockTerms, Preimage],
@@ -186,19 +186,19 @@ class Drafting:
         reference = self._reference()
 
         def build() -> Draft:
-            return building.spend(view, spends, reference, ttl, signers=signers, start=start)
+            return building.spend(context, spends, reference, ttl, signers=signers, start=start)
 
         first = build()
         if first.chained:
             return self._capped(first)  # the service cannot evaluate what spends from the mempool
         memory, steps = await self._evaluate(first)
-        spends = [replace(one, memory=memory, steps=steps) for one in spends]
+        spends = [replace(part, memory=memory, steps=steps) for part in spends]
         return self._capped(build())
 
     async def _evaluate(self, draft: Draft) -> tuple[int, int]:
         """Return the dearest redeemer's budget and some reserve: the proof that the scripts succeed."""
         try:
-            needed = await self._service.evaluate(draft.tx.to_cbor())
+            needed = await self._view.evaluate(draft.tx.to_cbor())
         except Refused as error:
             raise ActionRefused(f"the validator refuses: {error}", "read the lock back from chain") from error
         memory = max(units[0] for units in needed.values())
@@ -206,22 +206,23 @@ class Drafting:
         reserve = _MARGIN_NUMERATOR, _MARGIN_DENOMINATOR
         return memory * reserve[0] // reserve[1], steps * reserve[0] // reserve[1]
 
-    async def _view(self, payer: Payer, head: BlockRef) -> View:
+    async def context(self, payer: PayerOutputs, head: BlockRef) -> BuildContext:
+        """Return what transactions of `payer` are built from now. Raises `InsufficientFunds`."""
         parameters = await self.parameters()
-        purse = await payer.purse(head.time)
-        if not (purse.confirmed or purse.unconfirmed):
+        spendable = await payer.spendable(head.time)
+        if not (spendable.confirmed or spendable.unconfirmed):
             raise InsufficientFunds(
                 "the Cardano account has no free outputs", "send ada to it, or wait for what is under way"
             )
-        address = Address.from_primitive(purse.change)
+        address = Address.from_primitive(spendable.change)
         network = self._settings.address_network
-        return View(
+        return BuildContext(
             parameters,
             self._settings.slot_at(head.time),
             network,
             address,
-            purse.confirmed,
-            purse.unconfirmed,
+            spendable.confirmed,
+            spendable.unconfirmed,
         )
 
     def _reference(self) -> UTxO | None:
@@ -242,6 +243,6 @@ class Drafting:
         return draft
 
 
-def key_hash_of(payer: Payer) -> bytes:
+def key_hash_of(payer: PayerOutputs) -> bytes:
     """Return the payment key's hash of a payer's address, with or without a stake part."""
     return key_hash(payer.address)

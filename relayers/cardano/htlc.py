@@ -197,7 +197,7 @@ def _read_datum(inline: str) -> HtlcDatum | None:
     if not isinstance(datum, cbor2.CBORTag) or datum.tag != _CONSTRUCTOR_0:
         return None
     fields = list(datum.value) if isinstance(datum.value, (list, tuple)) else []
-    if len(fields) != 4 or not all(isinstance(one, bytes) for one in fields[:3]):
+    if len(fields) != 4 or not all(isinstance(field, bytes) for field in fields[:3]):
         return None
     sender, recipient, hashlock, deadline = fields
     if (len(sender), len(recipient), len(hashlock)) != (_KEY_HASH_BYTES, _KEY_HASH_BYTES, HASHLOCK_BYTES):

@@ -44,7 +44,7 @@ class ChainTip(msgspec.Struct, frozen=True):
     height: int
 
 
-class Block(msgspec.Struct, frozen=True):
+class OgmiosBlock(msgspec.Struct, frozen=True):
     """A block: its place, and its transactions' ids in order, `failed` those of which only the collateral was
     taken. `ancestor` is "genesis" for the first."""
 
@@ -162,7 +162,7 @@ class Ogmios:
         async with self.session() as session:
             return await _intersect(session, points)
 
-    async def blocks_after(self, point: Point | None, count: int) -> list[Block] | None:
+    async def blocks_after(self, point: Point | None, count: int) -> list[OgmiosBlock] | None:
         """Return up to `count` blocks after a point (None: from the first on), oldest first; None if the
         point is not on the node's chain, or ceases to be while it is read."""
         async with self.session() as session:
@@ -176,7 +176,7 @@ class Ogmios:
                 newest = tip.id
                 if newest == point.id:
                     return []
-            blocks: list[Block] = []
+            blocks: list[OgmiosBlock] = []
             while len(blocks) < count and newest and (not blocks or blocks[-1].id != newest):
                 step = await session.ask("nextBlock")
                 if step["direction"] == "forward":
@@ -200,7 +200,7 @@ class Ogmios:
                     break
                 if tx["spends"] == "inputs":
                     outputs = enumerate(tx["outputs"])
-                    makes = tuple(_output(one, tx["id"], index) for index, one in outputs)
+                    makes = tuple(_output(output, tx["id"], index) for index, output in outputs)
                     found.append(Waiting(tuple(map(_ref, tx["inputs"])), makes))
                 else:
                     found.append(Waiting(tuple(map(_ref, tx["collaterals"])), ()))
@@ -228,8 +228,8 @@ class Ogmios:
         """Return memory and steps that each redeemer ("spend:0") needs. Raises `Refused`."""
         async with self.session() as session:
             found = {}
-            for one in await _transact(session, "evaluateTransaction", raw):
-                pointer, budget = one["validator"], one["budget"]
+            for evaluated in await _transact(session, "evaluateTransaction", raw):
+                pointer, budget = evaluated["validator"], evaluated["budget"]
                 name = f"{pointer['purpose']}:{int(pointer['index'])}"
                 found[name] = (int(budget["memory"]), int(budget["cpu"]))
             return found
@@ -266,9 +266,9 @@ def _tip(found: Any) -> ChainTip | None:
     return ChainTip(int(found["slot"]), str(found["id"]), int(found["height"]))
 
 
-def _block(found: Json) -> Block:
+def _block(found: Json) -> OgmiosBlock:
     txs = found.get("transactions") or ()
-    return Block(
+    return OgmiosBlock(
         int(found["slot"]),
         str(found["id"]),
         int(found["height"]),

@@ -21,12 +21,12 @@ from pycardano import (
 )
 
 from relayers.cardano.building import token
-from relayers.cardano.chain_view import Output, OutRef, Service
+from relayers.cardano.chain_view import ChainView, Output, OutRef
 from relayers.cardano.htlc import key_credential
 
 
 @dataclass(frozen=True)
-class Purse:
+class Spendable:
     """What may be spent now: outputs in blocks, outputs of transactions that wait, and where change goes."""
 
     confirmed: tuple[UTxO, ...]
@@ -34,14 +34,14 @@ class Purse:
     change: str
 
 
-class Payer:
+class PayerOutputs:
     """One payment key's outputs: those at `address`, or with `any_stake` at every address of its key.
 
     Wallets keep their money at addresses with a stake part. Change then goes where most of it lies.
     """
 
-    def __init__(self, service: Service, address: str, *, any_stake: bool = False) -> None:
-        self._service = service
+    def __init__(self, view: ChainView, address: str, *, any_stake: bool = False) -> None:
+        self._view = view
         self.address = address
         self._place = key_credential(address) if any_stake else address
         self._promised: dict[OutRef, int] = {}
@@ -51,14 +51,14 @@ class Payer:
         for ref in spends:
             self._promised[ref] = until
 
-    async def purse(self, now: int) -> Purse:
+    async def spendable(self, now: int) -> Spendable:
         """Return what may be spent at chain time `now` (Unix seconds)."""
         self._promised = {ref: until for ref, until in self._promised.items() if until >= now}
-        utxos = await self._service.utxos(self._place)
+        utxos = await self._view.utxos(self._place)
         held: dict[str, int] = {self.address: 0}
-        for one in utxos:
-            held[one.address] = held.get(one.address, 0) + one.lovelace
-        waiting = await asyncio.gather(*(self._service.waiting(address) for address in held))
+        for output in utxos:
+            held[output.address] = held.get(output.address, 0) + output.lovelace
+        waiting = await asyncio.gather(*(self._view.waiting(address) for address in held))
         taken = set(self._promised)
         made: dict[OutRef, UTxO] = {}
         for tx in (tx for found in waiting for tx in found):
@@ -67,11 +67,13 @@ class Payer:
                 if output.address in held and output.inline_datum is None:
                     made[output.ref] = to_utxo(output)
         # What has just been included is no longer unconfirmed.
-        for one in utxos:
-            made.pop(one.ref, None)
-        confirmed = tuple(to_utxo(one) for one in utxos if one.ref not in taken and not one.has_script)
+        for output in utxos:
+            made.pop(output.ref, None)
+        confirmed = tuple(
+            to_utxo(output) for output in utxos if output.ref not in taken and not output.has_script
+        )
         unconfirmed = tuple(utxo for ref, utxo in made.items() if ref not in taken)
-        return Purse(confirmed, unconfirmed, max(held, key=lambda address: held[address]))
+        return Spendable(confirmed, unconfirmed, max(held, key=lambda address: held[address]))
 
 
 def to_utxo(output: Output) -> UTxO:

@@ -39,23 +39,26 @@ class CardanoSection(ChainSection):
     issued_words = "policy id and asset name in hex, lower case, without a dot"
 
     blockfrost_url: HttpUrl = ""
-    """Ends before `/blocks/…`; of the public service that is `/api/v0`."""
+    """A Blockfrost service: the address up to, not including, `/blocks/…`. The public service's ends in
+    `/api/v0`."""
     project_id: SecretStr = SecretStr("")
-    """Blockfrost's key."""
+    """Blockfrost's key; better given as an environment variable."""
     ogmios_url: WebSocketUrl = ""
+    """Ogmios at your own node, with `kupo_url` instead of `blockfrost_url`."""
     kupo_url: HttpUrl = ""
-    """Both, instead of `blockfrost_url`."""
+    """Kupo at your own node."""
     testnet: CardanoTestnet = CardanoTestnet.PREPROD
-    """Which one `network = "test"` means."""
+    """`preprod` or `preview`: which one `network = "test"` means. A service of another network is refused."""
     reference_script: OutputRef = ""
-    """The output that carries the validator; "" attaches it to each claim and refund, which costs more."""
+    """The output that carries the validator, `<transaction id>#<index>`. "": each claim and refund carries
+    it, which costs more."""
     zero_time: int = Field(0, ge=0)
-    """Unix seconds of the first slot, for network dev alone: the others' are known."""
+    """Unix seconds of the first slot, on `dev` alone: those of the public networks are known."""
     poll_interval: float = Field(5.0, ge=0.05, le=300)
     max_fee: DecimalText = "2"
-    """Highest fee for one transaction, whole ADA."""
+    """The highest fee of one transaction, whole ADA."""
     time_to_live: int = Field(1_200, ge=60, le=SECONDS_PER_DAY)
-    """Seconds after which a transaction of ours that did not land can land no more."""
+    """Seconds after which a transaction of ours that was not included can no longer be."""
     rollback_margin: int = Field(1_200, ge=0, le=SECONDS_PER_DAY)
     """Seconds beyond that in which a roll-back might still bring a lock into a block."""
 

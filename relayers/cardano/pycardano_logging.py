@@ -9,7 +9,7 @@ import logging
 from pycardano import logging as pycardano_logging
 
 
-def silence() -> None:
+def silence_pycardano() -> None:
     """Let pycardano log nothing in this process."""
     # By its level, for whoever configures logging later resets `disabled` (dictConfig does, for all loggers).
     pycardano_logging.logger.setLevel(logging.CRITICAL + 1)

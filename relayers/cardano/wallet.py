@@ -21,14 +21,16 @@ from relayers.cardano import building, htlc
 from relayers.cardano.blocks import History
 from relayers.cardano.chain_view import Refused
 from relayers.cardano.drafting import Drafting
-from relayers.cardano.open_view import open_service
-from relayers.cardano.payer_outputs import Payer
+from relayers.cardano.open_view import open_view
+from relayers.cardano.payer_outputs import PayerOutputs
 from relayers.cardano.settings import CardanoSettings
 
 WALLET_FORMAT = "cardano-htlc-intent"
-"""What is to be done, in words and numbers: there is nothing to sign in it yet."""
+"""Says what is to be done; there is nothing to sign yet. It comes while the chain cannot be asked or the
+address has no money."""
 CBOR_FORMAT = "cardano-cbor"
-"""A transaction to sign: `cbor` (hex) for CIP-30's signTx, and the address of the key that signs."""
+"""Signs `cbor` with the key of the address `signer`, by CIP-30 `api.signTx(cbor, true)`, and sends it with
+the witness."""
 
 
 def intent(
@@ -74,9 +76,9 @@ class CardanoWallet:
 
     def __init__(self, settings: CardanoSettings) -> None:
         self._settings = settings
-        self._service = open_service(settings)
+        self._view = open_view(settings)
         reader = htlc.Reader(settings)
-        self._drafting = Drafting(self._service, History(self._service, reader), reader, settings)
+        self._drafting = Drafting(self._view, History(self._view, reader), reader, settings)
 
     async def __aenter__(self) -> CardanoWallet:
         return self
@@ -88,7 +90,7 @@ class CardanoWallet:
 
     async def close(self) -> None:
         """Close the connections."""
-        await self._service.close()
+        await self._view.close()
 
     async def unsigned(
         self, purpose: Purpose, terms: LockTerms, preimage: Preimage | None = None
@@ -115,7 +117,7 @@ class CardanoWallet:
         """Return the unsigned transaction (CBOR, hex), paid from and with change to the key of `address`."""
         terms = msgspec.convert(payload["terms"], LockTerms)
         preimage = Preimage(bytes.fromhex(payload["preimage"])) if "preimage" in payload else None
-        payer = Payer(self._service, address, any_stake=True)
+        payer = PayerOutputs(self._view, address, any_stake=True)
         action = action_of(Purpose(payload["purpose"]), terms, preimage)
         draft = await self._drafting.draft(action, payer)
         return str(draft.tx.to_cbor().hex())
@@ -126,6 +128,6 @@ class CardanoWallet:
         signed = TransactionWitnessSet.from_cbor(witnesses)
         tx.transaction_witness_set.vkey_witnesses = signed.vkey_witnesses
         try:
-            return await self._service.submit(tx.to_cbor())
+            return await self._view.submit(tx.to_cbor())
         except Refused as error:
             raise ActionRefused(f"the chain refuses: {error}", "build the transaction anew") from error

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from bridge.chains.family import LOCKS
 from bridge.chains.port import ChainPort
 from bridge.protocol.types import Asset
-from relayers.evm.rpc import Call, Rpc, quantity, record
+from relayers.evm.rpc import Call, open_rpc, quantity, record
 
 
 class EvmLedger:
@@ -32,7 +32,7 @@ class EvmLedger:
 
 async def fees_paid(rpc_url: str, payers: set[str], first: int, last: int) -> int:
     """Return the wei that `payers` (addresses) paid for gas in blocks `first` to `last`, both included."""
-    rpc = Rpc([rpc_url], timeout=30)
+    rpc = open_rpc([rpc_url], timeout=30)
     wanted = {payer.lower() for payer in payers}
     calls = [Call("eth_getBlockReceipts", (hex(height),)) for height in range(first, last + 1)]
     try:

@@ -49,7 +49,7 @@ from relayers.evm.building import Builder, Reverted, Spending
 from relayers.evm.claiming import Claims
 from relayers.evm.hints import new_heads
 from relayers.evm.messages import HtlcContract, Message
-from relayers.evm.rpc import Call, Rpc, RpcError, failed, quantity, sound
+from relayers.evm.rpc import Call, RpcError, failed, open_rpc, quantity, sound
 from relayers.evm.settings import EthereumSettings
 from relayers.evm.terms import read_event
 from relayers.evm.traits import TRAITS
@@ -84,7 +84,7 @@ class EthereumPort:
     def __init__(self, settings: EthereumSettings, key: bytes) -> None:
         self._settings = settings
         self._signer: LocalAccount = Account.from_key(key)
-        self._rpc = Rpc(settings.rpc_urls, settings.timeout)
+        self._rpc = open_rpc(settings.rpc_urls, settings.timeout)
         self._checked = False
         self.account: str = self._signer.address
         self.contract = self.parse_address(_contract_address(settings))

@@ -25,8 +25,8 @@ from relayers.evm.messages import Authorization, HtlcContract
 from relayers.evm.rpc import Call, Rpc, RpcError, quantity, sound
 
 FORMAT = "eip712"
-"""`UnsignedTx.payload` is the argument of eth_signTypedData_v4. Numbers of more than 53 bits are in decimal
-text there, as JSON's readers would round them."""
+"""Signs the payload, the argument of eth_signTypedData_v4. Numbers of more than 53 bits are decimal text,
+since readers of JSON would round them."""
 
 EXPIRY_MARGIN = 86_400
 """Seconds beyond the lock's deadline for which a signature is good: a claim wins until the refund has

@@ -23,6 +23,8 @@ from relayers.evm import erc20, gas, htlc
 from relayers.evm.terms import to_contract
 
 WALLET_FORMAT = "eth_sendTransaction"
+"""Fills in nonce and fees, signs and sends each of `transactions` in order: the arguments of
+eth_sendTransaction."""
 
 _WALLET_GAS_FACTOR = 2
 """Wallets estimate for themselves; the hint is for those that do not, and unused gas is not paid."""

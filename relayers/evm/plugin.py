@@ -41,15 +41,19 @@ class EvmSection(NodesSection):
     issued_words = "an address, 0x and 40 hex digits"
 
     contract: HtlcContract = ""
-    """The HTLC contract: its address, or the record that its deployment wrote."""
+    """The HTLC contract: its address, or the record (`….json`) that `ape run deploy` wrote."""
     chain_id: int = Field(1, ge=1)
+    """The network's chain id; an RPC of another network is refused."""
     poll_interval: float = Field(3.0, ge=0.05, le=300)
     max_fee_per_gas_gwei: int = Field(300, ge=1)
+    """The highest fee per gas of an ordinary transaction, gwei."""
     urgent_max_fee_per_gas_gwei: int = Field(3_000, ge=1)
-    """For claims and refunds, which save money at stake."""
+    """The same for claims and refunds, which save money at stake."""
     max_priority_fee_per_gas_gwei: int = Field(10, ge=0)
+    """The highest priority fee per gas, gwei."""
     lanes: int = Field(64, ge=0, le=TRAITS.max_lanes)
-    """Storage places that the bridge's locks use again and again, which is cheaper; 0: each makes its own."""
+    """Storage places that the bridge's locks use again and again, which is cheaper. 0: each lock makes its
+    own."""
 
     @property
     def lane_count(self) -> int:

@@ -12,7 +12,7 @@ import msgspec
 
 from bridge.chains.port import BroadcastOutcome, BroadcastResult, HtlcEvent, LockStatus
 from bridge.protocol.types import Asset, BlockRef, ChainId
-from relayers.fake.ledger import FakeTx, Invalid, Ledger
+from relayers.fake.ledger import FakeLedger, FakeTx, Invalid
 
 GENESIS_TIME = 1_800_000_000
 REPLACEMENT_PERCENT = 110
@@ -87,8 +87,8 @@ class FakeChain:
         self._branch = 0
         genesis = BlockRef(0, self._block_id(0, "", ()), "", GENESIS_TIME)
         self.blocks: list[FakeBlock] = [FakeBlock(genesis, (), ())]
-        self.ledger = Ledger(self.native, atomic_claims=self.atomic_claims)
-        self._snapshots: dict[int, Ledger] = {0: self.ledger.snapshot()}
+        self.ledger = FakeLedger(self.native, atomic_claims=self.atomic_claims)
+        self._snapshots: dict[int, FakeLedger] = {0: self.ledger.snapshot()}
         self.mempool: dict[str, _Pending] = {}
         self._included: dict[str, int] = {}
         self._listeners: set[asyncio.Event] = set()

@@ -81,7 +81,7 @@ class LedgerLockState(StrEnum):
 
 
 @dataclass
-class Ledger:
+class FakeLedger:
     """All state after some block. `burned` counts the fees paid, native units; `atomic_claims`: one claim
     that cannot be made spoils its whole batch."""
 
@@ -93,9 +93,9 @@ class Ledger:
     burned: int = 0
     atomic_claims: bool = False
 
-    def snapshot(self) -> Ledger:
+    def snapshot(self) -> FakeLedger:
         """Return an independent copy."""
-        return Ledger(
+        return FakeLedger(
             self.native,
             dict(self.balances),
             dict(self.sequences),

@@ -11,10 +11,11 @@ from solders.pubkey import Pubkey
 from solders.transaction import VersionedTransaction
 from spl.token.constants import TOKEN_PROGRAM_ID
 
+from bridge.chains.endpoints.json_rpc import Call, record
 from bridge.chains.family import LOCKS
 from bridge.protocol.types import Asset
 from relayers.solana import blocks, program
-from relayers.solana.rpc import Call, Rpc, record
+from relayers.solana.rpc import open_rpc
 from relayers.solana.settings import SolanaSettings
 
 _TIMEOUT = 30.0
@@ -28,7 +29,7 @@ class SolanaLedger:
     """A cluster as an auditor sees it, for one HTLC program. Only for one small enough to be read whole."""
 
     def __init__(self, settings: SolanaSettings) -> None:
-        self._rpc = Rpc(settings.rpc_urls, _TIMEOUT)
+        self._rpc = open_rpc(settings, _TIMEOUT)
         self._program = settings.program
 
     async def close(self) -> None:
@@ -76,10 +77,10 @@ class SolanaLedger:
         }
         found = await self._rpc.all(*(Call("getBlock", (slot, options)) for slot in slots))
         return sum(
-            int(one["meta"]["fee"])
+            int(transaction["meta"]["fee"])
             for block in found
-            for one in record(block)["transactions"]
-            if _payer(one["transaction"][0]) in wanted
+            for transaction in record(block)["transactions"]
+            if _payer(transaction["transaction"][0]) in wanted
         )
 
     async def _program_accounts(self) -> tuple[dict[str, Any], list[Any]]:
@@ -89,8 +90,8 @@ class SolanaLedger:
             Call("getProgramAccounts", (self._program, options)),
             Call("getProgramAccounts", (str(TOKEN_PROGRAM_ID), tokens)),
         )
-        by_address = {one["pubkey"]: one["account"] for one in vaults}
-        return by_address, [one["account"] for one in token_accounts]
+        by_address = {account["pubkey"]: account["account"] for account in vaults}
+        return by_address, [account["account"] for account in token_accounts]
 
 
 def _data(account: Mapping[str, Any]) -> bytes:

@@ -12,6 +12,7 @@ from solders.keypair import Keypair
 from solders.transaction import VersionedTransaction
 
 from bridge.chains.actions import Action, ApproveAction, LockAction, SwapAction
+from bridge.chains.endpoints.json_rpc import RpcError, record
 from bridge.chains.errors import (
     ActionRefused,
     BadAddress,
@@ -26,7 +27,6 @@ from bridge.chains.port import (
     BroadcastResult,
     FeeEstimate,
     FeeLevel,
-    HtlcEvent,
     LockStatus,
     Scan,
     SignedTx,
@@ -41,9 +41,10 @@ from relayers.solana.building import Plan, Rents
 from relayers.solana.cluster import Cluster, written
 from relayers.solana.explain import explain
 from relayers.solana.locks import Locks
-from relayers.solana.rpc import Rpc, RpcError, record
+from relayers.solana.rpc import open_rpc
 from relayers.solana.settings import SolanaSettings
 from relayers.solana.traits import TRAITS
+from relayers.solana.watch import Watch
 
 T = TypeVar("T")
 
@@ -76,11 +77,10 @@ class SolanaPort:
         self._settings = settings
         self.chain = settings.chain
         self._program = terms.address(settings.program)
-        self._assets = settings.named
-        self._rpc = Rpc(settings.rpc_urls, settings.timeout)
+        self._rpc = open_rpc(settings)
         self._cluster = Cluster(self._rpc, settings)
         self._locks = Locks(self._rpc, self._cluster, self._program)
-        self._index = blocks.AddressIndex(self._rpc, str(self._program))
+        self._watch = Watch(self._rpc, self._cluster, settings)
         self.contract = str(self._program)
         self.account = str(self._key.pubkey())
 
@@ -91,60 +91,11 @@ class SolanaPort:
 
     async def tip(self) -> Tip:
         """Return the newest confirmed block and its time, which is the clock that programs see."""
-        return await self._settled(self._tip)
-
-    async def _tip(self) -> Tip:
-        head = await blocks.read_head(self._rpc, self._settings.index_lag)
-        self._cluster.floor = max(self._cluster.floor, blocks.slot_of(head))
-        return Tip(head, head.time)
+        return await self._settled(self._watch.tip)
 
     async def scan(self, recent_blocks: Sequence[BlockRef], max_blocks: int) -> Scan:
         """See `ChainPort.scan`. A node behind the ring on the same chain yields nothing, and no orphans."""
-        return await self._settled(lambda: self._scan(recent_blocks, max_blocks))
-
-    async def _scan(self, recent_blocks: Sequence[BlockRef], max_blocks: int) -> Scan:
-        tip = await self._tip()
-        head = tip.block
-        if recent_blocks and recent_blocks[-1].id == head.id:
-            return Scan((), (), (), tip)
-        if not recent_blocks:
-            events = await self._events([head])
-            return Scan((), (head,), events, tip)
-        recent_blocks = await blocks.anchored(self._rpc, recent_blocks, head)
-        index = await blocks.common_ancestor(self._rpc, recent_blocks, head)
-        if index is None:
-            return Scan((), (), (), tip)
-        ancestor, orphaned = recent_blocks[index], tuple(reversed(recent_blocks[index + 1 :]))
-        headers = await blocks.read_headers(self._rpc, ancestor, max_blocks, head)
-        return Scan(orphaned, tuple(headers), await self._events(headers), tip)
-
-    async def _events(self, headers: Sequence[BlockRef]) -> tuple[HtlcEvent, ...]:
-        """Return the program's events in these blocks, and make sure that they still stand afterwards."""
-        if not headers:
-            return ()
-        by_slot = {blocks.slot_of(header): header for header in headers}
-        first, last = min(by_slot), max(by_slot)
-        entries = await self._index.between(last, first, last)
-        tx_ids = [entry["signature"] for entry in entries]
-        executed = await blocks.read_calls(self._rpc, self._program, tx_ids)
-        if not executed:
-            return ()
-        if any(one.slot not in by_slot for one in executed):
-            raise blocks.ChainMoved
-        again = await self._header(last)
-        if again != by_slot[last]:
-            raise blocks.ChainMoved
-        return tuple(
-            event
-            for one in executed
-            for call in one.calls
-            if (event := self._event(one, call, by_slot[one.slot])) is not None
-        )
-
-    def _event(self, executed: blocks.Executed, call: program.Call, block: BlockRef) -> HtlcEvent | None:
-        if executed.succeeded:
-            return terms.to_event(call, block, executed.tx_id, self.contract, self._assets)
-        return terms.shown_by(call, block, executed.tx_id)
+        return await self._settled(lambda: self._watch.scan(recent_blocks, max_blocks))
 
     async def read_lock(self, lock_id: str, lock_terms: LockTerms) -> LockStatus:
         """Tell from the vault whether it stands, and from its transactions what became of it."""
@@ -291,7 +242,7 @@ class SolanaPort:
         if status is None or status.get("confirmationStatus") == "processed":
             return TxStatus(TxState.UNKNOWN)
         slot = int(status["slot"])
-        block, head = await self._header(slot), await blocks.read_head(self._rpc, 0)
+        block, head = await blocks.header_at(self._rpc, slot), await blocks.read_head(self._rpc, 0)
         state = TxState.INCLUDED if status.get("err") is None else TxState.FAILED
         reason = "" if status.get("err") is None else explain(status["err"])
         return TxStatus(state, block, max(head.height - block.height + 1, 1), reason)
@@ -341,9 +292,3 @@ class SolanaPort:
         raise PortUnavailable(
             "the chain keeps moving while it is read", "several nodes behind one URL? try again"
         )
-
-    async def _header(self, slot: int) -> BlockRef:
-        (result,) = await self._rpc.batch([blocks.header_call(slot)])
-        if not isinstance(result, dict):
-            raise blocks.ChainMoved
-        return blocks.read_header(slot, result)

@@ -15,11 +15,12 @@ from solders.hash import Hash
 from solders.pubkey import Pubkey
 from solders.transaction import VersionedTransaction
 
+from bridge.chains.endpoints.json_rpc import Call, JsonRpc, RpcError, record
 from bridge.chains.errors import DeepReorg, PortUnavailable
 from bridge.chains.recent_blocks import newest_common
 from bridge.protocol.types import BlockRef
 from relayers.solana import program
-from relayers.solana.rpc import BLOCK_NOT_AVAILABLE, SKIPPED_CODES, Call, Rpc, RpcError, record
+from relayers.solana.rpc import BLOCK_NOT_AVAILABLE, SKIPPED_CODES
 
 CONFIRMED = "confirmed"
 """Two thirds of the stake voted for it. We scan at this level and count confirmations ourselves; 32 of them
@@ -72,6 +73,14 @@ def header_call(slot: int) -> Call:
     return Call("getBlock", (slot, options))
 
 
+async def header_at(rpc: JsonRpc, slot: int) -> BlockRef:
+    """Return the block of a slot. Raises `ChainMoved` if there is none any more."""
+    (result,) = await rpc.batch([header_call(slot)])
+    if not isinstance(result, dict):
+        raise ChainMoved
+    return read_header(slot, result)
+
+
 def read_header(slot: int, result: Any) -> BlockRef:
     """Decode a block."""
     block = record(result)
@@ -86,7 +95,7 @@ def read_header(slot: int, result: Any) -> BlockRef:
         raise PortUnavailable("the Solana RPC sent a malformed block", "use another endpoint") from error
 
 
-async def read_head(rpc: Rpc, lag: int) -> BlockRef:
+async def read_head(rpc: JsonRpc, lag: int) -> BlockRef:
     """Return the newest confirmed block that is at least `lag` slots old."""
     newest = int(await rpc.call("getSlot", {"commitment": CONFIRMED})) - lag
     if lag:
@@ -100,7 +109,7 @@ async def read_head(rpc: Rpc, lag: int) -> BlockRef:
     return read_header(newest, header)
 
 
-async def read_headers(rpc: Rpc, after: BlockRef, count: int, head: BlockRef) -> list[BlockRef]:
+async def read_headers(rpc: JsonRpc, after: BlockRef, count: int, head: BlockRef) -> list[BlockRef]:
     """Return up to `count` blocks after `after`, none above `head`. Raises `ChainMoved` when they do not link
     up."""
     if after.height >= head.height or count < 1:
@@ -124,7 +133,7 @@ async def read_headers(rpc: Rpc, after: BlockRef, count: int, head: BlockRef) ->
     return headers
 
 
-async def block_at(rpc: Rpc, height: int, head: BlockRef) -> BlockRef:
+async def block_at(rpc: JsonRpc, height: int, head: BlockRef) -> BlockRef:
     """Return the block at a height up to `head`'s: the height-th from the end of the list of slots."""
     back = head.height - height
     top, span = slot_of(head), 2 * back + _HEAD_WINDOW
@@ -141,14 +150,14 @@ async def block_at(rpc: Rpc, height: int, head: BlockRef) -> BlockRef:
     return header
 
 
-async def anchored(rpc: Rpc, recent_blocks: Sequence[BlockRef], head: BlockRef) -> Sequence[BlockRef]:
+async def anchored(rpc: JsonRpc, recent_blocks: Sequence[BlockRef], head: BlockRef) -> Sequence[BlockRef]:
     """Replace a first known block without an id by the one that the chain has at its height."""
     if recent_blocks[0].id or recent_blocks[0].height > head.height:
         return recent_blocks
     return (await block_at(rpc, recent_blocks[0].height, head), *recent_blocks[1:])
 
 
-async def common_ancestor(rpc: Rpc, recent_blocks: Sequence[BlockRef], head: BlockRef) -> int | None:
+async def common_ancestor(rpc: JsonRpc, recent_blocks: Sequence[BlockRef], head: BlockRef) -> int | None:
     """Ask for as few headers as need be and return what `bridge.chains.recent_blocks.newest_common` says."""
     canonical = {head.height: head.id}
     if head.height > recent_blocks[-1].height:
@@ -166,7 +175,7 @@ async def common_ancestor(rpc: Rpc, recent_blocks: Sequence[BlockRef], head: Blo
         raise
 
 
-async def _canonical(rpc: Rpc, refs: Sequence[BlockRef], head: BlockRef, into: dict[int, str]) -> None:
+async def _canonical(rpc: JsonRpc, refs: Sequence[BlockRef], head: BlockRef, into: dict[int, str]) -> None:
     fresh = [ref for ref in refs if ref.id and ref.height not in into]
     wanted = [ref for ref in fresh if slot_of(ref) <= slot_of(head)]
     results = await rpc.batch([header_call(slot_of(ref)) for ref in wanted])
@@ -189,7 +198,7 @@ class AddressIndex:
     only confirmed may be rolled back and come again in a later block: stopping there would overlook it.)
     """
 
-    def __init__(self, rpc: Rpc, address: str) -> None:
+    def __init__(self, rpc: JsonRpc, address: str) -> None:
         self._rpc = rpc
         self._address = address
         self._settled = (-1, "")  # slot and signature
@@ -213,7 +222,7 @@ class AddressIndex:
             options["before"] = page[-1]["signature"]
 
 
-async def read_calls(rpc: Rpc, of_program: Pubkey, tx_ids: Sequence[str]) -> list[Executed]:
+async def read_calls(rpc: JsonRpc, of_program: Pubkey, tx_ids: Sequence[str]) -> list[Executed]:
     """Return the calls of the program in these transactions."""
     options = {"encoding": "base64", "commitment": CONFIRMED, "maxSupportedTransactionVersion": 0}
     results = await rpc.batch([Call("getTransaction", (tx_id, options)) for tx_id in tx_ids])
@@ -249,8 +258,8 @@ def calls_in(of_program: Pubkey, result: dict[str, Any]) -> list[program.Call]:
 
     for index, outer in enumerate(transaction.message.instructions):
         read(outer.program_id_index, list(outer.accounts), outer.data)
-        for one in inner.get(index, ()):
-            read(one["programIdIndex"], one["accounts"], from_base58(one["data"]))
+        for instruction in inner.get(index, ()):
+            read(instruction["programIdIndex"], instruction["accounts"], from_base58(instruction["data"]))
     return [call for call in calls if call is not None]
 
 

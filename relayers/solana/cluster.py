@@ -14,11 +14,12 @@ from solders.hash import Hash
 from solders.instruction import Instruction
 from solders.pubkey import Pubkey
 
+from bridge.chains.endpoints.json_rpc import Call, JsonRpc, RpcError, record
 from bridge.chains.errors import CannotReceive, PortError, PortUnavailable
 from bridge.protocol.types import Asset, BlockRef
 from relayers.solana import blocks, fees, mints, program
 from relayers.solana.building import Rents
-from relayers.solana.rpc import Call, Rpc, RpcError, record, value_of
+from relayers.solana.rpc import value_of
 from relayers.solana.settings import SolanaSettings
 
 # Of a token account (spl-token state::Account).
@@ -50,7 +51,7 @@ class Recent(msgspec.Struct, frozen=True):
 class Cluster:
     """Questions to a cluster's RPC with one answer each. All raise `PortUnavailable`."""
 
-    def __init__(self, rpc: Rpc, settings: SolanaSettings) -> None:
+    def __init__(self, rpc: JsonRpc, settings: SolanaSettings) -> None:
         self._rpc = rpc
         self._settings = settings
         self._rents: Rents | None = None

@@ -6,18 +6,18 @@ import base64
 
 from solders.pubkey import Pubkey
 
+from bridge.chains.endpoints.json_rpc import MAX_BATCH, JsonRpc, RpcError
 from bridge.chains.errors import PortUnavailable
 from bridge.chains.port import LockStatus
 from relayers.solana import blocks, program
 from relayers.solana.cluster import Cluster
 from relayers.solana.program import ClaimCall, RefundCall, VaultTerms
-from relayers.solana.rpc import MAX_BATCH, Rpc, RpcError
 
 
 class Locks:
     """Reads the locks of one program back from the chain. All raise `PortUnavailable`."""
 
-    def __init__(self, rpc: Rpc, cluster: Cluster, of_program: Pubkey) -> None:
+    def __init__(self, rpc: JsonRpc, cluster: Cluster, of_program: Pubkey) -> None:
         self._rpc = rpc
         self._cluster = cluster
         self._program = of_program

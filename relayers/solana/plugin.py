@@ -56,17 +56,19 @@ class SolanaSection(NodesSection):
     issued_words = "its mint, 32 bytes in base58"
 
     contract: SolanaKey = ""
-    """The HTLC program."""
+    """The address of the HTLC program."""
     genesis_hash: SolanaKey = ""
-    """Empty: that of mainnet-beta or of the public devnet, as `network` says; on dev any will do."""
+    """An RPC of another cluster is refused. "": that of mainnet-beta (`main`) or of the public devnet
+    (`test`); on `dev` any."""
     poll_interval: float = Field(1.0, ge=0.05, le=300)
     min_unit_price: int = Field(10_000, ge=0)
     """Micro-lamports per compute unit: what is bid when nobody else bids."""
     max_unit_price: int = Field(5_000_000, ge=1)
+    """Micro-lamports per compute unit: the highest bid of an ordinary transaction."""
     urgent_max_unit_price: int = Field(50_000_000, ge=1)
-    """For claims and refunds, which save money at stake."""
+    """The same for claims and refunds, which save money at stake."""
     index_lag: int = Field(8, ge=0, le=100)
-    """Slots we stay behind the newest block: nodes index transactions a little later than blocks."""
+    """Slots that we stay behind the newest block: nodes index transactions a little later than blocks."""
 
     @property
     def missing(self) -> str:

@@ -19,6 +19,7 @@ from solders.pubkey import Pubkey
 from solders.transaction import VersionedTransaction
 
 from bridge.chains.actions import action_of
+from bridge.chains.endpoints.json_rpc import record
 from bridge.chains.errors import ActionRefused
 from bridge.chains.port import FeeLevel, UnsignedTx
 from bridge.protocol.types import ChainId, LockTerms, Preimage, Purpose
@@ -28,10 +29,12 @@ from relayers.solana.cluster import Cluster, Recent, written
 from relayers.solana.explain import explain
 from relayers.solana.locks import Locks
 from relayers.solana.program import VaultTerms
-from relayers.solana.rpc import Rpc, record
+from relayers.solana.rpc import open_rpc
 from relayers.solana.settings import SolanaSettings
 
 WALLET_FORMAT = "solana-transaction-v0"
+"""Signs `transaction` (base64, version 0) as it is and sends it before `last_valid_block_height`. Without a
+`blockhash` it is the plain form: the wallet adds a recent one."""
 PURPOSES = frozenset({Purpose.LOCK, Purpose.CLAIM, Purpose.REFUND})
 
 
@@ -89,7 +92,7 @@ class SolanaWallet:
     def __init__(self, settings: SolanaSettings) -> None:
         self._settings = settings
         self._program = terms.address(settings.program)
-        self._rpc = Rpc(settings.rpc_urls, settings.timeout)
+        self._rpc = open_rpc(settings)
         self._cluster = Cluster(self._rpc, settings)
         self._locks = Locks(self._rpc, self._cluster, self._program)
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from bridge.chains.family import LOCKS
 from bridge.protocol.types import Asset
 from relayers.stellar.assets import stroops, to_stellar
-from relayers.stellar.building import line_of
+from relayers.stellar.holdings import line_of
 from relayers.stellar.horizon import Horizon, Record
 from relayers.stellar.settings import StellarSettings
 from relayers.stellar.watch import Watch

@@ -24,9 +24,10 @@ from bridge.protocol.types import Asset, BlockRef, LockTerms, Preimage, Purpose
 from relayers.stellar import fees, htlc, recognition, wallet
 from relayers.stellar.assets import stroops, to_stellar
 from relayers.stellar.authorizer import StellarAuthorizer
-from relayers.stellar.building import MAKE_CHANNELS, TRUST, Builder, line_of, require_receiver, spendable
+from relayers.stellar.building import MAKE_CHANNELS, TRUST, Builder
 from relayers.stellar.channels import Sequences
 from relayers.stellar.closing import Closing
+from relayers.stellar.holdings import line_of, require_receiver, spendable
 from relayers.stellar.horizon import Horizon
 from relayers.stellar.locks import Locks
 from relayers.stellar.settings import StellarSettings

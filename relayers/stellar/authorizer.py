@@ -18,7 +18,8 @@ from bridge.protocol.types import LockTerms
 from relayers.stellar import authorized, fees, htlc
 from relayers.stellar.assets import decimal
 from relayers.stellar.authorized import Way
-from relayers.stellar.building import Builder, require_receiver
+from relayers.stellar.building import Builder
+from relayers.stellar.holdings import require_receiver
 from relayers.stellar.horizon import Horizon
 from relayers.stellar.htlc import Gate
 from relayers.stellar.links import sep7
@@ -26,7 +27,8 @@ from relayers.stellar.locks import Locks
 from relayers.stellar.settings import StellarSettings
 
 FORMAT = "stellar-authorization-xdr"
-"""Two transactions for R to sign and hand back, not to send: they lack the preimage."""
+"""The recipient signs both transactions and hands them back. They are not to be sent: they lack the
+preimage."""
 FIRST, SECOND = "xdr", "fallback_xdr"
 """Where the two are in a request's payload and in what comes back signed; the second is not obligatory."""
 

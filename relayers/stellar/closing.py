@@ -14,7 +14,8 @@ from bridge.chains.port import FeeLevel, SignedTx
 from bridge.protocol.types import LockTerms, Preimage
 from relayers.stellar import authorized, fees, htlc
 from relayers.stellar.assets import stroops
-from relayers.stellar.building import Builder, line_of
+from relayers.stellar.building import Builder
+from relayers.stellar.holdings import line_of
 from relayers.stellar.horizon import Horizon, Record, close_time
 from relayers.stellar.htlc import Gate
 from relayers.stellar.locks import Locks

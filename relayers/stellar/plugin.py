@@ -33,13 +33,15 @@ class StellarSection(ChainSection):
     issued_decimals = DECIMALS
 
     horizon_url: HttpUrl = ""
+    """A Horizon server, version 2.31 or newer."""
     passphrase: str = ""
-    """Empty: that of the public network, the testnet or a standalone network, as `network` says."""
+    """A Horizon of another network is refused. "": that of the public network (`main`), the testnet (`test`)
+    or a standalone network (`dev`)."""
     poll_interval: float = Field(2.0, ge=0.05, le=300)
     channels: int = Field(0, ge=0, le=100)
-    """Accounts that lend their sequences; change it only while nothing is pending."""
+    """Accounts that lend their sequences. Change it only while nothing is pending."""
     max_fee_per_operation: DecimalText = "1"
-    """Highest bid, whole XLM per operation; replacements come near it, quiet times never do."""
+    """The highest bid, whole XLM per operation. Replacements come near it, quiet times never do."""
 
     @property
     def urls(self) -> tuple[str, ...]:

@@ -30,9 +30,10 @@ from relayers.stellar.settings import StellarSettings
 from relayers.stellar.watch import Watch
 
 FORMAT = "stellar-recipe"
-"""What to build, in words and numbers: there is nothing to sign in it yet."""
+"""Says what to build; there is nothing to sign yet. A lock needs a gate key of the sender's own: `rainbow
+swap start` builds it on the user's side."""
 XDR_FORMAT = "stellar-xdr"
-"""A transaction to sign, as XDR and as SEP-7 link."""
+"""Signs the XDR, or opens the SEP-7 link."""
 _FEE_RATE = 1_000
 _VALIDITY = 300
 

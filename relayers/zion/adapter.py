@@ -28,8 +28,7 @@ from chain.rules.errors import AddressError, RpcError, WalletError
 from chain.rules.locks import LockState
 from chain.rules.params import MIN_FEE
 from chain.rules.records import PAYS_AMOUNT, SPENDS_LOCK, ZERO20, Kind, Transaction
-from chain.service.messages import AccountView, LockView, NodeInfo
-from chain.service.messages import TxStatus as Place
+from chain.service.messages import AccountView, LockView, NodeInfo, TransactionPlace
 from chain.wallet.keys import Key
 from chain.wallet.transactions import sign
 from relayers.zion import blocks, fees, htlc
@@ -227,7 +226,7 @@ class ZionPort:
         # The nonce first: a transaction that is included between the two calls must not look replaced.
         account = await self._account(tx.account)
         found = await self._nodes.ask(lambda node: node.get_transaction(tx.tx_id))
-        if found.status is Place.INCLUDED and found.block_id is not None:
+        if found.status is TransactionPlace.INCLUDED and found.block_id is not None:
             block_id = found.block_id
             try:
                 view = await self._nodes.ask(lambda node: node.get_header(block_id))
@@ -236,7 +235,7 @@ class ZionPort:
             if not view.main_chain:
                 raise blocks.ChainMoved
             return TxStatus(TxState.INCLUDED, blocks.read_header(view), view.confirmations)
-        if found.status is Place.MEMPOOL:
+        if found.status is TransactionPlace.MEMPOOL:
             return TxStatus(TxState.PENDING)
         if tx.sequence is not None and account.nonce > tx.sequence:
             return TxStatus(TxState.REPLACED, reason=f"nonce {tx.sequence} was used by another transaction")

@@ -19,9 +19,11 @@ from chain.rules.address import decode_address, encode_address
 from chain.rules.errors import AddressError
 from chain.rules.params import MAX_AMOUNT
 from chain.rules.records import Kind, Transaction, Witness, lock_id
+from chain.rules.types import KeyHash
 from relayers.zion.settings import ZionSettings
 
 WALLET_FORMAT = "zion-transaction"
+"""Adds sender, nonce and fee, signs and sends it, as `rainbow swap` does."""
 
 _MAX_DEADLINE = 2**64 - 1
 
@@ -65,7 +67,7 @@ def check(terms: LockTerms, settings: ZionSettings) -> None:
 
 
 def transaction(
-    action: SwapAction, settings: ZionSettings, *, sender: bytes, nonce: int, fee: int
+    action: SwapAction, settings: ZionSettings, *, sender: KeyHash, nonce: int, fee: int
 ) -> Transaction:
     """Return the transaction of an action, unsigned, with the preimage in the witness of a claim.
 
@@ -91,8 +93,7 @@ def transaction(
             if sender != payee:
                 raise ActionRefused("only the recipient can give a lock back", "wait for the deadline")
             kind, recipient = Kind.HTLC_COOPERATIVE_REFUND, payer
-    chain_id = settings.chain_id
-    body = Transaction(kind, chain_id, nonce, terms.amount, fee, sender, recipient, hashed, deadline)
+    body = Transaction(kind, settings.chain_id, nonce, terms.amount, fee, sender, recipient, hashed, deadline)
     return body.with_witness(Witness(aux=aux))
 
 
@@ -126,7 +127,7 @@ def for_wallet(
     return UnsignedTx(WALLET_FORMAT, summary, payload)
 
 
-def from_payload(payload: dict[str, Any], *, sender: bytes, nonce: int) -> Transaction:
+def from_payload(payload: dict[str, Any], *, sender: KeyHash, nonce: int) -> Transaction:
     """Return the transaction of a `for_wallet` payload for the account `sender` (key hash), to be signed
     with `chain.wallet.transactions.sign(key, tx, tx.witness.aux)`."""
     return Transaction(

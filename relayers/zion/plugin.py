@@ -32,9 +32,9 @@ class ZionSection(NodesSection):
     native_decimals = 8
 
     max_fee: DecimalText = "1"
-    """Highest fee for one ordinary transaction, whole ZION."""
+    """The highest fee of an ordinary transaction, whole ZION."""
     urgent_max_fee: DecimalText = "10"
-    """Highest fee for a claim or refund, which saves money at stake."""
+    """The highest fee of a claim or refund, which saves money at stake, whole ZION."""
     poll_interval: float = Field(5.0, ge=0.05, le=300)
 
     def default_timing(self, network: Network) -> TimingConfig:  # noqa: ARG002 - real depths everywhere

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from bridge.chains.local import processes
-from relayers.solana.devnet.node import free_ports
+from relayers.solana.devnet.genesis import free_ports
 from tests import instances
 
 PATIENCE_SECONDS = 120

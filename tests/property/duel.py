@@ -48,7 +48,7 @@ from chain.rules.records import (
 )
 from chain.rules.spec import blocks as spec_blocks
 from chain.rules.spec import fork_choice, transition, values
-from chain.rules.types import BlockHeight, BlockId, KeyHash, TxId, UnixSeconds
+from chain.rules.types import BlockHeight, BlockId, KeyHash, LockId, TxId, UnixSeconds
 from chain.wallet.keys import Key, dev_treasury_key
 from chain.wallet.transactions import consent_to_refund, sign
 
@@ -124,7 +124,7 @@ class Duel:
         self.chain = Chain(self.params, directory, clock=lambda: self.now, sync=False)
         self.tree = fork_choice.new_tree(genesis_block(self.params), self.params)
         self.reasons: Counter[str] = Counter()
-        self.seen_transactions: dict[bytes, Transaction] = {}
+        self.seen_transactions: dict[TxId, Transaction] = {}
         self.known: list[BlockId] = [self.tree.head]
         self.offered: list[Block] = []
         assert self.tree.head == self.chain.genesis_id
@@ -156,7 +156,7 @@ class Duel:
             assert dict(view.locks()) == state.locks
             for txid in self.seen_transactions.keys() | state.transactions.keys():
                 place = view.get_place(txid)
-                assert (place and (place.height, place.index)) == state.transactions.get(TxId(txid))
+                assert (place and (place.height, place.index)) == state.transactions.get(txid)
             for root in {sha256(preimage) for preimage in PREIMAGES}:
                 expected = {txid for anchored, txid in state.anchors if anchored == root}
                 assert set(view.find_anchors(root, 1_000)) == expected
@@ -258,7 +258,7 @@ class Duel:
             "fee": fee,
         }
         if kind == Kind.TRANSFER:
-            recipient = pick.choice((other.key_hash, sha256(pick.randbytes(2))[:20]))
+            recipient = pick.choice((other.key_hash, KeyHash(sha256(pick.randbytes(2))[:20])))
             return sign(key, Transaction(kind, amount=amount, recipient=recipient, **basics))
         if kind == Kind.ANCHOR:
             return sign(key, Transaction(kind, amount=pick.choice((0, 9)), hash=sha256(preimage), **basics))
@@ -273,7 +273,7 @@ class Duel:
         )
         return self.spend(Kind(kind), spent, lock, key, basics)
 
-    def spend(self, kind: Kind, spent: bytes, lock: Lock, key: Key, basics: dict[str, Any]) -> Transaction:
+    def spend(self, kind: Kind, spent: LockId, lock: Lock, key: Key, basics: dict[str, Any]) -> Transaction:
         payee = lock.recipient if kind is Kind.HTLC_CLAIM else lock.sender
         amount = lock.amount
         if self.random.random() < 0.15:
@@ -317,8 +317,8 @@ class Duel:
         auxes = [
             b"", b"x", bytes(64), bytes(65), bytes(96), bytes(97), aux[:-1],
             aux + b"\0" if len(aux) < 97 else b"", PREIMAGES[2],
-            consent_to_refund(pick.choice(KEYS), tx.hash),
-            consent_to_refund(pick.choice(KEYS), sha256(tx.hash)),
+            consent_to_refund(pick.choice(KEYS), tx.lock_id),
+            consent_to_refund(pick.choice(KEYS), LockId(sha256(tx.hash))),
         ]  # fmt: skip
         choice = pick.random()
         key = next((key for key in KEYS if key.key_hash == tx.sender), KEYS[0])
@@ -438,8 +438,8 @@ def random_records(pick: random.Random, count: int) -> tuple[U64Array, U64Array]
         tx = Transaction(
             kind, 3, nonce=7, amount=pick.choice((1, COIN, MAX_AMOUNT)),
             fee=0 if coinbase else pick.choice(fees),
-            sender=ZERO20 if coinbase else pick.randbytes(20),
-            recipient=ZERO20 if anchor else pick.randbytes(20),
+            sender=ZERO20 if coinbase else KeyHash(pick.randbytes(20)),
+            recipient=ZERO20 if anchor else KeyHash(pick.randbytes(20)),
             hash=bytes(32) if kind is Kind.TRANSFER else pick.randbytes(32),
             deadline=pick.getrandbits(64) if kind in (Kind.HTLC_LOCK, Kind.COINBASE) else 0, witness=witness,
         )  # fmt: skip

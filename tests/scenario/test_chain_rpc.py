@@ -22,8 +22,9 @@ from chain.rules.errors import NodeUnreachableError, Reason, RpcError
 from chain.rules.hashing import sha256
 from chain.rules.params import COIN, DEV
 from chain.rules.records import Transaction
+from chain.rules.types import LockId
 from chain.service.client import ZionClient
-from chain.service.messages import LockView, NewBlock, TransactionView, TxStatus
+from chain.service.messages import LockView, NewBlock, TransactionPlace, TransactionView
 from chain.service.server import MAX_REQUEST_BYTES
 from chain.wallet.keys import Key
 from chain.wallet.transactions import (
@@ -162,15 +163,15 @@ async def test_submitting_again_is_known_in_the_mempool_and_in_a_block(
     client: ZionClient, alice: Key
 ) -> None:
     tx = build_transfer(alice, DEV, nonce=0, recipient=BOB.key_hash, amount=1, fee=1_000)
-    assert (await client.get_transaction(tx.txid)).status is TxStatus.UNKNOWN
+    assert (await client.get_transaction(tx.txid)).status is TransactionPlace.UNKNOWN
     assert not (await client.submit(tx)).known
     assert (await client.submit(tx)).known
-    assert (await client.get_transaction(tx.txid)).status is TxStatus.MEMPOOL
+    assert (await client.get_transaction(tx.txid)).status is TransactionPlace.MEMPOOL
     assert (await client.get_account(alice.address)).pending_nonce == 1
     await client.dev_mine(1)
     assert (await client.submit(tx)).known
     status = await client.get_transaction(tx.txid)
-    assert (status.status, status.confirmations) == (TxStatus.INCLUDED, 1)
+    assert (status.status, status.confirmations) == (TransactionPlace.INCLUDED, 1)
     assert status.transaction is not None
     assert status.transaction.raw == tx.raw.hex()
 
@@ -189,7 +190,14 @@ async def test_every_refusal_has_its_name(client: ZionClient, alice: Key) -> Non
         Reason.BAD_KIND: resign(alice, transfer(), kind=99),
         Reason.WRONG_KEY: resign(BOB, transfer()),
         Reason.UNKNOWN_LOCK: build_claim(
-            alice, DEV, nonce=0, lock_id=bytes(32), recipient=BOB.key_hash, amount=1, preimage=b"", fee=1_000
+            alice,
+            DEV,
+            nonce=0,
+            lock_id=LockId(bytes(32)),
+            recipient=BOB.key_hash,
+            amount=1,
+            preimage=b"",
+            fee=1_000,
         ),
         Reason.LOCK_DEADLINE_PASSED: await lock(client, alice, deadline=5),
     }
@@ -266,8 +274,8 @@ async def test_a_reorganisation_drops_one_transaction_keeps_the_other_and_is_pus
     done = await client.dev_reorg(3, [doomed.txid])
     assert (len(done.orphaned), len(done.connected)) == (3, 4)
     assert old in done.orphaned
-    assert (await client.get_transaction(doomed.txid)).status is TxStatus.UNKNOWN
-    assert (await client.get_transaction(kept.txid)).status is TxStatus.INCLUDED
+    assert (await client.get_transaction(doomed.txid)).status is TransactionPlace.UNKNOWN
+    assert (await client.get_transaction(kept.txid)).status is TransactionPlace.INCLUDED
     assert await client.get_lock(doomed.lock_id) is None
     orphan = await client.get_block(old)
     assert (orphan.header.main_chain, orphan.header.confirmations) == (False, 0)

@@ -48,7 +48,7 @@ class Repository:
         Raises `Duplicate` when a unique rule forbids it; the transaction stays usable.
         """
         try:
-            # PostgreSQL gives up the whole transaction on an error, unless it happened behind a savepoint.
+            # On an error PostgreSQL aborts the whole transaction, unless it happened behind a savepoint.
             with self._connection.begin_nested() if self._postgres else nullcontext():
                 result = self._connection.execute(_insert_into(table), values)
         except IntegrityError as error:

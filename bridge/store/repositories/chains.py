@@ -1,4 +1,4 @@
-"""What was seen of chains: the ring of recent blocks, HTLC observations, and each chain's status."""
+"""What was seen of chains: the recent blocks, HTLC observations, and each chain's status."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _status_decoder = msgspec.json.Decoder(ChainStatus)
 
 
 class Blocks(Repository):
-    """The ring of recent canonical blocks of each chain."""
+    """The recent canonical blocks of each chain."""
 
     def ring(self, chain: ChainId) -> list[BlockRef]:
         """Return the recent canonical blocks, oldest first."""
@@ -38,7 +38,7 @@ class Blocks(Repository):
         return record(row, BlockRef) if row else None
 
     def contains(self, chain: ChainId, block: BlockRef) -> bool:
-        """Tell whether this very block is in the ring."""
+        """Tell whether exactly this block is among the recent ones."""
         where = (_blocks.c.chain == chain, _blocks.c.height == block.height, _blocks.c.id == block.id)
         return self._first(select(_blocks.c.id).where(*where)) is not None
 
@@ -153,11 +153,11 @@ class Observations(Repository):
         return [_observation(row) for row in self._all(select(_observations).where(*where).order_by(*order))]
 
     def settle(self, observation_id: int) -> None:
-        """Note that an observation is final and was told to its swap."""
+        """Note that an observation is final and that its swap knows."""
         self._run(update(_observations).where(_observations.c.id == observation_id).values(settled=True))
 
     def of_swap(self, swap_id: str, *, canonical: bool = True) -> list[Observation]:
-        """Return a swap's observations in chain order; with `canonical=False` the orphaned ones, too."""
+        """Return a swap's observations in chain order; with `canonical=False` also the orphaned ones."""
         statement = select(_observations).where(_observations.c.swap_id == swap_id)
         if canonical:
             statement = statement.where(_observations.c.canonical)

@@ -14,7 +14,7 @@ _controls = table_of(ControlRow)
 
 
 class Idempotency(Repository):
-    """Answers given to request keys."""
+    """The answers that request keys got."""
 
     def get(self, client: str, key: str) -> IdempotentAnswer | None:
         """Return the answer a client's key got; compare its `request_digest` with the new request."""

@@ -44,9 +44,9 @@ class Intents(Repository):
     """What is to be done on chain. One row at most stands per (subject, leg, purpose, lock)."""
 
     def plan(self, planned: PlannedIntent) -> bool:
-        """Store an intent unless one stands already (in any state but FAILED and CANCELLED).
+        """Store an intent unless there is a standing one (in any state except FAILED and CANCELLED).
 
-        Returns whether it is new. A FINAL intent still stands: what was done is not done twice.
+        Returns whether it is new. A FINAL intent still counts as standing: nothing is done twice.
         """
         values = {
             "subject": planned.subject,
@@ -170,7 +170,7 @@ class Intents(Repository):
         self._set_leader(intent_ids, leader)
 
     def leave_batch(self, intent_ids: Sequence[int]) -> None:
-        """Let these claims go on by themselves."""
+        """Let these claims continue alone."""
         self._set_leader(intent_ids, None)
 
     def _set_leader(self, intent_ids: Sequence[int], leader: int | None) -> None:
@@ -188,7 +188,7 @@ class Intents(Repository):
         return _stored_intents(self._all(select(_intents).where(*where).order_by(_intents.c.id)))
 
     def disband_batch(self, leader: int) -> int:
-        """Let all members of a batch go on by themselves; returns how many there were."""
+        """Let all members of a batch continue alone; returns how many there were."""
         return self._run(
             update(_intents)
             .where(_intents.c.carrier == leader, _intents.c.state.in_(_LIVE))
@@ -196,7 +196,8 @@ class Intents(Repository):
         )
 
     def cancel(self, intent_id: int, reason: str) -> bool:
-        """Ask the outbox to keep a live intent from happening. Returns whether this is new."""
+        """Ask that a live intent no longer happens; the outbox takes care of it. Returns whether this is
+        new."""
         return bool(
             self._run(
                 update(_intents)
@@ -279,7 +280,8 @@ class Transactions(Repository):
         return found
 
     def pending_sequences(self, chain: ChainId, account: str) -> dict[int, list[StoredTx]]:
-        """Return what may still land or has landed unsettled, by sequence: nobody else may use these."""
+        """Return, by sequence, what may still be included or was included but is not settled: these sequences
+        are taken."""
         where = (
             _transactions.c.chain == chain,
             _transactions.c.account == account,
@@ -335,7 +337,7 @@ class Transactions(Repository):
 
 
 class Leases(Repository):
-    """Who may do a thing alone. The fence grows with every new holder, so a stale one is recognised."""
+    """Who alone may do something. The fence grows with every new holder, so a stale one is detected."""
 
     def acquire(self, name: str, owner: str, hold_ms: int) -> Lease | None:
         """Take, renew or take over a lease that ran out; None while another owner holds it."""
@@ -362,8 +364,8 @@ class Leases(Repository):
     def require(self, lease: Lease) -> None:
         """Check, in the transaction that writes, that the lease is still ours. Raises `LeaseLost`.
 
-        A lease that ran out but that no other worker has taken is still ours: the fence decides, not the
-        clock. The row is locked against a take-over until this transaction ends.
+        A lease that ran out is still ours as long as nobody has taken it: the fence decides, not the clock.
+        The row is locked against a take-over until this transaction ends.
         """
         row = self._first(select(_leases).where(_leases.c.name == lease.name).with_for_update())
         if row is None or row.owner != lease.owner or row.fence != lease.fence:
@@ -372,7 +374,7 @@ class Leases(Repository):
             )
 
     def release(self, lease: Lease) -> None:
-        """Give a lease back, so that another worker need not wait."""
+        """Give the lease back, so that another worker need not wait."""
         this = and_(
             _leases.c.name == lease.name, _leases.c.fence == lease.fence, _leases.c.owner == lease.owner
         )

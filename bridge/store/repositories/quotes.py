@@ -19,7 +19,7 @@ _swaps = table_of(SwapRow)
 _SPENT = tuple(
     state.value for state in LegState if state not in {LegState.NONE, LegState.INTENT, LegState.SEEN}
 )
-"""Destination states in which the locked amount has left the bridge's balance for sure."""
+"""Destination states in which the locked amount has certainly left the bridge's balance."""
 
 
 class Quotes(Repository):
@@ -84,7 +84,7 @@ class Quotes(Repository):
         return self._first(select(_quotes.c.id).where(*where).limit(1)) is not None
 
     def expire(self, limit: int = 200) -> Sequence[str]:
-        """Mark overdue open quotes as expired and return their ids (release their reservations, too)."""
+        """Mark overdue open quotes as expired and return their ids (release their reservations too)."""
         due = select(_quotes.c.id).where(
             _quotes.c.state == QuoteState.OPEN.value, _quotes.c.expires_ms <= self.now_ms
         )
@@ -102,7 +102,7 @@ class Reservations(Repository):
     ) -> int:
         """Reserve an amount for a quote until it expires (None: until released); returns the row's id.
 
-        `after_lock`: it is not what the destination's lock takes, but for what comes after.
+        `after_lock`: it is not for the destination's lock, but for what comes after.
         """
         values = {
             "asset": asset,

@@ -63,7 +63,7 @@ class Secrets(Repository):
 
 
 class ClaimAuthorizations(Repository):
-    """swap → what its recipient signed so that we may claim for them. Worth nothing without the preimage."""
+    """swap → what its recipient signed so that we may claim for them. Worthless without the preimage."""
 
     def put(self, swap_id: str, body: bytes) -> None:
         """Store what was signed; a later one replaces it, since an older one may have expired."""

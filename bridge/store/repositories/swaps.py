@@ -84,7 +84,7 @@ class Swaps(Repository):
         return StoredSwap(swap, 1, meta, self.now_ms, self.now_ms, finished)
 
     def get(self, swap_id: str, *, for_update: bool = False) -> StoredSwap | None:
-        """Return a swap; `for_update` keeps other writers of it waiting until this transaction ends."""
+        """Return a swap; with `for_update` other writers of it wait until this transaction ends."""
         row = self._first(_GET_SWAP_TO_CHANGE if for_update else _GET_SWAP, {"wanted": swap_id})
         return _stored(row) if row else None
 
@@ -130,7 +130,7 @@ class Swaps(Repository):
         return [_stored(row) for row in self._all(statement.order_by(_swaps.c.created_ms, _swaps.c.id))]
 
     def lanes_in_use(self, chain: ChainId) -> set[int]:
-        """Return the lanes that locks of ours on a chain hold or may yet take: those of open swaps."""
+        """Return the lanes that our locks on a chain hold or may still take: those of open swaps."""
         where = (_swaps.c.open, _swaps.c.destination_chain == chain, _swaps.c.lane > 0)
         return {int(row.lane) for row in self._all(select(_swaps.c.lane).where(*where))}
 
@@ -184,8 +184,8 @@ class Events(Repository):
     def append(self, swap: Swap, event: Event) -> SwapEvent:
         """Log an event together with the states it led to.
 
-        PostgreSQL hands out sequence numbers before commit; without the lock a reader that polls
-        "after seq" could pass over an event that commits late.
+        PostgreSQL hands out sequence numbers before commit; without the lock, a reader that polls "after seq"
+        could miss an event that commits late.
         """
         if self._postgres:
             self._connection.execute(select(func.pg_advisory_xact_lock(_EVENT_ORDER_LOCK)))

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from chain.rules.difficulty import median_time_past, next_target
 from chain.rules.errors import Reason
 from chain.rules.hashing import keccak256, sha256
-from chain.rules.header import HEADER_VERSION, MAX_TIME, Header, compact_to_target
+from chain.rules.header import HEADER_VERSION, Header, compact_to_target
 from chain.rules.params import FUTURE_LIMIT, MAX_AMOUNT, MAX_BLOCK_TRANSACTIONS, NetworkParams
 from chain.rules.records import (
     BODY_VERSION,
@@ -52,7 +52,7 @@ def time_is_after_the_median(header: Header, ancestors: Sequence[Header]) -> Non
 
 def time_is_not_far_ahead(header: Header, now: UnixSeconds) -> None:
     """At most ten minutes ahead of the node's clock. The same block may be accepted later."""
-    require(header.time <= now + FUTURE_LIMIT and header.time <= MAX_TIME, Reason.TIME_TOO_NEW)
+    require(header.time <= now + FUTURE_LIMIT, Reason.TIME_TOO_NEW)
 
 
 def work_meets_the_target(header: Header) -> None:
@@ -63,7 +63,7 @@ def work_meets_the_target(header: Header) -> None:
 
 def median_time_of(headers: Sequence[Header]) -> UnixSeconds:
     """Return the median time past of a chain of headers, oldest first: the clock of deadlines."""
-    return UnixSeconds(median_time_past([header.time for header in headers]))
+    return median_time_past([header.time for header in headers])
 
 
 def check_header(

@@ -10,7 +10,7 @@ from aiohttp import web
 from pycardano import Address, TransactionOutput, datum_hash, script_hash
 
 from relayers.cardano.devnet.chain import DevChain
-from relayers.cardano.devnet.records import Block, OutRef, TxRecord
+from relayers.cardano.devnet.records import DevBlock, OutRef, TxRecord
 
 Json = dict[str, Any]
 Wanted = Callable[[OutRef, TransactionOutput], bool]
@@ -76,7 +76,7 @@ class KupoServer:
             found.reverse()
         return found
 
-    def _outputs(self) -> Iterator[tuple[Block, int, OutRef, TransactionOutput]]:
+    def _outputs(self) -> Iterator[tuple[DevBlock, int, OutRef, TransactionOutput]]:
         for block in self._chain.blocks[1:]:
             for index, tx in enumerate(block.txs):
                 for ref, output in tx.makes.items():
@@ -98,7 +98,7 @@ class KupoServer:
 
     def _match(
         self,
-        block: Block,
+        block: DevBlock,
         index: int,
         ref: OutRef,
         output: TransactionOutput,
@@ -169,14 +169,21 @@ class KupoServer:
         }
 
 
-def _checkpoint(block: Block) -> Json:
+def _checkpoint(block: DevBlock) -> Json:
     return {"slot_no": block.slot, "header_hash": block.id}
 
 
 def _redeemer(tx: TxRecord, index: int) -> str | None:
     if not tx.valid:
         return None
-    return next((one.data.hex() for one in tx.redeemers if (one.tag, one.index) == ("spend", index)), None)
+    return next(
+        (
+            redeemer.data.hex()
+            for redeemer in tx.redeemers
+            if (redeemer.tag, redeemer.index) == ("spend", index)
+        ),
+        None,
+    )
 
 
 def _assets(output: TransactionOutput) -> dict[str, int]:

@@ -80,7 +80,7 @@ def encode_utxos(utxos: Sequence[Utxo]) -> str:
     return (head + b"".join(spent.to_cbor() + output.to_cbor() for spent, output in utxos)).hex()
 
 
-class Ledger:
+class ScalusLedger:
     """One ledger state that transactions are applied to, and its snapshots by block height."""
 
     def __init__(self, log: Path) -> None:
@@ -120,8 +120,11 @@ class Ledger:
         models = list(cost_models().values())
         answer = self._call(op="evaluate", tx=raw.hex(), utxos=encode_utxos(utxos), costModels=models)
         return {
-            f"{one['tag']}:{one['index']}": {"memory": one["memory"], "steps": one["steps"]}
-            for one in answer["redeemers"]
+            f"{redeemer['tag']}:{redeemer['index']}": {
+                "memory": redeemer["memory"],
+                "steps": redeemer["steps"],
+            }
+            for redeemer in answer["redeemers"]
         }
 
     def stop(self) -> None:

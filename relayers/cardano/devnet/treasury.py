@@ -31,11 +31,11 @@ from relayers.cardano.devnet.chain import DevChain
 from relayers.cardano.devnet.parameters import EPOCH_SLOTS, protocol_parameters
 from relayers.cardano.devnet.records import ref_of
 from relayers.cardano.parameters import parse_parameters
-from relayers.cardano.pycardano_logging import silence
+from relayers.cardano.pycardano_logging import silence_pycardano
 from relayers.cardano.script import validator
 from relayers.cardano.settings import ADA
 
-silence()
+silence_pycardano()
 
 POLICY_KEY = PaymentSigningKey(devnet_key("cardano/token policy"))
 """Who may mint and burn more of the devnet's token."""
@@ -74,7 +74,7 @@ def _parameters() -> ProtocolParameters:
     return parse_parameters(protocol_parameters(0))
 
 
-class _Context(ChainContext):
+class _TreasuryContext(ChainContext):
     """The chain's head and mempool as pycardano's builder sees them."""
 
     def __init__(self, chain: DevChain) -> None:
@@ -116,11 +116,11 @@ def fund(chain: DevChain, address: str, unit: str, amount: int) -> str:
         raw = bytes.fromhex(unit)
         tokens = TokenBundle({AssetName(raw[28:]): amount})
         value = Value(_LEAST_COINS, MultiAsset({ScriptHash(raw[:28]): tokens}))
-    context = _Context(chain)
+    context = _TreasuryContext(chain)
     builder = TransactionBuilder(context)
     piles = context.utxos(TREASURY)
     # One pile is enough, and the largest lasts longest.
-    pile = max(piles, key=lambda one: (_holds(one, unit), one.output.amount.coin))
+    pile = max(piles, key=lambda utxo: (_holds(utxo, unit), utxo.output.amount.coin))
     builder.add_input(pile)
     builder.add_output(TransactionOutput(Address.from_primitive(address), value))
     tx = builder.build_and_sign([TREASURY_KEY], TREASURY)

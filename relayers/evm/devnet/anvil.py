@@ -20,7 +20,7 @@ from bridge.keys.devkeys import devnet_key
 from bridge.protocol.types import Asset, ChainId
 from relayers.evm import artifacts
 from relayers.evm.devnet import demo_token
-from relayers.evm.rpc import Rpc, RpcError, quantity, record
+from relayers.evm.rpc import RpcError, open_rpc, quantity, record
 from relayers.evm.settings import ETH, EthereumSettings
 
 CHAIN_ID = 31337
@@ -96,7 +96,7 @@ class AnvilDevnet:
         self._binary = find_anvil()
         self._child: subprocess.Popen[bytes] | None = None
         self._keeper: asyncio.Task[None] | None = None
-        self._rpc = Rpc([self.rpc_url], timeout=30)
+        self._rpc = open_rpc([self.rpc_url], timeout=30)
         self._treasury = Account.from_key(TREASURY_KEY)
 
     @property

@@ -10,7 +10,7 @@ from typing import Any
 
 from solders.transaction import VersionedTransaction
 
-from relayers.solana.devnet.ledger import Block, Ledger
+from relayers.solana.devnet.ledger import DevBlock, DevLedger
 
 
 class Journal:
@@ -20,7 +20,7 @@ class Journal:
     virtual machine is deterministic: the same lines make the same blocks with the same hashes.
     """
 
-    def __init__(self, ledger: Ledger, path: Path | None = None) -> None:
+    def __init__(self, ledger: DevLedger, path: Path | None = None) -> None:
         self._ledger = ledger
         self._path = path
         self.transactions = 0
@@ -57,30 +57,30 @@ class Journal:
         return True
 
     def submit(self, transaction: VersionedTransaction, *, preflight: bool = True) -> str:
-        """See `Ledger.submit`."""
+        """See `DevLedger.submit`."""
         signature = self._ledger.submit(transaction, preflight=preflight)
         self.transactions += 1
         self._write({"op": "transaction", "raw": base64.b64encode(bytes(transaction)).decode()})
         return signature
 
-    def produce(self, time: int) -> Block:
-        """See `Ledger.produce`."""
+    def produce(self, time: int) -> DevBlock:
+        """See `DevLedger.produce`."""
         block = self._ledger.produce(time)
         self._write({"op": "block", "time": time})
         return block
 
     def skip(self, slots: int) -> None:
-        """See `Ledger.skip`."""
+        """See `DevLedger.skip`."""
         self._ledger.skip(slots)
         self._write({"op": "skip", "slots": slots})
 
     def congest(self, toll: int, *, shown: bool) -> None:
-        """See `Ledger.congest`."""
+        """See `DevLedger.congest`."""
         self._ledger.congest(toll, shown=shown)
         self._write({"op": "congest", "toll": toll, "shown": shown})
 
     def roll_back(self, depth: int, drop: Sequence[str]) -> None:
-        """See `Ledger.roll_back`."""
+        """See `DevLedger.roll_back`."""
         self._ledger.roll_back(depth, drop)
         self._write({"op": "roll back", "depth": depth, "drop": list(drop)})
 

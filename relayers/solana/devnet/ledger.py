@@ -7,7 +7,6 @@ keeps the accounts that it changed as they were before, so that blocks can be ro
 from __future__ import annotations
 
 import hashlib
-import json
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -23,7 +22,7 @@ from solders.transaction import VersionedTransaction
 from solders.transaction_metadata import FailedTransactionMetadata, TransactionMetadata
 from spl.token.constants import TOKEN_PROGRAM_ID
 
-from relayers.solana.blocks import to_base58
+from relayers.solana.devnet.encodings import error_json, inner_instructions, token_amount
 
 MAX_AGE = 150
 """Blocks for which a transaction may name a block's hash (MAX_PROCESSING_AGE)."""
@@ -70,7 +69,7 @@ class Entry:
 
 
 @dataclass
-class Block:
+class DevBlock:
     """One block."""
 
     slot: int
@@ -84,7 +83,7 @@ class Block:
     """The priority price that everybody saw it ask for, micro-lamports per unit."""
 
 
-class Ledger:
+class DevLedger:
     """A chain with one fork visible at a time. Blocks are made on demand.
 
     `confirmed_after` and `finalized_after` are the blocks on top of one that make it so.
@@ -108,16 +107,16 @@ class Ledger:
         """Transactions that bid less get into no block and are forgotten; micro-lamports per unit."""
         self.is_toll_shown = True
         self._forks = 0
-        self.blocks = [Block(0, 0, self.genesis, 0, self.genesis, time)]
+        self.blocks = [DevBlock(0, 0, self.genesis, 0, self.genesis, time)]
         self.next_slot = 1
         self._set_clock(0, time)
 
     @property
-    def head(self) -> Block:
+    def head(self) -> DevBlock:
         """The newest block."""
         return self.blocks[-1]
 
-    def at(self, commitment: str) -> Block:
+    def at(self, commitment: str) -> DevBlock:
         """Return the newest block of a commitment level."""
         back = {"processed": 0, "confirmed": self.confirmed_after}.get(commitment, self.finalized_after)
         return self.blocks[max(len(self.blocks) - 1 - back, 0)]
@@ -129,7 +128,7 @@ class Ledger:
                 return name
         return "processed"
 
-    def block(self, slot: int) -> Block | None:
+    def block(self, slot: int) -> DevBlock | None:
         """Return the block of a slot, None if it was skipped."""
         low, high = 0, len(self.blocks) - 1
         while low <= high:
@@ -163,7 +162,7 @@ class Ledger:
         """Return (error or None, its metadata) of a transaction on the head's state."""
         result = self.svm.simulate_transaction(transaction)
         if isinstance(result, FailedTransactionMetadata):
-            return _error(result), result.meta()
+            return error_json(result), result.meta()
         return None, result.meta()
 
     def submit(self, transaction: VersionedTransaction, *, preflight: bool = True) -> str:
@@ -182,13 +181,13 @@ class Ledger:
         self.pending[signature] = transaction
         return signature
 
-    def produce(self, time: int) -> Block:
+    def produce(self, time: int) -> DevBlock:
         """Make the next block at `time` with everything that waits."""
         parent = self.head
         slot = self.next_slot
         self.next_slot += 1
         seed = f"{parent.hash} {slot} {self._forks}".encode()
-        block = Block(
+        block = DevBlock(
             slot, parent.height + 1, str(Hash(hashlib.sha256(seed).digest())), parent.slot, parent.hash, time
         )
         block.asked = self.toll if self.is_toll_shown else 0
@@ -251,7 +250,7 @@ class Ledger:
         result = self.svm.send_transaction(transaction)
         error: Any = None
         if isinstance(result, FailedTransactionMetadata):
-            error, meta = _error(result), result.meta()
+            error, meta = error_json(result), result.meta()
             if not (isinstance(error, dict) and next(iter(error)) in _CHARGED):
                 return None
         else:
@@ -265,7 +264,7 @@ class Ledger:
             "postBalances": [_lamports(after[key]) for key in keys],
             "preTokenBalances": self._token_balances(keys, before),
             "postTokenBalances": self._token_balances(keys, after),
-            "innerInstructions": _inner(meta),
+            "innerInstructions": inner_instructions(meta),
             "logMessages": meta.logs(),
             "rewards": [],
             "loadedAddresses": {"writable": [], "readonly": []},
@@ -311,34 +310,5 @@ def bid_of(transaction: VersionedTransaction) -> int:
     return 0
 
 
-def token_amount(amount: int, decimals: int) -> dict[str, Any]:
-    """Return an amount of tokens as JSON-RPC writes it."""
-    whole, rest = divmod(amount, 10**decimals)
-    text = f"{whole}.{rest:0{decimals}d}".rstrip("0").rstrip(".") if decimals else str(whole)
-    # JSON-RPC has this float for display; nothing here reads it.
-    return {"amount": str(amount), "decimals": decimals, "uiAmount": float(text), "uiAmountString": text}
-
-
 def _lamports(account: Account | None) -> int:
     return 0 if account is None else account.lamports
-
-
-def _error(result: FailedTransactionMetadata) -> Any:
-    return json.loads(result.to_json())["err"]
-
-
-def _inner(meta: TransactionMetadata) -> list[dict[str, Any]]:
-    groups = []
-    for index, calls in enumerate(meta.inner_instructions()):
-        instructions = [
-            {
-                "programIdIndex": call.instruction().program_id_index,
-                "accounts": list(call.instruction().accounts),
-                "data": to_base58(call.instruction().data),
-                "stackHeight": call.stack_height(),
-            }
-            for call in calls
-        ]
-        if instructions:
-            groups.append({"index": index, "instructions": instructions})
-    return groups

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from bridge.chains.local.servers import ChildServer
 from bridge.protocol.types import Asset, ChainId
-from relayers.solana.devnet.node import DEMO_TOKEN, PROGRAM, demo_token, describe, free_ports, settings_at
+from relayers.solana.devnet.genesis import DEMO_TOKEN, PROGRAM, demo_token, describe, free_ports, settings_at
 from relayers.solana.settings import SOL, SolanaSettings
 
 __all__ = ["DEMO_TOKEN", "PROGRAM", "SolanaDevnet"]

@@ -9,12 +9,10 @@ import argparse
 import asyncio
 import contextlib
 import signal
-import socket
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import msgspec
 from solders.account import Account
 from solders.compute_budget import set_compute_unit_price
 from solders.hash import Hash
@@ -30,52 +28,27 @@ from spl.token.instructions import initialize_mint2, mint_to
 from spl.token.models import InitializeMint2Params, MintToParams
 
 from bridge.chains.errors import PortError
-from bridge.keys.devkeys import devnet_key
 from bridge.protocol.types import Asset, ChainId
 from relayers.solana import program
+from relayers.solana.devnet.encodings import RpcFailure
+from relayers.solana.devnet.genesis import (
+    DEMO_TOKEN,
+    MINT,
+    PROGRAM,
+    TREASURY,
+    demo_token,
+    describe,
+    free_ports,
+    settings_at,
+)
 from relayers.solana.devnet.journal import Journal
-from relayers.solana.devnet.ledger import Ledger, Rejected
-from relayers.solana.devnet.rpc_methods import Methods, RpcFailure
-from relayers.solana.devnet.server import Command, Server
+from relayers.solana.devnet.ledger import DevLedger, Rejected
+from relayers.solana.devnet.rpc_methods import RpcMethods
+from relayers.solana.devnet.server import Command, RpcServer
 from relayers.solana.settings import SOL, SolanaSettings
-
-PROGRAM = Keypair.from_seed(devnet_key("solana/program")).pubkey()
-TREASURY = Keypair.from_seed(devnet_key("solana/treasury"))
-MINT = Keypair.from_seed(devnet_key("solana/demo token"))
-DEMO_TOKEN = Asset(SOL.chain, "SUSD", 6, str(MINT.pubkey()))
-"""The devnet's token, of the instance named after the family; whoever asks gets new ones from `fund`."""
 
 _TREASURY_LAMPORTS = 10**9 * 10**9
 _MINT_BYTES = 82
-
-
-def demo_token(chain: ChainId) -> Asset:
-    """Return the devnet's token as the instance of that name has it."""
-    return msgspec.structs.replace(DEMO_TOKEN, chain=chain)
-
-
-def settings_at(port: int, chain: ChainId = SOL.chain) -> SolanaSettings:
-    """Return what `open_port` needs for a node at this port."""
-    settings = SolanaSettings(
-        rpc_urls=(f"http://127.0.0.1:{port}",),
-        ws_url=f"ws://127.0.0.1:{port + 1}",
-        program=str(PROGRAM),
-        genesis_hash=Ledger.genesis,
-        poll_interval=0.5,
-        index_lag=0,
-        chain=chain,
-    )
-    return msgspec.structs.replace(settings, assets=(settings.native, demo_token(chain)))
-
-
-def describe(port: int, chain: ChainId = SOL.chain) -> Mapping[str, str]:
-    """Return URLs and addresses worth printing of a node at this port."""
-    return {
-        f"{chain} rpc": f"http://127.0.0.1:{port}",
-        f"{chain} websocket": f"ws://127.0.0.1:{port + 1}",
-        f"{chain} program": str(PROGRAM),
-        f"{chain} token": DEMO_TOKEN.contract,
-    }
 
 
 class SolanaNode:
@@ -102,7 +75,7 @@ class SolanaNode:
         self.name = chain
         self.token = demo_token(chain)
         self.program = PROGRAM
-        self.ledger = Ledger(
+        self.ledger = DevLedger(
             Journal.genesis_time(journal) or int(time.time()),
             confirmed_after=confirmed_after,
             finalized_after=finalized_after,
@@ -121,7 +94,9 @@ class SolanaNode:
             "reorg": self.reorg,
             "give": self.give,
         }
-        self._server = Server(Methods(self.ledger, self.chain.submit, self._airdrop), self.port, commands)
+        self._server = RpcServer(
+            RpcMethods(self.ledger, self.chain.submit, self._airdrop), self.port, commands
+        )
         self._ticker: asyncio.Task[None] | None = None
 
     @property
@@ -273,21 +248,6 @@ class SolanaNode:
         self.chain.produce(self.ledger.head.time)
         if self.ledger.entries[signature].error is not None:
             raise PortError("the devnet's token could not be made", "this is a mistake in the devnet")
-
-
-def free_ports() -> int:
-    """Return a port that is free together with the next one: clients look for the WebSocket there."""
-    while True:
-        with socket.socket() as first, socket.socket() as second:
-            first.bind(("127.0.0.1", 0))
-            port = int(first.getsockname()[1])
-            if port >= 65_535:
-                continue
-            try:
-                second.bind(("127.0.0.1", port + 1))
-            except OSError:
-                continue
-            return port
 
 
 def main() -> None:

@@ -10,37 +10,32 @@ import struct
 from collections.abc import Callable
 from typing import Any
 
-from solders.account import Account
-from solders.message import Message, MessageV0
+from solders.message import Message
 from solders.pubkey import Pubkey
 from solders.transaction import VersionedTransaction
 from spl.token.constants import TOKEN_PROGRAM_ID
 
-from relayers.solana.blocks import from_base58, to_base58
-from relayers.solana.devnet.ledger import MAX_AGE, Block, Entry, Ledger, Rejected, bid_of, token_amount
+from relayers.solana.devnet.encodings import (
+    INVALID_PARAMS,
+    Options,
+    RpcFailure,
+    account_json,
+    decode,
+    matches,
+    token_amount,
+    transaction_json,
+)
+from relayers.solana.devnet.ledger import MAX_AGE, DevBlock, DevLedger, Entry, Rejected, bid_of
 
 VERSION = "4.1.0"
-INVALID_PARAMS = -32602
 
 
-class RpcFailure(Exception):
-    """A JSON-RPC error to be answered."""
-
-    def __init__(self, code: int, message: str, data: Any = None) -> None:
-        super().__init__(message)
-        self.code = code
-        self.data = data
-
-
-Options = dict[str, Any] | None
-
-
-class Methods:
-    """The methods, by their JSON-RPC names. `submit` takes a transaction as `Ledger.submit` does, `airdrop`
-    gives lamports; both return a signature."""
+class RpcMethods:
+    """The methods, by their JSON-RPC names. `submit` takes a transaction as `DevLedger.submit` does,
+    `airdrop` gives lamports; both return a signature."""
 
     def __init__(
-        self, ledger: Ledger, submit: Callable[..., str], airdrop: Callable[[str, int], str]
+        self, ledger: DevLedger, submit: Callable[..., str], airdrop: Callable[[str, int], str]
     ) -> None:
         self.ledger = ledger
         self._submit = submit
@@ -53,7 +48,7 @@ class Methods:
         )
         if known is None:
             raise RpcFailure(-32601, "Method not found")
-        options: dict[str, Any] = next((one for one in params if isinstance(one, dict)), {})
+        options: dict[str, Any] = next((param for param in params if isinstance(param, dict)), {})
         if self.ledger.at(_commitment(options)).slot < (options.get("minContextSlot") or 0):
             raise RpcFailure(-32016, "Minimum context slot has not been reached")
         try:
@@ -208,7 +203,7 @@ class Methods:
             described["rewards"] = []
         return described
 
-    def _block(self, slot: int, options: Options) -> Block:
+    def _block(self, slot: int, options: Options) -> DevBlock:
         found = self.ledger.block(slot)
         if found is not None and slot <= self.ledger.at(_commitment(options)).slot:
             return found
@@ -220,7 +215,9 @@ class Methods:
 
     def getSignatureStatuses(self, signatures: list[str], options: Options = None) -> Any:
         # Whatever is asked for, a node answers from its newest block.
-        return self._with_context([self._status(one) for one in signatures], {"commitment": "processed"})
+        return self._with_context(
+            [self._status(signature) for signature in signatures], {"commitment": "processed"}
+        )
 
     def _status(self, signature: str) -> Any:
         entry = self.ledger.entries.get(signature)
@@ -243,7 +240,7 @@ class Methods:
             found = found[found.index(chosen["before"]) + 1 :]
         if chosen.get("until") in found:
             found = found[: found.index(chosen["until"])]
-        entries = [self.ledger.entries[one] for one in found]
+        entries = [self.ledger.entries[signature] for signature in found]
         return [
             {
                 "signature": entry.signature,
@@ -338,77 +335,3 @@ def _written(transaction: VersionedTransaction) -> list[str]:
     signers, others = keys[: header.num_required_signatures], keys[header.num_required_signatures :]
     written = signers[: len(signers) - header.num_readonly_signed_accounts]
     return [str(key) for key in (*written, *others[: len(others) - header.num_readonly_unsigned_accounts])]
-
-
-def account_json(account: Account, options: Options = None) -> dict[str, Any]:
-    """Return an account as JSON-RPC writes it, base64 unless base58 is asked for."""
-    chosen = options or {}
-    data = bytes(account.data)
-    part = chosen.get("dataSlice")
-    if part:
-        data = data[part["offset"] : part["offset"] + part["length"]]
-    short = chosen.get("encoding") == "base58"
-    encoded = [to_base58(data), "base58"] if short else [base64.b64encode(data).decode(), "base64"]
-    return {
-        "data": encoded,
-        "executable": account.executable,
-        "lamports": account.lamports,
-        "owner": str(account.owner),
-        "rentEpoch": 2**64 - 1,
-        "space": len(account.data),
-    }
-
-
-def matches(data: bytes, filters: list[dict[str, Any]] | None) -> bool:
-    """Tell whether account data pass getProgramAccounts' filters."""
-    for one in filters or ():
-        if "dataSize" in one and len(data) != one["dataSize"]:
-            return False
-        if "memcmp" in one:
-            given = one["memcmp"]
-            text = given["bytes"]
-            wanted = base64.b64decode(text) if given.get("encoding") == "base64" else from_base58(text)
-            if data[given["offset"] : given["offset"] + len(wanted)] != wanted:
-                return False
-    return True
-
-
-def decode(raw: str, options: Options) -> VersionedTransaction:
-    """Read a transaction as it is sent. Raises `RpcFailure`."""
-    try:
-        as_base64 = (options or {}).get("encoding") == "base64"
-        data = base64.b64decode(raw, validate=True) if as_base64 else from_base58(raw)
-        return VersionedTransaction.from_bytes(data)
-    except (ValueError, IndexError) as error:
-        raise RpcFailure(INVALID_PARAMS, f"failed to deserialize transaction: {error}") from error
-
-
-def transaction_json(transaction: VersionedTransaction, encoding: str) -> Any:
-    """Return a transaction in an encoding: "base64", "base58" or "json" (jsonParsed is given as that)."""
-    if encoding == "base64":
-        return [base64.b64encode(bytes(transaction)).decode(), "base64"]
-    if encoding == "base58":
-        return [to_base58(bytes(transaction)), "base58"]
-    message = transaction.message
-    header = message.header
-    described: dict[str, Any] = {
-        "header": {
-            "numRequiredSignatures": header.num_required_signatures,
-            "numReadonlySignedAccounts": header.num_readonly_signed_accounts,
-            "numReadonlyUnsignedAccounts": header.num_readonly_unsigned_accounts,
-        },
-        "accountKeys": [str(key) for key in message.account_keys],
-        "recentBlockhash": str(message.recent_blockhash),
-        "instructions": [
-            {
-                "programIdIndex": one.program_id_index,
-                "accounts": list(one.accounts),
-                "data": to_base58(one.data),
-                "stackHeight": 1,
-            }
-            for one in message.instructions
-        ],
-    }
-    if isinstance(message, MessageV0):
-        described["addressTableLookups"] = []
-    return {"signatures": [str(one) for one in transaction.signatures], "message": described}

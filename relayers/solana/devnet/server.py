@@ -11,8 +11,9 @@ from typing import Any
 from aiohttp import WSMsgType, web
 
 from bridge.chains.errors import PortError
-from relayers.solana.devnet.ledger import Block, Entry
-from relayers.solana.devnet.rpc_methods import Methods, RpcFailure, account_json, matches
+from relayers.solana.devnet.encodings import RpcFailure, account_json, matches
+from relayers.solana.devnet.ledger import DevBlock, Entry
+from relayers.solana.devnet.rpc_methods import RpcMethods
 
 
 @dataclass
@@ -25,13 +26,13 @@ class _Subscription:
 Command = Callable[..., Awaitable[Any]]
 
 
-class Server:
+class RpcServer:
     """JSON-RPC over HTTP at `port`, subscriptions over WebSocket there and at `port + 1`, Solana's custom.
 
     `commands` are what a test may do to the chain, by name: POST /devnet/NAME with their arguments as JSON.
     """
 
-    def __init__(self, methods: Methods, port: int, commands: Mapping[str, Command] | None = None) -> None:
+    def __init__(self, methods: RpcMethods, port: int, commands: Mapping[str, Command] | None = None) -> None:
         self.methods = methods
         self.port = port
         self._commands = dict(commands or {})
@@ -67,7 +68,7 @@ class Server:
         except ValueError:
             return web.json_response({"jsonrpc": "2.0", "error": {"code": -32700, "message": "Parse error"}})
         if isinstance(body, list):
-            return web.json_response([self._answer(one) for one in body])
+            return web.json_response([self._answer(call) for call in body])
         return web.json_response(self._answer(body))
 
     async def _command(self, request: web.Request) -> web.Response:
@@ -105,14 +106,14 @@ class Server:
                 await socket.send_str(json.dumps(self._answer(call, socket)))
                 if call.get("method") == "signatureSubscribe":
                     await self._announce_signatures()
-        gone = [key for key, one in self._subscriptions.items() if one.socket is socket]
+        gone = [key for key, subscription in self._subscriptions.items() if subscription.socket is socket]
         for key in gone:
             del self._subscriptions[key]
         return socket
 
     # ------------------------------------------------------------------ announcing
 
-    async def announce(self, block: Block) -> None:
+    async def announce(self, block: DevBlock) -> None:
         """Tell the subscribers of a new block."""
         ledger = self.methods.ledger
         root = ledger.at("finalized").slot
@@ -154,14 +155,14 @@ class Server:
     async def _announce_signatures(self) -> None:
         """Tell each waiting signature subscriber once, when its level is reached; that ends it."""
         ledger = self.methods.ledger
-        for key, one in list(self._subscriptions.items()):
-            if one.kind != "signature":
+        for key, subscription in list(self._subscriptions.items()):
+            if subscription.kind != "signature":
                 continue
-            entry = ledger.entries.get(one.params[0])
-            options = one.params[1] if len(one.params) > 1 else None
+            entry = ledger.entries.get(subscription.params[0])
+            options = subscription.params[1] if len(subscription.params) > 1 else None
             level = str((options or {}).get("commitment") or "finalized")
             if entry is not None and entry.slot <= ledger.at(level).slot:
-                await self._send(key, one, self._with_context({"err": entry.error}))
+                await self._send(key, subscription, self._with_context({"err": entry.error}))
                 self._subscriptions.pop(key, None)
 
     async def _tell(
@@ -172,9 +173,9 @@ class Server:
         *,
         context: bool = True,
     ) -> None:
-        for key, one in list(self._subscriptions.items()):
-            if one.kind == kind and (wanted is None or wanted(one.params)):
-                await self._send(key, one, self._with_context(result) if context else result)
+        for key, subscription in list(self._subscriptions.items()):
+            if subscription.kind == kind and (wanted is None or wanted(subscription.params)):
+                await self._send(key, subscription, self._with_context(result) if context else result)
 
     def _with_context(self, value: Any) -> dict[str, Any]:
         return {"context": {"slot": self.methods.ledger.head.slot}, "value": value}

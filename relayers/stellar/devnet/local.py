@@ -93,7 +93,7 @@ class StellarDevnet(ChildServer):
         await self._command("advance", seconds=seconds)
 
     async def reorg(self, depth: int, drop: Sequence[str] = ()) -> None:
-        """Replace the last `depth` ledgers. Real Stellar never does this; see `Node.reorg`."""
+        """Replace the last `depth` ledgers. Real Stellar never does this; see `StellarNode.reorg`."""
         await self._command("reorg", depth=depth, drop=list(drop))
 
     async def fund(self, address: str, asset: Asset, amount: int) -> None:

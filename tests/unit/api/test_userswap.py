@@ -18,8 +18,9 @@ from bridge.client.recovery import LIGHT, RecoveryDir, RecoveryError
 from bridge.client.swap import LockWatch, Unsafe, UserSwap
 from bridge.protocol.types import LockTerms
 from bridge.store import Store
-from relayers.fake.adapter import FakePort, FakeWallet
+from relayers.fake.adapter import FakePort
 from relayers.fake.chain import FakeChain
+from relayers.fake.wallet import FakeWallet
 from tests import instances
 from tests.unit.api import play
 from tests.unit.api.play import ETH, ZION

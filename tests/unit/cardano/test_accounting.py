@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 
 from bridge.chains.actions import Action, ClaimAction, CooperativeRefundAction, LockAction
+from bridge.chains.family import LOCKS
 from bridge.chains.port import BroadcastOutcome, FeeLevel, SignedTx, TxState
 from bridge.keys.devkeys import devnet_key
 from bridge.protocol.types import Asset, LockTerms, Preimage
-from relayers.cardano.accounting import LOCKS, CardanoLedger
+from relayers.cardano.accounting import CardanoLedger
 from relayers.cardano.adapter import CardanoPort, open_port
 from relayers.cardano.devnet import DEMO_TOKEN, CardanoDevnet
 from relayers.cardano.settings import ADA

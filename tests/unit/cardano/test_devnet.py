@@ -26,10 +26,10 @@ from bridge.chains.errors import PortUnavailable
 from bridge.keys.devkeys import devnet_key
 from relayers.cardano import building
 from relayers.cardano.adapter import open_port
-from relayers.cardano.building import View
+from relayers.cardano.building import BuildContext
 from relayers.cardano.devnet import CardanoDevnet, treasury
 from relayers.cardano.devnet.chain import DevChain
-from relayers.cardano.devnet.ledger import Ledger, LedgerMissing, find_node, find_scalus
+from relayers.cardano.devnet.ledger import LedgerMissing, ScalusLedger, find_node, find_scalus
 from relayers.cardano.devnet.treasury import DEMO_TOKEN
 from relayers.cardano.script import ClaimRedeemer, validator, validator_address
 from relayers.cardano.settings import ADA
@@ -82,7 +82,7 @@ def _lock_and_claim(devnet: CardanoDevnet, terms: object, step: int) -> tuple[st
     if step == 0:
         builder = TransactionBuilder(context)
         builder.add_input_address(ALICE.address)
-        view = View(context.protocol_param, 0, context.network, None, ())
+        view = BuildContext(context.protocol_param, 0, context.network, None, ())
         value = building.locked_value(view, terms)  # type: ignore[arg-type]
         builder.add_output(building._lock_output(terms, value))  # type: ignore[arg-type]
         sent = builder.build_and_sign([ALICE.signing], _address(ALICE.address))
@@ -199,7 +199,7 @@ def test_a_journal_cut_off_in_the_middle_of_a_line_is_replayed_up_to_there(tmp_p
     first.stop()
     with (tmp_path / "chain.jsonl").open("ab") as journal:
         journal.write(b'{"slot": 99, "txs')
-    ledger = Ledger(tmp_path / "ledger.log")
+    ledger = ScalusLedger(tmp_path / "ledger.log")
     chain = DevChain(ledger, treasury.genesis(), tmp_path / "chain.jsonl")
     assert (chain.head.height, chain.head.id) == (height, block)
     chain.mine()

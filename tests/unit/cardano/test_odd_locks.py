@@ -63,12 +63,12 @@ class Pair:
     async def put(self, output: TransactionOutput) -> str:
         """Send an output as some wallet would, and mine it."""
         drafting: Any = self.user._drafting
-        view = await drafting._view(self.user._payer, await self.user._service.head())
-        builder = TransactionBuilder(building._Context(view))
+        context = await drafting.context(self.user._payer, await self.user._view.head())
+        builder = TransactionBuilder(building.PycardanoContext(context))
         builder.add_output(output)
-        builder.ttl = view.slot + 200
-        draft = building._finish(view, builder, view.slot + 200, 0)
-        tx_id = await self.user._service.submit(sign(draft.tx, self.key).to_cbor())
+        builder.ttl = context.slot + 200
+        draft = building._finish(context, builder, context.slot + 200, 0)
+        tx_id = await self.user._view.submit(sign(draft.tx, self.key).to_cbor())
         await self.devnet.mine(1)
         return tx_id
 

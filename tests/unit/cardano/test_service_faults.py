@@ -278,7 +278,7 @@ async def test_the_bytes_of_another_transaction_are_no_claim(hosted: Client) -> 
     assert forged != claim.raw
     wrong = {"cbor": forged.hex()}
     hosted.liar.mangle = lambda path, honest: wrong if path.endswith("/cbor") else honest
-    hosted.port._service._contents.clear()  # type: ignore[attr-defined]
+    hosted.port._view._contents.clear()  # type: ignore[attr-defined]
     with pytest.raises(PortUnavailable, match="wrong preimage") as failure:
         await hosted.port.scan(ring, 10)
     assert repr(SECRET.reveal())[2:-1] not in f"{failure.value} {failure.value.__cause__!r}"

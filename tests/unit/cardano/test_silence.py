@@ -11,7 +11,7 @@ from pycardano import logging as pycardano_logging
 
 from bridge.chains.errors import InsufficientFunds
 from relayers.cardano import building
-from relayers.cardano.building import Spend, View
+from relayers.cardano.building import BuildContext, Spend
 from relayers.cardano.script import ClaimRedeemer
 from tests.unit.cardano.world import BOB, CAROL, PREIMAGE, CardanoWorld
 
@@ -22,7 +22,7 @@ def test_a_claim_that_cannot_be_paid_for_leaves_no_trace_of_itself(
     (lock,) = world.lock(world.terms())
     view = world.view(CAROL)
     just_collateral = UTxO(view.confirmed[0].input, TransactionOutput(view.payer, Value(6_000_000)))
-    poor = View(view.parameters, view.slot, view.network, view.payer, [just_collateral])
+    poor = BuildContext(view.parameters, view.slot, view.network, view.payer, [just_collateral])
     dear = Spend(lock, ClaimRedeemer(PREIMAGE), BOB.key, memory=90_000_000, steps=90_000_000_000)
     with caplog.at_level(logging.DEBUG), pytest.raises(InsufficientFunds) as refusal:
         building.spend(poor, [dear], world.reference, world.slot + 100)

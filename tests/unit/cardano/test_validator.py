@@ -24,7 +24,7 @@ from pycardano.serialization import ByteString
 
 from bridge.chains.errors import InsufficientFunds
 from relayers.cardano import building
-from relayers.cardano.building import Spend, View, token
+from relayers.cardano.building import BuildContext, Spend, token
 from relayers.cardano.devnet.ledger import Rejected
 from relayers.cardano.devnet.treasury import DEMO_TOKEN
 from relayers.cardano.htlc import datum_of
@@ -237,7 +237,7 @@ def test_the_validator_is_put_on_chain_for_reference_where_nobody_can_spend_it(w
 def test_a_lock_with_a_datum_hash_is_refundable_by_who_knows_the_datum(world: CardanoWorld) -> None:
     terms = world.terms()
     datum = datum_of(terms)
-    builder = TransactionBuilder(building._Context(world.view(ALICE)))
+    builder = TransactionBuilder(building.PycardanoContext(world.view(ALICE)))
     output = TransactionOutput(
         Address.from_primitive(terms.contract),
         Value(10_000_000),
@@ -306,9 +306,9 @@ def test_collateral_may_be_unconfirmed_when_what_is_confirmed_does_not_suffice(w
     view = world.view(BOB)
     rich, *_ = sorted(view.confirmed, key=lambda one: -one.output.amount.coin)
     crumb = UTxO(rich.input, TransactionOutput(rich.output.address, Value(1_500_000)))
-    waiting = View(view.parameters, view.slot, view.network, view.payer, [crumb], [rich])
+    waiting = BuildContext(view.parameters, view.slot, view.network, view.payer, [crumb], [rich])
     draft = building.spend(waiting, [Spend(lock, CLAIM, BOB.key)], world.reference, world.slot + FAR)
     assert draft.chained
-    alone = View(view.parameters, view.slot, view.network, view.payer, [crumb])
+    alone = BuildContext(view.parameters, view.slot, view.network, view.payer, [crumb])
     with pytest.raises(InsufficientFunds, match="collateral"):
         building.spend(alone, [Spend(lock, CLAIM, BOB.key)], world.reference, world.slot + FAR)

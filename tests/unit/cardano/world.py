@@ -23,10 +23,10 @@ from pycardano.serialization import NonEmptyOrderedSet
 from bridge.keys.devkeys import devnet_key
 from bridge.protocol.types import Asset, LockTerms
 from relayers.cardano import building
-from relayers.cardano.building import Draft, Spend, View
+from relayers.cardano.building import BuildContext, Draft, Spend
 from relayers.cardano.devnet import treasury
 from relayers.cardano.devnet.chain import DevChain
-from relayers.cardano.devnet.ledger import Ledger
+from relayers.cardano.devnet.ledger import ScalusLedger
 from relayers.cardano.devnet.parameters import protocol_parameters
 from relayers.cardano.devnet.records import OutRef, TxRecord
 from relayers.cardano.htlc import canonical
@@ -56,7 +56,7 @@ ALICE, BOB, CAROL = Person("alice"), Person("bob"), Person("carol")
 
 class CardanoWorld:
     def __init__(self, directory: Path) -> None:
-        self.ledger = Ledger(directory / "ledger.log")
+        self.ledger = ScalusLedger(directory / "ledger.log")
         self.now = float(START)
         self.chain = DevChain(
             self.ledger, treasury.genesis(), directory / "chain.jsonl", now=lambda: self.now
@@ -88,10 +88,10 @@ class CardanoWorld:
         """Move the chain's clock to a Unix second."""
         self.chain.advance(time - self.chain.time_of(self.slot))
 
-    def view(self, person: Person, address: Address | None = None) -> View:
+    def view(self, person: Person, address: Address | None = None) -> BuildContext:
         own = [self.utxo(ref) for ref, out in self.chain.utxos.items() if str(out.address) == person.address]
         payer = address or Address.from_primitive(person.address)
-        return View(PARAMETERS, self.slot, Network.TESTNET, payer, own)
+        return BuildContext(PARAMETERS, self.slot, Network.TESTNET, payer, own)
 
     def utxo(self, ref: OutRef) -> UTxO:
         spent = TransactionInput(TransactionId(bytes.fromhex(ref[0])), ref[1])

@@ -21,6 +21,7 @@ from chain.rules.locks import Lock
 from chain.rules.params import COIN, DEV, MAX_AMOUNT
 from chain.rules.records import ZERO20, Kind, Transaction
 from chain.rules.rewards import experience, reward
+from chain.rules.types import BlockId, LockId
 from chain.service.queries import Queries
 from chain.wallet.keys import Key, dev_treasury_key
 from chain.wallet.transactions import (
@@ -62,7 +63,7 @@ class Sandbox:
     def nonce(self, key: Key) -> int:
         return self.account(key).nonce
 
-    def lock(self, lock_id: bytes) -> Lock:
+    def lock(self, lock_id: LockId) -> Lock:
         with self.chain.store.view() as view:
             found = view.get_lock(lock_id)
         assert found is not None
@@ -111,7 +112,7 @@ class Sandbox:
     def forge(
         self,
         *transactions: Transaction,
-        parent: bytes | None = None,
+        parent: BlockId | None = None,
         amount: int | None = None,
         coinbase: Callable[[Transaction], Transaction] = lambda tx: tx,
         bodies: Callable[[np.ndarray], np.ndarray | None] = lambda _: None,

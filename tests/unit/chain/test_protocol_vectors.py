@@ -16,6 +16,7 @@ from chain.rules.header import Header, compact_to_target, target_to_compact
 from chain.rules.locks import consents
 from chain.rules.records import Kind, Transaction, consent_digest, decode_transaction
 from chain.rules.signatures import verify_signature
+from chain.rules.types import LockId
 from chain.wallet.keys import Key
 from kernels import cosmic_harmony
 
@@ -57,9 +58,8 @@ def test_the_lock_id_and_who_spends_it() -> None:
 
 
 def test_the_consent_of_a_cooperative_refund() -> None:
-    lock_id, consent = (
-        bytes.fromhex(VECTORS[a][b]) for a, b in (("lock", "lock_id"), ("consent", "consent"))
-    )
+    lock_id = LockId(bytes.fromhex(VECTORS["lock"]["lock_id"]))
+    consent = bytes.fromhex(VECTORS["consent"]["consent"])
     assert consent_digest(lock_id).hex() == VECTORS["consent"]["digest"]
     assert consents(decoded("htlc_lock").recipient, lock_id, consent)
     assert decoded("htlc_cooperative_refund").witness.aux == consent

@@ -17,6 +17,7 @@ from chain.rules.hashing import keccak256, sha256
 from chain.rules.header import compact_to_target
 from chain.rules.params import DEV
 from chain.rules.signatures import verify_signature
+from chain.rules.types import TxId
 from chain.state.signature_cache import SignatureCache
 from chain.wallet.keys import Key, dev_treasury_key
 from chain.wallet.keystore import keystore_address, load_keystore, save_keystore
@@ -58,12 +59,13 @@ def test_a_malformed_public_key_verifies_nothing(public_key: bytes) -> None:
 
 def test_the_signature_cache_is_bounded_and_exact() -> None:
     cache = SignatureCache(capacity=2)
-    for name in (b"a", b"b", b"c"):
-        cache.add(name, b"w" + name)
+    a, b, c = TxId(b"a"), TxId(b"b"), TxId(b"c")
+    for txid in (a, b, c):
+        cache.add(txid, b"w" + txid)
     assert len(cache) == 2
-    assert not cache.holds(b"a", b"wa")
-    assert cache.holds(b"c", b"wc")
-    assert not cache.holds(b"c", b"wb")
+    assert not cache.holds(a, b"wa")
+    assert cache.holds(c, b"wc")
+    assert not cache.holds(c, b"wb")
 
 
 def test_a_keystore_returns_its_key_and_only_for_its_password(tmp_path: Path) -> None:
@@ -187,7 +189,7 @@ def test_a_transfer_has_no_anchor_proof(box: Sandbox) -> None:
     with pytest.raises(NotFoundError):
         box.queries.anchor_proof(transfer.txid)
     with pytest.raises(NotFoundError):
-        box.queries.anchor_proof(bytes(32))
+        box.queries.anchor_proof(TxId(bytes(32)))
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 4, 5, 7, 8, 13])

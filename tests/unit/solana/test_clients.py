@@ -29,12 +29,13 @@ from bridge.chains.port import Claimed, Locked, LockStatus
 from bridge.keys.devkeys import devnet_key
 from bridge.protocol.types import Asset, LockTerms, Preimage, Purpose
 from relayers.solana import program, terms
-from relayers.solana.adapter import open_port
-from relayers.solana.devnet.node import DEMO_TOKEN, SolanaNode
+from relayers.solana.devnet.genesis import DEMO_TOKEN
+from relayers.solana.devnet.node import SolanaNode
 from relayers.solana.program import VaultTerms
 from relayers.solana.settings import SOL
 from relayers.solana.wallet import WALLET_FORMAT, SolanaWallet
 from tests import instances
+from tests.unit.solana.conftest import Opener
 
 ROOT = Path(__file__).resolve().parents[3]
 NODE_MODULES = Path(os.environ.get("RAINBOW_NODE_MODULES", ROOT / ".toolchain/node_modules"))
@@ -42,10 +43,23 @@ SECRET = b"a preimage for the real clients."
 
 
 @pytest.fixture
-async def devnet() -> AsyncIterator[SolanaNode]:
+async def started() -> AsyncIterator[SolanaNode]:
+    """With blocks that come by themselves."""
     made = await SolanaNode(block_time=0.1).start()
     yield made
     await made.stop()
+
+
+@pytest.fixture
+def devnet(started: SolanaNode) -> SolanaNode:
+    return started
+
+
+@pytest.fixture
+async def wallet(devnet: SolanaNode) -> AsyncIterator[SolanaWallet]:
+    made = SolanaWallet(devnet.settings)
+    yield made
+    await made.close()
 
 
 def lock_terms(devnet: SolanaNode, sender: Keypair, recipient: Pubkey) -> VaultTerms:
@@ -72,11 +86,13 @@ async def kit(script: str, given: dict[str, object]) -> dict[str, Any]:
     return printed
 
 
-async def test_the_official_javascript_client_sends_a_lock_and_reads_it_back(devnet: SolanaNode) -> None:
+async def test_the_official_javascript_client_sends_a_lock_and_reads_it_back(
+    devnet: SolanaNode, opened: Opener
+) -> None:
     seed = devnet_key("kit sender")
     sender = Keypair.from_seed(seed)
     await devnet.fund(str(sender.pubkey()), SOL, 10**9)
-    port = open_port(devnet.settings, devnet_key("kit bridge"))
+    port = opened("kit bridge")
     wanted = lock_terms(devnet, sender, Pubkey.from_string(port.account))
     start = (await port.scan((), 1)).blocks
     given = {
@@ -99,11 +115,12 @@ async def test_the_official_javascript_client_sends_a_lock_and_reads_it_back(dev
     (event,) = [event for event in events if isinstance(event, Locked)]
     assert (event.tx_id, event.terms) == (seen["signature"], bridge_terms)
     assert await port.read_lock(event.lock_id, bridge_terms) is LockStatus.OPEN
-    await port.close()
 
 
 @pytest.mark.parametrize("asset", [SOL, DEMO_TOKEN], ids=["SOL", "tokens"])
-async def test_a_wallet_signs_and_sends_what_it_is_given(devnet: SolanaNode, asset: Asset) -> None:
+async def test_a_wallet_signs_and_sends_what_it_is_given(
+    devnet: SolanaNode, asset: Asset, opened: Opener, wallet: SolanaWallet
+) -> None:
     seeds = {name: devnet_key(f"kit wallet/{asset.symbol}/{name}") for name in ("alice", "bob")}
     alice, bob = (Keypair.from_seed(seed).pubkey() for seed in seeds.values())
     for owner in (alice, bob):
@@ -111,8 +128,7 @@ async def test_a_wallet_signs_and_sends_what_it_is_given(devnet: SolanaNode, ass
     await devnet.fund(str(alice), DEMO_TOKEN, 10**9)
     await devnet.congest(30_000)
     await devnet.mine(150)  # the samples tell of it
-    port = open_port(devnet.settings, devnet_key("kit onlooker"))
-    wallet = SolanaWallet(devnet.settings)
+    port = opened("kit onlooker")
     until = devnet.ledger.head.time + 3600
     secret = Preimage(SECRET)
     claimed, refunded = (
@@ -159,13 +175,12 @@ async def test_a_wallet_signs_and_sends_what_it_is_given(devnet: SolanaNode, ass
     await devnet.advance_time(4_000)
     await done("alice", Purpose.REFUND, refunded)
     assert await port.read_lock(port.lock_id(refunded), refunded) is LockStatus.REFUNDED
-    await wallet.close()
-    await port.close()
 
 
-async def test_a_wallet_without_money_or_with_a_wrong_wish_is_told_so(devnet: SolanaNode) -> None:
+async def test_a_wallet_without_money_or_with_a_wrong_wish_is_told_so(
+    devnet: SolanaNode, wallet: SolanaWallet
+) -> None:
     key = Keypair.from_seed(devnet_key("poor wallet"))
-    wallet = SolanaWallet(devnet.settings)
     wanted = lock_terms(devnet, key, Pubkey.from_string(DEMO_TOKEN.contract))
     bridge_terms = terms.from_program(wanted, str(devnet.program), {"": SOL})
     with pytest.raises(ActionRefused, match="no SOL"):
@@ -177,7 +192,6 @@ async def test_a_wallet_without_money_or_with_a_wrong_wish_is_told_so(devnet: So
         await wallet.unsigned(Purpose.CLAIM, bridge_terms, Preimage(b"some other preimage"))
     with pytest.raises(ActionRefused, match="cannot do anchor"):
         await wallet.unsigned(Purpose.ANCHOR, bridge_terms)
-    await wallet.close()
 
 
 async def test_pythons_client_locks_tokens_and_sees_them_move(devnet: SolanaNode) -> None:
@@ -263,8 +277,8 @@ async def test_transactions_of_old_or_orphaned_blocks_are_refused() -> None:
         devnet.ledger.submit(orphan)
 
 
-async def test_skipped_slots_leave_no_gap_between_blocks(devnet: SolanaNode) -> None:
-    port = open_port(devnet.settings, devnet_key("skipping"))
+async def test_skipped_slots_leave_no_gap_between_blocks(devnet: SolanaNode, opened: Opener) -> None:
+    port = opened("skipping")
     start = (await port.scan((), 1)).blocks[-1:]
     await devnet.skip(7)
     await devnet.mine(2)
@@ -276,13 +290,14 @@ async def test_skipped_slots_leave_no_gap_between_blocks(devnet: SolanaNode) -> 
     assert [block.parent for block in scan.blocks[1:]] == [block.id for block in scan.blocks[:-1]]
     from_below = start[0].__class__(start[0].height, "", "", 0)
     assert (await port.scan((from_below,), 5)).blocks == scan.blocks
-    await port.close()
 
 
-async def test_a_claim_is_seen_though_other_programs_fill_the_logs(devnet: SolanaNode) -> None:
+async def test_a_claim_is_seen_though_other_programs_fill_the_logs(
+    devnet: SolanaNode, opened: Opener
+) -> None:
     """A validator cuts logs off at 10 kB; the preimage must be found all the same."""
     sender = Keypair()
-    port = open_port(devnet.settings, devnet_key("flooded"))
+    port = opened("flooded")
     await devnet.fund(str(sender.pubkey()), SOL, 10**9)
     await devnet.fund(port.account, SOL, 10**9)
     wanted = lock_terms(devnet, sender, Pubkey.from_string(port.account))
@@ -305,4 +320,3 @@ async def test_a_claim_is_seen_though_other_programs_fill_the_logs(devnet: Solan
     entry.meta["logMessages"] = ["Log truncated"]
     events = (await port.scan(start, 1000)).events
     assert [event.preimage for event in events if isinstance(event, Claimed)] == [Preimage(SECRET)]
-    await port.close()

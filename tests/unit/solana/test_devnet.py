@@ -10,11 +10,12 @@ from solders.pubkey import Pubkey
 
 from bridge.chains.actions import Action, ClaimAction, LockAction, RefundAction
 from bridge.chains.errors import PortUnavailable
+from bridge.chains.family import LOCKS
 from bridge.chains.port import BroadcastOutcome, FeeLevel, LockStatus, SignedTx, TxState
 from bridge.keys.devkeys import devnet_key
 from bridge.protocol.types import Asset, LockTerms, Preimage
 from relayers.solana import program
-from relayers.solana.accounting import DEPOSITS, LOCKS, SolanaLedger
+from relayers.solana.accounting import DEPOSITS, SolanaLedger
 from relayers.solana.adapter import SolanaPort, open_port
 from relayers.solana.devnet.local import DEMO_TOKEN, SolanaDevnet
 from relayers.solana.devnet.node import SolanaNode

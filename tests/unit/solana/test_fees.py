@@ -2,51 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-
 import pytest
 
 from bridge.chains.actions import Action, ClaimAction, LockAction
 from bridge.chains.port import BroadcastOutcome, FeeLevel, SignedTx, TxState
-from bridge.keys.devkeys import devnet_key
-from bridge.protocol.types import LockTerms, Preimage, Purpose
+from bridge.protocol.types import Preimage, Purpose
 from relayers.solana import fees
-from relayers.solana.adapter import SolanaPort, open_port
-from relayers.solana.devnet.node import DEMO_TOKEN, SolanaNode
+from relayers.solana.adapter import SolanaPort
+from relayers.solana.devnet.genesis import DEMO_TOKEN
+from relayers.solana.devnet.node import SolanaNode
 from relayers.solana.settings import SOL, SolanaFees
+from tests.unit.solana.conftest import Opener, lock_terms
 
 SECRET = Preimage(b"a preimage for a crowded cluster")
 LIMITS = SolanaFees(minimum=10, maximum=1_000, urgent_maximum=5_000)
 
 
 @pytest.fixture
-async def node() -> AsyncIterator[SolanaNode]:
-    made = await SolanaNode().start()
-    await made.mine(200)
-    yield made
-    await made.stop()
+async def node(started: SolanaNode) -> SolanaNode:
+    await started.mine(200)
+    return started
 
 
 @pytest.fixture
-async def port(node: SolanaNode) -> AsyncIterator[SolanaPort]:
-    made = open_port(node.settings, devnet_key("bidder"))
+async def port(node: SolanaNode, opened: Opener) -> SolanaPort:
+    made = opened("bidder")
     await node.fund(made.account, SOL, 10**10)
-    yield made
-    await made.close()
+    return made
 
 
 def lock_of(node: SolanaNode, port: SolanaPort, amount: int = 10**8) -> LockAction:
-    terms = LockTerms(
-        chain=port.chain,
-        contract=port.contract,
-        sender=port.account,
-        recipient=port.account,
-        asset=SOL,
-        amount=amount,
-        hashlock=SECRET.hashlock(),
-        deadline=node.ledger.head.time + 10_000,
-    )
-    return LockAction(terms)
+    return LockAction(lock_terms(node, port, SECRET.hashlock(), amount=amount))
 
 
 async def landed_after(node: SolanaNode, port: SolanaPort, action: Action) -> list[SignedTx]:
@@ -143,11 +129,11 @@ async def test_short_lives_name_an_old_block_and_the_last_attempt_lives_as_long_
 
 
 async def test_what_was_said_to_cost_covers_what_is_paid_with_the_accounts_that_are_made(
-    node: SolanaNode, port: SolanaPort
+    node: SolanaNode, port: SolanaPort, opened: Opener
 ) -> None:
     await node.congest(500_000)
     await node.mine(150)
-    newcomer = open_port(node.settings, devnet_key("owns no token account"))
+    newcomer = opened("owns no token account")
     await node.fund(port.account, DEMO_TOKEN, 1_000)
 
     async def paid_for(action: Action) -> int:
@@ -157,16 +143,8 @@ async def test_what_was_said_to_cost_covers_what_is_paid_with_the_accounts_that_
 
     said = await port.fees(DEMO_TOKEN)
     assert said.minimum == 0
-    plain = lock_of(node, port, amount=400).terms
-    terms = LockTerms(
-        chain=plain.chain,
-        contract=plain.contract,
-        sender=port.account,
-        recipient=newcomer.account,
-        asset=DEMO_TOKEN,
-        amount=400,
-        hashlock=plain.hashlock,
-        deadline=plain.deadline,
+    terms = lock_terms(
+        node, port, SECRET.hashlock(), recipient=newcomer.account, asset=DEMO_TOKEN, amount=400
     )
     lock = await paid_for(LockAction(terms))
     assert lock <= said.lock
@@ -179,4 +157,3 @@ async def test_what_was_said_to_cost_covers_what_is_paid_with_the_accounts_that_
     coins = await port.fees(SOL)
     assert coins.minimum == 890_880
     assert await paid_for(lock_of(node, port)) - 10**8 <= coins.lock
-    await newcomer.close()

@@ -5,7 +5,6 @@ Decision 0085 tells why this is enough, and why durable nonces would be worse.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from typing import Any
 
 import msgspec
@@ -22,45 +21,34 @@ from bridge.chains.errors import ActionRefused, PortUnavailable
 from bridge.chains.port import BroadcastOutcome, FeeLevel, LockStatus, SignedTx, TxState
 from bridge.keys.devkeys import devnet_key
 from bridge.protocol.types import LockTerms, Preimage, Purpose
-from relayers.solana.adapter import SolanaPort, open_port
+from relayers.solana.adapter import SolanaPort
 from relayers.solana.devnet.node import SolanaNode
 from relayers.solana.settings import SOL
 from tests.conformance.lying_rpc import LyingRpc
+from tests.unit.solana.conftest import Opener, lock_terms
 
 SECRET = Preimage(b"a preimage for a lock made once.")
 AMOUNT = 10**8
 
 
 @pytest.fixture
-async def node() -> AsyncIterator[SolanaNode]:
-    made = await SolanaNode().start()
-    await made.mine(160)
-    yield made
-    await made.stop()
+async def node(started: SolanaNode) -> SolanaNode:
+    await started.mine(160)
+    return started
 
 
 @pytest.fixture
-async def port(node: SolanaNode) -> AsyncIterator[SolanaPort]:
-    made = open_port(node.settings, devnet_key("locks once"))
+async def port(node: SolanaNode, opened: Opener) -> SolanaPort:
+    made = opened("locks once")
     await node.fund(made.account, SOL, 10**10)
-    yield made
-    await made.close()
+    return made
 
 
 @pytest.fixture
 async def terms(node: SolanaNode, port: SolanaPort) -> LockTerms:
     recipient = str(Keypair.from_seed(devnet_key("locks once/recipient")).pubkey())
     await node.fund(recipient, SOL, 10**9)
-    return LockTerms(
-        chain=port.chain,
-        contract=port.contract,
-        sender=port.account,
-        recipient=recipient,
-        asset=SOL,
-        amount=AMOUNT,
-        hashlock=SECRET.hashlock(),
-        deadline=node.ledger.head.time + 10_000,
-    )
+    return lock_terms(node, port, SECRET.hashlock(), recipient=recipient, amount=AMOUNT)
 
 
 async def landed(node: SolanaNode, port: SolanaPort, tx: SignedTx) -> None:
@@ -152,13 +140,12 @@ async def test_a_lock_that_a_roll_back_took_away_lands_again_while_it_lives_and_
 
 
 async def test_an_endpoint_behind_the_one_before_it_cannot_make_a_landed_lock_look_lost(
-    node: SolanaNode, terms: LockTerms
+    node: SolanaNode, terms: LockTerms, opened: Opener
 ) -> None:
     """Else: the first endpoint says that time is up, the second has not seen the lock and its claim yet, and
     a new lock is made in a vault whose preimage is known to all."""
     async with LyingRpc(node.rpc_url) as first, LyingRpc(node.rpc_url) as second:
-        settings = msgspec.structs.replace(node.settings, rpc_urls=(first.url, second.url))
-        port = open_port(settings, devnet_key("locks once"))
+        port = opened("locks once", rpc_urls=(first.url, second.url))
         await node.fund(port.account, SOL, 10**10)
         behind = node.ledger.head.slot
 
@@ -187,13 +174,13 @@ async def test_an_endpoint_behind_the_one_before_it_cannot_make_a_landed_lock_lo
             await port.read_lock(port.lock_id(terms), terms)
         with pytest.raises(PortUnavailable):
             await port.prepare(LockAction(terms), None, FeeLevel(1, lock.fee))
-        await port.close()
 
 
-async def test_a_spent_lock_is_no_open_one_while_the_index_lags(node: SolanaNode, terms: LockTerms) -> None:
+async def test_a_spent_lock_is_no_open_one_while_the_index_lags(
+    node: SolanaNode, terms: LockTerms, opened: Opener
+) -> None:
     async with LyingRpc(node.rpc_url) as liar:
-        settings = msgspec.structs.replace(node.settings, rpc_urls=(liar.url,))
-        port = open_port(settings, devnet_key("locks once"))
+        port = opened("locks once", rpc_urls=(liar.url,))
         await node.fund(port.account, SOL, 10**10)
         lock = await done(node, port, Purpose.LOCK, terms)
         claim = await done(node, port, Purpose.CLAIM, terms)
@@ -209,7 +196,6 @@ async def test_a_spent_lock_is_no_open_one_while_the_index_lags(node: SolanaNode
         assert await port.read_lock(port.lock_id(terms), terms) is LockStatus.SPENT
         liar.mangle = None
         assert await port.read_lock(port.lock_id(terms), terms) is LockStatus.CLAIMED
-        await port.close()
 
 
 async def test_strangers_cannot_hide_what_became_of_a_lock_behind_many_small_gifts(

@@ -11,23 +11,21 @@ import pytest
 from bridge.chains.actions import ClaimAction, LockAction
 from bridge.chains.errors import ActionRefused, PortError, PortUnavailable
 from bridge.chains.port import BroadcastOutcome, Claimed, FeeLevel, Locked, LockStatus, Revealed, TxState
-from bridge.keys.devkeys import devnet_key
 from bridge.protocol.types import BlockRef, LockTerms, Preimage
-from relayers.solana.adapter import SolanaPort, open_port
+from relayers.solana.adapter import SolanaPort
 from relayers.solana.devnet.node import SolanaNode
 from relayers.solana.explain import explain
 from relayers.solana.settings import SOL
 from tests.conformance.lying_rpc import LyingRpc
+from tests.unit.solana.conftest import Opener, lock_terms
 
 SECRET = Preimage(b"a preimage for lying endpoints..")
 
 
 @pytest.fixture
-async def devnet() -> AsyncIterator[SolanaNode]:
-    made = await SolanaNode().start()
-    await made.mine(40)
-    yield made
-    await made.stop()
+async def devnet(started: SolanaNode) -> SolanaNode:
+    await started.mine(40)
+    return started
 
 
 @pytest.fixture
@@ -37,25 +35,14 @@ async def liar(devnet: SolanaNode) -> AsyncIterator[LyingRpc]:
 
 
 @pytest.fixture
-async def port(devnet: SolanaNode, liar: LyingRpc) -> AsyncIterator[SolanaPort]:
-    settings = msgspec.structs.replace(devnet.settings, rpc_urls=(liar.url,), timeout=0.5)
-    made = open_port(settings, devnet_key("lied to"))
+async def port(devnet: SolanaNode, liar: LyingRpc, opened: Opener) -> SolanaPort:
+    made = opened("lied to", rpc_urls=(liar.url,), timeout=0.5)
     await devnet.fund(made.account, SOL, 10**10)
-    yield made
-    await made.close()
+    return made
 
 
 def terms_of(devnet: SolanaNode, port: SolanaPort, recipient: str = "") -> LockTerms:
-    return LockTerms(
-        chain=port.chain,
-        contract=port.contract,
-        sender=port.account,
-        recipient=recipient or port.account,
-        asset=SOL,
-        amount=10**8,
-        hashlock=SECRET.hashlock(),
-        deadline=devnet.ledger.head.time + 1000,
-    )
+    return lock_terms(devnet, port, SECRET.hashlock(), recipient=recipient, lifetime=1000)
 
 
 async def locked(devnet: SolanaNode, port: SolanaPort) -> LockTerms:
@@ -78,12 +65,10 @@ async def test_a_broken_line_is_unavailable_without_its_url(
     assert "secret-api-key" not in shown
 
 
-async def test_another_endpoint_takes_over(devnet: SolanaNode, liar: LyingRpc) -> None:
-    settings = msgspec.structs.replace(devnet.settings, rpc_urls=(liar.url, devnet.rpc_url))
-    port = open_port(settings, devnet_key("two lines"))
+async def test_another_endpoint_takes_over(devnet: SolanaNode, liar: LyingRpc, opened: Opener) -> None:
+    port = opened("two lines", rpc_urls=(liar.url, devnet.rpc_url))
     liar.status = 503
     assert (await port.tip()).block.height == devnet.ledger.head.height
-    await port.close()
 
 
 async def test_a_slot_without_an_answer_is_no_reorg(
@@ -127,12 +112,13 @@ async def test_what_a_late_index_kept_from_a_scan_is_noticed_by_the_lock_and_fou
     assert isinstance(event, Locked)
 
 
-async def test_the_scan_stays_behind_the_newest_slots_by_the_lag_of_the_index(devnet: SolanaNode) -> None:
-    port = open_port(msgspec.structs.replace(devnet.settings, index_lag=8), devnet_key("patient"))
+async def test_the_scan_stays_behind_the_newest_slots_by_the_lag_of_the_index(
+    devnet: SolanaNode, opened: Opener
+) -> None:
+    port = opened("patient", index_lag=8)
     await devnet.skip(3)
     await devnet.mine(6)  # slots behind the newest: 0 to 5, then 9
     assert (await port.tip()).block.height == devnet.ledger.head.height - 6
-    await port.close()
 
 
 @pytest.mark.parametrize("code", [-32007, -32009])
@@ -240,28 +226,28 @@ async def test_a_failed_claim_claims_nothing_but_shows_its_preimage_and_why_it_f
     assert (status.state, status.reason) == (TxState.FAILED, "instruction 2: not our vault")
 
 
-async def test_another_cluster_or_a_missing_program_is_said(devnet: SolanaNode) -> None:
+async def test_another_cluster_or_a_missing_program_is_said(devnet: SolanaNode, opened: Opener) -> None:
     terms_asset = SOL
     for change, word in (
         ({"genesis_hash": "5eykt4UsFv8P8NJdTREpY1vzqKqZKvdpKuc147dw2N9d"}, "another cluster"),
         ({"program": devnet.token.contract}, "no program"),
     ):
-        port = open_port(msgspec.structs.replace(devnet.settings, **change), devnet_key("lost"))
+        port = opened("lost", **change)
         with pytest.raises(PortError, match=word) as failure:
             await port.fees(terms_asset)
         assert failure.value.hint
-        await port.close()
 
 
-async def test_dust_to_somebody_without_an_account_is_refused(devnet: SolanaNode, port: SolanaPort) -> None:
-    nobody = open_port(devnet.settings, devnet_key("without an account"))
+async def test_dust_to_somebody_without_an_account_is_refused(
+    devnet: SolanaNode, port: SolanaPort, opened: Opener
+) -> None:
+    nobody = opened("without an account")
     dust = msgspec.structs.replace(terms_of(devnet, port, nobody.account), amount=890_879)
     with pytest.raises(ActionRefused, match="cannot open one") as refusal:
         await port.prepare(LockAction(dust), None, FeeLevel())
     assert "890880" in refusal.value.hint
     enough = msgspec.structs.replace(dust, amount=890_880)
     await port.prepare(LockAction(enough), None, FeeLevel())
-    await nobody.close()
 
 
 def test_errors_are_put_into_words() -> None:

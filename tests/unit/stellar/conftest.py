@@ -28,6 +28,7 @@ from relayers.stellar.devnet import entries
 from relayers.stellar.devnet.queue import Submitted
 from relayers.stellar.devnet.server import DevnetServer
 from relayers.stellar.settings import XLM, StellarSettings
+from relayers.stellar.wallet import StellarWallet
 from tests import instances
 
 SECRET = Preimage(b"a preimage of thirty-two bytes..")
@@ -134,3 +135,30 @@ async def net() -> AsyncIterator[Net]:
     yield made
     await made.close_ports()
     await server.stop()
+
+
+@pytest_asyncio.fixture
+async def ours(net: Net) -> StellarPort:
+    return await net.port("ours")
+
+
+@pytest_asyncio.fixture
+async def theirs(net: Net) -> StellarPort:
+    return await net.port("theirs")
+
+
+@pytest_asyncio.fixture
+async def sender(net: Net) -> StellarPort:
+    return await net.port("sender")
+
+
+@pytest_asyncio.fixture
+async def recipient(net: Net) -> StellarPort:
+    return await net.port("recipient")
+
+
+@pytest_asyncio.fixture
+async def wallet(net: Net) -> AsyncIterator[StellarWallet]:
+    made = StellarWallet(net.settings())
+    yield made
+    await made.close()

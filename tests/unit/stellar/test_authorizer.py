@@ -158,8 +158,9 @@ async def test_the_authorisation_outlives_whatever_the_accounts_do_until_the_end
     assert tx.valid_until_time == terms.deadline + authorized.VALID_AFTER_DEADLINE
 
 
-async def test_a_stuck_claim_is_outbid_by_a_better_fee_bump_of_the_same_transaction(net: Net) -> None:
-    ours, theirs = await net.port("ours"), await net.port("theirs")
+async def test_a_stuck_claim_is_outbid_by_a_better_fee_bump_of_the_same_transaction(
+    net: Net, ours: StellarPort, theirs: StellarPort
+) -> None:
     terms = await locked(net, ours, net.terms(ours, theirs))
     kept = await authorisation(ours, theirs, terms)
     slow = await ours.prepare(claim(terms, kept), None, FeeLevel())
@@ -176,8 +177,7 @@ async def test_a_stuck_claim_is_outbid_by_a_better_fee_bump_of_the_same_transact
     assert (await ours.broadcast(slow)).outcome is BroadcastOutcome.SEQUENCE_USED
 
 
-async def test_a_close_too_can_be_outbid(net: Net) -> None:
-    ours, theirs = await net.port("ours"), await net.port("theirs")
+async def test_a_close_too_can_be_outbid(net: Net, ours: StellarPort, theirs: StellarPort) -> None:
     terms = await locked(net, ours, net.terms(ours, theirs))
     await land(net, ours, claim(terms, await authorisation(ours, theirs, terms)))
     await pass_gate_sequence(net)
@@ -225,8 +225,9 @@ async def test_a_claim_that_failed_in_a_ledger_leaves_the_second_one_good(net: N
     assert await theirs.balance(theirs.account, XLM) == terms.amount + htlc.deposit(terms) - 200
 
 
-async def test_after_both_were_used_up_a_new_request_is_for_the_gates_next_sequences(net: Net) -> None:
-    ours, theirs = await net.port("ours"), await net.port("theirs")
+async def test_after_both_were_used_up_a_new_request_is_for_the_gates_next_sequences(
+    net: Net, ours: StellarPort, theirs: StellarPort
+) -> None:
     usd = await net.asset("issuer", "ours", "theirs")
     terms = await locked(net, ours, net.terms(ours, theirs, asset=usd))
     kept = await authorisation(ours, theirs, terms)
@@ -253,8 +254,9 @@ def _as_signed(kept: bytes) -> dict[str, str]:
     return {FIRST: fields["first"], SECOND: fields["second"]}
 
 
-async def test_a_reclaim_after_the_deadline_ends_what_the_recipient_signed(net: Net) -> None:
-    ours, theirs = await net.port("ours"), await net.port("theirs")
+async def test_a_reclaim_after_the_deadline_ends_what_the_recipient_signed(
+    net: Net, ours: StellarPort, theirs: StellarPort
+) -> None:
     terms = await locked(net, ours, net.terms(ours, theirs, lifetime=500))
     kept = await authorisation(ours, theirs, terms)
     await net.node.advance(600)
@@ -267,8 +269,9 @@ async def test_a_reclaim_after_the_deadline_ends_what_the_recipient_signed(net: 
     assert await ours.balance(ours.account, XLM) == before + htlc.deposit(terms) - 200
 
 
-async def test_without_the_preimage_what_was_signed_is_worth_nothing(net: Net) -> None:
-    ours, theirs = await net.port("ours"), await net.port("theirs")
+async def test_without_the_preimage_what_was_signed_is_worth_nothing(
+    net: Net, ours: StellarPort, theirs: StellarPort
+) -> None:
     terms = await locked(net, ours, net.terms(ours, theirs))
     for text in _as_signed(await authorisation(ours, theirs, terms)).values():
         inner = TransactionEnvelope.from_xdr(text, net.passphrase)
@@ -360,8 +363,9 @@ async def test_what_comes_back_wrong_is_refused_with_the_reason(net: Net) -> Non
     assert other.account != theirs.account
 
 
-async def test_a_wallet_may_sign_the_first_alone_and_add_signatures_too_many(net: Net) -> None:
-    ours, theirs = await net.port("ours"), await net.port("theirs")
+async def test_a_wallet_may_sign_the_first_alone_and_add_signatures_too_many(
+    net: Net, ours: StellarPort, theirs: StellarPort
+) -> None:
     terms = await locked(net, ours, net.terms(ours, theirs))
     request = await side(ours).request(terms, 0)
     envelope = TransactionEnvelope.from_xdr(request.payload["xdr"], net.passphrase)
@@ -372,12 +376,12 @@ async def test_a_wallet_may_sign_the_first_alone_and_add_signatures_too_many(net
     assert (await ours.tx_status(tx)).state is TxState.INCLUDED
 
 
-async def test_a_wallet_on_the_recipients_side_makes_the_same_request_without_the_bridge(net: Net) -> None:
+async def test_a_wallet_on_the_recipients_side_makes_the_same_request_without_the_bridge(
+    net: Net, wallet: StellarWallet
+) -> None:
     ours, theirs = await net.port("ours"), await net.port("newcomer", xlm=0)
     terms = await locked(net, ours, net.terms(ours, theirs))
-    wallet = StellarWallet(net.settings())
     own = await wallet.authorization(terms)
-    await wallet.close()
     assert own == await side(ours).request(terms, 0)
     signed = {}
     for name in (FIRST, SECOND):
@@ -388,8 +392,9 @@ async def test_a_wallet_on_the_recipients_side_makes_the_same_request_without_th
     assert (await ours.tx_status(tx)).state is TxState.INCLUDED
 
 
-async def test_what_was_kept_is_checked_again_before_the_preimage_is_put_to_it(net: Net) -> None:
-    ours, theirs = await net.port("ours"), await net.port("theirs")
+async def test_what_was_kept_is_checked_again_before_the_preimage_is_put_to_it(
+    net: Net, ours: StellarPort, theirs: StellarPort
+) -> None:
     terms = await locked(net, ours, net.terms(ours, theirs))
     kept = await authorisation(ours, theirs, terms)
     envelope = TransactionEnvelope.from_xdr(_as_signed(kept)[FIRST], net.passphrase)
@@ -403,8 +408,9 @@ async def test_what_was_kept_is_checked_again_before_the_preimage_is_put_to_it(n
         await ours.prepare(wrong, None, FeeLevel())
 
 
-async def test_no_secret_is_in_what_is_kept_or_shown(net: Net) -> None:
-    ours, theirs = await net.port("ours"), await net.port("theirs")
+async def test_no_secret_is_in_what_is_kept_or_shown(
+    net: Net, ours: StellarPort, theirs: StellarPort
+) -> None:
     terms = await locked(net, ours, net.terms(ours, theirs))
     kept = await authorisation(ours, theirs, terms)
     tx = await ours.prepare(claim(terms, kept), None, FeeLevel())
@@ -426,9 +432,9 @@ async def test_a_relayer_that_cannot_pay_the_fee_says_so_before_it_signs(net: Ne
 # Who can be paid at all
 
 
-async def test_whoever_cannot_receive_an_issued_asset_is_named_before_anything_is_locked(net: Net) -> None:
-    ours = await net.port("ours")
-    theirs = await net.port("theirs")
+async def test_whoever_cannot_receive_an_issued_asset_is_named_before_anything_is_locked(
+    net: Net, ours: StellarPort, theirs: StellarPort
+) -> None:
     usd = await net.asset("issuer", "ours")
     nobody = net.key("nobody").public_key
 
@@ -450,8 +456,9 @@ async def test_whoever_cannot_receive_an_issued_asset_is_named_before_anything_i
     assert ((await ours.fees(usd)).minimum, (await ours.fees(XLM)).minimum) == (0, 10_000_000)
 
 
-async def test_an_unauthorised_trustline_cannot_receive(net: Net) -> None:
-    ours, theirs = await net.port("ours"), await net.port("theirs")
+async def test_an_unauthorised_trustline_cannot_receive(
+    net: Net, ours: StellarPort, theirs: StellarPort
+) -> None:
     usd = await net.asset("issuer", flags=1)
     await net.send("theirs", [ChangeTrust(to_stellar(usd))])
     with pytest.raises(CannotReceive, match="not authorised"):

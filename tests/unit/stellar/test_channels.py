@@ -8,12 +8,14 @@ from bridge.chains.actions import CancelAction, LockAction
 from bridge.chains.errors import InsufficientFunds
 from bridge.chains.port import BroadcastOutcome, FeeLevel, TxState
 from bridge.protocol.types import Preimage
+from relayers.stellar.adapter import StellarPort
 from relayers.stellar.channels import CHANNEL_BASE
 from tests.unit.stellar.conftest import Net
 
 
-async def test_without_channels_a_second_transaction_waits_for_the_next_ledger(net: Net) -> None:
-    ours, theirs = await net.port("ours"), await net.port("theirs")
+async def test_without_channels_a_second_transaction_waits_for_the_next_ledger(
+    net: Net, ours: StellarPort, theirs: StellarPort
+) -> None:
     first = await net.sent(ours, LockAction(net.terms(ours, theirs)))
     assert first.sequence is not None
     other = net.terms(ours, theirs, amount=10**7)

@@ -63,9 +63,8 @@ def states(store: Store) -> dict[tuple[ChainId, IntentState], int]:
 
 
 async def test_the_deposit_of_a_claimed_lock_comes_in_once_its_gate_can_be_closed(
-    net: Net, store: Store
+    net: Net, ours: StellarPort, store: Store
 ) -> None:
-    ours = await net.port("ours")
     terms = await a_claimed_lock(net, ours)
     plan(store, spent(terms, ours, LegState.CLAIM_SEEN))
     assert states(store) == {}, "not before the claim is final"
@@ -85,8 +84,9 @@ async def test_the_deposit_of_a_claimed_lock_comes_in_once_its_gate_can_be_close
     assert states(store) == {(instances.STELLAR, IntentState.FINAL): 1}
 
 
-async def test_a_gate_that_somebody_else_has_closed_ends_the_matter(net: Net, store: Store) -> None:
-    ours = await net.port("ours")
+async def test_a_gate_that_somebody_else_has_closed_ends_the_matter(
+    net: Net, ours: StellarPort, store: Store
+) -> None:
     terms = await a_claimed_lock(net, ours)
     for _ in range(htlc.SEQUENCE_LEDGERS):
         await net.node.close()

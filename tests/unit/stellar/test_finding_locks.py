@@ -41,8 +41,9 @@ async def status(port: StellarPort, terms: LockTerms) -> LockStatus:
 
 
 @pytest.mark.parametrize("reader", ["sender", "recipient", "stranger"])
-async def test_anybody_finds_a_lock_with_a_random_gate_and_tells_how_it_ends(net: Net, reader: str) -> None:
-    sender, recipient = await net.port("sender"), await net.port("recipient")
+async def test_anybody_finds_a_lock_with_a_random_gate_and_tells_how_it_ends(
+    net: Net, sender: StellarPort, recipient: StellarPort, reader: str
+) -> None:
     terms = net.terms(sender, recipient)
     await locked_by_a_wallet(net, terms, "sender")
     looking = await net.port(reader)
@@ -72,8 +73,9 @@ def short_sighted(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("short_sighted")
-async def test_a_flood_of_accounts_and_balances_of_strangers_hides_no_lock(net: Net) -> None:
-    sender, recipient = await net.port("sender"), await net.port("recipient")
+async def test_a_flood_of_accounts_and_balances_of_strangers_hides_no_lock(
+    net: Net, sender: StellarPort, recipient: StellarPort
+) -> None:
     await net.port("flooder")
     terms = net.terms(sender, recipient)
     keys = sorted(
@@ -95,8 +97,9 @@ async def test_a_flood_of_accounts_and_balances_of_strangers_hides_no_lock(net: 
 
 
 @pytest.mark.usefixtures("short_sighted")
-async def test_the_end_of_a_busy_senders_lock_is_found_by_its_gate(net: Net) -> None:
-    sender, recipient = await net.port("sender"), await net.port("recipient")
+async def test_the_end_of_a_busy_senders_lock_is_found_by_its_gate(
+    net: Net, sender: StellarPort, recipient: StellarPort
+) -> None:
     terms = net.terms(sender, recipient)
     await locked_by_a_wallet(net, terms, "sender")
     await net.done(recipient, ClaimAction(terms, SECRET))
@@ -105,8 +108,9 @@ async def test_the_end_of_a_busy_senders_lock_is_found_by_its_gate(net: Net) -> 
     assert await status(await net.port("stranger"), terms) is LockStatus.CLAIMED
 
 
-async def test_a_sender_who_lets_another_pay_the_reserve_does_not_hide_the_lock(net: Net) -> None:
-    sender, recipient = await net.port("sender"), await net.port("recipient")
+async def test_a_sender_who_lets_another_pay_the_reserve_does_not_hide_the_lock(
+    net: Net, sender: StellarPort, recipient: StellarPort
+) -> None:
     other = await net.port("other")
     terms = net.terms(sender, recipient)
     await locked_by_a_wallet(net, terms, "sender")

@@ -39,8 +39,9 @@ def _lock(port: StellarPort, terms: LockTerms) -> Action:
     return LockAction(terms)
 
 
-async def test_everything_the_bridge_signs_has_an_end(net: Net) -> None:
-    ours, theirs = await net.port("ours"), await net.port("theirs")
+async def test_everything_the_bridge_signs_has_an_end(
+    net: Net, ours: StellarPort, theirs: StellarPort
+) -> None:
     tx = await net.sent(ours, _lock(ours, net.terms(ours, theirs)))
     head = net.node.network.header.close_time
     assert tx.valid_until_time == head + 180
@@ -54,8 +55,9 @@ async def test_everything_the_bridge_signs_has_an_end(net: Net) -> None:
     assert (await ours.broadcast(tx)).outcome is BroadcastOutcome.REJECTED
 
 
-async def test_what_a_node_finds_too_late_is_rejected_and_not_given_up_before_its_time(net: Net) -> None:
-    ours, theirs = await net.port("ours"), await net.port("theirs")
+async def test_what_a_node_finds_too_late_is_rejected_and_not_given_up_before_its_time(
+    net: Net, ours: StellarPort, theirs: StellarPort
+) -> None:
     tx = await ours.prepare(_lock(ours, net.terms(ours, theirs)), await ours.next_sequence(), FeeLevel())
     assert tx.valid_until_time is not None
     await net.node.close(tx.valid_until_time - 5)
@@ -67,15 +69,17 @@ async def test_what_a_node_finds_too_late_is_rejected_and_not_given_up_before_it
     assert "can never land" in (await ours.tx_status(tx)).reason
 
 
-async def test_a_lane_is_refused_for_nothing_on_the_ledger_would_tell_of_it(net: Net) -> None:
-    ours, theirs = await net.port("ours"), await net.port("theirs")
+async def test_a_lane_is_refused_for_nothing_on_the_ledger_would_tell_of_it(
+    net: Net, ours: StellarPort, theirs: StellarPort
+) -> None:
     terms = msgspec.structs.replace(net.terms(ours, theirs), lane=1)
     with pytest.raises(ActionRefused, match="lanes"):
         await ours.prepare(_lock(ours, terms), await ours.next_sequence(), FeeLevel())
 
 
-async def test_a_sequence_ahead_of_its_time_waits_for_the_one_before(net: Net) -> None:
-    ours, theirs = await net.port("ours"), await net.port("theirs")
+async def test_a_sequence_ahead_of_its_time_waits_for_the_one_before(
+    net: Net, ours: StellarPort, theirs: StellarPort
+) -> None:
     sequence = await ours.next_sequence() or 0
     second = await ours.prepare(_lock(ours, net.terms(ours, theirs)), sequence + 1, FeeLevel())
     told = await ours.broadcast(second)
@@ -86,8 +90,9 @@ async def test_a_sequence_ahead_of_its_time_waits_for_the_one_before(net: Net) -
     assert (await ours.tx_status(second)).state is TxState.INCLUDED
 
 
-async def test_a_full_pool_asks_for_a_better_bid_and_takes_it(net: Net) -> None:
-    ours, theirs = await net.port("ours"), await net.port("theirs")
+async def test_a_full_pool_asks_for_a_better_bid_and_takes_it(
+    net: Net, ours: StellarPort, theirs: StellarPort
+) -> None:
     names = [f"crowd {n}" for n in range(4)]
     for name in names:
         net.node.fund(net.key(name).public_key, 100 * 10**7)
@@ -105,8 +110,9 @@ async def test_a_full_pool_asks_for_a_better_bid_and_takes_it(net: Net) -> None:
     assert (await ours.tx_status(high)).state is TxState.INCLUDED
 
 
-async def test_a_recipient_without_trustline_is_refused_before_anything_is_locked(net: Net) -> None:
-    ours, theirs = await net.port("ours"), await net.port("theirs")
+async def test_a_recipient_without_trustline_is_refused_before_anything_is_locked(
+    net: Net, ours: StellarPort, theirs: StellarPort
+) -> None:
     usd = await net.asset("issuer", "ours")
     terms = net.terms(ours, theirs, asset=usd)
     with pytest.raises(ActionRefused, match="cannot receive USD") as refusal:
@@ -114,8 +120,7 @@ async def test_a_recipient_without_trustline_is_refused_before_anything_is_locke
     assert "trustline" in refusal.value.hint
 
 
-async def test_a_recipient_who_does_not_exist_needs_enough_to_be_created(net: Net) -> None:
-    ours = await net.port("ours")
+async def test_a_recipient_who_does_not_exist_needs_enough_to_be_created(net: Net, ours: StellarPort) -> None:
     nobody = net.key("nobody").public_key
     few = net.terms(ours, nobody, amount=9_999_999)
     sequence = await ours.next_sequence()
@@ -126,9 +131,8 @@ async def test_a_recipient_who_does_not_exist_needs_enough_to_be_created(net: Ne
 
 @pytest.mark.parametrize("flags", [1, 2, 2 | 8])
 async def test_an_issuer_that_could_freeze_is_refused_at_the_start_and_at_every_lock(
-    net: Net, flags: int
+    net: Net, ours: StellarPort, theirs: StellarPort, flags: int
 ) -> None:
-    ours, theirs = await net.port("ours"), await net.port("theirs")
     usd = await net.asset("issuer", "ours", "theirs")
     terms = net.terms(theirs, ours, asset=usd)
     await net.done(theirs, _lock(theirs, terms))
@@ -161,8 +165,9 @@ async def test_a_trustline_is_a_set_up_action_and_is_opened_once(net: Net) -> No
     assert await ours.setup_actions([usd]) == ()
 
 
-async def test_the_same_lock_can_never_be_made_twice_even_after_it_was_refunded(net: Net) -> None:
-    ours, theirs = await net.port("ours"), await net.port("theirs")
+async def test_the_same_lock_can_never_be_made_twice_even_after_it_was_refunded(
+    net: Net, ours: StellarPort, theirs: StellarPort
+) -> None:
     terms = net.terms(ours, theirs, lifetime=1000)
     first = await ours.prepare(_lock(ours, terms), await ours.next_sequence(), FeeLevel())
     assert first.sequence is not None
@@ -177,8 +182,9 @@ async def test_the_same_lock_can_never_be_made_twice_even_after_it_was_refunded(
         await ours.prepare(_lock(ours, terms), await ours.next_sequence(), FeeLevel())
 
 
-async def test_a_failed_claim_shows_the_preimage_to_whoever_looks(net: Net) -> None:
-    ours, theirs = await net.port("ours"), await net.port("theirs")
+async def test_a_failed_claim_shows_the_preimage_to_whoever_looks(
+    net: Net, ours: StellarPort, theirs: StellarPort
+) -> None:
     terms = net.terms(ours, theirs)
     await net.done(ours, _lock(ours, terms))
     assert await ours.revealed(terms) is None
@@ -209,8 +215,9 @@ def _inner(tx: SignedTx, passphrase: str) -> TransactionEnvelope:
     return outer.transaction.inner_transaction_envelope
 
 
-async def test_a_restarted_port_knows_claims_and_refunds_of_locks_it_never_saw(net: Net) -> None:
-    ours, theirs = await net.port("ours"), await net.port("theirs")
+async def test_a_restarted_port_knows_claims_and_refunds_of_locks_it_never_saw(
+    net: Net, ours: StellarPort, theirs: StellarPort
+) -> None:
     claimed, refunded = net.terms(ours, theirs), net.terms(theirs, ours, lifetime=500)
     await net.done(ours, _lock(ours, claimed))
     await net.done(theirs, _lock(theirs, refunded))
@@ -225,8 +232,9 @@ async def test_a_restarted_port_knows_claims_and_refunds_of_locks_it_never_saw(n
     assert [each.lock_id for each in events] == [ours.lock_id(claimed), ours.lock_id(refunded)]
 
 
-async def test_the_fate_of_a_lock_whose_gate_is_gone_is_found_in_the_senders_history(net: Net) -> None:
-    ours, theirs = await net.port("ours"), await net.port("theirs")
+async def test_the_fate_of_a_lock_whose_gate_is_gone_is_found_in_the_senders_history(
+    net: Net, ours: StellarPort, theirs: StellarPort
+) -> None:
     terms = net.terms(theirs, ours, lifetime=500)
     await net.done(theirs, _lock(theirs, terms))
     await net.node.advance(600)
@@ -243,8 +251,9 @@ async def test_the_fate_of_a_lock_whose_gate_is_gone_is_found_in_the_senders_his
     assert await fresh.read_lock(fresh.lock_id(terms), terms) is LockStatus.REFUNDED
 
 
-async def test_the_recipient_closes_a_claimed_gate_and_gains_its_deposit(net: Net) -> None:
-    ours, theirs = await net.port("ours"), await net.port("theirs")
+async def test_the_recipient_closes_a_claimed_gate_and_gains_its_deposit(
+    net: Net, ours: StellarPort, theirs: StellarPort
+) -> None:
     terms = net.terms(theirs, ours)
     await net.done(theirs, _lock(theirs, terms))
     with pytest.raises(ActionRefused, match="yet"):
@@ -262,8 +271,7 @@ async def test_the_recipient_closes_a_claimed_gate_and_gains_its_deposit(net: Ne
     assert gained == htlc.deposit(terms) - 200
 
 
-async def test_an_issued_asset_goes_the_whole_way(net: Net) -> None:
-    ours, theirs = await net.port("ours"), await net.port("theirs")
+async def test_an_issued_asset_goes_the_whole_way(net: Net, ours: StellarPort, theirs: StellarPort) -> None:
     usd = await net.asset("issuer", "ours", "theirs")
     terms = net.terms(ours, theirs, asset=usd)
     await net.done(ours, _lock(ours, terms))
@@ -276,8 +284,7 @@ async def test_an_issued_asset_goes_the_whole_way(net: Net) -> None:
     assert to_stellar(usd).code == "USD"
 
 
-async def test_fee_bumps_end_at_the_cap(net: Net) -> None:
-    ours, theirs = await net.port("ours"), await net.port("theirs")
+async def test_fee_bumps_end_at_the_cap(net: Net, ours: StellarPort, theirs: StellarPort) -> None:
     terms = net.terms(ours, theirs)
     sequence = await ours.next_sequence()
     level = FeeLevel()
@@ -291,8 +298,9 @@ async def test_fee_bumps_end_at_the_cap(net: Net) -> None:
         await ours.prepare(_lock(ours, terms), sequence, level)
 
 
-async def test_under_surge_pricing_we_outbid_the_crowd(net: Net) -> None:
-    ours, theirs = await net.port("ours"), await net.port("theirs")
+async def test_under_surge_pricing_we_outbid_the_crowd(
+    net: Net, ours: StellarPort, theirs: StellarPort
+) -> None:
     quiet = await ours.prepare(_lock(ours, net.terms(ours, theirs)), 1, FeeLevel())
     names = [f"crowd {n}" for n in range(50)]
     for name in names:
@@ -320,8 +328,7 @@ async def _crowd(net: Net, name: str, operations: list[Payment]) -> None:
     net.node.submit(envelope.to_xdr_object())
 
 
-async def test_a_multiplexed_address_is_refused_with_a_hint(net: Net) -> None:
-    ours = await net.port("ours")
+async def test_a_multiplexed_address_is_refused_with_a_hint(ours: StellarPort) -> None:
     with pytest.raises(PortError, match="multiplexed"):
         ours.parse_address("MA7QYNF7SOWQ3GLR2BGMZEHXAVIRZA4KVWLTJJFC7MGXUA74P7UJUAAAAAAAAAAAACJUQ")
 
@@ -331,8 +338,7 @@ async def test_a_preimage_longer_than_the_ledger_takes_cannot_even_be_made() -> 
         Preimage(bytes(65))
 
 
-async def test_a_flood_of_dust_hides_no_preimage(net: Net) -> None:
-    ours, theirs = await net.port("ours"), await net.port("theirs")
+async def test_a_flood_of_dust_hides_no_preimage(net: Net, ours: StellarPort, theirs: StellarPort) -> None:
     terms = net.terms(theirs, ours)
     await net.done(theirs, _lock(theirs, terms))
     block = (await ours.tip()).block

@@ -151,13 +151,12 @@ async def test_a_user_who_walks_away_leaves_the_bridge_its_lock_and_its_deposit(
 
 
 async def test_a_user_whose_lock_was_in_vain_refunds_it_and_gets_the_deposit_back(
-    net: Net, books: Books
+    net: Net, books: Books, wallet: StellarWallet
 ) -> None:
     ours, user = await net.port("ours"), await net.port("user")
     await net.send("user", [ChangeTrust(to_stellar(books.usd))])
     await net.send("issuer", [Payment(user.account, to_stellar(books.usd), "50")])
     await books.open()
-    wallet = StellarWallet(net.settings())
     for asset, closing in ((XLM, "bridge"), (books.usd, "user")):
         terms = net.terms(user, ours, asset=asset, lifetime=500)
         for build in (wallet.lock, wallet.refund):
@@ -170,7 +169,6 @@ async def test_a_user_whose_lock_was_in_vain_refunds_it_and_gets_the_deposit_bac
             await sent(net, ours, CloseAction(terms))
         else:
             await net.submit_xdr(await wallet.reclaim(terms, net.key("user")))
-    await wallet.close()
     assert await books.changes(books.usd) == {}
     assert await books.changes() == {
         "ours": -200,

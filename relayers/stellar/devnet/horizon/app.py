@@ -32,15 +32,15 @@ from relayers.stellar.devnet.horizon.problems import (
 )
 from relayers.stellar.devnet.horizon.resources import Json
 from relayers.stellar.devnet.network import Applied
-from relayers.stellar.devnet.node import Node
+from relayers.stellar.devnet.node import StellarNode
 
 FRIENDBOT_STROOPS = 10_000 * resources.STROOPS
 
 
-class Horizon:
+class HorizonServer:
     """Answers requests about one node."""
 
-    def __init__(self, node: Node) -> None:
+    def __init__(self, node: StellarNode) -> None:
         self.node = node
 
     def app(self) -> Starlette:

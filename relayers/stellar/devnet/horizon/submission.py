@@ -11,7 +11,7 @@ from stellar_sdk import xdr
 
 from relayers.stellar.devnet.horizon import resources
 from relayers.stellar.devnet.horizon.problems import Problem
-from relayers.stellar.devnet.node import Node
+from relayers.stellar.devnet.node import StellarNode
 from relayers.stellar.devnet.queue import Submitted
 from relayers.stellar.devnet.results import TxResult
 
@@ -35,7 +35,7 @@ async def _envelope(request: Request) -> tuple[str, xdr.TransactionEnvelope]:
         raise Problem(400, "transaction_malformed", detail, {"envelope_xdr": raw}) from error
 
 
-async def submit(request: Request, node: Node) -> Response:
+async def submit(request: Request, node: StellarNode) -> Response:
     """Submit and wait until the transaction is in a ledger."""
     raw, envelope = await _envelope(request)
     known = node.network.header.sequence
@@ -58,7 +58,7 @@ async def submit(request: Request, node: Node) -> Response:
     return JSONResponse(resources.transaction(applied, node.network, contents_hash))
 
 
-async def submit_async(request: Request, node: Node) -> Response:
+async def submit_async(request: Request, node: StellarNode) -> Response:
     """Submit and return at once what the node said."""
     _raw, envelope = await _envelope(request)
     status, frame = node.submit(envelope)
