@@ -7,7 +7,7 @@ networks are. Checks yield their findings instead of raising the first one, so t
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import ClassVar
 
@@ -16,7 +16,7 @@ from pydantic import Field, model_validator
 from bridge.chains.config_fields import DecimalText, HttpUrl, Section, WebSocketUrl, to_units
 from bridge.chains.network import Network
 from bridge.protocol.timelocks import finality_depth, max_secured_amount
-from bridge.protocol.types import Asset, ChainId, ChainTiming
+from bridge.protocol.types import Amount, Asset, ChainId, ChainTiming
 
 SECONDS_PER_DAY = 86_400
 
@@ -52,6 +52,12 @@ class TimingConfig(Section):
     finality_cap: int = Field(ge=1)
     value_per_block: dict[str, DecimalText] = Field(default_factory=dict)
     """By asset key: each started portion of this many coins at stake demands one block more."""
+    finalized_after: int = Field(0, ge=0, le=SECONDS_PER_DAY)
+    """Seconds until the chain itself calls a block final, at the longest in ordinary times: that is waited
+    for beside `finality_cap`. 0: depth alone decides."""
+    finalized_above: dict[str, DecimalText] = Field(default_factory=dict)
+    """By asset symbol: up to so many coins depth alone decides, from `finality_base` on. Of an asset that is
+    not named every amount waits."""
     inclusion_p99: int = Field(ge=1)
     clock_skew: int = Field(ge=0)
 
@@ -61,7 +67,7 @@ class TimingConfig(Section):
             raise ValueError("finality_cap is below finality_base")
         return self
 
-    def for_amount(self, asset: Asset, amount: int) -> ChainTiming:
+    def for_amount(self, asset: Asset, amount: Amount) -> ChainTiming:
         """Return the timing with the finality depth that `amount` (smallest units) demands."""
         portion = self.value_per_block.get(asset.key)
         depth = self.finality_base
@@ -72,9 +78,17 @@ class TimingConfig(Section):
                 value_per_block=to_units(portion, asset.decimals),
                 max_depth=self.finality_cap,
             )
-        return ChainTiming(self.block_interval, depth, self.inclusion_p99, self.clock_skew)
+        small = to_units(self.finalized_above.get(asset.symbol, "0"), asset.decimals)
+        finalized = self.finalized_after > 0 and amount > small
+        return ChainTiming(
+            block_interval=self.block_interval,
+            finality_depth=self.finality_cap if finalized else depth,
+            inclusion_p99=self.inclusion_p99,
+            clock_skew=self.clock_skew,
+            finalized_after=self.finalized_after if finalized else 0,
+        )
 
-    def secured(self, asset: Asset) -> int | None:
+    def secured(self, asset: Asset) -> Amount | None:
         """Return the largest amount that the finality cap pays for, None where depth does not grow."""
         portion = self.value_per_block.get(asset.key)
         if portion is None:
@@ -97,6 +111,10 @@ class TimingOverrides(Section):
     """The most confirmations that are ever waited for. Amounts that would need more are refused."""
     value_per_block: dict[str, DecimalText] | None = None
     """By asset key: each started portion of this many coins needs one confirmation more."""
+    finalized_after: int | None = Field(None, ge=0, le=SECONDS_PER_DAY)
+    finalized_above: dict[str, DecimalText] | None = None
+    """By asset symbol: up to so many coins the depth alone decides; above it, `finality_cap` and the block
+    that the chain itself calls final."""
     inclusion_p99: int | None = Field(None, ge=1)
     """Seconds within which 99 % of our transactions are included."""
     clock_skew: int | None = Field(None, ge=0)
@@ -107,13 +125,22 @@ class TimingOverrides(Section):
         return TimingConfig.model_validate(defaults.model_dump() | self.model_dump(exclude_none=True))
 
 
-def timing_from(timing: ChainTiming, *, base: int | None = None, cap: int | None = None) -> TimingConfig:
+def timing_from(
+    timing: ChainTiming,
+    *,
+    base: int | None = None,
+    cap: int | None = None,
+    small: Mapping[str, str] | None = None,
+) -> TimingConfig:
     """Return a chain's own numbers as defaults. `base` and `cap` (blocks) leave room below or above its
-    finality depth for an operator's `value_per_block`, where more blocks make a lock safer."""
+    finality depth for an operator's `value_per_block`, where more blocks make a lock safer. `small` is the
+    default of `finalized_above`."""
     return TimingConfig(
         block_interval=timing.block_interval,
         finality_base=base or timing.finality_depth,
         finality_cap=cap or timing.finality_depth,
+        finalized_after=timing.finalized_after,
+        finalized_above=dict(small or {}),
         inclusion_p99=timing.inclusion_p99,
         clock_skew=timing.clock_skew,
     )

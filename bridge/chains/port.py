@@ -15,26 +15,41 @@ import msgspec
 
 from bridge.chains.actions import Action, ApproveAction
 from bridge.chains.traits import Traits
-from bridge.protocol.types import Asset, BlockRef, ChainId, LockTerms, Preimage, Purpose
+from bridge.protocol.types import (
+    Address,
+    Amount,
+    Asset,
+    BlockHeight,
+    BlockRef,
+    ChainId,
+    LockId,
+    LockTerms,
+    Preimage,
+    Purpose,
+    TxId,
+    UnixSeconds,
+)
 
 
 class Tip(msgspec.Struct, frozen=True):
     """The newest block and the chain's clock.
 
     `time` is what HTLC deadlines are compared with in the next block (EVM: the head's timestamp,
-    ZION: median time past), Unix seconds.
+    ZION: median time past), Unix seconds. `finalized` is the height of the newest block that the chain itself
+    calls final, on the branch of `block`; None where it calls none so.
     """
 
     block: BlockRef
-    time: int
+    time: UnixSeconds
+    finalized: BlockHeight | None = None
 
 
 class Locked(msgspec.Struct, frozen=True, tag=True):
     """A lock was included in `block`."""
 
     block: BlockRef
-    tx_id: str
-    lock_id: str
+    tx_id: TxId
+    lock_id: LockId
     terms: LockTerms
 
 
@@ -42,8 +57,8 @@ class Claimed(msgspec.Struct, frozen=True, tag=True):
     """A lock was claimed in `block`."""
 
     block: BlockRef
-    tx_id: str
-    lock_id: str
+    tx_id: TxId
+    lock_id: LockId
     preimage: Preimage
 
 
@@ -51,15 +66,15 @@ class Refunded(msgspec.Struct, frozen=True, tag=True):
     """A lock was refunded (after the deadline or cooperatively) in `block`."""
 
     block: BlockRef
-    tx_id: str
-    lock_id: str
+    tx_id: TxId
+    lock_id: LockId
 
 
 class Revealed(msgspec.Struct, frozen=True, tag=True):
     """A claim that failed was included in `block`: nothing was claimed, but its preimage is public."""
 
     block: BlockRef
-    tx_id: str
+    tx_id: TxId
     preimage: Preimage
 
 
@@ -108,14 +123,14 @@ class SignedTx(msgspec.Struct, frozen=True):
     (blocks) or `valid_until_time` (Unix seconds) it can never land; None where nothing ends its time.
     """
 
-    tx_id: str
+    tx_id: TxId
     raw: bytes
-    account: str
+    account: Address
     sequence: int | None
     fee: dict[str, int]
-    max_cost: int
-    valid_until_height: int | None = None
-    valid_until_time: int | None = None
+    max_cost: Amount
+    valid_until_height: BlockHeight | None = None
+    valid_until_time: UnixSeconds | None = None
 
     def is_over(self, tip: Tip) -> bool:
         """Tell whether the block after `tip` is too late for it."""
@@ -179,13 +194,13 @@ class FeeEstimate(msgspec.Struct, frozen=True):
     part of `lock` that comes back to us with the lock's end, whichever it is: set aside, but no cost.
     """
 
-    lock: int
-    claim: int
-    refund: int
-    minimum: int = 0
-    gasless_claim: int = 0
-    authorized_claim: int = 0
-    deposit: int = 0
+    lock: Amount
+    claim: Amount
+    refund: Amount
+    minimum: Amount = Amount(0)
+    gasless_claim: Amount = Amount(0)
+    authorized_claim: Amount = Amount(0)
+    deposit: Amount = Amount(0)
 
 
 class UnsignedTx(msgspec.Struct, frozen=True):
@@ -207,24 +222,28 @@ class Authorizer(Protocol):
     """True: nobody can claim for a recipient without (Stellar). False: it lets the relayer take a fee out of
     the amount from a user who did not pay for the claim with the quote (Ethereum)."""
 
-    async def request(self, terms: LockTerms, max_fee: int) -> UnsignedTx:
+    async def request(self, terms: LockTerms, max_fee: Amount) -> UnsignedTx:
         """Return what the recipient is to sign, for a wallet. `max_fee`: the most that may be taken out of
-        the amount, in the asset's smallest unit (0: nothing). Raises `ActionRefused`, `PortUnavailable`."""
+        the amount, in the asset's smallest unit (0: nothing). Raises `ActionRefusedError`,
+        `PortUnavailableError`."""
         ...
 
-    async def sign(self, terms: LockTerms, request: UnsignedTx, max_fee: int) -> dict[str, str]:
-        """Sign a request with the port's own key, on the recipient's side. Raises `BadAuthorization` when the
-        request would allow anything but a claim of exactly `terms` for a fee of at most `max_fee`."""
+    async def sign(self, terms: LockTerms, request: UnsignedTx, max_fee: Amount) -> dict[str, str]:
+        """Sign a request with the port's own key, on the recipient's side. Raises `BadAuthorizationError`
+        when the request would allow anything but a claim of exactly `terms` for a fee of at most
+        `max_fee`."""
         ...
 
-    async def check(self, terms: LockTerms, signed: Mapping[str, str], min_fee: int) -> bytes:
+    async def check(self, terms: LockTerms, signed: Mapping[str, str], min_fee: Amount = Amount(0)) -> bytes:
         """Return what `sign` or a wallet gave, checked, for `ClaimAction.authorization`. Raises
-        `BadAuthorization`, saying what is wrong with it, also when it allows a smaller fee than `min_fee`."""
+        `BadAuthorizationError`, saying what is wrong with it, also when it allows a smaller fee than
+        `min_fee`."""
         ...
 
 
 class ChainPort(Protocol):
-    """One chain, seen by the bridge. Methods raise `PortUnavailable` for anything that may pass by itself."""
+    """One chain, seen by the bridge. Methods raise `PortUnavailableError` for anything that may pass by
+    itself."""
 
     chain: ChainId
     traits: Traits
@@ -233,9 +252,9 @@ class ChainPort(Protocol):
     """How many claims `prepare` puts into one transaction (`ClaimAction.others`); 1: it makes no batches."""
     authorizer: Authorizer | None
     """None where anybody may claim for a recipient and nothing can be taken out of the amount."""
-    contract: str
+    contract: Address
     """The HTLC contract's address, "" where the chain has HTLCs natively."""
-    account: str
+    account: Address
     """The bridge's own address on this chain."""
 
     async def tip(self) -> Tip:
@@ -245,15 +264,16 @@ class ChainPort(Protocol):
     async def scan(self, recent_blocks: Sequence[BlockRef], max_blocks: int) -> Scan:
         """Return what happened since `recent_blocks` (a ring of recent blocks, oldest first, may be empty:
         then start at the head, reporting that block alone). A known block with an empty id stands for
-        whichever block the chain has at that height: so one can start below the head. Raises `DeepReorg`."""
+        whichever block the chain has at that height: so one can start below the head. Raises
+        `DeepReorgError`."""
         ...
 
-    async def read_lock(self, lock_id: str, terms: LockTerms) -> LockStatus:
+    async def read_lock(self, lock_id: LockId, terms: LockTerms) -> LockStatus:
         """Read back from chain whether the lock with exactly these terms stands."""
         ...
 
-    async def balance(self, address: str, asset: Asset) -> int:
-        """Return the spendable balance in smallest units. Raises `CannotReceive` for an asset that the
+    async def balance(self, address: Address, asset: Asset) -> Amount:
+        """Return the spendable balance in smallest units. Raises `CannotReceiveError` for an asset that the
         address could not be paid in (on chains where that needs the holder's consent)."""
         ...
 
@@ -266,8 +286,8 @@ class ChainPort(Protocol):
         ...
 
     async def prepare(self, action: Action, sequence: int | None, fee: FeeLevel) -> SignedTx:
-        """Build and sign; send nothing. Raises `ActionRefused` if a simulation shows it would fail,
-        `InsufficientFunds` if the account cannot pay."""
+        """Build and sign; send nothing. Raises `ActionRefusedError` if a simulation shows it would fail,
+        `InsufficientFundsError` if the account cannot pay."""
         ...
 
     async def broadcast(self, tx: SignedTx) -> BroadcastResult:
@@ -282,12 +302,12 @@ class ChainPort(Protocol):
         """Return what the account must do once before it can lock these assets (token approvals)."""
         ...
 
-    def lock_id(self, terms: LockTerms) -> str:
+    def lock_id(self, terms: LockTerms) -> LockId:
         """Return the id the chain gives a lock with these terms, hex. Pure."""
         ...
 
-    def parse_address(self, text: str) -> str:
-        """Return the canonical form of an address. Raises `BadAddress`. Pure."""
+    def parse_address(self, text: str) -> Address:
+        """Return the canonical form of an address. Raises `BadAddressError`. Pure."""
         ...
 
     def unsigned(self, purpose: Purpose, terms: LockTerms, preimage: Preimage | None = None) -> UnsignedTx:
@@ -312,7 +332,8 @@ class WalletBuilder(Protocol):
     async def unsigned(
         self, purpose: Purpose, terms: LockTerms, preimage: Preimage | None = None
     ) -> UnsignedTx:
-        """Return a LOCK, CLAIM or REFUND, ready to sign. Raises `ActionRefused`, `PortUnavailable`."""
+        """Return a LOCK, CLAIM or REFUND, ready to sign. Raises `ActionRefusedError`,
+        `PortUnavailableError`."""
         ...
 
     async def close(self) -> None:

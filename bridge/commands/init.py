@@ -15,11 +15,11 @@ from typing import Annotated
 import typer
 
 from bridge import config as configuration
+from bridge.chains.errors import FamilyError
 from bridge.commands import offers
 from bridge.commands.joining import Joining, choose, with_family_options
 from bridge.commands.output import Json, Output, speaking
 from bridge.config import DEFAULT_FILE, ConfigError, Network, Settings
-from bridge.desk.quotes import QuoteSigner
 from bridge.keys.keystore import (
     PASSWORD_FILE_VARIABLE,
     PASSWORD_VARIABLE,
@@ -30,6 +30,7 @@ from bridge.keys.keystore import (
     find_password,
     write,
 )
+from bridge.keys.quote_signature import QuoteSigner
 from bridge.wiring.local_chains import tools_of
 from bridge.wiring.ports import account
 
@@ -174,11 +175,18 @@ def _chains(network: Network, joining: Sequence[Joining]) -> dict[str, str]:
         shown = local if network is Network.DEV and each.shows_token else None
         proposals.append(offers.Proposal(local.native, tools.offer(each.choices), shown))
     return {
-        "chains": "".join(tools_of(each.family).init_section(each.choices) for each in joining),
+        "chains": "".join(_section(each) for each in joining),
         "assets": offers.assets(proposals),
         "pairs": offers.pairs(proposals, network),
         "prices": offers.prices(proposals),
     }
+
+
+def _section(joining: Joining) -> str:
+    try:
+        return tools_of(joining.family).init_section(joining.choices)
+    except FamilyError as error:
+        raise ConfigError([str(error)], error.hint) from None
 
 
 def _write_new(path: Path, text: str) -> None:

@@ -18,11 +18,11 @@ from bridge.demo.board import Board, Verdict
 from bridge.demo.books import Books
 from bridge.demo.chaos import Chaos
 from bridge.demo.circle import Traveller
-from bridge.demo.people import Person, WentWrong
+from bridge.demo.people import Person, SwapWentWrongError
 from bridge.demo.plans import ASSETS, CIRCLE, PLANS
 from bridge.demo.site import Site
-from bridge.demo.supervisor import ProcessFailed
-from bridge.protocol.types import ChainId
+from bridge.demo.supervisor import ProcessFailedError
+from bridge.protocol.types import BlockHeight, ChainId
 
 Swapper = Person | Traveller
 
@@ -86,7 +86,7 @@ class Demo:
         try:
             await self._set_up()
             await self._swap(outcome)
-        except (ProcessFailed, PortError, httpx.HTTPError, RuntimeError, TimeoutError) as error:
+        except (ProcessFailedError, PortError, httpx.HTTPError, RuntimeError, TimeoutError) as error:
             outcome.problems.append(f"{type(error).__name__}: {error}".removesuffix(": "))
         outcome.problems += self.site.dead()
         outcome.seconds = time.monotonic() - begun
@@ -157,7 +157,7 @@ class Demo:
                 await step
         except Exception as error:
             person.card.finish(ok=False, reason=f"{type(error).__name__}: {error}")
-            if not isinstance(error, WentWrong):
+            if not isinstance(error, SwapWentWrongError):
                 self.board.note(f"[red]{person.name}: {type(error).__name__}: {error}[/]")
             return
         if last:
@@ -177,7 +177,9 @@ class Demo:
             await self.site.devnet(chain).advance_time(ahead)
             self.board.note(f"  [dim]{chain}: the clock moves {ahead} s ahead[/]")
 
-    async def _close_the_books(self, books: Books, outcome: Outcome, since: dict[ChainId, int]) -> None:
+    async def _close_the_books(
+        self, books: Books, outcome: Outcome, since: dict[ChainId, BlockHeight]
+    ) -> None:
         """Add up. While transactions are still on their way the sums may not match, so there is a grace
         period."""
         deadline = time.monotonic() + SETTLE_SECONDS

@@ -14,8 +14,8 @@ from collections.abc import Iterable
 import msgspec
 
 from bridge.config import Settings, to_text
-from bridge.desk.refused import Reason, Refused
-from bridge.protocol.types import Asset
+from bridge.desk.refused import Reason, RefusedError
+from bridge.protocol.types import Amount, Asset
 from bridge.store import Transaction
 from bridge.store.records import ChainStatus
 
@@ -27,7 +27,7 @@ class Need(msgspec.Struct, frozen=True):
     the destination's lock but later, for a claim or a refund of ours."""
 
     asset: Asset
-    amount: int
+    amount: Amount
     after_lock: bool = False
 
 
@@ -35,15 +35,15 @@ class Holding(msgspec.Struct, frozen=True):
     """How one asset stands, smallest units. `balance` is None before its relayer has read it."""
 
     asset: Asset
-    balance: int | None
-    reserved: int
-    kept: int
+    balance: Amount | None
+    reserved: Amount
+    kept: Amount
     seen_ms: int
 
     @property
-    def available(self) -> int:
+    def available(self) -> Amount:
         """What may still be promised."""
-        return max(0, (self.balance or 0) - self.kept - self.reserved)
+        return Amount(max(0, (self.balance or 0) - self.kept - self.reserved))
 
 
 class Inventory:
@@ -68,7 +68,7 @@ class Inventory:
         return [self.holding(tx, entry.asset) for entry in self._settings.assets]
 
     def hold(self, tx: Transaction, needs: Iterable[Need], quote_id: str, expires_ms: int) -> None:
-        """Reserve all needs for a quote, or none. Raises `Refused` (NO_INVENTORY).
+        """Reserve all needs for a quote, or none. Raises `RefusedError` (NO_INVENTORY).
 
         Assets are locked in one order for everybody, so that two quotes never wait for each other.
         """
@@ -84,11 +84,11 @@ class Inventory:
             holding = self.holding(tx, assets[key])
             if holding.available < totals[key]:
                 most = to_text(holding.available, assets[key].decimals)
-                raise Refused(
+                raise RefusedError(
                     Reason.NO_INVENTORY,
                     f"the bridge can promise {most} {key} now",
                     "ask for less, or try again when other swaps have ended",
                     RETRY_SECONDS,
                 )
         for (key, after_lock), amount in parts.items():
-            tx.reservations.hold(key, amount, quote_id, expires_ms, after_lock=after_lock)
+            tx.reservations.hold(key, Amount(amount), quote_id, expires_ms, after_lock=after_lock)

@@ -9,19 +9,19 @@ import msgspec
 from bridge.chains.port import FeeEstimate
 from bridge.config import PairConfig, Settings, to_units
 from bridge.desk.inventory import Inventory, Need
-from bridge.desk.prices import PriceSource, PriceUnavailable
-from bridge.desk.refused import Reason, Refused
+from bridge.desk.prices import PriceSource, PriceUnavailableError
+from bridge.desk.refused import Reason, RefusedError
 from bridge.protocol.pricing import (
     Costs,
     FixedSide,
     Limits,
-    PriceRefused,
+    PriceRefusedError,
     Rate,
     Terms,
     inventory_skew_ppm,
     price,
 )
-from bridge.protocol.types import Asset, ChainId
+from bridge.protocol.types import Amount, Asset, ChainId, UnixSeconds
 from bridge.store import Transaction
 from bridge.store.records import ChainStatus
 
@@ -52,7 +52,7 @@ class Offer(msgspec.Struct, frozen=True):
     destination_status: ChainStatus
     terms: Terms
     rate_text: str
-    price_at: int
+    price_at: UnixSeconds
     gas: tuple[Need, ...]
 
 
@@ -74,16 +74,16 @@ class Market:
         return self._settings.pairs
 
     def offer(self, tx: Transaction, source: str, destination: str, *, gasless: bool) -> Offer:
-        """Return the direction's offer. Raises `Refused` when there is none now."""
+        """Return the direction's offer. Raises `RefusedError` when there is none now."""
         pair = self._settings.pair(source, destination)
         if pair is None or not pair.enabled:
-            raise Refused(
+            raise RefusedError(
                 Reason.UNKNOWN_PAIR,
                 f"{source} → {destination} is not on offer",
                 "GET /v1/pairs lists what is",
             )
         if gasless and not pair.gasless:
-            raise Refused(
+            raise RefusedError(
                 Reason.UNKNOWN_PAIR,
                 f"the relayer does not claim {destination} for users",
                 "quote without `gasless` and claim with your own wallet",
@@ -123,12 +123,12 @@ class Market:
         return Limits(
             min_source=max(to_units(pair.min, asset.decimals), _least(tx, asset)),
             max_source=most if secured is None else min(most, secured),
-            min_destination=max(1, _least(tx, self._assets[pair.destination])),
+            min_destination=max(Amount(1), _least(tx, self._assets[pair.destination])),
         )
 
-    def least_source(self, offer: Offer) -> int:
+    def least_source(self, offer: Offer) -> Amount:
         """Return the least source amount that the offer takes now: it must leave, after all costs, what a
-        lock on the destination can hold. Raises `Refused` when the pair's maximum does not."""
+        lock on the destination can hold. Raises `RefusedError` when the pair's maximum does not."""
         limits = offer.terms.limits
         free = msgspec.structs.replace(offer.terms, limits=Limits())
         try:
@@ -139,11 +139,11 @@ class Market:
                 fixed=FixedSide.DESTINATION,
                 amount=limits.min_destination,
             ).source
-        except PriceRefused as error:
-            raise Refused(Reason.AMOUNT_OUT_OF_RANGE, str(error), error.hint) from None
+        except PriceRefusedError as error:
+            raise RefusedError(Reason.AMOUNT_OUT_OF_RANGE, str(error), error.hint) from None
         least = max(limits.min_source, needed)
         if limits.max_source is not None and least > limits.max_source:
-            raise Refused(
+            raise RefusedError(
                 Reason.AMOUNT_OUT_OF_RANGE,
                 f"the costs now ask for at least {least} {offer.source.key}, more than the maximum",
                 "try again when fees are lower",
@@ -152,14 +152,14 @@ class Market:
         return least
 
     def refuse_paused(self, tx: Transaction, source: Asset, destination: Asset) -> None:
-        """Raise `Refused` (PAUSED) when an operator paused the direction or one of its chains."""
+        """Raise `RefusedError` (PAUSED) when an operator paused the direction or one of its chains."""
         for name, what in (
             (pause_of_chain(source.chain), source.chain),
             (pause_of_chain(destination.chain), destination.chain),
             (pause_of_pair(source.key, destination.key), f"{source.key} → {destination.key}"),
         ):
             if tx.controls.get(name) is not None:
-                raise Refused(
+                raise RefusedError(
                     Reason.PAUSED,
                     f"{what} is paused by the operator",
                     "swaps already begun go on; new ones have to wait",
@@ -167,7 +167,7 @@ class Market:
                 )
 
     def reliable(self, tx: Transaction, chain: ChainId, now: int) -> ChainStatus:
-        """Return a chain's status if it can be sold on. Raises `Refused` (CHAIN_UNAVAILABLE)."""
+        """Return a chain's status if it can be sold on. Raises `RefusedError` (CHAIN_UNAVAILABLE)."""
         trouble = ""
         status = tx.chains.get(chain)
         if not self._settings.chains.get(chain).enabled:
@@ -179,7 +179,7 @@ class Market:
         elif (age := now - status.seen_ms // 1000) > self._settings.swaps.chain_max_age:
             trouble = f"nothing was heard of it for {age} s"
         if trouble or status is None:
-            raise Refused(
+            raise RefusedError(
                 Reason.CHAIN_UNAVAILABLE,
                 f"{chain} cannot be relied on now: {trouble}",
                 "try again soon; GET /v1/chains shows its state",
@@ -187,15 +187,15 @@ class Market:
             )
         return status
 
-    def _rate(self, source: Asset, destination: Asset) -> tuple[Fraction, int]:
+    def _rate(self, source: Asset, destination: Asset) -> tuple[Fraction, UnixSeconds]:
         """Return whole destination coins for one whole source coin, and when it was true."""
         try:
             sent, received = self._prices.price(source.key), self._prices.price(destination.key)
-        except PriceUnavailable as error:
-            raise Refused(
+        except PriceUnavailableError as error:
+            raise RefusedError(
                 Reason.NO_PRICE, str(error), error.hint or "try again soon", RETRY_SECONDS
             ) from None
-        return sent.value / received.value, min(sent.at, received.at)
+        return sent.value / received.value, UnixSeconds(min(sent.at, received.at))
 
     def _costs(
         self, source: Asset, destination: Asset, statuses: list[ChainStatus], *, gasless: bool
@@ -209,26 +209,25 @@ class Market:
         )
         native_source = self._settings.native_asset(source.chain)
         native_destination = self._settings.native_asset(destination.chain)
-        claim_for_user = (at_destination.gasless_claim or at_destination.claim) if gasless else 0
+        claim_for_user = (at_destination.gasless_claim or at_destination.claim) if gasless else Amount(0)
+        locking = Amount(at_destination.lock - at_destination.deposit)
         costs = Costs(
             source_network=self._converted(at_source.claim, native_source, destination),
-            destination_network=self._converted(
-                at_destination.lock - at_destination.deposit, native_destination, destination
-            ),
+            destination_network=self._converted(locking, native_destination, destination),
             gasless_claim=self._converted(claim_for_user, native_destination, destination),
         )
         margin = self._settings.swaps.gas_margin_percent
         later = max(at_destination.refund, claim_for_user)
         gas = (
-            Need(native_source, -(-at_source.claim * margin // 100), after_lock=True),
-            Need(native_destination, -(-at_destination.lock * margin // 100)),
-            Need(native_destination, -(-later * margin // 100), after_lock=True),
+            Need(native_source, _raised(at_source.claim, margin), after_lock=True),
+            Need(native_destination, _raised(at_destination.lock, margin)),
+            Need(native_destination, _raised(later, margin), after_lock=True),
         )
         return costs, gas
 
-    def claim_cost(self, tx: Transaction, asset: Asset) -> int:
+    def claim_cost(self, tx: Transaction, asset: Asset) -> Amount:
         """Return what a claim that its recipient signed for costs us now, in units of `asset`, rounded up.
-        Raises `Refused` when the chain or a price cannot be relied on."""
+        Raises `RefusedError` when the chain or a price cannot be relied on."""
         fees = self._fees(asset, self.reliable(tx, asset.chain, tx.now_ms // 1000))
         native = self._settings.native_asset(asset.chain)
         return self._converted(fees.authorized_claim or fees.claim, native, asset)
@@ -236,7 +235,7 @@ class Market:
     def _fees(self, asset: Asset, status: ChainStatus) -> FeeEstimate:
         fees = status.fees.get(asset.key)
         if fees is None:
-            raise Refused(
+            raise RefusedError(
                 Reason.CHAIN_UNAVAILABLE,
                 f"the fees of {asset.key} are not known yet",
                 "try again soon",
@@ -244,7 +243,7 @@ class Market:
             )
         return fees
 
-    def _converted(self, amount: int, native: Asset, asset: Asset) -> int:
+    def _converted(self, amount: Amount, native: Asset, asset: Asset) -> Amount:
         """Express native units in units of `asset`, rounded up."""
         if amount == 0 or native == asset:
             return amount
@@ -259,11 +258,16 @@ class Market:
         return inventory_skew_ppm(available, target, pair.skew_ppm)
 
 
-def _least(tx: Transaction, asset: Asset) -> int:
+def _raised(amount: Amount, percent: int) -> Amount:
+    """That many percent of an amount, rounded up."""
+    return Amount(-(-amount * percent // 100))
+
+
+def _least(tx: Transaction, asset: Asset) -> Amount:
     """The least amount that a lock of an asset can hold, 0 where there is none or it is not known yet."""
     status = tx.chains.get(asset.chain)
     fees = status.fees.get(asset.key) if status else None
-    return fees.minimum if fees else 0
+    return fees.minimum if fees else Amount(0)
 
 
 def rate_text(rate: Fraction, digits: int = 18) -> str:

@@ -12,7 +12,7 @@ import msgspec
 
 from bridge.chains.port import Claimed, HtlcEvent, Locked, Refunded, Revealed, Scan
 from bridge.engine.apply import apply_events, retrying
-from bridge.engine.source_lock_check import confirmations, timing_of
+from bridge.engine.source_lock_check import is_final, timing_of
 from bridge.protocol.events import (
     ClaimFinal,
     ClaimOrphaned,
@@ -26,7 +26,7 @@ from bridge.protocol.events import (
     RefundSeen,
     SecretRevealed,
 )
-from bridge.protocol.types import BlockRef, ChainId, LegRole, LockTerms, Preimage, Swap
+from bridge.protocol.types import BlockRef, ChainId, LegRole, LockId, LockTerms, Preimage, Swap
 from bridge.store import Store, Transaction
 from bridge.store.records import ChainStatus, Observation, ObservedKind
 
@@ -90,14 +90,15 @@ class Ingest:
         scanned = newest.height if newest else 0
         self._height = scanned
         caught_up = newest is not None and newest.id == scan.tip.block.id
-        tx.chains.put(msgspec.structs.replace(status, scanned=scanned, healthy=True, detail=""))
+        status = msgspec.structs.replace(status, scanned=scanned, healthy=True, detail="")
+        tx.chains.put(status)
 
         news = 0
         for gone in tx.observations.orphan(self.chain, scan.orphaned):
             news += apply_events(tx, gone.swap_id, [_orphaned(gone)]).changed
         for event in scan.events:
             news += self._ingest_event(tx, event)
-        news += self._settle(tx, scanned, spends_only=True)
+        news += self._settle(tx, status, spends_only=True)
         return IngestResult(len(scan.blocks), len(scan.orphaned), news, caught_up)
 
     def ingest_missed(self, events: Sequence[HtlcEvent]) -> int:
@@ -128,6 +129,7 @@ class Ingest:
         leg = after.swap.leg(role)
         if event.lock_id not in {leg.lock_id, *(stray.lock_id for stray in leg.strays)}:
             return False  # somebody else's lock with the same hashlock
+        timing = timing_of(after.swap, role)
         tx.observations.add(
             self.chain,
             ObservedKind.LOCKED,
@@ -136,7 +138,8 @@ class Ingest:
             lock_id=event.lock_id,
             tx_id=event.tx_id,
             block=event.block,
-            depth=timing_of(after.swap, role).finality_depth,
+            depth=timing.finality_depth,
+            needs_finalized=timing.needs_finalized,
             terms=event.terms,
         )
         return after.changed
@@ -156,6 +159,7 @@ class Ingest:
             tx_id=event.tx_id,
             block=event.block,
             depth=lock.depth,
+            needs_finalized=lock.needs_finalized,
         )
         return apply_events(tx, lock.swap_id, [happened]).changed
 
@@ -177,9 +181,7 @@ class Ingest:
             return [
                 FinalityCandidate(seen, seen.terms)
                 for seen in tx.observations.unsettled(self.chain)
-                if seen.terms is not None
-                and seen.kind is ObservedKind.LOCKED
-                and confirmations(status.scanned, seen.block) >= seen.depth
+                if seen.terms is not None and seen.kind is ObservedKind.LOCKED and is_final(status, seen)
             ]
 
     def confirm(self, candidates: Sequence[FinalityCandidate]) -> int:
@@ -188,20 +190,26 @@ class Ingest:
         ids = {candidate.observation.id for candidate in candidates}
 
         def job(tx: Transaction) -> int:
-            status = tx.chains.get(self.chain)
-            return self._settle(tx, status.scanned if status else 0, locks=ids)
+            return self._settle(tx, tx.chains.get(self.chain), locks=ids)
 
         return retrying(self._store, job)
 
     def _settle(
-        self, tx: Transaction, scanned: int, *, locks: set[int] | None = None, spends_only: bool = False
+        self,
+        tx: Transaction,
+        status: ChainStatus | None,
+        *,
+        locks: set[int] | None = None,
+        spends_only: bool = False,
     ) -> int:
         news = 0
+        if status is None:
+            return news
         for seen in tx.observations.unsettled(self.chain):
             is_lock = seen.kind is ObservedKind.LOCKED
             if is_lock and (spends_only or seen.id not in (locks or ())):
                 continue
-            if confirmations(scanned, seen.block) >= seen.depth:
+            if is_final(status, seen):
                 news += apply_events(tx, seen.swap_id, [_final(seen)]).changed
                 tx.observations.settle(seen.id)
         return news
@@ -220,7 +228,7 @@ def _spend(lock: Observation, event: Claimed | Refunded) -> tuple[ObservedKind, 
     return ObservedKind.REFUNDED, RefundSeen(lock.leg, event.lock_id, event.tx_id, event.block)
 
 
-_Fact = Callable[[LegRole, str, str], Event]
+_Fact = Callable[[LegRole, LockId, str], Event]
 
 _ORPHANED: dict[ObservedKind, _Fact] = {
     ObservedKind.LOCKED: LockOrphaned,

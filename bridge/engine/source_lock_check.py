@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from bridge.protocol.rules import SourceLockEvidence
-from bridge.protocol.types import BlockRef, ChainId, ChainTiming, LegRole, Swap
+from bridge.protocol.types import BlockRef, ChainId, ChainTiming, LegRole, Swap, UnixSeconds
 from bridge.store import Transaction
-from bridge.store.records import ChainStatus, ObservedKind
+from bridge.store.records import ChainStatus, Observation, ObservedKind
 
 STALE_MS = 60_000
 """A chain whose RPC last answered its relayer longer ago than this is not relied on."""
@@ -23,15 +23,29 @@ def confirmations(scanned: int, block: BlockRef) -> int:
     return scanned - block.height + 1
 
 
+def is_final(status: ChainStatus, seen: Observation) -> bool:
+    """Tell whether what was seen in a block is final: deep enough, and where the amount demands it in a block
+    that the chain itself calls final."""
+    if confirmations(status.scanned, seen.block) < seen.depth:
+        return False
+    return not seen.needs_finalized or is_called_final(status, seen)
+
+
+def is_called_final(status: ChainStatus, seen: Observation) -> bool:
+    """Tell whether the chain itself calls the block final in which something was seen."""
+    finalized = status.tip.finalized if status.tip else None
+    return finalized is not None and seen.block.height <= finalized
+
+
 def timing_of(swap: Swap, role: LegRole) -> ChainTiming:
     """Return the timing of a leg's chain under which the swap was sold."""
     return swap.policy.source if role is LegRole.SOURCE else swap.policy.destination
 
 
-def moved_on(status: ChainStatus, now_ms: int) -> int:
+def moved_on(status: ChainStatus, now_ms: int) -> UnixSeconds:
     """Return a chain's time, Unix seconds, plus the time since its tip was first seen: when a halted chain
     resumes, its clock jumps ahead by as much."""
-    return status.time + max(0, now_ms - status.tip_ms) // 1000
+    return UnixSeconds(status.time + max(0, now_ms - status.tip_ms) // 1000)
 
 
 def unreliable_chain(tx: Transaction, swap: Swap) -> ChainId | None:
@@ -43,9 +57,9 @@ def unreliable_chain(tx: Transaction, swap: Swap) -> ChainId | None:
     return None
 
 
-def estimated_times(tx: Transaction, swap: Swap) -> Mapping[ChainId, int]:
+def estimated_times(tx: Transaction, swap: Swap) -> Mapping[ChainId, UnixSeconds]:
     """Return the times that both chains may have reached by now, Unix seconds (see `moved_on`)."""
-    times: dict[ChainId, int] = {}
+    times: dict[ChainId, UnixSeconds] = {}
     for chain in (swap.source.terms.chain, swap.destination.terms.chain):
         status = tx.chains.get(chain)
         if status is not None:
@@ -68,4 +82,10 @@ def source_lock_evidence(tx: Transaction, swap: Swap) -> SourceLockEvidence:
         ),
         "",
     )
-    return SourceLockEvidence(lock.terms, confirmations(status.scanned, lock.block), spent)
+    return SourceLockEvidence(
+        lock.terms,
+        confirmations(status.scanned, lock.block),
+        # What was told as final stays so while its block does: an endpoint may lose sight of `finalized`.
+        finalized=lock.settled or is_called_final(status, lock),
+        spent=spent,
+    )

@@ -267,6 +267,7 @@ class ObservationRow(SQLModel, table=True):
     block_parent: str
     block_time: int = Field(sa_type=BigInteger)
     depth: int
+    needs_finalized: bool = False
     terms: str = _text("")
     canonical: bool = True
     settled: bool = False

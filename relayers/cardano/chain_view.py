@@ -1,5 +1,5 @@
-"""What the adapter asks of whoever shows it the chain, in words of its own: a hosted Blockfrost (`hosted`) or
-one's own node with Ogmios and Kupo (`own_node`)."""
+"""What the adapter asks about the chain, in its own terms: a hosted Blockfrost (`hosted`) answers, or your
+own node with Ogmios and Kupo (`own_node`)."""
 
 from __future__ import annotations
 
@@ -12,18 +12,22 @@ import cbor2
 import msgspec
 from pycardano import ProtocolParameters
 
-from bridge.chains.errors import PortUnavailable
-from bridge.protocol.types import BlockRef
+from bridge.chains.errors import PortUnavailableError
+from bridge.protocol.types import BlockHeight, BlockRef, TxId, UnixSeconds
+from kernels.errors import RainbowError
 
 OutRef = tuple[str, int]
 """Transaction id (hex) and index of an output."""
 
 
-class ChainMoved(Exception):
+class ChainMovedError(RainbowError):
     """The chain changed while it was read, or two answers are of different moments: read again."""
 
+    def __init__(self, message: str = "the chain changed while it was read") -> None:
+        super().__init__(message, "read again")
 
-class Refused(Exception):
+
+class TxRefusedError(RainbowError):
     """The node refuses a transaction; the message is its reason."""
 
 
@@ -31,7 +35,7 @@ class Output(msgspec.Struct, frozen=True):
     """An output: where, how much (lovelace, and tokens by policy and name in hex), its inline datum (CBOR,
     hex), whether it carries a reference script, and the hash of its datum, inline or not."""
 
-    tx_id: str
+    tx_id: TxId
     index: int
     address: str
     lovelace: int
@@ -60,7 +64,7 @@ class HtlcTx(msgspec.Struct, frozen=True):
     """An included transaction whose scripts succeeded, as far as it matters to locks: the validator's outputs
     that it spends, in the order of its inputs, and those that it makes."""
 
-    tx_id: str
+    tx_id: TxId
     block: BlockRef
     spent: tuple[Spent, ...]
     made: tuple[Output, ...]
@@ -81,7 +85,8 @@ class Inclusion(msgspec.Struct, frozen=True):
 
 
 class ChainView(Protocol):
-    """One source of truth about one network. Methods raise `PortUnavailable` for what may pass by itself.
+    """One source of truth about one network. Methods raise `PortUnavailableError` for what may pass by
+    itself.
 
     A `place` is an address, or a payment credential (addr_vkh1…, script1…) for all addresses with it.
     """
@@ -106,11 +111,13 @@ class ChainView(Protocol):
         ...
 
     async def blocks_after(self, block: BlockRef, count: int) -> list[BlockRef]:
-        """Return up to `count` blocks that follow one, oldest first. Raises `ChainMoved` if it is gone."""
+        """Return up to `count` blocks that follow one, oldest first. Raises `ChainMovedError` if it is
+        gone."""
         ...
 
     async def activity(self, blocks: Sequence[BlockRef]) -> list[HtlcTx]:
-        """Return what touched the validator in consecutive blocks, in chain order. Raises `ChainMoved`."""
+        """Return what touched the validator in consecutive blocks, in chain order. Raises
+        `ChainMovedError`."""
         ...
 
     def past_activity(self, digest: str) -> AsyncIterator[HtlcTx]:
@@ -126,12 +133,12 @@ class ChainView(Protocol):
         """Return the transactions in the mempool that touch an address, and perhaps others."""
         ...
 
-    async def is_waiting(self, tx_id: str) -> bool:
+    async def is_waiting(self, tx_id: TxId) -> bool:
         """Tell whether a transaction is in the mempool."""
         ...
 
-    async def inclusion(self, tx_id: str) -> Inclusion | None:
-        """Return where a transaction was included. Raises `ChainMoved`."""
+    async def inclusion(self, tx_id: TxId) -> Inclusion | None:
+        """Return where a transaction was included. Raises `ChainMovedError`."""
         ...
 
     async def spender(self, spent: OutRef) -> str | None:
@@ -139,11 +146,11 @@ class ChainView(Protocol):
         ...
 
     async def submit(self, raw: bytes) -> str:
-        """Send a transaction and return its id. Raises `Refused`."""
+        """Send a transaction and return its id. Raises `TxRefusedError`."""
         ...
 
     async def evaluate(self, raw: bytes) -> dict[str, tuple[int, int]]:
-        """Return memory and steps that each redeemer ("spend:0") needs. Raises `Refused`."""
+        """Return memory and steps that each redeemer ("spend:0") needs. Raises `TxRefusedError`."""
         ...
 
     async def close(self) -> None:
@@ -151,14 +158,14 @@ class ChainView(Protocol):
         ...
 
 
-NOWHERE = BlockRef(0, "", "", 0)
+NOWHERE = BlockRef(BlockHeight(0), "", "", UnixSeconds(0))
 """The block of a transaction whose place does not matter."""
 
 
 def id_of_bytes(raw: bytes) -> str:
     """Return a transaction's id: BLAKE2b-256 over its body exactly as it stands in `raw`.
 
-    Raises `PortUnavailable` for what is no transaction.
+    Raises `PortUnavailableError` for anything but a transaction.
     """
     try:
         stream = io.BytesIO(raw)
@@ -167,5 +174,7 @@ def id_of_bytes(raw: bytes) -> str:
         cbor2.CBORDecoder(stream).decode()
         body = raw[1 : stream.tell()]
     except (ValueError, IndexError, EOFError, cbor2.CBORDecodeError) as error:
-        raise PortUnavailable("the service showed something that is no transaction", "use another") from error
+        raise PortUnavailableError(
+            "the service showed something other than a transaction", "use another"
+        ) from error
     return hashlib.blake2b(body, digest_size=32).hexdigest()

@@ -7,14 +7,14 @@ from collections.abc import AsyncIterator, Sequence
 
 from pycardano import ProtocolParameters, Transaction
 
-from bridge.chains.errors import PortUnavailable
+from bridge.chains.errors import PortUnavailableError
 from bridge.chains.recent_blocks import newest_common
-from bridge.protocol.types import BlockRef
+from bridge.protocol.types import BlockRef, TxId
 from relayers.cardano.blockfrost import Blockfrost
 from relayers.cardano.blockfrost_wire import TxOutputs, WireOutput
 from relayers.cardano.chain_view import (
     NOWHERE,
-    ChainMoved,
+    ChainMovedError,
     HtlcTx,
     Inclusion,
     Output,
@@ -46,7 +46,9 @@ class HostedView:
         try:
             return parse_parameters(raw)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise PortUnavailable("the protocol parameters have an unknown form", "a hard fork?") from error
+            raise PortUnavailableError(
+                "the protocol parameters have an unknown form", "a hard fork?"
+            ) from error
 
     # ------------------------------------------------------------------ blocks
 
@@ -65,7 +67,7 @@ class HostedView:
             if height not in canonical and height <= head.height:
                 block = await self._blockfrost.block(str(height))
                 if block is None:
-                    raise ChainMoved
+                    raise ChainMovedError
                 canonical[height] = block.hash
                 if not ring[index].id:
                     ring[index] = block.ref
@@ -81,25 +83,25 @@ class HostedView:
         """See `ChainView`."""
         following = await self._blockfrost.blocks_after(block.id, count)
         if following is None:
-            raise ChainMoved
+            raise ChainMovedError
         return [block.ref for block in following]
 
     # ------------------------------------------------------------------ what happened to locks
 
     async def activity(self, blocks: Sequence[BlockRef]) -> list[HtlcTx]:
         """See `ChainView`."""
-        by_height = {ref.height: ref for ref in blocks}
+        by_height: dict[int, BlockRef] = {ref.height: ref for ref in blocks}
         touching = await self._blockfrost.transactions_at(credential(), blocks[0].height, blocks[-1].height)
         found: list[HtlcTx] = []
         for tx in sorted(touching, key=lambda touched: (touched.block_height, touched.tx_index)):
             ref = by_height.get(tx.block_height)
             place = await self._blockfrost.place(tx.tx_hash)
             if ref is None or place is None or place.block != ref.id:
-                raise ChainMoved
+                raise ChainMovedError
             if place.valid_contract:
                 found.append(await self._content(tx.tx_hash, ref))
         if await self._blockfrost.block(blocks[-1].id) is None:
-            raise ChainMoved
+            raise ChainMovedError
         return found
 
     async def past_activity(self, digest: str) -> AsyncIterator[HtlcTx]:
@@ -111,16 +113,16 @@ class HostedView:
             for tx in page:
                 place = await self._blockfrost.place(tx.tx_hash)
                 if place is None:
-                    raise ChainMoved
+                    raise ChainMovedError
                 if place.valid_contract:
                     yield await self._content(tx.tx_hash, NOWHERE)
 
-    async def _content(self, tx_id: str, block: BlockRef) -> HtlcTx:
+    async def _content(self, tx_id: TxId, block: BlockRef) -> HtlcTx:
         found = self._contents.get(tx_id)
         if found is None:
             outputs = await self._blockfrost.outputs(tx_id)
             if outputs is None:
-                raise ChainMoved
+                raise ChainMovedError
             found = HtlcTx(tx_id, NOWHERE, await self._spent(outputs), _made(outputs))
             if len(self._contents) >= _KEPT_TRANSACTIONS:
                 self._contents.pop(next(iter(self._contents)))
@@ -136,9 +138,11 @@ class HostedView:
             return ()
         raw = await self._blockfrost.raw(tx.hash)
         if raw is None:
-            raise ChainMoved
+            raise ChainMovedError
         if id_of_bytes(raw) != tx.hash:
-            raise PortUnavailable("the service shows the bytes of another transaction", "use another service")
+            raise PortUnavailableError(
+                "the service shows the bytes of another transaction", "use another service"
+            )
         redeemers = _redeemers(raw)
         return tuple(
             Spent(_output(spent, spent.tx_hash), redeemers.get(index)) for index, spent in ours.items()
@@ -163,23 +167,23 @@ class HostedView:
             if tx is not None  # else it has just been included
         ]
 
-    async def is_waiting(self, tx_id: str) -> bool:
+    async def is_waiting(self, tx_id: TxId) -> bool:
         """See `ChainView`."""
         return await self._blockfrost.waiting(tx_id) is not None
 
-    async def inclusion(self, tx_id: str) -> Inclusion | None:
+    async def inclusion(self, tx_id: TxId) -> Inclusion | None:
         """See `ChainView`."""
         place = await self._blockfrost.place(tx_id)
         if place is None:
             return None
         block = await self._blockfrost.block(place.block)
         if block is None:
-            raise ChainMoved
+            raise ChainMovedError
         return Inclusion(block.ref, place.valid_contract)
 
     async def spender(self, spent: OutRef) -> str | None:
         """See `ChainView`."""
-        made = await self._blockfrost.outputs(spent[0])
+        made = await self._blockfrost.outputs(TxId(spent[0]))
         for output in made.outputs if made is not None else ():
             if output.output_index == spent[1]:
                 return output.consumed_by_tx
@@ -198,7 +202,7 @@ class HostedView:
         await self._blockfrost.close()
 
 
-def _output(wire: WireOutput, tx_id: str) -> Output:
+def _output(wire: WireOutput, tx_id: TxId) -> Output:
     return Output(
         tx_id,
         wire.output_index,
@@ -229,6 +233,6 @@ def _redeemers(raw: bytes) -> dict[int, bytes]:
             pairs = [(redeemer.tag.value, redeemer.index, redeemer.data) for redeemer in held]
         return {index: data.to_cbor() for tag, index, data in pairs if tag == 0}
     except Exception as error:
-        raise PortUnavailable(
+        raise PortUnavailableError(
             "a claim's transaction cannot be read", "try again, or use another service"
         ) from error

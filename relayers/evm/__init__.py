@@ -1,1 +1,1 @@
-"""Ethereum: adapter, HTLC encoding and local chain."""
+"""The family of EVM networks (Ethereum, Base, Arbitrum …): adapter, profiles, HTLC encoding, local chain."""

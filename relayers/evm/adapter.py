@@ -1,4 +1,4 @@
-"""Ethereum behind `ChainPort`: scan by hash continuity, EIP-1559, simulation before every signature."""
+"""One EVM network behind `ChainPort`: scans by hash continuity, simulates before every signature."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from bridge.chains.actions import (
     RefundAction,
     SwapAction,
 )
-from bridge.chains.errors import ActionRefused, BadAddress, PortError, PortUnavailable
+from bridge.chains.errors import ActionRefusedError, BadAddressError, PortError, PortUnavailableError
 from bridge.chains.port import (
     Authorizer,
     BroadcastResult,
@@ -41,17 +41,28 @@ from bridge.chains.port import (
     TxStatus,
     UnsignedTx,
 )
-from bridge.protocol import instances
-from bridge.protocol.types import Asset, BlockRef, LockTerms, Preimage, Purpose
-from relayers.evm import access, artifacts, blocks, erc20, fees, gas, htlc, spends
-from relayers.evm.authorizing import EthereumAuthorizer
-from relayers.evm.building import Builder, Reverted, Spending
+from bridge.protocol.types import (
+    Address,
+    Amount,
+    Asset,
+    BlockRef,
+    ChainId,
+    LockId,
+    LockTerms,
+    Preimage,
+    Purpose,
+)
+from relayers.evm import access, artifacts, blocks, erc20, gas, htlc, spends
+from relayers.evm.authorizing import EvmAuthorizer
+from relayers.evm.building import Builder, RevertedError, Spending
 from relayers.evm.claiming import Claims
+from relayers.evm.estimates import estimate
 from relayers.evm.hints import new_heads
 from relayers.evm.messages import HtlcContract, Message
+from relayers.evm.profiles import FeeModel
 from relayers.evm.rpc import Call, RpcError, failed, open_rpc, quantity, sound
-from relayers.evm.settings import EthereumSettings
-from relayers.evm.terms import read_event
+from relayers.evm.settings import EvmSettings
+from relayers.evm.terms import Place, read_event
 from relayers.evm.traits import TRAITS
 from relayers.evm.transactions import read_broadcast, read_status
 
@@ -69,43 +80,44 @@ _COOPERATIVE_REFUND_VALIDITY = 3600
 """Seconds for which our signature under a cooperative refund is good; each replacement signs anew."""
 
 
-def open_port(settings: EthereumSettings, key: bytes) -> EthereumPort:
+def open_port(settings: EvmSettings, key: bytes) -> EvmPort:
     """Return the port of the account of `key` (32 bytes). Nothing is contacted before the first use."""
-    return EthereumPort(settings, key)
+    return EvmPort(settings, key)
 
 
-class EthereumPort:
-    """One Ethereum network, its HTLC contract and one account of ours; a `bridge.chains.port.ChainPort`."""
+class EvmPort:
+    """One EVM network, its HTLC contract and one account of ours; a `bridge.chains.port.ChainPort`."""
 
-    chain = instances.ETHEREUM
     traits = TRAITS
     max_claims = TRAITS.max_claims
 
-    def __init__(self, settings: EthereumSettings, key: bytes) -> None:
+    def __init__(self, settings: EvmSettings, key: bytes) -> None:
+        self.chain: ChainId = settings.chain
         self._settings = settings
         self._signer: LocalAccount = Account.from_key(key)
-        self._rpc = open_rpc(settings.rpc_urls, settings.timeout)
+        self._rpc = open_rpc(settings.rpc_urls, settings.timeout, settings.chain)
         self._checked = False
-        self.account: str = self._signer.address
+        self.account = Address(self._signer.address)
         self.contract = self.parse_address(_contract_address(settings))
-        self._htlc = HtlcContract(settings.chain_id, self.contract)
-        self._builder = Builder(self._rpc, self._signer, settings.chain_id, settings.caps)
+        self._place = Place(settings.chain, settings.chain_id, self.contract)
+        self._htlc = HtlcContract(self._place, gas_hints=settings.fee_model is not FeeModel.ARBITRUM)
+        self._builder = Builder(self._rpc, self._signer, settings)
         self._claims = Claims(self._rpc, self._htlc, self._builder, self.account)
         relayer = self.parse_address(settings.relayer) if settings.relayer else ""
-        self.authorizer: Authorizer | None = EthereumAuthorizer(
+        self.authorizer: Authorizer | None = EvmAuthorizer(
             self._rpc, self._htlc, self._signer, relayer, self._check
         )
-        self._assets = {asset.contract.lower(): asset for asset in settings.assets}
+        self._assets = {asset.contract.lower(): asset for asset in (settings.native, *settings.assets)}
 
     def __repr__(self) -> str:
-        return f"EthereumPort({self.account}, {self._settings!r})"
+        return f"EvmPort({self.account}, {self._settings!r})"
 
     # ------------------------------------------------------------------ reading
 
     async def tip(self) -> Tip:
         """Return the head; its timestamp is the clock that deadlines are compared with."""
         await self._check()
-        return await blocks.read_tip(self._rpc)
+        return (await self._heads()).tip
 
     async def scan(self, recent_blocks: Sequence[BlockRef], max_blocks: int) -> Scan:
         """See `ChainPort.scan`. A node behind the ring on the same chain yields nothing, and no orphans."""
@@ -113,40 +125,41 @@ class EthereumPort:
         for _ in range(_RETRIES_WHILE_MOVING):
             try:
                 return await self._scan(recent_blocks, max_blocks)
-            except blocks.ChainMoved:
+            except blocks.ChainMovedError:
                 continue
-        raise PortUnavailable(
+        raise PortUnavailableError(
             "the chain keeps moving while it is read", "several nodes behind one URL? try again"
         )
 
     async def _scan(self, recent_blocks: Sequence[BlockRef], max_blocks: int) -> Scan:
-        tip = await blocks.read_tip(self._rpc)
+        heads = await self._heads()
+        tip = heads.tip
         head = tip.block
         if not recent_blocks:
             headers = await blocks.read_headers(self._rpc, head.height, head.height, head.parent)
             orphaned: tuple[BlockRef, ...] = ()
+            kept: Sequence[BlockRef] = ()
         else:
             recent_blocks = await blocks.anchored(self._rpc, recent_blocks, head)
             index = await blocks.common_ancestor(self._rpc, recent_blocks, head)
             if index is None:
                 return Scan((), (), (), tip)
             ancestor = recent_blocks[index]
+            kept = recent_blocks[: index + 1]
             orphaned = tuple(reversed(recent_blocks[index + 1 :]))
             last = min(head.height, ancestor.height + max_blocks)
             headers = await blocks.read_headers(self._rpc, ancestor.height + 1, last, ancestor.id)
         if headers and headers[-1].ref.height == head.height and headers[-1].ref.id != head.id:
-            raise blocks.ChainMoved
+            raise blocks.ChainMovedError
+        heads.check_branch([*kept, *(header.ref for header in headers)])
         refs = {header.ref.id: header.ref for header in headers}
         logs = await blocks.read_logs(self._rpc, headers, self.contract, _EVENT_TOPICS)
-        events = [
-            read_event(log, refs[log["blockHash"]], self._settings.chain_id, self.contract, self._assets)
-            for log in logs
-        ]
+        events = [read_event(log, refs[log["blockHash"]], self._place, self._assets) for log in logs]
         return Scan(
             orphaned, tuple(header.ref for header in headers), tuple(e for e in events if e is not None), tip
         )
 
-    async def read_lock(self, lock_id: str, terms: LockTerms) -> LockStatus:
+    async def read_lock(self, lock_id: LockId, terms: LockTerms) -> LockStatus:
         """Tell whether the lock with exactly these terms is open; if not, its newest spend within
         `history_blocks` tells how it ended."""
         await self._check()
@@ -157,29 +170,18 @@ class EthereumPort:
             return LockStatus.OPEN
         return await spends.last_spend(self._rpc, self.contract, lock_id, self._settings.history_blocks)
 
-    async def balance(self, address: str, asset: Asset) -> int:
+    async def balance(self, address: Address, asset: Asset) -> Amount:
         """Return ether in wei, or a token in its smallest unit."""
         await self._check()
         if not asset.contract:
-            return quantity(await self._rpc_call("eth_getBalance", address, "latest"))
+            return Amount(quantity(await self._rpc_call("eth_getBalance", address, "latest")))
         request = {"to": asset.contract, "data": erc20.balance_of(address)}
-        return quantity(await self._rpc_call("eth_call", request, "latest"))
+        return Amount(quantity(await self._rpc_call("eth_call", request, "latest")))
 
     async def fees(self, asset: Asset) -> FeeEstimate:
-        """Return the expected cost in wei of each purpose in the next block: of the dearer of a slot of its
-        own and a lane, a lane's first lock."""
+        """See `relayers.evm.estimates.estimate`."""
         await self._check()
-        history = fees.market_call()
-        market = fees.read_market(await self._rpc_call(history.method, *history.params))
-        units = gas.dearest(asset)
-        price = market.base_fee + max(market.priority[0], self._settings.caps.minimum_priority)
-        return FeeEstimate(
-            lock=units.lock * price,
-            claim=gas.own_claim(asset) * price,
-            refund=units.refund * price,
-            gasless_claim=(units.claim + gas.newcomer(asset)) * price,
-            authorized_claim=units.authorized_claim * price,
-        )
+        return await estimate(self._rpc, self._settings, self._htlc, self.account, asset)
 
     async def setup_actions(self, assets: Sequence[Asset]) -> tuple[ApproveAction, ...]:
         """Return the approvals still missing. `payload` of an APPROVE is the token's address (20 bytes).
@@ -206,8 +208,8 @@ class EthereumPort:
                 continue
             payload = bytes.fromhex(token.contract[2:])
             if granted:
-                actions.append(ApproveAction(payload, 0))
-            actions.append(ApproveAction(payload, erc20.MAX_ALLOWANCE))
+                actions.append(ApproveAction(payload, Amount(0)))
+            actions.append(ApproveAction(payload, Amount(erc20.MAX_ALLOWANCE)))
         return tuple(actions)
 
     # ------------------------------------------------------------------ sending
@@ -230,7 +232,7 @@ class EthereumPort:
         """Simulate, price and sign. See `ChainPort.prepare`."""
         await self._check()
         if sequence is None:
-            raise ActionRefused("an Ethereum transaction needs a nonce", "take it from next_sequence")
+            raise ActionRefusedError("a transaction needs a nonce", "take it from next_sequence")
         if isinstance(action, ClaimAction):
             return await self._claims.prepare(action, sequence, fee)
         terms = action.terms if isinstance(action, SwapAction) else None
@@ -244,7 +246,7 @@ class EthereumPort:
                 list_may_pay=access.may_pay(action.purpose, terms, self.account),
                 most=gas.ceiling(action.purpose, terms, self.account),
             )
-        except Reverted as refusal:
+        except RevertedError as refusal:
             if refusal.error == _ALREADY_OPEN and terms is not None and terms.lane:
                 raise _busy(terms) from refusal
             raise
@@ -270,43 +272,45 @@ class EthereumPort:
                 return Message(self.account, "0x"), None
             case ApproveAction(payload=payload, amount=amount):
                 if len(payload) != 20:
-                    raise ActionRefused("an approval names no token", "its payload is the token's address")
+                    raise ActionRefusedError(
+                        "an approval names no token", "its payload is the token's address"
+                    )
                 return self._htlc.approve(to_checksum_address(payload), amount), None
             case LockAction(terms=terms):
                 if terms.sender != self.account:
-                    raise ActionRefused("the lock names another sender", "a lock is made by its sender")
+                    raise ActionRefusedError("the lock names another sender", "a lock is made by its sender")
                 spending = Spending(terms.asset, terms.amount) if terms.asset.contract else None
                 return self._htlc.lock(terms), spending
             case RefundAction(terms=terms):
                 return self._htlc.refund(terms), None
             case CooperativeRefundAction(terms=terms):
-                expiry = (await blocks.read_tip(self._rpc)).time + _COOPERATIVE_REFUND_VALIDITY
+                expiry = (await self._heads()).tip.time + _COOPERATIVE_REFUND_VALIDITY
                 return self._htlc.cooperative_refund(terms, self._signer, expiry), None
             case AnchorAction() | CloseAction():
-                raise ActionRefused(
-                    f"there is no {action.purpose} on Ethereum",
+                raise ActionRefusedError(
+                    f"there is no {action.purpose} on {self.chain}",
                     "the log is anchored on ZION; locks leave nothing",
                 )
 
     # ------------------------------------------------------------------ pure
 
-    def lock_id(self, terms: LockTerms) -> str:
+    def lock_id(self, terms: LockTerms) -> LockId:
         """Return the id the contract gives a lock with these terms, "0x…"."""
         return self._htlc.lock_id(terms)
 
-    def parse_address(self, text: str) -> str:
-        """Return the EIP-55 form. Raises `BadAddress`, also when a mixed-case checksum is wrong."""
+    def parse_address(self, text: str) -> Address:
+        """Return the EIP-55 form. Raises `BadAddressError`, also when a mixed-case checksum is wrong."""
         text = text.strip()
         if not is_hex_address(text) or not text.startswith("0x"):
-            raise BadAddress(f"{text[:60]!r} is no Ethereum address", 'it is "0x" and 40 hexadecimal digits')
+            raise BadAddressError(f"{text[:60]!r} is no EVM address", 'write "0x" and 40 hexadecimal digits')
         if is_checksum_formatted_address(text) and not is_checksum_address(text):
-            raise BadAddress(
+            raise BadAddressError(
                 f"the checksum of {text} is wrong", "copy the address again; one character differs"
             )
         address = to_checksum_address(text)
         if int(address, 16) == 0:
-            raise BadAddress("the zero address belongs to nobody", "give an address you hold the key of")
-        return address
+            raise BadAddressError("the zero address belongs to nobody", "give an address you hold the key of")
+        return Address(address)
 
     def unsigned(self, purpose: Purpose, terms: LockTerms, preimage: Preimage | None = None) -> UnsignedTx:
         """Return the transactions a wallet sends for this purpose; see `HtlcContract.for_wallet`."""
@@ -337,10 +341,10 @@ class EthereumPort:
         ]
         if quantity(chain_id) != self._settings.chain_id:
             raise PortError(
-                f"the Ethereum RPC serves chain {quantity(chain_id)}, not {self._settings.chain_id}",
+                f"the RPC serves chain id {quantity(chain_id)}; {self.chain} is {self._settings.chain_id}",
                 "correct the RPC URL or the chain id",
             )
-        where = f"{self.contract} on chain {self._settings.chain_id}"
+        where = f"{self.contract} on {self.chain}, chain id {self._settings.chain_id}"
         if code in {"0x", None}:
             raise PortError(
                 f"there is no contract at {where}",
@@ -353,6 +357,9 @@ class EthereumPort:
             )
         self._checked = True
 
+    async def _heads(self) -> blocks.Heads:
+        return await blocks.read_heads(self._rpc, finalized=self._settings.reads_finalized)
+
     async def _rpc_call(self, method: str, *params: Any) -> Any:
         try:
             return await self._rpc.call(method, *params)
@@ -360,7 +367,7 @@ class EthereumPort:
             raise failed(error) from error
 
 
-def _contract_address(settings: EthereumSettings) -> str:
+def _contract_address(settings: EvmSettings) -> str:
     try:
         return artifacts.contract_address(settings.contract, settings.chain_id)
     except artifacts.DeploymentError as error:
@@ -371,11 +378,11 @@ def _bytes(text: str) -> bytes:
     try:
         return bytes.fromhex(text[2:])
     except ValueError:
-        raise PortUnavailable("the Ethereum RPC sent malformed code", "use another endpoint") from None
+        raise PortUnavailableError("the RPC sent malformed code", "use another endpoint") from None
 
 
-def _busy(terms: LockTerms) -> ActionRefused:
-    return ActionRefused(
+def _busy(terms: LockTerms) -> ActionRefusedError:
+    return ActionRefusedError(
         f"lane {terms.lane} of {terms.sender} holds an open lock",
         "a lane holds one lock at a time: choose another one, or wait for that lock's claim or refund",
     )

@@ -11,12 +11,14 @@ from eth_abi.exceptions import DecodingError
 from eth_account.signers.local import LocalAccount
 from eth_hash.auto import keccak
 
-from bridge.chains.errors import ActionRefused, InsufficientFunds, PortUnavailable
+from bridge.chains.errors import ActionRefusedError, InsufficientFundsError, PortUnavailableError
 from bridge.chains.port import FeeLevel, SignedTx
-from bridge.protocol.types import Asset, Purpose
+from bridge.protocol.types import Address, Amount, Asset, Purpose, TxId
 from relayers.evm import access, artifacts, erc20, fees
+from relayers.evm.data_fees import HEADROOM, Ask, data_fees
 from relayers.evm.messages import Message
 from relayers.evm.rpc import Call, Rpc, RpcError, quantity, sound
+from relayers.evm.settings import EvmSettings
 
 _GAS_MARGIN = (5, 4)
 """Of the estimate: state may differ a little when the transaction runs. Unused gas is not paid."""
@@ -25,7 +27,7 @@ _REVERTED = 3
 """JSON-RPC error code of an execution that reverted (go-ethereum, followed by the others)."""
 
 
-class Reverted(ActionRefused):
+class RevertedError(ActionRefusedError):
     """The simulation reverted; `error` is the contract's own name for why, "" if it gave none."""
 
     def __init__(self, message: str, hint: str, error: str) -> None:
@@ -44,7 +46,7 @@ class Priced(msgspec.Struct, frozen=True):
     """What a message that was simulated will be sent with.
 
     `expected` is the gas it should use, `limit` the most it may; `price` is wei per gas in the next block at
-    this bid, `bid` the most it may become.
+    this bid, `bid` the most it may become. `data_fee`: wei that a rollup charges for its bytes, beside that.
     """
 
     bid: fees.Bid
@@ -52,26 +54,30 @@ class Priced(msgspec.Struct, frozen=True):
     limit: int
     price: int
     access_list: tuple[access.Entry, ...] = ()
+    data_fee: int = 0
 
     @property
     def expected_cost(self) -> int:
         """The wei it should cost if the next block takes it."""
-        return self.expected * self.price
+        return self.expected * self.price + self.data_fee
 
     @property
     def max_cost(self) -> int:
         """The most wei it can cost, beside what it sends along."""
-        return self.limit * self.bid.max_fee
+        return self.limit * self.bid.max_fee + HEADROOM * self.data_fee
+
+
+def _with_margin(gas: int) -> int:
+    return gas * _GAS_MARGIN[0] // _GAS_MARGIN[1]
 
 
 class Builder:
     """Prices, simulates and signs for one account on one chain."""
 
-    def __init__(self, rpc: Rpc, signer: LocalAccount, chain_id: int, caps: fees.FeeCaps) -> None:
+    def __init__(self, rpc: Rpc, signer: LocalAccount, settings: EvmSettings) -> None:
         self._rpc = rpc
         self._signer = signer
-        self._chain_id = chain_id
-        self._caps = caps
+        self._settings = settings
 
     async def price(
         self,
@@ -87,8 +93,8 @@ class Builder:
         makes it cheaper (`list_may_pay`: it is worth asking for one). What needs more than `most` gas is
         refused.
 
-        Raises `InsufficientFunds` if ether or token do not suffice, `ActionRefused` if the call would revert
-        on the newest state, `PortUnavailable` if fees are over our cap.
+        Raises `InsufficientFundsError` if ether or token do not suffice, `ActionRefusedError` if the call
+        would revert on the newest state, `PortUnavailableError` if fees are over our cap.
         """
         account = self._signer.address
         request = {"from": account, "to": message.to, "data": message.data, "value": hex(message.value)}
@@ -108,20 +114,23 @@ class Builder:
         if spending is not None:
             have = quantity(sound(others[0]))
             if have < spending.amount:
-                raise _short(spending.asset.symbol, have, spending.amount)
+                raise self._short(spending.asset.symbol, have, spending.amount)
         wei = quantity(sound(balance))
         if wei < message.value:
-            raise _short("wei", wei, message.value)
+            raise self._short("wei", wei, message.value)
         for result in (simulated, estimate):
             if isinstance(result, RpcError):
                 raise _refusal(result, purpose)
 
         market = fees.read_market(sound(history))
-        bid = fees.bid(market, level, purpose, self._caps)
+        bid = fees.bid(market, level, purpose, self._settings.caps)
         expected = quantity(estimate)
-        if most is not None and expected > most:
-            raise ActionRefused(
-                f"this {purpose} would use {expected} gas, over the limit of {most} for paying somebody else",
+        model = self._settings.fee_model
+        (charged,) = await data_fees(self._rpc, model, [Ask(message, _with_margin(expected))])
+        executed = expected - charged.gas
+        if most is not None and executed > most:
+            raise ActionRefusedError(
+                f"this {purpose} would use {executed} gas, over the limit of {most} for paying somebody else",
                 "the contract that is paid runs code of its own: let its owner send the transaction",
             )
         listed = access.worthwhile(others[-1], account, message.to) if list_may_pay else ()
@@ -130,12 +139,14 @@ class Builder:
         priced = Priced(
             bid=bid,
             expected=expected,
-            limit=max(expected * _GAS_MARGIN[0] // _GAS_MARGIN[1], worst),
+            # The parent chain's price may rise before the next block, and with it the gas for the data.
+            limit=max(_with_margin(expected), worst) + (HEADROOM - 1) * charged.gas,
             price=min(bid.max_fee, market.base_fee + bid.priority),
             access_list=listed,
+            data_fee=charged.wei,
         )
         if wei < message.value + priced.max_cost:
-            raise _short("wei", wei, message.value + priced.max_cost)
+            raise self._short("wei", wei, message.value + priced.max_cost)
         return priced
 
     def sign(self, message: Message, priced: Priced, sequence: int) -> SignedTx:
@@ -143,7 +154,7 @@ class Builder:
         bid = priced.bid
         fields: dict[str, Any] = {
             "type": 2,
-            "chainId": self._chain_id,
+            "chainId": self._settings.chain_id,
             "nonce": sequence,
             "to": message.to,
             "data": message.data,
@@ -155,32 +166,33 @@ class Builder:
         }
         signed = self._signer.sign_transaction(fields)
         return SignedTx(
-            tx_id="0x" + bytes(signed.hash).hex(),
+            tx_id=TxId("0x" + bytes(signed.hash).hex()),
             raw=bytes(signed.raw_transaction),
-            account=self._signer.address,
+            account=Address(self._signer.address),
             sequence=sequence,
             fee={"max_fee": bid.max_fee, "priority": bid.priority, "gas": priced.limit},
-            max_cost=priced.max_cost,
+            max_cost=Amount(priced.max_cost),
         )
 
-
-def _short(unit: str, have: int, need: int) -> InsufficientFunds:
-    return InsufficientFunds(
-        f"the bridge's Ethereum account has {have} {unit} and needs {need}", "send funds to the account"
-    )
+    def _short(self, unit: str, have: int, need: int) -> InsufficientFundsError:
+        return InsufficientFundsError(
+            f"the bridge's account {self._signer.address} on {self._settings.chain} has {have} {unit} and "
+            f"needs {need}",
+            "send funds to the account",
+        )
 
 
 def _refusal(error: RpcError, purpose: Purpose) -> Exception:
     if error.code == _REVERTED or "revert" in error.message.lower():
         reason = _revert_reason(error.data)
-        return Reverted(
-            f"Ethereum would refuse this {purpose}: {reason or error.message}",
+        return RevertedError(
+            f"the HTLC contract or the token would refuse this {purpose}: {reason or error.message}",
             "read the lock back from chain",
             reason,
         )
     if "insufficient funds" in error.message.lower():
-        return InsufficientFunds(error.message, "send ether to the bridge's account")
-    return PortUnavailable(f"the Ethereum RPC could not simulate: {error.message}", "it is retried")
+        return InsufficientFundsError(error.message, "send native coins to the bridge's account")
+    return PortUnavailableError(f"the RPC could not simulate: {error.message}", "it is retried")
 
 
 @cache

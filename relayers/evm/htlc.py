@@ -1,4 +1,4 @@
-"""The Ethereum HTLC as bytes: terms, lock ids, calldata, logs, storage slots and typed data to sign.
+"""The HTLC contract as bytes: terms, lock ids, calldata, logs, storage slots and typed data to sign.
 
 Pure: no network, no clock, no keys. The other side of every function here is
 contracts/ethereum/RainbowHtlc.sol, and the tests run the two against each other.
@@ -19,6 +19,8 @@ from eth_utils.address import (
     is_hex_address,
     to_checksum_address,
 )
+
+from kernels.errors import RainbowError
 
 #: The token address that means the chain's own coin (ETH).
 COIN = "0x0000000000000000000000000000000000000000"
@@ -43,7 +45,7 @@ _TERMS_FIELDS = [
 ]
 
 
-class HtlcEncodingError(ValueError):
+class HtlcEncodingError(RainbowError, ValueError):
     """Terms or arguments that no lock can have; the message says which and what is allowed."""
 
 

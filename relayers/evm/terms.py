@@ -5,12 +5,23 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import msgspec
 from eth_abi.exceptions import DecodingError
 
-from bridge.chains.errors import ActionRefused
+from bridge.chains.errors import ActionRefusedError
 from bridge.chains.port import Claimed, HtlcEvent, Locked, Refunded
-from bridge.protocol import instances
-from bridge.protocol.types import Asset, BlockRef, LockTerms, Preimage
+from bridge.protocol.types import (
+    Address,
+    Amount,
+    Asset,
+    BlockRef,
+    ChainId,
+    LockId,
+    LockTerms,
+    Preimage,
+    TxId,
+    UnixSeconds,
+)
 from relayers.evm import htlc
 
 UNKNOWN_SYMBOL = "?"
@@ -20,7 +31,7 @@ UNKNOWN_SYMBOL = "?"
 def to_contract(terms: LockTerms) -> htlc.EvmLockTerms:
     """Return the terms as the contract has them, lane included.
 
-    Raises `ActionRefused` for what no lock can have.
+    Raises `ActionRefusedError` for what no lock can have.
     """
     try:
         return htlc.EvmLockTerms(
@@ -33,17 +44,25 @@ def to_contract(terms: LockTerms) -> htlc.EvmLockTerms:
             lane=terms.lane,
         )
     except htlc.HtlcEncodingError as error:
-        raise ActionRefused(
-            f"no lock on Ethereum can have these terms: {error}", "correct the terms"
+        raise ActionRefusedError(
+            f"no lock in the HTLC contract can have these terms: {error}", "correct the terms"
         ) from error
 
 
+class Place(msgspec.Struct, frozen=True):
+    """Where locks lie: the instance's name, the network's own chain id, and the HTLC contract's address."""
+
+    chain: ChainId
+    chain_id: int
+    contract: str
+
+
 def read_event(
-    log: Mapping[str, Any], block: BlockRef, chain_id: int, contract: str, assets: Mapping[str, Asset]
+    log: Mapping[str, Any], block: BlockRef, place: Place, assets: Mapping[str, Asset]
 ) -> HtlcEvent | None:
     """Return a log of the contract as an event; None for one that does not decode: what a stranger can write
-    must never stop the scan."""
-    tx_id = str(log["transactionHash"])
+    must never stop the scan. `assets` by the token's address in lower case, "" for the native coin."""
+    tx_id = TxId(str(log["transactionHash"]))
     try:
         match htlc.decode_log(log):
             case htlc.Claimed(lock_id, preimage):
@@ -51,28 +70,28 @@ def read_event(
             case htlc.Refunded(lock_id):
                 return Refunded(block, tx_id, _hex(lock_id))
             case htlc.Locked(terms):
-                lock_id = htlc.lock_id(chain_id, contract, terms)
-                return Locked(block, tx_id, _hex(lock_id), _from_contract(terms, contract, assets))
+                lock_id = htlc.lock_id(place.chain_id, place.contract, terms)
+                return Locked(block, tx_id, _hex(lock_id), _from_contract(terms, place, assets))
     except (htlc.HtlcEncodingError, DecodingError, ValueError):
         return None
     return None
 
 
-def _from_contract(terms: htlc.EvmLockTerms, contract: str, assets: Mapping[str, Asset]) -> LockTerms:
+def _from_contract(terms: htlc.EvmLockTerms, place: Place, assets: Mapping[str, Asset]) -> LockTerms:
     token = "" if terms.is_coin else terms.token
-    asset = assets.get(token.lower()) or Asset(instances.ETHEREUM, UNKNOWN_SYMBOL, 0, token)
+    asset = assets.get(token.lower()) or Asset(place.chain, UNKNOWN_SYMBOL, 0, token)
     return LockTerms(
-        chain=instances.ETHEREUM,
-        contract=contract,
-        sender=terms.sender,
-        recipient=terms.recipient,
+        chain=place.chain,
+        contract=Address(place.contract),
+        sender=Address(terms.sender),
+        recipient=Address(terms.recipient),
         asset=asset,
-        amount=terms.amount,
+        amount=Amount(terms.amount),
         hashlock=terms.hashlock,
-        deadline=terms.deadline,
+        deadline=UnixSeconds(terms.deadline),
         lane=terms.lane,
     )
 
 
-def _hex(value: bytes) -> str:
-    return "0x" + value.hex()
+def _hex(value: bytes) -> LockId:
+    return LockId("0x" + value.hex())

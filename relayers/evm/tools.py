@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bridge.chains.config import timing_from
+from bridge.chains.errors import FamilyError
 from bridge.chains.family import (
     InitChoices,
     InitOption,
@@ -15,15 +16,10 @@ from bridge.chains.init_text import section_text
 from bridge.chains.local.timing import local_timing
 from bridge.chains.network import Network
 from bridge.protocol.types import Asset, ChainId
-from relayers.evm import timing
+from relayers.evm.profiles import ETHEREUM_IDS, EvmProfile, ProfileError, profile_for
 
-LOCAL_CHAIN_ID = 31_337
-"""anvil's own; further local instances count up from it."""
 LOCAL_PORT = 8_545
 """anvil's own; further local instances are a hundred apart."""
-CHAIN_IDS = {Network.MAIN: 1, Network.TEST: 11_155_111}
-"""Ethereum and Sepolia (EIP-155 ids, as ethereum-lists/chains has them)."""
-L1_CHAIN_IDS = frozenset({1, 11_155_111})
 DEAR_CHAIN_LEAST_WORTH = "50"
 """What a swap into ether on Ethereum should be worth: its fees make small swaps senseless."""
 
@@ -50,7 +46,6 @@ class EvmTools:
             from relayers.evm.artifacts import deployed_address
 
             contract = deployed_address()
-        numbers = timing.DEVNET if local else timing.MAINNET
         own_node = local and "rpc" not in choices.answers
         values = {
             "rpc": choices.get("rpc", f"http://127.0.0.1:{port}"),
@@ -58,15 +53,30 @@ class EvmTools:
             "chain_id": str(self._chain_id(choices)),
             "contract": contract,
         }
-        return section_text(__package__, choices, timing_from(numbers), poll="3.0", values=values)
+        # A new configuration is careful with small amounts too; an operator may lower `finality_base`.
+        timing = timing_from(self._profile(choices).timing())
+        return section_text(__package__, choices, timing, poll="3.0", values=values)
+
+    def _profile(self, choices: InitChoices) -> EvmProfile:
+        try:
+            return profile_for(self._chain_id(choices), choices.network)
+        except ProfileError as error:
+            raise FamilyError(
+                f"chains.{choices.chain}: {error}", "run `rainbow init` without this chain and add it by hand"
+            ) from None
 
     def _chain_id(self, choices: InitChoices) -> int:
-        default = CHAIN_IDS.get(choices.network, LOCAL_CHAIN_ID + choices.number)
-        return int(choices.get("chain-id", str(default)))
+        local = choices.number if choices.network is Network.DEV else 0
+        text = choices.get("chain-id", str(ETHEREUM_IDS[choices.network] + local))
+        if not text.isdecimal():
+            raise FamilyError(
+                f"chains.{choices.chain}: {text!r} is no chain id", "give a number such as 8453"
+            )
+        return int(text)
 
     def offer(self, choices: InitChoices) -> SampleOffer:
         """See `FamilyTools.offer`."""
-        dear = self._chain_id(choices) in L1_CHAIN_IDS
+        dear = self._chain_id(choices) in {ETHEREUM_IDS[Network.MAIN], ETHEREUM_IDS[Network.TEST]}
         return SampleOffer(
             keep="0.05",
             price="2000",
@@ -87,7 +97,7 @@ class EvmTools:
         from relayers.evm.accounting import EvmLedger
         from relayers.evm.devnet.anvil import AnvilDevnet
 
-        chain_id = LOCAL_CHAIN_ID + plan.number
+        chain_id = ETHEREUM_IDS[Network.DEV] + plan.number
         node = AnvilDevnet(
             plan.directory,
             block_time=plan.block_time,

@@ -14,7 +14,7 @@ from bridge.chains.port import BroadcastOutcome, FeeLevel, TxState
 from bridge.keys.devkeys import devnet_key
 from bridge.protocol.types import Preimage
 from relayers.evm.access import KEY_COST
-from relayers.evm.adapter import EthereumPort, open_port
+from relayers.evm.adapter import EvmPort, open_port
 from tests.conformance.conftest import Rigs
 from tests.conformance.ethereum_calls import fields, gas_used
 from tests.conformance.ethereum_rig import EthereumRig
@@ -36,7 +36,7 @@ async def rpc(rig: EthereumRig) -> AsyncIterator[LyingRpc]:
         yield proxy
 
 
-def through(rig: EthereumRig, rpc: LyingRpc, label: str) -> EthereumPort:
+def through(rig: EthereumRig, rpc: LyingRpc, label: str) -> EvmPort:
     settings = msgspec.structs.replace(rig.devnet.settings, rpc_urls=(rpc.url,), ws_url="")
     return open_port(settings, devnet_key(label))
 
@@ -62,7 +62,7 @@ async def test_a_tokens_lock_claim_and_refund_list_the_token_and_cost_less(
     ours, theirs = await scene.port("bridge", rig.token), await scene.port("user", rig.token)
     without = through(rig, rpc, f"{scene.name}/bridge")
     rpc.mangle = answers(None)
-    used: dict[EthereumPort, list[int]] = {without: [], rig.port(f"{scene.name}/bridge"): []}
+    used: dict[EvmPort, list[int]] = {without: [], rig.port(f"{scene.name}/bridge"): []}
     warmup = await scene.terms(ours, theirs, SECRET, asset=rig.token)
     warmup = msgspec.structs.replace(warmup, lane=lane)
     await scene.done(ours, LockAction(warmup))

@@ -18,11 +18,11 @@ from hypothesis import HealthCheck, settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from bridge.chains.actions import Action, ClaimAction, CooperativeRefundAction, LockAction, RefundAction
-from bridge.chains.errors import ActionRefused
+from bridge.chains.errors import ActionRefusedError
 from bridge.chains.port import FeeLevel, Locked, LockStatus, TxState
 from bridge.keys.devkeys import devnet_key
-from bridge.protocol.types import Asset, LockTerms, Preimage
-from relayers.evm.adapter import EthereumPort, open_port
+from bridge.protocol.types import Amount, Asset, LockTerms, Preimage, UnixSeconds
+from relayers.evm.adapter import EvmPort, open_port
 from relayers.evm.devnet.anvil import AnvilDevnet
 from relayers.evm.settings import ETH
 from tests.conformance.rig import Watcher
@@ -92,18 +92,18 @@ class Lanes(RuleBasedStateMachine):
     async def _held(self, asset: Asset) -> int:
         return await self.ours.balance(self.ours.contract, asset)
 
-    async def _attempt(self, port: EthereumPort, action: Action) -> ActionRefused | None:
+    async def _attempt(self, port: EvmPort, action: Action) -> ActionRefusedError | None:
         try:
             tx = await port.prepare(action, await port.next_sequence(), FeeLevel())
-        except ActionRefused as refusal:
+        except ActionRefusedError as refusal:
             return refusal
         await port.broadcast(tx)
         await self.world.devnet.mine(1)
         assert (await port.tx_status(tx)).state is TxState.INCLUDED
         return None
 
-    def attempt(self, port: EthereumPort, action: Action) -> ActionRefused | None:
-        refusal: ActionRefused | None = self.run(self._attempt(port, action))
+    def attempt(self, port: EvmPort, action: Action) -> ActionRefusedError | None:
+        refusal: ActionRefusedError | None = self.run(self._attempt(port, action))
         return refusal
 
     def any_lock(self, pick: int) -> tuple[LockTerms, Preimage] | None:
@@ -125,9 +125,9 @@ class Lanes(RuleBasedStateMachine):
             sender=self.ours.account,
             recipient=self.theirs.account,
             asset=self.world.assets[asset],
-            amount=AMOUNTS[pick % 3],
+            amount=Amount(AMOUNTS[pick % 3]),
             hashlock=SECRETS[secret].hashlock(),
-            deadline=self.now() // 100 * 100 + 200,
+            deadline=UnixSeconds(self.now() // 100 * 100 + 200),
             lane=lane,
         )
         refusal = self.attempt(self.ours, LockAction(terms))
@@ -172,12 +172,12 @@ class Lanes(RuleBasedStateMachine):
     def claim_for_a_fee(self, pick: int) -> None:
         if (chosen := self.any_lock(pick)) is None or chosen[0].deadline < self.now():
             return
-        terms, max_fee = chosen[0], chosen[0].amount // 2
+        terms, max_fee = chosen[0], Amount(chosen[0].amount // 2)
         ours, theirs = self.ours.authorizer, self.theirs.authorizer
         assert ours is not None
         assert theirs is not None
         answer = self.run(theirs.sign(terms, self.run(ours.request(terms, max_fee)), max_fee))
-        signed = self.run(ours.check(terms, answer, 0))
+        signed = self.run(ours.check(terms, answer, Amount(0)))
         action = msgspec.structs.replace(ClaimAction(*chosen), authorization=signed)
         refusal = self.attempt(self.ours, action)
         assert (refusal is None) == (terms in self.open)

@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from bridge.protocol.types import LegState, Purpose, SwapState
+from bridge.protocol.types import LegState, Purpose, SwapId, SwapState
 from bridge.store.records import IntentState, StoredTxState
 from relayers.fake.ledger import FakeTx, LedgerLockState
 from tests import instances
@@ -58,8 +58,8 @@ async def test_claims_that_wait_together_go_in_one_transaction(tmp_path: Path) -
     (claim,) = claims_on_chain(world)
     assert len(claim.others) == SWAPS - 1
     with world.store.reading() as tx:
-        intents = [i for swap_id in world.users for i in tx.intents.of_swap(swap_id)]
-        signed = [len(tx.transactions.of_swap(swap_id)) for swap_id in world.users]
+        intents = [i for swap_id in world.users for i in tx.intents.of_swap(SwapId(swap_id))]
+        signed = [len(tx.transactions.of_swap(SwapId(swap_id))) for swap_id in world.users]
     states = {i.state for i in intents if i.purpose is Purpose.CLAIM}
     assert states == {IntentState.FINAL}
     assert sorted(signed) == [1] * (SWAPS - 1) + [2]  # a lock each, and one claim for all
@@ -205,7 +205,7 @@ async def test_a_process_that_is_killed_anywhere_around_a_batch_repeats_nothing(
             txs = {
                 t.tx_id: t
                 for swap_id in world.users
-                for i, t in tx.transactions.of_swap(swap_id)
+                for i, t in tx.transactions.of_swap(SwapId(swap_id))
                 if i.purpose is Purpose.CLAIM
             }
         assert sum(t.state is StoredTxState.FINAL for t in txs.values()) <= 2

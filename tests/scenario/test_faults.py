@@ -11,9 +11,9 @@ import msgspec
 import pytest
 
 from bridge.chains.actions import Action
-from bridge.chains.errors import PortUnavailable
+from bridge.chains.errors import PortUnavailableError
 from bridge.chains.port import BroadcastOutcome, BroadcastResult, FeeLevel, SignedTx
-from bridge.protocol.types import ChainId, LegState, Preimage, Purpose, SwapState
+from bridge.protocol.types import ChainId, LegState, Preimage, Purpose, SwapId, SwapState
 from bridge.store.records import IntentState
 from relayers.fake.ledger import FakeTx, LedgerLockState, lock_id_of
 from tests import instances
@@ -107,7 +107,7 @@ async def test_a_transaction_that_the_node_never_answers_to_keeps_no_other_waiti
         locked = msgspec.json.decode(tx.raw, type=FakeTx).terms
         if locked is not None and locked.hashlock == world.get("swap1").hashlock:
             deaf.append(tx.tx_id)
-            raise PortUnavailable("no answer to this one")
+            raise PortUnavailableError("no answer to this one")
         result: BroadcastResult = await send(tx)
         return result
 
@@ -132,7 +132,7 @@ async def test_intents_that_never_get_an_answer_do_not_keep_those_waiting_that_g
     async def broadcast(tx: SignedTx) -> BroadcastResult:
         locked = msgspec.json.decode(tx.raw, type=FakeTx).terms
         if locked is not None and (outage or locked.hashlock in hopeless):
-            raise PortUnavailable("no answer to this one")
+            raise PortUnavailableError("no answer to this one")
         result: BroadcastResult = await send(tx)
         return result
 
@@ -174,7 +174,7 @@ async def test_where_an_account_has_one_transaction_waiting_at_a_time_urgent_one
     await world.until(lambda: all(world.is_over(swap_id) for swap_id in world.users), limit=200)
     world.check()
     with world.store.reading() as tx:
-        bids = {t.signed.fee["price"] for s in world.users for _, t in tx.transactions.of_swap(s)}
+        bids = {t.signed.fee["price"] for s in world.users for _, t in tx.transactions.of_swap(SwapId(s))}
     assert bids == {10}, "waiting for one's turn is no reason to bid more"
     assert {world.state(swap_id) for swap_id in world.users} == {SwapState.COMPLETED}
     world.close()
@@ -230,7 +230,7 @@ async def test_a_transaction_stuck_below_a_spike_is_replaced_with_its_own_sequen
     world.chains[instances.ETHEREUM].price *= 100
     await world.until(world.is_over)
     with world.store.reading() as tx:
-        (claim,) = [i for i in tx.intents.of_swap("swap1") if i.purpose is Purpose.CLAIM]
+        (claim,) = [i for i in tx.intents.of_swap(SwapId("swap1")) if i.purpose is Purpose.CLAIM]
         sent = tx.transactions.of_intent(claim.id)
     assert len(sent) > 1
     assert len({stored.sequence for stored in sent}) == 1
@@ -322,7 +322,7 @@ async def test_a_counter_lock_overtaken_by_time_is_withdrawn_and_its_sequence_us
     assert world.locks_sent() == 0
     assert world.chains[instances.ZION].ledger.sequences["bridge"] == 1
     with world.store.reading() as tx:
-        lock = next(i for i in tx.intents.of_swap("swap1") if i.purpose is Purpose.LOCK)
+        lock = next(i for i in tx.intents.of_swap(SwapId("swap1")) if i.purpose is Purpose.LOCK)
     assert lock.state is IntentState.CANCELLED
 
 
@@ -380,7 +380,11 @@ async def test_a_worker_whose_lease_ran_out_while_it_signed_stores_and_sends_not
     assert not world.workers[instances.ZION].outbox.holds_lease, "it knows that it lost the lease"
     await world.until(world.is_over)
     with world.store.reading() as tx:
-        locks = [sent for intent, sent in tx.transactions.of_swap("swap1") if intent.purpose is Purpose.LOCK]
+        locks = [
+            sent
+            for intent, sent in tx.transactions.of_swap(SwapId("swap1"))
+            if intent.purpose is Purpose.LOCK
+        ]
     assert len(locks) == 1
 
 

@@ -4,31 +4,30 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
-from bridge.api.auth import Address
-from bridge.api.models import (
-    AssetView,
-    ChainList,
-    ChainView,
-    KeyView,
-    Moment,
-    Money,
-    PairList,
-    PairTiming,
-    PairView,
-    QuoteRequest,
-    QuoteView,
-    Side,
-)
+from bridge.api.auth import ClientAddress
 from bridge.api.problems import Kind, responses
 from bridge.api.services import Services, Use
 from bridge.api.views import quote_view
 from bridge.config import PairConfig, to_units
 from bridge.desk.market import pause_of_chain
 from bridge.desk.quotes import QuoteAsk
-from bridge.desk.refused import Refused
+from bridge.desk.refused import RefusedError
 from bridge.protocol.pricing import FixedSide
-from bridge.protocol.types import ChainId
+from bridge.protocol.types import Amount, ChainId
 from bridge.store import Transaction
+from bridge.wire.base import Moment, Money
+from bridge.wire.market import (
+    AssetView,
+    ChainList,
+    ChainView,
+    KeyView,
+    PairList,
+    PairTiming,
+    PairView,
+    QuoteView,
+    Side,
+)
+from bridge.wire.requests import QuoteRequest
 
 router = APIRouter(prefix="/v1", tags=["market"])
 
@@ -67,12 +66,12 @@ def get_keys(services: Use) -> KeyView:
         Kind.CHAIN_UNAVAILABLE,
     ),
 )
-def make_quote(request: QuoteRequest, services: Use, client: Address) -> QuoteView:
+def make_quote(request: QuoteRequest, services: Use, client: ClientAddress) -> QuoteView:
     """Ask for a quote: a signed offer with all fees and both deadlines, reserved for you until it expires."""
     ask = QuoteAsk(
         source=request.source,
         destination=request.destination,
-        amount=int(request.amount),
+        amount=Amount(int(request.amount)),
         fixed=FixedSide.SOURCE if request.side is Side.SOURCE else FixedSide.DESTINATION,
         gasless=request.gasless,
         client=client,
@@ -86,7 +85,7 @@ def _chain(services: Services, tx: Transaction, chain: ChainId) -> ChainView:
     try:
         services.market.reliable(tx, chain, tx.now_ms // 1000)
         trouble = ""
-    except Refused as refused:
+    except RefusedError as refused:
         trouble = str(refused)
     tip = status.tip if status else None
     return ChainView(
@@ -122,7 +121,7 @@ def _pair(services: Services, tx: Transaction, pair: PairConfig) -> PairView:
         minimum = services.market.least_source(offer)
         chains = services.settings.chains
         at_source = chains.timing(source, minimum)
-        at_destination = chains.timing(destination, 1)
+        at_destination = chains.timing(destination, Amount(1))
         deadlines = services.quotes.deadlines(offer, at_source, at_destination)
         timing = PairTiming(
             lock_window=services.settings.swaps.lock_window,
@@ -131,7 +130,7 @@ def _pair(services: Services, tx: Transaction, pair: PairConfig) -> PairView:
             destination_deadline=deadlines.destination - offer.destination_status.time,
             source_deadline=deadlines.source - offer.source_status.time,
         )
-    except Refused as refused:
+    except RefusedError as refused:
         reason = str(refused)
     maximum = limits.max_source if limits.max_source is not None else to_units(pair.max, source.decimals)
     return PairView(

@@ -6,15 +6,15 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic, TypeVar
 
 from bridge.chains.endpoints.rotation import Rotation
-from bridge.chains.errors import PortUnavailable
+from bridge.chains.errors import PortUnavailableError
 
 EndpointT = TypeVar("EndpointT")
 ResultT = TypeVar("ResultT")
 
 
 class InTurn(Generic[EndpointT]):
-    """Clients of equal endpoints. They may stand at different heights: whoever compares blocks must bear
-    with that."""
+    """Clients of equal endpoints. They may stand at different heights: code that compares blocks must
+    expect that."""
 
     def __init__(self, endpoints: Sequence[EndpointT]) -> None:
         self._endpoints = tuple(endpoints)
@@ -33,13 +33,13 @@ class InTurn(Generic[EndpointT]):
     async def ask(self, request: Callable[[EndpointT], Awaitable[ResultT]]) -> ResultT:
         """Return what `request` returns of the first endpoint that is available.
 
-        Only `PortUnavailable` sends it on to the next endpoint; the last one's is raised. Everything else
-        means that an endpoint has answered, and passes through.
+        Only `PortUnavailableError` sends it on to the next endpoint; the last one's is raised. Everything
+        else means that an endpoint has answered, and passes through.
         """
         *others, last = self._rotation.order()
         for index in others:
             try:
                 return await request(self._endpoints[index])
-            except PortUnavailable:
+            except PortUnavailableError:
                 self._rotation.failed(index)
         return await request(self._endpoints[last])

@@ -1,1 +1,1 @@
-"""The local Ethereum: anvil as a child process, and a demo token."""
+"""Local EVM networks: anvil as a child process, and a demo token."""

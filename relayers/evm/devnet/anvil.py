@@ -1,4 +1,4 @@
-"""A local Ethereum: anvil as a child process, with the HTLC and a demo ERC-20, under test control."""
+"""A local EVM network: anvil as a child process, with the HTLC and a demo ERC-20, under test control."""
 
 from __future__ import annotations
 
@@ -14,16 +14,17 @@ from typing import Any
 import msgspec
 from eth_account import Account
 
-from bridge.chains.errors import PortError, PortUnavailable
+from bridge.chains.errors import PortError, PortUnavailableError
 from bridge.chains.local import processes
 from bridge.keys.devkeys import devnet_key
 from bridge.protocol.types import Asset, ChainId
 from relayers.evm import artifacts
 from relayers.evm.devnet import demo_token
 from relayers.evm.rpc import RpcError, open_rpc, quantity, record
-from relayers.evm.settings import ETH, EthereumSettings
+from relayers.evm.settings import DECIMALS, ETHEREUM, EvmSettings
 
 CHAIN_ID = 31337
+"""anvil's own default; instances that run side by side need one each, or signatures would be good on both."""
 TREASURY_KEY = devnet_key("ethereum/treasury")
 
 _START_PATIENCE = 60.0
@@ -36,12 +37,12 @@ _PLATFORM_PACKAGES = {
 }
 
 
-class AnvilMissing(PortError):
+class AnvilMissingError(PortError):
     """There is no anvil on this machine. `hint` says how to get one."""
 
     def __init__(self) -> None:
         super().__init__(
-            "anvil, the local Ethereum node, was not found",
+            "anvil, the local EVM node, was not found",
             "run `make setup`, put anvil on PATH, or set RAINBOW_ANVIL to the binary",
         )
 
@@ -49,13 +50,13 @@ class AnvilMissing(PortError):
 def find_anvil() -> Path:
     """Return the raw anvil binary: RAINBOW_ANVIL, PATH, or the npm package under .toolchain.
 
-    npm's `anvil` wrapper script is passed over: it orphans its child. Raises `AnvilMissing`.
+    npm's `anvil` wrapper script is passed over: it orphans its child. Raises `AnvilMissingError`.
     """
     named = os.environ.get("RAINBOW_ANVIL")
     if named:
         if os.access(named, os.X_OK):
             return Path(named).absolute()
-        raise AnvilMissing
+        raise AnvilMissingError
     on_path = shutil.which("anvil")
     if on_path and not Path(on_path).resolve().suffix:
         return Path(on_path)
@@ -64,7 +65,7 @@ def find_anvil() -> Path:
         binary = root / ".toolchain/node_modules/@foundry-rs" / package / "bin/anvil"
         if package and os.access(binary, os.X_OK):
             return binary
-    raise AnvilMissing
+    raise AnvilMissingError
 
 
 class AnvilDevnet:
@@ -73,6 +74,9 @@ class AnvilDevnet:
     With a `block_time` (seconds) it makes blocks by itself, without it only on `mine`. With `persist` its
     state is written to the directory every second and when it ends, so that a killed node started again
     goes on from at most a second before: what was younger is gone, as after a reorg.
+
+    Several run side by side, each with its own `chain` (the instance's name), `chain_id` and `coin` (the
+    native coin's symbol). anvil calls the block `2 * epoch` below the head finalized.
     """
 
     def __init__(
@@ -82,8 +86,10 @@ class AnvilDevnet:
         block_time: int | None = None,
         persist: bool = False,
         port: int = 0,
-        chain: ChainId = ChainId("ethereum"),
+        chain: ChainId = ETHEREUM,
         chain_id: int = CHAIN_ID,
+        coin: str = "ETH",
+        epoch: int = 1,
     ) -> None:
         self.chain = chain
         self.chain_id = chain_id
@@ -92,6 +98,8 @@ class AnvilDevnet:
         self.persist = persist
         self.port = port or processes.free_port()
         self.contract = artifacts.deployed_address()
+        self.epoch = epoch
+        self.native = Asset(chain, coin, DECIMALS)
         self.token = demo_token.asset(chain)
         self._binary = find_anvil()
         self._child: subprocess.Popen[bytes] | None = None
@@ -110,14 +118,17 @@ class AnvilDevnet:
         return f"ws://127.0.0.1:{self.port}"
 
     @property
-    def settings(self) -> EthereumSettings:
+    def settings(self) -> EvmSettings:
         """What `open_port` needs for this devnet."""
-        return EthereumSettings(
+        return EvmSettings(
             rpc_urls=(self.rpc_url,),
             ws_url=self.ws_url,
+            chain=self.chain,
             chain_id=self.chain_id,
             contract=self.contract,
-            assets=(ETH, self.token),
+            native=self.native,
+            reads_finalized=True,
+            assets=(self.token,),
             poll_interval=0.5,
         )
 
@@ -201,10 +212,10 @@ class AnvilDevnet:
     def describe(self) -> Mapping[str, str]:
         """Return URLs, addresses and paths worth printing."""
         return {
-            "ethereum rpc": self.rpc_url,
-            "ethereum htlc": self.contract,
-            "ethereum token": self.token.contract,
-            "ethereum log": str(self._log),
+            f"{self.chain} rpc": self.rpc_url,
+            f"{self.chain} htlc": self.contract,
+            f"{self.chain} token": self.token.contract,
+            f"{self.chain} log": str(self._log),
         }
 
     async def stop(self) -> None:
@@ -225,7 +236,7 @@ class AnvilDevnet:
             *("--host", "127.0.0.1", "--port", str(self.port), "--chain-id", str(self.chain_id)),
             # Blocks begin when the clock is right (see `_resume`). The well-known account stays unfunded.
             *("--no-mining", "--accounts", "1", "--balance", "0", "--order", "fees", "--quiet"),
-            *("--slots-in-an-epoch", "1", "--cache-path", str(self.directory / "anvil-cache")),
+            *("--slots-in-an-epoch", str(self.epoch), "--cache-path", str(self.directory / "anvil-cache")),
         ]
         if self.persist:
             self._mend_state()
@@ -265,11 +276,13 @@ class AnvilDevnet:
         async with asyncio.timeout(_START_PATIENCE):
             while True:
                 if child.poll() is not None:
-                    raise PortUnavailable(f"anvil ended with code {child.returncode}", f"see {self._log}")
+                    raise PortUnavailableError(
+                        f"anvil ended with code {child.returncode}", f"see {self._log}"
+                    )
                 try:
                     await self._rpc.call("eth_chainId")
                     return
-                except PortUnavailable:
+                except PortUnavailableError:
                     await asyncio.sleep(0.02)
 
     async def _resume(self) -> None:
@@ -302,13 +315,15 @@ class AnvilDevnet:
         await self.mine(1)
         receipt = await self._call("eth_getTransactionReceipt", tx_id)
         if receipt is None or quantity(receipt["status"]) != 1:
-            raise PortUnavailable("a devnet set-up transaction failed", f"see {self._log}")
+            raise PortUnavailableError("a devnet set-up transaction failed", f"see {self._log}")
 
     async def _call(self, method: str, *params: Any) -> Any:
         try:
             return await self._rpc.call(method, *params)
         except RpcError as error:
-            raise PortUnavailable(f"anvil refused {method}: {error.message}", f"see {self._log}") from error
+            raise PortUnavailableError(
+                f"anvil refused {method}: {error.message}", f"see {self._log}"
+            ) from error
 
 
 def _is_complete(state: bytes) -> bool:

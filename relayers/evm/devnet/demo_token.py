@@ -15,6 +15,7 @@ from eth_utils.address import to_checksum_address
 
 from bridge.protocol.types import Asset, ChainId
 from relayers.evm.artifacts import DEPLOYER
+from relayers.evm.settings import ETHEREUM
 
 _SALT = bytes(32)
 
@@ -33,8 +34,8 @@ def address() -> str:
     return str(to_checksum_address(digest[12:]))
 
 
-def asset(chain: ChainId = ChainId("ethereum")) -> Asset:
-    """Return the token as an asset of a local instance."""
+def asset(chain: ChainId = ETHEREUM) -> Asset:
+    """Return the token as an asset of one instance; its address is the same on all."""
     return Asset(chain, "DEMO", 6, address())
 
 

@@ -22,10 +22,10 @@ from pycardano import (
 )
 from pycardano.serialization import ByteString
 
-from bridge.chains.errors import InsufficientFunds
+from bridge.chains.errors import InsufficientFundsError
 from relayers.cardano import building
 from relayers.cardano.building import BuildContext, Spend, token
-from relayers.cardano.devnet.ledger import Rejected
+from relayers.cardano.devnet.ledger import TxRejectedError
 from relayers.cardano.devnet.treasury import DEMO_TOKEN
 from relayers.cardano.htlc import datum_of
 from relayers.cardano.script import ClaimRedeemer, GiveBackRedeemer, OutputTag, RefundRedeemer
@@ -94,7 +94,7 @@ def test_preimages_of_up_to_64_bytes_open_a_lock(world: CardanoWorld, size: int)
 def test_a_preimage_of_65_bytes_opens_nothing(world: CardanoWorld) -> None:
     preimage = bytes(65)
     (lock,) = world.lock(world.terms(hashlock=hashlib.sha256(preimage).digest()))
-    refused(world, world.spend([lock], LongClaim(ByteString(preimage)), BOB, BOB), BOB)  # type: ignore[arg-type]
+    refused(world, world.spend([lock], LongClaim(ByteString(preimage)), BOB, BOB), BOB)
 
 
 def test_a_refund_is_good_from_the_very_second_of_the_deadline(world: CardanoWorld) -> None:
@@ -178,7 +178,7 @@ def test_one_payment_does_not_stand_for_two_locks(world: CardanoWorld) -> None:
         refused(world, paying(world, locks, [(locks[tag], {}) for tag in tags]), CAROL)
 
 
-ODD_PAYMENTS = {
+ODD_PAYMENTS: dict[str, dict[str, Any]] = {
     "a lovelace short": {"coin": -1},
     "a lovelace more": {"coin": 1},
     "a token short": {"tokens": 4},
@@ -214,7 +214,7 @@ def test_a_malformed_redeemer_is_refused(world: CardanoWorld, redeemer: PlutusDa
     terms = world.terms()
     (lock,) = world.lock(terms)
     world.go_to(terms.deadline + 1)
-    draft = world.spend([lock], redeemer, ALICE, ALICE, start=world.slot_at(terms.deadline))  # type: ignore[arg-type]
+    draft = world.spend([lock], redeemer, ALICE, ALICE, start=world.slot_at(terms.deadline))
     refused(world, draft, ALICE)
 
 
@@ -266,7 +266,7 @@ SCRIPT, INTERVAL = "Error evaluated", "alidity interval"
 def refused(world: CardanoWorld, draft: building.Draft, *signers: Person, why: str = SCRIPT) -> None:
     """The ledger refuses it, for this reason, and nothing is spent."""
     before = dict(world.chain.utxos)
-    with pytest.raises(Rejected) as refusal:
+    with pytest.raises(TxRejectedError) as refusal:
         world.send(draft, *signers)
     assert why in str(refusal.value), refusal.value
     assert world.chain.utxos == before
@@ -310,5 +310,5 @@ def test_collateral_may_be_unconfirmed_when_what_is_confirmed_does_not_suffice(w
     draft = building.spend(waiting, [Spend(lock, CLAIM, BOB.key)], world.reference, world.slot + FAR)
     assert draft.chained
     alone = BuildContext(view.parameters, view.slot, view.network, view.payer, [crumb])
-    with pytest.raises(InsufficientFunds, match="collateral"):
+    with pytest.raises(InsufficientFundsError, match="collateral"):
         building.spend(alone, [Spend(lock, CLAIM, BOB.key)], world.reference, world.slot + FAR)

@@ -10,10 +10,10 @@ import pytest_asyncio
 from pycardano import Address, Network, PaymentSigningKey, Transaction, VerificationKeyHash
 
 from bridge.chains.actions import LockAction
-from bridge.chains.errors import ActionRefused
+from bridge.chains.errors import ActionRefusedError
 from bridge.chains.port import FeeLevel, LockStatus
 from bridge.keys.devkeys import devnet_key
-from bridge.protocol.types import Asset, LockTerms, Preimage, Purpose
+from bridge.protocol.types import Amount, Asset, LockTerms, Preimage, Purpose, UnixSeconds
 from relayers.cardano.devnet import DEMO_TOKEN, CardanoDevnet
 from relayers.cardano.settings import ADA
 from relayers.cardano.wallet import CBOR_FORMAT, CardanoWallet
@@ -44,11 +44,11 @@ class Browser:
             chain=self.port.chain,
             contract=self.port.contract,
             sender=self.port.parse_address(self.base),
-            recipient=recipient,
+            recipient=Address(recipient),
             asset=asset,
-            amount=amount,
+            amount=Amount(amount),
             hashlock=SECRET.hashlock(),
-            deadline=(await self.port.tip()).time + 300,
+            deadline=UnixSeconds((await self.port.tip()).time + 300),
         )
 
 
@@ -78,14 +78,14 @@ async def test_money_at_an_address_with_a_stake_part_is_locked_claimed_and_refun
     await devnet.mine(1)
     for terms, status in ((claimed, LockStatus.CLAIMED), (refunded, LockStatus.REFUNDED)):
         assert await alice.port.read_lock(alice.port.lock_id(terms), terms) is status
-    assert await alice.port.balance(alice.base, DEMO_TOKEN) == 50
+    assert await alice.port.balance(Address(alice.base), DEMO_TOKEN) == 50
 
 
 async def test_a_key_without_money_is_refused_in_words(
     devnet: CardanoDevnet, wallet: CardanoWallet, opened: Opener
 ) -> None:
     poor, rich = Browser(devnet, opened, "wallets/poor"), Browser(devnet, opened, "wallets/rich")
-    with pytest.raises(ActionRefused, match="does not hold the amount") as refusal:
+    with pytest.raises(ActionRefusedError, match="does not hold the amount") as refusal:
         await wallet.unsigned(Purpose.LOCK, await poor.terms(rich.port.account))
     assert "send ada" in refusal.value.hint
     await devnet.fund(rich.base, ADA, 100_000_000)
@@ -93,10 +93,10 @@ async def test_a_key_without_money_is_refused_in_words(
     lock = await wallet.unsigned(Purpose.LOCK, terms)
     await wallet.submit(lock.payload["cbor"], witness(lock.payload["cbor"], rich.key))
     await devnet.mine(1)
-    with pytest.raises(ActionRefused, match="the fee and its collateral") as refusal:
+    with pytest.raises(ActionRefusedError, match="the fee and its collateral") as refusal:
         await wallet.unsigned(Purpose.CLAIM, terms, SECRET)
     assert "let the bridge claim" in refusal.value.hint
-    with pytest.raises(ActionRefused, match="nothing to sign"):
+    with pytest.raises(ActionRefusedError, match="nothing to sign"):
         await wallet.unsigned(Purpose.COOPERATIVE_REFUND, terms)
 
 
@@ -110,7 +110,7 @@ async def test_less_than_the_least_amount_is_refused_and_the_least_is_taken(
     assert (await alice.port.fees(DEMO_TOKEN)).minimum == 0
     enough = await alice.terms(alice.port.account, amount=least)
     short = msgspec.structs.replace(enough, amount=least - 1)
-    with pytest.raises(ActionRefused, match=f"at least {least} lovelace"):
+    with pytest.raises(ActionRefusedError, match=f"at least {least} lovelace"):
         await alice.port.prepare(LockAction(short), None, FeeLevel())
     await alice.port.broadcast(await alice.port.prepare(LockAction(enough), None, FeeLevel()))
     await devnet.mine(1)

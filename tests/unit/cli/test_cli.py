@@ -20,7 +20,7 @@ from chain.rules.params import Network as ZionNetwork
 from relayers.cardano import timing as cardano_timing
 from relayers.cardano.devnet.treasury import REFERENCE_SCRIPT
 from relayers.cardano.plugin import settings_of as cardano_settings
-from relayers.evm import timing as evm_timing
+from relayers.evm.profiles import profile_for
 from relayers.solana import timing as solana_timing
 from relayers.solana.devnet.local import PROGRAM
 from relayers.solana.plugin import settings_of as solana_settings
@@ -39,9 +39,8 @@ def leaves() -> list[tuple[tuple[str, ...], click.Command]]:
     """Every command that can be run, by its path."""
     found: list[tuple[tuple[str, ...], click.Command]] = []
     for name in (*cli.COMMANDS, "version"):
-        command: Any = (
-            cli.load(name) if name in cli.COMMANDS else typer.main.get_command(cli.app).commands[name]
-        )
+        program: Any = typer.main.get_command(cli.app)
+        command = cli.load(name) if name in cli.COMMANDS else program.commands[name]
         for part, leaf in getattr(command, "commands", {"": command}).items():
             found.append(((name, part) if part else (name,), leaf))
     return found
@@ -102,7 +101,7 @@ JOINING = {
     instances.CARDANO: ("--cardano-blockfrost", "http://127.0.0.1:1/api/v0"),
 }
 PUBLIC_TIMING = {
-    instances.ETHEREUM: evm_timing.MAINNET,
+    instances.ETHEREUM: profile_for(1, "main").timing(),
     instances.SOLANA: solana_timing.MAINNET,
     instances.STELLAR: stellar_timing.MAINNET,
     instances.CARDANO: cardano_timing.PUBLIC,

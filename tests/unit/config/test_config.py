@@ -13,13 +13,13 @@ from bridge import config
 from bridge.chains import registry
 from bridge.chains.family import section_of
 from bridge.config import ConfigError, Network, Settings, to_text, to_units
-from bridge.protocol.types import Asset, ChainId
+from bridge.protocol.types import Amount, Asset, ChainId
 from chain.rules.params import Network as ZionNetwork
 from relayers.cardano import plugin as cardano_plugin
 from relayers.cardano import timing as cardano_timing
 from relayers.cardano.settings import CardanoSettings
-from relayers.evm import timing as ethereum_timing
 from relayers.evm.plugin import EvmSection
+from relayers.evm.profiles import profile_for
 from relayers.solana import plugin as solana_plugin
 from relayers.solana import timing as solana_timing
 from relayers.solana.settings import DEVNET_GENESIS, MAINNET_GENESIS
@@ -148,13 +148,13 @@ def test_amounts_are_exact_both_ways(text: str, decimals: int, units: int) -> No
 def test_depth_grows_with_the_amount_up_to_the_cap(tmp_path: Path) -> None:
     chains = base_settings(tmp_path).chains
     zion = Asset(instances.ZION, "ZION", 8)
-    assert chains.timing(zion, 1).finality_depth == 10
-    assert chains.timing(zion, 5_000 * 10**8).finality_depth == 15
-    assert chains.timing(zion, 10**18).finality_depth == 120
+    assert chains.timing(zion, Amount(1)).finality_depth == 10
+    assert chains.timing(zion, Amount(5_000 * 10**8)).finality_depth == 15
+    assert chains.timing(zion, Amount(10**18)).finality_depth == 120
     most = chains.secured(zion)
     assert most is not None
     assert chains.timing(zion, most).finality_depth == 120
-    assert chains.timing(zion, most + 1).finality_depth == 120
+    assert chains.timing(zion, Amount(most + 1)).finality_depth == 120
 
 
 STELLAR: dict[str, Any] = {
@@ -325,7 +325,7 @@ def test_the_solana_cluster_follows_from_the_network_unless_its_genesis_is_named
 def test_the_defaults_of_timing_are_the_chains_own_numbers(chain: ChainId) -> None:
     known = {
         instances.ZION: zion_timing.timing(ZionNetwork.MAIN),
-        instances.ETHEREUM: ethereum_timing.MAINNET,
+        instances.ETHEREUM: profile_for(1, "main").timing(),
         instances.SOLANA: solana_timing.MAINNET,
         instances.STELLAR: stellar_timing.MAINNET,
         instances.CARDANO: cardano_timing.PUBLIC,

@@ -11,11 +11,22 @@ import pytest
 from stellar_sdk import Network
 
 from bridge.chains.actions import LockAction
-from bridge.chains.errors import ActionRefused
+from bridge.chains.errors import ActionRefusedError
 from bridge.chains.local.devnet import Devnet
 from bridge.chains.port import ChainPort, FeeLevel, Locked
 from bridge.keys.devkeys import devnet_key
-from bridge.protocol.types import Asset, BlockRef, ChainId, LockTerms, Preimage, Purpose
+from bridge.protocol.types import (
+    Amount,
+    Asset,
+    BlockHeight,
+    BlockRef,
+    ChainId,
+    LockTerms,
+    Preimage,
+    Purpose,
+    TxId,
+    UnixSeconds,
+)
 from chain.rules.address import decode_address
 from chain.rules.params import Network as ZionNetwork
 from relayers.cardano import htlc as cardano_htlc
@@ -46,7 +57,7 @@ from relayers.zion.settings import ZionSettings
 from tests.unit.stellar.world import LedgerWorld, keypair
 
 SECRET = Preimage(b"a preimage of thirty-two bytes..")
-BLOCK = BlockRef(9, "b9", "b8", 1_800_000_000)
+BLOCK = BlockRef(BlockHeight(9), "b9", "b8", UnixSeconds(1_800_000_000))
 OURS, THEIRS = ChainId("the-one"), ChainId("the-other")
 
 
@@ -99,7 +110,14 @@ def lock_terms(family: str, chain: ChainId) -> LockTerms:
     us, them = (FAMILIES[family].port(chain, who) for who in ("us", "them"))
     native = FAMILIES[family].native(chain)
     return LockTerms(
-        chain, us.contract, us.account, them.account, native, 10**7, SECRET.hashlock(), 1_900_000_000
+        chain,
+        us.contract,
+        us.account,
+        them.account,
+        native,
+        Amount(10**7),
+        SECRET.hashlock(),
+        UnixSeconds(1_900_000_000),
     )
 
 
@@ -121,7 +139,7 @@ def test_a_lock_whose_terms_name_another_instance_is_refused(family: str, part: 
         "chain": msgspec.structs.replace(ours, chain=THEIRS),
         "asset": msgspec.structs.replace(ours, asset=theirs.asset),
     }[part]
-    with pytest.raises(ActionRefused, match=THEIRS if family != "solana" else OURS):
+    with pytest.raises(ActionRefusedError, match=THEIRS if family != "solana" else OURS):
         port.lock_id(wrong)
 
 
@@ -130,11 +148,11 @@ async def test_the_fake_chain_refuses_a_lock_whose_terms_name_another_instance()
     ours, theirs = lock_terms("fake", OURS), lock_terms("fake", THEIRS)
     await port.prepare(LockAction(ours), 0, FeeLevel())
     wrong = msgspec.structs.replace(ours, chain=THEIRS)
-    with pytest.raises(ActionRefused, match=THEIRS):
+    with pytest.raises(ActionRefusedError, match=THEIRS):
         await port.prepare(LockAction(wrong), 0, FeeLevel())
     port.fake.credit("us", theirs.asset, 10**9)
     port.fake.ledger.approvals.add(("us", theirs.asset.key))
-    with pytest.raises(ActionRefused, match=THEIRS):
+    with pytest.raises(ActionRefusedError, match=THEIRS):
         await port.prepare(LockAction(theirs), 0, FeeLevel())
 
 
@@ -157,7 +175,7 @@ def test_solana_reads_a_lock_as_one_of_its_instance() -> None:
         assert solana_terms.from_program(unknown, terms.contract, solana(chain).named).asset.chain == chain
     sender = solana_terms.address(terms.sender)
     action = LockAction(terms)
-    with pytest.raises(ActionRefused, match=OURS):
+    with pytest.raises(ActionRefusedError, match=OURS):
         building.plan(PROGRAM, OURS, action, sender, building.Rents(0, 0, 0, 0))
 
 
@@ -176,9 +194,9 @@ async def test_stellars_wallet_signs_nothing_for_another_instance() -> None:
     wallet = StellarWallet(stellar(OURS))
     theirs = lock_terms("stellar", THEIRS)
     for purpose, preimage in ((Purpose.LOCK, None), (Purpose.CLAIM, SECRET), (Purpose.REFUND, None)):
-        with pytest.raises(ActionRefused, match=THEIRS):
+        with pytest.raises(ActionRefusedError, match=THEIRS):
             await wallet.unsigned(purpose, theirs, preimage)
-    with pytest.raises(ActionRefused, match=THEIRS):
+    with pytest.raises(ActionRefusedError, match=THEIRS):
         await wallet.authorization(theirs)
     await wallet.close()
 
@@ -188,10 +206,10 @@ def test_cardano_reads_a_lock_as_one_of_its_instance() -> None:
         terms = lock_terms("cardano", chain)
         datum = cardano_htlc.datum_of(terms).to_cbor().hex()
         reader = cardano_htlc.Reader(cardano(chain))
-        assert reader.terms(Output("00" * 32, 0, terms.contract, terms.amount, {}, datum)) == terms
+        assert reader.terms(Output(TxId("00" * 32), 0, terms.contract, terms.amount, {}, datum)) == terms
         unit = CARDANO_TOKEN.contract
         for tokens in ({unit: 7}, {unit: 7, unit + "ff": 1}):
-            odd = reader.terms(Output("00" * 32, 0, terms.contract, 2_000_000, tokens, datum))
+            odd = reader.terms(Output(TxId("00" * 32), 0, terms.contract, 2_000_000, tokens, datum))
             assert odd is not None
             assert odd.chain == odd.asset.chain == chain
 

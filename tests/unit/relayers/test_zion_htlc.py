@@ -8,10 +8,23 @@ import msgspec
 import pytest
 
 from bridge.chains.actions import ClaimAction, LockAction, RefundAction, action_of
-from bridge.chains.errors import ActionRefused, BadAddress, InsufficientFunds
+from bridge.chains.errors import ActionRefusedError, BadAddressError, InsufficientFundsError
 from bridge.chains.port import Claimed, Locked, Refunded
 from bridge.keys.devkeys import devnet_key
-from bridge.protocol.types import Asset, BlockRef, ChainId, LockTerms, Preimage, Purpose
+from bridge.protocol.types import (
+    Address,
+    Amount,
+    Asset,
+    BlockHeight,
+    BlockRef,
+    ChainId,
+    LockId,
+    LockTerms,
+    Preimage,
+    Purpose,
+    TxId,
+    UnixSeconds,
+)
 from chain.rules.address import encode_address
 from chain.rules.params import COIN, Network
 from chain.rules.records import Kind, decode_transaction
@@ -28,9 +41,16 @@ US, THEM = Key.from_secret(devnet_key("us")), Key.from_secret(devnet_key("them")
 SECRET = Preimage(b"zion preimage")
 DEV = ZionSettings(rpc_urls=(), network=Network.DEV)
 CHAIN_ID = DEV.chain_id
-BLOCK = BlockRef(9, "b9", "b8", 1_800_000_000)
+BLOCK = BlockRef(BlockHeight(9), "b9", "b8", UnixSeconds(1_800_000_000))
 TERMS = LockTerms(
-    instances.ZION, "", US.address, THEM.address, ZION, 5 * COIN, SECRET.hashlock(), 1_900_000_000
+    instances.ZION,
+    Address(""),
+    Address(US.address),
+    Address(THEM.address),
+    ZION,
+    Amount(5 * COIN),
+    SECRET.hashlock(),
+    UnixSeconds(1_900_000_000),
 )
 
 
@@ -110,9 +130,9 @@ def test_transactions_are_read_as_the_events_they_make() -> None:
         action = action_of(purpose, TERMS, preimage)
         tx = transaction(action, DEV, sender=US.key_hash, nonce=7, fee=1_000)
         wanted = {
-            Purpose.LOCK: Locked(BLOCK, tx.txid.hex(), lock_id, TERMS),
-            Purpose.CLAIM: Claimed(BLOCK, tx.txid.hex(), lock_id, SECRET),
-            Purpose.REFUND: Refunded(BLOCK, tx.txid.hex(), lock_id),
+            Purpose.LOCK: Locked(BLOCK, TxId(tx.txid.hex()), LockId(lock_id), TERMS),
+            Purpose.CLAIM: Claimed(BLOCK, TxId(tx.txid.hex()), LockId(lock_id), SECRET),
+            Purpose.REFUND: Refunded(BLOCK, TxId(tx.txid.hex()), LockId(lock_id)),
         }[purpose]
         assert read_event(tx, BLOCK, DEV.native) == wanted
 
@@ -133,7 +153,7 @@ def test_transactions_are_read_as_the_events_they_make() -> None:
     ],
 )
 def test_terms_that_no_lock_can_have_are_refused(change: dict[str, object]) -> None:
-    with pytest.raises(ActionRefused) as refusal:
+    with pytest.raises(ActionRefusedError) as refusal:
         id_of(msgspec.structs.replace(TERMS, **change), DEV)
     assert refusal.value.hint
 
@@ -142,26 +162,26 @@ def test_funds_must_cover_amount_and_fee_but_a_claim_may_pay_its_own_fee() -> No
     check_funds(balance=100, spent=90, earned=0, fee=10)
     check_funds(balance=0, spent=0, earned=50, fee=10)
     for balance, spent, earned, fee in ((99, 90, 0, 10), (0, 0, 5, 10), (5, 10, 100, 1)):
-        with pytest.raises(InsufficientFunds):
+        with pytest.raises(InsufficientFundsError):
             check_funds(balance, spent, earned, fee)
 
 
 def test_a_lock_that_ends_in_the_past_is_refused() -> None:
     check_lock(Purpose.LOCK, TERMS, None, TERMS.deadline - 1)
-    with pytest.raises(ActionRefused):
+    with pytest.raises(ActionRefusedError):
         check_lock(Purpose.LOCK, TERMS, None, TERMS.deadline)
 
 
 def test_nothing_is_sent_for_a_lock_that_is_not_there() -> None:
     for purpose in (Purpose.CLAIM, Purpose.REFUND, Purpose.COOPERATIVE_REFUND):
-        with pytest.raises(ActionRefused):
+        with pytest.raises(ActionRefusedError):
             check_lock(purpose, TERMS, None, TERMS.deadline)
 
 
 def test_the_zero_address_belongs_to_nobody() -> None:
     port = open_port(ZionSettings(("http://127.0.0.1:1",), Network.DEV), devnet_key("us"))
     assert port.parse_address(US.address.upper()) == US.address
-    with pytest.raises(BadAddress):
+    with pytest.raises(BadAddressError):
         port.parse_address(encode_address(bytes(20)))
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from bridge.chains.actions import CancelAction, CooperativeRefundAction, LockAction, RefundAction
-from bridge.chains.errors import ActionRefused, InsufficientFunds, PortUnavailable
+from bridge.chains.errors import ActionRefusedError, InsufficientFundsError, PortUnavailableError
 from bridge.chains.port import BroadcastOutcome, FeeLevel, LockStatus, SignedTx, TxState
-from bridge.protocol.types import Asset, LockTerms
+from bridge.protocol.types import Address, Amount, Asset, LockTerms, TxId, UnixSeconds
 from relayers.fake import FakeChain, FakeDevnet, FakePort
 from tests import instances
 from tests.unit.samples import ZION, preimage
@@ -31,7 +31,16 @@ def port(chain: FakeChain) -> FakePort:
 def _terms(chain: FakeChain, sender: str = "bridge", asset: Asset = ZION) -> LockTerms:
     recipient = "user" if sender == "bridge" else "bridge"
     hashlock = preimage().hashlock()
-    return LockTerms(instances.ZION, "htlc", sender, recipient, asset, 5000, hashlock, chain.head.time + 100)
+    return LockTerms(
+        instances.ZION,
+        Address("htlc"),
+        Address(sender),
+        Address(recipient),
+        asset,
+        Amount(5000),
+        hashlock,
+        UnixSeconds(chain.head.time + 100),
+    )
 
 
 async def _lock(port: FakePort, sequence: int | None = 0) -> SignedTx:
@@ -50,7 +59,7 @@ async def test_lock_and_claim_move_the_money_and_the_supply_stays(chain: FakeCha
     before = chain.ledger.balance("user", ZION)
     tx_id = FakeDevnet(chain).wallet().claim(port.lock_id(terms), preimage())
     chain.mine()
-    found = chain.included(tx_id)
+    found = chain.included(TxId(tx_id))
     assert found is not None
     assert chain.ledger.balance("user", ZION) == before + 5000 - found[1].tx.cost
     assert chain.ledger.supply(ZION) == supply
@@ -79,7 +88,7 @@ async def test_a_refund_waits_for_the_deadline_and_a_cooperative_one_does_not(
     terms = _terms(chain, "user")
     user.lock(terms)
     chain.mine()
-    with pytest.raises(ActionRefused):
+    with pytest.raises(ActionRefusedError):
         await port.prepare(RefundAction(terms), 0, FeeLevel())
     early = CooperativeRefundAction(terms)
     await port.broadcast(await port.prepare(early, 0, FeeLevel()))
@@ -112,7 +121,7 @@ async def test_the_rpc_can_be_down_and_late_and_the_chain_can_halt(chain: FakeCh
     port.faults.lag = 2
     assert (await port.tip()).block.height == 3
     port.faults.down = True
-    with pytest.raises(PortUnavailable):
+    with pytest.raises(PortUnavailableError):
         await port.tip()
     chain.faults.halted = True
     chain.mine(5)
@@ -123,7 +132,7 @@ async def test_a_token_needs_its_approval_first(chain: FakeChain, port: FakePort
     chain.credit("bridge", TOKEN, 10**6)
     (approval,) = await port.setup_actions([ZION, TOKEN])
     lock = LockAction(_terms(chain, asset=TOKEN))
-    with pytest.raises(ActionRefused):
+    with pytest.raises(ActionRefusedError):
         await port.prepare(lock, 0, FeeLevel())
     await port.broadcast(await port.prepare(approval, 0, FeeLevel()))
     chain.mine()
@@ -132,7 +141,7 @@ async def test_a_token_needs_its_approval_first(chain: FakeChain, port: FakePort
 
 
 async def test_an_account_without_money_signs_nothing(chain: FakeChain) -> None:
-    with pytest.raises(InsufficientFunds):
+    with pytest.raises(InsufficientFundsError):
         await FakePort(chain, "poor").prepare(CancelAction(), 0, FeeLevel())
 
 
