@@ -9,8 +9,8 @@ from bridge.protocol.types import Amount, LockTerms, Purpose
 
 
 class _StoredAction(msgspec.Struct, omit_defaults=True):
-    """How an action lies in its intent's row, in the layout of the first release; amounts as text, bytes in
-    hex."""
+    """How an action is stored in the row of its intent, in the layout of the first release: amounts as text,
+    bytes in hex."""
 
     purpose: Purpose
     payload: str = ""

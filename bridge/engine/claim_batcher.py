@@ -61,8 +61,8 @@ class ClaimBatcher:
     async def members_for(
         self, leader: IntentSnapshot, action: Action, now: int, *, urgent: bool
     ) -> dict[int, ClaimAction]:
-        """Return the claims that may join the transaction of this claim, by intent. The leader itself cannot
-        join another's any more in this pass. `now`: the chain's time, Unix seconds.
+        """Return the claims that may join the transaction of this claim, by intent. The leader itself can no
+        longer join another's in this pass. `now`: the chain's time, Unix seconds.
 
         A claim near its deadline goes alone, and so does one whose batch was spoiled: then it depends on no
         other.

@@ -170,12 +170,9 @@ def _plan_waiting(
             if is_stuck(newest, tip, settings, numbered=numbered, urgent=decision.is_urgent(tip.time)):
                 return Replace(newest, decision.action)
             if is_lost:
-                over = newest.signed.is_over(tip)
-                return (
-                    Wait("no node accepts it any longer, and it has not expired yet")
-                    if over
-                    else Resend(newest)
-                )
+                if newest.signed.is_over(tip):
+                    return Wait("no node accepts it any longer, and it has not expired yet")
+                return Resend(newest)
             if _is_noted(snapshot, newest):
                 return Wait("it waits for a block")
             return Pending(newest)
@@ -224,7 +221,7 @@ def _not_landed(tx: StoredTx, status: TxStatus, tip: Tip, decision: Decision) ->
 
 
 def _is_expired(snapshot: IntentSnapshot, tx: StoredTx, tip: Tip, decision: Decision) -> bool:
-    """Tell whether a transaction can never land any more; a lock not even after a reorg."""
+    """Tell whether a transaction can no longer land; a lock not even after a reorg."""
     is_lock = snapshot.intent.purpose is Purpose.LOCK
     height, time = tx.signed.valid_until_height, tx.signed.valid_until_time
     if time is not None and tip.time > time and (not is_lock or tip.block.height > tx.signed_height + 1):

@@ -242,8 +242,8 @@ class Observation(msgspec.Struct, frozen=True):
 class ChainStatus(msgspec.Struct, frozen=True):
     """A chain as its relayer last saw it. `balances` and `fees` are by asset key.
 
-    `scanned` is the height up to which HTLC events were taken in; `healthy` is false, with a `detail`, when
-    the RPC cannot be reached or believed.
+    `scanned` is the height up to which HTLC events were stored; `healthy` false with a `detail` when the RPC
+    cannot be reached or its answers make no sense.
     """
 
     chain: ChainId

@@ -13,7 +13,7 @@ from bridge.store import Store
 from bridge.store.records import PlannedIntent
 
 AnchorHook = Callable[[Store, ChainPort], Awaitable[AnchorAction | None]]
-"""Called every `anchor_seconds`; returns an ANCHOR action to send, or None."""
+"""Called every `anchor_seconds`; returns an anchor of the log to send, or None."""
 
 
 class AccountActions:

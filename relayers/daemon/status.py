@@ -85,8 +85,7 @@ class StatusKeeper:
         fees: dict[str, FeeEstimate] = {}
         for asset in self._assets:
             balances[asset.key] = await self._port.balance(self._port.account, asset)
-            estimate = await self._port.fees(asset)
-            fees[asset.key] = estimate
+            fees[asset.key] = await self._port.fees(asset)
             self._metrics.balance.labels(self._port.chain, asset.symbol).set(balances[asset.key])
         if balances != self.current.balances or fees != self.current.fees:
             self.current = msgspec.structs.replace(self.current, balances=balances, fees=fees)

@@ -82,34 +82,85 @@ WORLDS: dict[str, list[ev.Event]] = {
 }
 
 
+class Exploration:
+    """All swaps found so far, each with the event that first led to it."""
+
+    def __init__(self, start: Swap) -> None:
+        self.origin: dict[bytes, tuple[bytes, ev.Event] | None] = {msgspec.msgpack.encode(start): None}
+        self.states: set[SwapState] = set()
+        self.steps = 0
+
+    def play(self, swap: Swap, event: ev.Event) -> Swap | None:
+        """Let an event happen; returns the swap that it leads to if none has led there before. Whatever is
+        wrong with it fails with the path of events from the start."""
+        self.steps += 1
+        try:
+            after = transition(swap, event).swap
+            if after is swap:
+                return None
+            check_step(swap, after)
+            again = transition(after, event).swap
+            assert again is after or again == after, "7: the event repeated changes the swap"
+            key = msgspec.msgpack.encode(after)
+            if key in self.origin:
+                return None
+            check_swap(after)
+            assert transition(after, NO_NEWS).effects == required_effects(after)
+        except Exception as error:
+            before = msgspec.msgpack.encode(swap)
+            path = "\n".join(f"  {number}. {step}" for number, step in enumerate(self.path(before, event), 1))
+            raise AssertionError(f"{error}\nafter these events:\n{path}") from error
+        self.origin[key] = msgspec.msgpack.encode(swap), event
+        self.states.add(after.state)
+        return after
+
+    def path(self, key: bytes, last: ev.Event) -> list[ev.Event]:
+        """Return the shortest order of events to a swap, and one more."""
+        events = [last]
+        while (origin := self.origin[key]) is not None:
+            key, event = origin
+            events.append(event)
+        return events[::-1]
+
+
+def begin() -> Swap:
+    return Player().feed(ev.Accepted(), *source_ticks(START), *destination_ticks(START)).swap
+
+
 @pytest.mark.parametrize("name", WORLDS)
 def test_no_order_of_events_leads_to_a_swap_that_breaks_an_invariant(name: str) -> None:
-    alphabet = WORLDS[name]
-    start = Player().feed(ev.Accepted(), *source_ticks(START), *destination_ticks(START)).swap
-    seen = {msgspec.msgpack.encode(start)}
-    frontier: list[Swap] = [start]
-    states: set[SwapState] = set()
-    steps = 0
+    frontier = [begin()]
+    exploration = Exploration(frontier[0])
     while frontier:
-        following: list[Swap] = []
-        for swap in frontier:
-            for event in alphabet:
-                steps += 1
-                after = transition(swap, event).swap
-                if after is swap:
-                    continue
-                check_step(swap, after)
-                key = msgspec.msgpack.encode(after)
-                again = transition(after, event).swap
-                assert again is after or again == after, f"7: {event} repeated changes the swap"
-                if key in seen:
-                    continue
-                seen.add(key)
-                check_swap(after)
-                assert transition(after, NO_NEWS).effects == required_effects(after)
-                states.add(after.state)
-                following.append(after)
-        frontier = following
-    print(f"{name}: {len(seen)} swaps, {steps} steps")
-    assert len(seen) > 1000
-    assert {SwapState.COMPLETED, SwapState.REFUNDED, SwapState.INVALID_LOCK} <= states
+        frontier = [
+            after
+            for swap in frontier
+            for event in WORLDS[name]
+            if (after := exploration.play(swap, event)) is not None
+        ]
+    print(f"{name}: {len(exploration.origin)} swaps, {exploration.steps} steps")
+    assert len(exploration.origin) > 1000
+    assert {SwapState.COMPLETED, SwapState.REFUNDED, SwapState.INVALID_LOCK} <= exploration.states
+
+
+def test_a_failure_prints_the_path_of_events_to_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second, third = GOOD_LOCKS[0], GOOD_LOCKS[1], ev.SecretRevealed(PREIMAGE)
+    exploration = Exploration(begin())
+    swap = exploration.play(begin(), first)
+    assert swap is not None
+    swap = exploration.play(swap, second)
+    assert swap is not None
+
+    def broken(after: Swap) -> None:
+        raise AssertionError("an invariant")
+
+    monkeypatch.setattr("tests.property.test_exhaustive.check_swap", broken)
+    with pytest.raises(AssertionError) as failure:
+        exploration.play(swap, third)
+    assert str(failure.value).splitlines() == [
+        "an invariant",
+        "after these events:",
+        f"  1. {first}",
+        f"  2. {second}",
+        f"  3. {third}",
+    ]
