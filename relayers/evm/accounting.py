@@ -31,7 +31,8 @@ class EvmLedger:
 
 
 async def fees_paid(rpc_url: str, payers: set[Address], first: BlockHeight, last: BlockHeight) -> int:
-    """Return the wei that `payers` (addresses) paid for gas in blocks `first` to `last`, both included."""
+    """Return the wei that `payers` (addresses) paid for their transactions in blocks `first` to `last`, both
+    included: for gas, and on the OP stack for data, which receipts there have as `l1Fee`."""
     rpc = open_rpc([rpc_url], timeout=30)
     wanted = {payer.lower() for payer in payers}
     calls = [Call("eth_getBlockReceipts", (hex(height),)) for height in range(first, last + 1)]
@@ -42,6 +43,7 @@ async def fees_paid(rpc_url: str, payers: set[Address], first: BlockHeight, last
                 receipt = record(item)
                 if str(receipt["from"]).lower() in wanted:
                     total += quantity(receipt["gasUsed"]) * quantity(receipt["effectiveGasPrice"])
+                    total += quantity(receipt.get("l1Fee") or "0x0")
         return total
     finally:
         await rpc.close()

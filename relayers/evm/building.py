@@ -11,10 +11,11 @@ from eth_abi.exceptions import DecodingError
 from eth_account.signers.local import LocalAccount
 from eth_hash.auto import keccak
 
-from bridge.chains.errors import ActionRefused, InsufficientFunds, PortUnavailable
+from bridge.chains.errors import ActionRefusedError, InsufficientFundsError, PortUnavailableError
 from bridge.chains.port import FeeLevel, SignedTx
 from bridge.protocol.types import Address, Amount, Asset, Purpose, TxId
 from relayers.evm import access, artifacts, erc20, fees
+from relayers.evm.data_fees import HEADROOM, Ask, data_fees
 from relayers.evm.messages import Message
 from relayers.evm.rpc import Call, Rpc, RpcError, quantity, sound
 from relayers.evm.settings import EvmSettings
@@ -26,7 +27,7 @@ _REVERTED = 3
 """JSON-RPC error code of an execution that reverted (go-ethereum, followed by the others)."""
 
 
-class Reverted(ActionRefused):
+class RevertedError(ActionRefusedError):
     """The simulation reverted; `error` is the contract's own name for why, "" if it gave none."""
 
     def __init__(self, message: str, hint: str, error: str) -> None:
@@ -45,7 +46,7 @@ class Priced(msgspec.Struct, frozen=True):
     """What a message that was simulated will be sent with.
 
     `expected` is the gas it should use, `limit` the most it may; `price` is wei per gas in the next block at
-    this bid, `bid` the most it may become.
+    this bid, `bid` the most it may become. `data_fee`: wei that a rollup charges for its bytes, beside that.
     """
 
     bid: fees.Bid
@@ -53,16 +54,21 @@ class Priced(msgspec.Struct, frozen=True):
     limit: int
     price: int
     access_list: tuple[access.Entry, ...] = ()
+    data_fee: int = 0
 
     @property
     def expected_cost(self) -> int:
         """The wei it should cost if the next block takes it."""
-        return self.expected * self.price
+        return self.expected * self.price + self.data_fee
 
     @property
     def max_cost(self) -> int:
         """The most wei it can cost, beside what it sends along."""
-        return self.limit * self.bid.max_fee
+        return self.limit * self.bid.max_fee + HEADROOM * self.data_fee
+
+
+def _with_margin(gas: int) -> int:
+    return gas * _GAS_MARGIN[0] // _GAS_MARGIN[1]
 
 
 class Builder:
@@ -87,8 +93,8 @@ class Builder:
         makes it cheaper (`list_may_pay`: it is worth asking for one). What needs more than `most` gas is
         refused.
 
-        Raises `InsufficientFunds` if ether or token do not suffice, `ActionRefused` if the call would revert
-        on the newest state, `PortUnavailable` if fees are over our cap.
+        Raises `InsufficientFundsError` if ether or token do not suffice, `ActionRefusedError` if the call
+        would revert on the newest state, `PortUnavailableError` if fees are over our cap.
         """
         account = self._signer.address
         request = {"from": account, "to": message.to, "data": message.data, "value": hex(message.value)}
@@ -119,9 +125,12 @@ class Builder:
         market = fees.read_market(sound(history))
         bid = fees.bid(market, level, purpose, self._settings.caps)
         expected = quantity(estimate)
-        if most is not None and expected > most:
-            raise ActionRefused(
-                f"this {purpose} would use {expected} gas, over the limit of {most} for paying somebody else",
+        model = self._settings.fee_model
+        (charged,) = await data_fees(self._rpc, model, [Ask(message, _with_margin(expected))])
+        executed = expected - charged.gas
+        if most is not None and executed > most:
+            raise ActionRefusedError(
+                f"this {purpose} would use {executed} gas, over the limit of {most} for paying somebody else",
                 "the contract that is paid runs code of its own: let its owner send the transaction",
             )
         listed = access.worthwhile(others[-1], account, message.to) if list_may_pay else ()
@@ -130,9 +139,11 @@ class Builder:
         priced = Priced(
             bid=bid,
             expected=expected,
-            limit=max(expected * _GAS_MARGIN[0] // _GAS_MARGIN[1], worst),
+            # The parent chain's price may rise before the next block, and with it the gas for the data.
+            limit=max(_with_margin(expected), worst) + (HEADROOM - 1) * charged.gas,
             price=min(bid.max_fee, market.base_fee + bid.priority),
             access_list=listed,
+            data_fee=charged.wei,
         )
         if wei < message.value + priced.max_cost:
             raise self._short("wei", wei, message.value + priced.max_cost)
@@ -163,8 +174,8 @@ class Builder:
             max_cost=Amount(priced.max_cost),
         )
 
-    def _short(self, unit: str, have: int, need: int) -> InsufficientFunds:
-        return InsufficientFunds(
+    def _short(self, unit: str, have: int, need: int) -> InsufficientFundsError:
+        return InsufficientFundsError(
             f"the bridge's account {self._signer.address} on {self._settings.chain} has {have} {unit} and "
             f"needs {need}",
             "send funds to the account",
@@ -174,14 +185,14 @@ class Builder:
 def _refusal(error: RpcError, purpose: Purpose) -> Exception:
     if error.code == _REVERTED or "revert" in error.message.lower():
         reason = _revert_reason(error.data)
-        return Reverted(
+        return RevertedError(
             f"the HTLC contract or the token would refuse this {purpose}: {reason or error.message}",
             "read the lock back from chain",
             reason,
         )
     if "insufficient funds" in error.message.lower():
-        return InsufficientFunds(error.message, "send native coins to the bridge's account")
-    return PortUnavailable(f"the RPC could not simulate: {error.message}", "it is retried")
+        return InsufficientFundsError(error.message, "send native coins to the bridge's account")
+    return PortUnavailableError(f"the RPC could not simulate: {error.message}", "it is retried")
 
 
 @cache

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from bridge.chains.actions import ClaimAction
-from bridge.chains.errors import ActionRefused, BadAuthorization, InsufficientFunds
+from bridge.chains.errors import ActionRefusedError, BadAuthorizationError, InsufficientFundsError
 from bridge.chains.port import FeeLevel, SignedTx
 from bridge.protocol.types import LockTerms, Preimage, Purpose
 from relayers.evm import access, blocks, gas
 from relayers.evm.authorizing import decode
-from relayers.evm.building import Builder
+from relayers.evm.building import Builder, Priced
 from relayers.evm.messages import Authorization, HtlcContract
 from relayers.evm.rpc import Call, Rpc, quantity, sound
 
@@ -97,7 +97,7 @@ class Claims:
         terms = action.terms
         try:
             signed = decode(action.authorization)
-        except BadAuthorization:
+        except BadAuthorizationError:
             return None
         most = min(signed.max_fee, terms.amount)
         if most == 0 or signed.relayer != self._account or not await self._lasts(signed):
@@ -112,25 +112,26 @@ class Claims:
                 list_may_pay=True,
                 most=gas.authorized_ceiling(terms),
             )
-        except (ActionRefused, InsufficientFunds):
+        except (ActionRefusedError, InsufficientFundsError):
             return None  # used, withdrawn, no longer the wallet's key: the ordinary claim is simulated next
         if terms.asset.contract:
             return self._builder.sign(message, priced, sequence)
-        more = priced.expected - await self._ordinary_gas(action, level, otherwise=priced.expected)
-        if most <= more * priced.price:
+        ordinary = await self._ordinary(action, level) or priced
+        more = (priced.expected - ordinary.expected) * priced.price + priced.data_fee - ordinary.data_fee
+        if most <= more:
             return None  # it would cost us more than it brings
         fee = min(most, priced.expected_cost)
         message = self._contract.claim_for(terms, action.preimage, signed, fee)
         return self._builder.sign(message, priced, sequence)
 
-    async def _ordinary_gas(self, action: ClaimAction, level: FeeLevel, *, otherwise: int) -> int:
-        """Return the gas that an ordinary claim of this lock would use; `otherwise` if it cannot be made (a
+    async def _ordinary(self, action: ClaimAction, level: FeeLevel) -> Priced | None:
+        """Return what an ordinary claim of this lock would be sent with; None if it cannot be made (a
         contract may refuse one payment and take another)."""
         message = self._contract.claim(action.terms, action.preimage)
         try:
-            return (await self._builder.price(message, None, Purpose.CLAIM, level)).expected
-        except ActionRefused:
-            return otherwise
+            return await self._builder.price(message, None, Purpose.CLAIM, level)
+        except ActionRefusedError:
+            return None
 
     async def _lasts(self, signed: Authorization) -> bool:
         return signed.expiry >= (await blocks.read_heads(self._rpc)).latest.time + _TIME_TO_LAND

@@ -15,7 +15,7 @@ from bridge.chains.actions import (
     RefundAction,
     action_of,
 )
-from bridge.chains.errors import ActionRefused
+from bridge.chains.errors import ActionRefusedError
 from bridge.chains.port import UnsignedTx
 from bridge.protocol.types import Amount, LockId, LockTerms, Preimage, Purpose
 from relayers.evm import erc20, gas, htlc
@@ -50,9 +50,13 @@ class Authorization(msgspec.Struct, frozen=True):
 
 
 class HtlcContract(msgspec.Struct, frozen=True):
-    """The HTLC contract of one instance; every method refuses locks that lie elsewhere."""
+    """The HTLC contract of one instance; every method refuses locks that lie elsewhere.
+
+    `gas_hints`: gas means the same as on Ethereum, so that wallets can be told how much to expect.
+    """
 
     place: Place
+    gas_hints: bool = True
 
     @property
     def chain_id(self) -> int:
@@ -77,7 +81,7 @@ class HtlcContract(msgspec.Struct, frozen=True):
         return self._message(htlc.encode_lock(self._terms(terms)))
 
     def claim(self, terms: LockTerms, preimage: Preimage) -> Message:
-        """Return the claim, for anyone to send. Raises `ActionRefused` for a wrong preimage."""
+        """Return the claim, for anyone to send. Raises `ActionRefusedError` for a wrong preimage."""
         return self._message(htlc.encode_claim(self._terms(terms), _opening(terms, preimage)))
 
     def claim_batch(self, claims: Sequence[tuple[LockTerms, Preimage]]) -> Message:
@@ -90,7 +94,7 @@ class HtlcContract(msgspec.Struct, frozen=True):
         self, terms: LockTerms, preimage: Preimage, authorization: Authorization, fee: int
     ) -> Message:
         """Return the claim that the recipient signed for, for the relayer named in it to send: the sender of
-        the message keeps `fee`. Raises `ActionRefused` for a wrong preimage."""
+        the message keeps `fee`. Raises `ActionRefusedError` for a wrong preimage."""
         call = htlc.encode_claim_for(
             self._terms(terms),
             _opening(terms, preimage),
@@ -130,7 +134,7 @@ class HtlcContract(msgspec.Struct, frozen=True):
         again, a signature that still lies around could not give that lock back.
         """
         if terms.recipient != str(recipient.address):
-            raise ActionRefused("only the recipient can give a lock back", "wait for the deadline")
+            raise ActionRefusedError("only the recipient can give a lock back", "wait for the deadline")
         ours = self._terms(terms)
         nonce = int(self.lock_id(terms), 16)
         typed = htlc.cooperative_refund_typed_data(
@@ -148,8 +152,8 @@ class HtlcContract(msgspec.Struct, frozen=True):
         """Return transactions for `eth_sendTransaction`, to be sent in order: before a token's lock comes
         its approval.
 
-        `payload["transactions"]` holds dicts with chainId, to, data, value and gas as "0x…" quantities, and
-        `from` for a lock, which only its sender can make.
+        `payload["transactions"]` holds dicts with chainId, to, data, value and gas (where there are
+        `gas_hints`) as "0x…" quantities, and `from` for a lock, which only its sender can make.
         """
         expected = gas.expected(terms.asset, terms.lane)
         what = f"{terms.amount} × 10^-{terms.asset.decimals} {terms.asset.symbol}"
@@ -166,7 +170,9 @@ class HtlcContract(msgspec.Struct, frozen=True):
                 steps = [(self.refund(terms), expected.refund)]
                 summary = f"refund {what} to {terms.sender}"
             case CooperativeRefundAction():
-                raise ActionRefused(f"a wallet has nothing to sign for {purpose}", "ask for another purpose")
+                raise ActionRefusedError(
+                    f"a wallet has nothing to sign for {purpose}", "ask for another purpose"
+                )
         sender = {"from": terms.sender} if purpose is Purpose.LOCK else {}
         transactions: list[dict[str, Any]] = [
             {
@@ -175,7 +181,7 @@ class HtlcContract(msgspec.Struct, frozen=True):
                 "to": message.to,
                 "data": message.data,
                 "value": hex(message.value),
-                "gas": hex(units * _WALLET_GAS_FACTOR),
+                **({"gas": hex(units * _WALLET_GAS_FACTOR)} if self.gas_hints else {}),
             }
             for message, units in steps
         ]
@@ -184,7 +190,7 @@ class HtlcContract(msgspec.Struct, frozen=True):
     def _terms(self, terms: LockTerms) -> htlc.EvmLockTerms:
         ours = self._here(terms)
         if terms.contract.lower() != self.address.lower():
-            raise ActionRefused(
+            raise ActionRefusedError(
                 f"the lock lies in {terms.contract!r}, not in {self.address} on {self.place.chain}",
                 "has the HTLC contract been redeployed? Use the configuration the swap was made with",
             )
@@ -193,7 +199,7 @@ class HtlcContract(msgspec.Struct, frozen=True):
     def _here(self, terms: LockTerms) -> htlc.EvmLockTerms:
         chain = self.place.chain
         if terms.chain != chain or terms.asset.chain != chain:
-            raise ActionRefused(
+            raise ActionRefusedError(
                 f"the lock is of {terms.asset.key} on {terms.chain}, and this is {chain}",
                 "ask the chain that the lock lies on",
             )
@@ -205,5 +211,5 @@ class HtlcContract(msgspec.Struct, frozen=True):
 
 def _opening(terms: LockTerms, preimage: Preimage) -> bytes:
     if not preimage.opens(terms.hashlock):
-        raise ActionRefused("the preimage does not open this lock", "use the swap's own preimage")
+        raise ActionRefusedError("the preimage does not open this lock", "use the swap's own preimage")
     return preimage.reveal()

@@ -140,6 +140,7 @@ def settings_of(instance: Instance) -> EvmSettings:
         chain_id=section.chain_id_on(instance.network),
         contract=section.contract,
         native=traits_of(profile).native(instance.chain),
+        fee_model=profile.fee_model,
         reads_finalized=profile.finalized_after > 0,
         ws_url=section.ws_url,
         assets=instance.assets,

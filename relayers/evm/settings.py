@@ -7,6 +7,7 @@ import msgspec
 from bridge.chains.errors import PortError
 from bridge.protocol.types import Asset, ChainId
 from relayers.evm.fees import FeeCaps
+from relayers.evm.profiles import FeeModel
 
 DECIMALS = 18
 """Of the native coin of every EVM network: the EVM counts in wei, 10⁻¹⁸ of it."""
@@ -25,12 +26,12 @@ class EvmSettings(msgspec.Struct, frozen=True):
     itself goes by (EIP-155): it is in every lock id and every signature, so that nothing made for one
     instance means anything on another.
 
-    `reads_finalized`: the network's `finalized` block means something. `rpc_urls` are used in turn when one
-    is down. `contract` is the HTLC's address or the path of the record that `ape run deploy` wrote. `assets`
-    gives names and decimals to the assets we know. `timeout` is seconds for one request, `poll_interval`
-    seconds between polls while there is no WebSocket, `history_blocks` how far back the fate of a lock that
-    is no longer open is looked for. `relayer` is the address that users authorise to claim for them and keep
-    a fee, "" for the sender of each lock.
+    `fee_model` says what is charged beside gas × price. `reads_finalized`: the network's `finalized` block
+    means something. `rpc_urls` are used in turn when one is down. `contract` is the HTLC's address or the
+    path of the record that `ape run deploy` wrote. `assets` gives names and decimals to the assets we know.
+    `timeout` is seconds for one request, `poll_interval` seconds between polls while there is no WebSocket,
+    `history_blocks` how far back the fate of a lock that is no longer open is looked for. `relayer` is the
+    address that users authorise to claim for them and keep a fee, "" for the sender of each lock.
     """
 
     rpc_urls: tuple[str, ...]
@@ -38,6 +39,7 @@ class EvmSettings(msgspec.Struct, frozen=True):
     contract: str
     chain: ChainId = ETHEREUM
     native: Asset = ETH
+    fee_model: FeeModel = FeeModel.EIP1559
     reads_finalized: bool = False
     ws_url: str = ""
     assets: tuple[Asset, ...] = ()
