@@ -92,7 +92,7 @@ class Desk:
         here, name = self.native.key, rig.chain
         self.settings = config.parse(
             {
-                "chains": {name: sections(rig)},
+                "chains": {name: sections(rig), "zion": {"rpc_urls": ["http://127.0.0.1:1"]}},
                 "assets": [
                     {
                         "chain": name,
