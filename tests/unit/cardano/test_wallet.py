@@ -13,6 +13,7 @@ from bridge.chains.actions import LockAction
 from bridge.chains.errors import ActionRefusedError
 from bridge.chains.port import FeeLevel, LockStatus
 from bridge.keys.devkeys import devnet_key
+from bridge.protocol.types import Address as AddressText
 from bridge.protocol.types import Amount, Asset, LockTerms, Preimage, Purpose, UnixSeconds
 from relayers.cardano.devnet import DEMO_TOKEN, CardanoDevnet
 from relayers.cardano.settings import ADA
@@ -44,7 +45,7 @@ class Browser:
             chain=self.port.chain,
             contract=self.port.contract,
             sender=self.port.parse_address(self.base),
-            recipient=Address(recipient),
+            recipient=AddressText(recipient),
             asset=asset,
             amount=Amount(amount),
             hashlock=SECRET.hashlock(),
@@ -78,7 +79,7 @@ async def test_money_at_an_address_with_a_stake_part_is_locked_claimed_and_refun
     await devnet.mine(1)
     for terms, status in ((claimed, LockStatus.CLAIMED), (refunded, LockStatus.REFUNDED)):
         assert await alice.port.read_lock(alice.port.lock_id(terms), terms) is status
-    assert await alice.port.balance(Address(alice.base), DEMO_TOKEN) == 50
+    assert await alice.port.balance(AddressText(alice.base), DEMO_TOKEN) == 50
 
 
 async def test_a_key_without_money_is_refused_in_words(
