@@ -7,8 +7,8 @@ keccak256(S ‖ the twelve words): the work hash, valid when H as a big-endian i
 Keccak-256 is Ethereum's. Source: docs/zion-protocol.md; vectors: tests/vectors/cosmic_harmony.json.
 
 Everything here takes bytes or NumPy arrays and checks them. Numba is imported and a kernel compiled (or
-loaded from disk) when it is first called; `prepare` does that ahead of time. Code compiled by Numba
-elsewhere calls the building blocks instead: `kernels.keccak` (`keccak_f1600`, `keccak_f1600_lanes`, `pad`),
+loaded from disk) when it is first called; `prepare` does that ahead of time. Code compiled by Numba elsewhere
+calls the building blocks instead: `kernels.keccak` (`keccak_f1600`, `keccak_f1600_lanes`, `pad`),
 `kernels.numba_pow` (`work_hash`, `work_hash_lanes`, `meets_target`) and `kernels.numba_merkle`
 (`hash_records`, `merkle_root_words`), and is decorated with `kernels.compile_cache.kernel`, so that a
 change of them compiles it again.
@@ -148,7 +148,7 @@ def merkle_root(leaves: U8Array | U64Array) -> bytes:
 
 
 def prepare(*, mining: bool = False) -> None:
-    """Compile or load what a node needs (and a miner too), which the first calls would do otherwise."""
+    """Compile or load what a node (and a miner) needs; otherwise the first calls would do it."""
     for entry in (
         _pow().check_one,
         _pow().check_many,

@@ -1,6 +1,6 @@
 """Cosmic Harmony compiled by Numba: one nonce at a time, and LANES nonces at once.
 
-`kernels.cosmic_harmony` is the public face of this module. Other njit code may call `work_hash` and
+`kernels.cosmic_harmony` is the public interface of this module. Other njit code may call `work_hash` and
 `meets_target` directly.
 """
 

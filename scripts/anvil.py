@@ -7,15 +7,12 @@ import time
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parent.parent
-# The .bin wrapper of the npm package orphans its child when killed; the binary itself does not.
-BINARY = ROOT / ".toolchain/node_modules/@foundry-rs/anvil-linux-amd64/bin/anvil"
+from relayers.evm.devnet.anvil import find_anvil
 
 
-class Reverted(Exception):
+class RevertedError(Exception):
     """A transaction or call that the EVM reverted; `data` is the revert data."""
 
     def __init__(self, data: bytes) -> None:
@@ -39,7 +36,7 @@ class Anvil:
         if "error" in answer:
             data = answer["error"].get("data")
             if isinstance(data, str):
-                raise Reverted(bytes.fromhex(data[2:]))
+                raise RevertedError(bytes.fromhex(data[2:]))
             raise RuntimeError(f"{method}: {answer['error']}")
         return answer["result"]
 
@@ -51,7 +48,8 @@ class Anvil:
         value: int = 0,
         access_list: Sequence[Mapping[str, Any]] = (),
     ) -> dict[str, Any]:
-        """Send, mine, and return the receipt; raise Reverted. `access_list` as JSON-RPC has it (EIP-2930)."""
+        """Send, mine, and return the receipt; raise Reverted. `access_list` is in JSON-RPC's form
+        (EIP-2930)."""
         transaction: dict[str, Any] = {
             "from": sender,
             "data": "0x" + data.hex(),
@@ -70,7 +68,7 @@ class Anvil:
                 time.sleep(0.002)
                 continue
             if receipt["status"] != "0x1":
-                raise Reverted(b"")
+                raise RevertedError(b"")
             return receipt
         raise RuntimeError(f"transaction {tx_hash} was not mined")
 
@@ -78,7 +76,7 @@ class Anvil:
 @contextmanager
 def anvil(*args: str) -> Iterator[Anvil]:
     """Start anvil on a free loopback port and stop it at the end."""
-    command = [str(BINARY), "--port", "0", "--host", "127.0.0.1", *args]
+    command = [str(find_anvil()), "--port", "0", "--host", "127.0.0.1", *args]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     try:
         assert process.stdout is not None

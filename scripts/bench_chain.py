@@ -1,8 +1,8 @@
 """Measure block validation: python scripts/bench_chain.py → build/bench/chain.json.
 
-Three questions: what share of a block's validation are its signature checks when none is cached; how long a
-block of 1,000 transactions takes whose signatures the mempool has checked; how long transaction ids and the
-Merkle root of 1,000 take. One thread, best and median of several runs, seconds.
+Three questions: which share of a block's validation the signature checks have when none of them is cached;
+how long a block of 1,000 transactions takes whose signatures the mempool has checked; how long transaction
+ids and the Merkle root of 1,000 take. One thread, best and median of several runs, seconds.
 """
 
 from __future__ import annotations

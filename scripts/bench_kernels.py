@@ -46,7 +46,7 @@ from kernels.opencl import OpenCLScanner
 ROOT = Path(__file__).parents[1]
 C_SOURCE = ROOT / "scripts" / "cosmic_harmony_scalar.c"
 C_FLAGS = (("-O3", "-march=native"), ("-O3",))
-"""gcc's tuning for the machine is not always its fastest code: the yardstick is the faster of both."""
+"""gcc's tuning for the machine is not always the fastest code: the yardstick is the faster of the two."""
 
 HEADER = bytes(range(80))
 SHARES = 64

@@ -157,7 +157,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     compiled.prepare()
     unchanged = Mutant("the specification as it is", "values", ast.parse((SPEC / "values.py").read_text()))
     if is_noticed(unchanged):
-        print("the unchanged specification differs from the node: mend that first")
+        print("the unchanged specification differs from the node: fix that first")
         return 1
     chosen = [mutant for mutant in mutants() if args.only in mutant.name]
     unnoticed: list[str] = []
