@@ -126,6 +126,7 @@ class Duel:
         self.reasons: Counter[str] = Counter()
         self.seen_transactions: dict[TxId, Transaction] = {}
         self.known: list[BlockId] = [self.tree.head]
+        self.recent_times: list[int] = []
         self.offered: list[Block] = []
         assert self.tree.head == self.chain.genesis_id
         self.compare_states()
@@ -211,6 +212,7 @@ class Duel:
         ancestors = fork_choice.ancestors_of(self.tree, parent)
         state, median = self.state_after(parent), spec_blocks.median_time_of(ancestors)
         height = self.tree.headers[parent].height + 1
+        self.recent_times = [header.time for header in ancestors[-11:] if header.time > median]
         transactions = self.transactions(state, median)
         for tx in transactions:
             self.seen_transactions[tx.txid] = tx
@@ -283,9 +285,14 @@ class Duel:
         open_locks = [lock for lock in state.locks.items() if lock[1].state is LockState.OPEN]
         if kind == Kind.HTLC_LOCK or not (open_locks or (state.locks and pick.random() < 0.1)):
             deadline = median + pick.choice((0, 1, 1, 2, 60, 60, 60, 600, 600))
+            if self.recent_times and pick.random() < 0.4:
+                deadline = pick.choice(self.recent_times)  # the median of a later block is one of them
             terms: dict[str, Any] = {"hash": sha256(preimage), "deadline": max(deadline, 0)}
             terms["recipient"] = other.key_hash
             return sign(key, Transaction(Kind.HTLC_LOCK, amount=amount, **terms, **basics))
+        due = [(spent, lock) for spent, lock in open_locks if lock.deadline == median]
+        if due and pick.random() < 0.5:
+            return self.spend(Kind.HTLC_REFUND, *pick.choice(due), key, basics)
         spent, lock = pick.choice(
             open_locks if open_locks and pick.random() < 0.95 else [*state.locks.items()]
         )

@@ -16,7 +16,7 @@ from chain.rules.errors import Reason
 from tests.property.duel import Duel, Verdict, compare_coins, compare_records
 
 ROUNDS = int(os.environ.get("SPECIFICATION_ROUNDS", "1"))
-GAMES = 10 * ROUNDS
+GAMES = 20 * ROUNDS
 BLOCKS = 100
 RECORDS = 6_000 * ROUNDS
 COINS = 3_000 * ROUNDS
