@@ -10,7 +10,7 @@ class PortError(RainbowError):
 
 
 class PortUnavailable(PortError):
-    """The RPC is down, slow or talks nonsense: try again later, assume nothing."""
+    """The RPC is down, slow or its answers make no sense: try again later, assume nothing."""
 
     exit_code = 4
 
