@@ -26,8 +26,8 @@ from bridge.api.problems import MEDIA_TYPE, ApiError, Kind
 from bridge.api.request_limits import RequestLimits, problem_response
 from bridge.api.routes import admin, events, health, market, swaps
 from bridge.api.services import Services
-from bridge.desk.prices import PriceUnavailable
-from bridge.desk.refused import Reason, Refused
+from bridge.desk.prices import PriceUnavailableError
+from bridge.desk.refused import Reason, RefusedError
 from bridge.store import StoreError
 from bridge.wire.problems import FieldProblem, Problem
 
@@ -82,7 +82,7 @@ def create_app(services: Services) -> FastAPI:
     for module in (market, swaps, events, admin, health):
         app.include_router(module.router)
     app.add_exception_handler(ApiError, _on_api_error)
-    app.add_exception_handler(Refused, _on_refused)
+    app.add_exception_handler(RefusedError, _on_refused)
     app.add_exception_handler(RequestValidationError, _on_invalid)
     app.add_exception_handler(HTTPException, _on_http)
     app.add_exception_handler(StoreError, _on_store)
@@ -132,7 +132,7 @@ async def _refresh_prices(services: Services) -> None:
     while True:
         try:
             await asyncio.to_thread(services.prices.refresh)
-        except PriceUnavailable as error:
+        except PriceUnavailableError as error:
             log.warning("prices cannot be refreshed", error=str(error), hint=error.hint)
         await asyncio.sleep(services.settings.prices.poll_interval)
 
@@ -147,7 +147,7 @@ async def _on_api_error(request: Request, error: Exception) -> Response:
 
 
 async def _on_refused(request: Request, error: Exception) -> Response:
-    refused = cast(Refused, error)
+    refused = cast(RefusedError, error)
     kind = _KIND_OF[refused.reason]
     return _respond(request, ApiError(kind, str(refused), refused.hint, retry_after=refused.retry_after))
 

@@ -9,37 +9,37 @@ class PortError(RainbowError):
     """Something a chain or its RPC did. `hint` says what to do about it."""
 
 
-class PortUnavailable(PortError):
+class PortUnavailableError(PortError):
     """The RPC is down, slow or its answers make no sense: try again later, assume nothing."""
 
     exit_code = 4
 
 
-class BadAddress(PortError):
+class BadAddressError(PortError):
     """Text that is no address of this chain."""
 
 
-class InsufficientFunds(PortError):
+class InsufficientFundsError(PortError):
     """The bridge's own account cannot pay for this action now."""
 
 
-class ActionRefused(PortError):
+class ActionRefusedError(PortError):
     """The chain would refuse this action as things stand (simulation says so): nothing was signed."""
 
 
-class CannotReceive(PortError):
+class CannotReceiveError(PortError):
     """The address cannot be paid in this asset as things stand: no account, no trustline."""
 
 
-class BadAuthorization(PortError):
+class BadAuthorizationError(PortError):
     """What was handed over does not authorise the claim it is for."""
 
 
-class NothingToDo(PortError):
+class NothingToDoError(PortError):
     """What the action is for has happened already, by whomever: it is done with."""
 
 
-class DeepReorg(PortError):
+class DeepReorgError(PortError):
     """The chain shares no block with the known ring: an operator must look."""
 
 

@@ -14,7 +14,7 @@ from typing import Any, Self, TypeVar
 
 import msgspec
 
-from bridge.client.errors import BridgeProblem, BridgeUnreachable
+from bridge.client.errors import BridgeRefusedError, BridgeUnreachableError
 from bridge.client.http import HttpRequest, Transport, open_transport
 from bridge.protocol.types import Preimage, SwapId
 from bridge.wire.base import Wire
@@ -183,13 +183,15 @@ def _decoded(body: bytes, kind: type[W]) -> W:
     try:
         return msgspec.json.decode(body, type=kind)
     except msgspec.DecodeError:
-        raise BridgeUnreachable("the answer is not of this version of the API") from None
+        raise BridgeUnreachableError("the answer is not of this version of the API") from None
 
 
-def _refused(status: int, headers: Mapping[str, str], body: bytes) -> BridgeProblem | BridgeUnreachable:
+def _refused(
+    status: int, headers: Mapping[str, str], body: bytes
+) -> BridgeRefusedError | BridgeUnreachableError:
     try:
         problem = msgspec.json.decode(body, type=Problem)
     except msgspec.DecodeError:
-        return BridgeUnreachable(f"something answered {status}, but not the bridge")
+        return BridgeUnreachableError(f"something answered {status}, but not the bridge")
     after = headers.get("retry-after", "")
-    return BridgeProblem(problem, int(after) if after.isdecimal() else None)
+    return BridgeRefusedError(problem, int(after) if after.isdecimal() else None)

@@ -6,7 +6,7 @@ from bridge.wire.problems import Problem
 from kernels.errors import RainbowError
 
 
-class BridgeProblem(RainbowError):
+class BridgeRefusedError(RainbowError):
     """The bridge refused a request; `problem` is its RFC 9457 answer."""
 
     def __init__(self, problem: Problem, retry_after: int | None = None) -> None:
@@ -30,7 +30,7 @@ class BridgeProblem(RainbowError):
         return self.problem.type.rpartition(":")[2]
 
 
-class BridgeUnreachable(RainbowError):
+class BridgeUnreachableError(RainbowError):
     """The bridge did not answer, or not as a bridge does. What became of the request is unknown."""
 
     exit_code = 4
@@ -39,7 +39,7 @@ class BridgeUnreachable(RainbowError):
         super().__init__(message, hint)
 
 
-class Unsafe(RainbowError):
+class UnsafeError(RainbowError):
     """Going on could cost the user money. `hint` says what to do instead."""
 
     exit_code = 5

@@ -20,7 +20,7 @@ from urllib.request import getproxies, proxy_bypass
 import h11
 import msgspec
 
-from bridge.client.errors import BridgeUnreachable
+from bridge.client.errors import BridgeUnreachableError
 
 MAX_ANSWER_BYTES = 16 << 20
 """More than any answer of the API has; a stream may go on for longer."""
@@ -48,23 +48,24 @@ class HttpResponse:
         self._parts = parts
 
     async def body(self) -> bytes:
-        """Read the whole body. Raises `BridgeUnreachable`, also for one larger than `MAX_ANSWER_BYTES`."""
+        """Read the whole body. Raises `BridgeUnreachableError`, also for one larger than
+        `MAX_ANSWER_BYTES`."""
         body = bytearray()
         async for part in self._parts:
             body += part
             if len(body) > MAX_ANSWER_BYTES:
-                raise BridgeUnreachable(f"the answer has more than {MAX_ANSWER_BYTES} bytes")
+                raise BridgeUnreachableError(f"the answer has more than {MAX_ANSWER_BYTES} bytes")
         return bytes(body)
 
     async def lines(self) -> AsyncIterator[str]:
-        """Yield the body's lines as they arrive, without their ends. Raises `BridgeUnreachable`."""
+        """Yield the body's lines as they arrive, without their ends. Raises `BridgeUnreachableError`."""
         rest = b""
         async for part in self._parts:
             *lines, rest = (rest + part).split(b"\n")
             for line in lines:
                 yield line.rstrip(b"\r").decode(errors="replace")
             if len(rest) > MAX_ANSWER_BYTES:
-                raise BridgeUnreachable(f"a line of the answer has more than {MAX_ANSWER_BYTES} bytes")
+                raise BridgeUnreachableError(f"a line of the answer has more than {MAX_ANSWER_BYTES} bytes")
         if rest:
             yield rest.decode(errors="replace")
 
@@ -73,7 +74,7 @@ class Transport(Protocol):
     """What carries requests to one bridge."""
 
     def send(self, request: HttpRequest) -> AbstractAsyncContextManager[HttpResponse]:
-        """Send a request; the answer can be read inside the context. Raises `BridgeUnreachable`."""
+        """Send a request; the answer can be read inside the context. Raises `BridgeUnreachableError`."""
         ...
 
     async def close(self) -> None:
@@ -84,7 +85,7 @@ class Transport(Protocol):
 def open_transport(url: str) -> Transport:
     """Return the transport to the bridge at `url`. Nothing is contacted before the first request.
 
-    Raises `BridgeUnreachable` for an address that no bridge can have.
+    Raises `BridgeUnreachableError` for an address that no bridge can have.
     """
     address = checked_address(url)
     proxies = getproxies()
@@ -96,19 +97,19 @@ def open_transport(url: str) -> Transport:
 
 
 def checked_address(url: str) -> SplitResult:
-    """Split the address of a bridge. Raises `BridgeUnreachable`, saying what is wrong with it."""
+    """Split the address of a bridge. Raises `BridgeUnreachableError`, saying what is wrong with it."""
     hint = "write the whole address of the bridge, e.g. http://127.0.0.1:8080"
     try:
         address = urlsplit(url)
         port = address.port
     except ValueError:
-        raise BridgeUnreachable(f"{url!r} is not an address of a bridge", hint) from None
+        raise BridgeUnreachableError(f"{url!r} is not an address of a bridge", hint) from None
     if address.scheme not in {"http", "https"}:
-        raise BridgeUnreachable(f"{url!r} does not begin with http:// or https://", hint)
+        raise BridgeUnreachableError(f"{url!r} does not begin with http:// or https://", hint)
     if not address.hostname or port == 0:
-        raise BridgeUnreachable(f"{url!r} is not an address of a bridge", hint)
+        raise BridgeUnreachableError(f"{url!r} is not an address of a bridge", hint)
     if address.username or address.password:
-        raise BridgeUnreachable("the address of the bridge has a user or a password in it", hint)
+        raise BridgeUnreachableError("the address of the bridge has a user or a password in it", hint)
     return address
 
 
@@ -202,16 +203,19 @@ class _Exchange:
 
 @contextlib.contextmanager
 def _translated(seconds: float) -> Iterator[None]:
-    """Turn what can go wrong with a connection into `BridgeUnreachable`, without anything of the request."""
+    """Turn what can go wrong with a connection into `BridgeUnreachableError`, without anything of the
+    request."""
     try:
         yield
     except TimeoutError:
-        raise BridgeUnreachable(f"the bridge did not answer within {seconds:g} s") from None
+        raise BridgeUnreachableError(f"the bridge did not answer within {seconds:g} s") from None
     except h11.RemoteProtocolError:
-        raise BridgeUnreachable("what answers at this address does not speak HTTP, or broke off") from None
+        raise BridgeUnreachableError(
+            "what answers at this address does not speak HTTP, or broke off"
+        ) from None
     except OSError as error:
         reason = getattr(error, "reason", None) or error.strerror or type(error).__name__
-        raise BridgeUnreachable(f"the bridge did not answer ({reason})") from None
+        raise BridgeUnreachableError(f"the bridge did not answer ({reason})") from None
 
 
 def _tls_context() -> ssl.SSLContext:

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 
 import httpx
 
-from bridge.client.errors import BridgeUnreachable
+from bridge.client.errors import BridgeUnreachableError
 from bridge.client.http import HttpRequest, HttpResponse
 
 
@@ -40,4 +40,4 @@ class HttpxTransport:
                 yield HttpResponse(response.status_code, response.headers, response.aiter_bytes())
         except httpx.HTTPError as error:
             # Not the error's own text: it may hold the request.
-            raise BridgeUnreachable(f"the bridge did not answer ({type(error).__name__})") from None
+            raise BridgeUnreachableError(f"the bridge did not answer ({type(error).__name__})") from None

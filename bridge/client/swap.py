@@ -18,7 +18,7 @@ from typing import Protocol
 import msgspec
 
 from bridge.chains.actions import action_of
-from bridge.chains.errors import BadAuthorization, PortUnavailable
+from bridge.chains.errors import BadAuthorizationError, PortUnavailableError
 from bridge.chains.port import (
     Authorizer,
     BroadcastOutcome,
@@ -31,7 +31,7 @@ from bridge.chains.port import (
     UnsignedTx,
 )
 from bridge.client.client import BridgeClient
-from bridge.client.errors import Unsafe
+from bridge.client.errors import UnsafeError
 from bridge.client.recovery import INTERACTIVE, RecoveryDir, RecoveryRecord, SealingCost, seal
 from bridge.keys.quote_signature import signature_is_valid
 from bridge.protocol.assisted_claim import Needed
@@ -138,7 +138,7 @@ class UserSwap:
         """Check the quote, store a fresh secret, and only then take the quote.
 
         `public_key` is the bridge's key, pinned by the user; without it the key in the quote is trusted.
-        Raises `Unsafe`, and what `BridgeClient` raises.
+        Raises `UnsafeError`, and what `BridgeClient` raises.
         """
         body = checked_quote(quote, public_key)
         preimage = new_preimage(secrets.token_bytes(32))
@@ -174,7 +174,7 @@ class UserSwap:
         return self.record.swap_id
 
     async def place(self) -> SwapCreated:
-        """Take the quote, or find the swap that took it: repeating is safe. Raises `Unsafe`."""
+        """Take the quote, or find the swap that took it: repeating is safe. Raises `UnsafeError`."""
         record = self.record
         created = await self._client.create_swap(
             record.quote_id, record.hashlock, record.source.sender, record.destination.recipient
@@ -182,7 +182,7 @@ class UserSwap:
         try:
             source, destination = created.source.terms.terms(), created.destination.terms.terms()
         except ValueError:
-            raise Unsafe(
+            raise UnsafeError(
                 "the bridge's answer has broken terms", "do not lock anything; report it to the operator"
             ) from None
         # The bridge writes addresses in their chain's canonical form and chooses the lane of its own
@@ -193,12 +193,12 @@ class UserSwap:
         unlaned = msgspec.structs.replace(source, lane=0)
         for ours, theirs in ((record.source, unlaned), (expected, destination)):
             if not same_terms(ours, theirs):
-                raise Unsafe(
+                raise UnsafeError(
                     "the bridge answers with other terms than it quoted",
                     "do not lock anything; report it to the operator, and use another bridge",
                 )
         if source.lane:
-            raise Unsafe(
+            raise UnsafeError(
                 "the bridge wants your lock in a lane", "do not lock anything; report it to the operator"
             )
         self._save(swap_id=created.id, source=source, destination=destination)
@@ -209,21 +209,22 @@ class UserSwap:
         return await self._client.swap(self.id)
 
     async def check_counterlock(self, watch: LockWatch) -> LockEvidence:
-        """Read the bridge's lock from its chain, once. Raises `Unsafe` if the secret must stay secret."""
+        """Read the bridge's lock from its chain, once. Raises `UnsafeError` if the secret must stay
+        secret."""
         evidence = await watch.look()
         refusal = may_reveal(
             self.record.destination_timing, self.record.destination.deadline, evidence.chain_time
         )
         if refusal is not None:
-            raise Unsafe(refusal.message, refusal.hint)
+            raise UnsafeError(refusal.message, refusal.hint)
         if evidence.status not in {LockStatus.OPEN, LockStatus.ABSENT}:
-            raise Unsafe(
+            raise UnsafeError(
                 f"the bridge's lock is {evidence.status.value}", "keep the secret; wait for the refund"
             )
         return evidence
 
     async def may_reveal_now(self, watch: LockWatch) -> bool:
-        """Return whether the user's own node shows the bridge's lock deep enough. Raises `Unsafe`."""
+        """Return whether the user's own node shows the bridge's lock deep enough. Raises `UnsafeError`."""
         return self.is_deep_enough(await self.check_counterlock(watch))
 
     def is_deep_enough(self, evidence: LockEvidence) -> bool:
@@ -241,14 +242,16 @@ class UserSwap:
         authorizer: Authorizer | None = None,
         max_fee: Amount = Amount(0),
     ) -> SwapView:
-        """Give the bridge the preimage, so that the relayer claims for the user. Raises `Unsafe`.
+        """Give the bridge the preimage, so that the relayer claims for the user. Raises `UnsafeError`.
 
         `authorizer` belongs to the user's own wallet on the destination: it signs where the relayer needs the
         recipient's signature. At most `max_fee` may be taken out of the amount (smallest units).
         """
         terms = await self._client.claim_terms(self.id)
         if terms.needed is Needed.UNAVAILABLE:
-            raise Unsafe(f"the relayer does not claim this: {terms.detail}", "claim with your own wallet")
+            raise UnsafeError(
+                f"the relayer does not claim this: {terms.detail}", "claim with your own wallet"
+            )
         signed = None
         if terms.needed in {Needed.SIGNATURE, Needed.FEE} and not await self._bridge_has_it():
             signed = await self._authorized(terms, authorizer, max_fee)
@@ -259,30 +262,33 @@ class UserSwap:
         self, terms: ClaimTermsView, authorizer: Authorizer | None, max_fee: Amount
     ) -> dict[str, str]:
         if authorizer is None or terms.request is None:
-            raise Unsafe(f"the relayer needs your signature: {terms.detail}", "give your wallet's keystore")
+            raise UnsafeError(
+                f"the relayer needs your signature: {terms.detail}", "give your wallet's keystore"
+            )
         fee = Amount(int(terms.max_fee.amount))
         if fee > max_fee:
-            raise Unsafe(
+            raise UnsafeError(
                 f"the relayer would take up to {terms.max_fee.display} {terms.max_fee.asset} for the claim",
                 "allow it with --max-fee, or claim with your own wallet",
             )
         request = UnsignedTx(terms.request.format, terms.request.summary, terms.request.payload)
         try:
             return await authorizer.sign(self.record.destination, request, fee)
-        except BadAuthorization as error:
-            raise Unsafe(
+        except BadAuthorizationError as error:
+            raise UnsafeError(
                 f"what the relayer wants signed is not a claim of your lock: {error}",
                 "sign nothing; claim with your own wallet, and report it to the operator",
             ) from None
 
     async def claim(self, password: str, watch: LockWatch, wallet: UserWallet) -> str:
-        """Claim the destination with the user's own wallet; returns the transaction's id. Raises `Unsafe`."""
+        """Claim the destination with the user's own wallet; returns the transaction's id. Raises
+        `UnsafeError`."""
         preimage = await self._released(password, watch)
         return await self._send(wallet, Purpose.CLAIM, self.record.destination, preimage)
 
     async def claim_to_sign(self, password: str, watch: LockWatch, builder: Builder) -> UnsignedTx:
         """Return the claim for a wallet that signs it elsewhere. It contains the preimage, which
-        counts as revealed from here on: sign and send it immediately. Raises `Unsafe`."""
+        counts as revealed from here on: sign and send it immediately. Raises `UnsafeError`."""
         preimage = await self._released(password, watch)
         return await builder.unsigned(Purpose.CLAIM, self.record.destination, preimage)
 
@@ -304,12 +310,12 @@ class UserSwap:
         preimage = self.record.preimage(password)
         try:
             allowed = await self.may_reveal_now(watch)
-        except Unsafe:
+        except UnsafeError:
             if not (self.record.revealed and await self._is_out(watch)):
                 raise
             allowed = True
         if not allowed and not self.record.revealed:
-            raise Unsafe(
+            raise UnsafeError(
                 "the bridge's lock is not deep enough yet",
                 f"wait for {self.record.destination_confirmations} confirmations on your own node"
                 + (", and until it calls the block final" * self.record.destination_timing.needs_finalized),
@@ -385,13 +391,13 @@ class UserWallet:
         return await self.port.prepare(action, await self._sequence([]), FeeLevel())
 
     async def broadcast(self, signed: SignedTx) -> None:
-        """Send stored bytes. Raises `PortUnavailable` when the node does not take them."""
+        """Send stored bytes. Raises `PortUnavailableError` when the node does not take them."""
         result = await self.port.broadcast(signed)
         if result.outcome in {BroadcastOutcome.ACCEPTED, BroadcastOutcome.ALREADY_KNOWN}:
             return
         status = await self.port.tx_status(signed)
         if status.state not in {TxState.INCLUDED, TxState.PENDING}:
-            raise PortUnavailable(
+            raise PortUnavailableError(
                 f"the node refused transaction {signed.tx_id}: {result.outcome.value} {result.reason}",
                 "run the command again: it signs a new transaction only if this one can never land",
             )
@@ -417,17 +423,17 @@ class UserWallet:
 def checked_quote(quote: QuoteView, public_key: str = "") -> QuoteBody:
     """Return what the bridge signed, after checking the signature and that what is shown is what is signed.
 
-    Raises `Unsafe`.
+    Raises `UnsafeError`.
     """
     hint = "do not use this quote; ask again, or use another bridge"
     if public_key and quote.public_key != public_key:
-        raise Unsafe("the quote is signed with another key than the pinned one", hint)
+        raise UnsafeError("the quote is signed with another key than the pinned one", hint)
     if not signature_is_valid(quote.public_key, quote.signed_text, quote.signature):
-        raise Unsafe("the quote's signature is wrong", hint)
+        raise UnsafeError("the quote's signature is wrong", hint)
     try:
         body = msgspec.json.decode(quote.signed_text, type=QuoteBody)
     except msgspec.DecodeError:
-        raise Unsafe("the signed quote cannot be read", hint) from None
+        raise UnsafeError("the signed quote cannot be read", hint) from None
     shown = (
         quote.id,
         quote.source.asset,
@@ -449,9 +455,9 @@ def checked_quote(quote: QuoteView, public_key: str = "") -> QuoteBody:
         body.gasless,
     )
     if shown != signed:
-        raise Unsafe("the quote shows other terms than are signed", hint)
+        raise UnsafeError("the quote shows other terms than are signed", hint)
     if body.source_deadline <= body.destination_deadline:
-        raise Unsafe("your lock would be refundable before the bridge's", hint)
+        raise UnsafeError("your lock would be refundable before the bridge's", hint)
     return body
 
 

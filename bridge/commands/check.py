@@ -14,7 +14,7 @@ import typer
 from rich.table import Table
 
 from bridge import config as configuration
-from bridge.chains.errors import PortError, PortUnavailable
+from bridge.chains.errors import PortError, PortUnavailableError
 from bridge.chains.port import ChainPort
 from bridge.commands.output import ConfigFile, Exit, Json, speaking
 from bridge.commands.runtime import KeyRing, price_source
@@ -128,18 +128,18 @@ def _database(settings: Settings) -> Iterator[Finding]:
 
 
 def _prices(settings: Settings) -> Iterator[Finding]:
-    from bridge.desk.prices import PriceUnavailable
+    from bridge.desk.prices import PriceUnavailableError
 
     source = price_source(settings)
     try:
         source.refresh()
-    except PriceUnavailable as error:
+    except PriceUnavailableError as error:
         yield Finding("prices", Level.FAIL, str(error), error.hint)
         return
     for key in sorted({key for pair in settings.pairs for key in (pair.source, pair.destination)}):
         try:
             source.price(key)
-        except PriceUnavailable as error:
+        except PriceUnavailableError as error:
             yield Finding("prices", Level.FAIL, str(error), error.hint)
             return
     if settings.prices.source == "static" and settings.network is Network.MAIN:
@@ -161,7 +161,7 @@ async def _chain(settings: Settings, chain: ChainId, ring: KeyRing) -> list[Find
     try:
         async with asyncio.timeout(PATIENCE):
             return await _ask(settings, chain, port)
-    except PortUnavailable as error:
+    except PortUnavailableError as error:
         hint = error.hint or f"start the node, or correct chains.{what}.{urls}"
         return [Finding(f"{what} node", Level.FAIL, str(error), hint)]
     except PortError as error:

@@ -34,7 +34,7 @@ class Exit(IntEnum):
     UNSAFE = 5
 
 
-class WrongUsage(RainbowError):
+class WrongUsageError(RainbowError):
     """The command cannot be carried out as it was given."""
 
     exit_code = Exit.USAGE

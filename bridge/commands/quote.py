@@ -9,7 +9,7 @@ import msgspec
 import typer
 
 from bridge.client.client import DEFAULT_URL, BridgeClient
-from bridge.commands.output import Json, WrongUsage, speaking
+from bridge.commands.output import Json, WrongUsageError, speaking
 from bridge.commands.user import ApiUrl, Gasless, Receive, client_token
 from bridge.protocol.amounts import to_units
 from bridge.wire.market import PairView, QuoteView, Side
@@ -66,22 +66,22 @@ async def ask_quote(
 ) -> QuoteView:
     """Ask for a quote of an amount given in whole coins.
 
-    Raises `WrongUsage` for a pair that is not on offer and for an amount outside its limits.
+    Raises `WrongUsageError` for a pair that is not on offer and for an amount outside its limits.
     """
     pair = _pair(source, destination, (await client.pairs()).pairs)
     asset = pair.destination if receive else pair.source
     try:
         units = to_units(amount, asset.decimals)
     except ValueError as error:
-        raise WrongUsage(str(error), 'write the amount in whole coins, e.g. "0.5"') from None
+        raise WrongUsageError(str(error), 'write the amount in whole coins, e.g. "0.5"') from None
     least, most = pair.minimum, pair.maximum
     limits = f"from {least.display} to {most.display} {least.asset} can be swapped for {destination} now"
     if units == 0:
-        raise WrongUsage("the amount must be above 0", limits)
+        raise WrongUsageError("the amount must be above 0", limits)
     if not receive and units < int(least.amount):
-        raise WrongUsage(f"{amount} {source} is too little", limits)
+        raise WrongUsageError(f"{amount} {source} is too little", limits)
     if not receive and units > int(most.amount):
-        raise WrongUsage(f"{amount} {source} is too much", limits)
+        raise WrongUsageError(f"{amount} {source} is too much", limits)
     side = Side.DESTINATION if receive else Side.SOURCE
     return await client.quote(source, destination, units, side=side, gasless=gasless)
 
@@ -96,7 +96,7 @@ def _pair(source: str, destination: str, pairs: list[PairView]) -> PairView:
     else:
         known = sorted({pair.source.asset for pair in pairs})
         hint = f"it takes {', '.join(known) or 'nothing'}; `rainbow pairs` lists all pairs"
-    raise WrongUsage(f"the bridge does not swap {source} for {destination}", hint)
+    raise WrongUsageError(f"the bridge does not swap {source} for {destination}", hint)
 
 
 def quote_table(made: QuoteView) -> Table:

@@ -14,7 +14,7 @@ import msgspec
 import typer
 
 from bridge.client.client import DEFAULT_URL, BridgeClient
-from bridge.commands.output import ConfigFile, Json, Output, WrongUsage, speaking
+from bridge.commands.output import ConfigFile, Json, Output, WrongUsageError, speaking
 from bridge.commands.quote import ask_quote, quote_table
 from bridge.commands.user import (
     DEFAULT_RECOVERY,
@@ -228,7 +228,7 @@ def claim(
         try:
             fee = Amount(to_units(max_fee, record.destination.asset.decimals))
         except ValueError as error:
-            raise WrongUsage(str(error), 'write --max-fee in whole coins, e.g. "0.5"') from None
+            raise WrongUsageError(str(error), 'write --max-fee in whole coins, e.g. "0.5"') from None
 
         async def work() -> None:
             chain = record.destination.chain
@@ -351,7 +351,7 @@ def _record(recovery_dir: Path, swap: str) -> RecoveryRecord:
 
 async def _without_the_secret(api: str, swap: str, error: RecoveryError) -> RecoveryError:
     """Return `error`, with what becomes of a swap whose recovery file is lost if the bridge knows it."""
-    from bridge.client.errors import BridgeProblem, BridgeUnreachable
+    from bridge.client.errors import BridgeRefusedError, BridgeUnreachableError
     from bridge.client.recovery import RecoveryError
 
     if len(swap) != SWAP_ID_LENGTH:
@@ -359,7 +359,7 @@ async def _without_the_secret(api: str, swap: str, error: RecoveryError) -> Reco
     try:
         async with BridgeClient(api, token=client_token()) as client:
             leg = (await client.swap(SwapId(swap))).source
-    except (BridgeProblem, BridgeUnreachable):
+    except (BridgeRefusedError, BridgeUnreachableError):
         return error
     money = f"{leg.terms.money.display} {leg.terms.money.asset}"
     return RecoveryError(
@@ -381,13 +381,13 @@ def _refund_without_record(api: str, swap: str, output: Output) -> None:
 
 
 async def _ask_refund(url: str, swap_id: SwapId) -> RefundView:
-    from bridge.client.errors import BridgeUnreachable
+    from bridge.client.errors import BridgeUnreachableError
 
     try:
         async with BridgeClient(url, token=client_token()) as client:
             return await client.refund(swap_id)
-    except BridgeUnreachable as error:
-        raise BridgeUnreachable(
+    except BridgeUnreachableError as error:
+        raise BridgeUnreachableError(
             error.message, "with --offline the refund needs no bridge, only its chain and the recovery file"
         ) from None
 
@@ -482,7 +482,7 @@ async def _lock(
     config: Path | None, swap: UserSwap, keystore: Path, password_file: Path | None, output: Output
 ) -> str:
     from bridge import config as configuration
-    from bridge.client.errors import Unsafe
+    from bridge.client.errors import UnsafeError
     from bridge.client.swap import UserWallet
     from bridge.wiring.ports import open_port
 
@@ -492,7 +492,7 @@ async def _lock(
     try:
         wallet = UserWallet(port)
         if wallet.address != terms.sender:
-            raise Unsafe(
+            raise UnsafeError(
                 f"the keystore belongs to {wallet.address}, not to the refund address {terms.sender}",
                 "give the keystore of the refund address",
             )

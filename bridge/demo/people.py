@@ -10,9 +10,9 @@ from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import TypeVar
 
-from bridge.chains.errors import InsufficientFunds, PortError, PortUnavailable
+from bridge.chains.errors import InsufficientFundsError, PortError, PortUnavailableError
 from bridge.client.client import BridgeClient, new_token
-from bridge.client.errors import BridgeProblem, BridgeUnreachable
+from bridge.client.errors import BridgeRefusedError, BridgeUnreachableError
 from bridge.client.recovery import LIGHT, RecoveryDir
 from bridge.client.swap import LockWatch, UserSwap, UserWallet
 from bridge.config import to_text
@@ -34,7 +34,7 @@ _PASSING_PROBLEMS = frozenset(
 )
 
 
-class WentWrong(RainbowError):
+class SwapWentWrongError(RainbowError):
     """A swap did not end as it should."""
 
 
@@ -191,7 +191,7 @@ class Person:
 
     def _begun_swap(self) -> UserSwap:
         if self.swap is None:
-            raise WentWrong("the swap was never begun")
+            raise SwapWentWrongError("the swap was never begun")
         return self.swap
 
     async def _begun(self) -> UserSwap:
@@ -242,13 +242,13 @@ class Person:
             if reached(view):
                 return view
             if view.status in _ENDED and view.status is not self.plan.expected:
-                raise WentWrong(
+                raise SwapWentWrongError(
                     f"it ended {view.status.value}, not {self.plan.expected.value}: {view.detail}"
                 )
             self._check_time(deadline, f"it is still {view.status.value}: {view.detail}")
             if again is not None and time.monotonic() > resend and not unless(view):
                 # It may have been refused because somebody else was faster: the next view will show.
-                with contextlib.suppress(BridgeUnreachable, PortError):
+                with contextlib.suppress(BridgeUnreachableError, PortError):
                     await again()
                 resend = time.monotonic() + RESEND_SECONDS
             await asyncio.sleep(POLL_SECONDS)
@@ -259,18 +259,18 @@ class Person:
         while True:
             try:
                 return await step()
-            except (BridgeUnreachable, PortUnavailable, InsufficientFunds) as error:
+            except (BridgeUnreachableError, PortUnavailableError, InsufficientFundsError) as error:
                 # A killed node may have to include again the transaction that paid this account.
                 self._check_time(deadline, str(error))
-            except BridgeProblem as error:
+            except BridgeRefusedError as error:
                 if error.kind not in _PASSING_PROBLEMS:
-                    raise WentWrong(f"the bridge refused: {error} ({error.hint})") from None
+                    raise SwapWentWrongError(f"the bridge refused: {error} ({error.hint})") from None
                 self._check_time(deadline, str(error))
             await asyncio.sleep(POLL_SECONDS)
 
     def _check_time(self, deadline: float, why: str) -> None:
         if time.monotonic() > deadline:
-            raise WentWrong(f"nothing moved for {self.patience:.0f} s: {why}")
+            raise SwapWentWrongError(f"nothing moved for {self.patience:.0f} s: {why}")
 
     async def collect(self) -> None:
         """Fill the card with the transactions of both legs and their confirmations."""

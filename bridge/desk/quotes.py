@@ -13,9 +13,9 @@ import msgspec
 from bridge.config import Settings
 from bridge.desk.inventory import Inventory, Need
 from bridge.desk.market import Market, Offer
-from bridge.desk.refused import Reason, Refused
+from bridge.desk.refused import Reason, RefusedError
 from bridge.keys.quote_signature import QuoteSigner
-from bridge.protocol.pricing import FixedSide, Price, PriceRefusalCode, PriceRefused, price
+from bridge.protocol.pricing import FixedSide, Price, PriceRefusalCode, PriceRefusedError, price
 from bridge.protocol.quote import QuoteBody
 from bridge.protocol.timelocks import Deadlines, plan_deadlines
 from bridge.protocol.types import Amount, ChainTiming, SwapPolicy, UnixSeconds
@@ -61,7 +61,7 @@ class QuoteBook:
         return self._signer.public_key
 
     def make(self, ask: QuoteAsk) -> SignedQuote:
-        """Price, reserve, sign and store a quote. Raises `Refused`."""
+        """Price, reserve, sign and store a quote. Raises `RefusedError`."""
         with self._store.transaction() as tx:
             tx.lock(f"quotes:{ask.client}")
             self._check_limits(tx, ask.client)
@@ -98,21 +98,21 @@ class QuoteBook:
         limits = self._settings.swaps
         wait = f"take one, or let one expire (after {limits.quote_ttl} s)"
         if tx.quotes.count_open(client) >= limits.open_quotes_per_client:
-            raise Refused(
+            raise RefusedError(
                 Reason.LIMIT_REACHED,
                 f"you hold {limits.open_quotes_per_client} open quotes, no more are given",
                 wait,
                 limits.quote_ttl,
             )
         if tx.quotes.count_unfunded(client) >= limits.unfunded_swaps_per_client:
-            raise Refused(
+            raise RefusedError(
                 Reason.LIMIT_REACHED,
                 f"{limits.unfunded_swaps_per_client} of your swaps still wait for their lock",
                 "fund one of them, or let their windows pass",
                 limits.lock_window,
             )
         if tx.quotes.count_all_open() >= limits.open_quotes:
-            raise Refused(
+            raise RefusedError(
                 Reason.LIMIT_REACHED, "too many quotes are open", "try again soon", limits.quote_ttl
             )
 
@@ -172,8 +172,8 @@ def _priced(offer: Offer, ask: QuoteAsk) -> Price:
             fixed=ask.fixed,
             amount=ask.amount,
         )
-    except PriceRefused as error:
+    except PriceRefusedError as error:
         hint = error.hint or "GET /v1/pairs shows the limits"
         if error.code is PriceRefusalCode.AMOUNT_OVERFLOW:
             hint = "swap a smaller amount"
-        raise Refused(Reason.AMOUNT_OUT_OF_RANGE, str(error), hint) from None
+        raise RefusedError(Reason.AMOUNT_OUT_OF_RANGE, str(error), hint) from None

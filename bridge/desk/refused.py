@@ -28,7 +28,7 @@ class Reason(StrEnum):
     CHAIN_UNAVAILABLE = "chain_unavailable"
 
 
-class Refused(RainbowError):
+class RefusedError(RainbowError):
     """A request that the service refuses. `retry_after`: seconds after which it may be worth another try."""
 
     def __init__(self, reason: Reason, message: str, hint: str, retry_after: int | None = None) -> None:

@@ -39,7 +39,7 @@ class PriceRefusalCode(StrEnum):
     AMOUNT_OVERFLOW = "amount_overflow"
 
 
-class PriceRefused(ProtocolError):
+class PriceRefusedError(ProtocolError):
     """There is no price for this request; `code` says which limit it meets."""
 
     def __init__(self, code: PriceRefusalCode, message: str, hint: str = "") -> None:
@@ -183,7 +183,7 @@ def price(terms: Terms, *, source: Asset, destination: Asset, fixed: FixedSide, 
         PriceRefused: if an amount is out of its limits, eaten up by costs or too large for its chain.
     """
     if amount <= 0:
-        raise PriceRefused(
+        raise PriceRefusedError(
             PriceRefusalCode.BELOW_MINIMUM, "the amount must be positive", "send a positive whole number"
         )
     if fixed is FixedSide.SOURCE:
@@ -196,7 +196,7 @@ def price(terms: Terms, *, source: Asset, destination: Asset, fixed: FixedSide, 
         gross = terms.rate.down(source_amount)
         net = gross - _share(gross, percentage) - terms.costs.total
         if net <= 0:
-            raise PriceRefused(
+            raise PriceRefusedError(
                 PriceRefusalCode.COSTS_EXCEED_AMOUNT,
                 f"the costs of {to_text(terms.costs.total, destination.decimals)} {destination.key} leave "
                 f"nothing of the {to_text(gross, destination.decimals)} that the amount is worth",
@@ -245,7 +245,7 @@ def _share(gross: Amount, ppm: int) -> Amount:
 
 def _check_overflow(asset: Asset, amount: Amount, capacity: Amount) -> None:
     if amount > capacity:
-        raise PriceRefused(
+        raise PriceRefusedError(
             PriceRefusalCode.AMOUNT_OVERFLOW,
             f"{amount} is more than a lock on {asset.chain} can hold",
             hint="swap a smaller amount",
@@ -258,14 +258,14 @@ def _check_limits(limits: Limits, source: Asset, sent: Amount, destination: Asse
         (destination, received, limits.min_destination, limits.max_destination),
     ):
         if amount < least:
-            raise PriceRefused(
+            raise PriceRefusedError(
                 PriceRefusalCode.BELOW_MINIMUM,
                 f"{to_text(amount, asset.decimals)} {asset.key} is below the minimum of "
                 f"{to_text(least, asset.decimals)}",
                 hint=f"swap at least {to_text(least, asset.decimals)} {asset.key}",
             )
         if most is not None and amount > most:
-            raise PriceRefused(
+            raise PriceRefusedError(
                 PriceRefusalCode.ABOVE_MAXIMUM,
                 f"{to_text(amount, asset.decimals)} {asset.key} is above the maximum of "
                 f"{to_text(most, asset.decimals)}",

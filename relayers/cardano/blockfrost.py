@@ -1,4 +1,4 @@
-"""What we ask of a Blockfrost service, over HTTP. Answers of another shape are `PortUnavailable`."""
+"""What we ask of a Blockfrost service, over HTTP. Answers of another shape are `PortUnavailableError`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import httpx
 import msgspec
 
-from bridge.chains.errors import PortError, PortUnavailable
+from bridge.chains.errors import PortError, PortUnavailableError
 from bridge.protocol.types import TxId
 from relayers.cardano.blockfrost_wire import (
     BlockfrostBlock,
@@ -19,7 +19,7 @@ from relayers.cardano.blockfrost_wire import (
     TxPlace,
     WireOutput,
 )
-from relayers.cardano.chain_view import Refused
+from relayers.cardano.chain_view import TxRefusedError
 
 _PAGE = 100
 _AGAIN = "it may pass by itself; check the service and its limits if it lasts"
@@ -131,18 +131,18 @@ class Blockfrost:
         return await self._maybe(f"/mempool/{tx_id}", MempoolTx)
 
     async def submit(self, raw: bytes) -> str:
-        """Send a transaction and return its id. Raises `Refused`."""
+        """Send a transaction and return its id. Raises `TxRefusedError`."""
         answer = await self._post("/tx/submit", raw, {"Content-Type": "application/cbor"})
         if answer.status_code == 400:
-            raise Refused(_message(answer))
+            raise TxRefusedError(_message(answer))
         return _decode(_checked(answer), str)
 
     async def evaluate(self, raw: bytes) -> dict[str, tuple[int, int]]:
-        """Return memory and steps that each redeemer ("spend:0") needs. Raises `Refused`."""
+        """Return memory and steps that each redeemer ("spend:0") needs. Raises `TxRefusedError`."""
         body = raw.hex().encode()
         answer = await self._post("/utils/txs/evaluate", body, {"Content-Type": "application/cbor"})
         if answer.status_code == 400:
-            raise Refused(_message(answer))
+            raise TxRefusedError(_message(answer))
         result = _decode(_checked(answer), dict[str, Any]).get("result")
         if isinstance(result, dict) and isinstance(result.get("EvaluationResult"), dict):
             try:
@@ -151,17 +151,17 @@ class Blockfrost:
                     for key, units in result["EvaluationResult"].items()
                 }
             except (KeyError, TypeError, ValueError) as error:
-                raise PortUnavailable("Blockfrost's evaluation has an unknown form", _AGAIN) from error
+                raise PortUnavailableError("Blockfrost's evaluation has an unknown form", _AGAIN) from error
             if found:
                 return found
-        raise Refused(_shorten(str(result)))
+        raise TxRefusedError(_shorten(str(result)))
 
     # ------------------------------------------------------------------ HTTP
 
     async def _one(self, path: str, kind: type[T]) -> T:
         found = await self._maybe(path, kind)
         if found is None:
-            raise PortUnavailable(f"Blockfrost has no {path}", "is the URL right, with its /api/v0?")
+            raise PortUnavailableError(f"Blockfrost has no {path}", "is the URL right, with its /api/v0?")
         return found
 
     async def _maybe(
@@ -170,7 +170,9 @@ class Blockfrost:
         try:
             answer = await self._http.get(path, params=dict(query or {}))
         except httpx.HTTPError as error:
-            raise PortUnavailable(f"Blockfrost did not answer ({type(error).__name__})", _AGAIN) from None
+            raise PortUnavailableError(
+                f"Blockfrost did not answer ({type(error).__name__})", _AGAIN
+            ) from None
         if answer.status_code == 404:
             return None
         return _decode(_checked(answer), kind)
@@ -192,14 +194,16 @@ class Blockfrost:
         try:
             return await self._http.post(path, content=body, headers=dict(headers))
         except httpx.HTTPError as error:
-            raise PortUnavailable(f"Blockfrost did not answer ({type(error).__name__})", _AGAIN) from None
+            raise PortUnavailableError(
+                f"Blockfrost did not answer ({type(error).__name__})", _AGAIN
+            ) from None
 
 
 def _checked(answer: httpx.Response) -> bytes:
     if answer.status_code == 403:
         raise PortError("Blockfrost refuses the project id", "set the project id of this very network")
     if answer.status_code != 200:
-        raise PortUnavailable(f"Blockfrost answered {answer.status_code}", _AGAIN)
+        raise PortUnavailableError(f"Blockfrost answered {answer.status_code}", _AGAIN)
     return answer.content
 
 
@@ -207,7 +211,7 @@ def _decode(content: bytes, kind: type[T]) -> T:
     try:
         return msgspec.json.decode(content, type=kind)
     except msgspec.MsgspecError as error:
-        raise PortUnavailable("Blockfrost answered something unreadable", _AGAIN) from error
+        raise PortUnavailableError("Blockfrost answered something unreadable", _AGAIN) from error
 
 
 def _message(answer: httpx.Response) -> str:
@@ -226,4 +230,4 @@ def _unhex(text: str) -> bytes:
     try:
         return bytes.fromhex(text)
     except ValueError as error:
-        raise PortUnavailable("Blockfrost answered with something other than hex", _AGAIN) from error
+        raise PortUnavailableError("Blockfrost answered with something other than hex", _AGAIN) from error

@@ -20,7 +20,7 @@ from solders.transaction import VersionedTransaction
 
 from bridge.chains.actions import action_of
 from bridge.chains.endpoints.json_rpc import record
-from bridge.chains.errors import ActionRefused
+from bridge.chains.errors import ActionRefusedError
 from bridge.chains.port import FeeLevel, UnsignedTx
 from bridge.protocol.types import ChainId, LockTerms, Preimage, Purpose
 from relayers.solana import building, fees, terms
@@ -53,10 +53,12 @@ def draft(
 ) -> Draft:
     """Return the draft of a LOCK or REFUND, paid by the sender, or a CLAIM, paid by the recipient.
 
-    Raises `ActionRefused` for anything else, and for terms or a preimage that do not fit.
+    Raises `ActionRefusedError` for anything else, and for terms or a preimage that do not fit.
     """
     if purpose not in PURPOSES:
-        raise ActionRefused(f"a wallet cannot do {purpose.value} on Solana", "only lock, claim and refund")
+        raise ActionRefusedError(
+            f"a wallet cannot do {purpose.value} on Solana", "only lock, claim and refund"
+        )
     vault = terms.to_program(lock_terms, chain)
     payer = vault.recipient if purpose is Purpose.CLAIM else vault.sender
     action = action_of(purpose, lock_terms, preimage)
@@ -108,14 +110,15 @@ class SolanaWallet:
     ) -> UnsignedTx:
         """Return a LOCK, CLAIM or REFUND ready to be signed and sent, within about a minute.
 
-        After the block of `last_valid_block_height` it is void, and one asks again. Raises `ActionRefused`
-        when the chain would refuse it now, `PortError` for a wrong cluster, `PortUnavailable`.
+        After the block of `last_valid_block_height` it is void, and one asks again. Raises
+        `ActionRefusedError` when the chain would refuse it now, `PortError` for a wrong cluster,
+        `PortUnavailableError`.
         """
         made = draft(self._program, self._settings.chain, purpose, lock_terms, preimage)
         await self._cluster.rents()
         await self._cluster.check_asset(lock_terms.asset)
         if not await self._cluster.lamports(str(made.payer)):
-            raise ActionRefused(f"{made.payer} has no SOL to pay the fee with", "send it a little first")
+            raise ActionRefusedError(f"{made.payer} has no SOL to pay the fee with", "send it a little first")
         samples = await self._cluster.prices([made.payer, *written(made.plan.instructions)])
         asked = fees.market(samples, 0, purpose)
         # Confirmed, not final: people take their time, and that leaves them 13 seconds more. Should the block
@@ -126,7 +129,9 @@ class SolanaWallet:
         if purpose is Purpose.CLAIM:
             # Not by simulation, which would show the preimage to the RPC.
             if not await self._locks.stands(made.vault):
-                raise ActionRefused("there is no lock with these terms to claim", "it may be spent already")
+                raise ActionRefusedError(
+                    "there is no lock with these terms to claim", "it may be spent already"
+                )
         else:
             await self._simulate(ready)
         return ready
@@ -136,7 +141,7 @@ class SolanaWallet:
         answer = await self._cluster.fresh("simulateTransaction", ready.payload["transaction"], options)
         error = record(answer).get("err")
         if error is not None:
-            raise ActionRefused(
+            raise ActionRefusedError(
                 f"the chain would refuse this: {explain(error)}", "look at balance, lock and deadline"
             )
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from stellar_sdk import Keypair
 
-from bridge.chains.errors import InsufficientFunds
+from bridge.chains.errors import InsufficientFundsError
 from relayers.stellar.horizon import Horizon, Record
 
 CHANNEL_BALANCE = 10_000_000
@@ -75,7 +75,7 @@ class Sequences:
     async def _record(self, channel: Keypair) -> Record:
         record = await self._horizon.account(channel.public_key)
         if record is None:
-            raise InsufficientFunds(
+            raise InsufficientFundsError(
                 f"the channel account {channel.public_key} does not exist",
                 "run the account's set-up actions first",
             )

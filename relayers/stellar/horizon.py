@@ -18,7 +18,7 @@ from stellar_sdk.exceptions import (
 from stellar_sdk.exceptions import ConnectionError as SdkConnectionError
 from stellar_sdk.server_async import ServerAsync
 
-from bridge.chains.errors import PortUnavailable
+from bridge.chains.errors import PortUnavailableError
 from bridge.chains.port import Tip
 from bridge.protocol.types import BlockRef, TxId, UnixSeconds
 
@@ -45,7 +45,7 @@ class Submission(msgspec.Struct, frozen=True):
 
 
 class Horizon:
-    """A Horizon server. Every method raises `PortUnavailable` for what may pass by itself."""
+    """A Horizon server. Every method raises `PortUnavailableError` for what may pass by itself."""
 
     def __init__(self, url: str, timeout: float) -> None:
         self._client = AiohttpClient(request_timeout=timeout, post_timeout=timeout)
@@ -68,7 +68,7 @@ class Horizon:
         page = await _asked(self._server.ledgers().order(desc=True).limit(1).call())
         records = _records(page)
         if not records:
-            raise PortUnavailable("Horizon has no ledgers yet", "wait until it has caught up")
+            raise PortUnavailableError("Horizon has no ledgers yet", "wait until it has caught up")
         return records[0]
 
     async def tip(self) -> Tip:
@@ -101,7 +101,7 @@ class Horizon:
             async for _ in self._server.ledgers().cursor("now").stream():
                 yield None
         except (SdkError, OSError, TimeoutError) as error:
-            raise PortUnavailable("the stream of ledgers ended", "poll, and open it again") from error
+            raise PortUnavailableError("the stream of ledgers ended", "poll, and open it again") from error
 
     # Transactions
 
@@ -179,7 +179,7 @@ class Horizon:
         except (SdkError, OSError, TimeoutError) as error:
             raise _unavailable(error) from error
         except (ValueError, KeyError, TypeError) as error:
-            raise PortUnavailable(
+            raise PortUnavailableError(
                 f"Horizon could not hand a transaction to its node ({response.status_code})",
                 "it needs /transactions_async (Horizon 2.31 or newer)",
             ) from error
@@ -255,13 +255,13 @@ async def _found(call: Awaitable[Any]) -> Record | None:
     return answer
 
 
-def _unavailable(error: BaseException) -> PortUnavailable:
+def _unavailable(error: BaseException) -> PortUnavailableError:
     if isinstance(error, BaseHorizonError):
-        return PortUnavailable(
+        return PortUnavailableError(
             f"Horizon answered {error.status}: {error.title}", "try again, or use another Horizon"
         )
     if isinstance(error, SdkConnectionError | OSError | TimeoutError):
-        return PortUnavailable("Horizon cannot be reached", "check its URL and whether it runs")
-    return PortUnavailable(
+        return PortUnavailableError("Horizon cannot be reached", "check its URL and whether it runs")
+    return PortUnavailableError(
         f"Horizon answered something unreadable ({type(error).__name__})", "use another Horizon"
     )

@@ -7,7 +7,7 @@ import base64
 import msgspec
 from stellar_sdk import StrKey, xdr
 
-from bridge.chains.errors import PortUnavailable
+from bridge.chains.errors import PortUnavailableError
 from bridge.chains.port import BroadcastOutcome, BroadcastResult, SignedTx, TxState, TxStatus
 from bridge.protocol.types import BlockRef
 from relayers.stellar import recognition
@@ -70,7 +70,7 @@ class Transactions:
         if record is not None:
             block = await self._horizon.ledger(record["ledger"])
             if block is None or tip.block.height < block.height:
-                raise PortUnavailable("Horizon moved while it was read", "try again")
+                raise PortUnavailableError("Horizon moved while it was read", "try again")
             self._accepted.pop(tx.tx_id, None)
             state = TxState.INCLUDED if record["successful"] else TxState.FAILED
             reason = "" if record["successful"] else " ".join(codes(record["result_xdr"]))

@@ -16,7 +16,7 @@ import pytest_asyncio
 from bridge import config
 from bridge.chains.local import processes
 from bridge.client.client import BridgeClient
-from bridge.client.errors import Unsafe
+from bridge.client.errors import UnsafeError
 from bridge.client.recovery import LIGHT, RecoveryDir
 from bridge.client.swap import LockWatch, UserSwap, UserWallet
 from bridge.config import Settings
@@ -185,7 +185,7 @@ async def test_when_the_user_walks_away_both_get_their_own_back_after_the_deadli
         await safe(swap, watch)
         seconds = swap.record.source.deadline - (await wallet.port.tip()).time + 1
         await stack.zion.advance_time(seconds)
-        with pytest.raises(Unsafe):  # too late: the secret stays
+        with pytest.raises(UnsafeError):  # too late: the secret stays
             await swap.reveal_to_bridge(PASSWORD, watch)
         await stack.anvil.advance_time(seconds)
         await swap.refund(wallet)  # needs no bridge

@@ -12,7 +12,7 @@ from bridge.api.problems import ApiError, Kind, responses
 from bridge.api.routes.swaps import PageQuery, page_of, view_of
 from bridge.api.services import Services, Use
 from bridge.desk.market import pause_of_chain, pause_of_pair
-from bridge.desk.refused import Reason, Refused
+from bridge.desk.refused import Reason, RefusedError
 from bridge.protocol.events import OperatorVerb
 from bridge.protocol.types import ChainId
 from bridge.wire.base import Moment, Money
@@ -91,7 +91,7 @@ def get_audit(services: Use, by: Reader, page: Annotated[AuditQuery, Query()]) -
 def _require_chain(services: Services, chain: ChainId) -> None:
     known = [name for name, _ in services.settings.chains.items()]
     if chain not in known:
-        raise Refused(Reason.NOT_FOUND, f"there is no chain {chain!r}", f"there are {', '.join(known)}")
+        raise RefusedError(Reason.NOT_FOUND, f"there is no chain {chain!r}", f"there are {', '.join(known)}")
 
 
 @router.get("/pauses")

@@ -17,7 +17,7 @@ from bridge.api.problems import ApiError, Kind, responses
 from bridge.api.services import Services, Use, services_of
 from bridge.api.streams import Follower, Subscription
 from bridge.api.views import event_view
-from bridge.desk.refused import Refused
+from bridge.desk.refused import RefusedError
 from bridge.protocol.status import TERMINAL_STATES
 from bridge.protocol.types import SwapId, SwapState
 from bridge.store.records import SwapEvent
@@ -181,7 +181,7 @@ class _Feed:
                 await self._subscribe(self._understood(text))
             except ApiError as error:
                 await _send_problem(self._socket, error)
-            except Refused as refused:
+            except RefusedError as refused:
                 await _send_problem(self._socket, ApiError(Kind.NOT_FOUND, str(refused), refused.hint))
 
     def _understood(self, text: str) -> _Subscribe:

@@ -11,7 +11,7 @@ from bridge.api.views import quote_view
 from bridge.config import PairConfig, to_units
 from bridge.desk.market import pause_of_chain
 from bridge.desk.quotes import QuoteAsk
-from bridge.desk.refused import Refused
+from bridge.desk.refused import RefusedError
 from bridge.protocol.pricing import FixedSide
 from bridge.protocol.types import Amount, ChainId
 from bridge.store import Transaction
@@ -85,7 +85,7 @@ def _chain(services: Services, tx: Transaction, chain: ChainId) -> ChainView:
     try:
         services.market.reliable(tx, chain, tx.now_ms // 1000)
         trouble = ""
-    except Refused as refused:
+    except RefusedError as refused:
         trouble = str(refused)
     tip = status.tip if status else None
     return ChainView(
@@ -130,7 +130,7 @@ def _pair(services: Services, tx: Transaction, pair: PairConfig) -> PairView:
             destination_deadline=deadlines.destination - offer.destination_status.time,
             source_deadline=deadlines.source - offer.source_status.time,
         )
-    except Refused as refused:
+    except RefusedError as refused:
         reason = str(refused)
     maximum = limits.max_source if limits.max_source is not None else to_units(pair.max, source.decimals)
     return PairView(

@@ -14,7 +14,7 @@ import msgspec
 
 from bridge.chains.endpoints.http import HttpEndpoint
 from bridge.chains.endpoints.in_turn import InTurn
-from bridge.chains.errors import PortError, PortUnavailable
+from bridge.chains.errors import PortError, PortUnavailableError
 from kernels.errors import RainbowError
 
 MAX_BATCH = 100
@@ -55,7 +55,8 @@ class JsonRpc:
         self._ids = itertools.count(1)
 
     async def call(self, method: str, *params: Any) -> Any:
-        """Return one result. Raises `RpcError` for the endpoint's own errors, `PortUnavailable` otherwise."""
+        """Return one result. Raises `RpcError` for the endpoint's own errors, `PortUnavailableError`
+        otherwise."""
         (result,) = await self.batch([Call(method, params)])
         if isinstance(result, RpcError):
             raise result
@@ -72,7 +73,7 @@ class JsonRpc:
     async def batch(self, calls: Sequence[Call]) -> list[Any]:
         """Return the results of `calls` in order, an `RpcError` in the place of each that failed.
 
-        More than `MAX_BATCH` calls are split over several requests. Raises `PortUnavailable`.
+        More than `MAX_BATCH` calls are split over several requests. Raises `PortUnavailableError`.
         """
         results: list[Any] = []
         for start in range(0, len(calls), MAX_BATCH):
@@ -95,16 +96,20 @@ class JsonRpc:
         if len(requests) == 1:
             answer = await endpoint.post(requests[0])
             if isinstance(answer, dict) and answer.get("id") not in (requests[0]["id"], None):
-                raise PortUnavailable(f"{self._name} answered another call", "use another endpoint")
+                raise PortUnavailableError(f"{self._name} answered another call", "use another endpoint")
             return [self._settled(answer)]
         answers = await endpoint.post(requests)
         if not isinstance(answers, list):
             self._result(answers)
-            raise PortUnavailable(f"{self._name} answered a batch with one result", "use one with batches")
+            raise PortUnavailableError(
+                f"{self._name} answered a batch with one result", "use one with batches"
+            )
         answers = [answer for answer in answers if isinstance(answer, dict)]
         by_id = {answer["id"]: answer for answer in answers if isinstance(answer.get("id"), int)}
         if not all(request["id"] in by_id for request in requests):
-            raise PortUnavailable(f"{self._name} left out part of a batch", "try again or use another one")
+            raise PortUnavailableError(
+                f"{self._name} left out part of a batch", "try again or use another one"
+            )
         return [self._settled(by_id[request["id"]]) for request in requests]
 
     def _settled(self, answer: Any) -> Any:
@@ -115,7 +120,7 @@ class JsonRpc:
 
     def _result(self, answer: Any) -> Any:
         if not isinstance(answer, dict):
-            raise PortUnavailable(
+            raise PortUnavailableError(
                 f"{self._name} answered with something other than JSON-RPC", "check the URL"
             )
         error = answer.get("error")
@@ -126,17 +131,19 @@ class JsonRpc:
             code = code if isinstance(code, int) else 0
             message = str(error.get("message", "unknown error"))
             if code in self._busy:
-                raise PortUnavailable(
+                raise PortUnavailableError(
                     f"{self._name} cannot answer now: {message}", "it is retried; or use another one"
                 )
             raise RpcError(code, message, error.get("data"))
         if "result" not in answer:
-            raise PortUnavailable(f"{self._name} answered without a result", "check the URL")
+            raise PortUnavailableError(f"{self._name} answered without a result", "check the URL")
         return answer["result"]
 
 
 def record(value: Any) -> dict[str, Any]:
-    """Check that a result is a JSON object. Raises `PortUnavailable` if it is not."""
+    """Check that a result is a JSON object. Raises `PortUnavailableError` if it is not."""
     if not isinstance(value, dict):
-        raise PortUnavailable("the RPC does not have what it has just named", "its view is moving; try again")
+        raise PortUnavailableError(
+            "the RPC does not have what it has just named", "its view is moving; try again"
+        )
     return cast(dict[str, Any], value)

@@ -16,7 +16,7 @@ from kernels.errors import RainbowError
 from relayers.cardano.devnet import ogmios_json, parameters
 from relayers.cardano.devnet.chain import DevChain
 from relayers.cardano.devnet.evaluation import evaluate
-from relayers.cardano.devnet.ledger import Rejected, ScalusLedger
+from relayers.cardano.devnet.ledger import ScalusLedger, TxRejectedError
 from relayers.cardano.devnet.ogmios_json import Json
 from relayers.cardano.devnet.records import DevBlock, TxRecord, ref_of
 from relayers.cardano.settings import NETWORKS, Network
@@ -189,7 +189,7 @@ class _Conversation:
         raw = self._read(params)
         try:
             return {"transaction": {"id": self._chain.submit(raw).id}}
-        except Rejected as error:
+        except TxRejectedError as error:
             raise self._refusal(raw, str(error)) from error
 
     def _refusal(self, raw: bytes, reason: str) -> OgmiosError:
@@ -211,7 +211,7 @@ class _Conversation:
         raw = self._read(params)
         try:
             found = evaluate(self._chain, self._ledger, raw)
-        except Rejected as error:
+        except TxRejectedError as error:
             failure = {"validationError": str(error), "traces": []}
             data = [
                 {

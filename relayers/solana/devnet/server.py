@@ -11,7 +11,7 @@ from typing import Any
 from aiohttp import WSMsgType, web
 
 from bridge.chains.errors import PortError
-from relayers.solana.devnet.encodings import RpcFailure, account_json, matches
+from relayers.solana.devnet.encodings import RpcFailureError, account_json, matches
 from relayers.solana.devnet.ledger import DevBlock, Entry
 from relayers.solana.devnet.rpc_methods import RpcMethods
 
@@ -93,7 +93,7 @@ class RpcServer:
                 self._subscriptions[self._last] = _Subscription(socket, kind, params)
                 return reply | {"result": self._last}
             return reply | {"result": self.methods.call(method, params)}
-        except RpcFailure as failure:
+        except RpcFailureError as failure:
             error = {"code": failure.code, "message": str(failure)}
             return reply | {"error": error if failure.data is None else error | {"data": failure.data}}
 

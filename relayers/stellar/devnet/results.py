@@ -42,7 +42,7 @@ def balance_id_xdr(balance_id: bytes) -> xdr.ClaimableBalanceID:
     return xdr.ClaimableBalanceID(kind, v0=xdr.Hash(balance_id))
 
 
-class OperationFailed(RainbowError):
+class OperationFailedError(RainbowError):
     """An operation ends here with a code of its own, e.g. `PAYMENT_NO_TRUST`."""
 
     def __init__(self, code: str, **details: Any) -> None:
@@ -51,7 +51,7 @@ class OperationFailed(RainbowError):
         self.details = details
 
 
-class OperationRefused(RainbowError):
+class OperationRefusedError(RainbowError):
     """An operation ends here with a general code, e.g. `opNO_ACCOUNT`."""
 
     def __init__(self, outer: xdr.OperationResultCode) -> None:

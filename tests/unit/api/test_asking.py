@@ -10,7 +10,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from bridge.api.services import Services
-from bridge.chains.errors import ActionRefused, PortUnavailable
+from bridge.chains.errors import ActionRefusedError, PortUnavailableError
 from bridge.chains.port import UnsignedTx
 from bridge.desk import chain_queries as asking
 from bridge.desk.chain_queries import Asking
@@ -39,7 +39,7 @@ async def test_a_chain_is_asked_by_a_few_at_once_and_nobody_waits_long(
 
     looks = [asker.ask(instances.ZION, hangs) for _ in range(3 * asking.LOOKS_AT_ONCE)]
     ends = await asyncio.gather(*looks, return_exceptions=True)
-    assert {type(end) for end in ends} == {PortUnavailable}
+    assert {type(end) for end in ends} == {PortUnavailableError}
     assert most == asking.LOOKS_AT_ONCE
     assert running == 0
 
@@ -109,7 +109,7 @@ def test_a_swap_whose_lock_nobody_could_make_is_not_stored(
     client: TestClient, store: Store, services: Services, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuses(_purpose: object, _terms: LockTerms, _preimage: Preimage | None = None) -> UnsignedTx:
-        raise ActionRefused("the amount is too small", "take more")
+        raise ActionRefusedError("the amount is too small", "take more")
 
     quote = play.ask(client)
     monkeypatch.setattr(services.ports[instances.ETHEREUM], "unsigned", refuses)

@@ -10,7 +10,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from bridge.api.services import Services
-from bridge.chains.errors import CannotReceive, PortUnavailable
+from bridge.chains.errors import CannotReceiveError, PortUnavailableError
 from bridge.chains.port import UnsignedTx
 from bridge.desk.assisted_claims import FEE_HEADROOM_PERCENT
 from bridge.protocol.events import ClaimFinal, ClaimSeen
@@ -111,7 +111,7 @@ def test_a_chain_that_does_not_answer_is_said_to_be_unavailable(
     authorizer_of(services, instances.ZION, {}, required=True)
 
     async def down(*_: object) -> Any:
-        raise PortUnavailable("no answer")
+        raise PortUnavailableError("no answer")
 
     authorizer = services.ports[instances.ZION].authorizer
     monkeypatch.setattr(authorizer, "request", down)
@@ -133,7 +133,7 @@ def test_an_order_gets_a_transaction_that_is_ready_to_sign_and_a_plain_one_while
     client: TestClient, builder: ReadyBuilder
 ) -> None:
     assert play.place(client, 1)["transaction"]["format"] == "ready"
-    builder.trouble = PortUnavailable("no answer")
+    builder.trouble = PortUnavailableError("no answer")
     assert play.place(client, 2)["transaction"]["format"] == "fake"
 
 
@@ -172,7 +172,7 @@ def test_a_recipient_that_cannot_be_paid_is_named_before_anything_is_locked(
     quote = play.ask(client)
 
     async def balance(_address: str, _asset: object) -> int:
-        raise CannotReceive("alice2 has no trustline", "open one first")
+        raise CannotReceiveError("alice2 has no trustline", "open one first")
 
     monkeypatch.setattr(services.ports[instances.ZION], "balance", balance)
     assert client.post("/v1/swaps", json=play.order(quote)).status_code == 201  # a coin needs no consent

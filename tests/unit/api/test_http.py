@@ -18,7 +18,7 @@ from cryptography.x509.oid import NameOID
 
 from bridge.client import http
 from bridge.client.client import BridgeClient
-from bridge.client.errors import BridgeProblem, BridgeUnreachable
+from bridge.client.errors import BridgeRefusedError, BridgeUnreachableError
 from bridge.client.http import DirectTransport, HttpRequest, checked_address, open_transport
 from bridge.client.proxied import HttpxTransport
 from bridge.protocol.types import SwapId
@@ -97,9 +97,9 @@ async def test_a_request_says_what_it_must_and_its_path_lies_below_the_bridges_a
 
     async with serving(answer) as url, BridgeClient(url + "/deep/", token="t" * 40) as client:
         await client.key()
-        with pytest.raises(BridgeUnreachable, match="not of this version of the API"):
+        with pytest.raises(BridgeUnreachableError, match="not of this version of the API"):
             await client.quote("a:A", "b:B", 5)
-        with pytest.raises(BridgeUnreachable):
+        with pytest.raises(BridgeUnreachableError):
             await client.swaps(cursor="a&b")
     first, second, third = seen
     assert first.startswith(b"GET /deep/v1/keys HTTP/1.1\r\n")
@@ -124,7 +124,7 @@ async def test_a_request_says_what_it_must_and_its_path_lies_below_the_bridges_a
 )
 async def test_what_is_not_http_or_breaks_off_is_said_to_be(answer: bytes) -> None:
     async with serving(answer) as url:
-        with pytest.raises(BridgeUnreachable, match="does not speak HTTP, or broke off"):
+        with pytest.raises(BridgeUnreachableError, match="does not speak HTTP, or broke off"):
             await key(url)
 
 
@@ -133,7 +133,7 @@ async def test_a_server_that_does_not_answer_is_not_waited_for_long() -> None:
         await asyncio.sleep(5)
 
     async with serving(silent) as url:
-        with pytest.raises(BridgeUnreachable, match=r"did not answer within 0\.1 s"):
+        with pytest.raises(BridgeUnreachableError, match=r"did not answer within 0\.1 s"):
             await key(url, timeout=0.1)
 
 
@@ -142,7 +142,7 @@ async def test_an_answer_larger_than_any_of_ours_is_not_read_to_its_end(
 ) -> None:
     monkeypatch.setattr(http, "MAX_ANSWER_BYTES", 1_000)
     async with serving(ok(b" " * 5_000)) as url:
-        with pytest.raises(BridgeUnreachable, match="more than 1000 bytes"):
+        with pytest.raises(BridgeUnreachableError, match="more than 1000 bytes"):
             await key(url)
 
 
@@ -153,7 +153,7 @@ async def test_a_problem_becomes_an_exception_with_its_hint_and_its_parts() -> N
     )
     answer = ok(body, b"Retry-After: 7").replace(b"200 OK", b"503 Busy")
     async with serving(answer) as url:
-        with pytest.raises(BridgeProblem) as raised:
+        with pytest.raises(BridgeRefusedError) as raised:
             await key(url)
     error = raised.value
     assert (error.kind, error.hint, error.retry_after) == ("busy", "wait", 7)
@@ -164,7 +164,7 @@ async def test_a_redirect_is_not_followed() -> None:
     async with serving(
         b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n"
     ) as url:
-        with pytest.raises(BridgeUnreachable, match="something answered 302"):
+        with pytest.raises(BridgeUnreachableError, match="something answered 302"):
             await key(url)
 
 
@@ -220,7 +220,7 @@ async def test_a_proxy_gets_the_request(monkeypatch: pytest.MonkeyPatch) -> None
     "url", ["bridge.example", "ws://bridge.example", "http://", "http://u:p@b", "http://b:0"]
 )
 def test_an_address_that_no_bridge_has_is_refused_before_anything_is_sent(url: str) -> None:
-    with pytest.raises(BridgeUnreachable):
+    with pytest.raises(BridgeUnreachableError):
         checked_address(url)
 
 
@@ -262,19 +262,19 @@ async def test_https_is_spoken_only_with_who_has_a_trusted_certificate(
     monkeypatch.delenv("SSL_CERT_FILE", raising=False)
     monkeypatch.delenv("SSL_CERT_DIR", raising=False)
     async with serving(ok(KEY), tls=context) as url:
-        with pytest.raises(BridgeUnreachable, match="CERTIFICATE_VERIFY_FAILED"):
+        with pytest.raises(BridgeUnreachableError, match="CERTIFICATE_VERIFY_FAILED"):
             await key(url)
         monkeypatch.setenv("SSL_CERT_FILE", str(shown))
         assert await key(url) == "aa"
         wrong_name = url.replace("127.0.0.1", "localhost")
-        with pytest.raises(BridgeUnreachable, match="CERTIFICATE_VERIFY_FAILED"):
+        with pytest.raises(BridgeUnreachableError, match="CERTIFICATE_VERIFY_FAILED"):
             await key(wrong_name)
 
 
 async def test_nothing_of_a_request_is_in_the_error() -> None:
     request = HttpRequest("POST", "/v1/x", body=b"secret", headers={"Authorization": "Bearer secret"})
     transport = open_transport("http://127.0.0.1:1")
-    with pytest.raises(BridgeUnreachable) as raised:
+    with pytest.raises(BridgeUnreachableError) as raised:
         async with transport.send(request):
             pass
     assert "secret" not in str(raised.value)

@@ -14,13 +14,13 @@ from starlette.testclient import TestClient
 from bridge.api.services import Services
 from bridge.chains.port import FeeEstimate
 from bridge.client.client import BridgeClient
-from bridge.client.errors import Unsafe
+from bridge.client.errors import UnsafeError
 from bridge.client.proxied import HttpxTransport
 from bridge.client.swap import checked_quote
 from bridge.desk.market import rate_text
-from bridge.desk.prices import HttpPrices, PriceUnavailable
+from bridge.desk.prices import HttpPrices, PriceUnavailableError
 from bridge.desk.quotes import QuoteAsk
-from bridge.desk.refused import Reason, Refused
+from bridge.desk.refused import Reason, RefusedError
 from bridge.protocol.pricing import FixedSide
 from bridge.protocol.types import Amount, LegRole
 from bridge.store import Store
@@ -95,7 +95,7 @@ def test_threads_racing_for_the_last_inventory_never_promise_more_than_there_is(
         try:
             mine = msgspec.structs.replace(ask, client=f"c{number}")
             made.append(services.quotes.make(mine).body.price.destination)
-        except Refused as error:
+        except RefusedError as error:
             refused.append(error.reason)
 
     threads = [threading.Thread(target=race, args=(number,)) for number in range(8)]
@@ -183,13 +183,13 @@ def test_a_quote_is_signed_and_a_changed_one_is_not_believed(client: TestClient)
     answer = play.ask(client)
     quote = msgspec.convert(answer, QuoteView)
     assert checked_quote(quote, client.get("/v1/keys").json()["public_key"]).id == answer["id"]
-    with pytest.raises(Unsafe, match="pinned"):
+    with pytest.raises(UnsafeError, match="pinned"):
         checked_quote(quote, "00" * 32)
     richer = msgspec.convert(answer | {"to": answer["to"] | {"amount": "1"}}, QuoteView)
-    with pytest.raises(Unsafe, match="other terms"):
+    with pytest.raises(UnsafeError, match="other terms"):
         checked_quote(richer)
     forged = answer["signed_text"].replace('"gasless":false', '"gasless":true')
-    with pytest.raises(Unsafe, match="signature"):
+    with pytest.raises(UnsafeError, match="signature"):
         checked_quote(msgspec.convert(answer | {"signed_text": forged}, QuoteView))
 
 
@@ -215,14 +215,14 @@ class Feed:
 
 def test_a_feed_is_read_exactly_and_a_stale_price_stops_quoting() -> None:
     feed = Feed()
-    with pytest.raises(PriceUnavailable):
+    with pytest.raises(PriceUnavailableError):
         feed.prices.price("zion:ZION")
     feed.prices.refresh()
     assert feed.prices.price("ethereum:ETH").value == Fraction(200025, 100)
     feed.clock += 60
     feed.prices.price("zion:ZION")
     feed.clock += 1
-    with pytest.raises(PriceUnavailable, match="61 s old"):
+    with pytest.raises(PriceUnavailableError, match="61 s old"):
         feed.prices.price("zion:ZION")
 
 
@@ -234,7 +234,7 @@ def test_a_feed_that_talks_nonsense_leaves_the_last_prices_standing(body: bytes)
     feed = Feed()
     feed.prices.refresh()
     feed.body = body
-    with pytest.raises(PriceUnavailable):
+    with pytest.raises(PriceUnavailableError):
         feed.prices.refresh()
     assert feed.prices.price("zion:ZION").value == Fraction(1, 2)
 
@@ -244,7 +244,7 @@ def test_prices_of_nought_or_infinity_are_none() -> None:
     feed.body = b'{"time": 1000000, "prices": {"zion:ZION": "0", "ethereum:ETH": "Infinity", "a:B": -1}}'
     feed.prices.refresh()
     for asset in ("zion:ZION", "ethereum:ETH", "a:B"):
-        with pytest.raises(PriceUnavailable):
+        with pytest.raises(PriceUnavailableError):
             feed.prices.price(asset)
 
 

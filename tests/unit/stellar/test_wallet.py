@@ -15,7 +15,7 @@ from stellar_sdk import (
 from stellar_sdk.sep.stellar_uri import TransactionStellarUri
 
 from bridge.chains.actions import LockAction
-from bridge.chains.errors import ActionRefused
+from bridge.chains.errors import ActionRefusedError
 from bridge.chains.port import LockStatus, TxState
 from bridge.client.swap import UserWallet
 from bridge.commands.swap import RECIPE_SUFFIX
@@ -86,9 +86,9 @@ async def test_a_wrong_preimage_and_a_cooperative_refund_are_refused(
     net: Net, ours: StellarPort, theirs: StellarPort
 ) -> None:
     terms = net.terms(ours, theirs)
-    with pytest.raises(ActionRefused, match="preimage"):
+    with pytest.raises(ActionRefusedError, match="preimage"):
         ours.unsigned(Purpose.CLAIM, terms, Preimage(b"wrong"))
-    with pytest.raises(ActionRefused):
+    with pytest.raises(ActionRefusedError):
         ours.unsigned(Purpose.COOPERATIVE_REFUND, terms)
 
 
@@ -106,7 +106,7 @@ async def test_users_take_everything_back_from_chain_data_alone_when_the_bridge_
         await net.node.close()
     payer: Keypair = net.key("theirs")
     await net.submit_xdr(await wallet.reclaim(terms, payer))
-    with pytest.raises(ActionRefused):
+    with pytest.raises(ActionRefusedError):
         await wallet.reclaim(terms, payer)
 
 
