@@ -7,15 +7,11 @@ import signal
 from pathlib import Path
 from typing import Annotated
 
-import prometheus_client
 import typer
 
 from bridge.commands.output import ConfigFile, Json, speaking
 from bridge.commands.runtime import KeyRing, chain_named, load_settings, open_store
 from bridge.config import ConfigError
-from bridge.proofs.anchoring import anchor_log
-from bridge.wiring.ports import open_port
-from relayers.daemon.loop import WorkerSettings, run_worker
 
 
 def relayer(
@@ -26,6 +22,12 @@ def relayer(
     as_json: Json = False,
 ) -> None:
     """Run one chain's relayer until told to stop (SIGTERM, Ctrl-C). Several may run: one sends at a time."""
+    import prometheus_client
+
+    from bridge.proofs.anchoring import anchor_log
+    from bridge.wiring.ports import open_port
+    from relayers.daemon.loop import WorkerSettings, run_worker
+
     with speaking(as_json) as output:
         settings = load_settings(config)
         chain = chain_named(settings, name)

@@ -9,6 +9,8 @@ class ConfigError(RainbowError):
     """The configuration cannot be used. `problems` has one line each, with its hint."""
 
     exit_code = 3
+    headline = "the configuration cannot be used"
+    """What a command shows above the problems."""
 
     def __init__(self, problems: list[str], hint: str = "") -> None:
         super().__init__("; ".join(problems), hint)
