@@ -25,7 +25,8 @@ demo: setup ## swap real value between local nodes of all five chains, thirty wa
 
 test: setup lint types imports pytest ## lint, types, import rules and every test
 
-setup: $(VENV)/.installed $(TOOLS)/.installed ## install everything (idempotent)
+# What `make demo` and `make test` need, all of it: after one of them the other needs no network.
+setup: $(VENV)/.installed $(TOOLS)/.installed .venv-ape/.installed .venv-opshin/.installed ## install everything (idempotent)
 
 ## Set-up ------------------------------------------------------------------
 
@@ -35,7 +36,7 @@ $(VENV)/.uv: $(LOCKS)/uv.txt
 	@touch $@
 
 $(VENV)/.installed: $(VENV)/.uv $(LOCKS)/project.txt pyproject.toml
-	$(BIN)/uv pip sync --quiet --python $(BIN)/python --require-hashes $(LOCKS)/project.txt
+	$(BIN)/uv pip sync --quiet --python $(BIN)/python --require-hashes --only-binary :all: $(LOCKS)/project.txt
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 	@touch $@
 
@@ -46,14 +47,20 @@ $(TOOLS)/.installed: $(VENV)/.installed scripts/toolchain/package-lock.json
 	cd $(TOOLS) && PATH="$(CURDIR)/$(BIN):$$PATH" npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
 	@touch $@
 
-.PHONY: lock
-lock: $(VENV)/.uv ## resolve the dependency locks again
-	@mkdir -p $(LOCKS)
-	echo 'uv==0.13.9' | $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
-	    --no-emit-index-url --no-emit-find-links --no-annotate --no-header -o $(LOCKS)/uv.txt -
-	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --upgrade \
-	    --no-emit-index-url --no-emit-find-links --no-annotate --no-header \
-	    --group dev --all-extras pyproject.toml -o $(LOCKS)/project.txt
+# One lock serves every supported Python and platform; it records no address. `make lock` resolves all of them
+# anew and then looks whether each has wheels everywhere.
+COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --upgrade \
+    --no-emit-index-url --no-emit-find-links --no-annotate --no-header
+
+.PHONY: lock check-locks
+lock: $(VENV)/.uv ## resolve every dependency lock again, and check that all platforms have wheels
+	$(COMPILE) --group dev --all-extras pyproject.toml -o $(LOCKS)/project.txt
+	$(COMPILE) --override $(LOCKS)/ape-overrides.in --excludes $(LOCKS)/ape-excludes.in -o $(LOCKS)/ape.txt $(LOCKS)/ape.in
+	for name in build opshin slither uv; do $(COMPILE) -o $(LOCKS)/$$name.txt $(LOCKS)/$$name.in; done
+	$(MAKE) check-locks
+
+check-locks: $(VENV)/.uv ## look whether everything locked has a wheel for each Python and platform (needs the network)
+	$(BIN)/python scripts/check_locks.py
 
 ## Measuring ---------------------------------------------------------------
 
@@ -130,7 +137,8 @@ mutation-zion: setup ## break each rule of the ZION specification in turn: the c
 
 APE     := .venv-ape
 SLITHER := .venv-slither
-ANVIL   := $(CURDIR)/$(TOOLS)/node_modules/@foundry-rs/anvil-linux-amd64/bin
+# npm installs the one package that fits the machine.
+ANVIL   := $(CURDIR)/$(TOOLS)/node_modules/@foundry-rs/anvil-*/bin
 
 test: ape-check
 
@@ -144,27 +152,24 @@ bench-gas: setup ## the Ethereum contract's gas beside its best peer's; ARGS="--
 mutation-ethereum: setup ## remove each check of the Ethereum contract in turn: a test must fail
 	$(BIN)/python scripts/mutate_ethereum.py $(ARGS)
 
-slither: $(SLITHER)/.installed ## static analysis of the Ethereum contract
+slither: setup $(SLITHER)/.installed ## static analysis of the Ethereum contract
 	$(BIN)/python scripts/run_slither.py
 
-ape-check: $(APE)/.installed ## deploy and try the Ethereum contract on a local anvil through ape (offline)
-	PATH="$(ANVIL):$$PATH" $(APE)/bin/python scripts/ape_check.py
+ape-check: setup ## deploy and try the Ethereum contract on a local anvil through ape (offline)
+	PATH="$$(echo $(ANVIL)):$$PATH" $(APE)/bin/python scripts/ape_check.py
 
-$(APE)/.installed: $(VENV)/.installed $(TOOLS)/.installed $(LOCKS)/ape.txt
-	$(PYTHON) -m venv $(APE)
-	$(BIN)/uv pip sync --quiet --python $(APE)/bin/python --require-hashes $(LOCKS)/ape.txt
+# Three of its packages are source alone; what builds them is locked as well, and nothing else may be built.
+$(APE)/.installed: $(VENV)/.uv $(LOCKS)/ape.txt $(LOCKS)/build.txt
+	$(BIN)/uv venv --quiet --allow-existing --python $(BIN)/python $(APE)
+	$(BIN)/uv pip sync --quiet --python $(APE)/bin/python --require-hashes --only-binary :all: \
+	    --no-binary lazyasd --no-binary python-baseconv --no-binary varint \
+	    --build-constraints $(LOCKS)/build.txt --require-build-hashes $(LOCKS)/ape.txt
 	@touch $@
 
-$(SLITHER)/.installed: $(VENV)/.installed $(TOOLS)/.installed $(LOCKS)/slither.txt
-	$(PYTHON) -m venv $(SLITHER)
-	$(BIN)/uv pip sync --quiet --python $(SLITHER)/bin/python --require-hashes $(LOCKS)/slither.txt
+$(SLITHER)/.installed: $(VENV)/.uv $(LOCKS)/slither.txt
+	$(BIN)/uv venv --quiet --allow-existing --python $(BIN)/python $(SLITHER)
+	$(BIN)/uv pip sync --quiet --python $(SLITHER)/bin/python --require-hashes --only-binary :all: $(LOCKS)/slither.txt
 	@touch $@
-
-.PHONY: lock-contracts
-lock-contracts: $(VENV)/.uv ## resolve the locks of ape and Slither again
-	for name in ape slither; do $(BIN)/uv pip compile --quiet --universal --python-version 3.11 \
-	    --generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --no-header --upgrade \
-	    -o $(LOCKS)/$$name.txt $(LOCKS)/$$name.in; done
 
 ## Solana ------------------------------------------------------------------
 
@@ -181,16 +186,12 @@ test: cardano-check
 
 $(OPSHIN)/.installed: $(VENV)/.uv $(LOCKS)/opshin.txt
 	$(BIN)/uv venv --quiet --allow-existing --python $(BIN)/python $(OPSHIN)
-	$(BIN)/uv pip sync --quiet --python $(OPSHIN)/bin/python --require-hashes $(LOCKS)/opshin.txt
+	$(BIN)/uv pip sync --quiet --python $(OPSHIN)/bin/python --require-hashes --only-binary :all: $(LOCKS)/opshin.txt
 	@touch $@
 
-.PHONY: cardano-validator cardano-check cardano-lock
-cardano-validator: $(OPSHIN)/.installed ## compile the Cardano validator into contracts/cardano/plutus.json
+.PHONY: cardano-validator cardano-check
+cardano-validator: setup ## compile the Cardano validator into contracts/cardano/plutus.json
 	$(OPSHIN)/bin/python scripts/build_cardano.py
 
-cardano-check: $(OPSHIN)/.installed ## compile the Cardano validator and compare with the committed plutus.json
+cardano-check: setup ## compile the Cardano validator and compare with the committed plutus.json
 	$(OPSHIN)/bin/python scripts/build_cardano.py --check
-
-cardano-lock: $(VENV)/.uv ## resolve opshin's own lock again
-	echo 'opshin==0.28.0' | $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
-	    --no-emit-index-url --no-emit-find-links --no-annotate --no-header -o $(LOCKS)/opshin.txt -

@@ -7,12 +7,9 @@ import time
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parent.parent
-# The .bin wrapper of the npm package orphans its child when killed; the binary itself does not.
-BINARY = ROOT / ".toolchain/node_modules/@foundry-rs/anvil-linux-amd64/bin/anvil"
+from relayers.evm.devnet.anvil import find_anvil
 
 
 class Reverted(Exception):
@@ -79,7 +76,7 @@ class Anvil:
 @contextmanager
 def anvil(*args: str) -> Iterator[Anvil]:
     """Start anvil on a free loopback port and stop it at the end."""
-    command = [str(BINARY), "--port", "0", "--host", "127.0.0.1", *args]
+    command = [str(find_anvil()), "--port", "0", "--host", "127.0.0.1", *args]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     try:
         assert process.stdout is not None

@@ -34,15 +34,21 @@ from bridge.protocol.events import Event as SwapEvent
 from bridge.protocol.timelocks import plan_deadlines
 from bridge.protocol.transition import new_swap
 from bridge.protocol.types import (
+    Address,
+    Amount,
     Asset,
+    BlockHeight,
     BlockRef,
     ChainTiming,
     LegRole,
     LockTerms,
     Preimage,
     Swap,
+    SwapId,
     SwapPolicy,
     SwapState,
+    TxId,
+    UnixSeconds,
 )
 from bridge.store import Store
 from bridge.store.records import ChainStatus, ObservedKind, SwapMeta
@@ -65,8 +71,8 @@ def _preimage(number: int) -> Preimage:
 
 def _swap(number: int) -> Swap:
     dates = plan_deadlines(
-        GENESIS_TIME,
-        GENESIS_TIME,
+        UnixSeconds(GENESIS_TIME),
+        UnixSeconds(GENESIS_TIME),
         source=TIMING,
         destination=TIMING,
         user_window=600,
@@ -75,10 +81,26 @@ def _swap(number: int) -> Swap:
     )
     hashlock = _preimage(number).hashlock()
     return new_swap(
-        f"swap{number:06}",
-        source=LockTerms(instances.ETHEREUM, "htlc", "user", "bridge", ETH, 10**18, hashlock, dates.source),
+        SwapId(f"swap{number:06}"),
+        source=LockTerms(
+            instances.ETHEREUM,
+            Address("htlc"),
+            Address("user"),
+            Address("bridge"),
+            ETH,
+            Amount(10**18),
+            hashlock,
+            dates.source,
+        ),
         destination=LockTerms(
-            instances.ZION, "htlc", "bridge", "user", ZION, 10**8, hashlock, dates.destination
+            instances.ZION,
+            Address("htlc"),
+            Address("bridge"),
+            Address("user"),
+            ZION,
+            Amount(10**8),
+            hashlock,
+            dates.destination,
         ),
         policy=SwapPolicy(TIMING, TIMING, 600, 600, dates.lock_by),
         accepted=True,
@@ -86,12 +108,14 @@ def _swap(number: int) -> Swap:
 
 
 def _block(height: int) -> BlockRef:
-    return BlockRef(height, f"{height:064x}", f"{height - 1:064x}", GENESIS_TIME + height)
+    return BlockRef(
+        BlockHeight(height), f"{height:064x}", f"{height - 1:064x}", UnixSeconds(GENESIS_TIME + height)
+    )
 
 
 def _lock_seen(swap: Swap, role: LegRole) -> LockSeen:
     terms = swap.leg(role).terms
-    return LockSeen(role, lock_id_of(terms), terms, "aa" * 32, _block(5))
+    return LockSeen(role, lock_id_of(terms), terms, TxId("aa" * 32), _block(5))
 
 
 def _life(swap: Swap, preimage: Preimage) -> list[SwapEvent]:
@@ -101,8 +125,8 @@ def _life(swap: Swap, preimage: Preimage) -> list[SwapEvent]:
         LockFinal(SOURCE, source),
         _lock_seen(swap, DESTINATION),
         LockFinal(DESTINATION, destination),
-        ClaimSeen(DESTINATION, destination, "bb" * 32, _block(6), preimage),
-        ClaimSeen(SOURCE, source, "cc" * 32, _block(6), preimage),
+        ClaimSeen(DESTINATION, destination, TxId("bb" * 32), _block(6), preimage),
+        ClaimSeen(SOURCE, source, TxId("cc" * 32), _block(6), preimage),
         ClaimFinal(DESTINATION, destination),
         ClaimFinal(SOURCE, source),
     ]
@@ -114,8 +138,8 @@ def _hear_chains(store: Store) -> None:
         for chain in (instances.ETHEREUM, instances.ZION):
             status = ChainStatus(
                 chain,
-                tip=Tip(_block(6), GENESIS_TIME + 6),
-                scanned=6,
+                tip=Tip(_block(6), UnixSeconds(GENESIS_TIME + 6)),
+                scanned=BlockHeight(6),
                 healthy=True,
                 seen_ms=now_ms,
                 tip_ms=now_ms,
@@ -202,7 +226,7 @@ def latency(folder: Path, swaps: int) -> dict[str, Any]:
                 swap.id,
                 SOURCE,
                 lock_id=seen.lock_id,
-                tx_id=f"{number:064x}",
+                tx_id=TxId(f"{number:064x}"),
                 block=seen.block,
                 depth=1,
                 terms=seen.terms,

@@ -285,7 +285,7 @@ def measure_peer(package: Path) -> dict[str, dict[str, int]]:
             for contract in (erc20, bench.htlc) if token == plain else (erc20,):
                 bench.prepare(token, contract)
             gas |= _peer_token(bench, erc20, name, token)
-        ours = {}
+        ours: dict[str, int] = {}
         for kind, lane in (("", 0), ("lane ", 1)):
             ours |= _one_by_one(bench, f"OpenZeppelin token {kind}", plain, lane)
         return {"peer": gas, "ours": ours}

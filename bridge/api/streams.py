@@ -16,6 +16,7 @@ import structlog
 from bridge.api.metrics import Metrics
 from bridge.api.problems import ApiError, Kind
 from bridge.config import ApiConfig
+from bridge.protocol.types import SwapId
 from bridge.store import Store, StoreError
 from bridge.store.records import SwapEvent
 
@@ -36,7 +37,7 @@ class Subscription:
 
     def __init__(self) -> None:
         self.queue: asyncio.Queue[SwapEvent] = asyncio.Queue(QUEUE_EVENTS)
-        self.swap_ids: set[str] = set()
+        self.swap_ids: set[SwapId] = set()
         self.overrun = False
 
     def offer(self, event: SwapEvent) -> None:
@@ -75,7 +76,7 @@ class Follower:
 
     async def _catch_up(self, seq: int) -> int:
         while True:
-            events = await asyncio.to_thread(self._read, seq, "")
+            events = await asyncio.to_thread(self._read, seq)
             for event in events:
                 self._measure(event)
                 for listener in self._listeners.get(event.swap_id, ()):
@@ -84,7 +85,7 @@ class Follower:
             if len(events) < PAGE:
                 return seq
 
-    async def replay(self, swap_id: str, after: int) -> AsyncIterator[SwapEvent]:
+    async def replay(self, swap_id: SwapId, after: int) -> AsyncIterator[SwapEvent]:
         """Yield the stored events of a swap after a sequence number."""
         while True:
             events = await asyncio.to_thread(self._read, after, swap_id)
@@ -121,12 +122,12 @@ class Follower:
                 del self._clients[client]
             self._metrics.streams.set(self._streams)
 
-    def listen(self, subscription: Subscription, swap_id: str) -> None:
+    def listen(self, subscription: Subscription, swap_id: SwapId) -> None:
         """Add a swap to a stream; do so before replaying, so that nothing falls in between."""
         subscription.swap_ids.add(swap_id)
         self._listeners[swap_id].add(subscription)
 
-    def _drop(self, swap_id: str, subscription: Subscription) -> None:
+    def _drop(self, swap_id: SwapId, subscription: Subscription) -> None:
         listeners = self._listeners.get(swap_id)
         if listeners is None:
             return
@@ -144,7 +145,7 @@ class Follower:
             while len(self._last_change) > STAGES_REMEMBERED:
                 self._last_change.popitem(last=False)
 
-    def _read(self, after: int, swap_id: str) -> list[SwapEvent]:
+    def _read(self, after: int, swap_id: SwapId = SwapId("")) -> list[SwapEvent]:
         with self._store.reading() as tx:
             return tx.events.after(after, PAGE, swap_id)
 

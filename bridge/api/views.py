@@ -21,7 +21,7 @@ from bridge.desk.quotes import SignedQuote
 from bridge.protocol.legs import CLAIMED, OPEN
 from bridge.protocol.status import is_terminal
 from bridge.protocol.timelocks import reveal_deadline
-from bridge.protocol.types import Asset, ChainId, ChainTiming, Leg, LegState, LockTerms, Purpose, Swap
+from bridge.protocol.types import Amount, Asset, ChainId, ChainTiming, Leg, LegState, LockTerms, Purpose, Swap
 from bridge.store.records import ChainStatus, StoredSwap, SwapEvent
 
 Statuses = Mapping[ChainId, ChainStatus]
@@ -209,7 +209,7 @@ def terms_of(view: TermsView) -> LockTerms:
         sender=view.sender,
         recipient=view.recipient,
         asset=Asset(view.chain, symbol, view.money.decimals, view.asset_contract),
-        amount=int(view.money.amount),
+        amount=Amount(int(view.money.amount)),
         hashlock=bytes.fromhex(view.hashlock),
         deadline=view.deadline.unix,
         lane=view.lane,

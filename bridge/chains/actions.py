@@ -8,7 +8,7 @@ from typing import ClassVar
 import msgspec
 
 from bridge.chains.errors import ActionRefused
-from bridge.protocol.types import LockTerms, Preimage, Purpose
+from bridge.protocol.types import Amount, LockTerms, Preimage, Purpose
 
 
 class LockAction(msgspec.Struct, frozen=True):
@@ -53,7 +53,7 @@ class ApproveAction(msgspec.Struct, frozen=True):
 
     purpose: ClassVar[Purpose] = Purpose.APPROVE
     payload: bytes
-    amount: int = 0
+    amount: Amount = Amount(0)
 
 
 class AnchorAction(msgspec.Struct, frozen=True):

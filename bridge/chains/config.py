@@ -16,7 +16,7 @@ from pydantic import Field, model_validator
 from bridge.chains.config_fields import DecimalText, HttpUrl, Section, WebSocketUrl, to_units
 from bridge.chains.network import Network
 from bridge.protocol.timelocks import finality_depth, max_secured_amount
-from bridge.protocol.types import Asset, ChainId, ChainTiming
+from bridge.protocol.types import Amount, Asset, ChainId, ChainTiming
 
 SECONDS_PER_DAY = 86_400
 
@@ -67,7 +67,7 @@ class TimingConfig(Section):
             raise ValueError("finality_cap is below finality_base")
         return self
 
-    def for_amount(self, asset: Asset, amount: int) -> ChainTiming:
+    def for_amount(self, asset: Asset, amount: Amount) -> ChainTiming:
         """Return the timing with the finality depth that `amount` (smallest units) demands."""
         portion = self.value_per_block.get(asset.key)
         depth = self.finality_base
@@ -88,7 +88,7 @@ class TimingConfig(Section):
             finalized_after=self.finalized_after if finalized else 0,
         )
 
-    def secured(self, asset: Asset) -> int | None:
+    def secured(self, asset: Asset) -> Amount | None:
         """Return the largest amount that the finality cap pays for, None where depth does not grow."""
         portion = self.value_per_block.get(asset.key)
         if portion is None:

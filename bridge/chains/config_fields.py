@@ -7,6 +7,8 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict
 
+from bridge.protocol.types import Amount
+
 
 def _no_float(value: object) -> object:
     if isinstance(value, float):
@@ -26,13 +28,13 @@ DecimalText = Annotated[str, BeforeValidator(_no_float), AfterValidator(_decimal
 """A non-negative decimal number as text."""
 
 
-def to_units(text: str, decimals: int) -> int:
+def to_units(text: str, decimals: int) -> Amount:
     """Turn decimal text in whole coins into smallest units; ValueError when it does not fit exactly."""
     whole, _, part = _decimal(text).partition(".")
     part = part.rstrip("0")
     if len(part) > decimals:
         raise ValueError(f"{text} has more than {decimals} decimals")
-    return int(whole + part.ljust(decimals, "0"))
+    return Amount(int(whole + part.ljust(decimals, "0")))
 
 
 def to_text(units: int, decimals: int) -> str:

@@ -18,7 +18,7 @@ from bridge.chains.network import Network
 from bridge.chains.port import ChainPort, WalletBuilder
 from bridge.chains.traits import Traits
 from bridge.keys.keystore import SecretKey
-from bridge.protocol.types import Asset, ChainId
+from bridge.protocol.types import Address, Amount, Asset, BlockHeight, ChainId
 
 LOCKS = "locks"
 """The owner, in a ledger's books, of what lies in open locks."""
@@ -56,7 +56,7 @@ class ChainFamily(Protocol):
         """Return what sets the instance apart. Pure."""
         ...
 
-    def account(self, instance: Instance, key: SecretKey) -> str:
+    def account(self, instance: Instance, key: SecretKey) -> Address:
         """Return a key's address on the instance, also where the section is not complete yet. Pure."""
         ...
 
@@ -92,12 +92,12 @@ class LocalChain(Devnet, Protocol):
 class Ledger(Protocol):
     """A chain as an auditor sees it: what accounts and locks hold, and what was paid in fees."""
 
-    async def holdings(self, accounts: Mapping[str, str], asset: Asset) -> Mapping[str, int]:
+    async def holdings(self, accounts: Mapping[str, Address], asset: Asset) -> Mapping[str, Amount]:
         """Return what each account (owner → address) holds of an asset and what lies in `LOCKS` (and, where
         there are, in deposits), smallest units."""
         ...
 
-    async def fees_paid(self, payers: set[str], first: int, last: int) -> int:
+    async def fees_paid(self, payers: set[Address], first: BlockHeight, last: BlockHeight) -> Amount:
         """Return the native units that `payers` paid in the blocks `first` to `last`, both included."""
         ...
 

@@ -15,7 +15,20 @@ import msgspec
 
 from bridge.chains.actions import Action, ApproveAction
 from bridge.chains.traits import Traits
-from bridge.protocol.types import Asset, BlockRef, ChainId, LockTerms, Preimage, Purpose
+from bridge.protocol.types import (
+    Address,
+    Amount,
+    Asset,
+    BlockHeight,
+    BlockRef,
+    ChainId,
+    LockId,
+    LockTerms,
+    Preimage,
+    Purpose,
+    TxId,
+    UnixSeconds,
+)
 
 
 class Tip(msgspec.Struct, frozen=True):
@@ -27,16 +40,16 @@ class Tip(msgspec.Struct, frozen=True):
     """
 
     block: BlockRef
-    time: int
-    finalized: int | None = None
+    time: UnixSeconds
+    finalized: BlockHeight | None = None
 
 
 class Locked(msgspec.Struct, frozen=True, tag=True):
     """A lock was included in `block`."""
 
     block: BlockRef
-    tx_id: str
-    lock_id: str
+    tx_id: TxId
+    lock_id: LockId
     terms: LockTerms
 
 
@@ -44,8 +57,8 @@ class Claimed(msgspec.Struct, frozen=True, tag=True):
     """A lock was claimed in `block`."""
 
     block: BlockRef
-    tx_id: str
-    lock_id: str
+    tx_id: TxId
+    lock_id: LockId
     preimage: Preimage
 
 
@@ -53,15 +66,15 @@ class Refunded(msgspec.Struct, frozen=True, tag=True):
     """A lock was refunded (after the deadline or cooperatively) in `block`."""
 
     block: BlockRef
-    tx_id: str
-    lock_id: str
+    tx_id: TxId
+    lock_id: LockId
 
 
 class Revealed(msgspec.Struct, frozen=True, tag=True):
     """A claim that failed was included in `block`: nothing was claimed, but its preimage is public."""
 
     block: BlockRef
-    tx_id: str
+    tx_id: TxId
     preimage: Preimage
 
 
@@ -110,14 +123,14 @@ class SignedTx(msgspec.Struct, frozen=True):
     (blocks) or `valid_until_time` (Unix seconds) it can never land; None where nothing ends its time.
     """
 
-    tx_id: str
+    tx_id: TxId
     raw: bytes
-    account: str
+    account: Address
     sequence: int | None
     fee: dict[str, int]
-    max_cost: int
-    valid_until_height: int | None = None
-    valid_until_time: int | None = None
+    max_cost: Amount
+    valid_until_height: BlockHeight | None = None
+    valid_until_time: UnixSeconds | None = None
 
     def is_over(self, tip: Tip) -> bool:
         """Tell whether the block after `tip` is too late for it."""
@@ -181,13 +194,13 @@ class FeeEstimate(msgspec.Struct, frozen=True):
     part of `lock` that comes back to us with the lock's end, whichever it is: set aside, but no cost.
     """
 
-    lock: int
-    claim: int
-    refund: int
-    minimum: int = 0
-    gasless_claim: int = 0
-    authorized_claim: int = 0
-    deposit: int = 0
+    lock: Amount
+    claim: Amount
+    refund: Amount
+    minimum: Amount = Amount(0)
+    gasless_claim: Amount = Amount(0)
+    authorized_claim: Amount = Amount(0)
+    deposit: Amount = Amount(0)
 
 
 class UnsignedTx(msgspec.Struct, frozen=True):
@@ -209,17 +222,17 @@ class Authorizer(Protocol):
     """True: nobody can claim for a recipient without (Stellar). False: it lets the relayer take a fee out of
     the amount from a user who did not pay for the claim with the quote (Ethereum)."""
 
-    async def request(self, terms: LockTerms, max_fee: int) -> UnsignedTx:
+    async def request(self, terms: LockTerms, max_fee: Amount) -> UnsignedTx:
         """Return what the recipient is to sign, for a wallet. `max_fee`: the most that may be taken out of
         the amount, in the asset's smallest unit (0: nothing). Raises `ActionRefused`, `PortUnavailable`."""
         ...
 
-    async def sign(self, terms: LockTerms, request: UnsignedTx, max_fee: int) -> dict[str, str]:
+    async def sign(self, terms: LockTerms, request: UnsignedTx, max_fee: Amount) -> dict[str, str]:
         """Sign a request with the port's own key, on the recipient's side. Raises `BadAuthorization` when the
         request would allow anything but a claim of exactly `terms` for a fee of at most `max_fee`."""
         ...
 
-    async def check(self, terms: LockTerms, signed: Mapping[str, str], min_fee: int) -> bytes:
+    async def check(self, terms: LockTerms, signed: Mapping[str, str], min_fee: Amount = Amount(0)) -> bytes:
         """Return what `sign` or a wallet gave, checked, for `ClaimAction.authorization`. Raises
         `BadAuthorization`, saying what is wrong with it, also when it allows a smaller fee than `min_fee`."""
         ...
@@ -235,9 +248,9 @@ class ChainPort(Protocol):
     """How many claims `prepare` puts into one transaction (`ClaimAction.others`); 1: it makes no batches."""
     authorizer: Authorizer | None
     """None where anybody may claim for a recipient and nothing can be taken out of the amount."""
-    contract: str
+    contract: Address
     """The HTLC contract's address, "" where the chain has HTLCs natively."""
-    account: str
+    account: Address
     """The bridge's own address on this chain."""
 
     async def tip(self) -> Tip:
@@ -250,11 +263,11 @@ class ChainPort(Protocol):
         whichever block the chain has at that height: so one can start below the head. Raises `DeepReorg`."""
         ...
 
-    async def read_lock(self, lock_id: str, terms: LockTerms) -> LockStatus:
+    async def read_lock(self, lock_id: LockId, terms: LockTerms) -> LockStatus:
         """Read back from chain whether the lock with exactly these terms stands."""
         ...
 
-    async def balance(self, address: str, asset: Asset) -> int:
+    async def balance(self, address: Address, asset: Asset) -> Amount:
         """Return the spendable balance in smallest units. Raises `CannotReceive` for an asset that the
         address could not be paid in (on chains where that needs the holder's consent)."""
         ...
@@ -284,11 +297,11 @@ class ChainPort(Protocol):
         """Return what the account must do once before it can lock these assets (token approvals)."""
         ...
 
-    def lock_id(self, terms: LockTerms) -> str:
+    def lock_id(self, terms: LockTerms) -> LockId:
         """Return the id the chain gives a lock with these terms, hex. Pure."""
         ...
 
-    def parse_address(self, text: str) -> str:
+    def parse_address(self, text: str) -> Address:
         """Return the canonical form of an address. Raises `BadAddress`. Pure."""
         ...
 

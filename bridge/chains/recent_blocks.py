@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from bridge.chains.errors import DeepReorg, PortUnavailable
-from bridge.protocol.types import BlockRef
+from bridge.protocol.types import BlockHeight, BlockRef
 
 
 def newest_common(
-    recent_blocks: Sequence[BlockRef], canonical: Mapping[int, str], head: BlockRef
+    recent_blocks: Sequence[BlockRef], canonical: Mapping[BlockHeight, str], head: BlockRef
 ) -> int | None:
     """Return the index in `recent_blocks` of the newest block that is still canonical.
 

@@ -6,7 +6,7 @@ from enum import StrEnum
 
 import msgspec
 
-from bridge.protocol.types import Asset, ChainId
+from bridge.protocol.types import Address, Amount, Asset, ChainId, TxId
 
 
 class Authorization(StrEnum):
@@ -27,11 +27,11 @@ class ExplorerLinks(msgspec.Struct, frozen=True):
     address: str = ""
     block: str = ""
 
-    def of_transaction(self, tx_id: str) -> str:
+    def of_transaction(self, tx_id: TxId) -> str:
         """Return the page of a transaction, "" where there is none."""
         return self.transaction.replace("{}", tx_id)
 
-    def of_address(self, address: str) -> str:
+    def of_address(self, address: Address) -> str:
         """Return the page of an address, "" where there is none."""
         return self.address.replace("{}", address)
 
@@ -50,7 +50,7 @@ class Traits(msgspec.Struct, frozen=True, kw_only=True):
 
     native_symbol: str
     native_decimals: int
-    max_amount: int
+    max_amount: Amount
     max_claims: int = 1
     max_lanes: int = 0
     leaves_deposit: bool = False

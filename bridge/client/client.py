@@ -31,7 +31,7 @@ from bridge.api.models import (
     WalletPurpose,
     Wire,
 )
-from bridge.protocol.types import Preimage
+from bridge.protocol.types import Preimage, SwapId
 
 W = TypeVar("W", bound=Wire)
 
@@ -131,7 +131,7 @@ class BridgeClient:
         }
         return await self._post("/v1/swaps", body, SwapCreated, {"Idempotency-Key": hashlock.hex()})
 
-    async def swap(self, swap_id: str) -> SwapView:
+    async def swap(self, swap_id: SwapId) -> SwapView:
         """Show a swap."""
         return await self._get(f"/v1/swaps/{swap_id}", SwapView)
 
@@ -140,12 +140,12 @@ class BridgeClient:
         params: dict[str, Any] = {"limit": limit} | ({"cursor": cursor} if cursor else {})
         return await self._get("/v1/swaps", SwapList, params)
 
-    async def claim_terms(self, swap_id: str) -> ClaimTermsView:
+    async def claim_terms(self, swap_id: SwapId) -> ClaimTermsView:
         """Ask on what terms the relayer claims, and what is to be signed for it."""
         return await self._get(f"/v1/swaps/{swap_id}/claim", ClaimTermsView)
 
     async def claim(
-        self, swap_id: str, preimage: Preimage, authorization: Mapping[str, str] | None = None
+        self, swap_id: SwapId, preimage: Preimage, authorization: Mapping[str, str] | None = None
     ) -> SwapView:
         """Hand the preimage over, after checking the bridge's lock: `UserSwap.reveal_to_bridge` does."""
         body: dict[str, Any] = {"preimage": preimage.reveal().hex()}
@@ -154,7 +154,7 @@ class BridgeClient:
         return await self._post(f"/v1/swaps/{swap_id}/claim", body, SwapView)
 
     async def transaction(
-        self, swap_id: str, purpose: WalletPurpose, preimage: Preimage | None = None
+        self, swap_id: SwapId, purpose: WalletPurpose, preimage: Preimage | None = None
     ) -> UnsignedTxView:
         """Ask for a fresh transaction to sign; a claim needs the preimage, which the bridge does not keep."""
         body: dict[str, Any] = {"purpose": purpose.value}
@@ -162,11 +162,13 @@ class BridgeClient:
             body["preimage"] = preimage.reveal().hex()
         return await self._post(f"/v1/swaps/{swap_id}/transactions", body, UnsignedTxView)
 
-    async def refund(self, swap_id: str, *, cooperative: bool = True) -> RefundView:
+    async def refund(self, swap_id: SwapId, *, cooperative: bool = True) -> RefundView:
         """Ask for the source back."""
         return await self._post(f"/v1/swaps/{swap_id}/refund", {"cooperative": cooperative}, RefundView)
 
-    async def events(self, swap_id: str, after: int = 0, *, follow: bool = True) -> AsyncIterator[EventView]:
+    async def events(
+        self, swap_id: SwapId, after: int = 0, *, follow: bool = True
+    ) -> AsyncIterator[EventView]:
         """Yield a swap's events after a sequence number, then new ones, until the stream ends."""
         params = {"after": str(after), "follow": str(follow).lower()}
         path = f"/v1/swaps/{swap_id}/events"

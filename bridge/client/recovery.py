@@ -18,7 +18,7 @@ from nacl.secret import SecretBox
 
 from bridge.chains.port import SignedTx
 from bridge.keys.keystore import KeystoreError, check_private
-from bridge.protocol.types import ChainTiming, LockTerms, Preimage
+from bridge.protocol.types import ChainTiming, LockTerms, Preimage, SwapId
 
 SUFFIX = ".swap.json"
 
@@ -74,7 +74,7 @@ class Record(msgspec.Struct, frozen=True):
     destination_confirmations: int
     gasless: bool
     created: int
-    swap_id: str = ""
+    swap_id: SwapId = SwapId("")
     revealed: bool = False
     sent: dict[str, SignedTx] = {}
     version: int = RECORD_VERSION
@@ -130,16 +130,17 @@ class RecoveryDir:
         """Read the record of a hashlock. Raises `RecoveryError`."""
         return self._read(self._file(hashlock))
 
-    def find(self, swap_id: str) -> Record:
+    def find(self, beginning: str) -> Record:
         """Return the record of a swap; an unambiguous beginning of its id or hashlock will do."""
         found = [
             record
             for record in self.all()
-            if (record.swap_id.startswith(swap_id) or record.hashlock.hex().startswith(swap_id)) and swap_id
+            if (record.swap_id.startswith(beginning) or record.hashlock.hex().startswith(beginning))
+            and beginning
         ]
         if len(found) != 1:
             what = "no recovery file" if not found else "more than one recovery file"
-            raise RecoveryError(f"{what} for {swap_id!r} in {self.path}", "`rainbow swap list` lists them")
+            raise RecoveryError(f"{what} for {beginning!r} in {self.path}", "`rainbow swap list` lists them")
         return found[0]
 
     def all(self) -> list[Record]:

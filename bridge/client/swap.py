@@ -39,7 +39,18 @@ from bridge.desk.quotes import QuoteBody, signature_is_valid
 from bridge.protocol.hashlock import new_preimage
 from bridge.protocol.legs import CLAIMED
 from bridge.protocol.timelocks import may_reveal
-from bridge.protocol.types import Asset, LockTerms, Preimage, Purpose
+from bridge.protocol.types import (
+    Address,
+    Amount,
+    Asset,
+    BlockHeight,
+    LockId,
+    LockTerms,
+    Preimage,
+    Purpose,
+    SwapId,
+    UnixSeconds,
+)
 
 
 class Unsafe(Exception):
@@ -57,11 +68,11 @@ class Reader(Protocol):
         """See `ChainPort`."""
         ...
 
-    async def read_lock(self, lock_id: str, terms: LockTerms) -> LockStatus:
+    async def read_lock(self, lock_id: LockId, terms: LockTerms) -> LockStatus:
         """See `ChainPort`."""
         ...
 
-    def lock_id(self, terms: LockTerms) -> str:
+    def lock_id(self, terms: LockTerms) -> LockId:
         """See `ChainPort`."""
         ...
 
@@ -82,7 +93,7 @@ class LockEvidence(msgspec.Struct, frozen=True):
 
     status: LockStatus
     confirmations: int
-    chain_time: int
+    chain_time: UnixSeconds
     finalized: bool = False
 
 
@@ -92,7 +103,7 @@ class LockWatch:
     def __init__(self, reader: Reader, terms: LockTerms) -> None:
         self._reader = reader
         self._terms = terms
-        self._first: int | None = None
+        self._first: BlockHeight | None = None
 
     async def look(self) -> LockEvidence:
         """Read the chain once."""
@@ -138,7 +149,9 @@ class UserSwap:
         body = checked_quote(quote, public_key)
         preimage = new_preimage(secrets.token_bytes(32))
         hashlock = preimage.hashlock()
-        source, destination = body.terms(hashlock, refund_address=refund_address, recipient=recipient)
+        source, destination = body.terms(
+            hashlock, refund_address=Address(refund_address), recipient=Address(recipient)
+        )
         record = Record(
             hashlock=hashlock,
             sealed=seal(preimage, password, cost),
@@ -162,7 +175,7 @@ class UserSwap:
         return cls(client, recovery, record)
 
     @property
-    def id(self) -> str:
+    def id(self) -> SwapId:
         """The swap's id at the bridge, "" before the bridge has accepted it."""
         return self.record.swap_id
 
@@ -221,7 +234,11 @@ class UserSwap:
         )
 
     async def reveal_to_bridge(
-        self, password: str, watch: LockWatch, authorizer: Authorizer | None = None, max_fee: int = 0
+        self,
+        password: str,
+        watch: LockWatch,
+        authorizer: Authorizer | None = None,
+        max_fee: Amount = Amount(0),
     ) -> SwapView:
         """Hand the preimage over, so that the relayer claims for the user. Raises `Unsafe`.
 
@@ -238,11 +255,11 @@ class UserSwap:
         return await self._client.claim(self.id, preimage, signed)
 
     async def _authorized(
-        self, terms: ClaimTermsView, authorizer: Authorizer | None, max_fee: int
+        self, terms: ClaimTermsView, authorizer: Authorizer | None, max_fee: Amount
     ) -> dict[str, str]:
         if authorizer is None or terms.request is None:
             raise Unsafe(f"the relayer needs your signature: {terms.detail}", "give your wallet's keystore")
-        fee = int(terms.max_fee.amount)
+        fee = Amount(int(terms.max_fee.amount))
         if fee > max_fee:
             raise Unsafe(
                 f"the relayer would take up to {terms.max_fee.display} {terms.max_fee.asset} for the claim",
@@ -330,7 +347,7 @@ class Wallet:
         self.port = port
 
     @property
-    def address(self) -> str:
+    def address(self) -> Address:
         """The account's address."""
         return self.port.account
 

@@ -17,7 +17,7 @@ from bridge.commands.output import ConfigFile, Json, Output, speaking
 from bridge.commands.runtime import KeyRing
 from bridge.config import ConfigError, Network, Settings
 from bridge.keys.keystore import SecretKey, devnet_key
-from bridge.protocol.types import Asset, ChainId
+from bridge.protocol.types import Amount, Asset, ChainId
 from bridge.wiring.local_chains import make
 from bridge.wiring.ports import open_port
 
@@ -92,7 +92,7 @@ async def _fund(settings: Settings, local: LocalInstance, key: SecretKey, asset:
         missing = units - await port.balance(port.account, asset)
         parts = settings.traits(asset.chain).split_funding
         for _ in range(parts if missing >= parts else 0):
-            await local.node.fund(port.account, asset, missing // parts)
+            await local.node.fund(port.account, asset, Amount(missing // parts))
         return port.account
     finally:
         await port.close()

@@ -24,7 +24,7 @@ from bridge.commands.output import ConfigFile, Json, Output, speaking
 from bridge.config import ConfigError, Settings, to_text, to_units
 from bridge.keys.keystore import KeystoreError, SecretKey, find_password, load
 from bridge.protocol.status import TERMINAL_STATES
-from bridge.protocol.types import LockTerms, Purpose
+from bridge.protocol.types import LockTerms, Purpose, SwapId
 from bridge.wiring.ports import open_port, wallet_builder
 
 app = typer.Typer(no_args_is_help=True, help="Your own swaps. Secrets stay in encrypted recovery files.")
@@ -187,7 +187,7 @@ def status(
 
     async def show(output: Output) -> None:
         async with BridgeClient(api, token=_token()) as client:
-            swap_id = swap if len(swap) == 32 else RecoveryDir(recovery_dir).find(swap).swap_id
+            swap_id = SwapId(swap) if len(swap) == 32 else RecoveryDir(recovery_dir).find(swap).swap_id
             while True:
                 view = await client.swap(swap_id)
                 output.result(view.model_dump(mode="json"), *_lines(view))

@@ -29,7 +29,7 @@ from bridge.config.sections import (
     PricesConfig,
     SwapsConfig,
 )
-from bridge.protocol.types import Asset, ChainId, ChainTiming
+from bridge.protocol.types import Amount, Asset, ChainId, ChainTiming
 
 ENV_PREFIX = "RAINBOW_"
 
@@ -61,11 +61,11 @@ class ChainsConfig(Section):
         """Return what is assumed of a chain's clock and blocks."""
         return self.get(chain).timing_on(self._network)
 
-    def timing(self, asset: Asset, amount: int) -> ChainTiming:
+    def timing(self, asset: Asset, amount: Amount) -> ChainTiming:
         """Return the timing of the asset's chain with the finality that this amount demands."""
         return self.timing_config(asset.chain).for_amount(asset, amount)
 
-    def secured(self, asset: Asset) -> int | None:
+    def secured(self, asset: Asset) -> Amount | None:
         """Return the largest amount that the finality cap pays for, None where depth does not grow."""
         return self.timing_config(asset.chain).secured(asset)
 
@@ -144,10 +144,11 @@ class Settings(BaseSettings):
                 return entry.asset
         raise ValueError(f"assets: list the native coin of {chain} too: fees are paid in it")
 
-    def kept(self, asset: str) -> int:
+    def kept(self, asset: str) -> Amount:
         """Return the smallest units of an asset that are never offered."""
         return next(
-            (to_units(entry.keep, entry.decimals) for entry in self.assets if entry.asset.key == asset), 0
+            (to_units(entry.keep, entry.decimals) for entry in self.assets if entry.asset.key == asset),
+            Amount(0),
         )
 
     def pair(self, source: str, destination: str) -> PairConfig | None:

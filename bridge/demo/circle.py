@@ -11,7 +11,7 @@ from bridge.demo.people import Person, WentWrong
 from bridge.demo.plans import GAS_MONEY, NATIVE, Plan, Round
 from bridge.demo.site import Site
 from bridge.keys.keystore import SecretKey
-from bridge.protocol.types import Asset
+from bridge.protocol.types import Amount, Asset
 
 
 class Traveller:
@@ -45,7 +45,7 @@ class Traveller:
     async def fund(self) -> None:
         """Receive the first amount with its gas; this person has nothing on the other chains yet."""
         first = self.plan.route[0]
-        amount = self.plan.amount + GAS_MONEY[first.chain]
+        amount = Amount(self.plan.amount + GAS_MONEY[first.chain])
         await self.site.fund(self.wallets[first.chain].address, first, amount)
 
     async def swap_through(self) -> None:

@@ -21,7 +21,7 @@ from bridge.demo.plans import CLAIM_FEE_PERCENT, GAS_MONEY, NATIVE, Plan
 from bridge.demo.site import Site
 from bridge.keys.keystore import SecretKey
 from bridge.protocol.legs import CLAIMED, REFUNDED
-from bridge.protocol.types import Asset, ChainId, LegState, SwapState
+from bridge.protocol.types import Amount, Asset, ChainId, LegState, SwapState
 
 T = TypeVar("T")
 
@@ -81,18 +81,18 @@ class Person:
         """Receive from the devnets' treasuries exactly what the swap needs."""
         plan = self.plan
         address = self.wallets[plan.source.chain].address
-        gas = GAS_MONEY[plan.source.chain]
+        gas, amount = GAS_MONEY[plan.source.chain], Amount(plan.amount)
         if plan.source.contract:
-            await self.site.fund(address, NATIVE[plan.source.chain], gas)
+            await self.site.fund(address, NATIVE[plan.source.chain], Amount(gas))
             if self.site.needs_consent(plan.source.chain):
                 await self._approve(plan.source)  # nobody can be given such an asset before
-            await self.site.fund(address, plan.source, plan.amount)
+            await self.site.fund(address, plan.source, amount)
         else:
-            await self.site.fund(address, plan.source, plan.amount + gas)
+            await self.site.fund(address, plan.source, Amount(amount + gas))
         chain = plan.destination.chain
         consents = bool(plan.destination.contract) and self.site.needs_consent(chain)
         if consents or not (plan.is_claimed_for or plan.walks_away):
-            await self.site.fund(self.wallets[chain].address, NATIVE[chain], GAS_MONEY[chain])
+            await self.site.fund(self.wallets[chain].address, NATIVE[chain], Amount(GAS_MONEY[chain]))
         if consents:
             await self._approve(plan.destination)
 
@@ -140,7 +140,8 @@ class Person:
         await self._until(lambda view: view.destination.state is LegState.FINAL)
         if plan.is_claimed_for:
             authorizer = wallet.port.authorizer
-            fee = swap.record.destination.amount * CLAIM_FEE_PERCENT // 100 if plan.pays_claim else 0
+            share = CLAIM_FEE_PERCENT if plan.pays_claim else 0
+            fee = Amount(swap.record.destination.amount * share // 100)
             await self._patiently(lambda: swap.reveal_to_bridge(self._password, watch, authorizer, fee))
             self.board.reached(self.card, "secret handed over")
             await self._until(_received)

@@ -22,7 +22,7 @@ from bridge.demo.people import Person, WentWrong
 from bridge.demo.plans import ASSETS, CIRCLE, PLANS
 from bridge.demo.site import Site
 from bridge.demo.supervisor import ProcessFailed
-from bridge.protocol.types import ChainId
+from bridge.protocol.types import BlockHeight, ChainId
 
 Swapper = Person | Traveller
 
@@ -177,7 +177,9 @@ class Demo:
             await self.site.devnet(chain).advance_time(ahead)
             self.board.note(f"  [dim]{chain}: the clock moves {ahead} s ahead[/]")
 
-    async def _close_the_books(self, books: Books, outcome: Outcome, since: dict[ChainId, int]) -> None:
+    async def _close_the_books(
+        self, books: Books, outcome: Outcome, since: dict[ChainId, BlockHeight]
+    ) -> None:
         """Add up. While transactions are still on their way the sums may not match, so there is a grace
         period."""
         deadline = time.monotonic() + SETTLE_SECONDS

@@ -21,7 +21,7 @@ from bridge.demo.plans import BRIDGE_MONEY, FAMILIES, PRICES
 from bridge.demo.supervisor import Child, ProcessSpec, Supervisor
 from bridge.keys import keystore
 from bridge.keys.keystore import KeyLabel, SecretKey
-from bridge.protocol.types import Asset, ChainId
+from bridge.protocol.types import Address, Amount, Asset, ChainId
 from bridge.wiring import ports
 from bridge.wiring.local_chains import make
 
@@ -133,7 +133,7 @@ class Site:
             try:
                 parts = port.traits.split_funding
                 for _ in range(parts):
-                    await self.fund(port.account, asset, BRIDGE_MONEY[asset] // parts)
+                    await self.fund(port.account, asset, Amount(BRIDGE_MONEY[asset] // parts))
             finally:
                 await port.close()
 
@@ -225,7 +225,7 @@ class Site:
         """The local chain."""
         return self.chains[chain].node
 
-    async def fund(self, address: str, asset: Asset, amount: int) -> None:
+    async def fund(self, address: Address, asset: Asset, amount: Amount) -> None:
         """Give an account money from the devnet's treasury."""
         async with self._funding[asset.chain]:  # the treasury's transactions have an order
             await self.devnet(asset.chain).fund(address, asset, amount)

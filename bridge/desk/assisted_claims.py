@@ -21,7 +21,7 @@ from bridge.desk.market import Market
 from bridge.desk.orders import KeylessPort, SwapService, is_gasless
 from bridge.desk.refused import Reason, Refused
 from bridge.protocol.legs import OPEN
-from bridge.protocol.types import ChainId, Preimage, Swap
+from bridge.protocol.types import Amount, ChainId, Preimage, Swap, SwapId
 from bridge.store import Store
 from bridge.store.records import StoredSwap
 
@@ -47,7 +47,7 @@ class ClaimTerms(msgspec.Struct, frozen=True):
     is what to sign, None where nothing is or not yet: `detail` says why."""
 
     needed: Needed
-    max_fee: int
+    max_fee: Amount
     request: UnsignedTx | None
     detail: str
 
@@ -69,16 +69,18 @@ class Handover:
         self._ports = ports
         self._asking = asking
 
-    async def terms(self, swap_id: str) -> ClaimTerms:
+    async def terms(self, swap_id: SwapId) -> ClaimTerms:
         """Return the terms as they are now, with what is to be signed. Raises `Refused`."""
         swap, authorizer, needed, fee = await asyncio.to_thread(self._read, swap_id)
-        max_fee = -(-fee * FEE_HEADROOM_PERCENT // 100) if needed is Needed.FEE else 0
+        max_fee = Amount(-(-fee * FEE_HEADROOM_PERCENT // 100) if needed is Needed.FEE else 0)
         if needed is Needed.NOTHING:
-            return ClaimTerms(needed, 0, None, "hand the preimage over")
+            return ClaimTerms(needed, Amount(0), None, "hand the preimage over")
         if needed is Needed.UNAVAILABLE or authorizer is None:
-            return ClaimTerms(needed, 0, None, "it was not quoted with `gasless`: claim with your own wallet")
+            return ClaimTerms(
+                needed, Amount(0), None, "it was not quoted with `gasless`: claim with your own wallet"
+            )
         if max_fee >= swap.destination.terms.amount:
-            return ClaimTerms(Needed.UNAVAILABLE, 0, None, "a claim would cost more than the amount")
+            return ClaimTerms(Needed.UNAVAILABLE, Amount(0), None, "a claim would cost more than the amount")
         if swap.destination.state not in OPEN:
             return ClaimTerms(needed, max_fee, None, "the bridge's lock is not on its chain")
         destination = swap.destination.terms
@@ -92,7 +94,7 @@ class Handover:
             raise _unavailable(swap, error) from None
         return ClaimTerms(needed, max_fee, request, "sign this and hand it over with the preimage")
 
-    async def take(self, swap_id: str, preimage: Preimage, signed: Mapping[str, str] | None) -> StoredSwap:
+    async def take(self, swap_id: SwapId, preimage: Preimage, signed: Mapping[str, str] | None) -> StoredSwap:
         """Take a preimage, with what the recipient signed where that is needed. Raises `Refused`."""
         # Who does not know the preimage, or shows it too early or too late, makes us ask no chain.
         await asyncio.to_thread(self._swaps.may_reveal, swap_id, preimage)
@@ -116,19 +118,19 @@ class Handover:
             return authorizer, Needed.NOTHING
         return authorizer, Needed.UNAVAILABLE if authorizer is None else Needed.FEE
 
-    def _read(self, swap_id: str) -> tuple[Swap, Authorizer | None, Needed, int]:
+    def _read(self, swap_id: SwapId) -> tuple[Swap, Authorizer | None, Needed, Amount]:
         """Return a swap, what is needed to claim for its user, and the fee where that is what is needed."""
         stored = self._swaps.get(swap_id)
         swap = stored.swap
         with self._store.reading() as tx:
             authorizer, needed = self._needed(swap, gasless=is_gasless(tx, stored))
-            fee = 0
+            fee = Amount(0)
             if needed is Needed.FEE:
                 fee = self._market.claim_cost(tx, swap.destination.terms.asset)
         return swap, authorizer, needed, fee
 
     async def _checked(
-        self, authorizer: Authorizer, swap: Swap, signed: Mapping[str, str], min_fee: int
+        self, authorizer: Authorizer, swap: Swap, signed: Mapping[str, str], min_fee: Amount
     ) -> bytes:
         terms = swap.destination.terms
         try:

@@ -15,7 +15,7 @@ import msgspec
 
 from bridge.config import Settings, to_text
 from bridge.desk.refused import Reason, Refused
-from bridge.protocol.types import Asset
+from bridge.protocol.types import Amount, Asset
 from bridge.store import Transaction
 from bridge.store.records import ChainStatus
 
@@ -27,7 +27,7 @@ class Need(msgspec.Struct, frozen=True):
     the destination's lock but later, for a claim or a refund of ours."""
 
     asset: Asset
-    amount: int
+    amount: Amount
     after_lock: bool = False
 
 
@@ -35,15 +35,15 @@ class Holding(msgspec.Struct, frozen=True):
     """How one asset stands, smallest units. `balance` is None before its relayer has read it."""
 
     asset: Asset
-    balance: int | None
-    reserved: int
-    kept: int
+    balance: Amount | None
+    reserved: Amount
+    kept: Amount
     seen_ms: int
 
     @property
-    def available(self) -> int:
+    def available(self) -> Amount:
         """What may still be promised."""
-        return max(0, (self.balance or 0) - self.kept - self.reserved)
+        return Amount(max(0, (self.balance or 0) - self.kept - self.reserved))
 
 
 class Inventory:
@@ -91,4 +91,4 @@ class Inventory:
                     RETRY_SECONDS,
                 )
         for (key, after_lock), amount in parts.items():
-            tx.reservations.hold(key, amount, quote_id, expires_ms, after_lock=after_lock)
+            tx.reservations.hold(key, Amount(amount), quote_id, expires_ms, after_lock=after_lock)

@@ -21,7 +21,7 @@ from bridge.protocol.pricing import (
     inventory_skew_ppm,
     price,
 )
-from bridge.protocol.types import Asset, ChainId
+from bridge.protocol.types import Amount, Asset, ChainId, UnixSeconds
 from bridge.store import Transaction
 from bridge.store.records import ChainStatus
 
@@ -52,7 +52,7 @@ class Offer(msgspec.Struct, frozen=True):
     destination_status: ChainStatus
     terms: Terms
     rate_text: str
-    price_at: int
+    price_at: UnixSeconds
     gas: tuple[Need, ...]
 
 
@@ -123,10 +123,10 @@ class Market:
         return Limits(
             min_source=max(to_units(pair.min, asset.decimals), _least(tx, asset)),
             max_source=most if secured is None else min(most, secured),
-            min_destination=max(1, _least(tx, self._assets[pair.destination])),
+            min_destination=max(Amount(1), _least(tx, self._assets[pair.destination])),
         )
 
-    def least_source(self, offer: Offer) -> int:
+    def least_source(self, offer: Offer) -> Amount:
         """Return the least source amount that the offer takes now: it must leave, after all costs, what a
         lock on the destination can hold. Raises `Refused` when the pair's maximum does not."""
         limits = offer.terms.limits
@@ -187,7 +187,7 @@ class Market:
             )
         return status
 
-    def _rate(self, source: Asset, destination: Asset) -> tuple[Fraction, int]:
+    def _rate(self, source: Asset, destination: Asset) -> tuple[Fraction, UnixSeconds]:
         """Return whole destination coins for one whole source coin, and when it was true."""
         try:
             sent, received = self._prices.price(source.key), self._prices.price(destination.key)
@@ -195,7 +195,7 @@ class Market:
             raise Refused(
                 Reason.NO_PRICE, str(error), error.hint or "try again soon", RETRY_SECONDS
             ) from None
-        return sent.value / received.value, min(sent.at, received.at)
+        return sent.value / received.value, UnixSeconds(min(sent.at, received.at))
 
     def _costs(
         self, source: Asset, destination: Asset, statuses: list[ChainStatus], *, gasless: bool
@@ -209,24 +209,23 @@ class Market:
         )
         native_source = self._settings.native_asset(source.chain)
         native_destination = self._settings.native_asset(destination.chain)
-        claim_for_user = (at_destination.gasless_claim or at_destination.claim) if gasless else 0
+        claim_for_user = (at_destination.gasless_claim or at_destination.claim) if gasless else Amount(0)
+        locking = Amount(at_destination.lock - at_destination.deposit)
         costs = Costs(
             source_network=self._converted(at_source.claim, native_source, destination),
-            destination_network=self._converted(
-                at_destination.lock - at_destination.deposit, native_destination, destination
-            ),
+            destination_network=self._converted(locking, native_destination, destination),
             gasless_claim=self._converted(claim_for_user, native_destination, destination),
         )
         margin = self._settings.swaps.gas_margin_percent
         later = max(at_destination.refund, claim_for_user)
         gas = (
-            Need(native_source, -(-at_source.claim * margin // 100), after_lock=True),
-            Need(native_destination, -(-at_destination.lock * margin // 100)),
-            Need(native_destination, -(-later * margin // 100), after_lock=True),
+            Need(native_source, _raised(at_source.claim, margin), after_lock=True),
+            Need(native_destination, _raised(at_destination.lock, margin)),
+            Need(native_destination, _raised(later, margin), after_lock=True),
         )
         return costs, gas
 
-    def claim_cost(self, tx: Transaction, asset: Asset) -> int:
+    def claim_cost(self, tx: Transaction, asset: Asset) -> Amount:
         """Return what a claim that its recipient signed for costs us now, in units of `asset`, rounded up.
         Raises `Refused` when the chain or a price cannot be relied on."""
         fees = self._fees(asset, self.reliable(tx, asset.chain, tx.now_ms // 1000))
@@ -244,7 +243,7 @@ class Market:
             )
         return fees
 
-    def _converted(self, amount: int, native: Asset, asset: Asset) -> int:
+    def _converted(self, amount: Amount, native: Asset, asset: Asset) -> Amount:
         """Express native units in units of `asset`, rounded up."""
         if amount == 0 or native == asset:
             return amount
@@ -259,11 +258,16 @@ class Market:
         return inventory_skew_ppm(available, target, pair.skew_ppm)
 
 
-def _least(tx: Transaction, asset: Asset) -> int:
+def _raised(amount: Amount, percent: int) -> Amount:
+    """That many percent of an amount, rounded up."""
+    return Amount(-(-amount * percent // 100))
+
+
+def _least(tx: Transaction, asset: Asset) -> Amount:
     """The least amount that a lock of an asset can hold, 0 where there is none or it is not known yet."""
     status = tx.chains.get(asset.chain)
     fees = status.fees.get(asset.key) if status else None
-    return fees.minimum if fees else 0
+    return fees.minimum if fees else Amount(0)
 
 
 def rate_text(rate: Fraction, digits: int = 18) -> str:

@@ -29,7 +29,20 @@ from bridge.protocol.refusals import ProtocolError, RefusalCode
 from bridge.protocol.rules import may_share_secret
 from bridge.protocol.timelocks import may_reveal
 from bridge.protocol.transition import new_swap
-from bridge.protocol.types import Asset, ChainId, LegState, LockTerms, Preimage, Purpose, Swap
+from bridge.protocol.types import (
+    Address,
+    Amount,
+    Asset,
+    ChainId,
+    LegState,
+    LockId,
+    LockTerms,
+    Preimage,
+    Purpose,
+    Swap,
+    SwapId,
+    UnixSeconds,
+)
 from bridge.store import Conflict, Duplicate, Store, Transaction
 from bridge.store.records import QuoteState, StoredSwap, SwapMeta
 
@@ -46,11 +59,11 @@ class KeylessPort(Protocol):
     traits: Traits
     authorizer: Authorizer | None
 
-    def lock_id(self, terms: LockTerms) -> str:
+    def lock_id(self, terms: LockTerms) -> LockId:
         """See `ChainPort`."""
         ...
 
-    def parse_address(self, text: str) -> str:
+    def parse_address(self, text: str) -> Address:
         """See `ChainPort`."""
         ...
 
@@ -58,7 +71,7 @@ class KeylessPort(Protocol):
         """See `ChainPort`."""
         ...
 
-    async def balance(self, address: str, asset: Asset) -> int:
+    async def balance(self, address: Address, asset: Asset) -> Amount:
         """See `ChainPort`."""
         ...
 
@@ -144,12 +157,12 @@ class SwapService:
                 return None
             return _body.decode(quote.body).destination
 
-    def get(self, swap_id: str) -> StoredSwap:
+    def get(self, swap_id: SwapId) -> StoredSwap:
         """Return a swap by its unguessable id. Raises `Refused`."""
         with self._store.reading() as tx:
             return _found(tx, swap_id)
 
-    def share_secret(self, swap_id: str, preimage: Preimage, authorization: bytes = b"") -> StoredSwap:
+    def share_secret(self, swap_id: SwapId, preimage: Preimage, authorization: bytes = b"") -> StoredSwap:
         """Take the user's preimage and claim the destination for them, with what they signed for that, which
         `bridge.desk.assisted_claims` has checked. Raises `Refused`."""
 
@@ -169,14 +182,14 @@ class SwapService:
 
         return retrying(self._store, job)
 
-    def may_reveal(self, swap_id: str, preimage: Preimage) -> StoredSwap:
+    def may_reveal(self, swap_id: SwapId, preimage: Preimage) -> StoredSwap:
         """Return the swap if its user may show the preimage now. Raises `Refused`."""
         with self._store.reading() as tx:
             stored = _found(tx, swap_id)
             self._refuse_sharing(tx, stored, preimage)
             return stored
 
-    def may_fund(self, swap_id: str) -> StoredSwap:
+    def may_fund(self, swap_id: SwapId) -> StoredSwap:
         """Return the swap if its source may be locked now. Raises `Refused` where a lock would come too late,
         a second time, or to be given back at once."""
         with self._store.reading() as tx:
@@ -196,7 +209,7 @@ class SwapService:
             raise Refused(Reason.WRONG_STATE, trouble, "lock nothing; GET the swap to see where it stands")
         return stored
 
-    def refund(self, swap_id: str, *, cooperative: bool) -> Refund:
+    def refund(self, swap_id: SwapId, *, cooperative: bool) -> Refund:
         """Give the source back: by agreement if wanted and possible, and with transactions to sign otherwise.
 
         A swap that is not locked yet is called off; a lock that arrives later is given back.
@@ -213,7 +226,7 @@ class SwapService:
 
     # ------------------------------------------------------------------ operators
 
-    def command(self, swap_id: str, verb: OperatorVerb, by: str, note: str) -> StoredSwap:
+    def command(self, swap_id: SwapId, verb: OperatorVerb, by: str, note: str) -> StoredSwap:
         """Apply an operator's command; it can never override an invariant. Raises `Refused`."""
 
         def job(tx: Transaction) -> StoredSwap:
@@ -251,7 +264,7 @@ class SwapService:
                 "this Idempotency-Key came before with another request",
                 "repeat the request as it was, or choose a new key for a new request",
             )
-        return _found(tx, answer.response)
+        return _found(tx, SwapId(answer.response))
 
     def _open_quote(self, tx: Transaction, quote_id: str) -> QuoteBody:
         quote = tx.quotes.get(quote_id)
@@ -272,7 +285,7 @@ class SwapService:
             )
 
     def _store_swap(self, tx: Transaction, order: Order, body: QuoteBody, hashlock: bytes) -> StoredSwap:
-        swap_id = secrets.token_hex(16)
+        swap_id = SwapId(secrets.token_hex(16))
         source, destination = self._terms(order, body, hashlock)
         destination = msgspec.structs.replace(destination, lane=self._free_lane(tx, destination.chain))
         self._require_lockable(source)
@@ -313,7 +326,7 @@ class SwapService:
         )
         return body.terms(hashlock, refund_address=sender, recipient=recipient)
 
-    def _address(self, chain: ChainId, text: str, ours: str, name: str) -> str:
+    def _address(self, chain: ChainId, text: str, ours: Address, name: str) -> Address:
         try:
             address = self._ports[chain].parse_address(text)
         except BadAddress as error:
@@ -333,8 +346,8 @@ class SwapService:
         if refusal is None and not swap.secret_shared:
             status = tx.chains.get(swap.destination.terms.chain)
             # A relayer that lost its chain keeps an old time: what has passed since counts, too.
-            heard = moved_on(status, tx.now_ms) if status and status.tip else 0
-            now = max(heard, swap.times.get(swap.destination.terms.chain, 0))
+            heard = moved_on(status, tx.now_ms) if status and status.tip else UnixSeconds(0)
+            now = max(heard, swap.times.get(swap.destination.terms.chain, heard))
             refusal = may_reveal(swap.policy.destination, swap.destination.terms.deadline, now)
         if refusal is not None:
             reason = Reason.WRONG_STATE
@@ -364,7 +377,7 @@ def _meta(order: Order, body: QuoteBody) -> SwapMeta:
     )
 
 
-def _found(tx: Transaction, swap_id: str) -> StoredSwap:
+def _found(tx: Transaction, swap_id: SwapId) -> StoredSwap:
     stored = tx.swaps.get(swap_id)
     if stored is None:
         raise Refused(

@@ -19,7 +19,7 @@ from bridge.desk.refused import Reason, Refused
 from bridge.keys.keystore import SecretKey
 from bridge.protocol.pricing import FixedSide, Price, PriceRefusalCode, PriceRefused, price
 from bridge.protocol.timelocks import Deadlines, plan_deadlines, reveal_deadline
-from bridge.protocol.types import Asset, ChainTiming, LockTerms, SwapPolicy
+from bridge.protocol.types import Address, Amount, Asset, ChainTiming, LockTerms, SwapPolicy, UnixSeconds
 from bridge.store import Store, Transaction
 from bridge.store.records import Quote
 
@@ -32,7 +32,7 @@ class QuoteAsk(msgspec.Struct, frozen=True):
 
     source: str
     destination: str
-    amount: int
+    amount: Amount
     fixed: FixedSide
     gasless: bool
     client: str
@@ -46,24 +46,26 @@ class QuoteBody(msgspec.Struct, frozen=True):
     destination: Asset
     price: Price
     rate: str
-    price_at: int
+    price_at: UnixSeconds
     gasless: bool
     policy: SwapPolicy
-    source_deadline: int
-    destination_deadline: int
-    source_contract: str
-    destination_contract: str
-    source_account: str
-    destination_account: str
-    created: int
-    expires: int
+    source_deadline: UnixSeconds
+    destination_deadline: UnixSeconds
+    source_contract: Address
+    destination_contract: Address
+    source_account: Address
+    destination_account: Address
+    created: UnixSeconds
+    expires: UnixSeconds
 
     @property
-    def reveal_by(self) -> int:
+    def reveal_by(self) -> UnixSeconds:
         """Destination chain time after which the secret must not be revealed."""
         return reveal_deadline(self.policy.destination, self.destination_deadline)
 
-    def terms(self, hashlock: bytes, *, refund_address: str, recipient: str) -> tuple[LockTerms, LockTerms]:
+    def terms(
+        self, hashlock: bytes, *, refund_address: Address, recipient: Address
+    ) -> tuple[LockTerms, LockTerms]:
         """Return the terms of the source lock and of the destination lock: the quote with what the user adds.
 
         The bridge and its client both work them out of the signed quote, and compare.
@@ -232,8 +234,8 @@ class QuoteBook:
             destination_contract=offer.destination_status.contract,
             source_account=offer.source_status.account,
             destination_account=offer.destination_status.account,
-            created=created,
-            expires=created + swaps.quote_ttl,
+            created=UnixSeconds(created),
+            expires=UnixSeconds(created + swaps.quote_ttl),
         )
 
     def deadlines(self, offer: Offer, source: ChainTiming, destination: ChainTiming) -> Deadlines:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from bridge.chains.actions import AccountAction, AnchorAction, ApproveAction, CancelAction, CloseAction
-from bridge.protocol.types import LockTerms, Purpose
+from bridge.protocol.types import Amount, LockTerms, Purpose
 
 
 class _StoredAction(msgspec.Struct, omit_defaults=True):
@@ -26,7 +26,7 @@ def encode_action(action: AccountAction) -> str:
 def decode_action(text: str) -> AccountAction:
     """Undo `encode_action`. Raises `ValueError` for what it never wrote."""
     body = msgspec.json.decode(text, type=_StoredAction)
-    payload, amount = bytes.fromhex(body.payload), int(body.amount)
+    payload, amount = bytes.fromhex(body.payload), Amount(int(body.amount))
     match body.purpose:
         case Purpose.APPROVE:
             return ApproveAction(payload, amount)
@@ -36,7 +36,7 @@ def decode_action(text: str) -> AccountAction:
             return CloseAction(body.terms)
         case Purpose.CANCEL:
             return CancelAction()
-    raise ValueError(f"an action of purpose {body.purpose.value} is made anew from its swap, not stored")
+    raise ValueError(f"an action of purpose {body.purpose.value} is derived from its swap, not stored")
 
 
 def _stored(action: AccountAction) -> _StoredAction:

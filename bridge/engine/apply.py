@@ -27,7 +27,7 @@ from bridge.protocol.effects import (
 from bridge.protocol.events import ClaimSeen, Event, SecretRevealed, SecretShared, Tick
 from bridge.protocol.rules import required_effects
 from bridge.protocol.transition import transition
-from bridge.protocol.types import ChainId, Leg, LegRole, LegState, Purpose, Swap
+from bridge.protocol.types import ChainId, Leg, LegRole, LegState, LockId, Purpose, Swap, SwapId
 from bridge.store import Conflict, NotFound, Store, Transaction
 from bridge.store.records import IntentState, PlannedIntent, StoredTxState
 
@@ -77,7 +77,7 @@ def differs(before: Swap, after: Swap) -> bool:
     return msgspec.structs.replace(after, times=before.times, heights=before.heights) != before
 
 
-def apply_events(tx: Transaction, swap_id: str, events: Sequence[Event] = ()) -> Applied:
+def apply_events(tx: Transaction, swap_id: SwapId, events: Sequence[Event] = ()) -> Applied:
     """Apply events to a swap, after the newest time of both chains; without events only the time.
 
     Idempotent: events that change nothing store nothing. Raises `NotFound`, `Conflict` (repeat the
@@ -168,7 +168,7 @@ def _cancel_lock(tx: Transaction, swap: Swap) -> None:
         tx.intents.cancel(standing.id, "the destination must no longer be locked")
 
 
-def _planned(swap: Swap, role: LegRole, purpose: Purpose, lock_id: str = "") -> PlannedIntent:
+def _planned(swap: Swap, role: LegRole, purpose: Purpose, lock_id: LockId = LockId("")) -> PlannedIntent:
     chain = swap.leg(role).terms.chain
     return PlannedIntent(swap.id, purpose, chain, role.value, swap.id, lock_id=lock_id)
 

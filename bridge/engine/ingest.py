@@ -26,7 +26,7 @@ from bridge.protocol.events import (
     RefundSeen,
     SecretRevealed,
 )
-from bridge.protocol.types import BlockRef, ChainId, LegRole, LockTerms, Preimage, Swap
+from bridge.protocol.types import BlockRef, ChainId, LegRole, LockId, LockTerms, Preimage, Swap
 from bridge.store import Store, Transaction
 from bridge.store.records import ChainStatus, Observation, ObservedKind
 
@@ -228,7 +228,7 @@ def _spend(lock: Observation, event: Claimed | Refunded) -> tuple[ObservedKind, 
     return ObservedKind.REFUNDED, RefundSeen(lock.leg, event.lock_id, event.tx_id, event.block)
 
 
-_Fact = Callable[[LegRole, str, str], Event]
+_Fact = Callable[[LegRole, LockId, str], Event]
 
 _ORPHANED: dict[ObservedKind, _Fact] = {
     ObservedKind.LOCKED: LockOrphaned,

@@ -13,7 +13,7 @@ from bridge.protocol.effects import CancelLock, ReleaseInventory
 from bridge.protocol.legs import OPEN
 from bridge.protocol.rules import required_effects
 from bridge.protocol.transition import transition
-from bridge.protocol.types import BlockRef, ChainId, LegState, LockTerms, Purpose, Swap
+from bridge.protocol.types import BlockRef, ChainId, LegState, LockId, LockTerms, Purpose, Swap, SwapId
 from bridge.store import Store, Transaction
 from bridge.store.records import Intent, IntentState, ObservedKind
 
@@ -24,8 +24,8 @@ class Suspect(msgspec.Struct, frozen=True):
     `since`: the block to scan again from if the chain disagrees, None for the oldest one known.
     """
 
-    swap_id: str
-    lock_id: str
+    swap_id: SwapId
+    lock_id: LockId
     terms: LockTerms
     expected_open: bool
     since: BlockRef | None
@@ -70,7 +70,7 @@ class Reconcile:
         stands = {(intent.leg, intent.purpose, intent.lock_id): intent for intent in intents}
         for effect in required_effects(now):
             if isinstance(effect, CancelLock):
-                lock = stands.get((effect.leg.value, Purpose.LOCK, ""))
+                lock = stands.get((effect.leg.value, Purpose.LOCK, LockId("")))
                 if lock is None or not lock.cancel:
                     return True
             elif isinstance(effect, ReleaseInventory):

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from bridge.protocol.rules import SourceLockEvidence
-from bridge.protocol.types import BlockRef, ChainId, ChainTiming, LegRole, Swap
+from bridge.protocol.types import BlockRef, ChainId, ChainTiming, LegRole, Swap, UnixSeconds
 from bridge.store import Transaction
 from bridge.store.records import ChainStatus, Observation, ObservedKind
 
@@ -42,10 +42,10 @@ def timing_of(swap: Swap, role: LegRole) -> ChainTiming:
     return swap.policy.source if role is LegRole.SOURCE else swap.policy.destination
 
 
-def moved_on(status: ChainStatus, now_ms: int) -> int:
+def moved_on(status: ChainStatus, now_ms: int) -> UnixSeconds:
     """Return a chain's time, Unix seconds, plus the time since its tip was first seen: when a halted chain
     resumes, its clock jumps ahead by as much."""
-    return status.time + max(0, now_ms - status.tip_ms) // 1000
+    return UnixSeconds(status.time + max(0, now_ms - status.tip_ms) // 1000)
 
 
 def unreliable_chain(tx: Transaction, swap: Swap) -> ChainId | None:
@@ -57,9 +57,9 @@ def unreliable_chain(tx: Transaction, swap: Swap) -> ChainId | None:
     return None
 
 
-def estimated_times(tx: Transaction, swap: Swap) -> Mapping[ChainId, int]:
+def estimated_times(tx: Transaction, swap: Swap) -> Mapping[ChainId, UnixSeconds]:
     """Return the times that both chains may have reached by now, Unix seconds (see `moved_on`)."""
-    times: dict[ChainId, int] = {}
+    times: dict[ChainId, UnixSeconds] = {}
     for chain in (swap.source.terms.chain, swap.destination.terms.chain):
         status = tx.chains.get(chain)
         if status is not None:

@@ -21,7 +21,7 @@ from bridge.protocol.events import (
     RefundOrphaned,
     RefundSeen,
 )
-from bridge.protocol.types import BlockRef, Leg, LegRole, LegState, LockTerms, StrayLock
+from bridge.protocol.types import BlockRef, Leg, LegRole, LegState, LockTerms, StrayLock, TxId
 
 ChainFact = (
     LockFinal
@@ -197,7 +197,7 @@ def _apply(lock: Followed, fact: ChainFact) -> Followed:
             return _unspent(lock, REFUNDED, fact.block_id)
 
 
-def _spent(lock: Followed, state: LegState, tx_id: str, block: BlockRef) -> Followed:
+def _spent(lock: Followed, state: LegState, tx_id: TxId, block: BlockRef) -> Followed:
     """A spend was seen. It may replace another one that is not final (then the other was orphaned)."""
     if lock.state in UNLOCKED or lock.state in SPENT_FINAL or not _is_newer(lock.spend_block, block):
         return lock

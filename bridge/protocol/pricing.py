@@ -18,14 +18,14 @@ from fractions import Fraction
 import msgspec
 
 from bridge.protocol.refusals import ProtocolError
-from bridge.protocol.types import Asset
+from bridge.protocol.types import Amount, Asset
 
 PPM = 1_000_000
 
 MAX_PRICE_EXPONENT = 60
 """Prices beyond 10^±60 are mistakes."""
 
-NO_CHAIN_HOLDS_MORE = 2**256 - 1
+NO_CHAIN_HOLDS_MORE = Amount(2**256 - 1)
 """Amounts are at most uint256 on every chain."""
 
 
@@ -95,22 +95,22 @@ class Rate(msgspec.Struct, frozen=True):
         """Return the rate of the other direction."""
         return Rate(self.denominator, self.numerator)
 
-    def down(self, amount: int) -> int:
+    def down(self, amount: Amount) -> Amount:
         """Convert an amount, rounding down: for what the bridge pays."""
-        return amount * self.numerator // self.denominator
+        return Amount(amount * self.numerator // self.denominator)
 
-    def up(self, amount: int) -> int:
+    def up(self, amount: Amount) -> Amount:
         """Convert an amount, rounding up: for what the bridge takes."""
-        return -(-amount * self.numerator // self.denominator)
+        return Amount(-(-amount * self.numerator // self.denominator))
 
 
 class Limits(msgspec.Struct, frozen=True):
     """The smallest and largest amounts that are swapped, both sides, smallest units."""
 
-    min_source: int = 1
-    max_source: int | None = None
-    min_destination: int = 1
-    max_destination: int | None = None
+    min_source: Amount = Amount(1)
+    max_source: Amount | None = None
+    min_destination: Amount = Amount(1)
+    max_destination: Amount | None = None
 
 
 class Costs(msgspec.Struct, frozen=True):
@@ -121,15 +121,16 @@ class Costs(msgspec.Struct, frozen=True):
     asked for it (else 0); `reserve` is what the chain keeps (rent, minimum reserve, min-ADA).
     """
 
-    source_network: int = 0
-    destination_network: int = 0
-    gasless_claim: int = 0
-    reserve: int = 0
+    source_network: Amount = Amount(0)
+    destination_network: Amount = Amount(0)
+    gasless_claim: Amount = Amount(0)
+    reserve: Amount = Amount(0)
 
     @property
-    def total(self) -> int:
+    def total(self) -> Amount:
         """The sum of all items."""
-        return self.source_network + self.destination_network + self.gasless_claim + self.reserve
+        parts = self.source_network, self.destination_network, self.gasless_claim, self.reserve
+        return Amount(sum(parts))
 
 
 class Terms(msgspec.Struct, frozen=True):
@@ -142,8 +143,8 @@ class Terms(msgspec.Struct, frozen=True):
     skew_ppm: int = 0
     costs: Costs = Costs()
     limits: Limits = Limits()
-    source_capacity: int = NO_CHAIN_HOLDS_MORE
-    destination_capacity: int = NO_CHAIN_HOLDS_MORE
+    source_capacity: Amount = NO_CHAIN_HOLDS_MORE
+    destination_capacity: Amount = NO_CHAIN_HOLDS_MORE
 
     def __post_init__(self) -> None:
         if self.spread_ppm < 0 or not 0 <= self.spread_ppm + self.skew_ppm < PPM:
@@ -160,18 +161,18 @@ class Price(msgspec.Struct, frozen=True):
     """An itemised price. `source` is in the source asset, everything else in the destination asset, and
     `gross = destination + spread + skew + costs.total + rounding` holds to the last unit."""
 
-    source: int
-    destination: int
+    source: Amount
+    destination: Amount
     rate: Rate
-    gross: int
-    spread: int
-    skew: int
+    gross: Amount
+    spread: Amount
+    skew: Amount
     costs: Costs
-    rounding: int
+    rounding: Amount
     """What is left over when the destination is fixed and the source cannot be any smaller."""
 
 
-def price(terms: Terms, *, source: Asset, destination: Asset, fixed: FixedSide, amount: int) -> Price:
+def price(terms: Terms, *, source: Asset, destination: Asset, fixed: FixedSide, amount: Amount) -> Price:
     """Return the price of a swap of `amount` smallest units on the fixed side.
 
     With the source fixed, the destination is the most that the terms allow; with the destination fixed, the
@@ -199,11 +200,11 @@ def price(terms: Terms, *, source: Asset, destination: Asset, fixed: FixedSide, 
                 f"the costs eat the whole amount ({terms.costs.total} {destination.key} of {gross})",
                 hint="swap a larger amount",
             )
-        destination_amount = net
+        destination_amount = Amount(net)
     else:
         destination_amount = amount
         # floor(g·(10⁶−p)/10⁶) ≥ n  ⇔  g ≥ n·10⁶/(10⁶−p), and floor(a·r) ≥ g  ⇔  a ≥ g/r.
-        least_gross = -(-(amount + terms.costs.total) * PPM // (PPM - percentage))
+        least_gross = Amount(-(-(amount + terms.costs.total) * PPM // (PPM - percentage)))
         source_amount = terms.rate.inverse().up(least_gross)
         gross = terms.rate.down(source_amount)
     _check_overflow(source, source_amount, terms.source_capacity)
@@ -218,13 +219,13 @@ def price(terms: Terms, *, source: Asset, destination: Asset, fixed: FixedSide, 
         gross=gross,
         spread=spread,
         # One rounding for both, or a larger amount could buy less; the skew is what the spread leaves.
-        skew=fee - spread,
+        skew=Amount(fee - spread),
         costs=terms.costs,
-        rounding=gross - fee - terms.costs.total - destination_amount,
+        rounding=Amount(gross - fee - terms.costs.total - destination_amount),
     )
 
 
-def inventory_skew_ppm(available: int, target: int, max_ppm: int) -> int:
+def inventory_skew_ppm(available: Amount, target: Amount, max_ppm: int) -> int:
     """Return the skew for a destination inventory: `max_ppm` more when it is empty, as much less when it is
     twice its target or above, linear between, rounded against the requester.
 
@@ -236,11 +237,11 @@ def inventory_skew_ppm(available: int, target: int, max_ppm: int) -> int:
     return max(-max_ppm, -(-max_ppm * (target - available) // target))
 
 
-def _share(gross: int, ppm: int) -> int:
-    return -(-gross * ppm // PPM)
+def _share(gross: Amount, ppm: int) -> Amount:
+    return Amount(-(-gross * ppm // PPM))
 
 
-def _check_overflow(asset: Asset, amount: int, capacity: int) -> None:
+def _check_overflow(asset: Asset, amount: Amount, capacity: Amount) -> None:
     if amount > capacity:
         raise PriceRefused(
             PriceRefusalCode.AMOUNT_OVERFLOW,
@@ -249,7 +250,7 @@ def _check_overflow(asset: Asset, amount: int, capacity: int) -> None:
         )
 
 
-def _check_limits(limits: Limits, source: Asset, sent: int, destination: Asset, received: int) -> None:
+def _check_limits(limits: Limits, source: Asset, sent: Amount, destination: Asset, received: Amount) -> None:
     for asset, amount, least, most in (
         (source, sent, limits.min_source, limits.max_source),
         (destination, received, limits.min_destination, limits.max_destination),

@@ -22,7 +22,17 @@ from bridge.protocol.effects import (
 )
 from bridge.protocol.legs import CLAIMED, OPEN, REFUNDED, RESOLVED, SPENT_FINAL, UNLOCKED
 from bridge.protocol.refusals import Refusal, RefusalCode
-from bridge.protocol.types import Abandonment, ChainId, Leg, LegRole, LegState, LockTerms, Preimage, Swap
+from bridge.protocol.types import (
+    Abandonment,
+    ChainId,
+    Leg,
+    LegRole,
+    LegState,
+    LockTerms,
+    Preimage,
+    Swap,
+    UnixSeconds,
+)
 
 
 class SourceLockEvidence(msgspec.Struct, frozen=True):
@@ -39,12 +49,12 @@ class SourceLockEvidence(msgspec.Struct, frozen=True):
     spent: str = ""
 
 
-def source_time(swap: Swap) -> int | None:
+def source_time(swap: Swap) -> UnixSeconds | None:
     """Return the newest time heard of the source chain."""
     return swap.times.get(swap.source.terms.chain)
 
 
-def destination_time(swap: Swap) -> int | None:
+def destination_time(swap: Swap) -> UnixSeconds | None:
     """Return the newest time heard of the destination chain."""
     return swap.times.get(swap.destination.terms.chain)
 
@@ -121,7 +131,7 @@ def is_committed(swap: Swap) -> bool:
     return swap.source.state in CLAIMED or must_claim_source(swap)
 
 
-def may_counterlock(swap: Swap, now: Mapping[ChainId, int] | None = None) -> Refusal | None:
+def may_counterlock(swap: Swap, now: Mapping[ChainId, UnixSeconds] | None = None) -> Refusal | None:
     """Decide invariant 1: may the destination be locked now? To be asked when planning, signing and sending.
 
     `now` are newer chain times (Unix seconds) than the swap has heard of, if any. This function only knows
@@ -169,7 +179,7 @@ def withdraws_counterlock(refusal: Refusal) -> bool:
     return refusal.permanent or refusal.code in {RefusalCode.SOURCE_NOT_FINAL, RefusalCode.SOURCE_SPENT}
 
 
-def _check_timelocks(swap: Swap, now: Mapping[ChainId, int] | None = None) -> Refusal | None:
+def _check_timelocks(swap: Swap, now: Mapping[ChainId, UnixSeconds] | None = None) -> Refusal | None:
     newest = dict(swap.times)
     for chain, time in (now or {}).items():
         newest[chain] = max(time, newest.get(chain, time))

@@ -58,6 +58,7 @@ from bridge.protocol.types import (
     Preimage,
     Purpose,
     Swap,
+    SwapId,
     SwapPolicy,
     SwapState,
 )
@@ -77,7 +78,7 @@ class TransitionResult(msgspec.Struct, frozen=True):
 
 
 def new_swap(
-    swap_id: str, *, source: LockTerms, destination: LockTerms, policy: SwapPolicy, accepted: bool = False
+    swap_id: SwapId, *, source: LockTerms, destination: LockTerms, policy: SwapPolicy, accepted: bool = False
 ) -> Swap:
     """Return a swap in QUOTED, or AWAIT_LOCK if it is `accepted` already.
 

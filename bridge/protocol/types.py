@@ -20,6 +20,27 @@ MAX_PREIMAGE_BYTES = 64
 ChainId = NewType("ChainId", str)
 """The operator's name of a chain, which is one instance of a family (`[chains.<name>]`)."""
 
+SwapId = NewType("SwapId", str)
+"""The bridge's own name of a swap."""
+
+LockId = NewType("LockId", str)
+"""What a chain's adapter calls a lock with certain terms (`ChainPort.lock_id`), "" for none."""
+
+TxId = NewType("TxId", str)
+"""The id that a chain gives a transaction, in the chain's usual text form, "" for none."""
+
+Address = NewType("Address", str)
+"""An account or a contract in the chain's canonical text form, "" for none."""
+
+Amount = NewType("Amount", int)
+"""A number of an asset's smallest units."""
+
+UnixSeconds = NewType("UnixSeconds", int)
+"""A moment. Durations are plain integers, in seconds."""
+
+BlockHeight = NewType("BlockHeight", int)
+"""A block's number on its chain."""
+
 
 class Preimage:
     """A secret of 0–64 bytes that opens a hashlock; it never shows itself.
@@ -86,13 +107,13 @@ class LockTerms(msgspec.Struct, frozen=True):
     """
 
     chain: ChainId
-    contract: str
-    sender: str
-    recipient: str
+    contract: Address
+    sender: Address
+    recipient: Address
     asset: Asset
-    amount: int
+    amount: Amount
     hashlock: bytes
-    deadline: int
+    deadline: UnixSeconds
     lane: int = 0
 
 
@@ -167,10 +188,10 @@ class Abandonment(StrEnum):
 class BlockRef(msgspec.Struct, frozen=True):
     """One block of one chain: height, id (hex), parent id (hex), and its time in Unix seconds."""
 
-    height: int
+    height: BlockHeight
     id: str
     parent: str
-    time: int
+    time: UnixSeconds
 
 
 class StrayLock(msgspec.Struct, frozen=True):
@@ -180,13 +201,13 @@ class StrayLock(msgspec.Struct, frozen=True):
     it is only given back, or refunded to the bridge. `state` follows its chain as a leg's does.
     """
 
-    lock_id: str
+    lock_id: LockId
     terms: LockTerms
     state: LegState = LegState.SEEN
-    lock_tx: str = ""
+    lock_tx: TxId = TxId("")
     lock_block: BlockRef | None = None
     lock_final: bool = False
-    spend_tx: str = ""
+    spend_tx: TxId = TxId("")
     spend_block: BlockRef | None = None
     give_back: bool = False
     """The bridge has agreed to give it back before its deadline."""
@@ -203,10 +224,10 @@ class Leg(msgspec.Struct, frozen=True):
     role: LegRole
     terms: LockTerms
     state: LegState = LegState.NONE
-    lock_id: str = ""
-    lock_tx: str = ""
+    lock_id: LockId = LockId("")
+    lock_tx: TxId = TxId("")
     lock_block: BlockRef | None = None
-    spend_tx: str = ""
+    spend_tx: TxId = TxId("")
     spend_block: BlockRef | None = None
     lock_final: bool = False
     """The lock itself is final, also while a spend of it is not."""
@@ -214,7 +235,7 @@ class Leg(msgspec.Struct, frozen=True):
     trouble: str = ""
     """The last failure of a transaction of ours on this leg; empty once the leg is spent."""
 
-    def lock_terms(self, lock_id: str = "") -> LockTerms:
+    def lock_terms(self, lock_id: LockId = LockId("")) -> LockTerms:
         """Return the terms of a lock by its id: the leg's own for "", else the stray's as read from chain."""
         for stray in self.strays:
             if lock_id == stray.lock_id:
@@ -254,7 +275,7 @@ class SwapPolicy(msgspec.Struct, frozen=True):
     destination: ChainTiming
     user_window: int
     outage_budget: int
-    lock_by: int
+    lock_by: UnixSeconds
     """Source chain time until which the user's lock must have been included."""
 
 
@@ -264,7 +285,7 @@ class Swap(msgspec.Struct, frozen=True):
     `secret_known` is true once the preimage is stored; the preimage itself is never part of a swap.
     """
 
-    id: str
+    id: SwapId
     hashlock: bytes
     source: Leg
     destination: Leg
@@ -284,8 +305,8 @@ class Swap(msgspec.Struct, frozen=True):
     """The bridge has agreed to give the source back before its deadline."""
     attention: str = ""
     """Why an operator should look; empty when all is well."""
-    times: dict[ChainId, int] = msgspec.field(default_factory=dict)
-    heights: dict[ChainId, int] = msgspec.field(default_factory=dict)
+    times: dict[ChainId, UnixSeconds] = msgspec.field(default_factory=dict)
+    heights: dict[ChainId, BlockHeight] = msgspec.field(default_factory=dict)
 
     def leg(self, role: LegRole) -> Leg:
         """Return the leg of that role."""

@@ -10,7 +10,23 @@ from enum import StrEnum
 import msgspec
 
 from bridge.chains.port import FeeEstimate, SignedTx, Tip
-from bridge.protocol.types import BlockRef, ChainId, LegRole, LegState, LockTerms, Purpose, Swap, SwapState
+from bridge.protocol.types import (
+    Address,
+    Amount,
+    BlockHeight,
+    BlockRef,
+    ChainId,
+    LegRole,
+    LegState,
+    LockId,
+    LockTerms,
+    Purpose,
+    Swap,
+    SwapId,
+    SwapState,
+    TxId,
+    UnixSeconds,
+)
 
 
 class QuoteState(StrEnum):
@@ -28,8 +44,8 @@ class Quote(msgspec.Struct, frozen=True):
     client: str
     source_asset: str
     destination_asset: str
-    source_amount: int
-    destination_amount: int
+    source_amount: Amount
+    destination_amount: Amount
     body: str
     created_ms: int
     expires_ms: int
@@ -41,9 +57,9 @@ class Reservation(msgspec.Struct, frozen=True):
 
     id: int
     asset: str
-    amount: int
+    amount: Amount
     quote_id: str
-    swap_id: str
+    swap_id: SwapId
     after_lock: bool
     live: bool
     created_ms: int
@@ -71,7 +87,7 @@ class StoredSwap(msgspec.Struct, frozen=True):
     finished_ms: int | None
 
     @property
-    def id(self) -> str:
+    def id(self) -> SwapId:
         """The swap's id."""
         return self.swap.id
 
@@ -80,7 +96,7 @@ class SwapEvent(msgspec.Struct, frozen=True):
     """One line of the event log; `body` is redacted JSON; the states are those after the event."""
 
     seq: int
-    swap_id: str
+    swap_id: SwapId
     swap_seq: int
     kind: str
     body: str
@@ -113,9 +129,9 @@ class PlannedIntent(msgspec.Struct, frozen=True):
     purpose: Purpose
     chain: ChainId
     leg: str = ""
-    swap_id: str = ""
+    swap_id: SwapId = SwapId("")
     action: str = ""
-    lock_id: str = ""
+    lock_id: LockId = LockId("")
     """One of the leg's stray locks; "" is the leg's own."""
 
 
@@ -124,10 +140,10 @@ class Intent(msgspec.Struct, frozen=True):
 
     id: int
     subject: str
-    swap_id: str
+    swap_id: SwapId
     leg: str
     purpose: Purpose
-    lock_id: str
+    lock_id: LockId
     chain: ChainId
     action: str
     state: IntentState
@@ -171,16 +187,16 @@ class StoredTx(msgspec.Struct, frozen=True):
     attempt: int
     cancels: bool
     state: StoredTxState
-    block_height: int | None
+    block_height: BlockHeight | None
     block_id: str
     replaced_by: str
     reason: str
-    signed_height: int
+    signed_height: BlockHeight
     signed_ms: int
     sent_ms: int | None
 
     @property
-    def tx_id(self) -> str:
+    def tx_id(self) -> TxId:
         """The id its chain gives it."""
         return self.signed.tx_id
 
@@ -211,10 +227,10 @@ class Observation(msgspec.Struct, frozen=True):
     id: int
     chain: ChainId
     kind: ObservedKind
-    swap_id: str
+    swap_id: SwapId
     leg: LegRole
-    lock_id: str
-    tx_id: str
+    lock_id: LockId
+    tx_id: TxId
     block: BlockRef
     depth: int
     needs_finalized: bool
@@ -231,15 +247,15 @@ class ChainStatus(msgspec.Struct, frozen=True):
     """
 
     chain: ChainId
-    account: str = ""
-    contract: str = ""
+    account: Address = Address("")
+    contract: Address = Address("")
     tip: Tip | None = None
     leaves_deposit: bool = False
     """A spent lock of this chain still holds a deposit."""
-    scanned: int = 0
+    scanned: BlockHeight = BlockHeight(0)
     healthy: bool = False
     detail: str = ""
-    balances: dict[str, int] = msgspec.field(default_factory=dict)
+    balances: dict[str, Amount] = msgspec.field(default_factory=dict)
     fees: dict[str, FeeEstimate] = msgspec.field(default_factory=dict)
     updated_ms: int = 0
     seen_ms: int = 0
@@ -248,9 +264,9 @@ class ChainStatus(msgspec.Struct, frozen=True):
     """When the tip was first seen: its clock has moved on by the time since then."""
 
     @property
-    def time(self) -> int:
+    def time(self) -> UnixSeconds:
         """The clock of the chain's deadlines at its tip, Unix seconds; 0 before there is one."""
-        return self.tip.time if self.tip is not None else 0
+        return self.tip.time if self.tip is not None else UnixSeconds(0)
 
 
 class Lease(msgspec.Struct, frozen=True):
@@ -266,7 +282,7 @@ class Notification(msgspec.Struct, frozen=True):
     """A public status change."""
 
     seq: int
-    swap_id: str
+    swap_id: SwapId
     state: SwapState
     detail: str
     at_ms: int
@@ -276,7 +292,7 @@ class Receipt(msgspec.Struct, frozen=True):
     """A leaf of the transparency log; `body` is canonical JSON."""
 
     index: int
-    swap_id: str
+    swap_id: SwapId
     body: str
     created_ms: int
 

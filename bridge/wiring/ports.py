@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from bridge.chains.port import ChainPort, WalletBuilder
 from bridge.config import Settings
 from bridge.keys.keystore import SecretKey
-from bridge.protocol.types import ChainId
+from bridge.protocol.types import Address, ChainId
 
 if TYPE_CHECKING:
     from bridge.desk.orders import KeylessPort
@@ -21,7 +21,7 @@ def open_port(settings: Settings, chain: ChainId, key: SecretKey) -> ChainPort:
     return settings.chains.family(chain).open_port(settings.instance(chain), key)
 
 
-def account(settings: Settings, chain: ChainId, key: SecretKey) -> str:
+def account(settings: Settings, chain: ChainId, key: SecretKey) -> Address:
     """Return a key's address on a chain, also where the chain's section is not complete yet."""
     return settings.chains.family(chain).account(settings.instance(chain), key)
 

@@ -30,7 +30,18 @@ from bridge.chains.port import (
     TxStatus,
     UnsignedTx,
 )
-from bridge.protocol.types import Asset, BlockRef, LockTerms, Preimage, Purpose
+from bridge.protocol.types import (
+    Address,
+    Amount,
+    Asset,
+    BlockRef,
+    LockId,
+    LockTerms,
+    Preimage,
+    Purpose,
+    TxId,
+    UnixSeconds,
+)
 from relayers.cardano import htlc, wallet
 from relayers.cardano.blocks import History
 from relayers.cardano.building import LEAST_TOKEN_DEPOSIT, least_ada
@@ -98,20 +109,20 @@ class CardanoPort:
         """See `ChainPort.scan`. A service that lags behind the ring yields nothing, and no orphans."""
         return await self._settled(lambda: self._history.scan(recent_blocks, max_blocks))
 
-    async def read_lock(self, lock_id: str, terms: LockTerms) -> LockStatus:
+    async def read_lock(self, lock_id: LockId, terms: LockTerms) -> LockStatus:
         """Tell what became of the lock with exactly these terms."""
         if lock_id != self.lock_id(terms):
             await self._check()
             return LockStatus.ABSENT
         return await self._settled(lambda: self._drafting.status(terms))
 
-    async def balance(self, address: str, asset: Asset) -> int:
+    async def balance(self, address: Address, asset: Asset) -> Amount:
         """Return what lies in blocks at an address, in smallest units; tokens bind some of the ada."""
         await self._check()
         utxos = await self._view.utxos(address)
         if not asset.contract:
-            return sum(output.lovelace for output in utxos)
-        return sum(output.tokens.get(asset.contract, 0) for output in utxos)
+            return Amount(sum(output.lovelace for output in utxos))
+        return Amount(sum(output.tokens.get(asset.contract, 0) for output in utxos))
 
     async def fees(self, asset: Asset) -> FeeEstimate:
         """Return the expected fees; a lock of tokens also binds a deposit, which goes with the tokens. A lock
@@ -159,8 +170,8 @@ class CardanoPort:
             account=self.account,
             sequence=None,
             fee={"fee": draft.fee, "locks": draft.locks},
-            max_cost=draft.max_cost,
-            valid_until_time=expires + margin,
+            max_cost=Amount(draft.max_cost),
+            valid_until_time=UnixSeconds(expires + margin),
         )
 
     def _check_batch(self, action: ClaimAction) -> None:
@@ -212,7 +223,7 @@ class CardanoPort:
             return TxStatus(TxState.REPLACED, reason=f"{rival} spends the same output")
         return TxStatus(TxState.UNKNOWN)
 
-    async def _is_known(self, tx_id: str) -> bool:
+    async def _is_known(self, tx_id: TxId) -> bool:
         if await self._view.is_waiting(tx_id):
             return True
         return await self._settled(lambda: self._view.inclusion(tx_id)) is not None
@@ -227,11 +238,11 @@ class CardanoPort:
 
     # ------------------------------------------------------------------ pure
 
-    def lock_id(self, terms: LockTerms) -> str:
+    def lock_id(self, terms: LockTerms) -> LockId:
         """Return the id of a lock with these terms, hex."""
         return htlc.id_of(terms, self._settings)
 
-    def parse_address(self, text: str) -> str:
+    def parse_address(self, text: str) -> Address:
         """Return the address without a stake part of the same payment key. Raises `BadAddress`."""
         return htlc.parse_address(text, self._settings.address_network)
 

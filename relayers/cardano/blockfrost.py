@@ -9,6 +9,7 @@ import httpx
 import msgspec
 
 from bridge.chains.errors import PortError, PortUnavailable
+from bridge.protocol.types import TxId
 from relayers.cardano.blockfrost_wire import (
     BlockfrostBlock,
     Genesis,
@@ -27,7 +28,7 @@ T = TypeVar("T")
 
 
 class _TxHash(msgspec.Struct, frozen=True):
-    tx_hash: str
+    tx_hash: TxId
 
 
 class _Cbor(msgspec.Struct, frozen=True):
@@ -95,15 +96,15 @@ class Blockfrost:
         async for page in self._pages(f"/addresses/{place}/transactions", TxAt, {"order": "desc"}):
             yield page
 
-    async def place(self, tx_id: str) -> TxPlace | None:
+    async def place(self, tx_id: TxId) -> TxPlace | None:
         """Return where a transaction was included."""
         return await self._maybe(f"/txs/{tx_id}", TxPlace)
 
-    async def outputs(self, tx_id: str) -> TxOutputs | None:
+    async def outputs(self, tx_id: TxId) -> TxOutputs | None:
         """Return what an included transaction spends and makes."""
         return await self._maybe(f"/txs/{tx_id}/utxos", TxOutputs)
 
-    async def raw(self, tx_id: str) -> bytes | None:
+    async def raw(self, tx_id: TxId) -> bytes | None:
         """Return an included transaction's bytes."""
         found = await self._maybe(f"/txs/{tx_id}/cbor", _Cbor)
         return None if found is None else _unhex(found.cbor)
@@ -120,12 +121,12 @@ class Blockfrost:
             for output in page
         ]
 
-    async def waiting_at(self, address: str) -> list[str]:
+    async def waiting_at(self, address: str) -> list[TxId]:
         """Return the ids of transactions in the mempool that touch an address."""
         pages = self._pages(f"/mempool/addresses/{address}", _TxHash, {})
         return [tx.tx_hash async for page in pages for tx in page]
 
-    async def waiting(self, tx_id: str) -> MempoolTx | None:
+    async def waiting(self, tx_id: TxId) -> MempoolTx | None:
         """Return a transaction in the mempool."""
         return await self._maybe(f"/mempool/{tx_id}", MempoolTx)
 
@@ -225,4 +226,4 @@ def _unhex(text: str) -> bytes:
     try:
         return bytes.fromhex(text)
     except ValueError as error:
-        raise PortUnavailable("Blockfrost answered something that is no hex", _AGAIN) from error
+        raise PortUnavailable("Blockfrost answered with something other than hex", _AGAIN) from error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from bridge.protocol.types import BlockRef
+from bridge.protocol.types import BlockHeight, BlockRef, TxId, UnixSeconds
 
 _NO_PARENT = "0" * 64
 
@@ -21,7 +21,9 @@ class BlockfrostBlock(msgspec.Struct, frozen=True):
     @property
     def ref(self) -> BlockRef:
         """The block as the bridge knows it."""
-        return BlockRef(self.height, self.hash, self.previous_block or _NO_PARENT, self.time)
+        return BlockRef(
+            BlockHeight(self.height), self.hash, self.previous_block or _NO_PARENT, UnixSeconds(self.time)
+        )
 
 
 class Quantity(msgspec.Struct, frozen=True):
@@ -37,7 +39,7 @@ class WireOutput(msgspec.Struct, frozen=True):
     address: str
     amount: list[Quantity]
     output_index: int
-    tx_hash: str = ""
+    tx_hash: TxId = TxId("")
     data_hash: str | None = None
     inline_datum: str | None = None
     reference_script_hash: str | None = None
@@ -59,7 +61,7 @@ class WireOutput(msgspec.Struct, frozen=True):
 class TxOutputs(msgspec.Struct, frozen=True):
     """What a transaction spends and makes."""
 
-    hash: str
+    hash: TxId
     inputs: list[WireOutput]
     outputs: list[WireOutput]
 
@@ -67,7 +69,7 @@ class TxOutputs(msgspec.Struct, frozen=True):
 class TxPlace(msgspec.Struct, frozen=True):
     """Where a transaction was included, and whether its scripts succeeded."""
 
-    hash: str
+    hash: TxId
     block: str
     block_height: int
     index: int
@@ -77,7 +79,7 @@ class TxPlace(msgspec.Struct, frozen=True):
 class TxAt(msgspec.Struct, frozen=True):
     """A transaction that touched an address."""
 
-    tx_hash: str
+    tx_hash: TxId
     tx_index: int
     block_height: int
 
@@ -85,7 +87,7 @@ class TxAt(msgspec.Struct, frozen=True):
 class MempoolInput(msgspec.Struct, frozen=True):
     """An input of a transaction in the mempool."""
 
-    tx_hash: str
+    tx_hash: TxId
     output_index: int
     collateral: bool = False
     reference: bool | None = False

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from bridge.chains.port import HtlcEvent, Locked, Revealed, Scan, Tip
-from bridge.protocol.types import BlockRef
+from bridge.protocol.types import BlockRef, LockId
 from relayers.cardano.chain_view import ChainMoved, ChainView
 from relayers.cardano.htlc import Reader
 
@@ -43,7 +43,7 @@ class History:
             return []
         return [event for tx in await self._view.activity(refs) for event in self._reader.events(tx)]
 
-    async def lock_history(self, lock_id: str, digest: str) -> list[HtlcEvent]:
+    async def lock_history(self, lock_id: LockId, digest: str) -> list[HtlcEvent]:
         """Return what ever happened to a lock, newest first as far as its lock; `digest` is its datum's hash.
         Raises `ChainMoved`."""
         found: list[HtlcEvent] = []

@@ -1,5 +1,5 @@
-"""What the adapter asks of whoever shows it the chain, in words of its own: a hosted Blockfrost (`hosted`) or
-one's own node with Ogmios and Kupo (`own_node`)."""
+"""What the adapter asks about the chain, in its own terms: a hosted Blockfrost (`hosted`) answers, or your
+own node with Ogmios and Kupo (`own_node`)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import msgspec
 from pycardano import ProtocolParameters
 
 from bridge.chains.errors import PortUnavailable
-from bridge.protocol.types import BlockRef
+from bridge.protocol.types import BlockHeight, BlockRef, TxId, UnixSeconds
 
 OutRef = tuple[str, int]
 """Transaction id (hex) and index of an output."""
@@ -31,7 +31,7 @@ class Output(msgspec.Struct, frozen=True):
     """An output: where, how much (lovelace, and tokens by policy and name in hex), its inline datum (CBOR,
     hex), whether it carries a reference script, and the hash of its datum, inline or not."""
 
-    tx_id: str
+    tx_id: TxId
     index: int
     address: str
     lovelace: int
@@ -60,7 +60,7 @@ class HtlcTx(msgspec.Struct, frozen=True):
     """An included transaction whose scripts succeeded, as far as it matters to locks: the validator's outputs
     that it spends, in the order of its inputs, and those that it makes."""
 
-    tx_id: str
+    tx_id: TxId
     block: BlockRef
     spent: tuple[Spent, ...]
     made: tuple[Output, ...]
@@ -126,11 +126,11 @@ class ChainView(Protocol):
         """Return the transactions in the mempool that touch an address, and perhaps others."""
         ...
 
-    async def is_waiting(self, tx_id: str) -> bool:
+    async def is_waiting(self, tx_id: TxId) -> bool:
         """Tell whether a transaction is in the mempool."""
         ...
 
-    async def inclusion(self, tx_id: str) -> Inclusion | None:
+    async def inclusion(self, tx_id: TxId) -> Inclusion | None:
         """Return where a transaction was included. Raises `ChainMoved`."""
         ...
 
@@ -151,14 +151,14 @@ class ChainView(Protocol):
         ...
 
 
-NOWHERE = BlockRef(0, "", "", 0)
+NOWHERE = BlockRef(BlockHeight(0), "", "", UnixSeconds(0))
 """The block of a transaction whose place does not matter."""
 
 
 def id_of_bytes(raw: bytes) -> str:
     """Return a transaction's id: BLAKE2b-256 over its body exactly as it stands in `raw`.
 
-    Raises `PortUnavailable` for what is no transaction.
+    Raises `PortUnavailable` for anything but a transaction.
     """
     try:
         stream = io.BytesIO(raw)
@@ -167,5 +167,7 @@ def id_of_bytes(raw: bytes) -> str:
         cbor2.CBORDecoder(stream).decode()
         body = raw[1 : stream.tell()]
     except (ValueError, IndexError, EOFError, cbor2.CBORDecodeError) as error:
-        raise PortUnavailable("the service showed something that is no transaction", "use another") from error
+        raise PortUnavailable(
+            "the service showed something other than a transaction", "use another"
+        ) from error
     return hashlib.blake2b(body, digest_size=32).hexdigest()

@@ -19,7 +19,7 @@ from bridge.chains.actions import (
 )
 from bridge.chains.errors import ActionRefused, InsufficientFunds, PortUnavailable
 from bridge.chains.port import Claimed, LockStatus, Refunded
-from bridge.protocol.types import BlockRef, LockTerms, Preimage, Purpose
+from bridge.protocol.types import BlockRef, LockTerms, Preimage, Purpose, TxId
 from relayers.cardano import building
 from relayers.cardano.blocks import History
 from relayers.cardano.building import BuildContext, Draft, Spend
@@ -196,7 +196,7 @@ class Drafting:
         return self._capped(build())
 
     async def _evaluate(self, draft: Draft) -> tuple[int, int]:
-        """Return the dearest redeemer's budget and some reserve: the proof that the scripts succeed."""
+        """Return the largest budget of a redeemer and some reserve: the proof that the scripts succeed."""
         try:
             needed = await self._view.evaluate(draft.tx.to_cbor())
         except Refused as error:
@@ -230,7 +230,7 @@ class Drafting:
         if not self._settings.reference_script:
             return None
         tx_id, _, index = self._settings.reference_script.partition("#")
-        utxo = to_utxo(Output(tx_id, int(index), validator_address(self._settings.address_network), 0))
+        utxo = to_utxo(Output(TxId(tx_id), int(index), validator_address(self._settings.address_network), 0))
         utxo.output.script = validator()
         return utxo
 

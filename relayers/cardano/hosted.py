@@ -9,7 +9,7 @@ from pycardano import ProtocolParameters, Transaction
 
 from bridge.chains.errors import PortUnavailable
 from bridge.chains.recent_blocks import newest_common
-from bridge.protocol.types import BlockRef
+from bridge.protocol.types import BlockRef, TxId
 from relayers.cardano.blockfrost import Blockfrost
 from relayers.cardano.blockfrost_wire import TxOutputs, WireOutput
 from relayers.cardano.chain_view import (
@@ -88,7 +88,7 @@ class HostedView:
 
     async def activity(self, blocks: Sequence[BlockRef]) -> list[HtlcTx]:
         """See `ChainView`."""
-        by_height = {ref.height: ref for ref in blocks}
+        by_height: dict[int, BlockRef] = {ref.height: ref for ref in blocks}
         touching = await self._blockfrost.transactions_at(credential(), blocks[0].height, blocks[-1].height)
         found: list[HtlcTx] = []
         for tx in sorted(touching, key=lambda touched: (touched.block_height, touched.tx_index)):
@@ -115,7 +115,7 @@ class HostedView:
                 if place.valid_contract:
                     yield await self._content(tx.tx_hash, NOWHERE)
 
-    async def _content(self, tx_id: str, block: BlockRef) -> HtlcTx:
+    async def _content(self, tx_id: TxId, block: BlockRef) -> HtlcTx:
         found = self._contents.get(tx_id)
         if found is None:
             outputs = await self._blockfrost.outputs(tx_id)
@@ -163,11 +163,11 @@ class HostedView:
             if tx is not None  # else it has just been included
         ]
 
-    async def is_waiting(self, tx_id: str) -> bool:
+    async def is_waiting(self, tx_id: TxId) -> bool:
         """See `ChainView`."""
         return await self._blockfrost.waiting(tx_id) is not None
 
-    async def inclusion(self, tx_id: str) -> Inclusion | None:
+    async def inclusion(self, tx_id: TxId) -> Inclusion | None:
         """See `ChainView`."""
         place = await self._blockfrost.place(tx_id)
         if place is None:
@@ -179,7 +179,7 @@ class HostedView:
 
     async def spender(self, spent: OutRef) -> str | None:
         """See `ChainView`."""
-        made = await self._blockfrost.outputs(spent[0])
+        made = await self._blockfrost.outputs(TxId(spent[0]))
         for output in made.outputs if made is not None else ():
             if output.output_index == spent[1]:
                 return output.consumed_by_tx
@@ -198,7 +198,7 @@ class HostedView:
         await self._blockfrost.close()
 
 
-def _output(wire: WireOutput, tx_id: str) -> Output:
+def _output(wire: WireOutput, tx_id: TxId) -> Output:
     return Output(
         tx_id,
         wire.output_index,

@@ -10,7 +10,8 @@ from pycardano.crypto.bech32 import encode as bech32_encode
 
 from bridge.chains.errors import ActionRefused, BadAddress, PortUnavailable
 from bridge.chains.port import Claimed, HtlcEvent, Locked, Refunded
-from bridge.protocol.types import HASHLOCK_BYTES, Asset, LockTerms, Preimage
+from bridge.protocol.types import HASHLOCK_BYTES, Amount, Asset, LockId, LockTerms, Preimage, UnixSeconds
+from bridge.protocol.types import Address as AddressText
 from relayers.cardano.chain_view import HtlcTx, Output
 from relayers.cardano.script import HtlcDatum, validator_hash
 from relayers.cardano.settings import CardanoSettings
@@ -33,12 +34,12 @@ def key_hash(address: str) -> bytes:
     return bytes(part.payload)
 
 
-def canonical(key: bytes, network: Network) -> str:
+def canonical(key: bytes, network: Network) -> AddressText:
     """Return the canonical address of a key: the one without a stake part, which the validator pays."""
-    return str(Address(VerificationKeyHash(key), network=network).encode())
+    return AddressText(str(Address(VerificationKeyHash(key), network=network).encode()))
 
 
-def parse_address(text: str, network: Network) -> str:
+def parse_address(text: str, network: Network) -> AddressText:
     """Return the canonical form of a wallet's address. Raises `BadAddress`.
 
     An address with a stake part becomes the one without: both belong to the same payment key.
@@ -46,7 +47,7 @@ def parse_address(text: str, network: Network) -> str:
     try:
         address = Address.from_primitive(text)
     except Exception as error:
-        raise BadAddress("this is no Cardano address", "copy the whole address again: addr…") from error
+        raise BadAddress("this is not a Cardano address", "copy the whole address again: addr…") from error
     if address.network is not network:
         raise BadAddress("this address is of another Cardano network", "take one of the network in use")
     if not isinstance(address.payment_part, VerificationKeyHash):
@@ -99,7 +100,7 @@ def check(terms: LockTerms, settings: CardanoSettings) -> None:
     key_hash(terms.recipient)
 
 
-def id_of(terms: LockTerms, settings: CardanoSettings) -> str:
+def id_of(terms: LockTerms, settings: CardanoSettings) -> LockId:
     """Return the id of a lock: SHA-256 over all its terms and the network. Raises `ActionRefused`."""
     check(terms, settings)
     parts = (
@@ -113,7 +114,7 @@ def id_of(terms: LockTerms, settings: CardanoSettings) -> str:
         terms.hashlock,
         terms.deadline.to_bytes(8, "big"),
     )
-    return hashlib.sha256(b"".join(len(part).to_bytes(2, "big") + part for part in parts)).hexdigest()
+    return LockId(hashlib.sha256(b"".join(len(part).to_bytes(2, "big") + part for part in parts)).hexdigest())
 
 
 class Reader:
@@ -125,7 +126,7 @@ class Reader:
         self._assets = {asset.contract: asset for asset in settings.assets if asset.contract}
 
     def terms(self, output: Output) -> LockTerms | None:
-        """Return the terms of an output of the validator; None if it is no lock that counts.
+        """Return the terms of an output of the validator; None if it is not a lock that counts.
 
         An output counts with an inline datum of the right form and nothing but its value. One that is odd in
         asset, amount or address has terms that say so, and so equal nobody's.
@@ -147,14 +148,14 @@ class Reader:
             asset, amount = Asset(chain, MIXED, 0, "+".join(sorted(tokens))), output.lovelace
         return LockTerms(
             chain=chain,
-            contract=output.address,
+            contract=AddressText(output.address),
             sender=canonical(datum.sender, self._network),
             recipient=canonical(datum.recipient, self._network),
             asset=asset,
-            amount=amount,
+            amount=Amount(amount),
             hashlock=datum.hashlock,
             # A slot begins at a whole second: refundable from the first slot that is not before the deadline.
-            deadline=-(-datum.deadline // 1000),
+            deadline=UnixSeconds(-(-datum.deadline // 1000)),
         )
 
     def lock_id(self, output: Output) -> str | None:

@@ -1,4 +1,4 @@
-"""Kupo v2: an index of outputs beside one's own node, over HTTP (CardanoSolutions/kupo, docs/api).
+"""Kupo v2: an index of outputs beside your own node, over HTTP (CardanoSolutions/kupo, docs/api).
 
 It must run with patterns for the validator (`<script hash>/*`) and for the account, and without
 `--prune-utxo`: what was spent, and by what, is how claims are seen.
@@ -13,6 +13,7 @@ import msgspec
 from pycardano.crypto.bech32 import decode as bech32_decode
 
 from bridge.chains.errors import PortUnavailable
+from bridge.protocol.types import TxId
 from relayers.cardano.chain_view import ChainMoved, Output, OutRef
 
 _AGAIN = "it may pass by itself; check Kupo if it lasts"
@@ -64,11 +65,13 @@ class Match(msgspec.Struct, frozen=True):
         """The output in our words. Raises `PortUnavailable` if its inline datum was not shown."""
         inline = self.datum if self.datum_hash is not None and self.datum_type == "inline" else None
         if self.datum_type == "inline" and inline is None:
-            raise PortUnavailable("Kupo does not know an inline datum", "its database is damaged: index anew")
+            raise PortUnavailable(
+                "Kupo does not know an inline datum", "its database is damaged: index again"
+            )
         tokens = {unit.replace(".", ""): amount for unit, amount in self.value.assets.items()}
         has_script = self.script_hash is not None
         return Output(
-            self.transaction_id,
+            TxId(self.transaction_id),
             self.output_index,
             self.address,
             self.value.coins,
@@ -131,7 +134,7 @@ class Kupo:
             raise ChainMoved
         return found
 
-    async def outputs(self, tx_id: str) -> list[Match]:
+    async def outputs(self, tx_id: TxId) -> list[Match]:
         """Return a transaction's outputs, as far as they match the patterns."""
         return (await self._get(f"/matches/*@{tx_id}", list[Match]))[0]
 

@@ -1,4 +1,4 @@
-"""Ogmios v6: one's own node over a WebSocket, in JSON-RPC 2.0 (CardanoSolutions/ogmios, docs/static/api)."""
+"""Ogmios v6: your own node over a WebSocket, in JSON-RPC 2.0 (CardanoSolutions/ogmios, docs/static/api)."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from websockets.exceptions import WebSocketException
 from websockets.protocol import State
 
 from bridge.chains.errors import PortUnavailable
+from bridge.protocol.types import TxId
 from relayers.cardano.chain_view import Output, OutRef, Refused, Waiting
 from relayers.cardano.parameters import from_ogmios
 
@@ -208,7 +209,7 @@ class Ogmios:
             await self._plain(session, "releaseMempool")
             return found
 
-    async def is_waiting(self, tx_id: str) -> bool:
+    async def is_waiting(self, tx_id: TxId) -> bool:
         """Tell whether a transaction is in the mempool."""
         async with self.session() as session:
             await self._plain(session, "acquireMempool")
@@ -282,7 +283,7 @@ def _ref(found: Json) -> OutRef:
     return str(found["transaction"]["id"]), int(found["index"])
 
 
-def _output(found: Json, tx_id: str, index: int) -> Output:
+def _output(found: Json, tx_id: TxId, index: int) -> Output:
     tokens = {
         policy + name: int(amount)
         for policy, assets in found["value"].items()

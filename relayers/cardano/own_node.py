@@ -1,8 +1,8 @@
-"""The chain as one's own node shows it, through Ogmios and Kupo; a `relayers.cardano.chain_view.ChainView`.
+"""The chain as your own node shows it, through Ogmios and Kupo; a `relayers.cardano.chain_view.ChainView`.
 
 Ogmios tells which blocks there are, Kupo what became of outputs. Kupo follows the node a moment later, so the
-newest block of which anything can be said is Kupo's; where the two tell of different branches, all is read
-again.
+newest block of which anything can be said is Kupo's; where the two show different branches, everything is
+read again.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pycardano import ProtocolParameters
 
 from bridge.chains.errors import PortUnavailable
 from bridge.chains.recent_blocks import newest_common
-from bridge.protocol.types import BlockRef
+from bridge.protocol.types import BlockHeight, BlockRef, TxId, UnixSeconds
 from relayers.cardano.chain_view import (
     NOWHERE,
     ChainMoved,
@@ -101,7 +101,12 @@ class OwnNodeView:
                 raise ChainMoved
             found = following[0].height - 1
             if found == height:
-                return BlockRef(height, point.header_hash, "", self._settings.time_of(point.slot_no))
+                return BlockRef(
+                    BlockHeight(height),
+                    point.header_hash,
+                    "",
+                    UnixSeconds(self._settings.time_of(point.slot_no)),
+                )
             if found < height:
                 low = middle + 1
             else:
@@ -138,7 +143,9 @@ class OwnNodeView:
 
     def _ref(self, block: OgmiosBlock) -> BlockRef:
         parent = _NO_PARENT if block.ancestor == "genesis" else block.ancestor
-        return BlockRef(block.height, block.id, parent, self._settings.time_of(block.slot))
+        return BlockRef(
+            BlockHeight(block.height), block.id, parent, UnixSeconds(self._settings.time_of(block.slot))
+        )
 
     # ------------------------------------------------------------------ what happened to locks
 
@@ -156,7 +163,7 @@ class OwnNodeView:
         for match in spent:
             if match.spent_at is None or match.spent_at.transaction_id is None:
                 raise PortUnavailable(
-                    "Kupo does not say what spent a lock", "index anew with Kupo 2.10 or later"
+                    "Kupo does not say what spent a lock", "index again with Kupo 2.10 or later"
                 )
             gone.setdefault((match.spent_at.header_hash, match.spent_at.transaction_id), []).append(match)
         found: list[tuple[int, int, HtlcTx]] = []
@@ -171,7 +178,7 @@ class OwnNodeView:
                 continue
             inputs = sorted(gone.get((block_id, tx_id), ()), key=lambda entry: entry.output.ref)
             outputs = sorted(made.get((block_id, tx_id), ()), key=lambda entry: entry.index)
-            tx = HtlcTx(tx_id, ref, tuple(_spent(entry) for entry in inputs), tuple(outputs))
+            tx = HtlcTx(TxId(tx_id), ref, tuple(_spent(entry) for entry in inputs), tuple(outputs))
             found.append((ref.height, block.transactions.index(tx_id), tx))
         return [tx for _, _, tx in sorted(found, key=lambda entry: entry[:2])]
 
@@ -181,8 +188,8 @@ class OwnNodeView:
             if match.datum_hash == digest:
                 if match.spent_at is not None:
                     spender = match.spent_at.transaction_id or ""
-                    yield HtlcTx(spender, NOWHERE, (_spent(match),), ())
-                yield HtlcTx(match.transaction_id, NOWHERE, (), (match.output,))
+                    yield HtlcTx(TxId(spender), NOWHERE, (_spent(match),), ())
+                yield HtlcTx(TxId(match.transaction_id), NOWHERE, (), (match.output,))
 
     # ------------------------------------------------------------------ outputs and transactions
 
@@ -194,11 +201,11 @@ class OwnNodeView:
         """See `ChainView`."""
         return await self._ogmios.waiting()
 
-    async def is_waiting(self, tx_id: str) -> bool:
+    async def is_waiting(self, tx_id: TxId) -> bool:
         """See `ChainView`."""
         return await self._ogmios.is_waiting(tx_id)
 
-    async def inclusion(self, tx_id: str) -> Inclusion | None:
+    async def inclusion(self, tx_id: TxId) -> Inclusion | None:
         """See `ChainView`. Every transaction of ours has an output that Kupo follows, but Kupo may not have
         read it yet: then it is in the node's newest blocks."""
         newest = await self._kupo.newest()
@@ -244,4 +251,4 @@ def _spent(match: Match) -> Spent:
     try:
         return Spent(match.output, None if redeemer is None else bytes.fromhex(redeemer))
     except ValueError as error:
-        raise PortUnavailable("Kupo shows a redeemer that is no hex", "is this Kupo?") from error
+        raise PortUnavailable("Kupo shows a redeemer that is not hex", "is this Kupo?") from error

@@ -14,6 +14,7 @@ from bridge.chains.network import Network
 from bridge.chains.port import ChainPort, WalletBuilder
 from bridge.chains.traits import Traits
 from bridge.keys.keystore import SecretKey
+from bridge.protocol.types import Address
 from relayers.cardano import timing
 from relayers.cardano.settings import CardanoSettings
 from relayers.cardano.settings import Network as CardanoNetwork
@@ -31,7 +32,7 @@ class CardanoTestnet(StrEnum):
 
 
 class CardanoSection(ChainSection):
-    """Cardano through a Blockfrost service, or through Ogmios and Kupo at one's own node."""
+    """Cardano through a Blockfrost service, or through Ogmios and Kupo at your own node."""
 
     nodes_key = "blockfrost_url"
     native_decimals = 6
@@ -90,7 +91,7 @@ class CardanoFamily:
         """See `ChainFamily.traits`."""
         return TRAITS
 
-    def account(self, instance: Instance, key: SecretKey) -> str:
+    def account(self, instance: Instance, key: SecretKey) -> Address:
         """See `ChainFamily.account`."""
         return self.open_port(instance, key).account
 

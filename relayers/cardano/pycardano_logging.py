@@ -11,7 +11,7 @@ from pycardano import logging as pycardano_logging
 
 def silence_pycardano() -> None:
     """Let pycardano log nothing in this process."""
-    # By its level, for whoever configures logging later resets `disabled` (dictConfig does, for all loggers).
+    # By its level: configuring logging later resets `disabled` (dictConfig does, for all loggers).
     pycardano_logging.logger.setLevel(logging.CRITICAL + 1)
     pycardano_logging.pformat = _nothing
 

@@ -50,7 +50,7 @@ class CardanoSettings(msgspec.Struct, frozen=True):
     on the public service); `project_id` is its key. `reference_script` names the output ("<tx id>#<index>")
     that carries the validator, "" to attach the validator to each claim and refund instead, which costs more.
     `assets` are the native tokens whose names and decimals are known. `zero_time` is the devnet's genesis,
-    Unix seconds. With `ogmios_url` (ws:// or wss://) and `kupo_url` one's own node is asked instead of
+    Unix seconds. With `ogmios_url` (ws:// or wss://) and `kupo_url` your own node is asked instead of
     Blockfrost, whose URL is then "".
     """
 
@@ -85,7 +85,7 @@ class CardanoSettings(msgspec.Struct, frozen=True):
     @property
     def address_network(self) -> AddressNetwork:
         """What addresses begin with."""
-        # Here, because whoever reads a configuration needs this module but not pycardano, a second's import.
+        # Imported here: reading a configuration needs this module but not pycardano, which takes a second.
         from pycardano import Network as AddressNetwork
 
         return AddressNetwork.MAINNET if self.network is Network.MAINNET else AddressNetwork.TESTNET

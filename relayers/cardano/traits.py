@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from bridge.chains.traits import ExplorerLinks, Traits
+from bridge.protocol.types import Amount
 
 TRAITS = Traits(
     native_symbol="ADA",
     native_decimals=6,
-    max_amount=2**63 - 1,
+    max_amount=Amount(2**63 - 1),
     max_claims=8,
     split_funding=10,
     explorer=ExplorerLinks(

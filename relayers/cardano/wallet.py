@@ -130,4 +130,4 @@ class CardanoWallet:
         try:
             return await self._view.submit(tx.to_cbor())
         except Refused as error:
-            raise ActionRefused(f"the chain refuses: {error}", "build the transaction anew") from error
+            raise ActionRefused(f"the chain refuses: {error}", "build the transaction again") from error

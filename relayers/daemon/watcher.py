@@ -12,7 +12,7 @@ from bridge.chains.errors import DeepReorg
 from bridge.chains.port import ChainPort, LockStatus, Scan
 from bridge.engine.ingest import FinalityCandidate, Ingest, IngestResult
 from bridge.engine.metrics import Metrics
-from bridge.protocol.types import BlockRef
+from bridge.protocol.types import BlockHeight, BlockRef, UnixSeconds
 from bridge.store import Store
 from relayers.daemon.status import StatusKeeper
 
@@ -123,4 +123,4 @@ class ChainWatcher:
 
 def _below(height: int) -> BlockRef:
     """Stand for the block `START_DEPTH` below a height, whatever its id (see `ChainPort.scan`)."""
-    return BlockRef(max(0, height - START_DEPTH), "", "", 0)
+    return BlockRef(BlockHeight(max(0, height - START_DEPTH)), "", "", UnixSeconds(0))

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from bridge.chains.family import LOCKS
 from bridge.chains.port import ChainPort
-from bridge.protocol.types import Asset
+from bridge.protocol.types import Address, Amount, Asset, BlockHeight
 from relayers.evm.rpc import Call, open_rpc, quantity, record
 
 
@@ -17,20 +17,20 @@ class EvmLedger:
         self._reader = reader
         self._url = rpc_url
 
-    async def holdings(self, accounts: Mapping[str, str], asset: Asset) -> dict[str, int]:
+    async def holdings(self, accounts: Mapping[str, Address], asset: Asset) -> dict[str, Amount]:
         """See `Ledger.holdings`."""
         watched = {**accounts, LOCKS: self._reader.contract}
         return {owner: await self._reader.balance(address, asset) for owner, address in watched.items()}
 
-    async def fees_paid(self, payers: set[str], first: int, last: int) -> int:
+    async def fees_paid(self, payers: set[Address], first: BlockHeight, last: BlockHeight) -> Amount:
         """See `Ledger.fees_paid`."""
-        return await fees_paid(self._url, payers, first, last)
+        return Amount(await fees_paid(self._url, payers, first, last))
 
     async def close(self) -> None:
         """The reader is its owner's to close."""
 
 
-async def fees_paid(rpc_url: str, payers: set[str], first: int, last: int) -> int:
+async def fees_paid(rpc_url: str, payers: set[Address], first: BlockHeight, last: BlockHeight) -> int:
     """Return the wei that `payers` (addresses) paid for their transactions in blocks `first` to `last`, both
     included: for gas, and on the OP stack for data, which receipts there have as `l1Fee`."""
     rpc = open_rpc([rpc_url], timeout=30)

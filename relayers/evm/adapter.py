@@ -41,7 +41,17 @@ from bridge.chains.port import (
     TxStatus,
     UnsignedTx,
 )
-from bridge.protocol.types import Asset, BlockRef, ChainId, LockTerms, Preimage, Purpose
+from bridge.protocol.types import (
+    Address,
+    Amount,
+    Asset,
+    BlockRef,
+    ChainId,
+    LockId,
+    LockTerms,
+    Preimage,
+    Purpose,
+)
 from relayers.evm import access, artifacts, blocks, erc20, gas, htlc, spends
 from relayers.evm.authorizing import EvmAuthorizer
 from relayers.evm.building import Builder, Reverted, Spending
@@ -87,7 +97,7 @@ class EvmPort:
         self._signer: LocalAccount = Account.from_key(key)
         self._rpc = open_rpc(settings.rpc_urls, settings.timeout, settings.chain)
         self._checked = False
-        self.account: str = self._signer.address
+        self.account = Address(self._signer.address)
         self.contract = self.parse_address(_contract_address(settings))
         self._place = Place(settings.chain, settings.chain_id, self.contract)
         self._htlc = HtlcContract(self._place, gas_hints=settings.fee_model is not FeeModel.ARBITRUM)
@@ -149,7 +159,7 @@ class EvmPort:
             orphaned, tuple(header.ref for header in headers), tuple(e for e in events if e is not None), tip
         )
 
-    async def read_lock(self, lock_id: str, terms: LockTerms) -> LockStatus:
+    async def read_lock(self, lock_id: LockId, terms: LockTerms) -> LockStatus:
         """Tell whether the lock with exactly these terms is open; if not, its newest spend within
         `history_blocks` tells how it ended."""
         await self._check()
@@ -160,13 +170,13 @@ class EvmPort:
             return LockStatus.OPEN
         return await spends.last_spend(self._rpc, self.contract, lock_id, self._settings.history_blocks)
 
-    async def balance(self, address: str, asset: Asset) -> int:
+    async def balance(self, address: Address, asset: Asset) -> Amount:
         """Return ether in wei, or a token in its smallest unit."""
         await self._check()
         if not asset.contract:
-            return quantity(await self._rpc_call("eth_getBalance", address, "latest"))
+            return Amount(quantity(await self._rpc_call("eth_getBalance", address, "latest")))
         request = {"to": asset.contract, "data": erc20.balance_of(address)}
-        return quantity(await self._rpc_call("eth_call", request, "latest"))
+        return Amount(quantity(await self._rpc_call("eth_call", request, "latest")))
 
     async def fees(self, asset: Asset) -> FeeEstimate:
         """See `relayers.evm.estimates.estimate`."""
@@ -198,8 +208,8 @@ class EvmPort:
                 continue
             payload = bytes.fromhex(token.contract[2:])
             if granted:
-                actions.append(ApproveAction(payload, 0))
-            actions.append(ApproveAction(payload, erc20.MAX_ALLOWANCE))
+                actions.append(ApproveAction(payload, Amount(0)))
+            actions.append(ApproveAction(payload, Amount(erc20.MAX_ALLOWANCE)))
         return tuple(actions)
 
     # ------------------------------------------------------------------ sending
@@ -282,11 +292,11 @@ class EvmPort:
 
     # ------------------------------------------------------------------ pure
 
-    def lock_id(self, terms: LockTerms) -> str:
+    def lock_id(self, terms: LockTerms) -> LockId:
         """Return the id the contract gives a lock with these terms, "0x…"."""
         return self._htlc.lock_id(terms)
 
-    def parse_address(self, text: str) -> str:
+    def parse_address(self, text: str) -> Address:
         """Return the EIP-55 form. Raises `BadAddress`, also when a mixed-case checksum is wrong."""
         text = text.strip()
         if not is_hex_address(text) or not text.startswith("0x"):
@@ -298,7 +308,7 @@ class EvmPort:
         address = to_checksum_address(text)
         if int(address, 16) == 0:
             raise BadAddress("the zero address belongs to nobody", "give an address you hold the key of")
-        return address
+        return Address(address)
 
     def unsigned(self, purpose: Purpose, terms: LockTerms, preimage: Preimage | None = None) -> UnsignedTx:
         """Return the transactions a wallet sends for this purpose; see `HtlcContract.for_wallet`."""

@@ -19,7 +19,7 @@ from eth_utils.address import is_hex_address, to_checksum_address
 
 from bridge.chains.errors import ActionRefused, BadAuthorization
 from bridge.chains.port import UnsignedTx
-from bridge.protocol.types import LockTerms
+from bridge.protocol.types import Amount, LockTerms
 from relayers.evm import blocks, htlc
 from relayers.evm.messages import Authorization, HtlcContract
 from relayers.evm.rpc import Call, Rpc, RpcError, quantity, sound
@@ -78,7 +78,7 @@ class EvmAuthorizer:
         self._relayer = relayer
         self._ready = ready
 
-    async def request(self, terms: LockTerms, max_fee: int) -> UnsignedTx:
+    async def request(self, terms: LockTerms, max_fee: Amount) -> UnsignedTx:
         """See `Authorizer.request`. Raises `ActionRefused` for a fee that would leave nothing."""
         if not 0 <= max_fee < terms.amount:
             raise ActionRefused(
@@ -99,7 +99,7 @@ class EvmAuthorizer:
             _portable(self._contract.claim_for_typed_data(terms, wanted)),
         )
 
-    async def sign(self, terms: LockTerms, request: UnsignedTx, max_fee: int) -> dict[str, str]:
+    async def sign(self, terms: LockTerms, request: UnsignedTx, max_fee: Amount) -> dict[str, str]:
         """See `Authorizer.sign`. The whole of what is signed is made anew from the own terms; the request
         gives relayer, fee, nonce and expiry alone, and must agree in everything else."""
         if request.format != FORMAT:
@@ -107,7 +107,7 @@ class EvmAuthorizer:
                 f"a request of format {request.format!r} cannot be signed here",
                 f"ask for a request of format {FORMAT!r}",
             )
-        if terms.recipient != self._signer.address:
+        if terms.recipient != str(self._signer.address):
             raise BadAuthorization(
                 f"the lock pays {terms.recipient}, not {self._signer.address}",
                 "sign with the recipient's key",
@@ -131,7 +131,7 @@ class EvmAuthorizer:
         signature = bytes(self._signer.sign_typed_data(full_message=expected).signature)
         return _fields(msgspec.structs.replace(asked, signature=signature))
 
-    async def check(self, terms: LockTerms, signed: Mapping[str, str], min_fee: int = 0) -> bytes:
+    async def check(self, terms: LockTerms, signed: Mapping[str, str], min_fee: Amount = Amount(0)) -> bytes:
         """See `Authorizer.check`. `signed` is what `sign` returns: the wallet's signature ("0x…") and, from
         the message it signed, relayer, maxFee, nonce and expiry."""
         given = _normal(_read(signed, signed=True))
@@ -236,7 +236,7 @@ def _read(fields: Mapping[str, Any], *, signed: bool = False) -> Authorization:
     except ValueError:
         raise BadAuthorization("signature is not hexadecimal", "give what the wallet answered") from None
     max_fee, nonce, expiry = (_number(fields, name) for name in _NUMBERS)
-    return Authorization(str(to_checksum_address(relayer)), max_fee, nonce, expiry, raw)
+    return Authorization(str(to_checksum_address(relayer)), Amount(max_fee), nonce, expiry, raw)
 
 
 def _number(fields: Mapping[str, Any], name: str) -> int:

@@ -17,7 +17,7 @@ from eth_hash.auto import keccak
 from bridge.chains.errors import PortUnavailable
 from bridge.chains.port import Tip
 from bridge.chains.recent_blocks import newest_common
-from bridge.protocol.types import BlockRef
+from bridge.protocol.types import BlockHeight, BlockRef, UnixSeconds
 from relayers.evm.rpc import Call, Rpc, RpcError, quantity, record, sound
 
 MAX_LOG_SPAN = 500
@@ -45,10 +45,10 @@ def read_header(result: Any) -> Header:
     block = record(result)
     try:
         ref = BlockRef(
-            height=quantity(block["number"]),
+            height=BlockHeight(quantity(block["number"])),
             id=block["hash"],
             parent=block["parentHash"],
-            time=quantity(block["timestamp"]),
+            time=UnixSeconds(quantity(block["timestamp"])),
         )
         return Header(ref, bytes.fromhex(block["logsBloom"][2:]))
     except (KeyError, TypeError, ValueError) as error:
@@ -93,7 +93,7 @@ async def anchored(rpc: Rpc, recent_blocks: Sequence[BlockRef], head: BlockRef) 
 
 async def common_ancestor(rpc: Rpc, recent_blocks: Sequence[BlockRef], head: BlockRef) -> int | None:
     """Ask for as few headers as need be and return what `bridge.chains.recent_blocks.newest_common` says."""
-    canonical: dict[int, str] = {head.height: head.id}
+    canonical: dict[BlockHeight, str] = {head.height: head.id}
     newest = recent_blocks[-1]
     if head.height > newest.height:
         await _ids(rpc, [newest.height], canonical)
@@ -102,7 +102,7 @@ async def common_ancestor(rpc: Rpc, recent_blocks: Sequence[BlockRef], head: Blo
     return newest_common(recent_blocks, canonical, head)
 
 
-async def _ids(rpc: Rpc, heights: Sequence[int], into: dict[int, str]) -> None:
+async def _ids(rpc: Rpc, heights: Sequence[int], into: dict[BlockHeight, str]) -> None:
     wanted = [height for height in heights if height not in into]
     for result in await rpc.batch([header_call(height) for height in wanted]):
         if isinstance(result, dict):

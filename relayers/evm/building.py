@@ -13,7 +13,7 @@ from eth_hash.auto import keccak
 
 from bridge.chains.errors import ActionRefused, InsufficientFunds, PortUnavailable
 from bridge.chains.port import FeeLevel, SignedTx
-from bridge.protocol.types import Asset, Purpose
+from bridge.protocol.types import Address, Amount, Asset, Purpose, TxId
 from relayers.evm import access, artifacts, erc20, fees
 from relayers.evm.data_fees import HEADROOM, Ask, data_fees
 from relayers.evm.messages import Message
@@ -166,12 +166,12 @@ class Builder:
         }
         signed = self._signer.sign_transaction(fields)
         return SignedTx(
-            tx_id="0x" + bytes(signed.hash).hex(),
+            tx_id=TxId("0x" + bytes(signed.hash).hex()),
             raw=bytes(signed.raw_transaction),
-            account=self._signer.address,
+            account=Address(self._signer.address),
             sequence=sequence,
             fee={"max_fee": bid.max_fee, "priority": bid.priority, "gas": priced.limit},
-            max_cost=priced.max_cost,
+            max_cost=Amount(priced.max_cost),
         )
 
     def _short(self, unit: str, have: int, need: int) -> InsufficientFunds:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from eth_hash.auto import keccak
 
 from bridge.chains.port import FeeEstimate
-from bridge.protocol.types import Asset, LockTerms, Preimage
+from bridge.protocol.types import Address, Amount, Asset, LockTerms, Preimage, UnixSeconds
 from relayers.evm import fees, gas
 from relayers.evm.data_fees import Ask, DataFee, data_fees
 from relayers.evm.messages import Authorization, HtlcContract
@@ -36,18 +36,18 @@ def samples(contract: HtlcContract, account: str, asset: Asset) -> tuple[Ask, As
     opening = Preimage(_noise(0))
     terms = LockTerms(
         chain=contract.place.chain,
-        contract=contract.address,
-        sender=account,
-        recipient=account,
+        contract=Address(contract.address),
+        sender=Address(account),
+        recipient=Address(account),
         asset=asset,
-        amount=int.from_bytes(_noise(1)[:11], "big"),
+        amount=Amount(int.from_bytes(_noise(1)[:11], "big")),
         hashlock=opening.hashlock(),
-        deadline=0x7FFFFFFF,
+        deadline=UnixSeconds(0x7FFFFFFF),
         lane=1,
     )
     signed = Authorization(
         relayer=account,
-        max_fee=terms.amount // 2,
+        max_fee=Amount(terms.amount // 2),
         nonce=int.from_bytes(_noise(2), "big"),
         expiry=terms.deadline,
         signature=_noise(3) + _noise(4) + b"\x1b",
@@ -63,8 +63,8 @@ def samples(contract: HtlcContract, account: str, asset: Asset) -> tuple[Ask, As
     )
 
 
-def _cost(ask: Ask, charged: DataFee, price: int) -> int:
-    return (ask.units + charged.gas) * price + charged.wei
+def _cost(ask: Ask, charged: DataFee, price: int) -> Amount:
+    return Amount((ask.units + charged.gas) * price + charged.wei)
 
 
 def _noise(index: int) -> bytes:

@@ -17,7 +17,7 @@ from bridge.chains.actions import (
 )
 from bridge.chains.errors import ActionRefused
 from bridge.chains.port import UnsignedTx
-from bridge.protocol.types import LockTerms, Preimage, Purpose
+from bridge.protocol.types import Amount, LockId, LockTerms, Preimage, Purpose
 from relayers.evm import erc20, gas, htlc
 from relayers.evm.terms import Place, to_contract
 
@@ -43,7 +43,7 @@ class Authorization(msgspec.Struct, frozen=True):
     wallet makes of it; b"" while it is still to be signed."""
 
     relayer: str
-    max_fee: int
+    max_fee: Amount
     nonce: int
     expiry: int
     signature: bytes = b""
@@ -68,9 +68,9 @@ class HtlcContract(msgspec.Struct, frozen=True):
         """The contract's address, which is the same on every network (CREATE2)."""
         return self.place.contract
 
-    def lock_id(self, terms: LockTerms) -> str:
+    def lock_id(self, terms: LockTerms) -> LockId:
         """Return the contract's id of a lock with these terms, "0x…"."""
-        return "0x" + htlc.lock_id(self.chain_id, self.address, self._here(terms)).hex()
+        return LockId("0x" + htlc.lock_id(self.chain_id, self.address, self._here(terms)).hex())
 
     def is_open(self, terms: LockTerms) -> Message:
         """Return the view call that answers 1 while the lock is open."""
@@ -133,7 +133,7 @@ class HtlcContract(msgspec.Struct, frozen=True):
         Its nonce is the lock's id: one lock, one cooperative refund. If the same terms were ever locked
         again, a signature that still lies around could not give that lock back.
         """
-        if terms.recipient != recipient.address:
+        if terms.recipient != str(recipient.address):
             raise ActionRefused("only the recipient can give a lock back", "wait for the deadline")
         ours = self._terms(terms)
         nonce = int(self.lock_id(terms), 16)

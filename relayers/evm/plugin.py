@@ -16,6 +16,7 @@ from bridge.chains.port import ChainPort, WalletBuilder
 from bridge.chains.pure_wallet import PureWalletBuilder
 from bridge.chains.traits import Traits
 from bridge.keys.keystore import SecretKey
+from bridge.protocol.types import Address
 from relayers.evm.profiles import ETHEREUM_IDS, EvmProfile, ProfileError, profile_for
 from relayers.evm.timing import timing_of
 from relayers.evm.tools import EvmTools
@@ -109,11 +110,11 @@ class EvmFamily:
         """See `ChainFamily.traits`."""
         return traits_of(section_of(instance, EvmSection).profile_on(instance.network))
 
-    def account(self, instance: Instance, key: SecretKey) -> str:  # noqa: ARG002 - the same on all
+    def account(self, instance: Instance, key: SecretKey) -> Address:  # noqa: ARG002 - the same on all
         """See `ChainFamily.account`."""
         from eth_account import Account
 
-        return str(Account.from_key(key.reveal()).address)
+        return Address(str(Account.from_key(key.reveal()).address))
 
     def open_port(self, instance: Instance, key: SecretKey) -> ChainPort:
         """See `ChainFamily.open_port`."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bridge.chains.errors import PortUnavailable
 from bridge.chains.port import LockStatus
+from bridge.protocol.types import LockId
 from relayers.evm import blocks, htlc
 from relayers.evm.rpc import Rpc, RpcError, failed, quantity
 
@@ -11,7 +12,7 @@ _REFUNDED_TOPIC = "0x" + htlc.TOPIC_REFUNDED.hex()
 _SPEND_TOPICS = ["0x" + htlc.TOPIC_CLAIMED.hex(), "0x" + htlc.TOPIC_CLAIMED_BYTES.hex(), _REFUNDED_TOPIC]
 
 
-async def last_spend(rpc: Rpc, contract: str, lock_id: str, history_blocks: int) -> LockStatus:
+async def last_spend(rpc: Rpc, contract: str, lock_id: LockId, history_blocks: int) -> LockStatus:
     """Return how the newest claim or refund of this lock within `history_blocks` ended it; ABSENT if there
     is none. Raises `PortUnavailable` from an endpoint that does not search its logs."""
     try:

@@ -10,7 +10,18 @@ from eth_abi.exceptions import DecodingError
 
 from bridge.chains.errors import ActionRefused
 from bridge.chains.port import Claimed, HtlcEvent, Locked, Refunded
-from bridge.protocol.types import Asset, BlockRef, ChainId, LockTerms, Preimage
+from bridge.protocol.types import (
+    Address,
+    Amount,
+    Asset,
+    BlockRef,
+    ChainId,
+    LockId,
+    LockTerms,
+    Preimage,
+    TxId,
+    UnixSeconds,
+)
 from relayers.evm import htlc
 
 UNKNOWN_SYMBOL = "?"
@@ -51,7 +62,7 @@ def read_event(
 ) -> HtlcEvent | None:
     """Return a log of the contract as an event; None for one that does not decode: what a stranger can write
     must never stop the scan. `assets` by the token's address in lower case, "" for the native coin."""
-    tx_id = str(log["transactionHash"])
+    tx_id = TxId(str(log["transactionHash"]))
     try:
         match htlc.decode_log(log):
             case htlc.Claimed(lock_id, preimage):
@@ -71,16 +82,16 @@ def _from_contract(terms: htlc.EvmLockTerms, place: Place, assets: Mapping[str, 
     asset = assets.get(token.lower()) or Asset(place.chain, UNKNOWN_SYMBOL, 0, token)
     return LockTerms(
         chain=place.chain,
-        contract=place.contract,
-        sender=terms.sender,
-        recipient=terms.recipient,
+        contract=Address(place.contract),
+        sender=Address(terms.sender),
+        recipient=Address(terms.recipient),
         asset=asset,
-        amount=terms.amount,
+        amount=Amount(terms.amount),
         hashlock=terms.hashlock,
-        deadline=terms.deadline,
+        deadline=UnixSeconds(terms.deadline),
         lane=terms.lane,
     )
 
 
-def _hex(value: bytes) -> str:
-    return "0x" + value.hex()
+def _hex(value: bytes) -> LockId:
+    return LockId("0x" + value.hex())

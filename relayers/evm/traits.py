@@ -5,12 +5,13 @@ from __future__ import annotations
 import msgspec
 
 from bridge.chains.traits import Authorization, ExplorerLinks, Traits
+from bridge.protocol.types import Amount
 from relayers.evm.profiles import EvmProfile
 
 TRAITS = Traits(
     native_symbol="ETH",
     native_decimals=18,
-    max_amount=2**256 - 1,
+    max_amount=Amount(2**256 - 1),
     max_claims=20,
     max_lanes=65_535,
     authorization=Authorization.OPTIONAL,

@@ -6,6 +6,7 @@ from typing import Any
 
 from bridge.chains.errors import PortUnavailable
 from bridge.chains.port import BroadcastOutcome, BroadcastResult, SignedTx, TxState, TxStatus
+from bridge.protocol.types import TxId
 from relayers.evm.blocks import read_header
 from relayers.evm.rpc import Call, Rpc, RpcError, quantity
 
@@ -25,7 +26,7 @@ _UNDERPRICED = (
 _BUSY = ("txpool is full", "pool is full", "too many requests", "timeout", "timed out", "nonce too far")
 
 
-def read_broadcast(result: Any, tx_id: str) -> BroadcastResult:
+def read_broadcast(result: Any, tx_id: TxId) -> BroadcastResult:
     """Classify the answer to eth_sendRawTransaction."""
     if not isinstance(result, RpcError):
         if result != tx_id:

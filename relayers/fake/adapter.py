@@ -37,7 +37,18 @@ from bridge.chains.port import (
     UnsignedTx,
 )
 from bridge.chains.traits import Authorization, Traits
-from bridge.protocol.types import Asset, BlockRef, ChainId, LockTerms, Preimage, Purpose
+from bridge.protocol.types import (
+    Address,
+    Amount,
+    Asset,
+    BlockHeight,
+    BlockRef,
+    ChainId,
+    LockId,
+    LockTerms,
+    Preimage,
+    Purpose,
+)
 from relayers.fake.authorizing import FakeAuthorizer, signature_of
 from relayers.fake.chain import REPLACEMENT_PERCENT, FakeChain
 from relayers.fake.ledger import GAS, FakeTx, Invalid, lock_id_of
@@ -64,7 +75,7 @@ def traits_of(chain: FakeChain) -> Traits:
     return Traits(
         native_symbol=chain.native.symbol,
         native_decimals=chain.native.decimals,
-        max_amount=2**256 - 1,
+        max_amount=Amount(2**256 - 1),
         max_claims=chain.max_claims,
         authorization=authorization,
     )
@@ -76,8 +87,8 @@ class FakePort:
     def __init__(self, chain: FakeChain, account: str, contract: str = "htlc") -> None:
         self.fake = chain
         self.chain: ChainId = chain.chain
-        self.contract = contract
-        self.account = account
+        self.contract = Address(contract)
+        self.account = Address(account)
         self.traits = traits_of(chain)
         self.max_claims = self.traits.max_claims
         self.authorizer: Authorizer | None = None
@@ -119,7 +130,7 @@ class FakePort:
             events = ()
         return Scan(tuple(orphaned), tuple(block.ref for block in found), events, tip)
 
-    async def read_lock(self, lock_id: str, terms: LockTerms) -> LockStatus:
+    async def read_lock(self, lock_id: LockId, terms: LockTerms) -> LockStatus:
         """See `ChainPort`."""
         await self._call()
         found = self.fake.ledger.locks.get(lock_id)
@@ -127,7 +138,7 @@ class FakePort:
             return LockStatus.ABSENT
         return self.fake.ledger.lock_status(lock_id)
 
-    async def balance(self, address: str, asset: Asset) -> int:
+    async def balance(self, address: Address, asset: Asset) -> Amount:
         """See `ChainPort`."""
         await self._call()
         return self.fake.ledger.balance(address, asset)
@@ -136,7 +147,11 @@ class FakePort:
         """See `ChainPort`."""
         await self._call()
         price = self.fake.price
-        return FeeEstimate(GAS[Purpose.LOCK] * price, GAS[Purpose.CLAIM] * price, GAS[Purpose.REFUND] * price)
+        return FeeEstimate(
+            Amount(GAS[Purpose.LOCK] * price),
+            Amount(GAS[Purpose.CLAIM] * price),
+            Amount(GAS[Purpose.REFUND] * price),
+        )
 
     async def next_sequence(self) -> int | None:
         """See `ChainPort`."""
@@ -157,7 +172,7 @@ class FakePort:
             sequence=sequence,
             purpose=action.purpose,
             price=price,
-            valid_until=None if expiry is None else self.fake.head.height + expiry,
+            valid_until=None if expiry is None else BlockHeight(self.fake.head.height + expiry),
             salt=next(self._salts) if sequence is None else 0,
         )
         tx = msgspec.structs.replace(tx, **self._particulars(action))
@@ -201,15 +216,15 @@ class FakePort:
             and (self.account, asset.key) not in self.fake.ledger.approvals
         )
 
-    def lock_id(self, terms: LockTerms) -> str:
+    def lock_id(self, terms: LockTerms) -> LockId:
         """See `ChainPort`."""
         return lock_id_of(terms)
 
-    def parse_address(self, text: str) -> str:
+    def parse_address(self, text: str) -> Address:
         """See `ChainPort`: here an address is any short word."""
         if not text.isidentifier() or len(text) > 64:
             raise BadAddress("not an address of the fake chain", "use letters and digits")
-        return text
+        return Address(text)
 
     def unsigned(self, purpose: Purpose, terms: LockTerms, preimage: Preimage | None = None) -> UnsignedTx:
         """See `ChainPort`."""
@@ -270,10 +285,10 @@ class FakePort:
         if self.authorizer is None or not (self.authorizer.required or action.authorization):
             return
         max_fee, _, signature = action.authorization.decode().partition(" ")
-        if not max_fee or signature != signature_of(terms.recipient, lock_id_of(terms), int(max_fee)):
+        if not max_fee or signature != signature_of(terms.recipient, lock_id_of(terms), Amount(int(max_fee))):
             raise ActionRefused("the recipient did not authorise this claim", "ask for the signature")
 
-    def _open_others(self, action: ClaimAction) -> tuple[tuple[str, str], ...]:
+    def _open_others(self, action: ClaimAction) -> tuple[tuple[LockId, str], ...]:
         """The further claims of a batch that can still be made."""
         ledger = self.fake.ledger
         return tuple(
@@ -284,7 +299,7 @@ class FakePort:
 
     def _simulate(self, tx: FakeTx) -> None:
         trial = self.fake.ledger.snapshot()
-        next_block = BlockRef(self.fake.head.height + 1, "", "", self.fake.head.time)
+        next_block = BlockRef(BlockHeight(self.fake.head.height + 1), "", "", self.fake.head.time)
         needed = tx.cost + (tx.terms.amount if tx.terms and tx.terms.asset.key == self.fake.native.key else 0)
         if trial.balance(self.account, self.fake.native) < needed:
             raise InsufficientFunds(f"{self.account} needs {needed}", "send coins to the bridge's account")

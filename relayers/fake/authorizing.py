@@ -7,11 +7,11 @@ from collections.abc import Mapping
 
 from bridge.chains.errors import ActionRefused, BadAuthorization
 from bridge.chains.port import UnsignedTx
-from bridge.protocol.types import LockTerms
+from bridge.protocol.types import Amount, LockId, LockTerms
 from relayers.fake.ledger import lock_id_of
 
 
-def signature_of(recipient: str, lock_id: str, max_fee: int) -> str:
+def signature_of(recipient: str, lock_id: LockId, max_fee: Amount) -> str:
     """Return the recipient's "signature" under a claim."""
     return hashlib.sha256(f"{recipient}/{lock_id}/{max_fee}".encode()).hexdigest()
 
@@ -24,7 +24,7 @@ class FakeAuthorizer:
         self.required = required
         self._locked = locked
 
-    async def request(self, terms: LockTerms, max_fee: int) -> UnsignedTx:
+    async def request(self, terms: LockTerms, max_fee: Amount) -> UnsignedTx:
         """See `Authorizer`."""
         if lock_id_of(terms) not in self._locked:
             raise ActionRefused("there is no such lock yet", "wait for it")
@@ -34,7 +34,7 @@ class FakeAuthorizer:
             {"lock_id": lock_id_of(terms), "max_fee": str(max_fee), "pays": terms.recipient},
         )
 
-    async def sign(self, terms: LockTerms, request: UnsignedTx, max_fee: int) -> dict[str, str]:
+    async def sign(self, terms: LockTerms, request: UnsignedTx, max_fee: Amount) -> dict[str, str]:
         """See `Authorizer`."""
         wanted = {"lock_id": lock_id_of(terms), "max_fee": str(max_fee), "pays": self.account}
         if request.payload != wanted:
@@ -42,12 +42,12 @@ class FakeAuthorizer:
         signature = signature_of(self.account, lock_id_of(terms), max_fee)
         return {"max_fee": str(max_fee), "signature": signature}
 
-    async def check(self, terms: LockTerms, signed: Mapping[str, str], min_fee: int) -> bytes:
+    async def check(self, terms: LockTerms, signed: Mapping[str, str], min_fee: Amount = Amount(0)) -> bytes:
         """See `Authorizer`."""
         max_fee = signed.get("max_fee", "")
         if not max_fee.isdecimal() or int(max_fee) < min_fee:
             raise BadAuthorization(f"it allows too small a fee: {min_fee} is needed", "sign a new request")
-        signature = signature_of(terms.recipient, lock_id_of(terms), int(max_fee))
+        signature = signature_of(terms.recipient, lock_id_of(terms), Amount(int(max_fee)))
         if signed.get("signature") != signature:
             raise BadAuthorization("the recipient did not sign this", "sign with the recipient's key")
         return f"{max_fee} {signature}".encode()

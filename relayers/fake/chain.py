@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from bridge.chains.port import BroadcastOutcome, BroadcastResult, HtlcEvent, LockStatus
-from bridge.protocol.types import Asset, BlockRef, ChainId
+from bridge.protocol.types import Asset, BlockHeight, BlockRef, ChainId, TxId, UnixSeconds
 from relayers.fake.ledger import FakeLedger, FakeTx, Invalid
 
 GENESIS_TIME = 1_800_000_000
@@ -85,7 +85,7 @@ class FakeChain:
 
     def __post_init__(self) -> None:
         self._branch = 0
-        genesis = BlockRef(0, self._block_id(0, "", ()), "", GENESIS_TIME)
+        genesis = BlockRef(BlockHeight(0), self._block_id(0, "", ()), "", UnixSeconds(GENESIS_TIME))
         self.blocks: list[FakeBlock] = [FakeBlock(genesis, (), ())]
         self.ledger = FakeLedger(self.native, atomic_claims=self.atomic_claims)
         self._snapshots: dict[int, FakeLedger] = {0: self.ledger.snapshot()}
@@ -112,7 +112,7 @@ class FakeChain:
         """The newest block."""
         return self.blocks[-1].ref
 
-    def included(self, tx_id: str) -> tuple[FakeBlock, Outcome] | None:
+    def included(self, tx_id: TxId) -> tuple[FakeBlock, Outcome] | None:
         """Return the block that holds a transaction, and how it ended there."""
         height = self._included.get(tx_id)
         if height is None:
@@ -254,7 +254,7 @@ class FakeChain:
     def _make_block(self, time: int, txs: Sequence[FakeTx]) -> None:
         height = self.head.height + 1
         parent = self.head.id
-        ref = BlockRef(height, self._block_id(height, parent, txs), parent, time)
+        ref = BlockRef(BlockHeight(height), self._block_id(height, parent, txs), parent, UnixSeconds(time))
         outcomes: list[Outcome] = []
         events: list[HtlcEvent] = []
         for tx in txs:
@@ -294,7 +294,7 @@ class FakeChain:
 
     def _must_wait(self, tx: FakeTx) -> bool:
         """Whether another sequence of the account has to land first, or is waiting to. One that a reorg has
-        left in the mempool before its turn keeps nobody waiting."""
+        left in the mempool before its turn does not block the others."""
         turn = self.ledger.sequences.get(tx.account, 0)
         waiting = any(
             pending.tx.account == tx.account and pending.tx.sequence == turn != tx.sequence

@@ -10,7 +10,17 @@ from enum import StrEnum
 import msgspec
 
 from bridge.chains.port import Claimed, HtlcEvent, Locked, LockStatus, Refunded
-from bridge.protocol.types import Asset, BlockRef, LockTerms, Preimage, Purpose
+from bridge.protocol.types import (
+    Amount,
+    Asset,
+    BlockHeight,
+    BlockRef,
+    LockId,
+    LockTerms,
+    Preimage,
+    Purpose,
+    TxId,
+)
 
 
 class FakeTx(msgspec.Struct, frozen=True):
@@ -22,27 +32,27 @@ class FakeTx(msgspec.Struct, frozen=True):
     purpose: Purpose
     price: int
     terms: LockTerms | None = None
-    lock_id: str = ""
+    lock_id: LockId = LockId("")
     preimage: str = ""
     payload: str = ""
     amount: int = 0
-    valid_until: int | None = None
+    valid_until: BlockHeight | None = None
     salt: int = 0
-    others: tuple[tuple[str, str], ...] = ()
+    others: tuple[tuple[LockId, str], ...] = ()
 
     def encode(self) -> bytes:
         """Return the bytes that are broadcast."""
         return msgspec.json.encode(self)
 
     @property
-    def tx_id(self) -> str:
+    def tx_id(self) -> TxId:
         """The id, hex."""
-        return hashlib.sha256(self.encode()).hexdigest()
+        return TxId(hashlib.sha256(self.encode()).hexdigest())
 
     @property
-    def cost(self) -> int:
+    def cost(self) -> Amount:
         """What it pays for being included, native units."""
-        return (GAS[self.purpose] + BATCHED_CLAIM_GAS * len(self.others)) * self.price
+        return Amount((GAS[self.purpose] + BATCHED_CLAIM_GAS * len(self.others)) * self.price)
 
     def __repr__(self) -> str:
         return f"FakeTx({self.purpose}, account={self.account}, sequence={self.sequence})"
@@ -63,9 +73,9 @@ BATCHED_CLAIM_GAS = 10
 """Gas of each further claim in a batch."""
 
 
-def lock_id_of(terms: LockTerms) -> str:
+def lock_id_of(terms: LockTerms) -> LockId:
     """Return the id of a lock with these terms: SHA-256 of all of them."""
-    return hashlib.sha256(b"fake-lock" + msgspec.json.encode(terms)).hexdigest()
+    return LockId(hashlib.sha256(b"fake-lock" + msgspec.json.encode(terms)).hexdigest())
 
 
 class Invalid(Exception):
@@ -105,9 +115,9 @@ class FakeLedger:
             self.atomic_claims,
         )
 
-    def balance(self, address: str, asset: Asset) -> int:
+    def balance(self, address: str, asset: Asset) -> Amount:
         """Return a balance, smallest units."""
-        return self.balances.get((address, asset.key), 0)
+        return Amount(self.balances.get((address, asset.key), 0))
 
     def credit(self, address: str, asset: Asset, amount: int) -> None:
         """Add (or, negative, take) an amount. Raises `Invalid` instead of going below zero."""
@@ -126,7 +136,7 @@ class FakeLedger:
         )
         return held + locked + (self.burned if asset.key == self.native.key else 0)
 
-    def lock_status(self, lock_id: str) -> LockStatus:
+    def lock_status(self, lock_id: LockId) -> LockStatus:
         """Return what stands under a lock id."""
         found = self.locks.get(lock_id)
         return LockStatus(found[1].value) if found else LockStatus.ABSENT
@@ -170,7 +180,7 @@ class FakeLedger:
         self.locks[lock_id] = (terms, LedgerLockState.OPEN)
         return Locked(block, tx.tx_id, lock_id, terms)
 
-    def _open(self, lock_id: str) -> LockTerms:
+    def _open(self, lock_id: LockId) -> LockTerms:
         found = self.locks.get(lock_id)
         if found is None:
             raise Invalid("no such lock")
@@ -195,7 +205,7 @@ class FakeLedger:
             raise refusal
         return tuple(claimed)
 
-    def _claim(self, tx: FakeTx, lock_id: str, preimage: Preimage, block: BlockRef) -> Claimed:
+    def _claim(self, tx: FakeTx, lock_id: LockId, preimage: Preimage, block: BlockRef) -> Claimed:
         terms = self._open(lock_id)
         if not preimage.opens(terms.hashlock):
             raise Invalid("the preimage does not open the hashlock")

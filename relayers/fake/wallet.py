@@ -6,7 +6,7 @@ import itertools
 
 from bridge.chains.errors import ActionRefused
 from bridge.chains.port import BroadcastOutcome
-from bridge.protocol.types import Asset, LockTerms, Preimage, Purpose
+from bridge.protocol.types import Asset, LockId, LockTerms, Preimage, Purpose
 from relayers.fake.chain import FakeChain
 from relayers.fake.ledger import FakeTx
 
@@ -23,11 +23,11 @@ class FakeWallet:
         """Send a lock and return its transaction id."""
         return self._send(Purpose.LOCK, terms=terms)
 
-    def claim(self, lock_id: str, preimage: Preimage) -> str:
+    def claim(self, lock_id: LockId, preimage: Preimage) -> str:
         """Send a claim, revealing the preimage."""
         return self._send(Purpose.CLAIM, lock_id=lock_id, preimage=preimage.reveal().hex())
 
-    def refund(self, lock_id: str) -> str:
+    def refund(self, lock_id: LockId) -> str:
         """Send a refund."""
         return self._send(Purpose.REFUND, lock_id=lock_id)
 
@@ -43,7 +43,7 @@ class FakeWallet:
         self,
         purpose: Purpose,
         terms: LockTerms | None = None,
-        lock_id: str = "",
+        lock_id: LockId = LockId(""),
         preimage: str = "",
         payload: str = "",
     ) -> str:

@@ -35,7 +35,18 @@ from bridge.chains.port import (
     TxStatus,
     UnsignedTx,
 )
-from bridge.protocol.types import Asset, BlockRef, LockTerms, Preimage, Purpose
+from bridge.protocol.types import (
+    Address,
+    Amount,
+    Asset,
+    BlockHeight,
+    BlockRef,
+    LockId,
+    LockTerms,
+    Preimage,
+    Purpose,
+    TxId,
+)
 from relayers.solana import blocks, building, fees, hints, program, terms, wallet
 from relayers.solana.building import Plan, Rents
 from relayers.solana.cluster import Cluster, written
@@ -73,7 +84,7 @@ class SolanaPort:
         try:
             self._key = Keypair.from_seed(key)
         except ValueError:
-            raise PortError("this is no Solana key", "give the 32-byte seed of an ed25519 key") from None
+            raise PortError("this is not a Solana key", "give the 32-byte seed of an ed25519 key") from None
         self._settings = settings
         self.chain = settings.chain
         self._program = terms.address(settings.program)
@@ -81,8 +92,8 @@ class SolanaPort:
         self._cluster = Cluster(self._rpc, settings)
         self._locks = Locks(self._rpc, self._cluster, self._program)
         self._watch = Watch(self._rpc, self._cluster, settings)
-        self.contract = str(self._program)
-        self.account = str(self._key.pubkey())
+        self.contract = Address(str(self._program))
+        self.account = Address(str(self._key.pubkey()))
 
     def __repr__(self) -> str:
         return f"SolanaPort({self.account}, {self._settings!r})"
@@ -97,25 +108,25 @@ class SolanaPort:
         """See `ChainPort.scan`. A node behind the ring on the same chain yields nothing, and no orphans."""
         return await self._settled(lambda: self._watch.scan(recent_blocks, max_blocks))
 
-    async def read_lock(self, lock_id: str, lock_terms: LockTerms) -> LockStatus:
+    async def read_lock(self, lock_id: LockId, lock_terms: LockTerms) -> LockStatus:
         """Tell from the vault whether it stands, and from its transactions what became of it."""
         if lock_id != self.lock_id(lock_terms):
             await self._cluster.ask("getSlot", _CONFIRMED)
             return LockStatus.ABSENT
         return await self._locks.status(terms.to_program(lock_terms, self.chain))
 
-    async def balance(self, address: str, asset: Asset) -> int:
+    async def balance(self, address: Address, asset: Asset) -> Amount:
         """Return lamports, or the tokens in the address's associated account. Raises `CannotReceive` where
         that is frozen or given away; in our own case nothing can be spent."""
         owner = terms.address(address)
         if not asset.contract:
-            return await self._cluster.lamports(str(owner))
+            return Amount(await self._cluster.lamports(str(owner)))
         try:
-            return await self._cluster.tokens(owner, terms.address(asset.contract))
+            return Amount(await self._cluster.tokens(owner, terms.address(asset.contract)))
         except CannotReceive:
             if owner != self._key.pubkey():
                 raise
-            return 0
+            return Amount(0)
 
     async def fees(self, asset: Asset) -> FeeEstimate:
         """Return expected costs at present, in lamports; rents included (see `building.estimate`)."""
@@ -173,13 +184,13 @@ class SolanaPort:
         transaction = building.sign(self._key, made, unit_price, recent.blockhash)
         await self._simulate(transaction)
         return SignedTx(
-            tx_id=str(transaction.signatures[0]),
+            tx_id=TxId(str(transaction.signatures[0])),
             raw=bytes(transaction),
             account=self.account,
             sequence=None,
             fee={"unit_price": unit_price, "units": made.units},
-            max_cost=cost + made.deposit,
-            valid_until_height=recent.last_valid,
+            max_cost=Amount(cost + made.deposit),
+            valid_until_height=BlockHeight(recent.last_valid),
         )
 
     async def _check_funds(self, action: Action, made: Plan, cost: int, rents: Rents) -> None:
@@ -249,17 +260,17 @@ class SolanaPort:
 
     # ------------------------------------------------------------------ pure
 
-    def lock_id(self, lock_terms: LockTerms) -> str:
+    def lock_id(self, lock_terms: LockTerms) -> LockId:
         """Return the vault's address, hex."""
         at = self._program if lock_terms.contract == self.contract else terms.address(lock_terms.contract)
         return terms.lock_id(program.vault_address(at, terms.to_program(lock_terms, self.chain))[0])
 
-    def parse_address(self, text: str) -> str:
+    def parse_address(self, text: str) -> Address:
         """Return the canonical form of an address. Raises `BadAddress`."""
         found = terms.address(text)
         if not found.is_on_curve():
             raise BadAddress("nobody holds a key of this address", "give a wallet's, not a program's")
-        return str(found)
+        return Address(str(found))
 
     def unsigned(
         self, purpose: Purpose, lock_terms: LockTerms, preimage: Preimage | None = None

@@ -18,7 +18,7 @@ from solders.transaction import VersionedTransaction
 from bridge.chains.endpoints.json_rpc import Call, JsonRpc, RpcError, record
 from bridge.chains.errors import DeepReorg, PortUnavailable
 from bridge.chains.recent_blocks import newest_common
-from bridge.protocol.types import BlockRef
+from bridge.protocol.types import BlockHeight, BlockRef, TxId, UnixSeconds
 from relayers.solana import program
 from relayers.solana.rpc import BLOCK_NOT_AVAILABLE, SKIPPED_CODES
 
@@ -41,7 +41,7 @@ class Executed(msgspec.Struct, frozen=True):
     """A transaction in a block, and its calls of the HTLC program in order: made when it `succeeded`, else
     only published."""
 
-    tx_id: str
+    tx_id: TxId
     slot: int
     succeeded: bool
     calls: tuple[program.Call, ...]
@@ -86,10 +86,10 @@ def read_header(slot: int, result: Any) -> BlockRef:
     block = record(result)
     try:
         return BlockRef(
-            height=int(block["blockHeight"]),
+            height=BlockHeight(int(block["blockHeight"])),
             id=block_id(slot, block["blockhash"]),
             parent=block_id(int(block["parentSlot"]), block["previousBlockhash"]),
-            time=int(block["blockTime"]),
+            time=UnixSeconds(int(block["blockTime"])),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise PortUnavailable("the Solana RPC sent a malformed block", "use another endpoint") from error
@@ -175,7 +175,9 @@ async def common_ancestor(rpc: JsonRpc, recent_blocks: Sequence[BlockRef], head:
         raise
 
 
-async def _canonical(rpc: JsonRpc, refs: Sequence[BlockRef], head: BlockRef, into: dict[int, str]) -> None:
+async def _canonical(
+    rpc: JsonRpc, refs: Sequence[BlockRef], head: BlockRef, into: dict[BlockHeight, str]
+) -> None:
     fresh = [ref for ref in refs if ref.id and ref.height not in into]
     wanted = [ref for ref in fresh if slot_of(ref) <= slot_of(head)]
     results = await rpc.batch([header_call(slot_of(ref)) for ref in wanted])
@@ -232,7 +234,7 @@ async def read_calls(rpc: JsonRpc, of_program: Pubkey, tx_ids: Sequence[str]) ->
             raise ChainMoved
         succeeded = record(result.get("meta")).get("err") is None
         calls = tuple(calls_in(of_program, result))
-        executed.append(Executed(tx_id, int(result["slot"]), succeeded, calls))
+        executed.append(Executed(TxId(tx_id), int(result["slot"]), succeeded, calls))
     return executed
 
 

@@ -27,7 +27,7 @@ from bridge.chains.actions import (
 )
 from bridge.chains.errors import ActionRefused
 from bridge.chains.port import FeeEstimate
-from bridge.protocol.types import ChainId, Purpose
+from bridge.protocol.types import Amount, ChainId, Purpose
 from relayers.solana import program, terms
 from relayers.solana.fees import fee_of
 
@@ -136,12 +136,12 @@ def estimate(is_token: bool, ordinary: int, urgent: int, rents: Rents) -> FeeEst
     )
     made = rents.token_account if is_token else 0
     return FeeEstimate(
-        lock=lock + rents.of_lock(is_token),
-        claim=claim,
-        refund=refund + made,
-        minimum=0 if is_token else rents.empty,
-        gasless_claim=claim + made,
-        deposit=rents.of_lock(is_token),
+        lock=Amount(lock + rents.of_lock(is_token)),
+        claim=Amount(claim),
+        refund=Amount(refund + made),
+        minimum=Amount(0 if is_token else rents.empty),
+        gasless_claim=Amount(claim + made),
+        deposit=Amount(rents.of_lock(is_token)),
     )
 
 

@@ -16,7 +16,7 @@ from solders.pubkey import Pubkey
 
 from bridge.chains.endpoints.json_rpc import Call, JsonRpc, RpcError, record
 from bridge.chains.errors import CannotReceive, PortError, PortUnavailable
-from bridge.protocol.types import Asset, BlockRef
+from bridge.protocol.types import Asset, BlockHeight, BlockRef, UnixSeconds
 from relayers.solana import blocks, fees, mints, program
 from relayers.solana.building import Rents
 from relayers.solana.rpc import value_of
@@ -70,7 +70,7 @@ class Cluster:
             ) from error
 
     async def fresh(self, method: str, *params: Any) -> Any:
-        """Return the value of an answer with a context, if that is no older than the tip. One endpoint may
+        """Return the value of an answer with a context, unless it is older than the tip. One endpoint may
         lag behind another that was asked before it, and a URL may have many nodes behind it."""
         answer = record(await self.ask(method, *params))
         slot = record(answer.get("context")).get("slot", 0)
@@ -164,7 +164,7 @@ class Cluster:
     async def _aged(self, wanted: int) -> Recent:
         epoch = record(await self._rpc.call("getEpochInfo", _CONFIRMED))
         slot, height = int(epoch["absoluteSlot"]), int(epoch["blockHeight"])
-        head = BlockRef(height, f"{slot:016x}", "", 0)
+        head = BlockRef(BlockHeight(height), f"{slot:016x}", "", UnixSeconds(0))
         old = await blocks.block_at(self._rpc, max(height + wanted - fees.FULL_LIFE - 1, 0), head)
         return Recent(blocks.hash_of(old), old.height)
 

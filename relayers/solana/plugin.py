@@ -13,7 +13,7 @@ from bridge.chains.network import Network
 from bridge.chains.port import ChainPort, WalletBuilder
 from bridge.chains.traits import Traits
 from bridge.keys.keystore import SecretKey
-from bridge.protocol.types import ChainId
+from bridge.protocol.types import Address, ChainId
 from relayers.solana import timing
 from relayers.solana.settings import DEVNET_GENESIS, MAINNET_GENESIS, SolanaFees, SolanaSettings
 from relayers.solana.tools import SolanaTools
@@ -41,7 +41,7 @@ def is_solana_key(text: str) -> bool:
 def _solana_key(text: str) -> str:
     """Check 32 bytes in base58, which Solana's addresses, mints and hashes are; "" is let through."""
     if text and not is_solana_key(text):
-        raise ValueError(f"{text!r} is no Solana address (32 bytes in base58)")
+        raise ValueError(f"{text!r} is not a Solana address (32 bytes in base58)")
     return text
 
 
@@ -98,11 +98,11 @@ class SolanaFamily:
         """See `ChainFamily.traits`."""
         return TRAITS
 
-    def account(self, instance: Instance, key: SecretKey) -> str:  # noqa: ARG002 - the same on all
+    def account(self, instance: Instance, key: SecretKey) -> Address:  # noqa: ARG002 - the same on all
         """See `ChainFamily.account`."""
         from solders.keypair import Keypair
 
-        return str(Keypair.from_seed(key.reveal()).pubkey())
+        return Address(str(Keypair.from_seed(key.reveal()).pubkey()))
 
     def open_port(self, instance: Instance, key: SecretKey) -> ChainPort:
         """See `ChainFamily.open_port`."""

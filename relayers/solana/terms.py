@@ -8,7 +8,19 @@ from solders.pubkey import Pubkey
 
 from bridge.chains.errors import ActionRefused, BadAddress
 from bridge.chains.port import Claimed, HtlcEvent, Locked, Refunded, Revealed
-from bridge.protocol.types import MAX_PREIMAGE_BYTES, Asset, BlockRef, ChainId, LockTerms, Preimage
+from bridge.protocol.types import (
+    MAX_PREIMAGE_BYTES,
+    Address,
+    Amount,
+    Asset,
+    BlockRef,
+    ChainId,
+    LockId,
+    LockTerms,
+    Preimage,
+    TxId,
+    UnixSeconds,
+)
 from relayers.solana import program
 from relayers.solana.program import ClaimCall, LockCall, RefundCall, VaultTerms
 
@@ -21,14 +33,14 @@ def address(text: str) -> Pubkey:
     try:
         return Pubkey.from_string(text)
     except ValueError:
-        raise BadAddress("this is no Solana address", "copy all of it: 32 bytes in base58") from None
+        raise BadAddress("this is not a Solana address", "copy all of it: 32 bytes in base58") from None
 
 
 def to_program(terms: LockTerms, chain: ChainId) -> VaultTerms:
     """Return the terms as the program has them. Raises `ActionRefused` for what no vault of `chain` can
     have."""
     if {terms.chain, terms.asset.chain} != {chain} or len(terms.hashlock) != 32:
-        raise ActionRefused(f"these are no terms of a lock on {chain}", "correct the terms")
+        raise ActionRefused(f"no lock on {chain} can have these terms", "correct the terms")
     if not 0 < terms.amount <= program.MAX_AMOUNT or not 0 < terms.deadline <= program.MAX_DEADLINE:
         raise ActionRefused("amount or deadline is outside of what Solana can hold", "correct the terms")
     try:
@@ -36,12 +48,12 @@ def to_program(terms: LockTerms, chain: ChainId) -> VaultTerms:
             sender=address(terms.sender),
             recipient=address(terms.recipient),
             hashlock=terms.hashlock,
-            deadline=terms.deadline,
+            deadline=UnixSeconds(terms.deadline),
             amount=terms.amount,
             mint=address(terms.asset.contract) if terms.asset.contract else None,
         )
     except BadAddress as error:
-        raise ActionRefused(f"a term is no address: {error}", error.hint) from None
+        raise ActionRefused(f"a term is not an address: {error}", error.hint) from None
 
 
 def from_program(terms: VaultTerms, at_program: str, assets: Mapping[str, Asset]) -> LockTerms:
@@ -51,23 +63,23 @@ def from_program(terms: VaultTerms, at_program: str, assets: Mapping[str, Asset]
     mint = "" if terms.mint is None else str(terms.mint)
     return LockTerms(
         chain=chain,
-        contract=at_program,
-        sender=str(terms.sender),
-        recipient=str(terms.recipient),
+        contract=Address(at_program),
+        sender=Address(str(terms.sender)),
+        recipient=Address(str(terms.recipient)),
         asset=assets.get(mint) or Asset(chain, UNKNOWN_SYMBOL, 0, mint),
-        amount=terms.amount,
+        amount=Amount(terms.amount),
         hashlock=terms.hashlock,
-        deadline=terms.deadline,
+        deadline=UnixSeconds(terms.deadline),
     )
 
 
-def lock_id(vault: Pubkey) -> str:
+def lock_id(vault: Pubkey) -> LockId:
     """Return the lock's id: its vault's address, hex."""
-    return bytes(vault).hex()
+    return LockId(bytes(vault).hex())
 
 
 def to_event(
-    call: program.Call, block: BlockRef, tx_id: str, at_program: str, assets: Mapping[str, Asset]
+    call: program.Call, block: BlockRef, tx_id: TxId, at_program: str, assets: Mapping[str, Asset]
 ) -> HtlcEvent:
     """Return a call that succeeded as an event."""
     match call:
@@ -79,7 +91,7 @@ def to_event(
             return Refunded(block, tx_id, lock_id(vault))
 
 
-def shown_by(call: program.Call, block: BlockRef, tx_id: str) -> Revealed | None:
+def shown_by(call: program.Call, block: BlockRef, tx_id: TxId) -> Revealed | None:
     """Return what a call that failed gives away: a claim shows its preimage to everybody all the same."""
     if not isinstance(call, ClaimCall) or len(call.preimage) > MAX_PREIMAGE_BYTES:
         return None

@@ -32,20 +32,20 @@ class Watch:
         self._cluster.floor = max(self._cluster.floor, blocks.slot_of(head))
         return Tip(head, head.time)
 
-    async def scan(self, known: Sequence[BlockRef], max_blocks: int) -> Scan:
+    async def scan(self, recent_blocks: Sequence[BlockRef], max_blocks: int) -> Scan:
         """See `ChainPort.scan`."""
         tip = await self.tip()
         head = tip.block
-        if known and known[-1].id == head.id:
+        if recent_blocks and recent_blocks[-1].id == head.id:
             return Scan((), (), (), tip)
-        if not known:
+        if not recent_blocks:
             events = await self._events([head])
             return Scan((), (head,), events, tip)
-        known = await blocks.anchored(self._rpc, known, head)
-        index = await blocks.common_ancestor(self._rpc, known, head)
+        recent_blocks = await blocks.anchored(self._rpc, recent_blocks, head)
+        index = await blocks.common_ancestor(self._rpc, recent_blocks, head)
         if index is None:
             return Scan((), (), (), tip)
-        ancestor, orphaned = known[index], tuple(reversed(known[index + 1 :]))
+        ancestor, orphaned = recent_blocks[index], tuple(reversed(recent_blocks[index + 1 :]))
         headers = await blocks.read_headers(self._rpc, ancestor, max_blocks, head)
         return Scan(orphaned, tuple(headers), await self._events(headers), tip)
 

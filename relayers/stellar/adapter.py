@@ -20,7 +20,7 @@ from bridge.chains.port import (
     TxStatus,
     UnsignedTx,
 )
-from bridge.protocol.types import Asset, BlockRef, LockTerms, Preimage, Purpose
+from bridge.protocol.types import Address, Amount, Asset, BlockRef, LockId, LockTerms, Preimage, Purpose
 from relayers.stellar import fees, htlc, recognition, wallet
 from relayers.stellar.assets import stroops, to_stellar
 from relayers.stellar.authorizer import StellarAuthorizer
@@ -52,7 +52,7 @@ class StellarPort:
 
     traits = TRAITS
     max_claims = TRAITS.max_claims
-    contract = ""
+    contract = Address("")
 
     def __init__(self, settings: StellarSettings, key: bytes) -> None:
         self._settings = settings
@@ -70,7 +70,7 @@ class StellarPort:
         )
         self.authorizer: Authorizer | None = self._authorizer
         self._checked = False
-        self.account: str = self._key.public_key
+        self.account = Address(self._key.public_key)
 
     def __repr__(self) -> str:
         return f"StellarPort({self.account}, {self._settings!r})"
@@ -87,7 +87,7 @@ class StellarPort:
         await self._check()
         return await self._watch.scan(recent_blocks, max_blocks)
 
-    async def read_lock(self, lock_id: str, terms: LockTerms) -> LockStatus:
+    async def read_lock(self, lock_id: LockId, terms: LockTerms) -> LockStatus:
         """Tell how the lock with exactly these terms stands. OPEN can be relied on: the gate, its signers and
         the balance were compared, and the issuer can neither freeze nor take back."""
         await self._check()
@@ -111,7 +111,7 @@ class StellarPort:
                 return preimage
         return None
 
-    async def balance(self, address: str, asset: Asset) -> int:
+    async def balance(self, address: Address, asset: Asset) -> Amount:
         """Return what an account may spend, in stroops: XLM beyond its reserve, or an issued asset.
 
         Raises `CannotReceive` for an issued asset that the address could not be paid a stroop of. Our own
@@ -122,15 +122,15 @@ class StellarPort:
         if asset.contract and address != self.account:
             require_receiver(account, address, asset, 1)
         if account is None:
-            return 0
+            return Amount(0)
         if not asset.contract:
             ledger = await self._horizon.newest_ledger()
-            return max(0, spendable(account, int(ledger["base_reserve_in_stroops"])))
+            return Amount(max(0, spendable(account, int(ledger["base_reserve_in_stroops"]))))
         line = line_of(account, asset)
-        return 0 if line is None else stroops(line["balance"]) - stroops(line["selling_liabilities"])
+        return Amount(0 if line is None else stroops(line["balance"]) - stroops(line["selling_liabilities"]))
 
     async def fees(self, asset: Asset) -> FeeEstimate:
-        """Return the expected cost in stroops. A lock's deposit is part of it: it goes to whoever claims. Of
+        """Return the expected cost in stroops. A lock's deposit is part of it: it goes to the claimer. Of
         an authorised claim the way back of the deposit is part, which we pay for too."""
         await self._check()
         market = fees.read_market(await self._horizon.fee_stats(), self._settings.caps)
@@ -138,12 +138,12 @@ class StellarPort:
         deposit = (htlc.GATE_RESERVES + issued) * htlc.BASE_RESERVE
         for_user = market.charged * (_AUTHORIZED_CLAIM_OPERATIONS + 1 + _WAY_BACK_OPERATIONS + issued + 1)
         return FeeEstimate(
-            lock=deposit + market.charged * (_LOCK_OPERATIONS + issued + 1),
-            claim=market.charged * (_CLAIM_OPERATIONS + 1),
-            refund=market.charged * (_REFUND_OPERATIONS + 1),
-            minimum=0 if issued else htlc.MIN_NEW_ACCOUNT,
-            gasless_claim=for_user,
-            authorized_claim=for_user,
+            lock=Amount(deposit + market.charged * (_LOCK_OPERATIONS + issued + 1)),
+            claim=Amount(market.charged * (_CLAIM_OPERATIONS + 1)),
+            refund=Amount(market.charged * (_REFUND_OPERATIONS + 1)),
+            minimum=Amount(0 if issued else htlc.MIN_NEW_ACCOUNT),
+            gasless_claim=Amount(for_user),
+            authorized_claim=Amount(for_user),
         )
 
     async def setup_actions(self, assets: Sequence[Asset]) -> tuple[ApproveAction, ...]:
@@ -196,12 +196,12 @@ class StellarPort:
 
     # ------------------------------------------------------------------ pure
 
-    def lock_id(self, terms: LockTerms) -> str:
+    def lock_id(self, terms: LockTerms) -> LockId:
         """Return our name for a lock with these terms."""
         htlc.check(terms, self.chain)
         return htlc.lock_id(terms, self._settings.passphrase)
 
-    def parse_address(self, text: str) -> str:
+    def parse_address(self, text: str) -> Address:
         """Return the address. Raises `BadAddress`."""
         text = text.strip()
         if StrKey.is_valid_med25519_public_key(text):
@@ -210,9 +210,9 @@ class StellarPort:
             )
         if not StrKey.is_valid_ed25519_public_key(text):
             raise BadAddress(
-                f"{text[:60]!r} is no Stellar address", "it is G and 55 capital letters and digits"
+                f"{text[:60]!r} is not a Stellar address", "it is G and 55 capital letters and digits"
             )
-        return text
+        return Address(text)
 
     def unsigned(self, purpose: Purpose, terms: LockTerms, preimage: Preimage | None = None) -> UnsignedTx:
         """Return what the user's wallet makes its transaction of (`relayers.stellar.wallet`)."""

@@ -140,7 +140,7 @@ def parse(text: str, passphrase: str) -> TransactionEnvelope:
         return TransactionEnvelope.from_xdr_object(envelope, passphrase)
     except (SdkError, ValueError, TypeError, EOFError, ArithmeticError) as error:
         raise BadAuthorization(
-            "this is no Stellar transaction envelope", "hand over the signed transaction, XDR in base64"
+            "this is not a Stellar transaction envelope", "hand over the signed transaction, XDR in base64"
         ) from error
 
 

@@ -1,6 +1,6 @@
 """Gasless claims: R signs the claim, the relayer adds the preimage and pays for it (`Authorizer`).
 
-What is signed is in `authorized`. All of it is made anew from the terms and the ledger at each step, on R's
+What is signed is in `authorized`. All of it is made again from the terms and the ledger at each step, on R's
 side as on the relayer's, and compared to the last byte.
 """
 
@@ -14,7 +14,7 @@ from stellar_sdk import Keypair, TransactionEnvelope
 from bridge.chains.actions import ClaimAction
 from bridge.chains.errors import ActionRefused, BadAuthorization, CannotReceive
 from bridge.chains.port import FeeLevel, SignedTx, UnsignedTx
-from bridge.protocol.types import LockTerms
+from bridge.protocol.types import Amount, LockTerms, UnixSeconds
 from relayers.stellar import authorized, fees, htlc
 from relayers.stellar.assets import decimal
 from relayers.stellar.authorized import Way
@@ -120,13 +120,15 @@ class StellarAuthorizer:
         self._ready = ready
         """Makes sure that it is the right network, before anything is read."""
 
-    async def request(self, terms: LockTerms, max_fee: int = 0) -> UnsignedTx:
+    async def request(self, terms: LockTerms, max_fee: Amount = Amount(0)) -> UnsignedTx:
         """See `Authorizer.request` and `Requests.make`."""
         del max_fee  # nothing is ever taken out of the amount
         await self._ready()
         return await self._requests.make(terms, self._own_gate(terms))
 
-    async def sign(self, terms: LockTerms, request: UnsignedTx, max_fee: int = 0) -> dict[str, str]:
+    async def sign(
+        self, terms: LockTerms, request: UnsignedTx, max_fee: Amount = Amount(0)
+    ) -> dict[str, str]:
         """See `Authorizer.sign`. The lock is looked for in this port's own view of the ledger."""
         del max_fee
         await self._ready()
@@ -136,7 +138,7 @@ class StellarAuthorizer:
                 "only the recipient can authorise it",
             )
         if request.format != FORMAT:
-            raise BadAuthorization(f"{request.format!r} is no request of a claim", f"it must be {FORMAT!r}")
+            raise BadAuthorization(f"{request.format!r} does not ask for a claim", f"it must be {FORMAT!r}")
         pair = (self._parsed(request.payload, FIRST), self._parsed(request.payload, SECOND))
         await self._require_exact(terms, pair)
         for envelope in pair:
@@ -144,7 +146,7 @@ class StellarAuthorizer:
             envelope.sign(self._key)
         return {FIRST: pair[0].to_xdr(), SECOND: pair[1].to_xdr()}
 
-    async def check(self, terms: LockTerms, signed: Mapping[str, str], min_fee: int = 0) -> bytes:
+    async def check(self, terms: LockTerms, signed: Mapping[str, str], min_fee: Amount = Amount(0)) -> bytes:
         """See `Authorizer.check`. A wallet may hand over the first transaction alone."""
         if min_fee:
             raise BadAuthorization("no fee can be taken out of a claim on Stellar", "quote with `gasless`")
@@ -173,7 +175,7 @@ class StellarAuthorizer:
         envelope = await self._usable(terms, action.authorization)
         await self._builder.require_fee(rate * (len(envelope.transaction.operations) + 1))
         envelope.sign_hashx(preimage.reveal())
-        until = terms.deadline + authorized.VALID_AFTER_DEADLINE
+        until = UnixSeconds(terms.deadline + authorized.VALID_AFTER_DEADLINE)
         return self._builder.finish(envelope, rate, None, 0, until)
 
     async def _usable(self, terms: LockTerms, authorization: bytes) -> TransactionEnvelope:
@@ -186,7 +188,9 @@ class StellarAuthorizer:
                 if each
             ]
         except msgspec.DecodeError as error:
-            raise ActionRefused("what is kept is no authorisation", "let the recipient sign again") from error
+            raise ActionRefused(
+                "what is kept is not an authorisation", "let the recipient sign again"
+            ) from error
         except BadAuthorization as error:
             raise ActionRefused(str(error), error.hint) from error
         gates = await self._requests.gates(terms, self._own_gate(terms))
@@ -237,7 +241,7 @@ class StellarAuthorizer:
                 if not told:
                     return
                 problem = problem or told
-        raise BadAuthorization(f"this is not the claim of this lock: {problem}", "request the claim anew")
+        raise BadAuthorization(f"this is not the claim of this lock: {problem}", "request the claim again")
 
 
 def _shown(terms: LockTerms, way: Way) -> list[str]:

@@ -36,7 +36,7 @@ from bridge.chains.actions import (
 )
 from bridge.chains.errors import ActionRefused, CannotReceive, InsufficientFunds
 from bridge.chains.port import FeeLevel, SignedTx
-from bridge.protocol.types import LockTerms, Preimage
+from bridge.protocol.types import Address, Amount, LockTerms, Preimage, TxId, UnixSeconds
 from relayers.stellar import fees, htlc, recognition
 from relayers.stellar.assets import INT64_MAX, decimal, stroops, to_stellar
 from relayers.stellar.channels import CHANNEL_BALANCE, Sequences, derived_key
@@ -93,7 +93,7 @@ class Builder:
         total = rate * (len(plan.operations) + 1)
         self._require_native(account, ledger, plan.spends + plan.binds + total)
         slot = await self._sequences.slot(sequence)
-        valid_until = close_time(ledger) + self._settings.validity
+        valid_until = UnixSeconds(close_time(ledger) + self._settings.validity)
         bounds = Preconditions(TimeBounds(0, valid_until))
         inner = TransactionEnvelope(
             Transaction(slot.source, slot.sequence, 0, plan.operations, preconditions=bounds),
@@ -106,18 +106,23 @@ class Builder:
         return self.finish(inner, rate, sequence, plan.binds, valid_until)
 
     def finish(
-        self, inner: TransactionEnvelope, rate: int, sequence: int | None, binds: int, valid_until: int | None
+        self,
+        inner: TransactionEnvelope,
+        rate: int,
+        sequence: int | None,
+        binds: int,
+        valid_until: UnixSeconds | None,
     ) -> SignedTx:
         """Wrap a signed inner transaction in our fee bump."""
         outer = htlc.bump(inner, self._key, rate)
         total = outer.transaction.fee
         return SignedTx(
-            tx_id=outer.hash_hex(),
+            tx_id=TxId(outer.hash_hex()),
             raw=outer.to_xdr_object().to_xdr_bytes(),
-            account=self._key.public_key,
+            account=Address(self._key.public_key),
             sequence=sequence,
             fee={"rate": rate, "total": total},
-            max_cost=total + binds,
+            max_cost=Amount(total + binds),
             valid_until_time=valid_until,
         )
 
@@ -150,7 +155,7 @@ class Builder:
         if terms.lane:
             raise ActionRefused("there are no lanes on Stellar", "lock with lane 0")
         if terms.deadline <= close_time(ledger):
-            raise ActionRefused("the deadline of the lock has passed", "quote anew")
+            raise ActionRefused("the deadline of the lock has passed", "ask for a new quote")
         gate = self.gate_key(terms)
         reserve = int(ledger["base_reserve_in_stroops"])
         sequence = htlc.gate_sequence(int(ledger["sequence"]))

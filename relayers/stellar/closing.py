@@ -11,7 +11,7 @@ from stellar_sdk import Keypair, Preconditions, StrKey, TimeBounds, Transaction,
 
 from bridge.chains.errors import ActionRefused, NothingToDo
 from bridge.chains.port import FeeLevel, SignedTx
-from bridge.protocol.types import LockTerms, Preimage
+from bridge.protocol.types import LockTerms, Preimage, UnixSeconds
 from relayers.stellar import authorized, fees, htlc
 from relayers.stellar.assets import stroops
 from relayers.stellar.building import Builder
@@ -109,8 +109,8 @@ class Closing:
         return htlc.reclaim_transaction(gate.terms, gate.address, gate.sequence, self._settings.passphrase)
 
 
-def _last_moment(envelope: TransactionEnvelope) -> int | None:
+def _last_moment(envelope: TransactionEnvelope) -> UnixSeconds | None:
     """Return after when (Unix seconds) a transaction can never land, None if it always can."""
     conditions = envelope.transaction.preconditions
     bounds = conditions.time_bounds if conditions is not None else None
-    return (bounds.max_time or None) if bounds is not None else None
+    return UnixSeconds(bounds.max_time) if bounds is not None and bounds.max_time else None

@@ -20,7 +20,7 @@ from stellar_sdk.server_async import ServerAsync
 
 from bridge.chains.errors import PortUnavailable
 from bridge.chains.port import Tip
-from bridge.protocol.types import BlockRef
+from bridge.protocol.types import BlockRef, TxId, UnixSeconds
 
 PAGE = 200
 """Records a page: Horizon's maximum."""
@@ -118,7 +118,7 @@ class Horizon:
                 return found
             cursor = records[-1]["paging_token"]
 
-    async def transaction(self, tx_id: str) -> Record | None:
+    async def transaction(self, tx_id: TxId) -> Record | None:
         """Return a transaction, None if it is in no ledger."""
         return await _found(self._server.transactions().transaction(tx_id).call())
 
@@ -204,14 +204,14 @@ def block_ref(record: Record) -> BlockRef:
     return BlockRef(record["sequence"], record["hash"], record["prev_hash"], close_time(record))
 
 
-def close_time(ledger: Record) -> int:
+def close_time(ledger: Record) -> UnixSeconds:
     """Return when a ledger closed, Unix seconds."""
     return unix_time(ledger["closed_at"])
 
 
-def unix_time(text: str) -> int:
+def unix_time(text: str) -> UnixSeconds:
     """Read a time as Horizon writes it, whole seconds."""
-    return int(datetime.strptime(text[:19], "%Y-%m-%dT%H:%M:%S").replace(tzinfo=UTC).timestamp())
+    return UnixSeconds(int(datetime.strptime(text[:19], "%Y-%m-%dT%H:%M:%S").replace(tzinfo=UTC).timestamp()))
 
 
 def codes(result_xdr: str) -> tuple[str, ...]:
@@ -262,4 +262,6 @@ def _unavailable(error: BaseException) -> PortUnavailable:
         )
     if isinstance(error, SdkConnectionError | OSError | TimeoutError):
         return PortUnavailable("Horizon cannot be reached", "check its URL and whether it runs")
-    return PortUnavailable(f"Horizon talks nonsense ({type(error).__name__})", "use another Horizon")
+    return PortUnavailable(
+        f"Horizon answered something unreadable ({type(error).__name__})", "use another Horizon"
+    )

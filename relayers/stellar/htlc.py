@@ -38,7 +38,7 @@ from stellar_sdk import (
 from stellar_sdk.operation import Operation
 
 from bridge.chains.errors import ActionRefused
-from bridge.protocol.types import ChainId, LockTerms, Preimage
+from bridge.protocol.types import ChainId, LockId, LockTerms, Preimage
 from relayers.stellar.assets import INT64_MAX, decimal, to_stellar
 
 BASE_RESERVE = 5_000_000
@@ -178,7 +178,7 @@ def bump(inner: TransactionEnvelope, payer: Keypair, rate: int) -> FeeBumpTransa
     return outer
 
 
-def lock_id(terms: LockTerms, passphrase: str) -> str:
+def lock_id(terms: LockTerms, passphrase: str) -> LockId:
     """Return our name for a lock with these terms, 64 hex digits: a digest of all of them and the network.
 
     The ledger has no name of its own that could be known from the terms; gates are found by their hash(x)
@@ -194,7 +194,7 @@ def lock_id(terms: LockTerms, passphrase: str) -> str:
         terms.hashlock.hex(),
         str(terms.deadline),
     )
-    return hashlib.sha256("\0".join(fields).encode()).hexdigest()
+    return LockId(hashlib.sha256("\0".join(fields).encode()).hexdigest())
 
 
 def total_reserve(terms: LockTerms, base_reserve: int = BASE_RESERVE) -> int:

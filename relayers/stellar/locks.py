@@ -195,7 +195,7 @@ class Locks:
         return LockStatus.ABSENT  # the transaction that made it is gone too
 
     async def revealed(self, gate: Gate) -> Preimage | None:
-        """Return the preimage if any transaction on the gate has shown it, be it a failed one.
+        """Return the preimage if any transaction on the gate has shown it, even a failed one.
 
         The claim itself is found by the balance, however much dust others have sent to the gate; failed
         ones among the gate's newest transactions.

@@ -13,6 +13,7 @@ from bridge.chains.network import Network
 from bridge.chains.port import ChainPort, WalletBuilder
 from bridge.chains.traits import Traits
 from bridge.keys.keystore import SecretKey
+from bridge.protocol.types import Address
 from relayers.stellar import timing
 from relayers.stellar.tools import StellarTools
 from relayers.stellar.traits import TRAITS
@@ -64,11 +65,11 @@ class StellarFamily:
         """See `ChainFamily.traits`."""
         return TRAITS
 
-    def account(self, instance: Instance, key: SecretKey) -> str:  # noqa: ARG002 - the same on all
+    def account(self, instance: Instance, key: SecretKey) -> Address:  # noqa: ARG002 - the same on all
         """See `ChainFamily.account`."""
         from stellar_sdk import Keypair
 
-        return Keypair.from_raw_ed25519_seed(key.reveal()).public_key
+        return Address(Keypair.from_raw_ed25519_seed(key.reveal()).public_key)
 
     def open_port(self, instance: Instance, key: SecretKey) -> ChainPort:
         """See `ChainFamily.open_port`."""

@@ -28,7 +28,7 @@ from stellar_sdk.operation import Operation
 from stellar_sdk.operation.create_claimable_balance import ClaimPredicateType
 from stellar_sdk.signer_key import SignerKeyType
 
-from bridge.protocol.types import LockTerms
+from bridge.protocol.types import Address, Amount, LockTerms, UnixSeconds
 from relayers.stellar import htlc
 from relayers.stellar.assets import from_stellar, horizon_name, stroops
 from relayers.stellar.htlc import Gate
@@ -123,13 +123,13 @@ def _terms_of(operations: Sequence[Operation], settings: StellarSettings) -> Loc
         return None
     return LockTerms(
         chain=settings.chain,
-        contract="",
-        sender=balance.source.account_id,
-        recipient=StrKey.encode_ed25519_public_key(recipient_signer.signer_key.signer_key),
+        contract=Address(""),
+        sender=Address(balance.source.account_id),
+        recipient=Address(StrKey.encode_ed25519_public_key(recipient_signer.signer_key.signer_key)),
         asset=from_stellar(balance.asset, settings.native, settings.assets),
-        amount=stroops(balance.amount),
+        amount=Amount(stroops(balance.amount)),
         hashlock=hash_signer.signer_key.signer_key,
-        deadline=deadline,
+        deadline=UnixSeconds(deadline),
     )
 
 
@@ -204,13 +204,13 @@ def terms_shown(
     asset = StellarAsset.native() if named == "native" else StellarAsset(*named.split(":"))
     return LockTerms(
         chain=settings.chain,
-        contract="",
+        contract=Address(""),
         sender=senders[0],
         recipient=kinds["ed25519_public_key"],
         asset=from_stellar(asset, settings.native, settings.assets),
-        amount=stroops(balance["amount"]),
+        amount=Amount(stroops(balance["amount"])),
         hashlock=StrKey.decode_sha256_hash(kinds["sha256_hash"]),
-        deadline=int(bound),
+        deadline=UnixSeconds(int(bound)),
     )
 
 

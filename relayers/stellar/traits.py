@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from bridge.chains.traits import Authorization, ExplorerLinks, Traits
+from bridge.protocol.types import Amount
 
 TRAITS = Traits(
     native_symbol="XLM",
     native_decimals=7,
-    max_amount=2**63 - 1,
+    max_amount=Amount(2**63 - 1),
     leaves_deposit=True,
     needs_consent=True,
     authorization=Authorization.REQUIRED,

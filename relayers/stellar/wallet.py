@@ -1,6 +1,6 @@
 """For users' wallets: turning what the port gives out into transactions to sign, and SEP-7 links.
 
-A lock needs a fresh gate key. It must be the sender's own: whoever holds it can make the gate anew after
+A lock needs a fresh gate key. It must be the sender's own: a holder can make the gate again after
 the reclaim and take the claimable balance (docs/decisions/0103). So the port gives out a recipe, and this
 module, on the sender's side, makes the key and the transaction.
 """

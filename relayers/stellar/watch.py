@@ -12,7 +12,7 @@ from stellar_sdk import StrKey, xdr
 
 from bridge.chains.errors import DeepReorg, PortUnavailable
 from bridge.chains.port import Claimed, HtlcEvent, Locked, Refunded, Revealed, Scan
-from bridge.protocol.types import BlockRef
+from bridge.protocol.types import BlockRef, LockId, TxId
 from relayers.stellar import htlc, recognition
 from relayers.stellar.horizon import Horizon, Record
 from relayers.stellar.htlc import Gate
@@ -34,7 +34,7 @@ class Watch:
         """Keep a lock that was found elsewhere."""
         self._gates[gate.balance_id] = gate
 
-    def gates(self, lock_id: str) -> list[Gate]:
+    def gates(self, lock_id: LockId) -> list[Gate]:
         """Return the locks of that name seen so far, newest last."""
         return [
             each for each in self._gates.values() if htlc.lock_id(each.terms, self._passphrase) == lock_id
@@ -104,7 +104,7 @@ class Watch:
         return tuple(events)
 
     async def _events_of(
-        self, envelope: xdr.TransactionEnvelope, tx_id: str, block: BlockRef
+        self, envelope: xdr.TransactionEnvelope, tx_id: TxId, block: BlockRef
     ) -> list[HtlcEvent]:
         made = recognition.read_lock(envelope, block.height, self._settings)
         if made is not None:
@@ -118,13 +118,13 @@ class Watch:
             self.remember(gate)
             name = htlc.lock_id(gate.terms, self._passphrase)
             preimage = find_preimage(envelope, gate.terms.hashlock)
-            # A preimage in the open makes it a claim, whoever paid whom: it opens the other leg too.
+            # A preimage in the open makes it a claim, no matter who was paid: it opens the other leg too.
             if claimer == gate.address and preimage is not None:
                 events.append(Claimed(block, tx_id, name, preimage))
             elif claimer == gate.terms.sender:
                 events.append(Refunded(block, tx_id, name))
             elif claimer == gate.address:
-                # The sender, who alone has the gate's key, made the gate anew after reclaiming it and
+                # The sender, who alone has the gate's key, made the gate again after reclaiming it and
                 # claimed as the gate: another way of the same refund.
                 events.append(Refunded(block, tx_id, name))
         return events

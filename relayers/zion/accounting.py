@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from bridge.chains.errors import PortError
 from bridge.chains.family import LOCKS
-from bridge.protocol.types import Asset
+from bridge.protocol.types import Address, Amount, Asset, BlockHeight
 from relayers.zion.nodes import Nodes
 from relayers.zion.settings import ZionSettings
 
@@ -26,7 +26,7 @@ class ZionLedger:
         """Close the connections."""
         await self._nodes.close()
 
-    async def holdings(self, accounts: Mapping[str, str], asset: Asset) -> dict[str, int]:
+    async def holdings(self, accounts: Mapping[str, Address], asset: Asset) -> dict[str, Amount]:
         """Return what each account (owner → address) holds and what lies in LOCKS, smallest units.
 
         Raises `PortError` for anything but the network's coin: it has no other asset.
@@ -42,11 +42,11 @@ class ZionLedger:
         held = {owner: view.balance for owner, view in zip(accounts, views, strict=True)}
         return {**held, LOCKS: (await self._nodes.ask(lambda node: node.get_info())).locked}
 
-    async def fees_paid(self, payers: set[str], first: int, last: int) -> int:
+    async def fees_paid(self, payers: set[Address], first: BlockHeight, last: BlockHeight) -> Amount:
         """Return the fees, smallest units, of transactions sent by `payers` (addresses) in blocks `first` to
         `last`, both included."""
         total = 0
         for height in range(first, last + 1):
             block = await self._nodes.ask(lambda node, height=height: node.get_block(height))  # type: ignore[misc]
             total += sum(tx.fee for tx in block.transactions if tx.sender in payers)
-        return total
+        return Amount(total)

@@ -22,7 +22,19 @@ from bridge.chains.port import (
     TxStatus,
     UnsignedTx,
 )
-from bridge.protocol.types import Asset, BlockRef, LockTerms, Preimage, Purpose
+from bridge.protocol.types import (
+    Address,
+    Amount,
+    Asset,
+    BlockHeight,
+    BlockRef,
+    LockId,
+    LockTerms,
+    Preimage,
+    Purpose,
+    TxId,
+    UnixSeconds,
+)
 from chain.rules.address import decode_address, encode_address
 from chain.rules.errors import AddressError, RpcError, WalletError
 from chain.rules.locks import LockState
@@ -69,7 +81,7 @@ class ZionPort:
     traits = TRAITS
     max_claims = TRAITS.max_claims
     authorizer: Authorizer | None = None
-    contract = ""
+    contract = Address("")
 
     def __init__(self, settings: ZionSettings, key: bytes) -> None:
         try:
@@ -80,7 +92,7 @@ class ZionPort:
         self.chain = settings.chain
         self._nodes = Nodes(settings.rpc_urls, settings.timeout)
         self._checked = False
-        self.account = self._key.address
+        self.account = Address(self._key.address)
 
     def __repr__(self) -> str:
         return f"ZionPort({self.account}, {self._settings!r})"
@@ -97,14 +109,14 @@ class ZionPort:
 
     async def _tip(self) -> Tip:
         info = await self._info()
-        return Tip(await blocks.read_head(self._nodes, info), info.median_time)
+        return Tip(await blocks.read_head(self._nodes, info), UnixSeconds(info.median_time))
 
     async def _scan(self, recent_blocks: Sequence[BlockRef], max_blocks: int) -> Scan:
         info = await self._info()
         if recent_blocks and info.best_id == recent_blocks[-1].id:
-            return Scan((), (), (), Tip(recent_blocks[-1], info.median_time))
+            return Scan((), (), (), Tip(recent_blocks[-1], UnixSeconds(info.median_time)))
         head = await blocks.read_head(self._nodes, info)
-        tip = Tip(head, info.median_time)
+        tip = Tip(head, UnixSeconds(info.median_time))
         orphaned: tuple[BlockRef, ...] = ()
         first, last, parent = head.height, head.height, head.parent
         if recent_blocks:
@@ -113,8 +125,8 @@ class ZionPort:
             if index is None:
                 return Scan((), (), (), tip)
             orphaned = tuple(reversed(recent_blocks[index + 1 :]))
-            first, parent = recent_blocks[index].height + 1, recent_blocks[index].id
-            last = min(head.height, recent_blocks[index].height + max_blocks)
+            first, parent = BlockHeight(recent_blocks[index].height + 1), recent_blocks[index].id
+            last = BlockHeight(min(head.height, recent_blocks[index].height + max_blocks))
         views = await blocks.read_headers(self._nodes, first, last)
         refs = blocks.linked(views, parent)
         if len(refs) != last - first + 1 or (refs and last == head.height and refs[-1] != head):
@@ -122,28 +134,28 @@ class ZionPort:
         events = await blocks.read_events(self._nodes, views, refs, self._settings.native)
         return Scan(orphaned, tuple(refs), tuple(events), tip)
 
-    async def read_lock(self, lock_id: str, terms: LockTerms) -> LockStatus:
-        """Tell what became of the lock with exactly these terms; the chain remembers for ever."""
+    async def read_lock(self, lock_id: LockId, terms: LockTerms) -> LockStatus:
+        """Tell what became of the lock with exactly these terms; the chain never forgets."""
         await self._check()
         if lock_id != self.lock_id(terms):
             return LockStatus.ABSENT
         lock = await self._ask_lock(lock_id)
         return LockStatus.ABSENT if lock is None else _LOCK_STATUS[lock.state]
 
-    async def balance(self, address: str, asset: Asset) -> int:
+    async def balance(self, address: Address, asset: Asset) -> Amount:
         """Return the confirmed balance in smallest units."""
         await self._check()
         if asset.contract or asset.chain != self.chain:
             raise PortError(
                 f"{self.chain} has no asset {asset.symbol} at {asset.contract!r}", "its one asset is ZION"
             )
-        return (await self._account(address)).balance
+        return Amount((await self._account(address)).balance)
 
     async def fees(self, asset: Asset) -> FeeEstimate:  # noqa: ARG002 - there is one asset
         """Return the fee that suffices for the next block: it is the same for every purpose."""
         await self._check()
         fee = max((await self._nodes.ask(lambda node: node.estimate_fee())).next_block, MIN_FEE)
-        return FeeEstimate(lock=fee, claim=fee, refund=fee)
+        return FeeEstimate(lock=Amount(fee), claim=Amount(fee), refund=Amount(fee))
 
     async def setup_actions(self, assets: Sequence[Asset]) -> tuple[ApproveAction, ...]:  # noqa: ARG002
         """Return nothing: the native coin needs no approval."""
@@ -183,12 +195,12 @@ class ZionPort:
             check_lock(action.purpose, action.terms, lock, info.median_time)
         signed = sign(self._key, tx, tx.witness.aux)
         return SignedTx(
-            tx_id=signed.txid.hex(),
+            tx_id=TxId(signed.txid.hex()),
             raw=signed.raw,
             account=self.account,
             sequence=sequence,
             fee={"fee": offer},
-            max_cost=offer,
+            max_cost=Amount(offer),
         )
 
     def _transaction(self, action: Action, nonce: int, fee: int) -> Transaction:
@@ -243,11 +255,11 @@ class ZionPort:
 
     # ------------------------------------------------------------------ pure
 
-    def lock_id(self, terms: LockTerms) -> str:
+    def lock_id(self, terms: LockTerms) -> LockId:
         """Return the id the chain gives a lock with these terms, hex."""
-        return htlc.id_of(terms, self._settings).hex()
+        return LockId(htlc.id_of(terms, self._settings).hex())
 
-    def parse_address(self, text: str) -> str:
+    def parse_address(self, text: str) -> Address:
         """Return the lower-case "zion1…" form. Raises `BadAddress`."""
         try:
             key_hash = decode_address(text)
@@ -255,7 +267,7 @@ class ZionPort:
             raise BadAddress(error.message, error.hint or "copy the whole address again") from None
         if key_hash == ZERO20:
             raise BadAddress("this address belongs to nobody", "give an address you hold the key of")
-        return encode_address(key_hash)
+        return Address(encode_address(key_hash))
 
     def unsigned(self, purpose: Purpose, terms: LockTerms, preimage: Preimage | None = None) -> UnsignedTx:
         """Return the transaction a wallet completes and signs for this purpose; see `htlc.for_wallet`."""
@@ -299,7 +311,7 @@ class ZionPort:
     async def _account(self, address: str) -> AccountView:
         return await self._nodes.ask(lambda node: node.get_account(address))
 
-    async def _ask_lock(self, lock_id: str) -> LockView | None:
+    async def _ask_lock(self, lock_id: LockId) -> LockView | None:
         return await self._nodes.ask(lambda node: node.get_lock(lock_id))
 
     async def _check(self) -> None:

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from bridge.chains.errors import PortUnavailable
 from bridge.chains.port import HtlcEvent
 from bridge.chains.recent_blocks import newest_common
-from bridge.protocol.types import Asset, BlockRef
+from bridge.protocol.types import Asset, BlockHeight, BlockRef, UnixSeconds
 from chain.rules.errors import RpcError, RuleBrokenError
 from chain.rules.hashing import keccak256
 from chain.rules.header import Header
@@ -40,7 +40,7 @@ def read_header(view: HeaderView) -> BlockRef:
         raise PortUnavailable("the ZION node sent a malformed header", "use another node") from error
     if keccak256(raw).hex() != view.id or header.height != view.height:
         raise PortUnavailable("the ZION node sent a header that is not its id's", "use another node")
-    return BlockRef(header.height, view.id, header.previous.hex(), header.time)
+    return BlockRef(BlockHeight(header.height), view.id, header.previous.hex(), UnixSeconds(header.time))
 
 
 async def read_head(nodes: Nodes, info: NodeInfo) -> BlockRef:
@@ -99,8 +99,8 @@ async def common_ancestor(nodes: Nodes, recent_blocks: Sequence[BlockRef], head:
     return newest_common(recent_blocks, canonical, head)
 
 
-async def _ids(nodes: Nodes, first: int, last: int) -> dict[int, str]:
-    return {view.height: view.id for view in await read_headers(nodes, first, last)}
+async def _ids(nodes: Nodes, first: int, last: int) -> dict[BlockHeight, str]:
+    return {BlockHeight(view.height): view.id for view in await read_headers(nodes, first, last)}
 
 
 async def read_events(
@@ -153,4 +153,4 @@ def _unhex(text: str) -> bytes:
     try:
         return bytes.fromhex(text)
     except ValueError as error:
-        raise PortUnavailable("the ZION node sent something that is no hex", "use another node") from error
+        raise PortUnavailable("the ZION node sent something other than hex", "use another node") from error

@@ -14,7 +14,18 @@ from bridge.chains.actions import (
 )
 from bridge.chains.errors import ActionRefused
 from bridge.chains.port import Claimed, HtlcEvent, Locked, Refunded, UnsignedTx
-from bridge.protocol.types import Asset, BlockRef, LockTerms, Preimage, Purpose
+from bridge.protocol.types import (
+    Address,
+    Amount,
+    Asset,
+    BlockRef,
+    LockId,
+    LockTerms,
+    Preimage,
+    Purpose,
+    TxId,
+    UnixSeconds,
+)
 from chain.rules.address import decode_address, encode_address
 from chain.rules.errors import AddressError
 from chain.rules.params import MAX_AMOUNT
@@ -146,18 +157,18 @@ def from_payload(payload: dict[str, Any], *, sender: KeyHash, nonce: int) -> Tra
 
 def read_event(tx: Transaction, block: BlockRef, native: Asset) -> HtlcEvent | None:
     """Return what a transaction did to a lock of the network whose coin is `native`, None if nothing."""
-    tx_id, lock = tx.txid.hex(), tx.lock_id.hex()
+    tx_id, lock = TxId(tx.txid.hex()), LockId(tx.lock_id.hex())
     match tx.kind:
         case Kind.HTLC_LOCK:
             terms = LockTerms(
                 chain=native.chain,
-                contract="",
-                sender=encode_address(tx.sender),
-                recipient=encode_address(tx.recipient),
+                contract=Address(""),
+                sender=Address(encode_address(tx.sender)),
+                recipient=Address(encode_address(tx.recipient)),
                 asset=native,
-                amount=tx.amount,
+                amount=Amount(tx.amount),
                 hashlock=tx.hash,
-                deadline=tx.deadline,
+                deadline=UnixSeconds(tx.deadline),
             )
             return Locked(block, tx_id, lock, terms)
         case Kind.HTLC_CLAIM:

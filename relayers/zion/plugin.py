@@ -14,6 +14,7 @@ from bridge.chains.port import ChainPort, WalletBuilder
 from bridge.chains.pure_wallet import PureWalletBuilder
 from bridge.chains.traits import Traits
 from bridge.keys.keystore import SecretKey
+from bridge.protocol.types import Address
 from chain.rules.params import Network as ZionNetwork
 from relayers.zion import timing
 from relayers.zion.tools import ZionTools
@@ -53,7 +54,7 @@ class ZionFamily:
         """See `ChainFamily.traits`."""
         return TRAITS
 
-    def account(self, instance: Instance, key: SecretKey) -> str:
+    def account(self, instance: Instance, key: SecretKey) -> Address:
         """See `ChainFamily.account`."""
         return self.open_port(instance, key).account
 

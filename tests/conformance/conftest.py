@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +38,7 @@ class Rigs:
     async def get(self, name: str) -> Any:
         if name not in self._running:
             directory = self._directory / name
-            made: Any = {
+            makers: dict[str, Callable[[], Any]] = {
                 "fake": FakeRig,
                 "zion": lambda: ZionRig(directory),
                 "ethereum": lambda: EthereumRig(directory),
@@ -47,8 +47,8 @@ class Rigs:
                 "cardano": lambda: CardanoRig(directory),
                 "cardano_own_node": lambda: OwnNodeRig(directory),
                 "stellar": lambda: StellarRig(directory),
-            }[name]()
-            self._running[name] = made
+            }
+            made = self._running[name] = makers[name]()
             await made.start()
         return self._running[name]
 

@@ -63,7 +63,7 @@ class SolanaRig:
         return str(Keypair.from_seed(devnet_key("nobody")).pubkey())
 
     async def ready_to_receive(self, label: str, asset: Asset) -> None:
-        return  # whoever pays makes the token account
+        return  # the payer makes the token account
 
     async def send_from_wallet(self, label: str, tx: UnsignedTx, terms: LockTerms) -> list[str]:
         key = Keypair.from_seed(devnet_key(label))

@@ -32,7 +32,17 @@ from bridge.engine.apply import apply_events
 from bridge.keys.devkeys import devnet_key
 from bridge.keys.keystore import devnet_key as secret_key
 from bridge.protocol.events import LockFinal, LockSeen
-from bridge.protocol.types import ChainId, LegRole, LockTerms, Preimage, Purpose
+from bridge.protocol.types import (
+    Amount,
+    ChainId,
+    LegRole,
+    LockId,
+    LockTerms,
+    Preimage,
+    Purpose,
+    TxId,
+    UnixSeconds,
+)
 from bridge.store import Store
 from bridge.store.records import ChainStatus
 from relayers.cardano.wallet import CardanoWallet
@@ -135,11 +145,11 @@ class Desk:
             port.chain,
             account=port.account,
             contract=port.contract,
-            tip=Tip(tip.block, clock),
+            tip=Tip(tip.block, UnixSeconds(clock)),
             scanned=tip.block.height,
             healthy=True,
-            balances={asset.key: 10**24},
-            fees={asset.key: FeeEstimate(0, 0, 0)},
+            balances={asset.key: Amount(10**24)},
+            fees={asset.key: FeeEstimate(Amount(0), Amount(0), Amount(0))},
             seen_ms=now,
             tip_ms=now,
         )
@@ -176,7 +186,7 @@ class Desk:
         """The engine hears of a leg's lock, and that it is final."""
         terms = self.terms(swap, role)
         with self.store.transaction() as tx:
-            seen = LockSeen(role, f"lock {role.value}", terms, "tx", block)
+            seen = LockSeen(role, LockId(f"lock {role.value}"), terms, TxId("tx"), block)
             apply_events(tx, swap["id"], (seen, LockFinal(role, seen.lock_id)))
 
     async def status(self, terms: LockTerms) -> LockStatus:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncGenerator
 
 import msgspec
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from bridge.chains.actions import ClaimAction, CooperativeRefundAction, LockAction, RefundAction
 from bridge.chains.errors import DeepReorg
 from bridge.chains.port import Claimed, Locked, LockStatus, Refunded, TxState
-from bridge.protocol.types import BlockRef, Preimage
+from bridge.protocol.types import BlockHeight, BlockRef, Preimage, UnixSeconds
 from tests.conformance.rig import Scene, Watcher
 
 SECRET = Preimage(b"a preimage of just thirty-two by")
@@ -142,7 +143,7 @@ async def test_a_scan_can_begin_below_the_head_at_a_height_alone(scene: Scene) -
     port = await scene.port("bridge")
     await scene.rig.devnet.mine(3)
     head = (await port.tip()).block
-    scan = await port.scan([BlockRef(head.height - 2, "", "", 0)], 10)
+    scan = await port.scan([BlockRef(BlockHeight(head.height - 2), "", "", UnixSeconds(0))], 10)
     assert scan.orphaned == ()
     assert [block.height for block in scan.blocks][:2] == [head.height - 1, head.height]
     assert scan.blocks[1].id == head.id
@@ -155,7 +156,7 @@ async def test_a_reorg_deeper_than_the_ring_is_followed_from_a_height_that_stand
     await scene.rig.devnet.mine(3)
     head = (await port.tip()).block
     strange = [_elsewhere(head, height) for height in (head.height - 1, head.height)]
-    scan = await port.scan([BlockRef(head.height - 2, "", "", 0), *strange], 10)
+    scan = await port.scan([BlockRef(BlockHeight(head.height - 2), "", "", UnixSeconds(0)), *strange], 10)
     assert [block.id for block in scan.orphaned] == [block.id for block in reversed(strange)]
     assert head.id in {block.id for block in scan.blocks}
     assert scan.blocks[0].height == head.height - 1
@@ -168,6 +169,7 @@ async def test_a_new_block_is_hinted(scene: Scene) -> None:
     await asyncio.sleep(0.3)
     await scene.rig.devnet.mine(1)
     await asyncio.wait_for(waiting, 5)
+    assert isinstance(hints, AsyncGenerator)
     await hints.aclose()
 
 

@@ -1,4 +1,4 @@
-"""The local chains themselves: they keep their clock and state, and die with whoever started them."""
+"""The local chains themselves: they keep clock and state, and end with the process that started them."""
 
 from __future__ import annotations
 

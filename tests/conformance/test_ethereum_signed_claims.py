@@ -15,7 +15,7 @@ from bridge.chains.actions import ClaimAction, CooperativeRefundAction, LockActi
 from bridge.chains.errors import ActionRefused, BadAuthorization
 from bridge.chains.port import Authorizer, ChainPort, Claimed, FeeLevel, LockStatus, SignedTx, UnsignedTx
 from bridge.keys.devkeys import devnet_key
-from bridge.protocol.types import Asset, LockTerms, Preimage
+from bridge.protocol.types import Amount, Asset, LockTerms, Preimage
 from relayers.evm import htlc
 from relayers.evm.adapter import open_port
 from relayers.evm.authorizing import EXPIRY_MARGIN, FORMAT, MAX_SIGNATURE, decode
@@ -64,8 +64,8 @@ class Swap:
 
     async def signed(self, max_fee: int) -> bytes:
         """Let the user sign what the bridge asks for."""
-        request = await authorizer(self.ours).request(self.terms, max_fee)
-        answer = await authorizer(self.theirs).sign(self.terms, request, max_fee)
+        request = await authorizer(self.ours).request(self.terms, Amount(max_fee))
+        answer = await authorizer(self.theirs).sign(self.terms, request, Amount(max_fee))
         return await authorizer(self.ours).check(self.terms, answer)
 
     async def prepared(self, authorization: bytes) -> SignedTx:
@@ -236,7 +236,7 @@ async def test_a_lock_that_is_spent_is_refused_with_and_without(scene: Scene) ->
 
 async def test_a_request_survives_json_and_any_wallet_can_sign_it(scene: Scene) -> None:
     swap = await locked(scene)
-    request = await authorizer(swap.ours).request(swap.terms, AMOUNT // 2)
+    request = await authorizer(swap.ours).request(swap.terms, Amount(AMOUNT // 2))
     assert request.format == FORMAT
     typed: dict[str, Any] = json.loads(json.dumps(request.payload))
     assert typed == request.payload
@@ -254,14 +254,14 @@ async def test_a_request_leaves_the_recipient_something(scene: Scene) -> None:
     swap = await locked(scene)
     for fee in (-1, AMOUNT, AMOUNT + 1):
         with pytest.raises(ActionRefused):
-            await authorizer(swap.ours).request(swap.terms, fee)
+            await authorizer(swap.ours).request(swap.terms, Amount(fee))
 
 
 async def test_nonces_are_drawn_from_the_same_slot_until_it_is_half_used(
     scene: Scene, rig: EthereumRig
 ) -> None:
     swap = await locked(scene)
-    requests = [await authorizer(swap.ours).request(swap.terms, 1) for _ in range(8)]
+    requests = [await authorizer(swap.ours).request(swap.terms, Amount(1)) for _ in range(8)]
     nonces = [int(request.payload["message"]["nonce"]) for request in requests]
     words = {nonce >> 8 for nonce in nonces}
     assert len(words) == 1
@@ -272,7 +272,7 @@ async def test_nonces_are_drawn_from_the_same_slot_until_it_is_half_used(
     unsigned = UnsignedTx("", "", {"transactions": [{**transaction, "value": "0x0", "gas": hex(100_000)}]})
     await rig.send_from_wallet(f"{scene.name}/user without coins", unsigned, swap.terms)
     await rig.devnet.mine(1)
-    request = await authorizer(swap.ours).request(swap.terms, 1)
+    request = await authorizer(swap.ours).request(swap.terms, Amount(1))
     assert int(request.payload["message"]["nonce"]) >> 8 == min(words) + 1
 
 
@@ -285,8 +285,8 @@ async def test_who_holds_no_key_of_the_bridge_asks_and_checks_in_its_name(
     if named:
         settings = msgspec.structs.replace(settings, relayer=swap.ours.account)
     desk = open_port(settings, devnet_key("made up and forgotten"))
-    request = await authorizer(desk).request(swap.terms, AMOUNT // 2)
-    answer = await authorizer(swap.theirs).sign(swap.terms, request, AMOUNT // 2)
+    request = await authorizer(desk).request(swap.terms, Amount(AMOUNT // 2))
+    answer = await authorizer(swap.theirs).sign(swap.terms, request, Amount(AMOUNT // 2))
     authorization = await authorizer(desk).check(swap.terms, answer)
     await desk.close()
     assert function(await swap.claimed(authorization)) == FOR_A_FEE
@@ -316,27 +316,27 @@ async def test_who_holds_no_key_of_the_bridge_asks_and_checks_in_its_name(
 )
 async def test_a_lying_request_is_not_signed(scene: Scene, part: str, change: dict[str, Any]) -> None:
     swap = await locked(scene)
-    request = await authorizer(swap.ours).request(swap.terms, 10**15)
+    request = await authorizer(swap.ours).request(swap.terms, Amount(10**15))
     payload = {**request.payload, part: {**request.payload[part], **change}}
     with pytest.raises(BadAuthorization) as refusal:
         await authorizer(swap.theirs).sign(
-            swap.terms, msgspec.structs.replace(request, payload=payload), 10**15
+            swap.terms, msgspec.structs.replace(request, payload=payload), Amount(10**15)
         )
     assert refusal.value.hint
 
 
 async def test_a_request_of_another_kind_or_for_somebody_else_is_not_signed(scene: Scene) -> None:
     swap = await locked(scene)
-    request = await authorizer(swap.ours).request(swap.terms, 1)
+    request = await authorizer(swap.ours).request(swap.terms, Amount(1))
     for other in (
         msgspec.structs.replace(request, format="stellar"),
         msgspec.structs.replace(request, payload={}),
         msgspec.structs.replace(request, payload={**request.payload, "primaryType": "CooperativeRefund"}),
     ):
         with pytest.raises(BadAuthorization):
-            await authorizer(swap.theirs).sign(swap.terms, other, 1)
+            await authorizer(swap.theirs).sign(swap.terms, other, Amount(1))
     with pytest.raises(BadAuthorization, match="pays"):
-        await authorizer(swap.ours).sign(swap.terms, request, 1)
+        await authorizer(swap.ours).sign(swap.terms, request, Amount(1))
 
 
 async def test_a_relayer_of_a_setting_is_asked_for_and_no_other_is_taken(
@@ -345,7 +345,7 @@ async def test_a_relayer_of_a_setting_is_asked_for_and_no_other_is_taken(
     swap = await locked(scene)
     settings = msgspec.structs.replace(rig.devnet.settings, relayer=rig.other_address())
     desk = open_port(settings, devnet_key("made up and forgotten"))
-    request = await authorizer(desk).request(swap.terms, 10**15)
+    request = await authorizer(desk).request(swap.terms, Amount(10**15))
     assert request.payload["message"]["relayer"] == rig.other_address()
     with pytest.raises(BadAuthorization, match="relayer"):
         await authorizer(desk).check(swap.terms, await answered(swap))
@@ -356,8 +356,8 @@ async def test_a_relayer_of_a_setting_is_asked_for_and_no_other_is_taken(
 
 
 async def answered(swap: Swap, max_fee: int = 10**15) -> dict[str, str]:
-    request = await authorizer(swap.ours).request(swap.terms, max_fee)
-    return await authorizer(swap.theirs).sign(swap.terms, request, max_fee)
+    request = await authorizer(swap.ours).request(swap.terms, Amount(max_fee))
+    return await authorizer(swap.theirs).sign(swap.terms, request, Amount(max_fee))
 
 
 @pytest.mark.parametrize(
@@ -427,7 +427,7 @@ async def test_a_signature_is_taken_in_the_one_form_that_the_contract_takes(scen
 async def test_a_smart_wallet_answers_for_itself(scene: Scene, rig: EthereumRig) -> None:
     wallet = await deploy(rig, compiled()["Actor"][0])
     swap = await locked(scene, recipient=wallet)
-    request = await authorizer(swap.ours).request(swap.terms, AMOUNT // 2)
+    request = await authorizer(swap.ours).request(swap.terms, Amount(AMOUNT // 2))
     answer = {**request.payload["message"], "signature": "0x1234"}
     with pytest.raises(BadAuthorization, match="not signed by"):
         await authorizer(swap.ours).check(swap.terms, answer)

@@ -19,7 +19,7 @@ from bridge.chains.port import ChainPort
 from bridge.client.swap import LockWatch
 from bridge.engine.ingest import Ingest
 from bridge.engine.metrics import Metrics
-from bridge.protocol.types import LegState, LockTerms, Preimage, Swap
+from bridge.protocol.types import Amount, LegState, LockTerms, Preimage, Swap
 from bridge.store import Store
 from bridge.store.records import SwapMeta
 from relayers.daemon.status import StatusKeeper
@@ -263,7 +263,7 @@ def test_the_default_configuration_is_the_profile_of_ethereum() -> None:
     asset = samples.ETH
     assert asset.chain == instances.ETHEREUM
     threshold = int(profile.finalized_above) * ETHER
-    assert timing.for_amount(asset, threshold) == profile.timing(small=True)
-    assert timing.for_amount(asset, threshold + 1) == profile.timing()
+    assert timing.for_amount(asset, Amount(threshold)) == profile.timing(small=True)
+    assert timing.for_amount(asset, Amount(threshold + 1)) == profile.timing()
     token = msgspec.structs.replace(asset, symbol="USDC", decimals=6, contract="0x" + "11" * 20)
-    assert timing.for_amount(token, 1) == profile.timing(), "what a token is worth is not known"
+    assert timing.for_amount(token, Amount(1)) == profile.timing(), "what a token is worth is not known"

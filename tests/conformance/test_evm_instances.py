@@ -20,7 +20,7 @@ from bridge.chains.port import (
     LockStatus,
     SignedTx,
 )
-from bridge.protocol.types import Asset, ChainId, LockTerms, Preimage, Purpose
+from bridge.protocol.types import Amount, Asset, ChainId, LockId, LockTerms, Preimage, Purpose
 from relayers.evm.adapter import EvmPort, open_port
 from relayers.evm.settings import ETH
 from tests import instances
@@ -120,7 +120,7 @@ async def test_a_lock_of_the_other_network_is_refused(pair: Pair, make: Any, rol
     with pytest.raises(ActionRefused, match="polygon:POL"):
         here.unsigned(Purpose.LOCK, mixed)
     with pytest.raises(ActionRefused):
-        await here.read_lock("0x00", pair.on_polygon)
+        await here.read_lock(LockId("0x00"), pair.on_polygon)
 
 
 async def test_a_signed_transaction_lands_on_its_own_network_alone(pair: Pair) -> None:
@@ -143,12 +143,12 @@ async def test_a_signed_claim_for_one_network_gives_no_fee_on_the_other(pair: Pa
     assert user.authorizer is not None
     assert here.authorizer is not None
     most = pair.on_polygon.amount // 2
-    request = await there.authorizer.request(pair.on_polygon, most)
-    signed = await user.authorizer.sign(pair.on_polygon, request, most)
-    authorization = await there.authorizer.check(pair.on_polygon, signed, 0)
+    request = await there.authorizer.request(pair.on_polygon, Amount(most))
+    signed = await user.authorizer.sign(pair.on_polygon, request, Amount(most))
+    authorization = await there.authorizer.check(pair.on_polygon, signed, Amount(0))
 
     with pytest.raises(BadAuthorization, match="was not signed by"):
-        await here.authorizer.check(pair.on_ethereum, signed, 0)
+        await here.authorizer.check(pair.on_ethereum, signed, Amount(0))
     misused = await prepared(here, pair.on_ethereum, authorization)
     assert function(misused) == ORDINARY
     assert function(await prepared(there, pair.on_polygon, authorization)) == FOR_A_FEE
@@ -164,9 +164,9 @@ async def test_a_user_signs_no_request_for_the_other_network(pair: Pair) -> None
     user = await pair.port(instances.ETHEREUM, "user")
     assert there.authorizer is not None
     assert user.authorizer is not None
-    request = await there.authorizer.request(pair.on_polygon, 1_000)
+    request = await there.authorizer.request(pair.on_polygon, Amount(1_000))
     with pytest.raises(BadAuthorization, match="does not fit the lock"):
-        await user.authorizer.sign(pair.on_ethereum, request, 1_000)
+        await user.authorizer.sign(pair.on_ethereum, request, Amount(1_000))
 
 
 async def test_a_lock_given_back_on_one_network_is_not_given_back_on_the_other(pair: Pair) -> None:

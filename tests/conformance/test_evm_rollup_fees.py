@@ -20,7 +20,7 @@ from bridge.chains.actions import ClaimAction, LockAction
 from bridge.chains.errors import ActionRefused, InsufficientFunds, PortUnavailable
 from bridge.chains.port import FeeEstimate, FeeLevel, SignedTx
 from bridge.keys.devkeys import devnet_key
-from bridge.protocol.types import LockTerms, Preimage, Purpose
+from bridge.protocol.types import Address, Amount, LockTerms, Preimage, Purpose, UnixSeconds
 from relayers.evm.accounting import fees_paid
 from relayers.evm.adapter import EvmPort, open_port
 from relayers.evm.data_fees import GAS_PRICE_ORACLE, HEADROOM, NODE_INTERFACE
@@ -96,11 +96,11 @@ async def lock_terms(port: EvmPort, recipient: str, amount: int = ETHER // 10) -
         chain=port.chain,
         contract=port.contract,
         sender=port.account,
-        recipient=recipient,
+        recipient=Address(recipient),
         asset=port.traits.native(port.chain),
-        amount=amount,
+        amount=Amount(amount),
         hashlock=SECRET.hashlock(),
-        deadline=(await port.tip()).time + 10_000,
+        deadline=UnixSeconds((await port.tip()).time + 10_000),
     )
 
 
@@ -136,9 +136,7 @@ async def test_estimates_of_the_op_stack_have_the_data_in_them(rig: EthereumRig,
         exact = await charged(rig, data + b"\1" * 96, ask.units)
         assert extra == pytest.approx(exact, rel=0.01)
     lock, claim, _, _, authorized = more
-    assert authorized > max(lock, claim) * 3 / 2, (
-        "a claim that was signed for shows a signature and all terms"
-    )
+    assert authorized > max(lock, claim) * 3 / 2, "claimFor shows a signature and all terms"
 
 
 async def test_what_is_set_aside_covers_the_data_at_twice_its_price(rig: EthereumRig) -> None:
@@ -182,9 +180,9 @@ async def test_a_claim_for_a_fee_keeps_what_the_data_cost_too(rig: EthereumRig) 
     await rig.devnet.mine(1)
     assert ours.authorizer is not None
     assert theirs.authorizer is not None
-    request = await ours.authorizer.request(terms, ETHER // 2)
-    signed = await theirs.authorizer.sign(terms, request, ETHER // 2)
-    action = ClaimAction(terms, SECRET, authorization=await ours.authorizer.check(terms, signed, 0))
+    request = await ours.authorizer.request(terms, Amount(ETHER // 2))
+    signed = await theirs.authorizer.sign(terms, request, Amount(ETHER // 2))
+    action = ClaimAction(terms, SECRET, authorization=await ours.authorizer.check(terms, signed, Amount(0)))
     fees = {}
     for price in (0, 10 * GWEI):
         await charge(rig, price=price)
@@ -205,10 +203,10 @@ async def test_data_that_costs_more_than_the_fee_brings_is_not_sent_for_it(rig: 
     await rig.devnet.mine(1)
     assert ours.authorizer is not None
     assert theirs.authorizer is not None
-    most = 2 * (await ours.fees(terms.asset)).authorized_claim
+    most = Amount(2 * (await ours.fees(terms.asset)).authorized_claim)
     request = await ours.authorizer.request(terms, most)
     signed = await theirs.authorizer.sign(terms, request, most)
-    action = ClaimAction(terms, SECRET, authorization=await ours.authorizer.check(terms, signed, 0))
+    action = ClaimAction(terms, SECRET, authorization=await ours.authorizer.check(terms, signed, Amount(0)))
     assert function(await prepared(ours, action)) == FOR_A_FEE
     await charge(rig, price=most // 2_000)
     assert function(await prepared(ours, action)) != FOR_A_FEE

@@ -7,8 +7,8 @@ import pytest
 
 from bridge.chains.actions import ClaimAction, CooperativeRefundAction, LockAction, RefundAction
 from bridge.chains.errors import ActionRefused, InsufficientFunds, PortError
-from bridge.chains.port import Claimed, FeeLevel, LockStatus
-from bridge.protocol.types import Preimage, Purpose
+from bridge.chains.port import Claimed, FeeLevel, Locked, LockStatus
+from bridge.protocol.types import Amount, Preimage, Purpose
 from tests.conformance.rig import Scene, Watcher
 
 SECRET = Preimage(b"the preimage of the HTLC's rules")
@@ -237,6 +237,7 @@ async def test_a_token_is_approved_once_then_locked_and_claimed(scene: Scene) ->
     before = await ours.balance(ours.account, token)
     await scene.done(ours, LockAction(terms))
     (event,) = (await watcher.look()).events
+    assert isinstance(event, Locked)
     assert event.terms == terms
     assert await ours.balance(ours.account, token) == before - terms.amount
     await scene.done(theirs, ClaimAction(terms, SECRET))
@@ -249,7 +250,7 @@ async def test_a_token_is_locked_and_refunded_by_an_ordinary_wallet_with_its_app
         assert await (await scene.port("bridge")).setup_actions([scene.rig.native]) == ()
         return
     ours, theirs = await scene.port("bridge"), await scene.port("user")
-    await scene.rig.devnet.fund(theirs.account, token, scene.rig.unit)
+    await scene.rig.devnet.fund(theirs.account, token, Amount(scene.rig.unit))
     terms = await scene.terms(theirs, ours, SECRET, asset=token, lifetime=300)
     await scene.from_wallet("user", Purpose.LOCK, terms)
     assert await ours.read_lock(ours.lock_id(terms), terms) is LockStatus.OPEN

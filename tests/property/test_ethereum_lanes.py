@@ -21,7 +21,7 @@ from bridge.chains.actions import Action, ClaimAction, CooperativeRefundAction, 
 from bridge.chains.errors import ActionRefused
 from bridge.chains.port import FeeLevel, Locked, LockStatus, TxState
 from bridge.keys.devkeys import devnet_key
-from bridge.protocol.types import Asset, LockTerms, Preimage
+from bridge.protocol.types import Amount, Asset, LockTerms, Preimage, UnixSeconds
 from relayers.evm.adapter import EvmPort, open_port
 from relayers.evm.devnet.anvil import AnvilDevnet
 from relayers.evm.settings import ETH
@@ -125,9 +125,9 @@ class Lanes(RuleBasedStateMachine):
             sender=self.ours.account,
             recipient=self.theirs.account,
             asset=self.world.assets[asset],
-            amount=AMOUNTS[pick % 3],
+            amount=Amount(AMOUNTS[pick % 3]),
             hashlock=SECRETS[secret].hashlock(),
-            deadline=self.now() // 100 * 100 + 200,
+            deadline=UnixSeconds(self.now() // 100 * 100 + 200),
             lane=lane,
         )
         refusal = self.attempt(self.ours, LockAction(terms))
@@ -172,12 +172,12 @@ class Lanes(RuleBasedStateMachine):
     def claim_for_a_fee(self, pick: int) -> None:
         if (chosen := self.any_lock(pick)) is None or chosen[0].deadline < self.now():
             return
-        terms, max_fee = chosen[0], chosen[0].amount // 2
+        terms, max_fee = chosen[0], Amount(chosen[0].amount // 2)
         ours, theirs = self.ours.authorizer, self.theirs.authorizer
         assert ours is not None
         assert theirs is not None
         answer = self.run(theirs.sign(terms, self.run(ours.request(terms, max_fee)), max_fee))
-        signed = self.run(ours.check(terms, answer))
+        signed = self.run(ours.check(terms, answer, Amount(0)))
         action = msgspec.structs.replace(ClaimAction(*chosen), authorization=signed)
         refusal = self.attempt(self.ours, action)
         assert (refusal is None) == (terms in self.open)

@@ -8,6 +8,7 @@ import struct
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from solders.instruction import AccountMeta, Instruction
+from solders.system_program import ID as SYSTEM_PROGRAM
 from solders.transaction_metadata import FailedTransactionMetadata
 
 from relayers.solana import program
@@ -35,7 +36,7 @@ def test_malformed_calls_take_nothing_from_a_lock(data: bytes, picks: list[int],
         bank.sender.pubkey(),
         bank.recipient.pubkey(),
         bank.program,
-        program.SYSTEM_PROGRAM,
+        SYSTEM_PROGRAM,
     ]
     thief = bank.thief.pubkey()
     metas = [

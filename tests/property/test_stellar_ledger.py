@@ -54,8 +54,8 @@ def _key(which: str) -> Keypair:
 
 
 @st.composite
-def operations(draw: Callable[..., object]) -> Operation:
-    source, other = _key(draw(name)).public_key, _key(draw(name)).public_key  # type: ignore[arg-type]
+def operations(draw: st.DrawFn) -> Operation:
+    source, other = _key(draw(name)).public_key, _key(draw(name)).public_key
     value = str(draw(amount))
     never = ClaimPredicate.predicate_before_absolute_time(0)
     signer = Signer.ed25519_public_key(keypair(f"signer {draw(weight)}").public_key, draw(weight))
@@ -80,7 +80,7 @@ def operations(draw: Callable[..., object]) -> Operation:
             other, SignerKey.ed25519_public_key(keypair("signer 1").public_key), source
         ),
     ]
-    return choices[draw(st.integers(0, len(choices) - 1))]  # type: ignore[call-overload,no-any-return]
+    return choices[draw(st.integers(0, len(choices) - 1))]
 
 
 def check(world: LedgerWorld) -> None:

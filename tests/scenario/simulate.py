@@ -19,12 +19,12 @@ from pathlib import Path
 
 import structlog
 
-from bridge.protocol.types import ChainId, SwapState
+from bridge.protocol.types import ChainId, SwapId, SwapState
 from relayers.fake.ledger import LedgerLockState, lock_id_of
 from tests import instances
-from tests.scenario.world import NATIVE, BridgeWorld, Fuse, Killed
+from tests.scenario.world import NATIVE, Behaviour, BridgeWorld, Fuse, Killed
 
-KINDS = {
+KINDS: dict[str, Behaviour] = {
     "honest": {},
     "hands over": {"hands_over": True},
     "hasty": {"hurry": True},
@@ -87,7 +87,7 @@ async def play(seed: int, folder: Path) -> dict[str, int]:
 def _batched(world: BridgeWorld) -> int:
     """How many claims were made in the transactions of others."""
     with world.store.reading() as tx:
-        intents = [intent for swap_id in world.users for intent in tx.intents.of_swap(swap_id)]
+        intents = [intent for swap_id in world.users for intent in tx.intents.of_swap(SwapId(swap_id))]
     return sum(intent.batch_leader is not None for intent in intents)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from bridge.engine.decisions import URGENT_INCLUSIONS
-from bridge.protocol.types import LegState
+from bridge.protocol.types import LegState, TxId
 from bridge.store.records import Intent
 from relayers.fake.ledger import FakeTx, LedgerLockState
 from tests import instances
@@ -75,7 +75,7 @@ async def batch_goes_on_without(world: BridgeWorld, swap_id: str) -> None:
     ethereum.faults.hold_blocks = 0
     world.mine()
     assert landed_batch(world) is not None
-    height = ethereum.included(stranger)[0].ref.height  # type: ignore[index]
+    height = ethereum.included(TxId(stranger))[0].ref.height  # type: ignore[index]
     ethereum.reorg(ethereum.head.height - height + 1, [stranger])
     assert not is_claimed(world, swap_id)
 

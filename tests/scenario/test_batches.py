@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
+from typing import Any
 
-from bridge.protocol.types import LegState, Purpose, SwapState
+from bridge.protocol.types import LegState, Purpose, SwapId, SwapState
 from bridge.store.records import IntentState, StoredTxState
 from relayers.fake.ledger import FakeTx, LedgerLockState
 from tests import instances
@@ -13,7 +15,7 @@ from tests.scenario.world import BridgeWorld, Fuse, Killed
 SWAPS = 4
 
 
-def batching(folder: Path, **options: object) -> BridgeWorld:
+def batching(folder: Path, **options: Any) -> BridgeWorld:
     world = BridgeWorld(folder, max_claims=10, **options)
     for number in range(1, SWAPS + 1):
         world.swap(number)
@@ -34,6 +36,10 @@ def all_over(world: BridgeWorld) -> bool:
     return all(world.is_over(swap_id) for swap_id in world.users)
 
 
+def knows_the_secret(world: BridgeWorld) -> bool:
+    return world.get("swap1").secret_known
+
+
 def all_completed(world: BridgeWorld) -> bool:
     return all(world.state(swap_id) is SwapState.COMPLETED for swap_id in world.users)
 
@@ -52,8 +58,8 @@ async def test_claims_that_wait_together_go_in_one_transaction(tmp_path: Path) -
     (claim,) = claims_on_chain(world)
     assert len(claim.others) == SWAPS - 1
     with world.store.reading() as tx:
-        intents = [i for swap_id in world.users for i in tx.intents.of_swap(swap_id)]
-        signed = [len(tx.transactions.of_swap(swap_id)) for swap_id in world.users]
+        intents = [i for swap_id in world.users for i in tx.intents.of_swap(SwapId(swap_id))]
+        signed = [len(tx.transactions.of_swap(SwapId(swap_id))) for swap_id in world.users]
     states = {i.state for i in intents if i.purpose is Purpose.CLAIM}
     assert states == {IntentState.FINAL}
     assert sorted(signed) == [1] * (SWAPS - 1) + [2]  # a lock each, and one claim for all
@@ -76,12 +82,12 @@ async def test_a_claim_made_by_a_stranger_does_not_hold_the_others_up(tmp_path: 
         world = batching(place, atomic_claims=atomic)
         ethereum = world.chains[instances.ETHEREUM]
         await until_the_users_claim(world)
-        await world.until(lambda w=world: w.get("swap1").secret_known)
+        await world.until(partial(knows_the_secret, world))
         # The batch is signed and waits; somebody else with the secret gets in before it.
         lock_id = world.get("swap1").source.lock_id
         ethereum.faults.drop_broadcasts = 3
         world.wallet(instances.ETHEREUM).claim(lock_id, world.secrets["swap1"])
-        await world.until(lambda w=world: all_over(w))
+        await world.until(partial(all_over, world))
         world.check()
         assert all_completed(world), f"atomic: {atomic}"
         world.close()
@@ -188,18 +194,18 @@ async def test_a_process_that_is_killed_anywhere_around_a_batch_repeats_nothing(
     for place in range(1, places, 3):  # every third: each kind of place many times
         world = start.fork(tmp_path / str(place), Fuse(at=place))
         try:
-            await world.until(lambda w=world: all_over(w))
+            await world.until(partial(all_over, world))
         except Killed:
             world.process()
             world.now_ms += 16_000  # the lease of the killed process runs out
-        await world.until(lambda w=world: all_over(w))
+        await world.until(partial(all_over, world))
         world.check()
         assert all_completed(world), f"killed at {world.fuse.places}"
         with world.store.reading() as tx:
             txs = {
                 t.tx_id: t
                 for swap_id in world.users
-                for i, t in tx.transactions.of_swap(swap_id)
+                for i, t in tx.transactions.of_swap(SwapId(swap_id))
                 if i.purpose is Purpose.CLAIM
             }
         assert sum(t.state is StoredTxState.FINAL for t in txs.values()) <= 2

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -12,11 +13,21 @@ import pytest
 from bridge.chains.actions import Action
 from bridge.chains.errors import PortUnavailable
 from bridge.chains.port import BroadcastOutcome, BroadcastResult, FeeLevel, SignedTx
-from bridge.protocol.types import ChainId, LegState, Preimage, Purpose, SwapState
+from bridge.protocol.types import ChainId, LegState, Preimage, Purpose, SwapId, SwapState
 from bridge.store.records import IntentState
 from relayers.fake.ledger import FakeTx, LedgerLockState, lock_id_of
 from tests import instances
-from tests.scenario.world import ALL_JOBS, INTERVAL, NATIVE, RICH, BridgeWorld, copy_database, with_amount
+from tests.scenario.world import (
+    ALL_JOBS,
+    INTERVAL,
+    NATIVE,
+    RICH,
+    Behaviour,
+    BridgeWorld,
+    FusedPort,
+    copy_database,
+    with_amount,
+)
 
 BOTH = pytest.mark.parametrize("chain", [instances.ETHEREUM, instances.ZION])
 
@@ -163,7 +174,7 @@ async def test_where_an_account_has_one_transaction_waiting_at_a_time_urgent_one
     await world.until(lambda: all(world.is_over(swap_id) for swap_id in world.users), limit=200)
     world.check()
     with world.store.reading() as tx:
-        bids = {t.signed.fee["price"] for s in world.users for _, t in tx.transactions.of_swap(s)}
+        bids = {t.signed.fee["price"] for s in world.users for _, t in tx.transactions.of_swap(SwapId(s))}
     assert bids == {10}, "waiting for one's turn is no reason to bid more"
     assert {world.state(swap_id) for swap_id in world.users} == {SwapState.COMPLETED}
     world.close()
@@ -219,7 +230,7 @@ async def test_a_transaction_stuck_below_a_spike_is_replaced_with_its_own_sequen
     world.chains[instances.ETHEREUM].price *= 100
     await world.until(world.is_over)
     with world.store.reading() as tx:
-        (claim,) = [i for i in tx.intents.of_swap("swap1") if i.purpose is Purpose.CLAIM]
+        (claim,) = [i for i in tx.intents.of_swap(SwapId("swap1")) if i.purpose is Purpose.CLAIM]
         sent = tx.transactions.of_intent(claim.id)
     assert len(sent) > 1
     assert len({stored.sequence for stored in sent}) == 1
@@ -282,7 +293,9 @@ async def test_a_gap_in_the_sequences_is_filled_so_that_later_transactions_land(
 
 
 @pytest.mark.parametrize("expiry", [2, 6])
-async def test_on_a_chain_without_sequences_expired_transactions_are_signed_anew(tmp_path, expiry) -> None:
+async def test_on_a_chain_without_sequences_expired_transactions_are_signed_anew(
+    tmp_path: Path, expiry: int
+) -> None:
     world = BridgeWorld(tmp_path, sequences=False, expiry_blocks=expiry)
     world.swap()
     for fake in world.chains.values():
@@ -309,7 +322,7 @@ async def test_a_counter_lock_overtaken_by_time_is_withdrawn_and_its_sequence_us
     assert world.locks_sent() == 0
     assert world.chains[instances.ZION].ledger.sequences["bridge"] == 1
     with world.store.reading() as tx:
-        lock = next(i for i in tx.intents.of_swap("swap1") if i.purpose is Purpose.LOCK)
+        lock = next(i for i in tx.intents.of_swap(SwapId("swap1")) if i.purpose is Purpose.LOCK)
     assert lock.state is IntentState.CANCELLED
 
 
@@ -351,7 +364,9 @@ async def test_a_worker_whose_lease_ran_out_while_it_signed_stores_and_sends_not
     world: BridgeWorld,
 ) -> None:
     rival = world.make_worker(instances.ZION, owner="rival")
-    slow = world.ports[instances.ZION] = world.workers[instances.ZION].port  # type: ignore[assignment]
+    slow = world.workers[instances.ZION].port
+    assert isinstance(slow, FusedPort)
+    world.ports[instances.ZION] = slow
     world.swap()
     await world.until(lambda: world.get().source.state is LegState.SEEN)
 
@@ -361,11 +376,15 @@ async def test_a_worker_whose_lease_ran_out_while_it_signed_stores_and_sends_not
 
     slow.meanwhile = overtake
     await world.until(lambda: world.transactions_signed() > 0)
-    assert slow.meanwhile is None
+    assert world.ports[instances.ZION].meanwhile is None
     assert not world.workers[instances.ZION].outbox.holds_lease, "it knows that it lost the lease"
     await world.until(world.is_over)
     with world.store.reading() as tx:
-        locks = [sent for intent, sent in tx.transactions.of_swap("swap1") if intent.purpose is Purpose.LOCK]
+        locks = [
+            sent
+            for intent, sent in tx.transactions.of_swap(SwapId("swap1"))
+            if intent.purpose is Purpose.LOCK
+        ]
     assert len(locks) == 1
 
 
@@ -392,7 +411,7 @@ async def test_a_full_disk_stops_nothing_for_good(
     world.swap()
     await world.until(lambda: world.get().source.state is LegState.SEEN)
 
-    def full(commit) -> None:
+    def full(commit: Callable[[], None]) -> None:
         raise sqlite3.OperationalError("database or disk is full")
 
     with monkeypatch.context() as patched:
@@ -506,7 +525,7 @@ async def test_a_wrong_preimage_claims_nothing(world: BridgeWorld) -> None:
 
 async def test_many_swaps_both_ways_at_once_share_the_senders_sequences(world: BridgeWorld) -> None:
     for number in range(1, 9):
-        behaviour = {"claims": False, "refunds": False} if number % 4 == 0 else {}
+        behaviour: Behaviour = {"claims": False, "refunds": False} if number % 4 == 0 else {}
         world.swap(
             number, instances.ETHEREUM if number % 2 else instances.ZION, amount=10**6 * number, **behaviour
         )

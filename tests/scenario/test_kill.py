@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import Unpack
 
 import pytest
 
 from bridge.protocol.types import SwapState
-from tests.scenario.world import BridgeWorld, Fuse, Killed
+from tests import instances
+from tests.scenario.world import Behaviour, BridgeWorld, Fuse, Killed
 
 IDLE = 4
 """A step in which both workers only store the new tip passes this many places."""
@@ -38,7 +40,10 @@ def _hurry(world: BridgeWorld) -> None:
 
 
 async def _kill_everywhere(
-    folder: Path, end: SwapState, start: Callable[[BridgeWorld], bool] | None = None, **behaviour: bool
+    folder: Path,
+    end: SwapState,
+    start: Callable[[BridgeWorld], bool] | None = None,
+    **behaviour: Unpack[Behaviour],
 ) -> Counter[str]:
     """Play a life; for each place in each step (from `start` on) play on from a copy that dies there."""
     killed: Counter[str] = Counter()
@@ -50,7 +55,7 @@ async def _kill_everywhere(
             life.fuse.places.clear()
             _hurry(life)
             continue
-        before = life.fork(folder / f"step{life.chains['zion'].head.height}", Fuse())
+        before = life.fork(folder / f"step{life.chains[instances.ZION].head.height}", Fuse())
         await life.step()
         places = list(life.fuse.places)
         life.fuse.places.clear()
@@ -58,7 +63,9 @@ async def _kill_everywhere(
         for number, place in enumerate(places if len(places) > IDLE else [], 1):
             fork = before.fork(before.folder / str(number), Fuse(at=number))
             await _to_the_end(fork)
-            where = f"{place} ({number} of {len(places)} after block {before.chains['zion'].head.height})"
+            where = (
+                f"{place} ({number} of {len(places)} after block {before.chains[instances.ZION].head.height})"
+            )
             assert fork.state() is end, f"killed {where}\n{fork.describe()}"
             fork.check()
             fork.close()

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from bridge.protocol.types import Leg, LegState, SwapState
+from bridge.protocol.types import Leg, LegState, SwapId, SwapState
 from relayers.fake.ledger import LedgerLockState
 from tests import instances
 from tests.scenario.world import BridgeWorld
@@ -43,7 +43,7 @@ async def test_a_lock_that_a_reorg_removes_before_it_is_final_is_never_answered(
     assert world.state() is SwapState.EXPIRED_UNFUNDED
     assert world.locks_sent() == 0
     with world.store.reading() as tx:
-        assert tx.intents.of_swap("swap1") == []
+        assert tx.intents.of_swap(SwapId("swap1")) == []
 
 
 async def test_a_counter_lock_that_a_reorg_throws_out_is_sent_again_never_twice(world: BridgeWorld) -> None:

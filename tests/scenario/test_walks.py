@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from bridge.protocol.types import ChainId, LegState, SwapState
+from bridge.protocol.types import ChainId, LegState, SwapId, SwapState
 from relayers.daemon.loop import Job
 from relayers.fake.ledger import LedgerLockState
 from tests import instances
@@ -26,7 +26,7 @@ async def test_an_honest_swap_completes_on_both_chains(world: BridgeWorld, sourc
     assert world.lock_state(swap.source) is LedgerLockState.CLAIMED
     assert world.lock_state(swap.destination) is LedgerLockState.CLAIMED
     with world.store.reading() as tx:
-        receipt = tx.receipts.get("swap1")
+        receipt = tx.receipts.get(SwapId("swap1"))
         kinds = [logged.kind for logged in tx.events.after(0)]
     assert receipt is not None
     assert kinds.count("LockSeen") == kinds.count("LockFinal") == 2

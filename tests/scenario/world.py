@@ -15,7 +15,7 @@ from contextlib import closing
 from functools import cache
 from pathlib import Path
 from tempfile import mkdtemp
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 import msgspec
 from prometheus_client import CollectorRegistry
@@ -30,6 +30,8 @@ from bridge.protocol.rules import may_share_secret
 from bridge.protocol.timelocks import may_reveal, plan_deadlines
 from bridge.protocol.transition import new_swap
 from bridge.protocol.types import (
+    Address,
+    Amount,
     Asset,
     ChainId,
     ChainTiming,
@@ -38,8 +40,10 @@ from bridge.protocol.types import (
     LockTerms,
     Preimage,
     Swap,
+    SwapId,
     SwapPolicy,
     SwapState,
+    UnixSeconds,
 )
 from bridge.store import Store
 from bridge.store.records import IntentState, SwapMeta
@@ -59,6 +63,17 @@ TIMING = ChainTiming(block_interval=INTERVAL, finality_depth=3, inclusion_p99=30
 USER_WINDOW, OUTAGE, LOCK_WINDOW = 200, 120, 120
 RICH = 10**24
 ALL_JOBS = [Job.POLL, Job.SWEEP, Job.VERIFY, Job.INVENTORY]
+
+
+class Behaviour(TypedDict, total=False):
+    """How a user deviates from the careful one (see `User`)."""
+
+    locks: bool
+    claims: bool
+    refunds: bool
+    hurry: bool
+    late: bool
+    hands_over: bool
 
 
 class Killed(BaseException):
@@ -143,6 +158,8 @@ def open_store(path: Path, clock: Callable[[], int], fuse: Fuse, url: str = "") 
 
 class BridgeWorld:
     """The stage. `process` starts (again) both workers on the same database, with a fresh memory."""
+
+    store: FusedStore
 
     def __init__(self, folder: Path, seed: int = 0, *, url: str = "", **chain_options: Any) -> None:
         self.url = url
@@ -248,7 +265,11 @@ class BridgeWorld:
     # -- swaps -------------------------------------------------------------------------------
 
     def swap(
-        self, number: int = 1, source: ChainId = instances.ETHEREUM, amount: int = 10**19, **behaviour: bool
+        self,
+        number: int = 1,
+        source: ChainId = instances.ETHEREUM,
+        amount: int = 10**19,
+        **behaviour: Unpack[Behaviour],
     ) -> str:
         """Sell a swap and let its user play: honest unless `behaviour` says otherwise (see `User`)."""
         destination = instances.ZION if source == instances.ETHEREUM else instances.ETHEREUM
@@ -265,12 +286,19 @@ class BridgeWorld:
 
         def terms(chain: ChainId, sender: str, recipient: str, size: int, deadline: int) -> LockTerms:
             return LockTerms(
-                chain, "htlc", sender, recipient, NATIVE[chain], size, secret.hashlock(), deadline
+                chain,
+                Address("htlc"),
+                Address(sender),
+                Address(recipient),
+                NATIVE[chain],
+                Amount(size),
+                secret.hashlock(),
+                UnixSeconds(deadline),
             )
 
         swap_id = f"swap{number}"
         swap = new_swap(
-            swap_id,
+            SwapId(swap_id),
             source=terms(source, "user", "bridge", amount, deadlines.source),
             destination=terms(destination, "bridge", "user", amount // 10, deadlines.destination),
             policy=SwapPolicy(TIMING, TIMING, USER_WINDOW, OUTAGE, deadlines.lock_by),
@@ -279,14 +307,14 @@ class BridgeWorld:
         with self.store.transaction() as tx:
             tx.reservations.hold(NATIVE[destination].key, amount // 10, f"quote{number}", None)
             tx.swaps.add(swap, SwapMeta(quote_id=f"quote{number}"))
-            tx.reservations.assign(f"quote{number}", swap_id)
+            tx.reservations.assign(f"quote{number}", SwapId(swap_id))
         self.secrets[swap_id] = secret
         self.users[swap_id] = User(self, swap, secret, **behaviour)
         return swap_id
 
     def get(self, swap_id: str = "swap1") -> Swap:
         with self.store.reading() as tx:
-            stored = tx.swaps.get(swap_id)
+            stored = tx.swaps.get(SwapId(swap_id))
         assert stored is not None
         return stored.swap
 
@@ -321,7 +349,7 @@ class BridgeWorld:
     def transactions_signed(self, swap_id: str = "swap1") -> int:
         """How many transactions were ever signed for a swap."""
         with self.store.reading() as tx:
-            return len(tx.transactions.of_swap(swap_id))
+            return len(tx.transactions.of_swap(SwapId(swap_id)))
 
     # -- what must hold whatever happens -----------------------------------------------------
 
@@ -330,8 +358,8 @@ class BridgeWorld:
         for chain, fake in self.chains.items():
             assert fake.ledger.supply(NATIVE[chain]) == 2 * RICH, f"coins of {chain} appeared or vanished"
         with self.store.reading() as tx:
-            swaps = [tx.swaps.get(swap_id) for swap_id in self.users]
-            held = {swap_id: tx.reservations.of_swap(swap_id) for swap_id in self.users}
+            swaps = [tx.swaps.get(SwapId(swap_id)) for swap_id in self.users]
+            held = {swap_id: tx.reservations.of_swap(SwapId(swap_id)) for swap_id in self.users}
             seen = {chain: tx.chains.get(chain) for chain in self.chains}
         for stored in swaps:
             assert stored is not None
@@ -357,7 +385,7 @@ class BridgeWorld:
         lines = []
         with self.store.reading() as tx:
             for swap_id in self.users:
-                stored = tx.swaps.get(swap_id)
+                stored = tx.swaps.get(SwapId(swap_id))
                 assert stored is not None
                 swap = stored.swap
                 lines.append(
@@ -365,7 +393,7 @@ class BridgeWorld:
                     f"({self.lock_state(swap.source)}), destination {swap.destination.state.value} "
                     f"({self.lock_state(swap.destination)}), abandoned {swap.abandoned}, {swap.attention}"
                 )
-                for intent in tx.intents.of_swap(swap_id):
+                for intent in tx.intents.of_swap(SwapId(swap_id)):
                     txs = tx.transactions.of_intent(intent.id)
                     sent = [
                         (stored.sequence, stored.state.value, stored.cancels, stored.reason) for stored in txs
@@ -467,7 +495,7 @@ class User:
         late = may_reveal(swap.policy.destination, terms.deadline, now) is not None
         if not self.claims or swap.secret_shared or late or may_share_secret(swap, self.secret) is not None:
             return
-        signature = signature_of(terms.recipient, lock_id_of(terms), 0)
+        signature = signature_of(terms.recipient, lock_id_of(terms), Amount(0))
         with self.world.store.transaction() as tx:
             if self.world.chains[terms.chain].signed_claims is not None:
                 tx.authorizations.put(swap.id, f"0 {signature}".encode())

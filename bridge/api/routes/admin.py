@@ -18,7 +18,7 @@ from bridge.api.models import (
     Money,
     NoteRequest,
     PauseView,
-    SwapId,
+    SwapIdPath,
     SwapList,
     SwapView,
 )
@@ -143,13 +143,13 @@ def resume_pair(source: AssetKey, destination: AssetKey, services: Use, by: Paus
 
 
 @router.post("/swaps/{swap_id}/retry", responses=responses(Kind.NOT_FOUND))
-def retry_swap(swap_id: SwapId, request: NoteRequest, services: Use, by: Retrier) -> SwapView:
+def retry_swap(swap_id: SwapIdPath, request: NoteRequest, services: Use, by: Retrier) -> SwapView:
     """Clear the trouble noted on a swap and try again what is due."""
     return view_of(services, services.swaps.command(swap_id, OperatorVerb.RETRY, by, request.note))
 
 
 @router.post("/swaps/{swap_id}/cooperative-refund", responses=responses(Kind.NOT_FOUND))
-def refund_swap(swap_id: SwapId, request: NoteRequest, services: Use, by: Retrier) -> SwapView:
+def refund_swap(swap_id: SwapIdPath, request: NoteRequest, services: Use, by: Retrier) -> SwapView:
     """Agree to give the source back, as far as the invariants allow; stray locks too."""
     stored = services.swaps.command(swap_id, OperatorVerb.COOPERATIVE_REFUND, by, request.note)
     return view_of(services, stored)

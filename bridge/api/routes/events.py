@@ -13,14 +13,14 @@ from fastapi.sse import KEEPALIVE_COMMENT, format_sse_event
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import StreamingResponse
 
-from bridge.api.models import EventView, SwapId
+from bridge.api.models import EventView
 from bridge.api.problems import ApiError, Kind, responses
 from bridge.api.services import Services, Use, services_of
 from bridge.api.streams import Follower, Subscription
 from bridge.api.views import event_view
 from bridge.desk.refused import Refused
 from bridge.protocol.status import TERMINAL_STATES
-from bridge.protocol.types import SwapState
+from bridge.protocol.types import SwapId, SwapState
 from bridge.store.records import SwapEvent
 
 router = APIRouter(tags=["events"])
@@ -74,7 +74,7 @@ async def _frames(
     stack: AsyncExitStack,
     follower: Follower,
     subscription: Subscription,
-    swap_id: str,
+    swap_id: SwapId,
     *,
     after: int,
     seconds: float,
@@ -111,7 +111,7 @@ class _Subscribe(msgspec.Struct, forbid_unknown_fields=True):
     """What a WebSocket client may say."""
 
     op: Literal["subscribe"]
-    swap_id: Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{32}$")]
+    swap_id: Annotated[SwapId, msgspec.Meta(pattern=r"^[0-9a-f]{32}$")]
     after: Annotated[int, msgspec.Meta(ge=0, le=MAX_SEQ)] = 0
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
-from bridge.api.auth import Address
+from bridge.api.auth import ClientAddress
 from bridge.api.models import (
     AssetView,
     ChainList,
@@ -27,7 +27,7 @@ from bridge.desk.market import pause_of_chain
 from bridge.desk.quotes import QuoteAsk
 from bridge.desk.refused import Refused
 from bridge.protocol.pricing import FixedSide
-from bridge.protocol.types import ChainId
+from bridge.protocol.types import Amount, ChainId
 from bridge.store import Transaction
 
 router = APIRouter(prefix="/v1", tags=["market"])
@@ -67,12 +67,12 @@ def get_keys(services: Use) -> KeyView:
         Kind.CHAIN_UNAVAILABLE,
     ),
 )
-def make_quote(request: QuoteRequest, services: Use, client: Address) -> QuoteView:
+def make_quote(request: QuoteRequest, services: Use, client: ClientAddress) -> QuoteView:
     """Ask for a quote: a signed offer with all fees and both deadlines, reserved for you until it expires."""
     ask = QuoteAsk(
         source=request.source,
         destination=request.destination,
-        amount=int(request.amount),
+        amount=Amount(int(request.amount)),
         fixed=FixedSide.SOURCE if request.side is Side.SOURCE else FixedSide.DESTINATION,
         gasless=request.gasless,
         client=client,
@@ -122,7 +122,7 @@ def _pair(services: Services, tx: Transaction, pair: PairConfig) -> PairView:
         minimum = services.market.least_source(offer)
         chains = services.settings.chains
         at_source = chains.timing(source, minimum)
-        at_destination = chains.timing(destination, 1)
+        at_destination = chains.timing(destination, Amount(1))
         deadlines = services.quotes.deadlines(offer, at_source, at_destination)
         timing = PairTiming(
             lock_window=services.settings.swaps.lock_window,

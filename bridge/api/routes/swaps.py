@@ -19,7 +19,7 @@ from bridge.api.models import (
     RefundRequest,
     RefundView,
     SwapCreated,
-    SwapId,
+    SwapIdPath,
     SwapList,
     SwapRequest,
     SwapView,
@@ -114,7 +114,7 @@ def list_swaps(services: Use, owner: RequiredOwner, page: Annotated[PageQuery, Q
 
 
 @router.get("/{swap_id}", responses=responses(Kind.NOT_FOUND, Kind.INVALID_REQUEST))
-def get_swap(swap_id: SwapId, services: Use) -> SwapView:
+def get_swap(swap_id: SwapIdPath, services: Use) -> SwapView:
     """Show a swap: its status, both legs, deadlines, and whose turn it is."""
     return view_of(services, services.swaps.get(swap_id))
 
@@ -123,7 +123,7 @@ def get_swap(swap_id: SwapId, services: Use) -> SwapView:
     "/{swap_id}/claim",
     responses=responses(Kind.NOT_FOUND, Kind.INVALID_REQUEST, Kind.NO_PRICE, Kind.CHAIN_UNAVAILABLE),
 )
-async def claim_terms(swap_id: SwapId, services: Use) -> ClaimTermsView:
+async def claim_terms(swap_id: SwapIdPath, services: Use) -> ClaimTermsView:
     """Tell on what terms the relayer claims for you, and give what you sign for it where that is needed."""
     terms = await services.handover.terms(swap_id)
     swap = (await asyncio.to_thread(services.swaps.get, swap_id)).swap
@@ -149,7 +149,7 @@ async def claim_terms(swap_id: SwapId, services: Use) -> ClaimTermsView:
         Kind.CHAIN_UNAVAILABLE,
     ),
 )
-async def claim_swap(swap_id: SwapId, request: ClaimRequest, services: Use) -> SwapView:
+async def claim_swap(swap_id: SwapIdPath, request: ClaimRequest, services: Use) -> SwapView:
     """Hand the preimage over: the relayer claims the destination for you. Check the bridge's lock first."""
     stored = await services.handover.take(swap_id, _preimage(request.preimage), request.authorization)
     return await asyncio.to_thread(view_of, services, stored)
@@ -159,7 +159,7 @@ async def claim_swap(swap_id: SwapId, request: ClaimRequest, services: Use) -> S
     "/{swap_id}/transactions",
     responses=responses(Kind.NOT_FOUND, Kind.INVALID_REQUEST, Kind.WRONG_PREIMAGE, Kind.WRONG_STATE),
 )
-async def make_transaction(swap_id: SwapId, request: TransactionRequest, services: Use) -> UnsignedTxView:
+async def make_transaction(swap_id: SwapIdPath, request: TransactionRequest, services: Use) -> UnsignedTxView:
     """Make a fresh transaction for your own wallet to sign: a lock, a claim or a refund."""
     purpose = Purpose(request.purpose.value)
     preimage = None if request.preimage is None else _preimage(request.preimage)
@@ -180,7 +180,7 @@ async def make_transaction(swap_id: SwapId, request: TransactionRequest, service
 
 
 @router.post("/{swap_id}/refund", responses=responses(Kind.NOT_FOUND, Kind.INVALID_REQUEST))
-async def refund_swap(swap_id: SwapId, request: RefundRequest, services: Use) -> RefundView:
+async def refund_swap(swap_id: SwapIdPath, request: RefundRequest, services: Use) -> RefundView:
     """Ask for the source back, by agreement if possible; else sign the refund after the deadline."""
     refund = await asyncio.to_thread(services.swaps.refund, swap_id, cooperative=request.cooperative)
     terms = refund.swap.swap.source.terms

@@ -27,8 +27,11 @@ class HttpEndpoint:
         return f"HttpEndpoint({self._name}, <url redacted>)"
 
     async def post(self, body: Any) -> Any:
-        """Send `body` as JSON and return the JSON of the answer. Raises `PortUnavailable` for everything
-        else: no connection, no answer in time, an HTTP status of 400 or above, an answer that is no JSON."""
+        """Send `body` as JSON and return the JSON of the answer.
+
+        Raises `PortUnavailable` without a connection, without an answer in time, for an HTTP status of 400 or
+        above, and for an answer that is not JSON.
+        """
         try:
             async with asyncio.timeout(self._timeout):
                 try:
@@ -66,4 +69,4 @@ class HttpEndpoint:
             return PortUnavailable(
                 f"{self._name} cannot be reached ({kind})", "is the node up and the URL right?"
             )
-        return PortUnavailable(f"{self._name} answered with something that is no JSON", "check the URL")
+        return PortUnavailable(f"{self._name} answered with something other than JSON", "check the URL")

@@ -13,8 +13,8 @@ ResultT = TypeVar("ResultT")
 
 
 class InTurn(Generic[EndpointT]):
-    """Clients of equal endpoints. They may stand at different heights: whoever compares blocks must bear
-    with that."""
+    """Clients of equal endpoints. They may stand at different heights: code that compares blocks must
+    expect that."""
 
     def __init__(self, endpoints: Sequence[EndpointT]) -> None:
         self._endpoints = tuple(endpoints)

@@ -115,7 +115,7 @@ class JsonRpc:
     def _result(self, answer: Any) -> Any:
         if not isinstance(answer, dict):
             raise PortUnavailable(
-                f"{self._name} answered with something that is no JSON-RPC", "check the URL"
+                f"{self._name} answered with something other than JSON-RPC", "check the URL"
             )
         error = answer.get("error")
         if error is not None:

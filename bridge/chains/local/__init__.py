@@ -1,1 +1,1 @@
-"""What local chains are built on: child processes and servers that cannot outlive whoever started them."""
+"""What local chains are built on: processes and servers that end with the process that started them."""

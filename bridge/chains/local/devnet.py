@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from bridge.protocol.types import Asset
+from bridge.protocol.types import Address, Amount, Asset, TxId
 
 
 class Devnet(Protocol):
@@ -19,12 +19,12 @@ class Devnet(Protocol):
         """Move the chain's clock forward, so that deadlines pass, and make the blocks this needs."""
         ...
 
-    async def reorg(self, depth: int, drop: Sequence[str] = ()) -> None:
+    async def reorg(self, depth: int, drop: Sequence[TxId] = ()) -> None:
         """Replace the last `depth` blocks by a heavier branch without the transactions `drop`, which also
         leave the mempool; the others are included again."""
         ...
 
-    async def fund(self, address: str, asset: Asset, amount: int) -> None:
+    async def fund(self, address: Address, asset: Asset, amount: Amount) -> None:
         """Give an address money from the devnet's treasury."""
         ...
 

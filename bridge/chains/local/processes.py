@@ -1,4 +1,4 @@
-"""Child processes of devnets that cannot outlive whoever started them.
+"""Child processes of devnets that cannot outlive the process that started them.
 
 A test run that is killed (even with SIGKILL) must leave no node behind. On Linux the kernel does this
 for us: a child that asked for PR_SET_PDEATHSIG is killed when the thread that started it ends

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 from sqlalchemy import Row, bindparam, delete, func, select, update
 
-from bridge.protocol.types import BlockRef, ChainId, LegRole, LockTerms
+from bridge.protocol.types import BlockRef, ChainId, LegRole, LockId, LockTerms, SwapId, TxId
 from bridge.store.records import ChainStatus, Observation, ObservedKind
 from bridge.store.repositories.base import Repository, record, records
 from bridge.store.tables import BlockRow, ChainStatusRow, ObservationRow, table_of
@@ -80,11 +80,11 @@ class Observations(Repository):
         self,
         chain: ChainId,
         kind: ObservedKind,
-        swap_id: str,
+        swap_id: SwapId,
         leg: LegRole,
         *,
-        lock_id: str,
-        tx_id: str,
+        lock_id: LockId,
+        tx_id: TxId,
         block: BlockRef,
         depth: int,
         needs_finalized: bool = False,
@@ -158,7 +158,7 @@ class Observations(Repository):
         """Note that an observation is final and that its swap knows."""
         self._run(update(_observations).where(_observations.c.id == observation_id).values(settled=True))
 
-    def of_swap(self, swap_id: str, *, canonical: bool = True) -> list[Observation]:
+    def of_swap(self, swap_id: SwapId, *, canonical: bool = True) -> list[Observation]:
         """Return a swap's observations in chain order; with `canonical=False` also the orphaned ones."""
         statement = select(_observations).where(_observations.c.swap_id == swap_id)
         if canonical:
@@ -166,7 +166,7 @@ class Observations(Repository):
         order = (_observations.c.block_height, _observations.c.id)
         return [_observation(row) for row in self._all(statement.order_by(*order))]
 
-    def of_lock(self, chain: ChainId, lock_id: str, kind: ObservedKind) -> Observation | None:
+    def of_lock(self, chain: ChainId, lock_id: LockId, kind: ObservedKind) -> Observation | None:
         """Return the newest canonical observation of a lock of one kind."""
         where = (
             _observations.c.chain == chain,

@@ -9,7 +9,7 @@ import msgspec
 from sqlalchemy import Row, and_, func, or_, select, update
 
 from bridge.chains.port import SignedTx
-from bridge.protocol.types import ChainId, Purpose
+from bridge.protocol.types import ChainId, LockId, Purpose, SwapId, TxId
 from bridge.store.errors import Duplicate, LeaseLost
 from bridge.store.records import (
     LIVE_INTENT_STATES,
@@ -73,7 +73,9 @@ class Intents(Repository):
         row = self._first(select(_intents).where(_intents.c.id == intent_id))
         return _stored_intent(row) if row else None
 
-    def standing(self, subject: str, leg: str, purpose: Purpose, lock_id: str = "") -> Intent | None:
+    def standing(
+        self, subject: str, leg: str, purpose: Purpose, lock_id: LockId = LockId("")
+    ) -> Intent | None:
         """Return the intent that stands for this (subject, leg, purpose, lock)."""
         row = self._first(
             select(_intents).where(
@@ -86,7 +88,7 @@ class Intents(Repository):
         )
         return _stored_intent(row) if row else None
 
-    def of_swap(self, swap_id: str) -> list[Intent]:
+    def of_swap(self, swap_id: SwapId) -> list[Intent]:
         """Return all intents of a swap, oldest first."""
         where = _intents.c.swap_id == swap_id
         return _stored_intents(self._all(select(_intents).where(where).order_by(_intents.c.id)))
@@ -255,7 +257,7 @@ class Transactions(Repository):
         }
         return self._insert(_transactions, values, f"transaction {signed.tx_id}")
 
-    def by_tx_id(self, chain: ChainId, tx_id: str) -> StoredTx | None:
+    def by_tx_id(self, chain: ChainId, tx_id: TxId) -> StoredTx | None:
         """Return a transaction by the id its chain gives it."""
         where = (_transactions.c.chain == chain, _transactions.c.tx_id == tx_id)
         row = self._first(select(_transactions).where(*where))
@@ -326,7 +328,7 @@ class Transactions(Repository):
             values["sent_ms"] = func.coalesce(_transactions.c.sent_ms, self.now_ms)
         self._run(update(_transactions).where(_transactions.c.id == tx_row_id).values(**values))
 
-    def of_swap(self, swap_id: str) -> list[tuple[Intent, StoredTx]]:
+    def of_swap(self, swap_id: SwapId) -> list[tuple[Intent, StoredTx]]:
         """Return a swap's intents with their transactions, oldest first."""
         intents = {
             row.id: _stored_intent(row)

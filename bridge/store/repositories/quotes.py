@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from sqlalchemy import and_, func, not_, or_, select, update
 
-from bridge.protocol.types import LegState
+from bridge.protocol.types import Amount, LegState, SwapId
 from bridge.store.errors import Conflict
 from bridge.store.records import Quote, QuoteState, Reservation
 from bridge.store.repositories.base import Repository, record, records
@@ -114,7 +114,7 @@ class Reservations(Repository):
         }
         return self._insert(_reservations, {"swap_id": "", "live": True, **values}, "reservation")
 
-    def assign(self, quote_id: str, swap_id: str) -> int:
+    def assign(self, quote_id: str, swap_id: SwapId) -> int:
         """Hand a quote's live reservations to its swap, where they do not expire; returns how many."""
         return self._run(
             update(_reservations)
@@ -122,7 +122,7 @@ class Reservations(Repository):
             .values(swap_id=swap_id, expires_ms=None)
         )
 
-    def release(self, *, swap_id: str = "", quote_id: str = "") -> int:
+    def release(self, *, swap_id: SwapId = SwapId(""), quote_id: str = "") -> int:
         """Give back what a swap or a quote holds; a second time does nothing. Returns the rows released."""
         if bool(swap_id) == bool(quote_id):
             raise ValueError("name either the swap or the quote")
@@ -159,7 +159,7 @@ class Reservations(Repository):
         )
         return sum(row.amount for row in rows)
 
-    def outstanding(self, asset: str) -> int:
+    def outstanding(self, asset: str) -> Amount:
         """Return the sum promised of an asset that has not left the balance yet, smallest units.
 
         A swap whose destination lock is final has spent what it reserved of the destination's chain for that;
@@ -180,9 +180,9 @@ class Reservations(Repository):
                 or_(_swaps.c.id.is_(None), not_(spent)),
             )
         )
-        return sum(row.amount for row in rows)
+        return Amount(sum(row.amount for row in rows))
 
-    def of_swap(self, swap_id: str) -> list[Reservation]:
+    def of_swap(self, swap_id: SwapId) -> list[Reservation]:
         """Return all reservations of a swap."""
         return records(
             self._all(select(_reservations).where(_reservations.c.swap_id == swap_id)), Reservation

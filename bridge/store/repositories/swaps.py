@@ -9,7 +9,7 @@ import msgspec
 from sqlalchemy import Row, and_, bindparam, func, or_, select, update
 
 from bridge.protocol.events import Event, redacted_json
-from bridge.protocol.types import ChainId, Swap, SwapState
+from bridge.protocol.types import ChainId, LockId, Swap, SwapId, SwapState
 from bridge.store.errors import Conflict
 from bridge.store.records import Notification, Receipt, StoredSwap, SwapEvent, SwapMeta
 from bridge.store.repositories.base import Repository, record, records
@@ -83,7 +83,7 @@ class Swaps(Repository):
         )
         return StoredSwap(swap, 1, meta, self.now_ms, self.now_ms, finished)
 
-    def get(self, swap_id: str, *, for_update: bool = False) -> StoredSwap | None:
+    def get(self, swap_id: SwapId, *, for_update: bool = False) -> StoredSwap | None:
         """Return a swap; with `for_update` other writers of it wait until this transaction ends."""
         row = self._first(_GET_SWAP_TO_CHANGE if for_update else _GET_SWAP, {"wanted": swap_id})
         return _stored(row) if row else None
@@ -106,7 +106,7 @@ class Swaps(Repository):
         row = self._first(select(_swaps).where(_swaps.c.hashlock == hashlock.hex()))
         return _stored(row) if row else None
 
-    def by_lock(self, chain: ChainId, lock_id: str) -> StoredSwap | None:
+    def by_lock(self, chain: ChainId, lock_id: LockId) -> StoredSwap | None:
         """Return the swap that has this lock as one of its legs."""
         row = self._first(
             select(_swaps).where(
@@ -203,14 +203,14 @@ class Events(Repository):
         seq = self._insert(_events, values, f"event {swap_seq} of swap {swap.id}")
         return msgspec.convert({"seq": seq, **values}, SwapEvent)
 
-    def after(self, seq: int, limit: int = 500, swap_id: str = "") -> list[SwapEvent]:
+    def after(self, seq: int, limit: int = 500, swap_id: SwapId = SwapId("")) -> list[SwapEvent]:
         """Return the events after a sequence number, in order, of one swap or all."""
         statement = select(_events).where(_events.c.seq > seq)
         if swap_id:
             statement = statement.where(_events.c.swap_id == swap_id)
         return records(self._all(statement.order_by(_events.c.seq).limit(limit)), SwapEvent)
 
-    def last_seq_of(self, swap_id: str) -> int:
+    def last_seq_of(self, swap_id: SwapId) -> int:
         """Return the newest sequence number of one swap, 0 if there is none."""
         statement = select(func.coalesce(func.max(_events.c.seq), 0)).where(_events.c.swap_id == swap_id)
         return int(self._connection.execute(statement).scalar_one())
@@ -227,12 +227,12 @@ _EVENT_ORDER_LOCK = 0x5241494E
 class Notifications(Repository):
     """Public status changes for watchers, replayable from a sequence number."""
 
-    def add(self, swap_id: str, state: SwapState, detail: str = "") -> None:
+    def add(self, swap_id: SwapId, state: SwapState, detail: str = "") -> None:
         """Append one."""
         values = {"swap_id": swap_id, "state": state.value, "detail": detail, "at_ms": self.now_ms}
         self._insert(_notifications, values, "notification")
 
-    def after(self, seq: int, limit: int = 500, swap_id: str = "") -> list[Notification]:
+    def after(self, seq: int, limit: int = 500, swap_id: SwapId = SwapId("")) -> list[Notification]:
         """Return the notifications after a sequence number, in order."""
         statement = select(_notifications).where(_notifications.c.seq > seq)
         if swap_id:
@@ -243,7 +243,7 @@ class Notifications(Repository):
 class Receipts(Repository):
     """The leaves of the transparency log: indices without gaps, one per swap that ended."""
 
-    def append(self, swap_id: str, body: str) -> int:
+    def append(self, swap_id: SwapId, body: str) -> int:
         """Append a swap's receipt and return its index; a swap that has one keeps it unchanged."""
         kept = self._first(select(_receipts.c.index).where(_receipts.c.swap_id == swap_id))
         if kept:
@@ -259,7 +259,7 @@ class Receipts(Repository):
         """Return the number of leaves."""
         return int(self._connection.execute(select(func.count()).select_from(_receipts)).scalar_one())
 
-    def get(self, swap_id: str) -> Receipt | None:
+    def get(self, swap_id: SwapId) -> Receipt | None:
         """Return a swap's receipt."""
         row = self._first(select(_receipts).where(_receipts.c.swap_id == swap_id))
         return record(row, Receipt) if row else None

@@ -231,5 +231,5 @@ def _pattern(text: str) -> Wanted:
     try:
         address = bytes(Address.from_primitive(text).to_primitive())
     except Exception as error:
-        raise BadRequest("this is no pattern") from error
+        raise BadRequest("this is not a pattern") from error
     return lambda _ref, output: bytes(output.address.to_primitive()) == address

@@ -95,7 +95,7 @@ def validity(body: Any) -> Json:
     return {name: slot for name, slot in bounds.items() if slot is not None}
 
 
-def block(block: DevBlock) -> Json:
+def block_json(block: DevBlock) -> Json:
     """Return a block with its transactions."""
     return {
         "type": "praos",
@@ -105,7 +105,7 @@ def block(block: DevBlock) -> Json:
         "height": block.height,
         "slot": block.slot,
         "size": {"bytes": sum(len(tx.raw) for tx in block.txs)},
-        "transactions": [transaction(tx) for tx in block.txs],
+        "transactions": [transaction_json(tx) for tx in block.txs],
         "protocol": {"version": {"major": 10, "minor": 0}},
         "issuer": {
             "verificationKey": _KEY,
@@ -116,14 +116,14 @@ def block(block: DevBlock) -> Json:
     }
 
 
-def transaction(tx: TxRecord) -> Json:
+def transaction_json(tx: TxRecord) -> Json:
     """Return a transaction."""
     body = tx.tx.transaction_body
     found: Json = {
         "id": tx.id,
         "spends": "inputs" if tx.valid else "collaterals",
         "inputs": [reference(ref) for ref in tx.inputs],
-        "outputs": [output(output) for output in body.outputs],
+        "outputs": [output_json(output) for output in body.outputs],
         "fee": {"ada": {"lovelace": body.fee}},
         "validityInterval": validity(body),
         "signatories": [
@@ -138,7 +138,7 @@ def transaction(tx: TxRecord) -> Json:
     if body.total_collateral is not None:
         found["totalCollateral"] = {"ada": {"lovelace": body.total_collateral}}
     if body.collateral_return is not None:
-        found["collateralReturn"] = output(body.collateral_return)
+        found["collateralReturn"] = output_json(body.collateral_return)
     if tx.redeemers:
         found["redeemers"] = [
             {
@@ -151,7 +151,7 @@ def transaction(tx: TxRecord) -> Json:
     return found
 
 
-def output(output: TransactionOutput) -> Json:
+def output_json(output: TransactionOutput) -> Json:
     """Return an output."""
     value: Json = {"ada": {"lovelace": output.amount.coin}}
     for policy, assets in (output.amount.multi_asset or {}).items():

@@ -141,7 +141,7 @@ class _Conversation:
                 self._branch = [*self._branch, block]
                 return {
                     "direction": "forward",
-                    "block": ogmios_json.block(block),
+                    "block": ogmios_json.block_json(block),
                     "tip": ogmios_json.tip(self._chain.head),
                 }
             await asyncio.sleep(_POLL_SECONDS)
@@ -167,7 +167,7 @@ class _Conversation:
             return {"transaction": None}
         tx = self._unread.pop(0)
         whole = params.get("fields") == "all"
-        return {"transaction": ogmios_json.transaction(tx) if whole else {"id": tx.id}}
+        return {"transaction": ogmios_json.transaction_json(tx) if whole else {"id": tx.id}}
 
     def _size_of_mempool(self, _: Json) -> Json:
         snapshot = self._acquired()

@@ -17,7 +17,7 @@ PROGRAM = Keypair.from_seed(devnet_key("solana/program")).pubkey()
 TREASURY = Keypair.from_seed(devnet_key("solana/treasury"))
 MINT = Keypair.from_seed(devnet_key("solana/demo token"))
 DEMO_TOKEN = Asset(SOL.chain, "SUSD", 6, str(MINT.pubkey()))
-"""The devnet's token, of the instance named after the family; whoever asks gets new ones from `fund`."""
+"""The devnet's token, of the instance named after the family; `fund` makes new ones for anybody."""
 
 
 def demo_token(chain: ChainId) -> Asset:

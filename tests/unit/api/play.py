@@ -12,7 +12,19 @@ from bridge import config
 from bridge.chains.port import FeeEstimate, Tip
 from bridge.engine.apply import apply_events
 from bridge.protocol.events import ClaimFinal, ClaimSeen, Event, LockFinal, LockSeen
-from bridge.protocol.types import BlockRef, ChainId, LegRole, Preimage, Swap
+from bridge.protocol.types import (
+    Amount,
+    BlockHeight,
+    BlockRef,
+    ChainId,
+    LegRole,
+    LockId,
+    Preimage,
+    Swap,
+    SwapId,
+    TxId,
+    UnixSeconds,
+)
 from bridge.store import Store, Transaction
 from bridge.store.records import ChainStatus
 from relayers.evm.profiles import profile_for
@@ -93,12 +105,15 @@ def put_status(
         "account": "bridge",
         "contract": "htlc",
         "tip": Tip(
-            BlockRef(height, f"{height:064x}", f"{height - 1:064x}", clock.seconds()), time or clock.seconds()
+            BlockRef(
+                BlockHeight(height), f"{height:064x}", f"{height - 1:064x}", UnixSeconds(clock.seconds())
+            ),
+            UnixSeconds(time or clock.seconds()),
         ),
         "scanned": height,
         "healthy": True,
         "balances": {native: balance},
-        "fees": {native: FeeEstimate(lock=fee, claim=fee, refund=fee)},
+        "fees": {native: FeeEstimate(lock=Amount(fee), claim=Amount(fee), refund=Amount(fee))},
         "seen_ms": clock.now_ms,
         "tip_ms": clock.now_ms,
         **changes,
@@ -139,18 +154,24 @@ def place(client: TestClient, number: int = 1, **quote: Any) -> dict[str, Any]:
 
 def happen(store: Store, swap_id: str, *events: Event) -> Swap:
     with store.transaction() as tx:
-        return apply_events(tx, swap_id, events).swap
+        return apply_events(tx, SwapId(swap_id), events).swap
 
 
 def lock(store: Store, swap_id: str, leg: LegRole) -> Swap:
     """Lock a leg with exactly the expected terms, finally."""
     with store.reading() as tx:
-        stored = tx.swaps.get(swap_id)
+        stored = tx.swaps.get(SwapId(swap_id))
         assert stored is not None
         status = tx.chains.get(stored.swap.leg(leg).terms.chain)
     assert status is not None
     assert status.tip is not None
-    seen = LockSeen(leg, f"lock-{leg.value}", stored.swap.leg(leg).terms, f"tx-{leg.value}", status.tip.block)
+    seen = LockSeen(
+        leg,
+        LockId(f"lock-{leg.value}"),
+        stored.swap.leg(leg).terms,
+        TxId(f"tx-{leg.value}"),
+        status.tip.block,
+    )
     return happen(store, swap_id, seen, LockFinal(leg, seen.lock_id))
 
 
@@ -164,6 +185,8 @@ def claim_both(store: Store, swap_id: str, number: int = 1) -> Swap:
     for leg in (LegRole.DESTINATION, LegRole.SOURCE):
         block = swap.leg(leg).lock_block
         assert block is not None
-        seen = ClaimSeen(leg, f"lock-{leg.value}", f"claim-{leg.value}", block, preimage(number))
+        seen = ClaimSeen(
+            leg, LockId(f"lock-{leg.value}"), TxId(f"claim-{leg.value}"), block, preimage(number)
+        )
         swap = happen(store, swap_id, seen, ClaimFinal(leg, seen.lock_id))
     return swap

@@ -15,7 +15,7 @@ from bridge.chains.port import UnsignedTx
 from bridge.desk import chain_queries as asking
 from bridge.desk.chain_queries import Asking
 from bridge.protocol.events import OperatorCommand, OperatorVerb
-from bridge.protocol.types import LegRole, LockTerms, Preimage
+from bridge.protocol.types import LegRole, LockTerms, Preimage, SwapId
 from bridge.store import Store
 from tests import instances
 from tests.unit.api import play
@@ -144,7 +144,7 @@ def test_no_lock_is_made_that_would_come_too_late_or_a_second_time(
     play.happen(store, ids[1], OperatorCommand(OperatorVerb.COOPERATIVE_REFUND, by="client"))
     assert problem(client.post(paths[1], json=lock)) == "wrong-state"
     with store.reading() as tx:
-        stored = tx.swaps.get(ids[2])
+        stored = tx.swaps.get(SwapId(ids[2]))
     assert stored is not None
     clock.pass_seconds(stored.swap.policy.lock_by - clock.seconds() + 1)
     assert problem(client.post(paths[2], json=lock)) == "wrong-state"

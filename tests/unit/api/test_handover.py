@@ -14,7 +14,7 @@ from bridge.chains.errors import CannotReceive, PortUnavailable
 from bridge.chains.port import UnsignedTx
 from bridge.desk.assisted_claims import FEE_HEADROOM_PERCENT
 from bridge.protocol.events import ClaimFinal, ClaimSeen
-from bridge.protocol.types import ChainId, LegRole, LockTerms
+from bridge.protocol.types import Amount, ChainId, LegRole, LockId, LockTerms, SwapId, TxId
 from bridge.store import Store
 from relayers.fake.authorizing import FakeAuthorizer
 from relayers.fake.ledger import lock_id_of
@@ -34,7 +34,7 @@ def authorizer_of(services: Services, chain: ChainId, locked: dict[str, object],
 
 def destination_of(store: Store, swap_id: str) -> LockTerms:
     with store.reading() as tx:
-        stored = tx.swaps.get(swap_id)
+        stored = tx.swaps.get(SwapId(swap_id))
     assert stored is not None
     return stored.swap.destination.terms
 
@@ -45,7 +45,7 @@ def signed_by(
     authorizer = services.ports[chain].authorizer
     assert authorizer is not None
     unsigned = UnsignedTx(request["format"], request["summary"], request["payload"])
-    return asyncio.run(authorizer.sign(terms, unsigned, int(request["payload"]["max_fee"])))
+    return asyncio.run(authorizer.sign(terms, unsigned, Amount(int(request["payload"]["max_fee"]))))
 
 
 def hand_over(client: TestClient, swap_id: str, **more: Any) -> Any:
@@ -240,7 +240,7 @@ def test_what_a_lock_cannot_hold_is_refused_at_quote_time(
         status = tx.chains.get(instances.ZION)
         assert status is not None
         fees = status.fees[ZION]
-        status.fees[ZION] = type(fees)(fees.lock, fees.claim, fees.refund, minimum=500 * 10**8)
+        status.fees[ZION] = type(fees)(fees.lock, fees.claim, fees.refund, minimum=Amount(500 * 10**8))
         tx.chains.put(status)
     body = {"from": ETH, "to": ZION, "amount": str(10**17), "side": "from"}
     assert problem(client.post("/v1/quotes", json=body)) == "amount-out-of-range"
@@ -261,7 +261,11 @@ def test_what_comes_back_with_a_locks_end_is_set_aside_but_not_charged(
         assert status is not None
         known = status.fees[ZION]
         status.fees[ZION] = type(known)(
-            known.lock + 7_000, known.claim, known.refund, minimum=known.minimum, deposit=7_000
+            Amount(known.lock + 7_000),
+            known.claim,
+            known.refund,
+            minimum=known.minimum,
+            deposit=Amount(7_000),
         )
         tx.chains.put(status)
         before = tx.reservations.reserved(ZION)
@@ -292,8 +296,8 @@ def test_each_open_lock_of_ours_has_a_lane_of_its_own_until_it_is_over(
     assert tip is not None
     for leg in (LegRole.DESTINATION, LegRole.SOURCE):
         assert play.place(client, 4 + len(leg.value), **TO_ETHER)["destination"]["terms"]["lane"] == 0
-        seen = ClaimSeen(leg, f"lock-{leg.value}", f"claim-{leg.value}", tip, play.preimage(2))
-        play.happen(store, done, seen, ClaimFinal(leg, f"lock-{leg.value}"))
+        seen = ClaimSeen(leg, LockId(f"lock-{leg.value}"), TxId(f"claim-{leg.value}"), tip, play.preimage(2))
+        play.happen(store, done, seen, ClaimFinal(leg, LockId(f"lock-{leg.value}")))
     assert play.place(client, 20, **TO_ETHER)["destination"]["terms"]["lane"] == 2
 
 

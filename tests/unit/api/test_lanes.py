@@ -26,7 +26,7 @@ from bridge.protocol.events import (
     RefundSeen,
 )
 from bridge.protocol.pricing import FixedSide
-from bridge.protocol.types import LegRole, Swap
+from bridge.protocol.types import Amount, LegRole, LockId, Swap, TxId
 from bridge.store import Store
 from relayers.fake.adapter import FakePort
 from relayers.fake.chain import FakeChain
@@ -56,7 +56,9 @@ def process(settings: config.Settings, url: str, clock: Clock) -> Services:
 
 def place(services: Services, number: int) -> Swap:
     """Sell a swap to Ethereum."""
-    ask = QuoteAsk(ZION, ETH, 1_000 * 10**8, FixedSide.SOURCE, gasless=False, client=f"client{number}")
+    ask = QuoteAsk(
+        ZION, ETH, Amount(1_000 * 10**8), FixedSide.SOURCE, gasless=False, client=f"client{number}"
+    )
     order = Order(
         services.quotes.make(ask).body.id, play.preimage(number).hashlock().hex(), "alice", "alice2"
     )
@@ -112,12 +114,17 @@ def test_a_lane_is_held_while_the_lock_may_still_land_and_given_back_when_all_is
     assert block is not None
     # The lock lands although it was called off; it is refunded to the bridge, and the source to the user.
     terms = first.destination.terms
-    play.happen(services.store, first.id, LockSeen(LegRole.DESTINATION, "ours", terms, "tx", block))
+    play.happen(
+        services.store, first.id, LockSeen(LegRole.DESTINATION, LockId("ours"), terms, TxId("tx"), block)
+    )
     assert place(services, 3).destination.terms.lane == 3
     for leg, lock_id in ((LegRole.DESTINATION, "ours"), (LegRole.SOURCE, "lock-source")):
         assert place(services, 4 + len(leg.value)).destination.terms.lane > 3
         play.happen(
-            services.store, first.id, RefundSeen(leg, lock_id, "refund", block), RefundFinal(leg, lock_id)
+            services.store,
+            first.id,
+            RefundSeen(leg, LockId(lock_id), TxId("refund"), block),
+            RefundFinal(leg, LockId(lock_id)),
         )
     assert place(services, 30).destination.terms.lane == 1
 
@@ -128,11 +135,11 @@ def test_a_swap_that_a_deep_reorg_opens_again_holds_its_lane_again(two: list[Ser
     block = play.lock_both(services.store, first.id).source.lock_block
     assert block is not None
     for leg in (LegRole.DESTINATION, LegRole.SOURCE):
-        seen = ClaimSeen(leg, f"lock-{leg.value}", "claim", block, play.preimage(1))
+        seen = ClaimSeen(leg, LockId(f"lock-{leg.value}"), TxId("claim"), block, play.preimage(1))
         play.happen(services.store, first.id, seen, ClaimFinal(leg, seen.lock_id))
     with services.store.reading() as tx:
         assert tx.swaps.lanes_in_use(instances.ETHEREUM) == set()
-    orphaned = ClaimOrphaned(LegRole.DESTINATION, "lock-destination", block.id)
+    orphaned = ClaimOrphaned(LegRole.DESTINATION, LockId("lock-destination"), block.id)
     play.happen(services.store, first.id, orphaned)
     with services.store.reading() as tx:
         assert tx.swaps.lanes_in_use(instances.ETHEREUM) == {1}

@@ -20,6 +20,7 @@ from bridge.desk.prices import HttpPrices, PriceUnavailable
 from bridge.desk.quotes import QuoteAsk
 from bridge.desk.refused import Reason, Refused
 from bridge.protocol.pricing import FixedSide
+from bridge.protocol.types import Amount
 from bridge.store import Store
 from tests import instances
 from tests.unit.api import play
@@ -90,7 +91,7 @@ def test_threads_racing_for_the_last_inventory_never_promise_more_than_there_is(
 ) -> None:
     with store.transaction() as tx:
         play.put_status(tx, instances.ZION, clock, balances={ZION: 10_000 * 10**8})
-    ask = QuoteAsk(ETH, ZION, 10**18, FixedSide.SOURCE, gasless=False, client="")
+    ask = QuoteAsk(ETH, ZION, Amount(10**18), FixedSide.SOURCE, gasless=False, client="")
     made: list[int] = []
     refused: list[Reason] = []
 
@@ -266,7 +267,9 @@ def test_the_least_amount_that_a_pair_names_is_taken_and_one_unit_less_is_not(
 ) -> None:
     for least in (0, 400 * 10**8):  # the costs alone decide, or what a lock on the destination can hold
         with store.transaction() as tx:
-            fees = FeeEstimate(lock=2 * 10**11, claim=10**3, refund=10**3, minimum=least)
+            fees = FeeEstimate(
+                lock=Amount(2 * 10**11), claim=Amount(10**3), refund=Amount(10**3), minimum=Amount(least)
+            )
             play.put_status(tx, instances.ZION, clock, fees={ZION: fees})
         (pair,) = [p for p in client.get("/v1/pairs").json()["pairs"] if p["to"]["asset"] == ZION]
         assert pair["available"], pair["reason"]
@@ -281,7 +284,7 @@ def test_a_pair_whose_costs_exceed_its_maximum_is_not_available(
     client: TestClient, store: Store, clock: Clock
 ) -> None:
     with store.transaction() as tx:
-        fees = FeeEstimate(lock=10**18, claim=10**3, refund=10**3)
+        fees = FeeEstimate(lock=Amount(10**18), claim=Amount(10**3), refund=Amount(10**3))
         play.put_status(tx, instances.ZION, clock, fees={ZION: fees})
     (pair,) = [p for p in client.get("/v1/pairs").json()["pairs"] if p["to"]["asset"] == ZION]
     assert not pair["available"]

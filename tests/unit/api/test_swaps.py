@@ -12,7 +12,7 @@ from starlette.testclient import TestClient
 from starlette.websockets import WebSocketDisconnect
 
 from bridge.protocol.events import ClaimSeen, LockFinal
-from bridge.protocol.types import LegRole
+from bridge.protocol.types import LegRole, LockId, TxId
 from bridge.store import Store
 from tests import instances
 from tests.unit.api import play
@@ -313,8 +313,8 @@ def test_no_secret_and_no_swap_id_reaches_a_log_or_an_answer(
     play.happen(
         store,
         swap["id"],
-        ClaimSeen(LegRole.DESTINATION, "lock-destination", "tx", block, play.preimage()),
-        LockFinal(LegRole.SOURCE, "lock-source"),
+        ClaimSeen(LegRole.DESTINATION, LockId("lock-destination"), TxId("tx"), block, play.preimage()),
+        LockFinal(LegRole.SOURCE, LockId("lock-source")),
     )
     answers += [
         client.get(path),

@@ -11,7 +11,7 @@ from bridge.chains.actions import Action, ClaimAction, CooperativeRefundAction, 
 from bridge.chains.family import LOCKS
 from bridge.chains.port import BroadcastOutcome, FeeLevel, SignedTx, TxState
 from bridge.keys.devkeys import devnet_key
-from bridge.protocol.types import Asset, LockTerms, Preimage
+from bridge.protocol.types import Address, Amount, Asset, BlockHeight, LockTerms, Preimage, UnixSeconds
 from relayers.cardano.accounting import CardanoLedger
 from relayers.cardano.adapter import CardanoPort, open_port
 from relayers.cardano.devnet import DEMO_TOKEN, CardanoDevnet
@@ -35,7 +35,7 @@ class Firm:
         self.bridge = open_port(devnet.settings, devnet_key("audit/bridge"))
         self.user = open_port(devnet.settings, devnet_key("audit/user"))
         self.ledger = CardanoLedger(devnet.settings)
-        self.accounts: Mapping[str, str] = {"bridge": self.bridge.account, "user": self.user.account}
+        self.accounts: Mapping[str, Address] = {"bridge": self.bridge.account, "user": self.user.account}
 
     async def done(self, port: CardanoPort, action: Action) -> SignedTx:
         tx = await port.prepare(action, None, FeeLevel())
@@ -51,9 +51,9 @@ class Firm:
             sender=sender.account,
             recipient=recipient.account,
             asset=asset,
-            amount=7_000_000,
+            amount=Amount(7_000_000),
             hashlock=SECRET.hashlock(),
-            deadline=(await sender.tip()).time + 500,
+            deadline=UnixSeconds((await sender.tip()).time + 500),
         )
 
     async def total(self, asset: Asset) -> int:
@@ -86,12 +86,15 @@ async def test_ada_and_tokens_add_up_to_the_last_unit(devnet: CardanoDevnet) -> 
     await firm.done(bridge, CooperativeRefundAction(returned))
 
     head = (await bridge.tip()).block.height
-    fees = await firm.ledger.fees_paid(firm.accounts.values(), since + 1, head)
+    fees = await firm.ledger.fees_paid(set(firm.accounts.values()), BlockHeight(since + 1), head)
     assert 5 * 160_000 < fees < 5 * 400_000
     assert before[ADA] - await firm.total(ADA) == fees
     assert await firm.total(DEMO_TOKEN) == before[DEMO_TOKEN]
-    assert await firm.ledger.fees_paid([user.account], since + 1, head) == users_own.fee["fee"]
-    assert await firm.ledger.fees_paid(firm.accounts.values(), head + 1, head + 5) == 0
+    assert await firm.ledger.fees_paid({user.account}, BlockHeight(since + 1), head) == users_own.fee["fee"]
+    assert (
+        await firm.ledger.fees_paid(set(firm.accounts.values()), BlockHeight(head + 1), BlockHeight(head + 5))
+        == 0
+    )
     await firm.close()
 
 

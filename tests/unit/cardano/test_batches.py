@@ -9,7 +9,7 @@ from pycardano import Transaction
 from bridge.chains.actions import Action, ClaimAction, LockAction
 from bridge.chains.errors import ActionRefused
 from bridge.chains.port import BroadcastOutcome, Claimed, FeeLevel, LockStatus, TxState
-from bridge.protocol.types import LockTerms, Preimage
+from bridge.protocol.types import Amount, LockTerms, Preimage, UnixSeconds
 from relayers.cardano.adapter import CardanoPort
 from relayers.cardano.devnet import DEMO_TOKEN, CardanoDevnet
 from relayers.cardano.settings import ADA
@@ -42,9 +42,9 @@ class Counter:
                 sender=self.user.account,
                 recipient=self.bridge.account,
                 asset=asset,  # type: ignore[arg-type]
-                amount=5_000_000 + number,
+                amount=Amount(5_000_000 + number),
                 hashlock=PREIMAGES[number].hashlock(),
-                deadline=deadline,
+                deadline=UnixSeconds(deadline),
             )
             for number in range(count)
         ]

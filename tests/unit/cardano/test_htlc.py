@@ -11,7 +11,7 @@ from pycardano import Address, Network, ScriptHash, VerificationKeyHash
 
 from bridge.chains.errors import ActionRefused, BadAddress, PortUnavailable
 from bridge.chains.port import Claimed, Locked, Refunded
-from bridge.protocol.types import BlockRef, LockTerms, Preimage
+from bridge.protocol.types import Amount, BlockHeight, BlockRef, LockTerms, Preimage, TxId, UnixSeconds
 from relayers.cardano import htlc
 from relayers.cardano.chain_view import HtlcTx, Output, Spent
 from relayers.cardano.devnet.treasury import DEMO_TOKEN
@@ -32,7 +32,14 @@ SETTINGS = CardanoSettings("", Kind.DEV, assets=(ADA, DEMO_TOKEN))
 READER = htlc.Reader(SETTINGS)
 PLACE = validator_address(Network.TESTNET)
 TERMS = LockTerms(
-    instances.CARDANO, PLACE, ALICE.address, BOB.address, ADA, 5_000_000, HASHLOCK, 1_900_000_000
+    instances.CARDANO,
+    PLACE,
+    ALICE.address,
+    BOB.address,
+    ADA,
+    Amount(5_000_000),
+    HASHLOCK,
+    UnixSeconds(1_900_000_000),
 )
 DATUM = htlc.datum_of(TERMS).to_cbor().hex()
 OTHER_UNIT = "22" * 28 + "aa"
@@ -43,7 +50,7 @@ def output(
 ) -> Output:
     held = dict(amounts or (("lovelace", 5_000_000),))
     lovelace = held.pop("lovelace")
-    return Output("00" * 32, 0, address, lovelace, held, datum, has_script)
+    return Output(TxId("00" * 32), 0, address, lovelace, held, datum, has_script)
 
 
 def test_a_lock_is_read_back_with_exactly_its_terms() -> None:
@@ -86,7 +93,7 @@ NO_LOCKS = {
     "a short key": output(datum=encoded(ALICE.key[:-1], BOB.key, HASHLOCK, 1)),
     "a short hashlock": output(datum=encoded(ALICE.key, BOB.key, HASHLOCK[:-1], 1)),
     "a deadline before all time": output(datum=encoded(ALICE.key, BOB.key, HASHLOCK, 0)),
-    "a deadline that is no number": output(datum=encoded(ALICE.key, BOB.key, HASHLOCK, b"1")),
+    "a deadline that is not a number": output(datum=encoded(ALICE.key, BOB.key, HASHLOCK, b"1")),
     "no CBOR": output(datum="ff"),
     "no hex": output(datum="zz"),
     "a reference script": output(has_script=True),
@@ -108,19 +115,19 @@ def test_the_id_of_a_lock_names_its_network() -> None:
     assert htlc.id_of(TERMS, SETTINGS) != htlc.id_of(TERMS, CardanoSettings("", Kind.PREPROD))
 
 
-BLOCK = BlockRef(1, "b", "a", 0)
+BLOCK = BlockRef(BlockHeight(1), "b", "a", UnixSeconds(0))
 LOCK_ID = htlc.id_of(TERMS, SETTINGS)
 
 
 def test_what_a_transaction_did_is_read_from_redeemers_and_outputs() -> None:
     claim = ClaimRedeemer(PREIMAGE).to_cbor()
-    tx = HtlcTx("11" * 32, BLOCK, (Spent(output(), claim),), (output(),))
+    tx = HtlcTx(TxId("11" * 32), BLOCK, (Spent(output(), claim),), (output(),))
     assert READER.events(tx) == [
         Claimed(BLOCK, tx.tx_id, LOCK_ID, Preimage(PREIMAGE)),
         Locked(BLOCK, tx.tx_id, LOCK_ID, TERMS),
     ]
     for redeemer in (RefundRedeemer(), GiveBackRedeemer()):
-        tx = HtlcTx("11" * 32, BLOCK, (Spent(output(), redeemer.to_cbor()),), ())
+        tx = HtlcTx(TxId("11" * 32), BLOCK, (Spent(output(), redeemer.to_cbor()),), ())
         assert READER.events(tx) == [Refunded(BLOCK, tx.tx_id, LOCK_ID)]
 
 
@@ -136,7 +143,7 @@ BROKEN = {
 
 @pytest.mark.parametrize("how", BROKEN)
 def test_a_claim_that_cannot_be_is_no_event_but_a_broken_service(how: str) -> None:
-    tx = HtlcTx("11" * 32, BLOCK, (Spent(output(), BROKEN[how]),), ())
+    tx = HtlcTx(TxId("11" * 32), BLOCK, (Spent(output(), BROKEN[how]),), ())
     with pytest.raises(PortUnavailable):
         READER.events(tx)
     assert PREIMAGE.hex() not in repr(tx)

@@ -23,7 +23,7 @@ from bridge.chains.actions import Action, ClaimAction, CooperativeRefundAction, 
 from bridge.chains.errors import ActionRefused
 from bridge.chains.port import BroadcastOutcome, FeeLevel, Locked, LockStatus, Refunded, TxState
 from bridge.keys.devkeys import devnet_key
-from bridge.protocol.types import Asset, LockTerms, Preimage, Purpose
+from bridge.protocol.types import Amount, Asset, LockTerms, Preimage, Purpose, UnixSeconds
 from relayers.cardano import building, htlc
 from relayers.cardano.adapter import CardanoPort, open_port, sign
 from relayers.cardano.building import token
@@ -55,9 +55,9 @@ class Pair:
             sender=self.user.account,
             recipient=self.bridge.account,
             asset=asset,
-            amount=5_000_000,
+            amount=Amount(5_000_000),
             hashlock=SECRET.hashlock(),
-            deadline=(await self.user.tip()).time + 200,
+            deadline=UnixSeconds((await self.user.tip()).time + 200),
         )
 
     async def put(self, output: TransactionOutput) -> str:
@@ -162,9 +162,9 @@ async def test_an_odd_lock_is_seen_as_what_it_is_and_refunded_at_its_own_deadlin
         await pair.devnet.advance_time(300)
         back = await pair.done(pair.user, RefundAction(seen.terms))
     events = (await pair.bridge.scan(ring, 10)).events
-    assert [(type(event), event.lock_id, event.tx_id) for event in events[1:]] == [
-        (Refunded, seen.lock_id, back)
-    ]
+    (refunded,) = events[1:]
+    assert isinstance(refunded, Refunded)
+    assert (refunded.lock_id, refunded.tx_id) == (seen.lock_id, back)
     assert await pair.user.balance(pair.user.account, DEMO_TOKEN) == 10_000_000
 
 

@@ -22,7 +22,7 @@ from bridge.chains.actions import ClaimAction, LockAction
 from bridge.chains.errors import DeepReorg, PortError
 from bridge.chains.port import FeeLevel
 from bridge.keys.devkeys import devnet_key
-from bridge.protocol.types import BlockRef, LockTerms, Preimage
+from bridge.protocol.types import Amount, BlockHeight, BlockRef, LockTerms, Preimage, UnixSeconds
 from relayers.cardano import building
 from relayers.cardano.adapter import open_port
 from relayers.cardano.building import BuildContext
@@ -115,9 +115,9 @@ def terms_of(devnet: CardanoDevnet, deadline: int) -> LockTerms:
         sender=ALICE.address,
         recipient=BOB.address,
         asset=ADA,
-        amount=7_000_000,
+        amount=Amount(7_000_000),
         hashlock=Preimage(PREIMAGE).hashlock(),
-        deadline=deadline,
+        deadline=UnixSeconds(deadline),
     )
 
 
@@ -259,7 +259,7 @@ async def test_a_block_is_found_by_its_height_alone(devnet: CardanoDevnet, back:
     await devnet.advance_time(1_000)
     await devnet.mine(31)
     head = (await port.tip()).block
-    scan = await port.scan([BlockRef(head.height - back, "", "", 0)], 100)
+    scan = await port.scan([BlockRef(BlockHeight(head.height - back), "", "", UnixSeconds(0))], 100)
     assert [block.height for block in scan.blocks] == list(range(head.height - back + 1, head.height + 1))
     with pytest.raises(DeepReorg):
         await port.scan([msgspec.structs.replace(head, id="11" * 32)], 10)

@@ -18,7 +18,7 @@ from hypothesis.stateful import (
 )
 from pycardano import TransactionOutput, UTxO
 
-from bridge.protocol.types import Asset, LockTerms
+from bridge.protocol.types import Amount, Asset, LockTerms, UnixSeconds
 from relayers.cardano import building
 from relayers.cardano.devnet import DEMO_TOKEN
 from relayers.cardano.devnet.ledger import Rejected
@@ -95,9 +95,9 @@ class Histories(RuleBasedStateMachine):
             sender.address,
             recipient.address,
             asset,
-            amount,
+            Amount(amount),
             hashlib.sha256(preimage).digest(),
-            deadline,
+            UnixSeconds(deadline),
         )
         draft = building.lock(world.view(sender), terms, world.slot + FAR)
         record = world.send(draft, sender)
@@ -155,13 +155,13 @@ class Histories(RuleBasedStateMachine):
         }[redeemer]
         if thief.address in owners:
             return
-        how: HtlcRedeemer = {
+        ways: dict[str, HtlcRedeemer] = {
             "claim": ClaimRedeemer(lock.preimage),
             "refund": RefundRedeemer(),
             "give back": GiveBackRedeemer(),
             "guess": ClaimRedeemer(b"guess"),
-        }[redeemer]
-        self._refused([lock], how, thief, thief, start=self.world.slot)
+        }
+        self._refused([lock], ways[redeemer], thief, thief, start=self.world.slot)
 
     # ------------------------------------------------------------------ what the chain does
 
@@ -204,7 +204,7 @@ class Histories(RuleBasedStateMachine):
 
     def _on_chain(self) -> Holdings:
         found: Holdings = Counter()
-        names = {person.address: person.address for person in PEOPLE}
+        names: dict[str, str] = {person.address: person.address for person in PEOPLE}
         for output in self.world.chain.utxos.values():
             address = str(output.address)
             owner = VALIDATOR if is_ours(address) and output.script is None else names.get(address)
@@ -248,7 +248,7 @@ def _name(who: Person | str) -> str:
 
 def test_value_at_the_validator_is_what_is_open_and_only_owners_are_paid(shared_world: CardanoWorld) -> None:
     run_state_machine_as_test(
-        lambda: Histories(shared_world),
+        lambda: Histories(shared_world),  # type: ignore[arg-type]
         settings=settings(
             max_examples=8,
             stateful_step_count=20,

@@ -13,7 +13,7 @@ from bridge.chains.actions import Action, ClaimAction, CooperativeRefundAction, 
 from bridge.chains.errors import InsufficientFunds, PortError, PortUnavailable
 from bridge.chains.port import BroadcastOutcome, Claimed, FeeLevel, Locked, LockStatus, SignedTx, TxState
 from bridge.keys.devkeys import devnet_key
-from bridge.protocol.types import BlockRef, LockTerms, Preimage
+from bridge.protocol.types import Amount, BlockRef, LockTerms, Preimage, UnixSeconds
 from relayers.cardano import blockfrost
 from relayers.cardano.adapter import CardanoPort, open_port
 from relayers.cardano.devnet import CardanoDevnet
@@ -47,9 +47,9 @@ class Client:
             sender=self.port.account,
             recipient=self.port.account,
             asset=ADA,
-            amount=5_000_000,
+            amount=Amount(5_000_000),
             hashlock=SECRET.hashlock(),
-            deadline=(await self.port.tip()).time + 1_000,
+            deadline=UnixSeconds((await self.port.tip()).time + 1_000),
         )
 
     async def sent(self, action: Action) -> SignedTx:
@@ -274,7 +274,7 @@ async def test_the_bytes_of_another_transaction_are_no_claim(hosted: Client) -> 
         hosted.liar.mangle = lambda path, honest, wrong=wrong: wrong if path.endswith("/cbor") else honest
         with pytest.raises(PortUnavailable):
             await hosted.port.scan(ring, 10)
-    # The redeemer is no part of a transaction's id: it is checked against the hashlock.
+    # The redeemer is not part of a transaction's id: it is checked against the hashlock.
     assert forged != claim.raw
     wrong = {"cbor": forged.hex()}
     hosted.liar.mangle = lambda path, honest: wrong if path.endswith("/cbor") else honest

@@ -94,7 +94,7 @@ def test_preimages_of_up_to_64_bytes_open_a_lock(world: CardanoWorld, size: int)
 def test_a_preimage_of_65_bytes_opens_nothing(world: CardanoWorld) -> None:
     preimage = bytes(65)
     (lock,) = world.lock(world.terms(hashlock=hashlib.sha256(preimage).digest()))
-    refused(world, world.spend([lock], LongClaim(ByteString(preimage)), BOB, BOB), BOB)  # type: ignore[arg-type]
+    refused(world, world.spend([lock], LongClaim(ByteString(preimage)), BOB, BOB), BOB)
 
 
 def test_a_refund_is_good_from_the_very_second_of_the_deadline(world: CardanoWorld) -> None:
@@ -178,7 +178,7 @@ def test_one_payment_does_not_stand_for_two_locks(world: CardanoWorld) -> None:
         refused(world, paying(world, locks, [(locks[tag], {}) for tag in tags]), CAROL)
 
 
-ODD_PAYMENTS = {
+ODD_PAYMENTS: dict[str, dict[str, Any]] = {
     "a lovelace short": {"coin": -1},
     "a lovelace more": {"coin": 1},
     "a token short": {"tokens": 4},
@@ -214,7 +214,7 @@ def test_a_malformed_redeemer_is_refused(world: CardanoWorld, redeemer: PlutusDa
     terms = world.terms()
     (lock,) = world.lock(terms)
     world.go_to(terms.deadline + 1)
-    draft = world.spend([lock], redeemer, ALICE, ALICE, start=world.slot_at(terms.deadline))  # type: ignore[arg-type]
+    draft = world.spend([lock], redeemer, ALICE, ALICE, start=world.slot_at(terms.deadline))
     refused(world, draft, ALICE)
 
 

@@ -13,7 +13,7 @@ from bridge.chains.actions import LockAction
 from bridge.chains.errors import ActionRefused
 from bridge.chains.port import FeeLevel, LockStatus
 from bridge.keys.devkeys import devnet_key
-from bridge.protocol.types import Asset, LockTerms, Preimage, Purpose
+from bridge.protocol.types import Amount, Asset, LockTerms, Preimage, Purpose, UnixSeconds
 from relayers.cardano.devnet import DEMO_TOKEN, CardanoDevnet
 from relayers.cardano.settings import ADA
 from relayers.cardano.wallet import CBOR_FORMAT, CardanoWallet
@@ -44,11 +44,11 @@ class Browser:
             chain=self.port.chain,
             contract=self.port.contract,
             sender=self.port.parse_address(self.base),
-            recipient=recipient,
+            recipient=Address(recipient),
             asset=asset,
-            amount=amount,
+            amount=Amount(amount),
             hashlock=SECRET.hashlock(),
-            deadline=(await self.port.tip()).time + 300,
+            deadline=UnixSeconds((await self.port.tip()).time + 300),
         )
 
 
@@ -78,7 +78,7 @@ async def test_money_at_an_address_with_a_stake_part_is_locked_claimed_and_refun
     await devnet.mine(1)
     for terms, status in ((claimed, LockStatus.CLAIMED), (refunded, LockStatus.REFUNDED)):
         assert await alice.port.read_lock(alice.port.lock_id(terms), terms) is status
-    assert await alice.port.balance(alice.base, DEMO_TOKEN) == 50
+    assert await alice.port.balance(Address(alice.base), DEMO_TOKEN) == 50
 
 
 async def test_a_key_without_money_is_refused_in_words(

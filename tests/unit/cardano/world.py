@@ -21,7 +21,7 @@ from pycardano import (
 from pycardano.serialization import NonEmptyOrderedSet
 
 from bridge.keys.devkeys import devnet_key
-from bridge.protocol.types import Asset, LockTerms
+from bridge.protocol.types import Amount, Asset, LockTerms, UnixSeconds
 from relayers.cardano import building
 from relayers.cardano.building import BuildContext, Draft, Spend
 from relayers.cardano.devnet import treasury
@@ -101,7 +101,14 @@ class CardanoWorld:
         deadline = self.chain.time_of(self.slot) + LIFETIME
         contract = validator_address(Network.TESTNET)
         return LockTerms(
-            instances.CARDANO, contract, ALICE.address, BOB.address, asset, amount, hashlock, deadline
+            instances.CARDANO,
+            contract,
+            ALICE.address,
+            BOB.address,
+            asset,
+            Amount(amount),
+            hashlock,
+            UnixSeconds(deadline),
         )
 
     def send(self, tx: Transaction | Draft, *signers: Person) -> TxRecord:

@@ -18,6 +18,7 @@ from chain.rules.header import compact_to_target
 from chain.rules.params import NETWORKS, TEST, Network
 from kernels import cosmic_harmony
 from tests.unit.chain.harness import ALICE, Sandbox
+from tests.unit.kernels.conftest import needs_opencl
 
 
 def test_a_second_node_on_the_same_directory_is_refused(tmp_path: Path) -> None:
@@ -69,7 +70,7 @@ def test_blocks_mined_at_once_push_the_dev_clock_and_never_pass_it(tmp_path: Pat
     node.chain.close()
 
 
-@pytest.mark.parametrize("backend", ["numba", "opencl"])
+@pytest.mark.parametrize("backend", ["numba", pytest.param("opencl", marks=needs_opencl)])
 def test_the_miner_finds_blocks_that_consensus_accepts(tmp_path: Path, backend: str) -> None:
     box = Sandbox(tmp_path / "chain")
     found: queue.Queue[tuple[Work, int]] = queue.Queue()

@@ -13,7 +13,7 @@ from bridge import config
 from bridge.chains import registry
 from bridge.chains.family import section_of
 from bridge.config import ConfigError, Network, Settings, to_text, to_units
-from bridge.protocol.types import Asset, ChainId
+from bridge.protocol.types import Amount, Asset, ChainId
 from chain.rules.params import Network as ZionNetwork
 from relayers.cardano import plugin as cardano_plugin
 from relayers.cardano import timing as cardano_timing
@@ -148,13 +148,13 @@ def test_amounts_are_exact_both_ways(text: str, decimals: int, units: int) -> No
 def test_depth_grows_with_the_amount_up_to_the_cap(tmp_path: Path) -> None:
     chains = base_settings(tmp_path).chains
     zion = Asset(instances.ZION, "ZION", 8)
-    assert chains.timing(zion, 1).finality_depth == 10
-    assert chains.timing(zion, 5_000 * 10**8).finality_depth == 15
-    assert chains.timing(zion, 10**18).finality_depth == 120
+    assert chains.timing(zion, Amount(1)).finality_depth == 10
+    assert chains.timing(zion, Amount(5_000 * 10**8)).finality_depth == 15
+    assert chains.timing(zion, Amount(10**18)).finality_depth == 120
     most = chains.secured(zion)
     assert most is not None
     assert chains.timing(zion, most).finality_depth == 120
-    assert chains.timing(zion, most + 1).finality_depth == 120
+    assert chains.timing(zion, Amount(most + 1)).finality_depth == 120
 
 
 STELLAR: dict[str, Any] = {

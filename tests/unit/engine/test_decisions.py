@@ -8,12 +8,12 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from bridge.chains.actions import Action
+from bridge.chains.actions import ClaimAction, LockAction
 from bridge.engine.decisions import DecisionRules, Go, Hold, Withdraw, current_decision
 from bridge.engine.source_lock_check import STALE_MS
 from bridge.protocol.refusals import Refusal, RefusalCode
 from bridge.protocol.rules import SourceLockEvidence, check_source_lock, withdraws_counterlock
-from bridge.protocol.types import ChainId, LegRole, LegState, Purpose
+from bridge.protocol.types import ChainId, LegRole, LegState, Purpose, SwapId, TxId
 from bridge.store.records import Intent, ObservedKind
 from tests import instances
 from tests.scenario.world import ALL_JOBS, TIMING, BridgeWorld
@@ -58,7 +58,7 @@ def change_status(world: BridgeWorld, chain: ChainId, **changes: object) -> None
 
 def test_a_final_source_lets_the_destination_be_locked(world: BridgeWorld) -> None:
     terms = world.get().destination.terms
-    assert decide(world, lock_intent(world)) == Go(Action(Purpose.LOCK, terms), TIMING.finality_depth)
+    assert decide(world, lock_intent(world)) == Go(LockAction(terms), TIMING.finality_depth)
 
 
 @pytest.mark.parametrize("chain", [instances.ETHEREUM, instances.ZION])
@@ -110,10 +110,10 @@ def test_a_source_lock_that_was_seen_spent_takes_the_lock_back(
         tx.observations.add(
             instances.ETHEREUM,
             kind,
-            "swap1",
+            SwapId("swap1"),
             LegRole.SOURCE,
             lock_id=world.get().source.lock_id,
-            tx_id="ff",
+            tx_id=TxId("ff"),
             block=block(5),
             depth=3,
         )
@@ -144,7 +144,9 @@ async def test_a_claim_waits_for_a_database_that_has_the_secret_and_is_urgent_ne
     assert claim is not None
     decision = decide(world, claim)
     assert isinstance(decision, Go)
+    assert isinstance(decision.action, ClaimAction)
     deadline = world.get().source.terms.deadline
+    assert isinstance(decision.action, ClaimAction)
     assert decision.action.preimage == world.secrets["swap1"]
     assert decision.is_urgent(deadline - 4 * TIMING.inclusion_p99)
     assert not decision.is_urgent(deadline - 4 * TIMING.inclusion_p99 - 1)

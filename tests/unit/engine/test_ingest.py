@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from bridge.chains.port import Claimed, Locked, Revealed, Scan, Tip
+from bridge.chains.port import Claimed, HtlcEvent, Locked, Revealed, Scan, Tip
 from bridge.engine.apply import apply_events
 from bridge.engine.ingest import Ingest, IngestResult
-from bridge.protocol.types import BlockRef, LegState
+from bridge.protocol.types import BlockHeight, BlockRef, LegState, LockId, SwapId, TxId
 from bridge.store import NotFound, Store
 from bridge.store.records import ChainStatus, IntentState, SwapMeta
 from relayers.fake.ledger import lock_id_of
@@ -28,13 +28,15 @@ def world(tmp_path: Path) -> Iterator[BridgeWorld]:
     made.close()
 
 
-def _scan(blocks: list[BlockRef], events: tuple = (), orphaned: tuple = ()) -> Scan:
+def _scan(
+    blocks: list[BlockRef], events: tuple[HtlcEvent, ...] = (), orphaned: tuple[BlockRef, ...] = ()
+) -> Scan:
     return Scan(orphaned, tuple(blocks), events, Tip(blocks[-1], blocks[-1].time))
 
 
 def _locked(world: BridgeWorld, at: BlockRef) -> Locked:
     terms = world.get().source.terms
-    return Locked(at, "tx", lock_id_of(terms), terms)
+    return Locked(at, TxId("tx"), lock_id_of(terms), terms)
 
 
 def _events(store: Store) -> list[str]:
@@ -42,8 +44,8 @@ def _events(store: Store) -> list[str]:
         return [event.kind for event in tx.events.after(0)]
 
 
-def _ingest(world: BridgeWorld, scan: Scan, known: list[BlockRef]) -> IngestResult:
-    return Ingest(world.store, CHAIN).ingest(scan, known, ChainStatus(CHAIN, tip=scan.tip))
+def _ingest(world: BridgeWorld, scan: Scan, recent_blocks: list[BlockRef]) -> IngestResult:
+    return Ingest(world.store, CHAIN).ingest(scan, recent_blocks, ChainStatus(CHAIN, tip=scan.tip))
 
 
 def test_a_scan_that_another_worker_has_taken_in_already_is_dropped(world: BridgeWorld) -> None:
@@ -58,8 +60,8 @@ def test_a_scan_that_another_worker_has_taken_in_already_is_dropped(world: Bridg
 def test_a_lock_is_seen_orphaned_and_seen_again_in_order(world: BridgeWorld) -> None:
     world.swap()
     _ingest(world, _scan([block(1), block(2)], (_locked(world, block(2)),)), [])
-    other = BlockRef(2, "b2", "a1", block(2).time)
-    later = BlockRef(3, "b3", "b2", block(3).time)
+    other = BlockRef(BlockHeight(2), "b2", "a1", block(2).time)
+    later = BlockRef(BlockHeight(3), "b3", "b2", block(3).time)
     orphaning = _scan([other, later], (_locked(world, later),), orphaned=(block(2),))
     taken = _ingest(world, orphaning, [block(1), block(2)])
     assert (taken.orphaned, taken.caught_up) == (1, True)
@@ -71,7 +73,7 @@ def test_after_a_reorg_to_a_shorter_branch_nothing_of_the_old_one_is_left_in_the
     world: BridgeWorld,
 ) -> None:
     _ingest(world, _scan([block(1), block(2), block(3)]), [])
-    other = BlockRef(2, "b2", "a1", block(2).time)
+    other = BlockRef(BlockHeight(2), "b2", "a1", block(2).time)
     _ingest(world, _scan([other], orphaned=(block(3), block(2))), [block(1), block(2), block(3)])
     assert Ingest(world.store, CHAIN).recent_blocks() == [block(1), other]
 
@@ -93,7 +95,9 @@ def test_a_lock_is_final_only_at_its_depth_and_only_when_confirmed(world: Bridge
 def test_a_strange_claim_that_shows_our_secret_is_heard_and_the_secret_kept(world: BridgeWorld) -> None:
     world.swap()
     secret = world.secrets["swap1"]
-    _ingest(world, _scan([block(1)], (Claimed(block(1), "tx", "a stranger's lock", secret),)), [])
+    _ingest(
+        world, _scan([block(1)], (Claimed(block(1), TxId("tx"), LockId("a stranger's lock"), secret),)), []
+    )
     assert world.get().secret_known
     with world.store.reading() as tx:
         assert tx.secrets.get(secret.hashlock()) == secret
@@ -102,25 +106,28 @@ def test_a_strange_claim_that_shows_our_secret_is_heard_and_the_secret_kept(worl
 def test_a_claim_that_failed_still_gives_our_secret_away(world: BridgeWorld) -> None:
     world.swap()
     secret = world.secrets["swap1"]
-    assert _ingest(world, _scan([block(1)], (Revealed(block(1), "tx", secret),)), []).news == 1
+    assert _ingest(world, _scan([block(1)], (Revealed(block(1), TxId("tx"), secret),)), []).news == 1
     assert world.get().secret_public
     with world.store.reading() as tx:
         assert tx.secrets.get(secret.hashlock()) == secret
-    assert _ingest(world, _scan([block(2)], (Revealed(block(2), "tx", preimage(9)),)), [block(1)]).news == 0
+    assert (
+        _ingest(world, _scan([block(2)], (Revealed(block(2), TxId("tx"), preimage(9)),)), [block(1)]).news
+        == 0
+    )
 
 
 def test_other_peoples_locks_leave_no_trace(world: BridgeWorld) -> None:
     world.swap()
-    _ingest(world, _scan([block(1)], (Claimed(block(1), "tx", "lock", preimage(77)),)), [])
+    _ingest(world, _scan([block(1)], (Claimed(block(1), TxId("tx"), LockId("lock"), preimage(77)),)), [])
     with world.store.reading() as tx:
-        assert tx.observations.of_swap("swap1") == []
+        assert tx.observations.of_swap(SwapId("swap1")) == []
         assert not tx.secrets.known(preimage(77).hashlock())
     assert _events(world.store) == []
 
 
 def test_events_of_a_swap_nobody_knows_are_refused(world: BridgeWorld) -> None:
     with world.store.reading() as tx, pytest.raises(NotFound):
-        apply_events(tx, "nobody")
+        apply_events(tx, SwapId("nobody"))
 
 
 def test_applying_the_same_events_twice_stores_nothing_new(world: BridgeWorld) -> None:
@@ -130,14 +137,14 @@ def test_applying_the_same_events_twice_stores_nothing_new(world: BridgeWorld) -
     ingest.confirm(ingest.finality_candidates())
     with world.store.transaction() as tx:
         tx.chains.put(ChainStatus(instances.ZION, tip=Tip(block(3), block(3).time), healthy=True))
-        first = apply_events(tx, "swap1")
-        second = apply_events(tx, "swap1")
-        intents = tx.intents.of_swap("swap1")
+        first = apply_events(tx, SwapId("swap1"))
+        second = apply_events(tx, SwapId("swap1"))
+        intents = tx.intents.of_swap(SwapId("swap1"))
     assert first.changed
     assert not second.changed
     assert [intent.state for intent in intents] == [IntentState.PLANNED]
     assert world.get().source.state is LegState.FINAL
     with world.store.reading() as tx:
-        stored = tx.swaps.get("swap1")
+        stored = tx.swaps.get(SwapId("swap1"))
     assert stored is not None
     assert stored.meta == SwapMeta(quote_id="quote1")

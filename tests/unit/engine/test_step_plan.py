@@ -31,13 +31,23 @@ from bridge.engine.step_plan import (
     plan_step,
 )
 from bridge.engine.tx_reasons import EXPIRED, REJECTED
-from bridge.protocol.types import BlockRef, Purpose
+from bridge.protocol.types import (
+    Address,
+    Amount,
+    BlockHeight,
+    BlockRef,
+    LockId,
+    Purpose,
+    SwapId,
+    TxId,
+    UnixSeconds,
+)
 from bridge.store.records import Intent, IntentState, StoredTx, StoredTxState
 from tests import instances
 from tests.unit.samples import preimage, swap
 
 HEIGHT, NOW, DEPTH = 100, 1_800_000_000, 3
-TIP = Tip(BlockRef(HEIGHT, "b100", "b99", NOW), NOW)
+TIP = Tip(BlockRef(BlockHeight(HEIGHT), "b100", "b99", UnixSeconds(NOW)), UnixSeconds(NOW))
 SETTINGS = OutboxSettings(bump_blocks=3, urgent_bump_blocks=1, max_bumps=5)
 ACTION = ClaimAction(swap().source.terms, preimage())
 CANCEL = CancelAction()
@@ -60,7 +70,7 @@ def failed(height: int) -> TxStatus:
 
 
 def at(height: int) -> BlockRef:
-    return BlockRef(height, f"b{height}", f"b{height - 1}", NOW)
+    return BlockRef(BlockHeight(height), f"b{height}", f"b{height - 1}", UnixSeconds(NOW))
 
 
 def intent(
@@ -73,10 +83,10 @@ def intent(
     return Intent(
         id=1,
         subject="swap1",
-        swap_id="swap1",
+        swap_id=SwapId("swap1"),
         leg="source",
         purpose=purpose,
-        lock_id="",
+        lock_id=LockId(""),
         chain=instances.ZION,
         action="",
         state=state,
@@ -97,7 +107,7 @@ SENT = StoredTx(
     id=7,
     intent_id=1,
     chain=instances.ZION,
-    signed=SignedTx("tx7", b"", "bridge", 4, {"price": 10}, 1),
+    signed=SignedTx(TxId("tx7"), b"", Address("bridge"), 4, {"price": 10}, Amount(1)),
     attempt=0,
     cancels=False,
     state=StoredTxState.BROADCAST,
@@ -105,7 +115,7 @@ SENT = StoredTx(
     block_id="",
     replaced_by="",
     reason="",
-    signed_height=HEIGHT,
+    signed_height=BlockHeight(HEIGHT),
     signed_ms=0,
     sent_ms=1,
 )

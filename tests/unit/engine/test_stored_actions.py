@@ -14,18 +14,18 @@ from bridge.chains.actions import (
 )
 from bridge.chains.errors import ActionRefused
 from bridge.engine.actions import decode_action, encode_action
-from bridge.protocol.types import Asset, ChainId, LockTerms, Preimage, Purpose
+from bridge.protocol.types import Address, Amount, Asset, ChainId, LockTerms, Preimage, Purpose, UnixSeconds
 
 STELLAR = ChainId("stellar")
 TERMS = LockTerms(
     chain=STELLAR,
-    contract="",
-    sender="GSENDER",
-    recipient="GRECIPIENT",
+    contract=Address(""),
+    sender=Address("GSENDER"),
+    recipient=Address("GRECIPIENT"),
     asset=Asset(STELLAR, "XLM", 7),
-    amount=10**9,
+    amount=Amount(10**9),
     hashlock=bytes(range(32)),
-    deadline=1_800_003_600,
+    deadline=UnixSeconds(1_800_003_600),
 )
 
 # Written by release 0.1.0, whose one `Action` had a field for every purpose.
@@ -33,7 +33,7 @@ RECORDED: list[tuple[str, AccountAction]] = [
     (
         '{"purpose":"approve","payload":"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",'
         '"amount":"57896044618658097711785492504343953926634992332820282019728792003956564819968"}',
-        ApproveAction(b"\xaa" * 20, 2**255),
+        ApproveAction(b"\xaa" * 20, Amount(2**255)),
     ),
     ('{"purpose":"approve","payload":"6368616e6e656c73","amount":"0"}', ApproveAction(b"channels")),
     (

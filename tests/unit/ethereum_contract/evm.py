@@ -1,13 +1,11 @@
-"""The EVM in this process (pyrevm), with the HTLC on it and a readable way to use it."""
+"""An EVM with the HTLC on it, and a readable way to use it."""
 
 import json
 import os
-import re
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-import pyrevm
 from eth_abi.abi import encode
 from eth_abi.grammar import parse
 from eth_account import Account
@@ -17,9 +15,9 @@ from eth_utils.address import to_checksum_address
 from relayers.evm import artifacts
 from relayers.evm.htlc import COIN, Call, EvmLockTerms, HtlcLog, decode_log, encode_is_open
 from scripts.solidity import CONTRACTS, EVM_VERSION, ROOT, compile_sources
+from tests.unit.ethereum_contract.anvil_evm import GENESIS_TIME, AnvilEvm, EvmError, Log
 
 CHAIN_ID = 31337
-GENESIS_TIME = 1_700_000_000
 ETHER = 10**18
 
 
@@ -91,10 +89,10 @@ class Chain:
     """One EVM; `htlc` is the HTLC under test."""
 
     def __init__(self, chain_id: int = CHAIN_ID) -> None:
-        env = pyrevm.Env(cfg=pyrevm.CfgEnv(chain_id=chain_id))
-        self.evm = pyrevm.EVM(env=env, spec_id="CANCUN")
+        self.evm = AnvilEvm(chain_id)
         self.chain_id = chain_id
         self.now = GENESIS_TIME
+        self._logs: list[Log] = []
         self.warp(0)
         self.alice, self.bob, self.carol = (Party(name) for name in ("alice", "bob", "carol"))
         self.parties = (self.alice, self.bob, self.carol)
@@ -104,29 +102,35 @@ class Chain:
 
     def warp(self, seconds: int) -> None:
         self.now += seconds
-        self.evm.set_block_env(pyrevm.BlockEnv(timestamp=self.now, number=1 + self.now - GENESIS_TIME))
+        self.evm.set_time(self.now)
 
     def deploy(self, code: bytes) -> str:
-        self.evm.set_balance("0x" + "de" * 20, 10**30)
-        return str(to_checksum_address(self.evm.deploy("0x" + "de" * 20, code)))
+        created, _ = self.evm.transact("0x" + "de" * 20, None, code)
+        assert created is not None
+        return str(to_checksum_address(created))
 
     def deploy_test(self, name: str) -> str:
         return self.deploy(compiled()[name][0])
 
     def put_code(self, address: str, runtime: bytes) -> None:
-        self.evm.insert_account_info(address, pyrevm.AccountInfo(code=runtime))
+        self.evm.set_code(address, runtime)
 
     def raw(self, sender: str | Party, to: str, message: Call, gas: int | None = None) -> bytes:
         """One transaction; returns what the call returned, raises Reverted."""
-        self.evm.reset_transient_storage()
         caller = sender.address if isinstance(sender, Party) else sender
         try:
-            return bytes(
-                self.evm.message_call(caller, to, calldata=message.data, value=message.value, gas=gas)
-            )
-        except RuntimeError as error:
-            found = re.search(r"output: 0x([0-9a-f]*)", str(error))
-            raise Reverted(bytes.fromhex(found[1]) if found else str(error).encode()) from None
+            returned = self.evm.call(caller, to, message.data, message.value, gas)
+            _, self._logs = self.evm.transact(caller, to, message.data, message.value, gas)
+        except EvmError as error:
+            raise Reverted(error.data or str(error).encode()) from None
+        return returned
+
+    def read(self, to: str, message: Call) -> bytes:
+        """A call that changes nothing; returns what it returned, raises Reverted."""
+        try:
+            return self.evm.call(self.carol.address, to, message.data)
+        except EvmError as error:
+            raise Reverted(error.data or str(error).encode()) from None
 
     def send(self, sender: str | Party, message: Call, gas: int | None = None) -> list[HtlcLog]:
         """One transaction to the HTLC; returns its decoded logs."""
@@ -136,21 +140,21 @@ class Chain:
     def logs(self) -> list[HtlcLog]:
         """The HTLC's logs of the last transaction."""
         found = []
-        for log in self.evm.result.logs:
+        for log in self._logs:
             if log.address.lower() == self.htlc.lower():
-                event = decode_log({"topics": log.topics, "data": log.data[1]})
+                event = decode_log({"topics": log.topics, "data": log.data})
                 assert event is not None
                 found.append(event)
         return found
 
     def is_open(self, terms: EvmLockTerms) -> bool:
-        return int.from_bytes(self.raw(self.carol, self.htlc, encode_is_open(terms)), "big") == 1
+        return int.from_bytes(self.read(self.htlc, encode_is_open(terms)), "big") == 1
 
     def balance(self, who: str | Party, token: str = COIN) -> int:
         address = who.address if isinstance(who, Party) else who
         if token == COIN:
             return int(self.evm.get_balance(address))
-        return int.from_bytes(self.raw(self.carol, token, call("balanceOf(address)", address)), "big")
+        return int.from_bytes(self.read(token, call("balanceOf(address)", address)), "big")
 
     def token(self, name: str = "TestToken") -> str:
         """A token of contracts/ethereum/test/, with 1000 for each party, approved for the HTLC."""

@@ -356,8 +356,8 @@ def test_a_batch_pays_one_recipient_only(chain: Chain, terms: Terms, token: str)
         message = call(f"claimNativeBatch({item})", values)
     else:
         item = "(uint256,bytes32,uint256,address)[]"
-        values = [(lock.payee, PREIMAGE, lock.amount, lock.sender) for lock in (carols, bobs)]
-        message = call(f"claimERC20Batch(address,{item})", token, values)
+        claims = [(lock.payee, PREIMAGE, lock.amount, lock.sender) for lock in (carols, bobs)]
+        message = call(f"claimERC20Batch(address,{item})", token, claims)
     with pytest.raises(Reverted, match="MixedRecipients"):
         chain.send(chain.carol, message)
 

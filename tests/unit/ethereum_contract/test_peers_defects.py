@@ -4,6 +4,7 @@ docs/chains/ethereum.md lists who had which.
 """
 
 import hashlib
+from collections.abc import Callable
 
 import pytest
 
@@ -75,7 +76,7 @@ def test_a_token_that_returns_nothing_or_true_locks_and_pays(chain: Chain, terms
         lock = terms(token=token)
         chain.send(chain.alice, encode_lock(lock))
         chain.warp(3600)
-        chain.send(chain.bob, finish(lock, PREIMAGE) if finish is encode_claim else finish(lock))  # type: ignore[call-arg,arg-type]
+        chain.send(chain.bob, finish(lock, PREIMAGE) if finish is encode_claim else finish(lock))  # type: ignore[call-arg]
     assert chain.balance(chain.htlc, token) == 0
     assert chain.balance(chain.bob, token) == 1001 * ETHER
 
@@ -169,7 +170,10 @@ def test_the_gap_of_a_fee_cannot_be_filled_by_a_deposit_within(
     thief = actor(chain, token, hooked=True)
     first = terms(token=token, sender=thief, amount=10 * ETHER)
     second = terms(token=token, sender=thief, amount=1 * ETHER)
-    make = {"single": encode_lock, "batch": lambda lock: encode_lock_batch([lock])}
+    make: dict[str, Callable[[EvmLockTerms], Call]] = {
+        "single": encode_lock,
+        "batch": lambda lock: encode_lock_batch([lock]),
+    }
     steps = [(chain.htlc, 0, make[inner](second).data), (token, 0, call("setFee(uint256)", 10).data)]
     chain.raw(chain.alice, thief, call("react((address,uint256,bytes)[])", steps))
     with pytest.raises(Reverted, match="Reentered"):

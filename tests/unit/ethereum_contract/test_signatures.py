@@ -185,7 +185,7 @@ def test_a_signature_is_for_one_lock_on_one_chain_and_contract(
         "deadline": lock.deadline + 1,
         "lane": 1,
     }
-    how = {
+    how: dict[str, dict[str, object]] = {
         "chain": {"chain_id": 1},
         "contract": {"contract": "0x" + "34" * 20},
         "signer": {"signer": chain.carol},

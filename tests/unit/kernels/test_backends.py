@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kernels import reference
+from kernels import opencl_probe, reference
 from kernels.backends import (
     Backend,
     NumbaScanner,
@@ -20,6 +20,7 @@ from kernels.backends import (
 from kernels.cosmic_harmony import MAX_NONCE, MAX_TARGET
 from kernels.errors import BackendUnavailableError, KernelInputError
 from kernels.opencl import DISPATCH_SECONDS, FIRST_DISPATCH, OpenCLScanner, list_devices
+from tests.unit.kernels.conftest import needs_opencl, needs_pocl
 
 HEADER = bytes(range(80))
 
@@ -52,7 +53,7 @@ def test_all_backends_return_the_same(
     scanners: list[Scanner], header: bytes, start: int, count: int, zero_bits: int
 ) -> None:
     results = [scanner.scan(header, start, count, MAX_TARGET >> zero_bits) for scanner in scanners]
-    assert results[0] == results[1] == results[2]
+    assert all(result == results[0] for result in results)
 
 
 def test_target_zero_and_the_highest_target_on_every_backend(scanners: list[Scanner]) -> None:
@@ -65,9 +66,10 @@ def test_a_search_over_many_dispatches_finds_what_one_thread_finds(scanners: lis
     one_in_a_million = MAX_TARGET >> 20
     results = [scanner.scan(HEADER, 2**63, 3_000_000, one_in_a_million) for scanner in scanners]
     assert results[0].nonce is not None
-    assert results[0] == results[1] == results[2]
+    assert all(result == results[0] for result in results)
 
 
+@needs_opencl
 def test_the_best_nonce_of_many_dispatches_is_the_best_of_all() -> None:
     scanner = OpenCLScanner()  # a new one starts with small dispatches
     count = 50 * FIRST_DISPATCH
@@ -90,6 +92,7 @@ def test_every_backend_refuses_bad_input_alike(scanners: list[Scanner]) -> None:
             scanner.scan(HEADER, 0, 2**40 + 1, 1)
 
 
+@needs_opencl
 def test_backends_tell_their_devices() -> None:
     numba, opencl = available_backends()
     assert numba.backend is Backend.NUMBA
@@ -100,6 +103,7 @@ def test_backends_tell_their_devices() -> None:
     assert opencl.devices[0].startswith("0: ")
 
 
+@needs_opencl
 def test_a_scanner_opens_by_name_and_a_device_by_index_or_name() -> None:
     assert isinstance(open_scanner("numba", threads=2), NumbaScanner)
     device = list_devices()[-1]
@@ -109,6 +113,7 @@ def test_a_scanner_opens_by_name_and_a_device_by_index_or_name() -> None:
         scanner.close()
 
 
+@needs_opencl
 def test_unknown_backends_devices_and_thread_counts_are_refused_with_a_hint() -> None:
     with pytest.raises(KernelInputError, match="choose one of numba, opencl"):
         open_scanner("cuda")
@@ -120,6 +125,7 @@ def test_unknown_backends_devices_and_thread_counts_are_refused_with_a_hint() ->
         open_scanner(Backend.NUMBA, threads=0)
 
 
+@needs_opencl
 def test_dispatches_grow_until_they_take_about_their_time() -> None:
     scanner = OpenCLScanner()
     scanner._adapt(DISPATCH_SECONDS / 1000)
@@ -148,3 +154,50 @@ def test_without_a_platform_the_hint_says_what_to_install(tmp_path: Path) -> Non
         [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
     )
     assert "pip install pocl-binary-distribution" in result.stdout
+
+
+def _without_ld(tmp_path: Path, code: str) -> subprocess.CompletedProcess[str]:
+    """Run `code` in a process whose PATH has no linker, and for which PoCL has no kernel ready."""
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    environment = {**os.environ, "PATH": str(programs), "POCL_CACHE_DIR": str(tmp_path / "pocl")}
+    return subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False
+    )
+
+
+@needs_pocl
+def test_without_a_linker_ziglang_links_the_kernel(tmp_path: Path) -> None:
+    code = (
+        "from kernels.backends import open_scanner; print(open_scanner('opencl').scan(bytes(80), 0, 1000, 0))"
+    )
+    result = _without_ld(tmp_path, code)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.strip() == str(NumbaScanner().scan(bytes(80), 0, 1000, 0))
+
+
+@needs_pocl
+def test_without_any_linker_the_backend_is_unavailable_and_the_process_lives(tmp_path: Path) -> None:
+    code = """
+import sys
+sys.modules["ziglang"] = None
+from kernels.backends import open_scanner
+from kernels.errors import BackendUnavailableError
+try:
+    open_scanner("opencl")
+except BackendUnavailableError as error:
+    print(error.message, "HINT", error.hint)
+"""
+    result = _without_ld(tmp_path, code)
+    assert result.returncode == 0, result.stderr
+    message, _, hint = result.stdout.partition("HINT")
+    assert "ends the process (SIGABRT" in message
+    assert "install binutils (for `ld`)" in hint
+
+
+@needs_opencl
+def test_a_driver_that_hangs_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    opencl_probe._check.cache_clear()
+    monkeypatch.setattr(opencl_probe, "PATIENCE", 0.01)
+    with pytest.raises(BackendUnavailableError, match="listing the OpenCL devices took more than"):
+        OpenCLScanner()

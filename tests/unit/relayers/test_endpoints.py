@@ -245,8 +245,8 @@ async def test_a_batch_that_is_answered_wrongly_is_not_believed(
 
 
 async def test_a_whole_batch_can_be_refused_with_one_error(rpc: JsonRpc, endpoint: Endpoint) -> None:
-    endpoint.whole = lambda _: {"id": None, "error": {"code": -32600, "message": "batches are too dear"}}
-    with pytest.raises(RpcError, match="too dear"):
+    endpoint.whole = lambda _: {"id": None, "error": {"code": -32600, "message": "batches cost too much"}}
+    with pytest.raises(RpcError, match="cost too much"):
         await rpc.batch(calls(2))
 
 

@@ -10,7 +10,19 @@ from eth_hash.auto import keccak
 from bridge.chains.errors import ActionRefused, BadAddress, PortUnavailable
 from bridge.chains.port import BroadcastOutcome, Claimed, Locked
 from bridge.keys.devkeys import devnet_key
-from bridge.protocol.types import Asset, BlockRef, LockTerms, Preimage, Purpose
+from bridge.protocol.types import (
+    Address,
+    Amount,
+    Asset,
+    BlockHeight,
+    BlockRef,
+    LockId,
+    LockTerms,
+    Preimage,
+    Purpose,
+    TxId,
+    UnixSeconds,
+)
 from relayers.evm import erc20, htlc
 from relayers.evm.adapter import EvmPort, open_port
 from relayers.evm.blocks import may_contain
@@ -22,7 +34,7 @@ from relayers.evm.transactions import read_broadcast
 from tests import instances
 
 CONTRACT = "0x5FbDB2315678afecb367f032d93F642f64180aa3"
-BLOCK = BlockRef(7, "0xb7", "0xb6", 1_800_000_000)
+BLOCK = BlockRef(BlockHeight(7), "0xb7", "0xb6", UnixSeconds(1_800_000_000))
 SECRET = Preimage(b"s" * 32)
 
 
@@ -41,7 +53,14 @@ def port() -> EvmPort:
 def terms(port: EvmPort, asset: Asset = ETH, amount: int = 10**18) -> LockTerms:
     recipient = str(Account.from_key(devnet_key("recipient")).address)
     return LockTerms(
-        instances.ETHEREUM, CONTRACT, port.account, recipient, asset, amount, SECRET.hashlock(), 1_900_000_000
+        instances.ETHEREUM,
+        Address(CONTRACT),
+        port.account,
+        Address(recipient),
+        asset,
+        Amount(amount),
+        SECRET.hashlock(),
+        UnixSeconds(1_900_000_000),
     )
 
 
@@ -66,18 +85,18 @@ def terms(port: EvmPort, asset: Asset = ETH, amount: int = 10**18) -> LockTerms:
     ],
 )
 def test_what_nodes_say_to_a_broadcast_is_understood(words: str, outcome: BroadcastOutcome) -> None:
-    result = read_broadcast(RpcError(-32000, words), "0x1")
+    result = read_broadcast(RpcError(-32000, words), TxId("0x1"))
     assert (result.outcome, result.reason) == (outcome, words)
 
 
 def test_a_full_pool_is_no_verdict_on_the_transaction() -> None:
     with pytest.raises(PortUnavailable):
-        read_broadcast(RpcError(-32000, "txpool is full"), "0x1")
+        read_broadcast(RpcError(-32000, "txpool is full"), TxId("0x1"))
 
 
 def test_an_rpc_that_names_another_transaction_is_not_believed() -> None:
     with pytest.raises(PortUnavailable):
-        read_broadcast("0x2", "0x1")
+        read_broadcast("0x2", TxId("0x1"))
 
 
 def bloom(*items: bytes) -> bytes:
@@ -184,7 +203,7 @@ def test_a_lane_that_no_contract_has_is_refused(port: EvmPort, lane: int) -> Non
 
 def test_a_claim_shows_its_preimage_and_hides_it_from_print() -> None:
     event = read_event(log(htlc.TOPIC_CLAIMED, b"\6" * 32, data=b"p" * 32), BLOCK, place(1), {})
-    assert event == Claimed(BLOCK, "0xaa", "0x" + "06" * 32, Preimage(b"p" * 32))
+    assert event == Claimed(BLOCK, TxId("0xaa"), LockId("0x" + "06" * 32), Preimage(b"p" * 32))
     assert "p" * 32 not in repr(event)
     assert (b"p" * 32).hex() not in repr(event)
 

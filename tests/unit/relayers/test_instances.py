@@ -15,7 +15,18 @@ from bridge.chains.errors import ActionRefused
 from bridge.chains.local.devnet import Devnet
 from bridge.chains.port import ChainPort, FeeLevel, Locked
 from bridge.keys.devkeys import devnet_key
-from bridge.protocol.types import Asset, BlockRef, ChainId, LockTerms, Preimage, Purpose
+from bridge.protocol.types import (
+    Amount,
+    Asset,
+    BlockHeight,
+    BlockRef,
+    ChainId,
+    LockTerms,
+    Preimage,
+    Purpose,
+    TxId,
+    UnixSeconds,
+)
 from chain.rules.address import decode_address
 from chain.rules.params import Network as ZionNetwork
 from relayers.cardano import htlc as cardano_htlc
@@ -46,7 +57,7 @@ from relayers.zion.settings import ZionSettings
 from tests.unit.stellar.world import LedgerWorld, keypair
 
 SECRET = Preimage(b"a preimage of thirty-two bytes..")
-BLOCK = BlockRef(9, "b9", "b8", 1_800_000_000)
+BLOCK = BlockRef(BlockHeight(9), "b9", "b8", UnixSeconds(1_800_000_000))
 OURS, THEIRS = ChainId("the-one"), ChainId("the-other")
 
 
@@ -99,7 +110,14 @@ def lock_terms(family: str, chain: ChainId) -> LockTerms:
     us, them = (FAMILIES[family].port(chain, who) for who in ("us", "them"))
     native = FAMILIES[family].native(chain)
     return LockTerms(
-        chain, us.contract, us.account, them.account, native, 10**7, SECRET.hashlock(), 1_900_000_000
+        chain,
+        us.contract,
+        us.account,
+        them.account,
+        native,
+        Amount(10**7),
+        SECRET.hashlock(),
+        UnixSeconds(1_900_000_000),
     )
 
 
@@ -188,10 +206,10 @@ def test_cardano_reads_a_lock_as_one_of_its_instance() -> None:
         terms = lock_terms("cardano", chain)
         datum = cardano_htlc.datum_of(terms).to_cbor().hex()
         reader = cardano_htlc.Reader(cardano(chain))
-        assert reader.terms(Output("00" * 32, 0, terms.contract, terms.amount, {}, datum)) == terms
+        assert reader.terms(Output(TxId("00" * 32), 0, terms.contract, terms.amount, {}, datum)) == terms
         unit = CARDANO_TOKEN.contract
         for tokens in ({unit: 7}, {unit: 7, unit + "ff": 1}):
-            odd = reader.terms(Output("00" * 32, 0, terms.contract, 2_000_000, tokens, datum))
+            odd = reader.terms(Output(TxId("00" * 32), 0, terms.contract, 2_000_000, tokens, datum))
             assert odd is not None
             assert odd.chain == odd.asset.chain == chain
 

@@ -6,17 +6,19 @@ import pytest
 
 from bridge.chains.errors import DeepReorg, PortUnavailable
 from bridge.chains.recent_blocks import newest_common
-from bridge.protocol.types import BlockRef
+from bridge.protocol.types import BlockHeight, BlockRef, UnixSeconds
 
 
 def ref(height: int, branch: str = "a") -> BlockRef:
-    return BlockRef(height, f"{branch}{height}", f"{branch}{height - 1}", 1_000 + height)
+    return BlockRef(
+        BlockHeight(height), f"{branch}{height}", f"{branch}{height - 1}", UnixSeconds(1_000 + height)
+    )
 
 
 RING = [ref(height) for height in range(10, 16)]
 
 
-def canonical(*refs: BlockRef) -> dict[int, str]:
+def canonical(*refs: BlockRef) -> dict[BlockHeight, str]:
     return {block.height: block.id for block in refs}
 
 

@@ -11,7 +11,20 @@ from bridge.chains.actions import ClaimAction, LockAction, RefundAction, action_
 from bridge.chains.errors import ActionRefused, BadAddress, InsufficientFunds
 from bridge.chains.port import Claimed, Locked, Refunded
 from bridge.keys.devkeys import devnet_key
-from bridge.protocol.types import Asset, BlockRef, ChainId, LockTerms, Preimage, Purpose
+from bridge.protocol.types import (
+    Address,
+    Amount,
+    Asset,
+    BlockHeight,
+    BlockRef,
+    ChainId,
+    LockId,
+    LockTerms,
+    Preimage,
+    Purpose,
+    TxId,
+    UnixSeconds,
+)
 from chain.rules.address import encode_address
 from chain.rules.params import COIN, Network
 from chain.rules.records import Kind, decode_transaction
@@ -28,9 +41,16 @@ US, THEM = Key.from_secret(devnet_key("us")), Key.from_secret(devnet_key("them")
 SECRET = Preimage(b"zion preimage")
 DEV = ZionSettings(rpc_urls=(), network=Network.DEV)
 CHAIN_ID = DEV.chain_id
-BLOCK = BlockRef(9, "b9", "b8", 1_800_000_000)
+BLOCK = BlockRef(BlockHeight(9), "b9", "b8", UnixSeconds(1_800_000_000))
 TERMS = LockTerms(
-    instances.ZION, "", US.address, THEM.address, ZION, 5 * COIN, SECRET.hashlock(), 1_900_000_000
+    instances.ZION,
+    Address(""),
+    Address(US.address),
+    Address(THEM.address),
+    ZION,
+    Amount(5 * COIN),
+    SECRET.hashlock(),
+    UnixSeconds(1_900_000_000),
 )
 
 
@@ -110,9 +130,9 @@ def test_transactions_are_read_as_the_events_they_make() -> None:
         action = action_of(purpose, TERMS, preimage)
         tx = transaction(action, DEV, sender=US.key_hash, nonce=7, fee=1_000)
         wanted = {
-            Purpose.LOCK: Locked(BLOCK, tx.txid.hex(), lock_id, TERMS),
-            Purpose.CLAIM: Claimed(BLOCK, tx.txid.hex(), lock_id, SECRET),
-            Purpose.REFUND: Refunded(BLOCK, tx.txid.hex(), lock_id),
+            Purpose.LOCK: Locked(BLOCK, TxId(tx.txid.hex()), LockId(lock_id), TERMS),
+            Purpose.CLAIM: Claimed(BLOCK, TxId(tx.txid.hex()), LockId(lock_id), SECRET),
+            Purpose.REFUND: Refunded(BLOCK, TxId(tx.txid.hex()), LockId(lock_id)),
         }[purpose]
         assert read_event(tx, BLOCK, DEV.native) == wanted
 

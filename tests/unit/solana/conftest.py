@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from bridge.keys.devkeys import devnet_key
-from bridge.protocol.types import Asset, LockTerms
+from bridge.protocol.types import Address, Amount, Asset, LockTerms, UnixSeconds
 from relayers.solana.adapter import SolanaPort, open_port
 from relayers.solana.devnet.node import SolanaNode
 from relayers.solana.settings import SOL
@@ -56,9 +56,9 @@ def lock_terms(
         chain=port.chain,
         contract=port.contract,
         sender=port.account,
-        recipient=recipient or port.account,
+        recipient=Address(recipient or port.account),
         asset=asset,
-        amount=amount,
+        amount=Amount(amount),
         hashlock=hashlock,
-        deadline=node.ledger.head.time + lifetime,
+        deadline=UnixSeconds(node.ledger.head.time + lifetime),
     )

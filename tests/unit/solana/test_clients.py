@@ -19,6 +19,7 @@ from solana.rpc.commitment import Confirmed
 from solana.rpc.models import TokenAccountOpts
 from solana.rpc.websocket_api import SolanaWsClient
 from solders.hash import Hash
+from solders.instruction import Instruction
 from solders.keypair import Keypair
 from solders.message import MessageV0
 from solders.pubkey import Pubkey
@@ -27,7 +28,7 @@ from solders.transaction import VersionedTransaction
 from bridge.chains.errors import ActionRefused
 from bridge.chains.port import Claimed, Locked, LockStatus
 from bridge.keys.devkeys import devnet_key
-from bridge.protocol.types import Asset, LockTerms, Preimage, Purpose
+from bridge.protocol.types import Address, Amount, Asset, LockTerms, Preimage, Purpose, UnixSeconds
 from relayers.solana import program, terms
 from relayers.solana.devnet.genesis import DEMO_TOKEN
 from relayers.solana.devnet.node import SolanaNode
@@ -135,12 +136,12 @@ async def test_a_wallet_signs_and_sends_what_it_is_given(
         LockTerms(
             chain=instances.SOLANA,
             contract=port.contract,
-            sender=str(alice),
-            recipient=str(bob),
+            sender=Address(str(alice)),
+            recipient=Address(str(bob)),
             asset=asset,
-            amount=amount,
+            amount=Amount(amount),
             hashlock=secret.hashlock(),
-            deadline=until,
+            deadline=UnixSeconds(until),
         )
         for amount in (2 * 10**8, 10**8)
     )
@@ -208,9 +209,10 @@ async def test_pythons_client_locks_tokens_and_sees_them_move(devnet: SolanaNode
         SolanaWsClient(devnet.ws_url) as socket,
     ):
         await socket.slot_subscribe()
-        assert (await socket.recv()).result.slot
+        subscribed: Any = await socket.recv()
+        assert subscribed.result.slot
 
-        async def send(calls: list[object]) -> dict[str, object]:
+        async def send(calls: list[Instruction]) -> dict[str, object]:
             latest = (await client.get_latest_blockhash()).value
             message = MessageV0.try_compile(sender.pubkey(), calls, [], latest.blockhash)
             sent = await client.send_transaction(VersionedTransaction(message, [sender]))
@@ -232,7 +234,7 @@ async def test_pythons_client_locks_tokens_and_sees_them_move(devnet: SolanaNode
         assert after == {str(recipient.pubkey()): "400"}
         held = await client.get_token_accounts_by_owner(recipient.pubkey(), TokenAccountOpts(mint=mint))
         assert len(held.value) == 1
-        slot = await socket.recv()
+        slot: Any = await socket.recv()
         assert slot.result.slot > slot.result.parent
 
 
@@ -288,7 +290,7 @@ async def test_skipped_slots_leave_no_gap_between_blocks(devnet: SolanaNode, ope
     heights = [block.height for block in scan.blocks]
     assert heights == list(range(start[0].height + 1, start[0].height + 6))
     assert [block.parent for block in scan.blocks[1:]] == [block.id for block in scan.blocks[:-1]]
-    from_below = start[0].__class__(start[0].height, "", "", 0)
+    from_below = start[0].__class__(start[0].height, "", "", UnixSeconds(0))
     assert (await port.scan((from_below,), 5)).blocks == scan.blocks
 
 
@@ -306,7 +308,7 @@ async def test_a_claim_is_seen_though_other_programs_fill_the_logs(
     )
     start = (await port.scan((), 1)).blocks[-1:]
 
-    async def send(calls: list[object]) -> None:
+    async def send(calls: list[Instruction]) -> None:
         recent = Hash.from_string(devnet.ledger.head.hash)
         message = MessageV0.try_compile(sender.pubkey(), calls, [], recent)
         signature = devnet.ledger.submit(VersionedTransaction(message, [sender]))

@@ -13,7 +13,7 @@ from bridge.chains.errors import PortUnavailable
 from bridge.chains.family import LOCKS
 from bridge.chains.port import BroadcastOutcome, FeeLevel, LockStatus, SignedTx, TxState
 from bridge.keys.devkeys import devnet_key
-from bridge.protocol.types import Asset, LockTerms, Preimage
+from bridge.protocol.types import Amount, Asset, BlockHeight, LockTerms, Preimage, UnixSeconds
 from relayers.solana import program
 from relayers.solana.accounting import DEPOSITS, SolanaLedger
 from relayers.solana.adapter import SolanaPort, open_port
@@ -31,9 +31,9 @@ def terms_of(sender: SolanaPort, recipient: SolanaPort, asset: Asset, amount: in
         sender=sender.account,
         recipient=recipient.account,
         asset=asset,
-        amount=amount,
+        amount=Amount(amount),
         hashlock=SECRET.hashlock(),
-        deadline=until,
+        deadline=UnixSeconds(until),
     )
 
 
@@ -102,10 +102,10 @@ async def test_the_books_add_up_to_the_lamport() -> None:
     since = (await alice.tip()).block.height
     assert before[DEMO_TOKEN] == {"alice": 10**6, "bob": 0, LOCKS: 0}
 
-    async def adds_up() -> dict[str, int]:
+    async def adds_up() -> dict[str, Amount]:
         now = await books.holdings(watched, SOL)
         until = (await alice.tip()).block.height
-        fees = await books.fees_paid(watched.values(), since + 1, until)
+        fees = await books.fees_paid(set(watched.values()), BlockHeight(since + 1), until)
         assert sum(now.values()) + fees == sum(before[SOL].values())
         tokens = await books.holdings(watched, DEMO_TOKEN)
         assert sum(tokens.values()) == sum(before[DEMO_TOKEN].values())

@@ -81,7 +81,7 @@ async def test_the_same_bytes_lock_once_even_when_the_vault_is_spent_while_they_
 async def test_two_locks_alive_at_once_could_both_be_made_so_there_must_never_be_two(
     node: SolanaNode, port: SolanaPort, terms: LockTerms
 ) -> None:
-    """What the program alone does not prevent: hence the engine signs anew only what has expired for good."""
+    """What the program alone does not prevent: so the engine signs again only what can never land."""
     one = await port.prepare(LockAction(terms), None, FeeLevel())
     two = await port.prepare(LockAction(terms), None, FeeLevel(1))
     await landed(node, port, one)
@@ -150,15 +150,14 @@ async def test_an_endpoint_behind_the_one_before_it_cannot_make_a_landed_lock_lo
         behind = node.ledger.head.slot
 
         def from_the_past(call: dict[str, Any], honest: dict[str, Any]) -> dict[str, Any]:
-            values = {"getSignatureStatuses": [None], "getAccountInfo": None}
+            values: dict[str, Any] = {"getSignatureStatuses": [None], "getAccountInfo": None}
             if call["method"] in values:
                 return honest | {"result": {"context": {"slot": behind}, "value": values[call["method"]]}}
             if call["method"] == "getSignaturesForAddress":
                 floor = call["params"][1].get("minContextSlot", 0)
                 late = {"code": -32016, "message": "Minimum context slot has not been reached"}
-                return {key: honest[key] for key in ("jsonrpc", "id")} | (
-                    {"error": late} if floor > behind else {"result": []}
-                )
+                answer: dict[str, Any] = {"error": late} if floor > behind else {"result": []}
+                return {key: honest[key] for key in ("jsonrpc", "id")} | answer
             return honest
 
         second.mangle = from_the_past

@@ -11,7 +11,7 @@ import pytest
 from bridge.chains.actions import ClaimAction, LockAction
 from bridge.chains.errors import ActionRefused, PortError, PortUnavailable
 from bridge.chains.port import BroadcastOutcome, Claimed, FeeLevel, Locked, LockStatus, Revealed, TxState
-from bridge.protocol.types import BlockRef, LockTerms, Preimage
+from bridge.protocol.types import BlockRef, LockTerms, Preimage, UnixSeconds
 from relayers.solana.adapter import SolanaPort
 from relayers.solana.devnet.node import SolanaNode
 from relayers.solana.explain import explain
@@ -171,7 +171,7 @@ async def test_a_node_without_the_history_that_is_needed_says_so(
         await port.scan(ring, 10)
     assert "keeps more blocks" in failure.value.hint
     with pytest.raises(PortUnavailable, match="any more") as failure:
-        await port.scan((BlockRef(ring[0].height, "", "", 0),), 10)
+        await port.scan((BlockRef(ring[0].height, "", "", UnixSeconds(0)),), 10)
     assert "more history" in failure.value.hint
     liar.mangle = lambda call, honest: (
         {

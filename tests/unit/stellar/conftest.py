@@ -21,8 +21,8 @@ from stellar_sdk.operation import Operation
 from bridge.chains.actions import Action
 from bridge.chains.port import BroadcastOutcome, FeeLevel, SignedTx, TxState
 from bridge.keys.devkeys import devnet_key
+from bridge.protocol.types import Address, Amount, LockTerms, Preimage, UnixSeconds
 from bridge.protocol.types import Asset as SwapAsset
-from bridge.protocol.types import LockTerms, Preimage
 from relayers.stellar.adapter import StellarPort, open_port
 from relayers.stellar.devnet import entries
 from relayers.stellar.devnet.queue import Submitted
@@ -106,7 +106,14 @@ class Net:
         address = recipient if isinstance(recipient, str) else recipient.account
         deadline = self.node.network.header.close_time + lifetime
         return LockTerms(
-            instances.STELLAR, "", sender.account, address, asset, amount, preimage.hashlock(), deadline
+            instances.STELLAR,
+            Address(""),
+            sender.account,
+            Address(address),
+            asset,
+            Amount(amount),
+            preimage.hashlock(),
+            UnixSeconds(deadline),
         )
 
     async def sent(self, port: StellarPort, action: Action, sequence: int | None = None) -> SignedTx:

@@ -1,4 +1,4 @@
-"""Gasless claims: what the recipient signs is good for the claim and nothing else, and until the end."""
+"""Gasless claims: what the recipient signs serves the claim and nothing else, and until the end."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from bridge.chains.port import (
     TxState,
     UnsignedTx,
 )
-from bridge.protocol.types import LockTerms
+from bridge.protocol.types import Address, Amount, LockTerms
 from relayers.stellar import authorized, htlc
 from relayers.stellar.adapter import StellarPort
 from relayers.stellar.assets import to_stellar
@@ -52,7 +52,7 @@ def side(port: StellarPort) -> Authorizer:
 
 
 async def authorisation(ours: StellarPort, theirs: StellarPort, terms: LockTerms) -> bytes:
-    signed = await side(theirs).sign(terms, await side(ours).request(terms, 0), 0)
+    signed = await side(theirs).sign(terms, await side(ours).request(terms, Amount(0)), Amount(0))
     return await side(ours).check(terms, signed)
 
 
@@ -285,7 +285,7 @@ async def test_without_the_preimage_what_was_signed_is_worth_nothing(
 async def test_what_a_wallet_is_shown_says_what_it_is(net: Net) -> None:
     ours, theirs = await net.port("ours"), await net.port("newcomer", xlm=0)
     terms = await locked(net, ours, net.terms(ours, theirs))
-    request = await side(ours).request(terms, 0)
+    request = await side(ours).request(terms, Amount(0))
     assert side(ours).required
     assert request.format == request.payload["kind"] == FORMAT == "stellar-authorization-xdr"
     assert request.payload["sep7"].startswith("web+stellar:tx?")
@@ -300,7 +300,7 @@ async def test_what_a_wallet_is_shown_says_what_it_is(net: Net) -> None:
 async def test_a_recipient_signs_nothing_but_the_claim_of_exactly_its_lock(net: Net) -> None:
     ours, theirs, other = await net.port("ours"), await net.port("theirs"), await net.port("other")
     terms = await locked(net, ours, net.terms(ours, theirs))
-    request = await side(ours).request(terms, 0)
+    request = await side(ours).request(terms, Amount(0))
     gate = await gate_of(ours, terms)
     theft = [AccountMerge(ours.account, source=theirs.account)]
     for change in (
@@ -315,17 +315,17 @@ async def test_a_recipient_signs_nothing_but_the_claim_of_exactly_its_lock(net: 
             change(envelope.transaction)
             bad = UnsignedTx(FORMAT, "", request.payload | {name: envelope.to_xdr()})
             with pytest.raises(BadAuthorization, match="not the claim of this lock"):
-                await side(theirs).sign(terms, bad, 0)
+                await side(theirs).sign(terms, bad, Amount(0))
     for wrong in (
         msgspec.structs.replace(terms, amount=terms.amount + 1),
         msgspec.structs.replace(terms, deadline=terms.deadline + 1),
     ):
         with pytest.raises(BadAuthorization, match="no lock with these terms"):
-            await side(theirs).sign(wrong, request, 0)
+            await side(theirs).sign(wrong, request, Amount(0))
     with pytest.raises(BadAuthorization, match="the claim pays"):
-        await side(other).sign(terms, request, 0)
+        await side(other).sign(terms, request, Amount(0))
     with pytest.raises(BadAuthorization, match="no request"):
-        await side(theirs).sign(terms, UnsignedTx("evm", "", request.payload), 0)
+        await side(theirs).sign(terms, UnsignedTx("evm", "", request.payload), Amount(0))
     first, _ = authorized.claims(gate, gate.sequence, Way.PAYMENT, net.passphrase)
     assert first.to_xdr() == request.payload["xdr"]
 
@@ -333,8 +333,8 @@ async def test_a_recipient_signs_nothing_but_the_claim_of_exactly_its_lock(net: 
 async def test_what_comes_back_wrong_is_refused_with_the_reason(net: Net) -> None:
     ours, theirs, other = await net.port("ours"), await net.port("theirs"), await net.port("other")
     terms = await locked(net, ours, net.terms(ours, theirs))
-    request = await side(ours).request(terms, 0)
-    good = await side(theirs).sign(terms, request, 0)
+    request = await side(ours).request(terms, Amount(0))
+    good = await side(theirs).sign(terms, request, Amount(0))
 
     async def refused(match: str, **signed: str) -> None:
         with pytest.raises(BadAuthorization, match=match) as refusal:
@@ -367,7 +367,7 @@ async def test_a_wallet_may_sign_the_first_alone_and_add_signatures_too_many(
     net: Net, ours: StellarPort, theirs: StellarPort
 ) -> None:
     terms = await locked(net, ours, net.terms(ours, theirs))
-    request = await side(ours).request(terms, 0)
+    request = await side(ours).request(terms, Amount(0))
     envelope = TransactionEnvelope.from_xdr(request.payload["xdr"], net.passphrase)
     for name in ("other", "theirs"):
         envelope.sign(net.key(name))
@@ -382,7 +382,7 @@ async def test_a_wallet_on_the_recipients_side_makes_the_same_request_without_th
     ours, theirs = await net.port("ours"), await net.port("newcomer", xlm=0)
     terms = await locked(net, ours, net.terms(ours, theirs))
     own = await wallet.authorization(terms)
-    assert own == await side(ours).request(terms, 0)
+    assert own == await side(ours).request(terms, Amount(0))
     signed = {}
     for name in (FIRST, SECOND):
         envelope = TransactionEnvelope.from_xdr(own.payload[name], net.passphrase)
@@ -440,7 +440,7 @@ async def test_whoever_cannot_receive_an_issued_asset_is_named_before_anything_i
 
     async def reason(address: str) -> str:
         with pytest.raises(CannotReceive) as refusal:
-            await ours.balance(address, usd)
+            await ours.balance(Address(address), usd)
         assert refusal.value.hint
         return str(refusal.value)
 
@@ -451,8 +451,8 @@ async def test_whoever_cannot_receive_an_issued_asset_is_named_before_anything_i
     assert await ours.balance(theirs.account, usd) == 0
     await net.send("issuer", [Payment(theirs.account, line, "5")])
     assert "room for 0" in await reason(theirs.account)
-    assert await ours.balance(nobody, XLM) == 0, "XLM can create its account"
-    assert await ours.balance(net.key("issuer").public_key, usd) == 0
+    assert await ours.balance(Address(nobody), XLM) == 0, "XLM can create its account"
+    assert await ours.balance(Address(net.key("issuer").public_key), usd) == 0
     assert ((await ours.fees(usd)).minimum, (await ours.fees(XLM)).minimum) == (0, 10_000_000)
 
 

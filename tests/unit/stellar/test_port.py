@@ -229,7 +229,10 @@ async def test_a_restarted_port_knows_claims_and_refunds_of_locks_it_never_saw(
     events = (await fresh.scan([ring], 100)).events
     assert [type(each) for each in events] == [Claimed, Refunded]
     assert [each.tx_id for each in events] == [claim.tx_id, refund.tx_id]
-    assert [each.lock_id for each in events] == [ours.lock_id(claimed), ours.lock_id(refunded)]
+    assert [each.lock_id for each in events if not isinstance(each, Revealed)] == [
+        ours.lock_id(claimed),
+        ours.lock_id(refunded),
+    ]
 
 
 async def test_the_fate_of_a_lock_whose_gate_is_gone_is_found_in_the_senders_history(

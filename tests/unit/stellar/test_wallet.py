@@ -143,7 +143,7 @@ async def test_a_users_lock_is_sent_again_until_its_time_is_over(
     user = UserWallet(theirs)
     signed = await user.prepare(Purpose.LOCK, net.terms(theirs, ours))
     assert signed.valid_until_time is not None
-    assert await user.resend(signed), "Unix seconds are no ledger numbers: it can still land"
+    assert await user.resend(signed), "Unix seconds are not ledger numbers: it can still land"
     await net.node.close()
     assert (await theirs.tx_status(signed)).state is TxState.INCLUDED
     late = await user.prepare(Purpose.LOCK, net.terms(theirs, ours, amount=1))

@@ -8,10 +8,11 @@ import pytest_asyncio
 from stellar_sdk import ChangeTrust, Payment
 
 from bridge.chains.actions import Action, ClaimAction, CloseAction, LockAction, RefundAction
+from bridge.chains.family import LOCKS
 from bridge.chains.port import FeeLevel, LockStatus, TxState
-from bridge.protocol.types import Asset, LockTerms
+from bridge.protocol.types import Address, Amount, Asset, BlockHeight, LockTerms
 from relayers.stellar import htlc
-from relayers.stellar.accounting import GATES, LOCKS, StellarLedger
+from relayers.stellar.accounting import GATES, StellarLedger
 from relayers.stellar.adapter import StellarPort
 from relayers.stellar.assets import to_stellar
 from relayers.stellar.settings import XLM
@@ -22,28 +23,30 @@ SWAPPED = 10 * 10**7
 
 
 class Books:
-    """What the parties hold of XLM and of the issued asset, checked to add up at every look."""
+    """What the parties hold of XLM and of the issued asset, checked to add up whenever they are read."""
 
     def __init__(self, net: Net, usd: Asset) -> None:
         self.net = net
         self.usd = usd
         self.ledger = StellarLedger(net.settings(usd))
-        self.accounts = {name: net.key(name).public_key for name in ("ours", "user", "issuer")}
+        self.accounts = {name: Address(net.key(name).public_key) for name in ("ours", "user", "issuer")}
         self.start = 0
-        self.first: dict[str, dict[str, int]] = {}
+        self.first: dict[str, dict[str, Amount]] = {}
 
     async def open(self) -> None:
         self.start = self.net.node.network.header.sequence + 1
         self.first = await self._read()
 
-    async def _read(self) -> dict[str, dict[str, int]]:
+    async def _read(self) -> dict[str, dict[str, Amount]]:
         return {each.symbol: await self.ledger.holdings(self.accounts, each) for each in (XLM, self.usd)}
 
     async def changes(self, asset: Asset = XLM) -> dict[str, int]:
         """Return what changed since the opening, without what did not; fees are the rest."""
         now = (await self._read())[asset.symbol]
         found = {owner: now[owner] - before for owner, before in self.first[asset.symbol].items()}
-        fees = await self.ledger.fees_paid(set(self.accounts.values()), self.start, self._head)
+        fees = await self.ledger.fees_paid(
+            set(self.accounts.values()), BlockHeight(self.start), BlockHeight(self._head)
+        )
         assert sum(found.values()) == (-fees if asset == XLM else 0)
         return {owner: change for owner, change in found.items() if change}
 
@@ -66,7 +69,7 @@ async def claimed_for(net: Net, ours: StellarPort, user: StellarPort, terms: Loc
     assert ours.authorizer is not None
     assert user.authorizer is not None
     assert await user.read_lock(user.lock_id(terms), terms) is LockStatus.OPEN
-    signed = await user.authorizer.sign(terms, await ours.authorizer.request(terms, 0), 0)
+    signed = await user.authorizer.sign(terms, await ours.authorizer.request(terms, Amount(0)), Amount(0))
     kept = await ours.authorizer.check(terms, signed)
     await sent(net, ours, ClaimAction(terms, SECRET, authorization=kept))
 

@@ -18,8 +18,8 @@ from stellar_sdk import (
 )
 from stellar_sdk.operation import Operation
 
+from bridge.protocol.types import Address, Amount, LockTerms, Preimage, UnixSeconds
 from bridge.protocol.types import Asset as SwapAsset
-from bridge.protocol.types import LockTerms, Preimage
 from relayers.stellar import htlc
 from relayers.stellar.assets import stroops
 from relayers.stellar.devnet import entries
@@ -55,9 +55,10 @@ class LedgerWorld:
 
     def __getattr__(self, name: str) -> Keypair:
         try:
-            return self.__dict__["keys"][name]
+            key: Keypair = self.__dict__["keys"][name]
         except KeyError:
             raise AttributeError(name) from None
+        return key
 
     @property
     def now(self) -> int:
@@ -145,13 +146,13 @@ class LedgerWorld:
     ) -> LockTerms:
         return LockTerms(
             instances.STELLAR,
-            "",
-            sender.public_key,
-            recipient.public_key,
+            Address(""),
+            Address(sender.public_key),
+            Address(recipient.public_key),
             asset,
-            stroops(amount),
+            Amount(stroops(amount)),
             preimage.hashlock(),
-            self.now + lifetime,
+            UnixSeconds(self.now + lifetime),
         )
 
     def lock_envelope(self, terms: LockTerms, gate: Keypair, sender: Keypair) -> TransactionEnvelope:

@@ -12,7 +12,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Engine, create_engine, inspect, text
 
 from bridge.chains.port import FeeEstimate, Tip
-from bridge.protocol.types import BlockRef, LegRole, Purpose
+from bridge.protocol.types import Amount, BlockHeight, BlockRef, LegRole, Purpose, SwapId, UnixSeconds
 from bridge.store import Store, migrations
 from bridge.store.records import IntentState, PlannedIntent, SwapMeta
 from tests import instances
@@ -40,7 +40,9 @@ def _fill(url: str) -> None:
     with store.transaction() as tx:
         for number in (0, 1):
             tx.swaps.add(swap(number), SwapMeta())
-        planned = PlannedIntent("swap0", Purpose.CLAIM, instances.ETHEREUM, LegRole.SOURCE.value, "swap0")
+        planned = PlannedIntent(
+            "swap0", Purpose.CLAIM, instances.ETHEREUM, LegRole.SOURCE.value, SwapId("swap0")
+        )
         assert tx.intents.plan(planned)
     store.close()
     _move(url, "0001")
@@ -67,20 +69,22 @@ def test_an_upgrade_keeps_every_swap_and_intent_and_gives_them_no_lane(any_url: 
     store = Store.open(any_url, secrets_key=bytes(32))
     with store.transaction() as tx:
         for number in (0, 1):
-            stored = tx.swaps.get(f"swap{number}")
+            stored = tx.swaps.get(SwapId(f"swap{number}"))
             assert stored is not None
             assert stored.swap == swap(number)
             assert stored.swap.destination.terms.lane == 0
         (intent,) = tx.intents.live(instances.ETHEREUM)
         assert (intent.state, intent.batch_leader) == (IntentState.PLANNED, None)
-        assert tx.authorizations.get("swap0") == b""
+        assert tx.authorizations.get(SwapId("swap0")) == b""
         assert tx.swaps.lanes_in_use(swap(0).destination.terms.chain) == set()
         status = tx.chains.get(instances.ZION)
         assert status is not None
         fees = status.fees["zion:ZION"]
         assert (fees.refund, fees.minimum, fees.gasless_claim, fees.deposit) == (3, 0, 0, 0)
         # What keeps an intent from being made twice is still there.
-        planned = PlannedIntent("swap0", Purpose.CLAIM, instances.ETHEREUM, LegRole.SOURCE.value, "swap0")
+        planned = PlannedIntent(
+            "swap0", Purpose.CLAIM, instances.ETHEREUM, LegRole.SOURCE.value, SwapId("swap0")
+        )
         assert not tx.intents.plan(planned)
     store.close()
 
@@ -89,7 +93,9 @@ def _recorded(url: str) -> None:
     """Transactions and statuses as revision 0002 wrote them."""
     store = Store.open(url)
     with store.transaction() as tx:
-        planned = PlannedIntent("swap0", Purpose.CLAIM, instances.ETHEREUM, LegRole.SOURCE.value, "swap0")
+        planned = PlannedIntent(
+            "swap0", Purpose.CLAIM, instances.ETHEREUM, LegRole.SOURCE.value, SwapId("swap0")
+        )
         assert tx.intents.plan(planned)
         (intent,) = tx.intents.live(instances.ETHEREUM)
     store.close()
@@ -140,11 +146,13 @@ def test_until_when_a_transaction_can_land_becomes_a_height_or_a_time(any_url: s
         }
         assert {one.fee["fee"] for one in signed.values()} == {5}
         statuses = tx.chains.all()
-        tip = Tip(BlockRef(9, "b9", "b8", 1_800_000_009), 1_800_000_001)
+        tip = Tip(
+            BlockRef(BlockHeight(9), "b9", "b8", UnixSeconds(1_800_000_009)), UnixSeconds(1_800_000_001)
+        )
         assert (statuses[instances.ETHEREUM].tip, statuses[instances.ETHEREUM].time) == (tip, tip.time)
         assert (statuses[instances.ETHEREUM].scanned, statuses[instances.ETHEREUM].healthy) == (8, True)
         assert (statuses[instances.ZION].tip, statuses[instances.ZION].time) == (None, 0)
-        assert statuses[instances.ZION].fees == {"zion:ZION": FeeEstimate(1, 2, 3)}
+        assert statuses[instances.ZION].fees == {"zion:ZION": FeeEstimate(Amount(1), Amount(2), Amount(3))}
     store.close()
 
 

@@ -6,8 +6,8 @@ import pytest
 
 from bridge.chains.actions import CancelAction, CooperativeRefundAction, LockAction, RefundAction
 from bridge.chains.errors import ActionRefused, InsufficientFunds, PortUnavailable
-from bridge.chains.port import BroadcastOutcome, FeeLevel, LockStatus, TxState
-from bridge.protocol.types import Asset, LockTerms
+from bridge.chains.port import BroadcastOutcome, FeeLevel, LockStatus, SignedTx, TxState
+from bridge.protocol.types import Address, Amount, Asset, LockTerms, TxId, UnixSeconds
 from relayers.fake import FakeChain, FakeDevnet, FakePort
 from tests import instances
 from tests.unit.samples import ZION, preimage
@@ -31,10 +31,19 @@ def port(chain: FakeChain) -> FakePort:
 def _terms(chain: FakeChain, sender: str = "bridge", asset: Asset = ZION) -> LockTerms:
     recipient = "user" if sender == "bridge" else "bridge"
     hashlock = preimage().hashlock()
-    return LockTerms(instances.ZION, "htlc", sender, recipient, asset, 5000, hashlock, chain.head.time + 100)
+    return LockTerms(
+        instances.ZION,
+        Address("htlc"),
+        Address(sender),
+        Address(recipient),
+        asset,
+        Amount(5000),
+        hashlock,
+        UnixSeconds(chain.head.time + 100),
+    )
 
 
-async def _lock(port: FakePort, sequence: int | None = 0):
+async def _lock(port: FakePort, sequence: int | None = 0) -> SignedTx:
     tx = await port.prepare(LockAction(_terms(port.fake)), sequence, FeeLevel())
     assert (await port.broadcast(tx)).outcome is BroadcastOutcome.ACCEPTED
     return tx
@@ -50,7 +59,7 @@ async def test_lock_and_claim_move_the_money_and_the_supply_stays(chain: FakeCha
     before = chain.ledger.balance("user", ZION)
     tx_id = FakeDevnet(chain).wallet().claim(port.lock_id(terms), preimage())
     chain.mine()
-    found = chain.included(tx_id)
+    found = chain.included(TxId(tx_id))
     assert found is not None
     assert chain.ledger.balance("user", ZION) == before + 5000 - found[1].tx.cost
     assert chain.ledger.supply(ZION) == supply

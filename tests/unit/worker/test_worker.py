@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -100,7 +100,7 @@ async def test_a_commit_of_another_process_wakes_the_outbox(store: Store, port: 
 
 async def test_periodic_jobs_run_without_any_hint(store: Store, port: FakePort) -> None:
     class Quiet(FakePort):
-        async def hints(self):
+        async def hints(self) -> AsyncIterator[None]:
             await asyncio.Event().wait()
             yield
 

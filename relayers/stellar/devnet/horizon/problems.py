@@ -41,7 +41,7 @@ def bad_request(field: str, reason: str) -> Problem:
 
 async def on_problem(_request: Request, problem: Exception) -> Response:
     """Render a `Problem`."""
-    assert isinstance(problem, Problem)  # noqa: S101 - registered for nothing else
+    assert isinstance(problem, Problem)  # noqa: S101 - registered for problems only
     return JSONResponse(problem.body, problem.status, media_type="application/problem+json")
 
 

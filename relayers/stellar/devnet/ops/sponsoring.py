@@ -30,7 +30,7 @@ def _begin(txn: LedgerTxn, body: xdr.BeginSponsoringFutureReservesOp, context: C
     sponsored = account_key(body.sponsored_id)
     if txn.peek((SPONSORSHIP, sponsored)) is not None:
         raise OperationFailed("BEGIN_SPONSORING_FUTURE_RESERVES_ALREADY_SPONSORED")
-    # No chains: a sponsor is not sponsored meanwhile, and whoever is sponsored sponsors nobody.
+    # No chains: a sponsor is not sponsored at the same time, and a sponsored account sponsors nobody.
     if txn.peek((SPONSORSHIP, context.source)) is not None or txn.peek((SPONSORING, sponsored)):
         raise OperationFailed("BEGIN_SPONSORING_FUTURE_RESERVES_RECURSIVE")
     txn.mark((SPONSORSHIP, sponsored), context.source)
