@@ -12,7 +12,7 @@ from typing import Any
 from relayers.evm.devnet.anvil import find_anvil
 
 
-class Reverted(Exception):
+class RevertedError(Exception):
     """A transaction or call that the EVM reverted; `data` is the revert data."""
 
     def __init__(self, data: bytes) -> None:
@@ -36,7 +36,7 @@ class Anvil:
         if "error" in answer:
             data = answer["error"].get("data")
             if isinstance(data, str):
-                raise Reverted(bytes.fromhex(data[2:]))
+                raise RevertedError(bytes.fromhex(data[2:]))
             raise RuntimeError(f"{method}: {answer['error']}")
         return answer["result"]
 
@@ -68,7 +68,7 @@ class Anvil:
                 time.sleep(0.002)
                 continue
             if receipt["status"] != "0x1":
-                raise Reverted(b"")
+                raise RevertedError(b"")
             return receipt
         raise RuntimeError(f"transaction {tx_hash} was not mined")
 

@@ -31,7 +31,7 @@ BLOCK = re.compile(r"<!-- generated: (?P<name>[^>]+) -->\n.*?<!-- end of (?P=nam
 BEGIN = "<!-- generated: "
 
 
-class BadMark(Exception):
+class BadMarkError(Exception):
     """A document's marks are incomplete, or name no table."""
 
 
@@ -47,16 +47,16 @@ def names(text: str) -> list[str]:
 
 
 def brought_up_to_date(text: str) -> str:
-    """Return the document with every table written again. Raises `BadMark`."""
+    """Return the document with every table written again. Raises `BadMarkError`."""
     if text.count(BEGIN) != len(names(text)):
-        raise BadMark("a `<!-- generated: NAME -->` has no `<!-- end of NAME -->`")
+        raise BadMarkError("a `<!-- generated: NAME -->` has no `<!-- end of NAME -->`")
     return BLOCK.sub(_written, text)
 
 
 def _written(found: re.Match[str]) -> str:
     name = found["name"]
     if name not in TABLES:
-        raise BadMark(f"there is no table {name!r}; there are: {', '.join(TABLES)}")
+        raise BadMarkError(f"there is no table {name!r}; there are: {', '.join(TABLES)}")
     return f"<!-- generated: {name} -->\n\n{TABLES[name]()}\n\n<!-- end of {name} -->"
 
 

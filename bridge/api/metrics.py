@@ -1,4 +1,4 @@
-"""What Prometheus reads: requests as they happen, swaps and chains as the store has them at scrape time."""
+"""Metrics for Prometheus: requests as they happen; swaps and chains as stored at scrape time."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ class _StoreCollector(Collector):
         self._inventory = inventory
 
     def describe(self) -> Iterator[Metric]:
-        """Nothing is promised at registration: it would read the store."""
+        """Describe nothing at registration: it would read the store."""
         return iter(())
 
     def collect(self) -> Iterator[Metric]:

@@ -13,6 +13,7 @@ import time
 import traceback
 from typing import Any
 
+import msgspec
 import structlog
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse, Response
@@ -28,7 +29,7 @@ BODY_SECONDS = 10.0
 """How long a client may take to send its body."""
 
 UNLIMITED_PATHS = frozenset({"/healthz", "/readyz", "/metrics"})
-"""Asked for by supervisors and monitoring."""
+"""Read by supervisors and monitoring."""
 
 SECURITY_HEADERS = {
     "X-Content-Type-Options": "nosniff",
@@ -45,7 +46,7 @@ _WITH_BODY = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 log = structlog.get_logger("rainbow.api")
 
 
-class Edge:
+class RequestLimits:
     """The outermost layer of the application."""
 
     def __init__(self, app: ASGIApp, config: ApiConfig, metrics: Metrics) -> None:
@@ -163,7 +164,9 @@ class Edge:
                         raise too_large
         except TimeoutError:
             raise ApiError(
-                Kind.MALFORMED, f"the body did not arrive within {BODY_SECONDS:.0f} s", "send it at once"
+                Kind.MALFORMED,
+                f"the body did not arrive within {BODY_SECONDS:.0f} s",
+                "send the body without pauses",
             ) from None
         media = headers.get("content-type", "").partition(";")[0].strip().lower()
         if body and media != "application/json":
@@ -197,14 +200,14 @@ def _internal() -> ApiError:
     return ApiError(
         Kind.INTERNAL,
         "the request could not be served",
-        "try again; if it stays, tell the operator the request's id",
+        "try again; if it happens again, give the operator the request's id",
     )
 
 
 def problem_response(error: ApiError, request_id: str) -> Response:
     """Return the response of an error."""
     return JSONResponse(
-        error.problem(request_id).model_dump(mode="json", exclude_none=True),
+        msgspec.to_builtins(error.problem(request_id)),
         status_code=error.kind.status,
         headers=error.headers,
         media_type=MEDIA_TYPE,

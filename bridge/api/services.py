@@ -1,4 +1,4 @@
-"""What the endpoints work with, made once per application."""
+"""The services behind the endpoints, made once per application."""
 
 from __future__ import annotations
 
@@ -20,8 +20,9 @@ from bridge.desk.inventory import Inventory
 from bridge.desk.market import Market
 from bridge.desk.orders import KeylessPort, SwapService
 from bridge.desk.prices import PriceSource
-from bridge.desk.quotes import QuoteBook, QuoteSigner
+from bridge.desk.quotes import QuoteBook
 from bridge.desk.wallet_transactions import Paperwork
+from bridge.keys.quote_signature import QuoteSigner
 from bridge.protocol.types import ChainId
 from bridge.store import Store
 
@@ -46,7 +47,7 @@ class Services(msgspec.Struct, frozen=True):
     follower: Follower
 
     async def close(self) -> None:
-        """Release the connections to chains; trouble with one keeps no other open."""
+        """Close the connections to chains, each even if closing another fails."""
         connections: list[KeylessPort | WalletBuilder] = [*self.ports.values(), *self.builders.values()]
         for opened in connections:
             try:

@@ -1,7 +1,7 @@
-"""Pushing events: one task reads the store's event log, every stream gets what it subscribed to.
+"""Pushing events: one task reads the store's event log, every stream gets the swaps it subscribed to.
 
-A stream first replays from the sequence number it names and then follows; what it sees twice it skips, so
-nothing is lost or repeated in between. A stream that reads too slowly is closed: it can resume where it was.
+A stream first replays from the sequence number it names and then follows. It skips what it has sent before:
+nothing is lost or repeated. A stream that reads too slowly is closed; its client can resume where it stopped.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from bridge.store import Store, StoreError
 from bridge.store.records import SwapEvent
 
 QUEUE_EVENTS = 1_000
-"""Events that may wait in one stream."""
+"""How many events may wait in one stream."""
 
 PAGE = 500
 IDLE_SECONDS = 5.0
-"""The log is read at least this often, whatever the wake-ups say."""
+"""The log is read at least this often, even without wake-ups."""
 
 STAGES_REMEMBERED = 10_000
 
@@ -41,7 +41,7 @@ class Subscription:
         self.overrun = False
 
     def offer(self, event: SwapEvent) -> None:
-        """Hand an event over; a full queue marks the stream as overrun."""
+        """Queue an event; a full queue marks the stream as overrun."""
         try:
             self.queue.put_nowait(event)
         except asyncio.QueueFull:
@@ -123,7 +123,7 @@ class Follower:
             self._metrics.streams.set(self._streams)
 
     def listen(self, subscription: Subscription, swap_id: SwapId) -> None:
-        """Add a swap to a stream; do so before replaying, so that nothing falls in between."""
+        """Add a swap to a stream. Do it before replaying, so that no event is missed."""
         subscription.swap_ids.add(swap_id)
         self._listeners[swap_id].add(subscription)
 

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import msgspec
 
-from bridge.chains.errors import ActionRefused
+from bridge.chains.errors import ActionRefusedError
 from bridge.protocol.types import Amount, LockTerms, Preimage, Purpose
 
 
@@ -65,8 +65,8 @@ class AnchorAction(msgspec.Struct, frozen=True):
 
 
 class CloseAction(msgspec.Struct, frozen=True):
-    """Bring in what a spent lock leaves behind. It uses no sequence of the account; `NothingToDo` once all is
-    in."""
+    """Bring in what a spent lock leaves behind. It uses no sequence of the account; `NothingToDoError` once
+    all is in."""
 
     purpose: ClassVar[Purpose] = Purpose.CLOSE
     terms: LockTerms
@@ -89,17 +89,19 @@ Action = SwapAction | AccountAction
 
 
 def action_of(purpose: Purpose, terms: LockTerms, preimage: Preimage | None = None) -> SwapAction:
-    """Return what to do with one lock. Raises `ActionRefused` for a claim without its preimage, and for
+    """Return what to do with one lock. Raises `ActionRefusedError` for a claim without its preimage, and for
     purposes that are nothing to do with one lock."""
     match purpose:
         case Purpose.LOCK:
             return LockAction(terms)
         case Purpose.CLAIM:
             if preimage is None:
-                raise ActionRefused("a claim needs the preimage of its lock", "use the swap's own preimage")
+                raise ActionRefusedError(
+                    "a claim needs the preimage of its lock", "use the swap's own preimage"
+                )
             return ClaimAction(terms, preimage)
         case Purpose.REFUND:
             return RefundAction(terms)
         case Purpose.COOPERATIVE_REFUND:
             return CooperativeRefundAction(terms)
-    raise ActionRefused(f"{purpose.value} is nothing to do with a lock", "lock, claim or refund it")
+    raise ActionRefusedError(f"{purpose.value} is nothing to do with a lock", "lock, claim or refund it")

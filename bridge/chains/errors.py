@@ -2,50 +2,48 @@
 
 from __future__ import annotations
 
+from kernels.errors import RainbowError
 
-class PortError(Exception):
+
+class PortError(RainbowError):
     """Something a chain or its RPC did. `hint` says what to do about it."""
 
-    def __init__(self, message: str, hint: str = "") -> None:
-        super().__init__(message)
-        self.hint = hint
 
-
-class PortUnavailable(PortError):
+class PortUnavailableError(PortError):
     """The RPC is down, slow or talks nonsense: try again later, assume nothing."""
 
+    exit_code = 4
 
-class BadAddress(PortError):
+
+class BadAddressError(PortError):
     """Text that is no address of this chain."""
 
 
-class InsufficientFunds(PortError):
+class InsufficientFundsError(PortError):
     """The bridge's own account cannot pay for this action now."""
 
 
-class ActionRefused(PortError):
+class ActionRefusedError(PortError):
     """The chain would refuse this action as things stand (simulation says so): nothing was signed."""
 
 
-class CannotReceive(PortError):
+class CannotReceiveError(PortError):
     """The address cannot be paid in this asset as things stand: no account, no trustline."""
 
 
-class BadAuthorization(PortError):
+class BadAuthorizationError(PortError):
     """What was handed over does not authorise the claim it is for."""
 
 
-class NothingToDo(PortError):
+class NothingToDoError(PortError):
     """What the action is for has happened already, by whomever: it is done with."""
 
 
-class DeepReorg(PortError):
+class DeepReorgError(PortError):
     """The chain shares no block with the known ring: an operator must look."""
 
 
-class FamilyError(Exception):
+class FamilyError(RainbowError):
     """A family of chains that is missing, ambiguous or broken. `hint` says what to do."""
 
-    def __init__(self, message: str, hint: str = "") -> None:
-        super().__init__(message)
-        self.hint = hint
+    exit_code = 3

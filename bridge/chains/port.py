@@ -224,22 +224,26 @@ class Authorizer(Protocol):
 
     async def request(self, terms: LockTerms, max_fee: Amount) -> UnsignedTx:
         """Return what the recipient is to sign, for a wallet. `max_fee`: the most that may be taken out of
-        the amount, in the asset's smallest unit (0: nothing). Raises `ActionRefused`, `PortUnavailable`."""
+        the amount, in the asset's smallest unit (0: nothing). Raises `ActionRefusedError`,
+        `PortUnavailableError`."""
         ...
 
     async def sign(self, terms: LockTerms, request: UnsignedTx, max_fee: Amount) -> dict[str, str]:
-        """Sign a request with the port's own key, on the recipient's side. Raises `BadAuthorization` when the
-        request would allow anything but a claim of exactly `terms` for a fee of at most `max_fee`."""
+        """Sign a request with the port's own key, on the recipient's side. Raises `BadAuthorizationError`
+        when the request would allow anything but a claim of exactly `terms` for a fee of at most
+        `max_fee`."""
         ...
 
     async def check(self, terms: LockTerms, signed: Mapping[str, str], min_fee: Amount = Amount(0)) -> bytes:
         """Return what `sign` or a wallet gave, checked, for `ClaimAction.authorization`. Raises
-        `BadAuthorization`, saying what is wrong with it, also when it allows a smaller fee than `min_fee`."""
+        `BadAuthorizationError`, saying what is wrong with it, also when it allows a smaller fee than
+        `min_fee`."""
         ...
 
 
 class ChainPort(Protocol):
-    """One chain, seen by the bridge. Methods raise `PortUnavailable` for anything that may pass by itself."""
+    """One chain, seen by the bridge. Methods raise `PortUnavailableError` for anything that may pass by
+    itself."""
 
     chain: ChainId
     traits: Traits
@@ -260,7 +264,8 @@ class ChainPort(Protocol):
     async def scan(self, recent_blocks: Sequence[BlockRef], max_blocks: int) -> Scan:
         """Return what happened since `recent_blocks` (a ring of recent blocks, oldest first, may be empty:
         then start at the head, reporting that block alone). A known block with an empty id stands for
-        whichever block the chain has at that height: so one can start below the head. Raises `DeepReorg`."""
+        whichever block the chain has at that height: so one can start below the head. Raises
+        `DeepReorgError`."""
         ...
 
     async def read_lock(self, lock_id: LockId, terms: LockTerms) -> LockStatus:
@@ -268,7 +273,7 @@ class ChainPort(Protocol):
         ...
 
     async def balance(self, address: Address, asset: Asset) -> Amount:
-        """Return the spendable balance in smallest units. Raises `CannotReceive` for an asset that the
+        """Return the spendable balance in smallest units. Raises `CannotReceiveError` for an asset that the
         address could not be paid in (on chains where that needs the holder's consent)."""
         ...
 
@@ -281,8 +286,8 @@ class ChainPort(Protocol):
         ...
 
     async def prepare(self, action: Action, sequence: int | None, fee: FeeLevel) -> SignedTx:
-        """Build and sign; send nothing. Raises `ActionRefused` if a simulation shows it would fail,
-        `InsufficientFunds` if the account cannot pay."""
+        """Build and sign; send nothing. Raises `ActionRefusedError` if a simulation shows it would fail,
+        `InsufficientFundsError` if the account cannot pay."""
         ...
 
     async def broadcast(self, tx: SignedTx) -> BroadcastResult:
@@ -302,7 +307,7 @@ class ChainPort(Protocol):
         ...
 
     def parse_address(self, text: str) -> Address:
-        """Return the canonical form of an address. Raises `BadAddress`. Pure."""
+        """Return the canonical form of an address. Raises `BadAddressError`. Pure."""
         ...
 
     def unsigned(self, purpose: Purpose, terms: LockTerms, preimage: Preimage | None = None) -> UnsignedTx:
@@ -327,7 +332,8 @@ class WalletBuilder(Protocol):
     async def unsigned(
         self, purpose: Purpose, terms: LockTerms, preimage: Preimage | None = None
     ) -> UnsignedTx:
-        """Return a LOCK, CLAIM or REFUND, ready to sign. Raises `ActionRefused`, `PortUnavailable`."""
+        """Return a LOCK, CLAIM or REFUND, ready to sign. Raises `ActionRefusedError`,
+        `PortUnavailableError`."""
         ...
 
     async def close(self) -> None:

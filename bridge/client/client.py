@@ -1,68 +1,45 @@
-"""The typed client of the REST API: one method for each call, our models in and out, problems as exceptions.
+"""The typed client of the REST API: one method for each call, structs out, problems as exceptions.
 
-It only talks. What keeps a user's money safe (the recovery file, checking the bridge's lock on chain, when
-to reveal) is in `bridge.client.swap`.
+It only carries requests. What keeps a user's money safe (the recovery file, checking the bridge's lock on
+chain, when to reveal) is in `bridge.client.swap`.
 """
 
 from __future__ import annotations
 
 import secrets
 from collections.abc import AsyncIterator, Mapping
+from http import HTTPStatus
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-import httpx
-from pydantic import ValidationError
+import msgspec
 
-from bridge.api.models import (
-    ChainList,
+from bridge.client.errors import BridgeRefusedError, BridgeUnreachableError
+from bridge.client.http import HttpRequest, Transport, open_transport
+from bridge.protocol.types import Preimage, SwapId
+from bridge.wire.base import Wire
+from bridge.wire.market import ChainList, KeyView, PairList, QuoteView, Side
+from bridge.wire.problems import Problem
+from bridge.wire.swaps import (
     ClaimTermsView,
     EventView,
-    KeyView,
-    PairList,
-    Problem,
-    QuoteView,
     RefundView,
-    Side,
     SwapCreated,
     SwapList,
     SwapView,
     UnsignedTxView,
     WalletPurpose,
-    Wire,
 )
-from bridge.protocol.types import Preimage, SwapId
 
 W = TypeVar("W", bound=Wire)
 
 DEFAULT_URL = "http://127.0.0.1:8080"
-
-
-class BridgeProblem(Exception):
-    """The bridge refused a request; `problem` is its RFC 9457 answer."""
-
-    def __init__(self, problem: Problem, retry_after: int | None = None) -> None:
-        super().__init__(problem.detail)
-        self.problem = problem
-        self.hint = problem.hint
-        self.retry_after = retry_after
-
-    @property
-    def kind(self) -> str:
-        """The last part of the problem's type, e.g. `quote-gone`."""
-        return self.problem.type.rpartition(":")[2]
-
-
-class BridgeUnreachable(Exception):
-    """The bridge did not answer, or not as a bridge does. What became of the request is unknown."""
-
-    def __init__(self, message: str, hint: str = "check the address of the bridge, and try again") -> None:
-        super().__init__(message)
-        self.hint = hint
+STREAM_READ_SECONDS = 60.0
+"""The bridge sends a comment every 15 s."""
 
 
 def new_token() -> str:
-    """Make a client token: whoever has it can list the swaps made with it."""
+    """Make a client token. It lets its holder list the swaps made with it."""
     return secrets.token_urlsafe(32)
 
 
@@ -75,12 +52,11 @@ class BridgeClient:
         *,
         token: str = "",
         timeout: float = 15.0,
-        transport: httpx.AsyncBaseTransport | None = None,
+        transport: Transport | None = None,
     ) -> None:
-        headers = {"Authorization": f"Bearer {token}"} if token else {}
-        self._http = httpx.AsyncClient(
-            base_url=url, headers=headers, timeout=timeout, transport=transport, follow_redirects=False
-        )
+        self._transport = transport or open_transport(url)
+        self._headers = {"Authorization": f"Bearer {token}"} if token else {}
+        self._timeout = timeout
 
     async def __aenter__(self) -> Self:
         return self
@@ -92,7 +68,7 @@ class BridgeClient:
 
     async def close(self) -> None:
         """Close the connections."""
-        await self._http.aclose()
+        await self._transport.close()
 
     async def chains(self) -> ChainList:
         """List the chains."""
@@ -137,17 +113,17 @@ class BridgeClient:
 
     async def swaps(self, *, limit: int = 20, cursor: str | None = None) -> SwapList:
         """List the swaps made with this client's token."""
-        params: dict[str, Any] = {"limit": limit} | ({"cursor": cursor} if cursor else {})
-        return await self._get("/v1/swaps", SwapList, params)
+        query: dict[str, str | int] = {"limit": limit} | ({"cursor": cursor} if cursor else {})
+        return await self._get("/v1/swaps", SwapList, query)
 
     async def claim_terms(self, swap_id: SwapId) -> ClaimTermsView:
-        """Ask on what terms the relayer claims, and what is to be signed for it."""
+        """Ask for the terms on which the relayer claims, and what must be signed for it."""
         return await self._get(f"/v1/swaps/{swap_id}/claim", ClaimTermsView)
 
     async def claim(
         self, swap_id: SwapId, preimage: Preimage, authorization: Mapping[str, str] | None = None
     ) -> SwapView:
-        """Hand the preimage over, after checking the bridge's lock: `UserSwap.reveal_to_bridge` does."""
+        """Give the bridge the preimage. Check its lock first, as `UserSwap.reveal_to_bridge` does."""
         body: dict[str, Any] = {"preimage": preimage.reveal().hex()}
         if authorization is not None:
             body["authorization"] = dict(authorization)
@@ -163,53 +139,59 @@ class BridgeClient:
         return await self._post(f"/v1/swaps/{swap_id}/transactions", body, UnsignedTxView)
 
     async def refund(self, swap_id: SwapId, *, cooperative: bool = True) -> RefundView:
-        """Ask for the source back."""
+        """Ask the bridge to give the source back."""
         return await self._post(f"/v1/swaps/{swap_id}/refund", {"cooperative": cooperative}, RefundView)
 
     async def events(
         self, swap_id: SwapId, after: int = 0, *, follow: bool = True
     ) -> AsyncIterator[EventView]:
         """Yield a swap's events after a sequence number, then new ones, until the stream ends."""
-        params = {"after": str(after), "follow": str(follow).lower()}
-        path = f"/v1/swaps/{swap_id}/events"
-        timeout = httpx.Timeout(15.0, read=60.0)  # the bridge sends a comment every 15 s
-        try:
-            async with self._http.stream("GET", path, params=params, timeout=timeout) as response:
-                if response.status_code != httpx.codes.OK:
-                    await response.aread()
-                    raise _refused(response)
-                async for line in response.aiter_lines():
-                    if line.startswith("data:"):
-                        yield EventView.model_validate_json(line.removeprefix("data:").strip())
-        except httpx.HTTPError as error:
-            raise BridgeUnreachable(f"the event stream broke ({type(error).__name__})") from None
+        request = HttpRequest(
+            "GET",
+            f"/v1/swaps/{swap_id}/events",
+            {"after": after, "follow": str(follow).lower()},
+            headers=self._headers,
+            read_timeout=STREAM_READ_SECONDS,
+        )
+        async with self._transport.send(request) as response:
+            if response.status != HTTPStatus.OK:
+                raise _refused(response.status, response.headers, await response.body())
+            async for line in response.lines():
+                if line.startswith("data:"):
+                    yield _decoded(line.removeprefix("data:").strip().encode(), EventView)
 
-    async def _get(self, path: str, kind: type[W], params: dict[str, Any] | None = None) -> W:
-        return await self._call(self._http.build_request("GET", path, params=params), kind)
+    async def _get(self, path: str, kind: type[W], query: Mapping[str, str | int] | None = None) -> W:
+        return await self._call(HttpRequest("GET", path, query or {}, headers=self._headers), kind)
 
     async def _post(
-        self, path: str, body: dict[str, Any], kind: type[W], headers: dict[str, str] | None = None
+        self, path: str, body: dict[str, Any], kind: type[W], headers: Mapping[str, str] | None = None
     ) -> W:
-        return await self._call(self._http.build_request("POST", path, json=body, headers=headers), kind)
+        encoded = msgspec.json.encode(body)
+        request = HttpRequest("POST", path, body=encoded, headers={**self._headers, **(headers or {})})
+        return await self._call(request, kind)
 
-    async def _call(self, request: httpx.Request, kind: type[W]) -> W:
-        try:
-            response = await self._http.send(request)
-        except httpx.HTTPError as error:
-            # Not the error's own text: it may hold the request.
-            raise BridgeUnreachable(f"the bridge did not answer ({type(error).__name__})") from None
-        if not response.is_success:
-            raise _refused(response)
-        try:
-            return kind.model_validate_json(response.content)
-        except ValidationError:
-            raise BridgeUnreachable("the answer is not one of this API's version") from None
+    async def _call(self, request: HttpRequest, kind: type[W]) -> W:
+        request = msgspec.structs.replace(request, read_timeout=self._timeout)
+        async with self._transport.send(request) as response:
+            body = await response.body()
+        if response.status // 100 != HTTPStatus.OK // 100:
+            raise _refused(response.status, response.headers, body)
+        return _decoded(body, kind)
 
 
-def _refused(response: httpx.Response) -> BridgeProblem | BridgeUnreachable:
+def _decoded(body: bytes, kind: type[W]) -> W:
     try:
-        problem = Problem.model_validate_json(response.content)
-    except ValidationError:
-        return BridgeUnreachable(f"something answered {response.status_code}, but not the bridge")
-    after = response.headers.get("Retry-After", "")
-    return BridgeProblem(problem, int(after) if after.isdecimal() else None)
+        return msgspec.json.decode(body, type=kind)
+    except msgspec.DecodeError:
+        raise BridgeUnreachableError("the answer is not of this version of the API") from None
+
+
+def _refused(
+    status: int, headers: Mapping[str, str], body: bytes
+) -> BridgeRefusedError | BridgeUnreachableError:
+    try:
+        problem = msgspec.json.decode(body, type=Problem)
+    except msgspec.DecodeError:
+        return BridgeUnreachableError(f"something answered {status}, but not the bridge")
+    after = headers.get("retry-after", "")
+    return BridgeRefusedError(problem, int(after) if after.isdecimal() else None)

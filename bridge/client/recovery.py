@@ -1,7 +1,7 @@
 """Recovery files: a user's secrets, written before anything is sent, so that no crash loses money.
 
 One file per swap. The preimage is sealed with a key that libsodium's Argon2id makes of a password; the rest
-(terms, ids, signed transactions of the user's) is public on the chains anyway and stays readable, so that a
+(terms, ids, the user's signed transactions) becomes public on the chains anyway and stays readable, so a
 refund needs no password.
 """
 
@@ -19,6 +19,7 @@ from nacl.secret import SecretBox
 from bridge.chains.port import SignedTx
 from bridge.keys.keystore import KeystoreError, check_private
 from bridge.protocol.types import ChainTiming, LockTerms, Preimage, SwapId
+from kernels.errors import RainbowError
 
 SUFFIX = ".swap.json"
 
@@ -29,43 +30,39 @@ _HEIGHTS_END = 1_000_000_000
 """What version 1 took for a block height below this and for Unix seconds from it on."""
 
 
-class RecoveryError(Exception):
+class RecoveryError(RainbowError):
     """A recovery file cannot be used. `hint` says what to do."""
 
-    def __init__(self, message: str, hint: str = "") -> None:
-        super().__init__(message)
-        self.hint = hint
 
-
-class Cost(msgspec.Struct, frozen=True):
-    """What opening a file costs: Argon2id's operations and bytes of memory."""
+class SealingCost(msgspec.Struct, frozen=True):
+    """What opening a file costs: Argon2id's operations, and its memory in bytes."""
 
     operations: int
     memory: int
 
 
-INTERACTIVE = Cost(pwhash.argon2id.OPSLIMIT_INTERACTIVE, pwhash.argon2id.MEMLIMIT_INTERACTIVE)
+INTERACTIVE = SealingCost(pwhash.argon2id.OPSLIMIT_INTERACTIVE, pwhash.argon2id.MEMLIMIT_INTERACTIVE)
 """64 MiB and a fraction of a second."""
-LIGHT = Cost(pwhash.argon2id.OPSLIMIT_MIN, pwhash.argon2id.MEMLIMIT_MIN)
+LIGHT = SealingCost(pwhash.argon2id.OPSLIMIT_MIN, pwhash.argon2id.MEMLIMIT_MIN)
 """For tests and devnets."""
 
 
-class Sealed(msgspec.Struct, frozen=True):
-    """Encrypted bytes with what is needed, beside the password, to open them."""
+class SealedPreimage(msgspec.Struct, frozen=True):
+    """An encrypted preimage, and what is needed to open it in addition to the password."""
 
     salt: bytes
-    cost: Cost
+    cost: SealingCost
     box: bytes
 
 
-class Record(msgspec.Struct, frozen=True):
-    """What a user must not lose of a swap. Empty fields are not known yet.
+class RecoveryRecord(msgspec.Struct, frozen=True):
+    """What a user must not lose of a swap. A field that is not known yet is empty.
 
     `sent` holds the user's own signed transactions by purpose, so that a restart sends the same ones again.
     """
 
     hashlock: bytes
-    sealed: Sealed
+    sealed: SealedPreimage
     bridge_url: str
     quote_id: str
     source: LockTerms
@@ -93,10 +90,10 @@ class Record(msgspec.Struct, frozen=True):
         return preimage
 
 
-def seal(preimage: Preimage, password: str, cost: Cost = INTERACTIVE) -> Sealed:
+def seal(preimage: Preimage, password: str, cost: SealingCost = INTERACTIVE) -> SealedPreimage:
     """Encrypt a preimage under a password."""
     salt = secrets.token_bytes(pwhash.argon2id.SALTBYTES)
-    return Sealed(salt, cost, bytes(SecretBox(_key(password, salt, cost)).encrypt(preimage.reveal())))
+    return SealedPreimage(salt, cost, bytes(SecretBox(_key(password, salt, cost)).encrypt(preimage.reveal())))
 
 
 class RecoveryDir:
@@ -105,7 +102,7 @@ class RecoveryDir:
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    def save(self, record: Record) -> Path:
+    def save(self, record: RecoveryRecord) -> Path:
         """Write a record durably: when this returns, a power cut does not lose it."""
         self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
         target = self._file(record.hashlock)
@@ -126,12 +123,12 @@ class RecoveryDir:
             os.close(directory)
         return target
 
-    def load(self, hashlock: bytes) -> Record:
+    def load(self, hashlock: bytes) -> RecoveryRecord:
         """Read the record of a hashlock. Raises `RecoveryError`."""
         return self._read(self._file(hashlock))
 
-    def find(self, beginning: str) -> Record:
-        """Return the record of a swap; an unambiguous beginning of its id or hashlock will do."""
+    def find(self, beginning: str) -> RecoveryRecord:
+        """Return the record of a swap, given the beginning of its id or hashlock."""
         found = [
             record
             for record in self.all()
@@ -143,7 +140,7 @@ class RecoveryDir:
             raise RecoveryError(f"{what} for {beginning!r} in {self.path}", "`rainbow swap list` lists them")
         return found[0]
 
-    def all(self) -> list[Record]:
+    def all(self) -> list[RecoveryRecord]:
         """Return all records, oldest first."""
         if not self.path.is_dir():
             return []
@@ -153,11 +150,11 @@ class RecoveryDir:
     def _file(self, hashlock: bytes) -> Path:
         return self.path / f"{hashlock.hex()}{SUFFIX}"
 
-    def _read(self, file: Path) -> Record:
+    def _read(self, file: Path) -> RecoveryRecord:
         try:
             check_private(file)
             raw = file.read_bytes()
-            record = msgspec.json.decode(raw, type=Record)
+            record = msgspec.json.decode(raw, type=RecoveryRecord)
             return _from_version_1(record, raw) if record.version == 1 else record
         except KeystoreError as error:
             raise RecoveryError(str(error), error.hint) from None
@@ -175,7 +172,7 @@ class _Expiries(msgspec.Struct, frozen=True):
     sent: dict[str, _Expiry] = {}
 
 
-def _from_version_1(record: Record, raw: bytes) -> Record:
+def _from_version_1(record: RecoveryRecord, raw: bytes) -> RecoveryRecord:
     sent = dict(record.sent)
     for purpose, expiry in msgspec.json.decode(raw, type=_Expiries).sent.items():
         until = expiry.valid_until
@@ -186,7 +183,7 @@ def _from_version_1(record: Record, raw: bytes) -> Record:
     return msgspec.structs.replace(record, sent=sent, version=RECORD_VERSION)
 
 
-def _key(password: str, salt: bytes, cost: Cost) -> bytes:
+def _key(password: str, salt: bytes, cost: SealingCost) -> bytes:
     return bytes(
         pwhash.argon2id.kdf(
             SecretBox.KEY_SIZE, password.encode(), salt, opslimit=cost.operations, memlimit=cost.memory

@@ -1,11 +1,11 @@
 """A swap from the user's side, safe against a bridge that lies and against crashes at any line.
 
-1. The preimage is made and sealed into the recovery file before the bridge hears of its hashlock.
-2. The bridge's answer must repeat, to the unit and the second, what its signed quote promised.
-3. Before the secret is given away the bridge's lock is read on its chain, by the user's own node, until it
-   is as deep as the quote says, counted from the block in which the user's node first showed it.
-4. The secret is not given away after the reveal deadline of `bridge.protocol.timelocks`.
-5. Own transactions are stored before they are sent; a restart sends the same bytes again.
+1. The preimage is made and sealed into the recovery file before the bridge learns its hashlock.
+2. The bridge's answer must repeat exactly what its signed quote promised.
+3. Before the secret is revealed, the user's own node must show the bridge's lock, as deep as the quote says,
+   counted from the block in which that node first showed it.
+4. The secret is not revealed after the reveal deadline of `bridge.protocol.timelocks`.
+5. The user's transactions are stored before they are sent; a restart sends the same bytes again.
 """
 
 from __future__ import annotations
@@ -17,10 +17,8 @@ from typing import Protocol
 
 import msgspec
 
-from bridge.api.models import ClaimTermsView, QuoteView, SwapCreated, SwapView
-from bridge.api.views import terms_of
 from bridge.chains.actions import action_of
-from bridge.chains.errors import BadAuthorization, PortUnavailable
+from bridge.chains.errors import BadAuthorizationError, PortUnavailableError
 from bridge.chains.port import (
     Authorizer,
     BroadcastOutcome,
@@ -33,11 +31,13 @@ from bridge.chains.port import (
     UnsignedTx,
 )
 from bridge.client.client import BridgeClient
-from bridge.client.recovery import INTERACTIVE, Cost, Record, RecoveryDir, seal
-from bridge.desk.assisted_claims import Needed
-from bridge.desk.quotes import QuoteBody, signature_is_valid
+from bridge.client.errors import UnsafeError
+from bridge.client.recovery import INTERACTIVE, RecoveryDir, RecoveryRecord, SealingCost, seal
+from bridge.keys.quote_signature import signature_is_valid
+from bridge.protocol.assisted_claim import Needed
 from bridge.protocol.hashlock import new_preimage
 from bridge.protocol.legs import CLAIMED
+from bridge.protocol.quote import QuoteBody
 from bridge.protocol.timelocks import may_reveal
 from bridge.protocol.types import (
     Address,
@@ -51,18 +51,12 @@ from bridge.protocol.types import (
     SwapId,
     UnixSeconds,
 )
-
-
-class Unsafe(Exception):
-    """Going on could cost the user money. `hint` says what to do instead."""
-
-    def __init__(self, message: str, hint: str) -> None:
-        super().__init__(message)
-        self.hint = hint
+from bridge.wire.market import QuoteView
+from bridge.wire.swaps import ClaimTermsView, SwapCreated, SwapView
 
 
 class Reader(Protocol):
-    """The reading part of `bridge.chains.port.ChainPort`, over the user's own node."""
+    """The part of `bridge.chains.port.ChainPort` that only reads, connected to the user's own node."""
 
     async def tip(self) -> Tip:
         """See `ChainPort`."""
@@ -98,7 +92,7 @@ class LockEvidence(msgspec.Struct, frozen=True):
 
 
 class LockWatch:
-    """Counts a lock's confirmations from the first block at which the user's own node showed it."""
+    """Counts a lock's confirmations from the first block in which the user's own node showed it."""
 
     def __init__(self, reader: Reader, terms: LockTerms) -> None:
         self._reader = reader
@@ -120,9 +114,9 @@ class LockWatch:
 
 
 class UserSwap:
-    """One swap of a user. Begin with `UserSwap.begin`, take up again with `UserSwap.resume`."""
+    """One swap of a user. Start it with `UserSwap.begin`, continue it with `UserSwap.resume`."""
 
-    def __init__(self, client: BridgeClient, recovery: RecoveryDir, record: Record) -> None:
+    def __init__(self, client: BridgeClient, recovery: RecoveryDir, record: RecoveryRecord) -> None:
         self._client = client
         self._recovery = recovery
         self.record = record
@@ -139,12 +133,12 @@ class UserSwap:
         password: str,
         bridge_url: str = "",
         public_key: str = "",
-        cost: Cost = INTERACTIVE,
+        cost: SealingCost = INTERACTIVE,
     ) -> UserSwap:
-        """Check the quote, secure a fresh secret, and only then take the quote.
+        """Check the quote, store a fresh secret, and only then take the quote.
 
-        `public_key` is the bridge's, pinned by the user; without it the one in the quote is believed.
-        Raises `Unsafe`, and what `BridgeClient` raises.
+        `public_key` is the bridge's key, pinned by the user; without it the key in the quote is trusted.
+        Raises `UnsafeError`, and what `BridgeClient` raises.
         """
         body = checked_quote(quote, public_key)
         preimage = new_preimage(secrets.token_bytes(32))
@@ -152,7 +146,7 @@ class UserSwap:
         source, destination = body.terms(
             hashlock, refund_address=Address(refund_address), recipient=Address(recipient)
         )
-        record = Record(
+        record = RecoveryRecord(
             hashlock=hashlock,
             sealed=seal(preimage, password, cost),
             bridge_url=bridge_url,
@@ -170,8 +164,8 @@ class UserSwap:
         return swap
 
     @classmethod
-    def resume(cls, client: BridgeClient, recovery: RecoveryDir, record: Record) -> UserSwap:
-        """Take a swap up again from its recovery file."""
+    def resume(cls, client: BridgeClient, recovery: RecoveryDir, record: RecoveryRecord) -> UserSwap:
+        """Continue a swap from its recovery file."""
         return cls(client, recovery, record)
 
     @property
@@ -180,53 +174,61 @@ class UserSwap:
         return self.record.swap_id
 
     async def place(self) -> SwapCreated:
-        """Take the quote, or find the swap that took it: repeating is safe. Raises `Unsafe`."""
+        """Take the quote, or find the swap that took it: repeating is safe. Raises `UnsafeError`."""
         record = self.record
         created = await self._client.create_swap(
             record.quote_id, record.hashlock, record.source.sender, record.destination.recipient
         )
-        source, destination = terms_of(created.source.terms), terms_of(created.destination.terms)
-        # The bridge writes addresses in its chains' canonical form, and chooses, once, where its own lock is
-        # stored; apart from that all must be the same. A lane that changed later would spoil our claim.
+        try:
+            source, destination = created.source.terms.terms(), created.destination.terms.terms()
+        except ValueError:
+            raise UnsafeError(
+                "the bridge's answer has broken terms", "do not lock anything; report it to the operator"
+            ) from None
+        # The bridge writes addresses in their chain's canonical form and chooses the lane of its own
+        # lock, once. All else must be the same. If the lane changed later, the claim would fail.
         expected = record.destination
         if not record.swap_id:
             expected = msgspec.structs.replace(expected, lane=destination.lane)
         unlaned = msgspec.structs.replace(source, lane=0)
         for ours, theirs in ((record.source, unlaned), (expected, destination)):
             if not same_terms(ours, theirs):
-                raise Unsafe(
+                raise UnsafeError(
                     "the bridge answers with other terms than it quoted",
-                    "do not lock anything; tell the operator, and use another bridge",
+                    "do not lock anything; report it to the operator, and use another bridge",
                 )
         if source.lane:
-            raise Unsafe("the bridge wants your lock in a lane", "do not lock anything; tell the operator")
+            raise UnsafeError(
+                "the bridge wants your lock in a lane", "do not lock anything; report it to the operator"
+            )
         self._save(swap_id=created.id, source=source, destination=destination)
         return created
 
     async def status(self) -> SwapView:
-        """Ask the bridge how the swap stands."""
+        """Ask the bridge for the swap's status."""
         return await self._client.swap(self.id)
 
     async def check_counterlock(self, watch: LockWatch) -> LockEvidence:
-        """Look at the bridge's lock on its chain, once. Raises `Unsafe` when the secret must stay secret."""
+        """Read the bridge's lock from its chain, once. Raises `UnsafeError` if the secret must stay
+        secret."""
         evidence = await watch.look()
         refusal = may_reveal(
             self.record.destination_timing, self.record.destination.deadline, evidence.chain_time
         )
         if refusal is not None:
-            raise Unsafe(refusal.message, refusal.hint)
+            raise UnsafeError(refusal.message, refusal.hint)
         if evidence.status not in {LockStatus.OPEN, LockStatus.ABSENT}:
-            raise Unsafe(
+            raise UnsafeError(
                 f"the bridge's lock is {evidence.status.value}", "keep the secret; wait for the refund"
             )
         return evidence
 
     async def may_reveal_now(self, watch: LockWatch) -> bool:
-        """Tell whether the bridge's lock is deep enough on the user's own node. Raises `Unsafe`."""
+        """Return whether the user's own node shows the bridge's lock deep enough. Raises `UnsafeError`."""
         return self.is_deep_enough(await self.check_counterlock(watch))
 
     def is_deep_enough(self, evidence: LockEvidence) -> bool:
-        """Tell whether the bridge's lock is as final as its amount demands."""
+        """Return whether the bridge's lock is as final as its amount demands."""
         return (
             evidence.status is LockStatus.OPEN
             and evidence.confirmations >= self.record.destination_confirmations
@@ -240,14 +242,16 @@ class UserSwap:
         authorizer: Authorizer | None = None,
         max_fee: Amount = Amount(0),
     ) -> SwapView:
-        """Hand the preimage over, so that the relayer claims for the user. Raises `Unsafe`.
+        """Give the bridge the preimage, so that the relayer claims for the user. Raises `UnsafeError`.
 
-        `authorizer` is that of the user's own wallet on the destination: it signs where the relayer needs the
+        `authorizer` belongs to the user's own wallet on the destination: it signs where the relayer needs the
         recipient's signature. At most `max_fee` may be taken out of the amount (smallest units).
         """
         terms = await self._client.claim_terms(self.id)
         if terms.needed is Needed.UNAVAILABLE:
-            raise Unsafe(f"the relayer does not claim this: {terms.detail}", "claim with your own wallet")
+            raise UnsafeError(
+                f"the relayer does not claim this: {terms.detail}", "claim with your own wallet"
+            )
         signed = None
         if terms.needed in {Needed.SIGNATURE, Needed.FEE} and not await self._bridge_has_it():
             signed = await self._authorized(terms, authorizer, max_fee)
@@ -258,56 +262,60 @@ class UserSwap:
         self, terms: ClaimTermsView, authorizer: Authorizer | None, max_fee: Amount
     ) -> dict[str, str]:
         if authorizer is None or terms.request is None:
-            raise Unsafe(f"the relayer needs your signature: {terms.detail}", "give your wallet's keystore")
+            raise UnsafeError(
+                f"the relayer needs your signature: {terms.detail}", "give your wallet's keystore"
+            )
         fee = Amount(int(terms.max_fee.amount))
         if fee > max_fee:
-            raise Unsafe(
+            raise UnsafeError(
                 f"the relayer would take up to {terms.max_fee.display} {terms.max_fee.asset} for the claim",
                 "allow it with --max-fee, or claim with your own wallet",
             )
         request = UnsignedTx(terms.request.format, terms.request.summary, terms.request.payload)
         try:
             return await authorizer.sign(self.record.destination, request, fee)
-        except BadAuthorization as error:
-            raise Unsafe(
+        except BadAuthorizationError as error:
+            raise UnsafeError(
                 f"what the relayer wants signed is not a claim of your lock: {error}",
-                "sign nothing; claim with your own wallet, and tell the operator",
+                "sign nothing; claim with your own wallet, and report it to the operator",
             ) from None
 
-    async def claim(self, password: str, watch: LockWatch, wallet: Wallet) -> str:
-        """Claim the destination with the user's own wallet; returns the transaction's id. Raises `Unsafe`."""
+    async def claim(self, password: str, watch: LockWatch, wallet: UserWallet) -> str:
+        """Claim the destination with the user's own wallet; returns the transaction's id. Raises
+        `UnsafeError`."""
         preimage = await self._released(password, watch)
         return await self._send(wallet, Purpose.CLAIM, self.record.destination, preimage)
 
     async def claim_to_sign(self, password: str, watch: LockWatch, builder: Builder) -> UnsignedTx:
-        """Return the claim for a wallet that signs it elsewhere. The preimage is in it, so it counts as
-        revealed from here on: sign and send it at once. Raises `Unsafe`."""
+        """Return the claim for a wallet that signs it elsewhere. It contains the preimage, which
+        counts as revealed from here on: sign and send it immediately. Raises `UnsafeError`."""
         preimage = await self._released(password, watch)
         return await builder.unsigned(Purpose.CLAIM, self.record.destination, preimage)
 
-    async def lock(self, wallet: Wallet) -> str:
+    async def lock(self, wallet: UserWallet) -> str:
         """Lock the source with the user's own wallet; returns the transaction's id. Repeating is safe."""
         return await self._send(wallet, Purpose.LOCK, self.record.source)
 
-    async def refund(self, wallet: Wallet) -> str:
+    async def refund(self, wallet: UserWallet) -> str:
         """Refund the source after its deadline; returns the transaction's id. Needs no bridge."""
         return await self._send(wallet, Purpose.REFUND, self.record.source)
 
     async def _released(self, password: str, watch: LockWatch) -> Preimage:
-        """Open the secret once everything allows it, and note that it is out before it goes out.
+        """Open the secret once it is safe to, and record that it is revealed before it is.
 
-        After a crash in between nobody knows whether it went out. In time, it goes out again; too late, only
-        if the chain shows it or the bridge has it already, for then nothing but claiming helps.
+        After a crash in between it is unknown whether the secret went out. If there is time, it is sent
+        again. If it is too late, it is sent only if the chain shows it or the bridge has it: then only
+        claiming helps.
         """
         preimage = self.record.preimage(password)
         try:
             allowed = await self.may_reveal_now(watch)
-        except Unsafe:
+        except UnsafeError:
             if not (self.record.revealed and await self._is_out(watch)):
                 raise
             allowed = True
         if not allowed and not self.record.revealed:
-            raise Unsafe(
+            raise UnsafeError(
                 "the bridge's lock is not deep enough yet",
                 f"wait for {self.record.destination_confirmations} confirmations on your own node"
                 + (", and until it calls the block final" * self.record.destination_timing.needs_finalized),
@@ -317,7 +325,7 @@ class UserSwap:
         return preimage
 
     async def _is_out(self, watch: LockWatch) -> bool:
-        """Tell whether the secret is known for certain: a claim whose answer got lost has shown it, too."""
+        """Return whether the secret is certainly known: a claim whose answer was lost revealed it, too."""
         return (await watch.look()).status is LockStatus.CLAIMED or await self._bridge_has_it()
 
     async def _bridge_has_it(self) -> bool:
@@ -325,7 +333,7 @@ class UserSwap:
         return view.secret_shared or view.source.state in CLAIMED or view.destination.state in CLAIMED
 
     async def _send(
-        self, wallet: Wallet, purpose: Purpose, terms: LockTerms, preimage: Preimage | None = None
+        self, wallet: UserWallet, purpose: Purpose, terms: LockTerms, preimage: Preimage | None = None
     ) -> str:
         known = self.record.sent.get(purpose.value)
         if known is not None and await wallet.resend(known):
@@ -340,7 +348,7 @@ class UserSwap:
         self._recovery.save(self.record)
 
 
-class Wallet:
+class UserWallet:
     """A user's own account on one chain: a `ChainPort` opened with the user's key."""
 
     def __init__(self, port: ChainPort) -> None:
@@ -352,7 +360,7 @@ class Wallet:
         return self.port.account
 
     async def approvals(self, asset: Asset) -> list[SignedTx]:
-        """Sign and send what the account must allow before it can lock this asset; returns what was sent."""
+        """Sign and send the approvals that the account needs before it can lock this asset; returns them."""
         sent: list[SignedTx] = []
         for action in await self.port.setup_actions((asset,)):
             signed = await self.port.prepare(action, await self._sequence(sent), FeeLevel())
@@ -361,10 +369,10 @@ class Wallet:
         return sent
 
     async def settled(self, signed: SignedTx, *, pause: float = 1.0) -> TxState:
-        """Wait until a transaction is in a block or cannot be any more; returns which.
+        """Wait until a transaction is in a block or no longer can be; returns which.
 
-        A node that has forgotten it (restarted, reorganised, full) gets the same bytes again. UNKNOWN: its
-        time is over.
+        A node that has lost it (a restart, a reorg, a full mempool) gets the same bytes again.
+        UNKNOWN: it has expired.
         """
         while True:
             tip = await self.port.tip()
@@ -383,19 +391,19 @@ class Wallet:
         return await self.port.prepare(action, await self._sequence([]), FeeLevel())
 
     async def broadcast(self, signed: SignedTx) -> None:
-        """Send stored bytes. Raises `PortUnavailable` when the node does not take them."""
+        """Send stored bytes. Raises `PortUnavailableError` when the node does not take them."""
         result = await self.port.broadcast(signed)
         if result.outcome in {BroadcastOutcome.ACCEPTED, BroadcastOutcome.ALREADY_KNOWN}:
             return
         status = await self.port.tx_status(signed)
         if status.state not in {TxState.INCLUDED, TxState.PENDING}:
-            raise PortUnavailable(
+            raise PortUnavailableError(
                 f"the node refused transaction {signed.tx_id}: {result.outcome.value} {result.reason}",
-                "run the command again: it looks first, and signs anew only if this one can never land",
+                "run the command again: it signs a new transaction only if this one can never land",
             )
 
     async def resend(self, signed: SignedTx) -> bool:
-        """Send an earlier transaction again unless it can never land; tells whether it stands."""
+        """Send an earlier transaction again unless it can never land; returns whether it still counts."""
         tip = await self.port.tip()
         status = await self.port.tx_status(signed)
         if status.state in {TxState.INCLUDED, TxState.PENDING}:
@@ -415,17 +423,17 @@ class Wallet:
 def checked_quote(quote: QuoteView, public_key: str = "") -> QuoteBody:
     """Return what the bridge signed, after checking the signature and that what is shown is what is signed.
 
-    Raises `Unsafe`.
+    Raises `UnsafeError`.
     """
     hint = "do not use this quote; ask again, or use another bridge"
     if public_key and quote.public_key != public_key:
-        raise Unsafe("the quote is signed with another key than the bridge's pinned one", hint)
+        raise UnsafeError("the quote is signed with another key than the pinned one", hint)
     if not signature_is_valid(quote.public_key, quote.signed_text, quote.signature):
-        raise Unsafe("the quote's signature is wrong", hint)
+        raise UnsafeError("the quote's signature is wrong", hint)
     try:
         body = msgspec.json.decode(quote.signed_text, type=QuoteBody)
     except msgspec.DecodeError:
-        raise Unsafe("the signed quote is not understood", hint) from None
+        raise UnsafeError("the signed quote cannot be read", hint) from None
     shown = (
         quote.id,
         quote.source.asset,
@@ -447,14 +455,14 @@ def checked_quote(quote: QuoteView, public_key: str = "") -> QuoteBody:
         body.gasless,
     )
     if shown != signed:
-        raise Unsafe("the quote shows other terms than are signed", hint)
+        raise UnsafeError("the quote shows other terms than are signed", hint)
     if body.source_deadline <= body.destination_deadline:
-        raise Unsafe("your lock would be refundable before the bridge's", hint)
+        raise UnsafeError("your lock would be refundable before the bridge's", hint)
     return body
 
 
 def same_terms(ours: LockTerms, theirs: LockTerms) -> bool:
-    """Compare terms; hexadecimal addresses may differ in case (Ethereum's checksum)."""
+    """Compare terms; hexadecimal addresses may differ in case, which is a checksum on some chains."""
 
     def text(address: str) -> str:
         return address.lower() if address.startswith("0x") else address

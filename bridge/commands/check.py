@@ -11,18 +11,15 @@ from pathlib import Path
 
 import msgspec
 import typer
-from rich.table import Table
 
 from bridge import config as configuration
-from bridge.chains.errors import PortError, PortUnavailable
+from bridge.chains.errors import PortError, PortUnavailableError
 from bridge.chains.port import ChainPort
-from bridge.commands.output import ConfigFile, Exit, Json, speaking
+from bridge.commands.output import ConfigFile, Exit, Json, plain, speaking
 from bridge.commands.runtime import KeyRing, price_source
 from bridge.config import Network, Settings, to_text, to_units
-from bridge.desk.prices import PriceUnavailable
 from bridge.keys.keystore import KeystoreError, check_private
 from bridge.protocol.types import ChainId
-from bridge.store import Store, StoreError
 from bridge.wiring.ports import open_port
 
 PATIENCE = 15.0
@@ -58,21 +55,19 @@ def check(config: ConfigFile = None, as_json: Json = False) -> None:
         settings = configuration.load(config)
         findings = list(_findings(settings))
         failed = [finding for finding in findings if finding.level is Level.FAIL]
-        table = Table("what", "", "detail", box=None, pad_edge=False)
-        for finding in findings:
-            text = finding.detail + (f"\n→ {finding.hint}" if finding.hint else "")
-            table.add_row(finding.what, f"[{_COLOURS[finding.level]}]{finding.level.value}[/]", _plain(text))
         output.result(
             {"ok": not failed, "network": settings.network.value, "findings": msgspec.to_builtins(findings)},
-            table,
+            *map(_line, findings),
             f"{len(failed)} failed of {len(findings)} checks",
         )
         if failed:
             raise typer.Exit(int(Exit.FAILED))
 
 
-def _plain(text: str) -> str:
-    return text.replace("[", "\\[")
+def _line(finding: Finding) -> str:
+    hint = f"\n      → {plain(finding.hint)}" if finding.hint else ""
+    level = f"[{_COLOURS[finding.level]}]{finding.level.value:<4}[/]"
+    return f"{level}  [bold]{finding.what}[/]: {plain(finding.detail)}{hint}"
 
 
 def _findings(settings: Settings) -> Iterator[Finding]:
@@ -110,6 +105,8 @@ def _key(what: str, path: Path, open_key: Callable[[], object]) -> Finding:
 
 
 def _database(settings: Settings) -> Iterator[Finding]:
+    from bridge.store import Store, StoreError
+
     url = settings.database_url()
     shown = "PostgreSQL" if url.startswith("postgres") else url.removeprefix("sqlite:///")
     if url.startswith("sqlite") and not Path(shown).exists():
@@ -128,16 +125,18 @@ def _database(settings: Settings) -> Iterator[Finding]:
 
 
 def _prices(settings: Settings) -> Iterator[Finding]:
+    from bridge.desk.prices import PriceUnavailableError
+
     source = price_source(settings)
     try:
         source.refresh()
-    except PriceUnavailable as error:
+    except PriceUnavailableError as error:
         yield Finding("prices", Level.FAIL, str(error), error.hint)
         return
     for key in sorted({key for pair in settings.pairs for key in (pair.source, pair.destination)}):
         try:
             source.price(key)
-        except PriceUnavailable as error:
+        except PriceUnavailableError as error:
             yield Finding("prices", Level.FAIL, str(error), error.hint)
             return
     if settings.prices.source == "static" and settings.network is Network.MAIN:
@@ -159,7 +158,7 @@ async def _chain(settings: Settings, chain: ChainId, ring: KeyRing) -> list[Find
     try:
         async with asyncio.timeout(PATIENCE):
             return await _ask(settings, chain, port)
-    except PortUnavailable as error:
+    except PortUnavailableError as error:
         hint = error.hint or f"start the node, or correct chains.{what}.{urls}"
         return [Finding(f"{what} node", Level.FAIL, str(error), hint)]
     except PortError as error:

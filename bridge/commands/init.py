@@ -20,7 +20,6 @@ from bridge.commands import offers
 from bridge.commands.joining import Joining, choose, with_family_options
 from bridge.commands.output import Json, Output, speaking
 from bridge.config import DEFAULT_FILE, ConfigError, Network, Settings
-from bridge.desk.quotes import QuoteSigner
 from bridge.keys.keystore import (
     PASSWORD_FILE_VARIABLE,
     PASSWORD_VARIABLE,
@@ -31,6 +30,7 @@ from bridge.keys.keystore import (
     find_password,
     write,
 )
+from bridge.keys.quote_signature import QuoteSigner
 from bridge.wiring.local_chains import tools_of
 from bridge.wiring.ports import account
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from rich import box
 from rich.table import Table
 from rich.text import Text
 
@@ -52,12 +53,12 @@ def audit(asset: Asset, before: Snapshot, after: Snapshot, fees: int, minted: in
 def balances_table(
     assets: list[Asset], before: Snapshot, after: Snapshot, audits: Mapping[str, AssetAudit]
 ) -> Table:
-    """A row per account and asset, and a closing row per asset that adds up to zero."""
-    table = Table(title="Balances", title_justify="left", title_style="bold")
-    for column in ("asset", "account", "before", "after", "change"):
-        table.add_column(
-            column, justify="left" if column in ("asset", "account") else "right", overflow="fold"
-        )
+    """A row per account and asset, and a closing row per asset that adds up to zero. Fits 80 columns."""
+    table = Table(title="Balances", title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
+    table.add_column("asset", no_wrap=True)
+    table.add_column("account")
+    for column in ("before\nafter", "change"):
+        table.add_column(column, justify="right", no_wrap=True)
     for asset in assets:
         owners = [owner for key, owner in before.balances if key == asset.key]
         for owner in owners:
@@ -66,20 +67,18 @@ def balances_table(
             table.add_row(
                 asset.symbol,
                 owner,
-                to_text(start, asset.decimals),
-                to_text(end, asset.decimals),
+                f"{to_text(start, asset.decimals)}\n{to_text(end, asset.decimals)}",
                 to_text(end - start, asset.decimals),
             )
         result = audits[asset.key]
         verdict = (
             Text("adds up", style="green")
             if result.difference == 0
-            else Text(f"off by {result.difference} units", style="bold red")
+            else Text(f"off by\n{result.difference} units", style="bold red")
         )
         table.add_row(
             asset.symbol,
             "network fees paid",
-            "",
             to_text(result.fees, asset.decimals),
             verdict,
             end_section=True,

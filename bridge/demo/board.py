@@ -1,4 +1,7 @@
-"""What the viewer sees: one live row per swap while it runs, and the closing tables."""
+"""What the viewer sees: one live row per swap while it runs, and the closing tables.
+
+All of it fits a terminal of 80 columns: words may wrap there, numbers and ids never do.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from rich import box
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.table import Table
@@ -158,9 +162,10 @@ class Board:
 
     def render(self) -> RenderableType:
         """The live rows."""
-        table = Table(box=None, pad_edge=False, show_header=True, header_style="dim")
-        for column in ("swap", "route", "now", "s", "stages"):
-            table.add_column(column, justify="right" if column == "s" else "left")
+        table = Table(box=None, pad_edge=False, show_header=True, header_style="dim", expand=True)
+        for column in ("swap", "route", "now", "s"):
+            table.add_column(column, justify="right" if column == "s" else "left", no_wrap=True)
+        table.add_column("stages", no_wrap=True, ratio=1)  # what the others leave, so that a row is a line
         for card in self.cards:
             trail = Text(" › ".join(name for name, _ in card.stages[-5:]), style="dim")
             table.add_row(
@@ -172,42 +177,43 @@ class Board:
             )
         return Group(table)
 
-    def closing_tables(self) -> list[Table]:
-        """What stays on the screen: the swaps, their transactions, and how the time was spent."""
-        return [self._swaps_table(), self._transactions_table(), self._stages_table()]
+    def show_closing(self, console: Console) -> None:
+        """Print what remains on the screen: the swaps, their transactions, and where the time went."""
+        console.print(self._swaps_table())
+        for card in self.cards:
+            if card.note:
+                console.print(f"  [bold]{card.name}[/]: {card.note}\n")
+        console.print(self._transactions(), soft_wrap=True)
+        console.print(self._stages_table())
 
     def _swaps_table(self) -> Table:
-        table = _table("Swaps", "swap", "route", "sent", "received", "ended")
-        table.add_column("seconds", justify="right")
+        table = _table("Swaps", "swap", "route")
+        table.add_column("sent\nreceived", justify="right", no_wrap=True)
+        table.add_column("ended")
+        table.add_column("seconds", justify="right", no_wrap=True)
         for card in self.cards:
             ended = Text(card.status, style=VERDICT_STYLE[card.verdict])
             if card.reason:
                 ended.append(f"\n{card.reason}", style="red")
             received = card.receives if card.expected == "completed" else "its own back"
-            if card.note:
-                received += f"\n{card.note}"
-            table.add_row(card.name, card.route, card.sends, received, ended, f"{card.seconds:.1f}")
+            amounts = f"{card.sends}\n{received}"
+            table.add_row(card.name, card.route, amounts, ended, f"{card.seconds:.1f}")
         return table
 
-    def _transactions_table(self) -> Table:
-        table = _table("Transactions", "swap", "chain", "what")
-        table.add_column("transaction", overflow="fold")
-        table.add_column("confirmations", justify="right")
+    def _transactions(self) -> Text:
+        """Each id on a line of its own, unbroken: Solana's are longer than a terminal is wide."""
+        text = Text("Transactions\n", style="bold")
         for card in self.cards:
             for index, tx in enumerate(card.transactions):
-                table.add_row(
-                    card.name if index == 0 else "",
-                    tx["chain"],
-                    tx["what"],
-                    tx["tx_id"],
-                    tx["confirmations"],
-                    end_section=index == len(card.transactions) - 1,
-                )
-        return table
+                name = card.name if index == 0 else ""
+                what = f"{name:<8} {tx['chain']:<9} {tx['what']}, {tx['confirmations']} confirmations"
+                text.append(f"{what}\n", style="not bold")
+                text.append(f"{tx['tx_id']}\n", style="not bold dim")
+        return text
 
     def _stages_table(self) -> Table:
         table = _table("Seconds from stage to stage", "swap")
-        table.add_column("stages", overflow="fold")
+        table.add_column("stages")
         for card in self.cards:
             stages = "  ".join(f"{name} [bold]{spent:.1f}[/]" for name, spent in card.stage_durations())
             table.add_row(card.name, stages)
@@ -215,7 +221,7 @@ class Board:
 
 
 def _table(title: str, *columns: str) -> Table:
-    table = Table(title=title, title_justify="left", title_style="bold")
+    table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, padding=(0, 1))
     for column in columns:
         table.add_column(column)
     return table

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from bridge.chains.port import ChainPort
-from bridge.client.swap import Wallet
+from bridge.client.swap import UserWallet
 from bridge.demo.accounting import Snapshot
 from bridge.demo.plans import ASSETS, CHAINS, NATIVE, assets_of
 from bridge.demo.site import Site
@@ -20,7 +20,7 @@ class Holder(Protocol):
     """Somebody whose money is watched."""
 
     @property
-    def wallets(self) -> Mapping[ChainId, Wallet]:
+    def wallets(self) -> Mapping[ChainId, UserWallet]:
         """Their accounts."""
         ...
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 
-from bridge.client.swap import Wallet
+from bridge.client.swap import UserWallet
 from bridge.config import to_text
 from bridge.demo.board import Board, SwapCard
-from bridge.demo.people import Person, WentWrong
+from bridge.demo.people import Person, SwapWentWrongError
 from bridge.demo.plans import GAS_MONEY, NATIVE, Plan, Round
 from bridge.demo.site import Site
 from bridge.keys.keystore import SecretKey
@@ -28,7 +28,7 @@ class Traveller:
         route = " → ".join(asset.symbol for asset in plan.route)
         self.card = board.add(SwapCard(plan.name, route, "completed"))
         self.wallets = {
-            asset.chain: Wallet(site.port(asset.chain, SecretKey.generate())) for asset in plan.route
+            asset.chain: UserWallet(site.port(asset.chain, SecretKey.generate())) for asset in plan.route
         }
         self.hops: list[Person] = []
 
@@ -91,7 +91,7 @@ class Traveller:
         await person.lock()
         await person.receive()
         if person.swap is None:
-            raise WentWrong(f"{person.plan.route} was never begun")
+            raise SwapWentWrongError(f"{person.plan.route} was never begun")
         return person.swap.record.destination.amount
 
     async def collect(self) -> None:

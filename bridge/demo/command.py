@@ -78,8 +78,7 @@ async def _run(place: Path, console: Console, *, keep: bool, seed: int | None, a
 
 
 def _show(console: Console, board: Board, outcome: Outcome) -> None:
-    for table in board.closing_tables():
-        console.print(table)
+    board.show_closing(console)
     if outcome.audits:
         console.print(balances_table(list(ASSETS), outcome.before, outcome.after, outcome.audits))
     for problem in outcome.problems:

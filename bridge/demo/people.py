@@ -10,11 +10,11 @@ from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import TypeVar
 
-from bridge.api.models import SwapView
-from bridge.chains.errors import InsufficientFunds, PortError, PortUnavailable
-from bridge.client.client import BridgeClient, BridgeProblem, BridgeUnreachable, new_token
+from bridge.chains.errors import InsufficientFundsError, PortError, PortUnavailableError
+from bridge.client.client import BridgeClient, new_token
+from bridge.client.errors import BridgeRefusedError, BridgeUnreachableError
 from bridge.client.recovery import LIGHT, RecoveryDir
-from bridge.client.swap import LockWatch, UserSwap, Wallet
+from bridge.client.swap import LockWatch, UserSwap, UserWallet
 from bridge.config import to_text
 from bridge.demo.board import Board, SwapCard
 from bridge.demo.plans import CLAIM_FEE_PERCENT, GAS_MONEY, NATIVE, Plan
@@ -22,6 +22,8 @@ from bridge.demo.site import Site
 from bridge.keys.keystore import SecretKey
 from bridge.protocol.legs import CLAIMED, REFUNDED
 from bridge.protocol.types import Amount, Asset, ChainId, LegState, SwapState
+from bridge.wire.swaps import SwapView
+from kernels.errors import RainbowError
 
 T = TypeVar("T")
 
@@ -32,7 +34,7 @@ _PASSING_PROBLEMS = frozenset(
 )
 
 
-class WentWrong(Exception):
+class SwapWentWrongError(RainbowError):
     """A swap did not end as it should."""
 
 
@@ -49,7 +51,7 @@ class Person:
         board: Board,
         patience: float,
         *,
-        purse: Mapping[ChainId, Wallet] | None = None,
+        purse: Mapping[ChainId, UserWallet] | None = None,
         card: SwapCard | None = None,
     ) -> None:
         self.site = site
@@ -57,8 +59,8 @@ class Person:
         self.board = board
         self.patience = patience
         self.card = card or board.add(SwapCard(plan.name, plan.route, plan.expected.value))
-        self.wallets: Mapping[ChainId, Wallet] = purse or {
-            asset.chain: Wallet(site.port(asset.chain, SecretKey.generate()))
+        self.wallets: Mapping[ChainId, UserWallet] = purse or {
+            asset.chain: UserWallet(site.port(asset.chain, SecretKey.generate()))
             for asset in (plan.source, plan.destination)
         }
         self.client = BridgeClient(site.api_url, token=new_token())
@@ -189,7 +191,7 @@ class Person:
 
     def _begun_swap(self) -> UserSwap:
         if self.swap is None:
-            raise WentWrong("the swap was never begun")
+            raise SwapWentWrongError("the swap was never begun")
         return self.swap
 
     async def _begun(self) -> UserSwap:
@@ -240,13 +242,13 @@ class Person:
             if reached(view):
                 return view
             if view.status in _ENDED and view.status is not self.plan.expected:
-                raise WentWrong(
+                raise SwapWentWrongError(
                     f"it ended {view.status.value}, not {self.plan.expected.value}: {view.detail}"
                 )
             self._check_time(deadline, f"it is still {view.status.value}: {view.detail}")
             if again is not None and time.monotonic() > resend and not unless(view):
                 # It may have been refused because somebody else was faster: the next view will show.
-                with contextlib.suppress(BridgeUnreachable, PortError):
+                with contextlib.suppress(BridgeUnreachableError, PortError):
                     await again()
                 resend = time.monotonic() + RESEND_SECONDS
             await asyncio.sleep(POLL_SECONDS)
@@ -257,18 +259,18 @@ class Person:
         while True:
             try:
                 return await step()
-            except (BridgeUnreachable, PortUnavailable, InsufficientFunds) as error:
+            except (BridgeUnreachableError, PortUnavailableError, InsufficientFundsError) as error:
                 # A killed node may have to include again the transaction that paid this account.
                 self._check_time(deadline, str(error))
-            except BridgeProblem as error:
+            except BridgeRefusedError as error:
                 if error.kind not in _PASSING_PROBLEMS:
-                    raise WentWrong(f"the bridge refused: {error} ({error.hint})") from None
+                    raise SwapWentWrongError(f"the bridge refused: {error} ({error.hint})") from None
                 self._check_time(deadline, str(error))
             await asyncio.sleep(POLL_SECONDS)
 
     def _check_time(self, deadline: float, why: str) -> None:
         if time.monotonic() > deadline:
-            raise WentWrong(f"nothing moved for {self.patience:.0f} s: {why}")
+            raise SwapWentWrongError(f"nothing moved for {self.patience:.0f} s: {why}")
 
     async def collect(self) -> None:
         """Fill the card with the transactions of both legs and their confirmations."""

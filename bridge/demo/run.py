@@ -18,10 +18,10 @@ from bridge.demo.board import Board, Verdict
 from bridge.demo.books import Books
 from bridge.demo.chaos import Chaos
 from bridge.demo.circle import Traveller
-from bridge.demo.people import Person, WentWrong
+from bridge.demo.people import Person, SwapWentWrongError
 from bridge.demo.plans import ASSETS, CIRCLE, PLANS
 from bridge.demo.site import Site
-from bridge.demo.supervisor import ProcessFailed
+from bridge.demo.supervisor import ProcessFailedError
 from bridge.protocol.types import BlockHeight, ChainId
 
 Swapper = Person | Traveller
@@ -86,7 +86,7 @@ class Demo:
         try:
             await self._set_up()
             await self._swap(outcome)
-        except (ProcessFailed, PortError, httpx.HTTPError, RuntimeError, TimeoutError) as error:
+        except (ProcessFailedError, PortError, httpx.HTTPError, RuntimeError, TimeoutError) as error:
             outcome.problems.append(f"{type(error).__name__}: {error}".removesuffix(": "))
         outcome.problems += self.site.dead()
         outcome.seconds = time.monotonic() - begun
@@ -157,7 +157,7 @@ class Demo:
                 await step
         except Exception as error:
             person.card.finish(ok=False, reason=f"{type(error).__name__}: {error}")
-            if not isinstance(error, WentWrong):
+            if not isinstance(error, SwapWentWrongError):
                 self.board.note(f"[red]{person.name}: {type(error).__name__}: {error}[/]")
             return
         if last:

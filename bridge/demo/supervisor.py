@@ -16,12 +16,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bridge.chains.local import processes
+from kernels.errors import RainbowError
 
 READY_POLL_SECONDS = 0.05
 LOG_TAIL_LINES = 20
 
 
-class ProcessFailed(Exception):
+class ProcessFailedError(RainbowError):
     """A child did not come up or died; the message holds the end of its log."""
 
 
@@ -69,7 +70,7 @@ class Child:
     async def start(self) -> None:
         """Spawn the process, for the first time or after it ended, and wait until it is ready.
 
-        Raises `ProcessFailed`."""
+        Raises `ProcessFailedError`."""
         if self.running:
             return
         # In the main thread on purpose: the child dies with the thread that spawned it.
@@ -77,12 +78,14 @@ class Child:
         deadline = time.monotonic() + self.spec.ready_timeout
         while time.monotonic() < deadline:
             if self._process.poll() is not None:
-                raise ProcessFailed(self._failure(f"ended with code {self.exit_code} before it was ready"))
+                raise ProcessFailedError(
+                    self._failure(f"ended with code {self.exit_code} before it was ready")
+                )
             with contextlib.suppress(OSError):
                 if await self.spec.ready():
                     return
             await asyncio.sleep(READY_POLL_SECONDS)
-        raise ProcessFailed(self._failure(f"was not ready within {self.spec.ready_timeout:.0f} s"))
+        raise ProcessFailedError(self._failure(f"was not ready within {self.spec.ready_timeout:.0f} s"))
 
     def kill(self) -> None:
         """End it at once, as `kill -9` does."""
@@ -113,7 +116,7 @@ class Supervisor:
         return child
 
     async def start(self, *names: str) -> None:
-        """Start the named children (all if none is named) at the same time. Raises `ProcessFailed`."""
+        """Start the named children (all if none is named) at the same time. Raises `ProcessFailedError`."""
         chosen = [self.children[name] for name in names] if names else list(self.children.values())
         await asyncio.gather(*(child.start() for child in chosen))
 

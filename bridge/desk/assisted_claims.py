@@ -10,16 +10,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from enum import StrEnum
 
 import msgspec
 
-from bridge.chains.errors import ActionRefused, BadAuthorization, PortError
+from bridge.chains.errors import ActionRefusedError, BadAuthorizationError, PortError
 from bridge.chains.port import Authorizer, UnsignedTx
 from bridge.desk.chain_queries import Asking
 from bridge.desk.market import Market
 from bridge.desk.orders import KeylessPort, SwapService, is_gasless
-from bridge.desk.refused import Reason, Refused
+from bridge.desk.refused import Reason, RefusedError
+from bridge.protocol.assisted_claim import Needed
 from bridge.protocol.legs import OPEN
 from bridge.protocol.types import Amount, ChainId, Preimage, Swap, SwapId
 from bridge.store import Store
@@ -27,19 +27,6 @@ from bridge.store.records import StoredSwap
 
 FEE_HEADROOM_PERCENT = 150
 """Of the present cost: what a signature is asked to allow, lest a dearer block make it worthless."""
-
-
-class Needed(StrEnum):
-    """What the relayer needs beside the preimage to claim for a user."""
-
-    NOTHING = "nothing"
-    """It claims with the preimage alone: its cost is in the price."""
-    SIGNATURE = "signature"
-    """Nobody can claim without the recipient's signature; the cost is in the price."""
-    FEE = "fee"
-    """The quote did not pay for it: the recipient signs how much may be taken out of the amount."""
-    UNAVAILABLE = "unavailable"
-    """The relayer does not claim this one: the recipient claims with the own wallet."""
 
 
 class ClaimTerms(msgspec.Struct, frozen=True):
@@ -70,7 +57,7 @@ class Handover:
         self._asking = asking
 
     async def terms(self, swap_id: SwapId) -> ClaimTerms:
-        """Return the terms as they are now, with what is to be signed. Raises `Refused`."""
+        """Return the terms as they are now, with what is to be signed. Raises `RefusedError`."""
         swap, authorizer, needed, fee = await asyncio.to_thread(self._read, swap_id)
         max_fee = Amount(-(-fee * FEE_HEADROOM_PERCENT // 100) if needed is Needed.FEE else 0)
         if needed is Needed.NOTHING:
@@ -88,14 +75,14 @@ class Handover:
             request = await self._asking.ask(
                 destination.chain, lambda: authorizer.request(destination, max_fee)
             )
-        except ActionRefused as error:
+        except ActionRefusedError as error:
             return ClaimTerms(needed, max_fee, None, str(error))
         except PortError as error:
             raise _unavailable(swap, error) from None
         return ClaimTerms(needed, max_fee, request, "sign this and hand it over with the preimage")
 
     async def take(self, swap_id: SwapId, preimage: Preimage, signed: Mapping[str, str] | None) -> StoredSwap:
-        """Take a preimage, with what the recipient signed where that is needed. Raises `Refused`."""
+        """Take a preimage, with what the recipient signed where that is needed. Raises `RefusedError`."""
         # Who does not know the preimage, or shows it too early or too late, makes us ask no chain.
         await asyncio.to_thread(self._swaps.may_reveal, swap_id, preimage)
         swap, authorizer, needed, fee = await asyncio.to_thread(self._read, swap_id)
@@ -103,7 +90,7 @@ class Handover:
         if signed and needed in {Needed.SIGNATURE, Needed.FEE} and authorizer is not None:
             authorization = await self._checked(authorizer, swap, signed, fee)
         elif needed is Needed.SIGNATURE and not swap.secret_shared:
-            raise Refused(
+            raise RefusedError(
                 Reason.WRONG_STATE,
                 f"a claim on {swap.destination.terms.chain} needs the recipient's signature",
                 "GET the swap's /claim: it gives what to sign; hand it over with the preimage",
@@ -135,8 +122,8 @@ class Handover:
         terms = swap.destination.terms
         try:
             return await self._asking.ask(terms.chain, lambda: authorizer.check(terms, signed, min_fee))
-        except BadAuthorization as error:
-            raise Refused(
+        except BadAuthorizationError as error:
+            raise RefusedError(
                 Reason.BAD_AUTHORIZATION,
                 str(error),
                 error.hint or "ask for the claim's terms again, and sign",
@@ -145,6 +132,8 @@ class Handover:
             raise _unavailable(swap, error) from None
 
 
-def _unavailable(swap: Swap, error: PortError) -> Refused:
+def _unavailable(swap: Swap, error: PortError) -> RefusedError:
     chain = swap.destination.terms.chain
-    return Refused(Reason.CHAIN_UNAVAILABLE, f"{chain} cannot be asked now: {error}", "try again soon", 5)
+    return RefusedError(
+        Reason.CHAIN_UNAVAILABLE, f"{chain} cannot be asked now: {error}", "try again soon", 5
+    )

@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from bridge.chains.errors import PortUnavailable
+from bridge.chains.errors import PortUnavailableError
 from bridge.protocol.types import ChainId
 
 T = TypeVar("T")
@@ -28,11 +28,11 @@ class Asking:
         self._gates: dict[ChainId, asyncio.Semaphore] = {}
 
     async def ask(self, chain: ChainId, look: Callable[[], Awaitable[T]]) -> T:
-        """Return what a look at a chain gives. Raises `PortUnavailable` when it takes too long, and whatever
-        the look raises."""
+        """Return what a look at a chain gives. Raises `PortUnavailableError` when it takes too long, and
+        whatever the look raises."""
         gate = self._gates.setdefault(chain, asyncio.Semaphore(LOOKS_AT_ONCE))
         try:
             async with asyncio.timeout(LOOK_SECONDS), gate:
                 return await look()
         except TimeoutError:
-            raise PortUnavailable(f"{chain} took too long to answer", "try again soon") from None
+            raise PortUnavailableError(f"{chain} took too long to answer", "try again soon") from None

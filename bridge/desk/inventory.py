@@ -14,7 +14,7 @@ from collections.abc import Iterable
 import msgspec
 
 from bridge.config import Settings, to_text
-from bridge.desk.refused import Reason, Refused
+from bridge.desk.refused import Reason, RefusedError
 from bridge.protocol.types import Amount, Asset
 from bridge.store import Transaction
 from bridge.store.records import ChainStatus
@@ -68,7 +68,7 @@ class Inventory:
         return [self.holding(tx, entry.asset) for entry in self._settings.assets]
 
     def hold(self, tx: Transaction, needs: Iterable[Need], quote_id: str, expires_ms: int) -> None:
-        """Reserve all needs for a quote, or none. Raises `Refused` (NO_INVENTORY).
+        """Reserve all needs for a quote, or none. Raises `RefusedError` (NO_INVENTORY).
 
         Assets are locked in one order for everybody, so that two quotes never wait for each other.
         """
@@ -84,7 +84,7 @@ class Inventory:
             holding = self.holding(tx, assets[key])
             if holding.available < totals[key]:
                 most = to_text(holding.available, assets[key].decimals)
-                raise Refused(
+                raise RefusedError(
                     Reason.NO_INVENTORY,
                     f"the bridge can promise {most} {key} now",
                     "ask for less, or try again when other swaps have ended",

@@ -9,13 +9,13 @@ import msgspec
 from bridge.chains.port import FeeEstimate
 from bridge.config import PairConfig, Settings, to_units
 from bridge.desk.inventory import Inventory, Need
-from bridge.desk.prices import PriceSource, PriceUnavailable
-from bridge.desk.refused import Reason, Refused
+from bridge.desk.prices import PriceSource, PriceUnavailableError
+from bridge.desk.refused import Reason, RefusedError
 from bridge.protocol.pricing import (
     Costs,
     FixedSide,
     Limits,
-    PriceRefused,
+    PriceRefusedError,
     Rate,
     Terms,
     inventory_skew_ppm,
@@ -74,16 +74,16 @@ class Market:
         return self._settings.pairs
 
     def offer(self, tx: Transaction, source: str, destination: str, *, gasless: bool) -> Offer:
-        """Return the direction's offer. Raises `Refused` when there is none now."""
+        """Return the direction's offer. Raises `RefusedError` when there is none now."""
         pair = self._settings.pair(source, destination)
         if pair is None or not pair.enabled:
-            raise Refused(
+            raise RefusedError(
                 Reason.UNKNOWN_PAIR,
                 f"{source} → {destination} is not on offer",
                 "GET /v1/pairs lists what is",
             )
         if gasless and not pair.gasless:
-            raise Refused(
+            raise RefusedError(
                 Reason.UNKNOWN_PAIR,
                 f"the relayer does not claim {destination} for users",
                 "quote without `gasless` and claim with your own wallet",
@@ -128,7 +128,7 @@ class Market:
 
     def least_source(self, offer: Offer) -> Amount:
         """Return the least source amount that the offer takes now: it must leave, after all costs, what a
-        lock on the destination can hold. Raises `Refused` when the pair's maximum does not."""
+        lock on the destination can hold. Raises `RefusedError` when the pair's maximum does not."""
         limits = offer.terms.limits
         free = msgspec.structs.replace(offer.terms, limits=Limits())
         try:
@@ -139,11 +139,11 @@ class Market:
                 fixed=FixedSide.DESTINATION,
                 amount=limits.min_destination,
             ).source
-        except PriceRefused as error:
-            raise Refused(Reason.AMOUNT_OUT_OF_RANGE, str(error), error.hint) from None
+        except PriceRefusedError as error:
+            raise RefusedError(Reason.AMOUNT_OUT_OF_RANGE, str(error), error.hint) from None
         least = max(limits.min_source, needed)
         if limits.max_source is not None and least > limits.max_source:
-            raise Refused(
+            raise RefusedError(
                 Reason.AMOUNT_OUT_OF_RANGE,
                 f"the costs now ask for at least {least} {offer.source.key}, more than the maximum",
                 "try again when fees are lower",
@@ -152,14 +152,14 @@ class Market:
         return least
 
     def refuse_paused(self, tx: Transaction, source: Asset, destination: Asset) -> None:
-        """Raise `Refused` (PAUSED) when an operator paused the direction or one of its chains."""
+        """Raise `RefusedError` (PAUSED) when an operator paused the direction or one of its chains."""
         for name, what in (
             (pause_of_chain(source.chain), source.chain),
             (pause_of_chain(destination.chain), destination.chain),
             (pause_of_pair(source.key, destination.key), f"{source.key} → {destination.key}"),
         ):
             if tx.controls.get(name) is not None:
-                raise Refused(
+                raise RefusedError(
                     Reason.PAUSED,
                     f"{what} is paused by the operator",
                     "swaps already begun go on; new ones have to wait",
@@ -167,7 +167,7 @@ class Market:
                 )
 
     def reliable(self, tx: Transaction, chain: ChainId, now: int) -> ChainStatus:
-        """Return a chain's status if it can be sold on. Raises `Refused` (CHAIN_UNAVAILABLE)."""
+        """Return a chain's status if it can be sold on. Raises `RefusedError` (CHAIN_UNAVAILABLE)."""
         trouble = ""
         status = tx.chains.get(chain)
         if not self._settings.chains.get(chain).enabled:
@@ -179,7 +179,7 @@ class Market:
         elif (age := now - status.seen_ms // 1000) > self._settings.swaps.chain_max_age:
             trouble = f"nothing was heard of it for {age} s"
         if trouble or status is None:
-            raise Refused(
+            raise RefusedError(
                 Reason.CHAIN_UNAVAILABLE,
                 f"{chain} cannot be relied on now: {trouble}",
                 "try again soon; GET /v1/chains shows its state",
@@ -191,8 +191,8 @@ class Market:
         """Return whole destination coins for one whole source coin, and when it was true."""
         try:
             sent, received = self._prices.price(source.key), self._prices.price(destination.key)
-        except PriceUnavailable as error:
-            raise Refused(
+        except PriceUnavailableError as error:
+            raise RefusedError(
                 Reason.NO_PRICE, str(error), error.hint or "try again soon", RETRY_SECONDS
             ) from None
         return sent.value / received.value, UnixSeconds(min(sent.at, received.at))
@@ -227,7 +227,7 @@ class Market:
 
     def claim_cost(self, tx: Transaction, asset: Asset) -> Amount:
         """Return what a claim that its recipient signed for costs us now, in units of `asset`, rounded up.
-        Raises `Refused` when the chain or a price cannot be relied on."""
+        Raises `RefusedError` when the chain or a price cannot be relied on."""
         fees = self._fees(asset, self.reliable(tx, asset.chain, tx.now_ms // 1000))
         native = self._settings.native_asset(asset.chain)
         return self._converted(fees.authorized_claim or fees.claim, native, asset)
@@ -235,7 +235,7 @@ class Market:
     def _fees(self, asset: Asset, status: ChainStatus) -> FeeEstimate:
         fees = status.fees.get(asset.key)
         if fees is None:
-            raise Refused(
+            raise RefusedError(
                 Reason.CHAIN_UNAVAILABLE,
                 f"the fees of {asset.key} are not known yet",
                 "try again soon",

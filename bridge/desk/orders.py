@@ -13,18 +13,18 @@ from typing import Protocol
 
 import msgspec
 
-from bridge.chains.errors import ActionRefused, BadAddress
+from bridge.chains.errors import ActionRefusedError, BadAddressError
 from bridge.chains.port import Authorizer, UnsignedTx
 from bridge.chains.traits import Traits
 from bridge.config import Settings
 from bridge.desk.market import Market
-from bridge.desk.quotes import QuoteBody
-from bridge.desk.refused import Reason, Refused
+from bridge.desk.refused import Reason, RefusedError
 from bridge.engine.apply import apply_events, retrying
 from bridge.engine.source_lock_check import moved_on
 from bridge.protocol.events import Accepted, OperatorCommand, OperatorVerb, SecretShared
 from bridge.protocol.hashlock import parse_hashlock
 from bridge.protocol.legs import OPEN
+from bridge.protocol.quote import QuoteBody
 from bridge.protocol.refusals import ProtocolError, RefusalCode
 from bridge.protocol.rules import may_share_secret
 from bridge.protocol.timelocks import may_reveal
@@ -43,7 +43,7 @@ from bridge.protocol.types import (
     SwapId,
     UnixSeconds,
 )
-from bridge.store import Conflict, Duplicate, Store, Transaction
+from bridge.store import ConflictError, DuplicateError, Store, Transaction
 from bridge.store.records import QuoteState, StoredSwap, SwapMeta
 
 _body = msgspec.json.Decoder(QuoteBody)
@@ -129,7 +129,7 @@ class SwapService:
     # ------------------------------------------------------------------ users
 
     def place(self, order: Order) -> Placed:
-        """Turn a quote into a swap that waits for its lock. Raises `Refused`."""
+        """Turn a quote into a swap that waits for its lock. Raises `RefusedError`."""
         hashlock = _hashlock(order.hashlock)
 
         def job(tx: Transaction) -> Placed:
@@ -158,19 +158,19 @@ class SwapService:
             return _body.decode(quote.body).destination
 
     def get(self, swap_id: SwapId) -> StoredSwap:
-        """Return a swap by its unguessable id. Raises `Refused`."""
+        """Return a swap by its unguessable id. Raises `RefusedError`."""
         with self._store.reading() as tx:
             return _found(tx, swap_id)
 
     def share_secret(self, swap_id: SwapId, preimage: Preimage, authorization: bytes = b"") -> StoredSwap:
         """Take the user's preimage and claim the destination for them, with what they signed for that, which
-        `bridge.desk.assisted_claims` has checked. Raises `Refused`."""
+        `bridge.desk.assisted_claims` has checked. Raises `RefusedError`."""
 
         def job(tx: Transaction) -> StoredSwap:
             stored = _found(tx, swap_id)
             self._refuse_sharing(tx, stored, preimage)
             if not (stored.swap.secret_shared or authorization or is_gasless(tx, stored)):
-                raise Refused(
+                raise RefusedError(
                     Reason.WRONG_STATE,
                     "this swap was not quoted with `gasless`: the relayer does not claim for you",
                     "claim with your own wallet; the secret stays with you",
@@ -183,15 +183,15 @@ class SwapService:
         return retrying(self._store, job)
 
     def may_reveal(self, swap_id: SwapId, preimage: Preimage) -> StoredSwap:
-        """Return the swap if its user may show the preimage now. Raises `Refused`."""
+        """Return the swap if its user may show the preimage now. Raises `RefusedError`."""
         with self._store.reading() as tx:
             stored = _found(tx, swap_id)
             self._refuse_sharing(tx, stored, preimage)
             return stored
 
     def may_fund(self, swap_id: SwapId) -> StoredSwap:
-        """Return the swap if its source may be locked now. Raises `Refused` where a lock would come too late,
-        a second time, or to be given back at once."""
+        """Return the swap if its source may be locked now. Raises `RefusedError` where a lock would come too
+        late, a second time, or to be given back at once."""
         with self._store.reading() as tx:
             stored = _found(tx, swap_id)
             swap = stored.swap
@@ -206,7 +206,9 @@ class SwapService:
         elif now > swap.policy.lock_by:
             trouble = "the time to lock is over"
         if trouble:
-            raise Refused(Reason.WRONG_STATE, trouble, "lock nothing; GET the swap to see where it stands")
+            raise RefusedError(
+                Reason.WRONG_STATE, trouble, "lock nothing; GET the swap to see where it stands"
+            )
         return stored
 
     def refund(self, swap_id: SwapId, *, cooperative: bool) -> Refund:
@@ -227,7 +229,7 @@ class SwapService:
     # ------------------------------------------------------------------ operators
 
     def command(self, swap_id: SwapId, verb: OperatorVerb, by: str, note: str) -> StoredSwap:
-        """Apply an operator's command; it can never override an invariant. Raises `Refused`."""
+        """Apply an operator's command; it can never override an invariant. Raises `RefusedError`."""
 
         def job(tx: Transaction) -> StoredSwap:
             _found(tx, swap_id)
@@ -259,7 +261,7 @@ class SwapService:
         if answer is None:
             return None
         if answer.request_digest != order.digest:
-            raise Refused(
+            raise RefusedError(
                 Reason.IDEMPOTENCY_CONFLICT,
                 "this Idempotency-Key came before with another request",
                 "repeat the request as it was, or choose a new key for a new request",
@@ -269,7 +271,7 @@ class SwapService:
     def _open_quote(self, tx: Transaction, quote_id: str) -> QuoteBody:
         quote = tx.quotes.get(quote_id)
         if quote is None:
-            raise Refused(Reason.NOT_FOUND, f"there is no quote {quote_id}", "POST /v1/quotes makes one")
+            raise RefusedError(Reason.NOT_FOUND, f"there is no quote {quote_id}", "POST /v1/quotes makes one")
         if quote.state is not QuoteState.OPEN or quote.expires_ms <= tx.now_ms:
             raise _quote_gone()
         return _body.decode(quote.body)
@@ -277,7 +279,7 @@ class SwapService:
     def _limit_open(self, tx: Transaction, owner: str) -> None:
         limit = self._settings.swaps.open_swaps_per_client
         if owner and tx.swaps.count_open(owner) >= limit:
-            raise Refused(
+            raise RefusedError(
                 Reason.LIMIT_REACHED,
                 f"{limit} of your swaps are open, no more are accepted",
                 "finish or refund one first",
@@ -293,9 +295,9 @@ class SwapService:
             tx.quotes.take(body.id)
             swap = new_swap(swap_id, source=source, destination=destination, policy=body.policy)
             tx.swaps.add(swap, _meta(order, body))
-        except Conflict:
+        except ConflictError:
             raise _quote_gone() from None
-        except Duplicate:
+        except DuplicateError:
             raise _hashlock_used() from None
         tx.reservations.assign(body.id, swap_id)
         apply_events(tx, swap_id, (Accepted(),))
@@ -304,11 +306,11 @@ class SwapService:
         return _found(tx, swap_id)
 
     def _require_lockable(self, source: LockTerms) -> None:
-        """Refuse, before it is stored, a swap whose lock no wallet could be given. Raises `Refused`."""
+        """Refuse, before it is stored, a swap whose lock no wallet could be given. Raises `RefusedError`."""
         try:
             self._ports[source.chain].unsigned(Purpose.LOCK, source)
-        except ActionRefused as error:
-            raise Refused(Reason.WRONG_STATE, str(error), error.hint or "ask the operator") from None
+        except ActionRefusedError as error:
+            raise RefusedError(Reason.WRONG_STATE, str(error), error.hint or "ask the operator") from None
 
     def _free_lane(self, tx: Transaction, chain: ChainId) -> int:
         """Return a lane that no open swap of ours holds, 0 where there is none (left)."""
@@ -329,18 +331,18 @@ class SwapService:
     def _address(self, chain: ChainId, text: str, ours: Address, name: str) -> Address:
         try:
             address = self._ports[chain].parse_address(text)
-        except BadAddress as error:
-            raise Refused(
+        except BadAddressError as error:
+            raise RefusedError(
                 Reason.BAD_ADDRESS, f"{name}: {error}", error.hint or f"give an address of {chain}"
             ) from None
         if address == ours:
-            raise Refused(
+            raise RefusedError(
                 Reason.BAD_ADDRESS, f"{name} is the bridge's own address", "give an address of yours"
             )
         return address
 
     def _refuse_sharing(self, tx: Transaction, stored: StoredSwap, preimage: Preimage) -> None:
-        """Refuse a preimage that the user would give away for nothing. Raises `Refused`."""
+        """Refuse a preimage that the user would give away for nothing. Raises `RefusedError`."""
         swap = stored.swap
         refusal = may_share_secret(swap, preimage)
         if refusal is None and not swap.secret_shared:
@@ -353,7 +355,7 @@ class SwapService:
             reason = Reason.WRONG_STATE
             if refusal.code is RefusalCode.WRONG_PREIMAGE:
                 reason = Reason.WRONG_PREIMAGE
-            raise Refused(reason, refusal.message, refusal.hint or "GET the swap to see where it stands")
+            raise RefusedError(reason, refusal.message, refusal.hint or "GET the swap to see where it stands")
 
 
 def is_gasless(tx: Transaction, stored: StoredSwap) -> bool:
@@ -380,7 +382,7 @@ def _meta(order: Order, body: QuoteBody) -> SwapMeta:
 def _found(tx: Transaction, swap_id: SwapId) -> StoredSwap:
     stored = tx.swaps.get(swap_id)
     if stored is None:
-        raise Refused(
+        raise RefusedError(
             Reason.NOT_FOUND, "there is no such swap", "check the id: it is known to its maker alone"
         )
     return stored
@@ -390,16 +392,16 @@ def _hashlock(text: str) -> bytes:
     try:
         return parse_hashlock(text)
     except ProtocolError as error:
-        raise Refused(Reason.BAD_HASHLOCK, str(error), error.hint) from None
+        raise RefusedError(Reason.BAD_HASHLOCK, str(error), error.hint) from None
 
 
-def _hashlock_used() -> Refused:
-    return Refused(
+def _hashlock_used() -> RefusedError:
+    return RefusedError(
         Reason.HASHLOCK_USED,
         "a swap with this hashlock exists",
         "make a fresh preimage for each swap: a secret that was used once may be known",
     )
 
 
-def _quote_gone() -> Refused:
-    return Refused(Reason.QUOTE_GONE, "the quote has expired or was taken", "ask for a new quote")
+def _quote_gone() -> RefusedError:
+    return RefusedError(Reason.QUOTE_GONE, "the quote has expired or was taken", "ask for a new quote")

@@ -15,17 +15,15 @@ from typing import Protocol
 import httpx
 import msgspec
 
+from kernels.errors import RainbowError
+
 MAX_FEED_BYTES = 262_144
 MAX_FUTURE_SECONDS = 30
 """A feed whose time lies further ahead of our clock is not believed."""
 
 
-class PriceUnavailable(Exception):
+class PriceUnavailableError(RainbowError):
     """There is no price, or only a stale one. `hint` says what to do."""
-
-    def __init__(self, message: str, hint: str = "") -> None:
-        super().__init__(message)
-        self.hint = hint
 
 
 class Price(msgspec.Struct, frozen=True):
@@ -39,11 +37,12 @@ class PriceSource(Protocol):
     """The port through which the bridge learns prices."""
 
     def price(self, asset: str) -> Price:
-        """Return the price of an asset by its key. Raises `PriceUnavailable`. Must not wait for a network."""
+        """Return the price of an asset by its key. Raises `PriceUnavailableError`. Must not wait for a
+        network."""
         ...
 
     def refresh(self) -> None:
-        """Fetch anew; called periodically from a thread. Raises `PriceUnavailable`."""
+        """Fetch anew; called periodically from a thread. Raises `PriceUnavailableError`."""
         ...
 
 
@@ -58,7 +57,7 @@ class StaticPrices:
         """See `PriceSource`."""
         value = self._table.get(asset)
         if value is None:
-            raise PriceUnavailable(f"no price for {asset}", f'add prices.static."{asset}"')
+            raise PriceUnavailableError(f"no price for {asset}", f'add prices.static."{asset}"')
         return Price(value, self._clock())
 
     def refresh(self) -> None:
@@ -91,16 +90,16 @@ class HttpPrices:
         age = self._clock() - at
         if age > self._max_age:
             what = f"prices are {age} s old, {self._max_age} s are allowed" if at else "no prices yet"
-            raise PriceUnavailable(f"{what}; {trouble}" if trouble else what, "try again in a minute")
+            raise PriceUnavailableError(f"{what}; {trouble}" if trouble else what, "try again in a minute")
         if asset not in prices:
-            raise PriceUnavailable(f"the feed has no price for {asset}", "ask for another pair")
+            raise PriceUnavailableError(f"the feed has no price for {asset}", "ask for another pair")
         return Price(prices[asset], at)
 
     def refresh(self) -> None:
         """See `PriceSource`."""
         try:
             prices, at = self._fetch()
-        except PriceUnavailable as trouble:
+        except PriceUnavailableError as trouble:
             with self._lock:
                 self._trouble = str(trouble)
             raise
@@ -114,20 +113,22 @@ class HttpPrices:
         try:
             with self._client.stream("GET", self._url) as response:
                 if response.status_code != httpx.codes.OK:
-                    raise PriceUnavailable(f"the price feed answered {response.status_code}", hint)
+                    raise PriceUnavailableError(f"the price feed answered {response.status_code}", hint)
                 body = bytearray()
                 for part in response.iter_bytes():
                     body += part
                     if len(body) > MAX_FEED_BYTES:
-                        raise PriceUnavailable("the price feed's answer is too large", hint)
+                        raise PriceUnavailableError("the price feed's answer is too large", hint)
         except httpx.HTTPError as error:
-            raise PriceUnavailable(f"the price feed cannot be read ({type(error).__name__})", hint) from None
+            raise PriceUnavailableError(
+                f"the price feed cannot be read ({type(error).__name__})", hint
+            ) from None
         try:
             feed = msgspec.json.decode(bytes(body), type=_Feed)
         except msgspec.DecodeError as error:
-            raise PriceUnavailable(f"the price feed is not understood: {error}", hint) from None
+            raise PriceUnavailableError(f"the price feed is not understood: {error}", hint) from None
         if feed.time > self._clock() + MAX_FUTURE_SECONDS:
-            raise PriceUnavailable("the price feed's time lies in the future", "check both clocks")
+            raise PriceUnavailableError("the price feed's time lies in the future", "check both clocks")
         prices = {asset: Fraction(value) for asset, value in feed.prices.items() if value.is_finite()}
         return {asset: value for asset, value in prices.items() if value > 0}, feed.time
 

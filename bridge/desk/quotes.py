@@ -9,22 +9,18 @@ from __future__ import annotations
 import secrets
 
 import msgspec
-from nacl.exceptions import BadSignatureError
-from nacl.signing import SigningKey, VerifyKey
 
 from bridge.config import Settings
 from bridge.desk.inventory import Inventory, Need
 from bridge.desk.market import Market, Offer
-from bridge.desk.refused import Reason, Refused
-from bridge.keys.keystore import SecretKey
-from bridge.protocol.pricing import FixedSide, Price, PriceRefusalCode, PriceRefused, price
-from bridge.protocol.timelocks import Deadlines, plan_deadlines, reveal_deadline
-from bridge.protocol.types import Address, Amount, Asset, ChainTiming, LockTerms, SwapPolicy, UnixSeconds
+from bridge.desk.refused import Reason, RefusedError
+from bridge.keys.quote_signature import QuoteSigner
+from bridge.protocol.pricing import FixedSide, Price, PriceRefusalCode, PriceRefusedError, price
+from bridge.protocol.quote import QuoteBody
+from bridge.protocol.timelocks import Deadlines, plan_deadlines
+from bridge.protocol.types import Amount, ChainTiming, SwapPolicy, UnixSeconds
 from bridge.store import Store, Transaction
 from bridge.store.records import Quote
-
-SIGNATURE_CONTEXT = b"rainbow-quote-v1\n"
-"""Goes before the signed text, so that the signature fits nothing else."""
 
 
 class QuoteAsk(msgspec.Struct, frozen=True):
@@ -36,91 +32,6 @@ class QuoteAsk(msgspec.Struct, frozen=True):
     fixed: FixedSide
     gasless: bool
     client: str
-
-
-class QuoteBody(msgspec.Struct, frozen=True):
-    """The whole of a quote, as it is signed: JSON of these fields in this order. Times are Unix seconds."""
-
-    id: str
-    source: Asset
-    destination: Asset
-    price: Price
-    rate: str
-    price_at: UnixSeconds
-    gasless: bool
-    policy: SwapPolicy
-    source_deadline: UnixSeconds
-    destination_deadline: UnixSeconds
-    source_contract: Address
-    destination_contract: Address
-    source_account: Address
-    destination_account: Address
-    created: UnixSeconds
-    expires: UnixSeconds
-
-    @property
-    def reveal_by(self) -> UnixSeconds:
-        """Destination chain time after which the secret must not be revealed."""
-        return reveal_deadline(self.policy.destination, self.destination_deadline)
-
-    def terms(
-        self, hashlock: bytes, *, refund_address: Address, recipient: Address
-    ) -> tuple[LockTerms, LockTerms]:
-        """Return the terms of the source lock and of the destination lock: the quote with what the user adds.
-
-        The bridge and its client both work them out of the signed quote, and compare.
-        """
-        source = LockTerms(
-            chain=self.source.chain,
-            contract=self.source_contract,
-            sender=refund_address,
-            recipient=self.source_account,
-            asset=self.source,
-            amount=self.price.source,
-            hashlock=hashlock,
-            deadline=self.source_deadline,
-        )
-        destination = LockTerms(
-            chain=self.destination.chain,
-            contract=self.destination_contract,
-            sender=self.destination_account,
-            recipient=recipient,
-            asset=self.destination,
-            amount=self.price.destination,
-            hashlock=hashlock,
-            deadline=self.destination_deadline,
-        )
-        return source, destination
-
-
-class QuoteSigner:
-    """Signs quotes with the bridge's ed25519 key."""
-
-    def __init__(self, key: SecretKey) -> None:
-        self._key = SigningKey(key.reveal())
-
-    @property
-    def public_key(self) -> str:
-        """The verifying key, hex."""
-        return bytes(self._key.verify_key).hex()
-
-    def sign(self, text: str) -> str:
-        """Return the signature over a quote's JSON text, hex."""
-        return self._key.sign(SIGNATURE_CONTEXT + text.encode()).signature.hex()
-
-    def __repr__(self) -> str:
-        return f"QuoteSigner({self.public_key})"
-
-
-def signature_is_valid(public_key: str, text: str, signature: str) -> bool:
-    """Check a quote's signature; for clients."""
-    try:
-        VerifyKey(bytes.fromhex(public_key)).verify(
-            SIGNATURE_CONTEXT + text.encode(), bytes.fromhex(signature)
-        )
-    except (BadSignatureError, ValueError):
-        return False
-    return True
 
 
 class SignedQuote(msgspec.Struct, frozen=True):
@@ -150,7 +61,7 @@ class QuoteBook:
         return self._signer.public_key
 
     def make(self, ask: QuoteAsk) -> SignedQuote:
-        """Price, reserve, sign and store a quote. Raises `Refused`."""
+        """Price, reserve, sign and store a quote. Raises `RefusedError`."""
         with self._store.transaction() as tx:
             tx.lock(f"quotes:{ask.client}")
             self._check_limits(tx, ask.client)
@@ -187,21 +98,21 @@ class QuoteBook:
         limits = self._settings.swaps
         wait = f"take one, or let one expire (after {limits.quote_ttl} s)"
         if tx.quotes.count_open(client) >= limits.open_quotes_per_client:
-            raise Refused(
+            raise RefusedError(
                 Reason.LIMIT_REACHED,
                 f"you hold {limits.open_quotes_per_client} open quotes, no more are given",
                 wait,
                 limits.quote_ttl,
             )
         if tx.quotes.count_unfunded(client) >= limits.unfunded_swaps_per_client:
-            raise Refused(
+            raise RefusedError(
                 Reason.LIMIT_REACHED,
                 f"{limits.unfunded_swaps_per_client} of your swaps still wait for their lock",
                 "fund one of them, or let their windows pass",
                 limits.lock_window,
             )
         if tx.quotes.count_all_open() >= limits.open_quotes:
-            raise Refused(
+            raise RefusedError(
                 Reason.LIMIT_REACHED, "too many quotes are open", "try again soon", limits.quote_ttl
             )
 
@@ -261,8 +172,8 @@ def _priced(offer: Offer, ask: QuoteAsk) -> Price:
             fixed=ask.fixed,
             amount=ask.amount,
         )
-    except PriceRefused as error:
+    except PriceRefusedError as error:
         hint = error.hint or "GET /v1/pairs shows the limits"
         if error.code is PriceRefusalCode.AMOUNT_OVERFLOW:
             hint = "swap a smaller amount"
-        raise Refused(Reason.AMOUNT_OUT_OF_RANGE, str(error), hint) from None
+        raise RefusedError(Reason.AMOUNT_OUT_OF_RANGE, str(error), hint) from None

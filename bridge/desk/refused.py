@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from enum import StrEnum
 
+from kernels.errors import RainbowError
+
 
 class Reason(StrEnum):
     """Stable names; the API turns each into a problem type."""
@@ -26,11 +28,10 @@ class Reason(StrEnum):
     CHAIN_UNAVAILABLE = "chain_unavailable"
 
 
-class Refused(Exception):
+class RefusedError(RainbowError):
     """A request that the service refuses. `retry_after`: seconds after which it may be worth another try."""
 
     def __init__(self, reason: Reason, message: str, hint: str, retry_after: int | None = None) -> None:
-        super().__init__(message)
+        super().__init__(message, hint)
         self.reason = reason
-        self.hint = hint
         self.retry_after = retry_after

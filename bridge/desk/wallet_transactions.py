@@ -7,11 +7,11 @@ from collections.abc import Mapping
 
 import structlog
 
-from bridge.chains.errors import ActionRefused, BadAddress, CannotReceive, PortError
+from bridge.chains.errors import ActionRefusedError, BadAddressError, CannotReceiveError, PortError
 from bridge.chains.port import UnsignedTx, WalletBuilder
 from bridge.desk.chain_queries import Asking
 from bridge.desk.orders import KeylessPort
-from bridge.desk.refused import Reason, Refused
+from bridge.desk.refused import Reason, RefusedError
 from bridge.protocol.types import Asset, ChainId, LockTerms, Preimage, Purpose
 
 log = structlog.get_logger("rainbow.api")
@@ -31,7 +31,7 @@ class Paperwork:
         self, purpose: Purpose, terms: LockTerms, preimage: Preimage | None = None
     ) -> UnsignedTx:
         """Return a transaction for the user's wallet: ready to sign where the chain answers and the purpose
-        needs no secret of the user's, else what the terms alone say. Raises `Refused`."""
+        needs no secret of the user's, else what the terms alone say. Raises `RefusedError`."""
         builder = self._builders.get(terms.chain)
         if builder is not None and purpose not in builder.private:
             try:
@@ -45,22 +45,22 @@ class Paperwork:
                 log.error("builder_broke", chain=terms.chain, purpose=purpose, error=kind)
         try:
             return self._ports[terms.chain].unsigned(purpose, terms, preimage)
-        except ActionRefused as error:
-            raise Refused(Reason.WRONG_STATE, str(error), error.hint or "ask the operator") from None
+        except ActionRefusedError as error:
+            raise RefusedError(Reason.WRONG_STATE, str(error), error.hint or "ask the operator") from None
 
     async def require_receiver(self, asset: Asset, recipient: str) -> None:
         """Make sure, before anything is locked, that an address can be paid in an asset, on chains where that
-        needs its holder's consent. Raises `Refused`."""
+        needs its holder's consent. Raises `RefusedError`."""
         port = self._ports[asset.chain]
         if not asset.contract or not port.traits.needs_consent:
             return
         try:
             address = port.parse_address(recipient)
             await self._asking.ask(asset.chain, lambda: port.balance(address, asset))
-        except (BadAddress, CannotReceive) as error:
-            raise Refused(Reason.BAD_ADDRESS, f"recipient: {error}", error.hint) from None
+        except (BadAddressError, CannotReceiveError) as error:
+            raise RefusedError(Reason.BAD_ADDRESS, f"recipient: {error}", error.hint) from None
         except PortError as error:
-            raise Refused(
+            raise RefusedError(
                 Reason.CHAIN_UNAVAILABLE,
                 f"{asset.chain} cannot be asked about the recipient now: {error}",
                 "try again soon",

@@ -28,7 +28,7 @@ from bridge.protocol.events import ClaimSeen, Event, SecretRevealed, SecretShare
 from bridge.protocol.rules import required_effects
 from bridge.protocol.transition import transition
 from bridge.protocol.types import ChainId, Leg, LegRole, LegState, LockId, Purpose, Swap, SwapId
-from bridge.store import Conflict, NotFound, Store, Transaction
+from bridge.store import ConflictError, NotFoundError, Store, Transaction
 from bridge.store.records import IntentState, PlannedIntent, StoredTxState
 
 T = TypeVar("T")
@@ -49,12 +49,12 @@ class Applied(msgspec.Struct, frozen=True):
 
 def retrying(store: Store, job: Callable[[Transaction], T]) -> T:
     """Run a job in a transaction, again if another process changed the same rows. Raises the last
-    `Conflict`."""
+    `ConflictError`."""
     for _ in range(MAX_TRIES - 1):
         try:
             with store.transaction() as tx:
                 return job(tx)
-        except Conflict:
+        except ConflictError:
             continue
     with store.transaction() as tx:
         return job(tx)
@@ -80,12 +80,12 @@ def differs(before: Swap, after: Swap) -> bool:
 def apply_events(tx: Transaction, swap_id: SwapId, events: Sequence[Event] = ()) -> Applied:
     """Apply events to a swap, after the newest time of both chains; without events only the time.
 
-    Idempotent: events that change nothing store nothing. Raises `NotFound`, `Conflict` (repeat the
-    transaction), `SecretsLocked` (a preimage came, but the store has no key).
+    Idempotent: events that change nothing store nothing. Raises `NotFoundError`, `ConflictError` (repeat the
+    transaction), `SecretsLockedError` (a preimage came, but the store has no key).
     """
     stored = tx.swaps.get(swap_id, for_update=True)
     if stored is None:
-        raise NotFound(f"there is no swap {swap_id}", "look up its id")
+        raise NotFoundError(f"there is no swap {swap_id}", "look up its id")
     swap, changed = stored.swap, False
     for event in (*clocks(tx, swap), *events):
         result = transition(swap, event)

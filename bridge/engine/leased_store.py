@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from bridge.engine.apply import retrying
-from bridge.store import LeaseLost, Store, Transaction
+from bridge.store import LeaseLostError, Store, Transaction
 from bridge.store.records import Lease
 
 T = TypeVar("T")
@@ -62,17 +62,18 @@ class LeasedStore:
         return await asyncio.to_thread(read)
 
     async def write(self, job: Callable[[Transaction], T]) -> T:
-        """Run a job that writes. Raises `LeaseLost`, and forgets the lease, when another worker has it."""
+        """Run a job that writes. Raises `LeaseLostError`, and forgets the lease, when another worker has
+        it."""
         lease = self._lease
 
         def write(tx: Transaction) -> T:
             if lease is None:
-                raise LeaseLost("the sender's lease is not held", "acquire it first")
+                raise LeaseLostError("the sender's lease is not held", "acquire it first")
             tx.leases.require(lease)
             return job(tx)
 
         try:
             return await asyncio.to_thread(retrying, self._store, write)
-        except LeaseLost:
+        except LeaseLostError:
             self._lease = None
             raise

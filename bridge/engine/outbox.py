@@ -17,7 +17,7 @@ from collections.abc import Sequence
 import msgspec
 import structlog
 
-from bridge.chains.errors import ActionRefused, InsufficientFunds, PortError, PortUnavailable
+from bridge.chains.errors import ActionRefusedError, InsufficientFundsError, PortError, PortUnavailableError
 from bridge.chains.port import ChainPort, Tip
 from bridge.engine.claim_batcher import ClaimBatcher
 from bridge.engine.decisions import DecisionRules, current_decision
@@ -40,7 +40,7 @@ from bridge.engine.step_plan import (
 from bridge.engine.tx_reasons import ALIVE
 from bridge.engine.tx_sender import TxSender
 from bridge.protocol.types import Purpose
-from bridge.store import LeaseLost, Store, Transaction
+from bridge.store import LeaseLostError, Store, Transaction
 from bridge.store.records import StoredTx
 
 __all__ = ["Outbox", "OutboxSettings"]
@@ -105,7 +105,8 @@ class Outbox:
     async def work(self) -> bool:
         """Take every due intent one step further; returns whether something was sent or settled.
 
-        Raises `PortUnavailable` when the chain does not answer and `StoreError` when the database does not.
+        Raises `PortUnavailableError` when the chain does not answer and `StoreError` when the database does
+        not.
         """
         snapshots = await self._store.read(self._due)
         if not snapshots or not await self._store.acquire():
@@ -156,27 +157,27 @@ class Outbox:
                     return snapshot.with_statuses(
                         {tx.id: await self._port.tx_status(tx.signed) for tx in snapshot.alive}
                     )
-                except PortUnavailable as error:
+                except PortUnavailableError as error:
                     return snapshot.without_answer(error)
 
         return await asyncio.gather(*(ask(snapshot) for snapshot in snapshots))
 
     async def _step_all(
         self, snapshots: Sequence[IntentSnapshot], tip: Tip, now_ms: int
-    ) -> tuple[bool, PortUnavailable | None]:
+    ) -> tuple[bool, PortUnavailableError | None]:
         """Take each intent a step further; returns whether something was done, and the first trouble.
 
         An intent about which the chain does not answer does not delay the others, and comes last the next
         time. Several in a row mean that the chain answers about none.
         """
         progress = False
-        trouble: PortUnavailable | None = None
+        trouble: PortUnavailableError | None = None
         in_a_row = 0
         for snapshot in sorted(snapshots, key=self._precedence):
             key = snapshot.intent.id
             try:
                 progress |= await self._guarded(snapshot, tip)
-            except PortUnavailable as error:
+            except PortUnavailableError as error:
                 self._unanswered[key] = next(self._turns)
                 trouble, in_a_row = trouble or error, in_a_row + 1
                 if in_a_row >= UNANSWERED_IN_A_ROW:
@@ -202,9 +203,9 @@ class Outbox:
         intent = snapshot.intent
         try:
             return await self._step(snapshot, tip)
-        except (PortUnavailable, LeaseLost):
+        except (PortUnavailableError, LeaseLostError):
             raise
-        except (ActionRefused, InsufficientFunds, PortError) as error:
+        except (ActionRefusedError, InsufficientFundsError, PortError) as error:
             reason = f"{type(error).__name__}: {error}"
         except (ValueError, TypeError, KeyError, ArithmeticError, AttributeError, RuntimeError) as error:
             # A mistake in an adapter. Its message might quote what it was given, so only its kind is kept.

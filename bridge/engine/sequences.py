@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 import structlog
 
 from bridge.chains.actions import CancelAction
-from bridge.chains.errors import PortUnavailable
+from bridge.chains.errors import PortUnavailableError
 from bridge.chains.port import ChainPort
 from bridge.engine.actions import encode_action
 from bridge.engine.intent_snapshot import IntentSnapshot
@@ -24,10 +24,10 @@ def allocate(confirmed: int, held: Collection[int], floor: int) -> int:
     transaction that may still land, and so filling any gap first.
 
     `floor` is one more than the highest sequence that is known to be used up for good. Raises
-    `PortUnavailable` if the node reports a lower one: it lags behind, so its answer cannot be used.
+    `PortUnavailableError` if the node reports a lower one: it lags behind, so its answer cannot be used.
     """
     if confirmed < floor:
-        raise PortUnavailable(
+        raise PortUnavailableError(
             f"the node says that sequence {confirmed} is next, but {floor - 1} is used up for good",
             "wait until the node has caught up, or use another node",
         )
@@ -58,12 +58,12 @@ class SequenceAllocator:
         return self._numbered is True
 
     async def learn(self) -> None:
-        """Ask the chain once whether it numbers transactions. Raises `PortUnavailable`."""
+        """Ask the chain once whether it numbers transactions. Raises `PortUnavailableError`."""
         if self._numbered is None:
             self._numbered = await self._port.next_sequence() is not None
 
     async def next(self) -> int | None:
-        """Return a free sequence, None on a chain that has none. Raises `PortUnavailable`."""
+        """Return a free sequence, None on a chain that has none. Raises `PortUnavailableError`."""
         confirmed = await self._port.next_sequence()
         self._numbered = confirmed is not None
         if confirmed is None:

@@ -9,7 +9,13 @@ import msgspec
 import structlog
 
 from bridge.chains.actions import Action, CancelAction, ClaimAction, LockAction
-from bridge.chains.errors import ActionRefused, InsufficientFunds, NothingToDo, PortError, PortUnavailable
+from bridge.chains.errors import (
+    ActionRefusedError,
+    InsufficientFundsError,
+    NothingToDoError,
+    PortError,
+    PortUnavailableError,
+)
 from bridge.chains.port import BroadcastOutcome, ChainPort, FeeLevel, LockStatus, SignedTx, Tip
 from bridge.engine.claim_batcher import ClaimBatcher
 from bridge.engine.decisions import Decision, DecisionRules, Go, current_decision
@@ -29,7 +35,7 @@ log = structlog.get_logger("outbox")
 
 class TxSender:
     """Sends the transactions of one account. Its methods return whether something was sent or settled, and
-    raise `PortUnavailable`, `ActionRefused` and `InsufficientFunds` of the port."""
+    raise `PortUnavailableError`, `ActionRefusedError` and `InsufficientFundsError` of the port."""
 
     def __init__(
         self,
@@ -69,10 +75,10 @@ class TxSender:
         bid = max((first_bid(txs) for txs in histories), key=lambda level: level.attempt)
         try:
             signed = await self._prepare(action, members, sequence, bid)
-        except NothingToDo as error:
+        except NothingToDoError as error:
             await self._settler.finish(intent, str(error))
             return True
-        except (ActionRefused, InsufficientFunds):
+        except (ActionRefusedError, InsufficientFundsError):
             if (
                 isinstance(action, ClaimAction) and action.others
             ):  # the members of a batch that reverted go on alone
@@ -88,7 +94,7 @@ class TxSender:
             signed = await self._port.prepare(
                 step.action, old.sequence, FeeLevel(old.attempt + 1, old.signed.fee)
             )
-        except (ActionRefused, InsufficientFunds) as error:
+        except (ActionRefusedError, InsufficientFundsError) as error:
             log.warning("not_replaced", intent=intent.id, tx=old.tx_id, reason=str(error))
             return await self.send(intent, old, tip) if old.sent_ms is None and not step.cancels else False
         stored = await self._store_signed(intent, signed, tip, attempt=old.attempt + 1, cancels=step.cancels)
@@ -134,7 +140,7 @@ class TxSender:
             together = msgspec.structs.replace(action, others=(*action.others, *members.values()))
             try:
                 return await self._port.prepare(together, sequence, bid)
-            except PortUnavailable:
+            except PortUnavailableError:
                 raise
             except PortError as error:
                 claims = 1 + len(together.others)

@@ -1,4 +1,4 @@
-"""Keys of local devnets: derived from public labels, known to everybody. Never fund them elsewhere."""
+"""Keys of local devnets, which everybody can derive from public labels. Never use them elsewhere."""
 
 from __future__ import annotations
 

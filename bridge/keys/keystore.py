@@ -1,11 +1,11 @@
 """Secret keys at rest: encrypted keystore files, and the passwords that open them.
 
-The files are Web3 Secret Storage v3 (scrypt + AES-128-CTR), as geth, web3 and every wallet read it.
-ZION keys are secp256k1 too, so one format serves all; an extra member `rainbow` says what the key is
-for and for which network, which other software ignores.
+The files are Web3 Secret Storage v3 (scrypt + AES-128-CTR), as geth, web3 and wallets read it. Every
+chain's key is 32 bytes, so one format is enough; an extra member `rainbow`, which other software ignores,
+says what the key is for and on which network.
 
-Keys of development networks are derived from published labels (`devnet_key`). They are marked, known by
-their bytes as well, and refused on every other network.
+Keys of development networks are derived from published labels (`devnet_key`). They are marked, recognised
+by their bytes too, and refused on every other network.
 """
 
 from __future__ import annotations
@@ -21,15 +21,17 @@ from collections.abc import Callable, Mapping
 from functools import cache
 from importlib.metadata import entry_points
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import msgspec
-from eth_keyfile import keyfile
-from eth_keys.datatypes import PrivateKey
 
 from bridge.keys import devkeys
+from kernels.errors import RainbowError
 
 SECRET_BYTES = 32
+SECP256K1_ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
+"""The order of the curve's group (SEC 2, section 2.4.1): a private key is below it."""
 SCRYPT_N = 262_144
 """geth's standard cost: about a second and 256 MiB for each guess."""
 SCRYPT_N_LIGHT = 4_096
@@ -37,6 +39,9 @@ SCRYPT_N_LIGHT = 4_096
 
 PASSWORD_VARIABLE = "RAINBOW_KEYSTORE_PASSWORD"  # noqa: S105 - the variable's name, not a password
 PASSWORD_FILE_VARIABLE = "RAINBOW_KEYSTORE_PASSWORD_FILE"  # noqa: S105
+DEFAULT_PASSWORD_HINT = (
+    f"set {PASSWORD_VARIABLE} or {PASSWORD_FILE_VARIABLE} to the password chosen at `rainbow init`"
+)
 
 DEV_NETWORK = "dev"
 CHAIN_ROLES = (
@@ -80,16 +85,14 @@ _PUBLIC_TEST_ADDRESSES = frozenset(
 """The accounts of the "test test … junk" mnemonic that anvil and Hardhat print at start-up."""
 
 
-class KeystoreError(Exception):
+class KeystoreError(RainbowError):
     """A keystore or its password cannot be used. `hint` says what to do; no secret is ever part of it."""
 
-    def __init__(self, message: str, hint: str = "") -> None:
-        super().__init__(message)
-        self.hint = hint
+    exit_code = 3
 
 
 class SecretKey:
-    """32 secret bytes that never show themselves; only `reveal()` gives them away."""
+    """32 secret bytes that are never shown; only `reveal()` returns them."""
 
     __slots__ = ("_value",)
 
@@ -103,7 +106,7 @@ class SecretKey:
         """Make a new key from the system's random source, valid on secp256k1."""
         while True:
             value = secrets.token_bytes(SECRET_BYTES)
-            if 0 < int.from_bytes(value, "big") <= keyfile.MAX_V3_PRIVATE_KEY:
+            if 0 < int.from_bytes(value, "big") < SECP256K1_ORDER:
                 return cls(value)
 
     def reveal(self) -> bytes:
@@ -126,7 +129,7 @@ class SecretKey:
 
 
 class KeyLabel(msgspec.Struct, frozen=True):
-    """What a keystore file says of its key in the open.
+    """What a keystore file says about its key without a password.
 
     `use` is `chain/role` (or `quotes/signer`, `secrets/storage`), `network` is dev, test or main,
     `address` the chain's text form ("" for keys that have none), `devnet` marks a published key.
@@ -139,14 +142,16 @@ class KeyLabel(msgspec.Struct, frozen=True):
 
 
 def devnet_key(name: str) -> SecretKey:
-    """Return the published development key `name` of `bridge.keys.devkeys`. Worth nothing, by design."""
+    """Return the published development key `name` of `bridge.keys.devkeys`."""
     return SecretKey(devkeys.devnet_key(name))
 
 
 def is_published(key: SecretKey, chains: tuple[str, ...] = ()) -> bool:
-    """Tell whether everybody knows this key: ours of the devnets, or anvil's."""
+    """Return whether this key is published: one of the devnets' or of anvil's."""
     if any(key == devnet_key(name) for name in published_names(chains)):
         return True
+    from eth_keys.datatypes import PrivateKey  # a third of a second, for which most commands need not wait
+
     return PrivateKey(key.reveal()).public_key.to_address() in _PUBLIC_TEST_ADDRESSES
 
 
@@ -155,7 +160,7 @@ def refuse_published(key: SecretKey, network: str, chains: tuple[str, ...] = ())
     if network != DEV_NETWORK and is_published(key, chains):
         raise KeystoreError(
             f"this is a published development key; it is refused on network {network!r}",
-            "make a real one: rainbow init --network " + network,
+            "make a real key: rainbow init --network " + network,
         )
 
 
@@ -167,15 +172,15 @@ def write(path: Path, key: SecretKey, password: str, label: KeyLabel, *, light: 
     if light and label.network != DEV_NETWORK:
         raise KeystoreError("light scrypt is for development networks", "leave `light` out")
     if not password and label.network != DEV_NETWORK:
-        raise KeystoreError("an empty password protects nothing", "choose a password")
+        raise KeystoreError("the password is empty", "choose a password")
     refuse_published(key, label.network)
-    document = keyfile.create_keyfile_json(
+    document = _v3().create_keyfile_json(
         key.reveal(),
         password.encode(),
         kdf="scrypt",
         iterations=SCRYPT_N_LIGHT if light else SCRYPT_N,
     )
-    # Optional in v3; the Ethereum address that the library puts there would mislead beside another key.
+    # Optional in v3; the address that the library puts there would be wrong for another chain's key.
     document.pop("address", None)
     if label.address:
         document["address"] = label.address.removeprefix("0x")
@@ -185,7 +190,7 @@ def write(path: Path, key: SecretKey, password: str, label: KeyLabel, *, light: 
 
 
 def read_label(path: Path) -> KeyLabel:
-    """Return what the file says in the open; needs no password. Foreign v3 files give an empty label."""
+    """Return the file's label; needs no password. Other software's v3 files give an empty label."""
     document = _read_document(path)
     label = document.get("rainbow")
     if label is None:
@@ -199,8 +204,17 @@ def read_label(path: Path) -> KeyLabel:
         ) from None
 
 
-def load(path: Path, password: str, network: str, chains: tuple[str, ...] = ()) -> SecretKey:
+def load(
+    path: Path,
+    password: str,
+    network: str,
+    chains: tuple[str, ...] = (),
+    *,
+    password_hint: str = DEFAULT_PASSWORD_HINT,
+) -> SecretKey:
     """Open a keystore file for use on `network`; `chains` are the configured names.
+
+    `password_hint` is the hint for a wrong password.
 
     Raises `KeystoreError` when the file is missing, open to others, damaged, labelled for another
     network, published (on a real network), or when the password is wrong.
@@ -214,11 +228,11 @@ def load(path: Path, password: str, network: str, chains: tuple[str, ...] = ()) 
         )
     document = _read_document(path)
     try:
-        secret = keyfile.decode_keyfile_json(document, password.encode())
+        secret = _v3().decode_keyfile_json(document, password.encode())
     except ValueError:
         raise KeystoreError(
             f"the password does not open {path}",
-            f"set {PASSWORD_VARIABLE} or {PASSWORD_FILE_VARIABLE} to the password chosen at `rainbow init`",
+            password_hint,
         ) from None
     except (KeyError, TypeError, AttributeError) as error:
         raise KeystoreError(
@@ -226,19 +240,17 @@ def load(path: Path, password: str, network: str, chains: tuple[str, ...] = ()) 
         ) from None
     key = SecretKey(secret)
     if label.devnet and network != DEV_NETWORK:
-        raise KeystoreError(f"{path} is marked as a devnet key", "make a real one: rainbow init")
+        raise KeystoreError(f"{path} is marked as a devnet key", "make a real key: rainbow init")
     refuse_published(key, network, chains)
     return key
 
 
-def check_private(path: Path) -> None:
+def check_private(path: Path, missing_hint: str = "run `rainbow init`, or correct the path") -> None:
     """Raise `KeystoreError` unless `path` is a regular file that only its owner can read or write."""
     try:
         status = path.stat()
     except OSError as error:
-        raise KeystoreError(
-            f"cannot read {path}: {error.strerror}", "run `rainbow init`, or correct the path"
-        ) from None
+        raise KeystoreError(f"cannot read {path}: {error.strerror}", missing_hint) from None
     if not stat.S_ISREG(status.st_mode):
         raise KeystoreError(f"{path} is not a regular file", "correct the path")
     if os.name == "posix" and stat.S_IMODE(status.st_mode) & 0o077:
@@ -278,6 +290,19 @@ def find_password(
             f"set {PASSWORD_VARIABLE}, or {PASSWORD_FILE_VARIABLE} to a private file that holds it",
         )
     return prompt("Keystore password: ")
+
+
+def _v3() -> ModuleType:
+    """Return the library of v3 keystores, imported only where a file is opened or written.
+
+    It brings py_ecc for BLS keys, which we never have: that takes more than a second, and raises the
+    recursion limit of the whole process to 100,000.
+    """
+    limit = sys.getrecursionlimit()
+    from eth_keyfile import keyfile
+
+    sys.setrecursionlimit(limit)
+    return keyfile
 
 
 def _read_document(path: Path) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from fractions import Fraction
 
 import msgspec
 
+from bridge.protocol.amounts import to_text
 from bridge.protocol.refusals import ProtocolError
 from bridge.protocol.types import Amount, Asset
 
@@ -38,7 +39,7 @@ class PriceRefusalCode(StrEnum):
     AMOUNT_OVERFLOW = "amount_overflow"
 
 
-class PriceRefused(ProtocolError):
+class PriceRefusedError(ProtocolError):
     """There is no price for this request; `code` says which limit it meets."""
 
     def __init__(self, code: PriceRefusalCode, message: str, hint: str = "") -> None:
@@ -182,7 +183,7 @@ def price(terms: Terms, *, source: Asset, destination: Asset, fixed: FixedSide, 
         PriceRefused: if an amount is out of its limits, eaten up by costs or too large for its chain.
     """
     if amount <= 0:
-        raise PriceRefused(
+        raise PriceRefusedError(
             PriceRefusalCode.BELOW_MINIMUM, "the amount must be positive", "send a positive whole number"
         )
     if fixed is FixedSide.SOURCE:
@@ -195,9 +196,10 @@ def price(terms: Terms, *, source: Asset, destination: Asset, fixed: FixedSide, 
         gross = terms.rate.down(source_amount)
         net = gross - _share(gross, percentage) - terms.costs.total
         if net <= 0:
-            raise PriceRefused(
+            raise PriceRefusedError(
                 PriceRefusalCode.COSTS_EXCEED_AMOUNT,
-                f"the costs eat the whole amount ({terms.costs.total} {destination.key} of {gross})",
+                f"the costs of {to_text(terms.costs.total, destination.decimals)} {destination.key} leave "
+                f"nothing of the {to_text(gross, destination.decimals)} that the amount is worth",
                 hint="swap a larger amount",
             )
         destination_amount = Amount(net)
@@ -243,7 +245,7 @@ def _share(gross: Amount, ppm: int) -> Amount:
 
 def _check_overflow(asset: Asset, amount: Amount, capacity: Amount) -> None:
     if amount > capacity:
-        raise PriceRefused(
+        raise PriceRefusedError(
             PriceRefusalCode.AMOUNT_OVERFLOW,
             f"{amount} is more than a lock on {asset.chain} can hold",
             hint="swap a smaller amount",
@@ -256,14 +258,16 @@ def _check_limits(limits: Limits, source: Asset, sent: Amount, destination: Asse
         (destination, received, limits.min_destination, limits.max_destination),
     ):
         if amount < least:
-            raise PriceRefused(
+            raise PriceRefusedError(
                 PriceRefusalCode.BELOW_MINIMUM,
-                f"{amount} {asset.key} is below the minimum of {least}",
-                hint=f"swap at least {least} smallest units of {asset.key}",
+                f"{to_text(amount, asset.decimals)} {asset.key} is below the minimum of "
+                f"{to_text(least, asset.decimals)}",
+                hint=f"swap at least {to_text(least, asset.decimals)} {asset.key}",
             )
         if most is not None and amount > most:
-            raise PriceRefused(
+            raise PriceRefusedError(
                 PriceRefusalCode.ABOVE_MAXIMUM,
-                f"{amount} {asset.key} is above the maximum of {most}",
-                hint=f"swap at most {most} smallest units of {asset.key}",
+                f"{to_text(amount, asset.decimals)} {asset.key} is above the maximum of "
+                f"{to_text(most, asset.decimals)}",
+                hint=f"swap at most {to_text(most, asset.decimals)} {asset.key}",
             )

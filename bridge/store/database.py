@@ -20,7 +20,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
 
 from bridge.store import migrations
-from bridge.store.errors import Conflict, StoreError, Unavailable
+from bridge.store.errors import ConflictError, StoreError, StoreUnavailableError
 from bridge.store.repositories.chains import Blocks, Chains, Observations
 from bridge.store.repositories.operations import Audit, Controls, Idempotency
 from bridge.store.repositories.outbox import Intents, Leases, Transactions
@@ -116,9 +116,9 @@ class Store:
     def transaction(self) -> Iterator[Transaction]:
         """Write: everything in the block is stored together when it ends, or nothing is.
 
-        Raises `Conflict` where two PostgreSQL transactions collided, `Unavailable` if the database is busy,
-        full or unreachable. In both cases nothing was stored; only if the connection to PostgreSQL broke
-        during the commit itself, everything may have been: read again.
+        Raises `ConflictError` where two PostgreSQL transactions collided, `StoreUnavailableError` if the
+        database is busy, full or unreachable. In both cases nothing was stored; only if the connection to
+        PostgreSQL broke during the commit itself, everything may have been: read again.
         """
         with _translating(), self._writer, self._engine.connect() as opened:
             connection = opened.execution_options(rainbow_write=True)
@@ -172,10 +172,14 @@ def _translating() -> Iterator[None]:
         yield
     except DBAPIError as error:
         if getattr(error.orig, "sqlstate", None) in _RETRY_SQLSTATES:
-            raise Conflict("two transactions changed the same rows at the same time", "try again") from error
+            raise ConflictError(
+                "two transactions changed the same rows at the same time", "try again"
+            ) from error
         if isinstance(error, OperationalError) or error.connection_invalidated:
             hint = "check the database server, the disk's free space and other writers"
-            raise Unavailable(f"the database does not accept this now: {error.orig}", hint) from error
+            raise StoreUnavailableError(
+                f"the database does not accept this now: {error.orig}", hint
+            ) from error
         raise
 
 

@@ -2,34 +2,32 @@
 
 from __future__ import annotations
 
+from kernels.errors import RainbowError
 
-class StoreError(Exception):
+
+class StoreError(RainbowError):
     """Something the store cannot do. `hint` says what to do about it."""
 
-    def __init__(self, message: str, hint: str = "") -> None:
-        super().__init__(message)
-        self.hint = hint
 
-
-class Conflict(StoreError):
+class ConflictError(StoreError):
     """The row was changed after it was read: read it again and try again."""
 
 
-class Duplicate(StoreError):
+class DuplicateError(StoreError):
     """The row exists already; its key must be unique."""
 
 
-class NotFound(StoreError):
+class NotFoundError(StoreError):
     """There is no such row."""
 
 
-class Unavailable(StoreError):
+class StoreUnavailableError(StoreError):
     """The database is busy, full or unreachable: nothing was stored, try again later."""
 
 
-class LeaseLost(StoreError):
+class LeaseLostError(StoreError):
     """Another worker holds the lease now; what was about to be written is stale."""
 
 
-class SecretsLocked(StoreError):
+class SecretsLockedError(StoreError):
     """The store was opened without the key that seals secrets."""

@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping
 
 from pycardano import Transaction
 
-from bridge.chains.errors import PortUnavailable
+from bridge.chains.errors import PortUnavailableError
 from bridge.chains.family import LOCKS
 from bridge.protocol.types import Address, Amount, Asset, BlockHeight, TxId
 from relayers.cardano.blockfrost import Blockfrost
@@ -55,7 +55,7 @@ class CardanoLedger:
     async def _cost(self, tx_id: TxId, payers: Collection[bytes]) -> int:
         raw, place = await asyncio.gather(self._blockfrost.raw(tx_id), self._blockfrost.place(tx_id))
         if raw is None or place is None:
-            raise PortUnavailable("the chain moved while it was read", "read it again")
+            raise PortUnavailableError("the chain moved while it was read", "read it again")
         tx = Transaction.from_cbor(raw)
         signers = {
             bytes(witness.vkey.hash().payload) for witness in tx.transaction_witness_set.vkey_witnesses or ()

@@ -15,7 +15,7 @@ from pycardano import (
 from pycardano.serialization import NonEmptyOrderedSet
 
 from bridge.chains.actions import Action, ApproveAction, ClaimAction, SwapAction
-from bridge.chains.errors import ActionRefused, PortError, PortUnavailable
+from bridge.chains.errors import ActionRefusedError, PortError, PortUnavailableError
 from bridge.chains.port import (
     Authorizer,
     BroadcastOutcome,
@@ -45,7 +45,7 @@ from bridge.protocol.types import (
 from relayers.cardano import htlc, wallet
 from relayers.cardano.blocks import History
 from relayers.cardano.building import LEAST_TOKEN_DEPOSIT, least_ada
-from relayers.cardano.chain_view import ChainMoved, Refused
+from relayers.cardano.chain_view import ChainMovedError, TxRefusedError
 from relayers.cardano.drafting import Drafting
 from relayers.cardano.fees import estimate
 from relayers.cardano.open_view import open_view
@@ -107,14 +107,14 @@ class CardanoPort:
 
     async def scan(self, recent_blocks: Sequence[BlockRef], max_blocks: int) -> Scan:
         """See `ChainPort.scan`. A service that lags behind the ring yields nothing, and no orphans."""
-        return await self._settled(lambda: self._history.scan(recent_blocks, max_blocks))
+        return await self._reread_if_moved(lambda: self._history.scan(recent_blocks, max_blocks))
 
     async def read_lock(self, lock_id: LockId, terms: LockTerms) -> LockStatus:
         """Tell what became of the lock with exactly these terms."""
         if lock_id != self.lock_id(terms):
             await self._check()
             return LockStatus.ABSENT
-        return await self._settled(lambda: self._drafting.status(terms))
+        return await self._reread_if_moved(lambda: self._drafting.status(terms))
 
     async def balance(self, address: Address, asset: Asset) -> Amount:
         """Return what lies in blocks at an address, in smallest units; tokens bind some of the ada."""
@@ -152,14 +152,14 @@ class CardanoPort:
         bidding more buys nothing."""
         if not isinstance(action, SwapAction):
             await self._check()
-            raise ActionRefused(
+            raise ActionRefusedError(
                 f"there is no {action.purpose} on Cardano",
                 "there is no sequence to use up: a transaction of ours expires by itself",
             )
         if isinstance(action, ClaimAction):
             self._check_batch(action)
         async with self._building:
-            draft = await self._settled(lambda: self._drafting.draft(action, self._payer))
+            draft = await self._reread_if_moved(lambda: self._drafting.draft(action, self._payer))
             tx = sign(draft.tx, self._key)
             expires = self._settings.time_of(draft.ttl)
             self._payer.promise(draft.spends, expires)
@@ -175,12 +175,12 @@ class CardanoPort:
         )
 
     def _check_batch(self, action: ClaimAction) -> None:
-        """Raise `ActionRefused` if a claim and its `others` make no batch."""
+        """Raise `ActionRefusedError` if a claim and its `others` make no batch."""
         if len(action.others) >= self.max_claims:
-            raise ActionRefused(f"a batch has at most {self.max_claims} claims", "make several batches")
+            raise ActionRefusedError(f"a batch has at most {self.max_claims} claims", "make several batches")
         paid = action.terms.recipient, action.terms.asset
         if any((other.terms.recipient, other.terms.asset) != paid for other in action.others):
-            raise ActionRefused("a batch has one recipient and one asset", "make a batch for each")
+            raise ActionRefusedError("a batch has one recipient and one asset", "make a batch for each")
 
     async def broadcast(self, tx: SignedTx) -> BroadcastResult:
         """Send stored bytes; sending them again is harmless."""
@@ -189,19 +189,19 @@ class CardanoPort:
             return BroadcastResult(BroadcastOutcome.ALREADY_KNOWN)
         try:
             sent = await self._view.submit(tx.raw)
-        except Refused as error:
+        except TxRefusedError as error:
             if await self._is_known(tx.tx_id):
                 return BroadcastResult(BroadcastOutcome.ALREADY_KNOWN)
             if await self._rival(tx) is not None:
                 return BroadcastResult(BroadcastOutcome.SEQUENCE_USED, str(error))
             return BroadcastResult(BroadcastOutcome.REJECTED, str(error))
         if sent != tx.tx_id:
-            raise PortUnavailable("the service took some other transaction", "use another service")
+            raise PortUnavailableError("the service took some other transaction", "use another service")
         return BroadcastResult(BroadcastOutcome.ACCEPTED)
 
     async def tx_status(self, tx: SignedTx) -> TxStatus:
         """Tell where a transaction is. REPLACED: an output that it spends was spent by another one."""
-        return await self._settled(lambda: self._tx_status(tx))
+        return await self._reread_if_moved(lambda: self._tx_status(tx))
 
     async def _tx_status(self, tx: SignedTx) -> TxStatus:
         # In this order: what leaves the mempool for a block in between is found there.
@@ -226,7 +226,7 @@ class CardanoPort:
     async def _is_known(self, tx_id: TxId) -> bool:
         if await self._view.is_waiting(tx_id):
             return True
-        return await self._settled(lambda: self._view.inclusion(tx_id)) is not None
+        return await self._reread_if_moved(lambda: self._view.inclusion(tx_id)) is not None
 
     async def _rival(self, tx: SignedTx) -> str | None:
         """Return the included transaction that spends one of this one's inputs, if any does."""
@@ -243,7 +243,7 @@ class CardanoPort:
         return htlc.id_of(terms, self._settings)
 
     def parse_address(self, text: str) -> Address:
-        """Return the address without a stake part of the same payment key. Raises `BadAddress`."""
+        """Return the address without a stake part of the same payment key. Raises `BadAddressError`."""
         return htlc.parse_address(text, self._settings.address_network)
 
     def unsigned(self, purpose: Purpose, terms: LockTerms, preimage: Preimage | None = None) -> UnsignedTx:
@@ -267,15 +267,17 @@ class CardanoPort:
 
     # ------------------------------------------------------------------ helpers
 
-    async def _settled(self, read: Callable[[], Awaitable[T]]) -> T:
+    async def _reread_if_moved(self, read: Callable[[], Awaitable[T]]) -> T:
         """Read again while the chain moves under the reading."""
         await self._check()
         for _ in range(_RETRIES_WHILE_MOVING):
             try:
                 return await read()
-            except ChainMoved:
+            except ChainMovedError:
                 continue
-        raise PortUnavailable("the chain keeps moving while it is read", "several services behind one URL?")
+        raise PortUnavailableError(
+            "the chain keeps moving while it is read", "several services behind one URL?"
+        )
 
     async def _check(self) -> None:
         """Once: is this the right network?"""

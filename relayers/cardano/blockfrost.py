@@ -1,4 +1,4 @@
-"""What we ask of a Blockfrost service, over HTTP. Answers of another shape are `PortUnavailable`."""
+"""What we ask of a Blockfrost service, over HTTP. Answers of another shape are `PortUnavailableError`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import httpx
 import msgspec
 
-from bridge.chains.errors import PortError, PortUnavailable
+from bridge.chains.errors import PortError, PortUnavailableError
 from bridge.protocol.types import TxId
 from relayers.cardano.blockfrost_wire import (
     BlockfrostBlock,
@@ -19,7 +19,7 @@ from relayers.cardano.blockfrost_wire import (
     TxPlace,
     WireOutput,
 )
-from relayers.cardano.chain_view import Refused
+from relayers.cardano.chain_view import TxRefusedError
 
 _PAGE = 100
 _AGAIN = "it may pass by itself; check the service and its limits if it lasts"
@@ -53,19 +53,19 @@ class Blockfrost:
 
     async def genesis(self) -> Genesis:
         """Return which network this is."""
-        return await self._one("/genesis", Genesis)
+        return await self._required("/genesis", Genesis)
 
     async def parameters(self) -> dict[str, Any]:
         """Return the protocol parameters as they came."""
-        return await self._one("/epochs/latest/parameters", dict[str, Any])
+        return await self._required("/epochs/latest/parameters", dict[str, Any])
 
     async def head(self) -> BlockfrostBlock:
         """Return the newest block."""
-        return await self._one("/blocks/latest", BlockfrostBlock)
+        return await self._required("/blocks/latest", BlockfrostBlock)
 
     async def block(self, name: str) -> BlockfrostBlock | None:
         """Return a block by height or hash."""
-        return await self._maybe(f"/blocks/{name}", BlockfrostBlock)
+        return await self._or_none(f"/blocks/{name}", BlockfrostBlock)
 
     async def blocks_after(self, block_id: str, count: int) -> list[BlockfrostBlock] | None:
         """Return up to `count` blocks that follow a block, oldest first; None if it is not on the chain."""
@@ -73,7 +73,7 @@ class Blockfrost:
         page = 1
         while len(found) < count:
             query = {"count": _PAGE, "page": page}
-            part = await self._maybe(f"/blocks/{block_id}/next", list[BlockfrostBlock], query)
+            part = await self._or_none(f"/blocks/{block_id}/next", list[BlockfrostBlock], query)
             if part is None:
                 return None
             found += part
@@ -98,20 +98,20 @@ class Blockfrost:
 
     async def place(self, tx_id: TxId) -> TxPlace | None:
         """Return where a transaction was included."""
-        return await self._maybe(f"/txs/{tx_id}", TxPlace)
+        return await self._or_none(f"/txs/{tx_id}", TxPlace)
 
     async def outputs(self, tx_id: TxId) -> TxOutputs | None:
         """Return what an included transaction spends and makes."""
-        return await self._maybe(f"/txs/{tx_id}/utxos", TxOutputs)
+        return await self._or_none(f"/txs/{tx_id}/utxos", TxOutputs)
 
     async def raw(self, tx_id: TxId) -> bytes | None:
         """Return an included transaction's bytes."""
-        found = await self._maybe(f"/txs/{tx_id}/cbor", _Cbor)
+        found = await self._or_none(f"/txs/{tx_id}/cbor", _Cbor)
         return None if found is None else _unhex(found.cbor)
 
     async def knows_datum(self, digest: str) -> bool:
         """Tell whether a datum with this hash was ever on the chain."""
-        return await self._maybe(f"/scripts/datum/{digest}/cbor", _Cbor) is not None
+        return await self._or_none(f"/scripts/datum/{digest}/cbor", _Cbor) is not None
 
     async def utxos(self, place: str) -> list[WireOutput]:
         """Return what is unspent at an address or payment credential, as of the newest block."""
@@ -128,21 +128,21 @@ class Blockfrost:
 
     async def waiting(self, tx_id: TxId) -> MempoolTx | None:
         """Return a transaction in the mempool."""
-        return await self._maybe(f"/mempool/{tx_id}", MempoolTx)
+        return await self._or_none(f"/mempool/{tx_id}", MempoolTx)
 
     async def submit(self, raw: bytes) -> str:
-        """Send a transaction and return its id. Raises `Refused`."""
+        """Send a transaction and return its id. Raises `TxRefusedError`."""
         answer = await self._post("/tx/submit", raw, {"Content-Type": "application/cbor"})
         if answer.status_code == 400:
-            raise Refused(_message(answer))
+            raise TxRefusedError(_message(answer))
         return _decode(_checked(answer), str)
 
     async def evaluate(self, raw: bytes) -> dict[str, tuple[int, int]]:
-        """Return memory and steps that each redeemer ("spend:0") needs. Raises `Refused`."""
+        """Return memory and steps that each redeemer ("spend:0") needs. Raises `TxRefusedError`."""
         body = raw.hex().encode()
         answer = await self._post("/utils/txs/evaluate", body, {"Content-Type": "application/cbor"})
         if answer.status_code == 400:
-            raise Refused(_message(answer))
+            raise TxRefusedError(_message(answer))
         result = _decode(_checked(answer), dict[str, Any]).get("result")
         if isinstance(result, dict) and isinstance(result.get("EvaluationResult"), dict):
             try:
@@ -151,26 +151,28 @@ class Blockfrost:
                     for key, units in result["EvaluationResult"].items()
                 }
             except (KeyError, TypeError, ValueError) as error:
-                raise PortUnavailable("Blockfrost's evaluation has an unknown form", _AGAIN) from error
+                raise PortUnavailableError("Blockfrost's evaluation has an unknown form", _AGAIN) from error
             if found:
                 return found
-        raise Refused(_shorten(str(result)))
+        raise TxRefusedError(_shorten(str(result)))
 
     # ------------------------------------------------------------------ HTTP
 
-    async def _one(self, path: str, kind: type[T]) -> T:
-        found = await self._maybe(path, kind)
+    async def _required(self, path: str, kind: type[T]) -> T:
+        found = await self._or_none(path, kind)
         if found is None:
-            raise PortUnavailable(f"Blockfrost has no {path}", "is the URL right, with its /api/v0?")
+            raise PortUnavailableError(f"Blockfrost has no {path}", "is the URL right, with its /api/v0?")
         return found
 
-    async def _maybe(
+    async def _or_none(
         self, path: str, kind: type[T], query: Mapping[str, int | str] | None = None
     ) -> T | None:
         try:
             answer = await self._http.get(path, params=dict(query or {}))
         except httpx.HTTPError as error:
-            raise PortUnavailable(f"Blockfrost did not answer ({type(error).__name__})", _AGAIN) from None
+            raise PortUnavailableError(
+                f"Blockfrost did not answer ({type(error).__name__})", _AGAIN
+            ) from None
         if answer.status_code == 404:
             return None
         return _decode(_checked(answer), kind)
@@ -180,7 +182,7 @@ class Blockfrost:
     ) -> AsyncIterator[list[T]]:
         page = 1
         while True:
-            found = await self._maybe(path, list[item], {**query, "count": _PAGE, "page": page})  # type: ignore[valid-type]
+            found = await self._or_none(path, list[item], {**query, "count": _PAGE, "page": page})  # type: ignore[valid-type]
             if not found:
                 return
             yield found
@@ -192,14 +194,16 @@ class Blockfrost:
         try:
             return await self._http.post(path, content=body, headers=dict(headers))
         except httpx.HTTPError as error:
-            raise PortUnavailable(f"Blockfrost did not answer ({type(error).__name__})", _AGAIN) from None
+            raise PortUnavailableError(
+                f"Blockfrost did not answer ({type(error).__name__})", _AGAIN
+            ) from None
 
 
 def _checked(answer: httpx.Response) -> bytes:
     if answer.status_code == 403:
         raise PortError("Blockfrost refuses the project id", "set the project id of this very network")
     if answer.status_code != 200:
-        raise PortUnavailable(f"Blockfrost answered {answer.status_code}", _AGAIN)
+        raise PortUnavailableError(f"Blockfrost answered {answer.status_code}", _AGAIN)
     return answer.content
 
 
@@ -207,7 +211,7 @@ def _decode(content: bytes, kind: type[T]) -> T:
     try:
         return msgspec.json.decode(content, type=kind)
     except msgspec.MsgspecError as error:
-        raise PortUnavailable("Blockfrost answered something unreadable", _AGAIN) from error
+        raise PortUnavailableError("Blockfrost answered something unreadable", _AGAIN) from error
 
 
 def _message(answer: httpx.Response) -> str:
@@ -226,4 +230,4 @@ def _unhex(text: str) -> bytes:
     try:
         return bytes.fromhex(text)
     except ValueError as error:
-        raise PortUnavailable("Blockfrost answered with something other than hex", _AGAIN) from error
+        raise PortUnavailableError("Blockfrost answered with something other than hex", _AGAIN) from error

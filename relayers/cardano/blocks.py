@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from bridge.chains.port import HtlcEvent, Locked, Revealed, Scan, Tip
 from bridge.protocol.types import BlockRef, LockId
-from relayers.cardano.chain_view import ChainMoved, ChainView
+from relayers.cardano.chain_view import ChainMovedError, ChainView
 from relayers.cardano.htlc import Reader
 
 
@@ -18,7 +18,7 @@ class History:
         self._reader = reader
 
     async def scan(self, recent_blocks: Sequence[BlockRef], max_blocks: int) -> Scan:
-        """See `ChainPort.scan`. Raises `ChainMoved`."""
+        """See `ChainPort.scan`. Raises `ChainMovedError`."""
         head = await self._view.head()
         tip = Tip(head, head.time)
         if not recent_blocks:
@@ -32,7 +32,7 @@ class History:
         refs = await self._view.blocks_after(ancestor, max_blocks)
         _check_links(refs, ancestor)
         if refs and refs[-1].height == head.height and refs[-1].id != head.id:
-            raise ChainMoved
+            raise ChainMovedError
         # Blocks that came since the head was read are left for the next time.
         refs = [ref for ref in refs if ref.height <= head.height]
         events = await self._events(refs)
@@ -45,7 +45,7 @@ class History:
 
     async def lock_history(self, lock_id: LockId, digest: str) -> list[HtlcEvent]:
         """Return what ever happened to a lock, newest first as far as its lock; `digest` is its datum's hash.
-        Raises `ChainMoved`."""
+        Raises `ChainMovedError`."""
         found: list[HtlcEvent] = []
         async for tx in self._view.past_activity(digest):
             ours = [
@@ -63,5 +63,5 @@ def _check_links(refs: Sequence[BlockRef], ancestor: BlockRef) -> None:
     parent = ancestor
     for ref in refs:
         if ref.parent != parent.id or ref.height != parent.height + 1:
-            raise ChainMoved
+            raise ChainMovedError
         parent = ref

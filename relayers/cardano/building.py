@@ -33,7 +33,7 @@ from pycardano.exception import (
     UTxOSelectionException,
 )
 
-from bridge.chains.errors import InsufficientFunds
+from bridge.chains.errors import InsufficientFundsError
 from bridge.protocol.types import LockTerms
 from relayers.cardano.htlc import canonical, datum_of
 from relayers.cardano.pycardano_logging import silence_pycardano
@@ -149,7 +149,7 @@ def token(unit: str, amount: int) -> MultiAsset:
 
 
 def lock(context: BuildContext, terms: LockTerms, ttl: int) -> Draft:
-    """Build a lock. Raises `InsufficientFunds`."""
+    """Build a lock. Raises `InsufficientFundsError`."""
     builder = TransactionBuilder(PycardanoContext(context))
     value = locked_value(context, terms)
     builder.add_output(_lock_output(terms, value))
@@ -170,7 +170,7 @@ def spend(
     """Build a transaction that claims or refunds locks, several at once if need be.
 
     What belongs to the payer goes to its change; everybody else is paid an output of their own, tagged with
-    the lock. `start` is the first slot at which it is valid. Raises `InsufficientFunds`.
+    the lock. `start` is the first slot at which it is valid. Raises `InsufficientFundsError`.
     """
     builder = TransactionBuilder(PycardanoContext(context))
     payer = _payment_key(context.payer)
@@ -193,7 +193,7 @@ def reference(context: BuildContext, ttl: int) -> Draft:
     """Build the output that carries the validator for reference, as the transaction's output 0.
 
     It lies at the validator's own address without a datum, where nobody can ever spend it: it stays for good,
-    and so does the ada in it. Raises `InsufficientFunds`.
+    and so does the ada in it. Raises `InsufficientFundsError`.
     """
     builder = TransactionBuilder(PycardanoContext(context))
     place = Address(validator_hash(), network=context.network)
@@ -230,7 +230,7 @@ def _collateral(context: BuildContext) -> list[UTxO]:
             chosen.append(utxo)
             if sum(held.output.amount.coin for held in chosen) >= COLLATERAL_LEAST:
                 return chosen
-    raise InsufficientFunds(
+    raise InsufficientFundsError(
         f"the account needs {COLLATERAL_LEAST} lovelace as collateral for a claim or refund",
         "send ada to the account, in one piece",
     )
@@ -258,7 +258,7 @@ def _finish(context: BuildContext, builder: TransactionBuilder, ttl: int, deposi
             problem = error
             continue
         except InvalidTransactionException as error:
-            raise InsufficientFunds(
+            raise InsufficientFundsError(
                 "the transaction would be too large", "merge the account's outputs"
             ) from error
         tx = Transaction(body, builder.build_witness_set())
@@ -268,7 +268,7 @@ def _finish(context: BuildContext, builder: TransactionBuilder, ttl: int, deposi
         at_stake = body.total_collateral or 0
         cost = max(body.fee, at_stake) + deposit
         return Draft(tx, body.fee, cost, ttl, bool(used & mine), spends, len(inputs))
-    raise InsufficientFunds(
+    raise InsufficientFundsError(
         "the Cardano account has too little for this and its fee",
         "send ada (and the tokens to be locked) to the account, or wait for what is under way",
     ) from problem

@@ -12,18 +12,22 @@ import cbor2
 import msgspec
 from pycardano import ProtocolParameters
 
-from bridge.chains.errors import PortUnavailable
+from bridge.chains.errors import PortUnavailableError
 from bridge.protocol.types import BlockHeight, BlockRef, TxId, UnixSeconds
+from kernels.errors import RainbowError
 
 OutRef = tuple[str, int]
 """Transaction id (hex) and index of an output."""
 
 
-class ChainMoved(Exception):
+class ChainMovedError(RainbowError):
     """The chain changed while it was read, or two answers are of different moments: read again."""
 
+    def __init__(self, message: str = "the chain changed while it was read") -> None:
+        super().__init__(message, "read again")
 
-class Refused(Exception):
+
+class TxRefusedError(RainbowError):
     """The node refuses a transaction; the message is its reason."""
 
 
@@ -81,7 +85,8 @@ class Inclusion(msgspec.Struct, frozen=True):
 
 
 class ChainView(Protocol):
-    """One source of truth about one network. Methods raise `PortUnavailable` for what may pass by itself.
+    """One source of truth about one network. Methods raise `PortUnavailableError` for what may pass by
+    itself.
 
     A `place` is an address, or a payment credential (addr_vkh1…, script1…) for all addresses with it.
     """
@@ -106,11 +111,13 @@ class ChainView(Protocol):
         ...
 
     async def blocks_after(self, block: BlockRef, count: int) -> list[BlockRef]:
-        """Return up to `count` blocks that follow one, oldest first. Raises `ChainMoved` if it is gone."""
+        """Return up to `count` blocks that follow one, oldest first. Raises `ChainMovedError` if it is
+        gone."""
         ...
 
     async def activity(self, blocks: Sequence[BlockRef]) -> list[HtlcTx]:
-        """Return what touched the validator in consecutive blocks, in chain order. Raises `ChainMoved`."""
+        """Return what touched the validator in consecutive blocks, in chain order. Raises
+        `ChainMovedError`."""
         ...
 
     def past_activity(self, digest: str) -> AsyncIterator[HtlcTx]:
@@ -131,7 +138,7 @@ class ChainView(Protocol):
         ...
 
     async def inclusion(self, tx_id: TxId) -> Inclusion | None:
-        """Return where a transaction was included. Raises `ChainMoved`."""
+        """Return where a transaction was included. Raises `ChainMovedError`."""
         ...
 
     async def spender(self, spent: OutRef) -> str | None:
@@ -139,11 +146,11 @@ class ChainView(Protocol):
         ...
 
     async def submit(self, raw: bytes) -> str:
-        """Send a transaction and return its id. Raises `Refused`."""
+        """Send a transaction and return its id. Raises `TxRefusedError`."""
         ...
 
     async def evaluate(self, raw: bytes) -> dict[str, tuple[int, int]]:
-        """Return memory and steps that each redeemer ("spend:0") needs. Raises `Refused`."""
+        """Return memory and steps that each redeemer ("spend:0") needs. Raises `TxRefusedError`."""
         ...
 
     async def close(self) -> None:
@@ -158,7 +165,7 @@ NOWHERE = BlockRef(BlockHeight(0), "", "", UnixSeconds(0))
 def id_of_bytes(raw: bytes) -> str:
     """Return a transaction's id: BLAKE2b-256 over its body exactly as it stands in `raw`.
 
-    Raises `PortUnavailable` for anything but a transaction.
+    Raises `PortUnavailableError` for anything but a transaction.
     """
     try:
         stream = io.BytesIO(raw)
@@ -167,7 +174,7 @@ def id_of_bytes(raw: bytes) -> str:
         cbor2.CBORDecoder(stream).decode()
         body = raw[1 : stream.tell()]
     except (ValueError, IndexError, EOFError, cbor2.CBORDecodeError) as error:
-        raise PortUnavailable(
+        raise PortUnavailableError(
             "the service showed something other than a transaction", "use another"
         ) from error
     return hashlib.blake2b(body, digest_size=32).hexdigest()

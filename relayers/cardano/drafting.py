@@ -17,13 +17,13 @@ from bridge.chains.actions import (
     RefundAction,
     SwapAction,
 )
-from bridge.chains.errors import ActionRefused, InsufficientFunds, PortUnavailable
+from bridge.chains.errors import ActionRefusedError, InsufficientFundsError, PortUnavailableError
 from bridge.chains.port import Claimed, LockStatus, Refunded
 from bridge.protocol.types import BlockRef, LockTerms, Preimage, Purpose, TxId
 from relayers.cardano import building
 from relayers.cardano.blocks import History
 from relayers.cardano.building import BuildContext, Draft, Spend
-from relayers.cardano.chain_view import ChainMoved, ChainView, Output, Refused
+from relayers.cardano.chain_view import ChainMovedError, ChainView, Output, TxRefusedError
 from relayers.cardano.htlc import Reader, check, credential, datum_of, id_of, key_hash
 from relayers.cardano.payer_outputs import PayerOutputs, to_utxo
 from relayers.cardano.script import (
@@ -84,7 +84,7 @@ class Drafting:
         return {}
 
     async def status(self, terms: LockTerms) -> LockStatus:
-        """Tell what became of the lock with exactly these terms. Raises `ChainMoved`."""
+        """Tell what became of the lock with exactly these terms. Raises `ChainMovedError`."""
         if await self.find([terms]):
             return LockStatus.OPEN
         digest = datum_hash(datum_of(terms)).payload.hex()
@@ -97,7 +97,7 @@ class Drafting:
             return LockStatus.REFUNDED
         # It was made, nothing spent it, and yet it is not among what is unspent: to call that absent would
         # have it made twice.
-        raise ChainMoved
+        raise ChainMovedError
 
     # ------------------------------------------------------------------ building
 
@@ -105,7 +105,7 @@ class Drafting:
         """Build the transaction of an action, paid by `payer`; with a claim also its `others` as far as their
         locks are open, even if the first is not.
 
-        Raises `ActionRefused` if the chain would refuse it as things stand, `InsufficientFunds`.
+        Raises `ActionRefusedError` if the chain would refuse it as things stand, `InsufficientFundsError`.
         """
         purpose, terms = action.purpose, action.terms
         check(terms, self._settings)
@@ -115,14 +115,14 @@ class Drafting:
         ttl = self._settings.slot_at(head.time) + self._settings.time_to_live
         if purpose is Purpose.LOCK:
             if await self.status(terms) is not LockStatus.ABSENT:
-                raise ActionRefused(
+                raise ActionRefusedError(
                     "a lock with exactly these terms was made before", "read it back from chain"
                 )
             context = await self.context(payer, head)
             least = building.least_lock(context, terms)
             if not terms.asset.contract and terms.amount < least:
-                raise ActionRefused(f"a lock must hold at least {least} lovelace", "lock more")
-            return self._capped(building.lock(context, terms, ttl))
+                raise ActionRefusedError(f"a lock must hold at least {least} lovelace", "lock more")
+            return self._within_fee_cap(building.lock(context, terms, ttl))
         preimages: dict[LockTerms, Preimage] = {}
         if isinstance(action, ClaimAction):
             others = (other for other in action.others if other.preimage.opens(other.terms.hashlock))
@@ -132,7 +132,7 @@ class Drafting:
             locks = await self._find_hashed(terms)
         if not locks:
             status = await self.status(terms)
-            raise ActionRefused(
+            raise ActionRefusedError(
                 f"there is no such lock to {purpose}: it is {status}", "read it back from chain"
             )
         context = await self.context(payer, head)
@@ -143,23 +143,29 @@ class Drafting:
         match action:
             case LockAction():
                 if terms.contract != validator_address(self._settings.address_network):
-                    raise ActionRefused("the lock's contract is not ours", "lock at the HTLC's own address")
+                    raise ActionRefusedError(
+                        "the lock's contract is not ours", "lock at the HTLC's own address"
+                    )
                 if payer != key_hash(terms.sender):
-                    raise ActionRefused("the lock names another sender", "a lock is made by its sender")
+                    raise ActionRefusedError("the lock names another sender", "a lock is made by its sender")
                 if terms.deadline <= head.time:
-                    raise ActionRefused("the deadline has passed", "a lock must end in the future")
+                    raise ActionRefusedError("the deadline has passed", "a lock must end in the future")
             case ClaimAction(preimage=preimage):
                 if not preimage.opens(terms.hashlock):
-                    raise ActionRefused("the preimage does not open this lock", "use the swap's own preimage")
+                    raise ActionRefusedError(
+                        "the preimage does not open this lock", "use the swap's own preimage"
+                    )
             case RefundAction():
                 if head.time < terms.deadline:
                     missing = terms.deadline - head.time
-                    raise ActionRefused(
+                    raise ActionRefusedError(
                         f"the deadline is {missing} s ahead of the chain's clock", "wait for it"
                     )
             case CooperativeRefundAction():
                 if payer != key_hash(terms.recipient):
-                    raise ActionRefused("only the recipient can give a lock back", "wait for the deadline")
+                    raise ActionRefusedError(
+                        "only the recipient can give a lock back", "wait for the deadline"
+                    )
 
     async def _spend(
         self,
@@ -190,28 +196,30 @@ class Drafting:
 
         first = build()
         if first.chained:
-            return self._capped(first)  # the service cannot evaluate what spends from the mempool
+            return self._within_fee_cap(first)  # the service cannot evaluate what spends from the mempool
         memory, steps = await self._evaluate(first)
         spends = [replace(part, memory=memory, steps=steps) for part in spends]
-        return self._capped(build())
+        return self._within_fee_cap(build())
 
     async def _evaluate(self, draft: Draft) -> tuple[int, int]:
         """Return the largest budget of a redeemer and some reserve: the proof that the scripts succeed."""
         try:
             needed = await self._view.evaluate(draft.tx.to_cbor())
-        except Refused as error:
-            raise ActionRefused(f"the validator refuses: {error}", "read the lock back from chain") from error
+        except TxRefusedError as error:
+            raise ActionRefusedError(
+                f"the validator refuses: {error}", "read the lock back from chain"
+            ) from error
         memory = max(units[0] for units in needed.values())
         steps = max(units[1] for units in needed.values())
         reserve = _MARGIN_NUMERATOR, _MARGIN_DENOMINATOR
         return memory * reserve[0] // reserve[1], steps * reserve[0] // reserve[1]
 
     async def context(self, payer: PayerOutputs, head: BlockRef) -> BuildContext:
-        """Return what transactions of `payer` are built from now. Raises `InsufficientFunds`."""
+        """Return what transactions of `payer` are built from now. Raises `InsufficientFundsError`."""
         parameters = await self.parameters()
         spendable = await payer.spendable(head.time)
         if not (spendable.confirmed or spendable.unconfirmed):
-            raise InsufficientFunds(
+            raise InsufficientFundsError(
                 "the Cardano account has no free outputs", "send ada to it, or wait for what is under way"
             )
         address = Address.from_primitive(spendable.change)
@@ -234,9 +242,9 @@ class Drafting:
         utxo.output.script = validator()
         return utxo
 
-    def _capped(self, draft: Draft) -> Draft:
+    def _within_fee_cap(self, draft: Draft) -> Draft:
         if draft.fee > self._settings.max_fee:
-            raise PortUnavailable(
+            raise PortUnavailableError(
                 f"the fee would be {draft.fee} lovelace, over the cap of {self._settings.max_fee}",
                 "raise the fee cap in the configuration",
             )

@@ -7,14 +7,14 @@ from collections.abc import AsyncIterator, Sequence
 
 from pycardano import ProtocolParameters, Transaction
 
-from bridge.chains.errors import PortUnavailable
+from bridge.chains.errors import PortUnavailableError
 from bridge.chains.recent_blocks import newest_common
 from bridge.protocol.types import BlockRef, TxId
 from relayers.cardano.blockfrost import Blockfrost
 from relayers.cardano.blockfrost_wire import TxOutputs, WireOutput
 from relayers.cardano.chain_view import (
     NOWHERE,
-    ChainMoved,
+    ChainMovedError,
     HtlcTx,
     Inclusion,
     Output,
@@ -46,7 +46,9 @@ class HostedView:
         try:
             return parse_parameters(raw)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise PortUnavailable("the protocol parameters have an unknown form", "a hard fork?") from error
+            raise PortUnavailableError(
+                "the protocol parameters have an unknown form", "a hard fork?"
+            ) from error
 
     # ------------------------------------------------------------------ blocks
 
@@ -65,7 +67,7 @@ class HostedView:
             if height not in canonical and height <= head.height:
                 block = await self._blockfrost.block(str(height))
                 if block is None:
-                    raise ChainMoved
+                    raise ChainMovedError
                 canonical[height] = block.hash
                 if not ring[index].id:
                     ring[index] = block.ref
@@ -81,7 +83,7 @@ class HostedView:
         """See `ChainView`."""
         following = await self._blockfrost.blocks_after(block.id, count)
         if following is None:
-            raise ChainMoved
+            raise ChainMovedError
         return [block.ref for block in following]
 
     # ------------------------------------------------------------------ what happened to locks
@@ -95,11 +97,11 @@ class HostedView:
             ref = by_height.get(tx.block_height)
             place = await self._blockfrost.place(tx.tx_hash)
             if ref is None or place is None or place.block != ref.id:
-                raise ChainMoved
+                raise ChainMovedError
             if place.valid_contract:
                 found.append(await self._content(tx.tx_hash, ref))
         if await self._blockfrost.block(blocks[-1].id) is None:
-            raise ChainMoved
+            raise ChainMovedError
         return found
 
     async def past_activity(self, digest: str) -> AsyncIterator[HtlcTx]:
@@ -111,7 +113,7 @@ class HostedView:
             for tx in page:
                 place = await self._blockfrost.place(tx.tx_hash)
                 if place is None:
-                    raise ChainMoved
+                    raise ChainMovedError
                 if place.valid_contract:
                     yield await self._content(tx.tx_hash, NOWHERE)
 
@@ -120,7 +122,7 @@ class HostedView:
         if found is None:
             outputs = await self._blockfrost.outputs(tx_id)
             if outputs is None:
-                raise ChainMoved
+                raise ChainMovedError
             found = HtlcTx(tx_id, NOWHERE, await self._spent(outputs), _made(outputs))
             if len(self._contents) >= _KEPT_TRANSACTIONS:
                 self._contents.pop(next(iter(self._contents)))
@@ -136,9 +138,11 @@ class HostedView:
             return ()
         raw = await self._blockfrost.raw(tx.hash)
         if raw is None:
-            raise ChainMoved
+            raise ChainMovedError
         if id_of_bytes(raw) != tx.hash:
-            raise PortUnavailable("the service shows the bytes of another transaction", "use another service")
+            raise PortUnavailableError(
+                "the service shows the bytes of another transaction", "use another service"
+            )
         redeemers = _redeemers(raw)
         return tuple(
             Spent(_output(spent, spent.tx_hash), redeemers.get(index)) for index, spent in ours.items()
@@ -174,7 +178,7 @@ class HostedView:
             return None
         block = await self._blockfrost.block(place.block)
         if block is None:
-            raise ChainMoved
+            raise ChainMovedError
         return Inclusion(block.ref, place.valid_contract)
 
     async def spender(self, spent: OutRef) -> str | None:
@@ -229,6 +233,6 @@ def _redeemers(raw: bytes) -> dict[int, bytes]:
             pairs = [(redeemer.tag.value, redeemer.index, redeemer.data) for redeemer in held]
         return {index: data.to_cbor() for tag, index, data in pairs if tag == 0}
     except Exception as error:
-        raise PortUnavailable(
+        raise PortUnavailableError(
             "a claim's transaction cannot be read", "try again, or use another service"
         ) from error

@@ -8,7 +8,7 @@ import cbor2
 from pycardano import Address, Network, VerificationKeyHash
 from pycardano.crypto.bech32 import encode as bech32_encode
 
-from bridge.chains.errors import ActionRefused, BadAddress, PortUnavailable
+from bridge.chains.errors import ActionRefusedError, BadAddressError, PortUnavailableError
 from bridge.chains.port import Claimed, HtlcEvent, Locked, Refunded
 from bridge.protocol.types import HASHLOCK_BYTES, Amount, Asset, LockId, LockTerms, Preimage, UnixSeconds
 from bridge.protocol.types import Address as AddressText
@@ -30,7 +30,7 @@ def key_hash(address: str) -> bytes:
     """Return the payment key's hash of an address in canonical form."""
     part = Address.from_primitive(address).payment_part
     if not isinstance(part, VerificationKeyHash):
-        raise ActionRefused(f"{address} is not the address of a key", "give the address of a wallet")
+        raise ActionRefusedError(f"{address} is not the address of a key", "give the address of a wallet")
     return bytes(part.payload)
 
 
@@ -40,18 +40,22 @@ def canonical(key: bytes, network: Network) -> AddressText:
 
 
 def parse_address(text: str, network: Network) -> AddressText:
-    """Return the canonical form of a wallet's address. Raises `BadAddress`.
+    """Return the canonical form of a wallet's address. Raises `BadAddressError`.
 
     An address with a stake part becomes the one without: both belong to the same payment key.
     """
     try:
         address = Address.from_primitive(text)
     except Exception as error:
-        raise BadAddress("this is not a Cardano address", "copy the whole address again: addr…") from error
+        raise BadAddressError(
+            "this is not a Cardano address", "copy the whole address again: addr…"
+        ) from error
     if address.network is not network:
-        raise BadAddress("this address is of another Cardano network", "take one of the network in use")
+        raise BadAddressError("this address is of another Cardano network", "take one of the network in use")
     if not isinstance(address.payment_part, VerificationKeyHash):
-        raise BadAddress("this address belongs to a script or has no payment key", "give a wallet's address")
+        raise BadAddressError(
+            "this address belongs to a script or has no payment key", "give a wallet's address"
+        )
     return canonical(address.payment_part.payload, network)
 
 
@@ -80,7 +84,7 @@ def datum_of(terms: LockTerms) -> HtlcDatum:
 
 
 def check(terms: LockTerms, settings: CardanoSettings) -> None:
-    """Raise `ActionRefused` if no lock on this network can have these terms."""
+    """Raise `ActionRefusedError` if no lock on this network can have these terms."""
     problem = ""
     if {terms.chain, terms.asset.chain} != {settings.chain}:
         problem = f"they are of {terms.chain} and {terms.asset.key}"
@@ -93,7 +97,7 @@ def check(terms: LockTerms, settings: CardanoSettings) -> None:
     elif not 0 < terms.deadline <= _MAX_INT // 1000:
         problem = "the deadline must be Unix seconds"
     if problem:
-        raise ActionRefused(
+        raise ActionRefusedError(
             f"no lock on {settings.chain} can have these terms: {problem}", "correct the terms"
         )
     key_hash(terms.sender)
@@ -101,7 +105,7 @@ def check(terms: LockTerms, settings: CardanoSettings) -> None:
 
 
 def id_of(terms: LockTerms, settings: CardanoSettings) -> LockId:
-    """Return the id of a lock: SHA-256 over all its terms and the network. Raises `ActionRefused`."""
+    """Return the id of a lock: SHA-256 over all its terms and the network. Raises `ActionRefusedError`."""
     check(terms, settings)
     parts = (
         b"rainbow bridge cardano htlc",
@@ -166,7 +170,7 @@ class Reader:
     def events(self, tx: HtlcTx) -> list[HtlcEvent]:
         """Return what a transaction did, spends first.
 
-        Raises `PortUnavailable` when what is said of it contradicts itself.
+        Raises `PortUnavailableError` when what is said of it contradicts itself.
         """
         found: list[HtlcEvent] = []
         for spent in tx.spent:
@@ -174,7 +178,7 @@ class Reader:
             if terms is None:
                 continue
             if spent.redeemer is None:
-                raise PortUnavailable("a lock is spent without a redeemer", "use another service")
+                raise PortUnavailableError("a lock is spent without a redeemer", "use another service")
             lock_id = id_of(terms, self._settings)
             preimage = _read_redeemer(spent.redeemer)
             if preimage is None:
@@ -182,7 +186,9 @@ class Reader:
             elif preimage.opens(terms.hashlock):
                 found.append(Claimed(tx.block, tx.tx_id, lock_id, preimage))
             else:
-                raise PortUnavailable("a claim shows a wrong preimage", "the service is broken: use another")
+                raise PortUnavailableError(
+                    "a claim shows a wrong preimage", "the service is broken: use another"
+                )
         for output in tx.made:
             made = self.terms(output)
             if made is not None:
@@ -217,4 +223,6 @@ def _read_redeemer(data: bytes) -> Preimage | None:
         (preimage,) = decoded.value
         return Preimage(preimage)
     except (ValueError, TypeError, AttributeError, cbor2.CBORDecodeError) as error:
-        raise PortUnavailable("a redeemer cannot be read", "try again, or use another service") from error
+        raise PortUnavailableError(
+            "a redeemer cannot be read", "try again, or use another service"
+        ) from error

@@ -13,9 +13,10 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import WebSocketException
 from websockets.protocol import State
 
-from bridge.chains.errors import PortUnavailable
+from bridge.chains.errors import PortUnavailableError
 from bridge.protocol.types import TxId
-from relayers.cardano.chain_view import Output, OutRef, Refused, Waiting
+from kernels.errors import RainbowError
+from relayers.cardano.chain_view import Output, OutRef, TxRefusedError, Waiting
 from relayers.cardano.parameters import from_ogmios
 
 _AGAIN = "it may pass by itself; check Ogmios and its node if it lasts"
@@ -57,7 +58,7 @@ class OgmiosBlock(msgspec.Struct, frozen=True):
     failed: frozenset[str]
 
 
-class RpcFailed(Exception):
+class RpcFailedError(RainbowError):
     """Ogmios answered with an error of its own codes."""
 
     def __init__(self, code: int, message: str) -> None:
@@ -74,7 +75,7 @@ class Session:
         self._asked = 0
 
     async def ask(self, method: str, params: Mapping[str, Any] | None = None) -> Any:
-        """Send one request and return its result. Raises `RpcFailed`, `PortUnavailable`."""
+        """Send one request and return its result. Raises `RpcFailedError`, `PortUnavailableError`."""
         self._asked += 1
         request: Json = {"jsonrpc": "2.0", "method": method, "id": self._asked}
         if params is not None:
@@ -84,10 +85,12 @@ class Session:
             text = await self._connection.recv()
         answer = msgspec.json.decode(text)
         if not isinstance(answer, dict) or answer.get("id") != self._asked:
-            raise PortUnavailable("Ogmios answered something else than it was asked", _AGAIN)
+            raise PortUnavailableError("Ogmios answered something else than it was asked", _AGAIN)
         error = answer.get("error")
         if error is not None:
-            raise RpcFailed(int(error["code"]), _shorten(f"{error.get('message')} {error.get('data', '')}"))
+            raise RpcFailedError(
+                int(error["code"]), _shorten(f"{error.get('message')} {error.get('data', '')}")
+            )
         return answer["result"]
 
 
@@ -121,13 +124,15 @@ class Ogmios:
                     )
                 yield Session(self._connection, self._timeout)
                 clean = True
-            except (RpcFailed, Refused):
+            except (RpcFailedError, TxRefusedError):
                 clean = True
                 raise
             except (OSError, TimeoutError, WebSocketException) as error:
-                raise PortUnavailable(f"Ogmios did not answer ({type(error).__name__})", _AGAIN) from None
+                raise PortUnavailableError(
+                    f"Ogmios did not answer ({type(error).__name__})", _AGAIN
+                ) from None
             except (KeyError, TypeError, ValueError, AttributeError, msgspec.MsgspecError) as error:
-                raise PortUnavailable("Ogmios answered something unreadable", _AGAIN) from error
+                raise PortUnavailableError("Ogmios answered something unreadable", _AGAIN) from error
             finally:
                 if not clean:
                     await self._drop()
@@ -153,8 +158,8 @@ class Ogmios:
     async def _plain(self, session: Session, method: str, params: Mapping[str, Any] | None = None) -> Any:
         try:
             return await session.ask(method, params)
-        except RpcFailed as error:
-            raise PortUnavailable(f"Ogmios cannot answer {method}: {error}", _AGAIN) from error
+        except RpcFailedError as error:
+            raise PortUnavailableError(f"Ogmios cannot answer {method}: {error}", _AGAIN) from error
 
     # ------------------------------------------------------------------ chain synchronisation
 
@@ -220,13 +225,13 @@ class Ogmios:
     # ------------------------------------------------------------------ transactions
 
     async def submit(self, raw: bytes) -> str:
-        """Send a transaction and return its id. Raises `Refused`."""
+        """Send a transaction and return its id. Raises `TxRefusedError`."""
         async with self.session() as session:
             result = await _transact(session, "submitTransaction", raw)
             return str(result["transaction"]["id"])
 
     async def evaluate(self, raw: bytes) -> dict[str, tuple[int, int]]:
-        """Return memory and steps that each redeemer ("spend:0") needs. Raises `Refused`."""
+        """Return memory and steps that each redeemer ("spend:0") needs. Raises `TxRefusedError`."""
         async with self.session() as session:
             found = {}
             for evaluated in await _transact(session, "evaluateTransaction", raw):
@@ -240,13 +245,13 @@ async def _intersect(session: Session, points: list[Point]) -> tuple[Point | Non
     wanted = [{"slot": point.slot, "id": point.id} for point in points]
     try:
         result = await session.ask("findIntersection", {"points": wanted or ["origin"]})
-    except RpcFailed as error:
+    except RpcFailedError as error:
         if error.code != _NO_INTERSECTION:
-            raise PortUnavailable(f"Ogmios finds no way into the chain: {error}", _AGAIN) from error
+            raise PortUnavailableError(f"Ogmios finds no way into the chain: {error}", _AGAIN) from error
         result = await session.ask("findIntersection", {"points": ["origin"]})
     tip = _tip(result["tip"])
     if tip is None:
-        raise PortUnavailable("the node has no blocks yet", "wait until it is synchronised")
+        raise PortUnavailableError("the node has no blocks yet", "wait until it is synchronised")
     found = result["intersection"]
     return (None if found == "origin" else Point(int(found["slot"]), str(found["id"]))), tip
 
@@ -254,11 +259,11 @@ async def _intersect(session: Session, points: list[Point]) -> tuple[Point | Non
 async def _transact(session: Session, method: str, raw: bytes) -> Any:
     try:
         return await session.ask(method, {"transaction": {"cbor": raw.hex()}})
-    except RpcFailed as error:
+    except RpcFailedError as error:
         its_own_fault = error.code in _TRANSACTION_CODES and error.code not in _NODE_BEHIND
         if its_own_fault or error.code == _UNREADABLE_TRANSACTION:
-            raise Refused(str(error)) from error
-        raise PortUnavailable(f"Ogmios cannot {method}: {error}", _AGAIN) from error
+            raise TxRefusedError(str(error)) from error
+        raise PortUnavailableError(f"Ogmios cannot {method}: {error}", _AGAIN) from error
 
 
 def _tip(found: Any) -> ChainTip | None:

@@ -12,12 +12,12 @@ from collections.abc import AsyncIterator, Sequence
 
 from pycardano import ProtocolParameters
 
-from bridge.chains.errors import PortUnavailable
+from bridge.chains.errors import PortUnavailableError
 from bridge.chains.recent_blocks import newest_common
 from bridge.protocol.types import BlockHeight, BlockRef, TxId, UnixSeconds
 from relayers.cardano.chain_view import (
     NOWHERE,
-    ChainMoved,
+    ChainMovedError,
     HtlcTx,
     Inclusion,
     Output,
@@ -60,7 +60,7 @@ class OwnNodeView:
         """See `ChainView`."""
         newest = await self._kupo.newest()
         if newest is None:
-            raise PortUnavailable("Kupo has read no block yet", "wait until it is synchronised")
+            raise PortUnavailableError("Kupo has read no block yet", "wait until it is synchronised")
         return self._ref(await self._block(Point(newest.slot_no, newest.header_hash)))
 
     async def newest_known(
@@ -78,7 +78,7 @@ class OwnNodeView:
             canonical[ring[index].height] = found.id
         elif not ring[0].id and ring[0].height <= head.height:
             if tip is not None and tip.height < head.height:
-                raise ChainMoved
+                raise ChainMovedError
             ring[0] = await self._at_height(ring[0].height, head)
             canonical[ring[0].height] = ring[0].id
         place = newest_common(ring, canonical, head)
@@ -98,7 +98,7 @@ class OwnNodeView:
                 continue
             following = await self._ogmios.blocks_after(Point(point.slot_no, point.header_hash), 1)
             if not following:
-                raise ChainMoved
+                raise ChainMovedError
             found = following[0].height - 1
             if found == height:
                 return BlockRef(
@@ -111,20 +111,20 @@ class OwnNodeView:
                 low = middle + 1
             else:
                 high = point.slot_no - 1
-        raise PortUnavailable(f"there is no block {height} in Kupo", "index from an earlier block on")
+        raise PortUnavailableError(f"there is no block {height} in Kupo", "index from an earlier block on")
 
     async def blocks_after(self, block: BlockRef, count: int) -> list[BlockRef]:
         """See `ChainView`."""
         point = Point(self._settings.slot_at(block.time), block.id)
         following = await self._ogmios.blocks_after(point, count)
         if following is None:
-            raise ChainMoved
+            raise ChainMovedError
         for header in following:
             self._keep(header)
         return [self._ref(header) for header in following]
 
     async def _block(self, point: Point) -> OgmiosBlock:
-        """Return a block that Kupo knows. Raises `ChainMoved` if the node has another branch."""
+        """Return a block that Kupo knows. Raises `ChainMovedError` if the node has another branch."""
         kept = self._blocks.get(point.id)
         if kept is not None:
             return kept
@@ -132,7 +132,7 @@ class OwnNodeView:
         before = None if parent is None else Point(parent.slot_no, parent.header_hash)
         following = await self._ogmios.blocks_after(before, 1)
         if not following or following[0].id != point.id:
-            raise ChainMoved
+            raise ChainMovedError
         self._keep(following[0])
         return following[0]
 
@@ -162,7 +162,7 @@ class OwnNodeView:
             made.setdefault((match.created_at.header_hash, match.transaction_id), []).append(match.output)
         for match in spent:
             if match.spent_at is None or match.spent_at.transaction_id is None:
-                raise PortUnavailable(
+                raise PortUnavailableError(
                     "Kupo does not say what spent a lock", "index again with Kupo 2.10 or later"
                 )
             gone.setdefault((match.spent_at.header_hash, match.spent_at.transaction_id), []).append(match)
@@ -170,10 +170,10 @@ class OwnNodeView:
         for block_id, tx_id in made.keys() | gone.keys():
             ref = refs.get(block_id)
             if ref is None:
-                raise ChainMoved
+                raise ChainMovedError
             block = await self._block(Point(self._settings.slot_at(ref.time), ref.id))
             if tx_id not in block.transactions:
-                raise ChainMoved
+                raise ChainMovedError
             if tx_id in block.failed:
                 continue
             inputs = sorted(gone.get((block_id, tx_id), ()), key=lambda entry: entry.output.ref)
@@ -214,12 +214,12 @@ class OwnNodeView:
             made = matches[0].created_at
             block = await self._block(Point(made.slot_no, made.header_hash))
             if tx_id not in block.transactions:
-                raise ChainMoved
+                raise ChainMovedError
             return Inclusion(self._ref(block), tx_id not in block.failed)
         read = None if newest is None else Point(newest.slot_no, newest.header_hash)
         unread = await self._ogmios.blocks_after(read, _UNREAD_BLOCKS)
         if unread is None:
-            raise ChainMoved
+            raise ChainMovedError
         for block in unread:
             if tx_id in block.transactions:
                 return Inclusion(self._ref(block), tx_id not in block.failed)
@@ -251,4 +251,4 @@ def _spent(match: Match) -> Spent:
     try:
         return Spent(match.output, None if redeemer is None else bytes.fromhex(redeemer))
     except ValueError as error:
-        raise PortUnavailable("Kupo shows a redeemer that is not hex", "is this Kupo?") from error
+        raise PortUnavailableError("Kupo shows a redeemer that is not hex", "is this Kupo?") from error

@@ -14,12 +14,12 @@ import msgspec
 from pycardano import Transaction, TransactionWitnessSet
 
 from bridge.chains.actions import action_of
-from bridge.chains.errors import ActionRefused, InsufficientFunds
+from bridge.chains.errors import ActionRefusedError, InsufficientFundsError
 from bridge.chains.port import UnsignedTx
 from bridge.protocol.types import LockTerms, Preimage, Purpose
 from relayers.cardano import building, htlc
 from relayers.cardano.blocks import History
-from relayers.cardano.chain_view import Refused
+from relayers.cardano.chain_view import TxRefusedError
 from relayers.cardano.drafting import Drafting
 from relayers.cardano.open_view import open_view
 from relayers.cardano.payer_outputs import PayerOutputs
@@ -42,7 +42,7 @@ def intent(
     script's output, for a claim the preimage (hex), and for a refund the first slot at which it is valid.
     """
     if purpose not in {Purpose.LOCK, Purpose.CLAIM, Purpose.REFUND}:
-        raise ActionRefused(f"a wallet has nothing to sign for {purpose}", "ask for another purpose")
+        raise ActionRefusedError(f"a wallet has nothing to sign for {purpose}", "ask for another purpose")
     htlc.check(terms, settings)
     payload: dict[str, Any] = {
         "purpose": purpose.value,
@@ -54,7 +54,7 @@ def intent(
     }
     if purpose is Purpose.CLAIM:
         if preimage is None or not preimage.opens(terms.hashlock):
-            raise ActionRefused("the preimage does not open this lock", "use the swap's own preimage")
+            raise ActionRefusedError("the preimage does not open this lock", "use the swap's own preimage")
         payload["preimage"] = preimage.reveal().hex()
     if purpose is Purpose.REFUND:
         payload["valid_from_slot"] = settings.slot_at(terms.deadline)
@@ -99,18 +99,18 @@ class CardanoWallet:
 
         Inputs are chosen among everything that the signer's payment key holds, with whatever stake part, and
         change goes where most of that lies. `payload` is the intent's with `cbor` and `signer`. Raises
-        `ActionRefused` if the chain would refuse it as things stand, or the signer has no money for it.
+        `ActionRefusedError` if the chain would refuse it as things stand, or the signer has no money for it.
         """
         asked = intent(purpose, terms, preimage, self._settings)
         signer = signer_of(purpose, terms)
         try:
             cbor = await self.complete(asked.payload, signer)
-        except InsufficientFunds as error:
+        except InsufficientFundsError as error:
             what, hint = "the amount and the fee", error.hint
             if purpose is not Purpose.LOCK:
                 what = f"the fee and its collateral ({building.COLLATERAL_LEAST // 10**6} ADA)"
                 hint = f"send that much to it, or let the bridge {purpose} for you"
-            raise ActionRefused(f"the payment key of {signer} does not hold {what}", hint) from error
+            raise ActionRefusedError(f"the payment key of {signer} does not hold {what}", hint) from error
         return UnsignedTx(CBOR_FORMAT, asked.summary, {**asked.payload, "cbor": cbor, "signer": signer})
 
     async def complete(self, payload: dict[str, Any], address: str) -> str:
@@ -123,11 +123,12 @@ class CardanoWallet:
         return str(draft.tx.to_cbor().hex())
 
     async def submit(self, unsigned: str, witnesses: str) -> str:
-        """Add a wallet's witnesses (CIP-30's answer, hex), send, return the id. Raises `ActionRefused`."""
+        """Add a wallet's witnesses (CIP-30's answer, hex), send, return the id. Raises
+        `ActionRefusedError`."""
         tx = Transaction.from_cbor(unsigned)
         signed = TransactionWitnessSet.from_cbor(witnesses)
         tx.transaction_witness_set.vkey_witnesses = signed.vkey_witnesses
         try:
             return await self._view.submit(tx.to_cbor())
-        except Refused as error:
-            raise ActionRefused(f"the chain refuses: {error}", "build the transaction again") from error
+        except TxRefusedError as error:
+            raise ActionRefusedError(f"the chain refuses: {error}", "build the transaction again") from error

@@ -29,7 +29,7 @@ class AccountActions:
         self.is_set_up = False
 
     async def set_up(self) -> None:
-        """Plan what the account must do once, such as token approvals. Raises `PortUnavailable`."""
+        """Plan what the account must do once, such as token approvals. Raises `PortUnavailableError`."""
         for action in await self._port.setup_actions(self._assets):
             await self._plan(f"{action.purpose.value}:{self._port.account}:{action.payload.hex()}", action)
         self.is_set_up = True

@@ -15,14 +15,14 @@ from pathlib import Path
 
 import structlog
 
-from bridge.chains.errors import DeepReorg, PortError, PortUnavailable
+from bridge.chains.errors import DeepReorgError, PortError, PortUnavailableError
 from bridge.chains.port import ChainPort
 from bridge.engine.ingest import Ingest
 from bridge.engine.metrics import Metrics
 from bridge.engine.outbox import Outbox
 from bridge.engine.reconcile import Reconcile
 from bridge.protocol.types import Asset
-from bridge.store import LeaseLost, Store, StoreError
+from bridge.store import LeaseLostError, Store, StoreError
 from relayers.daemon.account_actions import AccountActions, AnchorHook
 from relayers.daemon.health_file import HealthFile
 from relayers.daemon.schedule import Job, Schedule
@@ -147,10 +147,10 @@ class Worker:
         chain = self.port.chain
         try:
             await stage()
-        except LeaseLost:
+        except LeaseLostError:
             log.info("lease_lost", chain=chain, stage=name)
             return True
-        except (PortUnavailable, DeepReorg) as error:
+        except (PortUnavailableError, DeepReorgError) as error:
             self._metrics.errors.labels(chain, type(error).__name__).inc()
             log.warning("chain_unavailable", chain=chain, stage=name, reason=str(error), hint=error.hint)
             await self._status.note_unhealthy(str(error))

@@ -79,7 +79,8 @@ class StatusKeeper:
     # -- from time to time -------------------------------------------------------------------
 
     async def refresh(self) -> None:
-        """Ask the chain for balances and fees, and write them if they changed. Raises `PortUnavailable`."""
+        """Ask the chain for balances and fees, and write them if they changed. Raises
+        `PortUnavailableError`."""
         balances: dict[str, int] = {}
         fees: dict[str, FeeEstimate] = {}
         for asset in self._assets:

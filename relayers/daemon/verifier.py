@@ -24,7 +24,7 @@ class LockVerifier:
         self._max_blocks = max_blocks
 
     async def verify(self) -> None:
-        """Scan again where the chain disagrees. Raises `PortUnavailable` and `StoreError`."""
+        """Scan again where the chain disagrees. Raises `PortUnavailableError` and `StoreError`."""
         for suspect in await asyncio.to_thread(self._reconcile.suspects):
             lock_id = suspect.lock_id or self._port.lock_id(suspect.terms)
             status = await self._port.read_lock(lock_id, suspect.terms)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import msgspec
 import structlog
 
-from bridge.chains.errors import DeepReorg
+from bridge.chains.errors import DeepReorgError
 from bridge.chains.port import ChainPort, LockStatus, Scan
 from bridge.engine.ingest import FinalityCandidate, Ingest, IngestResult
 from bridge.engine.metrics import Metrics
@@ -45,7 +45,7 @@ class ChainWatcher:
     async def watch(self) -> bool:
         """Scan until the tip is taken in, then confirm final locks; returns whether blocks came or went.
 
-        Raises `PortUnavailable`, `DeepReorg` and `StoreError`.
+        Raises `PortUnavailableError`, `DeepReorgError` and `StoreError`.
         """
         moved = False
         await self._status.load()
@@ -76,10 +76,10 @@ class ChainWatcher:
             return await self._first_scan()
         try:
             return await self._port.scan(recent_blocks, self._max_blocks)
-        except DeepReorg as error:
+        except DeepReorgError as error:
             scan = await self._port.scan([_below(recent_blocks[0].height)], self._max_blocks)
             log.critical("deep_reorg", chain=self._port.chain, known=len(recent_blocks), hint=error.hint)
-            self._metrics.errors.labels(self._port.chain, "DeepReorg").inc()
+            self._metrics.errors.labels(self._port.chain, "DeepReorgError").inc()
             await asyncio.to_thread(self._pause, "no known block is left on the chain")
             return msgspec.structs.replace(scan, orphaned=tuple(reversed(recent_blocks)))
 
@@ -87,7 +87,7 @@ class ChainWatcher:
         head = (await self._port.tip()).block
         try:
             scan = await self._port.scan([_below(head.height)], self._max_blocks)
-        except DeepReorg:
+        except DeepReorgError:
             scan = None
         if scan is not None and scan.blocks:
             return msgspec.structs.replace(scan, orphaned=())

@@ -28,7 +28,7 @@ from bridge.chains.actions import (
     RefundAction,
     SwapAction,
 )
-from bridge.chains.errors import ActionRefused, BadAddress, PortError, PortUnavailable
+from bridge.chains.errors import ActionRefusedError, BadAddressError, PortError, PortUnavailableError
 from bridge.chains.port import (
     Authorizer,
     BroadcastResult,
@@ -54,7 +54,7 @@ from bridge.protocol.types import (
 )
 from relayers.evm import access, artifacts, blocks, erc20, gas, htlc, spends
 from relayers.evm.authorizing import EvmAuthorizer
-from relayers.evm.building import Builder, Reverted, Spending
+from relayers.evm.building import Builder, RevertedError, Spending
 from relayers.evm.claiming import Claims
 from relayers.evm.estimates import estimate
 from relayers.evm.hints import new_heads
@@ -125,9 +125,9 @@ class EvmPort:
         for _ in range(_RETRIES_WHILE_MOVING):
             try:
                 return await self._scan(recent_blocks, max_blocks)
-            except blocks.ChainMoved:
+            except blocks.ChainMovedError:
                 continue
-        raise PortUnavailable(
+        raise PortUnavailableError(
             "the chain keeps moving while it is read", "several nodes behind one URL? try again"
         )
 
@@ -150,7 +150,7 @@ class EvmPort:
             last = min(head.height, ancestor.height + max_blocks)
             headers = await blocks.read_headers(self._rpc, ancestor.height + 1, last, ancestor.id)
         if headers and headers[-1].ref.height == head.height and headers[-1].ref.id != head.id:
-            raise blocks.ChainMoved
+            raise blocks.ChainMovedError
         heads.check_branch([*kept, *(header.ref for header in headers)])
         refs = {header.ref.id: header.ref for header in headers}
         logs = await blocks.read_logs(self._rpc, headers, self.contract, _EVENT_TOPICS)
@@ -232,7 +232,7 @@ class EvmPort:
         """Simulate, price and sign. See `ChainPort.prepare`."""
         await self._check()
         if sequence is None:
-            raise ActionRefused("a transaction needs a nonce", "take it from next_sequence")
+            raise ActionRefusedError("a transaction needs a nonce", "take it from next_sequence")
         if isinstance(action, ClaimAction):
             return await self._claims.prepare(action, sequence, fee)
         terms = action.terms if isinstance(action, SwapAction) else None
@@ -246,7 +246,7 @@ class EvmPort:
                 list_may_pay=access.may_pay(action.purpose, terms, self.account),
                 most=gas.ceiling(action.purpose, terms, self.account),
             )
-        except Reverted as refusal:
+        except RevertedError as refusal:
             if refusal.error == _ALREADY_OPEN and terms is not None and terms.lane:
                 raise _busy(terms) from refusal
             raise
@@ -272,11 +272,13 @@ class EvmPort:
                 return Message(self.account, "0x"), None
             case ApproveAction(payload=payload, amount=amount):
                 if len(payload) != 20:
-                    raise ActionRefused("an approval names no token", "its payload is the token's address")
+                    raise ActionRefusedError(
+                        "an approval names no token", "its payload is the token's address"
+                    )
                 return self._htlc.approve(to_checksum_address(payload), amount), None
             case LockAction(terms=terms):
                 if terms.sender != self.account:
-                    raise ActionRefused("the lock names another sender", "a lock is made by its sender")
+                    raise ActionRefusedError("the lock names another sender", "a lock is made by its sender")
                 spending = Spending(terms.asset, terms.amount) if terms.asset.contract else None
                 return self._htlc.lock(terms), spending
             case RefundAction(terms=terms):
@@ -285,7 +287,7 @@ class EvmPort:
                 expiry = (await self._heads()).tip.time + _COOPERATIVE_REFUND_VALIDITY
                 return self._htlc.cooperative_refund(terms, self._signer, expiry), None
             case AnchorAction() | CloseAction():
-                raise ActionRefused(
+                raise ActionRefusedError(
                     f"there is no {action.purpose} on {self.chain}",
                     "the log is anchored on ZION; locks leave nothing",
                 )
@@ -297,17 +299,17 @@ class EvmPort:
         return self._htlc.lock_id(terms)
 
     def parse_address(self, text: str) -> Address:
-        """Return the EIP-55 form. Raises `BadAddress`, also when a mixed-case checksum is wrong."""
+        """Return the EIP-55 form. Raises `BadAddressError`, also when a mixed-case checksum is wrong."""
         text = text.strip()
         if not is_hex_address(text) or not text.startswith("0x"):
-            raise BadAddress(f"{text[:60]!r} is no EVM address", 'write "0x" and 40 hexadecimal digits')
+            raise BadAddressError(f"{text[:60]!r} is no EVM address", 'write "0x" and 40 hexadecimal digits')
         if is_checksum_formatted_address(text) and not is_checksum_address(text):
-            raise BadAddress(
+            raise BadAddressError(
                 f"the checksum of {text} is wrong", "copy the address again; one character differs"
             )
         address = to_checksum_address(text)
         if int(address, 16) == 0:
-            raise BadAddress("the zero address belongs to nobody", "give an address you hold the key of")
+            raise BadAddressError("the zero address belongs to nobody", "give an address you hold the key of")
         return Address(address)
 
     def unsigned(self, purpose: Purpose, terms: LockTerms, preimage: Preimage | None = None) -> UnsignedTx:
@@ -376,11 +378,11 @@ def _bytes(text: str) -> bytes:
     try:
         return bytes.fromhex(text[2:])
     except ValueError:
-        raise PortUnavailable("the RPC sent malformed code", "use another endpoint") from None
+        raise PortUnavailableError("the RPC sent malformed code", "use another endpoint") from None
 
 
-def _busy(terms: LockTerms) -> ActionRefused:
-    return ActionRefused(
+def _busy(terms: LockTerms) -> ActionRefusedError:
+    return ActionRefusedError(
         f"lane {terms.lane} of {terms.sender} holds an open lock",
         "a lane holds one lock at a time: choose another one, or wait for that lock's claim or refund",
     )

@@ -17,7 +17,7 @@ from eth_account.messages import encode_typed_data
 from eth_account.signers.local import LocalAccount
 from eth_utils.address import is_hex_address, to_checksum_address
 
-from bridge.chains.errors import ActionRefused, BadAuthorization
+from bridge.chains.errors import ActionRefusedError, BadAuthorizationError
 from bridge.chains.port import UnsignedTx
 from bridge.protocol.types import Amount, LockTerms
 from relayers.evm import blocks, htlc
@@ -79,9 +79,9 @@ class EvmAuthorizer:
         self._ready = ready
 
     async def request(self, terms: LockTerms, max_fee: Amount) -> UnsignedTx:
-        """See `Authorizer.request`. Raises `ActionRefused` for a fee that would leave nothing."""
+        """See `Authorizer.request`. Raises `ActionRefusedError` for a fee that would leave nothing."""
         if not 0 <= max_fee < terms.amount:
-            raise ActionRefused(
+            raise ActionRefusedError(
                 f"a fee of {max_fee} would leave nothing of {terms.amount}",
                 "let the recipient claim with its own wallet, or lock more",
             )
@@ -103,31 +103,33 @@ class EvmAuthorizer:
         """See `Authorizer.sign`. The whole of what is signed is made anew from the own terms; the request
         gives relayer, fee, nonce and expiry alone, and must agree in everything else."""
         if request.format != FORMAT:
-            raise BadAuthorization(
+            raise BadAuthorizationError(
                 f"a request of format {request.format!r} cannot be signed here",
                 f"ask for a request of format {FORMAT!r}",
             )
         if terms.recipient != str(self._signer.address):
-            raise BadAuthorization(
+            raise BadAuthorizationError(
                 f"the lock pays {terms.recipient}, not {self._signer.address}",
                 "sign with the recipient's key",
             )
         message = request.payload.get("message")
         if not isinstance(message, Mapping):
-            raise BadAuthorization("the request has no message to sign", "ask for another request")
+            raise BadAuthorizationError("the request has no message to sign", "ask for another request")
         asked = _read(message)
         expected = _portable(self._contract.claim_for_typed_data(terms, asked))
         if difference := _difference(expected, request.payload):
-            raise BadAuthorization(
+            raise BadAuthorizationError(
                 f"the request does not fit the lock: {difference}", "sign nothing; ask the bridge"
             )
         if asked.max_fee > max_fee:
-            raise BadAuthorization(
+            raise BadAuthorizationError(
                 f"the request lets the relayer keep {asked.max_fee}, more than {max_fee}",
                 "sign nothing; ask for a lower fee or claim with your own wallet",
             )
         if asked.expiry > terms.deadline + EXPIRY_MARGIN:
-            raise BadAuthorization("the request would be good for too long", "sign nothing; ask for another")
+            raise BadAuthorizationError(
+                "the request would be good for too long", "sign nothing; ask for another"
+            )
         signature = bytes(self._signer.sign_typed_data(full_message=expected).signature)
         return _fields(msgspec.structs.replace(asked, signature=signature))
 
@@ -136,21 +138,21 @@ class EvmAuthorizer:
         the message it signed, relayer, maxFee, nonce and expiry."""
         given = _normal(_read(signed, signed=True))
         if len(given.signature) > MAX_SIGNATURE:
-            raise BadAuthorization(
+            raise BadAuthorizationError(
                 f"the signature has {len(given.signature)} bytes, more than {MAX_SIGNATURE}", "sign otherwise"
             )
         relayer = self._relayer or terms.sender
         if given.relayer != relayer:
-            raise BadAuthorization(f"it names {given.relayer} as relayer, not {relayer}", "sign anew")
+            raise BadAuthorizationError(f"it names {given.relayer} as relayer, not {relayer}", "sign anew")
         if given.max_fee < min_fee:
-            raise BadAuthorization(
+            raise BadAuthorizationError(
                 f"it allows a fee of {given.max_fee}, and the claim costs {min_fee}",
                 "ask for another request and sign that",
             )
         if given.max_fee >= terms.amount:
-            raise BadAuthorization(f"a fee of {given.max_fee} would leave nothing", "sign a lower fee")
+            raise BadAuthorizationError(f"a fee of {given.max_fee} would leave nothing", "sign a lower fee")
         if given.expiry < terms.deadline:
-            raise BadAuthorization(
+            raise BadAuthorizationError(
                 "it expires before the lock's deadline", "sign the request as it was given"
             )
         await self._check_on_chain(terms, given)
@@ -169,14 +171,14 @@ class EvmAuthorizer:
             ]
         )
         if given.expiry <= blocks.read_header(sound(head)).ref.time:
-            raise BadAuthorization("it has expired", "ask for another request and sign that")
+            raise BadAuthorizationError("it has expired", "ask for another request and sign that")
         if quantity(sound(used)) >> given.nonce % _WORD & 1:
-            raise BadAuthorization(
+            raise BadAuthorizationError(
                 "its nonce has been used or withdrawn", "ask for another request and sign that"
             )
         signer = _signer_of(typed, given.signature)
         if signer != terms.recipient and not _is_magic(answer):
-            raise BadAuthorization(
+            raise BadAuthorizationError(
                 f"it was not signed by {terms.recipient}" + (f" but by {signer}" if signer else ""),
                 "sign with the account that the swap pays to, on the network of the lock",
             )
@@ -207,11 +209,13 @@ def encode(authorization: Authorization) -> bytes:
 
 
 def decode(stored: bytes) -> Authorization:
-    """Return what `encode` stored, for its `max_fee` and the claim. Raises `BadAuthorization`."""
+    """Return what `encode` stored, for its `max_fee` and the claim. Raises `BadAuthorizationError`."""
     try:
         fields = msgspec.json.decode(stored, type=dict[str, str])
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise BadAuthorization("this is no stored authorisation", "let the recipient sign again") from error
+        raise BadAuthorizationError(
+            "this is no stored authorisation", "let the recipient sign again"
+        ) from error
     return _read(fields, signed=True)
 
 
@@ -228,13 +232,13 @@ def _fields(authorization: Authorization) -> dict[str, str]:
 def _read(fields: Mapping[str, Any], *, signed: bool = False) -> Authorization:
     relayer, signature = fields.get("relayer"), fields.get("signature", "") if signed else "0x"
     if not isinstance(relayer, str) or not is_hex_address(relayer):
-        raise BadAuthorization("relayer is missing or no address", "give the fields of the request")
+        raise BadAuthorizationError("relayer is missing or no address", "give the fields of the request")
     if not isinstance(signature, str) or not signature.startswith("0x"):
-        raise BadAuthorization("signature is missing or not 0x…", "give what the wallet answered")
+        raise BadAuthorizationError("signature is missing or not 0x…", "give what the wallet answered")
     try:
         raw = bytes.fromhex(signature[2:])
     except ValueError:
-        raise BadAuthorization("signature is not hexadecimal", "give what the wallet answered") from None
+        raise BadAuthorizationError("signature is not hexadecimal", "give what the wallet answered") from None
     max_fee, nonce, expiry = (_number(fields, name) for name in _NUMBERS)
     return Authorization(str(to_checksum_address(relayer)), Amount(max_fee), nonce, expiry, raw)
 
@@ -242,7 +246,7 @@ def _read(fields: Mapping[str, Any], *, signed: bool = False) -> Authorization:
 def _number(fields: Mapping[str, Any], name: str) -> int:
     text = str(fields.get(name, ""))
     if not text.isdecimal() or not text.isascii() or len(text) > 78 or int(text) > _MAX_WORD:
-        raise BadAuthorization(f"{name} is missing or no number", "give the fields of the request")
+        raise BadAuthorizationError(f"{name} is missing or no number", "give the fields of the request")
     return int(text)
 
 

@@ -14,10 +14,11 @@ from typing import Any
 import msgspec
 from eth_hash.auto import keccak
 
-from bridge.chains.errors import PortUnavailable
+from bridge.chains.errors import PortUnavailableError
 from bridge.chains.port import Tip
 from bridge.chains.recent_blocks import newest_common
 from bridge.protocol.types import BlockHeight, BlockRef, UnixSeconds
+from kernels.errors import RainbowError
 from relayers.evm.rpc import Call, Rpc, RpcError, quantity, record, sound
 
 MAX_LOG_SPAN = 500
@@ -31,8 +32,11 @@ class Header(msgspec.Struct, frozen=True):
     bloom: bytes
 
 
-class ChainMoved(Exception):
+class ChainMovedError(RainbowError):
     """The chain changed while it was read: read again."""
+
+    def __init__(self, message: str = "the chain changed while it was read") -> None:
+        super().__init__(message, "read again")
 
 
 def header_call(height: int | str) -> Call:
@@ -52,7 +56,7 @@ def read_header(result: Any) -> Header:
         )
         return Header(ref, bytes.fromhex(block["logsBloom"][2:]))
     except (KeyError, TypeError, ValueError) as error:
-        raise PortUnavailable("the RPC sent a malformed block", "use another endpoint") from error
+        raise PortUnavailableError("the RPC sent a malformed block", "use another endpoint") from error
 
 
 class Heads(msgspec.Struct, frozen=True):
@@ -69,10 +73,11 @@ class Heads(msgspec.Struct, frozen=True):
         return Tip(self.latest, self.latest.time, final.height if final else None)
 
     def check_branch(self, blocks: Iterable[BlockRef]) -> None:
-        """Raise `ChainMoved` if one of these blocks, all of one branch, stands in place of the final one."""
+        """Raise `ChainMovedError` if one of these blocks, all of one branch, stands in place of the final
+        one."""
         final = self.finalized
         if final and any(block.height == final.height and block.id != final.id for block in blocks):
-            raise ChainMoved
+            raise ChainMovedError
 
 
 async def read_heads(rpc: Rpc, *, finalized: bool = False) -> Heads:
@@ -113,16 +118,16 @@ async def _ids(rpc: Rpc, heights: Sequence[int], into: dict[BlockHeight, str]) -
 async def read_headers(rpc: Rpc, first: int, last: int, parent: str | None) -> list[Header]:
     """Return the headers `first`…`last`, each the child of the one before and the first of `parent`.
 
-    Raises `ChainMoved` when they do not link up.
+    Raises `ChainMovedError` when they do not link up.
     """
     results = await rpc.batch([header_call(height) for height in range(first, last + 1)])
     headers: list[Header] = []
     for height, result in zip(range(first, last + 1), results, strict=True):
         if not isinstance(result, dict):
-            raise ChainMoved
+            raise ChainMovedError
         header = read_header(result)
         if header.ref.height != height or (parent is not None and header.ref.parent != parent):
-            raise ChainMoved
+            raise ChainMovedError
         headers.append(header)
         parent = header.ref.id
     return headers
@@ -131,7 +136,7 @@ async def read_headers(rpc: Rpc, first: int, last: int, parent: str | None) -> l
 async def read_logs(rpc: Rpc, headers: Sequence[Header], contract: str, topics: Sequence[str]) -> list[Any]:
     """Return the logs of `contract` whose first topic is one of `topics` in these blocks, in chain order.
 
-    Raises `ChainMoved` when the answer belongs to other blocks.
+    Raises `ChainMovedError` when the answer belongs to other blocks.
     """
     wanted = [header for header in headers if may_contain(header.bloom, contract, topics)]
     if not wanted:
@@ -141,7 +146,7 @@ async def read_logs(rpc: Rpc, headers: Sequence[Header], contract: str, topics: 
         if log.get("removed"):
             continue
         if log.get("blockHash") not in by_block:
-            raise ChainMoved
+            raise ChainMovedError
         by_block[log["blockHash"]].append(log)
     for header in wanted:
         if not by_block[header.ref.id]:
@@ -171,7 +176,7 @@ async def _logs_in_range(rpc: Rpc, first: int, last: int, contract: str, topics:
     logs: list[Any] = []
     for result in await rpc.batch(calls):
         if isinstance(result, RpcError):
-            raise ChainMoved from result
+            raise ChainMovedError from result
         logs += result or []
     return logs
 
@@ -181,9 +186,9 @@ async def _logs_from_receipts(rpc: Rpc, block_id: str, contract: str, topics: Se
     try:
         receipts = await rpc.call("eth_getBlockReceipts", block_id)
     except RpcError as error:
-        raise ChainMoved from error
+        raise ChainMovedError from error
     if receipts is None:
-        raise ChainMoved
+        raise ChainMovedError
     return [
         log
         for receipt in receipts

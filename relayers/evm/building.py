@@ -11,7 +11,7 @@ from eth_abi.exceptions import DecodingError
 from eth_account.signers.local import LocalAccount
 from eth_hash.auto import keccak
 
-from bridge.chains.errors import ActionRefused, InsufficientFunds, PortUnavailable
+from bridge.chains.errors import ActionRefusedError, InsufficientFundsError, PortUnavailableError
 from bridge.chains.port import FeeLevel, SignedTx
 from bridge.protocol.types import Address, Amount, Asset, Purpose, TxId
 from relayers.evm import access, artifacts, erc20, fees
@@ -27,7 +27,7 @@ _REVERTED = 3
 """JSON-RPC error code of an execution that reverted (go-ethereum, followed by the others)."""
 
 
-class Reverted(ActionRefused):
+class RevertedError(ActionRefusedError):
     """The simulation reverted; `error` is the contract's own name for why, "" if it gave none."""
 
     def __init__(self, message: str, hint: str, error: str) -> None:
@@ -93,8 +93,8 @@ class Builder:
         makes it cheaper (`list_may_pay`: it is worth asking for one). What needs more than `most` gas is
         refused.
 
-        Raises `InsufficientFunds` if ether or token do not suffice, `ActionRefused` if the call would revert
-        on the newest state, `PortUnavailable` if fees are over our cap.
+        Raises `InsufficientFundsError` if ether or token do not suffice, `ActionRefusedError` if the call
+        would revert on the newest state, `PortUnavailableError` if fees are over our cap.
         """
         account = self._signer.address
         request = {"from": account, "to": message.to, "data": message.data, "value": hex(message.value)}
@@ -129,7 +129,7 @@ class Builder:
         (charged,) = await data_fees(self._rpc, model, [Ask(message, _with_margin(expected))])
         executed = expected - charged.gas
         if most is not None and executed > most:
-            raise ActionRefused(
+            raise ActionRefusedError(
                 f"this {purpose} would use {executed} gas, over the limit of {most} for paying somebody else",
                 "the contract that is paid runs code of its own: let its owner send the transaction",
             )
@@ -174,8 +174,8 @@ class Builder:
             max_cost=Amount(priced.max_cost),
         )
 
-    def _short(self, unit: str, have: int, need: int) -> InsufficientFunds:
-        return InsufficientFunds(
+    def _short(self, unit: str, have: int, need: int) -> InsufficientFundsError:
+        return InsufficientFundsError(
             f"the bridge's account {self._signer.address} on {self._settings.chain} has {have} {unit} and "
             f"needs {need}",
             "send funds to the account",
@@ -185,14 +185,14 @@ class Builder:
 def _refusal(error: RpcError, purpose: Purpose) -> Exception:
     if error.code == _REVERTED or "revert" in error.message.lower():
         reason = _revert_reason(error.data)
-        return Reverted(
+        return RevertedError(
             f"the HTLC contract or the token would refuse this {purpose}: {reason or error.message}",
             "read the lock back from chain",
             reason,
         )
     if "insufficient funds" in error.message.lower():
-        return InsufficientFunds(error.message, "send native coins to the bridge's account")
-    return PortUnavailable(f"the RPC could not simulate: {error.message}", "it is retried")
+        return InsufficientFundsError(error.message, "send native coins to the bridge's account")
+    return PortUnavailableError(f"the RPC could not simulate: {error.message}", "it is retried")
 
 
 @cache

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from bridge.chains.actions import ClaimAction
-from bridge.chains.errors import ActionRefused, BadAuthorization, InsufficientFunds
+from bridge.chains.errors import ActionRefusedError, BadAuthorizationError, InsufficientFundsError
 from bridge.chains.port import FeeLevel, SignedTx
 from bridge.protocol.types import LockTerms, Preimage, Purpose
 from relayers.evm import access, blocks, gas
@@ -97,7 +97,7 @@ class Claims:
         terms = action.terms
         try:
             signed = decode(action.authorization)
-        except BadAuthorization:
+        except BadAuthorizationError:
             return None
         most = min(signed.max_fee, terms.amount)
         if most == 0 or signed.relayer != self._account or not await self._lasts(signed):
@@ -112,7 +112,7 @@ class Claims:
                 list_may_pay=True,
                 most=gas.authorized_ceiling(terms),
             )
-        except (ActionRefused, InsufficientFunds):
+        except (ActionRefusedError, InsufficientFundsError):
             return None  # used, withdrawn, no longer the wallet's key: the ordinary claim is simulated next
         if terms.asset.contract:
             return self._builder.sign(message, priced, sequence)
@@ -130,7 +130,7 @@ class Claims:
         message = self._contract.claim(action.terms, action.preimage)
         try:
             return await self._builder.price(message, None, Purpose.CLAIM, level)
-        except ActionRefused:
+        except ActionRefusedError:
             return None
 
     async def _lasts(self, signed: Authorization) -> bool:

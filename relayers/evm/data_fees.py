@@ -18,7 +18,7 @@ import msgspec
 from eth_abi.abi import encode
 from eth_hash.auto import keccak
 
-from bridge.chains.errors import PortUnavailable
+from bridge.chains.errors import PortUnavailableError
 from relayers.evm.messages import Message
 from relayers.evm.profiles import FeeModel
 from relayers.evm.rpc import Call, Rpc, RpcError
@@ -60,8 +60,8 @@ class Ask(msgspec.Struct, frozen=True):
 async def data_fees(rpc: Rpc, model: FeeModel, asks: Sequence[Ask]) -> list[DataFee]:
     """Return what these transactions would be charged for their bytes in the next block.
 
-    Nothing is asked of a network that charges only gas. Raises `PortUnavailable` when the network does not
-    answer as `model` says it should.
+    Nothing is asked of a network that charges only gas. Raises `PortUnavailableError` when the network does
+    not answer as `model` says it should.
     """
     match model:
         case FeeModel.EIP1559:
@@ -104,7 +104,7 @@ def _word(result: object, model: FeeModel) -> int:
             return int(result[2:66], 16)
         except ValueError:
             pass
-    raise PortUnavailable(
+    raise PortUnavailableError(
         f"the network does not say what it charges for data, as one of fee model {model.value!r} does",
         "correct fee_model in the profile of this chain, or use another endpoint",
     )

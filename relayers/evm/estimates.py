@@ -23,7 +23,7 @@ async def estimate(
     asks = samples(contract, account, asset)
     charged = await data_fees(rpc, settings.fee_model, asks)
     lock, claim, refund, gasless, authorized = (
-        _cost(ask, fee, price) for ask, fee in zip(asks, charged, strict=True)
+        Amount(_cost(ask, fee, price)) for ask, fee in zip(asks, charged, strict=True)
     )
     return FeeEstimate(
         lock=lock, claim=claim, refund=refund, gasless_claim=gasless, authorized_claim=authorized

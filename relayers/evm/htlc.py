@@ -20,6 +20,8 @@ from eth_utils.address import (
     to_checksum_address,
 )
 
+from kernels.errors import RainbowError
+
 #: The token address that means the chain's own coin (ETH).
 COIN = "0x0000000000000000000000000000000000000000"
 
@@ -43,7 +45,7 @@ _TERMS_FIELDS = [
 ]
 
 
-class HtlcEncodingError(ValueError):
+class HtlcEncodingError(RainbowError, ValueError):
     """Terms or arguments that no lock can have; the message says which and what is allowed."""
 
 

@@ -15,7 +15,7 @@ from bridge.chains.actions import (
     RefundAction,
     action_of,
 )
-from bridge.chains.errors import ActionRefused
+from bridge.chains.errors import ActionRefusedError
 from bridge.chains.port import UnsignedTx
 from bridge.protocol.types import Amount, LockId, LockTerms, Preimage, Purpose
 from relayers.evm import erc20, gas, htlc
@@ -81,7 +81,7 @@ class HtlcContract(msgspec.Struct, frozen=True):
         return self._message(htlc.encode_lock(self._terms(terms)))
 
     def claim(self, terms: LockTerms, preimage: Preimage) -> Message:
-        """Return the claim, for anyone to send. Raises `ActionRefused` for a wrong preimage."""
+        """Return the claim, for anyone to send. Raises `ActionRefusedError` for a wrong preimage."""
         return self._message(htlc.encode_claim(self._terms(terms), _opening(terms, preimage)))
 
     def claim_batch(self, claims: Sequence[tuple[LockTerms, Preimage]]) -> Message:
@@ -94,7 +94,7 @@ class HtlcContract(msgspec.Struct, frozen=True):
         self, terms: LockTerms, preimage: Preimage, authorization: Authorization, fee: int
     ) -> Message:
         """Return the claim that the recipient signed for, for the relayer named in it to send: the sender of
-        the message keeps `fee`. Raises `ActionRefused` for a wrong preimage."""
+        the message keeps `fee`. Raises `ActionRefusedError` for a wrong preimage."""
         call = htlc.encode_claim_for(
             self._terms(terms),
             _opening(terms, preimage),
@@ -134,7 +134,7 @@ class HtlcContract(msgspec.Struct, frozen=True):
         again, a signature that still lies around could not give that lock back.
         """
         if terms.recipient != str(recipient.address):
-            raise ActionRefused("only the recipient can give a lock back", "wait for the deadline")
+            raise ActionRefusedError("only the recipient can give a lock back", "wait for the deadline")
         ours = self._terms(terms)
         nonce = int(self.lock_id(terms), 16)
         typed = htlc.cooperative_refund_typed_data(
@@ -170,7 +170,9 @@ class HtlcContract(msgspec.Struct, frozen=True):
                 steps = [(self.refund(terms), expected.refund)]
                 summary = f"refund {what} to {terms.sender}"
             case CooperativeRefundAction():
-                raise ActionRefused(f"a wallet has nothing to sign for {purpose}", "ask for another purpose")
+                raise ActionRefusedError(
+                    f"a wallet has nothing to sign for {purpose}", "ask for another purpose"
+                )
         sender = {"from": terms.sender} if purpose is Purpose.LOCK else {}
         transactions: list[dict[str, Any]] = [
             {
@@ -188,7 +190,7 @@ class HtlcContract(msgspec.Struct, frozen=True):
     def _terms(self, terms: LockTerms) -> htlc.EvmLockTerms:
         ours = self._here(terms)
         if terms.contract.lower() != self.address.lower():
-            raise ActionRefused(
+            raise ActionRefusedError(
                 f"the lock lies in {terms.contract!r}, not in {self.address} on {self.place.chain}",
                 "has the HTLC contract been redeployed? Use the configuration the swap was made with",
             )
@@ -197,7 +199,7 @@ class HtlcContract(msgspec.Struct, frozen=True):
     def _here(self, terms: LockTerms) -> htlc.EvmLockTerms:
         chain = self.place.chain
         if terms.chain != chain or terms.asset.chain != chain:
-            raise ActionRefused(
+            raise ActionRefusedError(
                 f"the lock is of {terms.asset.key} on {terms.chain}, and this is {chain}",
                 "ask the chain that the lock lies on",
             )
@@ -209,5 +211,5 @@ class HtlcContract(msgspec.Struct, frozen=True):
 
 def _opening(terms: LockTerms, preimage: Preimage) -> bytes:
     if not preimage.opens(terms.hashlock):
-        raise ActionRefused("the preimage does not open this lock", "use the swap's own preimage")
+        raise ActionRefusedError("the preimage does not open this lock", "use the swap's own preimage")
     return preimage.reveal()

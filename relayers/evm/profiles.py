@@ -28,6 +28,7 @@ from pydantic import Field, model_validator
 
 from bridge.chains.config_fields import DecimalText, HttpUrl, Section
 from bridge.protocol.types import ChainTiming
+from kernels.errors import RainbowError
 
 
 class FeeModel(StrEnum):
@@ -41,7 +42,7 @@ class FeeModel(StrEnum):
     """A fee for its bytes on the parent chain, as gas: the node's gas estimate includes it."""
 
 
-class ProfileError(ValueError):
+class ProfileError(RainbowError, ValueError):
     """A chain id that is not known on this network. The message ends with what to do."""
 
 

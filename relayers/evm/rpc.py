@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from bridge.chains.endpoints.json_rpc import Call, JsonRpc, RpcError, record
-from bridge.chains.errors import PortUnavailable
+from bridge.chains.errors import PortUnavailableError
 
 __all__ = ["Call", "Rpc", "RpcError", "failed", "open_rpc", "quantity", "record", "sound"]
 
@@ -24,22 +24,22 @@ def open_rpc(urls: Sequence[str], timeout: float = 10.0, chain: str = "EVM") -> 
 
 
 def sound(result: Any) -> Any:
-    """Return a result of `Rpc.batch` that is no error. Raises `PortUnavailable` for one that is."""
+    """Return a result of `Rpc.batch` that is no error. Raises `PortUnavailableError` for one that is."""
     if isinstance(result, RpcError):
         raise failed(result)
     return result
 
 
-def failed(error: RpcError) -> PortUnavailable:
+def failed(error: RpcError) -> PortUnavailableError:
     """Return an error of the endpoint as what it means to us: try again, here or elsewhere."""
-    return PortUnavailable(f"the RPC failed: {error.message}", "use a complete, synchronised node")
+    return PortUnavailableError(f"the RPC failed: {error.message}", "use a complete, synchronised node")
 
 
 def quantity(value: Any) -> int:
-    """Decode a JSON-RPC quantity ("0x…"). Raises `PortUnavailable` if it is none."""
+    """Decode a JSON-RPC quantity ("0x…"). Raises `PortUnavailableError` if it is none."""
     if not isinstance(value, str):
-        raise PortUnavailable("the RPC left out a number", "use a complete, synchronised node")
+        raise PortUnavailableError("the RPC left out a number", "use a complete, synchronised node")
     try:
         return int(value, 16)
     except ValueError:
-        raise PortUnavailable("the RPC sent a malformed number", "use another endpoint") from None
+        raise PortUnavailableError("the RPC sent a malformed number", "use another endpoint") from None

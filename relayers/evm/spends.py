@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bridge.chains.errors import PortUnavailable
+from bridge.chains.errors import PortUnavailableError
 from bridge.chains.port import LockStatus
 from bridge.protocol.types import LockId
 from relayers.evm import blocks, htlc
@@ -14,7 +14,7 @@ _SPEND_TOPICS = ["0x" + htlc.TOPIC_CLAIMED.hex(), "0x" + htlc.TOPIC_CLAIMED_BYTE
 
 async def last_spend(rpc: Rpc, contract: str, lock_id: LockId, history_blocks: int) -> LockStatus:
     """Return how the newest claim or refund of this lock within `history_blocks` ended it; ABSENT if there
-    is none. Raises `PortUnavailable` from an endpoint that does not search its logs."""
+    is none. Raises `PortUnavailableError` from an endpoint that does not search its logs."""
     try:
         head = quantity(await rpc.call("eth_blockNumber"))
     except RpcError as error:
@@ -36,4 +36,4 @@ async def last_spend(rpc: Rpc, contract: str, lock_id: LockId, history_blocks: i
             return LockStatus.ABSENT
         except RpcError:
             continue  # the whole range at once was too much for this endpoint
-    raise PortUnavailable("the RPC refuses to search its logs", "use an endpoint with eth_getLogs")
+    raise PortUnavailableError("the RPC refuses to search its logs", "use an endpoint with eth_getLogs")

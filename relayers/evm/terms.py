@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 from eth_abi.exceptions import DecodingError
 
-from bridge.chains.errors import ActionRefused
+from bridge.chains.errors import ActionRefusedError
 from bridge.chains.port import Claimed, HtlcEvent, Locked, Refunded
 from bridge.protocol.types import (
     Address,
@@ -31,7 +31,7 @@ UNKNOWN_SYMBOL = "?"
 def to_contract(terms: LockTerms) -> htlc.EvmLockTerms:
     """Return the terms as the contract has them, lane included.
 
-    Raises `ActionRefused` for what no lock can have.
+    Raises `ActionRefusedError` for what no lock can have.
     """
     try:
         return htlc.EvmLockTerms(
@@ -44,7 +44,7 @@ def to_contract(terms: LockTerms) -> htlc.EvmLockTerms:
             lane=terms.lane,
         )
     except htlc.HtlcEncodingError as error:
-        raise ActionRefused(
+        raise ActionRefusedError(
             f"no lock in the HTLC contract can have these terms: {error}", "correct the terms"
         ) from error
 

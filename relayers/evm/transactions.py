@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from bridge.chains.errors import PortUnavailable
+from bridge.chains.errors import PortUnavailableError
 from bridge.chains.port import BroadcastOutcome, BroadcastResult, SignedTx, TxState, TxStatus
 from bridge.protocol.types import TxId
 from relayers.evm.blocks import read_header
@@ -30,7 +30,7 @@ def read_broadcast(result: Any, tx_id: TxId) -> BroadcastResult:
     """Classify the answer to eth_sendRawTransaction."""
     if not isinstance(result, RpcError):
         if result != tx_id:
-            raise PortUnavailable("the RPC accepted some other transaction", "use another endpoint")
+            raise PortUnavailableError("the RPC accepted some other transaction", "use another endpoint")
         return BroadcastResult(BroadcastOutcome.ACCEPTED)
     words = result.message.lower()
     # "replacement transaction underpriced" and the like come before the shorter phrases they contain.
@@ -42,7 +42,7 @@ def read_broadcast(result: Any, tx_id: TxId) -> BroadcastResult:
         if any(phrase in words for phrase in phrases):
             return BroadcastResult(outcome, result.message)
     if any(phrase in words for phrase in _BUSY):
-        raise PortUnavailable(f"the RPC takes no transactions now: {result.message}", "it is retried")
+        raise PortUnavailableError(f"the RPC takes no transactions now: {result.message}", "it is retried")
     return BroadcastResult(BroadcastOutcome.REJECTED, result.message)
 
 
@@ -70,7 +70,7 @@ async def read_status(rpc: Rpc, tx: SignedTx) -> TxStatus:
 async def _included(rpc: Rpc, receipt: Any, head: int) -> TxStatus:
     block = await rpc.call("eth_getBlockByHash", receipt["blockHash"], False)
     if block is None:
-        raise PortUnavailable("the chain moved while it was read", "try again")
+        raise PortUnavailableError("the chain moved while it was read", "try again")
     ref = read_header(block).ref
     return TxStatus(
         state=TxState.INCLUDED if quantity(receipt["status"]) == 1 else TxState.FAILED,

@@ -22,7 +22,13 @@ from bridge.chains.actions import (
     LockAction,
     RefundAction,
 )
-from bridge.chains.errors import ActionRefused, BadAddress, DeepReorg, InsufficientFunds, PortUnavailable
+from bridge.chains.errors import (
+    ActionRefusedError,
+    BadAddressError,
+    DeepReorgError,
+    InsufficientFundsError,
+    PortUnavailableError,
+)
 from bridge.chains.port import (
     Authorizer,
     BroadcastResult,
@@ -51,7 +57,7 @@ from bridge.protocol.types import (
 )
 from relayers.fake.authorizing import FakeAuthorizer, signature_of
 from relayers.fake.chain import REPLACEMENT_PERCENT, FakeChain
-from relayers.fake.ledger import GAS, FakeTx, Invalid, lock_id_of
+from relayers.fake.ledger import GAS, FakeTx, InvalidTxError, lock_id_of
 
 
 @dataclass
@@ -123,7 +129,7 @@ class FakePort:
                 break
             orphaned.append(block)
         if ancestor is None:
-            raise DeepReorg("no known block is on the chain", "look at the node, then clear the ring")
+            raise DeepReorgError("no known block is on the chain", "look at the node, then clear the ring")
         found = visible[ancestor.height + 1 : ancestor.height + 1 + max_blocks]
         events = tuple(event for block in found for event in block.events)
         if self.faults.hides_events:
@@ -223,7 +229,7 @@ class FakePort:
     def parse_address(self, text: str) -> Address:
         """See `ChainPort`: here an address is any short word."""
         if not text.isidentifier() or len(text) > 64:
-            raise BadAddress("not an address of the fake chain", "use letters and digits")
+            raise BadAddressError("not an address of the fake chain", "use letters and digits")
         return Address(text)
 
     def unsigned(self, purpose: Purpose, terms: LockTerms, preimage: Preimage | None = None) -> UnsignedTx:
@@ -254,7 +260,7 @@ class FakePort:
     async def _call(self) -> None:
         await asyncio.sleep(0)
         if self.faults.down or (self.faults.flaky and self._random.random() < self.faults.flaky):
-            raise PortUnavailable("the fake RPC does not answer", "wait")
+            raise PortUnavailableError("the fake RPC does not answer", "wait")
 
     def _particulars(self, action: Action) -> dict[str, Any]:
         """Return the fields of a transaction that depend on what it does."""
@@ -276,7 +282,7 @@ class FakePort:
             case CancelAction():
                 return {}
             case CloseAction():
-                raise ActionRefused("a spent lock leaves nothing on the fake chain", "plan no closing")
+                raise ActionRefusedError("a spent lock leaves nothing on the fake chain", "plan no closing")
 
     def _require_authorization(self, action: ClaimAction) -> None:
         terms = action.terms
@@ -286,7 +292,7 @@ class FakePort:
             return
         max_fee, _, signature = action.authorization.decode().partition(" ")
         if not max_fee or signature != signature_of(terms.recipient, lock_id_of(terms), Amount(int(max_fee))):
-            raise ActionRefused("the recipient did not authorise this claim", "ask for the signature")
+            raise ActionRefusedError("the recipient did not authorise this claim", "ask for the signature")
 
     def _open_others(self, action: ClaimAction) -> tuple[tuple[LockId, str], ...]:
         """The further claims of a batch that can still be made."""
@@ -302,11 +308,15 @@ class FakePort:
         next_block = BlockRef(BlockHeight(self.fake.head.height + 1), "", "", self.fake.head.time)
         needed = tx.cost + (tx.terms.amount if tx.terms and tx.terms.asset.key == self.fake.native.key else 0)
         if trial.balance(self.account, self.fake.native) < needed:
-            raise InsufficientFunds(f"{self.account} needs {needed}", "send coins to the bridge's account")
+            raise InsufficientFundsError(
+                f"{self.account} needs {needed}", "send coins to the bridge's account"
+            )
         if tx.terms and trial.balance(self.account, tx.terms.asset) < tx.terms.amount:
-            raise InsufficientFunds(f"{self.account} lacks {tx.terms.asset.key}", "send it to the bridge")
+            raise InsufficientFundsError(
+                f"{self.account} lacks {tx.terms.asset.key}", "send it to the bridge"
+            )
         try:
             trial.pay_fee(tx)
             trial.execute(tx, next_block)
-        except Invalid as error:
-            raise ActionRefused(str(error)) from error
+        except InvalidTxError as error:
+            raise ActionRefusedError(str(error)) from error

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 
-from bridge.chains.errors import ActionRefused, BadAuthorization
+from bridge.chains.errors import ActionRefusedError, BadAuthorizationError
 from bridge.chains.port import UnsignedTx
 from bridge.protocol.types import Amount, LockId, LockTerms
 from relayers.fake.ledger import lock_id_of
@@ -27,7 +27,7 @@ class FakeAuthorizer:
     async def request(self, terms: LockTerms, max_fee: Amount) -> UnsignedTx:
         """See `Authorizer`."""
         if lock_id_of(terms) not in self._locked:
-            raise ActionRefused("there is no such lock yet", "wait for it")
+            raise ActionRefusedError("there is no such lock yet", "wait for it")
         return UnsignedTx(
             "fake",
             "a claim",
@@ -38,7 +38,7 @@ class FakeAuthorizer:
         """See `Authorizer`."""
         wanted = {"lock_id": lock_id_of(terms), "max_fee": str(max_fee), "pays": self.account}
         if request.payload != wanted:
-            raise BadAuthorization("it is not a claim of this lock for this fee", "sign nothing")
+            raise BadAuthorizationError("it is not a claim of this lock for this fee", "sign nothing")
         signature = signature_of(self.account, lock_id_of(terms), max_fee)
         return {"max_fee": str(max_fee), "signature": signature}
 
@@ -46,8 +46,10 @@ class FakeAuthorizer:
         """See `Authorizer`."""
         max_fee = signed.get("max_fee", "")
         if not max_fee.isdecimal() or int(max_fee) < min_fee:
-            raise BadAuthorization(f"it allows too small a fee: {min_fee} is needed", "sign a new request")
+            raise BadAuthorizationError(
+                f"it allows too small a fee: {min_fee} is needed", "sign a new request"
+            )
         signature = signature_of(terms.recipient, lock_id_of(terms), Amount(int(max_fee)))
         if signed.get("signature") != signature:
-            raise BadAuthorization("the recipient did not sign this", "sign with the recipient's key")
+            raise BadAuthorizationError("the recipient did not sign this", "sign with the recipient's key")
         return f"{max_fee} {signature}".encode()

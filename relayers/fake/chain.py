@@ -12,7 +12,7 @@ import msgspec
 
 from bridge.chains.port import BroadcastOutcome, BroadcastResult, HtlcEvent, LockStatus
 from bridge.protocol.types import Asset, BlockHeight, BlockRef, ChainId, TxId, UnixSeconds
-from relayers.fake.ledger import FakeLedger, FakeTx, Invalid
+from relayers.fake.ledger import FakeLedger, FakeTx, InvalidTxError
 
 GENESIS_TIME = 1_800_000_000
 REPLACEMENT_PERCENT = 110
@@ -268,13 +268,13 @@ class FakeChain:
                 continue
             try:
                 self.ledger.pay_fee(tx)
-            except Invalid:
+            except InvalidTxError:
                 continue
             reason = None
             try:
                 self._revert_if_told()
                 events += self.ledger.execute(tx, ref)
-            except Invalid as error:
+            except InvalidTxError as error:
                 reason = str(error)
             outcomes.append(Outcome(tx, reason))
             self._included[tx.tx_id] = height
@@ -290,7 +290,7 @@ class FakeChain:
     def _revert_if_told(self) -> None:
         if self.faults.revert > 0:
             self.faults.revert -= 1
-            raise Invalid("out of gas")
+            raise InvalidTxError("out of gas")
 
     def _must_wait(self, tx: FakeTx) -> bool:
         """Whether another sequence of the account has to land first, or is waiting to. One that a reorg has

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 
-from bridge.chains.errors import ActionRefused
+from bridge.chains.errors import ActionRefusedError
 from bridge.chains.port import BroadcastOutcome
 from bridge.protocol.types import Asset, LockId, LockTerms, Preimage, Purpose
 from relayers.fake.chain import FakeChain
@@ -61,7 +61,7 @@ class FakeWallet:
         )
         result = self.fake.submit(tx)
         if result.outcome not in (BroadcastOutcome.ACCEPTED, BroadcastOutcome.ALREADY_KNOWN):
-            raise ActionRefused(f"{result.outcome.value}: {result.reason}")
+            raise ActionRefusedError(f"{result.outcome.value}: {result.reason}")
         return tx.tx_id
 
     def _next_sequence(self) -> int:

@@ -14,12 +14,12 @@ from solders.transaction import VersionedTransaction
 from bridge.chains.actions import Action, ApproveAction, LockAction, SwapAction
 from bridge.chains.endpoints.json_rpc import RpcError, record
 from bridge.chains.errors import (
-    ActionRefused,
-    BadAddress,
-    CannotReceive,
-    InsufficientFunds,
+    ActionRefusedError,
+    BadAddressError,
+    CannotReceiveError,
+    InsufficientFundsError,
     PortError,
-    PortUnavailable,
+    PortUnavailableError,
 )
 from bridge.chains.port import (
     Authorizer,
@@ -102,11 +102,11 @@ class SolanaPort:
 
     async def tip(self) -> Tip:
         """Return the newest confirmed block and its time, which is the clock that programs see."""
-        return await self._settled(self._watch.tip)
+        return await self._reread_if_moved(self._watch.tip)
 
     async def scan(self, recent_blocks: Sequence[BlockRef], max_blocks: int) -> Scan:
         """See `ChainPort.scan`. A node behind the ring on the same chain yields nothing, and no orphans."""
-        return await self._settled(lambda: self._watch.scan(recent_blocks, max_blocks))
+        return await self._reread_if_moved(lambda: self._watch.scan(recent_blocks, max_blocks))
 
     async def read_lock(self, lock_id: LockId, lock_terms: LockTerms) -> LockStatus:
         """Tell from the vault whether it stands, and from its transactions what became of it."""
@@ -116,14 +116,14 @@ class SolanaPort:
         return await self._locks.status(terms.to_program(lock_terms, self.chain))
 
     async def balance(self, address: Address, asset: Asset) -> Amount:
-        """Return lamports, or the tokens in the address's associated account. Raises `CannotReceive` where
-        that is frozen or given away; in our own case nothing can be spent."""
+        """Return lamports, or the tokens in the address's associated account. Raises `CannotReceiveError`
+        where that is frozen or given away; in our own case nothing can be spent."""
         owner = terms.address(address)
         if not asset.contract:
             return Amount(await self._cluster.lamports(str(owner)))
         try:
             return Amount(await self._cluster.tokens(owner, terms.address(asset.contract)))
-        except CannotReceive:
+        except CannotReceiveError:
             if owner != self._key.pubkey():
                 raise
             return Amount(0)
@@ -172,7 +172,9 @@ class SolanaPort:
             # The program would make a spent vault again; its preimage may be known to all by then.
             status = await self.read_lock(self.lock_id(action.terms), action.terms)
             if status is not LockStatus.ABSENT:
-                raise ActionRefused(f"this lock was made before, it is {status.value}", "terms serve once")
+                raise ActionRefusedError(
+                    f"this lock was made before, it is {status.value}", "terms serve once"
+                )
         samples, recent = await asyncio.gather(
             self._cluster.prices([self._key.pubkey(), *written(made.instructions)]),
             self._cluster.recent(fee.attempt),
@@ -198,7 +200,7 @@ class SolanaPort:
         needs = made.amount + made.deposit + cost
         left = has - needs
         if left < 0 or 0 < left < rents.empty:
-            raise InsufficientFunds(
+            raise InsufficientFundsError(
                 f"{needs} lamports are needed (with {rents.empty} left over for rent), {has} are there",
                 f"send SOL to {self.account}",
             )
@@ -209,12 +211,12 @@ class SolanaPort:
             tokens = await self._cluster.tokens(self._key.pubkey(), lock.mint)
             if tokens < lock.amount:
                 symbol = action.terms.asset.symbol
-                raise InsufficientFunds(
+                raise InsufficientFundsError(
                     f"{lock.amount} {symbol} (smallest units) are needed, {tokens} are there",
                     f"send {symbol} to {self.account}",
                 )
         elif lock.amount < rents.empty and await self._cluster.account(lock.recipient) is None:
-            raise ActionRefused(
+            raise ActionRefusedError(
                 f"the recipient has no account, and {lock.amount} lamports cannot open one",
                 f"lock at least {rents.empty} lamports",
             )
@@ -225,7 +227,9 @@ class SolanaPort:
         outcome = record(await self._cluster.fresh("simulateTransaction", raw, options))
         if outcome.get("err") is not None:
             reason = explain(outcome["err"])
-            raise ActionRefused(f"the chain would refuse this: {reason}", "look at the lock and the clock")
+            raise ActionRefusedError(
+                f"the chain would refuse this: {reason}", "look at the lock and the clock"
+            )
 
     async def broadcast(self, tx: SignedTx) -> BroadcastResult:
         """Send stored bytes; sending them again is harmless."""
@@ -239,13 +243,13 @@ class SolanaPort:
             reason = explain(why) if why is not None else error.message
             return BroadcastResult(BroadcastOutcome.REJECTED, reason)
         if sent != tx.tx_id:
-            raise PortUnavailable("the Solana RPC took some other transaction", "use another endpoint")
+            raise PortUnavailableError("the Solana RPC took some other transaction", "use another endpoint")
         return BroadcastResult(BroadcastOutcome.ACCEPTED)
 
     async def tx_status(self, tx: SignedTx) -> TxStatus:
         """Tell where a transaction is. Never PENDING: Solana has no pool to look into, so what is in no
         confirmed block is UNKNOWN and is sent again until it expires."""
-        return await self._settled(lambda: self._tx_status(tx))
+        return await self._reread_if_moved(lambda: self._tx_status(tx))
 
     async def _tx_status(self, tx: SignedTx) -> TxStatus:
         options = {"searchTransactionHistory": True}
@@ -266,10 +270,10 @@ class SolanaPort:
         return terms.lock_id(program.vault_address(at, terms.to_program(lock_terms, self.chain))[0])
 
     def parse_address(self, text: str) -> Address:
-        """Return the canonical form of an address. Raises `BadAddress`."""
+        """Return the canonical form of an address. Raises `BadAddressError`."""
         found = terms.address(text)
         if not found.is_on_curve():
-            raise BadAddress("nobody holds a key of this address", "give a wallet's, not a program's")
+            raise BadAddressError("nobody holds a key of this address", "give a wallet's, not a program's")
         return Address(str(found))
 
     def unsigned(
@@ -291,15 +295,17 @@ class SolanaPort:
 
     # ------------------------------------------------------------------ helpers
 
-    async def _settled(self, read: Callable[[], Awaitable[T]]) -> T:
+    async def _reread_if_moved(self, read: Callable[[], Awaitable[T]]) -> T:
         """Read again while the chain moves under the reading."""
         for _ in range(_RETRIES_WHILE_MOVING):
             try:
                 return await read()
-            except blocks.ChainMoved:
+            except blocks.ChainMovedError:
                 await asyncio.sleep(0.05)
             except RpcError as error:
-                raise PortUnavailable(f"the Solana RPC refused: {error.message}", "use another one") from None
-        raise PortUnavailable(
+                raise PortUnavailableError(
+                    f"the Solana RPC refused: {error.message}", "use another one"
+                ) from None
+        raise PortUnavailableError(
             "the chain keeps moving while it is read", "several nodes behind one URL? try again"
         )

@@ -16,9 +16,10 @@ from solders.pubkey import Pubkey
 from solders.transaction import VersionedTransaction
 
 from bridge.chains.endpoints.json_rpc import Call, JsonRpc, RpcError, record
-from bridge.chains.errors import DeepReorg, PortUnavailable
+from bridge.chains.errors import DeepReorgError, PortUnavailableError
 from bridge.chains.recent_blocks import newest_common
 from bridge.protocol.types import BlockHeight, BlockRef, TxId, UnixSeconds
+from kernels.errors import RainbowError
 from relayers.solana import program
 from relayers.solana.rpc import BLOCK_NOT_AVAILABLE, SKIPPED_CODES
 
@@ -33,8 +34,11 @@ _HEAD_WINDOW = 128
 """Slots in which the newest block is looked for: more were skipped in a row only when the cluster stood."""
 
 
-class ChainMoved(Exception):
+class ChainMovedError(RainbowError):
     """The chain changed while it was read: read again."""
+
+    def __init__(self, message: str = "the chain changed while it was read") -> None:
+        super().__init__(message, "read again")
 
 
 class Executed(msgspec.Struct, frozen=True):
@@ -74,10 +78,10 @@ def header_call(slot: int) -> Call:
 
 
 async def header_at(rpc: JsonRpc, slot: int) -> BlockRef:
-    """Return the block of a slot. Raises `ChainMoved` if there is none any more."""
+    """Return the block of a slot. Raises `ChainMovedError` if there is none any more."""
     (result,) = await rpc.batch([header_call(slot)])
     if not isinstance(result, dict):
-        raise ChainMoved
+        raise ChainMovedError
     return read_header(slot, result)
 
 
@@ -92,7 +96,7 @@ def read_header(slot: int, result: Any) -> BlockRef:
             time=UnixSeconds(int(block["blockTime"])),
         )
     except (KeyError, TypeError, ValueError) as error:
-        raise PortUnavailable("the Solana RPC sent a malformed block", "use another endpoint") from error
+        raise PortUnavailableError("the Solana RPC sent a malformed block", "use another endpoint") from error
 
 
 async def read_head(rpc: JsonRpc, lag: int) -> BlockRef:
@@ -101,17 +105,17 @@ async def read_head(rpc: JsonRpc, lag: int) -> BlockRef:
     if lag:
         slots = await rpc.call("getBlocks", max(newest - _HEAD_WINDOW, 0), newest, {"commitment": CONFIRMED})
         if not slots:
-            raise PortUnavailable("the Solana RPC has no recent block", "is the cluster standing still?")
+            raise PortUnavailableError("the Solana RPC has no recent block", "is the cluster standing still?")
         newest = slots[-1]
     header = (await rpc.batch([header_call(newest)]))[0]
     if isinstance(header, RpcError):
-        raise ChainMoved from header
+        raise ChainMovedError from header
     return read_header(newest, header)
 
 
 async def read_headers(rpc: JsonRpc, after: BlockRef, count: int, head: BlockRef) -> list[BlockRef]:
-    """Return up to `count` blocks after `after`, none above `head`. Raises `ChainMoved` when they do not link
-    up."""
+    """Return up to `count` blocks after `after`, none above `head`. Raises `ChainMovedError` when they do not
+    link up."""
     if after.height >= head.height or count < 1:
         return []
     options = {"commitment": CONFIRMED}
@@ -122,14 +126,14 @@ async def read_headers(rpc: JsonRpc, after: BlockRef, count: int, head: BlockRef
     parent = after
     for slot, result in zip(slots, results, strict=True):
         if not isinstance(result, dict):
-            raise ChainMoved
+            raise ChainMovedError
         header = read_header(slot, result)
         if header.parent != parent.id or header.height != parent.height + 1:
-            raise ChainMoved
+            raise ChainMovedError
         headers.append(header)
         parent = header
     if len(headers) < min(count, head.height - after.height):
-        raise ChainMoved
+        raise ChainMovedError
     return headers
 
 
@@ -142,11 +146,13 @@ async def block_at(rpc: JsonRpc, height: int, head: BlockRef) -> BlockRef:
         slots = await rpc.call("getBlocks", max(top - span, 0), top, {"commitment": CONFIRMED})
         span *= 2
     if len(slots) <= back:
-        raise PortUnavailable(f"the Solana RPC has no block {height} any more", "use one with more history")
+        raise PortUnavailableError(
+            f"the Solana RPC has no block {height} any more", "use one with more history"
+        )
     slot = slots[-1 - back]
     header = read_header(slot, await rpc.call(*_flat(header_call(slot))))
     if header.height != height:
-        raise ChainMoved
+        raise ChainMovedError
     return header
 
 
@@ -166,12 +172,12 @@ async def common_ancestor(rpc: JsonRpc, recent_blocks: Sequence[BlockRef], head:
         await _canonical(rpc, [ref for ref in recent_blocks if ref.height < head.height], head, canonical)
     try:
         return newest_common(recent_blocks, canonical, head)
-    except DeepReorg:
+    except DeepReorgError:
         # "Skipped" is also what a node says of blocks that it lacks, as one does that was started from a
         # snapshot. Only another block at such a height proves that the chain is another one.
         there = await block_at(rpc, recent_blocks[0].height, head)
         if there.id == recent_blocks[0].id:
-            raise ChainMoved from None
+            raise ChainMovedError from None
         raise
 
 
@@ -187,7 +193,7 @@ async def _canonical(
                 continue
             lagging = result.code == BLOCK_NOT_AVAILABLE
             hint = "it lags; try again" if lagging else "use an endpoint that keeps more blocks"
-            raise PortUnavailable(f"the Solana RPC did not give slot {slot_of(ref)}: {result}", hint)
+            raise PortUnavailableError(f"the Solana RPC did not give slot {slot_of(ref)}: {result}", hint)
         if result is not None:
             header = read_header(slot_of(ref), result)
             into[header.height] = header.id
@@ -207,7 +213,7 @@ class AddressIndex:
 
     async def between(self, floor: int, first: int, last: int) -> list[dict[str, Any]]:
         """Return those in slots `first`…`last`, oldest first, failed ones too, from a node that has confirmed
-        slot `floor` (-32016, hence `PortUnavailable`, from one that has not)."""
+        slot `floor` (-32016, hence `PortUnavailableError`, from one that has not)."""
         found: list[dict[str, Any]] = []
         slot, until = self._settled
         options: dict[str, Any] = {"limit": PAGE, "commitment": CONFIRMED, "minContextSlot": floor}
@@ -231,7 +237,7 @@ async def read_calls(rpc: JsonRpc, of_program: Pubkey, tx_ids: Sequence[str]) ->
     executed = []
     for tx_id, result in zip(tx_ids, results, strict=True):
         if not isinstance(result, dict):
-            raise ChainMoved
+            raise ChainMovedError
         succeeded = record(result.get("meta")).get("err") is None
         calls = tuple(calls_in(of_program, result))
         executed.append(Executed(TxId(tx_id), int(result["slot"]), succeeded, calls))

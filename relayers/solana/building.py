@@ -25,7 +25,7 @@ from bridge.chains.actions import (
     RefundAction,
     SwapAction,
 )
-from bridge.chains.errors import ActionRefused
+from bridge.chains.errors import ActionRefusedError
 from bridge.chains.port import FeeEstimate
 from bridge.protocol.types import Amount, ChainId, Purpose
 from relayers.solana import program, terms
@@ -64,19 +64,19 @@ class Rents(msgspec.Struct, frozen=True):
 
 
 def plan(of_program: Pubkey, chain: ChainId, action: Action, account: Pubkey, rents: Rents) -> Plan:
-    """Return what `account` has to send to `chain` for an action. Raises `ActionRefused` for what it cannot
-    do."""
+    """Return what `account` has to send to `chain` for an action. Raises `ActionRefusedError` for what it
+    cannot do."""
     match action:
         case ApproveAction(payload=payload):
             made = program.make_token_account(account, account, Pubkey.from_bytes(payload))
             return Plan((made,), UNIT_LIMITS[Purpose.APPROVE], deposit=rents.token_account)
         case CancelAction():
-            raise ActionRefused(
+            raise ActionRefusedError(
                 "a Solana transaction cannot be cancelled: it has no sequence",
                 "it expires by itself within 150 blocks",
             )
         case AnchorAction() | CloseAction():
-            raise ActionRefused(
+            raise ActionRefusedError(
                 f"there is no {action.purpose} on Solana",
                 "the log is anchored on ZION; rents come back alone",
             )
@@ -87,7 +87,7 @@ def _spend_or_lock(
     of_program: Pubkey, chain: ChainId, action: SwapAction, account: Pubkey, rents: Rents
 ) -> Plan:
     if action.terms.contract != str(of_program):
-        raise ActionRefused(
+        raise ActionRefusedError(
             f"the lock is of program {action.terms.contract}, not of ours", "correct the terms or the program"
         )
     vault = terms.to_program(action.terms, chain)
@@ -96,13 +96,15 @@ def _spend_or_lock(
     match action:
         case LockAction():
             if vault.sender != account:
-                raise ActionRefused("this lock is another account's to make", "its sender must sign it")
+                raise ActionRefusedError("this lock is another account's to make", "its sender must sign it")
             amount = 0 if is_token else vault.amount
             instructions = program.lock(of_program, vault)
             return _plan(Purpose.LOCK, instructions, is_token, amount, rents.of_lock(is_token))
         case ClaimAction(preimage=secret):
             if not secret.opens(vault.hashlock):
-                raise ActionRefused("the preimage does not open this lock", "use the swap's own preimage")
+                raise ActionRefusedError(
+                    "the preimage does not open this lock", "use the swap's own preimage"
+                )
             instructions = program.claim(of_program, vault, secret.reveal(), account)
             return _plan(Purpose.CLAIM, instructions, is_token, 0, made_account)
         case RefundAction():
@@ -110,7 +112,9 @@ def _spend_or_lock(
             return _plan(Purpose.REFUND, instructions, is_token, 0, made_account)
         case CooperativeRefundAction():
             if vault.recipient != account:
-                raise ActionRefused("only the recipient may give a lock back early", "wait for the deadline")
+                raise ActionRefusedError(
+                    "only the recipient may give a lock back early", "wait for the deadline"
+                )
             instructions = program.refund(of_program, vault, account, cooperative=True)
             return _plan(Purpose.REFUND, instructions, is_token, 0, made_account)
 

@@ -9,7 +9,7 @@ import msgspec
 import websockets
 
 from bridge.chains.endpoints.json_rpc import JsonRpc, RpcError
-from bridge.chains.errors import PortUnavailable
+from bridge.chains.errors import PortUnavailableError
 
 _POLLS_BEFORE_RETRY = 20
 """After so many polls the iterator ends, so that its caller comes back and the WebSocket is tried again."""
@@ -42,7 +42,9 @@ async def wake_ups(
         try:
             slot = await rpc.call("getSlot", {"commitment": "confirmed"})
         except RpcError as error:
-            raise PortUnavailable(f"the Solana RPC gave no slot: {error.message}", "try again") from error
+            raise PortUnavailableError(
+                f"the Solana RPC gave no slot: {error.message}", "try again"
+            ) from error
         if slot != seen:
             seen = slot
             yield

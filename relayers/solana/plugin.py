@@ -41,7 +41,7 @@ def is_solana_key(text: str) -> bool:
 def _solana_key(text: str) -> str:
     """Check 32 bytes in base58, which Solana's addresses, mints and hashes are; "" is let through."""
     if text and not is_solana_key(text):
-        raise ValueError(f"{text!r} is not a Solana address (32 bytes in base58)")
+        raise ValueError(f"{text!r} names no Solana address (32 bytes in base58)")
     return text
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from bridge.chains.endpoints.json_rpc import JsonRpc, record
-from bridge.chains.errors import PortUnavailable
+from bridge.chains.errors import PortUnavailableError
 from relayers.solana.settings import SolanaSettings
 
 _BUSY_CODES = (-32005, -32014, -32016, 429)
@@ -28,5 +28,5 @@ def value_of(result: Any) -> Any:
     """Return the `value` of an answer that comes with a context."""
     answer = record(result)
     if "value" not in answer:
-        raise PortUnavailable("the Solana RPC answered without a value", "use another endpoint")
+        raise PortUnavailableError("the Solana RPC answered without a value", "use another endpoint")
     return answer["value"]

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from solders.pubkey import Pubkey
 
-from bridge.chains.errors import ActionRefused, BadAddress
+from bridge.chains.errors import ActionRefusedError, BadAddressError
 from bridge.chains.port import Claimed, HtlcEvent, Locked, Refunded, Revealed
 from bridge.protocol.types import (
     MAX_PREIMAGE_BYTES,
@@ -29,20 +29,20 @@ UNKNOWN_SYMBOL = "?"
 
 
 def address(text: str) -> Pubkey:
-    """Read an address. Raises `BadAddress`."""
+    """Read an address. Raises `BadAddressError`."""
     try:
         return Pubkey.from_string(text)
     except ValueError:
-        raise BadAddress("this is not a Solana address", "copy all of it: 32 bytes in base58") from None
+        raise BadAddressError("this is not a Solana address", "copy all of it: 32 bytes in base58") from None
 
 
 def to_program(terms: LockTerms, chain: ChainId) -> VaultTerms:
-    """Return the terms as the program has them. Raises `ActionRefused` for what no vault of `chain` can
+    """Return the terms as the program has them. Raises `ActionRefusedError` for what no vault of `chain` can
     have."""
     if {terms.chain, terms.asset.chain} != {chain} or len(terms.hashlock) != 32:
-        raise ActionRefused(f"no lock on {chain} can have these terms", "correct the terms")
+        raise ActionRefusedError(f"no lock on {chain} can have these terms", "correct the terms")
     if not 0 < terms.amount <= program.MAX_AMOUNT or not 0 < terms.deadline <= program.MAX_DEADLINE:
-        raise ActionRefused("amount or deadline is outside of what Solana can hold", "correct the terms")
+        raise ActionRefusedError("amount or deadline is outside of what Solana can hold", "correct the terms")
     try:
         return VaultTerms(
             sender=address(terms.sender),
@@ -52,8 +52,8 @@ def to_program(terms: LockTerms, chain: ChainId) -> VaultTerms:
             amount=terms.amount,
             mint=address(terms.asset.contract) if terms.asset.contract else None,
         )
-    except BadAddress as error:
-        raise ActionRefused(f"a term is not an address: {error}", error.hint) from None
+    except BadAddressError as error:
+        raise ActionRefusedError(f"a term is not an address: {error}", error.hint) from None
 
 
 def from_program(terms: VaultTerms, at_program: str, assets: Mapping[str, Asset]) -> LockTerms:

@@ -1,6 +1,6 @@
 """From blocks to HTLC events: which locks were made, claimed and refunded, and by which transactions.
 
-All raise `blocks.ChainMoved` when the chain changes while it is read: read again.
+All raise `blocks.ChainMovedError` when the chain changes while it is read: read again.
 """
 
 from __future__ import annotations
@@ -61,10 +61,10 @@ class Watch:
         if not executed:
             return ()
         if any(transaction.slot not in by_slot for transaction in executed):
-            raise blocks.ChainMoved
+            raise blocks.ChainMovedError
         again = await blocks.header_at(self._rpc, last)
         if again != by_slot[last]:
-            raise blocks.ChainMoved
+            raise blocks.ChainMovedError
         return tuple(
             event
             for transaction in executed

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 from stellar_sdk import Keypair, StrKey
 
 from bridge.chains.actions import Action, ApproveAction, ClaimAction, CloseAction, SwapAction
-from bridge.chains.errors import ActionRefused, BadAddress, PortError
+from bridge.chains.errors import ActionRefusedError, BadAddressError, PortError
 from bridge.chains.port import (
     Authorizer,
     BroadcastResult,
@@ -114,8 +114,8 @@ class StellarPort:
     async def balance(self, address: Address, asset: Asset) -> Amount:
         """Return what an account may spend, in stroops: XLM beyond its reserve, or an issued asset.
 
-        Raises `CannotReceive` for an issued asset that the address could not be paid a stroop of. Our own
-        account is not asked that: its set-up actions open what lacks.
+        Raises `CannotReceiveError` for an issued asset that the address could not be paid a stroop of. Our
+        own account is not asked that: its set-up actions open what lacks.
         """
         await self._check()
         account = await self._horizon.account(address)
@@ -181,7 +181,7 @@ class StellarPort:
         if isinstance(action, ClaimAction) and action.authorization:
             return await self._authorizer.prepare(action, fee)
         if sequence is None:
-            raise ActionRefused("a Stellar transaction needs a sequence", "take it from next_sequence")
+            raise ActionRefusedError("a Stellar transaction needs a sequence", "take it from next_sequence")
         return await self._builder.prepare(action, sequence, fee)
 
     async def broadcast(self, tx: SignedTx) -> BroadcastResult:
@@ -202,14 +202,14 @@ class StellarPort:
         return htlc.lock_id(terms, self._settings.passphrase)
 
     def parse_address(self, text: str) -> Address:
-        """Return the address. Raises `BadAddress`."""
+        """Return the address. Raises `BadAddressError`."""
         text = text.strip()
         if StrKey.is_valid_med25519_public_key(text):
-            raise BadAddress(
+            raise BadAddressError(
                 "multiplexed addresses (M…) cannot hold a lock", "give the account's own address (G…)"
             )
         if not StrKey.is_valid_ed25519_public_key(text):
-            raise BadAddress(
+            raise BadAddressError(
                 f"{text[:60]!r} is not a Stellar address", "it is G and 55 capital letters and digits"
             )
         return Address(text)
@@ -217,7 +217,7 @@ class StellarPort:
     def unsigned(self, purpose: Purpose, terms: LockTerms, preimage: Preimage | None = None) -> UnsignedTx:
         """Return what the user's wallet makes its transaction of (`relayers.stellar.wallet`)."""
         if preimage is not None and not preimage.opens(terms.hashlock):
-            raise ActionRefused("the preimage does not open the hashlock", "wait for the right one")
+            raise ActionRefusedError("the preimage does not open the hashlock", "wait for the right one")
         known = self._watch.gates(self.lock_id(terms))
         gate = known[-1] if known else None
         return wallet.recipe(purpose, terms, preimage, self._settings.passphrase, gate)

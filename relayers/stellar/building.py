@@ -34,7 +34,7 @@ from bridge.chains.actions import (
     LockAction,
     RefundAction,
 )
-from bridge.chains.errors import ActionRefused, CannotReceive, InsufficientFunds
+from bridge.chains.errors import ActionRefusedError, CannotReceiveError, InsufficientFundsError
 from bridge.chains.port import FeeLevel, SignedTx
 from bridge.protocol.types import Address, Amount, LockTerms, Preimage, TxId, UnixSeconds
 from relayers.stellar import fees, htlc, recognition
@@ -135,7 +135,7 @@ class Builder:
             case RefundAction(terms=terms):
                 return await self._refund(terms, ledger)
             case CooperativeRefundAction():
-                raise ActionRefused(
+                raise ActionRefusedError(
                     "a lock on Stellar cannot be given back before its deadline",
                     "wait for the deadline: the sender then refunds it alone",
                 )
@@ -145,17 +145,17 @@ class Builder:
             case ApproveAction(payload=payload):
                 return await self._approve(payload)
             case AnchorAction():
-                raise ActionRefused("the log is not anchored on Stellar", "anchor it on ZION")
+                raise ActionRefusedError("the log is not anchored on Stellar", "anchor it on ZION")
             case CloseAction():
-                raise ActionRefused("a gate is closed by its own sequence", "prepare it with `Closing`")
+                raise ActionRefusedError("a gate is closed by its own sequence", "prepare it with `Closing`")
 
     async def _lock(self, terms: LockTerms, account: Record, ledger: Record, rate: int) -> Plan:
         if terms.sender != self._key.public_key:
-            raise ActionRefused("the lock names another sender", "a lock is made by its sender")
+            raise ActionRefusedError("the lock names another sender", "a lock is made by its sender")
         if terms.lane:
-            raise ActionRefused("there are no lanes on Stellar", "lock with lane 0")
+            raise ActionRefusedError("there are no lanes on Stellar", "lock with lane 0")
         if terms.deadline <= close_time(ledger):
-            raise ActionRefused("the deadline of the lock has passed", "ask for a new quote")
+            raise ActionRefusedError("the deadline of the lock has passed", "ask for a new quote")
         gate = self.gate_key(terms)
         reserve = int(ledger["base_reserve_in_stroops"])
         sequence = htlc.gate_sequence(int(ledger["sequence"]))
@@ -174,7 +174,7 @@ class Builder:
 
     async def _require_unused(self, gate: str) -> None:
         if any(each["successful"] for each in await self._horizon.account_transactions(gate, 1)):
-            raise ActionRefused("a lock with these terms was made already", "look at it with read_lock")
+            raise ActionRefusedError("a lock with these terms was made already", "look at it with read_lock")
 
     async def _require_receiver(self, terms: LockTerms) -> None:
         """Refuse to lock what the recipient could not receive, or what an issuer could take back."""
@@ -183,16 +183,16 @@ class Builder:
             issuer = to_stellar(terms.asset).issuer or ""
             problem = recognition.issuer_problem(await self._horizon.account(issuer))
             if problem:
-                raise ActionRefused(
+                raise ActionRefusedError(
                     f"{terms.asset.symbol} cannot be locked: {problem}", "deal in another asset"
                 )
         try:
             require_receiver(recipient, terms.recipient, terms.asset, terms.amount)
-        except CannotReceive as error:
-            raise ActionRefused(str(error), error.hint) from error
+        except CannotReceiveError as error:
+            raise ActionRefusedError(str(error), error.hint) from error
 
     async def require_fee(self, total: int) -> None:
-        """Raise `InsufficientFunds` unless our account can pay a fee of `total` stroops."""
+        """Raise `InsufficientFundsError` unless our account can pay a fee of `total` stroops."""
         account, ledger = await asyncio.gather(
             self._horizon.account(self._key.public_key), self._horizon.newest_ledger()
         )
@@ -200,7 +200,7 @@ class Builder:
 
     def _existing(self, account: Record | None) -> Record:
         if account is None:
-            raise InsufficientFunds(
+            raise InsufficientFundsError(
                 f"the account {self._key.public_key} does not exist", "send it some XLM, which creates it"
             )
         return account
@@ -208,7 +208,7 @@ class Builder:
     def _require_native(self, account: Record, ledger: Record, needed: int) -> None:
         has = spendable(account, int(ledger["base_reserve_in_stroops"]))
         if has < needed:
-            raise InsufficientFunds(
+            raise InsufficientFundsError(
                 f"the account can spend {decimal(max(0, has))} XLM and needs {decimal(needed)}",
                 f"send XLM to {self._key.public_key}",
             )
@@ -217,42 +217,42 @@ class Builder:
         line = line_of(account, terms.asset)
         has = 0 if line is None else stroops(line["balance"]) - stroops(line["selling_liabilities"])
         if has < terms.amount:
-            raise InsufficientFunds(
+            raise InsufficientFundsError(
                 f"the account has {decimal(has)} {terms.asset.symbol} and needs {decimal(terms.amount)}",
                 f"send {terms.asset.symbol} to {self._key.public_key}",
             )
 
     async def _claim(self, terms: LockTerms, preimage: Preimage, account: Record) -> Plan:
         if terms.recipient != self._key.public_key:
-            raise ActionRefused(
+            raise ActionRefusedError(
                 "a claim on Stellar needs the recipient's signature",
                 "let the recipient sign what the authorizer requests, and hand that over",
             )
         if not preimage.opens(terms.hashlock):
-            raise ActionRefused("the preimage does not open the hashlock", "wait for the right one")
+            raise ActionRefusedError("the preimage does not open the hashlock", "wait for the right one")
         gate = await self._locks.claimable(terms)
         if gate is None:
-            raise ActionRefused(
+            raise ActionRefusedError(
                 "no lock with these terms can be claimed", "it may have been spent, or never made"
             )
         try:
             require_receiver(account, terms.recipient, terms.asset, terms.amount)
-        except CannotReceive as error:
-            raise ActionRefused(
+        except CannotReceiveError as error:
+            raise ActionRefusedError(
                 str(error), "run the account's set-up actions: it needs a trustline"
             ) from error
         return Plan(htlc.claim_operations(gate), (self._key,), preimage)
 
     async def _refund(self, terms: LockTerms, ledger: Record) -> Plan:
         if terms.sender != self._key.public_key:
-            raise ActionRefused(
+            raise ActionRefusedError(
                 "a refund on Stellar needs the sender's signature", "the sender refunds alone"
             )
         if close_time(ledger) < terms.deadline:
-            raise ActionRefused("the deadline has not come yet", f"try at Unix time {terms.deadline}")
+            raise ActionRefusedError("the deadline has not come yet", f"try at Unix time {terms.deadline}")
         gate = await self._locks.refundable(terms, self.gate_key(terms).public_key)
         if gate is None:
-            raise ActionRefused("no lock with these terms can be refunded", "it may have been claimed")
+            raise ActionRefusedError("no lock with these terms can be refunded", "it may have been claimed")
         return Plan(htlc.refund_operations(gate), (self._key,))
 
     async def _approve(self, payload: bytes) -> Plan:
@@ -260,7 +260,7 @@ class Builder:
         if payload == MAKE_CHANNELS:
             missing = await self._sequences.missing()
             if not missing:
-                raise ActionRefused("all channel accounts exist already", "nothing is to be done")
+                raise ActionRefusedError("all channel accounts exist already", "nothing is to be done")
             made: list[Operation] = [
                 CreateAccount(each.public_key, decimal(CHANNEL_BALANCE), source=account) for each in missing
             ]
@@ -272,4 +272,4 @@ class Builder:
             if asset is not None:
                 line = ChangeTrust(to_stellar(asset), decimal(INT64_MAX), source=account)
                 return Plan([line], (self._key,), binds=htlc.BASE_RESERVE)
-        raise ActionRefused("an unknown set-up action", "take it from setup_actions")
+        raise ActionRefusedError("an unknown set-up action", "take it from setup_actions")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bridge.chains.errors import CannotReceive
+from bridge.chains.errors import CannotReceiveError
 from bridge.protocol.types import Asset
 from relayers.stellar import htlc
 from relayers.stellar.assets import decimal, stroops, to_stellar
@@ -26,10 +26,11 @@ def line_of(account: Record, asset: Asset) -> Record | None:
 
 
 def require_receiver(recipient: Record | None, address: str, asset: Asset, amount: int) -> None:
-    """Raise `CannotReceive` unless the account (None: there is none) could be paid `amount` stroops now."""
+    """Raise `CannotReceiveError` unless the account (None: there is none) could be paid `amount` stroops
+    now."""
     if not asset.contract:
         if recipient is None and amount < htlc.MIN_NEW_ACCOUNT:
-            raise CannotReceive(
+            raise CannotReceiveError(
                 f"the recipient {address} does not exist, and so little XLM cannot create it",
                 f"swap at least {decimal(htlc.MIN_NEW_ACCOUNT)} XLM, or fund the account first",
             )
@@ -40,12 +41,14 @@ def require_receiver(recipient: Record | None, address: str, asset: Asset, amoun
     what = f"the recipient {address} cannot receive {asset.symbol}"
     open_line = f"open a trustline to {asset.contract} with room for the amount"
     if recipient is None:
-        raise CannotReceive(f"{what}: there is no such account", f"send it a few XLM and {open_line}")
+        raise CannotReceiveError(f"{what}: there is no such account", f"send it a few XLM and {open_line}")
     if line is None:
-        raise CannotReceive(f"{what}: it has no trustline", f"first {open_line}")
+        raise CannotReceiveError(f"{what}: it has no trustline", f"first {open_line}")
     if not line["is_authorized"]:
-        raise CannotReceive(f"{what}: its trustline is not authorised", "ask the issuer to authorise it")
+        raise CannotReceiveError(f"{what}: its trustline is not authorised", "ask the issuer to authorise it")
     used = stroops(line["balance"]) + stroops(line["buying_liabilities"])
     room = stroops(line["limit"]) - used
     if room < amount:
-        raise CannotReceive(f"{what}: its trustline has room for {decimal(room)} only", "raise its limit")
+        raise CannotReceiveError(
+            f"{what}: its trustline has room for {decimal(room)} only", "raise its limit"
+        )

@@ -37,7 +37,7 @@ from stellar_sdk import (
 )
 from stellar_sdk.operation import Operation
 
-from bridge.chains.errors import ActionRefused
+from bridge.chains.errors import ActionRefusedError
 from bridge.protocol.types import ChainId, LockId, LockTerms, Preimage
 from relayers.stellar.assets import INT64_MAX, decimal, to_stellar
 
@@ -69,9 +69,9 @@ class Gate:
 
 
 def check(terms: LockTerms, chain: ChainId) -> None:
-    """Raise `ActionRefused` for terms that are of another chain than this one."""
+    """Raise `ActionRefusedError` for terms that are of another chain than this one."""
     if {terms.chain, terms.asset.chain} != {chain}:
-        raise ActionRefused(
+        raise ActionRefusedError(
             f"no lock on {chain} can have these terms: they are of {terms.chain} and {terms.asset.key}",
             "correct the terms",
         )

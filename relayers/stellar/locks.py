@@ -34,10 +34,10 @@ class Locks:
     async def all_standing(self, terms: LockTerms, own_gate: str | None = None) -> list[Gate]:
         """Return such locks, all that the first way of looking for gates finds; each is compared in
         everything."""
-        for look in (self._own, self._by_balance, self._by_signer):
+        for look in (self._own_gate_account, self._by_balance, self._by_signer):
             found = []
             for account in await look(terms, own_gate):
-                gate = await self._stands(terms, account)
+                gate = await self._standing_gate(terms, account)
                 if gate is not None:
                     self._watch.remember(gate)
                     found.append(gate)
@@ -47,7 +47,7 @@ class Locks:
 
     # Horizon looks for signers that are accounts only, not for hash(x): hence these three ways.
 
-    async def _own(self, _terms: LockTerms, own_gate: str | None) -> list[Record]:
+    async def _own_gate_account(self, _terms: LockTerms, own_gate: str | None) -> list[Record]:
         """The gate that we would have made."""
         account = None if own_gate is None else await self._horizon.account(own_gate)
         return [] if account is None else [account]
@@ -71,7 +71,7 @@ class Locks:
         signed = await self._horizon.accounts_with_signer(terms.recipient)
         return [each for each in signed if _is_gate_for(terms, each)]
 
-    async def _stands(self, terms: LockTerms, account: Record) -> Gate | None:
+    async def _standing_gate(self, terms: LockTerms, account: Record) -> Gate | None:
         if not recognition.gate_stands(terms, account, self._passphrase):
             return None
         address = str(account["account_id"])

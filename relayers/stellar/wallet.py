@@ -17,7 +17,7 @@ from stellar_sdk import (
 )
 from stellar_sdk.operation import Operation
 
-from bridge.chains.errors import ActionRefused
+from bridge.chains.errors import ActionRefusedError
 from bridge.chains.port import UnsignedTx
 from bridge.protocol.types import LockTerms, Preimage, Purpose
 from relayers.stellar import htlc
@@ -77,7 +77,9 @@ def recipe(
         if gate is None:
             summary = f"A recipe, not a transaction. {summary} `rainbow swap refund` makes it."
     else:
-        raise ActionRefused(f"a wallet cannot do {purpose.value} on Stellar", "only lock, claim and refund")
+        raise ActionRefusedError(
+            f"a wallet cannot do {purpose.value} on Stellar", "only lock, claim and refund"
+        )
     if gate is not None:
         transaction = Transaction(who, 0, _FEE_RATE * 2, operations(gate))
         envelope = TransactionEnvelope(transaction, passphrase)
@@ -135,7 +137,7 @@ class StellarWallet:
             built = await self.refund(terms)
             summary = f"Refund: sign it with your wallet, from Unix time {terms.deadline} on."
         else:
-            raise ActionRefused(
+            raise ActionRefusedError(
                 f"a wallet cannot do {purpose.value} on Stellar", "only lock, claim with the preimage, refund"
             )
         payload = {
@@ -163,7 +165,7 @@ class StellarWallet:
         """Build a claim with the preimage on it: from here on it is a secret until it is sent."""
         gate = await self._locks.claimable(terms)
         if gate is None:
-            raise ActionRefused(
+            raise ActionRefusedError(
                 "there is no lock with these terms to claim", "check the terms with the bridge"
             )
         envelope = await self._envelope(terms.recipient, htlc.claim_operations(gate))
@@ -179,7 +181,9 @@ class StellarWallet:
         """Build a refund; the network takes it from the deadline on."""
         gate = await self._locks.refundable(terms)
         if gate is None:
-            raise ActionRefused("there is no lock with these terms to refund", "it may have been claimed")
+            raise ActionRefusedError(
+                "there is no lock with these terms to refund", "it may have been claimed"
+            )
         envelope = await self._envelope(terms.sender, htlc.refund_operations(gate))
         return Built(envelope, sep7(envelope, terms.sender, "Take the funds of your swap back."))
 
@@ -189,12 +193,12 @@ class StellarWallet:
             if await self._horizon.account(gate.address) is not None:
                 inner = htlc.reclaim_transaction(terms, gate.address, gate.sequence, self._passphrase)
                 return htlc.bump(inner, payer, _FEE_RATE).to_xdr()
-        raise ActionRefused("there is no gate of this lock left", "its deposit was taken back already")
+        raise ActionRefusedError("there is no gate of this lock left", "its deposit was taken back already")
 
     async def _envelope(self, source: str, operations: list[Operation]) -> TransactionEnvelope:
         account = await self._horizon.account(source)
         if account is None:
-            raise ActionRefused(f"the account {source} does not exist", "fund it with a few XLM first")
+            raise ActionRefusedError(f"the account {source} does not exist", "fund it with a few XLM first")
         tip = await self._horizon.tip()
         builder = TransactionBuilder(
             Account(source, int(account["sequence"])), self._passphrase, base_fee=_FEE_RATE

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from stellar_sdk import StrKey, xdr
 
-from bridge.chains.errors import DeepReorg, PortUnavailable
+from bridge.chains.errors import DeepReorgError, PortUnavailableError
 from bridge.chains.port import Claimed, HtlcEvent, Locked, Refunded, Revealed, Scan
 from bridge.protocol.types import BlockRef, LockId, TxId
 from relayers.stellar import htlc, recognition
@@ -59,7 +59,9 @@ class Watch:
         parent = ancestor
         for block in blocks:
             if block.parent != parent.id or block.height != parent.height + 1:
-                raise PortUnavailable("Horizon's ledgers do not follow one another", "it may be catching up")
+                raise PortUnavailableError(
+                    "Horizon's ledgers do not follow one another", "it may be catching up"
+                )
             parent = block
         events = await self._events(blocks)
         return Scan(tuple(reversed(recent_blocks[index + 1 :])), tuple(blocks), events, tip)
@@ -67,7 +69,7 @@ class Watch:
     async def _ledger_at(self, height: int, head: BlockRef) -> BlockRef:
         found = head if height == head.height else await self._horizon.ledger(height)
         if found is None:
-            raise PortUnavailable(f"Horizon does not have ledger {height}", "use one with more history")
+            raise PortUnavailableError(f"Horizon does not have ledger {height}", "use one with more history")
         return found
 
     async def _common_ancestor(self, recent_blocks: Sequence[BlockRef], head: BlockRef) -> int | None:
@@ -83,7 +85,7 @@ class Watch:
             if here is not None and block.id in ("", here.id):
                 behind = block.height == head.height and index < len(recent_blocks) - 1
                 return None if behind else index
-        raise DeepReorg(
+        raise DeepReorgError(
             "Horizon shares no ledger with what was seen before",
             "is it the right network, complete, and not restored from an old backup?",
         )

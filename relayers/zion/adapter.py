@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import TypeVar
 
 from bridge.chains.actions import Action, AnchorAction, ApproveAction, CancelAction, CloseAction, SwapAction
-from bridge.chains.errors import ActionRefused, BadAddress, PortError, PortUnavailable
+from bridge.chains.errors import ActionRefusedError, BadAddressError, PortError, PortUnavailableError
 from bridge.chains.port import (
     Authorizer,
     BroadcastOutcome,
@@ -101,11 +101,11 @@ class ZionPort:
 
     async def tip(self) -> Tip:
         """Return the head and the median time past, which the next block's deadlines are compared with."""
-        return await self._settled(self._tip)
+        return await self._reread_if_moved(self._tip)
 
     async def scan(self, recent_blocks: Sequence[BlockRef], max_blocks: int) -> Scan:
         """See `ChainPort.scan`. A node behind the ring on the same chain yields nothing, and no orphans."""
-        return await self._settled(lambda: self._scan(recent_blocks, max_blocks))
+        return await self._reread_if_moved(lambda: self._scan(recent_blocks, max_blocks))
 
     async def _tip(self) -> Tip:
         info = await self._info()
@@ -130,7 +130,7 @@ class ZionPort:
         views = await blocks.read_headers(self._nodes, first, last)
         refs = blocks.linked(views, parent)
         if len(refs) != last - first + 1 or (refs and last == head.height and refs[-1] != head):
-            raise blocks.ChainMoved
+            raise blocks.ChainMovedError
         events = await blocks.read_events(self._nodes, views, refs, self._settings.native)
         return Scan(orphaned, tuple(refs), tuple(events), tip)
 
@@ -181,7 +181,7 @@ class ZionPort:
         """Check against the chain's rules on a fresh view, price and sign. See `ChainPort.prepare`."""
         await self._check()
         if sequence is None:
-            raise ActionRefused("a ZION transaction needs a nonce", "take it from next_sequence")
+            raise ActionRefusedError("a ZION transaction needs a nonce", "take it from next_sequence")
         market, account = await asyncio.gather(
             self._nodes.ask(lambda node: node.estimate_fee()), self._account(self.account)
         )
@@ -210,10 +210,10 @@ class ZionPort:
                 return Transaction(Kind.TRANSFER, chain_id, nonce, 1, fee, sender, sender)
             case AnchorAction(root=root, size=size):
                 if len(root) != 32:
-                    raise ActionRefused("an anchor is a 32-byte root", "give the log's root")
+                    raise ActionRefusedError("an anchor is a 32-byte root", "give the log's root")
                 return Transaction(Kind.ANCHOR, chain_id, nonce, size, fee, sender, ZERO20, root)
             case ApproveAction() | CloseAction():
-                raise ActionRefused(
+                raise ActionRefusedError(
                     f"there is no {action.purpose} on ZION", "its locks need no approval and leave no deposit"
                 )
         return htlc.transaction(action, self._settings, sender=sender, nonce=nonce, fee=fee)
@@ -227,12 +227,12 @@ class ZionPort:
             outcome = _BROADCAST.get(error.reason, BroadcastOutcome.REJECTED)
             return BroadcastResult(outcome, error.with_hint)
         if answer.txid != tx.tx_id:
-            raise PortUnavailable("the ZION node took some other transaction", "use another node")
+            raise PortUnavailableError("the ZION node took some other transaction", "use another node")
         return BroadcastResult(BroadcastOutcome.ALREADY_KNOWN if answer.known else BroadcastOutcome.ACCEPTED)
 
     async def tx_status(self, tx: SignedTx) -> TxStatus:
         """Tell where a transaction is. Never FAILED: what is invalid is in no ZION block."""
-        return await self._settled(lambda: self._tx_status(tx))
+        return await self._reread_if_moved(lambda: self._tx_status(tx))
 
     async def _tx_status(self, tx: SignedTx) -> TxStatus:
         # The nonce first: a transaction that is included between the two calls must not look replaced.
@@ -243,9 +243,9 @@ class ZionPort:
             try:
                 view = await self._nodes.ask(lambda node: node.get_header(block_id))
             except RpcError as error:
-                raise blocks.ChainMoved from error
+                raise blocks.ChainMovedError from error
             if not view.main_chain:
-                raise blocks.ChainMoved
+                raise blocks.ChainMovedError
             return TxStatus(TxState.INCLUDED, blocks.read_header(view), view.confirmations)
         if found.status is TransactionPlace.MEMPOOL:
             return TxStatus(TxState.PENDING)
@@ -260,13 +260,13 @@ class ZionPort:
         return LockId(htlc.id_of(terms, self._settings).hex())
 
     def parse_address(self, text: str) -> Address:
-        """Return the lower-case "zion1…" form. Raises `BadAddress`."""
+        """Return the lower-case "zion1…" form. Raises `BadAddressError`."""
         try:
             key_hash = decode_address(text)
         except AddressError as error:
-            raise BadAddress(error.message, error.hint or "copy the whole address again") from None
+            raise BadAddressError(error.message, error.hint or "copy the whole address again") from None
         if key_hash == ZERO20:
-            raise BadAddress("this address belongs to nobody", "give an address you hold the key of")
+            raise BadAddressError("this address belongs to nobody", "give an address you hold the key of")
         return Address(encode_address(key_hash))
 
     def unsigned(self, purpose: Purpose, terms: LockTerms, preimage: Preimage | None = None) -> UnsignedTx:
@@ -293,15 +293,15 @@ class ZionPort:
 
     # ------------------------------------------------------------------ helpers
 
-    async def _settled(self, read: Callable[[], Awaitable[T]]) -> T:
+    async def _reread_if_moved(self, read: Callable[[], Awaitable[T]]) -> T:
         """Read again while the chain moves under the reading."""
         await self._check()
         for _ in range(_RETRIES_WHILE_MOVING):
             try:
                 return await read()
-            except blocks.ChainMoved:
+            except blocks.ChainMovedError:
                 continue
-        raise PortUnavailable(
+        raise PortUnavailableError(
             "the chain keeps moving while it is read", "several nodes behind one URL? try again"
         )
 

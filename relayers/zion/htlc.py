@@ -12,7 +12,7 @@ from bridge.chains.actions import (
     SwapAction,
     action_of,
 )
-from bridge.chains.errors import ActionRefused
+from bridge.chains.errors import ActionRefusedError
 from bridge.chains.port import Claimed, HtlcEvent, Locked, Refunded, UnsignedTx
 from bridge.protocol.types import (
     Address,
@@ -40,7 +40,8 @@ _MAX_DEADLINE = 2**64 - 1
 
 
 def id_of(terms: LockTerms, settings: ZionSettings) -> bytes:
-    """Return the id the chain gives a lock with these terms. Raises `ActionRefused` for impossible terms."""
+    """Return the id the chain gives a lock with these terms. Raises `ActionRefusedError` for impossible
+    terms."""
     check(terms, settings)
     return lock_id(
         settings.chain_id,
@@ -53,7 +54,7 @@ def id_of(terms: LockTerms, settings: ZionSettings) -> bytes:
 
 
 def check(terms: LockTerms, settings: ZionSettings) -> None:
-    """Raise `ActionRefused` if no lock on this network can have these terms."""
+    """Raise `ActionRefusedError` if no lock on this network can have these terms."""
     problem = ""
     if terms.chain != settings.chain or terms.asset.chain != settings.chain:
         problem = f"they are of {terms.chain} and {terms.asset.key}"
@@ -72,7 +73,7 @@ def check(terms: LockTerms, settings: ZionSettings) -> None:
         except AddressError as error:
             problem = error.with_hint
     if problem:
-        raise ActionRefused(
+        raise ActionRefusedError(
             f"no lock on {settings.chain} can have these terms: {problem}", "correct the terms"
         )
 
@@ -82,8 +83,8 @@ def transaction(
 ) -> Transaction:
     """Return the transaction of an action, unsigned, with the preimage in the witness of a claim.
 
-    `sender` is the key hash of who sends and pays the fee. Raises `ActionRefused` for a wrong preimage and
-    for a lock by another than its sender.
+    `sender` is the key hash of who sends and pays the fee. Raises `ActionRefusedError` for a wrong preimage
+    and for a lock by another than its sender.
     """
     terms = action.terms
     lock = id_of(terms, settings)
@@ -92,17 +93,19 @@ def transaction(
     match action:
         case LockAction():
             if sender != payer:
-                raise ActionRefused("the lock names another sender", "a lock is made by its sender")
+                raise ActionRefusedError("the lock names another sender", "a lock is made by its sender")
             kind, recipient, hashed, deadline = Kind.HTLC_LOCK, payee, terms.hashlock, terms.deadline
         case ClaimAction(preimage=preimage):
             if not preimage.opens(terms.hashlock):
-                raise ActionRefused("the preimage does not open this lock", "use the swap's own preimage")
+                raise ActionRefusedError(
+                    "the preimage does not open this lock", "use the swap's own preimage"
+                )
             kind, recipient, aux = Kind.HTLC_CLAIM, payee, preimage.reveal()
         case RefundAction():
             kind, recipient = Kind.HTLC_REFUND, payer
         case CooperativeRefundAction():
             if sender != payee:
-                raise ActionRefused("only the recipient can give a lock back", "wait for the deadline")
+                raise ActionRefusedError("only the recipient can give a lock back", "wait for the deadline")
             kind, recipient = Kind.HTLC_COOPERATIVE_REFUND, payer
     body = Transaction(kind, settings.chain_id, nonce, terms.amount, fee, sender, recipient, hashed, deadline)
     return body.with_witness(Witness(aux=aux))
@@ -117,7 +120,7 @@ def for_wallet(
     account may claim and refund), recipient, hash and aux (hex) and deadline; `from_payload` reads it.
     """
     if purpose not in {Purpose.LOCK, Purpose.CLAIM, Purpose.REFUND}:
-        raise ActionRefused(f"a wallet has nothing to sign for {purpose}", "ask for another purpose")
+        raise ActionRefusedError(f"a wallet has nothing to sign for {purpose}", "ask for another purpose")
     sender = decode_address(terms.sender)
     action = action_of(purpose, terms, preimage)
     tx = transaction(action, settings, sender=sender, nonce=0, fee=fee)

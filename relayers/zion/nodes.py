@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import TypeVar
 
 from bridge.chains.endpoints.in_turn import InTurn
-from bridge.chains.errors import PortError, PortUnavailable
+from bridge.chains.errors import PortError, PortUnavailableError
 from chain.rules.errors import NodeUnreachableError, RpcError
 from chain.service.client import ZionClient
 
@@ -27,7 +27,7 @@ class Nodes:
     async def ask(self, request: Callable[[ZionClient], Awaitable[T]]) -> T:
         """Return what `request` returns. `RpcError` passes through: the node has answered, and refused.
 
-        Raises `PortUnavailable` without the URL, which may contain credentials.
+        Raises `PortUnavailableError` without the URL, which may contain credentials.
         """
 
         async def classified(client: ZionClient) -> T:
@@ -35,13 +35,13 @@ class Nodes:
                 return await request(client)
             except NodeUnreachableError:
                 # Without the error as its cause: its own words contain the URL.
-                raise PortUnavailable(
+                raise PortUnavailableError(
                     "the ZION node cannot be reached", "is it up and the URL right?"
                 ) from None
             except RpcError as error:
                 if error.reason not in _PASSING:
                     raise
-                raise PortUnavailable(
+                raise PortUnavailableError(
                     f"the ZION node failed: {error.message}", "see the node's log"
                 ) from error
 

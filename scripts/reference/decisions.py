@@ -35,7 +35,7 @@ GROUPS = {
 """The first three digits of a number → what the decision is about."""
 
 
-class BadRecord(Exception):
+class BadRecordError(Exception):
     """A decision record's head is not as the template has it."""
 
 
@@ -51,26 +51,28 @@ class Record:
 
 
 def read(path: Path) -> Record:
-    """Return a record's head. Raises `BadRecord` with what is wrong."""
+    """Return a record's head. Raises `BadRecordError` with what is wrong."""
     found = HEAD.match(path.read_text(encoding="utf-8"))
     if found is None:
-        raise BadRecord(f"{path.name}: start it as docs/decisions/template.md does (title, status, date)")
+        raise BadRecordError(
+            f"{path.name}: start it as docs/decisions/template.md does (title, status, date)"
+        )
     if not path.name.startswith(f"{found['number']}-"):
-        raise BadRecord(f"{path.name}: its title says {found['number']}")
+        raise BadRecordError(f"{path.name}: its title says {found['number']}")
     if found["number"][:3] not in GROUPS:
-        raise BadRecord(
+        raise BadRecordError(
             f"{path.name}: no group {found['number'][:3]}; add it to scripts/reference/decisions.py"
         )
     return Record(path, found["number"], found["title"], found["status"], found["date"])
 
 
 def records(folder: Path = FOLDER) -> list[Record]:
-    """Return all records by number. Raises `BadRecord`, also for a number used twice."""
+    """Return all records by number. Raises `BadRecordError`, also for a number used twice."""
     found: dict[str, Record] = {}
     for path in sorted(folder.glob("[0-9]*.md")):
         record = read(path)
         if record.number in found:
-            raise BadRecord(f"{path.name}: the number is taken by {found[record.number].path.name}")
+            raise BadRecordError(f"{path.name}: the number is taken by {found[record.number].path.name}")
         found[record.number] = record
     return list(found.values())
 

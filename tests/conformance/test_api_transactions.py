@@ -27,10 +27,10 @@ from bridge.api.services import build
 from bridge.chains.actions import LockAction
 from bridge.chains.port import ChainPort, FeeEstimate, LockStatus, Tip, UnsignedTx, WalletBuilder
 from bridge.desk.prices import StaticPrices
-from bridge.desk.quotes import QuoteSigner
 from bridge.engine.apply import apply_events
 from bridge.keys.devkeys import devnet_key
 from bridge.keys.keystore import devnet_key as secret_key
+from bridge.keys.quote_signature import QuoteSigner
 from bridge.protocol.events import LockFinal, LockSeen
 from bridge.protocol.types import (
     Amount,

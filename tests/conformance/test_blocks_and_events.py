@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from bridge.chains.actions import ClaimAction, CooperativeRefundAction, LockAction, RefundAction
-from bridge.chains.errors import DeepReorg
+from bridge.chains.errors import DeepReorgError
 from bridge.chains.port import Claimed, Locked, LockStatus, Refunded, TxState
 from bridge.protocol.types import BlockHeight, BlockRef, Preimage, UnixSeconds
 from tests.conformance.rig import Scene, Watcher
@@ -134,7 +134,7 @@ async def test_a_ring_of_another_chain_is_a_deep_reorg(scene: Scene) -> None:
     await scene.rig.devnet.mine(2)
     head = (await port.tip()).block
     strange = [_elsewhere(head, height) for height in (head.height - 1, head.height)]
-    with pytest.raises(DeepReorg) as refusal:
+    with pytest.raises(DeepReorgError) as refusal:
         await port.scan(strange, 10)
     assert refusal.value.hint
 

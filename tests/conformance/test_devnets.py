@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 
-from bridge.chains.errors import PortUnavailable
+from bridge.chains.errors import PortUnavailableError
 from bridge.keys.devkeys import devnet_key
 from relayers.evm import adapter as ethereum
-from relayers.evm.devnet.anvil import AnvilDevnet, AnvilMissing, find_anvil
+from relayers.evm.devnet.anvil import AnvilDevnet, AnvilMissingError, find_anvil
 from relayers.zion import adapter as zion
 from relayers.zion.devnet.local import ZionDevnet
 
@@ -83,7 +83,7 @@ async def test_blocks_come_by_themselves_and_the_clock_survives_reorg_and_restar
     await asyncio.sleep(2.2)
     assert (await port.tip()).block.height > height
     devnet.kill()
-    with pytest.raises(PortUnavailable):
+    with pytest.raises(PortUnavailableError):
         await port.tip()
     await devnet.restart()
     again = await port.tip()
@@ -114,6 +114,6 @@ async def test_anvil_starts_again_from_the_last_complete_state_when_killed_while
 
 def test_a_missing_anvil_is_said_with_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RAINBOW_ANVIL", "/nonexistent/anvil")
-    with pytest.raises(AnvilMissing) as failure:
+    with pytest.raises(AnvilMissingError) as failure:
         find_anvil()
     assert "RAINBOW_ANVIL" in failure.value.hint

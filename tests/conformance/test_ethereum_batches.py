@@ -9,7 +9,7 @@ import pytest
 import pytest_asyncio
 
 from bridge.chains.actions import ClaimAction, LockAction
-from bridge.chains.errors import ActionRefused
+from bridge.chains.errors import ActionRefusedError
 from bridge.chains.port import BroadcastOutcome, ChainPort, Claimed, FeeLevel, TxState
 from bridge.protocol.types import Asset, LockTerms, Preimage
 from tests.conformance.conftest import Rigs
@@ -100,7 +100,7 @@ async def test_what_is_not_open_any_more_is_left_out_even_if_it_is_the_first(sce
     tx = await scene.done(ours, whole)
     assert function(tx) == TOGETHER
     assert await claimed(watcher) == {ours.lock_id(locks[index]): secrets[index] for index in (1, 3)}
-    with pytest.raises(ActionRefused, match="NotOpen"):
+    with pytest.raises(ActionRefusedError, match="NotOpen"):
         await ours.prepare(whole, await ours.next_sequence(), FeeLevel())
 
 
@@ -162,7 +162,7 @@ async def test_a_wrong_preimage_of_the_first_is_refused_while_its_lock_is_open(s
     ours, theirs = await scene.port("bridge"), await scene.port("user")
     locks = await locked(scene, theirs, ours, [secret(0), secret(1)])
     wrong = together(ours, (locks[0], secret(9)), (locks[1], secret(1)))
-    with pytest.raises(ActionRefused, match="preimage"):
+    with pytest.raises(ActionRefusedError, match="preimage"):
         await ours.prepare(wrong, await ours.next_sequence(), FeeLevel())
 
 

@@ -14,7 +14,7 @@ import pytest
 import pytest_asyncio
 
 from bridge.chains.actions import ClaimAction, LockAction, RefundAction
-from bridge.chains.errors import ActionRefused
+from bridge.chains.errors import ActionRefusedError
 from bridge.chains.port import BroadcastOutcome, ChainPort, Claimed, FeeLevel, Locked, LockStatus, TxState
 from bridge.protocol.types import Asset, LockTerms, Preimage, Purpose
 from tests.conformance.conftest import Rigs
@@ -105,7 +105,7 @@ async def test_a_busy_lane_is_refused_by_its_number_and_free_again_once_its_lock
     first = await scene.terms(ours, theirs, SECRET)
     second = msgspec.structs.replace(first, amount=first.amount + 1)
     await scene.done(ours, LockAction(first))
-    with pytest.raises(ActionRefused, match=f"lane {first.lane} ") as refusal:
+    with pytest.raises(ActionRefusedError, match=f"lane {first.lane} ") as refusal:
         await ours.prepare(LockAction(second), await ours.next_sequence(), FeeLevel())
     assert "another one" in refusal.value.hint
     assert await ours.read_lock(ours.lock_id(second), second) is LockStatus.ABSENT
@@ -181,5 +181,5 @@ async def test_a_user_claims_from_a_lane_and_a_stranger_refunds_to_it_with_ordin
     await scene.rig.devnet.advance_time(600)
     await scene.from_wallet("stranger", Purpose.REFUND, refunded)
     assert await ours.read_lock(ours.lock_id(refunded), refunded) is LockStatus.REFUNDED
-    with pytest.raises(ActionRefused):
+    with pytest.raises(ActionRefusedError):
         await ours.prepare(RefundAction(refunded), await ours.next_sequence(), FeeLevel())

@@ -12,7 +12,7 @@ import pytest
 import pytest_asyncio
 
 from bridge.chains.actions import ClaimAction, LockAction
-from bridge.chains.errors import PortError, PortUnavailable
+from bridge.chains.errors import PortError, PortUnavailableError
 from bridge.chains.port import BroadcastOutcome, FeeLevel, LockStatus, TxState
 from bridge.keys.devkeys import devnet_key
 from bridge.protocol.types import Preimage
@@ -69,7 +69,7 @@ async def test_a_lagging_node_orphans_nothing(scene: Scene, rig: EthereumRig, rp
     assert (scan.orphaned, scan.blocks, scan.events) == ((), (), ())
     assert scan.tip.block.height == ring[-3].height
     rpc.mangle = heads_at(1, await headers(rig, 1))
-    with pytest.raises(PortUnavailable):
+    with pytest.raises(PortUnavailableError):
         await port.scan(ring, 10)
     await port.close()
 
@@ -90,7 +90,7 @@ async def test_a_node_that_never_agrees_with_itself_is_unavailable(
         return answer
 
     rpc.mangle = breaks_the_chain
-    with pytest.raises(PortUnavailable):
+    with pytest.raises(PortUnavailableError):
         await watcher.look()
     rpc.mangle = None
     assert len((await watcher.look()).blocks) == 3
@@ -111,7 +111,7 @@ async def test_logs_of_another_branch_are_not_believed(scene: Scene, rig: Ethere
         return answer
 
     rpc.mangle = elsewhere
-    with pytest.raises(PortUnavailable):
+    with pytest.raises(PortUnavailableError):
         await watcher.look()
     await port.close()
 
@@ -181,7 +181,7 @@ async def test_a_broken_line_is_unavailable_and_its_key_stays_secret(
             }
         case _:
             rpc.status = int(fault.split()[1])
-    with pytest.raises(PortUnavailable) as failure:
+    with pytest.raises(PortUnavailableError) as failure:
         await port.tip()
     assert failure.value.hint
     shown = f"{failure.value} {failure.value.hint} {port!r} {through_settings(port)!r}"
@@ -212,7 +212,7 @@ async def test_a_lost_answer_to_a_broadcast_is_no_harm(scene: Scene, rig: Ethere
     port = through(rig, rpc.url)
     await port.tip()
     rpc.status = 502
-    with pytest.raises(PortUnavailable):
+    with pytest.raises(PortUnavailableError):
         await port.broadcast(tx)
     rpc.status = 200
     assert (await port.broadcast(tx)).outcome is BroadcastOutcome.ALREADY_KNOWN

@@ -12,7 +12,7 @@ import pytest_asyncio
 from eth_account import Account
 
 from bridge.chains.actions import ClaimAction, CooperativeRefundAction, LockAction
-from bridge.chains.errors import ActionRefused, BadAuthorization
+from bridge.chains.errors import ActionRefusedError, BadAuthorizationError
 from bridge.chains.port import Authorizer, ChainPort, Claimed, FeeLevel, LockStatus, SignedTx, UnsignedTx
 from bridge.keys.devkeys import devnet_key
 from bridge.protocol.types import Amount, Asset, LockTerms, Preimage
@@ -227,7 +227,7 @@ async def test_a_lock_that_is_spent_is_refused_with_and_without(scene: Scene) ->
     swap = await locked(scene)
     authorization = await swap.signed(AMOUNT // 2)
     await swap.claimed(b"")
-    with pytest.raises(ActionRefused, match="NotOpen"):
+    with pytest.raises(ActionRefusedError, match="NotOpen"):
         await swap.prepared(authorization)
 
 
@@ -253,7 +253,7 @@ async def test_a_request_survives_json_and_any_wallet_can_sign_it(scene: Scene) 
 async def test_a_request_leaves_the_recipient_something(scene: Scene) -> None:
     swap = await locked(scene)
     for fee in (-1, AMOUNT, AMOUNT + 1):
-        with pytest.raises(ActionRefused):
+        with pytest.raises(ActionRefusedError):
             await authorizer(swap.ours).request(swap.terms, Amount(fee))
 
 
@@ -318,7 +318,7 @@ async def test_a_lying_request_is_not_signed(scene: Scene, part: str, change: di
     swap = await locked(scene)
     request = await authorizer(swap.ours).request(swap.terms, Amount(10**15))
     payload = {**request.payload, part: {**request.payload[part], **change}}
-    with pytest.raises(BadAuthorization) as refusal:
+    with pytest.raises(BadAuthorizationError) as refusal:
         await authorizer(swap.theirs).sign(
             swap.terms, msgspec.structs.replace(request, payload=payload), Amount(10**15)
         )
@@ -333,9 +333,9 @@ async def test_a_request_of_another_kind_or_for_somebody_else_is_not_signed(scen
         msgspec.structs.replace(request, payload={}),
         msgspec.structs.replace(request, payload={**request.payload, "primaryType": "CooperativeRefund"}),
     ):
-        with pytest.raises(BadAuthorization):
+        with pytest.raises(BadAuthorizationError):
             await authorizer(swap.theirs).sign(swap.terms, other, Amount(1))
-    with pytest.raises(BadAuthorization, match="pays"):
+    with pytest.raises(BadAuthorizationError, match="pays"):
         await authorizer(swap.ours).sign(swap.terms, request, Amount(1))
 
 
@@ -347,7 +347,7 @@ async def test_a_relayer_of_a_setting_is_asked_for_and_no_other_is_taken(
     desk = open_port(settings, devnet_key("made up and forgotten"))
     request = await authorizer(desk).request(swap.terms, Amount(10**15))
     assert request.payload["message"]["relayer"] == rig.other_address()
-    with pytest.raises(BadAuthorization, match="relayer"):
+    with pytest.raises(BadAuthorizationError, match="relayer"):
         await authorizer(desk).check(swap.terms, await answered(swap))
     await desk.close()
 
@@ -386,7 +386,7 @@ async def test_an_answer_that_is_not_what_was_asked_for_is_refused(
     swap = await locked(scene)
     answer = await answered(swap)
     await authorizer(swap.ours).check(swap.terms, answer)
-    with pytest.raises(BadAuthorization, match=said) as refusal:
+    with pytest.raises(BadAuthorizationError, match=said) as refusal:
         await authorizer(swap.ours).check(swap.terms, {**answer, **change})
     assert refusal.value.hint
 
@@ -395,7 +395,7 @@ async def test_a_signature_for_other_terms_is_refused(scene: Scene) -> None:
     swap = await locked(scene)
     answer = await answered(swap)
     for change in ({"amount": AMOUNT - 1}, {"lane": 1}, {"deadline": swap.terms.deadline - 1}):
-        with pytest.raises(BadAuthorization, match="not signed by"):
+        with pytest.raises(BadAuthorizationError, match="not signed by"):
             await authorizer(swap.ours).check(msgspec.structs.replace(swap.terms, **change), answer)
 
 
@@ -404,10 +404,10 @@ async def test_a_used_nonce_and_an_expired_signature_are_refused(scene: Scene) -
     answer = await answered(swap, AMOUNT // 2)
     late = await answered(swap, AMOUNT // 2)
     await swap.claimed(await authorizer(swap.ours).check(swap.terms, answer))
-    with pytest.raises(BadAuthorization, match="nonce"):
+    with pytest.raises(BadAuthorizationError, match="nonce"):
         await authorizer(swap.ours).check(swap.terms, answer)
     await scene.rig.devnet.advance_time(1_000 + EXPIRY_MARGIN)
-    with pytest.raises(BadAuthorization, match="expired"):
+    with pytest.raises(BadAuthorizationError, match="expired"):
         await authorizer(swap.ours).check(swap.terms, late)
 
 
@@ -420,7 +420,7 @@ async def test_a_signature_is_taken_in_the_one_form_that_the_contract_takes(scen
     assert stored == await authorizer(swap.ours).check(swap.terms, answer)
     high = (SECP256K1_N - int.from_bytes(raw[32:64], "big")).to_bytes(32, "big")
     twin = "0x" + (raw[:32] + high + bytes([27 + 28 - raw[64]])).hex()
-    with pytest.raises(BadAuthorization, match="not signed by"):
+    with pytest.raises(BadAuthorizationError, match="not signed by"):
         await authorizer(swap.ours).check(swap.terms, {**answer, "signature": twin})
 
 
@@ -429,12 +429,12 @@ async def test_a_smart_wallet_answers_for_itself(scene: Scene, rig: EthereumRig)
     swap = await locked(scene, recipient=wallet)
     request = await authorizer(swap.ours).request(swap.terms, Amount(AMOUNT // 2))
     answer = {**request.payload["message"], "signature": "0x1234"}
-    with pytest.raises(BadAuthorization, match="not signed by"):
+    with pytest.raises(BadAuthorizationError, match="not signed by"):
         await authorizer(swap.ours).check(swap.terms, answer)
     digest = htlc.typed_data_digest(request.payload)
     await call(rig, wallet, "approveDigest(bytes32)", digest)
     await call(rig, wallet, "answerShort(bool)", True)
-    with pytest.raises(BadAuthorization, match="not signed by"):
+    with pytest.raises(BadAuthorizationError, match="not signed by"):
         await authorizer(swap.ours).check(swap.terms, answer)
     await call(rig, wallet, "answerShort(bool)", False)
     tx = await swap.claimed(await authorizer(swap.ours).check(swap.terms, answer))
@@ -445,7 +445,7 @@ async def test_a_smart_wallet_answers_for_itself(scene: Scene, rig: EthereumRig)
 async def test_a_recipient_that_burns_our_gas_claims_for_itself(scene: Scene, rig: EthereumRig) -> None:
     burner = await deploy(rig, CREATES_BURNER)
     swap = await locked(scene, recipient=burner)
-    with pytest.raises(ActionRefused, match="gas") as refusal:
+    with pytest.raises(ActionRefusedError, match="gas") as refusal:
         await swap.prepared(b"")
     assert "owner" in refusal.value.hint
     assert await swap.received() == 0
@@ -458,5 +458,5 @@ async def test_a_sender_that_burns_our_gas_waits_for_its_deadline(scene: Scene, 
     action = CooperativeRefundAction(terms)
     await ours.prepare(action, await ours.next_sequence(), FeeLevel())
     await rpc(rig, "anvil_setCode", theirs.account, "0x" + BURNER.hex())
-    with pytest.raises(ActionRefused, match="gas"):
+    with pytest.raises(ActionRefusedError, match="gas"):
         await ours.prepare(action, await ours.next_sequence(), FeeLevel())

@@ -13,7 +13,7 @@ from prometheus_client import CollectorRegistry
 
 from bridge.chains.actions import LockAction
 from bridge.chains.config import TimingConfig
-from bridge.chains.errors import PortUnavailable
+from bridge.chains.errors import PortUnavailableError
 from bridge.chains.network import Network
 from bridge.chains.port import ChainPort
 from bridge.client.swap import LockWatch
@@ -113,7 +113,7 @@ async def test_a_final_block_of_another_branch_is_not_believed(rig: EthereumRig)
     async with LyingRpc(rig.devnet.rpc_url) as between:
         port = through(rig, between)
         between.mangle = answered("finalized", {"result": {**block, "hash": "0x" + "ab" * 32}})
-        with pytest.raises(PortUnavailable):
+        with pytest.raises(PortUnavailableError):
             await port.scan(watcher.ring, 10)
         between.mangle = None
         assert (await port.scan(watcher.ring, 10)).tip.finalized == int(block["number"], 16)

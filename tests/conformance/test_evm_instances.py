@@ -11,7 +11,7 @@ import pytest
 import pytest_asyncio
 
 from bridge.chains.actions import ClaimAction, CooperativeRefundAction, LockAction, RefundAction
-from bridge.chains.errors import ActionRefused, BadAuthorization, PortError
+from bridge.chains.errors import ActionRefusedError, BadAuthorizationError, PortError
 from bridge.chains.port import (
     BroadcastOutcome,
     Claimed,
@@ -113,13 +113,13 @@ async def test_each_network_has_a_demo_token_of_its_own(pair: Pair) -> None:
 )
 async def test_a_lock_of_the_other_network_is_refused(pair: Pair, make: Any, role: str) -> None:
     here = await pair.port(instances.ETHEREUM, role)
-    with pytest.raises(ActionRefused, match="polygon") as refusal:
+    with pytest.raises(ActionRefusedError, match="polygon") as refusal:
         await here.prepare(make(pair.on_polygon), 0, FeeLevel())
     assert refusal.value.hint
     mixed = msgspec.structs.replace(pair.on_ethereum, asset=pair.on_polygon.asset)
-    with pytest.raises(ActionRefused, match="polygon:POL"):
+    with pytest.raises(ActionRefusedError, match="polygon:POL"):
         here.unsigned(Purpose.LOCK, mixed)
-    with pytest.raises(ActionRefused):
+    with pytest.raises(ActionRefusedError):
         await here.read_lock(LockId("0x00"), pair.on_polygon)
 
 
@@ -147,7 +147,7 @@ async def test_a_signed_claim_for_one_network_gives_no_fee_on_the_other(pair: Pa
     signed = await user.authorizer.sign(pair.on_polygon, request, Amount(most))
     authorization = await there.authorizer.check(pair.on_polygon, signed, Amount(0))
 
-    with pytest.raises(BadAuthorization, match="was not signed by"):
+    with pytest.raises(BadAuthorizationError, match="was not signed by"):
         await here.authorizer.check(pair.on_ethereum, signed, Amount(0))
     misused = await prepared(here, pair.on_ethereum, authorization)
     assert function(misused) == ORDINARY
@@ -165,7 +165,7 @@ async def test_a_user_signs_no_request_for_the_other_network(pair: Pair) -> None
     assert there.authorizer is not None
     assert user.authorizer is not None
     request = await there.authorizer.request(pair.on_polygon, Amount(1_000))
-    with pytest.raises(BadAuthorization, match="does not fit the lock"):
+    with pytest.raises(BadAuthorizationError, match="does not fit the lock"):
         await user.authorizer.sign(pair.on_ethereum, request, Amount(1_000))
 
 

@@ -17,7 +17,7 @@ from eth_abi.abi import encode
 from eth_account import Account
 
 from bridge.chains.actions import ClaimAction, LockAction
-from bridge.chains.errors import ActionRefused, InsufficientFunds, PortUnavailable
+from bridge.chains.errors import ActionRefusedError, InsufficientFundsError, PortUnavailableError
 from bridge.chains.port import FeeEstimate, FeeLevel, SignedTx
 from bridge.keys.devkeys import devnet_key
 from bridge.protocol.types import Address, Amount, LockTerms, Preimage, Purpose, UnixSeconds
@@ -164,7 +164,7 @@ async def test_an_account_that_can_pay_the_gas_and_not_the_data_signs_nothing(ri
     spare = await port.balance(port.account, rig.native) - amount - gas_alone
     # Each unit of the parent chain's gas at a price that takes more than is to spare.
     await charge(rig, price=spare // 1_000)
-    with pytest.raises(InsufficientFunds) as refusal:
+    with pytest.raises(InsufficientFundsError) as refusal:
         await prepared(port, action)
     assert "ethereum" in str(refusal.value)
     await charge(rig, price=spare // 100_000)
@@ -237,11 +237,11 @@ async def test_a_network_that_charges_otherwise_than_its_profile_says_is_not_gue
     plain = await EthereumRig(tmp_path).start()
     try:
         port = opened(plain, model, "wrong model")
-        with pytest.raises(PortUnavailable, match="charges for data") as refusal:
+        with pytest.raises(PortUnavailableError, match="charges for data") as refusal:
             await port.fees(plain.native)
         assert "fee_model" in refusal.value.hint
         await plain.devnet.fund(port.account, plain.native, ETHER)
-        with pytest.raises(PortUnavailable, match="charges for data"):
+        with pytest.raises(PortUnavailableError, match="charges for data"):
             await prepared(port, LockAction(await lock_terms(port, plain.other_address())))
     finally:
         await plain.stop()
@@ -335,7 +335,7 @@ async def test_dear_data_is_no_reason_to_refuse_a_claim_for_somebody(rig: Ethere
         between.mangle = adds_gas(900_000)
         assert fields(await prepared(port, ClaimAction(terms, SECRET)))["gas"] > 900_000
         elsewhere = opened(rig, FeeModel.EIP1559, "arbitrum/claims", between.url)
-        with pytest.raises(ActionRefused, match="over the limit"):
+        with pytest.raises(ActionRefusedError, match="over the limit"):
             await prepared(elsewhere, ClaimAction(terms, SECRET))
 
 

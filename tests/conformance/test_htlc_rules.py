@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from bridge.chains.actions import ClaimAction, CooperativeRefundAction, LockAction, RefundAction
-from bridge.chains.errors import ActionRefused, InsufficientFunds, PortError
+from bridge.chains.errors import ActionRefusedError, InsufficientFundsError, PortError
 from bridge.chains.port import Claimed, FeeLevel, Locked, LockStatus
 from bridge.protocol.types import Amount, Preimage, Purpose
 from tests.conformance.rig import Scene, Watcher
@@ -33,7 +33,7 @@ async def test_a_claim_by_a_stranger_pays_the_recipient_alone(scene: Scene) -> N
     await scene.done(ours, LockAction(terms))
     before = await stranger.balance(stranger.account, scene.rig.native)
     if not scene.rig.traits.claims_by_anyone:
-        with pytest.raises(ActionRefused):
+        with pytest.raises(ActionRefusedError):
             await stranger.prepare(ClaimAction(terms, SECRET), await stranger.next_sequence(), FeeLevel())
         return
     tx = await scene.done(stranger, ClaimAction(terms, SECRET))
@@ -48,7 +48,7 @@ async def test_a_claim_is_good_after_the_deadline_as_long_as_nobody_has_refunded
     await scene.done(ours, LockAction(terms))
     await scene.rig.devnet.advance_time(1_000)
     await scene.done(theirs, ClaimAction(terms, SECRET))
-    with pytest.raises(ActionRefused):
+    with pytest.raises(ActionRefusedError):
         await ours.prepare(RefundAction(terms), await ours.next_sequence(), FeeLevel())
 
 
@@ -61,7 +61,7 @@ async def test_a_refund_is_refused_before_the_deadline_and_good_from_its_very_se
     seen: list[int] = []
     while (now := (await ours.tip()).time) < terms.deadline:
         seen.append(now)
-        with pytest.raises(ActionRefused):
+        with pytest.raises(ActionRefusedError):
             await ours.prepare(RefundAction(terms), await ours.next_sequence(), FeeLevel())
         await scene.rig.devnet.advance_time(1)
     assert seen, "the test must have looked before the deadline"
@@ -72,7 +72,7 @@ async def test_a_refund_is_refused_before_the_deadline_and_good_from_its_very_se
     freed = scene.rig.traits.bound_by_lock
     assert terms.amount + freed - tx.max_cost <= back < terms.amount + freed
     assert await ours.read_lock(ours.lock_id(terms), terms) in {LockStatus.REFUNDED, LockStatus.SPENT}
-    with pytest.raises(ActionRefused):
+    with pytest.raises(ActionRefusedError):
         await theirs.prepare(ClaimAction(terms, SECRET), await theirs.next_sequence(), FeeLevel())
 
 
@@ -83,7 +83,7 @@ async def test_a_refund_by_a_stranger_pays_the_sender_alone(scene: Scene) -> Non
     await scene.rig.devnet.advance_time(200)
     before = await ours.balance(ours.account, scene.rig.native)
     if not scene.rig.traits.refunds_by_anyone:
-        with pytest.raises(ActionRefused):
+        with pytest.raises(ActionRefusedError):
             await stranger.prepare(RefundAction(terms), await stranger.next_sequence(), FeeLevel())
         return
     await scene.done(stranger, RefundAction(terms))
@@ -98,7 +98,7 @@ async def test_the_recipient_may_give_a_lock_back_before_its_deadline(scene: Sce
         await scene.done(theirs, LockAction(terms))
         before = await ours.balance(theirs.account, scene.rig.native)
         if not scene.rig.traits.gives_back_early:
-            with pytest.raises(ActionRefused):
+            with pytest.raises(ActionRefusedError):
                 await ours.prepare(CooperativeRefundAction(terms), await ours.next_sequence(), FeeLevel())
             return
         await scene.done(ours, CooperativeRefundAction(terms))
@@ -112,7 +112,7 @@ async def test_nobody_but_the_recipient_may_give_a_lock_back_early(scene: Scene)
     ours, theirs = await scene.port("bridge"), await scene.port("user")
     terms = await scene.terms(theirs, ours, SECRET)
     await scene.done(theirs, LockAction(terms))
-    with pytest.raises(ActionRefused):
+    with pytest.raises(ActionRefusedError):
         await theirs.prepare(CooperativeRefundAction(terms), await theirs.next_sequence(), FeeLevel())
 
 
@@ -121,7 +121,7 @@ async def test_a_wrong_preimage_is_refused(scene: Scene) -> None:
     terms = await scene.terms(ours, theirs, SECRET)
     await scene.done(ours, LockAction(terms))
     for wrong in (b"", SECRET.reveal()[:-1] + b"?", SECRET.reveal() + b"\0"):
-        with pytest.raises(ActionRefused):
+        with pytest.raises(ActionRefusedError):
             await theirs.prepare(
                 ClaimAction(terms, Preimage(wrong)), await theirs.next_sequence(), FeeLevel()
             )
@@ -182,14 +182,14 @@ async def test_the_same_terms_cannot_be_locked_twice_at_once(scene: Scene) -> No
     ours, theirs = await scene.port("bridge"), await scene.port("user")
     terms = await scene.terms(ours, theirs, SECRET)
     await scene.done(ours, LockAction(terms))
-    with pytest.raises(ActionRefused):
+    with pytest.raises(ActionRefusedError):
         await ours.prepare(LockAction(terms), await ours.next_sequence(), FeeLevel())
 
 
 async def test_a_lock_is_made_by_its_sender_alone(scene: Scene) -> None:
     ours, theirs = await scene.port("bridge"), await scene.port("user")
     terms = await scene.terms(theirs, ours, SECRET)
-    with pytest.raises(ActionRefused):
+    with pytest.raises(ActionRefusedError):
         await ours.prepare(LockAction(terms), await ours.next_sequence(), FeeLevel())
 
 
@@ -200,7 +200,7 @@ async def test_a_lock_elsewhere_is_refused_before_anything_is_signed(scene: Scen
     terms = msgspec.structs.replace(
         await scene.terms(ours, theirs, SECRET), contract=scene.rig.other_address()
     )
-    with pytest.raises(ActionRefused):
+    with pytest.raises(ActionRefusedError):
         await ours.prepare(LockAction(terms), await ours.next_sequence(), FeeLevel())
 
 
@@ -267,6 +267,6 @@ async def test_a_token_that_is_lacking_is_insufficient_funds(scene: Scene) -> No
         return
     ours, theirs = await scene.port("bridge"), await scene.port("user")
     terms = await scene.terms(ours, theirs, SECRET, asset=token)
-    with pytest.raises((InsufficientFunds, PortError)) as refusal:
+    with pytest.raises((InsufficientFundsError, PortError)) as refusal:
         await ours.prepare(LockAction(terms), await ours.next_sequence(), FeeLevel())
-    assert isinstance(refusal.value, InsufficientFunds)
+    assert isinstance(refusal.value, InsufficientFundsError)

@@ -5,7 +5,12 @@ from __future__ import annotations
 import pytest
 
 from bridge.chains.actions import AnchorAction, CancelAction, ClaimAction, LockAction
-from bridge.chains.errors import ActionRefused, BadAddress, InsufficientFunds, PortUnavailable
+from bridge.chains.errors import (
+    ActionRefusedError,
+    BadAddressError,
+    InsufficientFundsError,
+    PortUnavailableError,
+)
 from bridge.chains.port import (
     BroadcastOutcome,
     ChainPort,
@@ -25,7 +30,7 @@ async def offer(scene: Scene, port: ChainPort, tx: SignedTx) -> None:
     """Broadcast what may not land yet: a chain that keeps no such transactions says it is unavailable."""
     try:
         await port.broadcast(tx)
-    except PortUnavailable:
+    except PortUnavailableError:
         assert not scene.rig.traits.many_per_block
 
 
@@ -41,7 +46,7 @@ async def expect_no_sequences(scene: Scene) -> None:
     await scene.rig.devnet.mine(1)
     for tx in (first, second):
         assert (await ours.tx_status(tx)).state is TxState.INCLUDED
-    with pytest.raises(ActionRefused):
+    with pytest.raises(ActionRefusedError):
         await ours.prepare(CancelAction(), None, FeeLevel())
 
 
@@ -157,7 +162,7 @@ async def test_an_anchor_is_carried_by_zion_and_by_no_other_chain(scene: Scene) 
     ours = await scene.port("bridge")
     anchor = AnchorAction(b"\xa5" * 32, 17)
     if scene.rig.name in {"ethereum", "solana", "stellar", "cardano"}:
-        with pytest.raises(ActionRefused):
+        with pytest.raises(ActionRefusedError):
             await ours.prepare(anchor, await ours.next_sequence(), FeeLevel())
     else:
         await scene.done(ours, anchor)
@@ -192,7 +197,7 @@ async def test_fee_estimates_are_of_the_size_of_what_is_paid(scene: Scene) -> No
 async def test_an_account_without_coins_can_send_nothing(scene: Scene) -> None:
     ours = await scene.port("bridge")
     poor = scene.rig.port(f"{scene.name}/poor")
-    with pytest.raises(InsufficientFunds) as refusal:
+    with pytest.raises(InsufficientFundsError) as refusal:
         await poor.prepare(LockAction(await scene.terms(poor, ours, SECRET)), 0, FeeLevel())
     assert refusal.value.hint
 
@@ -201,7 +206,7 @@ async def test_an_account_cannot_lock_what_it_needs_for_the_fee(scene: Scene) ->
     ours, poor = await scene.port("bridge"), scene.rig.port(f"{scene.name}/poor")
     await scene.rig.devnet.fund(poor.account, scene.rig.native, Amount(scene.rig.unit))
     terms = await scene.terms(poor, ours, SECRET)
-    with pytest.raises(InsufficientFunds):
+    with pytest.raises(InsufficientFundsError):
         await poor.prepare(LockAction(terms), 0, FeeLevel())
 
 
@@ -224,7 +229,7 @@ async def test_a_node_that_is_down_is_unavailable_and_everything_goes_on_when_it
         ours.next_sequence(),
         theirs.prepare(ClaimAction(terms, SECRET), 1, FeeLevel()),
     ):
-        with pytest.raises(PortUnavailable):
+        with pytest.raises(PortUnavailableError):
             await attempt
     await scene.rig.start_node()
     assert [event.tx_id for event in (await watcher.look()).events] == [tx.tx_id]
@@ -239,7 +244,7 @@ async def test_addresses_are_recognised_and_others_refused(scene: Scene) -> None
     assert port.parse_address(address) == address
     assert port.parse_address(port.account) == port.account
     for wrong in ("", "not an address", address[:-1] + "!", address + "0" * 60):
-        with pytest.raises(BadAddress) as refusal:
+        with pytest.raises(BadAddressError) as refusal:
             port.parse_address(wrong)
         assert refusal.value.hint
 

@@ -10,7 +10,7 @@ import pytest
 import pytest_asyncio
 
 from bridge.chains.actions import ClaimAction, LockAction
-from bridge.chains.errors import PortError, PortUnavailable
+from bridge.chains.errors import PortError, PortUnavailableError
 from bridge.chains.port import FeeLevel
 from bridge.keys.devkeys import devnet_key
 from bridge.protocol.types import Preimage
@@ -66,7 +66,7 @@ async def test_a_block_that_was_tampered_with_is_not_believed(
         return {**answer, "result": {**answer["result"], "transactions": changed}}
 
     rpc.mangle = tamper
-    with pytest.raises(PortUnavailable, match="not its id's"):
+    with pytest.raises(PortUnavailableError, match="not its id's"):
         await watcher.look()
     rpc.mangle = None
     assert len((await watcher.look()).events) == 1
@@ -84,7 +84,7 @@ async def test_a_header_that_was_tampered_with_is_not_believed(rig: ZionRig, rpc
         return {**answer, "result": {**answer["result"], "raw": raw.hex()}}
 
     rpc.mangle = tamper
-    with pytest.raises(PortUnavailable, match="not its id's"):
+    with pytest.raises(PortUnavailableError, match="not its id's"):
         await port.tip()
     await port.close()
 
@@ -126,7 +126,7 @@ async def test_a_broken_line_is_unavailable_and_its_key_stays_secret(
     await port.tip()
     rpc.garbage, rpc.delay = fault == "garbage", 5.0 * (fault == "silence")
     rpc.status = 500 if fault == "http 500" else 200
-    with pytest.raises(PortUnavailable) as failure:
+    with pytest.raises(PortUnavailableError) as failure:
         await port.tip()
     assert failure.value.hint
     assert "secret-api-key" not in f"{failure.value} {failure.value.hint} {port!r} {port._settings!r}"
@@ -148,5 +148,5 @@ async def test_fees_over_the_cap_are_not_paid(scene: Scene, rig: ZionRig) -> Non
     ours, theirs = await scene.port("bridge"), await scene.port("user")
     tx = await scene.sent(ours, LockAction(await scene.terms(ours, theirs, SECRET)))
     terms = await scene.terms(ours, theirs, SECRET)
-    with pytest.raises(PortUnavailable, match="cap"):
+    with pytest.raises(PortUnavailableError, match="cap"):
         await ours.prepare(LockAction(terms), tx.sequence, FeeLevel(1, {"fee": 10**8}))

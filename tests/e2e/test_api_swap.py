@@ -14,14 +14,15 @@ import pytest
 import pytest_asyncio
 
 from bridge import config
-from bridge.api.models import SwapView
 from bridge.chains.local import processes
 from bridge.client.client import BridgeClient
+from bridge.client.errors import UnsafeError
 from bridge.client.recovery import LIGHT, RecoveryDir
-from bridge.client.swap import LockWatch, Unsafe, UserSwap, Wallet
+from bridge.client.swap import LockWatch, UserSwap, UserWallet
 from bridge.config import Settings
 from bridge.keys.keystore import KeyLabel, devnet_key, write
 from bridge.protocol.types import ChainId, LegState, SwapState
+from bridge.wire.swaps import SwapView
 from bridge.wiring.ports import open_port
 from relayers.evm.devnet.anvil import AnvilDevnet
 from relayers.zion.devnet.local import ZionDevnet
@@ -44,7 +45,7 @@ class Stack:
         self.zion = zion
         self.recovery = RecoveryDir(base / "swaps")
         self.wallets = {
-            chain: Wallet(open_port(settings, chain, devnet_key(f"{chain}/user")))
+            chain: UserWallet(open_port(settings, chain, devnet_key(f"{chain}/user")))
             for chain in (instances.ETHEREUM, instances.ZION)
         }
 
@@ -184,7 +185,7 @@ async def test_when_the_user_walks_away_both_get_their_own_back_after_the_deadli
         await safe(swap, watch)
         seconds = swap.record.source.deadline - (await wallet.port.tip()).time + 1
         await stack.zion.advance_time(seconds)
-        with pytest.raises(Unsafe):  # too late: the secret stays
+        with pytest.raises(UnsafeError):  # too late: the secret stays
             await swap.reveal_to_bridge(PASSWORD, watch)
         await stack.anvil.advance_time(seconds)
         await swap.refund(wallet)  # needs no bridge

@@ -9,12 +9,12 @@ import pytest
 import pytest_asyncio
 from rich.console import Console
 
-from bridge.api.models import SwapView
 from bridge.demo.board import Board
 from bridge.demo.people import Person
 from bridge.demo.plans import Plan
 from bridge.demo.site import Site
 from bridge.protocol.types import ChainId, LegState
+from bridge.wire.swaps import SwapView
 from relayers.evm.settings import ETH
 from relayers.zion.settings import ZION
 from tests import instances

@@ -164,15 +164,32 @@ class Duel:
     # making blocks ------------------------------------------------------------------------------------
 
     def play(self, count: int) -> None:
-        """Make and offer so many blocks."""
+        """Make and offer at least so many blocks."""
         for _ in range(count):
             self.now += self.random.choice((0, 1, 1, 5, 60, 400))
             if self.offered and self.random.random() < 0.04:
                 self.offer(self.random.choice(self.offered))
                 continue
-            draft = self.draft()
+            if self.chain.tip.height >= 2 and self.random.random() < 0.03:
+                self.offer_branch_on_a_bad_block()
+                continue
+            draft = self.draft(self.parent())
             self.spoil_block(draft)
             self.offer(draft.finish())
+
+    def offer_branch_on_a_bad_block(self) -> None:
+        """Build on a block stored unchecked until its branch is the heaviest, and then beside that."""
+        parent = self.tree.headers[self.tree.headers[self.tree.head].previous].previous
+        bad = self.draft(parent)
+        bad.coinbase = replace(bad.coinbase, amount=bad.coinbase.amount + 1 & 2**64 - 1)
+        block = bad.finish()
+        for _ in range(2):
+            if self.offer(block) is not None:
+                return
+            parent = spec_blocks.block_id(block.header)
+            block = self.draft(parent).finish()
+        self.offer(block)
+        self.offer(self.draft(BlockId(block.header.previous)).finish())
 
     def parent(self) -> BlockId:
         chance = self.random.random()
@@ -188,8 +205,7 @@ class Duel:
             block = BlockId(self.tree.headers[block].previous)
         return self.tree.states[block]
 
-    def draft(self) -> Draft:
-        parent = self.parent()
+    def draft(self, parent: BlockId) -> Draft:
         while parent not in self.tree.headers:  # an invalid block that was not kept
             parent = self.tree.head
         ancestors = fork_choice.ancestors_of(self.tree, parent)
@@ -215,6 +231,8 @@ class Duel:
         for _ in range(self.random.choice((0, 1, 1, 2, 3, 5, 8))):
             if self.seen_transactions and self.random.random() < 0.03:
                 tx = self.random.choice(list(self.seen_transactions.values()))
+                if self.random.random() < 0.3:
+                    tx = self.spoil(tx, scratch)
             else:
                 tx = self.transaction(scratch, median)
                 if self.random.random() < 0.06:

@@ -18,7 +18,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from bridge.chains.actions import Action, ClaimAction, CooperativeRefundAction, LockAction, RefundAction
-from bridge.chains.errors import ActionRefused
+from bridge.chains.errors import ActionRefusedError
 from bridge.chains.port import FeeLevel, Locked, LockStatus, TxState
 from bridge.keys.devkeys import devnet_key
 from bridge.protocol.types import Amount, Asset, LockTerms, Preimage, UnixSeconds
@@ -92,18 +92,18 @@ class Lanes(RuleBasedStateMachine):
     async def _held(self, asset: Asset) -> int:
         return await self.ours.balance(self.ours.contract, asset)
 
-    async def _attempt(self, port: EvmPort, action: Action) -> ActionRefused | None:
+    async def _attempt(self, port: EvmPort, action: Action) -> ActionRefusedError | None:
         try:
             tx = await port.prepare(action, await port.next_sequence(), FeeLevel())
-        except ActionRefused as refusal:
+        except ActionRefusedError as refusal:
             return refusal
         await port.broadcast(tx)
         await self.world.devnet.mine(1)
         assert (await port.tx_status(tx)).state is TxState.INCLUDED
         return None
 
-    def attempt(self, port: EvmPort, action: Action) -> ActionRefused | None:
-        refusal: ActionRefused | None = self.run(self._attempt(port, action))
+    def attempt(self, port: EvmPort, action: Action) -> ActionRefusedError | None:
+        refusal: ActionRefusedError | None = self.run(self._attempt(port, action))
         return refusal
 
     def any_lock(self, pick: int) -> tuple[LockTerms, Preimage] | None:

@@ -50,7 +50,7 @@ def test_blocks(tmp_path: Path) -> None:
         finally:
             duel.close()
         reasons += duel.reasons
-    assert reasons.total() == GAMES * BLOCKS
+    assert reasons.total() >= GAMES * BLOCKS
     assert reasons.keys() >= OF_BLOCKS, f"never seen: {OF_BLOCKS - reasons.keys()}"
     assert reasons["accepted"] > reasons.total() / 4, reasons
 

@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from bridge.chains.actions import Action
-from bridge.chains.errors import PortUnavailable
+from bridge.chains.errors import PortUnavailableError
 from bridge.chains.port import BroadcastOutcome, BroadcastResult, FeeLevel, SignedTx
 from bridge.protocol.types import ChainId, LegState, Preimage, Purpose, SwapId, SwapState
 from bridge.store.records import IntentState
@@ -107,7 +107,7 @@ async def test_a_transaction_that_the_node_never_answers_to_keeps_no_other_waiti
         locked = msgspec.json.decode(tx.raw, type=FakeTx).terms
         if locked is not None and locked.hashlock == world.get("swap1").hashlock:
             deaf.append(tx.tx_id)
-            raise PortUnavailable("no answer to this one")
+            raise PortUnavailableError("no answer to this one")
         result: BroadcastResult = await send(tx)
         return result
 
@@ -132,7 +132,7 @@ async def test_intents_that_never_get_an_answer_do_not_keep_those_waiting_that_g
     async def broadcast(tx: SignedTx) -> BroadcastResult:
         locked = msgspec.json.decode(tx.raw, type=FakeTx).terms
         if locked is not None and (outage or locked.hashlock in hopeless):
-            raise PortUnavailable("no answer to this one")
+            raise PortUnavailableError("no answer to this one")
         result: BroadcastResult = await send(tx)
         return result
 

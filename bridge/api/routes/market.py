@@ -5,30 +5,29 @@ from __future__ import annotations
 from fastapi import APIRouter
 
 from bridge.api.auth import ClientAddress
-from bridge.api.models import (
-    AssetView,
-    ChainList,
-    ChainView,
-    KeyView,
-    Moment,
-    Money,
-    PairList,
-    PairTiming,
-    PairView,
-    QuoteRequest,
-    QuoteView,
-    Side,
-)
 from bridge.api.problems import Kind, responses
 from bridge.api.services import Services, Use
 from bridge.api.views import quote_view
 from bridge.config import PairConfig, to_units
 from bridge.desk.market import pause_of_chain
 from bridge.desk.quotes import QuoteAsk
-from bridge.desk.refused import Refused
+from bridge.desk.refused import RefusedError
 from bridge.protocol.pricing import FixedSide
 from bridge.protocol.types import Amount, ChainId
 from bridge.store import Transaction
+from bridge.wire.base import Moment, Money
+from bridge.wire.market import (
+    AssetView,
+    ChainList,
+    ChainView,
+    KeyView,
+    PairList,
+    PairTiming,
+    PairView,
+    QuoteView,
+    Side,
+)
+from bridge.wire.requests import QuoteRequest
 
 router = APIRouter(prefix="/v1", tags=["market"])
 
@@ -86,7 +85,7 @@ def _chain(services: Services, tx: Transaction, chain: ChainId) -> ChainView:
     try:
         services.market.reliable(tx, chain, tx.now_ms // 1000)
         trouble = ""
-    except Refused as refused:
+    except RefusedError as refused:
         trouble = str(refused)
     tip = status.tip if status else None
     return ChainView(
@@ -131,7 +130,7 @@ def _pair(services: Services, tx: Transaction, pair: PairConfig) -> PairView:
             destination_deadline=deadlines.destination - offer.destination_status.time,
             source_deadline=deadlines.source - offer.source_status.time,
         )
-    except Refused as refused:
+    except RefusedError as refused:
         reason = str(refused)
     maximum = limits.max_source if limits.max_source is not None else to_units(pair.max, source.decimals)
     return PairView(

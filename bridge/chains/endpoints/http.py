@@ -1,4 +1,4 @@
-"""One HTTP endpoint: JSON there and back in time; failures are `PortUnavailable`, without the URL."""
+"""One HTTP endpoint: JSON there and back in time; failures are `PortUnavailableError`, without the URL."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import aiohttp
 
-from bridge.chains.errors import PortUnavailable
+from bridge.chains.errors import PortUnavailableError
 
 
 class HttpEndpoint:
@@ -29,8 +29,8 @@ class HttpEndpoint:
     async def post(self, body: Any) -> Any:
         """Send `body` as JSON and return the JSON of the answer.
 
-        Raises `PortUnavailable` without a connection, without an answer in time, for an HTTP status of 400 or
-        above, and for an answer that is not JSON.
+        Raises `PortUnavailableError` without a connection, without an answer in time, for an HTTP status of
+        400 or above, and for an answer that is not JSON.
         """
         try:
             async with asyncio.timeout(self._timeout):
@@ -57,16 +57,18 @@ class HttpEndpoint:
         async with self._session.post(self._url, json=body) as response:
             return await response.json(content_type=None)
 
-    def _unavailable(self, error: Exception) -> PortUnavailable:
+    def _unavailable(self, error: Exception) -> PortUnavailableError:
         if isinstance(error, TimeoutError):
-            return PortUnavailable(
+            return PortUnavailableError(
                 f"{self._name} did not answer in time", "is the node overloaded or far away?"
             )
         if isinstance(error, aiohttp.ClientResponseError):
-            return PortUnavailable(f"{self._name} answered HTTP {error.status}", "check URL, key and quota")
+            return PortUnavailableError(
+                f"{self._name} answered HTTP {error.status}", "check URL, key and quota"
+            )
         if isinstance(error, aiohttp.ClientError | OSError):
             kind = type(error).__name__
-            return PortUnavailable(
+            return PortUnavailableError(
                 f"{self._name} cannot be reached ({kind})", "is the node up and the URL right?"
             )
-        return PortUnavailable(f"{self._name} answered with something other than JSON", "check the URL")
+        return PortUnavailableError(f"{self._name} answered with something other than JSON", "check the URL")

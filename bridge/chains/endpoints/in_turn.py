@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic, TypeVar
 
 from bridge.chains.endpoints.rotation import Rotation
-from bridge.chains.errors import PortUnavailable
+from bridge.chains.errors import PortUnavailableError
 
 EndpointT = TypeVar("EndpointT")
 ResultT = TypeVar("ResultT")
@@ -33,13 +33,13 @@ class InTurn(Generic[EndpointT]):
     async def ask(self, request: Callable[[EndpointT], Awaitable[ResultT]]) -> ResultT:
         """Return what `request` returns of the first endpoint that is available.
 
-        Only `PortUnavailable` sends it on to the next endpoint; the last one's is raised. Everything else
-        means that an endpoint has answered, and passes through.
+        Only `PortUnavailableError` sends it on to the next endpoint; the last one's is raised. Everything
+        else means that an endpoint has answered, and passes through.
         """
         *others, last = self._rotation.order()
         for index in others:
             try:
                 return await request(self._endpoints[index])
-            except PortUnavailable:
+            except PortUnavailableError:
                 self._rotation.failed(index)
         return await request(self._endpoints[last])

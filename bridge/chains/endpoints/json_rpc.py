@@ -14,14 +14,15 @@ import msgspec
 
 from bridge.chains.endpoints.http import HttpEndpoint
 from bridge.chains.endpoints.in_turn import InTurn
-from bridge.chains.errors import PortError, PortUnavailable
+from bridge.chains.errors import PortError, PortUnavailableError
+from kernels.errors import RainbowError
 
 MAX_BATCH = 100
 """Calls in one HTTP request. Nodes have no limit below their body size; hosted endpoints commonly refuse more
 than 100 to 1,000."""
 
 
-class RpcError(Exception):
+class RpcError(RainbowError):
     """The endpoint answered, with a JSON-RPC error: its code, its words and its data."""
 
     def __init__(self, code: int, message: str, data: Any = None) -> None:
@@ -54,7 +55,8 @@ class JsonRpc:
         self._ids = itertools.count(1)
 
     async def call(self, method: str, *params: Any) -> Any:
-        """Return one result. Raises `RpcError` for the endpoint's own errors, `PortUnavailable` otherwise."""
+        """Return one result. Raises `RpcError` for the endpoint's own errors, `PortUnavailableError`
+        otherwise."""
         (result,) = await self.batch([Call(method, params)])
         if isinstance(result, RpcError):
             raise result
@@ -71,7 +73,7 @@ class JsonRpc:
     async def batch(self, calls: Sequence[Call]) -> list[Any]:
         """Return the results of `calls` in order, an `RpcError` in the place of each that failed.
 
-        More than `MAX_BATCH` calls are split over several requests. Raises `PortUnavailable`.
+        More than `MAX_BATCH` calls are split over several requests. Raises `PortUnavailableError`.
         """
         results: list[Any] = []
         for start in range(0, len(calls), MAX_BATCH):
@@ -94,19 +96,23 @@ class JsonRpc:
         if len(requests) == 1:
             answer = await endpoint.post(requests[0])
             if isinstance(answer, dict) and answer.get("id") not in (requests[0]["id"], None):
-                raise PortUnavailable(f"{self._name} answered another call", "use another endpoint")
-            return [self._settled(answer)]
+                raise PortUnavailableError(f"{self._name} answered another call", "use another endpoint")
+            return [self._result_or_error(answer)]
         answers = await endpoint.post(requests)
         if not isinstance(answers, list):
             self._result(answers)
-            raise PortUnavailable(f"{self._name} answered a batch with one result", "use one with batches")
+            raise PortUnavailableError(
+                f"{self._name} answered a batch with one result", "use one with batches"
+            )
         answers = [answer for answer in answers if isinstance(answer, dict)]
         by_id = {answer["id"]: answer for answer in answers if isinstance(answer.get("id"), int)}
         if not all(request["id"] in by_id for request in requests):
-            raise PortUnavailable(f"{self._name} left out part of a batch", "try again or use another one")
-        return [self._settled(by_id[request["id"]]) for request in requests]
+            raise PortUnavailableError(
+                f"{self._name} left out part of a batch", "try again or use another one"
+            )
+        return [self._result_or_error(by_id[request["id"]]) for request in requests]
 
-    def _settled(self, answer: Any) -> Any:
+    def _result_or_error(self, answer: Any) -> Any:
         try:
             return self._result(answer)
         except RpcError as error:
@@ -114,7 +120,7 @@ class JsonRpc:
 
     def _result(self, answer: Any) -> Any:
         if not isinstance(answer, dict):
-            raise PortUnavailable(
+            raise PortUnavailableError(
                 f"{self._name} answered with something other than JSON-RPC", "check the URL"
             )
         error = answer.get("error")
@@ -125,17 +131,19 @@ class JsonRpc:
             code = code if isinstance(code, int) else 0
             message = str(error.get("message", "unknown error"))
             if code in self._busy:
-                raise PortUnavailable(
+                raise PortUnavailableError(
                     f"{self._name} cannot answer now: {message}", "it is retried; or use another one"
                 )
             raise RpcError(code, message, error.get("data"))
         if "result" not in answer:
-            raise PortUnavailable(f"{self._name} answered without a result", "check the URL")
+            raise PortUnavailableError(f"{self._name} answered without a result", "check the URL")
         return answer["result"]
 
 
 def record(value: Any) -> dict[str, Any]:
-    """Check that a result is a JSON object. Raises `PortUnavailable` if it is not."""
+    """Check that a result is a JSON object. Raises `PortUnavailableError` if it is not."""
     if not isinstance(value, dict):
-        raise PortUnavailable("the RPC does not have what it has just named", "its view is moving; try again")
+        raise PortUnavailableError(
+            "the RPC does not have what it has just named", "its view is moving; try again"
+        )
     return cast(dict[str, Any], value)

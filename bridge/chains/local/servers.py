@@ -9,7 +9,7 @@ from pathlib import Path
 
 import httpx
 
-from bridge.chains.errors import PortError, PortUnavailable
+from bridge.chains.errors import PortError, PortUnavailableError
 from bridge.chains.local import processes
 
 START_PATIENCE = 30.0
@@ -37,7 +37,7 @@ class ChildServer:
         async with asyncio.timeout(START_PATIENCE):
             while True:
                 if child.poll() is not None:
-                    raise PortUnavailable(
+                    raise PortUnavailableError(
                         f"the {self._name} devnet ended with code {child.returncode}", f"see {self._log}"
                     )
                 try:
@@ -58,10 +58,10 @@ class ChildServer:
             await asyncio.to_thread(processes.terminate, self._child)
 
     async def _command(self, command: str, **wish: object) -> None:
-        """Give the server a command. Raises `PortUnavailable`, `PortError` when it refuses."""
+        """Give the server a command. Raises `PortUnavailableError`, `PortError` when it refuses."""
         try:
             answer = await self._client.post(f"{self._control}/{command}", json=wish)
         except httpx.HTTPError as error:
-            raise PortUnavailable(f"the {self._name} devnet is down", f"see {self._log}") from error
+            raise PortUnavailableError(f"the {self._name} devnet is down", f"see {self._log}") from error
         if answer.is_error:
             raise PortError(f"the {self._name} devnet could not {command}: {answer.text}", f"see {self._log}")

@@ -23,7 +23,7 @@ class Idempotency(Repository):
         return record(row, IdempotentAnswer) if row else None
 
     def put(self, client: str, key: str, request_digest: str, response: str) -> None:
-        """Store the answer, in the transaction that made it true. Raises `Duplicate`."""
+        """Store the answer, in the transaction that made it true. Raises `DuplicateError`."""
         values = {
             "client": client,
             "key": key,

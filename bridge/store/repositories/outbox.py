@@ -10,7 +10,7 @@ from sqlalchemy import Row, and_, func, or_, select, update
 
 from bridge.chains.port import SignedTx
 from bridge.protocol.types import ChainId, LockId, Purpose, SwapId, TxId
-from bridge.store.errors import Duplicate, LeaseLost
+from bridge.store.errors import DuplicateError, LeaseLostError
 from bridge.store.records import (
     LIVE_INTENT_STATES,
     Intent,
@@ -64,7 +64,7 @@ class Intents(Repository):
             return False
         try:
             self._insert(_intents, values, "intent")
-        except Duplicate:
+        except DuplicateError:
             return False
         return True
 
@@ -349,7 +349,7 @@ class Leases(Repository):
             values = {"name": name, "owner": owner, "fence": 1, "until_ms": until}
             try:
                 self._insert(_leases, values, f"lease {name}")
-            except Duplicate:
+            except DuplicateError:
                 return None
             return Lease(name, owner, 1, until)
         if row.owner == owner:
@@ -364,14 +364,14 @@ class Leases(Repository):
         return Lease(name, owner, fence, until)
 
     def require(self, lease: Lease) -> None:
-        """Check, in the transaction that writes, that the lease is still ours. Raises `LeaseLost`.
+        """Check, in the transaction that writes, that the lease is still ours. Raises `LeaseLostError`.
 
         A lease that ran out is still ours as long as nobody has taken it: the fence decides, not the clock.
         The row is locked against a take-over until this transaction ends.
         """
         row = self._first(select(_leases).where(_leases.c.name == lease.name).with_for_update())
         if row is None or row.owner != lease.owner or row.fence != lease.fence:
-            raise LeaseLost(
+            raise LeaseLostError(
                 f"lease {lease.name} belongs to another worker now", "stop sending; acquire it again"
             )
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from sqlalchemy import and_, func, not_, or_, select, update
 
 from bridge.protocol.types import Amount, LegState, SwapId
-from bridge.store.errors import Conflict
+from bridge.store.errors import ConflictError
 from bridge.store.records import Quote, QuoteState, Reservation
 from bridge.store.repositories.base import Repository, record, records
 from bridge.store.tables import QuoteRow, ReservationRow, SwapRow, table_of
@@ -26,7 +26,7 @@ class Quotes(Repository):
     """Offers made to clients."""
 
     def add(self, quote: Quote) -> None:
-        """Store a new quote. Raises `Duplicate`."""
+        """Store a new quote. Raises `DuplicateError`."""
         values = {name: getattr(quote, name) for name in quote.__struct_fields__}
         self._insert(_quotes, values, f"quote {quote.id}")
 
@@ -36,7 +36,7 @@ class Quotes(Repository):
         return record(row, Quote) if row else None
 
     def take(self, quote_id: str) -> None:
-        """Mark an open, unexpired quote as taken by a swap. Raises `Conflict` if it is neither."""
+        """Mark an open, unexpired quote as taken by a swap. Raises `ConflictError` if it is neither."""
         changed = self._run(
             update(_quotes)
             .where(
@@ -47,7 +47,7 @@ class Quotes(Repository):
             .values(state=QuoteState.TAKEN.value)
         )
         if not changed:
-            raise Conflict(f"quote {quote_id} is expired, taken or unknown", "ask for a new quote")
+            raise ConflictError(f"quote {quote_id} is expired, taken or unknown", "ask for a new quote")
 
     def count_open(self, client: str) -> int:
         """Return how many open, unexpired quotes a client holds."""

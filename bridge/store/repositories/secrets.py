@@ -7,7 +7,7 @@ from nacl.secret import SecretBox
 from sqlalchemy import Connection, select, update
 
 from bridge.protocol.types import Preimage, SwapId
-from bridge.store.errors import SecretsLocked, StoreError
+from bridge.store.errors import SecretsLockedError, StoreError
 from bridge.store.repositories.base import Repository
 from bridge.store.tables import ClaimAuthorizationRow, SecretRow, table_of
 
@@ -24,7 +24,7 @@ class Secrets(Repository):
 
     def _opened(self) -> SecretBox:
         if self._box is None:
-            raise SecretsLocked(
+            raise SecretsLockedError(
                 "the store was opened without its secrets key", "give Store.open the 32-byte secrets key"
             )
         return self._box

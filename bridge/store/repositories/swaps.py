@@ -10,7 +10,7 @@ from sqlalchemy import Row, and_, bindparam, func, or_, select, update
 
 from bridge.protocol.events import Event, redacted_json
 from bridge.protocol.types import ChainId, LockId, Swap, SwapId, SwapState
-from bridge.store.errors import Conflict
+from bridge.store.errors import ConflictError
 from bridge.store.records import Notification, Receipt, StoredSwap, SwapEvent, SwapMeta
 from bridge.store.repositories.base import Repository, record, records
 from bridge.store.tables import NotificationRow, ReceiptRow, SwapEventRow, SwapRow, table_of
@@ -57,7 +57,7 @@ class Swaps(Repository):
     """The swaps. Every change goes through `save`, which compares the version it was read at."""
 
     def add(self, swap: Swap, meta: SwapMeta) -> StoredSwap:
-        """Store a new swap at version 1. Raises `Duplicate` for a known id, quote or hashlock."""
+        """Store a new swap at version 1. Raises `DuplicateError` for a known id, quote or hashlock."""
         finished = self.now_ms if swap.state in CLOSED_STATES else None
         values = {
             "id": swap.id,
@@ -89,7 +89,8 @@ class Swaps(Repository):
         return _stored(row) if row else None
 
     def save(self, swap: Swap, version: int) -> int:
-        """Replace the snapshot if the row still has `version`; returns the new one. Raises `Conflict`."""
+        """Replace the snapshot if the row still has `version`; returns the new one. Raises
+        `ConflictError`."""
         values = _columns(swap)
         changes = {**values, "version": version + 1, "updated_ms": self.now_ms}
         if values["open"]:
@@ -98,7 +99,9 @@ class Swaps(Repository):
             changes["finished_ms"] = func.coalesce(_swaps.c.finished_ms, self.now_ms)
         where = (_swaps.c.id == swap.id, _swaps.c.version == version)
         if not self._run(update(_swaps).where(*where).values(**changes)):
-            raise Conflict(f"swap {swap.id} has changed since version {version}", "read it again and retry")
+            raise ConflictError(
+                f"swap {swap.id} has changed since version {version}", "read it again and retry"
+            )
         return version + 1
 
     def by_hashlock(self, hashlock: bytes) -> StoredSwap | None:

@@ -7,10 +7,12 @@ from typing import Any
 
 from aiohttp import web
 
+from kernels.errors import RainbowError
+
 _MAX_COUNT = 100
 
 
-class BlockfrostError(Exception):
+class BlockfrostError(RainbowError):
     """An error in Blockfrost's form."""
 
     def __init__(self, status: int, error: str, message: str) -> None:

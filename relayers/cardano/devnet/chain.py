@@ -10,7 +10,8 @@ from pathlib import Path
 
 from pycardano import TransactionInput, TransactionOutput
 
-from relayers.cardano.devnet.ledger import Rejected, ScalusLedger
+from kernels.errors import RainbowError
+from relayers.cardano.devnet.ledger import ScalusLedger, TxRejectedError
 from relayers.cardano.devnet.records import DevBlock, OutRef, TxRecord, read_tx
 
 _KEPT_SNAPSHOTS = 2_160
@@ -19,7 +20,7 @@ _KEPT_SNAPSHOTS = 2_160
 Now = Callable[[], float]
 
 
-class UnknownHeight(Exception):
+class UnknownHeightError(RainbowError):
     """A roll-back below genesis or below what is kept."""
 
 
@@ -64,7 +65,7 @@ class DevChain:
     # ------------------------------------------------------------------ what happens
 
     def submit(self, raw: bytes) -> TxRecord:
-        """Take a transaction into the mempool. Raises `Rejected` with the ledger's reason."""
+        """Take a transaction into the mempool. Raises `TxRejectedError` with the ledger's reason."""
         self._ledger.set_slot(self.head.slot + 1)
         record = read_tx(raw, self._ledger.submit(raw))
         self._write({"waiting": raw.hex()})
@@ -89,7 +90,9 @@ class DevChain:
         """Replace the last `depth` blocks by as many empty ones and one on top with their transactions but
         `drop`. What depended on a dropped one is gone too."""
         if not 0 < depth < len(self.blocks):
-            raise UnknownHeight(f"{depth} blocks cannot be rolled back, there are {len(self.blocks) - 1}")
+            raise UnknownHeightError(
+                f"{depth} blocks cannot be rolled back, there are {len(self.blocks) - 1}"
+            )
         dropped = set(drop)
         last = self.head.slot
         ancestor = self.head.height - depth
@@ -106,7 +109,7 @@ class DevChain:
         self.mempool = {}
         for tx in waiting:
             if tx.id not in dropped:
-                with contextlib.suppress(Rejected):
+                with contextlib.suppress(TxRejectedError):
                     self.submit(tx.raw)
 
     # ------------------------------------------------------------------ how it is kept
@@ -137,7 +140,7 @@ class DevChain:
         for tx in txs:
             try:
                 self._ledger.submit(tx.raw)
-            except Rejected:
+            except TxRejectedError:
                 continue
             kept.append(tx)
         return kept
@@ -189,7 +192,7 @@ class DevChain:
             self._replay(entry)
         self._ledger.set_slot(self.head.slot + 1)
         for raw in self._waiting:
-            with contextlib.suppress(Rejected):
+            with contextlib.suppress(TxRejectedError):
                 self._wait(read_tx(raw, self._ledger.submit(raw)))
         self._offset = max(0, self.time_of(self.head.slot) - int(self._now()))
 

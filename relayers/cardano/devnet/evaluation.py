@@ -10,7 +10,7 @@ from relayers.cardano.devnet.records import ref_of
 
 
 def evaluate(chain: DevChain, ledger: ScalusLedger, raw: bytes) -> dict[str, dict[str, int]]:
-    """Return memory and steps of each redeemer ("spend:0" …). Raises `Rejected`."""
+    """Return memory and steps of each redeemer ("spend:0" …). Raises `TxRejectedError`."""
     body = Transaction.from_cbor(raw).transaction_body
     known = dict(chain.utxos)
     for waiting in chain.mempool.values():

@@ -12,10 +12,11 @@ from typing import Any
 from aiohttp import WSMsgType, web
 from pycardano import Transaction
 
+from kernels.errors import RainbowError
 from relayers.cardano.devnet import ogmios_json, parameters
 from relayers.cardano.devnet.chain import DevChain
 from relayers.cardano.devnet.evaluation import evaluate
-from relayers.cardano.devnet.ledger import Rejected, ScalusLedger
+from relayers.cardano.devnet.ledger import ScalusLedger, TxRejectedError
 from relayers.cardano.devnet.ogmios_json import Json
 from relayers.cardano.devnet.records import DevBlock, TxRecord, ref_of
 from relayers.cardano.settings import NETWORKS, Network
@@ -25,7 +26,7 @@ _POLL_SECONDS = 0.02
 _METHOD_NOT_FOUND = -32601
 
 
-class OgmiosError(Exception):
+class OgmiosError(RainbowError):
     """An error answer of the protocol."""
 
     def __init__(self, code: int, message: str, data: Any = None) -> None:
@@ -188,7 +189,7 @@ class _Conversation:
         raw = self._read(params)
         try:
             return {"transaction": {"id": self._chain.submit(raw).id}}
-        except Rejected as error:
+        except TxRejectedError as error:
             raise self._refusal(raw, str(error)) from error
 
     def _refusal(self, raw: bytes, reason: str) -> OgmiosError:
@@ -210,7 +211,7 @@ class _Conversation:
         raw = self._read(params)
         try:
             found = evaluate(self._chain, self._ledger, raw)
-        except Rejected as error:
+        except TxRejectedError as error:
             failure = {"validationError": str(error), "traces": []}
             data = [
                 {

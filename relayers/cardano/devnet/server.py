@@ -18,10 +18,10 @@ from pycardano import Address, PlutusV1Script, PlutusV2Script, PlutusV3Script, T
 
 from relayers.cardano.devnet import parameters, treasury
 from relayers.cardano.devnet.blockfrost_http import BlockfrostError, errors, not_found, paged, paging, reader
-from relayers.cardano.devnet.chain import DevChain, UnknownHeight
+from relayers.cardano.devnet.chain import DevChain, UnknownHeightError
 from relayers.cardano.devnet.evaluation import evaluate
 from relayers.cardano.devnet.kupo_server import KupoServer
-from relayers.cardano.devnet.ledger import Rejected, ScalusLedger
+from relayers.cardano.devnet.ledger import ScalusLedger, TxRejectedError
 from relayers.cardano.devnet.ogmios_server import OgmiosServer
 from relayers.cardano.devnet.views import Views
 from relayers.cardano.settings import NETWORKS, Network
@@ -195,7 +195,7 @@ class BlockfrostServer:
         raw = await request.read()
         try:
             tx = self._chain.submit(raw)
-        except Rejected as error:
+        except TxRejectedError as error:
             message = f'"transaction submit error: {error}"'
             raise BlockfrostError(400, "Bad Request", message) from error
         return web.json_response(tx.id)
@@ -210,7 +210,7 @@ class BlockfrostServer:
         result: dict[str, Any]
         try:
             result = {"EvaluationResult": evaluate(self._chain, self._ledger, raw)}
-        except Rejected as error:
+        except TxRejectedError as error:
             result = {"EvaluationFailure": {"ScriptFailures": {"reason": [str(error)]}}}
         answer = {"type": "jsonwsp/response", "version": "1.0", "servicename": "ogmios", "result": result}
         return web.json_response(answer)
@@ -231,7 +231,7 @@ class BlockfrostServer:
                     chain.mine()
                 case _:
                     raise not_found()
-        except (Rejected, UnknownHeight, ValueError) as error:
+        except (TxRejectedError, UnknownHeightError, ValueError) as error:
             raise BlockfrostError(400, "Bad Request", str(error)) from error
         return web.json_response(self._views.block(chain.head))
 

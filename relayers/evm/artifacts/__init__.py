@@ -15,6 +15,8 @@ import msgspec
 from eth_hash.auto import keccak
 from eth_utils.address import to_checksum_address
 
+from kernels.errors import RainbowError
+
 #: The deterministic deployment proxy (github.com/Arachnid/deterministic-deployment-proxy): calldata is
 #: salt (32 bytes) + creation code. On nearly every public chain, and predeployed by anvil.
 DEPLOYER = "0x4e59b44847b379578588920cA78FbF26c0B4956C"
@@ -70,7 +72,7 @@ class Deployment(msgspec.Struct, frozen=True):
     runtime_keccak: str
 
 
-class DeploymentError(ValueError):
+class DeploymentError(RainbowError, ValueError):
     """A deployment record that is missing, malformed or of other code than this package's."""
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 from eth_account import Account
 
-from bridge.chains.errors import PortError, PortUnavailable
+from bridge.chains.errors import PortError, PortUnavailableError
 from bridge.chains.local import processes
 from bridge.keys.devkeys import devnet_key
 from bridge.protocol.types import Asset, ChainId
@@ -37,7 +37,7 @@ _PLATFORM_PACKAGES = {
 }
 
 
-class AnvilMissing(PortError):
+class AnvilMissingError(PortError):
     """There is no anvil on this machine. `hint` says how to get one."""
 
     def __init__(self) -> None:
@@ -50,13 +50,13 @@ class AnvilMissing(PortError):
 def find_anvil() -> Path:
     """Return the raw anvil binary: RAINBOW_ANVIL, PATH, or the npm package under .toolchain.
 
-    npm's `anvil` wrapper script is passed over: it orphans its child. Raises `AnvilMissing`.
+    npm's `anvil` wrapper script is passed over: it orphans its child. Raises `AnvilMissingError`.
     """
     named = os.environ.get("RAINBOW_ANVIL")
     if named:
         if os.access(named, os.X_OK):
             return Path(named).absolute()
-        raise AnvilMissing
+        raise AnvilMissingError
     on_path = shutil.which("anvil")
     if on_path and not Path(on_path).resolve().suffix:
         return Path(on_path)
@@ -65,7 +65,7 @@ def find_anvil() -> Path:
         binary = root / ".toolchain/node_modules/@foundry-rs" / package / "bin/anvil"
         if package and os.access(binary, os.X_OK):
             return binary
-    raise AnvilMissing
+    raise AnvilMissingError
 
 
 class AnvilDevnet:
@@ -276,11 +276,13 @@ class AnvilDevnet:
         async with asyncio.timeout(_START_PATIENCE):
             while True:
                 if child.poll() is not None:
-                    raise PortUnavailable(f"anvil ended with code {child.returncode}", f"see {self._log}")
+                    raise PortUnavailableError(
+                        f"anvil ended with code {child.returncode}", f"see {self._log}"
+                    )
                 try:
                     await self._rpc.call("eth_chainId")
                     return
-                except PortUnavailable:
+                except PortUnavailableError:
                     await asyncio.sleep(0.02)
 
     async def _resume(self) -> None:
@@ -313,13 +315,15 @@ class AnvilDevnet:
         await self.mine(1)
         receipt = await self._call("eth_getTransactionReceipt", tx_id)
         if receipt is None or quantity(receipt["status"]) != 1:
-            raise PortUnavailable("a devnet set-up transaction failed", f"see {self._log}")
+            raise PortUnavailableError("a devnet set-up transaction failed", f"see {self._log}")
 
     async def _call(self, method: str, *params: Any) -> Any:
         try:
             return await self._rpc.call(method, *params)
         except RpcError as error:
-            raise PortUnavailable(f"anvil refused {method}: {error.message}", f"see {self._log}") from error
+            raise PortUnavailableError(
+                f"anvil refused {method}: {error.message}", f"see {self._log}"
+            ) from error
 
 
 def _is_complete(state: bytes) -> bool:

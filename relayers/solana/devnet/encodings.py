@@ -11,6 +11,7 @@ from solders.message import MessageV0
 from solders.transaction import VersionedTransaction
 from solders.transaction_metadata import FailedTransactionMetadata, TransactionMetadata
 
+from kernels.errors import RainbowError
 from relayers.solana.blocks import from_base58, to_base58
 
 Options = dict[str, Any] | None
@@ -18,7 +19,7 @@ Options = dict[str, Any] | None
 INVALID_PARAMS = -32602
 
 
-class RpcFailure(Exception):
+class RpcFailureError(RainbowError):
     """A JSON-RPC error to be answered."""
 
     def __init__(self, code: int, message: str, data: Any = None) -> None:
@@ -61,13 +62,13 @@ def matches(data: bytes, filters: list[dict[str, Any]] | None) -> bool:
 
 
 def decode(raw: str, options: Options) -> VersionedTransaction:
-    """Read a transaction as it is sent. Raises `RpcFailure`."""
+    """Read a transaction as it is sent. Raises `RpcFailureError`."""
     try:
         as_base64 = (options or {}).get("encoding") == "base64"
         data = base64.b64decode(raw, validate=True) if as_base64 else from_base58(raw)
         return VersionedTransaction.from_bytes(data)
     except (ValueError, IndexError) as error:
-        raise RpcFailure(INVALID_PARAMS, f"failed to deserialize transaction: {error}") from error
+        raise RpcFailureError(INVALID_PARAMS, f"failed to deserialize transaction: {error}") from error
 
 
 def transaction_json(transaction: VersionedTransaction, encoding: str) -> Any:

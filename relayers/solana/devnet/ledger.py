@@ -22,6 +22,7 @@ from solders.transaction import VersionedTransaction
 from solders.transaction_metadata import FailedTransactionMetadata, TransactionMetadata
 from spl.token.constants import TOKEN_PROGRAM_ID
 
+from kernels.errors import RainbowError
 from relayers.solana.devnet.encodings import error_json, inner_instructions, token_amount
 
 MAX_AGE = 150
@@ -35,7 +36,7 @@ _CHARGED = ("InstructionError", "InsufficientFundsForRent")
 """Failures of a transaction that is included all the same and pays its fee; others are only dropped."""
 
 
-class Rejected(Exception):
+class TxRejectedError(RainbowError):
     """A transaction that the node does not take; `error` is the TransactionError as in JSON-RPC."""
 
     def __init__(self, error: Any, logs: Sequence[str] = (), units: int = 0) -> None:
@@ -166,18 +167,18 @@ class DevLedger:
         return None, result.meta()
 
     def submit(self, transaction: VersionedTransaction, *, preflight: bool = True) -> str:
-        """Take a transaction for the next block; returns its signature. Raises `Rejected`."""
+        """Take a transaction for the next block; returns its signature. Raises `TxRejectedError`."""
         signature = str(transaction.signatures[0])
         if not all(transaction.verify_with_results()):
-            raise Rejected("SignatureFailure")
+            raise TxRejectedError("SignatureFailure")
         if signature in self.entries:
-            raise Rejected("AlreadyProcessed")
+            raise TxRejectedError("AlreadyProcessed")
         if not self.knows_hash(str(transaction.message.recent_blockhash)):
-            raise Rejected("BlockhashNotFound")
+            raise TxRejectedError("BlockhashNotFound")
         if preflight:
             error, meta = self.simulate(transaction)
             if error is not None:
-                raise Rejected(error, meta.logs(), meta.compute_units_consumed())
+                raise TxRejectedError(error, meta.logs(), meta.compute_units_consumed())
         self.pending[signature] = transaction
         return signature
 

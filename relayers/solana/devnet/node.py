@@ -30,7 +30,7 @@ from spl.token.models import InitializeMint2Params, MintToParams
 from bridge.chains.errors import PortError
 from bridge.protocol.types import Asset, ChainId
 from relayers.solana import program
-from relayers.solana.devnet.encodings import RpcFailure
+from relayers.solana.devnet.encodings import RpcFailureError
 from relayers.solana.devnet.genesis import (
     DEMO_TOKEN,
     MINT,
@@ -42,7 +42,7 @@ from relayers.solana.devnet.genesis import (
     settings_at,
 )
 from relayers.solana.devnet.journal import Journal
-from relayers.solana.devnet.ledger import DevLedger, Rejected
+from relayers.solana.devnet.ledger import DevLedger, TxRejectedError
 from relayers.solana.devnet.rpc_methods import RpcMethods
 from relayers.solana.devnet.server import Command, RpcServer
 from relayers.solana.settings import SOL, SolanaSettings
@@ -202,7 +202,7 @@ class SolanaNode:
         message = MessageV0.try_compile(treasury, [*bid, *instructions, note], [], blockhash)
         try:
             return self.chain.submit(VersionedTransaction(message, [TREASURY, *others]))
-        except Rejected as refusal:
+        except TxRejectedError as refusal:
             raise PortError(
                 f"the devnet's treasury cannot do that: {refusal.error}", "ask for less"
             ) from None
@@ -226,7 +226,7 @@ class SolanaNode:
         try:
             return self._submit([self._gift(Pubkey.from_string(address), lamports)])
         except PortError as error:
-            raise RpcFailure(-32603, str(error)) from error
+            raise RpcFailureError(-32603, str(error)) from error
 
     def _make_token(self) -> None:
         treasury = TREASURY.pubkey()

@@ -18,14 +18,14 @@ from spl.token.constants import TOKEN_PROGRAM_ID
 from relayers.solana.devnet.encodings import (
     INVALID_PARAMS,
     Options,
-    RpcFailure,
+    RpcFailureError,
     account_json,
     decode,
     matches,
     token_amount,
     transaction_json,
 )
-from relayers.solana.devnet.ledger import MAX_AGE, DevBlock, DevLedger, Entry, Rejected, bid_of
+from relayers.solana.devnet.ledger import MAX_AGE, DevBlock, DevLedger, Entry, TxRejectedError, bid_of
 
 VERSION = "4.1.0"
 
@@ -42,19 +42,19 @@ class RpcMethods:
         self._airdrop = airdrop
 
     def call(self, method: str, params: list[Any]) -> Any:
-        """Return a method's result. Raises `RpcFailure`."""
+        """Return a method's result. Raises `RpcFailureError`."""
         known = (
             getattr(self, method, None) if method[:3] in {"get", "isB", "sen", "sim", "req", "min"} else None
         )
         if known is None:
-            raise RpcFailure(-32601, "Method not found")
+            raise RpcFailureError(-32601, "Method not found")
         options: dict[str, Any] = next((param for param in params if isinstance(param, dict)), {})
         if self.ledger.at(_commitment(options)).slot < (options.get("minContextSlot") or 0):
-            raise RpcFailure(-32016, "Minimum context slot has not been reached")
+            raise RpcFailureError(-32016, "Minimum context slot has not been reached")
         try:
             return known(*params)
         except (TypeError, ValueError, KeyError, AttributeError) as error:
-            raise RpcFailure(INVALID_PARAMS, f"Invalid params: {error}") from error
+            raise RpcFailureError(INVALID_PARAMS, f"Invalid params: {error}") from error
 
     # ------------------------------------------------------------------ the cluster
 
@@ -143,13 +143,13 @@ class RpcMethods:
     def getTokenAccountBalance(self, key: str, options: Options = None) -> Any:
         found = self.ledger.account(Pubkey.from_string(key))
         if found is None or found.owner != TOKEN_PROGRAM_ID:
-            raise RpcFailure(INVALID_PARAMS, "Invalid param: could not find account")
+            raise RpcFailureError(INVALID_PARAMS, "Invalid param: could not find account")
         return self._with_context(self.ledger.token_balance(found)["uiTokenAmount"], options)
 
     def getTokenSupply(self, key: str, options: Options = None) -> Any:
         found = self.ledger.account(Pubkey.from_string(key))
         if found is None or found.owner != TOKEN_PROGRAM_ID:
-            raise RpcFailure(INVALID_PARAMS, "Invalid param: could not find mint")
+            raise RpcFailureError(INVALID_PARAMS, "Invalid param: could not find mint")
         supply = struct.unpack_from("<Q", found.data, 36)[0]
         return self._with_context(token_amount(supply, found.data[44]), options)
 
@@ -208,8 +208,8 @@ class RpcMethods:
         if found is not None and slot <= self.ledger.at(_commitment(options)).slot:
             return found
         if slot < self.ledger.head.slot:
-            raise RpcFailure(-32007, f"Slot {slot} was skipped, or missing due to ledger jump")
-        raise RpcFailure(-32004, f"Block not available for slot {slot}")
+            raise RpcFailureError(-32007, f"Slot {slot} was skipped, or missing due to ledger jump")
+        raise RpcFailureError(-32004, f"Block not available for slot {slot}")
 
     # ------------------------------------------------------------------ transactions
 
@@ -269,7 +269,7 @@ class RpcMethods:
     def _transaction(self, entry: Entry, chosen: dict[str, Any]) -> dict[str, Any]:
         is_legacy = isinstance(entry.transaction.message, Message)
         if not is_legacy and chosen.get("maxSupportedTransactionVersion") is None:
-            raise RpcFailure(
+            raise RpcFailureError(
                 -32015,
                 "Transaction version (0) is not supported by the requesting client. Please try the request "
                 'again with the following configuration parameter: "maxSupportedTransactionVersion": 0',
@@ -306,7 +306,7 @@ class RpcMethods:
         transaction = decode(raw, options)
         try:
             return self._submit(transaction, preflight=not (options or {}).get("skipPreflight"))
-        except Rejected as refusal:
+        except TxRejectedError as refusal:
             data = {
                 "err": refusal.error,
                 "logs": refusal.logs,
@@ -315,7 +315,7 @@ class RpcMethods:
                 "returnData": None,
                 "innerInstructions": None,
             }
-            raise RpcFailure(-32002, str(refusal), data) from refusal
+            raise RpcFailureError(-32002, str(refusal), data) from refusal
 
     def requestAirdrop(self, key: str, lamports: int, options: Options = None) -> str:
         return self._airdrop(key, lamports)

@@ -11,7 +11,7 @@ from typing import Any
 from aiohttp import WSMsgType, web
 
 from bridge.chains.errors import PortError
-from relayers.solana.devnet.encodings import RpcFailure, account_json, matches
+from relayers.solana.devnet.encodings import RpcFailureError, account_json, matches
 from relayers.solana.devnet.ledger import DevBlock, Entry
 from relayers.solana.devnet.rpc_methods import RpcMethods
 
@@ -62,7 +62,7 @@ class RpcServer:
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         if request.headers.get("Upgrade", "").lower() == "websocket":
-            return await self._converse(request)
+            return await self._serve_socket(request)
         try:
             body = await request.json()
         except ValueError:
@@ -93,11 +93,11 @@ class RpcServer:
                 self._subscriptions[self._last] = _Subscription(socket, kind, params)
                 return reply | {"result": self._last}
             return reply | {"result": self.methods.call(method, params)}
-        except RpcFailure as failure:
+        except RpcFailureError as failure:
             error = {"code": failure.code, "message": str(failure)}
             return reply | {"error": error if failure.data is None else error | {"data": failure.data}}
 
-    async def _converse(self, request: web.Request) -> web.WebSocketResponse:
+    async def _serve_socket(self, request: web.Request) -> web.WebSocketResponse:
         socket = web.WebSocketResponse()
         await socket.prepare(request)
         async for message in socket:
@@ -117,10 +117,10 @@ class RpcServer:
         """Tell the subscribers of a new block."""
         ledger = self.methods.ledger
         root = ledger.at("finalized").slot
-        await self._tell(
+        await self._notify(
             "slot", {"parent": block.parent_slot, "root": root, "slot": block.slot}, context=False
         )
-        await self._tell("root", root, context=False)
+        await self._notify("root", root, context=False)
         for entry in block.entries:
             await self._announce_entry(entry)
         await self._announce_signatures()
@@ -132,7 +132,7 @@ class RpcServer:
             return params[0] in ("all", "allWithVotes") or bool(keys & set(params[0].get("mentions", ())))
 
         logs = {"signature": entry.signature, "err": entry.error, "logs": entry.meta["logMessages"]}
-        await self._tell("logs", logs, wanted)
+        await self._notify("logs", logs, wanted)
         if entry.error is not None:
             return
         for key in entry.keys:
@@ -149,8 +149,8 @@ class RpcServer:
                 filters = params[1].get("filters") if len(params) > 1 else None
                 return bool(params[0] == owner) and matches(data, filters)
 
-            await self._tell("account", account_json(account), is_key)
-            await self._tell("program", {"pubkey": str(key), "account": account_json(account)}, is_owner)
+            await self._notify("account", account_json(account), is_key)
+            await self._notify("program", {"pubkey": str(key), "account": account_json(account)}, is_owner)
 
     async def _announce_signatures(self) -> None:
         """Tell each waiting signature subscriber once, when its level is reached; that ends it."""
@@ -165,7 +165,7 @@ class RpcServer:
                 await self._send(key, subscription, self._with_context({"err": entry.error}))
                 self._subscriptions.pop(key, None)
 
-    async def _tell(
+    async def _notify(
         self,
         kind: str,
         result: Any,

@@ -20,8 +20,8 @@ from relayers.stellar.devnet.ledger import SPONSORSHIP, Header, LedgerTxn
 from relayers.stellar.devnet.ops import Context, rules_of
 from relayers.stellar.devnet.preconditions import Preconditions
 from relayers.stellar.devnet.results import (
-    OperationFailed,
-    OperationRefused,
+    OperationFailedError,
+    OperationRefusedError,
     OpResult,
     OuterCode,
     TxCode,
@@ -252,7 +252,7 @@ class TransactionFrame:
             return False
         try:
             rules.check(operation_body(operation), context)
-        except OperationFailed as failure:
+        except OperationFailedError as failure:
             result.code, result.details = failure.code, failure.details
             return False
         return True
@@ -342,10 +342,10 @@ class TransactionFrame:
             details = rules_of(operation.body.type).apply(
                 txn, operation_body(operation), self._context(index)
             )
-        except OperationFailed as failure:
+        except OperationFailedError as failure:
             result.code, result.details = failure.code, failure.details
             return False
-        except OperationRefused as refusal:
+        except OperationRefusedError as refusal:
             result.outer = refusal.outer
             return False
         result.details = details or {}

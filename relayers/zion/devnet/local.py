@@ -8,7 +8,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from bridge.chains.errors import PortUnavailable
+from bridge.chains.errors import PortUnavailableError
 from bridge.chains.local import processes
 from bridge.protocol.types import Asset, ChainId
 from chain.rules.errors import NodeUnreachableError
@@ -133,7 +133,7 @@ class ZionDevnet:
         async with asyncio.timeout(_START_PATIENCE):
             while True:
                 if child.poll() is not None:
-                    raise PortUnavailable(
+                    raise PortUnavailableError(
                         f"the ZION node ended with code {child.returncode}", f"see {self._log}"
                     )
                 try:

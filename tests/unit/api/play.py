@@ -9,8 +9,12 @@ from typing import Any
 from starlette.testclient import TestClient
 
 from bridge import config
-from bridge.chains.port import FeeEstimate, Tip
+from bridge.api.services import Services, build
+from bridge.chains.port import FeeEstimate, Tip, UnsignedTx
+from bridge.desk.prices import StaticPrices
 from bridge.engine.apply import apply_events
+from bridge.keys.keystore import devnet_key
+from bridge.keys.quote_signature import QuoteSigner
 from bridge.protocol.events import ClaimFinal, ClaimSeen, Event, LockFinal, LockSeen
 from bridge.protocol.types import (
     Amount,
@@ -19,7 +23,9 @@ from bridge.protocol.types import (
     ChainId,
     LegRole,
     LockId,
+    LockTerms,
     Preimage,
+    Purpose,
     Swap,
     SwapId,
     TxId,
@@ -29,6 +35,9 @@ from bridge.store import Store, Transaction
 from bridge.store.records import ChainStatus
 from relayers.evm.profiles import profile_for
 from relayers.evm.timing import timing_of
+from relayers.fake.adapter import FakePort
+from relayers.fake.authorizing import FakeAuthorizer
+from relayers.fake.chain import FakeChain
 from tests import instances
 
 START = 1_800_000_000
@@ -39,6 +48,8 @@ ETHEREUM_TIMING = timing_of(profile_for(1, "main")).model_dump()
 """Ethereum's own: network dev has a local network's."""
 CLIENT_TOKEN = "t" * 40
 AUTH = {"Authorization": f"Bearer {CLIENT_TOKEN}"}
+TO_ETHER: dict[str, Any] = {"source": ZION, "destination": ETH, "amount": str(1_000 * 10**8)}
+"""The direction that is not on offer as `gasless`."""
 ADMIN = {"Authorization": f"Bearer {OPERATOR_KEY}"}
 
 
@@ -87,6 +98,29 @@ def base_settings(base: Path, overrides: dict[str, Any] | None = None) -> config
         known = content.get(section)
         content[section] = {**known, **values} if isinstance(known, dict) else values
     return config.parse(content, base)
+
+
+def services_for(settings: config.Settings, store: Store, clock: Clock) -> Services:
+    """What one API process has, over chains that nothing happens on."""
+    assets = settings.assets_by_key()
+    ports = {
+        chain: FakePort(FakeChain(chain, assets[key]), "bridge")
+        for chain, key in ((instances.ETHEREUM, ETH), (instances.ZION, ZION))
+    }
+    return build(
+        settings,
+        store,
+        prices=StaticPrices(settings.prices.static, clock.seconds),
+        signer=QuoteSigner(devnet_key("quotes/signer")),
+        ports=ports,
+    )
+
+
+def healthy_chains(store: Store, clock: Clock) -> None:
+    """Write what the relayers of both chains would."""
+    with store.transaction() as tx:
+        for chain in (instances.ETHEREUM, instances.ZION):
+            put_status(tx, chain, clock)
 
 
 def _digest(key: str) -> str:
@@ -190,3 +224,53 @@ def claim_both(store: Store, swap_id: str, number: int = 1) -> Swap:
         )
         swap = happen(store, swap_id, seen, ClaimFinal(leg, seen.lock_id))
     return swap
+
+
+def problem(response: Any) -> str:
+    """Check that an answer is a problem with a hint; returns its kind."""
+    assert response.headers["content-type"] == "application/problem+json"
+    body = response.json()
+    assert body["hint"]
+    return str(body["type"]).rpartition(":")[2]
+
+
+def authorizer_of(
+    services: Services, chain: ChainId, open_locks: dict[str, object], *, required: bool
+) -> None:
+    """Let a chain's claims be authorised by their recipient, alice2."""
+    services.ports[chain].authorizer = FakeAuthorizer("alice2", open_locks, required=required)
+
+
+def destination_of(store: Store, swap_id: str) -> LockTerms:
+    with store.reading() as tx:
+        stored = tx.swaps.get(SwapId(swap_id))
+    assert stored is not None
+    return stored.swap.destination.terms
+
+
+def hand_over(client: TestClient, swap_id: str, **more: Any) -> Any:
+    """Give the preimage to the bridge."""
+    body = {"preimage": preimage().reveal().hex(), **more}
+    return client.post(f"/v1/swaps/{swap_id}/claim", json=body)
+
+
+class ReadyBuilder:
+    """Makes transactions with something in them that only a look at the chain gives."""
+
+    private: frozenset[Purpose] = frozenset()
+
+    def __init__(self) -> None:
+        self.made = 0
+        self.trouble: Exception | None = None
+
+    async def unsigned(
+        self, purpose: Purpose, terms: LockTerms, preimage: Preimage | None = None
+    ) -> UnsignedTx:
+        if self.trouble is not None:
+            raise self.trouble
+        self.made += 1
+        secret = preimage.reveal().hex() if preimage else ""
+        return UnsignedTx("ready", "", {"purpose": purpose.value, "fresh": self.made, "preimage": secret})
+
+    async def close(self) -> None:
+        return None

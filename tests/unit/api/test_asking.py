@@ -10,7 +10,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from bridge.api.services import Services
-from bridge.chains.errors import ActionRefused, PortUnavailable
+from bridge.chains.errors import ActionRefusedError, PortUnavailableError
 from bridge.chains.port import UnsignedTx
 from bridge.desk import chain_queries as asking
 from bridge.desk.chain_queries import Asking
@@ -19,17 +19,7 @@ from bridge.protocol.types import LegRole, LockTerms, Preimage, SwapId
 from bridge.store import Store
 from tests import instances
 from tests.unit.api import play
-from tests.unit.api.test_handover import (
-    TO_ETHER,
-    ReadyBuilder,
-    authorizer_of,
-    builder,
-    destination_of,
-    hand_over,
-)
-from tests.unit.api.test_quotes import problem
-
-__all__ = ["builder"]
+from tests.unit.api.play import TO_ETHER, ReadyBuilder, authorizer_of, destination_of, hand_over, problem
 
 
 async def test_a_chain_is_asked_by_a_few_at_once_and_nobody_waits_long(
@@ -49,18 +39,16 @@ async def test_a_chain_is_asked_by_a_few_at_once_and_nobody_waits_long(
 
     looks = [asker.ask(instances.ZION, hangs) for _ in range(3 * asking.LOOKS_AT_ONCE)]
     ends = await asyncio.gather(*looks, return_exceptions=True)
-    assert {type(end) for end in ends} == {PortUnavailable}
+    assert {type(end) for end in ends} == {PortUnavailableError}
     assert most == asking.LOOKS_AT_ONCE
     assert running == 0
 
 
 def test_a_chain_that_hangs_makes_nobody_wait_for_ever(
-    client: TestClient, store: Store, services: Services, monkeypatch: pytest.MonkeyPatch
+    client: TestClient, locked: dict[str, Any], services: Services, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(asking, "LOOK_SECONDS", 0.05)
     authorizer_of(services, instances.ZION, {}, required=True)
-    swap = play.place(client, gasless=True)
-    play.lock_both(store, swap["id"])
 
     async def hangs(*_: object) -> Any:
         await asyncio.sleep(60)
@@ -68,8 +56,8 @@ def test_a_chain_that_hangs_makes_nobody_wait_for_ever(
     authorizer = services.ports[instances.ZION].authorizer
     monkeypatch.setattr(authorizer, "request", hangs)
     monkeypatch.setattr(authorizer, "check", hangs)
-    assert problem(client.get(f"/v1/swaps/{swap['id']}/claim")) == "chain-unavailable"
-    assert problem(hand_over(client, swap["id"], authorization={"a": "b"})) == "chain-unavailable"
+    assert problem(client.get(f"/v1/swaps/{locked['id']}/claim")) == "chain-unavailable"
+    assert problem(hand_over(client, locked["id"], authorization={"a": "b"})) == "chain-unavailable"
 
 
 def test_who_does_not_know_the_preimage_makes_the_bridge_ask_no_chain(
@@ -94,13 +82,11 @@ def test_who_does_not_know_the_preimage_makes_the_bridge_ask_no_chain(
 
 
 def test_a_secret_is_not_taken_too_late_even_while_the_chains_relayer_is_away(
-    client: TestClient, store: Store, clock: play.Clock
+    client: TestClient, locked: dict[str, Any], store: Store, clock: play.Clock
 ) -> None:
-    swap = play.place(client, gasless=True)
-    play.lock_both(store, swap["id"])
-    deadline = destination_of(store, swap["id"]).deadline
+    deadline = destination_of(store, locked["id"]).deadline
     clock.pass_seconds(deadline - clock.seconds())  # and nobody writes what the chain's clock says
-    assert problem(hand_over(client, swap["id"])) == "wrong-state"
+    assert problem(hand_over(client, locked["id"])) == "wrong-state"
     with store.reading() as tx:
         assert not tx.secrets.known(play.preimage().hashlock())
 
@@ -123,7 +109,7 @@ def test_a_swap_whose_lock_nobody_could_make_is_not_stored(
     client: TestClient, store: Store, services: Services, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuses(_purpose: object, _terms: LockTerms, _preimage: Preimage | None = None) -> UnsignedTx:
-        raise ActionRefused("the amount is too small", "take more")
+        raise ActionRefusedError("the amount is too small", "take more")
 
     quote = play.ask(client)
     monkeypatch.setattr(services.ports[instances.ETHEREUM], "unsigned", refuses)

@@ -10,33 +10,25 @@ import pytest
 from starlette.testclient import TestClient
 
 from bridge.api.services import Services
-from bridge.chains.errors import CannotReceive, PortUnavailable
+from bridge.chains.errors import CannotReceiveError, PortUnavailableError
 from bridge.chains.port import UnsignedTx
 from bridge.desk.assisted_claims import FEE_HEADROOM_PERCENT
 from bridge.protocol.events import ClaimFinal, ClaimSeen
-from bridge.protocol.types import Amount, ChainId, LegRole, LockId, LockTerms, SwapId, TxId
+from bridge.protocol.types import Amount, ChainId, LegRole, LockId, LockTerms, TxId
 from bridge.store import Store
-from relayers.fake.authorizing import FakeAuthorizer
 from relayers.fake.ledger import lock_id_of
 from tests import instances
 from tests.unit.api import play
-from tests.unit.api.play import ETH, ZION
-from tests.unit.api.test_quotes import problem
-
-TO_ETHER = {"source": ZION, "destination": ETH, "amount": str(1_000 * 10**8)}
-"""The direction that is not on offer as `gasless`."""
-
-
-def authorizer_of(services: Services, chain: ChainId, locked: dict[str, object], *, required: bool) -> None:
-    """Let a chain's claims be authorised by their recipient, alice2."""
-    services.ports[chain].authorizer = FakeAuthorizer("alice2", locked, required=required)
-
-
-def destination_of(store: Store, swap_id: str) -> LockTerms:
-    with store.reading() as tx:
-        stored = tx.swaps.get(SwapId(swap_id))
-    assert stored is not None
-    return stored.swap.destination.terms
+from tests.unit.api.play import (
+    ETH,
+    TO_ETHER,
+    ZION,
+    ReadyBuilder,
+    authorizer_of,
+    destination_of,
+    hand_over,
+    problem,
+)
 
 
 def signed_by(
@@ -48,18 +40,11 @@ def signed_by(
     return asyncio.run(authorizer.sign(terms, unsigned, Amount(int(request["payload"]["max_fee"]))))
 
 
-def hand_over(client: TestClient, swap_id: str, **more: Any) -> Any:
-    body = {"preimage": play.preimage().reveal().hex(), **more}
-    return client.post(f"/v1/swaps/{swap_id}/claim", json=body)
-
-
-def test_a_gasless_claim_needs_the_preimage_alone(client: TestClient, store: Store) -> None:
-    swap = play.place(client, gasless=True)
-    play.lock_both(store, swap["id"])
-    terms = client.get(f"/v1/swaps/{swap['id']}/claim").json()
+def test_a_gasless_claim_needs_the_preimage_alone(client: TestClient, locked: dict[str, Any]) -> None:
+    terms = client.get(f"/v1/swaps/{locked['id']}/claim").json()
     assert terms["needed"] == "nothing"
     assert terms["request"] is None
-    assert hand_over(client, swap["id"]).json()["secret_shared"]
+    assert hand_over(client, locked["id"]).json()["secret_shared"]
 
 
 def test_where_nobody_can_take_a_fee_only_gasless_quotes_are_claimed(
@@ -74,13 +59,13 @@ def test_where_nobody_can_take_a_fee_only_gasless_quotes_are_claimed(
 def test_without_gasless_the_recipient_signs_a_fee_that_covers_the_claim(
     client: TestClient, store: Store, services: Services
 ) -> None:
-    locked: dict[str, object] = {}
-    authorizer_of(services, instances.ETHEREUM, locked, required=False)
+    open_locks: dict[str, object] = {}
+    authorizer_of(services, instances.ETHEREUM, open_locks, required=False)
     swap = play.place(client, **TO_ETHER)
     terms = destination_of(store, swap["id"])
     assert client.get(f"/v1/swaps/{swap['id']}/claim").json()["request"] is None  # no lock yet
     play.lock_both(store, swap["id"])
-    locked[lock_id_of(terms)] = True
+    open_locks[lock_id_of(terms)] = True
 
     asked = client.get(f"/v1/swaps/{swap['id']}/claim").json()
     assert asked["needed"] == "fee"
@@ -102,84 +87,53 @@ def test_without_gasless_the_recipient_signs_a_fee_that_covers_the_claim(
 
 
 def test_where_only_the_recipient_can_claim_even_a_gasless_claim_needs_the_signature(
-    client: TestClient, store: Store, services: Services
+    client: TestClient, locked: dict[str, Any], store: Store, services: Services
 ) -> None:
-    locked: dict[str, object] = {}
-    authorizer_of(services, instances.ZION, locked, required=True)
-    swap = play.place(client, gasless=True)
-    play.lock_both(store, swap["id"])
-    terms = destination_of(store, swap["id"])
-    locked[lock_id_of(terms)] = True
-    asked = client.get(f"/v1/swaps/{swap['id']}/claim").json()
+    open_locks: dict[str, object] = {}
+    authorizer_of(services, instances.ZION, open_locks, required=True)
+    terms = destination_of(store, locked["id"])
+    open_locks[lock_id_of(terms)] = True
+    asked = client.get(f"/v1/swaps/{locked['id']}/claim").json()
     assert (asked["needed"], asked["max_fee"]["amount"]) == ("signature", "0")
-    refused = hand_over(client, swap["id"])
+    refused = hand_over(client, locked["id"])
     assert problem(refused) == "wrong-state"
     assert "signature" in refused.json()["detail"]
     signed = signed_by(services, instances.ZION, terms, asked["request"])
-    assert hand_over(client, swap["id"], authorization=signed).json()["secret_shared"]
-    assert hand_over(client, swap["id"]).json()[
+    assert hand_over(client, locked["id"], authorization=signed).json()["secret_shared"]
+    assert hand_over(client, locked["id"]).json()[
         "secret_shared"
     ]  # once taken, the preimage alone changes nothing
 
 
 def test_a_chain_that_does_not_answer_is_said_to_be_unavailable(
-    client: TestClient, store: Store, services: Services, monkeypatch: pytest.MonkeyPatch
+    client: TestClient, locked: dict[str, Any], services: Services, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     authorizer_of(services, instances.ZION, {}, required=True)
-    swap = play.place(client, gasless=True)
-    play.lock_both(store, swap["id"])
 
     async def down(*_: object) -> Any:
-        raise PortUnavailable("no answer")
+        raise PortUnavailableError("no answer")
 
     authorizer = services.ports[instances.ZION].authorizer
     monkeypatch.setattr(authorizer, "request", down)
     monkeypatch.setattr(authorizer, "check", down)
-    assert problem(client.get(f"/v1/swaps/{swap['id']}/claim")) == "chain-unavailable"
-    assert problem(hand_over(client, swap["id"], authorization={"a": "b"})) == "chain-unavailable"
+    assert problem(client.get(f"/v1/swaps/{locked['id']}/claim")) == "chain-unavailable"
+    assert problem(hand_over(client, locked["id"], authorization={"a": "b"})) == "chain-unavailable"
 
 
 def test_a_signature_that_is_no_plain_text_is_refused_before_any_chain_is_asked(client: TestClient) -> None:
-    for odd in ({"a": "ü"}, {"a": "x" * 9_000}, {str(n): "" for n in range(20)}, {"a": 1}, []):
+    strange: tuple[Any, ...] = ({"a": "ü"}, {"a": "x" * 9_000}, {str(n): "" for n in range(20)}, {"a": 1}, [])
+    for odd in strange:
         assert problem(hand_over(client, "0" * 32, authorization=odd)) == "invalid-request"
 
 
 # -- transactions for wallets -----------------------------------------------------------------
 
 
-class ReadyBuilder:
-    """Makes transactions with something in them that only a look at the chain gives."""
-
-    private: frozenset[Any] = frozenset()
-
-    def __init__(self) -> None:
-        self.made = 0
-        self.trouble: Exception | None = None
-
-    async def unsigned(self, purpose: Any, terms: LockTerms, preimage: Any = None) -> UnsignedTx:
-        if self.trouble is not None:
-            raise self.trouble
-        self.made += 1
-        secret = preimage.reveal().hex() if preimage else ""
-        return UnsignedTx("ready", "", {"purpose": purpose.value, "fresh": self.made, "preimage": secret})
-
-    async def close(self) -> None:
-        return None
-
-
-@pytest.fixture
-def builder(services: Services) -> ReadyBuilder:
-    made = ReadyBuilder()
-    for chain in services.ports:
-        services.paperwork._builders[chain] = made  # type: ignore[index]
-    return made
-
-
 def test_an_order_gets_a_transaction_that_is_ready_to_sign_and_a_plain_one_while_the_chain_is_down(
     client: TestClient, builder: ReadyBuilder
 ) -> None:
     assert play.place(client, 1)["transaction"]["format"] == "ready"
-    builder.trouble = PortUnavailable("no answer")
+    builder.trouble = PortUnavailableError("no answer")
     assert play.place(client, 2)["transaction"]["format"] == "fake"
 
 
@@ -218,7 +172,7 @@ def test_a_recipient_that_cannot_be_paid_is_named_before_anything_is_locked(
     quote = play.ask(client)
 
     async def balance(_address: str, _asset: object) -> int:
-        raise CannotReceive("alice2 has no trustline", "open one first")
+        raise CannotReceiveError("alice2 has no trustline", "open one first")
 
     monkeypatch.setattr(services.ports[instances.ZION], "balance", balance)
     assert client.post("/v1/swaps", json=play.order(quote)).status_code == 201  # a coin needs no consent

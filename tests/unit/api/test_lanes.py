@@ -10,11 +10,9 @@ from typing import Any
 import pytest
 
 from bridge import config
-from bridge.api.services import Services, build
+from bridge.api.services import Services
 from bridge.desk.orders import Order
-from bridge.desk.prices import StaticPrices
-from bridge.desk.quotes import QuoteAsk, QuoteSigner
-from bridge.keys.keystore import devnet_key
+from bridge.desk.quotes import QuoteAsk
 from bridge.protocol.events import (
     ClaimFinal,
     ClaimOrphaned,
@@ -28,13 +26,11 @@ from bridge.protocol.events import (
 from bridge.protocol.pricing import FixedSide
 from bridge.protocol.types import Amount, LegRole, LockId, Swap, TxId
 from bridge.store import Store
-from relayers.fake.adapter import FakePort
-from relayers.fake.chain import FakeChain
 from tests import instances
 from tests.postgres import postgres_urls
 from tests.unit.api import play
 from tests.unit.api.conftest import SECRETS_KEY
-from tests.unit.api.play import ETH, ZION, Clock, base_settings, put_status
+from tests.unit.api.play import ETH, ZION, Clock, base_settings, healthy_chains, services_for
 
 __all__ = ["postgres_urls"]
 
@@ -44,14 +40,7 @@ PLACES = 6
 def process(settings: config.Settings, url: str, clock: Clock) -> Services:
     """What one API process has."""
     store = Store.open(url, secrets_key=SECRETS_KEY, clock=clock)
-    assets = settings.assets_by_key()
-    ports = {
-        chain: FakePort(FakeChain(chain, assets[key]), "bridge")
-        for chain, key in ((instances.ETHEREUM, ETH), (instances.ZION, ZION))
-    }
-    signer = QuoteSigner(devnet_key("quotes/signer"))
-    prices = StaticPrices(settings.prices.static, clock.seconds)
-    return build(settings, store, prices=prices, signer=signer, ports=ports)
+    return services_for(settings, store, clock)
 
 
 def place(services: Services, number: int) -> Swap:
@@ -76,9 +65,7 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 def two(tmp_path: Path, url: str, clock: Clock, overrides: dict[str, Any]) -> Iterator[list[Services]]:
     settings = base_settings(tmp_path, overrides)
     made = [process(settings, url, clock) for _ in range(2)]
-    with made[0].store.transaction() as tx:
-        for chain in (instances.ETHEREUM, instances.ZION):
-            put_status(tx, chain, clock)
+    healthy_chains(made[0].store, clock)
     yield made
     for services in made:
         services.store.close()

@@ -7,7 +7,7 @@ import pytest
 from pycardano import Transaction
 
 from bridge.chains.actions import Action, ClaimAction, LockAction
-from bridge.chains.errors import ActionRefused
+from bridge.chains.errors import ActionRefusedError
 from bridge.chains.port import BroadcastOutcome, Claimed, FeeLevel, LockStatus, TxState
 from bridge.protocol.types import Amount, LockTerms, Preimage, UnixSeconds
 from relayers.cardano.adapter import CardanoPort
@@ -110,7 +110,7 @@ async def test_a_lock_that_is_spent_is_left_out_and_the_rest_is_claimed(
     await devnet.mine(1)
     assert (await counter.bridge.tx_status(tx)).state is TxState.INCLUDED
     assert await counter.statuses(terms) == [LockStatus.CLAIMED] * 3
-    with pytest.raises(ActionRefused, match="claimed"):
+    with pytest.raises(ActionRefusedError, match="claimed"):
         await counter.bridge.prepare(batch(terms), None, FeeLevel())
 
 
@@ -149,7 +149,7 @@ async def test_what_makes_no_batch_is_refused(devnet: CardanoDevnet, opened: Ope
     elsewhere = msgspec.structs.replace(good, terms=msgspec.structs.replace(terms, recipient=terms.sender))
     token = msgspec.structs.replace(good, terms=msgspec.structs.replace(terms, asset=DEMO_TOKEN))
     for others in ((good,) * 8, (elsewhere,), (token,)):
-        with pytest.raises(ActionRefused) as refusal:
+        with pytest.raises(ActionRefusedError) as refusal:
             await counter.bridge.prepare(msgspec.structs.replace(good, others=others), None, FeeLevel())
         assert refusal.value.hint
     wrong = msgspec.structs.replace(batch([second]), preimage=PREIMAGES[5])

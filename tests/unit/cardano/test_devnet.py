@@ -22,14 +22,14 @@ from pycardano import (
 )
 from pycardano.exception import TransactionFailedException
 
-from bridge.chains.errors import PortUnavailable
+from bridge.chains.errors import PortUnavailableError
 from bridge.keys.devkeys import devnet_key
 from relayers.cardano import building
 from relayers.cardano.adapter import open_port
 from relayers.cardano.building import BuildContext
 from relayers.cardano.devnet import CardanoDevnet, treasury
 from relayers.cardano.devnet.chain import DevChain
-from relayers.cardano.devnet.ledger import LedgerMissing, ScalusLedger, find_node, find_scalus
+from relayers.cardano.devnet.ledger import LedgerMissingError, ScalusLedger, find_node, find_scalus
 from relayers.cardano.devnet.treasury import DEMO_TOKEN
 from relayers.cardano.script import ClaimRedeemer, validator, validator_address
 from relayers.cardano.settings import ADA
@@ -147,7 +147,7 @@ async def test_blocks_come_by_themselves_and_the_clock_survives_roll_back_and_ki
         await asyncio.sleep(1.2)
         assert (await port.tip()).block.height > height
         devnet.kill()
-        with pytest.raises(PortUnavailable):
+        with pytest.raises(PortUnavailableError):
             await port.tip()
         await devnet.restart()
         again = await port.tip()
@@ -188,7 +188,7 @@ def test_a_missing_node_or_scalus_is_said_with_what_to_do(monkeypatch: pytest.Mo
     monkeypatch.setenv("RAINBOW_NODE", "/nonexistent/node")
     monkeypatch.setenv("RAINBOW_SCALUS", "/nonexistent/scalus.js")
     for find in (find_node, find_scalus):
-        with pytest.raises(LedgerMissing) as failure:
+        with pytest.raises(LedgerMissingError) as failure:
             find()
         assert "RAINBOW_NODE" in failure.value.hint
 

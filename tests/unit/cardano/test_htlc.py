@@ -9,7 +9,7 @@ import msgspec
 import pytest
 from pycardano import Address, Network, ScriptHash, VerificationKeyHash
 
-from bridge.chains.errors import ActionRefused, BadAddress, PortUnavailable
+from bridge.chains.errors import ActionRefusedError, BadAddressError, PortUnavailableError
 from bridge.chains.port import Claimed, Locked, Refunded
 from bridge.protocol.types import Amount, BlockHeight, BlockRef, LockTerms, Preimage, TxId, UnixSeconds
 from relayers.cardano import htlc
@@ -144,7 +144,7 @@ BROKEN = {
 @pytest.mark.parametrize("how", BROKEN)
 def test_a_claim_that_cannot_be_is_no_event_but_a_broken_service(how: str) -> None:
     tx = HtlcTx(TxId("11" * 32), BLOCK, (Spent(output(), BROKEN[how]),), ())
-    with pytest.raises(PortUnavailable):
+    with pytest.raises(PortUnavailableError):
         READER.events(tx)
     assert PREIMAGE.hex() not in repr(tx)
 
@@ -166,7 +166,7 @@ def test_a_wallets_address_becomes_the_one_that_the_validator_pays() -> None:
     ],
 )
 def test_an_address_that_cannot_be_paid_is_refused(address: str) -> None:
-    with pytest.raises(BadAddress) as refusal:
+    with pytest.raises(BadAddressError) as refusal:
         htlc.parse_address(address, Network.TESTNET)
     assert refusal.value.hint
 
@@ -176,7 +176,7 @@ def test_an_address_that_cannot_be_paid_is_refused(address: str) -> None:
     [{"amount": 0}, {"hashlock": b""}, {"deadline": 0}, {"contract": ALICE.address}, {"sender": PLACE}],
 )
 def test_impossible_terms_are_refused(change: dict[str, object]) -> None:
-    with pytest.raises(ActionRefused) as refusal:
+    with pytest.raises(ActionRefusedError) as refusal:
         htlc.id_of(msgspec.structs.replace(TERMS, **change), SETTINGS)
     assert refusal.value.hint
 

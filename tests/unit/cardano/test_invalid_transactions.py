@@ -22,7 +22,7 @@ from pycardano import (
 
 from relayers.cardano import building
 from relayers.cardano.building import token
-from relayers.cardano.devnet.ledger import Rejected, cost_models
+from relayers.cardano.devnet.ledger import TxRejectedError, cost_models
 from relayers.cardano.devnet.treasury import DEMO_TOKEN
 from relayers.cardano.script import ClaimRedeemer
 from tests.unit.cardano.world import ALICE, BOB, CAROL, FAR, PREIMAGE, CardanoWorld, Person, signed
@@ -268,7 +268,7 @@ def test_a_failing_script_said_to_fail_costs_its_collateral_alone(world: Cardano
 
 def expect_refusal(world: CardanoWorld, tx: Transaction) -> None:
     before = dict(world.chain.utxos)
-    with pytest.raises(Rejected) as refusal:
+    with pytest.raises(TxRejectedError) as refusal:
         world.chain.submit(tx.to_cbor())
     assert len(str(refusal.value)) > 10
     assert "no reason given" not in str(refusal.value)

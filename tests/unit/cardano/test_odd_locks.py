@@ -20,7 +20,7 @@ from pycardano import (
 )
 
 from bridge.chains.actions import Action, ClaimAction, CooperativeRefundAction, RefundAction
-from bridge.chains.errors import ActionRefused
+from bridge.chains.errors import ActionRefusedError
 from bridge.chains.port import BroadcastOutcome, FeeLevel, Locked, LockStatus, Refunded, TxState
 from bridge.keys.devkeys import devnet_key
 from bridge.protocol.types import Amount, Asset, LockTerms, Preimage, Purpose, UnixSeconds
@@ -154,7 +154,7 @@ async def test_an_odd_lock_is_seen_as_what_it_is_and_refunded_at_its_own_deadlin
     assert await pair.bridge.read_lock(pair.bridge.lock_id(agreed), agreed) is LockStatus.ABSENT
     assert await pair.bridge.read_lock(seen.lock_id, seen.terms) is LockStatus.OPEN
     for port in (pair.bridge, pair.user):
-        with pytest.raises(ActionRefused, match="absent"):
+        with pytest.raises(ActionRefusedError, match="absent"):
             await port.prepare(ClaimAction(agreed, SECRET), None, FeeLevel())
     if seen.terms.recipient == pair.bridge.account and how not in {"an earlier deadline", "another hashlock"}:
         back = await pair.done(pair.bridge, CooperativeRefundAction(seen.terms))
@@ -178,13 +178,13 @@ async def test_a_lock_with_a_datum_hash_is_not_seen_but_its_sender_has_it_back(p
     )
     assert (await pair.bridge.scan(ring, 10)).events == ()
     assert await pair.bridge.read_lock(pair.bridge.lock_id(agreed), agreed) is LockStatus.ABSENT
-    with pytest.raises(ActionRefused):
+    with pytest.raises(ActionRefusedError):
         await pair.bridge.prepare(ClaimAction(agreed, SECRET), None, FeeLevel())
-    with pytest.raises(ActionRefused, match="ahead of the chain's clock"):
+    with pytest.raises(ActionRefusedError, match="ahead of the chain's clock"):
         await pair.user.prepare(RefundAction(agreed), None, FeeLevel())
     await pair.devnet.advance_time(300)
     other = msgspec.structs.replace(agreed, amount=5_000_001)
-    with pytest.raises(ActionRefused):
+    with pytest.raises(ActionRefusedError):
         await pair.user.prepare(RefundAction(other), None, FeeLevel())
     before = await pair.user.balance(pair.user.account, ADA)
     async with CardanoWallet(pair.settings) as wallet:

@@ -19,7 +19,7 @@ from pycardano.backend.ogmios_v6 import KupoOgmiosV6ChainContext
 from websockets.asyncio.client import connect
 
 from bridge.chains.actions import ClaimAction, LockAction
-from bridge.chains.errors import DeepReorg, PortError
+from bridge.chains.errors import DeepReorgError, PortError
 from bridge.chains.port import FeeLevel
 from bridge.keys.devkeys import devnet_key
 from bridge.protocol.types import Amount, BlockHeight, BlockRef, LockTerms, Preimage, UnixSeconds
@@ -261,7 +261,7 @@ async def test_a_block_is_found_by_its_height_alone(devnet: CardanoDevnet, back:
     head = (await port.tip()).block
     scan = await port.scan([BlockRef(BlockHeight(head.height - back), "", "", UnixSeconds(0))], 100)
     assert [block.height for block in scan.blocks] == list(range(head.height - back + 1, head.height + 1))
-    with pytest.raises(DeepReorg):
+    with pytest.raises(DeepReorgError):
         await port.scan([msgspec.structs.replace(head, id="11" * 32)], 10)
 
 

@@ -21,7 +21,7 @@ from pycardano import TransactionOutput, UTxO
 from bridge.protocol.types import Amount, Asset, LockTerms, UnixSeconds
 from relayers.cardano import building
 from relayers.cardano.devnet import DEMO_TOKEN
-from relayers.cardano.devnet.ledger import Rejected
+from relayers.cardano.devnet.ledger import TxRejectedError
 from relayers.cardano.devnet.records import TxRecord
 from relayers.cardano.htlc import is_ours
 from relayers.cardano.script import ClaimRedeemer, GiveBackRedeemer, HtlcRedeemer, RefundRedeemer
@@ -225,7 +225,7 @@ class Histories(RuleBasedStateMachine):
         draft = self.world.spend([lock.utxo for lock in locks], redeemer, owner, payer, **more)  # type: ignore[arg-type]
         try:
             self.world.send(draft, payer)
-        except Rejected:
+        except TxRejectedError:
             return
         raise AssertionError(f"{redeemer} paid {owner.address} what is not its own")
 

@@ -10,7 +10,7 @@ import pytest
 import pytest_asyncio
 
 from bridge.chains.actions import Action, ClaimAction, CooperativeRefundAction, LockAction
-from bridge.chains.errors import InsufficientFunds, PortError, PortUnavailable
+from bridge.chains.errors import InsufficientFundsError, PortError, PortUnavailableError
 from bridge.chains.port import BroadcastOutcome, Claimed, FeeLevel, Locked, LockStatus, SignedTx, TxState
 from bridge.keys.devkeys import devnet_key
 from bridge.protocol.types import Amount, BlockRef, LockTerms, Preimage, UnixSeconds
@@ -114,7 +114,7 @@ async def test_a_broken_line_is_unavailable_without_its_url_and_mends(
     before = await client.port.tip()
     for name, value in fault.items():
         setattr(client.liar, name, value)
-    with pytest.raises(PortUnavailable) as failure:
+    with pytest.raises(PortUnavailableError) as failure:
         await client.port.scan((), 10)
     shown = f"{failure.value} {failure.value.hint} {failure.value.__cause__!r} {client.port!r}"
     assert SECRET_PATH not in shown
@@ -130,7 +130,7 @@ async def test_another_network_is_said_and_nothing_is_sent_there(
         port = open_port(settings, devnet_key("lost"))
         with pytest.raises(PortError, match="on network 42, not on preprod") as failure:
             await port.tip()
-        assert not isinstance(failure.value, PortUnavailable)
+        assert not isinstance(failure.value, PortUnavailableError)
         await port.close()
 
 
@@ -138,7 +138,7 @@ async def test_a_refused_project_id_is_no_passing_trouble(hosted: Client) -> Non
     hosted.liar.status = 403
     with pytest.raises(PortError, match="project id") as failure:
         await hosted.port.tip()
-    assert not isinstance(failure.value, PortUnavailable)
+    assert not isinstance(failure.value, PortUnavailableError)
 
 
 async def test_a_page_that_fails_is_no_shorter_list(hosted: Client, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -154,7 +154,7 @@ async def test_a_page_that_fails_is_no_shorter_list(hosted: Client, monkeypatch:
         return {"message": "backend unavailable"} if pages > 1 else honest
 
     hosted.liar.mangle = second_fails
-    with pytest.raises(PortUnavailable):
+    with pytest.raises(PortUnavailableError):
         await hosted.port.balance(hosted.port.account, ADA)
 
 
@@ -193,7 +193,7 @@ async def test_a_block_that_a_service_does_not_know_is_no_reorg(hosted: Client) 
     ring = await hosted.ring()
     await hosted.devnet.mine(2)
     hosted.liar.mangle = lambda path, honest: None if path.endswith(f"blocks/{ring[0].height}") else honest
-    with pytest.raises(PortUnavailable):
+    with pytest.raises(PortUnavailableError):
         await hosted.port.scan(ring, 10)
     hosted.liar.honest()
     assert (await hosted.port.scan(ring, 10)).orphaned == ()
@@ -212,7 +212,7 @@ async def test_blocks_that_do_not_follow_each_other_are_not_taken(client: Client
         return answer
 
     client.liar.mangle, client.liar.mangle_call = skip, skip_call
-    with pytest.raises(PortUnavailable):
+    with pytest.raises(PortUnavailableError):
         await client.port.scan(ring, 10)
     client.liar.honest()
     assert len((await client.port.scan(ring, 10)).blocks) == 3
@@ -229,7 +229,7 @@ async def test_a_lock_that_is_missing_among_the_unspent_is_not_made_twice(client
 
     client.liar.mangle = forget
     for attempt in (client.status(terms), client.port.prepare(LockAction(terms), None, FeeLevel())):
-        with pytest.raises(PortUnavailable):
+        with pytest.raises(PortUnavailableError):
             await attempt
 
 
@@ -241,7 +241,7 @@ async def test_an_account_shown_empty_makes_nothing(client: Client) -> None:
         return [] if path.endswith((f"{account}/utxos", f"{account}?unspent")) else honest
 
     client.liar.mangle = empty
-    with pytest.raises(InsufficientFunds):
+    with pytest.raises(InsufficientFundsError):
         await client.port.prepare(LockAction(terms), None, FeeLevel())
     client.liar.honest()
     await client.port.prepare(LockAction(terms), None, FeeLevel())
@@ -252,7 +252,7 @@ async def test_a_listed_transaction_that_cannot_be_read_holds_its_block_back(hos
     terms, tx = await hosted.locked()
     for hidden in (f"txs/{tx.tx_id}", f"txs/{tx.tx_id}/utxos"):
         hosted.liar.mangle = lambda path, honest, hidden=hidden: None if path.endswith(hidden) else honest
-        with pytest.raises(PortUnavailable):
+        with pytest.raises(PortUnavailableError):
             await hosted.port.scan(ring, 10)
     hosted.liar.honest()
     (event,) = (await hosted.port.scan(ring, 10)).events
@@ -272,14 +272,14 @@ async def test_the_bytes_of_another_transaction_are_no_claim(hosted: Client) -> 
     for raw in (given_back.raw, lock.raw, torn, b""):
         wrong = {"cbor": raw.hex()}
         hosted.liar.mangle = lambda path, honest, wrong=wrong: wrong if path.endswith("/cbor") else honest
-        with pytest.raises(PortUnavailable):
+        with pytest.raises(PortUnavailableError):
             await hosted.port.scan(ring, 10)
     # The redeemer is not part of a transaction's id: it is checked against the hashlock.
     assert forged != claim.raw
     wrong = {"cbor": forged.hex()}
     hosted.liar.mangle = lambda path, honest: wrong if path.endswith("/cbor") else honest
     hosted.port._view._contents.clear()  # type: ignore[attr-defined]
-    with pytest.raises(PortUnavailable, match="wrong preimage") as failure:
+    with pytest.raises(PortUnavailableError, match="wrong preimage") as failure:
         await hosted.port.scan(ring, 10)
     assert repr(SECRET.reveal())[2:-1] not in f"{failure.value} {failure.value.__cause__!r}"
 
@@ -302,7 +302,7 @@ async def test_kupo_must_say_what_spent_a_lock_and_show_its_datum(own_node: Clie
 
     for where, field in (("spent_at", "transaction_id"), ("spent_at", "redeemer"), ("match", "datum")):
         own_node.liar.mangle = without(where, field)
-        with pytest.raises(PortUnavailable):
+        with pytest.raises(PortUnavailableError):
             await own_node.port.scan(ring, 10)
     own_node.liar.honest()
     (event,) = (await own_node.port.scan(ring, 10)).events
@@ -317,7 +317,7 @@ async def test_kupo_on_another_branch_than_the_node_is_not_believed(own_node: Cl
         return honest | {"header_hash": "ab" * 32} if path.endswith(f"checkpoints/{2**53}") else honest
 
     own_node.liar.mangle = elsewhere
-    with pytest.raises(PortUnavailable):
+    with pytest.raises(PortUnavailableError):
         await own_node.port.scan((), 10)
 
 
@@ -370,7 +370,7 @@ async def test_a_lost_answer_to_a_broadcast_is_no_second_transaction(client: Cli
     terms = await client.terms()
     tx = await client.port.prepare(LockAction(terms), None, FeeLevel())
     client.liar.lose_answer = "tx/submit" if client.service == "hosted" else "submitTransaction"
-    with pytest.raises(PortUnavailable):
+    with pytest.raises(PortUnavailableError):
         await client.port.broadcast(tx)
     client.liar.honest()
     assert (await client.port.tx_status(tx)).state is TxState.PENDING
@@ -389,7 +389,7 @@ async def test_a_service_that_answers_with_another_id_is_not_believed(client: Cl
 
     client.liar.mangle = lambda path, honest: "11" * 32 if path.endswith("tx/submit") else honest
     client.liar.mangle_call = mangle_call
-    with pytest.raises(PortUnavailable, match="some other transaction"):
+    with pytest.raises(PortUnavailableError, match="some other transaction"):
         await client.port.broadcast(tx)
 
 
@@ -405,7 +405,7 @@ async def test_a_failing_evaluation_signs_nothing(client: Client) -> None:
         return answer
 
     client.liar.mangle, client.liar.mangle_call = no_evaluation, no_evaluation_call
-    with pytest.raises(PortUnavailable):
+    with pytest.raises(PortUnavailableError):
         await client.port.prepare(ClaimAction(terms, SECRET), None, FeeLevel())
 
 
@@ -414,5 +414,5 @@ async def test_an_answer_to_another_question_is_not_taken(own_node: Client) -> N
         return answer | {"id": 99}
 
     own_node.liar.mangle_call = shuffled
-    with pytest.raises(PortUnavailable):
+    with pytest.raises(PortUnavailableError):
         await own_node.port.tip()

@@ -22,10 +22,10 @@ from pycardano import (
 )
 from pycardano.serialization import ByteString
 
-from bridge.chains.errors import InsufficientFunds
+from bridge.chains.errors import InsufficientFundsError
 from relayers.cardano import building
 from relayers.cardano.building import BuildContext, Spend, token
-from relayers.cardano.devnet.ledger import Rejected
+from relayers.cardano.devnet.ledger import TxRejectedError
 from relayers.cardano.devnet.treasury import DEMO_TOKEN
 from relayers.cardano.htlc import datum_of
 from relayers.cardano.script import ClaimRedeemer, GiveBackRedeemer, OutputTag, RefundRedeemer
@@ -266,7 +266,7 @@ SCRIPT, INTERVAL = "Error evaluated", "alidity interval"
 def refused(world: CardanoWorld, draft: building.Draft, *signers: Person, why: str = SCRIPT) -> None:
     """The ledger refuses it, for this reason, and nothing is spent."""
     before = dict(world.chain.utxos)
-    with pytest.raises(Rejected) as refusal:
+    with pytest.raises(TxRejectedError) as refusal:
         world.send(draft, *signers)
     assert why in str(refusal.value), refusal.value
     assert world.chain.utxos == before
@@ -310,5 +310,5 @@ def test_collateral_may_be_unconfirmed_when_what_is_confirmed_does_not_suffice(w
     draft = building.spend(waiting, [Spend(lock, CLAIM, BOB.key)], world.reference, world.slot + FAR)
     assert draft.chained
     alone = BuildContext(view.parameters, view.slot, view.network, view.payer, [crumb])
-    with pytest.raises(InsufficientFunds, match="collateral"):
+    with pytest.raises(InsufficientFundsError, match="collateral"):
         building.spend(alone, [Spend(lock, CLAIM, BOB.key)], world.reference, world.slot + FAR)

@@ -10,7 +10,7 @@ import pytest_asyncio
 from pycardano import Address, Network, PaymentSigningKey, Transaction, VerificationKeyHash
 
 from bridge.chains.actions import LockAction
-from bridge.chains.errors import ActionRefused
+from bridge.chains.errors import ActionRefusedError
 from bridge.chains.port import FeeLevel, LockStatus
 from bridge.keys.devkeys import devnet_key
 from bridge.protocol.types import Amount, Asset, LockTerms, Preimage, Purpose, UnixSeconds
@@ -85,7 +85,7 @@ async def test_a_key_without_money_is_refused_in_words(
     devnet: CardanoDevnet, wallet: CardanoWallet, opened: Opener
 ) -> None:
     poor, rich = Browser(devnet, opened, "wallets/poor"), Browser(devnet, opened, "wallets/rich")
-    with pytest.raises(ActionRefused, match="does not hold the amount") as refusal:
+    with pytest.raises(ActionRefusedError, match="does not hold the amount") as refusal:
         await wallet.unsigned(Purpose.LOCK, await poor.terms(rich.port.account))
     assert "send ada" in refusal.value.hint
     await devnet.fund(rich.base, ADA, 100_000_000)
@@ -93,10 +93,10 @@ async def test_a_key_without_money_is_refused_in_words(
     lock = await wallet.unsigned(Purpose.LOCK, terms)
     await wallet.submit(lock.payload["cbor"], witness(lock.payload["cbor"], rich.key))
     await devnet.mine(1)
-    with pytest.raises(ActionRefused, match="the fee and its collateral") as refusal:
+    with pytest.raises(ActionRefusedError, match="the fee and its collateral") as refusal:
         await wallet.unsigned(Purpose.CLAIM, terms, SECRET)
     assert "let the bridge claim" in refusal.value.hint
-    with pytest.raises(ActionRefused, match="nothing to sign"):
+    with pytest.raises(ActionRefusedError, match="nothing to sign"):
         await wallet.unsigned(Purpose.COOPERATIVE_REFUND, terms)
 
 
@@ -110,7 +110,7 @@ async def test_less_than_the_least_amount_is_refused_and_the_least_is_taken(
     assert (await alice.port.fees(DEMO_TOKEN)).minimum == 0
     enough = await alice.terms(alice.port.account, amount=least)
     short = msgspec.structs.replace(enough, amount=least - 1)
-    with pytest.raises(ActionRefused, match=f"at least {least} lovelace"):
+    with pytest.raises(ActionRefusedError, match=f"at least {least} lovelace"):
         await alice.port.prepare(LockAction(short), None, FeeLevel())
     await alice.port.broadcast(await alice.port.prepare(LockAction(enough), None, FeeLevel()))
     await devnet.mine(1)

@@ -39,9 +39,8 @@ def leaves() -> list[tuple[tuple[str, ...], click.Command]]:
     """Every command that can be run, by its path."""
     found: list[tuple[tuple[str, ...], click.Command]] = []
     for name in (*cli.COMMANDS, "version"):
-        command: Any = (
-            cli.load(name) if name in cli.COMMANDS else typer.main.get_command(cli.app).commands[name]
-        )
+        program: Any = typer.main.get_command(cli.app)
+        command = cli.load(name) if name in cli.COMMANDS else program.commands[name]
         for part, leaf in getattr(command, "commands", {"": command}).items():
             found.append(((name, part) if part else (name,), leaf))
     return found

@@ -8,7 +8,7 @@ import pytest
 
 from bridge.config.loading import OTHER_VARIABLES
 from scripts.reference import configuration, decisions, formats
-from scripts.write_reference import ROOT, TABLES, BadMark, brought_up_to_date, documents, names
+from scripts.write_reference import ROOT, TABLES, BadMarkError, brought_up_to_date, documents, names
 
 DOCUMENTS = [document for document in documents() if names(document.read_text(encoding="utf-8"))]
 
@@ -25,12 +25,12 @@ def test_every_table_stands_in_a_document() -> None:
 
 
 def test_a_mark_that_is_never_closed_is_refused() -> None:
-    with pytest.raises(BadMark, match="no `<!-- end of NAME -->`"):
+    with pytest.raises(BadMarkError, match="no `<!-- end of NAME -->`"):
         brought_up_to_date("<!-- generated: problem types -->\n\nno end")
 
 
 def test_a_mark_that_names_no_table_is_refused() -> None:
-    with pytest.raises(BadMark, match="no table 'prices'"):
+    with pytest.raises(BadMarkError, match="no table 'prices'"):
         brought_up_to_date("<!-- generated: prices -->\n<!-- end of prices -->")
 
 
@@ -93,14 +93,14 @@ def test_a_decision_record_with_a_wrong_head_is_refused(
     tmp_path: Path, name: str, text: str, problem: str
 ) -> None:
     (tmp_path / name).write_text(text)
-    with pytest.raises(decisions.BadRecord, match=problem):
+    with pytest.raises(decisions.BadRecordError, match=problem):
         decisions.records(tmp_path)
 
 
 def test_a_decision_number_is_used_once(tmp_path: Path) -> None:
     (tmp_path / "0011-a.md").write_text(RECORD)
     (tmp_path / "0011-b.md").write_text(RECORD)
-    with pytest.raises(decisions.BadRecord, match=r"the number is taken by 0011-a.md"):
+    with pytest.raises(decisions.BadRecordError, match=r"the number is taken by 0011-a.md"):
         decisions.records(tmp_path)
 
 

@@ -11,7 +11,7 @@ from bridge.chains.port import Claimed, HtlcEvent, Locked, Revealed, Scan, Tip
 from bridge.engine.apply import apply_events
 from bridge.engine.ingest import Ingest, IngestResult
 from bridge.protocol.types import BlockHeight, BlockRef, LegState, LockId, SwapId, TxId
-from bridge.store import NotFound, Store
+from bridge.store import NotFoundError, Store
 from bridge.store.records import ChainStatus, IntentState, SwapMeta
 from relayers.fake.ledger import lock_id_of
 from tests import instances
@@ -126,7 +126,7 @@ def test_other_peoples_locks_leave_no_trace(world: BridgeWorld) -> None:
 
 
 def test_events_of_a_swap_nobody_knows_are_refused(world: BridgeWorld) -> None:
-    with world.store.reading() as tx, pytest.raises(NotFound):
+    with world.store.reading() as tx, pytest.raises(NotFoundError):
         apply_events(tx, SwapId("nobody"))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bridge.chains.errors import PortUnavailable
+from bridge.chains.errors import PortUnavailableError
 from bridge.engine.sequences import allocate, gaps
 
 
@@ -22,5 +22,5 @@ def test_a_gap_is_filled_before_anything_new_is_taken() -> None:
 
 
 def test_a_node_that_knows_less_than_we_do_is_not_built_upon() -> None:
-    with pytest.raises(PortUnavailable):
+    with pytest.raises(PortUnavailableError):
         allocate(confirmed=4, held=(), floor=5)

@@ -12,7 +12,7 @@ from bridge.chains.actions import (
     CloseAction,
     action_of,
 )
-from bridge.chains.errors import ActionRefused
+from bridge.chains.errors import ActionRefusedError
 from bridge.engine.actions import decode_action, encode_action
 from bridge.protocol.types import Address, Amount, Asset, ChainId, LockTerms, Preimage, Purpose, UnixSeconds
 
@@ -69,9 +69,9 @@ def test_a_row_without_what_its_purpose_needs_is_no_action(purpose: Purpose) -> 
 
 
 def test_a_claim_cannot_be_made_without_its_preimage() -> None:
-    with pytest.raises(ActionRefused, match="preimage") as refused:
+    with pytest.raises(ActionRefusedError, match="preimage") as refused:
         action_of(Purpose.CLAIM, TERMS)
     assert refused.value.hint
     assert action_of(Purpose.CLAIM, TERMS, Preimage(b"x")).purpose is Purpose.CLAIM
-    with pytest.raises(ActionRefused, match="nothing to do with a lock"):
+    with pytest.raises(ActionRefusedError, match="nothing to do with a lock"):
         action_of(Purpose.ANCHOR, TERMS)

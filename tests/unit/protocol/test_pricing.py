@@ -17,7 +17,7 @@ from bridge.protocol.pricing import (
     Limits,
     Price,
     PriceRefusalCode,
-    PriceRefused,
+    PriceRefusedError,
     Rate,
     Terms,
     inventory_skew_ppm,
@@ -50,7 +50,7 @@ def quote(on: Terms, fixed: FixedSide, amount: int) -> Price | None:
     """The price on a chain pair that hardly overflows, or None if there is none."""
     try:
         return price(on, source=ETH, destination=USDC, fixed=fixed, amount=Amount(amount))
-    except PriceRefused:
+    except PriceRefusedError:
         return None
 
 
@@ -131,7 +131,7 @@ def test_no_lock_is_quoted_that_its_chain_cannot_hold(amount: int, rate: Rate) -
             fixed=FixedSide.SOURCE,
             amount=Amount(amount),
         )
-    except PriceRefused:
+    except PriceRefusedError:
         return
     assert p.destination <= U64
 
@@ -139,13 +139,13 @@ def test_no_lock_is_quoted_that_its_chain_cannot_hold(amount: int, rate: Rate) -
 def test_amounts_beyond_u64_on_zion_and_u256_on_ethereum_are_refused() -> None:
     one = Terms(Rate(1, 1), 0, destination_capacity=Amount(U64))
     more = Terms(Rate(1, 1), 0)
-    with pytest.raises(PriceRefused) as caught:
+    with pytest.raises(PriceRefusedError) as caught:
         price(one, source=ETH, destination=ZION, fixed=FixedSide.SOURCE, amount=Amount(2**64))
     assert caught.value.code is PriceRefusalCode.AMOUNT_OVERFLOW
     assert price(one, source=ETH, destination=ZION, fixed=FixedSide.SOURCE, amount=Amount(2**64 - 1))
-    with pytest.raises(PriceRefused):
+    with pytest.raises(PriceRefusedError):
         price(more, source=ETH, destination=USDC, fixed=FixedSide.SOURCE, amount=Amount(2**256))
-    with pytest.raises(PriceRefused):
+    with pytest.raises(PriceRefusedError):
         price(
             Terms(Rate(1, 2**200), 0, destination_capacity=Amount(U64)),
             source=ETH,
@@ -178,7 +178,7 @@ def test_costs_above_the_amount_and_amounts_out_of_limits_are_refused_with_a_hin
     )
 
     def refused(fixed: FixedSide, amount: int) -> PriceRefusalCode:
-        with pytest.raises(PriceRefused) as caught:
+        with pytest.raises(PriceRefusedError) as caught:
             price(on, source=ETH, destination=USDC, fixed=fixed, amount=Amount(amount))
         assert caught.value.hint
         return caught.value.code

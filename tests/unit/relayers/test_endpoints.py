@@ -12,7 +12,7 @@ from aiohttp import web
 from bridge.chains.endpoints.in_turn import InTurn
 from bridge.chains.endpoints.json_rpc import MAX_BATCH, Call, JsonRpc, RpcError, record
 from bridge.chains.endpoints.rotation import Rotation
-from bridge.chains.errors import PortError, PortUnavailable
+from bridge.chains.errors import PortError, PortUnavailableError
 
 BUSY = -32005
 
@@ -56,12 +56,12 @@ async def test_only_unavailability_sends_a_request_on() -> None:
     async def first_is_down(endpoint: str) -> str:
         asked.append(endpoint)
         if endpoint == "a":
-            raise PortUnavailable("down")
+            raise PortUnavailableError("down")
         return endpoint
 
     async def all_are_down(endpoint: str) -> str:
         asked.append(endpoint)
-        raise PortUnavailable(f"{endpoint} is down")
+        raise PortUnavailableError(f"{endpoint} is down")
 
     clients = InTurn(["a", "b", "c"])
     with pytest.raises(PortError, match="refused"):
@@ -69,7 +69,7 @@ async def test_only_unavailability_sends_a_request_on() -> None:
     assert await clients.ask(first_is_down) == "b"
     assert clients.current == "b"
     asked.clear()
-    with pytest.raises(PortUnavailable, match="a is down"):
+    with pytest.raises(PortUnavailableError, match="a is down"):
         await clients.ask(all_are_down)
     assert asked == ["b", "c", "a"]
     assert list(clients.all) == ["a", "b", "c"]
@@ -81,7 +81,7 @@ async def test_requests_under_way_to_an_endpoint_that_fails_all_go_to_the_next()
     async def request(endpoint: str) -> str:
         if endpoint == "a":
             await both_asked.wait()
-            raise PortUnavailable("down")
+            raise PortUnavailableError("down")
         return endpoint
 
     clients = InTurn(["a", "b", "c"])
@@ -216,7 +216,7 @@ async def test_a_busy_endpoint_is_unavailable_and_the_next_one_takes_over(
     assert await rpc.call("echo", 8) == [8]
     assert (len(endpoint.bodies), len(spare.bodies)) == (1, 2)
     spare.status = 503
-    with pytest.raises(PortUnavailable, match="the Testnet RPC cannot answer now: limit exceeded"):
+    with pytest.raises(PortUnavailableError, match="the Testnet RPC cannot answer now: limit exceeded"):
         await rpc.call("echo", 9)
     await rpc.close()
 
@@ -239,7 +239,7 @@ async def test_a_batch_that_is_answered_wrongly_is_not_believed(
     what: str, rpc: JsonRpc, endpoint: Endpoint
 ) -> None:
     endpoint.whole = WRONG[what]
-    with pytest.raises(PortUnavailable) as failure:
+    with pytest.raises(PortUnavailableError) as failure:
         await rpc.batch(calls(2))
     assert failure.value.hint
 
@@ -255,7 +255,7 @@ async def test_a_call_that_is_answered_wrongly_is_not_believed(
     answer: object, rpc: JsonRpc, endpoint: Endpoint
 ) -> None:
     endpoint.whole = lambda _: answer
-    with pytest.raises(PortUnavailable) as failure:
+    with pytest.raises(PortUnavailableError) as failure:
         await rpc.call("echo")
     assert failure.value.hint
 
@@ -277,7 +277,7 @@ async def test_a_broken_line_is_unavailable_and_tells_no_url(
         await endpoint.stop()
     else:
         setattr(endpoint, fault, {"status": 500, "text": "<html>", "delay": 2.0, "hang_up": 2}[fault])
-    with pytest.raises(PortUnavailable) as failure:
+    with pytest.raises(PortUnavailableError) as failure:
         await rpc.call("echo")
     assert failure.value.hint
     shown = f"{failure.value} {failure.value.hint} {failure.value.__cause__!r} {rpc!r} {vars(rpc)}"
@@ -307,5 +307,5 @@ def test_without_a_url_nothing_is_opened() -> None:
 
 def test_what_must_be_an_object_is_one() -> None:
     assert record({"a": 1}) == {"a": 1}
-    with pytest.raises(PortUnavailable):
+    with pytest.raises(PortUnavailableError):
         record(None)

@@ -7,7 +7,7 @@ import pytest
 from eth_account import Account
 from eth_hash.auto import keccak
 
-from bridge.chains.errors import ActionRefused, BadAddress, PortUnavailable
+from bridge.chains.errors import ActionRefusedError, BadAddressError, PortUnavailableError
 from bridge.chains.port import BroadcastOutcome, Claimed, Locked
 from bridge.keys.devkeys import devnet_key
 from bridge.protocol.types import (
@@ -90,12 +90,12 @@ def test_what_nodes_say_to_a_broadcast_is_understood(words: str, outcome: Broadc
 
 
 def test_a_full_pool_is_no_verdict_on_the_transaction() -> None:
-    with pytest.raises(PortUnavailable):
+    with pytest.raises(PortUnavailableError):
         read_broadcast(RpcError(-32000, "txpool is full"), TxId("0x1"))
 
 
 def test_an_rpc_that_names_another_transaction_is_not_believed() -> None:
-    with pytest.raises(PortUnavailable):
+    with pytest.raises(PortUnavailableError):
         read_broadcast("0x2", TxId("0x1"))
 
 
@@ -143,7 +143,7 @@ def test_an_address_gets_its_checksum(port: EvmPort, text: str) -> None:
     ],
 )
 def test_what_is_no_address_is_refused_with_a_hint(port: EvmPort, text: str) -> None:
-    with pytest.raises(BadAddress) as refusal:
+    with pytest.raises(BadAddressError) as refusal:
         port.parse_address(text)
     assert refusal.value.hint
 
@@ -197,7 +197,7 @@ def test_a_claim_from_a_lane_names_the_lane_and_hints_at_more_gas(port: EvmPort)
 
 @pytest.mark.parametrize("lane", [-1, 2**32])
 def test_a_lane_that_no_contract_has_is_refused(port: EvmPort, lane: int) -> None:
-    with pytest.raises(ActionRefused):
+    with pytest.raises(ActionRefusedError):
         port.lock_id(msgspec.structs.replace(terms(port), lane=lane))
 
 
@@ -224,11 +224,11 @@ def test_a_wallet_sends_the_ether_it_locks(port: EvmPort) -> None:
 
 def test_terms_that_no_lock_can_have_are_refused(port: EvmPort) -> None:
     for change in ({"amount": 0}, {"amount": 2**96}, {"deadline": 0}, {"hashlock": b"short"}):
-        with pytest.raises(ActionRefused) as refusal:
+        with pytest.raises(ActionRefusedError) as refusal:
             port.lock_id(msgspec.structs.replace(terms(port), **change))
         assert refusal.value.hint
 
 
 def test_a_wallet_gets_no_claim_with_a_wrong_preimage(port: EvmPort) -> None:
-    with pytest.raises(ActionRefused):
+    with pytest.raises(ActionRefusedError):
         port.unsigned(Purpose.CLAIM, terms(port), Preimage(b"wrong"))

@@ -11,7 +11,7 @@ import pytest
 from stellar_sdk import Network
 
 from bridge.chains.actions import LockAction
-from bridge.chains.errors import ActionRefused
+from bridge.chains.errors import ActionRefusedError
 from bridge.chains.local.devnet import Devnet
 from bridge.chains.port import ChainPort, FeeLevel, Locked
 from bridge.keys.devkeys import devnet_key
@@ -139,7 +139,7 @@ def test_a_lock_whose_terms_name_another_instance_is_refused(family: str, part: 
         "chain": msgspec.structs.replace(ours, chain=THEIRS),
         "asset": msgspec.structs.replace(ours, asset=theirs.asset),
     }[part]
-    with pytest.raises(ActionRefused, match=THEIRS if family != "solana" else OURS):
+    with pytest.raises(ActionRefusedError, match=THEIRS if family != "solana" else OURS):
         port.lock_id(wrong)
 
 
@@ -148,11 +148,11 @@ async def test_the_fake_chain_refuses_a_lock_whose_terms_name_another_instance()
     ours, theirs = lock_terms("fake", OURS), lock_terms("fake", THEIRS)
     await port.prepare(LockAction(ours), 0, FeeLevel())
     wrong = msgspec.structs.replace(ours, chain=THEIRS)
-    with pytest.raises(ActionRefused, match=THEIRS):
+    with pytest.raises(ActionRefusedError, match=THEIRS):
         await port.prepare(LockAction(wrong), 0, FeeLevel())
     port.fake.credit("us", theirs.asset, 10**9)
     port.fake.ledger.approvals.add(("us", theirs.asset.key))
-    with pytest.raises(ActionRefused, match=THEIRS):
+    with pytest.raises(ActionRefusedError, match=THEIRS):
         await port.prepare(LockAction(theirs), 0, FeeLevel())
 
 
@@ -175,7 +175,7 @@ def test_solana_reads_a_lock_as_one_of_its_instance() -> None:
         assert solana_terms.from_program(unknown, terms.contract, solana(chain).named).asset.chain == chain
     sender = solana_terms.address(terms.sender)
     action = LockAction(terms)
-    with pytest.raises(ActionRefused, match=OURS):
+    with pytest.raises(ActionRefusedError, match=OURS):
         building.plan(PROGRAM, OURS, action, sender, building.Rents(0, 0, 0, 0))
 
 
@@ -194,9 +194,9 @@ async def test_stellars_wallet_signs_nothing_for_another_instance() -> None:
     wallet = StellarWallet(stellar(OURS))
     theirs = lock_terms("stellar", THEIRS)
     for purpose, preimage in ((Purpose.LOCK, None), (Purpose.CLAIM, SECRET), (Purpose.REFUND, None)):
-        with pytest.raises(ActionRefused, match=THEIRS):
+        with pytest.raises(ActionRefusedError, match=THEIRS):
             await wallet.unsigned(purpose, theirs, preimage)
-    with pytest.raises(ActionRefused, match=THEIRS):
+    with pytest.raises(ActionRefusedError, match=THEIRS):
         await wallet.authorization(theirs)
     await wallet.close()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bridge.chains.errors import DeepReorg, PortUnavailable
+from bridge.chains.errors import DeepReorgError, PortUnavailableError
 from bridge.chains.recent_blocks import newest_common
 from bridge.protocol.types import BlockHeight, BlockRef, UnixSeconds
 
@@ -44,12 +44,12 @@ def test_a_node_that_is_behind_on_the_same_chain_proves_no_reorg() -> None:
 
 def test_no_common_block_is_a_deep_reorg() -> None:
     strange = [ref(height, "b") for height in range(10, 17)]
-    with pytest.raises(DeepReorg) as refusal:
+    with pytest.raises(DeepReorgError) as refusal:
         newest_common(RING, canonical(*strange), strange[-1])
     assert refusal.value.hint
 
 
 def test_a_node_behind_the_whole_ring_cannot_tell() -> None:
     head = ref(3)
-    with pytest.raises(PortUnavailable):
+    with pytest.raises(PortUnavailableError):
         newest_common(RING, canonical(head), head)

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from bridge.chains.actions import ClaimAction, LockAction, RefundAction, action_of
-from bridge.chains.errors import ActionRefused, BadAddress, InsufficientFunds
+from bridge.chains.errors import ActionRefusedError, BadAddressError, InsufficientFundsError
 from bridge.chains.port import Claimed, Locked, Refunded
 from bridge.keys.devkeys import devnet_key
 from bridge.protocol.types import (
@@ -153,7 +153,7 @@ def test_transactions_are_read_as_the_events_they_make() -> None:
     ],
 )
 def test_terms_that_no_lock_can_have_are_refused(change: dict[str, object]) -> None:
-    with pytest.raises(ActionRefused) as refusal:
+    with pytest.raises(ActionRefusedError) as refusal:
         id_of(msgspec.structs.replace(TERMS, **change), DEV)
     assert refusal.value.hint
 
@@ -162,26 +162,26 @@ def test_funds_must_cover_amount_and_fee_but_a_claim_may_pay_its_own_fee() -> No
     check_funds(balance=100, spent=90, earned=0, fee=10)
     check_funds(balance=0, spent=0, earned=50, fee=10)
     for balance, spent, earned, fee in ((99, 90, 0, 10), (0, 0, 5, 10), (5, 10, 100, 1)):
-        with pytest.raises(InsufficientFunds):
+        with pytest.raises(InsufficientFundsError):
             check_funds(balance, spent, earned, fee)
 
 
 def test_a_lock_that_ends_in_the_past_is_refused() -> None:
     check_lock(Purpose.LOCK, TERMS, None, TERMS.deadline - 1)
-    with pytest.raises(ActionRefused):
+    with pytest.raises(ActionRefusedError):
         check_lock(Purpose.LOCK, TERMS, None, TERMS.deadline)
 
 
 def test_nothing_is_sent_for_a_lock_that_is_not_there() -> None:
     for purpose in (Purpose.CLAIM, Purpose.REFUND, Purpose.COOPERATIVE_REFUND):
-        with pytest.raises(ActionRefused):
+        with pytest.raises(ActionRefusedError):
             check_lock(purpose, TERMS, None, TERMS.deadline)
 
 
 def test_the_zero_address_belongs_to_nobody() -> None:
     port = open_port(ZionSettings(("http://127.0.0.1:1",), Network.DEV), devnet_key("us"))
     assert port.parse_address(US.address.upper()) == US.address
-    with pytest.raises(BadAddress):
+    with pytest.raises(BadAddressError):
         port.parse_address(encode_address(bytes(20)))
 
 

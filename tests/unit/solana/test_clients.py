@@ -25,7 +25,7 @@ from solders.message import MessageV0
 from solders.pubkey import Pubkey
 from solders.transaction import VersionedTransaction
 
-from bridge.chains.errors import ActionRefused
+from bridge.chains.errors import ActionRefusedError
 from bridge.chains.port import Claimed, Locked, LockStatus
 from bridge.keys.devkeys import devnet_key
 from bridge.protocol.types import Address, Amount, Asset, LockTerms, Preimage, Purpose, UnixSeconds
@@ -169,9 +169,9 @@ async def test_a_wallet_signs_and_sends_what_it_is_given(
         assert await port.read_lock(port.lock_id(lock), lock) is LockStatus.OPEN
     await done("bob", Purpose.CLAIM, claimed, secret)
     assert await port.read_lock(port.lock_id(claimed), claimed) is LockStatus.CLAIMED
-    with pytest.raises(ActionRefused, match="deadline not reached"):
+    with pytest.raises(ActionRefusedError, match="deadline not reached"):
         await wallet.unsigned(Purpose.REFUND, refunded)
-    with pytest.raises(ActionRefused, match="no lock with these terms"):
+    with pytest.raises(ActionRefusedError, match="no lock with these terms"):
         await wallet.unsigned(Purpose.CLAIM, claimed, secret)
     await devnet.advance_time(4_000)
     await done("alice", Purpose.REFUND, refunded)
@@ -184,14 +184,14 @@ async def test_a_wallet_without_money_or_with_a_wrong_wish_is_told_so(
     key = Keypair.from_seed(devnet_key("poor wallet"))
     wanted = lock_terms(devnet, key, Pubkey.from_string(DEMO_TOKEN.contract))
     bridge_terms = terms.from_program(wanted, str(devnet.program), {"": SOL})
-    with pytest.raises(ActionRefused, match="no SOL"):
+    with pytest.raises(ActionRefusedError, match="no SOL"):
         await wallet.unsigned(Purpose.LOCK, bridge_terms)
     await devnet.fund(str(key.pubkey()), SOL, 10**8)
-    with pytest.raises(ActionRefused, match="would refuse this"):
+    with pytest.raises(ActionRefusedError, match="would refuse this"):
         await wallet.unsigned(Purpose.LOCK, bridge_terms)  # no more than it has
-    with pytest.raises(ActionRefused, match="does not open"):
+    with pytest.raises(ActionRefusedError, match="does not open"):
         await wallet.unsigned(Purpose.CLAIM, bridge_terms, Preimage(b"some other preimage"))
-    with pytest.raises(ActionRefused, match="cannot do anchor"):
+    with pytest.raises(ActionRefusedError, match="cannot do anchor"):
         await wallet.unsigned(Purpose.ANCHOR, bridge_terms)
 
 
@@ -257,7 +257,7 @@ async def test_commitment_grows_with_blocks_and_a_roll_back_takes_a_transaction_
 
 
 async def test_transactions_of_old_or_orphaned_blocks_are_refused() -> None:
-    from relayers.solana.devnet.ledger import Rejected
+    from relayers.solana.devnet.ledger import TxRejectedError
 
     devnet = SolanaNode()
     key = Keypair()
@@ -272,10 +272,10 @@ async def test_transactions_of_old_or_orphaned_blocks_are_refused() -> None:
 
     old, orphan = transaction(devnet.ledger.blocks[1].hash), transaction(devnet.ledger.head.hash)
     await devnet.mine(151)
-    with pytest.raises(Rejected, match="BlockhashNotFound"):
+    with pytest.raises(TxRejectedError, match="BlockhashNotFound"):
         devnet.ledger.submit(old)
     await devnet.reorg(152)
-    with pytest.raises(Rejected, match="BlockhashNotFound"):
+    with pytest.raises(TxRejectedError, match="BlockhashNotFound"):
         devnet.ledger.submit(orphan)
 
 

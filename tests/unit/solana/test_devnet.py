@@ -9,7 +9,7 @@ import pytest
 from solders.pubkey import Pubkey
 
 from bridge.chains.actions import Action, ClaimAction, LockAction, RefundAction
-from bridge.chains.errors import PortUnavailable
+from bridge.chains.errors import PortUnavailableError
 from bridge.chains.family import LOCKS
 from bridge.chains.port import BroadcastOutcome, FeeLevel, LockStatus, SignedTx, TxState
 from bridge.keys.devkeys import devnet_key
@@ -55,7 +55,7 @@ async def test_a_killed_chain_goes_on_with_its_blocks_and_what_was_waiting(tmp_p
     terms = terms_of(port, port, SOL, 10**9, before.time + 50)
     lock = await sent(port, LockAction(terms))
     devnet.kill()
-    with pytest.raises(PortUnavailable):
+    with pytest.raises(PortUnavailableError):
         await port.tip()
     journal = tmp_path / "journal.jsonl"
     with journal.open("a") as file:

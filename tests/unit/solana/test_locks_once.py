@@ -17,7 +17,7 @@ from solders.system_program import TransferParams, transfer
 from solders.transaction import VersionedTransaction
 
 from bridge.chains.actions import LockAction, action_of
-from bridge.chains.errors import ActionRefused, PortUnavailable
+from bridge.chains.errors import ActionRefusedError, PortUnavailableError
 from bridge.chains.port import BroadcastOutcome, FeeLevel, LockStatus, SignedTx, TxState
 from bridge.keys.devkeys import devnet_key
 from bridge.protocol.types import LockTerms, Preimage, Purpose
@@ -96,12 +96,12 @@ async def test_no_second_lock_is_signed_once_the_first_is_spent(
     spend: Purpose, node: SolanaNode, port: SolanaPort, terms: LockTerms
 ) -> None:
     await done(node, port, Purpose.LOCK, terms)
-    with pytest.raises(ActionRefused, match="it is open"):
+    with pytest.raises(ActionRefusedError, match="it is open"):
         await port.prepare(LockAction(terms), None, FeeLevel(1))
     if spend is Purpose.REFUND:
         await node.advance_time(10_001)
     await done(node, port, spend, terms)
-    with pytest.raises(ActionRefused, match=f"it is {spend.value}ed"):
+    with pytest.raises(ActionRefusedError, match=f"it is {spend.value}ed"):
         await port.prepare(LockAction(terms), None, FeeLevel(1))
 
 
@@ -167,11 +167,11 @@ async def test_an_endpoint_behind_the_one_before_it_cannot_make_a_landed_lock_lo
         await node.mine(lock.valid_until_height + 33 - node.ledger.head.height)
         assert (await port.tip()).block.height > lock.valid_until_height + 32
         first.status = 503
-        with pytest.raises(PortUnavailable, match="behind"):
+        with pytest.raises(PortUnavailableError, match="behind"):
             await port.tx_status(lock)
-        with pytest.raises(PortUnavailable):
+        with pytest.raises(PortUnavailableError):
             await port.read_lock(port.lock_id(terms), terms)
-        with pytest.raises(PortUnavailable):
+        with pytest.raises(PortUnavailableError):
             await port.prepare(LockAction(terms), None, FeeLevel(1, lock.fee))
 
 

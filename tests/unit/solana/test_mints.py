@@ -16,7 +16,7 @@ from solders.transaction import VersionedTransaction
 from spl.token.constants import TOKEN_2022_PROGRAM_ID, TOKEN_PROGRAM_ID
 
 from bridge.chains.actions import LockAction
-from bridge.chains.errors import CannotReceive, PortError
+from bridge.chains.errors import CannotReceiveError, PortError
 from bridge.chains.port import FeeLevel
 from bridge.keys.devkeys import devnet_key
 from bridge.protocol.types import Asset, Preimage
@@ -154,7 +154,7 @@ async def test_a_payee_whose_account_is_frozen_or_given_away_cannot_receive(
         await node.mine(1)
         if not words:
             continue
-        with pytest.raises(CannotReceive, match=words):
+        with pytest.raises(CannotReceiveError, match=words):
             await other.balance(port.account, asset)
         assert await port.balance(port.account, asset) == 0  # ours is worth nothing to us
 

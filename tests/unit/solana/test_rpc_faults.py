@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from bridge.chains.actions import ClaimAction, LockAction
-from bridge.chains.errors import ActionRefused, PortError, PortUnavailable
+from bridge.chains.errors import ActionRefusedError, PortError, PortUnavailableError
 from bridge.chains.port import BroadcastOutcome, Claimed, FeeLevel, Locked, LockStatus, Revealed, TxState
 from bridge.protocol.types import BlockRef, LockTerms, Preimage, UnixSeconds
 from relayers.solana.adapter import SolanaPort
@@ -59,7 +59,7 @@ async def test_a_broken_line_is_unavailable_without_its_url(
 ) -> None:
     await port.tip()
     setattr(liar, fault, {"status": 500, "garbage": True, "delay": 2.0}[fault])
-    with pytest.raises(PortUnavailable) as failure:
+    with pytest.raises(PortUnavailableError) as failure:
         await port.tip()
     shown = f"{failure.value} {failure.value.hint} {failure.value.__cause__!r} {port!r}"
     assert "secret-api-key" not in shown
@@ -85,7 +85,7 @@ async def test_a_slot_without_an_answer_is_no_reorg(
         return honest
 
     liar.mangle = forget
-    with pytest.raises(PortUnavailable):
+    with pytest.raises(PortUnavailableError):
         await port.scan(ring, 10)
     liar.mangle = None
     assert (await port.scan(ring, 10)).orphaned == ()
@@ -141,10 +141,10 @@ async def test_blocks_that_a_node_lacks_and_calls_skipped_are_no_reorg(
         return honest
 
     liar.mangle = jump
-    with pytest.raises(PortUnavailable):
+    with pytest.raises(PortUnavailableError):
         await port.scan(ring, 10)
     lacking = {int(ring[-1].id[:16], 16)}  # the newest alone
-    with pytest.raises(PortUnavailable):
+    with pytest.raises(PortUnavailableError):
         await port.scan(ring, 10)
     liar.mangle = None
     scan = await port.scan(ring, 10)
@@ -167,10 +167,10 @@ async def test_a_node_without_the_history_that_is_needed_says_so(
         return honest
 
     liar.mangle = pruned
-    with pytest.raises(PortUnavailable, match="cleaned up") as failure:
+    with pytest.raises(PortUnavailableError, match="cleaned up") as failure:
         await port.scan(ring, 10)
     assert "keeps more blocks" in failure.value.hint
-    with pytest.raises(PortUnavailable, match="any more") as failure:
+    with pytest.raises(PortUnavailableError, match="any more") as failure:
         await port.scan((BlockRef(ring[0].height, "", "", UnixSeconds(0)),), 10)
     assert "more history" in failure.value.hint
     liar.mangle = lambda call, honest: (
@@ -182,10 +182,10 @@ async def test_a_node_without_the_history_that_is_needed_says_so(
         if call["method"] == "getSignaturesForAddress"
         else honest
     )
-    with pytest.raises(PortUnavailable, match="history"):
+    with pytest.raises(PortUnavailableError, match="history"):
         await port.scan(ring, 10)
     terms = terms_of(devnet, port)
-    with pytest.raises(PortUnavailable, match="history"):
+    with pytest.raises(PortUnavailableError, match="history"):
         await port.read_lock(port.lock_id(terms), terms)
 
 
@@ -199,7 +199,7 @@ async def test_a_transaction_that_cannot_be_read_holds_its_block_back(
         return honest | {"result": None} if call["method"] == "getTransaction" else honest
 
     liar.mangle = forget
-    with pytest.raises(PortUnavailable):
+    with pytest.raises(PortUnavailableError):
         await port.scan(ring, 10)
     liar.mangle = None
     (event,) = (await port.scan(ring, 10)).events
@@ -243,7 +243,7 @@ async def test_dust_to_somebody_without_an_account_is_refused(
 ) -> None:
     nobody = opened("without an account")
     dust = msgspec.structs.replace(terms_of(devnet, port, nobody.account), amount=890_879)
-    with pytest.raises(ActionRefused, match="cannot open one") as refusal:
+    with pytest.raises(ActionRefusedError, match="cannot open one") as refusal:
         await port.prepare(LockAction(dust), None, FeeLevel())
     assert "890880" in refusal.value.hint
     enough = msgspec.structs.replace(dust, amount=890_880)

@@ -19,11 +19,11 @@ from stellar_sdk import (
 
 from bridge.chains.actions import Action, CancelAction, ClaimAction, CloseAction, LockAction, RefundAction
 from bridge.chains.errors import (
-    ActionRefused,
-    BadAuthorization,
-    CannotReceive,
-    InsufficientFunds,
-    NothingToDo,
+    ActionRefusedError,
+    BadAuthorizationError,
+    CannotReceiveError,
+    InsufficientFundsError,
+    NothingToDoError,
 )
 from bridge.chains.port import (
     Authorizer,
@@ -105,13 +105,13 @@ async def test_a_recipient_without_an_account_is_paid_the_amount_and_the_deposit
     assert (status.state, tx.sequence) == (TxState.INCLUDED, None)
     assert [type(each) for each in (await ours.scan([block], 9)).events] == [Claimed]
     assert await ours.read_lock(ours.lock_id(terms), terms) is LockStatus.CLAIMED
-    with pytest.raises(ActionRefused, match="yet"):
+    with pytest.raises(ActionRefusedError, match="yet"):
         await ours.prepare(CloseAction(terms), None, FeeLevel())
     await pass_gate_sequence(net)
     await land(net, ours, CloseAction(terms))
     newcomer = net.node.network.state.peek(("account", net.key("newcomer").raw_public_key()))
     assert newcomer.balance == terms.amount + htlc.deposit(terms)
-    with pytest.raises(NothingToDo):
+    with pytest.raises(NothingToDoError):
         await ours.prepare(CloseAction(terms), None, FeeLevel())
     fees = 700 + 500 + 200
     assert await ours.balance(ours.account, XLM) == start - terms.amount - htlc.deposit(terms) - fees
@@ -219,7 +219,7 @@ async def test_a_claim_that_failed_in_a_ledger_leaves_the_second_one_good(net: N
     assert (await ours.tx_status(again)).state is TxState.INCLUDED
     assert await theirs.balance(theirs.account, XLM) == terms.amount
     await pass_gate_sequence(net)
-    with pytest.raises(NothingToDo):  # only the recipient can close this gate
+    with pytest.raises(NothingToDoError):  # only the recipient can close this gate
         await ours.prepare(CloseAction(terms), None, FeeLevel())
     await land(net, theirs, CloseAction(terms))
     assert await theirs.balance(theirs.account, XLM) == terms.amount + htlc.deposit(terms) - 200
@@ -238,12 +238,12 @@ async def test_after_both_were_used_up_a_new_request_is_for_the_gates_next_seque
         await ours.broadcast(tx)
         await net.node.close()
         assert (await ours.tx_status(tx)).state is TxState.FAILED
-        with pytest.raises(ActionRefused, match="room for 0"):
+        with pytest.raises(ActionRefusedError, match="room for 0"):
             await ours.prepare(claim(terms, kept), None, FeeLevel())
         await net.send("theirs", [ChangeTrust(line, "1000")])
-    with pytest.raises(ActionRefused, match="does not fit"):
+    with pytest.raises(ActionRefusedError, match="does not fit"):
         await ours.prepare(claim(terms, kept), None, FeeLevel())
-    with pytest.raises(BadAuthorization, match="sequence"):
+    with pytest.raises(BadAuthorizationError, match="sequence"):
         await side(ours).check(terms, msgspec.json.decode(kept, type=dict[str, str]) | _as_signed(kept))
     tx = await land(net, ours, claim(terms, await authorisation(ours, theirs, terms)))
     assert (await ours.tx_status(tx)).state is TxState.INCLUDED
@@ -261,7 +261,7 @@ async def test_a_reclaim_after_the_deadline_ends_what_the_recipient_signed(
     kept = await authorisation(ours, theirs, terms)
     await net.node.advance(600)
     await net.done(ours, RefundAction(terms))
-    with pytest.raises(ActionRefused, match="can be claimed"):
+    with pytest.raises(ActionRefusedError, match="can be claimed"):
         await ours.prepare(claim(terms, kept), None, FeeLevel())
     await pass_gate_sequence(net)
     before = await ours.balance(ours.account, XLM)
@@ -314,17 +314,17 @@ async def test_a_recipient_signs_nothing_but_the_claim_of_exactly_its_lock(net: 
             envelope = TransactionEnvelope.from_xdr(request.payload[name], net.passphrase)
             change(envelope.transaction)
             bad = UnsignedTx(FORMAT, "", request.payload | {name: envelope.to_xdr()})
-            with pytest.raises(BadAuthorization, match="not the claim of this lock"):
+            with pytest.raises(BadAuthorizationError, match="not the claim of this lock"):
                 await side(theirs).sign(terms, bad, Amount(0))
     for wrong in (
         msgspec.structs.replace(terms, amount=terms.amount + 1),
         msgspec.structs.replace(terms, deadline=terms.deadline + 1),
     ):
-        with pytest.raises(BadAuthorization, match="no lock with these terms"):
+        with pytest.raises(BadAuthorizationError, match="no lock with these terms"):
             await side(theirs).sign(wrong, request, Amount(0))
-    with pytest.raises(BadAuthorization, match="the claim pays"):
+    with pytest.raises(BadAuthorizationError, match="the claim pays"):
         await side(other).sign(terms, request, Amount(0))
-    with pytest.raises(BadAuthorization, match="no request"):
+    with pytest.raises(BadAuthorizationError, match="no request"):
         await side(theirs).sign(terms, UnsignedTx("evm", "", request.payload), Amount(0))
     first, _ = authorized.claims(gate, gate.sequence, Way.PAYMENT, net.passphrase)
     assert first.to_xdr() == request.payload["xdr"]
@@ -337,7 +337,7 @@ async def test_what_comes_back_wrong_is_refused_with_the_reason(net: Net) -> Non
     good = await side(theirs).sign(terms, request, Amount(0))
 
     async def refused(match: str, **signed: str) -> None:
-        with pytest.raises(BadAuthorization, match=match) as refusal:
+        with pytest.raises(BadAuthorizationError, match=match) as refusal:
             await side(ours).check(terms, signed)
         assert refusal.value.hint
 
@@ -401,10 +401,10 @@ async def test_what_was_kept_is_checked_again_before_the_preimage_is_put_to_it(
     envelope.transaction.operations[-1] = Payment(ours.account, Asset.native(), "10")
     for bad in (b"{}", b"", b'{"first":"AAAA"}', msgspec.json.encode({"first": envelope.to_xdr()})):
         action = claim(terms, bad or b" ")
-        with pytest.raises(ActionRefused):
+        with pytest.raises(ActionRefusedError):
             await ours.prepare(action, None, FeeLevel())
     wrong = msgspec.structs.replace(claim(terms, kept), preimage=type(SECRET)(b"wrong"))
-    with pytest.raises(ActionRefused, match="preimage"):
+    with pytest.raises(ActionRefusedError, match="preimage"):
         await ours.prepare(wrong, None, FeeLevel())
 
 
@@ -425,7 +425,7 @@ async def test_a_relayer_that_cannot_pay_the_fee_says_so_before_it_signs(net: Ne
     kept = await authorisation(ours, theirs, terms)
     left = await ours.balance(ours.account, XLM)
     await net.send("ours", [Payment(theirs.account, Asset.native(), f"{(left - 2000) / 10**7:.7f}")])
-    with pytest.raises(InsufficientFunds):
+    with pytest.raises(InsufficientFundsError):
         await ours.prepare(claim(terms, kept), None, FeeLevel())
 
 
@@ -439,7 +439,7 @@ async def test_whoever_cannot_receive_an_issued_asset_is_named_before_anything_i
     nobody = net.key("nobody").public_key
 
     async def reason(address: str) -> str:
-        with pytest.raises(CannotReceive) as refusal:
+        with pytest.raises(CannotReceiveError) as refusal:
             await ours.balance(Address(address), usd)
         assert refusal.value.hint
         return str(refusal.value)
@@ -461,7 +461,7 @@ async def test_an_unauthorised_trustline_cannot_receive(
 ) -> None:
     usd = await net.asset("issuer", flags=1)
     await net.send("theirs", [ChangeTrust(to_stellar(usd))])
-    with pytest.raises(CannotReceive, match="not authorised"):
+    with pytest.raises(CannotReceiveError, match="not authorised"):
         await ours.balance(theirs.account, usd)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from bridge.chains.actions import CancelAction, LockAction
-from bridge.chains.errors import InsufficientFunds
+from bridge.chains.errors import InsufficientFundsError
 from bridge.chains.port import BroadcastOutcome, FeeLevel, TxState
 from bridge.protocol.types import Preimage
 from relayers.stellar.adapter import StellarPort
@@ -27,7 +27,7 @@ async def test_without_channels_a_second_transaction_waits_for_the_next_ledger(
 
 async def test_channels_are_made_by_a_set_up_action_and_needed_before(net: Net) -> None:
     ours, theirs = await net.port("ours", channels=3), await net.port("theirs")
-    with pytest.raises(InsufficientFunds, match="channel account"):
+    with pytest.raises(InsufficientFundsError, match="channel account"):
         await ours.prepare(LockAction(net.terms(ours, theirs)), CHANNEL_BASE, FeeLevel())
     assert (await ours.next_sequence() or 0) < CHANNEL_BASE
     await _set_up(net, "ours", 3)

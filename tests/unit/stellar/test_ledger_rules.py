@@ -32,7 +32,7 @@ from stellar_sdk import (
 )
 
 from relayers.stellar import htlc
-from relayers.stellar.devnet.entries import UnsupportedFeature
+from relayers.stellar.devnet.entries import UnsupportedFeatureError
 from relayers.stellar.devnet.queue import Submitted
 from tests.unit.stellar.world import LedgerWorld, keypair
 
@@ -422,7 +422,7 @@ def test_all_operations_or_none(world: LedgerWorld) -> None:
 
 def test_what_is_not_emulated_is_said_loudly(world: LedgerWorld) -> None:
     offer = ManageSellOffer(XLM, Asset("USD", world.carol.public_key), "1", "1")
-    with pytest.raises(UnsupportedFeature, match="MANAGE_SELL_OFFER"):
+    with pytest.raises(UnsupportedFeatureError, match="MANAGE_SELL_OFFER"):
         world.submit(world.build(world.alice, [offer]))
 
 

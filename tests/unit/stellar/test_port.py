@@ -17,7 +17,7 @@ from stellar_sdk import (
 )
 
 from bridge.chains.actions import Action, CancelAction, ClaimAction, CloseAction, LockAction, RefundAction
-from bridge.chains.errors import ActionRefused, InsufficientFunds, NothingToDo, PortError
+from bridge.chains.errors import ActionRefusedError, InsufficientFundsError, NothingToDoError, PortError
 from bridge.chains.port import (
     BroadcastOutcome,
     Claimed,
@@ -73,7 +73,7 @@ async def test_a_lane_is_refused_for_nothing_on_the_ledger_would_tell_of_it(
     net: Net, ours: StellarPort, theirs: StellarPort
 ) -> None:
     terms = msgspec.structs.replace(net.terms(ours, theirs), lane=1)
-    with pytest.raises(ActionRefused, match="lanes"):
+    with pytest.raises(ActionRefusedError, match="lanes"):
         await ours.prepare(_lock(ours, terms), await ours.next_sequence(), FeeLevel())
 
 
@@ -115,7 +115,7 @@ async def test_a_recipient_without_trustline_is_refused_before_anything_is_locke
 ) -> None:
     usd = await net.asset("issuer", "ours")
     terms = net.terms(ours, theirs, asset=usd)
-    with pytest.raises(ActionRefused, match="cannot receive USD") as refusal:
+    with pytest.raises(ActionRefusedError, match="cannot receive USD") as refusal:
         await ours.prepare(_lock(ours, terms), await ours.next_sequence(), FeeLevel())
     assert "trustline" in refusal.value.hint
 
@@ -124,7 +124,7 @@ async def test_a_recipient_who_does_not_exist_needs_enough_to_be_created(net: Ne
     nobody = net.key("nobody").public_key
     few = net.terms(ours, nobody, amount=9_999_999)
     sequence = await ours.next_sequence()
-    with pytest.raises(ActionRefused, match="does not exist"):
+    with pytest.raises(ActionRefusedError, match="does not exist"):
         await ours.prepare(_lock(ours, few), sequence, FeeLevel())
     await net.done(ours, _lock(ours, net.terms(ours, nobody, amount=10_000_000)))
 
@@ -140,7 +140,7 @@ async def test_an_issuer_that_could_freeze_is_refused_at_the_start_and_at_every_
     net_flags = await net.asset("issuer", flags=flags)
     assert net_flags == usd
     assert await ours.read_lock(ours.lock_id(terms), terms) is LockStatus.ABSENT
-    with pytest.raises(ActionRefused, match="issuer has set"):
+    with pytest.raises(ActionRefusedError, match="issuer has set"):
         await ours.prepare(
             _lock(ours, net.terms(ours, theirs, asset=usd)), await ours.next_sequence(), FeeLevel()
         )
@@ -178,7 +178,7 @@ async def test_the_same_lock_can_never_be_made_twice_even_after_it_was_refunded(
     assert (refused.outcome, "opBAD_AUTH" in refused.reason) == (BroadcastOutcome.REJECTED, True)
     await net.node.advance(1000)
     await net.done(ours, RefundAction(terms))
-    with pytest.raises(ActionRefused):
+    with pytest.raises(ActionRefusedError):
         await ours.prepare(_lock(ours, terms), await ours.next_sequence(), FeeLevel())
 
 
@@ -248,7 +248,7 @@ async def test_the_fate_of_a_lock_whose_gate_is_gone_is_found_in_the_senders_his
     await theirs.broadcast(closing)
     await net.node.close()
     assert (await theirs.tx_status(closing)).state is TxState.INCLUDED
-    with pytest.raises(NothingToDo):
+    with pytest.raises(NothingToDoError):
         await theirs.prepare(CloseAction(terms), None, FeeLevel())
     fresh = await net.port("ours")
     assert await fresh.read_lock(fresh.lock_id(terms), terms) is LockStatus.REFUNDED
@@ -259,10 +259,10 @@ async def test_the_recipient_closes_a_claimed_gate_and_gains_its_deposit(
 ) -> None:
     terms = net.terms(theirs, ours)
     await net.done(theirs, _lock(theirs, terms))
-    with pytest.raises(ActionRefused, match="yet"):
+    with pytest.raises(ActionRefusedError, match="yet"):
         await ours.prepare(CloseAction(terms), None, FeeLevel())
     await net.done(ours, ClaimAction(terms, SECRET))
-    with pytest.raises(ActionRefused, match="yet"):
+    with pytest.raises(ActionRefusedError, match="yet"):
         await ours.prepare(CloseAction(terms), None, FeeLevel())
     for _ in range(htlc.SEQUENCE_LEDGERS):
         await net.node.close()
@@ -282,7 +282,7 @@ async def test_an_issued_asset_goes_the_whole_way(net: Net, ours: StellarPort, t
     assert await ours.balance(theirs.account, usd) == 110 * 10**7
     assert await ours.balance(ours.account, usd) == 90 * 10**7
     too_much = net.terms(ours, theirs, asset=usd, amount=91 * 10**7)
-    with pytest.raises(InsufficientFunds, match="USD"):
+    with pytest.raises(InsufficientFundsError, match="USD"):
         await ours.prepare(_lock(ours, too_much), await ours.next_sequence(), FeeLevel())
     assert to_stellar(usd).code == "USD"
 
@@ -297,7 +297,7 @@ async def test_fee_bumps_end_at_the_cap(net: Net, ours: StellarPort, theirs: Ste
         rates.append(tx.fee["rate"])
         level = FeeLevel(attempt, tx.fee)
     assert rates == [1_000, 10_000, 100_000, 1_000_000, 10_000_000]
-    with pytest.raises(ActionRefused, match="cap"):
+    with pytest.raises(ActionRefusedError, match="cap"):
         await ours.prepare(_lock(ours, terms), sequence, level)
 
 

@@ -23,7 +23,15 @@ from bridge.protocol.types import (
     TxId,
     UnixSeconds,
 )
-from bridge.store import Conflict, Duplicate, LeaseLost, SecretsLocked, Store, StoreError, Transaction
+from bridge.store import (
+    ConflictError,
+    DuplicateError,
+    LeaseLostError,
+    SecretsLockedError,
+    Store,
+    StoreError,
+    Transaction,
+)
 from bridge.store.records import (
     ChainStatus,
     IntentState,
@@ -98,7 +106,7 @@ def test_of_two_writers_that_read_the_same_version_the_second_is_refused(any_sto
     changed = msgspec.structs.replace(swap(), state=SwapState.COUNTERLOCKING)
     with any_store.transaction() as tx:
         assert tx.swaps.save(changed, 1) == 2
-    with pytest.raises(Conflict), any_store.transaction() as tx:
+    with pytest.raises(ConflictError), any_store.transaction() as tx:
         tx.swaps.save(changed, 1)
 
 
@@ -106,7 +114,7 @@ def test_a_hashlock_serves_one_swap_only(any_store: Store) -> None:
     again = msgspec.structs.replace(swap(), id="other")
     with any_store.transaction() as tx:
         tx.swaps.add(swap(), SwapMeta())
-        with pytest.raises(Duplicate):
+        with pytest.raises(DuplicateError):
             tx.swaps.add(again, SwapMeta())
         assert tx.swaps.get(SwapId("swap1")) is not None  # the transaction is still usable
 
@@ -169,10 +177,10 @@ def test_a_quote_is_taken_once_and_not_after_its_expiry(any_store: Store, clock:
         tx.quotes.add(_quote(clock, 2))
         assert tx.quotes.count_open("alice") == 2
         tx.quotes.take("q1")
-    with pytest.raises(Conflict), any_store.transaction() as tx:
+    with pytest.raises(ConflictError), any_store.transaction() as tx:
         tx.quotes.take("q1")
     clock.now_ms += 30_000
-    with pytest.raises(Conflict), any_store.transaction() as tx:
+    with pytest.raises(ConflictError), any_store.transaction() as tx:
         tx.quotes.take("q2")
     with any_store.transaction() as tx:
         assert list(tx.quotes.expire()) == ["q2"]
@@ -212,7 +220,7 @@ def test_the_database_itself_refuses_a_second_standing_intent(any_store: Store) 
 
     with any_store.transaction() as tx:
         tx.intents.plan(LOCK)
-    with any_store.reading() as tx, pytest.raises(Duplicate):  # noqa: PT012
+    with any_store.reading() as tx, pytest.raises(DuplicateError):  # noqa: PT012
         row = tx.intents.of_swap(SwapId("swap1"))[0]
         values = {name: getattr(row, name) for name in row.__struct_fields__ if name != "id"}
         tx.intents._insert(table_of(IntentRow), values, "intent")
@@ -273,7 +281,7 @@ def test_a_lease_passes_on_only_when_it_ran_out_and_the_old_holder_is_found_out(
         theirs = tx.leases.acquire("sender", "two", 1000)
         assert theirs is not None
         assert theirs.fence == mine.fence + 1
-    with pytest.raises(LeaseLost), any_store.transaction() as tx:
+    with pytest.raises(LeaseLostError), any_store.transaction() as tx:
         tx.leases.require(mine)
     with any_store.transaction() as tx:
         tx.leases.release(theirs)
@@ -320,7 +328,7 @@ def test_secrets_are_sealed_on_disk_and_need_their_key(tmp_path: Path) -> None:
     without = Store.open(url)
     with without.reading() as tx:
         assert tx.secrets.known(secret.hashlock())
-        with pytest.raises(SecretsLocked):
+        with pytest.raises(SecretsLockedError):
             tx.secrets.get(secret.hashlock())
     without.close()
     other = Store.open(url, secrets_key=bytes(32))
@@ -426,7 +434,7 @@ def test_notifications_answers_audit_and_switches_are_kept(any_store: Store, clo
         tx.notifications.add(SwapId("swap1"), SwapState.AWAIT_LOCK)
         tx.notifications.add(SwapId("swap2"), SwapState.CLAIMING, "secret known")
         tx.idempotency.put("alice", "k", "digest", "answer")
-        with pytest.raises(Duplicate):
+        with pytest.raises(DuplicateError):
             tx.idempotency.put("alice", "k", "digest", "answer")
         tx.audit.append("op", "retry", "swap1")
         tx.audit.append("op", "pause", "zion", "maintenance")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from bridge.chains.actions import CancelAction, CooperativeRefundAction, LockAction, RefundAction
-from bridge.chains.errors import ActionRefused, InsufficientFunds, PortUnavailable
+from bridge.chains.errors import ActionRefusedError, InsufficientFundsError, PortUnavailableError
 from bridge.chains.port import BroadcastOutcome, FeeLevel, LockStatus, SignedTx, TxState
 from bridge.protocol.types import Address, Amount, Asset, LockTerms, TxId, UnixSeconds
 from relayers.fake import FakeChain, FakeDevnet, FakePort
@@ -88,7 +88,7 @@ async def test_a_refund_waits_for_the_deadline_and_a_cooperative_one_does_not(
     terms = _terms(chain, "user")
     user.lock(terms)
     chain.mine()
-    with pytest.raises(ActionRefused):
+    with pytest.raises(ActionRefusedError):
         await port.prepare(RefundAction(terms), 0, FeeLevel())
     early = CooperativeRefundAction(terms)
     await port.broadcast(await port.prepare(early, 0, FeeLevel()))
@@ -121,7 +121,7 @@ async def test_the_rpc_can_be_down_and_late_and_the_chain_can_halt(chain: FakeCh
     port.faults.lag = 2
     assert (await port.tip()).block.height == 3
     port.faults.down = True
-    with pytest.raises(PortUnavailable):
+    with pytest.raises(PortUnavailableError):
         await port.tip()
     chain.faults.halted = True
     chain.mine(5)
@@ -132,7 +132,7 @@ async def test_a_token_needs_its_approval_first(chain: FakeChain, port: FakePort
     chain.credit("bridge", TOKEN, 10**6)
     (approval,) = await port.setup_actions([ZION, TOKEN])
     lock = LockAction(_terms(chain, asset=TOKEN))
-    with pytest.raises(ActionRefused):
+    with pytest.raises(ActionRefusedError):
         await port.prepare(lock, 0, FeeLevel())
     await port.broadcast(await port.prepare(approval, 0, FeeLevel()))
     chain.mine()
@@ -141,7 +141,7 @@ async def test_a_token_needs_its_approval_first(chain: FakeChain, port: FakePort
 
 
 async def test_an_account_without_money_signs_nothing(chain: FakeChain) -> None:
-    with pytest.raises(InsufficientFunds):
+    with pytest.raises(InsufficientFundsError):
         await FakePort(chain, "poor").prepare(CancelAction(), 0, FeeLevel())
 
 

@@ -10,7 +10,7 @@ from starlette.responses import JSONResponse, Response
 from stellar_sdk import xdr
 
 from relayers.stellar.devnet.horizon import resources
-from relayers.stellar.devnet.horizon.problems import Problem
+from relayers.stellar.devnet.horizon.problems import HorizonProblemError
 from relayers.stellar.devnet.node import StellarNode
 from relayers.stellar.devnet.queue import Submitted
 from relayers.stellar.devnet.results import TxResult
@@ -32,7 +32,7 @@ async def _envelope(request: Request) -> tuple[str, xdr.TransactionEnvelope]:
         return raw, xdr.TransactionEnvelope.from_xdr(raw)
     except (ValueError, EOFError, binascii.Error, TypeError) as error:
         detail = "Horizon could not decode the transaction envelope in this request."
-        raise Problem(400, "transaction_malformed", detail, {"envelope_xdr": raw}) from error
+        raise HorizonProblemError(400, "transaction_malformed", detail, {"envelope_xdr": raw}) from error
 
 
 async def submit(request: Request, node: StellarNode) -> Response:
@@ -50,7 +50,7 @@ async def submit(request: Request, node: StellarNode) -> Response:
                 "Your transaction submission request has timed out. This does not mean that it has failed."
             )
             extras = {"hash": contents_hash.hex(), "envelope_xdr": raw}
-            raise Problem(504, "transaction_submission_timeout", detail, extras)
+            raise HorizonProblemError(504, "transaction_submission_timeout", detail, extras)
         known = node.network.header.sequence
         applied = node.network.transaction(contents_hash)
     if not applied.result.succeeded:
@@ -68,7 +68,7 @@ async def submit_async(request: Request, node: StellarNode) -> Response:
     return JSONResponse(body, _ASYNC_STATUS[status])
 
 
-def _failed(raw: str, contents_hash: bytes, result: TxResult) -> Problem:
+def _failed(raw: str, contents_hash: bytes, result: TxResult) -> HorizonProblemError:
     extras = {
         "envelope_xdr": raw,
         "hash": contents_hash.hex(),
@@ -76,4 +76,4 @@ def _failed(raw: str, contents_hash: bytes, result: TxResult) -> Problem:
         "result_xdr": result.to_xdr().to_xdr(),
     }
     detail = "The transaction failed when submitted to the stellar network."
-    return Problem(400, "transaction_failed", detail, extras)
+    return HorizonProblemError(400, "transaction_failed", detail, extras)

@@ -11,8 +11,7 @@ from bridge.api.limits import RateLimiter, client_address
 from bridge.store import Store, StoreError
 from tests import instances
 from tests.unit.api import play
-from tests.unit.api.play import ETH, ZION, Clock
-from tests.unit.api.test_quotes import problem
+from tests.unit.api.play import ETH, ZION, Clock, problem
 
 
 @pytest.mark.parametrize("overrides", [{"api": {"requests_per_minute": 5, "quotes_per_minute": 2}}])
