@@ -63,8 +63,8 @@ def samples(contract: HtlcContract, account: str, asset: Asset) -> tuple[Ask, As
     )
 
 
-def _cost(ask: Ask, charged: DataFee, price: int) -> int:
-    return (ask.units + charged.gas) * price + charged.wei
+def _cost(ask: Ask, charged: DataFee, price: int) -> Amount:
+    return Amount((ask.units + charged.gas) * price + charged.wei)
 
 
 def _noise(index: int) -> bytes:

@@ -136,9 +136,7 @@ async def test_estimates_of_the_op_stack_have_the_data_in_them(rig: EthereumRig,
         exact = await charged(rig, data + b"\1" * 96, ask.units)
         assert extra == pytest.approx(exact, rel=0.01)
     lock, claim, _, _, authorized = more
-    assert authorized > max(lock, claim) * 3 / 2, (
-        "a claim that was signed for shows a signature and all terms"
-    )
+    assert authorized > max(lock, claim) * 3 / 2, "claimFor shows a signature and all terms"
 
 
 async def test_what_is_set_aside_covers_the_data_at_twice_its_price(rig: EthereumRig) -> None:
