@@ -103,6 +103,10 @@ SEEDS ?= 300
 simulate: setup ## play many seeded swaps under all faults at once (minutes); SEEDS=n
 	$(BIN)/python -m tests.scenario.simulate --seeds $(SEEDS)
 
+.PHONY: fresh
+fresh: ## the README on bare Debian systems, offline after the first command (root, mmdebstrap; an hour); ARGS=trixie
+	$(PYTHON) scripts/fresh.py $(ARGS)
+
 .PHONY: clean
 clean: ## remove build output (not .venv and .toolchain)
 	rm -rf build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
