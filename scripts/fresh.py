@@ -176,15 +176,13 @@ def _disk(folder: Path) -> int:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Try the README on bare Debian systems.")
-    parser.add_argument(
-        "suites", nargs="*", default=SUITES, help="Debian releases; all that we support if none"
-    )
+    parser.add_argument("suites", nargs="*", default=SUITES, help="Debian releases; if none is named, all")
     parser.add_argument("--first", default="make demo", metavar="COMMAND", help="what runs with a network")
     parser.add_argument(
         "--then",
         action="append",
         metavar="COMMAND",
-        help="what runs without: make demo, make test if not given",
+        help="what runs without; if none, make demo and make test",
     )
     chosen = parser.parse_args(arguments)
     if sys.platform != "linux" or os.geteuid() != 0:
