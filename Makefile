@@ -53,7 +53,7 @@ COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gene
     --no-emit-index-url --no-emit-find-links --no-annotate --no-header
 
 .PHONY: lock check-locks
-lock: $(VENV)/.uv ## resolve every dependency lock anew, and check that all platforms have wheels
+lock: $(VENV)/.uv ## resolve every dependency lock again, and check that all platforms have wheels
 	$(COMPILE) --group dev --all-extras pyproject.toml -o $(LOCKS)/project.txt
 	$(COMPILE) --override $(LOCKS)/ape-overrides.in --excludes $(LOCKS)/ape-excludes.in -o $(LOCKS)/ape.txt $(LOCKS)/ape.in
 	for name in build opshin slither uv; do $(COMPILE) -o $(LOCKS)/$$name.txt $(LOCKS)/$$name.in; done
@@ -80,9 +80,10 @@ bench-quick: setup ## the same in about a minute: shows that the benchmarks run,
 ## Checks ------------------------------------------------------------------
 
 .PHONY: lint format types imports pytest
-lint: setup ## ruff: lint and format check
+lint: setup ## ruff (lint and format), and the word list
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/python -m scripts.check_words
 
 format: setup ## ruff: fix and format
 	$(BIN)/ruff check --fix .
@@ -97,6 +98,16 @@ imports: setup ## the import rules of the architecture
 WORKERS ?= 2
 pytest: setup ## the tests alone; ARGS="-k name" narrows, WORKERS=4 uses more processes
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
+
+.PHONY: reference changelog release-notes
+reference: setup ## write the reference tables of the documents from the code
+	$(BIN)/python -m scripts.write_reference
+
+changelog: setup ## show what the next release notes will be
+	$(BIN)/towncrier build --draft
+
+release-notes: setup ## move the fragments of changelog.d into CHANGELOG.md
+	$(BIN)/towncrier build --yes
 
 .PHONY: simulate
 SEEDS ?= 300
@@ -114,6 +125,16 @@ clean: ## remove build output (not .venv and .toolchain)
 .PHONY: fuzz-api
 fuzz-api: setup ## thousands of generated requests against the API (SCHEMATHESIS_EXAMPLES per operation)
 	SCHEMATHESIS_EXAMPLES=$${SCHEMATHESIS_EXAMPLES:-400} $(BIN)/python -m pytest -o timeout=3600 tests/unit/api/test_contract.py
+
+## ZION -------------------------------------------------------------------
+
+.PHONY: specification mutation-zion
+ROUNDS ?= 20
+specification: setup ## hold the ZION node against its specification with many more blocks; ROUNDS=n
+	SPECIFICATION_ROUNDS=$(ROUNDS) $(BIN)/python -m pytest -n 0 -o timeout=36000 tests/property/test_specification.py
+
+mutation-zion: setup ## break each rule of the ZION specification in turn: the comparison must notice
+	$(BIN)/python -m scripts.mutate_specification $(ARGS)
 
 ## Ethereum contracts ------------------------------------------------------
 # Their tools live in environments of their own: ape pins web3 < 8.

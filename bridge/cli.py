@@ -6,11 +6,11 @@ answer · 5 going on could cost money.
 
 from __future__ import annotations
 
+import difflib
 import gc
 import json
 import sys
 from importlib import import_module
-from importlib.metadata import version as installed_version
 from typing import Annotated, Any
 
 import typer
@@ -19,11 +19,12 @@ from typer.core import TyperGroup
 COMMANDS = {
     "demo": ("bridge.demo.command", "demo", "Swap real value between five local chains, thirty ways."),
     "init": ("bridge.commands.init", "init", "Write rainbow.toml and encrypted keystores."),
-    "check": ("bridge.commands.check", "check", "Tell what is reachable, funded and misconfigured."),
+    "check": ("bridge.commands.check", "check", "Show what is reachable, funded and misconfigured."),
     "api": ("bridge.commands.serve", "api", "Serve the REST API."),
     "relayer": ("bridge.commands.relayer", "relayer", "Run one chain's relayer."),
     "up": ("bridge.commands.up", "up", "Run the API and all relayers."),
-    "quote": ("bridge.commands.swap", "quote", "Ask the bridge for a price."),
+    "pairs": ("bridge.commands.quote", "pairs", "List the pairs that the bridge swaps."),
+    "quote": ("bridge.commands.quote", "quote", "Ask the bridge for a price."),
     "swap": ("bridge.commands.swap", "app", "Your own swaps: start, status, claim, refund, recover."),
     "db": ("bridge.commands.database", "app", "The database's schema."),
     "devnet": ("bridge.commands.devnet", "devnet", "Run local chains with funded accounts."),
@@ -42,7 +43,7 @@ class LazyGroup(TyperGroup):
         return [*COMMANDS, *super().list_commands(ctx)]
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        """Return a command; from the table a stand-in that is good for `--help`'s list alone."""
+        """Return a command; from the table a stand-in, which serves only the list of `--help`."""
         if cmd_name not in COMMANDS:
             return super().get_command(ctx, cmd_name)
         stand_in = typer.Typer(add_completion=False)
@@ -53,6 +54,9 @@ class LazyGroup(TyperGroup):
         """Import the command that is to be run."""
         if args and args[0] in COMMANDS:
             return args[0], load(args[0]), args[1:]
+        close = difflib.get_close_matches(args[0], self.list_commands(ctx), n=1) if args else []
+        if close:
+            ctx.fail(f"there is no command {args[0]!r}: did you mean {close[0]!r}?")
         return super().resolve_command(ctx, args)
 
 
@@ -70,7 +74,7 @@ def load(name: str) -> Any:
 
 
 def _nothing() -> None:
-    """Stand in for a command that was not imported."""
+    """Stands in for a command that was not imported."""
 
 
 app = typer.Typer(
@@ -94,6 +98,8 @@ def version(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
 ) -> None:
     """Print the version."""
+    from importlib.metadata import version as installed_version
+
     number = installed_version("rainbow-bridge")
     python = ".".join(str(part) for part in sys.version_info[:3])
     if as_json:

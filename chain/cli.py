@@ -16,17 +16,16 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from chain.address import decode_address
-from chain.api import to_wire
-from chain.errors import WalletError, ZionError
-from chain.keys import Key
-from chain.keystore import keystore_address, load_keystore, save_keystore
-from chain.node import NodeConfig
-from chain.params import COIN, NETWORKS, Network
-from chain.service import node_main
-from chain.wallet import build_transfer
+from chain.node import NodeConfig, node_main
+from chain.rules.address import decode_address
+from chain.rules.errors import WalletError, ZionError
+from chain.rules.params import COIN, NETWORKS, Network
+from chain.service.messages import to_wire
+from chain.wallet.keys import Key
+from chain.wallet.keystore import keystore_address, load_keystore, save_keystore
+from chain.wallet.transactions import build_transfer
 from kernels.backends import Backend
-from kernels.errors import KernelError
+from kernels.errors import RainbowError
 
 app = typer.Typer(no_args_is_help=True, help="The ZION chain: node, miner, wallet.")
 wallet = typer.Typer(no_args_is_help=True, help="Keys in an encrypted keystore, balances, payments.")
@@ -46,21 +45,19 @@ NetworkOption = Annotated[Network, typer.Option("--network", help="main, test or
 _DEFAULT_RPC = f"http://127.0.0.1:{NETWORKS[Network.DEV].rpc_port}"
 
 
-def _fail(error: Exception, as_json: bool) -> NoReturn:
+def _fail(error: RainbowError, as_json: bool) -> NoReturn:
     if as_json:
-        hint = getattr(error, "hint", "")
-        message = getattr(error, "message", str(error))
-        reason = getattr(error, "reason", "")
-        typer.echo(json.dumps({"error": message, "reason": str(reason), "hint": hint}), err=True)
+        reason = str(getattr(error, "reason", ""))
+        typer.echo(json.dumps({"error": error.message, "reason": reason, "hint": error.hint}), err=True)
     else:
-        typer.echo(f"error: {error}", err=True)
-    raise typer.Exit(1)
+        typer.echo(f"error: {error.with_hint}", err=True)
+    raise typer.Exit(error.exit_code)
 
 
 def _guard(as_json: bool, act: Callable[[], Any]) -> Any:
     try:
         return act()
-    except (ZionError, KernelError) as error:
+    except RainbowError as error:
         _fail(error, as_json)
 
 
@@ -84,7 +81,7 @@ def node(
     backend: Annotated[Backend, typer.Option(help="What mines.")] = Backend.NUMBA,
     as_json: Json = False,
 ) -> None:
-    """Run a node until it is told to stop; prints its RPC URL when it answers."""
+    """Run a node until it is stopped; prints its RPC URL when it answers."""
     config = NodeConfig(
         network=network,
         data_dir=data_dir,
@@ -114,7 +111,7 @@ def mine(
 ) -> None:
     """Mine for a running node; prints each block found and the hash rate."""
 
-    from chain.solo import mine_main  # with httpx, which a node does not need
+    from chain.mining.solo import mine_main  # with httpx, which a node does not need
 
     def report(event: dict[str, Any]) -> None:
         text = " ".join(f"{key}={value}" for key, value in event.items())
@@ -150,7 +147,7 @@ def balance(
     """Print an address's confirmed balance, nonce and consciousness level."""
     _guard(as_json, lambda: decode_address(address))
 
-    from chain.client import ZionClient
+    from chain.service.client import ZionClient
 
     async def ask() -> Any:
         async with ZionClient(rpc) as client:
@@ -179,7 +176,7 @@ def send(
         lambda: load_keystore(keystore, _password(password_file, confirm=False, as_json=as_json)),
     )
 
-    from chain.client import ZionClient
+    from chain.service.client import ZionClient
 
     async def pay() -> Any:
         async with ZionClient(rpc) as client:
@@ -208,7 +205,9 @@ def parse_amount(text: str) -> int:
     except InvalidOperation:
         exact, units = False, Decimal(0)
     if not exact or not 0 < units < 2**60:
-        raise ZionError(f"{text!r} is no amount of ZION", hint="a positive number with at most 8 decimals")
+        raise ZionError(
+            f"{text!r} is not an amount of ZION", hint="a positive number with at most 8 decimals"
+        )
     return int(units)
 
 

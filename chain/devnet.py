@@ -2,77 +2,82 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import Protocol
 
-from chain.block import Block
-from chain.consensus import ChainChange
-from chain.errors import ZionError
-from chain.genesis import dev_treasury_key
-from chain.mempool import transactions_of
-from chain.params import MEDIAN_WINDOW, MIN_FEE, Network
-from chain.template import assemble, solve
-from chain.wallet import build_transfer
-
-if TYPE_CHECKING:
-    from chain.node import Node
+from chain.clock import AdjustableClock
+from chain.consensus.chain import Chain, ChainChange
+from chain.mempool.pool import Added, Mempool, transactions_of
+from chain.mining.template import assemble, solve
+from chain.rules.block import Block
+from chain.rules.errors import DevError
+from chain.rules.params import MEDIAN_WINDOW, MIN_FEE, Network, NetworkParams
+from chain.rules.records import Transaction
+from chain.rules.types import BlockId, KeyHash, TxId
+from chain.service.ports import ReorgResult
+from chain.wallet.keys import dev_treasury_key
+from chain.wallet.transactions import build_transfer
 
 MAX_ADVANCE = 10 * 365 * 86_400
 MAX_MINED_AT_ONCE = 5_000
 MAX_REORG = 500
 
 
-class DevError(ZionError):
-    """A dev command that cannot be carried out."""
+class DevNode(Protocol):
+    """What the dev commands need of a node. `chain.node.Node` implements it."""
 
+    params: NetworkParams
+    chain: Chain
+    mempool: Mempool
+    clock: AdjustableClock
+    miner: KeyHash
 
-@dataclass(frozen=True)
-class ReorgResult:
-    """What a forced reorganisation did."""
+    def submit(self, tx: Transaction) -> Added:
+        """Take a transaction. Raises `RuleBrokenError`."""
 
-    fork_height: int
-    orphaned: tuple[bytes, ...]
-    connected: tuple[bytes, ...]
-    dropped: tuple[bytes, ...]
-    left_out: tuple[bytes, ...]
+    def mine_one(self) -> Block:
+        """Make one block at once."""
+
+    def follow(self, change: ChainChange, leave_out: frozenset[TxId] = frozenset()) -> None:
+        """Bring mempool, miner and subscribers up to a change of the head."""
 
 
 class DevNet:
     """Dev commands over a node. Everything goes through the ordinary consensus code."""
 
-    def __init__(self, node: Node) -> None:
+    def __init__(self, node: DevNode) -> None:
         if node.params.network is not Network.DEV:
-            raise DevError("dev commands work on the dev network alone", hint="start with --network dev")
+            raise DevError("dev commands work only on the dev network", hint="start with --network dev")
         self._node = node
 
-    def advance_time(self, seconds: int, *, settle: bool) -> tuple[bytes, ...]:
+    def advance_time(self, seconds: int, *, settle: bool) -> tuple[BlockId, ...]:
         """Move the clock forward; with `settle`, mine until the median time past has followed."""
         if not 0 <= seconds <= MAX_ADVANCE:
             raise DevError(f"the clock moves by 0 … {MAX_ADVANCE} s", hint="it never moves back")
         node = self._node
         wanted = node.clock.now() + seconds
         node.clock.advance(seconds)
-        mined: list[bytes] = []
+        mined: list[BlockId] = []
         while settle and node.chain.median_time < wanted and len(mined) < 2 * MEDIAN_WINDOW:
             mined.extend(self.mine(1))
         return tuple(mined)
 
-    def mine(self, count: int) -> tuple[bytes, ...]:
+    def mine(self, count: int) -> tuple[BlockId, ...]:
         """Make blocks now."""
         if not 1 <= count <= MAX_MINED_AT_ONCE:
             raise DevError(f"mine 1 … {MAX_MINED_AT_ONCE} blocks at once")
         return tuple(self._node.mine_one().id for _ in range(count))
 
-    def fund(self, recipient: bytes, amount: int) -> bytes:
-        """Send from the treasury, whose key everybody knows; returns the transaction id."""
+    def fund(self, recipient: KeyHash, amount: int) -> TxId:
+        """Send from the treasury, whose key is public; returns the transaction id."""
         key = dev_treasury_key()
         node = self._node
-        account = node.queries.account(key.key_hash)
+        with node.chain.store.view() as view:
+            confirmed = view.get_account(key.key_hash).nonce
         tx = build_transfer(
             key,
             node.params,
-            nonce=account.pending_nonce,
+            nonce=node.mempool.next_nonce(key.key_hash, confirmed),
             recipient=recipient,
             amount=amount,
             fee=max(MIN_FEE, node.mempool.fee_for_next_block()),
@@ -80,7 +85,7 @@ class DevNet:
         node.submit(tx)
         return tx.txid
 
-    def reorg(self, depth: int, drop: Sequence[bytes], *, readmit_dropped: bool) -> ReorgResult:
+    def reorg(self, depth: int, drop: Sequence[TxId], *, readmit_dropped: bool) -> ReorgResult:
         """Replace the last `depth` blocks by `depth` + 1 heavier ones without the transactions `drop`.
 
         The transactions of the replaced blocks keep their order and, where they still are valid, their
@@ -100,10 +105,10 @@ class DevNet:
                 f"{next(iter(unknown)).hex()} is in none of the last {depth} blocks nor in the mempool",
                 hint="choose a greater depth, or another transaction",
             )
-        left_out: set[bytes] = set()
+        left_out: set[TxId] = set()
         parent = old[0].header.previous
         change: ChainChange | None = None
-        connected: list[bytes] = []
+        connected: list[BlockId] = []
         for replaced in [*old, None]:
             wanted = [tx for tx in replaced.transactions()[1:] if tx.txid not in dropped] if replaced else []
             time = replaced.header.time if replaced else node.clock.now()
@@ -130,24 +135,3 @@ class DevNet:
         if block is None:
             raise DevError(f"no block at height {height}")
         return block
-
-
-class DevClock:
-    """The system's clock plus an offset that is kept in the data directory."""
-
-    def __init__(self, system: Callable[[], int], offset: int, keep: Callable[[int], None]) -> None:
-        self._system, self._offset, self._keep = system, offset, keep
-
-    def now(self) -> int:
-        """Return the chain's time, Unix seconds."""
-        return self._system() + self._offset
-
-    def advance(self, seconds: int) -> None:
-        """Move forward, persistently."""
-        self._keep(self._offset + seconds)
-        self._offset += seconds
-
-    def at_least(self, time: int) -> None:
-        """Move forward to `time` if it lies ahead."""
-        if time > self.now():
-            self.advance(time - self.now())

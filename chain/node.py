@@ -7,26 +7,31 @@ import contextlib
 import fcntl
 import os
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
 import structlog
 
-from chain import validation
-from chain.address import decode_address
-from chain.api import BlockRefView, NewBlock, TransactionView
-from chain.block import Block
-from chain.consensus import Chain, ChainChange
-from chain.devnet import DevClock, DevNet
-from chain.errors import RuleBrokenError, StoreError, ZionError
-from chain.genesis import dev_treasury_key
-from chain.mempool import Added, Mempool
-from chain.miner import SoloMiner, Work
-from chain.params import NETWORKS, Network
-from chain.queries import Queries, view_transaction
-from chain.records import Transaction
-from chain.template import assemble, solve
+from chain.clock import AdjustableClock
+from chain.consensus.chain import Chain, ChainChange
+from chain.devnet import DevNet
+from chain.mempool.pool import Added, Mempool
+from chain.mining.miner import SoloMiner, Work
+from chain.mining.template import assemble, solve
+from chain.rules import compiled
+from chain.rules.address import decode_address
+from chain.rules.block import Block
+from chain.rules.errors import RuleBrokenError, StoreError, ZionError
+from chain.rules.params import NETWORKS, Network
+from chain.rules.records import ZERO20, Transaction
+from chain.rules.types import KeyHash, TxId
+from chain.service.messages import BlockRefView, NewBlock
+from chain.service.ports import Event
+from chain.service.process import run_service
+from chain.service.queries import Queries, view_transaction
+from chain.wallet.keys import dev_treasury_key
 from kernels import cosmic_harmony
 
 log = structlog.get_logger("zion.node")
@@ -38,7 +43,7 @@ TEMPLATE_SECONDS = 10
 
 @dataclass(frozen=True)
 class NodeConfig:
-    """How a node runs. `block_interval` (seconds) paces mining on dev alone; port 0 takes a free one."""
+    """How a node runs. `block_interval` (seconds) paces mining on dev only; port 0 takes a free one."""
 
     network: Network
     data_dir: Path
@@ -49,9 +54,6 @@ class NodeConfig:
     block_interval: float = 1.0
     backend: str = "numba"
     sync: bool = True
-
-
-Event = NewBlock | TransactionView
 
 
 class Node:
@@ -68,15 +70,15 @@ class Node:
         elif config.mine:
             raise ZionError("mining needs an address", hint="give --miner-address")
         else:
-            self.miner = bytes(20)
+            self.miner = ZERO20
         config.data_dir.mkdir(parents=True, exist_ok=True)
         self._directory_lock = _hold(config.data_dir)
         cosmic_harmony.prepare()
-        validation.prepare()
+        compiled.prepare()
         self.chain = Chain(self.params, config.data_dir / "state", sync=config.sync)
         with self.chain.store.view() as view:
             offset = int(view.get_meta(b"clock_offset") or b"0")
-        self.clock = DevClock(lambda: int(time.time()), offset, self._keep_clock)
+        self.clock = AdjustableClock(lambda: int(time.time()), offset, self._keep_clock)
         self.chain.clock = self.clock.now
         self.mempool = Mempool(self.chain)
         self.queries = Queries(self.chain, self.mempool)
@@ -89,6 +91,11 @@ class Node:
     def _keep_clock(self, offset: int) -> None:
         with self.chain.store.batch() as batch:
             batch.set_meta(b"clock_offset", str(offset).encode())
+
+    @property
+    def hash_rate(self) -> float:
+        """Hashes per second of the node's own miner."""
+        return self.solo.hash_rate if self.solo else 0.0
 
     # transactions and blocks -------------------------------------------------------------------------
 
@@ -109,7 +116,7 @@ class Node:
         self.follow(change)
         return change
 
-    def follow(self, change: ChainChange, leave_out: frozenset[bytes] = frozenset()) -> None:
+    def follow(self, change: ChainChange, leave_out: frozenset[TxId] = frozenset()) -> None:
         """Bring mempool, miner and subscribers up to a change of the head."""
         if not change.connected:
             return
@@ -138,7 +145,7 @@ class Node:
         if self.solo is not None:
             self._offer_work()
 
-    def template(self, miner: bytes | None = None) -> Block:
+    def template(self, miner: KeyHash | None = None) -> Block:
         """Return an unmined block on the head; transactions that do not fit it leave the mempool."""
         with self.chain.store.scratch() as batch:
             block, left_out = assemble(
@@ -198,7 +205,7 @@ class Node:
         try:
             self.accept(work.solved(nonce))
         except RuleBrokenError as error:
-            log.warning("own block refused", reason=error.reason.value)
+            log.warning("block of our own refused", reason=error.reason.value)
 
     # events ------------------------------------------------------------------------------------------
 
@@ -234,12 +241,21 @@ class Node:
         log.info("node stopped", height=self.chain.tip.height)
 
 
+def node_main(config: NodeConfig, *, ready: Callable[[str], None] = lambda _: None) -> None:
+    """Run a node until SIGTERM or SIGINT. `ready` is called with the RPC URL once it answers.
+
+    Raises `ZionError` when it cannot start.
+    """
+    port = NETWORKS[config.network].rpc_port if config.rpc_port is None else config.rpc_port
+    run_service(lambda: Node(config), config.rpc_host, port, config.data_dir, ready)
+
+
 def _ref(block: Block) -> BlockRefView:
     return BlockRefView(block.id.hex(), block.header.height)
 
 
 def _hold(directory: Path) -> IO[str]:
-    """Hold the directory for this process; the system lets go of it however the process ends."""
+    """Hold the directory for this process; the system releases it however the process ends."""
     file = (directory / "node.lock").open("a+")
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -67,7 +67,7 @@ class NumbaScanner:
     def scan(self, header: bytes, start_nonce: int, count: int, target: int) -> ScanResult:
         """Search `count` nonces from `start_nonce` for the first that meets `target`; see `ScanResult`.
 
-        Each thread searches its own part of the range; parts behind a found nonce are searched in vain.
+        Each thread searches its own part of the range; work on the parts behind a found nonce is wasted.
         """
         if self._pool is None or count < self._threads:
             return scan(header, start_nonce, count, target)

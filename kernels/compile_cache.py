@@ -1,10 +1,11 @@
 """Compiles Numba kernels when they are first called and keeps the machine code on disk.
 
-Numba's own cache notices a change of the file that a function stands in, but not of functions it calls in
-other files: a stale block check is a consensus fault. So the cache directory is named after a hash of all
-kernel sources (with the Numba, llvmlite and Python versions and the processor), and a change anywhere
-starts an empty one (docs/decisions/0011). A lock per kernel lets the first of several starting processes
-compile and the others load.
+Numba's own cache notices a change of the file that a function stands in, but not of functions it calls or
+constants it uses from other files: a stale block check is a consensus fault. So the cache directory is named
+after a hash of everything that is compiled in: all kernel sources, all sources beside the function and
+beside what it calls, every value it uses from outside (`kernels.baked_in`), the versions of Numba, llvmlite,
+NumPy and Python, and the processor. A change anywhere starts an empty one (docs/decisions/0011). A lock per
+kernel lets the first of several starting processes compile and the others load.
 """
 
 from __future__ import annotations
@@ -24,9 +25,11 @@ from typing import Any
 
 import llvmlite
 import numba
+import numpy as np
 from llvmlite import binding
 from numba.core import config as numba_config
 
+from kernels.baked_in import baked_in, describe
 from kernels.errors import KernelError
 
 try:
@@ -41,15 +44,16 @@ building_block = numba.njit(no_cfunc_wrapper=True)
 """Decorates what compiled code calls; it can be called from Python too, and is compiled with its callers."""
 
 UNUSED_CACHE_SECONDS = 30 * 24 * 3600
-"""Directories of sources that nobody has run for so long are removed when a new one is made."""
+"""Directories unused for this long are removed when a new one is made."""
 
 
-def source_key(sources: Iterable[Path]) -> str:
-    """Return 16 hex digits that change with any of the sources, the compiler's versions or the processor."""
+def source_key(sources: Iterable[Path], values: Iterable[str] = ()) -> str:
+    """Return 16 hex digits that change with any source, value, compiler version or the processor."""
     digest = hashlib.sha256()
     environment = (
         numba.__version__,
         llvmlite.__version__,
+        np.__version__,
         platform.python_implementation(),
         platform.python_version(),
         platform.machine(),
@@ -60,6 +64,8 @@ def source_key(sources: Iterable[Path]) -> str:
     for source in sorted(set(sources)):
         content = source.read_bytes()
         digest.update(f"{source.name}\0{len(content)}\0".encode() + content)
+    for value in sorted(values):
+        digest.update(f"{len(value)}\0{value}".encode())
     return digest.hexdigest()[:16]
 
 
@@ -77,15 +83,28 @@ def cache_root() -> Path:
     return Path.home() / ".cache" / "rainbow-bridge" / "kernels"
 
 
+def key_of(function: Callable[..., Any]) -> str:
+    """Return the key of a function's machine code: it changes with whatever the function compiles in.
+
+    Counted are the sources of `kernels`, those in the folder of the function and of each function it calls,
+    and the values of all globals and closures on the way. Raises KernelError for a value without a stable
+    description.
+    """
+    values, files = baked_in(function)
+    beside = (source for file in files for source in file.parent.glob("*.py"))
+    texts = (f"{used.owner} {used.name} {describe(used.value)}" for used in values)
+    return source_key((*kernel_sources(), *beside), texts)
+
+
 @functools.cache
-def cache_directory(extra_sources: tuple[Path, ...] = ()) -> Path | None:
-    """Return (and make) this version's cache directory, or None where nothing trustworthy can be written.
+def cache_directory(key: str) -> Path | None:
+    """Return (and make) the cache directory of a key, or None where nothing trustworthy can be written.
 
     The files are pickles, so a directory that another user owns is not used.
     """
     try:
         root = cache_root()
-        directory = root / source_key((*kernel_sources(), *extra_sources))
+        directory = root / key
         new = not directory.is_dir()
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         if hasattr(os, "getuid") and directory.stat().st_uid != os.getuid():
@@ -93,7 +112,7 @@ def cache_directory(extra_sources: tuple[Path, ...] = ()) -> Path | None:
         os.utime(directory)
     except (OSError, RuntimeError) as error:  # RuntimeError: no home directory
         log.warning(
-            "every process compiles its kernels anew, for want of a cache directory (%s): "
+            "there is no cache directory (%s), so every process compiles its kernels again: "
             "set XDG_CACHE_HOME to one you own",
             error,
         )
@@ -146,19 +165,23 @@ class Kernel:
         signature: Any,
         *,
         nogil: bool,
-        depends_on: tuple[Path, ...],
         self_test: Callable[[Any], bool] | None,
     ) -> None:
         functools.update_wrapper(self, function)
-        self._function = function
+        self.function = function
+        """The Python function that is compiled."""
         self._signature = signature
         self._nogil = nogil
-        self._sources = (*depends_on, Path(function.__code__.co_filename))
         self._self_test = self_test
         self._lock = threading.Lock()
         self._call: Callable[..., Any] = self._first_call
         self.loaded_from_cache: bool | None = None
         """Whether the machine code came from disk; None before the first call."""
+
+    @property
+    def key(self) -> str:
+        """The key of the machine code that would be compiled now; see `key_of`."""
+        return key_of(self.function)
 
     def __call__(self, *args: Any) -> Any:
         """Call the kernel; arguments of another type raise TypeError, nothing is compiled a second time."""
@@ -179,8 +202,8 @@ class Kernel:
             raise KernelError(
                 "Numba is switched off", hint="unset NUMBA_DISABLE_JIT: the kernels need the compiler"
             )
-        directory = cache_directory(self._sources)
-        name = f"{Path(self._function.__code__.co_filename).stem}.{self._function.__name__}"
+        directory = cache_directory(self.key)
+        name = f"{Path(self.function.__code__.co_filename).stem}.{self.function.__name__}"
         with _process_lock(directory, name):
             try:
                 dispatcher = self._compile(directory)
@@ -203,10 +226,10 @@ class Kernel:
 
     def _compile(self, directory: Path | None) -> Any:
         if directory is None:
-            dispatcher = numba.njit(nogil=self._nogil)(self._function)
+            dispatcher = numba.njit(nogil=self._nogil)(self.function)
         else:
             with _numba_cache_in(directory):
-                dispatcher = numba.njit(nogil=self._nogil, cache=True)(self._function)
+                dispatcher = numba.njit(nogil=self._nogil, cache=True)(self.function)
         dispatcher.compile(self._signature)
         dispatcher.disable_compile()
         return dispatcher
@@ -216,20 +239,17 @@ def kernel(
     signature: Any,
     *,
     nogil: bool = True,
-    depends_on: Iterable[str | Path] = (),
     self_test: Callable[[Any], bool] | None = None,
 ) -> Callable[[Callable[..., Any]], Kernel]:
     """Decorate an entry point that Numba compiles on its first call, with one signature, cached on disk.
 
-    `signature` is a Numba signature. `nogil` lets other threads run meanwhile. `depends_on` names the source
-    files outside this package, besides the function's own, whose functions or constants get compiled in: the
-    cache is keyed on their content, and a file that is left out leaves stale machine code behind.
-    `self_test` gets the compiled function once, after it was compiled or loaded, and returns whether its
-    results are right (KernelError otherwise).
+    `signature` is a Numba signature. `nogil` lets other threads run meanwhile. The cache follows
+    every function and constant that gets compiled in, wherever it stands (`key_of`). `self_test` gets the
+    compiled function once, after it was compiled or loaded, and returns whether its results are right
+    (KernelError otherwise).
     """
 
     def decorate(function: Callable[..., Any]) -> Kernel:
-        paths = tuple(Path(source) for source in depends_on)
-        return Kernel(function, signature, nogil=nogil, depends_on=paths, self_test=self_test)
+        return Kernel(function, signature, nogil=nogil, self_test=self_test)
 
     return decorate

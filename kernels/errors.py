@@ -1,15 +1,37 @@
-"""Errors of the kernels: every one says what to do about it."""
+"""The base of every error of ours, and the errors of the kernels. This module imports nothing.
+
+`RainbowError` stands here because the kernels are what all other packages may import.
+"""
 
 from __future__ import annotations
 
+from typing import ClassVar
 
-class KernelError(Exception):
-    """Base of all errors raised by `kernels`; `hint` says what the caller can do."""
 
-    def __init__(self, message: str, *, hint: str) -> None:
-        super().__init__(f"{message} ({hint})")
+class RainbowError(Exception):
+    """Base of all errors of the project: what happened, and what the reader can do about it.
+
+    `message` is `str(error)`; neither it nor `hint` ever holds a secret. `exit_code` is what a command ends
+    with.
+    """
+
+    exit_code: ClassVar[int] = 1
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
         self.message = message
         self.hint = hint
+        if hint:
+            self.add_note(hint)  # a traceback shows it below the message
+
+    @property
+    def with_hint(self) -> str:
+        """The message and its hint on one line, "message (hint)": for terminals and logs."""
+        return f"{self.message} ({self.hint})" if self.hint else self.message
+
+
+class KernelError(RainbowError):
+    """Base of all errors raised by `kernels`."""
 
 
 class KernelInputError(KernelError, ValueError):

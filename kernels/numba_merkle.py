@@ -1,7 +1,7 @@
 """Keccak-256 of fixed 128-byte records and RFC 6962 shaped Merkle roots, compiled by Numba in SIMD lanes.
 
-`kernels.cosmic_harmony` is the public face; block validation written with njit may call `hash_records` and
-`merkle_root_words` directly.
+`kernels.cosmic_harmony` is the public interface; block validation written with njit may call `hash_records`
+and `merkle_root_words` directly.
 """
 
 from __future__ import annotations

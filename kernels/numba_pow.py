@@ -1,6 +1,6 @@
 """Cosmic Harmony compiled by Numba: one nonce at a time, and LANES nonces at once.
 
-`kernels.cosmic_harmony` is the public face of this module. Other njit code may call `work_hash` and
+`kernels.cosmic_harmony` is the public interface of this module. Other njit code may call `work_hash` and
 `meets_target` directly.
 """
 
@@ -12,9 +12,9 @@ import numpy as np
 from numba import types
 
 from kernels.compile_cache import building_block, kernel
-from kernels.cosmic_harmony import KNOWN_HASH, KNOWN_HEADER, KNOWN_LOW_HASH, KNOWN_LOW_NONCE, KNOWN_NONCE
 from kernels.golden_mix import golden_mix, golden_mix_lanes
 from kernels.keccak import STATE_WORDS, keccak_f1600, keccak_f1600_lanes, pad
+from kernels.known_answers import KNOWN_HASH, KNOWN_HEADER, KNOWN_LOW_HASH, KNOWN_LOW_NONCE, KNOWN_NONCE
 from kernels.numba_types import BYTES, FLAGS, READ_ROWS, READ_WORDS, ROWS, WORDS, BoolArray, U64Array
 from kernels.vector_ir import LANES
 

@@ -12,9 +12,6 @@ import time
 import numpy as np
 
 from kernels.cosmic_harmony import (
-    KNOWN_HEADER,
-    KNOWN_LOW_HASH,
-    KNOWN_LOW_NONCE,
     MAX_NONCE,
     ScanResult,
     check_count,
@@ -23,6 +20,7 @@ from kernels.cosmic_harmony import (
     target_bytes,
 )
 from kernels.errors import BackendUnavailableError
+from kernels.known_answers import KNOWN_HEADER, KNOWN_LOW_HASH, KNOWN_LOW_NONCE
 from kernels.opencl_devices import Device, DeviceKind, choose, devices
 from kernels.opencl_probe import check_building, check_listing
 from kernels.opencl_program import ScanProgram

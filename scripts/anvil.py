@@ -9,10 +9,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from relayers.ethereum.devnet import find_anvil
+from relayers.evm.devnet.anvil import find_anvil
 
 
-class Reverted(Exception):
+class RevertedError(Exception):
     """A transaction or call that the EVM reverted; `data` is the revert data."""
 
     def __init__(self, data: bytes) -> None:
@@ -36,7 +36,7 @@ class Anvil:
         if "error" in answer:
             data = answer["error"].get("data")
             if isinstance(data, str):
-                raise Reverted(bytes.fromhex(data[2:]))
+                raise RevertedError(bytes.fromhex(data[2:]))
             raise RuntimeError(f"{method}: {answer['error']}")
         return answer["result"]
 
@@ -48,7 +48,8 @@ class Anvil:
         value: int = 0,
         access_list: Sequence[Mapping[str, Any]] = (),
     ) -> dict[str, Any]:
-        """Send, mine, and return the receipt; raise Reverted. `access_list` as JSON-RPC has it (EIP-2930)."""
+        """Send, mine, and return the receipt; raise Reverted. `access_list` is in JSON-RPC's form
+        (EIP-2930)."""
         transaction: dict[str, Any] = {
             "from": sender,
             "data": "0x" + data.hex(),
@@ -67,7 +68,7 @@ class Anvil:
                 time.sleep(0.002)
                 continue
             if receipt["status"] != "0x1":
-                raise Reverted(b"")
+                raise RevertedError(b"")
             return receipt
         raise RuntimeError(f"transaction {tx_hash} was not mined")
 

@@ -14,8 +14,8 @@ from scripts.smoke import smoke
 
 
 def free_port() -> int:
-    """Return a port that is free. ape-foundry's `host: auto` draws one at random, and where that is taken, if
-    only by somebody's outgoing connection, waits in vain for the anvil that could not listen there."""
+    """Return a port that is free. ape-foundry's `host: auto` picks one at random. If that is taken, even if
+    only by an outgoing connection, it waits forever for the anvil that could not listen there."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

@@ -18,14 +18,14 @@ from relayers.cardano.script import (
     RefundRedeemer,
     validator,
 )
-from tests.unit.cardano.world import ALICE, BOB, CAROL, PREIMAGE, Person, World, signed
+from tests.unit.cardano.world import ALICE, BOB, CAROL, PREIMAGE, CardanoWorld, Person, signed
 
 ROOT = Path(__file__).resolve().parent.parent
 CLAIM = ClaimRedeemer(PREIMAGE)
 BATCHES = (2, 4, 8, 16)
 
 
-def measure(world: World) -> dict[str, Any]:
+def measure(world: CardanoWorld) -> dict[str, Any]:
     """Return script bytes, and for each way of spending: how many locks, memory, steps, transaction bytes,
     fee and fee per lock (lovelace)."""
     terms = world.terms()
@@ -72,7 +72,7 @@ def measure(world: World) -> dict[str, Any]:
 
 def main() -> None:
     with tempfile.TemporaryDirectory() as directory:
-        world = World(Path(directory))
+        world = CardanoWorld(Path(directory))
         result = measure(world)
         world.stop()
     path = ROOT / "build" / "bench" / "cardano.json"

@@ -27,32 +27,39 @@ from typing import Any
 
 import structlog
 
+from bridge.chains.port import Tip
 from bridge.engine.apply import apply_events, retrying
 from bridge.protocol.events import ClaimFinal, ClaimSeen, LockFinal, LockSeen
 from bridge.protocol.events import Event as SwapEvent
 from bridge.protocol.timelocks import plan_deadlines
 from bridge.protocol.transition import new_swap
 from bridge.protocol.types import (
+    Address,
+    Amount,
     Asset,
+    BlockHeight,
     BlockRef,
-    Chain,
     ChainTiming,
     LegRole,
     LockTerms,
     Preimage,
     Swap,
+    SwapId,
     SwapPolicy,
     SwapState,
+    TxId,
+    UnixSeconds,
 )
 from bridge.store import Store
 from bridge.store.records import ChainStatus, ObservedKind, SwapMeta
+from relayers.daemon.loop import WorkerSettings, run_worker
 from relayers.fake import FakeChain, FakePort
 from relayers.fake.chain import GENESIS_TIME
 from relayers.fake.ledger import lock_id_of
-from relayers.worker import WorkerSettings, run_worker
+from tests import instances
 
-ETH = Asset(Chain.ETHEREUM, "ETH", 18)
-ZION = Asset(Chain.ZION, "ZION", 8)
+ETH = Asset(instances.ETHEREUM, "ETH", 18)
+ZION = Asset(instances.ZION, "ZION", 8)
 KEY = bytes(32)
 TIMING = ChainTiming(block_interval=10, finality_depth=1, inclusion_p99=30, clock_skew=600)
 SOURCE, DESTINATION = LegRole.SOURCE, LegRole.DESTINATION
@@ -64,8 +71,8 @@ def _preimage(number: int) -> Preimage:
 
 def _swap(number: int) -> Swap:
     dates = plan_deadlines(
-        GENESIS_TIME,
-        GENESIS_TIME,
+        UnixSeconds(GENESIS_TIME),
+        UnixSeconds(GENESIS_TIME),
         source=TIMING,
         destination=TIMING,
         user_window=600,
@@ -74,21 +81,41 @@ def _swap(number: int) -> Swap:
     )
     hashlock = _preimage(number).hashlock()
     return new_swap(
-        f"swap{number:06}",
-        source=LockTerms(Chain.ETHEREUM, "htlc", "user", "bridge", ETH, 10**18, hashlock, dates.source),
-        destination=LockTerms(Chain.ZION, "htlc", "bridge", "user", ZION, 10**8, hashlock, dates.destination),
+        SwapId(f"swap{number:06}"),
+        source=LockTerms(
+            instances.ETHEREUM,
+            Address("htlc"),
+            Address("user"),
+            Address("bridge"),
+            ETH,
+            Amount(10**18),
+            hashlock,
+            dates.source,
+        ),
+        destination=LockTerms(
+            instances.ZION,
+            Address("htlc"),
+            Address("bridge"),
+            Address("user"),
+            ZION,
+            Amount(10**8),
+            hashlock,
+            dates.destination,
+        ),
         policy=SwapPolicy(TIMING, TIMING, 600, 600, dates.lock_by),
         accepted=True,
     )
 
 
 def _block(height: int) -> BlockRef:
-    return BlockRef(height, f"{height:064x}", f"{height - 1:064x}", GENESIS_TIME + height)
+    return BlockRef(
+        BlockHeight(height), f"{height:064x}", f"{height - 1:064x}", UnixSeconds(GENESIS_TIME + height)
+    )
 
 
 def _lock_seen(swap: Swap, role: LegRole) -> LockSeen:
     terms = swap.leg(role).terms
-    return LockSeen(role, lock_id_of(terms), terms, "aa" * 32, _block(5))
+    return LockSeen(role, lock_id_of(terms), terms, TxId("aa" * 32), _block(5))
 
 
 def _life(swap: Swap, preimage: Preimage) -> list[SwapEvent]:
@@ -98,8 +125,8 @@ def _life(swap: Swap, preimage: Preimage) -> list[SwapEvent]:
         LockFinal(SOURCE, source),
         _lock_seen(swap, DESTINATION),
         LockFinal(DESTINATION, destination),
-        ClaimSeen(DESTINATION, destination, "bb" * 32, _block(6), preimage),
-        ClaimSeen(SOURCE, source, "cc" * 32, _block(6), preimage),
+        ClaimSeen(DESTINATION, destination, TxId("bb" * 32), _block(6), preimage),
+        ClaimSeen(SOURCE, source, TxId("cc" * 32), _block(6), preimage),
         ClaimFinal(DESTINATION, destination),
         ClaimFinal(SOURCE, source),
     ]
@@ -108,12 +135,11 @@ def _life(swap: Swap, preimage: Preimage) -> list[SwapEvent]:
 def _hear_chains(store: Store) -> None:
     now_ms = store.now_ms()
     with store.transaction() as tx:
-        for chain in (Chain.ETHEREUM, Chain.ZION):
+        for chain in (instances.ETHEREUM, instances.ZION):
             status = ChainStatus(
                 chain,
-                tip=_block(6),
-                time=GENESIS_TIME + 6,
-                scanned=6,
+                tip=Tip(_block(6), UnixSeconds(GENESIS_TIME + 6)),
+                scanned=BlockHeight(6),
                 healthy=True,
                 seen_ms=now_ms,
                 tip_ms=now_ms,
@@ -165,7 +191,7 @@ def _destination_worker(folder: str, ready: Event, stop: Event) -> None:
 
     async def work() -> None:
         store = Store.open(f"sqlite:///{folder}/latency.db", secrets_key=KEY)
-        chain = FakeChain(Chain.ZION, ZION)
+        chain = FakeChain(instances.ZION, ZION)
         chain.credit("bridge", ZION, 10**20)
         chain.mine(6, interval=1)
         port = _TimedPort(chain, "bridge")
@@ -195,12 +221,12 @@ def latency(folder: Path, swaps: int) -> dict[str, Any]:
             seen = _lock_seen(swap, SOURCE)
             apply_events(tx, swap.id, [seen])
             tx.observations.add(
-                Chain.ETHEREUM,
+                instances.ETHEREUM,
                 ObservedKind.LOCKED,
                 swap.id,
                 SOURCE,
                 lock_id=seen.lock_id,
-                tx_id=f"{number:064x}",
+                tx_id=TxId(f"{number:064x}"),
                 block=seen.block,
                 depth=1,
                 terms=seen.terms,

@@ -1,11 +1,11 @@
 """Gas of the HTLC on anvil, beside the best peer's; `make bench-gas` → build/bench/gas.json.
 
-`measure()` is also what the gas test compares with contracts/ethereum/gas-snapshot.json.
-`--update` rewrites that snapshot. The peer is the npm package boltz-core, AGPL: it is fetched into the
-ignored build/ and used as it comes; nothing of it is part of this project. `--no-peer` leaves it out.
+`measure()` is also what the gas test compares with contracts/ethereum/gas-snapshot.json. `--update` rewrites
+that snapshot. The peer is the npm package boltz-core, AGPL: it is fetched into the ignored build/ and used as
+it is; none of it belongs to this project. `--no-peer` leaves it out.
 
-All amounts are 1 ETH or 10**18 of the token, preimages and addresses are ordinary bytes, the party that
-pays for gas is the one that gains (a warm address), the HTLC and the recipient hold something already.
+All amounts are 1 ETH or 10**18 of the token, preimages and addresses are ordinary bytes, the party that pays
+for gas is the one that is paid (a warm address), the HTLC and the recipient already hold something.
 """
 
 import argparse
@@ -26,8 +26,8 @@ from eth_hash.auto import keccak
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # run as a file, not as a module
 
-from relayers.ethereum import access, artifacts, htlc
-from relayers.ethereum.htlc import COIN, EvmLockTerms
+from relayers.evm import access, artifacts, htlc
+from relayers.evm.htlc import COIN, EvmLockTerms
 from scripts.anvil import Anvil, anvil
 from scripts.solidity import CONTRACTS, ROOT, compile_sources, node
 
@@ -85,7 +85,7 @@ class Bench:
         return int(self.chain.send(sender, self.htlc, message.data, message.value)["gasUsed"], 16)
 
     def send_listed(self, sender: str, message: htlc.Call) -> int:
-        """Send with the access list of `relayers.ethereum.access`."""
+        """Send with the access list of `relayers.evm.access`."""
         request = {
             "from": sender,
             "to": self.htlc,
@@ -100,14 +100,14 @@ class Bench:
         return int(receipt["gasUsed"], 16)
 
     def fund(self, holder: str, token: str) -> None:
-        """Something to hold already: the first balance of an account costs more."""
+        """Give it something to hold: the first balance of an account costs more."""
         if token == COIN:
             self.chain.rpc("anvil_setBalance", holder, hex(ETHER))
         else:
             self.call(self.alice, token, "transfer(address,uint256)", holder, ETHER)
 
     def use_lane(self, token: str, lane: int) -> None:
-        """Lock and claim in a lane, so that it is no new one."""
+        """Lock and claim in a lane, so that the lane is not new."""
         first = _terms(self, token, lane, 0)
         self.send(self.alice, htlc.encode_lock(first))
         self.send(self.bob, htlc.encode_claim(first, preimage(0)))
@@ -285,7 +285,7 @@ def measure_peer(package: Path) -> dict[str, dict[str, int]]:
             for contract in (erc20, bench.htlc) if token == plain else (erc20,):
                 bench.prepare(token, contract)
             gas |= _peer_token(bench, erc20, name, token)
-        ours = {}
+        ours: dict[str, int] = {}
         for kind, lane in (("", 0), ("lane ", 1)):
             ours |= _one_by_one(bench, f"OpenZeppelin token {kind}", plain, lane)
         return {"peer": gas, "ours": ours}

@@ -46,7 +46,7 @@ from kernels.opencl import OpenCLScanner
 ROOT = Path(__file__).parents[1]
 C_SOURCE = ROOT / "scripts" / "cosmic_harmony_scalar.c"
 C_FLAGS = (("-O3", "-march=native"), ("-O3",))
-"""gcc's tuning for the machine is not always its fastest code: the yardstick is the faster of both."""
+"""gcc's tuning for the machine is not always the fastest code: the yardstick is the faster of the two."""
 
 HEADER = bytes(range(80))
 SHARES = 64
@@ -236,7 +236,7 @@ def measurements(folder: Path) -> tuple[dict[str, Measurement], dict[str, Measur
     try:
         opencl = OpenCLScanner()
     except BackendUnavailableError as error:
-        remarks.append(f"OpenCL was not measured: {error}")
+        remarks.append(f"OpenCL was not measured: {error.with_hint}")
     else:
         opencl.scan(HEADER, 0, 2_000_000, 0)  # finds its dispatch size
         device = opencl.device

@@ -15,8 +15,9 @@ from bridge.protocol import events as ev
 from bridge.protocol.pricing import Costs, FixedSide, Rate, Terms, price
 from bridge.protocol.rules import may_counterlock, required_effects
 from bridge.protocol.transition import transition
-from bridge.protocol.types import Chain, LegRole, Swap, SwapState
+from bridge.protocol.types import Amount, BlockHeight, LegRole, LockId, Swap, SwapState, TxId, UnixSeconds
 from scripts.sample_swap import PREIMAGE, START, block, sample_swap
+from tests import instances
 
 SOURCE, DESTINATION = LegRole.SOURCE, LegRole.DESTINATION
 
@@ -25,16 +26,16 @@ def lifecycle(swap: Swap) -> list[ev.Event]:
     """The 11 events of a swap that completes."""
     return [
         ev.Accepted(),
-        ev.Tick(Chain.ETHEREUM, START + 1, 1),
-        ev.Tick(Chain.ZION, START + 1, 1),
-        ev.LockSeen(SOURCE, "s", swap.source.terms, "s-lock", block(10)),
-        ev.LockFinal(SOURCE, "s"),
-        ev.LockSeen(DESTINATION, "d", swap.destination.terms, "d-lock", block(20)),
-        ev.LockFinal(DESTINATION, "d"),
-        ev.ClaimSeen(DESTINATION, "d", "d-claim", block(30), PREIMAGE),
-        ev.ClaimSeen(SOURCE, "s", "s-claim", block(40), PREIMAGE),
-        ev.ClaimFinal(DESTINATION, "d"),
-        ev.ClaimFinal(SOURCE, "s"),
+        ev.Tick(instances.ETHEREUM, UnixSeconds(START + 1), BlockHeight(1)),
+        ev.Tick(instances.ZION, UnixSeconds(START + 1), BlockHeight(1)),
+        ev.LockSeen(SOURCE, LockId("s"), swap.source.terms, TxId("s-lock"), block(10)),
+        ev.LockFinal(SOURCE, LockId("s")),
+        ev.LockSeen(DESTINATION, LockId("d"), swap.destination.terms, TxId("d-lock"), block(20)),
+        ev.LockFinal(DESTINATION, LockId("d")),
+        ev.ClaimSeen(DESTINATION, LockId("d"), TxId("d-claim"), block(30), PREIMAGE),
+        ev.ClaimSeen(SOURCE, LockId("s"), TxId("s-claim"), block(40), PREIMAGE),
+        ev.ClaimFinal(DESTINATION, LockId("d")),
+        ev.ClaimFinal(SOURCE, LockId("s")),
     ]
 
 
@@ -70,12 +71,12 @@ def main() -> None:
     waiting = quoted
     for event in events[:5]:
         waiting = transition(waiting, event).swap
-    tick = ev.Tick(Chain.ZION, START + 2, 2)
+    tick = ev.Tick(instances.ZION, UnixSeconds(START + 2), BlockHeight(2))
     terms = Terms(
         Rate.from_price("2500", quoted.source.terms.asset, quoted.destination.terms.asset),
         spread_ppm=5000,
         skew_ppm=1000,
-        costs=Costs(1000, 2000, 500, 0),
+        costs=Costs(Amount(1000), Amount(2000), Amount(500), Amount(0)),
     )
     figures = {
         "transitions_per_s": per_second(live, len(events), args.seconds),
@@ -89,7 +90,7 @@ def main() -> None:
                 source=quoted.source.terms.asset,
                 destination=quoted.destination.terms.asset,
                 fixed=FixedSide.SOURCE,
-                amount=10**17,
+                amount=Amount(10**17),
             ),
             1,
             args.seconds,

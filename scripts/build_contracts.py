@@ -1,4 +1,4 @@
-"""Compile contracts/ethereum/ into relayers/ethereum/artifacts/, which the package ships.
+"""Compile contracts/ethereum/ into relayers/evm/artifacts/, which the package ships.
 
 `python scripts/build_contracts.py` writes, `--check` only compares (the default tests do the same).
 """
@@ -15,7 +15,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # run as a file
 
 from scripts.solidity import CONTRACTS, ROOT, SETTINGS, VERSION, compile_sources
 
-ARTIFACTS = ROOT / "relayers" / "ethereum" / "artifacts"
+ARTIFACTS = ROOT / "relayers" / "evm" / "artifacts"
 SOURCE = "RainbowHtlc.sol"
 CONTRACT = "RainbowHtlc"
 

@@ -1,4 +1,4 @@
-"""Compile contracts/ethereum/DemoToken.sol, the devnets' ERC-20, into relayers/ethereum/demo_token.json."""
+"""Compile contracts/ethereum/DemoToken.sol, the devnets' ERC-20, into relayers/evm/devnet/demo_token.json."""
 
 import json
 import sys
@@ -9,7 +9,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from scripts.solidity import CONTRACTS, ROOT, VERSION, compile_sources
 
-ARTIFACT = ROOT / "relayers" / "ethereum" / "demo_token.json"
+ARTIFACT = ROOT / "relayers" / "evm" / "devnet" / "demo_token.json"
 SOURCE = "DemoToken.sol"
 
 

@@ -1,8 +1,8 @@
 """Does everything locked have a wheel on each Python and platform that we support? `make check-locks`.
 
 Each lock is resolved again, from wheels alone, for each Python and platform. Only what SOURCE_ONLY names may
-have no wheel, and it may have none at all, so that the list stays true. Needs the network: the locks say what
-bytes are right, but not which of them are for what platform.
+have no wheel, and it may have none at all, so that the list stays true. It needs the network: locks say which
+bytes are right, but not which of them are for which platform.
 """
 
 import os

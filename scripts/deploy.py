@@ -17,7 +17,7 @@ from eth_hash.auto import keccak
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # ape imports this file by itself
 
-from relayers.ethereum import artifacts
+from relayers.evm import artifacts
 
 DEPLOYMENTS = Path(__file__).resolve().parent.parent / "contracts" / "ethereum" / "deployments"
 

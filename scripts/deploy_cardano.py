@@ -3,7 +3,7 @@
     BLOCKFROST_PROJECT_ID=… python scripts/deploy_cardano.py --network preprod \\
         --url https://… --key-file key.hex
 
-or `--ogmios-url ws://… --kupo-url http://…` for one's own node. The key file holds the paying account's
+or `--ogmios-url ws://… --kupo-url http://…` for your own node. The key file holds the paying account's
 32-byte ed25519 seed in hex. Without `--send` only the cost is shown. With it, the last line printed is the
 `reference_script` of the configuration. The output is at the validator's own address without a datum, so
 nobody can ever spend it: the ada in it is gone.
@@ -22,8 +22,8 @@ from pycardano import Address, PaymentSigningKey
 from relayers.cardano import building
 from relayers.cardano.adapter import sign
 from relayers.cardano.htlc import canonical
-from relayers.cardano.payer import Payer
-from relayers.cardano.services import open_service
+from relayers.cardano.open_view import open_view
+from relayers.cardano.payer_outputs import PayerOutputs
 from relayers.cardano.settings import CardanoSettings, Network
 
 TIME_TO_LIVE = 1_200
@@ -34,13 +34,15 @@ async def deploy(settings: CardanoSettings, key: bytes, *, send: bool) -> str:
     signing = PaymentSigningKey(key)
     network = settings.address_network
     account = canonical(signing.to_verification_key().hash().payload, network)
-    service = open_service(settings)
+    service = open_view(settings)
     try:
         head = await service.head()
         parameters = await service.parameters()
-        purse = await Payer(service, account).purse(head.time)
+        spendable = await PayerOutputs(service, account).spendable(head.time)
         slot = settings.slot_at(head.time)
-        view = building.View(parameters, slot, network, Address.from_primitive(account), purse.confirmed)
+        view = building.BuildContext(
+            parameters, slot, network, Address.from_primitive(account), spendable.confirmed
+        )
         draft = building.reference(view, slot + TIME_TO_LIVE)
         tx = sign(draft.tx, signing)
         print(f"from {account}: {draft.max_cost} lovelace stay in the output, the fee is {draft.fee}")

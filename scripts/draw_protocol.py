@@ -1,18 +1,14 @@
-"""Draw the public states of a swap from the transition itself, into docs/swap-protocol.md.
+"""Draw the public states of a swap from the transition itself; `scripts.write_reference` puts it into
+docs/swap-protocol.md.
 
-Usage: python -m scripts.draw_protocol [--check]
-
-The drawing follows every course that a swap takes when chains keep what they showed: the transition is asked,
-nothing is drawn by hand. Reorgs lead back from anywhere and would only blacken the picture.
+The drawing follows every path that a swap can take without reorgs: it asks the transition, and nothing is
+drawn by hand. Reorgs lead back from every state and would only clutter the picture.
 """
 
 from __future__ import annotations
 
-import argparse
-import sys
 from collections import defaultdict
 from collections.abc import Iterator
-from pathlib import Path
 
 import msgspec
 from msgspec.structs import replace
@@ -24,12 +20,21 @@ from bridge.protocol.rules import may_share_secret, required_effects
 from bridge.protocol.status import TERMINAL_STATES
 from bridge.protocol.timelocks import expiry_time, latest_counterlock
 from bridge.protocol.transition import transition
-from bridge.protocol.types import BlockRef, Chain, LegRole, LegState, Purpose, Swap, SwapState
+from bridge.protocol.types import (
+    BlockHeight,
+    BlockRef,
+    LegRole,
+    LegState,
+    LockId,
+    Purpose,
+    Swap,
+    SwapState,
+    TxId,
+    UnixSeconds,
+)
 from scripts.sample_swap import PREIMAGE, START, block, sample_swap
+from tests import instances
 
-DOCUMENT = Path(__file__).parent.parent / "docs" / "swap-protocol.md"
-BEGIN = "<!-- drawn by scripts/draw_protocol.py -->"
-END = "<!-- end of the drawing -->"
 SOURCE, DESTINATION = LegRole.SOURCE, LegRole.DESTINATION
 
 
@@ -49,15 +54,15 @@ def possible_events(swap: Swap) -> Iterator[tuple[str, ev.Event]]:
         if leg.state is LegState.REFUND_SEEN:
             yield f"{name} refund final", ev.RefundFinal(leg.role, leg.lock_id)
     if destination.state is LegState.FINAL:
-        yield "destination claimed", ev.ClaimSeen(DESTINATION, "d", "", block(30), PREIMAGE)
+        yield "destination claimed", ev.ClaimSeen(DESTINATION, LockId("d"), TxId(""), block(30), PREIMAGE)
         if not swap.secret_shared and may_share_secret(swap, PREIMAGE) is None:
             yield "secret shared", ev.SecretShared(PREIMAGE)
     if SendClaim(SOURCE) in required:
-        yield "source claimed", ev.ClaimSeen(SOURCE, "s", "", block(40), PREIMAGE)
+        yield "source claimed", ev.ClaimSeen(SOURCE, LockId("s"), TxId(""), block(40), PREIMAGE)
     if SendRefund(DESTINATION) in required:
-        yield "destination refunded", ev.RefundSeen(DESTINATION, "d", "", block(50))
+        yield "destination refunded", ev.RefundSeen(DESTINATION, LockId("d"), TxId(""), block(50))
     if SendCooperativeRefund() in required:
-        yield "source given back", ev.RefundSeen(SOURCE, "s", "", block(60))
+        yield "source given back", ev.RefundSeen(SOURCE, LockId("s"), TxId(""), block(60))
     if destination.state is LegState.INTENT:
         yield "counter-lock failed", ev.TxFailed(DESTINATION, Purpose.LOCK, "")
     yield from _time(swap)
@@ -66,41 +71,47 @@ def possible_events(swap: Swap) -> Iterator[tuple[str, ev.Event]]:
 def _locks(swap: Swap) -> Iterator[tuple[str, ev.Event]]:
     source = swap.source
     if source.state is LegState.NONE and source.lock_id == "" and swap.accepted:
-        yield "source locked", ev.LockSeen(SOURCE, "s", source.terms, "", block(10))
-        late = BlockRef(11, "late", "", swap.policy.lock_by + 1)
-        yield "source locked late", ev.LockSeen(SOURCE, "s", source.terms, "", late)
+        yield "source locked", ev.LockSeen(SOURCE, LockId("s"), source.terms, TxId(""), block(10))
+        late = BlockRef(BlockHeight(11), "late", "", UnixSeconds(swap.policy.lock_by + 1))
+        yield "source locked late", ev.LockSeen(SOURCE, LockId("s"), source.terms, TxId(""), late)
         if not source.strays:
             wrong = replace(source.terms, amount=source.terms.amount - 1)
-            yield "wrong lock", ev.LockSeen(SOURCE, "w", wrong, "", block(9))
+            yield "wrong lock", ev.LockSeen(SOURCE, LockId("w"), wrong, TxId(""), block(9))
     for stray in source.strays:
         if stray.state in OPEN:
-            yield "wrong lock given back", ev.RefundSeen(SOURCE, "w", "", block(12))
+            yield "wrong lock given back", ev.RefundSeen(SOURCE, LockId("w"), TxId(""), block(12))
         if stray.state is LegState.REFUND_SEEN:
-            yield "wrong lock refund final", ev.RefundFinal(SOURCE, "w")
+            yield "wrong lock refund final", ev.RefundFinal(SOURCE, LockId("w"))
     if SendLock() in required_effects(swap):
-        yield "destination locked", ev.LockSeen(DESTINATION, "d", swap.destination.terms, "", block(20))
+        yield (
+            "destination locked",
+            ev.LockSeen(DESTINATION, LockId("d"), swap.destination.terms, TxId(""), block(20)),
+        )
 
 
 def _time(swap: Swap) -> Iterator[tuple[str, ev.Event]]:
     source, destination = swap.source, swap.destination
     if source.state is LegState.NONE and source.lock_id == "":
-        yield "window over", ev.Tick(Chain.ETHEREUM, expiry_time(swap.policy) + 1, 9)
+        yield (
+            "window over",
+            ev.Tick(instances.ETHEREUM, UnixSeconds(expiry_time(swap.policy) + 1), BlockHeight(9)),
+        )
     if source.state in OPEN and destination.state in UNLOCKED:
         last = latest_counterlock(swap.policy, destination.terms.deadline)
-        yield "too late to counter-lock", ev.Tick(Chain.ZION, last + 1, 9)
+        yield "too late to counter-lock", ev.Tick(instances.ZION, UnixSeconds(last + 1), BlockHeight(9))
     if destination.state in OPEN:
-        yield "destination deadline", ev.Tick(Chain.ZION, destination.terms.deadline, 9)
+        yield "destination deadline", ev.Tick(instances.ZION, destination.terms.deadline, BlockHeight(9))
     if destination.state in CLAIMED and source.state in OPEN:
-        yield "source vanishes", ev.LockOrphaned(SOURCE, "s")
+        yield "source vanishes", ev.LockOrphaned(SOURCE, LockId("s"))
     if destination.state in CLAIMED and source.state is LegState.NONE:
-        yield "source vanished for good", ev.Tick(Chain.ETHEREUM, source.terms.deadline, 9)
+        yield "source vanished for good", ev.Tick(instances.ETHEREUM, source.terms.deadline, BlockHeight(9))
 
 
 def edges() -> dict[tuple[SwapState, SwapState], set[str]]:
     """Return the changes of the public state, each with the events that bring it about."""
     start = sample_swap()
-    for event in (ev.Tick(Chain.ETHEREUM, START, 1), ev.Tick(Chain.ZION, START, 1)):
-        start = transition(start, event).swap
+    for chain in (instances.ETHEREUM, instances.ZION):
+        start = transition(start, ev.Tick(chain, UnixSeconds(START), BlockHeight(1))).swap
     found: dict[tuple[SwapState, SwapState], set[str]] = defaultdict(set)
     seen, frontier = {msgspec.msgpack.encode(start)}, [start]
     while frontier:
@@ -123,26 +134,3 @@ def drawing() -> str:
         lines.append(f"    {before.value} --> {after.value}: {', '.join(sorted(labels))}")
     lines += [f"    {state.value} --> [*]" for state in sorted(TERMINAL_STATES)]
     return "\n".join([*lines, "```"])
-
-
-def drawn_into(document: str) -> str:
-    """Return the document with the drawing between its marks brought up to date."""
-    head, _, rest = document.partition(BEGIN)
-    _, _, tail = rest.partition(END)
-    return f"{head}{BEGIN}\n\n{drawing()}\n\n{END}{tail}"
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--check", action="store_true", help="only tell whether the drawing is up to date")
-    args = parser.parse_args()
-    before = DOCUMENT.read_text()
-    after = drawn_into(before)
-    if args.check and after != before:
-        sys.exit(f"{DOCUMENT.name} is out of date: run python -m scripts.draw_protocol")
-    if not args.check:
-        DOCUMENT.write_text(after)
-
-
-if __name__ == "__main__":
-    main()

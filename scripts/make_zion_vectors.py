@@ -12,7 +12,7 @@ from pathlib import Path
 
 from Crypto.Hash import keccak
 
-from chain.keys import Key
+from chain.wallet.keys import Key
 
 OUT = Path("tests/vectors/zion_protocol.json")
 CHAIN = 3

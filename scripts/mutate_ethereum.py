@@ -38,7 +38,7 @@ class Mutant(msgspec.Struct, frozen=True):
         """The mutated source; ValueError if the source has changed under the mutant."""
         head, anchor, tail = source.partition(self.after)
         if not anchor or self.old not in tail:
-            raise ValueError(f"mutant {self.name!r} does not fit the source any more: mend mutants.toml")
+            raise ValueError(f"mutant {self.name!r} no longer fits the source: correct mutants.toml")
         return head + anchor + tail.replace(self.old, self.new, 1)
 
 

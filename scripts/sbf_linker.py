@@ -31,7 +31,7 @@ CODE_BASE = 1 << 32
 
 
 class LinkError(Exception):
-    """The object holds something that SBF has not, or no entrypoint."""
+    """The object contains something that SBF does not have, or no entrypoint."""
 
 
 def murmur3_32(data: bytes) -> int:

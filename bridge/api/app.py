@@ -1,5 +1,5 @@
-"""The application: routes, errors as problems, background tasks. Nothing is signed here, and chains are only
-asked on behalf of users' wallets."""
+"""The application: routes, errors as problems, background tasks. Nothing is signed here, and chains are asked
+only on behalf of users' wallets."""
 
 from __future__ import annotations
 
@@ -17,21 +17,22 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi.openapi.utils import get_openapi
+from pydantic import TypeAdapter
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from bridge.api import problems
-from bridge.api.edge import Edge, problem_response
-from bridge.api.models import FieldProblem, Problem
 from bridge.api.problems import MEDIA_TYPE, ApiError, Kind
+from bridge.api.request_limits import RequestLimits, problem_response
 from bridge.api.routes import admin, events, health, market, swaps
 from bridge.api.services import Services
-from bridge.engine.prices import PriceUnavailable
-from bridge.engine.refused import Reason, Refused
+from bridge.desk.prices import PriceUnavailableError
+from bridge.desk.refused import Reason, RefusedError
 from bridge.store import StoreError
+from bridge.wire.problems import FieldProblem, Problem
 
 SWEEP_SECONDS = 1.0
-"""How often overdue quotes are looked for; they count for nothing from the moment they expire."""
+"""How often expired quotes are removed; they are void from the moment they expire."""
 
 RECURSION_LIMIT = 1_000
 """Python's default. Importing py_ecc (web3 does) raises it to 100,000 for the whole process, and then a small
@@ -81,7 +82,7 @@ def create_app(services: Services) -> FastAPI:
     for module in (market, swaps, events, admin, health):
         app.include_router(module.router)
     app.add_exception_handler(ApiError, _on_api_error)
-    app.add_exception_handler(Refused, _on_refused)
+    app.add_exception_handler(RefusedError, _on_refused)
     app.add_exception_handler(RequestValidationError, _on_invalid)
     app.add_exception_handler(HTTPException, _on_http)
     app.add_exception_handler(StoreError, _on_store)
@@ -94,7 +95,7 @@ def create_app(services: Services) -> FastAPI:
             allow_headers=["Authorization", "Content-Type", "Idempotency-Key", "Last-Event-ID"],
             expose_headers=["RateLimit", "RateLimit-Policy", "Retry-After", "X-Request-Id", "Location"],
         )
-    app.add_middleware(Edge, config=services.settings.api, metrics=services.metrics)
+    app.add_middleware(RequestLimits, config=services.settings.api, metrics=services.metrics)
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
     return app
 
@@ -131,7 +132,7 @@ async def _refresh_prices(services: Services) -> None:
     while True:
         try:
             await asyncio.to_thread(services.prices.refresh)
-        except PriceUnavailable as error:
+        except PriceUnavailableError as error:
             log.warning("prices cannot be refreshed", error=str(error), hint=error.hint)
         await asyncio.sleep(services.settings.prices.poll_interval)
 
@@ -146,13 +147,13 @@ async def _on_api_error(request: Request, error: Exception) -> Response:
 
 
 async def _on_refused(request: Request, error: Exception) -> Response:
-    refused = cast(Refused, error)
+    refused = cast(RefusedError, error)
     kind = _KIND_OF[refused.reason]
     return _respond(request, ApiError(kind, str(refused), refused.hint, retry_after=refused.retry_after))
 
 
 async def _on_invalid(request: Request, error: Exception) -> Response:
-    """Name what is wrong and where, never what was sent: it may hold a preimage."""
+    """Say what is wrong and where, but never repeat what was sent: it may hold a preimage."""
     found = cast(RequestValidationError, error).errors()
     errors = [
         FieldProblem(pointer="/" + "/".join(str(part) for part in item["loc"]), message=str(item["msg"]))
@@ -161,7 +162,7 @@ async def _on_invalid(request: Request, error: Exception) -> Response:
     if any(item["type"] == "json_invalid" for item in found):
         unreadable = ApiError(Kind.MALFORMED, "the body is not JSON", "send a JSON object", errors=errors)
         return _respond(request, unreadable)
-    hint = "correct what `errors` names; /openapi.json describes every field"
+    hint = "`errors` names each wrong field; /openapi.json describes all fields"
     return _respond(request, ApiError(Kind.INVALID_REQUEST, "the request is not valid", hint, errors=errors))
 
 
@@ -191,7 +192,7 @@ def _openapi(app: FastAPI) -> dict[str, Any]:
         routes=app.routes,
     )
     schemas = document.setdefault("components", {}).setdefault("schemas", {})
-    schema = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
+    schema = TypeAdapter(Problem).json_schema(ref_template="#/components/schemas/{model}")
     schemas.update(schema.pop("$defs", {}))
     schemas["Problem"] = schema
     for name in ("HTTPValidationError", "ValidationError"):

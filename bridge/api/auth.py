@@ -1,7 +1,7 @@
-"""Who is asking: a client by the token it made itself, an operator by a key from the configuration.
+"""Who is asking: a client, known by a token it made itself, or an operator, known by a configured key.
 
-A client token is any secret of 32 to 128 URL-safe characters; the service keeps its SHA-256 alone and lets
-it list the swaps that were made with it. An operator's key is compared by its SHA-256, too.
+A client token is any secret of 32 to 128 URL-safe characters; the service stores only its SHA-256 and lists
+the swaps made with it. An operator's key is compared by its SHA-256, too.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ operator_credentials = HTTPBearer(
 )
 
 OPTIONAL: dict[str, Any] = {"security": [{}]}
-"""Added to an operation's OpenAPI entry: it works without credentials, too."""
+"""Added to an operation's OpenAPI entry: it also works without credentials."""
 
 _CHALLENGE = {"WWW-Authenticate": 'Bearer realm="rainbow"'}
 
 
 def client_address(request: Request) -> str:
-    """Return whom limits are counted against."""
+    """Return the client that limits apply to."""
     return str(request.state.client)
 
 
@@ -104,6 +104,6 @@ def find_key(keys: tuple[ApiKey, ...], given: str) -> ApiKey | None:
     return found
 
 
-Address = Annotated[str, Depends(client_address)]
+ClientAddress = Annotated[str, Depends(client_address)]
 Owner = Annotated[str, Depends(owner_of)]
 RequiredOwner = Annotated[str, Depends(required_owner)]

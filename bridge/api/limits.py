@@ -16,10 +16,10 @@ import msgspec
 
 WINDOW_SECONDS = 60
 MAX_BUCKETS = 50_000
-"""Clients remembered; beyond it the one that was quiet longest starts afresh."""
+"""How many clients are remembered; beyond it, the least recently seen one starts with a full bucket."""
 
 
-class Verdict(msgspec.Struct, frozen=True):
+class RateVerdict(msgspec.Struct, frozen=True):
     """Whether a request may pass, and what the headers say."""
 
     allowed: bool
@@ -40,7 +40,7 @@ class Verdict(msgspec.Struct, frozen=True):
 
 
 class RateLimiter:
-    """`quota` requests at once and as many again each minute, per client."""
+    """Allows each client `quota` requests in a burst, and as many again each minute."""
 
     def __init__(self, policy: str, quota: int, clock: Callable[[], float] = time.monotonic) -> None:
         self._policy = policy
@@ -48,7 +48,7 @@ class RateLimiter:
         self._clock = clock
         self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
 
-    def take(self, client: str) -> Verdict:
+    def take(self, client: str) -> RateVerdict:
         """Count one request of a client."""
         now = self._clock()
         level, at = self._buckets.pop(client, (float(self._quota), now))
@@ -61,14 +61,14 @@ class RateLimiter:
         while len(self._buckets) > MAX_BUCKETS:
             self._buckets.popitem(last=False)
         reset = math.ceil((1 - level) / rate) if level < 1 else 0
-        return Verdict(allowed, self._policy, self._quota, int(level), max(reset, 0 if allowed else 1))
+        return RateVerdict(allowed, self._policy, self._quota, int(level), max(reset, 0 if allowed else 1))
 
 
 def client_address(peer: str, forwarded: Sequence[str], trusted_proxies: frozenset[str]) -> str:
-    """Return whom limits are counted against.
+    """Return the client that limits apply to.
 
     `forwarded` are the addresses of X-Forwarded-For, left to right; only what trusted proxies added at the
-    right end is believed. An IPv6 client is its /64, for it may use all addresses in there.
+    right end is used. An IPv6 client counts by its /64, since it may use every address in it.
     """
     address = peer
     for hop in reversed(forwarded):

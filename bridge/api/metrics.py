@@ -1,4 +1,4 @@
-"""What Prometheus reads: requests as they happen, swaps and chains as the store has them at scrape time."""
+"""Metrics for Prometheus: requests as they happen; swaps and chains as stored at scrape time."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from bridge.engine.inventory import Inventory
+from bridge.desk.inventory import Inventory
 from bridge.protocol.types import SwapState
 from bridge.store import Store, StoreError
 from bridge.store.records import SwapEvent
@@ -91,7 +91,7 @@ class _StoreCollector(Collector):
         self._inventory = inventory
 
     def describe(self) -> Iterator[Metric]:
-        """Nothing is promised at registration: it would read the store."""
+        """Describe nothing at registration: it would read the store."""
         return iter(())
 
     def collect(self) -> Iterator[Metric]:
@@ -119,11 +119,11 @@ class _StoreCollector(Collector):
             for state in SwapState:
                 swaps.add_metric([state.value], counts.get(state, 0))
             for chain, status in tx.chains.all().items():
-                healthy.add_metric([chain.value], float(status.healthy))
-                scanned.add_metric([chain.value], status.scanned)
-                seen.add_metric([chain.value], status.seen_ms / 1000)
+                healthy.add_metric([chain], float(status.healthy))
+                scanned.add_metric([chain], status.scanned)
+                seen.add_metric([chain], status.seen_ms / 1000)
                 if status.tip is not None:
-                    height.add_metric([chain.value], status.tip.height)
+                    height.add_metric([chain], status.tip.block.height)
             for holding in self._inventory.all(tx):
                 for kind, units in (
                     ("balance", holding.balance or 0),

@@ -6,7 +6,8 @@ from enum import Enum
 from http import HTTPStatus
 from typing import Any
 
-from bridge.api.models import FieldProblem, Problem
+from bridge.wire.problems import FieldProblem, Problem
+from kernels.errors import RainbowError
 
 MEDIA_TYPE = "application/problem+json"
 _PREFIX = "urn:rainbow:problem:"
@@ -59,7 +60,7 @@ class Kind(Enum):
         return self.value[2]
 
 
-class ApiError(Exception):
+class ApiError(RainbowError):
     """A request that cannot be served. `retry_after` is seconds, for the header of that name."""
 
     def __init__(
@@ -72,10 +73,9 @@ class ApiError(Exception):
         retry_after: int | None = None,
         headers: dict[str, str] | None = None,
     ) -> None:
-        super().__init__(detail)
+        super().__init__(detail, hint)
         self.kind = kind
         self.detail = detail
-        self.hint = hint
         self.errors = errors
         self.headers = dict(headers or {})
         if retry_after is not None:
@@ -106,7 +106,7 @@ _OF_STATUS = {
 
 
 def of_status(status: int, detail: str, headers: dict[str, str] | None = None) -> ApiError:
-    """Turn a bare HTTP error of the framework into one of ours."""
+    """Turn an HTTP error of the framework into an `ApiError`."""
     kind, hint = _OF_STATUS.get(
         HTTPStatus(status), (Kind.MALFORMED if status < 500 else Kind.INTERNAL, "see /openapi.json")
     )

@@ -1,4 +1,4 @@
-"""What the endpoints work with, made once per application."""
+"""The services behind the endpoints, made once per application."""
 
 from __future__ import annotations
 
@@ -12,18 +12,19 @@ from starlette.requests import HTTPConnection
 
 from bridge.api.metrics import Metrics
 from bridge.api.streams import Follower
+from bridge.chains.port import WalletBuilder
 from bridge.config import Settings
-from bridge.engine.asking import Asking
-from bridge.engine.handover import Handover
-from bridge.engine.inventory import Inventory
-from bridge.engine.market import Market
-from bridge.engine.paperwork import Paperwork
-from bridge.engine.prices import PriceSource
-from bridge.engine.quotes import QuoteBook, QuoteSigner
-from bridge.engine.service import KeylessPort, SwapService
-from bridge.protocol.types import Chain
+from bridge.desk.assisted_claims import Handover
+from bridge.desk.chain_queries import Asking
+from bridge.desk.inventory import Inventory
+from bridge.desk.market import Market
+from bridge.desk.orders import KeylessPort, SwapService
+from bridge.desk.prices import PriceSource
+from bridge.desk.quotes import QuoteBook
+from bridge.desk.wallet_transactions import Paperwork
+from bridge.keys.quote_signature import QuoteSigner
+from bridge.protocol.types import ChainId
 from bridge.store import Store
-from relayers.port import WalletBuilder
 
 log = structlog.get_logger("rainbow.api")
 
@@ -40,13 +41,13 @@ class Services(msgspec.Struct, frozen=True):
     swaps: SwapService
     handover: Handover
     paperwork: Paperwork
-    ports: Mapping[Chain, KeylessPort]
-    builders: Mapping[Chain, WalletBuilder]
+    ports: Mapping[ChainId, KeylessPort]
+    builders: Mapping[ChainId, WalletBuilder]
     metrics: Metrics
     follower: Follower
 
     async def close(self) -> None:
-        """Release the connections to chains; trouble with one keeps no other open."""
+        """Close the connections to chains, each even if closing another fails."""
         connections: list[KeylessPort | WalletBuilder] = [*self.ports.values(), *self.builders.values()]
         for opened in connections:
             try:
@@ -61,8 +62,8 @@ def build(
     *,
     prices: PriceSource,
     signer: QuoteSigner,
-    ports: Mapping[Chain, KeylessPort],
-    builders: Mapping[Chain, WalletBuilder] | None = None,
+    ports: Mapping[ChainId, KeylessPort],
+    builders: Mapping[ChainId, WalletBuilder] | None = None,
 ) -> Services:
     """Wire the services together."""
     inventory = Inventory(settings)

@@ -1,7 +1,7 @@
-"""Pushing events: one task reads the store's event log, every stream gets what it subscribed to.
+"""Pushing events: one task reads the store's event log, every stream gets the swaps it subscribed to.
 
-A stream first replays from the sequence number it names and then follows; what it sees twice it skips, so
-nothing is lost or repeated in between. A stream that reads too slowly is closed: it can resume where it was.
+A stream first replays from the sequence number it names and then follows. It skips what it has sent before:
+nothing is lost or repeated. A stream that reads too slowly is closed; its client can resume where it stopped.
 """
 
 from __future__ import annotations
@@ -16,15 +16,16 @@ import structlog
 from bridge.api.metrics import Metrics
 from bridge.api.problems import ApiError, Kind
 from bridge.config import ApiConfig
+from bridge.protocol.types import SwapId
 from bridge.store import Store, StoreError
 from bridge.store.records import SwapEvent
 
 QUEUE_EVENTS = 1_000
-"""Events that may wait in one stream."""
+"""How many events may wait in one stream."""
 
 PAGE = 500
 IDLE_SECONDS = 5.0
-"""The log is read at least this often, whatever the wake-ups say."""
+"""The log is read at least this often, even without wake-ups."""
 
 STAGES_REMEMBERED = 10_000
 
@@ -36,11 +37,11 @@ class Subscription:
 
     def __init__(self) -> None:
         self.queue: asyncio.Queue[SwapEvent] = asyncio.Queue(QUEUE_EVENTS)
-        self.swap_ids: set[str] = set()
+        self.swap_ids: set[SwapId] = set()
         self.overrun = False
 
     def offer(self, event: SwapEvent) -> None:
-        """Hand an event over; a full queue marks the stream as overrun."""
+        """Queue an event; a full queue marks the stream as overrun."""
         try:
             self.queue.put_nowait(event)
         except asyncio.QueueFull:
@@ -75,7 +76,7 @@ class Follower:
 
     async def _catch_up(self, seq: int) -> int:
         while True:
-            events = await asyncio.to_thread(self._read, seq, "")
+            events = await asyncio.to_thread(self._read, seq)
             for event in events:
                 self._measure(event)
                 for listener in self._listeners.get(event.swap_id, ()):
@@ -84,7 +85,7 @@ class Follower:
             if len(events) < PAGE:
                 return seq
 
-    async def replay(self, swap_id: str, after: int) -> AsyncIterator[SwapEvent]:
+    async def replay(self, swap_id: SwapId, after: int) -> AsyncIterator[SwapEvent]:
         """Yield the stored events of a swap after a sequence number."""
         while True:
             events = await asyncio.to_thread(self._read, after, swap_id)
@@ -121,12 +122,12 @@ class Follower:
                 del self._clients[client]
             self._metrics.streams.set(self._streams)
 
-    def listen(self, subscription: Subscription, swap_id: str) -> None:
-        """Add a swap to a stream; do so before replaying, so that nothing falls in between."""
+    def listen(self, subscription: Subscription, swap_id: SwapId) -> None:
+        """Add a swap to a stream. Do it before replaying, so that no event is missed."""
         subscription.swap_ids.add(swap_id)
         self._listeners[swap_id].add(subscription)
 
-    def _drop(self, swap_id: str, subscription: Subscription) -> None:
+    def _drop(self, swap_id: SwapId, subscription: Subscription) -> None:
         listeners = self._listeners.get(swap_id)
         if listeners is None:
             return
@@ -144,7 +145,7 @@ class Follower:
             while len(self._last_change) > STAGES_REMEMBERED:
                 self._last_change.popitem(last=False)
 
-    def _read(self, after: int, swap_id: str) -> list[SwapEvent]:
+    def _read(self, after: int, swap_id: SwapId = SwapId("")) -> list[SwapEvent]:
         with self._store.reading() as tx:
             return tx.events.after(after, PAGE, swap_id)
 

@@ -1,30 +1,21 @@
-"""From the store's records to what goes over the wire."""
+"""Turns the store's records into what goes over the wire."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-from bridge.api.models import (
-    EventView,
-    FeeLine,
-    LegView,
-    Moment,
-    Money,
-    NextStep,
-    QuoteView,
-    SwapView,
-    TermsView,
-    UnsignedTxView,
-)
-from bridge.engine.quotes import SignedQuote
+from bridge.chains.port import UnsignedTx
+from bridge.desk.quotes import SignedQuote
 from bridge.protocol.legs import CLAIMED, OPEN
 from bridge.protocol.status import is_terminal
 from bridge.protocol.timelocks import reveal_deadline
-from bridge.protocol.types import Asset, Chain, ChainTiming, Leg, LegState, LockTerms, Purpose, Swap
+from bridge.protocol.types import ChainId, ChainTiming, Leg, LegState, Purpose, Swap
 from bridge.store.records import ChainStatus, StoredSwap, SwapEvent
-from relayers.port import UnsignedTx
+from bridge.wire.base import Moment, Money
+from bridge.wire.market import FeeLine, QuoteView
+from bridge.wire.swaps import EventView, LegView, NextStep, SwapView, TermsView, UnsignedTxView
 
-Statuses = Mapping[Chain, ChainStatus]
+Statuses = Mapping[ChainId, ChainStatus]
 
 
 def quote_view(quote: SignedQuote) -> QuoteView:
@@ -34,8 +25,8 @@ def quote_view(quote: SignedQuote) -> QuoteView:
     lines = [
         ("spread", price.spread, ""),
         ("inventory_skew", price.skew, "a discount when negative"),
-        ("source_claim", price.costs.source_network, f"our claim on {body.source.chain.value}"),
-        ("destination_lock", price.costs.destination_network, f"our lock on {received.chain.value}"),
+        ("source_claim", price.costs.source_network, f"our claim on {body.source.chain}"),
+        ("destination_lock", price.costs.destination_network, f"our lock on {received.chain}"),
         ("gasless_claim", price.costs.gasless_claim, "our claim for you"),
         ("reserve", price.costs.reserve, "what the chain keeps"),
         ("rounding", price.rounding, ""),
@@ -94,7 +85,7 @@ def swap_view(stored: StoredSwap, statuses: Statuses, *, gasless: bool, last_eve
 
 
 def next_step(swap: Swap, statuses: Statuses, *, gasless: bool) -> tuple[NextStep, str]:
-    """Say whose turn it is and why, from the user's side."""
+    """Return what the user has to do next, and why."""
     source, destination = swap.source.state, swap.destination.state
     source_now, destination_now = (_now(swap, leg, statuses) for leg in (swap.source, swap.destination))
     if is_terminal(swap):
@@ -105,14 +96,14 @@ def next_step(swap: Swap, statuses: Statuses, *, gasless: bool) -> tuple[NextSte
         if destination_now > _reveal_by(swap):
             return NextStep.WAIT, "too late to reveal the secret: keep it; both locks are refunded"
         if gasless:
-            return NextStep.CLAIM, "check the bridge's lock on chain, then hand the preimage over"
+            return NextStep.CLAIM, "check the bridge's lock on chain, then give the bridge the preimage"
         return NextStep.CLAIM, "check the bridge's lock on chain, then claim it with your preimage"
     if source in OPEN and source_now >= swap.source.terms.deadline and not swap.secret_known:
         return NextStep.REFUND, "the deadline has passed: refund your lock"
     if source is LegState.NONE and swap.abandoned is None:
         if source_now <= swap.policy.lock_by:
             return NextStep.LOCK, "lock the source with exactly these terms"
-        return NextStep.WAIT, "the time to lock is over; do not lock any more"
+        return NextStep.WAIT, "it is too late to lock; do not lock any more"
     return NextStep.WAIT, _waiting(swap)
 
 
@@ -122,16 +113,16 @@ def _waiting(swap: Swap) -> str:
     if swap.secret_known:
         return "the relayer claims for you"
     if swap.abandoned is not None:
-        return f"the bridge will not lock ({swap.abandoned.value}); your lock is given back"
+        return f"the bridge will not lock ({swap.abandoned.value}); you get your lock back"
     match swap.destination.state:
         case LegState.INTENT | LegState.SEEN:
             return "the bridge's lock needs more confirmations"
         case LegState.REFUND_SEEN | LegState.REFUND_FINAL:
-            return "the bridge took its lock back; yours is given back to you"
+            return "the bridge took its lock back; you get yours back"
     return "your lock needs more confirmations"
 
 
-def unsigned_view(chain: Chain, purpose: Purpose, tx: UnsignedTx) -> UnsignedTxView:
+def unsigned_view(chain: ChainId, purpose: Purpose, tx: UnsignedTx) -> UnsignedTxView:
     """Show an unsigned transaction."""
     return UnsignedTxView(
         purpose=purpose.value, chain=chain, format=tx.format, summary=tx.summary, payload=tx.payload
@@ -139,7 +130,7 @@ def unsigned_view(chain: Chain, purpose: Purpose, tx: UnsignedTx) -> UnsignedTxV
 
 
 def event_view(event: SwapEvent) -> EventView:
-    """Show an event; its body stays inside."""
+    """Show an event, without its body."""
     return EventView(
         seq=event.seq,
         swap_id=event.swap_id,
@@ -152,7 +143,7 @@ def event_view(event: SwapEvent) -> EventView:
 
 
 def reveal_by(swap: Swap) -> Moment:
-    """The destination chain time after which the secret must not be given away."""
+    """Destination chain time after which the secret must not be revealed."""
     return Moment.at(_reveal_by(swap))
 
 
@@ -168,12 +159,12 @@ def _now(swap: Swap, leg: Leg, statuses: Statuses) -> int:
 
 def _leg(leg: Leg, timing: ChainTiming, statuses: Statuses) -> LegView:
     status = statuses.get(leg.terms.chain)
-    height = status.tip.height if status and status.tip else None
+    height = status.tip.block.height if status and status.tip else None
     newest = leg.spend_block or leg.lock_block
     confirmations = max(0, height - newest.height + 1) if newest and height is not None else 0
     return LegView(
         state=leg.state,
-        terms=terms_view(leg.terms),
+        terms=TermsView.of(leg.terms),
         lock_id=leg.lock_id,
         lock_tx=leg.lock_tx,
         lock_height=leg.lock_block.height if leg.lock_block else None,
@@ -181,35 +172,5 @@ def _leg(leg: Leg, timing: ChainTiming, statuses: Statuses) -> LegView:
         spend_height=leg.spend_block.height if leg.spend_block else None,
         confirmations=confirmations,
         required_confirmations=timing.finality_depth,
-    )
-
-
-def terms_view(terms: LockTerms) -> TermsView:
-    """Show the terms of a lock."""
-    return TermsView(
-        chain=terms.chain,
-        contract=terms.contract,
-        sender=terms.sender,
-        recipient=terms.recipient,
-        money=Money.of(terms.asset, terms.amount),
-        asset_contract=terms.asset.contract,
-        hashlock=terms.hashlock.hex(),
-        deadline=Moment.at(terms.deadline),
-        lane=terms.lane,
-    )
-
-
-def terms_of(view: TermsView) -> LockTerms:
-    """Read the terms back: the inverse of `terms_view`, for clients."""
-    symbol = view.money.asset.partition(":")[2]
-    return LockTerms(
-        chain=view.chain,
-        contract=view.contract,
-        sender=view.sender,
-        recipient=view.recipient,
-        asset=Asset(view.chain, symbol, view.money.decimals, view.asset_contract),
-        amount=int(view.money.amount),
-        hashlock=bytes.fromhex(view.hashlock),
-        deadline=view.deadline.unix,
-        lane=view.lane,
+        needs_finalized=timing.needs_finalized,
     )

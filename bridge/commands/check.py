@@ -13,15 +13,14 @@ import msgspec
 import typer
 
 from bridge import config as configuration
+from bridge.chains.errors import PortError, PortUnavailableError
+from bridge.chains.port import ChainPort
 from bridge.commands.output import ConfigFile, Exit, Json, plain, speaking
 from bridge.commands.runtime import KeyRing, price_source
 from bridge.config import Network, Settings, to_text, to_units
-from bridge.engine.prices import PriceUnavailable
-from bridge.ports import open_port
-from bridge.protocol.types import Chain
-from bridge.store import Store, StoreError
-from relayers.keystore import KeystoreError, check_private
-from relayers.port import ChainPort, PortError, PortUnavailable
+from bridge.keys.keystore import KeystoreError, check_private
+from bridge.protocol.types import ChainId
+from bridge.wiring.ports import open_port
 
 PATIENCE = 15.0
 """Seconds given to each chain."""
@@ -80,7 +79,7 @@ def _findings(settings: Settings) -> Iterator[Finding]:
     yield _key("storage key", settings.keys.storage, ring.storage)
     yield _key("quotes key", settings.keys.quotes, ring.quotes)
     for chain, section in settings.enabled_chains().items():
-        finding = _key(f"{chain.value} key", section.keystore, partial(ring.chain, chain))
+        finding = _key(f"{chain} key", section.keystore, partial(ring.chain, chain))
         yield finding
         if finding.level is Level.FAIL:
             continue
@@ -106,6 +105,8 @@ def _key(what: str, path: Path, open_key: Callable[[], object]) -> Finding:
 
 
 def _database(settings: Settings) -> Iterator[Finding]:
+    from bridge.store import Store, StoreError
+
     url = settings.database_url()
     shown = "PostgreSQL" if url.startswith("postgres") else url.removeprefix("sqlite:///")
     if url.startswith("sqlite") and not Path(shown).exists():
@@ -124,16 +125,18 @@ def _database(settings: Settings) -> Iterator[Finding]:
 
 
 def _prices(settings: Settings) -> Iterator[Finding]:
+    from bridge.desk.prices import PriceUnavailableError
+
     source = price_source(settings)
     try:
         source.refresh()
-    except PriceUnavailable as error:
+    except PriceUnavailableError as error:
         yield Finding("prices", Level.FAIL, str(error), error.hint)
         return
     for key in sorted({key for pair in settings.pairs for key in (pair.source, pair.destination)}):
         try:
             source.price(key)
-        except PriceUnavailable as error:
+        except PriceUnavailableError as error:
             yield Finding("prices", Level.FAIL, str(error), error.hint)
             return
     if settings.prices.source == "static" and settings.network is Network.MAIN:
@@ -142,8 +145,8 @@ def _prices(settings: Settings) -> Iterator[Finding]:
         yield Finding("prices", Level.OK, settings.prices.source)
 
 
-async def _chain(settings: Settings, chain: Chain, ring: KeyRing) -> list[Finding]:
-    what = chain.value
+async def _chain(settings: Settings, chain: ChainId, ring: KeyRing) -> list[Finding]:
+    what = chain
     section = settings.chains.get(chain)
     urls = section.nodes_key
     if not section.urls:
@@ -155,7 +158,7 @@ async def _chain(settings: Settings, chain: Chain, ring: KeyRing) -> list[Findin
     try:
         async with asyncio.timeout(PATIENCE):
             return await _ask(settings, chain, port)
-    except PortUnavailable as error:
+    except PortUnavailableError as error:
         hint = error.hint or f"start the node, or correct chains.{what}.{urls}"
         return [Finding(f"{what} node", Level.FAIL, str(error), hint)]
     except PortError as error:
@@ -168,11 +171,11 @@ async def _chain(settings: Settings, chain: Chain, ring: KeyRing) -> list[Findin
         await port.close()
 
 
-async def _ask(settings: Settings, chain: Chain, port: ChainPort) -> list[Finding]:
+async def _ask(settings: Settings, chain: ChainId, port: ChainPort) -> list[Finding]:
     """Ask a chain; the port itself refuses another network and a missing contract."""
-    what = chain.value
+    what = chain
     tip = await port.tip()
-    assets = [entry for entry in settings.assets if entry.chain is chain]
+    assets = [entry for entry in settings.assets if entry.chain == chain]
     native = settings.native_asset(chain)
     fees = await port.fees(native)
     found = [Finding(f"{what} node", Level.OK, f"height {tip.block.height}, block {tip.block.id[:18]}…")]
@@ -205,7 +208,7 @@ async def _ask(settings: Settings, chain: Chain, port: ChainPort) -> list[Findin
     return found
 
 
-def section_skew(settings: Settings, chain: Chain) -> int:
+def section_skew(settings: Settings, chain: ChainId) -> int:
     """Return how far a chain's newest block may be from our clock: the skew and twenty block intervals."""
-    timing = settings.chains.get(chain).timing
+    timing = settings.chains.timing_config(chain)
     return timing.clock_skew + 20 * timing.block_interval

@@ -6,7 +6,6 @@ import typer
 
 from bridge.commands.output import ConfigFile, Json, speaking
 from bridge.commands.runtime import load_settings
-from bridge.store import Store
 
 app = typer.Typer(no_args_is_help=True, help="The database.")
 
@@ -19,6 +18,8 @@ def database() -> None:
 @app.command()
 def upgrade(config: ConfigFile = None, as_json: Json = False) -> None:
     """Create the tables, or bring an older database up to date. Servers do so by themselves, too."""
+    from bridge.store import Store
+
     with speaking(as_json) as output:
         settings = load_settings(config)
         settings.data_dir.mkdir(parents=True, exist_ok=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+from fractions import Fraction
 from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit
@@ -11,20 +12,20 @@ from urllib.parse import urlsplit
 import typer
 
 from bridge import config as configuration
+from bridge.chains.family import LocalInstance
 from bridge.commands.output import ConfigFile, Json, Output, speaking
 from bridge.commands.runtime import KeyRing
 from bridge.config import ConfigError, Network, Settings
-from bridge.localchains import Local, make
-from bridge.ports import open_port
-from bridge.protocol.types import NEEDS_CONSENT, Asset, Chain
-from relayers.keystore import SecretKey, devnet_key
-from relayers.port import PortUnavailable
+from bridge.keys.keystore import SecretKey, devnet_key
+from bridge.protocol.types import Amount, Asset, ChainId
+from bridge.wiring.local_chains import make
+from bridge.wiring.ports import open_port
 
-BRIDGE_COINS = 10_000
-USER_COINS = 100
-"""Whole coins of each asset that the accounts get; a hundred times as many of those not on Ethereum."""
-PILES = {Chain.CARDANO: 10}
-"""In how many parts: on Cardano each transaction that waits holds an output of its own."""
+BRIDGE_WORTH = 20_000_000
+USER_WORTH = 200_000
+"""What the accounts get of each asset, in the unit of the configured prices…"""
+MOST_COINS = 1_000_000
+"""… but never more whole coins than this."""
 
 
 def devnet(
@@ -36,27 +37,25 @@ def devnet(
     """Run local chains at the configured ports, and fund the bridge and a user, until Ctrl-C.
 
     For the network "dev" alone; a chain for each one that the configuration has switched on. The user has the
-    published devnet keys `ethereum/user`, `zion/user` and so on.
+    published devnet keys `<chain>/user`.
     """
     with speaking(as_json) as output:
         settings = configuration.load(config)
         if settings.network is not Network.DEV:
             raise ConfigError([f"the network is {settings.network.value}"], "devnets are for network dev")
-        from relayers.ethereum.devnet import AnvilMissing
-
-        try:
-            asyncio.run(_run(settings, directory, block_time, output))
-        except AnvilMissing as error:
-            raise PortUnavailable(str(error), error.hint) from None
+        asyncio.run(_run(settings, directory, block_time, output))
 
 
 async def _run(settings: Settings, directory: Path, block_time: int, output: Output) -> None:
     ring = KeyRing(settings)
-    chains = {
-        chain: make(chain, directory / chain.value, block_time=block_time, port=_port(settings, chain))
-        for chain in settings.enabled_chains()
-    }
-    urls = {chain.value: local.url for chain, local in chains.items()}
+    enabled = settings.enabled_chains()
+    chains = make(
+        {chain: section.family or chain for chain, section in enabled.items()},
+        directory,
+        block_time=block_time,
+        ports={chain: _port(settings, chain) for chain in enabled},
+    )
+    urls: dict[str, str] = {chain: local.url for chain, local in chains.items()}
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
@@ -64,18 +63,15 @@ async def _run(settings: Settings, directory: Path, block_time: int, output: Out
         await asyncio.gather(*(local.node.start() for local in chains.values()))
         accounts: dict[str, str] = {}
         for entry in settings.assets:
-            chain = entry.chain
-            if chain not in chains or (entry.contract and chain in NEEDS_CONSENT):
+            chain = ChainId(entry.chain)
+            if chain not in chains or (entry.contract and settings.traits(chain).needs_consent):
                 continue  # the second need trustlines first, which the accounts' own keys must sign
-            scale = 1 if chain is Chain.ETHEREUM else 100
-            for role, coins, key in (
-                ("bridge", BRIDGE_COINS, ring.chain(chain)),
-                ("user", USER_COINS, devnet_key(f"{chain.value}/user")),
+            for role, worth, key in (
+                ("bridge", BRIDGE_WORTH, ring.chain(chain)),
+                ("user", USER_WORTH, devnet_key(f"{chain}/user")),
             ):
-                units = coins * scale * 10**entry.decimals
-                accounts[f"{chain.value}_{role}"] = await _fund(
-                    settings, chains[chain], key, entry.asset, units
-                )
+                units = _coins(settings, entry.asset, worth) * 10**entry.decimals
+                accounts[f"{chain}_{role}"] = await _fund(settings, chains[chain], key, entry.asset, units)
         lines = [f"{name}: {value}" for name, value in {**urls, **accounts}.items()]
         output.result({**urls, **accounts}, *lines, "running; Ctrl-C ends it")
         await stop.wait()
@@ -83,24 +79,30 @@ async def _run(settings: Settings, directory: Path, block_time: int, output: Out
         await asyncio.gather(*(local.node.stop() for local in chains.values()))
 
 
-async def _fund(settings: Settings, local: Local, key: SecretKey, asset: Asset, units: int) -> str:
+def _coins(settings: Settings, asset: Asset, worth: int) -> int:
+    """Return how many whole coins are worth `worth`, at the configured price or else at 1."""
+    price = Fraction(settings.prices.static.get(asset.key, "1"))
+    return min(MOST_COINS, int(worth / price))
+
+
+async def _fund(settings: Settings, local: LocalInstance, key: SecretKey, asset: Asset, units: int) -> str:
     """Fill an account up to `units`; returns its address."""
     port = open_port(settings, asset.chain, key)
     try:
         missing = units - await port.balance(port.account, asset)
-        parts = PILES.get(asset.chain, 1)
+        parts = settings.traits(asset.chain).split_funding
         for _ in range(parts if missing >= parts else 0):
-            await local.node.fund(port.account, asset, missing // parts)
+            await local.node.fund(port.account, asset, Amount(missing // parts))
         return port.account
     finally:
         await port.close()
 
 
-def _port(settings: Settings, chain: Chain) -> int:
+def _port(settings: Settings, chain: ChainId) -> int:
     """Return the port of the chain's first configured URL."""
     section = settings.chains.get(chain)
     port = urlsplit(section.urls[0]).port if section.urls else None
     if port is None:
-        name = f"chains.{chain.value}.{section.nodes_key}"
+        name = f"chains.{chain}.{section.nodes_key}"
         raise ConfigError([f"{name} names no port"], "e.g. http://127.0.0.1:8545")
     return port

@@ -1,128 +1,106 @@
-"""What `rainbow init` proposes: sections of the optional chains, native coins, pairs between all of them, and
-example prices. One table each; a chain that joins gets its line here."""
+"""What `rainbow init` proposes: native coins, pairs between all of them, and example prices, as TOML."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from importlib.resources import files
-from string import Template
+from fractions import Fraction
+from math import ceil
 
-from bridge.config import Network
-from bridge.protocol.types import Chain, ChainTiming
-from chain.params import Network as ZionNetwork
-from relayers.cardano import timing as cardano_timing
-from relayers.ethereum import timing as ethereum_timing
-from relayers.solana import timing as solana_timing
-from relayers.stellar import timing as stellar_timing
-from relayers.zion import timing as zion_timing
+from bridge.chains.family import LocalAssets, SampleOffer
+from bridge.chains.network import Network
+from bridge.protocol.types import Asset
 
 SPREAD_PPM = 3_000
-DEV_SKEW = 15
-"""Seconds: blocks made on request push the local chains' clocks ahead of ours."""
-DEV_FACTOR = 10
+LOCAL_FACTOR = 10
 """How much more may be swapped at once on local chains."""
+TOKEN_LEAST, TOKEN_MOST = "1", "10000"
+TOKEN_PRICE = "1"  # noqa: S105 - of a demo token
+"""Of a local chain's demo token, in whole tokens and the unit of prices."""
 
 
 @dataclass(frozen=True)
-class Coin:
-    """A native coin: what is kept for fees, what it is worth, and the limits of its pairs, in whole coins.
+class Proposal:
+    """One chain that joins: its native coin with what is proposed for it, and what its local chain has."""
 
-    Ethereum's fees make small swaps with it senseless: `least_with_ethereum`.
-    """
+    coin: Asset
+    offer: SampleOffer
+    local: LocalAssets | None = None
 
-    key: str
-    decimals: int
-    keep: str
-    price: str
-    least: str
-    least_with_ethereum: str
-    most: int
-    comment: str = ""
+    @property
+    def token(self) -> Asset | None:
+        """The local chain's token that anybody may be given without consent."""
+        return self.local.token if self.local is not None else None
 
 
-COINS = {
-    Chain.ZION: Coin("zion:ZION", 8, "10", "0.5", "5", "5", 4_000),
-    Chain.ETHEREUM: Coin("ethereum:ETH", 18, "0.05", "2000", "0.001", "0.001", 1),
-    Chain.SOLANA: Coin(
-        *("solana:SOL", 9, "0.5", "150", "0.05", "0.5", 15),
-        comment="SPL tokens: contract = their mint",
-    ),
-    Chain.STELLAR: Coin(
-        *("stellar:XLM", 7, "20", "0.25", "50", "500", 20_000),
-        comment='issued assets: contract = "CODE:ISSUER", decimals = 7',
-    ),
-    Chain.CARDANO: Coin(
-        *("cardano:ADA", 6, "50", "0.5", "10", "100", 4_000),
-        comment="native tokens: contract = policy id and asset name, hex",
-    ),
-}
+def assets(proposals: Sequence[Proposal]) -> str:
+    """Return the `[[assets]]`: native coins, then local tokens."""
+    return "".join([*_coins(proposals), *_tokens(proposals)])
 
 
-def timing(chain: Chain, network: Network) -> ChainTiming:
-    """Return the chain's own numbers, those of its local network on dev."""
-    dev = network is Network.DEV
-    return {
-        Chain.ZION: zion_timing.timing(ZionNetwork(network.value)),
-        Chain.ETHEREUM: ethereum_timing.DEVNET if dev else ethereum_timing.MAINNET,
-        Chain.SOLANA: solana_timing.DEVNET if dev else solana_timing.MAINNET,
-        Chain.STELLAR: stellar_timing.DEVNET if dev else stellar_timing.MAINNET,
-        Chain.CARDANO: cardano_timing.DEVNET if dev else cardano_timing.PUBLIC,
-    }[chain]
-
-
-def section(chain: Chain, network: Network, values: dict[str, str]) -> str:
-    """Return the text of `[chains.<chain>]` and its timing; `values` say where its nodes are."""
-    numbers = timing(chain, network)
-    dev = network is Network.DEV
-    known = {
-        "interval": str(numbers.block_interval),
-        "depth": str(numbers.finality_depth),
-        "inclusion": str(numbers.inclusion_p99),
-        "skew": str(DEV_SKEW if dev else numbers.clock_skew),
-        "lag": "0" if dev else "8",
-        "poll": "0.5" if dev else {Chain.SOLANA: "1.0", Chain.STELLAR: "2.0", Chain.CARDANO: "5.0"}[chain],
-    }
-    text = (files("bridge.commands") / f"template_{chain.value}.toml").read_text()
-    return Template(text).substitute(known | values)
-
-
-def assets(chains: Sequence[Chain]) -> str:
-    """Return the `[[assets]]` of the chains' native coins."""
-    parts = []
-    for chain in chains:
-        coin = COINS[chain]
-        comment = f"                      # {coin.comment}" if coin.comment else ""
-        symbol = coin.key.partition(":")[2]
-        parts.append(
-            f'\n[[assets]]{comment}\nchain = "{chain.value}"\nsymbol = "{symbol}"\n'
-            f'decimals = {coin.decimals}\nkeep = "{coin.keep}"\n'
+def _coins(proposals: Sequence[Proposal]) -> Iterator[str]:
+    for proposal in proposals:
+        comment = f"                      # {proposal.offer.comment}" if proposal.offer.comment else ""
+        coin = proposal.coin
+        yield (
+            f'\n[[assets]]{comment}\nchain = "{coin.chain}"\nsymbol = "{coin.symbol}"\n'
+            f'decimals = {coin.decimals}\nkeep = "{proposal.offer.keep}"\n'
         )
+
+
+def _tokens(proposals: Sequence[Proposal]) -> Iterator[str]:
+    for proposal in proposals:
+        if (token := proposal.token) is not None:
+            yield (
+                f'\n[[assets]]\nchain = "{token.chain}"\nsymbol = "{token.symbol}"\n'
+                f'decimals = {token.decimals}\ncontract = "{token.contract}"\n'
+            )
+
+
+def pairs(proposals: Sequence[Proposal], network: Network) -> str:
+    """Return `[[pairs]]` from each chain's native coin to each other's, and from tokens to the first coin of
+    another chain."""
+    factor = LOCAL_FACTOR if network is Network.DEV else 1
+    parts = [
+        _pair(
+            source.coin,
+            destination.coin,
+            _least(source.offer, destination.offer),
+            str(source.offer.most * factor),
+        )
+        for source in proposals
+        for destination in proposals
+        if source is not destination
+    ]
+    for proposal in proposals:
+        token = proposal.token
+        other = next((one.coin for one in proposals if one is not proposal), None)
+        if token is not None and other is not None:
+            parts.append(_pair(token, other, TOKEN_LEAST, TOKEN_MOST))
     return "".join(parts)
 
 
-def pairs(chains: Sequence[Chain], network: Network) -> str:
-    """Return `[[pairs]]` from each chain's native coin to each other's."""
-    factor = DEV_FACTOR if network is Network.DEV else 1
-    parts = []
-    for source in chains:
-        for destination in chains:
-            if source is destination:
-                continue
-            coin = COINS[source]
-            least = coin.least_with_ethereum if destination is Chain.ETHEREUM else coin.least
-            parts.append(pair(coin.key, COINS[destination].key, least, str(coin.most * factor)))
-    return "".join(parts)
+def _least(source: SampleOffer, destination: SampleOffer) -> str:
+    """Return the least that is swapped: what the source proposes, or what the destination is worth the fees
+    for, in whole source coins."""
+    coins = Fraction(destination.least_worth) / Fraction(source.price)
+    if coins <= Fraction(source.least):
+        return source.least
+    scale = 1 if coins >= 1 else 1_000
+    units = ceil(coins * scale)
+    return str(units) if scale == 1 else f"{units / scale:g}"
 
 
-def pair(source: str, destination: str, least: str, most: str) -> str:
+def _pair(source: Asset, destination: Asset, least: str, most: str) -> str:
     """Return one `[[pairs]]`, limits in whole coins of `source`."""
     return (
-        f'\n[[pairs]]\nfrom = "{source}"\nto = "{destination}"\nspread_ppm = {SPREAD_PPM}\n'
+        f'\n[[pairs]]\nfrom = "{source.key}"\nto = "{destination.key}"\nspread_ppm = {SPREAD_PPM}\n'
         f'min = "{least}"\nmax = "{most}"\ngasless = true\n'
     )
 
 
-def prices(chains: Sequence[Chain]) -> str:
+def prices(proposals: Sequence[Proposal]) -> str:
     """Return example prices as the lines of a table."""
-    return "".join(f'"{COINS[chain].key}" = "{COINS[chain].price}"\n' for chain in chains)
+    lines = [f'"{proposal.coin.key}" = "{proposal.offer.price}"\n' for proposal in proposals]
+    tokens = [proposal.token for proposal in proposals if proposal.token is not None]
+    return "".join([*lines, *(f'"{token.key}" = "{TOKEN_PRICE}"\n' for token in tokens)])

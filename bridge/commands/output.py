@@ -8,14 +8,19 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from enum import IntEnum
+from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
+
+from kernels.errors import RainbowError
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 
 class Exit(IntEnum):
@@ -27,6 +32,12 @@ class Exit(IntEnum):
     CONFIG = 3
     UNREACHABLE = 4
     UNSAFE = 5
+
+
+class WrongUsageError(RainbowError):
+    """The command cannot be carried out as it was given."""
+
+    exit_code = Exit.USAGE
 
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
@@ -41,7 +52,11 @@ class Output:
 
     def __init__(self, as_json: bool) -> None:
         self.as_json = as_json
-        self.console = Console(highlight=False, soft_wrap=True)
+
+    @cached_property
+    def console(self) -> Console:
+        """The terminal. rich is imported only when something is shown there."""
+        return _console()
 
     def result(self, value: Any, *lines: Any) -> None:
         """Show a result: `value` as JSON, or the lines (text or rich renderables) for people."""
@@ -53,22 +68,32 @@ class Output:
             self.console.print(line)
 
     def note(self, text: str) -> None:
-        """Tell people something by the way; programs do not see it."""
+        """Show something for people only; programs do not see it."""
         if not self.as_json:
             self.console.print(text)
 
-    def failure(self, code: Exit, message: str, hint: str = "", **more: Any) -> None:
-        """Show an error on standard error."""
+    def failure(
+        self, code: int, message: str, hint: str = "", problems: Sequence[str] = (), **more: Any
+    ) -> None:
+        """Show an error on standard error; `problems` are its parts, one line each."""
         if self.as_json:
-            body = {"error": {"message": message, "hint": hint, "exit_code": int(code), **more}}
-            sys.stderr.write(json.dumps(body, default=str) + "\n")
+            body = {"message": message, "hint": hint, "exit_code": int(code), **more}
+            if problems:
+                body["problems"] = list(problems)
+            sys.stderr.write(json.dumps({"error": body}, default=str) + "\n")
             return
-        errors = Console(stderr=True, highlight=False, soft_wrap=True)
+        errors = _console(stderr=True)
         errors.print(f"[bold red]error:[/] {plain(message)}")
-        for line in more.get("problems", ()):
-            errors.print(f"  • {plain(str(line))}")
+        for line in problems:
+            errors.print(f"  • {plain(line)}")
         if hint:
             errors.print(f"[bold]hint:[/] {plain(hint)}")
+
+
+def _console(*, stderr: bool = False) -> Console:
+    from rich.console import Console
+
+    return Console(stderr=stderr, highlight=False, soft_wrap=True)
 
 
 def aligned(rows: Iterable[tuple[str, str]]) -> str:
@@ -86,46 +111,24 @@ def plain(text: str) -> str:
 
 @contextmanager
 def speaking(as_json: bool) -> Iterator[Output]:
-    """Run a command's body: our errors become a message with a hint and an exit code."""
+    """Run a command's body. Here alone errors of ours become a message with a hint and an exit code."""
     output = Output(as_json)
     try:
         yield output
     except KeyboardInterrupt:
         raise typer.Exit(130) from None
-    except Exception as error:
-        code = _explained(output, error)
-        if code is None:
-            raise
-        raise typer.Exit(int(code)) from None
+    except RainbowError as error:
+        _show(output, error)
+        raise typer.Exit(int(error.exit_code)) from None
 
 
-def _explained(output: Output, error: Exception) -> Exit | None:
-    """Show one of our errors and return its exit code; None for what is not ours.
-
-    The imports are here so that commands which never fail that way start without them.
-    """
-    from bridge.api.client import BridgeProblem, BridgeUnreachable
-    from bridge.api.recovery import RecoveryError
-    from bridge.api.userswap import Unsafe
-    from bridge.config import ConfigError
-    from bridge.store import StoreError
-    from relayers.keystore import KeystoreError
-    from relayers.port import PortError, PortUnavailable
-
-    if isinstance(error, ConfigError):
-        output.failure(Exit.CONFIG, "the configuration cannot be used", error.hint, problems=error.problems)
-        return Exit.CONFIG
-    if isinstance(error, BridgeProblem):
-        output.failure(Exit.FAILED, str(error), error.hint, type=error.problem.type)
-        return Exit.FAILED
-    codes: tuple[tuple[type[Exception] | tuple[type[Exception], ...], Exit], ...] = (
-        (KeystoreError, Exit.CONFIG),
-        (Unsafe, Exit.UNSAFE),
-        ((BridgeUnreachable, PortUnavailable), Exit.UNREACHABLE),
-        ((StoreError, PortError, RecoveryError), Exit.FAILED),
+def _show(output: Output, error: RainbowError) -> None:
+    """Show an error of ours. Some have more to say: `headline` above their `problems`, and `problem_type`."""
+    problem_type = getattr(error, "problem_type", "")
+    output.failure(
+        error.exit_code,
+        getattr(error, "headline", error.message),
+        error.hint,
+        getattr(error, "problems", ()),
+        **({"type": problem_type} if problem_type else {}),
     )
-    for kinds, code in codes:
-        if isinstance(error, kinds):
-            output.failure(code, str(error), getattr(error, "hint", ""))
-            return code
-    return None

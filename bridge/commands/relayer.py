@@ -10,18 +10,16 @@ from typing import Annotated
 import prometheus_client
 import typer
 
-from bridge.chainconfig import SECTIONS
 from bridge.commands.output import ConfigFile, Json, speaking
-from bridge.commands.runtime import KeyRing, load_settings, open_store
+from bridge.commands.runtime import KeyRing, chain_named, load_settings, open_store
 from bridge.config import ConfigError
-from bridge.ports import open_port
 from bridge.proofs.anchoring import anchor_log
-from bridge.protocol.types import Chain
-from relayers.worker import WorkerSettings, run_worker
+from bridge.wiring.ports import open_port
+from relayers.daemon.loop import WorkerSettings, run_worker
 
 
 def relayer(
-    chain: Annotated[Chain, typer.Argument(help="Which chain to serve.")],
+    name: Annotated[str, typer.Argument(metavar="CHAIN", help="Which chain of the configuration to serve.")],
     config: ConfigFile = None,
     metrics_port: Annotated[int, typer.Option(help="Serve Prometheus here on loopback; 0: not.", min=0)] = 0,
     health_file: Annotated[Path | None, typer.Option(help="A file touched while all is well.")] = None,
@@ -30,20 +28,16 @@ def relayer(
     """Run one chain's relayer until told to stop (SIGTERM, Ctrl-C). Several may run: one sends at a time."""
     with speaking(as_json) as output:
         settings = load_settings(config)
-        try:
-            section = settings.chains.get(chain)
-        except ValueError as error:
-            raise ConfigError([str(error)], f"the chains are: {', '.join(SECTIONS)}") from None
+        chain = chain_named(settings, name)
+        section = settings.chains.get(chain)
         if not section.enabled:
-            raise ConfigError([f"chains.{chain.value}.enabled is false"], "switch the chain on")
+            raise ConfigError([f"chains.{chain}.enabled is false"], "switch the chain on")
         ring = KeyRing(settings)
         port = open_port(settings, chain, ring.chain(chain))
         store = open_store(settings, ring)
         if metrics_port:
             prometheus_client.start_http_server(metrics_port, "127.0.0.1")
-        output.result(
-            {"chain": chain.value, "account": port.account}, f"{chain.value} relayer: {port.account}"
-        )
+        output.result({"chain": chain, "account": port.account}, f"{chain} relayer: {port.account}")
 
         async def work() -> None:
             stop = asyncio.Event()
@@ -59,8 +53,8 @@ def relayer(
                         max_blocks=section.max_blocks_per_scan,
                         anchor_seconds=settings.anchor_interval,
                     ),
-                    anchor=anchor_log if chain is Chain.ZION else None,
-                    assets=[entry.asset for entry in settings.assets if entry.chain is chain],
+                    anchor=anchor_log if settings.traits(chain).carries_anchors else None,
+                    assets=[entry.asset for entry in settings.assets if entry.chain == chain],
                     stop=stop,
                     health_file=health_file,
                 )

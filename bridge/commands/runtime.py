@@ -9,14 +9,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import structlog
+import typer
 
 from bridge import config
+from bridge.chains import registry
 from bridge.config import LogConfig, Settings
-from bridge.protocol.types import Chain
-from relayers.keystore import SecretKey, find_password, load
+from bridge.keys.keystore import SecretKey, find_password, load
+from bridge.protocol.types import ChainId
 
 if TYPE_CHECKING:
-    from bridge.engine.prices import PriceSource
+    from bridge.desk.prices import PriceSource
     from bridge.store import Store
 
 _LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
@@ -48,6 +50,22 @@ def set_up_logging(log: LogConfig) -> None:
     logging.basicConfig(level=max(level, logging.WARNING), stream=sys.stderr, force=True)
 
 
+def chain_named(settings: Settings, name: str) -> ChainId:
+    """Return the chain that a command names. Raises `ConfigError` for one that the configuration could have,
+    `typer.BadParameter` for a name that says nothing."""
+    known = [chain for chain, _ in settings.chains.items()]
+    if name in known:
+        return ChainId(name)
+    if name in registry.names():
+        try:
+            settings.chains.get(ChainId(name))
+        except ValueError as error:
+            installed = ", ".join(registry.names())
+            hint = f"the configuration has {', '.join(known)}; installed families: {installed}"
+            raise config.ConfigError([str(error)], hint) from None
+    raise typer.BadParameter(f"no chain {name!r} in the configuration; it has {', '.join(known)}")
+
+
 class KeyRing:
     """Opens the configured keystores; asks for the password once."""
 
@@ -55,7 +73,7 @@ class KeyRing:
         self._settings = settings
         self._password: str | None = None
 
-    def chain(self, chain: Chain) -> SecretKey:
+    def chain(self, chain: ChainId) -> SecretKey:
         """Return the bridge's key on a chain. Raises `KeystoreError`."""
         return self._load(self._settings.chains.get(chain).keystore)
 
@@ -70,7 +88,8 @@ class KeyRing:
     def _load(self, path: Path) -> SecretKey:
         if self._password is None:
             self._password = find_password(self._settings.keys.password_file)
-        return load(path, self._password, self._settings.network.value)
+        chains = tuple(str(chain) for chain, _ in self._settings.chains.items())
+        return load(path, self._password, self._settings.network.value, chains)
 
 
 def open_store(settings: Settings, ring: KeyRing) -> Store:
@@ -84,7 +103,7 @@ def open_store(settings: Settings, ring: KeyRing) -> Store:
 def price_source(settings: Settings) -> PriceSource:
     """Return the configured source of prices."""
 
-    from bridge.engine.prices import HttpPrices, StaticPrices
+    from bridge.desk.prices import HttpPrices, StaticPrices
 
     def clock() -> int:
         return int(time.time())

@@ -11,8 +11,8 @@ from bridge.api.app import create_app
 from bridge.api.services import build
 from bridge.commands.output import ConfigFile, Json, Output, speaking
 from bridge.commands.runtime import KeyRing, load_settings, open_store, price_source
-from bridge.engine.quotes import QuoteSigner
-from bridge.ports import keyless_ports, wallet_builder
+from bridge.keys.quote_signature import QuoteSigner
+from bridge.wiring.ports import keyless_ports, wallet_builder
 
 STOP_SECONDS = 5
 

@@ -1,79 +1,54 @@
-"""`rainbow quote` and `rainbow swap …`: a user's own swaps, safe against crashes and against the bridge."""
+"""`rainbow swap …`: a user's own swaps, safe against crashes and against the bridge.
+
+What signs or reads a chain is imported where it is used: looking at a swap needs none of it.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import getpass
-import os
-import sys
 import time
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
+import msgspec
 import typer
 
-from bridge import config as configuration
-from bridge.api.client import DEFAULT_URL, BridgeClient, new_token
-from bridge.api.models import NextStep, QuoteView, Side, SwapView, UnsignedTxView
-from bridge.api.recovery import RecoveryDir, RecoveryError
-from bridge.api.userswap import LockWatch, Unsafe, UserSwap, Wallet
-from bridge.api.views import unsigned_view
-from bridge.commands.output import ConfigFile, Json, Output, aligned, speaking
-from bridge.config import ConfigError, Settings, to_text, to_units
-from bridge.ports import open_port, wallet_builder
+from bridge.client.client import DEFAULT_URL, BridgeClient
+from bridge.commands.output import ConfigFile, Json, Output, WrongUsageError, speaking
+from bridge.commands.quote import ask_quote, quote_lines
+from bridge.commands.user import (
+    DEFAULT_RECOVERY,
+    SWAP_ID_LENGTH,
+    ApiUrl,
+    Gasless,
+    Keystore,
+    KeystorePassword,
+    Receive,
+    Recovery,
+    RecoveryPassword,
+    SwapArgument,
+    check_named_config,
+    client_token,
+    recovery_password,
+    swap_lines,
+    user_key,
+)
+from bridge.protocol.amounts import to_text, to_units
 from bridge.protocol.status import TERMINAL_STATES
-from bridge.protocol.types import LockTerms, Purpose
-from relayers.keystore import KeystoreError, SecretKey, find_password, load
-from relayers.port import UnsignedTx
+from bridge.protocol.types import Amount, LockTerms, Purpose, SwapId
+from bridge.wire.base import Moment
+from bridge.wire.swaps import RefundView, UnsignedTxView
+
+if TYPE_CHECKING:
+    from bridge.chains.port import UnsignedTx
+    from bridge.client.recovery import RecoveryError, RecoveryRecord
+    from bridge.client.swap import LockWatch, UserSwap
 
 app = typer.Typer(no_args_is_help=True, help="Your own swaps. Secrets stay in encrypted recovery files.")
 
-ApiUrl = Annotated[str, typer.Option("--api", envvar="RAINBOW_API_URL", help="Address of the bridge.")]
-Recovery = Annotated[
-    Path,
-    typer.Option("--recovery-dir", envvar="RAINBOW_RECOVERY_DIR", help="Where recovery files are kept."),
-]
-Keystore = Annotated[
-    Path | None, typer.Option("--keystore", help="Your own keystore on the chain to sign for.")
-]
-KeystorePassword = Annotated[
-    Path | None,
-    typer.Option("--keystore-password-file", help="A private file with that keystore's password."),
-]
-RecoveryPassword = Annotated[
-    Path | None, typer.Option("--password-file", help="A private file with the recovery password.")
-]
-SwapArgument = Annotated[str, typer.Argument(help="The swap's id or hashlock, or an unambiguous beginning.")]
-Receive = Annotated[bool, typer.Option("--receive", help="AMOUNT is what arrives, not what is paid.")]
-Gasless = Annotated[
-    bool, typer.Option("--gasless", help="The relayer claims for you; you need no coins there.")
-]
-
-DEFAULT_RECOVERY = Path.home() / ".rainbow" / "swaps"
 POLL_SECONDS = 1.0
-STELLAR_RECIPE = "stellar-recipe"
-"""`relayers.stellar.wallet.FORMAT`, named here because importing it takes a second."""
-RECOVERY_PASSWORD = "RAINBOW_RECOVERY_PASSWORD"  # noqa: S105 -- the variable's name
-
-
-def quote(
-    source: Annotated[str, typer.Argument(help="What you pay with, e.g. ethereum:ETH.")],
-    destination: Annotated[str, typer.Argument(help="What you get, e.g. zion:ZION.")],
-    amount: Annotated[str, typer.Argument(help='In whole coins, e.g. "0.5".')],
-    receive: Receive = False,
-    gasless: Gasless = False,
-    api: ApiUrl = DEFAULT_URL,
-    as_json: Json = False,
-) -> None:
-    """Ask the bridge for a price. It is reserved for you until it expires; `rainbow swap start` asks anew."""
-
-    async def ask() -> QuoteView:
-        async with BridgeClient(api, token=_token()) as client:
-            return await _quote(client, source, destination, amount, receive=receive, gasless=gasless)
-
-    with speaking(as_json) as output:
-        made = asyncio.run(ask())
-        output.result(made.model_dump(mode="json", by_alias=True), _quote_lines(made))
+RECIPE_SUFFIX = "-recipe"
+"""Ends the name of a format that only describes a transaction: a part of it is for the user alone to make."""
 
 
 @app.command()
@@ -95,19 +70,23 @@ def start(
     api: ApiUrl = DEFAULT_URL,
     as_json: Json = False,
 ) -> None:
-    """Begin a swap. The secret is in the recovery file before the bridge hears of it.
+    """Begin a swap. The secret is in the recovery file before the bridge learns its hash.
 
     With --keystore the lock is signed and sent from your account; else the transaction to sign is printed.
     """
+    from bridge.client.recovery import RecoveryDir
+    from bridge.client.swap import UserSwap
+
     with speaking(as_json) as output:
-        password = _recovery_password(password_file, new=True)
+        check_named_config(config)
+        password = recovery_password(password_file, new=True)
 
         async def begin() -> None:
-            async with BridgeClient(api, token=_token()) as client:
-                made = await _quote(client, source, destination, amount, receive=receive, gasless=gasless)
+            async with BridgeClient(api, token=client_token()) as client:
+                made = await ask_quote(client, source, destination, amount, receive=receive, gasless=gasless)
                 output.note("")
                 if not as_json:
-                    output.console.print(_quote_lines(made))
+                    output.console.print(quote_lines(made))
                 if not (yes or as_json or typer.confirm("Swap on these terms?")):
                     raise typer.Exit(1)
                 swap = await UserSwap.begin(
@@ -123,17 +102,16 @@ def start(
                 created = await swap.place()
                 sent = ""
                 if keystore is not None:
-                    settings = configuration.load(config)
-                    sent = await _lock(settings, swap, keystore, keystore_password_file, output)
+                    sent = await _lock(config, swap, keystore, keystore_password_file, output)
                 transaction = created.transaction
-                if not sent and transaction.format == STELLAR_RECIPE:
+                if not sent and transaction.format.endswith(RECIPE_SUFFIX):
                     transaction = await _from_recipe(config, swap.record.source, output) or transaction
-                body = {**created.model_dump(mode="json", by_alias=True), "lock_tx": sent}
+                body = {**msgspec.to_builtins(created), "lock_tx": sent}
                 output.result(
-                    {**body, "transaction": transaction.model_dump(mode="json")},
+                    {**body, "transaction": msgspec.to_builtins(transaction)},
                     f"swap {swap.id}",
                     f"locked by {sent}" if sent else "sign and send this with your wallet:",
-                    *([] if sent else [transaction.model_dump_json(indent=2)]),
+                    *([] if sent else [_pretty(transaction)]),
                     f"then: rainbow swap claim {swap.id[:8]}",
                 )
 
@@ -142,7 +120,10 @@ def start(
 
 @app.command(name="list")
 def list_swaps(recovery_dir: Recovery = DEFAULT_RECOVERY, as_json: Json = False) -> None:
-    """List your recovery files. Asks nobody."""
+    """List your recovery files, without asking the bridge."""
+
+    from bridge.client.recovery import RecoveryDir
+
     with speaking(as_json) as output:
         records = RecoveryDir(recovery_dir).all()
         lines = []
@@ -172,19 +153,19 @@ def list_swaps(recovery_dir: Recovery = DEFAULT_RECOVERY, as_json: Json = False)
 @app.command()
 def status(
     swap: SwapArgument,
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Stay until it has ended.")] = False,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Follow it until it has ended.")] = False,
     recovery_dir: Recovery = DEFAULT_RECOVERY,
     api: ApiUrl = DEFAULT_URL,
     as_json: Json = False,
 ) -> None:
-    """Show how a swap stands, and whose turn it is."""
+    """Show a swap's status, and whose turn it is."""
 
     async def show(output: Output) -> None:
-        async with BridgeClient(api, token=_token()) as client:
-            swap_id = swap if len(swap) == 32 else RecoveryDir(recovery_dir).find(swap).swap_id
+        async with BridgeClient(api, token=client_token()) as client:
+            swap_id = SwapId(swap) if len(swap) == SWAP_ID_LENGTH else _record(recovery_dir, swap).swap_id
             while True:
                 view = await client.swap(swap_id)
-                output.result(view.model_dump(mode="json"), *_lines(view))
+                output.result(msgspec.to_builtins(view), *swap_lines(view))
                 if not follow or view.status in TERMINAL_STATES:
                     return
                 async for event in client.events(swap_id, view.last_event):
@@ -219,34 +200,43 @@ def claim(
     """Wait for the bridge's lock on your own node, check it, then claim.
 
     With --keystore you claim from your own account, which pays the fee. With --relayed, or without a keystore
-    if the swap was quoted with --gasless, the preimage is handed to the bridge, which claims for you: on
-    Stellar your keystore signs that, elsewhere it is needed only to allow a fee. Without either the claim is
-    printed, for any wallet: it holds the preimage, sign and send it at once. The secret is never revealed too
-    late or for a wrong lock.
+    if the swap was quoted with --gasless, the bridge gets the preimage and claims for you: on
+    some chains your keystore must sign that, on others it is needed only to allow a fee. Without either the
+    claim is printed, for any wallet: it holds the preimage, so sign and send it immediately. The secret is
+    never revealed too late or for a wrong lock.
     """
+    from bridge import config as configuration
+    from bridge.client.recovery import RecoveryDir, RecoveryError
+    from bridge.client.swap import LockWatch, UserSwap, UserWallet
+    from bridge.keys.keystore import SecretKey
+    from bridge.wiring.ports import open_port, wallet_builder
+
     with speaking(as_json) as output:
-        record = RecoveryDir(recovery_dir).find(swap)
-        password = _recovery_password(password_file)
-        record.preimage(password)  # a wrong password is told now, not when it is urgent
+        try:
+            record = _record(recovery_dir, swap)
+        except RecoveryError as error:
+            raise asyncio.run(_without_the_secret(api, swap, error)) from None
+        password = recovery_password(password_file)
+        record.preimage(password)  # a wrong password is noticed now, not when it is urgent
         settings = configuration.load(config)
         try:
-            fee = to_units(max_fee, record.destination.asset.decimals)
+            fee = Amount(to_units(max_fee, record.destination.asset.decimals))
         except ValueError as error:
-            raise typer.BadParameter(str(error)) from None
+            raise WrongUsageError(str(error), 'write --max-fee in whole coins, e.g. "0.5"') from None
 
         async def work() -> None:
             chain = record.destination.chain
-            key = _user_key(settings, keystore, keystore_password_file) if keystore else SecretKey.generate()
+            key = user_key(settings, keystore, keystore_password_file) if keystore else SecretKey.generate()
             port = open_port(settings, chain, key)
             try:
-                async with BridgeClient(record.bridge_url or api, token=_token()) as client:
+                async with BridgeClient(record.bridge_url or api, token=client_token()) as client:
                     mine = UserSwap.resume(client, RecoveryDir(recovery_dir), record)
                     if not mine.id:
                         await mine.place()
                     watch = LockWatch(port, mine.record.destination)
                     await _until_safe(mine, watch, output)
                     if keystore and not relayed:
-                        tx = await mine.claim(password, watch, Wallet(port))
+                        tx = await mine.claim(password, watch, UserWallet(port))
                         output.result({"swap_id": mine.id, "claim_tx": tx}, f"claimed by {tx}")
                     elif not (record.gasless or relayed):
                         builder = wallet_builder(settings, chain)
@@ -254,12 +244,14 @@ def claim(
                             body = _shown(await mine.claim_to_sign(password, watch, builder))
                         finally:
                             await builder.close()
-                        output.result({"swap_id": mine.id, **body}, "sign and send this at once:", body)
+                        output.result(
+                            {"swap_id": mine.id, **body}, "sign and send this immediately:", _pretty(body)
+                        )
                     else:
                         authorizer = port.authorizer if keystore else None
                         view = await mine.reveal_to_bridge(password, watch, authorizer, fee)
                         output.result(
-                            view.model_dump(mode="json"), "the bridge claims for you", *_lines(view)
+                            msgspec.to_builtins(view), "the bridge claims for you", *swap_lines(view)
                         )
             finally:
                 await port.close()
@@ -283,55 +275,47 @@ def refund(
 ) -> None:
     """Get the source back: by agreement, or with the refund that is yours after the deadline.
 
-    With --keystore the refund is signed and sent; else the transaction is printed, for any wallet.
+    With --keystore the refund is signed and sent; else the transaction is printed, for any wallet. Without
+    its recovery file a swap needs its whole id, and the bridge says what to sign.
     """
+    from bridge.client.recovery import RecoveryError
+
     with speaking(as_json) as output:
-        record = RecoveryDir(recovery_dir).find(swap)
-
-        async def work() -> None:
-            if not offline:
-                async with BridgeClient(record.bridge_url or api, token=_token()) as client:
-                    answer = await client.refund(record.swap_id)
-                    if answer.cooperative and keystore is None:
-                        output.result(
-                            answer.model_dump(mode="json"), "the bridge gives it back", *_lines(answer.swap)
-                        )
-                        return
-            if keystore is None:
-                settings = configuration.load(config)
-                builder = wallet_builder(settings, record.source.chain)
-                try:
-                    unsigned = await builder.unsigned(Purpose.REFUND, record.source)
-                finally:
-                    await builder.close()
-                body = {"not_before": record.source.deadline, **_shown(unsigned)}
-                output.result(body, "sign and send this after the deadline:", body)
+        check_named_config(config)
+        try:
+            record = _record(recovery_dir, swap)
+        except RecoveryError:
+            if offline or keystore is not None or len(swap) != SWAP_ID_LENGTH:
+                raise
+            _refund_without_record(api, swap, output)
+            return
+        if not offline and record.swap_id:
+            asked = asyncio.run(_ask_refund(record.bridge_url or api, record.swap_id))
+            if _nothing_to_sign(asked, output, signs=keystore is not None):
                 return
-            settings = configuration.load(config)
-            port = open_port(
-                settings, record.source.chain, _user_key(settings, keystore, keystore_password_file)
-            )
-            try:
-                async with BridgeClient(record.bridge_url or api, token=_token()) as client:
-                    mine = UserSwap.resume(client, RecoveryDir(recovery_dir), record)
-                    tx = await mine.refund(Wallet(port))
-                output.result({"swap_id": mine.id, "refund_tx": tx}, f"refunded by {tx}")
-            finally:
-                await port.close()
-
-        asyncio.run(work())
+        if keystore is None:
+            unsigned = asyncio.run(_unsigned_refund(config, record))
+            body = {"not_before": record.source.deadline, **_shown(unsigned)}
+            when = Moment.at(record.source.deadline).rfc3339
+            output.result(body, f"sign and send this after {when}:", _pretty(_shown(unsigned)))
+        else:
+            tx = asyncio.run(_sign_refund(config, record, recovery_dir, keystore, keystore_password_file))
+            output.result({"swap_id": record.swap_id, "refund_tx": tx}, f"refunded by {tx}")
 
 
 @app.command()
 def recover(
     recovery_dir: Recovery = DEFAULT_RECOVERY, api: ApiUrl = DEFAULT_URL, as_json: Json = False
 ) -> None:
-    """After a crash: find what each recovery file's swap needs, and place those that were not placed."""
+    """After a crash: show what each swap needs, and place those that were not placed."""
+
+    from bridge.client.recovery import RecoveryDir
+    from bridge.client.swap import UserSwap
 
     async def look(output: Output) -> None:
         found: list[dict[str, Any]] = []
         for record in RecoveryDir(recovery_dir).all():
-            async with BridgeClient(record.bridge_url or api, token=_token()) as client:
+            async with BridgeClient(record.bridge_url or api, token=client_token()) as client:
                 mine = UserSwap.resume(client, RecoveryDir(recovery_dir), record)
                 if not mine.id:
                     await mine.place()
@@ -353,55 +337,158 @@ def recover(
         asyncio.run(look(output))
 
 
-async def _quote(
-    client: BridgeClient, source: str, destination: str, amount: str, *, receive: bool, gasless: bool
-) -> QuoteView:
-    """Quote an amount given in whole coins; the bridge's list says how many decimals they have."""
-    decimals = {
-        side.asset: side.decimals
-        for pair in (await client.pairs()).pairs
-        for side in (pair.source, pair.destination)
-    }
-    named = destination if receive else source
-    if named not in decimals:
-        raise typer.BadParameter(f"the bridge does not know {named}; it has {', '.join(sorted(decimals))}")
+def _record(recovery_dir: Path, swap: str) -> RecoveryRecord:
+    from bridge.client.recovery import RecoveryDir
+
+    return RecoveryDir(recovery_dir).find(swap)
+
+
+async def _without_the_secret(api: str, swap: str, error: RecoveryError) -> RecoveryError:
+    """Return `error`, with what becomes of a swap whose recovery file is lost if the bridge knows it."""
+    from bridge.client.errors import BridgeRefusedError, BridgeUnreachableError
+    from bridge.client.recovery import RecoveryError
+
+    if len(swap) != SWAP_ID_LENGTH:
+        return error
     try:
-        units = to_units(amount, decimals[named])
-    except ValueError as error:
-        raise typer.BadParameter(str(error)) from None
-    side = Side.DESTINATION if receive else Side.SOURCE
-    return await client.quote(source, destination, units, side=side, gasless=gasless)
+        async with BridgeClient(api, token=client_token()) as client:
+            leg = (await client.swap(SwapId(swap))).source
+    except (BridgeRefusedError, BridgeUnreachableError):
+        return error
+    money = f"{leg.terms.money.display} {leg.terms.money.asset}"
+    return RecoveryError(
+        f"{error.message}: without it the secret is lost and this swap cannot be claimed",
+        f"from {leg.terms.deadline.rfc3339} on you can take back your {money}: "
+        f"`rainbow swap refund {swap}` needs no recovery file",
+    )
+
+
+def _refund_without_record(api: str, swap: str, output: Output) -> None:
+    """Show what the bridge says is to be signed: a refund needs nothing secret."""
+    asked = asyncio.run(_ask_refund(api, SwapId(swap)))
+    if _nothing_to_sign(asked, output, signs=False):
+        return
+    body = {"not_before": asked.not_before.unix, "transactions": msgspec.to_builtins(asked.transactions)}
+    output.result(
+        body, f"sign and send this after {asked.not_before.rfc3339}:", *map(_pretty, asked.transactions)
+    )
+
+
+async def _ask_refund(url: str, swap_id: SwapId) -> RefundView:
+    from bridge.client.errors import BridgeUnreachableError
+
+    try:
+        async with BridgeClient(url, token=client_token()) as client:
+            return await client.refund(swap_id)
+    except BridgeUnreachableError as error:
+        raise BridgeUnreachableError(
+            error.message, "with --offline the refund needs no bridge, only its chain and the recovery file"
+        ) from None
+
+
+def _nothing_to_sign(asked: RefundView, output: Output, *, signs: bool) -> bool:
+    """Return whether there is nothing to sign for a refund, saying why. `signs`: the user signs anyway."""
+    if asked.cooperative and not signs:
+        output.result(msgspec.to_builtins(asked), "the bridge gives it back", *swap_lines(asked.swap))
+        return True
+    if asked.transactions or asked.swap.status not in TERMINAL_STATES:
+        return False
+    ended = f"this swap is {asked.swap.status.value}: there is nothing to refund"
+    output.result(msgspec.to_builtins(asked), ended, *swap_lines(asked.swap))
+    return True
+
+
+async def _unsigned_refund(config: Path | None, record: RecoveryRecord) -> UnsignedTx:
+    from bridge import config as configuration
+    from bridge.wiring.ports import wallet_builder
+
+    builder = wallet_builder(configuration.load(config), record.source.chain)
+    try:
+        return await builder.unsigned(Purpose.REFUND, record.source)
+    finally:
+        await builder.close()
+
+
+async def _sign_refund(
+    config: Path | None,
+    record: RecoveryRecord,
+    recovery_dir: Path,
+    keystore: Path,
+    password_file: Path | None,
+) -> str:
+    """Sign and send the refund; returns its id. Before the deadline the error says how long to wait."""
+    from bridge import config as configuration
+    from bridge.chains.errors import PortError
+    from bridge.client.recovery import RecoveryDir, RecoveryError
+    from bridge.client.swap import UserSwap, UserWallet
+    from bridge.wiring.ports import open_port
+
+    settings = configuration.load(config)
+    port = open_port(settings, record.source.chain, user_key(settings, keystore, password_file))
+    try:
+        async with BridgeClient(record.bridge_url or DEFAULT_URL) as client:  # it is not asked anything
+            mine = UserSwap.resume(client, RecoveryDir(recovery_dir), record)
+            try:
+                return await mine.refund(UserWallet(port))
+            except PortError as error:
+                left = record.source.deadline - (await port.tip()).time
+                if left <= 0:
+                    raise
+                when = Moment.at(record.source.deadline).rfc3339
+                raise RecoveryError(
+                    f"refundable from {when}, in {-(-left // 60)} min by the chain's clock",
+                    f"run the command again then; the chain said: {error.message}",
+                ) from None
+    finally:
+        await port.close()
 
 
 async def _from_recipe(config: Path | None, terms: LockTerms, output: Output) -> UnsignedTxView | None:
-    """Make the lock that a recipe describes, here, where the gate's key is nobody else's; None without a
-    Horizon of the user's own."""
+    """Make the lock that a recipe describes, on the user's side; None without a node of the user's."""
+    from bridge import config as configuration
+    from bridge.config import ConfigError
+    from bridge.wiring.ports import wallet_builder
+
     try:
         builder = wallet_builder(configuration.load(config), terms.chain)
     except (ConfigError, ValueError):
-        output.note("with [chains.stellar] in a configuration file this would be XDR and a SEP-7 link")
+        output.note(
+            f"with [chains.{terms.chain}] in a configuration file this would be a transaction ready to sign"
+        )
         return None
     try:
         unsigned = await builder.unsigned(Purpose.LOCK, terms)
     finally:
         await builder.close()
-    return unsigned_view(terms.chain, Purpose.LOCK, unsigned)
+    return UnsignedTxView(purpose=Purpose.LOCK.value, chain=terms.chain, **_shown(unsigned))
 
 
 def _shown(unsigned: UnsignedTx) -> dict[str, Any]:
     return {"format": unsigned.format, "summary": unsigned.summary, "payload": unsigned.payload}
 
 
+def _pretty(value: Any) -> str:
+    """Return JSON for people to copy; square brackets are not markup."""
+    return msgspec.json.format(msgspec.json.encode(value)).decode().replace("[", "\\[")
+
+
 async def _lock(
-    settings: Settings, swap: UserSwap, keystore: Path, password_file: Path | None, output: Output
+    config: Path | None, swap: UserSwap, keystore: Path, password_file: Path | None, output: Output
 ) -> str:
+    from bridge import config as configuration
+    from bridge.client.errors import UnsafeError
+    from bridge.client.swap import UserWallet
+    from bridge.wiring.ports import open_port
+
     terms = swap.record.source
-    port = open_port(settings, terms.chain, _user_key(settings, keystore, password_file))
+    settings = configuration.load(config)
+    port = open_port(settings, terms.chain, user_key(settings, keystore, password_file))
     try:
-        wallet = Wallet(port)
+        wallet = UserWallet(port)
         if wallet.address != terms.sender:
-            raise Unsafe(
-                f"the keystore is of {wallet.address}, not of the refund address", "use the right one"
+            raise UnsafeError(
+                f"the keystore belongs to {wallet.address}, not to the refund address {terms.sender}",
+                "give the keystore of the refund address",
             )
         for approval in await wallet.approvals(terms.asset):
             output.note(f"approval {approval.tx_id}")
@@ -416,62 +503,10 @@ async def _until_safe(swap: UserSwap, watch: LockWatch, output: Output) -> None:
     shown = -1
     while not swap.record.revealed:
         evidence = await swap.check_counterlock(watch)
-        if evidence.confirmations >= swap.record.destination_confirmations:
+        if swap.is_deep_enough(evidence):
             return
         if evidence.confirmations != shown:
             shown = evidence.confirmations
             wanted = swap.record.destination_confirmations
             output.note(f"the bridge's lock: {evidence.status.value}, {shown} of {wanted} confirmations")
         await asyncio.sleep(POLL_SECONDS)
-
-
-def _user_key(settings: Settings, keystore: Path, password_file: Path | None) -> SecretKey:
-    return load(keystore, find_password(password_file), settings.network.value)
-
-
-def _recovery_password(file: Path | None, *, new: bool = False) -> str:
-    if RECOVERY_PASSWORD in os.environ:
-        return os.environ[RECOVERY_PASSWORD]
-    if file is not None:
-        try:
-            return find_password(file, environment={})
-        except KeystoreError as error:
-            raise RecoveryError(str(error), error.hint) from None
-    if not sys.stdin.isatty():
-        raise RecoveryError("no recovery password", f"set {RECOVERY_PASSWORD} or give --password-file")
-    if new:
-        return str(typer.prompt("Recovery password", hide_input=True, confirmation_prompt=True))
-    return getpass.getpass("Recovery password: ")
-
-
-def _token() -> str:
-    return os.environ.get("RAINBOW_CLIENT_TOKEN", "") or new_token()
-
-
-def _quote_lines(made: QuoteView) -> str:
-    return aligned(
-        [
-            ("you pay", f"{made.source.display} {made.source.asset}"),
-            ("you get", f"[bold]{made.destination.display}[/] {made.destination.asset}"),
-            ("rate", made.rate),
-            *((f"  {line.name}", f"{line.money.display} {line.money.asset}") for line in made.fees),
-            ("lock by", made.lock_by.rfc3339),
-            ("refundable from", made.source_deadline.rfc3339),
-            ("quote expires", made.expires.rfc3339),
-        ]
-    )
-
-
-def _lines(view: SwapView) -> list[str]:
-    lines = [f"swap {view.id}: [bold]{view.status.value}[/]"]
-    if view.next is not NextStep.NONE:
-        lines.append(f"next: {view.next.value} — {view.detail}")
-    for name, leg in (("source", view.source), ("destination", view.destination)):
-        money = f"{leg.terms.money.display} {leg.terms.money.asset}"
-        text = f"{name}: {money} on {leg.terms.chain.value}, {leg.state.value}"
-        if leg.lock_tx:
-            text += f", {leg.confirmations}/{leg.required_confirmations} confirmations, lock {leg.lock_tx}"
-        if leg.spend_tx:
-            text += f", spent by {leg.spend_tx}"
-        lines.append(text)
-    return lines

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import structlog
 
+from bridge.chains.local import processes
 from bridge.commands.output import ConfigFile, Json, speaking
 from bridge.commands.runtime import KeyRing, load_settings
-from relayers import childproc
 
 STOP_SECONDS = 5
 FIRST_RESTART_SECONDS = 1.0
@@ -33,7 +33,7 @@ def up(config: ConfigFile = None, as_json: Json = False) -> None:
         tail = ["--config", str(config)] if config else []
         commands = {"api": [*base, "api", *tail]}
         for chain in settings.enabled_chains():
-            commands[f"relayer-{chain.value}"] = [*base, "relayer", chain.value, *tail]
+            commands[f"relayer-{chain}"] = [*base, "relayer", chain, *tail]
         url = f"http://{settings.api.host}:{settings.api.port}"
         output.result({"url": url, "logs": str(logs)}, f"Rainbow Bridge API: {url}", f"logs: {logs}")
         _supervise(commands, logs)
@@ -49,7 +49,7 @@ def _supervise(commands: dict[str, list[str]], logs: Path) -> None:
 
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
-    running = {name: childproc.spawn(command, logs / f"{name}.log") for name, command in commands.items()}
+    running = {name: processes.spawn(command, logs / f"{name}.log") for name, command in commands.items()}
     born = dict.fromkeys(commands, time.monotonic())
     delay = dict.fromkeys(commands, FIRST_RESTART_SECONDS)
     due: dict[str, float] = {}
@@ -61,7 +61,7 @@ def _supervise(commands: dict[str, list[str]], logs: Path) -> None:
                 code = child.poll()
                 if code is None:
                     continue
-                childproc.kill(child)
+                processes.kill(child)
                 del running[name]
                 if now - born[name] > STEADY_SECONDS:
                     delay[name] = FIRST_RESTART_SECONDS
@@ -70,8 +70,8 @@ def _supervise(commands: dict[str, list[str]], logs: Path) -> None:
                 delay[name] = min(delay[name] * 2, LONGEST_RESTART_SECONDS)
             for name in [name for name, at in due.items() if at <= now]:
                 del due[name]
-                running[name] = childproc.spawn(commands[name], logs / f"{name}.log")
+                running[name] = processes.spawn(commands[name], logs / f"{name}.log")
                 born[name] = now
     finally:
         for child in running.values():
-            childproc.terminate(child, STOP_SECONDS)
+            processes.terminate(child, STOP_SECONDS)

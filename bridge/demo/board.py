@@ -41,9 +41,9 @@ class SwapCard:
     sends: str = ""
     receives: str = ""
     note: str = ""
-    """One more thing worth saying of it at the end."""
+    """A remark to show at the end."""
     hops: list[SwapCard] = field(default_factory=list)
-    """The swaps that this one is made of, if it is a way of several."""
+    """The swaps that this one consists of, if it has several."""
     stages: list[tuple[str, float]] = field(default_factory=list)
     transactions: list[dict[str, str]] = field(default_factory=list)
     started: float = 0.0
@@ -138,7 +138,7 @@ class Board:
         return card
 
     def step(self, what: str) -> None:
-        """Say that a step of the set-up was done, with the time it took."""
+        """Report that a step of the set-up is done, with the time it took."""
         now = time.monotonic()
         spent = now - self._step_started
         self._step_started = now

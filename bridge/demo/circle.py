@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 
-from bridge.api.userswap import Wallet
+from bridge.client.swap import UserWallet
 from bridge.config import to_text
 from bridge.demo.board import Board, SwapCard
-from bridge.demo.people import Person, WentWrong
+from bridge.demo.people import Person, SwapWentWrongError
 from bridge.demo.plans import GAS_MONEY, NATIVE, Plan, Round
 from bridge.demo.site import Site
-from bridge.protocol.types import Asset
-from relayers.keystore import SecretKey
+from bridge.keys.keystore import SecretKey
+from bridge.protocol.types import Amount, Asset
 
 
 class Traveller:
@@ -28,7 +28,7 @@ class Traveller:
         route = " → ".join(asset.symbol for asset in plan.route)
         self.card = board.add(SwapCard(plan.name, route, "completed"))
         self.wallets = {
-            asset.chain: Wallet(site.port(asset.chain, SecretKey.generate())) for asset in plan.route
+            asset.chain: UserWallet(site.port(asset.chain, SecretKey.generate())) for asset in plan.route
         }
         self.hops: list[Person] = []
 
@@ -43,13 +43,13 @@ class Traveller:
         return frozenset(self.plan.route)
 
     async def fund(self) -> None:
-        """Receive the first amount with its gas; on no other chain this person has anything yet."""
+        """Receive the first amount with its gas; this person has nothing on the other chains yet."""
         first = self.plan.route[0]
-        amount = self.plan.amount + GAS_MONEY[first.chain]
+        amount = Amount(self.plan.amount + GAS_MONEY[first.chain])
         await self.site.fund(self.wallets[first.chain].address, first, amount)
 
     async def swap_through(self) -> None:
-        """Swap from each chain to the next until the value is back where it began."""
+        """Swap from each chain to the next until the value is back where it started."""
         plan, card = self.plan, self.card
         card.begin()
         card.sends = _money(plan.amount, plan.route[0])
@@ -91,7 +91,7 @@ class Traveller:
         await person.lock()
         await person.receive()
         if person.swap is None:
-            raise WentWrong(f"{person.plan.route} was never begun")
+            raise SwapWentWrongError(f"{person.plan.route} was never begun")
         return person.swap.record.destination.amount
 
     async def collect(self) -> None:

@@ -1,4 +1,4 @@
-"""The users of the demonstration: each with own keys, through the REST API and the typed client alone."""
+"""The users of the demonstration: each has its own keys and uses only the REST API and the typed client."""
 
 from __future__ import annotations
 
@@ -10,18 +10,20 @@ from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import TypeVar
 
-from bridge.api.client import BridgeClient, BridgeProblem, BridgeUnreachable, new_token
-from bridge.api.models import SwapView
-from bridge.api.recovery import LIGHT, RecoveryDir
-from bridge.api.userswap import LockWatch, UserSwap, Wallet
+from bridge.chains.errors import InsufficientFundsError, PortError, PortUnavailableError
+from bridge.client.client import BridgeClient, new_token
+from bridge.client.errors import BridgeRefusedError, BridgeUnreachableError
+from bridge.client.recovery import LIGHT, RecoveryDir
+from bridge.client.swap import LockWatch, UserSwap, UserWallet
 from bridge.config import to_text
 from bridge.demo.board import Board, SwapCard
 from bridge.demo.plans import CLAIM_FEE_PERCENT, GAS_MONEY, NATIVE, Plan
 from bridge.demo.site import Site
+from bridge.keys.keystore import SecretKey
 from bridge.protocol.legs import CLAIMED, REFUNDED
-from bridge.protocol.types import NEEDS_CONSENT, Asset, Chain, LegState, SwapState
-from relayers.keystore import SecretKey
-from relayers.port import InsufficientFunds, PortError, PortUnavailable
+from bridge.protocol.types import Amount, Asset, ChainId, LegState, SwapState
+from bridge.wire.swaps import SwapView
+from kernels.errors import RainbowError
 
 T = TypeVar("T")
 
@@ -32,14 +34,14 @@ _PASSING_PROBLEMS = frozenset(
 )
 
 
-class WentWrong(Exception):
+class SwapWentWrongError(RainbowError):
     """A swap did not end as it should."""
 
 
 class Person:
-    """One user with one swap. `patience` is how long, in seconds, each step may take in all.
+    """One user with one swap. `patience` is how many seconds each step may take in all.
 
-    With `purse` and `card` the swap is a step of a longer way: its wallets and what is shown are given.
+    With `purse` and `card` the swap is one step of several: its wallets and its card are given.
     """
 
     def __init__(
@@ -49,7 +51,7 @@ class Person:
         board: Board,
         patience: float,
         *,
-        purse: Mapping[Chain, Wallet] | None = None,
+        purse: Mapping[ChainId, UserWallet] | None = None,
         card: SwapCard | None = None,
     ) -> None:
         self.site = site
@@ -57,8 +59,8 @@ class Person:
         self.board = board
         self.patience = patience
         self.card = card or board.add(SwapCard(plan.name, plan.route, plan.expected.value))
-        self.wallets: Mapping[Chain, Wallet] = purse or {
-            asset.chain: Wallet(site.port(asset.chain, SecretKey.generate()))
+        self.wallets: Mapping[ChainId, UserWallet] = purse or {
+            asset.chain: UserWallet(site.port(asset.chain, SecretKey.generate()))
             for asset in (plan.source, plan.destination)
         }
         self.client = BridgeClient(site.api_url, token=new_token())
@@ -78,26 +80,27 @@ class Person:
         return frozenset({plan.source, plan.destination, *(NATIVE[chain] for chain in self.wallets)})
 
     async def fund(self) -> None:
-        """Receive from the devnets' treasuries what the swap needs and no more."""
+        """Receive from the devnets' treasuries exactly what the swap needs."""
         plan = self.plan
         address = self.wallets[plan.source.chain].address
-        gas = GAS_MONEY[plan.source.chain]
+        gas, amount = GAS_MONEY[plan.source.chain], Amount(plan.amount)
         if plan.source.contract:
-            await self.site.fund(address, NATIVE[plan.source.chain], gas)
-            if plan.source.chain in NEEDS_CONSENT:
+            await self.site.fund(address, NATIVE[plan.source.chain], Amount(gas))
+            if self.site.needs_consent(plan.source.chain):
                 await self._approve(plan.source)  # nobody can be given such an asset before
-            await self.site.fund(address, plan.source, plan.amount)
+            await self.site.fund(address, plan.source, amount)
         else:
-            await self.site.fund(address, plan.source, plan.amount + gas)
+            await self.site.fund(address, plan.source, Amount(amount + gas))
         chain = plan.destination.chain
-        consents = bool(plan.destination.contract) and chain in NEEDS_CONSENT
+        consents = bool(plan.destination.contract) and self.site.needs_consent(chain)
         if consents or not (plan.is_claimed_for or plan.walks_away):
-            await self.site.fund(self.wallets[chain].address, NATIVE[chain], GAS_MONEY[chain])
+            await self.site.fund(self.wallets[chain].address, NATIVE[chain], Amount(GAS_MONEY[chain]))
         if consents:
             await self._approve(plan.destination)
 
     async def lock(self) -> None:
-        """Quote, accept, lock, and wait for the bridge's lock; who walks away waits until it is final."""
+        """Quote, accept, lock, and wait for the bridge's lock; a user who walks away waits until it is
+        final."""
         plan, card = self.plan, self.card
         card.begin()
         swap = self.swap = await self._begun()
@@ -126,7 +129,8 @@ class Person:
             await self._patiently(lambda signed=signed: wallet.settled(signed, pause=POLL_SECONDS))  # type: ignore[misc]
 
     async def receive(self) -> None:
-        """Reveal the secret once the own node shows the bridge's lock deep enough; wait for the money."""
+        """Reveal the secret once the user's own node shows the bridge's lock deep enough; wait for the
+        money."""
         swap, plan = self._begun_swap(), self.plan
         wallet = self.wallets[plan.destination.chain]
         watch = LockWatch(wallet.port, swap.record.destination)
@@ -138,7 +142,8 @@ class Person:
         await self._until(lambda view: view.destination.state is LegState.FINAL)
         if plan.is_claimed_for:
             authorizer = wallet.port.authorizer
-            fee = swap.record.destination.amount * CLAIM_FEE_PERCENT // 100 if plan.pays_claim else 0
+            share = CLAIM_FEE_PERCENT if plan.pays_claim else 0
+            fee = Amount(swap.record.destination.amount * share // 100)
             await self._patiently(lambda: swap.reveal_to_bridge(self._password, watch, authorizer, fee))
             self.board.reached(self.card, "secret handed over")
             await self._until(_received)
@@ -156,7 +161,8 @@ class Person:
         await self._until(lambda view: view.status is SwapState.COMPLETED)
 
     async def refund(self) -> None:
-        """The source's deadline has passed: take the money back with the own wallet, ask nobody."""
+        """The source's deadline has passed: take the money back with the user's own wallet; nobody is
+        asked."""
         swap = self._begun_swap()
         wallet = self.wallets[self.plan.source.chain]
 
@@ -172,7 +178,7 @@ class Person:
         )
 
     async def swap_through(self) -> None:
-        """The whole swap, of somebody who stays."""
+        """The whole swap of a user who stays."""
         await self.lock()
         await self.receive()
         await self.settle()
@@ -185,11 +191,11 @@ class Person:
 
     def _begun_swap(self) -> UserSwap:
         if self.swap is None:
-            raise WentWrong("the swap was never begun")
+            raise SwapWentWrongError("the swap was never begun")
         return self.swap
 
     async def _begun(self) -> UserSwap:
-        """Begin the swap, or, when the answer got lost, take it up from the recovery file."""
+        """Begin the swap or, when the answer got lost, continue from the recovery file."""
 
         async def attempt() -> UserSwap:
             open_records = [record for record in self.recovery.all() if not record.swap_id]
@@ -222,8 +228,8 @@ class Person:
         *,
         at_once: bool = False,
     ) -> SwapView:
-        """Follow the swap until a view is `reached`. A node that was killed has forgotten what it had not yet
-        put into a block, so the own last transaction is sent `again`, `unless` the view shows it worked.
+        """Follow the swap until a view is `reached`. A killed node has forgotten what it had not yet put into
+        a block, so the user's last transaction is sent `again`, `unless` the view shows that it worked.
         `at_once`: it was not sent yet."""
         swap = self._begun_swap()
         deadline = time.monotonic() + self.patience
@@ -236,13 +242,13 @@ class Person:
             if reached(view):
                 return view
             if view.status in _ENDED and view.status is not self.plan.expected:
-                raise WentWrong(
+                raise SwapWentWrongError(
                     f"it ended {view.status.value}, not {self.plan.expected.value}: {view.detail}"
                 )
             self._check_time(deadline, f"it is still {view.status.value}: {view.detail}")
             if again is not None and time.monotonic() > resend and not unless(view):
-                # Refused, perhaps, because somebody else was faster: the next view tells.
-                with contextlib.suppress(BridgeUnreachable, PortError):
+                # It may have been refused because somebody else was faster: the next view will show.
+                with contextlib.suppress(BridgeUnreachableError, PortError):
                     await again()
                 resend = time.monotonic() + RESEND_SECONDS
             await asyncio.sleep(POLL_SECONDS)
@@ -253,18 +259,18 @@ class Person:
         while True:
             try:
                 return await step()
-            except (BridgeUnreachable, PortUnavailable, InsufficientFunds) as error:
-                # A node that was killed may have to include again what paid this account.
+            except (BridgeUnreachableError, PortUnavailableError, InsufficientFundsError) as error:
+                # A killed node may have to include again the transaction that paid this account.
                 self._check_time(deadline, str(error))
-            except BridgeProblem as error:
+            except BridgeRefusedError as error:
                 if error.kind not in _PASSING_PROBLEMS:
-                    raise WentWrong(f"the bridge refused: {error} ({error.hint})") from None
+                    raise SwapWentWrongError(f"the bridge refused: {error} ({error.hint})") from None
                 self._check_time(deadline, str(error))
             await asyncio.sleep(POLL_SECONDS)
 
     def _check_time(self, deadline: float, why: str) -> None:
         if time.monotonic() > deadline:
-            raise WentWrong(f"nothing moved for {self.patience:.0f} s: {why}")
+            raise SwapWentWrongError(f"nothing moved for {self.patience:.0f} s: {why}")
 
     async def collect(self) -> None:
         """Fill the card with the transactions of both legs and their confirmations."""
@@ -282,7 +288,7 @@ class Person:
                 depth = tip.block.height - height + 1
                 self.card.transactions.append(
                     {
-                        "chain": leg.terms.chain.value,
+                        "chain": leg.terms.chain,
                         "what": what,
                         "tx_id": tx_id,
                         "confirmations": str(depth),
@@ -314,5 +320,5 @@ _STAGES: tuple[tuple[Callable[[SwapView], bool], str], ...] = (
 
 
 def _stage(view: SwapView) -> str:
-    """Name the furthest stage that a view shows; the later come first."""
+    """Name the furthest stage that a view shows; later stages are checked first."""
     return next((name for shows, name in _STAGES if shows(view)), "")

@@ -12,27 +12,48 @@ from itertools import pairwise
 from typing import Any
 
 from bridge.config import to_text
-from bridge.protocol.types import Asset, Chain, SwapState
-from relayers.cardano.devnet import DEMO_TOKEN as CUSD
-from relayers.cardano.settings import ADA
-from relayers.ethereum import demo_token
-from relayers.ethereum.settings import ETH
-from relayers.solana.devnet import DEMO_TOKEN as SUSD
-from relayers.solana.settings import SOL
-from relayers.stellar.devnet.local import TOKEN as RUSD
-from relayers.stellar.settings import XLM
-from relayers.zion.settings import ZION
+from bridge.protocol.types import Asset, ChainId, SwapState
+from bridge.wiring.local_chains import numbers, tools_of
 
-DEMO = demo_token.asset()
-ASSETS = (ETH, DEMO, ZION, SOL, SUSD, XLM, RUSD, ADA, CUSD)
-CHAINS = (Chain.ETHEREUM, Chain.ZION, Chain.SOLANA, Chain.STELLAR, Chain.CARDANO)
+ETHEREUM, BASE = ChainId("ethereum"), ChainId("base")
+ZION_CHAIN, SOLANA, STELLAR, CARDANO = (
+    ChainId("zion"),
+    ChainId("solana"),
+    ChainId("stellar"),
+    ChainId("cardano"),
+)
+FAMILIES = {
+    ETHEREUM: "evm",
+    BASE: "evm",
+    ZION_CHAIN: "zion",
+    SOLANA: "solana",
+    STELLAR: "stellar",
+    CARDANO: "cardano",
+}
+"""The chains of the demonstration, each an instance of a family; two are of one family."""
+CHAINS = tuple(FAMILIES)
+
+
+def _deals_in(chain: ChainId) -> tuple[Asset, ...]:
+    """Return what a local chain has: its native coin, and its token if there is one."""
+    return tools_of(FAMILIES[chain]).local_assets(chain, numbers(FAMILIES)[chain]).all
+
+
+ETH, DEMO = _deals_in(ETHEREUM)
+BASE_ETH, _ = _deals_in(BASE)
+(ZION,) = _deals_in(ZION_CHAIN)
+SOL, SUSD = _deals_in(SOLANA)
+XLM, RUSD = _deals_in(STELLAR)
+ADA, CUSD = _deals_in(CARDANO)
+ASSETS = (ETH, DEMO, BASE_ETH, ZION, SOL, SUSD, XLM, RUSD, ADA, CUSD)
 NATIVE = {asset.chain: asset for asset in ASSETS if not asset.contract}
 CLAIM_FEE_PERCENT = 2
-"""What a user who pays for the claim out of the amount allows at most."""
+"""The most that a user allows who pays for the claim out of the amount."""
 
 PRICES = {
     ETH: "3000",
     DEMO: "1",
+    BASE_ETH: "3000",
     ZION: "2.5",
     SOL: "150",
     SUSD: "1",
@@ -46,6 +67,7 @@ PRICES = {
 BRIDGE_MONEY = {
     ETH: 1_000 * 10**18,
     DEMO: 1_000_000 * 10**6,
+    BASE_ETH: 1_000 * 10**18,
     ZION: 100_000 * 10**8,
     SOL: 10_000 * 10**9,
     SUSD: 1_000_000 * 10**6,
@@ -55,23 +77,22 @@ BRIDGE_MONEY = {
     CUSD: 1_000_000 * 10**6,
 }
 """What the bridge begins with, in smallest units. """
-PILES = {ADA: 10}
-"""In how many parts the bridge gets it: on Cardano each waiting transaction holds an output of its own."""
-KEEP = {ETH: "1", ZION: "10", SOL: "1", XLM: "20", ADA: "100"}
+KEEP = {ETH: "1", BASE_ETH: "1", ZION: "10", SOL: "1", XLM: "20", ADA: "100"}
 """Whole coins that are not offered: the bridge's own fees are paid from them."""
 
 GAS_MONEY = {
-    Chain.ETHEREUM: 10**17,
-    Chain.ZION: 10**8,
-    Chain.SOLANA: 5 * 10**7,
-    Chain.STELLAR: 10 * 10**7,
-    Chain.CARDANO: 20 * 10**6,
+    ETHEREUM: 10**17,
+    BASE: 10**17,
+    ZION_CHAIN: 10**8,
+    SOLANA: 5 * 10**7,
+    STELLAR: 10 * 10**7,
+    CARDANO: 20 * 10**6,
 }
 """What a user needs to send a few transactions, in the chain's smallest unit. On Stellar the reserves of an
 account and a lock come first, on Solana the rent of a vault, on Cardano collateral and change."""
 
 _LEAST, _MOST = 1, 30_000
-"""What pairs take, in the prices' unit."""
+"""The limits of pairs, in the prices' unit."""
 
 
 @dataclass(frozen=True)
@@ -96,11 +117,13 @@ class Plan:
     @property
     def route(self) -> str:
         """For people."""
+        if self.source.symbol == self.destination.symbol:
+            return f"{self.source.key} → {self.destination.key}"
         return f"{self.source.symbol} → {self.destination.symbol}"
 
     @property
     def expected(self) -> SwapState:
-        """How it has to end."""
+        """How it must end."""
         return SwapState.REFUNDED if self.walks_away else SwapState.COMPLETED
 
 
@@ -112,11 +135,11 @@ class Round:
     name: str
     route: tuple[Asset, ...]
     amount: int
-    gas: dict[Chain, int]
+    gas: dict[ChainId, int]
 
     @property
     def steps(self) -> list[tuple[Asset, Asset]]:
-        """From which asset to which, one after the other."""
+        """The steps in order, from which asset to which."""
         return list(pairwise(self.route))
 
 
@@ -147,6 +170,8 @@ PLANS = (
     Plan("peter", ETH, ADA, 8 * 10**16),
     Plan("quinn", CUSD, DEMO, 60 * 10**6, gasless=True),
     Plan("ray", DEMO, CUSD, 50 * 10**6, gasless=True),
+    Plan("uma", ETH, BASE_ETH, 3 * 10**17, gasless=True),
+    Plan("vince", BASE_ETH, ETH, 2 * 10**17),
     Plan("rupert", ADA, SOL, 300 * 10**6, walks_away=True),
     Plan("sybil", SOL, ADA, 2 * 10**9, walks_away=True),
 )
@@ -155,10 +180,10 @@ CIRCLE = Round(
     (ZION, ETH, SOL, XLM, ADA, ZION),
     400 * 10**8,
     gas={
-        Chain.ETHEREUM: 10**15,
-        Chain.SOLANA: 5 * 10**6,
-        Chain.STELLAR: 6 * 10**7,  # the account's reserve and a lock's deposit, which comes back
-        Chain.CARDANO: 3 * 10**6,
+        ETHEREUM: 10**15,
+        SOLANA: 5 * 10**6,
+        STELLAR: 6 * 10**7,  # the account's reserve and a lock's deposit, which comes back
+        CARDANO: 3 * 10**6,
     },
 )
 
@@ -182,7 +207,7 @@ def offered_assets(assets: Iterable[Asset]) -> list[dict[str, Any]]:
     """Return the configuration's assets."""
     return [
         {
-            "chain": asset.chain.value,
+            "chain": asset.chain,
             "symbol": asset.symbol,
             "decimals": asset.decimals,
             "contract": asset.contract,
@@ -198,7 +223,7 @@ def worth(asset: Asset, value: int) -> str:
     return to_text(units, asset.decimals)
 
 
-def assets_of(chains: Iterable[Chain]) -> list[Asset]:
+def assets_of(chains: Iterable[ChainId]) -> list[Asset]:
     """Return the assets on these chains."""
     wanted = set(chains)
     return [asset for asset in ASSETS if asset.chain in wanted]

@@ -1,4 +1,4 @@
-"""The demonstration itself: swaps of all kinds at once, some of which the user walks away from, one person's
+"""The demonstration itself: swaps of all kinds at the same time, some with users who walk away, one person's
 way around all chains, and an audit of every unit."""
 
 from __future__ import annotations
@@ -10,32 +10,33 @@ from typing import Any
 
 import httpx
 
+from bridge.chains.errors import PortError
+from bridge.chains.family import LOCKS
+from bridge.chains.port import ChainPort
 from bridge.demo.accounting import AssetAudit, Snapshot, audit
 from bridge.demo.board import Board, Verdict
 from bridge.demo.books import Books
 from bridge.demo.chaos import Chaos
 from bridge.demo.circle import Traveller
-from bridge.demo.people import Person, WentWrong
+from bridge.demo.people import Person, SwapWentWrongError
 from bridge.demo.plans import ASSETS, CIRCLE, PLANS
 from bridge.demo.site import Site
-from bridge.localchains import LOCKS
-from bridge.protocol.types import Chain
-from bridge.supervisor import ProcessFailed
-from relayers.port import ChainPort, PortError
+from bridge.demo.supervisor import ProcessFailedError
+from bridge.protocol.types import BlockHeight, ChainId
 
 Swapper = Person | Traveller
 
 PATIENCE_SECONDS = 60.0
 CHAOS_PATIENCE_SECONDS = 90.0
 STEPS_AT_MOST = 2
-"""Times the patience for one step: what all of a person's steps may take together."""
+"""All of a person's steps together may take this many times the patience for one step."""
 SETTLE_SECONDS = 30.0
 """How long the books may take to close after the last swap."""
 
 
 @dataclass
 class Outcome:
-    """What the demonstration found; `problems` is empty when all went as it should."""
+    """The outcome of the demonstration; `problems` is empty when everything went as it should."""
 
     problems: list[str] = field(default_factory=list)
     before: Snapshot = field(default_factory=lambda: Snapshot({}))
@@ -85,7 +86,7 @@ class Demo:
         try:
             await self._set_up()
             await self._swap(outcome)
-        except (ProcessFailed, PortError, httpx.HTTPError, RuntimeError, TimeoutError) as error:
+        except (ProcessFailedError, PortError, httpx.HTTPError, RuntimeError, TimeoutError) as error:
             outcome.problems.append(f"{type(error).__name__}: {error}".removesuffix(": "))
         outcome.problems += self.site.dead()
         outcome.seconds = time.monotonic() - begun
@@ -94,7 +95,7 @@ class Demo:
     async def _set_up(self) -> None:
         self.site.configure()
         await self.site.start_chains()
-        names = [local.name for local in self.site.chains.values()]
+        names = [local.title for local in self.site.chains.values()]
         self.board.step(f"{', '.join(names[:-1])} and {names[-1]} run")
         await self.site.start_bridge()
         self.board.step(f"the bridge has money, the API and {len(names)} relayers run")
@@ -135,7 +136,7 @@ class Demo:
             outcome.killed = chaos.killed
 
     async def _everybody(self, people: list[Swapper], hurting: asyncio.Task[None] | None = None) -> None:
-        """Let all swap at once; then let the deadlines of those who were left pass."""
+        """Let everybody swap at the same time; then let the deadlines of abandoned swaps pass."""
         walking = [one for one in people if isinstance(one, Person) and one.plan.walks_away]
         staying = [one for one in people if one not in walking]
         await asyncio.gather(
@@ -156,7 +157,7 @@ class Demo:
                 await step
         except Exception as error:
             person.card.finish(ok=False, reason=f"{type(error).__name__}: {error}")
-            if not isinstance(error, WentWrong):
+            if not isinstance(error, SwapWentWrongError):
                 self.board.note(f"[red]{person.name}: {type(error).__name__}: {error}[/]")
             return
         if last:
@@ -165,7 +166,7 @@ class Demo:
     async def _pass_deadlines(self, people: list[Person]) -> None:
         """Move the chains' clocks past every deadline of these swaps."""
         latest = 0
-        readers: dict[Chain, ChainPort] = {}
+        readers: dict[ChainId, ChainPort] = {}
         for person in people:
             readers |= {chain: wallet.port for chain, wallet in person.wallets.items()}
             if person.swap is not None:
@@ -174,10 +175,13 @@ class Demo:
         for chain, port in readers.items():
             ahead = max(0, latest - (await port.tip()).time) + 1
             await self.site.devnet(chain).advance_time(ahead)
-            self.board.note(f"  [dim]{chain.value}: the clock moves {ahead} s ahead[/]")
+            self.board.note(f"  [dim]{chain}: the clock moves {ahead} s ahead[/]")
 
-    async def _close_the_books(self, books: Books, outcome: Outcome, since: dict[Chain, int]) -> None:
-        """Add up; while transactions are still on their way the sums may not match, so it has a moment."""
+    async def _close_the_books(
+        self, books: Books, outcome: Outcome, since: dict[ChainId, BlockHeight]
+    ) -> None:
+        """Add up. While transactions are still on their way the sums may not match, so there is a grace
+        period."""
         deadline = time.monotonic() + SETTLE_SECONDS
         while True:
             outcome.after, until = await books.read()

@@ -1,4 +1,4 @@
-"""The place of the demonstration: five local chains, the API and five relayers, each its own process."""
+"""The place of the demonstration: local chains, the API and a relayer for each, each its own process."""
 
 from __future__ import annotations
 
@@ -11,40 +11,42 @@ from pathlib import Path
 
 import httpx
 
-from bridge import config, ports
+from bridge import config
+from bridge.chains.family import LocalChain, LocalInstance
+from bridge.chains.local import processes
+from bridge.chains.port import ChainPort
 from bridge.config import Settings
 from bridge.demo import plans, toml
-from bridge.demo.plans import BRIDGE_MONEY, CHAINS, PILES, PRICES
-from bridge.localchains import Local, LocalChain, make
-from bridge.protocol.types import NEEDS_CONSENT, Asset, Chain
-from bridge.supervisor import Child, ProcessSpec, Supervisor
-from relayers import childproc, keystore
-from relayers.keystore import KeyLabel, SecretKey
-from relayers.port import ChainPort
+from bridge.demo.plans import BRIDGE_MONEY, FAMILIES, PRICES
+from bridge.demo.supervisor import Child, ProcessSpec, Supervisor
+from bridge.keys import keystore
+from bridge.keys.keystore import KeyLabel, SecretKey
+from bridge.protocol.types import Address, Amount, Asset, ChainId
+from bridge.wiring import ports
+from bridge.wiring.local_chains import make
 
 BLOCK_SECONDS = 1
 POLL_SECONDS = 0.5
-"""Between two looks of a relayer at its chain; new heads wake it up as well."""
+"""Seconds between two polls of a relayer; new heads wake it up as well."""
 
 START_PATIENCE_SECONDS = 120.0
-"""For the bridge's processes: a busy machine takes its time to load five chains' libraries."""
+"""For the bridge's processes: a busy machine is slow to load all chains' libraries."""
 HEADING = "# Written by `rainbow demo`: local chains, published keys, no real money.\n"
 
 
 class Site:
-    """Starts and stops everything, and can hurt it: `kill` ends any process as `kill -9` does."""
+    """Starts and stops everything, and can break it: `kill` ends any process as `kill -9` does."""
 
-    def __init__(self, directory: Path, chains: Sequence[Chain] = CHAINS) -> None:
+    def __init__(self, directory: Path, chains: Sequence[ChainId] = tuple(FAMILIES)) -> None:
         self.directory = directory
         directory.mkdir(parents=True, exist_ok=True)
-        self.chains: dict[Chain, Local] = {
-            chain: make(chain, directory / chain.value, block_time=BLOCK_SECONDS) for chain in chains
-        }
+        families = {chain: FAMILIES[chain] for chain in FAMILIES if chain in chains}
+        self.chains: dict[ChainId, LocalInstance] = make(families, directory, block_time=BLOCK_SECONDS)
         self.assets = plans.assets_of(chains)
-        self._nodes = {f"node-{chain.value}": chain for chain in chains}
+        self._nodes = {f"node-{chain}": chain for chain in chains}
         self._funding = {chain: asyncio.Lock() for chain in chains}
         self.supervisor = Supervisor(directory / "logs")
-        self.api_port = childproc.free_port()
+        self.api_port = processes.free_port()
         self.settings: Settings | None = None
         self.down: set[str] = set()
 
@@ -88,7 +90,7 @@ class Site:
             },
             "keys": {"password_file": "password"},
             "chains": {
-                chain.value: {"poll_interval": POLL_SECONDS, **local.section()}
+                chain: {"poll_interval": POLL_SECONDS, **local.section()}
                 for chain, local in self.chains.items()
             },
             "assets": plans.offered_assets(self.assets),
@@ -116,7 +118,7 @@ class Site:
         file.write_text(password)
         self.settings = settings = config.load(self.config_file)
         keys = {
-            **{f"{chain.value}/bridge": section.keystore for chain, section in settings.chains.items()},
+            **{f"{chain}/bridge": section.keystore for chain, section in settings.chains.items()},
             "quotes/signer": settings.keys.quotes,
             "secrets/storage": settings.keys.storage,
         }
@@ -129,9 +131,9 @@ class Site:
         async def fund(asset: Asset) -> None:
             port = self.bridge_port(asset.chain)
             try:
-                parts = PILES.get(asset, 1)
+                parts = port.traits.split_funding
                 for _ in range(parts):
-                    await self.fund(port.account, asset, BRIDGE_MONEY[asset] // parts)
+                    await self.fund(port.account, asset, Amount(BRIDGE_MONEY[asset] // parts))
             finally:
                 await port.close()
 
@@ -149,12 +151,12 @@ class Site:
     async def start_bridge(self) -> None:
         """Give the bridge its money, start the API and a relayer for each chain, and wait until the bridge is
         ready to trade."""
-        # Nobody can be given an issued asset of Stellar before the relayer has opened a trustline.
-        later = [asset for asset in self.assets if asset.contract and asset.chain in NEEDS_CONSENT]
+        # Where consent is needed, an asset can be paid only after the relayer has agreed to it.
+        later = [asset for asset in self.assets if asset.contract and self.needs_consent(asset.chain)]
         await self._fund_bridge(asset for asset in self.assets if asset not in later)
         for chain in self.chains:
-            name = f"relayer-{chain.value}"
-            argv = (*_rainbow(), "relayer", chain.value)
+            name = f"relayer-{chain}"
+            argv = (*_rainbow(), "relayer", chain)
             self.supervisor.add(ProcessSpec(name, argv, _now, self._env()))
         self.supervisor.add(
             ProcessSpec("api", (*_rainbow(), "api"), self._api_answers, self._env(), START_PATIENCE_SECONDS)
@@ -188,9 +190,9 @@ class Site:
                 await asyncio.sleep(0.1)
 
     async def _everything_set_up(self, patience: float = START_PATIENCE_SECONDS) -> None:
-        """Wait for token approvals and trustlines: nobody can pay the bridge in a token before."""
+        """Wait for token approvals and trustlines: before that, nobody can pay the bridge in a token."""
 
-        async def done(chain: Chain) -> None:
+        async def done(chain: ChainId) -> None:
             port = self.bridge_port(chain)
             try:
                 while await port.setup_actions(plans.assets_of([chain])):
@@ -203,21 +205,27 @@ class Site:
 
     # -- using ---------------------------------------------------------------------------------------
 
-    def port(self, chain: Chain, key: SecretKey) -> ChainPort:
+    def port(self, chain: ChainId, key: SecretKey) -> ChainPort:
         """Open a user's own view of a chain, with the user's own key."""
         if self.settings is None:
             raise RuntimeError("configure() comes first")
         return ports.open_port(self.settings, chain, key)
 
-    def bridge_port(self, chain: Chain) -> ChainPort:
+    def bridge_port(self, chain: ChainId) -> ChainPort:
         """Open the bridge's own view of a chain, with its published key."""
-        return self.port(chain, keystore.devnet_key(f"{chain.value}/bridge"))
+        return self.port(chain, keystore.devnet_key(f"{chain}/bridge"))
 
-    def devnet(self, chain: Chain) -> LocalChain:
+    def needs_consent(self, chain: ChainId) -> bool:
+        """Tell whether an account must agree to an issued asset before it can be paid in it."""
+        if self.settings is None:
+            raise RuntimeError("configure() comes first")
+        return self.settings.traits(chain).needs_consent
+
+    def devnet(self, chain: ChainId) -> LocalChain:
         """The local chain."""
         return self.chains[chain].node
 
-    async def fund(self, address: str, asset: Asset, amount: int) -> None:
+    async def fund(self, address: Address, asset: Asset, amount: Amount) -> None:
         """Give an account money from the devnet's treasury."""
         async with self._funding[asset.chain]:  # the treasury's transactions have an order
             await self.devnet(asset.chain).fund(address, asset, amount)

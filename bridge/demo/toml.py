@@ -1,4 +1,4 @@
-"""Writes a configuration as TOML: the standard library reads it only."""
+"""Writes a configuration as TOML: the standard library can only read it."""
 
 from __future__ import annotations
 

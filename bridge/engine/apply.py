@@ -11,6 +11,7 @@ from typing import TypeVar
 
 import msgspec
 
+from bridge.chains.actions import CloseAction
 from bridge.engine.actions import encode_action
 from bridge.protocol.effects import (
     AppendReceipt,
@@ -26,10 +27,9 @@ from bridge.protocol.effects import (
 from bridge.protocol.events import ClaimSeen, Event, SecretRevealed, SecretShared, Tick
 from bridge.protocol.rules import required_effects
 from bridge.protocol.transition import transition
-from bridge.protocol.types import LEAVES_DEPOSIT, Leg, LegRole, LegState, Purpose, Swap
-from bridge.store import Conflict, NotFound, Store, Transaction
+from bridge.protocol.types import ChainId, Leg, LegRole, LegState, LockId, Purpose, Swap, SwapId
+from bridge.store import ConflictError, NotFoundError, Store, Transaction
 from bridge.store.records import IntentState, PlannedIntent, StoredTxState
-from relayers.port import Action
 
 T = TypeVar("T")
 
@@ -37,23 +37,24 @@ _CLAIMED_FOR_GOOD = frozenset({LegState.CLAIM_FINAL})
 _SPENT_FOR_GOOD = frozenset({LegState.CLAIM_FINAL, LegState.REFUND_FINAL})
 
 MAX_TRIES = 8
-"""How often a transaction is repeated that another process got in the way of."""
+"""How often a transaction is tried that conflicts with another process."""
 
 
 class Applied(msgspec.Struct, frozen=True):
-    """The swap after its events, and whether they were news."""
+    """The swap after its events, and whether they changed it."""
 
     swap: Swap
     changed: bool
 
 
 def retrying(store: Store, job: Callable[[Transaction], T]) -> T:
-    """Run a job in a transaction, anew when another process got in the way. Raises the last `Conflict`."""
+    """Run a job in a transaction, again if another process changed the same rows. Raises the last
+    `ConflictError`."""
     for _ in range(MAX_TRIES - 1):
         try:
             with store.transaction() as tx:
                 return job(tx)
-        except Conflict:
+        except ConflictError:
             continue
     with store.transaction() as tx:
         return job(tx)
@@ -65,7 +66,7 @@ def clocks(tx: Transaction, swap: Swap) -> tuple[Tick, ...]:
     for chain in (swap.source.terms.chain, swap.destination.terms.chain):
         status = tx.chains.get(chain)
         if status is not None and status.tip is not None:
-            ticks.append(Tick(chain, status.time, status.tip.height))
+            ticks.append(Tick(chain, status.time, status.tip.block.height))
     return tuple(ticks)
 
 
@@ -76,15 +77,15 @@ def differs(before: Swap, after: Swap) -> bool:
     return msgspec.structs.replace(after, times=before.times, heights=before.heights) != before
 
 
-def apply_events(tx: Transaction, swap_id: str, events: Sequence[Event] = ()) -> Applied:
-    """Let events happen to a swap, after telling it the time; without events only the time passes.
+def apply_events(tx: Transaction, swap_id: SwapId, events: Sequence[Event] = ()) -> Applied:
+    """Apply events to a swap, after the newest time of both chains; without events only the time.
 
-    Idempotent: events that are no news store nothing. Raises `NotFound`, `Conflict` (repeat the
-    transaction), `SecretsLocked` (a preimage came, but the store has no key).
+    Idempotent: events that change nothing store nothing. Raises `NotFoundError`, `ConflictError` (repeat the
+    transaction), `SecretsLockedError` (a preimage came, but the store has no key).
     """
     stored = tx.swaps.get(swap_id, for_update=True)
     if stored is None:
-        raise NotFound(f"there is no swap {swap_id}", "look up its id")
+        raise NotFoundError(f"there is no swap {swap_id}", "look up its id")
     swap, changed = stored.swap, False
     for event in (*clocks(tx, swap), *events):
         result = transition(swap, event)
@@ -110,7 +111,7 @@ def _keep_secret(tx: Transaction, swap: Swap, event: Event) -> None:
 
 
 def carry_out(tx: Transaction, swap: Swap) -> None:
-    """Store what a swap requires now as intents; asking again changes nothing."""
+    """Store what a swap requires now as intents; doing it again changes nothing."""
     for effect in required_effects(swap):
         match effect:
             case CancelLock():
@@ -126,19 +127,26 @@ def carry_out(tx: Transaction, swap: Swap) -> None:
 
 
 def _plan_closings(tx: Transaction, swap: Swap) -> None:
-    """Bring in the deposits of spent locks: of those we claimed, and of our own whose recipient leaves it.
-    It belongs to no swap: a swap's end does not wait for it."""
+    """Plan to collect the deposits of spent locks: of those that we claimed, and of our own where the
+    recipient leaves the deposit behind. This belongs to no swap, so the end of a swap does not wait for
+    it."""
     for leg, spent in ((swap.source, _CLAIMED_FOR_GOOD), (swap.destination, _SPENT_FOR_GOOD)):
-        if leg.terms.chain in LEAVES_DEPOSIT and leg.state in spent:
-            action = encode_action(Action(Purpose.CLOSE, leg.terms))
+        if leg.state in spent and _leaves_deposit(tx, leg.terms.chain):
+            action = encode_action(CloseAction(leg.terms))
             tx.intents.plan(
                 PlannedIntent(f"close:{leg.lock_id}", Purpose.CLOSE, leg.terms.chain, action=action)
             )
 
 
+def _leaves_deposit(tx: Transaction, chain: ChainId) -> bool:
+    """Tell whether a spent lock of this chain still holds a deposit, as its relayer says."""
+    status = tx.chains.get(chain)
+    return status is not None and status.leaves_deposit
+
+
 def plan(tx: Transaction, planned: PlannedIntent) -> None:
-    """Store an intent. One that counts as done but is required again (a reorg beyond finality, or the
-    outbox knows more than the scan) goes back to the outbox, which looks at its transactions first."""
+    """Store an intent. One that is FINAL but required again (after a reorg deeper than finality, or because
+    the outbox knows more than the scan) goes back to the outbox, which looks at its transactions first."""
     if tx.intents.plan(planned):
         return
     standing = tx.intents.standing(planned.subject, planned.leg, planned.purpose, planned.lock_id)
@@ -153,14 +161,14 @@ def _cancel_lock(tx: Transaction, swap: Swap) -> None:
     role = LegRole.DESTINATION
     standing = tx.intents.standing(swap.id, role.value, Purpose.LOCK)
     if standing is None:
-        # The promise of TxFailed is the outbox's to give: it gives it for this empty intent at once.
+        # Only the outbox may promise TxFailed. For this intent, which has no transaction, it does so at once.
         tx.intents.plan(_planned(swap, role, Purpose.LOCK))
         standing = tx.intents.standing(swap.id, role.value, Purpose.LOCK)
     if standing is not None:
-        tx.intents.cancel(standing.id, "the destination must not be locked any more")
+        tx.intents.cancel(standing.id, "the destination must no longer be locked")
 
 
-def _planned(swap: Swap, role: LegRole, purpose: Purpose, lock_id: str = "") -> PlannedIntent:
+def _planned(swap: Swap, role: LegRole, purpose: Purpose, lock_id: LockId = LockId("")) -> PlannedIntent:
     chain = swap.leg(role).terms.chain
     return PlannedIntent(swap.id, purpose, chain, role.value, swap.id, lock_id=lock_id)
 

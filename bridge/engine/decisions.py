@@ -1,46 +1,51 @@
-"""May this intent be signed or sent at this moment? Asked of the store at every step, never remembered."""
+"""May this intent be signed or broadcast at this moment? Asked of the store at every step, never remembered.
+
+Whether a swap may be locked, claimed or given back is decided by `bridge.protocol` alone. The engine adds
+only "not now": a chain that cannot be relied on at the moment, a secret that this database does not have.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from enum import StrEnum
 
 import msgspec
 
+from bridge.chains.actions import Action, ClaimAction, LockAction, action_of
 from bridge.engine.actions import decode_action
 from bridge.engine.apply import clocks, intent_of
-from bridge.engine.evidence import may_lock, timing_of
+from bridge.engine.source_lock_check import (
+    estimated_times,
+    source_lock_evidence,
+    timing_of,
+    unreliable_chain,
+)
+from bridge.engine.tx_reasons import SPOILED
 from bridge.protocol.legs import UNLOCKED
-from bridge.protocol.rules import required_effects
+from bridge.protocol.refusals import Refusal
+from bridge.protocol.rules import (
+    check_source_lock,
+    may_counterlock,
+    required_effects,
+    withdraws_counterlock,
+)
 from bridge.protocol.transition import transition
 from bridge.protocol.types import LegRole, Purpose, Swap
 from bridge.store import Transaction
 from bridge.store.records import Intent
-from relayers.port import Action
 
 URGENT_INCLUSIONS = 4
 """A claim is urgent when its deadline is nearer than this many p99 inclusion delays."""
 
-
 BATCHED_PREIMAGE_BYTES = 32
-"""Batches take preimages of the usual length alone: Ethereum's could hold no other."""
+"""Batches take preimages of the usual length only: the batch of the EVM contract holds no other."""
 
 
-class Verdict(StrEnum):
-    """GO: sign and send. HOLD: neither, but waiting may help. WITHDRAW: it must not land any more."""
+class Go(msgspec.Struct, frozen=True, tag=True):
+    """Sign and broadcast. `depth`: the confirmations that settle it; `urgent_from`: the chain time (Unix
+    seconds) from which it is urgent, None if never."""
 
-    GO = "go"
-    HOLD = "hold"
-    WITHDRAW = "withdraw"
-
-
-class Decision(msgspec.Struct, frozen=True):
-    """The verdict with what to do, why not, how deep is final, and from which chain time on it is urgent."""
-
-    verdict: Verdict
+    action: Action
     depth: int
-    reason: str = ""
-    action: Action | None = None
     urgent_from: int | None = None
 
     def is_urgent(self, now: int) -> bool:
@@ -48,97 +53,152 @@ class Decision(msgspec.Struct, frozen=True):
         return self.urgent_from is not None and now >= self.urgent_from
 
 
-def joined(leader: Decision, riders: Sequence[Decision]) -> Decision:
-    """Return the decision on an intent whose transactions carry other claims along: it goes on as long as one
-    of them needs it, is as urgent as the most urgent, and is final when it is for the one that needs most."""
-    if not riders:
-        return leader
-    depth = max(one.depth for one in (leader, *riders))
-    going = [one for one in (leader, *riders) if one.verdict is Verdict.GO and one.action is not None]
-    if not going:
-        return msgspec.structs.replace(leader, depth=depth)
-    actions = [one.action for one in going if one.action is not None]
-    return Decision(
-        Verdict.GO,
-        depth,
-        action=msgspec.structs.replace(actions[0], others=tuple(actions[1:])),
-        urgent_from=min((one.urgent_from for one in going if one.urgent_from is not None), default=None),
-    )
+class Hold(msgspec.Struct, frozen=True, tag=True):
+    """Neither sign nor broadcast, but waiting may help."""
+
+    reason: str
+    depth: int
 
 
-def rides_with(one: Action, other: Action) -> bool:
-    """Tell whether two claims may share a transaction: both pay one recipient in one asset, and neither needs
-    anything but its preimage."""
-    return (
-        one.purpose is other.purpose is Purpose.CLAIM
-        and one.terms is not None
-        and other.terms is not None
-        and (one.terms.recipient, one.terms.asset) == (other.terms.recipient, other.terms.asset)
-        and all(
-            each.preimage is not None
-            and len(each.preimage.reveal()) == BATCHED_PREIMAGE_BYTES
-            and not each.authorization
-            for each in (one, other)
-        )
-    )
+class Withdraw(msgspec.Struct, frozen=True, tag=True):
+    """It must no longer land."""
+
+    reason: str
+    depth: int
 
 
-def decide(tx: Transaction, intent: Intent, own_tx_ids: Collection[str], default_depth: int) -> Decision:
-    """Decide on an intent from the store as it is now. `own_tx_ids`: what was signed for it so far."""
+Decision = Go | Hold | Withdraw
+
+
+class DecisionRules(msgspec.Struct, frozen=True):
+    """What a decision depends on besides the store. `default_depth`: the confirmations that settle what
+    belongs to no swap; `batches`: the chain makes several claims in one transaction."""
+
+    default_depth: int
+    batches: bool
+
+
+def current_decision(tx: Transaction, intent: Intent, rules: DecisionRules) -> Decision:
+    """Return what may be done about an intent now, with the other claims of the batch that it leads.
+
+    This is asked when a step is planned, in the transaction that stores signed bytes, and before each
+    broadcast.
+    """
+    fresh = tx.intents.get(intent.id) or intent
+    decision = decision_alone(tx, fresh, rules)
+    if fresh.purpose is not Purpose.CLAIM or not rules.batches:
+        return decision
+    members = tx.intents.batch_members(fresh.id)
+    return _with_batch(decision, [decision_alone(tx, member, rules) for member in members])
+
+
+def decision_alone(tx: Transaction, intent: Intent, rules: DecisionRules) -> Decision:
+    """Return what may be done about an intent now, whatever batch it belongs to."""
     if not intent.swap_id:
-        verdict = Verdict.WITHDRAW if intent.cancel else Verdict.GO
-        return Decision(verdict, default_depth, intent.reason, decode_action(intent.action))
+        if intent.cancel:
+            return Withdraw(intent.reason, rules.default_depth)
+        return Go(decode_action(intent.action), rules.default_depth)
     stored = tx.swaps.get(intent.swap_id)
     if stored is None:
-        return Decision(Verdict.WITHDRAW, default_depth, "the swap is not in this database")
+        return Withdraw("the swap is not in this database", rules.default_depth)
     swap = stored.swap
     for tick in clocks(tx, swap):
         swap = transition(swap, tick).swap
     depth = timing_of(swap, intent.role).finality_depth
+    own = _own_tx_ids(tx, intent)
     if intent.purpose is Purpose.LOCK:
-        return _decide_lock(tx, swap, intent, own_tx_ids, depth)
-    return _decide_spend(tx, swap, intent, own_tx_ids, depth)
+        return _decide_lock(tx, swap, intent, own, depth)
+    return _decide_spend(tx, swap, intent, own, depth)
 
 
-def _decide_lock(
-    tx: Transaction, swap: Swap, intent: Intent, own_tx_ids: Collection[str], depth: int
-) -> Decision:
+def _own_tx_ids(tx: Transaction, intent: Intent) -> set[str]:
+    """Return what was signed for an intent, by itself or by the leader of its batch. A batch that was given
+    up is no longer followed: if it lands after all, what was wanted has been done."""
+    signed = tx.transactions.of_intent(intent.id)
+    if intent.batch_leader is not None:
+        signed += tx.transactions.of_intent(intent.batch_leader)
+    return {stored.tx_id for stored in signed if stored.reason != SPOILED}
+
+
+def _decide_lock(tx: Transaction, swap: Swap, intent: Intent, own: Collection[str], depth: int) -> Decision:
     leg = swap.leg(intent.role)
-    if leg.state not in UNLOCKED and leg.lock_tx in own_tx_ids:
-        return Decision(Verdict.HOLD, depth, "the lock is on its chain")
+    if leg.state not in UNLOCKED and leg.lock_tx in own:
+        return Hold("the lock is on its chain", depth)
     if intent.cancel:
-        return Decision(Verdict.WITHDRAW, depth, intent.reason)
-    verdict = may_lock(tx, swap)
-    if verdict.refusal is not None:
-        kind = Verdict.HOLD if verdict.hold else Verdict.WITHDRAW
-        return Decision(kind, depth, verdict.refusal.message)
-    return Decision(Verdict.GO, depth, action=Action(Purpose.LOCK, leg.terms))
+        return Withdraw(intent.reason, depth)
+    refusal = may_counterlock(swap)
+    if refusal is not None:
+        return _refused(refusal, depth)
+    unreliable = unreliable_chain(tx, swap)
+    if unreliable is not None:
+        return Hold(f"{unreliable} cannot be relied on now", depth)
+    refusal = check_source_lock(swap, source_lock_evidence(tx, swap))
+    if refusal is not None:
+        return _refused(refusal, depth)
+    refusal = may_counterlock(swap, estimated_times(tx, swap))
+    if refusal is not None:
+        # Only the chains' own clocks can abandon a swap; an estimate of them can make it wait.
+        return Hold(refusal.message, depth)
+    return Go(LockAction(leg.terms), depth)
 
 
-def _decide_spend(
-    tx: Transaction, swap: Swap, intent: Intent, own_tx_ids: Collection[str], depth: int
-) -> Decision:
+def _refused(refusal: Refusal, depth: int) -> Decision:
+    decided = Withdraw if withdraws_counterlock(refusal) else Hold
+    return decided(refusal.message, depth)
+
+
+def _decide_spend(tx: Transaction, swap: Swap, intent: Intent, own: Collection[str], depth: int) -> Decision:
     leg = swap.leg(intent.role)
-    wanted = {
+    required = {
         (planned.leg, planned.purpose, planned.lock_id)
         for effect in required_effects(swap)
         if (planned := intent_of(swap, effect)) is not None
     }
-    if (intent.leg, intent.purpose, intent.lock_id) not in wanted:
+    if (intent.leg, intent.purpose, intent.lock_id) not in required:
         spends = {leg.spend_tx, *(stray.spend_tx for stray in leg.strays)} - {""}
-        if spends & set(own_tx_ids):
-            return Decision(Verdict.HOLD, depth, "it is on its chain")
-        return Decision(Verdict.WITHDRAW, depth, "it is not needed any more")
+        if spends & set(own):
+            return Hold("it is on its chain", depth)
+        return Withdraw("it is no longer needed", depth)
     terms = leg.lock_terms(intent.lock_id)
-    lock_id = intent.lock_id or leg.lock_id
     if intent.purpose is not Purpose.CLAIM:
-        return Decision(Verdict.GO, depth, action=Action(intent.purpose, terms, lock_id))
+        return Go(action_of(intent.purpose, terms), depth)
     preimage = tx.secrets.get(swap.hashlock)
     if preimage is None:
-        return Decision(Verdict.HOLD, depth, "the secret is not in this database")
+        return Hold("the secret is not in this database", depth)
     urgent_from = terms.deadline - URGENT_INCLUSIONS * timing_of(swap, LegRole(intent.leg)).inclusion_p99
     authorization = b""
     if intent.role is LegRole.DESTINATION:
         authorization = tx.authorizations.get(swap.id)
-    action = Action(Purpose.CLAIM, terms, lock_id, preimage, authorization=authorization)
-    return Decision(Verdict.GO, depth, action=action, urgent_from=urgent_from)
+    action = ClaimAction(terms, preimage, authorization=authorization)
+    return Go(action, depth, urgent_from)
+
+
+# -- batches ---------------------------------------------------------------------------------
+
+
+def _with_batch(leader: Decision, members: Sequence[Decision]) -> Decision:
+    """Return the decision on an intent whose transactions make other claims too: it goes on as long as one of
+    them needs it, is as urgent as the most urgent, and is final when it is for the one that needs most."""
+    if not members:
+        return leader
+    decisions = (leader, *members)
+    depth = max(decision.depth for decision in decisions)
+    going = [decision for decision in decisions if isinstance(decision, Go)]
+    claims = [decision.action for decision in going if isinstance(decision.action, ClaimAction)]
+    if not claims:
+        return msgspec.structs.replace(leader, depth=depth)
+    first, *others = claims
+    return Go(
+        msgspec.structs.replace(first, others=tuple(others)),
+        depth,
+        min((decision.urgent_from for decision in going if decision.urgent_from is not None), default=None),
+    )
+
+
+def may_share_transaction(first: ClaimAction, second: ClaimAction) -> bool:
+    """Tell whether two claims may share a transaction: both pay one recipient in one asset, and neither needs
+    anything but its preimage."""
+    return (first.terms.recipient, first.terms.asset) == (second.terms.recipient, second.terms.asset) and all(
+        len(claim.preimage.reveal()) == BATCHED_PREIMAGE_BYTES and not claim.authorization
+        for claim in (first, second)
+    )

@@ -1,4 +1,4 @@
-"""What the relayers tell Prometheus. One `Metrics` per process, or one per test with its own registry."""
+"""The relayers' metrics for Prometheus. One `Metrics` per process, or one per test with its own registry."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ class Metrics:
 
     def __init__(self, registry: CollectorRegistry = REGISTRY) -> None:
         self.registry = registry
-        self.blocks = Counter("rainbow_blocks_total", "Blocks taken in", ["chain"], registry=registry)
+        self.blocks = Counter("rainbow_blocks_total", "Blocks scanned", ["chain"], registry=registry)
         self.orphaned = Counter(
             "rainbow_orphaned_blocks_total", "Blocks that a reorg removed", ["chain"], registry=registry
         )
         self.scanned = Gauge(
-            "rainbow_scanned_height", "Height up to which events were taken in", ["chain"], registry=registry
+            "rainbow_scanned_height", "Height up to which events were stored", ["chain"], registry=registry
         )
         self.tip_lag = Gauge(
             "rainbow_scan_lag_blocks",
-            "Blocks between the tip and what was taken in",
+            "Blocks between the tip and the scanned height",
             ["chain"],
             registry=registry,
         )
         self.healthy = Gauge(
             "rainbow_chain_healthy",
-            "1 if the chain's RPC answers and is believed",
+            "1 if the chain's RPC answers and its answers make sense",
             ["chain"],
             registry=registry,
         )
@@ -43,7 +43,7 @@ class Metrics:
         )
         self.replacements = Counter(
             "rainbow_replacements_total",
-            "Transactions signed anew with a higher fee",
+            "Transactions replaced with a higher fee",
             ["chain"],
             registry=registry,
         )

@@ -1,7 +1,7 @@
-"""The level-triggered sweep: whatever was missed, the next step follows from the state alone.
+"""The level-triggered sweep: even if an event was missed, the next step follows from the state alone.
 
-`sweep` lets the time pass for every open swap and stores what it requires. `suspects` lists the locks whose
-chain should be asked directly, in case a node kept events from us.
+`sweep` applies the newest time to every open swap and stores what it requires. `suspects` lists the locks
+whose chain should be asked directly, in case a node did not report all events.
 """
 
 from __future__ import annotations
@@ -13,19 +13,19 @@ from bridge.protocol.effects import CancelLock, ReleaseInventory
 from bridge.protocol.legs import OPEN
 from bridge.protocol.rules import required_effects
 from bridge.protocol.transition import transition
-from bridge.protocol.types import BlockRef, Chain, LegState, LockTerms, Purpose, Swap
+from bridge.protocol.types import BlockRef, ChainId, LegState, LockId, LockTerms, Purpose, Swap, SwapId
 from bridge.store import Store, Transaction
 from bridge.store.records import Intent, IntentState, ObservedKind
 
 
 class Suspect(msgspec.Struct, frozen=True):
-    """A lock to read back. `expected_open`: as far as we know it stands; else it should not exist yet.
+    """A lock to read back. `expected_open`: as far as we know it is open; otherwise it should not exist yet.
 
     `since`: the block to scan again from if the chain disagrees, None for the oldest one known.
     """
 
-    swap_id: str
-    lock_id: str
+    swap_id: SwapId
+    lock_id: LockId
     terms: LockTerms
     expected_open: bool
     since: BlockRef | None
@@ -34,12 +34,12 @@ class Suspect(msgspec.Struct, frozen=True):
 class Reconcile:
     """Sweeps the open swaps of one chain."""
 
-    def __init__(self, store: Store, chain: Chain) -> None:
+    def __init__(self, store: Store, chain: ChainId) -> None:
         self._store = store
         self.chain = chain
 
     def sweep(self) -> int:
-        """Bring every open swap of this chain up to the present; returns how many changed.
+        """Bring every open swap of this chain up to date; returns how many changed.
 
         Reads first and writes only for swaps that need it, each in a transaction of its own.
         """
@@ -53,9 +53,13 @@ class Reconcile:
     def _due(self, tx: Transaction) -> list[str]:
         stored = tx.swaps.open(self.chain)
         standing: dict[str, list[Intent]] = {}
-        for intent in tx.intents.standing_of([one.id for one in stored]):
+        for intent in tx.intents.standing_of([open_swap.id for open_swap in stored]):
             standing.setdefault(intent.swap_id, []).append(intent)
-        return [one.id for one in stored if self._needs_work(tx, one.swap, standing.get(one.id, []))]
+        return [
+            open_swap.id
+            for open_swap in stored
+            if self._needs_work(tx, open_swap.swap, standing.get(open_swap.id, []))
+        ]
 
     def _needs_work(self, tx: Transaction, swap: Swap, intents: list[Intent]) -> bool:
         now = swap
@@ -66,7 +70,7 @@ class Reconcile:
         stands = {(intent.leg, intent.purpose, intent.lock_id): intent for intent in intents}
         for effect in required_effects(now):
             if isinstance(effect, CancelLock):
-                lock = stands.get((effect.leg.value, Purpose.LOCK, ""))
+                lock = stands.get((effect.leg.value, Purpose.LOCK, LockId("")))
                 if lock is None or not lock.cancel:
                     return True
             elif isinstance(effect, ReleaseInventory):
@@ -82,12 +86,12 @@ class Reconcile:
         return False
 
     def suspects(self) -> list[Suspect]:
-        """Return the locks of open swaps whose chain should be asked whether events were kept from us."""
+        """Return the locks of open swaps, to ask their chain whether events are missing here."""
         found: list[Suspect] = []
         with self._store.reading() as tx:
             for stored in tx.swaps.open(self.chain):
                 for leg in (stored.swap.source, stored.swap.destination):
-                    if leg.terms.chain is not self.chain:
+                    if leg.terms.chain != self.chain:
                         continue
                     if leg.state in OPEN and leg.lock_block is not None:
                         lock = tx.observations.of_lock(self.chain, leg.lock_id, ObservedKind.LOCKED)

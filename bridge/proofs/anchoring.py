@@ -1,19 +1,20 @@
-"""Anchoring: the log's root and size go into a ZION transaction: nobody can rewrite the log unseen."""
+"""Anchoring: the log's root and size go into a ZION transaction, so that nobody can rewrite the log
+unnoticed."""
 
 from __future__ import annotations
 
 import asyncio
 
+from bridge.chains.actions import AnchorAction
+from bridge.chains.port import ChainPort
 from bridge.proofs.merkle import leaf_hash, root
-from bridge.protocol.types import Purpose
 from bridge.store import Store
-from relayers.port import Action, ChainPort
 
 _RECEIPTS_AT_ONCE = 1_000
 
 
 def log_head(store: Store) -> tuple[bytes, int]:
-    """Return the root of all receipts and how many they are."""
+    """Return the root of all receipts and their number."""
     leaves: list[bytes] = []
     with store.reading() as tx:
         size = tx.receipts.size()
@@ -23,7 +24,7 @@ def log_head(store: Store) -> tuple[bytes, int]:
     return root(leaves), len(leaves)
 
 
-async def anchor_log(store: Store, _port: ChainPort) -> Action | None:
+async def anchor_log(store: Store, _port: ChainPort) -> AnchorAction | None:
     """Return the anchor that is due: an `AnchorHook` of the worker.
 
     The same root and size give the same intent, so nothing is anchored twice.
@@ -31,4 +32,4 @@ async def anchor_log(store: Store, _port: ChainPort) -> Action | None:
     digest, size = await asyncio.to_thread(log_head, store)
     if not size:
         return None
-    return Action(Purpose.ANCHOR, payload=digest, amount=size)
+    return AnchorAction(digest, size)

@@ -1,4 +1,4 @@
-"""The Merkle tree of the transparency log, as RFC 6962 section 2.1 has it (SHA-256). Pure."""
+"""The Merkle tree of the transparency log, as in RFC 6962 section 2.1 (SHA-256). Pure."""
 
 from __future__ import annotations
 
@@ -21,9 +21,10 @@ def node_hash(left: bytes, right: bytes) -> bytes:
 
 
 def root(leaves: Sequence[bytes]) -> bytes:
-    """Return the root over leaf hashes; of no leaves it is SHA-256 of nothing.
+    """Return the root over leaf hashes; without leaves it is SHA-256 of nothing.
 
-    An odd subtree goes up a level as it is, which gives the RFC's shape (split at the largest power of two).
+    An odd subtree moves up a level unchanged, which gives the RFC's shape (split at the largest power of
+    two).
     """
     if not leaves:
         return hashlib.sha256(b"").digest()

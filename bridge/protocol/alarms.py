@@ -5,12 +5,12 @@ from __future__ import annotations
 from bridge.protocol import timelocks
 from bridge.protocol.refusals import RefusalCode
 from bridge.protocol.rules import may_counterlock
-from bridge.protocol.types import Chain, Swap
+from bridge.protocol.types import ChainId, Swap, UnixSeconds
 
 _HEALED_BY_TIME = frozenset({RefusalCode.CLOCKS_APART, RefusalCode.CHAIN_TIME_UNKNOWN})
 
 
-def next_alarm(swap: Swap, chain: Chain) -> int | None:
+def next_alarm(swap: Swap, chain: ChainId) -> UnixSeconds | None:
     """Return the earliest time of that chain's clock at which a `Tick` can change what must be done.
 
     A tick before it only moves `times` and `heights`. 0 if the swap has not heard that chain's time yet, None
@@ -21,11 +21,11 @@ def next_alarm(swap: Swap, chain: Chain) -> int | None:
         return None
     now = swap.times.get(chain)
     if now is None:
-        return 0
+        return UnixSeconds(0)
     refusal = may_counterlock(swap)
     if refusal is not None and refusal.code in _HEALED_BY_TIME:
-        return now + 1
-    if chain is source.chain:
+        return UnixSeconds(now + 1)
+    if chain == source.chain:
         dates = [
             timelocks.expiry_time(swap.policy) + 1,
             timelocks.latest_counterlock_by_source(swap.policy, source.deadline) + 1,
@@ -41,7 +41,7 @@ def next_alarm(swap: Swap, chain: Chain) -> int | None:
             destination.deadline,
             *(stray.terms.deadline for stray in swap.destination.strays),
         ]
-    return min((date for date in dates if date > now), default=None)
+    return min((UnixSeconds(date) for date in dates if date > now), default=None)
 
 
 def _clocks_part(swap: Swap) -> int:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import msgspec
 
-from bridge.protocol.types import LegRole, SwapState
+from bridge.protocol.types import LegRole, LockId, SwapState
 
 
 class SendLock(msgspec.Struct, frozen=True, tag=True):
@@ -30,14 +30,14 @@ class SendRefund(msgspec.Struct, frozen=True, tag=True):
     """Refund the leg to its sender after its deadline."""
 
     leg: LegRole
-    lock_id: str = ""
+    lock_id: LockId = LockId("")
 
 
 class SendCooperativeRefund(msgspec.Struct, frozen=True, tag=True):
     """Give the source back to the user before its deadline, signed by the bridge as recipient."""
 
     leg: LegRole = LegRole.SOURCE
-    lock_id: str = ""
+    lock_id: LockId = LockId("")
 
 
 class CancelLock(msgspec.Struct, frozen=True, tag=True):

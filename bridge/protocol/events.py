@@ -15,7 +15,18 @@ from typing import Any
 
 import msgspec
 
-from bridge.protocol.types import BlockRef, Chain, LegRole, LockTerms, Preimage, Purpose
+from bridge.protocol.types import (
+    BlockHeight,
+    BlockRef,
+    ChainId,
+    LegRole,
+    LockId,
+    LockTerms,
+    Preimage,
+    Purpose,
+    TxId,
+    UnixSeconds,
+)
 
 
 class Accepted(msgspec.Struct, frozen=True, tag=True):
@@ -26,9 +37,9 @@ class LockSeen(msgspec.Struct, frozen=True, tag=True):
     """A lock with this swap's hashlock was included; its terms may or may not be the expected ones."""
 
     leg: LegRole
-    lock_id: str
+    lock_id: LockId
     terms: LockTerms
-    tx_id: str
+    tx_id: TxId
     block: BlockRef
 
 
@@ -36,7 +47,7 @@ class LockFinal(msgspec.Struct, frozen=True, tag=True):
     """The lock is as deep as its amount demands."""
 
     leg: LegRole
-    lock_id: str
+    lock_id: LockId
     block_id: str = ""
 
 
@@ -44,7 +55,7 @@ class LockOrphaned(msgspec.Struct, frozen=True, tag=True):
     """A reorg removed the block of the lock."""
 
     leg: LegRole
-    lock_id: str
+    lock_id: LockId
     block_id: str = ""
 
 
@@ -52,8 +63,8 @@ class ClaimSeen(msgspec.Struct, frozen=True, tag=True):
     """The lock was claimed, which revealed the preimage (checked against the hashlock on receipt)."""
 
     leg: LegRole
-    lock_id: str
-    tx_id: str
+    lock_id: LockId
+    tx_id: TxId
     block: BlockRef
     preimage: Preimage
 
@@ -62,7 +73,7 @@ class ClaimFinal(msgspec.Struct, frozen=True, tag=True):
     """The claim is final."""
 
     leg: LegRole
-    lock_id: str
+    lock_id: LockId
     block_id: str = ""
 
 
@@ -70,7 +81,7 @@ class ClaimOrphaned(msgspec.Struct, frozen=True, tag=True):
     """A reorg removed the claim; the preimage stays known."""
 
     leg: LegRole
-    lock_id: str
+    lock_id: LockId
     block_id: str = ""
 
 
@@ -78,8 +89,8 @@ class RefundSeen(msgspec.Struct, frozen=True, tag=True):
     """The lock went back to its sender (after the deadline or cooperatively)."""
 
     leg: LegRole
-    lock_id: str
-    tx_id: str
+    lock_id: LockId
+    tx_id: TxId
     block: BlockRef
 
 
@@ -87,7 +98,7 @@ class RefundFinal(msgspec.Struct, frozen=True, tag=True):
     """The refund is final."""
 
     leg: LegRole
-    lock_id: str
+    lock_id: LockId
     block_id: str = ""
 
 
@@ -95,16 +106,16 @@ class RefundOrphaned(msgspec.Struct, frozen=True, tag=True):
     """A reorg removed the refund."""
 
     leg: LegRole
-    lock_id: str
+    lock_id: LockId
     block_id: str = ""
 
 
 class Tick(msgspec.Struct, frozen=True, tag=True):
     """A chain's clock and height moved on. `time` is the clock that its deadlines are compared with."""
 
-    chain: Chain
-    time: int
-    height: int
+    chain: ChainId
+    time: UnixSeconds
+    height: BlockHeight
 
 
 class SecretShared(msgspec.Struct, frozen=True, tag=True):

@@ -21,7 +21,7 @@ from bridge.protocol.events import (
     RefundOrphaned,
     RefundSeen,
 )
-from bridge.protocol.types import BlockRef, Leg, LegRole, LegState, LockTerms, StrayLock
+from bridge.protocol.types import BlockRef, Leg, LegRole, LegState, LockTerms, StrayLock, TxId
 
 ChainFact = (
     LockFinal
@@ -57,7 +57,7 @@ def same_terms(expected: LockTerms, found: LockTerms) -> bool:
     An asset is known by its chain and contract; its symbol and decimals are only a name for people.
     """
     return (
-        found.chain is expected.chain
+        found.chain == expected.chain
         and found.contract == expected.contract
         and found.sender == expected.sender
         and found.recipient == expected.recipient
@@ -71,7 +71,7 @@ def same_terms(expected: LockTerms, found: LockTerms) -> bool:
 
 def same_asset(expected: LockTerms, found: LockTerms) -> bool:
     """Tell whether two locks hold the same asset."""
-    return found.asset.chain is expected.asset.chain and found.asset.contract == expected.asset.contract
+    return found.asset.chain == expected.asset.chain and found.asset.contract == expected.asset.contract
 
 
 def lock_seen(leg: Leg, event: LockSeen) -> Leg:
@@ -134,7 +134,7 @@ def _is_ours(leg: Leg, terms: LockTerms) -> bool:
         party = terms.sender == expected.sender
     return (
         party
-        and terms.chain is expected.chain
+        and terms.chain == expected.chain
         and terms.contract == expected.contract
         and terms.hashlock == expected.hashlock
         and terms.amount > 0
@@ -197,7 +197,7 @@ def _apply(lock: Followed, fact: ChainFact) -> Followed:
             return _unspent(lock, REFUNDED, fact.block_id)
 
 
-def _spent(lock: Followed, state: LegState, tx_id: str, block: BlockRef) -> Followed:
+def _spent(lock: Followed, state: LegState, tx_id: TxId, block: BlockRef) -> Followed:
     """A spend was seen. It may replace another one that is not final (then the other was orphaned)."""
     if lock.state in UNLOCKED or lock.state in SPENT_FINAL or not _is_newer(lock.spend_block, block):
         return lock

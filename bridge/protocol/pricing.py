@@ -17,22 +17,17 @@ from fractions import Fraction
 
 import msgspec
 
+from bridge.protocol.amounts import to_text
 from bridge.protocol.refusals import ProtocolError
-from bridge.protocol.types import Asset, Chain
+from bridge.protocol.types import Amount, Asset
 
 PPM = 1_000_000
 
 MAX_PRICE_EXPONENT = 60
 """Prices beyond 10^±60 are mistakes."""
 
-MAX_AMOUNT: dict[Chain, int] = {
-    Chain.ZION: 2**64 - 1,
-    Chain.ETHEREUM: 2**256 - 1,
-    Chain.SOLANA: 2**64 - 1,
-    Chain.STELLAR: 2**63 - 1,
-    Chain.CARDANO: 2**63 - 1,
-}
-"""The largest amount that a lock can hold: u64, uint256, u64, int64, and Cardano's int64 limit on outputs."""
+NO_CHAIN_HOLDS_MORE = Amount(2**256 - 1)
+"""Amounts are at most uint256 on every chain."""
 
 
 class PriceRefusalCode(StrEnum):
@@ -44,7 +39,7 @@ class PriceRefusalCode(StrEnum):
     AMOUNT_OVERFLOW = "amount_overflow"
 
 
-class PriceRefused(ProtocolError):
+class PriceRefusedError(ProtocolError):
     """There is no price for this request; `code` says which limit it meets."""
 
     def __init__(self, code: PriceRefusalCode, message: str, hint: str = "") -> None:
@@ -101,22 +96,22 @@ class Rate(msgspec.Struct, frozen=True):
         """Return the rate of the other direction."""
         return Rate(self.denominator, self.numerator)
 
-    def down(self, amount: int) -> int:
+    def down(self, amount: Amount) -> Amount:
         """Convert an amount, rounding down: for what the bridge pays."""
-        return amount * self.numerator // self.denominator
+        return Amount(amount * self.numerator // self.denominator)
 
-    def up(self, amount: int) -> int:
+    def up(self, amount: Amount) -> Amount:
         """Convert an amount, rounding up: for what the bridge takes."""
-        return -(-amount * self.numerator // self.denominator)
+        return Amount(-(-amount * self.numerator // self.denominator))
 
 
 class Limits(msgspec.Struct, frozen=True):
     """The smallest and largest amounts that are swapped, both sides, smallest units."""
 
-    min_source: int = 1
-    max_source: int | None = None
-    min_destination: int = 1
-    max_destination: int | None = None
+    min_source: Amount = Amount(1)
+    max_source: Amount | None = None
+    min_destination: Amount = Amount(1)
+    max_destination: Amount | None = None
 
 
 class Costs(msgspec.Struct, frozen=True):
@@ -127,26 +122,30 @@ class Costs(msgspec.Struct, frozen=True):
     asked for it (else 0); `reserve` is what the chain keeps (rent, minimum reserve, min-ADA).
     """
 
-    source_network: int = 0
-    destination_network: int = 0
-    gasless_claim: int = 0
-    reserve: int = 0
+    source_network: Amount = Amount(0)
+    destination_network: Amount = Amount(0)
+    gasless_claim: Amount = Amount(0)
+    reserve: Amount = Amount(0)
 
     @property
-    def total(self) -> int:
+    def total(self) -> Amount:
         """The sum of all items."""
-        return self.source_network + self.destination_network + self.gasless_claim + self.reserve
+        parts = self.source_network, self.destination_network, self.gasless_claim, self.reserve
+        return Amount(sum(parts))
 
 
 class Terms(msgspec.Struct, frozen=True):
     """On what terms a pair is quoted: the rate of destination units per source unit, parts per million of
-    spread and of inventory skew (negative: a discount, at most the spread), costs and limits."""
+    spread and of inventory skew (negative: a discount, at most the spread), costs and limits. The capacities
+    are the most that a lock on each chain can hold, smallest units."""
 
     rate: Rate
     spread_ppm: int
     skew_ppm: int = 0
     costs: Costs = Costs()
     limits: Limits = Limits()
+    source_capacity: Amount = NO_CHAIN_HOLDS_MORE
+    destination_capacity: Amount = NO_CHAIN_HOLDS_MORE
 
     def __post_init__(self) -> None:
         if self.spread_ppm < 0 or not 0 <= self.spread_ppm + self.skew_ppm < PPM:
@@ -163,18 +162,18 @@ class Price(msgspec.Struct, frozen=True):
     """An itemised price. `source` is in the source asset, everything else in the destination asset, and
     `gross = destination + spread + skew + costs.total + rounding` holds to the last unit."""
 
-    source: int
-    destination: int
+    source: Amount
+    destination: Amount
     rate: Rate
-    gross: int
-    spread: int
-    skew: int
+    gross: Amount
+    spread: Amount
+    skew: Amount
     costs: Costs
-    rounding: int
+    rounding: Amount
     """What is left over when the destination is fixed and the source cannot be any smaller."""
 
 
-def price(terms: Terms, *, source: Asset, destination: Asset, fixed: FixedSide, amount: int) -> Price:
+def price(terms: Terms, *, source: Asset, destination: Asset, fixed: FixedSide, amount: Amount) -> Price:
     """Return the price of a swap of `amount` smallest units on the fixed side.
 
     With the source fixed, the destination is the most that the terms allow; with the destination fixed, the
@@ -184,30 +183,34 @@ def price(terms: Terms, *, source: Asset, destination: Asset, fixed: FixedSide, 
         PriceRefused: if an amount is out of its limits, eaten up by costs or too large for its chain.
     """
     if amount <= 0:
-        raise PriceRefused(
+        raise PriceRefusedError(
             PriceRefusalCode.BELOW_MINIMUM, "the amount must be positive", "send a positive whole number"
         )
-    _check_overflow(source if fixed is FixedSide.SOURCE else destination, amount)
+    if fixed is FixedSide.SOURCE:
+        _check_overflow(source, amount, terms.source_capacity)
+    else:
+        _check_overflow(destination, amount, terms.destination_capacity)
     percentage = terms.spread_ppm + terms.skew_ppm
     if fixed is FixedSide.SOURCE:
         source_amount = amount
         gross = terms.rate.down(source_amount)
         net = gross - _share(gross, percentage) - terms.costs.total
         if net <= 0:
-            raise PriceRefused(
+            raise PriceRefusedError(
                 PriceRefusalCode.COSTS_EXCEED_AMOUNT,
-                f"the costs eat the whole amount ({terms.costs.total} {destination.key} of {gross})",
+                f"the costs of {to_text(terms.costs.total, destination.decimals)} {destination.key} leave "
+                f"nothing of the {to_text(gross, destination.decimals)} that the amount is worth",
                 hint="swap a larger amount",
             )
-        destination_amount = net
+        destination_amount = Amount(net)
     else:
         destination_amount = amount
         # floor(g·(10⁶−p)/10⁶) ≥ n  ⇔  g ≥ n·10⁶/(10⁶−p), and floor(a·r) ≥ g  ⇔  a ≥ g/r.
-        least_gross = -(-(amount + terms.costs.total) * PPM // (PPM - percentage))
+        least_gross = Amount(-(-(amount + terms.costs.total) * PPM // (PPM - percentage)))
         source_amount = terms.rate.inverse().up(least_gross)
         gross = terms.rate.down(source_amount)
-    _check_overflow(source, source_amount)
-    _check_overflow(destination, destination_amount)
+    _check_overflow(source, source_amount, terms.source_capacity)
+    _check_overflow(destination, destination_amount, terms.destination_capacity)
     _check_limits(terms.limits, source, source_amount, destination, destination_amount)
     fee = _share(gross, percentage)
     spread = _share(gross, terms.spread_ppm)
@@ -218,13 +221,13 @@ def price(terms: Terms, *, source: Asset, destination: Asset, fixed: FixedSide, 
         gross=gross,
         spread=spread,
         # One rounding for both, or a larger amount could buy less; the skew is what the spread leaves.
-        skew=fee - spread,
+        skew=Amount(fee - spread),
         costs=terms.costs,
-        rounding=gross - fee - terms.costs.total - destination_amount,
+        rounding=Amount(gross - fee - terms.costs.total - destination_amount),
     )
 
 
-def inventory_skew_ppm(available: int, target: int, max_ppm: int) -> int:
+def inventory_skew_ppm(available: Amount, target: Amount, max_ppm: int) -> int:
     """Return the skew for a destination inventory: `max_ppm` more when it is empty, as much less when it is
     twice its target or above, linear between, rounded against the requester.
 
@@ -236,33 +239,35 @@ def inventory_skew_ppm(available: int, target: int, max_ppm: int) -> int:
     return max(-max_ppm, -(-max_ppm * (target - available) // target))
 
 
-def _share(gross: int, ppm: int) -> int:
-    return -(-gross * ppm // PPM)
+def _share(gross: Amount, ppm: int) -> Amount:
+    return Amount(-(-gross * ppm // PPM))
 
 
-def _check_overflow(asset: Asset, amount: int) -> None:
-    if amount > MAX_AMOUNT[asset.chain]:
-        raise PriceRefused(
+def _check_overflow(asset: Asset, amount: Amount, capacity: Amount) -> None:
+    if amount > capacity:
+        raise PriceRefusedError(
             PriceRefusalCode.AMOUNT_OVERFLOW,
-            f"{amount} is more than a lock on {asset.chain.value} can hold",
+            f"{amount} is more than a lock on {asset.chain} can hold",
             hint="swap a smaller amount",
         )
 
 
-def _check_limits(limits: Limits, source: Asset, sent: int, destination: Asset, received: int) -> None:
+def _check_limits(limits: Limits, source: Asset, sent: Amount, destination: Asset, received: Amount) -> None:
     for asset, amount, least, most in (
         (source, sent, limits.min_source, limits.max_source),
         (destination, received, limits.min_destination, limits.max_destination),
     ):
         if amount < least:
-            raise PriceRefused(
+            raise PriceRefusedError(
                 PriceRefusalCode.BELOW_MINIMUM,
-                f"{amount} {asset.key} is below the minimum of {least}",
-                hint=f"swap at least {least} smallest units of {asset.key}",
+                f"{to_text(amount, asset.decimals)} {asset.key} is below the minimum of "
+                f"{to_text(least, asset.decimals)}",
+                hint=f"swap at least {to_text(least, asset.decimals)} {asset.key}",
             )
         if most is not None and amount > most:
-            raise PriceRefused(
+            raise PriceRefusedError(
                 PriceRefusalCode.ABOVE_MAXIMUM,
-                f"{amount} {asset.key} is above the maximum of {most}",
-                hint=f"swap at most {most} smallest units of {asset.key}",
+                f"{to_text(amount, asset.decimals)} {asset.key} is above the maximum of "
+                f"{to_text(most, asset.decimals)}",
+                hint=f"swap at most {to_text(most, asset.decimals)} {asset.key}",
             )

@@ -6,13 +6,11 @@ from enum import StrEnum
 
 import msgspec
 
+from kernels.errors import RainbowError
 
-class ProtocolError(ValueError):
+
+class ProtocolError(RainbowError, ValueError):
     """Input that no swap, quote or deadline can be made of. `hint` says what to do about it."""
-
-    def __init__(self, message: str, hint: str = "") -> None:
-        super().__init__(message)
-        self.hint = hint
 
 
 class RefusalCode(StrEnum):

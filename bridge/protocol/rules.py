@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import msgspec
+
 from bridge.protocol import timelocks
 from bridge.protocol.effects import (
     CancelLock,
@@ -20,15 +22,39 @@ from bridge.protocol.effects import (
 )
 from bridge.protocol.legs import CLAIMED, OPEN, REFUNDED, RESOLVED, SPENT_FINAL, UNLOCKED
 from bridge.protocol.refusals import Refusal, RefusalCode
-from bridge.protocol.types import Abandonment, Chain, Leg, LegRole, LegState, Preimage, Swap
+from bridge.protocol.types import (
+    Abandonment,
+    ChainId,
+    Leg,
+    LegRole,
+    LegState,
+    LockTerms,
+    Preimage,
+    Swap,
+    UnixSeconds,
+)
 
 
-def source_time(swap: Swap) -> int | None:
+class SourceLockEvidence(msgspec.Struct, frozen=True):
+    """What was read back of the source lock, apart from what the events said.
+
+    `terms`: of the lock as it was seen in a canonical block, None if it was seen in none. `confirmations`: 1
+    in the newest block. `finalized`: the chain itself calls its block final. `spent`: how it was spent, in a
+    word, "" if it stands.
+    """
+
+    terms: LockTerms | None
+    confirmations: int = 0
+    finalized: bool = False
+    spent: str = ""
+
+
+def source_time(swap: Swap) -> UnixSeconds | None:
     """Return the newest time heard of the source chain."""
     return swap.times.get(swap.source.terms.chain)
 
 
-def destination_time(swap: Swap) -> int | None:
+def destination_time(swap: Swap) -> UnixSeconds | None:
     """Return the newest time heard of the destination chain."""
     return swap.times.get(swap.destination.terms.chain)
 
@@ -105,11 +131,11 @@ def is_committed(swap: Swap) -> bool:
     return swap.source.state in CLAIMED or must_claim_source(swap)
 
 
-def may_counterlock(swap: Swap, now: Mapping[Chain, int] | None = None) -> Refusal | None:
+def may_counterlock(swap: Swap, now: Mapping[ChainId, UnixSeconds] | None = None) -> Refusal | None:
     """Decide invariant 1: may the destination be locked now? To be asked when planning, signing and sending.
 
-    `now` are newer chain times (Unix seconds) than the swap has heard of, if any. The engine reads the source
-    lock back from its chain as well: this function only knows what the events said.
+    `now` are newer chain times (Unix seconds) than the swap has heard of, if any. This function only knows
+    what the events said: what was read back of the source lock is for `check_source_lock`.
     """
     source, destination = swap.source, swap.destination
     if destination.state not in UNLOCKED:
@@ -133,7 +159,27 @@ def may_counterlock(swap: Swap, now: Mapping[Chain, int] | None = None) -> Refus
     return _check_timelocks(swap, now)
 
 
-def _check_timelocks(swap: Swap, now: Mapping[Chain, int] | None = None) -> Refusal | None:
+def check_source_lock(swap: Swap, evidence: SourceLockEvidence) -> Refusal | None:
+    """Hold invariant 1 against what was read back of the source lock: why the destination may not be locked,
+    although the events said that it may."""
+    if evidence.terms != swap.source.terms:
+        return Refusal(RefusalCode.SOURCE_NOT_FINAL, "the source lock is not on its chain")
+    if evidence.confirmations < swap.policy.source.finality_depth:
+        return Refusal(RefusalCode.SOURCE_NOT_FINAL, "the source lock is not deep enough")
+    if swap.policy.source.needs_finalized and not evidence.finalized:
+        return Refusal(RefusalCode.SOURCE_NOT_FINAL, "the source chain does not call the lock final yet")
+    if evidence.spent:
+        return Refusal(RefusalCode.SOURCE_SPENT, f"the source lock was {evidence.spent}")
+    return None
+
+
+def withdraws_counterlock(refusal: Refusal) -> bool:
+    """Tell whether a destination lock that was planned or signed must now be kept from landing. Otherwise
+    waiting may turn the refusal into a yes, and what was signed may stay."""
+    return refusal.permanent or refusal.code in {RefusalCode.SOURCE_NOT_FINAL, RefusalCode.SOURCE_SPENT}
+
+
+def _check_timelocks(swap: Swap, now: Mapping[ChainId, UnixSeconds] | None = None) -> Refusal | None:
     newest = dict(swap.times)
     for chain, time in (now or {}).items():
         newest[chain] = max(time, newest.get(chain, time))

@@ -17,19 +17,19 @@ from __future__ import annotations
 import msgspec
 
 from bridge.protocol.refusals import ProtocolError, Refusal, RefusalCode
-from bridge.protocol.types import ChainTiming, SwapPolicy
+from bridge.protocol.types import Amount, ChainTiming, SwapPolicy, UnixSeconds
 
 
 class Deadlines(msgspec.Struct, frozen=True):
     """The three dates of a swap, Unix seconds: `lock_by` and `source` on the source chain's clock,
     `destination` on the destination chain's."""
 
-    lock_by: int
-    destination: int
-    source: int
+    lock_by: UnixSeconds
+    destination: UnixSeconds
+    source: UnixSeconds
 
 
-def finality_depth(amount: int, *, base_depth: int, value_per_block: int, max_depth: int) -> int:
+def finality_depth(amount: Amount, *, base_depth: int, value_per_block: int, max_depth: int) -> int:
     """Return the confirmations (blocks) that an amount needs on a proof-of-work chain.
 
     Each `value_per_block` smallest units of the asset add one block to `base_depth`, up to `max_depth`:
@@ -50,9 +50,9 @@ def finality_depth(amount: int, *, base_depth: int, value_per_block: int, max_de
     return min(max_depth, base_depth + amount // value_per_block)
 
 
-def max_secured_amount(*, base_depth: int, value_per_block: int, max_depth: int) -> int:
+def max_secured_amount(*, base_depth: int, value_per_block: int, max_depth: int) -> Amount:
     """Return the largest amount whose depth `finality_depth` does not have to cut off at `max_depth`."""
-    return (max_depth - base_depth + 1) * value_per_block - 1
+    return Amount((max_depth - base_depth + 1) * value_per_block - 1)
 
 
 def user_time(destination: ChainTiming, user_window: int) -> int:
@@ -81,18 +81,20 @@ def deadline_gap(policy: SwapPolicy) -> int:
     return detect_time(policy.destination) + claim_budget(policy)
 
 
-def latest_claim_start(policy: SwapPolicy, source_deadline: int) -> int:
+def latest_claim_start(policy: SwapPolicy, source_deadline: UnixSeconds) -> UnixSeconds:
     """Return the source chain time from which a known secret is used, whatever the destination does."""
-    return source_deadline - claim_budget(policy)
+    return UnixSeconds(source_deadline - claim_budget(policy))
 
 
-def reveal_deadline(destination: ChainTiming, destination_deadline: int) -> int:
+def reveal_deadline(destination: ChainTiming, destination_deadline: UnixSeconds) -> UnixSeconds:
     """Return the last destination chain time at which a user may reveal the secret: a claim broadcast then
     is still included before T_dest, from when on the bridge may refund."""
-    return destination_deadline - destination.inclusion_p99 - destination.clock_skew
+    return UnixSeconds(destination_deadline - destination.inclusion_p99 - destination.clock_skew)
 
 
-def may_reveal(destination: ChainTiming, destination_deadline: int, now_destination: int) -> Refusal | None:
+def may_reveal(
+    destination: ChainTiming, destination_deadline: UnixSeconds, now_destination: UnixSeconds
+) -> Refusal | None:
     """Tell the client whether it may still reveal its secret; the refusal is permanent."""
     last = reveal_deadline(destination, destination_deadline)
     if now_destination <= last:
@@ -105,37 +107,42 @@ def may_reveal(destination: ChainTiming, destination_deadline: int, now_destinat
     )
 
 
-def expiry_time(policy: SwapPolicy) -> int:
+def expiry_time(policy: SwapPolicy) -> UnixSeconds:
     """Return the source chain time after which no lock within the window can appear any more."""
-    return policy.lock_by + policy.source.finality + policy.source.clock_skew
+    return UnixSeconds(policy.lock_by + policy.source.finality + policy.source.clock_skew)
 
 
-def latest_counterlock(policy: SwapPolicy, destination_deadline: int) -> int:
+def latest_counterlock(policy: SwapPolicy, destination_deadline: UnixSeconds) -> UnixSeconds:
     """Return the last destination chain time at which inequality (1) holds."""
-    return destination_deadline - user_time(policy.destination, policy.user_window)
+    return UnixSeconds(destination_deadline - user_time(policy.destination, policy.user_window))
 
 
-def latest_counterlock_by_source(policy: SwapPolicy, source_deadline: int) -> int:
+def latest_counterlock_by_source(policy: SwapPolicy, source_deadline: UnixSeconds) -> UnixSeconds:
     """Return the last source chain time at which both inequalities can still hold for some destination time.
 
     The clocks may be apart by both skews, so that the skews of (2) are not counted a second time."""
     skews = policy.source.clock_skew + policy.destination.clock_skew
     needed = user_time(policy.destination, policy.user_window) + deadline_gap(policy) - skews
-    return source_deadline - needed
+    return UnixSeconds(source_deadline - needed)
 
 
 def clocks_agree_until(
-    policy: SwapPolicy, *, source_deadline: int, destination_deadline: int, now_destination: int
-) -> int:
+    policy: SwapPolicy,
+    *,
+    source_deadline: UnixSeconds,
+    destination_deadline: UnixSeconds,
+    now_destination: UnixSeconds,
+) -> UnixSeconds:
     """Return the last source chain time at which the source's clock is not too far ahead of the other one:
     what is left of both deadlines still keeps the distance of (2), with the skews used up by the clocks."""
     skews = policy.source.clock_skew + policy.destination.clock_skew
-    return source_deadline - (destination_deadline - now_destination) - deadline_gap(policy) + skews
+    left = destination_deadline - now_destination
+    return UnixSeconds(source_deadline - left - deadline_gap(policy) + skews)
 
 
 def plan_deadlines(
-    now_source: int,
-    now_destination: int,
+    now_source: UnixSeconds,
+    now_destination: UnixSeconds,
     *,
     source: ChainTiming,
     destination: ChainTiming,
@@ -167,7 +174,7 @@ def plan_deadlines(
             hint="set user_window well above inclusion_p99 of every destination chain",
         )
 
-    lock_by = now_source + lock_window
+    lock_by = UnixSeconds(now_source + lock_window)
     policy = SwapPolicy(
         source=source,
         destination=destination,
@@ -180,10 +187,12 @@ def plan_deadlines(
     # Chain clocks may differ; what the two chains owe each other are durations, so a source clock that is
     # ahead has to wait longer.
     t_source = t_destination + deadline_gap(policy) + max(0, now_source - now_destination)
-    return Deadlines(lock_by=lock_by, destination=t_destination, source=t_source)
+    return Deadlines(lock_by=lock_by, destination=UnixSeconds(t_destination), source=UnixSeconds(t_source))
 
 
-def check_deadlines(policy: SwapPolicy, *, source_deadline: int, destination_deadline: int) -> Refusal | None:
+def check_deadlines(
+    policy: SwapPolicy, *, source_deadline: UnixSeconds, destination_deadline: UnixSeconds
+) -> Refusal | None:
     """Check inequality (2), which holds or fails for good."""
     least = destination_deadline + deadline_gap(policy)
     if source_deadline >= least:
@@ -198,10 +207,10 @@ def check_deadlines(policy: SwapPolicy, *, source_deadline: int, destination_dea
 def check_counterlock(
     policy: SwapPolicy,
     *,
-    source_deadline: int,
-    destination_deadline: int,
-    now_source: int,
-    now_destination: int,
+    source_deadline: UnixSeconds,
+    destination_deadline: UnixSeconds,
+    now_source: UnixSeconds,
+    now_destination: UnixSeconds,
 ) -> Refusal | None:
     """Check that the destination may be locked now: both inequalities at the newest chain times.
 

@@ -58,6 +58,7 @@ from bridge.protocol.types import (
     Preimage,
     Purpose,
     Swap,
+    SwapId,
     SwapPolicy,
     SwapState,
 )
@@ -77,7 +78,7 @@ class TransitionResult(msgspec.Struct, frozen=True):
 
 
 def new_swap(
-    swap_id: str, *, source: LockTerms, destination: LockTerms, policy: SwapPolicy, accepted: bool = False
+    swap_id: SwapId, *, source: LockTerms, destination: LockTerms, policy: SwapPolicy, accepted: bool = False
 ) -> Swap:
     """Return a swap in QUOTED, or AWAIT_LOCK if it is `accepted` already.
 
@@ -88,17 +89,17 @@ def new_swap(
     Raises:
         ProtocolError: if the terms do not fit together or the deadlines break a timelock inequality.
     """
-    if source.chain is destination.chain:
+    if source.chain == destination.chain:
         raise ProtocolError("both legs are on the same chain", hint="choose assets of two chains")
     for terms in (source, destination):
         if len(terms.hashlock) != HASHLOCK_BYTES:
             raise ProtocolError(f"a hashlock has {HASHLOCK_BYTES} bytes, not {len(terms.hashlock)}")
         if terms.amount <= 0:
-            raise ProtocolError(f"the amount on {terms.chain.value} must be positive")
-        if terms.asset.chain is not terms.chain:
-            raise ProtocolError(f"{terms.asset.key} is not an asset of {terms.chain.value}")
+            raise ProtocolError(f"the amount on {terms.chain} must be positive")
+        if terms.asset.chain != terms.chain:
+            raise ProtocolError(f"{terms.asset.key} is not an asset of {terms.chain}")
         if not terms.sender or not terms.recipient:
-            raise ProtocolError(f"sender or recipient is missing on {terms.chain.value}")
+            raise ProtocolError(f"sender or recipient is missing on {terms.chain}")
     if source.hashlock != destination.hashlock:
         raise ProtocolError("the two legs have different hashlocks")
     refusal = timelocks.check_deadlines(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from enum import StrEnum
-from typing import Any
+from typing import Any, NewType
 
 import msgspec
 
@@ -17,14 +17,29 @@ MAX_PREIMAGE_BYTES = 64
 """Stellar's hash(x) signer accepts 0–64 bytes, so every chain of the bridge does."""
 
 
-class Chain(StrEnum):
-    """The chains of the bridge."""
+ChainId = NewType("ChainId", str)
+"""The operator's name of a chain, which is one instance of a family (`[chains.<name>]`)."""
 
-    ZION = "zion"
-    ETHEREUM = "ethereum"
-    SOLANA = "solana"
-    STELLAR = "stellar"
-    CARDANO = "cardano"
+SwapId = NewType("SwapId", str)
+"""The bridge's own name of a swap."""
+
+LockId = NewType("LockId", str)
+"""What a chain's adapter calls a lock with certain terms (`ChainPort.lock_id`), "" for none."""
+
+TxId = NewType("TxId", str)
+"""The id that a chain gives a transaction, in the chain's usual text form, "" for none."""
+
+Address = NewType("Address", str)
+"""An account or a contract in the chain's canonical text form, "" for none."""
+
+Amount = NewType("Amount", int)
+"""A number of an asset's smallest units."""
+
+UnixSeconds = NewType("UnixSeconds", int)
+"""A moment. Durations are plain integers, in seconds."""
+
+BlockHeight = NewType("BlockHeight", int)
+"""A block's number on its chain."""
 
 
 class Preimage:
@@ -70,7 +85,7 @@ class Preimage:
 class Asset(msgspec.Struct, frozen=True):
     """Something of value on one chain; `contract` is empty for the native coin."""
 
-    chain: Chain
+    chain: ChainId
     symbol: str
     decimals: int
     contract: str = ""
@@ -78,7 +93,7 @@ class Asset(msgspec.Struct, frozen=True):
     @property
     def key(self) -> str:
         """The asset's stable name, as used in the API: `chain:SYMBOL`."""
-        return f"{self.chain.value}:{self.symbol}"
+        return f"{self.chain}:{self.symbol}"
 
 
 class LockTerms(msgspec.Struct, frozen=True):
@@ -91,14 +106,14 @@ class LockTerms(msgspec.Struct, frozen=True):
     its own.
     """
 
-    chain: Chain
-    contract: str
-    sender: str
-    recipient: str
+    chain: ChainId
+    contract: Address
+    sender: Address
+    recipient: Address
     asset: Asset
-    amount: int
+    amount: Amount
     hashlock: bytes
-    deadline: int
+    deadline: UnixSeconds
     lane: int = 0
 
 
@@ -148,16 +163,9 @@ class Purpose(StrEnum):
     APPROVE = "approve"
     ANCHOR = "anchor"
     CLOSE = "close"
-    """Bring in what a spent lock leaves behind on chains of `LEAVES_DEPOSIT`."""
+    """Bring in what a spent lock leaves behind on chains where it still holds a deposit."""
     CANCEL = "cancel"
     """Use up a sequence without doing anything (a transfer of nothing to oneself)."""
-
-
-LEAVES_DEPOSIT = frozenset({Chain.STELLAR})
-"""Chains where a spent lock still holds a deposit: on Stellar the gate account's."""
-
-NEEDS_CONSENT = frozenset({Chain.STELLAR})
-"""Chains where an account must agree to an asset (a trustline) before it can be paid in it."""
 
 
 class Abandonment(StrEnum):
@@ -180,10 +188,10 @@ class Abandonment(StrEnum):
 class BlockRef(msgspec.Struct, frozen=True):
     """One block of one chain: height, id (hex), parent id (hex), and its time in Unix seconds."""
 
-    height: int
+    height: BlockHeight
     id: str
     parent: str
-    time: int
+    time: UnixSeconds
 
 
 class StrayLock(msgspec.Struct, frozen=True):
@@ -193,13 +201,13 @@ class StrayLock(msgspec.Struct, frozen=True):
     it is only given back, or refunded to the bridge. `state` follows its chain as a leg's does.
     """
 
-    lock_id: str
+    lock_id: LockId
     terms: LockTerms
     state: LegState = LegState.SEEN
-    lock_tx: str = ""
+    lock_tx: TxId = TxId("")
     lock_block: BlockRef | None = None
     lock_final: bool = False
-    spend_tx: str = ""
+    spend_tx: TxId = TxId("")
     spend_block: BlockRef | None = None
     give_back: bool = False
     """The bridge has agreed to give it back before its deadline."""
@@ -216,10 +224,10 @@ class Leg(msgspec.Struct, frozen=True):
     role: LegRole
     terms: LockTerms
     state: LegState = LegState.NONE
-    lock_id: str = ""
-    lock_tx: str = ""
+    lock_id: LockId = LockId("")
+    lock_tx: TxId = TxId("")
     lock_block: BlockRef | None = None
-    spend_tx: str = ""
+    spend_tx: TxId = TxId("")
     spend_block: BlockRef | None = None
     lock_final: bool = False
     """The lock itself is final, also while a spend of it is not."""
@@ -227,7 +235,7 @@ class Leg(msgspec.Struct, frozen=True):
     trouble: str = ""
     """The last failure of a transaction of ours on this leg; empty once the leg is spent."""
 
-    def lock_terms(self, lock_id: str = "") -> LockTerms:
+    def lock_terms(self, lock_id: LockId = LockId("")) -> LockTerms:
         """Return the terms of a lock by its id: the leg's own for "", else the stray's as read from chain."""
         for stray in self.strays:
             if lock_id == stray.lock_id:
@@ -238,18 +246,26 @@ class Leg(msgspec.Struct, frozen=True):
 class ChainTiming(msgspec.Struct, frozen=True):
     """What the timelock computation needs to know of a chain; all in seconds but `finality_depth`.
 
-    `finality_depth` is in blocks and already grown to the amount at stake.
+    `finality_depth` is in blocks and already grown to the amount at stake. `finalized_after` above 0 means
+    that the chain's own finality is demanded too (`Tip.finalized`), and how long it takes at most in ordinary
+    times.
     """
 
     block_interval: int
     finality_depth: int
     inclusion_p99: int
     clock_skew: int
+    finalized_after: int = 0
 
     @property
     def finality(self) -> int:
         """Seconds from inclusion to finality."""
-        return self.block_interval * self.finality_depth
+        return max(self.block_interval * self.finality_depth, self.finalized_after)
+
+    @property
+    def needs_finalized(self) -> bool:
+        """Whether depth alone is not enough: the chain must call the block final itself."""
+        return self.finalized_after > 0
 
 
 class SwapPolicy(msgspec.Struct, frozen=True):
@@ -259,7 +275,7 @@ class SwapPolicy(msgspec.Struct, frozen=True):
     destination: ChainTiming
     user_window: int
     outage_budget: int
-    lock_by: int
+    lock_by: UnixSeconds
     """Source chain time until which the user's lock must have been included."""
 
 
@@ -269,7 +285,7 @@ class Swap(msgspec.Struct, frozen=True):
     `secret_known` is true once the preimage is stored; the preimage itself is never part of a swap.
     """
 
-    id: str
+    id: SwapId
     hashlock: bytes
     source: Leg
     destination: Leg
@@ -289,8 +305,8 @@ class Swap(msgspec.Struct, frozen=True):
     """The bridge has agreed to give the source back before its deadline."""
     attention: str = ""
     """Why an operator should look; empty when all is well."""
-    times: dict[Chain, int] = msgspec.field(default_factory=dict)
-    heights: dict[Chain, int] = msgspec.field(default_factory=dict)
+    times: dict[ChainId, UnixSeconds] = msgspec.field(default_factory=dict)
+    heights: dict[ChainId, BlockHeight] = msgspec.field(default_factory=dict)
 
     def leg(self, role: LegRole) -> Leg:
         """Return the leg of that role."""

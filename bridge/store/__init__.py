@@ -2,26 +2,26 @@
 
 from bridge.store.database import Store, Transaction, wall_clock_ms
 from bridge.store.errors import (
-    Conflict,
-    Duplicate,
-    LeaseLost,
-    NotFound,
-    SecretsLocked,
+    ConflictError,
+    DuplicateError,
+    LeaseLostError,
+    NotFoundError,
+    SecretsLockedError,
     StoreError,
-    Unavailable,
+    StoreUnavailableError,
 )
 from bridge.store.wakeups import Wakeups
 
 __all__ = [
-    "Conflict",
-    "Duplicate",
-    "LeaseLost",
-    "NotFound",
-    "SecretsLocked",
+    "ConflictError",
+    "DuplicateError",
+    "LeaseLostError",
+    "NotFoundError",
+    "SecretsLockedError",
     "Store",
     "StoreError",
+    "StoreUnavailableError",
     "Transaction",
-    "Unavailable",
     "Wakeups",
     "wall_clock_ms",
 ]

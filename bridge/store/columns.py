@@ -15,7 +15,7 @@ class Amount(TypeDecorator[int]):
     """A non-negative integer up to 2**256 − 1, stored as decimal text.
 
     SQLite's integers end at 2**63 − 1 and its NUMERIC falls back to floating point; text is exact on
-    both databases. Sums are made in Python, over few live rows.
+    both databases. Sums are made in Python, over a small number of live rows.
     """
 
     impl = String(MAX_AMOUNT_DIGITS)
@@ -35,4 +35,4 @@ class Amount(TypeDecorator[int]):
 
 
 BigKey = BigInteger().with_variant(Integer(), "sqlite")
-"""A 64-bit key that counts up by itself (SQLite does so for INTEGER alone)."""
+"""A 64-bit key that counts up by itself (SQLite does so only for INTEGER)."""

@@ -20,7 +20,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
 
 from bridge.store import migrations
-from bridge.store.errors import Conflict, StoreError, Unavailable
+from bridge.store.errors import ConflictError, StoreError, StoreUnavailableError
 from bridge.store.repositories.chains import Blocks, Chains, Observations
 from bridge.store.repositories.operations import Audit, Controls, Idempotency
 from bridge.store.repositories.outbox import Intents, Leases, Transactions
@@ -63,9 +63,9 @@ class Transaction:
         self.controls = Controls(connection, now_ms)
 
     def lock(self, name: str) -> None:
-        """Keep every other transaction that locks the same name waiting until this one ends.
+        """Make every other transaction that locks the same name wait until this one ends.
 
-        On SQLite a writing transaction is alone anyway.
+        On SQLite there is only one writing transaction anyway.
         """
         if self._connection.dialect.name == "postgresql":
             self._connection.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(name, 0))))
@@ -93,7 +93,7 @@ class Store:
     ) -> Store:
         """Open `sqlite:///path/to/file.db` or `postgresql://user@host/name`.
 
-        `secrets_key` is 32 bytes, needed wherever preimages are stored or used; `migrate` brings an
+        `secrets_key` is 32 bytes, needed where preimages are stored or used; `migrate` brings an
         older database up to date; `clock` gives Unix milliseconds. Raises `StoreError`.
         """
         box = _secret_box(secrets_key)
@@ -116,9 +116,9 @@ class Store:
     def transaction(self) -> Iterator[Transaction]:
         """Write: everything in the block is stored together when it ends, or nothing is.
 
-        Raises `Conflict` where two PostgreSQL transactions got in each other's way, `Unavailable` if the
-        database is busy, full or away; either way nothing was stored (or, if the line to PostgreSQL broke
-        during the commit itself, perhaps all: read again).
+        Raises `ConflictError` where two PostgreSQL transactions collided, `StoreUnavailableError` if the
+        database is busy, full or unreachable. In both cases nothing was stored; only if the connection to
+        PostgreSQL broke during the commit itself, everything may have been: read again.
         """
         with _translating(), self._writer, self._engine.connect() as opened:
             connection = opened.execution_options(rainbow_write=True)
@@ -138,7 +138,7 @@ class Store:
                 running.rollback()
 
     def wakeups(self) -> Wakeups:
-        """Return a new waiter that notices commits of any process, this one's included."""
+        """Return a new waiter that notices commits of any process, including this one."""
         if self._postgres:
             return PostgresWakeups(_psycopg_url(self._engine.url))
         return SqliteWakeups(Path(self._engine.url.database or ""))
@@ -162,7 +162,7 @@ class Store:
         self._engine.dispose()
 
     def _commit(self, commit: Callable[[], None]) -> None:
-        """The one place where anything becomes durable."""
+        """The one place where a change becomes durable."""
         commit()
 
 
@@ -172,10 +172,14 @@ def _translating() -> Iterator[None]:
         yield
     except DBAPIError as error:
         if getattr(error.orig, "sqlstate", None) in _RETRY_SQLSTATES:
-            raise Conflict("two transactions got in each other's way", "try again") from error
+            raise ConflictError(
+                "two transactions changed the same rows at the same time", "try again"
+            ) from error
         if isinstance(error, OperationalError) or error.connection_invalidated:
             hint = "check the database server, the disk's free space and other writers"
-            raise Unavailable(f"the database cannot do it now: {error.orig}", hint) from error
+            raise StoreUnavailableError(
+                f"the database does not accept this now: {error.orig}", hint
+            ) from error
         raise
 
 
@@ -211,13 +215,13 @@ def _engine(url: str) -> Engine:
             parsed.set(drivername="postgresql+psycopg"), pool_size=8, pool_pre_ping=True, pool_recycle=900
         )
     raise StoreError(
-        f"no support for {parsed.get_backend_name()}",
+        f"databases of the kind {parsed.get_backend_name()} are not supported",
         "use sqlite:///path/to/file.db or postgresql://user@host/name",
     )
 
 
 def _prepare_sqlite(connection: Any, _record: Any) -> None:
-    connection.isolation_level = None  # we say BEGIN ourselves, see _begin_sqlite
+    connection.isolation_level = None  # _begin_sqlite says BEGIN
     cursor = connection.cursor()
     cursor.execute("PRAGMA journal_mode=WAL")
     # FULL: a commit is on disk before anything is signed or sent because of it (ADR 0051).

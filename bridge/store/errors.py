@@ -1,35 +1,33 @@
-"""What the store refuses, each with a hint that says what to do."""
+"""The errors of the store, each with a hint that says what to do."""
 
 from __future__ import annotations
 
+from kernels.errors import RainbowError
 
-class StoreError(Exception):
+
+class StoreError(RainbowError):
     """Something the store cannot do. `hint` says what to do about it."""
 
-    def __init__(self, message: str, hint: str = "") -> None:
-        super().__init__(message)
-        self.hint = hint
+
+class ConflictError(StoreError):
+    """The row was changed after it was read: read it again and try again."""
 
 
-class Conflict(StoreError):
-    """Somebody else changed the row since it was read: read it again and try again."""
+class DuplicateError(StoreError):
+    """The row exists already; its key must be unique."""
 
 
-class Duplicate(StoreError):
-    """The row exists already, under a key that may exist only once."""
-
-
-class NotFound(StoreError):
+class NotFoundError(StoreError):
     """There is no such row."""
 
 
-class Unavailable(StoreError):
-    """The database is busy, full or away: nothing was stored, try again later."""
+class StoreUnavailableError(StoreError):
+    """The database is busy, full or unreachable: nothing was stored, try again later."""
 
 
-class LeaseLost(StoreError):
+class LeaseLostError(StoreError):
     """Another worker holds the lease now; what was about to be written is stale."""
 
 
-class SecretsLocked(StoreError):
+class SecretsLockedError(StoreError):
     """The store was opened without the key that seals secrets."""

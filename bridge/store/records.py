@@ -9,7 +9,24 @@ from enum import StrEnum
 
 import msgspec
 
-from bridge.protocol.types import BlockRef, Chain, LegRole, LegState, LockTerms, Purpose, Swap, SwapState
+from bridge.chains.port import FeeEstimate, SignedTx, Tip
+from bridge.protocol.types import (
+    Address,
+    Amount,
+    BlockHeight,
+    BlockRef,
+    ChainId,
+    LegRole,
+    LegState,
+    LockId,
+    LockTerms,
+    Purpose,
+    Swap,
+    SwapId,
+    SwapState,
+    TxId,
+    UnixSeconds,
+)
 
 
 class QuoteState(StrEnum):
@@ -27,8 +44,8 @@ class Quote(msgspec.Struct, frozen=True):
     client: str
     source_asset: str
     destination_asset: str
-    source_amount: int
-    destination_amount: int
+    source_amount: Amount
+    destination_amount: Amount
     body: str
     created_ms: int
     expires_ms: int
@@ -40,9 +57,9 @@ class Reservation(msgspec.Struct, frozen=True):
 
     id: int
     asset: str
-    amount: int
+    amount: Amount
     quote_id: str
-    swap_id: str
+    swap_id: SwapId
     after_lock: bool
     live: bool
     created_ms: int
@@ -50,7 +67,7 @@ class Reservation(msgspec.Struct, frozen=True):
 
 
 class SwapMeta(msgspec.Struct, frozen=True):
-    """What the API knows of a swap beside the protocol's value."""
+    """What the API knows of a swap in addition to the protocol's value."""
 
     quote_id: str | None = None
     client: str = ""
@@ -70,7 +87,7 @@ class StoredSwap(msgspec.Struct, frozen=True):
     finished_ms: int | None
 
     @property
-    def id(self) -> str:
+    def id(self) -> SwapId:
         """The swap's id."""
         return self.swap.id
 
@@ -79,7 +96,7 @@ class SwapEvent(msgspec.Struct, frozen=True):
     """One line of the event log; `body` is redacted JSON; the states are those after the event."""
 
     seq: int
-    swap_id: str
+    swap_id: SwapId
     swap_seq: int
     kind: str
     body: str
@@ -110,24 +127,24 @@ class PlannedIntent(msgspec.Struct, frozen=True):
 
     subject: str
     purpose: Purpose
-    chain: Chain
+    chain: ChainId
     leg: str = ""
-    swap_id: str = ""
+    swap_id: SwapId = SwapId("")
     action: str = ""
-    lock_id: str = ""
+    lock_id: LockId = LockId("")
     """One of the leg's stray locks; "" is the leg's own."""
 
 
 class Intent(msgspec.Struct, frozen=True):
-    """A stored intent. `cancel`: it must not happen any more, its sequence is to be used up."""
+    """A stored intent. `cancel`: it must no longer happen; its sequence has to be used up."""
 
     id: int
     subject: str
-    swap_id: str
+    swap_id: SwapId
     leg: str
     purpose: Purpose
-    lock_id: str
-    chain: Chain
+    lock_id: LockId
+    chain: ChainId
     action: str
     state: IntentState
     attempt: int
@@ -136,8 +153,8 @@ class Intent(msgspec.Struct, frozen=True):
     fence: int
     lease_until_ms: int
     not_before_ms: int
-    carrier: int | None
-    """The intent whose transactions carry this claim along in a batch."""
+    batch_leader: int | None
+    """The batch leader: the intent whose transactions make this claim too; None while it is on its own."""
     reason: str
     created_ms: int
     updated_ms: int
@@ -149,7 +166,7 @@ class Intent(msgspec.Struct, frozen=True):
 
 
 class StoredTxState(StrEnum):
-    """What is known of a signed transaction. DEAD: it can never land any more."""
+    """What is known of a signed transaction. DEAD: it can no longer be included."""
 
     SIGNED = "signed"
     BROADCAST = "broadcast"
@@ -160,28 +177,33 @@ class StoredTxState(StrEnum):
 
 
 class StoredTx(msgspec.Struct, frozen=True):
-    """A signed transaction of ours. `cancels`: it only uses up the sequence. `signed_height`: tip then."""
+    """A signed transaction of ours and what is known of it. `cancels`: it only uses up the sequence.
+    `signed_height`: the tip's height at that time."""
 
     id: int
     intent_id: int
-    chain: Chain
-    tx_id: str
-    raw: bytes
-    account: str
-    sequence: int | None
-    fee: dict[str, int]
-    max_cost: int
-    valid_until: int | None
+    chain: ChainId
+    signed: SignedTx
     attempt: int
     cancels: bool
     state: StoredTxState
-    block_height: int | None
+    block_height: BlockHeight | None
     block_id: str
     replaced_by: str
     reason: str
-    signed_height: int
+    signed_height: BlockHeight
     signed_ms: int
     sent_ms: int | None
+
+    @property
+    def tx_id(self) -> TxId:
+        """The id its chain gives it."""
+        return self.signed.tx_id
+
+    @property
+    def sequence(self) -> int | None:
+        """The account's nonce it uses, None on chains without."""
+        return self.signed.sequence
 
     def __repr__(self) -> str:
         return f"StoredTx({self.tx_id}, sequence={self.sequence}, state={self.state})"
@@ -198,61 +220,57 @@ class ObservedKind(StrEnum):
 class Observation(msgspec.Struct, frozen=True):
     """An HTLC event of one of our swaps. `canonical` until its block is orphaned, `settled` once final.
 
-    `depth`: the confirmations that make it final.
+    `depth`: the confirmations that make it final; with `needs_finalized` the chain must call its block final,
+    too.
     """
 
     id: int
-    chain: Chain
+    chain: ChainId
     kind: ObservedKind
-    swap_id: str
+    swap_id: SwapId
     leg: LegRole
-    lock_id: str
-    tx_id: str
+    lock_id: LockId
+    tx_id: TxId
     block: BlockRef
     depth: int
+    needs_finalized: bool
     terms: LockTerms | None
     canonical: bool
     settled: bool
 
 
-class FeeRecord(msgspec.Struct, frozen=True):
-    """Expected cost of each purpose, native smallest units; the rest as in `relayers.port.FeeEstimate`."""
-
-    lock: int
-    claim: int
-    refund: int
-    minimum: int = 0
-    gasless_claim: int = 0
-    authorized_claim: int = 0
-    deposit: int = 0
-
-
 class ChainStatus(msgspec.Struct, frozen=True):
     """A chain as its relayer last saw it. `balances` and `fees` are by asset key.
 
-    `scanned` is the height up to which HTLC events were taken in; `time` the clock of its deadlines;
-    `healthy` false with a `detail` when the RPC cannot be believed or reached.
+    `scanned` is the height up to which HTLC events were taken in; `healthy` is false, with a `detail`, when
+    the RPC cannot be reached or believed.
     """
 
-    chain: Chain
-    account: str = ""
-    contract: str = ""
-    tip: BlockRef | None = None
-    time: int = 0
-    scanned: int = 0
+    chain: ChainId
+    account: Address = Address("")
+    contract: Address = Address("")
+    tip: Tip | None = None
+    leaves_deposit: bool = False
+    """A spent lock of this chain still holds a deposit."""
+    scanned: BlockHeight = BlockHeight(0)
     healthy: bool = False
     detail: str = ""
-    balances: dict[str, int] = msgspec.field(default_factory=dict)
-    fees: dict[str, FeeRecord] = msgspec.field(default_factory=dict)
+    balances: dict[str, Amount] = msgspec.field(default_factory=dict)
+    fees: dict[str, FeeEstimate] = msgspec.field(default_factory=dict)
     updated_ms: int = 0
     seen_ms: int = 0
     """When the RPC last answered."""
     tip_ms: int = 0
-    """When the tip was first seen: its clock has moved on by what has passed since."""
+    """When the tip was first seen: its clock has moved on by the time since then."""
+
+    @property
+    def time(self) -> UnixSeconds:
+        """The clock of the chain's deadlines at its tip, Unix seconds; 0 before there is one."""
+        return self.tip.time if self.tip is not None else UnixSeconds(0)
 
 
 class Lease(msgspec.Struct, frozen=True):
-    """A lease held: hand it to whatever writes under it."""
+    """A lease that is held: pass it to everything that writes under it."""
 
     name: str
     owner: str
@@ -264,7 +282,7 @@ class Notification(msgspec.Struct, frozen=True):
     """A public status change."""
 
     seq: int
-    swap_id: str
+    swap_id: SwapId
     state: SwapState
     detail: str
     at_ms: int
@@ -274,7 +292,7 @@ class Receipt(msgspec.Struct, frozen=True):
     """A leaf of the transparency log; `body` is canonical JSON."""
 
     index: int
-    swap_id: str
+    swap_id: SwapId
     body: str
     created_ms: int
 

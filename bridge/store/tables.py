@@ -73,7 +73,7 @@ class ReservationRow(SQLModel, table=True):
     quote_id: str = Field(index=True)
     swap_id: str = Field(default="", index=True)
     after_lock: bool = False
-    """Still needed when the destination is locked for good: for our claims and refunds."""
+    """Still needed when the destination's lock is final: for our claims and refunds."""
     live: bool = True
     created_ms: int = _ms()
     expires_ms: int | None = _maybe_ms()
@@ -81,7 +81,7 @@ class ReservationRow(SQLModel, table=True):
 
 
 class SwapRow(SQLModel, table=True):
-    """A swap: its snapshot and what is looked up by. `version` guards every change (compare and swap)."""
+    """A swap: its snapshot and what it is looked up by. `version` guards every change (compare and swap)."""
 
     __tablename__ = "swaps"
     __table_args__ = (
@@ -110,7 +110,7 @@ class SwapRow(SQLModel, table=True):
     destination_state: str
     hashlock: str
     lane: int = Field(default=0, sa_type=BigInteger)
-    """The destination lock's lane, 0 without; nobody else may use it while the swap is open."""
+    """The destination lock's lane, 0 for none; no other swap may use it while this one is open."""
     source_lock_id: str = Field(default="", index=True)
     destination_lock_id: str = Field(default="", index=True)
     quote_id: str | None = None
@@ -152,7 +152,7 @@ class SecretRow(SQLModel, table=True):
 
 
 class ClaimAuthorizationRow(SQLModel, table=True):
-    """What a recipient signed so that we may claim for them, as the chain's adapter keeps it."""
+    """What a recipient signed so that we may claim for them, in the form that the chain's adapter uses."""
 
     __tablename__ = "claim_authorizations"
 
@@ -195,14 +195,14 @@ class IntentRow(SQLModel, table=True):
     lease_until_ms: int = Field(default=0, sa_type=BigInteger)
     not_before_ms: int = Field(default=0, sa_type=BigInteger)
     carrier: int | None = Field(default=None, index=True, sa_type=BigInteger, nullable=True)
-    """The intent whose transactions carry this claim along in a batch."""
+    """The leader of the batch that this claim is a member of: that intent's transactions make it too."""
     reason: str = _text("")
     created_ms: int = _ms()
     updated_ms: int = _ms()
 
 
 class TransactionRow(SQLModel, table=True):
-    """A signed transaction: stored before it is sent, kept for ever."""
+    """A signed transaction: stored before it is sent, never deleted."""
 
     __tablename__ = "transactions"
     __table_args__ = (
@@ -219,7 +219,8 @@ class TransactionRow(SQLModel, table=True):
     sequence: int | None = Field(default=None, sa_type=BigInteger, nullable=True)
     fee: str = _text()
     max_cost: int = _amount()
-    valid_until: int | None = Field(default=None, sa_type=BigInteger, nullable=True)
+    valid_until_height: int | None = Field(default=None, sa_type=BigInteger, nullable=True)
+    valid_until_time: int | None = Field(default=None, sa_type=BigInteger, nullable=True)
     attempt: int
     cancels: bool = False
     state: str
@@ -233,7 +234,7 @@ class TransactionRow(SQLModel, table=True):
 
 
 class BlockRow(SQLModel, table=True):
-    """The ring of recent canonical blocks of each chain."""
+    """The recent canonical blocks of each chain."""
 
     __tablename__ = "blocks"
 
@@ -266,10 +267,11 @@ class ObservationRow(SQLModel, table=True):
     block_parent: str
     block_time: int = Field(sa_type=BigInteger)
     depth: int
+    needs_finalized: bool = False
     terms: str = _text("")
     canonical: bool = True
     settled: bool = False
-    """Final and told to the swap: nothing more is expected of it."""
+    """Final, and the swap knows: nothing else can come of it."""
     created_ms: int = _ms()
 
 
@@ -284,7 +286,7 @@ class ChainStatusRow(SQLModel, table=True):
 
 
 class LeaseRow(SQLModel, table=True):
-    """Who may do a thing alone, until when; `fence` grows with each new holder."""
+    """Who alone may do something, and until when; `fence` grows with each new holder."""
 
     __tablename__ = "leases"
 

@@ -1,7 +1,7 @@
-"""Noticing that some process committed something, cheaply: a wake-up only, never the truth.
+"""A cheap way to notice that some process committed something: only a wake-up, never the truth.
 
-SQLite: `PRAGMA data_version` on a connection of its own changes with every commit of any other
-connection; asked every 50 ms it costs a few microseconds. PostgreSQL: LISTEN / NOTIFY.
+SQLite: `PRAGMA data_version`, read on a connection of its own every 50 ms for a few microseconds, changes
+with every commit of any other connection. PostgreSQL: LISTEN / NOTIFY.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ class Wakeups(Protocol):
     """Waits for commits. One waiter per task; not shared between tasks."""
 
     async def wait(self, timeout: float) -> bool:
-        """Return True soon after a commit not told of yet, False after `timeout` seconds."""
+        """Return True soon after a new commit, False after `timeout` seconds."""
         ...
 
     async def close(self) -> None:
-        """Let go of the connection."""
+        """Close the connection."""
         ...
 
 
@@ -57,14 +57,14 @@ class SqliteWakeups:
 
 
 class PostgresWakeups:
-    """Listens on a connection of its own, and makes a new one when it drops."""
+    """Listens on a connection of its own, and opens a new one when that is lost."""
 
     def __init__(self, url: str) -> None:
         self._url = url
         self._connection: Any = None
 
     async def wait(self, timeout: float) -> bool:
-        """See `Wakeups`. A dropped line counts as news: something may have been missed."""
+        """See `Wakeups`. A dropped connection counts as news: something may have been missed."""
         import psycopg
 
         try:

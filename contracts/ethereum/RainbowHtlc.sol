@@ -19,8 +19,8 @@ pragma solidity 0.8.37;
 ///     payer = amount (96 bits) | sender (160 bits)
 ///
 /// Lane 0: the slot is the id itself, set to 1 and cleared when spent (the EVM refunds for clearing).
-/// Lane n: the slot is keccak256(lane | sender), holds the id while open and 1 for ever after, so that a
-/// frequent locker rewrites a used slot instead of making a new one. A lane holds one lock at a time.
+/// Lane n: the slot is keccak256(lane | sender), holds the id while open and 1 from then on, so that a
+/// frequent sender rewrites a used slot instead of making a new one. A lane holds one lock at a time.
 ///
 /// The four hot functions are assembly, for gas. Their arguments are in the order in which they are hashed,
 /// so that the preimage of the id is laid out from address 0:
@@ -28,7 +28,7 @@ pragma solidity 0.8.37;
 ///     0 chainId   0x20 this   0x40 payee   0x60 hashlock   0x80 payer
 ///     0 chainId   0x20 this   0x40 payee   0x60 hashlock   0x80 token   0xa0 amount   0xc0 sender
 ///
-/// They write over the free memory pointer and never come back to Solidity: each ends in stop or revert.
+/// They overwrite the free memory pointer and never return to Solidity: each ends in stop or revert.
 contract RainbowHtlc {
     /// Every term of a lock in plain form. token 0 = the native coin; deadline in Unix seconds.
     struct Terms {
@@ -176,7 +176,7 @@ contract RainbowHtlc {
 
     /// Lock an ERC-20 that msg.sender has approved for this contract.
     ///
-    /// What counts is what arrives (`_pull` says why nothing else is looked at, and what the mark is for).
+    /// What counts is what arrives (`_pull` says why nothing else matters, and what the mark is for).
     function lockERC20(uint256 payee, bytes32 hashlock, address token, uint256 amount) external {
         bytes32 topic = LockedERC20.selector;
         assembly ("memory-safe") {
@@ -665,7 +665,7 @@ contract RainbowHtlc {
     }
 
     /// Takes `amount` from msg.sender. What counts is what arrives, so neither the answer of the token nor
-    /// whether it has any code needs a look of its own.
+    /// whether it has any code needs a check of its own.
     function _pull(address token, uint256 amount) private {
         (uint256 mark, uint256 before) = _beginPull(token);
         assembly ("memory-safe") {
@@ -736,13 +736,13 @@ contract RainbowHtlc {
     }
 
     /// A signature by the key of `signer`, or, where it has code (a smart wallet, or an EIP-7702 account whose
-    /// key did not sign), one that its EIP-1271 method accepts. Without code there is no answer, which is a no.
+    /// key did not sign), one that its EIP-1271 method accepts. An account without code does not answer: refused.
     function _isSigned(address signer, bytes32 digest, bytes calldata signature) private view returns (bool) {
         if (signature.length == 65) {
             bytes32 r = bytes32(signature[0:32]);
             bytes32 s = bytes32(signature[32:64]);
             if (uint256(s) <= HALF_SECP256K1_N) {
-                // An open lock has a recipient, so `signer` is not the 0 that ecrecover answers to nonsense.
+                // An open lock has a recipient, so `signer` is not the 0 that ecrecover returns for garbage.
                 if (ecrecover(digest, uint8(signature[64]), r, s) == signer) return true;
             }
         }

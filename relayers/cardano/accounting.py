@@ -7,17 +7,16 @@ from collections.abc import Collection, Mapping
 
 from pycardano import Transaction
 
-from bridge.protocol.types import Asset
-from relayers.cardano.blockfrost import Blockfrost, WireOutput
+from bridge.chains.errors import PortUnavailableError
+from bridge.chains.family import LOCKS
+from bridge.protocol.types import Address, Amount, Asset, BlockHeight, TxId
+from relayers.cardano.blockfrost import Blockfrost
+from relayers.cardano.blockfrost_wire import WireOutput
 from relayers.cardano.htlc import credential, key_hash
 from relayers.cardano.settings import CardanoSettings
-from relayers.port import PortUnavailable
-
-LOCKS = "locks"
-"""Owner of what lies at the validator: open locks with the ada that goes with tokens, and odd ones."""
 
 
-class Ledger:
+class CardanoLedger:
     """A network as an auditor sees it. Only for accounts whose history is small enough to be read whole."""
 
     def __init__(self, settings: CardanoSettings) -> None:
@@ -27,22 +26,22 @@ class Ledger:
         """Close the connections."""
         await self._blockfrost.close()
 
-    async def holdings(self, accounts: Mapping[str, str], asset: Asset) -> dict[str, int]:
+    async def holdings(self, accounts: Mapping[str, Address], asset: Asset) -> dict[str, Amount]:
         """Return what each account (owner → address) holds of an asset and what lies in LOCKS, in smallest
         units, as of the newest block. An account's ada includes what its tokens bind and its collateral: both
         are its own outputs."""
         places = [*accounts.values(), credential()]
         found = await asyncio.gather(*(self._blockfrost.utxos(place) for place in places))
         held = {
-            owner: sum(_holds(output, asset) for output in outputs)
+            owner: Amount(sum(_holds(output, asset) for output in outputs))
             for owner, outputs in zip(accounts, found[:-1], strict=True)
         }
         # The validator put down for reference is at its address too, but no lock and nobody's.
         locks = [output for output in found[-1] if output.reference_script_hash is None]
-        held[LOCKS] = sum(_holds(output, asset) for output in locks)
+        held[LOCKS] = Amount(sum(_holds(output, asset) for output in locks))
         return held
 
-    async def fees_paid(self, payers: Collection[str], first: int, last: int) -> int:
+    async def fees_paid(self, payers: set[Address], first: BlockHeight, last: BlockHeight) -> Amount:
         """Return the lovelace that transactions signed by `payers` (addresses) cost in blocks `first` to
         `last`, both included: their fee, or the collateral where a script failed."""
         keys = {key_hash(address) for address in payers}
@@ -50,14 +49,17 @@ class Ledger:
             *(self._blockfrost.transactions_at(address, first, last) for address in payers)
         )
         ids = sorted({tx.tx_hash for found in touching for tx in found})
-        return sum(await asyncio.gather(*(self._cost(tx_id, keys) for tx_id in ids)))
+        costs = await asyncio.gather(*(self._cost(tx_id, keys) for tx_id in ids))
+        return Amount(sum(costs))
 
-    async def _cost(self, tx_id: str, payers: Collection[bytes]) -> int:
+    async def _cost(self, tx_id: TxId, payers: Collection[bytes]) -> int:
         raw, place = await asyncio.gather(self._blockfrost.raw(tx_id), self._blockfrost.place(tx_id))
         if raw is None or place is None:
-            raise PortUnavailable("the chain moved while it was read", "read it again")
+            raise PortUnavailableError("the chain moved while it was read", "read it again")
         tx = Transaction.from_cbor(raw)
-        signers = {bytes(one.vkey.hash().payload) for one in tx.transaction_witness_set.vkey_witnesses or ()}
+        signers = {
+            bytes(witness.vkey.hash().payload) for witness in tx.transaction_witness_set.vkey_witnesses or ()
+        }
         if signers.isdisjoint(payers):
             return 0
         body = tx.transaction_body

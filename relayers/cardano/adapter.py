@@ -14,28 +14,15 @@ from pycardano import (
 )
 from pycardano.serialization import NonEmptyOrderedSet
 
-from bridge.protocol.types import Asset, BlockRef, Chain, LockTerms, Preimage, Purpose
-from relayers.cardano import htlc, wallet
-from relayers.cardano.blocks import History
-from relayers.cardano.building import LEAST_TOKEN_DEPOSIT, least_ada
-from relayers.cardano.drafting import Drafting
-from relayers.cardano.fees import estimate
-from relayers.cardano.payer import Payer
-from relayers.cardano.script import validator_address
-from relayers.cardano.service import ChainMoved, Refused
-from relayers.cardano.services import open_service
-from relayers.cardano.settings import NETWORKS, CardanoSettings
-from relayers.port import (
-    Action,
-    ActionRefused,
+from bridge.chains.actions import Action, ApproveAction, ClaimAction, SwapAction
+from bridge.chains.errors import ActionRefusedError, PortError, PortUnavailableError
+from bridge.chains.port import (
     Authorizer,
     BroadcastOutcome,
     BroadcastResult,
     FeeEstimate,
     FeeLevel,
     LockStatus,
-    PortError,
-    PortUnavailable,
     Scan,
     SignedTx,
     Tip,
@@ -43,6 +30,29 @@ from relayers.port import (
     TxStatus,
     UnsignedTx,
 )
+from bridge.protocol.types import (
+    Address,
+    Amount,
+    Asset,
+    BlockRef,
+    LockId,
+    LockTerms,
+    Preimage,
+    Purpose,
+    TxId,
+    UnixSeconds,
+)
+from relayers.cardano import htlc, wallet
+from relayers.cardano.blocks import History
+from relayers.cardano.building import LEAST_TOKEN_DEPOSIT, least_ada
+from relayers.cardano.chain_view import ChainMovedError, TxRefusedError
+from relayers.cardano.drafting import Drafting
+from relayers.cardano.fees import estimate
+from relayers.cardano.open_view import open_view
+from relayers.cardano.payer_outputs import PayerOutputs
+from relayers.cardano.script import validator_address
+from relayers.cardano.settings import CardanoSettings
+from relayers.cardano.traits import TRAITS
 
 T = TypeVar("T")
 
@@ -55,14 +65,15 @@ def open_port(settings: CardanoSettings, key: bytes) -> CardanoPort:
 
 
 class CardanoPort:
-    """One Cardano network and one account of ours; a `relayers.port.ChainPort`.
+    """One Cardano network and one account of ours; a `bridge.chains.port.ChainPort`.
 
     There are no sequences: a transaction is replaced by nothing and expires by itself. What keeps two of ours
-    from spending the same output is `Payer`; a rebuilt lock is safe because the old one has expired for good.
+    from spending the same output is `PayerOutputs`; a rebuilt lock is safe because the old one has expired
+    for good.
     """
 
-    chain = Chain.CARDANO
-    max_claims = 8
+    traits = TRAITS
+    max_claims = TRAITS.max_claims
     """Far below what a transaction can hold (build/bench/cardano.json), but more saves hardly anything."""
     authorizer: Authorizer | None = None
 
@@ -71,15 +82,15 @@ class CardanoPort:
             raise PortError("a Cardano key has 32 bytes", "give the ed25519 seed of the account")
         self._key = PaymentSigningKey(key)
         self._settings = settings
-        self._magic = NETWORKS[settings.network].magic
+        self.chain = settings.chain
         network = settings.address_network
         self.contract = validator_address(network)
         self.account = htlc.canonical(self._key.to_verification_key().hash().payload, network)
-        self._service = open_service(settings)
-        reader = htlc.Reader(network, self._magic, settings.assets)
-        self._history = History(self._service, reader)
-        self._drafting = Drafting(self._service, self._history, reader, settings)
-        self._payer = Payer(self._service, self.account)
+        self._view = open_view(settings)
+        reader = htlc.Reader(settings)
+        self._history = History(self._view, reader)
+        self._drafting = Drafting(self._view, self._history, reader, settings)
+        self._payer = PayerOutputs(self._view, self.account)
         self._building = asyncio.Lock()
         self._checked = False
 
@@ -91,27 +102,27 @@ class CardanoPort:
     async def tip(self) -> Tip:
         """Return the head; the chain's clock is its slot's time."""
         await self._check()
-        head = await self._service.head()
+        head = await self._view.head()
         return Tip(head, head.time)
 
-    async def scan(self, known: Sequence[BlockRef], max_blocks: int) -> Scan:
+    async def scan(self, recent_blocks: Sequence[BlockRef], max_blocks: int) -> Scan:
         """See `ChainPort.scan`. A service that lags behind the ring yields nothing, and no orphans."""
-        return await self._settled(lambda: self._history.scan(known, max_blocks))
+        return await self._reread_if_moved(lambda: self._history.scan(recent_blocks, max_blocks))
 
-    async def read_lock(self, lock_id: str, terms: LockTerms) -> LockStatus:
+    async def read_lock(self, lock_id: LockId, terms: LockTerms) -> LockStatus:
         """Tell what became of the lock with exactly these terms."""
         if lock_id != self.lock_id(terms):
             await self._check()
             return LockStatus.ABSENT
-        return await self._settled(lambda: self._drafting.status(terms))
+        return await self._reread_if_moved(lambda: self._drafting.status(terms))
 
-    async def balance(self, address: str, asset: Asset) -> int:
+    async def balance(self, address: Address, asset: Asset) -> Amount:
         """Return what lies in blocks at an address, in smallest units; tokens bind some of the ada."""
         await self._check()
-        utxos = await self._service.utxos(address)
+        utxos = await self._view.utxos(address)
         if not asset.contract:
-            return sum(one.lovelace for one in utxos)
-        return sum(one.tokens.get(asset.contract, 0) for one in utxos)
+            return Amount(sum(output.lovelace for output in utxos))
+        return Amount(sum(output.tokens.get(asset.contract, 0) for output in utxos))
 
     async def fees(self, asset: Asset) -> FeeEstimate:
         """Return the expected fees; a lock of tokens also binds a deposit, which goes with the tokens. A lock
@@ -124,7 +135,7 @@ class CardanoPort:
         least = least_ada(parameters, self._settings.address_network)
         return estimate(parameters, 0, least, by_reference=by_reference)
 
-    async def setup_actions(self, assets: Sequence[Asset]) -> tuple[Action, ...]:  # noqa: ARG002
+    async def setup_actions(self, assets: Sequence[Asset]) -> tuple[ApproveAction, ...]:  # noqa: ARG002
         """Return nothing: native tokens need no approval."""
         return ()
 
@@ -133,24 +144,22 @@ class CardanoPort:
     async def next_sequence(self) -> int | None:
         """Return None: there are no sequences here (and say so if the service is down)."""
         await self._check()
-        await self._service.head()
+        await self._view.head()
         return None
 
     async def prepare(self, action: Action, sequence: int | None, fee: FeeLevel) -> SignedTx:  # noqa: ARG002
         """Build on a fresh view, evaluate, and sign. See `ChainPort.prepare`. Fees are fixed by the ledger:
         bidding more buys nothing."""
-        if action.terms is None:
+        if not isinstance(action, SwapAction):
             await self._check()
-            raise ActionRefused(
+            raise ActionRefusedError(
                 f"there is no {action.purpose} on Cardano",
                 "there is no sequence to use up: a transaction of ours expires by itself",
             )
-        terms = action.terms
-        others = self._others(action, terms)
+        if isinstance(action, ClaimAction):
+            self._check_batch(action)
         async with self._building:
-            draft = await self._settled(
-                lambda: self._drafting.draft(action.purpose, terms, action.preimage, self._payer, others)
-            )
+            draft = await self._reread_if_moved(lambda: self._drafting.draft(action, self._payer))
             tx = sign(draft.tx, self._key)
             expires = self._settings.time_of(draft.ttl)
             self._payer.promise(draft.spends, expires)
@@ -161,22 +170,17 @@ class CardanoPort:
             account=self.account,
             sequence=None,
             fee={"fee": draft.fee, "locks": draft.locks},
-            max_cost=draft.max_cost,
-            valid_until=expires + margin,
+            max_cost=Amount(draft.max_cost),
+            valid_until_time=UnixSeconds(expires + margin),
         )
 
-    def _others(self, action: Action, terms: LockTerms) -> dict[LockTerms, Preimage]:
-        """Return the further claims of a batch. Raises `ActionRefused` if they make none."""
+    def _check_batch(self, action: ClaimAction) -> None:
+        """Raise `ActionRefusedError` if a claim and its `others` make no batch."""
         if len(action.others) >= self.max_claims:
-            raise ActionRefused(f"a batch has at most {self.max_claims} claims", "make several batches")
-        claims: dict[LockTerms, Preimage] = {}
-        for one in action.others:
-            if one.terms is None or one.preimage is None or {action.purpose, one.purpose} != {Purpose.CLAIM}:
-                raise ActionRefused("only claims with their preimages make a batch", "send the rest alone")
-            if (one.terms.recipient, one.terms.asset) != (terms.recipient, terms.asset):
-                raise ActionRefused("a batch has one recipient and one asset", "make a batch for each")
-            claims[one.terms] = one.preimage
-        return claims
+            raise ActionRefusedError(f"a batch has at most {self.max_claims} claims", "make several batches")
+        paid = action.terms.recipient, action.terms.asset
+        if any((other.terms.recipient, other.terms.asset) != paid for other in action.others):
+            raise ActionRefusedError("a batch has one recipient and one asset", "make a batch for each")
 
     async def broadcast(self, tx: SignedTx) -> BroadcastResult:
         """Send stored bytes; sending them again is harmless."""
@@ -184,28 +188,28 @@ class CardanoPort:
         if await self._is_known(tx.tx_id):
             return BroadcastResult(BroadcastOutcome.ALREADY_KNOWN)
         try:
-            sent = await self._service.submit(tx.raw)
-        except Refused as error:
+            sent = await self._view.submit(tx.raw)
+        except TxRefusedError as error:
             if await self._is_known(tx.tx_id):
                 return BroadcastResult(BroadcastOutcome.ALREADY_KNOWN)
             if await self._rival(tx) is not None:
                 return BroadcastResult(BroadcastOutcome.SEQUENCE_USED, str(error))
             return BroadcastResult(BroadcastOutcome.REJECTED, str(error))
         if sent != tx.tx_id:
-            raise PortUnavailable("the service took some other transaction", "use another service")
+            raise PortUnavailableError("the service took some other transaction", "use another service")
         return BroadcastResult(BroadcastOutcome.ACCEPTED)
 
     async def tx_status(self, tx: SignedTx) -> TxStatus:
         """Tell where a transaction is. REPLACED: an output that it spends was spent by another one."""
-        return await self._settled(lambda: self._tx_status(tx))
+        return await self._reread_if_moved(lambda: self._tx_status(tx))
 
     async def _tx_status(self, tx: SignedTx) -> TxStatus:
         # In this order: what leaves the mempool for a block in between is found there.
-        if await self._service.is_waiting(tx.tx_id):
+        if await self._view.is_waiting(tx.tx_id):
             return TxStatus(TxState.PENDING)
-        found = await self._service.inclusion(tx.tx_id)
+        found = await self._view.inclusion(tx.tx_id)
         if found is not None:
-            head = await self._service.head()
+            head = await self._view.head()
             if head.height < found.block.height:
                 return TxStatus(TxState.PENDING)  # in a block that `scan` does not show yet
             confirmations = head.height - found.block.height + 1
@@ -219,27 +223,27 @@ class CardanoPort:
             return TxStatus(TxState.REPLACED, reason=f"{rival} spends the same output")
         return TxStatus(TxState.UNKNOWN)
 
-    async def _is_known(self, tx_id: str) -> bool:
-        if await self._service.is_waiting(tx_id):
+    async def _is_known(self, tx_id: TxId) -> bool:
+        if await self._view.is_waiting(tx_id):
             return True
-        return await self._settled(lambda: self._service.inclusion(tx_id)) is not None
+        return await self._reread_if_moved(lambda: self._view.inclusion(tx_id)) is not None
 
     async def _rival(self, tx: SignedTx) -> str | None:
         """Return the included transaction that spends one of this one's inputs, if any does."""
         for spent in Transaction.from_cbor(tx.raw).transaction_body.inputs:
-            used_by = await self._service.spender((spent.transaction_id.payload.hex(), spent.index))
+            used_by = await self._view.spender((spent.transaction_id.payload.hex(), spent.index))
             if used_by not in {None, tx.tx_id}:
                 return used_by
         return None
 
     # ------------------------------------------------------------------ pure
 
-    def lock_id(self, terms: LockTerms) -> str:
+    def lock_id(self, terms: LockTerms) -> LockId:
         """Return the id of a lock with these terms, hex."""
-        return htlc.id_of(terms, self._magic)
+        return htlc.id_of(terms, self._settings)
 
-    def parse_address(self, text: str) -> str:
-        """Return the address without a stake part of the same payment key. Raises `BadAddress`."""
+    def parse_address(self, text: str) -> Address:
+        """Return the address without a stake part of the same payment key. Raises `BadAddressError`."""
         return htlc.parse_address(text, self._settings.address_network)
 
     def unsigned(self, purpose: Purpose, terms: LockTerms, preimage: Preimage | None = None) -> UnsignedTx:
@@ -249,36 +253,38 @@ class CardanoPort:
     async def hints(self) -> AsyncIterator[None]:
         """Yield on every new head, polled."""
         await self._check()
-        seen = (await self._service.head()).id
+        seen = (await self._view.head()).id
         while True:
             await asyncio.sleep(self._settings.poll_interval)
-            head = (await self._service.head()).id
+            head = (await self._view.head()).id
             if head != seen:
                 seen = head
                 yield
 
     async def close(self) -> None:
         """Close the connections."""
-        await self._service.close()
+        await self._view.close()
 
     # ------------------------------------------------------------------ helpers
 
-    async def _settled(self, read: Callable[[], Awaitable[T]]) -> T:
+    async def _reread_if_moved(self, read: Callable[[], Awaitable[T]]) -> T:
         """Read again while the chain moves under the reading."""
         await self._check()
         for _ in range(_RETRIES_WHILE_MOVING):
             try:
                 return await read()
-            except ChainMoved:
+            except ChainMovedError:
                 continue
-        raise PortUnavailable("the chain keeps moving while it is read", "several services behind one URL?")
+        raise PortUnavailableError(
+            "the chain keeps moving while it is read", "several services behind one URL?"
+        )
 
     async def _check(self) -> None:
         """Once: is this the right network?"""
         if self._checked:
             return
-        magic = await self._service.magic()
-        if magic != self._magic:
+        magic = await self._view.magic()
+        if magic != self._settings.magic:
             raise PortError(
                 f"the service is on network {magic}, not on {self._settings.network.value}",
                 "correct the service's URL or the network",

@@ -1,4 +1,4 @@
-"""What we ask of a Blockfrost service, over HTTP. Answers of another shape are `PortUnavailable`."""
+"""What we ask of a Blockfrost service, over HTTP. Answers of another shape are `PortUnavailableError`."""
 
 from __future__ import annotations
 
@@ -8,115 +8,27 @@ from typing import Any, TypeVar
 import httpx
 import msgspec
 
-from bridge.protocol.types import BlockRef
-from relayers.cardano.service import Refused
-from relayers.port import PortError, PortUnavailable
+from bridge.chains.errors import PortError, PortUnavailableError
+from bridge.protocol.types import TxId
+from relayers.cardano.blockfrost_wire import (
+    BlockfrostBlock,
+    Genesis,
+    MempoolTx,
+    TxAt,
+    TxOutputs,
+    TxPlace,
+    WireOutput,
+)
+from relayers.cardano.chain_view import TxRefusedError
 
 _PAGE = 100
-_NO_PARENT = "0" * 64
 _AGAIN = "it may pass by itself; check the service and its limits if it lasts"
 
 T = TypeVar("T")
 
 
-class Block(msgspec.Struct, frozen=True):
-    """A block; `slot` and `previous_block` are None only for the chain's first."""
-
-    height: int
-    hash: str
-    time: int
-    slot: int | None
-    previous_block: str | None
-
-    @property
-    def ref(self) -> BlockRef:
-        """The block as the bridge knows it."""
-        return BlockRef(self.height, self.hash, self.previous_block or _NO_PARENT, self.time)
-
-
-class Quantity(msgspec.Struct, frozen=True):
-    """An amount of "lovelace" or of a native token (policy and name, hex)."""
-
-    unit: str
-    quantity: str
-
-
-class WireOutput(msgspec.Struct, frozen=True):
-    """An output, or what an input spends. Fields that an answer leaves out have their defaults."""
-
-    address: str
-    amount: list[Quantity]
-    output_index: int
-    tx_hash: str = ""
-    data_hash: str | None = None
-    inline_datum: str | None = None
-    reference_script_hash: str | None = None
-    collateral: bool = False
-    reference: bool | None = False
-    consumed_by_tx: str | None = None
-
-    @property
-    def lovelace(self) -> int:
-        """How much ada it holds, in lovelace."""
-        return sum(int(one.quantity) for one in self.amount if one.unit == "lovelace")
-
-    @property
-    def tokens(self) -> dict[str, int]:
-        """The native tokens it holds, by unit."""
-        return {one.unit: int(one.quantity) for one in self.amount if one.unit != "lovelace"}
-
-
-class TxOutputs(msgspec.Struct, frozen=True):
-    """What a transaction spends and makes."""
-
-    hash: str
-    inputs: list[WireOutput]
-    outputs: list[WireOutput]
-
-
-class TxPlace(msgspec.Struct, frozen=True):
-    """Where a transaction was included, and whether its scripts succeeded."""
-
-    hash: str
-    block: str
-    block_height: int
-    index: int
-    valid_contract: bool
-
-
-class TxAt(msgspec.Struct, frozen=True):
-    """A transaction that touched an address."""
-
-    tx_hash: str
-    tx_index: int
-    block_height: int
-
-
-class WaitingInput(msgspec.Struct, frozen=True):
-    """An input of a transaction in the mempool."""
-
-    tx_hash: str
-    output_index: int
-    collateral: bool = False
-    reference: bool | None = False
-
-
-class Waiting(msgspec.Struct, frozen=True):
-    """A transaction in the mempool."""
-
-    inputs: list[WaitingInput]
-    outputs: list[WireOutput]
-
-
-class Genesis(msgspec.Struct, frozen=True):
-    """The network's magic number and the Unix time of its start."""
-
-    network_magic: int
-    system_start: int
-
-
 class _TxHash(msgspec.Struct, frozen=True):
-    tx_hash: str
+    tx_hash: TxId
 
 
 class _Cbor(msgspec.Struct, frozen=True):
@@ -141,27 +53,27 @@ class Blockfrost:
 
     async def genesis(self) -> Genesis:
         """Return which network this is."""
-        return await self._one("/genesis", Genesis)
+        return await self._required("/genesis", Genesis)
 
     async def parameters(self) -> dict[str, Any]:
         """Return the protocol parameters as they came."""
-        return await self._one("/epochs/latest/parameters", dict[str, Any])
+        return await self._required("/epochs/latest/parameters", dict[str, Any])
 
-    async def head(self) -> Block:
+    async def head(self) -> BlockfrostBlock:
         """Return the newest block."""
-        return await self._one("/blocks/latest", Block)
+        return await self._required("/blocks/latest", BlockfrostBlock)
 
-    async def block(self, name: str) -> Block | None:
+    async def block(self, name: str) -> BlockfrostBlock | None:
         """Return a block by height or hash."""
-        return await self._maybe(f"/blocks/{name}", Block)
+        return await self._or_none(f"/blocks/{name}", BlockfrostBlock)
 
-    async def blocks_after(self, block_id: str, count: int) -> list[Block] | None:
+    async def blocks_after(self, block_id: str, count: int) -> list[BlockfrostBlock] | None:
         """Return up to `count` blocks that follow a block, oldest first; None if it is not on the chain."""
-        found: list[Block] = []
+        found: list[BlockfrostBlock] = []
         page = 1
         while len(found) < count:
             query = {"count": _PAGE, "page": page}
-            part = await self._maybe(f"/blocks/{block_id}/next", list[Block], query)
+            part = await self._or_none(f"/blocks/{block_id}/next", list[BlockfrostBlock], query)
             if part is None:
                 return None
             found += part
@@ -184,51 +96,53 @@ class Blockfrost:
         async for page in self._pages(f"/addresses/{place}/transactions", TxAt, {"order": "desc"}):
             yield page
 
-    async def place(self, tx_id: str) -> TxPlace | None:
+    async def place(self, tx_id: TxId) -> TxPlace | None:
         """Return where a transaction was included."""
-        return await self._maybe(f"/txs/{tx_id}", TxPlace)
+        return await self._or_none(f"/txs/{tx_id}", TxPlace)
 
-    async def outputs(self, tx_id: str) -> TxOutputs | None:
+    async def outputs(self, tx_id: TxId) -> TxOutputs | None:
         """Return what an included transaction spends and makes."""
-        return await self._maybe(f"/txs/{tx_id}/utxos", TxOutputs)
+        return await self._or_none(f"/txs/{tx_id}/utxos", TxOutputs)
 
-    async def raw(self, tx_id: str) -> bytes | None:
+    async def raw(self, tx_id: TxId) -> bytes | None:
         """Return an included transaction's bytes."""
-        found = await self._maybe(f"/txs/{tx_id}/cbor", _Cbor)
+        found = await self._or_none(f"/txs/{tx_id}/cbor", _Cbor)
         return None if found is None else _unhex(found.cbor)
 
     async def knows_datum(self, digest: str) -> bool:
         """Tell whether a datum with this hash was ever on the chain."""
-        return await self._maybe(f"/scripts/datum/{digest}/cbor", _Cbor) is not None
+        return await self._or_none(f"/scripts/datum/{digest}/cbor", _Cbor) is not None
 
     async def utxos(self, place: str) -> list[WireOutput]:
         """Return what is unspent at an address or payment credential, as of the newest block."""
         return [
-            one async for page in self._pages(f"/addresses/{place}/utxos", WireOutput, {}) for one in page
+            output
+            async for page in self._pages(f"/addresses/{place}/utxos", WireOutput, {})
+            for output in page
         ]
 
-    async def waiting_at(self, address: str) -> list[str]:
+    async def waiting_at(self, address: str) -> list[TxId]:
         """Return the ids of transactions in the mempool that touch an address."""
         pages = self._pages(f"/mempool/addresses/{address}", _TxHash, {})
-        return [one.tx_hash async for page in pages for one in page]
+        return [tx.tx_hash async for page in pages for tx in page]
 
-    async def waiting(self, tx_id: str) -> Waiting | None:
+    async def waiting(self, tx_id: TxId) -> MempoolTx | None:
         """Return a transaction in the mempool."""
-        return await self._maybe(f"/mempool/{tx_id}", Waiting)
+        return await self._or_none(f"/mempool/{tx_id}", MempoolTx)
 
     async def submit(self, raw: bytes) -> str:
-        """Send a transaction and return its id. Raises `Refused`."""
+        """Send a transaction and return its id. Raises `TxRefusedError`."""
         answer = await self._post("/tx/submit", raw, {"Content-Type": "application/cbor"})
         if answer.status_code == 400:
-            raise Refused(_message(answer))
+            raise TxRefusedError(_message(answer))
         return _decode(_checked(answer), str)
 
     async def evaluate(self, raw: bytes) -> dict[str, tuple[int, int]]:
-        """Return memory and steps that each redeemer ("spend:0") needs. Raises `Refused`."""
+        """Return memory and steps that each redeemer ("spend:0") needs. Raises `TxRefusedError`."""
         body = raw.hex().encode()
         answer = await self._post("/utils/txs/evaluate", body, {"Content-Type": "application/cbor"})
         if answer.status_code == 400:
-            raise Refused(_message(answer))
+            raise TxRefusedError(_message(answer))
         result = _decode(_checked(answer), dict[str, Any]).get("result")
         if isinstance(result, dict) and isinstance(result.get("EvaluationResult"), dict):
             try:
@@ -237,26 +151,28 @@ class Blockfrost:
                     for key, units in result["EvaluationResult"].items()
                 }
             except (KeyError, TypeError, ValueError) as error:
-                raise PortUnavailable("Blockfrost's evaluation has an unknown form", _AGAIN) from error
+                raise PortUnavailableError("Blockfrost's evaluation has an unknown form", _AGAIN) from error
             if found:
                 return found
-        raise Refused(_shorten(str(result)))
+        raise TxRefusedError(_shorten(str(result)))
 
     # ------------------------------------------------------------------ HTTP
 
-    async def _one(self, path: str, kind: type[T]) -> T:
-        found = await self._maybe(path, kind)
+    async def _required(self, path: str, kind: type[T]) -> T:
+        found = await self._or_none(path, kind)
         if found is None:
-            raise PortUnavailable(f"Blockfrost has no {path}", "is the URL right, with its /api/v0?")
+            raise PortUnavailableError(f"Blockfrost has no {path}", "is the URL right, with its /api/v0?")
         return found
 
-    async def _maybe(
+    async def _or_none(
         self, path: str, kind: type[T], query: Mapping[str, int | str] | None = None
     ) -> T | None:
         try:
             answer = await self._http.get(path, params=dict(query or {}))
         except httpx.HTTPError as error:
-            raise PortUnavailable(f"Blockfrost did not answer ({type(error).__name__})", _AGAIN) from None
+            raise PortUnavailableError(
+                f"Blockfrost did not answer ({type(error).__name__})", _AGAIN
+            ) from None
         if answer.status_code == 404:
             return None
         return _decode(_checked(answer), kind)
@@ -266,7 +182,7 @@ class Blockfrost:
     ) -> AsyncIterator[list[T]]:
         page = 1
         while True:
-            found = await self._maybe(path, list[item], {**query, "count": _PAGE, "page": page})  # type: ignore[valid-type]
+            found = await self._or_none(path, list[item], {**query, "count": _PAGE, "page": page})  # type: ignore[valid-type]
             if not found:
                 return
             yield found
@@ -278,14 +194,16 @@ class Blockfrost:
         try:
             return await self._http.post(path, content=body, headers=dict(headers))
         except httpx.HTTPError as error:
-            raise PortUnavailable(f"Blockfrost did not answer ({type(error).__name__})", _AGAIN) from None
+            raise PortUnavailableError(
+                f"Blockfrost did not answer ({type(error).__name__})", _AGAIN
+            ) from None
 
 
 def _checked(answer: httpx.Response) -> bytes:
     if answer.status_code == 403:
         raise PortError("Blockfrost refuses the project id", "set the project id of this very network")
     if answer.status_code != 200:
-        raise PortUnavailable(f"Blockfrost answered {answer.status_code}", _AGAIN)
+        raise PortUnavailableError(f"Blockfrost answered {answer.status_code}", _AGAIN)
     return answer.content
 
 
@@ -293,7 +211,7 @@ def _decode(content: bytes, kind: type[T]) -> T:
     try:
         return msgspec.json.decode(content, type=kind)
     except msgspec.MsgspecError as error:
-        raise PortUnavailable("Blockfrost answered something unreadable", _AGAIN) from error
+        raise PortUnavailableError("Blockfrost answered something unreadable", _AGAIN) from error
 
 
 def _message(answer: httpx.Response) -> str:
@@ -312,4 +230,4 @@ def _unhex(text: str) -> bytes:
     try:
         return bytes.fromhex(text)
     except ValueError as error:
-        raise PortUnavailable("Blockfrost answered something that is no hex", _AGAIN) from error
+        raise PortUnavailableError("Blockfrost answered with something other than hex", _AGAIN) from error

@@ -4,50 +4,50 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from bridge.protocol.types import BlockRef
+from bridge.chains.port import HtlcEvent, Locked, Revealed, Scan, Tip
+from bridge.protocol.types import BlockRef, LockId
+from relayers.cardano.chain_view import ChainMovedError, ChainView
 from relayers.cardano.htlc import Reader
-from relayers.cardano.service import ChainMoved, Service
-from relayers.port import HtlcEvent, Locked, Revealed, Scan, Tip
 
 
 class History:
     """Reads blocks and the HTLC events in them."""
 
-    def __init__(self, service: Service, reader: Reader) -> None:
-        self._service = service
+    def __init__(self, view: ChainView, reader: Reader) -> None:
+        self._view = view
         self._reader = reader
 
-    async def scan(self, known: Sequence[BlockRef], max_blocks: int) -> Scan:
-        """See `ChainPort.scan`. Raises `ChainMoved`."""
-        head = await self._service.head()
+    async def scan(self, recent_blocks: Sequence[BlockRef], max_blocks: int) -> Scan:
+        """See `ChainPort.scan`. Raises `ChainMovedError`."""
+        head = await self._view.head()
         tip = Tip(head, head.time)
-        if not known:
+        if not recent_blocks:
             events = await self._events([head])
             return Scan((), (head,), tuple(events), tip)
-        if known[-1].id == head.id:
+        if recent_blocks[-1].id == head.id:
             return Scan((), (), (), tip)
-        index, ancestor = await self._service.newest_known(known, head)
+        index, ancestor = await self._view.newest_known(recent_blocks, head)
         if index is None or ancestor is None:
             return Scan((), (), (), tip)
-        refs = await self._service.blocks_after(ancestor, max_blocks)
+        refs = await self._view.blocks_after(ancestor, max_blocks)
         _check_links(refs, ancestor)
         if refs and refs[-1].height == head.height and refs[-1].id != head.id:
-            raise ChainMoved
+            raise ChainMovedError
         # Blocks that came since the head was read are left for the next time.
         refs = [ref for ref in refs if ref.height <= head.height]
         events = await self._events(refs)
-        return Scan(tuple(reversed(known[index + 1 :])), tuple(refs), tuple(events), tip)
+        return Scan(tuple(reversed(recent_blocks[index + 1 :])), tuple(refs), tuple(events), tip)
 
     async def _events(self, refs: Sequence[BlockRef]) -> list[HtlcEvent]:
         if not refs:
             return []
-        return [event for tx in await self._service.activity(refs) for event in self._reader.events(tx)]
+        return [event for tx in await self._view.activity(refs) for event in self._reader.events(tx)]
 
-    async def lock_history(self, lock_id: str, digest: str) -> list[HtlcEvent]:
+    async def lock_history(self, lock_id: LockId, digest: str) -> list[HtlcEvent]:
         """Return what ever happened to a lock, newest first as far as its lock; `digest` is its datum's hash.
-        Raises `ChainMoved`."""
+        Raises `ChainMovedError`."""
         found: list[HtlcEvent] = []
-        async for tx in self._service.past_activity(digest):
+        async for tx in self._view.past_activity(digest):
             ours = [
                 event
                 for event in self._reader.events(tx)
@@ -63,5 +63,5 @@ def _check_links(refs: Sequence[BlockRef], ancestor: BlockRef) -> None:
     parent = ancestor
     for ref in refs:
         if ref.parent != parent.id or ref.height != parent.height + 1:
-            raise ChainMoved
+            raise ChainMovedError
         parent = ref

@@ -10,12 +10,22 @@ from dataclasses import replace
 import msgspec
 from pycardano import Address, ProtocolParameters, UTxO, datum_hash
 
-from bridge.protocol.types import BlockRef, LockTerms, Preimage, Purpose
+from bridge.chains.actions import (
+    ClaimAction,
+    CooperativeRefundAction,
+    LockAction,
+    RefundAction,
+    SwapAction,
+)
+from bridge.chains.errors import ActionRefusedError, InsufficientFundsError, PortUnavailableError
+from bridge.chains.port import Claimed, LockStatus, Refunded
+from bridge.protocol.types import BlockRef, LockTerms, Preimage, Purpose, TxId
 from relayers.cardano import building
 from relayers.cardano.blocks import History
-from relayers.cardano.building import Draft, Spend, View
+from relayers.cardano.building import BuildContext, Draft, Spend
+from relayers.cardano.chain_view import ChainMovedError, ChainView, Output, TxRefusedError
 from relayers.cardano.htlc import Reader, check, credential, datum_of, id_of, key_hash
-from relayers.cardano.payer import Payer, to_utxo
+from relayers.cardano.payer_outputs import PayerOutputs, to_utxo
 from relayers.cardano.script import (
     ClaimRedeemer,
     GiveBackRedeemer,
@@ -24,9 +34,7 @@ from relayers.cardano.script import (
     validator,
     validator_address,
 )
-from relayers.cardano.service import ChainMoved, Output, Refused, Service
-from relayers.cardano.settings import NETWORKS, CardanoSettings
-from relayers.port import ActionRefused, Claimed, InsufficientFunds, LockStatus, PortUnavailable, Refunded
+from relayers.cardano.settings import CardanoSettings
 
 _PARAMETERS_KEPT = 600.0
 """Seconds: parameters change at the turn of an epoch (five days) at most."""
@@ -37,12 +45,11 @@ _MARGIN_NUMERATOR, _MARGIN_DENOMINATOR = 11, 10
 class Drafting:
     """Builds the HTLC's transactions on a fresh view of the chain."""
 
-    def __init__(self, service: Service, history: History, reader: Reader, settings: CardanoSettings) -> None:
-        self._service = service
+    def __init__(self, view: ChainView, history: History, reader: Reader, settings: CardanoSettings) -> None:
+        self._view = view
         self._history = history
         self._reader = reader
         self._settings = settings
-        self._magic = NETWORKS[settings.network].magic
         self._parameters: tuple[float, ProtocolParameters] | None = None
 
     # ------------------------------------------------------------------ reading
@@ -51,14 +58,14 @@ class Drafting:
         """Return the protocol parameters, at most some minutes old."""
         now = clock.monotonic()
         if self._parameters is None or now - self._parameters[0] > _PARAMETERS_KEPT:
-            self._parameters = (now, await self._service.parameters())
+            self._parameters = (now, await self._view.parameters())
         return self._parameters[1]
 
     async def find(self, wanted: Sequence[LockTerms]) -> dict[LockTerms, Output]:
         """Return the oldest unspent lock with exactly these terms, of each that there is, in the order asked
         for and as of the newest block."""
         oldest: dict[LockTerms, Output] = {}
-        for output in await self._service.utxos(credential()):
+        for output in await self._view.utxos(credential()):
             terms = self._reader.terms(output)
             if terms is not None:
                 oldest.setdefault(terms, output)
@@ -69,7 +76,7 @@ class Drafting:
         the terms can have the money back."""
         datum = datum_of(terms)
         digest, inline = datum_hash(datum).payload.hex(), datum.to_cbor().hex()
-        for output in await self._service.utxos(credential()):
+        for output in await self._view.utxos(credential()):
             if output.inline_datum is None and output.datum_hash == digest:
                 shown = msgspec.structs.replace(output, inline_datum=inline)
                 if self._reader.terms(shown) == terms:
@@ -77,11 +84,11 @@ class Drafting:
         return {}
 
     async def status(self, terms: LockTerms) -> LockStatus:
-        """Tell what became of the lock with exactly these terms. Raises `ChainMoved`."""
+        """Tell what became of the lock with exactly these terms. Raises `ChainMovedError`."""
         if await self.find([terms]):
             return LockStatus.OPEN
         digest = datum_hash(datum_of(terms)).payload.hex()
-        events = await self._history.lock_history(id_of(terms, self._magic), digest)
+        events = await self._history.lock_history(id_of(terms, self._settings), digest)
         if not events:
             return LockStatus.ABSENT
         if isinstance(events[0], Claimed):
@@ -90,81 +97,79 @@ class Drafting:
             return LockStatus.REFUNDED
         # It was made, nothing spent it, and yet it is not among what is unspent: to call that absent would
         # have it made twice.
-        raise ChainMoved
+        raise ChainMovedError
 
     # ------------------------------------------------------------------ building
 
-    async def draft(
-        self,
-        purpose: Purpose,
-        terms: LockTerms,
-        preimage: Preimage | None,
-        payer: Payer,
-        others: Mapping[LockTerms, Preimage] | None = None,
-    ) -> Draft:
-        """Build a LOCK, CLAIM, REFUND or COOPERATIVE_REFUND paid by `payer`; with a claim also the `others`
-        as far as their locks are open, even if the first is not.
+    async def draft(self, action: SwapAction, payer: PayerOutputs) -> Draft:
+        """Build the transaction of an action, paid by `payer`; with a claim also its `others` as far as their
+        locks are open, even if the first is not.
 
-        Raises `ActionRefused` if the chain would refuse it as things stand, `InsufficientFunds`.
+        Raises `ActionRefusedError` if the chain would refuse it as things stand, `InsufficientFundsError`.
         """
-        check(terms)
-        head = await self._service.head()
+        purpose, terms = action.purpose, action.terms
+        check(terms, self._settings)
+        head = await self._view.head()
         owner_key = key_hash_of(payer)
-        self._check_rules(purpose, terms, preimage, head, owner_key)
+        self._check_rules(action, head, owner_key)
         ttl = self._settings.slot_at(head.time) + self._settings.time_to_live
         if purpose is Purpose.LOCK:
             if await self.status(terms) is not LockStatus.ABSENT:
-                raise ActionRefused(
+                raise ActionRefusedError(
                     "a lock with exactly these terms was made before", "read it back from chain"
                 )
-            view = await self._view(payer, head)
-            least = building.least_lock(view, terms)
+            context = await self.context(payer, head)
+            least = building.least_lock(context, terms)
             if not terms.asset.contract and terms.amount < least:
-                raise ActionRefused(f"a lock must hold at least {least} lovelace", "lock more")
-            return self._capped(building.lock(view, terms, ttl))
-        preimages = {one: other for one, other in (others or {}).items() if other.opens(one.hashlock)}
-        if preimage is not None:
-            preimages[terms] = preimage
+                raise ActionRefusedError(f"a lock must hold at least {least} lovelace", "lock more")
+            return self._within_fee_cap(building.lock(context, terms, ttl))
+        preimages: dict[LockTerms, Preimage] = {}
+        if isinstance(action, ClaimAction):
+            others = (other for other in action.others if other.preimage.opens(other.terms.hashlock))
+            preimages = {claim.terms: claim.preimage for claim in (*others, action)}
         locks = await self.find(list(dict.fromkeys((terms, *preimages))))
         if not locks and purpose is Purpose.REFUND:
             locks = await self._find_hashed(terms)
         if not locks:
             status = await self.status(terms)
-            raise ActionRefused(
+            raise ActionRefusedError(
                 f"there is no such lock to {purpose}: it is {status}", "read it back from chain"
             )
-        view = await self._view(payer, head)
-        return await self._spend(view, purpose, locks, preimages, ttl)
+        context = await self.context(payer, head)
+        return await self._spend(context, purpose, locks, preimages, ttl)
 
-    def _check_rules(
-        self, purpose: Purpose, terms: LockTerms, preimage: Preimage | None, head: BlockRef, payer: bytes
-    ) -> None:
-        match purpose:
-            case Purpose.LOCK:
+    def _check_rules(self, action: SwapAction, head: BlockRef, payer: bytes) -> None:
+        terms = action.terms
+        match action:
+            case LockAction():
                 if terms.contract != validator_address(self._settings.address_network):
-                    raise ActionRefused("the lock's contract is not ours", "lock at the HTLC's own address")
+                    raise ActionRefusedError(
+                        "the lock's contract is not ours", "lock at the HTLC's own address"
+                    )
                 if payer != key_hash(terms.sender):
-                    raise ActionRefused("the lock names another sender", "a lock is made by its sender")
+                    raise ActionRefusedError("the lock names another sender", "a lock is made by its sender")
                 if terms.deadline <= head.time:
-                    raise ActionRefused("the deadline has passed", "a lock must end in the future")
-            case Purpose.CLAIM:
-                if preimage is None or not preimage.opens(terms.hashlock):
-                    raise ActionRefused("the preimage does not open this lock", "use the swap's own preimage")
-            case Purpose.REFUND:
+                    raise ActionRefusedError("the deadline has passed", "a lock must end in the future")
+            case ClaimAction(preimage=preimage):
+                if not preimage.opens(terms.hashlock):
+                    raise ActionRefusedError(
+                        "the preimage does not open this lock", "use the swap's own preimage"
+                    )
+            case RefundAction():
                 if head.time < terms.deadline:
                     missing = terms.deadline - head.time
-                    raise ActionRefused(
+                    raise ActionRefusedError(
                         f"the deadline is {missing} s ahead of the chain's clock", "wait for it"
                     )
-            case Purpose.COOPERATIVE_REFUND:
+            case CooperativeRefundAction():
                 if payer != key_hash(terms.recipient):
-                    raise ActionRefused("only the recipient can give a lock back", "wait for the deadline")
-            case _:
-                raise ActionRefused(f"{purpose} is no purpose of an HTLC", "this is a mistake in the caller")
+                    raise ActionRefusedError(
+                        "only the recipient can give a lock back", "wait for the deadline"
+                    )
 
     async def _spend(
         self,
-        view: View,
+        context: BuildContext,
         purpose: Purpose,
         locks: Mapping[LockTerms, Output],
         preimages: Mapping[LockTerms, Preimage],
@@ -187,42 +192,45 @@ class Drafting:
         reference = self._reference()
 
         def build() -> Draft:
-            return building.spend(view, spends, reference, ttl, signers=signers, start=start)
+            return building.spend(context, spends, reference, ttl, signers=signers, start=start)
 
         first = build()
         if first.chained:
-            return self._capped(first)  # the service cannot evaluate what spends from the mempool
+            return self._within_fee_cap(first)  # the service cannot evaluate what spends from the mempool
         memory, steps = await self._evaluate(first)
-        spends = [replace(one, memory=memory, steps=steps) for one in spends]
-        return self._capped(build())
+        spends = [replace(part, memory=memory, steps=steps) for part in spends]
+        return self._within_fee_cap(build())
 
     async def _evaluate(self, draft: Draft) -> tuple[int, int]:
-        """Return the dearest redeemer's budget and some reserve: the proof that the scripts succeed."""
+        """Return the largest budget of a redeemer and some reserve: the proof that the scripts succeed."""
         try:
-            needed = await self._service.evaluate(draft.tx.to_cbor())
-        except Refused as error:
-            raise ActionRefused(f"the validator refuses: {error}", "read the lock back from chain") from error
+            needed = await self._view.evaluate(draft.tx.to_cbor())
+        except TxRefusedError as error:
+            raise ActionRefusedError(
+                f"the validator refuses: {error}", "read the lock back from chain"
+            ) from error
         memory = max(units[0] for units in needed.values())
         steps = max(units[1] for units in needed.values())
         reserve = _MARGIN_NUMERATOR, _MARGIN_DENOMINATOR
         return memory * reserve[0] // reserve[1], steps * reserve[0] // reserve[1]
 
-    async def _view(self, payer: Payer, head: BlockRef) -> View:
+    async def context(self, payer: PayerOutputs, head: BlockRef) -> BuildContext:
+        """Return what transactions of `payer` are built from now. Raises `InsufficientFundsError`."""
         parameters = await self.parameters()
-        purse = await payer.purse(head.time)
-        if not (purse.confirmed or purse.unconfirmed):
-            raise InsufficientFunds(
+        spendable = await payer.spendable(head.time)
+        if not (spendable.confirmed or spendable.unconfirmed):
+            raise InsufficientFundsError(
                 "the Cardano account has no free outputs", "send ada to it, or wait for what is under way"
             )
-        address = Address.from_primitive(purse.change)
+        address = Address.from_primitive(spendable.change)
         network = self._settings.address_network
-        return View(
+        return BuildContext(
             parameters,
             self._settings.slot_at(head.time),
             network,
             address,
-            purse.confirmed,
-            purse.unconfirmed,
+            spendable.confirmed,
+            spendable.unconfirmed,
         )
 
     def _reference(self) -> UTxO | None:
@@ -230,19 +238,19 @@ class Drafting:
         if not self._settings.reference_script:
             return None
         tx_id, _, index = self._settings.reference_script.partition("#")
-        utxo = to_utxo(Output(tx_id, int(index), validator_address(self._settings.address_network), 0))
+        utxo = to_utxo(Output(TxId(tx_id), int(index), validator_address(self._settings.address_network), 0))
         utxo.output.script = validator()
         return utxo
 
-    def _capped(self, draft: Draft) -> Draft:
+    def _within_fee_cap(self, draft: Draft) -> Draft:
         if draft.fee > self._settings.max_fee:
-            raise PortUnavailable(
+            raise PortUnavailableError(
                 f"the fee would be {draft.fee} lovelace, over the cap of {self._settings.max_fee}",
                 "raise the fee cap in the configuration",
             )
         return draft
 
 
-def key_hash_of(payer: Payer) -> bytes:
+def key_hash_of(payer: PayerOutputs) -> bytes:
     """Return the payment key's hash of a payer's address, with or without a stake part."""
     return key_hash(payer.address)

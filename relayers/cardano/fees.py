@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pycardano import ProtocolParameters
 
+from bridge.chains.port import FeeEstimate
+from bridge.protocol.types import Amount
 from relayers.cardano.script import validator
-from relayers.port import FeeEstimate
 
 LOCK_BYTES = 430
 CLAIM_BYTES = 760
@@ -30,7 +31,9 @@ def estimate(
     spend += -(-(parameters.price_mem * CLAIM_MEMORY + parameters.price_step * CLAIM_STEPS) // 1)
     if by_reference and parameters.min_fee_reference_scripts is not None:
         spend += int(parameters.min_fee_reference_scripts["base"] * script) + 1
-    return FeeEstimate(lock=lock, claim=int(spend), refund=int(spend), minimum=minimum)
+    return FeeEstimate(
+        lock=Amount(lock), claim=Amount(int(spend)), refund=Amount(int(spend)), minimum=Amount(minimum)
+    )
 
 
 def _size_fee(parameters: ProtocolParameters, size: int) -> int:

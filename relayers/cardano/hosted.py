@@ -1,4 +1,4 @@
-"""The chain as a Blockfrost service shows it; a `relayers.cardano.service.Service`."""
+"""The chain as a Blockfrost service shows it; a `relayers.cardano.chain_view.ChainView`."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ from collections.abc import AsyncIterator, Sequence
 
 from pycardano import ProtocolParameters, Transaction
 
-from bridge.protocol.types import BlockRef
-from relayers.cardano.blockfrost import Blockfrost, TxOutputs, WireOutput
-from relayers.cardano.htlc import credential, is_ours
-from relayers.cardano.parameters import parse_parameters
-from relayers.cardano.service import (
+from bridge.chains.errors import PortUnavailableError
+from bridge.chains.recent_blocks import newest_common
+from bridge.protocol.types import BlockRef, TxId
+from relayers.cardano.blockfrost import Blockfrost
+from relayers.cardano.blockfrost_wire import TxOutputs, WireOutput
+from relayers.cardano.chain_view import (
     NOWHERE,
-    ChainMoved,
+    ChainMovedError,
     HtlcTx,
     Inclusion,
     Output,
@@ -22,13 +23,13 @@ from relayers.cardano.service import (
     Waiting,
     id_of_bytes,
 )
-from relayers.port import PortUnavailable
-from relayers.ring import newest_common
+from relayers.cardano.htlc import credential, is_ours
+from relayers.cardano.parameters import parse_parameters
 
 _KEPT_TRANSACTIONS = 2_000
 
 
-class HostedService:
+class HostedView:
     """Blockfrost. Contents of transactions never change, so they are kept."""
 
     def __init__(self, blockfrost: Blockfrost) -> None:
@@ -36,35 +37,37 @@ class HostedService:
         self._contents: dict[str, HtlcTx] = {}
 
     async def magic(self) -> int:
-        """See `Service`."""
+        """See `ChainView`."""
         return (await self._blockfrost.genesis()).network_magic
 
     async def parameters(self) -> ProtocolParameters:
-        """See `Service`."""
+        """See `ChainView`."""
         raw = await self._blockfrost.parameters()
         try:
             return parse_parameters(raw)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise PortUnavailable("the protocol parameters have an unknown form", "a hard fork?") from error
+            raise PortUnavailableError(
+                "the protocol parameters have an unknown form", "a hard fork?"
+            ) from error
 
     # ------------------------------------------------------------------ blocks
 
     async def head(self) -> BlockRef:
-        """See `Service`."""
+        """See `ChainView`."""
         return (await self._blockfrost.head()).ref
 
     async def newest_known(
-        self, known: Sequence[BlockRef], head: BlockRef
+        self, recent_blocks: Sequence[BlockRef], head: BlockRef
     ) -> tuple[int | None, BlockRef | None]:
-        """See `Service`. Looks at the oldest first, which mostly stands, and then from the newest down."""
+        """See `ChainView`. Looks at the oldest first, which mostly stands, and then from the newest down."""
         canonical = {head.height: head.id}
-        ring = list(known)
+        ring = list(recent_blocks)
         for index in (0, *range(len(ring) - 1, 0, -1)):
             height = ring[index].height
             if height not in canonical and height <= head.height:
                 block = await self._blockfrost.block(str(height))
                 if block is None:
-                    raise ChainMoved
+                    raise ChainMovedError
                 canonical[height] = block.hash
                 if not ring[index].id:
                     ring[index] = block.ref
@@ -77,32 +80,32 @@ class HostedService:
         return (None, None) if found is None else (found, ring[found])
 
     async def blocks_after(self, block: BlockRef, count: int) -> list[BlockRef]:
-        """See `Service`."""
+        """See `ChainView`."""
         following = await self._blockfrost.blocks_after(block.id, count)
         if following is None:
-            raise ChainMoved
-        return [one.ref for one in following]
+            raise ChainMovedError
+        return [block.ref for block in following]
 
     # ------------------------------------------------------------------ what happened to locks
 
     async def activity(self, blocks: Sequence[BlockRef]) -> list[HtlcTx]:
-        """See `Service`."""
-        by_height = {ref.height: ref for ref in blocks}
+        """See `ChainView`."""
+        by_height: dict[int, BlockRef] = {ref.height: ref for ref in blocks}
         touching = await self._blockfrost.transactions_at(credential(), blocks[0].height, blocks[-1].height)
         found: list[HtlcTx] = []
-        for tx in sorted(touching, key=lambda one: (one.block_height, one.tx_index)):
+        for tx in sorted(touching, key=lambda touched: (touched.block_height, touched.tx_index)):
             ref = by_height.get(tx.block_height)
             place = await self._blockfrost.place(tx.tx_hash)
             if ref is None or place is None or place.block != ref.id:
-                raise ChainMoved
+                raise ChainMovedError
             if place.valid_contract:
                 found.append(await self._content(tx.tx_hash, ref))
         if await self._blockfrost.block(blocks[-1].id) is None:
-            raise ChainMoved
+            raise ChainMovedError
         return found
 
     async def past_activity(self, digest: str) -> AsyncIterator[HtlcTx]:
-        """See `Service`. A datum that the chain has never seen answers at once; else the validator's
+        """See `ChainView`. A datum that the chain has never seen answers at once; else the validator's
         transactions are read from the newest backwards."""
         if not await self._blockfrost.knows_datum(digest):
             return
@@ -110,16 +113,16 @@ class HostedService:
             for tx in page:
                 place = await self._blockfrost.place(tx.tx_hash)
                 if place is None:
-                    raise ChainMoved
+                    raise ChainMovedError
                 if place.valid_contract:
                     yield await self._content(tx.tx_hash, NOWHERE)
 
-    async def _content(self, tx_id: str, block: BlockRef) -> HtlcTx:
+    async def _content(self, tx_id: TxId, block: BlockRef) -> HtlcTx:
         found = self._contents.get(tx_id)
         if found is None:
             outputs = await self._blockfrost.outputs(tx_id)
             if outputs is None:
-                raise ChainMoved
+                raise ChainMovedError
             found = HtlcTx(tx_id, NOWHERE, await self._spent(outputs), _made(outputs))
             if len(self._contents) >= _KEPT_TRANSACTIONS:
                 self._contents.pop(next(iter(self._contents)))
@@ -128,74 +131,78 @@ class HostedService:
 
     async def _spent(self, tx: TxOutputs) -> tuple[Spent, ...]:
         """Return the outputs of the validator that it spends, with their redeemers from its own bytes."""
-        ordinary = [one for one in tx.inputs if not one.collateral and not one.reference]
-        ordinary.sort(key=lambda one: (one.tx_hash, one.output_index))  # as redeemers count them
-        ours = {index: one for index, one in enumerate(ordinary) if is_ours(one.address)}
+        ordinary = [spent for spent in tx.inputs if not spent.collateral and not spent.reference]
+        ordinary.sort(key=lambda spent: (spent.tx_hash, spent.output_index))  # as redeemers count them
+        ours = {index: spent for index, spent in enumerate(ordinary) if is_ours(spent.address)}
         if not ours:
             return ()
         raw = await self._blockfrost.raw(tx.hash)
         if raw is None:
-            raise ChainMoved
+            raise ChainMovedError
         if id_of_bytes(raw) != tx.hash:
-            raise PortUnavailable("the service shows the bytes of another transaction", "use another service")
+            raise PortUnavailableError(
+                "the service shows the bytes of another transaction", "use another service"
+            )
         redeemers = _redeemers(raw)
-        return tuple(Spent(_output(one, one.tx_hash), redeemers.get(index)) for index, one in ours.items())
+        return tuple(
+            Spent(_output(spent, spent.tx_hash), redeemers.get(index)) for index, spent in ours.items()
+        )
 
     # ------------------------------------------------------------------ outputs and transactions
 
     async def utxos(self, place: str) -> list[Output]:
-        """See `Service`."""
-        return [_output(one, one.tx_hash) for one in await self._blockfrost.utxos(place)]
+        """See `ChainView`."""
+        return [_output(output, output.tx_hash) for output in await self._blockfrost.utxos(place)]
 
     async def waiting(self, address: str) -> list[Waiting]:
-        """See `Service`."""
+        """See `ChainView`."""
         ids = await self._blockfrost.waiting_at(address)
         found = await asyncio.gather(*(self._blockfrost.waiting(tx_id) for tx_id in ids))
         return [
             Waiting(
-                tuple((one.tx_hash, one.output_index) for one in tx.inputs if not one.reference),
-                tuple(_output(one, tx_id) for one in tx.outputs),
+                tuple((spent.tx_hash, spent.output_index) for spent in tx.inputs if not spent.reference),
+                tuple(_output(output, tx_id) for output in tx.outputs),
             )
             for tx_id, tx in zip(ids, found, strict=True)
             if tx is not None  # else it has just been included
         ]
 
-    async def is_waiting(self, tx_id: str) -> bool:
-        """See `Service`."""
+    async def is_waiting(self, tx_id: TxId) -> bool:
+        """See `ChainView`."""
         return await self._blockfrost.waiting(tx_id) is not None
 
-    async def inclusion(self, tx_id: str) -> Inclusion | None:
-        """See `Service`."""
+    async def inclusion(self, tx_id: TxId) -> Inclusion | None:
+        """See `ChainView`."""
         place = await self._blockfrost.place(tx_id)
         if place is None:
             return None
         block = await self._blockfrost.block(place.block)
         if block is None:
-            raise ChainMoved
+            raise ChainMovedError
         return Inclusion(block.ref, place.valid_contract)
 
     async def spender(self, spent: OutRef) -> str | None:
-        """See `Service`."""
-        made = await self._blockfrost.outputs(spent[0])
+        """See `ChainView`."""
+        made = await self._blockfrost.outputs(TxId(spent[0]))
         for output in made.outputs if made is not None else ():
             if output.output_index == spent[1]:
                 return output.consumed_by_tx
         return None
 
     async def submit(self, raw: bytes) -> str:
-        """See `Service`."""
+        """See `ChainView`."""
         return await self._blockfrost.submit(raw)
 
     async def evaluate(self, raw: bytes) -> dict[str, tuple[int, int]]:
-        """See `Service`."""
+        """See `ChainView`."""
         return await self._blockfrost.evaluate(raw)
 
     async def close(self) -> None:
-        """See `Service`."""
+        """See `ChainView`."""
         await self._blockfrost.close()
 
 
-def _output(wire: WireOutput, tx_id: str) -> Output:
+def _output(wire: WireOutput, tx_id: TxId) -> Output:
     return Output(
         tx_id,
         wire.output_index,
@@ -209,7 +216,9 @@ def _output(wire: WireOutput, tx_id: str) -> Output:
 
 
 def _made(tx: TxOutputs) -> tuple[Output, ...]:
-    return tuple(_output(one, tx.hash) for one in tx.outputs if not one.collateral and is_ours(one.address))
+    return tuple(
+        _output(output, tx.hash) for output in tx.outputs if not output.collateral and is_ours(output.address)
+    )
 
 
 def _redeemers(raw: bytes) -> dict[int, bytes]:
@@ -221,9 +230,9 @@ def _redeemers(raw: bytes) -> dict[int, bytes]:
         if hasattr(held, "items"):
             pairs = [(key.tag.value, key.index, value.data) for key, value in held.items()]
         else:
-            pairs = [(one.tag.value, one.index, one.data) for one in held]
+            pairs = [(redeemer.tag.value, redeemer.index, redeemer.data) for redeemer in held]
         return {index: data.to_cbor() for tag, index, data in pairs if tag == 0}
     except Exception as error:
-        raise PortUnavailable(
+        raise PortUnavailableError(
             "a claim's transaction cannot be read", "try again, or use another service"
         ) from error

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
 
 import cbor2
 from pycardano import Address, Network, VerificationKeyHash
 from pycardano.crypto.bech32 import encode as bech32_encode
 
-from bridge.protocol.types import HASHLOCK_BYTES, Asset, Chain, LockTerms, Preimage
+from bridge.chains.errors import ActionRefusedError, BadAddressError, PortUnavailableError
+from bridge.chains.port import Claimed, HtlcEvent, Locked, Refunded
+from bridge.protocol.types import HASHLOCK_BYTES, Amount, Asset, LockId, LockTerms, Preimage, UnixSeconds
+from bridge.protocol.types import Address as AddressText
+from relayers.cardano.chain_view import HtlcTx, Output
 from relayers.cardano.script import HtlcDatum, validator_hash
-from relayers.cardano.service import HtlcTx, Output
-from relayers.cardano.settings import ADA
-from relayers.port import ActionRefused, BadAddress, Claimed, HtlcEvent, Locked, PortUnavailable, Refunded
+from relayers.cardano.settings import CardanoSettings
 
 MIXED = "mixed"
 """The symbol of a lock with several native tokens: no swap asks for one, so it is only given back."""
@@ -29,28 +30,32 @@ def key_hash(address: str) -> bytes:
     """Return the payment key's hash of an address in canonical form."""
     part = Address.from_primitive(address).payment_part
     if not isinstance(part, VerificationKeyHash):
-        raise ActionRefused(f"{address} is not the address of a key", "give the address of a wallet")
+        raise ActionRefusedError(f"{address} is not the address of a key", "give the address of a wallet")
     return bytes(part.payload)
 
 
-def canonical(key: bytes, network: Network) -> str:
+def canonical(key: bytes, network: Network) -> AddressText:
     """Return the canonical address of a key: the one without a stake part, which the validator pays."""
-    return str(Address(VerificationKeyHash(key), network=network).encode())
+    return AddressText(str(Address(VerificationKeyHash(key), network=network).encode()))
 
 
-def parse_address(text: str, network: Network) -> str:
-    """Return the canonical form of a wallet's address. Raises `BadAddress`.
+def parse_address(text: str, network: Network) -> AddressText:
+    """Return the canonical form of a wallet's address. Raises `BadAddressError`.
 
     An address with a stake part becomes the one without: both belong to the same payment key.
     """
     try:
         address = Address.from_primitive(text)
     except Exception as error:
-        raise BadAddress("this is no Cardano address", "copy the whole address again: addr…") from error
+        raise BadAddressError(
+            "this is not a Cardano address", "copy the whole address again: addr…"
+        ) from error
     if address.network is not network:
-        raise BadAddress("this address is of another Cardano network", "take one of the network in use")
+        raise BadAddressError("this address is of another Cardano network", "take one of the network in use")
     if not isinstance(address.payment_part, VerificationKeyHash):
-        raise BadAddress("this address belongs to a script or has no payment key", "give a wallet's address")
+        raise BadAddressError(
+            "this address belongs to a script or has no payment key", "give a wallet's address"
+        )
     return canonical(address.payment_part.payload, network)
 
 
@@ -78,10 +83,12 @@ def datum_of(terms: LockTerms) -> HtlcDatum:
     return HtlcDatum(sender, recipient, terms.hashlock, terms.deadline * 1000)
 
 
-def check(terms: LockTerms) -> None:
-    """Raise `ActionRefused` if no lock on Cardano can have these terms."""
+def check(terms: LockTerms, settings: CardanoSettings) -> None:
+    """Raise `ActionRefusedError` if no lock on this network can have these terms."""
     problem = ""
-    if terms.chain is not Chain.CARDANO or not is_ours(terms.contract):
+    if {terms.chain, terms.asset.chain} != {settings.chain}:
+        problem = f"they are of {terms.chain} and {terms.asset.key}"
+    elif not is_ours(terms.contract):
         problem = "its contract is not the HTLC's address"
     elif not 0 < terms.amount <= _MAX_INT:
         problem = "the amount must be positive smallest units"
@@ -90,17 +97,19 @@ def check(terms: LockTerms) -> None:
     elif not 0 < terms.deadline <= _MAX_INT // 1000:
         problem = "the deadline must be Unix seconds"
     if problem:
-        raise ActionRefused(f"no lock on Cardano can have these terms: {problem}", "correct the terms")
+        raise ActionRefusedError(
+            f"no lock on {settings.chain} can have these terms: {problem}", "correct the terms"
+        )
     key_hash(terms.sender)
     key_hash(terms.recipient)
 
 
-def id_of(terms: LockTerms, magic: int) -> str:
-    """Return the id of a lock: SHA-256 over all its terms and the network. Raises `ActionRefused`."""
-    check(terms)
+def id_of(terms: LockTerms, settings: CardanoSettings) -> LockId:
+    """Return the id of a lock: SHA-256 over all its terms and the network. Raises `ActionRefusedError`."""
+    check(terms, settings)
     parts = (
         b"rainbow bridge cardano htlc",
-        magic.to_bytes(4, "big"),
+        settings.magic.to_bytes(4, "big"),
         bytes(Address.from_primitive(terms.contract).to_primitive()),
         key_hash(terms.sender),
         key_hash(terms.recipient),
@@ -109,19 +118,19 @@ def id_of(terms: LockTerms, magic: int) -> str:
         terms.hashlock,
         terms.deadline.to_bytes(8, "big"),
     )
-    return hashlib.sha256(b"".join(len(part).to_bytes(2, "big") + part for part in parts)).hexdigest()
+    return LockId(hashlib.sha256(b"".join(len(part).to_bytes(2, "big") + part for part in parts)).hexdigest())
 
 
 class Reader:
     """Reads locks as terms, with the assets that have names here."""
 
-    def __init__(self, network: Network, magic: int, assets: Sequence[Asset]) -> None:
-        self._network = network
-        self._magic = magic
-        self._assets = {asset.contract: asset for asset in assets if asset.contract}
+    def __init__(self, settings: CardanoSettings) -> None:
+        self._settings = settings
+        self._network = settings.address_network
+        self._assets = {asset.contract: asset for asset in settings.assets if asset.contract}
 
     def terms(self, output: Output) -> LockTerms | None:
-        """Return the terms of an output of the validator; None if it is no lock that counts.
+        """Return the terms of an output of the validator; None if it is not a lock that counts.
 
         An output counts with an inline datum of the right form and nothing but its value. One that is odd in
         asset, amount or address has terms that say so, and so equal nobody's.
@@ -133,35 +142,35 @@ class Reader:
         datum = _read_datum(output.inline_datum)
         if datum is None:
             return None
-        tokens = output.tokens
+        tokens, chain = output.tokens, self._settings.chain
         if not tokens:
-            asset, amount = ADA, output.lovelace
+            asset, amount = self._settings.native, output.lovelace
         elif len(tokens) == 1:
             ((unit, amount),) = tokens.items()
-            asset = self._assets.get(unit) or Asset(Chain.CARDANO, unit[:8], 0, unit)
+            asset = self._assets.get(unit) or Asset(chain, unit[:8], 0, unit)
         else:
-            asset, amount = Asset(Chain.CARDANO, MIXED, 0, "+".join(sorted(tokens))), output.lovelace
+            asset, amount = Asset(chain, MIXED, 0, "+".join(sorted(tokens))), output.lovelace
         return LockTerms(
-            chain=Chain.CARDANO,
-            contract=output.address,
+            chain=chain,
+            contract=AddressText(output.address),
             sender=canonical(datum.sender, self._network),
             recipient=canonical(datum.recipient, self._network),
             asset=asset,
-            amount=amount,
+            amount=Amount(amount),
             hashlock=datum.hashlock,
             # A slot begins at a whole second: refundable from the first slot that is not before the deadline.
-            deadline=-(-datum.deadline // 1000),
+            deadline=UnixSeconds(-(-datum.deadline // 1000)),
         )
 
     def lock_id(self, output: Output) -> str | None:
         """Return the id of the lock in an output, None if there is none that counts."""
         terms = self.terms(output)
-        return None if terms is None else id_of(terms, self._magic)
+        return None if terms is None else id_of(terms, self._settings)
 
     def events(self, tx: HtlcTx) -> list[HtlcEvent]:
         """Return what a transaction did, spends first.
 
-        Raises `PortUnavailable` when what is said of it contradicts itself.
+        Raises `PortUnavailableError` when what is said of it contradicts itself.
         """
         found: list[HtlcEvent] = []
         for spent in tx.spent:
@@ -169,19 +178,21 @@ class Reader:
             if terms is None:
                 continue
             if spent.redeemer is None:
-                raise PortUnavailable("a lock is spent without a redeemer", "use another service")
-            lock_id = id_of(terms, self._magic)
+                raise PortUnavailableError("a lock is spent without a redeemer", "use another service")
+            lock_id = id_of(terms, self._settings)
             preimage = _read_redeemer(spent.redeemer)
             if preimage is None:
                 found.append(Refunded(tx.block, tx.tx_id, lock_id))
             elif preimage.opens(terms.hashlock):
                 found.append(Claimed(tx.block, tx.tx_id, lock_id, preimage))
             else:
-                raise PortUnavailable("a claim shows a wrong preimage", "the service is broken: use another")
+                raise PortUnavailableError(
+                    "a claim shows a wrong preimage", "the service is broken: use another"
+                )
         for output in tx.made:
             made = self.terms(output)
             if made is not None:
-                found.append(Locked(tx.block, tx.tx_id, id_of(made, self._magic), made))
+                found.append(Locked(tx.block, tx.tx_id, id_of(made, self._settings), made))
         return found
 
 
@@ -193,7 +204,7 @@ def _read_datum(inline: str) -> HtlcDatum | None:
     if not isinstance(datum, cbor2.CBORTag) or datum.tag != _CONSTRUCTOR_0:
         return None
     fields = list(datum.value) if isinstance(datum.value, (list, tuple)) else []
-    if len(fields) != 4 or not all(isinstance(one, bytes) for one in fields[:3]):
+    if len(fields) != 4 or not all(isinstance(field, bytes) for field in fields[:3]):
         return None
     sender, recipient, hashlock, deadline = fields
     if (len(sender), len(recipient), len(hashlock)) != (_KEY_HASH_BYTES, _KEY_HASH_BYTES, HASHLOCK_BYTES):
@@ -212,4 +223,6 @@ def _read_redeemer(data: bytes) -> Preimage | None:
         (preimage,) = decoded.value
         return Preimage(preimage)
     except (ValueError, TypeError, AttributeError, cbor2.CBORDecodeError) as error:
-        raise PortUnavailable("a redeemer cannot be read", "try again, or use another service") from error
+        raise PortUnavailableError(
+            "a redeemer cannot be read", "try again, or use another service"
+        ) from error

@@ -1,4 +1,4 @@
-"""Kupo v2: an index of outputs beside one's own node, over HTTP (CardanoSolutions/kupo, docs/api).
+"""Kupo v2: an index of outputs beside your own node, over HTTP (CardanoSolutions/kupo, docs/api).
 
 It must run with patterns for the validator (`<script hash>/*`) and for the account, and without
 `--prune-utxo`: what was spent, and by what, is how claims are seen.
@@ -12,8 +12,9 @@ import httpx
 import msgspec
 from pycardano.crypto.bech32 import decode as bech32_decode
 
-from relayers.cardano.service import ChainMoved, Output, OutRef
-from relayers.port import PortUnavailable
+from bridge.chains.errors import PortUnavailableError
+from bridge.protocol.types import TxId
+from relayers.cardano.chain_view import ChainMovedError, Output, OutRef
 
 _AGAIN = "it may pass by itself; check Kupo if it lasts"
 _NEWEST = 2**53
@@ -61,14 +62,16 @@ class Match(msgspec.Struct, frozen=True):
 
     @property
     def output(self) -> Output:
-        """The output in our words. Raises `PortUnavailable` if its inline datum was not shown."""
+        """The output in our words. Raises `PortUnavailableError` if its inline datum was not shown."""
         inline = self.datum if self.datum_hash is not None and self.datum_type == "inline" else None
         if self.datum_type == "inline" and inline is None:
-            raise PortUnavailable("Kupo does not know an inline datum", "its database is damaged: index anew")
+            raise PortUnavailableError(
+                "Kupo does not know an inline datum", "its database is damaged: index again"
+            )
         tokens = {unit.replace(".", ""): amount for unit, amount in self.value.assets.items()}
         has_script = self.script_hash is not None
         return Output(
-            self.transaction_id,
+            TxId(self.transaction_id),
             self.output_index,
             self.address,
             self.value.coins,
@@ -113,13 +116,13 @@ class Kupo:
         return (await self._get(f"/matches/{_pattern(place)}{query}", list[Match]))[0]
 
     async def created(self, place: str, first: int, last: int) -> list[Match]:
-        """Return what was made at a place in the slots `first` to `last`. Raises `ChainMoved` if Kupo has not
-        read so far."""
+        """Return what was made at a place in the slots `first` to `last`. Raises `ChainMovedError` if Kupo
+        has not read so far."""
         return await self._between(place, "created", first, last)
 
     async def spent(self, place: str, first: int, last: int) -> list[Match]:
-        """Return what was spent at a place in the slots `first` to `last`. Raises `ChainMoved` if Kupo has
-        not read so far."""
+        """Return what was spent at a place in the slots `first` to `last`. Raises `ChainMovedError` if Kupo
+        has not read so far."""
         return await self._between(place, "spent", first, last)
 
     async def _between(self, place: str, what: str, first: int, last: int) -> list[Match]:
@@ -128,10 +131,10 @@ class Kupo:
         query = f"?resolve_hashes&order=oldest_first&{bounds}"
         found, read = await self._get(f"/matches/{_pattern(place)}{query}", list[Match])
         if read < last:
-            raise ChainMoved
+            raise ChainMovedError
         return found
 
-    async def outputs(self, tx_id: str) -> list[Match]:
+    async def outputs(self, tx_id: TxId) -> list[Match]:
         """Return a transaction's outputs, as far as they match the patterns."""
         return (await self._get(f"/matches/*@{tx_id}", list[Match]))[0]
 
@@ -148,12 +151,12 @@ class Kupo:
         try:
             answer = await self._http.get(path)
             if answer.status_code != httpx.codes.OK:
-                raise PortUnavailable(f"Kupo answered {answer.status_code}", _AGAIN)
+                raise PortUnavailableError(f"Kupo answered {answer.status_code}", _AGAIN)
             return _decode(answer.content, kind), int(answer.headers.get("X-Most-Recent-Checkpoint", "0"))
         except httpx.HTTPError as error:
-            raise PortUnavailable(f"Kupo did not answer ({type(error).__name__})", _AGAIN) from None
+            raise PortUnavailableError(f"Kupo did not answer ({type(error).__name__})", _AGAIN) from None
         except (msgspec.MsgspecError, ValueError) as error:
-            raise PortUnavailable("Kupo answered something unreadable", _AGAIN) from error
+            raise PortUnavailableError("Kupo answered something unreadable", _AGAIN) from error
 
 
 def _decode(content: bytes, kind: Any) -> Any:

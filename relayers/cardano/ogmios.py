@@ -1,4 +1,4 @@
-"""Ogmios v6: one's own node over a WebSocket, in JSON-RPC 2.0 (CardanoSolutions/ogmios, docs/static/api)."""
+"""Ogmios v6: your own node over a WebSocket, in JSON-RPC 2.0 (CardanoSolutions/ogmios, docs/static/api)."""
 
 from __future__ import annotations
 
@@ -13,9 +13,11 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import WebSocketException
 from websockets.protocol import State
 
+from bridge.chains.errors import PortUnavailableError
+from bridge.protocol.types import TxId
+from kernels.errors import RainbowError
+from relayers.cardano.chain_view import Output, OutRef, TxRefusedError, Waiting
 from relayers.cardano.parameters import from_ogmios
-from relayers.cardano.service import Output, OutRef, Refused, Waiting
-from relayers.port import PortUnavailable
 
 _AGAIN = "it may pass by itself; check Ogmios and its node if it lasts"
 _NO_INTERSECTION = 1000
@@ -44,7 +46,7 @@ class ChainTip(msgspec.Struct, frozen=True):
     height: int
 
 
-class Block(msgspec.Struct, frozen=True):
+class OgmiosBlock(msgspec.Struct, frozen=True):
     """A block: its place, and its transactions' ids in order, `failed` those of which only the collateral was
     taken. `ancestor` is "genesis" for the first."""
 
@@ -56,7 +58,7 @@ class Block(msgspec.Struct, frozen=True):
     failed: frozenset[str]
 
 
-class RpcFailed(Exception):
+class RpcFailedError(RainbowError):
     """Ogmios answered with an error of its own codes."""
 
     def __init__(self, code: int, message: str) -> None:
@@ -73,7 +75,7 @@ class Session:
         self._asked = 0
 
     async def ask(self, method: str, params: Mapping[str, Any] | None = None) -> Any:
-        """Send one request and return its result. Raises `RpcFailed`, `PortUnavailable`."""
+        """Send one request and return its result. Raises `RpcFailedError`, `PortUnavailableError`."""
         self._asked += 1
         request: Json = {"jsonrpc": "2.0", "method": method, "id": self._asked}
         if params is not None:
@@ -83,10 +85,12 @@ class Session:
             text = await self._connection.recv()
         answer = msgspec.json.decode(text)
         if not isinstance(answer, dict) or answer.get("id") != self._asked:
-            raise PortUnavailable("Ogmios answered something else than it was asked", _AGAIN)
+            raise PortUnavailableError("Ogmios answered something else than it was asked", _AGAIN)
         error = answer.get("error")
         if error is not None:
-            raise RpcFailed(int(error["code"]), _shorten(f"{error.get('message')} {error.get('data', '')}"))
+            raise RpcFailedError(
+                int(error["code"]), _shorten(f"{error.get('message')} {error.get('data', '')}")
+            )
         return answer["result"]
 
 
@@ -120,13 +124,15 @@ class Ogmios:
                     )
                 yield Session(self._connection, self._timeout)
                 clean = True
-            except (RpcFailed, Refused):
+            except (RpcFailedError, TxRefusedError):
                 clean = True
                 raise
             except (OSError, TimeoutError, WebSocketException) as error:
-                raise PortUnavailable(f"Ogmios did not answer ({type(error).__name__})", _AGAIN) from None
+                raise PortUnavailableError(
+                    f"Ogmios did not answer ({type(error).__name__})", _AGAIN
+                ) from None
             except (KeyError, TypeError, ValueError, AttributeError, msgspec.MsgspecError) as error:
-                raise PortUnavailable("Ogmios answered something unreadable", _AGAIN) from error
+                raise PortUnavailableError("Ogmios answered something unreadable", _AGAIN) from error
             finally:
                 if not clean:
                     await self._drop()
@@ -152,8 +158,8 @@ class Ogmios:
     async def _plain(self, session: Session, method: str, params: Mapping[str, Any] | None = None) -> Any:
         try:
             return await session.ask(method, params)
-        except RpcFailed as error:
-            raise PortUnavailable(f"Ogmios cannot answer {method}: {error}", _AGAIN) from error
+        except RpcFailedError as error:
+            raise PortUnavailableError(f"Ogmios cannot answer {method}: {error}", _AGAIN) from error
 
     # ------------------------------------------------------------------ chain synchronisation
 
@@ -162,7 +168,7 @@ class Ogmios:
         async with self.session() as session:
             return await _intersect(session, points)
 
-    async def blocks_after(self, point: Point | None, count: int) -> list[Block] | None:
+    async def blocks_after(self, point: Point | None, count: int) -> list[OgmiosBlock] | None:
         """Return up to `count` blocks after a point (None: from the first on), oldest first; None if the
         point is not on the node's chain, or ceases to be while it is read."""
         async with self.session() as session:
@@ -176,7 +182,7 @@ class Ogmios:
                 newest = tip.id
                 if newest == point.id:
                     return []
-            blocks: list[Block] = []
+            blocks: list[OgmiosBlock] = []
             while len(blocks) < count and newest and (not blocks or blocks[-1].id != newest):
                 step = await session.ask("nextBlock")
                 if step["direction"] == "forward":
@@ -200,7 +206,7 @@ class Ogmios:
                     break
                 if tx["spends"] == "inputs":
                     outputs = enumerate(tx["outputs"])
-                    makes = tuple(_output(one, tx["id"], index) for index, one in outputs)
+                    makes = tuple(_output(output, tx["id"], index) for index, output in outputs)
                     found.append(Waiting(tuple(map(_ref, tx["inputs"])), makes))
                 else:
                     found.append(Waiting(tuple(map(_ref, tx["collaterals"])), ()))
@@ -208,7 +214,7 @@ class Ogmios:
             await self._plain(session, "releaseMempool")
             return found
 
-    async def is_waiting(self, tx_id: str) -> bool:
+    async def is_waiting(self, tx_id: TxId) -> bool:
         """Tell whether a transaction is in the mempool."""
         async with self.session() as session:
             await self._plain(session, "acquireMempool")
@@ -219,17 +225,17 @@ class Ogmios:
     # ------------------------------------------------------------------ transactions
 
     async def submit(self, raw: bytes) -> str:
-        """Send a transaction and return its id. Raises `Refused`."""
+        """Send a transaction and return its id. Raises `TxRefusedError`."""
         async with self.session() as session:
             result = await _transact(session, "submitTransaction", raw)
             return str(result["transaction"]["id"])
 
     async def evaluate(self, raw: bytes) -> dict[str, tuple[int, int]]:
-        """Return memory and steps that each redeemer ("spend:0") needs. Raises `Refused`."""
+        """Return memory and steps that each redeemer ("spend:0") needs. Raises `TxRefusedError`."""
         async with self.session() as session:
             found = {}
-            for one in await _transact(session, "evaluateTransaction", raw):
-                pointer, budget = one["validator"], one["budget"]
+            for evaluated in await _transact(session, "evaluateTransaction", raw):
+                pointer, budget = evaluated["validator"], evaluated["budget"]
                 name = f"{pointer['purpose']}:{int(pointer['index'])}"
                 found[name] = (int(budget["memory"]), int(budget["cpu"]))
             return found
@@ -239,13 +245,13 @@ async def _intersect(session: Session, points: list[Point]) -> tuple[Point | Non
     wanted = [{"slot": point.slot, "id": point.id} for point in points]
     try:
         result = await session.ask("findIntersection", {"points": wanted or ["origin"]})
-    except RpcFailed as error:
+    except RpcFailedError as error:
         if error.code != _NO_INTERSECTION:
-            raise PortUnavailable(f"Ogmios finds no way into the chain: {error}", _AGAIN) from error
+            raise PortUnavailableError(f"Ogmios finds no way into the chain: {error}", _AGAIN) from error
         result = await session.ask("findIntersection", {"points": ["origin"]})
     tip = _tip(result["tip"])
     if tip is None:
-        raise PortUnavailable("the node has no blocks yet", "wait until it is synchronised")
+        raise PortUnavailableError("the node has no blocks yet", "wait until it is synchronised")
     found = result["intersection"]
     return (None if found == "origin" else Point(int(found["slot"]), str(found["id"]))), tip
 
@@ -253,11 +259,11 @@ async def _intersect(session: Session, points: list[Point]) -> tuple[Point | Non
 async def _transact(session: Session, method: str, raw: bytes) -> Any:
     try:
         return await session.ask(method, {"transaction": {"cbor": raw.hex()}})
-    except RpcFailed as error:
+    except RpcFailedError as error:
         its_own_fault = error.code in _TRANSACTION_CODES and error.code not in _NODE_BEHIND
         if its_own_fault or error.code == _UNREADABLE_TRANSACTION:
-            raise Refused(str(error)) from error
-        raise PortUnavailable(f"Ogmios cannot {method}: {error}", _AGAIN) from error
+            raise TxRefusedError(str(error)) from error
+        raise PortUnavailableError(f"Ogmios cannot {method}: {error}", _AGAIN) from error
 
 
 def _tip(found: Any) -> ChainTip | None:
@@ -266,9 +272,9 @@ def _tip(found: Any) -> ChainTip | None:
     return ChainTip(int(found["slot"]), str(found["id"]), int(found["height"]))
 
 
-def _block(found: Json) -> Block:
+def _block(found: Json) -> OgmiosBlock:
     txs = found.get("transactions") or ()
-    return Block(
+    return OgmiosBlock(
         int(found["slot"]),
         str(found["id"]),
         int(found["height"]),
@@ -282,7 +288,7 @@ def _ref(found: Json) -> OutRef:
     return str(found["transaction"]["id"]), int(found["index"])
 
 
-def _output(found: Json, tx_id: str, index: int) -> Output:
+def _output(found: Json, tx_id: TxId, index: int) -> Output:
     tokens = {
         policy + name: int(amount)
         for policy, assets in found["value"].items()

@@ -1,8 +1,8 @@
-"""The chain as one's own node shows it, through Ogmios and Kupo; a `relayers.cardano.service.Service`.
+"""The chain as your own node shows it, through Ogmios and Kupo; a `relayers.cardano.chain_view.ChainView`.
 
 Ogmios tells which blocks there are, Kupo what became of outputs. Kupo follows the node a moment later, so the
-newest block of which anything can be said is Kupo's; where the two tell of different branches, all is read
-again.
+newest block of which anything can be said is Kupo's; where the two show different branches, everything is
+read again.
 """
 
 from __future__ import annotations
@@ -12,13 +12,12 @@ from collections.abc import AsyncIterator, Sequence
 
 from pycardano import ProtocolParameters
 
-from bridge.protocol.types import BlockRef
-from relayers.cardano.htlc import credential
-from relayers.cardano.kupo import Kupo, Match
-from relayers.cardano.ogmios import Block, Ogmios, Point
-from relayers.cardano.service import (
+from bridge.chains.errors import PortUnavailableError
+from bridge.chains.recent_blocks import newest_common
+from bridge.protocol.types import BlockHeight, BlockRef, TxId, UnixSeconds
+from relayers.cardano.chain_view import (
     NOWHERE,
-    ChainMoved,
+    ChainMovedError,
     HtlcTx,
     Inclusion,
     Output,
@@ -26,9 +25,10 @@ from relayers.cardano.service import (
     Spent,
     Waiting,
 )
+from relayers.cardano.htlc import credential
+from relayers.cardano.kupo import Kupo, Match
+from relayers.cardano.ogmios import Ogmios, OgmiosBlock, Point
 from relayers.cardano.settings import CardanoSettings
-from relayers.port import PortUnavailable
-from relayers.ring import newest_common
 
 _NO_PARENT = "0" * 64
 _KEPT_BLOCKS = 2_160
@@ -37,37 +37,37 @@ _UNREAD_BLOCKS = 20
 """How far Kupo may be behind while a transaction is looked for: more is not its usual moment."""
 
 
-class OwnNodeService:
+class OwnNodeView:
     """Ogmios and Kupo. What is in a block never changes, so blocks are kept."""
 
     def __init__(self, ogmios: Ogmios, kupo: Kupo, settings: CardanoSettings) -> None:
         self._ogmios = ogmios
         self._kupo = kupo
         self._settings = settings
-        self._blocks: dict[str, Block] = {}
+        self._blocks: dict[str, OgmiosBlock] = {}
 
     async def magic(self) -> int:
-        """See `Service`."""
+        """See `ChainView`."""
         return await self._ogmios.magic()
 
     async def parameters(self) -> ProtocolParameters:
-        """See `Service`."""
+        """See `ChainView`."""
         return await self._ogmios.parameters()
 
     # ------------------------------------------------------------------ blocks
 
     async def head(self) -> BlockRef:
-        """See `Service`."""
+        """See `ChainView`."""
         newest = await self._kupo.newest()
         if newest is None:
-            raise PortUnavailable("Kupo has read no block yet", "wait until it is synchronised")
+            raise PortUnavailableError("Kupo has read no block yet", "wait until it is synchronised")
         return self._ref(await self._block(Point(newest.slot_no, newest.header_hash)))
 
     async def newest_known(
-        self, known: Sequence[BlockRef], head: BlockRef
+        self, recent_blocks: Sequence[BlockRef], head: BlockRef
     ) -> tuple[int | None, BlockRef | None]:
-        """See `Service`. The node itself finds the newest that is on its chain."""
-        ring = list(known)
+        """See `ChainView`. The node itself finds the newest that is on its chain."""
+        ring = list(recent_blocks)
         canonical = {head.height: head.id}
         points = [Point(self._settings.slot_at(ref.time), ref.id) for ref in reversed(ring) if ref.id]
         found, tip = await self._ogmios.intersect(points) if points else (None, None)
@@ -78,7 +78,7 @@ class OwnNodeService:
             canonical[ring[index].height] = found.id
         elif not ring[0].id and ring[0].height <= head.height:
             if tip is not None and tip.height < head.height:
-                raise ChainMoved
+                raise ChainMovedError
             ring[0] = await self._at_height(ring[0].height, head)
             canonical[ring[0].height] = ring[0].id
         place = newest_common(ring, canonical, head)
@@ -98,28 +98,33 @@ class OwnNodeService:
                 continue
             following = await self._ogmios.blocks_after(Point(point.slot_no, point.header_hash), 1)
             if not following:
-                raise ChainMoved
+                raise ChainMovedError
             found = following[0].height - 1
             if found == height:
-                return BlockRef(height, point.header_hash, "", self._settings.time_of(point.slot_no))
+                return BlockRef(
+                    BlockHeight(height),
+                    point.header_hash,
+                    "",
+                    UnixSeconds(self._settings.time_of(point.slot_no)),
+                )
             if found < height:
                 low = middle + 1
             else:
                 high = point.slot_no - 1
-        raise PortUnavailable(f"there is no block {height} in Kupo", "index from an earlier block on")
+        raise PortUnavailableError(f"there is no block {height} in Kupo", "index from an earlier block on")
 
     async def blocks_after(self, block: BlockRef, count: int) -> list[BlockRef]:
-        """See `Service`."""
+        """See `ChainView`."""
         point = Point(self._settings.slot_at(block.time), block.id)
         following = await self._ogmios.blocks_after(point, count)
         if following is None:
-            raise ChainMoved
-        for one in following:
-            self._keep(one)
-        return [self._ref(one) for one in following]
+            raise ChainMovedError
+        for header in following:
+            self._keep(header)
+        return [self._ref(header) for header in following]
 
-    async def _block(self, point: Point) -> Block:
-        """Return a block that Kupo knows. Raises `ChainMoved` if the node has another branch."""
+    async def _block(self, point: Point) -> OgmiosBlock:
+        """Return a block that Kupo knows. Raises `ChainMovedError` if the node has another branch."""
         kept = self._blocks.get(point.id)
         if kept is not None:
             return kept
@@ -127,23 +132,25 @@ class OwnNodeService:
         before = None if parent is None else Point(parent.slot_no, parent.header_hash)
         following = await self._ogmios.blocks_after(before, 1)
         if not following or following[0].id != point.id:
-            raise ChainMoved
+            raise ChainMovedError
         self._keep(following[0])
         return following[0]
 
-    def _keep(self, block: Block) -> None:
+    def _keep(self, block: OgmiosBlock) -> None:
         if len(self._blocks) >= _KEPT_BLOCKS:
             self._blocks.pop(next(iter(self._blocks)))
         self._blocks[block.id] = block
 
-    def _ref(self, block: Block) -> BlockRef:
+    def _ref(self, block: OgmiosBlock) -> BlockRef:
         parent = _NO_PARENT if block.ancestor == "genesis" else block.ancestor
-        return BlockRef(block.height, block.id, parent, self._settings.time_of(block.slot))
+        return BlockRef(
+            BlockHeight(block.height), block.id, parent, UnixSeconds(self._settings.time_of(block.slot))
+        )
 
     # ------------------------------------------------------------------ what happened to locks
 
     async def activity(self, blocks: Sequence[BlockRef]) -> list[HtlcTx]:
-        """See `Service`."""
+        """See `ChainView`."""
         refs = {ref.id: ref for ref in blocks}
         first, last = (self._settings.slot_at(ref.time) for ref in (blocks[0], blocks[-1]))
         created, spent = await asyncio.gather(
@@ -151,55 +158,55 @@ class OwnNodeService:
         )
         made: dict[tuple[str, str], list[Output]] = {}
         gone: dict[tuple[str, str], list[Match]] = {}
-        for one in created:
-            made.setdefault((one.created_at.header_hash, one.transaction_id), []).append(one.output)
-        for one in spent:
-            if one.spent_at is None or one.spent_at.transaction_id is None:
-                raise PortUnavailable(
-                    "Kupo does not say what spent a lock", "index anew with Kupo 2.10 or later"
+        for match in created:
+            made.setdefault((match.created_at.header_hash, match.transaction_id), []).append(match.output)
+        for match in spent:
+            if match.spent_at is None or match.spent_at.transaction_id is None:
+                raise PortUnavailableError(
+                    "Kupo does not say what spent a lock", "index again with Kupo 2.10 or later"
                 )
-            gone.setdefault((one.spent_at.header_hash, one.spent_at.transaction_id), []).append(one)
+            gone.setdefault((match.spent_at.header_hash, match.spent_at.transaction_id), []).append(match)
         found: list[tuple[int, int, HtlcTx]] = []
         for block_id, tx_id in made.keys() | gone.keys():
             ref = refs.get(block_id)
             if ref is None:
-                raise ChainMoved
+                raise ChainMovedError
             block = await self._block(Point(self._settings.slot_at(ref.time), ref.id))
             if tx_id not in block.transactions:
-                raise ChainMoved
+                raise ChainMovedError
             if tx_id in block.failed:
                 continue
-            inputs = sorted(gone.get((block_id, tx_id), ()), key=lambda one: one.output.ref)
-            outputs = sorted(made.get((block_id, tx_id), ()), key=lambda one: one.index)
-            tx = HtlcTx(tx_id, ref, tuple(_spent(one) for one in inputs), tuple(outputs))
+            inputs = sorted(gone.get((block_id, tx_id), ()), key=lambda entry: entry.output.ref)
+            outputs = sorted(made.get((block_id, tx_id), ()), key=lambda entry: entry.index)
+            tx = HtlcTx(TxId(tx_id), ref, tuple(_spent(entry) for entry in inputs), tuple(outputs))
             found.append((ref.height, block.transactions.index(tx_id), tx))
-        return [tx for _, _, tx in sorted(found, key=lambda one: one[:2])]
+        return [tx for _, _, tx in sorted(found, key=lambda entry: entry[:2])]
 
     async def past_activity(self, digest: str) -> AsyncIterator[HtlcTx]:
-        """See `Service`."""
-        for one in await self._kupo.ever(credential()):
-            if one.datum_hash == digest:
-                if one.spent_at is not None:
-                    spender = one.spent_at.transaction_id or ""
-                    yield HtlcTx(spender, NOWHERE, (_spent(one),), ())
-                yield HtlcTx(one.transaction_id, NOWHERE, (), (one.output,))
+        """See `ChainView`."""
+        for match in await self._kupo.ever(credential()):
+            if match.datum_hash == digest:
+                if match.spent_at is not None:
+                    spender = match.spent_at.transaction_id or ""
+                    yield HtlcTx(TxId(spender), NOWHERE, (_spent(match),), ())
+                yield HtlcTx(TxId(match.transaction_id), NOWHERE, (), (match.output,))
 
     # ------------------------------------------------------------------ outputs and transactions
 
     async def utxos(self, place: str) -> list[Output]:
-        """See `Service`."""
-        return [one.output for one in await self._kupo.unspent(place)]
+        """See `ChainView`."""
+        return [match.output for match in await self._kupo.unspent(place)]
 
     async def waiting(self, address: str) -> list[Waiting]:  # noqa: ARG002 - the node's mempool is small
-        """See `Service`."""
+        """See `ChainView`."""
         return await self._ogmios.waiting()
 
-    async def is_waiting(self, tx_id: str) -> bool:
-        """See `Service`."""
+    async def is_waiting(self, tx_id: TxId) -> bool:
+        """See `ChainView`."""
         return await self._ogmios.is_waiting(tx_id)
 
-    async def inclusion(self, tx_id: str) -> Inclusion | None:
-        """See `Service`. Every transaction of ours has an output that Kupo follows, but Kupo may not have
+    async def inclusion(self, tx_id: TxId) -> Inclusion | None:
+        """See `ChainView`. Every transaction of ours has an output that Kupo follows, but Kupo may not have
         read it yet: then it is in the node's newest blocks."""
         newest = await self._kupo.newest()
         matches = await self._kupo.outputs(tx_id)
@@ -207,41 +214,41 @@ class OwnNodeService:
             made = matches[0].created_at
             block = await self._block(Point(made.slot_no, made.header_hash))
             if tx_id not in block.transactions:
-                raise ChainMoved
+                raise ChainMovedError
             return Inclusion(self._ref(block), tx_id not in block.failed)
         read = None if newest is None else Point(newest.slot_no, newest.header_hash)
         unread = await self._ogmios.blocks_after(read, _UNREAD_BLOCKS)
         if unread is None:
-            raise ChainMoved
+            raise ChainMovedError
         for block in unread:
             if tx_id in block.transactions:
                 return Inclusion(self._ref(block), tx_id not in block.failed)
         return None
 
     async def spender(self, spent: OutRef) -> str | None:
-        """See `Service`."""
+        """See `ChainView`."""
         match = await self._kupo.output(spent)
         if match is None or match.spent_at is None:
             return None
         return match.spent_at.transaction_id or "an unknown transaction"
 
     async def submit(self, raw: bytes) -> str:
-        """See `Service`."""
+        """See `ChainView`."""
         return await self._ogmios.submit(raw)
 
     async def evaluate(self, raw: bytes) -> dict[str, tuple[int, int]]:
-        """See `Service`."""
+        """See `ChainView`."""
         return await self._ogmios.evaluate(raw)
 
     async def close(self) -> None:
-        """See `Service`."""
+        """See `ChainView`."""
         await self._ogmios.close()
         await self._kupo.close()
 
 
-def _spent(one: Match) -> Spent:
-    redeemer = None if one.spent_at is None else one.spent_at.redeemer
+def _spent(match: Match) -> Spent:
+    redeemer = None if match.spent_at is None else match.spent_at.redeemer
     try:
-        return Spent(one.output, None if redeemer is None else bytes.fromhex(redeemer))
+        return Spent(match.output, None if redeemer is None else bytes.fromhex(redeemer))
     except ValueError as error:
-        raise PortUnavailable("Kupo shows a redeemer that is no hex", "is this Kupo?") from error
+        raise PortUnavailableError("Kupo shows a redeemer that is not hex", "is this Kupo?") from error

@@ -9,6 +9,8 @@ from importlib import resources
 
 from pycardano import Address, Network, PlutusData, PlutusV3Script, ScriptHash, plutus_script_hash
 
+from bridge.protocol.types import Address as AddressText
+
 
 @dataclass
 class HtlcDatum(PlutusData):
@@ -75,6 +77,6 @@ def validator_hash() -> ScriptHash:
     return plutus_script_hash(validator())
 
 
-def validator_address(network: Network) -> str:
+def validator_address(network: Network) -> AddressText:
     """Return the address of locks: the validator without a stake part."""
-    return str(Address(validator_hash(), network=network).encode())
+    return AddressText(str(Address(validator_hash(), network=network).encode()))

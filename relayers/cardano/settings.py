@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from bridge.protocol.types import Asset, Chain
+from bridge.protocol.types import Asset, ChainId
 
 if TYPE_CHECKING:
     from pycardano import Network as AddressNetwork
 
-ADA = Asset(Chain.CARDANO, "ADA", 6)
+ADA = Asset(ChainId("cardano"), "ADA", 6)
+"""The coin of the instance that is named after the family."""
 
 
 class Network(StrEnum):
@@ -45,18 +46,19 @@ NETWORKS = {
 class CardanoSettings(msgspec.Struct, frozen=True):
     """What `open_port` needs.
 
-    `blockfrost_url` ends before `/blocks/…` (with `/api/v0` on the public service); `project_id` is its key.
-    `reference_script` names the output ("<tx id>#<index>") that carries the validator, "" to attach the
-    validator to each claim and refund instead, which costs more. `assets` are the native tokens whose names
-    and decimals are known. `zero_time` is the devnet's genesis, Unix seconds. With `ogmios_url` (ws:// or
-    wss://) and `kupo_url` one's own node is asked instead of Blockfrost, whose URL is then "".
+    `chain` is the operator's name of this network. `blockfrost_url` ends before `/blocks/…` (with `/api/v0`
+    on the public service); `project_id` is its key. `reference_script` names the output ("<tx id>#<index>")
+    that carries the validator, "" to attach the validator to each claim and refund instead, which costs more.
+    `assets` are the native tokens whose names and decimals are known. `zero_time` is the devnet's genesis,
+    Unix seconds. With `ogmios_url` (ws:// or wss://) and `kupo_url` your own node is asked instead of
+    Blockfrost, whose URL is then "".
     """
 
     blockfrost_url: str
     network: Network
     project_id: str = ""
     reference_script: str = ""
-    assets: tuple[Asset, ...] = (ADA,)
+    assets: tuple[Asset, ...] = ()
     zero_time: int = 0
     time_to_live: int = 1_200
     """Seconds after which a transaction of ours that did not land can land no more."""
@@ -68,11 +70,22 @@ class CardanoSettings(msgspec.Struct, frozen=True):
     poll_interval: float = 5.0
     ogmios_url: str = ""
     kupo_url: str = ""
+    chain: ChainId = ADA.chain
+
+    @property
+    def native(self) -> Asset:
+        """The network's coin."""
+        return Asset(self.chain, ADA.symbol, ADA.decimals)
+
+    @property
+    def magic(self) -> int:
+        """The network's number, as its genesis file has it."""
+        return NETWORKS[self.network].magic
 
     @property
     def address_network(self) -> AddressNetwork:
         """What addresses begin with."""
-        # Here, because whoever reads a configuration needs this module but not pycardano, a second's import.
+        # Imported here: reading a configuration needs this module but not pycardano, which takes a second.
         from pycardano import Network as AddressNetwork
 
         return AddressNetwork.MAINNET if self.network is Network.MAINNET else AddressNetwork.TESTNET
@@ -89,4 +102,4 @@ class CardanoSettings(msgspec.Struct, frozen=True):
 
     def __repr__(self) -> str:
         # URLs and project id may be credentials.
-        return f"CardanoSettings(network={self.network.value})"
+        return f"CardanoSettings({self.chain}, network={self.network.value})"

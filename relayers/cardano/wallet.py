@@ -1,8 +1,8 @@
 """What users' own wallets sign: an intent, which needs no chain, and its completion to a transaction.
 
-`intent` says what is to be done. `Wallet.unsigned` (and `complete` for any other address) chooses inputs and
-returns the CBOR for a CIP-30 wallet's `signTx(cbor, true)`; `Wallet.submit` sends it with the witness that
-comes back.
+`intent` says what is to be done. `CardanoWallet.unsigned` (and `complete` for any other address) chooses
+inputs and returns the CBOR for a CIP-30 wallet's `signTx(cbor, true)`; `CardanoWallet.submit` sends it with
+the witness that comes back.
 """
 
 from __future__ import annotations
@@ -13,20 +13,24 @@ from typing import Any
 import msgspec
 from pycardano import Transaction, TransactionWitnessSet
 
+from bridge.chains.actions import action_of
+from bridge.chains.errors import ActionRefusedError, InsufficientFundsError
+from bridge.chains.port import UnsignedTx
 from bridge.protocol.types import LockTerms, Preimage, Purpose
 from relayers.cardano import building, htlc
 from relayers.cardano.blocks import History
+from relayers.cardano.chain_view import TxRefusedError
 from relayers.cardano.drafting import Drafting
-from relayers.cardano.payer import Payer
-from relayers.cardano.service import Refused
-from relayers.cardano.services import open_service
-from relayers.cardano.settings import NETWORKS, CardanoSettings
-from relayers.port import ActionRefused, InsufficientFunds, UnsignedTx
+from relayers.cardano.open_view import open_view
+from relayers.cardano.payer_outputs import PayerOutputs
+from relayers.cardano.settings import CardanoSettings
 
 WALLET_FORMAT = "cardano-htlc-intent"
-"""What is to be done, in words and numbers: there is nothing to sign in it yet."""
+"""Says what is to be done; there is nothing to sign yet. It comes while the chain cannot be asked or the
+address has no money."""
 CBOR_FORMAT = "cardano-cbor"
-"""A transaction to sign: `cbor` (hex) for CIP-30's signTx, and the address of the key that signs."""
+"""Signs `cbor` with the key of the address `signer`, by CIP-30 `api.signTx(cbor, true)`, and sends it with
+the witness."""
 
 
 def intent(
@@ -38,8 +42,8 @@ def intent(
     script's output, for a claim the preimage (hex), and for a refund the first slot at which it is valid.
     """
     if purpose not in {Purpose.LOCK, Purpose.CLAIM, Purpose.REFUND}:
-        raise ActionRefused(f"a wallet has nothing to sign for {purpose}", "ask for another purpose")
-    htlc.check(terms)
+        raise ActionRefusedError(f"a wallet has nothing to sign for {purpose}", "ask for another purpose")
+    htlc.check(terms, settings)
     payload: dict[str, Any] = {
         "purpose": purpose.value,
         "network": settings.network.value,
@@ -50,7 +54,7 @@ def intent(
     }
     if purpose is Purpose.CLAIM:
         if preimage is None or not preimage.opens(terms.hashlock):
-            raise ActionRefused("the preimage does not open this lock", "use the swap's own preimage")
+            raise ActionRefusedError("the preimage does not open this lock", "use the swap's own preimage")
         payload["preimage"] = preimage.reveal().hex()
     if purpose is Purpose.REFUND:
         payload["valid_from_slot"] = settings.slot_at(terms.deadline)
@@ -65,18 +69,18 @@ def signer_of(purpose: Purpose, terms: LockTerms) -> str:
     return terms.recipient if purpose is Purpose.CLAIM else terms.sender
 
 
-class Wallet:
+class CardanoWallet:
     """Builds a user's transactions from a service of their own choice and sends what was signed."""
 
     private: frozenset[Purpose] = frozenset()
 
     def __init__(self, settings: CardanoSettings) -> None:
         self._settings = settings
-        self._service = open_service(settings)
-        reader = htlc.Reader(settings.address_network, NETWORKS[settings.network].magic, settings.assets)
-        self._drafting = Drafting(self._service, History(self._service, reader), reader, settings)
+        self._view = open_view(settings)
+        reader = htlc.Reader(settings)
+        self._drafting = Drafting(self._view, History(self._view, reader), reader, settings)
 
-    async def __aenter__(self) -> Wallet:
+    async def __aenter__(self) -> CardanoWallet:
         return self
 
     async def __aexit__(
@@ -86,7 +90,7 @@ class Wallet:
 
     async def close(self) -> None:
         """Close the connections."""
-        await self._service.close()
+        await self._view.close()
 
     async def unsigned(
         self, purpose: Purpose, terms: LockTerms, preimage: Preimage | None = None
@@ -95,34 +99,36 @@ class Wallet:
 
         Inputs are chosen among everything that the signer's payment key holds, with whatever stake part, and
         change goes where most of that lies. `payload` is the intent's with `cbor` and `signer`. Raises
-        `ActionRefused` if the chain would refuse it as things stand, or the signer has no money for it.
+        `ActionRefusedError` if the chain would refuse it as things stand, or the signer has no money for it.
         """
         asked = intent(purpose, terms, preimage, self._settings)
         signer = signer_of(purpose, terms)
         try:
             cbor = await self.complete(asked.payload, signer)
-        except InsufficientFunds as error:
+        except InsufficientFundsError as error:
             what, hint = "the amount and the fee", error.hint
             if purpose is not Purpose.LOCK:
                 what = f"the fee and its collateral ({building.COLLATERAL_LEAST // 10**6} ADA)"
                 hint = f"send that much to it, or let the bridge {purpose} for you"
-            raise ActionRefused(f"the payment key of {signer} does not hold {what}", hint) from error
+            raise ActionRefusedError(f"the payment key of {signer} does not hold {what}", hint) from error
         return UnsignedTx(CBOR_FORMAT, asked.summary, {**asked.payload, "cbor": cbor, "signer": signer})
 
     async def complete(self, payload: dict[str, Any], address: str) -> str:
         """Return the unsigned transaction (CBOR, hex), paid from and with change to the key of `address`."""
         terms = msgspec.convert(payload["terms"], LockTerms)
         preimage = Preimage(bytes.fromhex(payload["preimage"])) if "preimage" in payload else None
-        payer = Payer(self._service, address, any_stake=True)
-        draft = await self._drafting.draft(Purpose(payload["purpose"]), terms, preimage, payer)
+        payer = PayerOutputs(self._view, address, any_stake=True)
+        action = action_of(Purpose(payload["purpose"]), terms, preimage)
+        draft = await self._drafting.draft(action, payer)
         return str(draft.tx.to_cbor().hex())
 
     async def submit(self, unsigned: str, witnesses: str) -> str:
-        """Add a wallet's witnesses (CIP-30's answer, hex), send, return the id. Raises `ActionRefused`."""
+        """Add a wallet's witnesses (CIP-30's answer, hex), send, return the id. Raises
+        `ActionRefusedError`."""
         tx = Transaction.from_cbor(unsigned)
         signed = TransactionWitnessSet.from_cbor(witnesses)
         tx.transaction_witness_set.vkey_witnesses = signed.vkey_witnesses
         try:
-            return await self._service.submit(tx.to_cbor())
-        except Refused as error:
-            raise ActionRefused(f"the chain refuses: {error}", "build the transaction anew") from error
+            return await self._view.submit(tx.to_cbor())
+        except TxRefusedError as error:
+            raise ActionRefusedError(f"the chain refuses: {error}", "build the transaction again") from error

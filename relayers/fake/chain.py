@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from bridge.protocol.types import Asset, BlockRef, Chain
-from relayers.fake.ledger import FakeTx, Invalid, Ledger
-from relayers.port import BroadcastOutcome, BroadcastResult, HtlcEvent, LockStatus
+from bridge.chains.port import BroadcastOutcome, BroadcastResult, HtlcEvent, LockStatus
+from bridge.protocol.types import Asset, BlockHeight, BlockRef, ChainId, TxId, UnixSeconds
+from relayers.fake.ledger import FakeLedger, FakeTx, InvalidTxError
 
 GENESIS_TIME = 1_800_000_000
 REPLACEMENT_PERCENT = 110
@@ -70,7 +70,7 @@ class FakeChain:
     there are none); of the accounts in `one_at_a_time` one transaction waits at a time.
     """
 
-    chain: Chain
+    chain: ChainId
     native: Asset
     seed: int = 0
     block_interval: int = 10
@@ -85,10 +85,10 @@ class FakeChain:
 
     def __post_init__(self) -> None:
         self._branch = 0
-        genesis = BlockRef(0, self._block_id(0, "", ()), "", GENESIS_TIME)
+        genesis = BlockRef(BlockHeight(0), self._block_id(0, "", ()), "", UnixSeconds(GENESIS_TIME))
         self.blocks: list[FakeBlock] = [FakeBlock(genesis, (), ())]
-        self.ledger = Ledger(self.native, atomic_claims=self.atomic_claims)
-        self._snapshots: dict[int, Ledger] = {0: self.ledger.snapshot()}
+        self.ledger = FakeLedger(self.native, atomic_claims=self.atomic_claims)
+        self._snapshots: dict[int, FakeLedger] = {0: self.ledger.snapshot()}
         self.mempool: dict[str, _Pending] = {}
         self._included: dict[str, int] = {}
         self._listeners: set[asyncio.Event] = set()
@@ -112,7 +112,7 @@ class FakeChain:
         """The newest block."""
         return self.blocks[-1].ref
 
-    def included(self, tx_id: str) -> tuple[FakeBlock, Outcome] | None:
+    def included(self, tx_id: TxId) -> tuple[FakeBlock, Outcome] | None:
         """Return the block that holds a transaction, and how it ended there."""
         height = self._included.get(tx_id)
         if height is None:
@@ -254,7 +254,7 @@ class FakeChain:
     def _make_block(self, time: int, txs: Sequence[FakeTx]) -> None:
         height = self.head.height + 1
         parent = self.head.id
-        ref = BlockRef(height, self._block_id(height, parent, txs), parent, time)
+        ref = BlockRef(BlockHeight(height), self._block_id(height, parent, txs), parent, UnixSeconds(time))
         outcomes: list[Outcome] = []
         events: list[HtlcEvent] = []
         for tx in txs:
@@ -268,13 +268,13 @@ class FakeChain:
                 continue
             try:
                 self.ledger.pay_fee(tx)
-            except Invalid:
+            except InvalidTxError:
                 continue
             reason = None
             try:
                 self._revert_if_told()
                 events += self.ledger.execute(tx, ref)
-            except Invalid as error:
+            except InvalidTxError as error:
                 reason = str(error)
             outcomes.append(Outcome(tx, reason))
             self._included[tx.tx_id] = height
@@ -290,11 +290,11 @@ class FakeChain:
     def _revert_if_told(self) -> None:
         if self.faults.revert > 0:
             self.faults.revert -= 1
-            raise Invalid("out of gas")
+            raise InvalidTxError("out of gas")
 
     def _must_wait(self, tx: FakeTx) -> bool:
         """Whether another sequence of the account has to land first, or is waiting to. One that a reorg has
-        left in the mempool before its turn keeps nobody waiting."""
+        left in the mempool before its turn does not block the others."""
         turn = self.ledger.sequences.get(tx.account, 0)
         waiting = any(
             pending.tx.account == tx.account and pending.tx.sequence == turn != tx.sequence
@@ -310,7 +310,7 @@ class FakeChain:
         )
 
     def _block_id(self, height: int, parent: str, txs: Sequence[FakeTx]) -> str:
-        content = [self.chain.value, self.seed, self._branch, height, parent, [tx.tx_id for tx in txs]]
+        content = [self.chain, self.seed, self._branch, height, parent, [tx.tx_id for tx in txs]]
         return hashlib.sha256(msgspec.json.encode(content)).hexdigest()
 
     def _announce(self) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from bridge.protocol.types import Asset
-from relayers.fake.adapter import FakePort, FakeWallet
+from relayers.fake.adapter import FakePort
 from relayers.fake.chain import FakeChain
+from relayers.fake.wallet import FakeWallet
 
 
 class FakeDevnet:
@@ -41,7 +42,7 @@ class FakeDevnet:
 
     def describe(self) -> Mapping[str, str]:
         """See `Devnet`."""
-        return {"chain": self.fake.chain.value, "kind": "in memory"}
+        return {"chain": self.fake.chain, "kind": "in memory"}
 
     async def stop(self) -> None:
         """See `Devnet`."""

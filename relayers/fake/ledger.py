@@ -9,8 +9,19 @@ from enum import StrEnum
 
 import msgspec
 
-from bridge.protocol.types import Asset, BlockRef, LockTerms, Preimage, Purpose
-from relayers.port import Claimed, HtlcEvent, Locked, LockStatus, Refunded
+from bridge.chains.port import Claimed, HtlcEvent, Locked, LockStatus, Refunded
+from bridge.protocol.types import (
+    Amount,
+    Asset,
+    BlockHeight,
+    BlockRef,
+    LockId,
+    LockTerms,
+    Preimage,
+    Purpose,
+    TxId,
+)
+from kernels.errors import RainbowError
 
 
 class FakeTx(msgspec.Struct, frozen=True):
@@ -22,27 +33,27 @@ class FakeTx(msgspec.Struct, frozen=True):
     purpose: Purpose
     price: int
     terms: LockTerms | None = None
-    lock_id: str = ""
+    lock_id: LockId = LockId("")
     preimage: str = ""
     payload: str = ""
     amount: int = 0
-    valid_until: int | None = None
+    valid_until: BlockHeight | None = None
     salt: int = 0
-    others: tuple[tuple[str, str], ...] = ()
+    others: tuple[tuple[LockId, str], ...] = ()
 
     def encode(self) -> bytes:
         """Return the bytes that are broadcast."""
         return msgspec.json.encode(self)
 
     @property
-    def tx_id(self) -> str:
+    def tx_id(self) -> TxId:
         """The id, hex."""
-        return hashlib.sha256(self.encode()).hexdigest()
+        return TxId(hashlib.sha256(self.encode()).hexdigest())
 
     @property
-    def cost(self) -> int:
+    def cost(self) -> Amount:
         """What it pays for being included, native units."""
-        return (GAS[self.purpose] + BATCHED_CLAIM_GAS * len(self.others)) * self.price
+        return Amount((GAS[self.purpose] + BATCHED_CLAIM_GAS * len(self.others)) * self.price)
 
     def __repr__(self) -> str:
         return f"FakeTx({self.purpose}, account={self.account}, sequence={self.sequence})"
@@ -63,12 +74,12 @@ BATCHED_CLAIM_GAS = 10
 """Gas of each further claim in a batch."""
 
 
-def lock_id_of(terms: LockTerms) -> str:
+def lock_id_of(terms: LockTerms) -> LockId:
     """Return the id of a lock with these terms: SHA-256 of all of them."""
-    return hashlib.sha256(b"fake-lock" + msgspec.json.encode(terms)).hexdigest()
+    return LockId(hashlib.sha256(b"fake-lock" + msgspec.json.encode(terms)).hexdigest())
 
 
-class Invalid(Exception):
+class InvalidTxError(RainbowError):
     """The transaction reverts."""
 
 
@@ -81,7 +92,7 @@ class LedgerLockState(StrEnum):
 
 
 @dataclass
-class Ledger:
+class FakeLedger:
     """All state after some block. `burned` counts the fees paid, native units; `atomic_claims`: one claim
     that cannot be made spoils its whole batch."""
 
@@ -93,9 +104,9 @@ class Ledger:
     burned: int = 0
     atomic_claims: bool = False
 
-    def snapshot(self) -> Ledger:
+    def snapshot(self) -> FakeLedger:
         """Return an independent copy."""
-        return Ledger(
+        return FakeLedger(
             self.native,
             dict(self.balances),
             dict(self.sequences),
@@ -105,15 +116,15 @@ class Ledger:
             self.atomic_claims,
         )
 
-    def balance(self, address: str, asset: Asset) -> int:
+    def balance(self, address: str, asset: Asset) -> Amount:
         """Return a balance, smallest units."""
-        return self.balances.get((address, asset.key), 0)
+        return Amount(self.balances.get((address, asset.key), 0))
 
     def credit(self, address: str, asset: Asset, amount: int) -> None:
-        """Add (or, negative, take) an amount. Raises `Invalid` instead of going below zero."""
+        """Add (or, negative, take) an amount. Raises `InvalidTxError` instead of going below zero."""
         after = self.balance(address, asset) + amount
         if after < 0:
-            raise Invalid(f"{address} lacks {-after} of {asset.key}")
+            raise InvalidTxError(f"{address} lacks {-after} of {asset.key}")
         self.balances[(address, asset.key)] = after
 
     def supply(self, asset: Asset) -> int:
@@ -126,7 +137,7 @@ class Ledger:
         )
         return held + locked + (self.burned if asset.key == self.native.key else 0)
 
-    def lock_status(self, lock_id: str) -> LockStatus:
+    def lock_status(self, lock_id: LockId) -> LockStatus:
         """Return what stands under a lock id."""
         found = self.locks.get(lock_id)
         return LockStatus(found[1].value) if found else LockStatus.ABSENT
@@ -139,7 +150,8 @@ class Ledger:
             self.sequences[tx.account] = tx.sequence + 1
 
     def execute(self, tx: FakeTx, block: BlockRef) -> tuple[HtlcEvent, ...]:
-        """Do what a transaction says, at the block's time. Raises `Invalid` and then changes nothing."""
+        """Do what a transaction says, at the block's time. Raises `InvalidTxError` and then changes
+        nothing."""
         match tx.purpose:
             case Purpose.LOCK:
                 return (self._lock(tx, block),)
@@ -154,36 +166,40 @@ class Ledger:
     def _lock(self, tx: FakeTx, block: BlockRef) -> Locked:
         terms = tx.terms
         if terms is None or terms.amount <= 0:
-            raise Invalid("a lock needs terms and a positive amount")
+            raise InvalidTxError("a lock needs terms and a positive amount")
         if terms.sender != tx.account:
-            raise Invalid("only the sender can lock")
+            raise InvalidTxError("only the sender can lock")
+        if {terms.chain, terms.asset.chain} != {self.native.chain}:
+            raise InvalidTxError(
+                f"the lock is of {terms.chain} and {terms.asset.key}, not of {self.native.chain}"
+            )
         if terms.deadline <= block.time:
-            raise Invalid("the deadline has passed")
+            raise InvalidTxError("the deadline has passed")
         lock_id = lock_id_of(terms)
         if lock_id in self.locks:
-            raise Invalid("a lock with these terms exists")
+            raise InvalidTxError("a lock with these terms exists")
         if terms.asset.key != self.native.key and (tx.account, terms.asset.key) not in self.approvals:
-            raise Invalid(f"{terms.asset.key} is not approved")
+            raise InvalidTxError(f"{terms.asset.key} is not approved")
         self.credit(tx.account, terms.asset, -terms.amount)
         self.locks[lock_id] = (terms, LedgerLockState.OPEN)
         return Locked(block, tx.tx_id, lock_id, terms)
 
-    def _open(self, lock_id: str) -> LockTerms:
+    def _open(self, lock_id: LockId) -> LockTerms:
         found = self.locks.get(lock_id)
         if found is None:
-            raise Invalid("no such lock")
+            raise InvalidTxError("no such lock")
         if found[1] is not LedgerLockState.OPEN:
-            raise Invalid(f"the lock was {found[1].value}")
+            raise InvalidTxError(f"the lock was {found[1].value}")
         return found[0]
 
     def _claims(self, tx: FakeTx, block: BlockRef) -> tuple[Claimed, ...]:
         """A batch leaves out what is not open, and fails if nothing is; an atomic one if anything is not."""
         claimed: list[Claimed] = []
-        refusal: Invalid | None = None
+        refusal: InvalidTxError | None = None
         for lock_id, preimage in ((tx.lock_id, tx.preimage), *tx.others):
             try:
                 claimed.append(self._claim(tx, lock_id, Preimage(bytes.fromhex(preimage)), block))
-            except Invalid as error:
+            except InvalidTxError as error:
                 refusal = error
         if refusal is not None and (self.atomic_claims or not claimed):
             for undone in claimed:
@@ -193,10 +209,10 @@ class Ledger:
             raise refusal
         return tuple(claimed)
 
-    def _claim(self, tx: FakeTx, lock_id: str, preimage: Preimage, block: BlockRef) -> Claimed:
+    def _claim(self, tx: FakeTx, lock_id: LockId, preimage: Preimage, block: BlockRef) -> Claimed:
         terms = self._open(lock_id)
         if not preimage.opens(terms.hashlock):
-            raise Invalid("the preimage does not open the hashlock")
+            raise InvalidTxError("the preimage does not open the hashlock")
         self.credit(terms.recipient, terms.asset, terms.amount)
         self.locks[lock_id] = (terms, LedgerLockState.CLAIMED)
         return Claimed(block, tx.tx_id, lock_id, preimage)
@@ -204,9 +220,9 @@ class Ledger:
     def _refund(self, tx: FakeTx, block: BlockRef) -> Refunded:
         terms = self._open(tx.lock_id)
         if tx.purpose is Purpose.REFUND and block.time < terms.deadline:
-            raise Invalid("the deadline has not passed")
+            raise InvalidTxError("the deadline has not passed")
         if tx.purpose is Purpose.COOPERATIVE_REFUND and tx.account != terms.recipient:
-            raise Invalid("a cooperative refund needs the recipient")
+            raise InvalidTxError("a cooperative refund needs the recipient")
         self.credit(terms.sender, terms.asset, terms.amount)
         self.locks[tx.lock_id] = (terms, LedgerLockState.REFUNDED)
         return Refunded(block, tx.tx_id, tx.lock_id)

@@ -11,22 +11,23 @@ from solders.hash import Hash
 from solders.keypair import Keypair
 from solders.transaction import VersionedTransaction
 
-from bridge.protocol.types import Asset, BlockRef, Chain, LockTerms, Preimage, Purpose
-from relayers.port import (
-    Action,
-    ActionRefused,
+from bridge.chains.actions import Action, ApproveAction, LockAction, SwapAction
+from bridge.chains.endpoints.json_rpc import RpcError, record
+from bridge.chains.errors import (
+    ActionRefusedError,
+    BadAddressError,
+    CannotReceiveError,
+    InsufficientFundsError,
+    PortError,
+    PortUnavailableError,
+)
+from bridge.chains.port import (
     Authorizer,
-    BadAddress,
     BroadcastOutcome,
     BroadcastResult,
-    CannotReceive,
     FeeEstimate,
     FeeLevel,
-    HtlcEvent,
-    InsufficientFunds,
     LockStatus,
-    PortError,
-    PortUnavailable,
     Scan,
     SignedTx,
     Tip,
@@ -34,13 +35,27 @@ from relayers.port import (
     TxStatus,
     UnsignedTx,
 )
+from bridge.protocol.types import (
+    Address,
+    Amount,
+    Asset,
+    BlockHeight,
+    BlockRef,
+    LockId,
+    LockTerms,
+    Preimage,
+    Purpose,
+    TxId,
+)
 from relayers.solana import blocks, building, fees, hints, program, terms, wallet
 from relayers.solana.building import Plan, Rents
 from relayers.solana.cluster import Cluster, written
 from relayers.solana.explain import explain
 from relayers.solana.locks import Locks
-from relayers.solana.rpc import Rpc, RpcError, record
+from relayers.solana.rpc import open_rpc
 from relayers.solana.settings import SolanaSettings
+from relayers.solana.traits import TRAITS
+from relayers.solana.watch import Watch
 
 T = TypeVar("T")
 
@@ -55,30 +70,30 @@ def open_port(settings: SolanaSettings, key: bytes) -> SolanaPort:
 
 
 class SolanaPort:
-    """One Solana cluster, one HTLC program and one account of ours; a `relayers.port.ChainPort`.
+    """One Solana cluster, one HTLC program and one account of ours; a `bridge.chains.port.ChainPort`.
 
     There are no sequences: a transaction names a recent block and dies 150 blocks after it. What keeps a lock
     from being made twice is its vault, which can stand only once.
     """
 
-    chain = Chain.SOLANA
-    max_claims = 1
+    traits = TRAITS
+    max_claims = TRAITS.max_claims
     authorizer: Authorizer | None = None
 
     def __init__(self, settings: SolanaSettings, key: bytes) -> None:
         try:
             self._key = Keypair.from_seed(key)
         except ValueError:
-            raise PortError("this is no Solana key", "give the 32-byte seed of an ed25519 key") from None
+            raise PortError("this is not a Solana key", "give the 32-byte seed of an ed25519 key") from None
         self._settings = settings
+        self.chain = settings.chain
         self._program = terms.address(settings.program)
-        self._assets = {asset.contract: asset for asset in settings.assets}
-        self._rpc = Rpc(settings.rpc_urls, settings.timeout)
+        self._rpc = open_rpc(settings)
         self._cluster = Cluster(self._rpc, settings)
         self._locks = Locks(self._rpc, self._cluster, self._program)
-        self._index = blocks.AddressIndex(self._rpc, str(self._program))
-        self.contract = str(self._program)
-        self.account = str(self._key.pubkey())
+        self._watch = Watch(self._rpc, self._cluster, settings)
+        self.contract = Address(str(self._program))
+        self.account = Address(str(self._key.pubkey()))
 
     def __repr__(self) -> str:
         return f"SolanaPort({self.account}, {self._settings!r})"
@@ -87,80 +102,31 @@ class SolanaPort:
 
     async def tip(self) -> Tip:
         """Return the newest confirmed block and its time, which is the clock that programs see."""
-        return await self._settled(self._tip)
+        return await self._reread_if_moved(self._watch.tip)
 
-    async def _tip(self) -> Tip:
-        head = await blocks.read_head(self._rpc, self._settings.index_lag)
-        self._cluster.floor = max(self._cluster.floor, blocks.slot_of(head))
-        return Tip(head, head.time)
-
-    async def scan(self, known: Sequence[BlockRef], max_blocks: int) -> Scan:
+    async def scan(self, recent_blocks: Sequence[BlockRef], max_blocks: int) -> Scan:
         """See `ChainPort.scan`. A node behind the ring on the same chain yields nothing, and no orphans."""
-        return await self._settled(lambda: self._scan(known, max_blocks))
+        return await self._reread_if_moved(lambda: self._watch.scan(recent_blocks, max_blocks))
 
-    async def _scan(self, known: Sequence[BlockRef], max_blocks: int) -> Scan:
-        tip = await self._tip()
-        head = tip.block
-        if known and known[-1].id == head.id:
-            return Scan((), (), (), tip)
-        if not known:
-            events = await self._events([head])
-            return Scan((), (head,), events, tip)
-        known = await blocks.anchored(self._rpc, known, head)
-        index = await blocks.common_ancestor(self._rpc, known, head)
-        if index is None:
-            return Scan((), (), (), tip)
-        ancestor, orphaned = known[index], tuple(reversed(known[index + 1 :]))
-        headers = await blocks.read_headers(self._rpc, ancestor, max_blocks, head)
-        return Scan(orphaned, tuple(headers), await self._events(headers), tip)
-
-    async def _events(self, headers: Sequence[BlockRef]) -> tuple[HtlcEvent, ...]:
-        """Return the program's events in these blocks, and make sure that they still stand afterwards."""
-        if not headers:
-            return ()
-        by_slot = {blocks.slot_of(header): header for header in headers}
-        first, last = min(by_slot), max(by_slot)
-        entries = await self._index.between(last, first, last)
-        tx_ids = [entry["signature"] for entry in entries]
-        executed = await blocks.read_calls(self._rpc, self._program, tx_ids)
-        if not executed:
-            return ()
-        if any(one.slot not in by_slot for one in executed):
-            raise blocks.ChainMoved
-        again = await self._header(last)
-        if again != by_slot[last]:
-            raise blocks.ChainMoved
-        return tuple(
-            event
-            for one in executed
-            for call in one.calls
-            if (event := self._event(one, call, by_slot[one.slot])) is not None
-        )
-
-    def _event(self, executed: blocks.Executed, call: program.Call, block: BlockRef) -> HtlcEvent | None:
-        if executed.succeeded:
-            return terms.to_event(call, block, executed.tx_id, self.contract, self._assets)
-        return terms.shown_by(call, block, executed.tx_id)
-
-    async def read_lock(self, lock_id: str, lock_terms: LockTerms) -> LockStatus:
+    async def read_lock(self, lock_id: LockId, lock_terms: LockTerms) -> LockStatus:
         """Tell from the vault whether it stands, and from its transactions what became of it."""
         if lock_id != self.lock_id(lock_terms):
             await self._cluster.ask("getSlot", _CONFIRMED)
             return LockStatus.ABSENT
-        return await self._locks.status(terms.to_program(lock_terms))
+        return await self._locks.status(terms.to_program(lock_terms, self.chain))
 
-    async def balance(self, address: str, asset: Asset) -> int:
-        """Return lamports, or the tokens in the address's associated account. Raises `CannotReceive` where
-        that is frozen or given away; in our own case nothing can be spent."""
+    async def balance(self, address: Address, asset: Asset) -> Amount:
+        """Return lamports, or the tokens in the address's associated account. Raises `CannotReceiveError`
+        where that is frozen or given away; in our own case nothing can be spent."""
         owner = terms.address(address)
         if not asset.contract:
-            return await self._cluster.lamports(str(owner))
+            return Amount(await self._cluster.lamports(str(owner)))
         try:
-            return await self._cluster.tokens(owner, terms.address(asset.contract))
-        except CannotReceive:
+            return Amount(await self._cluster.tokens(owner, terms.address(asset.contract)))
+        except CannotReceiveError:
             if owner != self._key.pubkey():
                 raise
-            return 0
+            return Amount(0)
 
     async def fees(self, asset: Asset) -> FeeEstimate:
         """Return expected costs at present, in lamports; rents included (see `building.estimate`)."""
@@ -173,7 +139,7 @@ class SolanaPort:
         )
         return building.estimate(bool(asset.contract), ordinary, urgent, rents)
 
-    async def setup_actions(self, assets: Sequence[Asset]) -> tuple[Action, ...]:
+    async def setup_actions(self, assets: Sequence[Asset]) -> tuple[ApproveAction, ...]:
         """Return the making of our own token accounts that are missing. Raises `PortError` for a token that
         our program cannot lock (see `mints.check`)."""
         for asset in assets:
@@ -182,9 +148,7 @@ class SolanaPort:
         owned = [program.token_account(self._key.pubkey(), mint) for mint in mints]
         found = [await self._cluster.account(account) for account in owned]
         return tuple(
-            Action(Purpose.APPROVE, payload=bytes(mint))
-            for mint, account in zip(mints, found, strict=True)
-            if account is None
+            ApproveAction(bytes(mint)) for mint, account in zip(mints, found, strict=True) if account is None
         )
 
     # ------------------------------------------------------------------ sending
@@ -201,14 +165,16 @@ class SolanaPort:
         each attempt bids more and (but for the last) lives shortly, see `fees`.
         """
         rents = await self._cluster.rents()
-        made = building.plan(self._program, action, self._key.pubkey(), rents)
-        if action.terms is not None:
+        made = building.plan(self._program, self.chain, action, self._key.pubkey(), rents)
+        if isinstance(action, SwapAction):
             await self._cluster.check_asset(action.terms.asset)
-        if action.purpose is Purpose.LOCK and action.terms is not None:
+        if isinstance(action, LockAction):
             # The program would make a spent vault again; its preimage may be known to all by then.
             status = await self.read_lock(self.lock_id(action.terms), action.terms)
             if status is not LockStatus.ABSENT:
-                raise ActionRefused(f"this lock was made before, it is {status.value}", "terms serve once")
+                raise ActionRefusedError(
+                    f"this lock was made before, it is {status.value}", "terms serve once"
+                )
         samples, recent = await asyncio.gather(
             self._cluster.prices([self._key.pubkey(), *written(made.instructions)]),
             self._cluster.recent(fee.attempt),
@@ -220,13 +186,13 @@ class SolanaPort:
         transaction = building.sign(self._key, made, unit_price, recent.blockhash)
         await self._simulate(transaction)
         return SignedTx(
-            tx_id=str(transaction.signatures[0]),
+            tx_id=TxId(str(transaction.signatures[0])),
             raw=bytes(transaction),
             account=self.account,
             sequence=None,
             fee={"unit_price": unit_price, "units": made.units},
-            max_cost=cost + made.deposit,
-            valid_until=recent.last_valid,
+            max_cost=Amount(cost + made.deposit),
+            valid_until_height=BlockHeight(recent.last_valid),
         )
 
     async def _check_funds(self, action: Action, made: Plan, cost: int, rents: Rents) -> None:
@@ -234,23 +200,23 @@ class SolanaPort:
         needs = made.amount + made.deposit + cost
         left = has - needs
         if left < 0 or 0 < left < rents.empty:
-            raise InsufficientFunds(
+            raise InsufficientFundsError(
                 f"{needs} lamports are needed (with {rents.empty} left over for rent), {has} are there",
                 f"send SOL to {self.account}",
             )
-        if action.purpose is not Purpose.LOCK or action.terms is None:
+        if not isinstance(action, LockAction):
             return
-        lock = terms.to_program(action.terms)
+        lock = terms.to_program(action.terms, self.chain)
         if lock.mint is not None:
             tokens = await self._cluster.tokens(self._key.pubkey(), lock.mint)
             if tokens < lock.amount:
                 symbol = action.terms.asset.symbol
-                raise InsufficientFunds(
+                raise InsufficientFundsError(
                     f"{lock.amount} {symbol} (smallest units) are needed, {tokens} are there",
                     f"send {symbol} to {self.account}",
                 )
         elif lock.amount < rents.empty and await self._cluster.account(lock.recipient) is None:
-            raise ActionRefused(
+            raise ActionRefusedError(
                 f"the recipient has no account, and {lock.amount} lamports cannot open one",
                 f"lock at least {rents.empty} lamports",
             )
@@ -261,7 +227,9 @@ class SolanaPort:
         outcome = record(await self._cluster.fresh("simulateTransaction", raw, options))
         if outcome.get("err") is not None:
             reason = explain(outcome["err"])
-            raise ActionRefused(f"the chain would refuse this: {reason}", "look at the lock and the clock")
+            raise ActionRefusedError(
+                f"the chain would refuse this: {reason}", "look at the lock and the clock"
+            )
 
     async def broadcast(self, tx: SignedTx) -> BroadcastResult:
         """Send stored bytes; sending them again is harmless."""
@@ -275,13 +243,13 @@ class SolanaPort:
             reason = explain(why) if why is not None else error.message
             return BroadcastResult(BroadcastOutcome.REJECTED, reason)
         if sent != tx.tx_id:
-            raise PortUnavailable("the Solana RPC took some other transaction", "use another endpoint")
+            raise PortUnavailableError("the Solana RPC took some other transaction", "use another endpoint")
         return BroadcastResult(BroadcastOutcome.ACCEPTED)
 
     async def tx_status(self, tx: SignedTx) -> TxStatus:
         """Tell where a transaction is. Never PENDING: Solana has no pool to look into, so what is in no
         confirmed block is UNKNOWN and is sent again until it expires."""
-        return await self._settled(lambda: self._tx_status(tx))
+        return await self._reread_if_moved(lambda: self._tx_status(tx))
 
     async def _tx_status(self, tx: SignedTx) -> TxStatus:
         options = {"searchTransactionHistory": True}
@@ -289,30 +257,30 @@ class SolanaPort:
         if status is None or status.get("confirmationStatus") == "processed":
             return TxStatus(TxState.UNKNOWN)
         slot = int(status["slot"])
-        block, head = await self._header(slot), await blocks.read_head(self._rpc, 0)
+        block, head = await blocks.header_at(self._rpc, slot), await blocks.read_head(self._rpc, 0)
         state = TxState.INCLUDED if status.get("err") is None else TxState.FAILED
         reason = "" if status.get("err") is None else explain(status["err"])
         return TxStatus(state, block, max(head.height - block.height + 1, 1), reason)
 
     # ------------------------------------------------------------------ pure
 
-    def lock_id(self, lock_terms: LockTerms) -> str:
+    def lock_id(self, lock_terms: LockTerms) -> LockId:
         """Return the vault's address, hex."""
         at = self._program if lock_terms.contract == self.contract else terms.address(lock_terms.contract)
-        return terms.lock_id(program.vault_address(at, terms.to_program(lock_terms))[0])
+        return terms.lock_id(program.vault_address(at, terms.to_program(lock_terms, self.chain))[0])
 
-    def parse_address(self, text: str) -> str:
-        """Return the canonical form of an address. Raises `BadAddress`."""
+    def parse_address(self, text: str) -> Address:
+        """Return the canonical form of an address. Raises `BadAddressError`."""
         found = terms.address(text)
         if not found.is_on_curve():
-            raise BadAddress("nobody holds a key of this address", "give a wallet's, not a program's")
-        return str(found)
+            raise BadAddressError("nobody holds a key of this address", "give a wallet's, not a program's")
+        return Address(str(found))
 
     def unsigned(
         self, purpose: Purpose, lock_terms: LockTerms, preimage: Preimage | None = None
     ) -> UnsignedTx:
-        """Return what a wallet signs, but for a block's hash: `wallet.Wallet` makes it ready."""
-        draft = wallet.draft(self._program, purpose, lock_terms, preimage)
+        """Return what a wallet signs, but for a block's hash: `wallet.SolanaWallet` makes it ready."""
+        draft = wallet.draft(self._program, self.chain, purpose, lock_terms, preimage)
         return wallet.unsigned(draft, self._settings.fees.minimum, Hash.default())
 
     async def hints(self) -> AsyncIterator[None]:
@@ -327,21 +295,17 @@ class SolanaPort:
 
     # ------------------------------------------------------------------ helpers
 
-    async def _settled(self, read: Callable[[], Awaitable[T]]) -> T:
+    async def _reread_if_moved(self, read: Callable[[], Awaitable[T]]) -> T:
         """Read again while the chain moves under the reading."""
         for _ in range(_RETRIES_WHILE_MOVING):
             try:
                 return await read()
-            except blocks.ChainMoved:
+            except blocks.ChainMovedError:
                 await asyncio.sleep(0.05)
             except RpcError as error:
-                raise PortUnavailable(f"the Solana RPC refused: {error.message}", "use another one") from None
-        raise PortUnavailable(
+                raise PortUnavailableError(
+                    f"the Solana RPC refused: {error.message}", "use another one"
+                ) from None
+        raise PortUnavailableError(
             "the chain keeps moving while it is read", "several nodes behind one URL? try again"
         )
-
-    async def _header(self, slot: int) -> BlockRef:
-        (result,) = await self._rpc.batch([blocks.header_call(slot)])
-        if not isinstance(result, dict):
-            raise blocks.ChainMoved
-        return blocks.read_header(slot, result)

@@ -15,11 +15,13 @@ from solders.hash import Hash
 from solders.pubkey import Pubkey
 from solders.transaction import VersionedTransaction
 
-from bridge.protocol.types import BlockRef
-from relayers.port import DeepReorg, PortUnavailable
-from relayers.ring import newest_common
+from bridge.chains.endpoints.json_rpc import Call, JsonRpc, RpcError, record
+from bridge.chains.errors import DeepReorgError, PortUnavailableError
+from bridge.chains.recent_blocks import newest_common
+from bridge.protocol.types import BlockHeight, BlockRef, TxId, UnixSeconds
+from kernels.errors import RainbowError
 from relayers.solana import program
-from relayers.solana.rpc import BLOCK_NOT_AVAILABLE, SKIPPED_CODES, Call, Rpc, RpcError, record
+from relayers.solana.rpc import BLOCK_NOT_AVAILABLE, SKIPPED_CODES
 
 CONFIRMED = "confirmed"
 """Two thirds of the stake voted for it. We scan at this level and count confirmations ourselves; 32 of them
@@ -32,15 +34,18 @@ _HEAD_WINDOW = 128
 """Slots in which the newest block is looked for: more were skipped in a row only when the cluster stood."""
 
 
-class ChainMoved(Exception):
+class ChainMovedError(RainbowError):
     """The chain changed while it was read: read again."""
+
+    def __init__(self, message: str = "the chain changed while it was read") -> None:
+        super().__init__(message, "read again")
 
 
 class Executed(msgspec.Struct, frozen=True):
     """A transaction in a block, and its calls of the HTLC program in order: made when it `succeeded`, else
     only published."""
 
-    tx_id: str
+    tx_id: TxId
     slot: int
     succeeded: bool
     calls: tuple[program.Call, ...]
@@ -72,37 +77,45 @@ def header_call(slot: int) -> Call:
     return Call("getBlock", (slot, options))
 
 
+async def header_at(rpc: JsonRpc, slot: int) -> BlockRef:
+    """Return the block of a slot. Raises `ChainMovedError` if there is none any more."""
+    (result,) = await rpc.batch([header_call(slot)])
+    if not isinstance(result, dict):
+        raise ChainMovedError
+    return read_header(slot, result)
+
+
 def read_header(slot: int, result: Any) -> BlockRef:
     """Decode a block."""
     block = record(result)
     try:
         return BlockRef(
-            height=int(block["blockHeight"]),
+            height=BlockHeight(int(block["blockHeight"])),
             id=block_id(slot, block["blockhash"]),
             parent=block_id(int(block["parentSlot"]), block["previousBlockhash"]),
-            time=int(block["blockTime"]),
+            time=UnixSeconds(int(block["blockTime"])),
         )
     except (KeyError, TypeError, ValueError) as error:
-        raise PortUnavailable("the Solana RPC sent a malformed block", "use another endpoint") from error
+        raise PortUnavailableError("the Solana RPC sent a malformed block", "use another endpoint") from error
 
 
-async def read_head(rpc: Rpc, lag: int) -> BlockRef:
+async def read_head(rpc: JsonRpc, lag: int) -> BlockRef:
     """Return the newest confirmed block that is at least `lag` slots old."""
     newest = int(await rpc.call("getSlot", {"commitment": CONFIRMED})) - lag
     if lag:
         slots = await rpc.call("getBlocks", max(newest - _HEAD_WINDOW, 0), newest, {"commitment": CONFIRMED})
         if not slots:
-            raise PortUnavailable("the Solana RPC has no recent block", "is the cluster standing still?")
+            raise PortUnavailableError("the Solana RPC has no recent block", "is the cluster standing still?")
         newest = slots[-1]
     header = (await rpc.batch([header_call(newest)]))[0]
     if isinstance(header, RpcError):
-        raise ChainMoved from header
+        raise ChainMovedError from header
     return read_header(newest, header)
 
 
-async def read_headers(rpc: Rpc, after: BlockRef, count: int, head: BlockRef) -> list[BlockRef]:
-    """Return up to `count` blocks after `after`, none above `head`. Raises `ChainMoved` when they do not link
-    up."""
+async def read_headers(rpc: JsonRpc, after: BlockRef, count: int, head: BlockRef) -> list[BlockRef]:
+    """Return up to `count` blocks after `after`, none above `head`. Raises `ChainMovedError` when they do not
+    link up."""
     if after.height >= head.height or count < 1:
         return []
     options = {"commitment": CONFIRMED}
@@ -113,18 +126,18 @@ async def read_headers(rpc: Rpc, after: BlockRef, count: int, head: BlockRef) ->
     parent = after
     for slot, result in zip(slots, results, strict=True):
         if not isinstance(result, dict):
-            raise ChainMoved
+            raise ChainMovedError
         header = read_header(slot, result)
         if header.parent != parent.id or header.height != parent.height + 1:
-            raise ChainMoved
+            raise ChainMovedError
         headers.append(header)
         parent = header
     if len(headers) < min(count, head.height - after.height):
-        raise ChainMoved
+        raise ChainMovedError
     return headers
 
 
-async def block_at(rpc: Rpc, height: int, head: BlockRef) -> BlockRef:
+async def block_at(rpc: JsonRpc, height: int, head: BlockRef) -> BlockRef:
     """Return the block at a height up to `head`'s: the height-th from the end of the list of slots."""
     back = head.height - height
     top, span = slot_of(head), 2 * back + _HEAD_WINDOW
@@ -133,40 +146,44 @@ async def block_at(rpc: Rpc, height: int, head: BlockRef) -> BlockRef:
         slots = await rpc.call("getBlocks", max(top - span, 0), top, {"commitment": CONFIRMED})
         span *= 2
     if len(slots) <= back:
-        raise PortUnavailable(f"the Solana RPC has no block {height} any more", "use one with more history")
+        raise PortUnavailableError(
+            f"the Solana RPC has no block {height} any more", "use one with more history"
+        )
     slot = slots[-1 - back]
     header = read_header(slot, await rpc.call(*_flat(header_call(slot))))
     if header.height != height:
-        raise ChainMoved
+        raise ChainMovedError
     return header
 
 
-async def anchored(rpc: Rpc, known: Sequence[BlockRef], head: BlockRef) -> Sequence[BlockRef]:
+async def anchored(rpc: JsonRpc, recent_blocks: Sequence[BlockRef], head: BlockRef) -> Sequence[BlockRef]:
     """Replace a first known block without an id by the one that the chain has at its height."""
-    if known[0].id or known[0].height > head.height:
-        return known
-    return (await block_at(rpc, known[0].height, head), *known[1:])
+    if recent_blocks[0].id or recent_blocks[0].height > head.height:
+        return recent_blocks
+    return (await block_at(rpc, recent_blocks[0].height, head), *recent_blocks[1:])
 
 
-async def common_ancestor(rpc: Rpc, known: Sequence[BlockRef], head: BlockRef) -> int | None:
-    """Ask for as few headers as need be and return what `relayers.ring.newest_common` says."""
+async def common_ancestor(rpc: JsonRpc, recent_blocks: Sequence[BlockRef], head: BlockRef) -> int | None:
+    """Ask for as few headers as need be and return what `bridge.chains.recent_blocks.newest_common` says."""
     canonical = {head.height: head.id}
-    if head.height > known[-1].height:
-        await _canonical(rpc, known[-1:], head, canonical)
-    if canonical.get(known[-1].height) != known[-1].id:
-        await _canonical(rpc, [ref for ref in known if ref.height < head.height], head, canonical)
+    if head.height > recent_blocks[-1].height:
+        await _canonical(rpc, recent_blocks[-1:], head, canonical)
+    if canonical.get(recent_blocks[-1].height) != recent_blocks[-1].id:
+        await _canonical(rpc, [ref for ref in recent_blocks if ref.height < head.height], head, canonical)
     try:
-        return newest_common(known, canonical, head)
-    except DeepReorg:
+        return newest_common(recent_blocks, canonical, head)
+    except DeepReorgError:
         # "Skipped" is also what a node says of blocks that it lacks, as one does that was started from a
         # snapshot. Only another block at such a height proves that the chain is another one.
-        there = await block_at(rpc, known[0].height, head)
-        if there.id == known[0].id:
-            raise ChainMoved from None
+        there = await block_at(rpc, recent_blocks[0].height, head)
+        if there.id == recent_blocks[0].id:
+            raise ChainMovedError from None
         raise
 
 
-async def _canonical(rpc: Rpc, refs: Sequence[BlockRef], head: BlockRef, into: dict[int, str]) -> None:
+async def _canonical(
+    rpc: JsonRpc, refs: Sequence[BlockRef], head: BlockRef, into: dict[BlockHeight, str]
+) -> None:
     fresh = [ref for ref in refs if ref.id and ref.height not in into]
     wanted = [ref for ref in fresh if slot_of(ref) <= slot_of(head)]
     results = await rpc.batch([header_call(slot_of(ref)) for ref in wanted])
@@ -176,7 +193,7 @@ async def _canonical(rpc: Rpc, refs: Sequence[BlockRef], head: BlockRef, into: d
                 continue
             lagging = result.code == BLOCK_NOT_AVAILABLE
             hint = "it lags; try again" if lagging else "use an endpoint that keeps more blocks"
-            raise PortUnavailable(f"the Solana RPC did not give slot {slot_of(ref)}: {result}", hint)
+            raise PortUnavailableError(f"the Solana RPC did not give slot {slot_of(ref)}: {result}", hint)
         if result is not None:
             header = read_header(slot_of(ref), result)
             into[header.height] = header.id
@@ -189,14 +206,14 @@ class AddressIndex:
     only confirmed may be rolled back and come again in a later block: stopping there would overlook it.)
     """
 
-    def __init__(self, rpc: Rpc, address: str) -> None:
+    def __init__(self, rpc: JsonRpc, address: str) -> None:
         self._rpc = rpc
         self._address = address
         self._settled = (-1, "")  # slot and signature
 
     async def between(self, floor: int, first: int, last: int) -> list[dict[str, Any]]:
         """Return those in slots `first`…`last`, oldest first, failed ones too, from a node that has confirmed
-        slot `floor` (-32016, hence `PortUnavailable`, from one that has not)."""
+        slot `floor` (-32016, hence `PortUnavailableError`, from one that has not)."""
         found: list[dict[str, Any]] = []
         slot, until = self._settled
         options: dict[str, Any] = {"limit": PAGE, "commitment": CONFIRMED, "minContextSlot": floor}
@@ -213,17 +230,17 @@ class AddressIndex:
             options["before"] = page[-1]["signature"]
 
 
-async def read_calls(rpc: Rpc, of_program: Pubkey, tx_ids: Sequence[str]) -> list[Executed]:
+async def read_calls(rpc: JsonRpc, of_program: Pubkey, tx_ids: Sequence[str]) -> list[Executed]:
     """Return the calls of the program in these transactions."""
     options = {"encoding": "base64", "commitment": CONFIRMED, "maxSupportedTransactionVersion": 0}
     results = await rpc.batch([Call("getTransaction", (tx_id, options)) for tx_id in tx_ids])
     executed = []
     for tx_id, result in zip(tx_ids, results, strict=True):
         if not isinstance(result, dict):
-            raise ChainMoved
+            raise ChainMovedError
         succeeded = record(result.get("meta")).get("err") is None
         calls = tuple(calls_in(of_program, result))
-        executed.append(Executed(tx_id, int(result["slot"]), succeeded, calls))
+        executed.append(Executed(TxId(tx_id), int(result["slot"]), succeeded, calls))
     return executed
 
 
@@ -249,8 +266,8 @@ def calls_in(of_program: Pubkey, result: dict[str, Any]) -> list[program.Call]:
 
     for index, outer in enumerate(transaction.message.instructions):
         read(outer.program_id_index, list(outer.accounts), outer.data)
-        for one in inner.get(index, ()):
-            read(one["programIdIndex"], one["accounts"], from_base58(one["data"]))
+        for instruction in inner.get(index, ()):
+            read(instruction["programIdIndex"], instruction["accounts"], from_base58(instruction["data"]))
     return [call for call in calls if call is not None]
 
 

@@ -13,8 +13,21 @@ from solders.message import MessageV0
 from solders.pubkey import Pubkey
 from solders.transaction import VersionedTransaction
 
-from bridge.protocol.types import Purpose
-from relayers.port import Action, ActionRefused, FeeEstimate
+from bridge.chains.actions import (
+    Action,
+    AnchorAction,
+    ApproveAction,
+    CancelAction,
+    ClaimAction,
+    CloseAction,
+    CooperativeRefundAction,
+    LockAction,
+    RefundAction,
+    SwapAction,
+)
+from bridge.chains.errors import ActionRefusedError
+from bridge.chains.port import FeeEstimate
+from bridge.protocol.types import Amount, ChainId, Purpose
 from relayers.solana import program, terms
 from relayers.solana.fees import fee_of
 
@@ -50,49 +63,60 @@ class Rents(msgspec.Struct, frozen=True):
         return self.token_vault + self.token_account if is_token else self.sol_vault
 
 
-def plan(of_program: Pubkey, action: Action, account: Pubkey, rents: Rents) -> Plan:
-    """Return what `account` has to send for an action. Raises `ActionRefused` for what it cannot do."""
-    if action.purpose is Purpose.APPROVE:
-        mint = Pubkey.from_bytes(action.payload)
-        made = program.make_token_account(account, account, mint)
-        return Plan((made,), UNIT_LIMITS[Purpose.APPROVE], deposit=rents.token_account)
-    if action.purpose is Purpose.CANCEL:
-        raise ActionRefused(
-            "a Solana transaction cannot be cancelled: it has no sequence",
-            "it expires by itself within 150 blocks",
-        )
-    if action.terms is None or action.purpose in {Purpose.ANCHOR, Purpose.CLOSE}:
-        raise ActionRefused(f"this {action.purpose} cannot be made on Solana", "the action is incomplete")
+def plan(of_program: Pubkey, chain: ChainId, action: Action, account: Pubkey, rents: Rents) -> Plan:
+    """Return what `account` has to send to `chain` for an action. Raises `ActionRefusedError` for what it
+    cannot do."""
+    match action:
+        case ApproveAction(payload=payload):
+            made = program.make_token_account(account, account, Pubkey.from_bytes(payload))
+            return Plan((made,), UNIT_LIMITS[Purpose.APPROVE], deposit=rents.token_account)
+        case CancelAction():
+            raise ActionRefusedError(
+                "a Solana transaction cannot be cancelled: it has no sequence",
+                "it expires by itself within 150 blocks",
+            )
+        case AnchorAction() | CloseAction():
+            raise ActionRefusedError(
+                f"there is no {action.purpose} on Solana",
+                "the log is anchored on ZION; rents come back alone",
+            )
+    return _spend_or_lock(of_program, chain, action, account, rents)
+
+
+def _spend_or_lock(
+    of_program: Pubkey, chain: ChainId, action: SwapAction, account: Pubkey, rents: Rents
+) -> Plan:
     if action.terms.contract != str(of_program):
-        raise ActionRefused(
+        raise ActionRefusedError(
             f"the lock is of program {action.terms.contract}, not of ours", "correct the terms or the program"
         )
-    vault = terms.to_program(action.terms)
+    vault = terms.to_program(action.terms, chain)
     is_token = vault.mint is not None
     made_account = rents.token_account if is_token else 0
-    match action.purpose:
-        case Purpose.LOCK:
+    match action:
+        case LockAction():
             if vault.sender != account:
-                raise ActionRefused("this lock is another account's to make", "its sender must sign it")
+                raise ActionRefusedError("this lock is another account's to make", "its sender must sign it")
             amount = 0 if is_token else vault.amount
             instructions = program.lock(of_program, vault)
             return _plan(Purpose.LOCK, instructions, is_token, amount, rents.of_lock(is_token))
-        case Purpose.CLAIM:
-            secret = action.preimage
-            if secret is None or not secret.opens(vault.hashlock):
-                raise ActionRefused("the preimage does not open this lock", "use the swap's own preimage")
+        case ClaimAction(preimage=secret):
+            if not secret.opens(vault.hashlock):
+                raise ActionRefusedError(
+                    "the preimage does not open this lock", "use the swap's own preimage"
+                )
             instructions = program.claim(of_program, vault, secret.reveal(), account)
             return _plan(Purpose.CLAIM, instructions, is_token, 0, made_account)
-        case Purpose.REFUND:
+        case RefundAction():
             instructions = program.refund(of_program, vault, account)
             return _plan(Purpose.REFUND, instructions, is_token, 0, made_account)
-        case Purpose.COOPERATIVE_REFUND:
+        case CooperativeRefundAction():
             if vault.recipient != account:
-                raise ActionRefused("only the recipient may give a lock back early", "wait for the deadline")
+                raise ActionRefusedError(
+                    "only the recipient may give a lock back early", "wait for the deadline"
+                )
             instructions = program.refund(of_program, vault, account, cooperative=True)
             return _plan(Purpose.REFUND, instructions, is_token, 0, made_account)
-        case _:
-            raise ActionRefused(f"{action.purpose} is nothing to do on Solana", "report this as a mistake")
 
 
 def _plan(
@@ -116,12 +140,12 @@ def estimate(is_token: bool, ordinary: int, urgent: int, rents: Rents) -> FeeEst
     )
     made = rents.token_account if is_token else 0
     return FeeEstimate(
-        lock=lock + rents.of_lock(is_token),
-        claim=claim,
-        refund=refund + made,
-        minimum=0 if is_token else rents.empty,
-        gasless_claim=claim + made,
-        deposit=rents.of_lock(is_token),
+        lock=Amount(lock + rents.of_lock(is_token)),
+        claim=Amount(claim),
+        refund=Amount(refund + made),
+        minimum=Amount(0 if is_token else rents.empty),
+        gasless_claim=Amount(claim + made),
+        deposit=Amount(rents.of_lock(is_token)),
     )
 
 

@@ -14,11 +14,12 @@ from solders.hash import Hash
 from solders.instruction import Instruction
 from solders.pubkey import Pubkey
 
-from bridge.protocol.types import Asset, BlockRef
-from relayers.port import CannotReceive, PortError, PortUnavailable
+from bridge.chains.endpoints.json_rpc import Call, JsonRpc, RpcError, record
+from bridge.chains.errors import CannotReceiveError, PortError, PortUnavailableError
+from bridge.protocol.types import Asset, BlockHeight, BlockRef, UnixSeconds
 from relayers.solana import blocks, fees, mints, program
 from relayers.solana.building import Rents
-from relayers.solana.rpc import Call, Rpc, RpcError, record, value_of
+from relayers.solana.rpc import value_of
 from relayers.solana.settings import SolanaSettings
 
 # Of a token account (spl-token state::Account).
@@ -48,9 +49,9 @@ class Recent(msgspec.Struct, frozen=True):
 
 
 class Cluster:
-    """Questions to a cluster's RPC with one answer each. All raise `PortUnavailable`."""
+    """Questions to a cluster's RPC with one answer each. All raise `PortUnavailableError`."""
 
-    def __init__(self, rpc: Rpc, settings: SolanaSettings) -> None:
+    def __init__(self, rpc: JsonRpc, settings: SolanaSettings) -> None:
         self._rpc = rpc
         self._settings = settings
         self._rents: Rents | None = None
@@ -64,17 +65,17 @@ class Cluster:
         try:
             return await self._rpc.call(method, *params)
         except RpcError as error:
-            raise PortUnavailable(
+            raise PortUnavailableError(
                 f"the Solana RPC refused {method}: {error.message}", "use another endpoint"
             ) from error
 
     async def fresh(self, method: str, *params: Any) -> Any:
-        """Return the value of an answer with a context, if that is no older than the tip. One endpoint may
+        """Return the value of an answer with a context, unless it is older than the tip. One endpoint may
         lag behind another that was asked before it, and a URL may have many nodes behind it."""
         answer = record(await self.ask(method, *params))
         slot = record(answer.get("context")).get("slot", 0)
         if slot < self.floor:
-            raise PortUnavailable(
+            raise PortUnavailableError(
                 f"the Solana RPC is at slot {slot}, behind {self.floor} which was seen before",
                 "it lags; try again or use another endpoint",
             )
@@ -90,16 +91,18 @@ class Cluster:
         return int(await self.fresh("getBalance", key, _CONFIRMED))
 
     async def tokens(self, owner: Pubkey, mint: Pubkey) -> int:
-        """Return the tokens in the owner's associated account; 0 where there is none. Raises `CannotReceive`
-        for one that is frozen or was given to somebody else."""
+        """Return the tokens in the owner's associated account; 0 where there is none. Raises
+        `CannotReceiveError` for one that is frozen or was given to somebody else."""
         found = await self.account(program.token_account(owner, mint))
         if found is None:
             return 0
         data = _data(found)
         if data[_TOKEN_STATE_AT] == _FROZEN:
-            raise CannotReceive(f"the token account of {owner} is frozen", "only the token's issuer can help")
+            raise CannotReceiveError(
+                f"the token account of {owner} is frozen", "only the token's issuer can help"
+            )
         if data[_TOKEN_OWNER] != bytes(owner):
-            raise CannotReceive(
+            raise CannotReceiveError(
                 f"the token account of {owner} belongs to somebody else", "use another address"
             )
         return int(struct.unpack_from("<Q", data, _TOKEN_AMOUNT_AT)[0])
@@ -129,7 +132,9 @@ class Cluster:
         try:
             self._rents = Rents(*(int(rent) for rent in await self._rpc.all(*calls)))
         except RpcError as error:
-            raise PortUnavailable(f"the Solana RPC gave no rent: {error.message}", "try again") from error
+            raise PortUnavailableError(
+                f"the Solana RPC gave no rent: {error.message}", "try again"
+            ) from error
         return self._rents
 
     async def prices(self, accounts: Sequence[Pubkey]) -> list[int]:
@@ -150,8 +155,8 @@ class Cluster:
         wanted = fees.life(attempt)
         if wanted < fees.FULL_LIFE:
             # A longer life is better than none.
-            with contextlib.suppress(RpcError, blocks.ChainMoved, PortUnavailable):
-                return await self._aged(wanted)
+            with contextlib.suppress(RpcError, blocks.ChainMovedError, PortUnavailableError):
+                return await self._older(wanted)
         return await self.newest("finalized")
 
     async def newest(self, commitment: str) -> Recent:
@@ -160,10 +165,10 @@ class Cluster:
         height = int(latest["lastValidBlockHeight"]) - fees.FULL_LIFE
         return Recent(Hash.from_string(latest["blockhash"]), height)
 
-    async def _aged(self, wanted: int) -> Recent:
+    async def _older(self, wanted: int) -> Recent:
         epoch = record(await self._rpc.call("getEpochInfo", _CONFIRMED))
         slot, height = int(epoch["absoluteSlot"]), int(epoch["blockHeight"])
-        head = BlockRef(height, f"{slot:016x}", "", 0)
+        head = BlockRef(BlockHeight(height), f"{slot:016x}", "", UnixSeconds(0))
         old = await blocks.block_at(self._rpc, max(height + wanted - fees.FULL_LIFE - 1, 0), head)
         return Recent(blocks.hash_of(old), old.height)
 

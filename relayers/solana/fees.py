@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from bridge.chains.port import FeeLevel
 from bridge.protocol.types import Purpose
-from relayers.port import FeeLevel
 from relayers.solana.settings import SolanaFees
 
 SIGNATURE_FEE = 5_000

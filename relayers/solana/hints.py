@@ -8,15 +8,15 @@ from collections.abc import AsyncIterator
 import msgspec
 import websockets
 
-from relayers.port import PortUnavailable
-from relayers.solana.rpc import Rpc, RpcError
+from bridge.chains.endpoints.json_rpc import JsonRpc, RpcError
+from bridge.chains.errors import PortUnavailableError
 
 _POLLS_BEFORE_RETRY = 20
 """After so many polls the iterator ends, so that its caller comes back and the WebSocket is tried again."""
 
 
 async def wake_ups(
-    rpc: Rpc, ws_url: str, program: str, poll_interval: float, timeout: float
+    rpc: JsonRpc, ws_url: str, program: str, poll_interval: float, timeout: float
 ) -> AsyncIterator[None]:
     """Yield whenever something may have happened; fall back to polling when there is no WebSocket."""
     if ws_url:
@@ -42,7 +42,9 @@ async def wake_ups(
         try:
             slot = await rpc.call("getSlot", {"commitment": "confirmed"})
         except RpcError as error:
-            raise PortUnavailable(f"the Solana RPC gave no slot: {error.message}", "try again") from error
+            raise PortUnavailableError(
+                f"the Solana RPC gave no slot: {error.message}", "try again"
+            ) from error
         if slot != seen:
             seen = slot
             yield

@@ -6,17 +6,18 @@ import base64
 
 from solders.pubkey import Pubkey
 
-from relayers.port import LockStatus, PortUnavailable
+from bridge.chains.endpoints.json_rpc import MAX_BATCH, JsonRpc, RpcError
+from bridge.chains.errors import PortUnavailableError
+from bridge.chains.port import LockStatus
 from relayers.solana import blocks, program
 from relayers.solana.cluster import Cluster
 from relayers.solana.program import ClaimCall, RefundCall, VaultTerms
-from relayers.solana.rpc import MAX_BATCH, Rpc, RpcError
 
 
 class Locks:
-    """Reads the locks of one program back from the chain. All raise `PortUnavailable`."""
+    """Reads the locks of one program back from the chain. All raise `PortUnavailableError`."""
 
-    def __init__(self, rpc: Rpc, cluster: Cluster, of_program: Pubkey) -> None:
+    def __init__(self, rpc: JsonRpc, cluster: Cluster, of_program: Pubkey) -> None:
         self._rpc = rpc
         self._cluster = cluster
         self._program = of_program
@@ -58,8 +59,10 @@ class Locks:
                     own = [call for call in executed.calls if call.vault == vault]
                     if own:
                         return own[-1]
-        except blocks.ChainMoved:
-            raise PortUnavailable("a transaction of the vault cannot be read", "try again") from None
+        except blocks.ChainMovedError:
+            raise PortUnavailableError("a transaction of the vault cannot be read", "try again") from None
         except RpcError as error:
-            raise PortUnavailable(f"the Solana RPC gave no history: {error}", "use another one") from None
+            raise PortUnavailableError(
+                f"the Solana RPC gave no history: {error}", "use another one"
+            ) from None
         return None

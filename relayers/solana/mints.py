@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 from spl.token.constants import TOKEN_2022_PROGRAM_ID, TOKEN_PROGRAM_ID
 
+from bridge.chains.errors import PortError
 from bridge.protocol.types import Asset
-from relayers.port import PortError
 
 MINT_BYTES = 82
 """A mint of the classic program; in Token-2022 what comes before its extensions (spl-token state::Mint)."""
@@ -55,7 +55,7 @@ def check(asset: Asset, owner: str, data: bytes) -> None:
             "take the asset out of the configuration (docs/chains/solana.md says why)",
         )
     if owner != str(TOKEN_PROGRAM_ID) or len(data) != MINT_BYTES or not data[_INITIALIZED_AT]:
-        raise PortError(f"{name} is no mint of the Token program", "correct the asset's contract")
+        raise PortError(f"{name} has no mint of the Token program", "correct the asset's contract")
     if data[_DECIMALS_AT] != asset.decimals:
         raise PortError(
             f"{name} has {data[_DECIMALS_AT]} decimals, the configuration says {asset.decimals}",

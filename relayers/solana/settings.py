@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import msgspec
 
-from bridge.protocol.types import Asset, Chain
+from bridge.protocol.types import Asset, ChainId
 
-SOL = Asset(Chain.SOLANA, "SOL", 9)
+SOL = Asset(ChainId("solana"), "SOL", 9)
+"""The coin of the instance that is named after the family."""
 
 MAINNET_GENESIS = "5eykt4UsFv8P8NJdTREpY1vzqKqZKvdpKuc147dw2N9d"
 DEVNET_GENESIS = "EtWTRABZaYq6iMfeYKouRu166VU2xqa1wcaWoxPkrZBG"
@@ -28,22 +29,34 @@ class SolanaFees(msgspec.Struct, frozen=True):
 class SolanaSettings(msgspec.Struct, frozen=True):
     """What `open_port` needs.
 
-    `rpc_urls` are used in turn when one is down. `program` is the address of the HTLC program, `genesis_hash`
-    the cluster's identity ("" asks for none). `assets` gives names and decimals to the mints we know.
-    `index_lag` is how many slots we stay behind the newest confirmed one: nodes write their index of
-    transactions by address a little later than their blocks. Times in seconds.
+    `chain` is the operator's name of this cluster. `rpc_urls` are used in turn when one is down. `program` is
+    the address of the HTLC program, `genesis_hash` the cluster's identity ("" asks for none). `assets` gives
+    names and decimals to the mints we know. `index_lag` is how many slots we stay behind the newest confirmed
+    one: nodes write their index of transactions by address a little later than their blocks. Times in
+    seconds.
     """
 
     rpc_urls: tuple[str, ...]
     program: str
     genesis_hash: str = ""
     ws_url: str = ""
-    assets: tuple[Asset, ...] = (SOL,)
+    assets: tuple[Asset, ...] = ()
     fees: SolanaFees = SolanaFees()
     timeout: float = 10.0
     poll_interval: float = 1.0
     index_lag: int = 8
+    chain: ChainId = SOL.chain
+
+    @property
+    def native(self) -> Asset:
+        """The cluster's coin."""
+        return Asset(self.chain, SOL.symbol, SOL.decimals)
+
+    @property
+    def named(self) -> dict[str, Asset]:
+        """The assets that have names here, by their mints; the coin is under ""."""
+        return {"": self.native} | {asset.contract: asset for asset in self.assets}
 
     def __repr__(self) -> str:
         # URLs of hosted endpoints contain their API key.
-        return f"SolanaSettings(program={self.program})"
+        return f"SolanaSettings({self.chain}, program={self.program})"

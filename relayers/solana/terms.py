@@ -6,8 +6,21 @@ from collections.abc import Mapping
 
 from solders.pubkey import Pubkey
 
-from bridge.protocol.types import MAX_PREIMAGE_BYTES, Asset, BlockRef, Chain, LockTerms, Preimage
-from relayers.port import ActionRefused, BadAddress, Claimed, HtlcEvent, Locked, Refunded, Revealed
+from bridge.chains.errors import ActionRefusedError, BadAddressError
+from bridge.chains.port import Claimed, HtlcEvent, Locked, Refunded, Revealed
+from bridge.protocol.types import (
+    MAX_PREIMAGE_BYTES,
+    Address,
+    Amount,
+    Asset,
+    BlockRef,
+    ChainId,
+    LockId,
+    LockTerms,
+    Preimage,
+    TxId,
+    UnixSeconds,
+)
 from relayers.solana import program
 from relayers.solana.program import ClaimCall, LockCall, RefundCall, VaultTerms
 
@@ -16,54 +29,57 @@ UNKNOWN_SYMBOL = "?"
 
 
 def address(text: str) -> Pubkey:
-    """Read an address. Raises `BadAddress`."""
+    """Read an address. Raises `BadAddressError`."""
     try:
         return Pubkey.from_string(text)
     except ValueError:
-        raise BadAddress("this is no Solana address", "copy all of it: 32 bytes in base58") from None
+        raise BadAddressError("this is not a Solana address", "copy all of it: 32 bytes in base58") from None
 
 
-def to_program(terms: LockTerms) -> VaultTerms:
-    """Return the terms as the program has them. Raises `ActionRefused` for what no vault can have."""
-    if terms.chain is not Chain.SOLANA or len(terms.hashlock) != 32:
-        raise ActionRefused("these are no terms of a lock on Solana", "correct the terms")
+def to_program(terms: LockTerms, chain: ChainId) -> VaultTerms:
+    """Return the terms as the program has them. Raises `ActionRefusedError` for what no vault of `chain` can
+    have."""
+    if {terms.chain, terms.asset.chain} != {chain} or len(terms.hashlock) != 32:
+        raise ActionRefusedError(f"no lock on {chain} can have these terms", "correct the terms")
     if not 0 < terms.amount <= program.MAX_AMOUNT or not 0 < terms.deadline <= program.MAX_DEADLINE:
-        raise ActionRefused("amount or deadline is outside of what Solana can hold", "correct the terms")
+        raise ActionRefusedError("amount or deadline is outside of what Solana can hold", "correct the terms")
     try:
         return VaultTerms(
             sender=address(terms.sender),
             recipient=address(terms.recipient),
             hashlock=terms.hashlock,
-            deadline=terms.deadline,
+            deadline=UnixSeconds(terms.deadline),
             amount=terms.amount,
             mint=address(terms.asset.contract) if terms.asset.contract else None,
         )
-    except BadAddress as error:
-        raise ActionRefused(f"a term is no address: {error}", error.hint) from None
+    except BadAddressError as error:
+        raise ActionRefusedError(f"a term is not an address: {error}", error.hint) from None
 
 
 def from_program(terms: VaultTerms, at_program: str, assets: Mapping[str, Asset]) -> LockTerms:
-    """Return the bridge's terms of a vault."""
+    """Return the bridge's terms of a vault. `assets` are those that have names, by mint (see
+    `SolanaSettings.named`)."""
+    chain = assets[""].chain
     mint = "" if terms.mint is None else str(terms.mint)
     return LockTerms(
-        chain=Chain.SOLANA,
-        contract=at_program,
-        sender=str(terms.sender),
-        recipient=str(terms.recipient),
-        asset=assets.get(mint) or Asset(Chain.SOLANA, UNKNOWN_SYMBOL, 0, mint),
-        amount=terms.amount,
+        chain=chain,
+        contract=Address(at_program),
+        sender=Address(str(terms.sender)),
+        recipient=Address(str(terms.recipient)),
+        asset=assets.get(mint) or Asset(chain, UNKNOWN_SYMBOL, 0, mint),
+        amount=Amount(terms.amount),
         hashlock=terms.hashlock,
-        deadline=terms.deadline,
+        deadline=UnixSeconds(terms.deadline),
     )
 
 
-def lock_id(vault: Pubkey) -> str:
+def lock_id(vault: Pubkey) -> LockId:
     """Return the lock's id: its vault's address, hex."""
-    return bytes(vault).hex()
+    return LockId(bytes(vault).hex())
 
 
 def to_event(
-    call: program.Call, block: BlockRef, tx_id: str, at_program: str, assets: Mapping[str, Asset]
+    call: program.Call, block: BlockRef, tx_id: TxId, at_program: str, assets: Mapping[str, Asset]
 ) -> HtlcEvent:
     """Return a call that succeeded as an event."""
     match call:
@@ -75,7 +91,7 @@ def to_event(
             return Refunded(block, tx_id, lock_id(vault))
 
 
-def shown_by(call: program.Call, block: BlockRef, tx_id: str) -> Revealed | None:
+def shown_by(call: program.Call, block: BlockRef, tx_id: TxId) -> Revealed | None:
     """Return what a call that failed gives away: a claim shows its preimage to everybody all the same."""
     if not isinstance(call, ClaimCall) or len(call.preimage) > MAX_PREIMAGE_BYTES:
         return None

@@ -3,32 +3,35 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
-from bridge.protocol.types import Asset
+from bridge.chains.family import LOCKS
+from bridge.protocol.types import Address, Amount, Asset, BlockHeight
 from relayers.stellar.assets import stroops, to_stellar
-from relayers.stellar.building import line_of
+from relayers.stellar.holdings import line_of
 from relayers.stellar.horizon import Horizon, Record
+from relayers.stellar.settings import StellarSettings
 from relayers.stellar.watch import Watch
 
-LOCKS = "locks"
-"""Owner of what lies in claimable balances: the amounts of all open locks."""
+_TIMEOUT = 30.0
+"""Seconds for one request: whole histories are read."""
+
 GATES = "gate deposits"
 """Owner of what lies on gates: the deposits of open locks, and of spent ones whose gates still stand."""
 
 
-class Ledger:
+class StellarLedger:
     """A network as an auditor sees it. Only for networks small enough to be read whole."""
 
-    def __init__(self, horizon_url: str, passphrase: str, assets: Sequence[Asset]) -> None:
-        self._horizon = Horizon(horizon_url, timeout=30)
-        self._watch = Watch(self._horizon, passphrase, assets)
+    def __init__(self, settings: StellarSettings) -> None:
+        self._horizon = Horizon(settings.horizon_url, _TIMEOUT)
+        self._watch = Watch(self._horizon, settings)
 
     async def close(self) -> None:
         """Close the connections."""
         await self._horizon.close()
 
-    async def holdings(self, accounts: Mapping[str, str], asset: Asset) -> dict[str, int]:
+    async def holdings(self, accounts: Mapping[str, Address], asset: Asset) -> dict[str, Amount]:
         """Return what each account (owner → address) holds of an asset, its reserves included, and what lies
         in LOCKS and GATES; stroops."""
         gates = await self._gates()
@@ -37,16 +40,16 @@ class Ledger:
             asyncio.gather(*(self._horizon.account(address) for address in gates)),
             self._horizon.balances_of(to_stellar(asset)),
         )
-        held = {owner: _holds(record, asset) for owner, record in zip(accounts, records, strict=True)}
-        held[LOCKS] = sum(stroops(each["amount"]) for each in locked)
-        held[GATES] = sum(_holds(record, asset) for record in standing)
+        held = {owner: Amount(_holds(record, asset)) for owner, record in zip(accounts, records, strict=True)}
+        held[LOCKS] = Amount(sum(stroops(each["amount"]) for each in locked))
+        held[GATES] = Amount(sum(_holds(record, asset) for record in standing))
         return held
 
-    async def fees_paid(self, payers: set[str], first: int, last: int) -> int:
+    async def fees_paid(self, payers: set[Address], first: BlockHeight, last: BlockHeight) -> Amount:
         """Return the stroops that `payers` paid in fees in ledgers `first` to `last`, both included; failed
         transactions pay too."""
         records = await self._horizon.transactions(first, last)
-        return sum(int(each["fee_charged"]) for each in records if each["fee_account"] in payers)
+        return Amount(sum(int(each["fee_charged"]) for each in records if each["fee_account"] in payers))
 
     async def _gates(self) -> list[str]:
         newest = await self._horizon.newest_ledger()

@@ -6,32 +6,32 @@ from collections.abc import AsyncIterator, Sequence
 
 from stellar_sdk import Keypair, StrKey
 
-from bridge.protocol.types import Asset, BlockRef, Chain, LockTerms, Preimage, Purpose
-from relayers.port import (
-    Action,
-    ActionRefused,
+from bridge.chains.actions import Action, ApproveAction, ClaimAction, CloseAction, SwapAction
+from bridge.chains.errors import ActionRefusedError, BadAddressError, PortError
+from bridge.chains.port import (
     Authorizer,
-    BadAddress,
     BroadcastResult,
     FeeEstimate,
     FeeLevel,
     LockStatus,
-    PortError,
     Scan,
     SignedTx,
     Tip,
     TxStatus,
     UnsignedTx,
 )
+from bridge.protocol.types import Address, Amount, Asset, BlockRef, LockId, LockTerms, Preimage, Purpose
 from relayers.stellar import fees, htlc, recognition, wallet
 from relayers.stellar.assets import stroops, to_stellar
 from relayers.stellar.authorizer import StellarAuthorizer
-from relayers.stellar.building import MAKE_CHANNELS, TRUST, Builder, line_of, require_receiver, spendable
+from relayers.stellar.building import MAKE_CHANNELS, TRUST, Builder
 from relayers.stellar.channels import Sequences
 from relayers.stellar.closing import Closing
+from relayers.stellar.holdings import line_of, require_receiver, spendable
 from relayers.stellar.horizon import Horizon
 from relayers.stellar.locks import Locks
 from relayers.stellar.settings import StellarSettings
+from relayers.stellar.traits import TRAITS
 from relayers.stellar.transactions import Transactions
 from relayers.stellar.watch import Watch
 
@@ -48,18 +48,19 @@ def open_port(settings: StellarSettings, key: bytes) -> StellarPort:
 
 
 class StellarPort:
-    """One Stellar network and one account of ours; a `relayers.port.ChainPort`."""
+    """One Stellar network and one account of ours; a `bridge.chains.port.ChainPort`."""
 
-    chain = Chain.STELLAR
-    max_claims = 1
-    contract = ""
+    traits = TRAITS
+    max_claims = TRAITS.max_claims
+    contract = Address("")
 
     def __init__(self, settings: StellarSettings, key: bytes) -> None:
         self._settings = settings
+        self.chain = settings.chain
         self._key = Keypair.from_raw_ed25519_seed(key)
         self._horizon = Horizon(settings.horizon_url, settings.request_timeout)
-        self._watch = Watch(self._horizon, settings.passphrase, settings.assets)
-        self._locks = Locks(self._horizon, self._watch, settings.passphrase, settings.history_pages)
+        self._watch = Watch(self._horizon, settings)
+        self._locks = Locks(self._horizon, self._watch, settings)
         self._sequences = Sequences(self._horizon, self._key, settings.channels)
         self._builder = Builder(self._horizon, settings, self._key, self._locks, self._sequences)
         self._transactions = Transactions(self._horizon)
@@ -69,7 +70,7 @@ class StellarPort:
         )
         self.authorizer: Authorizer | None = self._authorizer
         self._checked = False
-        self.account: str = self._key.public_key
+        self.account = Address(self._key.public_key)
 
     def __repr__(self) -> str:
         return f"StellarPort({self.account}, {self._settings!r})"
@@ -81,12 +82,12 @@ class StellarPort:
         await self._check()
         return await self._horizon.tip()
 
-    async def scan(self, known: Sequence[BlockRef], max_blocks: int) -> Scan:
+    async def scan(self, recent_blocks: Sequence[BlockRef], max_blocks: int) -> Scan:
         """See `ChainPort.scan`. A Horizon behind the ring on the same chain yields nothing."""
         await self._check()
-        return await self._watch.scan(known, max_blocks)
+        return await self._watch.scan(recent_blocks, max_blocks)
 
-    async def read_lock(self, lock_id: str, terms: LockTerms) -> LockStatus:
+    async def read_lock(self, lock_id: LockId, terms: LockTerms) -> LockStatus:
         """Tell how the lock with exactly these terms stands. OPEN can be relied on: the gate, its signers and
         the balance were compared, and the issuer can neither freeze nor take back."""
         await self._check()
@@ -110,26 +111,26 @@ class StellarPort:
                 return preimage
         return None
 
-    async def balance(self, address: str, asset: Asset) -> int:
+    async def balance(self, address: Address, asset: Asset) -> Amount:
         """Return what an account may spend, in stroops: XLM beyond its reserve, or an issued asset.
 
-        Raises `CannotReceive` for an issued asset that the address could not be paid a stroop of. Our own
-        account is not asked that: its set-up actions open what lacks.
+        Raises `CannotReceiveError` for an issued asset that the address could not be paid a stroop of. Our
+        own account is not asked that: its set-up actions open what lacks.
         """
         await self._check()
         account = await self._horizon.account(address)
         if asset.contract and address != self.account:
             require_receiver(account, address, asset, 1)
         if account is None:
-            return 0
+            return Amount(0)
         if not asset.contract:
             ledger = await self._horizon.newest_ledger()
-            return max(0, spendable(account, int(ledger["base_reserve_in_stroops"])))
+            return Amount(max(0, spendable(account, int(ledger["base_reserve_in_stroops"]))))
         line = line_of(account, asset)
-        return 0 if line is None else stroops(line["balance"]) - stroops(line["selling_liabilities"])
+        return Amount(0 if line is None else stroops(line["balance"]) - stroops(line["selling_liabilities"]))
 
     async def fees(self, asset: Asset) -> FeeEstimate:
-        """Return the expected cost in stroops. A lock's deposit is part of it: it goes to whoever claims. Of
+        """Return the expected cost in stroops. A lock's deposit is part of it: it goes to the claimer. Of
         an authorised claim the way back of the deposit is part, which we pay for too."""
         await self._check()
         market = fees.read_market(await self._horizon.fee_stats(), self._settings.caps)
@@ -137,25 +138,25 @@ class StellarPort:
         deposit = (htlc.GATE_RESERVES + issued) * htlc.BASE_RESERVE
         for_user = market.charged * (_AUTHORIZED_CLAIM_OPERATIONS + 1 + _WAY_BACK_OPERATIONS + issued + 1)
         return FeeEstimate(
-            lock=deposit + market.charged * (_LOCK_OPERATIONS + issued + 1),
-            claim=market.charged * (_CLAIM_OPERATIONS + 1),
-            refund=market.charged * (_REFUND_OPERATIONS + 1),
-            minimum=0 if issued else htlc.MIN_NEW_ACCOUNT,
-            gasless_claim=for_user,
-            authorized_claim=for_user,
+            lock=Amount(deposit + market.charged * (_LOCK_OPERATIONS + issued + 1)),
+            claim=Amount(market.charged * (_CLAIM_OPERATIONS + 1)),
+            refund=Amount(market.charged * (_REFUND_OPERATIONS + 1)),
+            minimum=Amount(0 if issued else htlc.MIN_NEW_ACCOUNT),
+            gasless_claim=Amount(for_user),
+            authorized_claim=Amount(for_user),
         )
 
-    async def setup_actions(self, assets: Sequence[Asset]) -> tuple[Action, ...]:
+    async def setup_actions(self, assets: Sequence[Asset]) -> tuple[ApproveAction, ...]:
         """Return what is still missing: channel accounts, and a trustline for each issued asset."""
         await self._check()
         actions = []
         if await self._sequences.missing():
-            actions.append(Action(Purpose.APPROVE, payload=MAKE_CHANNELS))
+            actions.append(ApproveAction(MAKE_CHANNELS))
         account = await self._horizon.account(self.account)
         for asset in assets:
             has_line = account is not None and line_of(account, asset) is not None
             if asset.contract and not has_line and to_stellar(asset).issuer != self.account:
-                actions.append(Action(Purpose.APPROVE, payload=TRUST + asset.contract.encode()))
+                actions.append(ApproveAction(TRUST + asset.contract.encode()))
         return tuple(actions)
 
     # ------------------------------------------------------------------ sending
@@ -173,12 +174,14 @@ class StellarPort:
         higher `fee` they replace what was sent before.
         """
         await self._check()
-        if action.purpose is Purpose.CLOSE and action.terms is not None:
+        if isinstance(action, SwapAction | CloseAction):
+            htlc.check(action.terms, self.chain)
+        if isinstance(action, CloseAction):
             return await self._closing.prepare(action.terms, fee)
-        if action.purpose is Purpose.CLAIM and action.authorization:
+        if isinstance(action, ClaimAction) and action.authorization:
             return await self._authorizer.prepare(action, fee)
         if sequence is None:
-            raise ActionRefused("a Stellar transaction needs a sequence", "take it from next_sequence")
+            raise ActionRefusedError("a Stellar transaction needs a sequence", "take it from next_sequence")
         return await self._builder.prepare(action, sequence, fee)
 
     async def broadcast(self, tx: SignedTx) -> BroadcastResult:
@@ -193,27 +196,28 @@ class StellarPort:
 
     # ------------------------------------------------------------------ pure
 
-    def lock_id(self, terms: LockTerms) -> str:
+    def lock_id(self, terms: LockTerms) -> LockId:
         """Return our name for a lock with these terms."""
+        htlc.check(terms, self.chain)
         return htlc.lock_id(terms, self._settings.passphrase)
 
-    def parse_address(self, text: str) -> str:
-        """Return the address. Raises `BadAddress`."""
+    def parse_address(self, text: str) -> Address:
+        """Return the address. Raises `BadAddressError`."""
         text = text.strip()
         if StrKey.is_valid_med25519_public_key(text):
-            raise BadAddress(
+            raise BadAddressError(
                 "multiplexed addresses (M…) cannot hold a lock", "give the account's own address (G…)"
             )
         if not StrKey.is_valid_ed25519_public_key(text):
-            raise BadAddress(
-                f"{text[:60]!r} is no Stellar address", "it is G and 55 capital letters and digits"
+            raise BadAddressError(
+                f"{text[:60]!r} is not a Stellar address", "it is G and 55 capital letters and digits"
             )
-        return text
+        return Address(text)
 
     def unsigned(self, purpose: Purpose, terms: LockTerms, preimage: Preimage | None = None) -> UnsignedTx:
         """Return what the user's wallet makes its transaction of (`relayers.stellar.wallet`)."""
         if preimage is not None and not preimage.opens(terms.hashlock):
-            raise ActionRefused("the preimage does not open the hashlock", "wait for the right one")
+            raise ActionRefusedError("the preimage does not open the hashlock", "wait for the right one")
         known = self._watch.gates(self.lock_id(terms))
         gate = known[-1] if known else None
         return wallet.recipe(purpose, terms, preimage, self._settings.passphrase, gate)

@@ -7,8 +7,8 @@ from decimal import Decimal
 
 from stellar_sdk import Asset as StellarAsset
 
-from bridge.protocol.types import Asset, Chain
-from relayers.stellar.settings import DECIMALS, XLM
+from bridge.protocol.types import Asset
+from relayers.stellar.settings import DECIMALS
 
 STROOPS = 10_000_000
 """Smallest units in one whole unit: 10^7, the seven decimals of every asset."""
@@ -17,8 +17,6 @@ INT64_MAX = 2**63 - 1
 
 def to_stellar(asset: Asset) -> StellarAsset:
     """Return the ledger's asset: XLM, or what `contract` names as CODE:ISSUER. Raises ValueError."""
-    if asset.chain is not Chain.STELLAR:
-        raise ValueError(f"{asset.key} is not on Stellar")
     if not asset.contract:
         return StellarAsset.native()
     code, separator, issuer = asset.contract.partition(":")
@@ -27,13 +25,14 @@ def to_stellar(asset: Asset) -> StellarAsset:
     return StellarAsset(code, issuer)
 
 
-def from_stellar(asset: StellarAsset, known: Sequence[Asset] = ()) -> Asset:
-    """Return the bridge's asset, one of the known ones if it is among them."""
+def from_stellar(asset: StellarAsset, native: Asset, known: Sequence[Asset] = ()) -> Asset:
+    """Return the bridge's asset on the network whose coin is `native`: one of the known ones if it is among
+    them."""
     if asset.is_native():
-        return XLM
+        return native
     contract = f"{asset.code}:{asset.issuer}"
     named = (each for each in known if each.contract == contract)
-    return next(named, Asset(Chain.STELLAR, asset.code, DECIMALS, contract))
+    return next(named, Asset(native.chain, asset.code, DECIMALS, contract))
 
 
 def horizon_name(asset: Asset) -> str:

@@ -35,8 +35,8 @@ from stellar_sdk import (
 from stellar_sdk.exceptions import BadSignatureError, SdkError
 from stellar_sdk.operation import Operation
 
+from bridge.chains.errors import BadAuthorizationError
 from bridge.protocol.types import LockTerms
-from relayers.port import BadAuthorization
 from relayers.stellar import htlc
 from relayers.stellar.assets import decimal, to_stellar
 from relayers.stellar.htlc import Gate
@@ -130,24 +130,25 @@ def way_back(gate: Gate, passphrase: str) -> TransactionEnvelope:
 
 
 def parse(text: str, passphrase: str) -> TransactionEnvelope:
-    """Read an envelope that a wallet gave. Raises `BadAuthorization`."""
+    """Read an envelope that a wallet gave. Raises `BadAuthorizationError`."""
     try:
         envelope = xdr.TransactionEnvelope.from_xdr(text)
         if envelope.fee_bump is not None:
-            raise BadAuthorization(
+            raise BadAuthorizationError(
                 "this is a fee bump, not the claim itself", "sign the transaction as it was requested"
             )
         return TransactionEnvelope.from_xdr_object(envelope, passphrase)
     except (SdkError, ValueError, TypeError, EOFError, ArithmeticError) as error:
-        raise BadAuthorization(
-            "this is no Stellar transaction envelope", "hand over the signed transaction, XDR in base64"
+        raise BadAuthorizationError(
+            "there is no Stellar transaction envelope in this",
+            "hand over the signed transaction, XDR in base64",
         ) from error
 
 
 def signed_by(envelope: TransactionEnvelope, signer: str) -> TransactionEnvelope:
     """Return the envelope with `signer`'s signature alone: superfluous ones the ledger refuses.
 
-    Raises `BadAuthorization` if it has none that is good.
+    Raises `BadAuthorizationError` if it has none that is good.
     """
     for each in envelope.signatures:
         if _verifies(signer, envelope.hash(), each.signature):
@@ -155,11 +156,11 @@ def signed_by(envelope: TransactionEnvelope, signer: str) -> TransactionEnvelope
     for passphrase in _OTHER_NETWORKS:
         elsewhere = TransactionEnvelope(envelope.transaction, passphrase).hash()
         if any(_verifies(signer, elsewhere, each.signature) for each in envelope.signatures):
-            raise BadAuthorization(
+            raise BadAuthorizationError(
                 f"the claim was signed for another network ({passphrase})",
                 f"switch the wallet to {envelope.network_passphrase!r} and sign again",
             )
-    raise BadAuthorization(
+    raise BadAuthorizationError(
         f"the recipient {signer} has not signed the claim", "sign it with the recipient's own key"
     )
 

@@ -23,11 +23,24 @@ from stellar_sdk import (
 )
 from stellar_sdk.operation import Operation
 
-from bridge.protocol.types import Asset, LockTerms, Preimage, Purpose
-from relayers.port import Action, ActionRefused, CannotReceive, FeeLevel, InsufficientFunds, SignedTx
+from bridge.chains.actions import (
+    Action,
+    AnchorAction,
+    ApproveAction,
+    CancelAction,
+    ClaimAction,
+    CloseAction,
+    CooperativeRefundAction,
+    LockAction,
+    RefundAction,
+)
+from bridge.chains.errors import ActionRefusedError, CannotReceiveError, InsufficientFundsError
+from bridge.chains.port import FeeLevel, SignedTx
+from bridge.protocol.types import Address, Amount, LockTerms, Preimage, TxId, UnixSeconds
 from relayers.stellar import fees, htlc, recognition
 from relayers.stellar.assets import INT64_MAX, decimal, stroops, to_stellar
 from relayers.stellar.channels import CHANNEL_BALANCE, Sequences, derived_key
+from relayers.stellar.holdings import line_of, require_receiver, spendable
 from relayers.stellar.horizon import Horizon, Record, close_time
 from relayers.stellar.locks import Locks
 from relayers.stellar.settings import StellarSettings
@@ -80,7 +93,7 @@ class Builder:
         total = rate * (len(plan.operations) + 1)
         self._require_native(account, ledger, plan.spends + plan.binds + total)
         slot = await self._sequences.slot(sequence)
-        valid_until = close_time(ledger) + self._settings.validity
+        valid_until = UnixSeconds(close_time(ledger) + self._settings.validity)
         bounds = Preconditions(TimeBounds(0, valid_until))
         inner = TransactionEnvelope(
             Transaction(slot.source, slot.sequence, 0, plan.operations, preconditions=bounds),
@@ -93,49 +106,56 @@ class Builder:
         return self.finish(inner, rate, sequence, plan.binds, valid_until)
 
     def finish(
-        self, inner: TransactionEnvelope, rate: int, sequence: int | None, binds: int, valid_until: int | None
+        self,
+        inner: TransactionEnvelope,
+        rate: int,
+        sequence: int | None,
+        binds: int,
+        valid_until: UnixSeconds | None,
     ) -> SignedTx:
         """Wrap a signed inner transaction in our fee bump."""
         outer = htlc.bump(inner, self._key, rate)
         total = outer.transaction.fee
         return SignedTx(
-            tx_id=outer.hash_hex(),
+            tx_id=TxId(outer.hash_hex()),
             raw=outer.to_xdr_object().to_xdr_bytes(),
-            account=self._key.public_key,
+            account=Address(self._key.public_key),
             sequence=sequence,
             fee={"rate": rate, "total": total},
-            max_cost=total + binds,
-            valid_until=valid_until,
+            max_cost=Amount(total + binds),
+            valid_until_time=valid_until,
         )
 
     async def _plan(self, action: Action, account: Record, ledger: Record, rate: int) -> Plan:
-        terms = action.terms
-        match action.purpose:
-            case Purpose.LOCK if terms is not None:
+        match action:
+            case LockAction(terms=terms):
                 return await self._lock(terms, account, ledger, rate)
-            case Purpose.CLAIM if terms is not None and action.preimage is not None:
-                return await self._claim(terms, action.preimage, account)
-            case Purpose.REFUND if terms is not None:
+            case ClaimAction(terms=terms, preimage=preimage):
+                return await self._claim(terms, preimage, account)
+            case RefundAction(terms=terms):
                 return await self._refund(terms, ledger)
-            case Purpose.COOPERATIVE_REFUND:
-                raise ActionRefused(
+            case CooperativeRefundAction():
+                raise ActionRefusedError(
                     "a lock on Stellar cannot be given back before its deadline",
                     "wait for the deadline: the sender then refunds it alone",
                 )
-            case Purpose.CANCEL:
+            case CancelAction():
                 # Bumping to where the account is already does nothing.
                 return Plan([BumpSequence(0)])
-            case Purpose.APPROVE:
-                return await self._approve(action.payload)
-        raise ActionRefused(f"this {action.purpose} cannot be made on Stellar", "the action is incomplete")
+            case ApproveAction(payload=payload):
+                return await self._approve(payload)
+            case AnchorAction():
+                raise ActionRefusedError("the log is not anchored on Stellar", "anchor it on ZION")
+            case CloseAction():
+                raise ActionRefusedError("a gate is closed by its own sequence", "prepare it with `Closing`")
 
     async def _lock(self, terms: LockTerms, account: Record, ledger: Record, rate: int) -> Plan:
         if terms.sender != self._key.public_key:
-            raise ActionRefused("the lock names another sender", "a lock is made by its sender")
+            raise ActionRefusedError("the lock names another sender", "a lock is made by its sender")
         if terms.lane:
-            raise ActionRefused("there are no lanes on Stellar", "lock with lane 0")
+            raise ActionRefusedError("there are no lanes on Stellar", "lock with lane 0")
         if terms.deadline <= close_time(ledger):
-            raise ActionRefused("the deadline of the lock has passed", "quote anew")
+            raise ActionRefusedError("the deadline of the lock has passed", "ask for a new quote")
         gate = self.gate_key(terms)
         reserve = int(ledger["base_reserve_in_stroops"])
         sequence = htlc.gate_sequence(int(ledger["sequence"]))
@@ -154,7 +174,7 @@ class Builder:
 
     async def _require_unused(self, gate: str) -> None:
         if any(each["successful"] for each in await self._horizon.account_transactions(gate, 1)):
-            raise ActionRefused("a lock with these terms was made already", "look at it with read_lock")
+            raise ActionRefusedError("a lock with these terms was made already", "look at it with read_lock")
 
     async def _require_receiver(self, terms: LockTerms) -> None:
         """Refuse to lock what the recipient could not receive, or what an issuer could take back."""
@@ -163,16 +183,16 @@ class Builder:
             issuer = to_stellar(terms.asset).issuer or ""
             problem = recognition.issuer_problem(await self._horizon.account(issuer))
             if problem:
-                raise ActionRefused(
+                raise ActionRefusedError(
                     f"{terms.asset.symbol} cannot be locked: {problem}", "deal in another asset"
                 )
         try:
             require_receiver(recipient, terms.recipient, terms.asset, terms.amount)
-        except CannotReceive as error:
-            raise ActionRefused(str(error), error.hint) from error
+        except CannotReceiveError as error:
+            raise ActionRefusedError(str(error), error.hint) from error
 
     async def require_fee(self, total: int) -> None:
-        """Raise `InsufficientFunds` unless our account can pay a fee of `total` stroops."""
+        """Raise `InsufficientFundsError` unless our account can pay a fee of `total` stroops."""
         account, ledger = await asyncio.gather(
             self._horizon.account(self._key.public_key), self._horizon.newest_ledger()
         )
@@ -180,7 +200,7 @@ class Builder:
 
     def _existing(self, account: Record | None) -> Record:
         if account is None:
-            raise InsufficientFunds(
+            raise InsufficientFundsError(
                 f"the account {self._key.public_key} does not exist", "send it some XLM, which creates it"
             )
         return account
@@ -188,7 +208,7 @@ class Builder:
     def _require_native(self, account: Record, ledger: Record, needed: int) -> None:
         has = spendable(account, int(ledger["base_reserve_in_stroops"]))
         if has < needed:
-            raise InsufficientFunds(
+            raise InsufficientFundsError(
                 f"the account can spend {decimal(max(0, has))} XLM and needs {decimal(needed)}",
                 f"send XLM to {self._key.public_key}",
             )
@@ -197,42 +217,42 @@ class Builder:
         line = line_of(account, terms.asset)
         has = 0 if line is None else stroops(line["balance"]) - stroops(line["selling_liabilities"])
         if has < terms.amount:
-            raise InsufficientFunds(
+            raise InsufficientFundsError(
                 f"the account has {decimal(has)} {terms.asset.symbol} and needs {decimal(terms.amount)}",
                 f"send {terms.asset.symbol} to {self._key.public_key}",
             )
 
     async def _claim(self, terms: LockTerms, preimage: Preimage, account: Record) -> Plan:
         if terms.recipient != self._key.public_key:
-            raise ActionRefused(
+            raise ActionRefusedError(
                 "a claim on Stellar needs the recipient's signature",
                 "let the recipient sign what the authorizer requests, and hand that over",
             )
         if not preimage.opens(terms.hashlock):
-            raise ActionRefused("the preimage does not open the hashlock", "wait for the right one")
+            raise ActionRefusedError("the preimage does not open the hashlock", "wait for the right one")
         gate = await self._locks.claimable(terms)
         if gate is None:
-            raise ActionRefused(
+            raise ActionRefusedError(
                 "no lock with these terms can be claimed", "it may have been spent, or never made"
             )
         try:
             require_receiver(account, terms.recipient, terms.asset, terms.amount)
-        except CannotReceive as error:
-            raise ActionRefused(
+        except CannotReceiveError as error:
+            raise ActionRefusedError(
                 str(error), "run the account's set-up actions: it needs a trustline"
             ) from error
         return Plan(htlc.claim_operations(gate), (self._key,), preimage)
 
     async def _refund(self, terms: LockTerms, ledger: Record) -> Plan:
         if terms.sender != self._key.public_key:
-            raise ActionRefused(
+            raise ActionRefusedError(
                 "a refund on Stellar needs the sender's signature", "the sender refunds alone"
             )
         if close_time(ledger) < terms.deadline:
-            raise ActionRefused("the deadline has not come yet", f"try at Unix time {terms.deadline}")
+            raise ActionRefusedError("the deadline has not come yet", f"try at Unix time {terms.deadline}")
         gate = await self._locks.refundable(terms, self.gate_key(terms).public_key)
         if gate is None:
-            raise ActionRefused("no lock with these terms can be refunded", "it may have been claimed")
+            raise ActionRefusedError("no lock with these terms can be refunded", "it may have been claimed")
         return Plan(htlc.refund_operations(gate), (self._key,))
 
     async def _approve(self, payload: bytes) -> Plan:
@@ -240,7 +260,7 @@ class Builder:
         if payload == MAKE_CHANNELS:
             missing = await self._sequences.missing()
             if not missing:
-                raise ActionRefused("all channel accounts exist already", "nothing is to be done")
+                raise ActionRefusedError("all channel accounts exist already", "nothing is to be done")
             made: list[Operation] = [
                 CreateAccount(each.public_key, decimal(CHANNEL_BALANCE), source=account) for each in missing
             ]
@@ -252,46 +272,4 @@ class Builder:
             if asset is not None:
                 line = ChangeTrust(to_stellar(asset), decimal(INT64_MAX), source=account)
                 return Plan([line], (self._key,), binds=htlc.BASE_RESERVE)
-        raise ActionRefused("an unknown set-up action", "take it from setup_actions")
-
-
-def spendable(account: Record, base_reserve: int) -> int:
-    """Return the XLM that an account may spend, in stroops, beyond reserve and liabilities."""
-    native = next(each for each in account["balances"] if each["asset_type"] == "native")
-    units: int = 2 + account["subentry_count"] + account["num_sponsoring"] - account["num_sponsored"]
-    return stroops(native["balance"]) - stroops(native["selling_liabilities"]) - units * base_reserve
-
-
-def line_of(account: Record, asset: Asset) -> Record | None:
-    """Return an account's trustline to an issued asset."""
-    lines: list[Record] = account["balances"]
-    named = (
-        each for each in lines if f"{each.get('asset_code')}:{each.get('asset_issuer')}" == asset.contract
-    )
-    return next(named, None)
-
-
-def require_receiver(recipient: Record | None, address: str, asset: Asset, amount: int) -> None:
-    """Raise `CannotReceive` unless the account (None: there is none) could be paid `amount` stroops now."""
-    if not asset.contract:
-        if recipient is None and amount < htlc.MIN_NEW_ACCOUNT:
-            raise CannotReceive(
-                f"the recipient {address} does not exist, and so little XLM cannot create it",
-                f"swap at least {decimal(htlc.MIN_NEW_ACCOUNT)} XLM, or fund the account first",
-            )
-        return
-    if address == to_stellar(asset).issuer:
-        return
-    line = None if recipient is None else line_of(recipient, asset)
-    what = f"the recipient {address} cannot receive {asset.symbol}"
-    open_line = f"open a trustline to {asset.contract} with room for the amount"
-    if recipient is None:
-        raise CannotReceive(f"{what}: there is no such account", f"send it a few XLM and {open_line}")
-    if line is None:
-        raise CannotReceive(f"{what}: it has no trustline", f"first {open_line}")
-    if not line["is_authorized"]:
-        raise CannotReceive(f"{what}: its trustline is not authorised", "ask the issuer to authorise it")
-    used = stroops(line["balance"]) + stroops(line["buying_liabilities"])
-    room = stroops(line["limit"]) - used
-    if room < amount:
-        raise CannotReceive(f"{what}: its trustline has room for {decimal(room)} only", "raise its limit")
+        raise ActionRefusedError("an unknown set-up action", "take it from setup_actions")

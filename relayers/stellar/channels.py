@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from stellar_sdk import Keypair
 
-from relayers.port import InsufficientFunds
+from bridge.chains.errors import InsufficientFundsError
 from relayers.stellar.horizon import Horizon, Record
 
 CHANNEL_BALANCE = 10_000_000
@@ -61,7 +61,9 @@ class Sequences:
             return 0 if account is None else int(account["sequence"]) + 1
         count = len(self.channels)
         records = [await self._record(each) for each in self.channels]
-        return CHANNEL_BASE + min(_used(record) * count + index for index, record in enumerate(records))
+        return CHANNEL_BASE + min(
+            _used_sequences(record) * count + index for index, record in enumerate(records)
+        )
 
     async def slot(self, sequence: int) -> Slot:
         """Return where a sequence lies."""
@@ -75,13 +77,13 @@ class Sequences:
     async def _record(self, channel: Keypair) -> Record:
         record = await self._horizon.account(channel.public_key)
         if record is None:
-            raise InsufficientFunds(
+            raise InsufficientFundsError(
                 f"the channel account {channel.public_key} does not exist",
                 "run the account's set-up actions first",
             )
         return record
 
 
-def _used(channel: Record) -> int:
+def _used_sequences(channel: Record) -> int:
     # An account starts at its ledger's number shifted left by 32 bits (getStartingSequenceNumber).
     return int(channel["sequence"]) & _LEDGER_MASK

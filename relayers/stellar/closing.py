@@ -9,11 +9,13 @@ from __future__ import annotations
 
 from stellar_sdk import Keypair, Preconditions, StrKey, TimeBounds, Transaction, TransactionEnvelope
 
-from bridge.protocol.types import LockTerms, Preimage
-from relayers.port import ActionRefused, FeeLevel, NothingToDo, SignedTx
+from bridge.chains.errors import ActionRefusedError, NothingToDoError
+from bridge.chains.port import FeeLevel, SignedTx
+from bridge.protocol.types import LockTerms, Preimage, UnixSeconds
 from relayers.stellar import authorized, fees, htlc
 from relayers.stellar.assets import stroops
-from relayers.stellar.building import Builder, line_of
+from relayers.stellar.building import Builder
+from relayers.stellar.holdings import line_of
 from relayers.stellar.horizon import Horizon, Record, close_time
 from relayers.stellar.htlc import Gate
 from relayers.stellar.locks import Locks
@@ -34,8 +36,8 @@ class Closing:
 
     async def prepare(self, terms: LockTerms, level: FeeLevel) -> SignedTx:
         """Return the closing transaction of a spent lock's gate; made again with a higher level it replaces
-        the one before. Raises `ActionRefused` while it is too early, `NothingToDo` when no gate of these
-        terms stands any more, or none that we could close."""
+        the one before. Raises `ActionRefusedError` while it is too early, `NothingToDoError` when no gate of
+        these terms stands any more, or none that we could close."""
         own = self._builder.gate_key(terms).public_key if terms.sender == self._key.public_key else None
         ledger = await self._horizon.newest_ledger()
         standing = False
@@ -58,8 +60,8 @@ class Closing:
                 rate = fees.rate(market, level, self._settings.caps)
                 return self._builder.finish(closing, rate, None, 0, _last_moment(closing))
         if standing:
-            raise ActionRefused("the gate cannot be closed yet", "it is tried again")
-        raise NothingToDo("no gate of this lock is left to close", "its deposit is where it belongs")
+            raise ActionRefusedError("the gate cannot be closed yet", "it is tried again")
+        raise NothingToDoError("no gate of this lock is left to close", "its deposit is where it belongs")
 
     def _is_ours_to_close(self, gate: Gate, account: Record) -> bool:
         """Tell whether we could close a spent gate, now or later. After a claim of the gate's own without a
@@ -107,8 +109,8 @@ class Closing:
         return htlc.reclaim_transaction(gate.terms, gate.address, gate.sequence, self._settings.passphrase)
 
 
-def _last_moment(envelope: TransactionEnvelope) -> int | None:
+def _last_moment(envelope: TransactionEnvelope) -> UnixSeconds | None:
     """Return after when (Unix seconds) a transaction can never land, None if it always can."""
     conditions = envelope.transaction.preconditions
     bounds = conditions.time_bounds if conditions is not None else None
-    return (bounds.max_time or None) if bounds is not None else None
+    return UnixSeconds(bounds.max_time) if bounds is not None and bounds.max_time else None

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
-from relayers.port import ActionRefused, FeeLevel
+from bridge.chains.errors import ActionRefusedError
+from bridge.chains.port import FeeLevel
 from relayers.stellar.horizon import Record
 from relayers.stellar.settings import FeeCaps
 
@@ -32,12 +33,12 @@ def read_market(stats: Record, caps: FeeCaps) -> Market:
 
 
 def rate(market: Market, level: FeeLevel, caps: FeeCaps) -> int:
-    """Return the stroops per operation to bid. Raises `ActionRefused` above the cap."""
+    """Return the stroops per operation to bid. Raises `ActionRefusedError` above the cap."""
     if level.previous is None:
         return market.bid
     wanted = max(market.bid, REPLACEMENT_FACTOR * level.previous.get("rate", 0))
     if wanted > caps.maximum:
-        raise ActionRefused(
+        raise ActionRefusedError(
             f"a replacement must bid {wanted} stroops per operation, above the cap of {caps.maximum}",
             "wait until the pending one lands or its time is over, or raise the cap",
         )

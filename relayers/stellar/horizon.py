@@ -18,8 +18,9 @@ from stellar_sdk.exceptions import (
 from stellar_sdk.exceptions import ConnectionError as SdkConnectionError
 from stellar_sdk.server_async import ServerAsync
 
-from bridge.protocol.types import BlockRef
-from relayers.port import PortUnavailable, Tip
+from bridge.chains.errors import PortUnavailableError
+from bridge.chains.port import Tip
+from bridge.protocol.types import BlockRef, TxId, UnixSeconds
 
 PAGE = 200
 """Records a page: Horizon's maximum."""
@@ -44,7 +45,7 @@ class Submission(msgspec.Struct, frozen=True):
 
 
 class Horizon:
-    """A Horizon server. Every method raises `PortUnavailable` for what may pass by itself."""
+    """A Horizon server. Every method raises `PortUnavailableError` for what may pass by itself."""
 
     def __init__(self, url: str, timeout: float) -> None:
         self._client = AiohttpClient(request_timeout=timeout, post_timeout=timeout)
@@ -57,17 +58,17 @@ class Horizon:
 
     async def passphrase(self) -> str:
         """Return the passphrase of the network it serves."""
-        root = await _asked(self._server.root().call())
+        root = await _required(self._server.root().call())
         return str(root["network_passphrase"])
 
     # Ledgers
 
     async def newest_ledger(self) -> Record:
         """Return the newest ledger."""
-        page = await _asked(self._server.ledgers().order(desc=True).limit(1).call())
+        page = await _required(self._server.ledgers().order(desc=True).limit(1).call())
         records = _records(page)
         if not records:
-            raise PortUnavailable("Horizon has no ledgers yet", "wait until it has caught up")
+            raise PortUnavailableError("Horizon has no ledgers yet", "wait until it has caught up")
         return records[0]
 
     async def tip(self) -> Tip:
@@ -77,7 +78,7 @@ class Horizon:
 
     async def ledger(self, sequence: int) -> BlockRef | None:
         """Return a ledger, None if Horizon does not have it."""
-        record = await _found(self._server.ledgers().ledger(sequence).call())
+        record = await _or_none(self._server.ledgers().ledger(sequence).call())
         return None if record is None else block_ref(record)
 
     async def ledgers(self, first: int, last: int) -> list[BlockRef]:
@@ -86,7 +87,9 @@ class Horizon:
         while first <= last:
             cursor = first - 1 << 32
             limit = min(PAGE, last - first + 1)
-            page = await _asked(self._server.ledgers().cursor(cursor).limit(limit).order(desc=False).call())
+            page = await _required(
+                self._server.ledgers().cursor(cursor).limit(limit).order(desc=False).call()
+            )
             records = _records(page)
             if not records:
                 break
@@ -100,7 +103,7 @@ class Horizon:
             async for _ in self._server.ledgers().cursor("now").stream():
                 yield None
         except (SdkError, OSError, TimeoutError) as error:
-            raise PortUnavailable("the stream of ledgers ended", "poll, and open it again") from error
+            raise PortUnavailableError("the stream of ledgers ended", "poll, and open it again") from error
 
     # Transactions
 
@@ -110,16 +113,16 @@ class Horizon:
         cursor = str(first << 32)
         while True:
             call = self._server.transactions().include_failed(True).cursor(cursor)
-            records = _records(await _asked(call.limit(PAGE).order(desc=False).call()))
+            records = _records(await _required(call.limit(PAGE).order(desc=False).call()))
             wanted = [each for each in records if each["ledger"] <= last]
             found += wanted
             if len(records) < PAGE or len(wanted) < len(records):
                 return found
             cursor = records[-1]["paging_token"]
 
-    async def transaction(self, tx_id: str) -> Record | None:
+    async def transaction(self, tx_id: TxId) -> Record | None:
         """Return a transaction, None if it is in no ledger."""
-        return await _found(self._server.transactions().transaction(tx_id).call())
+        return await _or_none(self._server.transactions().transaction(tx_id).call())
 
     async def account_transactions(
         self, account: str, pages: int, newest_first: bool = False
@@ -136,7 +139,7 @@ class Horizon:
 
     async def account(self, address: str) -> Record | None:
         """Return an account, None if there is none."""
-        return await _found(self._server.accounts().account_id(address).call())
+        return await _or_none(self._server.accounts().account_id(address).call())
 
     async def accounts_with_signer(self, signer: str) -> list[Record]:
         """Return the accounts that have this account as a signer. Horizon takes no signers of other kinds
@@ -155,7 +158,7 @@ class Horizon:
 
     async def claimable_balance(self, balance_id: str) -> Record | None:
         """Return a claimable balance, None if there is none any more."""
-        return await _found(self._server.claimable_balances().claimable_balance(balance_id).call())
+        return await _or_none(self._server.claimable_balances().claimable_balance(balance_id).call())
 
     async def balances_of(self, asset: Asset) -> list[Record]:
         """Return all claimable balances of an asset."""
@@ -163,7 +166,7 @@ class Horizon:
 
     async def fee_stats(self) -> Record:
         """Return what was paid and bid in the last ledgers."""
-        return await _asked(self._server.fee_stats().call())
+        return await _required(self._server.fee_stats().call())
 
     # Sending
 
@@ -178,7 +181,7 @@ class Horizon:
         except (SdkError, OSError, TimeoutError) as error:
             raise _unavailable(error) from error
         except (ValueError, KeyError, TypeError) as error:
-            raise PortUnavailable(
+            raise PortUnavailableError(
                 f"Horizon could not hand a transaction to its node ({response.status_code})",
                 "it needs /transactions_async (Horizon 2.31 or newer)",
             ) from error
@@ -188,13 +191,13 @@ class Horizon:
     async def _pages(self, call: Any, pages: int) -> list[Record]:
         found: list[Record] = []
         call = call.limit(PAGE)
-        page = await _found(call.call())
+        page = await _or_none(call.call())
         for _ in range(pages):
             records = _records(page) if page is not None else []
             found += records
             if len(records) < PAGE:
                 break
-            page = await _asked(call.next())
+            page = await _required(call.next())
         return found
 
 
@@ -203,14 +206,14 @@ def block_ref(record: Record) -> BlockRef:
     return BlockRef(record["sequence"], record["hash"], record["prev_hash"], close_time(record))
 
 
-def close_time(ledger: Record) -> int:
+def close_time(ledger: Record) -> UnixSeconds:
     """Return when a ledger closed, Unix seconds."""
     return unix_time(ledger["closed_at"])
 
 
-def unix_time(text: str) -> int:
+def unix_time(text: str) -> UnixSeconds:
     """Read a time as Horizon writes it, whole seconds."""
-    return int(datetime.strptime(text[:19], "%Y-%m-%dT%H:%M:%S").replace(tzinfo=UTC).timestamp())
+    return UnixSeconds(int(datetime.strptime(text[:19], "%Y-%m-%dT%H:%M:%S").replace(tzinfo=UTC).timestamp()))
 
 
 def codes(result_xdr: str) -> tuple[str, ...]:
@@ -236,7 +239,7 @@ def _records(page: Record) -> list[Record]:
     return records
 
 
-async def _asked(call: Awaitable[Any]) -> Record:
+async def _required(call: Awaitable[Any]) -> Record:
     try:
         answer: Record = await call
     except (SdkError, OSError, TimeoutError, ValueError) as error:
@@ -244,7 +247,7 @@ async def _asked(call: Awaitable[Any]) -> Record:
     return answer
 
 
-async def _found(call: Awaitable[Any]) -> Record | None:
+async def _or_none(call: Awaitable[Any]) -> Record | None:
     try:
         answer: Record = await call
     except NotFoundError:
@@ -254,11 +257,13 @@ async def _found(call: Awaitable[Any]) -> Record | None:
     return answer
 
 
-def _unavailable(error: BaseException) -> PortUnavailable:
+def _unavailable(error: BaseException) -> PortUnavailableError:
     if isinstance(error, BaseHorizonError):
-        return PortUnavailable(
+        return PortUnavailableError(
             f"Horizon answered {error.status}: {error.title}", "try again, or use another Horizon"
         )
     if isinstance(error, SdkConnectionError | OSError | TimeoutError):
-        return PortUnavailable("Horizon cannot be reached", "check its URL and whether it runs")
-    return PortUnavailable(f"Horizon talks nonsense ({type(error).__name__})", "use another Horizon")
+        return PortUnavailableError("Horizon cannot be reached", "check its URL and whether it runs")
+    return PortUnavailableError(
+        f"Horizon answered something unreadable ({type(error).__name__})", "use another Horizon"
+    )

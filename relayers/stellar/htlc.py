@@ -37,7 +37,8 @@ from stellar_sdk import (
 )
 from stellar_sdk.operation import Operation
 
-from bridge.protocol.types import LockTerms, Preimage
+from bridge.chains.errors import ActionRefusedError
+from bridge.protocol.types import ChainId, LockId, LockTerms, Preimage
 from relayers.stellar.assets import INT64_MAX, decimal, to_stellar
 
 BASE_RESERVE = 5_000_000
@@ -65,6 +66,15 @@ class Gate:
     sequence: int
     balance_id: str
     deposit: int
+
+
+def check(terms: LockTerms, chain: ChainId) -> None:
+    """Raise `ActionRefusedError` for terms that are of another chain than this one."""
+    if {terms.chain, terms.asset.chain} != {chain}:
+        raise ActionRefusedError(
+            f"no lock on {chain} can have these terms: they are of {terms.chain} and {terms.asset.key}",
+            "correct the terms",
+        )
 
 
 def deposit(terms: LockTerms, base_reserve: int = BASE_RESERVE) -> int:
@@ -168,7 +178,7 @@ def bump(inner: TransactionEnvelope, payer: Keypair, rate: int) -> FeeBumpTransa
     return outer
 
 
-def lock_id(terms: LockTerms, passphrase: str) -> str:
+def lock_id(terms: LockTerms, passphrase: str) -> LockId:
     """Return our name for a lock with these terms, 64 hex digits: a digest of all of them and the network.
 
     The ledger has no name of its own that could be known from the terms; gates are found by their hash(x)
@@ -184,7 +194,7 @@ def lock_id(terms: LockTerms, passphrase: str) -> str:
         terms.hashlock.hex(),
         str(terms.deadline),
     )
-    return hashlib.sha256("\0".join(fields).encode()).hexdigest()
+    return LockId(hashlib.sha256("\0".join(fields).encode()).hexdigest())
 
 
 def total_reserve(terms: LockTerms, base_reserve: int = BASE_RESERVE) -> int:

@@ -6,24 +6,25 @@ from collections.abc import Sequence
 
 from stellar_sdk import StrKey, xdr
 
+from bridge.chains.port import LockStatus
 from bridge.protocol.types import LockTerms, Preimage
-from relayers.port import LockStatus
 from relayers.stellar import recognition
 from relayers.stellar.assets import stroops, to_stellar
 from relayers.stellar.horizon import Horizon, Record
 from relayers.stellar.htlc import Gate, lock_id
 from relayers.stellar.preimages import find_preimage
+from relayers.stellar.settings import StellarSettings
 from relayers.stellar.watch import Watch, claims_in
 
 
 class Locks:
     """Reads locks from a Horizon server."""
 
-    def __init__(self, horizon: Horizon, watch: Watch, passphrase: str, history_pages: int) -> None:
+    def __init__(self, horizon: Horizon, watch: Watch, settings: StellarSettings) -> None:
         self._horizon = horizon
         self._watch = watch
-        self._passphrase = passphrase
-        self._history_pages = history_pages
+        self._settings = settings
+        self._passphrase = settings.passphrase
 
     async def standing(self, terms: LockTerms, own_gate: str | None = None) -> Gate | None:
         """Return a lock with exactly these terms that can be claimed now: its gate is ready, its balance
@@ -33,10 +34,10 @@ class Locks:
     async def all_standing(self, terms: LockTerms, own_gate: str | None = None) -> list[Gate]:
         """Return such locks, all that the first way of looking for gates finds; each is compared in
         everything."""
-        for look in (self._own, self._by_balance, self._by_signer):
+        for look in (self._own_gate_account, self._by_balance, self._by_signer):
             found = []
             for account in await look(terms, own_gate):
-                gate = await self._stands(terms, account)
+                gate = await self._standing_gate(terms, account)
                 if gate is not None:
                     self._watch.remember(gate)
                     found.append(gate)
@@ -46,7 +47,7 @@ class Locks:
 
     # Horizon looks for signers that are accounts only, not for hash(x): hence these three ways.
 
-    async def _own(self, _terms: LockTerms, own_gate: str | None) -> list[Record]:
+    async def _own_gate_account(self, _terms: LockTerms, own_gate: str | None) -> list[Record]:
         """The gate that we would have made."""
         account = None if own_gate is None else await self._horizon.account(own_gate)
         return [] if account is None else [account]
@@ -70,7 +71,7 @@ class Locks:
         signed = await self._horizon.accounts_with_signer(terms.recipient)
         return [each for each in signed if _is_gate_for(terms, each)]
 
-    async def _stands(self, terms: LockTerms, account: Record) -> Gate | None:
+    async def _standing_gate(self, terms: LockTerms, account: Record) -> Gate | None:
         if not recognition.gate_stands(terms, account, self._passphrase):
             return None
         address = str(account["account_id"])
@@ -98,7 +99,7 @@ class Locks:
         return list(found.values())
 
     def _add_standing(self, found: dict[str, Gate], account: Record, balance: Record) -> None:
-        terms = recognition.terms_shown(account, balance)
+        terms = recognition.terms_shown(account, balance, self._settings)
         address = str(account["account_id"])
         if (
             terms is not None
@@ -134,7 +135,7 @@ class Locks:
         return found if any(self._makes(record, terms) for record in found) else []
 
     async def _sender_history(self, terms: LockTerms) -> list[Record]:
-        pages = self._history_pages
+        pages = self._settings.history_pages
         return await self._horizon.account_transactions(terms.sender, pages, newest_first=True)
 
     def _makes(self, record: Record, terms: LockTerms) -> bool:
@@ -194,7 +195,7 @@ class Locks:
         return LockStatus.ABSENT  # the transaction that made it is gone too
 
     async def revealed(self, gate: Gate) -> Preimage | None:
-        """Return the preimage if any transaction on the gate has shown it, be it a failed one.
+        """Return the preimage if any transaction on the gate has shown it, even a failed one.
 
         The claim itself is found by the balance, however much dust others have sent to the gate; failed
         ones among the gate's newest transactions.
@@ -203,7 +204,7 @@ class Locks:
         found = preimage_in(ended, gate.terms.hashlock)
         if found is not None:
             return found
-        pages = self._history_pages
+        pages = self._settings.history_pages
         records = await self._horizon.account_transactions(gate.address, pages, newest_first=True)
         return preimage_in(records, gate.terms.hashlock)
 

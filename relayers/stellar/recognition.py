@@ -28,10 +28,11 @@ from stellar_sdk.operation import Operation
 from stellar_sdk.operation.create_claimable_balance import ClaimPredicateType
 from stellar_sdk.signer_key import SignerKeyType
 
-from bridge.protocol.types import Asset, Chain, LockTerms
+from bridge.protocol.types import Address, Amount, LockTerms, UnixSeconds
 from relayers.stellar import htlc
 from relayers.stellar.assets import from_stellar, horizon_name, stroops
 from relayers.stellar.htlc import Gate
+from relayers.stellar.settings import StellarSettings
 
 _Type = xdr.OperationType
 _NATIVE_SHAPE = (
@@ -64,16 +65,15 @@ def looks_like_lock(envelope: xdr.TransactionEnvelope) -> bool:
     return shape in (_NATIVE_SHAPE, _ISSUED_SHAPE)
 
 
-def read_lock(
-    envelope: xdr.TransactionEnvelope, ledger: int, passphrase: str, known: Sequence[Asset] = ()
-) -> Gate | None:
+def read_lock(envelope: xdr.TransactionEnvelope, ledger: int, settings: StellarSettings) -> Gate | None:
     """Return the lock that a successful transaction of `ledger` made, or None if it made no proper one."""
+    passphrase = settings.passphrase
     if not looks_like_lock(envelope):
         return None
     try:
         transaction = _decoded(envelope, passphrase)
         operations = [_with_source(each, transaction) for each in transaction.operations]
-        terms = _terms_of(operations, known)
+        terms = _terms_of(operations, settings)
     except (ValueError, TypeError, ArithmeticError, SdkError):
         return None  # what the library cannot read no wallet has made for us; a watcher must not fall over it
     created, bumped = operations[0], next(each for each in operations if isinstance(each, BumpSequence))
@@ -107,7 +107,7 @@ def _with_source(operation: Operation, transaction: Transaction) -> Operation:
     return operation
 
 
-def _terms_of(operations: Sequence[Operation], known: Sequence[Asset]) -> LockTerms | None:
+def _terms_of(operations: Sequence[Operation], settings: StellarSettings) -> LockTerms | None:
     """Read the terms that a transaction of the right shape claims to have; the rebuilding proves them."""
     balance = operations[-1]
     signers = [each.signer for each in operations if isinstance(each, SetOptions) and each.signer is not None]
@@ -122,14 +122,14 @@ def _terms_of(operations: Sequence[Operation], known: Sequence[Asset]) -> LockTe
     if not right_kinds or deadline is None or balance.source is None:
         return None
     return LockTerms(
-        chain=Chain.STELLAR,
-        contract="",
-        sender=balance.source.account_id,
-        recipient=StrKey.encode_ed25519_public_key(recipient_signer.signer_key.signer_key),
-        asset=from_stellar(balance.asset, known),
-        amount=stroops(balance.amount),
+        chain=settings.chain,
+        contract=Address(""),
+        sender=Address(balance.source.account_id),
+        recipient=Address(StrKey.encode_ed25519_public_key(recipient_signer.signer_key.signer_key)),
+        asset=from_stellar(balance.asset, settings.native, settings.assets),
+        amount=Amount(stroops(balance.amount)),
         hashlock=hash_signer.signer_key.signer_key,
-        deadline=deadline,
+        deadline=UnixSeconds(deadline),
     )
 
 
@@ -187,7 +187,7 @@ def balance_stands(terms: LockTerms, gate: str, balance: Mapping[str, Any]) -> b
 
 
 def terms_shown(
-    account: Mapping[str, Any], balance: Mapping[str, Any], known: Sequence[Asset] = ()
+    account: Mapping[str, Any], balance: Mapping[str, Any], settings: StellarSettings
 ) -> LockTerms | None:
     """Return the terms that a gate and a claimable balance for it (Horizon's JSON) seem to stand for, None if
     they show none. Only `gate_stands` and `balance_stands` prove them."""
@@ -203,14 +203,14 @@ def terms_shown(
     named = balance["asset"]
     asset = StellarAsset.native() if named == "native" else StellarAsset(*named.split(":"))
     return LockTerms(
-        chain=Chain.STELLAR,
-        contract="",
+        chain=settings.chain,
+        contract=Address(""),
         sender=senders[0],
         recipient=kinds["ed25519_public_key"],
-        asset=from_stellar(asset, known),
-        amount=stroops(balance["amount"]),
+        asset=from_stellar(asset, settings.native, settings.assets),
+        amount=Amount(stroops(balance["amount"])),
         hashlock=StrKey.decode_sha256_hash(kinds["sha256_hash"]),
-        deadline=int(bound),
+        deadline=UnixSeconds(int(bound)),
     )
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import msgspec
 from stellar_sdk import Network
 
-from bridge.protocol.types import Asset, Chain, ChainTiming
+from bridge.protocol.types import Asset, ChainId, ChainTiming
 from relayers.stellar.timing import MAINNET
 
-XLM = Asset(Chain.STELLAR, "XLM", 7)
 DECIMALS = 7
 """Every asset on Stellar has seven decimals (protocol: amounts are int64 scaled by 10^7)."""
+XLM = Asset(ChainId("stellar"), "XLM", DECIMALS)
+"""The coin of the instance that is named after the family."""
 
 
 class FeeCaps(msgspec.Struct, frozen=True):
@@ -27,23 +28,30 @@ class FeeCaps(msgspec.Struct, frozen=True):
 class StellarSettings(msgspec.Struct, frozen=True):
     """What `open_port` needs.
 
-    `assets` are the assets the bridge deals in; issued ones name `CODE:ISSUER` as their contract.
-    `channels` is the number of channel accounts (0: the account itself is the source of everything, one
-    transaction a ledger); change it only while nothing is pending. `validity` is how long (seconds) a
-    signed transaction may still land, `request_timeout` seconds for one request, `history_pages` how many
-    pages of 200 transactions of a sender are searched for a lock that no account shows any more.
+    `chain` is the operator's name of this network. `assets` are the assets the bridge deals in; issued ones
+    name `CODE:ISSUER` as their contract. `channels` is the number of channel accounts (0: the account itself
+    is the source of everything, one transaction a ledger); change it only while nothing is pending.
+    `validity` is how long (seconds) a signed transaction may still land, `request_timeout` seconds for one
+    request, `history_pages` how many pages of 200 transactions of a sender are searched for a lock that no
+    account shows any more.
     """
 
     horizon_url: str
     passphrase: str = Network.PUBLIC_NETWORK_PASSPHRASE
-    assets: tuple[Asset, ...] = (XLM,)
+    assets: tuple[Asset, ...] = ()
     channels: int = 0
     caps: FeeCaps = FeeCaps()
     timing: ChainTiming = MAINNET
     validity: int = 180
     request_timeout: float = 10.0
     history_pages: int = 5
+    chain: ChainId = XLM.chain
+
+    @property
+    def native(self) -> Asset:
+        """The network's coin."""
+        return Asset(self.chain, XLM.symbol, DECIMALS)
 
     def __repr__(self) -> str:
         # URLs of hosted endpoints contain their API key.
-        return f"StellarSettings({self.passphrase!r})"
+        return f"StellarSettings({self.chain}, {self.passphrase!r})"

@@ -7,15 +7,9 @@ import base64
 import msgspec
 from stellar_sdk import StrKey, xdr
 
+from bridge.chains.errors import PortUnavailableError
+from bridge.chains.port import BroadcastOutcome, BroadcastResult, SignedTx, TxState, TxStatus
 from bridge.protocol.types import BlockRef
-from relayers.port import (
-    BroadcastOutcome,
-    BroadcastResult,
-    PortUnavailable,
-    SignedTx,
-    TxState,
-    TxStatus,
-)
 from relayers.stellar import recognition
 from relayers.stellar.horizon import Horizon, NodeStatus, codes
 
@@ -23,7 +17,7 @@ QUEUE_LEDGERS = 4
 """Ledgers after which a node forgets what it passed over (TRANSACTION_QUEUE_TIMEOUT_LEDGERS)."""
 
 
-class _Accepted(msgspec.Struct, frozen=True):
+class _Acceptance(msgspec.Struct, frozen=True):
     """The newest ledger when a node took a transaction, and until when it can land."""
 
     block: BlockRef
@@ -40,23 +34,23 @@ class Transactions:
 
     def __init__(self, horizon: Horizon) -> None:
         self._horizon = horizon
-        self._accepted: dict[str, _Accepted] = {}
+        self._accepted: dict[str, _Acceptance] = {}
 
     async def broadcast(self, tx: SignedTx) -> BroadcastResult:
         """Hand stored bytes to the node. Safe to repeat."""
         submission = await self._horizon.submit(base64.b64encode(tx.raw).decode())
         if submission.status is NodeStatus.PENDING:
-            await self._note(tx)
+            await self._remember_accepted(tx)
             return BroadcastResult(BroadcastOutcome.ACCEPTED)
         if submission.status is NodeStatus.DUPLICATE:
             if tx.tx_id not in self._accepted:
-                await self._note(tx)
+                await self._remember_accepted(tx)
             return BroadcastResult(BroadcastOutcome.ALREADY_KNOWN)
         if await self._horizon.transaction(tx.tx_id) is not None:
             return BroadcastResult(BroadcastOutcome.ALREADY_KNOWN, "it is in a ledger")
         if await self._sequence_used(tx):
             return BroadcastResult(BroadcastOutcome.SEQUENCE_USED, "another transaction used its sequence")
-        if tx.valid_until is not None and (await self._horizon.tip()).time > tx.valid_until:
+        if tx.valid_until_time is not None and (await self._horizon.tip()).time > tx.valid_until_time:
             return BroadcastResult(BroadcastOutcome.REJECTED, "its time is over, it can never land")
         if submission.status is NodeStatus.TRY_AGAIN_LATER:
             return BroadcastResult(BroadcastOutcome.LATER, "its account has another one pending")
@@ -76,7 +70,7 @@ class Transactions:
         if record is not None:
             block = await self._horizon.ledger(record["ledger"])
             if block is None or tip.block.height < block.height:
-                raise PortUnavailable("Horizon moved while it was read", "try again")
+                raise PortUnavailableError("Horizon moved while it was read", "try again")
             self._accepted.pop(tx.tx_id, None)
             state = TxState.INCLUDED if record["successful"] else TxState.FAILED
             reason = "" if record["successful"] else " ".join(codes(record["result_xdr"]))
@@ -89,15 +83,15 @@ class Transactions:
         if await self._is_pending(tx, tip.block):
             return TxStatus(TxState.PENDING)
         self._accepted.pop(tx.tx_id, None)
-        expired = tx.valid_until is not None and tip.time > tx.valid_until
+        expired = tx.valid_until_time is not None and tip.time > tx.valid_until_time
         return TxStatus(TxState.UNKNOWN, reason="its time is over, it can never land" if expired else "")
 
-    async def _note(self, tx: SignedTx) -> None:
+    async def _remember_accepted(self, tx: SignedTx) -> None:
         tip = await self._horizon.tip()
         for tx_id, noted in list(self._accepted.items()):
             if tip.time > noted.valid_until:
                 del self._accepted[tx_id]
-        self._accepted[tx.tx_id] = _Accepted(tip.block, tx.valid_until or tip.time)
+        self._accepted[tx.tx_id] = _Acceptance(tip.block, tx.valid_until_time or tip.time)
 
     async def _is_pending(self, tx: SignedTx, head: BlockRef) -> bool:
         noted = self._accepted.get(tx.tx_id)

@@ -1,6 +1,6 @@
 """For users' wallets: turning what the port gives out into transactions to sign, and SEP-7 links.
 
-A lock needs a fresh gate key. It must be the sender's own: whoever holds it can make the gate anew after
+A lock needs a fresh gate key. It must be the sender's own: a holder can make the gate again after
 the reclaim and take the claimable balance (docs/decisions/0103). So the port gives out a recipe, and this
 module, on the sender's side, makes the key and the transaction.
 """
@@ -17,20 +17,23 @@ from stellar_sdk import (
 )
 from stellar_sdk.operation import Operation
 
+from bridge.chains.errors import ActionRefusedError
+from bridge.chains.port import UnsignedTx
 from bridge.protocol.types import LockTerms, Preimage, Purpose
-from relayers.port import ActionRefused, UnsignedTx
 from relayers.stellar import htlc
 from relayers.stellar.authorizer import Requests
 from relayers.stellar.horizon import Horizon
 from relayers.stellar.htlc import Gate
 from relayers.stellar.links import sep7
 from relayers.stellar.locks import Locks
+from relayers.stellar.settings import StellarSettings
 from relayers.stellar.watch import Watch
 
 FORMAT = "stellar-recipe"
-"""What to build, in words and numbers: there is nothing to sign in it yet."""
+"""Says what to build; there is nothing to sign yet. A lock needs a gate key of the sender's own: `rainbow
+swap start` builds it on the user's side."""
 XDR_FORMAT = "stellar-xdr"
-"""A transaction to sign, as XDR and as SEP-7 link."""
+"""Signs the XDR, or opens the SEP-7 link."""
 _FEE_RATE = 1_000
 _VALIDITY = 300
 
@@ -74,7 +77,9 @@ def recipe(
         if gate is None:
             summary = f"A recipe, not a transaction. {summary} `rainbow swap refund` makes it."
     else:
-        raise ActionRefused(f"a wallet cannot do {purpose.value} on Stellar", "only lock, claim and refund")
+        raise ActionRefusedError(
+            f"a wallet cannot do {purpose.value} on Stellar", "only lock, claim and refund"
+        )
     if gate is not None:
         transaction = Transaction(who, 0, _FEE_RATE * 2, operations(gate))
         envelope = TransactionEnvelope(transaction, passphrase)
@@ -96,18 +101,18 @@ class Built(msgspec.Struct, frozen=True):
     link: str
 
 
-class Wallet:
+class StellarWallet:
     """Builds a user's transactions from a Horizon server of their own choice."""
 
     private: frozenset[Purpose] = frozenset({Purpose.LOCK})
     """A lock comes with the gate's key (docs/decisions/0103)."""
 
-    def __init__(self, horizon_url: str, passphrase: str, timeout: float = 10.0) -> None:
-        self._passphrase = passphrase
-        self._horizon = Horizon(horizon_url, timeout)
-        watch = Watch(self._horizon, passphrase, ())
-        self._locks = Locks(self._horizon, watch, passphrase, history_pages=5)
-        self._requests = Requests(self._horizon, self._locks, passphrase)
+    def __init__(self, settings: StellarSettings) -> None:
+        self._chain = settings.chain
+        self._passphrase = settings.passphrase
+        self._horizon = Horizon(settings.horizon_url, settings.request_timeout)
+        self._locks = Locks(self._horizon, Watch(self._horizon, settings), settings)
+        self._requests = Requests(self._horizon, self._locks, settings)
 
     async def close(self) -> None:
         """Close the connections."""
@@ -122,6 +127,7 @@ class Wallet:
         self, purpose: Purpose, terms: LockTerms, preimage: Preimage | None = None
     ) -> UnsignedTx:
         """Build a LOCK, CLAIM or REFUND ready for the signature of the user's own wallet."""
+        htlc.check(terms, self._chain)
         if purpose is Purpose.LOCK:
             built, summary = await self.lock(terms), "Lock: sign it with your wallet within five minutes."
         elif purpose is Purpose.CLAIM and preimage is not None:
@@ -131,7 +137,7 @@ class Wallet:
             built = await self.refund(terms)
             summary = f"Refund: sign it with your wallet, from Unix time {terms.deadline} on."
         else:
-            raise ActionRefused(
+            raise ActionRefusedError(
                 f"a wallet cannot do {purpose.value} on Stellar", "only lock, claim with the preimage, refund"
             )
         payload = {
@@ -159,7 +165,7 @@ class Wallet:
         """Build a claim with the preimage on it: from here on it is a secret until it is sent."""
         gate = await self._locks.claimable(terms)
         if gate is None:
-            raise ActionRefused(
+            raise ActionRefusedError(
                 "there is no lock with these terms to claim", "check the terms with the bridge"
             )
         envelope = await self._envelope(terms.recipient, htlc.claim_operations(gate))
@@ -175,7 +181,9 @@ class Wallet:
         """Build a refund; the network takes it from the deadline on."""
         gate = await self._locks.refundable(terms)
         if gate is None:
-            raise ActionRefused("there is no lock with these terms to refund", "it may have been claimed")
+            raise ActionRefusedError(
+                "there is no lock with these terms to refund", "it may have been claimed"
+            )
         envelope = await self._envelope(terms.sender, htlc.refund_operations(gate))
         return Built(envelope, sep7(envelope, terms.sender, "Take the funds of your swap back."))
 
@@ -185,12 +193,12 @@ class Wallet:
             if await self._horizon.account(gate.address) is not None:
                 inner = htlc.reclaim_transaction(terms, gate.address, gate.sequence, self._passphrase)
                 return htlc.bump(inner, payer, _FEE_RATE).to_xdr()
-        raise ActionRefused("there is no gate of this lock left", "its deposit was taken back already")
+        raise ActionRefusedError("there is no gate of this lock left", "its deposit was taken back already")
 
     async def _envelope(self, source: str, operations: list[Operation]) -> TransactionEnvelope:
         account = await self._horizon.account(source)
         if account is None:
-            raise ActionRefused(f"the account {source} does not exist", "fund it with a few XLM first")
+            raise ActionRefusedError(f"the account {source} does not exist", "fund it with a few XLM first")
         tip = await self._horizon.tip()
         builder = TransactionBuilder(
             Account(source, int(account["sequence"])), self._passphrase, base_fee=_FEE_RATE

@@ -10,21 +10,23 @@ from collections.abc import Sequence
 
 from stellar_sdk import StrKey, xdr
 
-from bridge.protocol.types import Asset, BlockRef
-from relayers.port import Claimed, DeepReorg, HtlcEvent, Locked, PortUnavailable, Refunded, Revealed, Scan
+from bridge.chains.errors import DeepReorgError, PortUnavailableError
+from bridge.chains.port import Claimed, HtlcEvent, Locked, Refunded, Revealed, Scan
+from bridge.protocol.types import BlockRef, LockId, TxId
 from relayers.stellar import htlc, recognition
 from relayers.stellar.horizon import Horizon, Record
 from relayers.stellar.htlc import Gate
 from relayers.stellar.preimages import find_preimage, preimages_in
+from relayers.stellar.settings import StellarSettings
 
 
 class Watch:
     """Reads ledgers and remembers the locks it has seen, as a cache: whatever it lacks it looks up."""
 
-    def __init__(self, horizon: Horizon, passphrase: str, assets: Sequence[Asset]) -> None:
+    def __init__(self, horizon: Horizon, settings: StellarSettings) -> None:
         self._horizon = horizon
-        self._passphrase = passphrase
-        self._assets = assets
+        self._settings = settings
+        self._passphrase = settings.passphrase
         self._gates: dict[str, Gate] = {}
         """Locks by claimable balance id."""
 
@@ -32,52 +34,58 @@ class Watch:
         """Keep a lock that was found elsewhere."""
         self._gates[gate.balance_id] = gate
 
-    def gates(self, lock_id: str) -> list[Gate]:
+    def gates(self, lock_id: LockId) -> list[Gate]:
         """Return the locks of that name seen so far, newest last."""
         return [
             each for each in self._gates.values() if htlc.lock_id(each.terms, self._passphrase) == lock_id
         ]
 
-    async def scan(self, known: Sequence[BlockRef], max_blocks: int) -> Scan:
+    async def scan(self, recent_blocks: Sequence[BlockRef], max_blocks: int) -> Scan:
         """See `ChainPort.scan`."""
         tip = await self._horizon.tip()
         head = tip.block
-        if not known:
+        if not recent_blocks:
             return Scan((), (head,), await self._events([head]), tip)
-        index = await self._common_ancestor(known, head)
+        index = await self._common_ancestor(recent_blocks, head)
         if index is None:
             return Scan((), (), (), tip)
-        ancestor = known[index] if known[index].id else await self._ledger_at(known[index].height, head)
+        ancestor = (
+            recent_blocks[index]
+            if recent_blocks[index].id
+            else await self._ledger_at(recent_blocks[index].height, head)
+        )
         last = min(head.height, ancestor.height + max_blocks)
         blocks = await self._horizon.ledgers(ancestor.height + 1, last)
         parent = ancestor
         for block in blocks:
             if block.parent != parent.id or block.height != parent.height + 1:
-                raise PortUnavailable("Horizon's ledgers do not follow one another", "it may be catching up")
+                raise PortUnavailableError(
+                    "Horizon's ledgers do not follow one another", "it may be catching up"
+                )
             parent = block
         events = await self._events(blocks)
-        return Scan(tuple(reversed(known[index + 1 :])), tuple(blocks), events, tip)
+        return Scan(tuple(reversed(recent_blocks[index + 1 :])), tuple(blocks), events, tip)
 
     async def _ledger_at(self, height: int, head: BlockRef) -> BlockRef:
         found = head if height == head.height else await self._horizon.ledger(height)
         if found is None:
-            raise PortUnavailable(f"Horizon does not have ledger {height}", "use one with more history")
+            raise PortUnavailableError(f"Horizon does not have ledger {height}", "use one with more history")
         return found
 
-    async def _common_ancestor(self, known: Sequence[BlockRef], head: BlockRef) -> int | None:
+    async def _common_ancestor(self, recent_blocks: Sequence[BlockRef], head: BlockRef) -> int | None:
         """Return the index of the newest known block that is in the chain; None if Horizon is merely behind.
 
         Stellar does not reorganise, but a restored or lying Horizon looks as if it did.
         """
-        for index in range(len(known) - 1, -1, -1):
-            block = known[index]
+        for index in range(len(recent_blocks) - 1, -1, -1):
+            block = recent_blocks[index]
             if block.height > head.height:
                 continue
             here = head if block.height == head.height else await self._horizon.ledger(block.height)
             if here is not None and block.id in ("", here.id):
-                behind = block.height == head.height and index < len(known) - 1
+                behind = block.height == head.height and index < len(recent_blocks) - 1
                 return None if behind else index
-        raise DeepReorg(
+        raise DeepReorgError(
             "Horizon shares no ledger with what was seen before",
             "is it the right network, complete, and not restored from an old backup?",
         )
@@ -98,9 +106,9 @@ class Watch:
         return tuple(events)
 
     async def _events_of(
-        self, envelope: xdr.TransactionEnvelope, tx_id: str, block: BlockRef
+        self, envelope: xdr.TransactionEnvelope, tx_id: TxId, block: BlockRef
     ) -> list[HtlcEvent]:
-        made = recognition.read_lock(envelope, block.height, self._passphrase, self._assets)
+        made = recognition.read_lock(envelope, block.height, self._settings)
         if made is not None:
             self.remember(made)
             return [Locked(block, tx_id, htlc.lock_id(made.terms, self._passphrase), made.terms)]
@@ -112,13 +120,13 @@ class Watch:
             self.remember(gate)
             name = htlc.lock_id(gate.terms, self._passphrase)
             preimage = find_preimage(envelope, gate.terms.hashlock)
-            # A preimage in the open makes it a claim, whoever paid whom: it opens the other leg too.
+            # A preimage in the open makes it a claim, no matter who was paid: it opens the other leg too.
             if claimer == gate.address and preimage is not None:
                 events.append(Claimed(block, tx_id, name, preimage))
             elif claimer == gate.terms.sender:
                 events.append(Refunded(block, tx_id, name))
             elif claimer == gate.address:
-                # The sender, who alone has the gate's key, made the gate anew after reclaiming it and
+                # The sender, who alone has the gate's key, made the gate again after reclaiming it and
                 # claimed as the gate: another way of the same refund.
                 events.append(Refunded(block, tx_id, name))
         return events
@@ -133,7 +141,7 @@ class Watch:
         if not record["successful"]:
             return None
         envelope = xdr.TransactionEnvelope.from_xdr(record["envelope_xdr"])
-        return recognition.read_lock(envelope, record["ledger"], self._passphrase, self._assets)
+        return recognition.read_lock(envelope, record["ledger"], self._settings)
 
 
 def claims_in(envelope: xdr.TransactionEnvelope) -> list[tuple[str, str]]:

@@ -11,14 +11,16 @@ import asyncio
 import hashlib
 from collections.abc import Sequence
 
-from bridge.protocol.types import BlockRef
-from chain.api import BlockView, HeaderView, NodeInfo
-from chain.errors import RpcError, RuleBrokenError
-from chain.hashing import keccak256
-from chain.header import Header
-from chain.records import BODY_BYTES, Transaction, decode_transaction
-from relayers.port import HtlcEvent, PortUnavailable
-from relayers.ring import newest_common
+from bridge.chains.errors import PortUnavailableError
+from bridge.chains.port import HtlcEvent
+from bridge.chains.recent_blocks import newest_common
+from bridge.protocol.types import Asset, BlockHeight, BlockRef, UnixSeconds
+from chain.rules.errors import RpcError, RuleBrokenError
+from chain.rules.hashing import keccak256
+from chain.rules.header import Header
+from chain.rules.records import BODY_BYTES, Transaction, decode_transaction
+from chain.service.messages import BlockView, HeaderView, NodeInfo
+from kernels.errors import RainbowError
 from relayers.zion.htlc import read_event
 from relayers.zion.nodes import Nodes
 
@@ -26,8 +28,11 @@ _BLOCKS_AT_ONCE = 8
 _HEADERS_AT_ONCE = 500
 
 
-class ChainMoved(Exception):
+class ChainMovedError(RainbowError):
     """The chain changed while it was read: read again."""
+
+    def __init__(self, message: str = "the chain changed while it was read") -> None:
+        super().__init__(message, "read again")
 
 
 def read_header(view: HeaderView) -> BlockRef:
@@ -36,10 +41,10 @@ def read_header(view: HeaderView) -> BlockRef:
     try:
         header = Header.decode(raw)
     except RuleBrokenError as error:
-        raise PortUnavailable("the ZION node sent a malformed header", "use another node") from error
+        raise PortUnavailableError("the ZION node sent a malformed header", "use another node") from error
     if keccak256(raw).hex() != view.id or header.height != view.height:
-        raise PortUnavailable("the ZION node sent a header that is not its id's", "use another node")
-    return BlockRef(header.height, view.id, header.previous.hex(), header.time)
+        raise PortUnavailableError("the ZION node sent a header that is not its id's", "use another node")
+    return BlockRef(BlockHeight(header.height), view.id, header.previous.hex(), UnixSeconds(header.time))
 
 
 async def read_head(nodes: Nodes, info: NodeInfo) -> BlockRef:
@@ -47,7 +52,7 @@ async def read_head(nodes: Nodes, info: NodeInfo) -> BlockRef:
     try:
         return read_header(await nodes.ask(lambda node: node.get_header(info.best_id)))
     except RpcError as error:
-        raise ChainMoved from error
+        raise ChainMovedError from error
 
 
 async def read_headers(nodes: Nodes, first: int, last: int) -> list[HeaderView]:
@@ -65,44 +70,46 @@ async def read_headers(nodes: Nodes, first: int, last: int) -> list[HeaderView]:
 def linked(views: Sequence[HeaderView], parent: str) -> list[BlockRef]:
     """Return the headers as references, each the child of the one before and the first of `parent`.
 
-    Raises `ChainMoved` when they do not link up.
+    Raises `ChainMovedError` when they do not link up.
     """
     refs: list[BlockRef] = []
     for view in views:
         ref = read_header(view)
         if ref.parent != parent:
-            raise ChainMoved
+            raise ChainMovedError
         refs.append(ref)
         parent = ref.id
     return refs
 
 
-async def anchored(nodes: Nodes, known: Sequence[BlockRef], head: BlockRef) -> Sequence[BlockRef]:
+async def anchored(nodes: Nodes, recent_blocks: Sequence[BlockRef], head: BlockRef) -> Sequence[BlockRef]:
     """Replace a first known block without an id by the one that the chain has at its height."""
-    if known[0].id or known[0].height > head.height:
-        return known
-    views = await read_headers(nodes, known[0].height, known[0].height)
+    if recent_blocks[0].id or recent_blocks[0].height > head.height:
+        return recent_blocks
+    views = await read_headers(nodes, recent_blocks[0].height, recent_blocks[0].height)
     if not views:
-        raise ChainMoved
-    return (read_header(views[0]), *known[1:])
+        raise ChainMovedError
+    return (read_header(views[0]), *recent_blocks[1:])
 
 
-async def common_ancestor(nodes: Nodes, known: Sequence[BlockRef], head: BlockRef) -> int | None:
-    """Ask for as few headers as need be and return what `relayers.ring.newest_common` says."""
+async def common_ancestor(nodes: Nodes, recent_blocks: Sequence[BlockRef], head: BlockRef) -> int | None:
+    """Ask for as few headers as need be and return what `bridge.chains.recent_blocks.newest_common` says."""
     canonical = {head.height: head.id}
-    newest = known[-1]
+    newest = recent_blocks[-1]
     if head.height > newest.height:
         canonical |= await _ids(nodes, newest.height, newest.height)
     if canonical.get(newest.height) != newest.id:
-        canonical |= await _ids(nodes, known[0].height, min(newest.height, head.height - 1))
-    return newest_common(known, canonical, head)
+        canonical |= await _ids(nodes, recent_blocks[0].height, min(newest.height, head.height - 1))
+    return newest_common(recent_blocks, canonical, head)
 
 
-async def _ids(nodes: Nodes, first: int, last: int) -> dict[int, str]:
-    return {view.height: view.id for view in await read_headers(nodes, first, last)}
+async def _ids(nodes: Nodes, first: int, last: int) -> dict[BlockHeight, str]:
+    return {BlockHeight(view.height): view.id for view in await read_headers(nodes, first, last)}
 
 
-async def read_events(nodes: Nodes, views: Sequence[HeaderView], refs: Sequence[BlockRef]) -> list[HtlcEvent]:
+async def read_events(
+    nodes: Nodes, views: Sequence[HeaderView], refs: Sequence[BlockRef], native: Asset
+) -> list[HtlcEvent]:
     """Return the HTLC events of these blocks in chain order. Blocks of a coinbase alone are not fetched."""
     wanted = [ref for view, ref in zip(views, refs, strict=True) if view.transactions > 1]
     events: list[HtlcEvent] = []
@@ -113,10 +120,10 @@ async def read_events(nodes: Nodes, views: Sequence[HeaderView], refs: Sequence[
                 *(nodes.ask(lambda node, ref=ref: node.get_block(ref.id)) for ref in part)  # type: ignore[misc]
             )
         except RpcError as error:
-            raise ChainMoved from error
+            raise ChainMovedError from error
         for ref, block in zip(part, blocks, strict=True):
             for tx in _transactions(ref, block):
-                event = read_event(tx, ref)
+                event = read_event(tx, ref, native)
                 if event is not None:
                     events.append(event)
     return events
@@ -129,11 +136,11 @@ def _transactions(ref: BlockRef, block: BlockView) -> list[Transaction]:
         root = Header.decode(_unhex(block.header.raw)).merkle_root
         transactions = [decode_transaction(raw) for raw in raws]
     except RuleBrokenError as error:
-        raise PortUnavailable("the ZION node sent a malformed block", "use another node") from error
+        raise PortUnavailableError("the ZION node sent a malformed block", "use another node") from error
     witnesses = hashlib.sha256(b"".join(raw[BODY_BYTES:] for raw in raws[1:])).digest()
     same_block = read_header(block.header) == ref
     if not same_block or root != _merkle_root(transactions) or transactions[0].hash != witnesses:
-        raise PortUnavailable("the ZION node sent a block that is not its id's", "use another node")
+        raise PortUnavailableError("the ZION node sent a block that is not its id's", "use another node")
     return transactions
 
 
@@ -150,4 +157,6 @@ def _unhex(text: str) -> bytes:
     try:
         return bytes.fromhex(text)
     except ValueError as error:
-        raise PortUnavailable("the ZION node sent something that is no hex", "use another node") from error
+        raise PortUnavailableError(
+            "the ZION node sent something other than hex", "use another node"
+        ) from error

@@ -4,24 +4,47 @@ from __future__ import annotations
 
 from typing import Any
 
-from bridge.protocol.types import BlockRef, Chain, LockTerms, Preimage, Purpose
-from chain.address import decode_address, encode_address
-from chain.errors import AddressError
-from chain.params import MAX_AMOUNT
-from chain.records import Kind, Transaction, Witness, lock_id
-from relayers.port import ActionRefused, Claimed, HtlcEvent, Locked, Refunded, UnsignedTx
-from relayers.zion.settings import ZION
+from bridge.chains.actions import (
+    ClaimAction,
+    CooperativeRefundAction,
+    LockAction,
+    RefundAction,
+    SwapAction,
+    action_of,
+)
+from bridge.chains.errors import ActionRefusedError
+from bridge.chains.port import Claimed, HtlcEvent, Locked, Refunded, UnsignedTx
+from bridge.protocol.types import (
+    Address,
+    Amount,
+    Asset,
+    BlockRef,
+    LockId,
+    LockTerms,
+    Preimage,
+    Purpose,
+    TxId,
+    UnixSeconds,
+)
+from chain.rules.address import decode_address, encode_address
+from chain.rules.errors import AddressError
+from chain.rules.params import MAX_AMOUNT
+from chain.rules.records import Kind, Transaction, Witness, lock_id
+from chain.rules.types import KeyHash
+from relayers.zion.settings import ZionSettings
 
 WALLET_FORMAT = "zion-transaction"
+"""Adds sender, nonce and fee, signs and sends it, as `rainbow swap` does."""
 
 _MAX_DEADLINE = 2**64 - 1
 
 
-def id_of(terms: LockTerms, chain_id: int) -> bytes:
-    """Return the id the chain gives a lock with these terms. Raises `ActionRefused` for impossible terms."""
-    check(terms)
+def id_of(terms: LockTerms, settings: ZionSettings) -> bytes:
+    """Return the id the chain gives a lock with these terms. Raises `ActionRefusedError` for impossible
+    terms."""
+    check(terms, settings)
     return lock_id(
-        chain_id,
+        settings.chain_id,
         decode_address(terms.sender),
         decode_address(terms.recipient),
         terms.amount,
@@ -30,11 +53,13 @@ def id_of(terms: LockTerms, chain_id: int) -> bytes:
     )
 
 
-def check(terms: LockTerms) -> None:
-    """Raise `ActionRefused` if no lock on ZION can have these terms."""
+def check(terms: LockTerms, settings: ZionSettings) -> None:
+    """Raise `ActionRefusedError` if no lock on this network can have these terms."""
     problem = ""
-    if terms.chain is not Chain.ZION or terms.contract or terms.asset.contract:
-        problem = "ZION has one asset and its HTLCs are native: chain zion, no contract"
+    if terms.chain != settings.chain or terms.asset.chain != settings.chain:
+        problem = f"they are of {terms.chain} and {terms.asset.key}"
+    elif terms.contract or terms.asset.contract:
+        problem = "ZION has one asset and its HTLCs are native: no contract"
     elif not 0 < terms.amount <= MAX_AMOUNT:
         problem = f"the amount must be 1 … {MAX_AMOUNT} smallest units"
     elif len(terms.hashlock) != 32:
@@ -46,52 +71,48 @@ def check(terms: LockTerms) -> None:
             decode_address(terms.sender)
             decode_address(terms.recipient)
         except AddressError as error:
-            problem = str(error)
+            problem = error.with_hint
     if problem:
-        raise ActionRefused(f"no lock on ZION can have these terms: {problem}", "correct the terms")
+        raise ActionRefusedError(
+            f"no lock on {settings.chain} can have these terms: {problem}", "correct the terms"
+        )
 
 
 def transaction(
-    purpose: Purpose,
-    terms: LockTerms,
-    preimage: Preimage | None,
-    *,
-    chain_id: int,
-    sender: bytes,
-    nonce: int,
-    fee: int,
+    action: SwapAction, settings: ZionSettings, *, sender: KeyHash, nonce: int, fee: int
 ) -> Transaction:
-    """Return the transaction of `purpose`, unsigned, with the preimage in the witness of a claim.
+    """Return the transaction of an action, unsigned, with the preimage in the witness of a claim.
 
-    `sender` is the key hash of who sends and pays the fee. Raises `ActionRefused` for a wrong preimage, a
-    purpose that is none of the HTLC's, and a lock by another than its sender.
+    `sender` is the key hash of who sends and pays the fee. Raises `ActionRefusedError` for a wrong preimage
+    and for a lock by another than its sender.
     """
-    lock = id_of(terms, chain_id)
+    terms = action.terms
+    lock = id_of(terms, settings)
     payer, payee = decode_address(terms.sender), decode_address(terms.recipient)
     aux, hashed, deadline = b"", lock, 0
-    match purpose:
-        case Purpose.LOCK:
+    match action:
+        case LockAction():
             if sender != payer:
-                raise ActionRefused("the lock names another sender", "a lock is made by its sender")
+                raise ActionRefusedError("the lock names another sender", "a lock is made by its sender")
             kind, recipient, hashed, deadline = Kind.HTLC_LOCK, payee, terms.hashlock, terms.deadline
-        case Purpose.CLAIM:
-            if preimage is None or not preimage.opens(terms.hashlock):
-                raise ActionRefused("the preimage does not open this lock", "use the swap's own preimage")
+        case ClaimAction(preimage=preimage):
+            if not preimage.opens(terms.hashlock):
+                raise ActionRefusedError(
+                    "the preimage does not open this lock", "use the swap's own preimage"
+                )
             kind, recipient, aux = Kind.HTLC_CLAIM, payee, preimage.reveal()
-        case Purpose.REFUND:
+        case RefundAction():
             kind, recipient = Kind.HTLC_REFUND, payer
-        case Purpose.COOPERATIVE_REFUND:
+        case CooperativeRefundAction():
             if sender != payee:
-                raise ActionRefused("only the recipient can give a lock back", "wait for the deadline")
+                raise ActionRefusedError("only the recipient can give a lock back", "wait for the deadline")
             kind, recipient = Kind.HTLC_COOPERATIVE_REFUND, payer
-        case _:
-            raise ActionRefused(f"{purpose} is no purpose of an HTLC", "this is a mistake in the caller")
-    body = Transaction(kind, chain_id, nonce, terms.amount, fee, sender, recipient, hashed, deadline)
+    body = Transaction(kind, settings.chain_id, nonce, terms.amount, fee, sender, recipient, hashed, deadline)
     return body.with_witness(Witness(aux=aux))
 
 
 def for_wallet(
-    purpose: Purpose, terms: LockTerms, preimage: Preimage | None, chain_id: int, fee: int
+    purpose: Purpose, terms: LockTerms, preimage: Preimage | None, settings: ZionSettings, fee: int
 ) -> UnsignedTx:
     """Return a transaction for the user's wallet: everything but nonce and signature.
 
@@ -99,12 +120,13 @@ def for_wallet(
     account may claim and refund), recipient, hash and aux (hex) and deadline; `from_payload` reads it.
     """
     if purpose not in {Purpose.LOCK, Purpose.CLAIM, Purpose.REFUND}:
-        raise ActionRefused(f"a wallet has nothing to sign for {purpose}", "ask for another purpose")
+        raise ActionRefusedError(f"a wallet has nothing to sign for {purpose}", "ask for another purpose")
     sender = decode_address(terms.sender)
-    tx = transaction(purpose, terms, preimage, chain_id=chain_id, sender=sender, nonce=0, fee=fee)
+    action = action_of(purpose, terms, preimage)
+    tx = transaction(action, settings, sender=sender, nonce=0, fee=fee)
     payload: dict[str, Any] = {
         "kind": Kind(tx.kind).name.lower(),
-        "chain_id": chain_id,
+        "chain_id": settings.chain_id,
         "amount": str(tx.amount),
         "fee": str(fee),
         "recipient": encode_address(tx.recipient),
@@ -115,13 +137,13 @@ def for_wallet(
     if purpose is Purpose.LOCK:
         payload["sender"] = terms.sender
     who = terms.sender if purpose is Purpose.REFUND else terms.recipient
-    summary = f"{purpose.value} {tx.amount} × 10^-{ZION.decimals} ZION for {who}"
+    summary = f"{purpose.value} {tx.amount} × 10^-{terms.asset.decimals} {terms.asset.symbol} for {who}"
     return UnsignedTx(WALLET_FORMAT, summary, payload)
 
 
-def from_payload(payload: dict[str, Any], *, sender: bytes, nonce: int) -> Transaction:
+def from_payload(payload: dict[str, Any], *, sender: KeyHash, nonce: int) -> Transaction:
     """Return the transaction of a `for_wallet` payload for the account `sender` (key hash), to be signed
-    with `chain.wallet.sign(key, tx, tx.witness.aux)`."""
+    with `chain.wallet.transactions.sign(key, tx, tx.witness.aux)`."""
     return Transaction(
         kind=Kind[payload["kind"].upper()],
         chain_id=payload["chain_id"],
@@ -136,20 +158,20 @@ def from_payload(payload: dict[str, Any], *, sender: bytes, nonce: int) -> Trans
     )
 
 
-def read_event(tx: Transaction, block: BlockRef) -> HtlcEvent | None:
-    """Return what a transaction did to a lock, None if nothing."""
-    tx_id, lock = tx.txid.hex(), tx.lock_id.hex()
+def read_event(tx: Transaction, block: BlockRef, native: Asset) -> HtlcEvent | None:
+    """Return what a transaction did to a lock of the network whose coin is `native`, None if nothing."""
+    tx_id, lock = TxId(tx.txid.hex()), LockId(tx.lock_id.hex())
     match tx.kind:
         case Kind.HTLC_LOCK:
             terms = LockTerms(
-                chain=Chain.ZION,
-                contract="",
-                sender=encode_address(tx.sender),
-                recipient=encode_address(tx.recipient),
-                asset=ZION,
-                amount=tx.amount,
+                chain=native.chain,
+                contract=Address(""),
+                sender=Address(encode_address(tx.sender)),
+                recipient=Address(encode_address(tx.recipient)),
+                asset=native,
+                amount=Amount(tx.amount),
                 hashlock=tx.hash,
-                deadline=tx.deadline,
+                deadline=UnixSeconds(tx.deadline),
             )
             return Locked(block, tx_id, lock, terms)
         case Kind.HTLC_CLAIM:

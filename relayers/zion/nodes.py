@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import TypeVar
 
-from chain.client import ZionClient
-from chain.errors import NodeUnreachableError, RpcError
-from relayers.port import PortError, PortUnavailable
+from bridge.chains.endpoints.in_turn import InTurn
+from bridge.chains.errors import PortError, PortUnavailableError
+from chain.rules.errors import NodeUnreachableError, RpcError
+from chain.service.client import ZionClient
 
 T = TypeVar("T")
 
@@ -21,39 +22,40 @@ class Nodes:
     def __init__(self, urls: Sequence[str], timeout: float) -> None:
         if not urls:
             raise PortError("no ZION RPC URL is configured", "set rpc_urls of the chain")
-        self._clients = [ZionClient(url, timeout=timeout) for url in urls]
-        self._current = 0
+        self._clients = InTurn([ZionClient(url, timeout=timeout) for url in urls])
 
     async def ask(self, request: Callable[[ZionClient], Awaitable[T]]) -> T:
         """Return what `request` returns. `RpcError` passes through: the node has answered, and refused.
 
-        Raises `PortUnavailable` without the URL, which may contain credentials.
+        Raises `PortUnavailableError` without the URL, which may contain credentials.
         """
-        for remaining in range(len(self._clients) - 1, -1, -1):
+
+        async def classified(client: ZionClient) -> T:
             try:
-                return await request(self._clients[self._current])
-            except NodeUnreachableError as error:
-                failure = PortUnavailable("the ZION node cannot be reached", "is it up and the URL right?")
-                cause: RpcError = error
+                return await request(client)
+            except NodeUnreachableError:
+                # Without the error as its cause: its own words contain the URL.
+                raise PortUnavailableError(
+                    "the ZION node cannot be reached", "is it up and the URL right?"
+                ) from None
             except RpcError as error:
                 if error.reason not in _PASSING:
                     raise
-                failure = PortUnavailable(f"the ZION node failed: {error.message}", "see the node's log")
-                cause = error
-            if remaining == 0:
-                raise failure from cause
-            self._current = (self._current + 1) % len(self._clients)
-        raise AssertionError("unreachable")
+                raise PortUnavailableError(
+                    f"the ZION node failed: {error.message}", "see the node's log"
+                ) from error
+
+        return await self._clients.ask(classified)
 
     async def heads(self) -> AsyncIterator[None]:
         """Yield on each pushed new block of the current node; ends when the line drops."""
         try:
-            async for _ in self._clients[self._current].subscribe("newBlock"):
+            async for _ in self._clients.current.subscribe("newBlock"):
                 yield
         except RpcError:
             return
 
     async def close(self) -> None:
         """Close the connections."""
-        for client in self._clients:
+        for client in self._clients.all:
             await client.close()

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import msgspec
 
-from bridge.protocol.types import Asset, Chain
-from chain.params import COIN, NETWORKS, Network
+from bridge.protocol.types import Asset, ChainId
+from chain.rules.params import COIN, NETWORKS, Network
 
-ZION = Asset(Chain.ZION, "ZION", 8)
+ZION = Asset(ChainId("zion"), "ZION", 8)
+"""The coin of the instance that is named after the family."""
 
 
 class ZionSettings(msgspec.Struct, frozen=True):
     """What `open_port` needs.
 
-    `rpc_urls` are used in turn when one is down. `max_fee` (smallest units) caps the fee of an ordinary
-    transaction, `urgent_max_fee` that of a claim or refund. `timeout` is seconds for one request,
-    `poll_interval` seconds between polls while there is no WebSocket.
+    `chain` is the operator's name of this network. `rpc_urls` are used in turn when one is down. `max_fee`
+    (smallest units) caps the fee of an ordinary transaction, `urgent_max_fee` that of a claim or refund.
+    `timeout` is seconds for one request, `poll_interval` seconds between polls while there is no WebSocket.
     """
 
     rpc_urls: tuple[str, ...]
@@ -24,6 +25,12 @@ class ZionSettings(msgspec.Struct, frozen=True):
     urgent_max_fee: int = 10 * COIN
     timeout: float = 10.0
     poll_interval: float = 5.0
+    chain: ChainId = ZION.chain
+
+    @property
+    def native(self) -> Asset:
+        """The network's coin."""
+        return Asset(self.chain, ZION.symbol, ZION.decimals)
 
     @property
     def chain_id(self) -> int:
@@ -32,4 +39,4 @@ class ZionSettings(msgspec.Struct, frozen=True):
 
     def __repr__(self) -> str:
         # URLs may contain credentials.
-        return f"ZionSettings(network={self.network.value})"
+        return f"ZionSettings({self.chain}, network={self.network.value})"

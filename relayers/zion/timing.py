@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bridge.protocol.types import ChainTiming
-from chain.params import BLOCK_TIME, FUTURE_LIMIT, NETWORKS, Network
+from chain.rules.params import BLOCK_TIME, FUTURE_LIMIT, NETWORKS, Network
 
 INCLUSION_P99 = 10 * BLOCK_TIME
 """Blocks come as a Poisson process: with probability 0.99 the first comes within 4.6 intervals (ln 100).
@@ -17,8 +17,8 @@ compared with, lags by about six blocks and cannot run ahead further than that."
 def timing(network: Network, amount: int = 0) -> ChainTiming:
     """Return the timing of a network for `amount` (smallest units) at stake.
 
-    The finality depth is the chain's own advice (`chain.params`): it grows with the amount, because what a
-    rented majority can steal must stay below what the blocks cost it.
+    The finality depth is the chain's own advice (`chain.rules.params`): it grows with the amount, because
+    what a rented majority can steal must stay below what the blocks cost it.
     """
     if network is Network.DEV:
         return ChainTiming(

@@ -8,13 +8,14 @@ from pathlib import Path
 from pycardano import PaymentSigningKey, Transaction, TransactionWitnessSet, VerificationKeyWitness
 from pycardano.serialization import NonEmptyOrderedSet
 
-from bridge.protocol.types import Asset, Chain, LockTerms, Preimage, Purpose
+from bridge.chains.port import UnsignedTx
+from bridge.keys.devkeys import devnet_key
+from bridge.protocol.types import Asset, LockTerms, Preimage, Purpose
 from relayers.cardano.adapter import CardanoPort, open_port
 from relayers.cardano.devnet import CardanoDevnet
 from relayers.cardano.settings import ADA, CardanoSettings
-from relayers.cardano.wallet import Wallet
-from relayers.devkeys import devnet_key
-from relayers.port import UnsignedTx
+from relayers.cardano.wallet import CardanoWallet
+from tests import instances
 from tests.conformance.rig import Traits
 
 
@@ -27,7 +28,7 @@ def witness(unsigned: str, key: PaymentSigningKey) -> str:
 
 class CardanoRig:
     name = "cardano"
-    chain = Chain.CARDANO
+    chain = instances.CARDANO
     native = ADA
     unit = 20_000_000
     exact_clock = True
@@ -60,7 +61,7 @@ class CardanoRig:
     async def send_from_wallet(self, label: str, tx: UnsignedTx, terms: LockTerms) -> list[str]:
         key = PaymentSigningKey(devnet_key(label))
         preimage = Preimage(bytes.fromhex(tx.payload["preimage"])) if "preimage" in tx.payload else None
-        async with Wallet(self.settings) as wallet:
+        async with CardanoWallet(self.settings) as wallet:
             made = await wallet.unsigned(Purpose(tx.payload["purpose"]), terms, preimage)
             unsigned = made.payload["cbor"]
             return [await wallet.submit(unsigned, witness(unsigned, key))]

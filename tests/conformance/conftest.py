@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ import pytest
 import pytest_asyncio
 from pytest_asyncio import is_async_test
 
+from bridge.protocol.types import ChainId
 from tests.conformance.cardano_rig import CardanoRig, OwnNodeRig
 from tests.conformance.ethereum_rig import EthereumRig
 from tests.conformance.fake_rig import FakeRig
@@ -37,16 +38,17 @@ class Rigs:
     async def get(self, name: str) -> Any:
         if name not in self._running:
             directory = self._directory / name
-            made: Any = {
+            makers: dict[str, Callable[[], Any]] = {
                 "fake": FakeRig,
                 "zion": lambda: ZionRig(directory),
                 "ethereum": lambda: EthereumRig(directory),
+                "polygon": lambda: EthereumRig(directory, ChainId("polygon"), 31338, coin="POL"),
                 "solana": lambda: SolanaRig(directory),
                 "cardano": lambda: CardanoRig(directory),
                 "cardano_own_node": lambda: OwnNodeRig(directory),
                 "stellar": lambda: StellarRig(directory),
-            }[name]()
-            self._running[name] = made
+            }
+            made = self._running[name] = makers[name]()
             await made.start()
         return self._running[name]
 

@@ -12,8 +12,8 @@ from eth_hash.auto import keccak
 from eth_utils.address import to_checksum_address
 from hexbytes import HexBytes
 
-from relayers.devkeys import devnet_key
-from relayers.port import SignedTx
+from bridge.chains.port import SignedTx
+from bridge.keys.devkeys import devnet_key
 from tests.conformance.ethereum_rig import EthereumRig
 
 _OPERATOR = "ethereum tests/operator"

@@ -8,33 +8,43 @@ from pathlib import Path
 import httpx
 from eth_account import Account
 
-from bridge.protocol.types import Asset, Chain, LockTerms
-from relayers.devkeys import devnet_key
-from relayers.ethereum.adapter import EthereumPort, open_port
-from relayers.ethereum.devnet import AnvilDevnet
-from relayers.ethereum.settings import ETH
-from relayers.port import UnsignedTx
+from bridge.chains.port import UnsignedTx
+from bridge.keys.devkeys import devnet_key
+from bridge.protocol.types import Asset, ChainId, LockTerms
+from relayers.evm.adapter import EvmPort, open_port
+from relayers.evm.devnet.anvil import CHAIN_ID, AnvilDevnet
+from tests import instances
 from tests.conformance.rig import Traits
 
 
 class EthereumRig:
-    name = "ethereum"
-    chain = Chain.ETHEREUM
-    native = ETH
     unit = 10**15
     exact_clock = True
     traits = Traits()
 
-    def __init__(self, directory: Path) -> None:
-        self.devnet = AnvilDevnet(directory, persist=True)
+    def __init__(
+        self,
+        directory: Path,
+        chain: ChainId = instances.ETHEREUM,
+        chain_id: int = CHAIN_ID,
+        *,
+        coin: str = "ETH",
+        epoch: int = 1,
+    ) -> None:
+        self.name = str(chain)
+        self.chain = chain
+        self.devnet = AnvilDevnet(
+            directory, persist=True, chain=chain, chain_id=chain_id, coin=coin, epoch=epoch
+        )
+        self.native = self.devnet.native
         self.token = self.devnet.token
-        self._ports: dict[str, EthereumPort] = {}
+        self._ports: dict[str, EvmPort] = {}
 
     async def start(self) -> EthereumRig:
         await self.devnet.start()
         return self
 
-    def port(self, label: str) -> EthereumPort:
+    def port(self, label: str) -> EvmPort:
         if label not in self._ports:
             self._ports[label] = open_port(self.devnet.settings, devnet_key(label))
         return self._ports[label]

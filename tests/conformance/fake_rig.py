@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from bridge.protocol.types import Asset, Chain, LockTerms, Preimage
+from bridge.chains.port import UnsignedTx
+from bridge.protocol.types import Asset, LockTerms, Preimage
 from relayers.fake import FakeChain, FakeDevnet, FakePort
-from relayers.port import UnsignedTx
+from tests import instances
 from tests.conformance.rig import Traits
 
 
 class FakeRig:
     name = "fake"
-    chain = Chain.ZION
-    native = Asset(Chain.ZION, "ZION", 8)
-    token = Asset(Chain.ZION, "TOKEN", 6, "token")
+    chain = instances.ZION
+    native = Asset(instances.ZION, "ZION", 8)
+    token = Asset(instances.ZION, "TOKEN", 6, "token")
     unit = 100_000
     exact_clock = True
     traits = Traits()

@@ -5,18 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from bridge.protocol.types import Asset, BlockRef, Chain, LockTerms, Preimage, Purpose
-from relayers.port import (
-    Action,
-    BroadcastOutcome,
-    ChainPort,
-    Devnet,
-    FeeLevel,
-    Scan,
-    SignedTx,
-    TxState,
-    UnsignedTx,
-)
+from bridge.chains.actions import Action
+from bridge.chains.local.devnet import Devnet
+from bridge.chains.port import BroadcastOutcome, ChainPort, FeeLevel, Scan, SignedTx, TxState, UnsignedTx
+from bridge.protocol.types import Amount, Asset, BlockRef, ChainId, LockTerms, Preimage, Purpose, UnixSeconds
 
 
 @dataclass(frozen=True)
@@ -39,16 +31,24 @@ class Traits:
 
 class Rig(Protocol):
     """One local chain with everything a test may ask of it. `unit` is an amount that is small but not dust,
-    `token` None where the chain has none, `exact_clock` whether `advance_time` can hit any second."""
+    `exact_clock` whether `advance_time` can hit any second."""
 
     name: str
-    chain: Chain
+    chain: ChainId
     native: Asset
-    token: Asset | None
     unit: int
     exact_clock: bool
     traits: Traits
-    devnet: Devnet
+
+    @property
+    def token(self) -> Asset | None:
+        """A token of the chain's, None where there is none."""
+        ...
+
+    @property
+    def devnet(self) -> Devnet:
+        """The chain under test control."""
+        ...
 
     def port(self, label: str) -> ChainPort:
         """Return the port of the account called `label`, always the same one."""
@@ -114,11 +114,11 @@ class Scene:
         port = self.rig.port(f"{self.name}/{role}")
         if role not in self.funded:
             self.funded.add(role)
-            await self.rig.devnet.fund(port.account, self.rig.native, 1_000 * self.rig.unit)
+            await self.rig.devnet.fund(port.account, self.rig.native, Amount(1_000 * self.rig.unit))
         for asset in assets:
             if asset != self.rig.native and f"{role}/{asset.key}" not in self.funded:
                 self.funded.add(f"{role}/{asset.key}")
-                await self.rig.devnet.fund(port.account, asset, 1_000 * self.rig.unit)
+                await self.rig.devnet.fund(port.account, asset, Amount(1_000 * self.rig.unit))
                 for action in await port.setup_actions([asset]):
                     await self.done(port, action)
         return port
@@ -139,9 +139,9 @@ class Scene:
             sender=sender.account,
             recipient=recipient.account,
             asset=asset or self.rig.native,
-            amount=self.rig.unit,
+            amount=Amount(self.rig.unit),
             hashlock=preimage.hashlock(),
-            deadline=(await sender.tip()).time + lifetime,
+            deadline=UnixSeconds((await sender.tip()).time + lifetime),
         )
 
     async def sent(self, port: ChainPort, action: Action, level: FeeLevel = FeeLevel()) -> SignedTx:

@@ -14,12 +14,13 @@ from solders.message import MessageV0
 from solders.pubkey import Pubkey
 from solders.transaction import VersionedTransaction
 
-from bridge.protocol.types import Asset, Chain, LockTerms
-from relayers.devkeys import devnet_key
-from relayers.port import UnsignedTx
+from bridge.chains.port import UnsignedTx
+from bridge.keys.devkeys import devnet_key
+from bridge.protocol.types import Asset, LockTerms
 from relayers.solana.adapter import SolanaPort, open_port
-from relayers.solana.devnet import SolanaDevnet
+from relayers.solana.devnet.local import SolanaDevnet
 from relayers.solana.settings import SOL
+from tests import instances
 from tests.conformance.rig import Traits
 
 SOL_VAULT_RENT = 1_781_760
@@ -37,7 +38,7 @@ def _read(described: dict[str, Any]) -> Instruction:
 
 class SolanaRig:
     name = "solana"
-    chain = Chain.SOLANA
+    chain = instances.SOLANA
     native = SOL
     unit = 10**7
     exact_clock = True
@@ -62,7 +63,7 @@ class SolanaRig:
         return str(Keypair.from_seed(devnet_key("nobody")).pubkey())
 
     async def ready_to_receive(self, label: str, asset: Asset) -> None:
-        return  # whoever pays makes the token account
+        return  # the payer makes the token account
 
     async def send_from_wallet(self, label: str, tx: UnsignedTx, terms: LockTerms) -> list[str]:
         key = Keypair.from_seed(devnet_key(label))

@@ -9,14 +9,15 @@ from pathlib import Path
 import httpx
 from stellar_sdk import ChangeTrust, Keypair
 
-from bridge.protocol.types import Asset, Chain, LockTerms, Preimage, Purpose
-from relayers.devkeys import devnet_key
-from relayers.port import UnsignedTx
+from bridge.chains.port import UnsignedTx
+from bridge.keys.devkeys import devnet_key
+from bridge.protocol.types import Asset, LockTerms, Preimage, Purpose
 from relayers.stellar.adapter import StellarPort, open_port
 from relayers.stellar.assets import to_stellar
 from relayers.stellar.devnet.local import StellarDevnet
 from relayers.stellar.settings import XLM
-from relayers.stellar.wallet import Wallet
+from relayers.stellar.wallet import StellarWallet
+from tests import instances
 from tests.conformance.rig import Traits
 
 
@@ -36,7 +37,7 @@ class FundingDevnet(StellarDevnet):
 
 class StellarRig:
     name = "stellar"
-    chain = Chain.STELLAR
+    chain = instances.STELLAR
     native = XLM
     unit = 10 * 10**7
     exact_clock = True
@@ -73,7 +74,7 @@ class StellarRig:
 
     async def send_from_wallet(self, label: str, tx: UnsignedTx, terms: LockTerms) -> list[str]:
         key = Keypair.from_raw_ed25519_seed(devnet_key(label))
-        wallet = Wallet(self.devnet.url, tx.payload["network_passphrase"])
+        wallet = StellarWallet(self.devnet.settings)
         purpose = Purpose(tx.payload["purpose"])
         try:
             if purpose is Purpose.LOCK:

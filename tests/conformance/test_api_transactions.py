@@ -24,20 +24,32 @@ from stellar_sdk import TransactionEnvelope
 from bridge import config
 from bridge.api.app import create_app
 from bridge.api.services import build
+from bridge.chains.actions import LockAction
+from bridge.chains.port import ChainPort, FeeEstimate, LockStatus, Tip, UnsignedTx, WalletBuilder
+from bridge.desk.prices import StaticPrices
 from bridge.engine.apply import apply_events
-from bridge.engine.prices import StaticPrices
-from bridge.engine.quotes import QuoteSigner
+from bridge.keys.devkeys import devnet_key
+from bridge.keys.keystore import devnet_key as secret_key
+from bridge.keys.quote_signature import QuoteSigner
 from bridge.protocol.events import LockFinal, LockSeen
-from bridge.protocol.types import Chain, LegRole, LockTerms, Preimage, Purpose
+from bridge.protocol.types import (
+    Amount,
+    ChainId,
+    LegRole,
+    LockId,
+    LockTerms,
+    Preimage,
+    Purpose,
+    TxId,
+    UnixSeconds,
+)
 from bridge.store import Store
-from bridge.store.records import ChainStatus, FeeRecord
-from relayers.cardano.wallet import Wallet as CardanoWallet
-from relayers.devkeys import devnet_key
+from bridge.store.records import ChainStatus
+from relayers.cardano.wallet import CardanoWallet
 from relayers.fake import FakeChain, FakePort
-from relayers.keystore import devnet_key as secret_key
-from relayers.port import Action, ChainPort, LockStatus, UnsignedTx, WalletBuilder
-from relayers.solana.wallet import Wallet as SolanaWallet
-from relayers.stellar.wallet import Wallet as StellarWallet
+from relayers.solana.wallet import SolanaWallet
+from relayers.stellar.wallet import StellarWallet
+from tests import instances
 from tests.conformance.cardano_rig import witness
 from tests.conformance.conftest import Rigs
 from tests.conformance.rig import Rig, Scene
@@ -49,11 +61,11 @@ SECRET = Preimage(b"what only the user knows".ljust(32, b"."))
 def sections(rig: Any) -> dict[str, Any]:
     """The chain's section of the configuration; only what is checked when it is read."""
     match rig.chain:
-        case Chain.ETHEREUM:
+        case instances.ETHEREUM:
             return {"rpc_urls": [rig.devnet.rpc_url], "contract": rig.devnet.contract}
-        case Chain.SOLANA:
+        case instances.SOLANA:
             return {"rpc_urls": [rig.devnet.rpc_url], "contract": rig.devnet.settings.program}
-        case Chain.STELLAR:
+        case instances.STELLAR:
             return {"horizon_url": rig.devnet.url}
         case _:
             return {"blockfrost_url": rig.devnet.blockfrost_url}
@@ -61,11 +73,11 @@ def sections(rig: Any) -> dict[str, Any]:
 
 def builder(rig: Any) -> WalletBuilder | None:
     match rig.chain:
-        case Chain.SOLANA:
+        case instances.SOLANA:
             return SolanaWallet(rig.devnet.settings)
-        case Chain.STELLAR:
-            return StellarWallet(rig.devnet.url, rig.devnet.settings.passphrase)
-        case Chain.CARDANO:
+        case instances.STELLAR:
+            return StellarWallet(rig.devnet.settings)
+        case instances.CARDANO:
             return CardanoWallet(rig.settings)
     return None
 
@@ -77,7 +89,7 @@ class Desk:
         self.rig = rig
         self.scene = scene
         self.native = rig.native
-        here, name = self.native.key, rig.chain.value
+        here, name = self.native.key, rig.chain
         self.settings = config.parse(
             {
                 "chains": {name: sections(rig)},
@@ -105,8 +117,8 @@ class Desk:
     async def open(self) -> None:
         self.ours = await self.scene.port("ours")
         self.theirs = await self.scene.port("theirs")
-        fake = FakePort(FakeChain(Chain.ZION, self.settings.assets_by_key()[ZION]), "bridge")
-        ports = {self.rig.chain: self.ours, Chain.ZION: fake}
+        fake = FakePort(FakeChain(instances.ZION, self.settings.assets_by_key()[ZION]), "bridge")
+        ports = {self.rig.chain: self.ours, instances.ZION: fake}
         made = builder(self.rig)
         services = build(
             self.settings,
@@ -127,18 +139,17 @@ class Desk:
     async def _report(self, port: ChainPort, clock: int) -> None:
         """Write what the chain's relayer would; both chains have one clock here."""
         tip = await port.tip()
-        asset = self.native if port.chain is self.rig.chain else self.settings.assets_by_key()[ZION]
+        asset = self.native if port.chain == self.rig.chain else self.settings.assets_by_key()[ZION]
         now = self.store.now_ms()
         status = ChainStatus(
             port.chain,
             account=port.account,
             contract=port.contract,
-            tip=tip.block,
-            time=clock,
+            tip=Tip(tip.block, UnixSeconds(clock)),
             scanned=tip.block.height,
             healthy=True,
-            balances={asset.key: 10**24},
-            fees={asset.key: FeeRecord(0, 0, 0)},
+            balances={asset.key: Amount(10**24)},
+            fees={asset.key: FeeEstimate(Amount(0), Amount(0), Amount(0))},
             seen_ms=now,
             tip_ms=now,
         )
@@ -175,7 +186,7 @@ class Desk:
         """The engine hears of a leg's lock, and that it is final."""
         terms = self.terms(swap, role)
         with self.store.transaction() as tx:
-            seen = LockSeen(role, f"lock {role.value}", terms, "tx", block)
+            seen = LockSeen(role, LockId(f"lock {role.value}"), terms, TxId("tx"), block)
             apply_events(tx, swap["id"], (seen, LockFinal(role, seen.lock_id)))
 
     async def status(self, terms: LockTerms) -> LockStatus:
@@ -248,11 +259,11 @@ async def with_ethereum(desk: Desk, label: str, given: dict[str, Any]) -> None:
     await desk.rig.send_from_wallet(label, unsigned, None)
 
 
-WALLETS: dict[Chain, Callable[[Desk, str, dict[str, Any]], Awaitable[None]]] = {
-    Chain.ETHEREUM: with_ethereum,
-    Chain.SOLANA: with_solana,
-    Chain.STELLAR: with_stellar,
-    Chain.CARDANO: with_cardano,
+WALLETS: dict[ChainId, Callable[[Desk, str, dict[str, Any]], Awaitable[None]]] = {
+    instances.ETHEREUM: with_ethereum,
+    instances.SOLANA: with_solana,
+    instances.STELLAR: with_stellar,
+    instances.CARDANO: with_cardano,
 }
 
 
@@ -269,7 +280,7 @@ async def test_a_wallet_signs_the_lock_that_an_order_gets_and_the_refund_after_t
 ) -> None:
     swap = await desk.swap(desk.native.key, ZION, desk.theirs.account, "alice")
     terms = desk.terms(swap, LegRole.SOURCE)
-    if desk.rig.chain is Chain.STELLAR:
+    if desk.rig.chain == instances.STELLAR:
         # A lock there needs a gate's key, which nobody but the sender may make.
         assert swap["transaction"]["format"] == "stellar-recipe"
         unsigned = desk.ours.unsigned(Purpose.LOCK, terms)
@@ -289,7 +300,7 @@ async def test_a_wallet_signs_the_lock_that_an_order_gets_and_the_refund_after_t
 async def test_a_wallet_signs_the_claim_that_the_preimage_is_put_into(desk: Desk) -> None:
     swap = await desk.swap(ZION, desk.native.key, "alice", desk.theirs.account)
     terms = desk.terms(swap, LegRole.DESTINATION)
-    await desk.scene.done(desk.ours, Action(Purpose.LOCK, terms))
+    await desk.scene.done(desk.ours, LockAction(terms))
     block = (await desk.ours.tip()).block
     desk.happen(swap, LegRole.SOURCE, block)
     desk.happen(swap, LegRole.DESTINATION, block)

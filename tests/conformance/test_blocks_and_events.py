@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncGenerator
 
 import msgspec
 import pytest
 
-from bridge.protocol.types import BlockRef, Preimage
-from relayers.port import Claimed, DeepReorg, Locked, LockStatus, Refunded, TxState
-from tests.conformance.actions import claim, cooperative_refund, lock, refund
+from bridge.chains.actions import ClaimAction, CooperativeRefundAction, LockAction, RefundAction
+from bridge.chains.errors import DeepReorgError
+from bridge.chains.port import Claimed, Locked, LockStatus, Refunded, TxState
+from bridge.protocol.types import BlockHeight, BlockRef, Preimage, UnixSeconds
 from tests.conformance.rig import Scene, Watcher
 
 SECRET = Preimage(b"a preimage of just thirty-two by")
@@ -61,7 +63,7 @@ async def test_events_say_exactly_what_happened(scene: Scene) -> None:
     second = await scene.terms(theirs, ours, SECRET, lifetime=20_000)
     watcher = Watcher(ours)
     await watcher.look()
-    locking = [await scene.sent(ours, lock(ours, first)), await scene.sent(theirs, lock(theirs, second))]
+    locking = [await scene.sent(ours, LockAction(first)), await scene.sent(theirs, LockAction(second))]
     await scene.rig.devnet.mine(1)
     scan = await watcher.look()
     block = scan.blocks[-1]
@@ -71,13 +73,13 @@ async def test_events_say_exactly_what_happened(scene: Scene) -> None:
     ]
     assert sorted(scan.events, key=repr) == sorted(wanted, key=repr)
 
-    claiming = await scene.done(theirs, claim(theirs, first, SECRET))
+    claiming = await scene.done(theirs, ClaimAction(first, SECRET))
     block = (await ours.tip()).block
     if scene.rig.traits.gives_back_early:
-        returning = await scene.done(ours, cooperative_refund(ours, second))
+        returning = await scene.done(ours, CooperativeRefundAction(second))
     else:
         await scene.rig.devnet.advance_time(20_000)
-        returning = await scene.done(theirs, refund(theirs, second))
+        returning = await scene.done(theirs, RefundAction(second))
     scan = await watcher.look()
     assert scan.events == (
         Claimed(block, claiming.tx_id, ours.lock_id(first), SECRET),
@@ -90,7 +92,7 @@ async def test_a_reorg_that_drops_a_lock_orphans_its_block_and_takes_the_lock_aw
     terms = await scene.terms(theirs, ours, SECRET)
     watcher = Watcher(ours)
     await watcher.look()
-    tx = await scene.done(theirs, lock(theirs, terms))
+    tx = await scene.done(theirs, LockAction(terms))
     await scene.rig.devnet.mine(2)
     before = await watcher.look()
     assert [event.tx_id for event in before.events] == [tx.tx_id]
@@ -115,7 +117,7 @@ async def test_a_reorg_that_includes_a_lock_again_reports_it_again_in_its_new_bl
     terms = await scene.terms(theirs, ours, SECRET)
     watcher = Watcher(ours)
     await watcher.look()
-    tx = await scene.done(theirs, lock(theirs, terms))
+    tx = await scene.done(theirs, LockAction(terms))
     (seen,) = (await watcher.look()).events
 
     await scene.rig.devnet.reorg(1)
@@ -132,7 +134,7 @@ async def test_a_ring_of_another_chain_is_a_deep_reorg(scene: Scene) -> None:
     await scene.rig.devnet.mine(2)
     head = (await port.tip()).block
     strange = [_elsewhere(head, height) for height in (head.height - 1, head.height)]
-    with pytest.raises(DeepReorg) as refusal:
+    with pytest.raises(DeepReorgError) as refusal:
         await port.scan(strange, 10)
     assert refusal.value.hint
 
@@ -141,7 +143,7 @@ async def test_a_scan_can_begin_below_the_head_at_a_height_alone(scene: Scene) -
     port = await scene.port("bridge")
     await scene.rig.devnet.mine(3)
     head = (await port.tip()).block
-    scan = await port.scan([BlockRef(head.height - 2, "", "", 0)], 10)
+    scan = await port.scan([BlockRef(BlockHeight(head.height - 2), "", "", UnixSeconds(0))], 10)
     assert scan.orphaned == ()
     assert [block.height for block in scan.blocks][:2] == [head.height - 1, head.height]
     assert scan.blocks[1].id == head.id
@@ -154,7 +156,7 @@ async def test_a_reorg_deeper_than_the_ring_is_followed_from_a_height_that_stand
     await scene.rig.devnet.mine(3)
     head = (await port.tip()).block
     strange = [_elsewhere(head, height) for height in (head.height - 1, head.height)]
-    scan = await port.scan([BlockRef(head.height - 2, "", "", 0), *strange], 10)
+    scan = await port.scan([BlockRef(BlockHeight(head.height - 2), "", "", UnixSeconds(0)), *strange], 10)
     assert [block.id for block in scan.orphaned] == [block.id for block in reversed(strange)]
     assert head.id in {block.id for block in scan.blocks}
     assert scan.blocks[0].height == head.height - 1
@@ -167,6 +169,7 @@ async def test_a_new_block_is_hinted(scene: Scene) -> None:
     await asyncio.sleep(0.3)
     await scene.rig.devnet.mine(1)
     await asyncio.wait_for(waiting, 5)
+    assert isinstance(hints, AsyncGenerator)
     await hints.aclose()
 
 

@@ -1,4 +1,4 @@
-"""The local chains themselves: they keep their clock and state, and die with whoever started them."""
+"""The local chains themselves: they keep clock and state, and end with the process that started them."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from typing import Any
 
 import pytest
 
-from relayers.devkeys import devnet_key
-from relayers.ethereum import adapter as ethereum
-from relayers.ethereum.devnet import AnvilDevnet, AnvilMissing, find_anvil
-from relayers.port import PortUnavailable
+from bridge.chains.errors import PortUnavailableError
+from bridge.keys.devkeys import devnet_key
+from relayers.evm import adapter as ethereum
+from relayers.evm.devnet.anvil import AnvilDevnet, AnvilMissingError, find_anvil
 from relayers.zion import adapter as zion
-from relayers.zion.devnet import ZionDevnet
+from relayers.zion.devnet.local import ZionDevnet
 
 ORPHAN = """
 import asyncio, pathlib, sys, time
-from relayers.{module}.devnet import {name}
+from {module} import {name}
 async def main():
     devnet = await {name}(pathlib.Path(sys.argv[1])).start()
     print(devnet._child.pid, flush=True)
@@ -39,7 +39,7 @@ def opened(devnet: AnvilDevnet | ZionDevnet) -> Any:
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere children die with an orderly end alone")
 @pytest.mark.parametrize("name", ["AnvilDevnet", "ZionDevnet"])
 def test_a_node_dies_with_a_killed_parent(name: str, tmp_path: Path) -> None:
-    module = "ethereum" if name == "AnvilDevnet" else "zion"
+    module = "relayers.evm.devnet.anvil" if name == "AnvilDevnet" else "relayers.zion.devnet.local"
     script = ORPHAN.format(module=module, name=name)
     parent = subprocess.Popen([sys.executable, "-c", script, str(tmp_path)], stdout=subprocess.PIPE)
     assert parent.stdout is not None
@@ -83,7 +83,7 @@ async def test_blocks_come_by_themselves_and_the_clock_survives_reorg_and_restar
     await asyncio.sleep(2.2)
     assert (await port.tip()).block.height > height
     devnet.kill()
-    with pytest.raises(PortUnavailable):
+    with pytest.raises(PortUnavailableError):
         await port.tip()
     await devnet.restart()
     again = await port.tip()
@@ -114,6 +114,6 @@ async def test_anvil_starts_again_from_the_last_complete_state_when_killed_while
 
 def test_a_missing_anvil_is_said_with_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RAINBOW_ANVIL", "/nonexistent/anvil")
-    with pytest.raises(AnvilMissing) as failure:
+    with pytest.raises(AnvilMissingError) as failure:
         find_anvil()
     assert "RAINBOW_ANVIL" in failure.value.hint

@@ -9,12 +9,12 @@ import msgspec
 import pytest
 import pytest_asyncio
 
+from bridge.chains.actions import ClaimAction, LockAction, RefundAction
+from bridge.chains.port import BroadcastOutcome, FeeLevel, TxState
+from bridge.keys.devkeys import devnet_key
 from bridge.protocol.types import Preimage
-from relayers.devkeys import devnet_key
-from relayers.ethereum.access import KEY_COST
-from relayers.ethereum.adapter import EthereumPort, open_port
-from relayers.port import BroadcastOutcome, FeeLevel, TxState
-from tests.conformance.actions import claim, lock, refund
+from relayers.evm.access import KEY_COST
+from relayers.evm.adapter import EvmPort, open_port
 from tests.conformance.conftest import Rigs
 from tests.conformance.ethereum_calls import fields, gas_used
 from tests.conformance.ethereum_rig import EthereumRig
@@ -36,7 +36,7 @@ async def rpc(rig: EthereumRig) -> AsyncIterator[LyingRpc]:
         yield proxy
 
 
-def through(rig: EthereumRig, rpc: LyingRpc, label: str) -> EthereumPort:
+def through(rig: EthereumRig, rpc: LyingRpc, label: str) -> EvmPort:
     settings = msgspec.structs.replace(rig.devnet.settings, rpc_urls=(rpc.url,), ws_url="")
     return open_port(settings, devnet_key(label))
 
@@ -62,18 +62,18 @@ async def test_a_tokens_lock_claim_and_refund_list_the_token_and_cost_less(
     ours, theirs = await scene.port("bridge", rig.token), await scene.port("user", rig.token)
     without = through(rig, rpc, f"{scene.name}/bridge")
     rpc.mangle = answers(None)
-    used: dict[EthereumPort, list[int]] = {without: [], rig.port(f"{scene.name}/bridge"): []}
+    used: dict[EvmPort, list[int]] = {without: [], rig.port(f"{scene.name}/bridge"): []}
     warmup = await scene.terms(ours, theirs, SECRET, asset=rig.token)
     warmup = msgspec.structs.replace(warmup, lane=lane)
-    await scene.done(ours, lock(ours, warmup))
-    await scene.done(theirs, claim(theirs, warmup, SECRET))
+    await scene.done(ours, LockAction(warmup))
+    await scene.done(theirs, ClaimAction(warmup, SECRET))
     for port, spent in used.items():
         terms = await scene.terms(ours, theirs, SECRET, asset=rig.token, lifetime=1_000)
         terms = msgspec.structs.replace(terms, lane=lane, amount=terms.amount + len(spent))
-        for action in (lock(port, terms), claim(port, terms, SECRET), lock(port, terms)):
+        for action in (LockAction(terms), ClaimAction(terms, SECRET), LockAction(terms)):
             spent.append(await gas_used(rig, await scene.done(port, action)))
         await rig.devnet.advance_time(1_001)
-        tx = await scene.done(port, refund(port, terms))
+        tx = await scene.done(port, RefundAction(terms))
         spent.append(await gas_used(rig, tx))
         listed = [entry["address"] for entry in fields(tx)["accessList"]]
         assert [bytes(address) for address in listed] == (
@@ -89,11 +89,11 @@ async def test_a_tokens_lock_claim_and_refund_list_the_token_and_cost_less(
 async def test_ether_paid_to_somebody_else_lists_the_account_and_to_oneself_nothing(scene: Scene) -> None:
     ours, theirs = await scene.port("bridge"), await scene.port("user")
     terms = await scene.terms(ours, theirs, SECRET)
-    tx = await scene.done(ours, lock(ours, terms))
+    tx = await scene.done(ours, LockAction(terms))
     assert list(fields(tx)["accessList"]) == []
-    own = await theirs.prepare(claim(theirs, terms, SECRET), await theirs.next_sequence(), FeeLevel())
+    own = await theirs.prepare(ClaimAction(terms, SECRET), await theirs.next_sequence(), FeeLevel())
     assert list(fields(own)["accessList"]) == []
-    (entry,) = fields(await scene.done(ours, claim(ours, terms, SECRET)))["accessList"]
+    (entry,) = fields(await scene.done(ours, ClaimAction(terms, SECRET)))["accessList"]
     assert bytes(entry["address"]) == bytes.fromhex(theirs.account[2:])
 
 
@@ -105,7 +105,7 @@ async def test_a_list_of_things_that_are_never_touched_costs_gas_but_fails_nothi
     useless = [{"address": "0x" + "77" * 20, "storageKeys": [f"0x{key:064x}" for key in range(25)]}]
     rpc.mangle = answers(useless)
     terms = await scene.terms(ours, ours, SECRET, asset=rig.token)
-    tx = await port.prepare(lock(port, terms), await port.next_sequence(), FeeLevel())
+    tx = await port.prepare(LockAction(terms), await port.next_sequence(), FeeLevel())
     assert tx.fee["gas"] > 25 * KEY_COST
     assert (await port.broadcast(tx)).outcome is BroadcastOutcome.ACCEPTED
     await rig.devnet.mine(1)

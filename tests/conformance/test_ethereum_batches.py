@@ -8,9 +8,10 @@ import msgspec
 import pytest
 import pytest_asyncio
 
+from bridge.chains.actions import ClaimAction, LockAction
+from bridge.chains.errors import ActionRefusedError
+from bridge.chains.port import BroadcastOutcome, ChainPort, Claimed, FeeLevel, TxState
 from bridge.protocol.types import Asset, LockTerms, Preimage
-from relayers.port import Action, ActionRefused, BroadcastOutcome, ChainPort, Claimed, FeeLevel, TxState
-from tests.conformance.actions import claim, lock
 from tests.conformance.conftest import Rigs
 from tests.conformance.ethereum_calls import function, gas_used, selector
 from tests.conformance.ethereum_rig import EthereumRig
@@ -45,15 +46,15 @@ async def locked(
     made = []
     for index, preimage in enumerate(preimages):
         terms = await scene.terms(sender, recipient, preimage, asset=asset)
-        tx = await sender.prepare(lock(sender, terms), first + index, FeeLevel())
+        tx = await sender.prepare(LockAction(terms), first + index, FeeLevel())
         assert (await sender.broadcast(tx)).outcome is BroadcastOutcome.ACCEPTED
         made.append(terms)
     await scene.rig.devnet.mine(1)
     return made
 
 
-def together(port: ChainPort, *claims: tuple[LockTerms, Preimage]) -> Action:
-    first, *others = (claim(port, terms, preimage) for terms, preimage in claims)
+def together(port: ChainPort, *claims: tuple[LockTerms, Preimage]) -> ClaimAction:
+    first, *others = (ClaimAction(terms, preimage) for terms, preimage in claims)
     return msgspec.structs.replace(first, others=tuple(others))
 
 
@@ -71,7 +72,7 @@ async def test_claims_that_wait_are_made_together_and_each_shows_its_preimage(
     ours, theirs = await scene.port("bridge"), await scene.port("user", asset)
     secrets = [secret(index) for index in range(5)]
     locks = await locked(scene, theirs, ours, secrets, asset)
-    alone = await ours.prepare(claim(ours, locks[0], secrets[0]), await ours.next_sequence(), FeeLevel())
+    alone = await ours.prepare(ClaimAction(locks[0], secrets[0]), await ours.next_sequence(), FeeLevel())
     watcher = Watcher(ours)
     await watcher.look()
     before = await ours.balance(ours.account, asset)
@@ -92,14 +93,14 @@ async def test_what_is_not_open_any_more_is_left_out_even_if_it_is_the_first(sce
     secrets = [secret(index) for index in range(4)]
     locks = await locked(scene, theirs, ours, secrets)
     for index in (0, 2):
-        await scene.done(stranger, claim(stranger, locks[index], secrets[index]))
+        await scene.done(stranger, ClaimAction(locks[index], secrets[index]))
     watcher = Watcher(ours)
     await watcher.look()
     whole = together(ours, *zip(locks, secrets, strict=True))
     tx = await scene.done(ours, whole)
     assert function(tx) == TOGETHER
     assert await claimed(watcher) == {ours.lock_id(locks[index]): secrets[index] for index in (1, 3)}
-    with pytest.raises(ActionRefused, match="NotOpen"):
+    with pytest.raises(ActionRefusedError, match="NotOpen"):
         await ours.prepare(whole, await ours.next_sequence(), FeeLevel())
 
 
@@ -107,7 +108,7 @@ async def test_one_that_is_left_is_claimed_alone(scene: Scene) -> None:
     ours, theirs, stranger = [await scene.port(role) for role in ("bridge", "user", "stranger")]
     secrets = [secret(index) for index in range(2)]
     locks = await locked(scene, theirs, ours, secrets)
-    await scene.done(stranger, claim(stranger, locks[0], secrets[0]))
+    await scene.done(stranger, ClaimAction(locks[0], secrets[0]))
     watcher = Watcher(ours)
     await watcher.look()
     tx = await scene.done(ours, together(ours, *zip(locks, secrets, strict=True)))
@@ -161,7 +162,7 @@ async def test_a_wrong_preimage_of_the_first_is_refused_while_its_lock_is_open(s
     ours, theirs = await scene.port("bridge"), await scene.port("user")
     locks = await locked(scene, theirs, ours, [secret(0), secret(1)])
     wrong = together(ours, (locks[0], secret(9)), (locks[1], secret(1)))
-    with pytest.raises(ActionRefused, match="preimage"):
+    with pytest.raises(ActionRefusedError, match="preimage"):
         await ours.prepare(wrong, await ours.next_sequence(), FeeLevel())
 
 
@@ -202,7 +203,7 @@ async def test_a_batch_is_replaced_by_one_that_bids_more_and_bears_that_one_is_s
     assert fast.fee["max_fee"] > slow.fee["max_fee"]
     assert (await ours.broadcast(fast)).outcome is BroadcastOutcome.ACCEPTED
     overtaking = await stranger.prepare(
-        claim(stranger, locks[1], secrets[1]), await stranger.next_sequence(), FeeLevel(2, fast.fee)
+        ClaimAction(locks[1], secrets[1]), await stranger.next_sequence(), FeeLevel(2, fast.fee)
     )
     assert (await stranger.broadcast(overtaking)).outcome is BroadcastOutcome.ACCEPTED
     await scene.rig.devnet.mine(1)
@@ -219,7 +220,7 @@ async def test_locks_in_lanes_and_in_slots_of_their_own_are_claimed_together(sce
     ours, theirs = await scene.port("bridge"), await scene.port("user")
     (fresh,) = await locked(scene, theirs, ours, [secret(0)])
     lane = msgspec.structs.replace(fresh, lane=3)
-    await scene.done(theirs, lock(theirs, lane))
+    await scene.done(theirs, LockAction(lane))
     watcher = Watcher(ours)
     await watcher.look()
     await scene.done(ours, together(ours, (fresh, secret(0)), (lane, secret(0))))

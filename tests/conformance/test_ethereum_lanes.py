@@ -13,18 +13,10 @@ import msgspec
 import pytest
 import pytest_asyncio
 
+from bridge.chains.actions import ClaimAction, LockAction, RefundAction
+from bridge.chains.errors import ActionRefusedError
+from bridge.chains.port import BroadcastOutcome, ChainPort, Claimed, FeeLevel, Locked, LockStatus, TxState
 from bridge.protocol.types import Asset, LockTerms, Preimage, Purpose
-from relayers.port import (
-    ActionRefused,
-    BroadcastOutcome,
-    ChainPort,
-    Claimed,
-    FeeLevel,
-    Locked,
-    LockStatus,
-    TxState,
-)
-from tests.conformance.actions import claim, lock, refund
 from tests.conformance.conftest import Rigs
 from tests.conformance.ethereum_calls import gas_used
 from tests.conformance.ethereum_rig import EthereumRig
@@ -112,13 +104,13 @@ async def test_a_busy_lane_is_refused_by_its_number_and_free_again_once_its_lock
     ours, theirs = await scene.port("bridge"), await scene.port("user")
     first = await scene.terms(ours, theirs, SECRET)
     second = msgspec.structs.replace(first, amount=first.amount + 1)
-    await scene.done(ours, lock(ours, first))
-    with pytest.raises(ActionRefused, match=f"lane {first.lane} ") as refusal:
-        await ours.prepare(lock(ours, second), await ours.next_sequence(), FeeLevel())
+    await scene.done(ours, LockAction(first))
+    with pytest.raises(ActionRefusedError, match=f"lane {first.lane} ") as refusal:
+        await ours.prepare(LockAction(second), await ours.next_sequence(), FeeLevel())
     assert "another one" in refusal.value.hint
     assert await ours.read_lock(ours.lock_id(second), second) is LockStatus.ABSENT
-    await scene.done(theirs, claim(theirs, first, SECRET))
-    await scene.done(ours, lock(ours, second))
+    await scene.done(theirs, ClaimAction(first, SECRET))
+    await scene.done(ours, LockAction(second))
     assert await ours.read_lock(ours.lock_id(second), second) is LockStatus.OPEN
     assert await ours.read_lock(ours.lock_id(first), first) is LockStatus.CLAIMED
 
@@ -127,8 +119,8 @@ async def test_a_lane_is_its_senders_own(scene: LaneScene) -> None:
     ours, theirs = await scene.port("bridge"), await scene.port("user")
     mine = await scene.terms(ours, theirs, SECRET)
     yours = msgspec.structs.replace(mine, sender=theirs.account, recipient=ours.account)
-    await scene.done(ours, lock(ours, mine))
-    await scene.done(theirs, lock(theirs, yours))
+    await scene.done(ours, LockAction(mine))
+    await scene.done(theirs, LockAction(yours))
     for terms in (mine, yours):
         assert await ours.read_lock(ours.lock_id(terms), terms) is LockStatus.OPEN
 
@@ -136,9 +128,9 @@ async def test_a_lane_is_its_senders_own(scene: LaneScene) -> None:
 async def test_a_used_lane_saves_what_a_fresh_slot_costs(scene: LaneScene, rig: EthereumRig) -> None:
     ours, theirs = await scene.port("bridge"), await scene.port("user")
     terms = await scene.terms(ours, theirs, SECRET)
-    fresh = await gas_used(rig, await scene.done(ours, lock(ours, terms)))
-    await scene.done(theirs, claim(theirs, terms, SECRET))
-    used = await gas_used(rig, await scene.done(ours, lock(ours, terms)))
+    fresh = await gas_used(rig, await scene.done(ours, LockAction(terms)))
+    await scene.done(theirs, ClaimAction(terms, SECRET))
+    used = await gas_used(rig, await scene.done(ours, LockAction(terms)))
     assert 17_000 <= fresh - used <= 17_200
 
 
@@ -150,9 +142,9 @@ async def test_the_same_terms_in_a_used_lane_are_the_same_lock_and_its_old_claim
     watcher = Watcher(ours)
     await watcher.look()
     for _ in range(2):
-        await scene.done(ours, lock(ours, terms))
+        await scene.done(ours, LockAction(terms))
         assert await ours.read_lock(ours.lock_id(terms), terms) is LockStatus.OPEN
-        await scene.done(theirs, claim(theirs, terms, SECRET))
+        await scene.done(theirs, ClaimAction(terms, SECRET))
     kinds = [type(event) for event in (await watcher.look()).events]
     assert kinds == [Locked, Claimed, Locked, Claimed]
 
@@ -163,16 +155,16 @@ async def test_a_reorg_that_takes_the_claim_away_leaves_no_room_for_the_lanes_ne
     ours, theirs = await scene.port("bridge"), await scene.port("user")
     first = await scene.terms(ours, theirs, SECRET)
     second = msgspec.structs.replace(first, amount=first.amount + 1)
-    await scene.done(ours, lock(ours, first))
-    claiming = await scene.done(theirs, claim(theirs, first, SECRET))
-    locking = await scene.done(ours, lock(ours, second))
+    await scene.done(ours, LockAction(first))
+    claiming = await scene.done(theirs, ClaimAction(first, SECRET))
+    locking = await scene.done(ours, LockAction(second))
     await rig.devnet.reorg(2, drop=[claiming.tx_id])
     assert (await ours.tx_status(locking)).state is TxState.FAILED
     assert await ours.read_lock(ours.lock_id(first), first) is LockStatus.OPEN
     assert await ours.read_lock(ours.lock_id(second), second) is LockStatus.ABSENT
     assert (await theirs.broadcast(claiming)).outcome is BroadcastOutcome.ACCEPTED
     await rig.devnet.mine(1)
-    await scene.done(ours, lock(ours, second))
+    await scene.done(ours, LockAction(second))
 
 
 async def test_a_user_claims_from_a_lane_and_a_stranger_refunds_to_it_with_ordinary_wallets(
@@ -183,11 +175,11 @@ async def test_a_user_claims_from_a_lane_and_a_stranger_refunds_to_it_with_ordin
     claimed = await scene.terms(ours, theirs, SECRET)
     refunded = await scene.terms(ours, theirs, SECRET, lifetime=300)
     for terms in (claimed, refunded):
-        await scene.done(ours, lock(ours, terms))
+        await scene.done(ours, LockAction(terms))
     await scene.from_wallet("user", Purpose.CLAIM, claimed, SECRET)
     assert await ours.read_lock(ours.lock_id(claimed), claimed) is LockStatus.CLAIMED
     await scene.rig.devnet.advance_time(600)
     await scene.from_wallet("stranger", Purpose.REFUND, refunded)
     assert await ours.read_lock(ours.lock_id(refunded), refunded) is LockStatus.REFUNDED
-    with pytest.raises(ActionRefused):
-        await ours.prepare(refund(ours, refunded), await ours.next_sequence(), FeeLevel())
+    with pytest.raises(ActionRefusedError):
+        await ours.prepare(RefundAction(refunded), await ours.next_sequence(), FeeLevel())

@@ -11,13 +11,14 @@ import msgspec
 import pytest
 import pytest_asyncio
 
+from bridge.chains.actions import ClaimAction, LockAction
+from bridge.chains.errors import PortError, PortUnavailableError
+from bridge.chains.port import BroadcastOutcome, FeeLevel, LockStatus, TxState
+from bridge.keys.devkeys import devnet_key
 from bridge.protocol.types import Preimage
-from relayers.devkeys import devnet_key
-from relayers.ethereum import artifacts
-from relayers.ethereum.adapter import EthereumPort, open_port
-from relayers.ethereum.settings import EthereumSettings
-from relayers.port import BroadcastOutcome, FeeLevel, LockStatus, PortError, PortUnavailable, TxState
-from tests.conformance.actions import claim, lock
+from relayers.evm import artifacts
+from relayers.evm.adapter import EvmPort, open_port
+from relayers.evm.settings import EvmSettings
 from tests.conformance.conftest import Rigs
 from tests.conformance.ethereum_rig import EthereumRig
 from tests.conformance.lying_rpc import LyingRpc
@@ -38,7 +39,7 @@ async def rpc(rig: EthereumRig) -> AsyncIterator[LyingRpc]:
         yield proxy
 
 
-def through(rig: EthereumRig, *urls: str, **changes: Any) -> EthereumPort:
+def through(rig: EthereumRig, *urls: str, **changes: Any) -> EvmPort:
     changed = msgspec.structs.replace(rig.devnet.settings, rpc_urls=urls, ws_url="", **changes)
     return open_port(changed, devnet_key("watcher"))
 
@@ -49,7 +50,7 @@ async def test_a_lagging_log_index_hides_no_lock(scene: Scene, rig: EthereumRig,
     watcher = Watcher(port)
     await watcher.look()
     terms = await scene.terms(theirs, ours, SECRET)
-    tx = await scene.done(theirs, lock(theirs, terms))
+    tx = await scene.done(theirs, LockAction(terms))
     rpc.mangle = lambda call, answer: {**answer, "result": []} if call["method"] == "eth_getLogs" else answer
     scan = await watcher.look()
     assert [event.tx_id for event in scan.events] == [tx.tx_id]
@@ -68,7 +69,7 @@ async def test_a_lagging_node_orphans_nothing(scene: Scene, rig: EthereumRig, rp
     assert (scan.orphaned, scan.blocks, scan.events) == ((), (), ())
     assert scan.tip.block.height == ring[-3].height
     rpc.mangle = heads_at(1, await headers(rig, 1))
-    with pytest.raises(PortUnavailable):
+    with pytest.raises(PortUnavailableError):
         await port.scan(ring, 10)
     await port.close()
 
@@ -89,7 +90,7 @@ async def test_a_node_that_never_agrees_with_itself_is_unavailable(
         return answer
 
     rpc.mangle = breaks_the_chain
-    with pytest.raises(PortUnavailable):
+    with pytest.raises(PortUnavailableError):
         await watcher.look()
     rpc.mangle = None
     assert len((await watcher.look()).blocks) == 3
@@ -101,7 +102,7 @@ async def test_logs_of_another_branch_are_not_believed(scene: Scene, rig: Ethere
     port = through(rig, rpc.url)
     watcher = Watcher(port)
     await watcher.look()
-    await scene.done(theirs, lock(theirs, await scene.terms(theirs, ours, SECRET)))
+    await scene.done(theirs, LockAction(await scene.terms(theirs, ours, SECRET)))
 
     def elsewhere(call: dict[str, Any], answer: dict[str, Any]) -> dict[str, Any]:
         if call["method"] == "eth_getLogs":
@@ -110,7 +111,7 @@ async def test_logs_of_another_branch_are_not_believed(scene: Scene, rig: Ethere
         return answer
 
     rpc.mangle = elsewhere
-    with pytest.raises(PortUnavailable):
+    with pytest.raises(PortUnavailableError):
         await watcher.look()
     await port.close()
 
@@ -180,7 +181,7 @@ async def test_a_broken_line_is_unavailable_and_its_key_stays_secret(
             }
         case _:
             rpc.status = int(fault.split()[1])
-    with pytest.raises(PortUnavailable) as failure:
+    with pytest.raises(PortUnavailableError) as failure:
         await port.tip()
     assert failure.value.hint
     shown = f"{failure.value} {failure.value.hint} {port!r} {through_settings(port)!r}"
@@ -188,7 +189,7 @@ async def test_a_broken_line_is_unavailable_and_its_key_stays_secret(
     await port.close()
 
 
-def through_settings(port: EthereumPort) -> EthereumSettings:
+def through_settings(port: EvmPort) -> EvmSettings:
     return port._settings
 
 
@@ -206,12 +207,12 @@ async def test_the_next_url_serves_when_the_first_is_down(rig: EthereumRig, rpc:
 async def test_a_lost_answer_to_a_broadcast_is_no_harm(scene: Scene, rig: EthereumRig, rpc: LyingRpc) -> None:
     ours, theirs = await scene.port("bridge"), await scene.port("user")
     tx = await ours.prepare(
-        lock(ours, await scene.terms(ours, theirs, SECRET)), await ours.next_sequence(), FeeLevel()
+        LockAction(await scene.terms(ours, theirs, SECRET)), await ours.next_sequence(), FeeLevel()
     )
     port = through(rig, rpc.url)
     await port.tip()
     rpc.status = 502
-    with pytest.raises(PortUnavailable):
+    with pytest.raises(PortUnavailableError):
         await port.broadcast(tx)
     rpc.status = 200
     assert (await port.broadcast(tx)).outcome is BroadcastOutcome.ALREADY_KNOWN
@@ -225,8 +226,8 @@ async def test_the_fate_of_a_lock_is_found_where_log_ranges_are_limited(
 ) -> None:
     ours, theirs = await scene.port("bridge"), await scene.port("user")
     terms = await scene.terms(theirs, ours, SECRET)
-    await scene.done(theirs, lock(theirs, terms))
-    await scene.done(ours, claim(ours, terms, SECRET))
+    await scene.done(theirs, LockAction(terms))
+    await scene.done(ours, ClaimAction(terms, SECRET))
     await rig.devnet.mine(600)
 
     def limited(call: dict[str, Any], answer: dict[str, Any]) -> dict[str, Any]:
@@ -247,14 +248,14 @@ async def test_a_claim_gets_through_a_hundredfold_fee_spike(scene: Scene, rig: E
     ours, theirs = await scene.port("bridge"), await scene.port("user")
     await rig.devnet.fund(ours.account, rig.native, 10**18)
     terms = await scene.terms(theirs, ours, SECRET)
-    await scene.done(theirs, lock(theirs, terms))
-    slow = await scene.sent(ours, claim(ours, terms, SECRET))
+    await scene.done(theirs, LockAction(terms))
+    slow = await scene.sent(ours, ClaimAction(terms, SECRET))
     async with httpx.AsyncClient() as client:
         call = {"jsonrpc": "2.0", "id": 1, "method": "anvil_setNextBlockBaseFeePerGas", "params": [10**11]}
         await client.post(rig.devnet.rpc_url, json=call)
     await rig.devnet.mine(1)
     assert (await ours.tx_status(slow)).state in {TxState.PENDING, TxState.UNKNOWN}
-    fast = await ours.prepare(claim(ours, terms, SECRET), slow.sequence, FeeLevel(1, slow.fee))
+    fast = await ours.prepare(ClaimAction(terms, SECRET), slow.sequence, FeeLevel(1, slow.fee))
     assert (await ours.broadcast(fast)).outcome is BroadcastOutcome.ACCEPTED
     await rig.devnet.mine(1)
     assert (await ours.tx_status(fast)).state is TxState.INCLUDED

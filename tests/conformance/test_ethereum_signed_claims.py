@@ -11,23 +11,14 @@ import pytest
 import pytest_asyncio
 from eth_account import Account
 
-from bridge.protocol.types import Asset, LockTerms, Preimage
-from relayers.devkeys import devnet_key
-from relayers.ethereum import htlc
-from relayers.ethereum.adapter import open_port
-from relayers.ethereum.authorizing import EXPIRY_MARGIN, FORMAT, MAX_SIGNATURE, decode
-from relayers.port import (
-    ActionRefused,
-    Authorizer,
-    BadAuthorization,
-    ChainPort,
-    Claimed,
-    FeeLevel,
-    LockStatus,
-    SignedTx,
-    UnsignedTx,
-)
-from tests.conformance.actions import claim, cooperative_refund, lock
+from bridge.chains.actions import ClaimAction, CooperativeRefundAction, LockAction
+from bridge.chains.errors import ActionRefusedError, BadAuthorizationError
+from bridge.chains.port import Authorizer, ChainPort, Claimed, FeeLevel, LockStatus, SignedTx, UnsignedTx
+from bridge.keys.devkeys import devnet_key
+from bridge.protocol.types import Amount, Asset, LockTerms, Preimage
+from relayers.evm import htlc
+from relayers.evm.adapter import open_port
+from relayers.evm.authorizing import EXPIRY_MARGIN, FORMAT, MAX_SIGNATURE, decode
 from tests.conformance.conftest import Rigs
 from tests.conformance.ethereum_calls import call, deploy, function, rpc, selector
 from tests.conformance.ethereum_rig import EthereumRig
@@ -73,16 +64,16 @@ class Swap:
 
     async def signed(self, max_fee: int) -> bytes:
         """Let the user sign what the bridge asks for."""
-        request = await authorizer(self.ours).request(self.terms, max_fee)
-        answer = await authorizer(self.theirs).sign(self.terms, request, max_fee)
+        request = await authorizer(self.ours).request(self.terms, Amount(max_fee))
+        answer = await authorizer(self.theirs).sign(self.terms, request, Amount(max_fee))
         return await authorizer(self.ours).check(self.terms, answer)
 
     async def prepared(self, authorization: bytes) -> SignedTx:
-        action = msgspec.structs.replace(claim(self.ours, self.terms, SECRET), authorization=authorization)
+        action = msgspec.structs.replace(ClaimAction(self.terms, SECRET), authorization=authorization)
         return await self.ours.prepare(action, await self.ours.next_sequence(), FeeLevel())
 
     async def claimed(self, authorization: bytes) -> SignedTx:
-        action = msgspec.structs.replace(claim(self.ours, self.terms, SECRET), authorization=authorization)
+        action = msgspec.structs.replace(ClaimAction(self.terms, SECRET), authorization=authorization)
         return await self.scene.done(self.ours, action)
 
     async def received(self) -> int:
@@ -101,7 +92,7 @@ async def locked(
     theirs = scene.rig.port(f"{scene.name}/user without coins")
     terms = await scene.terms(ours, theirs, SECRET, asset=asset, lifetime=lifetime)
     terms = msgspec.structs.replace(terms, amount=AMOUNT, lane=lane, recipient=recipient or theirs.account)
-    await scene.done(ours, lock(ours, terms))
+    await scene.done(ours, LockAction(terms))
     return Swap(scene, ours, theirs, terms)
 
 
@@ -173,7 +164,7 @@ async def test_the_fee_is_what_the_claim_costs_and_not_the_most_it_could(
 async def test_a_replacement_takes_more_but_never_more_than_was_signed(scene: Scene) -> None:
     swap = await locked(scene)
     authorization = await swap.signed(await swap.dear() * 11 // 10)
-    action = msgspec.structs.replace(claim(swap.ours, swap.terms, SECRET), authorization=authorization)
+    action = msgspec.structs.replace(ClaimAction(swap.terms, SECRET), authorization=authorization)
     slow = await scene.sent(swap.ours, action)
     fast = await swap.ours.prepare(action, slow.sequence, FeeLevel(3, slow.fee))
     await swap.ours.broadcast(fast)
@@ -204,7 +195,7 @@ async def test_a_nonce_that_was_used_is_good_for_no_second_fee(scene: Scene) -> 
     authorization = await swap.signed(AMOUNT // 2)
     await swap.claimed(authorization)
     first = await swap.received()
-    await scene.done(swap.ours, lock(swap.ours, swap.terms))
+    await scene.done(swap.ours, LockAction(swap.terms))
     tx = await swap.claimed(authorization)
     assert function(tx) == ORDINARY
     assert await swap.received() == first + swap.terms.amount
@@ -236,7 +227,7 @@ async def test_a_lock_that_is_spent_is_refused_with_and_without(scene: Scene) ->
     swap = await locked(scene)
     authorization = await swap.signed(AMOUNT // 2)
     await swap.claimed(b"")
-    with pytest.raises(ActionRefused, match="NotOpen"):
+    with pytest.raises(ActionRefusedError, match="NotOpen"):
         await swap.prepared(authorization)
 
 
@@ -245,7 +236,7 @@ async def test_a_lock_that_is_spent_is_refused_with_and_without(scene: Scene) ->
 
 async def test_a_request_survives_json_and_any_wallet_can_sign_it(scene: Scene) -> None:
     swap = await locked(scene)
-    request = await authorizer(swap.ours).request(swap.terms, AMOUNT // 2)
+    request = await authorizer(swap.ours).request(swap.terms, Amount(AMOUNT // 2))
     assert request.format == FORMAT
     typed: dict[str, Any] = json.loads(json.dumps(request.payload))
     assert typed == request.payload
@@ -262,15 +253,15 @@ async def test_a_request_survives_json_and_any_wallet_can_sign_it(scene: Scene) 
 async def test_a_request_leaves_the_recipient_something(scene: Scene) -> None:
     swap = await locked(scene)
     for fee in (-1, AMOUNT, AMOUNT + 1):
-        with pytest.raises(ActionRefused):
-            await authorizer(swap.ours).request(swap.terms, fee)
+        with pytest.raises(ActionRefusedError):
+            await authorizer(swap.ours).request(swap.terms, Amount(fee))
 
 
 async def test_nonces_are_drawn_from_the_same_slot_until_it_is_half_used(
     scene: Scene, rig: EthereumRig
 ) -> None:
     swap = await locked(scene)
-    requests = [await authorizer(swap.ours).request(swap.terms, 1) for _ in range(8)]
+    requests = [await authorizer(swap.ours).request(swap.terms, Amount(1)) for _ in range(8)]
     nonces = [int(request.payload["message"]["nonce"]) for request in requests]
     words = {nonce >> 8 for nonce in nonces}
     assert len(words) == 1
@@ -281,7 +272,7 @@ async def test_nonces_are_drawn_from_the_same_slot_until_it_is_half_used(
     unsigned = UnsignedTx("", "", {"transactions": [{**transaction, "value": "0x0", "gas": hex(100_000)}]})
     await rig.send_from_wallet(f"{scene.name}/user without coins", unsigned, swap.terms)
     await rig.devnet.mine(1)
-    request = await authorizer(swap.ours).request(swap.terms, 1)
+    request = await authorizer(swap.ours).request(swap.terms, Amount(1))
     assert int(request.payload["message"]["nonce"]) >> 8 == min(words) + 1
 
 
@@ -294,8 +285,8 @@ async def test_who_holds_no_key_of_the_bridge_asks_and_checks_in_its_name(
     if named:
         settings = msgspec.structs.replace(settings, relayer=swap.ours.account)
     desk = open_port(settings, devnet_key("made up and forgotten"))
-    request = await authorizer(desk).request(swap.terms, AMOUNT // 2)
-    answer = await authorizer(swap.theirs).sign(swap.terms, request, AMOUNT // 2)
+    request = await authorizer(desk).request(swap.terms, Amount(AMOUNT // 2))
+    answer = await authorizer(swap.theirs).sign(swap.terms, request, Amount(AMOUNT // 2))
     authorization = await authorizer(desk).check(swap.terms, answer)
     await desk.close()
     assert function(await swap.claimed(authorization)) == FOR_A_FEE
@@ -325,27 +316,27 @@ async def test_who_holds_no_key_of_the_bridge_asks_and_checks_in_its_name(
 )
 async def test_a_lying_request_is_not_signed(scene: Scene, part: str, change: dict[str, Any]) -> None:
     swap = await locked(scene)
-    request = await authorizer(swap.ours).request(swap.terms, 10**15)
+    request = await authorizer(swap.ours).request(swap.terms, Amount(10**15))
     payload = {**request.payload, part: {**request.payload[part], **change}}
-    with pytest.raises(BadAuthorization) as refusal:
+    with pytest.raises(BadAuthorizationError) as refusal:
         await authorizer(swap.theirs).sign(
-            swap.terms, msgspec.structs.replace(request, payload=payload), 10**15
+            swap.terms, msgspec.structs.replace(request, payload=payload), Amount(10**15)
         )
     assert refusal.value.hint
 
 
 async def test_a_request_of_another_kind_or_for_somebody_else_is_not_signed(scene: Scene) -> None:
     swap = await locked(scene)
-    request = await authorizer(swap.ours).request(swap.terms, 1)
+    request = await authorizer(swap.ours).request(swap.terms, Amount(1))
     for other in (
         msgspec.structs.replace(request, format="stellar"),
         msgspec.structs.replace(request, payload={}),
         msgspec.structs.replace(request, payload={**request.payload, "primaryType": "CooperativeRefund"}),
     ):
-        with pytest.raises(BadAuthorization):
-            await authorizer(swap.theirs).sign(swap.terms, other, 1)
-    with pytest.raises(BadAuthorization, match="pays"):
-        await authorizer(swap.ours).sign(swap.terms, request, 1)
+        with pytest.raises(BadAuthorizationError):
+            await authorizer(swap.theirs).sign(swap.terms, other, Amount(1))
+    with pytest.raises(BadAuthorizationError, match="pays"):
+        await authorizer(swap.ours).sign(swap.terms, request, Amount(1))
 
 
 async def test_a_relayer_of_a_setting_is_asked_for_and_no_other_is_taken(
@@ -354,9 +345,9 @@ async def test_a_relayer_of_a_setting_is_asked_for_and_no_other_is_taken(
     swap = await locked(scene)
     settings = msgspec.structs.replace(rig.devnet.settings, relayer=rig.other_address())
     desk = open_port(settings, devnet_key("made up and forgotten"))
-    request = await authorizer(desk).request(swap.terms, 10**15)
+    request = await authorizer(desk).request(swap.terms, Amount(10**15))
     assert request.payload["message"]["relayer"] == rig.other_address()
-    with pytest.raises(BadAuthorization, match="relayer"):
+    with pytest.raises(BadAuthorizationError, match="relayer"):
         await authorizer(desk).check(swap.terms, await answered(swap))
     await desk.close()
 
@@ -365,8 +356,8 @@ async def test_a_relayer_of_a_setting_is_asked_for_and_no_other_is_taken(
 
 
 async def answered(swap: Swap, max_fee: int = 10**15) -> dict[str, str]:
-    request = await authorizer(swap.ours).request(swap.terms, max_fee)
-    return await authorizer(swap.theirs).sign(swap.terms, request, max_fee)
+    request = await authorizer(swap.ours).request(swap.terms, Amount(max_fee))
+    return await authorizer(swap.theirs).sign(swap.terms, request, Amount(max_fee))
 
 
 @pytest.mark.parametrize(
@@ -395,7 +386,7 @@ async def test_an_answer_that_is_not_what_was_asked_for_is_refused(
     swap = await locked(scene)
     answer = await answered(swap)
     await authorizer(swap.ours).check(swap.terms, answer)
-    with pytest.raises(BadAuthorization, match=said) as refusal:
+    with pytest.raises(BadAuthorizationError, match=said) as refusal:
         await authorizer(swap.ours).check(swap.terms, {**answer, **change})
     assert refusal.value.hint
 
@@ -404,7 +395,7 @@ async def test_a_signature_for_other_terms_is_refused(scene: Scene) -> None:
     swap = await locked(scene)
     answer = await answered(swap)
     for change in ({"amount": AMOUNT - 1}, {"lane": 1}, {"deadline": swap.terms.deadline - 1}):
-        with pytest.raises(BadAuthorization, match="not signed by"):
+        with pytest.raises(BadAuthorizationError, match="not signed by"):
             await authorizer(swap.ours).check(msgspec.structs.replace(swap.terms, **change), answer)
 
 
@@ -413,10 +404,10 @@ async def test_a_used_nonce_and_an_expired_signature_are_refused(scene: Scene) -
     answer = await answered(swap, AMOUNT // 2)
     late = await answered(swap, AMOUNT // 2)
     await swap.claimed(await authorizer(swap.ours).check(swap.terms, answer))
-    with pytest.raises(BadAuthorization, match="nonce"):
+    with pytest.raises(BadAuthorizationError, match="nonce"):
         await authorizer(swap.ours).check(swap.terms, answer)
     await scene.rig.devnet.advance_time(1_000 + EXPIRY_MARGIN)
-    with pytest.raises(BadAuthorization, match="expired"):
+    with pytest.raises(BadAuthorizationError, match="expired"):
         await authorizer(swap.ours).check(swap.terms, late)
 
 
@@ -429,21 +420,21 @@ async def test_a_signature_is_taken_in_the_one_form_that_the_contract_takes(scen
     assert stored == await authorizer(swap.ours).check(swap.terms, answer)
     high = (SECP256K1_N - int.from_bytes(raw[32:64], "big")).to_bytes(32, "big")
     twin = "0x" + (raw[:32] + high + bytes([27 + 28 - raw[64]])).hex()
-    with pytest.raises(BadAuthorization, match="not signed by"):
+    with pytest.raises(BadAuthorizationError, match="not signed by"):
         await authorizer(swap.ours).check(swap.terms, {**answer, "signature": twin})
 
 
 async def test_a_smart_wallet_answers_for_itself(scene: Scene, rig: EthereumRig) -> None:
     wallet = await deploy(rig, compiled()["Actor"][0])
     swap = await locked(scene, recipient=wallet)
-    request = await authorizer(swap.ours).request(swap.terms, AMOUNT // 2)
+    request = await authorizer(swap.ours).request(swap.terms, Amount(AMOUNT // 2))
     answer = {**request.payload["message"], "signature": "0x1234"}
-    with pytest.raises(BadAuthorization, match="not signed by"):
+    with pytest.raises(BadAuthorizationError, match="not signed by"):
         await authorizer(swap.ours).check(swap.terms, answer)
     digest = htlc.typed_data_digest(request.payload)
     await call(rig, wallet, "approveDigest(bytes32)", digest)
     await call(rig, wallet, "answerShort(bool)", True)
-    with pytest.raises(BadAuthorization, match="not signed by"):
+    with pytest.raises(BadAuthorizationError, match="not signed by"):
         await authorizer(swap.ours).check(swap.terms, answer)
     await call(rig, wallet, "answerShort(bool)", False)
     tx = await swap.claimed(await authorizer(swap.ours).check(swap.terms, answer))
@@ -454,7 +445,7 @@ async def test_a_smart_wallet_answers_for_itself(scene: Scene, rig: EthereumRig)
 async def test_a_recipient_that_burns_our_gas_claims_for_itself(scene: Scene, rig: EthereumRig) -> None:
     burner = await deploy(rig, CREATES_BURNER)
     swap = await locked(scene, recipient=burner)
-    with pytest.raises(ActionRefused, match="gas") as refusal:
+    with pytest.raises(ActionRefusedError, match="gas") as refusal:
         await swap.prepared(b"")
     assert "owner" in refusal.value.hint
     assert await swap.received() == 0
@@ -463,9 +454,9 @@ async def test_a_recipient_that_burns_our_gas_claims_for_itself(scene: Scene, ri
 async def test_a_sender_that_burns_our_gas_waits_for_its_deadline(scene: Scene, rig: EthereumRig) -> None:
     ours, theirs = await scene.port("bridge"), await scene.port("user")
     terms = await scene.terms(theirs, ours, SECRET)
-    await scene.done(theirs, lock(theirs, terms))
-    action = cooperative_refund(ours, terms)
+    await scene.done(theirs, LockAction(terms))
+    action = CooperativeRefundAction(terms)
     await ours.prepare(action, await ours.next_sequence(), FeeLevel())
     await rpc(rig, "anvil_setCode", theirs.account, "0x" + BURNER.hex())
-    with pytest.raises(ActionRefused, match="gas"):
+    with pytest.raises(ActionRefusedError, match="gas"):
         await ours.prepare(action, await ours.next_sequence(), FeeLevel())

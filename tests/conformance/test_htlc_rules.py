@@ -5,9 +5,10 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from bridge.protocol.types import Preimage, Purpose
-from relayers.port import Action, ActionRefused, Claimed, FeeLevel, InsufficientFunds, LockStatus, PortError
-from tests.conformance.actions import claim, cooperative_refund, lock, refund
+from bridge.chains.actions import ClaimAction, CooperativeRefundAction, LockAction, RefundAction
+from bridge.chains.errors import ActionRefusedError, InsufficientFundsError, PortError
+from bridge.chains.port import Claimed, FeeLevel, Locked, LockStatus
+from bridge.protocol.types import Amount, Preimage, Purpose
 from tests.conformance.rig import Scene, Watcher
 
 SECRET = Preimage(b"the preimage of the HTLC's rules")
@@ -17,9 +18,9 @@ SIZES = (0, 1, 31, 32, 33, 64)
 async def test_the_recipient_claims_and_is_paid(scene: Scene) -> None:
     ours, theirs = await scene.port("bridge"), await scene.port("user")
     terms = await scene.terms(ours, theirs, SECRET)
-    await scene.done(ours, lock(ours, terms))
+    await scene.done(ours, LockAction(terms))
     before = await theirs.balance(theirs.account, scene.rig.native)
-    tx = await scene.done(theirs, claim(theirs, terms, SECRET))
+    tx = await scene.done(theirs, ClaimAction(terms, SECRET))
     paid = await theirs.balance(theirs.account, scene.rig.native) - before
     assert terms.amount - tx.max_cost <= paid < terms.amount
     assert await ours.read_lock(ours.lock_id(terms), terms) in {LockStatus.CLAIMED, LockStatus.SPENT}
@@ -29,13 +30,13 @@ async def test_a_claim_by_a_stranger_pays_the_recipient_alone(scene: Scene) -> N
     ours, theirs = await scene.port("bridge"), scene.rig.port(f"{scene.name}/user without coins")
     stranger = await scene.port("stranger")
     terms = await scene.terms(ours, theirs, SECRET)
-    await scene.done(ours, lock(ours, terms))
+    await scene.done(ours, LockAction(terms))
     before = await stranger.balance(stranger.account, scene.rig.native)
     if not scene.rig.traits.claims_by_anyone:
-        with pytest.raises(ActionRefused):
-            await stranger.prepare(claim(stranger, terms, SECRET), await stranger.next_sequence(), FeeLevel())
+        with pytest.raises(ActionRefusedError):
+            await stranger.prepare(ClaimAction(terms, SECRET), await stranger.next_sequence(), FeeLevel())
         return
-    tx = await scene.done(stranger, claim(stranger, terms, SECRET))
+    tx = await scene.done(stranger, ClaimAction(terms, SECRET))
     assert await ours.balance(theirs.account, scene.rig.native) == terms.amount
     cost = before - await stranger.balance(stranger.account, scene.rig.native)
     assert 0 < cost <= tx.max_cost
@@ -44,48 +45,48 @@ async def test_a_claim_by_a_stranger_pays_the_recipient_alone(scene: Scene) -> N
 async def test_a_claim_is_good_after_the_deadline_as_long_as_nobody_has_refunded(scene: Scene) -> None:
     ours, theirs = await scene.port("bridge"), await scene.port("user")
     terms = await scene.terms(ours, theirs, SECRET, lifetime=100)
-    await scene.done(ours, lock(ours, terms))
+    await scene.done(ours, LockAction(terms))
     await scene.rig.devnet.advance_time(1_000)
-    await scene.done(theirs, claim(theirs, terms, SECRET))
-    with pytest.raises(ActionRefused):
-        await ours.prepare(refund(ours, terms), await ours.next_sequence(), FeeLevel())
+    await scene.done(theirs, ClaimAction(terms, SECRET))
+    with pytest.raises(ActionRefusedError):
+        await ours.prepare(RefundAction(terms), await ours.next_sequence(), FeeLevel())
 
 
 async def test_a_refund_is_refused_before_the_deadline_and_good_from_its_very_second(scene: Scene) -> None:
     ours, theirs = await scene.port("bridge"), await scene.port("user")
     terms = await scene.terms(ours, theirs, SECRET, lifetime=500)
-    await scene.done(ours, lock(ours, terms))
+    await scene.done(ours, LockAction(terms))
     now = (await ours.tip()).time
     await scene.rig.devnet.advance_time(terms.deadline - now - 3)
     seen: list[int] = []
     while (now := (await ours.tip()).time) < terms.deadline:
         seen.append(now)
-        with pytest.raises(ActionRefused):
-            await ours.prepare(refund(ours, terms), await ours.next_sequence(), FeeLevel())
+        with pytest.raises(ActionRefusedError):
+            await ours.prepare(RefundAction(terms), await ours.next_sequence(), FeeLevel())
         await scene.rig.devnet.advance_time(1)
     assert seen, "the test must have looked before the deadline"
     assert not scene.rig.exact_clock or (seen[-1], now) == (terms.deadline - 1, terms.deadline)
     before = await ours.balance(ours.account, scene.rig.native)
-    tx = await scene.done(ours, refund(ours, terms))
+    tx = await scene.done(ours, RefundAction(terms))
     back = await ours.balance(ours.account, scene.rig.native) - before
     freed = scene.rig.traits.bound_by_lock
     assert terms.amount + freed - tx.max_cost <= back < terms.amount + freed
     assert await ours.read_lock(ours.lock_id(terms), terms) in {LockStatus.REFUNDED, LockStatus.SPENT}
-    with pytest.raises(ActionRefused):
-        await theirs.prepare(claim(theirs, terms, SECRET), await theirs.next_sequence(), FeeLevel())
+    with pytest.raises(ActionRefusedError):
+        await theirs.prepare(ClaimAction(terms, SECRET), await theirs.next_sequence(), FeeLevel())
 
 
 async def test_a_refund_by_a_stranger_pays_the_sender_alone(scene: Scene) -> None:
     ours, theirs, stranger = [await scene.port(role) for role in ("bridge", "user", "stranger")]
     terms = await scene.terms(ours, theirs, SECRET, lifetime=100)
-    await scene.done(ours, lock(ours, terms))
+    await scene.done(ours, LockAction(terms))
     await scene.rig.devnet.advance_time(200)
     before = await ours.balance(ours.account, scene.rig.native)
     if not scene.rig.traits.refunds_by_anyone:
-        with pytest.raises(ActionRefused):
-            await stranger.prepare(refund(stranger, terms), await stranger.next_sequence(), FeeLevel())
+        with pytest.raises(ActionRefusedError):
+            await stranger.prepare(RefundAction(terms), await stranger.next_sequence(), FeeLevel())
         return
-    await scene.done(stranger, refund(stranger, terms))
+    await scene.done(stranger, RefundAction(terms))
     freed = terms.amount + scene.rig.traits.bound_by_lock
     assert await ours.balance(ours.account, scene.rig.native) == before + freed
 
@@ -94,13 +95,13 @@ async def test_the_recipient_may_give_a_lock_back_before_its_deadline(scene: Sce
     ours, theirs = await scene.port("bridge"), await scene.port("user")
     for lifetime in (10_000, 20_000):
         terms = await scene.terms(theirs, ours, SECRET, lifetime=lifetime)
-        await scene.done(theirs, lock(theirs, terms))
+        await scene.done(theirs, LockAction(terms))
         before = await ours.balance(theirs.account, scene.rig.native)
         if not scene.rig.traits.gives_back_early:
-            with pytest.raises(ActionRefused):
-                await ours.prepare(cooperative_refund(ours, terms), await ours.next_sequence(), FeeLevel())
+            with pytest.raises(ActionRefusedError):
+                await ours.prepare(CooperativeRefundAction(terms), await ours.next_sequence(), FeeLevel())
             return
-        await scene.done(ours, cooperative_refund(ours, terms))
+        await scene.done(ours, CooperativeRefundAction(terms))
         freed = terms.amount + scene.rig.traits.bound_by_lock
         assert await ours.balance(theirs.account, scene.rig.native) == before + freed
         status = await ours.read_lock(ours.lock_id(terms), terms)
@@ -110,19 +111,19 @@ async def test_the_recipient_may_give_a_lock_back_before_its_deadline(scene: Sce
 async def test_nobody_but_the_recipient_may_give_a_lock_back_early(scene: Scene) -> None:
     ours, theirs = await scene.port("bridge"), await scene.port("user")
     terms = await scene.terms(theirs, ours, SECRET)
-    await scene.done(theirs, lock(theirs, terms))
-    with pytest.raises(ActionRefused):
-        await theirs.prepare(cooperative_refund(theirs, terms), await theirs.next_sequence(), FeeLevel())
+    await scene.done(theirs, LockAction(terms))
+    with pytest.raises(ActionRefusedError):
+        await theirs.prepare(CooperativeRefundAction(terms), await theirs.next_sequence(), FeeLevel())
 
 
 async def test_a_wrong_preimage_is_refused(scene: Scene) -> None:
     ours, theirs = await scene.port("bridge"), await scene.port("user")
     terms = await scene.terms(ours, theirs, SECRET)
-    await scene.done(ours, lock(ours, terms))
+    await scene.done(ours, LockAction(terms))
     for wrong in (b"", SECRET.reveal()[:-1] + b"?", SECRET.reveal() + b"\0"):
-        with pytest.raises(ActionRefused):
+        with pytest.raises(ActionRefusedError):
             await theirs.prepare(
-                claim(theirs, terms, Preimage(wrong)), await theirs.next_sequence(), FeeLevel()
+                ClaimAction(terms, Preimage(wrong)), await theirs.next_sequence(), FeeLevel()
             )
 
 
@@ -131,10 +132,10 @@ async def test_every_chain_takes_preimages_of_this_size(scene: Scene, size: int)
     ours, theirs = await scene.port("bridge"), await scene.port("user")
     preimage = Preimage(bytes(range(1, size + 1)))
     terms = await scene.terms(ours, theirs, preimage)
-    await scene.done(ours, lock(ours, terms))
+    await scene.done(ours, LockAction(terms))
     watcher = Watcher(ours)
     await watcher.look()
-    tx = await scene.done(theirs, claim(theirs, terms, preimage))
+    tx = await scene.done(theirs, ClaimAction(terms, preimage))
     scan = await watcher.look()
     assert scan.events == (Claimed(scan.blocks[-1], tx.tx_id, ours.lock_id(terms), preimage),)
 
@@ -144,7 +145,7 @@ async def test_a_lock_is_itself_only_with_all_of_its_terms(scene: Scene) -> None
     terms = await scene.terms(ours, theirs, SECRET)
     lock_id = ours.lock_id(terms)
     assert await ours.read_lock(lock_id, terms) is LockStatus.ABSENT
-    await scene.done(ours, lock(ours, terms))
+    await scene.done(ours, LockAction(terms))
     assert await ours.read_lock(lock_id, terms) is LockStatus.OPEN
     for change in (
         {"sender": stranger.account},
@@ -168,28 +169,28 @@ async def test_a_stranger_with_the_same_hashlock_does_no_harm(scene: Scene) -> N
         terms, sender=stranger.account, recipient=stranger.account, amount=least
     )
     same_but_sender = msgspec.structs.replace(terms, sender=stranger.account)
-    await scene.done(stranger, lock(stranger, squatting))
-    await scene.done(stranger, lock(stranger, same_but_sender))
-    await scene.done(ours, lock(ours, terms))
-    await scene.done(stranger, claim(stranger, squatting, SECRET))
+    await scene.done(stranger, LockAction(squatting))
+    await scene.done(stranger, LockAction(same_but_sender))
+    await scene.done(ours, LockAction(terms))
+    await scene.done(stranger, ClaimAction(squatting, SECRET))
     assert await ours.read_lock(ours.lock_id(terms), terms) is LockStatus.OPEN
-    await scene.done(theirs, claim(theirs, terms, SECRET))
+    await scene.done(theirs, ClaimAction(terms, SECRET))
     assert await ours.read_lock(ours.lock_id(same_but_sender), same_but_sender) is LockStatus.OPEN
 
 
 async def test_the_same_terms_cannot_be_locked_twice_at_once(scene: Scene) -> None:
     ours, theirs = await scene.port("bridge"), await scene.port("user")
     terms = await scene.terms(ours, theirs, SECRET)
-    await scene.done(ours, lock(ours, terms))
-    with pytest.raises(ActionRefused):
-        await ours.prepare(lock(ours, terms), await ours.next_sequence(), FeeLevel())
+    await scene.done(ours, LockAction(terms))
+    with pytest.raises(ActionRefusedError):
+        await ours.prepare(LockAction(terms), await ours.next_sequence(), FeeLevel())
 
 
 async def test_a_lock_is_made_by_its_sender_alone(scene: Scene) -> None:
     ours, theirs = await scene.port("bridge"), await scene.port("user")
     terms = await scene.terms(theirs, ours, SECRET)
-    with pytest.raises(ActionRefused):
-        await ours.prepare(lock(ours, terms), await ours.next_sequence(), FeeLevel())
+    with pytest.raises(ActionRefusedError):
+        await ours.prepare(LockAction(terms), await ours.next_sequence(), FeeLevel())
 
 
 async def test_a_lock_elsewhere_is_refused_before_anything_is_signed(scene: Scene) -> None:
@@ -199,8 +200,8 @@ async def test_a_lock_elsewhere_is_refused_before_anything_is_signed(scene: Scen
     terms = msgspec.structs.replace(
         await scene.terms(ours, theirs, SECRET), contract=scene.rig.other_address()
     )
-    with pytest.raises(ActionRefused):
-        await ours.prepare(Action(Purpose.LOCK, terms), await ours.next_sequence(), FeeLevel())
+    with pytest.raises(ActionRefusedError):
+        await ours.prepare(LockAction(terms), await ours.next_sequence(), FeeLevel())
 
 
 async def test_an_ordinary_wallet_locks_claims_and_refunds_what_the_port_gives_it(scene: Scene) -> None:
@@ -234,11 +235,12 @@ async def test_a_token_is_approved_once_then_locked_and_claimed(scene: Scene) ->
     watcher = Watcher(ours)
     await watcher.look()
     before = await ours.balance(ours.account, token)
-    await scene.done(ours, lock(ours, terms))
+    await scene.done(ours, LockAction(terms))
     (event,) = (await watcher.look()).events
+    assert isinstance(event, Locked)
     assert event.terms == terms
     assert await ours.balance(ours.account, token) == before - terms.amount
-    await scene.done(theirs, claim(theirs, terms, SECRET))
+    await scene.done(theirs, ClaimAction(terms, SECRET))
     assert await ours.balance(theirs.account, token) == terms.amount
 
 
@@ -248,7 +250,7 @@ async def test_a_token_is_locked_and_refunded_by_an_ordinary_wallet_with_its_app
         assert await (await scene.port("bridge")).setup_actions([scene.rig.native]) == ()
         return
     ours, theirs = await scene.port("bridge"), await scene.port("user")
-    await scene.rig.devnet.fund(theirs.account, token, scene.rig.unit)
+    await scene.rig.devnet.fund(theirs.account, token, Amount(scene.rig.unit))
     terms = await scene.terms(theirs, ours, SECRET, asset=token, lifetime=300)
     await scene.from_wallet("user", Purpose.LOCK, terms)
     assert await ours.read_lock(ours.lock_id(terms), terms) is LockStatus.OPEN
@@ -265,6 +267,6 @@ async def test_a_token_that_is_lacking_is_insufficient_funds(scene: Scene) -> No
         return
     ours, theirs = await scene.port("bridge"), await scene.port("user")
     terms = await scene.terms(ours, theirs, SECRET, asset=token)
-    with pytest.raises((InsufficientFunds, PortError)) as refusal:
-        await ours.prepare(lock(ours, terms), await ours.next_sequence(), FeeLevel())
-    assert isinstance(refusal.value, InsufficientFunds)
+    with pytest.raises((InsufficientFundsError, PortError)) as refusal:
+        await ours.prepare(LockAction(terms), await ours.next_sequence(), FeeLevel())
+    assert isinstance(refusal.value, InsufficientFundsError)

@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import pytest
 
-from bridge.protocol.types import Preimage, Purpose
-from relayers.port import (
-    HEIGHTS_END,
-    Action,
-    ActionRefused,
-    BadAddress,
+from bridge.chains.actions import AnchorAction, CancelAction, ClaimAction, LockAction
+from bridge.chains.errors import (
+    ActionRefusedError,
+    BadAddressError,
+    InsufficientFundsError,
+    PortUnavailableError,
+)
+from bridge.chains.port import (
     BroadcastOutcome,
     ChainPort,
     FeeLevel,
-    InsufficientFunds,
     LockStatus,
-    PortUnavailable,
     SignedTx,
     TxState,
 )
-from tests.conformance.actions import claim, lock
+from bridge.protocol.types import Amount, Preimage
 from tests.conformance.rig import Scene, Watcher
 
 SECRET = Preimage(b"another preimage, 32 bytes long.")
@@ -30,7 +30,7 @@ async def offer(scene: Scene, port: ChainPort, tx: SignedTx) -> None:
     """Broadcast what may not land yet: a chain that keeps no such transactions says it is unavailable."""
     try:
         await port.broadcast(tx)
-    except PortUnavailable:
+    except PortUnavailableError:
         assert not scene.rig.traits.many_per_block
 
 
@@ -39,21 +39,21 @@ async def expect_no_sequences(scene: Scene) -> None:
     cancelled, and everything expires."""
     ours, theirs = await scene.port("bridge"), await scene.port("user")
     assert await ours.next_sequence() is None
-    first = await scene.sent(ours, lock(ours, await scene.terms(ours, theirs, SECRET)))
-    second = await scene.sent(ours, lock(ours, await scene.terms(ours, theirs, SECRET, lifetime=20_000)))
+    first = await scene.sent(ours, LockAction(await scene.terms(ours, theirs, SECRET)))
+    second = await scene.sent(ours, LockAction(await scene.terms(ours, theirs, SECRET, lifetime=20_000)))
     assert first.sequence is None
-    assert first.valid_until is not None
+    assert (first.valid_until_height is None) != (first.valid_until_time is None)
     await scene.rig.devnet.mine(1)
     for tx in (first, second):
         assert (await ours.tx_status(tx)).state is TxState.INCLUDED
-    with pytest.raises(ActionRefused):
-        await ours.prepare(Action(Purpose.CANCEL), None, FeeLevel())
+    with pytest.raises(ActionRefusedError):
+        await ours.prepare(CancelAction(), None, FeeLevel())
 
 
 async def test_broadcasting_again_is_harmless(scene: Scene) -> None:
     ours, theirs = await scene.port("bridge"), await scene.port("user")
     terms = await scene.terms(ours, theirs, SECRET)
-    tx = await scene.sent(ours, lock(ours, terms))
+    tx = await scene.sent(ours, LockAction(terms))
     again = (await ours.broadcast(tx)).outcome
     if scene.rig.traits.has_sequences:
         assert again is BroadcastOutcome.ALREADY_KNOWN
@@ -77,16 +77,12 @@ async def test_a_replacement_bids_more_and_the_replaced_transaction_is_known_as_
         return
     ours, theirs = await scene.port("bridge"), await scene.port("user")
     terms = await scene.terms(ours, theirs, SECRET)
-    slow = await scene.sent(ours, lock(ours, terms))
-    fast = await ours.prepare(lock(ours, terms), slow.sequence, FeeLevel(1, slow.fee))
+    slow = await scene.sent(ours, LockAction(terms))
+    fast = await ours.prepare(LockAction(terms), slow.sequence, FeeLevel(1, slow.fee))
     assert fast.sequence == slow.sequence
     assert fast.max_cost > slow.max_cost
     assert (await ours.broadcast(fast)).outcome is BroadcastOutcome.ACCEPTED
     await scene.rig.devnet.mine(1)
-    if not scene.rig.traits.has_sequences:  # both may be included, but the lock stands only once
-        states = {(await ours.tx_status(one)).state for one in (slow, fast)}
-        assert states == {TxState.INCLUDED, TxState.FAILED}
-        return
     assert (await ours.tx_status(fast)).state is TxState.INCLUDED
     assert (await ours.tx_status(slow)).state is TxState.REPLACED
     assert (await ours.broadcast(slow)).outcome is BroadcastOutcome.SEQUENCE_USED
@@ -97,15 +93,15 @@ async def test_a_rival_that_bids_no_more_is_underpriced(scene: Scene) -> None:
         await expect_no_sequences(scene)
         return
     ours, theirs = await scene.port("bridge"), await scene.port("user")
-    await scene.sent(ours, lock(ours, await scene.terms(ours, theirs, SECRET)))
+    await scene.sent(ours, LockAction(await scene.terms(ours, theirs, SECRET)))
     other = await scene.terms(ours, theirs, SECRET, lifetime=20_000)
-    rival = await ours.prepare(lock(ours, other), await ours.next_sequence(), FeeLevel())
+    rival = await ours.prepare(LockAction(other), await ours.next_sequence(), FeeLevel())
     assert (await ours.broadcast(rival)).outcome is BroadcastOutcome.UNDERPRICED
 
 
 async def test_a_transaction_dropped_from_the_mempool_is_unknown_and_can_be_sent_again(scene: Scene) -> None:
     ours, theirs = await scene.port("bridge"), await scene.port("user")
-    tx = await scene.sent(ours, lock(ours, await scene.terms(ours, theirs, SECRET)))
+    tx = await scene.sent(ours, LockAction(await scene.terms(ours, theirs, SECRET)))
     await scene.rig.devnet.reorg(1, drop=[tx.tx_id])
     assert (await ours.tx_status(tx)).state is TxState.UNKNOWN
     assert (await ours.broadcast(tx)).outcome is BroadcastOutcome.ACCEPTED
@@ -120,12 +116,12 @@ async def test_a_transaction_beyond_a_gap_waits_until_the_gap_is_filled(scene: S
     ours, theirs = await scene.port("bridge"), await scene.port("user")
     first = await ours.next_sequence()
     assert first is not None
-    late = await ours.prepare(lock(ours, await scene.terms(ours, theirs, SECRET)), first + 1, FeeLevel())
+    late = await ours.prepare(LockAction(await scene.terms(ours, theirs, SECRET)), first + 1, FeeLevel())
     await offer(scene, ours, late)
     await scene.rig.devnet.mine(1)
     assert (await ours.tx_status(late)).state in {TxState.PENDING, TxState.UNKNOWN}
     assert await ours.next_sequence() == first
-    filler = await ours.prepare(Action(Purpose.CANCEL), first, FeeLevel())
+    filler = await ours.prepare(CancelAction(), first, FeeLevel())
     assert (await ours.broadcast(filler)).outcome is BroadcastOutcome.ACCEPTED
     await offer(scene, ours, late)
     await scene.rig.devnet.mine(1)
@@ -142,20 +138,20 @@ async def test_a_cancelled_transaction_can_never_land(scene: Scene) -> None:
     terms = await scene.terms(ours, theirs, SECRET, lifetime=30_000)
     if not scene.rig.traits.has_sequences:
         await expect_no_sequences(scene)
-        stuck = await ours.prepare(lock(ours, terms), None, FeeLevel())
-        assert stuck.valid_until is not None
-        if stuck.valid_until < HEIGHTS_END:
+        stuck = await ours.prepare(LockAction(terms), None, FeeLevel())
+        if stuck.valid_until_height is not None:
             height = (await ours.tip()).block.height
-            await scene.rig.devnet.mine(stuck.valid_until - height + 1)
+            await scene.rig.devnet.mine(stuck.valid_until_height - height + 1)
         else:
-            await scene.rig.devnet.advance_time(stuck.valid_until - (await ours.tip()).time + 1)
+            assert stuck.valid_until_time is not None
+            await scene.rig.devnet.advance_time(stuck.valid_until_time - (await ours.tip()).time + 1)
         assert (await ours.broadcast(stuck)).outcome is BroadcastOutcome.REJECTED
         await scene.rig.devnet.mine(1)
         assert (await ours.tx_status(stuck)).state is TxState.UNKNOWN
         assert await ours.read_lock(ours.lock_id(terms), terms) is LockStatus.ABSENT
         return
-    stuck = await scene.sent(ours, lock(ours, terms))
-    cancel = await ours.prepare(Action(Purpose.CANCEL), stuck.sequence, FeeLevel(1, stuck.fee))
+    stuck = await scene.sent(ours, LockAction(terms))
+    cancel = await ours.prepare(CancelAction(), stuck.sequence, FeeLevel(1, stuck.fee))
     assert (await ours.broadcast(cancel)).outcome is BroadcastOutcome.ACCEPTED
     await scene.rig.devnet.mine(1)
     assert (await ours.tx_status(stuck)).state is TxState.REPLACED
@@ -164,9 +160,9 @@ async def test_a_cancelled_transaction_can_never_land(scene: Scene) -> None:
 
 async def test_an_anchor_is_carried_by_zion_and_by_no_other_chain(scene: Scene) -> None:
     ours = await scene.port("bridge")
-    anchor = Action(Purpose.ANCHOR, payload=b"\xa5" * 32, amount=17)
+    anchor = AnchorAction(b"\xa5" * 32, 17)
     if scene.rig.name in {"ethereum", "solana", "stellar", "cardano"}:
-        with pytest.raises(ActionRefused):
+        with pytest.raises(ActionRefusedError):
             await ours.prepare(anchor, await ours.next_sequence(), FeeLevel())
     else:
         await scene.done(ours, anchor)
@@ -176,7 +172,7 @@ async def test_no_more_is_spent_than_max_cost(scene: Scene) -> None:
     ours, theirs = await scene.port("bridge"), await scene.port("user")
     terms = await scene.terms(ours, theirs, SECRET)
     before = await ours.balance(ours.account, scene.rig.native)
-    tx = await scene.done(ours, lock(ours, terms))
+    tx = await scene.done(ours, LockAction(terms))
     spent = before - await ours.balance(ours.account, scene.rig.native)
     assert terms.amount < spent <= terms.amount + tx.max_cost
 
@@ -186,10 +182,10 @@ async def test_fee_estimates_are_of_the_size_of_what_is_paid(scene: Scene) -> No
     estimate = await ours.fees(scene.rig.native)
     terms = await scene.terms(ours, theirs, SECRET)
     before = await ours.balance(ours.account, scene.rig.native)
-    await scene.done(ours, lock(ours, terms))
+    await scene.done(ours, LockAction(terms))
     between = await ours.balance(ours.account, scene.rig.native)
     start = await ours.balance(theirs.account, scene.rig.native)
-    await scene.done(theirs, claim(theirs, terms, SECRET))
+    await scene.done(theirs, ClaimAction(terms, SECRET))
     gained = await ours.balance(theirs.account, scene.rig.native) - start
     for paid, expected in (
         (before - between - terms.amount, estimate.lock),
@@ -201,17 +197,17 @@ async def test_fee_estimates_are_of_the_size_of_what_is_paid(scene: Scene) -> No
 async def test_an_account_without_coins_can_send_nothing(scene: Scene) -> None:
     ours = await scene.port("bridge")
     poor = scene.rig.port(f"{scene.name}/poor")
-    with pytest.raises(InsufficientFunds) as refusal:
-        await poor.prepare(lock(poor, await scene.terms(poor, ours, SECRET)), 0, FeeLevel())
+    with pytest.raises(InsufficientFundsError) as refusal:
+        await poor.prepare(LockAction(await scene.terms(poor, ours, SECRET)), 0, FeeLevel())
     assert refusal.value.hint
 
 
 async def test_an_account_cannot_lock_what_it_needs_for_the_fee(scene: Scene) -> None:
     ours, poor = await scene.port("bridge"), scene.rig.port(f"{scene.name}/poor")
-    await scene.rig.devnet.fund(poor.account, scene.rig.native, scene.rig.unit)
+    await scene.rig.devnet.fund(poor.account, scene.rig.native, Amount(scene.rig.unit))
     terms = await scene.terms(poor, ours, SECRET)
-    with pytest.raises(InsufficientFunds):
-        await poor.prepare(lock(poor, terms), 0, FeeLevel())
+    with pytest.raises(InsufficientFundsError):
+        await poor.prepare(LockAction(terms), 0, FeeLevel())
 
 
 async def test_a_node_that_is_down_is_unavailable_and_everything_goes_on_when_it_is_back(
@@ -221,7 +217,7 @@ async def test_a_node_that_is_down_is_unavailable_and_everything_goes_on_when_it
     terms = await scene.terms(ours, theirs, SECRET)
     watcher = Watcher(ours)
     await watcher.look()
-    tx = await scene.done(ours, lock(ours, terms))
+    tx = await scene.done(ours, LockAction(terms))
     await scene.rig.kill_node()
     for attempt in (
         ours.tip(),
@@ -231,15 +227,15 @@ async def test_a_node_that_is_down_is_unavailable_and_everything_goes_on_when_it
         ours.read_lock(ours.lock_id(terms), terms),
         ours.balance(ours.account, scene.rig.native),
         ours.next_sequence(),
-        theirs.prepare(claim(theirs, terms, SECRET), 1, FeeLevel()),
+        theirs.prepare(ClaimAction(terms, SECRET), 1, FeeLevel()),
     ):
-        with pytest.raises(PortUnavailable):
+        with pytest.raises(PortUnavailableError):
             await attempt
     await scene.rig.start_node()
     assert [event.tx_id for event in (await watcher.look()).events] == [tx.tx_id]
     assert await ours.read_lock(ours.lock_id(terms), terms) is LockStatus.OPEN
     assert (await ours.tx_status(tx)).state is TxState.INCLUDED
-    await scene.done(theirs, claim(theirs, terms, SECRET))
+    await scene.done(theirs, ClaimAction(terms, SECRET))
 
 
 async def test_addresses_are_recognised_and_others_refused(scene: Scene) -> None:
@@ -248,7 +244,7 @@ async def test_addresses_are_recognised_and_others_refused(scene: Scene) -> None
     assert port.parse_address(address) == address
     assert port.parse_address(port.account) == port.account
     for wrong in ("", "not an address", address[:-1] + "!", address + "0" * 60):
-        with pytest.raises(BadAddress) as refusal:
+        with pytest.raises(BadAddressError) as refusal:
             port.parse_address(wrong)
         assert refusal.value.hint
 
@@ -256,8 +252,8 @@ async def test_addresses_are_recognised_and_others_refused(scene: Scene) -> None
 async def test_secrets_do_not_show_in_what_the_port_prints(scene: Scene) -> None:
     ours, theirs = await scene.port("bridge"), await scene.port("user")
     terms = await scene.terms(ours, theirs, SECRET)
-    await scene.done(ours, lock(ours, terms))
-    action = claim(theirs, terms, SECRET)
+    await scene.done(ours, LockAction(terms))
+    action = ClaimAction(terms, SECRET)
     tx = await theirs.prepare(action, await theirs.next_sequence(), FeeLevel())
     shown = f"{theirs!r} {theirs} {action!r} {tx!r}"
     assert SECRET.reveal().hex() not in shown

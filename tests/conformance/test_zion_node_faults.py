@@ -9,12 +9,13 @@ import msgspec
 import pytest
 import pytest_asyncio
 
+from bridge.chains.actions import ClaimAction, LockAction
+from bridge.chains.errors import PortError, PortUnavailableError
+from bridge.chains.port import FeeLevel
+from bridge.keys.devkeys import devnet_key
 from bridge.protocol.types import Preimage
-from chain.params import Network
-from relayers.devkeys import devnet_key
-from relayers.port import FeeLevel, PortError, PortUnavailable
+from chain.rules.params import Network
 from relayers.zion.adapter import ZionPort, open_port
-from tests.conformance.actions import claim, lock
 from tests.conformance.conftest import Rigs
 from tests.conformance.lying_rpc import LyingRpc
 from tests.conformance.rig import Scene, Watcher
@@ -47,10 +48,10 @@ async def test_a_block_that_was_tampered_with_is_not_believed(
     ours, theirs = await scene.port("bridge"), await scene.port("user")
     port = through(rig, rpc.url)
     terms = await scene.terms(theirs, ours, SECRET)
-    await scene.done(theirs, lock(theirs, terms))
+    await scene.done(theirs, LockAction(terms))
     watcher = Watcher(port)
     await watcher.look()
-    await scene.done(ours, claim(ours, terms, SECRET))
+    await scene.done(ours, ClaimAction(terms, SECRET))
 
     def tamper(call: dict[str, Any], answer: dict[str, Any]) -> dict[str, Any]:
         if call["method"] != "getBlock":
@@ -65,7 +66,7 @@ async def test_a_block_that_was_tampered_with_is_not_believed(
         return {**answer, "result": {**answer["result"], "transactions": changed}}
 
     rpc.mangle = tamper
-    with pytest.raises(PortUnavailable, match="not its id's"):
+    with pytest.raises(PortUnavailableError, match="not its id's"):
         await watcher.look()
     rpc.mangle = None
     assert len((await watcher.look()).events) == 1
@@ -83,7 +84,7 @@ async def test_a_header_that_was_tampered_with_is_not_believed(rig: ZionRig, rpc
         return {**answer, "result": {**answer["result"], "raw": raw.hex()}}
 
     rpc.mangle = tamper
-    with pytest.raises(PortUnavailable, match="not its id's"):
+    with pytest.raises(PortUnavailableError, match="not its id's"):
         await port.tip()
     await port.close()
 
@@ -125,7 +126,7 @@ async def test_a_broken_line_is_unavailable_and_its_key_stays_secret(
     await port.tip()
     rpc.garbage, rpc.delay = fault == "garbage", 5.0 * (fault == "silence")
     rpc.status = 500 if fault == "http 500" else 200
-    with pytest.raises(PortUnavailable) as failure:
+    with pytest.raises(PortUnavailableError) as failure:
         await port.tip()
     assert failure.value.hint
     assert "secret-api-key" not in f"{failure.value} {failure.value.hint} {port!r} {port._settings!r}"
@@ -145,7 +146,7 @@ async def test_the_next_url_serves_when_the_first_is_down(rig: ZionRig, rpc: Lyi
 
 async def test_fees_over_the_cap_are_not_paid(scene: Scene, rig: ZionRig) -> None:
     ours, theirs = await scene.port("bridge"), await scene.port("user")
-    tx = await scene.sent(ours, lock(ours, await scene.terms(ours, theirs, SECRET)))
+    tx = await scene.sent(ours, LockAction(await scene.terms(ours, theirs, SECRET)))
     terms = await scene.terms(ours, theirs, SECRET)
-    with pytest.raises(PortUnavailable, match="cap"):
-        await ours.prepare(lock(ours, terms), tx.sequence, FeeLevel(1, {"fee": 10**8}))
+    with pytest.raises(PortUnavailableError, match="cap"):
+        await ours.prepare(LockAction(terms), tx.sequence, FeeLevel(1, {"fee": 10**8}))

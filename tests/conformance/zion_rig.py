@@ -4,23 +4,24 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from bridge.protocol.types import Asset, Chain, LockTerms
-from chain.address import decode_address
-from chain.client import ZionClient
-from chain.keys import Key
-from chain.wallet import sign
-from relayers.devkeys import devnet_key
-from relayers.port import UnsignedTx
+from bridge.chains.port import UnsignedTx
+from bridge.keys.devkeys import devnet_key
+from bridge.protocol.types import Asset, LockTerms
+from chain.rules.address import decode_address
+from chain.service.client import ZionClient
+from chain.wallet.keys import Key
+from chain.wallet.transactions import sign
 from relayers.zion.adapter import ZionPort, open_port
-from relayers.zion.devnet import ZionDevnet
+from relayers.zion.devnet.local import ZionDevnet
 from relayers.zion.htlc import from_payload
 from relayers.zion.settings import ZION
+from tests import instances
 from tests.conformance.rig import Traits
 
 
 class ZionRig:
     name = "zion"
-    chain = Chain.ZION
+    chain = instances.ZION
     native = ZION
     token = None
     unit = 10**6

@@ -14,17 +14,19 @@ import pytest
 import pytest_asyncio
 
 from bridge import config
-from bridge.api.client import BridgeClient
-from bridge.api.models import SwapView
-from bridge.api.recovery import LIGHT, RecoveryDir
-from bridge.api.userswap import LockWatch, Unsafe, UserSwap, Wallet
+from bridge.chains.local import processes
+from bridge.client.client import BridgeClient
+from bridge.client.errors import UnsafeError
+from bridge.client.recovery import LIGHT, RecoveryDir
+from bridge.client.swap import LockWatch, UserSwap, UserWallet
 from bridge.config import Settings
-from bridge.ports import open_port
-from bridge.protocol.types import Chain, LegState, SwapState
-from relayers import childproc
-from relayers.ethereum.devnet import AnvilDevnet
-from relayers.keystore import KeyLabel, devnet_key, write
-from relayers.zion.devnet import ZionDevnet
+from bridge.keys.keystore import KeyLabel, devnet_key, write
+from bridge.protocol.types import ChainId, LegState, SwapState
+from bridge.wire.swaps import SwapView
+from bridge.wiring.ports import open_port
+from relayers.evm.devnet.anvil import AnvilDevnet
+from relayers.zion.devnet.local import ZionDevnet
+from tests import instances
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -43,8 +45,8 @@ class Stack:
         self.zion = zion
         self.recovery = RecoveryDir(base / "swaps")
         self.wallets = {
-            chain: Wallet(open_port(settings, chain, devnet_key(f"{chain.value}/user")))
-            for chain in (Chain.ETHEREUM, Chain.ZION)
+            chain: UserWallet(open_port(settings, chain, devnet_key(f"{chain}/user")))
+            for chain in (instances.ETHEREUM, instances.ZION)
         }
 
     def client(self) -> BridgeClient:
@@ -70,13 +72,13 @@ async def stack(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stack
         assets = settings.assets_by_key()
         for devnet, key, amount in ((anvil, ETH, 100 * 10**18), (zion, ZION, 100_000 * 10**8)):
             chain = assets[key].chain
-            await devnet.fund(accounts[f"{chain.value}_account"], assets[key], amount)
+            await devnet.fund(accounts[f"{chain}_account"], assets[key], amount)
             await devnet.fund(stack.wallets[chain].address, assets[key], amount // 10)
         rainbow("db", "upgrade", "--config", str(home / "rainbow.toml"))
         for command in ("api", "relayer zion", "relayer ethereum"):
             log = base / f"{command.replace(' ', '-')}.log"
             argv = [sys.executable, "-m", "bridge.cli", *command.split(), "--json"]
-            children.append(childproc.spawn([*argv, "--config", str(home / "rainbow.toml")], log))
+            children.append(processes.spawn([*argv, "--config", str(home / "rainbow.toml")], log))
         stack.url = await announced(base / "api.log")
         await ready(stack)
         yield stack
@@ -84,7 +86,7 @@ async def stack(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stack
             await wallet.port.close()
     finally:
         for child in children:
-            childproc.terminate(child)
+            processes.terminate(child)
         await asyncio.gather(anvil.stop(), zion.stop())
 
 
@@ -124,9 +126,11 @@ async def safe(swap: UserSwap, watch: LockWatch) -> None:
             await asyncio.sleep(0.2)
 
 
-async def begin(stack: Stack, client: BridgeClient, source: Chain, *, amount: int, gasless: bool) -> UserSwap:
-    destination = Chain.ZION if source is Chain.ETHEREUM else Chain.ETHEREUM
-    keys = {Chain.ETHEREUM: ETH, Chain.ZION: ZION}
+async def begin(
+    stack: Stack, client: BridgeClient, source: ChainId, *, amount: int, gasless: bool
+) -> UserSwap:
+    destination = instances.ZION if source == instances.ETHEREUM else instances.ETHEREUM
+    keys = {instances.ETHEREUM: ETH, instances.ZION: ZION}
     quote = await client.quote(keys[source], keys[destination], amount, gasless=gasless)
     return await UserSwap.begin(
         client,
@@ -142,11 +146,11 @@ async def begin(stack: Stack, client: BridgeClient, source: Chain, *, amount: in
 
 async def test_eth_becomes_zion_and_the_relayer_claims_for_a_user_without_zion(stack: Stack) -> None:
     async with stack.client() as client:
-        swap = await begin(stack, client, Chain.ETHEREUM, amount=10**17, gasless=True)
+        swap = await begin(stack, client, instances.ETHEREUM, amount=10**17, gasless=True)
         terms = swap.record.destination
-        port = stack.wallets[Chain.ZION].port
+        port = stack.wallets[instances.ZION].port
         before = await port.balance(terms.recipient, terms.asset)
-        await swap.lock(stack.wallets[Chain.ETHEREUM])
+        await swap.lock(stack.wallets[instances.ETHEREUM])
         watch = LockWatch(port, terms)
         await safe(swap, watch)
         await swap.reveal_to_bridge(PASSWORD, watch)
@@ -157,31 +161,31 @@ async def test_eth_becomes_zion_and_the_relayer_claims_for_a_user_without_zion(s
 
 async def test_zion_becomes_eth_claimed_by_the_users_own_wallet_after_a_crash(stack: Stack) -> None:
     async with stack.client() as client:
-        begun = await begin(stack, client, Chain.ZION, amount=200 * 10**8, gasless=False)
-        await begun.lock(stack.wallets[Chain.ZION])
+        begun = await begin(stack, client, instances.ZION, amount=200 * 10**8, gasless=False)
+        await begun.lock(stack.wallets[instances.ZION])
         # All that survives a crash is the recovery file.
         swap = UserSwap.resume(client, stack.recovery, stack.recovery.find(begun.id))
-        port = stack.wallets[Chain.ETHEREUM].port
+        port = stack.wallets[instances.ETHEREUM].port
         terms = swap.record.destination
-        assert await swap.lock(stack.wallets[Chain.ZION]) == begun.record.sent["lock"].tx_id
+        assert await swap.lock(stack.wallets[instances.ZION]) == begun.record.sent["lock"].tx_id
         watch = LockWatch(port, terms)
         await safe(swap, watch)
-        await swap.claim(PASSWORD, watch, stack.wallets[Chain.ETHEREUM])
+        await swap.claim(PASSWORD, watch, stack.wallets[instances.ETHEREUM])
         view = await until(swap, SwapState.COMPLETED)
         assert view.destination.spend_tx == swap.record.sent["claim"].tx_id
 
 
 async def test_when_the_user_walks_away_both_get_their_own_back_after_the_deadlines(stack: Stack) -> None:
     async with stack.client() as client:
-        swap = await begin(stack, client, Chain.ETHEREUM, amount=10**17, gasless=True)
-        wallet = stack.wallets[Chain.ETHEREUM]
+        swap = await begin(stack, client, instances.ETHEREUM, amount=10**17, gasless=True)
+        wallet = stack.wallets[instances.ETHEREUM]
         await swap.lock(wallet)
         await until(swap, SwapState.AWAIT_CLAIM)
-        watch = LockWatch(stack.wallets[Chain.ZION].port, swap.record.destination)
+        watch = LockWatch(stack.wallets[instances.ZION].port, swap.record.destination)
         await safe(swap, watch)
         seconds = swap.record.source.deadline - (await wallet.port.tip()).time + 1
         await stack.zion.advance_time(seconds)
-        with pytest.raises(Unsafe):  # too late: the secret stays
+        with pytest.raises(UnsafeError):  # too late: the secret stays
             await swap.reveal_to_bridge(PASSWORD, watch)
         await stack.anvil.advance_time(seconds)
         await swap.refund(wallet)  # needs no bridge
@@ -210,7 +214,12 @@ async def test_the_command_line_swaps_with_a_keystore_and_lets_the_relayer_claim
         swap,
         *("start", ETH, ZION, "0.05", "--gasless"),
         *("--keystore", str(keystore), "--keystore-password-file", str(password)),
-        *("--refund-address", wallets[Chain.ETHEREUM].address, "--recipient", wallets[Chain.ZION].address),
+        *(
+            "--refund-address",
+            wallets[instances.ETHEREUM].address,
+            "--recipient",
+            wallets[instances.ZION].address,
+        ),
     )
     assert begun["lock_tx"].startswith("0x")
     claimed = await asyncio.to_thread(swap, "claim", begun["id"][:8], "--relayed")

@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from bridge.protocol.types import Chain
-from relayers import childproc
-from relayers.solana.node import free_ports
+from bridge.chains.local import processes
+from relayers.solana.devnet.genesis import free_ports
+from tests import instances
 
 PATIENCE_SECONDS = 120
 
@@ -29,7 +29,7 @@ def rainbow(*arguments: str) -> dict[str, Any]:
 
 @pytest.mark.timeout(PATIENCE_SECONDS + 60)
 def test_a_devnet_of_all_chains_has_money_for_the_bridge_and_a_user(tmp_path: Path) -> None:
-    zion, ethereum, stellar, cardano = (f"http://127.0.0.1:{childproc.free_port()}" for _ in range(4))
+    zion, ethereum, stellar, cardano = (f"http://127.0.0.1:{processes.free_port()}" for _ in range(4))
     solana = free_ports()
     told = rainbow(
         *("init", "--dir", str(tmp_path), "--zion-rpc", zion, "--ethereum-rpc", ethereum),
@@ -48,7 +48,7 @@ def test_a_devnet_of_all_chains_has_money_for_the_bridge_and_a_user(tmp_path: Pa
         "--json",
         *config,
     ]
-    child = childproc.spawn(argv, log)
+    child = processes.spawn(argv, log)
     try:
         deadline = time.monotonic() + PATIENCE_SECONDS
         while not log.read_text().endswith("}\n"):
@@ -56,15 +56,15 @@ def test_a_devnet_of_all_chains_has_money_for_the_bridge_and_a_user(tmp_path: Pa
             assert time.monotonic() < deadline, log.read_text()
             time.sleep(0.2)
         running = json.loads(log.read_text())
-        for chain in Chain:
-            assert running[f"{chain.value}_bridge"] == told[f"{chain.value}_account"]
-            assert running[f"{chain.value}_user"]
+        for chain in instances.ALL:
+            assert running[f"{chain}_bridge"] == told[f"{chain}_account"]
+            assert running[f"{chain}_user"]
         assert running["cardano"] == f"{cardano}/api/v0"
         report = rainbow("check", *config)
         assert report["ok"] is True, report
         balances = {line["what"]: line["level"] for line in report["findings"] if "balance" in line["what"]}
-        assert balances == {f"{chain.value} balance": "ok" for chain in Chain}
+        assert balances == {f"{chain} balance": "ok" for chain in instances.ALL}
     finally:
         child.send_signal(signal.SIGTERM)
-        childproc.terminate(child)
+        processes.terminate(child)
     assert child.returncode == 0, log.read_text()

@@ -9,14 +9,15 @@ import pytest
 import pytest_asyncio
 from rich.console import Console
 
-from bridge.api.models import SwapView
 from bridge.demo.board import Board
 from bridge.demo.people import Person
 from bridge.demo.plans import Plan
 from bridge.demo.site import Site
-from bridge.protocol.types import Chain, LegState
-from relayers.ethereum.settings import ETH
+from bridge.protocol.types import ChainId, LegState
+from bridge.wire.swaps import SwapView
+from relayers.evm.settings import ETH
 from relayers.zion.settings import ZION
+from tests import instances
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(240)]
 
@@ -38,7 +39,7 @@ class PatientSite(Site):
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def site(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Site]:
-    site = PatientSite(tmp_path_factory.mktemp("site"), (Chain.ETHEREUM, Chain.ZION))
+    site = PatientSite(tmp_path_factory.mktemp("site"), (instances.ETHEREUM, instances.ZION))
     try:
         site.configure()
         await site.start_chains()
@@ -58,10 +59,12 @@ async def view_when(person: Person, state: LegState, patience: float = 60) -> Sw
             await asyncio.sleep(0.1)
 
 
-@pytest.mark.parametrize("chain", [Chain.ETHEREUM, Chain.ZION])
-async def test_a_lock_that_a_reorg_removed_before_finality_is_not_answered(site: Site, chain: Chain) -> None:
-    route = (ETH, ZION, 10**17) if chain is Chain.ETHEREUM else (ZION, ETH, 50 * 10**8)
-    plan = Plan(f"frank-{chain.value}", *route, walks_away=True)
+@pytest.mark.parametrize("chain", [instances.ETHEREUM, instances.ZION])
+async def test_a_lock_that_a_reorg_removed_before_finality_is_not_answered(
+    site: Site, chain: ChainId
+) -> None:
+    route = (ETH, ZION, 10**17) if chain == instances.ETHEREUM else (ZION, ETH, 50 * 10**8)
+    plan = Plan(f"frank-{chain}", *route, walks_away=True)
     person = Person(site, plan, Board(Console(), silent=True), patience=60)
     try:
         await person.fund()

@@ -38,8 +38,8 @@ def check_swap(swap: Swap) -> None:
     source, destination = swap.source.state, swap.destination.state
     gives_back = SendCooperativeRefund() in required or SendRefund(SOURCE) in required
 
-    for one, other in CONTRADICTIONS:
-        assert not (one in required and other in required), (one, other)
+    for first, second in CONTRADICTIONS:
+        assert not (first in required and second in required), (first, second)
     keys = [(type(effect), getattr(effect, "leg", None)) for effect in required]
     assert len(keys) == len(set(keys)), "2: two effects of one kind for one leg"
 

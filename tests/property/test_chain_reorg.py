@@ -16,13 +16,14 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from chain.errors import RuleBrokenError
-from chain.hashing import sha256
-from chain.params import COIN, DEV
-from chain.records import Kind, Transaction
-from chain.store import Batch
-from chain.template import assemble, solve
-from chain.wallet import build_anchor, build_cooperative_refund
+from chain.mining.template import assemble, solve
+from chain.rules.errors import RuleBrokenError
+from chain.rules.hashing import sha256
+from chain.rules.params import COIN, DEV
+from chain.rules.records import Kind, Transaction
+from chain.rules.types import BlockId
+from chain.state.store import StateWriter
+from chain.wallet.transactions import build_anchor, build_cooperative_refund
 from tests.unit.chain.harness import ALICE, BOB, CAROL, FEE, MINER, Sandbox
 
 KEYS = (ALICE, BOB, CAROL)
@@ -37,7 +38,7 @@ class ReorgMachine(RuleBasedStateMachine):
         self.box.fund(*KEYS, amount=100 * COIN)
         self.digests: dict[bytes, bytes] = {self.box.chain.tip.id: self.box.digest()}
         genesis = self.box.chain.genesis_id
-        self.known: list[bytes] = [genesis, self.box.chain.tip.id]
+        self.known: list[BlockId] = [genesis, self.box.chain.tip.id]
 
     @rule(data=st.data(), back=st.integers(0, 4), count=st.integers(0, 4), pause=st.integers(0, 40))
     def build(self, data: st.DataObject, back: int, count: int, pause: int) -> None:
@@ -62,7 +63,7 @@ class ReorgMachine(RuleBasedStateMachine):
         with contextlib.suppress(RuleBrokenError):
             self.box.mempool.add(self.box.transfer(sender, CAROL, (1 + wanted) * COIN, nonce=nonce))
 
-    def random_transaction(self, data: st.DataObject, batch: Batch) -> Transaction | None:
+    def random_transaction(self, data: st.DataObject, batch: StateWriter) -> Transaction | None:
         key, other = data.draw(st.sampled_from(KEYS)), data.draw(st.sampled_from(KEYS))
         nonce = batch.get_account(key.key_hash).nonce
         preimage = data.draw(st.sampled_from(PREIMAGES))

@@ -17,13 +17,14 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from bridge.protocol.types import Asset, LockTerms, Preimage
-from relayers.devkeys import devnet_key
-from relayers.ethereum.adapter import EthereumPort, open_port
-from relayers.ethereum.devnet import AnvilDevnet
-from relayers.ethereum.settings import ETH
-from relayers.port import Action, ActionRefused, FeeLevel, Locked, LockStatus, TxState
-from tests.conformance.actions import claim, cooperative_refund, lock, refund
+from bridge.chains.actions import Action, ClaimAction, CooperativeRefundAction, LockAction, RefundAction
+from bridge.chains.errors import ActionRefusedError
+from bridge.chains.port import FeeLevel, Locked, LockStatus, TxState
+from bridge.keys.devkeys import devnet_key
+from bridge.protocol.types import Amount, Asset, LockTerms, Preimage, UnixSeconds
+from relayers.evm.adapter import EvmPort, open_port
+from relayers.evm.devnet.anvil import AnvilDevnet
+from relayers.evm.settings import ETH
 from tests.conformance.rig import Watcher
 
 SECRETS = [Preimage(bytes([letter]) * 32) for letter in b"abc"]
@@ -34,7 +35,7 @@ lanes = st.sampled_from(LANES)
 picks = st.integers(0, 10**6)
 
 
-class World:
+class LaneNode:
     """One node and one event loop for all examples; each example brings accounts of its own."""
 
     def __init__(self, devnet: AnvilDevnet) -> None:
@@ -52,12 +53,12 @@ class World:
         self.runner.close()
 
 
-_WORLDS: list[World] = []
+_WORLDS: list[LaneNode] = []
 
 
 @pytest.fixture(scope="module", autouse=True)
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    _WORLDS.append(World(AnvilDevnet(tmp_path_factory.mktemp("lanes"))))
+    _WORLDS.append(LaneNode(AnvilDevnet(tmp_path_factory.mktemp("lanes"))))
     yield
     _WORLDS.pop().close()
 
@@ -91,18 +92,18 @@ class Lanes(RuleBasedStateMachine):
     async def _held(self, asset: Asset) -> int:
         return await self.ours.balance(self.ours.contract, asset)
 
-    async def _attempt(self, port: EthereumPort, action: Action) -> ActionRefused | None:
+    async def _attempt(self, port: EvmPort, action: Action) -> ActionRefusedError | None:
         try:
             tx = await port.prepare(action, await port.next_sequence(), FeeLevel())
-        except ActionRefused as refusal:
+        except ActionRefusedError as refusal:
             return refusal
         await port.broadcast(tx)
         await self.world.devnet.mine(1)
         assert (await port.tx_status(tx)).state is TxState.INCLUDED
         return None
 
-    def attempt(self, port: EthereumPort, action: Action) -> ActionRefused | None:
-        refusal: ActionRefused | None = self.run(self._attempt(port, action))
+    def attempt(self, port: EvmPort, action: Action) -> ActionRefusedError | None:
+        refusal: ActionRefusedError | None = self.run(self._attempt(port, action))
         return refusal
 
     def any_lock(self, pick: int) -> tuple[LockTerms, Preimage] | None:
@@ -124,12 +125,12 @@ class Lanes(RuleBasedStateMachine):
             sender=self.ours.account,
             recipient=self.theirs.account,
             asset=self.world.assets[asset],
-            amount=AMOUNTS[pick % 3],
+            amount=Amount(AMOUNTS[pick % 3]),
             hashlock=SECRETS[secret].hashlock(),
-            deadline=self.now() // 100 * 100 + 200,
+            deadline=UnixSeconds(self.now() // 100 * 100 + 200),
             lane=lane,
         )
-        refusal = self.attempt(self.ours, lock(self.ours, terms))
+        refusal = self.attempt(self.ours, LockAction(terms))
         if lane and any(other.lane == lane for other in self.open):
             assert refusal is not None
             assert f"lane {lane} " in str(refusal)
@@ -146,7 +147,7 @@ class Lanes(RuleBasedStateMachine):
         if (chosen := self.any_lock(pick)) is None:
             return
         port = self.ours if by_us else self.theirs
-        refusal = self.attempt(port, claim(port, *chosen))
+        refusal = self.attempt(port, ClaimAction(*chosen))
         assert (refusal is None) == (chosen[0] in self.open)
         if refusal is None:
             self.spent(chosen[0], "Claimed")
@@ -156,10 +157,10 @@ class Lanes(RuleBasedStateMachine):
         if (chosen := self.any_lock(pick)) is None:
             return
         same = {terms: secret for terms, secret in self.made if terms.asset == chosen[0].asset}
-        others = tuple(claim(self.theirs, *one) for one in same.items() if one != chosen)
-        action = msgspec.structs.replace(claim(self.theirs, *chosen), others=others[: self.theirs.max_claims])
+        others = tuple(ClaimAction(*lock) for lock in same.items() if lock != chosen)
+        action = msgspec.structs.replace(ClaimAction(*chosen), others=others[: self.theirs.max_claims])
         expected = [
-            terms for terms in (chosen[0], *(one.terms for one in action.others)) if terms in self.open
+            terms for terms in (chosen[0], *(other.terms for other in action.others)) if terms in self.open
         ]
         refusal = self.attempt(self.theirs, action)
         assert (refusal is None) == bool(expected)
@@ -171,13 +172,13 @@ class Lanes(RuleBasedStateMachine):
     def claim_for_a_fee(self, pick: int) -> None:
         if (chosen := self.any_lock(pick)) is None or chosen[0].deadline < self.now():
             return
-        terms, max_fee = chosen[0], chosen[0].amount // 2
+        terms, max_fee = chosen[0], Amount(chosen[0].amount // 2)
         ours, theirs = self.ours.authorizer, self.theirs.authorizer
         assert ours is not None
         assert theirs is not None
         answer = self.run(theirs.sign(terms, self.run(ours.request(terms, max_fee)), max_fee))
-        signed = self.run(ours.check(terms, answer))
-        action = msgspec.structs.replace(claim(self.ours, *chosen), authorization=signed)
+        signed = self.run(ours.check(terms, answer, Amount(0)))
+        action = msgspec.structs.replace(ClaimAction(*chosen), authorization=signed)
         refusal = self.attempt(self.ours, action)
         assert (refusal is None) == (terms in self.open)
         if refusal is None:
@@ -188,7 +189,7 @@ class Lanes(RuleBasedStateMachine):
         if (chosen := self.any_lock(pick)) is None:
             return
         due = self.now() >= chosen[0].deadline
-        refusal = self.attempt(self.ours, refund(self.ours, chosen[0]))
+        refusal = self.attempt(self.ours, RefundAction(chosen[0]))
         assert (refusal is None) == (due and chosen[0] in self.open)
         if refusal is None:
             self.spent(chosen[0], "Refunded")
@@ -198,7 +199,7 @@ class Lanes(RuleBasedStateMachine):
         if (chosen := self.any_lock(pick)) is None:
             return
         returned = ("Refunded", self.ours.lock_id(chosen[0]))
-        refusal = self.attempt(self.theirs, cooperative_refund(self.theirs, chosen[0]))
+        refusal = self.attempt(self.theirs, CooperativeRefundAction(chosen[0]))
         if chosen[0] not in self.open:
             assert refusal is not None
         elif refusal is None:

@@ -13,7 +13,8 @@ from bridge.protocol import events as ev
 from bridge.protocol.rules import required_effects
 from bridge.protocol.timelocks import expiry_time, latest_claim_start, latest_counterlock
 from bridge.protocol.transition import transition
-from bridge.protocol.types import BlockRef, Chain, Purpose, Swap, SwapState
+from bridge.protocol.types import BlockHeight, BlockRef, LockId, Purpose, Swap, SwapState, TxId, UnixSeconds
+from tests import instances
 from tests.property.invariants import check_step, check_swap
 from tests.unit.protocol.factory import (
     DESTINATION,
@@ -28,29 +29,29 @@ from tests.unit.protocol.factory import (
     block,
 )
 
-NO_NEWS = ev.Tick(Chain.SOLANA, 0, 0)
+NO_NEWS = ev.Tick(instances.SOLANA, UnixSeconds(0), BlockHeight(0))
 
 
 def chain_facts(leg, lock_id: str, terms, at: BlockRef) -> list[ev.Event]:  # type: ignore[no-untyped-def]
     return [
-        ev.LockSeen(leg, lock_id, terms, "lock", at),
-        ev.LockFinal(leg, lock_id),
-        ev.LockOrphaned(leg, lock_id),
-        ev.ClaimSeen(leg, lock_id, "claim", block(30), PREIMAGE),
-        ev.ClaimFinal(leg, lock_id),
-        ev.ClaimOrphaned(leg, lock_id),
-        ev.RefundSeen(leg, lock_id, "refund", block(30)),
-        ev.RefundFinal(leg, lock_id),
-        ev.RefundOrphaned(leg, lock_id),
+        ev.LockSeen(leg, LockId(lock_id), terms, TxId("lock"), at),
+        ev.LockFinal(leg, LockId(lock_id)),
+        ev.LockOrphaned(leg, LockId(lock_id)),
+        ev.ClaimSeen(leg, LockId(lock_id), TxId("claim"), block(30), PREIMAGE),
+        ev.ClaimFinal(leg, LockId(lock_id)),
+        ev.ClaimOrphaned(leg, LockId(lock_id)),
+        ev.RefundSeen(leg, LockId(lock_id), TxId("refund"), block(30)),
+        ev.RefundFinal(leg, LockId(lock_id)),
+        ev.RefundOrphaned(leg, LockId(lock_id)),
     ]
 
 
 def source_ticks(*times: int) -> list[ev.Event]:
-    return [ev.Tick(Chain.ETHEREUM, time, 1) for time in times]
+    return [ev.Tick(instances.ETHEREUM, UnixSeconds(time), BlockHeight(1)) for time in times]
 
 
 def destination_ticks(*times: int) -> list[ev.Event]:
-    return [ev.Tick(Chain.ZION, time, 1) for time in times]
+    return [ev.Tick(instances.ZION, UnixSeconds(time), BlockHeight(1)) for time in times]
 
 
 PEOPLE: list[ev.Event] = [

@@ -8,13 +8,14 @@ import struct
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from solders.instruction import AccountMeta, Instruction
+from solders.system_program import ID as SYSTEM_PROGRAM
 from solders.transaction_metadata import FailedTransactionMetadata
 
 from relayers.solana import program
 from tests.unit.solana.bank import NOW, SOL, Bank
 
 QUICK = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-WORDS = st.one_of(st.integers(0, 5), st.integers(0, 2**64 - 1)).map(lambda one: struct.pack("<Q", one))
+WORDS = st.one_of(st.integers(0, 5), st.integers(0, 2**64 - 1)).map(lambda word: struct.pack("<Q", word))
 
 
 @QUICK
@@ -35,7 +36,7 @@ def test_malformed_calls_take_nothing_from_a_lock(data: bytes, picks: list[int],
         bank.sender.pubkey(),
         bank.recipient.pubkey(),
         bank.program,
-        program.SYSTEM_PROGRAM,
+        SYSTEM_PROGRAM,
     ]
     thief = bank.thief.pubkey()
     metas = [

@@ -19,7 +19,7 @@ from relayers.stellar.assets import stroops, to_stellar
 from relayers.stellar.authorized import Way
 from relayers.stellar.htlc import Gate
 from relayers.stellar.settings import XLM
-from tests.unit.stellar.world import PREIMAGE, World, keypair
+from tests.unit.stellar.world import PREIMAGE, LedgerWorld, keypair
 
 STEPS = (
     "create recipient",
@@ -37,7 +37,7 @@ STEPS = (
 LIFETIME = 10_000
 
 
-def submit(world: World, gate: Gate, way: Way, step: str) -> None:
+def submit(world: LedgerWorld, gate: Gate, way: Way, step: str) -> None:
     """Take one step; the ledger may refuse it or let it fail."""
     recipient = keypair("recipient")
     asset = to_stellar(gate.terms.asset)
@@ -65,7 +65,7 @@ def submit(world: World, gate: Gate, way: Way, step: str) -> None:
         world.pass_gate_sequence()
 
 
-def happened(world: World, gate: Gate) -> list[tuple[str, str]]:
+def happened(world: LedgerWorld, gate: Gate) -> list[tuple[str, str]]:
     """Return what has taken effect on the gate and the balance, in order: what, and to whom."""
     found = []
     for closed in world.network.ledgers:
@@ -104,7 +104,7 @@ def happened(world: World, gate: Gate) -> list[tuple[str, str]]:
 def test_an_authorised_claim_pays_once_and_the_deposit_follows_the_amount(
     issued: bool, exists: bool, way: Way, steps: list[str]
 ) -> None:
-    world = World("sender", "stranger")
+    world = LedgerWorld("sender", "stranger")
     recipient = keypair("recipient")
     asset = world.issue(world.stranger, "USD", world.sender) if issued else XLM
     if issued or exists:

@@ -34,7 +34,7 @@ from relayers.stellar import htlc
 from relayers.stellar.devnet.entries import Account, ClaimableBalance, Data, TrustLine
 from relayers.stellar.devnet.network import TOTAL_COINS
 from relayers.stellar.devnet.reserves import reserve_units
-from tests.unit.stellar.world import World, keypair
+from tests.unit.stellar.world import LedgerWorld, keypair
 
 NAMES = ("a", "b", "c", "d")
 KEYS = {name: keypair(name) for name in NAMES}
@@ -54,8 +54,8 @@ def _key(which: str) -> Keypair:
 
 
 @st.composite
-def operations(draw: Callable[..., object]) -> Operation:
-    source, other = _key(draw(name)).public_key, _key(draw(name)).public_key  # type: ignore[arg-type]
+def operations(draw: st.DrawFn) -> Operation:
+    source, other = _key(draw(name)).public_key, _key(draw(name)).public_key
     value = str(draw(amount))
     never = ClaimPredicate.predicate_before_absolute_time(0)
     signer = Signer.ed25519_public_key(keypair(f"signer {draw(weight)}").public_key, draw(weight))
@@ -80,10 +80,10 @@ def operations(draw: Callable[..., object]) -> Operation:
             other, SignerKey.ed25519_public_key(keypair("signer 1").public_key), source
         ),
     ]
-    return choices[draw(st.integers(0, len(choices) - 1))]  # type: ignore[call-overload,no-any-return]
+    return choices[draw(st.integers(0, len(choices) - 1))]
 
 
-def check(world: World) -> None:
+def check(world: LedgerWorld) -> None:
     """The invariants ConservationOfLumens, AccountSubEntriesCountIsValid and SponsorshipCountIsValid."""
     lumens = sum(each.result.fee_charged for ledger in world.network.ledgers for each in ledger.transactions)
     subentries: Counter[bytes] = Counter()
@@ -121,7 +121,7 @@ def check(world: World) -> None:
 def test_lumens_subentries_and_sponsorships_add_up_after_any_transactions(
     batches: list[list[Operation]],
 ) -> None:
-    world = World(*NAMES[:3])
+    world = LedgerWorld(*NAMES[:3])
     made: list[str] = []
     for index, batch in enumerate(batches):
         source = _key(NAMES[index % 3])
@@ -153,7 +153,7 @@ def test_lumens_subentries_and_sponsorships_add_up_after_any_transactions(
 def test_a_lock_ends_with_exactly_one_of_the_two_paid(
     end: str, stroops: int, secret: bytes, dust: int
 ) -> None:
-    world = World("a", "b", "c")
+    world = LedgerWorld("a", "b", "c")
     preimage = Preimage(secret)
     sender, recipient = _key("a"), _key("b")
     value = f"{stroops // 10**7}.{stroops % 10**7:07d}"
@@ -167,7 +167,7 @@ def test_a_lock_ends_with_exactly_one_of_the_two_paid(
         world.close(at=terms.deadline)
     outcomes = [world.claim(gate, recipient, preimage), world.refund(gate, sender)]
     if end == "refund":
-        world = World("a", "b", "c")
+        world = LedgerWorld("a", "b", "c")
         gate = world.lock(terms, sender)
         world.close(at=terms.deadline)
         outcomes = [world.refund(gate, sender), world.claim(gate, recipient, preimage)]

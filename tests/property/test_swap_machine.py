@@ -12,8 +12,9 @@ from bridge.protocol.rules import may_share_secret, required_effects
 from bridge.protocol.status import is_terminal
 from bridge.protocol.timelocks import may_reveal
 from bridge.protocol.transition import transition
-from bridge.protocol.types import LegState, Preimage, Purpose, SwapState
-from tests.property.world import CHAIN, DESTINATION, OUTAGE, PREIMAGE, SOURCE, TIMING, World
+from bridge.protocol.types import BlockHeight, LegState, Preimage, Purpose, SwapState, UnixSeconds
+from tests.property.invariants import DESTINATION, SOURCE
+from tests.property.world import CHAIN, OUTAGE, PREIMAGE, TIMING, SwapWorld
 
 ROLES = st.sampled_from([SOURCE, DESTINATION])
 
@@ -28,7 +29,7 @@ class SwapMachine(RuleBasedStateMachine):
         locked=st.booleans(),
     )
     def begin(self, offset_source: int, offset_destination: int, repeat: int, locked: bool) -> None:
-        self.world = World(offset_source, offset_destination)
+        self.world = SwapWorld(offset_source, offset_destination)
         self.world.repeat = repeat
         if locked:
             self.world.user_locks("s")
@@ -167,7 +168,7 @@ class SwapMachine(RuleBasedStateMachine):
             alarm = next_alarm(swap, chain)
             time = swap.times[chain] + 10**6 if alarm is None else alarm - 1
             if time > swap.times[chain]:
-                after = transition(swap, ev.Tick(chain, time, 0)).swap
+                after = transition(swap, ev.Tick(chain, UnixSeconds(time), BlockHeight(0))).swap
                 assert required_effects(after) == required_effects(swap)
                 assert (after.abandoned, after.state) == (swap.abandoned, swap.state)
 

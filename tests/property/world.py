@@ -29,16 +29,23 @@ from bridge.protocol.rules import may_counterlock, required_effects
 from bridge.protocol.timelocks import plan_deadlines
 from bridge.protocol.transition import new_swap, transition
 from bridge.protocol.types import (
+    Address,
+    Amount,
     Asset,
+    BlockHeight,
     BlockRef,
-    Chain,
     ChainTiming,
     LegRole,
+    LockId,
     LockTerms,
     Preimage,
     Purpose,
+    SwapId,
     SwapPolicy,
+    TxId,
+    UnixSeconds,
 )
+from tests import instances
 from tests.property.invariants import DESTINATION, SOURCE, check_step, check_swap
 
 PREIMAGE = Preimage(b"the user's well kept secret ....")
@@ -48,7 +55,7 @@ TIMING = {
     DESTINATION: ChainTiming(block_interval=7, finality_depth=4, inclusion_p99=15, clock_skew=5),
 }
 OUTAGE = 60
-CHAIN = {SOURCE: Chain.ETHEREUM, DESTINATION: Chain.ZION}
+CHAIN = {SOURCE: instances.ETHEREUM, DESTINATION: instances.ZION}
 
 
 @dataclass(eq=False)
@@ -82,7 +89,7 @@ class ChainModel:
         self.sent = 0
 
     def _ref(self, height: int, time: int) -> BlockRef:
-        return BlockRef(height, f"{self.role}-{height}.{self.fork}", "", time)
+        return BlockRef(BlockHeight(height), f"{self.role}-{height}.{self.fork}", "", UnixSeconds(time))
 
     @property
     def tip(self) -> BlockRef:
@@ -157,7 +164,7 @@ class ChainModel:
         self.mine(last, last - self.offset, take, user_first)
 
 
-class World:
+class SwapWorld:
     """The chains, the user's moves, and an engine that feeds the transition and executes its effects."""
 
     def __init__(self, offset_source: int = 0, offset_destination: int = 0) -> None:
@@ -177,13 +184,31 @@ class World:
         )
         policy = SwapPolicy(TIMING[SOURCE], TIMING[DESTINATION], 40, OUTAGE, plan.lock_by)
         hashlock = PREIMAGE.hashlock()
-        eth, zion = Asset(Chain.ETHEREUM, "ETH", 18), Asset(Chain.ZION, "ZION", 8)
+        eth, zion = Asset(instances.ETHEREUM, "ETH", 18), Asset(instances.ZION, "ZION", 8)
         self.terms = {
-            SOURCE: LockTerms(Chain.ETHEREUM, "0xc", "user", "bridge", eth, 1000, hashlock, plan.source),
-            DESTINATION: LockTerms(Chain.ZION, "", "bridge", "user", zion, 2000, hashlock, plan.destination),
+            SOURCE: LockTerms(
+                instances.ETHEREUM,
+                Address("0xc"),
+                Address("user"),
+                Address("bridge"),
+                eth,
+                Amount(1000),
+                hashlock,
+                plan.source,
+            ),
+            DESTINATION: LockTerms(
+                instances.ZION,
+                Address(""),
+                Address("bridge"),
+                Address("user"),
+                zion,
+                Amount(2000),
+                hashlock,
+                plan.destination,
+            ),
         }
         self.swap = new_swap(
-            "w", source=self.terms[SOURCE], destination=self.terms[DESTINATION], policy=policy
+            SwapId("w"), source=self.terms[SOURCE], destination=self.terms[DESTINATION], policy=policy
         )
         self.intents: dict[tuple[LegRole, Purpose, str], Tx] = {}
         self.known: dict[LegRole, list[Block]] = {SOURCE: [], DESTINATION: []}
@@ -280,7 +305,7 @@ class World:
     def send(self, role: LegRole, kind: Purpose, lock_id: str) -> None:
         """Store an intent once; send it again if it was lost from the mempool."""
         chain = self.chains[role]
-        terms = self.swap.leg(role).lock_terms(lock_id)
+        terms = self.swap.leg(role).lock_terms(LockId(lock_id))
         tx = self.intents.get((role, kind, lock_id))
         if tx is None:
             self.intents[role, kind, lock_id] = chain.send(kind, lock_id, terms, by_bridge=True, now=self.now)
@@ -358,28 +383,28 @@ class World:
 def _seen(role: LegRole, tx: Tx, ref: BlockRef) -> ev.Event:
     match tx.kind:
         case Purpose.LOCK:
-            return ev.LockSeen(role, tx.lock_id, tx.terms, tx.id, ref)
+            return ev.LockSeen(role, LockId(tx.lock_id), tx.terms, TxId(tx.id), ref)
         case Purpose.CLAIM:
-            return ev.ClaimSeen(role, tx.lock_id, tx.id, ref, PREIMAGE)
+            return ev.ClaimSeen(role, LockId(tx.lock_id), TxId(tx.id), ref, PREIMAGE)
         case _:
-            return ev.RefundSeen(role, tx.lock_id, tx.id, ref)
+            return ev.RefundSeen(role, LockId(tx.lock_id), TxId(tx.id), ref)
 
 
 def _orphaned(role: LegRole, tx: Tx, ref: BlockRef) -> ev.Event:
     match tx.kind:
         case Purpose.LOCK:
-            return ev.LockOrphaned(role, tx.lock_id, ref.id)
+            return ev.LockOrphaned(role, LockId(tx.lock_id), ref.id)
         case Purpose.CLAIM:
-            return ev.ClaimOrphaned(role, tx.lock_id, ref.id)
+            return ev.ClaimOrphaned(role, LockId(tx.lock_id), ref.id)
         case _:
-            return ev.RefundOrphaned(role, tx.lock_id, ref.id)
+            return ev.RefundOrphaned(role, LockId(tx.lock_id), ref.id)
 
 
 def _final(role: LegRole, tx: Tx, ref: BlockRef) -> ev.Event:
     match tx.kind:
         case Purpose.LOCK:
-            return ev.LockFinal(role, tx.lock_id, ref.id)
+            return ev.LockFinal(role, LockId(tx.lock_id), ref.id)
         case Purpose.CLAIM:
-            return ev.ClaimFinal(role, tx.lock_id, ref.id)
+            return ev.ClaimFinal(role, LockId(tx.lock_id), ref.id)
         case _:
-            return ev.RefundFinal(role, tx.lock_id, ref.id)
+            return ev.RefundFinal(role, LockId(tx.lock_id), ref.id)

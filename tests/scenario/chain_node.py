@@ -11,8 +11,8 @@ import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from chain.api import TransactionStatus, TxStatus
-from chain.client import ZionClient
+from chain.service.client import ZionClient
+from chain.service.messages import TransactionPlace, TransactionStatus
 
 
 class NodeProcess:
@@ -75,7 +75,7 @@ async def included(client: ZionClient, txid: bytes) -> TransactionStatus:
     """Wait until a transaction is in a block."""
 
     async def there() -> bool:
-        return (await client.get_transaction(txid)).status is TxStatus.INCLUDED
+        return (await client.get_transaction(txid)).status is TransactionPlace.INCLUDED
 
     await until(there)
     return await client.get_transaction(txid)

@@ -8,7 +8,7 @@ import pytest
 import structlog
 
 from tests.postgres import postgres_urls
-from tests.scenario.world import World
+from tests.scenario.world import BridgeWorld
 
 __all__ = ["postgres_urls"]
 
@@ -22,8 +22,8 @@ def _quiet() -> Iterator[None]:
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
-    made = World(tmp_path)
+def world(tmp_path: Path) -> Iterator[BridgeWorld]:
+    made = BridgeWorld(tmp_path)
     yield made
     made.check()
     made.close()

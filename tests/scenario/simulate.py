@@ -19,11 +19,12 @@ from pathlib import Path
 
 import structlog
 
-from bridge.protocol.types import Chain, SwapState
+from bridge.protocol.types import ChainId, SwapId, SwapState
 from relayers.fake.ledger import LedgerLockState, lock_id_of
-from tests.scenario.world import NATIVE, Fuse, Killed, World
+from tests import instances
+from tests.scenario.world import NATIVE, Behaviour, BridgeWorld, Fuse, Killed
 
-KINDS = {
+KINDS: dict[str, Behaviour] = {
     "honest": {},
     "hands over": {"hands_over": True},
     "hasty": {"hurry": True},
@@ -42,7 +43,7 @@ async def play(seed: int, folder: Path) -> dict[str, int]:
     """Play one seed; returns how many swaps ended how. Raises AssertionError with the seed in it."""
     rng = random.Random(seed)
     sequences = rng.random() < 0.7
-    world = World(
+    world = BridgeWorld(
         folder,
         seed,
         max_claims=rng.choice([1, 2, 10]),
@@ -83,14 +84,14 @@ async def play(seed: int, folder: Path) -> dict[str, int]:
         world.close()
 
 
-def _batched(world: World) -> int:
+def _batched(world: BridgeWorld) -> int:
     """How many claims were made in the transactions of others."""
     with world.store.reading() as tx:
-        intents = [intent for swap_id in world.users for intent in tx.intents.of_swap(swap_id)]
-    return sum(intent.carrier is not None for intent in intents)
+        intents = [intent for swap_id in world.users for intent in tx.intents.of_swap(SwapId(swap_id))]
+    return sum(intent.batch_leader is not None for intent in intents)
 
 
-async def _step(world: World, rng: random.Random) -> int:
+async def _step(world: BridgeWorld, rng: random.Random) -> int:
     """One step; sometimes a process dies in it and both start anew, later."""
     if rng.random() < 0.1:
         world.process(Fuse(at=rng.randint(1, 12)))
@@ -103,8 +104,8 @@ async def _step(world: World, rng: random.Random) -> int:
     return 0
 
 
-def _trouble(world: World, rng: random.Random) -> None:
-    chain = rng.choice([Chain.ETHEREUM, Chain.ZION])
+def _trouble(world: BridgeWorld, rng: random.Random) -> None:
+    chain = rng.choice([instances.ETHEREUM, instances.ZION])
     fake, port = world.chains[chain], world.ports[chain]
     match rng.randint(0, 12):
         case 0 if fake.head.height > MAX_REORG + 1:
@@ -134,17 +135,17 @@ def _trouble(world: World, rng: random.Random) -> None:
             _calm(world)
 
 
-def _stranger_claims(world: World, rng: random.Random, chain: Chain) -> None:
+def _stranger_claims(world: BridgeWorld, rng: random.Random, chain: ChainId) -> None:
     """Somebody who has seen a secret claims for the bridge, perhaps out of the middle of a batch."""
     for swap_id in rng.sample(sorted(world.users), len(world.users)):
         swap = world.get(swap_id)
         open_still = world.lock_state(swap.source) is LedgerLockState.OPEN
-        if swap.source.terms.chain is chain and swap.secret_public and open_still:
+        if swap.source.terms.chain == chain and swap.secret_public and open_still:
             world.wallet(chain).claim(lock_id_of(swap.source.terms), world.secrets[swap_id])
             return
 
 
-def _calm(world: World) -> None:
+def _calm(world: BridgeWorld) -> None:
     for chain, fake in world.chains.items():
         fake.faults.halted = False
         fake.faults.drop_broadcasts = 0

@@ -7,53 +7,54 @@ from pathlib import Path
 import pytest
 
 from bridge.engine.decisions import URGENT_INCLUSIONS
-from bridge.protocol.types import Chain, LegState
+from bridge.protocol.types import LegState, TxId
 from bridge.store.records import Intent
 from relayers.fake.ledger import FakeTx, LedgerLockState
+from tests import instances
 from tests.scenario.test_batches import all_completed, all_over, batching, until_the_users_claim
-from tests.scenario.world import TIMING, Fuse, Killed, World
+from tests.scenario.world import TIMING, BridgeWorld, Fuse, Killed
 
 
-def leader_and_riders(world: World) -> tuple[Intent, list[Intent]]:
-    """The claim that carries a batch, and those that ride with it."""
+def leader_and_members(world: BridgeWorld) -> tuple[Intent, list[Intent]]:
+    """The claim that leads a batch, and the other claims in it."""
     with world.store.reading() as tx:
-        riders = [i for i in tx.intents.live(Chain.ETHEREUM) if i.carrier is not None]
-        assert riders[0].carrier is not None
-        leader = tx.intents.get(riders[0].carrier)
+        members = [i for i in tx.intents.live(instances.ETHEREUM) if i.batch_leader is not None]
+        assert members[0].batch_leader is not None
+        leader = tx.intents.get(members[0].batch_leader)
     assert leader is not None
-    return leader, riders
+    return leader, members
 
 
-def stranger_claims(world: World, swap_id: str) -> str:
+def stranger_claims(world: BridgeWorld, swap_id: str) -> str:
     """Somebody with the secret claims for the bridge; returns the transaction's id."""
     lock_id = world.get(swap_id).source.lock_id
-    return world.wallet(Chain.ETHEREUM).claim(lock_id, world.secrets[swap_id])
+    return world.wallet(instances.ETHEREUM).claim(lock_id, world.secrets[swap_id])
 
 
-def is_claimed(world: World, swap_id: str) -> bool:
+def is_claimed(world: BridgeWorld, swap_id: str) -> bool:
     return world.lock_state(world.get(swap_id).source) is LedgerLockState.CLAIMED
 
 
-def landed_batch(world: World) -> FakeTx | None:
-    for block in world.chains[Chain.ETHEREUM].blocks:
+def landed_batch(world: BridgeWorld) -> FakeTx | None:
+    for block in world.chains[instances.ETHEREUM].blocks:
         for outcome in block.outcomes:
             if outcome.tx.account == "bridge" and outcome.tx.others and outcome.reason is None:
                 return outcome.tx
     return None
 
 
-async def a_waiting_batch(world: World) -> tuple[Intent, list[Intent]]:
-    ethereum = world.chains[Chain.ETHEREUM]
+async def a_waiting_batch(world: BridgeWorld) -> tuple[Intent, list[Intent]]:
+    ethereum = world.chains[instances.ETHEREUM]
     await until_the_users_claim(world)
     ethereum.faults.hold_blocks = 100
-    await world.until(lambda: any(i.carrier is not None for i in world.unfinished_intents()))
-    return leader_and_riders(world)
+    await world.until(lambda: any(i.batch_leader is not None for i in world.unfinished_intents()))
+    return leader_and_members(world)
 
 
-async def batch_goes_on_without(world: World, swap_id: str) -> None:
+async def batch_goes_on_without(world: BridgeWorld, swap_id: str) -> None:
     """A stranger claims one lock of the waiting batch, the batch is outbid without it, lands, and then the
     chain forgets the stranger's claim."""
-    ethereum = world.chains[Chain.ETHEREUM]
+    ethereum = world.chains[instances.ETHEREUM]
     lock_id = world.get(swap_id).source.lock_id
     stranger = stranger_claims(world, swap_id)
     ethereum.mempool[stranger] = type(ethereum.mempool[stranger])(ethereum.mempool[stranger].tx, -1_000)
@@ -74,7 +75,7 @@ async def batch_goes_on_without(world: World, swap_id: str) -> None:
     ethereum.faults.hold_blocks = 0
     world.mine()
     assert landed_batch(world) is not None
-    height = ethereum.included(stranger)[0].ref.height  # type: ignore[index]
+    height = ethereum.included(TxId(stranger))[0].ref.height  # type: ignore[index]
     ethereum.reorg(ethereum.head.height - height + 1, [stranger])
     assert not is_claimed(world, swap_id)
 
@@ -92,10 +93,10 @@ async def test_the_claim_that_led_a_batch_is_made_even_if_the_batch_landed_witho
 
 async def test_a_claim_that_its_batch_left_out_does_not_wait_until_the_batch_is_final(tmp_path: Path) -> None:
     world = batching(tmp_path)
-    _, riders = await a_waiting_batch(world)
-    await batch_goes_on_without(world, riders[0].swap_id)
+    _, members = await a_waiting_batch(world)
+    await batch_goes_on_without(world, members[0].swap_id)
     await world.steps(3)
-    assert is_claimed(world, riders[0].swap_id)
+    assert is_claimed(world, members[0].swap_id)
     await world.until(lambda: all_over(world))
     world.check()
     assert all_completed(world)
@@ -105,11 +106,11 @@ async def test_a_claim_that_its_batch_left_out_does_not_wait_until_the_batch_is_
 async def test_a_claim_near_its_deadline_neither_leads_nor_rides(tmp_path: Path) -> None:
     world = batching(tmp_path)
     await until_the_users_claim(world)
-    world.ports[Chain.ETHEREUM].faults.down = True
+    world.ports[instances.ETHEREUM].faults.down = True
     await world.until(lambda: all(world.get(swap_id).secret_known for swap_id in world.users))
     urgent = world.get("swap1").source.terms.deadline - URGENT_INCLUSIONS * TIMING.inclusion_p99
-    world.pass_time(urgent - world.chains[Chain.ETHEREUM].head.time)
-    world.ports[Chain.ETHEREUM].faults.down = False
+    world.pass_time(urgent - world.chains[instances.ETHEREUM].head.time)
+    world.ports[instances.ETHEREUM].faults.down = False
     await world.until(lambda: all_over(world))
     world.check()
     assert all_completed(world)
@@ -119,21 +120,21 @@ async def test_a_claim_near_its_deadline_neither_leads_nor_rides(tmp_path: Path)
 
 async def test_a_batch_that_reverted_keeps_nobody_until_that_is_final(tmp_path: Path) -> None:
     world = batching(tmp_path)
-    ethereum = world.chains[Chain.ETHEREUM]
-    leader, riders = await a_waiting_batch(world)
+    ethereum = world.chains[instances.ETHEREUM]
+    leader, members = await a_waiting_batch(world)
     ethereum.faults.revert = 1
     ethereum.faults.hold_blocks = 0
     await world.steps(2)
-    assert all(is_claimed(world, one.swap_id) for one in (leader, *riders))
+    assert all(is_claimed(world, claim.swap_id) for claim in (leader, *members))
     await world.until(lambda: all_over(world))
     world.check()
     assert all_completed(world)
     world.close()
 
 
-async def play_with_a_spoiler(world: World) -> None:
+async def play_with_a_spoiler(world: BridgeWorld) -> None:
     """Play to the end; once a batch waits, a stranger claims one lock out of its middle."""
-    ethereum, spoiled = world.chains[Chain.ETHEREUM], False
+    ethereum, spoiled = world.chains[instances.ETHEREUM], False
     for _ in range(150):
         if all_over(world):
             return

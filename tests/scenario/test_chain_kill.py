@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from chain.client import ZionClient
-from chain.errors import NodeUnreachableError, RpcError
-from chain.hashing import sha256
-from chain.keys import Key
-from chain.params import COIN, DEV
-from chain.wallet import build_claim, build_lock, build_transfer
+from chain.rules.errors import NodeUnreachableError, RpcError
+from chain.rules.hashing import sha256
+from chain.rules.params import COIN, DEV
+from chain.service.client import ZionClient
+from chain.wallet.keys import Key
+from chain.wallet.transactions import build_claim, build_lock, build_transfer
 from tests.scenario.chain_node import NodeProcess, included
 from tests.unit.chain.harness import Sandbox
 

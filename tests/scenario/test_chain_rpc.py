@@ -13,18 +13,21 @@ import pytest
 import websockets
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from websockets import Origin
 
-from chain.anchors import verify_anchor_proof
-from chain.api import NewBlock, TransactionView, TxStatus
-from chain.block import Block
-from chain.client import ZionClient
-from chain.errors import NodeUnreachableError, Reason, RpcError
-from chain.hashing import sha256
-from chain.keys import Key
-from chain.params import COIN, DEV
-from chain.server import MAX_REQUEST_BYTES
-from chain.template import solve
-from chain.wallet import (
+from chain.mining.template import solve
+from chain.rules.anchors import verify_anchor_proof
+from chain.rules.block import Block
+from chain.rules.errors import NodeUnreachableError, Reason, RpcError
+from chain.rules.hashing import sha256
+from chain.rules.params import COIN, DEV
+from chain.rules.records import Transaction
+from chain.rules.types import LockId
+from chain.service.client import ZionClient
+from chain.service.messages import LockView, NewBlock, TransactionPlace, TransactionView
+from chain.service.server import MAX_REQUEST_BYTES
+from chain.wallet.keys import Key
+from chain.wallet.transactions import (
     build_anchor,
     build_claim,
     build_cooperative_refund,
@@ -64,7 +67,13 @@ async def alice(client: ZionClient) -> Key:
     return key
 
 
-async def lock(client: ZionClient, sender: Key, **terms: Any):
+async def known_lock(client: ZionClient, tx: Transaction) -> LockView:
+    found = await client.get_lock(tx.lock_id)
+    assert found is not None
+    return found
+
+
+async def lock(client: ZionClient, sender: Key, **terms: Any) -> Transaction:
     values = {
         "recipient": BOB.key_hash,
         "amount": COIN,
@@ -108,7 +117,7 @@ async def test_a_lock_and_its_claim_are_told_with_preimage_transaction_and_block
         recipient=BOB.key_hash, amount=COIN, preimage=PREIMAGE, fee=1_000,
     )  # fmt: skip
     await client.submit(claim)
-    assert (await client.get_lock(tx.lock_id)).pending_spend == claim.txid.hex()
+    assert (await known_lock(client, tx)).pending_spend == claim.txid.hex()
     spent_in = (await client.dev_mine(1)).ids[0]
     spent = await client.get_lock(tx.lock_id)
     assert spent is not None
@@ -133,7 +142,7 @@ async def test_a_refund_waits_for_the_median_time(client: ZionClient, alice: Key
     moved = await client.dev_advance_time(500, settle=True)
     assert moved.median_time >= tx.deadline
     await mined(client, refund)
-    assert (await client.get_lock(tx.lock_id)).state == "REFUNDED"
+    assert (await known_lock(client, tx)).state == "REFUNDED"
     assert (
         await refusal(client.submit(resign(alice, refund, nonce=refund.nonce + 1)))
     ).reason == "lock_spent"
@@ -147,28 +156,28 @@ async def test_a_cooperative_refund_by_consent(client: ZionClient, alice: Key) -
         consent=consent_to_refund(BOB, tx.lock_id),
     )  # fmt: skip
     await mined(client, refund)
-    assert (await client.get_lock(tx.lock_id)).cooperative
+    assert (await known_lock(client, tx)).cooperative
 
 
 async def test_submitting_again_is_known_in_the_mempool_and_in_a_block(
     client: ZionClient, alice: Key
 ) -> None:
     tx = build_transfer(alice, DEV, nonce=0, recipient=BOB.key_hash, amount=1, fee=1_000)
-    assert (await client.get_transaction(tx.txid)).status is TxStatus.UNKNOWN
+    assert (await client.get_transaction(tx.txid)).status is TransactionPlace.UNKNOWN
     assert not (await client.submit(tx)).known
     assert (await client.submit(tx)).known
-    assert (await client.get_transaction(tx.txid)).status is TxStatus.MEMPOOL
+    assert (await client.get_transaction(tx.txid)).status is TransactionPlace.MEMPOOL
     assert (await client.get_account(alice.address)).pending_nonce == 1
     await client.dev_mine(1)
     assert (await client.submit(tx)).known
     status = await client.get_transaction(tx.txid)
-    assert (status.status, status.confirmations) == (TxStatus.INCLUDED, 1)
+    assert (status.status, status.confirmations) == (TransactionPlace.INCLUDED, 1)
     assert status.transaction is not None
     assert status.transaction.raw == tx.raw.hex()
 
 
 async def test_every_refusal_has_its_name(client: ZionClient, alice: Key) -> None:
-    def transfer(**changed: Any):
+    def transfer(**changed: Any) -> Transaction:
         values = {"nonce": 0, "recipient": BOB.key_hash, "amount": 1, "fee": 1_000, **changed}
         return build_transfer(alice, DEV, **values)
 
@@ -181,7 +190,14 @@ async def test_every_refusal_has_its_name(client: ZionClient, alice: Key) -> Non
         Reason.BAD_KIND: resign(alice, transfer(), kind=99),
         Reason.WRONG_KEY: resign(BOB, transfer()),
         Reason.UNKNOWN_LOCK: build_claim(
-            alice, DEV, nonce=0, lock_id=bytes(32), recipient=BOB.key_hash, amount=1, preimage=b"", fee=1_000
+            alice,
+            DEV,
+            nonce=0,
+            lock_id=LockId(bytes(32)),
+            recipient=BOB.key_hash,
+            amount=1,
+            preimage=b"",
+            fee=1_000,
         ),
         Reason.LOCK_DEADLINE_PASSED: await lock(client, alice, deadline=5),
     }
@@ -258,8 +274,8 @@ async def test_a_reorganisation_drops_one_transaction_keeps_the_other_and_is_pus
     done = await client.dev_reorg(3, [doomed.txid])
     assert (len(done.orphaned), len(done.connected)) == (3, 4)
     assert old in done.orphaned
-    assert (await client.get_transaction(doomed.txid)).status is TxStatus.UNKNOWN
-    assert (await client.get_transaction(kept.txid)).status is TxStatus.INCLUDED
+    assert (await client.get_transaction(doomed.txid)).status is TransactionPlace.UNKNOWN
+    assert (await client.get_transaction(kept.txid)).status is TransactionPlace.INCLUDED
     assert await client.get_lock(doomed.lock_id) is None
     orphan = await client.get_block(old)
     assert (orphan.header.main_chain, orphan.header.confirmations) == (False, 0)
@@ -270,7 +286,7 @@ async def test_a_reorganisation_drops_one_transaction_keeps_the_other_and_is_pus
     assert events[-1].best.id == done.connected[-1]
     assert not (await client.submit(doomed)).known, "a dropped transaction can be sent again"
     await client.dev_mine(1)
-    assert (await client.get_lock(doomed.lock_id)).state == "OPEN"
+    assert (await known_lock(client, doomed)).state == "OPEN"
     listening.cancel()
 
 
@@ -399,7 +415,7 @@ async def test_a_socket_speaks_json_rpc_and_survives_nonsense(node: NodeProcess)
 async def test_a_web_page_of_another_site_cannot_open_a_socket(node: NodeProcess) -> None:
     url = node.url.replace("http", "ws") + "/ws"
     with pytest.raises(websockets.InvalidStatus):
-        async with websockets.connect(url, origin="https://evil.example", proxy=None):
+        async with websockets.connect(url, origin=Origin("https://evil.example"), proxy=None):
             pass
 
 

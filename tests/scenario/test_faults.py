@@ -4,32 +4,39 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
 import pytest
 
-from bridge.protocol.types import Chain, LegState, Preimage, Purpose, SwapState
+from bridge.chains.actions import Action
+from bridge.chains.errors import PortUnavailableError
+from bridge.chains.port import BroadcastOutcome, BroadcastResult, FeeLevel, SignedTx
+from bridge.protocol.types import ChainId, LegState, Preimage, Purpose, SwapId, SwapState
 from bridge.store.records import IntentState
 from relayers.fake.ledger import FakeTx, LedgerLockState, lock_id_of
-from relayers.port import (
-    Action,
-    BroadcastOutcome,
-    BroadcastResult,
-    FeeLevel,
-    PortUnavailable,
-    SignedTx,
+from tests import instances
+from tests.scenario.world import (
+    ALL_JOBS,
+    INTERVAL,
+    NATIVE,
+    RICH,
+    Behaviour,
+    BridgeWorld,
+    FusedPort,
+    copy_database,
+    with_amount,
 )
-from tests.scenario.world import ALL_JOBS, INTERVAL, NATIVE, RICH, World, copy_database, with_amount
 
-BOTH = pytest.mark.parametrize("chain", [Chain.ETHEREUM, Chain.ZION])
+BOTH = pytest.mark.parametrize("chain", [instances.ETHEREUM, instances.ZION])
 
 
 # -- nodes -----------------------------------------------------------------------------------
 
 
 @BOTH
-async def test_an_rpc_that_is_down_for_a_while_only_delays(world: World, chain: Chain) -> None:
+async def test_an_rpc_that_is_down_for_a_while_only_delays(world: BridgeWorld, chain: ChainId) -> None:
     world.swap()
     await world.steps(2)
     world.ports[chain].faults.down = True
@@ -43,7 +50,7 @@ async def test_an_rpc_that_is_down_for_a_while_only_delays(world: World, chain: 
     assert world.state() is SwapState.COMPLETED
 
 
-async def test_an_rpc_that_fails_every_third_call_only_delays(world: World) -> None:
+async def test_an_rpc_that_fails_every_third_call_only_delays(world: BridgeWorld) -> None:
     for port in world.ports.values():
         port.faults.flaky = 0.33
     world.swap()
@@ -52,43 +59,47 @@ async def test_an_rpc_that_fails_every_third_call_only_delays(world: World) -> N
 
 
 @BOTH
-async def test_a_node_that_lags_behind_only_delays(world: World, chain: Chain) -> None:
+async def test_a_node_that_lags_behind_only_delays(world: BridgeWorld, chain: ChainId) -> None:
     world.ports[chain].faults.lag = 2
     world.swap()
     await world.until(world.is_over)
     assert world.state() is SwapState.COMPLETED
 
 
-async def test_a_claim_that_a_lying_node_hid_is_found_by_asking_for_the_lock_itself(world: World) -> None:
+async def test_a_claim_that_a_lying_node_hid_is_found_by_asking_for_the_lock_itself(
+    world: BridgeWorld,
+) -> None:
     world.swap()
     await world.until(lambda: world.get().destination.state is LegState.FINAL)
-    world.ports[Chain.ZION].faults.hides_events = True
+    world.ports[instances.ZION].faults.hides_events = True
     await world.until(lambda: world.lock_state(world.get().destination) is LedgerLockState.CLAIMED)
     await world.steps(3)
     assert not world.get().secret_known
-    world.ports[Chain.ZION].faults.hides_events = False
+    world.ports[instances.ZION].faults.hides_events = False
     await world.until(world.is_over)
     assert world.state() is SwapState.COMPLETED
 
 
-async def test_a_counter_lock_is_not_sent_while_the_source_chain_cannot_be_heard(world: World) -> None:
+async def test_a_counter_lock_is_not_sent_while_the_source_chain_cannot_be_heard(world: BridgeWorld) -> None:
     world.swap()
     await world.until(lambda: world.get().source.state is LegState.SEEN)
     world.mine(4)
-    await world.workers[Chain.ETHEREUM].run_pass(ALL_JOBS)
+    await world.workers[instances.ETHEREUM].run_pass(ALL_JOBS)
     assert world.get().source.state is LegState.FINAL
     world.now_ms += 61_000
     for _ in range(3):
         world.mine()
-        await world.workers[Chain.ZION].run_pass(ALL_JOBS)  # the other relayer is gone
+        await world.workers[instances.ZION].run_pass(ALL_JOBS)  # the other relayer is gone
     assert world.transactions_signed() == 0
     await world.until(world.is_over)
 
 
-async def test_a_transaction_that_the_node_never_answers_to_keeps_no_other_waiting(world: World) -> None:
+async def test_a_transaction_that_the_node_never_answers_to_keeps_no_other_waiting(
+    world: BridgeWorld,
+) -> None:
     world.swap(1)
     world.swap(2)
-    port = world.ports[Chain.ZION]
+    port = world.ports[instances.ZION]
     send = port.broadcast
     deaf: list[str] = []
 
@@ -96,11 +107,11 @@ async def test_a_transaction_that_the_node_never_answers_to_keeps_no_other_waiti
         locked = msgspec.json.decode(tx.raw, type=FakeTx).terms
         if locked is not None and locked.hashlock == world.get("swap1").hashlock:
             deaf.append(tx.tx_id)
-            raise PortUnavailable("no answer to this one")
+            raise PortUnavailableError("no answer to this one")
         result: BroadcastResult = await send(tx)
         return result
 
-    world.chains[Chain.ZION].sequences = False  # else the second rightly waits for the first
+    world.chains[instances.ZION].sequences = False  # else the second rightly waits for the first
     port.broadcast = broadcast  # type: ignore[method-assign]
     await world.until(lambda: world.state("swap2") is SwapState.COMPLETED)
     assert deaf
@@ -109,11 +120,11 @@ async def test_a_transaction_that_the_node_never_answers_to_keeps_no_other_waiti
 
 
 async def test_intents_that_never_get_an_answer_do_not_keep_those_waiting_that_got_none_once(
-    world: World,
+    world: BridgeWorld,
 ) -> None:
     for number in range(1, 6):
         world.swap(number)
-    port = world.ports[Chain.ZION]
+    port = world.ports[instances.ZION]
     send = port.broadcast
     hopeless = {world.get(f"swap{number}").hashlock for number in (1, 2, 3)}
     outage = True
@@ -121,11 +132,11 @@ async def test_intents_that_never_get_an_answer_do_not_keep_those_waiting_that_g
     async def broadcast(tx: SignedTx) -> BroadcastResult:
         locked = msgspec.json.decode(tx.raw, type=FakeTx).terms
         if locked is not None and (outage or locked.hashlock in hopeless):
-            raise PortUnavailable("no answer to this one")
+            raise PortUnavailableError("no answer to this one")
         result: BroadcastResult = await send(tx)
         return result
 
-    world.chains[Chain.ZION].sequences = False
+    world.chains[instances.ZION].sequences = False
     port.broadcast = broadcast  # type: ignore[method-assign]
     await world.steps(9)
     outage = False
@@ -135,9 +146,9 @@ async def test_intents_that_never_get_an_answer_do_not_keep_those_waiting_that_g
     await world.until(lambda: all(world.is_over(swap_id) for swap_id in world.users))
 
 
-async def test_bytes_that_no_node_ever_takes_do_not_block_their_sequence(world: World) -> None:
+async def test_bytes_that_no_node_ever_takes_do_not_block_their_sequence(world: BridgeWorld) -> None:
     world.swap()
-    port = world.ports[Chain.ETHEREUM]
+    port = world.ports[instances.ETHEREUM]
     send = port.broadcast
     refused: set[str] = set()
 
@@ -157,13 +168,13 @@ async def test_bytes_that_no_node_ever_takes_do_not_block_their_sequence(world: 
 async def test_where_an_account_has_one_transaction_waiting_at_a_time_urgent_ones_do_not_block_earlier_ones(
     tmp_path: Path,
 ) -> None:
-    world = World(tmp_path, one_at_a_time=frozenset({"bridge"}))
+    world = BridgeWorld(tmp_path, one_at_a_time=frozenset({"bridge"}))
     for number in range(1, 9):
-        world.swap(number, Chain.ETHEREUM if number % 2 else Chain.ZION)
+        world.swap(number, instances.ETHEREUM if number % 2 else instances.ZION)
     await world.until(lambda: all(world.is_over(swap_id) for swap_id in world.users), limit=200)
     world.check()
     with world.store.reading() as tx:
-        bids = {t.fee["price"] for s in world.users for _, t in tx.transactions.of_swap(s)}
+        bids = {t.signed.fee["price"] for s in world.users for _, t in tx.transactions.of_swap(SwapId(s))}
     assert bids == {10}, "waiting for one's turn is no reason to bid more"
     assert {world.state(swap_id) for swap_id in world.users} == {SwapState.COMPLETED}
     world.close()
@@ -173,17 +184,17 @@ async def test_where_an_account_has_one_transaction_waiting_at_a_time_urgent_one
 
 
 @BOTH
-async def test_a_dropped_transaction_is_sent_again(world: World, chain: Chain) -> None:
+async def test_a_dropped_transaction_is_sent_again(world: BridgeWorld, chain: ChainId) -> None:
     world.swap()
     await world.until(lambda: world.get().source.state is LegState.SEEN)
-    if chain is Chain.ETHEREUM:
+    if chain == instances.ETHEREUM:
         await world.until(lambda: world.get().destination.state is LegState.FINAL)
     world.chains[chain].faults.drop_broadcasts = 2
     await world.until(world.is_over)
     assert world.state() is SwapState.COMPLETED
 
 
-async def test_delayed_transactions_land_and_nothing_is_done_twice(world: World) -> None:
+async def test_delayed_transactions_land_and_nothing_is_done_twice(world: BridgeWorld) -> None:
     for fake in world.chains.values():
         fake.faults.hold_blocks = 2
     world.swap()
@@ -192,9 +203,9 @@ async def test_delayed_transactions_land_and_nothing_is_done_twice(world: World)
 
 
 @BOTH
-async def test_a_fee_spike_of_100_times_is_outbid(world: World, chain: Chain) -> None:
+async def test_a_fee_spike_of_100_times_is_outbid(world: BridgeWorld, chain: ChainId) -> None:
     world.swap()
-    role = "source" if chain is Chain.ETHEREUM else "destination"
+    role = "source" if chain == instances.ETHEREUM else "destination"
     intent_chain = chain
     if role == "source":
         await world.until(lambda: world.get().destination.state is LegState.CLAIM_SEEN)
@@ -205,31 +216,33 @@ async def test_a_fee_spike_of_100_times_is_outbid(world: World, chain: Chain) ->
     assert world.state() is SwapState.COMPLETED
 
 
-async def test_a_transaction_stuck_below_a_spike_is_replaced_with_its_own_sequence(world: World) -> None:
+async def test_a_transaction_stuck_below_a_spike_is_replaced_with_its_own_sequence(
+    world: BridgeWorld,
+) -> None:
     world.swap()
-    world.chains[Chain.ETHEREUM].faults.hold_blocks = 2
+    world.chains[instances.ETHEREUM].faults.hold_blocks = 2
     await world.until(
         lambda: any(
             i.purpose is Purpose.CLAIM and i.state is IntentState.BROADCAST
             for i in world.unfinished_intents()
         )
     )
-    world.chains[Chain.ETHEREUM].price *= 100
+    world.chains[instances.ETHEREUM].price *= 100
     await world.until(world.is_over)
     with world.store.reading() as tx:
-        (claim,) = [i for i in tx.intents.of_swap("swap1") if i.purpose is Purpose.CLAIM]
+        (claim,) = [i for i in tx.intents.of_swap(SwapId("swap1")) if i.purpose is Purpose.CLAIM]
         sent = tx.transactions.of_intent(claim.id)
     assert len(sent) > 1
-    assert len({one.sequence for one in sent}) == 1
+    assert len({stored.sequence for stored in sent}) == 1
     assert world.state() is SwapState.COMPLETED
 
 
 async def test_a_claim_without_a_sequence_of_ours_is_outbid_too_on_a_chain_that_has_them(
-    world: World,
+    world: BridgeWorld,
 ) -> None:
     """As on Stellar, where a claim that the recipient signed uses the gate's sequence."""
     world.swap()
-    port = world.ports[Chain.ETHEREUM]
+    port = world.ports[instances.ETHEREUM]
     prepare = port.prepare
 
     async def without_sequence(action: Action, sequence: int | None, fee: FeeLevel) -> SignedTx:
@@ -237,22 +250,22 @@ async def test_a_claim_without_a_sequence_of_ours_is_outbid_too_on_a_chain_that_
         return signed
 
     port.prepare = without_sequence  # type: ignore[method-assign]
-    world.chains[Chain.ETHEREUM].faults.hold_blocks = 2
+    world.chains[instances.ETHEREUM].faults.hold_blocks = 2
     await world.until(
         lambda: any(
             i.purpose is Purpose.CLAIM and i.state is IntentState.BROADCAST
             for i in world.unfinished_intents()
         )
     )
-    world.chains[Chain.ETHEREUM].price *= 100
+    world.chains[instances.ETHEREUM].price *= 100
     await world.until(world.is_over)
     assert world.state() is SwapState.COMPLETED
 
 
-async def test_a_sequence_used_behind_our_back_is_noticed_and_another_one_taken(world: World) -> None:
+async def test_a_sequence_used_behind_our_back_is_noticed_and_another_one_taken(world: BridgeWorld) -> None:
     world.swap()
     await world.until(lambda: world.get().source.state is LegState.SEEN)
-    zion = world.chains[Chain.ZION]
+    zion = world.chains[instances.ZION]
     zion.faults.drop_broadcasts = 1
     await world.until(lambda: any(i.state is IntentState.BROADCAST for i in world.unfinished_intents()))
     zion.submit(FakeTx("bridge", 0, Purpose.CANCEL, price=zion.price * 3))
@@ -261,9 +274,9 @@ async def test_a_sequence_used_behind_our_back_is_noticed_and_another_one_taken(
     assert zion.ledger.sequences["bridge"] == 2
 
 
-async def test_a_gap_in_the_sequences_is_filled_so_that_later_transactions_land(world: World) -> None:
+async def test_a_gap_in_the_sequences_is_filled_so_that_later_transactions_land(world: BridgeWorld) -> None:
     """The account's key was used elsewhere, in a branch that a reorg removed: sequence 0 is free again."""
-    zion = world.chains[Chain.ZION]
+    zion = world.chains[instances.ZION]
     world.swap()
     await world.until(lambda: world.get().source.state is LegState.SEEN)
     other = FakeTx("bridge", 0, Purpose.CANCEL, price=zion.price)
@@ -280,8 +293,10 @@ async def test_a_gap_in_the_sequences_is_filled_so_that_later_transactions_land(
 
 
 @pytest.mark.parametrize("expiry", [2, 6])
-async def test_on_a_chain_without_sequences_expired_transactions_are_signed_anew(tmp_path, expiry) -> None:
-    world = World(tmp_path, sequences=False, expiry_blocks=expiry)
+async def test_on_a_chain_without_sequences_expired_transactions_are_signed_anew(
+    tmp_path: Path, expiry: int
+) -> None:
+    world = BridgeWorld(tmp_path, sequences=False, expiry_blocks=expiry)
     world.swap()
     for fake in world.chains.values():
         fake.faults.drop_broadcasts = 1
@@ -291,34 +306,36 @@ async def test_on_a_chain_without_sequences_expired_transactions_are_signed_anew
     world.close()
 
 
-async def test_a_counter_lock_overtaken_by_time_is_withdrawn_and_its_sequence_used_up(world: World) -> None:
+async def test_a_counter_lock_overtaken_by_time_is_withdrawn_and_its_sequence_used_up(
+    world: BridgeWorld,
+) -> None:
     world.swap()
     await world.until(lambda: world.get().source.state is LegState.SEEN)
-    world.chains[Chain.ZION].faults.hold_blocks = 10_000
+    world.chains[instances.ZION].faults.hold_blocks = 10_000
     await world.until(lambda: any(i.state is IntentState.BROADCAST for i in world.unfinished_intents()))
     world.pass_time(400)
     await world.work()
     assert world.get().abandoned is not None
-    world.chains[Chain.ZION].faults.hold_blocks = 0
+    world.chains[instances.ZION].faults.hold_blocks = 0
     await world.until(world.is_over)
     assert world.state() is SwapState.REFUNDED
     assert world.locks_sent() == 0
-    assert world.chains[Chain.ZION].ledger.sequences["bridge"] == 1
+    assert world.chains[instances.ZION].ledger.sequences["bridge"] == 1
     with world.store.reading() as tx:
-        lock = next(i for i in tx.intents.of_swap("swap1") if i.purpose is Purpose.LOCK)
+        lock = next(i for i in tx.intents.of_swap(SwapId("swap1")) if i.purpose is Purpose.LOCK)
     assert lock.state is IntentState.CANCELLED
 
 
-async def test_a_hot_wallet_without_gas_waits_and_goes_on_once_it_is_filled(world: World) -> None:
+async def test_a_hot_wallet_without_gas_waits_and_goes_on_once_it_is_filled(world: BridgeWorld) -> None:
     world.swap()
     await world.until(lambda: world.get().destination.state is LegState.FINAL)
-    eth = world.chains[Chain.ETHEREUM]
-    held = eth.ledger.balance("bridge", NATIVE[Chain.ETHEREUM])
-    eth.credit("bridge", NATIVE[Chain.ETHEREUM], -held)
+    eth = world.chains[instances.ETHEREUM]
+    held = eth.ledger.balance("bridge", NATIVE[instances.ETHEREUM])
+    eth.credit("bridge", NATIVE[instances.ETHEREUM], -held)
     await world.steps(6)
     assert world.get().secret_known
     assert world.lock_state(world.get().source) is LedgerLockState.OPEN
-    eth.credit("bridge", NATIVE[Chain.ETHEREUM], held)
+    eth.credit("bridge", NATIVE[instances.ETHEREUM], held)
     await world.until(world.is_over)
     assert world.state() is SwapState.COMPLETED
 
@@ -326,7 +343,7 @@ async def test_a_hot_wallet_without_gas_waits_and_goes_on_once_it_is_filled(worl
 # -- workers and the database ----------------------------------------------------------------
 
 
-async def test_two_workers_of_one_chain_and_one_expired_lease_send_nothing_twice(world: World) -> None:
+async def test_two_workers_of_one_chain_and_one_expired_lease_send_nothing_twice(world: BridgeWorld) -> None:
     rivals = {chain: world.make_worker(chain, owner="rival") for chain in NATIVE}
     world.swap()
     for turn in range(60):
@@ -343,9 +360,13 @@ async def test_two_workers_of_one_chain_and_one_expired_lease_send_nothing_twice
     assert world.state() is SwapState.COMPLETED
 
 
-async def test_a_worker_whose_lease_ran_out_while_it_signed_stores_and_sends_nothing(world: World) -> None:
-    rival = world.make_worker(Chain.ZION, owner="rival")
-    slow = world.ports[Chain.ZION] = world.workers[Chain.ZION].port  # type: ignore[assignment]
+async def test_a_worker_whose_lease_ran_out_while_it_signed_stores_and_sends_nothing(
+    world: BridgeWorld,
+) -> None:
+    rival = world.make_worker(instances.ZION, owner="rival")
+    slow = world.workers[instances.ZION].port
+    assert isinstance(slow, FusedPort)
+    world.ports[instances.ZION] = slow
     world.swap()
     await world.until(lambda: world.get().source.state is LegState.SEEN)
 
@@ -355,15 +376,19 @@ async def test_a_worker_whose_lease_ran_out_while_it_signed_stores_and_sends_not
 
     slow.meanwhile = overtake
     await world.until(lambda: world.transactions_signed() > 0)
-    assert slow.meanwhile is None
-    assert world.workers[Chain.ZION]._outbox._lease is None, "it knows that it lost the lease"
+    assert world.ports[instances.ZION].meanwhile is None
+    assert not world.workers[instances.ZION].outbox.holds_lease, "it knows that it lost the lease"
     await world.until(world.is_over)
     with world.store.reading() as tx:
-        locks = [sent for intent, sent in tx.transactions.of_swap("swap1") if intent.purpose is Purpose.LOCK]
+        locks = [
+            sent
+            for intent, sent in tx.transactions.of_swap(SwapId("swap1"))
+            if intent.purpose is Purpose.LOCK
+        ]
     assert len(locks) == 1
 
 
-async def test_an_older_backup_is_brought_up_to_date_from_the_chains(world: World) -> None:
+async def test_an_older_backup_is_brought_up_to_date_from_the_chains(world: BridgeWorld) -> None:
     world.swap()
     await world.until(lambda: world.get().source.state is LegState.SEEN)
     backup = world.folder / "backup.db"
@@ -380,11 +405,13 @@ async def test_an_older_backup_is_brought_up_to_date_from_the_chains(world: Worl
     assert world.locks_sent() == 1
 
 
-async def test_a_full_disk_stops_nothing_for_good(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_full_disk_stops_nothing_for_good(
+    world: BridgeWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
     world.swap()
     await world.until(lambda: world.get().source.state is LegState.SEEN)
 
-    def full(commit) -> None:
+    def full(commit: Callable[[], None]) -> None:
         raise sqlite3.OperationalError("database or disk is full")
 
     with monkeypatch.context() as patched:
@@ -398,7 +425,7 @@ async def test_a_full_disk_stops_nothing_for_good(world: World, monkeypatch: pyt
 
 
 @BOTH
-async def test_a_chain_that_halts_near_the_deadline_harms_nobody(world: World, chain: Chain) -> None:
+async def test_a_chain_that_halts_near_the_deadline_harms_nobody(world: BridgeWorld, chain: ChainId) -> None:
     world.swap()
     await world.until(lambda: world.get().destination.state is LegState.FINAL)
     world.chains[chain].faults.halted = True
@@ -408,27 +435,27 @@ async def test_a_chain_that_halts_near_the_deadline_harms_nobody(world: World, c
     assert world.state() in {SwapState.COMPLETED, SwapState.REFUNDED}
 
 
-async def test_no_counter_lock_while_the_source_chain_stands_still_too_long(world: World) -> None:
+async def test_no_counter_lock_while_the_source_chain_stands_still_too_long(world: BridgeWorld) -> None:
     """Its clock will jump when it comes back: the time that passed here counts."""
     world.swap()
     await world.until(lambda: world.get().source.state is LegState.SEEN)
     await world.step()
     world.mine()
-    await world.workers[Chain.ETHEREUM].run_pass(ALL_JOBS)
+    await world.workers[instances.ETHEREUM].run_pass(ALL_JOBS)
     assert world.get().source.state is LegState.FINAL
-    world.chains[Chain.ETHEREUM].faults.halted = True
+    world.chains[instances.ETHEREUM].faults.halted = True
     world.now_ms += 400_000
-    await world.workers[Chain.ETHEREUM].run_pass(ALL_JOBS)
-    await world.workers[Chain.ZION].run_pass(ALL_JOBS)
+    await world.workers[instances.ETHEREUM].run_pass(ALL_JOBS)
+    await world.workers[instances.ZION].run_pass(ALL_JOBS)
     assert world.transactions_signed() == 0
-    world.chains[Chain.ETHEREUM].faults.halted = False
+    world.chains[instances.ETHEREUM].faults.halted = False
     await world.until(world.is_over)
     assert world.state() is SwapState.REFUNDED
     assert world.locks_sent() == 0
 
 
-async def test_a_clock_that_is_ahead_within_its_skew_changes_nothing(world: World) -> None:
-    world.chains[Chain.ZION].mine(1, interval=INTERVAL + 14)
+async def test_a_clock_that_is_ahead_within_its_skew_changes_nothing(world: BridgeWorld) -> None:
+    world.chains[instances.ZION].mine(1, interval=INTERVAL + 14)
     world.swap()
     await world.until(world.is_over)
     assert world.state() is SwapState.COMPLETED
@@ -438,7 +465,9 @@ async def test_a_clock_that_is_ahead_within_its_skew_changes_nothing(world: Worl
 
 
 @pytest.mark.parametrize("change", ["amount", "deadline"])
-async def test_a_lock_with_wrong_terms_is_given_back_and_never_answered(world: World, change: str) -> None:
+async def test_a_lock_with_wrong_terms_is_given_back_and_never_answered(
+    world: BridgeWorld, change: str
+) -> None:
     world.swap()
     user = world.users["swap1"]
     wrong = {
@@ -446,47 +475,47 @@ async def test_a_lock_with_wrong_terms_is_given_back_and_never_answered(world: W
         "deadline": msgspec.structs.replace(user.terms, deadline=user.terms.deadline - 1),
     }[change]
     user.terms = wrong
-    await world.until(lambda: lock_id_of(wrong) in world.chains[Chain.ETHEREUM].ledger.locks)
+    await world.until(lambda: lock_id_of(wrong) in world.chains[instances.ETHEREUM].ledger.locks)
     user.locks = False
     await world.until(world.is_over)
     assert world.locks_sent() == 0
-    assert world.chains[Chain.ETHEREUM].ledger.locks[lock_id_of(wrong)][1] is LedgerLockState.REFUNDED
+    assert world.chains[instances.ETHEREUM].ledger.locks[lock_id_of(wrong)][1] is LedgerLockState.REFUNDED
 
 
-async def test_a_late_lock_is_given_back_and_never_answered(world: World) -> None:
+async def test_a_late_lock_is_given_back_and_never_answered(world: BridgeWorld) -> None:
     world.swap(late=True)
     await world.until(world.is_over)
     assert world.locks_sent() == 0
     assert world.state() is SwapState.REFUNDED
 
 
-async def test_a_user_who_funds_twice_gets_the_second_one_back(world: World) -> None:
+async def test_a_user_who_funds_twice_gets_the_second_one_back(world: BridgeWorld) -> None:
     world.swap()
     user = world.users["swap1"]
     await world.until(lambda: world.get().source.state is LegState.SEEN)
     second = with_amount(user.terms, user.terms.amount + 1)
-    world.wallet(Chain.ETHEREUM).lock(second)
+    world.wallet(instances.ETHEREUM).lock(second)
     await world.until(world.is_over)
     assert world.state() is SwapState.COMPLETED
-    assert world.chains[Chain.ETHEREUM].ledger.locks[lock_id_of(second)][1] is LedgerLockState.REFUNDED
+    assert world.chains[instances.ETHEREUM].ledger.locks[lock_id_of(second)][1] is LedgerLockState.REFUNDED
 
 
-async def test_a_stranger_who_reuses_the_hashlock_harms_nobody(world: World) -> None:
+async def test_a_stranger_who_reuses_the_hashlock_harms_nobody(world: BridgeWorld) -> None:
     world.swap()
     terms = world.get().source.terms
     for chain in NATIVE:
         world.chains[chain].credit("user", NATIVE[chain], 0)
     strange = msgspec.structs.replace(terms, recipient="mallory", amount=5)
-    world.wallet(Chain.ETHEREUM).lock(strange)
+    world.wallet(instances.ETHEREUM).lock(strange)
     await world.until(world.is_over)
     assert world.state() is SwapState.COMPLETED
     assert world.get().source.strays == ()
 
 
-async def test_a_wrong_preimage_claims_nothing(world: World) -> None:
+async def test_a_wrong_preimage_claims_nothing(world: BridgeWorld) -> None:
     world.swap(claims=False)
     await world.until(lambda: world.get().destination.state is LegState.FINAL)
-    world.wallet(Chain.ZION).claim(world.get().destination.lock_id, Preimage(b"guess"))
+    world.wallet(instances.ZION).claim(world.get().destination.lock_id, Preimage(b"guess"))
     await world.steps(3)
     assert not world.get().secret_known
     assert world.lock_state(world.get().destination) is LedgerLockState.OPEN
@@ -494,13 +523,15 @@ async def test_a_wrong_preimage_claims_nothing(world: World) -> None:
     await world.until(world.is_over)
 
 
-async def test_many_swaps_both_ways_at_once_share_the_senders_sequences(world: World) -> None:
+async def test_many_swaps_both_ways_at_once_share_the_senders_sequences(world: BridgeWorld) -> None:
     for number in range(1, 9):
-        behaviour = {"claims": False, "refunds": False} if number % 4 == 0 else {}
-        world.swap(number, Chain.ETHEREUM if number % 2 else Chain.ZION, amount=10**6 * number, **behaviour)
+        behaviour: Behaviour = {"claims": False, "refunds": False} if number % 4 == 0 else {}
+        world.swap(
+            number, instances.ETHEREUM if number % 2 else instances.ZION, amount=10**6 * number, **behaviour
+        )
     await world.until(lambda: all(world.is_over(swap_id) for swap_id in world.users), limit=200)
     ends = [world.state(swap_id) for swap_id in world.users]
     assert ends.count(SwapState.COMPLETED) == 6
     assert ends.count(SwapState.REFUNDED) == 2
-    spent = RICH - world.chains[Chain.ZION].ledger.balance("bridge", NATIVE[Chain.ZION])
+    spent = RICH - world.chains[instances.ZION].ledger.balance("bridge", NATIVE[instances.ZION])
     assert spent != 0

@@ -5,17 +5,19 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import Unpack
 
 import pytest
 
 from bridge.protocol.types import SwapState
-from tests.scenario.world import Fuse, Killed, World
+from tests import instances
+from tests.scenario.world import Behaviour, BridgeWorld, Fuse, Killed
 
 IDLE = 4
 """A step in which both workers only store the new tip passes this many places."""
 
 
-async def _to_the_end(world: World) -> None:
+async def _to_the_end(world: BridgeWorld) -> None:
     """Play on; whenever the processes die, they start anew on the same database."""
     for _ in range(100):
         if world.is_over():
@@ -28,7 +30,7 @@ async def _to_the_end(world: World) -> None:
     raise AssertionError(world.describe())
 
 
-def _hurry(world: World) -> None:
+def _hurry(world: BridgeWorld) -> None:
     """A user who walked away makes everybody wait for a deadline: skip the wait."""
     swap = world.get()
     here = world.chains[swap.destination.terms.chain]
@@ -38,11 +40,14 @@ def _hurry(world: World) -> None:
 
 
 async def _kill_everywhere(
-    folder: Path, end: SwapState, start: Callable[[World], bool] | None = None, **behaviour: bool
+    folder: Path,
+    end: SwapState,
+    start: Callable[[BridgeWorld], bool] | None = None,
+    **behaviour: Unpack[Behaviour],
 ) -> Counter[str]:
     """Play a life; for each place in each step (from `start` on) play on from a copy that dies there."""
     killed: Counter[str] = Counter()
-    life = World(folder)
+    life = BridgeWorld(folder)
     life.swap(**behaviour)
     while not life.is_over():
         if start is not None and not start(life):
@@ -50,7 +55,7 @@ async def _kill_everywhere(
             life.fuse.places.clear()
             _hurry(life)
             continue
-        before = life.fork(folder / f"step{life.chains['zion'].head.height}", Fuse())
+        before = life.fork(folder / f"step{life.chains[instances.ZION].head.height}", Fuse())
         await life.step()
         places = list(life.fuse.places)
         life.fuse.places.clear()
@@ -58,7 +63,9 @@ async def _kill_everywhere(
         for number, place in enumerate(places if len(places) > IDLE else [], 1):
             fork = before.fork(before.folder / str(number), Fuse(at=number))
             await _to_the_end(fork)
-            where = f"{place} ({number} of {len(places)} after block {before.chains['zion'].head.height})"
+            where = (
+                f"{place} ({number} of {len(places)} after block {before.chains[instances.ZION].head.height})"
+            )
             assert fork.state() is end, f"killed {where}\n{fork.describe()}"
             fork.check()
             fork.close()
@@ -78,7 +85,7 @@ async def test_a_kill_anywhere_in_a_swap_that_completes_changes_nothing(tmp_path
 
 
 async def test_a_kill_anywhere_after_the_user_walked_away_changes_nothing(tmp_path: Path) -> None:
-    def overdue(world: World) -> bool:
+    def overdue(world: BridgeWorld) -> bool:
         swap = world.get()
         chain = world.chains[swap.destination.terms.chain]
         return chain.head.time >= swap.destination.terms.deadline
@@ -89,7 +96,7 @@ async def test_a_kill_anywhere_after_the_user_walked_away_changes_nothing(tmp_pa
 
 @pytest.mark.parametrize("every", [17, 29])
 async def test_a_bridge_that_dies_again_and_again_still_finishes(tmp_path: Path, every: int) -> None:
-    world = World(tmp_path)
+    world = BridgeWorld(tmp_path)
     world.swap()
     world.process(Fuse(at=every))
     for _ in range(200):

@@ -8,16 +8,17 @@ from pathlib import Path
 
 import pytest
 
-from bridge.protocol.types import Chain, LegState, SwapState
+from bridge.protocol.types import ChainId, LegState, SwapId, SwapState
+from relayers.daemon.loop import Job
 from relayers.fake.ledger import LedgerLockState
-from relayers.worker import Job
-from tests.scenario.world import World
+from tests import instances
+from tests.scenario.world import BridgeWorld
 
-BOTH_WAYS = pytest.mark.parametrize("source", [Chain.ETHEREUM, Chain.ZION])
+BOTH_WAYS = pytest.mark.parametrize("source", [instances.ETHEREUM, instances.ZION])
 
 
 @BOTH_WAYS
-async def test_an_honest_swap_completes_on_both_chains(world: World, source: Chain) -> None:
+async def test_an_honest_swap_completes_on_both_chains(world: BridgeWorld, source: ChainId) -> None:
     world.swap(source=source)
     await world.until(world.is_over)
     swap = world.get()
@@ -25,8 +26,8 @@ async def test_an_honest_swap_completes_on_both_chains(world: World, source: Cha
     assert world.lock_state(swap.source) is LedgerLockState.CLAIMED
     assert world.lock_state(swap.destination) is LedgerLockState.CLAIMED
     with world.store.reading() as tx:
-        receipt = tx.receipts.get("swap1")
-        kinds = [one.kind for one in tx.events.after(0)]
+        receipt = tx.receipts.get(SwapId("swap1"))
+        kinds = [logged.kind for logged in tx.events.after(0)]
     assert receipt is not None
     assert kinds.count("LockSeen") == kinds.count("LockFinal") == 2
     await world.steps(5)
@@ -34,7 +35,7 @@ async def test_an_honest_swap_completes_on_both_chains(world: World, source: Cha
 
 
 @BOTH_WAYS
-async def test_a_user_who_never_funds_costs_nothing(world: World, source: Chain) -> None:
+async def test_a_user_who_never_funds_costs_nothing(world: BridgeWorld, source: ChainId) -> None:
     world.swap(source=source, locks=False)
     await world.until(world.is_over)
     assert world.state() is SwapState.EXPIRED_UNFUNDED
@@ -43,7 +44,7 @@ async def test_a_user_who_never_funds_costs_nothing(world: World, source: Chain)
 
 @BOTH_WAYS
 async def test_when_the_user_walks_away_the_bridge_takes_its_lock_back_then_gives_the_source_back(
-    world: World, source: Chain
+    world: BridgeWorld, source: ChainId
 ) -> None:
     world.swap(source=source, claims=False, refunds=False)
     await world.until(lambda: world.get().destination.state is LegState.FINAL)
@@ -56,10 +57,12 @@ async def test_when_the_user_walks_away_the_bridge_takes_its_lock_back_then_give
 async def test_swaps_end_as_well_on_postgresql_with_two_workers_per_chain(
     tmp_path: Path, postgres_urls: Callable[[], str]
 ) -> None:
-    world = World(tmp_path, url=postgres_urls())
-    rivals = {chain: world.make_worker(chain, owner="rival") for chain in Chain if chain in world.chains}
+    world = BridgeWorld(tmp_path, url=postgres_urls())
+    rivals = {
+        chain: world.make_worker(chain, owner="rival") for chain in instances.ALL if chain in world.chains
+    }
     world.swap(1)
-    world.swap(2, Chain.ZION, claims=False, refunds=False)
+    world.swap(2, instances.ZION, claims=False, refunds=False)
     for turn in range(150):
         if world.is_over("swap1") and world.is_over("swap2"):
             break
@@ -75,13 +78,13 @@ async def test_swaps_end_as_well_on_postgresql_with_two_workers_per_chain(
     world.close()
 
 
-async def test_a_user_who_reveals_at_once_is_paid_and_so_is_the_bridge(world: World) -> None:
+async def test_a_user_who_reveals_at_once_is_paid_and_so_is_the_bridge(world: BridgeWorld) -> None:
     world.swap(hurry=True)
     await world.until(world.is_over)
     assert world.state() is SwapState.COMPLETED
 
 
-async def test_when_the_bridge_is_gone_the_user_refunds_alone(world: World) -> None:
+async def test_when_the_bridge_is_gone_the_user_refunds_alone(world: BridgeWorld) -> None:
     world.swap()
     await world.until(lambda: world.get().source.state is LegState.FINAL)
     for _ in range(150):

@@ -15,12 +15,13 @@ from contextlib import closing
 from functools import cache
 from pathlib import Path
 from tempfile import mkdtemp
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 import msgspec
 from prometheus_client import CollectorRegistry
 from sqlalchemy import event
 
+from bridge.chains.port import Revealed
 from bridge.engine.apply import apply_events
 from bridge.engine.metrics import Metrics
 from bridge.engine.outbox import OutboxSettings
@@ -29,35 +30,50 @@ from bridge.protocol.rules import may_share_secret
 from bridge.protocol.timelocks import may_reveal, plan_deadlines
 from bridge.protocol.transition import new_swap
 from bridge.protocol.types import (
+    Address,
+    Amount,
     Asset,
-    Chain,
+    ChainId,
     ChainTiming,
     Leg,
     LegState,
     LockTerms,
     Preimage,
     Swap,
+    SwapId,
     SwapPolicy,
     SwapState,
+    UnixSeconds,
 )
 from bridge.store import Store
 from bridge.store.records import IntentState, SwapMeta
+from relayers.daemon.loop import Job, Worker, WorkerSettings
 from relayers.fake import FakeChain, FakePort, FakeWallet
 from relayers.fake.authorizing import signature_of
 from relayers.fake.chain import GENESIS_TIME
 from relayers.fake.ledger import LedgerLockState, lock_id_of
-from relayers.port import Revealed
-from relayers.worker import Job, Worker, WorkerSettings
+from tests import instances
 
-ETH = Asset(Chain.ETHEREUM, "ETH", 18)
-ZION = Asset(Chain.ZION, "ZION", 8)
-NATIVE = {Chain.ETHEREUM: ETH, Chain.ZION: ZION}
+ETH = Asset(instances.ETHEREUM, "ETH", 18)
+ZION = Asset(instances.ZION, "ZION", 8)
+NATIVE = {instances.ETHEREUM: ETH, instances.ZION: ZION}
 KEY = bytes(32)
 INTERVAL = 10
 TIMING = ChainTiming(block_interval=INTERVAL, finality_depth=3, inclusion_p99=30, clock_skew=15)
 USER_WINDOW, OUTAGE, LOCK_WINDOW = 200, 120, 120
 RICH = 10**24
 ALL_JOBS = [Job.POLL, Job.SWEEP, Job.VERIFY, Job.INVENTORY]
+
+
+class Behaviour(TypedDict, total=False):
+    """How a user deviates from the careful one (see `User`)."""
+
+    locks: bool
+    claims: bool
+    refunds: bool
+    hurry: bool
+    late: bool
+    hands_over: bool
 
 
 class Killed(BaseException):
@@ -140,8 +156,10 @@ def open_store(path: Path, clock: Callable[[], int], fuse: Fuse, url: str = "") 
     return store
 
 
-class World:
+class BridgeWorld:
     """The stage. `process` starts (again) both workers on the same database, with a fresh memory."""
+
+    store: FusedStore
 
     def __init__(self, folder: Path, seed: int = 0, *, url: str = "", **chain_options: Any) -> None:
         self.url = url
@@ -156,8 +174,8 @@ class World:
             for who in ("bridge", "user"):
                 fake.credit(who, NATIVE[chain], RICH)
         self.fuse = Fuse()
-        self.ports: dict[Chain, FusedPort] = {}
-        self.workers: dict[Chain, Worker] = {}
+        self.ports: dict[ChainId, FusedPort] = {}
+        self.workers: dict[ChainId, Worker] = {}
         self.secrets: dict[str, Preimage] = {}
         self.users: dict[str, User] = {}
         self._passes = 0
@@ -176,7 +194,7 @@ class World:
         self.store = open_store(self.folder / "bridge.db", self.clock, self.fuse, self.url)
         self.workers = {chain: self.make_worker(chain) for chain in NATIVE}
 
-    def make_worker(self, chain: Chain, owner: str = "") -> Worker:
+    def make_worker(self, chain: ChainId, owner: str = "") -> Worker:
         faults = self.ports[chain].faults if chain in self.ports else None
         port = FusedPort(self.chains[chain], "bridge")
         port.fuse = self.fuse
@@ -227,7 +245,7 @@ class World:
         for fake in self.chains.values():
             fake.mine(1, interval=max(1, self.now_ms // 1000 - fake.head.time))
 
-    def fork(self, folder: Path, fuse: Fuse) -> World:
+    def fork(self, folder: Path, fuse: Fuse) -> BridgeWorld:
         """Return a copy of the whole world at this moment, its processes started anew on a copy of the
         database with that fuse."""
         folder.mkdir()
@@ -247,10 +265,14 @@ class World:
     # -- swaps -------------------------------------------------------------------------------
 
     def swap(
-        self, number: int = 1, source: Chain = Chain.ETHEREUM, amount: int = 10**19, **behaviour: bool
+        self,
+        number: int = 1,
+        source: ChainId = instances.ETHEREUM,
+        amount: int = 10**19,
+        **behaviour: Unpack[Behaviour],
     ) -> str:
         """Sell a swap and let its user play: honest unless `behaviour` says otherwise (see `User`)."""
-        destination = Chain.ZION if source is Chain.ETHEREUM else Chain.ETHEREUM
+        destination = instances.ZION if source == instances.ETHEREUM else instances.ETHEREUM
         secret = Preimage(hashlib.sha256(b"secret %d" % number).digest())
         deadlines = plan_deadlines(
             self.chains[source].head.time,
@@ -262,14 +284,21 @@ class World:
             lock_window=LOCK_WINDOW,
         )
 
-        def terms(chain: Chain, sender: str, recipient: str, size: int, deadline: int) -> LockTerms:
+        def terms(chain: ChainId, sender: str, recipient: str, size: int, deadline: int) -> LockTerms:
             return LockTerms(
-                chain, "htlc", sender, recipient, NATIVE[chain], size, secret.hashlock(), deadline
+                chain,
+                Address("htlc"),
+                Address(sender),
+                Address(recipient),
+                NATIVE[chain],
+                Amount(size),
+                secret.hashlock(),
+                UnixSeconds(deadline),
             )
 
         swap_id = f"swap{number}"
         swap = new_swap(
-            swap_id,
+            SwapId(swap_id),
             source=terms(source, "user", "bridge", amount, deadlines.source),
             destination=terms(destination, "bridge", "user", amount // 10, deadlines.destination),
             policy=SwapPolicy(TIMING, TIMING, USER_WINDOW, OUTAGE, deadlines.lock_by),
@@ -278,14 +307,14 @@ class World:
         with self.store.transaction() as tx:
             tx.reservations.hold(NATIVE[destination].key, amount // 10, f"quote{number}", None)
             tx.swaps.add(swap, SwapMeta(quote_id=f"quote{number}"))
-            tx.reservations.assign(f"quote{number}", swap_id)
+            tx.reservations.assign(f"quote{number}", SwapId(swap_id))
         self.secrets[swap_id] = secret
         self.users[swap_id] = User(self, swap, secret, **behaviour)
         return swap_id
 
     def get(self, swap_id: str = "swap1") -> Swap:
         with self.store.reading() as tx:
-            stored = tx.swaps.get(swap_id)
+            stored = tx.swaps.get(SwapId(swap_id))
         assert stored is not None
         return stored.swap
 
@@ -304,7 +333,7 @@ class World:
         found = self.chains[leg.terms.chain].ledger.locks.get(lock_id_of(leg.terms))
         return found[1] if found else None
 
-    def wallet(self, chain: Chain) -> FakeWallet:
+    def wallet(self, chain: ChainId) -> FakeWallet:
         return FakeWallet(self.chains[chain], "user")
 
     def locks_sent(self, swap_id: str = "swap1") -> int:
@@ -320,19 +349,17 @@ class World:
     def transactions_signed(self, swap_id: str = "swap1") -> int:
         """How many transactions were ever signed for a swap."""
         with self.store.reading() as tx:
-            return len(tx.transactions.of_swap(swap_id))
+            return len(tx.transactions.of_swap(SwapId(swap_id)))
 
     # -- what must hold whatever happens -----------------------------------------------------
 
     def check(self) -> None:
         """Nobody lost, no coin was made or lost, and the store agrees with the chains about what is over."""
         for chain, fake in self.chains.items():
-            assert fake.ledger.supply(NATIVE[chain]) == 2 * RICH, (
-                f"coins of {chain.value} appeared or vanished"
-            )
+            assert fake.ledger.supply(NATIVE[chain]) == 2 * RICH, f"coins of {chain} appeared or vanished"
         with self.store.reading() as tx:
-            swaps = [tx.swaps.get(swap_id) for swap_id in self.users]
-            held = {swap_id: tx.reservations.of_swap(swap_id) for swap_id in self.users}
+            swaps = [tx.swaps.get(SwapId(swap_id)) for swap_id in self.users]
+            held = {swap_id: tx.reservations.of_swap(SwapId(swap_id)) for swap_id in self.users}
             seen = {chain: tx.chains.get(chain) for chain in self.chains}
         for stored in swaps:
             assert stored is not None
@@ -347,16 +374,18 @@ class World:
                 for leg, state in ((swap.source, source), (swap.destination, destination)):
                     status, head = seen[leg.terms.chain], self.chains[leg.terms.chain].head
                     # What has come since the relayer looked may yet open the swap again.
-                    knows = status is not None and status.scanned == head.height and status.tip == head
+                    tip = None if status is None else status.tip
+                    knows = status is not None and status.scanned == head.height
+                    knows = knows and tip is not None and tip.block == head
                     ended = not knows or state is not LedgerLockState.OPEN
                     assert ended, f"{swap.id} ended with an open lock"
-                assert not any(one.live for one in held[swap.id]), f"{swap.id} keeps inventory"
+                assert not any(reserved.live for reserved in held[swap.id]), f"{swap.id} keeps inventory"
 
     def describe(self) -> str:
         lines = []
         with self.store.reading() as tx:
             for swap_id in self.users:
-                stored = tx.swaps.get(swap_id)
+                stored = tx.swaps.get(SwapId(swap_id))
                 assert stored is not None
                 swap = stored.swap
                 lines.append(
@@ -364,9 +393,11 @@ class World:
                     f"({self.lock_state(swap.source)}), destination {swap.destination.state.value} "
                     f"({self.lock_state(swap.destination)}), abandoned {swap.abandoned}, {swap.attention}"
                 )
-                for intent in tx.intents.of_swap(swap_id):
+                for intent in tx.intents.of_swap(SwapId(swap_id)):
                     txs = tx.transactions.of_intent(intent.id)
-                    sent = [(one.sequence, one.state.value, one.cancels, one.reason) for one in txs]
+                    sent = [
+                        (stored.sequence, stored.state.value, stored.cancels, stored.reason) for stored in txs
+                    ]
                     lines.append(
                         f"  {intent.leg} {intent.purpose.value} {intent.state.value} cancel={intent.cancel} "
                         f"{intent.reason} {sent}"
@@ -396,7 +427,7 @@ class User:
 
     def __init__(
         self,
-        world: World,
+        world: BridgeWorld,
         swap: Swap,
         secret: Preimage,
         *,
@@ -424,7 +455,7 @@ class User:
             self._claim(destination)
         self._refund(source)
 
-    def _waits(self, chain: Chain, tx_id: str) -> bool:
+    def _waits(self, chain: ChainId, tx_id: str) -> bool:
         return bool(tx_id) and tx_id in self.world.chains[chain].mempool
 
     def _fund(self) -> None:
@@ -464,7 +495,7 @@ class User:
         late = may_reveal(swap.policy.destination, terms.deadline, now) is not None
         if not self.claims or swap.secret_shared or late or may_share_secret(swap, self.secret) is not None:
             return
-        signature = signature_of(terms.recipient, lock_id_of(terms), 0)
+        signature = signature_of(terms.recipient, lock_id_of(terms), Amount(0))
         with self.world.store.transaction() as tx:
             if self.world.chains[terms.chain].signed_claims is not None:
                 tx.authorizations.put(swap.id, f"0 {signature}".encode())

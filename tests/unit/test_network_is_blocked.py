@@ -6,11 +6,11 @@ import socket
 
 import pytest
 
-from tests.conftest import NetworkBlocked
+from tests.conftest import NetworkBlockedError
 
 
 def test_no_test_reaches_another_machine() -> None:
-    with socket.socket() as outside, pytest.raises(NetworkBlocked):
+    with socket.socket() as outside, pytest.raises(NetworkBlockedError):
         outside.connect(("192.0.2.1", 80))  # TEST-NET-1 of RFC 5737: nobody is there
 
 

@@ -8,26 +8,17 @@ from fastapi import APIRouter, Depends, Query
 from pydantic import BaseModel, ConfigDict, Field
 
 from bridge.api.auth import operator
-from bridge.api.models import (
-    AssetKey,
-    AuditLine,
-    AuditView,
-    InventoryLine,
-    InventoryView,
-    Moment,
-    Money,
-    NoteRequest,
-    PauseView,
-    SwapId,
-    SwapList,
-    SwapView,
-)
 from bridge.api.problems import ApiError, Kind, responses
 from bridge.api.routes.swaps import PageQuery, page_of, view_of
 from bridge.api.services import Services, Use
-from bridge.engine.market import pause_of_chain, pause_of_pair
+from bridge.desk.market import pause_of_chain, pause_of_pair
+from bridge.desk.refused import Reason, RefusedError
 from bridge.protocol.events import OperatorVerb
-from bridge.protocol.types import Chain
+from bridge.protocol.types import ChainId
+from bridge.wire.base import Moment, Money
+from bridge.wire.operator import AuditLine, AuditView, InventoryLine, InventoryView, PauseView
+from bridge.wire.requests import AssetKey, NoteRequest, SwapIdPath
+from bridge.wire.swaps import SwapList, SwapView
 
 router = APIRouter(
     prefix="/v1/admin",
@@ -51,7 +42,7 @@ class AuditQuery(BaseModel):
 
 @router.get("/inventory")
 def get_inventory(services: Use, by: Reader) -> InventoryView:  # noqa: ARG001 -- the key was checked
-    """Show what the bridge holds, has promised and may still sell."""
+    """Show what the bridge holds, has reserved and can still sell."""
     with services.store.reading() as tx:
         holdings = services.inventory.all(tx)
     return InventoryView(
@@ -71,7 +62,7 @@ def get_inventory(services: Use, by: Reader) -> InventoryView:  # noqa: ARG001 -
 
 @router.get("/swaps")
 def list_all_swaps(services: Use, by: Reader, page: Annotated[PageQuery, Query()]) -> SwapList:  # noqa: ARG001
-    """List everybody's swaps, newest first."""
+    """List all swaps, newest first."""
     return page_of(services, page, "")
 
 
@@ -97,22 +88,30 @@ def get_audit(services: Use, by: Reader, page: Annotated[AuditQuery, Query()]) -
     )
 
 
+def _require_chain(services: Services, chain: ChainId) -> None:
+    known = [name for name, _ in services.settings.chains.items()]
+    if chain not in known:
+        raise RefusedError(Reason.NOT_FOUND, f"there is no chain {chain!r}", f"there are {', '.join(known)}")
+
+
 @router.get("/pauses")
 def list_pauses(services: Use, by: Reader) -> PauseView:  # noqa: ARG001
     """List what is paused."""
     return _pauses(services)
 
 
-@router.put("/chains/{chain}/pause")
-def pause_chain(chain: Chain, request: NoteRequest, services: Use, by: Pauser) -> PauseView:
-    """Sell nothing on a chain. Swaps already begun go on: they must."""
+@router.put("/chains/{chain}/pause", responses=responses(Kind.NOT_FOUND))
+def pause_chain(chain: ChainId, request: NoteRequest, services: Use, by: Pauser) -> PauseView:
+    """Sell nothing on a chain. Swaps that have begun continue."""
+    _require_chain(services, chain)
     services.swaps.pause(pause_of_chain(chain), by, request.note)
     return _pauses(services)
 
 
-@router.delete("/chains/{chain}/pause")
-def resume_chain(chain: Chain, services: Use, by: Pauser) -> PauseView:
+@router.delete("/chains/{chain}/pause", responses=responses(Kind.NOT_FOUND))
+def resume_chain(chain: ChainId, services: Use, by: Pauser) -> PauseView:
     """Sell on a chain again."""
+    _require_chain(services, chain)
     services.swaps.resume(pause_of_chain(chain), by)
     return _pauses(services)
 
@@ -121,7 +120,7 @@ def resume_chain(chain: Chain, services: Use, by: Pauser) -> PauseView:
 def pause_pair(
     source: AssetKey, destination: AssetKey, request: NoteRequest, services: Use, by: Pauser
 ) -> PauseView:
-    """Sell one direction no more."""
+    """Stop selling one direction."""
     services.swaps.pause(_known_pair(services, source, destination), by, request.note)
     return _pauses(services)
 
@@ -134,14 +133,14 @@ def resume_pair(source: AssetKey, destination: AssetKey, services: Use, by: Paus
 
 
 @router.post("/swaps/{swap_id}/retry", responses=responses(Kind.NOT_FOUND))
-def retry_swap(swap_id: SwapId, request: NoteRequest, services: Use, by: Retrier) -> SwapView:
-    """Clear the trouble noted on a swap and try again what is due."""
+def retry_swap(swap_id: SwapIdPath, request: NoteRequest, services: Use, by: Retrier) -> SwapView:
+    """Clear a swap's alarm and retry what is due."""
     return view_of(services, services.swaps.command(swap_id, OperatorVerb.RETRY, by, request.note))
 
 
 @router.post("/swaps/{swap_id}/cooperative-refund", responses=responses(Kind.NOT_FOUND))
-def refund_swap(swap_id: SwapId, request: NoteRequest, services: Use, by: Retrier) -> SwapView:
-    """Agree to give the source back, as far as the invariants allow; stray locks too."""
+def refund_swap(swap_id: SwapIdPath, request: NoteRequest, services: Use, by: Retrier) -> SwapView:
+    """Agree to give the source back if the invariants allow it; stray locks too."""
     stored = services.swaps.command(swap_id, OperatorVerb.COOPERATIVE_REFUND, by, request.note)
     return view_of(services, stored)
 

@@ -13,15 +13,16 @@ from fastapi.sse import KEEPALIVE_COMMENT, format_sse_event
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import StreamingResponse
 
-from bridge.api.models import EventView, SwapId
 from bridge.api.problems import ApiError, Kind, responses
 from bridge.api.services import Services, Use, services_of
 from bridge.api.streams import Follower, Subscription
 from bridge.api.views import event_view
-from bridge.engine.refused import Refused
+from bridge.desk.refused import RefusedError
 from bridge.protocol.status import TERMINAL_STATES
-from bridge.protocol.types import SwapState
+from bridge.protocol.types import SwapId, SwapState
 from bridge.store.records import SwapEvent
+from bridge.wire.requests import SwapIdPath
+from bridge.wire.swaps import EventView
 
 router = APIRouter(tags=["events"])
 
@@ -53,12 +54,12 @@ _FRAME = {
 )
 async def stream_events(
     request: Request,
-    swap_id: SwapId,
+    swap_id: SwapIdPath,
     services: Use,
     *,
     after: Annotated[int, Query(ge=0, le=MAX_SEQ, description="Replay what came after this number.")] = 0,
     last_event_id: Annotated[int | None, Header(ge=0, le=MAX_SEQ)] = None,
-    follow: Annotated[bool, Query(description="Stay for what is still to come.")] = True,
+    follow: Annotated[bool, Query(description="Stay and send new events.")] = True,
 ) -> StreamingResponse:
     """Follow one swap: past events first, then new ones as they happen, until the swap has ended."""
     await run_in_threadpool(services.swaps.get, swap_id)
@@ -74,7 +75,7 @@ async def _frames(
     stack: AsyncExitStack,
     follower: Follower,
     subscription: Subscription,
-    swap_id: str,
+    swap_id: SwapId,
     *,
     after: int,
     seconds: float,
@@ -100,7 +101,7 @@ async def _frames(
 
 
 def _frame(view: EventView) -> bytes:
-    return format_sse_event(data_str=view.model_dump_json(), event="swap", id=str(view.seq))
+    return format_sse_event(data_str=msgspec.json.encode(view).decode(), event="swap", id=str(view.seq))
 
 
 def _ended(state: SwapState | None) -> bool:
@@ -108,10 +109,10 @@ def _ended(state: SwapState | None) -> bool:
 
 
 class _Subscribe(msgspec.Struct, forbid_unknown_fields=True):
-    """What a WebSocket client may say."""
+    """A message from a WebSocket client."""
 
     op: Literal["subscribe"]
-    swap_id: Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{32}$")]
+    swap_id: Annotated[SwapId, msgspec.Meta(pattern=r"^[0-9a-f]{32}$")]
     after: Annotated[int, msgspec.Meta(ge=0, le=MAX_SEQ)] = 0
 
 
@@ -131,14 +132,14 @@ async def websocket_events(socket: WebSocket) -> None:
         async with services.follower.subscribe(socket.state.client) as subscription:
             await _Feed(socket, services, subscription).serve()
     except ApiError as error:
-        await _tell_problem(socket, error)
+        await _send_problem(socket, error)
         await socket.close(CLOSE_BUSY, error.detail)
     except WebSocketDisconnect:
         pass
 
 
 class _Feed:
-    """One WebSocket: what was sent of each swap, and what waits until its replay is through."""
+    """One WebSocket: what was sent of each swap, and what waits until its replay is finished."""
 
     def __init__(self, socket: WebSocket, services: Services, subscription: Subscription) -> None:
         self._socket = socket
@@ -148,7 +149,7 @@ class _Feed:
         self._held: dict[str, list[SwapEvent]] = {}
 
     async def serve(self) -> None:
-        """Read and push until one side ends it."""
+        """Read and push until one side closes."""
         reading = asyncio.create_task(self._read())
         try:
             while not reading.done():
@@ -171,7 +172,7 @@ class _Feed:
             self._held.setdefault(event.swap_id, []).append(event)
         elif event.seq > newest:
             self._sent[event.swap_id] = event.seq
-            await _tell_event(self._socket, event)
+            await _send_event(self._socket, event)
 
     async def _read(self) -> None:
         while True:
@@ -179,52 +180,52 @@ class _Feed:
             try:
                 await self._subscribe(self._understood(text))
             except ApiError as error:
-                await _tell_problem(self._socket, error)
-            except Refused as refused:
-                await _tell_problem(self._socket, ApiError(Kind.NOT_FOUND, str(refused), refused.hint))
+                await _send_problem(self._socket, error)
+            except RefusedError as refused:
+                await _send_problem(self._socket, ApiError(Kind.NOT_FOUND, str(refused), refused.hint))
 
     def _understood(self, text: str) -> _Subscribe:
         if len(text) > MAX_MESSAGE:
-            raise ApiError(Kind.TOO_LARGE, f"more than {MAX_MESSAGE} characters", "send one wish at a time")
+            raise ApiError(Kind.TOO_LARGE, f"more than {MAX_MESSAGE} characters", "subscribe one at a time")
         try:
-            wish = _subscribe.decode(text)
+            message = _subscribe.decode(text)
         except msgspec.DecodeError as error:
             hint = '{"op": "subscribe", "swap_id": "<32 hex digits>", "after": 0}'
             raise ApiError(Kind.INVALID_REQUEST, str(error), hint) from None
-        if wish.swap_id not in self._sent and len(self._sent) >= MAX_SUBSCRIPTIONS:
+        if message.swap_id not in self._sent and len(self._sent) >= MAX_SUBSCRIPTIONS:
             raise ApiError(
                 Kind.LIMIT_REACHED, f"{MAX_SUBSCRIPTIONS} swaps are followed", "open another connection"
             )
-        return wish
+        return message
 
-    async def _subscribe(self, wish: _Subscribe) -> None:
-        await run_in_threadpool(self._services.swaps.get, wish.swap_id)
+    async def _subscribe(self, message: _Subscribe) -> None:
+        await run_in_threadpool(self._services.swaps.get, message.swap_id)
         follower = self._services.follower
-        self._sent.pop(wish.swap_id, None)
-        follower.listen(self._subscription, wish.swap_id)
-        await _tell(self._socket, {"op": "subscribed", "swap_id": wish.swap_id})
-        newest = wish.after
-        async for event in follower.replay(wish.swap_id, wish.after):
+        self._sent.pop(message.swap_id, None)
+        follower.listen(self._subscription, message.swap_id)
+        await _send(self._socket, {"op": "subscribed", "swap_id": message.swap_id})
+        newest = message.after
+        async for event in follower.replay(message.swap_id, message.after):
             newest = event.seq
-            await _tell_event(self._socket, event)
-        held = self._held.setdefault(wish.swap_id, [])
+            await _send_event(self._socket, event)
+        held = self._held.setdefault(message.swap_id, [])
         while held:
             event = held.pop(0)
             if event.seq > newest:
                 newest = event.seq
-                await _tell_event(self._socket, event)
-        del self._held[wish.swap_id]
-        self._sent[wish.swap_id] = newest
+                await _send_event(self._socket, event)
+        del self._held[message.swap_id]
+        self._sent[message.swap_id] = newest
 
 
-async def _tell_event(socket: WebSocket, event: SwapEvent) -> None:
-    await _tell(socket, {"op": "event", "event": event_view(event).model_dump(mode="json")})
+async def _send_event(socket: WebSocket, event: SwapEvent) -> None:
+    await _send(socket, {"op": "event", "event": event_view(event)})
 
 
-async def _tell(socket: WebSocket, message: dict[str, Any]) -> None:
+async def _send(socket: WebSocket, message: dict[str, Any]) -> None:
     await socket.send_text(msgspec.json.encode(message).decode())
 
 
-async def _tell_problem(socket: WebSocket, error: ApiError) -> None:
-    problem = error.problem(socket.state.request_id).model_dump(mode="json", exclude_none=True)
-    await _tell(socket, {"op": "error", "problem": problem})
+async def _send_problem(socket: WebSocket, error: ApiError) -> None:
+    problem = error.problem(socket.state.request_id)
+    await _send(socket, {"op": "error", "problem": problem})

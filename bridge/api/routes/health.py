@@ -11,25 +11,26 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.responses import Response
 
 from bridge.api.auth import OPTIONAL, find_key, operator_credentials
-from bridge.api.models import DependencyView, FieldProblem, HealthView, ReadyView
 from bridge.api.problems import ApiError, Kind, responses
 from bridge.api.services import Services, Use
-from bridge.engine.prices import PriceUnavailable
-from bridge.engine.refused import Refused
+from bridge.desk.prices import PriceUnavailableError
+from bridge.desk.refused import RefusedError
 from bridge.store import StoreError
+from bridge.wire.operator import DependencyView, HealthView, ReadyView
+from bridge.wire.problems import FieldProblem
 
 router = APIRouter(tags=["health"])
 
 
 @router.get("/healthz")
 def healthz() -> HealthView:
-    """Tell that the process serves requests."""
+    """Answer that the process serves requests."""
     return HealthView(status="ok", version=version("rainbow-bridge"))
 
 
 @router.get("/readyz", responses=responses(Kind.NOT_READY))
 def readyz(services: Use) -> ReadyView:
-    """Tell whether swaps can be sold: the database, each chain and the prices."""
+    """Answer whether swaps can be sold: the database, each chain and the prices are ready."""
     dependencies = readiness(services)
     failing = [line for line in dependencies if not line.ready]
     if failing:
@@ -78,14 +79,14 @@ def readiness(services: Services) -> list[DependencyView]:
         for chain in services.settings.enabled_chains():
             try:
                 services.market.reliable(tx, chain, tx.now_ms // 1000)
-                lines.append(DependencyView(name=chain.value, ready=True, detail=""))
-            except Refused as refused:
-                lines.append(DependencyView(name=chain.value, ready=False, detail=str(refused)))
+                lines.append(DependencyView(name=chain, ready=True, detail=""))
+            except RefusedError as refused:
+                lines.append(DependencyView(name=chain, ready=False, detail=str(refused)))
     trouble = ""
     for key in sorted({key for pair in services.settings.pairs for key in (pair.source, pair.destination)}):
         try:
             services.prices.price(key)
-        except PriceUnavailable as error:
+        except PriceUnavailableError as error:
             trouble = str(error)
     lines.append(DependencyView(name="prices", ready=not trouble, detail=trouble))
     return lines

@@ -4,31 +4,30 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
-from bridge.api.auth import Address
-from bridge.api.models import (
-    AssetView,
-    ChainList,
-    ChainView,
-    KeyView,
-    Moment,
-    Money,
-    PairList,
-    PairTiming,
-    PairView,
-    QuoteRequest,
-    QuoteView,
-    Side,
-)
+from bridge.api.auth import ClientAddress
 from bridge.api.problems import Kind, responses
 from bridge.api.services import Services, Use
 from bridge.api.views import quote_view
 from bridge.config import PairConfig, to_units
-from bridge.engine.market import pause_of_chain
-from bridge.engine.quotes import QuoteAsk
-from bridge.engine.refused import Refused
+from bridge.desk.market import pause_of_chain
+from bridge.desk.quotes import QuoteAsk
+from bridge.desk.refused import RefusedError
 from bridge.protocol.pricing import FixedSide
-from bridge.protocol.types import Chain
+from bridge.protocol.types import Amount, ChainId
 from bridge.store import Transaction
+from bridge.wire.base import Moment, Money
+from bridge.wire.market import (
+    AssetView,
+    ChainList,
+    ChainView,
+    KeyView,
+    PairList,
+    PairTiming,
+    PairView,
+    QuoteView,
+    Side,
+)
+from bridge.wire.requests import QuoteRequest
 
 router = APIRouter(prefix="/v1", tags=["market"])
 
@@ -67,12 +66,12 @@ def get_keys(services: Use) -> KeyView:
         Kind.CHAIN_UNAVAILABLE,
     ),
 )
-def make_quote(request: QuoteRequest, services: Use, client: Address) -> QuoteView:
+def make_quote(request: QuoteRequest, services: Use, client: ClientAddress) -> QuoteView:
     """Ask for a quote: a signed offer with all fees and both deadlines, reserved for you until it expires."""
     ask = QuoteAsk(
         source=request.source,
         destination=request.destination,
-        amount=int(request.amount),
+        amount=Amount(int(request.amount)),
         fixed=FixedSide.SOURCE if request.side is Side.SOURCE else FixedSide.DESTINATION,
         gasless=request.gasless,
         client=client,
@@ -80,13 +79,13 @@ def make_quote(request: QuoteRequest, services: Use, client: Address) -> QuoteVi
     return quote_view(services.quotes.make(ask))
 
 
-def _chain(services: Services, tx: Transaction, chain: Chain) -> ChainView:
-    timing = services.settings.chains.get(chain).timing
+def _chain(services: Services, tx: Transaction, chain: ChainId) -> ChainView:
+    timing = services.settings.chains.timing_config(chain)
     status = tx.chains.get(chain)
     try:
         services.market.reliable(tx, chain, tx.now_ms // 1000)
         trouble = ""
-    except Refused as refused:
+    except RefusedError as refused:
         trouble = str(refused)
     tip = status.tip if status else None
     return ChainView(
@@ -95,11 +94,11 @@ def _chain(services: Services, tx: Transaction, chain: Chain) -> ChainView:
         healthy=not trouble,
         paused=tx.controls.get(pause_of_chain(chain)) is not None,
         detail=trouble,
-        height=tip.height if tip else None,
-        block=tip.id if tip else None,
-        chain_time=Moment.at(status.time) if status and tip else None,
+        height=tip.block.height if tip else None,
+        block=tip.block.id if tip else None,
+        chain_time=Moment.at(tip.time) if tip else None,
         scanned=status.scanned if status else None,
-        lag_blocks=max(0, tip.height - status.scanned) if status and tip else None,
+        lag_blocks=max(0, tip.block.height - status.scanned) if status and tip else None,
         seen=Moment.at_ms(status.seen_ms) if status and status.seen_ms else None,
         contract=status.contract if status else "",
         bridge_address=status.account if status else "",
@@ -122,7 +121,7 @@ def _pair(services: Services, tx: Transaction, pair: PairConfig) -> PairView:
         minimum = services.market.least_source(offer)
         chains = services.settings.chains
         at_source = chains.timing(source, minimum)
-        at_destination = chains.timing(destination, 1)
+        at_destination = chains.timing(destination, Amount(1))
         deadlines = services.quotes.deadlines(offer, at_source, at_destination)
         timing = PairTiming(
             lock_window=services.settings.swaps.lock_window,
@@ -131,7 +130,7 @@ def _pair(services: Services, tx: Transaction, pair: PairConfig) -> PairView:
             destination_deadline=deadlines.destination - offer.destination_status.time,
             source_deadline=deadlines.source - offer.source_status.time,
         )
-    except Refused as refused:
+    except RefusedError as refused:
         reason = str(refused)
     maximum = limits.max_source if limits.max_source is not None else to_units(pair.max, source.decimals)
     return PairView(

@@ -1,4 +1,4 @@
-"""Swaps: take a quote, look, hand the preimage over, get the source back."""
+"""Swaps: take a quote, show a swap, give the preimage, get the source back."""
 
 from __future__ import annotations
 
@@ -7,31 +7,20 @@ import base64
 import binascii
 from typing import Annotated
 
+import msgspec
 from fastapi import APIRouter, Header, Query, Response
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
 from bridge.api.auth import OPTIONAL, Owner, RequiredOwner
-from bridge.api.models import (
-    ClaimRequest,
-    ClaimTermsView,
-    Moment,
-    Money,
-    RefundRequest,
-    RefundView,
-    SwapCreated,
-    SwapId,
-    SwapList,
-    SwapRequest,
-    SwapView,
-    TransactionRequest,
-    UnsignedTxView,
-)
 from bridge.api.problems import ApiError, Kind, responses
 from bridge.api.services import Services, Use
 from bridge.api.views import reveal_by, swap_view, unsigned_view
-from bridge.engine.service import Order, is_gasless
+from bridge.desk.orders import Order, is_gasless
 from bridge.protocol.types import Preimage, Purpose, SwapState
 from bridge.store.records import StoredSwap
+from bridge.wire.base import Moment, Money
+from bridge.wire.requests import ClaimRequest, RefundRequest, SwapIdPath, SwapRequest, TransactionRequest
+from bridge.wire.swaps import ClaimTermsView, RefundView, SwapCreated, SwapList, SwapView, UnsignedTxView
 
 router = APIRouter(prefix="/v1/swaps", tags=["swaps"])
 
@@ -102,7 +91,7 @@ async def create_swap(
     terms = placed.swap.swap.source.terms
     lock = await services.paperwork.transaction(Purpose.LOCK, terms)
     return SwapCreated(
-        **{name: getattr(view, name) for name in SwapView.model_fields},
+        **msgspec.structs.asdict(view),
         transaction=unsigned_view(terms.chain, Purpose.LOCK, lock),
     )
 
@@ -114,7 +103,7 @@ def list_swaps(services: Use, owner: RequiredOwner, page: Annotated[PageQuery, Q
 
 
 @router.get("/{swap_id}", responses=responses(Kind.NOT_FOUND, Kind.INVALID_REQUEST))
-def get_swap(swap_id: SwapId, services: Use) -> SwapView:
+def get_swap(swap_id: SwapIdPath, services: Use) -> SwapView:
     """Show a swap: its status, both legs, deadlines, and whose turn it is."""
     return view_of(services, services.swaps.get(swap_id))
 
@@ -123,15 +112,17 @@ def get_swap(swap_id: SwapId, services: Use) -> SwapView:
     "/{swap_id}/claim",
     responses=responses(Kind.NOT_FOUND, Kind.INVALID_REQUEST, Kind.NO_PRICE, Kind.CHAIN_UNAVAILABLE),
 )
-async def claim_terms(swap_id: SwapId, services: Use) -> ClaimTermsView:
-    """Tell on what terms the relayer claims for you, and give what you sign for it where that is needed."""
+async def claim_terms(swap_id: SwapIdPath, services: Use) -> ClaimTermsView:
+    """Return the terms on which the relayer claims for you, and what you sign for it where needed."""
     terms = await services.handover.terms(swap_id)
     swap = (await asyncio.to_thread(services.swaps.get, swap_id)).swap
     destination = swap.destination.terms
     return ClaimTermsView(
         needed=terms.needed,
         max_fee=Money.of(destination.asset, terms.max_fee),
-        request=terms.request and unsigned_view(destination.chain, Purpose.CLAIM, terms.request),
+        request=None
+        if terms.request is None
+        else unsigned_view(destination.chain, Purpose.CLAIM, terms.request),
         detail=terms.detail,
         reveal_by=reveal_by(swap),
     )
@@ -149,8 +140,8 @@ async def claim_terms(swap_id: SwapId, services: Use) -> ClaimTermsView:
         Kind.CHAIN_UNAVAILABLE,
     ),
 )
-async def claim_swap(swap_id: SwapId, request: ClaimRequest, services: Use) -> SwapView:
-    """Hand the preimage over: the relayer claims the destination for you. Check the bridge's lock first."""
+async def claim_swap(swap_id: SwapIdPath, request: ClaimRequest, services: Use) -> SwapView:
+    """Give the bridge the preimage: the relayer claims for you. Check the bridge's lock first."""
     stored = await services.handover.take(swap_id, _preimage(request.preimage), request.authorization)
     return await asyncio.to_thread(view_of, services, stored)
 
@@ -159,7 +150,7 @@ async def claim_swap(swap_id: SwapId, request: ClaimRequest, services: Use) -> S
     "/{swap_id}/transactions",
     responses=responses(Kind.NOT_FOUND, Kind.INVALID_REQUEST, Kind.WRONG_PREIMAGE, Kind.WRONG_STATE),
 )
-async def make_transaction(swap_id: SwapId, request: TransactionRequest, services: Use) -> UnsignedTxView:
+async def make_transaction(swap_id: SwapIdPath, request: TransactionRequest, services: Use) -> UnsignedTxView:
     """Make a fresh transaction for your own wallet to sign: a lock, a claim or a refund."""
     purpose = Purpose(request.purpose.value)
     preimage = None if request.preimage is None else _preimage(request.preimage)
@@ -180,7 +171,7 @@ async def make_transaction(swap_id: SwapId, request: TransactionRequest, service
 
 
 @router.post("/{swap_id}/refund", responses=responses(Kind.NOT_FOUND, Kind.INVALID_REQUEST))
-async def refund_swap(swap_id: SwapId, request: RefundRequest, services: Use) -> RefundView:
+async def refund_swap(swap_id: SwapIdPath, request: RefundRequest, services: Use) -> RefundView:
     """Ask for the source back, by agreement if possible; else sign the refund after the deadline."""
     refund = await asyncio.to_thread(services.swaps.refund, swap_id, cooperative=request.cooperative)
     terms = refund.swap.swap.source.terms
@@ -200,7 +191,7 @@ def _preimage(text: SecretStr) -> Preimage:
 
 
 def page_of(services: Services, page: PageQuery, owner: str) -> SwapList:
-    """Return a page of an owner's swaps, of everybody's for ""."""
+    """Return a page of an owner's swaps; of all swaps for ""."""
     with services.store.reading() as tx:
         found = tx.swaps.page(
             page.limit + 1,
@@ -217,7 +208,7 @@ def page_of(services: Services, page: PageQuery, owner: str) -> SwapList:
 
 
 def view_of(services: Services, stored: StoredSwap) -> SwapView:
-    """Show a swap as it stands."""
+    """Show a swap as it is now."""
     with services.store.reading() as tx:
         return swap_view(
             stored,
@@ -238,6 +229,8 @@ def _cursor(text: str) -> tuple[int, str]:
             raise ValueError
     except (ValueError, binascii.Error):
         raise ApiError(
-            Kind.INVALID_REQUEST, "this cursor is not one of ours", "use `next_cursor` of the page before"
+            Kind.INVALID_REQUEST,
+            "this is not a cursor of ours",
+            "use `next_cursor` of the page before",
         ) from None
     return int(created), swap_id

@@ -1,7 +1,7 @@
 """Alembic migrations, run from inside the program: nobody has to call a tool.
 
-Alembic itself is imported only when there is something to migrate: it takes a quarter of the time in which a
-process starts. A new one: change `tables.py`, then `alembic.command.revision` with `config()` and
+Alembic itself is imported only when there is something to migrate: it takes a quarter of the time that a
+process needs to start. A new one: change `tables.py`, then `alembic.command.revision` with `config()` and
 autogenerate; the test `migrations build exactly the tables` says whether it is complete.
 """
 

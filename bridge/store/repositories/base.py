@@ -11,7 +11,7 @@ import msgspec
 from sqlalchemy import Connection, Insert, Row, Table
 from sqlalchemy.exc import IntegrityError
 
-from bridge.store.errors import Duplicate
+from bridge.store.errors import DuplicateError
 
 R = TypeVar("R")
 
@@ -45,14 +45,14 @@ class Repository:
     def _insert(self, table: Table, values: dict[str, Any], what: str, hint: str = "") -> int:
         """Insert one row and return its counted key (0 without one).
 
-        Raises `Duplicate` when a unique rule forbids it; the transaction stays usable.
+        Raises `DuplicateError` when a unique rule forbids it; the transaction stays usable.
         """
         try:
-            # PostgreSQL gives up the whole transaction on an error, unless it happened behind a savepoint.
+            # On an error PostgreSQL aborts the whole transaction, unless it happened behind a savepoint.
             with self._connection.begin_nested() if self._postgres else nullcontext():
                 result = self._connection.execute(_insert_into(table), values)
         except IntegrityError as error:
-            raise Duplicate(f"{what} exists already", hint) from error
+            raise DuplicateError(f"{what} exists already", hint) from error
         key = result.inserted_primary_key
         return key[0] if key and isinstance(key[0], int) else 0
 

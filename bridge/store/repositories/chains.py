@@ -1,4 +1,4 @@
-"""What was seen of chains: the ring of recent blocks, HTLC observations, and each chain's status."""
+"""What was seen of chains: the recent blocks, HTLC observations, and each chain's status."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 from sqlalchemy import Row, bindparam, delete, func, select, update
 
-from bridge.protocol.types import BlockRef, Chain, LegRole, LockTerms
+from bridge.protocol.types import BlockRef, ChainId, LegRole, LockId, LockTerms, SwapId, TxId
 from bridge.store.records import ChainStatus, Observation, ObservedKind
 from bridge.store.repositories.base import Repository, record, records
 from bridge.store.tables import BlockRow, ChainStatusRow, ObservationRow, table_of
@@ -22,49 +22,49 @@ _status_decoder = msgspec.json.Decoder(ChainStatus)
 
 
 class Blocks(Repository):
-    """The ring of recent canonical blocks of each chain."""
+    """The recent canonical blocks of each chain."""
 
-    def ring(self, chain: Chain) -> list[BlockRef]:
-        """Return the known canonical blocks, oldest first."""
+    def ring(self, chain: ChainId) -> list[BlockRef]:
+        """Return the recent canonical blocks, oldest first."""
         columns = (_blocks.c.height, _blocks.c.id, _blocks.c.parent, _blocks.c.time)
-        statement = select(*columns).where(_blocks.c.chain == chain.value).order_by(_blocks.c.height)
+        statement = select(*columns).where(_blocks.c.chain == chain).order_by(_blocks.c.height)
         return records(self._all(statement), BlockRef)
 
-    def last(self, chain: Chain) -> BlockRef | None:
-        """Return the newest known block."""
+    def last(self, chain: ChainId) -> BlockRef | None:
+        """Return the newest of these blocks."""
         columns = (_blocks.c.height, _blocks.c.id, _blocks.c.parent, _blocks.c.time)
-        statement = select(*columns).where(_blocks.c.chain == chain.value).order_by(_blocks.c.height.desc())
+        statement = select(*columns).where(_blocks.c.chain == chain).order_by(_blocks.c.height.desc())
         row = self._first(statement.limit(1))
         return record(row, BlockRef) if row else None
 
-    def contains(self, chain: Chain, block: BlockRef) -> bool:
-        """Tell whether this very block is in the ring."""
-        where = (_blocks.c.chain == chain.value, _blocks.c.height == block.height, _blocks.c.id == block.id)
+    def contains(self, chain: ChainId, block: BlockRef) -> bool:
+        """Tell whether exactly this block is among the recent ones."""
+        where = (_blocks.c.chain == chain, _blocks.c.height == block.height, _blocks.c.id == block.id)
         return self._first(select(_blocks.c.id).where(*where)) is not None
 
-    def append(self, chain: Chain, blocks: Sequence[BlockRef]) -> None:
-        """Add canonical blocks; a block known at the same height is replaced."""
+    def append(self, chain: ChainId, blocks: Sequence[BlockRef]) -> None:
+        """Add canonical blocks; a block stored at the same height is replaced."""
         if not blocks:
             return
         heights = [block.height for block in blocks]
-        self._run(delete(_blocks).where(_blocks.c.chain == chain.value, _blocks.c.height.in_(heights)))
-        rows = [{"chain": chain.value, **msgspec.structs.asdict(block)} for block in blocks]
+        self._run(delete(_blocks).where(_blocks.c.chain == chain, _blocks.c.height.in_(heights)))
+        rows = [{"chain": chain, **msgspec.structs.asdict(block)} for block in blocks]
         self._connection.execute(_blocks.insert(), rows)
 
-    def remove(self, chain: Chain, blocks: Iterable[BlockRef]) -> None:
-        """Take orphaned blocks out."""
+    def remove(self, chain: ChainId, blocks: Iterable[BlockRef]) -> None:
+        """Remove orphaned blocks."""
         for block in blocks:
             where = (
-                _blocks.c.chain == chain.value,
+                _blocks.c.chain == chain,
                 _blocks.c.height == block.height,
                 _blocks.c.id == block.id,
             )
             self._run(delete(_blocks).where(*where))
 
-    def trim(self, chain: Chain, keep: int) -> None:
+    def trim(self, chain: ChainId, keep: int) -> None:
         """Forget all but the newest `keep` blocks."""
-        newest = select(func.max(_blocks.c.height)).where(_blocks.c.chain == chain.value).scalar_subquery()
-        self._run(delete(_blocks).where(_blocks.c.chain == chain.value, _blocks.c.height <= newest - keep))
+        newest = select(func.max(_blocks.c.height)).where(_blocks.c.chain == chain).scalar_subquery()
+        self._run(delete(_blocks).where(_blocks.c.chain == chain, _blocks.c.height <= newest - keep))
 
 
 def _observation(row: Row[Any]) -> Observation:
@@ -78,37 +78,38 @@ class Observations(Repository):
 
     def add(
         self,
-        chain: Chain,
+        chain: ChainId,
         kind: ObservedKind,
-        swap_id: str,
+        swap_id: SwapId,
         leg: LegRole,
         *,
-        lock_id: str,
-        tx_id: str,
+        lock_id: LockId,
+        tx_id: TxId,
         block: BlockRef,
         depth: int,
+        needs_finalized: bool = False,
         terms: LockTerms | None = None,
     ) -> bool:
         """Store an observation; returns whether it is news (seen first, or canonical again after a reorg)."""
         same = (
-            _observations.c.chain == chain.value,
+            _observations.c.chain == chain,
             _observations.c.kind == kind.value,
             _observations.c.lock_id == lock_id,
             _observations.c.tx_id == tx_id,
             _observations.c.block_id == block.id,
         )
-        known = self._first(select(_observations.c.id, _observations.c.canonical).where(*same))
-        if known is not None:
-            if known.canonical:
+        earlier = self._first(select(_observations.c.id, _observations.c.canonical).where(*same))
+        if earlier is not None:
+            if earlier.canonical:
                 return False
             self._run(
                 update(_observations)
-                .where(_observations.c.id == known.id)
+                .where(_observations.c.id == earlier.id)
                 .values(canonical=True, settled=False)
             )
             return True
         values = {
-            "chain": chain.value,
+            "chain": chain,
             "kind": kind.value,
             "swap_id": swap_id,
             "leg": leg.value,
@@ -119,6 +120,7 @@ class Observations(Repository):
             "block_parent": block.parent,
             "block_time": block.time,
             "depth": depth,
+            "needs_finalized": needs_finalized,
             "terms": msgspec.json.encode(terms).decode() if terms else "",
             "canonical": True,
             "settled": False,
@@ -127,13 +129,13 @@ class Observations(Repository):
         self._insert(_observations, values, "observation")
         return True
 
-    def orphan(self, chain: Chain, blocks: Iterable[BlockRef]) -> list[Observation]:
+    def orphan(self, chain: ChainId, blocks: Iterable[BlockRef]) -> list[Observation]:
         """Mark what was seen in orphaned blocks as not canonical; returns it, newest first."""
         ids = [block.id for block in blocks]
         if not ids:
             return []
         where = (
-            _observations.c.chain == chain.value,
+            _observations.c.chain == chain,
             _observations.c.block_id.in_(ids),
             _observations.c.canonical,
         )
@@ -142,10 +144,10 @@ class Observations(Repository):
             self._run(update(_observations).where(*where).values(canonical=False, settled=False))
         return sorted(found, key=lambda seen: (seen.block.height, seen.id), reverse=True)
 
-    def unsettled(self, chain: Chain) -> list[Observation]:
+    def unsettled(self, chain: ChainId) -> list[Observation]:
         """Return what is canonical but not final yet, oldest first."""
         where = (
-            _observations.c.chain == chain.value,
+            _observations.c.chain == chain,
             _observations.c.canonical,
             _observations.c.settled.is_(False),
         )
@@ -153,21 +155,21 @@ class Observations(Repository):
         return [_observation(row) for row in self._all(select(_observations).where(*where).order_by(*order))]
 
     def settle(self, observation_id: int) -> None:
-        """Note that an observation is final and was told to its swap."""
+        """Note that an observation is final and that its swap knows."""
         self._run(update(_observations).where(_observations.c.id == observation_id).values(settled=True))
 
-    def of_swap(self, swap_id: str, *, canonical: bool = True) -> list[Observation]:
-        """Return a swap's observations in chain order; with `canonical=False` the orphaned ones, too."""
+    def of_swap(self, swap_id: SwapId, *, canonical: bool = True) -> list[Observation]:
+        """Return a swap's observations in chain order; with `canonical=False` also the orphaned ones."""
         statement = select(_observations).where(_observations.c.swap_id == swap_id)
         if canonical:
             statement = statement.where(_observations.c.canonical)
         order = (_observations.c.block_height, _observations.c.id)
         return [_observation(row) for row in self._all(statement.order_by(*order))]
 
-    def of_lock(self, chain: Chain, lock_id: str, kind: ObservedKind) -> Observation | None:
+    def of_lock(self, chain: ChainId, lock_id: LockId, kind: ObservedKind) -> Observation | None:
         """Return the newest canonical observation of a lock of one kind."""
         where = (
-            _observations.c.chain == chain.value,
+            _observations.c.chain == chain,
             _observations.c.lock_id == lock_id,
             _observations.c.kind == kind.value,
             _observations.c.canonical,
@@ -186,16 +188,16 @@ class Chains(Repository):
         """Replace a chain's status."""
         stamped = msgspec.structs.replace(status, updated_ms=self.now_ms)
         values = {"body": msgspec.json.encode(stamped).decode(), "updated_ms": self.now_ms}
-        this = _status.c.chain == status.chain.value
+        this = _status.c.chain == status.chain
         if not self._run(update(_status).where(this).values(**values)):
-            self._insert(_status, {"chain": status.chain.value, **values}, f"status of {status.chain.value}")
+            self._insert(_status, {"chain": status.chain, **values}, f"status of {status.chain}")
 
-    def get(self, chain: Chain) -> ChainStatus | None:
+    def get(self, chain: ChainId) -> ChainStatus | None:
         """Return a chain's status, None before its relayer first ran."""
-        row = self._first(_GET_STATUS, {"wanted": chain.value})
+        row = self._first(_GET_STATUS, {"wanted": chain})
         return _status_decoder.decode(row.body) if row else None
 
-    def all(self) -> dict[Chain, ChainStatus]:
+    def all(self) -> dict[ChainId, ChainStatus]:
         """Return the status of every chain that has one."""
         rows = self._all(select(_status.c.body).order_by(_status.c.chain))
         found = [_status_decoder.decode(row.body) for row in rows]

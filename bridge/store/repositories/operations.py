@@ -14,16 +14,16 @@ _controls = table_of(ControlRow)
 
 
 class Idempotency(Repository):
-    """Answers given to request keys."""
+    """The answers that request keys got."""
 
     def get(self, client: str, key: str) -> IdempotentAnswer | None:
-        """Return the answer a client's key got; compare its `request_digest` with the request at hand."""
+        """Return the answer a client's key got; compare its `request_digest` with the new request."""
         where = (_idempotency.c.client == client, _idempotency.c.key == key)
         row = self._first(select(_idempotency).where(*where))
         return record(row, IdempotentAnswer) if row else None
 
     def put(self, client: str, key: str, request_digest: str, response: str) -> None:
-        """Store the answer, in the transaction that made it true. Raises `Duplicate`."""
+        """Store the answer, in the transaction that made it true. Raises `DuplicateError`."""
         values = {
             "client": client,
             "key": key,

@@ -8,8 +8,9 @@ from typing import Any
 import msgspec
 from sqlalchemy import Row, and_, func, or_, select, update
 
-from bridge.protocol.types import Chain, Purpose
-from bridge.store.errors import Duplicate, LeaseLost
+from bridge.chains.port import SignedTx
+from bridge.protocol.types import ChainId, LockId, Purpose, SwapId, TxId
+from bridge.store.errors import DuplicateError, LeaseLostError
 from bridge.store.records import (
     LIVE_INTENT_STATES,
     Intent,
@@ -31,13 +32,21 @@ _DEAD = [IntentState.FAILED.value, IntentState.CANCELLED.value]
 _PENDING_TX = [StoredTxState.SIGNED.value, StoredTxState.BROADCAST.value, StoredTxState.INCLUDED.value]
 
 
+def _stored_intent(row: Row[Any]) -> Intent:
+    return record(row, Intent, batch_leader=row.carrier)
+
+
+def _stored_intents(rows: Iterable[Row[Any]]) -> list[Intent]:
+    return [_stored_intent(row) for row in rows]
+
+
 class Intents(Repository):
     """What is to be done on chain. One row at most stands per (subject, leg, purpose, lock)."""
 
     def plan(self, planned: PlannedIntent) -> bool:
-        """Store an intent unless one stands already (in any state but FAILED and CANCELLED).
+        """Store an intent unless there is a standing one (in any state except FAILED and CANCELLED).
 
-        Returns whether it is new. A FINAL intent still stands: what was done is not done twice.
+        Returns whether it is new. A FINAL intent still counts as standing: nothing is done twice.
         """
         values = {
             "subject": planned.subject,
@@ -45,7 +54,7 @@ class Intents(Repository):
             "leg": planned.leg,
             "purpose": planned.purpose.value,
             "lock_id": planned.lock_id,
-            "chain": planned.chain.value,
+            "chain": planned.chain,
             "action": planned.action,
             "state": IntentState.PLANNED.value,
             "created_ms": self.now_ms,
@@ -55,16 +64,18 @@ class Intents(Repository):
             return False
         try:
             self._insert(_intents, values, "intent")
-        except Duplicate:
+        except DuplicateError:
             return False
         return True
 
     def get(self, intent_id: int) -> Intent | None:
         """Return an intent."""
         row = self._first(select(_intents).where(_intents.c.id == intent_id))
-        return record(row, Intent) if row else None
+        return _stored_intent(row) if row else None
 
-    def standing(self, subject: str, leg: str, purpose: Purpose, lock_id: str = "") -> Intent | None:
+    def standing(
+        self, subject: str, leg: str, purpose: Purpose, lock_id: LockId = LockId("")
+    ) -> Intent | None:
         """Return the intent that stands for this (subject, leg, purpose, lock)."""
         row = self._first(
             select(_intents).where(
@@ -75,40 +86,39 @@ class Intents(Repository):
                 _intents.c.state.not_in(_DEAD),
             )
         )
-        return record(row, Intent) if row else None
+        return _stored_intent(row) if row else None
 
-    def of_swap(self, swap_id: str) -> list[Intent]:
+    def of_swap(self, swap_id: SwapId) -> list[Intent]:
         """Return all intents of a swap, oldest first."""
-        return records(
-            self._all(select(_intents).where(_intents.c.swap_id == swap_id).order_by(_intents.c.id)), Intent
-        )
+        where = _intents.c.swap_id == swap_id
+        return _stored_intents(self._all(select(_intents).where(where).order_by(_intents.c.id)))
 
     def of_subject(self, subject: str) -> list[Intent]:
         """Return all intents of a subject, oldest first."""
         where = _intents.c.subject == subject
-        return records(self._all(select(_intents).where(where).order_by(_intents.c.id)), Intent)
+        return _stored_intents(self._all(select(_intents).where(where).order_by(_intents.c.id)))
 
-    def due(self, chain: Chain, limit: int = 2000) -> list[Intent]:
+    def due(self, chain: ChainId, limit: int = 2000) -> list[Intent]:
         """Return the live intents of a chain that may be worked on now, oldest first."""
         where = (
-            _intents.c.chain == chain.value,
+            _intents.c.chain == chain,
             _intents.c.state.in_(_LIVE),
             _intents.c.not_before_ms <= self.now_ms,
         )
-        return records(self._all(select(_intents).where(*where).order_by(_intents.c.id).limit(limit)), Intent)
+        return _stored_intents(self._all(select(_intents).where(*where).order_by(_intents.c.id).limit(limit)))
 
-    def live(self, chain: Chain) -> list[Intent]:
+    def live(self, chain: ChainId) -> list[Intent]:
         """Return all live intents of a chain, due or not."""
-        where = (_intents.c.chain == chain.value, _intents.c.state.in_(_LIVE))
-        return records(self._all(select(_intents).where(*where).order_by(_intents.c.id)), Intent)
+        where = (_intents.c.chain == chain, _intents.c.state.in_(_LIVE))
+        return _stored_intents(self._all(select(_intents).where(*where).order_by(_intents.c.id)))
 
-    def take(self, chain: Chain, lease: Lease, limit: int = 50, hold_ms: int = 30_000) -> list[Intent]:
-        """Lease due intents to one worker, for `hold_ms`; rows another worker has in hand are skipped."""
+    def take(self, chain: ChainId, lease: Lease, limit: int = 50, hold_ms: int = 30_000) -> list[Intent]:
+        """Lease due intents to one worker, for `hold_ms`; rows that another worker works on are skipped."""
         free = or_(_intents.c.lease_until_ms <= self.now_ms, _intents.c.owner == lease.owner)
         statement = (
             select(_intents)
             .where(
-                _intents.c.chain == chain.value,
+                _intents.c.chain == chain,
                 _intents.c.state.in_(_LIVE),
                 _intents.c.not_before_ms <= self.now_ms,
                 free,
@@ -117,7 +127,7 @@ class Intents(Repository):
             .limit(limit)
             .with_for_update(skip_locked=True)
         )
-        taken = records(self._all(statement), Intent)
+        taken = _stored_intents(self._all(statement))
         if taken:
             until = self.now_ms + hold_ms
             self._run(
@@ -157,29 +167,39 @@ class Intents(Repository):
         }
         self._run(update(_intents).where(_intents.c.id == intent_id).values(**values))
 
-    def ride(self, intent_ids: Sequence[int], carrier: int | None) -> None:
-        """Let claims ride along in the transactions of another intent; None: by themselves again."""
+    def join_batch(self, intent_ids: Sequence[int], leader: int) -> None:
+        """Let the transactions of another intent, the leader, make these claims too."""
+        self._set_leader(intent_ids, leader)
+
+    def leave_batch(self, intent_ids: Sequence[int]) -> None:
+        """Let these claims continue alone."""
+        self._set_leader(intent_ids, None)
+
+    def _set_leader(self, intent_ids: Sequence[int], leader: int | None) -> None:
+        if not intent_ids:
+            return
         self._run(
             update(_intents)
             .where(_intents.c.id.in_(intent_ids))
-            .values(carrier=carrier, not_before_ms=0, updated_ms=self.now_ms)
+            .values(carrier=leader, not_before_ms=0, updated_ms=self.now_ms)
         )
 
-    def riders(self, carrier: int) -> list[Intent]:
-        """Return the live intents that ride along with this one, oldest first."""
-        where = (_intents.c.carrier == carrier, _intents.c.state.in_(_LIVE))
-        return records(self._all(select(_intents).where(*where).order_by(_intents.c.id)), Intent)
+    def batch_members(self, leader: int) -> list[Intent]:
+        """Return the live intents of the batch that this one leads, without itself, oldest first."""
+        where = (_intents.c.carrier == leader, _intents.c.state.in_(_LIVE))
+        return _stored_intents(self._all(select(_intents).where(*where).order_by(_intents.c.id)))
 
-    def set_down(self, carrier: int) -> int:
-        """Let all riders of an intent go on by themselves; returns how many there were."""
+    def disband_batch(self, leader: int) -> int:
+        """Let all members of a batch continue alone; returns how many there were."""
         return self._run(
             update(_intents)
-            .where(_intents.c.carrier == carrier, _intents.c.state.in_(_LIVE))
+            .where(_intents.c.carrier == leader, _intents.c.state.in_(_LIVE))
             .values(carrier=None, not_before_ms=0, updated_ms=self.now_ms)
         )
 
     def cancel(self, intent_id: int, reason: str) -> bool:
-        """Ask that a live intent must not happen; the outbox sees to it. Returns whether this is new."""
+        """Ask that a live intent no longer happens; the outbox takes care of it. Returns whether this is
+        new."""
         return bool(
             self._run(
                 update(_intents)
@@ -193,18 +213,18 @@ class Intents(Repository):
         if not swap_ids:
             return []
         where = (_intents.c.swap_id.in_(swap_ids), _intents.c.state.not_in(_DEAD))
-        return records(self._all(select(_intents).where(*where)), Intent)
+        return _stored_intents(self._all(select(_intents).where(*where)))
 
-    def count_by_state(self) -> dict[tuple[Chain, IntentState], int]:
+    def count_by_state(self) -> dict[tuple[ChainId, IntentState], int]:
         """Return how many intents there are by chain and state."""
         statement = select(_intents.c.chain, _intents.c.state, func.count().label("n")).group_by(
             _intents.c.chain, _intents.c.state
         )
-        return {(Chain(row.chain), IntentState(row.state)): row.n for row in self._all(statement)}
+        return {(ChainId(row.chain), IntentState(row.state)): row.n for row in self._all(statement)}
 
 
 def _stored_tx(row: Row[Any]) -> StoredTx:
-    return record(row, StoredTx, fee=msgspec.json.decode(row.fee))
+    return record(row, StoredTx, signed=record(row, SignedTx, fee=msgspec.json.decode(row.fee)))
 
 
 class Transactions(Repository):
@@ -213,44 +233,33 @@ class Transactions(Repository):
     def add(
         self,
         intent_id: int,
-        chain: Chain,
+        chain: ChainId,
+        signed: SignedTx,
         *,
-        tx_id: str,
-        raw: bytes,
-        account: str,
-        sequence: int | None,
-        fee: dict[str, int],
-        max_cost: int,
-        valid_until: int | None,
         attempt: int,
         cancels: bool,
         signed_height: int,
     ) -> int:
         """Store a signed transaction; the same bytes a second time are the same row. Returns its id."""
-        known = self.by_tx_id(chain, tx_id)
-        if known is not None:
-            return known.id
+        stored = self.by_tx_id(chain, signed.tx_id)
+        if stored is not None:
+            return stored.id
         values = {
             "intent_id": intent_id,
-            "chain": chain.value,
-            "tx_id": tx_id,
-            "raw": raw,
-            "account": account,
-            "sequence": sequence,
-            "fee": msgspec.json.encode(fee).decode(),
-            "max_cost": max_cost,
-            "valid_until": valid_until,
+            "chain": chain,
+            **msgspec.structs.asdict(signed),
+            "fee": msgspec.json.encode(signed.fee).decode(),
             "attempt": attempt,
             "cancels": cancels,
             "state": StoredTxState.SIGNED.value,
             "signed_height": signed_height,
             "signed_ms": self.now_ms,
         }
-        return self._insert(_transactions, values, f"transaction {tx_id}")
+        return self._insert(_transactions, values, f"transaction {signed.tx_id}")
 
-    def by_tx_id(self, chain: Chain, tx_id: str) -> StoredTx | None:
+    def by_tx_id(self, chain: ChainId, tx_id: TxId) -> StoredTx | None:
         """Return a transaction by the id its chain gives it."""
-        where = (_transactions.c.chain == chain.value, _transactions.c.tx_id == tx_id)
+        where = (_transactions.c.chain == chain, _transactions.c.tx_id == tx_id)
         row = self._first(select(_transactions).where(*where))
         return _stored_tx(row) if row else None
 
@@ -272,10 +281,11 @@ class Transactions(Repository):
                 found[row.intent_id].append(_stored_tx(row))
         return found
 
-    def pending_sequences(self, chain: Chain, account: str) -> dict[int, list[StoredTx]]:
-        """Return what may still land or has landed unsettled, by sequence: nobody else may use these."""
+    def pending_sequences(self, chain: ChainId, account: str) -> dict[int, list[StoredTx]]:
+        """Return, by sequence, what may still be included or was included but is not settled: these sequences
+        are taken."""
         where = (
-            _transactions.c.chain == chain.value,
+            _transactions.c.chain == chain,
             _transactions.c.account == account,
             _transactions.c.sequence.is_not(None),
             _transactions.c.state.in_(_PENDING_TX),
@@ -285,10 +295,10 @@ class Transactions(Repository):
             found.setdefault(row.sequence, []).append(_stored_tx(row))
         return found
 
-    def settled_floor(self, chain: Chain, account: str) -> int:
+    def settled_floor(self, chain: ChainId, account: str) -> int:
         """Return one more than the highest sequence that was used up finally: no lower one is free."""
         where = (
-            _transactions.c.chain == chain.value,
+            _transactions.c.chain == chain,
             _transactions.c.account == account,
             _transactions.c.state.in_([StoredTxState.FINAL.value, StoredTxState.FAILED.value]),
         )
@@ -318,10 +328,10 @@ class Transactions(Repository):
             values["sent_ms"] = func.coalesce(_transactions.c.sent_ms, self.now_ms)
         self._run(update(_transactions).where(_transactions.c.id == tx_row_id).values(**values))
 
-    def of_swap(self, swap_id: str) -> list[tuple[Intent, StoredTx]]:
+    def of_swap(self, swap_id: SwapId) -> list[tuple[Intent, StoredTx]]:
         """Return a swap's intents with their transactions, oldest first."""
         intents = {
-            row.id: record(row, Intent)
+            row.id: _stored_intent(row)
             for row in self._all(select(_intents).where(_intents.c.swap_id == swap_id))
         }
         found = self.of_intents(intents)
@@ -329,7 +339,7 @@ class Transactions(Repository):
 
 
 class Leases(Repository):
-    """Who may do a thing alone. The fence grows with every new holder, so a stale one is found out."""
+    """Who alone may do something. The fence grows with every new holder, so a stale one is detected."""
 
     def acquire(self, name: str, owner: str, hold_ms: int) -> Lease | None:
         """Take, renew or take over a lease that ran out; None while another owner holds it."""
@@ -339,7 +349,7 @@ class Leases(Repository):
             values = {"name": name, "owner": owner, "fence": 1, "until_ms": until}
             try:
                 self._insert(_leases, values, f"lease {name}")
-            except Duplicate:
+            except DuplicateError:
                 return None
             return Lease(name, owner, 1, until)
         if row.owner == owner:
@@ -354,19 +364,19 @@ class Leases(Repository):
         return Lease(name, owner, fence, until)
 
     def require(self, lease: Lease) -> None:
-        """Check, in the transaction that writes, that the lease is still ours. Raises `LeaseLost`.
+        """Check, in the transaction that writes, that the lease is still ours. Raises `LeaseLostError`.
 
-        A lease that ran out but that nobody has taken is still ours: the fence decides, not the clock.
+        A lease that ran out is still ours as long as nobody has taken it: the fence decides, not the clock.
         The row is locked against a take-over until this transaction ends.
         """
         row = self._first(select(_leases).where(_leases.c.name == lease.name).with_for_update())
         if row is None or row.owner != lease.owner or row.fence != lease.fence:
-            raise LeaseLost(
-                f"lease {lease.name} belongs to another worker now", "stop sending; acquire it anew"
+            raise LeaseLostError(
+                f"lease {lease.name} belongs to another worker now", "stop sending; acquire it again"
             )
 
     def release(self, lease: Lease) -> None:
-        """Let go, so that another worker need not wait."""
+        """Give the lease back, so that another worker need not wait."""
         this = and_(
             _leases.c.name == lease.name, _leases.c.fence == lease.fence, _leases.c.owner == lease.owner
         )

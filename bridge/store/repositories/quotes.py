@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from sqlalchemy import and_, func, not_, or_, select, update
 
-from bridge.protocol.types import LegState
-from bridge.store.errors import Conflict
+from bridge.protocol.types import Amount, LegState, SwapId
+from bridge.store.errors import ConflictError
 from bridge.store.records import Quote, QuoteState, Reservation
 from bridge.store.repositories.base import Repository, record, records
 from bridge.store.tables import QuoteRow, ReservationRow, SwapRow, table_of
@@ -19,14 +19,14 @@ _swaps = table_of(SwapRow)
 _SPENT = tuple(
     state.value for state in LegState if state not in {LegState.NONE, LegState.INTENT, LegState.SEEN}
 )
-"""Destination states in which the locked amount has left the bridge's balance for sure."""
+"""Destination states in which the locked amount has certainly left the bridge's balance."""
 
 
 class Quotes(Repository):
     """Offers made to clients."""
 
     def add(self, quote: Quote) -> None:
-        """Store a new quote. Raises `Duplicate`."""
+        """Store a new quote. Raises `DuplicateError`."""
         values = {name: getattr(quote, name) for name in quote.__struct_fields__}
         self._insert(_quotes, values, f"quote {quote.id}")
 
@@ -36,7 +36,7 @@ class Quotes(Repository):
         return record(row, Quote) if row else None
 
     def take(self, quote_id: str) -> None:
-        """Mark an open, unexpired quote as taken by a swap. Raises `Conflict` if it is neither."""
+        """Mark an open, unexpired quote as taken by a swap. Raises `ConflictError` if it is neither."""
         changed = self._run(
             update(_quotes)
             .where(
@@ -47,7 +47,7 @@ class Quotes(Repository):
             .values(state=QuoteState.TAKEN.value)
         )
         if not changed:
-            raise Conflict(f"quote {quote_id} is expired, taken or unknown", "ask for a new quote")
+            raise ConflictError(f"quote {quote_id} is expired, taken or unknown", "ask for a new quote")
 
     def count_open(self, client: str) -> int:
         """Return how many open, unexpired quotes a client holds."""
@@ -84,7 +84,7 @@ class Quotes(Repository):
         return self._first(select(_quotes.c.id).where(*where).limit(1)) is not None
 
     def expire(self, limit: int = 200) -> Sequence[str]:
-        """Mark overdue open quotes as expired and return their ids (release their reservations, too)."""
+        """Mark overdue open quotes as expired and return their ids (release their reservations too)."""
         due = select(_quotes.c.id).where(
             _quotes.c.state == QuoteState.OPEN.value, _quotes.c.expires_ms <= self.now_ms
         )
@@ -102,7 +102,7 @@ class Reservations(Repository):
     ) -> int:
         """Reserve an amount for a quote until it expires (None: until released); returns the row's id.
 
-        `after_lock`: it is not what the destination's lock takes, but for what comes after.
+        `after_lock`: it is not for the destination's lock, but for what comes after.
         """
         values = {
             "asset": asset,
@@ -114,7 +114,7 @@ class Reservations(Repository):
         }
         return self._insert(_reservations, {"swap_id": "", "live": True, **values}, "reservation")
 
-    def assign(self, quote_id: str, swap_id: str) -> int:
+    def assign(self, quote_id: str, swap_id: SwapId) -> int:
         """Hand a quote's live reservations to its swap, where they do not expire; returns how many."""
         return self._run(
             update(_reservations)
@@ -122,7 +122,7 @@ class Reservations(Repository):
             .values(swap_id=swap_id, expires_ms=None)
         )
 
-    def release(self, *, swap_id: str = "", quote_id: str = "") -> int:
+    def release(self, *, swap_id: SwapId = SwapId(""), quote_id: str = "") -> int:
         """Give back what a swap or a quote holds; a second time does nothing. Returns the rows released."""
         if bool(swap_id) == bool(quote_id):
             raise ValueError("name either the swap or the quote")
@@ -159,7 +159,7 @@ class Reservations(Repository):
         )
         return sum(row.amount for row in rows)
 
-    def outstanding(self, asset: str) -> int:
+    def outstanding(self, asset: str) -> Amount:
         """Return the sum promised of an asset that has not left the balance yet, smallest units.
 
         A swap whose destination lock is final has spent what it reserved of the destination's chain for that;
@@ -180,9 +180,9 @@ class Reservations(Repository):
                 or_(_swaps.c.id.is_(None), not_(spent)),
             )
         )
-        return sum(row.amount for row in rows)
+        return Amount(sum(row.amount for row in rows))
 
-    def of_swap(self, swap_id: str) -> list[Reservation]:
+    def of_swap(self, swap_id: SwapId) -> list[Reservation]:
         """Return all reservations of a swap."""
         return records(
             self._all(select(_reservations).where(_reservations.c.swap_id == swap_id)), Reservation

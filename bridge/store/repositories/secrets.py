@@ -6,8 +6,8 @@ from nacl.exceptions import CryptoError
 from nacl.secret import SecretBox
 from sqlalchemy import Connection, select, update
 
-from bridge.protocol.types import Preimage
-from bridge.store.errors import SecretsLocked, StoreError
+from bridge.protocol.types import Preimage, SwapId
+from bridge.store.errors import SecretsLockedError, StoreError
 from bridge.store.repositories.base import Repository
 from bridge.store.tables import ClaimAuthorizationRow, SecretRow, table_of
 
@@ -24,7 +24,7 @@ class Secrets(Repository):
 
     def _opened(self) -> SecretBox:
         if self._box is None:
-            raise SecretsLocked(
+            raise SecretsLockedError(
                 "the store was opened without its secrets key", "give Store.open the 32-byte secrets key"
             )
         return self._box
@@ -63,9 +63,9 @@ class Secrets(Repository):
 
 
 class ClaimAuthorizations(Repository):
-    """swap → what its recipient signed so that we may claim for them. Worth nothing without the preimage."""
+    """swap → what its recipient signed so that we may claim for them. Worthless without the preimage."""
 
-    def put(self, swap_id: str, body: bytes) -> None:
+    def put(self, swap_id: SwapId, body: bytes) -> None:
         """Store what was signed; a later one replaces it, since an older one may have expired."""
         values = {"body": body, "created_ms": self.now_ms}
         if not self._run(
@@ -73,7 +73,7 @@ class ClaimAuthorizations(Repository):
         ):
             self._insert(_authorizations, {"swap_id": swap_id, **values}, "claim authorization")
 
-    def get(self, swap_id: str) -> bytes:
+    def get(self, swap_id: SwapId) -> bytes:
         """Return what was signed, b"" if nothing was."""
         row = self._first(select(_authorizations.c.body).where(_authorizations.c.swap_id == swap_id))
         return bytes(row.body) if row else b""

@@ -9,8 +9,8 @@ import msgspec
 from sqlalchemy import Row, and_, bindparam, func, or_, select, update
 
 from bridge.protocol.events import Event, redacted_json
-from bridge.protocol.types import Chain, Swap, SwapState
-from bridge.store.errors import Conflict
+from bridge.protocol.types import ChainId, LockId, Swap, SwapId, SwapState
+from bridge.store.errors import ConflictError
 from bridge.store.records import Notification, Receipt, StoredSwap, SwapEvent, SwapMeta
 from bridge.store.repositories.base import Repository, record, records
 from bridge.store.tables import NotificationRow, ReceiptRow, SwapEventRow, SwapRow, table_of
@@ -57,13 +57,13 @@ class Swaps(Repository):
     """The swaps. Every change goes through `save`, which compares the version it was read at."""
 
     def add(self, swap: Swap, meta: SwapMeta) -> StoredSwap:
-        """Store a new swap at version 1. Raises `Duplicate` for a known id, quote or hashlock."""
+        """Store a new swap at version 1. Raises `DuplicateError` for a known id, quote or hashlock."""
         finished = self.now_ms if swap.state in CLOSED_STATES else None
         values = {
             "id": swap.id,
             "version": 1,
-            "source_chain": swap.source.terms.chain.value,
-            "destination_chain": swap.destination.terms.chain.value,
+            "source_chain": swap.source.terms.chain,
+            "destination_chain": swap.destination.terms.chain,
             "source_asset": swap.source.terms.asset.key,
             "destination_asset": swap.destination.terms.asset.key,
             "hashlock": swap.hashlock.hex(),
@@ -83,13 +83,14 @@ class Swaps(Repository):
         )
         return StoredSwap(swap, 1, meta, self.now_ms, self.now_ms, finished)
 
-    def get(self, swap_id: str, *, for_update: bool = False) -> StoredSwap | None:
-        """Return a swap; `for_update` keeps other writers of it waiting until this transaction ends."""
+    def get(self, swap_id: SwapId, *, for_update: bool = False) -> StoredSwap | None:
+        """Return a swap; with `for_update` other writers of it wait until this transaction ends."""
         row = self._first(_GET_SWAP_TO_CHANGE if for_update else _GET_SWAP, {"wanted": swap_id})
         return _stored(row) if row else None
 
     def save(self, swap: Swap, version: int) -> int:
-        """Replace the snapshot if the row still has `version`; returns the new one. Raises `Conflict`."""
+        """Replace the snapshot if the row still has `version`; returns the new one. Raises
+        `ConflictError`."""
         values = _columns(swap)
         changes = {**values, "version": version + 1, "updated_ms": self.now_ms}
         if values["open"]:
@@ -98,7 +99,9 @@ class Swaps(Repository):
             changes["finished_ms"] = func.coalesce(_swaps.c.finished_ms, self.now_ms)
         where = (_swaps.c.id == swap.id, _swaps.c.version == version)
         if not self._run(update(_swaps).where(*where).values(**changes)):
-            raise Conflict(f"swap {swap.id} has changed since version {version}", "read it again and retry")
+            raise ConflictError(
+                f"swap {swap.id} has changed since version {version}", "read it again and retry"
+            )
         return version + 1
 
     def by_hashlock(self, hashlock: bytes) -> StoredSwap | None:
@@ -106,13 +109,13 @@ class Swaps(Repository):
         row = self._first(select(_swaps).where(_swaps.c.hashlock == hashlock.hex()))
         return _stored(row) if row else None
 
-    def by_lock(self, chain: Chain, lock_id: str) -> StoredSwap | None:
+    def by_lock(self, chain: ChainId, lock_id: LockId) -> StoredSwap | None:
         """Return the swap that has this lock as one of its legs."""
         row = self._first(
             select(_swaps).where(
                 or_(
-                    and_(_swaps.c.source_chain == chain.value, _swaps.c.source_lock_id == lock_id),
-                    and_(_swaps.c.destination_chain == chain.value, _swaps.c.destination_lock_id == lock_id),
+                    and_(_swaps.c.source_chain == chain, _swaps.c.source_lock_id == lock_id),
+                    and_(_swaps.c.destination_chain == chain, _swaps.c.destination_lock_id == lock_id),
                 )
             )
         )
@@ -123,23 +126,23 @@ class Swaps(Repository):
         row = self._first(select(_swaps).where(_swaps.c.client == client, _swaps.c.idempotency_key == key))
         return _stored(row) if row else None
 
-    def open(self, chain: Chain) -> list[StoredSwap]:
+    def open(self, chain: ChainId) -> list[StoredSwap]:
         """Return the swaps of a chain that are not over, oldest first."""
-        here = or_(_swaps.c.source_chain == chain.value, _swaps.c.destination_chain == chain.value)
+        here = or_(_swaps.c.source_chain == chain, _swaps.c.destination_chain == chain)
         statement = select(_swaps).where(_swaps.c.open, here)
         return [_stored(row) for row in self._all(statement.order_by(_swaps.c.created_ms, _swaps.c.id))]
 
-    def lanes_in_use(self, chain: Chain) -> set[int]:
-        """Return the lanes that locks of ours on a chain hold or may yet take: those of open swaps."""
-        where = (_swaps.c.open, _swaps.c.destination_chain == chain.value, _swaps.c.lane > 0)
+    def lanes_in_use(self, chain: ChainId) -> set[int]:
+        """Return the lanes that our locks on a chain hold or may still take: those of open swaps."""
+        where = (_swaps.c.open, _swaps.c.destination_chain == chain, _swaps.c.lane > 0)
         return {int(row.lane) for row in self._all(select(_swaps.c.lane).where(*where))}
 
-    def open_ids(self, chain: Chain | None = None) -> list[str]:
+    def open_ids(self, chain: ChainId | None = None) -> list[str]:
         """Return the ids of the swaps that are not over, oldest first, of one chain or all."""
         statement = select(_swaps.c.id).where(_swaps.c.open)
         if chain is not None:
             statement = statement.where(
-                or_(_swaps.c.source_chain == chain.value, _swaps.c.destination_chain == chain.value)
+                or_(_swaps.c.source_chain == chain, _swaps.c.destination_chain == chain)
             )
         return [row.id for row in self._all(statement.order_by(_swaps.c.created_ms, _swaps.c.id))]
 
@@ -184,8 +187,8 @@ class Events(Repository):
     def append(self, swap: Swap, event: Event) -> SwapEvent:
         """Log an event together with the states it led to.
 
-        PostgreSQL hands out sequence numbers before commit; without the lock a reader that polls
-        "after seq" could pass over an event that commits late.
+        PostgreSQL hands out sequence numbers before commit; without the lock, a reader that polls "after seq"
+        could miss an event that commits late.
         """
         if self._postgres:
             self._connection.execute(select(func.pg_advisory_xact_lock(_EVENT_ORDER_LOCK)))
@@ -203,14 +206,14 @@ class Events(Repository):
         seq = self._insert(_events, values, f"event {swap_seq} of swap {swap.id}")
         return msgspec.convert({"seq": seq, **values}, SwapEvent)
 
-    def after(self, seq: int, limit: int = 500, swap_id: str = "") -> list[SwapEvent]:
+    def after(self, seq: int, limit: int = 500, swap_id: SwapId = SwapId("")) -> list[SwapEvent]:
         """Return the events after a sequence number, in order, of one swap or all."""
         statement = select(_events).where(_events.c.seq > seq)
         if swap_id:
             statement = statement.where(_events.c.swap_id == swap_id)
         return records(self._all(statement.order_by(_events.c.seq).limit(limit)), SwapEvent)
 
-    def last_seq_of(self, swap_id: str) -> int:
+    def last_seq_of(self, swap_id: SwapId) -> int:
         """Return the newest sequence number of one swap, 0 if there is none."""
         statement = select(func.coalesce(func.max(_events.c.seq), 0)).where(_events.c.swap_id == swap_id)
         return int(self._connection.execute(statement).scalar_one())
@@ -227,12 +230,12 @@ _EVENT_ORDER_LOCK = 0x5241494E
 class Notifications(Repository):
     """Public status changes for watchers, replayable from a sequence number."""
 
-    def add(self, swap_id: str, state: SwapState, detail: str = "") -> None:
+    def add(self, swap_id: SwapId, state: SwapState, detail: str = "") -> None:
         """Append one."""
         values = {"swap_id": swap_id, "state": state.value, "detail": detail, "at_ms": self.now_ms}
         self._insert(_notifications, values, "notification")
 
-    def after(self, seq: int, limit: int = 500, swap_id: str = "") -> list[Notification]:
+    def after(self, seq: int, limit: int = 500, swap_id: SwapId = SwapId("")) -> list[Notification]:
         """Return the notifications after a sequence number, in order."""
         statement = select(_notifications).where(_notifications.c.seq > seq)
         if swap_id:
@@ -243,11 +246,11 @@ class Notifications(Repository):
 class Receipts(Repository):
     """The leaves of the transparency log: indices without gaps, one per swap that ended."""
 
-    def append(self, swap_id: str, body: str) -> int:
+    def append(self, swap_id: SwapId, body: str) -> int:
         """Append a swap's receipt and return its index; a swap that has one keeps it unchanged."""
-        known = self._first(select(_receipts.c.index).where(_receipts.c.swap_id == swap_id))
-        if known:
-            return int(known[0])
+        kept = self._first(select(_receipts.c.index).where(_receipts.c.swap_id == swap_id))
+        if kept:
+            return int(kept[0])
         if self._postgres:
             self._connection.execute(select(func.pg_advisory_xact_lock(_EVENT_ORDER_LOCK + 1)))
         index = self.size()
@@ -259,7 +262,7 @@ class Receipts(Repository):
         """Return the number of leaves."""
         return int(self._connection.execute(select(func.count()).select_from(_receipts)).scalar_one())
 
-    def get(self, swap_id: str) -> Receipt | None:
+    def get(self, swap_id: SwapId) -> Receipt | None:
         """Return a swap's receipt."""
         row = self._first(select(_receipts).where(_receipts.c.swap_id == swap_id))
         return record(row, Receipt) if row else None

@@ -10,8 +10,9 @@ from pathlib import Path
 
 from pycardano import TransactionInput, TransactionOutput
 
-from relayers.cardano.devnet.ledger import Ledger, Rejected
-from relayers.cardano.devnet.records import Block, OutRef, TxRecord, read_tx
+from kernels.errors import RainbowError
+from relayers.cardano.devnet.ledger import ScalusLedger, TxRejectedError
+from relayers.cardano.devnet.records import DevBlock, OutRef, TxRecord, read_tx
 
 _KEPT_SNAPSHOTS = 2_160
 """As many blocks as Cardano itself may roll back (its security parameter k)."""
@@ -19,7 +20,7 @@ _KEPT_SNAPSHOTS = 2_160
 Now = Callable[[], float]
 
 
-class UnknownHeight(Exception):
+class UnknownHeightError(RainbowError):
     """A roll-back below genesis or below what is kept."""
 
 
@@ -32,7 +33,7 @@ class DevChain:
 
     def __init__(
         self,
-        ledger: Ledger,
+        ledger: ScalusLedger,
         genesis: Sequence[tuple[TransactionInput, TransactionOutput]],
         journal: Path,
         now: Now = time.time,
@@ -44,7 +45,7 @@ class DevChain:
         self._now = now
         self._offset = 0
         self._salt = 0
-        self.blocks: list[Block] = []
+        self.blocks: list[DevBlock] = []
         self.mempool: dict[str, TxRecord] = {}
         self.utxos: dict[OutRef, TransactionOutput] = {}
         self.outputs: dict[OutRef, TransactionOutput] = {}
@@ -53,7 +54,7 @@ class DevChain:
         self._load(zero_time)
 
     @property
-    def head(self) -> Block:
+    def head(self) -> DevBlock:
         """The newest block."""
         return self.blocks[-1]
 
@@ -64,7 +65,7 @@ class DevChain:
     # ------------------------------------------------------------------ what happens
 
     def submit(self, raw: bytes) -> TxRecord:
-        """Take a transaction into the mempool. Raises `Rejected` with the ledger's reason."""
+        """Take a transaction into the mempool. Raises `TxRejectedError` with the ledger's reason."""
         self._ledger.set_slot(self.head.slot + 1)
         record = read_tx(raw, self._ledger.submit(raw))
         self._write({"waiting": raw.hex()})
@@ -89,7 +90,9 @@ class DevChain:
         """Replace the last `depth` blocks by as many empty ones and one on top with their transactions but
         `drop`. What depended on a dropped one is gone too."""
         if not 0 < depth < len(self.blocks):
-            raise UnknownHeight(f"{depth} blocks cannot be rolled back, there are {len(self.blocks) - 1}")
+            raise UnknownHeightError(
+                f"{depth} blocks cannot be rolled back, there are {len(self.blocks) - 1}"
+            )
         dropped = set(drop)
         last = self.head.slot
         ancestor = self.head.height - depth
@@ -106,7 +109,7 @@ class DevChain:
         self.mempool = {}
         for tx in waiting:
             if tx.id not in dropped:
-                with contextlib.suppress(Rejected):
+                with contextlib.suppress(TxRejectedError):
                     self.submit(tx.raw)
 
     # ------------------------------------------------------------------ how it is kept
@@ -117,7 +120,7 @@ class DevChain:
 
     def _make(self, slot: int, txs: Sequence[TxRecord]) -> None:
         """Put a block of transactions that the ledger's newest state already has on top."""
-        block = Block(self.head.height + 1, slot, self.head.id, list(txs), self._salt)
+        block = DevBlock(self.head.height + 1, slot, self.head.id, list(txs), self._salt)
         if block.txs:
             block.txs = self._still_valid(block)
         else:
@@ -126,7 +129,7 @@ class DevChain:
         self._write(line)
         self._append(block)
 
-    def _still_valid(self, block: Block) -> list[TxRecord]:
+    def _still_valid(self, block: DevBlock) -> list[TxRecord]:
         """Return those that the ledger takes at the block's own slot too: some may have expired."""
         self._ledger.restore(self.head.height)
         self._ledger.set_slot(block.slot)
@@ -137,12 +140,12 @@ class DevChain:
         for tx in txs:
             try:
                 self._ledger.submit(tx.raw)
-            except Rejected:
+            except TxRejectedError:
                 continue
             kept.append(tx)
         return kept
 
-    def _append(self, block: Block) -> None:
+    def _append(self, block: DevBlock) -> None:
         self.blocks.append(block)
         for index, tx in enumerate(block.txs):
             self.places[tx.id] = (block.height, index)
@@ -182,14 +185,14 @@ class DevChain:
         for spent, output in self._genesis:
             ref = spent.transaction_id.payload.hex(), spent.index
             self.utxos[ref] = self.outputs[ref] = output
-        self.blocks = [Block(0, 0, "0" * 64)]
+        self.blocks = [DevBlock(0, 0, "0" * 64)]
         self._ledger.save(0)
         self._waiting: list[bytes] = []
         for entry in entries[1:]:
             self._replay(entry)
         self._ledger.set_slot(self.head.slot + 1)
         for raw in self._waiting:
-            with contextlib.suppress(Rejected):
+            with contextlib.suppress(TxRejectedError):
                 self._wait(read_tx(raw, self._ledger.submit(raw)))
         self._offset = max(0, self.time_of(self.head.slot) - int(self._now()))
 
@@ -207,7 +210,7 @@ class DevChain:
         if not isinstance(raws, list):
             raise ValueError("the journal is damaged: delete the devnet's directory")
         txs = [read_tx(bytes.fromhex(raw), self._ledger.submit(bytes.fromhex(raw))) for raw in raws]
-        self._append(Block(self.head.height + 1, slot, self.head.id, txs, self._salt))
+        self._append(DevBlock(self.head.height + 1, slot, self.head.id, txs, self._salt))
 
     def _write(self, entry: object) -> None:
         with self._journal.open("ab") as journal:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from pycardano import Transaction
 
 from relayers.cardano.devnet.chain import DevChain
-from relayers.cardano.devnet.ledger import Ledger
+from relayers.cardano.devnet.ledger import ScalusLedger
 from relayers.cardano.devnet.records import ref_of
 
 
-def evaluate(chain: DevChain, ledger: Ledger, raw: bytes) -> dict[str, dict[str, int]]:
-    """Return memory and steps of each redeemer ("spend:0" …). Raises `Rejected`."""
+def evaluate(chain: DevChain, ledger: ScalusLedger, raw: bytes) -> dict[str, dict[str, int]]:
+    """Return memory and steps of each redeemer ("spend:0" …). Raises `TxRejectedError`."""
     body = Transaction.from_cbor(raw).transaction_body
     known = dict(chain.utxos)
     for waiting in chain.mempool.values():

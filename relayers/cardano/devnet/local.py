@@ -9,15 +9,15 @@ from typing import Any
 
 import msgspec
 
-from bridge.protocol.types import Asset
-from relayers import childproc
+from bridge.chains.local import processes
+from bridge.chains.local.servers import ChildServer
+from bridge.protocol.types import Asset, ChainId
 from relayers.cardano.devnet.treasury import DEMO_TOKEN, REFERENCE_SCRIPT
 from relayers.cardano.settings import ADA, CardanoSettings, Network
-from relayers.childserver import ChildServer
 
 
 class CardanoDevnet(ChildServer):
-    """A ledger with the HTLC's validator and a token; implements `relayers.port.Devnet`.
+    """A ledger with the HTLC's validator and a token; implements `bridge.chains.local.devnet.Devnet`.
 
     With a `block_time` (seconds) blocks come by themselves, without it only on `mine`. The chain lives in the
     directory, mempool included, and survives any kind of end. A fresh one's first slot begins at `zero_time`
@@ -25,12 +25,20 @@ class CardanoDevnet(ChildServer):
     """
 
     def __init__(
-        self, directory: Path, *, block_time: float | None = None, port: int = 0, zero_time: int = 0
+        self,
+        directory: Path,
+        *,
+        block_time: float | None = None,
+        port: int = 0,
+        zero_time: int = 0,
+        chain: ChainId = ADA.chain,
     ) -> None:
-        super().__init__("Cardano", port or childproc.free_port(), directory / "server.log", "/dev")
+        super().__init__("Cardano", port or processes.free_port(), directory / "server.log", "/dev")
         self.directory = directory
         self.block_time = block_time
-        self.token = DEMO_TOKEN
+        self.chain = chain
+        self.native = msgspec.structs.replace(ADA, chain=chain)
+        self.token = msgspec.structs.replace(DEMO_TOKEN, chain=chain)
         self.zero_time = zero_time
 
     @property
@@ -55,11 +63,12 @@ class CardanoDevnet(ChildServer):
             blockfrost_url=self.blockfrost_url,
             network=Network.DEV,
             reference_script=REFERENCE_SCRIPT,
-            assets=(ADA, DEMO_TOKEN),
+            assets=(self.native, self.token),
             zero_time=self.zero_time,
             poll_interval=0.2,
             time_to_live=300,
             rollback_margin=30,
+            chain=self.chain,
         )
 
     async def start(self) -> CardanoDevnet:
@@ -105,13 +114,13 @@ class CardanoDevnet(ChildServer):
     def describe(self) -> Mapping[str, str]:
         """Return URLs and paths worth printing."""
         return {
-            "cardano blockfrost": self.blockfrost_url,
-            "cardano ogmios": self.ogmios_url,
-            "cardano kupo": self.kupo_url,
-            "cardano token": self.token.contract,
-            "cardano reference script": REFERENCE_SCRIPT,
-            "cardano data": str(self.directory),
-            "cardano log": str(self._log),
+            f"{self.chain} blockfrost": self.blockfrost_url,
+            f"{self.chain} ogmios": self.ogmios_url,
+            f"{self.chain} kupo": self.kupo_url,
+            f"{self.chain} token": self.token.contract,
+            f"{self.chain} reference script": REFERENCE_SCRIPT,
+            f"{self.chain} data": str(self.directory),
+            f"{self.chain} log": str(self._log),
         }
 
     async def _get(self, path: str) -> dict[str, Any]:

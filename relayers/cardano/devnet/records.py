@@ -77,7 +77,7 @@ class TxRecord:
 
 
 @dataclass
-class Block:
+class DevBlock:
     """One block; `slot` counts seconds from genesis."""
 
     height: int
@@ -108,12 +108,14 @@ def read_tx(raw: bytes, tx_id: str) -> TxRecord:
             data = _cbor(value.data)
             redeemers.append(Redeemer(_TAGS[key.tag.value], key.index, data, units.mem, units.steps))
     else:
-        for one in found or ():
-            units = one.ex_units
+        for redeemer in found or ():
+            units = redeemer.ex_units
             redeemers.append(
-                Redeemer(_TAGS[one.tag.value], one.index, _cbor(one.data), units.mem, units.steps)
+                Redeemer(
+                    _TAGS[redeemer.tag.value], redeemer.index, _cbor(redeemer.data), units.mem, units.steps
+                )
             )
-    redeemers.sort(key=lambda one: (one.tag, one.index))
+    redeemers.sort(key=lambda redeemer: (redeemer.tag, redeemer.index))
     return TxRecord(tx_id, raw, tx, tuple(redeemers))
 
 

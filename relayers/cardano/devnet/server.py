@@ -9,7 +9,7 @@ import argparse
 import asyncio
 import contextlib
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,49 +17,23 @@ from aiohttp import web
 from pycardano import Address, PlutusV1Script, PlutusV2Script, PlutusV3Script, Transaction
 
 from relayers.cardano.devnet import parameters, treasury
-from relayers.cardano.devnet.chain import DevChain, UnknownHeight
+from relayers.cardano.devnet.blockfrost_http import BlockfrostError, errors, not_found, paged, paging, reader
+from relayers.cardano.devnet.chain import DevChain, UnknownHeightError
 from relayers.cardano.devnet.evaluation import evaluate
 from relayers.cardano.devnet.kupo_server import KupoServer
-from relayers.cardano.devnet.ledger import Ledger, Rejected
+from relayers.cardano.devnet.ledger import ScalusLedger, TxRejectedError
 from relayers.cardano.devnet.ogmios_server import OgmiosServer
 from relayers.cardano.devnet.views import Views
 from relayers.cardano.settings import NETWORKS, Network
 
-_MAX_COUNT = 100
-_TRUE_FOREVER = 10**9
+_LAST_HEIGHT = 10**9
+"""Above every block: the end of an open range."""
 
 
-class BlockfrostError(Exception):
-    """An error in Blockfrost's form."""
-
-    def __init__(self, status: int, error: str, message: str) -> None:
-        super().__init__(message)
-        self.status = status
-        self.body = {"status_code": status, "error": error, "message": message}
-
-
-def not_found() -> BlockfrostError:
-    """Return Blockfrost's answer for what does not exist."""
-    return BlockfrostError(404, "Not Found", "The requested component has not been found.")
-
-
-@web.middleware
-async def errors(
-    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
-) -> web.StreamResponse:
-    """Turn exceptions into Blockfrost's error bodies."""
-    try:
-        return await handler(request)
-    except BlockfrostError as error:
-        return web.json_response(error.body, status=error.status)
-    except web.HTTPNotFound:
-        return web.json_response(not_found().body, status=404)
-
-
-class Server:
+class BlockfrostServer:
     """The routes. Every handler is synchronous at heart, so the chain is never seen half-changed."""
 
-    def __init__(self, chain: DevChain, ledger: Ledger) -> None:
+    def __init__(self, chain: DevChain, ledger: ScalusLedger) -> None:
         self._chain = chain
         self._ledger = ledger
         self._views = Views(chain)
@@ -69,7 +43,7 @@ class Server:
         app = web.Application(middlewares=[errors], client_max_size=2**20)
         for prefix in ("/api/v0", "/v0"):
             for path, answer in self._reading().items():
-                app.router.add_get(prefix + path, _reader(answer))
+                app.router.add_get(prefix + path, reader(answer))
             app.router.add_post(prefix + "/tx/submit", self._submit)
             app.router.add_post(prefix + "/utils/txs/evaluate", self._evaluate)
         app.router.add_get("/ogmios", OgmiosServer(self._chain, self._ledger).serve)
@@ -90,8 +64,8 @@ class Server:
             "/blocks/{name}": lambda r: views.block(self._block(r)),
             "/blocks/{name}/next": self._next_blocks,
             "/blocks/{name}/previous": self._previous_blocks,
-            "/blocks/{name}/txs": lambda r: _paged(r, [tx.id for tx in self._block(r).txs]),
-            "/blocks/{name}/txs/cbor": lambda r: _paged(
+            "/blocks/{name}/txs": lambda r: paged(r, [tx.id for tx in self._block(r).txs]),
+            "/blocks/{name}/txs/cbor": lambda r: paged(
                 r, [{"tx_hash": tx.id, "cbor": tx.raw.hex()} for tx in self._block(r).txs]
             ),
             "/txs/{id}": lambda r: views.tx(self._tx(r)),
@@ -106,9 +80,9 @@ class Server:
             "/scripts/datum/{digest}/cbor": lambda r: {"cbor": self._raw_datum(r).hex()},
             "/scripts/{digest}": self._script,
             "/scripts/{digest}/cbor": lambda r: {"cbor": bytes(self._reference(r)).hex()},
-            "/scripts/{digest}/redeemers": lambda r: _paged(r, self._script_redeemers(r)),
-            "/mempool": lambda r: _paged(r, [{"tx_hash": tx_id} for tx_id in chain.mempool]),
-            "/mempool/addresses/{place}": lambda r: _paged(
+            "/scripts/{digest}/redeemers": lambda r: paged(r, self._script_redeemers(r)),
+            "/mempool": lambda r: paged(r, [{"tx_hash": tx_id} for tx_id in chain.mempool]),
+            "/mempool/addresses/{place}": lambda r: paged(
                 r, [{"tx_hash": tx_id} for tx_id in views.mempool_of(r.match_info["place"])]
             ),
             "/mempool/{id}": self._waiting,
@@ -124,10 +98,10 @@ class Server:
 
     def _next_blocks(self, request: web.Request) -> Any:
         height = self._block(request).height
-        return _paged(request, [self._views.block(block) for block in self._chain.blocks[height + 1 :]])
+        return paged(request, [self._views.block(block) for block in self._chain.blocks[height + 1 :]])
 
     def _previous_blocks(self, request: web.Request) -> Any:
-        count, page = _paging(request)
+        count, page = paging(request)
         last = self._block(request).height - (page - 1) * count
         chosen = self._chain.blocks[max(0, last - count) : max(0, last)]
         return [self._views.block(block) for block in chosen]
@@ -169,13 +143,13 @@ class Server:
 
     def _utxos(self, request: web.Request) -> Any:
         place = self._place(request)
-        return _paged(request, self._views.utxos(place, request.match_info.get("unit", "")))
+        return paged(request, self._views.utxos(place, request.match_info.get("unit", "")))
 
     def _transactions(self, request: web.Request) -> Any:
         place = self._place(request)
         first = int(request.query.get("from", "0").partition(":")[0])
-        last = int(request.query.get("to", str(_TRUE_FOREVER)).partition(":")[0])
-        return _paged(request, self._views.address_transactions(place, first, last))
+        last = int(request.query.get("to", str(_LAST_HEIGHT)).partition(":")[0])
+        return paged(request, self._views.address_transactions(place, first, last))
 
     def _raw_datum(self, request: web.Request) -> bytes:
         raw = self._views.datum(request.match_info["digest"])
@@ -204,9 +178,9 @@ class Server:
         found = []
         for block in self._chain.blocks:
             for tx in block.txs:
-                for one in self._views.redeemers(tx):
-                    if one["script_hash"] == digest:
-                        found.append({"tx_hash": tx.id, **one})
+                for redeemer in self._views.redeemers(tx):
+                    if redeemer["script_hash"] == digest:
+                        found.append({"tx_hash": tx.id, **redeemer})
         return found
 
     def _waiting(self, request: web.Request) -> Any:
@@ -221,7 +195,7 @@ class Server:
         raw = await request.read()
         try:
             tx = self._chain.submit(raw)
-        except Rejected as error:
+        except TxRejectedError as error:
             message = f'"transaction submit error: {error}"'
             raise BlockfrostError(400, "Bad Request", message) from error
         return web.json_response(tx.id)
@@ -236,7 +210,7 @@ class Server:
         result: dict[str, Any]
         try:
             result = {"EvaluationResult": evaluate(self._chain, self._ledger, raw)}
-        except Rejected as error:
+        except TxRejectedError as error:
             result = {"EvaluationFailure": {"ScriptFailures": {"reason": [str(error)]}}}
         answer = {"type": "jsonwsp/response", "version": "1.0", "servicename": "ogmios", "result": result}
         return web.json_response(answer)
@@ -257,43 +231,18 @@ class Server:
                     chain.mine()
                 case _:
                     raise not_found()
-        except (Rejected, UnknownHeight, ValueError) as error:
+        except (TxRejectedError, UnknownHeightError, ValueError) as error:
             raise BlockfrostError(400, "Bad Request", str(error)) from error
         return web.json_response(self._views.block(chain.head))
-
-
-def _reader(answer: Callable[[web.Request], Any]) -> Callable[[web.Request], Awaitable[web.Response]]:
-    async def handle(request: web.Request) -> web.Response:
-        return web.json_response(answer(request))
-
-    return handle
-
-
-def _paging(request: web.Request) -> tuple[int, int]:
-    try:
-        count = min(_MAX_COUNT, int(request.query.get("count", _MAX_COUNT)))
-        page = int(request.query.get("page", "1"))
-    except ValueError as error:
-        raise BlockfrostError(400, "Bad Request", "count and page must be numbers") from error
-    if count < 1 or page < 1:
-        raise BlockfrostError(400, "Bad Request", "count and page must be positive")
-    return count, page
-
-
-def _paged(request: web.Request, items: list[Any]) -> list[Any]:
-    count, page = _paging(request)
-    if request.query.get("order") == "desc":
-        items = items[::-1]
-    return items[(page - 1) * count : page * count]
 
 
 async def serve(directory: Path, port: int, block_time: float | None, zero_time: int = 0) -> None:
     """Serve until the process ends; with a `block_time` (seconds) blocks come by themselves. A fresh chain's
     first slot begins at `zero_time` (Unix seconds), 0: now."""
     directory.mkdir(parents=True, exist_ok=True)
-    ledger = Ledger(directory / "ledger.log")
+    ledger = ScalusLedger(directory / "ledger.log")
     chain = DevChain(ledger, treasury.genesis(), directory / "chain.jsonl", zero_time=zero_time)
-    runner = web.AppRunner(Server(chain, ledger).app(), shutdown_timeout=0.5)
+    runner = web.AppRunner(BlockfrostServer(chain, ledger).app(), shutdown_timeout=0.5)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", port).start()
     while True:

@@ -25,23 +25,25 @@ from pycardano import (
 )
 from pycardano import Asset as TokenBundle
 
-from bridge.protocol.types import Asset, Chain
+from bridge.keys.devkeys import devnet_key
+from bridge.protocol.types import Asset
 from relayers.cardano.devnet.chain import DevChain
 from relayers.cardano.devnet.parameters import EPOCH_SLOTS, protocol_parameters
 from relayers.cardano.devnet.records import ref_of
 from relayers.cardano.parameters import parse_parameters
-from relayers.cardano.quiet import silence
+from relayers.cardano.pycardano_logging import silence_pycardano
 from relayers.cardano.script import validator
-from relayers.devkeys import devnet_key
+from relayers.cardano.settings import ADA
 
-silence()
+silence_pycardano()
 
 POLICY_KEY = PaymentSigningKey(devnet_key("cardano/token policy"))
 """Who may mint and burn more of the devnet's token."""
 _POLICY = ScriptPubkey(POLICY_KEY.to_verification_key().hash()).hash()
 _NAME = AssetName(b"CUSD")
-DEMO_TOKEN = Asset(Chain.CARDANO, "CUSD", 6, (_POLICY.payload + _NAME.payload).hex())
-"""The devnet's native token; the treasury holds plenty of it from genesis."""
+DEMO_TOKEN = Asset(ADA.chain, "CUSD", 6, (_POLICY.payload + _NAME.payload).hex())
+"""The devnet's native token, of the instance named after the family; the treasury holds plenty of it from
+genesis."""
 
 _COINS = 100_000_000 * 10**6
 _TOKENS = 10**15
@@ -72,7 +74,7 @@ def _parameters() -> ProtocolParameters:
     return parse_parameters(protocol_parameters(0))
 
 
-class _Context(ChainContext):
+class _TreasuryContext(ChainContext):
     """The chain's head and mempool as pycardano's builder sees them."""
 
     def __init__(self, chain: DevChain) -> None:
@@ -114,11 +116,11 @@ def fund(chain: DevChain, address: str, unit: str, amount: int) -> str:
         raw = bytes.fromhex(unit)
         tokens = TokenBundle({AssetName(raw[28:]): amount})
         value = Value(_LEAST_COINS, MultiAsset({ScriptHash(raw[:28]): tokens}))
-    context = _Context(chain)
+    context = _TreasuryContext(chain)
     builder = TransactionBuilder(context)
     piles = context.utxos(TREASURY)
     # One pile is enough, and the largest lasts longest.
-    pile = max(piles, key=lambda one: (_holds(one, unit), one.output.amount.coin))
+    pile = max(piles, key=lambda utxo: (_holds(utxo, unit), utxo.output.amount.coin))
     builder.add_input(pile)
     builder.add_output(TransactionOutput(Address.from_primitive(address), value))
     tx = builder.build_and_sign([TREASURY_KEY], TREASURY)

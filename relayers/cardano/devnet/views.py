@@ -10,7 +10,7 @@ from pycardano.crypto.bech32 import decode as bech32_decode
 
 from relayers.cardano.devnet.chain import DevChain
 from relayers.cardano.devnet.parameters import EPOCH_SLOTS
-from relayers.cardano.devnet.records import Block, OutRef, TxRecord
+from relayers.cardano.devnet.records import DevBlock, OutRef, TxRecord
 
 Json = dict[str, Any]
 
@@ -62,7 +62,7 @@ class Views:
             "active_stake": None,
         }
 
-    def find_block(self, name: str) -> Block | None:
+    def find_block(self, name: str) -> DevBlock | None:
         """Return a block by "latest", height or hash."""
         blocks = self._chain.blocks
         if name == "latest":
@@ -71,7 +71,7 @@ class Views:
             return blocks[int(name)] if int(name) < len(blocks) else None
         return next((block for block in reversed(blocks) if block.id == name), None)
 
-    def block(self, block: Block) -> Json:
+    def block(self, block: DevBlock) -> Json:
         """Return /blocks/{block}."""
         chain = self._chain
         following = chain.blocks[block.height + 1].id if block.height < chain.head.height else None
@@ -173,20 +173,20 @@ class Views:
     def redeemers(self, tx: TxRecord) -> list[Json]:
         """Return /txs/{hash}/redeemers; only spending ones name their script."""
         listed = []
-        for one in tx.redeemers:
+        for redeemer in tx.redeemers:
             script = ""
-            if one.tag == "spend":
-                payment = self._chain.outputs[tx.inputs[one.index]].address.payment_part
+            if redeemer.tag == "spend":
+                payment = self._chain.outputs[tx.inputs[redeemer.index]].address.payment_part
                 script = payment.payload.hex() if payment is not None else ""
             listed.append(
                 {
-                    "tx_index": one.index,
-                    "purpose": one.tag,
+                    "tx_index": redeemer.index,
+                    "purpose": redeemer.tag,
                     "script_hash": script,
                     "redeemer_data_hash": "",
                     "datum_hash": "",
-                    "unit_mem": str(one.memory),
-                    "unit_steps": str(one.steps),
+                    "unit_mem": str(redeemer.memory),
+                    "unit_steps": str(redeemer.steps),
                     "fee": "0",
                 }
             )

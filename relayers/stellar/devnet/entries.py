@@ -11,13 +11,15 @@ from typing import Any, NamedTuple
 
 from stellar_sdk import xdr
 
+from kernels.errors import RainbowError
+
 INT64_MAX = 2**63 - 1
 UINT32_MAX = 2**32 - 1
 ACCOUNT_SUBENTRY_LIMIT = 1000
 """Subentries an account may own (CAP-0024)."""
 
 
-class UnsupportedFeature(Exception):
+class UnsupportedFeatureError(RainbowError):
     """The transaction uses what this emulator does not have: the order book, liquidity pools, contracts."""
 
 
@@ -57,14 +59,14 @@ NATIVE = AssetId(b"", b"")
 
 
 def asset_id(asset: xdr.Asset | xdr.TrustLineAsset | xdr.ChangeTrustAsset) -> AssetId:
-    """Read an asset. Raises `UnsupportedFeature` for pool shares."""
+    """Read an asset. Raises `UnsupportedFeatureError` for pool shares."""
     if asset.alpha_num4 is not None:
         return AssetId(asset.alpha_num4.asset_code.asset_code4, account_key(asset.alpha_num4.issuer))
     if asset.alpha_num12 is not None:
         return AssetId(asset.alpha_num12.asset_code.asset_code12, account_key(asset.alpha_num12.issuer))
     if asset.type == xdr.AssetType.ASSET_TYPE_NATIVE:
         return NATIVE
-    raise UnsupportedFeature("liquidity pools are not emulated")
+    raise UnsupportedFeatureError("liquidity pools are not emulated")
 
 
 def account_key(account: xdr.AccountID) -> bytes:

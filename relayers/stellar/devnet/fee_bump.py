@@ -17,6 +17,7 @@ from relayers.stellar.devnet.frames import (
     take_fee,
 )
 from relayers.stellar.devnet.ledger import Header, LedgerTxn
+from relayers.stellar.devnet.preconditions import Preconditions
 from relayers.stellar.devnet.results import TxCode, TxResult
 from relayers.stellar.devnet.signatures import SignatureChecker, signers_of
 
@@ -85,19 +86,9 @@ class FeeBumpFrame:
         return self.inner.merges_account
 
     @property
-    def min_sequence(self) -> int | None:
-        """As the inner transaction's."""
-        return self.inner.min_sequence
-
-    @property
-    def min_sequence_age(self) -> int:
-        """As the inner transaction's."""
-        return self.inner.min_sequence_age
-
-    @property
-    def min_sequence_gap(self) -> int:
-        """As the inner transaction's."""
-        return self.inner.min_sequence_gap
+    def preconditions(self) -> Preconditions:
+        """The inner transaction's."""
+        return self.inner.preconditions
 
     def min_fee(self, header: Header) -> int:
         """Return the least fee the network takes for it, stroops."""

@@ -15,12 +15,13 @@ from functools import cached_property
 from stellar_sdk import xdr
 
 from relayers.stellar.devnet import reserves
-from relayers.stellar.devnet.entries import INT64_MAX, UINT32_MAX, SignerId, muxed_key, signer_id
+from relayers.stellar.devnet.entries import UINT32_MAX, SignerId, muxed_key
 from relayers.stellar.devnet.ledger import SPONSORSHIP, Header, LedgerTxn
 from relayers.stellar.devnet.ops import Context, rules_of
+from relayers.stellar.devnet.preconditions import Preconditions
 from relayers.stellar.devnet.results import (
-    OperationFailed,
-    OperationRefused,
+    OperationFailedError,
+    OperationRefusedError,
     OpResult,
     OuterCode,
     TxCode,
@@ -111,7 +112,7 @@ class TransactionFrame:
     @property
     def sequence(self) -> int:
         """The sequence it uses."""
-        return self.tx.seq_num.sequence_number.int64
+        return self.preconditions.sequence
 
     @property
     def operation_count(self) -> int:
@@ -128,33 +129,10 @@ class TransactionFrame:
         """Tell whether it contains an account merge."""
         return any(op.body.type is xdr.OperationType.ACCOUNT_MERGE for op in self.tx.operations)
 
-    @property
-    def _v2(self) -> xdr.PreconditionsV2 | None:
-        return self.tx.cond.v2
-
-    @property
-    def min_sequence(self) -> int | None:
-        """The least account sequence it accepts, if it relaxes the rule of consecutive ones (CAP-0021)."""
-        if self._v2 is None or self._v2.min_seq_num is None:
-            return None
-        return self._v2.min_seq_num.sequence_number.int64
-
-    @property
-    def min_sequence_age(self) -> int:
-        """Seconds that must have passed since the account's sequence changed."""
-        return self._v2.min_seq_age.duration.uint64 if self._v2 is not None else 0
-
-    @property
-    def min_sequence_gap(self) -> int:
-        """Ledgers that must have passed since the account's sequence changed."""
-        return self._v2.min_seq_ledger_gap.uint32 if self._v2 is not None else 0
-
-    @property
-    def _time_bounds(self) -> tuple[int, int]:
-        bounds = self._v2.time_bounds if self._v2 is not None else self.tx.cond.time_bounds
-        if bounds is None:
-            return 0, 0
-        return bounds.min_time.time_point.uint64, bounds.max_time.time_point.uint64
+    @cached_property
+    def preconditions(self) -> Preconditions:
+        """When and after what it is valid."""
+        return Preconditions(self.tx)
 
     def min_fee(self, header: Header) -> int:
         """Return the least fee the network takes for it, stroops."""
@@ -213,10 +191,12 @@ class TransactionFrame:
             self.result.code = problem
             return Stage.INVALID
         source = txn.existing_account(self.source)
-        if self._has_bad_sequence(txn.header, current or source.sequence):
+        if self.preconditions.is_bad_sequence(txn.header, current or source.sequence):
             self.result.code = TxCode.txBAD_SEQ
             return Stage.INVALID
-        if self._is_too_early_for(txn.header, source.sequence_time, source.sequence_ledger, times.lower):
+        if self.preconditions.is_too_early_for(
+            txn.header, source.sequence_time, source.sequence_ledger, times.lower
+        ):
             self.result.code = TxCode.txBAD_MIN_SEQ_AGE_OR_GAP
             return Stage.UPDATES_SEQUENCE
         authorised = checker.check(signers_of(source), source.thresholds[0]) and self._extra_signers_signed(
@@ -234,15 +214,15 @@ class TransactionFrame:
     def _form_problem(
         self, txn: LedgerTxn, charge_fee: bool, times: CloseTimes
     ) -> xdr.TransactionResultCode | None:
-        extra = self._extra_signers()
+        extra = self.preconditions.extra_signers
         doubled = len(extra) == 2 and extra[0] == extra[1]
         if doubled or any(each.kind == SIGNED_PAYLOAD and not each.payload for each in extra):
             return TxCode.txMALFORMED
         if not self.tx.operations:
             return TxCode.txMISSING_OPERATION
-        if self._is_too_early(txn.header, times.lower):
+        if self.preconditions.is_too_early(txn.header, times.lower):
             return TxCode.txTOO_EARLY
-        if self._is_too_late(txn.header, times.upper):
+        if self.preconditions.is_too_late(txn.header, times.upper):
             return TxCode.txTOO_LATE
         if charge_fee and self.fee_bid < self.min_fee(txn.header):
             return TxCode.txINSUFFICIENT_FEE
@@ -250,36 +230,8 @@ class TransactionFrame:
             return TxCode.txNO_ACCOUNT
         return None
 
-    def _is_too_early(self, header: Header, offset: int) -> bool:
-        earliest, _ = self._time_bounds
-        bounds = self._v2.ledger_bounds if self._v2 is not None else None
-        before_ledger = bounds is not None and bounds.min_ledger.uint32 > header.sequence
-        return before_ledger or bool(earliest and earliest > header.close_time + offset)
-
-    def _is_too_late(self, header: Header, offset: int) -> bool:
-        _, latest = self._time_bounds
-        bounds = self._v2.ledger_bounds if self._v2 is not None else None
-        past_ledger = bounds is not None and 0 < bounds.max_ledger.uint32 <= header.sequence
-        return past_ledger or bool(latest and latest < header.close_time + offset)
-
-    def _has_bad_sequence(self, header: Header, current: int) -> bool:
-        if self.sequence == header.starting_sequence:
-            return True
-        if self.min_sequence is not None:
-            return current < self.min_sequence or current >= self.sequence
-        return current == INT64_MAX or current + 1 != self.sequence
-
-    def _is_too_early_for(self, header: Header, changed_at: int, changed_in: int, offset: int) -> bool:
-        return (
-            header.close_time + offset - self.min_sequence_age < changed_at
-            or header.sequence - self.min_sequence_gap < changed_in
-        )
-
-    def _extra_signers(self) -> list[SignerId]:
-        return [signer_id(each) for each in self._v2.extra_signers] if self._v2 is not None else []
-
     def _extra_signers_signed(self, checker: SignatureChecker) -> bool:
-        extra = self._extra_signers()
+        extra = self.preconditions.extra_signers
         return not extra or checker.check([(each, 1) for each in extra], len(extra))
 
     # Operations
@@ -300,7 +252,7 @@ class TransactionFrame:
             return False
         try:
             rules.check(operation_body(operation), context)
-        except OperationFailed as failure:
+        except OperationFailedError as failure:
             result.code, result.details = failure.code, failure.details
             return False
         return True
@@ -390,10 +342,10 @@ class TransactionFrame:
             details = rules_of(operation.body.type).apply(
                 txn, operation_body(operation), self._context(index)
             )
-        except OperationFailed as failure:
+        except OperationFailedError as failure:
             result.code, result.details = failure.code, failure.details
             return False
-        except OperationRefused as refusal:
+        except OperationRefusedError as refusal:
             result.outer = refusal.outer
             return False
         result.details = details or {}

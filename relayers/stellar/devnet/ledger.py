@@ -136,7 +136,7 @@ class LedgerTxn:
         self._changes[entries.key_of(entry)] = None
 
     def mark(self, key: Key, value: Any) -> None:
-        """Set (or with None remove) a mark that is no ledger entry."""
+        """Set (or with None remove) a mark that is not a ledger entry."""
         self._changes[key] = value
 
     def marks(self, kind: str) -> list[Key]:

@@ -1,4 +1,4 @@
-"""The local Stellar network as a child process under test control; implements `relayers.port.Devnet`."""
+"""The local Stellar network as a child process under test control; a `bridge.chains.local.devnet.Devnet`."""
 
 from __future__ import annotations
 
@@ -7,21 +7,22 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import httpx
+import msgspec
 from stellar_sdk import Account, Keypair, Network, TransactionBuilder
 from stellar_sdk.operation import Operation, Payment
 
-from bridge.protocol.types import Asset, Chain, ChainTiming
-from relayers import childproc
-from relayers.childserver import ChildServer
-from relayers.devkeys import devnet_key
-from relayers.port import PortError
+from bridge.chains.errors import PortError
+from bridge.chains.local import processes
+from bridge.chains.local.servers import ChildServer
+from bridge.keys.devkeys import devnet_key
+from bridge.protocol.types import Asset, ChainId, ChainTiming
 from relayers.stellar.assets import decimal, to_stellar
 from relayers.stellar.settings import DECIMALS, XLM, StellarSettings
 from relayers.stellar.timing import DEVNET
 
 ISSUER = Keypair.from_raw_ed25519_seed(devnet_key("stellar/issuer"))
-TOKEN = Asset(Chain.STELLAR, "RUSD", DECIMALS, f"RUSD:{ISSUER.public_key}")
-"""The devnet's issued asset."""
+TOKEN = Asset(XLM.chain, "RUSD", DECIMALS, f"RUSD:{ISSUER.public_key}")
+"""The devnet's issued asset, of the instance named after the family."""
 _ISSUER_XLM = 1_000_000_000
 
 
@@ -41,11 +42,14 @@ class StellarDevnet(ChildServer):
         port: int = 0,
         channels: int = 0,
         timing: ChainTiming = DEVNET,
+        chain: ChainId = XLM.chain,
     ) -> None:
-        super().__init__("Stellar", port or childproc.free_port(), directory / "stellar.log", "/devnet")
+        super().__init__("Stellar", port or processes.free_port(), directory / "stellar.log", "/devnet")
         self.directory = directory
         self.block_time = block_time
-        self.token = TOKEN
+        self.chain = chain
+        self.native = msgspec.structs.replace(XLM, chain=chain)
+        self.token = msgspec.structs.replace(TOKEN, chain=chain)
         self._channels = channels
         self._timing = timing
 
@@ -60,16 +64,17 @@ class StellarDevnet(ChildServer):
         return StellarSettings(
             horizon_url=self.url,
             passphrase=Network.STANDALONE_NETWORK_PASSPHRASE,
-            assets=(XLM, TOKEN),
+            assets=(self.native, self.token),
             channels=self._channels,
             timing=self._timing,
+            chain=self.chain,
         )
 
     async def start(self) -> StellarDevnet:
         """Start the node; on a fresh chain make the issuer's account. Returns itself."""
         await self.restart()
         if (await self._client.get(f"/accounts/{ISSUER.public_key}")).status_code == httpx.codes.NOT_FOUND:
-            await self.fund(ISSUER.public_key, XLM, _ISSUER_XLM)
+            await self.fund(ISSUER.public_key, self.native, _ISSUER_XLM)
         return self
 
     async def restart(self) -> None:
@@ -88,7 +93,7 @@ class StellarDevnet(ChildServer):
         await self._command("advance", seconds=seconds)
 
     async def reorg(self, depth: int, drop: Sequence[str] = ()) -> None:
-        """Replace the last `depth` ledgers. Real Stellar never does this; see `Node.reorg`."""
+        """Replace the last `depth` ledgers. Real Stellar never does this; see `StellarNode.reorg`."""
         await self._command("reorg", depth=depth, drop=list(drop))
 
     async def fund(self, address: str, asset: Asset, amount: int) -> None:
@@ -117,7 +122,7 @@ class StellarDevnet(ChildServer):
     def describe(self) -> Mapping[str, str]:
         """Return URLs, addresses and paths worth printing."""
         return {
-            "stellar horizon": self.url,
-            "stellar token": TOKEN.contract,
-            "stellar log": str(self._log),
+            f"{self.chain} horizon": self.url,
+            f"{self.chain} token": self.token.contract,
+            f"{self.chain} log": str(self._log),
         }

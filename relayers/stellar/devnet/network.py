@@ -42,7 +42,7 @@ class Applied:
 
 
 @dataclass(frozen=True)
-class Ledger:
+class ClosedLedger:
     """A closed ledger."""
 
     header: Header
@@ -59,7 +59,7 @@ class StandaloneNetwork:
     max_operations: int = 1000
     """Operations that a ledger takes."""
     queue: TransactionQueue = field(default_factory=TransactionQueue)
-    ledgers: list[Ledger] = field(default_factory=list)
+    ledgers: list[ClosedLedger] = field(default_factory=list)
     """All closed ledgers; the one of sequence n at index n - 1."""
 
     def __post_init__(self) -> None:
@@ -68,7 +68,7 @@ class StandaloneNetwork:
         first = Header(1, 0, _header_hash(b"", 1, 0, b""), bytes(32))
         second_hash = _header_hash(first.hash, 2, self.genesis_time, b"")
         header = Header(2, self.genesis_time, second_hash, first.hash, max_tx_set_size=self.max_operations)
-        self.ledgers = [Ledger(first), Ledger(header)]
+        self.ledgers = [ClosedLedger(first), ClosedLedger(header)]
         root = Account(self.root_key.raw_public_key(), TOTAL_COINS, 0)
         self._state: dict[Key, Entry] = {account(root.id): root}
         self._root = LedgerTxn.root(header, self._state)
@@ -95,7 +95,7 @@ class StandaloneNetwork:
         frame = make_frame(self.network_id, envelope)
         return self.queue.submit(self._root, frame), frame
 
-    def close(self, close_time: int, order: Sequence[bytes] = ()) -> Ledger:
+    def close(self, close_time: int, order: Sequence[bytes] = ()) -> ClosedLedger:
         """Close a ledger at that time (Unix seconds, later than the last one).
 
         `order` gives transaction ids in the order of application where it is known from elsewhere;
@@ -125,7 +125,7 @@ class StandaloneNetwork:
         self.queue.ledger_closed(self._root, frames)
         return ledger
 
-    def _apply(self, header: Header, frames: list[Frame], base_fee: int) -> Ledger:
+    def _apply(self, header: Header, frames: list[Frame], base_fee: int) -> ClosedLedger:
         self._root.header = header
         txn = self._root.child()
         payers = {}
@@ -151,9 +151,9 @@ class StandaloneNetwork:
             self._by_hash[frame.contents_hash] = entry
             self._by_hash[frame.inner.contents_hash] = entry
         txn.commit()
-        return Ledger(header, tuple(applied), sum(len(frame.inner.tx.operations) for frame in frames))
+        return ClosedLedger(header, tuple(applied), sum(len(frame.inner.tx.operations) for frame in frames))
 
-    def rewind(self, depth: int) -> list[Ledger]:
+    def rewind(self, depth: int) -> list[ClosedLedger]:
         """Forget the newest `depth` ledgers and return them, oldest first. Real Stellar never does this."""
         if not 0 < depth < len(self.ledgers) - 1:
             raise ValueError(f"cannot go back {depth} of {len(self.ledgers)} ledgers")

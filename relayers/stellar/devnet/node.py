@@ -14,12 +14,12 @@ from stellar_sdk import Asset, Keypair, TransactionBuilder, xdr
 
 from relayers.stellar.devnet.entries import account
 from relayers.stellar.devnet.fee_bump import Frame
-from relayers.stellar.devnet.network import Ledger, StandaloneNetwork
+from relayers.stellar.devnet.network import ClosedLedger, StandaloneNetwork
 from relayers.stellar.devnet.queue import Submitted
 from relayers.stellar.devnet.replay import close_step, tx_step
 
 
-class Node:
+class StellarNode:
     """One emulated node.
 
     `journal` keeps every submission and close in the recording format (`replay.py`); a node started on an
@@ -74,7 +74,7 @@ class Node:
         self._record(tx_step(envelope, status, frame))
         return status, frame
 
-    async def close(self, close_time: int | None = None) -> Ledger:
+    async def close(self, close_time: int | None = None) -> ClosedLedger:
         """Close a ledger now, or at a later time."""
         at = max(self.network.header.close_time + 1, close_time or self.now)
         closed = self.network.close(at)
@@ -84,7 +84,7 @@ class Node:
             self._changed.notify_all()
         return closed
 
-    async def advance(self, seconds: int) -> Ledger:
+    async def advance(self, seconds: int) -> ClosedLedger:
         """Move the clock forward and close a ledger then."""
         return await self.close(max(self.now, self.network.header.close_time) + seconds)
 

@@ -111,8 +111,8 @@ class TransactionQueue:
         if frame.sequence != old.sequence:
             follows = frame.sequence > old.sequence and (
                 frame.sequence == old.sequence + 1
-                if frame.min_sequence is None
-                else frame.min_sequence <= old.sequence
+                if frame.preconditions.min_sequence is None
+                else frame.preconditions.min_sequence <= old.sequence
             )
             if follows:
                 return Submitted.TRY_AGAIN_LATER

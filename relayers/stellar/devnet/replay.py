@@ -14,7 +14,7 @@ from typing import Any
 from stellar_sdk import xdr
 
 from relayers.stellar.devnet.fee_bump import Frame
-from relayers.stellar.devnet.network import Ledger, StandaloneNetwork
+from relayers.stellar.devnet.network import ClosedLedger, StandaloneNetwork
 from relayers.stellar.devnet.queue import Submitted
 
 
@@ -68,7 +68,7 @@ def tx_step(envelope: xdr.TransactionEnvelope, status: Submitted, frame: Frame) 
     return step
 
 
-def close_step(ledger: Ledger) -> dict[str, Any]:
+def close_step(ledger: ClosedLedger) -> dict[str, Any]:
     """Return the record of a closed ledger."""
     results = []
     for applied in ledger.transactions:

@@ -139,7 +139,7 @@ def create_entry(txn: LedgerTxn, entry: Sponsorable, owner: Account) -> ReserveO
 
 
 def remove_entry(txn: LedgerTxn, entry: Sponsorable, owner: Account) -> None:
-    """Release an entry's reserve and erase it. For claimable balances `owner` is whoever removes it."""
+    """Release an entry's reserve and erase it. For claimable balances `owner` is the account that does it."""
     units = reserve_units(entry)
     if isinstance(entry, TrustLine | Data):
         owner.subentries -= units

@@ -13,6 +13,7 @@ from typing import Any
 
 from stellar_sdk import xdr
 
+from kernels.errors import RainbowError
 from relayers.stellar.devnet.entries import NATIVE, account_xdr
 
 OuterCode = xdr.OperationResultCode
@@ -41,7 +42,7 @@ def balance_id_xdr(balance_id: bytes) -> xdr.ClaimableBalanceID:
     return xdr.ClaimableBalanceID(kind, v0=xdr.Hash(balance_id))
 
 
-class OperationFailed(Exception):
+class OperationFailedError(RainbowError):
     """An operation ends here with a code of its own, e.g. `PAYMENT_NO_TRUST`."""
 
     def __init__(self, code: str, **details: Any) -> None:
@@ -50,7 +51,7 @@ class OperationFailed(Exception):
         self.details = details
 
 
-class OperationRefused(Exception):
+class OperationRefusedError(RainbowError):
     """An operation ends here with a general code, e.g. `opNO_ACCOUNT`."""
 
     def __init__(self, outer: xdr.OperationResultCode) -> None:

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import uvicorn
 
-from relayers.stellar.devnet.horizon.app import Horizon
-from relayers.stellar.devnet.node import Node
+from relayers.stellar.devnet.horizon.app import HorizonServer
+from relayers.stellar.devnet.node import StellarNode
 
 
 class DevnetServer:
@@ -21,13 +21,13 @@ class DevnetServer:
     """
 
     def __init__(self, journal: Path | None = None, interval: float | None = None, port: int = 0) -> None:
-        self.node = Node(journal, ticking=interval is not None)
+        self.node = StellarNode(journal, ticking=interval is not None)
         self._interval = interval
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self._socket.bind(("127.0.0.1", port))
         config = uvicorn.Config(
-            Horizon(self.node).app(),
+            HorizonServer(self.node).app(),
             log_level="warning",
             lifespan="off",
             timeout_graceful_shutdown=1,

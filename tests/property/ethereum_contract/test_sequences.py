@@ -7,7 +7,7 @@ import hypothesis.strategies as st
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from relayers.ethereum.htlc import (
+from relayers.evm.htlc import (
     COIN,
     Call,
     EvmLockTerms,
@@ -23,7 +23,7 @@ from relayers.ethereum.htlc import (
     lane_is_free,
     lane_slot,
 )
-from tests.unit.ethereum_contract.evm import Chain, Reverted
+from tests.unit.ethereum_contract.evm import Chain, RevertedError
 
 SECRETS = [b"", b"\x07", b"s" * 32, b"t" * 32, b"u" * 64]
 AMOUNTS = [1, 2, 10**18, 10**20]
@@ -71,7 +71,7 @@ class HtlcMachine(RuleBasedStateMachine):
     def attempt(self, sender: int, message: Call) -> bool:
         try:
             self.chain.send(self.chain.parties[sender], message)
-        except Reverted:
+        except RevertedError:
             return False
         return True
 

@@ -12,15 +12,10 @@ from starlette.testclient import TestClient
 
 from bridge import config
 from bridge.api.app import create_app
-from bridge.api.services import Services, build
-from bridge.engine.prices import StaticPrices
-from bridge.engine.quotes import QuoteSigner
-from bridge.protocol.types import Chain
+from bridge.api.services import Services
 from bridge.store import Store
-from relayers.fake.adapter import FakePort
-from relayers.fake.chain import FakeChain
-from relayers.keystore import devnet_key
-from tests.unit.api.play import Clock, base_settings, put_status
+from tests.unit.api import play
+from tests.unit.api.play import Clock, ReadyBuilder, base_settings, healthy_chains, services_for
 
 SECRETS_KEY = bytes(range(32))
 
@@ -50,21 +45,8 @@ def store(tmp_path: Path, clock: Clock) -> Iterator[Store]:
 
 @pytest.fixture
 def services(settings: config.Settings, store: Store, clock: Clock) -> Services:
-    with store.transaction() as tx:
-        for chain in (Chain.ETHEREUM, Chain.ZION):
-            put_status(tx, chain, clock)
-    assets = settings.assets_by_key()
-    ports = {
-        Chain.ETHEREUM: FakePort(FakeChain(Chain.ETHEREUM, assets["ethereum:ETH"]), "bridge"),
-        Chain.ZION: FakePort(FakeChain(Chain.ZION, assets["zion:ZION"]), "bridge"),
-    }
-    return build(
-        settings,
-        store,
-        prices=StaticPrices(settings.prices.static, clock.seconds),
-        signer=QuoteSigner(devnet_key("quotes/signer")),
-        ports=ports,
-    )
+    healthy_chains(store, clock)
+    return services_for(settings, store, clock)
 
 
 @pytest.fixture
@@ -76,3 +58,19 @@ def app(services: Services) -> FastAPI:
 def client(app: FastAPI) -> Iterator[TestClient]:
     with TestClient(app, raise_server_exceptions=False) as opened:
         yield opened
+
+
+@pytest.fixture
+def locked(client: TestClient, store: Store) -> dict[str, Any]:
+    """A swap quoted as `gasless`, both of whose locks are final."""
+    swap = play.place(client, gasless=True)
+    play.lock_both(store, swap["id"])
+    return swap
+
+
+@pytest.fixture
+def builder(services: Services) -> ReadyBuilder:
+    made = ReadyBuilder()
+    for chain in services.ports:
+        services.paperwork._builders[chain] = made  # type: ignore[index]
+    return made

@@ -5,56 +5,46 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import msgspec
 import pytest
 from starlette.testclient import TestClient
 
 from bridge.api.services import Services
-from bridge.engine.handover import FEE_HEADROOM_PERCENT
+from bridge.chains.errors import CannotReceiveError, PortUnavailableError
+from bridge.chains.port import UnsignedTx
+from bridge.desk.assisted_claims import FEE_HEADROOM_PERCENT
 from bridge.protocol.events import ClaimFinal, ClaimSeen
-from bridge.protocol.types import Chain, LegRole, LockTerms
+from bridge.protocol.types import Amount, ChainId, LegRole, LockId, LockTerms, TxId
 from bridge.store import Store
-from relayers.fake.authorizing import FakeAuthorizer
 from relayers.fake.ledger import lock_id_of
-from relayers.port import CannotReceive, PortUnavailable, UnsignedTx
+from tests import instances
 from tests.unit.api import play
-from tests.unit.api.play import ETH, ZION
-from tests.unit.api.test_quotes import problem
-
-TO_ETHER = {"source": ZION, "destination": ETH, "amount": str(1_000 * 10**8)}
-"""The direction that is not on offer as `gasless`."""
-
-
-def authorizer_of(services: Services, chain: Chain, locked: dict[str, object], *, required: bool) -> None:
-    """Let a chain's claims be authorised by their recipient, alice2."""
-    services.ports[chain].authorizer = FakeAuthorizer("alice2", locked, required=required)
-
-
-def destination_of(store: Store, swap_id: str) -> LockTerms:
-    with store.reading() as tx:
-        stored = tx.swaps.get(swap_id)
-    assert stored is not None
-    return stored.swap.destination.terms
+from tests.unit.api.play import (
+    ETH,
+    TO_ETHER,
+    ZION,
+    ReadyBuilder,
+    authorizer_of,
+    destination_of,
+    hand_over,
+    problem,
+)
 
 
-def signed_by(services: Services, chain: Chain, terms: LockTerms, request: dict[str, Any]) -> dict[str, str]:
+def signed_by(
+    services: Services, chain: ChainId, terms: LockTerms, request: dict[str, Any]
+) -> dict[str, str]:
     authorizer = services.ports[chain].authorizer
     assert authorizer is not None
     unsigned = UnsignedTx(request["format"], request["summary"], request["payload"])
-    return asyncio.run(authorizer.sign(terms, unsigned, int(request["payload"]["max_fee"])))
+    return asyncio.run(authorizer.sign(terms, unsigned, Amount(int(request["payload"]["max_fee"]))))
 
 
-def hand_over(client: TestClient, swap_id: str, **more: Any) -> Any:
-    body = {"preimage": play.preimage().reveal().hex(), **more}
-    return client.post(f"/v1/swaps/{swap_id}/claim", json=body)
-
-
-def test_a_gasless_claim_needs_the_preimage_alone(client: TestClient, store: Store) -> None:
-    swap = play.place(client, gasless=True)
-    play.lock_both(store, swap["id"])
-    terms = client.get(f"/v1/swaps/{swap['id']}/claim").json()
+def test_a_gasless_claim_needs_the_preimage_alone(client: TestClient, locked: dict[str, Any]) -> None:
+    terms = client.get(f"/v1/swaps/{locked['id']}/claim").json()
     assert terms["needed"] == "nothing"
     assert terms["request"] is None
-    assert hand_over(client, swap["id"]).json()["secret_shared"]
+    assert hand_over(client, locked["id"]).json()["secret_shared"]
 
 
 def test_where_nobody_can_take_a_fee_only_gasless_quotes_are_claimed(
@@ -69,13 +59,13 @@ def test_where_nobody_can_take_a_fee_only_gasless_quotes_are_claimed(
 def test_without_gasless_the_recipient_signs_a_fee_that_covers_the_claim(
     client: TestClient, store: Store, services: Services
 ) -> None:
-    locked: dict[str, object] = {}
-    authorizer_of(services, Chain.ETHEREUM, locked, required=False)
+    open_locks: dict[str, object] = {}
+    authorizer_of(services, instances.ETHEREUM, open_locks, required=False)
     swap = play.place(client, **TO_ETHER)
     terms = destination_of(store, swap["id"])
     assert client.get(f"/v1/swaps/{swap['id']}/claim").json()["request"] is None  # no lock yet
     play.lock_both(store, swap["id"])
-    locked[lock_id_of(terms)] = True
+    open_locks[lock_id_of(terms)] = True
 
     asked = client.get(f"/v1/swaps/{swap['id']}/claim").json()
     assert asked["needed"] == "fee"
@@ -83,7 +73,7 @@ def test_without_gasless_the_recipient_signs_a_fee_that_covers_the_claim(
     assert int(asked["max_fee"]["amount"]) == cost * FEE_HEADROOM_PERCENT // 100
     assert problem(hand_over(client, swap["id"])) == "wrong-state"  # nothing signed
 
-    signed = signed_by(services, Chain.ETHEREUM, terms, asked["request"])
+    signed = signed_by(services, instances.ETHEREUM, terms, asked["request"])
     for wrong in ({**signed, "signature": "00"}, {**signed, "max_fee": str(cost - 1)}, {"x": "y"}):
         assert problem(hand_over(client, swap["id"], authorization=wrong)) == "bad-authorization"
     with store.reading() as tx:
@@ -97,84 +87,53 @@ def test_without_gasless_the_recipient_signs_a_fee_that_covers_the_claim(
 
 
 def test_where_only_the_recipient_can_claim_even_a_gasless_claim_needs_the_signature(
-    client: TestClient, store: Store, services: Services
+    client: TestClient, locked: dict[str, Any], store: Store, services: Services
 ) -> None:
-    locked: dict[str, object] = {}
-    authorizer_of(services, Chain.ZION, locked, required=True)
-    swap = play.place(client, gasless=True)
-    play.lock_both(store, swap["id"])
-    terms = destination_of(store, swap["id"])
-    locked[lock_id_of(terms)] = True
-    asked = client.get(f"/v1/swaps/{swap['id']}/claim").json()
+    open_locks: dict[str, object] = {}
+    authorizer_of(services, instances.ZION, open_locks, required=True)
+    terms = destination_of(store, locked["id"])
+    open_locks[lock_id_of(terms)] = True
+    asked = client.get(f"/v1/swaps/{locked['id']}/claim").json()
     assert (asked["needed"], asked["max_fee"]["amount"]) == ("signature", "0")
-    refused = hand_over(client, swap["id"])
+    refused = hand_over(client, locked["id"])
     assert problem(refused) == "wrong-state"
     assert "signature" in refused.json()["detail"]
-    signed = signed_by(services, Chain.ZION, terms, asked["request"])
-    assert hand_over(client, swap["id"], authorization=signed).json()["secret_shared"]
-    assert hand_over(client, swap["id"]).json()[
+    signed = signed_by(services, instances.ZION, terms, asked["request"])
+    assert hand_over(client, locked["id"], authorization=signed).json()["secret_shared"]
+    assert hand_over(client, locked["id"]).json()[
         "secret_shared"
     ]  # once taken, the preimage alone changes nothing
 
 
 def test_a_chain_that_does_not_answer_is_said_to_be_unavailable(
-    client: TestClient, store: Store, services: Services, monkeypatch: pytest.MonkeyPatch
+    client: TestClient, locked: dict[str, Any], services: Services, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    authorizer_of(services, Chain.ZION, {}, required=True)
-    swap = play.place(client, gasless=True)
-    play.lock_both(store, swap["id"])
+    authorizer_of(services, instances.ZION, {}, required=True)
 
     async def down(*_: object) -> Any:
-        raise PortUnavailable("no answer")
+        raise PortUnavailableError("no answer")
 
-    authorizer = services.ports[Chain.ZION].authorizer
+    authorizer = services.ports[instances.ZION].authorizer
     monkeypatch.setattr(authorizer, "request", down)
     monkeypatch.setattr(authorizer, "check", down)
-    assert problem(client.get(f"/v1/swaps/{swap['id']}/claim")) == "chain-unavailable"
-    assert problem(hand_over(client, swap["id"], authorization={"a": "b"})) == "chain-unavailable"
+    assert problem(client.get(f"/v1/swaps/{locked['id']}/claim")) == "chain-unavailable"
+    assert problem(hand_over(client, locked["id"], authorization={"a": "b"})) == "chain-unavailable"
 
 
 def test_a_signature_that_is_no_plain_text_is_refused_before_any_chain_is_asked(client: TestClient) -> None:
-    for odd in ({"a": "ü"}, {"a": "x" * 9_000}, {str(n): "" for n in range(20)}, {"a": 1}, []):
+    strange: tuple[Any, ...] = ({"a": "ü"}, {"a": "x" * 9_000}, {str(n): "" for n in range(20)}, {"a": 1}, [])
+    for odd in strange:
         assert problem(hand_over(client, "0" * 32, authorization=odd)) == "invalid-request"
 
 
 # -- transactions for wallets -----------------------------------------------------------------
 
 
-class ReadyBuilder:
-    """Makes transactions with something in them that only a look at the chain gives."""
-
-    private: frozenset[Any] = frozenset()
-
-    def __init__(self) -> None:
-        self.made = 0
-        self.trouble: Exception | None = None
-
-    async def unsigned(self, purpose: Any, terms: LockTerms, preimage: Any = None) -> UnsignedTx:
-        if self.trouble is not None:
-            raise self.trouble
-        self.made += 1
-        secret = preimage.reveal().hex() if preimage else ""
-        return UnsignedTx("ready", "", {"purpose": purpose.value, "fresh": self.made, "preimage": secret})
-
-    async def close(self) -> None:
-        return None
-
-
-@pytest.fixture
-def builder(services: Services) -> ReadyBuilder:
-    made = ReadyBuilder()
-    for chain in services.ports:
-        services.paperwork._builders[chain] = made  # type: ignore[index]
-    return made
-
-
 def test_an_order_gets_a_transaction_that_is_ready_to_sign_and_a_plain_one_while_the_chain_is_down(
     client: TestClient, builder: ReadyBuilder
 ) -> None:
     assert play.place(client, 1)["transaction"]["format"] == "ready"
-    builder.trouble = PortUnavailable("no answer")
+    builder.trouble = PortUnavailableError("no answer")
     assert play.place(client, 2)["transaction"]["format"] == "fake"
 
 
@@ -207,13 +166,15 @@ def test_fresh_transactions_can_be_asked_for_and_a_claim_only_when_it_is_safe_to
 def test_a_recipient_that_cannot_be_paid_is_named_before_anything_is_locked(
     client: TestClient, services: Services, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bridge.engine.paperwork.NEEDS_CONSENT", frozenset({Chain.ZION}))
+    zion = services.ports[instances.ZION]
+    traits = msgspec.structs.replace(zion.traits, needs_consent=True)
+    monkeypatch.setattr(zion, "traits", traits)
     quote = play.ask(client)
 
     async def balance(_address: str, _asset: object) -> int:
-        raise CannotReceive("alice2 has no trustline", "open one first")
+        raise CannotReceiveError("alice2 has no trustline", "open one first")
 
-    monkeypatch.setattr(services.ports[Chain.ZION], "balance", balance)
+    monkeypatch.setattr(services.ports[instances.ZION], "balance", balance)
     assert client.post("/v1/swaps", json=play.order(quote)).status_code == 201  # a coin needs no consent
     asset = play.ask(client)
     monkeypatch.setattr(services.swaps, "sold", lambda _order: _token(services))
@@ -223,8 +184,6 @@ def test_a_recipient_that_cannot_be_paid_is_named_before_anything_is_locked(
 
 
 def _token(services: Services) -> Any:
-    import msgspec
-
     return msgspec.structs.replace(services.market.asset(ZION), contract="CODE:ISSUER")
 
 
@@ -232,10 +191,10 @@ def test_what_a_lock_cannot_hold_is_refused_at_quote_time(
     client: TestClient, store: Store, services: Services
 ) -> None:
     with store.transaction() as tx:
-        status = tx.chains.get(Chain.ZION)
+        status = tx.chains.get(instances.ZION)
         assert status is not None
         fees = status.fees[ZION]
-        status.fees[ZION] = type(fees)(fees.lock, fees.claim, fees.refund, minimum=500 * 10**8)
+        status.fees[ZION] = type(fees)(fees.lock, fees.claim, fees.refund, minimum=Amount(500 * 10**8))
         tx.chains.put(status)
     body = {"from": ETH, "to": ZION, "amount": str(10**17), "side": "from"}
     assert problem(client.post("/v1/quotes", json=body)) == "amount-out-of-range"
@@ -252,11 +211,15 @@ def test_what_comes_back_with_a_locks_end_is_set_aside_but_not_charged(
 
     plain = fees(play.ask(client))["destination_lock"]
     with store.transaction() as tx:
-        status = tx.chains.get(Chain.ZION)
+        status = tx.chains.get(instances.ZION)
         assert status is not None
         known = status.fees[ZION]
         status.fees[ZION] = type(known)(
-            known.lock + 7_000, known.claim, known.refund, minimum=known.minimum, deposit=7_000
+            Amount(known.lock + 7_000),
+            known.claim,
+            known.refund,
+            minimum=known.minimum,
+            deposit=Amount(7_000),
         )
         tx.chains.put(status)
         before = tx.reservations.reserved(ZION)
@@ -287,8 +250,8 @@ def test_each_open_lock_of_ours_has_a_lane_of_its_own_until_it_is_over(
     assert tip is not None
     for leg in (LegRole.DESTINATION, LegRole.SOURCE):
         assert play.place(client, 4 + len(leg.value), **TO_ETHER)["destination"]["terms"]["lane"] == 0
-        seen = ClaimSeen(leg, f"lock-{leg.value}", f"claim-{leg.value}", tip, play.preimage(2))
-        play.happen(store, done, seen, ClaimFinal(leg, f"lock-{leg.value}"))
+        seen = ClaimSeen(leg, LockId(f"lock-{leg.value}"), TxId(f"claim-{leg.value}"), tip, play.preimage(2))
+        play.happen(store, done, seen, ClaimFinal(leg, LockId(f"lock-{leg.value}")))
     assert play.place(client, 20, **TO_ETHER)["destination"]["terms"]["lane"] == 2
 
 

@@ -10,10 +10,9 @@ from typing import Any
 import pytest
 
 from bridge import config
-from bridge.api.services import Services, build
-from bridge.engine.prices import StaticPrices
-from bridge.engine.quotes import QuoteAsk, QuoteSigner
-from bridge.engine.service import Order
+from bridge.api.services import Services
+from bridge.desk.orders import Order
+from bridge.desk.quotes import QuoteAsk
 from bridge.protocol.events import (
     ClaimFinal,
     ClaimOrphaned,
@@ -25,15 +24,13 @@ from bridge.protocol.events import (
     RefundSeen,
 )
 from bridge.protocol.pricing import FixedSide
-from bridge.protocol.types import Chain, LegRole, Swap
+from bridge.protocol.types import Amount, LegRole, LockId, Swap, TxId
 from bridge.store import Store
-from relayers.fake.adapter import FakePort
-from relayers.fake.chain import FakeChain
-from relayers.keystore import devnet_key
+from tests import instances
 from tests.postgres import postgres_urls
 from tests.unit.api import play
 from tests.unit.api.conftest import SECRETS_KEY
-from tests.unit.api.play import ETH, ZION, Clock, base_settings, put_status
+from tests.unit.api.play import ETH, ZION, Clock, base_settings, healthy_chains, services_for
 
 __all__ = ["postgres_urls"]
 
@@ -43,19 +40,14 @@ PLACES = 6
 def process(settings: config.Settings, url: str, clock: Clock) -> Services:
     """What one API process has."""
     store = Store.open(url, secrets_key=SECRETS_KEY, clock=clock)
-    assets = settings.assets_by_key()
-    ports = {
-        chain: FakePort(FakeChain(chain, assets[key]), "bridge")
-        for chain, key in ((Chain.ETHEREUM, ETH), (Chain.ZION, ZION))
-    }
-    signer = QuoteSigner(devnet_key("quotes/signer"))
-    prices = StaticPrices(settings.prices.static, clock.seconds)
-    return build(settings, store, prices=prices, signer=signer, ports=ports)
+    return services_for(settings, store, clock)
 
 
 def place(services: Services, number: int) -> Swap:
     """Sell a swap to Ethereum."""
-    ask = QuoteAsk(ZION, ETH, 1_000 * 10**8, FixedSide.SOURCE, gasless=False, client=f"client{number}")
+    ask = QuoteAsk(
+        ZION, ETH, Amount(1_000 * 10**8), FixedSide.SOURCE, gasless=False, client=f"client{number}"
+    )
     order = Order(
         services.quotes.make(ask).body.id, play.preimage(number).hashlock().hex(), "alice", "alice2"
     )
@@ -73,9 +65,7 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 def two(tmp_path: Path, url: str, clock: Clock, overrides: dict[str, Any]) -> Iterator[list[Services]]:
     settings = base_settings(tmp_path, overrides)
     made = [process(settings, url, clock) for _ in range(2)]
-    with made[0].store.transaction() as tx:
-        for chain in (Chain.ETHEREUM, Chain.ZION):
-            put_status(tx, chain, clock)
+    healthy_chains(made[0].store, clock)
     yield made
     for services in made:
         services.store.close()
@@ -111,12 +101,17 @@ def test_a_lane_is_held_while_the_lock_may_still_land_and_given_back_when_all_is
     assert block is not None
     # The lock lands although it was called off; it is refunded to the bridge, and the source to the user.
     terms = first.destination.terms
-    play.happen(services.store, first.id, LockSeen(LegRole.DESTINATION, "ours", terms, "tx", block))
+    play.happen(
+        services.store, first.id, LockSeen(LegRole.DESTINATION, LockId("ours"), terms, TxId("tx"), block)
+    )
     assert place(services, 3).destination.terms.lane == 3
     for leg, lock_id in ((LegRole.DESTINATION, "ours"), (LegRole.SOURCE, "lock-source")):
         assert place(services, 4 + len(leg.value)).destination.terms.lane > 3
         play.happen(
-            services.store, first.id, RefundSeen(leg, lock_id, "refund", block), RefundFinal(leg, lock_id)
+            services.store,
+            first.id,
+            RefundSeen(leg, LockId(lock_id), TxId("refund"), block),
+            RefundFinal(leg, LockId(lock_id)),
         )
     assert place(services, 30).destination.terms.lane == 1
 
@@ -127,14 +122,14 @@ def test_a_swap_that_a_deep_reorg_opens_again_holds_its_lane_again(two: list[Ser
     block = play.lock_both(services.store, first.id).source.lock_block
     assert block is not None
     for leg in (LegRole.DESTINATION, LegRole.SOURCE):
-        seen = ClaimSeen(leg, f"lock-{leg.value}", "claim", block, play.preimage(1))
+        seen = ClaimSeen(leg, LockId(f"lock-{leg.value}"), TxId("claim"), block, play.preimage(1))
         play.happen(services.store, first.id, seen, ClaimFinal(leg, seen.lock_id))
     with services.store.reading() as tx:
-        assert tx.swaps.lanes_in_use(Chain.ETHEREUM) == set()
-    orphaned = ClaimOrphaned(LegRole.DESTINATION, "lock-destination", block.id)
+        assert tx.swaps.lanes_in_use(instances.ETHEREUM) == set()
+    orphaned = ClaimOrphaned(LegRole.DESTINATION, LockId("lock-destination"), block.id)
     play.happen(services.store, first.id, orphaned)
     with services.store.reading() as tx:
-        assert tx.swaps.lanes_in_use(Chain.ETHEREUM) == {1}
+        assert tx.swaps.lanes_in_use(instances.ETHEREUM) == {1}
 
 
 @pytest.mark.parametrize("overrides", [{"chains": {"ethereum": {"lanes": 1}}}])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, MutableMapping
 from typing import Any
 
 import pytest
@@ -12,11 +12,11 @@ from starlette.testclient import TestClient
 from starlette.websockets import WebSocketDisconnect
 
 from bridge.protocol.events import ClaimSeen, LockFinal
-from bridge.protocol.types import Chain, LegRole
+from bridge.protocol.types import LegRole, LockId, TxId
 from bridge.store import Store
+from tests import instances
 from tests.unit.api import play
-from tests.unit.api.play import ADMIN, AUTH, ETH, ZION, Clock
-from tests.unit.api.test_quotes import problem
+from tests.unit.api.play import ADMIN, AUTH, ETH, ZION, Clock, problem
 
 
 def test_an_order_gets_the_exact_terms_and_a_transaction_to_sign(client: TestClient) -> None:
@@ -94,16 +94,14 @@ def test_the_preimage_is_taken_only_when_it_is_safe_for_the_user_to_give_it(
 
 
 def test_the_preimage_is_not_taken_after_the_reveal_deadline(
-    client: TestClient, store: Store, clock: Clock
+    client: TestClient, locked: dict[str, Any], store: Store, clock: Clock
 ) -> None:
-    swap = play.place(client, gasless=True)
-    play.lock_both(store, swap["id"])
     with store.transaction() as tx:
-        play.put_status(tx, Chain.ZION, clock, time=swap["reveal_by"]["unix"] + 1)
-    late = client.post(f"/v1/swaps/{swap['id']}/claim", json={"preimage": play.preimage().reveal().hex()})
+        play.put_status(tx, instances.ZION, clock, time=locked["reveal_by"]["unix"] + 1)
+    late = client.post(f"/v1/swaps/{locked['id']}/claim", json={"preimage": play.preimage().reveal().hex()})
     assert problem(late) == "wrong-state"
     assert "keep the secret" in late.json()["hint"]
-    assert client.get(f"/v1/swaps/{swap['id']}").json()["next"] == "wait"
+    assert client.get(f"/v1/swaps/{locked['id']}").json()["next"] == "wait"
 
 
 def test_the_relayer_claims_only_for_those_who_were_quoted_for_it(client: TestClient, store: Store) -> None:
@@ -174,8 +172,8 @@ def test_the_next_step_follows_the_swap(client: TestClient, store: Store, clock:
     play.lock(store, swap["id"], LegRole.DESTINATION)
     assert step() == "claim"
     with store.transaction() as tx:
-        play.put_status(tx, Chain.ZION, clock, time=swap["source"]["terms"]["deadline"]["unix"])
-        play.put_status(tx, Chain.ETHEREUM, clock, time=swap["source"]["terms"]["deadline"]["unix"])
+        play.put_status(tx, instances.ZION, clock, time=swap["source"]["terms"]["deadline"]["unix"])
+        play.put_status(tx, instances.ETHEREUM, clock, time=swap["source"]["terms"]["deadline"]["unix"])
     assert step() in {"wait", "refund"}
 
 
@@ -245,7 +243,10 @@ def test_a_pause_stops_sales_is_told_and_is_remembered(client: TestClient) -> No
         == "paused"
     )
     assert problem(client.post("/v1/swaps", json=play.order(quote))) == "paused"
-    assert client.get("/v1/chains").json()["chains"][0]["paused"] is True
+    paused_chains = [chain["chain"] for chain in client.get("/v1/chains").json()["chains"] if chain["paused"]]
+    assert paused_chains == ["zion"]
+    unknown = client.put("/v1/admin/chains/bitcoin/pause", json={"note": "?"}, headers=ADMIN)
+    assert problem(unknown) == "not-found"
     assert client.delete("/v1/admin/chains/zion/pause", headers=ADMIN).json() == {"paused": []}
     pair = f"/v1/admin/pairs/{ETH}/{ZION}/pause"
     client.put(pair, json={}, headers=ADMIN)
@@ -275,13 +276,16 @@ def test_an_operators_retry_is_audited(client: TestClient) -> None:
 
 
 @pytest.fixture
-def log_lines() -> Iterator[list[dict[str, Any]]]:
+def log_lines() -> Iterator[list[MutableMapping[str, Any]]]:
     with structlog.testing.capture_logs() as lines:
         yield lines
 
 
 def test_no_secret_and_no_swap_id_reaches_a_log_or_an_answer(
-    log_lines: list[dict[str, Any]], client: TestClient, store: Store, capfd: pytest.CaptureFixture[str]
+    log_lines: list[MutableMapping[str, Any]],
+    client: TestClient,
+    store: Store,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
     secret = play.preimage().reveal().hex()
     swap = play.place(client, gasless=True)
@@ -309,8 +313,8 @@ def test_no_secret_and_no_swap_id_reaches_a_log_or_an_answer(
     play.happen(
         store,
         swap["id"],
-        ClaimSeen(LegRole.DESTINATION, "lock-destination", "tx", block, play.preimage()),
-        LockFinal(LegRole.SOURCE, "lock-source"),
+        ClaimSeen(LegRole.DESTINATION, LockId("lock-destination"), TxId("tx"), block, play.preimage()),
+        LockFinal(LegRole.SOURCE, LockId("lock-source")),
     )
     answers += [
         client.get(path),

@@ -12,14 +12,18 @@ import msgspec
 import pytest
 from fastapi import FastAPI
 
-from bridge.api.client import BridgeClient, BridgeUnreachable
-from bridge.api.models import SwapCreated
-from bridge.api.recovery import LIGHT, RecoveryDir, RecoveryError
-from bridge.api.userswap import LockWatch, Unsafe, UserSwap
-from bridge.protocol.types import Chain, LockTerms
+from bridge.client.client import BridgeClient
+from bridge.client.errors import BridgeUnreachableError, UnsafeError
+from bridge.client.proxied import HttpxTransport
+from bridge.client.recovery import LIGHT, RecoveryDir, RecoveryError
+from bridge.client.swap import LockWatch, UserSwap
+from bridge.protocol.types import LockTerms
 from bridge.store import Store
-from relayers.fake.adapter import FakePort, FakeWallet
+from bridge.wire.swaps import SwapCreated
+from relayers.fake.adapter import FakePort
 from relayers.fake.chain import FakeChain
+from relayers.fake.wallet import FakeWallet
+from tests import instances
 from tests.unit.api import play
 from tests.unit.api.play import ETH, ZION
 
@@ -33,7 +37,9 @@ def recovery(tmp_path: Path) -> RecoveryDir:
 
 @pytest.fixture
 async def bridge(app: FastAPI) -> AsyncIterator[BridgeClient]:
-    async with BridgeClient("http://bridge", transport=httpx.ASGITransport(app)) as client:
+    async with BridgeClient(
+        "http://bridge", transport=HttpxTransport("http://bridge", httpx.ASGITransport(app))
+    ) as client:
         yield client
 
 
@@ -43,7 +49,7 @@ class Node:
     def __init__(self, swap: UserSwap) -> None:
         self.terms = swap.record.destination
         self.depth = swap.record.destination_confirmations
-        self.chain = FakeChain(Chain.ZION, self.terms.asset, block_interval=1)
+        self.chain = FakeChain(instances.ZION, self.terms.asset, block_interval=1)
         self.chain.credit("bridge", self.terms.asset, 10**30)
         self.bridge = FakeWallet(self.chain, "bridge")
         self.watch = LockWatch(FakePort(self.chain, "user"), self.terms)
@@ -75,10 +81,10 @@ async def test_the_secret_is_on_disk_before_the_bridge_hears_of_it(
     async def lost(*arguments: Any) -> SwapCreated:
         assert len(recovery.all()) == 1
         await create(*arguments)
-        raise BridgeUnreachable("the answer was lost")
+        raise BridgeUnreachableError("the answer was lost")
 
     monkeypatch.setattr(bridge, "create_swap", lost)
-    with pytest.raises(BridgeUnreachable):
+    with pytest.raises(BridgeUnreachableError):
         await begin(bridge, recovery)
     monkeypatch.setattr(bridge, "create_swap", create)
     (record,) = recovery.all()
@@ -96,7 +102,7 @@ async def test_a_bridge_that_answers_with_other_terms_than_it_quoted_is_left(
     create = bridge.create_swap
 
     async def cheat(*arguments: Any) -> SwapCreated:
-        body = (await create(*arguments)).model_dump(mode="json", by_alias=True)
+        body = msgspec.to_builtins(await create(*arguments))
         terms = body["destination"]["terms"]
         if part == "amount":
             terms["money"]["amount"] = "1"
@@ -106,10 +112,10 @@ async def test_a_bridge_that_answers_with_other_terms_than_it_quoted_is_left(
             terms["recipient"] = "mallory"
         else:
             terms["hashlock"] = "00" * 32
-        return SwapCreated.model_validate(body)
+        return msgspec.convert(body, SwapCreated)
 
     monkeypatch.setattr(bridge, "create_swap", cheat)
-    with pytest.raises(Unsafe, match="other terms"):
+    with pytest.raises(UnsafeError, match="other terms"):
         await begin(bridge, recovery)
 
 
@@ -119,16 +125,16 @@ async def test_the_lane_of_the_bridges_lock_is_chosen_once(
     create, lane = bridge.create_swap, 3
 
     async def answer(*arguments: Any) -> SwapCreated:
-        body = (await create(*arguments)).model_dump(mode="json", by_alias=True)
+        body = msgspec.to_builtins(await create(*arguments))
         body["destination"]["terms"]["lane"] = lane
-        return SwapCreated.model_validate(body)
+        return msgspec.convert(body, SwapCreated)
 
     monkeypatch.setattr(bridge, "create_swap", answer)
     mine = await begin(bridge, recovery)
     assert mine.record.destination.lane == 3
     await mine.place()
     lane = 4
-    with pytest.raises(Unsafe, match="other terms"):
+    with pytest.raises(UnsafeError, match="other terms"):
         await mine.place()
     assert recovery.find(mine.id).destination.lane == 3
 
@@ -139,12 +145,12 @@ async def test_the_secret_stays_until_the_bridges_lock_is_deep_enough_on_the_use
     swap = await begin(bridge, recovery)
     node = Node(swap)
     await asyncio.to_thread(play.lock_both, store, swap.id)  # what the bridge says counts for nothing
-    with pytest.raises(Unsafe, match="not deep enough"):
+    with pytest.raises(UnsafeError, match="not deep enough"):
         await swap.reveal_to_bridge(PASSWORD, node.watch)
     node.lock()
     assert not await swap.may_reveal_now(node.watch)
     node.chain.mine(node.depth - 2)
-    with pytest.raises(Unsafe, match="not deep enough"):
+    with pytest.raises(UnsafeError, match="not deep enough"):
         await swap.reveal_to_bridge(PASSWORD, node.watch)
     assert not swap.record.revealed
     node.chain.mine(1)
@@ -192,7 +198,7 @@ async def test_the_secret_is_not_revealed_after_the_reveal_deadline(
     node.chain.mine(1, interval=last - node.chain.head.time)
     assert await swap.may_reveal_now(node.watch)
     node.chain.mine(1)
-    with pytest.raises(Unsafe, match="had to be revealed"):
+    with pytest.raises(UnsafeError, match="had to be revealed"):
         await swap.reveal_to_bridge(PASSWORD, node.watch)
     assert not (await swap.status()).secret_shared
 
@@ -208,7 +214,7 @@ async def test_after_a_crash_between_noting_and_telling_the_secret_goes_out_late
     recovery.save(msgspec.structs.replace(swap.record, revealed=True))
     again = UserSwap.resume(bridge, recovery, recovery.find(swap.id))
     node.chain.mine(1, interval=node.terms.deadline - node.chain.head.time)
-    with pytest.raises(Unsafe):
+    with pytest.raises(UnsafeError):
         await again.reveal_to_bridge(PASSWORD, node.watch)
     await bridge.claim(swap.id, again.record.preimage(PASSWORD))  # it had gone out after all
     assert (await again.reveal_to_bridge(PASSWORD, node.watch)).secret_shared

@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 
 import pytest
 import pytest_asyncio
 
+from bridge.keys.devkeys import devnet_key
+from relayers.cardano.adapter import CardanoPort, open_port
 from relayers.cardano.devnet import CardanoDevnet
-from tests.unit.cardano.world import World
+from relayers.cardano.settings import CardanoSettings
+from tests.unit.cardano.world import CardanoWorld
 
 
 @pytest.fixture(scope="session")
-def shared_world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    made = World(tmp_path_factory.mktemp("cardano"))
+def shared_world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CardanoWorld]:
+    made = CardanoWorld(tmp_path_factory.mktemp("cardano"))
     yield made
     made.stop()
 
 
 @pytest.fixture
-def world(shared_world: World) -> World:
+def world(shared_world: CardanoWorld) -> CardanoWorld:
     shared_world.again()
     return shared_world
 
@@ -30,3 +33,20 @@ async def devnet(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Card
     made = await CardanoDevnet(tmp_path_factory.mktemp("devnet")).start()
     yield made
     await made.stop()
+
+
+Opener = Callable[[CardanoSettings, str], CardanoPort]
+"""Opens the port of a named account; it is closed when the test ends."""
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def opened() -> AsyncIterator[Opener]:
+    ports: list[CardanoPort] = []
+
+    def open_named(settings: CardanoSettings, name: str) -> CardanoPort:
+        ports.append(open_port(settings, devnet_key(name)))
+        return ports[-1]
+
+    yield open_named
+    for port in ports:
+        await port.close()

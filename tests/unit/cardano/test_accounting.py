@@ -7,13 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from bridge.protocol.types import Asset, LockTerms, Preimage, Purpose
-from relayers.cardano.accounting import LOCKS, Ledger
+from bridge.chains.actions import Action, ClaimAction, CooperativeRefundAction, LockAction
+from bridge.chains.family import LOCKS
+from bridge.chains.port import BroadcastOutcome, FeeLevel, SignedTx, TxState
+from bridge.keys.devkeys import devnet_key
+from bridge.protocol.types import Address, Amount, Asset, BlockHeight, LockTerms, Preimage, UnixSeconds
+from relayers.cardano.accounting import CardanoLedger
 from relayers.cardano.adapter import CardanoPort, open_port
 from relayers.cardano.devnet import DEMO_TOKEN, CardanoDevnet
 from relayers.cardano.settings import ADA
-from relayers.devkeys import devnet_key
-from relayers.port import Action, BroadcastOutcome, FeeLevel, SignedTx, TxState
 
 SECRET = Preimage(b"the preimage of the audit's locks")
 
@@ -32,8 +34,8 @@ class Firm:
         self.devnet = devnet
         self.bridge = open_port(devnet.settings, devnet_key("audit/bridge"))
         self.user = open_port(devnet.settings, devnet_key("audit/user"))
-        self.ledger = Ledger(devnet.settings)
-        self.accounts: Mapping[str, str] = {"bridge": self.bridge.account, "user": self.user.account}
+        self.ledger = CardanoLedger(devnet.settings)
+        self.accounts: Mapping[str, Address] = {"bridge": self.bridge.account, "user": self.user.account}
 
     async def done(self, port: CardanoPort, action: Action) -> SignedTx:
         tx = await port.prepare(action, None, FeeLevel())
@@ -49,9 +51,9 @@ class Firm:
             sender=sender.account,
             recipient=recipient.account,
             asset=asset,
-            amount=7_000_000,
+            amount=Amount(7_000_000),
             hashlock=SECRET.hashlock(),
-            deadline=(await sender.tip()).time + 500,
+            deadline=UnixSeconds((await sender.tip()).time + 500),
         )
 
     async def total(self, asset: Asset) -> int:
@@ -75,21 +77,24 @@ async def test_ada_and_tokens_add_up_to_the_last_unit(devnet: CardanoDevnet) -> 
     claimed = await firm.terms(bridge, user, ADA)
     returned = await firm.terms(user, bridge, DEMO_TOKEN)
     for terms in (kept, claimed):
-        await firm.done(bridge, Action(Purpose.LOCK, terms))
-    users_own = await firm.done(user, Action(Purpose.LOCK, returned))
+        await firm.done(bridge, LockAction(terms))
+    users_own = await firm.done(user, LockAction(returned))
     locked = await firm.ledger.holdings(firm.accounts, DEMO_TOKEN)
     assert locked[LOCKS] == 14_000_000
     assert (await firm.ledger.holdings(firm.accounts, ADA))[LOCKS] == 7_000_000 + 2 * 2_000_000
-    await firm.done(bridge, Action(Purpose.CLAIM, claimed, preimage=SECRET))
-    await firm.done(bridge, Action(Purpose.COOPERATIVE_REFUND, returned))
+    await firm.done(bridge, ClaimAction(claimed, SECRET))
+    await firm.done(bridge, CooperativeRefundAction(returned))
 
     head = (await bridge.tip()).block.height
-    fees = await firm.ledger.fees_paid(firm.accounts.values(), since + 1, head)
+    fees = await firm.ledger.fees_paid(set(firm.accounts.values()), BlockHeight(since + 1), head)
     assert 5 * 160_000 < fees < 5 * 400_000
     assert before[ADA] - await firm.total(ADA) == fees
     assert await firm.total(DEMO_TOKEN) == before[DEMO_TOKEN]
-    assert await firm.ledger.fees_paid([user.account], since + 1, head) == users_own.fee["fee"]
-    assert await firm.ledger.fees_paid(firm.accounts.values(), head + 1, head + 5) == 0
+    assert await firm.ledger.fees_paid({user.account}, BlockHeight(since + 1), head) == users_own.fee["fee"]
+    assert (
+        await firm.ledger.fees_paid(set(firm.accounts.values()), BlockHeight(head + 1), BlockHeight(head + 5))
+        == 0
+    )
     await firm.close()
 
 
@@ -97,7 +102,7 @@ async def test_what_waits_in_the_mempool_outlives_a_kill(devnet: CardanoDevnet) 
     firm = Firm(devnet)
     await devnet.fund(firm.bridge.account, ADA, 100_000_000)
     terms = await firm.terms(firm.bridge, firm.user, ADA)
-    tx = await firm.bridge.prepare(Action(Purpose.LOCK, terms), None, FeeLevel())
+    tx = await firm.bridge.prepare(LockAction(terms), None, FeeLevel())
     await firm.bridge.broadcast(tx)
     devnet.kill()
     await devnet.restart()

@@ -6,12 +6,14 @@ import msgspec
 import pytest
 from pycardano import Transaction
 
-from bridge.protocol.types import LockTerms, Preimage, Purpose
-from relayers.cardano.adapter import CardanoPort, open_port
+from bridge.chains.actions import Action, ClaimAction, LockAction
+from bridge.chains.errors import ActionRefusedError
+from bridge.chains.port import BroadcastOutcome, Claimed, FeeLevel, LockStatus, TxState
+from bridge.protocol.types import Amount, LockTerms, Preimage, UnixSeconds
+from relayers.cardano.adapter import CardanoPort
 from relayers.cardano.devnet import DEMO_TOKEN, CardanoDevnet
 from relayers.cardano.settings import ADA
-from relayers.devkeys import devnet_key
-from relayers.port import Action, ActionRefused, BroadcastOutcome, Claimed, FeeLevel, LockStatus, TxState
+from tests.unit.cardano.conftest import Opener
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 PREIMAGES = [Preimage(bytes([number]) * 32) for number in range(9)]
@@ -20,11 +22,10 @@ PREIMAGES = [Preimage(bytes([number]) * 32) for number in range(9)]
 class Counter:
     """A user who locks for the bridge, several locks at a time, and a stranger."""
 
-    def __init__(self, devnet: CardanoDevnet, name: str) -> None:
+    def __init__(self, devnet: CardanoDevnet, opened: Opener, name: str) -> None:
         self.devnet = devnet
         self.bridge, self.user, self.stranger = (
-            open_port(devnet.settings, devnet_key(f"{name}/{role}"))
-            for role in ("bridge", "user", "stranger")
+            opened(devnet.settings, f"{name}/{role}") for role in ("bridge", "user", "stranger")
         )
 
     async def open(self, count: int, asset: object = ADA) -> list[LockTerms]:
@@ -41,14 +42,14 @@ class Counter:
                 sender=self.user.account,
                 recipient=self.bridge.account,
                 asset=asset,  # type: ignore[arg-type]
-                amount=5_000_000 + number,
+                amount=Amount(5_000_000 + number),
                 hashlock=PREIMAGES[number].hashlock(),
-                deadline=deadline,
+                deadline=UnixSeconds(deadline),
             )
             for number in range(count)
         ]
         for one in terms:
-            await self.send(self.user, Action(Purpose.LOCK, one))
+            await self.send(self.user, LockAction(one))
         await self.devnet.mine(1)
         return terms
 
@@ -60,24 +61,19 @@ class Counter:
     async def statuses(self, terms: list[LockTerms]) -> list[LockStatus]:
         return [await self.bridge.read_lock(self.bridge.lock_id(one), one) for one in terms]
 
-    async def close(self) -> None:
-        for port in (self.bridge, self.user, self.stranger):
-            await port.close()
 
-
-def batch(terms: list[LockTerms]) -> Action:
+def batch(terms: list[LockTerms]) -> ClaimAction:
     first, *others = [
-        Action(Purpose.CLAIM, one, preimage=next(each for each in PREIMAGES if each.opens(one.hashlock)))
-        for one in terms
+        ClaimAction(one, next(each for each in PREIMAGES if each.opens(one.hashlock))) for one in terms
     ]
     return msgspec.structs.replace(first, others=tuple(others))
 
 
 @pytest.mark.parametrize("asset", [ADA, DEMO_TOKEN], ids=["ada", "tokens"])
 async def test_eight_locks_are_claimed_at_once_with_one_signature_for_less_than_three_fees(
-    devnet: CardanoDevnet, asset: object
+    devnet: CardanoDevnet, asset: object, opened: Opener
 ) -> None:
-    counter = Counter(devnet, f"batches/eight/{asset}")
+    counter = Counter(devnet, opened, f"batches/eight/{asset}")
     bridge = counter.bridge
     terms = await counter.open(8, asset)
     ring = (await bridge.scan((), 10)).blocks
@@ -98,14 +94,13 @@ async def test_eight_locks_are_claimed_at_once_with_one_signature_for_less_than_
     assert gained == bound - tx.fee["fee"] >= bound - tx.max_cost
     if asset == DEMO_TOKEN:
         assert await bridge.balance(bridge.account, DEMO_TOKEN) == sum(one.amount for one in terms)
-    await counter.close()
 
 
 @pytest.mark.parametrize("gone", [0, 1, 2], ids=["first", "middle", "last"])
 async def test_a_lock_that_is_spent_is_left_out_and_the_rest_is_claimed(
-    devnet: CardanoDevnet, gone: int
+    devnet: CardanoDevnet, gone: int, opened: Opener
 ) -> None:
-    counter = Counter(devnet, f"batches/left out/{gone}")
+    counter = Counter(devnet, opened, f"batches/left out/{gone}")
     terms = await counter.open(3)
     await counter.send(counter.stranger, batch([terms[gone]]))
     await devnet.mine(1)
@@ -115,15 +110,14 @@ async def test_a_lock_that_is_spent_is_left_out_and_the_rest_is_claimed(
     await devnet.mine(1)
     assert (await counter.bridge.tx_status(tx)).state is TxState.INCLUDED
     assert await counter.statuses(terms) == [LockStatus.CLAIMED] * 3
-    with pytest.raises(ActionRefused, match="claimed"):
+    with pytest.raises(ActionRefusedError, match="claimed"):
         await counter.bridge.prepare(batch(terms), None, FeeLevel())
-    await counter.close()
 
 
 async def test_a_batch_overtaken_by_a_strangers_claim_can_never_land_and_is_made_anew(
-    devnet: CardanoDevnet,
+    devnet: CardanoDevnet, opened: Opener
 ) -> None:
-    counter = Counter(devnet, "batches/overtaken")
+    counter = Counter(devnet, opened, "batches/overtaken")
     terms = await counter.open(3)
     stale = await counter.bridge.prepare(batch(terms), None, FeeLevel())
     await counter.send(counter.stranger, batch([terms[1]]))
@@ -134,32 +128,30 @@ async def test_a_batch_overtaken_by_a_strangers_claim_can_never_land_and_is_made
     await counter.bridge.broadcast(anew)
     await devnet.mine(1)
     assert await counter.statuses(terms) == [LockStatus.CLAIMED] * 3
-    await counter.close()
 
 
-async def test_a_batch_by_a_stranger_pays_the_recipient_for_every_lock(devnet: CardanoDevnet) -> None:
-    counter = Counter(devnet, "batches/stranger")
+async def test_a_batch_by_a_stranger_pays_the_recipient_for_every_lock(
+    devnet: CardanoDevnet, opened: Opener
+) -> None:
+    counter = Counter(devnet, opened, "batches/stranger")
     terms = await counter.open(8)
     before = await counter.bridge.balance(counter.bridge.account, ADA)
     await counter.send(counter.stranger, batch(terms))
     await devnet.mine(1)
     paid = await counter.bridge.balance(counter.bridge.account, ADA) - before
     assert paid == sum(one.amount for one in terms)
-    await counter.close()
 
 
-async def test_what_makes_no_batch_is_refused(devnet: CardanoDevnet) -> None:
-    counter = Counter(devnet, "batches/refused")
+async def test_what_makes_no_batch_is_refused(devnet: CardanoDevnet, opened: Opener) -> None:
+    counter = Counter(devnet, opened, "batches/refused")
     terms, second = await counter.open(2)
     good = batch([terms])
     elsewhere = msgspec.structs.replace(good, terms=msgspec.structs.replace(terms, recipient=terms.sender))
     token = msgspec.structs.replace(good, terms=msgspec.structs.replace(terms, asset=DEMO_TOKEN))
-    refund = Action(Purpose.REFUND, terms)
-    for others in ((good,) * 8, (elsewhere,), (token,), (refund,), (Action(Purpose.CLAIM, terms),)):
-        with pytest.raises(ActionRefused) as refusal:
+    for others in ((good,) * 8, (elsewhere,), (token,)):
+        with pytest.raises(ActionRefusedError) as refusal:
             await counter.bridge.prepare(msgspec.structs.replace(good, others=others), None, FeeLevel())
         assert refusal.value.hint
     wrong = msgspec.structs.replace(batch([second]), preimage=PREIMAGES[5])
     tx = await counter.bridge.prepare(msgspec.structs.replace(good, others=(wrong,)), None, FeeLevel())
     assert tx.fee["locks"] == 1
-    await counter.close()

@@ -9,11 +9,11 @@ import pytest
 from relayers.cardano.adapter import CardanoPort
 from relayers.cardano.building import FIRST_MEMORY, FIRST_STEPS
 from scripts.bench_cardano import measure
-from tests.unit.cardano.world import PARAMETERS, World
+from tests.unit.cardano.world import PARAMETERS, CardanoWorld
 
 
 @pytest.fixture(scope="module")
-def costs(shared_world: World) -> dict[str, Any]:
+def costs(shared_world: CardanoWorld) -> dict[str, Any]:
     shared_world.again()
     return measure(shared_world)
 

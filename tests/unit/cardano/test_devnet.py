@@ -22,18 +22,18 @@ from pycardano import (
 )
 from pycardano.exception import TransactionFailedException
 
+from bridge.chains.errors import PortUnavailableError
+from bridge.keys.devkeys import devnet_key
 from relayers.cardano import building
 from relayers.cardano.adapter import open_port
-from relayers.cardano.building import View
+from relayers.cardano.building import BuildContext
 from relayers.cardano.devnet import CardanoDevnet, treasury
 from relayers.cardano.devnet.chain import DevChain
-from relayers.cardano.devnet.ledger import Ledger, LedgerMissing, find_node, find_scalus
+from relayers.cardano.devnet.ledger import LedgerMissingError, ScalusLedger, find_node, find_scalus
 from relayers.cardano.devnet.treasury import DEMO_TOKEN
 from relayers.cardano.script import ClaimRedeemer, validator, validator_address
 from relayers.cardano.settings import ADA
-from relayers.devkeys import devnet_key
-from relayers.port import PortUnavailable
-from tests.unit.cardano.world import ALICE, BOB, PREIMAGE, World, signed
+from tests.unit.cardano.world import ALICE, BOB, PREIMAGE, CardanoWorld, signed
 
 ORPHAN = """
 import asyncio, pathlib, sys, time
@@ -53,7 +53,7 @@ class Clients:
         self.api = BlockFrostApi("no key", base_url=url, api_version="v0")
 
 
-async def test_unmodified_clients_fund_lock_evaluate_and_claim(tmp_path: Path, world: World) -> None:
+async def test_unmodified_clients_fund_lock_evaluate_and_claim(tmp_path: Path, world: CardanoWorld) -> None:
     devnet = await CardanoDevnet(tmp_path).start()
     try:
         for person in (ALICE, BOB):
@@ -82,7 +82,7 @@ def _lock_and_claim(devnet: CardanoDevnet, terms: object, step: int) -> tuple[st
     if step == 0:
         builder = TransactionBuilder(context)
         builder.add_input_address(ALICE.address)
-        view = View(context.protocol_param, 0, context.network, None, ())
+        view = BuildContext(context.protocol_param, 0, context.network, None, ())
         value = building.locked_value(view, terms)  # type: ignore[arg-type]
         builder.add_output(building._lock_output(terms, value))  # type: ignore[arg-type]
         sent = builder.build_and_sign([ALICE.signing], _address(ALICE.address))
@@ -147,7 +147,7 @@ async def test_blocks_come_by_themselves_and_the_clock_survives_roll_back_and_ki
         await asyncio.sleep(1.2)
         assert (await port.tip()).block.height > height
         devnet.kill()
-        with pytest.raises(PortUnavailable):
+        with pytest.raises(PortUnavailableError):
             await port.tip()
         await devnet.restart()
         again = await port.tip()
@@ -188,18 +188,18 @@ def test_a_missing_node_or_scalus_is_said_with_what_to_do(monkeypatch: pytest.Mo
     monkeypatch.setenv("RAINBOW_NODE", "/nonexistent/node")
     monkeypatch.setenv("RAINBOW_SCALUS", "/nonexistent/scalus.js")
     for find in (find_node, find_scalus):
-        with pytest.raises(LedgerMissing) as failure:
+        with pytest.raises(LedgerMissingError) as failure:
             find()
         assert "RAINBOW_NODE" in failure.value.hint
 
 
 def test_a_journal_cut_off_in_the_middle_of_a_line_is_replayed_up_to_there(tmp_path: Path) -> None:
-    first = World(tmp_path)
+    first = CardanoWorld(tmp_path)
     height, block = first.chain.head.height, first.chain.head.id
     first.stop()
     with (tmp_path / "chain.jsonl").open("ab") as journal:
         journal.write(b'{"slot": 99, "txs')
-    ledger = Ledger(tmp_path / "ledger.log")
+    ledger = ScalusLedger(tmp_path / "ledger.log")
     chain = DevChain(ledger, treasury.genesis(), tmp_path / "chain.jsonl")
     assert (chain.head.height, chain.head.id) == (height, block)
     chain.mine()

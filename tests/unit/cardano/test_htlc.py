@@ -9,8 +9,11 @@ import msgspec
 import pytest
 from pycardano import Address, Network, ScriptHash, VerificationKeyHash
 
-from bridge.protocol.types import BlockRef, Chain, LockTerms, Preimage
+from bridge.chains.errors import ActionRefusedError, BadAddressError, PortUnavailableError
+from bridge.chains.port import Claimed, Locked, Refunded
+from bridge.protocol.types import Amount, BlockHeight, BlockRef, LockTerms, Preimage, TxId, UnixSeconds
 from relayers.cardano import htlc
+from relayers.cardano.chain_view import HtlcTx, Output, Spent
 from relayers.cardano.devnet.treasury import DEMO_TOKEN
 from relayers.cardano.script import (
     ClaimRedeemer,
@@ -19,16 +22,25 @@ from relayers.cardano.script import (
     validator_address,
     validator_hash,
 )
-from relayers.cardano.service import HtlcTx, Output, Spent
 from relayers.cardano.settings import ADA, NETWORKS, CardanoSettings
 from relayers.cardano.settings import Network as Kind
-from relayers.port import ActionRefused, BadAddress, Claimed, Locked, PortUnavailable, Refunded
+from tests import instances
 from tests.unit.cardano.world import ALICE, BOB, CAROL, HASHLOCK, PREIMAGE
 
 ROOT = Path(__file__).parents[3]
-READER = htlc.Reader(Network.TESTNET, 42, (ADA, DEMO_TOKEN))
+SETTINGS = CardanoSettings("", Kind.DEV, assets=(ADA, DEMO_TOKEN))
+READER = htlc.Reader(SETTINGS)
 PLACE = validator_address(Network.TESTNET)
-TERMS = LockTerms(Chain.CARDANO, PLACE, ALICE.address, BOB.address, ADA, 5_000_000, HASHLOCK, 1_900_000_000)
+TERMS = LockTerms(
+    instances.CARDANO,
+    PLACE,
+    ALICE.address,
+    BOB.address,
+    ADA,
+    Amount(5_000_000),
+    HASHLOCK,
+    UnixSeconds(1_900_000_000),
+)
 DATUM = htlc.datum_of(TERMS).to_cbor().hex()
 OTHER_UNIT = "22" * 28 + "aa"
 
@@ -38,7 +50,7 @@ def output(
 ) -> Output:
     held = dict(amounts or (("lovelace", 5_000_000),))
     lovelace = held.pop("lovelace")
-    return Output("00" * 32, 0, address, lovelace, held, datum, has_script)
+    return Output(TxId("00" * 32), 0, address, lovelace, held, datum, has_script)
 
 
 def test_a_lock_is_read_back_with_exactly_its_terms() -> None:
@@ -65,7 +77,7 @@ def test_an_odd_lock_has_terms_of_its_own_and_can_be_given_back(how: str) -> Non
     terms = READER.terms(ODD[how])
     assert terms is not None
     assert terms != TERMS
-    assert htlc.id_of(terms, 42) != htlc.id_of(TERMS, 42)
+    assert htlc.id_of(terms, SETTINGS) != htlc.id_of(TERMS, SETTINGS)
     assert (terms.sender, terms.hashlock, terms.deadline) == (TERMS.sender, TERMS.hashlock, TERMS.deadline)
 
 
@@ -81,7 +93,7 @@ NO_LOCKS = {
     "a short key": output(datum=encoded(ALICE.key[:-1], BOB.key, HASHLOCK, 1)),
     "a short hashlock": output(datum=encoded(ALICE.key, BOB.key, HASHLOCK[:-1], 1)),
     "a deadline before all time": output(datum=encoded(ALICE.key, BOB.key, HASHLOCK, 0)),
-    "a deadline that is no number": output(datum=encoded(ALICE.key, BOB.key, HASHLOCK, b"1")),
+    "a deadline that is not a number": output(datum=encoded(ALICE.key, BOB.key, HASHLOCK, b"1")),
     "no CBOR": output(datum="ff"),
     "no hex": output(datum="zz"),
     "a reference script": output(has_script=True),
@@ -100,22 +112,22 @@ def test_a_deadline_within_a_second_counts_from_the_next_slot() -> None:
 
 
 def test_the_id_of_a_lock_names_its_network() -> None:
-    assert htlc.id_of(TERMS, 42) != htlc.id_of(TERMS, 1)
+    assert htlc.id_of(TERMS, SETTINGS) != htlc.id_of(TERMS, CardanoSettings("", Kind.PREPROD))
 
 
-BLOCK = BlockRef(1, "b", "a", 0)
-LOCK_ID = htlc.id_of(TERMS, 42)
+BLOCK = BlockRef(BlockHeight(1), "b", "a", UnixSeconds(0))
+LOCK_ID = htlc.id_of(TERMS, SETTINGS)
 
 
 def test_what_a_transaction_did_is_read_from_redeemers_and_outputs() -> None:
     claim = ClaimRedeemer(PREIMAGE).to_cbor()
-    tx = HtlcTx("11" * 32, BLOCK, (Spent(output(), claim),), (output(),))
+    tx = HtlcTx(TxId("11" * 32), BLOCK, (Spent(output(), claim),), (output(),))
     assert READER.events(tx) == [
         Claimed(BLOCK, tx.tx_id, LOCK_ID, Preimage(PREIMAGE)),
         Locked(BLOCK, tx.tx_id, LOCK_ID, TERMS),
     ]
     for redeemer in (RefundRedeemer(), GiveBackRedeemer()):
-        tx = HtlcTx("11" * 32, BLOCK, (Spent(output(), redeemer.to_cbor()),), ())
+        tx = HtlcTx(TxId("11" * 32), BLOCK, (Spent(output(), redeemer.to_cbor()),), ())
         assert READER.events(tx) == [Refunded(BLOCK, tx.tx_id, LOCK_ID)]
 
 
@@ -131,8 +143,8 @@ BROKEN = {
 
 @pytest.mark.parametrize("how", BROKEN)
 def test_a_claim_that_cannot_be_is_no_event_but_a_broken_service(how: str) -> None:
-    tx = HtlcTx("11" * 32, BLOCK, (Spent(output(), BROKEN[how]),), ())
-    with pytest.raises(PortUnavailable):
+    tx = HtlcTx(TxId("11" * 32), BLOCK, (Spent(output(), BROKEN[how]),), ())
+    with pytest.raises(PortUnavailableError):
         READER.events(tx)
     assert PREIMAGE.hex() not in repr(tx)
 
@@ -154,7 +166,7 @@ def test_a_wallets_address_becomes_the_one_that_the_validator_pays() -> None:
     ],
 )
 def test_an_address_that_cannot_be_paid_is_refused(address: str) -> None:
-    with pytest.raises(BadAddress) as refusal:
+    with pytest.raises(BadAddressError) as refusal:
         htlc.parse_address(address, Network.TESTNET)
     assert refusal.value.hint
 
@@ -164,8 +176,8 @@ def test_an_address_that_cannot_be_paid_is_refused(address: str) -> None:
     [{"amount": 0}, {"hashlock": b""}, {"deadline": 0}, {"contract": ALICE.address}, {"sender": PLACE}],
 )
 def test_impossible_terms_are_refused(change: dict[str, object]) -> None:
-    with pytest.raises(ActionRefused) as refusal:
-        htlc.id_of(msgspec.structs.replace(TERMS, **change), 42)
+    with pytest.raises(ActionRefusedError) as refusal:
+        htlc.id_of(msgspec.structs.replace(TERMS, **change), SETTINGS)
     assert refusal.value.hint
 
 

@@ -22,19 +22,19 @@ from pycardano import (
 
 from relayers.cardano import building
 from relayers.cardano.building import token
-from relayers.cardano.devnet.ledger import Rejected, cost_models
+from relayers.cardano.devnet.ledger import TxRejectedError, cost_models
 from relayers.cardano.devnet.treasury import DEMO_TOKEN
 from relayers.cardano.script import ClaimRedeemer
-from tests.unit.cardano.world import ALICE, BOB, CAROL, FAR, PREIMAGE, Person, World, signed
+from tests.unit.cardano.world import ALICE, BOB, CAROL, FAR, PREIMAGE, CardanoWorld, Person, signed
 
-Change = Callable[[World, Transaction], None]
+Change = Callable[[CardanoWorld, Transaction], None]
 
 
-def a_lock(world: World) -> Transaction:
+def a_lock(world: CardanoWorld) -> Transaction:
     return building.lock(world.view(BOB), world.terms(), world.slot + FAR).tx
 
 
-def a_claim(world: World, *, by_reference: bool = True) -> Transaction:
+def a_claim(world: CardanoWorld, *, by_reference: bool = True) -> Transaction:
     (lock,) = world.lock(world.terms())
     return world.spend([lock], ClaimRedeemer(PREIMAGE), BOB, BOB, by_reference=by_reference).tx
 
@@ -46,7 +46,7 @@ def raise_fee(tx: Transaction, amount: int = 100_000) -> None:
 
 
 def set_body(**values: object) -> Change:
-    def change(_: World, tx: Transaction) -> None:
+    def change(_: CardanoWorld, tx: Transaction) -> None:
         raise_fee(tx)
         for name, value in values.items():
             setattr(tx.transaction_body, name, value)
@@ -54,60 +54,60 @@ def set_body(**values: object) -> Change:
     return change
 
 
-def lower_fee(_: World, tx: Transaction) -> None:
+def lower_fee(_: CardanoWorld, tx: Transaction) -> None:
     raise_fee(tx, -60_000)
 
 
-def more_out(_: World, tx: Transaction) -> None:
+def more_out(_: CardanoWorld, tx: Transaction) -> None:
     tx.transaction_body.outputs[-1].amount.coin += 1
 
 
-def less_out(_: World, tx: Transaction) -> None:
+def less_out(_: CardanoWorld, tx: Transaction) -> None:
     tx.transaction_body.outputs[-1].amount.coin -= 1
 
 
-def tokens_from_nowhere(_: World, tx: Transaction) -> None:
+def tokens_from_nowhere(_: CardanoWorld, tx: Transaction) -> None:
     raise_fee(tx)
     tx.transaction_body.outputs[-1].amount += Value(0, token(DEMO_TOKEN.contract, 1))
 
 
-def dust(_: World, tx: Transaction) -> None:
+def dust(_: CardanoWorld, tx: Transaction) -> None:
     raise_fee(tx)
     tx.transaction_body.outputs.insert(0, TransactionOutput(Address.from_primitive(CAROL.address), 1_000))
     tx.transaction_body.outputs[-1].amount.coin -= 1_000
 
 
-def other_network(_: World, tx: Transaction) -> None:
+def other_network(_: CardanoWorld, tx: Transaction) -> None:
     raise_fee(tx)
     address = Address(VerificationKeyHash(CAROL.key), network=Network.MAINNET)
     tx.transaction_body.outputs.insert(0, TransactionOutput(address, 2_000_000))
     tx.transaction_body.outputs[-1].amount.coin -= 2_000_000
 
 
-def expired(world: World, tx: Transaction) -> None:
+def expired(world: CardanoWorld, tx: Transaction) -> None:
     tx.transaction_body.ttl = world.slot - 1
 
 
-def too_early(world: World, tx: Transaction) -> None:
+def too_early(world: CardanoWorld, tx: Transaction) -> None:
     raise_fee(tx)
     tx.transaction_body.validity_start = world.slot + 500
 
 
-def unknown_input(_: World, tx: Transaction) -> None:
+def unknown_input(_: CardanoWorld, tx: Transaction) -> None:
     tx.transaction_body.inputs = [TransactionInput(TransactionId(b"\x77" * 32), 0)]
 
 
-def no_inputs(_: World, tx: Transaction) -> None:
+def no_inputs(_: CardanoWorld, tx: Transaction) -> None:
     tx.transaction_body.inputs = []
 
 
-def strangers_input(world: World, tx: Transaction) -> None:
+def strangers_input(world: CardanoWorld, tx: Transaction) -> None:
     raise_fee(tx)
     (richest, *_) = sorted(world.view(CAROL).confirmed, key=lambda one: -one.output.amount.coin)
     tx.transaction_body.inputs = [richest.input]
 
 
-def too_large(_: World, tx: Transaction) -> None:
+def too_large(_: CardanoWorld, tx: Transaction) -> None:
     many = [TransactionOutput(Address.from_primitive(CAROL.address), 980_000) for _ in range(470)]
     tx.transaction_body.outputs[:0] = many
     tx.transaction_body.outputs[-1].amount.coin -= 470 * 980_000 + 700_000
@@ -121,7 +121,7 @@ def rehash(tx: Transaction) -> None:
 
 
 def budget(memory: int, steps: int) -> Change:
-    def change(_: World, tx: Transaction) -> None:
+    def change(_: CardanoWorld, tx: Transaction) -> None:
         for one in tx.transaction_witness_set.redeemer.values():
             one.ex_units = ExecutionUnits(memory, steps)
         rehash(tx)
@@ -129,46 +129,46 @@ def budget(memory: int, steps: int) -> Change:
     return change
 
 
-def wrong_preimage(_: World, tx: Transaction) -> None:
+def wrong_preimage(_: CardanoWorld, tx: Transaction) -> None:
     for one in tx.transaction_witness_set.redeemer.values():
         one.data = ClaimRedeemer(bytes(32))
     rehash(tx)
 
 
-def failing_marked_valid(world: World, tx: Transaction) -> None:
+def failing_marked_valid(world: CardanoWorld, tx: Transaction) -> None:
     wrong_preimage(world, tx)
 
 
-def succeeding_marked_invalid(_: World, tx: Transaction) -> None:
+def succeeding_marked_invalid(_: CardanoWorld, tx: Transaction) -> None:
     tx.valid = False
 
 
-def no_redeemer(_: World, tx: Transaction) -> None:
+def no_redeemer(_: CardanoWorld, tx: Transaction) -> None:
     tx.transaction_witness_set.redeemer = None
     tx.transaction_body.script_data_hash = None
 
 
-def no_script(_: World, tx: Transaction) -> None:
+def no_script(_: CardanoWorld, tx: Transaction) -> None:
     raise_fee(tx)
     tx.transaction_body.reference_inputs = None
 
 
-def reference_is_spent(world: World, tx: Transaction) -> None:
+def reference_is_spent(world: CardanoWorld, tx: Transaction) -> None:
     raise_fee(tx)
     tx.transaction_body.reference_inputs = list(tx.transaction_body.inputs)
 
 
-def little_collateral(_: World, tx: Transaction) -> None:
+def little_collateral(_: CardanoWorld, tx: Transaction) -> None:
     body = tx.transaction_body
     body.collateral_return.amount.coin += body.total_collateral - 1_000
     body.total_collateral = 1_000
 
 
-def wrong_collateral_total(_: World, tx: Transaction) -> None:
+def wrong_collateral_total(_: CardanoWorld, tx: Transaction) -> None:
     tx.transaction_body.total_collateral -= 1
 
 
-def collateral_at_a_script(_: World, tx: Transaction) -> None:
+def collateral_at_a_script(_: CardanoWorld, tx: Transaction) -> None:
     raise_fee(tx)
     tx.transaction_body.collateral = list(tx.transaction_body.inputs)
     tx.transaction_body.collateral_return = None
@@ -217,43 +217,43 @@ def test_there_are_more_than_25_ways_to_be_refused() -> None:
 
 
 @pytest.mark.parametrize("how", PLAIN)
-def test_a_plain_transaction_is_refused_with(world: World, how: str) -> None:
+def test_a_plain_transaction_is_refused_with(world: CardanoWorld, how: str) -> None:
     tx = a_lock(world)
     PLAIN[how](world, tx)
     expect_refusal(world, signed(tx, BOB))
 
 
 @pytest.mark.parametrize("how", SMART)
-def test_a_claim_is_refused_with(world: World, how: str) -> None:
+def test_a_claim_is_refused_with(world: CardanoWorld, how: str) -> None:
     tx = a_claim(world)
     SMART[how](world, tx)
     expect_refusal(world, signed(tx, BOB))
 
 
 @pytest.mark.parametrize("how", WITNESSES)
-def test_a_transaction_is_refused_with(world: World, how: str) -> None:
+def test_a_transaction_is_refused_with(world: CardanoWorld, how: str) -> None:
     expect_refusal(world, signed(a_lock(world), *WITNESSES[how]))
 
 
-def test_a_corrupt_signature_is_refused(world: World) -> None:
+def test_a_corrupt_signature_is_refused(world: CardanoWorld) -> None:
     tx = signed(a_lock(world), BOB)
     tx.transaction_witness_set.vkey_witnesses[0].signature = bytes(64)
     expect_refusal(world, tx)
 
 
-def test_nothing_is_spent_twice(world: World) -> None:
+def test_nothing_is_spent_twice(world: CardanoWorld) -> None:
     tx = signed(a_claim(world), BOB)
     world.send(tx, BOB)
     expect_refusal(world, tx)
 
 
-def test_unchanged_they_are_taken(world: World) -> None:
+def test_unchanged_they_are_taken(world: CardanoWorld) -> None:
     world.send(a_lock(world), BOB)
     world.send(a_claim(world), BOB)
     world.send(a_claim(world, by_reference=False), BOB)
 
 
-def test_a_failing_script_said_to_fail_costs_its_collateral_alone(world: World) -> None:
+def test_a_failing_script_said_to_fail_costs_its_collateral_alone(world: CardanoWorld) -> None:
     tx = a_claim(world)
     wrong_preimage(world, tx)
     tx.valid = False
@@ -266,9 +266,9 @@ def test_a_failing_script_said_to_fail_costs_its_collateral_alone(world: World) 
     assert lost == tx.transaction_body.total_collateral
 
 
-def expect_refusal(world: World, tx: Transaction) -> None:
+def expect_refusal(world: CardanoWorld, tx: Transaction) -> None:
     before = dict(world.chain.utxos)
-    with pytest.raises(Rejected) as refusal:
+    with pytest.raises(TxRejectedError) as refusal:
         world.chain.submit(tx.to_cbor())
     assert len(str(refusal.value)) > 10
     assert "no reason given" not in str(refusal.value)

@@ -19,25 +19,18 @@ from pycardano import (
     datum_hash,
 )
 
-from bridge.protocol.types import Asset, LockTerms, Preimage, Purpose
+from bridge.chains.actions import Action, ClaimAction, CooperativeRefundAction, RefundAction
+from bridge.chains.errors import ActionRefusedError
+from bridge.chains.port import BroadcastOutcome, FeeLevel, Locked, LockStatus, Refunded, TxState
+from bridge.keys.devkeys import devnet_key
+from bridge.protocol.types import Amount, Asset, LockTerms, Preimage, Purpose, UnixSeconds
 from relayers.cardano import building, htlc
 from relayers.cardano.adapter import CardanoPort, open_port, sign
 from relayers.cardano.building import token
 from relayers.cardano.devnet import DEMO_TOKEN, CardanoDevnet
 from relayers.cardano.script import HtlcDatum, validator_hash
 from relayers.cardano.settings import ADA
-from relayers.cardano.wallet import Wallet
-from relayers.devkeys import devnet_key
-from relayers.port import (
-    Action,
-    ActionRefused,
-    BroadcastOutcome,
-    FeeLevel,
-    Locked,
-    LockStatus,
-    Refunded,
-    TxState,
-)
+from relayers.cardano.wallet import CardanoWallet
 from tests.conformance.cardano_rig import witness
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -62,20 +55,20 @@ class Pair:
             sender=self.user.account,
             recipient=self.bridge.account,
             asset=asset,
-            amount=5_000_000,
+            amount=Amount(5_000_000),
             hashlock=SECRET.hashlock(),
-            deadline=(await self.user.tip()).time + 200,
+            deadline=UnixSeconds((await self.user.tip()).time + 200),
         )
 
     async def put(self, output: TransactionOutput) -> str:
         """Send an output as some wallet would, and mine it."""
         drafting: Any = self.user._drafting
-        view = await drafting._view(self.user._payer, await self.user._service.head())
-        builder = TransactionBuilder(building._Context(view))
+        context = await drafting.context(self.user._payer, await self.user._view.head())
+        builder = TransactionBuilder(building.PycardanoContext(context))
         builder.add_output(output)
-        builder.ttl = view.slot + 200
-        draft = building._finish(view, builder, view.slot + 200, 0)
-        tx_id = await self.user._service.submit(sign(draft.tx, self.key).to_cbor())
+        builder.ttl = context.slot + 200
+        draft = building._finish(context, builder, context.slot + 200, 0)
+        tx_id = await self.user._view.submit(sign(draft.tx, self.key).to_cbor())
         await self.devnet.mine(1)
         return tx_id
 
@@ -161,17 +154,17 @@ async def test_an_odd_lock_is_seen_as_what_it_is_and_refunded_at_its_own_deadlin
     assert await pair.bridge.read_lock(pair.bridge.lock_id(agreed), agreed) is LockStatus.ABSENT
     assert await pair.bridge.read_lock(seen.lock_id, seen.terms) is LockStatus.OPEN
     for port in (pair.bridge, pair.user):
-        with pytest.raises(ActionRefused, match="absent"):
-            await port.prepare(Action(Purpose.CLAIM, agreed, preimage=SECRET), None, FeeLevel())
+        with pytest.raises(ActionRefusedError, match="absent"):
+            await port.prepare(ClaimAction(agreed, SECRET), None, FeeLevel())
     if seen.terms.recipient == pair.bridge.account and how not in {"an earlier deadline", "another hashlock"}:
-        back = await pair.done(pair.bridge, Action(Purpose.COOPERATIVE_REFUND, seen.terms))
+        back = await pair.done(pair.bridge, CooperativeRefundAction(seen.terms))
     else:
         await pair.devnet.advance_time(300)
-        back = await pair.done(pair.user, Action(Purpose.REFUND, seen.terms))
+        back = await pair.done(pair.user, RefundAction(seen.terms))
     events = (await pair.bridge.scan(ring, 10)).events
-    assert [(type(event), event.lock_id, event.tx_id) for event in events[1:]] == [
-        (Refunded, seen.lock_id, back)
-    ]
+    (refunded,) = events[1:]
+    assert isinstance(refunded, Refunded)
+    assert (refunded.lock_id, refunded.tx_id) == (seen.lock_id, back)
     assert await pair.user.balance(pair.user.account, DEMO_TOKEN) == 10_000_000
 
 
@@ -185,16 +178,16 @@ async def test_a_lock_with_a_datum_hash_is_not_seen_but_its_sender_has_it_back(p
     )
     assert (await pair.bridge.scan(ring, 10)).events == ()
     assert await pair.bridge.read_lock(pair.bridge.lock_id(agreed), agreed) is LockStatus.ABSENT
-    with pytest.raises(ActionRefused):
-        await pair.bridge.prepare(Action(Purpose.CLAIM, agreed, preimage=SECRET), None, FeeLevel())
-    with pytest.raises(ActionRefused, match="ahead of the chain's clock"):
-        await pair.user.prepare(Action(Purpose.REFUND, agreed), None, FeeLevel())
+    with pytest.raises(ActionRefusedError):
+        await pair.bridge.prepare(ClaimAction(agreed, SECRET), None, FeeLevel())
+    with pytest.raises(ActionRefusedError, match="ahead of the chain's clock"):
+        await pair.user.prepare(RefundAction(agreed), None, FeeLevel())
     await pair.devnet.advance_time(300)
     other = msgspec.structs.replace(agreed, amount=5_000_001)
-    with pytest.raises(ActionRefused):
-        await pair.user.prepare(Action(Purpose.REFUND, other), None, FeeLevel())
+    with pytest.raises(ActionRefusedError):
+        await pair.user.prepare(RefundAction(other), None, FeeLevel())
     before = await pair.user.balance(pair.user.account, ADA)
-    async with Wallet(pair.settings) as wallet:
+    async with CardanoWallet(pair.settings) as wallet:
         refund = (await wallet.unsigned(Purpose.REFUND, agreed)).payload["cbor"]
         await wallet.submit(refund, witness(refund, pair.key))
     await pair.devnet.mine(1)

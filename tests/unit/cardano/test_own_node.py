@@ -18,17 +18,20 @@ from pycardano import Address, Network, Redeemer, TransactionBuilder, Transactio
 from pycardano.backend.ogmios_v6 import KupoOgmiosV6ChainContext
 from websockets.asyncio.client import connect
 
-from bridge.protocol.types import BlockRef, LockTerms, Preimage, Purpose
+from bridge.chains.actions import ClaimAction, LockAction
+from bridge.chains.errors import DeepReorgError, PortError
+from bridge.chains.port import FeeLevel
+from bridge.keys.devkeys import devnet_key
+from bridge.protocol.types import Amount, BlockHeight, BlockRef, LockTerms, Preimage, UnixSeconds
 from relayers.cardano import building
 from relayers.cardano.adapter import open_port
-from relayers.cardano.building import View
+from relayers.cardano.building import BuildContext
 from relayers.cardano.devnet import CardanoDevnet
 from relayers.cardano.devnet.parameters import protocol_parameters
 from relayers.cardano.parameters import from_ogmios, parse_parameters
 from relayers.cardano.script import ClaimRedeemer, validator, validator_address
 from relayers.cardano.settings import ADA
-from relayers.devkeys import devnet_key
-from relayers.port import Action, DeepReorg, FeeLevel, PortError
+from tests.unit.cardano.conftest import Opener
 from tests.unit.cardano.world import ALICE, BOB, PREIMAGE, signed
 
 pytestmark = [
@@ -112,16 +115,16 @@ def terms_of(devnet: CardanoDevnet, deadline: int) -> LockTerms:
         sender=ALICE.address,
         recipient=BOB.address,
         asset=ADA,
-        amount=7_000_000,
+        amount=Amount(7_000_000),
         hashlock=Preimage(PREIMAGE).hashlock(),
-        deadline=deadline,
+        deadline=UnixSeconds(deadline),
     )
 
 
 async def test_every_answer_has_the_form_of_the_official_schema(
-    devnet: CardanoDevnet, schema: Schema
+    devnet: CardanoDevnet, schema: Schema, opened: Opener
 ) -> None:
-    port = open_port(devnet.settings, devnet_key("own node/schema"))
+    port = opened(devnet.settings, "own node/schema")
     await devnet.fund(port.account, ADA, 100_000_000)
     secret = Preimage(b"schema")
     terms = msgspec.structs.replace(
@@ -132,7 +135,7 @@ async def test_every_answer_has_the_form_of_the_official_schema(
         hashlock=secret.hashlock(),
     )
     before = (await port.tip()).block
-    lock = await port.prepare(Action(Purpose.LOCK, terms), None, FeeLevel())
+    lock = await port.prepare(LockAction(terms), None, FeeLevel())
     async with connect(devnet.ogmios_url) as socket:
         line = Line(socket, schema)
         for query in ("tip", "blockHeight", "startTime"):
@@ -150,7 +153,7 @@ async def test_every_answer_has_the_form_of_the_official_schema(
         assert (await line.ask("nextTransaction"))["result"]["transaction"] is None
         await line.ask("releaseMempool")
         await devnet.mine(1)
-        claim = await port.prepare(Action(Purpose.CLAIM, terms, preimage=secret), None, FeeLevel())
+        claim = await port.prepare(ClaimAction(terms, secret), None, FeeLevel())
         assert (await line.ask("evaluateTransaction", transaction={"cbor": claim.raw.hex()}))["result"]
         await line.ask("submitTransaction", transaction={"cbor": claim.raw.hex()})
         await devnet.mine(1)
@@ -164,7 +167,6 @@ async def test_every_answer_has_the_form_of_the_official_schema(
         assert [step["result"]["direction"] for step in steps] == ["backward", "forward", "forward"]
         ids = [tx["id"] for step in steps[1:] for tx in step["result"]["block"]["transactions"]]
         assert ids == [lock.tx_id, claim.tx_id]
-    await port.close()
 
 
 async def test_the_schema_would_notice_an_answer_of_another_form(schema: Schema) -> None:
@@ -172,18 +174,19 @@ async def test_the_schema_would_notice_an_answer_of_another_form(schema: Schema)
         schema.check("queryNetwork/tip", {"jsonrpc": "2.0", "method": "queryNetwork/tip", "result": 1})
 
 
-async def test_pycardanos_own_context_funds_locks_evaluates_and_claims(devnet: CardanoDevnet) -> None:
+async def test_pycardanos_own_context_funds_locks_evaluates_and_claims(
+    devnet: CardanoDevnet, opened: Opener
+) -> None:
     for person in (ALICE, BOB):
         await devnet.fund(person.address, ADA, 100_000_000)
-    head = await open_port(devnet.settings, devnet_key("head")).tip()
+    head = await opened(devnet.settings, "head").tip()
     terms = terms_of(devnet, head.time + 5_000)
     await asyncio.to_thread(_lock, devnet, terms)
     await devnet.mine(1)
     await asyncio.to_thread(_claim, devnet, terms)
     await devnet.mine(1)
-    port = open_port(devnet.own_node_settings, devnet_key("head"))
+    port = opened(devnet.own_node_settings, "head")
     assert await port.read_lock(port.lock_id(terms), terms) == "claimed"
-    await port.close()
 
 
 def context(devnet: CardanoDevnet) -> Any:
@@ -202,7 +205,7 @@ def _lock(devnet: CardanoDevnet, terms: LockTerms) -> None:
     chain = context(devnet)
     builder = TransactionBuilder(chain)
     builder.add_input_address(ALICE.address)
-    view = View(chain.protocol_param, 0, chain.network, None, ())
+    view = BuildContext(chain.protocol_param, 0, chain.network, None, ())
     builder.add_output(building._lock_output(terms, building.locked_value(view, terms)))
     chain.submit_tx(signed(builder.build_and_sign([ALICE.signing], _address(ALICE.address)), ALICE))
 
@@ -222,8 +225,8 @@ def _address(text: str) -> Address:
     return Address.from_primitive(text)
 
 
-async def test_the_official_python_client_follows_a_roll_back(devnet: CardanoDevnet) -> None:
-    port = open_port(devnet.settings, devnet_key("own node/client"))
+async def test_the_official_python_client_follows_a_roll_back(devnet: CardanoDevnet, opened: Opener) -> None:
+    port = opened(devnet.settings, "own node/client")
     start = (await port.tip()).block
     await devnet.mine(2)
     client = await asyncio.to_thread(OgmiosClient, "127.0.0.1", devnet.port, "ogmios")
@@ -241,27 +244,25 @@ async def test_the_official_python_client_follows_a_roll_back(devnet: CardanoDev
     assert seen[0] == ("backward", start.id)
     assert seen[-1] == ("forward", (await port.tip()).block.id)
     await asyncio.to_thread(client.connection.close)
-    await port.close()
 
 
 async def test_both_services_give_the_same_protocol_parameters() -> None:
-    from relayers.cardano.devnet import ogmios_server
+    from relayers.cardano.devnet import ogmios_json
 
-    hosted, own = parse_parameters(protocol_parameters(0)), from_ogmios(ogmios_server.protocol_parameters())
+    hosted, own = parse_parameters(protocol_parameters(0)), from_ogmios(ogmios_json.protocol_parameters())
     assert own == hosted
 
 
 @pytest.mark.parametrize("back", [0, 1, 7, 30])
-async def test_a_block_is_found_by_its_height_alone(devnet: CardanoDevnet, back: int) -> None:
-    port = open_port(devnet.own_node_settings, devnet_key("own node/height"))
+async def test_a_block_is_found_by_its_height_alone(devnet: CardanoDevnet, back: int, opened: Opener) -> None:
+    port = opened(devnet.own_node_settings, "own node/height")
     await devnet.advance_time(1_000)
     await devnet.mine(31)
     head = (await port.tip()).block
-    scan = await port.scan([BlockRef(head.height - back, "", "", 0)], 100)
+    scan = await port.scan([BlockRef(BlockHeight(head.height - back), "", "", UnixSeconds(0))], 100)
     assert [block.height for block in scan.blocks] == list(range(head.height - back + 1, head.height + 1))
-    with pytest.raises(DeepReorg):
+    with pytest.raises(DeepReorgError):
         await port.scan([msgspec.structs.replace(head, id="11" * 32)], 10)
-    await port.close()
 
 
 async def test_kupo_refuses_what_is_no_pattern_and_filters_by_slots(devnet: CardanoDevnet) -> None:

@@ -18,15 +18,15 @@ from hypothesis.stateful import (
 )
 from pycardano import TransactionOutput, UTxO
 
-from bridge.protocol.types import Asset, LockTerms
+from bridge.protocol.types import Amount, Asset, LockTerms, UnixSeconds
 from relayers.cardano import building
 from relayers.cardano.devnet import DEMO_TOKEN
-from relayers.cardano.devnet.ledger import Rejected
+from relayers.cardano.devnet.ledger import TxRejectedError
 from relayers.cardano.devnet.records import TxRecord
 from relayers.cardano.htlc import is_ours
 from relayers.cardano.script import ClaimRedeemer, GiveBackRedeemer, HtlcRedeemer, RefundRedeemer
 from relayers.cardano.settings import ADA
-from tests.unit.cardano.world import ALICE, BOB, CAROL, FAR, Person, World
+from tests.unit.cardano.world import ALICE, BOB, CAROL, FAR, CardanoWorld, Person
 
 PEOPLE = (ALICE, BOB, CAROL)
 PREIMAGES = [bytes([number]) * number for number in (0, 1, 32, 64)]
@@ -58,7 +58,7 @@ def holdings_of(owner: str, output: TransactionOutput) -> Holdings:
 class Histories(RuleBasedStateMachine):
     """The model: what each transaction did to whom; those on the chain add up to the present."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: CardanoWorld) -> None:
         super().__init__()
         self.world = world
         world.again()
@@ -95,9 +95,9 @@ class Histories(RuleBasedStateMachine):
             sender.address,
             recipient.address,
             asset,
-            amount,
+            Amount(amount),
             hashlib.sha256(preimage).digest(),
-            deadline,
+            UnixSeconds(deadline),
         )
         draft = building.lock(world.view(sender), terms, world.slot + FAR)
         record = world.send(draft, sender)
@@ -155,13 +155,13 @@ class Histories(RuleBasedStateMachine):
         }[redeemer]
         if thief.address in owners:
             return
-        how: HtlcRedeemer = {
+        ways: dict[str, HtlcRedeemer] = {
             "claim": ClaimRedeemer(lock.preimage),
             "refund": RefundRedeemer(),
             "give back": GiveBackRedeemer(),
             "guess": ClaimRedeemer(b"guess"),
-        }[redeemer]
-        self._refused([lock], how, thief, thief, start=self.world.slot)
+        }
+        self._refused([lock], ways[redeemer], thief, thief, start=self.world.slot)
 
     # ------------------------------------------------------------------ what the chain does
 
@@ -204,7 +204,7 @@ class Histories(RuleBasedStateMachine):
 
     def _on_chain(self) -> Holdings:
         found: Holdings = Counter()
-        names = {person.address: person.address for person in PEOPLE}
+        names: dict[str, str] = {person.address: person.address for person in PEOPLE}
         for output in self.world.chain.utxos.values():
             address = str(output.address)
             owner = VALIDATOR if is_ours(address) and output.script is None else names.get(address)
@@ -225,7 +225,7 @@ class Histories(RuleBasedStateMachine):
         draft = self.world.spend([lock.utxo for lock in locks], redeemer, owner, payer, **more)  # type: ignore[arg-type]
         try:
             self.world.send(draft, payer)
-        except Rejected:
+        except TxRejectedError:
             return
         raise AssertionError(f"{redeemer} paid {owner.address} what is not its own")
 
@@ -246,9 +246,9 @@ def _name(who: Person | str) -> str:
     return who if isinstance(who, str) else who.address
 
 
-def test_value_at_the_validator_is_what_is_open_and_only_owners_are_paid(shared_world: World) -> None:
+def test_value_at_the_validator_is_what_is_open_and_only_owners_are_paid(shared_world: CardanoWorld) -> None:
     run_state_machine_as_test(
-        lambda: Histories(shared_world),
+        lambda: Histories(shared_world),  # type: ignore[arg-type]
         settings=settings(
             max_examples=8,
             stateful_step_count=20,

@@ -9,26 +9,16 @@ import msgspec
 import pytest
 import pytest_asyncio
 
-from bridge.protocol.types import BlockRef, LockTerms, Preimage, Purpose
+from bridge.chains.actions import Action, ClaimAction, CooperativeRefundAction, LockAction
+from bridge.chains.errors import InsufficientFundsError, PortError, PortUnavailableError
+from bridge.chains.port import BroadcastOutcome, Claimed, FeeLevel, Locked, LockStatus, SignedTx, TxState
+from bridge.keys.devkeys import devnet_key
+from bridge.protocol.types import Amount, BlockRef, LockTerms, Preimage, UnixSeconds
 from relayers.cardano import blockfrost
 from relayers.cardano.adapter import CardanoPort, open_port
 from relayers.cardano.devnet import CardanoDevnet
 from relayers.cardano.htlc import credential
 from relayers.cardano.settings import ADA, Network
-from relayers.devkeys import devnet_key
-from relayers.port import (
-    Action,
-    BroadcastOutcome,
-    Claimed,
-    FeeLevel,
-    InsufficientFunds,
-    Locked,
-    LockStatus,
-    PortError,
-    PortUnavailable,
-    SignedTx,
-    TxState,
-)
 from tests.unit.cardano.lying_web import SECRET_PATH, LyingWeb
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -57,9 +47,9 @@ class Client:
             sender=self.port.account,
             recipient=self.port.account,
             asset=ADA,
-            amount=5_000_000,
+            amount=Amount(5_000_000),
             hashlock=SECRET.hashlock(),
-            deadline=(await self.port.tip()).time + 1_000,
+            deadline=UnixSeconds((await self.port.tip()).time + 1_000),
         )
 
     async def sent(self, action: Action) -> SignedTx:
@@ -69,7 +59,7 @@ class Client:
 
     async def locked(self) -> tuple[LockTerms, SignedTx]:
         terms = await self.terms()
-        tx = await self.sent(Action(Purpose.LOCK, terms))
+        tx = await self.sent(LockAction(terms))
         await self.devnet.mine(1)
         return terms, tx
 
@@ -124,7 +114,7 @@ async def test_a_broken_line_is_unavailable_without_its_url_and_mends(
     before = await client.port.tip()
     for name, value in fault.items():
         setattr(client.liar, name, value)
-    with pytest.raises(PortUnavailable) as failure:
+    with pytest.raises(PortUnavailableError) as failure:
         await client.port.scan((), 10)
     shown = f"{failure.value} {failure.value.hint} {failure.value.__cause__!r} {client.port!r}"
     assert SECRET_PATH not in shown
@@ -140,7 +130,7 @@ async def test_another_network_is_said_and_nothing_is_sent_there(
         port = open_port(settings, devnet_key("lost"))
         with pytest.raises(PortError, match="on network 42, not on preprod") as failure:
             await port.tip()
-        assert not isinstance(failure.value, PortUnavailable)
+        assert not isinstance(failure.value, PortUnavailableError)
         await port.close()
 
 
@@ -148,7 +138,7 @@ async def test_a_refused_project_id_is_no_passing_trouble(hosted: Client) -> Non
     hosted.liar.status = 403
     with pytest.raises(PortError, match="project id") as failure:
         await hosted.port.tip()
-    assert not isinstance(failure.value, PortUnavailable)
+    assert not isinstance(failure.value, PortUnavailableError)
 
 
 async def test_a_page_that_fails_is_no_shorter_list(hosted: Client, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -164,7 +154,7 @@ async def test_a_page_that_fails_is_no_shorter_list(hosted: Client, monkeypatch:
         return {"message": "backend unavailable"} if pages > 1 else honest
 
     hosted.liar.mangle = second_fails
-    with pytest.raises(PortUnavailable):
+    with pytest.raises(PortUnavailableError):
         await hosted.port.balance(hosted.port.account, ADA)
 
 
@@ -203,7 +193,7 @@ async def test_a_block_that_a_service_does_not_know_is_no_reorg(hosted: Client) 
     ring = await hosted.ring()
     await hosted.devnet.mine(2)
     hosted.liar.mangle = lambda path, honest: None if path.endswith(f"blocks/{ring[0].height}") else honest
-    with pytest.raises(PortUnavailable):
+    with pytest.raises(PortUnavailableError):
         await hosted.port.scan(ring, 10)
     hosted.liar.honest()
     assert (await hosted.port.scan(ring, 10)).orphaned == ()
@@ -222,7 +212,7 @@ async def test_blocks_that_do_not_follow_each_other_are_not_taken(client: Client
         return answer
 
     client.liar.mangle, client.liar.mangle_call = skip, skip_call
-    with pytest.raises(PortUnavailable):
+    with pytest.raises(PortUnavailableError):
         await client.port.scan(ring, 10)
     client.liar.honest()
     assert len((await client.port.scan(ring, 10)).blocks) == 3
@@ -238,8 +228,8 @@ async def test_a_lock_that_is_missing_among_the_unspent_is_not_made_twice(client
         return [] if path.endswith((f"{credential()}/utxos", "/*?unspent")) else honest
 
     client.liar.mangle = forget
-    for attempt in (client.status(terms), client.port.prepare(Action(Purpose.LOCK, terms), None, FeeLevel())):
-        with pytest.raises(PortUnavailable):
+    for attempt in (client.status(terms), client.port.prepare(LockAction(terms), None, FeeLevel())):
+        with pytest.raises(PortUnavailableError):
             await attempt
 
 
@@ -251,10 +241,10 @@ async def test_an_account_shown_empty_makes_nothing(client: Client) -> None:
         return [] if path.endswith((f"{account}/utxos", f"{account}?unspent")) else honest
 
     client.liar.mangle = empty
-    with pytest.raises(InsufficientFunds):
-        await client.port.prepare(Action(Purpose.LOCK, terms), None, FeeLevel())
+    with pytest.raises(InsufficientFundsError):
+        await client.port.prepare(LockAction(terms), None, FeeLevel())
     client.liar.honest()
-    await client.port.prepare(Action(Purpose.LOCK, terms), None, FeeLevel())
+    await client.port.prepare(LockAction(terms), None, FeeLevel())
 
 
 async def test_a_listed_transaction_that_cannot_be_read_holds_its_block_back(hosted: Client) -> None:
@@ -262,7 +252,7 @@ async def test_a_listed_transaction_that_cannot_be_read_holds_its_block_back(hos
     terms, tx = await hosted.locked()
     for hidden in (f"txs/{tx.tx_id}", f"txs/{tx.tx_id}/utxos"):
         hosted.liar.mangle = lambda path, honest, hidden=hidden: None if path.endswith(hidden) else honest
-        with pytest.raises(PortUnavailable):
+        with pytest.raises(PortUnavailableError):
             await hosted.port.scan(ring, 10)
     hosted.liar.honest()
     (event,) = (await hosted.port.scan(ring, 10)).events
@@ -272,24 +262,24 @@ async def test_a_listed_transaction_that_cannot_be_read_holds_its_block_back(hos
 
 async def test_the_bytes_of_another_transaction_are_no_claim(hosted: Client) -> None:
     other, _ = await hosted.locked()
-    given_back = await hosted.sent(Action(Purpose.COOPERATIVE_REFUND, other))
+    given_back = await hosted.sent(CooperativeRefundAction(other))
     terms, lock = await hosted.locked()
     ring = await hosted.ring()
-    claim = await hosted.sent(Action(Purpose.CLAIM, terms, preimage=SECRET))
+    claim = await hosted.sent(ClaimAction(terms, SECRET))
     await hosted.devnet.mine(1)
     forged = claim.raw.replace(SECRET.reveal(), SECRET.reveal()[::-1])
     torn = claim.raw[:40]
     for raw in (given_back.raw, lock.raw, torn, b""):
         wrong = {"cbor": raw.hex()}
         hosted.liar.mangle = lambda path, honest, wrong=wrong: wrong if path.endswith("/cbor") else honest
-        with pytest.raises(PortUnavailable):
+        with pytest.raises(PortUnavailableError):
             await hosted.port.scan(ring, 10)
-    # The redeemer is no part of a transaction's id: it is checked against the hashlock.
+    # The redeemer is not part of a transaction's id: it is checked against the hashlock.
     assert forged != claim.raw
     wrong = {"cbor": forged.hex()}
     hosted.liar.mangle = lambda path, honest: wrong if path.endswith("/cbor") else honest
-    hosted.port._service._contents.clear()  # type: ignore[attr-defined]
-    with pytest.raises(PortUnavailable, match="wrong preimage") as failure:
+    hosted.port._view._contents.clear()  # type: ignore[attr-defined]
+    with pytest.raises(PortUnavailableError, match="wrong preimage") as failure:
         await hosted.port.scan(ring, 10)
     assert repr(SECRET.reveal())[2:-1] not in f"{failure.value} {failure.value.__cause__!r}"
 
@@ -297,7 +287,7 @@ async def test_the_bytes_of_another_transaction_are_no_claim(hosted: Client) -> 
 async def test_kupo_must_say_what_spent_a_lock_and_show_its_datum(own_node: Client) -> None:
     terms, _ = await own_node.locked()
     ring = await own_node.ring()
-    await own_node.sent(Action(Purpose.CLAIM, terms, preimage=SECRET))
+    await own_node.sent(ClaimAction(terms, SECRET))
     await own_node.devnet.mine(1)
 
     def without(where: str, field: str) -> Callable[[str, Any], Any]:
@@ -312,7 +302,7 @@ async def test_kupo_must_say_what_spent_a_lock_and_show_its_datum(own_node: Clie
 
     for where, field in (("spent_at", "transaction_id"), ("spent_at", "redeemer"), ("match", "datum")):
         own_node.liar.mangle = without(where, field)
-        with pytest.raises(PortUnavailable):
+        with pytest.raises(PortUnavailableError):
             await own_node.port.scan(ring, 10)
     own_node.liar.honest()
     (event,) = (await own_node.port.scan(ring, 10)).events
@@ -327,7 +317,7 @@ async def test_kupo_on_another_branch_than_the_node_is_not_believed(own_node: Cl
         return honest | {"header_hash": "ab" * 32} if path.endswith(f"checkpoints/{2**53}") else honest
 
     own_node.liar.mangle = elsewhere
-    with pytest.raises(PortUnavailable):
+    with pytest.raises(PortUnavailableError):
         await own_node.port.scan((), 10)
 
 
@@ -337,7 +327,7 @@ async def test_a_transaction_in_a_block_that_kupo_has_not_read_is_pending_and_no
     old = (await own_node.port.tip()).block
     slot = own_node.settings.slot_at(old.time)
     terms = await own_node.terms()
-    tx = await own_node.sent(Action(Purpose.LOCK, terms))
+    tx = await own_node.sent(LockAction(terms))
     await own_node.devnet.mine(1)
 
     def behind(path: str, honest: Any) -> Any:
@@ -366,10 +356,10 @@ async def test_a_transaction_gone_from_chain_and_mempool_is_sent_again_or_made_a
     await client.devnet.mine(1)
     assert (await client.port.tx_status(tx)).state is TxState.INCLUDED
 
-    claim = await client.sent(Action(Purpose.CLAIM, terms, preimage=SECRET))
+    claim = await client.sent(ClaimAction(terms, SECRET))
     await client.devnet.mine(1)
     await client.devnet.reorg(1, drop=[claim.tx_id])
-    other = await client.sent(Action(Purpose.COOPERATIVE_REFUND, terms))
+    other = await client.sent(CooperativeRefundAction(terms))
     await client.devnet.mine(1)
     status = await client.port.tx_status(claim)
     assert (status.state, other.tx_id in status.reason) == (TxState.REPLACED, True)
@@ -378,9 +368,9 @@ async def test_a_transaction_gone_from_chain_and_mempool_is_sent_again_or_made_a
 
 async def test_a_lost_answer_to_a_broadcast_is_no_second_transaction(client: Client) -> None:
     terms = await client.terms()
-    tx = await client.port.prepare(Action(Purpose.LOCK, terms), None, FeeLevel())
+    tx = await client.port.prepare(LockAction(terms), None, FeeLevel())
     client.liar.lose_answer = "tx/submit" if client.service == "hosted" else "submitTransaction"
-    with pytest.raises(PortUnavailable):
+    with pytest.raises(PortUnavailableError):
         await client.port.broadcast(tx)
     client.liar.honest()
     assert (await client.port.tx_status(tx)).state is TxState.PENDING
@@ -390,7 +380,7 @@ async def test_a_lost_answer_to_a_broadcast_is_no_second_transaction(client: Cli
 
 
 async def test_a_service_that_answers_with_another_id_is_not_believed(client: Client) -> None:
-    tx = await client.port.prepare(Action(Purpose.LOCK, await client.terms()), None, FeeLevel())
+    tx = await client.port.prepare(LockAction(await client.terms()), None, FeeLevel())
 
     def mangle_call(method: str, answer: Any) -> Any:
         if method == "submitTransaction":
@@ -399,7 +389,7 @@ async def test_a_service_that_answers_with_another_id_is_not_believed(client: Cl
 
     client.liar.mangle = lambda path, honest: "11" * 32 if path.endswith("tx/submit") else honest
     client.liar.mangle_call = mangle_call
-    with pytest.raises(PortUnavailable, match="some other transaction"):
+    with pytest.raises(PortUnavailableError, match="some other transaction"):
         await client.port.broadcast(tx)
 
 
@@ -415,8 +405,8 @@ async def test_a_failing_evaluation_signs_nothing(client: Client) -> None:
         return answer
 
     client.liar.mangle, client.liar.mangle_call = no_evaluation, no_evaluation_call
-    with pytest.raises(PortUnavailable):
-        await client.port.prepare(Action(Purpose.CLAIM, terms, preimage=SECRET), None, FeeLevel())
+    with pytest.raises(PortUnavailableError):
+        await client.port.prepare(ClaimAction(terms, SECRET), None, FeeLevel())
 
 
 async def test_an_answer_to_another_question_is_not_taken(own_node: Client) -> None:
@@ -424,5 +414,5 @@ async def test_an_answer_to_another_question_is_not_taken(own_node: Client) -> N
         return answer | {"id": 99}
 
     own_node.liar.mangle_call = shuffled
-    with pytest.raises(PortUnavailable):
+    with pytest.raises(PortUnavailableError):
         await own_node.port.tip()

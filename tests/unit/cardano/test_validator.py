@@ -22,14 +22,14 @@ from pycardano import (
 )
 from pycardano.serialization import ByteString
 
+from bridge.chains.errors import InsufficientFundsError
 from relayers.cardano import building
-from relayers.cardano.building import Spend, View, token
-from relayers.cardano.devnet.ledger import Rejected
+from relayers.cardano.building import BuildContext, Spend, token
+from relayers.cardano.devnet.ledger import TxRejectedError
 from relayers.cardano.devnet.treasury import DEMO_TOKEN
 from relayers.cardano.htlc import datum_of
 from relayers.cardano.script import ClaimRedeemer, GiveBackRedeemer, OutputTag, RefundRedeemer
-from relayers.port import InsufficientFunds
-from tests.unit.cardano.world import ALICE, BOB, CAROL, FAR, LIFETIME, PREIMAGE, Person, World
+from tests.unit.cardano.world import ALICE, BOB, CAROL, FAR, LIFETIME, PREIMAGE, CardanoWorld, Person
 
 CLAIM = ClaimRedeemer(PREIMAGE)
 BOB_KEY, CAROL_KEY = VerificationKeyHash(BOB.key), VerificationKeyHash(CAROL.key)
@@ -52,31 +52,31 @@ class LongRefund(PlutusData):
     more: int
 
 
-def test_the_recipient_claims_with_the_preimage(world: World) -> None:
+def test_the_recipient_claims_with_the_preimage(world: CardanoWorld) -> None:
     (lock,) = world.lock(world.terms())
     world.send(world.spend([lock], CLAIM, BOB, BOB), BOB)
 
 
-def test_a_claim_by_a_stranger_pays_the_recipient_everything(world: World) -> None:
+def test_a_claim_by_a_stranger_pays_the_recipient_everything(world: CardanoWorld) -> None:
     (lock,) = world.lock(world.terms(5, DEMO_TOKEN))
     world.send(world.spend([lock], CLAIM, BOB, CAROL), CAROL)
     paid = [out for out in world.owned(BOB) if out.datum is not None]
     assert [out.amount for out in paid] == [lock.output.amount]
 
 
-def test_one_transaction_claims_several_locks(world: World) -> None:
+def test_one_transaction_claims_several_locks(world: CardanoWorld) -> None:
     locks = world.lock(*(world.terms(10_000_000 + i) for i in range(4)))
     world.send(world.spend(locks, CLAIM, BOB, CAROL), CAROL)
     assert len([out for out in world.owned(BOB) if out.datum is not None]) == 4
 
 
-def test_a_claim_is_good_long_after_the_deadline(world: World) -> None:
+def test_a_claim_is_good_long_after_the_deadline(world: CardanoWorld) -> None:
     (lock,) = world.lock(world.terms())
     world.chain.advance(100 * LIFETIME)
     world.send(world.spend([lock], CLAIM, BOB, BOB), BOB)
 
 
-def test_a_claim_needs_no_upper_bound(world: World) -> None:
+def test_a_claim_needs_no_upper_bound(world: CardanoWorld) -> None:
     (lock,) = world.lock(world.terms())
     draft = world.spend([lock], CLAIM, BOB, BOB)
     draft.tx.transaction_body.ttl = None
@@ -85,19 +85,19 @@ def test_a_claim_needs_no_upper_bound(world: World) -> None:
 
 
 @pytest.mark.parametrize("size", [0, 1, 31, 32, 33, 64])
-def test_preimages_of_up_to_64_bytes_open_a_lock(world: World, size: int) -> None:
+def test_preimages_of_up_to_64_bytes_open_a_lock(world: CardanoWorld, size: int) -> None:
     preimage = bytes(range(size))
     (lock,) = world.lock(world.terms(hashlock=hashlib.sha256(preimage).digest()))
     world.send(world.spend([lock], ClaimRedeemer(preimage), BOB, BOB), BOB)
 
 
-def test_a_preimage_of_65_bytes_opens_nothing(world: World) -> None:
+def test_a_preimage_of_65_bytes_opens_nothing(world: CardanoWorld) -> None:
     preimage = bytes(65)
     (lock,) = world.lock(world.terms(hashlock=hashlib.sha256(preimage).digest()))
-    refused(world, world.spend([lock], LongClaim(ByteString(preimage)), BOB, BOB), BOB)  # type: ignore[arg-type]
+    refused(world, world.spend([lock], LongClaim(ByteString(preimage)), BOB, BOB), BOB)
 
 
-def test_a_refund_is_good_from_the_very_second_of_the_deadline(world: World) -> None:
+def test_a_refund_is_good_from_the_very_second_of_the_deadline(world: CardanoWorld) -> None:
     terms = world.terms()
     (lock,) = world.lock(terms)
     world.go_to(terms.deadline)
@@ -107,14 +107,14 @@ def test_a_refund_is_good_from_the_very_second_of_the_deadline(world: World) -> 
     world.send(world.spend([lock], RefundRedeemer(), ALICE, ALICE, start=at), ALICE)
 
 
-def test_the_ledger_itself_holds_back_a_refund_whose_time_has_not_come(world: World) -> None:
+def test_the_ledger_itself_holds_back_a_refund_whose_time_has_not_come(world: CardanoWorld) -> None:
     terms = world.terms()
     (lock,) = world.lock(terms)
     draft = world.spend([lock], RefundRedeemer(), ALICE, ALICE, start=world.slot_at(terms.deadline))
     refused(world, draft, ALICE, why=INTERVAL)
 
 
-def test_a_refund_without_a_validity_start_is_refused(world: World) -> None:
+def test_a_refund_without_a_validity_start_is_refused(world: CardanoWorld) -> None:
     terms = world.terms()
     (lock,) = world.lock(terms)
     world.go_to(terms.deadline + 10)
@@ -123,7 +123,7 @@ def test_a_refund_without_a_validity_start_is_refused(world: World) -> None:
     refused(world, draft, ALICE)
 
 
-def test_a_refund_by_a_stranger_pays_the_sender_everything(world: World) -> None:
+def test_a_refund_by_a_stranger_pays_the_sender_everything(world: CardanoWorld) -> None:
     terms = world.terms(7, DEMO_TOKEN)
     (lock,) = world.lock(terms)
     world.go_to(terms.deadline + 1)
@@ -133,36 +133,36 @@ def test_a_refund_by_a_stranger_pays_the_sender_everything(world: World) -> None
     assert [out.amount for out in paid] == [lock.output.amount]
 
 
-def test_the_recipient_gives_a_lock_back_before_the_deadline(world: World) -> None:
+def test_the_recipient_gives_a_lock_back_before_the_deadline(world: CardanoWorld) -> None:
     (lock,) = world.lock(world.terms())
     world.send(world.spend([lock], GiveBackRedeemer(), ALICE, BOB, signers=[BOB]), BOB)
     assert [out.amount for out in world.owned(ALICE) if out.datum is not None] == [lock.output.amount]
 
 
 @pytest.mark.parametrize("thief", [ALICE, CAROL], ids=["the sender", "a stranger"])
-def test_nobody_but_the_recipient_gives_a_lock_back(world: World, thief: Person) -> None:
+def test_nobody_but_the_recipient_gives_a_lock_back(world: CardanoWorld, thief: Person) -> None:
     (lock,) = world.lock(world.terms())
     refused(world, world.spend([lock], GiveBackRedeemer(), ALICE, thief), thief)
 
 
-def test_the_recipient_cannot_give_a_lock_back_to_itself(world: World) -> None:
+def test_the_recipient_cannot_give_a_lock_back_to_itself(world: CardanoWorld) -> None:
     (lock,) = world.lock(world.terms())
     refused(world, world.spend([lock], GiveBackRedeemer(), BOB, BOB, signers=[BOB]), BOB)
 
 
 @pytest.mark.parametrize("wrong", [b"", bytes(32), PREIMAGE[:-1], PREIMAGE + b"\0"])
-def test_a_wrong_preimage_is_refused(world: World, wrong: bytes) -> None:
+def test_a_wrong_preimage_is_refused(world: CardanoWorld, wrong: bytes) -> None:
     (lock,) = world.lock(world.terms())
     refused(world, world.spend([lock], ClaimRedeemer(wrong), BOB, BOB), BOB)
 
 
 @pytest.mark.parametrize("thief", [ALICE, CAROL], ids=["the sender", "a stranger"])
-def test_a_preimage_pays_nobody_but_the_recipient(world: World, thief: Person) -> None:
+def test_a_preimage_pays_nobody_but_the_recipient(world: CardanoWorld, thief: Person) -> None:
     (lock,) = world.lock(world.terms())
     refused(world, world.spend([lock], CLAIM, thief, thief), thief)
 
 
-def test_the_recipient_gets_no_refund(world: World) -> None:
+def test_the_recipient_gets_no_refund(world: CardanoWorld) -> None:
     terms = world.terms()
     (lock,) = world.lock(terms)
     world.go_to(terms.deadline)
@@ -170,7 +170,7 @@ def test_the_recipient_gets_no_refund(world: World) -> None:
     refused(world, draft, BOB)
 
 
-def test_one_payment_does_not_stand_for_two_locks(world: World) -> None:
+def test_one_payment_does_not_stand_for_two_locks(world: CardanoWorld) -> None:
     locks = world.lock(
         world.terms(), msgspec.structs.replace(world.terms(), deadline=world.terms().deadline + 5)
     )
@@ -178,7 +178,7 @@ def test_one_payment_does_not_stand_for_two_locks(world: World) -> None:
         refused(world, paying(world, locks, [(locks[tag], {}) for tag in tags]), CAROL)
 
 
-ODD_PAYMENTS = {
+ODD_PAYMENTS: dict[str, dict[str, Any]] = {
     "a lovelace short": {"coin": -1},
     "a lovelace more": {"coin": 1},
     "a token short": {"tokens": 4},
@@ -191,17 +191,17 @@ ODD_PAYMENTS = {
 
 
 @pytest.mark.parametrize("how", ODD_PAYMENTS)
-def test_a_payment_by_a_stranger_must_be_exact(world: World, how: str) -> None:
+def test_a_payment_by_a_stranger_must_be_exact(world: CardanoWorld, how: str) -> None:
     (lock,) = world.lock(world.terms(5, DEMO_TOKEN))
     refused(world, paying(world, [lock], [(lock, ODD_PAYMENTS[how])]), CAROL)
 
 
-def test_an_exact_payment_by_a_stranger_is_taken(world: World) -> None:
+def test_an_exact_payment_by_a_stranger_is_taken(world: CardanoWorld) -> None:
     (lock,) = world.lock(world.terms(5, DEMO_TOKEN))
     world.send(paying(world, [lock], [(lock, {})]), CAROL)
 
 
-def test_a_payment_may_not_carry_a_reference_script(world: World) -> None:
+def test_a_payment_may_not_carry_a_reference_script(world: CardanoWorld) -> None:
     terms = world.terms(20_000_000)
     (lock,) = world.lock(terms)
     refused(world, paying(world, [lock], [(lock, {"script": world.reference.output.script})]), CAROL)
@@ -210,15 +210,15 @@ def test_a_payment_may_not_carry_a_reference_script(world: World) -> None:
 @pytest.mark.parametrize(
     "redeemer", [OtherRedeemer(), LongRefund(1)], ids=["unknown", "with a field too many"]
 )
-def test_a_malformed_redeemer_is_refused(world: World, redeemer: PlutusData) -> None:
+def test_a_malformed_redeemer_is_refused(world: CardanoWorld, redeemer: PlutusData) -> None:
     terms = world.terms()
     (lock,) = world.lock(terms)
     world.go_to(terms.deadline + 1)
-    draft = world.spend([lock], redeemer, ALICE, ALICE, start=world.slot_at(terms.deadline))  # type: ignore[arg-type]
+    draft = world.spend([lock], redeemer, ALICE, ALICE, start=world.slot_at(terms.deadline))
     refused(world, draft, ALICE)
 
 
-def test_the_validator_is_put_on_chain_for_reference_where_nobody_can_spend_it(world: World) -> None:
+def test_the_validator_is_put_on_chain_for_reference_where_nobody_can_spend_it(world: CardanoWorld) -> None:
     record = world.send(building.reference(world.view(ALICE), world.slot + FAR), ALICE)
     reference = world.utxo((record.id, 0))
     (lock,) = world.lock(world.terms())
@@ -234,10 +234,10 @@ def test_the_validator_is_put_on_chain_for_reference_where_nobody_can_spend_it(w
         refused(world, draft, ALICE, why="head of empty list")  # there is no datum to read
 
 
-def test_a_lock_with_a_datum_hash_is_refundable_by_who_knows_the_datum(world: World) -> None:
+def test_a_lock_with_a_datum_hash_is_refundable_by_who_knows_the_datum(world: CardanoWorld) -> None:
     terms = world.terms()
     datum = datum_of(terms)
-    builder = TransactionBuilder(building._Context(world.view(ALICE)))
+    builder = TransactionBuilder(building.PycardanoContext(world.view(ALICE)))
     output = TransactionOutput(
         Address.from_primitive(terms.contract),
         Value(10_000_000),
@@ -263,16 +263,18 @@ def test_a_lock_with_a_datum_hash_is_refundable_by_who_knows_the_datum(world: Wo
 SCRIPT, INTERVAL = "Error evaluated", "alidity interval"
 
 
-def refused(world: World, draft: building.Draft, *signers: Person, why: str = SCRIPT) -> None:
+def refused(world: CardanoWorld, draft: building.Draft, *signers: Person, why: str = SCRIPT) -> None:
     """The ledger refuses it, for this reason, and nothing is spent."""
     before = dict(world.chain.utxos)
-    with pytest.raises(Rejected) as refusal:
+    with pytest.raises(TxRejectedError) as refusal:
         world.send(draft, *signers)
     assert why in str(refusal.value), refusal.value
     assert world.chain.utxos == before
 
 
-def paying(world: World, locks: list[UTxO], payments: list[tuple[UTxO, dict[str, Any]]]) -> building.Draft:
+def paying(
+    world: CardanoWorld, locks: list[UTxO], payments: list[tuple[UTxO, dict[str, Any]]]
+) -> building.Draft:
     """A claim by Carol with these payments, each for a lock, with what is odd about it."""
     view = world.view(CAROL)
     claims = [Spend(lock, CLAIM, BOB.key) for lock in locks]
@@ -299,14 +301,14 @@ def paying(world: World, locks: list[UTxO], payments: list[tuple[UTxO, dict[str,
     return claim
 
 
-def test_collateral_may_be_unconfirmed_when_what_is_confirmed_does_not_suffice(world: World) -> None:
+def test_collateral_may_be_unconfirmed_when_what_is_confirmed_does_not_suffice(world: CardanoWorld) -> None:
     (lock,) = world.lock(world.terms())
     view = world.view(BOB)
     rich, *_ = sorted(view.confirmed, key=lambda one: -one.output.amount.coin)
     crumb = UTxO(rich.input, TransactionOutput(rich.output.address, Value(1_500_000)))
-    waiting = View(view.parameters, view.slot, view.network, view.payer, [crumb], [rich])
+    waiting = BuildContext(view.parameters, view.slot, view.network, view.payer, [crumb], [rich])
     draft = building.spend(waiting, [Spend(lock, CLAIM, BOB.key)], world.reference, world.slot + FAR)
     assert draft.chained
-    alone = View(view.parameters, view.slot, view.network, view.payer, [crumb])
-    with pytest.raises(InsufficientFunds, match="collateral"):
+    alone = BuildContext(view.parameters, view.slot, view.network, view.payer, [crumb])
+    with pytest.raises(InsufficientFundsError, match="collateral"):
         building.spend(alone, [Spend(lock, CLAIM, BOB.key)], world.reference, world.slot + FAR)

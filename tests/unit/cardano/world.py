@@ -20,19 +20,20 @@ from pycardano import (
 )
 from pycardano.serialization import NonEmptyOrderedSet
 
-from bridge.protocol.types import Asset, Chain, LockTerms
+from bridge.keys.devkeys import devnet_key
+from bridge.protocol.types import Amount, Asset, LockTerms, UnixSeconds
 from relayers.cardano import building
-from relayers.cardano.building import Draft, Spend, View
+from relayers.cardano.building import BuildContext, Draft, Spend
 from relayers.cardano.devnet import treasury
 from relayers.cardano.devnet.chain import DevChain
-from relayers.cardano.devnet.ledger import Ledger
+from relayers.cardano.devnet.ledger import ScalusLedger
 from relayers.cardano.devnet.parameters import protocol_parameters
 from relayers.cardano.devnet.records import OutRef, TxRecord
 from relayers.cardano.htlc import canonical
 from relayers.cardano.parameters import parse_parameters
 from relayers.cardano.script import HtlcRedeemer, validator_address
 from relayers.cardano.settings import ADA
-from relayers.devkeys import devnet_key
+from tests import instances
 
 PREIMAGE = b"the preimage of all these tests."
 HASHLOCK = hashlib.sha256(PREIMAGE).digest()
@@ -53,9 +54,9 @@ ALICE, BOB, CAROL = Person("alice"), Person("bob"), Person("carol")
 """The sender, the recipient, and a stranger."""
 
 
-class World:
+class CardanoWorld:
     def __init__(self, directory: Path) -> None:
-        self.ledger = Ledger(directory / "ledger.log")
+        self.ledger = ScalusLedger(directory / "ledger.log")
         self.now = float(START)
         self.chain = DevChain(
             self.ledger, treasury.genesis(), directory / "chain.jsonl", now=lambda: self.now
@@ -87,10 +88,10 @@ class World:
         """Move the chain's clock to a Unix second."""
         self.chain.advance(time - self.chain.time_of(self.slot))
 
-    def view(self, person: Person, address: Address | None = None) -> View:
+    def view(self, person: Person, address: Address | None = None) -> BuildContext:
         own = [self.utxo(ref) for ref, out in self.chain.utxos.items() if str(out.address) == person.address]
         payer = address or Address.from_primitive(person.address)
-        return View(PARAMETERS, self.slot, Network.TESTNET, payer, own)
+        return BuildContext(PARAMETERS, self.slot, Network.TESTNET, payer, own)
 
     def utxo(self, ref: OutRef) -> UTxO:
         spent = TransactionInput(TransactionId(bytes.fromhex(ref[0])), ref[1])
@@ -100,7 +101,14 @@ class World:
         deadline = self.chain.time_of(self.slot) + LIFETIME
         contract = validator_address(Network.TESTNET)
         return LockTerms(
-            Chain.CARDANO, contract, ALICE.address, BOB.address, asset, amount, hashlock, deadline
+            instances.CARDANO,
+            contract,
+            ALICE.address,
+            BOB.address,
+            asset,
+            Amount(amount),
+            hashlock,
+            UnixSeconds(deadline),
         )
 
     def send(self, tx: Transaction | Draft, *signers: Person) -> TxRecord:

@@ -9,22 +9,22 @@ from typing import Any
 
 import numpy as np
 
-from chain.block import Block, pack_transactions, witness_commitment
-from chain.consensus import Chain, ChainChange
-from chain.errors import Reason, RuleBrokenError
-from chain.genesis import dev_treasury_key
-from chain.hashing import sha256
-from chain.header import Header
-from chain.keys import Key
-from chain.locks import Lock
-from chain.mempool import Mempool
-from chain.params import COIN, DEV, MAX_AMOUNT
-from chain.queries import Queries
-from chain.records import ZERO20, Kind, Transaction
-from chain.rewards import experience, reward
-from chain.store import Account
-from chain.template import assemble, solve
-from chain.wallet import (
+from chain.consensus.chain import Chain, ChainChange
+from chain.mempool.pool import Mempool
+from chain.mining.template import assemble, solve
+from chain.rules.accounts import Account
+from chain.rules.block import Block, pack_transactions, witness_commitment
+from chain.rules.errors import Reason, RuleBrokenError
+from chain.rules.hashing import sha256
+from chain.rules.header import Header
+from chain.rules.locks import Lock
+from chain.rules.params import COIN, DEV, MAX_AMOUNT
+from chain.rules.records import ZERO20, Kind, Transaction
+from chain.rules.rewards import experience, reward
+from chain.rules.types import BlockId, LockId
+from chain.service.queries import Queries
+from chain.wallet.keys import Key, dev_treasury_key
+from chain.wallet.transactions import (
     build_claim,
     build_cooperative_refund,
     build_lock,
@@ -63,7 +63,7 @@ class Sandbox:
     def nonce(self, key: Key) -> int:
         return self.account(key).nonce
 
-    def lock(self, lock_id: bytes) -> Lock:
+    def lock(self, lock_id: LockId) -> Lock:
         with self.chain.store.view() as view:
             found = view.get_lock(lock_id)
         assert found is not None
@@ -112,7 +112,7 @@ class Sandbox:
     def forge(
         self,
         *transactions: Transaction,
-        parent: bytes | None = None,
+        parent: BlockId | None = None,
         amount: int | None = None,
         coinbase: Callable[[Transaction], Transaction] = lambda tx: tx,
         bodies: Callable[[np.ndarray], np.ndarray | None] = lambda _: None,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from chain.address import bech32m_decode, bech32m_encode, decode_address, encode_address
-from chain.errors import AddressError
+from chain.rules.address import bech32m_decode, bech32m_encode, decode_address, encode_address
+from chain.rules.errors import AddressError
 
 VALID_BECH32M = (
     "A1LQFN3A",

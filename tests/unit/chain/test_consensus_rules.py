@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
 
-from chain.block import MAX_BLOCK_BYTES, Block, pack_transactions
-from chain.errors import Reason, RuleBrokenError
-from chain.header import compact_to_target
-from chain.params import COIN, FUTURE_LIMIT, MAIN, MAX_AMOUNT, MAX_BLOCK_TRANSACTIONS
-from chain.records import RAW_BYTES, ZERO20, Kind, Transaction, Witness, decode_transaction
-from chain.template import solve, with_nonce
-from chain.wallet import build_anchor, sign
+from chain.mining.template import solve, with_nonce
+from chain.rules.block import MAX_BLOCK_BYTES, Block, pack_transactions
+from chain.rules.errors import Reason, RuleBrokenError
+from chain.rules.header import compact_to_target
+from chain.rules.params import COIN, FUTURE_LIMIT, MAIN, MAX_AMOUNT, MAX_BLOCK_TRANSACTIONS
+from chain.rules.records import RAW_BYTES, ZERO20, Kind, Transaction, Witness, decode_transaction
+from chain.rules.signatures import verify_signature
+from chain.state import evaluation
+from chain.wallet.transactions import build_anchor, sign
 from kernels import cosmic_harmony
 from tests.unit.chain.harness import ALICE, BOB, CAROL, FEE, MINER, Sandbox, reason_of, resign
 
@@ -147,8 +150,8 @@ def test_a_coinbase_that_pays_more_or_less(box: Sandbox, difference: int) -> Non
 
 
 def test_a_coinbase_with_a_sender_fee_or_signature(box: Sandbox) -> None:
-    for changed in ({"sender": ALICE.key_hash}, {"fee": 1}):
-        block = box.forge(coinbase=lambda tx, changed=changed: replace(tx, **changed))
+    for changed in (partial(replace, sender=ALICE.key_hash), partial(replace, fee=1)):
+        block = box.forge(coinbase=changed)
         assert box.refused(block) is Reason.FIELD_NOT_ZERO
     signed = box.forge(coinbase=lambda tx: tx.with_witness(Witness(b"\x01" * 64)))
     assert box.refused(signed) is Reason.BAD_WITNESS
@@ -304,15 +307,13 @@ def test_signatures_the_mempool_checked_are_not_checked_again_but_others_are(
     box: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     checked: list[bytes] = []
-    from chain import state
-
-    real = state.verify_signature
+    real = verify_signature
 
     def count(public_key: bytes, signature: bytes, digest: bytes) -> bool:
         checked.append(digest)
         return real(public_key, signature, digest)
 
-    monkeypatch.setattr(state, "verify_signature", count)
+    monkeypatch.setattr(evaluation, "verify_signature", count)
     known, fresh = box.transfer(ALICE, BOB), box.transfer(BOB, CAROL)
     box.mempool.add(known)
     checked.clear()

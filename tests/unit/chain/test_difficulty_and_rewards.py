@@ -7,11 +7,12 @@ import random
 
 import pytest
 
-from chain.difficulty import median_time_past, next_target
-from chain.errors import Reason, RuleBrokenError
-from chain.header import Header, compact_to_target, target_to_compact, work_of
-from chain.params import BLOCK_TIME, COIN, DEV, MAIN
-from chain.rewards import ERA_BLOCKS, LEVELS, MAX_SUPPLY, base_reward, experience, level_of, reward
+from chain.rules.difficulty import median_time_past, next_target
+from chain.rules.errors import Reason, RuleBrokenError
+from chain.rules.genesis import NO_PARENT
+from chain.rules.header import Header, compact_to_target, target_to_compact, work_of
+from chain.rules.params import BLOCK_TIME, COIN, DEV, MAIN
+from chain.rules.rewards import ERA_BLOCKS, LEVELS, MAX_SUPPLY, base_reward, experience, level_of, reward
 from tests.unit.chain.harness import ALICE, BOB, FEE, MINER, Sandbox
 
 
@@ -22,7 +23,7 @@ def simulate(rate: float, blocks: int, headers: list[Header], seed: int) -> list
         target = next_target(MAIN, headers)
         solve = max(1, round(rng.expovariate(rate * compact_to_target(target) / 2**256)))
         last = headers[-1]
-        headers.append(Header(last.time + solve, last.height + 1, target, bytes(32), bytes(32)))
+        headers.append(Header(last.time + solve, last.height + 1, target, NO_PARENT, bytes(32)))
     return headers
 
 
@@ -31,7 +32,7 @@ def mean_solve_time(headers: list[Header]) -> float:
 
 
 def genesis() -> Header:
-    return Header(MAIN.genesis_time, 0, MAIN.pow_limit, bytes(32), bytes(32))
+    return Header(MAIN.genesis_time, 0, MAIN.pow_limit, NO_PARENT, bytes(32))
 
 
 def test_blocks_come_every_minute_at_a_steady_hash_rate() -> None:
@@ -49,7 +50,7 @@ def test_the_difficulty_follows_a_jump_of_the_hash_rate(factor: float) -> None:
 def test_one_clock_ten_minutes_ahead_moves_the_target_by_little() -> None:
     honest = simulate(1e8, 300, [genesis()], seed=4)
     last = honest[-1]
-    ahead = [*honest[:-1], Header(last.time + 600, last.height, last.target, bytes(32), bytes(32))]
+    ahead = [*honest[:-1], Header(last.time + 600, last.height, last.target, NO_PARENT, bytes(32))]
     ratio = compact_to_target(next_target(MAIN, ahead)) / compact_to_target(next_target(MAIN, honest))
     assert 1 <= ratio < 1.15
 
@@ -58,7 +59,7 @@ def test_a_target_never_gets_easier_than_the_limit() -> None:
     headers = [genesis()]
     for height in range(1, 100):
         headers.append(
-            Header(MAIN.genesis_time + 3_600 * height, height, MAIN.pow_limit, bytes(32), bytes(32))
+            Header(MAIN.genesis_time + 3_600 * height, height, MAIN.pow_limit, NO_PARENT, bytes(32))
         )
     assert next_target(MAIN, headers) == MAIN.pow_limit
 
@@ -144,7 +145,7 @@ def test_a_miner_rises_on_chain_and_is_paid_more(box: Sandbox) -> None:
 
 
 def test_a_block_with_anchors_counts_twice_however_many_it_carries(box: Sandbox) -> None:
-    from chain.wallet import build_anchor
+    from chain.wallet.transactions import build_anchor
 
     anchors = [
         build_anchor(key, DEV, nonce=box.nonce(key), root=bytes([i]) * 32, tree_size=i, fee=FEE)

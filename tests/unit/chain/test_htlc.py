@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
-from chain.errors import Reason
-from chain.hashing import sha256
-from chain.keys import Key
-from chain.locks import LockState
-from chain.params import COIN
-from chain.wallet import consent_to_refund
+from chain.rules.errors import Reason
+from chain.rules.hashing import sha256
+from chain.rules.locks import LockState
+from chain.rules.params import COIN
+from chain.rules.records import Transaction
+from chain.wallet.keys import Key
+from chain.wallet.transactions import consent_to_refund
 from tests.unit.chain.harness import ALICE, BOB, CAROL, FEE, Sandbox, reason_of, resign
 
 NEWCOMER = Key.from_secret(sha256(b"somebody without a coin"))
 
 
-def locked(box: Sandbox, **terms: object):
+def locked(box: Sandbox, **terms: Any) -> Transaction:
     lock = box.make_lock(**terms)
     box.mine(lock)
     return lock
@@ -214,7 +217,7 @@ def test_an_identical_lock_is_refused_while_open_and_for_ever_after(box: Sandbox
     "other",
     [{"amount": 2 * COIN}, {"recipient": CAROL}, {"preimage": b"other"}, {"deadline": 2_000_000_000}],
 )
-def test_any_other_term_makes_another_lock(box: Sandbox, other: dict[str, object]) -> None:
+def test_any_other_term_makes_another_lock(box: Sandbox, other: dict[str, Any]) -> None:
     lock = box.make_lock()
     assert box.make_lock(**other).lock_id != lock.lock_id
 
@@ -234,7 +237,7 @@ def test_a_lock_whose_deadline_has_passed_can_never_land(box: Sandbox) -> None:
 
 
 def test_the_fee_and_nonce_of_a_lock_do_not_change_its_id(box: Sandbox) -> None:
-    terms = {"deadline": 1_800_000_000}
+    terms: dict[str, Any] = {"deadline": 1_800_000_000}
     assert box.make_lock(fee=5_000, nonce=9, **terms).lock_id == box.make_lock(**terms).lock_id
 
 

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from chain.errors import Reason
-from chain.mempool import MAX_PER_SENDER, Mempool, replacement_fee
-from chain.params import COIN, MIN_FEE
-from chain.template import solve
-from chain.wallet import build_transfer
+from chain.mempool.pool import MAX_PER_SENDER, Mempool, replacement_fee
+from chain.mining.template import solve
+from chain.rules.errors import Reason
+from chain.rules.params import COIN, MIN_FEE
+from chain.wallet.transactions import build_transfer
 from tests.unit.chain.harness import ALICE, BOB, CAROL, FEE, TREASURY, Sandbox, reason_of, resign
 
 
@@ -175,7 +175,7 @@ def test_a_full_pool_gives_room_to_those_who_pay_more(box: Sandbox, tmp_path: Pa
 
 def test_a_template_leaves_out_what_consensus_refuses(box: Sandbox) -> None:
     """The pool vouches for its transactions; even if it were wrong, mining goes on."""
-    from chain.template import assemble
+    from chain.mining.template import assemble
 
     poor = build_transfer(ALICE, box.params, nonce=0, recipient=BOB.key_hash, amount=5_000 * COIN, fee=FEE)
     good = box.transfer(BOB, CAROL)

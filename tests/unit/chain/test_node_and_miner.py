@@ -11,11 +11,11 @@ import pytest
 from typer.testing import CliRunner
 
 from chain.cli import app
-from chain.errors import StoreError, ZionError
-from chain.header import compact_to_target
-from chain.miner import SoloMiner, Work
+from chain.mining.miner import SoloMiner, Work
 from chain.node import Node, NodeConfig
-from chain.params import NETWORKS, TEST, Network
+from chain.rules.errors import StoreError, ZionError
+from chain.rules.header import compact_to_target
+from chain.rules.params import NETWORKS, TEST, Network
 from kernels import cosmic_harmony
 from tests.unit.chain.harness import ALICE, Sandbox
 from tests.unit.kernels.conftest import needs_opencl
@@ -147,7 +147,7 @@ def test_every_command_has_help_and_wallets_speak_json(
         *(["wallet", name] for name in ("new", "address", "balance", "send")),
     ):
         assert run.invoke(app, [*command, "--help"]).exit_code == 0
-    monkeypatch.setattr("chain.keystore.SCRYPT_WORK", 2)
+    monkeypatch.setattr("chain.wallet.keystore.SCRYPT_WORK", 2)
     monkeypatch.setenv("ZION_PASSWORD", "x")
     path = str(tmp_path / "key.json")
     made = run.invoke(app, ["wallet", "new", "--keystore", path, "--json"])
@@ -158,7 +158,7 @@ def test_every_command_has_help_and_wallets_speak_json(
 
 
 def test_each_network_has_its_own_genesis_and_chain_id(tmp_path: Path) -> None:
-    from chain.genesis import genesis_block
+    from chain.rules.genesis import genesis_block
 
     assert len({params.chain_id for params in NETWORKS.values()}) == 3
     assert len({genesis_block(params).id for params in NETWORKS.values()}) == 3

@@ -9,13 +9,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from chain.address import decode_address, encode_address, key_hash
-from chain.block import Block, witness_commitment
-from chain.header import Header, compact_to_target, target_to_compact
-from chain.keys import Key, verify_signature
-from chain.locks import consents
-from chain.records import Kind, consent_digest, decode_transaction
-from chain.validation import check_records
+from chain.rules.address import decode_address, encode_address, key_hash
+from chain.rules.block import Block, witness_commitment
+from chain.rules.compiled import check_records
+from chain.rules.header import Header, compact_to_target, target_to_compact
+from chain.rules.locks import consents
+from chain.rules.records import Kind, Transaction, consent_digest, decode_transaction
+from chain.rules.signatures import verify_signature
+from chain.rules.types import LockId
+from chain.wallet.keys import Key
 from kernels import cosmic_harmony
 
 VECTORS: dict[str, Any] = json.loads(
@@ -24,7 +26,7 @@ VECTORS: dict[str, Any] = json.loads(
 TRANSACTIONS = {row["name"]: row for row in VECTORS["transactions"]}
 
 
-def decoded(name: str):
+def decoded(name: str) -> Transaction:
     return decode_transaction(bytes.fromhex(TRANSACTIONS[name]["body"] + TRANSACTIONS[name]["witness"]))
 
 
@@ -56,9 +58,8 @@ def test_the_lock_id_and_who_spends_it() -> None:
 
 
 def test_the_consent_of_a_cooperative_refund() -> None:
-    lock_id, consent = (
-        bytes.fromhex(VECTORS[a][b]) for a, b in (("lock", "lock_id"), ("consent", "consent"))
-    )
+    lock_id = LockId(bytes.fromhex(VECTORS["lock"]["lock_id"]))
+    consent = bytes.fromhex(VECTORS["consent"]["consent"])
     assert consent_digest(lock_id).hex() == VECTORS["consent"]["digest"]
     assert consents(decoded("htlc_lock").recipient, lock_id, consent)
     assert decoded("htlc_cooperative_refund").witness.aux == consent
@@ -92,8 +93,8 @@ def test_compact_targets(row: dict[str, str]) -> None:
 
 
 def test_genesis_blocks_never_change() -> None:
-    from chain.genesis import genesis_block
-    from chain.params import NETWORKS
+    from chain.rules.genesis import genesis_block
+    from chain.rules.params import NETWORKS
 
     found = {network.value: genesis_block(params).id.hex() for network, params in NETWORKS.items()}
     assert found == {

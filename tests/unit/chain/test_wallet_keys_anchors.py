@@ -9,16 +9,19 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from chain.anchors import merkle_path, root_from_path, verify_anchor_proof
 from chain.cli import format_amount, parse_amount
-from chain.errors import Reason, RuleBrokenError, WalletError, ZionError
-from chain.hashing import keccak256, sha256
-from chain.header import compact_to_target
-from chain.keys import Key, SignatureCache, verify_signature
-from chain.keystore import keystore_address, load_keystore, save_keystore
-from chain.params import DEV
-from chain.queries import NotFoundError
-from chain.wallet import build_anchor, build_transfer
+from chain.rules.anchors import AnchorProof, merkle_path, root_from_path, verify_anchor_proof
+from chain.rules.errors import NotFoundError, Reason, RuleBrokenError, WalletError, ZionError
+from chain.rules.genesis import DEV_TREASURY
+from chain.rules.hashing import keccak256, sha256
+from chain.rules.header import compact_to_target
+from chain.rules.params import DEV
+from chain.rules.signatures import verify_signature
+from chain.rules.types import TxId
+from chain.state.signature_cache import SignatureCache
+from chain.wallet.keys import Key, dev_treasury_key
+from chain.wallet.keystore import keystore_address, load_keystore, save_keystore
+from chain.wallet.transactions import build_anchor, build_transfer
 from kernels import cosmic_harmony
 from tests.unit.chain.harness import ALICE, BOB, FEE, Sandbox, reason_of
 
@@ -56,12 +59,13 @@ def test_a_malformed_public_key_verifies_nothing(public_key: bytes) -> None:
 
 def test_the_signature_cache_is_bounded_and_exact() -> None:
     cache = SignatureCache(capacity=2)
-    for name in (b"a", b"b", b"c"):
-        cache.add(name, b"w" + name)
+    a, b, c = TxId(b"a"), TxId(b"b"), TxId(b"c")
+    for txid in (a, b, c):
+        cache.add(txid, b"w" + txid)
     assert len(cache) == 2
-    assert not cache.holds(b"a", b"wa")
-    assert cache.holds(b"c", b"wc")
-    assert not cache.holds(b"c", b"wb")
+    assert not cache.holds(a, b"wa")
+    assert cache.holds(c, b"wc")
+    assert not cache.holds(c, b"wb")
 
 
 def test_a_keystore_returns_its_key_and_only_for_its_password(tmp_path: Path) -> None:
@@ -96,7 +100,7 @@ def test_what_is_no_keystore_is_refused(tmp_path: Path, content: str) -> None:
 
 
 def test_signing_for_another_sender_is_refused() -> None:
-    from chain.wallet import sign
+    from chain.wallet.transactions import sign
 
     body = build_transfer(ALICE, DEV, nonce=0, recipient=BOB.key_hash, amount=1, fee=1)
     with pytest.raises(WalletError):
@@ -125,7 +129,7 @@ def test_text_that_is_no_amount(text: str) -> None:
 # anchors ----------------------------------------------------------------------------------------------
 
 
-def anchored(box: Sandbox, others: int = 2):
+def anchored(box: Sandbox, others: int = 2) -> AnchorProof:
     anchor = build_anchor(ALICE, DEV, nonce=box.nonce(ALICE), root=ROOT, tree_size=77, fee=FEE)
     transfers = [box.transfer(BOB, ALICE, nonce=box.nonce(BOB) + i) for i in range(others)]
     box.mine(*transfers, anchor)
@@ -185,7 +189,7 @@ def test_a_transfer_has_no_anchor_proof(box: Sandbox) -> None:
     with pytest.raises(NotFoundError):
         box.queries.anchor_proof(transfer.txid)
     with pytest.raises(NotFoundError):
-        box.queries.anchor_proof(bytes(32))
+        box.queries.anchor_proof(TxId(bytes(32)))
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 4, 5, 7, 8, 13])
@@ -206,3 +210,7 @@ def test_an_anchor_moves_nothing_but_the_fee(box: Sandbox) -> None:
     anchored(box, 0)
     assert box.balance(ALICE) == before - FEE
     assert box.supply_adds_up()
+
+
+def test_the_dev_treasury_of_the_genesis_block_is_the_public_key_everybody_knows() -> None:
+    assert dev_treasury_key().key_hash == DEV_TREASURY

@@ -13,12 +13,20 @@ import typer
 from typer.testing import CliRunner
 
 from bridge import cli, config
-from bridge.commands.offers import timing
-from bridge.ports import cardano_settings, open_port, wallet_builder
-from bridge.protocol.types import Chain
+from bridge.keys.keystore import devnet_key, load
+from bridge.protocol.types import ChainId
+from bridge.wiring.ports import open_port, wallet_builder
+from chain.rules.params import Network as ZionNetwork
+from relayers.cardano import timing as cardano_timing
 from relayers.cardano.devnet.treasury import REFERENCE_SCRIPT
-from relayers.keystore import devnet_key, load
-from relayers.solana.devnet import PROGRAM
+from relayers.cardano.plugin import settings_of as cardano_settings
+from relayers.evm.profiles import profile_for
+from relayers.solana import timing as solana_timing
+from relayers.solana.devnet.local import PROGRAM
+from relayers.solana.plugin import settings_of as solana_settings
+from relayers.stellar import timing as stellar_timing
+from relayers.zion import timing as zion_timing
+from tests import instances
 
 runner = CliRunner()
 
@@ -31,9 +39,8 @@ def leaves() -> list[tuple[tuple[str, ...], click.Command]]:
     """Every command that can be run, by its path."""
     found: list[tuple[tuple[str, ...], click.Command]] = []
     for name in (*cli.COMMANDS, "version"):
-        command: Any = (
-            cli.load(name) if name in cli.COMMANDS else typer.main.get_command(cli.app).commands[name]
-        )
+        program: Any = typer.main.get_command(cli.app)
+        command = cli.load(name) if name in cli.COMMANDS else program.commands[name]
         for part, leaf in getattr(command, "commands", {"": command}).items():
             found.append(((name, part) if part else (name,), leaf))
     return found
@@ -54,9 +61,10 @@ def test_the_list_of_commands_tells_what_each_does() -> None:
         assert name in shown.output
 
 
-def test_a_wrong_command_is_wrong_usage() -> None:
+def test_a_wrong_command_is_wrong_usage(tmp_path: Path) -> None:
     assert run("dance").exit_code == 2
-    assert run("relayer", "bitcoin").exit_code == 2
+    run("init", "--dir", str(tmp_path))
+    assert run("relayer", "bitcoin", "--config", str(tmp_path / "rainbow.toml")).exit_code == 2
 
 
 def test_a_missing_configuration_is_exit_code_3_with_a_hint() -> None:
@@ -78,7 +86,7 @@ def test_init_writes_a_configuration_that_loads_and_keys_that_open(tmp_path: Pat
     told = json.loads(answer.stdout)
     settings = config.load(tmp_path / "rainbow.toml")
     assert settings.api.keys[0].sha256 == hashlib.sha256(told["operator_key"].encode()).hexdigest()
-    assert load(settings.chains.zion.keystore, "devnet", "dev") == devnet_key("zion/bridge")
+    assert load(settings.chains.get(instances.ZION).keystore, "devnet", "dev") == devnet_key("zion/bridge")
     assert told["operator_key"] not in (tmp_path / "rainbow.toml").read_text()
     for file in tmp_path.rglob("*"):
         assert file.is_dir() or file.stat().st_mode & 0o077 == 0, file
@@ -88,33 +96,39 @@ def test_init_writes_a_configuration_that_loads_and_keys_that_open(tmp_path: Pat
 
 
 JOINING = {
-    Chain.SOLANA: ("--solana-rpc", "http://127.0.0.1:1"),
-    Chain.STELLAR: ("--stellar-horizon", "http://127.0.0.1:1"),
-    Chain.CARDANO: ("--cardano-blockfrost", "http://127.0.0.1:1/api/v0"),
+    instances.SOLANA: ("--solana-rpc", "http://127.0.0.1:1"),
+    instances.STELLAR: ("--stellar-horizon", "http://127.0.0.1:1"),
+    instances.CARDANO: ("--cardano-blockfrost", "http://127.0.0.1:1/api/v0"),
+}
+PUBLIC_TIMING = {
+    instances.ETHEREUM: profile_for(1, "main").timing(),
+    instances.SOLANA: solana_timing.MAINNET,
+    instances.STELLAR: stellar_timing.MAINNET,
+    instances.CARDANO: cardano_timing.PUBLIC,
 }
 NATIVE = {
-    Chain.ZION: "zion:ZION",
-    Chain.ETHEREUM: "ethereum:ETH",
-    Chain.SOLANA: "solana:SOL",
-    Chain.STELLAR: "stellar:XLM",
-    Chain.CARDANO: "cardano:ADA",
+    instances.ZION: "zion:ZION",
+    instances.ETHEREUM: "ethereum:ETH",
+    instances.SOLANA: "solana:SOL",
+    instances.STELLAR: "stellar:XLM",
+    instances.CARDANO: "cardano:ADA",
 }
 
 
 @pytest.mark.parametrize("chain", JOINING)
-def test_init_lets_a_chain_join_when_it_is_told_a_node(tmp_path: Path, chain: Chain) -> None:
+def test_init_lets_a_chain_join_when_it_is_told_a_node(tmp_path: Path, chain: ChainId) -> None:
     answer = run("init", "--dir", str(tmp_path), *JOINING[chain], "--json")
     assert answer.exit_code == 0, answer.output
     settings = config.load(tmp_path / "rainbow.toml")
-    assert set(settings.enabled_chains()) == {Chain.ZION, Chain.ETHEREUM, chain}
+    assert set(settings.enabled_chains()) == {instances.ZION, instances.ETHEREUM, chain}
     key = load(settings.chains.get(chain).keystore, "devnet", "dev")
-    assert key == devnet_key(f"{chain.value}/bridge")
-    assert json.loads(answer.stdout)[f"{chain.value}_account"] == open_port(settings, chain, key).account
+    assert key == devnet_key(f"{chain}/bridge")
+    assert json.loads(answer.stdout)[f"{chain}_account"] == open_port(settings, chain, key).account
     check = run("check", "--config", str(tmp_path / "rainbow.toml"), "--json")
     findings = {finding["what"]: finding for finding in json.loads(check.stdout)["findings"]}
-    assert findings[f"{chain.value} key"]["level"] == "ok"
-    assert findings[f"{chain.value} node"]["level"] == "fail"
-    assert findings[f"{chain.value} node"]["hint"]
+    assert findings[f"{chain} key"]["level"] == "ok"
+    assert findings[f"{chain} node"]["level"] == "fail"
+    assert findings[f"{chain} node"]["hint"]
 
 
 def test_init_offers_swaps_between_all_chains_that_join(tmp_path: Path) -> None:
@@ -123,19 +137,16 @@ def test_init_offers_swaps_between_all_chains_that_join(tmp_path: Path) -> None:
     settings = config.load(tmp_path / "rainbow.toml")
     wanted = {(a, b) for a in NATIVE.values() for b in NATIVE.values() if a != b}
     assert wanted < {(pair.source, pair.destination) for pair in settings.pairs}
-    assert wallet_builder(settings, Chain.CARDANO) is not None
-    solana, cardano = settings.chains.solana, settings.chains.cardano
-    assert solana is not None
-    assert solana.contract == str(PROGRAM)
-    assert cardano is not None
-    assert cardano.reference_script == REFERENCE_SCRIPT
+    assert wallet_builder(settings, instances.CARDANO) is not None
+    assert solana_settings(settings.instance(instances.SOLANA)).program == str(PROGRAM)
+    assert cardano_settings(settings.instance(instances.CARDANO)).reference_script == REFERENCE_SCRIPT
 
 
 def test_init_lets_cardano_join_through_ones_own_node(tmp_path: Path) -> None:
     own = ("--cardano-ogmios", "ws://127.0.0.1:1337", "--cardano-kupo", "http://127.0.0.1:1442")
     assert run("init", "--dir", str(tmp_path), *own).exit_code == 0
     settings = config.load(tmp_path / "rainbow.toml")
-    told = cardano_settings(settings)
+    told = cardano_settings(settings.instance(instances.CARDANO))
     assert (told.ogmios_url, told.kupo_url, told.blockfrost_url) == (own[1], own[3], "")
     half = run("init", "--dir", str(tmp_path / "half"), *own[:2], "--json")
     assert half.exit_code == 3
@@ -147,19 +158,19 @@ def test_init_lets_cardano_join_through_ones_own_node(tmp_path: Path) -> None:
 def test_on_public_networks_nothing_of_a_local_chain_is_proposed(
     tmp_path: Path, network: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("relayers.keystore.SCRYPT_N", 4096)
+    monkeypatch.setattr("bridge.keys.keystore.SCRYPT_N", 4096)
     monkeypatch.setenv("RAINBOW_KEYSTORE_PASSWORD", "a real password")
     options = [option for options in JOINING.values() for option in options]
     options += ["--solana-program", "TokenkegQfeZyiNwAJbNbGKPFXCWuBvf9Ss623VQ5DA"]
     assert run("init", "--network", network, "--dir", str(tmp_path), *options).exit_code == 0
     settings = config.load(tmp_path / "rainbow.toml")
-    cardano = settings.chains.cardano
-    assert cardano is not None
+    cardano = cardano_settings(settings.instance(instances.CARDANO))
     assert (cardano.reference_script, cardano.zero_time) == ("", 0)
-    for chain in Chain:
-        section, own = settings.chains.get(chain), timing(chain, settings.network)
-        assert section.timing.finality_base == own.finality_depth
-        assert section.timing.clock_skew == own.clock_skew
+    for chain in instances.ALL:
+        timing = settings.chains.timing_config(chain)
+        own = PUBLIC_TIMING.get(chain) or zion_timing.timing(ZionNetwork(network))
+        assert timing.finality_base == own.finality_depth
+        assert timing.clock_skew == own.clock_skew
     assert {asset.symbol for asset in settings.assets_by_key().values()} == {
         "ZION",
         "ETH",
@@ -175,7 +186,7 @@ def test_a_relayer_of_a_chain_without_a_section_is_told_how_to_add_it(tmp_path: 
     assert answer.exit_code == 3
     error = json.loads(answer.stderr)["error"]
     assert "add it with blockfrost_url" in error["problems"][0]
-    assert "zion, ethereum, solana, stellar, cardano" in error["hint"]
+    assert all(chain in error["hint"] for chain in instances.ALL)
 
 
 def test_a_devnet_needs_to_know_its_ports(tmp_path: Path) -> None:
@@ -188,7 +199,7 @@ def test_a_devnet_needs_to_know_its_ports(tmp_path: Path) -> None:
 def test_init_for_real_money_makes_fresh_keys_under_a_real_password(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("relayers.keystore.SCRYPT_N", 4096)
+    monkeypatch.setattr("bridge.keys.keystore.SCRYPT_N", 4096)
     arguments = ("init", "--network", "main", "--dir", str(tmp_path), "--json")
     assert run(*arguments).exit_code == 3  # no password
     monkeypatch.setenv("RAINBOW_KEYSTORE_PASSWORD", "short")
@@ -198,7 +209,7 @@ def test_init_for_real_money_makes_fresh_keys_under_a_real_password(
     assert answer.exit_code == 0, answer.output
     settings = config.load(tmp_path / "rainbow.toml")
     assert settings.network is config.Network.MAIN
-    key = load(settings.chains.ethereum.keystore, "a real password", "main")
+    key = load(settings.chains.get(instances.ETHEREUM).keystore, "a real password", "main")
     assert key != devnet_key("ethereum/bridge")
     assert not (tmp_path / "keys" / "password").exists()
 

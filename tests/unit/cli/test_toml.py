@@ -8,9 +8,9 @@ from pathlib import Path
 
 from bridge import config
 from bridge.demo import plans, toml
-from bridge.demo.plans import CIRCLE, PLANS, PRICES
+from bridge.demo.plans import CHAINS, CIRCLE, PLANS, PRICES
 from bridge.demo.site import Site
-from bridge.protocol.types import Chain
+from tests import instances
 
 
 def test_nested_tables_lists_and_odd_keys_are_read_back_as_written() -> None:
@@ -31,7 +31,7 @@ def test_the_demonstrations_configuration_loads_and_offers_every_route_that_some
 ) -> None:
     site = Site(tmp_path)
     settings = config.parse(tomllib.loads(site.configuration()), tmp_path)
-    assert set(settings.enabled_chains()) == set(Chain)
+    assert set(settings.enabled_chains()) == set(CHAINS)
     for source, destination in [*((plan.source, plan.destination) for plan in PLANS), *CIRCLE.steps]:
         assert settings.pair(source.key, destination.key) is not None
     assert settings.assets_by_key() == {asset.key: asset for asset in PRICES}
@@ -40,6 +40,6 @@ def test_the_demonstrations_configuration_loads_and_offers_every_route_that_some
 def test_everybody_in_the_demonstration_has_a_name_of_their_own_and_gas_for_it() -> None:
     names = [*(plan.name for plan in PLANS), CIRCLE.name]
     assert all(one != other for one, other in combinations(names, 2))
-    assert set(plans.GAS_MONEY) == set(Chain)
+    assert set(plans.GAS_MONEY) == set(CHAINS)
     assert CIRCLE.route[0] == CIRCLE.route[-1]
-    assert {asset.chain for asset in CIRCLE.route} == set(Chain)
+    assert {asset.chain for asset in CIRCLE.route} == set(instances.ALL)

@@ -10,20 +10,27 @@ from typing import Any
 import pytest
 
 from bridge import config
-from bridge.chainconfig import SECTIONS, EthereumConfig
-from bridge.config import ConfigError, to_text, to_units
-from bridge.ports import cardano_settings, solana_settings, stellar_passphrase
-from bridge.protocol.types import Asset, Chain
-from chain.params import Network as ZionNetwork
+from bridge.chains import registry
+from bridge.chains.family import section_of
+from bridge.config import ConfigError, Network, Settings, to_text, to_units
+from bridge.protocol.types import Amount, Asset, ChainId
+from chain.rules.params import Network as ZionNetwork
+from relayers.cardano import plugin as cardano_plugin
 from relayers.cardano import timing as cardano_timing
-from relayers.ethereum import timing as ethereum_timing
+from relayers.cardano.settings import CardanoSettings
+from relayers.evm.plugin import EvmSection
+from relayers.evm.profiles import profile_for
+from relayers.solana import plugin as solana_plugin
 from relayers.solana import timing as solana_timing
 from relayers.solana.settings import DEVNET_GENESIS, MAINNET_GENESIS
 from relayers.stellar import timing as stellar_timing
+from relayers.stellar.plugin import passphrase_of
 from relayers.zion import timing as zion_timing
+from tests import instances
 from tests.unit.api.play import base_settings
 
 MINIMAL: dict[str, Any] = {
+    "chains": {"zion": {}, "ethereum": {"family": "evm"}},
     "assets": [
         {"chain": "zion", "symbol": "ZION", "decimals": 8},
         {"chain": "ethereum", "symbol": "ETH", "decimals": 18},
@@ -67,9 +74,10 @@ def test_the_environment_overrides_the_file(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setenv("RAINBOW_CHAINS__ZION__TIMING__BLOCK_INTERVAL", "7")
     settings = config.parse({**MINIMAL, "api": {"port": 8000, "host": "::1"}}, Path("/base"))
     assert (settings.api.port, settings.api.host) == (9000, "::1")
-    assert settings.chains.zion.rpc_urls == ("http://a", "http://b")
-    assert settings.chains.zion.timing.block_interval == 7
-    assert settings.chains.zion.timing.finality_base == 10
+    assert settings.chains.get(instances.ZION).urls == ("http://a", "http://b")
+    timing = settings.chains.timing_config(instances.ZION)
+    assert timing.block_interval == 7
+    assert timing.finality_base == 10
 
 
 @pytest.mark.parametrize(
@@ -110,12 +118,14 @@ def test_a_password_in_the_database_url_is_never_shown() -> None:
 
 def test_relative_paths_start_at_the_files_directory(tmp_path: Path) -> None:
     file = tmp_path / "rainbow.toml"
-    file.write_text('data_dir = "d"\n[database]\nurl = "sqlite:///x.db"\n[keys]\npassword_file = "p"\n')
+    file.write_text(
+        'data_dir = "d"\n[database]\nurl = "sqlite:///x.db"\n[keys]\npassword_file = "p"\n[chains.zion]\n'
+    )
     settings = config.load(file)
     assert settings.data_dir == tmp_path / "d"
     assert settings.database_url() == f"sqlite:///{tmp_path}/x.db"
     assert settings.keys.password_file == tmp_path / "p"
-    assert settings.chains.zion.keystore == tmp_path / "keys" / "zion.json"
+    assert settings.chains.get(instances.ZION).keystore == tmp_path / "keys" / "zion.json"
 
 
 def test_a_missing_or_broken_file_says_how_to_get_a_good_one(tmp_path: Path) -> None:
@@ -137,19 +147,19 @@ def test_amounts_are_exact_both_ways(text: str, decimals: int, units: int) -> No
 
 def test_depth_grows_with_the_amount_up_to_the_cap(tmp_path: Path) -> None:
     chains = base_settings(tmp_path).chains
-    zion = Asset(Chain.ZION, "ZION", 8)
-    assert chains.timing(zion, 1).finality_depth == 10
-    assert chains.timing(zion, 5_000 * 10**8).finality_depth == 15
-    assert chains.timing(zion, 10**18).finality_depth == 120
+    zion = Asset(instances.ZION, "ZION", 8)
+    assert chains.timing(zion, Amount(1)).finality_depth == 10
+    assert chains.timing(zion, Amount(5_000 * 10**8)).finality_depth == 15
+    assert chains.timing(zion, Amount(10**18)).finality_depth == 120
     most = chains.secured(zion)
     assert most is not None
     assert chains.timing(zion, most).finality_depth == 120
-    assert chains.timing(zion, most + 1).finality_depth == 120
+    assert chains.timing(zion, Amount(most + 1)).finality_depth == 120
 
 
 STELLAR: dict[str, Any] = {
     **MINIMAL,
-    "chains": {"stellar": {"horizon_url": "http://h"}},
+    "chains": {**MINIMAL["chains"], "stellar": {"horizon_url": "http://h"}},
     "assets": [*MINIMAL["assets"], {"chain": "stellar", "symbol": "XLM", "decimals": 7}],
     "pairs": [
         *MINIMAL["pairs"],
@@ -160,12 +170,12 @@ STELLAR: dict[str, Any] = {
 
 
 def test_stellar_is_there_only_when_its_section_is_given() -> None:
-    assert Chain.STELLAR not in config.parse(MINIMAL, Path("/base")).enabled_chains()
+    assert instances.STELLAR not in config.parse(MINIMAL, Path("/base")).enabled_chains()
     settings = config.parse(STELLAR, Path("/base"))
-    section = settings.enabled_chains()[Chain.STELLAR]
+    section = settings.enabled_chains()[instances.STELLAR]
     assert section.urls == ("http://h",)
     assert section.keystore == Path("/base/keys/stellar.json")
-    assert "add it with horizon_url" in refused({**STELLAR, "chains": {}})
+    assert "add it with horizon_url" in refused({**STELLAR, "chains": MINIMAL["chains"]})
 
 
 @pytest.mark.parametrize(
@@ -182,8 +192,7 @@ def test_a_wrong_asset_on_stellar_is_refused(change: dict[str, Any], words: str)
 )
 def test_the_passphrase_of_stellar_follows_from_the_network(network: str, words: str) -> None:
     settings = config.parse({**STELLAR, "network": network}, Path("/base"))
-    assert settings.chains.stellar is not None
-    assert stellar_passphrase(settings.network, settings.chains.stellar).startswith(words)
+    assert passphrase_of(settings.instance(instances.STELLAR)).startswith(words)
 
 
 MINT = "EPjFWdd5AufqSSqeM2qN1xzybapC8G4wEGGkZwyTDt1v"
@@ -194,10 +203,18 @@ def joined(chain: str, section: dict[str, Any], *assets: dict[str, Any], **more:
     """The minimal configuration with one more chain."""
     return {
         **MINIMAL,
-        "chains": {chain: section},
+        "chains": {**MINIMAL["chains"], chain: {**MINIMAL["chains"].get(chain, {}), **section}},
         "assets": [*MINIMAL["assets"], *({"chain": chain, **asset} for asset in assets)],
         **more,
     }
+
+
+def cardano_settings(settings: Settings) -> CardanoSettings:
+    return cardano_plugin.settings_of(settings.instance(instances.CARDANO))
+
+
+def solana_settings(settings: Settings) -> str:
+    return solana_plugin.settings_of(settings.instance(instances.SOLANA)).genesis_hash
 
 
 SOL = {"symbol": "SOL", "decimals": 9}
@@ -205,12 +222,14 @@ ADA = {"symbol": "ADA", "decimals": 6}
 
 
 def test_solana_and_cardano_are_there_only_when_their_sections_are_given() -> None:
-    assert set(config.parse(MINIMAL, Path("/base")).enabled_chains()) == {Chain.ZION, Chain.ETHEREUM}
+    assert set(config.parse(MINIMAL, Path("/base")).enabled_chains()) == {instances.ZION, instances.ETHEREUM}
     solana = config.parse(joined("solana", {"rpc_urls": ["http://s"]}, SOL), Path("/base"))
-    assert solana.enabled_chains()[Chain.SOLANA].urls == ("http://s",)
+    assert solana.enabled_chains()[instances.SOLANA].urls == ("http://s",)
     cardano = config.parse(joined("cardano", {"blockfrost_url": "http://c"}, ADA), Path("/base"))
-    assert cardano.enabled_chains()[Chain.CARDANO].keystore == Path("/base/keys/cardano.json")
-    assert "add it with blockfrost_url" in refused({**joined("cardano", {}, ADA), "chains": {}})
+    assert cardano.enabled_chains()[instances.CARDANO].keystore == Path("/base/keys/cardano.json")
+    assert "add it with blockfrost_url" in refused(
+        {**joined("cardano", {}, ADA), "chains": MINIMAL["chains"]}
+    )
 
 
 @pytest.mark.parametrize(
@@ -294,7 +313,7 @@ def test_the_cardano_network_follows_from_the_network(
 def test_the_solana_cluster_follows_from_the_network_unless_its_genesis_is_named() -> None:
     def genesis(network: str, **section: str) -> str:
         content = joined("solana", {"contract": MINT, **section}, SOL, network=network)
-        return solana_settings(config.parse(content, Path("/base"))).genesis_hash
+        return solana_settings(config.parse(content, Path("/base")))
 
     assert genesis("main") == MAINNET_GENESIS
     assert genesis("test") == DEVNET_GENESIS
@@ -302,16 +321,16 @@ def test_the_solana_cluster_follows_from_the_network_unless_its_genesis_is_named
     assert genesis("main", genesis_hash=MINT) == MINT
 
 
-@pytest.mark.parametrize("chain", list(Chain))
-def test_the_defaults_of_timing_are_the_chains_own_numbers(chain: Chain) -> None:
+@pytest.mark.parametrize("chain", list(instances.ALL))
+def test_the_defaults_of_timing_are_the_chains_own_numbers(chain: ChainId) -> None:
     known = {
-        Chain.ZION: zion_timing.timing(ZionNetwork.MAIN),
-        Chain.ETHEREUM: ethereum_timing.MAINNET,
-        Chain.SOLANA: solana_timing.MAINNET,
-        Chain.STELLAR: stellar_timing.MAINNET,
-        Chain.CARDANO: cardano_timing.PUBLIC,
+        instances.ZION: zion_timing.timing(ZionNetwork.MAIN),
+        instances.ETHEREUM: profile_for(1, "main").timing(),
+        instances.SOLANA: solana_timing.MAINNET,
+        instances.STELLAR: stellar_timing.MAINNET,
+        instances.CARDANO: cardano_timing.PUBLIC,
     }[chain]
-    timing = SECTIONS[chain]().timing
+    timing = registry.family(chain).section().timing_on(Network.MAIN)
     assert timing.block_interval == known.block_interval
     assert timing.finality_base <= known.finality_depth <= timing.finality_cap
     assert (timing.inclusion_p99, timing.clock_skew) == (known.inclusion_p99, known.clock_skew)
@@ -330,7 +349,10 @@ def test_a_window_in_which_nobody_could_claim_is_refused_when_the_configuration_
 
 
 def test_the_ethereum_contract_may_be_the_record_of_its_deployment() -> None:
-    content = {**MINIMAL, "chains": {"ethereum": {"contract": "deployments/ethereum-sepolia.json"}}}
+    content = joined("ethereum", {"contract": "deployments/ethereum-sepolia.json"})
     settings = config.parse(content, Path("/base"))
-    assert settings.chains.of(EthereumConfig).contract == "/base/deployments/ethereum-sepolia.json"
+    assert (
+        section_of(settings.instance(instances.ETHEREUM), EvmSection).contract
+        == "/base/deployments/ethereum-sepolia.json"
+    )
     assert "no Ethereum address" in refused({**MINIMAL, "chains": {"ethereum": {"contract": "0x12"}}})

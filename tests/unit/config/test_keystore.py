@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from eth_account import Account
 
-from relayers.keystore import (
+from bridge.keys.keystore import (
     DEV_NETWORK,
     KeyLabel,
     KeystoreError,

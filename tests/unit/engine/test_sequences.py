@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from bridge.chains.errors import PortUnavailableError
 from bridge.engine.sequences import allocate, gaps
-from relayers.port import PortUnavailable
 
 
 def test_the_chain_and_the_stored_transactions_both_count() -> None:
@@ -22,5 +22,5 @@ def test_a_gap_is_filled_before_anything_new_is_taken() -> None:
 
 
 def test_a_node_that_knows_less_than_we_do_is_not_built_upon() -> None:
-    with pytest.raises(PortUnavailable):
+    with pytest.raises(PortUnavailableError):
         allocate(confirmed=4, held=(), floor=5)

@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from relayers import childproc
-from relayers.ethereum.devnet import find_anvil
+from bridge.chains.local import processes
+from relayers.evm.devnet.anvil import find_anvil
 
 GENESIS_TIME = 1_700_000_000
 GAS_LIMIT = 100_000_000
@@ -46,13 +46,13 @@ class _Anvil:
     """The process and one connection to it."""
 
     def __init__(self) -> None:
-        self.port = childproc.free_port()
+        self.port = processes.free_port()
         command = [str(find_anvil()), "--silent", "--host", "127.0.0.1", "--port", str(self.port)]
         command += ["--hardfork", "cancun", "--timestamp", str(GENESIS_TIME), "--auto-impersonate"]
         # Nobody pays for gas: balances move by what the contracts move.
         command += ["--gas-price", "0", "--block-base-fee-per-gas", "0", "--gas-limit", str(10 * GAS_LIMIT)]
         with tempfile.NamedTemporaryFile(prefix="rainbow-anvil-") as log:
-            self.process = childproc.spawn(command, Path(log.name))
+            self.process = processes.spawn(command, Path(log.name))
         self._connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
         self._ids = itertools.count()
         self._wait_until_up()

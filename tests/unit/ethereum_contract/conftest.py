@@ -3,7 +3,7 @@ from collections.abc import Callable
 
 import pytest
 
-from relayers.ethereum.htlc import COIN, EvmLockTerms
+from relayers.evm.htlc import COIN, EvmLockTerms
 from tests.unit.ethereum_contract.evm import ETHER, Chain
 
 PREIMAGE = hashlib.sha256(b"a secret of 32 bytes").digest()

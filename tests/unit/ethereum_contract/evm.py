@@ -12,8 +12,8 @@ from eth_account import Account
 from eth_hash.auto import keccak
 from eth_utils.address import to_checksum_address
 
-from relayers.ethereum import artifacts
-from relayers.ethereum.htlc import COIN, Call, EvmLockTerms, HtlcLog, decode_log, encode_is_open
+from relayers.evm import artifacts
+from relayers.evm.htlc import COIN, Call, EvmLockTerms, HtlcLog, decode_log, encode_is_open
 from scripts.solidity import CONTRACTS, EVM_VERSION, ROOT, compile_sources
 from tests.unit.ethereum_contract.anvil_evm import GENESIS_TIME, AnvilEvm, EvmError, Log
 
@@ -21,7 +21,7 @@ CHAIN_ID = 31337
 ETHER = 10**18
 
 
-class Reverted(Exception):
+class RevertedError(Exception):
     """The EVM reverted; `error` is the name of our error, or the raw revert data as hex."""
 
     def __init__(self, data: bytes) -> None:
@@ -122,7 +122,7 @@ class Chain:
             returned = self.evm.call(caller, to, message.data, message.value, gas)
             _, self._logs = self.evm.transact(caller, to, message.data, message.value, gas)
         except EvmError as error:
-            raise Reverted(error.data or str(error).encode()) from None
+            raise RevertedError(error.data or str(error).encode()) from None
         return returned
 
     def read(self, to: str, message: Call) -> bytes:
@@ -130,7 +130,7 @@ class Chain:
         try:
             return self.evm.call(self.carol.address, to, message.data)
         except EvmError as error:
-            raise Reverted(error.data or str(error).encode()) from None
+            raise RevertedError(error.data or str(error).encode()) from None
 
     def send(self, sender: str | Party, message: Call, gas: int | None = None) -> list[HtlcLog]:
         """One transaction to the HTLC; returns its decoded logs."""

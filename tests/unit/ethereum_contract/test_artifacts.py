@@ -4,8 +4,8 @@ import re
 
 from eth_hash.auto import keccak
 
-from relayers.ethereum import artifacts
-from relayers.ethereum.htlc import Call
+from relayers.evm import artifacts
+from relayers.evm.htlc import Call
 from scripts.build_contracts import ARTIFACTS, build, render
 from scripts.solidity import CONTRACTS
 from tests.unit.ethereum_contract.evm import Chain
@@ -20,7 +20,9 @@ def test_the_artifact_tells_the_truth_about_itself() -> None:
     assert artifact.runtime_keccak == keccak(artifact.runtime_code)
     assert artifact.creation_code.endswith(artifact.runtime_code)
     chain = Chain()
-    assert bytes(chain.evm.get_code(chain.htlc)).rstrip(b"\0") == artifact.runtime_code.rstrip(b"\0")
+    deployed = chain.evm.get_code(chain.htlc)
+    assert deployed is not None
+    assert bytes(deployed).rstrip(b"\0") == artifact.runtime_code.rstrip(b"\0")
 
 
 def test_the_errors_that_assembly_reverts_with_are_those_of_the_abi() -> None:
@@ -44,9 +46,9 @@ def test_the_address_is_the_one_that_the_deployer_gives() -> None:
     chain.put_code(artifacts.DEPLOYER, bytes.fromhex(proxy))
     made = chain.raw(chain.alice, artifacts.DEPLOYER, Call(artifacts.deployment_calldata()))
     assert "0x" + made.hex() == artifacts.deployed_address().lower()
-    assert bytes(chain.evm.get_code(artifacts.deployed_address())).rstrip(b"\0") == (
-        artifacts.load().runtime_code.rstrip(b"\0")
-    )
+    deployed = chain.evm.get_code(artifacts.deployed_address())
+    assert deployed is not None
+    assert bytes(deployed).rstrip(b"\0") == artifacts.load().runtime_code.rstrip(b"\0")
 
 
 def test_the_hot_functions_come_first_in_the_dispatcher() -> None:

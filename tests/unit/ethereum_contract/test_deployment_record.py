@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from relayers.ethereum.artifacts import (
+from relayers.evm.artifacts import (
     Deployment,
     DeploymentError,
     deployed_address,

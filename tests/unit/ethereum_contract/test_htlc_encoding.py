@@ -1,11 +1,11 @@
-"""relayers.ethereum.htlc by itself: what it refuses, and how it reads logs."""
+"""relayers.evm.htlc by itself: what it refuses, and how it reads logs."""
 
 import hashlib
 
 import pytest
 
-from relayers.ethereum import htlc
-from relayers.ethereum.htlc import COIN, Claimed, EvmLockTerms, HtlcEncodingError, Locked, decode_log
+from relayers.evm import htlc
+from relayers.evm.htlc import COIN, Claimed, EvmLockTerms, HtlcEncodingError, Locked, decode_log
 
 MISTYPED = "0x" + "Aa" * 20
 TOKEN = "0x" + "cc" * 20

@@ -4,7 +4,7 @@ import hashlib
 
 import pytest
 
-from relayers.ethereum.htlc import (
+from relayers.evm.htlc import (
     COIN,
     MAX_COIN_AMOUNT,
     Call,
@@ -24,7 +24,7 @@ from relayers.ethereum.htlc import (
     storage_slot,
 )
 from tests.unit.ethereum_contract.conftest import HASHLOCK, PREIMAGE, Terms
-from tests.unit.ethereum_contract.evm import ETHER, Chain, Reverted, call
+from tests.unit.ethereum_contract.evm import ETHER, Chain, RevertedError, call
 
 
 def stored(chain: Chain, slot: bytes) -> bytes:
@@ -75,7 +75,7 @@ def test_a_refund_works_from_the_very_second_of_the_deadline_and_not_before(
     before = chain.balance(chain.alice, token)
     chain.send(chain.alice, encode_lock(lock))
     chain.warp(3599)
-    with pytest.raises(Reverted, match="DeadlineNotReached"):
+    with pytest.raises(RevertedError, match="DeadlineNotReached"):
         chain.send(chain.carol, encode_refund(lock))
     chain.warp(1)
     logs = chain.send(chain.carol, encode_refund(lock))
@@ -99,7 +99,7 @@ def test_nothing_is_paid_twice(chain: Chain, terms: Terms, token: str, lane: int
             encode_refund(lock),
             encode_claim_batch([(lock, PREIMAGE)]),
         ):
-            with pytest.raises(Reverted, match="NotOpen"):
+            with pytest.raises(RevertedError, match="NotOpen"):
                 chain.send(chain.bob, again)
         assert chain.balance(chain.htlc, token) == 5 * ETHER
 
@@ -128,7 +128,7 @@ def test_every_term_is_part_of_the_identity(
         encode_claim(altered, PREIMAGE if change != "hashlock" else b"another secret"),
         encode_refund(altered),
     ):
-        with pytest.raises(Reverted, match="NotOpen"):
+        with pytest.raises(RevertedError, match="NotOpen"):
             chain.send(chain.carol, spend)
     assert chain.is_open(lock)
 
@@ -137,7 +137,7 @@ def test_the_wrong_preimage_opens_nothing(chain: Chain, terms: Terms, token: str
     lock = terms(token=token, lane=lane)
     chain.send(chain.alice, encode_lock(lock))
     for wrong in (HASHLOCK, bytes(32), PREIMAGE[:31], PREIMAGE + b"\0", b""):
-        with pytest.raises(Reverted, match="NotOpen"):
+        with pytest.raises(RevertedError, match="NotOpen"):
             chain.send(chain.bob, encode_claim(lock, wrong))
     assert chain.is_open(lock)
 
@@ -175,7 +175,7 @@ def test_a_preimage_of_65_bytes_is_refused(chain: Chain, terms: Terms, token: st
     preimage = bytes(65)
     lock = terms(token=token, hashlock=hashlib.sha256(preimage).digest())
     chain.send(chain.alice, encode_lock(lock))
-    with pytest.raises(Reverted, match="PreimageTooLong"):
+    with pytest.raises(RevertedError, match="PreimageTooLong"):
         chain.send(chain.carol, claim_bytes(preimage, lock))
 
 
@@ -183,7 +183,7 @@ def test_an_open_lock_cannot_be_made_again(chain: Chain, terms: Terms, token: st
     lock = terms(token=token, lane=lane)
     chain.send(chain.alice, encode_lock(lock))
     for again in (encode_lock(lock), encode_lock_batch([lock])):
-        with pytest.raises(Reverted, match="AlreadyOpen"):
+        with pytest.raises(RevertedError, match="AlreadyOpen"):
             chain.send(chain.alice, again)
     assert chain.balance(chain.htlc, token) == ETHER
 
@@ -196,11 +196,11 @@ def test_a_lane_holds_one_lock_at_a_time_and_is_used_again(chain: Chain, terms: 
         chain.send(chain.alice, make(first))
         assert not lane_is_free(stored(chain, slot))
         for taken in (encode_lock(second), encode_lock_batch([second])):
-            with pytest.raises(Reverted, match="AlreadyOpen"):
+            with pytest.raises(RevertedError, match="AlreadyOpen"):
                 chain.send(chain.alice, taken)
         chain.send(chain.alice, encode_lock(terms(token=token, lane=4)))
         assert not chain.is_open(second)
-        with pytest.raises(Reverted, match="NotOpen"):
+        with pytest.raises(RevertedError, match="NotOpen"):
             chain.send(chain.bob, encode_claim(second, PREIMAGE))
         chain.send(chain.bob, encode_claim(first, PREIMAGE))
         chain.send(chain.bob, encode_claim(terms(token=token, lane=4), PREIMAGE))
@@ -256,7 +256,7 @@ def test_locks_that_would_be_mistakes_are_refused(
     else:
         late = chain.now if fault == "deadline now" else chain.now - 1
         payee = lane << 224 | late << 160 | int(chain.bob.address, 16)
-    with pytest.raises(Reverted) as refusal:
+    with pytest.raises(RevertedError) as refusal:
         chain.send(chain.alice, make(good, amount, payee))  # type: ignore[operator]
     expected = {"BadTerms", "ERC20AmountMismatch"} if fault == "no amount" else {"BadTerms"}
     assert refusal.value.error in expected
@@ -269,7 +269,7 @@ def test_the_largest_amounts_work_and_larger_coins_are_refused(chain: Chain, ter
     chain.send(chain.alice, encode_lock(most))
     chain.send(chain.bob, encode_claim(most, PREIMAGE))
     for make in (raw_lock, raw_batch):
-        with pytest.raises(Reverted, match="BadTerms"):
+        with pytest.raises(RevertedError, match="BadTerms"):
             chain.send(chain.alice, make(most, MAX_COIN_AMOUNT + 1, most.payee))
     token = chain.deploy_test("TestToken")
     chain.raw(chain.alice, token, call("mint(address,uint256)", chain.alice.address, 2**256 - 1))
@@ -291,7 +291,7 @@ def test_a_coin_amount_that_does_not_fit_its_field_spends_nobody_elses_lock(
     message = call(
         "claimBytes(bytes,(address,address,address,uint256,bytes32,uint64,uint32))", PREIMAGE, tuple(plain)
     )
-    with pytest.raises(Reverted, match="BadTerms"):
+    with pytest.raises(RevertedError, match="BadTerms"):
         chain.send(chain.bob, message)
 
 
@@ -331,7 +331,7 @@ def test_nobody_spoils_a_batch_by_claiming_one_of_its_locks_first(
     logs = chain.send(chain.bob, encode_claim_batch(locks))
     assert [log.preimage for log in logs if isinstance(log, Claimed)] == [locks[0][1], locks[3][1]]
     assert chain.balance(chain.bob, token) == before + sum(lock.amount for lock, _ in locks)
-    with pytest.raises(Reverted, match="NotOpen"):
+    with pytest.raises(RevertedError, match="NotOpen"):
         chain.send(chain.bob, encode_claim_batch(locks))
 
 
@@ -356,9 +356,9 @@ def test_a_batch_pays_one_recipient_only(chain: Chain, terms: Terms, token: str)
         message = call(f"claimNativeBatch({item})", values)
     else:
         item = "(uint256,bytes32,uint256,address)[]"
-        values = [(lock.payee, PREIMAGE, lock.amount, lock.sender) for lock in (carols, bobs)]
-        message = call(f"claimERC20Batch(address,{item})", token, values)
-    with pytest.raises(Reverted, match="MixedRecipients"):
+        claims = [(lock.payee, PREIMAGE, lock.amount, lock.sender) for lock in (carols, bobs)]
+        message = call(f"claimERC20Batch(address,{item})", token, claims)
+    with pytest.raises(RevertedError, match="MixedRecipients"):
         chain.send(chain.carol, message)
 
 
@@ -367,7 +367,7 @@ def test_an_empty_batch_claims_nothing(chain: Chain, token: str) -> None:
         message = call("claimNativeBatch((uint256,bytes32,bytes32)[])", [])
     else:
         message = call("claimERC20Batch(address,(uint256,bytes32,uint256,address)[])", token, [])
-    with pytest.raises(Reverted, match="NotOpen"):
+    with pytest.raises(RevertedError, match="NotOpen"):
         chain.send(chain.carol, message)
 
 
@@ -376,7 +376,7 @@ def test_a_coin_batch_must_bring_the_exact_sum(chain: Chain, terms: Terms, sent:
     chain.evm.set_balance(chain.htlc, 5 * ETHER)
     locks = [terms(), terms(amount=ETHER, deadline=chain.now + 7200)]
     message = encode_lock_batch(locks)
-    with pytest.raises(Reverted, match="WrongValue"):
+    with pytest.raises(RevertedError, match="WrongValue"):
         chain.send(chain.alice, Call(message.data, sent))
 
 
@@ -385,5 +385,5 @@ def test_coins_sent_along_by_mistake_are_refused(chain: Chain, terms: Terms) -> 
     lock, coin = terms(token=token), terms()
     chain.send(chain.alice, encode_lock(coin))
     for message in (encode_lock(lock), encode_claim(coin, PREIMAGE), encode_refund(coin), Call(b"")):
-        with pytest.raises(Reverted):
+        with pytest.raises(RevertedError):
             chain.send(chain.alice, Call(message.data, 1))

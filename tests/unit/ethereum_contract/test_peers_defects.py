@@ -4,10 +4,11 @@ docs/chains/ethereum.md lists who had which.
 """
 
 import hashlib
+from collections.abc import Callable
 
 import pytest
 
-from relayers.ethereum.htlc import (
+from relayers.evm.htlc import (
     COIN,
     Call,
     EvmLockTerms,
@@ -21,7 +22,7 @@ from relayers.ethereum.htlc import (
     typed_data_digest,
 )
 from tests.unit.ethereum_contract.conftest import HASHLOCK, PREIMAGE, Terms
-from tests.unit.ethereum_contract.evm import ETHER, Chain, Reverted, call
+from tests.unit.ethereum_contract.evm import ETHER, Chain, RevertedError, call
 
 Step = tuple[str, int, bytes]
 PLAIN_TERMS = "(address,address,address,uint256,bytes32,uint64,uint32)"
@@ -63,7 +64,7 @@ def react(chain: Chain, account: str, *steps: Call, swallow: bool = False) -> No
 def test_a_token_that_keeps_a_fee_is_refused_and_pays_nothing_from_others(chain: Chain, terms: Terms) -> None:
     token = chain.token("FeeToken")
     for make in (encode_lock, lambda lock: encode_lock_batch([lock])):
-        with pytest.raises(Reverted, match="ERC20AmountMismatch"):
+        with pytest.raises(RevertedError, match="ERC20AmountMismatch"):
             chain.send(chain.alice, make(terms(token=token)))
     assert chain.balance(chain.htlc, token) == 0
 
@@ -75,7 +76,7 @@ def test_a_token_that_returns_nothing_or_true_locks_and_pays(chain: Chain, terms
         lock = terms(token=token)
         chain.send(chain.alice, encode_lock(lock))
         chain.warp(3600)
-        chain.send(chain.bob, finish(lock, PREIMAGE) if finish is encode_claim else finish(lock))  # type: ignore[call-arg,arg-type]
+        chain.send(chain.bob, finish(lock, PREIMAGE) if finish is encode_claim else finish(lock))  # type: ignore[call-arg]
     assert chain.balance(chain.htlc, token) == 0
     assert chain.balance(chain.bob, token) == 1001 * ETHER
 
@@ -85,7 +86,7 @@ def test_a_token_that_says_no_instead_of_reverting_locks_nothing(chain: Chain, t
     others_deposit(chain, terms, token)
     chain.raw(chain.alice, token, call("refuse(bool)", True))
     for message in (encode_lock(terms(token=token)), encode_lock_batch([terms(token=token)])):
-        with pytest.raises(Reverted, match="ERC20AmountMismatch"):
+        with pytest.raises(RevertedError, match="ERC20AmountMismatch"):
             chain.send(chain.alice, message)
 
 
@@ -96,7 +97,7 @@ def test_a_lock_stays_open_when_its_token_says_no_to_the_payment(chain: Chain, t
     chain.raw(chain.alice, token, call("refuse(bool)", True))
     chain.warp(3600)
     for spend in (encode_claim(lock, PREIMAGE), encode_refund(lock), encode_claim_batch([(lock, PREIMAGE)])):
-        with pytest.raises(Reverted, match="ERC20TransferFailed"):
+        with pytest.raises(RevertedError, match="ERC20TransferFailed"):
             chain.send(chain.bob, spend)
     assert chain.is_open(lock)
     chain.raw(chain.alice, token, call("refuse(bool)", False))
@@ -110,14 +111,14 @@ def test_a_short_answer_is_no_yes(chain: Chain, terms: Terms) -> None:
     preimage = next(one for one in preimages if hashlib.sha256(one).digest()[31] == 1)
     lock = terms(token=token, hashlock=hashlib.sha256(preimage).digest())
     chain.send(chain.alice, encode_lock(lock))
-    with pytest.raises(Reverted, match="ERC20TransferFailed"):
+    with pytest.raises(RevertedError, match="ERC20TransferFailed"):
         chain.send(chain.bob, encode_claim(lock, preimage))
 
 
 def test_an_address_without_code_is_no_token(chain: Chain, terms: Terms) -> None:
     for nobody in ("0x" + "99" * 20, chain.bob.address, "0x" + "00" * 19 + "04", "0x" + "00" * 19 + "02"):
         for message in (encode_lock(terms(token=nobody)), encode_lock_batch([terms(token=nobody)])):
-            with pytest.raises(Reverted, match="ERC20AmountMismatch"):
+            with pytest.raises(RevertedError, match="ERC20AmountMismatch"):
                 chain.send(chain.alice, message)
 
 
@@ -130,7 +131,7 @@ def test_the_zero_token_is_not_a_way_to_a_coin_lock_without_coins(chain: Chain, 
             "lockERC20Batch(address,(uint256,bytes32,uint256)[])", COIN, [(lock.payee, lock.hashlock, ETHER)]
         ),
     ):
-        with pytest.raises(Reverted, match="ERC20AmountMismatch"):
+        with pytest.raises(RevertedError, match="ERC20AmountMismatch"):
             chain.send(chain.alice, message)
     assert not chain.is_open(lock)
 
@@ -140,7 +141,7 @@ def test_a_token_whose_code_is_gone_is_not_counted_as_paid(chain: Chain, terms: 
     lock = terms(token=token)
     chain.send(chain.alice, encode_lock(lock))
     chain.put_code(token, b"")
-    with pytest.raises(Reverted, match="ERC20TransferFailed"):
+    with pytest.raises(RevertedError, match="ERC20TransferFailed"):
         chain.send(chain.bob, encode_claim(lock, PREIMAGE))
     assert chain.is_open(lock)
 
@@ -150,7 +151,7 @@ def test_without_allowance_or_funds_nothing_is_locked(chain: Chain, terms: Terms
     others_deposit(chain, terms, token)
     chain.raw(chain.alice, token, call("approve(address,uint256)", chain.htlc, ETHER - 1))
     for lock in (terms(token=token), terms(token=token, amount=2**256 - ETHER)):
-        with pytest.raises(Reverted, match="ERC20AmountMismatch"):
+        with pytest.raises(RevertedError, match="ERC20AmountMismatch"):
             chain.send(chain.alice, encode_lock(lock))
     assert chain.balance(chain.htlc, token) == 50 * ETHER
 
@@ -169,10 +170,13 @@ def test_the_gap_of_a_fee_cannot_be_filled_by_a_deposit_within(
     thief = actor(chain, token, hooked=True)
     first = terms(token=token, sender=thief, amount=10 * ETHER)
     second = terms(token=token, sender=thief, amount=1 * ETHER)
-    make = {"single": encode_lock, "batch": lambda lock: encode_lock_batch([lock])}
+    make: dict[str, Callable[[EvmLockTerms], Call]] = {
+        "single": encode_lock,
+        "batch": lambda lock: encode_lock_batch([lock]),
+    }
     steps = [(chain.htlc, 0, make[inner](second).data), (token, 0, call("setFee(uint256)", 10).data)]
     chain.raw(chain.alice, thief, call("react((address,uint256,bytes)[])", steps))
-    with pytest.raises(Reverted, match="Reentered"):
+    with pytest.raises(RevertedError, match="Reentered"):
         run(chain, thief, chain.htlc, make[outer](first))
     assert not chain.is_open(first)
     assert not chain.is_open(second)
@@ -202,7 +206,7 @@ def test_a_lock_claimed_within_its_own_deposit_steals_nothing(chain: Chain, term
         thief = actor(chain, token, hooked=True)
         lock = terms(token=token, sender=thief, recipient=thief, amount=10 * ETHER)
         react(chain, thief, encode_claim(lock, PREIMAGE))
-        with pytest.raises(Reverted):
+        with pytest.raises(RevertedError):
             run(chain, thief, chain.htlc, make(lock))
         assert chain.balance(chain.htlc, token) == 50 * ETHER
 
@@ -260,7 +264,7 @@ def test_a_receiver_that_rejects_coins_keeps_its_claim(
         "batch": encode_claim_batch([(lock, PREIMAGE)]),
         "refund": encode_refund(lock),
     }[way]
-    with pytest.raises(Reverted, match="NativeTransferFailed"):
+    with pytest.raises(RevertedError, match="NativeTransferFailed"):
         chain.send(chain.carol, spend)
     assert chain.is_open(lock)
     chain.raw(chain.alice, stubborn, call("refuse(bool)", False))
@@ -305,6 +309,6 @@ def test_a_claim_that_runs_out_of_gas_takes_no_other_path(chain: Chain, terms: T
     lock = terms()
     chain.send(chain.alice, encode_lock(lock))
     for gas in range(21_000, 36_000, 97):
-        with pytest.raises(Reverted):
+        with pytest.raises(RevertedError):
             chain.send(chain.bob, encode_claim(lock, HASHLOCK), gas)
     assert chain.is_open(lock)

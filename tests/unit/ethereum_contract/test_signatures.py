@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from relayers.ethereum.htlc import (
+from relayers.evm.htlc import (
     COIN,
     DOMAIN_NAME,
     DOMAIN_VERSION,
@@ -29,7 +29,7 @@ from relayers.ethereum.htlc import (
     typed_data_digest,
 )
 from tests.unit.ethereum_contract.conftest import HASHLOCK, PREIMAGE, Terms
-from tests.unit.ethereum_contract.evm import CHAIN_ID, ETHER, Chain, Party, Reverted, call, compiled
+from tests.unit.ethereum_contract.evm import CHAIN_ID, ETHER, Chain, Party, RevertedError, call, compiled
 
 FEE = ETHER // 100
 NEVER = 2**40
@@ -106,7 +106,7 @@ def test_a_relayer_may_ask_less_than_it_was_offered_but_no_more(
     chain.send(chain.alice, encode_lock(lock))
     greedy = bytearray(claim_for(chain, lock).data)
     greedy[4 + 32 * 8 : 4 + 32 * 9] = (FEE + 1).to_bytes(32, "big")
-    with pytest.raises(Reverted, match="FeeTooHigh"):
+    with pytest.raises(RevertedError, match="FeeTooHigh"):
         chain.send(chain.carol, Call(bytes(greedy)))
 
 
@@ -118,7 +118,7 @@ def test_a_fee_never_exceeds_the_lock(chain: Chain, terms: Terms, token: str) ->
     whole = claim_for(chain, lock, fee=ETHER, max_fee=2**255)
     greedy = bytearray(whole.data)
     greedy[4 + 32 * 8 : 4 + 32 * 9] = (ETHER + 1).to_bytes(32, "big")
-    with pytest.raises(Reverted, match="FeeTooHigh"):
+    with pytest.raises(RevertedError, match="FeeTooHigh"):
         chain.send(chain.carol, Call(bytes(greedy)))
     chain.send(chain.carol, whole)
     assert chain.balance(chain.htlc, token) == 5 * ETHER
@@ -130,7 +130,7 @@ def test_only_the_relayer_that_was_named_can_use_the_signature(
     lock = terms(token=token)
     chain.send(chain.alice, encode_lock(lock))
     message = claim_for(chain, lock)
-    with pytest.raises(Reverted, match="SignatureInvalid"):
+    with pytest.raises(RevertedError, match="SignatureInvalid"):
         chain.send(chain.alice, message)
     chain.send(chain.carol, message)
 
@@ -139,7 +139,7 @@ def test_a_relayer_needs_the_preimage(chain: Chain, terms: Terms) -> None:
     lock = terms()
     chain.send(chain.alice, encode_lock(lock))
     message = claim_for(chain, lock)
-    with pytest.raises(Reverted, match="NotOpen"):
+    with pytest.raises(RevertedError, match="NotOpen"):
         chain.send(chain.carol, Call(message.data.replace(PREIMAGE, bytes(32))))
 
 
@@ -162,7 +162,7 @@ def test_a_signature_is_not_replayed_on_an_identical_lock(
     chain.send(chain.alice, encode_lock(lock))
     chain.send(chain.carol, use(chain, lock))
     chain.send(chain.alice, encode_lock(lock))
-    with pytest.raises(Reverted, match="NonceUsed"):
+    with pytest.raises(RevertedError, match="NonceUsed"):
         chain.send(chain.carol, use(chain, lock))
     chain.send(chain.carol, use(chain, lock, nonce=6))
 
@@ -185,13 +185,13 @@ def test_a_signature_is_for_one_lock_on_one_chain_and_contract(
         "deadline": lock.deadline + 1,
         "lane": 1,
     }
-    how = {
+    how: dict[str, dict[str, object]] = {
         "chain": {"chain_id": 1},
         "contract": {"contract": "0x" + "34" * 20},
         "signer": {"signer": chain.carol},
     }
     wrong = how.get(change) or {"signed": terms(**{change: other[change]})}
-    with pytest.raises(Reverted, match="SignatureInvalid"):
+    with pytest.raises(RevertedError, match="SignatureInvalid"):
         chain.send(chain.carol, use(chain, lock, **wrong))
     assert chain.is_open(lock)
     chain.send(chain.carol, use(chain, lock))
@@ -207,7 +207,7 @@ def test_a_signature_for_one_purpose_serves_no_other(chain: Chain, terms: Terms,
         if use is claim_for
         else encode_claim_for(lock, PREIMAGE, fee=0, max_fee=FEE, nonce=5, expiry=NEVER, signature=signature)
     )
-    with pytest.raises(Reverted, match="SignatureInvalid"):
+    with pytest.raises(RevertedError, match="SignatureInvalid"):
         chain.send(chain.carol, crossed)
 
 
@@ -219,12 +219,12 @@ def test_what_was_signed_cannot_be_changed(chain: Chain, terms: Terms, use: Any)
     for old, new in ((5, 6), (NEVER, NEVER + 1)):
         word = old.to_bytes(32, "big")
         assert word in message.data
-        with pytest.raises(Reverted, match="SignatureInvalid"):
+        with pytest.raises(RevertedError, match="SignatureInvalid"):
             chain.send(chain.carol, Call(message.data.replace(word, new.to_bytes(32, "big"))))
     if use is claim_for:
         head, _, tail = message.data.partition(FEE.to_bytes(32, "big"))
         more = tail.replace(FEE.to_bytes(32, "big"), (2 * FEE).to_bytes(32, "big"))
-        with pytest.raises(Reverted, match="SignatureInvalid"):
+        with pytest.raises(RevertedError, match="SignatureInvalid"):
             chain.send(chain.carol, Call(head + FEE.to_bytes(32, "big") + more))
 
 
@@ -234,7 +234,7 @@ def test_signatures_expire_after_their_last_second(chain: Chain, terms: Terms) -
     expiry = chain.now + 10
     message = claim_for(chain, lock, expiry=expiry)
     chain.warp(11)
-    with pytest.raises(Reverted, match="SignatureExpired"):
+    with pytest.raises(RevertedError, match="SignatureExpired"):
         chain.send(chain.carol, message)
     chain.warp(-1)
     chain.send(chain.carol, message)
@@ -247,7 +247,7 @@ def test_a_signer_can_withdraw_signatures(chain: Chain, terms: Terms) -> None:
     chain.send(chain.carol, encode_cancel_nonces(3, 1 << 7))  # somebody else's nonces are not bob's
     chain.send(chain.bob, encode_cancel_nonces(3, 1 << 7))
     for use in (claim_for, agree):
-        with pytest.raises(Reverted, match="NonceUsed"):
+        with pytest.raises(RevertedError, match="NonceUsed"):
             chain.send(chain.carol, use(chain, lock, nonce=nonce))
     chain.send(chain.bob, encode_cancel_nonces(3, 1 << 9))
     word = chain.raw(chain.alice, chain.htlc, encode_used_nonces(chain.bob.address, 3))
@@ -278,7 +278,7 @@ def test_malformed_signatures_are_refused(chain: Chain, terms: Terms, use: Any) 
             if use is agree
             else encode_claim_for(lock, PREIMAGE, fee=FEE, max_fee=FEE, nonce=5, expiry=NEVER, signature=bad)
         )
-        with pytest.raises(Reverted, match="SignatureInvalid"):
+        with pytest.raises(RevertedError, match="SignatureInvalid"):
             chain.send(chain.carol, message)
     chain.send(chain.carol, Call(good))
 
@@ -304,7 +304,7 @@ def test_a_smart_wallet_signs_by_eip_1271(chain: Chain, terms: Terms, token: str
     else:
         typed = cooperative_refund_typed_data(chain.chain_id, chain.htlc, lock, nonce=1, expiry=NEVER)
         message = encode_cooperative_refund(lock, nonce=1, expiry=NEVER, signature=b"any form")
-    with pytest.raises(Reverted, match="SignatureInvalid"):
+    with pytest.raises(RevertedError, match="SignatureInvalid"):
         chain.send(chain.carol, message)
     chain.raw(chain.alice, wallet, call("approveDigest(bytes32)", typed_data_digest(typed)))
     chain.send(chain.carol, message)
@@ -319,7 +319,7 @@ def test_a_short_answer_of_a_smart_wallet_is_a_no(chain: Chain, terms: Terms) ->
     chain.raw(chain.alice, wallet, call("approveDigest(bytes32)", typed_data_digest(typed)))
     chain.raw(chain.alice, wallet, call("answerShort(bool)", True))
     message = encode_cooperative_refund(lock, nonce=1, expiry=NEVER, signature=b"")
-    with pytest.raises(Reverted, match="SignatureInvalid"):
+    with pytest.raises(RevertedError, match="SignatureInvalid"):
         chain.send(chain.carol, message)
 
 
@@ -335,7 +335,7 @@ def test_each_chain_has_signatures_of_its_own(use: Any) -> None:
         deadline=elsewhere.now + 3600,
     )
     elsewhere.send(elsewhere.alice, encode_lock(lock))
-    with pytest.raises(Reverted, match="SignatureInvalid"):
+    with pytest.raises(RevertedError, match="SignatureInvalid"):
         elsewhere.send(elsewhere.carol, use(elsewhere, lock, chain_id=CHAIN_ID))
     elsewhere.send(elsewhere.carol, use(elsewhere, lock))
 
@@ -343,7 +343,7 @@ def test_each_chain_has_signatures_of_its_own(use: Any) -> None:
 def test_a_contract_that_knows_nothing_of_eip_1271_signs_nothing(chain: Chain, terms: Terms) -> None:
     lock = terms(recipient=chain.token())
     chain.send(chain.alice, encode_lock(lock))
-    with pytest.raises(Reverted, match="SignatureInvalid"):
+    with pytest.raises(RevertedError, match="SignatureInvalid"):
         chain.send(chain.carol, agree(chain, lock))
 
 
@@ -357,7 +357,7 @@ def test_an_account_with_delegated_code_still_signs_with_its_key(chain: Chain, t
 
 def test_a_cooperative_refund_of_a_lock_that_is_not_open_is_refused(chain: Chain, terms: Terms) -> None:
     chain.send(chain.alice, encode_lock(terms(amount=5 * ETHER)))
-    with pytest.raises(Reverted, match="NotOpen"):
+    with pytest.raises(RevertedError, match="NotOpen"):
         chain.send(chain.carol, agree(chain, terms()))
 
 
@@ -421,7 +421,7 @@ def test_a_permit_is_no_use_to_anybody_else(chain: Chain, terms: Terms) -> None:
     chain.raw(chain.carol, token, call("approve(address,uint256)", chain.htlc, 0))
     lock = terms(token=token, recipient=chain.carol.address)
     message = encode_lock_with_permit(lock, NEVER, permit(chain, token, chain.alice, lock.amount))
-    with pytest.raises(Reverted, match="ERC20AmountMismatch"):
+    with pytest.raises(RevertedError, match="ERC20AmountMismatch"):
         chain.send(chain.carol, message)
 
 
@@ -450,7 +450,7 @@ def test_anyone_submits_a_lock_that_its_sender_signed_for_permit2(
     chain.send(chain.carol, encode_refund(lock))
     assert chain.balance(chain.alice, permit2_token) == 1000 * ETHER
     lock = terms(token=permit2_token, deadline=chain.now + 1)
-    with pytest.raises(Reverted):
+    with pytest.raises(RevertedError):
         chain.send(chain.carol, with_permit2(chain, lock))  # its nonce is used
 
 
@@ -467,7 +467,7 @@ def test_a_permit2_signature_makes_that_lock_and_no_other(
     }
     lock = terms(token=permit2_token)
     forged = terms(**{"token": permit2_token, change: other[change]})
-    with pytest.raises(Reverted):
+    with pytest.raises(RevertedError):
         chain.send(chain.carol, with_permit2(chain, forged, signed=lock))
     assert chain.balance(chain.htlc, permit2_token) == 0
 
@@ -485,7 +485,7 @@ def test_a_permit2_lock_counts_what_arrives(chain: Chain, terms: Terms) -> None:
     chain.put_code(PERMIT2, compiled()["TestPermit2"][1])
     token = chain.token("FeeToken")
     chain.raw(chain.alice, token, call("approve(address,uint256)", PERMIT2, 2**256 - 1))
-    with pytest.raises(Reverted, match="ERC20AmountMismatch"):
+    with pytest.raises(RevertedError, match="ERC20AmountMismatch"):
         chain.send(chain.carol, with_permit2(chain, terms(token=token)))
 
 

@@ -9,9 +9,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numba
 import numpy as np
 import pytest
 from numba import types
+from numba.core import config as numba_config
 
 from kernels import compile_cache
 from kernels.compile_cache import Kernel, cache_directory, kernel, kernel_sources, source_key
@@ -23,7 +25,7 @@ import sys
 from numba import types
 from kernels.compile_cache import kernel
 import helper
-@kernel(types.int64(types.int64), depends_on=[helper.__file__])
+@kernel(types.int64(types.int64))
 def entry(x):
     return helper.step(x)
 print(entry(10), entry.loaded_from_cache)
@@ -42,7 +44,7 @@ def new_kernel(**options: Any) -> Kernel:
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """An empty cache of its own."""
     root = tmp_path / "cache"
-    monkeypatch.setattr(compile_cache.numba_config, "CACHE_DIR", str(root))
+    monkeypatch.setattr(numba_config, "CACHE_DIR", str(root))
     cache_directory.cache_clear()
     yield root
     cache_directory.cache_clear()
@@ -93,9 +95,9 @@ def test_the_key_changes_with_the_content_and_the_name_of_every_source(tmp_path:
 
 def test_the_key_changes_with_the_processor_and_the_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
     key = source_key([])
-    monkeypatch.setattr(compile_cache.numba_config, "CPU_NAME", "another")
+    monkeypatch.setattr(numba_config, "CPU_NAME", "another")
     other_processor = source_key([])
-    monkeypatch.setattr(compile_cache.numba, "__version__", "0.0")
+    monkeypatch.setattr(numba, "__version__", "0.0")
     assert len({key, other_processor, source_key([])}) == 3
 
 
@@ -105,7 +107,7 @@ def test_every_module_of_compiled_code_counts_as_a_source() -> None:
 
 
 def test_the_directory_is_private_and_named_after_the_key(cache: Path) -> None:
-    directory = cache_directory()
+    directory = cache_directory(source_key(kernel_sources()))
     assert directory == cache / source_key(kernel_sources())
     assert directory.stat().st_mode & 0o077 == 0
 
@@ -138,8 +140,8 @@ def test_without_a_writable_directory_kernels_still_run(
 
 
 def test_a_directory_of_another_user_is_not_trusted(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(compile_cache.os, "getuid", lambda: 12345)
-    assert cache_directory() is None
+    monkeypatch.setattr(os, "getuid", lambda: 12345)
+    assert cache_directory(source_key([])) is None
 
 
 def test_caches_unused_for_a_month_are_removed(cache: Path) -> None:
@@ -148,7 +150,7 @@ def test_caches_unused_for_a_month_are_removed(cache: Path) -> None:
         (cache / name).mkdir(parents=True)
         if name != "fedcba9876543210":
             os.utime(cache / name, (long_ago, long_ago))
-    directory = cache_directory()
+    directory = cache_directory(source_key([]))
     assert directory is not None
     assert {entry.name for entry in cache.iterdir()} == {
         directory.name,
@@ -158,7 +160,7 @@ def test_caches_unused_for_a_month_are_removed(cache: Path) -> None:
 
 
 def test_the_cache_root_follows_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(compile_cache.numba_config, "CACHE_DIR", "")
+    monkeypatch.setattr(numba_config, "CACHE_DIR", "")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert compile_cache.cache_root() == tmp_path / "rainbow-bridge" / "kernels"
     monkeypatch.delenv("XDG_CACHE_HOME")
@@ -184,6 +186,6 @@ def test_a_kernel_with_wrong_results_is_not_used(cache: Path) -> None:
 def test_with_the_compiler_switched_off_the_error_says_so(
     cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(compile_cache.numba_config, "DISABLE_JIT", 1)
+    monkeypatch.setattr(numba_config, "DISABLE_JIT", 1)
     with pytest.raises(KernelError, match="unset NUMBA_DISABLE_JIT"):
         new_kernel()(1)

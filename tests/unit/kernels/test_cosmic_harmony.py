@@ -124,7 +124,7 @@ def test_a_scan_finds_the_first_nonce_and_tells_how_far_it_came(
         assert result.best_nonce == tried[works.index(min(works))]
     else:
         assert result.hashes_done == 0
-        assert result.nonce is result.best_nonce is result.best_hash is None
+        assert (result.nonce, result.best_nonce, result.best_hash) == (None, None, None)
 
 
 def test_a_scan_wraps_around_behind_the_last_nonce() -> None:

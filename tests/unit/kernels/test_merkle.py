@@ -68,7 +68,7 @@ def test_other_shapes_are_refused_with_a_hint() -> None:
         merkle_root(np.zeros(32, np.uint8))
 
 
-@building_block
+@building_block  # type: ignore[untyped-decorator] # Numba has no types for it
 def _root_of_records(records: U64Array, root: U64Array) -> None:
     """As compiled block validation would use the building blocks."""
     txids = np.empty((records.shape[0], 4), np.uint64)

@@ -10,22 +10,29 @@ from bridge.protocol.rules import required_effects
 from bridge.protocol.timelocks import Deadlines, plan_deadlines
 from bridge.protocol.transition import new_swap, transition
 from bridge.protocol.types import (
+    Address,
+    Amount,
     Asset,
+    BlockHeight,
     BlockRef,
-    Chain,
     ChainTiming,
     LegRole,
+    LockId,
     LockTerms,
     Preimage,
     Purpose,
     Swap,
+    SwapId,
     SwapPolicy,
+    TxId,
+    UnixSeconds,
 )
+from tests import instances
 
 SOURCE, DESTINATION = LegRole.SOURCE, LegRole.DESTINATION
-ETH = Asset(Chain.ETHEREUM, "ETH", 18)
-USDC = Asset(Chain.ETHEREUM, "USDC", 6, contract="0x00000000000000000000000000000000000000cc")
-ZION = Asset(Chain.ZION, "ZION", 8)
+ETH = Asset(instances.ETHEREUM, "ETH", 18)
+USDC = Asset(instances.ETHEREUM, "USDC", 6, contract="0x00000000000000000000000000000000000000cc")
+ZION = Asset(instances.ZION, "ZION", 8)
 
 PREIMAGE = Preimage(bytes(range(32)))
 WRONG_PREIMAGE = Preimage(b"\x01" * 32)
@@ -37,8 +44,8 @@ START = 1_000_000
 
 def deadlines() -> Deadlines:
     return plan_deadlines(
-        START,
-        START,
+        UnixSeconds(START),
+        UnixSeconds(START),
         source=ETHEREUM_TIMING,
         destination=ZION_TIMING,
         user_window=3600,
@@ -56,33 +63,35 @@ POLICY = SwapPolicy(
     lock_by=PLAN.lock_by,
 )
 SOURCE_TERMS = LockTerms(
-    chain=Chain.ETHEREUM,
-    contract="0xhtlc",
-    sender="0xuser",
-    recipient="0xbridge",
+    chain=instances.ETHEREUM,
+    contract=Address("0xhtlc"),
+    sender=Address("0xuser"),
+    recipient=Address("0xbridge"),
     asset=ETH,
-    amount=10**15,
+    amount=Amount(10**15),
     hashlock=PREIMAGE.hashlock(),
     deadline=PLAN.source,
 )
 DESTINATION_TERMS = LockTerms(
-    chain=Chain.ZION,
-    contract="",
-    sender="zion1bridge",
-    recipient="zion1user",
+    chain=instances.ZION,
+    contract=Address(""),
+    sender=Address("zion1bridge"),
+    recipient=Address("zion1user"),
     asset=ZION,
-    amount=5 * 10**8,
+    amount=Amount(5 * 10**8),
     hashlock=PREIMAGE.hashlock(),
     deadline=PLAN.destination,
 )
 
 
 def block(height: int, time: int = START + 60, fork: str = "") -> BlockRef:
-    return BlockRef(height=height, id=f"{fork}{height}", parent=f"{fork}{height - 1}", time=time)
+    return BlockRef(
+        height=BlockHeight(height), id=f"{fork}{height}", parent=f"{fork}{height - 1}", time=UnixSeconds(time)
+    )
 
 
 def quoted_swap() -> Swap:
-    return new_swap("swap-1", source=SOURCE_TERMS, destination=DESTINATION_TERMS, policy=POLICY)
+    return new_swap(SwapId("swap-1"), source=SOURCE_TERMS, destination=DESTINATION_TERMS, policy=POLICY)
 
 
 class Player:
@@ -105,40 +114,48 @@ class Player:
     # What people and chains do, in words.
 
     def accepted(self) -> Player:
-        return self.feed(ev.Accepted(), ev.Tick(Chain.ETHEREUM, START, 1), ev.Tick(Chain.ZION, START, 1))
+        return self.feed(
+            ev.Accepted(),
+            ev.Tick(instances.ETHEREUM, UnixSeconds(START), BlockHeight(1)),
+            ev.Tick(instances.ZION, UnixSeconds(START), BlockHeight(1)),
+        )
 
     def source_time(self, time: int) -> Player:
-        return self.feed(ev.Tick(Chain.ETHEREUM, time, time // 12))
+        return self.feed(ev.Tick(instances.ETHEREUM, UnixSeconds(time), BlockHeight(time // 12)))
 
     def destination_time(self, time: int) -> Player:
-        return self.feed(ev.Tick(Chain.ZION, time, time // 60))
+        return self.feed(ev.Tick(instances.ZION, UnixSeconds(time), BlockHeight(time // 60)))
 
     def source_locked(self, lock_id: str = "s", at: BlockRef | None = None, **changes: object) -> Player:
         terms = replace(SOURCE_TERMS, **changes)
-        return self.feed(ev.LockSeen(SOURCE, lock_id, terms, f"tx-{lock_id}", at or block(10)))
+        return self.feed(ev.LockSeen(SOURCE, LockId(lock_id), terms, TxId(f"tx-{lock_id}"), at or block(10)))
 
     def source_final(self, lock_id: str = "s") -> Player:
-        return self.feed(ev.LockFinal(SOURCE, lock_id))
+        return self.feed(ev.LockFinal(SOURCE, LockId(lock_id)))
 
     def destination_locked(self, lock_id: str = "d", at: BlockRef | None = None) -> Player:
-        return self.feed(ev.LockSeen(DESTINATION, lock_id, DESTINATION_TERMS, "tx-d", at or block(20)))
+        return self.feed(
+            ev.LockSeen(DESTINATION, LockId(lock_id), DESTINATION_TERMS, TxId("tx-d"), at or block(20))
+        )
 
     def destination_final(self) -> Player:
-        return self.feed(ev.LockFinal(DESTINATION, "d"))
+        return self.feed(ev.LockFinal(DESTINATION, LockId("d")))
 
     def claimed(self, leg: LegRole, at: BlockRef | None = None) -> Player:
         lock_id = "s" if leg is SOURCE else "d"
-        return self.feed(ev.ClaimSeen(leg, lock_id, f"claim-{lock_id}", at or block(30), PREIMAGE))
+        return self.feed(
+            ev.ClaimSeen(leg, LockId(lock_id), TxId(f"claim-{lock_id}"), at or block(30), PREIMAGE)
+        )
 
     def claim_final(self, leg: LegRole) -> Player:
-        return self.feed(ev.ClaimFinal(leg, "s" if leg is SOURCE else "d"))
+        return self.feed(ev.ClaimFinal(leg, LockId("s" if leg is SOURCE else "d")))
 
     def refunded(self, leg: LegRole, at: BlockRef | None = None, lock_id: str = "") -> Player:
         lock_id = lock_id or ("s" if leg is SOURCE else "d")
-        return self.feed(ev.RefundSeen(leg, lock_id, f"refund-{lock_id}", at or block(40)))
+        return self.feed(ev.RefundSeen(leg, LockId(lock_id), TxId(f"refund-{lock_id}"), at or block(40)))
 
     def refund_final(self, leg: LegRole, lock_id: str = "") -> Player:
-        return self.feed(ev.RefundFinal(leg, lock_id or ("s" if leg is SOURCE else "d")))
+        return self.feed(ev.RefundFinal(leg, LockId(lock_id or ("s" if leg is SOURCE else "d"))))
 
     def shared(self, preimage: Preimage = PREIMAGE) -> Player:
         return self.feed(ev.SecretShared(preimage))

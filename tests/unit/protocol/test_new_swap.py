@@ -11,7 +11,8 @@ from bridge.protocol.alarms import next_alarm
 from bridge.protocol.refusals import ProtocolError
 from bridge.protocol.timelocks import expiry_time, latest_counterlock
 from bridge.protocol.transition import new_swap
-from bridge.protocol.types import Chain, Swap, SwapState
+from bridge.protocol.types import BlockHeight, Swap, SwapId, SwapState, UnixSeconds
+from tests import instances
 from tests.unit.protocol.factory import (
     DESTINATION_TERMS,
     PLAN,
@@ -30,7 +31,7 @@ from tests.unit.protocol.factory import (
         ({"hashlock": b"\1" * 31}, {"hashlock": b"\1" * 31}),
         ({"amount": 0}, {}),
         ({}, {"amount": -1}),
-        ({"chain": Chain.ZION, "asset": ZION}, {}),
+        ({"chain": instances.ZION, "asset": ZION}, {}),
         ({"asset": ZION}, {}),
         ({"sender": ""}, {}),
         ({}, {"recipient": ""}),
@@ -43,7 +44,7 @@ def test_terms_that_do_not_fit_together_make_no_swap(
 ) -> None:
     with pytest.raises(ProtocolError):
         new_swap(
-            "x",
+            SwapId("x"),
             source=replace(SOURCE_TERMS, **source),
             destination=replace(DESTINATION_TERMS, **destination),
             policy=POLICY,
@@ -53,7 +54,7 @@ def test_terms_that_do_not_fit_together_make_no_swap(
 def test_a_swap_starts_quoted_or_waiting_if_it_is_accepted_already() -> None:
     made = {
         accepted: new_swap(
-            "x", source=SOURCE_TERMS, destination=DESTINATION_TERMS, policy=POLICY, accepted=accepted
+            SwapId("x"), source=SOURCE_TERMS, destination=DESTINATION_TERMS, policy=POLICY, accepted=accepted
         )
         for accepted in (False, True)
     }
@@ -69,17 +70,17 @@ def test_a_swap_survives_storage_unchanged() -> None:
 
 def test_a_swap_names_the_times_it_wants_to_hear() -> None:
     p = Player()
-    assert next_alarm(p.swap, Chain.ZION) == 0
-    assert next_alarm(p.swap, Chain.SOLANA) is None
+    assert next_alarm(p.swap, instances.ZION) == 0
+    assert next_alarm(p.swap, instances.SOLANA) is None
     p.accepted()
-    assert next_alarm(p.swap, Chain.ETHEREUM) == expiry_time(POLICY) + 1
-    assert next_alarm(p.swap, Chain.ZION) == latest_counterlock(POLICY, PLAN.destination) + 1
+    assert next_alarm(p.swap, instances.ETHEREUM) == expiry_time(POLICY) + 1
+    assert next_alarm(p.swap, instances.ZION) == latest_counterlock(POLICY, PLAN.destination) + 1
     p.destination_time(PLAN.destination)
-    assert next_alarm(p.swap, Chain.ZION) is None
+    assert next_alarm(p.swap, instances.ZION) is None
 
 
 def test_clocks_that_disagree_make_the_next_tick_matter() -> None:
     p = Player().accepted().source_locked().source_time(START + 800).source_final()
-    assert next_alarm(p.swap, Chain.ZION) == START + 1
-    p.feed(ev.Tick(Chain.ZION, START + 500, 9))
-    assert next_alarm(p.swap, Chain.ZION) == latest_counterlock(POLICY, PLAN.destination) + 1
+    assert next_alarm(p.swap, instances.ZION) == START + 1
+    p.feed(ev.Tick(instances.ZION, UnixSeconds(START + 500), BlockHeight(9)))
+    assert next_alarm(p.swap, instances.ZION) == latest_counterlock(POLICY, PLAN.destination) + 1

@@ -4,31 +4,34 @@ from __future__ import annotations
 
 from decimal import Decimal
 from fractions import Fraction
+from typing import Any
 
 import hypothesis.strategies as st
 import pytest
 from hypothesis import assume, given
 
 from bridge.protocol.pricing import (
-    MAX_AMOUNT,
     PPM,
     Costs,
     FixedSide,
     Limits,
     Price,
     PriceRefusalCode,
-    PriceRefused,
+    PriceRefusedError,
     Rate,
     Terms,
     inventory_skew_ppm,
     price,
 )
 from bridge.protocol.refusals import ProtocolError
-from bridge.protocol.types import Asset, Chain
+from bridge.protocol.types import Amount, Asset
+from tests import instances
 
-ETH = Asset(Chain.ETHEREUM, "ETH", 18)
-USDC = Asset(Chain.ETHEREUM, "USDC", 6, contract="0xcc")
-ZION = Asset(Chain.ZION, "ZION", 8)
+ETH = Asset(instances.ETHEREUM, "ETH", 18)
+USDC = Asset(instances.ETHEREUM, "USDC", 6, contract="0xcc")
+ZION = Asset(instances.ZION, "ZION", 8)
+U64 = 2**64 - 1
+"""What a lock on ZION can hold."""
 
 RATES = st.builds(Rate, st.integers(1, 10**24), st.integers(1, 10**24))
 COSTS = st.builds(
@@ -46,8 +49,8 @@ def terms(draw: st.DrawFn) -> Terms:
 def quote(on: Terms, fixed: FixedSide, amount: int) -> Price | None:
     """The price on a chain pair that hardly overflows, or None if there is none."""
     try:
-        return price(on, source=ETH, destination=USDC, fixed=fixed, amount=amount)
-    except PriceRefused:
+        return price(on, source=ETH, destination=USDC, fixed=fixed, amount=Amount(amount))
+    except PriceRefusedError:
         return None
 
 
@@ -121,23 +124,34 @@ def test_a_round_trip_never_profits_the_requester(
 @given(st.integers(1, 2**70), RATES)
 def test_no_lock_is_quoted_that_its_chain_cannot_hold(amount: int, rate: Rate) -> None:
     try:
-        p = price(Terms(rate, 0), source=ETH, destination=ZION, fixed=FixedSide.SOURCE, amount=amount)
-    except PriceRefused:
+        p = price(
+            Terms(rate, 0, destination_capacity=Amount(U64)),
+            source=ETH,
+            destination=ZION,
+            fixed=FixedSide.SOURCE,
+            amount=Amount(amount),
+        )
+    except PriceRefusedError:
         return
-    assert p.destination <= MAX_AMOUNT[Chain.ZION]
+    assert p.destination <= U64
 
 
 def test_amounts_beyond_u64_on_zion_and_u256_on_ethereum_are_refused() -> None:
-    one = Terms(Rate(1, 1), 0)
-    with pytest.raises(PriceRefused) as caught:
-        price(one, source=ETH, destination=ZION, fixed=FixedSide.SOURCE, amount=2**64)
+    one = Terms(Rate(1, 1), 0, destination_capacity=Amount(U64))
+    more = Terms(Rate(1, 1), 0)
+    with pytest.raises(PriceRefusedError) as caught:
+        price(one, source=ETH, destination=ZION, fixed=FixedSide.SOURCE, amount=Amount(2**64))
     assert caught.value.code is PriceRefusalCode.AMOUNT_OVERFLOW
-    assert price(one, source=ETH, destination=ZION, fixed=FixedSide.SOURCE, amount=2**64 - 1)
-    with pytest.raises(PriceRefused):
-        price(one, source=ETH, destination=USDC, fixed=FixedSide.SOURCE, amount=2**256)
-    with pytest.raises(PriceRefused):
+    assert price(one, source=ETH, destination=ZION, fixed=FixedSide.SOURCE, amount=Amount(2**64 - 1))
+    with pytest.raises(PriceRefusedError):
+        price(more, source=ETH, destination=USDC, fixed=FixedSide.SOURCE, amount=Amount(2**256))
+    with pytest.raises(PriceRefusedError):
         price(
-            Terms(Rate(1, 2**200), 0), source=ETH, destination=ZION, fixed=FixedSide.DESTINATION, amount=2**63
+            Terms(Rate(1, 2**200), 0, destination_capacity=Amount(U64)),
+            source=ETH,
+            destination=ZION,
+            fixed=FixedSide.DESTINATION,
+            amount=Amount(2**63),
         )
 
 
@@ -147,20 +161,25 @@ def test_a_price_by_hand() -> None:
         rate=Rate.from_price("2500", ETH, ZION),
         spread_ppm=5000,
         skew_ppm=1000,
-        costs=Costs(source_network=1_000_000, destination_network=2_000_000),
+        costs=Costs(source_network=Amount(1_000_000), destination_network=Amount(2_000_000)),
     )
-    p = price(on, source=ETH, destination=ZION, fixed=FixedSide.SOURCE, amount=2 * 10**17)
+    p = price(on, source=ETH, destination=ZION, fixed=FixedSide.SOURCE, amount=Amount(2 * 10**17))
     assert p.gross == 500 * 10**8
     assert (p.spread, p.skew, p.rounding) == (250_000_000, 50_000_000, 0)
     assert p.destination == 500 * 10**8 - 300_000_000 - 3_000_000
 
 
 def test_costs_above_the_amount_and_amounts_out_of_limits_are_refused_with_a_hint() -> None:
-    on = Terms(Rate(1, 1), 0, costs=Costs(gasless_claim=100), limits=Limits(10, 1000, 5, 500))
+    on = Terms(
+        Rate(1, 1),
+        0,
+        costs=Costs(gasless_claim=Amount(100)),
+        limits=Limits(Amount(10), Amount(1000), Amount(5), Amount(500)),
+    )
 
     def refused(fixed: FixedSide, amount: int) -> PriceRefusalCode:
-        with pytest.raises(PriceRefused) as caught:
-            price(on, source=ETH, destination=USDC, fixed=fixed, amount=amount)
+        with pytest.raises(PriceRefusedError) as caught:
+            price(on, source=ETH, destination=USDC, fixed=fixed, amount=Amount(amount))
         assert caught.value.hint
         return caught.value.code
 
@@ -184,28 +203,31 @@ def test_rates_are_exact_and_invert_exactly() -> None:
     rate = Rate.from_price(Fraction(1, 3), ETH, ZION)
     assert rate.fraction() == Fraction(1, 3 * 10**10)
     assert rate.inverse().fraction() * rate.fraction() == 1
-    assert (rate.down(10**18), rate.up(10**18)) == (33_333_333, 33_333_334)
+    assert (rate.down(Amount(10**18)), rate.up(Amount(10**18))) == (33_333_333, 33_333_334)
 
 
 @pytest.mark.parametrize(
     "change", [{"spread_ppm": -1}, {"spread_ppm": PPM}, {"spread_ppm": 5, "skew_ppm": -6}]
 )
-def test_terms_that_would_pay_the_requester_are_refused(change: dict[str, int]) -> None:
+def test_terms_that_would_pay_the_requester_are_refused(change: dict[str, Any]) -> None:
     with pytest.raises(ProtocolError):
         Terms(Rate(1, 1), **change)
     with pytest.raises(ProtocolError):
-        Terms(Rate(1, 1), 0, costs=Costs(reserve=-1))
+        Terms(Rate(1, 1), 0, costs=Costs(reserve=Amount(-1)))
 
 
 @given(st.integers(0, 10**12), st.integers(0, 10**12), st.integers(1, 10**12), st.integers(0, 10**5))
 def test_scarcer_inventory_never_gets_cheaper(one: int, other: int, target: int, most: int) -> None:
     scarce, plenty = sorted((one, other))
-    dear, cheap = inventory_skew_ppm(scarce, target, most), inventory_skew_ppm(plenty, target, most)
+    dear, cheap = (
+        inventory_skew_ppm(Amount(scarce), Amount(target), most),
+        inventory_skew_ppm(Amount(plenty), Amount(target), most),
+    )
     assert -most <= cheap <= dear <= most
-    assert inventory_skew_ppm(0, target, most) == most
-    assert inventory_skew_ppm(target, target, most) == 0
+    assert inventory_skew_ppm(Amount(0), Amount(target), most) == most
+    assert inventory_skew_ppm(Amount(target), Amount(target), most) == 0
 
 
 def test_inventory_skew_needs_a_target() -> None:
     with pytest.raises(ProtocolError, match="target"):
-        inventory_skew_ppm(1, 0, 1)
+        inventory_skew_ppm(Amount(1), Amount(0), 1)

@@ -8,7 +8,7 @@ from hypothesis import given
 
 from bridge.protocol import timelocks
 from bridge.protocol.refusals import ProtocolError, RefusalCode
-from bridge.protocol.types import ChainTiming, SwapPolicy
+from bridge.protocol.types import Amount, ChainTiming, SwapPolicy, UnixSeconds
 
 TIMING = st.builds(
     ChainTiming,
@@ -29,8 +29,8 @@ def plans(draw: st.DrawFn) -> tuple[int, int, SwapPolicy, timelocks.Deadlines]:
     skews = source.clock_skew + destination.clock_skew
     now_destination = now_source + draw(st.integers(-skews, skews))
     plan = timelocks.plan_deadlines(
-        now_source,
-        now_destination,
+        UnixSeconds(now_source),
+        UnixSeconds(now_destination),
         source=source,
         destination=destination,
         user_window=user_window,
@@ -46,8 +46,8 @@ def check(policy: SwapPolicy, plan: timelocks.Deadlines, now_source: int, now_de
         policy,
         source_deadline=plan.source,
         destination_deadline=plan.destination,
-        now_source=now_source,
-        now_destination=now_destination,
+        now_source=UnixSeconds(now_source),
+        now_destination=UnixSeconds(now_destination),
     )
 
 
@@ -137,10 +137,10 @@ def test_a_source_clock_that_runs_ahead_is_noticed(drawn, ahead: int) -> None:  
 
 @given(TIMING, CLOCK)
 def test_the_client_refuses_to_reveal_a_second_too_late(timing: ChainTiming, deadline: int) -> None:
-    last = timelocks.reveal_deadline(timing, deadline)
+    last = timelocks.reveal_deadline(timing, UnixSeconds(deadline))
     assert last == deadline - timing.inclusion_p99 - timing.clock_skew
-    assert timelocks.may_reveal(timing, deadline, last) is None
-    refusal = timelocks.may_reveal(timing, deadline, last + 1)
+    assert timelocks.may_reveal(timing, UnixSeconds(deadline), last) is None
+    refusal = timelocks.may_reveal(timing, UnixSeconds(deadline), UnixSeconds(last + 1))
     assert refusal is not None
     assert refusal.permanent
 
@@ -157,8 +157,8 @@ def test_finality_never_gets_shallower_with_the_amount(
 ) -> None:
     params = {"base_depth": base, "value_per_block": value, "max_depth": base + extra}
     small, large = sorted((one, other))
-    shallow = timelocks.finality_depth(small, **params)
-    deep = timelocks.finality_depth(large, **params)
+    shallow = timelocks.finality_depth(Amount(small), **params)
+    deep = timelocks.finality_depth(Amount(large), **params)
     assert base <= shallow <= deep <= base + extra
 
 
@@ -174,18 +174,24 @@ def test_the_largest_secured_amount_is_the_last_that_the_cap_does_not_cut(
 
 def test_nonsense_is_refused_with_a_hint() -> None:
     with pytest.raises(ProtocolError, match="value_per_block"):
-        timelocks.finality_depth(1, base_depth=1, value_per_block=0, max_depth=1)
+        timelocks.finality_depth(Amount(1), base_depth=1, value_per_block=0, max_depth=1)
     with pytest.raises(ProtocolError, match="negative"):
-        timelocks.finality_depth(-1, base_depth=1, value_per_block=1, max_depth=1)
+        timelocks.finality_depth(Amount(-1), base_depth=1, value_per_block=1, max_depth=1)
     timing = ChainTiming(1, 1, 0, 0)
     with pytest.raises(ProtocolError, match="lock_window"):
         timelocks.plan_deadlines(
-            0, 0, source=timing, destination=timing, user_window=1, outage_budget=0, lock_window=0
+            UnixSeconds(0),
+            UnixSeconds(0),
+            source=timing,
+            destination=timing,
+            user_window=1,
+            outage_budget=0,
+            lock_window=0,
         )
     with pytest.raises(ProtocolError, match="no time"):
         timelocks.plan_deadlines(
-            0,
-            0,
+            UnixSeconds(0),
+            UnixSeconds(0),
             source=timing,
             destination=ChainTiming(1, 1, 30, 0),
             user_window=30,
@@ -194,8 +200,8 @@ def test_nonsense_is_refused_with_a_hint() -> None:
         )
     with pytest.raises(ProtocolError, match="block_interval"):
         timelocks.plan_deadlines(
-            0,
-            0,
+            UnixSeconds(0),
+            UnixSeconds(0),
             source=ChainTiming(0, 1, 0, 0),
             destination=timing,
             user_window=1,
@@ -204,8 +210,8 @@ def test_nonsense_is_refused_with_a_hint() -> None:
         )
     with pytest.raises(ProtocolError, match="skew"):
         timelocks.plan_deadlines(
-            0,
-            0,
+            UnixSeconds(0),
+            UnixSeconds(0),
             source=timing,
             destination=ChainTiming(1, 1, 0, -1),
             user_window=1,

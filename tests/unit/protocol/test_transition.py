@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from msgspec.structs import replace
 
@@ -20,7 +22,17 @@ from bridge.protocol.refusals import RefusalCode
 from bridge.protocol.rules import may_counterlock, may_share_secret
 from bridge.protocol.status import is_terminal
 from bridge.protocol.timelocks import expiry_time, latest_claim_start, latest_counterlock
-from bridge.protocol.types import Abandonment, Chain, LegState, Purpose, SwapState
+from bridge.protocol.types import (
+    Abandonment,
+    BlockHeight,
+    LegState,
+    LockId,
+    Purpose,
+    SwapState,
+    TxId,
+    UnixSeconds,
+)
+from tests import instances
 from tests.unit.protocol.factory import (
     DESTINATION,
     DESTINATION_TERMS,
@@ -94,7 +106,10 @@ def test_the_destination_is_not_locked_before_the_source_is_final() -> None:
 
 
 def test_the_destination_is_not_locked_for_a_quote_that_was_not_accepted() -> None:
-    p = Player().feed(ev.Tick(Chain.ETHEREUM, START, 1), ev.Tick(Chain.ZION, START, 1))
+    p = Player().feed(
+        ev.Tick(instances.ETHEREUM, UnixSeconds(START), BlockHeight(1)),
+        ev.Tick(instances.ZION, UnixSeconds(START), BlockHeight(1)),
+    )
     p.source_locked().source_final()
     assert SendLock() not in p.required
     assert refusal(p) is RefusalCode.NOT_ACCEPTED
@@ -102,7 +117,12 @@ def test_the_destination_is_not_locked_for_a_quote_that_was_not_accepted() -> No
 
 
 def test_the_destination_is_not_locked_while_a_chain_time_is_unknown() -> None:
-    p = Player().feed(ev.Accepted(), ev.Tick(Chain.ETHEREUM, START, 1)).source_locked().source_final()
+    p = (
+        Player()
+        .feed(ev.Accepted(), ev.Tick(instances.ETHEREUM, UnixSeconds(START), BlockHeight(1)))
+        .source_locked()
+        .source_final()
+    )
     assert refusal(p) is RefusalCode.CHAIN_TIME_UNKNOWN
     assert p.destination_time(START).required == (SendLock(),)
 
@@ -118,7 +138,7 @@ def test_the_destination_is_not_locked_when_the_user_would_have_too_little_time(
 
 def test_newer_chain_times_withdraw_the_permission_to_lock() -> None:
     p = Player().counterlocking()
-    late = {Chain.ZION: latest_counterlock(POLICY, PLAN.destination) + 1}
+    late = {instances.ZION: UnixSeconds(latest_counterlock(POLICY, PLAN.destination) + 1)}
     found = may_counterlock(p.swap, late)
     assert found is not None
     assert found.code is RefusalCode.TIMELOCK_TOO_SHORT
@@ -127,7 +147,9 @@ def test_newer_chain_times_withdraw_the_permission_to_lock() -> None:
 
 def test_older_chain_times_do_not_give_the_permission_back() -> None:
     p = Player().accepted().source_locked().source_time(START + 800).source_final()
-    found = may_counterlock(p.swap, {Chain.ZION: START, Chain.ETHEREUM: START})
+    found = may_counterlock(
+        p.swap, {instances.ZION: UnixSeconds(START), instances.ETHEREUM: UnixSeconds(START)}
+    )
     assert found is not None
     assert found.code is RefusalCode.CLOCKS_APART
 
@@ -141,7 +163,7 @@ def test_clocks_too_far_apart_stop_the_counterlock_only_until_they_agree() -> No
 
 
 def test_a_reorg_of_the_source_before_the_counterlock_stops_it() -> None:
-    p = Player().counterlocking().feed(ev.LockOrphaned(SOURCE, "s"))
+    p = Player().counterlocking().feed(ev.LockOrphaned(SOURCE, LockId("s")))
     assert p.required == ()
     assert refusal(p) is RefusalCode.SOURCE_NOT_FINAL
     p.source_locked(at=block(11, fork="b"))
@@ -170,11 +192,11 @@ def test_a_final_source_seen_again_in_a_higher_block_has_to_become_final_anew() 
     ],
     ids=["less", "more", "shorter", "longer", "other-sender", "in-a-lane"],
 )
-def test_a_lock_with_wrong_terms_is_given_back_at_once_and_never_answered(changes: dict[str, object]) -> None:
+def test_a_lock_with_wrong_terms_is_given_back_at_once_and_never_answered(changes: dict[str, Any]) -> None:
     p = Player().accepted().source_locked("odd", **changes)
     assert p.swap.state is SwapState.INVALID_LOCK
-    assert p.required == (SendCooperativeRefund(lock_id="odd"),)
-    assert p.swap.source.lock_terms("odd").sender == changes.get("sender", "0xuser")
+    assert p.required == (SendCooperativeRefund(lock_id=LockId("odd")),)
+    assert p.swap.source.lock_terms(LockId("odd")).sender == changes.get("sender", "0xuser")
     p.source_final("odd")
     assert SendLock() not in p.required
 
@@ -184,13 +206,13 @@ def test_a_lock_of_a_foreign_asset_is_returned_only_at_an_operators_word() -> No
     assert (p.swap.state, p.required) == (SwapState.INVALID_LOCK, ())
     assert "another asset" in p.swap.attention
     p.operator(ev.OperatorVerb.COOPERATIVE_REFUND)
-    assert SendCooperativeRefund(lock_id="odd") in p.required
+    assert SendCooperativeRefund(lock_id=LockId("odd")) in p.required
 
 
 @pytest.mark.parametrize(
     "changes", [{"recipient": "0xother"}, {"contract": "0xfake"}, {"hashlock": b"\0" * 32}]
 )
-def test_a_lock_that_the_bridge_cannot_claim_is_none_of_its_business(changes: dict[str, object]) -> None:
+def test_a_lock_that_the_bridge_cannot_claim_is_none_of_its_business(changes: dict[str, Any]) -> None:
     p = Player().accepted().source_locked("odd", **changes)
     assert (p.swap.state, p.required) == (SwapState.AWAIT_LOCK, ())
 
@@ -198,17 +220,17 @@ def test_a_lock_that_the_bridge_cannot_claim_is_none_of_its_business(changes: di
 def test_the_right_lock_after_a_wrong_one_still_works() -> None:
     p = Player().accepted().source_locked("odd", amount=1).source_locked().source_final()
     assert p.swap.state is SwapState.COUNTERLOCKING
-    assert p.required == (SendLock(), SendCooperativeRefund(lock_id="odd"))
+    assert p.required == (SendLock(), SendCooperativeRefund(lock_id=LockId("odd")))
 
 
 def test_events_of_a_stray_lock_never_move_the_leg() -> None:
     p = Player().accepted().source_locked("odd", amount=1).source_locked()
     p.feed(
-        ev.LockFinal(SOURCE, "odd"),
-        ev.RefundSeen(SOURCE, "odd", "t", block(12)),
-        ev.RefundFinal(SOURCE, "odd"),
-        ev.LockOrphaned(SOURCE, "unheard-of"),
-        ev.RefundSeen(SOURCE, "unheard-of", "t", block(12)),
+        ev.LockFinal(SOURCE, LockId("odd")),
+        ev.RefundSeen(SOURCE, LockId("odd"), TxId("t"), block(12)),
+        ev.RefundFinal(SOURCE, LockId("odd")),
+        ev.LockOrphaned(SOURCE, LockId("unheard-of")),
+        ev.RefundSeen(SOURCE, LockId("unheard-of"), TxId("t"), block(12)),
     )
     assert p.swap.source.state is LegState.SEEN
     assert p.required == ()
@@ -216,9 +238,9 @@ def test_events_of_a_stray_lock_never_move_the_leg() -> None:
 
 def test_a_second_lock_with_the_same_terms_is_given_back_and_never_relied_on() -> None:
     p = Player().accepted().source_locked().source_locked("twin")
-    assert p.required == (SendCooperativeRefund(lock_id="twin"),)
+    assert p.required == (SendCooperativeRefund(lock_id=LockId("twin")),)
     # The refund of the twin may be on its way: the twin must not take the place of the first lock.
-    p.feed(ev.LockOrphaned(SOURCE, "s"), ev.LockOrphaned(SOURCE, "twin"))
+    p.feed(ev.LockOrphaned(SOURCE, LockId("s")), ev.LockOrphaned(SOURCE, LockId("twin")))
     p.source_locked("twin", at=block(15, fork="b")).source_final("twin")
     assert SendLock() not in p.required
     assert p.swap.source.state is LegState.NONE
@@ -241,15 +263,15 @@ def test_a_lock_on_the_last_second_of_the_window_is_in_time() -> None:
 
 def test_a_late_lock_that_a_reorg_puts_into_the_window_is_still_given_back() -> None:
     p = Player().accepted().source_locked(at=block(10, time=PLAN.lock_by + 1))
-    p.feed(ev.LockOrphaned(SOURCE, "s")).source_locked(at=block(10, fork="b")).source_final()
+    p.feed(ev.LockOrphaned(SOURCE, LockId("s"))).source_locked(at=block(10, fork="b")).source_final()
     assert SendLock() not in p.required
     assert SendCooperativeRefund() in p.required
 
 
 def test_from_its_deadline_on_a_lock_is_given_back_by_a_plain_refund() -> None:
     p = Player().accepted().source_locked("odd", amount=1).source_time(PLAN.source)
-    assert SendRefund(SOURCE, lock_id="odd") in p.required
-    assert SendCooperativeRefund(lock_id="odd") not in p.required
+    assert SendRefund(SOURCE, lock_id=LockId("odd")) in p.required
+    assert SendCooperativeRefund(lock_id=LockId("odd")) not in p.required
 
 
 def test_strays_without_end_do_not_grow_the_swap_without_end() -> None:
@@ -262,12 +284,12 @@ def test_strays_without_end_do_not_grow_the_swap_without_end() -> None:
 
 def test_a_second_counterlock_of_ours_is_refunded_at_its_deadline_whatever_becomes_of_the_swap() -> None:
     p = Player().awaiting_claim()
-    p.feed(ev.LockSeen(DESTINATION, "d2", DESTINATION_TERMS, "tx-d2", block(21)))
+    p.feed(ev.LockSeen(DESTINATION, LockId("d2"), DESTINATION_TERMS, TxId("tx-d2"), block(21)))
     assert "a second time" in p.swap.attention
     p.claimed(DESTINATION).claimed(SOURCE).claim_final(DESTINATION).claim_final(SOURCE)
     assert not is_terminal(p.swap)
     p.destination_time(PLAN.destination)
-    assert SendRefund(DESTINATION, lock_id="d2") in p.required
+    assert SendRefund(DESTINATION, lock_id=LockId("d2")) in p.required
     p.refunded(DESTINATION, lock_id="d2").refund_final(DESTINATION, "d2")
     assert p.swap.state is SwapState.COMPLETED
 
@@ -276,7 +298,7 @@ def test_a_strangers_lock_on_the_destination_chain_is_none_of_our_business() -> 
     p = Player().awaiting_claim()
     before = p.swap
     strange = replace(DESTINATION_TERMS, sender="zion1stranger")
-    assert p.feed(ev.LockSeen(DESTINATION, "x", strange, "tx-x", block(21))).swap == before
+    assert p.feed(ev.LockSeen(DESTINATION, LockId("x"), strange, TxId("tx-x"), block(21))).swap == before
 
 
 # Nothing locked
@@ -303,7 +325,7 @@ def test_a_lock_after_expiry_reopens_the_swap_and_is_given_back() -> None:
 
 
 def test_a_source_orphaned_after_the_counterlock_leaves_the_destination_refundable() -> None:
-    p = Player().awaiting_claim().feed(ev.LockOrphaned(SOURCE, "s"))
+    p = Player().awaiting_claim().feed(ev.LockOrphaned(SOURCE, LockId("s")))
     assert p.swap.state is SwapState.AWAIT_CLAIM
     assert "waiting for its return" in p.swap.attention
     p.destination_time(PLAN.destination)
@@ -313,7 +335,7 @@ def test_a_source_orphaned_after_the_counterlock_leaves_the_destination_refundab
 
 
 def test_a_source_that_cannot_return_under_a_claimed_destination_needs_a_person() -> None:
-    p = Player().awaiting_claim().feed(ev.LockOrphaned(SOURCE, "s")).claimed(DESTINATION)
+    p = Player().awaiting_claim().feed(ev.LockOrphaned(SOURCE, LockId("s"))).claimed(DESTINATION)
     assert p.swap.state is SwapState.CLAIMING
     p.source_time(PLAN.source)
     assert p.swap.state is SwapState.ATTENTION
@@ -322,13 +344,13 @@ def test_a_source_that_cannot_return_under_a_claimed_destination_needs_a_person(
 
 
 def test_an_orphaned_source_that_returns_goes_on_where_it_was() -> None:
-    p = Player().awaiting_claim().feed(ev.LockOrphaned(SOURCE, "s"))
+    p = Player().awaiting_claim().feed(ev.LockOrphaned(SOURCE, LockId("s")))
     p.source_locked(at=block(11, fork="b")).source_final()
     assert (p.swap.state, p.swap.attention) == (SwapState.AWAIT_CLAIM, "")
 
 
 def test_an_orphaned_counterlock_may_still_land_so_the_source_is_not_given_back() -> None:
-    p = Player().awaiting_claim().feed(ev.LockOrphaned(DESTINATION, "d"))
+    p = Player().awaiting_claim().feed(ev.LockOrphaned(DESTINATION, LockId("d")))
     assert p.swap.destination.state is LegState.INTENT
     p.destination_time(PLAN.destination)
     assert CancelLock() in p.required
@@ -339,19 +361,19 @@ def test_an_orphaned_counterlock_may_still_land_so_the_source_is_not_given_back(
 
 def test_a_counterlock_orphaned_when_it_is_too_late_to_lock_anew_may_still_land() -> None:
     p = Player().awaiting_claim().destination_time(PLAN.destination - 1)
-    p.feed(ev.LockOrphaned(DESTINATION, "d"))
+    p.feed(ev.LockOrphaned(DESTINATION, LockId("d")))
     assert p.swap.destination.state is LegState.INTENT
     assert p.required == (CancelLock(),)
 
 
 def test_the_secret_of_an_orphaned_claim_still_claims_the_source() -> None:
-    p = Player().awaiting_claim().claimed(DESTINATION).feed(ev.ClaimOrphaned(DESTINATION, "d"))
+    p = Player().awaiting_claim().claimed(DESTINATION).feed(ev.ClaimOrphaned(DESTINATION, LockId("d")))
     assert set(p.required) == {CLAIM_SOURCE, CLAIM_DESTINATION}
 
 
 def test_the_secret_of_a_claim_orphaned_with_its_lock_still_claims_the_source() -> None:
     p = Player().awaiting_claim().claimed(DESTINATION)
-    p.feed(ev.LockOrphaned(DESTINATION, "d"), ev.ClaimOrphaned(DESTINATION, "d"))
+    p.feed(ev.LockOrphaned(DESTINATION, LockId("d")), ev.ClaimOrphaned(DESTINATION, LockId("d")))
     assert CLAIM_SOURCE in p.required
     assert CancelLock() not in p.required
 
@@ -359,18 +381,18 @@ def test_the_secret_of_a_claim_orphaned_with_its_lock_still_claims_the_source() 
 def test_an_orphaned_claim_of_ours_is_sent_again_after_completion() -> None:
     p = Player().awaiting_claim().claimed(DESTINATION).claimed(SOURCE)
     p.claim_final(DESTINATION).claim_final(SOURCE)
-    p.feed(ev.ClaimOrphaned(SOURCE, "s"))
+    p.feed(ev.ClaimOrphaned(SOURCE, LockId("s")))
     assert (p.swap.state, p.required) == (SwapState.CLAIMING, (CLAIM_SOURCE,))
 
 
 def test_a_stale_report_about_another_inclusion_changes_nothing() -> None:
-    p = Player().accepted().source_locked().feed(ev.LockOrphaned(SOURCE, "s", block_id="10"))
+    p = Player().accepted().source_locked().feed(ev.LockOrphaned(SOURCE, LockId("s"), block_id="10"))
     p.source_locked(at=block(12, fork="b"))
     before = p.swap
     p.feed(
-        ev.LockOrphaned(SOURCE, "s", block_id="10"),
-        ev.LockFinal(SOURCE, "s", block_id="10"),
-        ev.LockSeen(SOURCE, "s", SOURCE_TERMS, "tx-s", block(10)),
+        ev.LockOrphaned(SOURCE, LockId("s"), block_id="10"),
+        ev.LockFinal(SOURCE, LockId("s"), block_id="10"),
+        ev.LockSeen(SOURCE, LockId("s"), SOURCE_TERMS, TxId("tx-s"), block(10)),
     )
     assert p.swap == before
 
@@ -408,14 +430,14 @@ def test_an_operators_retry_silences_the_note_and_keeps_the_claim() -> None:
 def test_a_claim_with_a_preimage_that_does_not_fit_is_not_believed() -> None:
     p = Player().awaiting_claim()
     before = p.swap
-    p.feed(ev.ClaimSeen(DESTINATION, "d", "t", block(30), WRONG_PREIMAGE))
+    p.feed(ev.ClaimSeen(DESTINATION, LockId("d"), TxId("t"), block(30), WRONG_PREIMAGE))
     p.feed(ev.SecretRevealed(WRONG_PREIMAGE))
     assert p.swap == before
 
 
 def test_a_strangers_claim_with_the_same_hashlock_gives_the_secret_but_moves_no_leg() -> None:
     p = Player().awaiting_claim()
-    p.feed(ev.ClaimSeen(DESTINATION, "somebody-elses", "t", block(30), PREIMAGE))
+    p.feed(ev.ClaimSeen(DESTINATION, LockId("somebody-elses"), TxId("t"), block(30), PREIMAGE))
     assert p.swap.destination.state is LegState.FINAL
     assert CLAIM_SOURCE in p.required
 
@@ -435,7 +457,12 @@ def test_a_source_claimed_for_us_before_the_counterlock_obliges_us_to_lock() -> 
 
 
 def test_a_source_claimed_before_it_was_final_does_not_yet_give_the_destination_away() -> None:
-    p = Player().awaiting_claim().feed(ev.LockOrphaned(SOURCE, "s")).source_locked(at=block(11, fork="b"))
+    p = (
+        Player()
+        .awaiting_claim()
+        .feed(ev.LockOrphaned(SOURCE, LockId("s")))
+        .source_locked(at=block(11, fork="b"))
+    )
     p.claimed(SOURCE)
     assert CLAIM_DESTINATION not in p.required
     assert CLAIM_DESTINATION in p.source_final().required
@@ -532,7 +559,7 @@ def test_the_destination_is_not_refunded_before_its_deadline() -> None:
 
 def test_an_orphaned_refund_and_a_claim_that_wins_then_claim_the_source() -> None:
     p = Player().awaiting_claim().destination_time(PLAN.destination).refunded(DESTINATION)
-    p.feed(ev.RefundOrphaned(DESTINATION, "d"))
+    p.feed(ev.RefundOrphaned(DESTINATION, LockId("d")))
     assert p.required == (REFUND_DESTINATION,)
     p.claimed(DESTINATION, at=block(41, fork="b"))
     assert p.required == (CLAIM_SOURCE,)
@@ -609,14 +636,14 @@ def test_a_source_that_is_being_given_back_is_never_relied_on_again() -> None:
     # The user let the destination go early by their own signature; then a reorg undid all of it.
     p = Player().awaiting_claim().refunded(DESTINATION).refund_final(DESTINATION)
     assert SendCooperativeRefund() in p.required
-    p.feed(ev.RefundOrphaned(DESTINATION, "d"), ev.LockOrphaned(DESTINATION, "d"))
+    p.feed(ev.RefundOrphaned(DESTINATION, LockId("d")), ev.LockOrphaned(DESTINATION, LockId("d")))
     assert SendLock() not in p.required
     assert refusal(p) is RefusalCode.ABANDONED
 
 
 def test_an_old_word_of_a_reorg_does_not_revive_a_failed_counterlock() -> None:
-    p = Player().awaiting_claim().feed(ev.LockOrphaned(DESTINATION, "d")).lock_failed()
-    p.feed(ev.LockOrphaned(DESTINATION, "d"))
+    p = Player().awaiting_claim().feed(ev.LockOrphaned(DESTINATION, LockId("d"))).lock_failed()
+    p.feed(ev.LockOrphaned(DESTINATION, LockId("d")))
     assert p.swap.destination.state is LegState.NONE
 
 
@@ -650,14 +677,14 @@ def test_a_tick_that_goes_back_is_no_news() -> None:
     p = Player().awaiting_claim().destination_time(PLAN.destination)
     before = p.swap
     assert p.destination_time(START).swap == before
-    assert p.feed(ev.Tick(Chain.SOLANA, 5, 5)).swap == before
+    assert p.feed(ev.Tick(instances.SOLANA, UnixSeconds(5), BlockHeight(5))).swap == before
 
 
 def test_no_byte_of_the_secret_is_in_a_swap_its_effects_or_a_logged_event() -> None:
     secret = PREIMAGE.reveal()
     p = Player().awaiting_claim().shared().claimed(DESTINATION)
     shown = f"{p.swap!r} {p.last!r}"
-    logged = ev.redacted_json(ev.ClaimSeen(DESTINATION, "d", "t", block(3), PREIMAGE))
+    logged = ev.redacted_json(ev.ClaimSeen(DESTINATION, LockId("d"), TxId("t"), block(3), PREIMAGE))
     assert secret.hex() not in shown
     assert secret.hex().encode() not in logged
     assert secret not in logged

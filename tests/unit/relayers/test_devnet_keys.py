@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from relayers.devkeys import devnet_key
+from bridge.keys.devkeys import devnet_key
 
 
 def test_a_label_always_gives_the_same_key_and_another_label_another() -> None:

@@ -5,13 +5,23 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from bridge.protocol.types import Asset, Chain, LockTerms, Purpose
-from relayers.ethereum.access import MAX_KEYS, Entry, may_pay, worthwhile
-from relayers.ethereum.settings import ETH
+from bridge.protocol.types import Address, Amount, Asset, LockTerms, Purpose, UnixSeconds
+from relayers.evm.access import MAX_KEYS, Entry, may_pay, worthwhile
+from relayers.evm.settings import ETH
+from tests import instances
 
 SENDER, HTLC, TOKEN = ("0x" + digits * 20 for digits in ("a1", "B2", "c3"))
-TERMS = LockTerms(Chain.ETHEREUM, HTLC, SENDER, "0x" + "d4" * 20, ETH, 10**18, bytes(32), 1_900_000_000)
-USDX = Asset(Chain.ETHEREUM, "USDX", 6, TOKEN)
+TERMS = LockTerms(
+    instances.ETHEREUM,
+    Address(HTLC),
+    Address(SENDER),
+    Address("0x" + "d4" * 20),
+    ETH,
+    Amount(10**18),
+    bytes(32),
+    UnixSeconds(1_900_000_000),
+)
+USDX = Asset(instances.ETHEREUM, "USDX", 6, TOKEN)
 
 
 def key(number: int) -> str:

@@ -6,9 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bridge.chains.errors import PortUnavailableError
+from bridge.chains.port import FeeLevel
 from bridge.protocol.types import Purpose
-from relayers.ethereum.fees import Bid, FeeCaps, Market, bid, read_market
-from relayers.port import FeeLevel, PortUnavailable
+from relayers.evm.fees import Bid, FeeCaps, Market, bid, read_market
 
 GWEI = 10**9
 QUIET = Market(base_fee=GWEI, priority=(GWEI, 2 * GWEI, 3 * GWEI, 4 * GWEI))
@@ -62,7 +63,7 @@ def test_a_claim_follows_a_hundredfold_spike_and_a_lock_waits() -> None:
     first = bid(QUIET, FeeLevel(), Purpose.CLAIM, CAPS)
     spike = Market(base_fee=100 * GWEI, priority=QUIET.priority)
     assert bid(spike, replacing(first), Purpose.CLAIM, CAPS).max_fee > 200 * GWEI
-    with pytest.raises(PortUnavailable, match="cap") as refusal:
+    with pytest.raises(PortUnavailableError, match="cap") as refusal:
         bid(spike, FeeLevel(), Purpose.LOCK, CAPS)
     assert refusal.value.hint
 
@@ -73,9 +74,9 @@ def test_an_urgent_action_is_bid_at_its_cap_when_even_that_is_too_little() -> No
 
 
 def test_no_replacement_goes_over_the_cap() -> None:
-    with pytest.raises(PortUnavailable, match="cap"):
+    with pytest.raises(PortUnavailableError, match="cap"):
         bid(QUIET, replacing(Bid(95 * GWEI, GWEI)), Purpose.LOCK, CAPS)
-    with pytest.raises(PortUnavailable, match="cap"):
+    with pytest.raises(PortUnavailableError, match="cap"):
         bid(QUIET, replacing(Bid(CAPS.urgent, GWEI)), Purpose.CLAIM, CAPS)
 
 
@@ -90,5 +91,5 @@ def test_the_fee_history_is_read_as_medians_without_empty_blocks() -> None:
 
 @pytest.mark.parametrize("answer", [None, {}, {"baseFeePerGas": []}, {"baseFeePerGas": ["x"]}])
 def test_an_rpc_without_a_fee_history_is_unavailable(answer: object) -> None:
-    with pytest.raises(PortUnavailable):
+    with pytest.raises(PortUnavailableError):
         read_market(answer)

@@ -7,34 +7,60 @@ import pytest
 from eth_account import Account
 from eth_hash.auto import keccak
 
-from bridge.protocol.types import Asset, BlockRef, Chain, LockTerms, Preimage, Purpose
-from relayers.devkeys import devnet_key
-from relayers.ethereum import demo_token, erc20, htlc
-from relayers.ethereum.adapter import EthereumPort, open_port
-from relayers.ethereum.blocks import may_contain
-from relayers.ethereum.rpc import RpcError
-from relayers.ethereum.settings import ETH, EthereumSettings
-from relayers.ethereum.terms import UNKNOWN_SYMBOL, read_event
-from relayers.ethereum.transactions import read_broadcast
-from relayers.port import ActionRefused, BadAddress, BroadcastOutcome, Claimed, Locked, PortUnavailable
+from bridge.chains.errors import ActionRefusedError, BadAddressError, PortUnavailableError
+from bridge.chains.port import BroadcastOutcome, Claimed, Locked
+from bridge.keys.devkeys import devnet_key
+from bridge.protocol.types import (
+    Address,
+    Amount,
+    Asset,
+    BlockHeight,
+    BlockRef,
+    LockId,
+    LockTerms,
+    Preimage,
+    Purpose,
+    TxId,
+    UnixSeconds,
+)
+from relayers.evm import erc20, htlc
+from relayers.evm.adapter import EvmPort, open_port
+from relayers.evm.blocks import may_contain
+from relayers.evm.devnet import demo_token
+from relayers.evm.rpc import RpcError
+from relayers.evm.settings import ETH, EvmSettings
+from relayers.evm.terms import UNKNOWN_SYMBOL, Place, read_event
+from relayers.evm.transactions import read_broadcast
+from tests import instances
 
 CONTRACT = "0x5FbDB2315678afecb367f032d93F642f64180aa3"
-BLOCK = BlockRef(7, "0xb7", "0xb6", 1_800_000_000)
+BLOCK = BlockRef(BlockHeight(7), "0xb7", "0xb6", UnixSeconds(1_800_000_000))
 SECRET = Preimage(b"s" * 32)
 
 
+def place(chain_id: int) -> Place:
+    return Place(instances.ETHEREUM, chain_id, CONTRACT)
+
+
 @pytest.fixture
-def port() -> EthereumPort:
-    settings = EthereumSettings(
+def port() -> EvmPort:
+    settings = EvmSettings(
         rpc_urls=("http://127.0.0.1:1",), chain_id=31337, contract=CONTRACT, assets=(ETH, demo_token.asset())
     )
     return open_port(settings, devnet_key("reading"))
 
 
-def terms(port: EthereumPort, asset: Asset = ETH, amount: int = 10**18) -> LockTerms:
+def terms(port: EvmPort, asset: Asset = ETH, amount: int = 10**18) -> LockTerms:
     recipient = str(Account.from_key(devnet_key("recipient")).address)
     return LockTerms(
-        Chain.ETHEREUM, CONTRACT, port.account, recipient, asset, amount, SECRET.hashlock(), 1_900_000_000
+        instances.ETHEREUM,
+        Address(CONTRACT),
+        port.account,
+        Address(recipient),
+        asset,
+        Amount(amount),
+        SECRET.hashlock(),
+        UnixSeconds(1_900_000_000),
     )
 
 
@@ -59,18 +85,18 @@ def terms(port: EthereumPort, asset: Asset = ETH, amount: int = 10**18) -> LockT
     ],
 )
 def test_what_nodes_say_to_a_broadcast_is_understood(words: str, outcome: BroadcastOutcome) -> None:
-    result = read_broadcast(RpcError(-32000, words), "0x1")
+    result = read_broadcast(RpcError(-32000, words), TxId("0x1"))
     assert (result.outcome, result.reason) == (outcome, words)
 
 
 def test_a_full_pool_is_no_verdict_on_the_transaction() -> None:
-    with pytest.raises(PortUnavailable):
-        read_broadcast(RpcError(-32000, "txpool is full"), "0x1")
+    with pytest.raises(PortUnavailableError):
+        read_broadcast(RpcError(-32000, "txpool is full"), TxId("0x1"))
 
 
 def test_an_rpc_that_names_another_transaction_is_not_believed() -> None:
-    with pytest.raises(PortUnavailable):
-        read_broadcast("0x2", "0x1")
+    with pytest.raises(PortUnavailableError):
+        read_broadcast("0x2", TxId("0x1"))
 
 
 def bloom(*items: bytes) -> bytes:
@@ -101,7 +127,7 @@ def test_the_bloom_filter_needs_both_the_contract_and_one_topic() -> None:
         " 0x5FbDB2315678afecb367f032d93F642f64180aa3\n",
     ],
 )
-def test_an_address_gets_its_checksum(port: EthereumPort, text: str) -> None:
+def test_an_address_gets_its_checksum(port: EvmPort, text: str) -> None:
     assert port.parse_address(text) == CONTRACT
 
 
@@ -116,8 +142,8 @@ def test_an_address_gets_its_checksum(port: EthereumPort, text: str) -> None:
         "",
     ],
 )
-def test_what_is_no_address_is_refused_with_a_hint(port: EthereumPort, text: str) -> None:
-    with pytest.raises(BadAddress) as refusal:
+def test_what_is_no_address_is_refused_with_a_hint(port: EvmPort, text: str) -> None:
+    with pytest.raises(BadAddressError) as refusal:
         port.parse_address(text)
     assert refusal.value.hint
 
@@ -134,25 +160,25 @@ def test_a_lock_of_an_unknown_token_is_an_event_with_an_asset_that_matches_none(
     token = "0x" + "77" * 20
     word = (1_900_000_000 << 160 | int("11" * 20, 16)).to_bytes(32, "big")
     data = word + bytes(12) + b"\x22" * 20 + bytes(12) + bytes.fromhex(token[2:]) + (5).to_bytes(32, "big")
-    event = read_event(log(htlc.TOPIC_LOCKED_TOKEN, b"\3" * 32, data=data), BLOCK, 1, CONTRACT, {"": ETH})
+    event = read_event(log(htlc.TOPIC_LOCKED_TOKEN, b"\3" * 32, data=data), BLOCK, place(1), {"": ETH})
     assert isinstance(event, Locked)
-    assert event.terms.asset == Asset(Chain.ETHEREUM, UNKNOWN_SYMBOL, 0, "0x" + "77" * 20)
+    assert event.terms.asset == Asset(instances.ETHEREUM, UNKNOWN_SYMBOL, 0, "0x" + "77" * 20)
 
 
 @pytest.mark.parametrize("size", [0, 31, 64, 65])
 def test_what_a_stranger_writes_never_stops_the_scan(size: int) -> None:
     for topic in htlc.TOPICS:
-        event = read_event(log(topic, b"\4" * 32, data=b"\xff" * size), BLOCK, 1, CONTRACT, {"": ETH})
+        event = read_event(log(topic, b"\4" * 32, data=b"\xff" * size), BLOCK, place(1), {"": ETH})
         if isinstance(event, Locked):  # 64 bytes of ones are a lock that the contract could have logged
             assert (topic, size) == (htlc.TOPIC_LOCKED_COIN, 64)
             assert event.terms.lane == htlc.MAX_LANE
 
 
-def test_a_lock_in_a_lane_is_seen_with_its_lane_and_the_id_of_all_its_terms(port: EthereumPort) -> None:
+def test_a_lock_in_a_lane_is_seen_with_its_lane_and_the_id_of_all_its_terms(port: EvmPort) -> None:
     payee = (7 << 224 | 1_900_000_000 << 160 | int("11" * 20, 16)).to_bytes(32, "big")
     payer = (10**18 << 160 | int("22" * 20, 16)).to_bytes(32, "big")
     event = read_event(
-        log(htlc.TOPIC_LOCKED_COIN, b"\5" * 32, data=payee + payer), BLOCK, 31337, CONTRACT, {"": ETH}
+        log(htlc.TOPIC_LOCKED_COIN, b"\5" * 32, data=payee + payer), BLOCK, place(31337), {"": ETH}
     )
     assert isinstance(event, Locked)
     assert event.terms.lane == 7
@@ -160,7 +186,7 @@ def test_a_lock_in_a_lane_is_seen_with_its_lane_and_the_id_of_all_its_terms(port
     assert event.lock_id != port.lock_id(msgspec.structs.replace(event.terms, lane=0))
 
 
-def test_a_claim_from_a_lane_names_the_lane_and_hints_at_more_gas(port: EthereumPort) -> None:
+def test_a_claim_from_a_lane_names_the_lane_and_hints_at_more_gas(port: EvmPort) -> None:
     lane = msgspec.structs.replace(terms(port), lane=7)
     (fresh,) = port.unsigned(Purpose.CLAIM, terms(port), SECRET).payload["transactions"]
     (claim,) = port.unsigned(Purpose.CLAIM, lane, SECRET).payload["transactions"]
@@ -170,19 +196,19 @@ def test_a_claim_from_a_lane_names_the_lane_and_hints_at_more_gas(port: Ethereum
 
 
 @pytest.mark.parametrize("lane", [-1, 2**32])
-def test_a_lane_that_no_contract_has_is_refused(port: EthereumPort, lane: int) -> None:
-    with pytest.raises(ActionRefused):
+def test_a_lane_that_no_contract_has_is_refused(port: EvmPort, lane: int) -> None:
+    with pytest.raises(ActionRefusedError):
         port.lock_id(msgspec.structs.replace(terms(port), lane=lane))
 
 
 def test_a_claim_shows_its_preimage_and_hides_it_from_print() -> None:
-    event = read_event(log(htlc.TOPIC_CLAIMED, b"\6" * 32, data=b"p" * 32), BLOCK, 1, CONTRACT, {})
-    assert event == Claimed(BLOCK, "0xaa", "0x" + "06" * 32, Preimage(b"p" * 32))
+    event = read_event(log(htlc.TOPIC_CLAIMED, b"\6" * 32, data=b"p" * 32), BLOCK, place(1), {})
+    assert event == Claimed(BLOCK, TxId("0xaa"), LockId("0x" + "06" * 32), Preimage(b"p" * 32))
     assert "p" * 32 not in repr(event)
     assert (b"p" * 32).hex() not in repr(event)
 
 
-def test_a_wallet_gets_the_approval_before_the_lock_of_a_token(port: EthereumPort) -> None:
+def test_a_wallet_gets_the_approval_before_the_lock_of_a_token(port: EvmPort) -> None:
     token = demo_token.asset()
     wanted = terms(port, token, 5_000_000)
     approve, lock = port.unsigned(Purpose.LOCK, wanted).payload["transactions"]
@@ -191,18 +217,18 @@ def test_a_wallet_gets_the_approval_before_the_lock_of_a_token(port: EthereumPor
     assert lock["chainId"] == hex(31337)
 
 
-def test_a_wallet_sends_the_ether_it_locks(port: EthereumPort) -> None:
+def test_a_wallet_sends_the_ether_it_locks(port: EvmPort) -> None:
     (lock,) = port.unsigned(Purpose.LOCK, terms(port)).payload["transactions"]
     assert lock["value"] == hex(10**18)
 
 
-def test_terms_that_no_lock_can_have_are_refused(port: EthereumPort) -> None:
+def test_terms_that_no_lock_can_have_are_refused(port: EvmPort) -> None:
     for change in ({"amount": 0}, {"amount": 2**96}, {"deadline": 0}, {"hashlock": b"short"}):
-        with pytest.raises(ActionRefused) as refusal:
+        with pytest.raises(ActionRefusedError) as refusal:
             port.lock_id(msgspec.structs.replace(terms(port), **change))
         assert refusal.value.hint
 
 
-def test_a_wallet_gets_no_claim_with_a_wrong_preimage(port: EthereumPort) -> None:
-    with pytest.raises(ActionRefused):
+def test_a_wallet_gets_no_claim_with_a_wrong_preimage(port: EvmPort) -> None:
+    with pytest.raises(ActionRefusedError):
         port.unsigned(Purpose.CLAIM, terms(port), Preimage(b"wrong"))

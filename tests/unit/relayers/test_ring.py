@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import pytest
 
-from bridge.protocol.types import BlockRef
-from relayers.port import DeepReorg, PortUnavailable
-from relayers.ring import newest_common
+from bridge.chains.errors import DeepReorgError, PortUnavailableError
+from bridge.chains.recent_blocks import newest_common
+from bridge.protocol.types import BlockHeight, BlockRef, UnixSeconds
 
 
 def ref(height: int, branch: str = "a") -> BlockRef:
-    return BlockRef(height, f"{branch}{height}", f"{branch}{height - 1}", 1_000 + height)
+    return BlockRef(
+        BlockHeight(height), f"{branch}{height}", f"{branch}{height - 1}", UnixSeconds(1_000 + height)
+    )
 
 
 RING = [ref(height) for height in range(10, 16)]
 
 
-def canonical(*refs: BlockRef) -> dict[int, str]:
+def canonical(*refs: BlockRef) -> dict[BlockHeight, str]:
     return {block.height: block.id for block in refs}
 
 
@@ -42,12 +44,12 @@ def test_a_node_that_is_behind_on_the_same_chain_proves_no_reorg() -> None:
 
 def test_no_common_block_is_a_deep_reorg() -> None:
     strange = [ref(height, "b") for height in range(10, 17)]
-    with pytest.raises(DeepReorg) as refusal:
+    with pytest.raises(DeepReorgError) as refusal:
         newest_common(RING, canonical(*strange), strange[-1])
     assert refusal.value.hint
 
 
 def test_a_node_behind_the_whole_ring_cannot_tell() -> None:
     head = ref(3)
-    with pytest.raises(PortUnavailable):
+    with pytest.raises(PortUnavailableError):
         newest_common(RING, canonical(head), head)

@@ -172,9 +172,9 @@ def a_vault_stands_at_the_address_of_all_its_terms_only(bank: Bank) -> None:
         ProgramError.WRONG_VAULT_ADDRESS, [with_account(lock, 1, bank.thief.pubkey())], bank.sender
     )
     for bump in range(256):  # one whose address would be on the curve, or another vault of the same terms
-        other = with_data(lock, lock.data[:88] + struct.pack("<Q", bump) + lock.data[96:])
-        if other.data != lock.data:
-            bank.refused_with(ProgramError.WRONG_VAULT_ADDRESS, [other], bank.sender)
+        bumped = with_data(lock, lock.data[:88] + struct.pack("<Q", bump) + lock.data[96:])
+        if bumped.data != lock.data:
+            bank.refused_with(ProgramError.WRONG_VAULT_ADDRESS, [bumped], bank.sender)
 
 
 def the_same_terms_stand_once_at_a_time(bank: Bank) -> None:
@@ -464,7 +464,7 @@ def a_token_of_another_mint_is_refused(bank: Bank) -> None:
     assert bank.mint is not None
     other = program.token_account(bank.recipient.pubkey(), bank.mint)
     bank.refused_with(ProgramError.BAD_TOKEN_ACCOUNT, [with_account(claim, 1, other)], bank.thief)
-    # A lock whose data name a dear mint while its accounts move a worthless one:
+    # A lock whose data name a valuable mint while its accounts move a worthless one:
     dear = bank.terms(b"another", mint=first)
     lock = program.lock(bank.program, dear)[-1]
     vault = bank.vault(dear)

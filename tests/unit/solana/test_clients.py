@@ -19,20 +19,24 @@ from solana.rpc.commitment import Confirmed
 from solana.rpc.models import TokenAccountOpts
 from solana.rpc.websocket_api import SolanaWsClient
 from solders.hash import Hash
+from solders.instruction import Instruction
 from solders.keypair import Keypair
 from solders.message import MessageV0
 from solders.pubkey import Pubkey
 from solders.transaction import VersionedTransaction
 
-from bridge.protocol.types import Asset, Chain, LockTerms, Preimage, Purpose
-from relayers.devkeys import devnet_key
-from relayers.port import ActionRefused, Claimed, Locked, LockStatus
+from bridge.chains.errors import ActionRefusedError
+from bridge.chains.port import Claimed, Locked, LockStatus
+from bridge.keys.devkeys import devnet_key
+from bridge.protocol.types import Address, Amount, Asset, LockTerms, Preimage, Purpose, UnixSeconds
 from relayers.solana import program, terms
-from relayers.solana.adapter import open_port
-from relayers.solana.node import DEMO_TOKEN, SolanaNode
+from relayers.solana.devnet.genesis import DEMO_TOKEN
+from relayers.solana.devnet.node import SolanaNode
 from relayers.solana.program import VaultTerms
 from relayers.solana.settings import SOL
-from relayers.solana.wallet import WALLET_FORMAT, Wallet
+from relayers.solana.wallet import WALLET_FORMAT, SolanaWallet
+from tests import instances
+from tests.unit.solana.conftest import Opener
 
 ROOT = Path(__file__).resolve().parents[3]
 NODE_MODULES = Path(os.environ.get("RAINBOW_NODE_MODULES", ROOT / ".toolchain/node_modules"))
@@ -40,10 +44,23 @@ SECRET = b"a preimage for the real clients."
 
 
 @pytest.fixture
-async def devnet() -> AsyncIterator[SolanaNode]:
+async def started() -> AsyncIterator[SolanaNode]:
+    """With blocks that come by themselves."""
     made = await SolanaNode(block_time=0.1).start()
     yield made
     await made.stop()
+
+
+@pytest.fixture
+def devnet(started: SolanaNode) -> SolanaNode:
+    return started
+
+
+@pytest.fixture
+async def wallet(devnet: SolanaNode) -> AsyncIterator[SolanaWallet]:
+    made = SolanaWallet(devnet.settings)
+    yield made
+    await made.close()
 
 
 def lock_terms(devnet: SolanaNode, sender: Keypair, recipient: Pubkey) -> VaultTerms:
@@ -70,11 +87,13 @@ async def kit(script: str, given: dict[str, object]) -> dict[str, Any]:
     return printed
 
 
-async def test_the_official_javascript_client_sends_a_lock_and_reads_it_back(devnet: SolanaNode) -> None:
+async def test_the_official_javascript_client_sends_a_lock_and_reads_it_back(
+    devnet: SolanaNode, opened: Opener
+) -> None:
     seed = devnet_key("kit sender")
     sender = Keypair.from_seed(seed)
     await devnet.fund(str(sender.pubkey()), SOL, 10**9)
-    port = open_port(devnet.settings, devnet_key("kit bridge"))
+    port = opened("kit bridge")
     wanted = lock_terms(devnet, sender, Pubkey.from_string(port.account))
     start = (await port.scan((), 1)).blocks
     given = {
@@ -97,11 +116,12 @@ async def test_the_official_javascript_client_sends_a_lock_and_reads_it_back(dev
     (event,) = [event for event in events if isinstance(event, Locked)]
     assert (event.tx_id, event.terms) == (seen["signature"], bridge_terms)
     assert await port.read_lock(event.lock_id, bridge_terms) is LockStatus.OPEN
-    await port.close()
 
 
 @pytest.mark.parametrize("asset", [SOL, DEMO_TOKEN], ids=["SOL", "tokens"])
-async def test_a_wallet_signs_and_sends_what_it_is_given(devnet: SolanaNode, asset: Asset) -> None:
+async def test_a_wallet_signs_and_sends_what_it_is_given(
+    devnet: SolanaNode, asset: Asset, opened: Opener, wallet: SolanaWallet
+) -> None:
     seeds = {name: devnet_key(f"kit wallet/{asset.symbol}/{name}") for name in ("alice", "bob")}
     alice, bob = (Keypair.from_seed(seed).pubkey() for seed in seeds.values())
     for owner in (alice, bob):
@@ -109,20 +129,19 @@ async def test_a_wallet_signs_and_sends_what_it_is_given(devnet: SolanaNode, ass
     await devnet.fund(str(alice), DEMO_TOKEN, 10**9)
     await devnet.congest(30_000)
     await devnet.mine(150)  # the samples tell of it
-    port = open_port(devnet.settings, devnet_key("kit onlooker"))
-    wallet = Wallet(devnet.settings)
+    port = opened("kit onlooker")
     until = devnet.ledger.head.time + 3600
     secret = Preimage(SECRET)
     claimed, refunded = (
         LockTerms(
-            chain=Chain.SOLANA,
+            chain=instances.SOLANA,
             contract=port.contract,
-            sender=str(alice),
-            recipient=str(bob),
+            sender=Address(str(alice)),
+            recipient=Address(str(bob)),
             asset=asset,
-            amount=amount,
+            amount=Amount(amount),
             hashlock=secret.hashlock(),
-            deadline=until,
+            deadline=UnixSeconds(until),
         )
         for amount in (2 * 10**8, 10**8)
     )
@@ -150,32 +169,30 @@ async def test_a_wallet_signs_and_sends_what_it_is_given(devnet: SolanaNode, ass
         assert await port.read_lock(port.lock_id(lock), lock) is LockStatus.OPEN
     await done("bob", Purpose.CLAIM, claimed, secret)
     assert await port.read_lock(port.lock_id(claimed), claimed) is LockStatus.CLAIMED
-    with pytest.raises(ActionRefused, match="deadline not reached"):
+    with pytest.raises(ActionRefusedError, match="deadline not reached"):
         await wallet.unsigned(Purpose.REFUND, refunded)
-    with pytest.raises(ActionRefused, match="no lock with these terms"):
+    with pytest.raises(ActionRefusedError, match="no lock with these terms"):
         await wallet.unsigned(Purpose.CLAIM, claimed, secret)
     await devnet.advance_time(4_000)
     await done("alice", Purpose.REFUND, refunded)
     assert await port.read_lock(port.lock_id(refunded), refunded) is LockStatus.REFUNDED
-    await wallet.close()
-    await port.close()
 
 
-async def test_a_wallet_without_money_or_with_a_wrong_wish_is_told_so(devnet: SolanaNode) -> None:
+async def test_a_wallet_without_money_or_with_a_wrong_wish_is_told_so(
+    devnet: SolanaNode, wallet: SolanaWallet
+) -> None:
     key = Keypair.from_seed(devnet_key("poor wallet"))
-    wallet = Wallet(devnet.settings)
     wanted = lock_terms(devnet, key, Pubkey.from_string(DEMO_TOKEN.contract))
     bridge_terms = terms.from_program(wanted, str(devnet.program), {"": SOL})
-    with pytest.raises(ActionRefused, match="no SOL"):
+    with pytest.raises(ActionRefusedError, match="no SOL"):
         await wallet.unsigned(Purpose.LOCK, bridge_terms)
     await devnet.fund(str(key.pubkey()), SOL, 10**8)
-    with pytest.raises(ActionRefused, match="would refuse this"):
+    with pytest.raises(ActionRefusedError, match="would refuse this"):
         await wallet.unsigned(Purpose.LOCK, bridge_terms)  # no more than it has
-    with pytest.raises(ActionRefused, match="does not open"):
+    with pytest.raises(ActionRefusedError, match="does not open"):
         await wallet.unsigned(Purpose.CLAIM, bridge_terms, Preimage(b"some other preimage"))
-    with pytest.raises(ActionRefused, match="cannot do anchor"):
+    with pytest.raises(ActionRefusedError, match="cannot do anchor"):
         await wallet.unsigned(Purpose.ANCHOR, bridge_terms)
-    await wallet.close()
 
 
 async def test_pythons_client_locks_tokens_and_sees_them_move(devnet: SolanaNode) -> None:
@@ -192,9 +209,10 @@ async def test_pythons_client_locks_tokens_and_sees_them_move(devnet: SolanaNode
         SolanaWsClient(devnet.ws_url) as socket,
     ):
         await socket.slot_subscribe()
-        assert (await socket.recv()).result.slot
+        subscribed: Any = await socket.recv()
+        assert subscribed.result.slot
 
-        async def send(calls: list[object]) -> dict[str, object]:
+        async def send(calls: list[Instruction]) -> dict[str, object]:
             latest = (await client.get_latest_blockhash()).value
             message = MessageV0.try_compile(sender.pubkey(), calls, [], latest.blockhash)
             sent = await client.send_transaction(VersionedTransaction(message, [sender]))
@@ -216,7 +234,7 @@ async def test_pythons_client_locks_tokens_and_sees_them_move(devnet: SolanaNode
         assert after == {str(recipient.pubkey()): "400"}
         held = await client.get_token_accounts_by_owner(recipient.pubkey(), TokenAccountOpts(mint=mint))
         assert len(held.value) == 1
-        slot = await socket.recv()
+        slot: Any = await socket.recv()
         assert slot.result.slot > slot.result.parent
 
 
@@ -239,7 +257,7 @@ async def test_commitment_grows_with_blocks_and_a_roll_back_takes_a_transaction_
 
 
 async def test_transactions_of_old_or_orphaned_blocks_are_refused() -> None:
-    from relayers.solana.ledger import Rejected
+    from relayers.solana.devnet.ledger import TxRejectedError
 
     devnet = SolanaNode()
     key = Keypair()
@@ -254,15 +272,15 @@ async def test_transactions_of_old_or_orphaned_blocks_are_refused() -> None:
 
     old, orphan = transaction(devnet.ledger.blocks[1].hash), transaction(devnet.ledger.head.hash)
     await devnet.mine(151)
-    with pytest.raises(Rejected, match="BlockhashNotFound"):
+    with pytest.raises(TxRejectedError, match="BlockhashNotFound"):
         devnet.ledger.submit(old)
     await devnet.reorg(152)
-    with pytest.raises(Rejected, match="BlockhashNotFound"):
+    with pytest.raises(TxRejectedError, match="BlockhashNotFound"):
         devnet.ledger.submit(orphan)
 
 
-async def test_skipped_slots_leave_no_gap_between_blocks(devnet: SolanaNode) -> None:
-    port = open_port(devnet.settings, devnet_key("skipping"))
+async def test_skipped_slots_leave_no_gap_between_blocks(devnet: SolanaNode, opened: Opener) -> None:
+    port = opened("skipping")
     start = (await port.scan((), 1)).blocks[-1:]
     await devnet.skip(7)
     await devnet.mine(2)
@@ -272,15 +290,16 @@ async def test_skipped_slots_leave_no_gap_between_blocks(devnet: SolanaNode) -> 
     heights = [block.height for block in scan.blocks]
     assert heights == list(range(start[0].height + 1, start[0].height + 6))
     assert [block.parent for block in scan.blocks[1:]] == [block.id for block in scan.blocks[:-1]]
-    from_below = start[0].__class__(start[0].height, "", "", 0)
+    from_below = start[0].__class__(start[0].height, "", "", UnixSeconds(0))
     assert (await port.scan((from_below,), 5)).blocks == scan.blocks
-    await port.close()
 
 
-async def test_a_claim_is_seen_though_other_programs_fill_the_logs(devnet: SolanaNode) -> None:
+async def test_a_claim_is_seen_though_other_programs_fill_the_logs(
+    devnet: SolanaNode, opened: Opener
+) -> None:
     """A validator cuts logs off at 10 kB; the preimage must be found all the same."""
     sender = Keypair()
-    port = open_port(devnet.settings, devnet_key("flooded"))
+    port = opened("flooded")
     await devnet.fund(str(sender.pubkey()), SOL, 10**9)
     await devnet.fund(port.account, SOL, 10**9)
     wanted = lock_terms(devnet, sender, Pubkey.from_string(port.account))
@@ -289,7 +308,7 @@ async def test_a_claim_is_seen_though_other_programs_fill_the_logs(devnet: Solan
     )
     start = (await port.scan((), 1)).blocks[-1:]
 
-    async def send(calls: list[object]) -> None:
+    async def send(calls: list[Instruction]) -> None:
         recent = Hash.from_string(devnet.ledger.head.hash)
         message = MessageV0.try_compile(sender.pubkey(), calls, [], recent)
         signature = devnet.ledger.submit(VersionedTransaction(message, [sender]))
@@ -303,4 +322,3 @@ async def test_a_claim_is_seen_though_other_programs_fill_the_logs(devnet: Solan
     entry.meta["logMessages"] = ["Log truncated"]
     events = (await port.scan(start, 1000)).events
     assert [event.preimage for event in events if isinstance(event, Claimed)] == [Preimage(SECRET)]
-    await port.close()

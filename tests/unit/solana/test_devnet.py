@@ -8,14 +8,17 @@ from pathlib import Path
 import pytest
 from solders.pubkey import Pubkey
 
-from bridge.protocol.types import Asset, LockTerms, Preimage, Purpose
-from relayers.devkeys import devnet_key
-from relayers.port import Action, BroadcastOutcome, FeeLevel, LockStatus, PortUnavailable, SignedTx, TxState
+from bridge.chains.actions import Action, ClaimAction, LockAction, RefundAction
+from bridge.chains.errors import PortUnavailableError
+from bridge.chains.family import LOCKS
+from bridge.chains.port import BroadcastOutcome, FeeLevel, LockStatus, SignedTx, TxState
+from bridge.keys.devkeys import devnet_key
+from bridge.protocol.types import Amount, Asset, BlockHeight, LockTerms, Preimage, UnixSeconds
 from relayers.solana import program
-from relayers.solana.accounting import DEPOSITS, LOCKS, Ledger
+from relayers.solana.accounting import DEPOSITS, SolanaLedger
 from relayers.solana.adapter import SolanaPort, open_port
-from relayers.solana.devnet import DEMO_TOKEN, SolanaDevnet
-from relayers.solana.node import SolanaNode
+from relayers.solana.devnet.local import DEMO_TOKEN, SolanaDevnet
+from relayers.solana.devnet.node import SolanaNode
 from relayers.solana.settings import SOL
 
 SECRET = Preimage(b"a preimage for the local chain..")
@@ -28,9 +31,9 @@ def terms_of(sender: SolanaPort, recipient: SolanaPort, asset: Asset, amount: in
         sender=sender.account,
         recipient=recipient.account,
         asset=asset,
-        amount=amount,
+        amount=Amount(amount),
         hashlock=SECRET.hashlock(),
-        deadline=until,
+        deadline=UnixSeconds(until),
     )
 
 
@@ -50,9 +53,9 @@ async def test_a_killed_chain_goes_on_with_its_blocks_and_what_was_waiting(tmp_p
     await devnet.reorg(2)
     before = await port.tip()
     terms = terms_of(port, port, SOL, 10**9, before.time + 50)
-    lock = await sent(port, Action(Purpose.LOCK, terms))
+    lock = await sent(port, LockAction(terms))
     devnet.kill()
-    with pytest.raises(PortUnavailable):
+    with pytest.raises(PortUnavailableError):
         await port.tip()
     journal = tmp_path / "journal.jsonl"
     with journal.open("a") as file:
@@ -90,7 +93,7 @@ async def test_the_books_add_up_to_the_lamport() -> None:
     node = await SolanaNode().start()
     await node.mine(40)
     alice, bob = (open_port(node.settings, devnet_key(f"books/{name}")) for name in ("alice", "bob"))
-    books = Ledger(node.rpc_url, str(node.program))
+    books = SolanaLedger(node.settings)
     watched = {"alice": alice.account, "bob": bob.account}
     for port in (alice, bob):
         await node.fund(port.account, SOL, 10**10)
@@ -99,10 +102,10 @@ async def test_the_books_add_up_to_the_lamport() -> None:
     since = (await alice.tip()).block.height
     assert before[DEMO_TOKEN] == {"alice": 10**6, "bob": 0, LOCKS: 0}
 
-    async def adds_up() -> dict[str, int]:
+    async def adds_up() -> dict[str, Amount]:
         now = await books.holdings(watched, SOL)
         until = (await alice.tip()).block.height
-        fees = await books.fees_paid(watched.values(), since + 1, until)
+        fees = await books.fees_paid(set(watched.values()), BlockHeight(since + 1), until)
         assert sum(now.values()) + fees == sum(before[SOL].values())
         tokens = await books.holdings(watched, DEMO_TOKEN)
         assert sum(tokens.values()) == sum(before[DEMO_TOKEN].values())
@@ -111,15 +114,15 @@ async def test_the_books_add_up_to_the_lamport() -> None:
     until = node.ledger.head.time + 1_000
     coins, tokens = terms_of(alice, bob, SOL, 10**9, until), terms_of(alice, bob, DEMO_TOKEN, 400, until)
     for terms in (coins, tokens):
-        await sent(alice, Action(Purpose.LOCK, terms))
+        await sent(alice, LockAction(terms))
     await node.mine(1)
     now = await adds_up()
     assert now[LOCKS] == 10**9
     assert now[DEPOSITS] > before[SOL][DEPOSITS]
     assert (await books.holdings(watched, DEMO_TOKEN))[LOCKS] == 400
     for terms in (coins, tokens):
-        await sent(bob, Action(Purpose.CLAIM, terms, preimage=SECRET))
-    late = await sent(alice, Action(Purpose.CLAIM, coins, preimage=SECRET))
+        await sent(bob, ClaimAction(terms, SECRET))
+    late = await sent(alice, ClaimAction(coins, SECRET))
     await node.mine(1)
     assert (await bob.tx_status(late)).state is TxState.FAILED  # and paid its fee
     now = await adds_up()
@@ -129,10 +132,10 @@ async def test_the_books_add_up_to_the_lamport() -> None:
     assert account is not None
     assert now[DEPOSITS] == before[SOL][DEPOSITS] + account.lamports
     again = terms_of(alice, bob, SOL, 5 * 10**8, until)
-    await sent(alice, Action(Purpose.LOCK, again))
+    await sent(alice, LockAction(again))
     await node.mine(1)
     await node.advance_time(2_000)
-    await sent(bob, Action(Purpose.REFUND, again))
+    await sent(bob, RefundAction(again))
     await node.mine(1)
     await adds_up()
     for port in (alice, bob):

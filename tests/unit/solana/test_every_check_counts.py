@@ -15,7 +15,7 @@ from tests.unit.solana.bank import Bank
 
 WITHOUT_EFFECT = {
     "count <= MAX_ACCOUNTS": "the heap has room for all accounts that a transaction can name",
-    "context->data_length >= OPERATION_LENGTH": "what is read instead is no operation",
+    "context->data_length >= OPERATION_LENGTH": "what is read instead is not an operation",
     "vault->data_length >= SOL_VAULT_SIZE": "what is read instead has no tag of ours",
     "tokens_in(to) - before == terms->amount": "the Token program of today moves exactly what it is told",
 }

@@ -2,50 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-
 import pytest
 
-from bridge.protocol.types import LockTerms, Preimage, Purpose
-from relayers.devkeys import devnet_key
-from relayers.port import Action, BroadcastOutcome, FeeLevel, SignedTx, TxState
+from bridge.chains.actions import Action, ClaimAction, LockAction
+from bridge.chains.port import BroadcastOutcome, FeeLevel, SignedTx, TxState
+from bridge.protocol.types import Preimage, Purpose
 from relayers.solana import fees
-from relayers.solana.adapter import SolanaPort, open_port
-from relayers.solana.node import DEMO_TOKEN, SolanaNode
+from relayers.solana.adapter import SolanaPort
+from relayers.solana.devnet.genesis import DEMO_TOKEN
+from relayers.solana.devnet.node import SolanaNode
 from relayers.solana.settings import SOL, SolanaFees
+from tests.unit.solana.conftest import Opener, lock_terms
 
 SECRET = Preimage(b"a preimage for a crowded cluster")
 LIMITS = SolanaFees(minimum=10, maximum=1_000, urgent_maximum=5_000)
 
 
 @pytest.fixture
-async def node() -> AsyncIterator[SolanaNode]:
-    made = await SolanaNode().start()
-    await made.mine(200)
-    yield made
-    await made.stop()
+async def node(started: SolanaNode) -> SolanaNode:
+    await started.mine(200)
+    return started
 
 
 @pytest.fixture
-async def port(node: SolanaNode) -> AsyncIterator[SolanaPort]:
-    made = open_port(node.settings, devnet_key("bidder"))
+async def port(node: SolanaNode, opened: Opener) -> SolanaPort:
+    made = opened("bidder")
     await node.fund(made.account, SOL, 10**10)
-    yield made
-    await made.close()
+    return made
 
 
-def lock_of(node: SolanaNode, port: SolanaPort, amount: int = 10**8) -> Action:
-    terms = LockTerms(
-        chain=port.chain,
-        contract=port.contract,
-        sender=port.account,
-        recipient=port.account,
-        asset=SOL,
-        amount=amount,
-        hashlock=SECRET.hashlock(),
-        deadline=node.ledger.head.time + 10_000,
-    )
-    return Action(Purpose.LOCK, terms)
+def lock_of(node: SolanaNode, port: SolanaPort, amount: int = 10**8) -> LockAction:
+    return LockAction(lock_terms(node, port, SECRET.hashlock(), amount=amount))
 
 
 async def landed_after(node: SolanaNode, port: SolanaPort, action: Action) -> list[SignedTx]:
@@ -55,10 +42,10 @@ async def landed_after(node: SolanaNode, port: SolanaPort, action: Action) -> li
     while True:
         tx = await port.prepare(action, None, level)
         tried.append(tx)
-        assert tx.valid_until is not None
-        while node.ledger.head.height <= tx.valid_until:
+        assert tx.valid_until_height is not None
+        while node.ledger.head.height <= tx.valid_until_height:
             sent = (await port.broadcast(tx)).outcome
-            assert (sent is BroadcastOutcome.ACCEPTED) == (node.ledger.head.height < tx.valid_until)
+            assert (sent is BroadcastOutcome.ACCEPTED) == (node.ledger.head.height < tx.valid_until_height)
             await node.mine(1)
             if (await port.tx_status(tx)).state is TxState.INCLUDED:
                 return tried
@@ -127,7 +114,7 @@ async def test_bids_climb_into_a_block_although_no_sample_tells_of_the_crowd(
     assert [tx.fee["unit_price"] for tx in tried] == [10_000, 40_000, 160_000, 640_000, 2_560_000]
     assert node.ledger.head.height - start <= 60 + 3 * 40 + 10  # instead of 4 · 118
     await node.congest(0)
-    claim = Action(Purpose.CLAIM, lock_of(node, port).terms, preimage=SECRET)
+    claim = ClaimAction(lock_of(node, port).terms, SECRET)
     (cheap,) = await landed_after(node, port, claim)
     assert cheap.fee["unit_price"] <= 2_560_000
 
@@ -138,15 +125,15 @@ async def test_short_lives_name_an_old_block_and_the_last_attempt_lives_as_long_
     head = node.ledger.head.height
     for attempt, life in ((0, 60), (1, 40), (6, 40), (7, 119), (50, 119)):
         tx = await port.prepare(lock_of(node, port), None, FeeLevel(attempt))
-        assert tx.valid_until == head + life, attempt
+        assert tx.valid_until_height == head + life, attempt
 
 
 async def test_what_was_said_to_cost_covers_what_is_paid_with_the_accounts_that_are_made(
-    node: SolanaNode, port: SolanaPort
+    node: SolanaNode, port: SolanaPort, opened: Opener
 ) -> None:
     await node.congest(500_000)
     await node.mine(150)
-    newcomer = open_port(node.settings, devnet_key("owns no token account"))
+    newcomer = opened("owns no token account")
     await node.fund(port.account, DEMO_TOKEN, 1_000)
 
     async def paid_for(action: Action) -> int:
@@ -156,22 +143,13 @@ async def test_what_was_said_to_cost_covers_what_is_paid_with_the_accounts_that_
 
     said = await port.fees(DEMO_TOKEN)
     assert said.minimum == 0
-    plain = lock_of(node, port, amount=400).terms
-    assert plain is not None
-    terms = LockTerms(
-        chain=plain.chain,
-        contract=plain.contract,
-        sender=port.account,
-        recipient=newcomer.account,
-        asset=DEMO_TOKEN,
-        amount=400,
-        hashlock=plain.hashlock,
-        deadline=plain.deadline,
+    terms = lock_terms(
+        node, port, SECRET.hashlock(), recipient=newcomer.account, asset=DEMO_TOKEN, amount=400
     )
-    lock = await paid_for(Action(Purpose.LOCK, terms))
+    lock = await paid_for(LockAction(terms))
     assert lock <= said.lock
     made = 2_039_280  # lamports for the 165 bytes of the newcomer's token account
-    claim = await paid_for(Action(Purpose.CLAIM, terms, preimage=SECRET))
+    claim = await paid_for(ClaimAction(terms, SECRET))
     deposit = 4_266_480  # of vault and vault's token account, which comes back to us, the sender
     assert said.deposit == deposit
     assert made < claim + deposit <= said.gasless_claim
@@ -179,4 +157,3 @@ async def test_what_was_said_to_cost_covers_what_is_paid_with_the_accounts_that_
     coins = await port.fees(SOL)
     assert coins.minimum == 890_880
     assert await paid_for(lock_of(node, port)) - 10**8 <= coins.lock
-    await newcomer.close()

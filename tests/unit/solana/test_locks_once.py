@@ -5,7 +5,6 @@ Decision 0085 tells why this is enough, and why durable nonces would be worse.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from typing import Any
 
 import msgspec
@@ -17,57 +16,39 @@ from solders.pubkey import Pubkey
 from solders.system_program import TransferParams, transfer
 from solders.transaction import VersionedTransaction
 
+from bridge.chains.actions import LockAction, action_of
+from bridge.chains.errors import ActionRefusedError, PortUnavailableError
+from bridge.chains.port import BroadcastOutcome, FeeLevel, LockStatus, SignedTx, TxState
+from bridge.keys.devkeys import devnet_key
 from bridge.protocol.types import LockTerms, Preimage, Purpose
-from relayers.devkeys import devnet_key
-from relayers.port import (
-    Action,
-    ActionRefused,
-    BroadcastOutcome,
-    FeeLevel,
-    LockStatus,
-    PortUnavailable,
-    SignedTx,
-    TxState,
-)
-from relayers.solana.adapter import SolanaPort, open_port
-from relayers.solana.node import SolanaNode
+from relayers.solana.adapter import SolanaPort
+from relayers.solana.devnet.node import SolanaNode
 from relayers.solana.settings import SOL
 from tests.conformance.lying_rpc import LyingRpc
+from tests.unit.solana.conftest import Opener, lock_terms
 
 SECRET = Preimage(b"a preimage for a lock made once.")
 AMOUNT = 10**8
 
 
 @pytest.fixture
-async def node() -> AsyncIterator[SolanaNode]:
-    made = await SolanaNode().start()
-    await made.mine(160)
-    yield made
-    await made.stop()
+async def node(started: SolanaNode) -> SolanaNode:
+    await started.mine(160)
+    return started
 
 
 @pytest.fixture
-async def port(node: SolanaNode) -> AsyncIterator[SolanaPort]:
-    made = open_port(node.settings, devnet_key("locks once"))
+async def port(node: SolanaNode, opened: Opener) -> SolanaPort:
+    made = opened("locks once")
     await node.fund(made.account, SOL, 10**10)
-    yield made
-    await made.close()
+    return made
 
 
 @pytest.fixture
 async def terms(node: SolanaNode, port: SolanaPort) -> LockTerms:
     recipient = str(Keypair.from_seed(devnet_key("locks once/recipient")).pubkey())
     await node.fund(recipient, SOL, 10**9)
-    return LockTerms(
-        chain=port.chain,
-        contract=port.contract,
-        sender=port.account,
-        recipient=recipient,
-        asset=SOL,
-        amount=AMOUNT,
-        hashlock=SECRET.hashlock(),
-        deadline=node.ledger.head.time + 10_000,
-    )
+    return lock_terms(node, port, SECRET.hashlock(), recipient=recipient, amount=AMOUNT)
 
 
 async def landed(node: SolanaNode, port: SolanaPort, tx: SignedTx) -> None:
@@ -78,7 +59,7 @@ async def landed(node: SolanaNode, port: SolanaPort, tx: SignedTx) -> None:
 
 async def done(node: SolanaNode, port: SolanaPort, purpose: Purpose, terms: LockTerms) -> SignedTx:
     preimage = SECRET if purpose is Purpose.CLAIM else None
-    tx = await port.prepare(Action(purpose, terms, preimage=preimage), None, FeeLevel())
+    tx = await port.prepare(action_of(purpose, terms, preimage), None, FeeLevel())
     await landed(node, port, tx)
     return tx
 
@@ -100,9 +81,9 @@ async def test_the_same_bytes_lock_once_even_when_the_vault_is_spent_while_they_
 async def test_two_locks_alive_at_once_could_both_be_made_so_there_must_never_be_two(
     node: SolanaNode, port: SolanaPort, terms: LockTerms
 ) -> None:
-    """What the program alone does not prevent: hence the engine signs anew only what has expired for good."""
-    one = await port.prepare(Action(Purpose.LOCK, terms), None, FeeLevel())
-    two = await port.prepare(Action(Purpose.LOCK, terms), None, FeeLevel(1))
+    """What the program alone does not prevent: so the engine signs again only what can never land."""
+    one = await port.prepare(LockAction(terms), None, FeeLevel())
+    two = await port.prepare(LockAction(terms), None, FeeLevel(1))
     await landed(node, port, one)
     assert (await port.broadcast(two)).reason == "instruction 2: vault in use"
     await done(node, port, Purpose.CLAIM, terms)
@@ -115,28 +96,28 @@ async def test_no_second_lock_is_signed_once_the_first_is_spent(
     spend: Purpose, node: SolanaNode, port: SolanaPort, terms: LockTerms
 ) -> None:
     await done(node, port, Purpose.LOCK, terms)
-    with pytest.raises(ActionRefused, match="it is open"):
-        await port.prepare(Action(Purpose.LOCK, terms), None, FeeLevel(1))
+    with pytest.raises(ActionRefusedError, match="it is open"):
+        await port.prepare(LockAction(terms), None, FeeLevel(1))
     if spend is Purpose.REFUND:
         await node.advance_time(10_001)
     await done(node, port, spend, terms)
-    with pytest.raises(ActionRefused, match=f"it is {spend.value}ed"):
-        await port.prepare(Action(Purpose.LOCK, terms), None, FeeLevel(1))
+    with pytest.raises(ActionRefusedError, match=f"it is {spend.value}ed"):
+        await port.prepare(LockAction(terms), None, FeeLevel(1))
 
 
 async def test_a_transaction_lands_in_its_last_valid_block_and_in_none_after_it(
     node: SolanaNode, port: SolanaPort, terms: LockTerms
 ) -> None:
-    late = await port.prepare(Action(Purpose.LOCK, terms), None, FeeLevel())
+    late = await port.prepare(LockAction(terms), None, FeeLevel())
     later = await port.prepare(
-        Action(Purpose.LOCK, msgspec.structs.replace(terms, amount=AMOUNT + 1)), None, FeeLevel()
+        LockAction(msgspec.structs.replace(terms, amount=AMOUNT + 1)), None, FeeLevel()
     )
-    assert late.valid_until is not None
-    await node.mine(late.valid_until - node.ledger.head.height - 1)
+    assert late.valid_until_height is not None
+    await node.mine(late.valid_until_height - node.ledger.head.height - 1)
     await landed(node, port, late)
     status = await port.tx_status(late)
     assert status.block is not None
-    assert status.block.height == late.valid_until == later.valid_until
+    assert status.block.height == late.valid_until_height == later.valid_until_height
     assert (await port.broadcast(later)).outcome is BroadcastOutcome.REJECTED
 
 
@@ -150,57 +131,55 @@ async def test_a_lock_that_a_roll_back_took_away_lands_again_while_it_lives_and_
     assert await port.read_lock(port.lock_id(terms), terms) is LockStatus.ABSENT
     await landed(node, port, tx)
     await node.reorg(2, drop=[tx.tx_id])
-    assert tx.valid_until is not None
-    await node.mine(tx.valid_until - node.ledger.head.height)
+    assert tx.valid_until_height is not None
+    await node.mine(tx.valid_until_height - node.ledger.head.height)
     assert (await port.broadcast(tx)).outcome is BroadcastOutcome.REJECTED
     await node.mine(1)
     assert await port.balance(port.account, SOL) == before
-    await landed(node, port, await port.prepare(Action(Purpose.LOCK, terms), None, FeeLevel(1, tx.fee)))
+    await landed(node, port, await port.prepare(LockAction(terms), None, FeeLevel(1, tx.fee)))
 
 
 async def test_an_endpoint_behind_the_one_before_it_cannot_make_a_landed_lock_look_lost(
-    node: SolanaNode, terms: LockTerms
+    node: SolanaNode, terms: LockTerms, opened: Opener
 ) -> None:
     """Else: the first endpoint says that time is up, the second has not seen the lock and its claim yet, and
     a new lock is made in a vault whose preimage is known to all."""
     async with LyingRpc(node.rpc_url) as first, LyingRpc(node.rpc_url) as second:
-        settings = msgspec.structs.replace(node.settings, rpc_urls=(first.url, second.url))
-        port = open_port(settings, devnet_key("locks once"))
+        port = opened("locks once", rpc_urls=(first.url, second.url))
         await node.fund(port.account, SOL, 10**10)
         behind = node.ledger.head.slot
 
         def from_the_past(call: dict[str, Any], honest: dict[str, Any]) -> dict[str, Any]:
-            values = {"getSignatureStatuses": [None], "getAccountInfo": None}
+            values: dict[str, Any] = {"getSignatureStatuses": [None], "getAccountInfo": None}
             if call["method"] in values:
                 return honest | {"result": {"context": {"slot": behind}, "value": values[call["method"]]}}
             if call["method"] == "getSignaturesForAddress":
                 floor = call["params"][1].get("minContextSlot", 0)
                 late = {"code": -32016, "message": "Minimum context slot has not been reached"}
-                return {key: honest[key] for key in ("jsonrpc", "id")} | (
-                    {"error": late} if floor > behind else {"result": []}
-                )
+                answer: dict[str, Any] = {"error": late} if floor > behind else {"result": []}
+                return {key: honest[key] for key in ("jsonrpc", "id")} | answer
             return honest
 
         second.mangle = from_the_past
         lock = await done(node, port, Purpose.LOCK, terms)
         await done(node, port, Purpose.CLAIM, terms)
-        assert lock.valid_until is not None
-        await node.mine(lock.valid_until + 33 - node.ledger.head.height)
-        assert (await port.tip()).block.height > lock.valid_until + 32
+        assert lock.valid_until_height is not None
+        await node.mine(lock.valid_until_height + 33 - node.ledger.head.height)
+        assert (await port.tip()).block.height > lock.valid_until_height + 32
         first.status = 503
-        with pytest.raises(PortUnavailable, match="behind"):
+        with pytest.raises(PortUnavailableError, match="behind"):
             await port.tx_status(lock)
-        with pytest.raises(PortUnavailable):
+        with pytest.raises(PortUnavailableError):
             await port.read_lock(port.lock_id(terms), terms)
-        with pytest.raises(PortUnavailable):
-            await port.prepare(Action(Purpose.LOCK, terms), None, FeeLevel(1, lock.fee))
-        await port.close()
+        with pytest.raises(PortUnavailableError):
+            await port.prepare(LockAction(terms), None, FeeLevel(1, lock.fee))
 
 
-async def test_a_spent_lock_is_no_open_one_while_the_index_lags(node: SolanaNode, terms: LockTerms) -> None:
+async def test_a_spent_lock_is_no_open_one_while_the_index_lags(
+    node: SolanaNode, terms: LockTerms, opened: Opener
+) -> None:
     async with LyingRpc(node.rpc_url) as liar:
-        settings = msgspec.structs.replace(node.settings, rpc_urls=(liar.url,))
-        port = open_port(settings, devnet_key("locks once"))
+        port = opened("locks once", rpc_urls=(liar.url,))
         await node.fund(port.account, SOL, 10**10)
         lock = await done(node, port, Purpose.LOCK, terms)
         claim = await done(node, port, Purpose.CLAIM, terms)
@@ -216,7 +195,6 @@ async def test_a_spent_lock_is_no_open_one_while_the_index_lags(node: SolanaNode
         assert await port.read_lock(port.lock_id(terms), terms) is LockStatus.SPENT
         liar.mangle = None
         assert await port.read_lock(port.lock_id(terms), terms) is LockStatus.CLAIMED
-        await port.close()
 
 
 async def test_strangers_cannot_hide_what_became_of_a_lock_behind_many_small_gifts(

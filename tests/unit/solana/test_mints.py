@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import AsyncIterator
 
 import msgspec
 import pytest
@@ -16,13 +15,17 @@ from solders.system_program import CreateAccountParams, create_account
 from solders.transaction import VersionedTransaction
 from spl.token.constants import TOKEN_2022_PROGRAM_ID, TOKEN_PROGRAM_ID
 
-from bridge.protocol.types import Asset, Chain, LockTerms, Preimage, Purpose
-from relayers.devkeys import devnet_key
-from relayers.port import Action, CannotReceive, FeeLevel, PortError
-from relayers.solana.adapter import SolanaPort, open_port
-from relayers.solana.node import DEMO_TOKEN, SolanaNode
+from bridge.chains.actions import LockAction
+from bridge.chains.errors import CannotReceiveError, PortError
+from bridge.chains.port import FeeLevel
+from bridge.keys.devkeys import devnet_key
+from bridge.protocol.types import Asset, Preimage
+from relayers.solana.devnet.genesis import DEMO_TOKEN
+from relayers.solana.devnet.node import SolanaNode
 from relayers.solana.program import token_account
-from relayers.solana.settings import SOL, SolanaSettings
+from relayers.solana.settings import SOL
+from tests import instances
+from tests.unit.solana.conftest import Opener, lock_terms
 
 OWNER = Keypair.from_seed(devnet_key("mint owner"))
 KEY = bytes(OWNER.pubkey())
@@ -39,12 +42,10 @@ EXTENSIONS = {
 
 
 @pytest.fixture
-async def node() -> AsyncIterator[SolanaNode]:
-    made = await SolanaNode().start()
-    await made.mine(5)
-    await made.fund(str(OWNER.pubkey()), SOL, 10**11)
-    yield made
-    await made.stop()
+async def node(started: SolanaNode) -> SolanaNode:
+    await started.mine(5)
+    await started.fund(str(OWNER.pubkey()), SOL, 10**11)
+    return started
 
 
 async def new_mint(
@@ -72,74 +73,67 @@ async def new_mint(
     return str(mint.pubkey())
 
 
-def opened(node: SolanaNode, asset: Asset) -> SolanaPort:
-    settings: SolanaSettings = msgspec.structs.replace(node.settings, assets=(SOL, asset))
-    return open_port(settings, devnet_key("mint owner"))
-
-
-async def refusal(node: SolanaNode, asset: Asset) -> str:
+async def refusal(node: SolanaNode, opened: Opener, asset: Asset) -> str:
     """Return why the asset is refused: at start, when it is priced and when it is locked, alike."""
-    port = opened(node, asset)
-    terms = LockTerms(
-        chain=Chain.SOLANA,
-        contract=port.contract,
-        sender=port.account,
-        recipient=port.account,
-        asset=asset,
-        amount=5,
-        hashlock=Preimage(b"never shown").hashlock(),
-        deadline=node.ledger.head.time + 1000,
-    )
+    port = opened("mint owner", assets=(SOL, asset))
+    hashlock = Preimage(b"never shown").hashlock()
+    terms = lock_terms(node, port, hashlock, asset=asset, amount=5, lifetime=1000)
     said = set()
     for attempt in (
         port.setup_actions([SOL, asset]),
         port.fees(asset),
-        port.prepare(Action(Purpose.LOCK, terms), None, FeeLevel()),
+        port.prepare(LockAction(terms), None, FeeLevel()),
     ):
         with pytest.raises(PortError) as failure:
             await attempt
         assert failure.value.hint
         said.add(str(failure.value))
-    await port.close()
     (words,) = said
     return words
 
 
 @pytest.mark.parametrize("extension", list(EXTENSIONS))
 async def test_a_token_2022_mint_is_refused_with_what_it_does_to_locks(
-    node: SolanaNode, extension: str
+    node: SolanaNode, opened: Opener, extension: str
 ) -> None:
     mint = await new_mint(node, TOKEN_2022_PROGRAM_ID, extension)
-    said = await refusal(node, Asset(Chain.SOLANA, "ODD", 6, mint))
+    said = await refusal(node, opened, Asset(instances.SOLANA, "ODD", 6, mint))
     assert "Token-2022" in said
     assert f"with {extension};" in said
 
 
-async def test_a_plain_token_2022_mint_is_refused_too(node: SolanaNode) -> None:
-    said = await refusal(node, Asset(Chain.SOLANA, "NEW", 6, await new_mint(node, TOKEN_2022_PROGRAM_ID)))
+async def test_a_plain_token_2022_mint_is_refused_too(node: SolanaNode, opened: Opener) -> None:
+    said = await refusal(
+        node, opened, Asset(instances.SOLANA, "NEW", 6, await new_mint(node, TOKEN_2022_PROGRAM_ID))
+    )
     assert "belongs to Token-2022;" in said
 
 
-async def test_what_is_no_mint_or_has_other_decimals_is_refused(node: SolanaNode) -> None:
-    assert "no mint of" in await refusal(node, Asset(Chain.SOLANA, "NONE", 6, str(node.program)))
-    assert "there is no mint" in await refusal(node, Asset(Chain.SOLANA, "VOID", 6, str(Keypair().pubkey())))
+async def test_what_is_no_mint_or_has_other_decimals_is_refused(node: SolanaNode, opened: Opener) -> None:
+    assert "no mint of" in await refusal(node, opened, Asset(instances.SOLANA, "NONE", 6, str(node.program)))
+    assert "there is no mint" in await refusal(
+        node, opened, Asset(instances.SOLANA, "VOID", 6, str(Keypair().pubkey()))
+    )
     wrong = msgspec.structs.replace(DEMO_TOKEN, decimals=9)
-    assert "has 6 decimals, the configuration says 9" in await refusal(node, wrong)
+    assert "has 6 decimals, the configuration says 9" in await refusal(node, opened, wrong)
 
 
-async def test_a_mint_whose_issuer_may_freeze_is_taken_as_usdc_must_be(node: SolanaNode) -> None:
+async def test_a_mint_whose_issuer_may_freeze_is_taken_as_usdc_must_be(
+    node: SolanaNode, opened: Opener
+) -> None:
     mint = await new_mint(node, TOKEN_PROGRAM_ID, freezable=True)
-    port = opened(node, Asset(Chain.SOLANA, "USDC", 6, mint))
-    (action,) = await port.setup_actions([Asset(Chain.SOLANA, "USDC", 6, mint)])
+    port = opened("mint owner", assets=(SOL, Asset(instances.SOLANA, "USDC", 6, mint)))
+    (action,) = await port.setup_actions([Asset(instances.SOLANA, "USDC", 6, mint)])
     assert action.payload == bytes(Pubkey.from_string(mint))
-    await port.close()
 
 
-async def test_a_payee_whose_account_is_frozen_or_given_away_cannot_receive(node: SolanaNode) -> None:
+async def test_a_payee_whose_account_is_frozen_or_given_away_cannot_receive(
+    node: SolanaNode, opened: Opener
+) -> None:
     mint = await new_mint(node, TOKEN_PROGRAM_ID, freezable=True)
-    asset = Asset(Chain.SOLANA, "USDC", 6, mint)
-    port = opened(node, asset)
-    other = open_port(node.settings, devnet_key("asks for somebody else"))
+    asset = Asset(instances.SOLANA, "USDC", 6, mint)
+    port = opened("mint owner", assets=(SOL, asset))
+    other = opened("asks for somebody else")
     (action,) = await port.setup_actions([asset])
     await port.broadcast(await port.prepare(action, None, FeeLevel()))
     await node.mine(1)
@@ -160,11 +154,9 @@ async def test_a_payee_whose_account_is_frozen_or_given_away_cannot_receive(node
         await node.mine(1)
         if not words:
             continue
-        with pytest.raises(CannotReceive, match=words):
+        with pytest.raises(CannotReceiveError, match=words):
             await other.balance(port.account, asset)
         assert await port.balance(port.account, asset) == 0  # ours is worth nothing to us
-    await port.close()
-    await other.close()
 
 
 def _read(key: Pubkey) -> AccountMeta:

@@ -8,36 +8,24 @@ from typing import Any
 import msgspec
 import pytest
 
-from bridge.protocol.types import BlockRef, LockTerms, Preimage, Purpose
-from relayers.devkeys import devnet_key
-from relayers.port import (
-    Action,
-    ActionRefused,
-    BroadcastOutcome,
-    Claimed,
-    FeeLevel,
-    Locked,
-    LockStatus,
-    PortError,
-    PortUnavailable,
-    Revealed,
-    TxState,
-)
-from relayers.solana.adapter import SolanaPort, open_port
+from bridge.chains.actions import ClaimAction, LockAction
+from bridge.chains.errors import ActionRefusedError, PortError, PortUnavailableError
+from bridge.chains.port import BroadcastOutcome, Claimed, FeeLevel, Locked, LockStatus, Revealed, TxState
+from bridge.protocol.types import BlockRef, LockTerms, Preimage, UnixSeconds
+from relayers.solana.adapter import SolanaPort
+from relayers.solana.devnet.node import SolanaNode
 from relayers.solana.explain import explain
-from relayers.solana.node import SolanaNode
 from relayers.solana.settings import SOL
 from tests.conformance.lying_rpc import LyingRpc
+from tests.unit.solana.conftest import Opener, lock_terms
 
 SECRET = Preimage(b"a preimage for lying endpoints..")
 
 
 @pytest.fixture
-async def devnet() -> AsyncIterator[SolanaNode]:
-    made = await SolanaNode().start()
-    await made.mine(40)
-    yield made
-    await made.stop()
+async def devnet(started: SolanaNode) -> SolanaNode:
+    await started.mine(40)
+    return started
 
 
 @pytest.fixture
@@ -47,30 +35,19 @@ async def liar(devnet: SolanaNode) -> AsyncIterator[LyingRpc]:
 
 
 @pytest.fixture
-async def port(devnet: SolanaNode, liar: LyingRpc) -> AsyncIterator[SolanaPort]:
-    settings = msgspec.structs.replace(devnet.settings, rpc_urls=(liar.url,), timeout=0.5)
-    made = open_port(settings, devnet_key("lied to"))
+async def port(devnet: SolanaNode, liar: LyingRpc, opened: Opener) -> SolanaPort:
+    made = opened("lied to", rpc_urls=(liar.url,), timeout=0.5)
     await devnet.fund(made.account, SOL, 10**10)
-    yield made
-    await made.close()
+    return made
 
 
 def terms_of(devnet: SolanaNode, port: SolanaPort, recipient: str = "") -> LockTerms:
-    return LockTerms(
-        chain=port.chain,
-        contract=port.contract,
-        sender=port.account,
-        recipient=recipient or port.account,
-        asset=SOL,
-        amount=10**8,
-        hashlock=SECRET.hashlock(),
-        deadline=devnet.ledger.head.time + 1000,
-    )
+    return lock_terms(devnet, port, SECRET.hashlock(), recipient=recipient, lifetime=1000)
 
 
 async def locked(devnet: SolanaNode, port: SolanaPort) -> LockTerms:
     terms = terms_of(devnet, port)
-    tx = await port.prepare(Action(Purpose.LOCK, terms), None, FeeLevel())
+    tx = await port.prepare(LockAction(terms), None, FeeLevel())
     assert (await port.broadcast(tx)).outcome is BroadcastOutcome.ACCEPTED
     await devnet.mine(1)
     return terms
@@ -82,18 +59,16 @@ async def test_a_broken_line_is_unavailable_without_its_url(
 ) -> None:
     await port.tip()
     setattr(liar, fault, {"status": 500, "garbage": True, "delay": 2.0}[fault])
-    with pytest.raises(PortUnavailable) as failure:
+    with pytest.raises(PortUnavailableError) as failure:
         await port.tip()
     shown = f"{failure.value} {failure.value.hint} {failure.value.__cause__!r} {port!r}"
     assert "secret-api-key" not in shown
 
 
-async def test_another_endpoint_takes_over(devnet: SolanaNode, liar: LyingRpc) -> None:
-    settings = msgspec.structs.replace(devnet.settings, rpc_urls=(liar.url, devnet.rpc_url))
-    port = open_port(settings, devnet_key("two lines"))
+async def test_another_endpoint_takes_over(devnet: SolanaNode, liar: LyingRpc, opened: Opener) -> None:
+    port = opened("two lines", rpc_urls=(liar.url, devnet.rpc_url))
     liar.status = 503
     assert (await port.tip()).block.height == devnet.ledger.head.height
-    await port.close()
 
 
 async def test_a_slot_without_an_answer_is_no_reorg(
@@ -110,7 +85,7 @@ async def test_a_slot_without_an_answer_is_no_reorg(
         return honest
 
     liar.mangle = forget
-    with pytest.raises(PortUnavailable):
+    with pytest.raises(PortUnavailableError):
         await port.scan(ring, 10)
     liar.mangle = None
     assert (await port.scan(ring, 10)).orphaned == ()
@@ -137,12 +112,13 @@ async def test_what_a_late_index_kept_from_a_scan_is_noticed_by_the_lock_and_fou
     assert isinstance(event, Locked)
 
 
-async def test_the_scan_stays_behind_the_newest_slots_by_the_lag_of_the_index(devnet: SolanaNode) -> None:
-    port = open_port(msgspec.structs.replace(devnet.settings, index_lag=8), devnet_key("patient"))
+async def test_the_scan_stays_behind_the_newest_slots_by_the_lag_of_the_index(
+    devnet: SolanaNode, opened: Opener
+) -> None:
+    port = opened("patient", index_lag=8)
     await devnet.skip(3)
     await devnet.mine(6)  # slots behind the newest: 0 to 5, then 9
     assert (await port.tip()).block.height == devnet.ledger.head.height - 6
-    await port.close()
 
 
 @pytest.mark.parametrize("code", [-32007, -32009])
@@ -165,10 +141,10 @@ async def test_blocks_that_a_node_lacks_and_calls_skipped_are_no_reorg(
         return honest
 
     liar.mangle = jump
-    with pytest.raises(PortUnavailable):
+    with pytest.raises(PortUnavailableError):
         await port.scan(ring, 10)
     lacking = {int(ring[-1].id[:16], 16)}  # the newest alone
-    with pytest.raises(PortUnavailable):
+    with pytest.raises(PortUnavailableError):
         await port.scan(ring, 10)
     liar.mangle = None
     scan = await port.scan(ring, 10)
@@ -191,11 +167,11 @@ async def test_a_node_without_the_history_that_is_needed_says_so(
         return honest
 
     liar.mangle = pruned
-    with pytest.raises(PortUnavailable, match="cleaned up") as failure:
+    with pytest.raises(PortUnavailableError, match="cleaned up") as failure:
         await port.scan(ring, 10)
     assert "keeps more blocks" in failure.value.hint
-    with pytest.raises(PortUnavailable, match="any more") as failure:
-        await port.scan((BlockRef(ring[0].height, "", "", 0),), 10)
+    with pytest.raises(PortUnavailableError, match="any more") as failure:
+        await port.scan((BlockRef(ring[0].height, "", "", UnixSeconds(0)),), 10)
     assert "more history" in failure.value.hint
     liar.mangle = lambda call, honest: (
         {
@@ -206,10 +182,10 @@ async def test_a_node_without_the_history_that_is_needed_says_so(
         if call["method"] == "getSignaturesForAddress"
         else honest
     )
-    with pytest.raises(PortUnavailable, match="history"):
+    with pytest.raises(PortUnavailableError, match="history"):
         await port.scan(ring, 10)
     terms = terms_of(devnet, port)
-    with pytest.raises(PortUnavailable, match="history"):
+    with pytest.raises(PortUnavailableError, match="history"):
         await port.read_lock(port.lock_id(terms), terms)
 
 
@@ -223,7 +199,7 @@ async def test_a_transaction_that_cannot_be_read_holds_its_block_back(
         return honest | {"result": None} if call["method"] == "getTransaction" else honest
 
     liar.mangle = forget
-    with pytest.raises(PortUnavailable):
+    with pytest.raises(PortUnavailableError):
         await port.scan(ring, 10)
     liar.mangle = None
     (event,) = (await port.scan(ring, 10)).events
@@ -235,8 +211,8 @@ async def test_a_failed_claim_claims_nothing_but_shows_its_preimage_and_why_it_f
     devnet: SolanaNode, port: SolanaPort
 ) -> None:
     terms = await locked(devnet, port)
-    first = await port.prepare(Action(Purpose.CLAIM, terms, preimage=SECRET), None, FeeLevel())
-    second = await port.prepare(Action(Purpose.CLAIM, terms, preimage=SECRET), None, FeeLevel(1, first.fee))
+    first = await port.prepare(ClaimAction(terms, SECRET), None, FeeLevel())
+    second = await port.prepare(ClaimAction(terms, SECRET), None, FeeLevel(1, first.fee))
     ring = (await port.scan((), 10)).blocks
     for tx in (first, second):
         assert (await port.broadcast(tx)).outcome is BroadcastOutcome.ACCEPTED
@@ -250,28 +226,28 @@ async def test_a_failed_claim_claims_nothing_but_shows_its_preimage_and_why_it_f
     assert (status.state, status.reason) == (TxState.FAILED, "instruction 2: not our vault")
 
 
-async def test_another_cluster_or_a_missing_program_is_said(devnet: SolanaNode) -> None:
+async def test_another_cluster_or_a_missing_program_is_said(devnet: SolanaNode, opened: Opener) -> None:
     terms_asset = SOL
     for change, word in (
         ({"genesis_hash": "5eykt4UsFv8P8NJdTREpY1vzqKqZKvdpKuc147dw2N9d"}, "another cluster"),
         ({"program": devnet.token.contract}, "no program"),
     ):
-        port = open_port(msgspec.structs.replace(devnet.settings, **change), devnet_key("lost"))
+        port = opened("lost", **change)
         with pytest.raises(PortError, match=word) as failure:
             await port.fees(terms_asset)
         assert failure.value.hint
-        await port.close()
 
 
-async def test_dust_to_somebody_without_an_account_is_refused(devnet: SolanaNode, port: SolanaPort) -> None:
-    nobody = open_port(devnet.settings, devnet_key("without an account"))
+async def test_dust_to_somebody_without_an_account_is_refused(
+    devnet: SolanaNode, port: SolanaPort, opened: Opener
+) -> None:
+    nobody = opened("without an account")
     dust = msgspec.structs.replace(terms_of(devnet, port, nobody.account), amount=890_879)
-    with pytest.raises(ActionRefused, match="cannot open one") as refusal:
-        await port.prepare(Action(Purpose.LOCK, dust), None, FeeLevel())
+    with pytest.raises(ActionRefusedError, match="cannot open one") as refusal:
+        await port.prepare(LockAction(dust), None, FeeLevel())
     assert "890880" in refusal.value.hint
     enough = msgspec.structs.replace(dust, amount=890_880)
-    await port.prepare(Action(Purpose.LOCK, enough), None, FeeLevel())
-    await nobody.close()
+    await port.prepare(LockAction(enough), None, FeeLevel())
 
 
 def test_errors_are_put_into_words() -> None:

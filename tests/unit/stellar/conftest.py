@@ -18,15 +18,18 @@ from stellar_sdk import (
 )
 from stellar_sdk.operation import Operation
 
+from bridge.chains.actions import Action
+from bridge.chains.port import BroadcastOutcome, FeeLevel, SignedTx, TxState
+from bridge.keys.devkeys import devnet_key
+from bridge.protocol.types import Address, Amount, LockTerms, Preimage, UnixSeconds
 from bridge.protocol.types import Asset as SwapAsset
-from bridge.protocol.types import Chain, LockTerms, Preimage
-from relayers.devkeys import devnet_key
-from relayers.port import Action, BroadcastOutcome, FeeLevel, SignedTx, TxState
 from relayers.stellar.adapter import StellarPort, open_port
 from relayers.stellar.devnet import entries
 from relayers.stellar.devnet.queue import Submitted
 from relayers.stellar.devnet.server import DevnetServer
 from relayers.stellar.settings import XLM, StellarSettings
+from relayers.stellar.wallet import StellarWallet
+from tests import instances
 
 SECRET = Preimage(b"a preimage of thirty-two bytes..")
 
@@ -88,7 +91,7 @@ class Net:
             await self.send(issuer, [Payment(self.key(holder).public_key, asset, "100")])
         if flags:
             await self.send(issuer, [SetOptions(set_flags=AuthorizationFlag(flags))])
-        return SwapAsset(Chain.STELLAR, "USD", 7, f"USD:{asset.issuer}")
+        return SwapAsset(instances.STELLAR, "USD", 7, f"USD:{asset.issuer}")
 
     def terms(
         self,
@@ -103,7 +106,14 @@ class Net:
         address = recipient if isinstance(recipient, str) else recipient.account
         deadline = self.node.network.header.close_time + lifetime
         return LockTerms(
-            Chain.STELLAR, "", sender.account, address, asset, amount, preimage.hashlock(), deadline
+            instances.STELLAR,
+            Address(""),
+            sender.account,
+            Address(address),
+            asset,
+            Amount(amount),
+            preimage.hashlock(),
+            UnixSeconds(deadline),
         )
 
     async def sent(self, port: StellarPort, action: Action, sequence: int | None = None) -> SignedTx:
@@ -132,3 +142,30 @@ async def net() -> AsyncIterator[Net]:
     yield made
     await made.close_ports()
     await server.stop()
+
+
+@pytest_asyncio.fixture
+async def ours(net: Net) -> StellarPort:
+    return await net.port("ours")
+
+
+@pytest_asyncio.fixture
+async def theirs(net: Net) -> StellarPort:
+    return await net.port("theirs")
+
+
+@pytest_asyncio.fixture
+async def sender(net: Net) -> StellarPort:
+    return await net.port("sender")
+
+
+@pytest_asyncio.fixture
+async def recipient(net: Net) -> StellarPort:
+    return await net.port("recipient")
+
+
+@pytest_asyncio.fixture
+async def wallet(net: Net) -> AsyncIterator[StellarWallet]:
+    made = StellarWallet(net.settings())
+    yield made
+    await made.close()

@@ -18,15 +18,15 @@ from relayers.stellar import authorized, htlc
 from relayers.stellar.assets import decimal, to_stellar
 from relayers.stellar.authorized import Way
 from relayers.stellar.preimages import find_preimage
-from tests.unit.stellar.world import PREIMAGE, World, keypair
+from tests.unit.stellar.world import PREIMAGE, LedgerWorld, keypair
 
 
 @pytest.fixture
-def world() -> World:
-    return World("sender", "recipient", "stranger")
+def world() -> LedgerWorld:
+    return LedgerWorld("sender", "recipient", "stranger")
 
 
-def test_the_recipient_claims_and_later_takes_the_gates_deposit_too(world: World) -> None:
+def test_the_recipient_claims_and_later_takes_the_gates_deposit_too(world: LedgerWorld) -> None:
     gate = world.lock(world.terms(world.sender, world.recipient), world.sender)
     before = world.xlm(world.recipient)
     assert world.claim(gate, world.recipient)[0] == "txSUCCESS"
@@ -38,7 +38,7 @@ def test_the_recipient_claims_and_later_takes_the_gates_deposit_too(world: World
     assert world.xlm(world.recipient) == before + gate.terms.amount + gate.deposit - 300
 
 
-def test_dust_on_the_gate_blocks_neither_claim_nor_refund_nor_the_native_reclaim(world: World) -> None:
+def test_dust_on_the_gate_blocks_neither_claim_nor_refund_nor_the_native_reclaim(world: LedgerWorld) -> None:
     terms = world.terms(world.sender, world.recipient)
     for step in ("claim", "refund"):
         gate = world.lock(terms, world.sender, keypair(f"gate {step}"))
@@ -53,7 +53,7 @@ def test_dust_on_the_gate_blocks_neither_claim_nor_refund_nor_the_native_reclaim
         assert world.xlm(world.sender) == before + terms.amount + gate.deposit + 7 - 100
 
 
-def test_issued_dust_on_the_gate_costs_the_deposit_at_worst_never_the_principal(world: World) -> None:
+def test_issued_dust_on_the_gate_costs_the_deposit_at_worst_never_the_principal(world: LedgerWorld) -> None:
     issuer = world.stranger
     asset = world.issue(issuer, "USD", world.sender, world.recipient)
     terms = world.terms(world.sender, world.recipient, asset=asset)
@@ -67,7 +67,7 @@ def test_issued_dust_on_the_gate_costs_the_deposit_at_worst_never_the_principal(
     assert "CHANGE_TRUST_INVALID_LIMIT" in world.reclaim(gate, world.stranger)
 
 
-def test_an_early_reclaim_and_an_early_refund_are_refused(world: World) -> None:
+def test_an_early_reclaim_and_an_early_refund_are_refused(world: LedgerWorld) -> None:
     terms = world.terms(world.sender, world.recipient)
     gate = world.lock(terms, world.sender)
     world.pass_gate_sequence()
@@ -76,14 +76,14 @@ def test_an_early_reclaim_and_an_early_refund_are_refused(world: World) -> None:
     assert world.claim(gate, world.recipient)[0] == "txSUCCESS"
 
 
-def test_the_refund_is_good_in_the_very_second_of_the_deadline(world: World) -> None:
+def test_the_refund_is_good_in_the_very_second_of_the_deadline(world: LedgerWorld) -> None:
     terms = world.terms(world.sender, world.recipient)
     gate = world.lock(terms, world.sender)
     assert world.refund(gate, world.sender, at=terms.deadline)[0] == "txSUCCESS"
     assert "CLAIM_CLAIMABLE_BALANCE_DOES_NOT_EXIST" in world.claim(gate, world.recipient)
 
 
-def test_a_late_claim_wins_while_nobody_has_refunded(world: World) -> None:
+def test_a_late_claim_wins_while_nobody_has_refunded(world: LedgerWorld) -> None:
     terms = world.terms(world.sender, world.recipient)
     gate = world.lock(terms, world.sender)
     world.close(at=terms.deadline + 1000)
@@ -91,7 +91,9 @@ def test_a_late_claim_wins_while_nobody_has_refunded(world: World) -> None:
     assert "CLAIM_CLAIMABLE_BALANCE_DOES_NOT_EXIST" in world.refund(gate, world.sender)
 
 
-def test_a_reclaim_before_a_late_claim_makes_the_claim_impossible_and_leaves_the_refund(world: World) -> None:
+def test_a_reclaim_before_a_late_claim_makes_the_claim_impossible_and_leaves_the_refund(
+    world: LedgerWorld,
+) -> None:
     terms = world.terms(world.sender, world.recipient)
     gate = world.lock(terms, world.sender)
     world.pass_gate_sequence()
@@ -102,7 +104,9 @@ def test_a_reclaim_before_a_late_claim_makes_the_claim_impossible_and_leaves_the
     assert world.refund(gate, world.sender)[0] == "txSUCCESS"
 
 
-def test_a_sender_who_makes_a_reclaimed_gate_anew_gains_only_what_the_refund_gives(world: World) -> None:
+def test_a_sender_who_makes_a_reclaimed_gate_anew_gains_only_what_the_refund_gives(
+    world: LedgerWorld,
+) -> None:
     terms = world.terms(world.sender, world.recipient)
     key = keypair("gate")
     gate = world.lock(terms, world.sender, key)
@@ -120,7 +124,7 @@ def test_a_sender_who_makes_a_reclaimed_gate_anew_gains_only_what_the_refund_giv
     assert not world.balance_exists(gate.balance_id)
 
 
-def test_a_gate_key_that_others_hold_lets_them_take_what_was_reclaimed_too_early(world: World) -> None:
+def test_a_gate_key_that_others_hold_lets_them_take_what_was_reclaimed_too_early(world: LedgerWorld) -> None:
     """Why the sender makes the gate's key: here the recipient made it, and steals after the reclaim."""
     terms = world.terms(world.sender, world.recipient)
     key = keypair("made by the recipient")
@@ -138,7 +142,7 @@ def test_a_gate_key_that_others_hold_lets_them_take_what_was_reclaimed_too_early
     assert world.xlm(world.recipient) == before + terms.amount - 10**7 - 300
 
 
-def test_the_gates_own_key_can_do_nothing_while_the_gate_stands(world: World) -> None:
+def test_the_gates_own_key_can_do_nothing_while_the_gate_stands(world: LedgerWorld) -> None:
     terms = world.terms(world.sender, world.recipient)
     key = keypair("gate")
     gate = world.lock(terms, world.sender, key)
@@ -153,7 +157,7 @@ def test_the_gates_own_key_can_do_nothing_while_the_gate_stands(world: World) ->
 
 
 @pytest.mark.parametrize("who", ["recipient", "preimage", "stranger"])
-def test_neither_half_of_recipient_and_preimage_opens_the_gate(world: World, who: str) -> None:
+def test_neither_half_of_recipient_and_preimage_opens_the_gate(world: LedgerWorld, who: str) -> None:
     gate = world.lock(world.terms(world.sender, world.recipient), world.sender)
     operations = htlc.claim_operations(gate)
     if who == "recipient":
@@ -167,7 +171,7 @@ def test_neither_half_of_recipient_and_preimage_opens_the_gate(world: World, who
 
 
 @pytest.mark.parametrize("size", [0, 1, 31, 32, 33, 63, 64])
-def test_preimages_of_every_size_open_the_gate_and_show_on_the_ledger(world: World, size: int) -> None:
+def test_preimages_of_every_size_open_the_gate_and_show_on_the_ledger(world: LedgerWorld, size: int) -> None:
     preimage = Preimage(bytes(range(100, 100 + size)))
     gate = world.lock(world.terms(world.sender, world.recipient, preimage=preimage), world.sender)
     envelope = world.build(world.recipient, htlc.claim_operations(gate), preimage=preimage)
@@ -175,7 +179,7 @@ def test_preimages_of_every_size_open_the_gate_and_show_on_the_ledger(world: Wor
     assert find_preimage(envelope.to_xdr_object(), gate.terms.hashlock) == preimage
 
 
-def test_a_claim_that_fails_shows_the_preimage_all_the_same(world: World) -> None:
+def test_a_claim_that_fails_shows_the_preimage_all_the_same(world: LedgerWorld) -> None:
     gate = world.lock(world.terms(world.sender, world.recipient), world.sender)
     too_much = [*htlc.claim_operations(gate), Payment(gate.address, Asset.native(), "100000")]
     envelope = world.build(world.recipient, too_much, preimage=PREIMAGE)
@@ -187,7 +191,7 @@ def test_a_claim_that_fails_shows_the_preimage_all_the_same(world: World) -> Non
 
 @pytest.mark.parametrize("way", list(Way))
 def test_of_the_two_that_a_recipient_signs_only_one_can_ever_pay_and_then_the_deposit_follows(
-    world: World, way: Way
+    world: LedgerWorld, way: Way
 ) -> None:
     recipient = world.recipient if way is Way.PAYMENT else keypair("newcomer")
     gate = world.lock(world.terms(world.sender, recipient), world.sender)
@@ -211,7 +215,7 @@ def test_of_the_two_that_a_recipient_signs_only_one_can_ever_pay_and_then_the_de
 
 
 def test_issued_dust_on_the_gate_keeps_back_the_deposit_of_an_authorised_claim_until_the_recipient_comes(
-    world: World,
+    world: LedgerWorld,
 ) -> None:
     asset = world.issue(world.stranger, "USD", world.sender, world.recipient)
     gate = world.lock(world.terms(world.sender, world.recipient, asset=asset), world.sender)
@@ -226,12 +230,12 @@ def test_issued_dust_on_the_gate_keeps_back_the_deposit_of_an_authorised_claim_u
     assert world.send(world.build(world.recipient, operations, preimage=PREIMAGE))[0] == "txSUCCESS"
 
 
-def test_less_than_an_accounts_reserve_can_only_be_paid_into_one_that_exists(world: World) -> None:
+def test_less_than_an_accounts_reserve_can_only_be_paid_into_one_that_exists(world: LedgerWorld) -> None:
     terms = world.terms(world.sender, keypair("newcomer"), amount="0.9")
     assert authorized.ways(terms) == (Way.PAYMENT,)
 
 
-def test_an_issued_asset_is_locked_claimed_and_its_gate_closed(world: World) -> None:
+def test_an_issued_asset_is_locked_claimed_and_its_gate_closed(world: LedgerWorld) -> None:
     asset = world.issue(world.stranger, "LONGCODE", world.sender, world.recipient, amount="50")
     gate = world.lock(world.terms(world.sender, world.recipient, asset=asset), world.sender)
     assert gate.deposit == 6 * 5_000_000
@@ -246,7 +250,9 @@ def test_an_issued_asset_is_locked_claimed_and_its_gate_closed(world: World) -> 
     assert world.entry(gate.address) is None
 
 
-def test_a_recipient_who_closed_its_trustline_cannot_be_paid_and_can_open_it_again(world: World) -> None:
+def test_a_recipient_who_closed_its_trustline_cannot_be_paid_and_can_open_it_again(
+    world: LedgerWorld,
+) -> None:
     asset = world.issue(world.stranger, "USD", world.sender)
     gate = world.lock(world.terms(world.sender, world.recipient, asset=asset), world.sender)
     assert "PAYMENT_NO_TRUST" in world.claim(gate, world.recipient)

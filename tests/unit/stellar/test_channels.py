@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import pytest
 
-from bridge.protocol.types import Preimage, Purpose
-from relayers.port import Action, BroadcastOutcome, FeeLevel, InsufficientFunds, TxState
+from bridge.chains.actions import CancelAction, LockAction
+from bridge.chains.errors import InsufficientFundsError
+from bridge.chains.port import BroadcastOutcome, FeeLevel, TxState
+from bridge.protocol.types import Preimage
+from relayers.stellar.adapter import StellarPort
 from relayers.stellar.channels import CHANNEL_BASE
 from tests.unit.stellar.conftest import Net
 
 
-async def test_without_channels_a_second_transaction_waits_for_the_next_ledger(net: Net) -> None:
-    ours, theirs = await net.port("ours"), await net.port("theirs")
-    first = await net.sent(ours, Action(Purpose.LOCK, net.terms(ours, theirs)))
+async def test_without_channels_a_second_transaction_waits_for_the_next_ledger(
+    net: Net, ours: StellarPort, theirs: StellarPort
+) -> None:
+    first = await net.sent(ours, LockAction(net.terms(ours, theirs)))
     assert first.sequence is not None
     other = net.terms(ours, theirs, amount=10**7)
-    second = await ours.prepare(Action(Purpose.LOCK, other), first.sequence + 1, FeeLevel())
+    second = await ours.prepare(LockAction(other), first.sequence + 1, FeeLevel())
     assert (await ours.broadcast(second)).outcome is BroadcastOutcome.LATER
     await net.node.close()
     assert (await ours.broadcast(second)).outcome is BroadcastOutcome.ACCEPTED
@@ -23,8 +27,8 @@ async def test_without_channels_a_second_transaction_waits_for_the_next_ledger(n
 
 async def test_channels_are_made_by_a_set_up_action_and_needed_before(net: Net) -> None:
     ours, theirs = await net.port("ours", channels=3), await net.port("theirs")
-    with pytest.raises(InsufficientFunds, match="channel account"):
-        await ours.prepare(Action(Purpose.LOCK, net.terms(ours, theirs)), CHANNEL_BASE, FeeLevel())
+    with pytest.raises(InsufficientFundsError, match="channel account"):
+        await ours.prepare(LockAction(net.terms(ours, theirs)), CHANNEL_BASE, FeeLevel())
     assert (await ours.next_sequence() or 0) < CHANNEL_BASE
     await _set_up(net, "ours", 3)
     assert await ours.setup_actions([]) == ()
@@ -43,7 +47,7 @@ async def test_with_channels_many_land_in_one_ledger(net: Net) -> None:
     sent = []
     for sequence in range(4):
         terms = net.terms(ours, theirs, preimage=Preimage(bytes([sequence])))
-        action = Action(Purpose.LOCK, terms)
+        action = LockAction(terms)
         sent.append(await net.sent(ours, action, CHANNEL_BASE + sequence))
     await net.node.close()
     for tx in sent:
@@ -56,10 +60,10 @@ async def test_a_sequence_left_out_is_the_next_one_and_holds_nobody_up(net: Net)
     await _set_up(net, "ours", 2)
     ours = await net.port("ours", channels=2)
     for sequence in (1, 0):
-        await net.sent(ours, Action(Purpose.CANCEL), CHANNEL_BASE + sequence)
+        await net.sent(ours, CancelAction(), CHANNEL_BASE + sequence)
         await net.node.close()
         assert await ours.next_sequence() == CHANNEL_BASE + (0 if sequence == 1 else 2)
-    third = await net.sent(ours, Action(Purpose.CANCEL), CHANNEL_BASE + 3)
+    third = await net.sent(ours, CancelAction(), CHANNEL_BASE + 3)
     await net.node.close()
     assert (await ours.tx_status(third)).state is TxState.INCLUDED
     assert await ours.next_sequence() == CHANNEL_BASE + 2
@@ -69,7 +73,7 @@ async def test_after_a_crash_the_stored_transaction_is_sent_again_and_lands_once
     await _set_up(net, "ours", 2)
     before, theirs = await net.port("ours", channels=2), await net.port("theirs")
     terms = net.terms(before, theirs)
-    stored = await before.prepare(Action(Purpose.LOCK, terms), CHANNEL_BASE, FeeLevel())
+    stored = await before.prepare(LockAction(terms), CHANNEL_BASE, FeeLevel())
     # Killed after it was stored, before it was sent:
     after = await net.port("ours", channels=2)
     assert await after.next_sequence() == CHANNEL_BASE
@@ -92,9 +96,9 @@ async def test_two_workers_on_one_sequence_land_one_transaction(net: Net) -> Non
     one, other = await net.port("ours", channels=2), await net.port("ours", channels=2)
     theirs = await net.port("theirs")
     terms = net.terms(one, theirs)
-    first = await one.prepare(Action(Purpose.LOCK, terms), CHANNEL_BASE, FeeLevel())
+    first = await one.prepare(LockAction(terms), CHANNEL_BASE, FeeLevel())
     await net.node.close()
-    second = await other.prepare(Action(Purpose.LOCK, terms), CHANNEL_BASE, FeeLevel())
+    second = await other.prepare(LockAction(terms), CHANNEL_BASE, FeeLevel())
     assert (await one.broadcast(first)).outcome is BroadcastOutcome.ACCEPTED
     assert (await other.broadcast(second)).outcome is BroadcastOutcome.UNDERPRICED
     await net.node.close()
@@ -106,8 +110,8 @@ async def test_a_fee_bump_replaces_what_is_stuck_on_a_channel(net: Net) -> None:
     await _set_up(net, "ours", 2)
     ours, theirs = await net.port("ours", channels=2), await net.port("theirs")
     terms = net.terms(ours, theirs)
-    slow = await net.sent(ours, Action(Purpose.LOCK, terms), CHANNEL_BASE + 1)
-    fast = await ours.prepare(Action(Purpose.LOCK, terms), CHANNEL_BASE + 1, FeeLevel(1, slow.fee))
+    slow = await net.sent(ours, LockAction(terms), CHANNEL_BASE + 1)
+    fast = await ours.prepare(LockAction(terms), CHANNEL_BASE + 1, FeeLevel(1, slow.fee))
     assert (await ours.broadcast(fast)).outcome is BroadcastOutcome.ACCEPTED
     await net.node.close()
     assert (await ours.tx_status(fast)).state is TxState.INCLUDED

@@ -9,15 +9,17 @@ import msgspec
 import pytest
 from prometheus_client import CollectorRegistry
 
+from bridge.chains.actions import ClaimAction, CloseAction, LockAction
 from bridge.engine.apply import carry_out
 from bridge.engine.metrics import Metrics
 from bridge.engine.outbox import Outbox, OutboxSettings
-from bridge.protocol.types import Chain, LegState, LockTerms, Purpose, Swap
+from bridge.protocol.types import ChainId, LegState, LockTerms, Swap
 from bridge.store import Store
-from bridge.store.records import IntentState
-from relayers.port import Action
+from bridge.store.records import ChainStatus, IntentState
 from relayers.stellar import htlc
 from relayers.stellar.adapter import StellarPort
+from relayers.stellar.traits import TRAITS
+from tests import instances
 from tests.unit import samples
 from tests.unit.stellar.conftest import SECRET, Net
 
@@ -44,25 +46,25 @@ def spent(terms: LockTerms, port: StellarPort, state: LegState) -> Swap:
 async def a_claimed_lock(net: Net, ours: StellarPort) -> LockTerms:
     theirs = await net.port("theirs")
     terms = net.terms(theirs, ours)
-    await net.done(theirs, Action(Purpose.LOCK, terms))
-    await net.done(ours, Action(Purpose.CLAIM, terms, preimage=SECRET))
+    await net.done(theirs, LockAction(terms))
+    await net.done(ours, ClaimAction(terms, SECRET))
     return terms
 
 
 def plan(store: Store, swap: Swap) -> None:
     with store.transaction() as tx:
+        tx.chains.put(ChainStatus(instances.STELLAR, leaves_deposit=TRAITS.leaves_deposit))
         carry_out(tx, swap)
 
 
-def states(store: Store) -> dict[tuple[Chain, IntentState], int]:
+def states(store: Store) -> dict[tuple[ChainId, IntentState], int]:
     with store.reading() as tx:
         return tx.intents.count_by_state()
 
 
 async def test_the_deposit_of_a_claimed_lock_comes_in_once_its_gate_can_be_closed(
-    net: Net, store: Store
+    net: Net, ours: StellarPort, store: Store
 ) -> None:
-    ours = await net.port("ours")
     terms = await a_claimed_lock(net, ours)
     plan(store, spent(terms, ours, LegState.CLAIM_SEEN))
     assert states(store) == {}, "not before the claim is final"
@@ -79,15 +81,16 @@ async def test_the_deposit_of_a_claimed_lock_comes_in_once_its_gate_can_be_close
         await net.node.close()
         await outbox(store, ours).work()
     assert await ours.balance(ours.account, terms.asset) == before + htlc.deposit(terms) - 200
-    assert states(store) == {(Chain.STELLAR, IntentState.FINAL): 1}
+    assert states(store) == {(instances.STELLAR, IntentState.FINAL): 1}
 
 
-async def test_a_gate_that_somebody_else_has_closed_ends_the_matter(net: Net, store: Store) -> None:
-    ours = await net.port("ours")
+async def test_a_gate_that_somebody_else_has_closed_ends_the_matter(
+    net: Net, ours: StellarPort, store: Store
+) -> None:
     terms = await a_claimed_lock(net, ours)
     for _ in range(htlc.SEQUENCE_LEDGERS):
         await net.node.close()
-    await net.done(ours, Action(Purpose.CLOSE, terms))
+    await net.done(ours, CloseAction(terms))
     plan(store, spent(terms, ours, LegState.CLAIM_FINAL))
     assert await outbox(store, ours).work()
-    assert states(store) == {(Chain.STELLAR, IntentState.FINAL): 1}
+    assert states(store) == {(instances.STELLAR, IntentState.FINAL): 1}

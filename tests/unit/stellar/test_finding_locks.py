@@ -18,17 +18,18 @@ from stellar_sdk import (
     Signer,
 )
 
-from bridge.protocol.types import LockTerms, Purpose
-from relayers.port import Action, FeeLevel, LockStatus, TxState
+from bridge.chains.actions import ClaimAction, CloseAction
+from bridge.chains.port import FeeLevel, LockStatus, TxState
+from bridge.protocol.types import LockTerms
 from relayers.stellar import htlc
 from relayers.stellar.adapter import StellarPort
 from relayers.stellar.horizon import Horizon
-from relayers.stellar.wallet import Wallet
+from relayers.stellar.wallet import StellarWallet
 from tests.unit.stellar.conftest import SECRET, Net
 
 
 async def locked_by_a_wallet(net: Net, terms: LockTerms, name: str, gate: Keypair | None = None) -> None:
-    wallet = Wallet(net.server.url, net.passphrase)
+    wallet = StellarWallet(net.settings())
     built = await wallet.lock(terms, gate)
     await wallet.close()
     built.envelope.sign(net.key(name))
@@ -40,18 +41,19 @@ async def status(port: StellarPort, terms: LockTerms) -> LockStatus:
 
 
 @pytest.mark.parametrize("reader", ["sender", "recipient", "stranger"])
-async def test_anybody_finds_a_lock_with_a_random_gate_and_tells_how_it_ends(net: Net, reader: str) -> None:
-    sender, recipient = await net.port("sender"), await net.port("recipient")
+async def test_anybody_finds_a_lock_with_a_random_gate_and_tells_how_it_ends(
+    net: Net, sender: StellarPort, recipient: StellarPort, reader: str
+) -> None:
     terms = net.terms(sender, recipient)
     await locked_by_a_wallet(net, terms, "sender")
     looking = await net.port(reader)
     assert await status(looking, terms) is LockStatus.OPEN
     assert await status(looking, msgspec.structs.replace(terms, amount=terms.amount + 1)) is LockStatus.ABSENT
-    await net.done(recipient, Action(Purpose.CLAIM, terms, preimage=SECRET))
+    await net.done(recipient, ClaimAction(terms, SECRET))
     assert await status(await net.port(reader), terms) is LockStatus.CLAIMED
     for _ in range(htlc.SEQUENCE_LEDGERS):
         await net.node.close()
-    closing = await recipient.prepare(Action(Purpose.CLOSE, terms), None, FeeLevel())
+    closing = await recipient.prepare(CloseAction(terms), None, FeeLevel())
     await recipient.broadcast(closing)
     await net.node.close()
     assert (await recipient.tx_status(closing)).state is TxState.INCLUDED
@@ -71,8 +73,9 @@ def short_sighted(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("short_sighted")
-async def test_a_flood_of_accounts_and_balances_of_strangers_hides_no_lock(net: Net) -> None:
-    sender, recipient = await net.port("sender"), await net.port("recipient")
+async def test_a_flood_of_accounts_and_balances_of_strangers_hides_no_lock(
+    net: Net, sender: StellarPort, recipient: StellarPort
+) -> None:
     await net.port("flooder")
     terms = net.terms(sender, recipient)
     keys = sorted(
@@ -90,22 +93,24 @@ async def test_a_flood_of_accounts_and_balances_of_strangers_hides_no_lock(net: 
     (gate,) = await fresh._locks.all_standing(terms)
     assert gate.address == keys[-1].public_key
     assert await status(fresh, terms) is LockStatus.OPEN
-    await net.done(fresh, Action(Purpose.CLAIM, terms, preimage=SECRET))
+    await net.done(fresh, ClaimAction(terms, SECRET))
 
 
 @pytest.mark.usefixtures("short_sighted")
-async def test_the_end_of_a_busy_senders_lock_is_found_by_its_gate(net: Net) -> None:
-    sender, recipient = await net.port("sender"), await net.port("recipient")
+async def test_the_end_of_a_busy_senders_lock_is_found_by_its_gate(
+    net: Net, sender: StellarPort, recipient: StellarPort
+) -> None:
     terms = net.terms(sender, recipient)
     await locked_by_a_wallet(net, terms, "sender")
-    await net.done(recipient, Action(Purpose.CLAIM, terms, preimage=SECRET))
+    await net.done(recipient, ClaimAction(terms, SECRET))
     for _ in range(5):
         await net.send("sender", [BumpSequence(0)])
     assert await status(await net.port("stranger"), terms) is LockStatus.CLAIMED
 
 
-async def test_a_sender_who_lets_another_pay_the_reserve_does_not_hide_the_lock(net: Net) -> None:
-    sender, recipient = await net.port("sender"), await net.port("recipient")
+async def test_a_sender_who_lets_another_pay_the_reserve_does_not_hide_the_lock(
+    net: Net, sender: StellarPort, recipient: StellarPort
+) -> None:
     other = await net.port("other")
     terms = net.terms(sender, recipient)
     await locked_by_a_wallet(net, terms, "sender")
@@ -118,4 +123,4 @@ async def test_a_sender_who_lets_another_pay_the_reserve_does_not_hide_the_lock(
     await net.send("sender", handed_on, net.key("other"))
     fresh = await net.port("recipient")
     assert await status(fresh, terms) is LockStatus.OPEN
-    await net.done(fresh, Action(Purpose.CLAIM, terms, preimage=SECRET))
+    await net.done(fresh, ClaimAction(terms, SECRET))

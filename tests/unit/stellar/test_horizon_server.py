@@ -23,7 +23,7 @@ from stellar_sdk import (
 from stellar_sdk.exceptions import BadRequestError, BadResponseError, NotFoundError
 from stellar_sdk.operation import Operation
 
-from relayers.stellar.devnet.node import Node
+from relayers.stellar.devnet.node import StellarNode
 from relayers.stellar.devnet.server import DevnetServer
 from tests.unit.stellar.conftest import Net
 from tests.unit.stellar.world import keypair
@@ -145,14 +145,14 @@ async def test_unknown_accounts_are_not_found(horizon: ServerAsync) -> None:
 
 async def test_a_node_started_on_its_journal_goes_on_where_it_was_killed(tmp_path: Path) -> None:
     journal = tmp_path / "journal.jsonl"
-    node = Node(journal, ticking=False)
+    node = StellarNode(journal, ticking=False)
     node.fund(ALICE.public_key, 10**9)
     await node.close()
     await node.advance(1000)
     node.fund(keypair("bob").public_key, 10**9)  # pending when it is killed
     with journal.open("a") as file:
         file.write('{"op": "clo')
-    again = Node(journal, ticking=False)
+    again = StellarNode(journal, ticking=False)
     assert again.network.header == node.network.header
     assert [each.full_hash for each in again.network.queue.pending()] == [
         each.full_hash for each in node.network.queue.pending()

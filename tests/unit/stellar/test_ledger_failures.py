@@ -36,7 +36,7 @@ from stellar_sdk import (
 from relayers.stellar import htlc
 from relayers.stellar.devnet.queue import Submitted
 from relayers.stellar.devnet.replay import codes_of
-from tests.unit.stellar.world import World, keypair
+from tests.unit.stellar.world import LedgerWorld, keypair
 
 XLM = Asset.native()
 ANYBODY = ClaimPredicate.predicate_unconditional()
@@ -44,15 +44,15 @@ RESERVE = 5_000_000
 
 
 @pytest.fixture
-def world() -> World:
-    return World("alice", "bob", "carol")
+def world() -> LedgerWorld:
+    return LedgerWorld("alice", "bob", "carol")
 
 
 # What the queue owes and remembers
 
 
 def test_a_fee_bump_that_its_payer_cannot_afford_beside_others_is_told_without_the_inner_result(
-    world: World,
+    world: LedgerWorld,
 ) -> None:
     poor = keypair("poor")
     world.apply(world.alice, [CreateAccount(poor.public_key, "1.001")])
@@ -67,7 +67,7 @@ def test_a_fee_bump_that_its_payer_cannot_afford_beside_others_is_told_without_t
 
 def test_what_replaces_a_transaction_has_waited_as_long_as_it() -> None:
     names = [f"payer {n}" for n in range(11)]
-    world = World(*names, max_operations=10)
+    world = LedgerWorld(*names, max_operations=10)
     operations = [Payment(world.root.public_key, XLM, "0.0000001")]
     patient = world.keys[names[10]]
     world.submit(world.build(patient, operations, fee=100))
@@ -89,7 +89,7 @@ def test_what_replaces_a_transaction_has_waited_as_long_as_it() -> None:
 
 def test_a_replacement_evicts_no_more_than_the_room_it_needs() -> None:
     names = [f"payer {n}" for n in range(18)]
-    world = World(*names, max_operations=10)
+    world = LedgerWorld(*names, max_operations=10)
     operations = [Payment(world.root.public_key, XLM, "0.0000001")]
     for index, name in enumerate(names[:17]):
         world.submit(world.build(world.keys[name], operations, fee=200 + index))
@@ -104,7 +104,7 @@ def test_a_replacement_evicts_no_more_than_the_room_it_needs() -> None:
 
 
 def with_preconditions(
-    world: World, conditions: Preconditions, *signers: Keypair, ahead: int = 1
+    world: LedgerWorld, conditions: Preconditions, *signers: Keypair, ahead: int = 1
 ) -> TransactionEnvelope:
     """Return a transaction of alice's that does nothing, `ahead` of her sequence."""
     entry = world.entry(world.alice)
@@ -118,7 +118,9 @@ def with_preconditions(
     return envelope
 
 
-def test_a_minimum_sequence_ends_where_the_account_has_come_and_begins_where_it_says(world: World) -> None:
+def test_a_minimum_sequence_ends_where_the_account_has_come_and_begins_where_it_says(
+    world: LedgerWorld,
+) -> None:
     entry = world.entry(world.alice)
     assert entry is not None
     for least, ahead, code in ((1, 5, "txBAD_SEQ"), (0, 0, "txBAD_SEQ"), (-3, 5, "txSUCCESS")):
@@ -126,7 +128,7 @@ def test_a_minimum_sequence_ends_where_the_account_has_come_and_begins_where_it_
         assert code in world.send(with_preconditions(world, conditions, ahead=ahead))
 
 
-def test_a_fee_bump_carries_the_preconditions_of_what_is_inside(world: World) -> None:
+def test_a_fee_bump_carries_the_preconditions_of_what_is_inside(world: LedgerWorld) -> None:
     world.apply(world.alice, [BumpSequence(0)])
     inner = with_preconditions(world, Preconditions(min_sequence_ledger_gap=3))
     assert world.send(htlc.bump(inner, world.bob, 200)) == (
@@ -139,7 +141,7 @@ def test_a_fee_bump_carries_the_preconditions_of_what_is_inside(world: World) ->
     assert world.send(htlc.bump(inner, world.bob, 200))[0] == "txFEE_BUMP_INNER_SUCCESS"
 
 
-def test_what_waits_for_age_or_gap_cannot_stand_behind_another(world: World) -> None:
+def test_what_waits_for_age_or_gap_cannot_stand_behind_another(world: LedgerWorld) -> None:
     first = world.build(world.alice, [BumpSequence(0)])
     assert world.submit(first)[0] is Submitted.PENDING
     behind = with_preconditions(world, Preconditions(min_sequence_age=1), ahead=2)
@@ -147,7 +149,7 @@ def test_what_waits_for_age_or_gap_cannot_stand_behind_another(world: World) -> 
         assert world.submit(envelope)[0] is Submitted.TRY_AGAIN_LATER
 
 
-def test_extra_signers_may_be_two_different_ones_of_any_kind(world: World) -> None:
+def test_extra_signers_may_be_two_different_ones_of_any_kind(world: LedgerWorld) -> None:
     bob = SignerKey.ed25519_public_key(world.bob.public_key)
     twice = Preconditions(extra_signers=[bob, bob])
     assert world.send(with_preconditions(world, twice, world.alice, world.bob)) == ("ERROR", "txMALFORMED")
@@ -159,7 +161,7 @@ def test_extra_signers_may_be_two_different_ones_of_any_kind(world: World) -> No
     assert world.send(envelope)[0] == "txSUCCESS"
 
 
-def test_a_signed_payload_signs_for_another_message(world: World) -> None:
+def test_a_signed_payload_signs_for_another_message(world: LedgerWorld) -> None:
     payload = b"payload"
     signer = SignedPayloadSigner(world.bob.public_key, payload)
     conditions = Preconditions(extra_signers=[SignerKey.ed25519_signed_payload(signer)])
@@ -169,7 +171,7 @@ def test_a_signed_payload_signs_for_another_message(world: World) -> None:
     assert world.send(envelope)[0] == "txSUCCESS"
 
 
-def test_a_multiplexed_source_and_destination_are_the_accounts_they_name(world: World) -> None:
+def test_a_multiplexed_source_and_destination_are_the_accounts_they_name(world: LedgerWorld) -> None:
     before = world.xlm(world.bob)
     to = MuxedAccount(world.bob.public_key, 7)
     envelope = world.build(world.alice, [Payment(to, XLM, "1")])
@@ -193,7 +195,7 @@ def test_a_multiplexed_source_and_destination_are_the_accounts_they_name(world: 
         ("twice", "DOES_NOT_EXIST"),
     ],
 )
-def test_a_claim_fails_for_its_own_reason(world: World, case: str, code: str) -> None:
+def test_a_claim_fails_for_its_own_reason(world: LedgerWorld, case: str, code: str) -> None:
     issuer, holder = world.carol, world.bob
     asset = Asset("USD", issuer.public_key)
     world.apply(issuer, [SetOptions(set_flags=AuthorizationFlag(2))])
@@ -224,7 +226,9 @@ def test_a_claim_fails_for_its_own_reason(world: World, case: str, code: str) ->
         ("abs 0", False, False),
     ],
 )
-def test_predicates_of_all_kinds_hold_when_they_say(world: World, how: str, first: bool, then: bool) -> None:
+def test_predicates_of_all_kinds_hold_when_they_say(
+    world: LedgerWorld, how: str, first: bool, then: bool
+) -> None:
     """Claimable at 10 seconds after the making? And at 100?"""
     start = world.now + 5
     soon = ClaimPredicate.predicate_before_absolute_time(start + 50)
@@ -249,7 +253,7 @@ def test_predicates_of_all_kinds_hold_when_they_say(world: World, how: str, firs
 
 
 @pytest.mark.parametrize("how", ["one", "three", "empty not", "negative", "relative negative"])
-def test_malformed_predicates_are_refused(world: World, how: str) -> None:
+def test_malformed_predicates_are_refused(world: LedgerWorld, how: str) -> None:
     kind = xdr.ClaimPredicateType
     anybody = xdr.ClaimPredicate(kind.CLAIM_PREDICATE_UNCONDITIONAL)
     minus = xdr.Int64(-1)
@@ -273,13 +277,13 @@ def test_malformed_predicates_are_refused(world: World, how: str) -> None:
     assert (status, frame.result.names[-1]) == (Submitted.ERROR, "CREATE_CLAIMABLE_BALANCE_MALFORMED")
 
 
-def _hash_of(tx: xdr.Transaction, world: World) -> bytes:
+def _hash_of(tx: xdr.Transaction, world: LedgerWorld) -> bytes:
     tagged = xdr.TransactionSignaturePayloadTaggedTransaction(xdr.EnvelopeType.ENVELOPE_TYPE_TX, tx=tx)
     payload = xdr.TransactionSignaturePayload(xdr.Hash(world.network.network_id), tagged)
     return hashlib.sha256(payload.to_xdr_bytes()).digest()
 
 
-def test_an_immutable_account_is_neither_merged_nor_changed(world: World) -> None:
+def test_an_immutable_account_is_neither_merged_nor_changed(world: LedgerWorld) -> None:
     world.apply(world.alice, [SetOptions(set_flags=AuthorizationFlag(4))])
     merge = world.send(world.build(world.alice, [AccountMerge(world.bob.public_key)]))
     assert merge == ("txFAILED", "ACCOUNT_MERGE_IMMUTABLE_SET")
@@ -288,7 +292,7 @@ def test_an_immutable_account_is_neither_merged_nor_changed(world: World) -> Non
     assert world.send(world.build(world.alice, [SetOptions(home_domain="example.org")]))[0] == "txSUCCESS"
 
 
-def test_merges_and_options_fail_for_their_own_reasons(world: World) -> None:
+def test_merges_and_options_fail_for_their_own_reasons(world: LedgerWorld) -> None:
     nobody, required = keypair("nobody").public_key, AuthorizationFlag(1)
     for operation, code in (
         (AccountMerge(nobody), "ACCOUNT_MERGE_NO_ACCOUNT"),
@@ -310,7 +314,7 @@ def test_merges_and_options_fail_for_their_own_reasons(world: World) -> None:
         assert code in world.send(world.build(world.alice, [operation])), operation
 
 
-def test_a_sponsored_balance_can_only_be_handed_on(world: World) -> None:
+def test_a_sponsored_balance_can_only_be_handed_on(world: LedgerWorld) -> None:
     create = world.build(
         world.alice, [CreateClaimableBalance(XLM, "1", [Claimant(world.bob.public_key, ANYBODY)])]
     )
@@ -332,7 +336,7 @@ def test_a_sponsored_balance_can_only_be_handed_on(world: World) -> None:
     assert (alice.num_sponsoring, carol.num_sponsoring) == (0, 1)
 
 
-def test_sponsorships_do_not_chain(world: World) -> None:
+def test_sponsorships_do_not_chain(world: LedgerWorld) -> None:
     begin = [
         BeginSponsoringFutureReserves(world.bob.public_key),
         BeginSponsoringFutureReserves(world.carol.public_key, source=world.bob.public_key),

@@ -32,9 +32,9 @@ from stellar_sdk import (
 )
 
 from relayers.stellar import htlc
-from relayers.stellar.devnet.entries import UnsupportedFeature
+from relayers.stellar.devnet.entries import UnsupportedFeatureError
 from relayers.stellar.devnet.queue import Submitted
-from tests.unit.stellar.world import World, keypair
+from tests.unit.stellar.world import LedgerWorld, keypair
 
 XLM = Asset.native()
 ANYBODY = ClaimPredicate.predicate_unconditional()
@@ -42,20 +42,20 @@ RESERVE = 5_000_000
 
 
 @pytest.fixture
-def world() -> World:
-    return World("alice", "bob", "carol")
+def world() -> LedgerWorld:
+    return LedgerWorld("alice", "bob", "carol")
 
 
 # Fees and the pool
 
 
-def test_in_quiet_times_only_the_base_fee_is_charged(world: World) -> None:
+def test_in_quiet_times_only_the_base_fee_is_charged(world: LedgerWorld) -> None:
     before = world.xlm(world.alice)
     world.send(world.build(world.alice, [Payment(world.bob.public_key, XLM, "1")], fee=5000))
     assert before - world.xlm(world.alice) == 10**7 + 100
 
 
-def test_a_failed_transaction_pays_its_fee_and_uses_its_sequence(world: World) -> None:
+def test_a_failed_transaction_pays_its_fee_and_uses_its_sequence(world: LedgerWorld) -> None:
     entry = world.entry(world.alice)
     assert entry is not None
     codes = world.send(world.build(world.alice, [Payment(world.bob.public_key, XLM, "5000")]))
@@ -65,7 +65,7 @@ def test_a_failed_transaction_pays_its_fee_and_uses_its_sequence(world: World) -
     assert (after.balance, after.sequence) == (entry.balance - 100, entry.sequence + 1)
 
 
-def test_an_account_has_one_pending_transaction(world: World) -> None:
+def test_an_account_has_one_pending_transaction(world: LedgerWorld) -> None:
     first = world.build(world.alice, [Payment(world.bob.public_key, XLM, "1")])
     second = world.build(world.alice, [Payment(world.bob.public_key, XLM, "2")])
     assert world.submit(first)[0] is Submitted.PENDING
@@ -73,7 +73,7 @@ def test_an_account_has_one_pending_transaction(world: World) -> None:
     assert world.submit(second)[0] is Submitted.TRY_AGAIN_LATER
 
 
-def test_a_fee_bump_replaces_a_pending_transaction_for_ten_times_its_rate(world: World) -> None:
+def test_a_fee_bump_replaces_a_pending_transaction_for_ten_times_its_rate(world: LedgerWorld) -> None:
     pending = world.build(world.alice, [Payment(world.bob.public_key, XLM, "1")], fee=100)
     world.submit(pending)
     rival = world.build(world.alice, [Payment(world.bob.public_key, XLM, "2")], fee=100)
@@ -86,7 +86,7 @@ def test_a_fee_bump_replaces_a_pending_transaction_for_ten_times_its_rate(world:
     assert world.xlm(world.bob) == before + 2 * 10**7
 
 
-def test_what_was_applied_is_not_taken_again_for_ten_ledgers(world: World) -> None:
+def test_what_was_applied_is_not_taken_again_for_ten_ledgers(world: LedgerWorld) -> None:
     envelope = world.build(world.alice, [Payment(world.bob.public_key, XLM, "1")])
     world.send(envelope)
     for _ in range(9):
@@ -97,7 +97,7 @@ def test_what_was_applied_is_not_taken_again_for_ten_ledgers(world: World) -> No
 
 def test_when_a_ledger_is_full_the_best_payers_go_first_and_all_pay_the_lowest_of_their_bids() -> None:
     names = [f"payer {n}" for n in range(11)]
-    world = World(*names, max_operations=10)
+    world = LedgerWorld(*names, max_operations=10)
     for index, name in enumerate(names):
         key = world.keys[name]
         operations = [Payment(world.root.public_key, XLM, "0.0000001")]
@@ -112,7 +112,7 @@ def test_when_a_ledger_is_full_the_best_payers_go_first_and_all_pay_the_lowest_o
 
 def test_a_full_pool_evicts_the_cheapest_and_turns_away_who_does_not_beat_it() -> None:
     names = [f"payer {n}" for n in range(22)]
-    world = World(*names, max_operations=10)
+    world = LedgerWorld(*names, max_operations=10)
     operations = [Payment(world.root.public_key, XLM, "0.0000001")]
     for index, name in enumerate(names[:20]):
         world.submit(world.build(world.keys[name], operations, fee=200 + index))
@@ -124,7 +124,7 @@ def test_a_full_pool_evicts_the_cheapest_and_turns_away_who_does_not_beat_it() -
 
 def test_a_transaction_passed_over_four_times_is_forgotten() -> None:
     names = [f"payer {n}" for n in range(11)]
-    world = World(*names, max_operations=10)
+    world = LedgerWorld(*names, max_operations=10)
     operations = [Payment(world.root.public_key, XLM, "0.0000001")]
     poor = world.build(world.keys[names[10]], operations, fee=100)
     world.submit(poor)
@@ -137,7 +137,7 @@ def test_a_transaction_passed_over_four_times_is_forgotten() -> None:
     assert world.submit(poor)[0] is Submitted.TRY_AGAIN_LATER
 
 
-def test_an_unneeded_signature_is_refused(world: World) -> None:
+def test_an_unneeded_signature_is_refused(world: LedgerWorld) -> None:
     codes = world.send(world.build(world.alice, [BumpSequence(0)], world.bob))
     assert codes == ("ERROR", "txBAD_AUTH_EXTRA")
 
@@ -145,7 +145,7 @@ def test_an_unneeded_signature_is_refused(world: World) -> None:
 # Time, ledgers, sequences
 
 
-def test_time_bounds_hold_at_submission_and_at_the_close(world: World) -> None:
+def test_time_bounds_hold_at_submission_and_at_the_close(world: LedgerWorld) -> None:
     payment = [Payment(world.bob.public_key, XLM, "1")]
     late = world.build(world.alice, payment, until=world.now + 9)
     assert world.send(late) == ("ERROR", "txTOO_LATE")
@@ -155,7 +155,7 @@ def test_time_bounds_hold_at_submission_and_at_the_close(world: World) -> None:
     assert world.network.ledgers[-1].transactions == ()
 
 
-def test_ledger_bounds_name_the_ledger_that_takes_it(world: World) -> None:
+def test_ledger_bounds_name_the_ledger_that_takes_it(world: LedgerWorld) -> None:
     head = world.network.header.sequence
     for bounds, codes in (
         (LedgerBounds(head + 2, 0), ("ERROR", "txTOO_EARLY")),
@@ -169,7 +169,7 @@ def test_ledger_bounds_name_the_ledger_that_takes_it(world: World) -> None:
         assert world.send(envelope) == codes
 
 
-def test_a_minimum_sequence_lets_a_transaction_skip_ahead(world: World) -> None:
+def test_a_minimum_sequence_lets_a_transaction_skip_ahead(world: LedgerWorld) -> None:
     entry = world.entry(world.alice)
     assert entry is not None
     envelope = world.build(world.alice, [BumpSequence(0)])
@@ -183,7 +183,7 @@ def test_a_minimum_sequence_lets_a_transaction_skip_ahead(world: World) -> None:
     assert after.sequence == entry.sequence + 1000
 
 
-def test_a_minimum_sequence_age_and_gap_must_have_passed(world: World) -> None:
+def test_a_minimum_sequence_age_and_gap_must_have_passed(world: LedgerWorld) -> None:
     world.apply(world.alice, [BumpSequence(0)])
     for preconditions in (Preconditions(min_sequence_age=6), Preconditions(min_sequence_ledger_gap=2)):
         envelope = world.build(world.alice, [BumpSequence(0)])
@@ -195,7 +195,7 @@ def test_a_minimum_sequence_age_and_gap_must_have_passed(world: World) -> None:
     assert world.send(envelope)[0] == "txSUCCESS"
 
 
-def test_extra_signers_must_sign_too(world: World) -> None:
+def test_extra_signers_must_sign_too(world: LedgerWorld) -> None:
     wanted = SignerKey.ed25519_public_key(world.bob.public_key)
     envelope = world.build(world.alice, [BumpSequence(0)])
     envelope.transaction.preconditions = Preconditions(extra_signers=[wanted])
@@ -206,7 +206,7 @@ def test_extra_signers_must_sign_too(world: World) -> None:
     assert world.send(envelope)[0] == "txSUCCESS"
 
 
-def test_bumping_backwards_changes_nothing(world: World) -> None:
+def test_bumping_backwards_changes_nothing(world: LedgerWorld) -> None:
     entry = world.entry(world.alice)
     assert entry is not None
     world.apply(world.alice, [BumpSequence(5)])
@@ -215,7 +215,7 @@ def test_bumping_backwards_changes_nothing(world: World) -> None:
     assert after.sequence == entry.sequence + 1
 
 
-def test_an_account_whose_sequence_lies_ahead_cannot_be_merged_yet(world: World) -> None:
+def test_an_account_whose_sequence_lies_ahead_cannot_be_merged_yet(world: LedgerWorld) -> None:
     ahead = (world.network.header.sequence + 3) << 32
     world.apply(world.alice, [BumpSequence(ahead)])
     merge = [AccountMerge(world.bob.public_key)]
@@ -230,7 +230,7 @@ def test_an_account_whose_sequence_lies_ahead_cannot_be_merged_yet(world: World)
 
 
 def test_a_pre_authorised_transaction_needs_no_signature_and_is_spent_even_if_it_fails(
-    world: World,
+    world: LedgerWorld,
 ) -> None:
     entry = world.entry(world.alice)
     assert entry is not None
@@ -244,7 +244,7 @@ def test_a_pre_authorised_transaction_needs_no_signature_and_is_spent_even_if_it
     assert (after.signers, after.subentries) == ([], 0)
 
 
-def test_thresholds_count_weights(world: World) -> None:
+def test_thresholds_count_weights(world: LedgerWorld) -> None:
     signer = Signer.ed25519_public_key(world.bob.public_key, 1)
     world.apply(world.alice, [SetOptions(signer=signer, med_threshold=2, high_threshold=2)])
     payment = [Payment(world.carol.public_key, XLM, "1")]
@@ -253,7 +253,7 @@ def test_thresholds_count_weights(world: World) -> None:
     assert world.send(world.build(world.alice, payment, world.bob))[0] == "txSUCCESS"
 
 
-def test_a_signer_costs_a_reserve_and_twenty_are_the_most(world: World) -> None:
+def test_a_signer_costs_a_reserve_and_twenty_are_the_most(world: LedgerWorld) -> None:
     poor = keypair("poor")
     world.apply(world.alice, [CreateAccount(poor.public_key, "1.0001")])
     add = [SetOptions(signer=Signer.ed25519_public_key(world.bob.public_key, 1))]
@@ -267,7 +267,7 @@ def test_a_signer_costs_a_reserve_and_twenty_are_the_most(world: World) -> None:
 # Reserves and sponsorship
 
 
-def test_a_new_account_must_bring_two_reserves(world: World) -> None:
+def test_a_new_account_must_bring_two_reserves(world: LedgerWorld) -> None:
     new = keypair("new").public_key
     assert "CREATE_ACCOUNT_LOW_RESERVE" in world.send(
         world.build(world.alice, [CreateAccount(new, "0.9999999")])
@@ -275,7 +275,7 @@ def test_a_new_account_must_bring_two_reserves(world: World) -> None:
     assert world.send(world.build(world.alice, [CreateAccount(new, "1")]))[0] == "txSUCCESS"
 
 
-def test_a_sponsor_pays_for_the_entries_of_another(world: World) -> None:
+def test_a_sponsor_pays_for_the_entries_of_another(world: LedgerWorld) -> None:
     new = keypair("new")
     operations = [
         BeginSponsoringFutureReserves(new.public_key),
@@ -301,13 +301,13 @@ def test_a_sponsor_pays_for_the_entries_of_another(world: World) -> None:
     assert (sponsor.num_sponsoring, sponsored.num_sponsored) == (2, 2)
 
 
-def test_a_sponsorship_left_open_undoes_the_transaction(world: World) -> None:
+def test_a_sponsorship_left_open_undoes_the_transaction(world: LedgerWorld) -> None:
     codes = world.send(world.build(world.alice, [BeginSponsoringFutureReserves(world.bob.public_key)]))
     assert codes == ("txBAD_SPONSORSHIP",)
 
 
 @pytest.mark.parametrize("sponsored", [False, True])
-def test_removing_an_entry_frees_the_reserve_of_whoever_paid_it(world: World, sponsored: bool) -> None:
+def test_removing_an_entry_frees_the_reserve_of_whoever_paid_it(world: LedgerWorld, sponsored: bool) -> None:
     inner = [ManageData("name", b"value", source=world.bob.public_key)]
     wrapped = [
         BeginSponsoringFutureReserves(world.bob.public_key),
@@ -325,7 +325,7 @@ def test_removing_an_entry_frees_the_reserve_of_whoever_paid_it(world: World, sp
 # Claimable balances
 
 
-def test_a_balance_with_two_claimants_binds_two_reserves_of_its_maker(world: World) -> None:
+def test_a_balance_with_two_claimants_binds_two_reserves_of_its_maker(world: LedgerWorld) -> None:
     claimants = [Claimant(world.bob.public_key, ANYBODY), Claimant(world.carol.public_key, ANYBODY)]
     world.apply(world.alice, [CreateClaimableBalance(XLM, "1", claimants)])
     maker = world.entry(world.alice)
@@ -337,7 +337,7 @@ def test_a_balance_with_two_claimants_binds_two_reserves_of_its_maker(world: Wor
     assert codes == ("txFAILED", "CREATE_CLAIMABLE_BALANCE_LOW_RESERVE")
 
 
-def test_relative_predicates_count_from_the_ledger_that_made_the_balance(world: World) -> None:
+def test_relative_predicates_count_from_the_ledger_that_made_the_balance(world: LedgerWorld) -> None:
     within = ClaimPredicate.predicate_before_relative_time(100)
     create = world.build(
         world.alice, [CreateClaimableBalance(XLM, "1", [Claimant(world.bob.public_key, within)])]
@@ -350,7 +350,7 @@ def test_relative_predicates_count_from_the_ledger_that_made_the_balance(world: 
     assert late == ("txFAILED", "CLAIM_CLAIMABLE_BALANCE_CANNOT_CLAIM")
 
 
-def test_predicates_combine(world: World) -> None:
+def test_predicates_combine(world: LedgerWorld) -> None:
     start = world.now
     window = ClaimPredicate.predicate_and(
         ClaimPredicate.predicate_not(ClaimPredicate.predicate_before_absolute_time(start + 50)),
@@ -366,7 +366,7 @@ def test_predicates_combine(world: World) -> None:
     assert world.send(world.build(world.bob, claim), at=start + 50)[0] == "txSUCCESS"
 
 
-def test_a_malformed_balance_is_refused(world: World) -> None:
+def test_a_malformed_balance_is_refused(world: LedgerWorld) -> None:
     twice = [Claimant(world.bob.public_key, ANYBODY), Claimant(world.bob.public_key, ANYBODY)]
     deep = ANYBODY
     for _ in range(4):
@@ -379,7 +379,7 @@ def test_a_malformed_balance_is_refused(world: World) -> None:
 # Issuers
 
 
-def test_an_issuer_with_flags_can_withhold_freeze_and_take_back(world: World) -> None:
+def test_an_issuer_with_flags_can_withhold_freeze_and_take_back(world: LedgerWorld) -> None:
     issuer, holder = world.carol, world.bob
     asset = Asset("USD", issuer.public_key)
     world.apply(issuer, [SetOptions(set_flags=AuthorizationFlag(1 | 2 | 8))])
@@ -398,7 +398,7 @@ def test_an_issuer_with_flags_can_withhold_freeze_and_take_back(world: World) ->
     assert line.balance == 6 * 10**7
 
 
-def test_an_issuer_without_the_revocable_flag_cannot_revoke(world: World) -> None:
+def test_an_issuer_without_the_revocable_flag_cannot_revoke(world: LedgerWorld) -> None:
     asset = Asset("USD", world.carol.public_key)
     world.apply(world.bob, [ChangeTrust(asset)])
     freeze = SetTrustLineFlags(world.bob.public_key, asset, clear_flags=TrustLineFlags.AUTHORIZED_FLAG)
@@ -408,7 +408,7 @@ def test_an_issuer_without_the_revocable_flag_cannot_revoke(world: World) -> Non
     )
 
 
-def test_all_operations_or_none(world: World) -> None:
+def test_all_operations_or_none(world: LedgerWorld) -> None:
     operations = [
         Payment(world.bob.public_key, XLM, "1"),
         Payment(keypair("nobody").public_key, XLM, "1"),
@@ -420,13 +420,13 @@ def test_all_operations_or_none(world: World) -> None:
     assert world.xlm(world.bob) == before
 
 
-def test_what_is_not_emulated_is_said_loudly(world: World) -> None:
+def test_what_is_not_emulated_is_said_loudly(world: LedgerWorld) -> None:
     offer = ManageSellOffer(XLM, Asset("USD", world.carol.public_key), "1", "1")
-    with pytest.raises(UnsupportedFeature, match="MANAGE_SELL_OFFER"):
+    with pytest.raises(UnsupportedFeatureError, match="MANAGE_SELL_OFFER"):
         world.submit(world.build(world.alice, [offer]))
 
 
-def test_the_old_form_of_envelopes_is_still_taken(world: World) -> None:
+def test_the_old_form_of_envelopes_is_still_taken(world: LedgerWorld) -> None:
     entry = world.entry(world.alice)
     assert entry is not None
     envelope = world.build(world.alice, [BumpSequence(0)])

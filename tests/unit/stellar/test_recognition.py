@@ -28,15 +28,16 @@ from relayers.stellar import htlc
 from relayers.stellar.devnet.horizon import resources
 from relayers.stellar.preimages import find_preimage
 from relayers.stellar.recognition import balance_stands, gate_stands, issuer_problem, read_lock
-from tests.unit.stellar.world import PREIMAGE, World, keypair
+from relayers.stellar.settings import StellarSettings
+from tests.unit.stellar.world import PREIMAGE, LedgerWorld, keypair
 
 RECORDING = Path(__file__).parents[2] / "vectors" / "stellar_core_gate_htlc.jsonl"
 XLM = Asset.native()
 
 
 @pytest.fixture
-def world() -> World:
-    return World("sender", "recipient", "stranger")
+def world() -> LedgerWorld:
+    return LedgerWorld("sender", "recipient", "stranger")
 
 
 def test_the_locks_that_a_real_core_took_are_recognised_and_their_claims_show_the_preimage() -> None:
@@ -47,7 +48,7 @@ def test_the_locks_that_a_real_core_took_are_recognised_and_their_claims_show_th
             ledger = step["ledger"]
             continue
         envelope = xdr.TransactionEnvelope.from_xdr(step["envelope"])
-        gate = read_lock(envelope, ledger + 1, Network.STANDALONE_NETWORK_PASSPHRASE)
+        gate = read_lock(envelope, ledger + 1, StellarSettings("", Network.STANDALONE_NETWORK_PASSPHRASE))
         if gate is not None:
             assert (gate.terms.amount, gate.deposit) == (100 * 10**7, 25_000_000)
             hashlocks.append(gate.terms.hashlock)
@@ -56,7 +57,7 @@ def test_the_locks_that_a_real_core_took_are_recognised_and_their_claims_show_th
     assert set(revealed) == {hashlocks[0], hashlocks[2], hashlocks[3]}
 
 
-def test_what_we_make_is_recognised_with_all_its_terms(world: World) -> None:
+def test_what_we_make_is_recognised_with_all_its_terms(world: LedgerWorld) -> None:
     terms = world.terms(world.sender, world.recipient)
     gate = world.lock(terms, world.sender)
     assert gate.terms == terms
@@ -66,28 +67,28 @@ def test_what_we_make_is_recognised_with_all_its_terms(world: World) -> None:
     assert world.lock(issued, world.sender, keypair("other gate")).terms == issued
 
 
-def test_a_wallet_may_leave_the_sender_to_be_the_transactions_source(world: World) -> None:
+def test_a_wallet_may_leave_the_sender_to_be_the_transactions_source(world: LedgerWorld) -> None:
     terms = world.terms(world.sender, world.recipient)
     envelope = world.lock_envelope(terms, keypair("gate"), world.sender)
     for operation in envelope.transaction.operations:
         if operation.source is not None and operation.source.account_id == terms.sender:
             operation.source = None
-    gate = read_lock(envelope.to_xdr_object(), world.network.header.sequence + 1, world.passphrase)
+    gate = read_lock(envelope.to_xdr_object(), world.network.header.sequence + 1, world.settings)
     assert gate is not None
     assert gate.terms == terms
 
 
-def test_a_lock_inside_a_fee_bump_is_recognised(world: World) -> None:
+def test_a_lock_inside_a_fee_bump_is_recognised(world: LedgerWorld) -> None:
     terms = world.terms(world.sender, world.recipient)
     inner = world.lock_envelope(terms, keypair("gate"), world.sender)
     bumped = htlc.bump(inner, world.stranger, 200).to_xdr_object()
-    gate = read_lock(bumped, world.network.header.sequence + 1, world.passphrase)
+    gate = read_lock(bumped, world.network.header.sequence + 1, world.settings)
     assert gate is not None
     assert gate.balance_id == inner.transaction.get_claimable_balance_id(5)
 
 
-def _replace(index: int, change: Callable[[Any], Operation]) -> Callable[[list[Any], World], None]:
-    def tamper(operations: list[Any], _world: World) -> None:
+def _replace(index: int, change: Callable[[Any], Operation]) -> Callable[[list[Any], LedgerWorld], None]:
+    def tamper(operations: list[Any], _world: LedgerWorld) -> None:
         operations[index] = change(operations[index])
 
     return tamper
@@ -112,24 +113,24 @@ def _claimants(*claimants: Claimant) -> Callable[[Any], Operation]:
     return lambda old: CreateClaimableBalance(old.asset, old.amount, claimants, old.source)
 
 
-def _early_refund(operations: list[Any], world: World) -> None:
+def _early_refund(operations: list[Any], world: LedgerWorld) -> None:
     gate = operations[0].destination
     anytime = Claimant(world.sender.public_key)
     operations[5] = _claimants(Claimant(gate), anytime)(operations[5])
 
 
-def _third_claimant(operations: list[Any], world: World) -> None:
+def _third_claimant(operations: list[Any], world: LedgerWorld) -> None:
     claimants = [*operations[5].claimants, Claimant(world.stranger.public_key)]
     operations[5] = _claimants(*claimants)(operations[5])
 
 
-def _gate_only_before(operations: list[Any], world: World) -> None:
+def _gate_only_before(operations: list[Any], world: LedgerWorld) -> None:
     gate, sender = operations[5].claimants
     hurry = ClaimPredicate.predicate_before_absolute_time(world.now + 60)
     operations[5] = _claimants(Claimant(gate.destination, hurry), sender)(operations[5])
 
 
-TAMPERINGS: dict[str, Callable[[list[Any], World], None]] = {
+TAMPERINGS: dict[str, Callable[[list[Any], LedgerWorld], None]] = {
     "a gate too poor for its reserve": _replace(
         0, lambda old: CreateAccount(old.destination, "2.4", old.source)
     ),
@@ -154,16 +155,16 @@ TAMPERINGS: dict[str, Callable[[list[Any], World], None]] = {
 
 
 @pytest.mark.parametrize("tampering", TAMPERINGS)
-def test_a_lock_with_anything_else_about_it_is_none(world: World, tampering: str) -> None:
+def test_a_lock_with_anything_else_about_it_is_none(world: LedgerWorld, tampering: str) -> None:
     envelope = world.lock_envelope(world.terms(world.sender, world.recipient), keypair("gate"), world.sender)
     operations = list(envelope.transaction.operations)
     TAMPERINGS[tampering](operations, world)
     envelope.transaction.operations = operations
     ledger = world.network.header.sequence + 1
-    assert read_lock(envelope.to_xdr_object(), ledger, world.passphrase) is None
+    assert read_lock(envelope.to_xdr_object(), ledger, world.settings) is None
 
 
-def test_a_gate_in_the_ledger_is_compared_in_full(world: World) -> None:
+def test_a_gate_in_the_ledger_is_compared_in_full(world: LedgerWorld) -> None:
     terms = world.terms(world.sender, world.recipient)
     gate = world.lock(terms, world.sender)
     entry = world.entry(gate.address)
@@ -180,7 +181,7 @@ def test_a_gate_in_the_ledger_is_compared_in_full(world: World) -> None:
         assert not gate_stands(terms, shown | change, world.passphrase)
 
 
-def test_a_balance_in_the_ledger_is_compared_in_full(world: World) -> None:
+def test_a_balance_in_the_ledger_is_compared_in_full(world: LedgerWorld) -> None:
     terms = world.terms(world.sender, world.recipient)
     gate = world.lock(terms, world.sender)
     raw = bytes.fromhex(gate.balance_id[8:])

@@ -14,33 +14,37 @@ from stellar_sdk import (
 )
 from stellar_sdk.sep.stellar_uri import TransactionStellarUri
 
-from bridge.api.userswap import Wallet as UserWallet
-from bridge.commands.swap import STELLAR_RECIPE
+from bridge.chains.actions import LockAction
+from bridge.chains.errors import ActionRefusedError
+from bridge.chains.port import LockStatus, TxState
+from bridge.client.swap import UserWallet
+from bridge.commands.swap import RECIPE_SUFFIX
 from bridge.protocol.types import Preimage, Purpose
-from relayers.port import Action, ActionRefused, LockStatus, TxState
+from relayers.stellar.adapter import StellarPort
 from relayers.stellar.recognition import read_lock
-from relayers.stellar.wallet import FORMAT, XDR_FORMAT, Wallet
+from relayers.stellar.wallet import FORMAT, XDR_FORMAT, StellarWallet
 from tests.unit.stellar.conftest import SECRET, Net
 
 
-async def test_a_lock_comes_as_a_recipe_for_the_gate_key_must_be_the_senders_own(net: Net) -> None:
-    ours, theirs = await net.port("ours"), await net.port("theirs")
+async def test_a_lock_comes_as_a_recipe_for_the_gate_key_must_be_the_senders_own(
+    net: Net, ours: StellarPort, theirs: StellarPort
+) -> None:
     unsigned = ours.unsigned(Purpose.LOCK, net.terms(theirs, ours))
-    assert unsigned.format == unsigned.payload["kind"] == FORMAT == STELLAR_RECIPE
+    assert unsigned.format == unsigned.payload["kind"] == FORMAT
+    assert FORMAT.endswith(RECIPE_SUFFIX)
     assert unsigned.summary.startswith("A recipe, not a transaction")
     assert "xdr" not in unsigned.payload
     assert unsigned.payload["gate_balance"] == "25000000"
 
 
-async def test_a_wallet_builds_the_lock_signed_by_a_fresh_gate_and_links_to_it(net: Net) -> None:
-    ours, theirs = await net.port("ours"), await net.port("theirs")
-    wallet = Wallet(net.server.url, net.passphrase)
+async def test_a_wallet_builds_the_lock_signed_by_a_fresh_gate_and_links_to_it(
+    net: Net, ours: StellarPort, theirs: StellarPort, wallet: StellarWallet
+) -> None:
     terms = net.terms(theirs, ours)
     built, other = await wallet.lock(terms), await wallet.lock(terms)
-    await wallet.close()
     assert len(built.envelope.signatures) == 1
     gates = [
-        read_lock(each.envelope.to_xdr_object(), net.node.network.header.sequence + 1, net.passphrase)
+        read_lock(each.envelope.to_xdr_object(), net.node.network.header.sequence + 1, net.settings())
         for each in (built, other)
     ]
     assert gates[0] is not None
@@ -52,11 +56,12 @@ async def test_a_wallet_builds_the_lock_signed_by_a_fresh_gate_and_links_to_it(n
     assert (link.pubkey, link.replace) == (terms.sender, [])
 
 
-async def test_claim_and_refund_of_a_known_lock_come_as_xdr_and_link(net: Net) -> None:
-    ours, theirs = await net.port("ours"), await net.port("theirs")
+async def test_claim_and_refund_of_a_known_lock_come_as_xdr_and_link(
+    net: Net, ours: StellarPort, theirs: StellarPort
+) -> None:
     terms = net.terms(ours, theirs)
     block = (await ours.tip()).block
-    await net.done(ours, Action(Purpose.LOCK, terms))
+    await net.done(ours, LockAction(terms))
     assert "xdr" not in ours.unsigned(Purpose.CLAIM, terms).payload
     await ours.scan([block], 10)
     claim = ours.unsigned(Purpose.CLAIM, terms, SECRET)
@@ -77,22 +82,23 @@ async def test_claim_and_refund_of_a_known_lock_come_as_xdr_and_link(net: Net) -
     assert source.account_id == ours.account
 
 
-async def test_a_wrong_preimage_and_a_cooperative_refund_are_refused(net: Net) -> None:
-    ours, theirs = await net.port("ours"), await net.port("theirs")
+async def test_a_wrong_preimage_and_a_cooperative_refund_are_refused(
+    net: Net, ours: StellarPort, theirs: StellarPort
+) -> None:
     terms = net.terms(ours, theirs)
-    with pytest.raises(ActionRefused, match="preimage"):
+    with pytest.raises(ActionRefusedError, match="preimage"):
         ours.unsigned(Purpose.CLAIM, terms, Preimage(b"wrong"))
-    with pytest.raises(ActionRefused):
+    with pytest.raises(ActionRefusedError):
         ours.unsigned(Purpose.COOPERATIVE_REFUND, terms)
 
 
-async def test_users_take_everything_back_from_chain_data_alone_when_the_bridge_is_gone(net: Net) -> None:
-    ours, theirs = await net.port("ours"), await net.port("theirs")
+async def test_users_take_everything_back_from_chain_data_alone_when_the_bridge_is_gone(
+    net: Net, ours: StellarPort, theirs: StellarPort, wallet: StellarWallet
+) -> None:
     terms = net.terms(theirs, ours, lifetime=500)
-    await net.done(theirs, Action(Purpose.LOCK, terms))
+    await net.done(theirs, LockAction(terms))
     await ours.close()
     await net.node.advance(500)
-    wallet = Wallet(net.server.url, net.passphrase)
     built = await wallet.refund(terms)
     built.envelope.sign(net.key("theirs"))
     net.node.submit(built.envelope.to_xdr_object())
@@ -100,25 +106,24 @@ async def test_users_take_everything_back_from_chain_data_alone_when_the_bridge_
         await net.node.close()
     payer: Keypair = net.key("theirs")
     await net.submit_xdr(await wallet.reclaim(terms, payer))
-    with pytest.raises(ActionRefused):
+    with pytest.raises(ActionRefusedError):
         await wallet.reclaim(terms, payer)
-    await wallet.close()
 
 
-async def test_whoever_has_lost_everything_but_the_key_finds_the_locks_of_the_account(net: Net) -> None:
-    ours, theirs = await net.port("ours"), await net.port("theirs")
+async def test_whoever_has_lost_everything_but_the_key_finds_the_locks_of_the_account(
+    net: Net, ours: StellarPort, theirs: StellarPort, wallet: StellarWallet
+) -> None:
     usd = await net.asset("issuer", "ours", "theirs")
     mine = net.terms(theirs, ours, asset=usd, lifetime=500)
     for_me = [net.terms(ours, theirs), net.terms(ours, theirs, amount=7)]
-    await net.done(theirs, Action(Purpose.LOCK, mine))
+    await net.done(theirs, LockAction(mine))
     for terms in for_me:
-        await net.done(ours, Action(Purpose.LOCK, terms))
+        await net.done(ours, LockAction(terms))
     # What looks like a lock and is none: somebody else's balances, and a gate with other signers.
     stranger = [Claimant(theirs.account), Claimant(net.key("issuer").public_key)]
     await net.send("ours", [CreateClaimableBalance(Asset.native(), "1", stranger)])
     await net.send("ours", [CreateClaimableBalance(Asset.native(), "1", [Claimant(theirs.account)])])
     await net.send("issuer", [SetOptions(signer=Signer.ed25519_public_key(theirs.account, 1))])
-    wallet = Wallet(net.server.url, net.passphrase)
     found = await wallet.locks(theirs.account)
     assert {each.amount for each in found} == {mine.amount, for_me[0].amount, 7}
     assert {(each.sender, each.recipient, each.deadline) for each in found} == {
@@ -131,15 +136,15 @@ async def test_whoever_has_lost_everything_but_the_key_finds_the_locks_of_the_ac
     built.envelope.sign(net.key("theirs"))
     await net.submit_xdr(built.envelope.to_xdr())
     assert len(await wallet.locks(theirs.account)) == 2
-    await wallet.close()
 
 
-async def test_a_users_lock_is_sent_again_until_its_time_is_over(net: Net) -> None:
-    ours, theirs = await net.port("ours"), await net.port("theirs")
+async def test_a_users_lock_is_sent_again_until_its_time_is_over(
+    net: Net, ours: StellarPort, theirs: StellarPort
+) -> None:
     user = UserWallet(theirs)
     signed = await user.prepare(Purpose.LOCK, net.terms(theirs, ours))
-    assert signed.valid_until is not None
-    assert await user.resend(signed), "Unix seconds are no ledger numbers: it can still land"
+    assert signed.valid_until_time is not None
+    assert await user.resend(signed), "Unix seconds are not ledger numbers: it can still land"
     await net.node.close()
     assert (await theirs.tx_status(signed)).state is TxState.INCLUDED
     late = await user.prepare(Purpose.LOCK, net.terms(theirs, ours, amount=1))
@@ -147,10 +152,10 @@ async def test_a_users_lock_is_sent_again_until_its_time_is_over(net: Net) -> No
     assert not await user.resend(late), "it can never land: a new one is to be signed"
 
 
-async def test_on_the_users_side_lock_and_claim_are_ready_to_sign(net: Net) -> None:
-    ours, theirs = await net.port("ours"), await net.port("theirs")
+async def test_on_the_users_side_lock_and_claim_are_ready_to_sign(
+    net: Net, ours: StellarPort, theirs: StellarPort, wallet: StellarWallet
+) -> None:
     terms = net.terms(theirs, ours)
-    wallet = Wallet(net.server.url, net.passphrase)
     for purpose, signer in ((Purpose.LOCK, "theirs"), (Purpose.CLAIM, "ours")):
         unsigned = await wallet.unsigned(purpose, terms, SECRET)
         assert unsigned.format == unsigned.payload["kind"] == XDR_FORMAT
@@ -158,5 +163,4 @@ async def test_on_the_users_side_lock_and_claim_are_ready_to_sign(net: Net) -> N
         envelope = TransactionEnvelope.from_xdr(unsigned.payload["xdr"], net.passphrase)
         envelope.sign(net.key(signer))
         await net.submit_xdr(envelope.to_xdr())
-    await wallet.close()
     assert await ours.read_lock(ours.lock_id(terms), terms) is LockStatus.CLAIMED

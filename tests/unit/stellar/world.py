@@ -18,8 +18,8 @@ from stellar_sdk import (
 )
 from stellar_sdk.operation import Operation
 
+from bridge.protocol.types import Address, Amount, LockTerms, Preimage, UnixSeconds
 from bridge.protocol.types import Asset as SwapAsset
-from bridge.protocol.types import Chain, LockTerms, Preimage
 from relayers.stellar import htlc
 from relayers.stellar.assets import stroops
 from relayers.stellar.devnet import entries
@@ -29,7 +29,8 @@ from relayers.stellar.devnet.network import StandaloneNetwork
 from relayers.stellar.devnet.queue import Submitted
 from relayers.stellar.htlc import Gate
 from relayers.stellar.recognition import read_lock
-from relayers.stellar.settings import XLM
+from relayers.stellar.settings import XLM, StellarSettings
+from tests import instances
 
 Envelope = TransactionEnvelope | FeeBumpTransactionEnvelope
 START = 1_700_000_000
@@ -40,12 +41,13 @@ def keypair(name: str) -> Keypair:
     return Keypair.from_raw_ed25519_seed(hashlib.sha256(name.encode()).digest())
 
 
-class World:
+class LedgerWorld:
     """A network on which every account named in the constructor has 1000 XLM."""
 
     def __init__(self, *names: str, max_operations: int = 1000) -> None:
         self.network = StandaloneNetwork(genesis_time=START, max_operations=max_operations)
         self.passphrase = self.network.passphrase
+        self.settings = StellarSettings("", self.passphrase)
         self.keys = {name: keypair(name) for name in names}
         self.root = self.network.root_key
         for key in self.keys.values():
@@ -53,9 +55,10 @@ class World:
 
     def __getattr__(self, name: str) -> Keypair:
         try:
-            return self.__dict__["keys"][name]
+            key: Keypair = self.__dict__["keys"][name]
         except KeyError:
             raise AttributeError(name) from None
+        return key
 
     @property
     def now(self) -> int:
@@ -129,7 +132,7 @@ class World:
             self.apply(holder, [ChangeTrust(asset)])
             if amount != "0":
                 self.apply(issuer, [Payment(holder.public_key, asset, amount)])
-        return SwapAsset(Chain.STELLAR, code, 7, f"{code}:{issuer.public_key}")
+        return SwapAsset(instances.STELLAR, code, 7, f"{code}:{issuer.public_key}")
 
     def terms(
         self,
@@ -142,14 +145,14 @@ class World:
         lifetime: int = 10_000,
     ) -> LockTerms:
         return LockTerms(
-            Chain.STELLAR,
-            "",
-            sender.public_key,
-            recipient.public_key,
+            instances.STELLAR,
+            Address(""),
+            Address(sender.public_key),
+            Address(recipient.public_key),
             asset,
-            stroops(amount),
+            Amount(stroops(amount)),
             preimage.hashlock(),
-            self.now + lifetime,
+            UnixSeconds(self.now + lifetime),
         )
 
     def lock_envelope(self, terms: LockTerms, gate: Keypair, sender: Keypair) -> TransactionEnvelope:
@@ -164,7 +167,7 @@ class World:
         envelope = self.lock_envelope(terms, gate or keypair("gate"), sender)
         codes = self.send(envelope)
         assert codes[0] == "txSUCCESS", codes
-        found = read_lock(envelope.to_xdr_object(), self.network.header.sequence, self.passphrase)
+        found = read_lock(envelope.to_xdr_object(), self.network.header.sequence, self.settings)
         assert found is not None
         return found
 

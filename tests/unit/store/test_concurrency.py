@@ -5,15 +5,17 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+from collections.abc import Callable
 
 from bridge.protocol.events import Accepted
-from bridge.protocol.types import Chain, Purpose
+from bridge.protocol.types import Purpose
 from bridge.store import Store
 from bridge.store.records import Lease, PlannedIntent, SwapMeta
+from tests import instances
 from tests.unit.samples import swap
 
 
-def _together(*jobs) -> None:
+def _together(*jobs: Callable[[], None]) -> None:
     threads = [threading.Thread(target=job) for job in jobs]
     for thread in threads:
         thread.start()
@@ -27,7 +29,7 @@ def test_two_stores_writing_at_once_lose_nothing_and_number_in_order(any_url: st
         for number in (0, 1):
             tx.swaps.add(swap(number), SwapMeta())
 
-    def writer(number: int):
+    def writer(number: int) -> Callable[[], None]:
         def write() -> None:
             for _ in range(25):
                 with stores[number].transaction() as tx:
@@ -65,7 +67,7 @@ def test_a_reader_that_polls_for_newer_events_never_misses_one(any_url: str) -> 
             if finished:
                 return
 
-    def writer(number: int):
+    def writer(number: int) -> Callable[[], None]:
         def write() -> None:
             for _ in range(20):
                 with writers[number].transaction() as tx:
@@ -88,15 +90,15 @@ def test_two_workers_never_take_the_same_intent(any_url: str) -> None:
     stores = [Store.open(any_url) for _ in range(2)]
     with stores[0].transaction() as tx:
         for number in range(40):
-            tx.intents.plan(PlannedIntent(f"s{number}", Purpose.CLAIM, Chain.ZION))
+            tx.intents.plan(PlannedIntent(f"s{number}", Purpose.CLAIM, instances.ZION))
     taken: list[list[int]] = [[], []]
 
-    def worker(number: int):
+    def worker(number: int) -> Callable[[], None]:
         def take() -> None:
             lease = Lease("l", f"worker{number}", number, 0)
             for _ in range(10):
                 with stores[number].transaction() as tx:
-                    got = tx.intents.take(Chain.ZION, lease, limit=4)
+                    got = tx.intents.take(instances.ZION, lease, limit=4)
                     for intent in got:
                         tx.intents.postpone(intent.id, 10**15, "taken")
                     taken[number] += [intent.id for intent in got]

@@ -8,12 +8,32 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from bridge.chains.port import FeeEstimate, SignedTx, Tip
 from bridge.protocol.events import Accepted, ClaimSeen
-from bridge.protocol.types import Chain, LegRole, Preimage, Purpose, SwapState
-from bridge.store import Conflict, Duplicate, LeaseLost, SecretsLocked, Store, StoreError
+from bridge.protocol.types import (
+    Address,
+    Amount,
+    BlockHeight,
+    LegRole,
+    LockId,
+    Preimage,
+    Purpose,
+    SwapId,
+    SwapState,
+    TxId,
+    UnixSeconds,
+)
+from bridge.store import (
+    ConflictError,
+    DuplicateError,
+    LeaseLostError,
+    SecretsLockedError,
+    Store,
+    StoreError,
+    Transaction,
+)
 from bridge.store.records import (
     ChainStatus,
-    FeeRecord,
     IntentState,
     Lease,
     ObservedKind,
@@ -22,29 +42,32 @@ from bridge.store.records import (
     StoredTxState,
     SwapMeta,
 )
+from tests import instances
 from tests.unit.samples import block, preimage, swap
 from tests.unit.store.conftest import KEY, Clock
 
-LOCK = PlannedIntent("swap1", Purpose.LOCK, Chain.ZION, "destination", "swap1")
+LOCK = PlannedIntent("swap1", Purpose.LOCK, instances.ZION, "destination", SwapId("swap1"))
 
 
 def _quote(clock: Clock, number: int = 1) -> Quote:
     now = clock.now_ms
-    return Quote(f"q{number}", "alice", "a", "b", 2**255, 7, "{}", now, now + 30_000)
+    return Quote(f"q{number}", "alice", "a", "b", Amount(2**255), Amount(7), "{}", now, now + 30_000)
 
 
 def _sign(store: Store, intent_id: int, tx_id: str, sequence: int | None) -> int:
     with store.transaction() as tx:
         return tx.transactions.add(
             intent_id,
-            Chain.ZION,
-            tx_id=tx_id,
-            raw=b"raw",
-            account="bridge",
-            sequence=sequence,
-            fee={"fee": 5},
-            max_cost=2**200,
-            valid_until=None,
+            instances.ZION,
+            SignedTx(
+                TxId(tx_id),
+                b"raw",
+                Address("bridge"),
+                sequence,
+                {"fee": 5},
+                Amount(2**200),
+                valid_until_height=BlockHeight(12),
+            ),
             attempt=0,
             cancels=False,
             signed_height=3,
@@ -56,14 +79,14 @@ def test_a_transaction_that_raises_stores_nothing(any_store: Store) -> None:
         tx.swaps.add(swap(), SwapMeta())
         raise RuntimeError
     with any_store.reading() as tx:
-        assert tx.swaps.get("swap1") is None
+        assert tx.swaps.get(SwapId("swap1")) is None
 
 
 def test_reading_can_never_write(any_store: Store) -> None:
     with any_store.reading() as tx:
         tx.swaps.add(swap(), SwapMeta())
     with any_store.reading() as tx:
-        assert tx.swaps.get("swap1") is None
+        assert tx.swaps.get(SwapId("swap1")) is None
 
 
 def test_a_swap_comes_back_as_it_went_in_with_amounts_beyond_64_bits(any_store: Store) -> None:
@@ -83,7 +106,7 @@ def test_of_two_writers_that_read_the_same_version_the_second_is_refused(any_sto
     changed = msgspec.structs.replace(swap(), state=SwapState.COUNTERLOCKING)
     with any_store.transaction() as tx:
         assert tx.swaps.save(changed, 1) == 2
-    with pytest.raises(Conflict), any_store.transaction() as tx:
+    with pytest.raises(ConflictError), any_store.transaction() as tx:
         tx.swaps.save(changed, 1)
 
 
@@ -91,9 +114,9 @@ def test_a_hashlock_serves_one_swap_only(any_store: Store) -> None:
     again = msgspec.structs.replace(swap(), id="other")
     with any_store.transaction() as tx:
         tx.swaps.add(swap(), SwapMeta())
-        with pytest.raises(Duplicate):
+        with pytest.raises(DuplicateError):
             tx.swaps.add(again, SwapMeta())
-        assert tx.swaps.get("swap1") is not None  # the transaction is still usable
+        assert tx.swaps.get(SwapId("swap1")) is not None  # the transaction is still usable
 
 
 def test_closed_swaps_leave_the_open_list_and_keep_their_first_finishing_time(
@@ -103,14 +126,14 @@ def test_closed_swaps_leave_the_open_list_and_keep_their_first_finishing_time(
     with any_store.transaction() as tx:
         tx.swaps.add(swap(), SwapMeta())
         tx.swaps.add(swap(2), SwapMeta())
-        assert tx.swaps.open_ids(Chain.ZION) == ["swap1", "swap2"]
+        assert tx.swaps.open_ids(instances.ZION) == ["swap1", "swap2"]
         tx.swaps.save(done, 1)
     finished = clock.now_ms
     clock.now_ms += 5
     with any_store.transaction() as tx:
         tx.swaps.save(done, 2)
         assert tx.swaps.open_ids() == ["swap2"]
-        stored = tx.swaps.get("swap1")
+        stored = tx.swaps.get(SwapId("swap1"))
     assert stored is not None
     assert stored.finished_ms == finished
 
@@ -132,7 +155,7 @@ def test_swaps_page_newest_first_without_gaps_or_repeats(any_store: Store, clock
 
 def test_events_are_numbered_per_swap_and_never_show_a_preimage(any_store: Store) -> None:
     secret = preimage()
-    claim = ClaimSeen(LegRole.DESTINATION, "lock", "tx", block(5), secret)
+    claim = ClaimSeen(LegRole.DESTINATION, LockId("lock"), TxId("tx"), block(5), secret)
     with any_store.transaction() as tx:
         tx.swaps.add(swap(), SwapMeta())
         tx.swaps.add(swap(2), SwapMeta())
@@ -140,7 +163,7 @@ def test_events_are_numbered_per_swap_and_never_show_a_preimage(any_store: Store
         tx.events.append(swap(2), Accepted())
         tx.events.append(swap(), claim)
     with any_store.reading() as tx:
-        mine = tx.events.after(0, swap_id="swap1")
+        mine = tx.events.after(0, swap_id=SwapId("swap1"))
         everything = tx.events.after(0)
     assert [event.swap_seq for event in mine] == [1, 2]
     assert [event.seq for event in everything] == sorted(event.seq for event in everything)
@@ -154,10 +177,10 @@ def test_a_quote_is_taken_once_and_not_after_its_expiry(any_store: Store, clock:
         tx.quotes.add(_quote(clock, 2))
         assert tx.quotes.count_open("alice") == 2
         tx.quotes.take("q1")
-    with pytest.raises(Conflict), any_store.transaction() as tx:
+    with pytest.raises(ConflictError), any_store.transaction() as tx:
         tx.quotes.take("q1")
     clock.now_ms += 30_000
-    with pytest.raises(Conflict), any_store.transaction() as tx:
+    with pytest.raises(ConflictError), any_store.transaction() as tx:
         tx.quotes.take("q2")
     with any_store.transaction() as tx:
         assert list(tx.quotes.expire()) == ["q2"]
@@ -170,13 +193,13 @@ def test_reservations_count_until_released_or_expired(any_store: Store, clock: C
         tx.reservations.hold("a", huge, "q1", clock.now_ms + 1000)
         tx.reservations.hold("a", 5, "q2", clock.now_ms + 1000)
         assert tx.reservations.reserved("a") == huge + 5
-        assert tx.reservations.assign("q1", "swap1") == 1
+        assert tx.reservations.assign("q1", SwapId("swap1")) == 1
     clock.now_ms += 1000
     with any_store.transaction() as tx:
         assert tx.reservations.reserved("a") == huge
         assert tx.reservations.release_expired() == 1
-        assert tx.reservations.release(swap_id="swap1") == 1
-        assert tx.reservations.release(swap_id="swap1") == 0
+        assert tx.reservations.release(swap_id=SwapId("swap1")) == 1
+        assert tx.reservations.release(swap_id=SwapId("swap1")) == 0
         assert tx.reservations.reserved("a") == 0
 
 
@@ -197,8 +220,8 @@ def test_the_database_itself_refuses_a_second_standing_intent(any_store: Store) 
 
     with any_store.transaction() as tx:
         tx.intents.plan(LOCK)
-    with any_store.reading() as tx, pytest.raises(Duplicate):  # noqa: PT012
-        row = tx.intents.of_swap("swap1")[0]
+    with any_store.reading() as tx, pytest.raises(DuplicateError):  # noqa: PT012
+        row = tx.intents.of_swap(SwapId("swap1"))[0]
         values = {name: getattr(row, name) for name in row.__struct_fields__ if name != "id"}
         tx.intents._insert(table_of(IntentRow), values, "intent")
 
@@ -206,14 +229,14 @@ def test_the_database_itself_refuses_a_second_standing_intent(any_store: Store) 
 def test_a_live_intent_is_asked_to_cancel_once_and_a_finished_one_never(any_store: Store) -> None:
     with any_store.transaction() as tx:
         tx.intents.plan(LOCK)
-        intent = tx.intents.of_swap("swap1")[0]
+        intent = tx.intents.of_swap(SwapId("swap1"))[0]
         tx.intents.move(intent.id, IntentState.SIGNED)
         assert tx.intents.cancel(intent.id, "too late")
         assert not tx.intents.cancel(intent.id, "too late")
-        assert tx.intents.of_swap("swap1")[0].cancel
+        assert tx.intents.of_swap(SwapId("swap1"))[0].cancel
         tx.intents.move(intent.id, IntentState.FAILED)
         tx.intents.plan(LOCK)
-        second = tx.intents.of_swap("swap1")[1]
+        second = tx.intents.of_swap(SwapId("swap1"))[1]
         tx.intents.move(second.id, IntentState.FINAL)
         assert not tx.intents.cancel(second.id, "too late")
 
@@ -230,16 +253,16 @@ def test_stray_locks_of_one_leg_have_intents_of_their_own(any_store: Store) -> N
 def test_intents_taken_by_one_worker_are_not_given_to_another_until_the_lease_ends(
     any_store: Store, clock: Clock
 ) -> None:
-    one, two = Lease("l", "one", 1, 0), Lease("l", "two", 2, 0)
+    first, second = Lease("l", "one", 1, 0), Lease("l", "two", 2, 0)
     with any_store.transaction() as tx:
         tx.intents.plan(LOCK)
-        assert len(tx.intents.take(Chain.ZION, one, hold_ms=1000)) == 1
+        assert len(tx.intents.take(instances.ZION, first, hold_ms=1000)) == 1
     with any_store.transaction() as tx:
-        assert tx.intents.take(Chain.ZION, two) == []
-        assert tx.intents.take(Chain.ETHEREUM, two) == []
+        assert tx.intents.take(instances.ZION, second) == []
+        assert tx.intents.take(instances.ETHEREUM, second) == []
     clock.now_ms += 1000
     with any_store.transaction() as tx:
-        assert len(tx.intents.take(Chain.ZION, two)) == 1
+        assert len(tx.intents.take(instances.ZION, second)) == 1
 
 
 def test_a_lease_passes_on_only_when_it_ran_out_and_the_old_holder_is_found_out(
@@ -258,7 +281,7 @@ def test_a_lease_passes_on_only_when_it_ran_out_and_the_old_holder_is_found_out(
         theirs = tx.leases.acquire("sender", "two", 1000)
         assert theirs is not None
         assert theirs.fence == mine.fence + 1
-    with pytest.raises(LeaseLost), any_store.transaction() as tx:
+    with pytest.raises(LeaseLostError), any_store.transaction() as tx:
         tx.leases.require(mine)
     with any_store.transaction() as tx:
         tx.leases.release(theirs)
@@ -268,17 +291,25 @@ def test_a_lease_passes_on_only_when_it_ran_out_and_the_old_holder_is_found_out(
 def test_signed_transactions_hold_their_sequence_until_they_are_settled(any_store: Store) -> None:
     with any_store.transaction() as tx:
         tx.intents.plan(LOCK)
-        intent = tx.intents.of_swap("swap1")[0]
+        intent = tx.intents.of_swap(SwapId("swap1"))[0]
     first = _sign(any_store, intent.id, "t1", 7)
     assert _sign(any_store, intent.id, "t1", 7) == first, "the same bytes are the same row"
     _sign(any_store, intent.id, "t2", 9)
     with any_store.transaction() as tx:
-        assert sorted(tx.transactions.pending_sequences(Chain.ZION, "bridge")) == [7, 9]
+        assert sorted(tx.transactions.pending_sequences(instances.ZION, "bridge")) == [7, 9]
         tx.transactions.move(first, StoredTxState.DEAD, replaced_by="t3")
-        assert sorted(tx.transactions.pending_sequences(Chain.ZION, "bridge")) == [9]
+        assert sorted(tx.transactions.pending_sequences(instances.ZION, "bridge")) == [9]
         stored = tx.transactions.of_intent(intent.id)
     assert stored[0].replaced_by == "t3"
-    assert stored[1].max_cost == 2**200
+    assert stored[1].signed == SignedTx(
+        TxId("t2"),
+        b"raw",
+        Address("bridge"),
+        9,
+        {"fee": 5},
+        Amount(2**200),
+        valid_until_height=BlockHeight(12),
+    )
     assert b"raw" not in repr(stored).encode()
 
 
@@ -297,7 +328,7 @@ def test_secrets_are_sealed_on_disk_and_need_their_key(tmp_path: Path) -> None:
     without = Store.open(url)
     with without.reading() as tx:
         assert tx.secrets.known(secret.hashlock())
-        with pytest.raises(SecretsLocked):
+        with pytest.raises(SecretsLockedError):
             tx.secrets.get(secret.hashlock())
     without.close()
     other = Store.open(url, secrets_key=bytes(32))
@@ -329,29 +360,29 @@ def test_an_empty_preimage_is_a_preimage(any_store: Store) -> None:
 
 def test_the_ring_keeps_the_newest_blocks_and_forgets_orphans(any_store: Store) -> None:
     with any_store.transaction() as tx:
-        tx.blocks.append(Chain.ZION, [block(height) for height in range(1, 11)])
-        tx.blocks.append(Chain.ETHEREUM, [block(1)])
-        tx.blocks.trim(Chain.ZION, 4)
-        assert [known.height for known in tx.blocks.ring(Chain.ZION)] == [7, 8, 9, 10]
-        tx.blocks.remove(Chain.ZION, [block(10), block(9, "other")])
-        tx.blocks.append(Chain.ZION, [block(9, "b")])
-        assert [known.id for known in tx.blocks.ring(Chain.ZION)] == ["a7", "a8", "b9"]
-        assert tx.blocks.contains(Chain.ZION, block(8))
-        assert not tx.blocks.contains(Chain.ZION, block(9))
-        assert tx.blocks.last(Chain.ETHEREUM) == block(1)
+        tx.blocks.append(instances.ZION, [block(height) for height in range(1, 11)])
+        tx.blocks.append(instances.ETHEREUM, [block(1)])
+        tx.blocks.trim(instances.ZION, 4)
+        assert [known.height for known in tx.blocks.ring(instances.ZION)] == [7, 8, 9, 10]
+        tx.blocks.remove(instances.ZION, [block(10), block(9, "other")])
+        tx.blocks.append(instances.ZION, [block(9, "b")])
+        assert [known.id for known in tx.blocks.ring(instances.ZION)] == ["a7", "a8", "b9"]
+        assert tx.blocks.contains(instances.ZION, block(8))
+        assert not tx.blocks.contains(instances.ZION, block(9))
+        assert tx.blocks.last(instances.ETHEREUM) == block(1)
 
 
 def test_an_observation_is_news_once_and_again_after_its_block_came_back(any_store: Store) -> None:
     terms = swap().source.terms
 
-    def see(tx) -> bool:
+    def see(tx: Transaction) -> bool:
         return tx.observations.add(
-            Chain.ETHEREUM,
+            instances.ETHEREUM,
             ObservedKind.LOCKED,
-            "swap1",
+            SwapId("swap1"),
             LegRole.SOURCE,
-            lock_id="l1",
-            tx_id="t1",
+            lock_id=LockId("l1"),
+            tx_id=TxId("t1"),
             block=block(5),
             depth=3,
             terms=terms,
@@ -360,47 +391,50 @@ def test_an_observation_is_news_once_and_again_after_its_block_came_back(any_sto
     with any_store.transaction() as tx:
         assert see(tx)
         assert not see(tx)
-        (seen,) = tx.observations.unsettled(Chain.ETHEREUM)
+        (seen,) = tx.observations.unsettled(instances.ETHEREUM)
         assert (seen.terms, seen.block) == (terms, block(5))
         tx.observations.settle(seen.id)
-        assert tx.observations.unsettled(Chain.ETHEREUM) == []
-        assert tx.observations.orphan(Chain.ETHEREUM, [block(6)]) == []
-        assert [gone.lock_id for gone in tx.observations.orphan(Chain.ETHEREUM, [block(5)])] == ["l1"]
-        assert tx.observations.of_lock(Chain.ETHEREUM, "l1", ObservedKind.LOCKED) is None
+        assert tx.observations.unsettled(instances.ETHEREUM) == []
+        assert tx.observations.orphan(instances.ETHEREUM, [block(6)]) == []
+        assert [gone.lock_id for gone in tx.observations.orphan(instances.ETHEREUM, [block(5)])] == ["l1"]
+        assert tx.observations.of_lock(instances.ETHEREUM, LockId("l1"), ObservedKind.LOCKED) is None
         assert see(tx)
-        assert len(tx.observations.unsettled(Chain.ETHEREUM)) == 1
+        assert len(tx.observations.unsettled(instances.ETHEREUM)) == 1
 
 
 def test_a_chain_status_is_replaced_whole(any_store: Store, clock: Clock) -> None:
     status = ChainStatus(
-        Chain.ZION, tip=block(9), balances={"zion:ZION": 2**90}, fees={"x": FeeRecord(1, 2, 3)}
+        instances.ZION,
+        tip=Tip(block(9), UnixSeconds(7)),
+        balances={"zion:ZION": Amount(2**90)},
+        fees={"x": FeeEstimate(Amount(1), Amount(2), Amount(3))},
     )
     with any_store.transaction() as tx:
-        tx.chains.put(ChainStatus(Chain.ZION))
+        tx.chains.put(ChainStatus(instances.ZION))
         tx.chains.put(status)
     with any_store.reading() as tx:
-        found = tx.chains.all()[Chain.ZION]
+        found = tx.chains.all()[instances.ZION]
     assert found == msgspec.structs.replace(status, updated_ms=clock.now_ms)
 
 
 def test_receipts_are_numbered_without_gaps_one_per_swap(any_store: Store) -> None:
     with any_store.transaction() as tx:
-        assert tx.receipts.append("swap1", "{}") == 0
-        assert tx.receipts.append("swap2", "{}") == 1
-        assert tx.receipts.append("swap1", "changed") == 0
+        assert tx.receipts.append(SwapId("swap1"), "{}") == 0
+        assert tx.receipts.append(SwapId("swap2"), "{}") == 1
+        assert tx.receipts.append(SwapId("swap1"), "changed") == 0
         assert tx.receipts.size() == 2
         assert [leaf.swap_id for leaf in tx.receipts.slice(0, 5)] == ["swap1", "swap2"]
-        first = tx.receipts.get("swap1")
+        first = tx.receipts.get(SwapId("swap1"))
     assert first is not None
     assert first.body == "{}"
 
 
 def test_notifications_answers_audit_and_switches_are_kept(any_store: Store, clock: Clock) -> None:
     with any_store.transaction() as tx:
-        tx.notifications.add("swap1", SwapState.AWAIT_LOCK)
-        tx.notifications.add("swap2", SwapState.CLAIMING, "secret known")
+        tx.notifications.add(SwapId("swap1"), SwapState.AWAIT_LOCK)
+        tx.notifications.add(SwapId("swap2"), SwapState.CLAIMING, "secret known")
         tx.idempotency.put("alice", "k", "digest", "answer")
-        with pytest.raises(Duplicate):
+        with pytest.raises(DuplicateError):
             tx.idempotency.put("alice", "k", "digest", "answer")
         tx.audit.append("op", "retry", "swap1")
         tx.audit.append("op", "pause", "zion", "maintenance")

@@ -4,26 +4,20 @@ from __future__ import annotations
 
 import pytest
 
-from bridge.protocol.types import Asset, Chain, LockTerms, Purpose
+from bridge.chains.actions import CancelAction, CooperativeRefundAction, LockAction, RefundAction
+from bridge.chains.errors import ActionRefusedError, InsufficientFundsError, PortUnavailableError
+from bridge.chains.port import BroadcastOutcome, FeeLevel, LockStatus, SignedTx, TxState
+from bridge.protocol.types import Address, Amount, Asset, LockTerms, TxId, UnixSeconds
 from relayers.fake import FakeChain, FakeDevnet, FakePort
-from relayers.port import (
-    Action,
-    ActionRefused,
-    BroadcastOutcome,
-    FeeLevel,
-    InsufficientFunds,
-    LockStatus,
-    PortUnavailable,
-    TxState,
-)
+from tests import instances
 from tests.unit.samples import ZION, preimage
 
-TOKEN = Asset(Chain.ZION, "TOK", 6, "0xtok")
+TOKEN = Asset(instances.ZION, "TOK", 6, "0xtok")
 
 
 @pytest.fixture
 def chain() -> FakeChain:
-    made = FakeChain(Chain.ZION, ZION, seed=1)
+    made = FakeChain(instances.ZION, ZION, seed=1)
     for who in ("bridge", "user"):
         made.credit(who, ZION, 10**9)
     return made
@@ -37,11 +31,20 @@ def port(chain: FakeChain) -> FakePort:
 def _terms(chain: FakeChain, sender: str = "bridge", asset: Asset = ZION) -> LockTerms:
     recipient = "user" if sender == "bridge" else "bridge"
     hashlock = preimage().hashlock()
-    return LockTerms(Chain.ZION, "htlc", sender, recipient, asset, 5000, hashlock, chain.head.time + 100)
+    return LockTerms(
+        instances.ZION,
+        Address("htlc"),
+        Address(sender),
+        Address(recipient),
+        asset,
+        Amount(5000),
+        hashlock,
+        UnixSeconds(chain.head.time + 100),
+    )
 
 
-async def _lock(port: FakePort, sequence: int | None = 0):
-    tx = await port.prepare(Action(Purpose.LOCK, _terms(port.fake)), sequence, FeeLevel())
+async def _lock(port: FakePort, sequence: int | None = 0) -> SignedTx:
+    tx = await port.prepare(LockAction(_terms(port.fake)), sequence, FeeLevel())
     assert (await port.broadcast(tx)).outcome is BroadcastOutcome.ACCEPTED
     return tx
 
@@ -56,7 +59,7 @@ async def test_lock_and_claim_move_the_money_and_the_supply_stays(chain: FakeCha
     before = chain.ledger.balance("user", ZION)
     tx_id = FakeDevnet(chain).wallet().claim(port.lock_id(terms), preimage())
     chain.mine()
-    found = chain.included(tx_id)
+    found = chain.included(TxId(tx_id))
     assert found is not None
     assert chain.ledger.balance("user", ZION) == before + 5000 - found[1].tx.cost
     assert chain.ledger.supply(ZION) == supply
@@ -85,9 +88,9 @@ async def test_a_refund_waits_for_the_deadline_and_a_cooperative_one_does_not(
     terms = _terms(chain, "user")
     user.lock(terms)
     chain.mine()
-    with pytest.raises(ActionRefused):
-        await port.prepare(Action(Purpose.REFUND, terms, port.lock_id(terms)), 0, FeeLevel())
-    early = Action(Purpose.COOPERATIVE_REFUND, terms, port.lock_id(terms))
+    with pytest.raises(ActionRefusedError):
+        await port.prepare(RefundAction(terms), 0, FeeLevel())
+    early = CooperativeRefundAction(terms)
     await port.broadcast(await port.prepare(early, 0, FeeLevel()))
     chain.mine()
     assert await port.read_lock(port.lock_id(terms), terms) is LockStatus.REFUNDED
@@ -97,9 +100,9 @@ async def test_a_replacement_must_bid_more_and_then_the_old_one_is_gone(
     chain: FakeChain, port: FakePort
 ) -> None:
     first = await _lock(port)
-    cheap = await port.prepare(Action(Purpose.CANCEL), 0, FeeLevel())
+    cheap = await port.prepare(CancelAction(), 0, FeeLevel())
     assert (await port.broadcast(cheap)).outcome is BroadcastOutcome.UNDERPRICED
-    better = await port.prepare(Action(Purpose.CANCEL), 0, FeeLevel(1, first.fee))
+    better = await port.prepare(CancelAction(), 0, FeeLevel(1, first.fee))
     assert (await port.broadcast(better)).outcome is BroadcastOutcome.ACCEPTED
     chain.mine()
     assert (await port.tx_status(first)).state is TxState.REPLACED
@@ -118,7 +121,7 @@ async def test_the_rpc_can_be_down_and_late_and_the_chain_can_halt(chain: FakeCh
     port.faults.lag = 2
     assert (await port.tip()).block.height == 3
     port.faults.down = True
-    with pytest.raises(PortUnavailable):
+    with pytest.raises(PortUnavailableError):
         await port.tip()
     chain.faults.halted = True
     chain.mine(5)
@@ -128,8 +131,8 @@ async def test_the_rpc_can_be_down_and_late_and_the_chain_can_halt(chain: FakeCh
 async def test_a_token_needs_its_approval_first(chain: FakeChain, port: FakePort) -> None:
     chain.credit("bridge", TOKEN, 10**6)
     (approval,) = await port.setup_actions([ZION, TOKEN])
-    lock = Action(Purpose.LOCK, _terms(chain, asset=TOKEN))
-    with pytest.raises(ActionRefused):
+    lock = LockAction(_terms(chain, asset=TOKEN))
+    with pytest.raises(ActionRefusedError):
         await port.prepare(lock, 0, FeeLevel())
     await port.broadcast(await port.prepare(approval, 0, FeeLevel()))
     chain.mine()
@@ -138,17 +141,17 @@ async def test_a_token_needs_its_approval_first(chain: FakeChain, port: FakePort
 
 
 async def test_an_account_without_money_signs_nothing(chain: FakeChain) -> None:
-    with pytest.raises(InsufficientFunds):
-        await FakePort(chain, "poor").prepare(Action(Purpose.CANCEL), 0, FeeLevel())
+    with pytest.raises(InsufficientFundsError):
+        await FakePort(chain, "poor").prepare(CancelAction(), 0, FeeLevel())
 
 
 async def test_transactions_expire_on_a_chain_that_has_no_sequences(chain: FakeChain) -> None:
-    made = FakeChain(Chain.ZION, ZION, sequences=False, expiry_blocks=2)
+    made = FakeChain(instances.ZION, ZION, sequences=False, expiry_blocks=2)
     made.credit("bridge", ZION, 10**9)
     port = FakePort(made, "bridge")
     made.faults.drop_broadcasts = 1
     tx = await _lock(port, None)
     made.mine(3)
-    assert tx.valid_until == 2
+    assert tx.valid_until_height == 2
     assert (await port.tx_status(tx)).state is TxState.UNKNOWN
     assert (await port.broadcast(tx)).outcome is BroadcastOutcome.REJECTED

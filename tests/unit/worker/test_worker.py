@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,17 +12,18 @@ import pytest
 import structlog
 from prometheus_client import CollectorRegistry, generate_latest
 
+from bridge.chains.actions import AnchorAction
 from bridge.engine.metrics import Metrics
-from bridge.protocol.types import Asset, Chain, Purpose, SwapState
+from bridge.protocol.types import Asset, Purpose, SwapState
 from bridge.store import Store
 from bridge.store.records import IntentState
+from relayers.daemon.loop import Job, Worker, WorkerSettings, run_worker
 from relayers.fake import FakeChain, FakePort
-from relayers.port import Action
-from relayers.worker import Job, Worker, WorkerSettings, run_worker
-from tests.scenario.world import World
+from tests import instances
+from tests.scenario.world import BridgeWorld
 from tests.unit.samples import ZION
 
-TOKEN = Asset(Chain.ZION, "TOK", 6, "0xtok")
+TOKEN = Asset(instances.ZION, "TOK", 6, "0xtok")
 SLOW = WorkerSettings(
     poll_seconds=60,
     sweep_seconds=60,
@@ -42,7 +43,7 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 @pytest.fixture
 def port() -> FakePort:
-    chain = FakeChain(Chain.ZION, ZION)
+    chain = FakeChain(instances.ZION, ZION)
     chain.credit("bridge", ZION, 10**9)
     return FakePort(chain, "bridge")
 
@@ -59,7 +60,7 @@ async def _eventually(check: Any, seconds: float = 10) -> None:
 
 def _height(store: Store) -> int:
     with store.reading() as tx:
-        status = tx.chains.get(Chain.ZION)
+        status = tx.chains.get(instances.ZION)
     return status.scanned if status else -1
 
 
@@ -90,8 +91,8 @@ async def test_a_commit_of_another_process_wakes_the_outbox(store: Store, port: 
     from bridge.store.records import PlannedIntent
 
     with store.transaction() as tx:
-        action = encode_action(Action(Purpose.ANCHOR, payload=b"root", amount=3))
-        tx.intents.plan(PlannedIntent("anchor:1", Purpose.ANCHOR, Chain.ZION, action=action))
+        action = encode_action(AnchorAction(b"root", 3))
+        tx.intents.plan(PlannedIntent("anchor:1", Purpose.ANCHOR, instances.ZION, action=action))
     await _eventually(lambda: len(port.fake.mempool) == 1)
     stop.set()
     await asyncio.wait_for(running, 5)
@@ -99,7 +100,7 @@ async def test_a_commit_of_another_process_wakes_the_outbox(store: Store, port: 
 
 async def test_periodic_jobs_run_without_any_hint(store: Store, port: FakePort) -> None:
     class Quiet(FakePort):
-        async def hints(self):
+        async def hints(self) -> AsyncIterator[None]:
             await asyncio.Event().wait()
             yield
 
@@ -144,13 +145,13 @@ async def test_an_unavailable_chain_is_marked_unhealthy_then_healthy_again(
     port.faults.down = True
     assert not await worker.run_pass([Job.POLL])
     with store.reading() as tx:
-        status = tx.chains.get(Chain.ZION)
+        status = tx.chains.get(instances.ZION)
     assert status is not None
     assert (status.healthy, bool(status.detail)) == (False, True)
     port.faults.down = False
     assert await worker.run_pass([Job.POLL])
     with store.reading() as tx:
-        status = tx.chains.get(Chain.ZION)
+        status = tx.chains.get(instances.ZION)
     assert status is not None
     assert status.healthy
 
@@ -166,18 +167,18 @@ async def test_set_up_approves_tokens_and_status_tells_balances_and_fees(
     await worker.run_pass([Job.POLL])
     assert ("bridge", TOKEN.key) in port.fake.ledger.approvals
     with store.reading() as tx:
-        status = tx.chains.get(Chain.ZION)
+        status = tx.chains.get(instances.ZION)
         states = tx.intents.count_by_state()
     assert status is not None
     assert status.balances[TOKEN.key] == 500
     assert status.fees[ZION.key].lock == 1000
-    assert states == {(Chain.ZION, IntentState.FINAL): 1}
+    assert states == {(instances.ZION, IntentState.FINAL): 1}
     assert b'rainbow_scanned_height{chain="zion"} 5.0' in generate_latest(metrics.registry)
 
 
 async def test_the_anchor_hook_decides_what_is_anchored(store: Store, port: FakePort) -> None:
-    async def hook(_store: Store, _port: Any) -> Action:
-        return Action(Purpose.ANCHOR, payload=b"root", amount=1)
+    async def hook(_store: Store, _port: Any) -> AnchorAction:
+        return AnchorAction(b"root", 1)
 
     worker = Worker(port, store, anchor=hook, metrics=_metrics())
     await worker.run_pass()
@@ -186,18 +187,18 @@ async def test_the_anchor_hook_decides_what_is_anchored(store: Store, port: Fake
 
 
 async def test_offers_that_expired_give_their_inventory_back(tmp_path: Path) -> None:
-    world = World(tmp_path)
+    world = BridgeWorld(tmp_path)
     with world.store.transaction() as tx:
         tx.reservations.hold("zion:ZION", 5, "q", world.now_ms + 1000)
     world.now_ms += 1000
-    await world.workers[Chain.ZION].run_pass([Job.INVENTORY])
+    await world.workers[instances.ZION].run_pass([Job.INVENTORY])
     with world.store.reading() as tx:
         assert not tx.reservations.has_expired()
     world.close()
 
 
 async def test_no_log_line_of_a_whole_swap_holds_the_preimage(tmp_path: Path) -> None:
-    world = World(tmp_path)
+    world = BridgeWorld(tmp_path)
     world.swap()
     with structlog.testing.capture_logs() as logs:
         await world.until(world.is_over)

@@ -19,12 +19,12 @@ from relayers.stellar.devnet.entries import (
     ClaimableBalance,
     Data,
     TrustLine,
-    UnsupportedFeature,
+    UnsupportedFeatureError,
 )
 from relayers.stellar.devnet.horizon import pages, resources, submission
 from relayers.stellar.devnet.horizon.fees import fee_stats
 from relayers.stellar.devnet.horizon.problems import (
-    Problem,
+    HorizonProblemError,
     bad_request,
     not_found,
     on_problem,
@@ -32,15 +32,15 @@ from relayers.stellar.devnet.horizon.problems import (
 )
 from relayers.stellar.devnet.horizon.resources import Json
 from relayers.stellar.devnet.network import Applied
-from relayers.stellar.devnet.node import Node
+from relayers.stellar.devnet.node import StellarNode
 
 FRIENDBOT_STROOPS = 10_000 * resources.STROOPS
 
 
-class Horizon:
+class HorizonServer:
     """Answers requests about one node."""
 
-    def __init__(self, node: Node) -> None:
+    def __init__(self, node: StellarNode) -> None:
         self.node = node
 
     def app(self) -> Starlette:
@@ -68,7 +68,7 @@ class Horizon:
         }
         routes = [Route(path, handler) for path, handler in get.items()]
         routes += [Route(path, handler, methods=["POST"]) for path, handler in post.items()]
-        handlers: dict[Any, Any] = {Problem: on_problem, UnsupportedFeature: on_unsupported}
+        handlers: dict[Any, Any] = {HorizonProblemError: on_problem, UnsupportedFeatureError: on_unsupported}
         return Starlette(routes=routes, exception_handlers=handlers)
 
     async def root(self, _request: Request) -> Response:
@@ -232,7 +232,7 @@ class Horizon:
         await self.node.close()
         applied = self.node.network.transaction(frame.contents_hash)
         if applied is None:
-            raise Problem(503, "try_again_later", "The treasury is busy, try again.")
+            raise HorizonProblemError(503, "try_again_later", "The treasury is busy, try again.")
         return JSONResponse(resources.transaction(applied, self.node.network))
 
     async def control(self, request: Request) -> Response:
@@ -250,7 +250,9 @@ class Horizon:
             status, frame = self.node.fund(wish["address"], int(wish["stroops"]))
             await self.node.close()
             if self.node.network.transaction(frame.contents_hash) is None:
-                raise Problem(503, "try_again_later", f"The treasury's payment was refused: {status.value}.")
+                raise HorizonProblemError(
+                    503, "try_again_later", f"The treasury's payment was refused: {status.value}."
+                )
         else:
             raise not_found()
         return JSONResponse({"ledger": self.node.network.header.sequence})

@@ -13,7 +13,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from relayers.stellar.devnet.horizon.problems import bad_request
 from relayers.stellar.devnet.horizon.resources import Json
-from relayers.stellar.devnet.node import Node
+from relayers.stellar.devnet.node import StellarNode
 
 DEFAULT_LIMIT = 10
 MAX_LIMIT = 200
@@ -93,7 +93,7 @@ def wants_stream(request: Request) -> bool:
     return "text/event-stream" in request.headers.get("accept", "")
 
 
-def stream(request: Request, node: Node, newer: Callable[[int], list[Json]]) -> Response:
+def stream(request: Request, node: StellarNode, newer: Callable[[int], list[Json]]) -> Response:
     """Return a stream of the records after the cursor ("now" for those to come), and of each new one.
 
     `newer` returns the records whose paging token is above a given one, oldest first.

@@ -7,12 +7,13 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from relayers.stellar.devnet.entries import UnsupportedFeature
+from kernels.errors import RainbowError
+from relayers.stellar.devnet.entries import UnsupportedFeatureError
 
 _BASE = "https://stellar.org/horizon-errors/"
 
 
-class Problem(Exception):
+class HorizonProblemError(RainbowError):
     """A request that ends with an error response."""
 
     def __init__(self, status: int, kind: str, detail: str, extras: dict[str, Any] | None = None) -> None:
@@ -28,25 +29,25 @@ class Problem(Exception):
             self.body["extras"] = extras
 
 
-def not_found() -> Problem:
+def not_found() -> HorizonProblemError:
     """The resource does not exist."""
-    return Problem(404, "not_found", "The resource at the url requested was not found.")
+    return HorizonProblemError(404, "not_found", "The resource at the url requested was not found.")
 
 
-def bad_request(field: str, reason: str) -> Problem:
+def bad_request(field: str, reason: str) -> HorizonProblemError:
     """A parameter is wrong."""
     extras = {"invalid_field": field, "reason": reason}
-    return Problem(400, "bad_request", "The request you sent was invalid in some way.", extras)
+    return HorizonProblemError(400, "bad_request", "The request you sent was invalid in some way.", extras)
 
 
 async def on_problem(_request: Request, problem: Exception) -> Response:
-    """Render a `Problem`."""
-    assert isinstance(problem, Problem)  # noqa: S101 - registered for nothing else
+    """Render a `HorizonProblemError`."""
+    assert isinstance(problem, HorizonProblemError)  # noqa: S101 - registered for problems only
     return JSONResponse(problem.body, problem.status, media_type="application/problem+json")
 
 
 async def on_unsupported(_request: Request, error: Exception) -> Response:
     """Render what the emulator cannot do."""
-    assert isinstance(error, UnsupportedFeature)  # noqa: S101
-    body = Problem(501, "not_implemented", f"This devnet cannot do that: {error}").body
+    assert isinstance(error, UnsupportedFeatureError)  # noqa: S101
+    body = HorizonProblemError(501, "not_implemented", f"This devnet cannot do that: {error}").body
     return JSONResponse(body, 501, media_type="application/problem+json")

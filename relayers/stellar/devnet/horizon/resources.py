@@ -11,7 +11,7 @@ from typing import Any
 from stellar_sdk import StrKey, xdr
 
 from relayers.stellar.devnet.entries import Account, AssetId, ClaimableBalance, Data, SignerId, TrustLine
-from relayers.stellar.devnet.network import Applied, Ledger, StandaloneNetwork
+from relayers.stellar.devnet.network import Applied, ClosedLedger, StandaloneNetwork
 from relayers.stellar.devnet.ops.accounts import AUTH_CLAWBACK, AUTH_IMMUTABLE, AUTH_REQUIRED, AUTH_REVOCABLE
 from relayers.stellar.devnet.ops.payments import AUTHORIZED
 from relayers.stellar.devnet.ops.trust import AUTH_FLAGS, CLAWBACK_ENABLED
@@ -182,7 +182,7 @@ def claimable_balance(entry: ClaimableBalance, network: StandaloneNetwork) -> Js
     }
 
 
-def ledger(closed: Ledger) -> Json:
+def ledger(closed: ClosedLedger) -> Json:
     """Return a ledger."""
     header = closed.header
     successes = sum(each.result.succeeded for each in closed.transactions)

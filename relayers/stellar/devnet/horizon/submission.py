@@ -10,8 +10,8 @@ from starlette.responses import JSONResponse, Response
 from stellar_sdk import xdr
 
 from relayers.stellar.devnet.horizon import resources
-from relayers.stellar.devnet.horizon.problems import Problem
-from relayers.stellar.devnet.node import Node
+from relayers.stellar.devnet.horizon.problems import HorizonProblemError
+from relayers.stellar.devnet.node import StellarNode
 from relayers.stellar.devnet.queue import Submitted
 from relayers.stellar.devnet.results import TxResult
 
@@ -32,10 +32,10 @@ async def _envelope(request: Request) -> tuple[str, xdr.TransactionEnvelope]:
         return raw, xdr.TransactionEnvelope.from_xdr(raw)
     except (ValueError, EOFError, binascii.Error, TypeError) as error:
         detail = "Horizon could not decode the transaction envelope in this request."
-        raise Problem(400, "transaction_malformed", detail, {"envelope_xdr": raw}) from error
+        raise HorizonProblemError(400, "transaction_malformed", detail, {"envelope_xdr": raw}) from error
 
 
-async def submit(request: Request, node: Node) -> Response:
+async def submit(request: Request, node: StellarNode) -> Response:
     """Submit and wait until the transaction is in a ledger."""
     raw, envelope = await _envelope(request)
     known = node.network.header.sequence
@@ -50,7 +50,7 @@ async def submit(request: Request, node: Node) -> Response:
                 "Your transaction submission request has timed out. This does not mean that it has failed."
             )
             extras = {"hash": contents_hash.hex(), "envelope_xdr": raw}
-            raise Problem(504, "transaction_submission_timeout", detail, extras)
+            raise HorizonProblemError(504, "transaction_submission_timeout", detail, extras)
         known = node.network.header.sequence
         applied = node.network.transaction(contents_hash)
     if not applied.result.succeeded:
@@ -58,7 +58,7 @@ async def submit(request: Request, node: Node) -> Response:
     return JSONResponse(resources.transaction(applied, node.network, contents_hash))
 
 
-async def submit_async(request: Request, node: Node) -> Response:
+async def submit_async(request: Request, node: StellarNode) -> Response:
     """Submit and return at once what the node said."""
     _raw, envelope = await _envelope(request)
     status, frame = node.submit(envelope)
@@ -68,7 +68,7 @@ async def submit_async(request: Request, node: Node) -> Response:
     return JSONResponse(body, _ASYNC_STATUS[status])
 
 
-def _failed(raw: str, contents_hash: bytes, result: TxResult) -> Problem:
+def _failed(raw: str, contents_hash: bytes, result: TxResult) -> HorizonProblemError:
     extras = {
         "envelope_xdr": raw,
         "hash": contents_hash.hex(),
@@ -76,4 +76,4 @@ def _failed(raw: str, contents_hash: bytes, result: TxResult) -> Problem:
         "result_xdr": result.to_xdr().to_xdr(),
     }
     detail = "The transaction failed when submitted to the stellar network."
-    return Problem(400, "transaction_failed", detail, extras)
+    return HorizonProblemError(400, "transaction_failed", detail, extras)

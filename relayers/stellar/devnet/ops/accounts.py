@@ -26,7 +26,7 @@ from relayers.stellar.devnet.ops.base import (
     low,
     source_account,
 )
-from relayers.stellar.devnet.results import OperationFailed, OperationRefused, OuterCode
+from relayers.stellar.devnet.results import OperationFailedError, OperationRefusedError, OuterCode
 from relayers.stellar.devnet.signatures import ED25519, SIGNED_PAYLOAD
 
 AUTH_REQUIRED = xdr.AccountFlags.AUTH_REQUIRED_FLAG.value
@@ -45,53 +45,53 @@ def is_plain_text(text: bytes) -> bool:
 
 def _check_create(body: xdr.CreateAccountOp, context: Context) -> None:
     if body.starting_balance.int64 < 0 or account_key(body.destination) == context.source:
-        raise OperationFailed("CREATE_ACCOUNT_MALFORMED")
+        raise OperationFailedError("CREATE_ACCOUNT_MALFORMED")
 
 
 def _create(txn: LedgerTxn, body: xdr.CreateAccountOp, context: Context) -> None:
     destination, amount = account_key(body.destination), body.starting_balance.int64
     if txn.has_account(destination):
-        raise OperationFailed("CREATE_ACCOUNT_ALREADY_EXIST")
+        raise OperationFailedError("CREATE_ACCOUNT_ALREADY_EXIST")
     account = Account(destination, amount, txn.header.starting_sequence)
     charge(reserves.create_entry(txn, account, account), "CREATE_ACCOUNT_LOW_RESERVE")
     source = source_account(txn, context)
     if reserves.available(txn.header, source) < amount:
-        raise OperationFailed("CREATE_ACCOUNT_UNDERFUNDED")
+        raise OperationFailedError("CREATE_ACCOUNT_UNDERFUNDED")
     reserves.add_native(txn.header, source, -amount)
 
 
 def _check_merge(body: xdr.MuxedAccount, context: Context) -> None:
     if muxed_key(body) == context.source:
-        raise OperationFailed("ACCOUNT_MERGE_MALFORMED")
+        raise OperationFailedError("ACCOUNT_MERGE_MALFORMED")
 
 
 def _merge(txn: LedgerTxn, body: xdr.MuxedAccount, context: Context) -> dict[str, Any]:
     destination = txn.account(muxed_key(body))
     if destination is None:
-        raise OperationFailed("ACCOUNT_MERGE_NO_ACCOUNT")
+        raise OperationFailedError("ACCOUNT_MERGE_NO_ACCOUNT")
     source = source_account(txn, context)
     if source.flags & AUTH_IMMUTABLE:
-        raise OperationFailed("ACCOUNT_MERGE_IMMUTABLE_SET")
+        raise OperationFailedError("ACCOUNT_MERGE_IMMUTABLE_SET")
     if source.subentries != len(source.signers):
-        raise OperationFailed("ACCOUNT_MERGE_HAS_SUB_ENTRIES")
+        raise OperationFailedError("ACCOUNT_MERGE_HAS_SUB_ENTRIES")
     # Re-created later, the account must not start below a sequence that it has already used.
     pending: int = txn.peek((MAX_SEQUENCE, context.source)) or 0
     if max(source.sequence, pending) >= txn.header.starting_sequence:
-        raise OperationFailed("ACCOUNT_MERGE_SEQNUM_TOO_FAR")
+        raise OperationFailedError("ACCOUNT_MERGE_SEQNUM_TOO_FAR")
     if txn.peek((SPONSORING, context.source)) or source.num_sponsoring > 0:
-        raise OperationFailed("ACCOUNT_MERGE_IS_SPONSOR")
+        raise OperationFailedError("ACCOUNT_MERGE_IS_SPONSOR")
     for signer in list(source.signers):
         reserves.remove_signer(txn, source, signer)
     balance = source.balance
     if not reserves.add_native(txn.header, destination, balance):
-        raise OperationFailed("ACCOUNT_MERGE_DEST_FULL")
+        raise OperationFailedError("ACCOUNT_MERGE_DEST_FULL")
     reserves.remove_entry(txn, source, source)
     return {"source_account_balance": xdr.Int64(balance)}
 
 
 def _check_bump(body: xdr.BumpSequenceOp, _context: Context) -> None:
     if body.bump_to.sequence_number.int64 < 0:
-        raise OperationFailed("BUMP_SEQUENCE_BAD_SEQ")
+        raise OperationFailedError("BUMP_SEQUENCE_BAD_SEQ")
 
 
 def _bump(txn: LedgerTxn, body: xdr.BumpSequenceOp, context: Context) -> None:
@@ -119,20 +119,20 @@ def _number(value: xdr.Uint32 | None) -> int | None:
 def _check_options(body: xdr.SetOptionsOp, context: Context) -> None:
     setting, clearing = _number(body.set_flags) or 0, _number(body.clear_flags) or 0
     if (setting | clearing) & ~ALL_FLAGS:
-        raise OperationFailed("SET_OPTIONS_UNKNOWN_FLAG")
+        raise OperationFailedError("SET_OPTIONS_UNKNOWN_FLAG")
     if setting & clearing:
-        raise OperationFailed("SET_OPTIONS_BAD_FLAGS")
+        raise OperationFailedError("SET_OPTIONS_BAD_FLAGS")
     for weight in (body.master_weight, body.low_threshold, body.med_threshold, body.high_threshold):
         if weight is not None and weight.uint32 > MAX_BYTE:
-            raise OperationFailed("SET_OPTIONS_THRESHOLD_OUT_OF_RANGE")
+            raise OperationFailedError("SET_OPTIONS_THRESHOLD_OUT_OF_RANGE")
     if body.signer is not None:
         key = signer_id(body.signer.key)
         empty_payload = key.kind == SIGNED_PAYLOAD and not key.payload
         is_self = key == SignerId(ED25519, context.source)
         if is_self or body.signer.weight.uint32 > MAX_BYTE or empty_payload:
-            raise OperationFailed("SET_OPTIONS_BAD_SIGNER")
+            raise OperationFailedError("SET_OPTIONS_BAD_SIGNER")
     if body.home_domain is not None and not is_plain_text(body.home_domain.string32):
-        raise OperationFailed("SET_OPTIONS_INVALID_HOME_DOMAIN")
+        raise OperationFailedError("SET_OPTIONS_INVALID_HOME_DOMAIN")
 
 
 def _set_options(txn: LedgerTxn, body: xdr.SetOptionsOp, context: Context) -> None:
@@ -140,7 +140,7 @@ def _set_options(txn: LedgerTxn, body: xdr.SetOptionsOp, context: Context) -> No
     if body.inflation_dest is not None:
         destination = account_key(body.inflation_dest)
         if not txn.has_account(destination):
-            raise OperationFailed("SET_OPTIONS_INVALID_INFLATION")
+            raise OperationFailedError("SET_OPTIONS_INVALID_INFLATION")
         source.inflation_dest = destination
     _change_flags(source, _number(body.set_flags), _number(body.clear_flags))
     if body.home_domain is not None:
@@ -159,11 +159,11 @@ def _set_options(txn: LedgerTxn, body: xdr.SetOptionsOp, context: Context) -> No
 def _change_flags(source: Account, setting: int | None, clearing: int | None) -> None:
     # Clearing comes first, and an immutable account refuses even a change that changes nothing.
     if ((clearing or 0) & ALL_FLAGS or (setting or 0) & ALL_FLAGS) and source.flags & AUTH_IMMUTABLE:
-        raise OperationFailed("SET_OPTIONS_CANT_CHANGE")
+        raise OperationFailedError("SET_OPTIONS_CANT_CHANGE")
     source.flags = (source.flags & ~(clearing or 0)) | (setting or 0)
     changed = setting is not None or clearing is not None
     if changed and source.flags & AUTH_CLAWBACK and not source.flags & AUTH_REVOCABLE:
-        raise OperationFailed("SET_OPTIONS_AUTH_REVOCABLE_REQUIRED")
+        raise OperationFailedError("SET_OPTIONS_AUTH_REVOCABLE_REQUIRED")
 
 
 def _change_signer(txn: LedgerTxn, source: Account, key: SignerId, weight: int) -> None:
@@ -176,14 +176,14 @@ def _change_signer(txn: LedgerTxn, source: Account, key: SignerId, weight: int) 
         existing.weight = weight
         return
     if len(source.signers) == MAX_SIGNERS:
-        raise OperationFailed("SET_OPTIONS_TOO_MANY_SIGNERS")
+        raise OperationFailedError("SET_OPTIONS_TOO_MANY_SIGNERS")
     charge(reserves.add_signer(txn, source, Signer(key, weight)), "SET_OPTIONS_LOW_RESERVE")
 
 
 def _check_data(body: xdr.ManageDataOp, _context: Context) -> None:
     name = body.data_name.string64
     if not name or not is_plain_text(name):
-        raise OperationFailed("MANAGE_DATA_INVALID_NAME")
+        raise OperationFailedError("MANAGE_DATA_INVALID_NAME")
 
 
 def _manage_data(txn: LedgerTxn, body: xdr.ManageDataOp, context: Context) -> None:
@@ -191,7 +191,7 @@ def _manage_data(txn: LedgerTxn, body: xdr.ManageDataOp, context: Context) -> No
     entry = txn.data(context.source, name)
     if body.data_value is None:
         if entry is None:
-            raise OperationFailed("MANAGE_DATA_NAME_NOT_FOUND")
+            raise OperationFailedError("MANAGE_DATA_NAME_NOT_FOUND")
         reserves.remove_entry(txn, entry, source_account(txn, context))
     elif entry is None:
         new = Data(context.source, name, body.data_value.data_value)
@@ -202,7 +202,7 @@ def _manage_data(txn: LedgerTxn, body: xdr.ManageDataOp, context: Context) -> No
 
 
 def _inflation(_txn: LedgerTxn, _body: Any, _context: Context) -> None:
-    raise OperationRefused(OuterCode.opNOT_SUPPORTED)
+    raise OperationRefusedError(OuterCode.opNOT_SUPPORTED)
 
 
 def _high(_body: Any) -> Threshold:

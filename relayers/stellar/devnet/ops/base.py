@@ -9,10 +9,10 @@ from typing import Any
 
 from stellar_sdk import xdr
 
-from relayers.stellar.devnet.entries import Account, UnsupportedFeature
+from relayers.stellar.devnet.entries import Account, UnsupportedFeatureError
 from relayers.stellar.devnet.ledger import LedgerTxn
 from relayers.stellar.devnet.reserves import ReserveOutcome
-from relayers.stellar.devnet.results import OperationFailed, OperationRefused, OuterCode
+from relayers.stellar.devnet.results import OperationFailedError, OperationRefusedError, OuterCode
 
 
 class Threshold(IntEnum):
@@ -38,7 +38,7 @@ class Rules:
     """How one kind of operation behaves.
 
     `check` looks at the operation alone, `apply` changes the ledger and returns the details of its success;
-    both end a failing operation by raising `OperationFailed` or `OperationRefused`.
+    both end a failing operation by raising `OperationFailedError` or `OperationRefusedError`.
     """
 
     apply: Callable[[LedgerTxn, Any, Context], dict[str, Any] | None]
@@ -52,21 +52,21 @@ RULES: dict[xdr.OperationType, Rules] = {}
 
 
 def rules_of(kind: xdr.OperationType) -> Rules:
-    """Return the rules of a kind of operation. Raises `UnsupportedFeature`."""
+    """Return the rules of a kind of operation. Raises `UnsupportedFeatureError`."""
     found = RULES.get(kind)
     if found is None:
-        raise UnsupportedFeature(f"{kind.name} is not emulated")
+        raise UnsupportedFeatureError(f"{kind.name} is not emulated")
     return found
 
 
 def charge(outcome: ReserveOutcome, low_reserve: str) -> None:
     """End the operation if a reserve could not be paid; `low_reserve` is its own code for that."""
     if outcome is ReserveOutcome.LOW_RESERVE:
-        raise OperationFailed(low_reserve)
+        raise OperationFailedError(low_reserve)
     if outcome is ReserveOutcome.TOO_MANY_SUBENTRIES:
-        raise OperationRefused(OuterCode.opTOO_MANY_SUBENTRIES)
+        raise OperationRefusedError(OuterCode.opTOO_MANY_SUBENTRIES)
     if outcome is ReserveOutcome.TOO_MANY_SPONSORING:
-        raise OperationRefused(OuterCode.opTOO_MANY_SPONSORING)
+        raise OperationRefusedError(OuterCode.opTOO_MANY_SPONSORING)
 
 
 def source_account(txn: LedgerTxn, context: Context) -> Account:

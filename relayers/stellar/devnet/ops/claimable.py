@@ -20,7 +20,7 @@ from relayers.stellar.devnet.ops.accounts import AUTH_CLAWBACK
 from relayers.stellar.devnet.ops.base import RULES, Context, Rules, charge, low, source_account
 from relayers.stellar.devnet.ops.payments import held_line
 from relayers.stellar.devnet.ops.trust import CLAWBACK_ENABLED
-from relayers.stellar.devnet.results import OperationFailed, balance_id_xdr
+from relayers.stellar.devnet.results import OperationFailedError, balance_id_xdr
 
 Kind = xdr.ClaimPredicateType
 MAX_PREDICATE_DEPTH = 4
@@ -94,7 +94,7 @@ def _check_create(body: xdr.CreateClaimableBalanceOp, _context: Context) -> None
         or not all(_is_valid(each.predicate, 1) for each in claimants)
     )
     if malformed:
-        raise OperationFailed("CREATE_CLAIMABLE_BALANCE_MALFORMED")
+        raise OperationFailedError("CREATE_CLAIMABLE_BALANCE_MALFORMED")
 
 
 def _create(txn: LedgerTxn, body: xdr.CreateClaimableBalanceOp, context: Context) -> dict[str, Any]:
@@ -104,7 +104,7 @@ def _create(txn: LedgerTxn, body: xdr.CreateClaimableBalanceOp, context: Context
     clawback = False
     if asset.is_native:
         if reserves.available(txn.header, source) < amount:
-            raise OperationFailed(f"{stem}_UNDERFUNDED")
+            raise OperationFailedError(f"{stem}_UNDERFUNDED")
         reserves.add_native(txn.header, source, -amount)
     else:
         line = held_line(txn, context.source, asset, f"{stem}_NO_TRUST", f"{stem}_NOT_AUTHORIZED")
@@ -112,7 +112,7 @@ def _create(txn: LedgerTxn, body: xdr.CreateClaimableBalanceOp, context: Context
             clawback = bool(source.flags & AUTH_CLAWBACK)
         else:
             if not reserves.add_credit(line, -amount):
-                raise OperationFailed(f"{stem}_UNDERFUNDED")
+                raise OperationFailedError(f"{stem}_UNDERFUNDED")
             clawback = bool(line.flags & CLAWBACK_ENABLED)
     new_id = balance_id(context.tx_source, context.tx_sequence, context.index)
     claimants = tuple(
@@ -133,18 +133,18 @@ def _claim(txn: LedgerTxn, body: xdr.ClaimClaimableBalanceOp, context: Context) 
     stem = "CLAIM_CLAIMABLE_BALANCE"
     balance = txn.balance(_id_of(body.balance_id))
     if balance is None:
-        raise OperationFailed(f"{stem}_DOES_NOT_EXIST")
+        raise OperationFailedError(f"{stem}_DOES_NOT_EXIST")
     predicate = dict(balance.claimants).get(context.source)
     if predicate is None or not predicate_holds(predicate, txn.header.close_time):
-        raise OperationFailed(f"{stem}_CANNOT_CLAIM")
+        raise OperationFailedError(f"{stem}_CANNOT_CLAIM")
     if balance.asset.is_native:
         if not reserves.add_native(txn.header, source_account(txn, context), balance.amount):
-            raise OperationFailed(f"{stem}_LINE_FULL")
+            raise OperationFailedError(f"{stem}_LINE_FULL")
     else:
         codes = (f"{stem}_NO_TRUST", f"{stem}_NOT_AUTHORIZED")
         line = held_line(txn, context.source, balance.asset, *codes)
         if line is not None and not reserves.add_credit(line, balance.amount):
-            raise OperationFailed(f"{stem}_LINE_FULL")
+            raise OperationFailedError(f"{stem}_LINE_FULL")
     reserves.remove_entry(txn, balance, source_account(txn, context))
 
 
@@ -152,11 +152,11 @@ def _clawback(txn: LedgerTxn, body: xdr.ClawbackClaimableBalanceOp, context: Con
     stem = "CLAWBACK_CLAIMABLE_BALANCE"
     balance = txn.balance(_id_of(body.balance_id))
     if balance is None:
-        raise OperationFailed(f"{stem}_DOES_NOT_EXIST")
+        raise OperationFailedError(f"{stem}_DOES_NOT_EXIST")
     if balance.asset.is_native or balance.asset.issuer != context.source:
-        raise OperationFailed(f"{stem}_NOT_ISSUER")
+        raise OperationFailedError(f"{stem}_NOT_ISSUER")
     if not balance.clawback:
-        raise OperationFailed(f"{stem}_NOT_CLAWBACK_ENABLED")
+        raise OperationFailedError(f"{stem}_NOT_CLAWBACK_ENABLED")
     reserves.remove_entry(txn, balance, source_account(txn, context))
 
 

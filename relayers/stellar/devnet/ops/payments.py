@@ -11,7 +11,7 @@ from relayers.stellar.devnet import reserves
 from relayers.stellar.devnet.entries import AssetId, TrustLine, account_xdr, asset_id, muxed_key
 from relayers.stellar.devnet.ledger import LedgerTxn
 from relayers.stellar.devnet.ops.base import RULES, Context, Rules, source_account
-from relayers.stellar.devnet.results import OperationFailed
+from relayers.stellar.devnet.results import OperationFailedError
 
 AUTHORIZED = xdr.TrustLineFlags.AUTHORIZED_FLAG.value
 
@@ -27,9 +27,9 @@ def held_line(
         return None
     line = txn.trustline(owner, asset)
     if line is None:
-        raise OperationFailed(no_trust)
+        raise OperationFailedError(no_trust)
     if not line.flags & AUTHORIZED:
-        raise OperationFailed(not_authorized)
+        raise OperationFailedError(not_authorized)
     return line
 
 
@@ -37,11 +37,11 @@ def credit(txn: LedgerTxn, to: bytes, asset: AssetId, amount: int, stem: str) ->
     """Pay into an account or trustline; codes begin with `stem`."""
     if asset.is_native:
         if not reserves.add_native(txn.header, txn.existing_account(to), amount):
-            raise OperationFailed(f"{stem}_LINE_FULL")
+            raise OperationFailedError(f"{stem}_LINE_FULL")
         return
     line = held_line(txn, to, asset, f"{stem}_NO_TRUST", f"{stem}_NOT_AUTHORIZED")
     if line is not None and not reserves.add_credit(line, amount):
-        raise OperationFailed(f"{stem}_LINE_FULL")
+        raise OperationFailedError(f"{stem}_LINE_FULL")
 
 
 def debit(txn: LedgerTxn, context: Context, asset: AssetId, amount: int, stem: str) -> None:
@@ -49,13 +49,13 @@ def debit(txn: LedgerTxn, context: Context, asset: AssetId, amount: int, stem: s
     if asset.is_native:
         source = source_account(txn, context)
         if amount > reserves.available(txn.header, source):
-            raise OperationFailed(f"{stem}_UNDERFUNDED")
+            raise OperationFailedError(f"{stem}_UNDERFUNDED")
         reserves.add_native(txn.header, source, -amount)
         return
     codes = (f"{stem}_SRC_NO_TRUST", f"{stem}_SRC_NOT_AUTHORIZED")
     line = held_line(txn, context.source, asset, *codes)
     if line is not None and not reserves.add_credit(line, -amount):
-        raise OperationFailed(f"{stem}_UNDERFUNDED")
+        raise OperationFailedError(f"{stem}_UNDERFUNDED")
 
 
 def _require_destination(
@@ -64,12 +64,12 @@ def _require_destination(
     sending, receiving = assets
     back_to_issuer = not receiving.is_native and not path and sending == receiving and receiving.issuer == to
     if not back_to_issuer and not txn.has_account(to):
-        raise OperationFailed(f"{stem}_NO_DESTINATION")
+        raise OperationFailedError(f"{stem}_NO_DESTINATION")
 
 
 def _check_payment(body: xdr.PaymentOp, _context: Context) -> None:
     if body.amount.int64 <= 0 or not asset_id(body.asset).is_valid():
-        raise OperationFailed("PAYMENT_MALFORMED")
+        raise OperationFailedError("PAYMENT_MALFORMED")
 
 
 def _payment(txn: LedgerTxn, body: xdr.PaymentOp, context: Context) -> None:
@@ -92,7 +92,7 @@ SEND = "PATH_PAYMENT_STRICT_SEND"
 
 def _check_path(amounts: tuple[int, int], assets: Sequence[xdr.Asset], stem: str) -> None:
     if min(amounts) <= 0 or not all(asset_id(each).is_valid() for each in assets):
-        raise OperationFailed(f"{stem}_MALFORMED")
+        raise OperationFailedError(f"{stem}_MALFORMED")
 
 
 def _check_receive(body: xdr.PathPaymentStrictReceiveOp, _context: Context) -> None:
@@ -107,9 +107,9 @@ def _receive(txn: LedgerTxn, body: xdr.PathPaymentStrictReceiveOp, context: Cont
     _require_destination(txn, to, (sending, receiving), path, RECEIVE)
     credit(txn, to, receiving, amount, RECEIVE)
     if any(each != receiving for each in [*path, sending]):
-        raise OperationFailed(f"{RECEIVE}_TOO_FEW_OFFERS")
+        raise OperationFailedError(f"{RECEIVE}_TOO_FEW_OFFERS")
     if amount > body.send_max.int64:
-        raise OperationFailed(f"{RECEIVE}_OVER_SENDMAX")
+        raise OperationFailedError(f"{RECEIVE}_OVER_SENDMAX")
     debit(txn, context, sending, amount, RECEIVE)
     return _success(xdr.PathPaymentStrictReceiveResultSuccess, to, receiving, amount)
 
@@ -126,9 +126,9 @@ def _send(txn: LedgerTxn, body: xdr.PathPaymentStrictSendOp, context: Context) -
     _require_destination(txn, to, (sending, receiving), path, SEND)
     debit(txn, context, sending, amount, SEND)
     if any(each != sending for each in [*path, receiving]):
-        raise OperationFailed(f"{SEND}_TOO_FEW_OFFERS")
+        raise OperationFailedError(f"{SEND}_TOO_FEW_OFFERS")
     if amount < body.dest_min.int64:
-        raise OperationFailed(f"{SEND}_UNDER_DESTMIN")
+        raise OperationFailedError(f"{SEND}_UNDER_DESTMIN")
     credit(txn, to, receiving, amount, SEND)
     return _success(xdr.PathPaymentStrictSendResultSuccess, to, receiving, amount)
 

@@ -16,23 +16,23 @@ from relayers.stellar.devnet.ledger import SPONSORING, SPONSORSHIP, LedgerTxn
 from relayers.stellar.devnet.ops.accounts import is_plain_text
 from relayers.stellar.devnet.ops.base import RULES, Context, Rules, charge
 from relayers.stellar.devnet.reserves import Sponsorable
-from relayers.stellar.devnet.results import OperationFailed
+from relayers.stellar.devnet.results import OperationFailedError
 
 STEM = "REVOKE_SPONSORSHIP"
 
 
 def _check_begin(body: xdr.BeginSponsoringFutureReservesOp, context: Context) -> None:
     if account_key(body.sponsored_id) == context.source:
-        raise OperationFailed("BEGIN_SPONSORING_FUTURE_RESERVES_MALFORMED")
+        raise OperationFailedError("BEGIN_SPONSORING_FUTURE_RESERVES_MALFORMED")
 
 
 def _begin(txn: LedgerTxn, body: xdr.BeginSponsoringFutureReservesOp, context: Context) -> None:
     sponsored = account_key(body.sponsored_id)
     if txn.peek((SPONSORSHIP, sponsored)) is not None:
-        raise OperationFailed("BEGIN_SPONSORING_FUTURE_RESERVES_ALREADY_SPONSORED")
-    # No chains: a sponsor is not sponsored meanwhile, and whoever is sponsored sponsors nobody.
+        raise OperationFailedError("BEGIN_SPONSORING_FUTURE_RESERVES_ALREADY_SPONSORED")
+    # No chains: a sponsor is not sponsored at the same time, and a sponsored account sponsors nobody.
     if txn.peek((SPONSORSHIP, context.source)) is not None or txn.peek((SPONSORING, sponsored)):
-        raise OperationFailed("BEGIN_SPONSORING_FUTURE_RESERVES_RECURSIVE")
+        raise OperationFailedError("BEGIN_SPONSORING_FUTURE_RESERVES_RECURSIVE")
     txn.mark((SPONSORSHIP, sponsored), context.source)
     txn.mark((SPONSORING, context.source), (txn.peek((SPONSORING, context.source)) or 0) + 1)
 
@@ -40,7 +40,7 @@ def _begin(txn: LedgerTxn, body: xdr.BeginSponsoringFutureReservesOp, context: C
 def _end(txn: LedgerTxn, _body: None, context: Context) -> None:
     sponsor = txn.peek((SPONSORSHIP, context.source))
     if sponsor is None:
-        raise OperationFailed("END_SPONSORING_FUTURE_RESERVES_NOT_SPONSORED")
+        raise OperationFailedError("END_SPONSORING_FUTURE_RESERVES_NOT_SPONSORED")
     txn.mark((SPONSORING, sponsor), txn.peek((SPONSORING, sponsor)) - 1 or None)
     txn.mark((SPONSORSHIP, context.source), None)
 
@@ -53,15 +53,15 @@ def _check_revoke(body: xdr.RevokeSponsorshipOp, _context: Context) -> None:
         asset = asset_id(key.trust_line.asset)
         is_issuer = asset.issuer == account_key(key.trust_line.account_id)
         if asset.is_native or not asset.is_valid() or is_issuer:
-            raise OperationFailed(f"{STEM}_MALFORMED")
+            raise OperationFailedError(f"{STEM}_MALFORMED")
     if key.data is not None:
         name = key.data.data_name.string64
         if not name or not is_plain_text(name):
-            raise OperationFailed(f"{STEM}_MALFORMED")
+            raise OperationFailedError(f"{STEM}_MALFORMED")
     if key.offer is not None and key.offer.offer_id.int64 <= 0:
-        raise OperationFailed(f"{STEM}_MALFORMED")
+        raise OperationFailedError(f"{STEM}_MALFORMED")
     if key.type is xdr.LedgerEntryType.LIQUIDITY_POOL:
-        raise OperationFailed(f"{STEM}_MALFORMED")
+        raise OperationFailedError(f"{STEM}_MALFORMED")
 
 
 def _revoke(txn: LedgerTxn, body: xdr.RevokeSponsorshipOp, context: Context) -> None:
@@ -71,12 +71,12 @@ def _revoke(txn: LedgerTxn, body: xdr.RevokeSponsorshipOp, context: Context) -> 
     assert body.ledger_key is not None  # noqa: S101 - one of the two
     entry = _entry(txn, body.ledger_key)
     if entry is None:
-        raise OperationFailed(f"{STEM}_DOES_NOT_EXIST")
+        raise OperationFailedError(f"{STEM}_DOES_NOT_EXIST")
     owner = _owner(entry)
     _require_payer(entry.sponsor, owner, context)
     new_sponsor = _new_sponsor(txn, owner, context)
     if isinstance(entry, ClaimableBalance) and new_sponsor is None:
-        raise OperationFailed(f"{STEM}_ONLY_TRANSFERABLE")
+        raise OperationFailedError(f"{STEM}_ONLY_TRANSFERABLE")
     units = reserves.reserve_units(entry)
     sponsored = None if isinstance(entry, ClaimableBalance) else txn.existing_account(owner)
     _move_reserve(txn, entry.sponsor, new_sponsor, sponsored, units)
@@ -87,7 +87,7 @@ def _revoke_signer(txn: LedgerTxn, target: xdr.RevokeSponsorshipOpSigner, contex
     account = txn.account(account_key(target.account_id))
     signer = reserves.find_signer(account, signer_id(target.signer_key)) if account is not None else None
     if account is None or signer is None:
-        raise OperationFailed(f"{STEM}_DOES_NOT_EXIST")
+        raise OperationFailedError(f"{STEM}_DOES_NOT_EXIST")
     _require_payer(signer.sponsor, account.id, context)
     new_sponsor = _new_sponsor(txn, account.id, context)
     _move_reserve(txn, signer.sponsor, new_sponsor, account, 1)
@@ -96,7 +96,7 @@ def _revoke_signer(txn: LedgerTxn, target: xdr.RevokeSponsorshipOpSigner, contex
 
 def _require_payer(sponsor: bytes | None, owner: bytes, context: Context) -> None:
     if (sponsor or owner) != context.source:
-        raise OperationFailed(f"{STEM}_NOT_SPONSOR")
+        raise OperationFailedError(f"{STEM}_NOT_SPONSOR")
 
 
 def _new_sponsor(txn: LedgerTxn, owner: bytes, context: Context) -> bytes | None:
@@ -114,7 +114,7 @@ def _move_reserve(
         payer.num_sponsoring += units
     elif old is not None and sponsored is not None:
         if reserves.available(txn.header, sponsored) < units * txn.header.base_reserve:
-            raise OperationFailed(f"{STEM}_LOW_RESERVE")
+            raise OperationFailedError(f"{STEM}_LOW_RESERVE")
         sponsored.num_sponsored -= units
     if old is not None:
         txn.existing_account(old).num_sponsoring -= units

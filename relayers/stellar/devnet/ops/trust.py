@@ -17,7 +17,7 @@ from relayers.stellar.devnet.ledger import LedgerTxn
 from relayers.stellar.devnet.ops.accounts import AUTH_CLAWBACK, AUTH_REQUIRED, AUTH_REVOCABLE
 from relayers.stellar.devnet.ops.base import RULES, Context, Rules, charge, low, source_account
 from relayers.stellar.devnet.ops.payments import AUTHORIZED
-from relayers.stellar.devnet.results import OperationFailed
+from relayers.stellar.devnet.results import OperationFailedError
 
 MAINTAIN_LIABILITIES = xdr.TrustLineFlags.AUTHORIZED_TO_MAINTAIN_LIABILITIES_FLAG.value
 CLAWBACK_ENABLED = xdr.TrustLineFlags.TRUSTLINE_CLAWBACK_ENABLED_FLAG.value
@@ -29,7 +29,7 @@ def _check_change(body: xdr.ChangeTrustOp, context: Context) -> None:
     asset = asset_id(body.line)
     malformed = asset.is_native or not asset.is_valid() or asset.issuer == context.source
     if body.limit.int64 < 0 or malformed:
-        raise OperationFailed("CHANGE_TRUST_MALFORMED")
+        raise OperationFailedError("CHANGE_TRUST_MALFORMED")
 
 
 def _change(txn: LedgerTxn, body: xdr.ChangeTrustOp, context: Context) -> None:
@@ -39,21 +39,21 @@ def _change(txn: LedgerTxn, body: xdr.ChangeTrustOp, context: Context) -> None:
         _add_line(txn, asset, limit, context)
         return
     if limit < line.balance + line.buying_liabilities:
-        raise OperationFailed("CHANGE_TRUST_INVALID_LIMIT")
+        raise OperationFailedError("CHANGE_TRUST_INVALID_LIMIT")
     if limit == 0:
         reserves.remove_entry(txn, line, source_account(txn, context))
         return
     if not txn.has_account(asset.issuer):
-        raise OperationFailed("CHANGE_TRUST_NO_ISSUER")
+        raise OperationFailedError("CHANGE_TRUST_NO_ISSUER")
     line.limit = limit
 
 
 def _add_line(txn: LedgerTxn, asset: AssetId, limit: int, context: Context) -> None:
     if limit == 0:
-        raise OperationFailed("CHANGE_TRUST_INVALID_LIMIT")
+        raise OperationFailedError("CHANGE_TRUST_INVALID_LIMIT")
     issuer = txn.peek(account(asset.issuer))
     if issuer is None:
-        raise OperationFailed("CHANGE_TRUST_NO_ISSUER")
+        raise OperationFailedError("CHANGE_TRUST_NO_ISSUER")
     flags = 0 if issuer.flags & AUTH_REQUIRED else AUTHORIZED
     flags |= CLAWBACK_ENABLED if issuer.flags & AUTH_CLAWBACK else 0
     line = TrustLine(context.source, asset, limit=limit, flags=flags)
@@ -71,9 +71,9 @@ def _code_asset(body: xdr.AllowTrustOp, context: Context) -> AssetId | None:
 def _check_allow(body: xdr.AllowTrustOp, context: Context) -> None:
     asset = _code_asset(body, context)
     if asset is None or not asset.is_valid() or body.authorize.uint32 > MAINTAIN_LIABILITIES:
-        raise OperationFailed("ALLOW_TRUST_MALFORMED")
+        raise OperationFailedError("ALLOW_TRUST_MALFORMED")
     if account_key(body.trustor) == context.source:
-        raise OperationFailed("ALLOW_TRUST_MALFORMED")
+        raise OperationFailedError("ALLOW_TRUST_MALFORMED")
 
 
 def _allow(txn: LedgerTxn, body: xdr.AllowTrustOp, context: Context) -> None:
@@ -81,13 +81,13 @@ def _allow(txn: LedgerTxn, body: xdr.AllowTrustOp, context: Context) -> None:
     assert asset is not None  # noqa: S101 - checked before
     revocable = source_account(txn, context).flags & AUTH_REVOCABLE
     if not revocable and authorize == 0:
-        raise OperationFailed("ALLOW_TRUST_CANT_REVOKE")
+        raise OperationFailedError("ALLOW_TRUST_CANT_REVOKE")
     line = txn.trustline(account_key(body.trustor), asset)
     if line is None:
-        raise OperationFailed("ALLOW_TRUST_NO_TRUST_LINE")
+        raise OperationFailedError("ALLOW_TRUST_NO_TRUST_LINE")
     wanted = (line.flags & ~AUTH_FLAGS) | authorize
     if not revocable and line.flags & AUTHORIZED and wanted & MAINTAIN_LIABILITIES:
-        raise OperationFailed("ALLOW_TRUST_CANT_REVOKE")
+        raise OperationFailedError("ALLOW_TRUST_CANT_REVOKE")
     line.flags = wanted
 
 
@@ -105,20 +105,20 @@ def _check_flags(body: xdr.SetTrustLineFlagsOp, context: Context) -> None:
         or clearing & ~ALL_LINE_FLAGS
     )
     if malformed:
-        raise OperationFailed("SET_TRUST_LINE_FLAGS_MALFORMED")
+        raise OperationFailedError("SET_TRUST_LINE_FLAGS_MALFORMED")
 
 
 def _set_flags(txn: LedgerTxn, body: xdr.SetTrustLineFlagsOp, context: Context) -> None:
     setting, clearing = body.set_flags.uint32, body.clear_flags.uint32
     revocable = source_account(txn, context).flags & AUTH_REVOCABLE
     if not revocable and clearing & AUTH_FLAGS and not setting & AUTHORIZED:
-        raise OperationFailed("SET_TRUST_LINE_FLAGS_CANT_REVOKE")
+        raise OperationFailedError("SET_TRUST_LINE_FLAGS_CANT_REVOKE")
     line = txn.trustline(account_key(body.trustor), asset_id(body.asset))
     if line is None:
-        raise OperationFailed("SET_TRUST_LINE_FLAGS_NO_TRUST_LINE")
+        raise OperationFailedError("SET_TRUST_LINE_FLAGS_NO_TRUST_LINE")
     wanted = (line.flags & ~clearing) | setting
     if wanted & AUTH_FLAGS == AUTH_FLAGS:
-        raise OperationFailed("SET_TRUST_LINE_FLAGS_INVALID_STATE")
+        raise OperationFailedError("SET_TRUST_LINE_FLAGS_INVALID_STATE")
     line.flags = wanted
 
 
@@ -127,19 +127,19 @@ def _check_clawback(body: xdr.ClawbackOp, context: Context) -> None:
     # A multiplexed `from` of the source itself passes: the ledger compares the whole address.
     from_self = body.from_.med25519 is None and muxed_key(body.from_) == context.source
     if from_self or body.amount.int64 < 1 or asset.is_native or not asset.is_valid():
-        raise OperationFailed("CLAWBACK_MALFORMED")
+        raise OperationFailedError("CLAWBACK_MALFORMED")
     if asset.issuer != context.source:
-        raise OperationFailed("CLAWBACK_MALFORMED")
+        raise OperationFailedError("CLAWBACK_MALFORMED")
 
 
 def _clawback(txn: LedgerTxn, body: xdr.ClawbackOp, _context: Context) -> None:
     line = txn.trustline(muxed_key(body.from_), asset_id(body.asset))
     if line is None:
-        raise OperationFailed("CLAWBACK_NO_TRUST")
+        raise OperationFailedError("CLAWBACK_NO_TRUST")
     if not line.flags & CLAWBACK_ENABLED:
-        raise OperationFailed("CLAWBACK_NOT_CLAWBACK_ENABLED")
+        raise OperationFailedError("CLAWBACK_NOT_CLAWBACK_ENABLED")
     if not reserves.add_credit(line, -body.amount.int64):
-        raise OperationFailed("CLAWBACK_UNDERFUNDED")
+        raise OperationFailedError("CLAWBACK_UNDERFUNDED")
 
 
 RULES[xdr.OperationType.CHANGE_TRUST] = Rules(_change, _check_change)

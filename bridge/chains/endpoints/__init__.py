@@ -1,0 +1,1 @@
+"""What every chain needs of its RPC endpoints: several URLs used in turn, timeouts, errors without URLs."""

@@ -1,0 +1,1 @@
+"""What local chains are built on: processes and servers that end with the process that started them."""

@@ -1,0 +1,161 @@
+"""The configuration's sections that belong to no chain."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+from typing import Literal
+
+from pydantic import ConfigDict, Field, SecretStr, model_validator
+
+from bridge.chains.config import SECONDS_PER_DAY
+from bridge.chains.config_fields import DecimalText, Section
+
+
+class DatabaseConfig(Section):
+    """Where swaps are kept: SQLite in the data directory unless `url` says otherwise."""
+
+    url: SecretStr = SecretStr("")
+    """`sqlite:///file.db` or `postgresql://user@host/name`; "": SQLite in `data_dir`."""
+
+
+class ApiKey(Section):
+    """An operator's key: `sha256` is the hex digest of the key itself, which is never stored."""
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$")
+    """Who holds the key; it stands in the audit log."""
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    """SHA-256 of the key, 64 hex digits. The key itself is stored nowhere."""
+    scopes: tuple[Literal["read", "pause", "retry"], ...] = ("read",)
+    """What the key allows: `read`, `pause`, `retry`."""
+
+
+class ApiConfig(Section):
+    """The HTTP server."""
+
+    host: str = "127.0.0.1"
+    """The address to listen on. Put a TLS proxy in front of anything but loopback."""
+    port: int = Field(8080, ge=0, le=65_535)
+    """The port to listen on; 0 takes a free one."""
+    max_body_bytes: int = Field(16_384, ge=1_024, le=1_048_576)
+    """Larger request bodies are refused."""
+    requests_per_minute: int = Field(300, ge=1)
+    """Requests of one client address (IPv6: one /64) in a minute. Each API process counts for itself, so n
+    processes allow n times as many."""
+    quotes_per_minute: int = Field(30, ge=1)
+    """Quotes of one client address in a minute, counted in the same way."""
+    swaps_per_minute: int = Field(30, ge=1)
+    """New swaps of one client address in a minute, counted in the same way."""
+    cors_origins: tuple[str, ...] = ()
+    """Web origins that may call the API and open the WebSocket."""
+    trusted_proxies: tuple[str, ...] = ()
+    """Peers whose `X-Forwarded-For` header is believed."""
+    keys: tuple[ApiKey, ...] = ()
+    stream_limit: int = Field(500, ge=1)
+    """The most WebSocket and SSE streams open at once, all clients together."""
+    streams_per_client: int = Field(10, ge=1)
+    """The most streams that one client address may have open at once."""
+    stream_seconds: float = Field(900, gt=0, le=86_400)
+    """Seconds after which an SSE stream ends. Clients resume with `Last-Event-ID`, as browsers do by
+    themselves."""
+    metrics: Literal["open", "key"] = "open"
+    """`"key"`: /metrics needs an operator's key with scope `read`."""
+
+
+class KeysConfig(Section):
+    """Keystores that belong to no chain."""
+
+    password_file: Path | None = None
+    """A private file (mode 0600) whose first line is the password of all keystores."""
+    storage: Path = Path("keys/storage.json")
+    """The keystore of the key that seals preimages in the database. Back it up with the database: without it
+    sealed preimages are lost."""
+    quotes: Path = Path("keys/quotes.json")
+    """The keystore of the key that signs quotes."""
+
+
+class PairConfig(Section):
+    """A direction on offer, from the user's asset to the bridge's. `min` and `max` are in `from` coins."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+    source: str = Field(alias="from")
+    """The asset that the user pays with, `chain:SYMBOL`."""
+    destination: str = Field(alias="to")
+    """The asset that the user gets, `chain:SYMBOL`."""
+    enabled: bool = True
+    """false: the pair is not on offer."""
+    spread_ppm: int = Field(3_000, ge=0, le=500_000)
+    """The bridge's spread in parts per million."""
+    skew_ppm: int = Field(0, ge=0, le=500_000)
+    """The price moves by up to this much as the destination inventory falls below or rises above its target.
+    Not above the spread."""
+    target_inventory: DecimalText = "0"
+    """Destination coins at which the skew is zero; 0 switches the skew off."""
+    min: DecimalText
+    """The smallest amount of a swap, in `from` coins."""
+    max: DecimalText
+    """The largest amount of a swap, in `from` coins."""
+    gasless: bool = True
+    """Whether the relayer may claim the destination for users who hand the preimage over. The price contains
+    what that costs."""
+
+
+class PricesConfig(Section):
+    """What each asset is worth in one common unit of account, and where that is learnt."""
+
+    source: Literal["static", "http"] = "static"
+    """`static` takes the table `static`; `http` reads `url`."""
+    static: dict[str, DecimalText] = Field(default_factory=dict)
+    """By asset key, what one whole coin is worth in the common unit."""
+    url: str = ""
+    """Answers `{"time": <Unix seconds>, "prices": {"zion:ZION": "0.5"}}`."""
+    poll_interval: float = Field(10.0, ge=1, le=3_600)
+    """Seconds between two readings of `url`."""
+    max_age: int = Field(60, ge=1, le=SECONDS_PER_DAY)
+    """Seconds after which a price is stale and quoting stops. The static table never ages."""
+
+    @model_validator(mode="after")
+    def _complete(self) -> PricesConfig:
+        if self.source == "http" and not self.url:
+            raise ValueError('source = "http" needs a `url`')
+        if self.source == "http" and self.static:
+            raise ValueError('give either `static` prices or source = "http", not both')
+        for key, text in self.static.items():
+            if Fraction(text) <= 0:
+                raise ValueError(f"the price of {key} must be above 0")
+        return self
+
+
+class SwapsConfig(Section):
+    """Quotes and the time given to people."""
+
+    quote_ttl: int = Field(30, ge=5, le=600)
+    """Seconds for which a quote is valid and holds its inventory."""
+    user_window: int = Field(3_600, ge=60, le=7 * SECONDS_PER_DAY)
+    """Seconds the user has to claim once the bridge's lock is final."""
+    lock_window: int = Field(900, ge=30, le=SECONDS_PER_DAY)
+    """Seconds after acceptance within which the user's lock must be included."""
+    outage_budget: int = Field(3_600, ge=0, le=7 * SECONDS_PER_DAY)
+    """Seconds for which the service may be down and still claim in time."""
+    open_quotes_per_client: int = Field(3, ge=1)
+    """The most open quotes of one client address: open quotes hold inventory and cost nothing."""
+    open_swaps_per_client: int = Field(10, ge=1)
+    """The most open swaps of one client token."""
+    open_quotes: int = Field(1_000, ge=1)
+    """The most open quotes, all clients together."""
+    unfunded_swaps_per_client: int = Field(3, ge=1)
+    """The most accepted swaps of one client address that still wait for their lock."""
+    gas_margin_percent: int = Field(200, ge=100, le=2_000)
+    """How much of the present fee estimate is set aside for each transaction still to come."""
+    chain_max_age: int = Field(60, ge=5, le=3_600)
+    """Seconds without news of a chain after which nothing is sold on it."""
+
+
+class LogConfig(Section):
+    """What is logged."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    """`debug`, `info`, `warning` or `error`."""
+    format: Literal["text", "json"] = "text"
+    """`text` for people or `json` for programs."""

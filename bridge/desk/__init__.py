@@ -1,0 +1,1 @@
+"""What sells swaps: quotes, prices, inventory, orders, assisted claims."""

@@ -1,0 +1,281 @@
+"""What is on offer: pairs with their prices, costs, limits and timing, from one reading of the store."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import msgspec
+
+from bridge.chains.port import FeeEstimate
+from bridge.config import PairConfig, Settings, to_units
+from bridge.desk.inventory import Inventory, Need
+from bridge.desk.prices import PriceSource, PriceUnavailableError
+from bridge.desk.refused import Reason, RefusedError
+from bridge.protocol.pricing import (
+    Costs,
+    FixedSide,
+    Limits,
+    PriceRefusedError,
+    Rate,
+    Terms,
+    inventory_skew_ppm,
+    price,
+)
+from bridge.protocol.types import Amount, Asset, ChainId, UnixSeconds
+from bridge.store import Transaction
+from bridge.store.records import ChainStatus
+
+RETRY_SECONDS = 15
+
+
+def pause_of_chain(chain: ChainId) -> str:
+    """Return the name of the switch that pauses a chain."""
+    return f"pause:{chain}"
+
+
+def pause_of_pair(source: str, destination: str) -> str:
+    """Return the name of the switch that pauses one direction."""
+    return f"pause:{source}>{destination}"
+
+
+class Offer(msgspec.Struct, frozen=True):
+    """One direction as it stands now: all that a price, a reservation and a lock need.
+
+    `source_status` and `destination_status` are the relayers' last readings; `price_at` is the Unix second
+    of the older of the prices used.
+    """
+
+    pair: PairConfig
+    source: Asset
+    destination: Asset
+    source_status: ChainStatus
+    destination_status: ChainStatus
+    terms: Terms
+    rate_text: str
+    price_at: UnixSeconds
+    gas: tuple[Need, ...]
+
+
+class Market:
+    """Works out offers."""
+
+    def __init__(self, settings: Settings, prices: PriceSource, inventory: Inventory) -> None:
+        self._settings = settings
+        self._prices = prices
+        self._inventory = inventory
+        self._assets = settings.assets_by_key()
+
+    def asset(self, key: str) -> Asset:
+        """Return a configured asset."""
+        return self._assets[key]
+
+    def pairs(self) -> tuple[PairConfig, ...]:
+        """Return all configured directions."""
+        return self._settings.pairs
+
+    def offer(self, tx: Transaction, source: str, destination: str, *, gasless: bool) -> Offer:
+        """Return the direction's offer. Raises `RefusedError` when there is none now."""
+        pair = self._settings.pair(source, destination)
+        if pair is None or not pair.enabled:
+            raise RefusedError(
+                Reason.UNKNOWN_PAIR,
+                f"{source} → {destination} is not on offer",
+                "GET /v1/pairs lists what is",
+            )
+        if gasless and not pair.gasless:
+            raise RefusedError(
+                Reason.UNKNOWN_PAIR,
+                f"the relayer does not claim {destination} for users",
+                "quote without `gasless` and claim with your own wallet",
+            )
+        sent, received = self._assets[source], self._assets[destination]
+        self.refuse_paused(tx, sent, received)
+        now = tx.now_ms // 1000
+        statuses = [self.reliable(tx, asset.chain, now) for asset in (sent, received)]
+        rate, price_at = self._rate(sent, received)
+        costs, gas = self._costs(sent, received, statuses, gasless=gasless)
+        return Offer(
+            pair=pair,
+            source=sent,
+            destination=received,
+            source_status=statuses[0],
+            destination_status=statuses[1],
+            terms=Terms(
+                rate=Rate.of(rate * Fraction(10) ** (received.decimals - sent.decimals)),
+                spread_ppm=pair.spread_ppm,
+                skew_ppm=self._skew(tx, pair, received, statuses[1]),
+                costs=costs,
+                limits=self.limits(tx, pair),
+                source_capacity=self._settings.traits(sent.chain).max_amount,
+                destination_capacity=self._settings.traits(received.chain).max_amount,
+            ),
+            rate_text=rate_text(rate),
+            price_at=price_at,
+            gas=gas,
+        )
+
+    def limits(self, tx: Transaction, pair: PairConfig) -> Limits:
+        """Return the amounts a direction takes: no more than the source chain's finality cap pays for, and no
+        less than a lock on either chain can hold, as far as its relayer has told."""
+        asset = self._assets[pair.source]
+        most = to_units(pair.max, asset.decimals)
+        secured = self._settings.chains.secured(asset)
+        return Limits(
+            min_source=max(to_units(pair.min, asset.decimals), _least(tx, asset)),
+            max_source=most if secured is None else min(most, secured),
+            min_destination=max(Amount(1), _least(tx, self._assets[pair.destination])),
+        )
+
+    def least_source(self, offer: Offer) -> Amount:
+        """Return the least source amount that the offer takes now: it must leave, after all costs, what a
+        lock on the destination can hold. Raises `RefusedError` when the pair's maximum does not."""
+        limits = offer.terms.limits
+        free = msgspec.structs.replace(offer.terms, limits=Limits())
+        try:
+            needed = price(
+                free,
+                source=offer.source,
+                destination=offer.destination,
+                fixed=FixedSide.DESTINATION,
+                amount=limits.min_destination,
+            ).source
+        except PriceRefusedError as error:
+            raise RefusedError(Reason.AMOUNT_OUT_OF_RANGE, str(error), error.hint) from None
+        least = max(limits.min_source, needed)
+        if limits.max_source is not None and least > limits.max_source:
+            raise RefusedError(
+                Reason.AMOUNT_OUT_OF_RANGE,
+                f"the costs now ask for at least {least} {offer.source.key}, more than the maximum",
+                "try again when fees are lower",
+                RETRY_SECONDS,
+            )
+        return least
+
+    def refuse_paused(self, tx: Transaction, source: Asset, destination: Asset) -> None:
+        """Raise `RefusedError` (PAUSED) when an operator paused the direction or one of its chains."""
+        for name, what in (
+            (pause_of_chain(source.chain), source.chain),
+            (pause_of_chain(destination.chain), destination.chain),
+            (pause_of_pair(source.key, destination.key), f"{source.key} → {destination.key}"),
+        ):
+            if tx.controls.get(name) is not None:
+                raise RefusedError(
+                    Reason.PAUSED,
+                    f"{what} is paused by the operator",
+                    "swaps already begun go on; new ones have to wait",
+                    60,
+                )
+
+    def reliable(self, tx: Transaction, chain: ChainId, now: int) -> ChainStatus:
+        """Return a chain's status if it can be sold on. Raises `RefusedError` (CHAIN_UNAVAILABLE)."""
+        trouble = ""
+        status = tx.chains.get(chain)
+        if not self._settings.chains.get(chain).enabled:
+            trouble = "it is switched off"
+        elif status is None or status.tip is None:
+            trouble = "its relayer has not reported yet"
+        elif not status.healthy:
+            trouble = status.detail or "its relayer reports trouble"
+        elif (age := now - status.seen_ms // 1000) > self._settings.swaps.chain_max_age:
+            trouble = f"nothing was heard of it for {age} s"
+        if trouble or status is None:
+            raise RefusedError(
+                Reason.CHAIN_UNAVAILABLE,
+                f"{chain} cannot be relied on now: {trouble}",
+                "try again soon; GET /v1/chains shows its state",
+                RETRY_SECONDS,
+            )
+        return status
+
+    def _rate(self, source: Asset, destination: Asset) -> tuple[Fraction, UnixSeconds]:
+        """Return whole destination coins for one whole source coin, and when it was true."""
+        try:
+            sent, received = self._prices.price(source.key), self._prices.price(destination.key)
+        except PriceUnavailableError as error:
+            raise RefusedError(
+                Reason.NO_PRICE, str(error), error.hint or "try again soon", RETRY_SECONDS
+            ) from None
+        return sent.value / received.value, UnixSeconds(min(sent.at, received.at))
+
+    def _costs(
+        self, source: Asset, destination: Asset, statuses: list[ChainStatus], *, gasless: bool
+    ) -> tuple[Costs, tuple[Need, ...]]:
+        """Return the costs of finishing in the destination asset, and the gas to set aside in native coins.
+
+        The price holds what happens when all goes well; what is set aside also covers our refund.
+        """
+        at_source, at_destination = (
+            self._fees(asset, status) for asset, status in zip((source, destination), statuses, strict=True)
+        )
+        native_source = self._settings.native_asset(source.chain)
+        native_destination = self._settings.native_asset(destination.chain)
+        claim_for_user = (at_destination.gasless_claim or at_destination.claim) if gasless else Amount(0)
+        locking = Amount(at_destination.lock - at_destination.deposit)
+        costs = Costs(
+            source_network=self._converted(at_source.claim, native_source, destination),
+            destination_network=self._converted(locking, native_destination, destination),
+            gasless_claim=self._converted(claim_for_user, native_destination, destination),
+        )
+        margin = self._settings.swaps.gas_margin_percent
+        later = max(at_destination.refund, claim_for_user)
+        gas = (
+            Need(native_source, _raised(at_source.claim, margin), after_lock=True),
+            Need(native_destination, _raised(at_destination.lock, margin)),
+            Need(native_destination, _raised(later, margin), after_lock=True),
+        )
+        return costs, gas
+
+    def claim_cost(self, tx: Transaction, asset: Asset) -> Amount:
+        """Return what a claim that its recipient signed for costs us now, in units of `asset`, rounded up.
+        Raises `RefusedError` when the chain or a price cannot be relied on."""
+        fees = self._fees(asset, self.reliable(tx, asset.chain, tx.now_ms // 1000))
+        native = self._settings.native_asset(asset.chain)
+        return self._converted(fees.authorized_claim or fees.claim, native, asset)
+
+    def _fees(self, asset: Asset, status: ChainStatus) -> FeeEstimate:
+        fees = status.fees.get(asset.key)
+        if fees is None:
+            raise RefusedError(
+                Reason.CHAIN_UNAVAILABLE,
+                f"the fees of {asset.key} are not known yet",
+                "try again soon",
+                RETRY_SECONDS,
+            )
+        return fees
+
+    def _converted(self, amount: Amount, native: Asset, asset: Asset) -> Amount:
+        """Express native units in units of `asset`, rounded up."""
+        if amount == 0 or native == asset:
+            return amount
+        rate, _ = self._rate(native, asset)
+        return Rate.of(rate * Fraction(10) ** (asset.decimals - native.decimals)).up(amount)
+
+    def _skew(self, tx: Transaction, pair: PairConfig, asset: Asset, status: ChainStatus) -> int:
+        target = to_units(pair.target_inventory, asset.decimals)
+        if not target or not pair.skew_ppm:
+            return 0
+        available = self._inventory.holding(tx, asset, status).available
+        return inventory_skew_ppm(available, target, pair.skew_ppm)
+
+
+def _raised(amount: Amount, percent: int) -> Amount:
+    """That many percent of an amount, rounded up."""
+    return Amount(-(-amount * percent // 100))
+
+
+def _least(tx: Transaction, asset: Asset) -> Amount:
+    """The least amount that a lock of an asset can hold, 0 where there is none or it is not known yet."""
+    status = tx.chains.get(asset.chain)
+    fees = status.fees.get(asset.key) if status else None
+    return fees.minimum if fees else Amount(0)
+
+
+def rate_text(rate: Fraction, digits: int = 18) -> str:
+    """Write a rate with `digits` significant digits, for people; the amounts are what counts."""
+    scale = 0
+    while rate * 10**scale < 10 ** (digits - 1) and scale < 60:
+        scale += 1
+    text = str(int(rate * 10**scale)).rjust(scale + 1, "0")
+    if not scale:
+        return text
+    return f"{text[:-scale]}.{text[-scale:]}".rstrip("0").rstrip(".")

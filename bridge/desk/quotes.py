@@ -1,0 +1,179 @@
+"""Quotes: priced, reserved, signed, limited, and gone in seconds.
+
+A quote fixes everything but the user's hashlock and addresses: amounts, deadlines, contracts, our accounts.
+Its inventory and the gas to finish are reserved in the transaction that stores it.
+"""
+
+from __future__ import annotations
+
+import secrets
+
+import msgspec
+
+from bridge.config import Settings
+from bridge.desk.inventory import Inventory, Need
+from bridge.desk.market import Market, Offer
+from bridge.desk.refused import Reason, RefusedError
+from bridge.keys.quote_signature import QuoteSigner
+from bridge.protocol.pricing import FixedSide, Price, PriceRefusalCode, PriceRefusedError, price
+from bridge.protocol.quote import QuoteBody
+from bridge.protocol.timelocks import Deadlines, plan_deadlines
+from bridge.protocol.types import Amount, ChainTiming, SwapPolicy, UnixSeconds
+from bridge.store import Store, Transaction
+from bridge.store.records import Quote
+
+
+class QuoteAsk(msgspec.Struct, frozen=True):
+    """What a client asks for. `client` is whom limits are counted against."""
+
+    source: str
+    destination: str
+    amount: Amount
+    fixed: FixedSide
+    gasless: bool
+    client: str
+
+
+class SignedQuote(msgspec.Struct, frozen=True):
+    """A quote with the exact text that was signed."""
+
+    body: QuoteBody
+    text: str
+    signature: str
+    public_key: str
+
+
+class QuoteBook:
+    """Makes quotes, remembers them and lets them expire."""
+
+    def __init__(
+        self, settings: Settings, store: Store, market: Market, inventory: Inventory, signer: QuoteSigner
+    ) -> None:
+        self._settings = settings
+        self._store = store
+        self._market = market
+        self._inventory = inventory
+        self._signer = signer
+
+    @property
+    def public_key(self) -> str:
+        """The key that verifies quotes, hex."""
+        return self._signer.public_key
+
+    def make(self, ask: QuoteAsk) -> SignedQuote:
+        """Price, reserve, sign and store a quote. Raises `RefusedError`."""
+        with self._store.transaction() as tx:
+            tx.lock(f"quotes:{ask.client}")
+            self._check_limits(tx, ask.client)
+            offer = self._market.offer(tx, ask.source, ask.destination, gasless=ask.gasless)
+            body = self._body(tx, ask, offer)
+            text = msgspec.json.encode(body).decode()
+            quote = Quote(
+                id=body.id,
+                client=ask.client,
+                source_asset=ask.source,
+                destination_asset=ask.destination,
+                source_amount=body.price.source,
+                destination_amount=body.price.destination,
+                body=text,
+                created_ms=tx.now_ms,
+                expires_ms=tx.now_ms + self._settings.swaps.quote_ttl * 1000,
+            )
+            needs = [Need(offer.destination, body.price.destination), *offer.gas]
+            self._inventory.hold(tx, needs, body.id, quote.expires_ms)
+            tx.quotes.add(quote)
+        return SignedQuote(body, text, self._signer.sign(text), self.public_key)
+
+    def sweep(self) -> int:
+        """Let overdue quotes expire and give back what they hold; returns how many."""
+        with self._store.reading() as tx:
+            if not (tx.quotes.has_expired() or tx.reservations.has_expired()):
+                return 0
+        with self._store.transaction() as tx:
+            expired = tx.quotes.expire()
+            tx.reservations.release_expired()
+        return len(expired)
+
+    def _check_limits(self, tx: Transaction, client: str) -> None:
+        limits = self._settings.swaps
+        wait = f"take one, or let one expire (after {limits.quote_ttl} s)"
+        if tx.quotes.count_open(client) >= limits.open_quotes_per_client:
+            raise RefusedError(
+                Reason.LIMIT_REACHED,
+                f"you hold {limits.open_quotes_per_client} open quotes, no more are given",
+                wait,
+                limits.quote_ttl,
+            )
+        if tx.quotes.count_unfunded(client) >= limits.unfunded_swaps_per_client:
+            raise RefusedError(
+                Reason.LIMIT_REACHED,
+                f"{limits.unfunded_swaps_per_client} of your swaps still wait for their lock",
+                "fund one of them, or let their windows pass",
+                limits.lock_window,
+            )
+        if tx.quotes.count_all_open() >= limits.open_quotes:
+            raise RefusedError(
+                Reason.LIMIT_REACHED, "too many quotes are open", "try again soon", limits.quote_ttl
+            )
+
+    def _body(self, tx: Transaction, ask: QuoteAsk, offer: Offer) -> QuoteBody:
+        chains = self._settings.chains
+        priced = _priced(offer, ask)
+        source = chains.timing(offer.source, priced.source)
+        destination = chains.timing(offer.destination, priced.destination)
+        deadlines = self.deadlines(offer, source, destination)
+        swaps = self._settings.swaps
+        created = tx.now_ms // 1000
+        return QuoteBody(
+            id=secrets.token_hex(16),
+            source=offer.source,
+            destination=offer.destination,
+            price=priced,
+            rate=offer.rate_text,
+            price_at=offer.price_at,
+            gasless=ask.gasless,
+            policy=SwapPolicy(
+                source=source,
+                destination=destination,
+                user_window=swaps.user_window,
+                outage_budget=swaps.outage_budget,
+                lock_by=deadlines.lock_by,
+            ),
+            source_deadline=deadlines.source,
+            destination_deadline=deadlines.destination,
+            source_contract=offer.source_status.contract,
+            destination_contract=offer.destination_status.contract,
+            source_account=offer.source_status.account,
+            destination_account=offer.destination_status.account,
+            created=UnixSeconds(created),
+            expires=UnixSeconds(created + swaps.quote_ttl),
+        )
+
+    def deadlines(self, offer: Offer, source: ChainTiming, destination: ChainTiming) -> Deadlines:
+        """Return the computed deadlines of a swap sold now; the quote's own life counts as time to lock."""
+        swaps = self._settings.swaps
+        return plan_deadlines(
+            offer.source_status.time,
+            offer.destination_status.time,
+            source=source,
+            destination=destination,
+            user_window=swaps.user_window,
+            outage_budget=swaps.outage_budget,
+            lock_window=swaps.quote_ttl + swaps.lock_window,
+        )
+
+
+def _priced(offer: Offer, ask: QuoteAsk) -> Price:
+    try:
+        return price(
+            offer.terms,
+            source=offer.source,
+            destination=offer.destination,
+            fixed=ask.fixed,
+            amount=ask.amount,
+        )
+    except PriceRefusedError as error:
+        hint = error.hint or "GET /v1/pairs shows the limits"
+        if error.code is PriceRefusalCode.AMOUNT_OVERFLOW:
+            hint = "swap a smaller amount"
+        raise RefusedError(Reason.AMOUNT_OUT_OF_RANGE, str(error), hint) from None

@@ -1,0 +1,91 @@
+"""What the store knows of the source lock, read back before the destination is locked (invariant 1).
+
+The relayer of the destination has no connection to the source chain. It relies on what the source's own
+relayer stored: the lock as it was observed, the height up to which blocks were scanned, and when its RPC last
+answered. `bridge.protocol.rules` decides what follows from that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from bridge.protocol.rules import SourceLockEvidence
+from bridge.protocol.types import BlockRef, ChainId, ChainTiming, LegRole, Swap, UnixSeconds
+from bridge.store import Transaction
+from bridge.store.records import ChainStatus, Observation, ObservedKind
+
+STALE_MS = 60_000
+"""A chain whose RPC last answered its relayer longer ago than this is not relied on."""
+
+
+def confirmations(scanned: int, block: BlockRef) -> int:
+    """Return the confirmations of a block when the scan has reached height `scanned`: 1 in the newest."""
+    return scanned - block.height + 1
+
+
+def is_final(status: ChainStatus, seen: Observation) -> bool:
+    """Tell whether what was seen in a block is final: deep enough, and where the amount demands it in a block
+    that the chain itself calls final."""
+    if confirmations(status.scanned, seen.block) < seen.depth:
+        return False
+    return not seen.needs_finalized or is_called_final(status, seen)
+
+
+def is_called_final(status: ChainStatus, seen: Observation) -> bool:
+    """Tell whether the chain itself calls the block final in which something was seen."""
+    finalized = status.tip.finalized if status.tip else None
+    return finalized is not None and seen.block.height <= finalized
+
+
+def timing_of(swap: Swap, role: LegRole) -> ChainTiming:
+    """Return the timing of a leg's chain under which the swap was sold."""
+    return swap.policy.source if role is LegRole.SOURCE else swap.policy.destination
+
+
+def moved_on(status: ChainStatus, now_ms: int) -> UnixSeconds:
+    """Return a chain's time, Unix seconds, plus the time since its tip was first seen: when a halted chain
+    resumes, its clock jumps ahead by as much."""
+    return UnixSeconds(status.time + max(0, now_ms - status.tip_ms) // 1000)
+
+
+def unreliable_chain(tx: Transaction, swap: Swap) -> ChainId | None:
+    """Return a chain of the swap about which the store knows nothing recent, None if there is none."""
+    for chain in (swap.source.terms.chain, swap.destination.terms.chain):
+        status = tx.chains.get(chain)
+        if status is None or not status.healthy or tx.now_ms - status.seen_ms > STALE_MS:
+            return chain
+    return None
+
+
+def estimated_times(tx: Transaction, swap: Swap) -> Mapping[ChainId, UnixSeconds]:
+    """Return the times that both chains may have reached by now, Unix seconds (see `moved_on`)."""
+    times: dict[ChainId, UnixSeconds] = {}
+    for chain in (swap.source.terms.chain, swap.destination.terms.chain):
+        status = tx.chains.get(chain)
+        if status is not None:
+            times[chain] = moved_on(status, tx.now_ms)
+    return times
+
+
+def source_lock_evidence(tx: Transaction, swap: Swap) -> SourceLockEvidence:
+    """Return what the source's relayer stored of the source lock."""
+    chain, lock_id = swap.source.terms.chain, swap.source.lock_id
+    lock = tx.observations.of_lock(chain, lock_id, ObservedKind.LOCKED)
+    status = tx.chains.get(chain)
+    if lock is None or status is None:
+        return SourceLockEvidence(None)
+    spent = next(
+        (
+            kind.value
+            for kind in (ObservedKind.CLAIMED, ObservedKind.REFUNDED)
+            if tx.observations.of_lock(chain, lock_id, kind) is not None
+        ),
+        "",
+    )
+    return SourceLockEvidence(
+        lock.terms,
+        confirmations(status.scanned, lock.block),
+        # What was told as final stays so while its block does: an endpoint may lose sight of `finalized`.
+        finalized=lock.settled or is_called_final(status, lock),
+        spent=spent,
+    )

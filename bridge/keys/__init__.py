@@ -1,0 +1,1 @@
+"""Keys: encrypted keystores, the signature of quotes, and the published keys of local chains."""

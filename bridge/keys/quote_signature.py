@@ -1,0 +1,41 @@
+"""The ed25519 signature of a quote: the bridge signs, its clients check."""
+
+from __future__ import annotations
+
+from nacl.exceptions import BadSignatureError
+from nacl.signing import SigningKey, VerifyKey
+
+from bridge.keys.keystore import SecretKey
+
+SIGNATURE_CONTEXT = b"rainbow-quote-v1\n"
+"""Goes before the signed text, so that the signature fits nothing else."""
+
+
+class QuoteSigner:
+    """Signs quotes with the bridge's ed25519 key."""
+
+    def __init__(self, key: SecretKey) -> None:
+        self._key = SigningKey(key.reveal())
+
+    @property
+    def public_key(self) -> str:
+        """The verifying key, hex."""
+        return bytes(self._key.verify_key).hex()
+
+    def sign(self, text: str) -> str:
+        """Return the signature over a quote's JSON text, hex."""
+        return self._key.sign(SIGNATURE_CONTEXT + text.encode()).signature.hex()
+
+    def __repr__(self) -> str:
+        return f"QuoteSigner({self.public_key})"
+
+
+def signature_is_valid(public_key: str, text: str, signature: str) -> bool:
+    """Check a quote's signature; for clients."""
+    try:
+        VerifyKey(bytes.fromhex(public_key)).verify(
+            SIGNATURE_CONTEXT + text.encode(), bytes.fromhex(signature)
+        )
+    except (BadSignatureError, ValueError):
+        return False
+    return True

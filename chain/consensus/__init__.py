@@ -1,0 +1,1 @@
+"""Which blocks are accepted, and which branch is the main chain."""

@@ -1,0 +1,1 @@
+"""The rules of consensus, pure: no clock, no disk, no network."""

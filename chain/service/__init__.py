@@ -1,0 +1,1 @@
+"""The node's JSON-RPC service and its client."""

@@ -1,0 +1,1 @@
+"""Keys, keystores, and building and signing transactions, offline."""

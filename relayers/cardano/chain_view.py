@@ -1,0 +1,180 @@
+"""What the adapter asks about the chain, in its own terms: a hosted Blockfrost (`hosted`) answers, or your
+own node with Ogmios and Kupo (`own_node`)."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import AsyncIterator, Sequence
+from typing import Protocol
+
+import cbor2
+import msgspec
+from pycardano import ProtocolParameters
+
+from bridge.chains.errors import PortUnavailableError
+from bridge.protocol.types import BlockHeight, BlockRef, TxId, UnixSeconds
+from kernels.errors import RainbowError
+
+OutRef = tuple[str, int]
+"""Transaction id (hex) and index of an output."""
+
+
+class ChainMovedError(RainbowError):
+    """The chain changed while it was read, or two answers are of different moments: read again."""
+
+    def __init__(self, message: str = "the chain changed while it was read") -> None:
+        super().__init__(message, "read again")
+
+
+class TxRefusedError(RainbowError):
+    """The node refuses a transaction; the message is its reason."""
+
+
+class Output(msgspec.Struct, frozen=True):
+    """An output: where, how much (lovelace, and tokens by policy and name in hex), its inline datum (CBOR,
+    hex), whether it carries a reference script, and the hash of its datum, inline or not."""
+
+    tx_id: TxId
+    index: int
+    address: str
+    lovelace: int
+    tokens: dict[str, int] = {}
+    inline_datum: str | None = None
+    has_script: bool = False
+    datum_hash: str | None = None
+
+    @property
+    def ref(self) -> OutRef:
+        """What names it."""
+        return self.tx_id, self.index
+
+
+class Spent(msgspec.Struct, frozen=True):
+    """A spent output and, where a script allowed it, the redeemer (CBOR)."""
+
+    output: Output
+    redeemer: bytes | None
+
+    def __repr__(self) -> str:
+        return f"Spent({self.output!r}, <redeemer redacted>)"
+
+
+class HtlcTx(msgspec.Struct, frozen=True):
+    """An included transaction whose scripts succeeded, as far as it matters to locks: the validator's outputs
+    that it spends, in the order of its inputs, and those that it makes."""
+
+    tx_id: TxId
+    block: BlockRef
+    spent: tuple[Spent, ...]
+    made: tuple[Output, ...]
+
+
+class Waiting(msgspec.Struct, frozen=True):
+    """A transaction in the mempool: what it would spend and make."""
+
+    spends: tuple[OutRef, ...]
+    makes: tuple[Output, ...]
+
+
+class Inclusion(msgspec.Struct, frozen=True):
+    """Where a transaction is, and whether its scripts succeeded (else only its collateral was taken)."""
+
+    block: BlockRef
+    valid: bool
+
+
+class ChainView(Protocol):
+    """One source of truth about one network. Methods raise `PortUnavailableError` for what may pass by
+    itself.
+
+    A `place` is an address, or a payment credential (addr_vkh1…, script1…) for all addresses with it.
+    """
+
+    async def magic(self) -> int:
+        """Return the network's magic number."""
+        ...
+
+    async def parameters(self) -> ProtocolParameters:
+        """Return the protocol parameters."""
+        ...
+
+    async def head(self) -> BlockRef:
+        """Return the newest block of which everything can be asked."""
+        ...
+
+    async def newest_known(
+        self, recent_blocks: Sequence[BlockRef], head: BlockRef
+    ) -> tuple[int | None, BlockRef | None]:
+        """Return the newest known block that is on the chain below `head`, its index and itself; (None, None)
+        where the service is behind. See `bridge.chains.recent_blocks.newest_common`."""
+        ...
+
+    async def blocks_after(self, block: BlockRef, count: int) -> list[BlockRef]:
+        """Return up to `count` blocks that follow one, oldest first. Raises `ChainMovedError` if it is
+        gone."""
+        ...
+
+    async def activity(self, blocks: Sequence[BlockRef]) -> list[HtlcTx]:
+        """Return what touched the validator in consecutive blocks, in chain order. Raises
+        `ChainMovedError`."""
+        ...
+
+    def past_activity(self, digest: str) -> AsyncIterator[HtlcTx]:
+        """Yield what ever touched locks whose datum has this hash, newest first, without naming its blocks;
+        it may yield what touched other locks too."""
+        ...
+
+    async def utxos(self, place: str) -> list[Output]:
+        """Return what is unspent at a place, oldest first, as of the newest block."""
+        ...
+
+    async def waiting(self, address: str) -> list[Waiting]:
+        """Return the transactions in the mempool that touch an address, and perhaps others."""
+        ...
+
+    async def is_waiting(self, tx_id: TxId) -> bool:
+        """Tell whether a transaction is in the mempool."""
+        ...
+
+    async def inclusion(self, tx_id: TxId) -> Inclusion | None:
+        """Return where a transaction was included. Raises `ChainMovedError`."""
+        ...
+
+    async def spender(self, spent: OutRef) -> str | None:
+        """Return the included transaction that spent an output, if one did."""
+        ...
+
+    async def submit(self, raw: bytes) -> str:
+        """Send a transaction and return its id. Raises `TxRefusedError`."""
+        ...
+
+    async def evaluate(self, raw: bytes) -> dict[str, tuple[int, int]]:
+        """Return memory and steps that each redeemer ("spend:0") needs. Raises `TxRefusedError`."""
+        ...
+
+    async def close(self) -> None:
+        """Close the connections."""
+        ...
+
+
+NOWHERE = BlockRef(BlockHeight(0), "", "", UnixSeconds(0))
+"""The block of a transaction whose place does not matter."""
+
+
+def id_of_bytes(raw: bytes) -> str:
+    """Return a transaction's id: BLAKE2b-256 over its body exactly as it stands in `raw`.
+
+    Raises `PortUnavailableError` for anything but a transaction.
+    """
+    try:
+        stream = io.BytesIO(raw)
+        if stream.read(1)[0] not in {0x83, 0x84, 0x9F}:  # an array of three or four, or of any length
+            raise ValueError("no array")
+        cbor2.CBORDecoder(stream).decode()
+        body = raw[1 : stream.tell()]
+    except (ValueError, IndexError, EOFError, cbor2.CBORDecodeError) as error:
+        raise PortUnavailableError(
+            "the service showed something other than a transaction", "use another"
+        ) from error
+    return hashlib.blake2b(body, digest_size=32).hexdigest()

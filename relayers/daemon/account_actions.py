@@ -1,0 +1,52 @@
+"""Plans what the bridge's account does apart from swaps: what it must do once, and anchors of the log."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+
+from bridge.chains.actions import AccountAction, AnchorAction
+from bridge.chains.port import ChainPort
+from bridge.engine.actions import encode_action
+from bridge.protocol.types import Asset
+from bridge.store import Store
+from bridge.store.records import PlannedIntent
+
+AnchorHook = Callable[[Store, ChainPort], Awaitable[AnchorAction | None]]
+"""Called every `anchor_seconds`; returns an ANCHOR action to send, or None."""
+
+
+class AccountActions:
+    """Plans them as intents; planning one again changes nothing."""
+
+    def __init__(
+        self, port: ChainPort, store: Store, assets: Sequence[Asset], anchor: AnchorHook | None
+    ) -> None:
+        self._port = port
+        self._store = store
+        self._assets = assets
+        self._anchor = anchor
+        self.is_set_up = False
+
+    async def set_up(self) -> None:
+        """Plan what the account must do once, such as token approvals. Raises `PortUnavailableError`."""
+        for action in await self._port.setup_actions(self._assets):
+            await self._plan(f"{action.purpose.value}:{self._port.account}:{action.payload.hex()}", action)
+        self.is_set_up = True
+
+    async def plan_anchor(self) -> None:
+        """Plan an anchor of the log, if the hook wants one."""
+        if self._anchor is None:
+            return
+        action = await self._anchor(self._store, self._port)
+        if action is not None:
+            await self._plan(f"anchor:{action.root.hex()}:{action.size}", action)
+
+    async def _plan(self, subject: str, action: AccountAction) -> None:
+        planned = PlannedIntent(subject, action.purpose, self._port.chain, action=encode_action(action))
+
+        def write() -> None:
+            with self._store.transaction() as tx:
+                tx.intents.plan(planned)
+
+        await asyncio.to_thread(write)

@@ -1,0 +1,126 @@
+"""Scans the chain until all of its blocks are taken in, then sees which locks have become final."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+import msgspec
+import structlog
+
+from bridge.chains.errors import DeepReorgError
+from bridge.chains.port import ChainPort, LockStatus, Scan
+from bridge.engine.ingest import FinalityCandidate, Ingest, IngestResult
+from bridge.engine.metrics import Metrics
+from bridge.protocol.types import BlockHeight, BlockRef, UnixSeconds
+from bridge.store import Store
+from relayers.daemon.status import StatusKeeper
+
+log = structlog.get_logger("worker")
+
+START_DEPTH = 64
+"""A relayer that knows no blocks yet starts this many below the head."""
+
+
+class ChainWatcher:
+    """Watches one chain."""
+
+    def __init__(
+        self,
+        port: ChainPort,
+        store: Store,
+        ingest: Ingest,
+        status: StatusKeeper,
+        metrics: Metrics,
+        max_blocks: int,
+    ) -> None:
+        """`max_blocks`: the most that one scan reads."""
+        self._port = port
+        self._store = store
+        self._ingest = ingest
+        self._status = status
+        self._metrics = metrics
+        self._max_blocks = max_blocks
+
+    async def watch(self) -> bool:
+        """Scan until the tip is taken in, then confirm final locks; returns whether blocks came or went.
+
+        Raises `PortUnavailableError`, `DeepReorgError` and `StoreError`.
+        """
+        moved = False
+        await self._status.load()
+        while True:
+            recent_blocks = await asyncio.to_thread(self._ingest.recent_blocks)
+            scan = await self._scan(recent_blocks)
+            status = self._status.with_tip(scan.tip)
+            news = bool(scan.blocks or scan.orphaned)
+            if not news and not self._status.is_due(status):
+                self._status.current = status
+                break
+            result = await asyncio.to_thread(self._ingest.ingest, scan, recent_blocks, status)
+            if result.stale:
+                continue
+            moved |= news
+            self._status.written(status)
+            self._count(result)
+            if result.caught_up or not scan.blocks:
+                break
+        await self._confirm_locks()
+        return moved
+
+    async def _scan(self, recent_blocks: Sequence[BlockRef]) -> Scan:
+        """Scan from the recent blocks; without any, from some blocks below the head, so that a first reorg
+        finds common ground. When a reorg leaves none of the recent blocks, start again below them: a relayer
+        that stopped looking could not claim. The operator is told, and the chain is paused for new swaps."""
+        if not recent_blocks:
+            return await self._first_scan()
+        try:
+            return await self._port.scan(recent_blocks, self._max_blocks)
+        except DeepReorgError as error:
+            scan = await self._port.scan([_below(recent_blocks[0].height)], self._max_blocks)
+            log.critical("deep_reorg", chain=self._port.chain, known=len(recent_blocks), hint=error.hint)
+            self._metrics.errors.labels(self._port.chain, "DeepReorgError").inc()
+            await asyncio.to_thread(self._pause, "no known block is left on the chain")
+            return msgspec.structs.replace(scan, orphaned=tuple(reversed(recent_blocks)))
+
+    async def _first_scan(self) -> Scan:
+        head = (await self._port.tip()).block
+        try:
+            scan = await self._port.scan([_below(head.height)], self._max_blocks)
+        except DeepReorgError:
+            scan = None
+        if scan is not None and scan.blocks:
+            return msgspec.structs.replace(scan, orphaned=())
+        return await self._port.scan([], self._max_blocks)
+
+    def _pause(self, reason: str) -> None:
+        with self._store.transaction() as tx:
+            tx.controls.set(f"pause:{self._port.chain}", reason, "relayer")
+
+    def _count(self, result: IngestResult) -> None:
+        chain = self._port.chain
+        self._metrics.blocks.labels(chain).inc(result.blocks)
+        if result.orphaned:
+            self._metrics.orphaned.labels(chain).inc(result.orphaned)
+            log.warning("reorg", chain=chain, orphaned=result.orphaned)
+        tip = self._status.current.tip
+        scanned = self._ingest.height()
+        self._metrics.scanned.labels(chain).set(scanned)
+        self._metrics.tip_lag.labels(chain).set(max(0, (tip.block.height if tip else 0) - scanned))
+
+    async def _confirm_locks(self) -> None:
+        """Locks that are deep enough count as final if the chain itself says that they stand."""
+        standing: list[FinalityCandidate] = []
+        for candidate in await asyncio.to_thread(self._ingest.finality_candidates):
+            lock = candidate.observation
+            if await self._port.read_lock(lock.lock_id, candidate.terms) is LockStatus.ABSENT:
+                log.error("lock_disagreement", chain=self._port.chain, swap=lock.swap_id, lock=lock.lock_id)
+            else:
+                standing.append(candidate)
+        if standing:
+            await asyncio.to_thread(self._ingest.confirm, standing)
+
+
+def _below(height: int) -> BlockRef:
+    """Stand for the block `START_DEPTH` below a height, whatever its id (see `ChainPort.scan`)."""
+    return BlockRef(BlockHeight(max(0, height - START_DEPTH)), "", "", UnixSeconds(0))

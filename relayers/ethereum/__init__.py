@@ -1,1 +1,0 @@
-"""Ethereum: adapter, HTLC encoding and local chain."""

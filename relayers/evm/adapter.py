@@ -1,0 +1,388 @@
+"""One EVM network behind `ChainPort`: scans by hash continuity, simulates before every signature."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+
+from eth_account import Account
+from eth_account.signers.local import LocalAccount
+from eth_hash.auto import keccak
+from eth_utils.address import (
+    is_checksum_address,
+    is_checksum_formatted_address,
+    is_hex_address,
+    to_checksum_address,
+)
+
+from bridge.chains.actions import (
+    AccountAction,
+    Action,
+    AnchorAction,
+    ApproveAction,
+    CancelAction,
+    ClaimAction,
+    CloseAction,
+    CooperativeRefundAction,
+    LockAction,
+    RefundAction,
+    SwapAction,
+)
+from bridge.chains.errors import ActionRefusedError, BadAddressError, PortError, PortUnavailableError
+from bridge.chains.port import (
+    Authorizer,
+    BroadcastResult,
+    FeeEstimate,
+    FeeLevel,
+    LockStatus,
+    Scan,
+    SignedTx,
+    Tip,
+    TxStatus,
+    UnsignedTx,
+)
+from bridge.protocol.types import (
+    Address,
+    Amount,
+    Asset,
+    BlockRef,
+    ChainId,
+    LockId,
+    LockTerms,
+    Preimage,
+    Purpose,
+)
+from relayers.evm import access, artifacts, blocks, erc20, gas, htlc, spends
+from relayers.evm.authorizing import EvmAuthorizer
+from relayers.evm.building import Builder, RevertedError, Spending
+from relayers.evm.claiming import Claims
+from relayers.evm.estimates import estimate
+from relayers.evm.hints import new_heads
+from relayers.evm.messages import HtlcContract, Message
+from relayers.evm.profiles import FeeModel
+from relayers.evm.rpc import Call, RpcError, failed, open_rpc, quantity, sound
+from relayers.evm.settings import EvmSettings
+from relayers.evm.terms import Place, read_event
+from relayers.evm.traits import TRAITS
+from relayers.evm.transactions import read_broadcast, read_status
+
+_Unclaiming = LockAction | RefundAction | CooperativeRefundAction | AccountAction
+"""Every action but a claim, which `claiming` sends."""
+
+_EVENT_TOPICS = tuple("0x" + topic.hex() for topic in htlc.TOPICS)
+
+_RETRIES_WHILE_MOVING = 3
+
+_ALREADY_OPEN = "AlreadyOpen"
+"""The contract's error for terms that are locked already and for a lane that holds a lock."""
+
+_COOPERATIVE_REFUND_VALIDITY = 3600
+"""Seconds for which our signature under a cooperative refund is good; each replacement signs anew."""
+
+
+def open_port(settings: EvmSettings, key: bytes) -> EvmPort:
+    """Return the port of the account of `key` (32 bytes). Nothing is contacted before the first use."""
+    return EvmPort(settings, key)
+
+
+class EvmPort:
+    """One EVM network, its HTLC contract and one account of ours; a `bridge.chains.port.ChainPort`."""
+
+    traits = TRAITS
+    max_claims = TRAITS.max_claims
+
+    def __init__(self, settings: EvmSettings, key: bytes) -> None:
+        self.chain: ChainId = settings.chain
+        self._settings = settings
+        self._signer: LocalAccount = Account.from_key(key)
+        self._rpc = open_rpc(settings.rpc_urls, settings.timeout, settings.chain)
+        self._checked = False
+        self.account = Address(self._signer.address)
+        self.contract = self.parse_address(_contract_address(settings))
+        self._place = Place(settings.chain, settings.chain_id, self.contract)
+        self._htlc = HtlcContract(self._place, gas_hints=settings.fee_model is not FeeModel.ARBITRUM)
+        self._builder = Builder(self._rpc, self._signer, settings)
+        self._claims = Claims(self._rpc, self._htlc, self._builder, self.account)
+        relayer = self.parse_address(settings.relayer) if settings.relayer else ""
+        self.authorizer: Authorizer | None = EvmAuthorizer(
+            self._rpc, self._htlc, self._signer, relayer, self._check
+        )
+        self._assets = {asset.contract.lower(): asset for asset in (settings.native, *settings.assets)}
+
+    def __repr__(self) -> str:
+        return f"EvmPort({self.account}, {self._settings!r})"
+
+    # ------------------------------------------------------------------ reading
+
+    async def tip(self) -> Tip:
+        """Return the head; its timestamp is the clock that deadlines are compared with."""
+        await self._check()
+        return (await self._heads()).tip
+
+    async def scan(self, recent_blocks: Sequence[BlockRef], max_blocks: int) -> Scan:
+        """See `ChainPort.scan`. A node behind the ring on the same chain yields nothing, and no orphans."""
+        await self._check()
+        for _ in range(_RETRIES_WHILE_MOVING):
+            try:
+                return await self._scan(recent_blocks, max_blocks)
+            except blocks.ChainMovedError:
+                continue
+        raise PortUnavailableError(
+            "the chain keeps moving while it is read", "several nodes behind one URL? try again"
+        )
+
+    async def _scan(self, recent_blocks: Sequence[BlockRef], max_blocks: int) -> Scan:
+        heads = await self._heads()
+        tip = heads.tip
+        head = tip.block
+        if not recent_blocks:
+            headers = await blocks.read_headers(self._rpc, head.height, head.height, head.parent)
+            orphaned: tuple[BlockRef, ...] = ()
+            kept: Sequence[BlockRef] = ()
+        else:
+            recent_blocks = await blocks.anchored(self._rpc, recent_blocks, head)
+            index = await blocks.common_ancestor(self._rpc, recent_blocks, head)
+            if index is None:
+                return Scan((), (), (), tip)
+            ancestor = recent_blocks[index]
+            kept = recent_blocks[: index + 1]
+            orphaned = tuple(reversed(recent_blocks[index + 1 :]))
+            last = min(head.height, ancestor.height + max_blocks)
+            headers = await blocks.read_headers(self._rpc, ancestor.height + 1, last, ancestor.id)
+        if headers and headers[-1].ref.height == head.height and headers[-1].ref.id != head.id:
+            raise blocks.ChainMovedError
+        heads.check_branch([*kept, *(header.ref for header in headers)])
+        refs = {header.ref.id: header.ref for header in headers}
+        logs = await blocks.read_logs(self._rpc, headers, self.contract, _EVENT_TOPICS)
+        events = [read_event(log, refs[log["blockHash"]], self._place, self._assets) for log in logs]
+        return Scan(
+            orphaned, tuple(header.ref for header in headers), tuple(e for e in events if e is not None), tip
+        )
+
+    async def read_lock(self, lock_id: LockId, terms: LockTerms) -> LockStatus:
+        """Tell whether the lock with exactly these terms is open; if not, its newest spend within
+        `history_blocks` tells how it ended."""
+        await self._check()
+        if lock_id != self.lock_id(terms):
+            return LockStatus.ABSENT
+        request = {"to": self.contract, "data": self._htlc.is_open(terms).data}
+        if quantity(await self._rpc_call("eth_call", request, "latest")):
+            return LockStatus.OPEN
+        return await spends.last_spend(self._rpc, self.contract, lock_id, self._settings.history_blocks)
+
+    async def balance(self, address: Address, asset: Asset) -> Amount:
+        """Return ether in wei, or a token in its smallest unit."""
+        await self._check()
+        if not asset.contract:
+            return Amount(quantity(await self._rpc_call("eth_getBalance", address, "latest")))
+        request = {"to": asset.contract, "data": erc20.balance_of(address)}
+        return Amount(quantity(await self._rpc_call("eth_call", request, "latest")))
+
+    async def fees(self, asset: Asset) -> FeeEstimate:
+        """See `relayers.evm.estimates.estimate`."""
+        await self._check()
+        return await estimate(self._rpc, self._settings, self._htlc, self.account, asset)
+
+    async def setup_actions(self, assets: Sequence[Asset]) -> tuple[ApproveAction, ...]:
+        """Return the approvals still missing. `payload` of an APPROVE is the token's address (20 bytes).
+
+        An allowance that is neither enough nor zero is first set to zero: tokens like USDT insist on it.
+        """
+        await self._check()
+        tokens = [asset for asset in assets if asset.contract]
+        calls = [
+            Call(
+                "eth_call",
+                ({"to": token.contract, "data": erc20.allowance(self.account, self.contract)}, "latest"),
+            )
+            for token in tokens
+        ]
+        actions: list[ApproveAction] = []
+        for token, result in zip(tokens, await self._rpc.batch(calls), strict=True):
+            if isinstance(result, RpcError) or result == "0x":
+                raise PortError(
+                    f"{token.symbol} at {token.contract} is no ERC-20", "check the asset's contract"
+                )
+            granted = quantity(result)
+            if granted >= erc20.ENOUGH_ALLOWANCE:
+                continue
+            payload = bytes.fromhex(token.contract[2:])
+            if granted:
+                actions.append(ApproveAction(payload, Amount(0)))
+            actions.append(ApproveAction(payload, Amount(erc20.MAX_ALLOWANCE)))
+        return tuple(actions)
+
+    # ------------------------------------------------------------------ sending
+
+    async def next_sequence(self) -> int | None:
+        """Return the account's nonce, counting confirmed transactions only."""
+        await self._check()
+        return quantity(await self._rpc_call("eth_getTransactionCount", self.account, "latest"))
+
+    async def pending_sequence(self) -> int:
+        """Return the nonce after everything of the account that the node's pool holds without a gap.
+
+        Above `next_sequence` plus our own open intents it means that somebody else signs for this account,
+        or that an older backup was restored.
+        """
+        await self._check()
+        return quantity(await self._rpc_call("eth_getTransactionCount", self.account, "pending"))
+
+    async def prepare(self, action: Action, sequence: int | None, fee: FeeLevel) -> SignedTx:
+        """Simulate, price and sign. See `ChainPort.prepare`."""
+        await self._check()
+        if sequence is None:
+            raise ActionRefusedError("a transaction needs a nonce", "take it from next_sequence")
+        if isinstance(action, ClaimAction):
+            return await self._claims.prepare(action, sequence, fee)
+        terms = action.terms if isinstance(action, SwapAction) else None
+        message, spending = await self._message(action)
+        try:
+            priced = await self._builder.price(
+                message,
+                spending,
+                action.purpose,
+                fee,
+                list_may_pay=access.may_pay(action.purpose, terms, self.account),
+                most=gas.ceiling(action.purpose, terms, self.account),
+            )
+        except RevertedError as refusal:
+            if refusal.error == _ALREADY_OPEN and terms is not None and terms.lane:
+                raise _busy(terms) from refusal
+            raise
+        return self._builder.sign(message, priced, sequence)
+
+    async def broadcast(self, tx: SignedTx) -> BroadcastResult:
+        """Send stored bytes; sending them again is harmless."""
+        await self._check()
+        result = (await self._rpc.batch([Call("eth_sendRawTransaction", ("0x" + tx.raw.hex(),))]))[0]
+        return read_broadcast(result, tx.tx_id)
+
+    async def tx_status(self, tx: SignedTx) -> TxStatus:
+        """Tell where a transaction is."""
+        await self._check()
+        try:
+            return await read_status(self._rpc, tx)
+        except RpcError as error:
+            raise failed(error) from error
+
+    async def _message(self, action: _Unclaiming) -> tuple[Message, Spending | None]:
+        match action:
+            case CancelAction():
+                return Message(self.account, "0x"), None
+            case ApproveAction(payload=payload, amount=amount):
+                if len(payload) != 20:
+                    raise ActionRefusedError(
+                        "an approval names no token", "its payload is the token's address"
+                    )
+                return self._htlc.approve(to_checksum_address(payload), amount), None
+            case LockAction(terms=terms):
+                if terms.sender != self.account:
+                    raise ActionRefusedError("the lock names another sender", "a lock is made by its sender")
+                spending = Spending(terms.asset, terms.amount) if terms.asset.contract else None
+                return self._htlc.lock(terms), spending
+            case RefundAction(terms=terms):
+                return self._htlc.refund(terms), None
+            case CooperativeRefundAction(terms=terms):
+                expiry = (await self._heads()).tip.time + _COOPERATIVE_REFUND_VALIDITY
+                return self._htlc.cooperative_refund(terms, self._signer, expiry), None
+            case AnchorAction() | CloseAction():
+                raise ActionRefusedError(
+                    f"there is no {action.purpose} on {self.chain}",
+                    "the log is anchored on ZION; locks leave nothing",
+                )
+
+    # ------------------------------------------------------------------ pure
+
+    def lock_id(self, terms: LockTerms) -> LockId:
+        """Return the id the contract gives a lock with these terms, "0x…"."""
+        return self._htlc.lock_id(terms)
+
+    def parse_address(self, text: str) -> Address:
+        """Return the EIP-55 form. Raises `BadAddressError`, also when a mixed-case checksum is wrong."""
+        text = text.strip()
+        if not is_hex_address(text) or not text.startswith("0x"):
+            raise BadAddressError(f"{text[:60]!r} is no EVM address", 'write "0x" and 40 hexadecimal digits')
+        if is_checksum_formatted_address(text) and not is_checksum_address(text):
+            raise BadAddressError(
+                f"the checksum of {text} is wrong", "copy the address again; one character differs"
+            )
+        address = to_checksum_address(text)
+        if int(address, 16) == 0:
+            raise BadAddressError("the zero address belongs to nobody", "give an address you hold the key of")
+        return Address(address)
+
+    def unsigned(self, purpose: Purpose, terms: LockTerms, preimage: Preimage | None = None) -> UnsignedTx:
+        """Return the transactions a wallet sends for this purpose; see `HtlcContract.for_wallet`."""
+        return self._htlc.for_wallet(purpose, terms, preimage)
+
+    async def hints(self) -> AsyncIterator[None]:
+        """Yield on every new head, from the WebSocket or by polling; ends now and then: call it again."""
+        await self._check()
+        settings = self._settings
+        async for _ in new_heads(self._rpc, settings.ws_url, settings.poll_interval, settings.timeout):
+            yield
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._rpc.close()
+
+    # ------------------------------------------------------------------ helpers
+
+    async def _check(self) -> None:
+        """Once: are we on the right network, and is there a contract at the HTLC's address?"""
+        if self._checked:
+            return
+        chain_id, code = [
+            sound(result)
+            for result in await self._rpc.batch(
+                [Call("eth_chainId"), Call("eth_getCode", (self.contract, "latest"))]
+            )
+        ]
+        if quantity(chain_id) != self._settings.chain_id:
+            raise PortError(
+                f"the RPC serves chain id {quantity(chain_id)}; {self.chain} is {self._settings.chain_id}",
+                "correct the RPC URL or the chain id",
+            )
+        where = f"{self.contract} on {self.chain}, chain id {self._settings.chain_id}"
+        if code in {"0x", None}:
+            raise PortError(
+                f"there is no contract at {where}",
+                "deploy the HTLC contract or correct its address; a new node may still be synchronising",
+            )
+        if not isinstance(code, str) or keccak(_bytes(code)) != artifacts.load().runtime_keccak:
+            raise PortError(
+                f"the contract at {where} is not this version's HTLC",
+                "correct the address, or deploy this version's contract",
+            )
+        self._checked = True
+
+    async def _heads(self) -> blocks.Heads:
+        return await blocks.read_heads(self._rpc, finalized=self._settings.reads_finalized)
+
+    async def _rpc_call(self, method: str, *params: Any) -> Any:
+        try:
+            return await self._rpc.call(method, *params)
+        except RpcError as error:
+            raise failed(error) from error
+
+
+def _contract_address(settings: EvmSettings) -> str:
+    try:
+        return artifacts.contract_address(settings.contract, settings.chain_id)
+    except artifacts.DeploymentError as error:
+        raise PortError(str(error), "name the HTLC's address or the record of its deployment") from error
+
+
+def _bytes(text: str) -> bytes:
+    try:
+        return bytes.fromhex(text[2:])
+    except ValueError:
+        raise PortUnavailableError("the RPC sent malformed code", "use another endpoint") from None
+
+
+def _busy(terms: LockTerms) -> ActionRefusedError:
+    return ActionRefusedError(
+        f"lane {terms.lane} of {terms.sender} holds an open lock",
+        "a lane holds one lock at a time: choose another one, or wait for that lock's claim or refund",
+    )

@@ -1,0 +1,1 @@
+"""Local EVM networks: anvil as a child process, and a demo token."""

@@ -1,0 +1,118 @@
+"""The family `stellar`: Stellar's networks through Horizon."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pydantic import Field
+
+from bridge.chains.config import ChainSection, TimingConfig, timing_from
+from bridge.chains.config_fields import DecimalText, HttpUrl, to_units
+from bridge.chains.family import Instance, section_of
+from bridge.chains.network import Network
+from bridge.chains.port import ChainPort, WalletBuilder
+from bridge.chains.traits import Traits
+from bridge.keys.keystore import SecretKey
+from bridge.protocol.types import Address
+from relayers.stellar import timing
+from relayers.stellar.tools import StellarTools
+from relayers.stellar.traits import TRAITS
+
+if TYPE_CHECKING:
+    from relayers.stellar.settings import StellarSettings
+
+DECIMALS = 7
+
+
+class StellarSection(ChainSection):
+    """Stellar through one Horizon server; `passphrase` guards against a Horizon of another network."""
+
+    nodes_key = "horizon_url"
+    native_decimals = DECIMALS
+    issued_contract = r"[A-Za-z0-9]{1,12}:G[A-Z2-7]{55}"
+    issued_words = "written CODE:ISSUER"
+    issued_decimals = DECIMALS
+
+    horizon_url: HttpUrl = ""
+    """A Horizon server, version 2.31 or newer."""
+    passphrase: str = ""
+    """A Horizon of another network is refused. "": that of the public network (`main`), the testnet (`test`)
+    or a standalone network (`dev`)."""
+    poll_interval: float = Field(2.0, ge=0.05, le=300)
+    channels: int = Field(0, ge=0, le=100)
+    """Accounts that lend their sequences. Change it only while nothing is pending."""
+    max_fee_per_operation: DecimalText = "1"
+    """The highest bid, whole XLM per operation. Replacements come near it, quiet times never do."""
+
+    @property
+    def urls(self) -> tuple[str, ...]:
+        """The Horizon server."""
+        return (self.horizon_url,) if self.horizon_url else ()
+
+    def default_timing(self, network: Network) -> TimingConfig:  # noqa: ARG002 - all networks alike
+        """See `ChainSection.default_timing`."""
+        return timing_from(timing.MAINNET)
+
+
+class StellarFamily:
+    """See `bridge.chains.family.ChainFamily`."""
+
+    name = "stellar"
+    section = StellarSection
+    tools = StellarTools()
+
+    def traits(self, instance: Instance) -> Traits:  # noqa: ARG002 - the same for all
+        """See `ChainFamily.traits`."""
+        return TRAITS
+
+    def account(self, instance: Instance, key: SecretKey) -> Address:  # noqa: ARG002 - the same on all
+        """See `ChainFamily.account`."""
+        from stellar_sdk import Keypair
+
+        return Address(Keypair.from_raw_ed25519_seed(key.reveal()).public_key)
+
+    def open_port(self, instance: Instance, key: SecretKey) -> ChainPort:
+        """See `ChainFamily.open_port`."""
+        from relayers.stellar.adapter import open_port
+
+        return open_port(settings_of(instance), key.reveal())
+
+    def wallet_builder(self, instance: Instance) -> WalletBuilder:
+        """See `ChainFamily.wallet_builder`: it needs sequences, and makes the gate's key, which only the
+        sender may have."""
+        from relayers.stellar.wallet import StellarWallet
+
+        return StellarWallet(settings_of(instance))
+
+
+def settings_of(instance: Instance) -> StellarSettings:
+    """Return what the adapter needs."""
+    from relayers.stellar.settings import FeeCaps, StellarSettings
+
+    section = section_of(instance, StellarSection)
+    return StellarSettings(
+        chain=instance.chain,
+        horizon_url=section.horizon_url,
+        passphrase=passphrase_of(instance),
+        assets=instance.assets,
+        channels=section.channels,
+        caps=FeeCaps(maximum=to_units(section.max_fee_per_operation, DECIMALS)),
+        request_timeout=section.rpc_timeout,
+    )
+
+
+def passphrase_of(instance: Instance) -> str:
+    """Return the passphrase of the Stellar network that an instance is on."""
+    from stellar_sdk import Network as StellarNetwork
+
+    named = section_of(instance, StellarSection).passphrase
+    if named:
+        return named
+    return {
+        Network.MAIN: StellarNetwork.PUBLIC_NETWORK_PASSPHRASE,
+        Network.TEST: StellarNetwork.TESTNET_NETWORK_PASSPHRASE,
+        Network.DEV: StellarNetwork.STANDALONE_NETWORK_PASSPHRASE,
+    }[instance.network]
+
+
+FAMILY = StellarFamily()

@@ -1,0 +1,1 @@
+"""The local ZION: a real node as a child process."""
