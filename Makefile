@@ -31,6 +31,7 @@ setup: $(VENV)/.installed $(TOOLS)/.installed .venv-ape/.installed .venv-opshin/
 ## Set-up ------------------------------------------------------------------
 
 $(VENV)/.uv: $(LOCKS)/uv.txt
+	@$(PYTHON) -c 'import sys; (3, 11) <= sys.version_info < (3, 14) or sys.exit("error: Python %d.%d is not supported; name a 3.11, 3.12 or 3.13, for example: make setup PYTHON=python3.12" % sys.version_info[:2])'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $(LOCKS)/uv.txt
 	@touch $@
@@ -48,7 +49,7 @@ $(TOOLS)/.installed: $(VENV)/.installed scripts/toolchain/package-lock.json
 	@touch $@
 
 # One lock serves every supported Python and platform; it records no address. `make lock` resolves all of them
-# anew and then looks whether each has wheels everywhere.
+# again and then looks whether each has wheels everywhere.
 COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --upgrade \
     --no-emit-index-url --no-emit-find-links --no-annotate --no-header
 

@@ -66,7 +66,7 @@ def missing(check: Check) -> list[str]:
 
 
 def outdated() -> list[str]:
-    """Return what SOURCE_ONLY names in vain: it has a wheel by now, or is not locked any more."""
+    """Return what SOURCE_ONLY need not name: it has a wheel by now, or is not locked any more."""
     found = []
     for lock, names in SOURCE_ONLY.items():
         locked = entries((LOCKS / f"{lock}.txt").read_text())
