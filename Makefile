@@ -31,6 +31,7 @@ setup: $(VENV)/.installed $(TOOLS)/.installed .venv-ape/.installed .venv-opshin/
 ## Set-up ------------------------------------------------------------------
 
 $(VENV)/.uv: $(LOCKS)/uv.txt
+	@$(PYTHON) -c 'import sys; (3, 11) <= sys.version_info < (3, 14) or sys.exit("error: Python %d.%d is not supported; name a 3.11, 3.12 or 3.13, for example: make setup PYTHON=python3.12" % sys.version_info[:2])'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $(LOCKS)/uv.txt
 	@touch $@
@@ -113,6 +114,10 @@ release-notes: setup ## move the fragments of changelog.d into CHANGELOG.md
 SEEDS ?= 300
 simulate: setup ## play many seeded swaps under all faults at once (minutes); SEEDS=n
 	$(BIN)/python -m tests.scenario.simulate --seeds $(SEEDS)
+
+.PHONY: fresh
+fresh: ## the README on bare Debian systems, offline after the first command (root, mmdebstrap; an hour); ARGS=trixie
+	$(PYTHON) scripts/fresh.py $(ARGS)
 
 .PHONY: clean
 clean: ## remove build output (not .venv and .toolchain)
