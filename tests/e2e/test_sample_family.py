@@ -19,7 +19,7 @@ from bridge import config
 from bridge.chains.local import processes
 from bridge.client.client import BridgeClient
 from bridge.client.recovery import LIGHT, RecoveryDir
-from bridge.client.swap import LockWatch, UserSwap, Wallet
+from bridge.client.swap import LockWatch, UserSwap, UserWallet
 from bridge.keys.keystore import devnet_key
 from bridge.protocol.types import Amount, ChainId, LegState, SwapState
 from bridge.wiring.local_chains import make
@@ -36,7 +36,7 @@ RIG_MAY_IMPORT = (*MAY_IMPORT, "tests.conformance.rig")
 class Stack:
     """The API's address, and the user's wallets and recovery files."""
 
-    def __init__(self, url: str, wallets: dict[ChainId, Wallet], recovery: RecoveryDir) -> None:
+    def __init__(self, url: str, wallets: dict[ChainId, UserWallet], recovery: RecoveryDir) -> None:
         self.url = url
         self.wallets = wallets
         self.recovery = recovery
@@ -47,7 +47,7 @@ async def stack(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stack
     base = tmp_path_factory.mktemp("stack")
     local = make({ZION: "zion", SAMPLE: "sample"}, base)
     children: list[subprocess.Popen[bytes]] = []
-    wallets: dict[ChainId, Wallet] = {}
+    wallets: dict[ChainId, UserWallet] = {}
     await asyncio.gather(*(each.node.start() for each in local.values()))
     try:
         home = base / "rainbow"
@@ -58,7 +58,7 @@ async def stack(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stack
         )
         settings = config.load(Path(file))
         for chain, each in local.items():
-            wallets[chain] = Wallet(open_port(settings, chain, devnet_key(f"{chain}/user")))
+            wallets[chain] = UserWallet(open_port(settings, chain, devnet_key(f"{chain}/user")))
             coin = each.assets.native
             for account in (json.loads(made.stdout)[f"{chain}_account"], wallets[chain].address):
                 await each.node.fund(account, coin, Amount(10_000 * 10**coin.decimals))
