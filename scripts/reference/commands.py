@@ -64,7 +64,7 @@ def _expanded(name: str, found: Any) -> Iterator[Command]:
 
 
 def _others_options() -> tuple[str, ...]:
-    """Return how the options begin that `rainbow init` has for families that merely happen to be installed."""
+    """Return how the options begin that `rainbow init` has for families of others that are installed."""
     tools = (
         registry.family(name).tools
         for name, points in registry.offered().items()
