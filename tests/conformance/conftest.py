@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,9 @@ from tests.conformance.solana_rig import SolanaRig
 from tests.conformance.stellar_rig import StellarRig
 from tests.conformance.zion_rig import ZionRig
 
-CHAINS = ("fake", "zion", "ethereum", "solana", "stellar", "cardano", "cardano_own_node")
+INSTALLED = {point.name: point for point in entry_points(group="rainbow.conformance")}
+"""The rigs that other distributions offer: each makes one in the directory it is given."""
+CHAINS = ("fake", "zion", "ethereum", "solana", "stellar", "cardano", "cardano_own_node", *sorted(INSTALLED))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -48,6 +51,8 @@ class Rigs:
                 "cardano_own_node": lambda: OwnNodeRig(directory),
                 "stellar": lambda: StellarRig(directory),
             }
+            if name in INSTALLED:
+                makers[name] = lambda: INSTALLED[name].load()(directory)
             made = self._running[name] = makers[name]()
             await made.start()
         return self._running[name]
