@@ -28,7 +28,7 @@ from tests.e2e.test_api_swap import PASSWORD, announced, rainbow, safe, until
 
 ROOT = Path(__file__).parents[2]
 SAMPLE, ZION = ChainId("sample"), ChainId("zion")
-SEEN = re.compile(r"sample_?chain|[\"']sample[\"']|\[chains\.sample\]")
+SEEN = re.compile(r"sample_?chain|(?<!\bb)[\"']sample[\"']|\[chains\.sample\]")
 MAY_IMPORT = ("bridge.chains", "bridge.keys", "bridge.protocol")
 RIG_MAY_IMPORT = (*MAY_IMPORT, "tests.conformance.rig")
 
