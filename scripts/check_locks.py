@@ -27,6 +27,10 @@ SOURCE_ONLY = {"ape": ("lazyasd", "python-baseconv", "varint")}
 """Lock → its packages without any wheel. `make setup` builds them (pure Python) with what build.txt pins."""
 
 
+ATTEMPTS = 3
+"""How often uv is asked when its answer is not about wheels: the index may be slow or busy."""
+
+
 @dataclass(frozen=True)
 class Check:
     """One lock on one Python and platform."""
@@ -83,17 +87,18 @@ def _refused(check: Check, requirements: str) -> str | None:
         command = [str(Path(sys.executable).with_name("uv")), "pip", "compile", "--quiet", "--no-deps"]
         command += ["--only-binary", ":all:", "--python-version", check.python]
         command += ["--python-platform", check.platform, str(source), "-o", str(Path(folder, "out.txt"))]
-        done = subprocess.run(command, capture_output=True, text=True, check=False, env=_environment())
-    if done.returncode == 0:
-        return None
-    found = re.search(r"Because ([A-Za-z0-9._-]+)(?:\{[^}]*\})?==\S+ has no ", done.stderr)
-    if found is None:
-        raise LockCheckError(f"{check}: uv failed: {done.stderr.strip()}")
-    return found[1]
+        for _ in range(ATTEMPTS):
+            done = subprocess.run(command, capture_output=True, text=True, check=False, env=_environment())
+            if done.returncode == 0:
+                return None
+            found = re.search(r"Because ([A-Za-z0-9._-]+)(?:\{[^}]*\})?==\S+ has no ", done.stderr)
+            if found:
+                return found[1]
+    raise LockCheckError(f"{check}: uv failed: {done.stderr.strip()}")
 
 
 def _environment() -> dict[str, str]:
-    return {**os.environ, "NO_COLOR": "1", "COLUMNS": "1000"}
+    return {"UV_HTTP_TIMEOUT": "180", **os.environ, "NO_COLOR": "1", "COLUMNS": "1000"}
 
 
 def checks() -> Iterator[Check]:
