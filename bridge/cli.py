@@ -54,7 +54,9 @@ class LazyGroup(TyperGroup):
         """Import the command that is to be run."""
         if args and args[0] in COMMANDS:
             return args[0], load(args[0]), args[1:]
-        close = difflib.get_close_matches(args[0], self.list_commands(ctx), n=1) if args else []
+        names = self.list_commands(ctx)
+        unknown = bool(args) and args[0] not in names and not args[0].startswith("-")
+        close = difflib.get_close_matches(args[0], names, n=1) if unknown else []
         if close:
             ctx.fail(f"there is no command {args[0]!r}: did you mean {close[0]!r}?")
         return super().resolve_command(ctx, args)

@@ -112,6 +112,7 @@ class TimingOverrides(Section):
     value_per_block: dict[str, DecimalText] | None = None
     """By asset key: each started portion of this many coins needs one confirmation more."""
     finalized_after: int | None = Field(None, ge=0, le=SECONDS_PER_DAY)
+    """Seconds until the chain itself calls a block final, which larger amounts wait for; 0: depth decides."""
     finalized_above: dict[str, DecimalText] | None = None
     """By asset symbol: up to so many coins the depth alone decides; above it, `finality_cap` and the block
     that the chain itself calls final."""

@@ -53,6 +53,7 @@ class EvmProfile(Section):
     """
 
     name: str = Field(min_length=1)
+    """What the network is called, for people."""
     native_symbol: str = Field(pattern=r"^[A-Za-z0-9]{1,12}$")
     """The native coin; it has 18 decimals."""
     block_interval: float = Field(gt=0, le=86_400)
@@ -73,10 +74,13 @@ class EvmProfile(Section):
     clock: str = ""
     """Who sets `block.timestamp`, and how far it may drift; for people."""
     fee_model: FeeModel = FeeModel.EIP1559
+    """What a transaction pays beside gas: nothing, or for data, as the OP stack or Arbitrum has it."""
     minimum_priority_wei: int = Field(10**7, ge=0)
     """The least priority fee per gas that nodes and block producers take."""
     max_fee_per_gas_gwei: int = Field(300, ge=1)
+    """The highest fee per gas of an ordinary transaction, gwei."""
     urgent_max_fee_per_gas_gwei: int = Field(3_000, ge=1)
+    """The highest fee per gas of a claim or refund, gwei."""
     max_priority_fee_per_gas_gwei: int = Field(10, ge=0)
     """The most that is bid by default; the section's keys of the same names take precedence."""
     explorer: HttpUrl = ""
