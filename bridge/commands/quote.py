@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 def pairs(api: ApiUrl = DEFAULT_URL, as_json: Json = False) -> None:
     """List the pairs that the bridge swaps, with limits, and rates before spread and fees."""
-    from rich.table import Table
 
     async def ask() -> list[PairView]:
         async with BridgeClient(api, token=client_token()) as client:
@@ -28,17 +27,12 @@ def pairs(api: ApiUrl = DEFAULT_URL, as_json: Json = False) -> None:
 
     with speaking(as_json) as output:
         found = asyncio.run(ask())
-        table = Table("from", "to", "rate", "least", "most", "", box=None, pad_edge=False)
-        for pair in found:
-            table.add_row(
-                pair.source.asset,
-                pair.destination.asset,
-                pair.rate or "-",
-                pair.minimum.display,
-                pair.maximum.display,
-                pair.reason,
-            )
-        output.result({"pairs": msgspec.to_builtins(found)}, table if found else "the bridge offers no pairs")
+        lines = [
+            f"{pair.source.asset} → {pair.destination.asset}  from {pair.minimum.display} to "
+            f"{pair.maximum.display}, rate {pair.rate or '-'}  {pair.reason}".rstrip()
+            for pair in found
+        ]
+        output.result({"pairs": msgspec.to_builtins(found)}, *(lines or ["the bridge offers no pairs"]))
 
 
 def quote(

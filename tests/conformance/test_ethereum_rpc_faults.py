@@ -199,8 +199,10 @@ async def test_the_next_url_serves_when_the_first_is_down(rig: EthereumRig, rpc:
     rpc.status = 503
     before = len(rpc.seen)
     await port.tip()
+    tried = len(rpc.seen)
+    assert tried > before
     await port.tip()
-    assert len(rpc.seen) == before + 1, "it stays with the one that works"
+    assert len(rpc.seen) == tried, "it stays with the one that works"
     await port.close()
 
 
@@ -276,6 +278,8 @@ def heads_at(height: int, header: dict[str, Any]) -> Any:
         wanted = call["params"][0]
         if wanted == "latest":
             return {**answer, "result": header}
+        if wanted == "finalized":
+            return {**answer, "result": None}
         return answer if int(wanted, 16) <= height else {**answer, "result": None}
 
     return mangle

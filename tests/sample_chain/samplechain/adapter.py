@@ -46,7 +46,6 @@ from bridge.chains.port import (
     UnsignedTx,
 )
 from bridge.chains.recent_blocks import newest_common
-from bridge.chains.traits import Traits
 from bridge.protocol.types import (
     Address,
     Amount,
@@ -61,12 +60,10 @@ from bridge.protocol.types import (
     TxId,
     UnixSeconds,
 )
-from samplechain.ledger import DECIMALS, MAX_AMOUNT, MIN_FEE, SYMBOL, Block, Tx, address_of, lock_id_of
+from samplechain.ledger import MIN_FEE, SYMBOL, Block, Tx, address_of, lock_id_of
 from samplechain.ledger import public_key as public_key_of
+from samplechain.traits import TRAITS
 
-TRAITS = Traits(
-    native_symbol=SYMBOL, native_decimals=DECIMALS, max_amount=Amount(MAX_AMOUNT), carries_anchors=True
-)
 _KINDS = {Purpose.LOCK: "lock", Purpose.CLAIM: "claim", Purpose.REFUND: "refund"}
 
 

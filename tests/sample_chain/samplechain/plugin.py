@@ -11,9 +11,9 @@ from bridge.chains.pure_wallet import PureWalletBuilder
 from bridge.chains.traits import Traits
 from bridge.keys.keystore import SecretKey
 from bridge.protocol.types import Address, ChainTiming
-from samplechain.adapter import TRAITS, SamplePort
 from samplechain.ledger import address_of
 from samplechain.tools import SampleTools
+from samplechain.traits import TRAITS
 
 TIMING = ChainTiming(block_interval=1, finality_depth=3, inclusion_p99=5, clock_skew=15)
 
@@ -45,6 +45,8 @@ class SampleFamily:
 
     def open_port(self, instance: Instance, key: SecretKey) -> ChainPort:
         """See `ChainFamily.open_port`."""
+        from samplechain.adapter import SamplePort
+
         section = section_of(instance, SampleSection)
         if not section.rpc_urls:
             raise PortError(f"chains.{instance.chain} has no rpc_urls", "add the URL of its node")

@@ -12,7 +12,7 @@ from bridge.keys.devkeys import devnet_key
 from bridge.protocol.types import Asset, ChainId, LockTerms
 from samplechain.adapter import TRAITS, SamplePort
 from samplechain.ledger import Tx, address_of
-from samplechain.tools import SampleDevnet
+from samplechain.local import SampleDevnet
 from tests.conformance.rig import Traits
 
 
