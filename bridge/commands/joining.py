@@ -83,13 +83,15 @@ def choose(
     joining: list[Joining] = []
     counted: dict[str, int] = {}
     for family, tools in _with_tools():
+        if tools.instance_name in more:
+            continue  # named with --chain, with answers of its own
         own = {
             question.name: given[name]
             for question in tools.init_options
             if (name := option_name(tools, question.name)) in given
         } | told.pop(tools.instance_name, {})
         asked_for = any(question.joins and own.get(question.name) for question in tools.init_options)
-        if (tools.always_joins or asked_for) and tools.instance_name not in more:
+        if tools.always_joins or asked_for:
             choices = InitChoices(ChainId(tools.instance_name), network, 0, own)
             joining.append(Joining(family, choices, shows_token=tools.always_joins))
             counted[family] = 1
