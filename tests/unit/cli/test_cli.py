@@ -142,6 +142,15 @@ def test_init_offers_swaps_between_all_chains_that_join(tmp_path: Path) -> None:
     assert cardano_settings(settings.instance(instances.CARDANO)).reference_script == REFERENCE_SCRIPT
 
 
+@pytest.mark.parametrize("name", ["base", "ethereum"])
+def test_a_chain_named_by_the_operator_gets_its_own_answers(tmp_path: Path, name: str) -> None:
+    options = ("--chain", f"{name}=evm", "--set", f"{name}.rpc=http://127.0.0.1:9")
+    assert run("init", "--dir", str(tmp_path), *options).exit_code == 0
+    settings = config.load(tmp_path / "rainbow.toml")
+    assert settings.chains.get(ChainId(name)).urls == ("http://127.0.0.1:9",)
+    assert set(settings.enabled_chains()) == {"zion", "ethereum", name}
+
+
 def test_init_lets_cardano_join_through_ones_own_node(tmp_path: Path) -> None:
     own = ("--cardano-ogmios", "ws://127.0.0.1:1337", "--cardano-kupo", "http://127.0.0.1:1442")
     assert run("init", "--dir", str(tmp_path), *own).exit_code == 0
