@@ -6,6 +6,7 @@ configurations call it. Only families that are asked for are loaded: what is mer
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
@@ -63,11 +64,13 @@ def family(name: str) -> ChainFamily:
 
 
 def families() -> dict[str, ChainFamily]:
-    """Load every family that can be loaded, by its own name, each once."""
+    """Load every family that can be loaded, by its own name, each once. One that cannot is left out here:
+    whoever names it is told why."""
     found: dict[str, ChainFamily] = {}
     for name in names():
-        loaded = family(name)
-        found.setdefault(loaded.name, loaded)
+        with contextlib.suppress(FamilyError):
+            loaded = family(name)
+            found.setdefault(loaded.name, loaded)
     return found
 
 

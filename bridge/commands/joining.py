@@ -83,13 +83,16 @@ def choose(
     joining: list[Joining] = []
     counted: dict[str, int] = {}
     for family, tools in _with_tools():
-        if tools.instance_name in more:
-            continue  # named with --chain, with answers of its own
-        own = {
+        flags = {
             question.name: given[name]
             for question in tools.init_options
             if (name := option_name(tools, question.name)) in given
-        } | told.pop(tools.instance_name, {})
+        }
+        if tools.instance_name in more:  # named with --chain; its options say the same as --set
+            told[tools.instance_name] = flags | told.get(tools.instance_name, {})
+            continue
+        own = flags | told.pop(tools.instance_name, {})
+        _refuse_unknown(tools.instance_name, family, own)
         asked_for = any(question.joins and own.get(question.name) for question in tools.init_options)
         if tools.always_joins or asked_for:
             choices = InitChoices(ChainId(tools.instance_name), network, 0, own)

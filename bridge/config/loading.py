@@ -25,7 +25,7 @@ from bridge.chains.errors import FamilyError
 from bridge.config.checks import nearest, problems
 from bridge.config.errors import ConfigError
 from bridge.config.sections import DatabaseConfig
-from bridge.config.settings import ENV_PREFIX, Settings, settings_class
+from bridge.config.settings import ENV_PREFIX, ChainsConfig, Settings, settings_class
 
 CONFIG_VARIABLE = "RAINBOW_CONFIG"
 DEFAULT_FILE = "rainbow.toml"
@@ -110,6 +110,9 @@ def _choose_families(
             found_problems.append(
                 f"chains.{name}: a chain's name has 2 to 16 lower-case letters and digits, a letter first"
             )
+            continue
+        if hasattr(ChainsConfig, name):
+            found_problems.append(f"chains.{name}: this name has a meaning of its own here; choose another")
             continue
         try:
             registry.family(str(family))

@@ -16,6 +16,7 @@ from bridge.engine.apply import clocks, intent_of
 from bridge.engine.source_lock_check import (
     estimated_times,
     source_lock_evidence,
+    statuses_of,
     timing_of,
     unreliable_chain,
 )
@@ -129,13 +130,14 @@ def _decide_lock(tx: Transaction, swap: Swap, intent: Intent, own: Collection[st
     refusal = may_counterlock(swap)
     if refusal is not None:
         return _refused(refusal, depth)
-    unreliable = unreliable_chain(tx, swap)
+    statuses = statuses_of(tx, swap)
+    unreliable = unreliable_chain(statuses, tx.now_ms)
     if unreliable is not None:
         return Hold(f"{unreliable} cannot be relied on now", depth)
-    refusal = check_source_lock(swap, source_lock_evidence(tx, swap))
+    refusal = check_source_lock(swap, source_lock_evidence(tx, swap, statuses))
     if refusal is not None:
         return _refused(refusal, depth)
-    refusal = may_counterlock(swap, estimated_times(tx, swap))
+    refusal = may_counterlock(swap, estimated_times(statuses, tx.now_ms))
     if refusal is not None:
         # Only the chains' own clocks can abandon a swap; an estimate of them can make it wait.
         return Hold(refusal.message, depth)

@@ -48,30 +48,34 @@ def moved_on(status: ChainStatus, now_ms: int) -> UnixSeconds:
     return UnixSeconds(status.time + max(0, now_ms - status.tip_ms) // 1000)
 
 
-def unreliable_chain(tx: Transaction, swap: Swap) -> ChainId | None:
+Statuses = Mapping[ChainId, ChainStatus | None]
+"""The chains of one swap as their relayers last saw them; None where no relayer has reported."""
+
+
+def statuses_of(tx: Transaction, swap: Swap) -> Statuses:
+    """Read what is stored of both chains of a swap."""
+    chains = (swap.source.terms.chain, swap.destination.terms.chain)
+    return {chain: tx.chains.get(chain) for chain in chains}
+
+
+def unreliable_chain(statuses: Statuses, now_ms: int) -> ChainId | None:
     """Return a chain of the swap about which the store knows nothing recent, None if there is none."""
-    for chain in (swap.source.terms.chain, swap.destination.terms.chain):
-        status = tx.chains.get(chain)
-        if status is None or not status.healthy or tx.now_ms - status.seen_ms > STALE_MS:
+    for chain, status in statuses.items():
+        if status is None or not status.healthy or now_ms - status.seen_ms > STALE_MS:
             return chain
     return None
 
 
-def estimated_times(tx: Transaction, swap: Swap) -> Mapping[ChainId, UnixSeconds]:
+def estimated_times(statuses: Statuses, now_ms: int) -> Mapping[ChainId, UnixSeconds]:
     """Return the times that both chains may have reached by now, Unix seconds (see `moved_on`)."""
-    times: dict[ChainId, UnixSeconds] = {}
-    for chain in (swap.source.terms.chain, swap.destination.terms.chain):
-        status = tx.chains.get(chain)
-        if status is not None:
-            times[chain] = moved_on(status, tx.now_ms)
-    return times
+    return {chain: moved_on(status, now_ms) for chain, status in statuses.items() if status is not None}
 
 
-def source_lock_evidence(tx: Transaction, swap: Swap) -> SourceLockEvidence:
+def source_lock_evidence(tx: Transaction, swap: Swap, statuses: Statuses) -> SourceLockEvidence:
     """Return what the source's relayer stored of the source lock."""
     chain, lock_id = swap.source.terms.chain, swap.source.lock_id
     lock = tx.observations.of_lock(chain, lock_id, ObservedKind.LOCKED)
-    status = tx.chains.get(chain)
+    status = statuses[chain]
     if lock is None or status is None:
         return SourceLockEvidence(None)
     spent = next(

@@ -151,6 +151,19 @@ def test_a_chain_named_by_the_operator_gets_its_own_answers(tmp_path: Path, name
     assert set(settings.enabled_chains()) == {"zion", "ethereum", name}
 
 
+def test_an_option_of_a_chain_that_is_also_named_counts_and_an_unknown_answer_is_refused(
+    tmp_path: Path,
+) -> None:
+    named = ("--chain", "ethereum=evm", "--ethereum-rpc", "http://127.0.0.1:9")
+    assert run("init", "--dir", str(tmp_path), *named).exit_code == 0
+    settings = config.load(tmp_path / "rainbow.toml")
+    assert settings.chains.get(instances.ETHEREUM).urls == ("http://127.0.0.1:9",)
+    for chain in (("--chain", "base=evm", "--set", "base.prc=x"), ("--set", "zion.prc=x")):
+        refused = run("init", "--dir", str(tmp_path / "other"), *chain, "--json")
+        assert refused.exit_code == 3
+        assert "has no such option" in refused.stderr
+
+
 def test_init_lets_cardano_join_through_ones_own_node(tmp_path: Path) -> None:
     own = ("--cardano-ogmios", "ws://127.0.0.1:1337", "--cardano-kupo", "http://127.0.0.1:1442")
     assert run("init", "--dir", str(tmp_path), *own).exit_code == 0

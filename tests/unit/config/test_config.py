@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any
 
@@ -356,3 +357,24 @@ def test_the_ethereum_contract_may_be_the_record_of_its_deployment() -> None:
         == "/base/deployments/ethereum-sepolia.json"
     )
     assert "no Ethereum address" in refused({**MINIMAL, "chains": {"ethereum": {"contract": "0x12"}}})
+
+
+@pytest.mark.parametrize("name", ["items", "get", "family", "copy"])
+def test_a_chain_is_not_called_like_a_part_of_the_configuration(name: str) -> None:
+    content = {**MINIMAL, "chains": {**MINIMAL["chains"], name: {"family": "zion"}}}
+    assert f"chains.{name}: this name has a meaning of its own" in refused(content)
+
+
+def test_a_family_that_cannot_be_loaded_hides_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    broken = EntryPoint("broken", "no.such.module:FAMILY", registry.GROUP)
+    monkeypatch.setattr(registry, "offered", lambda: {**_offered, "broken": (broken,)})
+    registry.family.cache_clear()
+    try:
+        assert {"zion", "evm"} <= set(registry.families())
+        content = {**MINIMAL, "chains": {**MINIMAL["chains"], "odd": {"family": "broken"}}}
+        assert "chains.odd: the family 'broken' of" in refused(content)
+    finally:
+        registry.family.cache_clear()
+
+
+_offered = registry.offered()
