@@ -70,15 +70,46 @@ class Refunded(msgspec.Struct, frozen=True, tag=True):
     lock_id: LockId
 
 
+class Spent(msgspec.Struct, frozen=True, tag=True):
+    """A lock was spent in `block`, and the reader cannot prove whether it was claimed or refunded.
+
+    A reader reports `Claimed` only with a preimage that opens the lock, and `Refunded` only where it has seen
+    the refund itself: everything else that ends a lock is this. `reason` says what was met, for people.
+    """
+
+    block: BlockRef
+    tx_id: TxId
+    lock_id: LockId
+    reason: str
+
+
 class Revealed(msgspec.Struct, frozen=True, tag=True):
-    """A claim that failed was included in `block`: nothing was claimed, but its preimage is public."""
+    """A transaction in `block` shows `preimage`, whatever else it did and whether or not it succeeded.
+
+    Readers report every byte string that could open a lock (see `bridge.chains.preimages`); the engine keeps
+    those that open one of ours.
+    """
 
     block: BlockRef
     tx_id: TxId
     preimage: Preimage
 
 
-HtlcEvent = Locked | Claimed | Refunded | Revealed
+HtlcEvent = Locked | Claimed | Refunded | Spent | Revealed
+
+
+class SetAside(msgspec.Struct, frozen=True):
+    """A transaction (or other item) of `block` that this software cannot read.
+
+    The block counts as read all the same. `lock_ids` are the locks that the item is known to name; empty:
+    it could concern any lock of the chain, so each open lock of ours is to be asked for directly. `reason`
+    says what could not be read, for people, without secrets.
+    """
+
+    block: BlockRef
+    item: str
+    reason: str
+    lock_ids: tuple[LockId, ...] = ()
 
 
 class Scan(msgspec.Struct, frozen=True):
@@ -87,24 +118,28 @@ class Scan(msgspec.Struct, frozen=True):
     `orphaned`: known blocks that left the chain, newest first. `blocks`: the canonical blocks above the
     common ancestor, oldest first, no gaps, at most `max_blocks`. `events`: the HTLC events in `blocks`
     for our contract, in chain order, of all parties (the engine picks its own). `tip`: the chain's head,
-    which may lie above the last of `blocks`.
+    which may lie above the last of `blocks`. `set_aside`: what stands in `blocks` and could not be read.
     """
 
     orphaned: tuple[BlockRef, ...]
     blocks: tuple[BlockRef, ...]
     events: tuple[HtlcEvent, ...]
     tip: Tip
+    set_aside: tuple[SetAside, ...] = ()
 
 
 class LockStatus(StrEnum):
     """What the chain says of a lock right now."""
 
     ABSENT = "absent"
+    """It does not stand, and no lock with these terms was ever spent in the time asked about."""
     OPEN = "open"
     CLAIMED = "claimed"
     REFUNDED = "refunded"
     SPENT = "spent"
     """Claimed or refunded; this chain cannot tell which without history."""
+    UNKNOWN = "unknown"
+    """The endpoints cannot tell: their history does not reach back far enough, or they cannot read it."""
 
 
 class FeeLevel(msgspec.Struct, frozen=True):
@@ -121,6 +156,8 @@ class SignedTx(msgspec.Struct, frozen=True):
     `sequence` is the account's nonce it uses (None on chains without). `fee` is the adapter's own record of
     what it bid, `max_cost` the most native units it can cost beside the amount. After `valid_until_height`
     (blocks) or `valid_until_time` (Unix seconds) it can never land; None where nothing ends its time.
+    `signed_height`: the tip's height when it was signed, below which it cannot have landed; None if nobody
+    wrote it down.
     """
 
     tx_id: TxId
@@ -131,6 +168,7 @@ class SignedTx(msgspec.Struct, frozen=True):
     max_cost: Amount
     valid_until_height: BlockHeight | None = None
     valid_until_time: UnixSeconds | None = None
+    signed_height: BlockHeight | None = None
 
     def is_over(self, tip: Tip) -> bool:
         """Tell whether the block after `tip` is too late for it."""
@@ -166,7 +204,10 @@ class TxState(StrEnum):
     """Where a transaction of ours is."""
 
     UNKNOWN = "unknown"
-    """Neither in a block nor in the mempool: broadcast it again or rebuild it."""
+    """Neither in a block since it was signed nor in the mempool: broadcast it again or rebuild it."""
+    UNSURE = "unsure"
+    """Not found, by endpoints whose history is not known to reach back to its signing. Broadcasting it again
+    is safe; nothing else may be concluded."""
     PENDING = "pending"
     INCLUDED = "included"
     FAILED = "failed"
@@ -268,8 +309,16 @@ class ChainPort(Protocol):
         `DeepReorgError`."""
         ...
 
-    async def read_lock(self, lock_id: LockId, terms: LockTerms) -> LockStatus:
-        """Read back from chain whether the lock with exactly these terms stands."""
+    async def read_lock(
+        self, lock_id: LockId, terms: LockTerms, *, since: BlockHeight | None = None, agreed: bool = False
+    ) -> LockStatus:
+        """Read back from chain whether the lock with exactly these terms stands.
+
+        `since`: a height at or below which it cannot have been made. ABSENT is only answered when the
+        endpoint's history is known to reach back to it (None: as far as the lock could ever have been made);
+        otherwise the answer is UNKNOWN. `agreed`: two endpoints must give the same answer where two are
+        configured, for decisions that move money; UNKNOWN if they do not.
+        """
         ...
 
     async def balance(self, address: Address, asset: Asset) -> Amount:
@@ -294,8 +343,10 @@ class ChainPort(Protocol):
         """Send stored bytes. Idempotent."""
         ...
 
-    async def tx_status(self, tx: SignedTx) -> TxStatus:
-        """Tell where a transaction is."""
+    async def tx_status(self, tx: SignedTx, *, agreed: bool = False) -> TxStatus:
+        """Tell where a transaction is. UNKNOWN is only answered when the endpoint's history is known to reach
+        back to `tx.signed_height`, UNSURE otherwise. `agreed`: as in `read_lock`, UNSURE if two endpoints do
+        not say the same."""
         ...
 
     async def setup_actions(self, assets: Sequence[Asset]) -> tuple[ApproveAction, ...]:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
-from bridge.chains.port import Claimed, HtlcEvent, Locked, Refunded, Revealed, Scan
+from bridge.chains.port import Claimed, HtlcEvent, Locked, Refunded, Revealed, Scan, Spent
 from bridge.engine.apply import apply_events, retrying
 from bridge.engine.source_lock_check import is_final, timing_of
 from bridge.protocol.events import (
@@ -116,6 +116,8 @@ class Ingest:
                 return self._ingest_lock(tx, event)
             case Claimed() | Refunded():
                 return self._ingest_spend(tx, event)
+            case Spent():
+                return False
             case Revealed():
                 return self._ingest_preimage(tx, event.preimage)
 

@@ -177,8 +177,7 @@ class StoredTxState(StrEnum):
 
 
 class StoredTx(msgspec.Struct, frozen=True):
-    """A signed transaction of ours and what is known of it. `cancels`: it only uses up the sequence.
-    `signed_height`: the tip's height at that time."""
+    """A signed transaction of ours and what is known of it. `cancels`: it only uses up the sequence."""
 
     id: int
     intent_id: int
@@ -191,9 +190,13 @@ class StoredTx(msgspec.Struct, frozen=True):
     block_id: str
     replaced_by: str
     reason: str
-    signed_height: BlockHeight
     signed_ms: int
     sent_ms: int | None
+
+    @property
+    def signed_height(self) -> BlockHeight:
+        """The tip's height when it was signed."""
+        return self.signed.signed_height or BlockHeight(0)
 
     @property
     def tx_id(self) -> TxId:

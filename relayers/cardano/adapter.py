@@ -34,6 +34,7 @@ from bridge.protocol.types import (
     Address,
     Amount,
     Asset,
+    BlockHeight,
     BlockRef,
     LockId,
     LockTerms,
@@ -109,7 +110,9 @@ class CardanoPort:
         """See `ChainPort.scan`. A service that lags behind the ring yields nothing, and no orphans."""
         return await self._reread_if_moved(lambda: self._history.scan(recent_blocks, max_blocks))
 
-    async def read_lock(self, lock_id: LockId, terms: LockTerms) -> LockStatus:
+    async def read_lock(
+        self, lock_id: LockId, terms: LockTerms, *, since: BlockHeight | None = None, agreed: bool = False
+    ) -> LockStatus:
         """Tell what became of the lock with exactly these terms."""
         if lock_id != self.lock_id(terms):
             await self._check()
@@ -135,7 +138,7 @@ class CardanoPort:
         least = least_ada(parameters, self._settings.address_network)
         return estimate(parameters, 0, least, by_reference=by_reference)
 
-    async def setup_actions(self, assets: Sequence[Asset]) -> tuple[ApproveAction, ...]:  # noqa: ARG002
+    async def setup_actions(self, assets: Sequence[Asset]) -> tuple[ApproveAction, ...]:
         """Return nothing: native tokens need no approval."""
         return ()
 
@@ -147,7 +150,7 @@ class CardanoPort:
         await self._view.head()
         return None
 
-    async def prepare(self, action: Action, sequence: int | None, fee: FeeLevel) -> SignedTx:  # noqa: ARG002
+    async def prepare(self, action: Action, sequence: int | None, fee: FeeLevel) -> SignedTx:
         """Build on a fresh view, evaluate, and sign. See `ChainPort.prepare`. Fees are fixed by the ledger:
         bidding more buys nothing."""
         if not isinstance(action, SwapAction):
@@ -199,7 +202,7 @@ class CardanoPort:
             raise PortUnavailableError("the service took some other transaction", "use another service")
         return BroadcastResult(BroadcastOutcome.ACCEPTED)
 
-    async def tx_status(self, tx: SignedTx) -> TxStatus:
+    async def tx_status(self, tx: SignedTx, *, agreed: bool = False) -> TxStatus:
         """Tell where a transaction is. REPLACED: an output that it spends was spent by another one."""
         return await self._reread_if_moved(lambda: self._tx_status(tx))
 

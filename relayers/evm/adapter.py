@@ -45,6 +45,7 @@ from bridge.protocol.types import (
     Address,
     Amount,
     Asset,
+    BlockHeight,
     BlockRef,
     ChainId,
     LockId,
@@ -159,7 +160,9 @@ class EvmPort:
             orphaned, tuple(header.ref for header in headers), tuple(e for e in events if e is not None), tip
         )
 
-    async def read_lock(self, lock_id: LockId, terms: LockTerms) -> LockStatus:
+    async def read_lock(
+        self, lock_id: LockId, terms: LockTerms, *, since: BlockHeight | None = None, agreed: bool = False
+    ) -> LockStatus:
         """Tell whether the lock with exactly these terms is open; if not, its newest spend within
         `history_blocks` tells how it ended."""
         await self._check()
@@ -258,7 +261,7 @@ class EvmPort:
         result = (await self._rpc.batch([Call("eth_sendRawTransaction", ("0x" + tx.raw.hex(),))]))[0]
         return read_broadcast(result, tx.tx_id)
 
-    async def tx_status(self, tx: SignedTx) -> TxStatus:
+    async def tx_status(self, tx: SignedTx, *, agreed: bool = False) -> TxStatus:
         """Tell where a transaction is."""
         await self._check()
         try:

@@ -136,7 +136,9 @@ class FakePort:
             events = ()
         return Scan(tuple(orphaned), tuple(block.ref for block in found), events, tip)
 
-    async def read_lock(self, lock_id: LockId, terms: LockTerms) -> LockStatus:
+    async def read_lock(
+        self, lock_id: LockId, terms: LockTerms, *, since: BlockHeight | None = None, agreed: bool = False
+    ) -> LockStatus:
         """See `ChainPort`."""
         await self._call()
         found = self.fake.ledger.locks.get(lock_id)
@@ -149,7 +151,7 @@ class FakePort:
         await self._call()
         return self.fake.ledger.balance(address, asset)
 
-    async def fees(self, asset: Asset) -> FeeEstimate:  # noqa: ARG002 -- all assets cost the same here
+    async def fees(self, asset: Asset) -> FeeEstimate:
         """See `ChainPort`."""
         await self._call()
         price = self.fake.price
@@ -198,7 +200,7 @@ class FakePort:
         await self._call()
         return self.fake.submit(msgspec.json.decode(tx.raw, type=FakeTx))
 
-    async def tx_status(self, tx: SignedTx) -> TxStatus:
+    async def tx_status(self, tx: SignedTx, *, agreed: bool = False) -> TxStatus:
         """See `ChainPort`."""
         await self._call()
         found = self.fake.included(tx.tx_id)

@@ -108,7 +108,14 @@ class SolanaPort:
         """See `ChainPort.scan`. A node behind the ring on the same chain yields nothing, and no orphans."""
         return await self._reread_if_moved(lambda: self._watch.scan(recent_blocks, max_blocks))
 
-    async def read_lock(self, lock_id: LockId, lock_terms: LockTerms) -> LockStatus:
+    async def read_lock(
+        self,
+        lock_id: LockId,
+        lock_terms: LockTerms,
+        *,
+        since: BlockHeight | None = None,
+        agreed: bool = False,
+    ) -> LockStatus:
         """Tell from the vault whether it stands, and from its transactions what became of it."""
         if lock_id != self.lock_id(lock_terms):
             await self._cluster.ask("getSlot", _CONFIRMED)
@@ -158,7 +165,7 @@ class SolanaPort:
         await self._cluster.ask("getSlot", _CONFIRMED)
         return None
 
-    async def prepare(self, action: Action, sequence: int | None, fee: FeeLevel) -> SignedTx:  # noqa: ARG002
+    async def prepare(self, action: Action, sequence: int | None, fee: FeeLevel) -> SignedTx:
         """Plan, price, sign and simulate. See `ChainPort.prepare`; `sequence` is not looked at.
 
         `fee.attempt` counts the transactions that have expired, `fee.previous` is what the last of them bid:
@@ -246,7 +253,7 @@ class SolanaPort:
             raise PortUnavailableError("the Solana RPC took some other transaction", "use another endpoint")
         return BroadcastResult(BroadcastOutcome.ACCEPTED)
 
-    async def tx_status(self, tx: SignedTx) -> TxStatus:
+    async def tx_status(self, tx: SignedTx, *, agreed: bool = False) -> TxStatus:
         """Tell where a transaction is. Never PENDING: Solana has no pool to look into, so what is in no
         confirmed block is UNKNOWN and is sent again until it expires."""
         return await self._reread_if_moved(lambda: self._tx_status(tx))

@@ -20,7 +20,17 @@ from bridge.chains.port import (
     TxStatus,
     UnsignedTx,
 )
-from bridge.protocol.types import Address, Amount, Asset, BlockRef, LockId, LockTerms, Preimage, Purpose
+from bridge.protocol.types import (
+    Address,
+    Amount,
+    Asset,
+    BlockHeight,
+    BlockRef,
+    LockId,
+    LockTerms,
+    Preimage,
+    Purpose,
+)
 from relayers.stellar import fees, htlc, recognition, wallet
 from relayers.stellar.assets import stroops, to_stellar
 from relayers.stellar.authorizer import StellarAuthorizer
@@ -87,7 +97,9 @@ class StellarPort:
         await self._check()
         return await self._watch.scan(recent_blocks, max_blocks)
 
-    async def read_lock(self, lock_id: LockId, terms: LockTerms) -> LockStatus:
+    async def read_lock(
+        self, lock_id: LockId, terms: LockTerms, *, since: BlockHeight | None = None, agreed: bool = False
+    ) -> LockStatus:
         """Tell how the lock with exactly these terms stands. OPEN can be relied on: the gate, its signers and
         the balance were compared, and the issuer can neither freeze nor take back."""
         await self._check()
@@ -189,7 +201,7 @@ class StellarPort:
         await self._check()
         return await self._transactions.broadcast(tx)
 
-    async def tx_status(self, tx: SignedTx) -> TxStatus:
+    async def tx_status(self, tx: SignedTx, *, agreed: bool = False) -> TxStatus:
         """Tell where a transaction is."""
         await self._check()
         return await self._transactions.status(tx)

@@ -134,7 +134,9 @@ class ZionPort:
         events = await blocks.read_events(self._nodes, views, refs, self._settings.native)
         return Scan(orphaned, tuple(refs), tuple(events), tip)
 
-    async def read_lock(self, lock_id: LockId, terms: LockTerms) -> LockStatus:
+    async def read_lock(
+        self, lock_id: LockId, terms: LockTerms, *, since: BlockHeight | None = None, agreed: bool = False
+    ) -> LockStatus:
         """Tell what became of the lock with exactly these terms; the chain never forgets."""
         await self._check()
         if lock_id != self.lock_id(terms):
@@ -151,13 +153,13 @@ class ZionPort:
             )
         return Amount((await self._account(address)).balance)
 
-    async def fees(self, asset: Asset) -> FeeEstimate:  # noqa: ARG002 - there is one asset
+    async def fees(self, asset: Asset) -> FeeEstimate:
         """Return the fee that suffices for the next block: it is the same for every purpose."""
         await self._check()
         fee = max((await self._nodes.ask(lambda node: node.estimate_fee())).next_block, MIN_FEE)
         return FeeEstimate(lock=Amount(fee), claim=Amount(fee), refund=Amount(fee))
 
-    async def setup_actions(self, assets: Sequence[Asset]) -> tuple[ApproveAction, ...]:  # noqa: ARG002
+    async def setup_actions(self, assets: Sequence[Asset]) -> tuple[ApproveAction, ...]:
         """Return nothing: the native coin needs no approval."""
         return ()
 
@@ -230,7 +232,7 @@ class ZionPort:
             raise PortUnavailableError("the ZION node took some other transaction", "use another node")
         return BroadcastResult(BroadcastOutcome.ALREADY_KNOWN if answer.known else BroadcastOutcome.ACCEPTED)
 
-    async def tx_status(self, tx: SignedTx) -> TxStatus:
+    async def tx_status(self, tx: SignedTx, *, agreed: bool = False) -> TxStatus:
         """Tell where a transaction is. Never FAILED: what is invalid is in no ZION block."""
         return await self._reread_if_moved(lambda: self._tx_status(tx))
 

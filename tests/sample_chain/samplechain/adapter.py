@@ -175,7 +175,9 @@ class SamplePort:
                 return Refunded(block, tx_id, lock_id)
         return None
 
-    async def read_lock(self, lock_id: LockId, terms: LockTerms) -> LockStatus:
+    async def read_lock(
+        self, lock_id: LockId, terms: LockTerms, *, since: BlockHeight | None = None, agreed: bool = False
+    ) -> LockStatus:
         """Tell what became of the lock with exactly these terms."""
         if lock_id != self.lock_id(terms):
             return LockStatus.ABSENT
@@ -258,7 +260,7 @@ class SamplePort:
         answer = msgspec.json.decode(await self._post("/transactions", tx.raw), type=_Outcome)
         return BroadcastResult(answer.outcome, answer.reason)
 
-    async def tx_status(self, tx: SignedTx) -> TxStatus:
+    async def tx_status(self, tx: SignedTx, *, agreed: bool = False) -> TxStatus:
         """Tell where it is. The sequence is read first: what lands meanwhile must not look replaced."""
         account = await self._account(tx.account)
         place = await self._get(f"/transactions/{tx.tx_id}", _Place)

@@ -107,7 +107,9 @@ SENT = StoredTx(
     id=7,
     intent_id=1,
     chain=instances.ZION,
-    signed=SignedTx(TxId("tx7"), b"", Address("bridge"), 4, {"price": 10}, Amount(1)),
+    signed=SignedTx(
+        TxId("tx7"), b"", Address("bridge"), 4, {"price": 10}, Amount(1), signed_height=BlockHeight(HEIGHT)
+    ),
     attempt=0,
     cancels=False,
     state=StoredTxState.BROADCAST,
@@ -115,7 +117,6 @@ SENT = StoredTx(
     block_id="",
     replaced_by="",
     reason="",
-    signed_height=BlockHeight(HEIGHT),
     signed_ms=0,
     sent_ms=1,
 )

@@ -309,6 +309,7 @@ def test_signed_transactions_hold_their_sequence_until_they_are_settled(any_stor
         {"fee": 5},
         Amount(2**200),
         valid_until_height=BlockHeight(12),
+        signed_height=BlockHeight(3),
     )
     assert b"raw" not in repr(stored).encode()
 
