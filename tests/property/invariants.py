@@ -73,7 +73,7 @@ def check_swap(swap: Swap) -> None:
         assert source not in OPEN | CLAIMED, "a user who trusted us with the secret loses the destination"
     if SendClaim(DESTINATION) in required:
         assert swap.source.lock_final, "the destination is given away before the source is final"
-        assert source is LegState.FINAL or source in CLAIMED, "the destination is given away for nothing"
+        assert source is LegState.FINAL or source in CLAIMED, "the destination is given away unpaid"
     if is_terminal(swap):
         assert {source, destination} <= ENDED, "5: terminal with money on chain"
         assert set(required) == {ReleaseInventory()}, "5: terminal with work to do"

@@ -144,7 +144,7 @@ async def test_the_secret_stays_until_the_bridges_lock_is_deep_enough_on_the_use
 ) -> None:
     swap = await begin(bridge, recovery)
     node = Node(swap)
-    await asyncio.to_thread(play.lock_both, store, swap.id)  # what the bridge says counts for nothing
+    await asyncio.to_thread(play.lock_both, store, swap.id)  # what the bridge says does not count
     with pytest.raises(UnsafeError, match="not deep enough"):
         await swap.reveal_to_bridge(PASSWORD, node.watch)
     node.lock()
