@@ -4,7 +4,6 @@ only on behalf of users' wallets."""
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import sys
 from collections.abc import AsyncIterator
@@ -22,15 +21,18 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from bridge.api import problems
+from bridge.api.background import Background
 from bridge.api.problems import MEDIA_TYPE, ApiError, Kind
 from bridge.api.request_limits import RequestLimits, problem_response
 from bridge.api.routes import admin, events, health, market, swaps
 from bridge.api.services import Services
 from bridge.desk.prices import PriceUnavailableError
 from bridge.desk.refused import Reason, RefusedError
+from bridge.desk.tidying import tidy
 from bridge.store import StoreError
 from bridge.wire.problems import FieldProblem, Problem
 
+TIDY_SECONDS = 600.0
 SWEEP_SECONDS = 1.0
 """How often expired quotes are removed; they are void from the moment they expire."""
 
@@ -103,20 +105,21 @@ def create_app(services: Services) -> FastAPI:
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     services: Services = app.state.services
-    tasks = [
-        asyncio.create_task(services.follower.run()),
-        asyncio.create_task(_sweep(services)),
-        asyncio.create_task(_refresh_prices(services)),
-    ]
+    background = Background(
+        {
+            "events": services.follower.run,
+            "quotes": lambda: _sweep(services),
+            "price feed": lambda: _refresh_prices(services),
+            "tidying": lambda: _tidy(services),
+        }
+    )
+    app.state.background = background
+    background.start()
     try:
         yield
     finally:
-        for task in tasks:
-            task.cancel()
         await services.close()
-        for task in tasks:
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
+        await background.stop()
 
 
 async def _sweep(services: Services) -> None:
@@ -126,6 +129,17 @@ async def _sweep(services: Services) -> None:
         except StoreError as error:
             log.warning("quotes cannot be swept", error=str(error))
         await asyncio.sleep(SWEEP_SECONDS)
+
+
+async def _tidy(services: Services) -> None:
+    while True:
+        try:
+            deleted = await asyncio.to_thread(tidy, services.store, services.settings.database)
+            if deleted:
+                log.info("old rows deleted", rows=deleted)
+        except StoreError as error:
+            log.warning("old rows cannot be deleted", error=str(error))
+        await asyncio.sleep(TIDY_SECONDS)
 
 
 async def _refresh_prices(services: Services) -> None:

@@ -64,23 +64,53 @@ class RateLimiter:
         return RateVerdict(allowed, self._policy, self._quota, int(level), max(reset, 0 if allowed else 1))
 
 
-def client_address(peer: str, forwarded: Sequence[str], trusted_proxies: frozenset[str]) -> str:
+Networks = tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+
+def is_in(address: Address, networks: Networks) -> bool:
+    """Tell whether an address belongs to one of the networks."""
+    return any(_mapped(address) in network for network in networks)
+
+
+def peer_group(address: Address) -> str:
+    """Return what limits count as one client: an IPv4 address, or the /64 of an IPv6 address, since a client
+    may use every address in it."""
+    plain = _mapped(address)
+    if isinstance(plain, ipaddress.IPv6Address):
+        return str(ipaddress.ip_network((plain, 64), strict=False))
+    return str(plain)
+
+
+def client_address(peer: str, forwarded: Sequence[str], trusted_proxies: Networks) -> str:
     """Return the client that limits apply to.
 
     `forwarded` are the addresses of X-Forwarded-For, left to right; only what trusted proxies added at the
-    right end is used. An IPv6 client counts by its /64, since it may use every address in it.
+    right end is used. Some proxies add a port: it is left out.
     """
-    address = peer
-    for hop in reversed(forwarded):
-        if address not in trusted_proxies:
-            break
-        address = hop.strip()
-    try:
-        parsed = ipaddress.ip_address(address)
-    except ValueError:
+    address = _parsed(peer)
+    if address is None:
         return peer or "unknown"
-    if isinstance(parsed, ipaddress.IPv6Address):
-        if parsed.ipv4_mapped:
-            return str(parsed.ipv4_mapped)
-        return str(ipaddress.ip_network((parsed, 64), strict=False))
-    return str(parsed)
+    for hop in reversed(forwarded):
+        if not is_in(address, trusted_proxies):
+            break
+        named = _parsed(hop.strip())
+        if named is None:
+            break
+        address = named
+    return peer_group(address)
+
+
+def _mapped(address: Address) -> Address:
+    return getattr(address, "ipv4_mapped", None) or address
+
+
+def _parsed(text: str) -> Address | None:
+    """Return an address, with or without a port: `1.2.3.4:80`, `2001:db8::1`, `[2001:db8::1]:80`."""
+    bare = text[1:].partition("]")[0] if text.startswith("[") else text
+    if bare.count(":") == 1:
+        bare = bare.partition(":")[0]
+    try:
+        return ipaddress.ip_address(bare)
+    except ValueError:
+        return None

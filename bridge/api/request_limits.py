@@ -19,17 +19,22 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from bridge.api.connections import HEAD_BYTES
 from bridge.api.limits import RateLimiter, client_address
 from bridge.api.metrics import Metrics
 from bridge.api.problems import MEDIA_TYPE, ApiError, Kind
 from bridge.config import ApiConfig
 
-MAX_HEADER_BYTES = 16_384
+CLOSE_POLICY = 1008
+"""The WebSocket close code for what is not allowed (RFC 6455, section 7.4.1)."""
 BODY_SECONDS = 10.0
 """How long a client may take to send its body."""
 
-UNLIMITED_PATHS = frozenset({"/healthz", "/readyz", "/metrics"})
-"""Read by supervisors and monitoring."""
+MONITORING_PATHS = frozenset({"/healthz", "/readyz", "/metrics"})
+"""Read by supervisors and monitoring, which must not be refused because of what else comes from their
+address: they have a limit of their own."""
+STREAM_SUFFIX = "/events"
+"""Paths of streams: HEAD of them would follow a stream and throw it away."""
 
 SECURITY_HEADERS = {
     "X-Content-Type-Options": "nosniff",
@@ -53,8 +58,9 @@ class RequestLimits:
         self._app = app
         self._config = config
         self._metrics = metrics
-        self._proxies = frozenset(config.trusted_proxies)
+        self._proxies = tuple(config.trusted_proxies)
         self._all = RateLimiter("default", config.requests_per_minute)
+        self._monitoring = RateLimiter("monitoring", config.requests_per_minute)
         self._special = {
             ("POST", "/v1/quotes"): RateLimiter("quotes", config.quotes_per_minute),
             ("POST", "/v1/swaps"): RateLimiter("swaps", config.swaps_per_minute),
@@ -74,7 +80,12 @@ class RequestLimits:
         state["request_id"] = request_id
         state["client"] = client_address(peer, forwarded, self._proxies)
         if scope["type"] == "websocket":
-            await self._app(scope, receive, send)
+            # Opening one counts like a request, and so does each of its messages.
+            state["rate"] = self._all
+            if self._all.take(state["client"]).allowed:
+                await self._app(scope, receive, send)
+            else:
+                await send({"type": "websocket.close", "code": CLOSE_POLICY, "reason": "too many requests"})
             return
         await self._http(scope, receive, send, headers)
 
@@ -84,9 +95,14 @@ class RequestLimits:
         extra = {**SECURITY_HEADERS, "X-Request-Id": state["request_id"]}
         status = 500
         started = False
+        method = scope["method"]
+        if method == "HEAD" and not scope["path"].endswith(STREAM_SUFFIX):
+            scope["method"] = "GET"  # the answer is the same, without its body (RFC 9110, section 9.3.2)
 
         async def finishing(message: Message) -> None:
             nonlocal status, started
+            if method == "HEAD" and message["type"] == "http.response.body":
+                message = {**message, "body": b""}
             if message["type"] == "http.response.start":
                 status, started = message["status"], True
                 outgoing = MutableHeaders(scope=message)
@@ -111,10 +127,10 @@ class RequestLimits:
         finally:
             seconds = time.perf_counter() - began
             route = _template(scope)
-            self._metrics.request(scope["method"], route, status, seconds)
+            self._metrics.request(method, route, status, seconds)
             log.info(
                 "request",
-                method=scope["method"],
+                method=method,
                 route=route,
                 status=status,
                 ms=round(seconds * 1000, 1),
@@ -122,10 +138,9 @@ class RequestLimits:
             )
 
     def _check_rate(self, scope: Scope, extra: dict[str, str]) -> None:
-        if scope["path"] in UNLIMITED_PATHS:
-            return
         client = scope["state"]["client"]
-        verdict = self._all.take(client)
+        everyday = self._monitoring if scope["path"] in MONITORING_PATHS else self._all
+        verdict = everyday.take(client)
         special = self._special.get((scope["method"], scope["path"]))
         if verdict.allowed and special is not None:
             verdict = special.take(client)
@@ -139,10 +154,8 @@ class RequestLimits:
 
     async def _body(self, scope: Scope, receive: Receive, headers: Headers) -> Receive:
         """Read the body, within limits, and hand out a `receive` that replays it."""
-        if sum(len(name) + len(value) for name, value in scope["headers"]) > MAX_HEADER_BYTES:
-            raise ApiError(
-                Kind.HEADERS_TOO_LARGE, f"more than {MAX_HEADER_BYTES} bytes", "send fewer headers"
-            )
+        if sum(len(name) + len(value) for name, value in scope["headers"]) > HEAD_BYTES:
+            raise ApiError(Kind.HEADERS_TOO_LARGE, f"more than {HEAD_BYTES} bytes", "send fewer headers")
         if scope["method"] not in _WITH_BODY:
             return receive
         most = self._config.max_body_bytes

@@ -8,9 +8,11 @@ import typer
 import uvicorn
 
 from bridge.api.app import create_app
+from bridge.api.connections import HEAD_BYTES, ConnectionLimits, OpenConnections, guarded_protocol
 from bridge.api.services import build
 from bridge.commands.output import ConfigFile, Json, Output, speaking
 from bridge.commands.runtime import KeyRing, load_settings, open_store, price_source
+from bridge.config import ApiConfig
 from bridge.keys.quote_signature import QuoteSigner
 from bridge.wiring.ports import keyless_ports, wallet_builder
 
@@ -48,6 +50,8 @@ def api(
                     log_config=None,
                     access_log=False,
                     server_header=False,
+                    http=guarded_protocol(OpenConnections(_limits(settings.api))),
+                    h11_max_incomplete_event_size=HEAD_BYTES,
                     proxy_headers=False,
                     ws_max_size=4_096,
                     timeout_keep_alive=30,
@@ -58,6 +62,10 @@ def api(
             server.run()
         finally:
             store.close()
+
+
+def _limits(api: ApiConfig) -> ConnectionLimits:
+    return ConnectionLimits(api.connection_limit, api.connections_per_client, tuple(api.trusted_proxies))
 
 
 class _AnnouncingServer(uvicorn.Server):

@@ -6,7 +6,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Literal
 
-from pydantic import ConfigDict, Field, SecretStr, model_validator
+from pydantic import ConfigDict, Field, IPvAnyNetwork, SecretStr, model_validator
 
 from bridge.chains.config import SECONDS_PER_DAY
 from bridge.chains.config_fields import DecimalText, Section
@@ -17,6 +17,11 @@ class DatabaseConfig(Section):
 
     url: SecretStr = SecretStr("")
     """`sqlite:///file.db` or `postgresql://user@host/name`; "": SQLite in `data_dir`."""
+    keep_quotes_days: float = Field(7, ge=1, le=3_650)
+    """Days after which quotes that nobody took are deleted."""
+    keep_events_days: float = Field(180, ge=1, le=3_650)
+    """Days after which the events and status changes of swaps that have ended are deleted. The swaps
+    themselves and their receipts stay."""
 
 
 class ApiKey(Section):
@@ -47,17 +52,22 @@ class ApiConfig(Section):
     swaps_per_minute: int = Field(30, ge=1)
     """New swaps of one client address in a minute, counted in the same way."""
     cors_origins: tuple[str, ...] = ()
-    """Web origins that may call the API and open the WebSocket."""
-    trusted_proxies: tuple[str, ...] = ()
-    """Peers whose `X-Forwarded-For` header is believed."""
+    """Web origins that may call the API and open the WebSocket; `"*"`: all."""
+    trusted_proxies: tuple[IPvAnyNetwork, ...] = ()
+    """Peers whose `X-Forwarded-For` header is believed: addresses or networks (`10.0.0.0/8`)."""
     keys: tuple[ApiKey, ...] = ()
     stream_limit: int = Field(500, ge=1)
     """The most WebSocket and SSE streams open at once, all clients together."""
+    connection_limit: int = Field(1_000, ge=1)
+    """The most TCP connections open at once. WebSockets are counted as streams instead."""
+    connections_per_client: int = Field(50, ge=1)
+    """The most TCP connections that one peer (IPv6: one /64) may have open at once. Trusted proxies, which
+    speak for many clients, may have all of them."""
     streams_per_client: int = Field(10, ge=1)
     """The most streams that one client address may have open at once."""
     stream_seconds: float = Field(900, gt=0, le=86_400)
-    """Seconds after which an SSE stream ends. Clients resume with `Last-Event-ID`, as browsers do by
-    themselves."""
+    """Seconds after which an SSE stream or a WebSocket ends. Clients of SSE resume with `Last-Event-ID`, as
+    browsers do by themselves; those of a WebSocket subscribe again after the last event they got."""
     metrics: Literal["open", "key"] = "open"
     """`"key"`: /metrics needs an operator's key with scope `read`."""
 

@@ -95,6 +95,12 @@ class Order(msgspec.Struct, frozen=True):
         """What must be the same when an idempotency key comes again."""
         return hashlib.sha256(msgspec.json.encode(self)).hexdigest()
 
+    @property
+    def key_owner(self) -> str:
+        """Whose idempotency key it is: the client's with a token. Without one it belongs to the quote, which
+        nobody else knows: two strangers may choose the same key."""
+        return self.owner or f"quote:{self.quote_id}"
+
 
 class Placed(msgspec.Struct, frozen=True):
     """A swap; `replayed` when the order had been placed before."""
@@ -151,7 +157,7 @@ class SwapService:
     def sold(self, order: Order) -> Asset | None:
         """Return what an order would be paid in, None if it was placed before or its quote is gone."""
         with self._store.reading() as tx:
-            answer = tx.idempotency.get(order.owner, order.idempotency_key)
+            answer = tx.idempotency.get(order.key_owner, order.idempotency_key)
             quote = tx.quotes.get(order.quote_id)
             if answer is not None or quote is None:
                 return None
@@ -256,8 +262,8 @@ class SwapService:
     def _replayed(self, tx: Transaction, order: Order) -> StoredSwap | None:
         if not order.idempotency_key:
             return None
-        tx.lock(f"idempotency:{order.owner}:{order.idempotency_key}")
-        answer = tx.idempotency.get(order.owner, order.idempotency_key)
+        tx.lock(f"idempotency:{order.key_owner}:{order.idempotency_key}")
+        answer = tx.idempotency.get(order.key_owner, order.idempotency_key)
         if answer is None:
             return None
         if answer.request_digest != order.digest:
@@ -302,7 +308,7 @@ class SwapService:
         tx.reservations.assign(body.id, swap_id)
         apply_events(tx, swap_id, (Accepted(),))
         if order.idempotency_key:
-            tx.idempotency.put(order.owner, order.idempotency_key, order.digest, swap_id)
+            tx.idempotency.put(order.key_owner, order.idempotency_key, order.digest, swap_id)
         return _found(tx, swap_id)
 
     def _require_lockable(self, source: LockTerms) -> None:

@@ -30,7 +30,7 @@ KEEPALIVE_SECONDS = 15.0
 MAX_SEQ = (1 << 63) - 1
 MAX_MESSAGE = 1_024
 MAX_SUBSCRIPTIONS = 200
-CLOSE_POLICY, CLOSE_TOO_SLOW, CLOSE_BUSY = 1008, 1013, 1013
+CLOSE_GOING_AWAY, CLOSE_POLICY, CLOSE_TOO_SLOW, CLOSE_BUSY = 1001, 1008, 1013, 1013
 
 
 _FRAME = {
@@ -124,7 +124,8 @@ async def websocket_events(socket: WebSocket) -> None:
     """Follow many swaps: send `{"op": "subscribe", "swap_id": …, "after": 0}` for each, get events."""
     services = services_of(socket)
     origin = socket.headers.get("origin")
-    if origin and origin not in services.settings.api.cors_origins:
+    allowed = services.settings.api.cors_origins
+    if origin and "*" not in allowed and origin not in allowed:
         await socket.close(CLOSE_POLICY, "this origin is not allowed")
         return
     await socket.accept()
@@ -149,12 +150,18 @@ class _Feed:
         self._held: dict[str, list[SwapEvent]] = {}
 
     async def serve(self) -> None:
-        """Read and push until one side closes."""
+        """Read and push until one side closes or the stream's time is over."""
         reading = asyncio.create_task(self._read())
+        loop = asyncio.get_running_loop()
+        end = loop.time() + self._services.settings.api.stream_seconds
         try:
             while not reading.done():
+                left = end - loop.time()
+                if left <= 0:
+                    await self._socket.close(CLOSE_GOING_AWAY, "time is over: subscribe again")
+                    return
                 pushing = asyncio.create_task(self._subscription.queue.get())
-                await asyncio.wait({reading, pushing}, return_when=asyncio.FIRST_COMPLETED)
+                await asyncio.wait({reading, pushing}, timeout=left, return_when=asyncio.FIRST_COMPLETED)
                 if not pushing.done():
                     pushing.cancel()
                     continue
@@ -178,11 +185,23 @@ class _Feed:
         while True:
             text = await self._socket.receive_text()
             try:
+                self._check_rate()
                 await self._subscribe(self._understood(text))
             except ApiError as error:
                 await _send_problem(self._socket, error)
             except RefusedError as refused:
                 await _send_problem(self._socket, ApiError(Kind.NOT_FOUND, str(refused), refused.hint))
+
+    def _check_rate(self) -> None:
+        """Count a message like a request of its client."""
+        verdict = self._socket.state.rate.take(self._socket.state.client)
+        if not verdict.allowed:
+            raise ApiError(
+                Kind.RATE_LIMITED,
+                f"at most {verdict.quota} messages and requests a minute",
+                f"wait {verdict.reset} s; a swap needs one subscription",
+                retry_after=verdict.reset,
+            )
 
     def _understood(self, text: str) -> _Subscribe:
         if len(text) > MAX_MESSAGE:

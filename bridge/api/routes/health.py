@@ -5,12 +5,13 @@ from __future__ import annotations
 from importlib.metadata import version
 from typing import Annotated
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter, Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.responses import Response
 
 from bridge.api.auth import OPTIONAL, find_key, operator_credentials
+from bridge.api.background import Background
 from bridge.api.problems import ApiError, Kind, responses
 from bridge.api.services import Services, Use
 from bridge.desk.prices import PriceUnavailableError
@@ -29,9 +30,11 @@ def healthz() -> HealthView:
 
 
 @router.get("/readyz", responses=responses(Kind.NOT_READY))
-def readyz(services: Use) -> ReadyView:
-    """Answer whether swaps can be sold: the database, each chain and the prices are ready."""
-    dependencies = readiness(services)
+def readyz(request: Request, services: Use) -> ReadyView:
+    """Answer whether swaps can be sold: the database, each chain, the prices and this process's own tasks are
+    ready."""
+    background: Background | None = getattr(request.app.state, "background", None)
+    dependencies = [*readiness(services), *_tasks(background)]
     failing = [line for line in dependencies if not line.ready]
     if failing:
         raise ApiError(
@@ -66,6 +69,14 @@ def metrics(
                 Kind.UNAUTHORIZED, "an operator's key with scope read is needed", "send it as Bearer token"
             )
     return Response(services.metrics.render(), media_type=CONTENT_TYPE_LATEST)
+
+
+def _tasks(background: Background | None) -> list[DependencyView]:
+    troubles = background.troubles() if background is not None else {}
+    return [
+        DependencyView(name=name, ready=False, detail=f"this task failed ({reason}); it is started again")
+        for name, reason in troubles.items()
+    ]
 
 
 def readiness(services: Services) -> list[DependencyView]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import and_, func, not_, or_, select, update
+from sqlalchemy import and_, delete, func, not_, or_, select, update
 
 from bridge.protocol.types import Amount, LegState, SwapId
 from bridge.store.errors import ConflictError
@@ -92,6 +92,19 @@ class Quotes(Repository):
         if ids:
             self._run(update(_quotes).where(_quotes.c.id.in_(ids)).values(state=QuoteState.EXPIRED.value))
         return ids
+
+    def forget_expired(self, before_ms: int, limit: int = 500) -> int:
+        """Delete quotes that expired before a time without being taken, and what is left of their
+        reservations; returns how many quotes."""
+        old = select(_quotes.c.id).where(
+            _quotes.c.state == QuoteState.EXPIRED.value, _quotes.c.expires_ms < before_ms
+        )
+        ids = [row.id for row in self._all(old.limit(limit))]
+        if ids:
+            theirs = (_reservations.c.quote_id.in_(ids), _reservations.c.live.is_(False))
+            self._run(delete(_reservations).where(*theirs))
+            self._run(delete(_quotes).where(_quotes.c.id.in_(ids)))
+        return len(ids)
 
 
 class Reservations(Repository):

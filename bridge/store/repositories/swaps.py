@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import msgspec
-from sqlalchemy import Row, and_, bindparam, func, or_, select, update
+from sqlalchemy import Row, and_, bindparam, delete, func, or_, select, update
 
 from bridge.protocol.events import Event, redacted_json
 from bridge.protocol.types import ChainId, LockId, Swap, SwapId, SwapState
@@ -222,6 +222,22 @@ class Events(Repository):
         """Return the newest sequence number, 0 if there is none."""
         return int(self._connection.execute(select(func.coalesce(func.max(_events.c.seq), 0))).scalar_one())
 
+    def forget_before(self, before_ms: int, limit: int = 500) -> int:
+        """Delete events from before a time of swaps that have ended; returns how many. The newest event of a
+        swap stays: the next one is numbered after it."""
+        ended = select(_swaps.c.id).where(_swaps.c.open.is_(False))
+        later = _events.alias("later")
+        newer = select(later.c.seq).where(
+            later.c.swap_id == _events.c.swap_id, later.c.swap_seq > _events.c.swap_seq
+        )
+        old = select(_events.c.seq).where(
+            _events.c.at_ms < before_ms, _events.c.swap_id.in_(ended), newer.exists()
+        )
+        seqs = [row.seq for row in self._all(old.limit(limit))]
+        if seqs:
+            self._run(delete(_events).where(_events.c.seq.in_(seqs)))
+        return len(seqs)
+
 
 _EVENT_ORDER_LOCK = 0x5241494E
 """Key of the advisory lock that keeps event numbers in commit order ("RAIN")."""
@@ -241,6 +257,17 @@ class Notifications(Repository):
         if swap_id:
             statement = statement.where(_notifications.c.swap_id == swap_id)
         return records(self._all(statement.order_by(_notifications.c.seq).limit(limit)), Notification)
+
+    def forget_before(self, before_ms: int, limit: int = 500) -> int:
+        """Delete status changes from before a time of swaps that have ended; returns how many."""
+        ended = select(_swaps.c.id).where(_swaps.c.open.is_(False))
+        old = select(_notifications.c.seq).where(
+            _notifications.c.at_ms < before_ms, _notifications.c.swap_id.in_(ended)
+        )
+        seqs = [row.seq for row in self._all(old.limit(limit))]
+        if seqs:
+            self._run(delete(_notifications).where(_notifications.c.seq.in_(seqs)))
+        return len(seqs)
 
 
 class Receipts(Repository):

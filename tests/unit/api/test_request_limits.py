@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from typing import Any
 
 import pytest
@@ -41,7 +42,7 @@ def test_buckets_fill_again_with_time() -> None:
 
 
 def test_only_trusted_proxies_say_who_the_client_is() -> None:
-    proxies = frozenset({"10.0.0.1"})
+    proxies = (ipaddress.ip_network("10.0.0.1"),)
     assert client_address("10.0.0.1", ["1.2.3.4"], proxies) == "1.2.3.4"
     assert client_address("10.0.0.1", ["6.6.6.6", "1.2.3.4"], proxies) == "1.2.3.4"
     assert client_address("9.9.9.9", ["1.2.3.4"], proxies) == "9.9.9.9"
