@@ -1,4 +1,4 @@
-"""What all JSON-RPC endpoints have in common: turns, batches, timeouts, and errors that tell no URL."""
+"""What all JSON-RPC endpoints have in common: batches, timeouts, and errors that tell no URL."""
 
 from __future__ import annotations
 
@@ -9,83 +9,26 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from bridge.chains.endpoints.in_turn import InTurn
-from bridge.chains.endpoints.json_rpc import MAX_BATCH, Call, JsonRpc, RpcError, record
-from bridge.chains.endpoints.rotation import Rotation
+from bridge.chains.endpoints.answers import Answer
+from bridge.chains.endpoints.json_rpc import (
+    MAX_BATCH,
+    STANDARD_CODES,
+    Call,
+    ErrorTable,
+    JsonRpc,
+    RpcError,
+    record,
+)
+from bridge.chains.endpoints.selection import Rules
 from bridge.chains.errors import PortError, PortUnavailableError
 
 BUSY = -32005
 
-
-# ---------------------------------------------------------------------- the policy
-
-
-def test_a_request_tries_every_endpoint_once_the_current_one_first() -> None:
-    rotation = Rotation(3)
-    assert rotation.order() == (0, 1, 2)
-    rotation.failed(0)
-    assert rotation.order() == (1, 2, 0)
-
-
-def test_it_stays_with_an_endpoint_until_that_one_fails() -> None:
-    rotation = Rotation(2)
-    assert rotation.order()[0] == rotation.order()[0] == 0
-    rotation.failed(0)
-    assert rotation.order()[0] == rotation.order()[0] == 1
-
-
-def test_many_requests_that_fail_at_one_endpoint_leave_only_that_one() -> None:
-    rotation = Rotation(3)
-    for _ in range(5):
-        rotation.failed(0)
-    assert rotation.order() == (1, 2, 0)
-
-
-def test_there_must_be_an_endpoint() -> None:
-    with pytest.raises(ValueError, match="at least one"):
-        Rotation(0)
-
-
-async def test_only_unavailability_sends_a_request_on() -> None:
-    asked: list[str] = []
-
-    async def refuses(endpoint: str) -> str:
-        asked.append(endpoint)
-        raise PortError("refused")
-
-    async def first_is_down(endpoint: str) -> str:
-        asked.append(endpoint)
-        if endpoint == "a":
-            raise PortUnavailableError("down")
-        return endpoint
-
-    async def all_are_down(endpoint: str) -> str:
-        asked.append(endpoint)
-        raise PortUnavailableError(f"{endpoint} is down")
-
-    clients = InTurn(["a", "b", "c"])
-    with pytest.raises(PortError, match="refused"):
-        await clients.ask(refuses)
-    assert await clients.ask(first_is_down) == "b"
-    assert clients.current == "b"
-    asked.clear()
-    with pytest.raises(PortUnavailableError, match="a is down"):
-        await clients.ask(all_are_down)
-    assert asked == ["b", "c", "a"]
-    assert list(clients.all) == ["a", "b", "c"]
-
-
-async def test_requests_under_way_to_an_endpoint_that_fails_all_go_to_the_next() -> None:
-    both_asked = asyncio.Barrier(2)
-
-    async def request(endpoint: str) -> str:
-        if endpoint == "a":
-            await both_asked.wait()
-            raise PortUnavailableError("down")
-        return endpoint
-
-    clients = InTurn(["a", "b", "c"])
-    assert set(await asyncio.gather(clients.ask(request), clients.ask(request))) == {"b"}
+ERRORS = ErrorTable(
+    codes={**STANDARD_CODES, 3: Answer.REFUSED, BUSY: Answer.RATE_LIMITED},
+    words=(("cost too much", Answer.TOO_MUCH),),
+    answering=frozenset({"echo"}),
+)
 
 
 # ---------------------------------------------------------------------- over the wire
@@ -152,7 +95,7 @@ async def spare() -> AsyncIterator[Endpoint]:
 
 @pytest.fixture
 async def rpc(endpoint: Endpoint) -> AsyncIterator[JsonRpc]:
-    made = JsonRpc([endpoint.url], 0.5, network="Testnet", busy=(BUSY, 429))
+    made = JsonRpc([endpoint.url], 0.5, network="Testnet", errors=ERRORS, rules=Rules(patience=0.0))
     yield made
     await made.close()
 
@@ -210,14 +153,15 @@ async def test_an_error_of_an_odd_form_is_an_error_all_the_same(
 async def test_a_busy_endpoint_is_unavailable_and_the_next_one_takes_over(
     code: int, endpoint: Endpoint, spare: Endpoint
 ) -> None:
-    rpc = JsonRpc([endpoint.url, spare.url], 0.5, network="Testnet", busy=(BUSY, 429))
+    rpc = JsonRpc([endpoint.url, spare.url], 0.5, network="Testnet", errors=ERRORS, rules=Rules(patience=0.0))
     endpoint.answer = lambda _: {"error": {"code": code, "message": "limit exceeded"}}
     assert await rpc.call("echo", 7) == [7]
     assert await rpc.call("echo", 8) == [8]
     assert (len(endpoint.bodies), len(spare.bodies)) == (1, 2)
     spare.status = 503
-    with pytest.raises(PortUnavailableError, match="the Testnet RPC cannot answer now: limit exceeded"):
+    with pytest.raises(PortUnavailableError, match=r"endpoint 2 of 2 \(127.0.0.1\) answered HTTP 503"):
         await rpc.call("echo", 9)
+    assert (len(endpoint.bodies), len(spare.bodies)) == (1, 3), "one that asks for a pause gets it"
     await rpc.close()
 
 
@@ -246,8 +190,11 @@ async def test_a_batch_that_is_answered_wrongly_is_not_believed(
 
 async def test_a_whole_batch_can_be_refused_with_one_error(rpc: JsonRpc, endpoint: Endpoint) -> None:
     endpoint.whole = lambda _: {"id": None, "error": {"code": -32600, "message": "batches cost too much"}}
-    with pytest.raises(RpcError, match="cost too much"):
-        await rpc.batch(calls(2))
+    first, second = await rpc.batch(calls(2))
+    for refused in (first, second):
+        assert isinstance(refused, RpcError)
+        assert "cost too much" in refused.message
+    assert [isinstance(body, list) for body in endpoint.bodies] == [True, False, False], "halved down to one"
 
 
 @pytest.mark.parametrize("answer", [{"id": 10**9, "result": 1}, {"id": 1}, [], 1, None, "text"])
@@ -263,8 +210,8 @@ async def test_a_call_that_is_answered_wrongly_is_not_believed(
 async def test_an_error_without_an_id_is_the_answer_to_a_single_call(
     rpc: JsonRpc, endpoint: Endpoint
 ) -> None:
-    endpoint.whole = lambda _: {"id": None, "error": {"code": -32700, "message": "parse error"}}
-    with pytest.raises(RpcError, match="parse error"):
+    endpoint.whole = lambda _: {"id": None, "error": {"code": 3, "message": "execution reverted"}}
+    with pytest.raises(RpcError, match="execution reverted"):
         await rpc.call("echo")
 
 
@@ -301,7 +248,7 @@ async def test_it_can_be_used_again_after_it_was_closed(rpc: JsonRpc) -> None:
 
 def test_without_a_url_nothing_is_opened() -> None:
     with pytest.raises(PortError, match="no Testnet RPC URL") as refusal:
-        JsonRpc([], 1.0, network="Testnet", busy=())
+        JsonRpc([], 1.0, network="Testnet", errors=ERRORS)
     assert refusal.value.hint
 
 
