@@ -102,7 +102,7 @@ class HttpEndpoint:
             ) from None
 
     def refusal(self, answer: HttpAnswer) -> EndpointError:
-        """Return what an HTTP status that is no answer means, with the endpoint's own words."""
+        """Return what an HTTP status outside `accept` means, with the endpoint's own words."""
         status = answer.status
         said = shortened(self.redacted(answer.body[:2_000].decode(errors="replace")))
         words = f"{self.name} answered HTTP {status}" + (f": {said}" if said and said[0] != "<" else "")

@@ -104,7 +104,7 @@ class Pool(Generic[ClientT]):
 
     @property
     def current(self) -> ClientT:
-        """The endpoint that the next request goes to, as far as one can say now."""
+        """The endpoint that the next request would go to now."""
         order = self._order()
         return self.clients[order[0] if order else 0]
 
@@ -125,8 +125,6 @@ class Pool(Generic[ClientT]):
         """Return the seconds to wait in the middle of a request before `client`, which has just asked for
         slower requests, is asked on; None to ask another endpoint, or when it takes too long."""
         index = self.clients.index(client)
-        if limit.progress:
-            self._selection.served(index)
         self._failed(index, limit)
         count, wait = self._selection.limits(index, self._monotonic())
         if self._order() or wait > self._rules.patience or count > _LIMITS_IN_A_ROW:
@@ -302,6 +300,8 @@ class Pool(Generic[ClientT]):
             index, self._monotonic()
         ):
             return
+        if isinstance(error, EndpointError) and error.progress:
+            self._selection.served(index)
         retry_after = error.retry_after if isinstance(error, EndpointError) else None
         # The report names the endpoint itself.
         words = error.message.removeprefix(self.names[index]).lstrip(" :,")

@@ -135,7 +135,7 @@ def test_retry_after_may_be_a_date() -> None:
 def test_what_a_malformed_answer_breaks_is_the_endpoints_fault() -> None:
     answer: Any = None
     for break_it in (
-        lambda: {}["x"],
+        lambda: dict[str, int]()["x"],
         lambda: answer[1],
         lambda: int("x"),
         lambda: answer + 1,
