@@ -3,8 +3,9 @@
     python -m tests.scenario.simulate --seeds 50 --first 0
 
 Each seed plays a few swaps both ways while chains reorganise, halt and get expensive, RPCs fail, transactions
-get lost, processes are killed and leases run out. What must hold at every step: no coin appears or vanishes, no
-swap pays one side twice, no counter-lock is sent twice. In the end, with the faults gone, every swap is over.
+get lost, processes are killed and leases run out. What must hold at every step: no coin appears or vanishes,
+no swap pays one side twice, no counter-lock is sent twice. In the end, with the faults gone, every swap is
+over.
 """
 
 from __future__ import annotations
