@@ -15,7 +15,8 @@ from bridge.chains.endpoints.agreement import Agreement
 from bridge.chains.endpoints.answers import Answer, EndpointError
 from bridge.chains.endpoints.http import HttpEndpoint
 from bridge.chains.endpoints.names import endpoint_names
-from bridge.chains.endpoints.pool import Pool, Report
+from bridge.chains.endpoints.pool import Pool
+from bridge.chains.endpoints.reports import Report
 from bridge.chains.endpoints.rpc_calls import MAX_BATCH, Call, Calls, OneEndpoint
 from bridge.chains.endpoints.rpc_errors import STANDARD_CODES, ErrorTable, RpcError
 from bridge.chains.endpoints.selection import Head, Rules

@@ -10,11 +10,11 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
 from bridge.chains.endpoints.agreement import Agreed, Agreement, NotAgreed
 from bridge.chains.endpoints.answers import Answer, EndpointError, reading
+from bridge.chains.endpoints.reports import Report
 from bridge.chains.endpoints.selection import Head, Rules, Selection, Verdict
 from bridge.chains.endpoints.sending import TAKEN, best_of
 from bridge.chains.errors import PortError, PortUnavailableError
@@ -44,15 +44,6 @@ _LIMITS_IN_A_ROW = 6
 
 _GRACE = 1.0
 """Seconds that the other endpoints are waited for once one has taken a transaction."""
-
-
-@dataclass(frozen=True)
-class Report:
-    """One endpoint as `rainbow check` shows it: `trouble` is None when it may be asked."""
-
-    name: str
-    trouble: Verdict | None
-    height: int | None = None
 
 
 class Pool(Generic[ClientT]):
