@@ -19,7 +19,7 @@ from bridge.chains.endpoints.json_rpc import (
     record,
 )
 from bridge.chains.endpoints.selection import Head, Rules
-from bridge.chains.errors import PortUnavailableError
+from bridge.chains.errors import PortError, PortUnavailableError
 
 __all__ = [
     "Call",
@@ -28,13 +28,15 @@ __all__ = [
     "Rpc",
     "RpcError",
     "failed",
+    "network_check",
     "open_rpc",
     "quantity",
     "record",
     "sound",
 ]
 
-Rpc = JsonRpc
+Rpc = Calls
+"""A network, or one endpoint of it: what must fit together is read from one."""
 
 ERRORS = ErrorTable(
     codes={
@@ -102,7 +104,7 @@ def open_rpc(
     send_urls: Sequence[str] = (),
     identify_sender: Identity | None = None,
     clock: Callable[[], float] = time.time,
-) -> Rpc:
+) -> JsonRpc:
     """Return the endpoints at these URLs; `timeout` is seconds for one request, `chain` the name
     of the instance, for messages; the rest: see `JsonRpc`. Nothing is contacted before
     the first use. Raises `PortError` when there is no URL."""
@@ -118,6 +120,20 @@ def open_rpc(
         identify_sender=identify_sender,
         clock=clock,
     )
+
+
+def network_check(chain_id: int, chain: str) -> Identity:
+    """Return what refuses endpoints of other networks than the one with this chain id (EIP-155)."""
+
+    async def check(endpoint: OneEndpoint) -> None:
+        serves = quantity(await endpoint.call("eth_chainId"))
+        if serves != chain_id:
+            raise PortError(
+                f"the RPC serves chain id {serves}; {chain} is {chain_id}",
+                "correct the RPC URL or the chain id",
+            )
+
+    return check
 
 
 async def read_head(endpoint: OneEndpoint) -> Head:

@@ -16,7 +16,7 @@ from bridge.chains.endpoints.json_rpc import (
     record,
 )
 from bridge.chains.endpoints.selection import Head, Rules
-from bridge.chains.errors import PortUnavailableError
+from bridge.chains.errors import PortError, PortUnavailableError
 from relayers.solana.settings import SolanaSettings
 
 ERRORS = ErrorTable(
@@ -82,10 +82,22 @@ def open_rpc(
         network="Solana",
         errors=ERRORS,
         rules=rules,
-        identify=identify,
+        identify=identify or cluster_check(settings.genesis_hash),
         head=read_head,
         clock=clock,
     )
+
+
+def cluster_check(genesis_hash: str) -> Identity | None:
+    """Return what refuses endpoints of other clusters than the one with this genesis hash; None for ""."""
+    if not genesis_hash:
+        return None
+
+    async def check(endpoint: OneEndpoint) -> None:
+        if await endpoint.call("getGenesisHash") != genesis_hash:
+            raise PortError("the Solana RPC is of another cluster", "correct the RPC URL or genesis_hash")
+
+    return check
 
 
 async def read_head(endpoint: OneEndpoint) -> Head:

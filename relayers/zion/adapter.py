@@ -132,8 +132,8 @@ class ZionPort:
         refs = blocks.linked(views, parent)
         if len(refs) != last - first + 1 or (refs and last == head.height and refs[-1] != head):
             raise blocks.ChainMovedError
-        events = await blocks.read_events(node, views, refs, self._settings.native)
-        return Scan(orphaned, tuple(refs), tuple(events), tip)
+        events, count = await blocks.read_events(node, refs, self._settings.native)
+        return Scan(orphaned, tuple(refs[:count]), tuple(events), tip)
 
     async def read_lock(
         self, lock_id: LockId, terms: LockTerms, *, since: BlockHeight | None = None, agreed: bool = False
@@ -309,14 +309,7 @@ class ZionPort:
 
     async def _reread_if_moved(self, read: Callable[[Node], Awaitable[T]]) -> T:
         """Read all of it from one node, and again while the chain moves under the reading."""
-        for _ in range(_RETRIES_WHILE_MOVING):
-            try:
-                return await self._nodes.pinned(read)
-            except blocks.ChainMovedError:
-                continue
-        raise PortUnavailableError(
-            "the chain keeps moving while it is read", "several nodes behind one URL? try again"
-        )
+        return await self._nodes.reread(read, blocks.ChainMovedError)
 
     async def _info(self) -> NodeInfo:
         return await self._nodes.ask(lambda node: node.get_info())

@@ -104,29 +104,41 @@ async def common_ancestor(nodes: Asks, recent_blocks: Sequence[BlockRef], head: 
 
 
 async def _ids(nodes: Asks, first: int, last: int) -> dict[BlockHeight, str]:
-    return {BlockHeight(view.height): view.id for view in await read_headers(nodes, first, last)}
+    found = {BlockHeight(view.height): view.id for view in await read_headers(nodes, first, last)}
+    if len(found) != max(0, last - first + 1):
+        # All are below the head: one that is missing proves no reorg, but another node behind the same URL.
+        raise ChainMovedError
+    return found
 
 
-async def read_events(
-    nodes: Asks, views: Sequence[HeaderView], refs: Sequence[BlockRef], native: Asset
-) -> list[HtlcEvent]:
-    """Return the HTLC events of these blocks in chain order. Blocks of a coinbase alone are not fetched."""
-    wanted = [ref for view, ref in zip(views, refs, strict=True) if view.transactions > 1]
+async def read_events(nodes: Asks, refs: Sequence[BlockRef], native: Asset) -> tuple[list[HtlcEvent], int]:
+    """Return the HTLC events of these blocks in chain order, and how many of the blocks were read.
+
+    Every block is fetched: that a block holds nothing but its coinbase is what its id proves, not what a node
+    says of it. What was read counts when a later block is not there any more. Raises `ChainMovedError` when
+    the first one is not.
+    """
     events: list[HtlcEvent] = []
-    for start in range(0, len(wanted), _BLOCKS_AT_ONCE):
-        part = wanted[start : start + _BLOCKS_AT_ONCE]
-        try:
-            blocks = await asyncio.gather(
-                *(nodes.ask(lambda node, ref=ref: node.get_block(ref.id)) for ref in part)  # type: ignore[misc]
-            )
-        except NodeRefusedError as error:
-            raise ChainMovedError from error
-        for ref, block in zip(part, blocks, strict=True):
+    for start in range(0, len(refs), _BLOCKS_AT_ONCE):
+        part = refs[start : start + _BLOCKS_AT_ONCE]
+        blocks = await asyncio.gather(
+            *(nodes.ask(lambda node, ref=ref: node.get_block(ref.id)) for ref in part),  # type: ignore[misc]
+            return_exceptions=True,
+        )
+        for at, (ref, block) in enumerate(zip(part, blocks, strict=True), start):
+            if isinstance(block, NodeRefusedError):
+                if at == 0:
+                    raise ChainMovedError from block
+                return events, at
+            if isinstance(block, BaseException):
+                if at == 0 or not isinstance(block, PortUnavailableError):
+                    raise block
+                return events, at
             for tx in _transactions(ref, block):
                 event = read_event(tx, ref, native)
                 if event is not None:
                     events.append(event)
-    return events
+    return events, len(refs)
 
 
 def _transactions(ref: BlockRef, block: BlockView) -> list[Transaction]:

@@ -95,6 +95,10 @@ class Nodes:
         """Do `work` with one node, again with the next one when that fails."""
         return await self._pool.ask(work)
 
+    async def reread(self, work: Callable[[Node], Awaitable[T]], moved: type[Exception]) -> T:
+        """Do `work` with one node, and again while it raises `moved`: the chain has changed meanwhile."""
+        return await self._pool.reread(work, moved)
+
     async def agree(self, question: Callable[[Node], Awaitable[T]]) -> Agreement[T]:
         """Let two nodes answer where two are configured."""
         return await self._pool.agree(question)

@@ -121,6 +121,15 @@ class JsonRpc(Calls):
         """Do `work` with one endpoint, again with the next one when that fails. See `Pool.ask`."""
         return await self.pool.ask(work)
 
+    async def reread(
+        self,
+        work: Callable[[OneEndpoint], Awaitable[ResultT]],
+        moved: type[Exception],
+        tries: int = 3,
+    ) -> ResultT:
+        """Do `work` as `pinned` does, and again while it raises `moved`. See `Pool.reread`."""
+        return await self.pool.reread(work, moved, tries)
+
     async def agree(
         self,
         question: Callable[[OneEndpoint], Awaitable[ResultT]],

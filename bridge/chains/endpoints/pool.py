@@ -17,7 +17,7 @@ from bridge.chains.endpoints.answers import Answer, EndpointError, reading
 from bridge.chains.endpoints.reports import Report
 from bridge.chains.endpoints.selection import Head, Rules, Selection, Verdict
 from bridge.chains.endpoints.sending import TAKEN, best_of
-from bridge.chains.errors import PortError, PortUnavailableError
+from bridge.chains.errors import DeepReorgError, PortError, PortUnavailableError
 from bridge.chains.port import BroadcastResult
 
 
@@ -38,6 +38,9 @@ ReadHead = Callable[[ClientT], Awaitable[Head]]
 
 _PROBE_PATIENCE = 2.0
 """Seconds that a request waits for the heads of all endpoints."""
+
+_MOVED_PAUSE = 0.02
+"""Seconds before a chain is read again that has changed while it was read."""
 
 _LIMITS_IN_A_ROW = 6
 """How often an endpoint may put one request off without having served any more of it."""
@@ -134,27 +137,60 @@ class Pool(Generic[ClientT]):
         without progress. Raises the last `PortUnavailableError`; a `PortError` when all are foreign.
         """
         await self._look()
-        last: PortUnavailableError | None = None
+        last: PortError | None = None
         tried: set[int] = set()
         since = self._monotonic()
         while True:
+            progress = False
             for index in self._order():
                 if index in tried:
                     continue
                 tried.add(index)
                 try:
                     return await self._serve(index, request)
+                except DeepReorgError as error:
+                    # Of one endpoint it proves nothing, when another one knows our blocks.
+                    last = error
+                    self.distrust(self.clients[index], error.message)
                 except PortUnavailableError as error:
                     last = error
                     if isinstance(error, EndpointError) and error.kind is Answer.REFUSED:
                         raise
                     if isinstance(error, EndpointError) and error.progress:
-                        since, tried = self._monotonic(), {index}
+                        since, tried, progress = self._monotonic(), {index}, True
+            if progress:
+                tried.clear()  # some of it was served and kept: the rest may be served as well
+                continue
             wait = self._selection.wait(self._monotonic(), self._clock())
             if wait is None or self._monotonic() + wait > since + self._rules.patience:
                 raise self._failure(last)
             await asyncio.sleep(wait)
             tried.clear()
+
+    async def reread(
+        self,
+        work: Callable[[ClientT], Awaitable[ResultT]],
+        moved: type[Exception],
+        tries: int = 3,
+    ) -> ResultT:
+        """Do as `ask`, and again while `work` raises `moved`: the chain has changed while it was read.
+
+        After so many `tries` the endpoint is taken to contradict itself, and the next one is asked.
+        """
+
+        async def again(client: ClientT) -> ResultT:
+            for _ in range(tries):
+                try:
+                    return await work(client)
+                except moved:
+                    await asyncio.sleep(_MOVED_PAUSE)
+            raise EndpointError(
+                f"{self.names[self.clients.index(client)]}: the chain keeps moving while it is read",
+                "several nodes behind one URL, or history that it lacks? Use another endpoint",
+                kind=Answer.WRONG,
+            )
+
+        return await self.ask(again)
 
     async def agree(
         self,
@@ -269,7 +305,13 @@ class Pool(Generic[ClientT]):
             return
         try:
             with reading(self.names[index]):
-                await self._identify(self.clients[index])
+                try:
+                    await self._identify(self.clients[index])
+                except PortUnavailableError:
+                    raise
+                except PortError:
+                    # One garbled answer must not bar an endpoint: it says so twice, or it is not foreign.
+                    await self._identify(self.clients[index])
         except PortUnavailableError as error:
             self._failed(index, error)
             raise
@@ -335,7 +377,7 @@ class Pool(Generic[ClientT]):
         if not task.cancelled():
             task.exception()
 
-    def _failure(self, last: PortUnavailableError | None) -> PortError:
+    def _failure(self, last: PortError | None) -> PortError:
         """Return why nobody could be asked: what is to be fixed first, else the last failure."""
         if len(self._foreign) == len(self.clients):
             return self._foreign[min(self._foreign)]

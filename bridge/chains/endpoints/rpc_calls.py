@@ -30,6 +30,9 @@ class Call(msgspec.Struct, frozen=True):
 _IN_PLACE = frozenset({Answer.REFUSED, Answer.TOO_MUCH})
 """Errors of a single call that stand where its result would."""
 
+_SLOW_BATCHES = 2
+"""Batches in a row that were not answered in time, after which they are made smaller."""
+
 _PERHAPS_TOO_MUCH = frozenset({Answer.TOO_MUCH, Answer.WRONG, Answer.PERMANENT, Answer.REFUSED})
 """Errors of a whole batch after which half of it is asked for. They come in all words."""
 
@@ -81,6 +84,7 @@ class OneEndpoint(Calls):
         self._errors = errors
         self._ids = itertools.count(1)
         self._batch_size = AdaptiveSize(MAX_BATCH)
+        self._slow_batches = 0
         self._sizes: dict[str, AdaptiveSize] = {}
         self.waits_for: Callable[[EndpointError], float | None] = lambda _: None
         """How long a rate limit is waited for in the middle of a request; None: give the request up."""
@@ -145,7 +149,7 @@ class OneEndpoint(Calls):
         unserved: EndpointError | None = None
         before = len(got)
         missing = [at for at in range(len(calls)) if at not in got]
-        refused = 0
+        refused, remember = 0, False
         while missing:
             count = min(refused // 2 if refused else self._batch_size.size, len(missing))
             part, rest = missing[:count], missing[count:]
@@ -153,15 +157,19 @@ class OneEndpoint(Calls):
                 answers = await self._exchange([calls[at] for at in part])
             except EndpointError as error:
                 if count > 1 and error.kind in _PERHAPS_TOO_MUCH:
-                    refused = count
+                    refused, remember = count, error.kind is not Answer.WRONG
                     continue
                 if error.slow and count > 1:
-                    self._batch_size.too_much(count)  # next time less is asked
+                    self._slow_batches += 1
+                    if self._slow_batches >= _SLOW_BATCHES:
+                        self._slow_batches = 0
+                        self._batch_size.too_much(count)  # next time less is asked
                 error.progress |= len(got) > before
                 raise
-            if refused:
+            self._slow_batches = 0
+            if refused and remember:
                 self._batch_size.too_much(refused)
-                refused = 0
+            refused = 0
             self._batch_size.served(count)
             for at, answer in zip(part, answers, strict=True):
                 if not isinstance(answer, RpcError) or answer.kind in _IN_PLACE:

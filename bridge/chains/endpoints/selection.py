@@ -23,13 +23,14 @@ class Head(msgspec.Struct, frozen=True):
 class Rules(msgspec.Struct, frozen=True):
     """When an endpoint of a network is left. Seconds, but for `lag`, which is in the head's own heights.
 
-    `lag` and `lag_seconds`: it lags when it is further than both behind the others (where heads show no time,
-    `lag` alone counts). `max_age`: how old its head may be, 0 for no limit (local
-    chains stand still between two tests). `ahead`: how far its head may be ahead of the clock where
-    `max_age` counts. `probe_every`: between two looks at all heads. `rest`: how long one that failed is asked
-    last, doubled with each failure up to `longest_rest`. `foreign_rest`: until one of another network is
-    looked at again. `patience`: how long a request may wait for an endpoint that asks for slower requests.
-    `memory`: how long a head that was seen counts after its endpoint has gone.
+    `lag` and `lag_seconds`: it lags when it is more than `lag` behind the others, and its head is so much
+    older than theirs or has not moved for so long (where heads show no time, `lag` alone counts).
+    `max_age`: how old its head may be, 0 for no limit (local chains stand still between two tests).
+    `ahead`: how far its head may be ahead of the clock where `max_age` counts. `probe_every`: between two
+    looks at all heads. `rest`: how long one that failed is asked last, doubled with each failure up to
+    `longest_rest`. `foreign_rest`: until one of another network is looked at again. `patience`: how long a
+    request may wait for an endpoint that asks for slower requests. `memory`: how long a head that was seen
+    counts after its endpoint has gone.
     """
 
     lag: int = 3
@@ -200,19 +201,20 @@ class Selection:
                 f"shows a block {-age:.0f} s ahead of the clock", "set the clock, or use another one"
             )
         best = self._best_of_others(index, now, clock)
-        if best is not None and self._lags(state.head, best):
+        if best is not None and self._lags(state, state.head, best, now):
             return Verdict(
                 f"is {best.height - state.head.height} blocks behind the others, at {state.head.height}",
                 "it lags or stands still: use another one until it has caught up",
             )
         return None
 
-    def _lags(self, head: Head, best: Head) -> bool:
+    def _lags(self, state: _State, head: Head, best: Head, now: float) -> bool:
         if best.height - head.height <= self.rules.lag:
             return False
         if head.time is None or best.time is None:
             return True
-        return best.time - head.time > self.rules.lag_seconds
+        stood_still = now - state.moved_at
+        return max(best.time - head.time, stood_still) > self.rules.lag_seconds
 
     def _too_new(self, head: Head, moved_at: float, now: float, clock: float) -> bool:
         return self.rules.max_age > 0 and -self._age(head, moved_at, now, clock) > self.rules.ahead

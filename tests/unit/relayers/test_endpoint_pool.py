@@ -154,7 +154,7 @@ async def test_a_foreign_endpoint_is_left_by_name_and_looked_at_again_later(time
     pool = times.pool(a, b)
     for _ in range(3):
         assert await pool.ask(ask) == "b"
-    assert a.identified == 1
+    assert a.identified == 2, "it has said so twice, and is left alone then"
     first, second = await pool.examine()
     assert first.name == "the X RPC, endpoint 1 of 2 (a.example)"
     assert first.trouble is not None
@@ -162,6 +162,19 @@ async def test_a_foreign_endpoint_is_left_by_name_and_looked_at_again_later(time
     assert second.trouble is None
     a.network, b.down = "ours", True
     times.now += 61
+    assert await pool.ask(ask) == "a"
+
+
+async def test_one_garbled_answer_makes_no_endpoint_foreign(times: Times) -> None:
+    a = Node("a")
+    pool = times.pool(a)
+    said: list[str] = ["garbage", "ours"]
+
+    async def garbled(node: Node) -> None:
+        if (network := said.pop(0)) != "ours":
+            raise PortError(f"the RPC serves {network}", "correct the URL")
+
+    pool._identify = garbled
     assert await pool.ask(ask) == "a"
 
 
@@ -174,7 +187,7 @@ async def test_when_all_are_foreign_it_is_said_what_to_do(times: Times) -> None:
             await pool.ask(ask)
         assert not isinstance(refused.value, PortUnavailableError)
         assert refused.value.hint == "correct the URL"
-    assert a.identified == 1
+    assert a.identified == 2
 
 
 async def test_one_that_stands_still_is_left_for_one_that_is_ahead(times: Times) -> None:
