@@ -9,6 +9,7 @@ from typing import TypeVar
 from bridge.chains.actions import Action, AnchorAction, ApproveAction, CancelAction, CloseAction, SwapAction
 from bridge.chains.endpoints.agreement import Agreed
 from bridge.chains.endpoints.reports import Report
+from bridge.chains.endpoints.selection import Rules
 from bridge.chains.errors import ActionRefusedError, BadAddressError, PortError, PortUnavailableError
 from bridge.chains.port import (
     Authorizer,
@@ -92,7 +93,8 @@ class ZionPort:
             raise PortError(error.message, error.hint) from None
         self._settings = settings
         self.chain = settings.chain
-        self._nodes = Nodes(settings.rpc_urls, settings.timeout, identify=self._identify)
+        rules = Rules(max_age=settings.max_head_age)
+        self._nodes = Nodes(settings.rpc_urls, settings.timeout, rules=rules, identify=self._identify)
         self.account = Address(self._key.address)
 
     def __repr__(self) -> str:
