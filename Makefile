@@ -106,6 +106,12 @@ LONG_ELSEWHERE := --ignore tests/conformance/hostile --ignore tests/conformance/
 test-long: setup ## the tests that repeat or lengthen others: seeds, restarts, the chaos demo (minutes)
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m long $(LONG_ELSEWHERE) $(ARGS)
 
+FAULTS := ENDPOINT_FAULTS_BLOCKS=1000 ENDPOINT_FAULTS_LOCKS=100 ENDPOINT_FAULTS_FIGURES=build/endpoint-faults.jsonl
+.PHONY: endpoint-faults
+endpoint-faults: setup ## scans of 1,000 blocks with 100 locks behind endpoints with one fault each; figures in build/
+	mkdir -p build && rm -f build/endpoint-faults.jsonl
+	$(FAULTS) $(BIN)/python -m pytest -n 0 --timeout 900 tests/conformance/test_endpoint_faults.py $(ARGS)
+
 .PHONY: reference changelog release-notes
 reference: setup ## write the reference tables of the documents from the code
 	$(BIN)/python -m scripts.write_reference

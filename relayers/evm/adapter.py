@@ -28,6 +28,7 @@ from bridge.chains.actions import (
     RefundAction,
     SwapAction,
 )
+from bridge.chains.endpoints.reports import Report
 from bridge.chains.errors import ActionRefusedError, BadAddressError, PortError, PortUnavailableError
 from bridge.chains.port import (
     Authorizer,
@@ -61,7 +62,7 @@ from relayers.evm.estimates import estimate
 from relayers.evm.hints import new_heads
 from relayers.evm.messages import HtlcContract, Message
 from relayers.evm.profiles import FeeModel
-from relayers.evm.rpc import Call, RpcError, failed, open_rpc, quantity, sound
+from relayers.evm.rpc import Call, Rpc, RpcError, failed, network_check, open_rpc, quantity, sound
 from relayers.evm.settings import EvmSettings
 from relayers.evm.terms import Place, read_event
 from relayers.evm.traits import TRAITS
@@ -71,8 +72,6 @@ _Unclaiming = LockAction | RefundAction | CooperativeRefundAction | AccountActio
 """Every action but a claim, which `claiming` sends."""
 
 _EVENT_TOPICS = tuple("0x" + topic.hex() for topic in htlc.TOPICS)
-
-_RETRIES_WHILE_MOVING = 3
 
 _ALREADY_OPEN = "AlreadyOpen"
 """The contract's error for terms that are locked already and for a lane that holds a lock."""
@@ -96,7 +95,12 @@ class EvmPort:
         self.chain: ChainId = settings.chain
         self._settings = settings
         self._signer: LocalAccount = Account.from_key(key)
-        self._rpc = open_rpc(settings.rpc_urls, settings.timeout, settings.chain)
+        self._rpc = open_rpc(
+            settings.rpc_urls,
+            settings.timeout,
+            settings.chain,
+            identify=network_check(settings.chain_id, settings.chain),
+        )
         self._checked = False
         self.account = Address(self._signer.address)
         self.contract = self.parse_address(_contract_address(settings))
@@ -123,38 +127,33 @@ class EvmPort:
     async def scan(self, recent_blocks: Sequence[BlockRef], max_blocks: int) -> Scan:
         """See `ChainPort.scan`. A node behind the ring on the same chain yields nothing, and no orphans."""
         await self._check()
-        for _ in range(_RETRIES_WHILE_MOVING):
-            try:
-                return await self._scan(recent_blocks, max_blocks)
-            except blocks.ChainMovedError:
-                continue
-        raise PortUnavailableError(
-            "the chain keeps moving while it is read", "several nodes behind one URL? try again"
+        return await self._rpc.reread(
+            lambda one: self._scan(one, recent_blocks, max_blocks), blocks.ChainMovedError
         )
 
-    async def _scan(self, recent_blocks: Sequence[BlockRef], max_blocks: int) -> Scan:
-        heads = await self._heads()
+    async def _scan(self, rpc: Rpc, recent_blocks: Sequence[BlockRef], max_blocks: int) -> Scan:
+        heads = await blocks.read_heads(rpc, finalized=self._settings.reads_finalized)
         tip = heads.tip
         head = tip.block
         if not recent_blocks:
-            headers = await blocks.read_headers(self._rpc, head.height, head.height, head.parent)
+            headers = await blocks.read_headers(rpc, head.height, head.height, head.parent)
             orphaned: tuple[BlockRef, ...] = ()
             kept: Sequence[BlockRef] = ()
         else:
-            recent_blocks = await blocks.anchored(self._rpc, recent_blocks, head)
-            index = await blocks.common_ancestor(self._rpc, recent_blocks, head)
+            recent_blocks = await blocks.anchored(rpc, recent_blocks, head)
+            index = await blocks.common_ancestor(rpc, recent_blocks, head)
             if index is None:
                 return Scan((), (), (), tip)
             ancestor = recent_blocks[index]
             kept = recent_blocks[: index + 1]
             orphaned = tuple(reversed(recent_blocks[index + 1 :]))
             last = min(head.height, ancestor.height + max_blocks)
-            headers = await blocks.read_headers(self._rpc, ancestor.height + 1, last, ancestor.id)
+            headers = await blocks.read_headers(rpc, ancestor.height + 1, last, ancestor.id)
         if headers and headers[-1].ref.height == head.height and headers[-1].ref.id != head.id:
             raise blocks.ChainMovedError
         heads.check_branch([*kept, *(header.ref for header in headers)])
         refs = {header.ref.id: header.ref for header in headers}
-        logs = await blocks.read_logs(self._rpc, headers, self.contract, _EVENT_TOPICS)
+        logs = await blocks.read_logs(rpc, headers, self.contract, _EVENT_TOPICS)
         events = [read_event(log, refs[log["blockHash"]], self._place, self._assets) for log in logs]
         return Scan(
             orphaned, tuple(header.ref for header in headers), tuple(e for e in events if e is not None), tip
@@ -258,8 +257,12 @@ class EvmPort:
     async def broadcast(self, tx: SignedTx) -> BroadcastResult:
         """Send stored bytes; sending them again is harmless."""
         await self._check()
-        result = (await self._rpc.batch([Call("eth_sendRawTransaction", ("0x" + tx.raw.hex(),))]))[0]
-        return read_broadcast(result, tx.tx_id)
+        send = Call("eth_sendRawTransaction", ("0x" + tx.raw.hex(),))
+
+        async def send_to(one: Rpc) -> BroadcastResult:
+            return read_broadcast((await one.batch([send]))[0], tx.tx_id)
+
+        return await self._rpc.broadcast(send_to)
 
     async def tx_status(self, tx: SignedTx, *, agreed: bool = False) -> TxStatus:
         """Tell where a transaction is."""
@@ -325,6 +328,10 @@ class EvmPort:
         settings = self._settings
         async for _ in new_heads(self._rpc, settings.ws_url, settings.poll_interval, settings.timeout):
             yield
+
+    async def examine(self) -> tuple[Report, ...]:
+        """Look at every endpoint, for `rainbow check`."""
+        return await self._rpc.examine()
 
     async def close(self) -> None:
         """Close the connections."""

@@ -110,9 +110,12 @@ async def common_ancestor(rpc: Rpc, recent_blocks: Sequence[BlockRef], head: Blo
 async def _ids(rpc: Rpc, heights: Sequence[int], into: dict[BlockHeight, str]) -> None:
     wanted = [height for height in heights if height not in into]
     for result in await rpc.batch([header_call(height) for height in wanted]):
-        if isinstance(result, dict):
-            header = read_header(result)
-            into[header.ref.height] = header.ref.id
+        # All are below the head: one that is missing (or an error) proves no reorg, but another node behind
+        # the same URL, or one that lacks history.
+        if sound(result) is None:
+            raise ChainMovedError
+        header = read_header(result)
+        into[header.ref.height] = header.ref.id
 
 
 async def read_headers(rpc: Rpc, first: int, last: int, parent: str | None) -> list[Header]:
@@ -159,26 +162,12 @@ async def read_logs(rpc: Rpc, headers: Sequence[Header], contract: str, topics: 
 
 
 async def _logs_in_range(rpc: Rpc, first: int, last: int, contract: str, topics: Sequence[str]) -> list[Any]:
-    calls = [
-        Call(
-            "eth_getLogs",
-            (
-                {
-                    "fromBlock": hex(start),
-                    "toBlock": hex(min(start + MAX_LOG_SPAN - 1, last)),
-                    "address": contract,
-                    "topics": [list(topics)],
-                },
-            ),
-        )
-        for start in range(first, last + 1, MAX_LOG_SPAN)
-    ]
-    logs: list[Any] = []
-    for result in await rpc.batch(calls):
-        if isinstance(result, RpcError):
-            raise ChainMovedError from result
-        logs += result or []
-    return logs
+    def piece(start: int, end: int) -> Call:
+        wanted = {"fromBlock": hex(start), "toBlock": hex(end), "address": contract, "topics": [list(topics)]}
+        return Call("eth_getLogs", (wanted,))
+
+    pieces = await rpc.ranged("eth_getLogs", first, last, MAX_LOG_SPAN, piece)
+    return [log for _, _, logs in pieces for log in logs or ()]
 
 
 async def _logs_from_receipts(rpc: Rpc, block_id: str, contract: str, topics: Sequence[str]) -> list[Any]:

@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 import base64
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from solders.hash import Hash
 from solders.keypair import Keypair
 from solders.transaction import VersionedTransaction
 
 from bridge.chains.actions import Action, ApproveAction, LockAction, SwapAction
-from bridge.chains.endpoints.json_rpc import RpcError, record
+from bridge.chains.endpoints.answers import reading
+from bridge.chains.endpoints.json_rpc import Calls, RpcError, record
+from bridge.chains.endpoints.reports import Report
 from bridge.chains.errors import (
     ActionRefusedError,
     BadAddressError,
@@ -241,8 +243,11 @@ class SolanaPort:
     async def broadcast(self, tx: SignedTx) -> BroadcastResult:
         """Send stored bytes; sending them again is harmless."""
         options = {"encoding": "base64", "preflightCommitment": blocks.CONFIRMED, "maxRetries": 0}
+        return await self._rpc.broadcast(lambda one: self._send(one, tx, options))
+
+    async def _send(self, one: Calls, tx: SignedTx, options: dict[str, Any]) -> BroadcastResult:
         try:
-            sent = await self._rpc.call("sendTransaction", base64.b64encode(tx.raw).decode(), options)
+            sent = await one.call("sendTransaction", base64.b64encode(tx.raw).decode(), options)
         except RpcError as error:
             why = error.data.get("err") if isinstance(error.data, dict) else None
             if error.code == _PREFLIGHT_FAILED and why == "AlreadyProcessed":
@@ -296,6 +301,10 @@ class SolanaPort:
         async for _ in hints.wake_ups(self._rpc, s.ws_url, self.contract, s.poll_interval, s.timeout):
             yield
 
+    async def examine(self) -> tuple[Report, ...]:
+        """Look at every endpoint, for `rainbow check`."""
+        return await self._rpc.examine()
+
     async def close(self) -> None:
         """Close the connections."""
         await self._rpc.close()
@@ -304,11 +313,16 @@ class SolanaPort:
 
     async def _reread_if_moved(self, read: Callable[[], Awaitable[T]]) -> T:
         """Read again while the chain moves under the reading."""
-        for _ in range(_RETRIES_WHILE_MOVING):
+        pool = self._rpc.pool
+        for attempt in range(1, _RETRIES_WHILE_MOVING * len(pool.clients) + 1):
+            asked = pool.current
             try:
-                return await read()
+                with reading("the Solana RPC"):
+                    return await read()
             except blocks.ChainMovedError:
                 await asyncio.sleep(0.05)
+                if attempt % _RETRIES_WHILE_MOVING == 0:
+                    pool.distrust(asked, f"{asked.name} contradicts itself")
             except RpcError as error:
                 raise PortUnavailableError(
                     f"the Solana RPC refused: {error.message}", "use another one"

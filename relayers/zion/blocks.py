@@ -15,14 +15,14 @@ from bridge.chains.errors import PortUnavailableError
 from bridge.chains.port import HtlcEvent
 from bridge.chains.recent_blocks import newest_common
 from bridge.protocol.types import Asset, BlockHeight, BlockRef, UnixSeconds
-from chain.rules.errors import RpcError, RuleBrokenError
+from chain.rules.errors import RuleBrokenError
 from chain.rules.hashing import keccak256
 from chain.rules.header import Header
 from chain.rules.records import BODY_BYTES, Transaction, decode_transaction
 from chain.service.messages import BlockView, HeaderView, NodeInfo
 from kernels.errors import RainbowError
 from relayers.zion.htlc import read_event
-from relayers.zion.nodes import Nodes
+from relayers.zion.nodes import Asks, NodeRefusedError
 
 _BLOCKS_AT_ONCE = 8
 _HEADERS_AT_ONCE = 500
@@ -47,15 +47,15 @@ def read_header(view: HeaderView) -> BlockRef:
     return BlockRef(BlockHeight(header.height), view.id, header.previous.hex(), UnixSeconds(header.time))
 
 
-async def read_head(nodes: Nodes, info: NodeInfo) -> BlockRef:
+async def read_head(nodes: Asks, info: NodeInfo) -> BlockRef:
     """Return the reference of the head that `info` names."""
     try:
         return read_header(await nodes.ask(lambda node: node.get_header(info.best_id)))
-    except RpcError as error:
+    except NodeRefusedError as error:
         raise ChainMovedError from error
 
 
-async def read_headers(nodes: Nodes, first: int, last: int) -> list[HeaderView]:
+async def read_headers(nodes: Asks, first: int, last: int) -> list[HeaderView]:
     """Return the main chain's headers from `first` to `last`, fewer where it ends before."""
     found: list[HeaderView] = []
     for start in range(first, last + 1, _HEADERS_AT_ONCE):
@@ -82,7 +82,7 @@ def linked(views: Sequence[HeaderView], parent: str) -> list[BlockRef]:
     return refs
 
 
-async def anchored(nodes: Nodes, recent_blocks: Sequence[BlockRef], head: BlockRef) -> Sequence[BlockRef]:
+async def anchored(nodes: Asks, recent_blocks: Sequence[BlockRef], head: BlockRef) -> Sequence[BlockRef]:
     """Replace a first known block without an id by the one that the chain has at its height."""
     if recent_blocks[0].id or recent_blocks[0].height > head.height:
         return recent_blocks
@@ -92,7 +92,7 @@ async def anchored(nodes: Nodes, recent_blocks: Sequence[BlockRef], head: BlockR
     return (read_header(views[0]), *recent_blocks[1:])
 
 
-async def common_ancestor(nodes: Nodes, recent_blocks: Sequence[BlockRef], head: BlockRef) -> int | None:
+async def common_ancestor(nodes: Asks, recent_blocks: Sequence[BlockRef], head: BlockRef) -> int | None:
     """Ask for as few headers as need be and return what `bridge.chains.recent_blocks.newest_common` says."""
     canonical = {head.height: head.id}
     newest = recent_blocks[-1]
@@ -103,30 +103,42 @@ async def common_ancestor(nodes: Nodes, recent_blocks: Sequence[BlockRef], head:
     return newest_common(recent_blocks, canonical, head)
 
 
-async def _ids(nodes: Nodes, first: int, last: int) -> dict[BlockHeight, str]:
-    return {BlockHeight(view.height): view.id for view in await read_headers(nodes, first, last)}
+async def _ids(nodes: Asks, first: int, last: int) -> dict[BlockHeight, str]:
+    found = {BlockHeight(view.height): view.id for view in await read_headers(nodes, first, last)}
+    if len(found) != max(0, last - first + 1):
+        # All are below the head: one that is missing proves no reorg, but another node behind the same URL.
+        raise ChainMovedError
+    return found
 
 
-async def read_events(
-    nodes: Nodes, views: Sequence[HeaderView], refs: Sequence[BlockRef], native: Asset
-) -> list[HtlcEvent]:
-    """Return the HTLC events of these blocks in chain order. Blocks of a coinbase alone are not fetched."""
-    wanted = [ref for view, ref in zip(views, refs, strict=True) if view.transactions > 1]
+async def read_events(nodes: Asks, refs: Sequence[BlockRef], native: Asset) -> tuple[list[HtlcEvent], int]:
+    """Return the HTLC events of these blocks in chain order, and how many of the blocks were read.
+
+    Every block is fetched: that a block holds nothing but its coinbase is what its id proves, not what a node
+    says of it. What was read counts when a later block is not there any more. Raises `ChainMovedError` when
+    the first one is not.
+    """
     events: list[HtlcEvent] = []
-    for start in range(0, len(wanted), _BLOCKS_AT_ONCE):
-        part = wanted[start : start + _BLOCKS_AT_ONCE]
-        try:
-            blocks = await asyncio.gather(
-                *(nodes.ask(lambda node, ref=ref: node.get_block(ref.id)) for ref in part)  # type: ignore[misc]
-            )
-        except RpcError as error:
-            raise ChainMovedError from error
-        for ref, block in zip(part, blocks, strict=True):
+    for start in range(0, len(refs), _BLOCKS_AT_ONCE):
+        part = refs[start : start + _BLOCKS_AT_ONCE]
+        blocks = await asyncio.gather(
+            *(nodes.ask(lambda node, ref=ref: node.get_block(ref.id)) for ref in part),  # type: ignore[misc]
+            return_exceptions=True,
+        )
+        for at, (ref, block) in enumerate(zip(part, blocks, strict=True), start):
+            if isinstance(block, NodeRefusedError):
+                if at == 0:
+                    raise ChainMovedError from block
+                return events, at
+            if isinstance(block, BaseException):
+                if at == 0 or not isinstance(block, PortUnavailableError):
+                    raise block
+                return events, at
             for tx in _transactions(ref, block):
                 event = read_event(tx, ref, native)
                 if event is not None:
                     events.append(event)
-    return events
+    return events, len(refs)
 
 
 def _transactions(ref: BlockRef, block: BlockView) -> list[Transaction]:

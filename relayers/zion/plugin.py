@@ -74,6 +74,7 @@ def settings_of(instance: Instance) -> ZionSettings:
     from relayers.zion.settings import ZionSettings
 
     section = section_of(instance, ZionSection)
+    interval = section.timing_on(instance.network).block_interval
     return ZionSettings(
         chain=instance.chain,
         rpc_urls=section.rpc_urls,
@@ -82,7 +83,12 @@ def settings_of(instance: Instance) -> ZionSettings:
         urgent_max_fee=to_units(section.urgent_max_fee, section.native_decimals),
         timeout=section.rpc_timeout,
         poll_interval=section.poll_interval,
+        max_head_age=0.0 if instance.network is Network.DEV else float(_BLOCKS_OF_SILENCE * interval),
     )
 
+
+_BLOCKS_OF_SILENCE = 40
+"""Block intervals: a head that shows the median of the last 11 blocks' times is six older than its block, and
+34 more without a block happen once in 10^14 blocks."""
 
 FAMILY = ZionFamily()

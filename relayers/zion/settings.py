@@ -16,7 +16,8 @@ class ZionSettings(msgspec.Struct, frozen=True):
 
     `chain` is the operator's name of this network. `rpc_urls` are used in turn when one is down. `max_fee`
     (smallest units) caps the fee of an ordinary transaction, `urgent_max_fee` that of a claim or refund.
-    `timeout` is seconds for one request, `poll_interval` seconds between polls while there is no WebSocket.
+    `timeout` is seconds for one request, `poll_interval` seconds between polls while there is no WebSocket,
+    `max_head_age` seconds after which a node's newest block is too old to ask that node (0: never).
     """
 
     rpc_urls: tuple[str, ...]
@@ -25,6 +26,7 @@ class ZionSettings(msgspec.Struct, frozen=True):
     urgent_max_fee: int = 10 * COIN
     timeout: float = 10.0
     poll_interval: float = 5.0
+    max_head_age: float = 0.0
     chain: ChainId = ZION.chain
 
     @property

@@ -12,6 +12,7 @@ import pytest
 import pytest_asyncio
 
 from bridge.chains.actions import ClaimAction, LockAction
+from bridge.chains.endpoints.selection import Rules
 from bridge.chains.errors import PortError, PortUnavailableError
 from bridge.chains.port import BroadcastOutcome, FeeLevel, LockStatus, TxState
 from bridge.keys.devkeys import devnet_key
@@ -23,6 +24,7 @@ from tests.conformance.conftest import Rigs
 from tests.conformance.ethereum_rig import EthereumRig
 from tests.conformance.lying_rpc import LyingRpc
 from tests.conformance.rig import Scene, Watcher
+from tests.conformance.test_endpoint_faults import pool_of
 
 SECRET = Preimage(b"thirty-two bytes against liars..")
 
@@ -168,6 +170,7 @@ async def test_a_broken_line_is_unavailable_and_its_key_stays_secret(
 ) -> None:
     port = through(rig, rpc.url, timeout=1.0)
     await port.tip()
+    pool_of(port)._rules = Rules(patience=0.0)
     match fault:
         case "garbage":
             rpc.garbage = True
@@ -203,6 +206,66 @@ async def test_the_next_url_serves_when_the_first_is_down(rig: EthereumRig, rpc:
     assert tried > before
     await port.tip()
     assert len(rpc.seen) == tried, "it stays with the one that works"
+    await port.close()
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        (-32603, "Internal error"),
+        (-32000, "header not found"),
+        (-32007, "50/second request limit reached"),
+        (-32097, "rate limited"),
+        (35, "Request timeout on the free tier"),
+    ],
+)
+async def test_an_endpoint_that_answers_with_its_own_error_is_left_for_the_next(
+    rig: EthereumRig, rpc: LyingRpc, code: int, words: str
+) -> None:
+    port = through(rig, rpc.url, rig.devnet.rpc_url)
+    watcher = Watcher(port)
+    await watcher.look()
+    error = {"code": code, "message": words}
+    rpc.mangle = lambda call, _: {"jsonrpc": "2.0", "id": call["id"], "error": error}
+    await port.tip()
+    await watcher.look()
+    await port.next_sequence()
+    await port.fees(rig.native)
+    await port.close()
+
+
+@pytest.mark.parametrize("code", [-32603, -32000, -32007, -1, 0])
+async def test_only_the_ports_own_errors_leave_it(rig: EthereumRig, rpc: LyingRpc, code: int) -> None:
+    port = through(rig, rpc.url)
+    watcher = Watcher(port)
+    await watcher.look()
+    pool_of(port)._rules = Rules(patience=0.0)
+    error = {"code": code, "message": "the endpoint's own words"}
+    rpc.mangle = lambda call, _: {"jsonrpc": "2.0", "id": call["id"], "error": error}
+    for job in (port.tip, watcher.look, port.next_sequence, lambda: port.fees(rig.native)):
+        with pytest.raises(PortUnavailableError, match="the endpoint's own words") as failure:
+            await job()
+        assert failure.value.hint
+        assert "endpoint 1 of 1 (127.0.0.1)" in str(failure.value)
+    await port.close()
+
+
+async def test_a_transaction_that_one_endpoint_loses_is_taken_by_the_other(
+    scene: Scene, rig: EthereumRig, rpc: LyingRpc
+) -> None:
+    ours, theirs = await scene.port("bridge"), await scene.port("user")
+    tx = await ours.prepare(
+        LockAction(await scene.terms(ours, theirs, SECRET)), await ours.next_sequence(), FeeLevel()
+    )
+    port = through(rig, rpc.url, rig.devnet.rpc_url)
+    await port.tip()
+    rpc.mangle = lambda call, answer: (
+        {"jsonrpc": "2.0", "id": call["id"], "error": {"code": -32000, "message": "replacement underpriced"}}
+        if call["method"] == "eth_sendRawTransaction"
+        else answer
+    )
+    assert (await port.broadcast(tx)).outcome in {BroadcastOutcome.ACCEPTED, BroadcastOutcome.ALREADY_KNOWN}
+    await rig.devnet.mine(1)
     await port.close()
 
 
