@@ -20,7 +20,7 @@ from bridge.protocol.effects import (
     SendLock,
     SendRefund,
 )
-from bridge.protocol.legs import CLAIMED, OPEN, REFUNDED, RESOLVED, SPENT_FINAL, UNLOCKED
+from bridge.protocol.legs import CLAIMED, OPEN, REFUNDED, RESOLVED, SPENT_FINAL, UNLOCKED, UNPROVEN
 from bridge.protocol.refusals import Refusal, RefusalCode
 from bridge.protocol.types import (
     Abandonment,
@@ -84,15 +84,19 @@ def must_claim_source(swap: Swap) -> bool:
     the user only shared with us waits until the destination is claimed for them, at most until the source's
     time falls under the claim budget; so does one found when our own refund of the destination may be on its
     way, lest we take both legs. Never while the destination is safely ours: then the source goes back.
+
+    A destination whose spend is unproven counts as taken. A source whose spend is unproven is tried all the
+    same once the destination was or may be taken: the chain refuses it if it is spent.
     """
-    if not swap.secret_known or swap.source.state not in OPEN:
+    source, destination = swap.source.state, swap.destination
+    if not swap.secret_known or source not in OPEN | UNPROVEN:
         return False
-    destination = swap.destination
-    match destination.state:
-        case LegState.CLAIM_SEEN | LegState.CLAIM_FINAL:
-            return True
-        case LegState.NONE | LegState.REFUND_FINAL:
-            return False
+    if destination.state in CLAIMED | UNPROVEN:
+        return True
+    if source in UNPROVEN:
+        return False
+    if destination.state in {LegState.NONE, LegState.REFUND_FINAL}:
+        return False
     now = source_time(swap)
     if now is not None and now >= timelocks.latest_claim_start(swap.policy, swap.source.terms.deadline):
         return True
@@ -114,7 +118,8 @@ def must_claim_destination(swap: Swap) -> bool:
 
 
 def must_refund_destination(swap: Swap) -> bool:
-    """The destination is past its deadline, and no known secret earns the bridge the source for it."""
+    """The destination is past its deadline, and no known secret earns the bridge the source for it. A source
+    whose spend is unproven earns nothing."""
     paid = swap.secret_known and (swap.source.state in OPEN or swap.source.state in CLAIMED)
     return swap.destination.state in OPEN and deadline_passed(swap, swap.destination) and not paid
 
@@ -128,7 +133,7 @@ def must_give_source_back(swap: Swap) -> bool:
 
 def is_committed(swap: Swap) -> bool:
     """The bridge has been paid or is about to be: the destination lock is owed to the user."""
-    return swap.source.state in CLAIMED or must_claim_source(swap)
+    return swap.source.state in CLAIMED or (swap.source.state in OPEN and must_claim_source(swap))
 
 
 def may_counterlock(swap: Swap, now: Mapping[ChainId, UnixSeconds] | None = None) -> Refusal | None:
@@ -148,6 +153,8 @@ def may_counterlock(swap: Swap, now: Mapping[ChainId, UnixSeconds] | None = None
         return Refusal(RefusalCode.NOT_ACCEPTED, "the quote was not accepted")
     if source.state in REFUNDED:
         return Refusal(RefusalCode.SOURCE_SPENT, "the source went back to the user")
+    if source.state in UNPROVEN:
+        return Refusal(RefusalCode.SOURCE_SPENT, "the source was spent, and nobody can prove how")
     if not source.lock_final or source.state in UNLOCKED:
         return Refusal(RefusalCode.SOURCE_NOT_FINAL, "the source lock is not final")
     if is_late(swap):
@@ -203,7 +210,7 @@ def must_abandon(swap: Swap) -> Abandonment | None:
     source, destination = swap.source.state, swap.destination.state
     if swap.abandoned is not None or destination not in UNLOCKED or is_committed(swap):
         return None
-    if source in REFUNDED:
+    if source in REFUNDED | UNPROVEN:
         return Abandonment.SPENT
     if source in OPEN and is_late(swap):
         return Abandonment.LATE
@@ -253,6 +260,12 @@ def may_share_secret(swap: Swap, preimage: Preimage) -> Refusal | None:
             )
         case LegState.CLAIM_SEEN | LegState.CLAIM_FINAL:
             return Refusal(RefusalCode.ALREADY_CLAIMED, "the destination was claimed already")
+        case LegState.SPENT_UNKNOWN:
+            return Refusal(
+                RefusalCode.DESTINATION_UNCLEAR,
+                "the destination lock was spent, and the bridge cannot prove how",
+                hint="if you have claimed it, nothing is left to do; otherwise keep the secret to yourself",
+            )
         case LegState.FINAL:
             if not swap.refund_begun:
                 return None
@@ -304,7 +317,7 @@ def required_effects(swap: Swap) -> tuple[Effect, ...]:
     if is_done(swap) or (
         swap.abandoned is not None
         and swap.destination.state is LegState.NONE
-        and swap.source.state not in CLAIMED
+        and swap.source.state not in CLAIMED | UNPROVEN
     ):
         effects.append(ReleaseInventory())
     return tuple(effects)
