@@ -197,8 +197,12 @@ def _fold_tick(swap: Swap, event: Tick) -> Swap:
     height = max(event.height, swap.heights.get(event.chain, event.height))
     if time == swap.times.get(event.chain) and height == swap.heights.get(event.chain):
         return swap
+    since = swap.destination_since
+    if event.chain == swap.destination.terms.chain and event.chain not in swap.heights:
+        since = height
     return replace(
         swap,
+        destination_since=since,
         times={**swap.times, event.chain: time},
         heights={**swap.heights, event.chain: height},
     )

@@ -308,6 +308,9 @@ class Swap(msgspec.Struct, frozen=True):
     """The bridge has agreed to give the source back before its deadline."""
     attention: str = ""
     """Why an operator should look; empty when all is well."""
+    destination_since: BlockHeight | None = None
+    """The first height heard of the destination's chain: no lock of ours can be older. None where an older
+    version heard of it."""
     times: dict[ChainId, UnixSeconds] = msgspec.field(default_factory=dict)
     heights: dict[ChainId, BlockHeight] = msgspec.field(default_factory=dict)
 
