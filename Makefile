@@ -101,6 +101,11 @@ WORKERS ?= 2
 pytest: setup ## the tests alone; ARGS="-k name" narrows, WORKERS=4 uses more processes
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
 
+LONG_ELSEWHERE := --ignore tests/conformance/hostile --ignore tests/conformance/test_endpoint_faults.py
+.PHONY: test-long
+test-long: setup ## the tests that repeat or lengthen others: seeds, restarts, the chaos demo (minutes)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m long $(LONG_ELSEWHERE) $(ARGS)
+
 .PHONY: reference changelog release-notes
 reference: setup ## write the reference tables of the documents from the code
 	$(BIN)/python -m scripts.write_reference

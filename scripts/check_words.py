@@ -115,26 +115,16 @@ RULES = (
 )
 """What is looked for, in all covered files."""
 
-NOT_COVERED = (
-    "bridge/__init__.py",
-    "bridge/api/",
-    "bridge/chains/",
-    "bridge/cli.py",
-    "bridge/client/",
-    "bridge/commands/",
-    "bridge/desk/",
+NOT_COVERED: tuple[str, ...] = (
     "bridge/engine/",
-    "bridge/keys/",
     "bridge/protocol/",
-    "bridge/wiring/",
-    "chain/",
     "relayers/evm/",
-    "tests/",
 )
 """Paths whose prose was not gone through yet: make this list shorter."""
 
 NEVER = (
     "scripts/check_words.py",  # it quotes what it looks for
+    "tests/unit/documents/test_words.py",  # so does this
     "scripts/locks/",
     "scripts/toolchain/package-lock.json",
     "LICENSE",

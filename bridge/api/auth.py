@@ -50,7 +50,7 @@ def owner_of(
     if not _TOKEN.fullmatch(credentials.credentials):
         raise ApiError(
             Kind.UNAUTHORIZED,
-            "this is no client token",
+            "this is not a client token",
             "make one of 32 to 128 characters A–Z a–z 0–9 _ -, e.g. with `openssl rand -hex 32`",
             headers=_CHALLENGE,
         )

@@ -29,7 +29,7 @@ class Kind(Enum):
     FORBIDDEN = ("forbidden", 403, "The key does not allow this")
     UNKNOWN_PAIR = ("unknown-pair", 404, "This pair is not on offer")
     AMOUNT_OUT_OF_RANGE = ("amount-out-of-range", 422, "The amount is outside the limits")
-    BAD_ADDRESS = ("bad-address", 422, "This is no address of that chain")
+    BAD_ADDRESS = ("bad-address", 422, "This is not an address of that chain")
     QUOTE_GONE = ("quote-gone", 410, "The quote has expired or was taken")
     HASHLOCK_USED = ("hashlock-used", 409, "This hashlock was used before")
     IDEMPOTENCY_CONFLICT = ("idempotency-conflict", 409, "The same key came with another request")

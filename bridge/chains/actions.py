@@ -80,7 +80,7 @@ class CancelAction(msgspec.Struct, frozen=True):
 
 
 SwapAction = LockAction | ClaimAction | RefundAction | CooperativeRefundAction
-"""Made anew from the swap each time: a secret may be part of it."""
+"""Made again from the swap each time: a secret may be part of it."""
 
 AccountAction = ApproveAction | AnchorAction | CloseAction | CancelAction
 """Belongs to the account and is stored as it is."""

@@ -48,13 +48,13 @@ def to_text(units: int, decimals: int) -> str:
 def _http(url: str) -> str:
     if url and not re.fullmatch(r"https?://[^\s/]+\S*", url):
         # The URL itself is not repeated: those of hosted nodes contain a key.
-        raise ValueError("this is no URL that begins with http:// or https://")
+        raise ValueError("this is not a URL that begins with http:// or https://")
     return url
 
 
 def _websocket(url: str) -> str:
     if url and not re.fullmatch(r"wss?://[^\s/]+\S*", url):
-        raise ValueError("this is no URL that begins with ws:// or wss://")
+        raise ValueError("this is not a URL that begins with ws:// or wss://")
     return url
 
 

@@ -10,13 +10,13 @@ class PortError(RainbowError):
 
 
 class PortUnavailableError(PortError):
-    """The RPC is down, slow or talks nonsense: try again later, assume nothing."""
+    """The RPC is down, slow or answers something else: try again later, assume nothing."""
 
     exit_code = 4
 
 
 class BadAddressError(PortError):
-    """Text that is no address of this chain."""
+    """Text that is not an address of this chain."""
 
 
 class InsufficientFundsError(PortError):
@@ -36,7 +36,7 @@ class BadAuthorizationError(PortError):
 
 
 class NothingToDoError(PortError):
-    """What the action is for has happened already, by whomever: it is done with."""
+    """What the action is for has happened already, by our hand or another's: nothing is left to do."""
 
 
 class DeepReorgError(PortError):

@@ -2,7 +2,7 @@
 
 A family is found by its entry point in the group `rainbow.chains` (`bridge.chains.registry`). The
 configuration names instances of it: `family = "…"` in `[chains.<name>]`. All is asked for one `Instance`.
-What is dear to import is imported inside the methods: a configuration is read without any chain's library.
+What is slow to import is imported inside the methods: a configuration is read without any chain's library.
 """
 
 from __future__ import annotations
@@ -164,8 +164,8 @@ class SampleOffer:
     """What `rainbow init` proposes for an instance's native coin; whole coins as decimal text.
 
     `keep` stays for fees, `price` is an example in the unit of all prices, `least` and `most` limit a swap
-    that begins with it. A chain with dear transactions sets `least_partner`: the least worth, in the unit of
-    prices, that makes sense to swap into its coin.
+    that begins with it. A chain with expensive transactions sets `least_partner`: the least worth, in the
+    unit of prices, that makes sense to swap into its coin.
     """
 
     keep: str

@@ -14,7 +14,7 @@ def newest_common(
     """Return the index in `recent_blocks` of the newest block that is still canonical.
 
     `canonical` maps heights up to `head`'s to block ids. None means that the node stands behind the ring on
-    the same chain, as one that lags or restarts does: a missing block is no proof of a reorg, only another
+    the same chain, as one that lags or restarts does: a missing block does not prove a reorg, only another
     block at its height is. Raises `DeepReorgError` if no known block is canonical, `PortUnavailableError` if
     the node is so far behind that this cannot be told.
     """

@@ -65,7 +65,7 @@ def family(name: str) -> ChainFamily:
 
 def families() -> dict[str, ChainFamily]:
     """Load every family that can be loaded, by its own name, each once. One that cannot is left out here:
-    whoever names it is told why."""
+    an operator who names it is told why."""
     found: dict[str, ChainFamily] = {}
     for name in names():
         with contextlib.suppress(FamilyError):

@@ -44,7 +44,7 @@ def quote(
     api: ApiUrl = DEFAULT_URL,
     as_json: Json = False,
 ) -> None:
-    """Ask the bridge for a price. It is reserved for you until it expires; `rainbow swap start` asks anew."""
+    """Ask the bridge for a price. It is yours until it expires; `rainbow swap start` asks again."""
 
     async def ask() -> QuoteView:
         async with BridgeClient(api, token=client_token()) as client:

@@ -26,7 +26,8 @@ from bridge.store import Store
 from bridge.store.records import StoredSwap
 
 FEE_HEADROOM_PERCENT = 150
-"""Of the present cost: what a signature is asked to allow, lest a dearer block make it worthless."""
+"""Of the present cost: what a signature is asked to allow. It must still be worth something when the next
+blocks are more expensive."""
 
 
 class ClaimTerms(msgspec.Struct, frozen=True):

@@ -342,7 +342,7 @@ class SwapService:
         return address
 
     def _refuse_sharing(self, tx: Transaction, stored: StoredSwap, preimage: Preimage) -> None:
-        """Refuse a preimage that the user would give away for nothing. Raises `RefusedError`."""
+        """Refuse a preimage that the user would give away without getting anything. Raises `RefusedError`."""
         swap = stored.swap
         refusal = may_share_secret(swap, preimage)
         if refusal is None and not swap.secret_shared:

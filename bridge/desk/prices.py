@@ -42,7 +42,7 @@ class PriceSource(Protocol):
         ...
 
     def refresh(self) -> None:
-        """Fetch anew; called periodically from a thread. Raises `PriceUnavailableError`."""
+        """Fetch again; called periodically from a thread. Raises `PriceUnavailableError`."""
         ...
 
 

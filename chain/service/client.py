@@ -1,7 +1,7 @@
 """The node's client: typed, asynchronous, over HTTP and WebSocket.
 
 `NodeUnreachableError` is raised for all that may pass by itself (no connection, timeouts, answers that are
-no JSON-RPC); `RpcError` with `reason` (see `chain.rules.errors.Reason`) for what the node refused.
+not JSON-RPC); `RpcError` with `reason` (see `chain.rules.errors.Reason`) for what the node refused.
 """
 
 from __future__ import annotations

@@ -194,7 +194,7 @@ async def test_a_claim_for_a_fee_keeps_what_the_data_cost_too(rig: EthereumRig) 
 
 
 async def test_data_that_costs_more_than_the_fee_brings_is_not_sent_for_it(rig: EthereumRig) -> None:
-    """claimFor has some 600 bytes more than an ordinary claim: where they are dear the claim is ordinary."""
+    """claimFor has 600 bytes more than an ordinary claim: where these are expensive the claim is ordinary."""
     ours, theirs = opened(rig, FeeModel.OP_STACK, "op/bridge"), opened(rig, FeeModel.OP_STACK, "op/user 2")
     await rig.devnet.fund(ours.account, rig.native, 10 * ETHER)
     terms = await lock_terms(ours, theirs.account, ETHER)
@@ -349,7 +349,7 @@ async def test_a_wallet_on_arbitrum_estimates_gas_itself(rig: EthereumRig) -> No
 
 
 async def test_the_stub_oracles_are_contracts_of_their_own(rig: EthereumRig) -> None:
-    """The addresses are those of the rollups, and what stands there answers."""
+    """The addresses are those of the rollups, and the contracts there answer."""
     await charge(rig, price=1)
     receipt = await transact(rig, GAS_PRICE_ORACLE, selector("price()"))
     assert receipt["status"] == "0x1"

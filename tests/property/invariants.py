@@ -74,7 +74,7 @@ def check_swap(swap: Swap) -> None:
         assert source not in OPEN | CLAIMED, "a user who trusted us with the secret loses the destination"
     if SendClaim(DESTINATION) in required:
         assert swap.source.lock_final, "the destination is given away before the source is final"
-        assert source is LegState.FINAL or source in CLAIMED, "the destination is given away for nothing"
+        assert source is LegState.FINAL or source in CLAIMED, "the destination is given away unpaid"
     if UNPROVEN in (source, destination):
         assert SendLock() not in required, "8: locked on the strength of what nobody can prove"
         assert not gives_back, "8: given back on the strength of what nobody can prove"

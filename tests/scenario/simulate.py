@@ -2,9 +2,10 @@
 
     python -m tests.scenario.simulate --seeds 50 --first 0
 
-Each seed plays a few swaps both ways while chains reorganise, halt and get dear, RPCs fail, transactions get
-lost, processes are killed and leases run out. What must hold at every step: no coin appears or vanishes, no
-swap pays one side twice, no counter-lock is sent twice. In the end, with the faults gone, every swap is over.
+Each seed plays a few swaps both ways while chains reorganise, halt and get expensive, RPCs fail, transactions
+get lost, processes are killed and leases run out. What must hold at every step: no coin appears or vanishes,
+no swap pays one side twice, no counter-lock is sent twice. In the end, with the faults gone, every swap is
+over.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ KINDS: dict[str, Behaviour] = {
     "hands over": {"hands_over": True},
     "hasty": {"hurry": True},
     "walks away": {"claims": False},
-    "gone for ever": {"claims": False, "refunds": False},
+    "gone forever": {"claims": False, "refunds": False},
     "never funds": {"locks": False},
     "late": {"late": True},
 }
@@ -92,7 +93,7 @@ def _batched(world: BridgeWorld) -> int:
 
 
 async def _step(world: BridgeWorld, rng: random.Random) -> int:
-    """One step; sometimes a process dies in it and both start anew, later."""
+    """One step; sometimes a process dies in it and both start again, later."""
     if rng.random() < 0.1:
         world.process(Fuse(at=rng.randint(1, 12)))
     try:

@@ -175,7 +175,7 @@ async def test_where_an_account_has_one_transaction_waiting_at_a_time_urgent_one
     world.check()
     with world.store.reading() as tx:
         bids = {t.signed.fee["price"] for s in world.users for _, t in tx.transactions.of_swap(SwapId(s))}
-    assert bids == {10}, "waiting for one's turn is no reason to bid more"
+    assert bids == {10}, "waiting for one's turn does not raise the bid"
     assert {world.state(swap_id) for swap_id in world.users} == {SwapState.COMPLETED}
     world.close()
 

@@ -18,7 +18,7 @@ IDLE = 4
 
 
 async def _to_the_end(world: BridgeWorld) -> None:
-    """Play on; whenever the processes die, they start anew on the same database."""
+    """Play on; whenever the processes die, they start again on the same database."""
     for _ in range(100):
         if world.is_over():
             return

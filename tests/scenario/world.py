@@ -187,7 +187,7 @@ class BridgeWorld:
         return self.now_ms
 
     def process(self, fuse: Fuse | None = None) -> None:
-        """Start the processes anew: new store connections, new workers, nothing remembered."""
+        """Start the processes again: new store connections, new workers, nothing remembered."""
         if hasattr(self, "store"):
             self.store.close()
         self.fuse = fuse or Fuse()
@@ -246,7 +246,7 @@ class BridgeWorld:
             fake.mine(1, interval=max(1, self.now_ms // 1000 - fake.head.time))
 
     def fork(self, folder: Path, fuse: Fuse) -> BridgeWorld:
-        """Return a copy of the whole world at this moment, its processes started anew on a copy of the
+        """Return a copy of the whole world at this moment, its processes started again on a copy of the
         database with that fuse."""
         folder.mkdir()
         copy_database(self.folder / "bridge.db", folder / "bridge.db")

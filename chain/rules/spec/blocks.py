@@ -41,7 +41,7 @@ def height_follows_the_parent(header: Header, parent: Header) -> None:
 
 
 def target_is_the_expected_one(header: Header, ancestors: Sequence[Header], params: NetworkParams) -> None:
-    """The difficulty is no choice of the miner's."""
+    """The miner does not choose the difficulty."""
     require(header.target == next_target(params, ancestors), Reason.BAD_TARGET)
 
 

@@ -89,7 +89,7 @@ def deadline_is_reached(lock: Lock, median_time: UnixSeconds) -> None:
 
 
 def recipient_agrees(lock: Lock, tx: SignedRecord) -> None:
-    """The lock's recipient sends a cooperative refund itself, or gives its signature to whoever does."""
+    """The lock's recipient sends a cooperative refund itself, or gives its signature to the one who does."""
     sends_it = tx.sender == lock.recipient and tx.aux_length == 0
     signature, public_key = tx.aux[:SIGNATURE_BYTES], tx.aux[SIGNATURE_BYTES:]
     has_signed = (

@@ -1,4 +1,4 @@
-"""Lanes: no two open locks of the bridge's share one, whoever places them, whenever."""
+"""Lanes: no two open locks of the bridge's share one, whichever process places them, and at any time."""
 
 from __future__ import annotations
 

@@ -100,7 +100,7 @@ def test_a_refund_without_the_recovery_file_shows_what_the_bridge_gives_to_sign(
         shown = runner.invoke(cli.app, [*arguments, "--api", url])
     assert json.loads(told.stdout)["transactions"][0]["payload"] == {"lines": ["[1]"]}
     assert "sign and send this after 2027-01-15T09:00:00Z" in shown.output
-    assert '"lines": [' in shown.output  # JSON to copy, not Python, and its brackets are no markup
+    assert '"lines": [' in shown.output  # JSON to copy, not Python, and its brackets are not markup
     assert '"[1]"' in shown.output
 
 

@@ -1,7 +1,7 @@
 """An EVM for contract tests: a local anvil, mining one block for each transaction, with the clock held still.
 
 anvil has a binary for every platform that the project supports. A process keeps its anvils and hands them out
-anew: each starts from the state it had when it was fresh.
+again: each starts from the state it had when it was fresh.
 """
 
 from __future__ import annotations

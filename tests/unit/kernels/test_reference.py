@@ -29,7 +29,7 @@ def test_the_work_hash_is_keccak_around_the_mix(header: bytes, nonce: int) -> No
 @settings(deadline=None)
 @given(st.binary(min_size=32, max_size=32))
 def test_the_mix_can_be_undone(seed: bytes) -> None:
-    """The mix alone is no hash: multiplication by an odd constant and rotations are invertible."""
+    """The mix alone is not a hash: multiplication by an odd constant and rotations are invertible."""
     inverse = pow(1618033, -1, 2**32)
     s = [int.from_bytes(reference.golden_mix(seed)[4 * i : 4 * i + 4], "little") for i in range(12)]
     for number in reversed(range(12)):
