@@ -112,8 +112,9 @@ class Ingest:
         news += self._settle(tx, status)
         return IngestResult(len(scan.blocks), len(scan.orphaned), news, caught_up, stale=False, doubts=doubts)
 
-    def ingest_missed(self, events: Sequence[HtlcEvent]) -> int:
+    def ingest_missed(self, events: Sequence[HtlcEvent], refunded: LockId = LockId("")) -> int:
         """Store events of canonical blocks that an earlier scan did not report; returns how many were new.
+        `refunded`: a lock that the chain, asked directly, calls refunded.
 
         Blocks below the remembered ones are as deep as blocks can be: they were read as the ancestors of
         remembered ones.
@@ -126,7 +127,7 @@ class Ingest:
                 for event in events
                 if event.block.height < oldest or tx.blocks.contains(self.chain, event.block)
             ]
-            changed, _, failed = self._ingest_events(tx, fresh)
+            changed, _, failed = self._ingest_events(tx, fresh, refunded)
             for item in failed:
                 self._set_aside(tx, item)
             return changed
@@ -135,7 +136,9 @@ class Ingest:
 
     # -- events ------------------------------------------------------------------------------
 
-    def _ingest_events(self, tx: Transaction, events: Sequence[HtlcEvent]) -> tuple[int, int, list[SetAside]]:
+    def _ingest_events(
+        self, tx: Transaction, events: Sequence[HtlcEvent], refunded: LockId = LockId("")
+    ) -> tuple[int, int, list[SetAside]]:
         """Store what concerns our swaps; returns how many events were news, how many were reports of spends
         of ours that are not proved, and what could not be stored."""
         hashlocks = {event: _hashlock(event) for event in events if not isinstance(event, Refunded | Spent)}
@@ -154,7 +157,7 @@ class Ingest:
                 continue
             try:
                 with tx.attempt():
-                    news += self._ingest_event(tx, event)
+                    news += self._ingest_event(tx, event, refunded)
                     unproven += isinstance(event, Spent)
             except StoreError:
                 raise
@@ -165,12 +168,12 @@ class Ingest:
                 failed.append(SetAside(event.block, event.tx_id, f"it could not be stored ({kind})"))
         return news, unproven, failed
 
-    def _ingest_event(self, tx: Transaction, event: HtlcEvent) -> bool:
+    def _ingest_event(self, tx: Transaction, event: HtlcEvent, refunded: LockId) -> bool:
         match event:
             case Locked():
                 return self._ingest_lock(tx, event)
             case Claimed() | Refunded() | Spent():
-                return self._ingest_spend(tx, event)
+                return self._ingest_spend(tx, event, refund_confirmed=event.lock_id == refunded)
             case Revealed():
                 return self._ingest_preimage(tx, event.preimage)
 
@@ -199,13 +202,18 @@ class Ingest:
         )
         return after.changed
 
-    def _ingest_spend(self, tx: Transaction, event: Claimed | Refunded | Spent) -> bool:
+    def _ingest_spend(
+        self, tx: Transaction, event: Claimed | Refunded | Spent, *, refund_confirmed: bool = False
+    ) -> bool:
         lock = tx.observations.of_lock(self.chain, event.lock_id, ObservedKind.LOCKED)
         stored = tx.swaps.get(lock.swap_id) if lock else None
         if lock is None or stored is None:
             # A claim of a lock that is not ours may still reveal one of our secrets.
             return self._ingest_preimage(tx, event.preimage) if isinstance(event, Claimed) else False
         kind, happened = facts.spend(stored.swap, lock, event)
+        doubted = tx.observations.of_lock(self.chain, event.lock_id, ObservedKind.SPENT) is not None
+        if kind is ObservedKind.REFUNDED and doubted and not refund_confirmed:
+            return False  # once in doubt, it takes the chain's own word
         if kind is ObservedKind.SPENT:
             why = event.reason if isinstance(event, Spent) else f"reported as {type(event).__name__.lower()}"
             log.error("unproven_spend", chain=self.chain, swap=lock.swap_id, lock=event.lock_id,
@@ -222,7 +230,11 @@ class Ingest:
             depth=lock.depth,
             needs_finalized=lock.needs_finalized,
         )
-        return apply_events(tx, lock.swap_id, [*withdrawn, happened]).changed
+        changed = apply_events(tx, lock.swap_id, [*withdrawn, happened]).changed
+        if changed:
+            # It may have been settled while something else was believed.
+            tx.observations.reopen(self.chain, kind, event.lock_id, event.block)
+        return changed
 
     def _withdraw_unproven(
         self, tx: Transaction, lock: Observation, block: BlockRef | None = None
@@ -247,7 +259,13 @@ class Ingest:
     def ingest_unproven(self, lock_id: LockId, block: BlockRef, reason: str) -> int:
         """Store that the chain itself calls a lock spent of which no scan has shown the spend. `block`: the
         newest block scanned. Returns how many swaps changed."""
-        return self.ingest_missed([Spent(block, TxId(""), lock_id, reason)])
+
+        def job(tx: Transaction) -> int:
+            if self._spend_seen(tx, lock_id) or not tx.blocks.contains(self.chain, block):
+                return 0
+            return self._ingest_spend(tx, Spent(block, TxId(""), lock_id, reason))
+
+        return retrying(self._store, job)
 
     def ingest_standing(self, lock_id: LockId) -> int:
         """Store that the chain itself, asked directly, says that a lock stands whose spend was not proved."""
@@ -323,7 +341,10 @@ class Ingest:
     def is_spent(self, lock_id: LockId) -> bool:
         """Tell whether the spend of a lock was seen, proved or not."""
         with self._store.reading() as tx:
-            return any(tx.observations.of_lock(self.chain, lock_id, kind) for kind in _SPENDS)
+            return self._spend_seen(tx, lock_id)
+
+    def _spend_seen(self, tx: Transaction, lock_id: LockId) -> bool:
+        return any(tx.observations.of_lock(self.chain, lock_id, kind) for kind in _SPENDS)
 
     def confirm(self, candidates: Sequence[FinalityCandidate]) -> int:
         """Tell the swaps that these locks and refunds are final, if they are still canonical; returns how

@@ -87,20 +87,16 @@ def source_lock_evidence(tx: Transaction, swap: Swap, statuses: Statuses) -> Sou
     status = statuses[chain]
     if lock is None or status is None:
         return SourceLockEvidence(None)
-    spent = next(
-        (
-            kind.value
-            for kind in (ObservedKind.CLAIMED, ObservedKind.REFUNDED, ObservedKind.SPENT)
-            if tx.observations.of_lock(chain, lock_id, kind) is not None
-        ),
-        "",
-    )
+    # What is proved comes last: an unproven spend or a refund beside a claim is a contradiction, and refuses.
+    kinds = (ObservedKind.REFUNDED, ObservedKind.SPENT, ObservedKind.CLAIMED)
+    spent = next((kind for kind in kinds if tx.observations.of_lock(chain, lock_id, kind) is not None), None)
     return SourceLockEvidence(
         lock.terms,
         confirmations(status.scanned, lock.block),
         # What was told as final stays so while its block does: an endpoint may lose sight of `finalized`.
         finalized=lock.settled or is_called_final(status, lock),
-        spent=spent,
+        spent="" if spent is None else spent.value,
+        claimed=spent is ObservedKind.CLAIMED,
     )
 
 

@@ -40,13 +40,15 @@ class SourceLockEvidence(msgspec.Struct, frozen=True):
 
     `terms`: of the lock as it was seen in a canonical block, None if it was seen in none. `confirmations`: 1
     in the newest block. `finalized`: the chain itself calls its block final. `spent`: how it was spent, in a
-    word, "" if it stands.
+    word, "" if it stands. `claimed`: with the preimage; if the swap knows, the bridge has been paid and owes
+    the destination (`is_committed`).
     """
 
     terms: LockTerms | None
     confirmations: int = 0
     finalized: bool = False
     spent: str = ""
+    claimed: bool = False
 
 
 def source_time(swap: Swap) -> UnixSeconds | None:
@@ -175,7 +177,8 @@ def check_source_lock(swap: Swap, evidence: SourceLockEvidence) -> Refusal | Non
         return Refusal(RefusalCode.SOURCE_NOT_FINAL, "the source lock is not deep enough")
     if swap.policy.source.needs_finalized and not evidence.finalized:
         return Refusal(RefusalCode.SOURCE_NOT_FINAL, "the source chain does not call the lock final yet")
-    if evidence.spent:
+    paid = evidence.claimed and swap.source.state in CLAIMED
+    if evidence.spent and not paid:
         return Refusal(RefusalCode.SOURCE_SPENT, f"the source lock was {evidence.spent}")
     return None
 

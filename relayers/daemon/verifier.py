@@ -111,10 +111,13 @@ class LockVerifier:
         return await self._find_events(suspect, lock_id, status)
 
     async def _find_events(self, suspect: Suspect, lock_id: LockId, status: LockStatus) -> bool:
-        news = await self._scan_again(suspect)
+        refunded = lock_id if status is LockStatus.REFUNDED else LockId("")
+        news = await self._scan_again(suspect, refunded)
         if news:
             log.warning("hidden_events_found", chain=self._port.chain, swap=suspect.swap_id, news=news)
             return True
+        if await asyncio.to_thread(self._ingest.is_spent, lock_id) and suspect.expected is Expected.OPEN:
+            return True  # found meanwhile, together with another lock's
         if not self._patience.has_lost(_question(suspect)):
             return False  # the first time it may stand in a block that was not scanned yet
         self._alarm(suspect, lock_id, status.value)
@@ -126,8 +129,9 @@ class LockVerifier:
                 await asyncio.to_thread(self._ingest.ingest_unproven, lock_id, ring[-1], reason)
         return False
 
-    async def _scan_again(self, suspect: Suspect) -> int:
-        """Read the blocks again in which the events must be; returns how many were new."""
+    async def _scan_again(self, suspect: Suspect, refunded: LockId) -> int:
+        """Read the blocks again in which the events must be; returns how many were new. `refunded`: the lock
+        itself where the chain calls it so."""
         recent_blocks = await asyncio.to_thread(self._ingest.recent_blocks)
         if not recent_blocks:
             return 0
@@ -139,7 +143,7 @@ class LockVerifier:
                 break
             events += scan.events
             last = scan.blocks[-1]
-        return await asyncio.to_thread(self._ingest.ingest_missed, events)
+        return await asyncio.to_thread(self._ingest.ingest_missed, events, refunded)
 
     async def _read_again(self) -> None:
         """Read the items again that an older version of this software had to set aside."""

@@ -174,6 +174,17 @@ class Observations(Repository):
             .values(canonical=False, settled=False)
         )
 
+    def reopen(self, chain: ChainId, kind: ObservedKind, lock_id: LockId, block: BlockRef) -> None:
+        """Note that an observation is not final yet after all."""
+        where = (
+            _observations.c.chain == chain,
+            _observations.c.kind == kind.value,
+            _observations.c.lock_id == lock_id,
+            _observations.c.block_id == block.id,
+            _observations.c.canonical,
+        )
+        self._run(update(_observations).where(*where).values(settled=False))
+
     def of_locks(self, chain: ChainId, lock_ids: Iterable[LockId]) -> dict[LockId, Observation]:
         """Return the newest canonical sight of each of these locks that is one of ours: one query for all."""
         found: dict[LockId, Observation] = {}
