@@ -14,11 +14,11 @@ import msgspec
 import structlog
 
 from bridge.chains.port import Claimed, HtlcEvent, Locked, Refunded, Revealed, Scan, SetAside, Spent
-from bridge.engine import facts
+from bridge.engine import facts, spends
 from bridge.engine.apply import apply_events, retrying
 from bridge.engine.source_lock_check import is_final, timing_of
-from bridge.protocol.events import LockSeen, SecretRevealed, SpendOrphaned, SpendSeen
-from bridge.protocol.types import BlockRef, ChainId, LegRole, LockId, LockTerms, Preimage, Swap, TxId
+from bridge.protocol.events import LockSeen
+from bridge.protocol.types import BlockRef, ChainId, LegRole, LockId, LockTerms, Swap, TxId
 from bridge.store import Store, StoreError, Transaction
 from bridge.store.records import ChainStatus, Observation, ObservedKind
 
@@ -143,8 +143,8 @@ class Ingest:
         of ours that are not proved, and what could not be stored."""
         hashlocks = {event: _hashlock(event) for event in events if not isinstance(event, Refunded | Spent)}
         known = tx.swaps.known_hashlocks(hashlocks.values())
-        spends = [event.lock_id for event in events if isinstance(event, Claimed | Refunded | Spent)]
-        ours = set(tx.observations.of_locks(self.chain, spends))
+        spent = [event.lock_id for event in events if isinstance(event, Claimed | Refunded | Spent)]
+        ours = set(tx.observations.of_locks(self.chain, spent))
         ours |= {e.lock_id for e in events if isinstance(e, Locked) and hashlocks[e] in known}
         news, unproven, failed = 0, 0, list[SetAside]()
         for event in events:
@@ -173,9 +173,10 @@ class Ingest:
             case Locked():
                 return self._ingest_lock(tx, event)
             case Claimed() | Refunded() | Spent():
-                return self._ingest_spend(tx, event, refund_confirmed=event.lock_id == refunded)
+                confirmed = event.lock_id == refunded
+                return spends.ingest_spend(tx, self.chain, event, refund_confirmed=confirmed)
             case Revealed():
-                return self._ingest_preimage(tx, event.preimage)
+                return spends.ingest_preimage(tx, event.preimage)
 
     def _ingest_lock(self, tx: Transaction, event: Locked) -> bool:
         stored = tx.swaps.by_hashlock(event.terms.hashlock)
@@ -202,81 +203,30 @@ class Ingest:
         )
         return after.changed
 
-    def _ingest_spend(
-        self, tx: Transaction, event: Claimed | Refunded | Spent, *, refund_confirmed: bool = False
-    ) -> bool:
-        lock = tx.observations.of_lock(self.chain, event.lock_id, ObservedKind.LOCKED)
-        stored = tx.swaps.get(lock.swap_id) if lock else None
-        if lock is None or stored is None:
-            # A claim of a lock that is not ours may still reveal one of our secrets.
-            return self._ingest_preimage(tx, event.preimage) if isinstance(event, Claimed) else False
-        kind, happened = facts.spend(stored.swap, lock, event)
-        doubted = tx.observations.of_lock(self.chain, event.lock_id, ObservedKind.SPENT) is not None
-        if kind is ObservedKind.REFUNDED and doubted and not refund_confirmed:
-            return False  # once in doubt, it takes the chain's own word
-        if kind is ObservedKind.SPENT:
-            why = event.reason if isinstance(event, Spent) else f"reported as {type(event).__name__.lower()}"
-            log.error("unproven_spend", chain=self.chain, swap=lock.swap_id, lock=event.lock_id,
-                      tx=event.tx_id, reason=why[:MAX_ITEM_CHARACTERS])  # fmt: skip
-        withdrawn = () if kind is ObservedKind.SPENT else self._withdraw_unproven(tx, lock, event.block)
-        tx.observations.add(
-            self.chain,
-            kind,
-            lock.swap_id,
-            lock.leg,
-            lock_id=event.lock_id,
-            tx_id=event.tx_id,
-            block=event.block,
-            depth=lock.depth,
-            needs_finalized=lock.needs_finalized,
-        )
-        changed = apply_events(tx, lock.swap_id, [*withdrawn, happened]).changed
-        if changed:
-            # It may have been settled while something else was believed.
-            tx.observations.reopen(self.chain, kind, event.lock_id, event.block)
-        return changed
-
-    def _withdraw_unproven(
-        self, tx: Transaction, lock: Observation, block: BlockRef | None = None
-    ) -> tuple[SpendOrphaned, ...]:
-        """A lock is spent once: what is proved takes the place of what was not, wherever that was seen.
-        `block`: of the proof, in which an unproven spend may stay; it leaves with its block."""
-        seen = tx.observations.of_lock(self.chain, lock.lock_id, ObservedKind.SPENT)
-        if seen is None or seen.block == block:
-            return ()
-        tx.observations.withdraw(seen.id)
-        return (SpendOrphaned(seen.leg, seen.lock_id, seen.block.id),)
-
-    def _ingest_preimage(self, tx: Transaction, preimage: Preimage) -> bool:
-        """Store a preimage that was published without claiming a lock of ours."""
-        stored = tx.swaps.by_hashlock(preimage.hashlock())
-        if stored is None:
-            return False
-        return apply_events(tx, stored.id, [SecretRevealed(preimage)]).changed
-
     # -- what a direct look has found ------------------------------------------------------------
 
-    def ingest_unproven(self, lock_id: LockId, block: BlockRef, reason: str) -> int:
+    def ingest_unproven(self, lock_id: LockId, block: BlockRef, reason: str) -> bool:
         """Store that the chain itself calls a lock spent of which no scan has shown the spend. `block`: the
-        newest block scanned. Returns how many swaps changed."""
+        newest block scanned. Returns whether it changed a swap."""
 
-        def job(tx: Transaction) -> int:
-            if self._spend_seen(tx, lock_id) or not tx.blocks.contains(self.chain, block):
-                return 0
-            return self._ingest_spend(tx, Spent(block, TxId(""), lock_id, reason))
-
-        return retrying(self._store, job)
-
-    def ingest_standing(self, lock_id: LockId) -> int:
-        """Store that the chain itself, asked directly, says that a lock stands whose spend was not proved."""
-
-        def job(tx: Transaction) -> int:
-            lock = tx.observations.of_lock(self.chain, lock_id, ObservedKind.LOCKED)
-            if lock is None:
-                return 0
-            return apply_events(tx, lock.swap_id, self._withdraw_unproven(tx, lock)).changed
+        def job(tx: Transaction) -> bool:
+            if spends.spend_seen(tx, self.chain, lock_id) or not tx.blocks.contains(self.chain, block):
+                return False
+            return spends.ingest_spend(tx, self.chain, Spent(block, TxId(""), lock_id, reason))
 
         return retrying(self._store, job)
+
+    def ingest_claimed(self, lock_id: LockId) -> bool:
+        """See `spends.claimed_by_its_chain`."""
+        return retrying(self._store, lambda tx: spends.claimed_by_its_chain(tx, self.chain, lock_id))
+
+    def ingest_standing(self, lock_id: LockId) -> bool:
+        """See `spends.stands_after_all`."""
+        return retrying(self._store, lambda tx: spends.stands_after_all(tx, self.chain, lock_id))
+
+    def doubt(self, candidate: FinalityCandidate) -> bool:
+        """See `spends.doubt_refund`."""
+        return retrying(self._store, lambda tx: spends.doubt_refund(tx, candidate.observation))
 
     # -- what could not be read --------------------------------------------------------------
 
@@ -341,10 +291,7 @@ class Ingest:
     def is_spent(self, lock_id: LockId) -> bool:
         """Tell whether the spend of a lock was seen, proved or not."""
         with self._store.reading() as tx:
-            return self._spend_seen(tx, lock_id)
-
-    def _spend_seen(self, tx: Transaction, lock_id: LockId) -> bool:
-        return any(tx.observations.of_lock(self.chain, lock_id, kind) for kind in _SPENDS)
+            return spends.spend_seen(tx, self.chain, lock_id)
 
     def confirm(self, candidates: Sequence[FinalityCandidate]) -> int:
         """Tell the swaps that these locks and refunds are final, if they are still canonical; returns how
@@ -353,31 +300,6 @@ class Ingest:
 
         def job(tx: Transaction) -> int:
             return self._settle(tx, tx.chains.get(self.chain), confirmed=ids)
-
-        return retrying(self._store, job)
-
-    def doubt(self, candidate: FinalityCandidate) -> int:
-        """Take back a refund that the chain, asked directly, calls something else: it proves nothing any
-        more. Returns how many swaps changed."""
-
-        def job(tx: Transaction) -> int:
-            seen = tx.observations.of_lock(self.chain, candidate.observation.lock_id, ObservedKind.REFUNDED)
-            if seen is None or seen.id != candidate.observation.id:
-                return 0
-            tx.observations.withdraw(seen.id)
-            tx.observations.add(
-                self.chain,
-                ObservedKind.SPENT,
-                seen.swap_id,
-                seen.leg,
-                lock_id=seen.lock_id,
-                tx_id=seen.tx_id,
-                block=seen.block,
-                depth=seen.depth,
-                needs_finalized=seen.needs_finalized,
-            )
-            unproven = SpendSeen(seen.leg, seen.lock_id, seen.tx_id, seen.block)
-            return apply_events(tx, seen.swap_id, [facts.orphaned(seen), unproven]).changed
 
         return retrying(self._store, job)
 
@@ -398,7 +320,6 @@ class Ingest:
 _CONFIRMED = frozenset({ObservedKind.LOCKED, ObservedKind.REFUNDED})
 """What the chain is asked about directly before it counts as final: a counter-lock follows from the one,
 giving the other leg back from the other."""
-_SPENDS = (ObservedKind.CLAIMED, ObservedKind.REFUNDED, ObservedKind.SPENT)
 
 
 def _hashlock(event: Locked | Claimed | Revealed) -> bytes:

@@ -20,7 +20,16 @@ from bridge.protocol.effects import (
     SendLock,
     SendRefund,
 )
-from bridge.protocol.legs import CLAIMED, OPEN, REFUNDED, RESOLVED, SPENT_FINAL, UNLOCKED, UNPROVEN
+from bridge.protocol.legs import (
+    CLAIMED,
+    OPEN,
+    REFUNDED,
+    RESOLVED,
+    SPENT_FINAL,
+    UNLOCKED,
+    UNPROVEN,
+    refund_is_possible,
+)
 from bridge.protocol.refusals import Refusal, RefusalCode
 from bridge.protocol.types import (
     Abandonment,
@@ -88,16 +97,16 @@ def must_claim_source(swap: Swap) -> bool:
     way, lest we take both legs. Never while the destination is safely ours: then the source goes back.
 
     A destination whose spend is unproven counts as taken. A source whose spend is unproven is tried all the
-    same once the destination was or may be taken: the chain refuses it if it is spent.
+    same where it may be ours: the chain refuses it if it is spent.
     """
     source, destination = swap.source.state, swap.destination
     if not swap.secret_known or source not in OPEN | UNPROVEN:
         return False
     if destination.state in CLAIMED | UNPROVEN:
         return True
-    if source in UNPROVEN:
-        return False
     if destination.state in {LegState.NONE, LegState.REFUND_FINAL}:
+        return False
+    if source in UNPROVEN and (destination.state is LegState.INTENT or not must_be_claimed(swap)):
         return False
     now = source_time(swap)
     if now is not None and now >= timelocks.latest_claim_start(swap.policy, swap.source.terms.deadline):
@@ -106,6 +115,19 @@ def must_claim_source(swap: Swap) -> bool:
         return False
     was_locked = destination.lock_id != ""
     return swap.secret_public and was_locked
+
+
+def must_be_claimed(swap: Swap) -> bool:
+    """Tell whether the source was spent, without proof, so early that only a claim can have spent it: nobody
+    but the bridge can agree to a refund before the deadline, and it has not."""
+    source = swap.source
+    return (
+        source.state in UNPROVEN
+        and source.spend_block is not None
+        and not refund_is_possible(
+            source, source.lock_id, source.spend_block, consented=swap.cooperative_refund
+        )
+    )
 
 
 def must_claim_destination(swap: Swap) -> bool:
@@ -120,9 +142,13 @@ def must_claim_destination(swap: Swap) -> bool:
 
 
 def must_refund_destination(swap: Swap) -> bool:
-    """The destination is past its deadline, and no known secret earns the bridge the source for it. A source
-    whose spend is unproven earns nothing."""
-    paid = swap.secret_known and (swap.source.state in OPEN or swap.source.state in CLAIMED)
+    """The destination is past its deadline, and no known secret earns the bridge the source for it.
+
+    A source whose spend is unproven, but which only a claim can have spent, keeps the destination where it
+    is: it is neither taken back nor given away before one is proved.
+    """
+    earned = swap.source.state in OPEN | CLAIMED or must_be_claimed(swap)
+    paid = swap.secret_known and earned
     return swap.destination.state in OPEN and deadline_passed(swap, swap.destination) and not paid
 
 

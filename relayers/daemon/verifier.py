@@ -113,6 +113,8 @@ class LockVerifier:
     async def _find_events(self, suspect: Suspect, lock_id: LockId, status: LockStatus) -> bool:
         refunded = lock_id if status is LockStatus.REFUNDED else LockId("")
         news = await self._scan_again(suspect, refunded)
+        if not news and suspect.expected is Expected.PROOF and status is LockStatus.CLAIMED:
+            news = await asyncio.to_thread(self._ingest.ingest_claimed, lock_id)
         if news:
             log.warning("hidden_events_found", chain=self._port.chain, swap=suspect.swap_id, news=news)
             return True

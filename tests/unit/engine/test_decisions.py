@@ -13,7 +13,7 @@ from bridge.engine.decisions import DecisionRules, Go, Hold, Withdraw, current_d
 from bridge.engine.source_lock_check import STALE_MS
 from bridge.protocol.refusals import Refusal, RefusalCode
 from bridge.protocol.rules import SourceLockEvidence, check_source_lock, withdraws_counterlock
-from bridge.protocol.types import ChainId, LegRole, LegState, LegState, Purpose, SwapId, TxId
+from bridge.protocol.types import ChainId, LegRole, LegState, Purpose, SwapId, TxId
 from bridge.store.records import Intent, ObservedKind
 from tests import instances
 from tests.scenario.world import ALL_JOBS, TIMING, BridgeWorld

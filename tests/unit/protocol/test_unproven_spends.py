@@ -94,15 +94,30 @@ def test_a_source_that_was_spent_before_it_was_final_is_never_counter_locked() -
 
 
 def test_an_unproven_source_is_tried_once_the_destination_was_taken_and_nothing_is_given_for_it() -> None:
-    p = Player().awaiting_claim().spent(SOURCE)
+    p = Player().awaiting_claim().spent(SOURCE, at=block(40, time=PLAN.source))
     p.feed(ev.SecretRevealed(PREIMAGE))
-    assert not p.required, "neither is claimed while the destination stands"
+    assert not p.required, "neither is claimed while the destination stands: it may have gone back"
     assert p.claimed(DESTINATION).required == (CLAIM_SOURCE,)
 
 
-def test_under_an_unproven_source_the_destination_is_refunded_at_its_deadline() -> None:
+def test_a_source_that_only_a_claim_can_have_spent_keeps_the_destination_where_it_is() -> None:
     p = Player().awaiting_claim().feed(ev.SecretRevealed(PREIMAGE)).spent(SOURCE)
-    assert p.destination_time(PLAN.destination).required == (SendRefund(DESTINATION),)
+    assert p.required == (CLAIM_SOURCE,), "in case that it stands after all"
+    p.destination_time(PLAN.destination).source_time(PLAN.source)
+    assert p.required == (CLAIM_SOURCE,), "neither refunded nor given to the user"
+    p.claimed(SOURCE, at=block(40))
+    assert p.required == (SendClaim(DESTINATION),)
+
+
+def test_a_source_that_may_have_gone_back_does_not_keep_the_destination() -> None:
+    p = Player().awaiting_claim().feed(ev.SecretRevealed(PREIMAGE))
+    p.spent(SOURCE, at=block(40, time=PLAN.source)).destination_time(PLAN.destination)
+    assert p.required == (SendRefund(DESTINATION),)
+
+
+def test_without_a_secret_the_destination_is_refunded_whatever_became_of_the_source() -> None:
+    p = Player().awaiting_claim().spent(SOURCE).destination_time(PLAN.destination)
+    assert p.required == (SendRefund(DESTINATION),)
 
 
 # How it is proved
