@@ -115,11 +115,11 @@ def _withdraw_unproven(
 ) -> tuple[SpendOrphaned, ...]:
     """A lock is spent once: what is proved takes the place of what was not, wherever that was seen. `block`:
     of the proof, in which an unproven spend may stay; it leaves with its block."""
-    seen = tx.observations.of_lock(lock.chain, lock.lock_id, ObservedKind.SPENT)
-    if seen is None or seen.block == block:
-        return ()
-    tx.observations.withdraw(seen.id)
-    return (SpendOrphaned(seen.leg, seen.lock_id, seen.block.id),)
+    reports = tx.observations.all_of_lock(lock.chain, lock.lock_id, ObservedKind.SPENT)
+    wrong = [seen for seen in reports if seen.block != block]
+    for seen in wrong:
+        tx.observations.withdraw(seen.id)
+    return tuple(SpendOrphaned(seen.leg, seen.lock_id, seen.block.id) for seen in wrong)
 
 
 def _observe(

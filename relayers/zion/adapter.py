@@ -137,12 +137,17 @@ class ZionPort:
     async def read_lock(
         self, lock_id: LockId, terms: LockTerms, *, since: BlockHeight | None = None, agreed: bool = False
     ) -> LockStatus:
-        """Tell what became of the lock with exactly these terms; the chain never forgets."""
+        """Tell what became of the lock with exactly these terms. Nodes forget nothing, but one that has not
+        come as far as `since` yet cannot know of it."""
         await self._check()
         if lock_id != self.lock_id(terms):
             return LockStatus.ABSENT
+        # The height first: the node may take blocks in between the two calls.
+        behind = since is not None and (await self._info()).height <= since
         lock = await self._ask_lock(lock_id)
-        return LockStatus.ABSENT if lock is None else _LOCK_STATUS[lock.state]
+        if lock is None:
+            return LockStatus.UNKNOWN if behind else LockStatus.ABSENT
+        return _LOCK_STATUS.get(lock.state, LockStatus.UNKNOWN)
 
     async def balance(self, address: Address, asset: Asset) -> Amount:
         """Return the confirmed balance in smallest units."""
@@ -237,7 +242,8 @@ class ZionPort:
         return await self._reread_if_moved(lambda: self._tx_status(tx))
 
     async def _tx_status(self, tx: SignedTx) -> TxStatus:
-        # The nonce first: a transaction that is included between the two calls must not look replaced.
+        # The height and the nonce first: what is included between the calls must not look lost or replaced.
+        height = (await self._info()).height
         account = await self._account(tx.account)
         found = await self._nodes.ask(lambda node: node.get_transaction(tx.tx_id))
         if found.status is TransactionPlace.INCLUDED and found.block_id is not None:
@@ -253,7 +259,8 @@ class ZionPort:
             return TxStatus(TxState.PENDING)
         if tx.sequence is not None and account.nonce > tx.sequence:
             return TxStatus(TxState.REPLACED, reason=f"nonce {tx.sequence} was used by another transaction")
-        return TxStatus(TxState.UNKNOWN)
+        behind = tx.signed_height is not None and height < tx.signed_height
+        return TxStatus(TxState.UNSURE if behind else TxState.UNKNOWN)
 
     # ------------------------------------------------------------------ pure
 

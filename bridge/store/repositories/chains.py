@@ -209,14 +209,18 @@ class Observations(Repository):
 
     def of_lock(self, chain: ChainId, lock_id: LockId, kind: ObservedKind) -> Observation | None:
         """Return the newest canonical observation of a lock of one kind."""
+        return next(iter(self.all_of_lock(chain, lock_id, kind)), None)
+
+    def all_of_lock(self, chain: ChainId, lock_id: LockId, kind: ObservedKind) -> list[Observation]:
+        """Return the canonical observations of a lock of one kind, newest first."""
         where = (
             _observations.c.chain == chain,
             _observations.c.lock_id == lock_id,
             _observations.c.kind == kind.value,
             _observations.c.canonical,
         )
-        row = self._first(select(_observations).where(*where).order_by(_observations.c.id.desc()).limit(1))
-        return _observation(row) if row else None
+        rows = self._all(select(_observations).where(*where).order_by(_observations.c.id.desc()))
+        return [_observation(row) for row in rows]
 
 
 def _item(row: Row[Any]) -> StoredSetAside:
