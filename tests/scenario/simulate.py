@@ -108,7 +108,7 @@ async def _step(world: BridgeWorld, rng: random.Random) -> int:
 def _trouble(world: BridgeWorld, rng: random.Random) -> None:
     chain = rng.choice([instances.ETHEREUM, instances.ZION])
     fake, port = world.chains[chain], world.ports[chain]
-    match rng.randint(0, 17):
+    match rng.randint(0, 20):
         case 0 if fake.head.height > MAX_REORG + 1:
             depth = rng.randint(1, MAX_REORG)
             txs = [outcome.tx.tx_id for block in fake.blocks[-depth:] for outcome in block.outcomes]
