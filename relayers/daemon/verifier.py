@@ -25,7 +25,7 @@ from relayers.daemon.patience import Patience
 log = structlog.get_logger("worker")
 
 FIRST_WAIT_MS, LONGEST_WAIT_MS = 20_000, 60_000
-"""A minute at most: the secret that a spend hides has to be found while the other leg can still be claimed."""
+"""A minute at most: the secret that a spend hides must be found while the other leg can still be claimed."""
 UNREAD_AT_ONCE = 20
 """Blocks with unread items that one pass reads again."""
 UNANSWERED_IN_A_ROW = 3

@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 
 from bridge.chains.port import LockStatus
+from bridge.engine.apply import apply_events
+from bridge.protocol.events import OperatorCommand, OperatorVerb
 from bridge.protocol.types import ChainId, LegState, SwapState
 from bridge.store.records import IntentState, ObservedKind
 from relayers.fake.ledger import LedgerLockState, lock_id_of
@@ -267,8 +269,10 @@ async def test_an_expired_lock_that_pruned_nodes_cannot_find_is_not_called_impos
     await world.until(lambda: world.transactions_signed() > 0)
     world.ports[ZION].faults.history_from = world.chains[ZION].head.height + 1000
     world.process()
+    with world.store.transaction() as tx:
+        apply_events(tx, world.get().id, [OperatorCommand(OperatorVerb.ABANDON, by="op")])
     await world.steps(14)
-    assert world.get().destination.state is LegState.INTENT
+    assert world.get().destination.state is LegState.INTENT, "it was called impossible"
     assert source_stands(world)
     with world.store.reading() as tx:
         (intent,) = tx.intents.of_swap(world.get().id)
