@@ -53,14 +53,17 @@ def possible_events(swap: Swap) -> Iterator[tuple[str, ev.Event]]:
             yield f"{name} claim final", ev.ClaimFinal(leg.role, leg.lock_id)
         if leg.state is LegState.REFUND_SEEN:
             yield f"{name} refund final", ev.RefundFinal(leg.role, leg.lock_id)
-    if destination.state is LegState.FINAL:
+    if destination.state is LegState.FINAL and not swap.secret_known:
+        yield "unproven spend", ev.SpendSeen(DESTINATION, LockId("d"), TxId(""), block(30))
+    if destination.state in {LegState.FINAL, LegState.SPENT_UNKNOWN}:
         yield "destination claimed", ev.ClaimSeen(DESTINATION, LockId("d"), TxId(""), block(30), PREIMAGE)
         if not swap.secret_shared and may_share_secret(swap, PREIMAGE) is None:
             yield "secret shared", ev.SecretShared(PREIMAGE)
     if SendClaim(SOURCE) in required:
         yield "source claimed", ev.ClaimSeen(SOURCE, LockId("s"), TxId(""), block(40), PREIMAGE)
     if SendRefund(DESTINATION) in required:
-        yield "destination refunded", ev.RefundSeen(DESTINATION, LockId("d"), TxId(""), block(50))
+        late = BlockRef(BlockHeight(50), "late", "", destination.terms.deadline)
+        yield "destination refunded", ev.RefundSeen(DESTINATION, LockId("d"), TxId(""), late)
     if SendCooperativeRefund() in required:
         yield "source given back", ev.RefundSeen(SOURCE, LockId("s"), TxId(""), block(60))
     if destination.state is LegState.INTENT:

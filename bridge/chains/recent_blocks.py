@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from bridge.chains.errors import DeepReorgError, PortUnavailableError
-from bridge.protocol.types import BlockHeight, BlockRef
+from bridge.protocol.types import BlockHeight, BlockRef, UnixSeconds
 
 
 def newest_common(
@@ -32,3 +32,8 @@ def newest_common(
         f"(from height {recent_blocks[0].height})",
         "is this the same network as before? If so, inspect the chain and clear its ring",
     )
+
+
+def block_at(height: int) -> BlockRef:
+    """Stand for whichever block the chain has at a height, 0 for lower ones (see `ChainPort.scan`)."""
+    return BlockRef(BlockHeight(max(0, height)), "", "", UnixSeconds(0))

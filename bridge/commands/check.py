@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 import typer
@@ -20,8 +21,12 @@ from bridge.commands.output import ConfigFile, Exit, Json, plain, speaking
 from bridge.commands.runtime import KeyRing, price_source
 from bridge.config import Network, Settings, to_text, to_units
 from bridge.keys.keystore import KeystoreError, check_private
+from bridge.protocol.legs import UNPROVEN
 from bridge.protocol.types import ChainId
 from bridge.wiring.ports import open_port
+
+if TYPE_CHECKING:
+    from bridge.store import Store
 
 PATIENCE = 15.0
 """Seconds given to each chain."""
@@ -121,8 +126,37 @@ def _database(settings: Settings) -> Iterator[Finding]:
             hint = "`rainbow db upgrade`"
         yield Finding("database", Level.FAIL, str(error), hint)
         return
-    store.close()
     yield Finding("database", Level.OK, f"{shown}, up to date")
+    try:
+        for chain in settings.enabled_chains():
+            yield from unread_items(store, chain)
+            yield from unproven_spends(store, chain)
+    finally:
+        store.close()
+
+
+def unread_items(store: Store, chain: ChainId) -> Iterator[Finding]:
+    """Say what stands in the blocks of a chain that this software could not read."""
+    with store.reading() as tx:
+        count = tx.set_aside.count(chain)
+        oldest = tx.set_aside.open(chain, limit=1)
+    for item in oldest:
+        detail = f"{count} items could not be read; the oldest is {item.item} in block {item.block.height}"
+        hint = f"{item.reason}: look for a newer version; our locks are asked for directly meanwhile"
+        yield Finding(f"{chain} items", Level.WARN, detail, hint)
+
+
+def unproven_spends(store: Store, chain: ChainId) -> Iterator[Finding]:
+    """Name the locks of ours that were spent in a way that nobody can prove."""
+    with store.reading() as tx:
+        swaps = [stored.swap for stored in tx.swaps.open(chain)]
+    for swap in swaps:
+        for leg in (swap.source, swap.destination):
+            if leg.terms.chain == chain and leg.state in UNPROVEN:
+                lock = f"the {leg.role.value} lock {leg.lock_id} of swap {swap.id}"
+                detail = f"{lock} was spent, and nobody can prove how"
+                hint = "compare with another node and a block explorer; nothing is given back before a proof"
+                yield Finding(f"{chain} locks", Level.FAIL, detail, hint)
 
 
 def _prices(settings: Settings) -> Iterator[Finding]:

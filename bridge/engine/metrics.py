@@ -61,6 +61,18 @@ class Metrics:
             buckets=(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300),
             registry=registry,
         )
+        self.set_aside = Gauge(
+            "rainbow_items_set_aside",
+            "Items of scanned blocks that could not be read so far",
+            ["chain"],
+            registry=registry,
+        )
+        self.disagreements = Counter(
+            "rainbow_lock_disagreements_total",
+            "Direct readings of our locks that do not bear out what was scanned, by what they said",
+            ["chain", "said"],
+            registry=registry,
+        )
         self.balance = Gauge(
             "rainbow_balance_units",
             "The bridge's balance, smallest units",

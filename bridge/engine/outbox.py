@@ -152,10 +152,12 @@ class Outbox:
         async def ask(snapshot: IntentSnapshot) -> IntentSnapshot:
             if not snapshot.alive:
                 return snapshot
+            # That a lock never landed gives the source back: two endpoints have to agree.
+            agreed = snapshot.intent.purpose is Purpose.LOCK
             async with gate:
                 try:
                     return snapshot.with_statuses(
-                        {tx.id: await self._port.tx_status(tx.signed) for tx in snapshot.alive}
+                        {tx.id: await self._port.tx_status(tx.signed, agreed=agreed) for tx in snapshot.alive}
                     )
                 except PortUnavailableError as error:
                     return snapshot.without_answer(error)

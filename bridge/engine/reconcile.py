@@ -6,20 +6,43 @@ whose chain should be asked directly, in case a node did not report all events.
 
 from __future__ import annotations
 
+from enum import StrEnum
+
 import msgspec
 
 from bridge.engine.apply import apply_events, clocks, differs, intent_of, retrying
 from bridge.protocol.effects import CancelLock, ReleaseInventory
-from bridge.protocol.legs import OPEN
+from bridge.protocol.legs import OPEN, UNPROVEN
 from bridge.protocol.rules import required_effects
 from bridge.protocol.transition import transition
-from bridge.protocol.types import BlockRef, ChainId, LegState, LockId, LockTerms, Purpose, Swap, SwapId
+from bridge.protocol.types import (
+    BlockRef,
+    ChainId,
+    Leg,
+    LegState,
+    LockId,
+    LockTerms,
+    Purpose,
+    StrayLock,
+    Swap,
+    SwapId,
+)
 from bridge.store import Store, Transaction
 from bridge.store.records import Intent, IntentState, ObservedKind
 
 
+class Expected(StrEnum):
+    """What the events said of a lock."""
+
+    ABSENT = "absent"
+    """It was not made yet."""
+    OPEN = "open"
+    PROOF = "proof"
+    """It was spent, and it is not proved how."""
+
+
 class Suspect(msgspec.Struct, frozen=True):
-    """A lock to read back. `expected_open`: as far as we know it is open; otherwise it should not exist yet.
+    """A lock to read back.
 
     `since`: the block to scan again from if the chain disagrees, None for the oldest one known.
     """
@@ -27,7 +50,7 @@ class Suspect(msgspec.Struct, frozen=True):
     swap_id: SwapId
     lock_id: LockId
     terms: LockTerms
-    expected_open: bool
+    expected: Expected
     since: BlockRef | None
 
 
@@ -85,6 +108,16 @@ class Reconcile:
                     return True
         return False
 
+    def _on_chain(
+        self, tx: Transaction, swap_id: SwapId, lock: Leg | StrayLock, terms: LockTerms
+    ) -> list[Suspect]:
+        if lock.lock_block is None or lock.state not in OPEN | UNPROVEN:
+            return []
+        seen = tx.observations.of_lock(self.chain, lock.lock_id, ObservedKind.LOCKED)
+        since = seen.block if seen else lock.lock_block
+        expected = Expected.OPEN if lock.state in OPEN else Expected.PROOF
+        return [Suspect(swap_id, lock.lock_id, terms, expected, since)]
+
     def suspects(self) -> list[Suspect]:
         """Return the locks of open swaps, to ask their chain whether events are missing here."""
         found: list[Suspect] = []
@@ -93,10 +126,11 @@ class Reconcile:
                 for leg in (stored.swap.source, stored.swap.destination):
                     if leg.terms.chain != self.chain:
                         continue
-                    if leg.state in OPEN and leg.lock_block is not None:
-                        lock = tx.observations.of_lock(self.chain, leg.lock_id, ObservedKind.LOCKED)
-                        since = lock.block if lock else leg.lock_block
-                        found.append(Suspect(stored.id, leg.lock_id, leg.terms, True, since))
-                    elif leg.state in {LegState.NONE, LegState.INTENT} and stored.swap.accepted:
-                        found.append(Suspect(stored.id, leg.lock_id, leg.terms, False, None))
+                    if leg.state in {LegState.NONE, LegState.INTENT}:
+                        if stored.swap.accepted:
+                            found.append(Suspect(stored.id, leg.lock_id, leg.terms, Expected.ABSENT, None))
+                        continue
+                    found += self._on_chain(tx, stored.id, leg, leg.terms)
+                    for stray in leg.strays:
+                        found += self._on_chain(tx, stored.id, stray, stray.terms)
         return found

@@ -10,7 +10,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from bridge.protocol.rules import SourceLockEvidence
-from bridge.protocol.types import BlockRef, ChainId, ChainTiming, LegRole, Swap, UnixSeconds
+from bridge.protocol.types import (
+    BlockHeight,
+    BlockRef,
+    ChainId,
+    ChainTiming,
+    LegRole,
+    Swap,
+    SwapId,
+    UnixSeconds,
+)
 from bridge.store import Transaction
 from bridge.store.records import ChainStatus, Observation, ObservedKind
 
@@ -78,18 +87,24 @@ def source_lock_evidence(tx: Transaction, swap: Swap, statuses: Statuses) -> Sou
     status = statuses[chain]
     if lock is None or status is None:
         return SourceLockEvidence(None)
-    spent = next(
-        (
-            kind.value
-            for kind in (ObservedKind.CLAIMED, ObservedKind.REFUNDED)
-            if tx.observations.of_lock(chain, lock_id, kind) is not None
-        ),
-        "",
-    )
+    # What is proved comes last: an unproven spend or a refund beside a claim is a contradiction, and refuses.
+    kinds = (ObservedKind.REFUNDED, ObservedKind.SPENT, ObservedKind.CLAIMED)
+    spent = next((kind for kind in kinds if tx.observations.of_lock(chain, lock_id, kind) is not None), None)
     return SourceLockEvidence(
         lock.terms,
         confirmations(status.scanned, lock.block),
         # What was told as final stays so while its block does: an endpoint may lose sight of `finalized`.
         finalized=lock.settled or is_called_final(status, lock),
-        spent=spent,
+        spent="" if spent is None else spent.value,
+        claimed=spent is ObservedKind.CLAIMED,
     )
+
+
+def lock_not_before(tx: Transaction, swap_id: SwapId) -> BlockHeight | None:
+    """Return a height of the destination's chain at or below which our lock of a swap cannot be, None if that
+    is not known: the first height heard of, less what a reorg can undo."""
+    stored = tx.swaps.get(swap_id)
+    if stored is None or stored.swap.destination_since is None:
+        return None
+    depth = stored.swap.policy.destination.finality_depth
+    return BlockHeight(max(0, stored.swap.destination_since - depth))

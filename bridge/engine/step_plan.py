@@ -160,7 +160,8 @@ def _plan_waiting(
     numbered: bool,
 ) -> Step:
     """A transaction is in no block: broadcast it again, outbid it, or keep it from landing."""
-    is_lost = snapshot.statuses[newest.id].state is TxState.UNKNOWN
+    # UNSURE too: sending it again is safe. That it never landed is only concluded from UNKNOWN.
+    is_lost = snapshot.statuses[newest.id].state in {TxState.UNKNOWN, TxState.UNSURE}
     match decision:
         case Hold():
             return Wait(decision.reason)

@@ -25,6 +25,7 @@ from bridge.engine.metrics import Metrics
 from bridge.engine.outbox_settings import OutboxSettings
 from bridge.engine.sequences import SequenceAllocator
 from bridge.engine.settler import Settler
+from bridge.engine.source_lock_check import lock_not_before
 from bridge.engine.step_plan import Replace, Sign, can_outbid, first_bid
 from bridge.protocol.types import Purpose
 from bridge.store import Transaction
@@ -64,9 +65,14 @@ class TxSender:
         """Sign, store and send the first transaction of an intent, or one after those that never landed."""
         intent, action = snapshot.intent, step.action
         if isinstance(action, LockAction):
-            status = await self._port.read_lock(self._port.lock_id(action.terms), action.terms)
+            since = await self._store.read(lambda tx: lock_not_before(tx, intent.swap_id))
+            status = await self._port.read_lock(
+                self._port.lock_id(action.terms), action.terms, since=since, agreed=True
+            )
             if status is not LockStatus.ABSENT:
-                await self._settler.postpone(intent, f"the chain has this lock already ({status.value})")
+                await self._settler.postpone(
+                    intent, f"it is not proved that this lock is new ({status.value})"
+                )
                 return False
         members = await self._batcher.members_for(snapshot, action, tip.time, urgent=step.urgent)
         sequence = await self._sequences.next()

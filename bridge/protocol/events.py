@@ -1,7 +1,7 @@
 """What can happen to a swap. Time, heights, balances and fees arrive as events; so does the chain.
 
-The name says who caused it: `Lock…`, `Claim…`, `Refund…` and `SecretRevealed` are facts of a chain, `Tick`
-is a chain's clock, `TxFailed` is our own outbox, the rest are people.
+The name says who caused it: `Lock…`, `Claim…`, `Refund…`, `Spend…` and `SecretRevealed` are facts of a chain,
+`Tick` is a chain's clock, `TxFailed` is our own outbox, the rest are people.
 
 Facts of one chain are to arrive in chain order (within a reorg: orphaned first); repeats and replays are
 harmless. `block_id` of `…Final` and `…Orphaned` names the block of the fact that became final or vanished: an
@@ -86,7 +86,11 @@ class ClaimOrphaned(msgspec.Struct, frozen=True, tag=True):
 
 
 class RefundSeen(msgspec.Struct, frozen=True, tag=True):
-    """The lock went back to its sender (after the deadline or cooperatively)."""
+    """The lock went back to its sender (after the deadline or cooperatively).
+
+    Before the deadline it needs the recipient's consent. Where that cannot have been given, the report is
+    taken for an unproven spend.
+    """
 
     leg: LegRole
     lock_id: LockId
@@ -104,6 +108,23 @@ class RefundFinal(msgspec.Struct, frozen=True, tag=True):
 
 class RefundOrphaned(msgspec.Struct, frozen=True, tag=True):
     """A reorg removed the refund."""
+
+    leg: LegRole
+    lock_id: LockId
+    block_id: str = ""
+
+
+class SpendSeen(msgspec.Struct, frozen=True, tag=True):
+    """The lock was spent, and what was seen proves neither a claim nor a refund."""
+
+    leg: LegRole
+    lock_id: LockId
+    tx_id: TxId
+    block: BlockRef
+
+
+class SpendOrphaned(msgspec.Struct, frozen=True, tag=True):
+    """A reorg removed the unproven spend, or the chain itself has shown that the lock stands."""
 
     leg: LegRole
     lock_id: LockId
@@ -170,6 +191,8 @@ Event = (
     | RefundSeen
     | RefundFinal
     | RefundOrphaned
+    | SpendSeen
+    | SpendOrphaned
     | Tick
     | SecretShared
     | SecretRevealed

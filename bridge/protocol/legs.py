@@ -20,8 +20,10 @@ from bridge.protocol.events import (
     RefundFinal,
     RefundOrphaned,
     RefundSeen,
+    SpendOrphaned,
+    SpendSeen,
 )
-from bridge.protocol.types import BlockRef, Leg, LegRole, LegState, LockTerms, StrayLock, TxId
+from bridge.protocol.types import BlockRef, Leg, LegRole, LegState, LockId, LockTerms, StrayLock, TxId
 
 ChainFact = (
     LockFinal
@@ -32,6 +34,8 @@ ChainFact = (
     | RefundSeen
     | RefundFinal
     | RefundOrphaned
+    | SpendSeen
+    | SpendOrphaned
 )
 """What can happen to a lock once it was seen."""
 
@@ -40,6 +44,9 @@ OPEN = frozenset({LegState.SEEN, LegState.FINAL})
 """On chain and unspent."""
 CLAIMED = frozenset({LegState.CLAIM_SEEN, LegState.CLAIM_FINAL})
 REFUNDED = frozenset({LegState.REFUND_SEEN, LegState.REFUND_FINAL})
+UNPROVEN = frozenset({LegState.SPENT_UNKNOWN})
+"""Spent, by whom and how nobody can prove."""
+SPENT = CLAIMED | REFUNDED | UNPROVEN
 SPENT_FINAL = frozenset({LegState.CLAIM_FINAL, LegState.REFUND_FINAL})
 RESOLVED = frozenset({LegState.NONE, LegState.CLAIM_FINAL, LegState.REFUND_FINAL})
 """Nothing of this lock is left on chain that could still move."""
@@ -107,8 +114,29 @@ def lock_seen(leg: Leg, event: LockSeen) -> Leg:
     return leg
 
 
-def apply_fact(leg: Leg, fact: ChainFact) -> Leg:
-    """Fold a fact about one lock; facts about locks that the leg does not know are ignored."""
+def refund_is_possible(leg: Leg, lock_id: LockId, block: BlockRef, *, consented: bool) -> bool:
+    """Tell whether a refund in `block` can have happened at all: from the deadline on, or with the consent of
+    the recipient. `consented`: the bridge has agreed to give the leg's own source lock back.
+
+    Nobody but the bridge can agree to an early refund of a source lock. A destination lock is the bridge's
+    own: it never asks its user for an early refund, so one that is reported before the deadline is not
+    believed. The block's time is at or after the clock that its chain compared with the deadline, on every
+    family: a real refund is never doubted (docs/decisions/0047-refunds-before-the-deadline.md).
+    """
+    for stray in leg.strays:
+        if stray.lock_id == lock_id:
+            agreed = leg.role is LegRole.SOURCE and stray.give_back
+            return agreed or block.time >= stray.terms.deadline
+    return (leg.role is LegRole.SOURCE and consented) or block.time >= leg.terms.deadline
+
+
+def apply_fact(leg: Leg, fact: ChainFact, *, consented: bool = False) -> Leg:
+    """Fold a fact about one lock; facts about locks that the leg does not know are ignored. `consented`: see
+    `refund_is_possible`."""
+    if isinstance(fact, RefundSeen) and not refund_is_possible(
+        leg, fact.lock_id, fact.block, consented=consented
+    ):
+        fact = SpendSeen(fact.leg, fact.lock_id, fact.tx_id, fact.block)
     for index, stray in enumerate(leg.strays):
         if stray.lock_id == fact.lock_id:
             return _with_stray(leg, index, _apply(stray, fact))
@@ -158,7 +186,7 @@ def _is_about(recorded: BlockRef | None, block_id: str) -> bool:
 
 def _seen_again(lock: Followed, event: LockSeen) -> Followed:
     """The same lock, included anew. A lock that was spent is not followed a second time."""
-    if lock.state in CLAIMED | REFUNDED:
+    if lock.state in SPENT:
         return lock
     if lock.state in OPEN and not _is_newer(lock.lock_block, event.block):
         return lock
@@ -187,6 +215,10 @@ def _apply(lock: Followed, fact: ChainFact) -> Followed:
             return _spent(lock, LegState.CLAIM_SEEN, fact.tx_id, fact.block)
         case RefundSeen():
             return _spent(lock, LegState.REFUND_SEEN, fact.tx_id, fact.block)
+        case SpendSeen():
+            if lock.state in CLAIMED:  # what is proved is not taken back by what is not
+                return lock
+            return _spent(lock, LegState.SPENT_UNKNOWN, fact.tx_id, fact.block)
         case ClaimFinal():
             return _spend_final(lock, LegState.CLAIM_SEEN, LegState.CLAIM_FINAL, fact.block_id)
         case RefundFinal():
@@ -194,14 +226,33 @@ def _apply(lock: Followed, fact: ChainFact) -> Followed:
         case ClaimOrphaned():
             return _unspent(lock, CLAIMED, fact.block_id)
         case RefundOrphaned():
-            return _unspent(lock, REFUNDED, fact.block_id)
+            # Also of a refund that was not believed.
+            return _unspent(lock, REFUNDED | UNPROVEN, fact.block_id)
+        case SpendOrphaned():
+            return _unspent(lock, UNPROVEN, fact.block_id)
 
 
 def _spent(lock: Followed, state: LegState, tx_id: TxId, block: BlockRef) -> Followed:
-    """A spend was seen. It may replace another one that is not final (then the other was orphaned)."""
-    if lock.state in UNLOCKED or lock.state in SPENT_FINAL or not _is_newer(lock.spend_block, block):
+    """A spend was seen. It may replace another one that is not final (then the other was orphaned), and the
+    proof of one takes the place of an unproven one: a refund's in the same block or a higher one, a claim's
+    anywhere, since its preimage proves itself."""
+    if lock.state in UNLOCKED or lock.state in SPENT_FINAL:
+        return lock
+    if lock.state is LegState.SPENT_UNKNOWN and state is LegState.CLAIM_SEEN:
+        return replace(lock, state=state, spend_tx=tx_id, spend_block=block)
+    if not _is_newer(lock.spend_block, block) and not _proves(lock, state, block):
         return lock
     return replace(lock, state=state, spend_tx=tx_id, spend_block=block)
+
+
+def _proves(lock: Followed, state: LegState, block: BlockRef) -> bool:
+    """Tell whether a refund that was seen in `block` is the one that nobody could prove before."""
+    return (
+        lock.state is LegState.SPENT_UNKNOWN
+        and state is LegState.REFUND_SEEN
+        and lock.spend_block is not None
+        and block.id == lock.spend_block.id
+    )
 
 
 def _spend_final(lock: Followed, seen: LegState, final: LegState, block_id: str) -> Followed:

@@ -29,6 +29,7 @@ class RefusalCode(StrEnum):
     NO_DESTINATION_LOCK = "no_destination_lock"
     DESTINATION_NOT_FINAL = "destination_not_final"
     DESTINATION_REFUNDED = "destination_refunded"
+    DESTINATION_UNCLEAR = "destination_unclear"
     ALREADY_CLAIMED = "already_claimed"
     TOO_LATE_TO_REVEAL = "too_late_to_reveal"
 

@@ -20,7 +20,16 @@ from bridge.protocol.effects import (
     SendLock,
     SendRefund,
 )
-from bridge.protocol.legs import CLAIMED, OPEN, REFUNDED, RESOLVED, SPENT_FINAL, UNLOCKED
+from bridge.protocol.legs import (
+    CLAIMED,
+    OPEN,
+    REFUNDED,
+    RESOLVED,
+    SPENT_FINAL,
+    UNLOCKED,
+    UNPROVEN,
+    refund_is_possible,
+)
 from bridge.protocol.refusals import Refusal, RefusalCode
 from bridge.protocol.types import (
     Abandonment,
@@ -40,13 +49,15 @@ class SourceLockEvidence(msgspec.Struct, frozen=True):
 
     `terms`: of the lock as it was seen in a canonical block, None if it was seen in none. `confirmations`: 1
     in the newest block. `finalized`: the chain itself calls its block final. `spent`: how it was spent, in a
-    word, "" if it stands.
+    word, "" if it stands. `claimed`: with the preimage; if the swap knows, the bridge has been paid and owes
+    the destination (`is_committed`).
     """
 
     terms: LockTerms | None
     confirmations: int = 0
     finalized: bool = False
     spent: str = ""
+    claimed: bool = False
 
 
 def source_time(swap: Swap) -> UnixSeconds | None:
@@ -84,15 +95,19 @@ def must_claim_source(swap: Swap) -> bool:
     the user only shared with us waits until the destination is claimed for them, at most until the source's
     time falls under the claim budget; so does one found when our own refund of the destination may be on its
     way, lest we take both legs. Never while the destination is safely ours: then the source goes back.
+
+    A destination whose spend is unproven counts as taken. A source whose spend is unproven is tried all the
+    same where it may be ours: the chain refuses it if it is spent.
     """
-    if not swap.secret_known or swap.source.state not in OPEN:
+    source, destination = swap.source.state, swap.destination
+    if not swap.secret_known or source not in OPEN | UNPROVEN:
         return False
-    destination = swap.destination
-    match destination.state:
-        case LegState.CLAIM_SEEN | LegState.CLAIM_FINAL:
-            return True
-        case LegState.NONE | LegState.REFUND_FINAL:
-            return False
+    if destination.state in CLAIMED | UNPROVEN:
+        return True
+    if destination.state in {LegState.NONE, LegState.REFUND_FINAL}:
+        return False
+    if source in UNPROVEN and (destination.state is LegState.INTENT or not must_be_claimed(swap)):
+        return False
     now = source_time(swap)
     if now is not None and now >= timelocks.latest_claim_start(swap.policy, swap.source.terms.deadline):
         return True
@@ -100,6 +115,19 @@ def must_claim_source(swap: Swap) -> bool:
         return False
     was_locked = destination.lock_id != ""
     return swap.secret_public and was_locked
+
+
+def must_be_claimed(swap: Swap) -> bool:
+    """Tell whether the source was spent, without proof, so early that only a claim can have spent it: nobody
+    but the bridge can agree to a refund before the deadline, and it has not."""
+    source = swap.source
+    return (
+        source.state in UNPROVEN
+        and source.spend_block is not None
+        and not refund_is_possible(
+            source, source.lock_id, source.spend_block, consented=swap.cooperative_refund
+        )
+    )
 
 
 def must_claim_destination(swap: Swap) -> bool:
@@ -114,8 +142,13 @@ def must_claim_destination(swap: Swap) -> bool:
 
 
 def must_refund_destination(swap: Swap) -> bool:
-    """The destination is past its deadline, and no known secret earns the bridge the source for it."""
-    paid = swap.secret_known and (swap.source.state in OPEN or swap.source.state in CLAIMED)
+    """The destination is past its deadline, and no known secret earns the bridge the source for it.
+
+    A source whose spend is unproven, but which only a claim can have spent, keeps the destination where it
+    is: it is neither taken back nor given away before one is proved.
+    """
+    earned = swap.source.state in OPEN | CLAIMED or must_be_claimed(swap)
+    paid = swap.secret_known and earned
     return swap.destination.state in OPEN and deadline_passed(swap, swap.destination) and not paid
 
 
@@ -128,7 +161,7 @@ def must_give_source_back(swap: Swap) -> bool:
 
 def is_committed(swap: Swap) -> bool:
     """The bridge has been paid or is about to be: the destination lock is owed to the user."""
-    return swap.source.state in CLAIMED or must_claim_source(swap)
+    return swap.source.state in CLAIMED or (swap.source.state in OPEN and must_claim_source(swap))
 
 
 def may_counterlock(swap: Swap, now: Mapping[ChainId, UnixSeconds] | None = None) -> Refusal | None:
@@ -148,6 +181,8 @@ def may_counterlock(swap: Swap, now: Mapping[ChainId, UnixSeconds] | None = None
         return Refusal(RefusalCode.NOT_ACCEPTED, "the quote was not accepted")
     if source.state in REFUNDED:
         return Refusal(RefusalCode.SOURCE_SPENT, "the source went back to the user")
+    if source.state in UNPROVEN:
+        return Refusal(RefusalCode.SOURCE_SPENT, "the source was spent, and nobody can prove how")
     if not source.lock_final or source.state in UNLOCKED:
         return Refusal(RefusalCode.SOURCE_NOT_FINAL, "the source lock is not final")
     if is_late(swap):
@@ -168,7 +203,8 @@ def check_source_lock(swap: Swap, evidence: SourceLockEvidence) -> Refusal | Non
         return Refusal(RefusalCode.SOURCE_NOT_FINAL, "the source lock is not deep enough")
     if swap.policy.source.needs_finalized and not evidence.finalized:
         return Refusal(RefusalCode.SOURCE_NOT_FINAL, "the source chain does not call the lock final yet")
-    if evidence.spent:
+    paid = evidence.claimed and swap.source.state in CLAIMED
+    if evidence.spent and not paid:
         return Refusal(RefusalCode.SOURCE_SPENT, f"the source lock was {evidence.spent}")
     return None
 
@@ -203,7 +239,7 @@ def must_abandon(swap: Swap) -> Abandonment | None:
     source, destination = swap.source.state, swap.destination.state
     if swap.abandoned is not None or destination not in UNLOCKED or is_committed(swap):
         return None
-    if source in REFUNDED:
+    if source in REFUNDED | UNPROVEN:
         return Abandonment.SPENT
     if source in OPEN and is_late(swap):
         return Abandonment.LATE
@@ -253,6 +289,12 @@ def may_share_secret(swap: Swap, preimage: Preimage) -> Refusal | None:
             )
         case LegState.CLAIM_SEEN | LegState.CLAIM_FINAL:
             return Refusal(RefusalCode.ALREADY_CLAIMED, "the destination was claimed already")
+        case LegState.SPENT_UNKNOWN:
+            return Refusal(
+                RefusalCode.DESTINATION_UNCLEAR,
+                "the destination lock was spent, and the bridge cannot prove how",
+                hint="if you have claimed it, nothing is left to do; otherwise keep the secret to yourself",
+            )
         case LegState.FINAL:
             if not swap.refund_begun:
                 return None
@@ -304,7 +346,7 @@ def required_effects(swap: Swap) -> tuple[Effect, ...]:
     if is_done(swap) or (
         swap.abandoned is not None
         and swap.destination.state is LegState.NONE
-        and swap.source.state not in CLAIMED
+        and swap.source.state not in CLAIMED | UNPROVEN
     ):
         effects.append(ReleaseInventory())
     return tuple(effects)

@@ -6,7 +6,7 @@ stops nothing.
 
 from __future__ import annotations
 
-from bridge.protocol.legs import CLAIMED, OPEN, REFUNDED, SPENT_FINAL
+from bridge.protocol.legs import CLAIMED, OPEN, REFUNDED, SPENT_FINAL, UNPROVEN
 from bridge.protocol.rules import deadline_passed, is_expired, strays_resolved
 from bridge.protocol.types import Abandonment, LegState, Swap, SwapState
 
@@ -24,7 +24,7 @@ def is_terminal(swap: Swap) -> bool:
 def progress(swap: Swap) -> SwapState:
     """Return how far the swap is, whether or not a person should look at it."""
     match swap.destination.state:
-        case LegState.CLAIM_SEEN | LegState.CLAIM_FINAL:
+        case LegState.CLAIM_SEEN | LegState.CLAIM_FINAL | LegState.SPENT_UNKNOWN:
             return _when_claimed(swap)
         case LegState.REFUND_SEEN | LegState.REFUND_FINAL:
             return _when_refunded(swap)
@@ -71,6 +71,8 @@ def _when_never_locked(swap: Swap) -> SwapState:
     if source in REFUNDED:
         ended = source is LegState.REFUND_FINAL and strays_resolved(swap)
         return SwapState.REFUNDED if ended else SwapState.REFUNDING
+    if source in UNPROVEN:
+        return SwapState.REFUNDING
     if source in OPEN:
         if swap.abandoned is None:
             return SwapState.AWAIT_LOCK
@@ -83,9 +85,15 @@ def _when_never_locked(swap: Swap) -> SwapState:
     return SwapState.AWAIT_LOCK if swap.accepted else SwapState.QUOTED
 
 
+_LOOK = "nothing is given back until a claim or a refund is found; look at the lock on its chain"
+
+
 def impasse(swap: Swap) -> str:
-    """Return why the swap cannot end well by itself, or "": money is owed to one side."""
+    """Return why the swap cannot end well by itself, or "": money is owed to one side, or may be."""
     source, destination = swap.source.state, swap.destination.state
+    unproven = [leg.role.value for leg in (swap.source, swap.destination) if leg.state in UNPROVEN]
+    if unproven:
+        return f"the {' and the '.join(unproven)} lock was spent, and nobody can prove how: {_LOOK}"
     if destination in CLAIMED and source in REFUNDED:
         return "both legs went to the user: the bridge lost this swap"
     if source in CLAIMED and destination in REFUNDED:
@@ -113,6 +121,8 @@ def attention(swap: Swap) -> str:
         reasons.append("the bridge locked the destination a second time: find out how this could happen")
     if any(stray.state in CLAIMED for stray in swap.destination.strays):
         reasons.append("a second destination lock was claimed: the bridge lost its amount")
+    if any(stray.state in UNPROVEN for leg in (swap.source, swap.destination) for stray in leg.strays):
+        reasons.append("a stray lock was spent, and nobody can prove how: look at it on its chain")
     if any(stray.state in OPEN and not stray.give_back for stray in swap.source.strays):
         reasons.append("a lock of another asset waits for its sender, or for an operator to give it back")
     if public_state(swap) not in TERMINAL_STATES:

@@ -36,10 +36,12 @@ from bridge.protocol.events import (
     RefundSeen,
     SecretRevealed,
     SecretShared,
+    SpendOrphaned,
+    SpendSeen,
     Tick,
     TxFailed,
 )
-from bridge.protocol.legs import CLAIMED, REFUNDED, UNLOCKED, apply_fact, lock_seen
+from bridge.protocol.legs import SPENT, UNLOCKED, apply_fact, lock_seen
 from bridge.protocol.refusals import ProtocolError
 from bridge.protocol.rules import (
     is_committed,
@@ -145,9 +147,11 @@ def _fold(swap: Swap, event: Event) -> Swap:
             | RefundSeen()
             | RefundFinal()
             | RefundOrphaned()
+            | SpendSeen()
+            | SpendOrphaned()
         ):
             leg = swap.leg(event.leg)
-            return _with_leg(swap, leg, apply_fact(leg, event))
+            return _with_leg(swap, leg, apply_fact(leg, event, consented=swap.cooperative_refund))
         case Tick():
             return _fold_tick(swap, event)
         case SecretShared():
@@ -193,8 +197,12 @@ def _fold_tick(swap: Swap, event: Tick) -> Swap:
     height = max(event.height, swap.heights.get(event.chain, event.height))
     if time == swap.times.get(event.chain) and height == swap.heights.get(event.chain):
         return swap
+    since = swap.destination_since
+    if event.chain == swap.destination.terms.chain and event.chain not in swap.heights:
+        since = height
     return replace(
         swap,
+        destination_since=since,
         times={**swap.times, event.chain: time},
         heights={**swap.heights, event.chain: height},
     )
@@ -212,7 +220,7 @@ def _fold_failure(swap: Swap, event: TxFailed) -> Swap:
             return replace(swap, destination=replace(leg, state=LegState.NONE))
         failed = replace(leg, state=LegState.NONE, trouble=note)
         return replace(swap, destination=failed, abandoned=Abandonment.FAILED)
-    if leg.trouble == note or leg.state in CLAIMED | REFUNDED:
+    if leg.trouble == note or leg.state in SPENT:
         return swap
     return _with_leg(swap, leg, replace(leg, trouble=note))
 

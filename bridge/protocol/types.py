@@ -135,6 +135,9 @@ class LegState(StrEnum):
     CLAIM_FINAL = "claim_final"
     REFUND_SEEN = "refund_seen"
     REFUND_FINAL = "refund_final"
+    SPENT_UNKNOWN = "spent_unknown"
+    """Spent, and nobody can prove whether it was claimed or refunded. It is treated as a claim whose secret
+    is not found yet: nothing is locked or given back on the strength of it, and it never ends a swap."""
 
 
 class SwapState(StrEnum):
@@ -178,7 +181,7 @@ class Abandonment(StrEnum):
     TIMELOCK = "timelock"
     """Too little time is left on one of the chains."""
     SPENT = "spent"
-    """The source went back to the user, or is being given back."""
+    """The source went back to the user, is being given back, or was spent in a way that nobody can prove."""
     FAILED = "failed"
     """Our lock transaction can never land."""
     OPERATOR = "operator"
@@ -305,6 +308,9 @@ class Swap(msgspec.Struct, frozen=True):
     """The bridge has agreed to give the source back before its deadline."""
     attention: str = ""
     """Why an operator should look; empty when all is well."""
+    destination_since: BlockHeight | None = None
+    """The first height heard of the destination's chain: no lock of ours can be older. None where an older
+    version heard of it."""
     times: dict[ChainId, UnixSeconds] = msgspec.field(default_factory=dict)
     heights: dict[ChainId, BlockHeight] = msgspec.field(default_factory=dict)
 

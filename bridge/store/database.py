@@ -21,7 +21,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
 
 from bridge.store import migrations
 from bridge.store.errors import ConflictError, StoreError, StoreUnavailableError
-from bridge.store.repositories.chains import Blocks, Chains, Observations
+from bridge.store.repositories.chains import Blocks, Chains, Observations, SetAsides
 from bridge.store.repositories.operations import Audit, Controls, Idempotency
 from bridge.store.repositories.outbox import Intents, Leases, Transactions
 from bridge.store.repositories.quotes import Quotes, Reservations
@@ -57,10 +57,17 @@ class Transaction:
         self.leases = Leases(connection, now_ms)
         self.blocks = Blocks(connection, now_ms)
         self.observations = Observations(connection, now_ms)
+        self.set_aside = SetAsides(connection, now_ms)
         self.chains = Chains(connection, now_ms)
         self.idempotency = Idempotency(connection, now_ms)
         self.audit = Audit(connection, now_ms)
         self.controls = Controls(connection, now_ms)
+
+    @contextmanager
+    def attempt(self) -> Iterator[None]:
+        """Write something of which nothing stays if the block raises; the transaction stays usable."""
+        with self._connection.begin_nested():
+            yield
 
     def lock(self, name: str) -> None:
         """Make every other transaction that locks the same name wait until this one ends.

@@ -218,6 +218,8 @@ class ObservedKind(StrEnum):
     LOCKED = "locked"
     CLAIMED = "claimed"
     REFUNDED = "refunded"
+    SPENT = "spent"
+    """Spent, and it is not proved how. It settles when it is deep enough, but is never final for its swap."""
 
 
 class Observation(msgspec.Struct, frozen=True):
@@ -242,6 +244,21 @@ class Observation(msgspec.Struct, frozen=True):
     settled: bool
 
 
+class StoredSetAside(msgspec.Struct, frozen=True):
+    """An item of a block that could not be read when `software` last tried. `lock_ids`: the locks it is known
+    to name; empty: it could concern any."""
+
+    id: int
+    chain: ChainId
+    block: BlockRef
+    item: str
+    reason: str
+    lock_ids: tuple[LockId, ...]
+    software: str
+    resolved: bool
+    first_seen_ms: int
+
+
 class ChainStatus(msgspec.Struct, frozen=True):
     """A chain as its relayer last saw it. `balances` and `fees` are by asset key.
 
@@ -256,6 +273,8 @@ class ChainStatus(msgspec.Struct, frozen=True):
     leaves_deposit: bool = False
     """A spent lock of this chain still holds a deposit."""
     scanned: BlockHeight = BlockHeight(0)
+    set_aside: int = 0
+    """How many items of scanned blocks could not be read so far."""
     healthy: bool = False
     detail: str = ""
     balances: dict[str, Amount] = msgspec.field(default_factory=dict)

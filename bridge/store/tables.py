@@ -275,6 +275,31 @@ class ObservationRow(SQLModel, table=True):
     created_ms: int = _ms()
 
 
+class SetAsideRow(SQLModel, table=True):
+    """An item of a block that the software could not read. `lock_ids`: a JSON list of the locks it is known
+    to name, empty if it could concern any. `software`: the version that last tried to read it."""
+
+    __tablename__ = "set_aside"
+    __table_args__ = (
+        UniqueConstraint("chain", "block_id", "item"),
+        Index("set_aside_open", "chain", "resolved"),
+    )
+
+    id: int | None = _counter()
+    chain: str
+    item: str = _text()
+    block_height: int = Field(sa_type=BigInteger)
+    block_id: str
+    block_parent: str
+    block_time: int = Field(sa_type=BigInteger)
+    reason: str = _text()
+    lock_ids: str = _text()
+    software: str
+    resolved: bool = False
+    """Read since, by a newer version or from another endpoint."""
+    first_seen_ms: int = _ms()
+
+
 class ChainStatusRow(SQLModel, table=True):
     """What the relayer of a chain last saw; written by relayers, read by the API."""
 

@@ -11,6 +11,7 @@ import os
 import random
 import uuid
 from collections.abc import Awaitable, Callable, Iterator, Sequence
+from importlib.metadata import version
 from pathlib import Path
 
 import structlog
@@ -79,11 +80,11 @@ class Worker:
         self._settings = settings
         self._metrics = metrics
         self._inventory = inventory
-        ingest = Ingest(store, port.chain)
+        ingest = Ingest(store, port.chain, version("rainbow-bridge"))
         self._reconcile = Reconcile(store, port.chain)
         self._status = StatusKeeper(port, store, metrics, assets, settings.heartbeat_seconds)
         self._watcher = ChainWatcher(port, store, ingest, self._status, metrics, settings.max_blocks)
-        self._verifier = LockVerifier(port, ingest, self._reconcile, settings.max_blocks)
+        self._verifier = LockVerifier(port, store, ingest, self._reconcile, metrics, settings.max_blocks)
         self._account = AccountActions(port, store, assets, anchor)
         self.outbox = Outbox(store, port, owner, settings.outbox, metrics)
         self._schedule = Schedule(port, store, settings, anchors=anchor is not None)
@@ -128,6 +129,8 @@ class Worker:
         """What a pass does, in this order. The outbox always has its turn, and the last."""
         if Job.POLL in due:
             yield "watch", self._watch
+            if self._watcher.take_doubts():
+                due.add(Job.VERIFY)
         if Job.STATUS in due:
             yield "status", self._status.refresh
         if not self._account.is_set_up:

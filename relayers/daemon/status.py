@@ -104,14 +104,17 @@ class StatusKeeper:
             log.error("stage_failed", chain=self._port.chain, stage="status", reason=str(error))
 
     async def _write(self) -> None:
-        """Write the status, but keep the scanned height, which ingest alone sets."""
+        """Write the status, but keep what ingest alone sets: the scanned height and what was set aside."""
         status = self.current
 
         def write() -> None:
             with self._store.transaction() as tx:
                 stored = tx.chains.get(status.chain)
-                scanned = stored.scanned if stored else 0
-                tx.chains.put(msgspec.structs.replace(status, scanned=scanned))
+                if stored is None:
+                    stored = ChainStatus(status.chain)
+                tx.chains.put(
+                    msgspec.structs.replace(status, scanned=stored.scanned, set_aside=stored.set_aside)
+                )
 
         await asyncio.to_thread(write)
         self._written_ms = self._store.now_ms()

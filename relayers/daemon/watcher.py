@@ -1,4 +1,4 @@
-"""Scans the chain until all of its blocks are taken in, then sees which locks have become final."""
+"""Scans the chain until all of its blocks are taken in, then sees which locks and refunds are final."""
 
 from __future__ import annotations
 
@@ -9,17 +9,22 @@ import msgspec
 import structlog
 
 from bridge.chains.errors import DeepReorgError
-from bridge.chains.port import ChainPort, LockStatus, Scan
-from bridge.engine.ingest import FinalityCandidate, Ingest, IngestResult
+from bridge.chains.port import ChainPort, Scan
+from bridge.chains.recent_blocks import block_at
+from bridge.engine.ingest import Ingest, IngestResult
 from bridge.engine.metrics import Metrics
-from bridge.protocol.types import BlockHeight, BlockRef, UnixSeconds
+from bridge.protocol.types import BlockRef
 from bridge.store import Store
+from relayers.daemon.confirmer import Confirmer
 from relayers.daemon.status import StatusKeeper
 
 log = structlog.get_logger("worker")
 
 START_DEPTH = 64
 """A relayer that knows no blocks yet starts this many below the head."""
+
+LOOK_MS = 10_000
+"""The least time between two extra looks at our locks."""
 
 
 class ChainWatcher:
@@ -41,6 +46,21 @@ class ChainWatcher:
         self._status = status
         self._metrics = metrics
         self._max_blocks = max_blocks
+        self._confirmer = Confirmer(port, store, ingest, metrics)
+        self._doubts = 0
+        self._looked_ms = 0
+
+    def take_doubts(self) -> int:
+        """Return how many things since the last call leave the fate of our locks open, so that they should be
+        asked about directly: items that could not be read, spends that are not proved. 0 when that was said a
+        moment ago: strangers can make a chain hard to read in every block."""
+        now_ms = self._store.now_ms()
+        if now_ms - self._looked_ms < LOOK_MS:
+            return 0
+        doubts, self._doubts = self._doubts, 0
+        if doubts:
+            self._looked_ms = now_ms
+        return doubts
 
     async def watch(self) -> bool:
         """Scan until the tip is taken in, then confirm final locks; returns whether blocks came or went.
@@ -65,7 +85,7 @@ class ChainWatcher:
             self._count(result)
             if result.caught_up or not scan.blocks:
                 break
-        await self._confirm_locks()
+        await self._confirmer.confirm()
         return moved
 
     async def _scan(self, recent_blocks: Sequence[BlockRef]) -> Scan:
@@ -77,7 +97,7 @@ class ChainWatcher:
         try:
             return await self._port.scan(recent_blocks, self._max_blocks)
         except DeepReorgError as error:
-            scan = await self._port.scan([_below(recent_blocks[0].height)], self._max_blocks)
+            scan = await self._port.scan([block_at(recent_blocks[0].height - START_DEPTH)], self._max_blocks)
             log.critical("deep_reorg", chain=self._port.chain, known=len(recent_blocks), hint=error.hint)
             self._metrics.errors.labels(self._port.chain, "DeepReorgError").inc()
             await asyncio.to_thread(self._pause, "no known block is left on the chain")
@@ -86,7 +106,7 @@ class ChainWatcher:
     async def _first_scan(self) -> Scan:
         head = (await self._port.tip()).block
         try:
-            scan = await self._port.scan([_below(head.height)], self._max_blocks)
+            scan = await self._port.scan([block_at(head.height - START_DEPTH)], self._max_blocks)
         except DeepReorgError:
             scan = None
         if scan is not None and scan.blocks:
@@ -103,24 +123,11 @@ class ChainWatcher:
         if result.orphaned:
             self._metrics.orphaned.labels(chain).inc(result.orphaned)
             log.warning("reorg", chain=chain, orphaned=result.orphaned)
+        if result.doubts:
+            self._doubts += result.doubts
+            log.error("chain_not_understood", chain=chain, doubts=result.doubts,
+                      hint="`rainbow check` lists what could not be read")  # fmt: skip
         tip = self._status.current.tip
         scanned = self._ingest.height()
         self._metrics.scanned.labels(chain).set(scanned)
         self._metrics.tip_lag.labels(chain).set(max(0, (tip.block.height if tip else 0) - scanned))
-
-    async def _confirm_locks(self) -> None:
-        """Locks that are deep enough count as final if the chain itself says that they stand."""
-        standing: list[FinalityCandidate] = []
-        for candidate in await asyncio.to_thread(self._ingest.finality_candidates):
-            lock = candidate.observation
-            if await self._port.read_lock(lock.lock_id, candidate.terms) is LockStatus.ABSENT:
-                log.error("lock_disagreement", chain=self._port.chain, swap=lock.swap_id, lock=lock.lock_id)
-            else:
-                standing.append(candidate)
-        if standing:
-            await asyncio.to_thread(self._ingest.confirm, standing)
-
-
-def _below(height: int) -> BlockRef:
-    """Stand for the block `START_DEPTH` below a height, whatever its id (see `ChainPort.scan`)."""
-    return BlockRef(BlockHeight(max(0, height - START_DEPTH)), "", "", UnixSeconds(0))

@@ -32,11 +32,17 @@ from bridge.chains.errors import (
 from bridge.chains.port import (
     Authorizer,
     BroadcastResult,
+    Claimed,
     FeeEstimate,
     FeeLevel,
+    HtlcEvent,
     LockStatus,
+    Refunded,
+    Revealed,
     Scan,
+    SetAside,
     SignedTx,
+    Spent,
     Tip,
     TxState,
     TxStatus,
@@ -54,6 +60,7 @@ from bridge.protocol.types import (
     LockTerms,
     Preimage,
     Purpose,
+    TxId,
 )
 from relayers.fake.authorizing import FakeAuthorizer, signature_of
 from relayers.fake.chain import REPLACEMENT_PERCENT, FakeChain
@@ -71,6 +78,16 @@ class RpcFaults:
     """It shows the chain as it was this many blocks ago."""
     hides_events: bool = False
     """`scan` reports blocks without their events."""
+    blind: bool = False
+    """It cannot tell claims from refunds: both are reported as spends that prove nothing."""
+    lies: bool = False
+    """`scan` reports claims as refunds, and keeps the preimage to itself. `read_lock` tells the truth."""
+    unreadable: bool = False
+    """`scan` sets aside the transactions that spend locks instead of reporting what they did."""
+    history_from: int = 0
+    """Its history begins at this height."""
+    disagrees: bool = False
+    """Its endpoints never agree."""
 
 
 def traits_of(chain: FakeChain) -> Traits:
@@ -118,8 +135,8 @@ class FakePort:
         head = visible[-1].ref
         tip = Tip(head, head.time)
         if not recent_blocks:
-            events = () if self.faults.hides_events else visible[-1].events
-            return Scan((), (head,), events, tip)
+            events, unread = self._as_read(visible[-1].events)
+            return Scan((), (head,), events, tip, unread)
         orphaned: list[BlockRef] = []
         ancestor: BlockRef | None = None
         for block in reversed(recent_blocks):
@@ -131,10 +148,34 @@ class FakePort:
         if ancestor is None:
             raise DeepReorgError("no known block is on the chain", "look at the node, then clear the ring")
         found = visible[ancestor.height + 1 : ancestor.height + 1 + max_blocks]
-        events = tuple(event for block in found for event in block.events)
-        if self.faults.hides_events:
-            events = ()
-        return Scan(tuple(orphaned), tuple(block.ref for block in found), events, tip)
+        events, unread = self._as_read(tuple(event for block in found for event in block.events))
+        return Scan(tuple(orphaned), tuple(block.ref for block in found), events, tip, unread)
+
+    def _as_read(self, events: tuple[HtlcEvent, ...]) -> tuple[tuple[HtlcEvent, ...], tuple[SetAside, ...]]:
+        """Return events as this line shows them, and what it cannot read."""
+        faults = self.faults
+        if faults.hides_events:
+            return (), ()
+        read: list[HtlcEvent] = []
+        unread: dict[TxId, SetAside] = {}
+        for event in events:
+            if not isinstance(event, Claimed | Refunded):
+                read.append(event)
+            elif faults.unreadable:
+                # Every second one does not even say which lock it is about.
+                named = (event.lock_id,) if event.block.height % 2 else ()
+                unread[event.tx_id] = SetAside(event.block, event.tx_id, "of a newer version", named)
+            elif faults.blind:
+                read.append(Spent(event.block, event.tx_id, event.lock_id, "not understood"))
+            elif faults.lies:
+                read.append(Refunded(event.block, event.tx_id, event.lock_id))
+            else:
+                read.append(event)
+        hidden = (
+            {event.tx_id for event in events if isinstance(event, Claimed)} if faults.lies else set(unread)
+        )
+        kept = tuple(e for e in read if not (isinstance(e, Revealed) and e.tx_id in hidden))
+        return kept, tuple(unread.values())
 
     async def read_lock(
         self, lock_id: LockId, terms: LockTerms, *, since: BlockHeight | None = None, agreed: bool = False
@@ -142,9 +183,13 @@ class FakePort:
         """See `ChainPort`."""
         await self._call()
         found = self.fake.ledger.locks.get(lock_id)
+        if agreed and self.faults.disagrees:
+            return LockStatus.UNKNOWN
         if found is None or found[0] != terms:
-            return LockStatus.ABSENT
-        return self.fake.ledger.lock_status(lock_id)
+            reaches_back = self.faults.history_from <= (since or 0)
+            return LockStatus.ABSENT if reaches_back else LockStatus.UNKNOWN
+        status = self.fake.ledger.lock_status(lock_id)
+        return LockStatus.SPENT if self.faults.blind and status is not LockStatus.OPEN else status
 
     async def balance(self, address: Address, asset: Asset) -> Amount:
         """See `ChainPort`."""
@@ -212,7 +257,11 @@ class FakePort:
             return TxStatus(state, block.ref, confirmations, outcome.reason or "")
         if tx.sequence is not None and tx.sequence < self.fake.ledger.sequences.get(self.account, 0):
             return TxStatus(TxState.REPLACED, reason=self.fake.sequence_user(self.account, tx.sequence) or "")
-        return TxStatus(TxState.PENDING if tx.tx_id in self.fake.mempool else TxState.UNKNOWN)
+        if tx.tx_id in self.fake.mempool:
+            return TxStatus(TxState.PENDING)
+        reaches_back = self.faults.history_from <= (tx.signed_height or 0)
+        unsure = not reaches_back or (agreed and self.faults.disagrees)
+        return TxStatus(TxState.UNSURE if unsure else TxState.UNKNOWN)
 
     async def setup_actions(self, assets: Sequence[Asset]) -> tuple[ApproveAction, ...]:
         """See `ChainPort`."""

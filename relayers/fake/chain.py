@@ -10,9 +10,10 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from bridge.chains.port import BroadcastOutcome, BroadcastResult, HtlcEvent, LockStatus
+from bridge.chains.port import BroadcastOutcome, BroadcastResult, Claimed, HtlcEvent, LockStatus
+from bridge.chains.preimages import revealed
 from bridge.protocol.types import Asset, BlockHeight, BlockRef, ChainId, TxId, UnixSeconds
-from relayers.fake.ledger import FakeLedger, FakeTx, InvalidTxError
+from relayers.fake.ledger import FakeLedger, FakeTx, InvalidTxError, shown_by
 
 GENESIS_TIME = 1_800_000_000
 REPLACEMENT_PERCENT = 110
@@ -270,12 +271,15 @@ class FakeChain:
                 self.ledger.pay_fee(tx)
             except InvalidTxError:
                 continue
-            reason = None
+            reason, made = None, tuple[HtlcEvent, ...]()
             try:
                 self._revert_if_told()
-                events += self.ledger.execute(tx, ref)
+                made = self.ledger.execute(tx, ref)
             except InvalidTxError as error:
                 reason = str(error)
+            claimed = {event.preimage for event in made if isinstance(event, Claimed)}
+            shown = revealed(ref, tx.tx_id, filter(None, shown_by(tx)))
+            events += [*made, *(each for each in shown if each.preimage not in claimed)]
             outcomes.append(Outcome(tx, reason))
             self._included[tx.tx_id] = height
             self.mempool.pop(tx.tx_id, None)

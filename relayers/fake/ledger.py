@@ -74,6 +74,15 @@ BATCHED_CLAIM_GAS = 10
 """Gas of each further claim in a batch."""
 
 
+def shown_by(tx: FakeTx) -> tuple[bytes, ...]:
+    """Return the byte strings that a transaction shows which names a lock, whatever it does, and whether or
+    not it works."""
+    if not tx.lock_id and tx.terms is None:
+        return ()
+    texts = (tx.preimage, *(preimage for _, preimage in tx.others))
+    return (*(bytes.fromhex(text) for text in texts if text), tx.payload.encode("latin-1"))
+
+
 def lock_id_of(terms: LockTerms) -> LockId:
     """Return the id of a lock with these terms: SHA-256 of all of them."""
     return LockId(hashlib.sha256(b"fake-lock" + msgspec.json.encode(terms)).hexdigest())

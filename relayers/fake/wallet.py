@@ -27,6 +27,10 @@ class FakeWallet:
         """Send a claim, revealing the preimage."""
         return self._send(Purpose.CLAIM, lock_id=lock_id, preimage=preimage.reveal().hex())
 
+    def show(self, lock_id: LockId, preimage: Preimage) -> str:
+        """Show a preimage in a transaction that names a lock and claims nothing."""
+        return self._send(Purpose.CANCEL, lock_id=lock_id, payload=preimage.reveal().decode("latin-1"))
+
     def refund(self, lock_id: LockId) -> str:
         """Send a refund."""
         return self._send(Purpose.REFUND, lock_id=lock_id)

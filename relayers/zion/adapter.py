@@ -140,17 +140,22 @@ class ZionPort:
     async def read_lock(
         self, lock_id: LockId, terms: LockTerms, *, since: BlockHeight | None = None, agreed: bool = False
     ) -> LockStatus:
-        """Tell what became of the lock with exactly these terms; the chain never forgets."""
+        """Tell what became of the lock with exactly these terms. Nodes forget nothing, but one that has not
+        come as far as `since` yet cannot know of it."""
         if lock_id != self.lock_id(terms):
             return LockStatus.ABSENT
         if agreed:
-            said = await self._nodes.agree(lambda node: self._lock_status(node, lock_id))
+            said = await self._nodes.agree(lambda node: self._lock_status(node, lock_id, since))
             return said.answer if isinstance(said, Agreed) else LockStatus.UNKNOWN
-        return await self._lock_status(self._nodes, lock_id)
+        return await self._reread_if_moved(lambda node: self._lock_status(node, lock_id, since))
 
-    async def _lock_status(self, nodes: Asks, lock_id: LockId) -> LockStatus:
-        lock = await nodes.ask(lambda node: node.get_lock(lock_id))
-        return LockStatus.ABSENT if lock is None else _LOCK_STATUS[lock.state]
+    async def _lock_status(self, node: Asks, lock_id: LockId, since: BlockHeight | None) -> LockStatus:
+        # The height first: the node may take blocks in between the two calls.
+        behind = since is not None and (await node.ask(lambda client: client.get_info())).height <= since
+        lock = await node.ask(lambda client: client.get_lock(lock_id))
+        if lock is None:
+            return LockStatus.UNKNOWN if behind else LockStatus.ABSENT
+        return _LOCK_STATUS.get(lock.state, LockStatus.UNKNOWN)
 
     async def balance(self, address: Address, asset: Asset) -> Amount:
         """Return the confirmed balance in smallest units."""
@@ -248,7 +253,8 @@ class ZionPort:
         return said.answer if isinstance(said, Agreed) else TxStatus(TxState.UNSURE, reason=said.reason)
 
     async def _tx_status(self, node: Asks, tx: SignedTx) -> TxStatus:
-        # The nonce first: a transaction that is included between the two calls must not look replaced.
+        # The height and the nonce first: what is included between the calls must not look lost or replaced.
+        height = (await node.ask(lambda client: client.get_info())).height
         account = await node.ask(lambda client: client.get_account(tx.account))
         found = await node.ask(lambda client: client.get_transaction(tx.tx_id))
         if found.status is TransactionPlace.INCLUDED and found.block_id is not None:
@@ -264,7 +270,8 @@ class ZionPort:
             return TxStatus(TxState.PENDING)
         if tx.sequence is not None and account.nonce > tx.sequence:
             return TxStatus(TxState.REPLACED, reason=f"nonce {tx.sequence} was used by another transaction")
-        return TxStatus(TxState.UNKNOWN)
+        behind = tx.signed_height is not None and height < tx.signed_height
+        return TxStatus(TxState.UNSURE if behind else TxState.UNKNOWN)
 
     # ------------------------------------------------------------------ pure
 

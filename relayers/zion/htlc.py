@@ -175,6 +175,7 @@ def read_event(tx: Transaction, block: BlockRef, native: Asset) -> HtlcEvent | N
             )
             return Locked(block, tx_id, lock, terms)
         case Kind.HTLC_CLAIM:
+            # The node takes no other claim into a block; whether it opens a lock of ours is checked again.
             return Claimed(block, tx_id, lock, Preimage(tx.witness.aux))
         case Kind.HTLC_REFUND | Kind.HTLC_COOPERATIVE_REFUND:
             return Refunded(block, tx_id, lock)

@@ -18,6 +18,7 @@ from bridge.protocol.types import LegRole, LegState, Swap
 SOURCE, DESTINATION = LegRole.SOURCE, LegRole.DESTINATION
 OPEN = {LegState.SEEN, LegState.FINAL}
 CLAIMED = {LegState.CLAIM_SEEN, LegState.CLAIM_FINAL}
+UNPROVEN = LegState.SPENT_UNKNOWN
 ENDED = {LegState.NONE, LegState.CLAIM_FINAL, LegState.REFUND_FINAL}
 
 CONTRADICTIONS: tuple[tuple[Effect, Effect], ...] = (
@@ -51,7 +52,7 @@ def check_swap(swap: Swap) -> None:
         _check_times_of_counterlock(swap)
         assert not swap.cooperative_refund, "1: counter-lock though the source is being given back"
     if swap.secret_known and source in OPEN:
-        if destination in CLAIMED:
+        if destination in CLAIMED or destination is UNPROVEN:
             assert SendClaim(SOURCE) in required, "3: the destination was taken, the source is not claimed"
         if swap.secret_public and destination in OPEN and not swap.refund_begun:
             assert SendClaim(SOURCE) in required, "3: a public secret is not used"
@@ -74,6 +75,13 @@ def check_swap(swap: Swap) -> None:
     if SendClaim(DESTINATION) in required:
         assert swap.source.lock_final, "the destination is given away before the source is final"
         assert source is LegState.FINAL or source in CLAIMED, "the destination is given away unpaid"
+    if UNPROVEN in (source, destination):
+        assert SendLock() not in required, "8: locked on the strength of what nobody can prove"
+        assert not gives_back, "8: given back on the strength of what nobody can prove"
+        assert not is_terminal(swap), "8: an end that nobody can prove"
+        assert swap.attention, "8: a spend that nobody can prove, and nobody is told"
+    if source is UNPROVEN:
+        assert SendClaim(DESTINATION) not in required, "8: given away for an unproven claim"
     if is_terminal(swap):
         assert {source, destination} <= ENDED, "5: terminal with money on chain"
         assert set(required) == {ReleaseInventory()}, "5: terminal with work to do"

@@ -20,10 +20,10 @@ from pathlib import Path
 
 import structlog
 
-from bridge.protocol.types import ChainId, SwapId, SwapState
+from bridge.protocol.types import ChainId, LegState, SwapId, SwapState
 from relayers.fake.ledger import LedgerLockState, lock_id_of
 from tests import instances
-from tests.scenario.world import NATIVE, Behaviour, BridgeWorld, Fuse, Killed
+from tests.scenario.world import NATIVE, USER_WINDOW, Behaviour, BridgeWorld, Fuse, Killed
 
 KINDS: dict[str, Behaviour] = {
     "honest": {},
@@ -37,7 +37,7 @@ KINDS: dict[str, Behaviour] = {
 MAX_REORG = 2
 """One less than finality: what lies deeper is taken to be settled."""
 TROUBLE_STEPS = 70
-CALM_STEPS = 120
+CALM_STEPS = 240
 
 
 async def play(seed: int, folder: Path) -> dict[str, int]:
@@ -108,7 +108,7 @@ async def _step(world: BridgeWorld, rng: random.Random) -> int:
 def _trouble(world: BridgeWorld, rng: random.Random) -> None:
     chain = rng.choice([instances.ETHEREUM, instances.ZION])
     fake, port = world.chains[chain], world.ports[chain]
-    match rng.randint(0, 12):
+    match rng.randint(0, 20):
         case 0 if fake.head.height > MAX_REORG + 1:
             depth = rng.randint(1, MAX_REORG)
             txs = [outcome.tx.tx_id for block in fake.blocks[-depth:] for outcome in block.outcomes]
@@ -132,6 +132,18 @@ def _trouble(world: BridgeWorld, rng: random.Random) -> None:
             world.now_ms += rng.choice([0, 5_000, 20_000])
         case 9:
             _stranger_claims(world, rng, chain)
+        case 10:
+            port.faults.blind = not port.faults.blind
+        case 11:
+            port.faults.lies = not port.faults.lies
+        case 12:
+            port.faults.unreadable = not port.faults.unreadable
+        case 13:
+            port.faults.history_from = rng.choice([0, fake.head.height])
+        case 14:
+            port.faults.disagrees = not port.faults.disagrees
+        case 15:
+            _secret_is_shown(world, rng, chain)
         case _:
             _calm(world)
 
@@ -146,6 +158,21 @@ def _stranger_claims(world: BridgeWorld, rng: random.Random, chain: ChainId) -> 
             return
 
 
+def _secret_is_shown(world: BridgeWorld, rng: random.Random, chain: ChainId) -> None:
+    """A user who may claim shows the secret in a transaction that claims nothing, where the bridge can then
+    claim for them without a signature."""
+    if world.chains[chain].signed_claims is not None:
+        return
+    for swap_id in rng.sample(sorted(world.users), len(world.users)):
+        swap = world.get(swap_id)
+        terms = swap.destination.terms
+        claims = world.users[swap_id].claims
+        if terms.chain == chain and swap.destination.state is LegState.FINAL and claims:
+            if world.chains[chain].head.time < terms.deadline - USER_WINDOW // 2:
+                world.wallet(chain).show(lock_id_of(terms), world.secrets[swap_id])
+            return
+
+
 def _calm(world: BridgeWorld) -> None:
     for chain, fake in world.chains.items():
         fake.faults.halted = False
@@ -155,6 +182,11 @@ def _calm(world: BridgeWorld) -> None:
         world.ports[chain].faults.down = False
         world.ports[chain].faults.flaky = 0.0
         world.ports[chain].faults.lag = 0
+        world.ports[chain].faults.blind = False
+        world.ports[chain].faults.lies = False
+        world.ports[chain].faults.unreadable = False
+        world.ports[chain].faults.history_from = 0
+        world.ports[chain].faults.disagrees = False
 
 
 def main() -> None:

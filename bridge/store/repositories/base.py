@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import nullcontext
 from functools import cache
 from typing import Any, TypeVar
@@ -14,6 +14,10 @@ from sqlalchemy.exc import IntegrityError
 from bridge.store.errors import DuplicateError
 
 R = TypeVar("R")
+V = TypeVar("V")
+
+IN_AT_ONCE = 900
+"""Values in one IN (…): SQLite before 3.32 takes 999 parameters (sqlite.org/limits.html)."""
 
 
 @cache
@@ -55,6 +59,13 @@ class Repository:
             raise DuplicateError(f"{what} exists already", hint) from error
         key = result.inserted_primary_key
         return key[0] if key and isinstance(key[0], int) else 0
+
+
+def in_parts(values: Iterable[V]) -> Iterator[list[V]]:
+    """Yield values in lists that one IN (…) can take, each once."""
+    distinct = list(dict.fromkeys(values))
+    for start in range(0, len(distinct), IN_AT_ONCE):
+        yield distinct[start : start + IN_AT_ONCE]
 
 
 def record(row: Row[Any], kind: type[R], **changes: Any) -> R:

@@ -8,16 +8,19 @@ from typing import Any
 import msgspec
 from sqlalchemy import Row, bindparam, delete, func, select, update
 
+from bridge.chains.port import SetAside
 from bridge.protocol.types import BlockRef, ChainId, LegRole, LockId, LockTerms, SwapId, TxId
-from bridge.store.records import ChainStatus, Observation, ObservedKind
-from bridge.store.repositories.base import Repository, record, records
-from bridge.store.tables import BlockRow, ChainStatusRow, ObservationRow, table_of
+from bridge.store.records import ChainStatus, Observation, ObservedKind, StoredSetAside
+from bridge.store.repositories.base import Repository, in_parts, record, records
+from bridge.store.tables import BlockRow, ChainStatusRow, ObservationRow, SetAsideRow, table_of
 
 _blocks = table_of(BlockRow)
 _observations = table_of(ObservationRow)
+_set_aside = table_of(SetAsideRow)
 _status = table_of(ChainStatusRow)
 
 _terms = msgspec.json.Decoder(LockTerms)
+_lock_ids = msgspec.json.Decoder(tuple[LockId, ...])
 _status_decoder = msgspec.json.Decoder(ChainStatus)
 
 
@@ -60,6 +63,11 @@ class Blocks(Repository):
                 _blocks.c.id == block.id,
             )
             self._run(delete(_blocks).where(*where))
+
+    def oldest(self, chain: ChainId) -> int:
+        """Return the height of the oldest of these blocks, 0 if there is none."""
+        lowest = select(func.coalesce(func.min(_blocks.c.height), 0)).where(_blocks.c.chain == chain)
+        return int(self._connection.execute(lowest).scalar_one())
 
     def trim(self, chain: ChainId, keep: int) -> None:
         """Forget all but the newest `keep` blocks."""
@@ -158,6 +166,39 @@ class Observations(Repository):
         """Note that an observation is final and that its swap knows."""
         self._run(update(_observations).where(_observations.c.id == observation_id).values(settled=True))
 
+    def withdraw(self, observation_id: int) -> None:
+        """Note that an observation is not so: something else was shown instead."""
+        self._run(
+            update(_observations)
+            .where(_observations.c.id == observation_id)
+            .values(canonical=False, settled=False)
+        )
+
+    def reopen(self, chain: ChainId, kind: ObservedKind, lock_id: LockId, block: BlockRef) -> None:
+        """Note that an observation is not final yet after all."""
+        where = (
+            _observations.c.chain == chain,
+            _observations.c.kind == kind.value,
+            _observations.c.lock_id == lock_id,
+            _observations.c.block_id == block.id,
+            _observations.c.canonical,
+        )
+        self._run(update(_observations).where(*where).values(settled=False))
+
+    def of_locks(self, chain: ChainId, lock_ids: Iterable[LockId]) -> dict[LockId, Observation]:
+        """Return the newest canonical sight of each of these locks that is one of ours: one query for all."""
+        found: dict[LockId, Observation] = {}
+        for part in in_parts(lock_ids):
+            where = (
+                _observations.c.chain == chain,
+                _observations.c.lock_id.in_(part),
+                _observations.c.kind == ObservedKind.LOCKED.value,
+                _observations.c.canonical,
+            )
+            for row in self._all(select(_observations).where(*where).order_by(_observations.c.id)):
+                found[row.lock_id] = _observation(row)
+        return found
+
     def of_swap(self, swap_id: SwapId, *, canonical: bool = True) -> list[Observation]:
         """Return a swap's observations in chain order; with `canonical=False` also the orphaned ones."""
         statement = select(_observations).where(_observations.c.swap_id == swap_id)
@@ -168,14 +209,78 @@ class Observations(Repository):
 
     def of_lock(self, chain: ChainId, lock_id: LockId, kind: ObservedKind) -> Observation | None:
         """Return the newest canonical observation of a lock of one kind."""
+        return next(iter(self.all_of_lock(chain, lock_id, kind)), None)
+
+    def all_of_lock(self, chain: ChainId, lock_id: LockId, kind: ObservedKind) -> list[Observation]:
+        """Return the canonical observations of a lock of one kind, newest first."""
         where = (
             _observations.c.chain == chain,
             _observations.c.lock_id == lock_id,
             _observations.c.kind == kind.value,
             _observations.c.canonical,
         )
-        row = self._first(select(_observations).where(*where).order_by(_observations.c.id.desc()).limit(1))
-        return _observation(row) if row else None
+        rows = self._all(select(_observations).where(*where).order_by(_observations.c.id.desc()))
+        return [_observation(row) for row in rows]
+
+
+def _item(row: Row[Any]) -> StoredSetAside:
+    block = BlockRef(row.block_height, row.block_id, row.block_parent, row.block_time)
+    return record(row, StoredSetAside, block=block, lock_ids=_lock_ids.decode(row.lock_ids))
+
+
+class SetAsides(Repository):
+    """What stands in scanned blocks and could not be read."""
+
+    def add(self, chain: ChainId, item: SetAside, software: str) -> bool:
+        """Store an item, or note that this version of the software could not read it either; returns whether
+        it is new."""
+        same = (
+            _set_aside.c.chain == chain,
+            _set_aside.c.block_id == item.block.id,
+            _set_aside.c.item == item.item,
+        )
+        if self._run(update(_set_aside).where(*same).values(software=software, resolved=False)):
+            return False
+        values = {
+            "chain": chain,
+            "item": item.item,
+            "block_height": item.block.height,
+            "block_id": item.block.id,
+            "block_parent": item.block.parent,
+            "block_time": item.block.time,
+            "reason": item.reason,
+            "lock_ids": msgspec.json.encode(item.lock_ids).decode(),
+            "software": software,
+            "resolved": False,
+            "first_seen_ms": self.now_ms,
+        }
+        self._insert(_set_aside, values, "item set aside")
+        return True
+
+    def orphan(self, chain: ChainId, blocks: Iterable[BlockRef]) -> None:
+        """Forget what was set aside in blocks that left the chain."""
+        for part in in_parts(block.id for block in blocks):
+            where = (_set_aside.c.chain == chain, _set_aside.c.block_id.in_(part))
+            self._run(delete(_set_aside).where(*where))
+
+    def open(self, chain: ChainId, *, not_by: str = "", limit: int = 100) -> list[StoredSetAside]:
+        """Return what is not read yet, oldest first; with `not_by` only what that version has not tried."""
+        where = [_set_aside.c.chain == chain, _set_aside.c.resolved.is_(False)]
+        if not_by:
+            where.append(_set_aside.c.software != not_by)
+        statement = select(_set_aside).where(*where).order_by(_set_aside.c.block_height, _set_aside.c.id)
+        return [_item(row) for row in self._all(statement.limit(limit))]
+
+    def count(self, chain: ChainId) -> int:
+        """Return how many items are not read yet."""
+        where = (_set_aside.c.chain == chain, _set_aside.c.resolved.is_(False))
+        return int(
+            self._connection.execute(select(func.count()).select_from(_set_aside).where(*where)).scalar_one()
+        )
+
+    def resolve(self, item_id: int) -> None:
+        """Note that an item was read after all."""
+        self._run(update(_set_aside).where(_set_aside.c.id == item_id).values(resolved=True))
 
 
 _GET_STATUS = select(_status.c.body).where(_status.c.chain == bindparam("wanted"))

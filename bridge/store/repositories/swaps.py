@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import msgspec
@@ -12,7 +12,7 @@ from bridge.protocol.events import Event, redacted_json
 from bridge.protocol.types import ChainId, LockId, Swap, SwapId, SwapState
 from bridge.store.errors import ConflictError
 from bridge.store.records import Notification, Receipt, StoredSwap, SwapEvent, SwapMeta
-from bridge.store.repositories.base import Repository, record, records
+from bridge.store.repositories.base import Repository, in_parts, record, records
 from bridge.store.tables import NotificationRow, ReceiptRow, SwapEventRow, SwapRow, table_of
 
 _swaps = table_of(SwapRow)
@@ -108,6 +108,14 @@ class Swaps(Repository):
         """Return the swap with this hashlock: there is at most one."""
         row = self._first(select(_swaps).where(_swaps.c.hashlock == hashlock.hex()))
         return _stored(row) if row else None
+
+    def known_hashlocks(self, hashlocks: Iterable[bytes]) -> set[bytes]:
+        """Return those of the hashlocks that a swap has: one query for all."""
+        found: set[bytes] = set()
+        for part in in_parts(hashlock.hex() for hashlock in hashlocks):
+            rows = self._all(select(_swaps.c.hashlock).where(_swaps.c.hashlock.in_(part)))
+            found |= {bytes.fromhex(row.hashlock) for row in rows}
+        return found
 
     def by_lock(self, chain: ChainId, lock_id: LockId) -> StoredSwap | None:
         """Return the swap that has this lock as one of its legs."""

@@ -40,11 +40,13 @@ from bridge.chains.port import (
     Refunded,
     Scan,
     SignedTx,
+    Spent,
     Tip,
     TxState,
     TxStatus,
     UnsignedTx,
 )
+from bridge.chains.preimages import revealed
 from bridge.chains.recent_blocks import newest_common
 from bridge.protocol.types import (
     Address,
@@ -152,7 +154,18 @@ class SamplePort:
 
     def _events(self, blocks: Sequence[Block]) -> tuple[HtlcEvent, ...]:
         """Read the events out of the transactions themselves: a block's id commits to them."""
-        return tuple(event for block in blocks for tx in block.txs if (event := self._event(tx, _ref(block))))
+        return tuple(event for block in blocks for tx in block.txs for event in self._of_tx(tx, _ref(block)))
+
+    def _of_tx(self, tx: Tx, block: BlockRef) -> tuple[HtlcEvent, ...]:
+        """What a transaction did, and what it shows: a secret is whatever opens a hashlock, wherever it
+        stands."""
+        event = self._event(tx, block)
+        try:
+            note = bytes.fromhex(tx.note)
+        except ValueError:  # the node takes any text: one odd note must not stop the scan
+            note = tx.note.encode()
+        shown = revealed(block, TxId(tx.tx_id), [note] if note else [])
+        return shown if event is None else (event, *shown)
 
     def _event(self, tx: Tx, block: BlockRef) -> HtlcEvent | None:
         tx_id, lock_id = TxId(tx.tx_id), LockId(tx.lock_id)
@@ -173,7 +186,8 @@ class SamplePort:
                 return Claimed(block, tx_id, lock_id, Preimage(bytes.fromhex(tx.preimage)))
             case "refund" | "give_back":
                 return Refunded(block, tx_id, lock_id)
-        return None
+        # Of a newer version of the chain: nothing is concluded from what is not understood.
+        return Spent(block, tx_id, lock_id, f"a transaction of the kind {tx.kind!r}") if lock_id else None
 
     async def read_lock(
         self, lock_id: LockId, terms: LockTerms, *, since: BlockHeight | None = None, agreed: bool = False
@@ -181,7 +195,10 @@ class SamplePort:
         """Tell what became of the lock with exactly these terms."""
         if lock_id != self.lock_id(terms):
             return LockStatus.ABSENT
-        return (await self._get(f"/locks/{lock_id}", _Lock)).status
+        # A node that has not come as far as `since` cannot know of it. There is one node: it agrees.
+        behind = since is not None and (await self._blocks()).head.height <= since
+        status = (await self._get(f"/locks/{lock_id}", _Lock)).status
+        return LockStatus.UNKNOWN if behind and status is LockStatus.ABSENT else status
 
     async def balance(self, address: Address, asset: Asset) -> Amount:
         """Return the confirmed balance. Raises `ActionRefusedError` for any other asset."""
@@ -262,6 +279,7 @@ class SamplePort:
 
     async def tx_status(self, tx: SignedTx, *, agreed: bool = False) -> TxStatus:
         """Tell where it is. The sequence is read first: what lands meanwhile must not look replaced."""
+        height = (await self._blocks()).head.height
         account = await self._account(tx.account)
         place = await self._get(f"/transactions/{tx.tx_id}", _Place)
         if place.block is not None:
@@ -270,7 +288,8 @@ class SamplePort:
             return TxStatus(TxState.PENDING)
         if tx.sequence is not None and account.sequence > tx.sequence:
             return TxStatus(TxState.REPLACED, reason=f"sequence {tx.sequence} was used by another")
-        return TxStatus(TxState.UNKNOWN)
+        behind = tx.signed_height is not None and height < tx.signed_height
+        return TxStatus(TxState.UNSURE if behind else TxState.UNKNOWN)
 
     # -- pure ----------------------------------------------------------------------------------------
 

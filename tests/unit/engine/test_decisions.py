@@ -176,6 +176,8 @@ def test_the_protocol_holds_the_evidence_against_the_swap(world: BridgeWorld) ->
         (msgspec.structs.replace(good, terms=swap.destination.terms), RefusalCode.SOURCE_NOT_FINAL),
         (msgspec.structs.replace(good, confirmations=2), RefusalCode.SOURCE_NOT_FINAL),
         (msgspec.structs.replace(good, spent="claimed"), RefusalCode.SOURCE_SPENT),
+        (msgspec.structs.replace(good, spent="refunded"), RefusalCode.SOURCE_SPENT),
+        (msgspec.structs.replace(good, spent="spent"), RefusalCode.SOURCE_SPENT),
     ):
         refusal = check_source_lock(swap, wrong)
         assert refusal is not None
@@ -188,3 +190,12 @@ def test_only_what_time_cannot_mend_takes_a_lock_back(code: RefusalCode) -> None
     for_good = code in {RefusalCode.SOURCE_NOT_FINAL, RefusalCode.SOURCE_SPENT}
     assert withdraws_counterlock(Refusal(code, "")) is for_good
     assert withdraws_counterlock(Refusal(code, "", permanent=True))
+
+
+def test_a_source_that_was_claimed_as_the_swap_knows_is_paid_for_with_the_lock(world: BridgeWorld) -> None:
+    swap = world.get()
+    good = SourceLockEvidence(swap.source.terms, swap.policy.source.finality_depth)
+    claimed = msgspec.structs.replace(good, spent="claimed", claimed=True)
+    assert check_source_lock(swap, claimed) is not None, "only the evidence says so"
+    source = msgspec.structs.replace(swap.source, state=LegState.CLAIM_SEEN)
+    assert check_source_lock(msgspec.structs.replace(swap, source=source), claimed) is None

@@ -152,10 +152,16 @@ class Player:
 
     def refunded(self, leg: LegRole, at: BlockRef | None = None, lock_id: str = "") -> Player:
         lock_id = lock_id or ("s" if leg is SOURCE else "d")
-        return self.feed(ev.RefundSeen(leg, LockId(lock_id), TxId(f"refund-{lock_id}"), at or block(40)))
+        at = at or block(40, time=PLAN.source)  # after both deadlines
+        return self.feed(ev.RefundSeen(leg, LockId(lock_id), TxId(f"refund-{lock_id}"), at))
 
     def refund_final(self, leg: LegRole, lock_id: str = "") -> Player:
         return self.feed(ev.RefundFinal(leg, LockId(lock_id or ("s" if leg is SOURCE else "d"))))
+
+    def spent(self, leg: LegRole, at: BlockRef | None = None, lock_id: str = "") -> Player:
+        """A spend that proves neither a claim nor a refund."""
+        lock_id = lock_id or ("s" if leg is SOURCE else "d")
+        return self.feed(ev.SpendSeen(leg, LockId(lock_id), TxId(f"spend-{lock_id}"), at or block(40)))
 
     def shared(self, preimage: Preimage = PREIMAGE) -> Player:
         return self.feed(ev.SecretShared(preimage))

@@ -633,7 +633,7 @@ def test_a_failed_counterlock_gives_the_source_back_and_is_never_tried_again() -
 
 
 def test_a_source_that_is_being_given_back_is_never_relied_on_again() -> None:
-    # The user let the destination go early by their own signature; then a reorg undid all of it.
+    # Our refund was final; then a reorg deeper than finality undid all of it.
     p = Player().awaiting_claim().refunded(DESTINATION).refund_final(DESTINATION)
     assert SendCooperativeRefund() in p.required
     p.feed(ev.RefundOrphaned(DESTINATION, LockId("d")), ev.LockOrphaned(DESTINATION, LockId("d")))
