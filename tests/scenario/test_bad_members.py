@@ -89,7 +89,7 @@ async def test_a_row_that_cannot_be_read_stops_no_other_swap(world: BridgeWorld,
     assert world.state("swap2") is SwapState.COMPLETED
 
 
-async def test_a_lock_that_is_too_dear_waits_and_its_chain_stays_healthy(world: BridgeWorld) -> None:
+async def test_a_lock_that_is_too_expensive_waits_and_its_chain_stays_healthy(world: BridgeWorld) -> None:
     port = world.ports[instances.ETHEREUM]
     real = port.prepare
 
@@ -99,7 +99,7 @@ async def test_a_lock_that_is_too_dear_waits_and_its_chain_stays_healthy(world: 
         return await real(action, *rest)
 
     port.prepare = prepare  # type: ignore[method-assign]
-    world.swap(1, source=instances.ZION)  # its lock on Ethereum is too dear
+    world.swap(1, source=instances.ZION)  # its lock on Ethereum is too expensive
     world.swap(2)  # its claim on Ethereum is not
     for _ in range(40):
         world.mine()

@@ -64,9 +64,7 @@ class Secrets(Repository):
         try:
             preimage = Preimage(self._opened().decrypt(row.sealed))
         except CryptoError as error:
-            hint = (
-                "use the key that sealed it; it heals when the chain shows the secret again"
-            )
+            hint = "use the key that sealed it; it heals when the chain shows the secret again"
             raise UnreadableRowError(
                 f"the secret of hashlock {hashlock.hex()} was sealed with another key", hint
             ) from error

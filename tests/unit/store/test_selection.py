@@ -61,7 +61,7 @@ def test_the_canary_tells_another_storage_key(store: Store) -> None:
     right, store._box = store._box, SecretBox(b"\x09" * 32)
     with store.transaction() as tx:
         assert tx.secrets.opens_canary() is False
-        assert not tx.secrets.plant_canary(), "it is not sealed anew with a foreign key"
+        assert not tx.secrets.plant_canary(), "it is not sealed again with a foreign key"
         assert len(tx.secrets.unreadable()) == 1
     store._box = right
     with store.reading() as tx:
