@@ -311,8 +311,8 @@ class Transactions(Repository):
     def of_intents(self, intent_ids: Iterable[int]) -> dict[int, list[StoredTx]]:
         """Return the transactions of several intents, oldest first.
 
-        An intent with a transaction that cannot be read is missing in the answer: a sender that does not know all
-        that was signed for an intent must not sign for it again.
+        An intent with a transaction that cannot be read is missing in the answer: a sender that does not
+        know all that was signed for an intent must not sign for it again.
         """
         ids = list(intent_ids)
         found: dict[int, list[StoredTx]] = {intent_id: [] for intent_id in ids}
