@@ -32,6 +32,10 @@ PATIENCE = 15.0
 """Seconds given to each chain."""
 
 
+NAMED_SECRETS = 5
+"""The most unreadable secrets that the report names."""
+
+
 class Level(StrEnum):
     """How a check ended. Only FAIL makes the exit code 1."""
 
@@ -83,6 +87,7 @@ def _findings(settings: Settings) -> Iterator[Finding]:
     yield from _prices(settings)
     ring = KeyRing(settings)
     yield _key("storage key", settings.keys.storage, ring.storage)
+    yield from _secrets(settings, ring)
     yield _key("quotes key", settings.keys.quotes, ring.quotes)
     for chain, section in settings.enabled_chains().items():
         finding = _key(f"{chain} key", section.keystore, partial(ring.chain, chain))
@@ -157,6 +162,35 @@ def unproven_spends(store: Store, chain: ChainId) -> Iterator[Finding]:
                 detail = f"{lock} was spent, and nobody can prove how"
                 hint = "compare with another node and a block explorer; nothing is given back before a proof"
                 yield Finding(f"{chain} locks", Level.FAIL, detail, hint)
+
+
+def _secrets(settings: Settings, ring: KeyRing) -> Iterator[Finding]:
+    """Open the canary, and every stored secret, with the storage key."""
+    from bridge.store import Store, StoreError
+
+    what, hint = "secrets", "use the key that sealed them; the chain heals a secret when it shows it again"
+    url = settings.database_url()
+    if url.startswith("sqlite") and not Path(url.removeprefix("sqlite:///")).exists():
+        return
+    try:
+        store = Store.open(url, secrets_key=ring.storage().reveal(), migrate=False)
+    except (StoreError, KeystoreError):
+        return  # another line of the report says so
+    try:
+        with store.reading() as tx:
+            opens, foreign = tx.secrets.opens_canary(), tx.secrets.unreadable()
+    except StoreError as error:
+        yield Finding(what, Level.FAIL, str(error), error.hint)
+        return
+    finally:
+        store.close()
+    if opens is False:
+        yield Finding(what, Level.FAIL, "the storage key is not the one this database was made with", hint)
+    elif foreign:
+        named = ", ".join(foreign[:NAMED_SECRETS])
+        yield Finding(what, Level.FAIL, f"{len(foreign)} cannot be read: hashlocks {named}", hint)
+    else:
+        yield Finding(what, Level.OK, "the storage key opens all")
 
 
 def _prices(settings: Settings) -> Iterator[Finding]:

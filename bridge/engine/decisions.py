@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 import msgspec
+import structlog
 
 from bridge.chains.actions import Action, ClaimAction, LockAction, action_of
 from bridge.engine.actions import decode_action
@@ -31,8 +32,10 @@ from bridge.protocol.rules import (
 )
 from bridge.protocol.transition import transition
 from bridge.protocol.types import LegRole, Purpose, Swap
-from bridge.store import Transaction
+from bridge.store import Transaction, UnreadableRowError
 from bridge.store.records import Intent
+
+log = structlog.get_logger("outbox")
 
 URGENT_INCLUSIONS = 4
 """A claim is urgent when its deadline is nearer than this many p99 inclusion delays."""
@@ -94,14 +97,25 @@ def current_decision(tx: Transaction, intent: Intent, rules: DecisionRules) -> D
 
 
 def decision_alone(tx: Transaction, intent: Intent, rules: DecisionRules) -> Decision:
-    """Return what may be done about an intent now, whatever batch it belongs to."""
+    """Return what may be done about an intent now, whatever batch it belongs to.
+
+    What cannot be read makes this intent wait, never another one.
+    """
+    try:
+        return _decide(tx, intent, rules)
+    except UnreadableRowError as error:
+        log.error("intent_unreadable", intent=intent.id, reason=str(error), hint=error.hint)
+        return Hold(str(error), rules.default_depth)
+
+
+def _decide(tx: Transaction, intent: Intent, rules: DecisionRules) -> Decision:
     if not intent.swap_id:
         if intent.cancel:
             return Withdraw(intent.reason, rules.default_depth)
         return Go(decode_action(intent.action), rules.default_depth)
     stored = tx.swaps.get(intent.swap_id)
     if stored is None:
-        return Withdraw("the swap is not in this database", rules.default_depth)
+        return Hold("the swap is not in this database", rules.default_depth)
     swap = stored.swap
     for tick in clocks(tx, swap):
         swap = transition(swap, tick).swap
@@ -164,7 +178,11 @@ def _decide_spend(tx: Transaction, swap: Swap, intent: Intent, own: Collection[s
     terms = leg.lock_terms(intent.lock_id)
     if intent.purpose is not Purpose.CLAIM:
         return Go(action_of(intent.purpose, terms), depth)
-    preimage = tx.secrets.get(swap.hashlock)
+    try:
+        preimage = tx.secrets.get(swap.hashlock)
+    except UnreadableRowError as error:
+        log.error("secret_unreadable", swap=swap.id, chain=intent.chain, reason=str(error), hint=error.hint)
+        return Hold(str(error), depth)
     if preimage is None:
         return Hold("the secret is not in this database", depth)
     urgent_from = terms.deadline - URGENT_INCLUSIONS * timing_of(swap, LegRole(intent.leg)).inclusion_p99

@@ -17,7 +17,11 @@ from bridge.chains.actions import (
     RefundAction,
     SwapAction,
 )
-from bridge.chains.errors import ActionRefusedError, InsufficientFundsError, PortUnavailableError
+from bridge.chains.errors import (
+    ActionRefusedError,
+    InsufficientFundsError,
+    TooDearError,
+)
 from bridge.chains.port import Claimed, LockStatus, Refunded
 from bridge.protocol.types import BlockRef, LockTerms, Preimage, Purpose, TxId
 from relayers.cardano import building
@@ -244,7 +248,7 @@ class Drafting:
 
     def _within_fee_cap(self, draft: Draft) -> Draft:
         if draft.fee > self._settings.max_fee:
-            raise PortUnavailableError(
+            raise TooDearError(
                 f"the fee would be {draft.fee} lovelace, over the cap of {self._settings.max_fee}",
                 "raise the fee cap in the configuration",
             )
