@@ -57,6 +57,7 @@ class RequestLimits:
         self._all = RateLimiter("default", config.requests_per_minute)
         self._special = {
             ("POST", "/v1/quotes"): RateLimiter("quotes", config.quotes_per_minute),
+            ("POST", "/v1/swaps/restore"): RateLimiter("restore", config.swaps_per_minute),
             ("POST", "/v1/swaps"): RateLimiter("swaps", config.swaps_per_minute),
         }
 

@@ -11,6 +11,7 @@ from bridge.api.app import create_app
 from bridge.api.services import build
 from bridge.commands.output import ConfigFile, Json, Output, speaking
 from bridge.commands.runtime import KeyRing, load_settings, open_store, price_source
+from bridge.engine.journal import Journal
 from bridge.keys.quote_signature import QuoteSigner
 from bridge.wiring.ports import keyless_ports, wallet_builder
 
@@ -39,7 +40,9 @@ def api(
                 signer=signer,
                 ports=ports,
                 builders=builders,
+                journal=Journal(settings.journal_path()),
             )
+            services.acceptances.compare()
             server = _AnnouncingServer(
                 uvicorn.Config(
                     create_app(services),

@@ -13,6 +13,7 @@ import msgspec
 from bridge.chains.port import Claimed, HtlcEvent, Locked, Refunded, Revealed, Scan, Spent
 from bridge.engine.apply import apply_events, retrying
 from bridge.engine.source_lock_check import is_final, timing_of
+from bridge.engine.unknown_locks import note_unknown_lock
 from bridge.protocol.events import (
     ClaimFinal,
     ClaimOrphaned,
@@ -110,6 +111,10 @@ class Ingest:
 
         return retrying(self._store, job)
 
+    def ingest_event(self, tx: Transaction, event: HtlcEvent) -> bool:
+        """Store one event of a canonical block; returns whether it was news."""
+        return self._ingest_event(tx, event)
+
     def _ingest_event(self, tx: Transaction, event: HtlcEvent) -> bool:
         match event:
             case Locked():
@@ -125,7 +130,7 @@ class Ingest:
         stored = tx.swaps.by_hashlock(event.terms.hashlock)
         role = _role(stored.swap, self.chain) if stored else None
         if stored is None or role is None:
-            return False
+            return note_unknown_lock(tx, event, tx.chains.get(self.chain))
         seen = LockSeen(role, event.lock_id, event.terms, event.tx_id, event.block)
         after = apply_events(tx, stored.id, [seen])
         leg = after.swap.leg(role)
