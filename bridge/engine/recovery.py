@@ -35,6 +35,9 @@ log = structlog.get_logger("recovery")
 MARGIN = 64
 """Blocks below the height of acceptance from which a chain is read again: its node may have been ahead."""
 
+NODES_APART = 1
+"""Blocks that the node of the lost database may have been ahead of ours."""
+
 HELD = "the source is locked, and a lock of ours that this database does not know may still appear"
 
 
@@ -210,8 +213,7 @@ def finish_restoration(tx: Transaction, store: Store, restoration: Restoration) 
     acceptance = read_acceptance(restoration.body)
     events = _history(tx, acceptance)
     swap = _rebuilt(tx, acceptance, events)
-    source = swap.source.state
-    if not swap.destination.lock_id and source is not LegState.NONE and source not in REFUNDED:
+    if _may_have_locked(tx, swap):
         if restoration.state is not RestorationState.HELD:
             tx.restorations.move(restoration.swap_id, RestorationState.HELD, HELD)
             log.critical("restoration_held", swap=restoration.swap_id, reason=HELD)
@@ -226,6 +228,21 @@ def finish_restoration(tx: Transaction, store: Store, restoration: Restoration) 
     tx.unknown_locks.resolve(acceptance.hashlock, f"restored as swap {swap.id}")
     log.warning("swap_restored", swap=swap.id, state=swap.state, events=len(events))
     return True
+
+
+def _may_have_locked(tx: Transaction, swap: Swap) -> bool:
+    """Tell whether a destination lock may be on its way that this database does not know: not before the
+    source lock was deep enough, and not once the source went back."""
+    source, block = swap.source, swap.source.lock_block
+    if swap.destination.lock_id or source.state in REFUNDED:
+        return False
+    if source.state is LegState.NONE:
+        return False
+    status = tx.chains.get(source.terms.chain)
+    if source.state is not LegState.SEEN or block is None or status is None or status.tip is None:
+        return True
+    confirmations = status.tip.block.height - block.height + 1
+    return confirmations + NODES_APART >= swap.policy.source.finality_depth
 
 
 def _history(tx: Transaction, acceptance: Acceptance) -> list[RestoredEvent]:
