@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from bridge.protocol.types import LegState, Preimage, SwapId, SwapState, UnixSeconds
+from bridge.protocol.types import LegState, LockId, Preimage, SwapId, SwapState, UnixSeconds
 from bridge.store.repositories.recovery import RestorationState
 from relayers.fake import FakeWallet
 from relayers.fake.ledger import LedgerLockState
@@ -132,7 +132,7 @@ async def test_a_stranger_who_locks_to_us_pauses_nothing(world: BridgeWorld) -> 
     await world.steps(4)
     # They claim it for us, too: anybody can.
     lock_id = next(iter(world.chains[terms.chain].ledger.locks))
-    FakeWallet(world.chains[terms.chain], "user").claim(lock_id, Preimage(b"a stranger's"))
+    FakeWallet(world.chains[terms.chain], "user").claim(LockId(lock_id), Preimage(b"a stranger's"))
     await world.steps(4)
     assert _paused(world) == set()
     with world.store.reading() as tx:
