@@ -19,4 +19,4 @@ TRAITS = Traits(
     ),
 )
 """An output's amounts end at int64; each transaction that waits holds an output of its own. A lock's
-sender is a field of its datum, which whoever pays for the output writes."""
+sender is a field of its datum, which the payer of the output writes."""

@@ -223,13 +223,13 @@ class Restorations(Repository):
         return record(row, Restoration) if row else None
 
     def going_on(self) -> list[Restoration]:
-        """Return those that are no swaps yet, oldest first."""
+        """Return those that have not become swaps yet, oldest first."""
         where = _restorations.c.state != RestorationState.DONE.value
         ordered = select(_restorations).where(where).order_by(_restorations.c.created_ms)
         return records(self._all(ordered), Restoration)
 
     def count_going_on(self, origin: str) -> int:
-        """Return how many of one origin are no swaps yet."""
+        """Return how many of one origin have not become swaps yet."""
         where = (_restorations.c.state != RestorationState.DONE.value, _restorations.c.origin == origin)
         return int(self._connection.execute(select(func.count()).where(*where)).scalar_one())
 
