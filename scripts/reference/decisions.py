@@ -31,6 +31,7 @@ GROUPS = {
     "008": "Solana",
     "009": "Cardano",
     "010": "Stellar",
+    "012": "Restoring what was lost",
 }
 """The first three digits of a number → what the decision is about."""
 

@@ -75,7 +75,7 @@ async def test_our_lock_is_refunded_after_its_deadline_alone(world: BridgeWorld)
     await _send(world, legs, known)
     world.mine()
     assert world.lock_state(swap.destination) is LedgerLockState.REFUNDED
-    # With ours back, a secret that appears now is no reason to take the user's, too.
+    # With ours back, a secret that appears now must not make us take the user's, too.
     legs, known = await _legs(world, (world.secrets["swap1"],))
     assert legs[instances.ETHEREUM, False].step is Step.GIVE_BACK
     assert await _send(world, legs, known) == {}
