@@ -105,10 +105,12 @@ class AcceptanceBook:
         for trouble in report.damage:
             log.critical("journal_damaged", journal=str(self._journal.path), trouble=trouble)
         self._journalled = {entry.swap_id for entry in report.entries}
-        restored = 0
-        for entry in report.entries:
-            restored += self._restore_entry(entry)
-        self._write_down_missing()
+        here = set(self._kept())
+        restored = sum(
+            self._restore_entry(entry) for entry in report.entries if SwapId(entry.swap_id) not in here
+        )
+        for swap_id in sorted(here - self._journalled):
+            self.write_down(SwapId(swap_id))
         if restored:
             log.critical("database_is_older", journal=str(self._journal.path), swaps=restored)
         return restored
@@ -160,18 +162,15 @@ class AcceptanceBook:
         lost = Lost(acceptance, entry.body, entry.signature, "journal", entry.client)
         return retrying(self._store, lambda tx: begin_restoration(tx, lost))
 
-    def _write_down_missing(self) -> None:
-        for swap_id in self._missing():
-            self.write_down(swap_id)
-
-    def _missing(self) -> Iterable[SwapId]:
+    def _kept(self) -> Iterable[SwapId]:
+        """Return the swaps of this database that have receipts."""
         after = ""
         while True:
             with self._store.reading() as tx:
                 page = tx.acceptances.page(after, PAGE)
             if not page:
                 return
-            yield from (kept.swap_id for kept in page if kept.swap_id not in self._journalled)
+            yield from (kept.swap_id for kept in page)
             after = page[-1].swap_id
 
 

@@ -108,7 +108,7 @@ def _checked(world: BridgeWorld, count: int) -> None:
 def _play(machines: TwoMachines, count: int) -> None:
     """Machines are frozen past their leases and woken, the server restarts, connections are cut."""
     world, sold = machines.world, 0
-    troubles = [
+    troubles: list[Callable[[], None]] = [
         lambda: machines.signal("A", signal.SIGSTOP),
         machines.server.cut_connections,
         lambda: machines.signal("A", signal.SIGCONT),
