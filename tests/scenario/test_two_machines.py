@@ -38,6 +38,18 @@ class TwoMachines:
             for machine in ("A", "B")
             for chain in NATIVE
         }
+        self._until_they_work()
+
+    def _until_they_work(self) -> None:
+        """Sell nothing before both chains are watched: starting four processes takes longer than a window to
+        lock."""
+        end = time.monotonic() + 60
+        while time.monotonic() < end:
+            with self.world.store.reading() as tx:
+                if set(tx.chains.all()) == set(NATIVE):
+                    return
+            time.sleep(0.2)
+        raise AssertionError("no relayer has started")
 
     def step(self) -> None:
         with self.chains.lock:
