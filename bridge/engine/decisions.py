@@ -19,6 +19,7 @@ from bridge.engine.source_lock_check import (
     source_lock_evidence,
     statuses_of,
     timing_of,
+    unread_chain,
     unreliable_chain,
 )
 from bridge.engine.tx_reasons import SPOILED
@@ -31,7 +32,7 @@ from bridge.protocol.rules import (
     withdraws_counterlock,
 )
 from bridge.protocol.transition import transition
-from bridge.protocol.types import LegRole, Purpose, Swap
+from bridge.protocol.types import LegRole, LegState, Purpose, Swap
 from bridge.store import Transaction, UnreadableRowError
 from bridge.store.records import Intent
 
@@ -176,6 +177,10 @@ def _decide_spend(tx: Transaction, swap: Swap, intent: Intent, own: Collection[s
             return Hold("it is on its chain", depth)
         return Withdraw("it is no longer needed", depth)
     terms = leg.lock_terms(intent.lock_id)
+    if _gives_back_unseen(intent, swap):
+        unread = unread_chain(statuses_of(tx, swap), swap.destination.terms.chain, tx.now_ms)
+        if unread is not None:
+            return Hold(f"{unread} was not read up to its tip: a lock of ours may stand there", depth)
     if intent.purpose is not Purpose.CLAIM:
         return Go(action_of(intent.purpose, terms), depth)
     try:
@@ -191,6 +196,13 @@ def _decide_spend(tx: Transaction, swap: Swap, intent: Intent, own: Collection[s
         authorization = tx.authorizations.get(swap.id)
     action = ClaimAction(terms, preimage, authorization=authorization)
     return Go(action, depth, urgent_from)
+
+
+def _gives_back_unseen(intent: Intent, swap: Swap) -> bool:
+    """Tell whether an intent gives the source back because the destination is not locked, as far as is known
+    here. A database that is older than the chain knows too little."""
+    gives_back = intent.role is LegRole.SOURCE and intent.purpose is not Purpose.CLAIM
+    return gives_back and not intent.lock_id and swap.destination.state is LegState.NONE
 
 
 # -- batches ---------------------------------------------------------------------------------

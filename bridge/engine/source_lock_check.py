@@ -75,6 +75,14 @@ def unreliable_chain(statuses: Statuses, now_ms: int) -> ChainId | None:
     return None
 
 
+def unread_chain(statuses: Statuses, chain: ChainId, now_ms: int) -> ChainId | None:
+    """Return the chain if it is not known to have been read up to its tip just now, None if it was."""
+    status = statuses[chain]
+    if unreliable_chain({chain: status}, now_ms) is not None or status is None or status.tip is None:
+        return chain
+    return chain if status.scanned < status.tip.block.height else None
+
+
 def estimated_times(statuses: Statuses, now_ms: int) -> Mapping[ChainId, UnixSeconds]:
     """Return the times that both chains may have reached by now, Unix seconds (see `moved_on`)."""
     return {chain: moved_on(status, now_ms) for chain, status in statuses.items() if status is not None}

@@ -272,6 +272,8 @@ class ChainStatus(msgspec.Struct, frozen=True):
     tip: Tip | None = None
     leaves_deposit: bool = False
     """A spent lock of this chain still holds a deposit."""
+    proves_sender: bool = True
+    """Only the key of its sender can have made a lock of this chain."""
     scanned: BlockHeight = BlockHeight(0)
     set_aside: int = 0
     """How many items of scanned blocks could not be read so far."""

@@ -40,6 +40,13 @@ class Blocks(Repository):
         row = self._first(statement.limit(1))
         return record(row, BlockRef) if row else None
 
+    def first(self, chain: ChainId) -> BlockRef | None:
+        """Return the oldest of these blocks."""
+        columns = (_blocks.c.height, _blocks.c.id, _blocks.c.parent, _blocks.c.time)
+        statement = select(*columns).where(_blocks.c.chain == chain).order_by(_blocks.c.height)
+        row = self._first(statement.limit(1))
+        return record(row, BlockRef) if row else None
+
     def contains(self, chain: ChainId, block: BlockRef) -> bool:
         """Tell whether exactly this block is among the recent ones."""
         where = (_blocks.c.chain == chain, _blocks.c.height == block.height, _blocks.c.id == block.id)
