@@ -48,6 +48,11 @@ class WireOutput(msgspec.Struct, frozen=True):
     consumed_by_tx: str | None = None
 
     @property
+    def ref(self) -> tuple[str, int]:
+        """What names it."""
+        return self.tx_hash, self.output_index
+
+    @property
     def lovelace(self) -> int:
         """How much ada it holds, in lovelace."""
         return sum(int(held.quantity) for held in self.amount if held.unit == "lovelace")

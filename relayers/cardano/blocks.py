@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from bridge.chains.port import HtlcEvent, Locked, Revealed, Scan, Tip
+from bridge.chains.port import HtlcEvent, Locked, Revealed, Scan, SetAside, Tip
 from bridge.protocol.types import BlockRef, LockId
 from relayers.cardano.chain_view import ChainMovedError, ChainView
 from relayers.cardano.htlc import Reader
@@ -22,8 +22,8 @@ class History:
         head = await self._view.head()
         tip = Tip(head, head.time)
         if not recent_blocks:
-            events = await self._events([head])
-            return Scan((), (head,), tuple(events), tip)
+            events, set_aside = await self._events([head])
+            return Scan((), (head,), events, tip, set_aside)
         if recent_blocks[-1].id == head.id:
             return Scan((), (), (), tip)
         index, ancestor = await self._view.newest_known(recent_blocks, head)
@@ -35,13 +35,14 @@ class History:
             raise ChainMovedError
         # Blocks that came since the head was read are left for the next time.
         refs = [ref for ref in refs if ref.height <= head.height]
-        events = await self._events(refs)
-        return Scan(tuple(reversed(recent_blocks[index + 1 :])), tuple(refs), tuple(events), tip)
+        events, set_aside = await self._events(refs)
+        orphaned = tuple(reversed(recent_blocks[index + 1 :]))
+        return Scan(orphaned, tuple(refs), events, tip, set_aside)
 
-    async def _events(self, refs: Sequence[BlockRef]) -> list[HtlcEvent]:
-        if not refs:
-            return []
-        return [event for tx in await self._view.activity(refs) for event in self._reader.events(tx)]
+    async def _events(self, refs: Sequence[BlockRef]) -> tuple[tuple[HtlcEvent, ...], tuple[SetAside, ...]]:
+        txs = await self._view.activity(refs) if refs else []
+        events = tuple(event for tx in txs for event in self._reader.events(tx))
+        return events, tuple(item for tx in txs for item in self._reader.set_aside(tx))
 
     async def lock_history(self, lock_id: LockId, digest: str) -> list[HtlcEvent]:
         """Return what ever happened to a lock, newest first as far as its lock; `digest` is its datum's hash.

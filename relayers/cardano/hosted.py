@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 
-from pycardano import ProtocolParameters, Transaction
+import msgspec
+from pycardano import ProtocolParameters
 
 from bridge.chains.errors import PortUnavailableError
 from bridge.chains.recent_blocks import newest_common
 from bridge.protocol.types import BlockRef, TxId
 from relayers.cardano.blockfrost import Blockfrost
 from relayers.cardano.blockfrost_wire import TxOutputs, WireOutput
+from relayers.cardano.cbor_items import CborError
 from relayers.cardano.chain_view import (
     NOWHERE,
     ChainMovedError,
@@ -19,12 +21,12 @@ from relayers.cardano.chain_view import (
     Inclusion,
     Output,
     OutRef,
-    Spent,
+    SpentOutput,
     Waiting,
-    id_of_bytes,
 )
 from relayers.cardano.htlc import credential, is_ours
 from relayers.cardano.parameters import parse_parameters
+from relayers.cardano.raw_tx import RawTx, id_of_bytes, read_tx
 
 _KEPT_TRANSACTIONS = 2_000
 
@@ -98,8 +100,7 @@ class HostedView:
             place = await self._blockfrost.place(tx.tx_hash)
             if ref is None or place is None or place.block != ref.id:
                 raise ChainMovedError
-            if place.valid_contract:
-                found.append(await self._content(tx.tx_hash, ref))
+            found.append(await self._content(tx.tx_hash, ref, failed=not place.valid_contract))
         if await self._blockfrost.block(blocks[-1].id) is None:
             raise ChainMovedError
         return found
@@ -117,36 +118,45 @@ class HostedView:
                 if place.valid_contract:
                     yield await self._content(tx.tx_hash, NOWHERE)
 
-    async def _content(self, tx_id: TxId, block: BlockRef) -> HtlcTx:
+    async def _content(self, tx_id: TxId, block: BlockRef, *, failed: bool = False) -> HtlcTx:
         found = self._contents.get(tx_id)
         if found is None:
-            outputs = await self._blockfrost.outputs(tx_id)
-            if outputs is None:
-                raise ChainMovedError
-            found = HtlcTx(tx_id, NOWHERE, await self._spent(outputs), _made(outputs))
+            found = await self._read(tx_id, failed=failed)
+            if found.unreadable:
+                return msgspec.structs.replace(found, block=block)
             if len(self._contents) >= _KEPT_TRANSACTIONS:
                 self._contents.pop(next(iter(self._contents)))
             self._contents[tx_id] = found
-        return HtlcTx(tx_id, block, found.spent, found.made)
+        return msgspec.structs.replace(found, block=block)
 
-    async def _spent(self, tx: TxOutputs) -> tuple[Spent, ...]:
-        """Return the outputs of the validator that it spends, with their redeemers from its own bytes."""
-        ordinary = [spent for spent in tx.inputs if not spent.collateral and not spent.reference]
-        ordinary.sort(key=lambda spent: (spent.tx_hash, spent.output_index))  # as redeemers count them
-        ours = {index: spent for index, spent in enumerate(ordinary) if is_ours(spent.address)}
-        if not ours:
-            return ()
-        raw = await self._blockfrost.raw(tx.hash)
-        if raw is None:
+    async def _read(self, tx_id: TxId, *, failed: bool) -> HtlcTx:
+        """Return what a transaction did: its outputs as the service resolves them, and what is in its own
+        bytes. Bytes that cannot be read are set aside; a service that shows others is not believed."""
+        outputs = await self._blockfrost.outputs(tx_id)
+        raw = await self._blockfrost.raw(tx_id)
+        if outputs is None or raw is None:
             raise ChainMovedError
-        if id_of_bytes(raw) != tx.hash:
+        unreadable, tx = "", RawTx((), {}, None, frozenset(), ())
+        try:
+            if id_of_bytes(raw) != tx_id:
+                raise PortUnavailableError(
+                    "the service shows the bytes of another transaction", "use another service"
+                )
+        except CborError as error:
             raise PortUnavailableError(
-                "the service shows the bytes of another transaction", "use another service"
+                "the service showed something other than a transaction", "use another"
+            ) from error
+        try:
+            tx = read_tx(raw)
+        except CborError as error:
+            unreadable = f"its bytes cannot be read: {error}"
+        if tx.inputs and not failed and tuple(spent.ref for spent in _ordinary(outputs)) != tx.inputs:
+            raise PortUnavailableError(
+                "the service shows other inputs than the transaction has", "use another service"
             )
-        redeemers = _redeemers(raw)
-        return tuple(
-            Spent(_output(spent, spent.tx_hash), redeemers.get(index)) for index, spent in ours.items()
-        )
+        spent = () if failed else _spent(outputs, tx)
+        made = () if failed else _made(outputs)
+        return HtlcTx(tx_id, NOWHERE, spent, made, tx.start, tx.signers, tx.shown, failed, unreadable)
 
     # ------------------------------------------------------------------ outputs and transactions
 
@@ -221,18 +231,16 @@ def _made(tx: TxOutputs) -> tuple[Output, ...]:
     )
 
 
-def _redeemers(raw: bytes) -> dict[int, bytes]:
-    """Return the data of the spending redeemers by input (CBOR); there are two forms of them."""
-    try:
-        held = Transaction.from_cbor(raw).transaction_witness_set.redeemer
-        if held is None:
-            return {}
-        if hasattr(held, "items"):
-            pairs = [(key.tag.value, key.index, value.data) for key, value in held.items()]
-        else:
-            pairs = [(redeemer.tag.value, redeemer.index, redeemer.data) for redeemer in held]
-        return {index: data.to_cbor() for tag, index, data in pairs if tag == 0}
-    except Exception as error:
-        raise PortUnavailableError(
-            "a claim's transaction cannot be read", "try again, or use another service"
-        ) from error
+def _spent(outputs: TxOutputs, tx: RawTx) -> tuple[SpentOutput, ...]:
+    """Return the outputs of the validator that a transaction spends, with their redeemers."""
+    return tuple(
+        SpentOutput(_output(spent, spent.tx_hash), tx.redeemers.get(index, ()))
+        for index, spent in enumerate(_ordinary(outputs))
+        if is_ours(spent.address)
+    )
+
+
+def _ordinary(outputs: TxOutputs) -> list[WireOutput]:
+    """Return what a transaction really spends, in the order in which redeemers count it."""
+    spends = [spent for spent in outputs.inputs if not spent.collateral and not spent.reference]
+    return sorted(spends, key=lambda spent: spent.ref)
