@@ -96,6 +96,12 @@ class Blockfrost:
         async for page in self._pages(f"/addresses/{place}/transactions", TxAt, {"order": "desc"}):
             yield page
 
+    async def newest_redeeming(self, script: str) -> AsyncIterator[TxId]:
+        """Yield the ids of transactions that had a redeemer for a script, failed ones too, newest first."""
+        async for page in self._pages(f"/scripts/{script}/redeemers", _TxHash, {"order": "desc"}):
+            for tx in page:
+                yield tx.tx_hash
+
     async def place(self, tx_id: TxId) -> TxPlace | None:
         """Return where a transaction was included."""
         return await self._or_none(f"/txs/{tx_id}", TxPlace)

@@ -102,6 +102,14 @@ def read_whole(raw: bytes) -> Item:
     return item
 
 
+def inside_array(raw: bytes) -> int:
+    """Return where the first item of the array begins that the bytes begin with. Raises `CborError`."""
+    array, _, first = _head(raw, 0, [])
+    if array.kind is not Kind.ARRAY:
+        raise CborError("no array")
+    return first
+
+
 def strings(items: Iterable[Item]) -> Iterator[bytes]:
     """Yield what every string in some items holds, whole and by its chunks, also in items within strings."""
     waiting = list(items)[::-1]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence, Set
 
 import msgspec
 from pycardano import ProtocolParameters
@@ -27,8 +27,12 @@ from relayers.cardano.chain_view import (
 from relayers.cardano.htlc import credential, is_ours
 from relayers.cardano.parameters import parse_parameters
 from relayers.cardano.raw_tx import RawTx, id_of_bytes, read_tx
+from relayers.cardano.script import validator_hash
 
 _KEPT_TRANSACTIONS = 2_000
+_MOST_REDEEMING = 50
+"""How many transactions with redeemers are looked up in one scan for those that failed: strangers can make
+any number, and what these show is a gift to us and nothing that a swap waits for."""
 
 
 class HostedView:
@@ -92,17 +96,44 @@ class HostedView:
 
     async def activity(self, blocks: Sequence[BlockRef]) -> list[HtlcTx]:
         """See `ChainView`."""
-        by_height: dict[int, BlockRef] = {ref.height: ref for ref in blocks}
-        touching = await self._blockfrost.transactions_at(credential(), blocks[0].height, blocks[-1].height)
-        found: list[HtlcTx] = []
-        for tx in sorted(touching, key=lambda touched: (touched.block_height, touched.tx_index)):
+        by_height = {ref.height: ref for ref in blocks}
+        first, last = blocks[0].height, blocks[-1].height
+        touching = await self._blockfrost.transactions_at(credential(), first, last)
+        found: list[tuple[int, int, HtlcTx]] = []
+        for tx in touching:
             ref = by_height.get(tx.block_height)
             place = await self._blockfrost.place(tx.tx_hash)
             if ref is None or place is None or place.block != ref.id:
                 raise ChainMovedError
-            found.append(await self._content(tx.tx_hash, ref, failed=not place.valid_contract))
+            content = await self._content(tx.tx_hash, ref, failed=not place.valid_contract)
+            found.append((tx.block_height, tx.tx_index, content))
+        found += await self._failures(by_height, {tx.tx_hash for tx in touching})
         if await self._blockfrost.block(blocks[-1].id) is None:
             raise ChainMovedError
+        return [tx for _, _, tx in sorted(found, key=lambda entry: entry[:2])]
+
+    async def _failures(
+        self, blocks: Mapping[int, BlockRef], known: Set[str]
+    ) -> list[tuple[int, int, HtlcTx]]:
+        """Return transactions in blocks that tried to spend locks and failed, with their places. They touch
+        no lock, so the service lists them only among those that had a redeemer for the validator."""
+        found: list[tuple[int, int, HtlcTx]] = []
+        looked_at = set(known)
+        async for tx_id in self._blockfrost.newest_redeeming(validator_hash().payload.hex()):
+            if tx_id in looked_at:
+                continue
+            looked_at.add(tx_id)
+            place = await self._blockfrost.place(tx_id)
+            if place is None:
+                raise ChainMovedError
+            if place.block_height < min(blocks) or len(looked_at) - len(known) > _MOST_REDEEMING:
+                break
+            ref = blocks.get(place.block_height)
+            if ref is not None and not place.valid_contract:
+                if place.block != ref.id:
+                    raise ChainMovedError
+                content = await self._content(tx_id, ref, failed=True)
+                found.append((place.block_height, place.index, content))
         return found
 
     async def past_activity(self, digest: str) -> AsyncIterator[HtlcTx]:

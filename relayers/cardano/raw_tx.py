@@ -13,7 +13,7 @@ from collections.abc import Iterator
 import msgspec
 
 from bridge.protocol.types import TxId
-from relayers.cardano.cbor_items import CborError, Item, Kind, read, strings
+from relayers.cardano.cbor_items import CborError, Item, Kind, inside_array, read, strings
 from relayers.cardano.chain_view import OutRef
 from relayers.cardano.plutus_data import byte_string, integer
 
@@ -50,10 +50,8 @@ def id_of_bytes(raw: bytes) -> TxId:
 
     Raises `CborError` for anything but a transaction.
     """
-    if not raw or raw[0] not in {0x83, 0x84, 0x9F}:  # an array of three or four, or of any length
-        raise CborError("no array of three or four")
-    body = read(raw, 1)
-    return TxId(hashlib.blake2b(raw[1 : body.end], digest_size=32).hexdigest())
+    body = read(raw, inside_array(raw))
+    return TxId(hashlib.blake2b(raw[body.start : body.end], digest_size=32).hexdigest())
 
 
 def read_tx(raw: bytes) -> RawTx:

@@ -1,0 +1,89 @@
+"""Whatever Cardano's ledger accepts as a claim or refund is read as that one, with the same preimage, by both
+services: all encodings of redeemers, datums and transactions, whatever stands beside them."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from bridge.chains.port import Claimed, Locked, Refunded, Revealed, Spent
+from bridge.protocol.types import BlockRef
+from tests.conformance.hostile.cardano_world import HostileCardano, Told
+
+SLICE, LONG = 100, 10_000
+"""Accepted spends."""
+AT_ONCE = 20
+FAILING_EVERY = 25
+
+
+async def holds(directory: Path, seed: int, spends: int) -> dict[str, object]:
+    """Run until the ledger has accepted so many spends; return what was counted."""
+    hostile = await HostileCardano(directory, seed, spends // FAILING_EVERY + 5).start()
+    try:
+        rings: dict[str, tuple[BlockRef, ...]] = {}
+        for name, port in hostile.ports.items():
+            rings[name] = (await port.scan((), 10)).blocks
+        counted = {
+            "accepted spends": 0,
+            "failed": 0,
+            "claims": 0,
+            "refunds": 0,
+            "alarms": 0,
+            "shown": 0,
+            "set aside": 0,
+        }
+        while counted["accepted spends"] < spends:
+            told: list[Told] = []
+            while len(told) < AT_ONCE:
+                if len(hostile.locks) < 10:
+                    told += hostile.refill()
+                one = hostile.spend()
+                told += [] if one is None else [one]
+                if hostile.collaterals and hostile.rng.random() < 1 / FAILING_EVERY:
+                    one = hostile.fail()
+                    told += [] if one is None else [one]
+            for name, port in hostile.ports.items():
+                scan = await port.scan(rings[name][-1:], 200)
+                rings[name] = scan.blocks
+                counted["set aside"] += len(scan.set_aside)
+                for one in told:
+                    check(name, one, [event for event in scan.events if event.tx_id == one.tx_id], counted)
+            counted["accepted spends"] += sum(bool(one.claimed or one.refunded) for one in told)
+            counted["failed"] += sum(one.failed for one in told)
+            counted["claims"] += sum(len(one.claimed) for one in told)
+            counted["refunds"] += sum(len(one.refunded) for one in told)
+            counted["shown"] += sum(len(one.shown) for one in told)
+        return {**counted, "refused": hostile.refused, "why refused": hostile.reasons}
+    finally:
+        await hostile.stop()
+
+
+def check(name: str, told: Told, events: list[object], counted: dict[str, int]) -> None:
+    about = f"{name}: {told}"
+    claimed = {event.lock_id: event.preimage.reveal() for event in events if isinstance(event, Claimed)}
+    refunded = {event.lock_id for event in events if isinstance(event, Refunded)}
+    unknown = {event.lock_id for event in events if isinstance(event, Spent)}
+    counted["alarms"] += len(unknown)
+    assert not unknown or told.ambiguous, about
+    assert claimed == {key: item for key, item in told.claimed.items() if key not in unknown}, about
+    assert refunded == told.refunded - unknown, about
+    assert {event.lock_id for event in events if isinstance(event, Locked)} == told.locked, about
+    shown = {event.preimage.reveal() for event in events if isinstance(event, Revealed)}
+    assert told.shown <= shown, f"{about}: {told.shown - shown}"
+
+
+async def test_whatever_the_ledger_accepts_is_read_as_what_it_is(tmp_path: Path) -> None:
+    counted = await holds(tmp_path, 20_261_128, SLICE)
+    assert counted["set aside"] == 0
+    assert int(str(counted["claims"])) > 50
+
+
+@pytest.mark.long
+async def test_ten_thousand_accepted_spends_are_read_as_what_they_are(tmp_path: Path) -> None:
+    seed = int(os.environ.get("RAINBOW_SEED", "7"))
+    counted = await holds(tmp_path, seed, LONG)
+    print(json.dumps(counted, indent=1))
+    assert counted["set aside"] == 0
