@@ -18,7 +18,7 @@ from bridge.chains.actions import (
     SwapAction,
 )
 from bridge.chains.errors import ActionRefusedError, InsufficientFundsError, PortUnavailableError
-from bridge.chains.port import Claimed, LockStatus, Refunded
+from bridge.chains.port import Claimed, LockStatus, Refunded, Spent
 from bridge.protocol.types import BlockRef, LockTerms, Preimage, Purpose, TxId
 from relayers.cardano import building
 from relayers.cardano.blocks import History
@@ -95,6 +95,8 @@ class Drafting:
             return LockStatus.CLAIMED
         if isinstance(events[0], Refunded):
             return LockStatus.REFUNDED
+        if isinstance(events[0], Spent):
+            return LockStatus.UNKNOWN
         # It was made, nothing spent it, and yet it is not among what is unspent: to call that absent would
         # have it made twice.
         raise ChainMovedError

@@ -96,7 +96,7 @@ class HostedView:
 
     async def activity(self, blocks: Sequence[BlockRef]) -> list[HtlcTx]:
         """See `ChainView`."""
-        by_height = {ref.height: ref for ref in blocks}
+        by_height: dict[int, BlockRef] = {ref.height: ref for ref in blocks}
         first, last = blocks[0].height, blocks[-1].height
         touching = await self._blockfrost.transactions_at(credential(), first, last)
         found: list[tuple[int, int, HtlcTx]] = []

@@ -313,8 +313,8 @@ class HostileCardano:
             place = TRUE_PLACE
             if native is not None:
                 place = b"\x70" + blake(b"\x00" + native, 28)
-            datum = None if native is not None else writer.data(self.anything(rng.randint(0, 3)))
-            outputs.append(self.output(place, 3_000_000, datum))
+            held = None if native is not None else writer.data(self.anything(rng.randint(0, 3)))
+            outputs.append(self.output(place, 3_000_000, held))
             paid += 3_000_000
             natives.append(native)
         tx_id = self.send([], 0, outputs, paid)
