@@ -91,9 +91,10 @@ class Blockfrost:
         path = f"/addresses/{place}/transactions"
         return [tx async for page in self._pages(path, TxAt, query) for tx in page]
 
-    async def newest_transactions_at(self, place: str) -> AsyncIterator[list[TxAt]]:
-        """Yield pages of the transactions that touched an address, newest first."""
-        async for page in self._pages(f"/addresses/{place}/transactions", TxAt, {"order": "desc"}):
+    async def newest_transactions_at(self, place: str, first: int = 0) -> AsyncIterator[list[TxAt]]:
+        """Yield pages of the transactions that touched an address in block `first` or later, newest first."""
+        query: dict[str, int | str] = {"from": first, "order": "desc"}
+        async for page in self._pages(f"/addresses/{place}/transactions", TxAt, query):
             yield page
 
     async def newest_redeeming(self, script: str) -> AsyncIterator[TxId]:

@@ -3,7 +3,7 @@ own node with Ogmios and Kupo (`own_node`)."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Protocol
 
 import msgspec
@@ -21,6 +21,13 @@ class ChainMovedError(RainbowError):
 
     def __init__(self, message: str = "the chain changed while it was read") -> None:
         super().__init__(message, "read again")
+
+
+class TooMuchToReadError(RainbowError):
+    """There is more to read than one question is worth: strangers can make any amount of it."""
+
+    def __init__(self) -> None:
+        super().__init__("too much happened at the validator to read all of it", "ask from a later block on")
 
 
 class TxRefusedError(RainbowError):
@@ -80,6 +87,13 @@ class HtlcTx(msgspec.Struct, frozen=True):
         return f"HtlcTx({self.tx_id}, {self.block!r}, {self.spent!r}, {self.made!r})"
 
 
+class Traced(msgspec.Struct, frozen=True):
+    """An output that was once made, and the transaction that spent it (None: it is unspent)."""
+
+    output: Output
+    spender: TxId | None
+
+
 class Waiting(msgspec.Struct, frozen=True):
     """A transaction in the mempool: what it would spend and make."""
 
@@ -130,9 +144,34 @@ class ChainView(Protocol):
         `ChainMovedError`."""
         ...
 
-    def past_activity(self, digest: str) -> AsyncIterator[HtlcTx]:
-        """Yield what ever touched locks whose datum has this hash, newest first, without naming its blocks;
-        it may yield what touched other locks too."""
+    def past_activity(
+        self, wanted: Callable[[Output], bool], digest: str, since: BlockHeight | None
+    ) -> AsyncIterator[HtlcTx]:
+        """Yield what touched wanted locks in block `since` and later, newest first, naming no blocks; it may
+        yield what touched other locks too. Without `since` only locks whose datum has the hash
+        `digest` are found. Raises `TooMuchToReadError`."""
+        ...
+
+    async def covers(self, since: BlockHeight | None, account: str) -> bool:
+        """Tell whether `past_activity` is known to be complete from a height on (None: from the first block
+        on). `account` is an address that has a history."""
+        ...
+
+    async def knows_transactions(self, since: BlockHeight | None, account: str) -> bool:
+        """Tell whether `inclusion` is known to find every transaction of `account` from a height on."""
+        ...
+
+    async def output(self, ref: OutRef) -> Traced | None:
+        """Return an output of the validator that is or was on the chain."""
+        ...
+
+    async def spending(self, traced: Traced) -> HtlcTx:
+        """Return the transaction that spent an output, without naming its block. Raises `ChainMovedError`."""
+        ...
+
+    async def made_after(self, block: BlockRef) -> list[Output] | None:
+        """Return what was made at the validator after a block, spent since or not; None if the block has left
+        the chain, or if there is more than one would want to read."""
         ...
 
     async def utxos(self, place: str) -> list[Output]:

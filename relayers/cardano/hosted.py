@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence, Set
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence, Set
 
 import msgspec
 from pycardano import ProtocolParameters
 
 from bridge.chains.errors import PortUnavailableError
 from bridge.chains.recent_blocks import newest_common
-from bridge.protocol.types import BlockRef, TxId
+from bridge.protocol.types import BlockHeight, BlockRef, TxId
 from relayers.cardano.blockfrost import Blockfrost
-from relayers.cardano.blockfrost_wire import TxOutputs, WireOutput
+from relayers.cardano.blockfrost_wire import TxAt, TxOutputs, WireOutput
 from relayers.cardano.cbor_items import CborError
 from relayers.cardano.chain_view import (
     NOWHERE,
@@ -22,14 +22,22 @@ from relayers.cardano.chain_view import (
     Output,
     OutRef,
     SpentOutput,
+    TooMuchToReadError,
+    Traced,
     Waiting,
 )
-from relayers.cardano.htlc import credential, is_ours
+from relayers.cardano.htlc import credential, is_ours, key_credential
 from relayers.cardano.parameters import parse_parameters
 from relayers.cardano.raw_tx import RawTx, id_of_bytes, read_tx
 from relayers.cardano.script import validator_hash
 
 _KEPT_TRANSACTIONS = 2_000
+_MOST_READ = 2_000
+"""How many transactions are read to learn what became of one lock."""
+_MOST_NEW = 300
+"""How many new transactions are read one by one before all unspent outputs are listed instead."""
+_SAMPLE = 5
+"""Transactions that a route is tried with."""
 _MOST_REDEEMING = 50
 """How many transactions with redeemers are looked up in one scan for those that failed: strangers can make
 any number, and what these show is a gift to us and nothing that a swap waits for."""
@@ -41,6 +49,7 @@ class HostedView:
     def __init__(self, blockfrost: Blockfrost) -> None:
         self._blockfrost = blockfrost
         self._contents: dict[str, HtlcTx] = {}
+        self._lists_credentials = self._knows_datums = self._shows_places = False
 
     async def magic(self) -> int:
         """See `ChainView`."""
@@ -136,18 +145,92 @@ class HostedView:
                 found.append((place.block_height, place.index, content))
         return found
 
-    async def past_activity(self, digest: str) -> AsyncIterator[HtlcTx]:
-        """See `ChainView`. A datum that the chain has never seen answers at once; else the validator's
-        transactions are read from the newest backwards."""
-        if not await self._blockfrost.knows_datum(digest):
+    async def past_activity(
+        self,
+        wanted: Callable[[Output], bool],  # noqa: ARG002 - the service cannot look for locks by their terms
+        digest: str,
+        since: BlockHeight | None,
+    ) -> AsyncIterator[HtlcTx]:
+        """See `ChainView`. Without a block to begin at, a datum that the chain has never seen answers at
+        once; else the validator's transactions are read from the newest backwards."""
+        if since is None and not await self._blockfrost.knows_datum(digest):
             return
-        async for page in self._blockfrost.newest_transactions_at(credential()):
+        read = 0
+        async for page in self._blockfrost.newest_transactions_at(credential(), since or 0):
             for tx in page:
+                read += 1
+                if read > _MOST_READ:
+                    raise TooMuchToReadError
                 place = await self._blockfrost.place(tx.tx_hash)
                 if place is None:
                     raise ChainMovedError
                 if place.valid_contract:
                     yield await self._content(tx.tx_hash, NOWHERE)
+
+    async def covers(self, since: BlockHeight | None, account: str) -> bool:
+        """See `ChainView`. A compatible service may lack a route, and then answers as if nothing were there:
+        each is tried with something that is known to be there."""
+        if await self._blockfrost.block(str(since or 1)) is None:
+            return False
+        places = (credential(), key_credential(account))
+        if not self._lists_credentials:
+            self._lists_credentials = any([await self._newest_at(place) for place in places])
+        if since is not None or not self._lists_credentials:
+            return self._lists_credentials
+        if not self._knows_datums:
+            self._knows_datums = await self._shows_datums(await self._newest_at(credential()))
+        return self._knows_datums
+
+    async def _newest_at(self, place: str) -> list[TxAt]:
+        async for page in self._blockfrost.newest_transactions_at(place):
+            return page[:_SAMPLE]
+        return []
+
+    async def _shows_datums(self, sample: Sequence[TxAt]) -> bool:
+        """Tell whether the service has the datums of what it lists; where there are none, none is missing."""
+        if not sample:
+            return True
+        for tx in sample:
+            for output in (await self._content(tx.tx_hash, NOWHERE)).made:
+                if output.datum_hash is not None and output.inline_datum is not None:
+                    return await self._blockfrost.knows_datum(output.datum_hash)
+        return False
+
+    async def knows_transactions(self, since: BlockHeight | None, account: str) -> bool:
+        """See `ChainView`."""
+        if await self._blockfrost.block(str(since or 1)) is None:
+            return False
+        if not self._shows_places:
+            for tx in await self._newest_at(account):
+                self._shows_places = await self._blockfrost.place(tx.tx_hash) is not None
+        return self._shows_places
+
+    async def output(self, ref: OutRef) -> Traced | None:
+        """See `ChainView`."""
+        made = await self._blockfrost.outputs(TxId(ref[0]))
+        for output in made.outputs if made is not None else ():
+            if output.output_index == ref[1]:
+                return Traced(_output(output, TxId(ref[0])), _spender(output))
+        return None
+
+    async def spending(self, traced: Traced) -> HtlcTx:
+        """See `ChainView`."""
+        place = None if traced.spender is None else await self._blockfrost.place(traced.spender)
+        if traced.spender is None or place is None or not place.valid_contract:
+            raise ChainMovedError
+        return await self._content(traced.spender, NOWHERE)
+
+    async def made_after(self, block: BlockRef) -> list[Output] | None:
+        """See `ChainView`."""
+        if await self._blockfrost.block(block.id) is None:
+            return None
+        head = await self._blockfrost.head()
+        if head.height <= block.height:
+            return []
+        new = await self._blockfrost.transactions_at(credential(), block.height + 1, head.height)
+        if len(new) > _MOST_NEW:
+            return None
+        return [output for tx in new for output in (await self._content(tx.tx_hash, NOWHERE)).made]
 
     async def _content(self, tx_id: TxId, block: BlockRef, *, failed: bool = False) -> HtlcTx:
         found = self._contents.get(tx_id)
@@ -224,11 +307,8 @@ class HostedView:
 
     async def spender(self, spent: OutRef) -> str | None:
         """See `ChainView`."""
-        made = await self._blockfrost.outputs(TxId(spent[0]))
-        for output in made.outputs if made is not None else ():
-            if output.output_index == spent[1]:
-                return output.consumed_by_tx
-        return None
+        traced = await self.output(spent)
+        return None if traced is None else traced.spender
 
     async def submit(self, raw: bytes) -> str:
         """See `ChainView`."""
@@ -269,6 +349,16 @@ def _spent(outputs: TxOutputs, tx: RawTx) -> tuple[SpentOutput, ...]:
         for index, spent in enumerate(_ordinary(outputs))
         if is_ours(spent.address)
     )
+
+
+def _spender(output: WireOutput) -> TxId | None:
+    """Return what spent an output. Not to be told is not the same as nothing."""
+    spender = output.consumed_by_tx
+    if isinstance(spender, msgspec.UnsetType):
+        raise PortUnavailableError(
+            "the service does not say which outputs are spent", "use one that has consumed_by_tx"
+        )
+    return None if spender is None else TxId(spender)
 
 
 def _ordinary(outputs: TxOutputs) -> list[WireOutput]:

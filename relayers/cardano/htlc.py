@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from functools import lru_cache
 
 from pycardano import Address, Network, VerificationKeyHash
 from pycardano.crypto.bech32 import encode as bech32_encode
@@ -69,6 +70,7 @@ def key_credential(address: str) -> str:
     return str(bech32_encode("addr_vkh", list(key_hash(address))))
 
 
+@lru_cache(maxsize=10_000)
 def is_ours(contract: str) -> bool:
     """Tell whether an address is the validator's, with whatever stake part."""
     try:

@@ -8,7 +8,7 @@ read again.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence, Set
+from collections.abc import AsyncIterator, Callable, Sequence, Set
 
 from pycardano import ProtocolParameters
 
@@ -23,6 +23,7 @@ from relayers.cardano.chain_view import (
     Output,
     OutRef,
     SpentOutput,
+    Traced,
     Waiting,
 )
 from relayers.cardano.htlc import credential
@@ -47,6 +48,7 @@ class OwnNodeView:
         self._kupo = kupo
         self._settings = settings
         self._blocks: dict[str, OgmiosBlock] = {}
+        self._oldest: OgmiosBlock | None = None
 
     async def magic(self) -> int:
         """See `ChainView`."""
@@ -200,13 +202,64 @@ class OwnNodeView:
             raise ChainMovedError
         return shown
 
-    async def past_activity(self, digest: str) -> AsyncIterator[HtlcTx]:
+    async def past_activity(
+        self,
+        wanted: Callable[[Output], bool],
+        digest: str,  # noqa: ARG002 - Kupo shows all datums
+        since: BlockHeight | None,  # noqa: ARG002 - one answer holds all
+    ) -> AsyncIterator[HtlcTx]:
         """See `ChainView`."""
         for match in await self._kupo.ever(credential()):
-            if match.datum_hash == digest:
+            if wanted(match.output):
                 if match.spent_at is not None:
                     yield await self._spending(match, match.spent_at)
                 yield HtlcTx(TxId(match.transaction_id), NOWHERE, (), (match.output,))
+
+    async def covers(self, since: BlockHeight | None, account: str) -> bool:  # noqa: ARG002 - Kupo tells
+        """See `ChainView`."""
+        return await self._kupo.follows(credential()) and await self._reaches(since)
+
+    async def knows_transactions(self, since: BlockHeight | None, account: str) -> bool:
+        """See `ChainView`. Every transaction of ours has an output that Kupo follows."""
+        return await self._kupo.follows(account) and await self._reaches(since)
+
+    async def _reaches(self, since: BlockHeight | None) -> bool:
+        """Tell whether Kupo has read the chain from a height on (None: from its first block)."""
+        if self._oldest is None:
+            oldest = await self._kupo.oldest()
+            if oldest is None:
+                return False
+            self._oldest = await self._block(Point(oldest.slot_no, oldest.header_hash))
+        if self._oldest.ancestor == "genesis":
+            return True
+        return since is not None and self._oldest.height <= since
+
+    async def output(self, ref: OutRef) -> Traced | None:
+        """See `ChainView`."""
+        match = await self._kupo.output(ref)
+        if match is None:
+            return None
+        if match.spent_at is None:
+            return Traced(match.output, None)
+        return Traced(match.output, TxId(match.spent_at.transaction_id or "an unknown transaction"))
+
+    async def spending(self, traced: Traced) -> HtlcTx:
+        """See `ChainView`."""
+        match = await self._kupo.output(traced.output.ref)
+        if match is None or match.spent_at is None:
+            raise ChainMovedError
+        return await self._spending(match, match.spent_at)
+
+    async def made_after(self, block: BlockRef) -> list[Output] | None:
+        """See `ChainView`."""
+        slot = self._settings.slot_at(block.time)
+        known, newest = await self._kupo.checkpoint(slot), await self._kupo.newest()
+        if known is None or newest is None or known.header_hash != block.id:
+            return None
+        if newest.slot_no <= slot:
+            return []
+        made = await self._kupo.created(credential(), slot + 1, newest.slot_no)
+        return [match.output for match in made]
 
     async def _spending(self, match: Match, spent_at: SpentAt) -> HtlcTx:
         """Return the transaction that spent an output."""
@@ -255,10 +308,8 @@ class OwnNodeView:
 
     async def spender(self, spent: OutRef) -> str | None:
         """See `ChainView`."""
-        match = await self._kupo.output(spent)
-        if match is None or match.spent_at is None:
-            return None
-        return match.spent_at.transaction_id or "an unknown transaction"
+        traced = await self.output(spent)
+        return None if traced is None else traced.spender
 
     async def submit(self, raw: bytes) -> str:
         """See `ChainView`."""

@@ -32,6 +32,7 @@ class KupoServer:
         """Serve under a prefix."""
         for path, answer in {
             "/matches/{pattern:.+}": self._matches,
+            "/patterns/{pattern:.+}": lambda _: ["*"],
             "/checkpoints": self._checkpoints,
             "/checkpoints/{slot}": self._checkpoint,
             "/datums/{digest}": self._datum,

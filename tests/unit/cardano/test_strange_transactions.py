@@ -18,7 +18,7 @@ from websockets.asyncio.server import ServerConnection, serve
 from bridge.chains.actions import LockAction
 from bridge.chains.port import Claimed, LockStatus, Refunded, Scan, Spent
 from bridge.keys.devkeys import devnet_key
-from bridge.protocol.types import LockTerms, Preimage, UnixSeconds
+from bridge.protocol.types import Amount, LockTerms, Preimage, UnixSeconds
 from relayers.cardano import building
 from relayers.cardano.adapter import sign
 from relayers.cardano.building import Spend
@@ -55,7 +55,7 @@ async def locked(pair: Pair) -> LockTerms:
         sender=pair.bridge.account,
         recipient=pair.user.account,
         asset=ADA,
-        amount=5_000_000,  # type: ignore[arg-type]
+        amount=Amount(5_000_000),
         hashlock=SECRET.hashlock(),
         deadline=UnixSeconds((await pair.user.tip()).time + 3_600),
     )
@@ -67,10 +67,10 @@ async def spend(pair: Pair, terms: LockTerms, redeemer: Any, signer_of: str = "r
     """The user spends the lock with a redeemer of their own making."""
     drafting: Any = pair.user._drafting
     view = await drafting.context(pair.user._payer, await pair.user._view.head())
-    lock = to_utxo((await drafting.find([terms]))[terms])
+    lock = to_utxo((await drafting.index.find([terms]))[terms])
     data = RawPlutusData(redeemer)
     owner = key_hash(getattr(terms, signer_of))
-    parts = [Spend(lock, data, owner)]  # type: ignore[arg-type]
+    parts = [Spend(lock, data, owner)]
     keys = [key_hash(terms.recipient)]
     draft = building.spend(view, parts, drafting._reference(), view.slot + 200, signers=keys)
     tx_id = await pair.user._view.submit(sign(draft.tx, pair.key).to_cbor())
@@ -134,7 +134,7 @@ async def test_witnesses_that_cannot_be_read_set_their_transaction_aside_and_the
         assert (spent.tx_id, spent.lock_id) == (tx_id, lock_id)
         (item,) = scan.set_aside
         assert (item.item, item.lock_ids, item.block) == (tx_id, (lock_id,), scan.blocks[-1])
-        assert await pair.bridge.read_lock(lock_id, terms) is LockStatus.UNKNOWN
+        assert await pair.bridge.read_lock(lock_id, terms) is LockStatus.SPENT
         liar.honest()
         again = await pair.bridge.scan(ring, 10)
         assert again.set_aside == ()
@@ -270,7 +270,7 @@ async def test_a_block_with_a_script_of_any_depth_is_read(levels: int) -> None:
 
     async with serve(handler, "127.0.0.1", 0, max_size=None) as server:
         ogmios = Ogmios(f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}", 5)
-        (block,) = await ogmios.blocks_after(Point(10, "a" * 64), 5) or ()
+        (block,) = await ogmios.blocks_after(Point(10, "a" * 64), 5) or []
         await ogmios.close()
     shown = block.failed["c" * 64]
     assert shown is not None
