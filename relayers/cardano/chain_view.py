@@ -152,9 +152,9 @@ class ChainView(Protocol):
         `digest` are found. Raises `TooMuchToReadError`."""
         ...
 
-    async def covers(self, since: BlockHeight | None, account: str) -> bool:
-        """Tell whether `past_activity` is known to be complete from a height on (None: from the first block
-        on). `account` is an address that has a history."""
+    async def covers(self, since: BlockHeight | None, account: str, digest: str) -> bool:
+        """Tell whether `past_activity`, which found nothing, is known to be complete from a height on (None:
+        from the first block on). `account` is an address that has a history."""
         ...
 
     async def knows_transactions(self, since: BlockHeight | None, account: str) -> bool:

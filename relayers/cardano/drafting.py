@@ -104,7 +104,7 @@ class Drafting:
             except TooMuchToReadError:
                 return LockStatus.UNKNOWN
             if not events:
-                known = await self._view.covers(since, account)
+                known = await self._view.covers(since, account, digest)
                 return LockStatus.ABSENT if known else LockStatus.UNKNOWN
             if any(not isinstance(event, Locked) for event in events):
                 return _status([event for event in events if not isinstance(event, Locked)])

@@ -49,7 +49,7 @@ class HostedView:
     def __init__(self, blockfrost: Blockfrost) -> None:
         self._blockfrost = blockfrost
         self._contents: dict[str, HtlcTx] = {}
-        self._lists_credentials = self._knows_datums = self._shows_places = False
+        self._lists_locks = self._knows_datums = self._shows_places = False
 
     async def magic(self) -> int:
         """See `ChainView`."""
@@ -167,16 +167,20 @@ class HostedView:
                 if place.valid_contract:
                     yield await self._content(tx.tx_hash, NOWHERE)
 
-    async def covers(self, since: BlockHeight | None, account: str) -> bool:
+    async def covers(self, since: BlockHeight | None, account: str, digest: str) -> bool:
         """See `ChainView`. A compatible service may lack a route, and then answers as if nothing were there:
         each is tried with something that is known to be there."""
         if await self._blockfrost.block(str(since or 1)) is None:
             return False
-        places = (credential(), key_credential(account))
-        if not self._lists_credentials:
-            self._lists_credentials = any([await self._newest_at(place) for place in places])
-        if since is not None or not self._lists_credentials:
-            return self._lists_credentials
+        self._lists_locks = self._lists_locks or bool(await self._newest_at(credential()))
+        if not self._lists_locks:
+            # Nothing at the validator at all: so it is if nothing speaks against it, and another credential's
+            # transactions are listed.
+            listed = await self._newest_at(key_credential(account))
+            seen = await self._blockfrost.knows_datum(digest) or await self._blockfrost.utxos(credential())
+            return bool(listed) and not seen
+        if since is not None:
+            return True
         if not self._knows_datums:
             self._knows_datums = await self._shows_datums(await self._newest_at(credential()))
         return self._knows_datums

@@ -49,6 +49,7 @@ class OwnNodeView:
         self._settings = settings
         self._blocks: dict[str, OgmiosBlock] = {}
         self._oldest: OgmiosBlock | None = None
+        self._has_matches = False
 
     async def magic(self) -> int:
         """See `ChainView`."""
@@ -215,16 +216,27 @@ class OwnNodeView:
                     yield await self._spending(match, match.spent_at)
                 yield HtlcTx(TxId(match.transaction_id), NOWHERE, (), (match.output,))
 
-    async def covers(self, since: BlockHeight | None, account: str) -> bool:  # noqa: ARG002 - Kupo tells
+    async def covers(
+        self,
+        since: BlockHeight | None,
+        account: str,
+        digest: str,  # noqa: ARG002 - Kupo tells what it follows
+    ) -> bool:
         """See `ChainView`."""
-        return await self._kupo.follows(credential()) and await self._reaches(since)
+        return await self._kupo.follows(credential()) and await self._reaches(since, account)
 
     async def knows_transactions(self, since: BlockHeight | None, account: str) -> bool:
         """See `ChainView`. Every transaction of ours has an output that Kupo follows."""
-        return await self._kupo.follows(account) and await self._reaches(since)
+        return await self._kupo.follows(account) and await self._reaches(since, account)
 
-    async def _reaches(self, since: BlockHeight | None) -> bool:
-        """Tell whether Kupo has read the chain from a height on (None: from its first block)."""
+    async def _reaches(self, since: BlockHeight | None, account: str) -> bool:
+        """Tell whether Kupo has read the chain from a height on (None: from its first block), and kept what
+        it found: it has something of the account or of the validator."""
+        if not self._has_matches:
+            places = (account, credential())
+            self._has_matches = any([await self._kupo.unspent(place) for place in places])
+        if not self._has_matches:
+            return False
         if self._oldest is None:
             oldest = await self._kupo.oldest()
             if oldest is None:

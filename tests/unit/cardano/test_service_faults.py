@@ -46,7 +46,7 @@ class Client:
     """An account that sees the chain through the liar."""
 
     def __init__(self, devnet: CardanoDevnet, liar: LyingWeb, service: str, name: str) -> None:
-        self.devnet, self.liar, self.service = devnet, liar, service
+        self.devnet, self.liar, self.service, self.name = devnet, liar, service, name
         self.settings = getattr(liar, service)(devnet)
         self.port: CardanoPort = open_port(self.settings, devnet_key(f"faults/{service}/{name}"))
 
