@@ -19,7 +19,7 @@ _EMBEDDED = 24
 
 
 class CborError(RainbowError):
-    """Bytes that are no CBOR item."""
+    """Bytes that are not a CBOR item."""
 
     def __init__(self, message: str) -> None:
         super().__init__(message, "this is not what the ledger has stored")
@@ -144,7 +144,7 @@ def _head(raw: bytes, at: int, opened: list[tuple[Item, int | None]]) -> tuple[I
     holder = opened[-1][0] if opened else None
     in_string = holder is not None and holder.kind in {Kind.BYTES, Kind.TEXT}
     if in_string and (holder is None or kind is not holder.kind or short == _INDEFINITE):
-        raise CborError("a string's chunk is no string of its kind")
+        raise CborError("a string's chunk is not a string of its kind")
     if short == _INDEFINITE:
         if kind not in {Kind.BYTES, Kind.TEXT, Kind.ARRAY, Kind.MAP}:
             raise CborError("something that cannot have an unknown length has one")

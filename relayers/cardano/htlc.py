@@ -208,7 +208,7 @@ class Reader:
 
 
 def _read_datum(inline: str) -> HtlcDatum | None:
-    """Return a lock's terms from its datum (CBOR, hex), in any encoding; None if it is no lock's."""
+    """Return a lock's terms from its datum (CBOR, hex), in any encoding; None if it is not a lock's."""
     try:
         found = constructor(read_whole(bytes.fromhex(inline)))
     except (ValueError, CborError):

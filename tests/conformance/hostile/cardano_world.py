@@ -51,7 +51,7 @@ HTLC_PLACE = bytes(Address.from_primitive(validator_address(Network.TESTNET)).to
 
 @dataclass(frozen=True)
 class Lock:
-    """A lock on the chain; `hashed` shows only its datum's hash, which is no lock that counts."""
+    """A lock on the chain; `hashed` shows only its datum's hash, which is not a lock that counts."""
 
     ref: OutRef
     terms: LockTerms
@@ -71,7 +71,7 @@ class Companion:
 
 @dataclass
 class Told:
-    """What became of the locks of one accepted transaction, as whoever wrote it knows."""
+    """What became of the locks of one accepted transaction, as its author knows."""
 
     tx_id: str
     claimed: dict[str, bytes] = field(default_factory=dict)
@@ -95,7 +95,7 @@ class HostileCardano:
         self.chain = self.world.chain
         self.locks: list[Lock] = []
         self.companions: list[Companion] = []
-        self.refused = 0
+        self.refused = self.asked = 0
         self.reasons: dict[str, int] = {}
         treasury.fund(self.chain, PAYER.address, "", 10**13)
         self.chain.mine()
@@ -111,6 +111,7 @@ class HostileCardano:
 
     async def start(self) -> HostileCardano:
         app = BlockfrostServer(self.chain, self.world.ledger).app()
+        app.middlewares.append(self._count)
         self._runner = web.AppRunner(app, shutdown_timeout=0.1)
         await self._runner.setup()
         await web.TCPSite(self._runner, "127.0.0.1", 0).start()
@@ -130,6 +131,12 @@ class HostileCardano:
             "own node": open_port(own, devnet_key("hostile")),
         }
         return self
+
+    @web.middleware
+    async def _count(self, request: web.Request, handler: Any) -> web.StreamResponse:
+        self.asked += 1
+        answer: web.StreamResponse = await handler(request)
+        return answer
 
     async def stop(self) -> None:
         for port in self.ports.values():
@@ -328,6 +335,11 @@ class HostileCardano:
         for index, native in enumerate(natives):
             self.companions.append(Companion((tx_id, first + index), 3_000_000, native))
         return [told]
+
+    def dust(self, count: int) -> None:
+        """Put outputs that hold next to nothing at the validator's address."""
+        outputs = [self.output(HTLC_PLACE, 1_100_000, b"\x01") for _ in range(count)]
+        assert self.send([], 0, outputs, count * 1_100_000) is not None
 
     def anything(self, depth: int) -> Any:
         """Some Plutus data."""

@@ -1,15 +1,16 @@
 """Whatever Cardano's ledger accepts as a claim or refund is read as that one, with the same preimage, by both
-services: all encodings of redeemers, datums and transactions, whatever stands beside them."""
+services: all encodings of redeemers, datums and transactions, whatever else is in the transaction."""
 
 from __future__ import annotations
 
 import json
 import os
+import time
 from pathlib import Path
 
 import pytest
 
-from bridge.chains.port import Claimed, Locked, Refunded, Revealed, Spent
+from bridge.chains.port import Claimed, Locked, LockStatus, Refunded, Revealed, Spent
 from bridge.protocol.types import BlockRef
 from tests.conformance.hostile.cardano_world import HostileCardano, Told
 
@@ -60,11 +61,12 @@ def check(name: str, told: Told, events: list[object], counted: dict[str, int]) 
     refunded = {event.lock_id for event in events if isinstance(event, Refunded)}
     unknown = {event.lock_id for event in events if isinstance(event, Spent)}
     counted["alarms"] += len(unknown)
+    shown = {event.preimage.reveal() for event in events if isinstance(event, Revealed)}
+    assert {told.claimed[lock_id] for lock_id in unknown & told.claimed.keys()} <= shown, about
     assert not unknown or told.ambiguous, about
     assert claimed == {key: item for key, item in told.claimed.items() if key not in unknown}, about
     assert refunded == told.refunded - unknown, about
     assert {event.lock_id for event in events if isinstance(event, Locked)} == told.locked, about
-    shown = {event.preimage.reveal() for event in events if isinstance(event, Revealed)}
     assert told.shown <= shown, f"{about}: {told.shown - shown}"
 
 
@@ -83,3 +85,31 @@ async def test_ten_thousand_accepted_spends_are_read_as_what_they_are(tmp_path: 
     counted = await holds(tmp_path, seed, LONG // PARTS)
     print(json.dumps(counted, indent=1))
     assert counted["set aside"] == 0
+
+
+DUST, DUST_AT_ONCE = 10_000, 100
+MOST_ASKED = 12
+
+
+@pytest.mark.long
+@pytest.mark.timeout(3_600)
+async def test_ten_thousand_dust_outputs_are_read_once(tmp_path: Path) -> None:
+    hostile = await HostileCardano(tmp_path, 1, 0).start()
+    try:
+        hostile.refill()
+        lock = next(one for one in hostile.locks if not one.hashed)
+        for _ in range(DUST // DUST_AT_ONCE):
+            hostile.dust(DUST_AT_ONCE)
+        figures: dict[str, list[tuple[int, float]]] = {}
+        for name, port in hostile.ports.items():
+            for _ in range(3):
+                before, began = hostile.asked, time.perf_counter()
+                status = await port.read_lock(port.lock_id(lock.terms), lock.terms)
+                assert status is LockStatus.OPEN
+                taken = round(time.perf_counter() - began, 3)
+                figures.setdefault(name, []).append((hostile.asked - before, taken))
+                hostile.dust(1)
+        print(json.dumps(figures))
+        assert all(asked <= MOST_ASKED for name in figures for asked, _ in figures[name][1:])
+    finally:
+        await hostile.stop()
