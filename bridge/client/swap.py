@@ -44,6 +44,7 @@ from bridge.protocol.types import (
     Amount,
     Asset,
     BlockHeight,
+    LegState,
     LockId,
     LockTerms,
     Preimage,
@@ -234,6 +235,16 @@ class UserSwap:
             and evidence.confirmations >= self.record.destination_confirmations
             and (evidence.finalized or not self.record.destination_timing.needs_finalized)
         )
+
+    async def bridge_takes_secret(self) -> bool:
+        """Return whether the bridge itself calls its lock final, or is past that: earlier it refuses a
+        preimage. Its view can lag behind the user's own node by a block or two."""
+        view = await self.status()
+        return view.secret_shared or view.destination.state not in {
+            LegState.NONE,
+            LegState.INTENT,
+            LegState.SEEN,
+        }
 
     async def reveal_to_bridge(
         self,

@@ -248,6 +248,7 @@ def claim(
                             {"swap_id": mine.id, **body}, "sign and send this immediately:", _pretty(body)
                         )
                     else:
+                        await _until_bridge_takes_it(mine, output)
                         authorizer = port.authorizer if keystore else None
                         view = await mine.reveal_to_bridge(password, watch, authorizer, fee)
                         output.result(
@@ -496,6 +497,16 @@ async def _lock(
         return await swap.lock(wallet)
     finally:
         await port.close()
+
+
+async def _until_bridge_takes_it(swap: UserSwap, output: Output) -> None:
+    """Wait until the bridge sees its own lock as deep as the user's node did."""
+    said = False
+    while not await swap.bridge_takes_secret():
+        if not said:
+            output.note("your node is ahead of the bridge's: waiting until the bridge calls its lock final")
+            said = True
+        await asyncio.sleep(POLL_SECONDS)
 
 
 async def _until_safe(swap: UserSwap, watch: LockWatch, output: Output) -> None:

@@ -126,6 +126,12 @@ async def safe(swap: UserSwap, watch: LockWatch) -> None:
             await asyncio.sleep(0.2)
 
 
+async def taken(swap: UserSwap) -> None:
+    async with asyncio.timeout(90):
+        while not await swap.bridge_takes_secret():
+            await asyncio.sleep(0.2)
+
+
 async def begin(
     stack: Stack, client: BridgeClient, source: ChainId, *, amount: int, gasless: bool
 ) -> UserSwap:
@@ -153,6 +159,7 @@ async def test_eth_becomes_zion_and_the_relayer_claims_for_a_user_without_zion(s
         await swap.lock(stack.wallets[instances.ETHEREUM])
         watch = LockWatch(port, terms)
         await safe(swap, watch)
+        await taken(swap)
         await swap.reveal_to_bridge(PASSWORD, watch)
         view = await until(swap, SwapState.COMPLETED)
         assert await port.balance(terms.recipient, terms.asset) == before + terms.amount

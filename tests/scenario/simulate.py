@@ -4,7 +4,8 @@
 
 Each seed plays a few swaps both ways while chains reorganise, halt and get expensive, RPCs fail, transactions
 get lost, processes are killed and leases run out. What must hold at every step: no coin appears or vanishes,
-no swap pays one side twice, no counter-lock is sent twice. In the end, with the faults gone, every swap is over.
+no swap pays one side twice, no counter-lock is sent twice. In the end, with the faults gone, every swap is
+over.
 """
 
 from __future__ import annotations

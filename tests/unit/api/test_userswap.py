@@ -139,6 +139,20 @@ async def test_the_lane_of_the_bridges_lock_is_chosen_once(
     assert recovery.find(mine.id).destination.lane == 3
 
 
+async def test_the_bridge_takes_no_secret_before_it_calls_its_own_lock_final(
+    bridge: BridgeClient, recovery: RecoveryDir, store: Store
+) -> None:
+    swap = await begin(bridge, recovery)
+    node = Node(swap)
+    node.lock()
+    assert not await swap.may_reveal_now(node.watch)
+    node.chain.mine(node.depth - 1)
+    assert await swap.may_reveal_now(node.watch)
+    assert not await swap.bridge_takes_secret(), "the user's node is ahead of the bridge"
+    await asyncio.to_thread(play.lock_both, store, swap.id)
+    assert await swap.bridge_takes_secret()
+
+
 async def test_the_secret_stays_until_the_bridges_lock_is_deep_enough_on_the_users_own_node(
     bridge: BridgeClient, recovery: RecoveryDir, store: Store
 ) -> None:
