@@ -36,8 +36,8 @@ _MOST_READ = 2_000
 """How many transactions are read to learn what became of one lock."""
 _MOST_NEW = 300
 """How many new transactions are read one by one before all unspent outputs are listed instead."""
-_SAMPLE = 5
-"""Transactions that a route is tried with."""
+_SAMPLE = 100
+"""Transactions among which one is looked for that a route can be tried with."""
 _MOST_REDEEMING = 50
 """How many transactions with redeemers are looked up in one scan for those that failed: strangers can make
 any number, and what these show is a gift to us and nothing that a swap waits for."""
@@ -195,7 +195,8 @@ class HostedView:
         if not sample:
             return True
         for tx in sample:
-            for output in (await self._content(tx.tx_hash, NOWHERE)).made:
+            content = await self._content(tx.tx_hash, NOWHERE)
+            for output in (*content.made, *(spent.output for spent in content.spent)):
                 if output.datum_hash is not None and output.inline_datum is not None:
                     return await self._blockfrost.knows_datum(output.datum_hash)
         return False
@@ -205,7 +206,7 @@ class HostedView:
         if await self._blockfrost.block(str(since or 1)) is None:
             return False
         if not self._shows_places:
-            for tx in await self._newest_at(account):
+            for tx in (await self._newest_at(account))[:1]:
                 self._shows_places = await self._blockfrost.place(tx.tx_hash) is not None
         return self._shows_places
 

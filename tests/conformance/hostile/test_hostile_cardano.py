@@ -32,7 +32,7 @@ async def holds(directory: Path, seed: int, spends: int) -> dict[str, object]:
         while counted["accepted spends"] < spends:
             told: list[Told] = []
             while len(told) < AT_ONCE:
-                if len(hostile.locks) < 10:
+                while len(hostile.locks) < 10:
                     told += hostile.refill()
                 one = hostile.spend()
                 told += [] if one is None else [one]

@@ -191,3 +191,20 @@ async def test_dust_is_read_once_and_then_only_what_is_new(client: Client) -> No
     assert len(client.liar.seen) <= 3
     await port.close()
     await pair.close()
+
+
+async def test_claims_alone_show_that_a_service_has_datums(devnet: CardanoDevnet) -> None:
+    async with LyingWeb(devnet) as liar:
+        async for client in opened(devnet, liar, "hosted", "claims alone"):
+            terms, _ = await client.locked()
+            await client.sent(ClaimAction(terms, SECRET))
+            await client.devnet.mine(1)
+
+            def newest_alone(path: str, honest: Any) -> Any:
+                return honest[:1] if path.endswith(f"{credential()}/transactions") else honest
+
+            liar.mangle = newest_alone
+            port = afresh(client)
+            other = msgspec.structs.replace(terms, amount=5_000_001)
+            assert await port.read_lock(port.lock_id(other), other) is LockStatus.ABSENT
+            await port.close()
