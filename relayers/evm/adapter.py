@@ -53,26 +53,24 @@ from bridge.protocol.types import (
     Preimage,
     Purpose,
 )
-from relayers.evm import access, artifacts, blocks, erc20, gas, htlc, spends
+from relayers.evm import access, artifacts, erc20, gas, spends
 from relayers.evm.authorizing import EvmAuthorizer
 from relayers.evm.building import Builder, RevertedError, Spending
 from relayers.evm.claiming import Claims
 from relayers.evm.estimates import estimate
 from relayers.evm.hints import new_heads
+from relayers.evm.known_locks import KnownLocks
 from relayers.evm.messages import HtlcContract, Message
 from relayers.evm.profiles import FeeModel
 from relayers.evm.rpc import Call, RpcError, failed, open_rpc, quantity, sound
+from relayers.evm.scanning import Scanner
 from relayers.evm.settings import EvmSettings
-from relayers.evm.terms import Place, read_event
+from relayers.evm.terms import Place
 from relayers.evm.traits import TRAITS
 from relayers.evm.transactions import read_broadcast, read_status
 
 _Unclaiming = LockAction | RefundAction | CooperativeRefundAction | AccountAction
 """Every action but a claim, which `claiming` sends."""
-
-_EVENT_TOPICS = tuple("0x" + topic.hex() for topic in htlc.TOPICS)
-
-_RETRIES_WHILE_MOVING = 3
 
 _ALREADY_OPEN = "AlreadyOpen"
 """The contract's error for terms that are locked already and for a lane that holds a lock."""
@@ -108,7 +106,16 @@ class EvmPort:
         self.authorizer: Authorizer | None = EvmAuthorizer(
             self._rpc, self._htlc, self._signer, relayer, self._check
         )
-        self._assets = {asset.contract.lower(): asset for asset in (settings.native, *settings.assets)}
+        assets = {asset.contract.lower(): asset for asset in (settings.native, *settings.assets)}
+        self._locks = KnownLocks()
+        self._scanner = Scanner(
+            self._rpc,
+            self._place,
+            assets,
+            self._locks,
+            reads_finalized=settings.reads_finalized,
+            reads_calldata=settings.reads_calldata,
+        )
 
     def __repr__(self) -> str:
         return f"EvmPort({self.account}, {self._settings!r})"
@@ -118,60 +125,28 @@ class EvmPort:
     async def tip(self) -> Tip:
         """Return the head; its timestamp is the clock that deadlines are compared with."""
         await self._check()
-        return (await self._heads()).tip
+        return (await self._scanner.heads()).tip
 
     async def scan(self, recent_blocks: Sequence[BlockRef], max_blocks: int) -> Scan:
-        """See `ChainPort.scan`. A node behind the ring on the same chain yields nothing, and no orphans."""
+        """See `ChainPort.scan`."""
         await self._check()
-        for _ in range(_RETRIES_WHILE_MOVING):
-            try:
-                return await self._scan(recent_blocks, max_blocks)
-            except blocks.ChainMovedError:
-                continue
-        raise PortUnavailableError(
-            "the chain keeps moving while it is read", "several nodes behind one URL? try again"
-        )
-
-    async def _scan(self, recent_blocks: Sequence[BlockRef], max_blocks: int) -> Scan:
-        heads = await self._heads()
-        tip = heads.tip
-        head = tip.block
-        if not recent_blocks:
-            headers = await blocks.read_headers(self._rpc, head.height, head.height, head.parent)
-            orphaned: tuple[BlockRef, ...] = ()
-            kept: Sequence[BlockRef] = ()
-        else:
-            recent_blocks = await blocks.anchored(self._rpc, recent_blocks, head)
-            index = await blocks.common_ancestor(self._rpc, recent_blocks, head)
-            if index is None:
-                return Scan((), (), (), tip)
-            ancestor = recent_blocks[index]
-            kept = recent_blocks[: index + 1]
-            orphaned = tuple(reversed(recent_blocks[index + 1 :]))
-            last = min(head.height, ancestor.height + max_blocks)
-            headers = await blocks.read_headers(self._rpc, ancestor.height + 1, last, ancestor.id)
-        if headers and headers[-1].ref.height == head.height and headers[-1].ref.id != head.id:
-            raise blocks.ChainMovedError
-        heads.check_branch([*kept, *(header.ref for header in headers)])
-        refs = {header.ref.id: header.ref for header in headers}
-        logs = await blocks.read_logs(self._rpc, headers, self.contract, _EVENT_TOPICS)
-        events = [read_event(log, refs[log["blockHash"]], self._place, self._assets) for log in logs]
-        return Scan(
-            orphaned, tuple(header.ref for header in headers), tuple(e for e in events if e is not None), tip
-        )
+        return await self._scanner.scan(recent_blocks, max_blocks)
 
     async def read_lock(
         self, lock_id: LockId, terms: LockTerms, *, since: BlockHeight | None = None, agreed: bool = False
     ) -> LockStatus:
-        """Tell whether the lock with exactly these terms is open; if not, its newest spend within
-        `history_blocks` tells how it ended."""
+        """Tell whether the lock with exactly these terms is open; if not, its newest spend since `since`
+        (None: within `history_blocks`) tells how it ended."""
         await self._check()
         if lock_id != self.lock_id(terms):
             return LockStatus.ABSENT
+        self._locks.add(lock_id, terms.hashlock)
         request = {"to": self.contract, "data": self._htlc.is_open(terms).data}
         if quantity(await self._rpc_call("eth_call", request, "latest")):
             return LockStatus.OPEN
-        return await spends.last_spend(self._rpc, self.contract, lock_id, self._settings.history_blocks)
+        return await spends.last_spend(
+            self._rpc, self.contract, lock_id, terms, since, self._settings.history_blocks
+        )
 
     async def balance(self, address: Address, asset: Asset) -> Amount:
         """Return ether in wei, or a token in its smallest unit."""
@@ -287,7 +262,7 @@ class EvmPort:
             case RefundAction(terms=terms):
                 return self._htlc.refund(terms), None
             case CooperativeRefundAction(terms=terms):
-                expiry = (await self._heads()).tip.time + _COOPERATIVE_REFUND_VALIDITY
+                expiry = (await self._scanner.heads()).tip.time + _COOPERATIVE_REFUND_VALIDITY
                 return self._htlc.cooperative_refund(terms, self._signer, expiry), None
             case AnchorAction() | CloseAction():
                 raise ActionRefusedError(
@@ -359,9 +334,6 @@ class EvmPort:
                 "correct the address, or deploy this version's contract",
             )
         self._checked = True
-
-    async def _heads(self) -> blocks.Heads:
-        return await blocks.read_heads(self._rpc, finalized=self._settings.reads_finalized)
 
     async def _rpc_call(self, method: str, *params: Any) -> Any:
         try:

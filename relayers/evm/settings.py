@@ -27,11 +27,12 @@ class EvmSettings(msgspec.Struct, frozen=True):
     instance means anything on another.
 
     `fee_model` says what is charged beside gas × price. `reads_finalized`: the network's `finalized` block
-    means something. `rpc_urls` are used in turn when one is down. `contract` is the HTLC's address or the
-    path of the record that `ape run deploy` wrote. `assets` gives names and decimals to the assets we know.
-    `timeout` is seconds for one request, `poll_interval` seconds between polls while there is no WebSocket,
-    `history_blocks` how far back the fate of a lock that is no longer open is looked for. `relayer` is the
-    address that users authorise to claim for them and keep a fee, "" for the sender of each lock.
+    means something. `reads_calldata`: look for secrets in the transactions of every block. `rpc_urls` are
+    used in turn when one is down. `contract` is the HTLC's address or the path of the record that `ape run
+    deploy` wrote. `assets` gives names and decimals to the assets we know. `timeout` is seconds for one
+    request, `poll_interval` seconds between polls while there is no WebSocket, `history_blocks` how far back
+    the fate of a lock that is no longer open is looked for. `relayer` is the address that users authorise to
+    claim for them and keep a fee, "" for the sender of each lock.
     """
 
     rpc_urls: tuple[str, ...]
@@ -41,6 +42,7 @@ class EvmSettings(msgspec.Struct, frozen=True):
     native: Asset = ETH
     fee_model: FeeModel = FeeModel.EIP1559
     reads_finalized: bool = False
+    reads_calldata: bool = True
     ws_url: str = ""
     assets: tuple[Asset, ...] = ()
     caps: FeeCaps = FeeCaps()

@@ -25,8 +25,8 @@ from bridge.protocol.types import (
 )
 from relayers.evm import erc20, htlc
 from relayers.evm.adapter import EvmPort, open_port
-from relayers.evm.blocks import may_contain
 from relayers.evm.devnet import demo_token
+from relayers.evm.logs import may_contain
 from relayers.evm.rpc import RpcError
 from relayers.evm.settings import ETH, EvmSettings
 from relayers.evm.terms import UNKNOWN_SYMBOL, Place, read_event
