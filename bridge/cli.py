@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import gc
 import json
+import os
 import sys
 from importlib import import_module
 from typing import Annotated, Any
@@ -114,6 +115,8 @@ def main() -> None:
     """Run the command line."""
     # Start-up makes many objects that stay: looking through them for garbage took an eighth of it.
     gc.set_threshold(20_000, 20, 20)
+    # typer brings pydantic, which looks through all installed distributions for plugins of its own.
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "1")
     app()
 
 

@@ -93,7 +93,8 @@ class Output:
 def _console(*, stderr: bool = False) -> Console:
     from rich.console import Console
 
-    return Console(stderr=stderr, highlight=False, soft_wrap=True)
+    # Without emoji: their table alone takes 30 ms to import, and a ":name:" in an id is not one.
+    return Console(stderr=stderr, highlight=False, soft_wrap=True, emoji=False)
 
 
 def aligned(rows: Iterable[tuple[str, str]]) -> str:
