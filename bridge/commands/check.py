@@ -13,6 +13,7 @@ import msgspec
 import typer
 
 from bridge import config as configuration
+from bridge.chains.endpoints.reports import Examinable
 from bridge.chains.errors import PortError, PortUnavailableError
 from bridge.chains.port import ChainPort
 from bridge.commands.output import ConfigFile, Exit, Json, plain, speaking
@@ -160,13 +161,15 @@ async def _chain(settings: Settings, chain: ChainId, ring: KeyRing) -> list[Find
             return await _ask(settings, chain, port)
     except PortUnavailableError as error:
         hint = error.hint or f"start the node, or correct chains.{what}.{urls}"
-        return [Finding(f"{what} node", Level.FAIL, str(error), hint)]
+        failed = Finding(f"{what} node", Level.FAIL, str(error), hint)
+        return [failed, *await _endpoints(settings, chain, port)]
     except PortError as error:
-        return [Finding(f"{what} node", Level.FAIL, str(error), error.hint)]
+        failed = Finding(f"{what} node", Level.FAIL, str(error), error.hint)
+        return [failed, *await _endpoints(settings, chain, port)]
     except TimeoutError:
-        return [
-            Finding(f"{what} node", Level.FAIL, f"no answer within {PATIENCE:.0f} s", "is it synchronising?")
-        ]
+        said = f"no answer within {PATIENCE:.0f} s"
+        failed = Finding(f"{what} node", Level.FAIL, said, "is it synchronising?")
+        return [failed, *await _endpoints(settings, chain, port)]
     finally:
         await port.close()
 
@@ -179,6 +182,7 @@ async def _ask(settings: Settings, chain: ChainId, port: ChainPort) -> list[Find
     native = settings.native_asset(chain)
     fees = await port.fees(native)
     found = [Finding(f"{what} node", Level.OK, f"height {tip.block.height}, block {tip.block.id[:18]}…")]
+    found += await _endpoints(settings, chain, port)
     off = int(time.time()) - tip.block.time
     allowed = section_skew(settings, chain)
     if settings.network is not Network.DEV and off > allowed:
@@ -205,6 +209,29 @@ async def _ask(settings: Settings, chain: ChainId, port: ChainPort) -> list[Find
     if missing:
         text = f"{len(missing)} set-up actions (token approvals, trustlines) are missing"
         found.append(Finding(f"{what} approvals", Level.WARN, text, "the relayer makes them when it starts"))
+    return found
+
+
+async def _endpoints(settings: Settings, chain: ChainId, port: ChainPort) -> list[Finding]:
+    """Tell of each endpoint that may not be asked, and whether a second one could contradict the first."""
+    if not isinstance(port, Examinable):
+        return []
+    what = f"{chain} endpoint"
+    try:
+        async with asyncio.timeout(PATIENCE):
+            reports = await port.examine()
+    except TimeoutError:
+        return [Finding(what, Level.FAIL, f"no answer within {PATIENCE:.0f} s", "is it synchronising?")]
+    bad = [(report.name, report.trouble) for report in reports if report.trouble is not None]
+    # One that works is enough to go on: the others are for the operator to look at.
+    level = Level.FAIL if len(bad) == len(reports) else Level.WARN
+    found = [Finding(what, level, f"{name} {trouble.reason}", trouble.hint) for name, trouble in bad]
+    if len(reports) == 1 and settings.network is not Network.DEV:
+        key = f"chains.{chain}.{settings.chains.get(chain).nodes_key}"
+        hint = f"add a second one, of somebody else, to {key}: two must agree before money moves"
+        found.append(Finding(what, Level.WARN, "only one is configured: nobody can contradict it", hint))
+    elif not bad:
+        found.append(Finding(what, Level.OK, f"{len(reports)} of {len(reports)} in good standing"))
     return found
 
 

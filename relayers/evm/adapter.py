@@ -28,6 +28,7 @@ from bridge.chains.actions import (
     RefundAction,
     SwapAction,
 )
+from bridge.chains.endpoints.reports import Report
 from bridge.chains.errors import ActionRefusedError, BadAddressError, PortError, PortUnavailableError
 from bridge.chains.port import (
     Authorizer,
@@ -300,6 +301,10 @@ class EvmPort:
         settings = self._settings
         async for _ in new_heads(self._rpc, settings.ws_url, settings.poll_interval, settings.timeout):
             yield
+
+    async def examine(self) -> tuple[Report, ...]:
+        """Look at every endpoint, for `rainbow check`."""
+        return await self._rpc.examine()
 
     async def close(self) -> None:
         """Close the connections."""

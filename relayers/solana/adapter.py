@@ -13,6 +13,7 @@ from solders.transaction import VersionedTransaction
 
 from bridge.chains.actions import Action, ApproveAction, LockAction, SwapAction
 from bridge.chains.endpoints.json_rpc import RpcError, record
+from bridge.chains.endpoints.reports import Report
 from bridge.chains.errors import (
     ActionRefusedError,
     BadAddressError,
@@ -295,6 +296,10 @@ class SolanaPort:
         s = self._settings
         async for _ in hints.wake_ups(self._rpc, s.ws_url, self.contract, s.poll_interval, s.timeout):
             yield
+
+    async def examine(self) -> tuple[Report, ...]:
+        """Look at every endpoint, for `rainbow check`."""
+        return await self._rpc.examine()
 
     async def close(self) -> None:
         """Close the connections."""

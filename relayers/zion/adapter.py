@@ -7,6 +7,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import TypeVar
 
 from bridge.chains.actions import Action, AnchorAction, ApproveAction, CancelAction, CloseAction, SwapAction
+from bridge.chains.endpoints.agreement import Agreed
+from bridge.chains.endpoints.reports import Report
 from bridge.chains.errors import ActionRefusedError, BadAddressError, PortError, PortUnavailableError
 from bridge.chains.port import (
     Authorizer,
@@ -36,7 +38,7 @@ from bridge.protocol.types import (
     UnixSeconds,
 )
 from chain.rules.address import decode_address, encode_address
-from chain.rules.errors import AddressError, RpcError, WalletError
+from chain.rules.errors import AddressError, WalletError
 from chain.rules.locks import LockState
 from chain.rules.params import MIN_FEE
 from chain.rules.records import PAYS_AMOUNT, SPENDS_LOCK, ZERO20, Kind, Transaction
@@ -44,7 +46,7 @@ from chain.service.messages import AccountView, LockView, NodeInfo, TransactionP
 from chain.wallet.keys import Key
 from chain.wallet.transactions import sign
 from relayers.zion import blocks, fees, htlc
-from relayers.zion.nodes import Nodes
+from relayers.zion.nodes import Asks, Node, NodeRefusedError, Nodes
 from relayers.zion.rules import check_funds, check_lock
 from relayers.zion.settings import ZionSettings
 from relayers.zion.traits import TRAITS
@@ -90,8 +92,7 @@ class ZionPort:
             raise PortError(error.message, error.hint) from None
         self._settings = settings
         self.chain = settings.chain
-        self._nodes = Nodes(settings.rpc_urls, settings.timeout)
-        self._checked = False
+        self._nodes = Nodes(settings.rpc_urls, settings.timeout, identify=self._identify)
         self.account = Address(self._key.address)
 
     def __repr__(self) -> str:
@@ -105,48 +106,52 @@ class ZionPort:
 
     async def scan(self, recent_blocks: Sequence[BlockRef], max_blocks: int) -> Scan:
         """See `ChainPort.scan`. A node behind the ring on the same chain yields nothing, and no orphans."""
-        return await self._reread_if_moved(lambda: self._scan(recent_blocks, max_blocks))
+        return await self._reread_if_moved(lambda node: self._scan(node, recent_blocks, max_blocks))
 
-    async def _tip(self) -> Tip:
-        info = await self._info()
-        return Tip(await blocks.read_head(self._nodes, info), UnixSeconds(info.median_time))
+    async def _tip(self, node: Asks) -> Tip:
+        info = await node.ask(lambda client: client.get_info())
+        return Tip(await blocks.read_head(node, info), UnixSeconds(info.median_time))
 
-    async def _scan(self, recent_blocks: Sequence[BlockRef], max_blocks: int) -> Scan:
-        info = await self._info()
+    async def _scan(self, node: Asks, recent_blocks: Sequence[BlockRef], max_blocks: int) -> Scan:
+        info = await node.ask(lambda client: client.get_info())
         if recent_blocks and info.best_id == recent_blocks[-1].id:
             return Scan((), (), (), Tip(recent_blocks[-1], UnixSeconds(info.median_time)))
-        head = await blocks.read_head(self._nodes, info)
+        head = await blocks.read_head(node, info)
         tip = Tip(head, UnixSeconds(info.median_time))
         orphaned: tuple[BlockRef, ...] = ()
         first, last, parent = head.height, head.height, head.parent
         if recent_blocks:
-            recent_blocks = await blocks.anchored(self._nodes, recent_blocks, head)
-            index = await blocks.common_ancestor(self._nodes, recent_blocks, head)
+            recent_blocks = await blocks.anchored(node, recent_blocks, head)
+            index = await blocks.common_ancestor(node, recent_blocks, head)
             if index is None:
                 return Scan((), (), (), tip)
             orphaned = tuple(reversed(recent_blocks[index + 1 :]))
             first, parent = BlockHeight(recent_blocks[index].height + 1), recent_blocks[index].id
             last = BlockHeight(min(head.height, recent_blocks[index].height + max_blocks))
-        views = await blocks.read_headers(self._nodes, first, last)
+        views = await blocks.read_headers(node, first, last)
         refs = blocks.linked(views, parent)
         if len(refs) != last - first + 1 or (refs and last == head.height and refs[-1] != head):
             raise blocks.ChainMovedError
-        events = await blocks.read_events(self._nodes, views, refs, self._settings.native)
+        events = await blocks.read_events(node, views, refs, self._settings.native)
         return Scan(orphaned, tuple(refs), tuple(events), tip)
 
     async def read_lock(
         self, lock_id: LockId, terms: LockTerms, *, since: BlockHeight | None = None, agreed: bool = False
     ) -> LockStatus:
         """Tell what became of the lock with exactly these terms; the chain never forgets."""
-        await self._check()
         if lock_id != self.lock_id(terms):
             return LockStatus.ABSENT
-        lock = await self._ask_lock(lock_id)
+        if agreed:
+            said = await self._nodes.agree(lambda node: self._lock_status(node, lock_id))
+            return said.answer if isinstance(said, Agreed) else LockStatus.UNKNOWN
+        return await self._lock_status(self._nodes, lock_id)
+
+    async def _lock_status(self, nodes: Asks, lock_id: LockId) -> LockStatus:
+        lock = await nodes.ask(lambda node: node.get_lock(lock_id))
         return LockStatus.ABSENT if lock is None else _LOCK_STATUS[lock.state]
 
     async def balance(self, address: Address, asset: Asset) -> Amount:
         """Return the confirmed balance in smallest units."""
-        await self._check()
         if asset.contract or asset.chain != self.chain:
             raise PortError(
                 f"{self.chain} has no asset {asset.symbol} at {asset.contract!r}", "its one asset is ZION"
@@ -155,7 +160,6 @@ class ZionPort:
 
     async def fees(self, asset: Asset) -> FeeEstimate:
         """Return the fee that suffices for the next block: it is the same for every purpose."""
-        await self._check()
         fee = max((await self._nodes.ask(lambda node: node.estimate_fee())).next_block, MIN_FEE)
         return FeeEstimate(lock=Amount(fee), claim=Amount(fee), refund=Amount(fee))
 
@@ -167,7 +171,6 @@ class ZionPort:
 
     async def next_sequence(self) -> int | None:
         """Return the account's nonce, counting confirmed transactions only."""
-        await self._check()
         return (await self._account(self.account)).nonce
 
     async def pending_sequence(self) -> int:
@@ -176,12 +179,10 @@ class ZionPort:
         Above `next_sequence` plus our own open intents it means that somebody else signs for this account,
         or that an older backup was restored.
         """
-        await self._check()
         return (await self._account(self.account)).pending_nonce
 
     async def prepare(self, action: Action, sequence: int | None, fee: FeeLevel) -> SignedTx:
         """Check against the chain's rules on a fresh view, price and sign. See `ChainPort.prepare`."""
-        await self._check()
         if sequence is None:
             raise ActionRefusedError("a ZION transaction needs a nonce", "take it from next_sequence")
         market, account = await asyncio.gather(
@@ -222,10 +223,12 @@ class ZionPort:
 
     async def broadcast(self, tx: SignedTx) -> BroadcastResult:
         """Send stored bytes; sending them again is harmless."""
-        await self._check()
+        return await self._nodes.broadcast(lambda node: self._send(node, tx))
+
+    async def _send(self, node: Asks, tx: SignedTx) -> BroadcastResult:
         try:
-            answer = await self._nodes.ask(lambda node: node.submit(tx.raw))
-        except RpcError as error:
+            answer = await node.ask(lambda client: client.submit(tx.raw))
+        except NodeRefusedError as error:
             outcome = _BROADCAST.get(error.reason, BroadcastOutcome.REJECTED)
             return BroadcastResult(outcome, error.with_hint)
         if answer.txid != tx.tx_id:
@@ -234,17 +237,23 @@ class ZionPort:
 
     async def tx_status(self, tx: SignedTx, *, agreed: bool = False) -> TxStatus:
         """Tell where a transaction is. Never FAILED: what is invalid is in no ZION block."""
-        return await self._reread_if_moved(lambda: self._tx_status(tx))
+        if not agreed:
+            return await self._reread_if_moved(lambda node: self._tx_status(node, tx))
+        try:
+            said = await self._nodes.agree(lambda node: self._tx_status(node, tx))
+        except blocks.ChainMovedError:
+            return TxStatus(TxState.UNSURE, reason="the chain moved while it was read")
+        return said.answer if isinstance(said, Agreed) else TxStatus(TxState.UNSURE, reason=said.reason)
 
-    async def _tx_status(self, tx: SignedTx) -> TxStatus:
+    async def _tx_status(self, node: Asks, tx: SignedTx) -> TxStatus:
         # The nonce first: a transaction that is included between the two calls must not look replaced.
-        account = await self._account(tx.account)
-        found = await self._nodes.ask(lambda node: node.get_transaction(tx.tx_id))
+        account = await node.ask(lambda client: client.get_account(tx.account))
+        found = await node.ask(lambda client: client.get_transaction(tx.tx_id))
         if found.status is TransactionPlace.INCLUDED and found.block_id is not None:
             block_id = found.block_id
             try:
-                view = await self._nodes.ask(lambda node: node.get_header(block_id))
-            except RpcError as error:
+                view = await node.ask(lambda client: client.get_header(block_id))
+            except NodeRefusedError as error:
                 raise blocks.ChainMovedError from error
             if not view.main_chain:
                 raise blocks.ChainMovedError
@@ -277,7 +286,6 @@ class ZionPort:
 
     async def hints(self) -> AsyncIterator[None]:
         """Yield on every new head, pushed or polled; ends now and then: call it again."""
-        await self._check()
         async for _ in self._nodes.heads():
             yield
         yield  # whatever happened while the line was down has not been announced
@@ -289,18 +297,21 @@ class ZionPort:
                 yield
             await asyncio.sleep(self._settings.poll_interval)
 
+    async def examine(self) -> tuple[Report, ...]:
+        """Look at every node, for `rainbow check`."""
+        return await self._nodes.examine()
+
     async def close(self) -> None:
         """Close the connections."""
         await self._nodes.close()
 
     # ------------------------------------------------------------------ helpers
 
-    async def _reread_if_moved(self, read: Callable[[], Awaitable[T]]) -> T:
-        """Read again while the chain moves under the reading."""
-        await self._check()
+    async def _reread_if_moved(self, read: Callable[[Node], Awaitable[T]]) -> T:
+        """Read all of it from one node, and again while the chain moves under the reading."""
         for _ in range(_RETRIES_WHILE_MOVING):
             try:
-                return await read()
+                return await self._nodes.pinned(read)
             except blocks.ChainMovedError:
                 continue
         raise PortUnavailableError(
@@ -316,14 +327,11 @@ class ZionPort:
     async def _ask_lock(self, lock_id: LockId) -> LockView | None:
         return await self._nodes.ask(lambda node: node.get_lock(lock_id))
 
-    async def _check(self) -> None:
-        """Once: is this the right network?"""
-        if self._checked:
-            return
-        info = await self._info()
+    async def _identify(self, node: Node) -> None:
+        """Raise `PortError` for a node of another network."""
+        info = await node.ask(lambda client: client.get_info())
         if info.chain_id != self._settings.chain_id:
             raise PortError(
                 f"the ZION node is on the {info.network} network, not on {self._settings.network.value}",
                 "correct the RPC URL or the network",
             )
-        self._checked = True

@@ -15,14 +15,14 @@ from bridge.chains.errors import PortUnavailableError
 from bridge.chains.port import HtlcEvent
 from bridge.chains.recent_blocks import newest_common
 from bridge.protocol.types import Asset, BlockHeight, BlockRef, UnixSeconds
-from chain.rules.errors import RpcError, RuleBrokenError
+from chain.rules.errors import RuleBrokenError
 from chain.rules.hashing import keccak256
 from chain.rules.header import Header
 from chain.rules.records import BODY_BYTES, Transaction, decode_transaction
 from chain.service.messages import BlockView, HeaderView, NodeInfo
 from kernels.errors import RainbowError
 from relayers.zion.htlc import read_event
-from relayers.zion.nodes import Nodes
+from relayers.zion.nodes import Asks, NodeRefusedError
 
 _BLOCKS_AT_ONCE = 8
 _HEADERS_AT_ONCE = 500
@@ -47,15 +47,15 @@ def read_header(view: HeaderView) -> BlockRef:
     return BlockRef(BlockHeight(header.height), view.id, header.previous.hex(), UnixSeconds(header.time))
 
 
-async def read_head(nodes: Nodes, info: NodeInfo) -> BlockRef:
+async def read_head(nodes: Asks, info: NodeInfo) -> BlockRef:
     """Return the reference of the head that `info` names."""
     try:
         return read_header(await nodes.ask(lambda node: node.get_header(info.best_id)))
-    except RpcError as error:
+    except NodeRefusedError as error:
         raise ChainMovedError from error
 
 
-async def read_headers(nodes: Nodes, first: int, last: int) -> list[HeaderView]:
+async def read_headers(nodes: Asks, first: int, last: int) -> list[HeaderView]:
     """Return the main chain's headers from `first` to `last`, fewer where it ends before."""
     found: list[HeaderView] = []
     for start in range(first, last + 1, _HEADERS_AT_ONCE):
@@ -82,7 +82,7 @@ def linked(views: Sequence[HeaderView], parent: str) -> list[BlockRef]:
     return refs
 
 
-async def anchored(nodes: Nodes, recent_blocks: Sequence[BlockRef], head: BlockRef) -> Sequence[BlockRef]:
+async def anchored(nodes: Asks, recent_blocks: Sequence[BlockRef], head: BlockRef) -> Sequence[BlockRef]:
     """Replace a first known block without an id by the one that the chain has at its height."""
     if recent_blocks[0].id or recent_blocks[0].height > head.height:
         return recent_blocks
@@ -92,7 +92,7 @@ async def anchored(nodes: Nodes, recent_blocks: Sequence[BlockRef], head: BlockR
     return (read_header(views[0]), *recent_blocks[1:])
 
 
-async def common_ancestor(nodes: Nodes, recent_blocks: Sequence[BlockRef], head: BlockRef) -> int | None:
+async def common_ancestor(nodes: Asks, recent_blocks: Sequence[BlockRef], head: BlockRef) -> int | None:
     """Ask for as few headers as need be and return what `bridge.chains.recent_blocks.newest_common` says."""
     canonical = {head.height: head.id}
     newest = recent_blocks[-1]
@@ -103,12 +103,12 @@ async def common_ancestor(nodes: Nodes, recent_blocks: Sequence[BlockRef], head:
     return newest_common(recent_blocks, canonical, head)
 
 
-async def _ids(nodes: Nodes, first: int, last: int) -> dict[BlockHeight, str]:
+async def _ids(nodes: Asks, first: int, last: int) -> dict[BlockHeight, str]:
     return {BlockHeight(view.height): view.id for view in await read_headers(nodes, first, last)}
 
 
 async def read_events(
-    nodes: Nodes, views: Sequence[HeaderView], refs: Sequence[BlockRef], native: Asset
+    nodes: Asks, views: Sequence[HeaderView], refs: Sequence[BlockRef], native: Asset
 ) -> list[HtlcEvent]:
     """Return the HTLC events of these blocks in chain order. Blocks of a coinbase alone are not fetched."""
     wanted = [ref for view, ref in zip(views, refs, strict=True) if view.transactions > 1]
@@ -119,7 +119,7 @@ async def read_events(
             blocks = await asyncio.gather(
                 *(nodes.ask(lambda node, ref=ref: node.get_block(ref.id)) for ref in part)  # type: ignore[misc]
             )
-        except RpcError as error:
+        except NodeRefusedError as error:
             raise ChainMovedError from error
         for ref, block in zip(part, blocks, strict=True):
             for tx in _transactions(ref, block):

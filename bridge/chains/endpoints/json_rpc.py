@@ -1,143 +1,148 @@
-"""JSON-RPC 2.0 over HTTP: single and batched calls to several endpoints in turn, errors in our own words.
+"""The JSON-RPC endpoints of one network: single and batched calls, pinned work, sending, agreement.
 
 Results are kept as the JSON they came in: what an adapter needs of them is little, and it checks their shape
-where it uses them. Ethereum's and Solana's adapters both speak through it.
+where it uses them. Ethereum's and Solana's adapters both speak through it; what their error codes mean they
+say with an `ErrorTable`.
 """
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Collection, Sequence
-from typing import Any, cast
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, TypeVar, cast
 
-import msgspec
-
+from bridge.chains.endpoints.agreement import Agreement
+from bridge.chains.endpoints.answers import Answer, EndpointError
 from bridge.chains.endpoints.http import HttpEndpoint
-from bridge.chains.endpoints.in_turn import InTurn
+from bridge.chains.endpoints.names import endpoint_names
+from bridge.chains.endpoints.pool import Pool
+from bridge.chains.endpoints.reports import Report
+from bridge.chains.endpoints.rpc_calls import MAX_BATCH, Call, Calls, OneEndpoint
+from bridge.chains.endpoints.rpc_errors import STANDARD_CODES, ErrorTable, RpcError
+from bridge.chains.endpoints.selection import Head, Rules
+from bridge.chains.endpoints.sizes import RangeReader
 from bridge.chains.errors import PortError, PortUnavailableError
-from kernels.errors import RainbowError
+from bridge.chains.port import BroadcastResult
 
-MAX_BATCH = 100
-"""Calls in one HTTP request. Nodes have no limit below their body size; hosted endpoints commonly refuse more
-than 100 to 1,000."""
+__all__ = [
+    "MAX_BATCH",
+    "STANDARD_CODES",
+    "Call",
+    "Calls",
+    "ErrorTable",
+    "Identity",
+    "JsonRpc",
+    "OneEndpoint",
+    "RpcError",
+    "record",
+]
 
+ResultT = TypeVar("ResultT")
 
-class RpcError(RainbowError):
-    """The endpoint answered, with a JSON-RPC error: its code, its words and its data."""
-
-    def __init__(self, code: int, message: str, data: Any = None) -> None:
-        super().__init__(message)
-        self.code = code
-        self.message = message
-        self.data = data
-
-
-class Call(msgspec.Struct, frozen=True):
-    """One JSON-RPC call."""
-
-    method: str
-    params: tuple[Any, ...] = ()
+Identity = Callable[[OneEndpoint], Awaitable[None]]
+"""Raises a `PortError` that is no `PortUnavailableError` for an endpoint of another network or contract."""
+ReadHead = Callable[[OneEndpoint], Awaitable[Head]]
 
 
-class JsonRpc:
+class JsonRpc(Calls):
     """The JSON-RPC endpoints of one network.
 
-    `network` is its name in messages ("Solana"). `busy` are the error codes by which an endpoint says that
-    it cannot answer now: the same call may work later, or elsewhere. `timeout` is seconds for one request.
+    `network` is its name in messages ("Solana"), `errors` what its nodes' errors mean. `timeout` is seconds
+    for one request. `send_urls` are where transactions go instead of to all `urls`. The rest: see
+    `pool.Pool`.
     """
 
-    def __init__(self, urls: Sequence[str], timeout: float, *, network: str, busy: Collection[int]) -> None:
+    def __init__(
+        self,
+        urls: Sequence[str],
+        timeout: float,
+        *,
+        network: str,
+        errors: ErrorTable,
+        rules: Rules = Rules(),
+        identify: Identity | None = None,
+        head: ReadHead | None = None,
+        send_urls: Sequence[str] = (),
+        identify_sender: Identity | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
         if not urls:
             raise PortError(f"no {network} RPC URL is configured", "set rpc_urls of the chain")
-        self._name = f"the {network} RPC"
-        self._busy = frozenset(busy)
-        self._endpoints = InTurn([HttpEndpoint(url, timeout, self._name) for url in urls])
-        self._ids = itertools.count(1)
+        self._rules = rules
+        self.pool = self._pool(urls, timeout, f"the {network} RPC", errors, identify, head, clock)
+        self._senders = self.pool
+        if send_urls:
+            what = f"the {network} RPC for sending"
+            self._senders = self._pool(send_urls, timeout, what, errors, identify_sender, None, clock)
 
-    async def call(self, method: str, *params: Any) -> Any:
-        """Return one result. Raises `RpcError` for the endpoint's own errors, `PortUnavailableError`
-        otherwise."""
-        (result,) = await self.batch([Call(method, params)])
-        if isinstance(result, RpcError):
-            raise result
-        return result
-
-    async def all(self, *calls: Call) -> list[Any]:
-        """Return the results of `calls`; the first failed one raises its `RpcError`."""
-        results = await self.batch(calls)
-        for result in results:
-            if isinstance(result, RpcError):
-                raise result
-        return results
+    def _pool(
+        self,
+        urls: Sequence[str],
+        timeout: float,
+        what: str,
+        errors: ErrorTable,
+        identify: Identity | None,
+        head: ReadHead | None,
+        clock: Callable[[], float],
+    ) -> Pool[OneEndpoint]:
+        names = endpoint_names(urls, what)
+        clients = [
+            OneEndpoint(HttpEndpoint(url, timeout, name), errors)
+            for url, name in zip(urls, names, strict=True)
+        ]
+        pool = Pool(clients, names, what, rules=self._rules, identify=identify, head=head, clock=clock)
+        for client in clients:
+            client.http.on_connect = lambda client=client: pool.reconnected(client)  # type: ignore[misc]
+            client.waits_for = lambda error, client=client: pool.wait_for(client, error)  # type: ignore[misc]
+        return pool
 
     async def batch(self, calls: Sequence[Call]) -> list[Any]:
-        """Return the results of `calls` in order, an `RpcError` in the place of each that failed.
+        """See `Calls.batch`. What one endpoint has served is kept when the next one goes on."""
+        got: dict[int, Any] = {}
+        declined: dict[int, RpcError] = {}
+        try:
+            await self.pool.ask(lambda endpoint: endpoint.fill(calls, got, declined))
+        except EndpointError as error:
+            if error.kind is not Answer.PERMANENT or any(
+                at not in got and at not in declined for at in range(len(calls))
+            ):
+                raise
+        return [got[at] if at in got else declined[at] for at in range(len(calls))]
 
-        More than `MAX_BATCH` calls are split over several requests. Raises `PortUnavailableError`.
-        """
-        results: list[Any] = []
-        for start in range(0, len(calls), MAX_BATCH):
-            part = calls[start : start + MAX_BATCH]
-            results += await self._endpoints.ask(
-                lambda endpoint, part=part: self._exchange(endpoint, part)  # type: ignore[misc]
-            )
-        return results
+    async def ranged(
+        self, what: str, first: int, last: int, most: int, call: Callable[[int, int], Call]
+    ) -> list[tuple[int, int, Any]]:
+        """See `Calls.ranged`. What one endpoint has served is kept when the next one goes on."""
+        reader: RangeReader[Any] = RangeReader(first, last)
+        await self.pool.ask(lambda endpoint: endpoint.read_range(reader, what, most, call))
+        return reader.pieces
+
+    async def pinned(self, work: Callable[[OneEndpoint], Awaitable[ResultT]]) -> ResultT:
+        """Do `work` with one endpoint, again with the next one when that fails. See `Pool.ask`."""
+        return await self.pool.ask(work)
+
+    async def agree(
+        self,
+        question: Callable[[OneEndpoint], Awaitable[ResultT]],
+        key: Callable[[ResultT], object] = lambda answer: answer,
+    ) -> Agreement[ResultT]:
+        """Let two endpoints answer where two are configured. See `Pool.agree`."""
+        return await self.pool.agree(question, key)
+
+    async def broadcast(self, send: Callable[[OneEndpoint], Awaitable[BroadcastResult]]) -> BroadcastResult:
+        """Send to all endpoints, or to all that are for sending. See `Pool.broadcast`."""
+        return await self._senders.broadcast(send)
+
+    async def examine(self) -> tuple[Report, ...]:
+        """Look at every endpoint. See `Pool.examine`."""
+        reports = await self.pool.examine()
+        return reports if self._senders is self.pool else (*reports, *await self._senders.examine())
 
     async def close(self) -> None:
         """Close the connections."""
-        for endpoint in self._endpoints.all:
-            await endpoint.close()
-
-    async def _exchange(self, endpoint: HttpEndpoint, calls: Sequence[Call]) -> list[Any]:
-        requests = [
-            {"jsonrpc": "2.0", "id": next(self._ids), "method": call.method, "params": list(call.params)}
-            for call in calls
-        ]
-        if len(requests) == 1:
-            answer = await endpoint.post(requests[0])
-            if isinstance(answer, dict) and answer.get("id") not in (requests[0]["id"], None):
-                raise PortUnavailableError(f"{self._name} answered another call", "use another endpoint")
-            return [self._result_or_error(answer)]
-        answers = await endpoint.post(requests)
-        if not isinstance(answers, list):
-            self._result(answers)
-            raise PortUnavailableError(
-                f"{self._name} answered a batch with one result", "use one with batches"
-            )
-        answers = [answer for answer in answers if isinstance(answer, dict)]
-        by_id = {answer["id"]: answer for answer in answers if isinstance(answer.get("id"), int)}
-        if not all(request["id"] in by_id for request in requests):
-            raise PortUnavailableError(
-                f"{self._name} left out part of a batch", "try again or use another one"
-            )
-        return [self._result_or_error(by_id[request["id"]]) for request in requests]
-
-    def _result_or_error(self, answer: Any) -> Any:
-        try:
-            return self._result(answer)
-        except RpcError as error:
-            return error
-
-    def _result(self, answer: Any) -> Any:
-        if not isinstance(answer, dict):
-            raise PortUnavailableError(
-                f"{self._name} answered with something other than JSON-RPC", "check the URL"
-            )
-        error = answer.get("error")
-        if error is not None:
-            if not isinstance(error, dict):
-                error = {"message": str(error)}
-            code = error.get("code")
-            code = code if isinstance(code, int) else 0
-            message = str(error.get("message", "unknown error"))
-            if code in self._busy:
-                raise PortUnavailableError(
-                    f"{self._name} cannot answer now: {message}", "it is retried; or use another one"
-                )
-            raise RpcError(code, message, error.get("data"))
-        if "result" not in answer:
-            raise PortUnavailableError(f"{self._name} answered without a result", "check the URL")
-        return answer["result"]
+        await self.pool.close()
+        if self._senders is not self.pool:
+            await self._senders.close()
 
 
 def record(value: Any) -> dict[str, Any]:

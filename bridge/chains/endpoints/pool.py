@@ -1,0 +1,354 @@
+"""The endpoints of one network: looked at before they are asked, left when they fail, lag or are foreign.
+
+A chain gives a client for each URL and says how an endpoint shows its identity and its head. Which one is
+asked is decided by `selection`; here are the requests, and the only clocks.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from typing import Generic, Protocol, TypeVar
+
+from bridge.chains.endpoints.agreement import Agreed, Agreement, NotAgreed
+from bridge.chains.endpoints.answers import Answer, EndpointError, reading
+from bridge.chains.endpoints.reports import Report
+from bridge.chains.endpoints.selection import Head, Rules, Selection, Verdict
+from bridge.chains.endpoints.sending import TAKEN, best_of
+from bridge.chains.errors import PortError, PortUnavailableError
+from bridge.chains.port import BroadcastResult
+
+
+class Client(Protocol):
+    """What speaks to one endpoint."""
+
+    async def close(self) -> None:
+        """Close the connections."""
+        ...
+
+
+ClientT = TypeVar("ClientT", bound=Client)
+ResultT = TypeVar("ResultT")
+
+Identify = Callable[[ClientT], Awaitable[None]]
+"""Raises a `PortError` that is no `PortUnavailableError` for an endpoint of another network or contract."""
+ReadHead = Callable[[ClientT], Awaitable[Head]]
+
+_PROBE_PATIENCE = 2.0
+"""Seconds that a request waits for the heads of all endpoints."""
+
+_LIMITS_IN_A_ROW = 6
+"""How often an endpoint may put one request off without having served any more of it."""
+
+_GRACE = 1.0
+"""Seconds that the other endpoints are waited for once one has taken a transaction."""
+
+
+class Pool(Generic[ClientT]):
+    """The endpoints of one network, in the order of the configuration.
+
+    `network` is what messages call them together ("the Solana RPC"), `names` what each is called (see
+    `names.endpoint_names`). `identify` is asked before an endpoint's first use, after each failure, and after
+    `reconnected`. `head` reads the newest block; without it no endpoint is known to lag. `clock` is the time
+    of day, `monotonic` never jumps; both in seconds.
+    """
+
+    def __init__(
+        self,
+        clients: Sequence[ClientT],
+        names: Sequence[str],
+        network: str,
+        *,
+        rules: Rules = Rules(),
+        identify: Identify[ClientT] | None = None,
+        head: ReadHead[ClientT] | None = None,
+        clock: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        if not clients:
+            raise PortError(f"no URL of {network} is configured", "set rpc_urls of the chain")
+        self.clients = tuple(clients)
+        self.names = tuple(names)
+        self._network = network
+        self._rules = rules
+        self._identify = identify
+        self._head = head
+        self._clock = clock
+        self._monotonic = monotonic
+        self._selection = Selection(len(self.clients), rules)
+        self._known: set[int] = set()
+        """Endpoints whose identity was checked since their last failure."""
+        self._foreign: dict[int, PortError] = {}
+        self._next_probe = float("-inf")
+        self._probing: asyncio.Task[None] | None = None
+        self._sending: set[asyncio.Task[BroadcastResult]] = set()
+
+    def __repr__(self) -> str:
+        return f"Pool({self._network}, {len(self.clients)} endpoints)"
+
+    @property
+    def only_one(self) -> bool:
+        """Whether a single endpoint is configured: nobody can contradict it."""
+        return len(self.clients) == 1
+
+    @property
+    def current(self) -> ClientT:
+        """The endpoint that the next request would go to now."""
+        order = self._order()
+        return self.clients[order[0] if order else 0]
+
+    def reconnected(self, client: ClientT) -> None:
+        """Take in that a line was opened again: another node may be at its end."""
+        self._known.discard(self.clients.index(client))
+
+    def distrust(self, client: ClientT, reason: str) -> None:
+        """Leave an endpoint for a while whose answers contradict themselves or each other."""
+        verdict = Verdict(reason, "use another endpoint")
+        self._failed(self.clients.index(client), EndpointError(reason, verdict.hint, kind=Answer.WRONG))
+
+    def has_other(self, client: ClientT) -> bool:
+        """Tell whether another endpoint could be asked now."""
+        return any(self.clients[index] is not client for index in self._order())
+
+    def wait_for(self, client: ClientT, limit: EndpointError) -> float | None:
+        """Return the seconds to wait in the middle of a request before `client`, which has just asked for
+        slower requests, is asked on; None to ask another endpoint, or when it takes too long."""
+        index = self.clients.index(client)
+        self._failed(index, limit)
+        count, wait = self._selection.limits(index, self._monotonic())
+        if self._order() or wait > self._rules.patience or count > _LIMITS_IN_A_ROW:
+            return None
+        return wait
+
+    # ------------------------------------------------------------------ asking
+
+    async def ask(self, request: Callable[[ClientT], Awaitable[ResultT]]) -> ResultT:
+        """Return what `request` returns with the first endpoint that serves it.
+
+        All that `request` asks goes to one endpoint: cursors and answers that must fit together are safe in
+        it. What reading an answer breaks (KeyError, ValueError and the like) counts as a wrong answer.
+        A `PortUnavailableError` sends the request to the next endpoint, other errors pass through: the chain
+        has answered. An endpoint that asks for slower requests is waited for, `Rules.patience` at most
+        without progress. Raises the last `PortUnavailableError`; a `PortError` when all are foreign.
+        """
+        await self._look()
+        last: PortUnavailableError | None = None
+        tried: set[int] = set()
+        since = self._monotonic()
+        while True:
+            for index in self._order():
+                if index in tried:
+                    continue
+                tried.add(index)
+                try:
+                    return await self._serve(index, request)
+                except PortUnavailableError as error:
+                    last = error
+                    if isinstance(error, EndpointError) and error.kind is Answer.REFUSED:
+                        raise
+                    if isinstance(error, EndpointError) and error.progress:
+                        since, tried = self._monotonic(), {index}
+            wait = self._selection.wait(self._monotonic(), self._clock())
+            if wait is None or self._monotonic() + wait > since + self._rules.patience:
+                raise self._failure(last)
+            await asyncio.sleep(wait)
+            tried.clear()
+
+    async def agree(
+        self,
+        question: Callable[[ClientT], Awaitable[ResultT]],
+        key: Callable[[ResultT], object] = lambda answer: answer,
+    ) -> Agreement[ResultT]:
+        """Return what two endpoints say to `question`; of a single one that is configured what it says.
+
+        Answers are the same when their `key`s are. Raises as `ask` does when nobody answers.
+        """
+        if self.only_one:
+            return Agreed(await self.ask(question), 1)
+        await self._look()
+        answers: list[tuple[int, ResultT]] = []
+        last: PortUnavailableError | None = None
+        for index in self._order():
+            try:
+                answers.append((index, await self._serve(index, question)))
+            except PortUnavailableError as error:
+                last = error
+            if len(answers) == 2:
+                break
+        if not answers:
+            raise self._failure(last)
+        (first, answer), *others = answers
+        if not others:
+            return NotAgreed(f"only {self.names[first]} answers, of {len(self.clients)} that are configured")
+        ((second, confirmed),) = others
+        if key(answer) != key(confirmed):
+            return NotAgreed(f"{self.names[first]} and {self.names[second]} do not say the same")
+        return Agreed(answer, 2)
+
+    async def broadcast(self, send: Callable[[ClientT], Awaitable[BroadcastResult]]) -> BroadcastResult:
+        """Send to all endpoints but foreign ones and return the best outcome (see `sending`).
+
+        When one has taken it, the others are waited for a moment and then left to it in the background.
+        Raises the first `PortUnavailableError` when none answers.
+        """
+        now = self._monotonic()
+        targets = [i for i in range(len(self.clients)) if self._selection.may_identify(i, now)]
+        if not targets:
+            raise self._failure(None)
+        tasks = {asyncio.create_task(self._serve(index, send)) for index in targets}
+        self._sending |= tasks
+        for task in tasks:
+            task.add_done_callback(self._sent)
+        waiting, timeout = tasks, None
+        results: list[BroadcastResult] = []
+        failures: list[BaseException] = []
+        while waiting:
+            done, waiting = await asyncio.wait(waiting, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+            if not done:
+                break
+            for task in done:
+                if (failure := task.exception()) is None:
+                    results.append(task.result())
+                else:
+                    failures.append(failure)
+            if any(result.outcome in TAKEN for result in results):
+                timeout = _GRACE
+        if results:
+            return best_of(results)
+        # An error that says what to do (a foreign endpoint) before one that will pass.
+        raise next((e for e in failures if not isinstance(e, PortUnavailableError)), failures[0])
+
+    async def examine(self) -> tuple[Report, ...]:
+        """Look at every endpoint now, and tell of each whether it may be asked. Raises nothing."""
+        await asyncio.gather(*(self._look_at(index, anyway=True) for index in range(len(self.clients))))
+        now, clock = self._monotonic(), self._clock()
+        reports = []
+        for index, name in enumerate(self.names):
+            head = self._selection.head(index)
+            height = head.height if head else None
+            reports.append(Report(name, self._selection.trouble(index, now, clock), height))
+        return tuple(reports)
+
+    async def close(self) -> None:
+        """Close the connections, and end what is still being sent."""
+        for task in (*self._sending, *((self._probing,) if self._probing else ())):
+            task.cancel()
+            with suppress(asyncio.CancelledError, Exception):
+                await task
+        self._probing = None
+        self._known.clear()
+        self._next_probe = float("-inf")
+        for client in self.clients:
+            await client.close()
+
+    # ------------------------------------------------------------------ helpers
+
+    def _order(self) -> tuple[int, ...]:
+        return self._selection.order(self._monotonic(), self._clock())
+
+    async def _serve(self, index: int, request: Callable[[ClientT], Awaitable[ResultT]]) -> ResultT:
+        """Ask one endpoint, whose identity is known, and take in how that went."""
+        await self._check(index)
+        try:
+            with reading(self.names[index]):
+                result = await request(self.clients[index])
+            await self._check(index)  # again, if the line was opened again meanwhile
+        except PortUnavailableError as error:
+            self._failed(index, error)
+            raise
+        except PortError:
+            self._selection.served(index)
+            raise
+        self._selection.served(index)
+        return result
+
+    async def _check(self, index: int) -> None:
+        if self._identify is None or index in self._known:
+            return
+        try:
+            with reading(self.names[index]):
+                await self._identify(self.clients[index])
+        except PortUnavailableError as error:
+            self._failed(index, error)
+            raise
+        except PortError as error:
+            self._selection.foreign(index, Verdict(error.message, error.hint), self._monotonic())
+            self._foreign[index] = error
+            raise EndpointError(
+                f"{self.names[index]}: {error.message}", error.hint, kind=Answer.WRONG
+            ) from error
+        self._known.add(index)
+        self._foreign.pop(index, None)
+        self._selection.identified(index)
+
+    def _failed(self, index: int, error: PortUnavailableError) -> None:
+        kind = error.kind if isinstance(error, EndpointError) else Answer.PASSING
+        if kind in {Answer.PASSING, Answer.WRONG}:
+            self._known.discard(index)
+        if self._foreign.get(index) is not None and not self._selection.may_identify(
+            index, self._monotonic()
+        ):
+            return
+        if isinstance(error, EndpointError) and error.progress:
+            self._selection.served(index)
+        retry_after = error.retry_after if isinstance(error, EndpointError) else None
+        # The report names the endpoint itself.
+        words = error.message.removeprefix(self.names[index]).lstrip(" :,")
+        verdict = Verdict(words, error.hint)
+        self._selection.failed(index, kind, verdict, self._monotonic(), retry_after)
+
+    async def _look(self) -> None:
+        """Compare the heads of all endpoints, when that is due and tells anything."""
+        if self._head is None or (self.only_one and not self._rules.max_age):
+            return
+        if self._monotonic() >= self._next_probe and self._probing is None:
+            self._next_probe = self._monotonic() + self._rules.probe_every
+            self._probing = asyncio.create_task(self._look_at_all())
+            self._probing.add_done_callback(self._looked)
+            # A slow endpoint must not delay the others: only the first to look waits, and not for long.
+            await asyncio.wait({self._probing}, timeout=_PROBE_PATIENCE)
+
+    async def _look_at_all(self) -> None:
+        await asyncio.gather(*(self._look_at(index) for index in range(len(self.clients))))
+
+    async def _look_at(self, index: int, *, anyway: bool = False) -> None:
+        if not (anyway or self._selection.may_identify(index, self._monotonic())):
+            return
+        try:
+            await self._check(index)
+            if self._head is not None:
+                with reading(self.names[index]):
+                    head = await self._head(self.clients[index])
+                self._selection.saw_head(index, head, self._monotonic())
+        except PortUnavailableError as error:
+            self._failed(index, error)
+
+    def _looked(self, task: asyncio.Task[None]) -> None:
+        self._probing = None
+        if not task.cancelled():
+            task.exception()
+
+    def _sent(self, task: asyncio.Task[BroadcastResult]) -> None:
+        self._sending.discard(task)
+        if not task.cancelled():
+            task.exception()
+
+    def _failure(self, last: PortUnavailableError | None) -> PortError:
+        """Return why nobody could be asked: what is to be fixed first, else the last failure."""
+        if len(self._foreign) == len(self.clients):
+            return self._foreign[min(self._foreign)]
+        if last is not None:
+            return last
+        now, clock = self._monotonic(), self._clock()
+        troubles = [
+            (name, trouble)
+            for index, name in enumerate(self.names)
+            if (trouble := self._selection.trouble(index, now, clock)) is not None
+        ]
+        return EndpointError(
+            "; ".join(f"{name} {trouble.reason}" for name, trouble in troubles)
+            or f"{self._network} is not there",
+            "; ".join(dict.fromkeys(trouble.hint for _, trouble in troubles)) or "configure another endpoint",
+        )
