@@ -8,7 +8,7 @@ nonce that is good once and an expiry; the rest of the amount goes to the recipi
 from __future__ import annotations
 
 import secrets
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -58,8 +58,7 @@ class EvmAuthorizer:
     """A `bridge.chains.port.Authorizer` for one contract.
 
     `relayer` is who may claim and keep the fee, "" for the lock's own sender: the bridge's account, which a
-    process without its key knows from the terms. `ready` is awaited before the network is asked anything (is
-    it the right one?).
+    process without its key knows from the terms.
     """
 
     required = False
@@ -70,13 +69,11 @@ class EvmAuthorizer:
         contract: HtlcContract,
         signer: LocalAccount,
         relayer: str,
-        ready: Callable[[], Awaitable[None]],
     ) -> None:
         self._rpc = rpc
         self._contract = contract
         self._signer = signer
         self._relayer = relayer
-        self._ready = ready
 
     async def request(self, terms: LockTerms, max_fee: Amount) -> UnsignedTx:
         """See `Authorizer.request`. Raises `ActionRefusedError` for a fee that would leave nothing."""
@@ -159,7 +156,6 @@ class EvmAuthorizer:
         return encode(given)
 
     async def _check_on_chain(self, terms: LockTerms, given: Authorization) -> None:
-        await self._ready()
         typed = self._contract.claim_for_typed_data(terms, given)
         nonces = self._contract.used_nonces(terms.recipient, given.nonce // _WORD)
         wallet = _is_valid_signature(htlc.typed_data_digest(typed), given.signature)
@@ -189,7 +185,6 @@ class EvmAuthorizer:
         The first nonce of a slot costs 17,100 gas more than the next 255, so they are drawn from few slots,
         the relayer's alone (their numbers begin with its address).
         """
-        await self._ready()
         words = [int(relayer, 16) << 64 | index for index in range(_WORDS)]
         calls = [
             Call("eth_call", ({"to": message.to, "data": message.data}, "latest"))

@@ -15,7 +15,7 @@ from bridge.chains.port import Tip
 from bridge.chains.recent_blocks import newest_common
 from bridge.protocol.types import BlockHeight, BlockRef, UnixSeconds
 from kernels.errors import RainbowError
-from relayers.evm.rpc import Call, Rpc, quantity, record, sound
+from relayers.evm.rpc import Call, Calls, quantity, record, sound
 
 
 class Header(msgspec.Struct, frozen=True):
@@ -78,7 +78,7 @@ class Heads(msgspec.Struct, frozen=True):
             raise ChainMovedError
 
 
-async def read_heads(rpc: Rpc, *, finalized: bool = False) -> Heads:
+async def read_heads(rpc: Calls, *, finalized: bool = False) -> Heads:
     """Return the newest block and, with `finalized`, the newest final one."""
     calls = [header_call("latest"), *([header_call("finalized")] if finalized else [])]
     latest, *final = await rpc.batch(calls)
@@ -86,7 +86,7 @@ async def read_heads(rpc: Rpc, *, finalized: bool = False) -> Heads:
     return Heads(read_header(sound(latest)).ref, known[0] if known else None)
 
 
-async def anchored(rpc: Rpc, recent_blocks: Sequence[BlockRef], head: BlockRef) -> Sequence[BlockRef]:
+async def anchored(rpc: Calls, recent_blocks: Sequence[BlockRef], head: BlockRef) -> Sequence[BlockRef]:
     """Replace a first known block without an id by the one that the chain has at its height."""
     if recent_blocks[0].id or recent_blocks[0].height > head.height:
         return recent_blocks
@@ -94,7 +94,7 @@ async def anchored(rpc: Rpc, recent_blocks: Sequence[BlockRef], head: BlockRef) 
     return (header.ref, *recent_blocks[1:])
 
 
-async def common_ancestor(rpc: Rpc, recent_blocks: Sequence[BlockRef], head: BlockRef) -> int | None:
+async def common_ancestor(rpc: Calls, recent_blocks: Sequence[BlockRef], head: BlockRef) -> int | None:
     """Ask for as few headers as need be and return what `bridge.chains.recent_blocks.newest_common` says.
 
     Goes back in steps that double, then closes in: a reorg of n blocks costs about 2·log₂(n) headers.
@@ -124,7 +124,7 @@ async def common_ancestor(rpc: Rpc, recent_blocks: Sequence[BlockRef], head: Blo
     return newest_common(recent_blocks, canonical, head)
 
 
-async def _ids(rpc: Rpc, heights: Sequence[int], into: dict[BlockHeight, str]) -> None:
+async def _ids(rpc: Calls, heights: Sequence[int], into: dict[BlockHeight, str]) -> None:
     wanted = [height for height in heights if height not in into]
     for result in await rpc.batch([header_call(height) for height in wanted]):
         if isinstance(result, dict):
@@ -132,7 +132,7 @@ async def _ids(rpc: Rpc, heights: Sequence[int], into: dict[BlockHeight, str]) -
             into[header.ref.height] = header.ref.id
 
 
-async def read_headers(rpc: Rpc, first: int, last: int, parent: str | None) -> list[Header]:
+async def read_headers(rpc: Calls, first: int, last: int, parent: str | None) -> list[Header]:
     """Return the headers `first`…`last`, each the child of the one before and the first of `parent`.
 
     Raises `ChainMovedError` when they do not link up.

@@ -5,13 +5,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from relayers.evm.rpc import Call, Rpc, quantity
+from relayers.evm.rpc import Call, Calls, quantity
 
 _NEXT = 16
 """Blocks in which a transaction is looked for whose receipt shows that receipts are kept."""
 
 
-async def reaches(rpc: Rpc, height: int, head: int) -> bool:
+async def reaches(rpc: Calls, height: int, head: int) -> bool:
     """Tell whether the endpoint still has the block at `height`, and the receipts of it or of the next block
     that has transactions. go-ethereum drops both together (`--history.chain`), others receipts alone."""
     if height > head:

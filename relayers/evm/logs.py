@@ -16,7 +16,7 @@ from eth_hash.auto import keccak
 
 from bridge.chains.errors import PortUnavailableError
 from relayers.evm.blocks import ChainMovedError, Header
-from relayers.evm.rpc import Call, Rpc, RpcError, failed, quantity
+from relayers.evm.rpc import Call, Calls, RpcError, failed, quantity
 
 MAX_LOG_SPAN = 500
 """Blocks in one eth_getLogs: the strictest common limit of hosted services on ranges with an address filter.
@@ -26,7 +26,7 @@ _AT_ONCE = 8
 """Blocks whose receipts are read at the same time. A busy block's are 1.5 MB."""
 
 
-async def read_logs(rpc: Rpc, headers: Sequence[Header], contract: str, topics: Sequence[str]) -> list[Any]:
+async def read_logs(rpc: Calls, headers: Sequence[Header], contract: str, topics: Sequence[str]) -> list[Any]:
     """Return the logs of `contract` whose first topic is one of `topics` in these blocks (without gaps,
     oldest first), in chain order.
 
@@ -38,7 +38,10 @@ async def read_logs(rpc: Rpc, headers: Sequence[Header], contract: str, topics: 
     heights: dict[int, str] = {header.ref.height: header.ref.id for header in headers}
     wanted = {"address": contract, "topics": [list(topics)]}
     first, last = headers[0].ref.height, headers[-1].ref.height
-    found, refused = await logs_between(rpc, first, last, wanted)
+    try:
+        found, refused = await logs_between(rpc, first, last, wanted), False
+    except RpcError:
+        found, refused = [], True  # it does not search its logs: then the receipts tell
     for log in found:
         _check(log, contract, topics)
         if log.get("removed") or log["blockHash"] not in by_block:
@@ -49,41 +52,27 @@ async def read_logs(rpc: Rpc, headers: Sequence[Header], contract: str, topics: 
     unsure = [
         header
         for header in headers
-        if not by_block[header.ref.id]
-        and (header.ref.height in refused or may_contain(header.bloom, contract, topics))
+        if not by_block[header.ref.id] and (refused or may_contain(header.bloom, contract, topics))
     ]
     for header, logs in zip(unsure, await _from_receipts(rpc, unsure, contract, topics), strict=True):
         by_block[header.ref.id] = logs
     return [log for header in headers for _, log in sorted(by_block[header.ref.id].items())]
 
 
-async def logs_between(
-    rpc: Rpc, first: int, last: int, wanted: Mapping[str, Any]
-) -> tuple[list[Any], dict[int, RpcError]]:
-    """Return the logs of `wanted` in the blocks `first` to `last`, in the endpoint's own order, and the
-    blocks of which it refuses to tell, with its words. Ranges that it does not take are halved."""
-    pieces = [(start, min(start + MAX_LOG_SPAN - 1, last)) for start in range(first, last + 1, MAX_LOG_SPAN)]
-    logs: list[tuple[int, list[Any]]] = []
-    refused: dict[int, RpcError] = {}
-    while pieces:
-        calls = [
-            Call("eth_getLogs", ({**wanted, "fromBlock": hex(start), "toBlock": hex(end)},))
-            for start, end in pieces
-        ]
-        smaller: list[tuple[int, int]] = []
-        for (start, end), result in zip(pieces, await rpc.batch(calls), strict=True):
-            if isinstance(result, RpcError):
-                if start == end:
-                    refused[start] = result
-                    continue
-                middle = (start + end) // 2
-                smaller += [(start, middle), (middle + 1, end)]
-            elif not isinstance(result, list):
-                raise PortUnavailableError("the RPC sent no list of logs", "use another endpoint")
-            else:
-                logs.append((start, result))
-        pieces = smaller
-    return [log for _, part in sorted(logs, key=lambda item: item[0]) for log in part], refused
+async def logs_between(rpc: Calls, first: int, last: int, wanted: Mapping[str, Any]) -> list[Any]:
+    """Return the logs of `wanted` in the blocks `first` to `last`, in the endpoint's own order. Ranges are as
+    wide as it takes them. Raises `RpcError` where it refuses a single block."""
+
+    def call(start: int, end: int) -> Call:
+        return Call("eth_getLogs", ({**wanted, "fromBlock": hex(start), "toBlock": hex(end)},))
+
+    pieces = await rpc.ranged("eth_getLogs", first, last, MAX_LOG_SPAN, call)
+    logs: list[Any] = []
+    for _, _, result in pieces:
+        if not isinstance(result, list):
+            raise PortUnavailableError("the RPC sent no list of logs", "use another endpoint")
+        logs += result
+    return logs
 
 
 def _check(log: Any, contract: str, topics: Sequence[str]) -> None:
@@ -98,7 +87,7 @@ def _check(log: Any, contract: str, topics: Sequence[str]) -> None:
 
 
 async def _from_receipts(
-    rpc: Rpc, headers: Sequence[Header], contract: str, topics: Sequence[str]
+    rpc: Calls, headers: Sequence[Header], contract: str, topics: Sequence[str]
 ) -> list[dict[int, Any]]:
     """Let the blocks' receipts decide what their log index leaves open."""
     gate = asyncio.Semaphore(_AT_ONCE)
@@ -121,7 +110,7 @@ async def _from_receipts(
     return [result for result in results if isinstance(result, dict)]
 
 
-async def _receipts(rpc: Rpc, header: Header) -> list[Mapping[str, Any]]:
+async def _receipts(rpc: Calls, header: Header) -> list[Mapping[str, Any]]:
     """Return the receipts of a block: at once, or one by one from endpoints that do not have that call."""
     (at_once,) = await rpc.batch([Call("eth_getBlockReceipts", (header.ref.id,))])
     if isinstance(at_once, list):

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
+from bridge.chains.endpoints.answers import Answer, EndpointError
 from bridge.chains.errors import PortUnavailableError
 from bridge.chains.port import Revealed, SetAside
 from bridge.chains.preimages import revealed
@@ -13,26 +14,26 @@ from bridge.protocol.types import BlockRef, TxId
 from relayers.evm.blocks import ChainMovedError, Header
 from relayers.evm.calldata import concerns_us, is_plain_call, strings
 from relayers.evm.known_locks import KnownLocks
-from relayers.evm.rpc import Call, Rpc, RpcError
+from relayers.evm.rpc import Calls
 
 _AT_ONCE = 4
 """Blocks that are read at the same time; a busy one is about half a megabyte."""
 
-_TRIES = 3
-"""Scans in which a block's transactions are asked for in vain before the block is set aside."""
+_TRIES = 6
+"""How often a block's transactions are asked for in vain, by all endpoints together, before the block is set
+aside: everything else about it is known, and a block that no endpoint can serve must not stop the scan."""
 
 
 class Revelations:
     """Finds what transactions show that name our contract or one of the locks that are remembered."""
 
-    def __init__(self, rpc: Rpc, contract: str, locks: KnownLocks) -> None:
-        self._rpc = rpc
+    def __init__(self, contract: str, locks: KnownLocks) -> None:
         self._contract = contract
         self._locks = locks
         self._failed: dict[str, int] = {}
 
     async def read(
-        self, headers: Sequence[Header], with_logs: Collection[str]
+        self, rpc: Calls, headers: Sequence[Header], with_logs: Collection[str]
     ) -> list[tuple[list[Revealed], list[SetAside]]]:
         """Return for each block what its transactions show and what of it could not be read. `with_logs` are
         the transactions that our contract logged something in.
@@ -45,7 +46,7 @@ class Revelations:
             if not header.transactions:
                 return [], []
             async with gate:
-                return await self._block(header.ref, with_logs)
+                return await self._block(rpc, header.ref, with_logs)
 
         results = await asyncio.gather(*map(one, headers), return_exceptions=True)
         for result in results:
@@ -54,14 +55,12 @@ class Revelations:
         return [result for result in results if isinstance(result, tuple)]
 
     async def _block(
-        self, block: BlockRef, with_logs: Collection[str]
+        self, rpc: Calls, block: BlockRef, with_logs: Collection[str]
     ) -> tuple[list[Revealed], list[SetAside]]:
         try:
-            (result,) = await self._rpc.batch([Call("eth_getBlockByHash", (block.id, True))])
-        except PortUnavailableError as error:
-            result = error
-        if isinstance(result, RpcError | PortUnavailableError):
-            return [], [self._in_vain(block, result)]
+            result = await rpc.call("eth_getBlockByHash", block.id, True)
+        except EndpointError as error:
+            return [], [self._in_vain(block, error)]
         self._failed.pop(block.id, None)
         if result is None:
             raise ChainMovedError
@@ -99,12 +98,14 @@ class Revelations:
                 reason = f"{len(data)} bytes of calldata are too many to look for secrets in all of them"
                 aside.append(SetAside(block, tx_id, reason))
 
-    def _in_vain(self, block: BlockRef, error: RpcError | PortUnavailableError) -> SetAside:
-        """Count a failure; raise it as long as another try may help."""
+    def _in_vain(self, block: BlockRef, error: EndpointError) -> SetAside:
+        """Count a failure; raise it as long as another try, or another endpoint, may help."""
+        if error.kind is Answer.RATE_LIMITED:
+            raise error
         tries = self._failed.pop(block.id, 0) + 1
         if tries < _TRIES:
             self._failed = {**dict(list(self._failed.items())[-_AT_ONCE:]), block.id: tries}
-            raise PortUnavailableError(f"a block could not be read: {error}", "it is retried") from error
+            raise EndpointError(f"a block could not be read: {error}", "it is retried") from error
         return SetAside(block, block.id, f"no endpoint gave its transactions: {error}")
 
 

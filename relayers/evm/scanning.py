@@ -11,7 +11,7 @@ from relayers.evm import blocks, htlc
 from relayers.evm.known_locks import KnownLocks
 from relayers.evm.logs import read_logs
 from relayers.evm.revealing import Revelations
-from relayers.evm.rpc import Rpc
+from relayers.evm.rpc import Calls, OneEndpoint, Rpc
 from relayers.evm.terms import Place, read_event
 
 _EVENT_TOPICS = tuple("0x" + topic.hex() for topic in htlc.TOPICS)
@@ -37,7 +37,7 @@ class Scanner:
         self._assets = assets
         self._locks = locks
         self._reads_finalized = reads_finalized
-        self._revelations = Revelations(rpc, place.contract, locks) if reads_calldata else None
+        self._revelations = Revelations(place.contract, locks) if reads_calldata else None
 
     async def heads(self) -> blocks.Heads:
         """Return the newest block, and the newest final one where the network has such."""
@@ -45,44 +45,50 @@ class Scanner:
 
     async def scan(self, recent_blocks: Sequence[BlockRef], max_blocks: int) -> Scan:
         """See `ChainPort.scan`. A node behind the ring on the same chain yields nothing, and no orphans."""
+        asked: list[OneEndpoint] = []
+
+        async def work(endpoint: OneEndpoint) -> Scan:
+            asked.append(endpoint)
+            return await self._scan(endpoint, recent_blocks, max_blocks)
+
         for _ in range(_RETRIES_WHILE_MOVING):
             try:
-                return await self._scan(recent_blocks, max_blocks)
+                return await self._rpc.pinned(work)
             except blocks.ChainMovedError:
                 continue
-        raise PortUnavailableError(
-            "the chain keeps moving while it is read", "several nodes behind one URL? try again"
-        )
+        what = "the chain keeps moving while it is read"
+        self._rpc.pool.distrust(asked[-1], what)
+        raise PortUnavailableError(what, "several nodes behind one URL? try again")
 
-    async def _scan(self, recent_blocks: Sequence[BlockRef], max_blocks: int) -> Scan:
-        heads = await self.heads()
+    async def _scan(self, rpc: Calls, recent_blocks: Sequence[BlockRef], max_blocks: int) -> Scan:
+        heads = await blocks.read_heads(rpc, finalized=self._reads_finalized)
         tip = heads.tip
         head = tip.block
         if not recent_blocks:
-            headers = await blocks.read_headers(self._rpc, head.height, head.height, head.parent)
+            headers = await blocks.read_headers(rpc, head.height, head.height, head.parent)
             orphaned: tuple[BlockRef, ...] = ()
             kept: Sequence[BlockRef] = ()
         else:
-            recent_blocks = await blocks.anchored(self._rpc, recent_blocks, head)
-            index = await blocks.common_ancestor(self._rpc, recent_blocks, head)
+            recent_blocks = await blocks.anchored(rpc, recent_blocks, head)
+            index = await blocks.common_ancestor(rpc, recent_blocks, head)
             if index is None:
                 return Scan((), (), (), tip)
             ancestor = recent_blocks[index]
             kept = recent_blocks[: index + 1]
             orphaned = tuple(reversed(recent_blocks[index + 1 :]))
             last = min(head.height, ancestor.height + max_blocks)
-            headers = await blocks.read_headers(self._rpc, ancestor.height + 1, last, ancestor.id)
+            headers = await blocks.read_headers(rpc, ancestor.height + 1, last, ancestor.id)
         if headers and headers[-1].ref.height == head.height and headers[-1].ref.id != head.id:
             raise blocks.ChainMovedError
         heads.check_branch([*kept, *(header.ref for header in headers)])
-        events, set_aside = await self._events(headers)
+        events, set_aside = await self._events(rpc, headers)
         return Scan(orphaned, tuple(header.ref for header in headers), events, tip, set_aside)
 
     async def _events(
-        self, headers: Sequence[blocks.Header]
+        self, rpc: Calls, headers: Sequence[blocks.Header]
     ) -> tuple[tuple[HtlcEvent, ...], tuple[SetAside, ...]]:
         """Return what the blocks show, in their order: in each first the contract's logs."""
-        logs = await read_logs(self._rpc, headers, self._place.contract, _EVENT_TOPICS)
+        logs = await read_logs(rpc, headers, self._place.contract, _EVENT_TOPICS)
         events: dict[str, list[HtlcEvent]] = {header.ref.id: [] for header in headers}
         set_aside: list[SetAside] = []
         refs = {header.ref.id: header.ref for header in headers}
@@ -94,7 +100,7 @@ class Scanner:
                 events[item.block.id].append(item)
         if self._revelations is not None:
             with_logs = {log["transactionHash"] for log in logs}
-            for shown, aside in await self._revelations.read(headers, with_logs):
+            for shown, aside in await self._revelations.read(rpc, headers, with_logs):
                 set_aside += aside
                 for event in shown:
                     events[event.block.id].append(event)

@@ -4,22 +4,46 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
+
 from bridge.chains.port import LockStatus
-from bridge.protocol.types import LockId, LockTerms, Preimage
+from bridge.protocol.types import BlockHeight, LockId, LockTerms, Preimage
 from relayers.evm import htlc
 from relayers.evm.history import reaches
 from relayers.evm.logs import logs_between
-from relayers.evm.rpc import Call, Rpc, quantity, sound
+from relayers.evm.messages import HtlcContract
+from relayers.evm.rpc import Call, Calls, RpcError, quantity, sound
 
 _SPENDS = ["0x" + topic.hex() for topic in htlc.SPEND_TOPICS]
 _LOCKS = ["0x" + topic.hex() for topic in htlc.LOCK_TOPICS]
 
 
-async def last_spend(
-    rpc: Rpc, contract: str, lock_id: LockId, terms: LockTerms, since: int | None, history_blocks: int
+class LockLook(msgspec.Struct, frozen=True):
+    """One question about one lock: is it open, and if not, how did it end since the height `since` (None:
+    within the last `history_blocks`)?"""
+
+    contract: HtlcContract
+    lock_id: LockId
+    terms: LockTerms
+    since: BlockHeight | None
+    history_blocks: int
+
+    async def at(self, endpoint: Calls) -> LockStatus:
+        """Ask one endpoint, so that its answers fit together."""
+        message = self.contract.is_open(self.terms)
+        request = {"to": message.to, "data": message.data}
+        if quantity(await endpoint.call("eth_call", request, "latest")):
+            return LockStatus.OPEN
+        return await _last_spend(
+            endpoint, message.to, self.lock_id, self.terms, self.since, self.history_blocks
+        )
+
+
+async def _last_spend(
+    rpc: Calls, contract: str, lock_id: LockId, terms: LockTerms, since: int | None, history_blocks: int
 ) -> LockStatus:
-    """Return how the newest spend of this lock since the height `since` (None: within `history_blocks`) ended
-    it: CLAIMED with a preimage that opens it, REFUNDED by the contract's own word, else SPENT.
+    """Return how the newest spend ended the lock: CLAIMED with a preimage that opens it, REFUNDED by the
+    contract's own word, else SPENT.
 
     ABSENT if there is none and the endpoint has all of that history; UNKNOWN if it does not, or if it shows a
     lock that it does not call open.
@@ -29,17 +53,19 @@ async def last_spend(
     if oldest > head:
         return LockStatus.UNKNOWN
     wanted = {"address": contract, "topics": [_SPENDS, lock_id]}
-    logs, refused = await logs_between(rpc, oldest, head, wanted)
+    try:
+        logs = await logs_between(rpc, oldest, head, wanted)
+    except RpcError:
+        return LockStatus.UNKNOWN  # this endpoint does not search its logs
     fates = [fate for fate in (_fate(log, contract, lock_id, terms) for log in logs) if fate is not None]
     if fates:
         return fates[-1]
-    if refused or logs or not await reaches(rpc, oldest, head):
+    if logs or not await reaches(rpc, oldest, head):
         return LockStatus.UNKNOWN
     made = {"address": contract, "topics": [_LOCKS, "0x" + terms.hashlock.hex()]}
-    locks, refused = await logs_between(rpc, oldest, head, made)
-    if refused or any(_is_lock(log, terms) for log in locks):
-        return LockStatus.UNKNOWN
-    return LockStatus.ABSENT
+    locks = await logs_between(rpc, oldest, head, made)
+    shown = any(_is_lock(log, terms) for log in locks)
+    return LockStatus.UNKNOWN if shown else LockStatus.ABSENT
 
 
 def _fate(log: Any, contract: str, lock_id: LockId, terms: LockTerms) -> LockStatus | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from relayers.evm.htlc.calls import (
+    CLAIM_SELECTORS,
     Call,
     encode_cancel_nonces,
     encode_claim,
@@ -59,6 +60,7 @@ from relayers.evm.htlc.signing import (
 )
 
 __all__ = [
+    "CLAIM_SELECTORS",
     "COIN",
     "DOMAIN_NAME",
     "DOMAIN_VERSION",

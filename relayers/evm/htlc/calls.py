@@ -234,3 +234,17 @@ def _split(signature: bytes) -> tuple[bytes, bytes, int]:
     if len(signature) != 65:
         raise HtlcEncodingError(f"the signature has {len(signature)} bytes, r, s and v are 65")
     return signature[:32], signature[32:64], signature[64]
+
+
+CLAIM_SELECTORS = frozenset(
+    _selector(signature)
+    for signature in (
+        "claimNative(uint256,bytes32,bytes32)",
+        "claimERC20(uint256,bytes32,address,uint256,address)",
+        f"claimBytes(bytes,{_TERMS})",
+        "claimNativeBatch((uint256,bytes32,bytes32)[])",
+        "claimERC20Batch(address,(uint256,bytes32,uint256,address)[])",
+        f"claimFor(bytes,{_TERMS},uint256,uint256,uint256,uint256,bytes)",
+    )
+)
+"""The first four bytes of every call that shows a preimage."""
