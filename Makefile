@@ -106,6 +106,10 @@ LONG_ELSEWHERE := --ignore tests/conformance/hostile --ignore tests/conformance/
 test-long: setup ## the tests that repeat or lengthen others: seeds, restarts, the chaos demo (minutes)
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m long $(LONG_ELSEWHERE) $(ARGS)
 
+.PHONY: hostile
+hostile: setup ## what ledgers accept, in every encoding, against what our readers say of it: 10,000 spends a chain; SPENDS=n SEED=n
+	$(BIN)/python -m pytest -n 0 -o timeout=36000 -m long tests/conformance/hostile $(ARGS)
+
 .PHONY: reference changelog release-notes
 reference: setup ## write the reference tables of the documents from the code
 	$(BIN)/python -m scripts.write_reference
