@@ -82,7 +82,7 @@ _ALREADY_OPEN = "AlreadyOpen"
 """The contract's error for terms that are locked already and for a lane that holds a lock."""
 
 _COOPERATIVE_REFUND_VALIDITY = 3600
-"""Seconds for which our signature under a cooperative refund is good; each replacement signs anew."""
+"""Seconds for which our signature under a cooperative refund is valid; each replacement is signed again."""
 
 
 def open_port(settings: EvmSettings, key: bytes) -> EvmPort:
@@ -265,7 +265,9 @@ class EvmPort:
         """Return the EIP-55 form. Raises `BadAddressError`, also when a mixed-case checksum is wrong."""
         text = text.strip()
         if not is_hex_address(text) or not text.startswith("0x"):
-            raise BadAddressError(f"{text[:60]!r} is no EVM address", 'write "0x" and 40 hexadecimal digits')
+            raise BadAddressError(
+                f"{text[:60]!r} is not an EVM address", 'write "0x" and 40 hexadecimal digits'
+            )
         if is_checksum_formatted_address(text) and not is_checksum_address(text):
             raise BadAddressError(
                 f"the checksum of {text} is wrong", "copy the address again; one character differs"

@@ -97,7 +97,7 @@ class EvmAuthorizer:
         )
 
     async def sign(self, terms: LockTerms, request: UnsignedTx, max_fee: Amount) -> dict[str, str]:
-        """See `Authorizer.sign`. The whole of what is signed is made anew from the own terms; the request
+        """See `Authorizer.sign`. All that is signed is made again from our own terms; the request
         gives relayer, fee, nonce and expiry alone, and must agree in everything else."""
         if request.format != FORMAT:
             raise BadAuthorizationError(
@@ -125,7 +125,7 @@ class EvmAuthorizer:
             )
         if asked.expiry > terms.deadline + EXPIRY_MARGIN:
             raise BadAuthorizationError(
-                "the request would be good for too long", "sign nothing; ask for another"
+                "the request would be valid for too long", "sign nothing; ask for another"
             )
         signature = bytes(self._signer.sign_typed_data(full_message=expected).signature)
         return _fields(msgspec.structs.replace(asked, signature=signature))
@@ -140,7 +140,9 @@ class EvmAuthorizer:
             )
         relayer = self._relayer or terms.sender
         if given.relayer != relayer:
-            raise BadAuthorizationError(f"it names {given.relayer} as relayer, not {relayer}", "sign anew")
+            raise BadAuthorizationError(
+                f"it names {given.relayer} as relayer, not {relayer}", "sign it again"
+            )
         if given.max_fee < min_fee:
             raise BadAuthorizationError(
                 f"it allows a fee of {given.max_fee}, and the claim costs {min_fee}",
@@ -209,7 +211,7 @@ def decode(stored: bytes) -> Authorization:
         fields = msgspec.json.decode(stored, type=dict[str, str])
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise BadAuthorizationError(
-            "this is no stored authorisation", "let the recipient sign again"
+            "this is not a stored authorisation", "let the recipient sign again"
         ) from error
     return _read(fields, signed=True)
 

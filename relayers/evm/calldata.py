@@ -26,8 +26,9 @@ MOST_STRINGS = 16_384
 above 5 million gas (EIP-7623: at least 10 gas a byte) and no node takes into its pool (go-ethereum: 128
 KiB)."""
 
-SHORT = 1_024
-"""Bytes of calldata up to which every 32 bytes in a row are looked at."""
+SHORT = 8_192
+"""Bytes of calldata up to which every 32 bytes in a row are looked at: a contract that is made while it
+claims, or one that packs its arguments, aligns nothing."""
 
 _WORD = 32
 _LENGTH = re.compile(rb"(?=(\x00{31}[\x00-\x40]))", re.DOTALL)
@@ -105,7 +106,7 @@ def _is_canonical(data: bytes) -> bool:
     """Tell whether this is such a call in the one canonical encoding, with nothing before, between or
     after."""
     types = _ENCODED_CALLS.get(data[:4])
-    if types is None or len(data) > SHORT:
+    if types is None or len(data) > 1_024:
         return False
     try:
         return encode(types, decode(types, data[4:])) == data[4:]

@@ -23,7 +23,7 @@ _BATCHED_PREIMAGE = 32
 """Bytes: the contract's batch functions take preimages of this length alone."""
 
 _TIME_TO_LAND = 600
-"""Seconds that an authorisation must still be good for, or the claim could fail on its way: five times what
+"""Seconds for which an authorisation must still be valid, or the claim could fail on its way: five times what
 `timing.MAINNET` allows for inclusion, for some replacements."""
 
 

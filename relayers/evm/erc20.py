@@ -8,7 +8,7 @@ MAX_ALLOWANCE = 2**256 - 1
 """Approved once. The HTLC has no owner and no upgrade, and pulls from nobody but its caller."""
 
 ENOUGH_ALLOWANCE = 2**128
-"""Below this an allowance is renewed: more than any supply, and all locks together hardly use up the rest."""
+"""Below this an allowance is renewed: more than any supply, and all locks together do not use up the rest."""
 
 DECIMALS = "0x313ce567"
 """The calldata of decimals()."""

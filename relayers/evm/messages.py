@@ -128,7 +128,7 @@ class HtlcContract(msgspec.Struct, frozen=True):
         return self._message(htlc.encode_refund(self._terms(terms)))
 
     def cooperative_refund(self, terms: LockTerms, recipient: LocalAccount, expiry: int) -> Message:
-        """Return the refund that the recipient agrees to before the deadline, signed, good until `expiry`.
+        """Return the refund that the recipient agrees to before the deadline, signed, valid until `expiry`.
 
         Its nonce is the lock's id: one lock, one cooperative refund. If the same terms were ever locked
         again, a signature that still lies around could not give that lock back.

@@ -20,8 +20,8 @@ _AT_ONCE = 4
 """Blocks that are read at the same time; a busy one is about half a megabyte."""
 
 _TRIES = 6
-"""How often a block's transactions are asked for in vain, by all endpoints together, before the block is set
-aside: everything else about it is known, and a block that no endpoint can serve must not stop the scan."""
+"""How often all endpoints together may fail to give a block's transactions before the block is set aside:
+everything else about it is known, and a block that no endpoint can serve must not stop the scan."""
 
 
 class Revelations:

@@ -127,7 +127,7 @@ async def read_head(endpoint: OneEndpoint) -> Head:
 
 
 def sound(result: Any) -> Any:
-    """Return a result of `Rpc.batch` that is no error. Raises `PortUnavailableError` for one that is."""
+    """Return a result of `Rpc.batch`. Raises `PortUnavailableError` for an error."""
     if isinstance(result, RpcError):
         raise failed(result)
     return result

@@ -42,7 +42,7 @@ class Tokens:
         for asset, code, said in zip(fresh, results[::2], results[1::2], strict=True):
             name = f"{asset.symbol} at {asset.contract}"
             if code == "0x":
-                raise PortError(f"{name} is no contract", "correct the asset's contract")
+                raise PortError(f"{name} is not a contract", "correct the asset's contract")
             decimals = _decimals(said)
             if decimals is not None and decimals != asset.decimals:
                 raise PortError(
@@ -80,7 +80,7 @@ class Tokens:
         for token, result in zip(tokens, await self._rpc.batch(calls), strict=True):
             if isinstance(result, RpcError) or result == "0x":
                 raise PortError(
-                    f"{token.symbol} at {token.contract} is no ERC-20", "check the asset's contract"
+                    f"{token.symbol} at {token.contract} is not an ERC-20", "check the asset's contract"
                 )
             granted.append(quantity(result))
         return granted

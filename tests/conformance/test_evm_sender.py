@@ -282,7 +282,7 @@ async def test_decimals_that_are_not_the_contracts_are_refused(scene: Scene, rig
         assert "decimals" in refusal.value.hint
     assert await port.setup_actions([right]) == ()
     nowhere = msgspec.structs.replace(right, contract=rig.other_address())
-    with pytest.raises(PortError, match="no contract"):
+    with pytest.raises(PortError, match="not a contract"):
         await port.setup_actions([nowhere])
     await port.close()
 

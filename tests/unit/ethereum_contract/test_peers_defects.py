@@ -1,6 +1,6 @@
 """One test for each way in which some other HTLC on the EVM lost or froze its users' money.
 
-docs/chains/ethereum.md lists who had which.
+docs/chains/evm.md lists who had which.
 """
 
 import hashlib

@@ -40,13 +40,13 @@ def test_a_secret_of_any_size_is_found_in_a_claim(size: int) -> None:
 @pytest.mark.parametrize("size", [0, 5, 32, 64])
 def test_a_byte_string_is_found_wherever_its_offset_points(size: int, shift: int) -> None:
     secret = random.Random(size).randbytes(size)
-    filler = b"\xff" * 2_048  # too long for every 32 bytes in a row
+    filler = b"\xff" * (SHORT + 32)  # too long for every 32 bytes in a row
     data = SELECTOR + filler + b"\xee" * shift + size.to_bytes(32, "big") + secret
     assert secret in shown(data)
 
 
 def test_words_are_found_with_and_without_a_selector() -> None:
-    filler = b"\xff" * 2_048
+    filler = b"\xff" * SHORT
     assert SECRET in shown(SELECTOR + filler + SECRET)
     assert SECRET in shown(filler + SECRET)
     assert SECRET[:5] + bytes(27) in shown(SELECTOR + filler + SECRET[:5]), "as the EVM reads what is cut off"
