@@ -17,7 +17,7 @@ PERCENTILES = (50, 75, 90, 95)
 """Of the priority fees paid in recent blocks; attempt 0 bids the first, later attempts climb."""
 
 BASE_FEE_HEADROOM = 2
-"""A base fee grows at most by 1/8 per block (EIP-1559): twice the base fee is good for five full blocks."""
+"""A base fee grows at most by 1/8 per block (EIP-1559): twice the base fee lasts for five full blocks."""
 
 BUMP_NUMERATOR, BUMP_DENOMINATOR = 1125, 1000
 """A replacement raises both fields by at least 12.5 %: go-ethereum asks for 10 %, others up to 12.5 %."""
