@@ -70,7 +70,9 @@ def statuses_of(tx: Transaction, swap: Swap) -> Statuses:
 def unreliable_chain(statuses: Statuses, now_ms: int) -> ChainId | None:
     """Return a chain of the swap about which the store knows nothing recent, None if there is none."""
     for chain, status in statuses.items():
-        if status is None or not status.healthy or now_ms - status.seen_ms > STALE_MS:
+        if status is None or not status.healthy or status.is_ahead(now_ms):
+            return chain
+        if now_ms - status.seen_ms > STALE_MS:
             return chain
     return None
 

@@ -12,6 +12,7 @@ from bridge.chains.port import SignedTx
 from bridge.protocol.types import ChainId, LockId, Purpose, SwapId, TxId
 from bridge.store.errors import DuplicateError, LeaseLostError, UnreadableRowError
 from bridge.store.records import (
+    CLOCK_SKEW_MS,
     LIVE_INTENT_STATES,
     Intent,
     IntentState,
@@ -33,9 +34,6 @@ _ACTIONABLE = [state.value for state in LIVE_INTENT_STATES if state is not Inten
 
 LONGEST_WAIT_MS = 900_000
 """No intent is ever postponed by more than this, and no lease lasts longer."""
-
-CLOCK_SKEW_MS = 60_000
-"""How far the clocks of two workers may be apart."""
 
 _BY_PRIORITY = case(
     {Purpose.CLAIM.value: 0, Purpose.CANCEL.value: 1, Purpose.REFUND.value: 2},

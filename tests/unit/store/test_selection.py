@@ -6,8 +6,7 @@ from nacl.secret import SecretBox
 
 from bridge.protocol.types import LegRole, Purpose, SwapId
 from bridge.store import Store
-from bridge.store.records import IntentState, PlannedIntent
-from bridge.store.repositories.outbox import CLOCK_SKEW_MS
+from bridge.store.records import CLOCK_SKEW_MS, IntentState, PlannedIntent
 from tests import instances
 
 CHAIN = instances.ETHEREUM
