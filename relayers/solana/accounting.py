@@ -73,7 +73,7 @@ class SolanaLedger:
             "encoding": "base64",
             "transactionDetails": "full",
             "rewards": False,
-            "maxSupportedTransactionVersion": 0,
+            "maxSupportedTransactionVersion": blocks.NEWEST_VERSION,
         }
         found = await self._rpc.all(*(Call("getBlock", (slot, options)) for slot in slots))
         fees = (

@@ -12,8 +12,9 @@ from solders.keypair import Keypair
 from solders.transaction import VersionedTransaction
 
 from bridge.chains.actions import Action, ApproveAction, LockAction, SwapAction
+from bridge.chains.endpoints.agreement import Agreed, Agreement
 from bridge.chains.endpoints.answers import reading
-from bridge.chains.endpoints.json_rpc import Calls, RpcError, record
+from bridge.chains.endpoints.json_rpc import Calls, OneEndpoint, RpcError, record
 from bridge.chains.endpoints.reports import Report
 from bridge.chains.errors import (
     ActionRefusedError,
@@ -49,7 +50,7 @@ from bridge.protocol.types import (
     Purpose,
     TxId,
 )
-from relayers.solana import blocks, building, fees, hints, program, terms, wallet
+from relayers.solana import blocks, building, fees, hints, history, program, terms, wallet
 from relayers.solana.building import Plan, Rents
 from relayers.solana.cluster import Cluster, written
 from relayers.solana.explain import explain
@@ -92,7 +93,6 @@ class SolanaPort:
         self._program = terms.address(settings.program)
         self._rpc = open_rpc(settings)
         self._cluster = Cluster(self._rpc, settings)
-        self._locks = Locks(self._rpc, self._cluster, self._program)
         self._watch = Watch(self._rpc, self._cluster, settings)
         self.contract = Address(str(self._program))
         self.account = Address(str(self._key.pubkey()))
@@ -122,7 +122,15 @@ class SolanaPort:
         if lock_id != self.lock_id(lock_terms):
             await self._cluster.ask("getSlot", _CONFIRMED)
             return LockStatus.ABSENT
-        return await self._locks.status(terms.to_program(lock_terms, self.chain))
+        vault = terms.to_program(lock_terms, self.chain)
+
+        async def look(one: OneEndpoint) -> LockStatus:
+            return await Locks(one, self._cluster.of(one), self._program).status(vault, since)
+
+        if not agreed:
+            return await self._rpc.reread(look, blocks.ChainMovedError)
+        answer = await self._agree(look)
+        return answer.answer if isinstance(answer, Agreed) else LockStatus.UNKNOWN
 
     async def balance(self, address: Address, asset: Asset) -> Amount:
         """Return lamports, or the tokens in the address's associated account. Raises `CannotReceiveError`
@@ -179,8 +187,9 @@ class SolanaPort:
             await self._cluster.check_asset(action.terms.asset)
         if isinstance(action, LockAction):
             # The program would make a spent vault again; its preimage may be known to all by then.
+            # How far back it must be known to be new is the engine's question (`since`, agreed) before this.
             status = await self.read_lock(self.lock_id(action.terms), action.terms)
-            if status is not LockStatus.ABSENT:
+            if status not in {LockStatus.ABSENT, LockStatus.UNKNOWN}:
                 raise ActionRefusedError(
                     f"this lock was made before, it is {status.value}", "terms serve once"
                 )
@@ -260,16 +269,29 @@ class SolanaPort:
 
     async def tx_status(self, tx: SignedTx, *, agreed: bool = False) -> TxStatus:
         """Tell where a transaction is. Never PENDING: Solana has no pool to look into, so what is in no
-        confirmed block is UNKNOWN and is sent again until it expires."""
-        return await self._reread_if_moved(lambda: self._tx_status(tx))
+        confirmed block is UNKNOWN and is sent again until it expires; UNSURE where that is not known."""
 
-    async def _tx_status(self, tx: SignedTx) -> TxStatus:
+        async def look(one: OneEndpoint) -> TxStatus:
+            return await self._tx_status(one, tx)
+
+        if not agreed:
+            return await self._rpc.reread(look, blocks.ChainMovedError)
+        answer = await self._agree(look, key=lambda status: (status.state, status.block))
+        if isinstance(answer, Agreed):
+            return answer.answer
+        return TxStatus(TxState.UNSURE, reason=answer.reason)
+
+    async def _tx_status(self, one: OneEndpoint, tx: SignedTx) -> TxStatus:
         options = {"searchTransactionHistory": True}
-        (status,) = await self._cluster.fresh("getSignatureStatuses", [tx.tx_id], options)
+        (status,) = await self._cluster.of(one).fresh("getSignatureStatuses", [tx.tx_id], options)
         if status is None or status.get("confirmationStatus") == "processed":
-            return TxStatus(TxState.UNKNOWN)
+            # It names a block, and stands above that and above the tip of its signing.
+            floors = [height for height in (tx.signed_height, _named_height(tx)) if height is not None]
+            head = await blocks.read_head(one, 0)
+            complete = await history.reaches_back_to(one, max(floors, default=-1) + 1, head)
+            return TxStatus(TxState.UNKNOWN if complete else TxState.UNSURE)
         slot = int(status["slot"])
-        block, head = await blocks.header_at(self._rpc, slot), await blocks.read_head(self._rpc, 0)
+        block, head = await blocks.header_at(one, slot), await blocks.read_head(one, 0)
         state = TxState.INCLUDED if status.get("err") is None else TxState.FAILED
         reason = "" if status.get("err") is None else explain(status["err"])
         return TxStatus(state, block, max(head.height - block.height + 1, 1), reason)
@@ -311,6 +333,21 @@ class SolanaPort:
 
     # ------------------------------------------------------------------ helpers
 
+    async def _agree(
+        self, look: Callable[[OneEndpoint], Awaitable[T]], key: Callable[[T], object] = lambda answer: answer
+    ) -> Agreement[T]:
+        """Return what two endpoints say, each asked again while its chain moves."""
+
+        async def again(one: OneEndpoint) -> T:
+            for _ in range(_RETRIES_WHILE_MOVING):
+                try:
+                    return await look(one)
+                except blocks.ChainMovedError:
+                    await asyncio.sleep(0.05)
+            raise PortUnavailableError(f"{one.name} contradicts itself", "use another endpoint")
+
+        return await self._rpc.agree(again, key)
+
     async def _reread_if_moved(self, read: Callable[[], Awaitable[T]]) -> T:
         """Read again while the chain moves under the reading."""
         pool = self._rpc.pool
@@ -330,3 +367,10 @@ class SolanaPort:
         raise PortUnavailableError(
             "the chain keeps moving while it is read", "several nodes behind one URL? try again"
         )
+
+
+def _named_height(tx: SignedTx) -> int | None:
+    """Return the height of the block that a transaction of ours names; None if that is not known."""
+    if tx.valid_until_height is None:
+        return None
+    return tx.valid_until_height - fees.FULL_LIFE - 1

@@ -6,26 +6,25 @@ So a block's id here is its slot (8 bytes) before its hash (32 bytes), hex: it c
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Sequence
 from typing import Any
 
-import msgspec
 from solders.hash import Hash
-from solders.pubkey import Pubkey
-from solders.transaction import VersionedTransaction
 
-from bridge.chains.endpoints.json_rpc import Call, JsonRpc, RpcError, record
+from bridge.chains.endpoints.json_rpc import Call, Calls, RpcError, record
 from bridge.chains.errors import DeepReorgError, PortUnavailableError
 from bridge.chains.recent_blocks import newest_common
-from bridge.protocol.types import BlockHeight, BlockRef, TxId, UnixSeconds
+from bridge.protocol.types import BlockHeight, BlockRef, UnixSeconds
 from kernels.errors import RainbowError
-from relayers.solana import program
 from relayers.solana.rpc import BLOCK_NOT_AVAILABLE, SKIPPED_CODES
 
 CONFIRMED = "confirmed"
 """Two thirds of the stake voted for it. We scan at this level and count confirmations ourselves; 32 of them
 are what Solana calls finalized."""
+
+NEWEST_VERSION = 1
+"""The newest version of transactions that we read (SIMD-0385). A node refuses to show newer ones than asked
+for."""
 
 PAGE = 1000
 """The most signatures that getSignaturesForAddress gives at once."""
@@ -39,16 +38,6 @@ class ChainMovedError(RainbowError):
 
     def __init__(self, message: str = "the chain changed while it was read") -> None:
         super().__init__(message, "read again")
-
-
-class Executed(msgspec.Struct, frozen=True):
-    """A transaction in a block, and its calls of the HTLC program in order: made when it `succeeded`, else
-    only published."""
-
-    tx_id: TxId
-    slot: int
-    succeeded: bool
-    calls: tuple[program.Call, ...]
 
 
 def block_id(slot: int, blockhash: str) -> str:
@@ -72,12 +61,12 @@ def header_call(slot: int) -> Call:
         "commitment": CONFIRMED,
         "transactionDetails": "none",
         "rewards": False,
-        "maxSupportedTransactionVersion": 0,
+        "maxSupportedTransactionVersion": NEWEST_VERSION,
     }
     return Call("getBlock", (slot, options))
 
 
-async def header_at(rpc: JsonRpc, slot: int) -> BlockRef:
+async def header_at(rpc: Calls, slot: int) -> BlockRef:
     """Return the block of a slot. Raises `ChainMovedError` if there is none any more."""
     (result,) = await rpc.batch([header_call(slot)])
     if not isinstance(result, dict):
@@ -99,7 +88,7 @@ def read_header(slot: int, result: Any) -> BlockRef:
         raise PortUnavailableError("the Solana RPC sent a malformed block", "use another endpoint") from error
 
 
-async def read_head(rpc: JsonRpc, lag: int) -> BlockRef:
+async def read_head(rpc: Calls, lag: int) -> BlockRef:
     """Return the newest confirmed block that is at least `lag` slots old."""
     newest = int(await rpc.call("getSlot", {"commitment": CONFIRMED})) - lag
     if lag:
@@ -113,7 +102,7 @@ async def read_head(rpc: JsonRpc, lag: int) -> BlockRef:
     return read_header(newest, header)
 
 
-async def read_headers(rpc: JsonRpc, after: BlockRef, count: int, head: BlockRef) -> list[BlockRef]:
+async def read_headers(rpc: Calls, after: BlockRef, count: int, head: BlockRef) -> list[BlockRef]:
     """Return up to `count` blocks after `after`, none above `head`. Raises `ChainMovedError` when they do not
     link up."""
     if after.height >= head.height or count < 1:
@@ -137,7 +126,7 @@ async def read_headers(rpc: JsonRpc, after: BlockRef, count: int, head: BlockRef
     return headers
 
 
-async def block_at(rpc: JsonRpc, height: int, head: BlockRef) -> BlockRef:
+async def block_at(rpc: Calls, height: int, head: BlockRef) -> BlockRef:
     """Return the block at a height up to `head`'s: the height-th from the end of the list of slots."""
     back = head.height - height
     top, span = slot_of(head), 2 * back + _HEAD_WINDOW
@@ -156,14 +145,14 @@ async def block_at(rpc: JsonRpc, height: int, head: BlockRef) -> BlockRef:
     return header
 
 
-async def anchored(rpc: JsonRpc, recent_blocks: Sequence[BlockRef], head: BlockRef) -> Sequence[BlockRef]:
+async def anchored(rpc: Calls, recent_blocks: Sequence[BlockRef], head: BlockRef) -> Sequence[BlockRef]:
     """Replace a first known block without an id by the one that the chain has at its height."""
     if recent_blocks[0].id or recent_blocks[0].height > head.height:
         return recent_blocks
     return (await block_at(rpc, recent_blocks[0].height, head), *recent_blocks[1:])
 
 
-async def common_ancestor(rpc: JsonRpc, recent_blocks: Sequence[BlockRef], head: BlockRef) -> int | None:
+async def common_ancestor(rpc: Calls, recent_blocks: Sequence[BlockRef], head: BlockRef) -> int | None:
     """Ask for as few headers as need be and return what `bridge.chains.recent_blocks.newest_common` says."""
     canonical = {head.height: head.id}
     if head.height > recent_blocks[-1].height:
@@ -182,7 +171,7 @@ async def common_ancestor(rpc: JsonRpc, recent_blocks: Sequence[BlockRef], head:
 
 
 async def _canonical(
-    rpc: JsonRpc, refs: Sequence[BlockRef], head: BlockRef, into: dict[BlockHeight, str]
+    rpc: Calls, refs: Sequence[BlockRef], head: BlockRef, into: dict[BlockHeight, str]
 ) -> None:
     fresh = [ref for ref in refs if ref.id and ref.height not in into]
     wanted = [ref for ref in fresh if slot_of(ref) <= slot_of(head)]
@@ -206,20 +195,29 @@ class AddressIndex:
     only confirmed may be rolled back and come again in a later block: stopping there would overlook it.)
     """
 
-    def __init__(self, rpc: JsonRpc, address: str) -> None:
+    def __init__(self, rpc: Calls, address: str) -> None:
         self._rpc = rpc
         self._address = address
         self._settled = (-1, "")  # slot and signature
 
-    async def between(self, floor: int, first: int, last: int) -> list[dict[str, Any]]:
+    async def all_between(self, floor: int, first: int, last: int) -> list[dict[str, Any]]:
+        """Return what `between` does, however many pages that are."""
+        found = await self.between(floor, first, last, 2**63)
+        assert found is not None  # noqa: S101 - so many pages there are not
+        return found
+
+    async def between(
+        self, floor: int, first: int, last: int, most_pages: int
+    ) -> list[dict[str, Any]] | None:
         """Return those in slots `first`…`last`, oldest first, failed ones too, from a node that has confirmed
-        slot `floor` (-32016, hence `PortUnavailableError`, from one that has not)."""
+        slot `floor` (-32016, hence `PortUnavailableError`, from one that has not). None if they are on more
+        than `most_pages` pages."""
         found: list[dict[str, Any]] = []
         slot, until = self._settled
         options: dict[str, Any] = {"limit": PAGE, "commitment": CONFIRMED, "minContextSlot": floor}
         if slot < first and until:
             options["until"] = until
-        while True:
+        for _ in range(most_pages):
             page = await self._rpc.call("getSignaturesForAddress", self._address, options)
             found += [entry for entry in page if first <= entry["slot"] <= last]
             for entry in page:
@@ -228,47 +226,7 @@ class AddressIndex:
             if len(page) < PAGE or page[-1]["slot"] < first:
                 return found[::-1]
             options["before"] = page[-1]["signature"]
-
-
-async def read_calls(rpc: JsonRpc, of_program: Pubkey, tx_ids: Sequence[str]) -> list[Executed]:
-    """Return the calls of the program in these transactions."""
-    options = {"encoding": "base64", "commitment": CONFIRMED, "maxSupportedTransactionVersion": 0}
-    results = await rpc.batch([Call("getTransaction", (tx_id, options)) for tx_id in tx_ids])
-    executed = []
-    for tx_id, result in zip(tx_ids, results, strict=True):
-        if not isinstance(result, dict):
-            raise ChainMovedError
-        succeeded = record(result.get("meta")).get("err") is None
-        calls = tuple(calls_in(of_program, result))
-        executed.append(Executed(TxId(tx_id), int(result["slot"]), succeeded, calls))
-    return executed
-
-
-def calls_in(of_program: Pubkey, result: dict[str, Any]) -> list[program.Call]:
-    """Return the calls of the program in a transaction (base64), also those that other programs made.
-
-    Of instructions, not of logs: logs are cut off at 10 kB, and anybody can fill them. In a transaction that
-    succeeded, every instruction did, inner ones too; one that failed shows all that it was to do.
-    """
-    meta = record(result.get("meta"))
-    transaction = VersionedTransaction.from_bytes(base64.b64decode(result["transaction"][0]))
-    loaded = meta.get("loadedAddresses") or {}
-    keys = list(transaction.message.account_keys)
-    keys += [Pubkey.from_string(key) for kind in ("writable", "readonly") for key in loaded.get(kind, ())]
-    inner: dict[int, list[dict[str, Any]]] = {}
-    for group in meta.get("innerInstructions") or ():
-        inner.setdefault(group["index"], []).extend(group["instructions"])
-    calls: list[program.Call | None] = []
-
-    def read(program_index: int, accounts: Sequence[int], data: bytes) -> None:
-        if keys[program_index] == of_program:
-            calls.append(program.read_call([keys[at] for at in accounts], data))
-
-    for index, outer in enumerate(transaction.message.instructions):
-        read(outer.program_id_index, list(outer.accounts), outer.data)
-        for instruction in inner.get(index, ()):
-            read(instruction["programIdIndex"], instruction["accounts"], from_base58(instruction["data"]))
-    return [call for call in calls if call is not None]
+        return None
 
 
 _ALPHABET = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"

@@ -14,7 +14,7 @@ from solders.hash import Hash
 from solders.instruction import Instruction
 from solders.pubkey import Pubkey
 
-from bridge.chains.endpoints.json_rpc import Call, JsonRpc, RpcError, record
+from bridge.chains.endpoints.json_rpc import Call, Calls, RpcError, record
 from bridge.chains.errors import CannotReceiveError, PortError, PortUnavailableError
 from bridge.protocol.types import Asset, BlockHeight, BlockRef, UnixSeconds
 from relayers.solana import blocks, fees, mints, program
@@ -51,7 +51,7 @@ class Recent(msgspec.Struct, frozen=True):
 class Cluster:
     """Questions to a cluster's RPC with one answer each. All raise `PortUnavailableError`."""
 
-    def __init__(self, rpc: JsonRpc, settings: SolanaSettings) -> None:
+    def __init__(self, rpc: Calls, settings: SolanaSettings) -> None:
         self._rpc = rpc
         self._settings = settings
         self._rents: Rents | None = None
@@ -59,6 +59,12 @@ class Cluster:
         self.floor = 0
         """The newest slot that was said to be the tip: an answer from before it may belie what was concluded
         from it (say, that a transaction has expired), so it is none."""
+
+    def of(self, rpc: Calls) -> Cluster:
+        """Return the same questions to one endpoint; what it says must not be older either."""
+        made = Cluster(rpc, self._settings)
+        made.floor = self.floor
+        return made
 
     async def ask(self, method: str, *params: Any) -> Any:
         """Return one result; what the RPC refuses is unavailable."""

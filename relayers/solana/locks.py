@@ -6,38 +6,44 @@ import base64
 
 from solders.pubkey import Pubkey
 
-from bridge.chains.endpoints.json_rpc import MAX_BATCH, JsonRpc, RpcError
-from bridge.chains.errors import PortUnavailableError
+from bridge.chains.endpoints.json_rpc import MAX_BATCH, Calls
 from bridge.chains.port import LockStatus
-from relayers.solana import blocks, program
+from bridge.protocol.types import MAX_PREIMAGE_BYTES, BlockHeight, Preimage
+from relayers.solana import blocks, history, program, transactions
 from relayers.solana.cluster import Cluster
-from relayers.solana.program import ClaimCall, RefundCall, VaultTerms
+from relayers.solana.program import ClaimCall, LockCall, RefundCall, VaultTerms
+
+MAX_PAGES = 10
+"""Pages of 1,000 signatures that are read of one vault: anybody may name it as often as they pay for."""
 
 
 class Locks:
-    """Reads the locks of one program back from the chain. All raise `PortUnavailableError`."""
+    """Reads the locks of one program back from one endpoint. All raise `PortUnavailableError` and
+    `blocks.ChainMovedError`."""
 
-    def __init__(self, rpc: JsonRpc, cluster: Cluster, of_program: Pubkey) -> None:
+    def __init__(self, rpc: Calls, cluster: Cluster, of_program: Pubkey) -> None:
         self._rpc = rpc
         self._cluster = cluster
         self._program = of_program
 
-    async def status(self, terms: VaultTerms) -> LockStatus:
-        """Tell what became of the lock with these terms.
+    async def status(self, terms: VaultTerms, since: BlockHeight | None) -> LockStatus:
+        """Tell what became of the lock with these terms, which was not made at height `since` or before.
 
-        SPENT: it was made and is gone, but the index of transactions does not know yet by which.
+        CLAIMED and REFUNDED are proved by what its transactions show. SPENT: it was made and is gone, and
+        nothing proves how. ABSENT: the history is there without a hole from `since` on, and no transaction in
+        it names the vault that could have made it. Else UNKNOWN.
         """
         # The vault before its history: what is spent between the two must not look absent.
         if await self.stands(terms):
             return LockStatus.OPEN
-        newest = await self._newest_call(program.vault_address(self._program, terms)[0])
-        if isinstance(newest, ClaimCall):
-            return LockStatus.CLAIMED
-        if isinstance(newest, RefundCall):
-            return LockStatus.REFUNDED
-        if newest is None:
-            return LockStatus.ABSENT
-        return LockStatus.OPEN if await self.stands(terms) else LockStatus.SPENT
+        found = await self._from_history(terms)
+        if found is LockStatus.OPEN:
+            return LockStatus.OPEN if await self.stands(terms) else LockStatus.SPENT
+        if found is not LockStatus.ABSENT:
+            return found
+        head = await blocks.read_head(self._rpc, 0)
+        complete = await history.reaches_back_to(self._rpc, _first(since), head)
+        return LockStatus.ABSENT if complete else LockStatus.UNKNOWN
 
     async def stands(self, terms: VaultTerms) -> bool:
         """Tell whether the lock with these terms can be spent now."""
@@ -46,23 +52,48 @@ class Locks:
             return False
         return program.read_vault(base64.b64decode(found["data"][0])) == terms
 
-    async def _newest_call(self, vault: Pubkey) -> program.Call | None:
-        """Return what the newest transaction of a vault that succeeded did with it."""
+    async def _from_history(self, terms: VaultTerms) -> LockStatus:
+        """Return what the newest transaction of a vault that succeeded did with it: OPEN made it."""
+        vault = program.vault_address(self._program, terms)[0]
         index = blocks.AddressIndex(self._rpc, str(vault))
-        try:
-            entries = await index.between(self._cluster.floor, 0, 2**63)
-            tx_ids = [entry["signature"] for entry in reversed(entries) if entry["err"] is None]
-            # Anybody may send the vault a lamport a thousand times: many are read at once.
-            for start in range(0, len(tx_ids), MAX_BATCH):
-                page = tx_ids[start : start + MAX_BATCH]
-                for executed in await blocks.read_calls(self._rpc, self._program, page):
-                    own = [call for call in executed.calls if call.vault == vault]
-                    if own:
-                        return own[-1]
-        except blocks.ChainMovedError:
-            raise PortUnavailableError("a transaction of the vault cannot be read", "try again") from None
-        except RpcError as error:
-            raise PortUnavailableError(
-                f"the Solana RPC gave no history: {error}", "use another one"
-            ) from None
-        return None
+        entries = await index.between(self._cluster.floor, 0, 2**63, MAX_PAGES)
+        if entries is None:
+            return LockStatus.UNKNOWN
+        succeeded = [entry for entry in reversed(entries) if entry["err"] is None]
+        doubted = False
+        # Anybody may send the vault a lamport a thousand times: many are read at once.
+        for start in range(0, len(succeeded), MAX_BATCH):
+            page = succeeded[start : start + MAX_BATCH]
+            for executed in await transactions.read(self._rpc, self._program, page):
+                own = [call for call in executed.calls if call.vault == vault and executed.succeeded]
+                if executed.hidden and vault in executed.emptied:
+                    return _proved_end(terms, own, executed)
+                # What is not shown may have spent it, and made it before that.
+                doubted |= executed.may_touch(vault)
+                if own and isinstance(own[-1], ClaimCall):
+                    return _proved_end(terms, own, executed)
+                if own:
+                    return LockStatus.SPENT if doubted else _proved_end(terms, own, executed)
+        return LockStatus.UNKNOWN if doubted else LockStatus.ABSENT
+
+
+def _proved_end(terms: VaultTerms, own: list[program.Call], executed: transactions.Executed) -> LockStatus:
+    """Return what the calls of one transaction prove to have become of a vault."""
+    match own[-1] if own else None:
+        case LockCall():
+            return LockStatus.SPENT if executed.hidden else LockStatus.OPEN
+        case ClaimCall(_, preimage):
+            opens = len(preimage) <= MAX_PREIMAGE_BYTES and Preimage(preimage).opens(terms.hashlock)
+            return LockStatus.CLAIMED if opens else LockStatus.SPENT
+        case RefundCall(_, None):
+            late = executed.time is not None and executed.time >= terms.deadline
+            return LockStatus.REFUNDED if late else LockStatus.SPENT
+        case RefundCall(_, recipient):
+            return LockStatus.REFUNDED if recipient == terms.recipient else LockStatus.SPENT
+        case None:
+            return LockStatus.SPENT
+
+
+def _first(since: BlockHeight | None) -> int:
+    """Return the lowest height at which a lock can have been made; the genesis makes none."""
+    return 0 if since is None else since + 1

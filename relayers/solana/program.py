@@ -29,6 +29,8 @@ _TOKEN_TAG = b"RBW-SPL1"
 _LOCK = struct.Struct("<Q32s32sqQQ")
 _VAULT = struct.Struct("<8s32s32s32sqQQ")
 _WORD = struct.Struct("<Q")
+_EARLY_REFUND_ACCOUNTS = {4, 6}
+"""Of SOL and of tokens: one more than for other spends, the recipient's (contracts/solana/htlc.c, refund)."""
 
 
 class Operation(IntEnum):
@@ -104,9 +106,11 @@ class ClaimCall(msgspec.Struct, frozen=True):
 
 
 class RefundCall(msgspec.Struct, frozen=True):
-    """A refund instruction, read."""
+    """A refund instruction, read. `consenting`: who must have agreed to it: before the deadline the
+    recipient, None when it only waits for the deadline."""
 
     vault: Pubkey
+    consenting: Pubkey | None = None
 
 
 Call = LockCall | ClaimCall | RefundCall
@@ -206,7 +210,9 @@ def read_call(accounts: list[Pubkey], data: bytes) -> Call | None:
         return LockCall(accounts[1], terms)
     if operation == Operation.CLAIM:
         return ClaimCall(accounts[0], data[_WORD.size :])
-    return RefundCall(accounts[0]) if operation == Operation.REFUND else None
+    if operation != Operation.REFUND or len(data) != _WORD.size:
+        return None
+    return RefundCall(accounts[0], accounts[-1] if len(accounts) in _EARLY_REFUND_ACCOUNTS else None)
 
 
 def read_vault(data: bytes) -> VaultTerms | None:

@@ -7,9 +7,8 @@ from collections.abc import Mapping
 from solders.pubkey import Pubkey
 
 from bridge.chains.errors import ActionRefusedError, BadAddressError
-from bridge.chains.port import Claimed, HtlcEvent, Locked, Refunded, Revealed
+from bridge.chains.port import Claimed, HtlcEvent, Locked, Refunded
 from bridge.protocol.types import (
-    MAX_PREIMAGE_BYTES,
     Address,
     Amount,
     Asset,
@@ -89,10 +88,3 @@ def to_event(
             return Claimed(block, tx_id, lock_id(vault), Preimage(preimage))
         case RefundCall(vault):
             return Refunded(block, tx_id, lock_id(vault))
-
-
-def shown_by(call: program.Call, block: BlockRef, tx_id: TxId) -> Revealed | None:
-    """Return what a call that failed gives away: a claim shows its preimage to everybody all the same."""
-    if not isinstance(call, ClaimCall) or len(call.preimage) > MAX_PREIMAGE_BYTES:
-        return None
-    return Revealed(block, tx_id, Preimage(call.preimage))

@@ -5,13 +5,15 @@ All raise `blocks.ChainMovedError` when the chain changes while it is read: read
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from bridge.chains.endpoints.json_rpc import JsonRpc
-from bridge.chains.port import HtlcEvent, Scan, Tip
+from bridge.chains.port import HtlcEvent, Scan, SetAside, Spent, Tip
+from bridge.chains.preimages import revealed
 from bridge.protocol.types import BlockRef
-from relayers.solana import blocks, program, terms
+from relayers.solana import blocks, terms, transactions
 from relayers.solana.cluster import Cluster
+from relayers.solana.program import LockCall
 from relayers.solana.settings import SolanaSettings
 
 
@@ -39,40 +41,55 @@ class Watch:
         if recent_blocks and recent_blocks[-1].id == head.id:
             return Scan((), (), (), tip)
         if not recent_blocks:
-            events = await self._events([head])
-            return Scan((), (head,), events, tip)
+            events, set_aside = await self._events([head])
+            return Scan((), (head,), events, tip, set_aside)
         recent_blocks = await blocks.anchored(self._rpc, recent_blocks, head)
         index = await blocks.common_ancestor(self._rpc, recent_blocks, head)
         if index is None:
             return Scan((), (), (), tip)
         ancestor, orphaned = recent_blocks[index], tuple(reversed(recent_blocks[index + 1 :]))
         headers = await blocks.read_headers(self._rpc, ancestor, max_blocks, head)
-        return Scan(orphaned, tuple(headers), await self._events(headers), tip)
+        events, set_aside = await self._events(headers)
+        return Scan(orphaned, tuple(headers), events, tip, set_aside)
 
-    async def _events(self, headers: Sequence[BlockRef]) -> tuple[HtlcEvent, ...]:
-        """Return the program's events in these blocks, and make sure that they still stand afterwards."""
+    async def _events(
+        self, headers: Sequence[BlockRef]
+    ) -> tuple[tuple[HtlcEvent, ...], tuple[SetAside, ...]]:
+        """Return the program's events in these blocks and what cannot be read in them, and make sure that
+        they still stand afterwards."""
         if not headers:
-            return ()
+            return (), ()
         by_slot = {blocks.slot_of(header): header for header in headers}
         first, last = min(by_slot), max(by_slot)
-        entries = await self._index.between(last, first, last)
-        tx_ids = [entry["signature"] for entry in entries]
-        executed = await blocks.read_calls(self._rpc, self._program, tx_ids)
+        entries = await self._index.all_between(last, first, last)
+        executed = await transactions.read(self._rpc, self._program, entries)
         if not executed:
-            return ()
+            return (), ()
         if any(transaction.slot not in by_slot for transaction in executed):
             raise blocks.ChainMovedError
         again = await blocks.header_at(self._rpc, last)
         if again != by_slot[last]:
             raise blocks.ChainMovedError
-        return tuple(
-            event
-            for transaction in executed
-            for call in transaction.calls
-            if (event := self._event(transaction, call, by_slot[transaction.slot])) is not None
-        )
+        events: list[HtlcEvent] = []
+        set_aside: list[SetAside] = []
+        for transaction in executed:
+            block = by_slot[transaction.slot]
+            events += self._events_of(transaction, block)
+            if transaction.hidden:
+                locks = tuple(terms.lock_id(key) for key in transaction.written or ())
+                set_aside.append(SetAside(block, transaction.tx_id, transaction.hidden, locks))
+        return tuple(events), tuple(set_aside)
 
-    def _event(self, executed: blocks.Executed, call: program.Call, block: BlockRef) -> HtlcEvent | None:
+    def _events_of(self, executed: transactions.Executed, block: BlockRef) -> Iterator[HtlcEvent]:
+        """Yield what a transaction is known to have done, and what it shows."""
         if executed.succeeded:
-            return terms.to_event(call, block, executed.tx_id, str(self._program), self._assets)
-        return terms.shown_by(call, block, executed.tx_id)
+            for call in executed.calls:
+                yield terms.to_event(call, block, executed.tx_id, str(self._program), self._assets)
+        yield from revealed(block, executed.tx_id, executed.strings)
+        if not executed.hidden or not executed.succeeded:
+            return
+        # Only its program takes lamports from a vault, and only to spend it.
+        ended = {call.vault for call in executed.calls if not isinstance(call, LockCall)}
+        for vault in executed.emptied:
+            if vault not in ended:
+                yield Spent(block, executed.tx_id, terms.lock_id(vault), executed.hidden)

@@ -50,6 +50,8 @@ class Journal:
                     self._ledger.skip(step["slots"])
                 case "congest":
                     self._ledger.congest(step["toll"], shown=step["shown"])
+                case "forget":
+                    self._ledger.forget(step["first"], step["last"])
                 case "roll back":
                     self._ledger.roll_back(step["depth"], step["drop"])
         if self._path is not None:  # without a last line that was torn
@@ -73,6 +75,11 @@ class Journal:
         """See `DevLedger.skip`."""
         self._ledger.skip(slots)
         self._write({"op": "skip", "slots": slots})
+
+    def forget(self, first: int, last: int) -> None:
+        """See `DevLedger.forget`."""
+        self._ledger.forget(first, last)
+        self._write({"op": "forget", "first": first, "last": last})
 
     def congest(self, toll: int, *, shown: bool) -> None:
         """See `DevLedger.congest`."""

@@ -107,6 +107,10 @@ class DevLedger:
         self.toll = 0
         """Transactions that bid less get into no block and are forgotten; micro-lamports per unit."""
         self.is_toll_shown = True
+        self.forgotten: list[tuple[int, int]] = []
+        """Slots, first and last, whose blocks and transactions the node has lost; accounts it still has."""
+        self.records_inner = True
+        """Whether what a transaction's instructions called is kept for later, and its logs."""
         self._forks = 0
         self.blocks = [DevBlock(0, 0, self.genesis, 0, self.genesis, time)]
         self.next_slot = 1
@@ -213,6 +217,26 @@ class DevLedger:
         Unless it is `shown`, what the blocks took in does not tell of it."""
         self.toll, self.is_toll_shown = toll, shown
 
+    def forget(self, first: int, last: int) -> None:
+        """Lose the history of these slots: old ones are pruned, and a start from a snapshot leaves a hole
+        between what was there before and the snapshot."""
+        self.forgotten.append((first, last))
+
+    def lacks(self, slot: int) -> bool:
+        """Tell whether the history of a slot was lost."""
+        return any(first <= slot <= last for first, last in self.forgotten)
+
+    def known(self, signature: str) -> Entry | None:
+        """Return a transaction that the node still knows."""
+        entry = self.entries.get(signature)
+        return None if entry is None or self.lacks(entry.slot) else entry
+
+    @property
+    def first_available(self) -> int:
+        """The lowest slot whose block is there; holes above it do not show (Agave,
+        ledger/src/blockstore.rs, `get_first_available_block`)."""
+        return next((block.slot for block in self.blocks if not self.lacks(block.slot)), self.head.slot)
+
     def skip(self, slots: int) -> None:
         """Let slots pass without a block."""
         self.next_slot += slots
@@ -265,8 +289,8 @@ class DevLedger:
             "postBalances": [_lamports(after[key]) for key in keys],
             "preTokenBalances": self._token_balances(keys, before),
             "postTokenBalances": self._token_balances(keys, after),
-            "innerInstructions": inner_instructions(meta),
-            "logMessages": meta.logs(),
+            "innerInstructions": inner_instructions(meta) if self.records_inner else None,
+            "logMessages": meta.logs() if self.records_inner else None,
             "rewards": [],
             "loadedAddresses": {"writable": [], "readonly": []},
             "computeUnitsConsumed": meta.compute_units_consumed(),

@@ -89,6 +89,7 @@ class SolanaNode:
         commands: dict[str, Command] = {
             "mine": self.mine,
             "skip": self.skip,
+            "forget": self.forget,
             "congest": self.congest,
             "advance_time": self.advance_time,
             "reorg": self.reorg,
@@ -140,6 +141,10 @@ class SolanaNode:
     async def skip(self, slots: int) -> None:
         """Let slots pass without a block, as when their leaders are down."""
         self.chain.skip(slots)
+
+    async def forget(self, first: int, last: int) -> None:
+        """Lose the history of these slots, as when it is pruned or the node starts from a snapshot."""
+        self.chain.forget(first, last)
 
     async def congest(self, toll: int, *, shown: bool = True) -> None:
         """Let nothing in that bids less than `toll` micro-lamports per unit, until it is 0 again; what got in

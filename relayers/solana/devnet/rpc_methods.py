@@ -10,7 +10,7 @@ import struct
 from collections.abc import Callable
 from typing import Any
 
-from solders.message import Message
+from solders.message import Message, MessageV1
 from solders.pubkey import Pubkey
 from solders.transaction import VersionedTransaction
 from spl.token.constants import TOKEN_PROGRAM_ID
@@ -85,10 +85,10 @@ class RpcMethods:
         }
 
     def minimumLedgerSlot(self) -> int:
-        return 0
+        return self.ledger.first_available
 
     def getFirstAvailableBlock(self) -> int:
-        return 0
+        return self.ledger.first_available
 
     def getLatestBlockhash(self, options: Options = None) -> Any:
         block = self.ledger.at(_commitment(options))
@@ -174,7 +174,8 @@ class RpcMethods:
             last, options = None, last
         top = self.ledger.at(_commitment(options)).slot
         end = top if last is None else min(last, top)
-        return [block.slot for block in self.ledger.blocks if first <= block.slot <= end]
+        blocks = (block for block in self.ledger.blocks if first <= block.slot <= end)
+        return [block.slot for block in blocks if not self.ledger.lacks(block.slot)]
 
     def getBlocksWithLimit(self, first: int, limit: int, options: Options = None) -> list[int]:
         return self.getBlocks(first, None, options)[:limit]
@@ -204,7 +205,10 @@ class RpcMethods:
         return described
 
     def _block(self, slot: int, options: Options) -> DevBlock:
-        found = self.ledger.block(slot)
+        if slot < self.ledger.first_available:
+            first = self.ledger.first_available
+            raise RpcFailureError(-32001, f"Block {slot} cleaned up, does not exist on node. First: {first}")
+        found = None if self.ledger.lacks(slot) else self.ledger.block(slot)
         if found is not None and slot <= self.ledger.at(_commitment(options)).slot:
             return found
         if slot < self.ledger.head.slot:
@@ -220,7 +224,7 @@ class RpcMethods:
         )
 
     def _status(self, signature: str) -> Any:
-        entry = self.ledger.entries.get(signature)
+        entry = self.ledger.known(signature)
         if entry is None:
             return None
         level = self.ledger.level(entry.slot)
@@ -251,12 +255,12 @@ class RpcMethods:
                 "confirmationStatus": self.ledger.level(entry.slot),
             }
             for entry in entries
-            if entry.slot <= top
+            if entry.slot <= top and not self.ledger.lacks(entry.slot)
         ][: chosen.get("limit") or 1000]
 
     def getTransaction(self, signature: str, options: Any = None) -> Any:
         chosen = options if isinstance(options, dict) else {"encoding": options or "json"}
-        entry = self.ledger.entries.get(signature)
+        entry = self.ledger.known(signature)
         if entry is None or entry.slot > self.ledger.at(_commitment(chosen)).slot:
             return None
         return {
@@ -267,19 +271,22 @@ class RpcMethods:
         }
 
     def _transaction(self, entry: Entry, chosen: dict[str, Any]) -> dict[str, Any]:
-        is_legacy = isinstance(entry.transaction.message, Message)
-        if not is_legacy and chosen.get("maxSupportedTransactionVersion") is None:
+        version = _version(entry.transaction)
+        most = chosen.get("maxSupportedTransactionVersion")
+        if version is not None and (most is None or most < version):
+            # Agave, rpc-client-api/src/custom_error.rs, UnsupportedTransactionVersion.
             raise RpcFailureError(
                 -32015,
-                "Transaction version (0) is not supported by the requesting client. Please try the request "
-                'again with the following configuration parameter: "maxSupportedTransactionVersion": 0',
+                f"Transaction version ({version}) is not supported by the requesting client. Please try the "
+                "request again with the following configuration parameter: "
+                f'"maxSupportedTransactionVersion": {version}',
             )
         described: dict[str, Any] = {
             "transaction": transaction_json(entry.transaction, chosen.get("encoding", "json")),
             "meta": entry.meta,
         }
-        if chosen.get("maxSupportedTransactionVersion") is not None:
-            described["version"] = "legacy" if is_legacy else 0
+        if most is not None:
+            described["version"] = "legacy" if version is None else version
         return described
 
     def simulateTransaction(self, raw: str, options: Options = None) -> Any:
@@ -323,6 +330,13 @@ class RpcMethods:
     def _with_context(self, value: Any, options: Options) -> dict[str, Any]:
         slot = self.ledger.at(_commitment(options)).slot
         return {"context": {"apiVersion": VERSION, "slot": slot}, "value": value}
+
+
+def _version(transaction: VersionedTransaction) -> int | None:
+    """Return the version of a transaction's format; None for the one from before there were versions."""
+    if isinstance(transaction.message, Message):
+        return None
+    return 1 if isinstance(transaction.message, MessageV1) else 0
 
 
 def _commitment(options: Options) -> str:
