@@ -204,7 +204,7 @@ class Locks:
         """Tell how a lock stands whose balance is there though its gate is not as a new one would be."""
         account = await self._horizon.account(gate.address)
         if account is None:
-            # Its balance outlives a gate that was reclaimed: the sender's refund is left. Whoever else
+            # Its balance outlives a gate that was reclaimed: the sender's refund is left. Any other who
             # merged the gate did so with R and the preimage.
             reclaim = htlc.reclaim_transaction(gate.terms, gate.address, gate.sequence, self._passphrase)
             record = await self._horizon.transaction(TxId(reclaim.hash_hex()))
