@@ -74,7 +74,13 @@ def differs(before: Swap, after: Swap) -> bool:
     """Tell whether two snapshots differ in more than the time they were taken at."""
     if before is after:
         return False
-    return msgspec.structs.replace(after, times=before.times, heights=before.heights) != before
+    same_time = msgspec.structs.replace(
+        after,
+        times=before.times,
+        heights=before.heights,
+        destination_since=before.destination_since,  # it comes with the first height that is stored
+    )
+    return same_time != before
 
 
 def apply_events(tx: Transaction, swap_id: SwapId, events: Sequence[Event] = ()) -> Applied:

@@ -10,7 +10,7 @@ import pytest
 import pytest_asyncio
 
 from bridge.chains.actions import ClaimAction, LockAction
-from bridge.chains.errors import PortError, PortUnavailableError
+from bridge.chains.errors import PortError, PortUnavailableError, TooDearError
 from bridge.chains.port import FeeLevel
 from bridge.keys.devkeys import devnet_key
 from bridge.protocol.types import Preimage
@@ -148,5 +148,5 @@ async def test_fees_over_the_cap_are_not_paid(scene: Scene, rig: ZionRig) -> Non
     ours, theirs = await scene.port("bridge"), await scene.port("user")
     tx = await scene.sent(ours, LockAction(await scene.terms(ours, theirs, SECRET)))
     terms = await scene.terms(ours, theirs, SECRET)
-    with pytest.raises(PortUnavailableError, match="cap"):
+    with pytest.raises(TooDearError, match="cap"):
         await ours.prepare(LockAction(terms), tx.sequence, FeeLevel(1, {"fee": 10**8}))

@@ -40,7 +40,10 @@ def port(monkeypatch: pytest.MonkeyPatch) -> ZionPort:
     async def ask(request: Any) -> Any:
         return await request(node)
 
-    monkeypatch.setattr(made._nodes, "ask", ask)
+    async def reread(work: Any) -> Any:
+        return await work(SimpleNamespace(ask=ask))
+
+    monkeypatch.setattr(made, "_reread_if_moved", reread)
     return made
 
 
