@@ -112,6 +112,10 @@ endpoint-faults: setup ## scans of 1,000 blocks with 100 locks behind endpoints 
 	mkdir -p build && rm -f build/endpoint-faults.jsonl
 	$(FAULTS) $(BIN)/python -m pytest -n 0 --timeout 900 tests/conformance/test_endpoint_faults.py $(ARGS)
 
+.PHONY: hostile
+hostile: setup ## what ledgers accept, in every encoding, against what our readers say of it: 10,000 spends a chain; SPENDS=n SEED=n
+	$(BIN)/python -m pytest -n 0 -o timeout=36000 -m long tests/conformance/hostile $(ARGS)
+
 .PHONY: reference changelog release-notes
 reference: setup ## write the reference tables of the documents from the code
 	$(BIN)/python -m scripts.write_reference

@@ -27,6 +27,7 @@ COMMANDS = {
     "pairs": ("bridge.commands.quote", "pairs", "List the pairs that the bridge swaps."),
     "quote": ("bridge.commands.quote", "quote", "Ask the bridge for a price."),
     "swap": ("bridge.commands.swap", "app", "Your own swaps: start, status, claim, refund, recover."),
+    "rescue": ("bridge.commands.rescue", "rescue", "Find and end every open lock without a database."),
     "db": ("bridge.commands.database", "app", "The database's schema."),
     "devnet": ("bridge.commands.devnet", "devnet", "Run local chains with funded accounts."),
     "node": ("chain.cli", "node", "Run a ZION node."),

@@ -2,7 +2,7 @@
 
 Through the standard deterministic deployer (CREATE2), so the address is the same on every chain; checks the
 code by its hash; writes contracts/ethereum/deployments/NETWORK.json, which the relayer's config names.
-Running it again where the contract is already there only writes the record. docs/chains/ethereum.md walks
+Running it again where the contract is already there only writes the record. docs/chains/evm.md walks
 through it.
 """
 

@@ -15,12 +15,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from scripts.draw_protocol import drawing
-from scripts.reference import commands, configuration, decisions, formats, problems
+from scripts.reference import commands, configuration, decisions, evm_networks, formats, problems
 
 ROOT = Path(__file__).parents[1]
 TABLES: dict[str, Callable[[], str]] = {
     "commands": commands.reference,
     "configuration keys": configuration.reference,
+    "EVM networks": evm_networks.networks,
     "decisions": decisions.index,
     "problem types": problems.problem_types,
     "swap states": drawing,

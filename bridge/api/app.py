@@ -24,7 +24,7 @@ from bridge.api import problems
 from bridge.api.background import Background
 from bridge.api.problems import MEDIA_TYPE, ApiError, Kind
 from bridge.api.request_limits import RequestLimits, problem_response
-from bridge.api.routes import admin, events, health, market, swaps
+from bridge.api.routes import admin, events, health, market, restore, swaps
 from bridge.api.services import Services
 from bridge.desk.prices import PriceUnavailableError
 from bridge.desk.refused import Reason, RefusedError
@@ -54,6 +54,7 @@ _KIND_OF = {
     Reason.IDEMPOTENCY_CONFLICT: Kind.IDEMPOTENCY_CONFLICT,
     Reason.WRONG_PREIMAGE: Kind.WRONG_PREIMAGE,
     Reason.BAD_AUTHORIZATION: Kind.BAD_AUTHORIZATION,
+    Reason.BAD_RECEIPT: Kind.BAD_RECEIPT,
     Reason.WRONG_STATE: Kind.WRONG_STATE,
     Reason.LIMIT_REACHED: Kind.LIMIT_REACHED,
     Reason.NO_INVENTORY: Kind.NO_INVENTORY,
@@ -81,7 +82,7 @@ def create_app(services: Services) -> FastAPI:
         license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
     )
     app.state.services = services
-    for module in (market, swaps, events, admin, health):
+    for module in (market, restore, swaps, events, admin, health):
         app.include_router(module.router)
     app.add_exception_handler(ApiError, _on_api_error)
     app.add_exception_handler(RefusedError, _on_refused)

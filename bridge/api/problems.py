@@ -35,6 +35,7 @@ class Kind(Enum):
     IDEMPOTENCY_CONFLICT = ("idempotency-conflict", 409, "The same key came with another request")
     WRONG_PREIMAGE = ("wrong-preimage", 422, "The preimage does not open the hashlock")
     BAD_AUTHORIZATION = ("bad-authorization", 422, "What was signed does not authorise this claim")
+    BAD_RECEIPT = ("bad-receipt", 422, "This is not a receipt of this bridge")
     WRONG_STATE = ("wrong-state", 409, "The swap is not at a point where this can be done")
     PAUSED = ("paused", 503, "Paused by the operator")
     NO_INVENTORY = ("no-inventory", 503, "The bridge has not enough to offer now")

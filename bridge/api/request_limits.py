@@ -63,6 +63,7 @@ class RequestLimits:
         self._monitoring = RateLimiter("monitoring", config.requests_per_minute)
         self._special = {
             ("POST", "/v1/quotes"): RateLimiter("quotes", config.quotes_per_minute),
+            ("POST", "/v1/swaps/restore"): RateLimiter("restore", config.swaps_per_minute),
             ("POST", "/v1/swaps"): RateLimiter("swaps", config.swaps_per_minute),
         }
 

@@ -14,6 +14,7 @@ from bridge.api.metrics import Metrics
 from bridge.api.streams import Follower
 from bridge.chains.port import WalletBuilder
 from bridge.config import Settings
+from bridge.desk.acceptances import AcceptanceBook
 from bridge.desk.assisted_claims import Handover
 from bridge.desk.chain_queries import Asking
 from bridge.desk.inventory import Inventory
@@ -22,6 +23,7 @@ from bridge.desk.orders import KeylessPort, SwapService
 from bridge.desk.prices import PriceSource
 from bridge.desk.quotes import QuoteBook
 from bridge.desk.wallet_transactions import Paperwork
+from bridge.engine.journal import Journal
 from bridge.keys.quote_signature import QuoteSigner
 from bridge.protocol.types import ChainId
 from bridge.store import Store
@@ -39,6 +41,7 @@ class Services(msgspec.Struct, frozen=True):
     market: Market
     quotes: QuoteBook
     swaps: SwapService
+    acceptances: AcceptanceBook
     handover: Handover
     paperwork: Paperwork
     ports: Mapping[ChainId, KeylessPort]
@@ -64,13 +67,15 @@ def build(
     signer: QuoteSigner,
     ports: Mapping[ChainId, KeylessPort],
     builders: Mapping[ChainId, WalletBuilder] | None = None,
+    journal: Journal | None = None,
 ) -> Services:
-    """Wire the services together."""
+    """Wire the services together. `journal`: where accepted swaps are written down, beside the database."""
     inventory = Inventory(settings)
     market = Market(settings, prices, inventory)
     metrics = Metrics()
     metrics.watch(store, inventory)
-    swaps = SwapService(settings, store, market, ports)
+    acceptances = AcceptanceBook(store, signer, journal)
+    swaps = SwapService(settings, store, market, ports, acceptances)
     builders = builders or {}
     asking = Asking()
     return Services(
@@ -81,6 +86,7 @@ def build(
         market=market,
         quotes=QuoteBook(settings, store, market, inventory, signer),
         swaps=swaps,
+        acceptances=acceptances,
         handover=Handover(store, market, swaps, ports, asking),
         paperwork=Paperwork(ports, builders, asking),
         ports=ports,

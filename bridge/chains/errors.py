@@ -31,6 +31,13 @@ class CannotReceiveError(PortError):
     """The address cannot be paid in this asset as things stand: no account, no trustline."""
 
 
+class TooDearError(PortError):
+    """The action would cost more than its cap allows now; it passes when the fees fall. The chain is well:
+    only this action waits."""
+
+    exit_code = 4
+
+
 class BadAuthorizationError(PortError):
     """What was handed over does not authorise the claim it is for."""
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from enum import StrEnum
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import msgspec
 
@@ -371,6 +371,16 @@ class ChainPort(Protocol):
 
     async def close(self) -> None:
         """Release connections."""
+        ...
+
+
+@runtime_checkable
+class ChecksReceivers(Protocol):
+    """A port that can tell whether an address could be paid, where that is more than the holder's consent."""
+
+    async def check_receiver(self, address: Address, asset: Asset) -> None:
+        """Raise `CannotReceiveError` for an address that a claim of the asset could not pay, or that nobody
+        has the key of. Raises `PortUnavailableError` when that cannot be found out now."""
         ...
 
 

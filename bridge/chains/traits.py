@@ -58,6 +58,8 @@ class Traits(msgspec.Struct, frozen=True, kw_only=True):
     needs_consent: bool = False
     """An account must agree to an issued asset before it can be paid in it."""
     authorization: Authorization = Authorization.NONE
+    locks_prove_sender: bool = True
+    """Only the key of its sender can have made a lock; False: anybody can name any sender in one."""
     carries_anchors: bool = False
     """Its transactions can carry the root of the transparency log."""
     split_funding: int = 1

@@ -24,6 +24,7 @@ from bridge.wire.swaps import (
     ClaimTermsView,
     EventView,
     RefundView,
+    RestoreView,
     SwapCreated,
     SwapList,
     SwapView,
@@ -106,6 +107,11 @@ class BridgeClient:
             "recipient": recipient,
         }
         return await self._post("/v1/swaps", body, SwapCreated, {"Idempotency-Key": hashlock.hex()})
+
+    async def restore(self, receipt: str, signature: str) -> RestoreView:
+        """Hand in the receipt of a swap that the bridge lost: repeating the call is safe."""
+        body = {"receipt": receipt, "signature": signature}
+        return await self._post("/v1/swaps/restore", body, RestoreView)
 
     async def swap(self, swap_id: SwapId) -> SwapView:
         """Show a swap."""

@@ -74,6 +74,10 @@ class RecoveryRecord(msgspec.Struct, frozen=True):
     swap_id: SwapId = SwapId("")
     revealed: bool = False
     sent: dict[str, SignedTx] = {}
+    bridge_key: str = ""
+    receipt: str = ""
+    """What the bridge signed when it accepted the swap, with `bridge_key`: it brings the swap back there."""
+    receipt_signature: str = ""
     version: int = RECORD_VERSION
 
     def preimage(self, password: str) -> Preimage:

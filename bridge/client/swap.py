@@ -33,11 +33,13 @@ from bridge.chains.port import (
 from bridge.client.client import BridgeClient
 from bridge.client.errors import UnsafeError
 from bridge.client.recovery import INTERACTIVE, RecoveryDir, RecoveryRecord, SealingCost, seal
-from bridge.keys.quote_signature import signature_is_valid
+from bridge.keys.quote_signature import receipt_is_valid, signature_is_valid
+from bridge.protocol.acceptance import read_acceptance
 from bridge.protocol.assisted_claim import Needed
 from bridge.protocol.hashlock import new_preimage
 from bridge.protocol.legs import CLAIMED
 from bridge.protocol.quote import QuoteBody
+from bridge.protocol.refusals import ProtocolError
 from bridge.protocol.timelocks import may_reveal
 from bridge.protocol.types import (
     Address,
@@ -53,7 +55,7 @@ from bridge.protocol.types import (
     UnixSeconds,
 )
 from bridge.wire.market import QuoteView
-from bridge.wire.swaps import ClaimTermsView, SwapCreated, SwapView
+from bridge.wire.swaps import ClaimTermsView, ReceiptView, RestoreView, SwapCreated, SwapView
 
 
 class Reader(Protocol):
@@ -158,6 +160,7 @@ class UserSwap:
             destination_confirmations=body.policy.destination.finality_depth,
             gasless=body.gasless,
             created=int(time.time()),
+            bridge_key=quote.public_key,
         )
         recovery.save(record)
         swap = cls(client, recovery, record)
@@ -202,8 +205,36 @@ class UserSwap:
             raise UnsafeError(
                 "the bridge wants your lock in a lane", "do not lock anything; report it to the operator"
             )
-        self._save(swap_id=created.id, source=source, destination=destination)
+        changes: dict[str, object] = {"swap_id": created.id, "source": source, "destination": destination}
+        if created.receipt is not None:
+            self._check_receipt(created.receipt, created.id, source, destination)
+            changes |= {"receipt": created.receipt.text, "receipt_signature": created.receipt.signature}
+        self._save(**changes)
         return created
+
+    def _check_receipt(
+        self, receipt: ReceiptView, swap_id: SwapId, source: LockTerms, destination: LockTerms
+    ) -> None:
+        """Raise `UnsafeError` for a receipt that would not bring back this swap."""
+        hint = "do not lock anything; report it to the operator"
+        key = self.record.bridge_key or receipt.public_key
+        if not receipt_is_valid(key, receipt.text, receipt.signature):
+            raise UnsafeError("the signature of the bridge's receipt is wrong", hint)
+        try:
+            promised = read_acceptance(receipt.text)
+        except ProtocolError as error:
+            raise UnsafeError(f"the bridge's receipt cannot be read: {error}", hint) from None
+        if (promised.swap_id, promised.source, promised.destination) != (swap_id, source, destination):
+            raise UnsafeError("the bridge's receipt is of another swap", hint)
+
+    async def restore(self) -> RestoreView:
+        """Hand the receipt in at a bridge that does not know the swap any more. Raises `UnsafeError`."""
+        if not self.record.receipt:
+            raise UnsafeError(
+                "this recovery file has no receipt: it was made before bridges gave any",
+                "tell the operator the swap's id; refund after the deadline with `rainbow swap refund`",
+            )
+        return await self._client.restore(self.record.receipt, self.record.receipt_signature)
 
     async def status(self) -> SwapView:
         """Ask the bridge for the swap's status."""

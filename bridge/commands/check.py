@@ -22,7 +22,7 @@ from bridge.commands.runtime import KeyRing, price_source
 from bridge.config import Network, Settings, to_text, to_units
 from bridge.keys.keystore import KeystoreError, check_private
 from bridge.protocol.legs import UNPROVEN
-from bridge.protocol.types import ChainId
+from bridge.protocol.types import ChainId, SwapId
 from bridge.wiring.ports import open_port
 
 if TYPE_CHECKING:
@@ -30,6 +30,10 @@ if TYPE_CHECKING:
 
 PATIENCE = 15.0
 """Seconds given to each chain."""
+
+
+NAMED_SECRETS = 5
+"""The most unreadable secrets that the report names."""
 
 
 class Level(StrEnum):
@@ -83,6 +87,7 @@ def _findings(settings: Settings) -> Iterator[Finding]:
     yield from _prices(settings)
     ring = KeyRing(settings)
     yield _key("storage key", settings.keys.storage, ring.storage)
+    yield from _secrets(settings, ring)
     yield _key("quotes key", settings.keys.quotes, ring.quotes)
     for chain, section in settings.enabled_chains().items():
         finding = _key(f"{chain} key", section.keystore, partial(ring.chain, chain))
@@ -126,11 +131,12 @@ def _database(settings: Settings) -> Iterator[Finding]:
             hint = "`rainbow db upgrade`"
         yield Finding("database", Level.FAIL, str(error), hint)
         return
-    yield Finding("database", Level.OK, f"{shown}, up to date")
     try:
+        yield Finding("database", Level.OK, f"{shown}, up to date")
         for chain in settings.enabled_chains():
             yield from unread_items(store, chain)
             yield from unproven_spends(store, chain)
+        yield from older_than_its_chains(store, settings.journal_path())
     finally:
         store.close()
 
@@ -157,6 +163,75 @@ def unproven_spends(store: Store, chain: ChainId) -> Iterator[Finding]:
                 detail = f"{lock} was spent, and nobody can prove how"
                 hint = "compare with another node and a block explorer; nothing is given back before a proof"
                 yield Finding(f"{chain} locks", Level.FAIL, detail, hint)
+
+
+def _secrets(settings: Settings, ring: KeyRing) -> Iterator[Finding]:
+    """Open the canary, and every stored secret, with the storage key."""
+    from bridge.store import Store, StoreError
+
+    what, hint = "secrets", "use the key that sealed them; the chain heals a secret when it shows it again"
+    url = settings.database_url()
+    if url.startswith("sqlite") and not Path(url.removeprefix("sqlite:///")).exists():
+        return
+    try:
+        store = Store.open(url, secrets_key=ring.storage().reveal(), migrate=False)
+    except (StoreError, KeystoreError):
+        return  # another line of the report says so
+    try:
+        with store.reading() as tx:
+            opens, foreign = tx.secrets.opens_canary(), tx.secrets.unreadable()
+    except StoreError as error:
+        yield Finding(what, Level.FAIL, str(error), error.hint)
+        return
+    finally:
+        store.close()
+    if opens is False:
+        yield Finding(what, Level.FAIL, "the storage key is not the one this database was made with", hint)
+    elif foreign:
+        named = ", ".join(foreign[:NAMED_SECRETS])
+        yield Finding(what, Level.FAIL, f"{len(foreign)} cannot be read: hashlocks {named}", hint)
+    else:
+        yield Finding(what, Level.OK, "the storage key opens all")
+
+
+def older_than_its_chains(store: Store, journal: Path) -> Iterator[Finding]:
+    """Yield what shows that the database is older than the chains or than its journal."""
+    from bridge.engine.journal import Journal, JournalError
+
+    hint = "docs/operations/restore.md says what to do"
+    with store.reading() as tx:
+        unknown = tx.unknown_locks.unresolved()
+        restoring = tx.restorations.going_on()
+    proved = [lock for lock in unknown if lock.proved]
+    if proved:
+        chains = ", ".join(sorted({lock.chain for lock in proved}))
+        text = f"{len(proved)} locks of our accounts on {chains} belong to no swap here"
+        yield Finding("unknown locks", Level.FAIL, text, hint)
+    if len(unknown) > len(proved):
+        text = f"{len(unknown) - len(proved)} locks name our accounts, and anybody can have made them"
+        yield Finding("unknown locks", Level.WARN, text, hint)
+    if restoring:
+        text = f"{len(restoring)} lost swaps are being restored"
+        yield Finding("lost swaps", Level.WARN, text, hint)
+    try:
+        report = Journal(journal).read()
+    except JournalError as error:
+        yield Finding("journal", Level.FAIL, str(error), error.hint)
+        return
+    for trouble in report.damage:
+        yield Finding("journal", Level.FAIL, f"{journal}: {trouble}", hint)
+    with store.reading() as tx:
+        known = {lost.swap_id for lost in restoring}
+        lost = [
+            entry.swap_id
+            for entry in report.entries
+            if entry.swap_id not in known and tx.swaps.get(SwapId(entry.swap_id)) is None
+        ]
+    if lost:
+        text = f"{len(lost)} swaps of the journal are not in the database"
+        yield Finding("journal", Level.FAIL, text, "start `rainbow api`: it restores them")
+    elif report.entries:
+        yield Finding("journal", Level.OK, f"{journal}: {len(report.entries)} swaps")
 
 
 def _prices(settings: Settings) -> Iterator[Finding]:

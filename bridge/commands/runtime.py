@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from bridge.desk.prices import PriceSource
     from bridge.store import Store
 
+log = structlog.get_logger("store")
+
 _LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 
 
@@ -97,7 +99,15 @@ def open_store(settings: Settings, ring: KeyRing) -> Store:
     from bridge.store import Store  # takes a second, which commands without a database need not wait for
 
     settings.data_dir.mkdir(parents=True, exist_ok=True)
-    return Store.open(settings.database_url(), secrets_key=ring.storage().reveal())
+    store = Store.open(settings.database_url(), secrets_key=ring.storage().reveal())
+    with store.reading() as tx:
+        opens = tx.secrets.opens_canary()
+    if opens is None:
+        with store.transaction() as tx:
+            opens = tx.secrets.plant_canary()
+    if not opens:
+        log.critical("storage_key_is_another", hint="secrets stored so far cannot be read: use the old key")
+    return store
 
 
 def price_source(settings: Settings) -> PriceSource:

@@ -13,6 +13,7 @@ from bridge.api.services import build
 from bridge.commands.output import ConfigFile, Json, Output, speaking
 from bridge.commands.runtime import KeyRing, load_settings, open_store, price_source
 from bridge.config import ApiConfig
+from bridge.engine.journal import Journal
 from bridge.keys.quote_signature import QuoteSigner
 from bridge.wiring.ports import keyless_ports, wallet_builder
 
@@ -41,7 +42,9 @@ def api(
                 signer=signer,
                 ports=ports,
                 builders=builders,
+                journal=Journal(settings.journal_path()),
             )
+            services.acceptances.compare()
             server = _AnnouncingServer(
                 uvicorn.Config(
                     create_app(services),

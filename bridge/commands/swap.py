@@ -305,6 +305,28 @@ def refund(
 
 
 @app.command()
+def restore(
+    swap: SwapArgument,
+    recovery_dir: Recovery = DEFAULT_RECOVERY,
+    api: ApiUrl = DEFAULT_URL,
+    as_json: Json = False,
+) -> None:
+    """Hand your receipt in at a bridge that lost the swap. Repeating it is safe."""
+
+    from bridge.client.recovery import RecoveryDir
+    from bridge.client.swap import UserSwap
+
+    async def hand_in(output: Output) -> None:
+        record = _record(recovery_dir, swap)
+        async with BridgeClient(api, token=client_token()) as client:
+            view = await UserSwap.resume(client, RecoveryDir(recovery_dir), record).restore()
+        output.result(msgspec.to_builtins(view), f"{view.id}: {view.state.value}: {view.detail}")
+
+    with speaking(as_json) as output:
+        asyncio.run(hand_in(output))
+
+
+@app.command()
 def recover(
     recovery_dir: Recovery = DEFAULT_RECOVERY, api: ApiUrl = DEFAULT_URL, as_json: Json = False
 ) -> None:

@@ -162,6 +162,10 @@ class Settings(BaseSettings):
         """Return the database's URL; SQLite in the data directory by default. May hold a password."""
         return self.database.url.get_secret_value() or f"sqlite:///{self.data_dir / 'rainbow.db'}"
 
+    def journal_path(self) -> Path:
+        """Return the file in which accepted swaps are written down, beside the database."""
+        return self.data_dir / "accepted.journal"
+
 
 def settings_class(families: Mapping[str, str]) -> type[Settings]:
     """Return the class that reads a configuration with these chains: name → family.

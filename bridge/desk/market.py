@@ -176,6 +176,8 @@ class Market:
             trouble = "its relayer has not reported yet"
         elif not status.healthy:
             trouble = status.detail or "its relayer reports trouble"
+        elif status.is_ahead(now * 1000):
+            trouble = "its last report is from the future: was the clock of this machine set back?"
         elif (age := now - status.seen_ms // 1000) > self._settings.swaps.chain_max_age:
             trouble = f"nothing was heard of it for {age} s"
         if trouble or status is None:

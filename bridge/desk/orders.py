@@ -17,6 +17,7 @@ from bridge.chains.errors import ActionRefusedError, BadAddressError
 from bridge.chains.port import Authorizer, UnsignedTx
 from bridge.chains.traits import Traits
 from bridge.config import Settings
+from bridge.desk.acceptances import AcceptanceBook
 from bridge.desk.market import Market
 from bridge.desk.refused import Reason, RefusedError
 from bridge.engine.apply import apply_events, retrying
@@ -126,7 +127,10 @@ class SwapService:
         store: Store,
         market: Market,
         ports: Mapping[ChainId, KeylessPort],
+        acceptances: AcceptanceBook | None = None,
     ) -> None:
+        """`acceptances`: where each accepted swap is written down before it is acknowledged."""
+        self._acceptances = acceptances
         self._settings = settings
         self._store = store
         self._market = market
@@ -152,7 +156,10 @@ class SwapService:
             stored = self._store_swap(tx, order, body, hashlock)
             return Placed(stored, replayed=False)
 
-        return retrying(self._store, job)
+        placed = retrying(self._store, job)
+        if self._acceptances is not None:
+            self._acceptances.write_down(placed.swap.id)
+        return placed
 
     def sold(self, order: Order) -> Asset | None:
         """Return what an order would be paid in, None if it was placed before or its quote is gone."""
@@ -300,13 +307,16 @@ class SwapService:
         try:
             tx.quotes.take(body.id)
             swap = new_swap(swap_id, source=source, destination=destination, policy=body.policy)
-            tx.swaps.add(swap, _meta(order, body))
+            meta = _meta(order, body)
+            tx.swaps.add(swap, meta)
         except ConflictError:
             raise _quote_gone() from None
         except DuplicateError:
             raise _hashlock_used() from None
         tx.reservations.assign(body.id, swap_id)
         apply_events(tx, swap_id, (Accepted(),))
+        if self._acceptances is not None:
+            self._acceptances.sign(tx, swap, body, meta)
         if order.idempotency_key:
             tx.idempotency.put(order.key_owner, order.idempotency_key, order.digest, swap_id)
         return _found(tx, swap_id)

@@ -21,6 +21,7 @@ class Reason(StrEnum):
     IDEMPOTENCY_CONFLICT = "idempotency_conflict"
     WRONG_PREIMAGE = "wrong_preimage"
     BAD_AUTHORIZATION = "bad_authorization"
+    BAD_RECEIPT = "bad_receipt"
     WRONG_STATE = "wrong_state"
     LIMIT_REACHED = "limit_reached"
     NO_INVENTORY = "no_inventory"

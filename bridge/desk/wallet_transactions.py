@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import structlog
 
 from bridge.chains.errors import ActionRefusedError, BadAddressError, CannotReceiveError, PortError
-from bridge.chains.port import UnsignedTx, WalletBuilder
+from bridge.chains.port import ChecksReceivers, UnsignedTx, WalletBuilder
 from bridge.desk.chain_queries import Asking
 from bridge.desk.orders import KeylessPort
 from bridge.desk.refused import Reason, RefusedError
@@ -50,13 +50,15 @@ class Paperwork:
 
     async def require_receiver(self, asset: Asset, recipient: str) -> None:
         """Make sure, before anything is locked, that an address can be paid in an asset, on chains where that
-        needs its holder's consent. Raises `RefusedError`."""
+        needs its holder's consent or where not every address can be paid. Raises `RefusedError`."""
         port = self._ports[asset.chain]
-        if not asset.contract or not port.traits.needs_consent:
-            return
         try:
-            address = port.parse_address(recipient)
-            await self._asking.ask(asset.chain, lambda: port.balance(address, asset))
+            if isinstance(port, ChecksReceivers):
+                checker, receiver = port, port.parse_address(recipient)
+                await self._asking.ask(asset.chain, lambda: checker.check_receiver(receiver, asset))
+            elif asset.contract and port.traits.needs_consent:
+                address = port.parse_address(recipient)
+                await self._asking.ask(asset.chain, lambda: port.balance(address, asset))
         except (BadAddressError, CannotReceiveError) as error:
             raise RefusedError(Reason.BAD_ADDRESS, f"recipient: {error}", error.hint) from None
         except PortError as error:

@@ -92,7 +92,8 @@ def apply_events(tx: Transaction, swap_id: SwapId, events: Sequence[Event] = ())
         if differs(swap, result.swap):
             changed = True
             tx.events.append(result.swap, event)
-            _keep_secret(tx, result.swap, event)
+        # Also when the event is no news: what is stored of the secret may be unreadable by now.
+        _keep_secret(tx, result.swap, event)
         for effect in result.effects:
             if isinstance(effect, Notify):
                 tx.notifications.add(swap_id, effect.state, effect.detail)
@@ -106,7 +107,9 @@ def apply_events(tx: Transaction, swap_id: SwapId, events: Sequence[Event] = ())
 
 
 def _keep_secret(tx: Transaction, swap: Swap, event: Event) -> None:
-    if isinstance(event, ClaimSeen | SecretShared | SecretRevealed) and swap.secret_known:
+    if not isinstance(event, ClaimSeen | SecretShared | SecretRevealed):
+        return
+    if swap.secret_known and event.preimage.opens(swap.hashlock):
         tx.secrets.put(event.preimage)
 
 

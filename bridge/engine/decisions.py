@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 import msgspec
+import structlog
 
 from bridge.chains.actions import Action, ClaimAction, LockAction, action_of
 from bridge.engine.actions import decode_action
@@ -18,6 +19,7 @@ from bridge.engine.source_lock_check import (
     source_lock_evidence,
     statuses_of,
     timing_of,
+    unread_chain,
     unreliable_chain,
 )
 from bridge.engine.tx_reasons import SPOILED
@@ -30,9 +32,11 @@ from bridge.protocol.rules import (
     withdraws_counterlock,
 )
 from bridge.protocol.transition import transition
-from bridge.protocol.types import LegRole, Purpose, Swap
-from bridge.store import Transaction
+from bridge.protocol.types import LegRole, LegState, Purpose, Swap
+from bridge.store import Transaction, UnreadableRowError
 from bridge.store.records import Intent
+
+log = structlog.get_logger("outbox")
 
 URGENT_INCLUSIONS = 4
 """A claim is urgent when its deadline is nearer than this many p99 inclusion delays."""
@@ -94,14 +98,25 @@ def current_decision(tx: Transaction, intent: Intent, rules: DecisionRules) -> D
 
 
 def decision_alone(tx: Transaction, intent: Intent, rules: DecisionRules) -> Decision:
-    """Return what may be done about an intent now, whatever batch it belongs to."""
+    """Return what may be done about an intent now, whatever batch it belongs to.
+
+    What cannot be read makes this intent wait, never another one.
+    """
+    try:
+        return _decide(tx, intent, rules)
+    except UnreadableRowError as error:
+        log.error("intent_unreadable", intent=intent.id, reason=str(error), hint=error.hint)
+        return Hold(str(error), rules.default_depth)
+
+
+def _decide(tx: Transaction, intent: Intent, rules: DecisionRules) -> Decision:
     if not intent.swap_id:
         if intent.cancel:
             return Withdraw(intent.reason, rules.default_depth)
         return Go(decode_action(intent.action), rules.default_depth)
     stored = tx.swaps.get(intent.swap_id)
     if stored is None:
-        return Withdraw("the swap is not in this database", rules.default_depth)
+        return Hold("the swap is not in this database", rules.default_depth)
     swap = stored.swap
     for tick in clocks(tx, swap):
         swap = transition(swap, tick).swap
@@ -162,9 +177,17 @@ def _decide_spend(tx: Transaction, swap: Swap, intent: Intent, own: Collection[s
             return Hold("it is on its chain", depth)
         return Withdraw("it is no longer needed", depth)
     terms = leg.lock_terms(intent.lock_id)
+    if _gives_back_unseen(intent, swap):
+        unread = unread_chain(statuses_of(tx, swap), swap.destination.terms.chain, tx.now_ms)
+        if unread is not None:
+            return Hold(f"{unread} was not read up to its tip: a lock of ours may stand there", depth)
     if intent.purpose is not Purpose.CLAIM:
         return Go(action_of(intent.purpose, terms), depth)
-    preimage = tx.secrets.get(swap.hashlock)
+    try:
+        preimage = tx.secrets.get(swap.hashlock)
+    except UnreadableRowError as error:
+        log.error("secret_unreadable", swap=swap.id, chain=intent.chain, reason=str(error), hint=error.hint)
+        return Hold(str(error), depth)
     if preimage is None:
         return Hold("the secret is not in this database", depth)
     urgent_from = terms.deadline - URGENT_INCLUSIONS * timing_of(swap, LegRole(intent.leg)).inclusion_p99
@@ -173,6 +196,13 @@ def _decide_spend(tx: Transaction, swap: Swap, intent: Intent, own: Collection[s
         authorization = tx.authorizations.get(swap.id)
     action = ClaimAction(terms, preimage, authorization=authorization)
     return Go(action, depth, urgent_from)
+
+
+def _gives_back_unseen(intent: Intent, swap: Swap) -> bool:
+    """Tell whether an intent gives the source back because the destination is not locked, as far as is known
+    here. A database that is older than the chain knows too little."""
+    gives_back = intent.role is LegRole.SOURCE and intent.purpose is not Purpose.CLAIM
+    return gives_back and not intent.lock_id and swap.destination.state is LegState.NONE
 
 
 # -- batches ---------------------------------------------------------------------------------

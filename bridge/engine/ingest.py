@@ -17,6 +17,7 @@ from bridge.chains.port import Claimed, HtlcEvent, Locked, Refunded, Revealed, S
 from bridge.engine import facts, spends
 from bridge.engine.apply import apply_events, retrying
 from bridge.engine.source_lock_check import is_final, timing_of
+from bridge.engine.unknown_locks import note_unknown_lock
 from bridge.protocol.events import LockSeen
 from bridge.protocol.types import BlockRef, ChainId, LegRole, LockId, LockTerms, Swap, TxId
 from bridge.store import Store, StoreError, Transaction
@@ -146,6 +147,8 @@ class Ingest:
         spent = [event.lock_id for event in events if isinstance(event, Claimed | Refunded | Spent)]
         ours = set(tx.observations.of_locks(self.chain, spent))
         ours |= {e.lock_id for e in events if isinstance(e, Locked) and hashlocks[e] in known}
+        status = tx.chains.get(self.chain)
+        account = status.account if status else ""
         news, unproven, failed = 0, 0, list[SetAside]()
         for event in events:
             is_ours = (
@@ -153,7 +156,8 @@ class Ingest:
                 if isinstance(event, Refunded | Spent)
                 else hashlocks[event] in known or (isinstance(event, Claimed) and event.lock_id in ours)
             )
-            if not is_ours:
+            made_by_us = isinstance(event, Locked) and account != "" and event.terms.sender == account
+            if not (is_ours or made_by_us):
                 continue
             try:
                 with tx.attempt():
@@ -167,6 +171,10 @@ class Ingest:
                 log.critical("event_not_stored", chain=self.chain, tx=event.tx_id, kind=kind)
                 failed.append(SetAside(event.block, event.tx_id, f"it could not be stored ({kind})"))
         return news, unproven, failed
+
+    def ingest_event(self, tx: Transaction, event: HtlcEvent) -> bool:
+        """Store one event of a canonical block; returns whether it was news."""
+        return self._ingest_event(tx, event, LockId(""))
 
     def _ingest_event(self, tx: Transaction, event: HtlcEvent, refunded: LockId) -> bool:
         match event:
@@ -182,7 +190,7 @@ class Ingest:
         stored = tx.swaps.by_hashlock(event.terms.hashlock)
         role = _role(stored.swap, self.chain) if stored else None
         if stored is None or role is None:
-            return False
+            return note_unknown_lock(tx, event, tx.chains.get(self.chain))
         seen = LockSeen(role, event.lock_id, event.terms, event.tx_id, event.block)
         after = apply_events(tx, stored.id, [seen])
         leg = after.swap.leg(role)

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 
 import msgspec
 
-from bridge.chains.errors import PortUnavailableError
 from bridge.chains.port import TxStatus
 from bridge.engine.tx_reasons import ALIVE
 from bridge.protocol.types import Purpose
@@ -25,7 +24,7 @@ class IntentSnapshot(msgspec.Struct, frozen=True):
     txs: tuple[StoredTx, ...]
     in_batch: bool = False
     statuses: Mapping[int, TxStatus] = {}
-    unanswered: PortUnavailableError | None = None
+    unanswered: Exception | None = None
 
     @property
     def alive(self) -> tuple[StoredTx, ...]:
@@ -50,7 +49,7 @@ class IntentSnapshot(msgspec.Struct, frozen=True):
         """Return the snapshot with the chain's answers, by the row id of the transaction."""
         return msgspec.structs.replace(self, statuses=statuses)
 
-    def without_answer(self, error: PortUnavailableError) -> IntentSnapshot:
+    def without_answer(self, error: Exception) -> IntentSnapshot:
         """Return the snapshot with the reason why the chain gave no answer."""
         return msgspec.structs.replace(self, unanswered=error)
 

@@ -37,7 +37,7 @@ class LeasedStore:
     async def acquire(self) -> bool:
         """Take or renew the lease; False while another worker has it. Raises `StoreError`."""
         lease = self._lease
-        if lease is not None and lease.until_ms - self.now_ms() > self._lease_ms // 2:
+        if lease is not None and self._lease_ms // 2 < lease.until_ms - self.now_ms() <= self._lease_ms:
             return True
 
         def job(tx: Transaction) -> Lease | None:

@@ -54,6 +54,18 @@ class Metrics:
         self.errors = Counter(
             "rainbow_worker_errors_total", "Errors by kind", ["chain", "kind"], registry=registry
         )
+        self.unknown_locks = Gauge(
+            "rainbow_unknown_locks",
+            "Locks of our account that no swap knows: the database is older than the chain",
+            ["chain"],
+            registry=registry,
+        )
+        self.restoring = Gauge(
+            "rainbow_swaps_restoring",
+            "Lost swaps whose history is being read again",
+            ["chain"],
+            registry=registry,
+        )
         self.plan_to_broadcast = Histogram(
             "rainbow_plan_to_broadcast_seconds",
             "From the stored intent to its first broadcast",

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 import msgspec
 import structlog
 
-from bridge.chains.errors import ActionRefusedError, InsufficientFundsError, PortError, PortUnavailableError
+from bridge.chains.errors import PortError, PortUnavailableError
 from bridge.chains.port import ChainPort, Tip
 from bridge.engine.claim_batcher import ClaimBatcher
 from bridge.engine.decisions import DecisionRules, current_decision
@@ -40,7 +40,7 @@ from bridge.engine.step_plan import (
 from bridge.engine.tx_reasons import ALIVE
 from bridge.engine.tx_sender import TxSender
 from bridge.protocol.types import Purpose
-from bridge.store import LeaseLostError, Store, Transaction
+from bridge.store import LeaseLostError, Store, StoreError, StoreUnavailableError, Transaction
 from bridge.store.records import StoredTx
 
 __all__ = ["Outbox", "OutboxSettings"]
@@ -140,6 +140,7 @@ class Outbox:
         return [
             IntentSnapshot(intent, tuple(txs[intent.id]), in_batch=intent.batch_leader in under_way)
             for intent in intents
+            if intent.id in txs  # else a transaction of it cannot be read
         ]
 
     def _last_look(self, snapshot: IntentSnapshot) -> tuple[str, int]:
@@ -159,7 +160,7 @@ class Outbox:
                     return snapshot.with_statuses(
                         {tx.id: await self._port.tx_status(tx.signed, agreed=agreed) for tx in snapshot.alive}
                     )
-                except PortUnavailableError as error:
+                except Exception as error:  # of this intent alone: `_guarded` tells what it means
                     return snapshot.without_answer(error)
 
         return await asyncio.gather(*(ask(snapshot) for snapshot in snapshots))
@@ -200,16 +201,18 @@ class Outbox:
 
     async def _guarded(self, snapshot: IntentSnapshot, tip: Tip) -> bool:
         """Take one step; what goes wrong with one intent does not delay the others."""
-        if snapshot.unanswered is not None:
-            raise snapshot.unanswered
         intent = snapshot.intent
         try:
+            if snapshot.unanswered is not None:
+                raise snapshot.unanswered
             return await self._step(snapshot, tip)
-        except (PortUnavailableError, LeaseLostError):
+        except (PortUnavailableError, LeaseLostError, StoreUnavailableError):
             raise
-        except (ActionRefusedError, InsufficientFundsError, PortError) as error:
+        except (PortError, StoreError) as error:
             reason = f"{type(error).__name__}: {error}"
-        except (ValueError, TypeError, KeyError, ArithmeticError, AttributeError, RuntimeError) as error:
+            if isinstance(error, StoreError):
+                self._metrics.errors.labels(self._port.chain, "store").inc()
+        except Exception as error:
             # A mistake in an adapter. Its message might quote what it was given, so only its kind is kept.
             reason = f"internal error ({type(error).__name__})"
             self._metrics.errors.labels(self._port.chain, "outbox").inc()

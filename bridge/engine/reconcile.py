@@ -9,6 +9,7 @@ from __future__ import annotations
 from enum import StrEnum
 
 import msgspec
+import structlog
 
 from bridge.engine.apply import apply_events, clocks, differs, intent_of, retrying
 from bridge.protocol.effects import CancelLock, ReleaseInventory
@@ -27,8 +28,10 @@ from bridge.protocol.types import (
     Swap,
     SwapId,
 )
-from bridge.store import Store, Transaction
+from bridge.store import Store, StoreError, StoreUnavailableError, Transaction
 from bridge.store.records import Intent, IntentState, ObservedKind
+
+log = structlog.get_logger("worker")
 
 
 class Expected(StrEnum):
@@ -70,8 +73,19 @@ class Reconcile:
             due = self._due(tx)
         changed = 0
         for swap_id in due:
-            changed += retrying(self._store, lambda tx, i=swap_id: apply_events(tx, i)).changed  # type: ignore[misc]
+            try:
+                changed += retrying(self._store, lambda tx, i=swap_id: apply_events(tx, i)).changed  # type: ignore[misc]
+            except StoreUnavailableError:
+                raise
+            except Exception as error:
+                self._pass_over(swap_id, error)
         return changed
+
+    def _pass_over(self, swap_id: str, error: Exception) -> None:
+        """Name a swap that cannot be worked on, as an alarm; the others go on. Of a mistake only its kind is
+        kept: a message might quote a secret."""
+        reason = str(error) if isinstance(error, StoreError) else f"internal error ({type(error).__name__})"
+        log.error("swap_passed_over", chain=self.chain, swap=swap_id, reason=reason)
 
     def _due(self, tx: Transaction) -> list[str]:
         stored = tx.swaps.open(self.chain)
@@ -81,8 +95,17 @@ class Reconcile:
         return [
             open_swap.id
             for open_swap in stored
-            if self._needs_work(tx, open_swap.swap, standing.get(open_swap.id, []))
+            if self._asks_for_work(tx, open_swap.swap, standing.get(open_swap.id, []))
         ]
+
+    def _asks_for_work(self, tx: Transaction, swap: Swap, intents: list[Intent]) -> bool:
+        try:
+            return self._needs_work(tx, swap, intents)
+        except StoreUnavailableError:
+            raise
+        except Exception as error:
+            self._pass_over(swap.id, error)
+            return False
 
     def _needs_work(self, tx: Transaction, swap: Swap, intents: list[Intent]) -> bool:
         now = swap

@@ -70,9 +70,19 @@ def statuses_of(tx: Transaction, swap: Swap) -> Statuses:
 def unreliable_chain(statuses: Statuses, now_ms: int) -> ChainId | None:
     """Return a chain of the swap about which the store knows nothing recent, None if there is none."""
     for chain, status in statuses.items():
-        if status is None or not status.healthy or now_ms - status.seen_ms > STALE_MS:
+        if status is None or not status.healthy or status.is_ahead(now_ms):
+            return chain
+        if now_ms - status.seen_ms > STALE_MS:
             return chain
     return None
+
+
+def unread_chain(statuses: Statuses, chain: ChainId, now_ms: int) -> ChainId | None:
+    """Return the chain if it is not known to have been read up to its tip just now, None if it was."""
+    status = statuses[chain]
+    if unreliable_chain({chain: status}, now_ms) is not None or status is None or status.tip is None:
+        return chain
+    return chain if status.scanned < status.tip.block.height else None
 
 
 def estimated_times(statuses: Statuses, now_ms: int) -> Mapping[ChainId, UnixSeconds]:

@@ -270,7 +270,7 @@ def is_worth_a_look(
     if snapshot.intent.cancel and not any(tx.cancels for tx in alive):
         return True
     block_id, looked_ms = last
-    return block_id != tip.block.id or now_ms - looked_ms >= settings.look_ms
+    return block_id != tip.block.id or abs(now_ms - looked_ms) >= settings.look_ms
 
 
 def first_bid(txs: Sequence[StoredTx]) -> FeeLevel:

@@ -15,6 +15,7 @@ from bridge.chains.errors import (
     NothingToDoError,
     PortError,
     PortUnavailableError,
+    TooDearError,
 )
 from bridge.chains.port import BroadcastOutcome, ChainPort, FeeLevel, LockStatus, SignedTx, Tip
 from bridge.engine.claim_batcher import ClaimBatcher
@@ -100,7 +101,7 @@ class TxSender:
             signed = await self._port.prepare(
                 step.action, old.sequence, FeeLevel(old.attempt + 1, old.signed.fee)
             )
-        except (ActionRefusedError, InsufficientFundsError) as error:
+        except (ActionRefusedError, InsufficientFundsError, TooDearError) as error:
             log.warning("not_replaced", intent=intent.id, tx=old.tx_id, reason=str(error))
             return await self.send(intent, old, tip) if old.sent_ms is None and not step.cancels else False
         stored = await self._store_signed(intent, signed, tip, attempt=old.attempt + 1, cancels=step.cancels)

@@ -1,4 +1,4 @@
-"""The ed25519 signature of a quote: the bridge signs, its clients check."""
+"""The ed25519 signatures of quotes and of accepted swaps: the bridge signs, its clients check."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ from bridge.keys.keystore import SecretKey
 
 SIGNATURE_CONTEXT = b"rainbow-quote-v1\n"
 """Goes before the signed text, so that the signature fits nothing else."""
+
+RECEIPT_CONTEXT = b"rainbow-receipt-v1\n"
+"""The same for the receipts of accepted swaps: no quote passes for one, nor the other way round."""
 
 
 class QuoteSigner:
@@ -26,16 +29,27 @@ class QuoteSigner:
         """Return the signature over a quote's JSON text, hex."""
         return self._key.sign(SIGNATURE_CONTEXT + text.encode()).signature.hex()
 
+    def sign_receipt(self, text: str) -> str:
+        """Return the signature over the receipt of an accepted swap, hex."""
+        return self._key.sign(RECEIPT_CONTEXT + text.encode()).signature.hex()
+
     def __repr__(self) -> str:
         return f"QuoteSigner({self.public_key})"
 
 
 def signature_is_valid(public_key: str, text: str, signature: str) -> bool:
     """Check a quote's signature; for clients."""
+    return _is_valid(SIGNATURE_CONTEXT, public_key, text, signature)
+
+
+def receipt_is_valid(public_key: str, text: str, signature: str) -> bool:
+    """Check the signature of an accepted swap's receipt; for clients, and for the bridge itself."""
+    return _is_valid(RECEIPT_CONTEXT, public_key, text, signature)
+
+
+def _is_valid(context: bytes, public_key: str, text: str, signature: str) -> bool:
     try:
-        VerifyKey(bytes.fromhex(public_key)).verify(
-            SIGNATURE_CONTEXT + text.encode(), bytes.fromhex(signature)
-        )
+        VerifyKey(bytes.fromhex(public_key)).verify(context + text.encode(), bytes.fromhex(signature))
     except (BadSignatureError, ValueError):
         return False
     return True

@@ -9,6 +9,7 @@ from bridge.store.errors import (
     SecretsLockedError,
     StoreError,
     StoreUnavailableError,
+    UnreadableRowError,
 )
 from bridge.store.wakeups import Wakeups
 
@@ -22,6 +23,7 @@ __all__ = [
     "StoreError",
     "StoreUnavailableError",
     "Transaction",
+    "UnreadableRowError",
     "Wakeups",
     "wall_clock_ms",
 ]

@@ -25,6 +25,7 @@ from bridge.store.repositories.chains import Blocks, Chains, Observations, SetAs
 from bridge.store.repositories.operations import Audit, Controls, Idempotency
 from bridge.store.repositories.outbox import Intents, Leases, Transactions
 from bridge.store.repositories.quotes import Quotes, Reservations
+from bridge.store.repositories.recovery import Acceptances, Accounts, Restorations, UnknownLocks
 from bridge.store.repositories.secrets import ClaimAuthorizations, Secrets
 from bridge.store.repositories.swaps import Events, Notifications, Receipts, Swaps
 from bridge.store.wakeups import CHANNEL, PostgresWakeups, SqliteWakeups, Wakeups
@@ -60,6 +61,10 @@ class Transaction:
         self.set_aside = SetAsides(connection, now_ms)
         self.chains = Chains(connection, now_ms)
         self.idempotency = Idempotency(connection, now_ms)
+        self.acceptances = Acceptances(connection, now_ms)
+        self.unknown_locks = UnknownLocks(connection, now_ms)
+        self.restorations = Restorations(connection, now_ms)
+        self.accounts = Accounts(connection, now_ms)
         self.audit = Audit(connection, now_ms)
         self.controls = Controls(connection, now_ms)
 

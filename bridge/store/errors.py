@@ -29,5 +29,12 @@ class LeaseLostError(StoreError):
     """Another worker holds the lease now; what was about to be written is stale."""
 
 
+class UnreadableRowError(StoreError):
+    """A stored row cannot be read: sealed with another key, damaged, or written by other software.
+
+    It concerns that row only: who handles several rows names it, alarms and goes on with the others.
+    """
+
+
 class SecretsLockedError(StoreError):
     """The store was opened without the key that seals secrets."""

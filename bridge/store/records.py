@@ -259,6 +259,10 @@ class StoredSetAside(msgspec.Struct, frozen=True):
     first_seen_ms: int
 
 
+CLOCK_SKEW_MS = 60_000
+"""How far the clocks of two workers may be apart."""
+
+
 class ChainStatus(msgspec.Struct, frozen=True):
     """A chain as its relayer last saw it. `balances` and `fees` are by asset key.
 
@@ -272,6 +276,8 @@ class ChainStatus(msgspec.Struct, frozen=True):
     tip: Tip | None = None
     leaves_deposit: bool = False
     """A spent lock of this chain still holds a deposit."""
+    proves_sender: bool = True
+    """Only the key of its sender can have made a lock of this chain."""
     scanned: BlockHeight = BlockHeight(0)
     set_aside: int = 0
     """How many items of scanned blocks could not be read so far."""
@@ -289,6 +295,10 @@ class ChainStatus(msgspec.Struct, frozen=True):
     def time(self) -> UnixSeconds:
         """The clock of the chain's deadlines at its tip, Unix seconds; 0 before there is one."""
         return self.tip.time if self.tip is not None else UnixSeconds(0)
+
+    def is_ahead(self, now_ms: int) -> bool:
+        """Tell whether it is from later than now: a clock was set back since, so its age is not known."""
+        return max(self.seen_ms, self.tip_ms) > now_ms + CLOCK_SKEW_MS
 
 
 class Lease(msgspec.Struct, frozen=True):

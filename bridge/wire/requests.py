@@ -99,6 +99,13 @@ class RefundRequest(Request):
     cooperative: Annotated[bool, Field(strict=True)] = True
 
 
+class RestoreRequest(Request):
+    """Hand in the receipt of a swap that the bridge no longer knows, exactly as it was given."""
+
+    receipt: Annotated[str, Field(min_length=2, max_length=12_000)]
+    signature: Annotated[str, Field(pattern=r"^[0-9a-f]{128}$")]
+
+
 class NoteRequest(Request):
     """Why an operator does it; kept in the audit trail."""
 

@@ -119,10 +119,42 @@ class SwapView(Wire, frozen=True):
     ]
 
 
+class ReceiptView(Wire, frozen=True):
+    """What the bridge promised when it accepted a swap. Keep it: it brings the swap back if the bridge ever
+    loses its database."""
+
+    text: Annotated[str, msgspec.Meta(description="JSON, exactly as it was signed.")]
+    signature: Annotated[
+        str,
+        msgspec.Meta(description='ed25519 over "rainbow-receipt-v1\\n" and the text, by `public_key`; hex.'),
+    ]
+    public_key: str
+
+
 class SwapCreated(SwapView, frozen=True):
     """A new swap and what the user's wallet signs to fund it."""
 
     transaction: UnsignedTxView
+    receipt: ReceiptView | None = None
+
+
+class RestoreState(StrEnum):
+    """What became of a receipt that was handed in."""
+
+    KNOWN = "known"
+    """The bridge has the swap."""
+    READING = "reading"
+    """Both chains are being read again; then the swap is there."""
+    HELD = "held"
+    """A lock of the bridge's may still appear: nothing happens until it does."""
+
+
+class RestoreView(Wire, frozen=True):
+    """What became of a receipt that was handed in."""
+
+    id: SwapId
+    state: RestoreState
+    detail: str
 
 
 class SwapList(Wire, frozen=True):

@@ -44,7 +44,6 @@ from bridge.protocol.types import (
     UnixSeconds,
 )
 from relayers.cardano import htlc, wallet
-from relayers.cardano.blocks import History
 from relayers.cardano.building import LEAST_TOKEN_DEPOSIT, least_ada
 from relayers.cardano.chain_view import ChainMovedError, TxRefusedError
 from relayers.cardano.drafting import Drafting
@@ -89,8 +88,8 @@ class CardanoPort:
         self.account = htlc.canonical(self._key.to_verification_key().hash().payload, network)
         self._view = open_view(settings)
         reader = htlc.Reader(settings)
-        self._history = History(self._view, reader)
-        self._drafting = Drafting(self._view, self._history, reader, settings)
+        self._drafting = Drafting(self._view, reader, settings)
+        self._history = self._drafting.history
         self._payer = PayerOutputs(self._view, self.account)
         self._building = asyncio.Lock()
         self._checked = False
@@ -117,7 +116,7 @@ class CardanoPort:
         if lock_id != self.lock_id(terms):
             await self._check()
             return LockStatus.ABSENT
-        return await self._reread_if_moved(lambda: self._drafting.status(terms))
+        return await self._reread_if_moved(lambda: self._drafting.status(terms, self.account, since))
 
     async def balance(self, address: Address, asset: Asset) -> Amount:
         """Return what lies in blocks at an address, in smallest units; tokens bind some of the ada."""
@@ -162,6 +161,7 @@ class CardanoPort:
         if isinstance(action, ClaimAction):
             self._check_batch(action)
         async with self._building:
+            signed_height = (await self._view.head()).height
             draft = await self._reread_if_moved(lambda: self._drafting.draft(action, self._payer))
             tx = sign(draft.tx, self._key)
             expires = self._settings.time_of(draft.ttl)
@@ -175,6 +175,7 @@ class CardanoPort:
             fee={"fee": draft.fee, "locks": draft.locks},
             max_cost=Amount(draft.max_cost),
             valid_until_time=UnixSeconds(expires + margin),
+            signed_height=signed_height,
         )
 
     def _check_batch(self, action: ClaimAction) -> None:
@@ -224,7 +225,8 @@ class CardanoPort:
         rival = await self._rival(tx)
         if rival is not None:
             return TxStatus(TxState.REPLACED, reason=f"{rival} spends the same output")
-        return TxStatus(TxState.UNKNOWN)
+        known = await self._view.knows_transactions(tx.signed_height, self.account)
+        return TxStatus(TxState.UNKNOWN if known else TxState.UNSURE)
 
     async def _is_known(self, tx_id: TxId) -> bool:
         if await self._view.is_waiting(tx_id):

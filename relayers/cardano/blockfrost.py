@@ -91,10 +91,17 @@ class Blockfrost:
         path = f"/addresses/{place}/transactions"
         return [tx async for page in self._pages(path, TxAt, query) for tx in page]
 
-    async def newest_transactions_at(self, place: str) -> AsyncIterator[list[TxAt]]:
-        """Yield pages of the transactions that touched an address, newest first."""
-        async for page in self._pages(f"/addresses/{place}/transactions", TxAt, {"order": "desc"}):
+    async def newest_transactions_at(self, place: str, first: int = 0) -> AsyncIterator[list[TxAt]]:
+        """Yield pages of the transactions that touched an address in block `first` or later, newest first."""
+        query: dict[str, int | str] = {"from": first, "order": "desc"}
+        async for page in self._pages(f"/addresses/{place}/transactions", TxAt, query):
             yield page
+
+    async def newest_redeeming(self, script: str) -> AsyncIterator[TxId]:
+        """Yield the ids of transactions that had a redeemer for a script, failed ones too, newest first."""
+        async for page in self._pages(f"/scripts/{script}/redeemers", _TxHash, {"order": "desc"}):
+            for tx in page:
+                yield tx.tx_hash
 
     async def place(self, tx_id: TxId) -> TxPlace | None:
         """Return where a transaction was included."""

@@ -45,7 +45,12 @@ class WireOutput(msgspec.Struct, frozen=True):
     reference_script_hash: str | None = None
     collateral: bool = False
     reference: bool | None = False
-    consumed_by_tx: str | None = None
+    consumed_by_tx: str | msgspec.UnsetType | None = msgspec.UNSET
+
+    @property
+    def ref(self) -> tuple[str, int]:
+        """What names it."""
+        return self.tx_hash, self.output_index
 
     @property
     def lovelace(self) -> int:

@@ -3,16 +3,12 @@ own node with Ogmios and Kupo (`own_node`)."""
 
 from __future__ import annotations
 
-import hashlib
-import io
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Protocol
 
-import cbor2
 import msgspec
 from pycardano import ProtocolParameters
 
-from bridge.chains.errors import PortUnavailableError
 from bridge.protocol.types import BlockHeight, BlockRef, TxId, UnixSeconds
 from kernels.errors import RainbowError
 
@@ -25,6 +21,13 @@ class ChainMovedError(RainbowError):
 
     def __init__(self, message: str = "the chain changed while it was read") -> None:
         super().__init__(message, "read again")
+
+
+class TooMuchToReadError(RainbowError):
+    """There is more to read than one question is worth: strangers can make any amount of it."""
+
+    def __init__(self) -> None:
+        super().__init__("too much happened at the validator to read all of it", "ask from a later block on")
 
 
 class TxRefusedError(RainbowError):
@@ -50,24 +53,45 @@ class Output(msgspec.Struct, frozen=True):
         return self.tx_id, self.index
 
 
-class Spent(msgspec.Struct, frozen=True):
-    """A spent output and, where a script allowed it, the redeemer (CBOR)."""
+class SpentOutput(msgspec.Struct, frozen=True):
+    """A spent output and the redeemer (CBOR) that a script allowed it for: none where none is shown, several
+    where it is not shown which of them counts."""
 
     output: Output
-    redeemer: bytes | None
+    redeemers: tuple[bytes, ...]
 
     def __repr__(self) -> str:
-        return f"Spent({self.output!r}, <redeemer redacted>)"
+        return f"SpentOutput({self.output!r}, <redeemer redacted>)"
 
 
 class HtlcTx(msgspec.Struct, frozen=True):
-    """An included transaction whose scripts succeeded, as far as it matters to locks: the validator's outputs
-    that it spends, in the order of its inputs, and those that it makes."""
+    """An included transaction, as far as it matters to locks: the validator's outputs that it spends, in the
+    order of its inputs, and those that it makes.
+
+    `start` is the first slot at which it is valid (None: not known), `signers` the keys that had to sign,
+    `shown` every string in its redeemers, datums and metadata. `failed`: a script of it failed, so that it
+    neither spent nor made anything here. `unreadable` says what of it could not be read, "" if all was.
+    """
 
     tx_id: TxId
     block: BlockRef
-    spent: tuple[Spent, ...]
+    spent: tuple[SpentOutput, ...]
     made: tuple[Output, ...]
+    start: int | None = None
+    signers: frozenset[bytes] = frozenset()
+    shown: tuple[bytes, ...] = ()
+    failed: bool = False
+    unreadable: str = ""
+
+    def __repr__(self) -> str:
+        return f"HtlcTx({self.tx_id}, {self.block!r}, {self.spent!r}, {self.made!r})"
+
+
+class Traced(msgspec.Struct, frozen=True):
+    """An output that was once made, and the transaction that spent it (None: it is unspent)."""
+
+    output: Output
+    spender: TxId | None
 
 
 class Waiting(msgspec.Struct, frozen=True):
@@ -120,9 +144,34 @@ class ChainView(Protocol):
         `ChainMovedError`."""
         ...
 
-    def past_activity(self, digest: str) -> AsyncIterator[HtlcTx]:
-        """Yield what ever touched locks whose datum has this hash, newest first, without naming its blocks;
-        it may yield what touched other locks too."""
+    def past_activity(
+        self, wanted: Callable[[Output], bool], digest: str, since: BlockHeight | None
+    ) -> AsyncIterator[HtlcTx]:
+        """Yield what touched wanted locks in block `since` and later, newest first, naming no blocks; it may
+        yield what touched other locks too. Without `since` only locks whose datum has the hash
+        `digest` are found. Raises `TooMuchToReadError`."""
+        ...
+
+    async def covers(self, since: BlockHeight | None, account: str, digest: str) -> bool:
+        """Tell whether `past_activity`, which found nothing, is known to be complete from a height on (None:
+        from the first block on). `account` is an address that has a history."""
+        ...
+
+    async def knows_transactions(self, since: BlockHeight | None, account: str) -> bool:
+        """Tell whether `inclusion` is known to find every transaction of `account` from a height on."""
+        ...
+
+    async def output(self, ref: OutRef) -> Traced | None:
+        """Return an output of the validator that is or was on the chain."""
+        ...
+
+    async def spending(self, traced: Traced) -> HtlcTx:
+        """Return the transaction that spent an output, without naming its block. Raises `ChainMovedError`."""
+        ...
+
+    async def made_after(self, block: BlockRef) -> list[Output] | None:
+        """Return what was made at the validator after a block, spent since or not; None if the block has left
+        the chain, or if there is more than one would want to read."""
         ...
 
     async def utxos(self, place: str) -> list[Output]:
@@ -160,21 +209,3 @@ class ChainView(Protocol):
 
 NOWHERE = BlockRef(BlockHeight(0), "", "", UnixSeconds(0))
 """The block of a transaction whose place does not matter."""
-
-
-def id_of_bytes(raw: bytes) -> str:
-    """Return a transaction's id: BLAKE2b-256 over its body exactly as it stands in `raw`.
-
-    Raises `PortUnavailableError` for anything but a transaction.
-    """
-    try:
-        stream = io.BytesIO(raw)
-        if stream.read(1)[0] not in {0x83, 0x84, 0x9F}:  # an array of three or four, or of any length
-            raise ValueError("no array")
-        cbor2.CBORDecoder(stream).decode()
-        body = raw[1 : stream.tell()]
-    except (ValueError, IndexError, EOFError, cbor2.CBORDecodeError) as error:
-        raise PortUnavailableError(
-            "the service showed something other than a transaction", "use another"
-        ) from error
-    return hashlib.blake2b(body, digest_size=32).hexdigest()

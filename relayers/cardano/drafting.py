@@ -17,14 +17,26 @@ from bridge.chains.actions import (
     RefundAction,
     SwapAction,
 )
-from bridge.chains.errors import ActionRefusedError, InsufficientFundsError, PortUnavailableError
-from bridge.chains.port import Claimed, LockStatus, Refunded
-from bridge.protocol.types import BlockRef, LockTerms, Preimage, Purpose, TxId
+from bridge.chains.errors import (
+    ActionRefusedError,
+    InsufficientFundsError,
+    PortUnavailableError,
+    TooDearError,
+)
+from bridge.chains.port import Claimed, HtlcEvent, Locked, LockStatus, Refunded
+from bridge.protocol.types import BlockHeight, BlockRef, LockTerms, Preimage, Purpose, TxId
 from relayers.cardano import building
 from relayers.cardano.blocks import History
 from relayers.cardano.building import BuildContext, Draft, Spend
-from relayers.cardano.chain_view import ChainMovedError, ChainView, Output, TxRefusedError
+from relayers.cardano.chain_view import (
+    ChainMovedError,
+    ChainView,
+    Output,
+    TooMuchToReadError,
+    TxRefusedError,
+)
 from relayers.cardano.htlc import Reader, check, credential, datum_of, id_of, key_hash
+from relayers.cardano.lock_index import LockIndex
 from relayers.cardano.payer_outputs import PayerOutputs, to_utxo
 from relayers.cardano.script import (
     ClaimRedeemer,
@@ -45,12 +57,19 @@ _MARGIN_NUMERATOR, _MARGIN_DENOMINATOR = 11, 10
 class Drafting:
     """Builds the HTLC's transactions on a fresh view of the chain."""
 
-    def __init__(self, view: ChainView, history: History, reader: Reader, settings: CardanoSettings) -> None:
+    def __init__(self, view: ChainView, reader: Reader, settings: CardanoSettings) -> None:
         self._view = view
-        self._history = history
+        self.index = LockIndex(view, reader)
+        """Where locks stand."""
+        self._history = History(view, reader, self.index)
         self._reader = reader
         self._settings = settings
         self._parameters: tuple[float, ProtocolParameters] | None = None
+
+    @property
+    def history(self) -> History:
+        """What happened on the chain, as far as it is remembered for building."""
+        return self._history
 
     # ------------------------------------------------------------------ reading
 
@@ -60,16 +79,6 @@ class Drafting:
         if self._parameters is None or now - self._parameters[0] > _PARAMETERS_KEPT:
             self._parameters = (now, await self._view.parameters())
         return self._parameters[1]
-
-    async def find(self, wanted: Sequence[LockTerms]) -> dict[LockTerms, Output]:
-        """Return the oldest unspent lock with exactly these terms, of each that there is, in the order asked
-        for and as of the newest block."""
-        oldest: dict[LockTerms, Output] = {}
-        for output in await self._view.utxos(credential()):
-            terms = self._reader.terms(output)
-            if terms is not None:
-                oldest.setdefault(terms, output)
-        return {terms: oldest[terms] for terms in wanted if terms in oldest}
 
     async def _find_hashed(self, terms: LockTerms) -> dict[LockTerms, Output]:
         """Return a lock with these terms that shows only its datum's hash: no lock that counts, but who knows
@@ -83,21 +92,36 @@ class Drafting:
                     return {terms: output}
         return {}
 
-    async def status(self, terms: LockTerms) -> LockStatus:
-        """Tell what became of the lock with exactly these terms. Raises `ChainMovedError`."""
-        if await self.find([terms]):
+    async def status(self, terms: LockTerms, account: str, since: BlockHeight | None = None) -> LockStatus:
+        """Tell what became of the lock with exactly these terms. Raises `ChainMovedError`.
+
+        `since`: a height below which it cannot have been made. Without one it is looked for by its datum as
+        we write it. `account` is an address of ours, which the service must know.
+        """
+        if await self.index.find([terms]):
             return LockStatus.OPEN
-        digest = datum_hash(datum_of(terms)).payload.hex()
-        events = await self._history.lock_history(id_of(terms, self._settings), digest)
-        if not events:
-            return LockStatus.ABSENT
-        if isinstance(events[0], Claimed):
-            return LockStatus.CLAIMED
-        if isinstance(events[0], Refunded):
-            return LockStatus.REFUNDED
-        # It was made, nothing spent it, and yet it is not among what is unspent: to call that absent would
-        # have it made twice.
-        raise ChainMovedError
+        lock_id = id_of(terms, self._settings)
+        traces = await self.index.traces(terms)
+        if not traces:
+            digest = datum_hash(datum_of(terms)).payload.hex()
+            try:
+                events = await self._history.lock_history(lock_id, digest, since)
+            except TooMuchToReadError:
+                return LockStatus.UNKNOWN
+            if not events:
+                known = await self._view.covers(since, account, digest)
+                return LockStatus.ABSENT if known else LockStatus.UNKNOWN
+            if any(not isinstance(event, Locked) for event in events):
+                return _status([event for event in events if not isinstance(event, Locked)])
+            # It was made, nothing is known to have spent it, and yet it is not among what is unspent: to call
+            # that absent would have it made twice. Now it is asked for directly.
+            traces = await self.index.traces(terms)
+        if any(traced.spender is None for traced in traces) or not traces:
+            raise ChainMovedError
+        found: list[HtlcEvent] = []
+        for traced in traces:
+            found += self._history.of_lock(await self._view.spending(traced), lock_id)
+        return _status([event for event in found if not isinstance(event, Locked)])
 
     # ------------------------------------------------------------------ building
 
@@ -114,7 +138,13 @@ class Drafting:
         self._check_rules(action, head, owner_key)
         ttl = self._settings.slot_at(head.time) + self._settings.time_to_live
         if purpose is Purpose.LOCK:
-            if await self.status(terms) is not LockStatus.ABSENT:
+            status = await self.status(terms, payer.address)
+            if status is LockStatus.UNKNOWN:
+                raise PortUnavailableError(
+                    "the service cannot tell whether a lock with exactly these terms was made before",
+                    "use a service with the whole history, or index from an earlier block on",
+                )
+            if status is not LockStatus.ABSENT:
                 raise ActionRefusedError(
                     "a lock with exactly these terms was made before", "read it back from chain"
                 )
@@ -127,11 +157,11 @@ class Drafting:
         if isinstance(action, ClaimAction):
             others = (other for other in action.others if other.preimage.opens(other.terms.hashlock))
             preimages = {claim.terms: claim.preimage for claim in (*others, action)}
-        locks = await self.find(list(dict.fromkeys((terms, *preimages))))
+        locks = await self.index.find(list(dict.fromkeys((terms, *preimages))))
         if not locks and purpose is Purpose.REFUND:
             locks = await self._find_hashed(terms)
         if not locks:
-            status = await self.status(terms)
+            status = await self.status(terms, payer.address)
             raise ActionRefusedError(
                 f"there is no such lock to {purpose}: it is {status}", "read it back from chain"
             )
@@ -244,7 +274,7 @@ class Drafting:
 
     def _within_fee_cap(self, draft: Draft) -> Draft:
         if draft.fee > self._settings.max_fee:
-            raise PortUnavailableError(
+            raise TooDearError(
                 f"the fee would be {draft.fee} lovelace, over the cap of {self._settings.max_fee}",
                 "raise the fee cap in the configuration",
             )
@@ -254,3 +284,13 @@ class Drafting:
 def key_hash_of(payer: PayerOutputs) -> bytes:
     """Return the payment key's hash of a payer's address, with or without a stake part."""
     return key_hash(payer.address)
+
+
+def _status(spends: Sequence[HtlcEvent]) -> LockStatus:
+    """Return what the spends of all locks with the same terms amount to: one claim gives the secret away, and
+    one that proves nothing could have."""
+    if any(isinstance(event, Claimed) for event in spends):
+        return LockStatus.CLAIMED
+    if spends and all(isinstance(event, Refunded) for event in spends):
+        return LockStatus.REFUNDED
+    return LockStatus.SPENT

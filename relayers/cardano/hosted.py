@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence, Set
 
-from pycardano import ProtocolParameters, Transaction
+import msgspec
+from pycardano import ProtocolParameters
 
 from bridge.chains.errors import PortUnavailableError
 from bridge.chains.recent_blocks import newest_common
-from bridge.protocol.types import BlockRef, TxId
+from bridge.protocol.types import BlockHeight, BlockRef, TxId
 from relayers.cardano.blockfrost import Blockfrost
-from relayers.cardano.blockfrost_wire import TxOutputs, WireOutput
+from relayers.cardano.blockfrost_wire import TxAt, TxOutputs, WireOutput
+from relayers.cardano.cbor_items import CborError
 from relayers.cardano.chain_view import (
     NOWHERE,
     ChainMovedError,
@@ -19,14 +21,26 @@ from relayers.cardano.chain_view import (
     Inclusion,
     Output,
     OutRef,
-    Spent,
+    SpentOutput,
+    TooMuchToReadError,
+    Traced,
     Waiting,
-    id_of_bytes,
 )
-from relayers.cardano.htlc import credential, is_ours
+from relayers.cardano.htlc import credential, is_ours, key_credential
 from relayers.cardano.parameters import parse_parameters
+from relayers.cardano.raw_tx import RawTx, id_of_bytes, read_tx
+from relayers.cardano.script import validator_hash
 
 _KEPT_TRANSACTIONS = 2_000
+_MOST_READ = 2_000
+"""How many transactions are read to learn what became of one lock."""
+_MOST_NEW = 300
+"""How many new transactions are read one by one before all unspent outputs are listed instead."""
+_SAMPLE = 100
+"""Transactions among which one is looked for that a route can be tried with."""
+_MOST_REDEEMING = 50
+"""How many transactions with redeemers are looked up in one scan for those that failed: strangers can make
+any number, and what these show is a gift to us and nothing that a swap waits for."""
 
 
 class HostedView:
@@ -35,6 +49,7 @@ class HostedView:
     def __init__(self, blockfrost: Blockfrost) -> None:
         self._blockfrost = blockfrost
         self._contents: dict[str, HtlcTx] = {}
+        self._lists_locks = self._knows_datums = self._shows_places = False
 
     async def magic(self) -> int:
         """See `ChainView`."""
@@ -91,62 +106,176 @@ class HostedView:
     async def activity(self, blocks: Sequence[BlockRef]) -> list[HtlcTx]:
         """See `ChainView`."""
         by_height: dict[int, BlockRef] = {ref.height: ref for ref in blocks}
-        touching = await self._blockfrost.transactions_at(credential(), blocks[0].height, blocks[-1].height)
-        found: list[HtlcTx] = []
-        for tx in sorted(touching, key=lambda touched: (touched.block_height, touched.tx_index)):
+        first, last = blocks[0].height, blocks[-1].height
+        touching = await self._blockfrost.transactions_at(credential(), first, last)
+        found: list[tuple[int, int, HtlcTx]] = []
+        for tx in touching:
             ref = by_height.get(tx.block_height)
             place = await self._blockfrost.place(tx.tx_hash)
             if ref is None or place is None or place.block != ref.id:
                 raise ChainMovedError
-            if place.valid_contract:
-                found.append(await self._content(tx.tx_hash, ref))
+            content = await self._content(tx.tx_hash, ref, failed=not place.valid_contract)
+            found.append((tx.block_height, tx.tx_index, content))
+        found += await self._failures(by_height, {tx.tx_hash for tx in touching})
         if await self._blockfrost.block(blocks[-1].id) is None:
             raise ChainMovedError
+        return [tx for _, _, tx in sorted(found, key=lambda entry: entry[:2])]
+
+    async def _failures(
+        self, blocks: Mapping[int, BlockRef], known: Set[str]
+    ) -> list[tuple[int, int, HtlcTx]]:
+        """Return transactions in blocks that tried to spend locks and failed, with their places. They touch
+        no lock, so the service lists them only among those that had a redeemer for the validator."""
+        found: list[tuple[int, int, HtlcTx]] = []
+        looked_at = set(known)
+        async for tx_id in self._blockfrost.newest_redeeming(validator_hash().payload.hex()):
+            if tx_id in looked_at:
+                continue
+            looked_at.add(tx_id)
+            place = await self._blockfrost.place(tx_id)
+            if place is None:
+                raise ChainMovedError
+            if place.block_height < min(blocks) or len(looked_at) - len(known) > _MOST_REDEEMING:
+                break
+            ref = blocks.get(place.block_height)
+            if ref is not None and not place.valid_contract:
+                if place.block != ref.id:
+                    raise ChainMovedError
+                content = await self._content(tx_id, ref, failed=True)
+                found.append((place.block_height, place.index, content))
         return found
 
-    async def past_activity(self, digest: str) -> AsyncIterator[HtlcTx]:
-        """See `ChainView`. A datum that the chain has never seen answers at once; else the validator's
-        transactions are read from the newest backwards."""
-        if not await self._blockfrost.knows_datum(digest):
+    async def past_activity(
+        self,
+        wanted: Callable[[Output], bool],  # noqa: ARG002 - the service cannot look for locks by their terms
+        digest: str,
+        since: BlockHeight | None,
+    ) -> AsyncIterator[HtlcTx]:
+        """See `ChainView`. Without a block to begin at, a datum that the chain has never seen answers at
+        once; else the validator's transactions are read from the newest backwards."""
+        if since is None and not await self._blockfrost.knows_datum(digest):
             return
-        async for page in self._blockfrost.newest_transactions_at(credential()):
+        read = 0
+        async for page in self._blockfrost.newest_transactions_at(credential(), since or 0):
             for tx in page:
+                read += 1
+                if read > _MOST_READ:
+                    raise TooMuchToReadError
                 place = await self._blockfrost.place(tx.tx_hash)
                 if place is None:
                     raise ChainMovedError
                 if place.valid_contract:
                     yield await self._content(tx.tx_hash, NOWHERE)
 
-    async def _content(self, tx_id: TxId, block: BlockRef) -> HtlcTx:
+    async def covers(self, since: BlockHeight | None, account: str, digest: str) -> bool:
+        """See `ChainView`. A compatible service may lack a route, and then answers as if nothing were there:
+        each is tried with something that is known to be there."""
+        if await self._blockfrost.block(str(since or 1)) is None:
+            return False
+        self._lists_locks = self._lists_locks or bool(await self._newest_at(credential()))
+        if not self._lists_locks:
+            # Nothing at the validator at all: so it is if nothing speaks against it, and another credential's
+            # transactions are listed.
+            listed = await self._newest_at(key_credential(account))
+            seen = await self._blockfrost.knows_datum(digest) or await self._blockfrost.utxos(credential())
+            return bool(listed) and not seen
+        if since is not None:
+            return True
+        if not self._knows_datums:
+            self._knows_datums = await self._shows_datums(await self._newest_at(credential()))
+        return self._knows_datums
+
+    async def _newest_at(self, place: str) -> list[TxAt]:
+        async for page in self._blockfrost.newest_transactions_at(place):
+            return page[:_SAMPLE]
+        return []
+
+    async def _shows_datums(self, sample: Sequence[TxAt]) -> bool:
+        """Tell whether the service has the datums of what it lists; where there are none, none is missing."""
+        if not sample:
+            return True
+        for tx in sample:
+            content = await self._content(tx.tx_hash, NOWHERE)
+            for output in (*content.made, *(spent.output for spent in content.spent)):
+                if output.datum_hash is not None and output.inline_datum is not None:
+                    return await self._blockfrost.knows_datum(output.datum_hash)
+        return False
+
+    async def knows_transactions(self, since: BlockHeight | None, account: str) -> bool:
+        """See `ChainView`."""
+        if await self._blockfrost.block(str(since or 1)) is None:
+            return False
+        if not self._shows_places:
+            for tx in (await self._newest_at(account))[:1]:
+                self._shows_places = await self._blockfrost.place(tx.tx_hash) is not None
+        return self._shows_places
+
+    async def output(self, ref: OutRef) -> Traced | None:
+        """See `ChainView`."""
+        made = await self._blockfrost.outputs(TxId(ref[0]))
+        for output in made.outputs if made is not None else ():
+            if output.output_index == ref[1]:
+                return Traced(_output(output, TxId(ref[0])), _spender(output))
+        return None
+
+    async def spending(self, traced: Traced) -> HtlcTx:
+        """See `ChainView`."""
+        place = None if traced.spender is None else await self._blockfrost.place(traced.spender)
+        if traced.spender is None or place is None or not place.valid_contract:
+            raise ChainMovedError
+        return await self._content(traced.spender, NOWHERE)
+
+    async def made_after(self, block: BlockRef) -> list[Output] | None:
+        """See `ChainView`."""
+        if await self._blockfrost.block(block.id) is None:
+            return None
+        head = await self._blockfrost.head()
+        if head.height <= block.height:
+            return []
+        new = await self._blockfrost.transactions_at(credential(), block.height + 1, head.height)
+        if len(new) > _MOST_NEW:
+            return None
+        return [output for tx in new for output in (await self._content(tx.tx_hash, NOWHERE)).made]
+
+    async def _content(self, tx_id: TxId, block: BlockRef, *, failed: bool = False) -> HtlcTx:
         found = self._contents.get(tx_id)
         if found is None:
-            outputs = await self._blockfrost.outputs(tx_id)
-            if outputs is None:
-                raise ChainMovedError
-            found = HtlcTx(tx_id, NOWHERE, await self._spent(outputs), _made(outputs))
+            found = await self._read(tx_id, failed=failed)
+            if found.unreadable:
+                return msgspec.structs.replace(found, block=block)
             if len(self._contents) >= _KEPT_TRANSACTIONS:
                 self._contents.pop(next(iter(self._contents)))
             self._contents[tx_id] = found
-        return HtlcTx(tx_id, block, found.spent, found.made)
+        return msgspec.structs.replace(found, block=block)
 
-    async def _spent(self, tx: TxOutputs) -> tuple[Spent, ...]:
-        """Return the outputs of the validator that it spends, with their redeemers from its own bytes."""
-        ordinary = [spent for spent in tx.inputs if not spent.collateral and not spent.reference]
-        ordinary.sort(key=lambda spent: (spent.tx_hash, spent.output_index))  # as redeemers count them
-        ours = {index: spent for index, spent in enumerate(ordinary) if is_ours(spent.address)}
-        if not ours:
-            return ()
-        raw = await self._blockfrost.raw(tx.hash)
-        if raw is None:
+    async def _read(self, tx_id: TxId, *, failed: bool) -> HtlcTx:
+        """Return what a transaction did: its outputs as the service resolves them, and what is in its own
+        bytes. Bytes that cannot be read are set aside; a service that shows others is not believed."""
+        outputs = await self._blockfrost.outputs(tx_id)
+        raw = await self._blockfrost.raw(tx_id)
+        if outputs is None or raw is None:
             raise ChainMovedError
-        if id_of_bytes(raw) != tx.hash:
+        unreadable, tx = "", RawTx((), {}, None, frozenset(), ())
+        try:
+            if id_of_bytes(raw) != tx_id:
+                raise PortUnavailableError(
+                    "the service shows the bytes of another transaction", "use another service"
+                )
+        except CborError as error:
             raise PortUnavailableError(
-                "the service shows the bytes of another transaction", "use another service"
+                "the service showed something other than a transaction", "use another"
+            ) from error
+        try:
+            tx = read_tx(raw)
+        except CborError as error:
+            unreadable = f"its bytes cannot be read: {error}"
+        if tx.inputs and not failed and tuple(spent.ref for spent in _ordinary(outputs)) != tx.inputs:
+            raise PortUnavailableError(
+                "the service shows other inputs than the transaction has", "use another service"
             )
-        redeemers = _redeemers(raw)
-        return tuple(
-            Spent(_output(spent, spent.tx_hash), redeemers.get(index)) for index, spent in ours.items()
-        )
+        spent = () if failed else _spent(outputs, tx)
+        made = () if failed else _made(outputs)
+        return HtlcTx(tx_id, NOWHERE, spent, made, tx.start, tx.signers, tx.shown, failed, unreadable)
 
     # ------------------------------------------------------------------ outputs and transactions
 
@@ -183,11 +312,8 @@ class HostedView:
 
     async def spender(self, spent: OutRef) -> str | None:
         """See `ChainView`."""
-        made = await self._blockfrost.outputs(TxId(spent[0]))
-        for output in made.outputs if made is not None else ():
-            if output.output_index == spent[1]:
-                return output.consumed_by_tx
-        return None
+        traced = await self.output(spent)
+        return None if traced is None else traced.spender
 
     async def submit(self, raw: bytes) -> str:
         """See `ChainView`."""
@@ -221,18 +347,26 @@ def _made(tx: TxOutputs) -> tuple[Output, ...]:
     )
 
 
-def _redeemers(raw: bytes) -> dict[int, bytes]:
-    """Return the data of the spending redeemers by input (CBOR); there are two forms of them."""
-    try:
-        held = Transaction.from_cbor(raw).transaction_witness_set.redeemer
-        if held is None:
-            return {}
-        if hasattr(held, "items"):
-            pairs = [(key.tag.value, key.index, value.data) for key, value in held.items()]
-        else:
-            pairs = [(redeemer.tag.value, redeemer.index, redeemer.data) for redeemer in held]
-        return {index: data.to_cbor() for tag, index, data in pairs if tag == 0}
-    except Exception as error:
+def _spent(outputs: TxOutputs, tx: RawTx) -> tuple[SpentOutput, ...]:
+    """Return the outputs of the validator that a transaction spends, with their redeemers."""
+    return tuple(
+        SpentOutput(_output(spent, spent.tx_hash), tx.redeemers.get(index, ()))
+        for index, spent in enumerate(_ordinary(outputs))
+        if is_ours(spent.address)
+    )
+
+
+def _spender(output: WireOutput) -> TxId | None:
+    """Return what spent an output. Not to be told is not the same as nothing."""
+    spender = output.consumed_by_tx
+    if isinstance(spender, msgspec.UnsetType):
         raise PortUnavailableError(
-            "a claim's transaction cannot be read", "try again, or use another service"
-        ) from error
+            "the service does not say which outputs are spent", "use one that has consumed_by_tx"
+        )
+    return None if spender is None else TxId(spender)
+
+
+def _ordinary(outputs: TxOutputs) -> list[WireOutput]:
+    """Return what a transaction really spends, in the order in which redeemers count it."""
+    spends = [spent for spent in outputs.inputs if not spent.collateral and not spent.reference]
+    return sorted(spends, key=lambda spent: spent.ref)

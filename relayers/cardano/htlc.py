@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import hashlib
+from functools import lru_cache
 
-import cbor2
 from pycardano import Address, Network, VerificationKeyHash
 from pycardano.crypto.bech32 import encode as bech32_encode
 
-from bridge.chains.errors import ActionRefusedError, BadAddressError, PortUnavailableError
-from bridge.chains.port import Claimed, HtlcEvent, Locked, Refunded
-from bridge.protocol.types import HASHLOCK_BYTES, Amount, Asset, LockId, LockTerms, Preimage, UnixSeconds
+from bridge.chains.errors import ActionRefusedError, BadAddressError
+from bridge.chains.port import Claimed, HtlcEvent, Locked, SetAside
+from bridge.chains.preimages import revealed
+from bridge.protocol.types import HASHLOCK_BYTES, Amount, Asset, LockId, LockTerms, UnixSeconds
 from bridge.protocol.types import Address as AddressText
+from relayers.cardano.cbor_items import CborError, read_whole
 from relayers.cardano.chain_view import HtlcTx, Output
+from relayers.cardano.fates import fate
+from relayers.cardano.plutus_data import byte_string, constructor, integer
 from relayers.cardano.script import HtlcDatum, validator_hash
 from relayers.cardano.settings import CardanoSettings
 
@@ -20,9 +24,6 @@ MIXED = "mixed"
 """The symbol of a lock with several native tokens: no swap asks for one, so it is only given back."""
 
 _MAX_INT = 2**63 - 1
-_CONSTRUCTOR_0 = 121
-"""CBOR tag of a Plutus data constructor 0; 1 and 2 follow (RFC 8949 tag registry, 121…127)."""
-_PAYING = 0
 _KEY_HASH_BYTES = 28
 
 
@@ -69,6 +70,7 @@ def key_credential(address: str) -> str:
     return str(bech32_encode("addr_vkh", list(key_hash(address))))
 
 
+@lru_cache(maxsize=10_000)
 def is_ours(contract: str) -> bool:
     """Tell whether an address is the validator's, with whatever stake part."""
     try:
@@ -168,61 +170,58 @@ class Reader:
         return None if terms is None else id_of(terms, self._settings)
 
     def events(self, tx: HtlcTx) -> list[HtlcEvent]:
-        """Return what a transaction did, spends first.
-
-        Raises `PortUnavailableError` when what is said of it contradicts itself.
-        """
+        """Return what a transaction did, spends first, and then what it shows that could open a lock."""
         found: list[HtlcEvent] = []
+        known: set[bytes] = set()
         for spent in tx.spent:
             terms = self.terms(spent.output)
+            known.add(bytes.fromhex(spent.output.tx_id))
             if terms is None:
                 continue
-            if spent.redeemer is None:
-                raise PortUnavailableError("a lock is spent without a redeemer", "use another service")
-            lock_id = id_of(terms, self._settings)
-            preimage = _read_redeemer(spent.redeemer)
-            if preimage is None:
-                found.append(Refunded(tx.block, tx.tx_id, lock_id))
-            elif preimage.opens(terms.hashlock):
-                found.append(Claimed(tx.block, tx.tx_id, lock_id, preimage))
-            else:
-                raise PortUnavailableError(
-                    "a claim shows a wrong preimage", "the service is broken: use another"
-                )
+            ended = fate(
+                tx,
+                id_of(terms, self._settings),
+                terms,
+                spent.redeemers,
+                key_hash(terms.recipient),
+                None if tx.start is None else UnixSeconds(self._settings.time_of(tx.start)),
+            )
+            if isinstance(ended, Claimed):
+                known.add(ended.preimage.reveal())
+            found.append(ended)
         for output in tx.made:
             made = self.terms(output)
             if made is not None:
+                known |= {key_hash(made.sender), key_hash(made.recipient), made.hashlock}
                 found.append(Locked(tx.block, tx.tx_id, id_of(made, self._settings), made))
+        # What stands in these events, or names a spent output as every payment does, is not said again.
+        found += revealed(tx.block, tx.tx_id, (shown for shown in tx.shown if shown not in known))
         return found
+
+    def set_aside(self, tx: HtlcTx) -> list[SetAside]:
+        """Return what of a transaction could not be read."""
+        if not tx.unreadable:
+            return []
+        ids = [self.lock_id(spent.output) for spent in tx.spent]
+        named = tuple(LockId(lock_id) for lock_id in ids if lock_id is not None)
+        return [SetAside(tx.block, tx.tx_id, tx.unreadable, named)]
 
 
 def _read_datum(inline: str) -> HtlcDatum | None:
+    """Return a lock's terms from its datum (CBOR, hex), in any encoding; None if it is not a lock's."""
     try:
-        datum = cbor2.loads(bytes.fromhex(inline))
-    except (ValueError, cbor2.CBORDecodeError):
+        found = constructor(read_whole(bytes.fromhex(inline)))
+    except (ValueError, CborError):
         return None
-    if not isinstance(datum, cbor2.CBORTag) or datum.tag != _CONSTRUCTOR_0:
+    if found is None or found[0] != HtlcDatum.CONSTR_ID or len(found[1]) != 4:
         return None
-    fields = list(datum.value) if isinstance(datum.value, (list, tuple)) else []
-    if len(fields) != 4 or not all(isinstance(field, bytes) for field in fields[:3]):
+    fields = found[1]
+    sender, recipient, hashlock = (byte_string(field) for field in fields[:3])
+    deadline = integer(fields[3])
+    if sender is None or recipient is None or hashlock is None or deadline is None:
         return None
-    sender, recipient, hashlock, deadline = fields
     if (len(sender), len(recipient), len(hashlock)) != (_KEY_HASH_BYTES, _KEY_HASH_BYTES, HASHLOCK_BYTES):
         return None
-    if not isinstance(deadline, int) or not 0 < deadline <= _MAX_INT:
+    if not 0 < deadline <= _MAX_INT:
         return None
     return HtlcDatum(sender, recipient, hashlock, deadline)
-
-
-def _read_redeemer(data: bytes) -> Preimage | None:
-    """Return the preimage that a redeemer (CBOR) shows, None for a refund."""
-    try:
-        decoded = cbor2.loads(data)
-        if decoded.tag != _CONSTRUCTOR_0 + _PAYING:
-            return None
-        (preimage,) = decoded.value
-        return Preimage(preimage)
-    except (ValueError, TypeError, AttributeError, cbor2.CBORDecodeError) as error:
-        raise PortUnavailableError(
-            "a redeemer cannot be read", "try again, or use another service"
-        ) from error

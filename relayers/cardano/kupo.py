@@ -105,6 +105,15 @@ class Kupo:
             return None
         return (await self._get(f"/checkpoints/{slot}", Checkpoint | None))[0]  # type: ignore[arg-type]
 
+    async def oldest(self) -> Checkpoint | None:
+        """Return the oldest block that Kupo has kept note of: it has read all that follows."""
+        found = (await self._get("/checkpoints", list[Checkpoint]))[0]
+        return min(found, key=lambda point: point.slot_no, default=None)
+
+    async def follows(self, place: str) -> bool:
+        """Tell whether Kupo's patterns include an address, or all addresses with a payment credential."""
+        return bool((await self._get(f"/patterns/{_pattern(place)}", list[str]))[0])
+
     async def unspent(self, place: str) -> list[Match]:
         """Return what is unspent at an address or payment credential, oldest first."""
         query = "?unspent&resolve_hashes&order=oldest_first"
@@ -140,7 +149,7 @@ class Kupo:
 
     async def output(self, ref: OutRef) -> Match | None:
         """Return one output, if it matches the patterns."""
-        found = (await self._get(f"/matches/{ref[1]}@{ref[0]}", list[Match]))[0]
+        found = (await self._get(f"/matches/{ref[1]}@{ref[0]}?resolve_hashes", list[Match]))[0]
         return found[0] if found else None
 
     async def _get(self, path: str, kind: type[T]) -> tuple[T, int]:

@@ -16,7 +16,10 @@ from websockets.protocol import State
 from bridge.chains.errors import PortUnavailableError
 from bridge.protocol.types import TxId
 from kernels.errors import RainbowError
+from relayers.cardano.cbor_items import CborError
 from relayers.cardano.chain_view import Output, OutRef, TxRefusedError, Waiting
+from relayers.cardano.json_items import loads
+from relayers.cardano.ogmios_tx import ShownTx, shown_tx
 from relayers.cardano.parameters import from_ogmios
 
 _AGAIN = "it may pass by itself; check Ogmios and its node if it lasts"
@@ -47,15 +50,15 @@ class ChainTip(msgspec.Struct, frozen=True):
 
 
 class OgmiosBlock(msgspec.Struct, frozen=True):
-    """A block: its place, and its transactions' ids in order, `failed` those of which only the collateral was
-    taken. `ancestor` is "genesis" for the first."""
+    """A block: its place, and its transactions' ids in order. `failed` are those of which only the collateral
+    was taken, with what they show (None: it cannot be read). `ancestor` is "genesis" for the first."""
 
     slot: int
     id: str
     height: int
     ancestor: str
     transactions: tuple[str, ...]
-    failed: frozenset[str]
+    failed: dict[str, ShownTx | None]
 
 
 class RpcFailedError(RainbowError):
@@ -83,7 +86,7 @@ class Session:
         async with asyncio.timeout(self._timeout):
             await self._connection.send(msgspec.json.encode(request).decode())
             text = await self._connection.recv()
-        answer = msgspec.json.decode(text)
+        answer = loads(text.encode() if isinstance(text, str) else text)
         if not isinstance(answer, dict) or answer.get("id") != self._asked:
             raise PortUnavailableError("Ogmios answered something else than it was asked", _AGAIN)
         error = answer.get("error")
@@ -193,6 +196,24 @@ class Ogmios:
                 newest = "" if latest is None else latest.id
             return blocks
 
+    async def shown(self, before: Point | None, block_id: str, wanted: set[str]) -> dict[str, ShownTx | None]:
+        """Return what some transactions of a block show (None: it cannot be read), those that are in it;
+        `before` is the block before it. Nothing is returned if another block follows there."""
+        async with self.session() as session:
+            if before is None:
+                await session.ask("findIntersection", {"points": ["origin"]})
+            elif (await _intersect(session, [before]))[0] is None:
+                return {}
+            for _ in range(2):  # it begins with a roll-back to where we are
+                step = await session.ask("nextBlock")
+                if step["direction"] == "forward":
+                    block = step["block"]
+                    if block["id"] != block_id:
+                        return {}
+                    txs = block.get("transactions") or ()
+                    return {str(tx["id"]): _shown(tx) for tx in txs if tx["id"] in wanted}
+            return {}
+
     # ------------------------------------------------------------------ mempool
 
     async def waiting(self) -> list[Waiting]:
@@ -280,8 +301,16 @@ def _block(found: Json) -> OgmiosBlock:
         int(found["height"]),
         str(found["ancestor"]),
         tuple(str(tx["id"]) for tx in txs),
-        frozenset(str(tx["id"]) for tx in txs if tx["spends"] != "inputs"),
+        {str(tx["id"]): _shown(tx) for tx in txs if tx["spends"] != "inputs"},
     )
+
+
+def _shown(tx: Json) -> ShownTx | None:
+    """Return what a stranger's transaction shows, None if it cannot be read: that stops nothing."""
+    try:
+        return shown_tx(tx)
+    except (LookupError, TypeError, ValueError, AttributeError, CborError):
+        return None
 
 
 def _ref(found: Json) -> OutRef:

@@ -8,7 +8,7 @@ read again.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence, Set
 
 from pycardano import ProtocolParameters
 
@@ -22,14 +22,17 @@ from relayers.cardano.chain_view import (
     Inclusion,
     Output,
     OutRef,
-    Spent,
+    SpentOutput,
+    Traced,
     Waiting,
 )
 from relayers.cardano.htlc import credential
-from relayers.cardano.kupo import Kupo, Match
+from relayers.cardano.kupo import Kupo, Match, SpentAt
 from relayers.cardano.ogmios import Ogmios, OgmiosBlock, Point
+from relayers.cardano.ogmios_tx import ShownTx
 from relayers.cardano.settings import CardanoSettings
 
+_UNREADABLE = "what Ogmios shows of it has an unknown form"
 _NO_PARENT = "0" * 64
 _KEPT_BLOCKS = 2_160
 """As many as Cardano may roll back: what is older is not asked for again."""
@@ -45,6 +48,8 @@ class OwnNodeView:
         self._kupo = kupo
         self._settings = settings
         self._blocks: dict[str, OgmiosBlock] = {}
+        self._oldest: OgmiosBlock | None = None
+        self._has_matches = False
 
     async def magic(self) -> int:
         """See `ChainView`."""
@@ -166,30 +171,118 @@ class OwnNodeView:
                     "Kupo does not say what spent a lock", "index again with Kupo 2.10 or later"
                 )
             gone.setdefault((match.spent_at.header_hash, match.spent_at.transaction_id), []).append(match)
-        found: list[tuple[int, int, HtlcTx]] = []
+        touching: dict[str, set[str]] = {}
         for block_id, tx_id in made.keys() | gone.keys():
-            ref = refs.get(block_id)
-            if ref is None:
+            if block_id not in refs:
                 raise ChainMovedError
+            touching.setdefault(block_id, set()).add(tx_id)
+        found: list[HtlcTx] = []
+        for ref in blocks:
+            wanted = touching.get(ref.id, set())
             block = await self._block(Point(self._settings.slot_at(ref.time), ref.id))
-            if tx_id not in block.transactions:
+            if not wanted <= set(block.transactions):
                 raise ChainMovedError
-            if tx_id in block.failed:
-                continue
-            inputs = sorted(gone.get((block_id, tx_id), ()), key=lambda entry: entry.output.ref)
-            outputs = sorted(made.get((block_id, tx_id), ()), key=lambda entry: entry.index)
-            tx = HtlcTx(TxId(tx_id), ref, tuple(_spent(entry) for entry in inputs), tuple(outputs))
-            found.append((ref.height, block.transactions.index(tx_id), tx))
-        return [tx for _, _, tx in sorted(found, key=lambda entry: entry[:2])]
+            shown = await self._shown(block, wanted - block.failed.keys())
+            for tx_id in block.transactions:
+                place = ref.id, tx_id
+                if tx_id in block.failed:
+                    found.append(_failed(TxId(tx_id), ref, block.failed[tx_id]))
+                elif tx_id in wanted:
+                    outputs = tuple(sorted(made.get(place, ()), key=lambda entry: entry.index))
+                    found.append(_read(TxId(tx_id), ref, gone.get(place, ()), outputs, shown[tx_id]))
+        return found
 
-    async def past_activity(self, digest: str) -> AsyncIterator[HtlcTx]:
+    async def _shown(self, block: OgmiosBlock, wanted: Set[str]) -> dict[str, ShownTx | None]:
+        """Return what transactions of a block show. Raises `ChainMovedError`."""
+        if not wanted:
+            return {}
+        parent = await self._kupo.checkpoint(block.slot - 1)
+        before = None if parent is None else Point(parent.slot_no, parent.header_hash)
+        shown = await self._ogmios.shown(before, block.id, set(wanted))
+        if shown.keys() != wanted:
+            raise ChainMovedError
+        return shown
+
+    async def past_activity(
+        self,
+        wanted: Callable[[Output], bool],
+        digest: str,  # noqa: ARG002 - Kupo shows all datums
+        since: BlockHeight | None,  # noqa: ARG002 - one answer holds all
+    ) -> AsyncIterator[HtlcTx]:
         """See `ChainView`."""
         for match in await self._kupo.ever(credential()):
-            if match.datum_hash == digest:
+            if wanted(match.output):
                 if match.spent_at is not None:
-                    spender = match.spent_at.transaction_id or ""
-                    yield HtlcTx(TxId(spender), NOWHERE, (_spent(match),), ())
+                    yield await self._spending(match, match.spent_at)
                 yield HtlcTx(TxId(match.transaction_id), NOWHERE, (), (match.output,))
+
+    async def covers(
+        self,
+        since: BlockHeight | None,
+        account: str,
+        digest: str,  # noqa: ARG002 - Kupo tells what it follows
+    ) -> bool:
+        """See `ChainView`."""
+        return await self._kupo.follows(credential()) and await self._reaches(since, account)
+
+    async def knows_transactions(self, since: BlockHeight | None, account: str) -> bool:
+        """See `ChainView`. Every transaction of ours has an output that Kupo follows."""
+        return await self._kupo.follows(account) and await self._reaches(since, account)
+
+    async def _reaches(self, since: BlockHeight | None, account: str) -> bool:
+        """Tell whether Kupo has read the chain from a height on (None: from its first block), and kept what
+        it found: it has something of the account or of the validator."""
+        if not self._has_matches:
+            places = (account, credential())
+            self._has_matches = any([await self._kupo.unspent(place) for place in places])
+        if not self._has_matches:
+            return False
+        if self._oldest is None:
+            oldest = await self._kupo.oldest()
+            if oldest is None:
+                return False
+            self._oldest = await self._block(Point(oldest.slot_no, oldest.header_hash))
+        if self._oldest.ancestor == "genesis":
+            return True
+        return since is not None and self._oldest.height <= since
+
+    async def output(self, ref: OutRef) -> Traced | None:
+        """See `ChainView`."""
+        match = await self._kupo.output(ref)
+        if match is None:
+            return None
+        if match.spent_at is None:
+            return Traced(match.output, None)
+        return Traced(match.output, TxId(match.spent_at.transaction_id or "an unknown transaction"))
+
+    async def spending(self, traced: Traced) -> HtlcTx:
+        """See `ChainView`."""
+        match = await self._kupo.output(traced.output.ref)
+        if match is None or match.spent_at is None:
+            raise ChainMovedError
+        return await self._spending(match, match.spent_at)
+
+    async def made_after(self, block: BlockRef) -> list[Output] | None:
+        """See `ChainView`."""
+        slot = self._settings.slot_at(block.time)
+        known, newest = await self._kupo.checkpoint(slot), await self._kupo.newest()
+        if known is None or newest is None or known.header_hash != block.id:
+            return None
+        if newest.slot_no <= slot:
+            return []
+        made = await self._kupo.created(credential(), slot + 1, newest.slot_no)
+        return [match.output for match in made]
+
+    async def _spending(self, match: Match, spent_at: SpentAt) -> HtlcTx:
+        """Return the transaction that spent an output."""
+        if spent_at.transaction_id is None:
+            raise PortUnavailableError(
+                "Kupo does not say what spent a lock", "index again with Kupo 2.10 or later"
+            )
+        tx_id = TxId(spent_at.transaction_id)
+        block = await self._block(Point(spent_at.slot_no, spent_at.header_hash))
+        shown = await self._shown(block, {tx_id})
+        return _read(tx_id, NOWHERE, [match], (), shown[tx_id])
 
     # ------------------------------------------------------------------ outputs and transactions
 
@@ -227,10 +320,8 @@ class OwnNodeView:
 
     async def spender(self, spent: OutRef) -> str | None:
         """See `ChainView`."""
-        match = await self._kupo.output(spent)
-        if match is None or match.spent_at is None:
-            return None
-        return match.spent_at.transaction_id or "an unknown transaction"
+        traced = await self.output(spent)
+        return None if traced is None else traced.spender
 
     async def submit(self, raw: bytes) -> str:
         """See `ChainView`."""
@@ -246,9 +337,30 @@ class OwnNodeView:
         await self._kupo.close()
 
 
-def _spent(match: Match) -> Spent:
+def _read(
+    tx_id: TxId, block: BlockRef, spent: Sequence[Match], made: tuple[Output, ...], shown: ShownTx | None
+) -> HtlcTx:
+    """Return a transaction from what Kupo and Ogmios show of it."""
+    inputs = tuple(_spent(match, shown) for match in sorted(spent, key=lambda match: match.output.ref))
+    if shown is None:
+        return HtlcTx(tx_id, block, inputs, made, unreadable=_UNREADABLE)
+    return HtlcTx(tx_id, block, inputs, made, shown.start, shown.signers, shown.shown)
+
+
+def _failed(tx_id: TxId, block: BlockRef, shown: ShownTx | None) -> HtlcTx:
+    """Return a transaction that only lost its collateral: whatever it shows may open a lock that it named."""
+    if shown is None:
+        return HtlcTx(tx_id, block, (), (), failed=True, unreadable=_UNREADABLE)
+    return HtlcTx(tx_id, block, (), (), shown.start, shown.signers, shown.shown, failed=True)
+
+
+def _spent(match: Match, shown: ShownTx | None) -> SpentOutput:
+    """Return a spent output with its redeemer: the one that the node shows for it, or Kupo's where the node's
+    cannot be read."""
+    if shown is not None:
+        return SpentOutput(match.output, shown.redeemers.get(match.output.ref, ()))
     redeemer = None if match.spent_at is None else match.spent_at.redeemer
     try:
-        return Spent(match.output, None if redeemer is None else bytes.fromhex(redeemer))
+        return SpentOutput(match.output, () if redeemer is None else (bytes.fromhex(redeemer),))
     except ValueError as error:
         raise PortUnavailableError("Kupo shows a redeemer that is not hex", "is this Kupo?") from error

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from typing import Any
 
 from pycardano import ProtocolParameters
 
+_OUR_LANGUAGE = "PlutusV3"
 _TIER_BYTES = 25_600
 _TIER_MULTIPLIER = 1.2
 _MAX_REFERENCE_BYTES = 204_800
@@ -45,7 +46,10 @@ def parse_parameters(raw: Mapping[str, Any]) -> ProtocolParameters:
         max_collateral_inputs=int(raw["max_collateral_inputs"]),
         coins_per_utxo_word=int(raw["coins_per_utxo_word"]),
         coins_per_utxo_byte=int(raw["coins_per_utxo_size"]),
-        cost_models={name: dict(costs) for name, costs in raw["cost_models"].items()},
+        cost_models={
+            name: _in_order(costs)
+            for name, costs in (raw.get("cost_models_raw") or _listed(raw["cost_models"])).items()
+        },
         maximum_reference_scripts_size={"bytes": _MAX_REFERENCE_BYTES},
         min_fee_reference_scripts={
             "base": float(raw["min_fee_ref_script_cost_per_byte"]),
@@ -89,9 +93,7 @@ def from_ogmios(raw: Mapping[str, Any]) -> ProtocolParameters:
         coins_per_utxo_word=int(raw["minUtxoDepositCoefficient"]),
         coins_per_utxo_byte=int(raw["minUtxoDepositCoefficient"]),
         cost_models={
-            # Keys sort as the costs are ordered: three digits, as Blockfrost writes them.
-            f"PlutusV{name[-1]}": {f"{index:03d}": cost for index, cost in enumerate(costs)}
-            for name, costs in raw["plutusCostModels"].items()
+            f"PlutusV{name[-1]}": _in_order(costs) for name, costs in raw["plutusCostModels"].items()
         },
         maximum_reference_scripts_size={"bytes": int(raw["maxReferenceScriptsSize"]["bytes"])},
         min_fee_reference_scripts={
@@ -100,6 +102,30 @@ def from_ogmios(raw: Mapping[str, Any]) -> ProtocolParameters:
             "multiplier": float(tiers["multiplier"]),
         },
     )
+
+
+def _in_order(costs: Sequence[int]) -> dict[str, int]:
+    """Return a cost model as pycardano takes it: it sorts the keys, so they are numbers of three digits."""
+    return {f"{index:03d}": int(cost) for index, cost in enumerate(costs)}
+
+
+def _listed(models: Mapping[str, Any]) -> dict[str, list[int]]:
+    """Return cost models as the ledger has them: lists. Services without the lists themselves show mappings,
+    whose order says nothing: by number they can be put in order, by name they cannot.
+
+    Raises ValueError if the one that the validator needs cannot be.
+    """
+    found: dict[str, list[int]] = {}
+    for name, costs in models.items():
+        if isinstance(costs, list):
+            found[name] = costs
+        elif costs and all(key.isdigit() for key in costs):
+            ordered = sorted(costs, key=int)
+            if [int(key) for key in ordered] in (list(range(len(costs))), list(range(1, len(costs) + 1))):
+                found[name] = [costs[key] for key in ordered]
+    if _OUR_LANGUAGE not in found:
+        raise ValueError("the cost model of Plutus V3 is shown without its order")
+    return found
 
 
 def _lovelace(value: Mapping[str, Any]) -> int:

@@ -18,7 +18,6 @@ from bridge.chains.errors import ActionRefusedError, InsufficientFundsError
 from bridge.chains.port import UnsignedTx
 from bridge.protocol.types import LockTerms, Preimage, Purpose
 from relayers.cardano import building, htlc
-from relayers.cardano.blocks import History
 from relayers.cardano.chain_view import TxRefusedError
 from relayers.cardano.drafting import Drafting
 from relayers.cardano.open_view import open_view
@@ -78,7 +77,7 @@ class CardanoWallet:
         self._settings = settings
         self._view = open_view(settings)
         reader = htlc.Reader(settings)
-        self._drafting = Drafting(self._view, History(self._view, reader), reader, settings)
+        self._drafting = Drafting(self._view, reader, settings)
 
     async def __aenter__(self) -> CardanoWallet:
         return self

@@ -26,6 +26,7 @@ from bridge.protocol.types import Asset
 from bridge.store import LeaseLostError, Store, StoreError
 from relayers.daemon.account_actions import AccountActions, AnchorHook
 from relayers.daemon.health_file import HealthFile
+from relayers.daemon.restoring import Restorer
 from relayers.daemon.schedule import Job, Schedule
 from relayers.daemon.settings import WorkerSettings
 from relayers.daemon.status import StatusKeeper
@@ -85,6 +86,7 @@ class Worker:
         self._status = StatusKeeper(port, store, metrics, assets, settings.heartbeat_seconds)
         self._watcher = ChainWatcher(port, store, ingest, self._status, metrics, settings.max_blocks)
         self._verifier = LockVerifier(port, store, ingest, self._reconcile, metrics, settings.max_blocks)
+        self._restorer = Restorer(port, store, metrics, settings.max_blocks)
         self._account = AccountActions(port, store, assets, anchor)
         self.outbox = Outbox(store, port, owner, settings.outbox, metrics)
         self._schedule = Schedule(port, store, settings, anchors=anchor is not None)
@@ -135,6 +137,8 @@ class Worker:
             yield "status", self._status.refresh
         if not self._account.is_set_up:
             yield "set_up", self._account.set_up
+        if Job.POLL in due:
+            yield "restore", self._restorer.work
         if Job.VERIFY in due:
             yield "verify", self._verifier.verify
         if Job.SWEEP in due:

@@ -57,6 +57,7 @@ class StatusKeeper:
             account=self._port.account,
             contract=self._port.contract,
             leaves_deposit=self._port.traits.leaves_deposit,
+            proves_sender=self._port.traits.locks_prove_sender,
         )
 
     def with_tip(self, tip: Tip) -> ChainStatus:

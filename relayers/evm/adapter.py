@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
-from typing import Any
 
 from eth_account import Account
 from eth_account.signers.local import LocalAccount
-from eth_hash.auto import keccak
 from eth_utils.address import (
     is_checksum_address,
     is_checksum_formatted_address,
@@ -28,8 +26,10 @@ from bridge.chains.actions import (
     RefundAction,
     SwapAction,
 )
+from bridge.chains.endpoints.agreement import Agreed
 from bridge.chains.endpoints.reports import Report
-from bridge.chains.errors import ActionRefusedError, BadAddressError, PortError, PortUnavailableError
+from bridge.chains.endpoints.selection import Rules
+from bridge.chains.errors import ActionRefusedError, BadAddressError, PortError
 from bridge.chains.port import (
     Authorizer,
     BroadcastResult,
@@ -39,6 +39,7 @@ from bridge.chains.port import (
     Scan,
     SignedTx,
     Tip,
+    TxState,
     TxStatus,
     UnsignedTx,
 )
@@ -54,30 +55,34 @@ from bridge.protocol.types import (
     Preimage,
     Purpose,
 )
-from relayers.evm import access, artifacts, blocks, erc20, gas, htlc, spends
+from relayers.evm import access, artifacts, erc20, gas
 from relayers.evm.authorizing import EvmAuthorizer
 from relayers.evm.building import Builder, RevertedError, Spending
 from relayers.evm.claiming import Claims
 from relayers.evm.estimates import estimate
 from relayers.evm.hints import new_heads
+from relayers.evm.identity import check_contract, check_network
+from relayers.evm.known_locks import KnownLocks
 from relayers.evm.messages import HtlcContract, Message
 from relayers.evm.profiles import FeeModel
-from relayers.evm.rpc import Call, Rpc, RpcError, failed, network_check, open_rpc, quantity, sound
+from relayers.evm.receivers import Receivers
+from relayers.evm.rpc import Rpc, open_rpc, quantity
+from relayers.evm.scanning import Scanner
 from relayers.evm.settings import EvmSettings
-from relayers.evm.terms import Place, read_event
+from relayers.evm.spends import LockLook
+from relayers.evm.terms import Place
+from relayers.evm.tokens import Tokens
 from relayers.evm.traits import TRAITS
-from relayers.evm.transactions import read_broadcast, read_status
+from relayers.evm.transactions import Sender, read_status
 
 _Unclaiming = LockAction | RefundAction | CooperativeRefundAction | AccountAction
 """Every action but a claim, which `claiming` sends."""
-
-_EVENT_TOPICS = tuple("0x" + topic.hex() for topic in htlc.TOPICS)
 
 _ALREADY_OPEN = "AlreadyOpen"
 """The contract's error for terms that are locked already and for a lane that holds a lock."""
 
 _COOPERATIVE_REFUND_VALIDITY = 3600
-"""Seconds for which our signature under a cooperative refund is good; each replacement signs anew."""
+"""Seconds for which our signature under a cooperative refund is valid; each replacement is signed again."""
 
 
 def open_port(settings: EvmSettings, key: bytes) -> EvmPort:
@@ -95,24 +100,28 @@ class EvmPort:
         self.chain: ChainId = settings.chain
         self._settings = settings
         self._signer: LocalAccount = Account.from_key(key)
-        self._rpc = open_rpc(
-            settings.rpc_urls,
-            settings.timeout,
-            settings.chain,
-            identify=network_check(settings.chain_id, settings.chain),
-        )
-        self._checked = False
         self.account = Address(self._signer.address)
         self.contract = self.parse_address(_contract_address(settings))
+        self._rpc = _open(settings, self.contract)
+        self._sender = Sender(self._rpc, _open_private(settings), self.contract)
         self._place = Place(settings.chain, settings.chain_id, self.contract)
         self._htlc = HtlcContract(self._place, gas_hints=settings.fee_model is not FeeModel.ARBITRUM)
         self._builder = Builder(self._rpc, self._signer, settings)
         self._claims = Claims(self._rpc, self._htlc, self._builder, self.account)
         relayer = self.parse_address(settings.relayer) if settings.relayer else ""
-        self.authorizer: Authorizer | None = EvmAuthorizer(
-            self._rpc, self._htlc, self._signer, relayer, self._check
+        self.authorizer: Authorizer | None = EvmAuthorizer(self._rpc, self._htlc, self._signer, relayer)
+        assets = {asset.contract.lower(): asset for asset in (settings.native, *settings.assets)}
+        self._tokens = Tokens(self._rpc, self.account, self.contract)
+        self._receivers = Receivers(self._rpc, self.contract, self.account, settings.assets)
+        self._locks = KnownLocks()
+        self._scanner = Scanner(
+            self._rpc,
+            self._place,
+            assets,
+            self._locks,
+            reads_finalized=settings.reads_finalized,
+            reads_calldata=settings.reads_calldata,
         )
-        self._assets = {asset.contract.lower(): asset for asset in (settings.native, *settings.assets)}
 
     def __repr__(self) -> str:
         return f"EvmPort({self.account}, {self._settings!r})"
@@ -121,105 +130,57 @@ class EvmPort:
 
     async def tip(self) -> Tip:
         """Return the head; its timestamp is the clock that deadlines are compared with."""
-        await self._check()
-        return (await self._heads()).tip
+        return (await self._scanner.heads()).tip
 
     async def scan(self, recent_blocks: Sequence[BlockRef], max_blocks: int) -> Scan:
-        """See `ChainPort.scan`. A node behind the ring on the same chain yields nothing, and no orphans."""
-        await self._check()
-        return await self._rpc.reread(
-            lambda one: self._scan(one, recent_blocks, max_blocks), blocks.ChainMovedError
-        )
-
-    async def _scan(self, rpc: Rpc, recent_blocks: Sequence[BlockRef], max_blocks: int) -> Scan:
-        heads = await blocks.read_heads(rpc, finalized=self._settings.reads_finalized)
-        tip = heads.tip
-        head = tip.block
-        if not recent_blocks:
-            headers = await blocks.read_headers(rpc, head.height, head.height, head.parent)
-            orphaned: tuple[BlockRef, ...] = ()
-            kept: Sequence[BlockRef] = ()
-        else:
-            recent_blocks = await blocks.anchored(rpc, recent_blocks, head)
-            index = await blocks.common_ancestor(rpc, recent_blocks, head)
-            if index is None:
-                return Scan((), (), (), tip)
-            ancestor = recent_blocks[index]
-            kept = recent_blocks[: index + 1]
-            orphaned = tuple(reversed(recent_blocks[index + 1 :]))
-            last = min(head.height, ancestor.height + max_blocks)
-            headers = await blocks.read_headers(rpc, ancestor.height + 1, last, ancestor.id)
-        if headers and headers[-1].ref.height == head.height and headers[-1].ref.id != head.id:
-            raise blocks.ChainMovedError
-        heads.check_branch([*kept, *(header.ref for header in headers)])
-        refs = {header.ref.id: header.ref for header in headers}
-        logs = await blocks.read_logs(rpc, headers, self.contract, _EVENT_TOPICS)
-        events = [read_event(log, refs[log["blockHash"]], self._place, self._assets) for log in logs]
-        return Scan(
-            orphaned, tuple(header.ref for header in headers), tuple(e for e in events if e is not None), tip
-        )
+        """See `ChainPort.scan`."""
+        return await self._scanner.scan(recent_blocks, max_blocks)
 
     async def read_lock(
         self, lock_id: LockId, terms: LockTerms, *, since: BlockHeight | None = None, agreed: bool = False
     ) -> LockStatus:
-        """Tell whether the lock with exactly these terms is open; if not, its newest spend within
-        `history_blocks` tells how it ended."""
-        await self._check()
+        """Tell whether the lock with exactly these terms is open; if not, its newest spend since `since`
+        (None: within `history_blocks`) tells how it ended."""
         if lock_id != self.lock_id(terms):
             return LockStatus.ABSENT
-        request = {"to": self.contract, "data": self._htlc.is_open(terms).data}
-        if quantity(await self._rpc_call("eth_call", request, "latest")):
-            return LockStatus.OPEN
-        return await spends.last_spend(self._rpc, self.contract, lock_id, self._settings.history_blocks)
+        self._locks.add(lock_id, terms.hashlock)
+        look = LockLook(self._htlc, lock_id, terms, since, self._settings.history_blocks)
+        if not agreed:
+            return await self._rpc.pinned(look.at)
+        agreement = await self._rpc.agree(look.at)
+        return agreement.answer if isinstance(agreement, Agreed) else LockStatus.UNKNOWN
 
     async def balance(self, address: Address, asset: Asset) -> Amount:
         """Return ether in wei, or a token in its smallest unit."""
-        await self._check()
         if not asset.contract:
-            return Amount(quantity(await self._rpc_call("eth_getBalance", address, "latest")))
+            return Amount(quantity(await self._rpc.call("eth_getBalance", address, "latest")))
         request = {"to": asset.contract, "data": erc20.balance_of(address)}
-        return Amount(quantity(await self._rpc_call("eth_call", request, "latest")))
+        return Amount(quantity(await self._rpc.call("eth_call", request, "latest")))
 
     async def fees(self, asset: Asset) -> FeeEstimate:
-        """See `relayers.evm.estimates.estimate`."""
-        await self._check()
+        """See `relayers.evm.estimates.estimate`. Raises `PortError` for a token that is not what the
+        configuration says."""
+        await self._tokens.check(asset)
         return await estimate(self._rpc, self._settings, self._htlc, self.account, asset)
 
     async def setup_actions(self, assets: Sequence[Asset]) -> tuple[ApproveAction, ...]:
-        """Return the approvals still missing. `payload` of an APPROVE is the token's address (20 bytes).
+        """See `Tokens.approvals`. Raises `PortError` for a token that is not what the configuration says."""
+        return await self._tokens.approvals(assets)
 
-        An allowance that is neither enough nor zero is first set to zero: tokens like USDT insist on it.
-        """
-        await self._check()
-        tokens = [asset for asset in assets if asset.contract]
-        calls = [
-            Call(
-                "eth_call",
-                ({"to": token.contract, "data": erc20.allowance(self.account, self.contract)}, "latest"),
-            )
-            for token in tokens
-        ]
-        actions: list[ApproveAction] = []
-        for token, result in zip(tokens, await self._rpc.batch(calls), strict=True):
-            if isinstance(result, RpcError) or result == "0x":
-                raise PortError(
-                    f"{token.symbol} at {token.contract} is no ERC-20", "check the asset's contract"
-                )
-            granted = quantity(result)
-            if granted >= erc20.ENOUGH_ALLOWANCE:
-                continue
-            payload = bytes.fromhex(token.contract[2:])
-            if granted:
-                actions.append(ApproveAction(payload, Amount(0)))
-            actions.append(ApproveAction(payload, Amount(erc20.MAX_ALLOWANCE)))
-        return tuple(actions)
+    async def check_receiver(self, address: Address, asset: Asset) -> None:
+        """See `Receivers.check`."""
+        await self._receivers.check(address, asset)
+
+    async def allowance(self, token: Asset, owner: str) -> int:
+        """Return how much of a token the contract may take from an address."""
+        (granted,) = await self._tokens.allowances([token], owner)
+        return granted
 
     # ------------------------------------------------------------------ sending
 
     async def next_sequence(self) -> int | None:
         """Return the account's nonce, counting confirmed transactions only."""
-        await self._check()
-        return quantity(await self._rpc_call("eth_getTransactionCount", self.account, "latest"))
+        return quantity(await self._rpc.call("eth_getTransactionCount", self.account, "latest"))
 
     async def pending_sequence(self) -> int:
         """Return the nonce after everything of the account that the node's pool holds without a gap.
@@ -227,12 +188,10 @@ class EvmPort:
         Above `next_sequence` plus our own open intents it means that somebody else signs for this account,
         or that an older backup was restored.
         """
-        await self._check()
-        return quantity(await self._rpc_call("eth_getTransactionCount", self.account, "pending"))
+        return quantity(await self._rpc.call("eth_getTransactionCount", self.account, "pending"))
 
     async def prepare(self, action: Action, sequence: int | None, fee: FeeLevel) -> SignedTx:
         """Simulate, price and sign. See `ChainPort.prepare`."""
-        await self._check()
         if sequence is None:
             raise ActionRefusedError("a transaction needs a nonce", "take it from next_sequence")
         if isinstance(action, ClaimAction):
@@ -256,21 +215,18 @@ class EvmPort:
 
     async def broadcast(self, tx: SignedTx) -> BroadcastResult:
         """Send stored bytes; sending them again is harmless."""
-        await self._check()
-        send = Call("eth_sendRawTransaction", ("0x" + tx.raw.hex(),))
-
-        async def send_to(one: Rpc) -> BroadcastResult:
-            return read_broadcast((await one.batch([send]))[0], tx.tx_id)
-
-        return await self._rpc.broadcast(send_to)
+        return await self._sender.broadcast(tx)
 
     async def tx_status(self, tx: SignedTx, *, agreed: bool = False) -> TxStatus:
         """Tell where a transaction is."""
-        await self._check()
-        try:
-            return await read_status(self._rpc, tx)
-        except RpcError as error:
-            raise failed(error) from error
+        if not agreed:
+            return await self._rpc.pinned(lambda endpoint: read_status(endpoint, tx))
+        agreement = await self._rpc.agree(
+            lambda endpoint: read_status(endpoint, tx), lambda status: (status.state, status.block)
+        )
+        if isinstance(agreement, Agreed):
+            return agreement.answer
+        return TxStatus(TxState.UNSURE, reason=agreement.reason)
 
     async def _message(self, action: _Unclaiming) -> tuple[Message, Spending | None]:
         match action:
@@ -283,6 +239,7 @@ class EvmPort:
                     )
                 return self._htlc.approve(to_checksum_address(payload), amount), None
             case LockAction(terms=terms):
+                await self._tokens.check(terms.asset)
                 if terms.sender != self.account:
                     raise ActionRefusedError("the lock names another sender", "a lock is made by its sender")
                 spending = Spending(terms.asset, terms.amount) if terms.asset.contract else None
@@ -290,7 +247,7 @@ class EvmPort:
             case RefundAction(terms=terms):
                 return self._htlc.refund(terms), None
             case CooperativeRefundAction(terms=terms):
-                expiry = (await self._heads()).tip.time + _COOPERATIVE_REFUND_VALIDITY
+                expiry = (await self._scanner.heads()).tip.time + _COOPERATIVE_REFUND_VALIDITY
                 return self._htlc.cooperative_refund(terms, self._signer, expiry), None
             case AnchorAction() | CloseAction():
                 raise ActionRefusedError(
@@ -308,7 +265,9 @@ class EvmPort:
         """Return the EIP-55 form. Raises `BadAddressError`, also when a mixed-case checksum is wrong."""
         text = text.strip()
         if not is_hex_address(text) or not text.startswith("0x"):
-            raise BadAddressError(f"{text[:60]!r} is no EVM address", 'write "0x" and 40 hexadecimal digits')
+            raise BadAddressError(
+                f"{text[:60]!r} is not an EVM address", 'write "0x" and 40 hexadecimal digits'
+            )
         if is_checksum_formatted_address(text) and not is_checksum_address(text):
             raise BadAddressError(
                 f"the checksum of {text} is wrong", "copy the address again; one character differs"
@@ -322,9 +281,12 @@ class EvmPort:
         """Return the transactions a wallet sends for this purpose; see `HtlcContract.for_wallet`."""
         return self._htlc.for_wallet(purpose, terms, preimage)
 
+    def unsigned_lock(self, terms: LockTerms, granted: int) -> UnsignedTx:
+        """Return the same for a lock whose sender has `granted` an allowance already."""
+        return self._htlc.for_wallet(Purpose.LOCK, terms, None, granted)
+
     async def hints(self) -> AsyncIterator[None]:
         """Yield on every new head, from the WebSocket or by polling; ends now and then: call it again."""
-        await self._check()
         settings = self._settings
         async for _ in new_heads(self._rpc, settings.ws_url, settings.poll_interval, settings.timeout):
             yield
@@ -335,46 +297,29 @@ class EvmPort:
 
     async def close(self) -> None:
         """Close the connections."""
+        await self._sender.close()
         await self._rpc.close()
 
-    # ------------------------------------------------------------------ helpers
 
-    async def _check(self) -> None:
-        """Once: are we on the right network, and is there a contract at the HTLC's address?"""
-        if self._checked:
-            return
-        chain_id, code = [
-            sound(result)
-            for result in await self._rpc.batch(
-                [Call("eth_chainId"), Call("eth_getCode", (self.contract, "latest"))]
-            )
-        ]
-        if quantity(chain_id) != self._settings.chain_id:
-            raise PortError(
-                f"the RPC serves chain id {quantity(chain_id)}; {self.chain} is {self._settings.chain_id}",
-                "correct the RPC URL or the chain id",
-            )
-        where = f"{self.contract} on {self.chain}, chain id {self._settings.chain_id}"
-        if code in {"0x", None}:
-            raise PortError(
-                f"there is no contract at {where}",
-                "deploy the HTLC contract or correct its address; a new node may still be synchronising",
-            )
-        if not isinstance(code, str) or keccak(_bytes(code)) != artifacts.load().runtime_keccak:
-            raise PortError(
-                f"the contract at {where} is not this version's HTLC",
-                "correct the address, or deploy this version's contract",
-            )
-        self._checked = True
+def _open(settings: EvmSettings, contract: str) -> Rpc:
+    return open_rpc(
+        settings.rpc_urls,
+        settings.timeout,
+        settings.chain,
+        rules=Rules(max_age=settings.max_head_age),
+        identify=lambda endpoint: check_contract(endpoint, settings, contract),
+    )
 
-    async def _heads(self) -> blocks.Heads:
-        return await blocks.read_heads(self._rpc, finalized=self._settings.reads_finalized)
 
-    async def _rpc_call(self, method: str, *params: Any) -> Any:
-        try:
-            return await self._rpc.call(method, *params)
-        except RpcError as error:
-            raise failed(error) from error
+def _open_private(settings: EvmSettings) -> Rpc | None:
+    if not settings.send_urls:
+        return None
+    return open_rpc(
+        settings.send_urls,
+        settings.timeout,
+        f"private {settings.chain}",
+        identify=lambda endpoint: check_network(endpoint, settings),
+    )
 
 
 def _contract_address(settings: EvmSettings) -> str:
@@ -382,13 +327,6 @@ def _contract_address(settings: EvmSettings) -> str:
         return artifacts.contract_address(settings.contract, settings.chain_id)
     except artifacts.DeploymentError as error:
         raise PortError(str(error), "name the HTLC's address or the record of its deployment") from error
-
-
-def _bytes(text: str) -> bytes:
-    try:
-        return bytes.fromhex(text[2:])
-    except ValueError:
-        raise PortUnavailableError("the RPC sent malformed code", "use another endpoint") from None
 
 
 def _busy(terms: LockTerms) -> ActionRefusedError:

@@ -8,7 +8,7 @@ nonce that is good once and an expiry; the rest of the amount goes to the recipi
 from __future__ import annotations
 
 import secrets
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -58,8 +58,7 @@ class EvmAuthorizer:
     """A `bridge.chains.port.Authorizer` for one contract.
 
     `relayer` is who may claim and keep the fee, "" for the lock's own sender: the bridge's account, which a
-    process without its key knows from the terms. `ready` is awaited before the network is asked anything (is
-    it the right one?).
+    process without its key knows from the terms.
     """
 
     required = False
@@ -70,13 +69,11 @@ class EvmAuthorizer:
         contract: HtlcContract,
         signer: LocalAccount,
         relayer: str,
-        ready: Callable[[], Awaitable[None]],
     ) -> None:
         self._rpc = rpc
         self._contract = contract
         self._signer = signer
         self._relayer = relayer
-        self._ready = ready
 
     async def request(self, terms: LockTerms, max_fee: Amount) -> UnsignedTx:
         """See `Authorizer.request`. Raises `ActionRefusedError` for a fee that would leave nothing."""
@@ -100,7 +97,7 @@ class EvmAuthorizer:
         )
 
     async def sign(self, terms: LockTerms, request: UnsignedTx, max_fee: Amount) -> dict[str, str]:
-        """See `Authorizer.sign`. The whole of what is signed is made anew from the own terms; the request
+        """See `Authorizer.sign`. All that is signed is made again from our own terms; the request
         gives relayer, fee, nonce and expiry alone, and must agree in everything else."""
         if request.format != FORMAT:
             raise BadAuthorizationError(
@@ -128,7 +125,7 @@ class EvmAuthorizer:
             )
         if asked.expiry > terms.deadline + EXPIRY_MARGIN:
             raise BadAuthorizationError(
-                "the request would be good for too long", "sign nothing; ask for another"
+                "the request would be valid for too long", "sign nothing; ask for another"
             )
         signature = bytes(self._signer.sign_typed_data(full_message=expected).signature)
         return _fields(msgspec.structs.replace(asked, signature=signature))
@@ -143,7 +140,9 @@ class EvmAuthorizer:
             )
         relayer = self._relayer or terms.sender
         if given.relayer != relayer:
-            raise BadAuthorizationError(f"it names {given.relayer} as relayer, not {relayer}", "sign anew")
+            raise BadAuthorizationError(
+                f"it names {given.relayer} as relayer, not {relayer}", "sign it again"
+            )
         if given.max_fee < min_fee:
             raise BadAuthorizationError(
                 f"it allows a fee of {given.max_fee}, and the claim costs {min_fee}",
@@ -159,7 +158,6 @@ class EvmAuthorizer:
         return encode(given)
 
     async def _check_on_chain(self, terms: LockTerms, given: Authorization) -> None:
-        await self._ready()
         typed = self._contract.claim_for_typed_data(terms, given)
         nonces = self._contract.used_nonces(terms.recipient, given.nonce // _WORD)
         wallet = _is_valid_signature(htlc.typed_data_digest(typed), given.signature)
@@ -189,7 +187,6 @@ class EvmAuthorizer:
         The first nonce of a slot costs 17,100 gas more than the next 255, so they are drawn from few slots,
         the relayer's alone (their numbers begin with its address).
         """
-        await self._ready()
         words = [int(relayer, 16) << 64 | index for index in range(_WORDS)]
         calls = [
             Call("eth_call", ({"to": message.to, "data": message.data}, "latest"))
@@ -214,7 +211,7 @@ def decode(stored: bytes) -> Authorization:
         fields = msgspec.json.decode(stored, type=dict[str, str])
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise BadAuthorizationError(
-            "this is no stored authorisation", "let the recipient sign again"
+            "this is not a stored authorisation", "let the recipient sign again"
         ) from error
     return _read(fields, signed=True)
 

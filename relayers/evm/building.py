@@ -13,12 +13,13 @@ from eth_hash.auto import keccak
 
 from bridge.chains.errors import ActionRefusedError, InsufficientFundsError, PortUnavailableError
 from bridge.chains.port import FeeLevel, SignedTx
-from bridge.protocol.types import Address, Amount, Asset, Purpose, TxId
+from bridge.protocol.types import Address, Amount, Asset, BlockHeight, Purpose, TxId
 from relayers.evm import access, artifacts, erc20, fees
 from relayers.evm.data_fees import HEADROOM, Ask, data_fees
 from relayers.evm.messages import Message
 from relayers.evm.rpc import Call, Rpc, RpcError, quantity, sound
 from relayers.evm.settings import EvmSettings
+from relayers.evm.transactions import ATTEMPT
 
 _GAS_MARGIN = (5, 4)
 """Of the estimate: state may differ a little when the transaction runs. Unused gas is not paid."""
@@ -47,6 +48,7 @@ class Priced(msgspec.Struct, frozen=True):
 
     `expected` is the gas it should use, `limit` the most it may; `price` is wei per gas in the next block at
     this bid, `bid` the most it may become. `data_fee`: wei that a rollup charges for its bytes, beside that.
+    `height` is the head's at that time, `attempt` how often it was outbid before.
     """
 
     bid: fees.Bid
@@ -55,6 +57,8 @@ class Priced(msgspec.Struct, frozen=True):
     price: int
     access_list: tuple[access.Entry, ...] = ()
     data_fee: int = 0
+    height: BlockHeight = BlockHeight(0)
+    attempt: int = 0
 
     @property
     def expected_cost(self) -> int:
@@ -103,13 +107,14 @@ class Builder:
             Call("eth_getBalance", (account, "latest")),
             Call("eth_call", (request, "latest")),
             Call("eth_estimateGas", (request, "latest")),
+            Call("eth_blockNumber"),
         ]
         if spending is not None:
             token = {"to": spending.asset.contract, "data": erc20.balance_of(account)}
             calls.append(Call("eth_call", (token, "latest")))
         if list_may_pay:
             calls.append(access.proposal_call(request))
-        history, balance, simulated, estimate, *others = await self._rpc.batch(calls)
+        history, balance, simulated, estimate, head, *others = await self._rpc.batch(calls)
 
         if spending is not None:
             have = quantity(sound(others[0]))
@@ -144,6 +149,8 @@ class Builder:
             price=min(bid.max_fee, market.base_fee + bid.priority),
             access_list=listed,
             data_fee=charged.wei,
+            height=BlockHeight(quantity(sound(head))),
+            attempt=level.attempt,
         )
         if wei < message.value + priced.max_cost:
             raise self._short("wei", wei, message.value + priced.max_cost)
@@ -170,8 +177,14 @@ class Builder:
             raw=bytes(signed.raw_transaction),
             account=Address(self._signer.address),
             sequence=sequence,
-            fee={"max_fee": bid.max_fee, "priority": bid.priority, "gas": priced.limit},
+            fee={
+                "max_fee": bid.max_fee,
+                "priority": bid.priority,
+                "gas": priced.limit,
+                **({ATTEMPT: priced.attempt} if priced.attempt else {}),
+            },
             max_cost=Amount(priced.max_cost),
+            signed_height=priced.height,
         )
 
     def _short(self, unit: str, have: int, need: int) -> InsufficientFundsError:

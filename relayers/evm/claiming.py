@@ -23,7 +23,7 @@ _BATCHED_PREIMAGE = 32
 """Bytes: the contract's batch functions take preimages of this length alone."""
 
 _TIME_TO_LAND = 600
-"""Seconds that an authorisation must still be good for, or the claim could fail on its way: five times what
+"""Seconds for which an authorisation must still be valid, or the claim could fail on its way: five times what
 `timing.MAINNET` allows for inclusion, for some replacements."""
 
 
@@ -120,7 +120,9 @@ class Claims:
         more = (priced.expected - ordinary.expected) * priced.price + priced.data_fee - ordinary.data_fee
         if most <= more:
             return None  # it would cost us more than it brings
-        fee = min(most, priced.expected_cost)
+        # The recipient pays what the claim costs, not what it is estimated at.
+        saved = gas.given_back(priced.expected, terms.lane) * priced.price
+        fee = min(most, priced.expected_cost - saved)
         message = self._contract.claim_for(terms, action.preimage, signed, fee)
         return self._builder.sign(message, priced, sequence)
 

@@ -21,7 +21,7 @@ from eth_hash.auto import keccak
 from bridge.chains.errors import PortUnavailableError
 from relayers.evm.messages import Message
 from relayers.evm.profiles import FeeModel
-from relayers.evm.rpc import Call, Rpc, RpcError
+from relayers.evm.rpc import Call, Calls, RpcError
 
 GAS_PRICE_ORACLE = "0x420000000000000000000000000000000000000F"
 NODE_INTERFACE = "0x00000000000000000000000000000000000000C8"
@@ -57,7 +57,7 @@ class Ask(msgspec.Struct, frozen=True):
     units: int
 
 
-async def data_fees(rpc: Rpc, model: FeeModel, asks: Sequence[Ask]) -> list[DataFee]:
+async def data_fees(rpc: Calls, model: FeeModel, asks: Sequence[Ask]) -> list[DataFee]:
     """Return what these transactions would be charged for their bytes in the next block.
 
     Nothing is asked of a network that charges only gas. Raises `PortUnavailableError` when the network does

@@ -16,8 +16,8 @@ from relayers.evm.settings import EvmSettings
 async def estimate(
     rpc: Rpc, settings: EvmSettings, contract: HtlcContract, account: str, asset: Asset
 ) -> FeeEstimate:
-    """Return the expected cost in wei of each purpose in the next block: of the dearer of a slot of its own
-    and a lane, a lane's first lock."""
+    """Return the expected cost in wei of each purpose in the next block: for a slot of its own or a lane,
+    whichever costs more, and a lane's first lock."""
     market = fees.read_market(sound((await rpc.batch([fees.market_call()]))[0]))
     price = market.base_fee + max(market.priority[0], settings.caps.minimum_priority)
     asks = samples(contract, account, asset)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import msgspec
 
-from bridge.chains.errors import PortUnavailableError
+from bridge.chains.errors import PortUnavailableError, TooDearError
 from bridge.chains.port import FeeLevel
 from bridge.protocol.types import Purpose
 from relayers.evm.rpc import Call, quantity, record
@@ -17,7 +17,7 @@ PERCENTILES = (50, 75, 90, 95)
 """Of the priority fees paid in recent blocks; attempt 0 bids the first, later attempts climb."""
 
 BASE_FEE_HEADROOM = 2
-"""A base fee grows at most by 1/8 per block (EIP-1559): twice the base fee is good for five full blocks."""
+"""A base fee grows at most by 1/8 per block (EIP-1559): twice the base fee lasts for five full blocks."""
 
 BUMP_NUMERATOR, BUMP_DENOMINATOR = 1125, 1000
 """A replacement raises both fields by at least 12.5 %: go-ethereum asks for 10 %, others up to 12.5 %."""
@@ -80,7 +80,7 @@ def bid(market: Market, level: FeeLevel, purpose: Purpose, caps: FeeCaps) -> Bid
     """Return what to offer.
 
     A replacement rises over both fields of `level.previous` by the pool's rule, and to the market where that
-    has moved further. Raises `PortUnavailableError` when the cap forbids an ordinary action at today's fees,
+    has moved further. Raises `TooDearError` when the cap forbids an ordinary action at today's fees,
     or any action to rise once more: both pass when the fees fall, and what is in the pool stays valid.
     """
     cap = caps.urgent if purpose in URGENT else caps.ordinary
@@ -91,13 +91,13 @@ def bid(market: Market, level: FeeLevel, purpose: Purpose, caps: FeeCaps) -> Bid
         priority = max(priority, _bumped(level.previous["priority"]))
         floor = max(_bumped(level.previous["max_fee"]), priority)
         if floor > cap:
-            raise PortUnavailableError(
+            raise TooDearError(
                 f"replacing this {purpose} would bid {floor} wei/gas, over the cap of {cap}",
                 "it stays in the mempool; raise the fee cap in the configuration if it must move now",
             )
         max_fee = max(max_fee, floor)
     elif purpose not in URGENT and market.base_fee + priority > cap:
-        raise PortUnavailableError(
+        raise TooDearError(
             f"a {purpose} needs {market.base_fee + priority} wei/gas now, over the cap of {cap}",
             "wait for lower fees or raise the fee cap in the configuration",
         )

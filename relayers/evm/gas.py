@@ -37,6 +37,11 @@ _OWN_CLAIM, _OWN_TOKEN_CLAIM = 31_500, 41_500
 _NEW_ACCOUNT, _FIRST_BALANCE = 25_000, 17_100
 """More, where ether is paid to an account that does not exist yet, or a token to one that has none of it."""
 
+CLEARED = 4_800
+"""Given back at the end of a transaction for a storage slot that it clears, at most a fifth of what it used
+(EIP-3529). A claim from a slot of its own clears it, one from a lane leaves a 1; estimates do not count
+it."""
+
 _PATIENCE = 4
 """Times the expected gas: proxies, allow lists and the hooks of smart wallets stay far below."""
 
@@ -77,6 +82,15 @@ def ceiling(purpose: Purpose, terms: LockTerms | None, account: str) -> int | No
         case Purpose.COOPERATIVE_REFUND | Purpose.REFUND if terms.sender != account:
             return _PATIENCE * units.authorized_claim
     return None
+
+
+PAYMENT_LIMIT = _PATIENCE * _NATIVE.claim
+"""The gas that a payment to a contract may use, so that a claim of ours still pays it."""
+
+
+def given_back(used: int, lane: int) -> int:
+    """Return the part of `used` gas that a claim of a lock in this lane gets back."""
+    return 0 if lane else min(CLEARED, used // 5)
 
 
 def authorized_ceiling(terms: LockTerms) -> int:

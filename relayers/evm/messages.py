@@ -128,7 +128,7 @@ class HtlcContract(msgspec.Struct, frozen=True):
         return self._message(htlc.encode_refund(self._terms(terms)))
 
     def cooperative_refund(self, terms: LockTerms, recipient: LocalAccount, expiry: int) -> Message:
-        """Return the refund that the recipient agrees to before the deadline, signed, good until `expiry`.
+        """Return the refund that the recipient agrees to before the deadline, signed, valid until `expiry`.
 
         Its nonce is the lock's id: one lock, one cooperative refund. If the same terms were ever locked
         again, a signature that still lies around could not give that lock back.
@@ -148,20 +148,30 @@ class HtlcContract(msgspec.Struct, frozen=True):
         """Return the approval that lets the contract take `amount` of a token from its sender."""
         return Message(token, erc20.approve(self.address, amount))
 
-    def for_wallet(self, purpose: Purpose, terms: LockTerms, preimage: Preimage | None) -> UnsignedTx:
+    def for_wallet(
+        self,
+        purpose: Purpose,
+        terms: LockTerms,
+        preimage: Preimage | None,
+        granted: int | None = None,
+    ) -> UnsignedTx:
         """Return transactions for `eth_sendTransaction`, to be sent in order: before a token's lock comes
         its approval.
 
         `payload["transactions"]` holds dicts with chainId, to, data, value and gas (where there are
         `gas_hints`) as "0x…" quantities, and `from` for a lock, which only its sender can make.
+        `granted` is the allowance that the sender has given already; None: not known, taken for none. Tokens
+        like USDT change one only by way of zero.
         """
         expected = gas.expected(terms.asset, terms.lane)
         what = f"{terms.amount} × 10^-{terms.asset.decimals} {terms.asset.symbol}"
         match action_of(purpose, terms, preimage):
             case LockAction():
                 steps = [(self.lock(terms), expected.lock)]
-                if terms.asset.contract:
-                    steps.insert(0, (self.approve(terms.asset.contract, terms.amount), gas.APPROVE))
+                token, granted = terms.asset.contract, granted or 0
+                if token and granted < terms.amount:
+                    amounts = [0, terms.amount] if granted else [terms.amount]
+                    steps[:0] = [(self.approve(token, amount), gas.APPROVE) for amount in amounts]
                 summary = f"lock {what} for {terms.recipient} until {terms.deadline}"
             case ClaimAction(preimage=opening):
                 steps = [(self.claim(terms, opening), expected.claim)]

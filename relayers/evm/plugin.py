@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic import Field
 
 from bridge.chains.config import NodesSection, TimingConfig
-from bridge.chains.config_fields import matching
+from bridge.chains.config_fields import HttpUrl, matching
 from bridge.chains.family import Instance, section_of
 from bridge.chains.network import Network
 from bridge.chains.port import ChainPort, WalletBuilder
-from bridge.chains.pure_wallet import PureWalletBuilder
 from bridge.chains.traits import Traits
 from bridge.keys.keystore import SecretKey
 from bridge.protocol.types import Address
@@ -51,6 +50,13 @@ class EvmSection(NodesSection):
     profile: EvmProfile | None = None
     """What to assume of a network whose chain id is not known."""
     poll_interval: float = Field(3.0, ge=0.05, le=300)
+    send_urls: tuple[HttpUrl, ...] = ()
+    """Private endpoints (MEV protection) that claims are sent to instead of to the public pool, where anybody
+    could copy their preimage and claim first. A claim that they do not bring into a block is sent to
+    `rpc_urls` as well. Empty: claims are public from the start."""
+    read_calldata: bool = True
+    """Look into all transactions of each block for secrets that no log of the contract shows, such as those
+    of claims that failed. false saves about half a megabyte for each full block of Ethereum."""
     max_fee_per_gas_gwei: int | None = Field(None, ge=1)
     """The highest fee per gas of an ordinary transaction, gwei; what the network usually needs unless set."""
     urgent_max_fee_per_gas_gwei: int | None = Field(None, ge=1)
@@ -124,7 +130,10 @@ class EvmFamily:
 
     def wallet_builder(self, instance: Instance) -> WalletBuilder:
         """See `ChainFamily.wallet_builder`."""
-        return PureWalletBuilder(self.open_port(instance, SecretKey.generate()))
+        from relayers.evm.adapter import open_port
+        from relayers.evm.wallet import EvmWalletBuilder
+
+        return EvmWalletBuilder(open_port(settings_of(instance), SecretKey.generate().reveal()))
 
 
 def settings_of(instance: Instance) -> EvmSettings:
@@ -142,6 +151,8 @@ def settings_of(instance: Instance) -> EvmSettings:
         native=traits_of(profile).native(instance.chain),
         fee_model=profile.fee_model,
         reads_finalized=profile.finalized_after > 0,
+        send_urls=section.send_urls,
+        reads_calldata=section.read_calldata,
         ws_url=section.ws_url,
         assets=instance.assets,
         caps=FeeCaps(
@@ -153,7 +164,14 @@ def settings_of(instance: Instance) -> EvmSettings:
         ),
         timeout=section.rpc_timeout,
         poll_interval=section.poll_interval,
+        max_head_age=0.0 if instance.network is Network.DEV else _oldest_head(profile),
     )
+
+
+def _oldest_head(profile: EvmProfile) -> float:
+    """Return the seconds after which an endpoint's head is too old: 25 blocks, and five minutes at least, so
+    that a network that makes blocks only when there are transactions is not taken for a stuck node."""
+    return max(300.0, 25 * profile.block_interval + profile.clock_skew)
 
 
 def _either(set_by_operator: int | None, default: int) -> int:

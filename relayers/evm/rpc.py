@@ -35,8 +35,9 @@ __all__ = [
     "sound",
 ]
 
-Rpc = Calls
-"""A network, or one endpoint of it: what must fit together is read from one."""
+Rpc = JsonRpc
+"""The endpoints of one network. `Calls` is either these or one of them: what must fit together is read from
+one."""
 
 ERRORS = ErrorTable(
     codes={
@@ -143,7 +144,7 @@ async def read_head(endpoint: OneEndpoint) -> Head:
 
 
 def sound(result: Any) -> Any:
-    """Return a result of `Rpc.batch` that is no error. Raises `PortUnavailableError` for one that is."""
+    """Return a result of `Rpc.batch`. Raises `PortUnavailableError` for an error."""
     if isinstance(result, RpcError):
         raise failed(result)
     return result

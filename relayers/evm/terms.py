@@ -9,8 +9,9 @@ import msgspec
 from eth_abi.exceptions import DecodingError
 
 from bridge.chains.errors import ActionRefusedError
-from bridge.chains.port import Claimed, HtlcEvent, Locked, Refunded
+from bridge.chains.port import Claimed, HtlcEvent, Locked, Refunded, SetAside, Spent
 from bridge.protocol.types import (
+    MAX_PREIMAGE_BYTES,
     Address,
     Amount,
     Asset,
@@ -23,6 +24,9 @@ from bridge.protocol.types import (
     UnixSeconds,
 )
 from relayers.evm import htlc
+from relayers.evm.known_locks import KnownLocks
+
+_SPENDS = frozenset("0x" + topic.hex() for topic in htlc.SPEND_TOPICS)
 
 UNKNOWN_SYMBOL = "?"
 """The symbol of a token that the configuration does not name; its decimals are unknown and given as 0."""
@@ -58,23 +62,39 @@ class Place(msgspec.Struct, frozen=True):
 
 
 def read_event(
-    log: Mapping[str, Any], block: BlockRef, place: Place, assets: Mapping[str, Asset]
-) -> HtlcEvent | None:
-    """Return a log of the contract as an event; None for one that does not decode: what a stranger can write
-    must never stop the scan. `assets` by the token's address in lower case, "" for the native coin."""
+    log: Mapping[str, Any],
+    block: BlockRef,
+    place: Place,
+    assets: Mapping[str, Asset],
+    locks: KnownLocks | None = None,
+) -> HtlcEvent | SetAside:
+    """Return what a log of the contract says. `assets` by the token's address in lower case, "" for the
+    native coin; `locks` are the locks that were met before, and take in a new one.
+
+    A claim is `Claimed` unless its preimage is known not to open the lock, a refund is `Refunded` by the
+    contract's own log alone. Whatever else ends a lock is `Spent`; what does not decode is set aside.
+    """
     tx_id = TxId(str(log["transactionHash"]))
     try:
         match htlc.decode_log(log):
             case htlc.Claimed(lock_id, preimage):
-                return Claimed(block, tx_id, _hex(lock_id), Preimage(preimage))
+                opening = Preimage(preimage) if len(preimage) <= MAX_PREIMAGE_BYTES else None
+                if opening is None or (locks and locks.contradicts(_hex(lock_id), opening)):
+                    return Spent(block, tx_id, _hex(lock_id), "claimed with what does not open the lock")
+                return Claimed(block, tx_id, _hex(lock_id), opening)
             case htlc.Refunded(lock_id):
                 return Refunded(block, tx_id, _hex(lock_id))
             case htlc.Locked(terms):
-                lock_id = htlc.lock_id(place.chain_id, place.contract, terms)
-                return Locked(block, tx_id, _hex(lock_id), _from_contract(terms, place, assets))
+                made = _hex(htlc.lock_id(place.chain_id, place.contract, terms))
+                if locks:
+                    locks.add(made, terms.hashlock)
+                return Locked(block, tx_id, made, _from_contract(terms, place, assets))
     except (htlc.HtlcEncodingError, DecodingError, ValueError):
-        return None
-    return None
+        pass
+    topics = log["topics"]
+    if len(topics) > 1 and topics[0] in _SPENDS:
+        return Spent(block, tx_id, LockId(str(topics[1])), "a claim or refund that does not decode")
+    return SetAside(block, tx_id, "a log of the HTLC contract that does not decode")
 
 
 def _from_contract(terms: htlc.EvmLockTerms, place: Place, assets: Mapping[str, Asset]) -> LockTerms:

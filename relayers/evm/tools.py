@@ -70,7 +70,7 @@ class EvmTools:
         text = choices.get("chain-id", str(ETHEREUM_IDS[choices.network] + local))
         if not text.isdecimal():
             raise FamilyError(
-                f"chains.{choices.chain}: {text!r} is no chain id", "give a number such as 8453"
+                f"chains.{choices.chain}: {text!r} is not a chain id", "give a number such as 8453"
             )
         return int(text)
 

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from stellar_sdk import StrKey, xdr
+from stellar_sdk import StrKey
 
 from bridge.chains.port import LockStatus
-from bridge.protocol.types import LockTerms, Preimage
-from relayers.stellar import recognition
+from bridge.chains.preimages import opening
+from bridge.protocol.types import LockTerms, Preimage, TxId
+from relayers.stellar import htlc, recognition
 from relayers.stellar.assets import stroops, to_stellar
+from relayers.stellar.envelopes import UnreadableError, read_envelope
 from relayers.stellar.horizon import Horizon, Record
 from relayers.stellar.htlc import Gate, lock_id
-from relayers.stellar.preimages import find_preimage
+from relayers.stellar.preimages import find_preimage, opening_in_bytes
 from relayers.stellar.settings import StellarSettings
-from relayers.stellar.watch import Watch, claims_in
+from relayers.stellar.watch import Watch, end_in
 
 
 class Locks:
@@ -143,11 +145,18 @@ class Locks:
         return gate is not None and gate.terms == terms
 
     async def status(self, terms: LockTerms, own_gate: str | None = None) -> LockStatus:
-        """Tell how the lock with these terms stands; of several equal ones the best: an open one."""
+        """Tell how the lock with these terms stands; of several equal ones the best: an open one, and one
+        whose fate is not proven before one that was refunded."""
         if await self.standing(terms, own_gate) is not None:
             return LockStatus.OPEN
         fates = [await self._fate(gate) for gate in await self.find(terms, own_gate)]
-        for status in (LockStatus.OPEN, LockStatus.CLAIMED, LockStatus.REFUNDED):
+        for status in (
+            LockStatus.OPEN,
+            LockStatus.CLAIMED,
+            LockStatus.SPENT,
+            LockStatus.UNKNOWN,
+            LockStatus.REFUNDED,
+        ):
             if status in fates:
                 return status
         return LockStatus.ABSENT
@@ -175,24 +184,36 @@ class Locks:
         found = {gate.balance_id: gate for gate in await self.all_standing(terms, own_gate)}
         for gate in [] if found else await self.find(terms, own_gate):
             there = await self._horizon.claimable_balance(gate.balance_id) is not None
-            if there and await self._horizon.account(gate.address) is not None:
+            account = await self._horizon.account(gate.address) if there else None
+            if account is not None and recognition.signers_stand(gate, account, self._passphrase):
                 found[gate.balance_id] = gate
         return list(found.values())
 
     async def _fate(self, gate: Gate) -> LockStatus:
         if await self._horizon.claimable_balance(gate.balance_id) is not None:
-            # The balance outlives a reclaimed gate: then only the refund is left of it.
-            return LockStatus.OPEN
-        for record in reversed(await self._horizon.balance_transactions(gate.balance_id)):
-            if not record["successful"]:
-                continue
-            envelope = xdr.TransactionEnvelope.from_xdr(record["envelope_xdr"])
-            claimers = [who for who, balance_id in claims_in(envelope) if balance_id == gate.balance_id]
-            if gate.address in claimers and find_preimage(envelope, gate.terms.hashlock) is not None:
-                return LockStatus.CLAIMED
-            if claimers:
-                return LockStatus.REFUNDED
-        return LockStatus.ABSENT  # the transaction that made it is gone too
+            return await self._unspent_fate(gate)
+        history = await self._horizon.balance_transactions(gate.balance_id)
+        for record in reversed(history):
+            end = end_in(record, gate)
+            if end is not None:
+                return end.status
+        # Made and gone, and the history does not tell how; or the transaction that made it is gone too.
+        return LockStatus.UNKNOWN if history else LockStatus.ABSENT
+
+    async def _unspent_fate(self, gate: Gate) -> LockStatus:
+        """Tell how a lock stands whose balance is there though its gate is not as a new one would be."""
+        account = await self._horizon.account(gate.address)
+        if account is None:
+            # Its balance outlives a gate that was reclaimed: the sender's refund is left. Any other who
+            # merged the gate did so with R and the preimage.
+            reclaim = htlc.reclaim_transaction(gate.terms, gate.address, gate.sequence, self._passphrase)
+            record = await self._horizon.transaction(TxId(reclaim.hash_hex()))
+            reclaimed = record is not None and record["successful"]
+            return LockStatus.OPEN if reclaimed else LockStatus.SPENT
+        if not recognition.signers_stand(gate, account, self._passphrase):
+            return LockStatus.SPENT
+        # A claim of the gate's own has failed and used its sequence: R and the preimage still open it.
+        return LockStatus.OPEN if recognition.line_is_free(gate.terms, account) else LockStatus.UNKNOWN
 
     async def revealed(self, gate: Gate) -> Preimage | None:
         """Return the preimage if any transaction on the gate has shown it, even a failed one.
@@ -212,7 +233,10 @@ class Locks:
 def preimage_in(records: Sequence[Record], hashlock: bytes) -> Preimage | None:
     """Return the preimage of `hashlock` from the signatures of recorded transactions, or None."""
     for record in records:
-        found = find_preimage(xdr.TransactionEnvelope.from_xdr(record["envelope_xdr"]), hashlock)
+        try:
+            found = find_preimage(read_envelope(record).envelope, hashlock)
+        except UnreadableError as error:
+            found = opening(hashlock, opening_in_bytes(error.raw, {hashlock}))
         if found is not None:
             return found
     return None

@@ -43,6 +43,7 @@ _NATIVE_SHAPE = (
     _Type.SET_OPTIONS,
     _Type.CREATE_CLAIMABLE_BALANCE,
 )
+_RECLAIM_WEIGHT = 2
 _ISSUED_SHAPE = (_NATIVE_SHAPE[0], _Type.CHANGE_TRUST, *_NATIVE_SHAPE[1:])
 
 
@@ -146,22 +147,40 @@ def _deadline_of(claimant: Claimant) -> int | None:
 
 def gate_stands(terms: LockTerms, account: Mapping[str, Any], passphrase: str) -> bool:
     """Tell whether an account (Horizon's JSON) is a gate for exactly these terms, ready for the claim."""
-    address = str(account["account_id"])
-    reclaim = htlc.reclaim_transaction(terms, address, int(account["sequence"]), passphrase)
-    wanted = {
+    address, sequence = str(account["account_id"]), int(account["sequence"])
+    as_built = _signers_of(account) == _signers(terms, address, sequence, passphrase)
+    return as_built and _thresholds_of(account) == {2} and line_is_free(terms, account)
+
+
+def signers_stand(gate: Gate, account: Mapping[str, Any], passphrase: str) -> bool:
+    """Tell whether nothing but R and the preimage together opens a gate, whatever sequence its account
+    (Horizon's JSON) has reached: its signers, weights and thresholds are as it was built. The reclaim alone
+    may be gone: a reclaim that failed in a ledger uses its signer up."""
+    wanted = _signers(gate.terms, gate.address, gate.sequence, passphrase)
+    without = {key: weight for key, weight in wanted.items() if weight != _RECLAIM_WEIGHT}
+    return _signers_of(account) in (wanted, without) and _thresholds_of(account) == {2}
+
+
+def _signers(terms: LockTerms, address: str, sequence: int, passphrase: str) -> dict[str, int]:
+    reclaim = htlc.reclaim_transaction(terms, address, sequence, passphrase)
+    return {
         address: 0,
         terms.recipient: 1,
         StrKey.encode_sha256_hash(terms.hashlock): 1,
-        StrKey.encode_pre_auth_tx(reclaim.hash()): 2,
+        StrKey.encode_pre_auth_tx(reclaim.hash()): _RECLAIM_WEIGHT,
     }
-    signers = {each["key"]: each["weight"] for each in account["signers"]}
-    thresholds = {
-        account["thresholds"][name] for name in ("low_threshold", "med_threshold", "high_threshold")
-    }
-    return signers == wanted and thresholds == {2} and _line_is_free(terms, account)
 
 
-def _line_is_free(terms: LockTerms, account: Mapping[str, Any]) -> bool:
+def _signers_of(account: Mapping[str, Any]) -> dict[str, int]:
+    return {each["key"]: each["weight"] for each in account["signers"]}
+
+
+def _thresholds_of(account: Mapping[str, Any]) -> set[int]:
+    return {account["thresholds"][name] for name in ("low_threshold", "med_threshold", "high_threshold")}
+
+
+def line_is_free(terms: LockTerms, account: Mapping[str, Any]) -> bool:
+    """Tell whether the gate's trustline (Horizon's account) can take the amount; of XLM it needs none."""
     if not terms.asset.contract:
         return True
     for line in account["balances"]:

@@ -8,16 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from stellar_sdk import StrKey, xdr
+from stellar_sdk import StrKey
 
 from bridge.chains.errors import DeepReorgError, PortUnavailableError
-from bridge.chains.port import Claimed, HtlcEvent, Locked, Refunded, Revealed, Scan
+from bridge.chains.port import Claimed, HtlcEvent, Locked, LockStatus, Refunded, Scan, SetAside, Spent
+from bridge.chains.preimages import revealed
 from bridge.protocol.types import BlockRef, LockId, TxId
 from relayers.stellar import htlc, recognition
-from relayers.stellar.horizon import Horizon, Record
+from relayers.stellar.envelopes import Envelope, UnreadableError, read_envelope
+from relayers.stellar.horizon import Horizon, Record, unix_time
 from relayers.stellar.htlc import Gate
-from relayers.stellar.preimages import find_preimage, preimages_in
+from relayers.stellar.preimages import opening_in_bytes, secrets_in
 from relayers.stellar.settings import StellarSettings
+from relayers.stellar.spends import Spend, change_of, claims_in, end_of
 
 
 class Watch:
@@ -29,10 +32,20 @@ class Watch:
         self._passphrase = settings.passphrase
         self._gates: dict[str, Gate] = {}
         """Locks by claimable balance id."""
+        self._names: dict[bytes, list[Gate]] = {}
+        """Locks by what a transaction must name to touch them: the gate's key, the balance's hash."""
+        self._hashlocks: set[bytes] = set()
+        self._ends: dict[str, int] = {}
+        """Where in the ledger's history (Horizon's paging token) a balance was ended."""
 
     def remember(self, gate: Gate) -> None:
         """Keep a lock that was found elsewhere."""
+        if gate.balance_id in self._gates:
+            return
         self._gates[gate.balance_id] = gate
+        self._hashlocks.add(gate.terms.hashlock)
+        for name in (StrKey.decode_ed25519_public_key(gate.address), bytes.fromhex(gate.balance_id[8:])):
+            self._names.setdefault(name, []).append(gate)
 
     def gates(self, lock_id: LockId) -> list[Gate]:
         """Return the locks of that name seen so far, newest last."""
@@ -45,7 +58,8 @@ class Watch:
         tip = await self._horizon.tip()
         head = tip.block
         if not recent_blocks:
-            return Scan((), (head,), await self._events([head]), tip)
+            events, aside = await self._events([head])
+            return Scan((), (head,), events, tip, aside)
         index = await self._common_ancestor(recent_blocks, head)
         if index is None:
             return Scan((), (), (), tip)
@@ -63,8 +77,8 @@ class Watch:
                     "Horizon's ledgers do not follow one another", "it may be catching up"
                 )
             parent = block
-        events = await self._events(blocks)
-        return Scan(tuple(reversed(recent_blocks[index + 1 :])), tuple(blocks), events, tip)
+        events, aside = await self._events(blocks)
+        return Scan(tuple(reversed(recent_blocks[index + 1 :])), tuple(blocks), events, tip, aside)
 
     async def _ledger_at(self, height: int, head: BlockRef) -> BlockRef:
         found = head if height == head.height else await self._horizon.ledger(height)
@@ -90,46 +104,86 @@ class Watch:
             "is it the right network, complete, and not restored from an old backup?",
         )
 
-    async def _events(self, blocks: Sequence[BlockRef]) -> tuple[HtlcEvent, ...]:
+    async def _events(self, blocks: Sequence[BlockRef]) -> tuple[tuple[HtlcEvent, ...], tuple[SetAside, ...]]:
         if not blocks:
-            return ()
+            return (), ()
         by_height = {block.height: block for block in blocks}
         records = await self._horizon.transactions(blocks[0].height, blocks[-1].height)
         events: list[HtlcEvent] = []
+        aside: list[SetAside] = []
         for record in records:
-            envelope = xdr.TransactionEnvelope.from_xdr(record["envelope_xdr"])
             block = by_height[record["ledger"]]
-            if record["successful"]:
-                events += await self._events_of(envelope, record["hash"], block)
-            else:
-                events += [Revealed(block, record["hash"], shown) for shown in preimages_in(envelope)]
-        return tuple(events)
-
-    async def _events_of(
-        self, envelope: xdr.TransactionEnvelope, tx_id: TxId, block: BlockRef
-    ) -> list[HtlcEvent]:
-        made = recognition.read_lock(envelope, block.height, self._settings)
-        if made is not None:
-            self.remember(made)
-            return [Locked(block, tx_id, htlc.lock_id(made.terms, self._passphrase), made.terms)]
-        events: list[HtlcEvent] = []
-        for claimer, balance_id in claims_in(envelope):
-            gate = self._gates.get(balance_id) or await self.look_up(balance_id)
-            if gate is None:
+            try:
+                envelope = read_envelope(record)
+            except UnreadableError as error:
+                named = self._named(error.raw)
+                ids = tuple(htlc.lock_id(each.terms, self._passphrase) for each in named)
+                aside.append(SetAside(block, record["hash"], str(error), ids))
+                events += revealed(block, record["hash"], opening_in_bytes(error.raw, self._hashlocks))
                 continue
-            self.remember(gate)
-            name = htlc.lock_id(gate.terms, self._passphrase)
-            preimage = find_preimage(envelope, gate.terms.hashlock)
-            # A preimage in the open makes it a claim, no matter who was paid: it opens the other leg too.
-            if claimer == gate.address and preimage is not None:
-                events.append(Claimed(block, tx_id, name, preimage))
-            elif claimer == gate.terms.sender:
-                events.append(Refunded(block, tx_id, name))
-            elif claimer == gate.address:
-                # The sender, who alone has the gate's key, made the gate again after reclaiming it and
-                # claimed as the gate: another way of the same refund.
-                events.append(Refunded(block, tx_id, name))
-        return events
+            events += await self._events_of(envelope, record, block)
+        return tuple(events), tuple(aside)
+
+    def _named(self, raw: bytes) -> list[Gate]:
+        """Return the known locks that an envelope names, wherever: XDR puts all at multiples of four."""
+        found: dict[str, Gate] = {}
+        for at in range(0, len(raw) - 31, 4):
+            found.update({gate.balance_id: gate for gate in self._names.get(raw[at : at + 32], ())})
+        return list(found.values())
+
+    async def _events_of(self, read: Envelope, record: Record, block: BlockRef) -> list[HtlcEvent]:
+        envelope, tx_id = read.envelope, record["hash"]
+        spends: list[tuple[Gate, Spend]] = []
+        made = None
+        if record["successful"]:
+            made = recognition.read_lock(envelope, block.height, self._settings)
+            if made is not None:
+                self.remember(made)
+            for _, balance_id in claims_in(envelope):
+                gate = self._gates.get(balance_id) or await self.look_up(balance_id)
+                if gate is not None:
+                    self.remember(gate)
+        named = [each for each in self._named(read.raw) if made is None or each != made]
+        for gate in named if record["successful"] else ():
+            spend = await self._spend(read, gate, record, block)
+            if spend is not None:
+                spends.append((gate, spend))
+        told = {spend.preimage for _, spend in spends}
+        shown = secrets_in(envelope, self._hashlocks)
+        events: list[HtlcEvent] = [
+            each for each in revealed(block, tx_id, shown) if each.preimage not in told
+        ]
+        if made is not None:
+            name = htlc.lock_id(made.terms, self._passphrase)
+            events.append(Locked(block, tx_id, name, made.terms))
+        return [*events, *(self._event(gate, spend, tx_id, block) for gate, spend in spends)]
+
+    def _event(self, gate: Gate, spend: Spend, tx_id: TxId, block: BlockRef) -> HtlcEvent:
+        name = htlc.lock_id(gate.terms, self._passphrase)
+        if spend.status is LockStatus.CLAIMED and spend.preimage is not None:
+            return Claimed(block, tx_id, name, spend.preimage)
+        if spend.status is LockStatus.REFUNDED:
+            return Refunded(block, tx_id, name)
+        return Spent(block, tx_id, name, spend.reason)
+
+    async def _spend(self, read: Envelope, gate: Gate, record: Record, block: BlockRef) -> Spend | None:
+        """Tell what a successful transaction that names a gate did to its lock."""
+        at = int(record["paging_token"])
+        spend = end_of(read.envelope, gate, block.time)
+        if spend is not None:
+            self._ends[gate.balance_id] = at
+            return spend
+        spend = change_of(read.envelope, gate, self._passphrase)
+        if spend is None or await self._ended_before(gate, at):
+            return None  # a gate whose balance is gone holds its deposit alone
+        return spend
+
+    async def _ended_before(self, gate: Gate, at: int) -> bool:
+        if gate.balance_id not in self._ends:
+            for record in await self._horizon.balance_transactions(gate.balance_id):
+                if end_in(record, gate) is not None:
+                    self._ends[gate.balance_id] = int(record["paging_token"])
+        return gate.balance_id in self._ends and self._ends[gate.balance_id] < at
 
     async def look_up(self, balance_id: str) -> Gate | None:
         """Return the lock that a claimable balance belongs to, from the transaction that made it."""
@@ -140,31 +194,20 @@ class Watch:
         """Return the lock that a recorded transaction made, if it made one."""
         if not record["successful"]:
             return None
-        envelope = xdr.TransactionEnvelope.from_xdr(record["envelope_xdr"])
+        try:
+            envelope = read_envelope(record).envelope
+        except UnreadableError:
+            return None  # nobody's wallet makes locks in a form that this software does not know
         return recognition.read_lock(envelope, record["ledger"], self._settings)
 
 
-def claims_in(envelope: xdr.TransactionEnvelope) -> list[tuple[str, str]]:
-    """Return claimer and balance id of each claim of a claimable balance in a transaction."""
-    inner = recognition.inner_transaction(envelope)
-    found = []
-    for operation in inner.operations:
-        body = operation.body.claim_claimable_balance_op
-        if body is None or body.balance_id.v0 is None:
-            continue
-        source = operation.source_account
-        if source is not None:
-            claimer = _address(source)
-        elif isinstance(inner, xdr.Transaction):
-            claimer = _address(inner.source_account)
-        else:
-            claimer = StrKey.encode_ed25519_public_key(inner.source_account_ed25519.uint256)
-        found.append((claimer, "00000000" + body.balance_id.v0.hash.hex()))
-    return found
-
-
-def _address(account: xdr.MuxedAccount) -> str:
-    key = account.med25519.ed25519 if account.med25519 is not None else account.ed25519
-    if key is None:
-        raise ValueError("an account of an unknown kind")
-    return StrKey.encode_ed25519_public_key(key.uint256)
+def end_in(record: Record, gate: Gate) -> Spend | None:
+    """Tell how a recorded transaction ended a lock's balance, None if it did not. One that cannot be decoded
+    counts as SPENT: it proves nothing."""
+    if not record["successful"]:
+        return None
+    try:
+        envelope = read_envelope(record).envelope
+    except UnreadableError as error:
+        return Spend(LockStatus.SPENT, str(error))
+    return end_of(envelope, gate, unix_time(record["created_at"]))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bridge.chains.errors import PortUnavailableError
+from bridge.chains.errors import TooDearError
 from bridge.chains.port import FeeLevel
 from bridge.protocol.types import Purpose
 from chain.rules.params import MIN_FEE
@@ -19,7 +19,7 @@ def bid(next_block: int, level: FeeLevel, purpose: Purpose, settings: ZionSettin
     """Return the fee to offer, `next_block` being what suffices for the next block now.
 
     Later attempts offer multiples of it, a replacement also the pool's bump over `level.previous`. Raises
-    `PortUnavailableError` when that is over the cap: it passes when fees fall, and what waits stays valid.
+    `TooDearError` when that is over the cap: it passes when fees fall, and what waits stays valid.
     """
     fee = max(next_block, MIN_FEE) * (1 + level.attempt)
     cap = settings.urgent_max_fee if purpose in URGENT else settings.max_fee
@@ -29,7 +29,7 @@ def bid(next_block: int, level: FeeLevel, purpose: Purpose, settings: ZionSettin
         floor = previous + max(MIN_FEE, -(-previous // BUMP_DIVISOR))
     needed = max(floor, next_block)
     if needed > cap:
-        raise PortUnavailableError(
+        raise TooDearError(
             f"a {purpose} needs a fee of {needed} now, over the cap of {cap}",
             "wait for lower fees or raise the fee cap in the configuration",
         )

@@ -32,6 +32,7 @@ GROUPS = {
     "009": "Cardano",
     "010": "Stellar",
     "011": "Endpoints",
+    "012": "Restoring what was lost",
 }
 """The first three digits of a number → what the decision is about."""
 

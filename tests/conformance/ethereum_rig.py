@@ -30,11 +30,12 @@ class EthereumRig:
         *,
         coin: str = "ETH",
         epoch: int = 1,
+        persist: bool = True,
     ) -> None:
         self.name = str(chain)
         self.chain = chain
         self.devnet = AnvilDevnet(
-            directory, persist=True, chain=chain, chain_id=chain_id, coin=coin, epoch=epoch
+            directory, persist=persist, chain=chain, chain_id=chain_id, coin=coin, epoch=epoch
         )
         self.native = self.devnet.native
         self.token = self.devnet.token

@@ -111,6 +111,7 @@ def test_one_persons_value_comes_around_all_chains(run: tuple[int, dict[str, Any
     assert f"cost {to_text(CIRCLE.amount - int(amount(way['receives']) * 10**8), 8)} ZION" in way["note"]
 
 
+@pytest.mark.long
 @pytest.mark.timeout(PATIENCE_SECONDS + 20)
 def test_the_swaps_still_end_right_when_every_process_is_killed_once(tmp_path: Path) -> None:
     code, report, errors = rainbow_demo(tmp_path / "site", "--chaos", "--seed", "7")

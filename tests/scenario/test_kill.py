@@ -84,6 +84,7 @@ async def test_a_kill_anywhere_in_a_swap_that_completes_changes_nothing(tmp_path
     assert killed["before commit"] > 20
 
 
+@pytest.mark.long
 async def test_a_kill_anywhere_after_the_user_walked_away_changes_nothing(tmp_path: Path) -> None:
     def overdue(world: BridgeWorld) -> bool:
         swap = world.get()

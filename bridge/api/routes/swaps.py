@@ -16,11 +16,19 @@ from bridge.api.problems import ApiError, Kind, responses
 from bridge.api.services import Services, Use
 from bridge.api.views import reveal_by, swap_view, unsigned_view
 from bridge.desk.orders import Order, is_gasless
-from bridge.protocol.types import Preimage, Purpose, SwapState
+from bridge.protocol.types import Preimage, Purpose, SwapId, SwapState
 from bridge.store.records import StoredSwap
 from bridge.wire.base import Moment, Money
 from bridge.wire.requests import ClaimRequest, RefundRequest, SwapIdPath, SwapRequest, TransactionRequest
-from bridge.wire.swaps import ClaimTermsView, RefundView, SwapCreated, SwapList, SwapView, UnsignedTxView
+from bridge.wire.swaps import (
+    ClaimTermsView,
+    ReceiptView,
+    RefundView,
+    SwapCreated,
+    SwapList,
+    SwapView,
+    UnsignedTxView,
+)
 
 router = APIRouter(prefix="/v1/swaps", tags=["swaps"])
 
@@ -93,6 +101,7 @@ async def create_swap(
     return SwapCreated(
         **msgspec.structs.asdict(view),
         transaction=unsigned_view(terms.chain, Purpose.LOCK, lock),
+        receipt=await asyncio.to_thread(_receipt, services, view.id),
     )
 
 
@@ -184,6 +193,11 @@ async def refund_swap(swap_id: SwapIdPath, request: RefundRequest, services: Use
         not_before=Moment.at(terms.deadline),
         transactions=[unsigned_view(terms.chain, Purpose.REFUND, tx) for tx in transactions],
     )
+
+
+def _receipt(services: Services, swap_id: SwapId) -> ReceiptView | None:
+    receipt = services.acceptances.receipt(swap_id)
+    return None if receipt is None else ReceiptView(**msgspec.structs.asdict(receipt))
 
 
 def _preimage(text: SecretStr) -> Preimage:

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import nullcontext
 from functools import cache
 from typing import Any, TypeVar
 
 import msgspec
+import structlog
 from sqlalchemy import Connection, Insert, Row, Table
 from sqlalchemy.exc import IntegrityError
 
-from bridge.store.errors import DuplicateError
+from bridge.store.errors import DuplicateError, UnreadableRowError
 
 R = TypeVar("R")
 V = TypeVar("V")
 
 IN_AT_ONCE = 900
 """Values in one IN (…): SQLite before 3.32 takes 999 parameters (sqlite.org/limits.html)."""
+
+log = structlog.get_logger("store")
 
 
 @cache
@@ -71,7 +74,30 @@ def in_parts(values: Iterable[V]) -> Iterator[list[V]]:
 def record(row: Row[Any], kind: type[R], **changes: Any) -> R:
     """Turn a row into a frozen record of the same field names; `changes` replace columns."""
     values = {**row._mapping, **changes}
-    return msgspec.convert(values, kind, strict=True)
+    try:
+        return msgspec.convert(values, kind, strict=True)
+    except msgspec.ValidationError as error:
+        raise unreadable(kind.__name__, row) from error
+
+
+def unreadable(what: str, row: Row[Any]) -> UnreadableRowError:
+    """Return the error that names a row which cannot be read. The row's first column is its key."""
+    return UnreadableRowError(
+        f"the stored {what} {row[0]} cannot be read",
+        "run the version of the software that wrote it, or restore the database from a backup",
+    )
+
+
+def readable(rows: Iterable[Row[Any]], read: Callable[[Row[Any]], R]) -> list[R]:
+    """Read independent rows. One that cannot be read is named in the log, an alarm, and left out: it must
+    not keep the others from being worked on."""
+    found: list[R] = []
+    for row in rows:
+        try:
+            found.append(read(row))
+        except UnreadableRowError as error:
+            log.error("row_unreadable", reason=str(error), hint=error.hint)
+    return found
 
 
 def records(rows: Iterable[Row[Any]], kind: type[R]) -> list[R]:

@@ -11,7 +11,7 @@ from sqlalchemy import Row, bindparam, delete, func, select, update
 from bridge.chains.port import SetAside
 from bridge.protocol.types import BlockRef, ChainId, LegRole, LockId, LockTerms, SwapId, TxId
 from bridge.store.records import ChainStatus, Observation, ObservedKind, StoredSetAside
-from bridge.store.repositories.base import Repository, in_parts, record, records
+from bridge.store.repositories.base import Repository, in_parts, readable, record, records, unreadable
 from bridge.store.tables import BlockRow, ChainStatusRow, ObservationRow, SetAsideRow, table_of
 
 _blocks = table_of(BlockRow)
@@ -37,6 +37,13 @@ class Blocks(Repository):
         """Return the newest of these blocks."""
         columns = (_blocks.c.height, _blocks.c.id, _blocks.c.parent, _blocks.c.time)
         statement = select(*columns).where(_blocks.c.chain == chain).order_by(_blocks.c.height.desc())
+        row = self._first(statement.limit(1))
+        return record(row, BlockRef) if row else None
+
+    def first(self, chain: ChainId) -> BlockRef | None:
+        """Return the oldest of these blocks."""
+        columns = (_blocks.c.height, _blocks.c.id, _blocks.c.parent, _blocks.c.time)
+        statement = select(*columns).where(_blocks.c.chain == chain).order_by(_blocks.c.height)
         row = self._first(statement.limit(1))
         return record(row, BlockRef) if row else None
 
@@ -77,7 +84,10 @@ class Blocks(Repository):
 
 def _observation(row: Row[Any]) -> Observation:
     block = BlockRef(row.block_height, row.block_id, row.block_parent, row.block_time)
-    terms = _terms.decode(row.terms) if row.terms else None
+    try:
+        terms = _terms.decode(row.terms) if row.terms else None
+    except msgspec.DecodeError as error:
+        raise unreadable("observation", row) from error
     return record(row, Observation, block=block, terms=terms)
 
 
@@ -147,7 +157,7 @@ class Observations(Repository):
             _observations.c.block_id.in_(ids),
             _observations.c.canonical,
         )
-        found = [_observation(row) for row in self._all(select(_observations).where(*where))]
+        found = readable(self._all(select(_observations).where(*where)), _observation)
         if found:
             self._run(update(_observations).where(*where).values(canonical=False, settled=False))
         return sorted(found, key=lambda seen: (seen.block.height, seen.id), reverse=True)
@@ -160,7 +170,7 @@ class Observations(Repository):
             _observations.c.settled.is_(False),
         )
         order = (_observations.c.block_height, _observations.c.id)
-        return [_observation(row) for row in self._all(select(_observations).where(*where).order_by(*order))]
+        return readable(self._all(select(_observations).where(*where).order_by(*order)), _observation)
 
     def settle(self, observation_id: int) -> None:
         """Note that an observation is final and that its swap knows."""

@@ -6,12 +6,13 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import msgspec
-from sqlalchemy import Row, and_, func, or_, select, update
+from sqlalchemy import Row, and_, case, func, or_, select, update
 
 from bridge.chains.port import SignedTx
 from bridge.protocol.types import ChainId, LockId, Purpose, SwapId, TxId
-from bridge.store.errors import DuplicateError, LeaseLostError
+from bridge.store.errors import DuplicateError, LeaseLostError, UnreadableRowError
 from bridge.store.records import (
+    CLOCK_SKEW_MS,
     LIVE_INTENT_STATES,
     Intent,
     IntentState,
@@ -20,7 +21,7 @@ from bridge.store.records import (
     StoredTx,
     StoredTxState,
 )
-from bridge.store.repositories.base import Repository, record, records
+from bridge.store.repositories.base import Repository, log, readable, record, records, unreadable
 from bridge.store.tables import IntentRow, LeaseRow, TransactionRow, table_of
 
 _intents = table_of(IntentRow)
@@ -29,6 +30,18 @@ _leases = table_of(LeaseRow)
 
 _LIVE = [state.value for state in LIVE_INTENT_STATES]
 _DEAD = [IntentState.FAILED.value, IntentState.CANCELLED.value]
+_ACTIONABLE = [state.value for state in LIVE_INTENT_STATES if state is not IntentState.INCLUDED]
+
+LONGEST_WAIT_MS = 900_000
+"""No intent is ever postponed by more than this, and no lease lasts longer."""
+
+_BY_PRIORITY = case(
+    {Purpose.CLAIM.value: 0, Purpose.CANCEL.value: 1, Purpose.REFUND.value: 2},
+    value=_intents.c.purpose,
+    else_=3,
+)
+"""A claim that comes too late costs money; a sequence that nobody uses blocks all later ones."""
+
 _PENDING_TX = [StoredTxState.SIGNED.value, StoredTxState.BROADCAST.value, StoredTxState.INCLUDED.value]
 
 
@@ -37,7 +50,7 @@ def _stored_intent(row: Row[Any]) -> Intent:
 
 
 def _stored_intents(rows: Iterable[Row[Any]]) -> list[Intent]:
-    return [_stored_intent(row) for row in rows]
+    return readable(rows, _stored_intent)
 
 
 class Intents(Repository):
@@ -98,14 +111,28 @@ class Intents(Repository):
         where = _intents.c.subject == subject
         return _stored_intents(self._all(select(_intents).where(where).order_by(_intents.c.id)))
 
-    def due(self, chain: ChainId, limit: int = 2000) -> list[Intent]:
-        """Return the live intents of a chain that may be worked on now, oldest first."""
+    def due(self, chain: ChainId, limit: int = 2000, longest_wait_ms: int = LONGEST_WAIT_MS) -> list[Intent]:
+        """Return the live intents of a chain that may be worked on now: claims first, then oldest first.
+
+        Those whose transaction is in a block and waits for finality come after the others and do not count
+        against their `limit`. Nothing is postponed by more than `longest_wait_ms`: a later time was written
+        by a clock that was ahead, and is void.
+        """
         where = (
             _intents.c.chain == chain,
-            _intents.c.state.in_(_LIVE),
-            _intents.c.not_before_ms <= self.now_ms,
+            or_(
+                _intents.c.not_before_ms <= self.now_ms,
+                _intents.c.not_before_ms > self.now_ms + longest_wait_ms,
+            ),
         )
-        return _stored_intents(self._all(select(_intents).where(*where).order_by(_intents.c.id).limit(limit)))
+        order = (_BY_PRIORITY, _intents.c.id)
+        actionable = select(_intents).where(*where, _intents.c.state.in_(_ACTIONABLE))
+        waiting = select(_intents).where(*where, _intents.c.state == IntentState.INCLUDED.value)
+        return _stored_intents(
+            row
+            for statement in (actionable, waiting)
+            for row in self._all(statement.order_by(*order).limit(limit))
+        )
 
     def live(self, chain: ChainId) -> list[Intent]:
         """Return all live intents of a chain, due or not."""
@@ -114,7 +141,11 @@ class Intents(Repository):
 
     def take(self, chain: ChainId, lease: Lease, limit: int = 50, hold_ms: int = 30_000) -> list[Intent]:
         """Lease due intents to one worker, for `hold_ms`; rows that another worker works on are skipped."""
-        free = or_(_intents.c.lease_until_ms <= self.now_ms, _intents.c.owner == lease.owner)
+        free = or_(
+            _intents.c.lease_until_ms <= self.now_ms,
+            _intents.c.lease_until_ms > self.now_ms + hold_ms + CLOCK_SKEW_MS,
+            _intents.c.owner == lease.owner,
+        )
         statement = (
             select(_intents)
             .where(
@@ -224,7 +255,11 @@ class Intents(Repository):
 
 
 def _stored_tx(row: Row[Any]) -> StoredTx:
-    return record(row, StoredTx, signed=record(row, SignedTx, fee=msgspec.json.decode(row.fee)))
+    try:
+        fee = msgspec.json.decode(row.fee)
+    except msgspec.DecodeError as error:
+        raise unreadable("transaction", row) from error
+    return record(row, StoredTx, signed=record(row, SignedTx, fee=fee))
 
 
 class Transactions(Repository):
@@ -272,13 +307,24 @@ class Transactions(Repository):
         ]
 
     def of_intents(self, intent_ids: Iterable[int]) -> dict[int, list[StoredTx]]:
-        """Return the transactions of several intents, oldest first."""
+        """Return the transactions of several intents, oldest first.
+
+        An intent with a transaction that cannot be read is missing in the answer: a sender that does not
+        know all that was signed for an intent must not sign for it again.
+        """
         ids = list(intent_ids)
         found: dict[int, list[StoredTx]] = {intent_id: [] for intent_id in ids}
         if ids:
             where = _transactions.c.intent_id.in_(ids)
             for row in self._all(select(_transactions).where(where).order_by(_transactions.c.id)):
-                found[row.intent_id].append(_stored_tx(row))
+                try:
+                    stored = _stored_tx(row)
+                except UnreadableRowError as error:
+                    log.error("intent_passed_over", intent=row.intent_id, reason=str(error), hint=error.hint)
+                    found.pop(row.intent_id, None)
+                    continue
+                if row.intent_id in found:
+                    found[row.intent_id].append(stored)
         return found
 
     def pending_sequences(self, chain: ChainId, account: str) -> dict[int, list[StoredTx]]:
@@ -292,7 +338,8 @@ class Transactions(Repository):
         )
         found: dict[int, list[StoredTx]] = {}
         for row in self._all(select(_transactions).where(*where).order_by(_transactions.c.id)):
-            found.setdefault(row.sequence, []).append(_stored_tx(row))
+            # A row that cannot be read still takes its sequence.
+            found.setdefault(row.sequence, []).extend(readable([row], _stored_tx))
         return found
 
     def settled_floor(self, chain: ChainId, account: str) -> int:
@@ -342,7 +389,11 @@ class Leases(Repository):
     """Who alone may do something. The fence grows with every new holder, so a stale one is detected."""
 
     def acquire(self, name: str, owner: str, hold_ms: int) -> Lease | None:
-        """Take, renew or take over a lease that ran out; None while another owner holds it."""
+        """Take, renew or take over a lease that ran out; None while another owner holds it.
+
+        A lease that lasts longer than any could have been given was written by a clock that was ahead: it is
+        void. Its holder, if it lives, notices by the fence.
+        """
         until = self.now_ms + hold_ms
         row = self._first(select(_leases).where(_leases.c.name == name).with_for_update())
         if row is None:
@@ -354,7 +405,7 @@ class Leases(Repository):
             return Lease(name, owner, 1, until)
         if row.owner == owner:
             fence = row.fence
-        elif row.until_ms <= self.now_ms:
+        elif row.until_ms <= self.now_ms or row.until_ms > until + CLOCK_SKEW_MS:
             fence = row.fence + 1
         else:
             return None

@@ -7,9 +7,12 @@ from nacl.secret import SecretBox
 from sqlalchemy import Connection, select, update
 
 from bridge.protocol.types import Preimage, SwapId
-from bridge.store.errors import SecretsLockedError, StoreError
-from bridge.store.repositories.base import Repository
+from bridge.store.errors import SecretsLockedError, UnreadableRowError
+from bridge.store.repositories.base import Repository, log
 from bridge.store.tables import ClaimAuthorizationRow, SecretRow, table_of
+
+CANARY = Preimage(b"the canary of the storage key...")
+"""Sealed like a secret, so that a wrong storage key shows before a secret is needed."""
 
 _secrets = table_of(SecretRow)
 _authorizations = table_of(ClaimAuthorizationRow)
@@ -30,14 +33,22 @@ class Secrets(Repository):
         return self._box
 
     def put(self, preimage: Preimage) -> None:
-        """Store a preimage under its hashlock; a second time changes nothing."""
+        """Store a preimage under its hashlock; a second time changes nothing, unless what is stored cannot
+        be read (sealed with another key, damaged): then it is replaced."""
         box = self._opened()
-        hashlock = preimage.hashlock().hex()
-        if self._first(select(_secrets.c.hashlock).where(_secrets.c.hashlock == hashlock)):
-            return
-        sealed = bytes(box.encrypt(preimage.reveal()))
-        values = {"hashlock": hashlock, "sealed": sealed, "created_ms": self.now_ms}
-        self._insert(_secrets, values, "secret")
+        hashlock = preimage.hashlock()
+        stored = True
+        try:
+            if self.get(hashlock) is not None:
+                return
+            stored = False
+        except UnreadableRowError as error:
+            log.error("secret_replaced", hashlock=hashlock.hex(), reason=str(error))
+        values = {"sealed": bytes(box.encrypt(preimage.reveal())), "created_ms": self.now_ms}
+        if stored:
+            self._run(update(_secrets).where(_secrets.c.hashlock == hashlock.hex()).values(**values))
+        else:
+            self._insert(_secrets, {"hashlock": hashlock.hex(), **values}, "secret")
 
     def known(self, hashlock: bytes) -> bool:
         """Tell whether the preimage is stored; needs no key."""
@@ -46,20 +57,53 @@ class Secrets(Repository):
         )
 
     def get(self, hashlock: bytes) -> Preimage | None:
-        """Return the preimage. Raises `StoreError` if it was sealed with another key or does not fit."""
+        """Return the preimage. Raises `UnreadableRowError` if another key sealed it or it does not fit."""
         row = self._first(select(_secrets.c.sealed).where(_secrets.c.hashlock == hashlock.hex()))
         if row is None:
             return None
         try:
             preimage = Preimage(self._opened().decrypt(row.sealed))
         except CryptoError as error:
-            hint = "open the store with the key that sealed it"
-            raise StoreError("a stored secret was sealed with another key", hint) from error
+            hint = "use the key that sealed it; it heals when the chain shows the secret again"
+            raise UnreadableRowError(
+                f"the secret of hashlock {hashlock.hex()} was sealed with another key", hint
+            ) from error
+        except ValueError:
+            raise UnreadableRowError(
+                f"what is stored as the secret of hashlock {hashlock.hex()} is none",
+                "restore the database from a backup",
+            ) from None  # the cause might quote the secret
         if not preimage.opens(hashlock):
-            raise StoreError(
-                "a stored secret does not open its hashlock", "restore the database from a backup"
+            raise UnreadableRowError(
+                f"the stored secret of hashlock {hashlock.hex()} does not open it",
+                "restore the database from a backup",
             )
         return preimage
+
+    def unreadable(self) -> list[str]:
+        """Return the hashlocks, in hex, of the secrets that this store's key does not open."""
+        found: list[str] = []
+        for row in self._all(select(_secrets.c.hashlock)):
+            try:
+                self.get(bytes.fromhex(row.hashlock))
+            except UnreadableRowError:
+                found.append(row.hashlock)
+        return found
+
+    def plant_canary(self) -> bool:
+        """Seal the canary with this store's key unless there is one; returns whether this key opens it."""
+        opens = self.opens_canary()
+        if opens is None:
+            self.put(CANARY)
+        return opens is not False
+
+    def opens_canary(self) -> bool | None:
+        """Tell whether the storage key is the one that this database was first opened with, None if it has
+        no canary yet. Raises `SecretsLockedError` without a key."""
+        try:
+            return None if self.get(CANARY.hashlock()) is None else True
+        except UnreadableRowError:
+            return False
 
 
 class ClaimAuthorizations(Repository):

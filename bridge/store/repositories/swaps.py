@@ -12,7 +12,7 @@ from bridge.protocol.events import Event, redacted_json
 from bridge.protocol.types import ChainId, LockId, Swap, SwapId, SwapState
 from bridge.store.errors import ConflictError
 from bridge.store.records import Notification, Receipt, StoredSwap, SwapEvent, SwapMeta
-from bridge.store.repositories.base import Repository, in_parts, record, records
+from bridge.store.repositories.base import Repository, in_parts, readable, record, records, unreadable
 from bridge.store.tables import NotificationRow, ReceiptRow, SwapEventRow, SwapRow, table_of
 
 _swaps = table_of(SwapRow)
@@ -41,7 +41,10 @@ def _columns(swap: Swap) -> dict[str, Any]:
 
 def _stored(row: Row[Any]) -> StoredSwap:
     meta = SwapMeta(row.quote_id, row.client, row.refund_address, row.recipient, row.idempotency_key)
-    swap = _decoder.decode(row.snapshot)
+    try:
+        swap = _decoder.decode(row.snapshot)
+    except msgspec.DecodeError as error:
+        raise unreadable("swap", row) from error
     return StoredSwap(swap, row.version, meta, row.created_ms, row.updated_ms, row.finished_ms)
 
 
@@ -138,7 +141,7 @@ class Swaps(Repository):
         """Return the swaps of a chain that are not over, oldest first."""
         here = or_(_swaps.c.source_chain == chain, _swaps.c.destination_chain == chain)
         statement = select(_swaps).where(_swaps.c.open, here)
-        return [_stored(row) for row in self._all(statement.order_by(_swaps.c.created_ms, _swaps.c.id))]
+        return readable(self._all(statement.order_by(_swaps.c.created_ms, _swaps.c.id)), _stored)
 
     def lanes_in_use(self, chain: ChainId) -> set[int]:
         """Return the lanes that our locks on a chain hold or may still take: those of open swaps."""

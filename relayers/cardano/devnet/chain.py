@@ -12,7 +12,8 @@ from pycardano import TransactionInput, TransactionOutput
 
 from kernels.errors import RainbowError
 from relayers.cardano.devnet.ledger import ScalusLedger, TxRejectedError
-from relayers.cardano.devnet.records import DevBlock, OutRef, TxRecord, read_tx
+from relayers.cardano.devnet.raw_body import OutRef
+from relayers.cardano.devnet.records import DevBlock, TxRecord, read_tx
 
 _KEPT_SNAPSHOTS = 2_160
 """As many blocks as Cardano itself may roll back (its security parameter k)."""

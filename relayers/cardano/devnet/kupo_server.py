@@ -7,11 +7,12 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from aiohttp import web
-from pycardano import Address, TransactionOutput, datum_hash, script_hash
+from pycardano import Address, TransactionOutput
 
 from kernels.errors import RainbowError
 from relayers.cardano.devnet.chain import DevChain
-from relayers.cardano.devnet.records import DevBlock, OutRef, TxRecord
+from relayers.cardano.devnet.raw_body import NativeScript, OutRef
+from relayers.cardano.devnet.records import DevBlock, TxRecord, datum_hash_of, datum_of, script_hash_of
 
 Json = dict[str, Any]
 Wanted = Callable[[OutRef, TransactionOutput], bool]
@@ -31,6 +32,7 @@ class KupoServer:
         """Serve under a prefix."""
         for path, answer in {
             "/matches/{pattern:.+}": self._matches,
+            "/patterns/{pattern:.+}": lambda _: ["*"],
             "/checkpoints": self._checkpoints,
             "/checkpoints/{slot}": self._checkpoint,
             "/datums/{digest}": self._datum,
@@ -107,23 +109,22 @@ class KupoServer:
         *,
         resolve: bool,
     ) -> Json:
-        datum = output.datum
-        hashed = output.datum_hash or (datum_hash(datum) if datum is not None else None)
+        datum, hashed = datum_of(output), datum_hash_of(output)
         found: Json = {
             "transaction_index": index,
             "transaction_id": ref[0],
             "output_index": ref[1],
             "address": str(output.address.encode()),
             "value": {"coins": output.amount.coin, "assets": _assets(output)},
-            "datum_hash": None if hashed is None else hashed.payload.hex(),
-            "script_hash": None if output.script is None else str(script_hash(output.script)),
+            "datum_hash": hashed,
+            "script_hash": None if output.script is None else script_hash_of(output.script),
             "created_at": {"slot_no": block.slot, "header_hash": block.id},
             "spent_at": spent,
         }
         if hashed is not None:
             found["datum_type"] = "hash" if datum is None else "inline"
         if resolve:
-            found["datum"] = None if datum is None else datum.to_cbor().hex()
+            found["datum"] = None if datum is None else datum.hex()
             found["script"] = None if output.script is None else _plutus(output)
         return found
 
@@ -143,17 +144,14 @@ class KupoServer:
 
     def _datum(self, request: web.Request) -> Json | None:
         for _, _, _, output in self._outputs():
-            if (
-                output.datum is not None
-                and datum_hash(output.datum).payload.hex() == request.match_info["digest"]
-            ):
-                return {"datum": output.datum.to_cbor().hex()}
+            if output.datum is not None and datum_hash_of(output) == request.match_info["digest"]:
+                return {"datum": (datum_of(output) or b"").hex()}
         return None
 
     def _script(self, request: web.Request) -> Json | None:
         digest = request.match_info["digest"]
         for output in self._chain.outputs.values():
-            if output.script is not None and str(script_hash(output.script)) == digest:
+            if output.script is not None and script_hash_of(output.script) == digest:
                 return _plutus(output)
         return None
 
@@ -197,6 +195,8 @@ def _assets(output: TransactionOutput) -> dict[str, int]:
 
 
 def _plutus(output: TransactionOutput) -> Json:
+    if isinstance(output.script, NativeScript):
+        return {"language": "native", "script": output.script.hex()}
     return {"language": "plutus:v3", "script": bytes(output.script).hex()}
 
 

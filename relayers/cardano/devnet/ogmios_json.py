@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 from datetime import UTC, datetime
 from fractions import Fraction
 from typing import Any
 
+import msgspec
 from pycardano import TransactionOutput
 
+from relayers.cardano.cbor_items import Item, read_whole
 from relayers.cardano.devnet import parameters
-from relayers.cardano.devnet.records import DevBlock, OutRef, TxRecord
+from relayers.cardano.devnet.raw_body import NativeScript, OutRef, list_json, native_json
+from relayers.cardano.devnet.records import DevBlock, TxRecord, datum_of
 
 Json = dict[str, Any]
 
@@ -118,7 +122,7 @@ def block_json(block: DevBlock) -> Json:
 
 def transaction_json(tx: TxRecord) -> Json:
     """Return a transaction."""
-    body = tx.tx.transaction_body
+    body = tx.body
     found: Json = {
         "id": tx.id,
         "spends": "inputs" if tx.valid else "collaterals",
@@ -126,10 +130,7 @@ def transaction_json(tx: TxRecord) -> Json:
         "outputs": [output_json(output) for output in body.outputs],
         "fee": {"ada": {"lovelace": body.fee}},
         "validityInterval": validity(body),
-        "signatories": [
-            {"key": witness.vkey.payload.hex(), "signature": witness.signature.hex()}
-            for witness in tx.tx.transaction_witness_set.vkey_witnesses or ()
-        ],
+        "signatories": [{"key": key.hex(), "signature": signature.hex()} for key, signature in body.keys],
     }
     if tx.references:
         found["references"] = [reference(ref) for ref in tx.references]
@@ -148,7 +149,28 @@ def transaction_json(tx: TxRecord) -> Json:
             }
             for redeemer in tx.redeemers
         ]
+    if body.required_signers:
+        found["requiredExtraSignatories"] = [key.hex() for key in body.required_signers]
+    if body.datums:
+        found["datums"] = {_datum_hash(datum): datum.hex() for datum in body.datums}
+    if body.native_scripts:
+        found["scripts"] = {
+            f"{place:056x}": {"language": "native", "json": msgspec.Raw(native_json(script))}
+            for place, script in enumerate(body.native_scripts)
+        }
+    if body.metadata:
+        labels = {str(label): _metadatum(item, raw) for label, item, raw in body.metadata}
+        found["metadata"] = {"hash": "00" * 32, "labels": labels}
     return found
+
+
+def _datum_hash(datum: bytes) -> str:
+    return hashlib.blake2b(datum, digest_size=32).hexdigest()
+
+
+def _metadatum(item: Item, raw: bytes) -> Json:
+    text = list_json(item)
+    return {"cbor": raw.hex()} if text is None else {"json": msgspec.Raw(text)}
 
 
 def output_json(output: TransactionOutput) -> Json:
@@ -157,10 +179,14 @@ def output_json(output: TransactionOutput) -> Json:
     for policy, assets in (output.amount.multi_asset or {}).items():
         value[policy.payload.hex()] = {name.payload.hex(): amount for name, amount in assets.items()}
     found: Json = {"address": str(output.address.encode()), "value": value}
-    if output.datum is not None:
-        found["datum"] = output.datum.to_cbor().hex()
+    datum = datum_of(output)
+    if datum is not None:
+        found["datum"] = datum.hex()
     elif output.datum_hash is not None:
         found["datumHash"] = output.datum_hash.payload.hex()
-    if output.script is not None:
+    if isinstance(output.script, NativeScript):
+        shown = msgspec.Raw(native_json(read_whole(output.script)))
+        found["script"] = {"language": "native", "json": shown}
+    elif output.script is not None:
         found["script"] = {"language": "plutus:v3", "cbor": bytes(output.script).hex()}
     return found

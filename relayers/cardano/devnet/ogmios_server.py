@@ -9,8 +9,8 @@ import json
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import msgspec
 from aiohttp import WSMsgType, web
-from pycardano import Transaction
 
 from kernels.errors import RainbowError
 from relayers.cardano.devnet import ogmios_json, parameters
@@ -18,7 +18,8 @@ from relayers.cardano.devnet.chain import DevChain
 from relayers.cardano.devnet.evaluation import evaluate
 from relayers.cardano.devnet.ledger import ScalusLedger, TxRejectedError
 from relayers.cardano.devnet.ogmios_json import Json
-from relayers.cardano.devnet.records import DevBlock, TxRecord, ref_of
+from relayers.cardano.devnet.raw_body import read_body
+from relayers.cardano.devnet.records import DevBlock, TxRecord
 from relayers.cardano.settings import NETWORKS, Network
 
 _ERAS = ("shelley", "allegra", "mary", "alonzo", "babbage", "conway")
@@ -57,7 +58,7 @@ class OgmiosServer:
                 answer["result"] = await conversation.answer(call["method"], call.get("params") or {})
             except OgmiosError as error:
                 answer["error"] = error.body
-            await socket.send_json(answer)
+            await socket.send_str(msgspec.json.encode(answer).decode())
         return socket
 
 
@@ -194,10 +195,10 @@ class _Conversation:
 
     def _refusal(self, raw: bytes, reason: str) -> OgmiosError:
         """Return the ledger's reason under the code that Ogmios has for it, as far as it can be told."""
-        body = Transaction.from_cbor(raw).transaction_body
+        body = read_body(raw)
         known = set(self._chain.utxos) | {ref for tx in self._chain.mempool.values() for ref in tx.makes}
         taken = {ref for tx in self._chain.mempool.values() for ref in tx.spends}
-        unknown = [ref for ref in map(ref_of, body.inputs) if ref not in known - taken]
+        unknown = [ref for ref in body.inputs if ref not in known - taken]
         if unknown:
             data = {"unknownOutputReferences": [ogmios_json.reference(ref) for ref in unknown]}
             return OgmiosError(3117, f"The transaction contains unknown UTxO references: {reason}", data)
@@ -230,7 +231,7 @@ class _Conversation:
     def _read(self, params: Json) -> bytes:
         try:
             raw = bytes.fromhex(params["transaction"]["cbor"])
-            Transaction.from_cbor(raw)
+            read_body(raw)
         except Exception as error:
             data = dict.fromkeys(_ERAS, str(error)[:100])
             raise OgmiosError(-32602, "Invalid transaction: it cannot be deserialised.", data) from error

@@ -5,26 +5,9 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, field
 
-from pycardano import Transaction, TransactionInput, TransactionOutput
+from pycardano import RawCBOR, TransactionOutput, script_hash
 
-OutRef = tuple[str, int]
-"""Transaction id (hex) and index of an output."""
-
-
-def ref_of(spent: TransactionInput) -> OutRef:
-    """Return an input as id and index."""
-    return spent.transaction_id.payload.hex(), spent.index
-
-
-@dataclass(frozen=True)
-class Redeemer:
-    """One redeemer: tag, index among the sorted inputs (or policies …), data (CBOR) and its budget."""
-
-    tag: str
-    index: int
-    data: bytes
-    memory: int
-    steps: int
+from relayers.cardano.devnet.raw_body import NativeScript, OutRef, RawBody, Redeemer, read_body
 
 
 @dataclass(frozen=True)
@@ -37,28 +20,32 @@ class TxRecord:
 
     id: str
     raw: bytes
-    tx: Transaction
-    redeemers: tuple[Redeemer, ...]
+    body: RawBody
+
+    @property
+    def redeemers(self) -> tuple[Redeemer, ...]:
+        """Its redeemers."""
+        return self.body.redeemers
 
     @property
     def valid(self) -> bool:
         """False when a script failed and the collateral was taken."""
-        return bool(self.tx.valid)
+        return self.body.valid
 
     @property
     def inputs(self) -> list[OutRef]:
         """The ordinary inputs, sorted as redeemers count them."""
-        return sorted(ref_of(spent) for spent in self.tx.transaction_body.inputs)
+        return sorted(self.body.inputs)
 
     @property
     def collateral(self) -> list[OutRef]:
         """The inputs at stake if a script fails."""
-        return [ref_of(spent) for spent in self.tx.transaction_body.collateral or []]
+        return list(self.body.collateral)
 
     @property
     def references(self) -> list[OutRef]:
         """The inputs that are only looked at."""
-        return [ref_of(spent) for spent in self.tx.transaction_body.reference_inputs or []]
+        return list(self.body.reference_inputs)
 
     @property
     def spends(self) -> list[OutRef]:
@@ -68,7 +55,7 @@ class TxRecord:
     @property
     def makes(self) -> dict[OutRef, TransactionOutput]:
         """The outputs that exist after this transaction."""
-        body = self.tx.transaction_body
+        body = self.body
         if self.valid:
             return {(self.id, index): output for index, output in enumerate(body.outputs)}
         if body.collateral_return is None:
@@ -94,29 +81,32 @@ class DevBlock:
         return hashlib.blake2b(body.encode(), digest_size=32).hexdigest()
 
 
-_TAGS = ("spend", "mint", "cert", "reward", "vote", "propose")
-
-
 def read_tx(raw: bytes, tx_id: str) -> TxRecord:
     """Decode a transaction that the ledger has accepted under `tx_id`."""
-    tx = Transaction.from_cbor(raw)
-    found = tx.transaction_witness_set.redeemer
-    redeemers: list[Redeemer] = []
-    if found is not None and hasattr(found, "items"):
-        for key, value in found.items():
-            units = value.ex_units
-            data = _cbor(value.data)
-            redeemers.append(Redeemer(_TAGS[key.tag.value], key.index, data, units.mem, units.steps))
-    else:
-        for redeemer in found or ():
-            units = redeemer.ex_units
-            redeemers.append(
-                Redeemer(
-                    _TAGS[redeemer.tag.value], redeemer.index, _cbor(redeemer.data), units.mem, units.steps
-                )
-            )
-    redeemers.sort(key=lambda redeemer: (redeemer.tag, redeemer.index))
-    return TxRecord(tx_id, raw, tx, tuple(redeemers))
+    return TxRecord(tx_id, raw, read_body(raw))
+
+
+def datum_of(output: TransactionOutput) -> bytes | None:
+    """Return an output's inline datum (CBOR) as it stands in its transaction."""
+    datum = output.datum
+    if datum is None:
+        return None
+    return datum.cbor if isinstance(datum, RawCBOR) else _cbor(datum)
+
+
+def datum_hash_of(output: TransactionOutput) -> str | None:
+    """Return the hash of an output's datum, inline or not."""
+    if output.datum_hash is not None:
+        return str(output.datum_hash.payload.hex())
+    datum = datum_of(output)
+    return None if datum is None else hashlib.blake2b(datum, digest_size=32).hexdigest()
+
+
+def script_hash_of(script: object) -> str:
+    """Return the hash of an output's script: BLAKE2b-224 over the language's number and the script."""
+    if isinstance(script, NativeScript):
+        return hashlib.blake2b(b"\x00" + script, digest_size=28).hexdigest()
+    return str(script_hash(script))
 
 
 def _cbor(data: object) -> bytes:

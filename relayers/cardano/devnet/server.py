@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from aiohttp import web
-from pycardano import Address, PlutusV1Script, PlutusV2Script, PlutusV3Script, Transaction
+from pycardano import Address, PlutusV1Script, PlutusV2Script, PlutusV3Script
 
 from relayers.cardano.devnet import parameters, treasury
 from relayers.cardano.devnet.blockfrost_http import BlockfrostError, errors, not_found, paged, paging, reader
@@ -23,6 +23,7 @@ from relayers.cardano.devnet.evaluation import evaluate
 from relayers.cardano.devnet.kupo_server import KupoServer
 from relayers.cardano.devnet.ledger import ScalusLedger, TxRejectedError
 from relayers.cardano.devnet.ogmios_server import OgmiosServer
+from relayers.cardano.devnet.raw_body import read_body
 from relayers.cardano.devnet.views import Views
 from relayers.cardano.settings import NETWORKS, Network
 
@@ -204,7 +205,7 @@ class BlockfrostServer:
         body = (await request.text()).strip()
         try:
             raw = bytes.fromhex(body)
-            Transaction.from_cbor(raw)
+            read_body(raw)
         except Exception as error:
             raise BlockfrostError(400, "Bad Request", "The transaction cannot be decoded.") from error
         result: dict[str, Any]

@@ -29,7 +29,7 @@ from bridge.keys.devkeys import devnet_key
 from bridge.protocol.types import Asset
 from relayers.cardano.devnet.chain import DevChain
 from relayers.cardano.devnet.parameters import EPOCH_SLOTS, protocol_parameters
-from relayers.cardano.devnet.records import ref_of
+from relayers.cardano.devnet.raw_body import ref_of
 from relayers.cardano.parameters import parse_parameters
 from relayers.cardano.pycardano_logging import silence_pycardano
 from relayers.cardano.script import validator

@@ -5,12 +5,13 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any
 
-from pycardano import Address, TransactionOutput, Value, datum_hash, script_hash
+from pycardano import Address, TransactionOutput, Value
 from pycardano.crypto.bech32 import decode as bech32_decode
 
 from relayers.cardano.devnet.chain import DevChain
 from relayers.cardano.devnet.parameters import EPOCH_SLOTS
-from relayers.cardano.devnet.records import DevBlock, OutRef, TxRecord
+from relayers.cardano.devnet.raw_body import OutRef
+from relayers.cardano.devnet.records import DevBlock, TxRecord, datum_hash_of, datum_of, script_hash_of
 
 Json = dict[str, Any]
 
@@ -75,7 +76,7 @@ class Views:
         """Return /blocks/{block}."""
         chain = self._chain
         following = chain.blocks[block.height + 1].id if block.height < chain.head.height else None
-        fees = sum(tx.tx.transaction_body.fee for tx in block.txs)
+        fees = sum(tx.body.fee for tx in block.txs)
         return {
             "time": chain.time_of(block.slot),
             "height": block.height,
@@ -104,7 +105,7 @@ class Views:
     def tx(self, tx: TxRecord) -> Json:
         """Return /txs/{hash}."""
         height, index = self._chain.places[tx.id]
-        block, body = self._chain.blocks[height], tx.tx.transaction_body
+        block, body = self._chain.blocks[height], tx.body
         return {
             "hash": tx.id,
             "block": block.id,
@@ -144,7 +145,7 @@ class Views:
                 view = self._output(ref, self._chain.outputs[ref])
                 inputs.append({**view, "collateral": collateral, "reference": reference})
         outputs = []
-        body = tx.tx.transaction_body
+        body = tx.body
         for index, output in enumerate(body.outputs):
             outputs.append(self._tx_output((tx.id, index), output, collateral=False))
         if body.collateral_return is not None:
@@ -158,16 +159,15 @@ class Views:
         return {**view, "collateral": collateral, "consumed_by_tx": self._chain.spent_by.get(ref)}
 
     def _output(self, ref: OutRef, output: TransactionOutput) -> Json:
-        datum = output.datum
-        hashed = output.datum_hash or (datum_hash(datum) if datum is not None else None)
+        datum = datum_of(output)
         return {
             "address": str(output.address.encode()),
             "tx_hash": ref[0],
             "output_index": ref[1],
             "amount": amounts(output.amount),
-            "data_hash": None if hashed is None else hashed.payload.hex(),
-            "inline_datum": None if datum is None else datum.to_cbor().hex(),
-            "reference_script_hash": None if output.script is None else str(script_hash(output.script)),
+            "data_hash": datum_hash_of(output),
+            "inline_datum": None if datum is None else datum.hex(),
+            "reference_script_hash": None if output.script is None else script_hash_of(output.script),
         }
 
     def redeemers(self, tx: TxRecord) -> list[Json]:
@@ -232,15 +232,14 @@ class Views:
         for block in self._chain.blocks:
             for tx in block.txs:
                 for output in tx.makes.values():
-                    if output.datum is not None and datum_hash(output.datum).payload.hex() == digest:
-                        raw: bytes = output.datum.to_cbor()
-                        return raw
+                    if output.datum is not None and datum_hash_of(output) == digest:
+                        return datum_of(output)
         return None
 
     def script(self, digest: str) -> Any:
         """Return a reference script by its hash."""
         for output in self._chain.outputs.values():
-            if output.script is not None and str(script_hash(output.script)) == digest:
+            if output.script is not None and script_hash_of(output.script) == digest:
                 return output.script
         return None
 
@@ -255,7 +254,7 @@ class Views:
 
     def mempool_tx(self, tx: TxRecord) -> Json:
         """Return /mempool/{hash}."""
-        body = tx.tx.transaction_body
+        body = tx.body
         inputs = [
             {
                 "address": str(self._chain.outputs[ref].address.encode()),

@@ -83,7 +83,7 @@ def read_deployment(path: Path) -> Deployment:
     except FileNotFoundError as error:
         raise DeploymentError(f"{path} does not exist: deploy with `ape run deploy`") from error
     except (msgspec.DecodeError, msgspec.ValidationError) as error:
-        raise DeploymentError(f"{path} is no deployment record: {error}") from error
+        raise DeploymentError(f"{path} is not a deployment record: {error}") from error
     if record.runtime_keccak != "0x" + load().runtime_keccak.hex():
         raise DeploymentError(f"{path} is of another version of the HTLC: deploy this one")
     return record

@@ -1,4 +1,4 @@
-"""Connections that send too little, too slowly or too much, and tasks that fail: the real server on a socket."""
+"""Connections that send too little, too slowly or too much, and tasks that fail, on a real socket."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def test_the_second_request_of_a_connection_must_come_whole_in_time_too(app: Fas
 def test_an_endless_head_is_refused_while_it_arrives(app: FastAPI) -> None:
     with served(app, limits()) as port, opened(port, b"GET /v1/keys HTTP/1.1\r\nX: ") as connection:
         sent = 0
-        with pytest.raises(OSError):  # noqa: PT011 - reset or broken pipe
+        with pytest.raises(OSError):  # noqa: PT011, PT012 - reset or broken pipe
             while sent < 100 * HEAD_BYTES:
                 connection.sendall(b"a" * 4_096)
                 sent += 4_096

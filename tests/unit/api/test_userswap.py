@@ -12,20 +12,23 @@ import msgspec
 import pytest
 from fastapi import FastAPI
 
+from bridge.api.services import Services
 from bridge.client.client import BridgeClient
 from bridge.client.errors import BridgeUnreachableError, UnsafeError
 from bridge.client.proxied import HttpxTransport
 from bridge.client.recovery import LIGHT, RecoveryDir, RecoveryError
 from bridge.client.swap import LockWatch, UserSwap
+from bridge.keys.keystore import SecretKey
+from bridge.keys.quote_signature import QuoteSigner
 from bridge.protocol.types import LockTerms
 from bridge.store import Store
-from bridge.wire.swaps import SwapCreated
+from bridge.wire.swaps import RestoreState, SwapCreated
 from relayers.fake.adapter import FakePort
 from relayers.fake.chain import FakeChain
 from relayers.fake.wallet import FakeWallet
 from tests import instances
 from tests.unit.api import play
-from tests.unit.api.play import ETH, ZION
+from tests.unit.api.play import ETH, ZION, Clock, healthy_chains
 
 PASSWORD = "recovery"
 
@@ -119,6 +122,57 @@ async def test_a_bridge_that_answers_with_other_terms_than_it_quoted_is_left(
         await begin(bridge, recovery)
 
 
+@pytest.mark.parametrize("part", ["text", "signature", "public_key", "another"])
+async def test_a_bridge_whose_receipt_would_not_bring_the_swap_back_is_left(
+    bridge: BridgeClient, recovery: RecoveryDir, monkeypatch: pytest.MonkeyPatch, part: str
+) -> None:
+    first = await begin(bridge, recovery)
+    create = bridge.create_swap
+
+    async def cheat(*arguments: Any) -> SwapCreated:
+        body = msgspec.to_builtins(await create(*arguments))
+        if part == "another":
+            body["receipt"]["text"] = first.record.receipt
+            body["receipt"]["signature"] = first.record.receipt_signature
+        elif part == "public_key":
+            other = QuoteSigner(SecretKey(b"\x07" * 32))
+            body["receipt"]["signature"] = other.sign_receipt(body["receipt"]["text"])
+            body["receipt"]["public_key"] = other.public_key
+        else:
+            body["receipt"][part] = body["receipt"][part].replace("1", "2")
+        return msgspec.convert(body, SwapCreated)
+
+    monkeypatch.setattr(bridge, "create_swap", cheat)
+    with pytest.raises(UnsafeError, match="receipt"):
+        await begin(bridge, recovery)
+
+
+async def test_the_receipt_is_in_the_recovery_file_and_brings_the_swap_back(
+    bridge: BridgeClient, recovery: RecoveryDir, services: Services, tmp_path: Path, clock: Clock
+) -> None:
+    mine = await begin(bridge, recovery)
+    older = Store.open(f"sqlite:///{tmp_path}/older.db", secrets_key=bytes(32), clock=clock)
+    healthy_chains(older, clock)
+    services.acceptances._store = older
+    again = UserSwap.resume(bridge, recovery, recovery.find(mine.id))
+    for _ in range(2):
+        answer = await again.restore()
+        assert (answer.id, answer.state) == (mine.id, RestoreState.READING)
+    with older.reading() as tx:
+        assert [lost.swap_id for lost in tx.restorations.going_on()] == [mine.id]
+    older.close()
+
+
+async def test_a_recovery_file_without_a_receipt_says_what_to_do(
+    bridge: BridgeClient, recovery: RecoveryDir
+) -> None:
+    mine = await begin(bridge, recovery)
+    mine._save(receipt="")
+    with pytest.raises(UnsafeError, match="no receipt") as caught:
+        await mine.restore()
+    assert "refund" in caught.value.hint
+
+
 async def test_the_lane_of_the_bridges_lock_is_chosen_once(
     bridge: BridgeClient, recovery: RecoveryDir, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -127,6 +181,7 @@ async def test_the_lane_of_the_bridges_lock_is_chosen_once(
     async def answer(*arguments: Any) -> SwapCreated:
         body = msgspec.to_builtins(await create(*arguments))
         body["destination"]["terms"]["lane"] = lane
+        body["receipt"] = None  # it names the lane, too
         return msgspec.convert(body, SwapCreated)
 
     monkeypatch.setattr(bridge, "create_swap", answer)

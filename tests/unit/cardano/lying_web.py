@@ -95,8 +95,9 @@ class LyingWeb:
             return web.Response(body=body[: len(body) // 2], content_type="application/json")
         if self.mangle is not None and status == 200:
             asked = path + ("?unspent" if "unspent" in request.query else "")
-            changed = self.mangle(asked, json.loads(body))
-            if changed is None:
+            honest = json.loads(body)
+            changed = self.mangle(asked, honest)
+            if changed is None and honest is not None:
                 return web.json_response({"message": "not found"}, status=404)
             body = json.dumps(changed).encode()
         headers = {_READ: kept[_READ]} if _READ in kept else {}

@@ -235,7 +235,7 @@ class Histories(RuleBasedStateMachine):
         moved: list[tuple[Person | str, Person | str, TransactionOutput]],
         payer: Person,
     ) -> None:
-        effect: Holdings = Counter({(payer.address, ""): -record.tx.transaction_body.fee})
+        effect: Holdings = Counter({(payer.address, ""): -record.body.fee})
         for source, target, output in moved:
             effect.subtract(holdings_of(_name(source), output))
             effect.update(holdings_of(_name(target), output))

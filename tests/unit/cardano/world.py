@@ -28,7 +28,8 @@ from relayers.cardano.devnet import treasury
 from relayers.cardano.devnet.chain import DevChain
 from relayers.cardano.devnet.ledger import ScalusLedger
 from relayers.cardano.devnet.parameters import protocol_parameters
-from relayers.cardano.devnet.records import OutRef, TxRecord
+from relayers.cardano.devnet.raw_body import OutRef
+from relayers.cardano.devnet.records import TxRecord
 from relayers.cardano.htlc import canonical
 from relayers.cardano.parameters import parse_parameters
 from relayers.cardano.script import HtlcRedeemer, validator_address

@@ -56,6 +56,19 @@ def change_status(world: BridgeWorld, chain: ChainId, **changes: object) -> None
         tx.chains.put(msgspec.structs.replace(status, **changes))
 
 
+@pytest.mark.parametrize("field", ["seen_ms", "tip_ms"])
+def test_a_status_from_the_future_is_not_relied_on(world: BridgeWorld, field: str) -> None:
+    """The clock was set back by an hour: how old the status is cannot be told."""
+    intent = lock_intent(world)
+    assert isinstance(decide(world, intent), Go)
+    with world.store.reading() as tx:
+        now_ms = tx.now_ms
+    change_status(world, instances.ETHEREUM, **{field: now_ms + 59_000})
+    assert isinstance(decide(world, intent), Go), "clocks of two machines may differ by so much"
+    change_status(world, instances.ETHEREUM, **{field: now_ms + 3_600_000})
+    assert isinstance(decide(world, intent), Hold)
+
+
 def test_a_final_source_lets_the_destination_be_locked(world: BridgeWorld) -> None:
     terms = world.get().destination.terms
     assert decide(world, lock_intent(world)) == Go(LockAction(terms), TIMING.finality_depth)

@@ -157,7 +157,7 @@ def test_preimages_of_every_length_that_other_chains_accept_are_accepted(
 
 def claim_bytes(preimage: bytes, lock: EvmLockTerms) -> Call:
     return call(
-        "claimBytes(bytes,(address,address,address,uint256,bytes32,uint64,uint32))", preimage, lock._plain()
+        "claimBytes(bytes,(address,address,address,uint256,bytes32,uint64,uint32))", preimage, lock.plain()
     )
 
 
@@ -286,7 +286,7 @@ def test_a_coin_amount_that_does_not_fit_its_field_spends_nobody_elses_lock(
     """2**96 + x in plain terms must not meet the lock of x."""
     chain.send(chain.alice, encode_lock(terms()))
     chain.evm.set_balance(chain.htlc, 2**97)
-    plain = list(terms()._plain())
+    plain = list(terms().plain())
     plain[3] = 2**96 + ETHER
     message = call(
         "claimBytes(bytes,(address,address,address,uint256,bytes32,uint64,uint32))", PREIMAGE, tuple(plain)

@@ -1,6 +1,6 @@
 """One test for each way in which some other HTLC on the EVM lost or froze its users' money.
 
-docs/chains/ethereum.md lists who had which.
+docs/chains/evm.md lists who had which.
 """
 
 import hashlib
@@ -259,7 +259,7 @@ def test_a_receiver_that_rejects_coins_keeps_its_claim(
         "bytes": call(
             "claimBytes(bytes,(address,address,address,uint256,bytes32,uint64,uint32))",
             PREIMAGE,
-            lock._plain(),
+            lock.plain(),
         ),
         "batch": encode_claim_batch([(lock, PREIMAGE)]),
         "refund": encode_refund(lock),

@@ -505,7 +505,7 @@ def test_ids_differ_on_another_chain_and_contract(chain: Chain, terms: Terms, to
     elsewhere = Chain(chain_id=1)
     id_of = f"idOf({'(address,address,address,uint256,bytes32,uint64,uint32)'})"
     for where in (chain, elsewhere):
-        answer = where.raw(where.carol, where.htlc, call(id_of, lock._plain()))
+        answer = where.raw(where.carol, where.htlc, call(id_of, lock.plain()))
         assert answer == lock_id(where.chain_id, where.htlc, lock)
     assert lock_id(1, chain.htlc, lock) != lock_id(2, chain.htlc, lock)
     assert lock_id(1, chain.htlc, lock) != lock_id(1, COIN, lock)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.chains.errors import PortUnavailableError
+from bridge.chains.errors import PortUnavailableError, TooDearError
 from bridge.chains.port import FeeLevel
 from bridge.protocol.types import Purpose
 from relayers.evm.fees import Bid, FeeCaps, Market, bid, read_market
@@ -63,7 +63,7 @@ def test_a_claim_follows_a_hundredfold_spike_and_a_lock_waits() -> None:
     first = bid(QUIET, FeeLevel(), Purpose.CLAIM, CAPS)
     spike = Market(base_fee=100 * GWEI, priority=QUIET.priority)
     assert bid(spike, replacing(first), Purpose.CLAIM, CAPS).max_fee > 200 * GWEI
-    with pytest.raises(PortUnavailableError, match="cap") as refusal:
+    with pytest.raises(TooDearError, match="cap") as refusal:
         bid(spike, FeeLevel(), Purpose.LOCK, CAPS)
     assert refusal.value.hint
 
@@ -74,9 +74,9 @@ def test_an_urgent_action_is_bid_at_its_cap_when_even_that_is_too_little() -> No
 
 
 def test_no_replacement_goes_over_the_cap() -> None:
-    with pytest.raises(PortUnavailableError, match="cap"):
+    with pytest.raises(TooDearError, match="cap"):
         bid(QUIET, replacing(Bid(95 * GWEI, GWEI)), Purpose.LOCK, CAPS)
-    with pytest.raises(PortUnavailableError, match="cap"):
+    with pytest.raises(TooDearError, match="cap"):
         bid(QUIET, replacing(Bid(CAPS.urgent, GWEI)), Purpose.CLAIM, CAPS)
 
 

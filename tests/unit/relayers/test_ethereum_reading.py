@@ -8,7 +8,7 @@ from eth_account import Account
 from eth_hash.auto import keccak
 
 from bridge.chains.errors import ActionRefusedError, BadAddressError, PortUnavailableError
-from bridge.chains.port import BroadcastOutcome, Claimed, Locked
+from bridge.chains.port import BroadcastOutcome, Claimed, Locked, SetAside, Spent
 from bridge.keys.devkeys import devnet_key
 from bridge.protocol.types import (
     Address,
@@ -25,8 +25,9 @@ from bridge.protocol.types import (
 )
 from relayers.evm import erc20, htlc
 from relayers.evm.adapter import EvmPort, open_port
-from relayers.evm.blocks import may_contain
 from relayers.evm.devnet import demo_token
+from relayers.evm.known_locks import KnownLocks
+from relayers.evm.logs import may_contain
 from relayers.evm.rpc import RpcError
 from relayers.evm.settings import ETH, EvmSettings
 from relayers.evm.terms import UNKNOWN_SYMBOL, Place, read_event
@@ -94,6 +95,14 @@ def test_a_full_pool_is_no_verdict_on_the_transaction() -> None:
         read_broadcast(RpcError(-32000, "txpool is full"), TxId("0x1"))
 
 
+@pytest.mark.parametrize(
+    "words", ["Internal error", "nonce too far in the future", "upstream is busy", "something new", ""]
+)
+def test_what_is_no_verdict_on_the_bytes_neither_rejects_nor_outbids(words: str) -> None:
+    with pytest.raises(PortUnavailableError):
+        read_broadcast(RpcError(-32000, words), TxId("0x1"))
+
+
 def test_an_rpc_that_names_another_transaction_is_not_believed() -> None:
     with pytest.raises(PortUnavailableError):
         read_broadcast("0x2", TxId("0x1"))
@@ -146,6 +155,35 @@ def test_what_is_no_address_is_refused_with_a_hint(port: EvmPort, text: str) -> 
     with pytest.raises(BadAddressError) as refusal:
         port.parse_address(text)
     assert refusal.value.hint
+
+
+@pytest.mark.parametrize("topic", htlc.SPEND_TOPICS)
+def test_a_spend_that_does_not_decode_is_still_a_spend(topic: bytes) -> None:
+    event = read_event(log(topic, b"\6" * 32, data=b"\xff" * 31), BLOCK, place(1), {})
+    assert isinstance(event, Spent)
+    assert (event.lock_id, event.tx_id) == ("0x" + "06" * 32, "0xaa")
+
+
+def test_a_log_that_does_not_decode_is_set_aside() -> None:
+    event = read_event(log(htlc.TOPIC_LOCKED_COIN, b"\6" * 32, data=b"\0" * 63), BLOCK, place(1), {})
+    assert isinstance(event, SetAside)
+    assert (event.block, event.item) == (BLOCK, "0xaa")
+
+
+def test_a_claim_of_a_lock_that_is_known_must_open_it() -> None:
+    locks = KnownLocks()
+    locks.add(LockId("0x" + "06" * 32), Preimage(b"p" * 32).hashlock())
+    entry = log(htlc.TOPIC_CLAIMED, b"\6" * 32, data=b"p" * 32)
+    assert isinstance(read_event(entry, BLOCK, place(1), {}, locks), Claimed)
+    entry = log(htlc.TOPIC_CLAIMED, b"\6" * 32, data=b"q" * 32)
+    assert isinstance(read_event(entry, BLOCK, place(1), {}, locks), Spent)
+
+
+def test_the_memory_of_locks_forgets_the_oldest() -> None:
+    locks = KnownLocks(most=2)
+    for number in range(3):
+        locks.add(LockId("0x" + bytes([number] * 32).hex()), b"h" * 32)
+    assert [locks.has(bytes([number] * 32)) for number in range(3)] == [False, True, True]
 
 
 def log(*topics: bytes, data: bytes) -> dict[str, object]:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.chains.errors import PortUnavailableError
+from bridge.chains.errors import TooDearError
 from bridge.chains.port import FeeLevel
 from bridge.protocol.types import Purpose
 from chain.mempool.pool import replacement_fee
@@ -30,6 +30,6 @@ def test_a_replacement_is_what_the_pool_asks(market: int, previous: int, attempt
 
 def test_a_claim_may_cost_what_a_lock_may_not() -> None:
     assert bid(5 * 10**7, FeeLevel(), Purpose.CLAIM, SETTINGS) == 5 * 10**7
-    with pytest.raises(PortUnavailableError, match="cap") as refusal:
+    with pytest.raises(TooDearError, match="cap") as refusal:
         bid(5 * 10**7, FeeLevel(), Purpose.LOCK, SETTINGS)
     assert refusal.value.hint

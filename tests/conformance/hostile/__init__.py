@@ -1,0 +1,1 @@
+"""Hostile chains: whatever a ledger accepts is read as what it is."""
