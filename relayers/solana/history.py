@@ -15,6 +15,8 @@ from relayers.solana import blocks
 
 _PAGE = 100_000
 """Slots asked for at once (getBlocks allows 500,000: Agave, MAX_GET_CONFIRMED_BLOCKS_RANGE): about 1 MB."""
+_SKIPPED = 128
+"""Slots more than twice as many as blocks that are asked for: leaders that are down skip theirs."""
 _PAGES = 40
 """About 18 days of slots at 400 ms; further back the answer is no."""
 
@@ -25,10 +27,13 @@ async def reaches_back_to(rpc: Calls, height: int, head: BlockRef) -> bool:
     wanted = head.height - height + 1
     if wanted <= 1:
         return True
+    if wanted > _PAGE * _PAGES:
+        return False
     first_available = int(await rpc.call("getFirstAvailableBlock"))
     top, found, lowest = blocks.slot_of(head), 0, -1
     for _ in range(_PAGES):
-        low = max(top - _PAGE + 1, first_available)
+        span = min(2 * (wanted - found) + _SKIPPED, _PAGE)
+        low = max(top - span + 1, first_available)
         slots = await rpc.call("getBlocks", low, top, {"commitment": blocks.CONFIRMED})
         if found + len(slots) >= wanted:
             lowest = slots[len(slots) - (wanted - found)]
