@@ -106,7 +106,7 @@ class StellarPort:
         if lock_id != self.lock_id(terms):
             return LockStatus.ABSENT
         own = self._builder.gate_key(terms).public_key if terms.sender == self.account else None
-        status = await self._locks.status(terms, own)
+        status = await self._locks.status(terms, own, since)
         if status is LockStatus.OPEN and terms.sender != self.account and terms.asset.contract:
             issuer = to_stellar(terms.asset).issuer or ""
             if recognition.issuer_problem(await self._horizon.account(issuer)):

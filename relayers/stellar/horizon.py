@@ -61,6 +61,14 @@ class Horizon:
         root = await _required(self._server.root().call())
         return str(root["network_passphrase"])
 
+    async def elder_ledger(self) -> int:
+        """Return the oldest ledger whose history it keeps: older transactions it does not tell of."""
+        root = await _required(self._server.root().call())
+        try:
+            return int(root["history_elder_ledger"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise _unavailable(error) from error
+
     # Ledgers
 
     async def newest_ledger(self) -> Record:
@@ -81,9 +89,9 @@ class Horizon:
         record = await _or_none(self._server.ledgers().ledger(sequence).call())
         return None if record is None else block_ref(record)
 
-    async def ledgers(self, first: int, last: int) -> list[BlockRef]:
+    async def ledgers(self, first: int, last: int) -> list[Record]:
         """Return the ledgers from `first` to `last`, as far as Horizon has them."""
-        found: list[BlockRef] = []
+        found: list[Record] = []
         while first <= last:
             cursor = first - 1 << 32
             limit = min(PAGE, last - first + 1)
@@ -93,7 +101,7 @@ class Horizon:
             records = _records(page)
             if not records:
                 break
-            found += [block_ref(each) for each in records]
+            found += records
             first += len(records)
         return found
 
@@ -204,6 +212,11 @@ class Horizon:
 def block_ref(record: Record) -> BlockRef:
     """Read a ledger's record."""
     return BlockRef(record["sequence"], record["hash"], record["prev_hash"], close_time(record))
+
+
+def transactions_of(ledger: Record) -> int:
+    """Return how many transactions a ledger holds, failed ones too."""
+    return int(ledger["successful_transaction_count"]) + int(ledger["failed_transaction_count"] or 0)
 
 
 def close_time(ledger: Record) -> UnixSeconds:

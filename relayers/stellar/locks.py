@@ -8,15 +8,21 @@ from stellar_sdk import StrKey
 
 from bridge.chains.port import LockStatus
 from bridge.chains.preimages import opening
-from bridge.protocol.types import LockTerms, Preimage, TxId
+from bridge.protocol.types import BlockHeight, LockTerms, Preimage, TxId
 from relayers.stellar import htlc, recognition
 from relayers.stellar.assets import stroops, to_stellar
 from relayers.stellar.envelopes import UnreadableError, read_envelope
-from relayers.stellar.horizon import Horizon, Record
+from relayers.stellar.horizon import PAGE, Horizon, Record, unix_time
 from relayers.stellar.htlc import Gate, lock_id
 from relayers.stellar.preimages import find_preimage, opening_in_bytes
 from relayers.stellar.settings import StellarSettings
 from relayers.stellar.watch import Watch, end_in
+
+LONGEST_LOCK = 30 * 86_400
+"""Seconds: no lock was made longer before its deadline. Terms come from a quote, which knows the deadline,
+and a swap lasts hours or days."""
+_FIRST_LEDGERS = 2
+"""A Horizon whose history begins with this ledger or the one before it has all of it: 1 is genesis."""
 
 
 class Locks:
@@ -144,7 +150,9 @@ class Locks:
         gate = self._watch.gate_in(record)
         return gate is not None and gate.terms == terms
 
-    async def status(self, terms: LockTerms, own_gate: str | None = None) -> LockStatus:
+    async def status(
+        self, terms: LockTerms, own_gate: str | None = None, since: BlockHeight | None = None
+    ) -> LockStatus:
         """Tell how the lock with these terms stands; of several equal ones the best: an open one, and one
         whose fate is not proven before one that was refunded."""
         if await self.standing(terms, own_gate) is not None:
@@ -159,7 +167,29 @@ class Locks:
         ):
             if status in fates:
                 return status
-        return LockStatus.ABSENT
+        return LockStatus.ABSENT if await self._is_complete(terms, since) else LockStatus.UNKNOWN
+
+    async def _is_complete(self, terms: LockTerms, since: BlockHeight | None) -> bool:
+        """Tell whether the history that was looked through, Horizon's and of it the pages of the sender's,
+        reaches back to where a lock with these terms could first have been made."""
+        elder = await self._horizon.elder_ledger()
+        if since is not None:
+            first: int = since + 1
+            covered = elder <= first
+        else:
+            first = 0
+            covered = elder <= _FIRST_LEDGERS or await self._closed_before(elder, terms)
+        if not covered:
+            return False
+        records = await self._sender_history(terms)
+        if len(records) < self._settings.history_pages * PAGE:
+            return True
+        oldest = records[-1]
+        return oldest["ledger"] < first or unix_time(oldest["created_at"]) < terms.deadline - LONGEST_LOCK
+
+    async def _closed_before(self, elder: int, terms: LockTerms) -> bool:
+        ledger = await self._horizon.ledger(elder)
+        return ledger is not None and ledger.time < terms.deadline - LONGEST_LOCK
 
     async def refundable(self, terms: LockTerms, own_gate: str | None = None) -> Gate | None:
         """Return a lock with these terms whose balance is still there, with or without its gate."""

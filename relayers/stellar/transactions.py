@@ -16,6 +16,9 @@ from relayers.stellar.horizon import Horizon, NodeStatus, codes
 QUEUE_LEDGERS = 4
 """Ledgers after which a node forgets what it passed over (TRANSACTION_QUEUE_TIMEOUT_LEDGERS)."""
 
+_FIRST_LEDGERS = 2
+"""A Horizon whose history begins with this ledger or the one before it has all of it: 1 is genesis."""
+
 
 class _Acceptance(msgspec.Struct, frozen=True):
     """The newest ledger when a node took a transaction, and until when it can land."""
@@ -75,14 +78,16 @@ class Transactions:
             state = TxState.INCLUDED if record["successful"] else TxState.FAILED
             reason = "" if record["successful"] else " ".join(codes(record["result_xdr"]))
             return TxStatus(state, block, tip.block.height - block.height + 1, reason)
+        if not used and await self._is_pending(tx, tip.block):
+            return TxStatus(TxState.PENDING)
+        self._accepted.pop(tx.tx_id, None)
+        elder = await self._horizon.elder_ledger()
+        if elder > (_FIRST_LEDGERS if tx.signed_height is None else tx.signed_height + 1):
+            return TxStatus(TxState.UNSURE, reason=f"this Horizon's history begins with ledger {elder}")
         if used:
-            self._accepted.pop(tx.tx_id, None)
             return TxStatus(
                 TxState.REPLACED, reason=f"sequence {tx.sequence} was used by another transaction"
             )
-        if await self._is_pending(tx, tip.block):
-            return TxStatus(TxState.PENDING)
-        self._accepted.pop(tx.tx_id, None)
         expired = tx.valid_until_time is not None and tip.time > tx.valid_until_time
         return TxStatus(TxState.UNKNOWN, reason="its time is over, it can never land" if expired else "")
 

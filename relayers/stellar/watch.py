@@ -7,20 +7,30 @@ nothing but the ring of known blocks (docs/decisions/0101).
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from stellar_sdk import StrKey
 
 from bridge.chains.errors import DeepReorgError, PortUnavailableError
-from bridge.chains.port import Claimed, HtlcEvent, Locked, LockStatus, Refunded, Scan, SetAside, Spent
+from bridge.chains.port import Claimed, HtlcEvent, Locked, LockStatus, Refunded, Scan, SetAside, Spent, Tip
 from bridge.chains.preimages import revealed
 from bridge.protocol.types import BlockRef, LockId, TxId
 from relayers.stellar import htlc, recognition
 from relayers.stellar.envelopes import Envelope, UnreadableError, read_envelope
-from relayers.stellar.horizon import Horizon, Record, unix_time
+from relayers.stellar.horizon import Horizon, Record, block_ref, transactions_of, unix_time
 from relayers.stellar.htlc import Gate
 from relayers.stellar.preimages import opening_in_bytes, secrets_in
 from relayers.stellar.settings import StellarSettings
 from relayers.stellar.spends import Spend, change_of, claims_in, end_of
+
+
+@dataclass(frozen=True)
+class _Read:
+    """What was read of ledgers, as in `Scan`."""
+
+    blocks: tuple[BlockRef, ...]
+    events: tuple[HtlcEvent, ...]
+    set_aside: tuple[SetAside, ...]
 
 
 class Watch:
@@ -55,11 +65,12 @@ class Watch:
 
     async def scan(self, recent_blocks: Sequence[BlockRef], max_blocks: int) -> Scan:
         """See `ChainPort.scan`."""
-        tip = await self._horizon.tip()
-        head = tip.block
+        newest = await self._horizon.newest_ledger()
+        head = block_ref(newest)
+        tip = Tip(head, head.time)
         if not recent_blocks:
-            events, aside = await self._events([head])
-            return Scan((), (head,), events, tip, aside)
+            read = await self._read([newest])
+            return Scan((), read.blocks, read.events, tip, read.set_aside)
         index = await self._common_ancestor(recent_blocks, head)
         if index is None:
             return Scan((), (), (), tip)
@@ -69,16 +80,17 @@ class Watch:
             else await self._ledger_at(recent_blocks[index].height, head)
         )
         last = min(head.height, ancestor.height + max_blocks)
-        blocks = await self._horizon.ledgers(ancestor.height + 1, last)
+        ledgers = await self._horizon.ledgers(ancestor.height + 1, last)
         parent = ancestor
-        for block in blocks:
+        for block in map(block_ref, ledgers):
             if block.parent != parent.id or block.height != parent.height + 1:
                 raise PortUnavailableError(
                     "Horizon's ledgers do not follow one another", "it may be catching up"
                 )
             parent = block
-        events, aside = await self._events(blocks)
-        return Scan(tuple(reversed(recent_blocks[index + 1 :])), tuple(blocks), events, tip, aside)
+        read = await self._read(ledgers)
+        orphaned = tuple(reversed(recent_blocks[index + 1 :]))
+        return Scan(orphaned, read.blocks, read.events, tip, read.set_aside)
 
     async def _ledger_at(self, height: int, head: BlockRef) -> BlockRef:
         found = head if height == head.height else await self._horizon.ledger(height)
@@ -104,25 +116,46 @@ class Watch:
             "is it the right network, complete, and not restored from an old backup?",
         )
 
-    async def _events(self, blocks: Sequence[BlockRef]) -> tuple[tuple[HtlcEvent, ...], tuple[SetAside, ...]]:
-        if not blocks:
-            return (), ()
-        by_height = {block.height: block for block in blocks}
-        records = await self._horizon.transactions(blocks[0].height, blocks[-1].height)
+    async def _read(self, ledgers: Sequence[Record]) -> _Read:
+        """Read ledgers up to the first whose transactions Horizon does not show in full: its lists of
+        ledgers and of transactions may come from databases that lag one behind the other."""
+        if not ledgers:
+            return _Read((), (), ())
+        first, last = (block_ref(each).height for each in (ledgers[0], ledgers[-1]))
+        by_ledger: dict[int, list[Record]] = {}
+        for record in await self._horizon.transactions(first, last):
+            by_ledger.setdefault(record["ledger"], []).append(record)
+        blocks: list[BlockRef] = []
         events: list[HtlcEvent] = []
         aside: list[SetAside] = []
-        for record in records:
-            block = by_height[record["ledger"]]
-            try:
-                envelope = read_envelope(record)
-            except UnreadableError as error:
-                named = self._named(error.raw)
-                ids = tuple(htlc.lock_id(each.terms, self._passphrase) for each in named)
-                aside.append(SetAside(block, record["hash"], str(error), ids))
-                events += revealed(block, record["hash"], opening_in_bytes(error.raw, self._hashlocks))
-                continue
+        for ledger in ledgers:
+            block = block_ref(ledger)
+            records = by_ledger.get(block.height, [])
+            shown, wanted = len({each["hash"] for each in records}), transactions_of(ledger)
+            if shown != wanted:
+                if blocks:
+                    break
+                raise PortUnavailableError(
+                    f"Horizon shows {shown} of the {wanted} transactions of ledger {block.height}",
+                    "it may be catching up; if this stays, use another Horizon",
+                )
+            blocks.append(block)
+            for record in records:
+                await self._read_record(record, block, events, aside)
+        return _Read(tuple(blocks), tuple(events), tuple(aside))
+
+    async def _read_record(
+        self, record: Record, block: BlockRef, events: list[HtlcEvent], aside: list[SetAside]
+    ) -> None:
+        try:
+            envelope = read_envelope(record)
+        except UnreadableError as error:
+            named = self._named(error.raw)
+            ids = tuple(htlc.lock_id(each.terms, self._passphrase) for each in named)
+            aside.append(SetAside(block, record["hash"], str(error), ids))
+            events += revealed(block, record["hash"], opening_in_bytes(error.raw, self._hashlocks))
+        else:
             events += await self._events_of(envelope, record, block)
-        return tuple(events), tuple(aside)
 
     def _named(self, raw: bytes) -> list[Gate]:
         """Return the known locks that an envelope names, wherever: XDR puts all at multiples of four."""

@@ -31,6 +31,11 @@ class StellarNode:
     def __init__(self, journal: Path | None = None, ticking: bool = True) -> None:
         self._journal = journal
         self._ticking = ticking
+        self.elder_ledger = 2
+        """The oldest ledger whose history Horizon keeps; of older ones it shows no transactions."""
+        self.transactions_lag = 0
+        """How many of the newest ledgers Horizon shows without their transactions: its lists may come from
+        databases that lag one behind the other."""
         self._offset = 0
         self._changed = asyncio.Condition()
         self.network = StandaloneNetwork(genesis_time=int(time.time()))

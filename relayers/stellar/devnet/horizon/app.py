@@ -79,7 +79,7 @@ class HorizonServer:
             "core_version": "emulator of stellar-core 19",
             "history_latest_ledger": head.sequence,
             "history_latest_ledger_closed_at": resources.timestamp(head.close_time),
-            "history_elder_ledger": 2,
+            "history_elder_ledger": self.node.elder_ledger,
             "core_latest_ledger": head.sequence,
             "network_passphrase": self.node.network.passphrase,
             "current_protocol_version": head.protocol,
@@ -162,7 +162,7 @@ class HorizonServer:
         text = request.path_params["ledger"]
         if not text.isdecimal():
             raise bad_request("ledger_id", "a ledger is named by its number")
-        if not 2 <= int(text) <= len(self.node.network.ledgers):
+        if not self.node.elder_ledger <= int(text) <= len(self.node.network.ledgers):
             raise not_found()
         return int(text)
 
@@ -173,7 +173,9 @@ class HorizonServer:
 
         def newer(token: int) -> list[Json]:
             shown = []
-            for closed in self.node.network.ledgers[max(1, token >> 32) - 1 :]:
+            ledgers = self.node.network.ledgers
+            newest = len(ledgers) - self.node.transactions_lag
+            for closed in ledgers[max(self.node.elder_ledger, token >> 32) - 1 : newest]:
                 for each in closed.transactions:
                     wanted = include_failed or each.result.succeeded
                     if wanted and resources.paging_token(each) > token and belongs(each):
@@ -212,7 +214,7 @@ class HorizonServer:
         except ValueError:
             raise bad_request("tx_id", "a transaction is named by its hash in hex") from None
         applied = self.node.network.transaction(wanted)
-        if applied is None:
+        if applied is None or applied.ledger < self.node.elder_ledger:
             raise not_found()
         return JSONResponse(resources.transaction(applied, self.node.network, wanted))
 
