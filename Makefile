@@ -110,7 +110,7 @@ FAULTS := ENDPOINT_FAULTS_BLOCKS=1000 ENDPOINT_FAULTS_LOCKS=100 ENDPOINT_FAULTS_
 .PHONY: endpoint-faults
 endpoint-faults: setup ## scans of 1,000 blocks with 100 locks behind endpoints with one fault each; figures in build/
 	mkdir -p build && rm -f build/endpoint-faults.jsonl
-	$(FAULTS) $(BIN)/python -m pytest -n 0 --timeout 900 tests/conformance/test_endpoint_faults.py $(ARGS)
+	$(FAULTS) $(BIN)/python -m pytest -n 0 -m long --timeout 900 tests/conformance/test_endpoint_faults.py $(ARGS)
 
 .PHONY: hostile
 hostile: setup ## what ledgers accept, in every encoding, against what our readers say of it: 10,000 spends a chain; SPENDS=n SEED=n

@@ -33,6 +33,8 @@ from tests.conformance.fault_dialects import EvmDialect, SolanaDialect, ZionDial
 from tests.conformance.fault_proxy import Dialect, Fault, FaultProxy
 from tests.conformance.rig import Scene, Watcher
 
+pytestmark = pytest.mark.long  # each waits for time limits, and holds only on a machine with time to spare
+
 BLOCKS = int(os.environ.get("ENDPOINT_FAULTS_BLOCKS", "30"))
 LOCKS = int(os.environ.get("ENDPOINT_FAULTS_LOCKS", "5"))
 SEED = int(os.environ.get("ENDPOINT_FAULTS_SEED", "1"))

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import copyreg
+import hashlib
 import pickle
 
 import hypothesis.strategies as st
