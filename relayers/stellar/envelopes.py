@@ -10,6 +10,7 @@ from stellar_sdk import xdr
 from stellar_sdk.exceptions import SdkError
 from xdrlib3 import Error as PackingError
 
+from kernels.errors import RainbowError
 from relayers.stellar.horizon import Record
 from relayers.stellar.spends import sources_in
 
@@ -22,7 +23,7 @@ class Envelope:
     raw: bytes
 
 
-class UnreadableError(Exception):
+class UnreadableError(RainbowError):
     """An envelope that this software cannot decode, such as one of a newer protocol; `raw` are its bytes."""
 
     def __init__(self, reason: str, raw: bytes) -> None:

@@ -95,7 +95,7 @@ async def test_a_kill_anywhere_after_the_user_walked_away_changes_nothing(tmp_pa
     assert killed["after broadcast"] == 2  # the refund of our lock, the source given back
 
 
-@pytest.mark.parametrize("every", [17, 29])
+@pytest.mark.parametrize("every", [19, 23, 29])
 async def test_a_bridge_that_dies_again_and_again_still_finishes(tmp_path: Path, every: int) -> None:
     world = BridgeWorld(tmp_path)
     world.swap()

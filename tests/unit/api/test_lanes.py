@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from bridge import config
@@ -24,7 +25,7 @@ from bridge.protocol.events import (
     RefundSeen,
 )
 from bridge.protocol.pricing import FixedSide
-from bridge.protocol.types import Amount, LegRole, LockId, Swap, TxId
+from bridge.protocol.types import Amount, BlockHeight, LegRole, LockId, Swap, TxId
 from bridge.store import Store
 from tests import instances
 from tests.postgres import postgres_urls
@@ -107,10 +108,13 @@ def test_a_lane_is_held_while_the_lock_may_still_land_and_given_back_when_all_is
     assert place(services, 3).destination.terms.lane == 3
     for leg, lock_id in ((LegRole.DESTINATION, "ours"), (LegRole.SOURCE, "lock-source")):
         assert place(services, 4 + len(leg.value)).destination.terms.lane > 3
+        late = msgspec.structs.replace(
+            block, height=BlockHeight(block.height + 1), time=first.leg(leg).terms.deadline
+        )
         play.happen(
             services.store,
             first.id,
-            RefundSeen(leg, LockId(lock_id), TxId("refund"), block),
+            RefundSeen(leg, LockId(lock_id), TxId("refund"), late),
             RefundFinal(leg, LockId(lock_id)),
         )
     assert place(services, 30).destination.terms.lane == 1

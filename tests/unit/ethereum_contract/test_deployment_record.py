@@ -41,7 +41,7 @@ def test_a_missing_record_says_how_to_get_one(tmp_path: Path) -> None:
 def test_a_broken_record_is_refused(tmp_path: Path, text: str) -> None:
     path = tmp_path / "broken.json"
     path.write_text(text)
-    with pytest.raises(DeploymentError, match="no deployment record"):
+    with pytest.raises(DeploymentError, match="not a deployment record"):
         read_deployment(path)
 
 
