@@ -5,6 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable
 
 
+def still_waits(now_ms: int, until_ms: int, longest_ms: int) -> bool:
+    """Tell whether a wait until `until_ms` is not over. One that has longer to go than it ever could was
+    begun before the clock was set back: it is void."""
+    return 0 < until_ms - now_ms <= longest_ms
+
+
 class Patience:
     """Waits twice as long after each bad answer to the same question, up to `longest_ms`."""
 
@@ -18,7 +24,8 @@ class Patience:
 
     def may_ask(self, question: Hashable) -> bool:
         """Tell whether a question may be asked now."""
-        return self._now_ms() >= self._waits.get(question, (0, 0))[0]
+        until, wait = self._waits.get(question, (0, 0))
+        return not still_waits(self._now_ms(), until, wait)
 
     def has_lost(self, question: Hashable) -> bool:
         """Tell whether the last answer was a bad one."""

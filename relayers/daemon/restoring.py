@@ -21,6 +21,7 @@ from bridge.engine.unknown_locks import pause
 from bridge.protocol.types import BlockHeight, BlockRef, UnixSeconds
 from bridge.store import Store, Transaction
 from bridge.store.repositories.recovery import AccountMark
+from relayers.daemon.patience import still_waits
 
 log = structlog.get_logger("recovery")
 
@@ -50,10 +51,10 @@ class Restorer:
     async def work(self) -> None:
         """Compare the account with its chain, then read the chain again as far as lost swaps need it."""
         now_ms = self._store.now_ms()
-        if now_ms < self._not_before_ms:
+        if still_waits(now_ms, self._not_before_ms, PAUSE_SECONDS * 1000):
             return
         try:
-            if now_ms >= self._next_account_ms:
+            if not still_waits(now_ms, self._next_account_ms, ACCOUNT_SECONDS * 1000):
                 await self._compare_account()
                 self._next_account_ms = now_ms + ACCOUNT_SECONDS * 1000
             for _ in range(SCANS_IN_A_PASS):

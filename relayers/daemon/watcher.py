@@ -16,6 +16,7 @@ from bridge.engine.metrics import Metrics
 from bridge.protocol.types import BlockRef
 from bridge.store import Store
 from relayers.daemon.confirmer import Confirmer
+from relayers.daemon.patience import still_waits
 from relayers.daemon.status import StatusKeeper
 
 log = structlog.get_logger("worker")
@@ -55,7 +56,7 @@ class ChainWatcher:
         asked about directly: items that could not be read, spends that are not proved. 0 when that was said a
         moment ago: strangers can make a chain hard to read in every block."""
         now_ms = self._store.now_ms()
-        if now_ms - self._looked_ms < LOOK_MS:
+        if still_waits(now_ms, self._looked_ms + LOOK_MS, LOOK_MS):
             return 0
         doubts, self._doubts = self._doubts, 0
         if doubts:
