@@ -17,7 +17,7 @@ from bridge.chains.port import Claimed, HtlcEvent, Locked, Refunded, Revealed, S
 from bridge.engine import facts, spends
 from bridge.engine.apply import apply_events, retrying
 from bridge.engine.source_lock_check import is_final, timing_of
-from bridge.engine.unknown_locks import note_unknown_lock
+from bridge.engine.unknown_locks import names_our_account, note_unknown_lock
 from bridge.protocol.events import LockSeen
 from bridge.protocol.types import BlockRef, ChainId, LegRole, LockId, LockTerms, Swap, TxId
 from bridge.store import Store, StoreError, Transaction
@@ -148,7 +148,6 @@ class Ingest:
         ours = set(tx.observations.of_locks(self.chain, spent))
         ours |= {e.lock_id for e in events if isinstance(e, Locked) and hashlocks[e] in known}
         status = tx.chains.get(self.chain)
-        account = status.account if status else ""
         news, unproven, failed = 0, 0, list[SetAside]()
         for event in events:
             is_ours = (
@@ -156,8 +155,7 @@ class Ingest:
                 if isinstance(event, Refunded | Spent)
                 else hashlocks[event] in known or (isinstance(event, Claimed) and event.lock_id in ours)
             )
-            made_by_us = isinstance(event, Locked) and account != "" and event.terms.sender == account
-            if not (is_ours or made_by_us):
+            if not (is_ours or (isinstance(event, Locked) and names_our_account(event, status))):
                 continue
             try:
                 with tx.attempt():

@@ -22,7 +22,7 @@ from bridge.engine.apply import apply_events
 from bridge.engine.ingest import Ingest
 from bridge.engine.unknown_locks import pause
 from bridge.protocol.acceptance import Acceptance, read_acceptance
-from bridge.protocol.events import Accepted, ClaimSeen, Event, LockSeen, RefundSeen, SecretRevealed
+from bridge.protocol.events import Accepted, ClaimSeen, Event, LockSeen, RefundSeen, SecretRevealed, SpendSeen
 from bridge.protocol.legs import REFUNDED
 from bridge.protocol.transition import transition
 from bridge.protocol.types import BlockHeight, BlockRef, ChainId, LegRole, LegState, Swap, SwapId, UnixSeconds
@@ -279,6 +279,8 @@ def _as_swap_event(tx: Transaction, acceptance: Acceptance, seen: RestoredEvent)
             return LockSeen(role, seen.lock_id, seen.terms, seen.tx_id, seen.block)
         case Refunded.__name__:
             return RefundSeen(role, seen.lock_id, seen.tx_id, seen.block)
+        case Spent.__name__:
+            return SpendSeen(role, seen.lock_id, seen.tx_id, seen.block)
     preimage = tx.secrets.get(acceptance.hashlock)
     if preimage is None:
         return None

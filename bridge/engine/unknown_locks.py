@@ -20,12 +20,17 @@ RELAYER = "relayer"
 """Who sets a pause that no person has set."""
 
 
+def names_our_account(event: Locked, status: ChainStatus | None) -> bool:
+    """Tell whether a lock names the account that the chain's relayer reports as its sender."""
+    return status is not None and status.account != "" and event.terms.sender == status.account
+
+
 def note_unknown_lock(tx: Transaction, event: Locked, status: ChainStatus | None) -> bool:
     """Store a lock that no swap knows if it names our account as its sender; returns whether it was news.
 
     Where the chain proves the sender, the chain is paused for new swaps until an operator resumes it.
     """
-    if status is None or not status.account or event.terms.sender != status.account:
+    if status is None or not names_our_account(event, status):
         return False
     proved = status.proves_sender
     if not tx.unknown_locks.add(event.block, event.tx_id, event.lock_id, event.terms, proved=proved):

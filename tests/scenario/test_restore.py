@@ -5,10 +5,22 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 
+import msgspec
 import pytest
 
-from bridge.protocol.types import LegState, LockId, Preimage, SwapId, SwapState, UnixSeconds
-from bridge.store.repositories.recovery import RestorationState
+from bridge.engine.recovery import _may_have_locked, _rebuilt
+from bridge.protocol.acceptance import read_acceptance
+from bridge.protocol.types import (
+    BlockHeight,
+    LegState,
+    LockId,
+    Preimage,
+    SwapId,
+    SwapState,
+    TxId,
+    UnixSeconds,
+)
+from bridge.store.repositories.recovery import RestorationState, RestoredEvent
 from relayers.fake import FakeWallet
 from relayers.fake.ledger import LedgerLockState
 from tests import instances
@@ -241,3 +253,26 @@ async def test_nothing_is_given_back_while_the_destination_was_not_read_up_to_it
     assert world.lock_state(swap.source) is LedgerLockState.OPEN
     await world.until(world.is_over)
     assert world.state() is SwapState.COMPLETED
+
+
+async def test_a_source_whose_spend_nobody_can_prove_is_held_like_one_that_may_have_been_claimed(
+    world: BridgeWorld,
+) -> None:
+    world.swap(locks=False)
+    await world.steps(2)
+    accept(world, "swap1")
+    terms = world.get().source.terms
+    with world.store.reading() as tx:
+        kept = tx.acceptances.get(SwapId("swap1"))
+        assert kept is not None
+        acceptance = read_acceptance(kept.body)
+        head = world.chains[terms.chain].head
+        lock_id = world.ports[terms.chain].lock_id(terms)
+        lock = RestoredEvent(1, SwapId("swap1"), terms.chain, "Locked", lock_id, TxId("a"), head, terms, "")
+        later = msgspec.structs.replace(head, height=BlockHeight(head.height + 1), id="later")
+        spend = RestoredEvent(2, SwapId("swap1"), terms.chain, "Spent", lock_id, TxId("b"), later, None, "?")
+        seen, spent = (_rebuilt(tx, acceptance, events) for events in ((lock,), (lock, spend)))
+        assert seen.source.state is LegState.SEEN
+        assert spent.source.state is LegState.SPENT_UNKNOWN
+        assert not _may_have_locked(tx, seen), "it was not deep enough yet for a lock of ours"
+        assert _may_have_locked(tx, spent)
