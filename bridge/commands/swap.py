@@ -248,7 +248,7 @@ def claim(
                             {"swap_id": mine.id, **body}, "sign and send this immediately:", _pretty(body)
                         )
                     else:
-                        await _until_bridge_takes_it(mine, output)
+                        await _until_bridge_takes_it(mine, watch, output)
                         authorizer = port.authorizer if keystore else None
                         view = await mine.reveal_to_bridge(password, watch, authorizer, fee)
                         output.result(
@@ -318,7 +318,7 @@ def restore(
 
     async def hand_in(output: Output) -> None:
         record = _record(recovery_dir, swap)
-        async with BridgeClient(api, token=client_token()) as client:
+        async with BridgeClient(record.bridge_url or api, token=client_token()) as client:
             view = await UserSwap.resume(client, RecoveryDir(recovery_dir), record).restore()
         output.result(msgspec.to_builtins(view), f"{view.id}: {view.state.value}: {view.detail}")
 
@@ -521,10 +521,12 @@ async def _lock(
         await port.close()
 
 
-async def _until_bridge_takes_it(swap: UserSwap, output: Output) -> None:
-    """Wait until the bridge sees its own lock as deep as the user's node did."""
+async def _until_bridge_takes_it(swap: UserSwap, watch: LockWatch, output: Output) -> None:
+    """Wait until the bridge sees its own lock as deep as the user's node did, as long as that is safe: a
+    bridge that never says so must not make the user miss the time to claim alone."""
     said = False
-    while not await swap.bridge_takes_secret():
+    while not (swap.record.revealed or await swap.bridge_takes_secret()):
+        await swap.check_counterlock(watch)
         if not said:
             output.note("your node is ahead of the bridge's: waiting until the bridge calls its lock final")
             said = True

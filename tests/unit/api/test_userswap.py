@@ -18,6 +18,8 @@ from bridge.client.errors import BridgeUnreachableError, UnsafeError
 from bridge.client.proxied import HttpxTransport
 from bridge.client.recovery import LIGHT, RecoveryDir, RecoveryError
 from bridge.client.swap import LockWatch, UserSwap
+from bridge.commands.output import Output
+from bridge.commands.swap import _until_bridge_takes_it
 from bridge.keys.keystore import SecretKey
 from bridge.keys.quote_signature import QuoteSigner
 from bridge.protocol.types import LockTerms
@@ -270,6 +272,19 @@ async def test_the_secret_is_not_revealed_after_the_reveal_deadline(
     with pytest.raises(UnsafeError, match="had to be revealed"):
         await swap.reveal_to_bridge(PASSWORD, node.watch)
     assert not (await swap.status()).secret_shared
+
+
+async def test_a_bridge_that_never_sees_its_lock_does_not_make_the_user_wait_past_the_deadline(
+    bridge: BridgeClient, recovery: RecoveryDir
+) -> None:
+    swap = await begin(bridge, recovery)
+    node = Node(swap)
+    node.lock()
+    node.chain.mine(node.depth)
+    assert not await swap.bridge_takes_secret()
+    node.chain.mine(1, interval=node.terms.deadline - node.chain.head.time)
+    with pytest.raises(UnsafeError, match="had to be revealed"):
+        await asyncio.wait_for(_until_bridge_takes_it(swap, node.watch, Output(as_json=True)), 5)
 
 
 async def test_after_a_crash_between_noting_and_telling_the_secret_goes_out_late_only_if_it_is_out_already(
