@@ -119,8 +119,8 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     try:
         yield
     finally:
-        await services.close()
         await background.stop()
+        await services.close()
 
 
 async def _sweep(services: Services) -> None:

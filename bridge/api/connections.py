@@ -107,12 +107,6 @@ def guarded_protocol(connections: OpenConnections) -> type[asyncio.Protocol]:
             if self._is_serving():
                 self._stop_waiting()
 
-        def on_response_complete(self) -> None:
-            """Go on with what has arrived meanwhile: the head of the next request may be in it."""
-            super().on_response_complete()
-            if self._is_serving():
-                self._stop_waiting()
-
         def handle_websocket_upgrade(self, event: Any) -> None:
             """Hand the connection over."""
             self._let_go()

@@ -33,6 +33,11 @@ class Idempotency(Repository):
         }
         self._insert(_idempotency, values, f"an answer under key {key}", "repeat the request as it was")
 
+    def has_before(self, before_ms: int) -> bool:
+        """Tell whether `forget_before` would find something."""
+        old = select(_idempotency.c.key).where(_idempotency.c.created_ms < before_ms)
+        return self._first(old.limit(1)) is not None
+
     def forget_before(self, before_ms: int) -> int:
         """Delete old answers; returns how many."""
         return self._run(delete(_idempotency).where(_idempotency.c.created_ms < before_ms))

@@ -93,18 +93,16 @@ class Quotes(Repository):
             self._run(update(_quotes).where(_quotes.c.id.in_(ids)).values(state=QuoteState.EXPIRED.value))
         return ids
 
-    def forget_expired(self, before_ms: int, limit: int = 500) -> int:
-        """Delete quotes that expired before a time without being taken, and what is left of their
-        reservations; returns how many quotes."""
-        old = select(_quotes.c.id).where(
-            _quotes.c.state == QuoteState.EXPIRED.value, _quotes.c.expires_ms < before_ms
-        )
-        ids = [row.id for row in self._all(old.limit(limit))]
-        if ids:
-            theirs = (_reservations.c.quote_id.in_(ids), _reservations.c.live.is_(False))
-            self._run(delete(_reservations).where(*theirs))
-            self._run(delete(_quotes).where(_quotes.c.id.in_(ids)))
-        return len(ids)
+    def expired_before(self, before_ms: int, limit: int) -> list[str]:
+        """Return the ids of quotes that expired before a time without being taken."""
+        old = (_quotes.c.state == QuoteState.EXPIRED.value, _quotes.c.expires_ms < before_ms)
+        return [row.id for row in self._all(select(_quotes.c.id).where(*old).limit(limit))]
+
+    def forget(self, ids: Sequence[str]) -> None:
+        """Delete expired quotes, and what they no longer hold."""
+        theirs = (_reservations.c.quote_id.in_(ids), _reservations.c.live.is_(False))
+        self._run(delete(_reservations).where(*theirs))
+        self._run(delete(_quotes).where(_quotes.c.id.in_(ids)))
 
 
 class Reservations(Repository):

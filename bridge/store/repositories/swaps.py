@@ -48,6 +48,8 @@ def _stored(row: Row[Any]) -> StoredSwap:
     return StoredSwap(swap, row.version, meta, row.created_ms, row.updated_ms, row.finished_ms)
 
 
+_ENDED = select(_swaps.c.id).where(_swaps.c.open.is_(False))
+
 # The statements of every event, built once: building costs as much as executing.
 _GET_SWAP = select(_swaps).where(_swaps.c.id == bindparam("wanted"))
 _GET_SWAP_TO_CHANGE = _GET_SWAP.with_for_update()
@@ -233,21 +235,21 @@ class Events(Repository):
         """Return the newest sequence number, 0 if there is none."""
         return int(self._connection.execute(select(func.coalesce(func.max(_events.c.seq), 0))).scalar_one())
 
-    def forget_before(self, before_ms: int, limit: int = 500) -> int:
-        """Delete events from before a time of swaps that have ended; returns how many. The newest event of a
-        swap stays: the next one is numbered after it."""
-        ended = select(_swaps.c.id).where(_swaps.c.open.is_(False))
+    def ended_before(self, before_ms: int, limit: int) -> list[int]:
+        """Return the numbers of events from before a time of swaps that have ended, without the newest of
+        each swap: the next one is numbered after it."""
         later = _events.alias("later")
         newer = select(later.c.seq).where(
             later.c.swap_id == _events.c.swap_id, later.c.swap_seq > _events.c.swap_seq
         )
         old = select(_events.c.seq).where(
-            _events.c.at_ms < before_ms, _events.c.swap_id.in_(ended), newer.exists()
+            _events.c.at_ms < before_ms, _events.c.swap_id.in_(_ENDED), newer.exists()
         )
-        seqs = [row.seq for row in self._all(old.limit(limit))]
-        if seqs:
-            self._run(delete(_events).where(_events.c.seq.in_(seqs)))
-        return len(seqs)
+        return [row.seq for row in self._all(old.limit(limit))]
+
+    def forget(self, seqs: Sequence[int]) -> None:
+        """Delete events."""
+        self._run(delete(_events).where(_events.c.seq.in_(seqs)))
 
 
 _EVENT_ORDER_LOCK = 0x5241494E
@@ -269,16 +271,14 @@ class Notifications(Repository):
             statement = statement.where(_notifications.c.swap_id == swap_id)
         return records(self._all(statement.order_by(_notifications.c.seq).limit(limit)), Notification)
 
-    def forget_before(self, before_ms: int, limit: int = 500) -> int:
-        """Delete status changes from before a time of swaps that have ended; returns how many."""
-        ended = select(_swaps.c.id).where(_swaps.c.open.is_(False))
-        old = select(_notifications.c.seq).where(
-            _notifications.c.at_ms < before_ms, _notifications.c.swap_id.in_(ended)
-        )
-        seqs = [row.seq for row in self._all(old.limit(limit))]
-        if seqs:
-            self._run(delete(_notifications).where(_notifications.c.seq.in_(seqs)))
-        return len(seqs)
+    def ended_before(self, before_ms: int, limit: int) -> list[int]:
+        """Return the numbers of status changes from before a time of swaps that have ended."""
+        old = (_notifications.c.at_ms < before_ms, _notifications.c.swap_id.in_(_ENDED))
+        return [row.seq for row in self._all(select(_notifications.c.seq).where(*old).limit(limit))]
+
+    def forget(self, seqs: Sequence[int]) -> None:
+        """Delete status changes."""
+        self._run(delete(_notifications).where(_notifications.c.seq.in_(seqs)))
 
 
 class Receipts(Repository):

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from starlette.testclient import TestClient
+from starlette.websockets import WebSocketDisconnect
 
 from bridge.api.limits import RateLimiter, client_address
 from bridge.store import Store, StoreError
@@ -27,7 +28,7 @@ def test_a_client_that_asks_too_often_is_told_when_to_come_again(client: TestCli
     assert client.get("/v1/keys").status_code == 200
     assert client.get("/v1/keys").status_code == 200
     assert client.get("/v1/keys").status_code == 429
-    assert client.get("/healthz").status_code == 200  # never limited
+    assert client.get("/healthz").status_code == 200  # limited by itself
 
 
 def test_buckets_fill_again_with_time() -> None:
@@ -156,3 +157,49 @@ def test_a_failing_database_is_a_503_with_a_hint_and_a_mistake_a_500_without_det
     broken = client.post("/v1/quotes", json=body)
     assert problem(broken) == "internal"
     assert "secret detail" not in broken.text
+
+
+@pytest.mark.parametrize("overrides", [{"api": {"requests_per_minute": 3}}])
+def test_websockets_and_their_messages_count_like_requests(client: TestClient) -> None:
+    with client.websocket_connect("/v1/ws") as socket:
+        for kind in ("invalid-request", "invalid-request", "rate-limited"):
+            socket.send_text("{}")
+            assert socket.receive_json()["problem"]["type"].endswith(kind)
+    with pytest.raises(WebSocketDisconnect), client.websocket_connect("/v1/ws"):
+        pass
+    assert client.get("/v1/keys").status_code == 429
+
+
+@pytest.mark.parametrize("overrides", [{"api": {"stream_seconds": 0.2}}])
+def test_a_websocket_ends_when_its_time_is_over(client: TestClient) -> None:
+    with client.websocket_connect("/v1/ws") as socket, pytest.raises(WebSocketDisconnect) as ended:
+        socket.receive_text()
+    assert ended.value.code == 1001
+
+
+@pytest.mark.parametrize(
+    ("overrides", "allowed"),
+    [
+        ({"api": {"cors_origins": ["*"]}}, True),
+        ({"api": {"cors_origins": ["https://a.example"]}}, False),
+        ({}, False),
+    ],
+)
+def test_an_origin_opens_the_websocket_only_if_it_is_allowed(client: TestClient, allowed: bool) -> None:
+    headers = {"origin": "https://x.example"}
+    if allowed:
+        with client.websocket_connect("/v1/ws", headers=headers) as socket:
+            socket.send_text("{}")
+            assert socket.receive_json()["op"] == "error"
+        return
+    with pytest.raises(WebSocketDisconnect), client.websocket_connect("/v1/ws", headers=headers):
+        pass
+
+
+def test_proxies_may_be_networks_and_name_ports() -> None:
+    proxies = (ipaddress.ip_network("10.0.0.0/8"), ipaddress.ip_network("2001:db8:1::/48"))
+    assert client_address("10.1.2.3", ["5.5.5.5:123"], proxies) == "5.5.5.5"
+    assert client_address("10.1.2.3", ["5.5.5.5", "10.9.9.9"], proxies) == "5.5.5.5"
+    assert client_address("2001:db8:1::7", ["[2001:db8:2::1]:80"], proxies) == "2001:db8:2::/64"
+    assert client_address("::ffff:10.1.2.3", ["5.5.5.5"], proxies) == "5.5.5.5"
+    assert client_address("11.1.2.3", ["5.5.5.5"], proxies) == "11.1.2.3"
