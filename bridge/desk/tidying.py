@@ -1,7 +1,7 @@
 """Deleting what the database no longer needs: old quotes, request keys, events of swaps that have ended.
 
 Swaps, their transactions, receipts and secrets are never deleted here. What is old is looked for in a reading
-transaction, which keeps no writer waiting; each few hundred rows are deleted in a transaction of their own.
+transaction, which delays no writer; each few hundred rows are deleted in a transaction of their own.
 """
 
 from __future__ import annotations
