@@ -27,7 +27,8 @@ _SPECIAL_FIELDS = {
 
 
 def _class_stem(kind: xdr.OperationType) -> str:
-    return "".join(word.capitalize() for word in kind.name.split("_"))
+    words = ["TTL" if word == "TTL" else word.capitalize() for word in kind.name.split("_")]
+    return "".join(words)
 
 
 def code_enum(kind: xdr.OperationType) -> type[IntEnum]:
