@@ -265,9 +265,9 @@ def must_abandon(swap: Swap) -> Abandonment | None:
 def may_share_secret(swap: Swap, preimage: Preimage) -> Refusal | None:
     """Decide whether the bridge takes a user's preimage to claim the destination for them.
 
-    It is refused where the user would give the secret away for nothing: before the destination lock is final,
-    and once it went back to the bridge or a refund of ours may be on its way. Sharing the right preimage a
-    second time is accepted.
+    It is refused where the user would give the secret away and get nothing: before the destination lock is
+    final, and once it went back to the bridge or a refund of ours may be on its way. Sharing the right
+    preimage a second time is accepted.
     """
     if not preimage.opens(swap.hashlock):
         return Refusal(

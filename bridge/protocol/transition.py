@@ -2,8 +2,8 @@
 
 `transition(swap, event)` folds one event into the swap, draws the conclusions that must be remembered, and
 returns what has to be done now. It never raises for anything a chain, a user or an operator can say: what is
-no news changes nothing. Whoever stores the result stores in the same database transaction: the new swap, the
-intents of its effects, and the preimage of the event if `secret_known` became true with it.
+not news changes nothing. One database transaction stores the new swap, the intents of its effects, and the
+preimage of the event if `secret_known` became true with it.
 """
 
 from __future__ import annotations
@@ -182,8 +182,9 @@ def _learn(swap: Swap, preimage: Preimage) -> Swap:
 
 
 def _fold_claim(swap: Swap, event: ClaimSeen) -> Swap:
-    """A claim of any lock with this hashlock gives the secret away, whoever's lock it was. A claim whose
-    preimage does not open the hashlock cannot have happened: the report is wrong, not the mathematics."""
+    """A claim of any lock with this hashlock gives the secret away, also if somebody else made the lock. A
+    claim whose preimage does not open the hashlock cannot have happened: the report is wrong, not the
+    mathematics."""
     if not event.preimage.opens(swap.hashlock):
         return swap
     leg = swap.leg(event.leg)
@@ -191,7 +192,7 @@ def _fold_claim(swap: Swap, event: ClaimSeen) -> Swap:
 
 
 def _fold_tick(swap: Swap, event: Tick) -> Swap:
-    """Chain time only moves forward: an older tick, or one after a reorg, is no news."""
+    """Chain time only moves forward: an older tick, or one after a reorg, is not news."""
     if event.chain not in {swap.source.terms.chain, swap.destination.terms.chain}:
         return swap
     time = max(event.time, swap.times.get(event.chain, event.time))
