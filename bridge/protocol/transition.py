@@ -46,6 +46,7 @@ from bridge.protocol.refusals import ProtocolError
 from bridge.protocol.rules import (
     is_committed,
     is_done,
+    may_have_consented,
     may_share_secret,
     must_abandon,
     required_effects,
@@ -263,6 +264,8 @@ def _conclude(swap: Swap) -> Swap:
     if gives_back and not swap.cooperative_refund:
         # A refund of ours may be under way from now on: no reorg may bring back the wish to lock.
         swap = replace(swap, cooperative_refund=True, abandoned=swap.abandoned or Abandonment.SPENT)
+    if may_have_consented(swap):
+        swap = replace(swap, cooperative_refund=True)
     state, note = public_state(swap), attention(swap)
     if state is not swap.state or note != swap.attention:
         swap = replace(swap, state=state, attention=note)
