@@ -98,7 +98,7 @@ def apply_events(tx: Transaction, swap_id: SwapId, events: Sequence[Event] = ())
         if differs(swap, result.swap):
             changed = True
             tx.events.append(result.swap, event)
-        # Also when the event is no news: what is stored of the secret may be unreadable by now.
+        # Also when the event is not news: what is stored of the secret may be unreadable by now.
         _keep_secret(tx, result.swap, event)
         for effect in result.effects:
             if isinstance(effect, Notify):

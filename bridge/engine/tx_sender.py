@@ -1,5 +1,5 @@
 """Signs, stores and broadcasts. Bytes are stored before they are sent, and whether they may be stored and
-sent is decided anew from the store each time."""
+sent is decided again from the store each time."""
 
 from __future__ import annotations
 

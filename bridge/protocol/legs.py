@@ -1,6 +1,6 @@
 """Folding what a chain shows into a leg: which lock it follows, and how far that lock has come.
 
-Nothing here decides anything. Each function returns the leg it was given when the fact is no news, so that a
+Nothing here decides anything. Each function returns the leg it was given when the fact is not news, so that a
 repeated event changes nothing (invariant 7).
 """
 
@@ -82,8 +82,8 @@ def same_asset(expected: LockTerms, found: LockTerms) -> bool:
 
 
 def lock_seen(leg: Leg, event: LockSeen) -> Leg:
-    """Fold the sight of a lock: the leg follows it if its terms are the expected ones and no other lock
-    stands there; otherwise it is kept as a stray, or ignored if it is none of our business."""
+    """Fold the sight of a lock: the leg follows it if its terms are the expected ones and it follows no
+    other lock; otherwise it is kept as a stray, or ignored if it is none of our business."""
     for index, stray in enumerate(leg.strays):
         if stray.lock_id == event.lock_id:
             return _with_stray(leg, index, _seen_again(stray, event))
@@ -185,7 +185,7 @@ def _is_about(recorded: BlockRef | None, block_id: str) -> bool:
 
 
 def _seen_again(lock: Followed, event: LockSeen) -> Followed:
-    """The same lock, included anew. A lock that was spent is not followed a second time."""
+    """The same lock, included again. A lock that was spent is not followed a second time."""
     if lock.state in SPENT:
         return lock
     if lock.state in OPEN and not _is_newer(lock.lock_block, event.block):

@@ -159,6 +159,16 @@ def must_give_source_back(swap: Swap) -> bool:
     return swap.source.state in OPEN and (never_locked or destination is LegState.REFUND_FINAL)
 
 
+def may_have_consented(swap: Swap) -> bool:
+    """Tell whether the bridge may have agreed to a refund of the source that this state knows nothing of.
+
+    Its own consent is stored before it is given, so this can only be in a database that was put back to an
+    earlier time. With the destination back for good, consent would have been due, and nothing can be lost by
+    believing it: a refund that both chain and engine then prove ends the swap.
+    """
+    return swap.source.state in UNPROVEN and swap.destination.state is LegState.REFUND_FINAL
+
+
 def is_committed(swap: Swap) -> bool:
     """The bridge has been paid or is about to be: the destination lock is owed to the user."""
     return swap.source.state in CLAIMED or (swap.source.state in OPEN and must_claim_source(swap))
@@ -255,9 +265,9 @@ def must_abandon(swap: Swap) -> Abandonment | None:
 def may_share_secret(swap: Swap, preimage: Preimage) -> Refusal | None:
     """Decide whether the bridge takes a user's preimage to claim the destination for them.
 
-    It is refused where the user would give the secret away for nothing: before the destination lock is final,
-    and once it went back to the bridge or a refund of ours may be on its way. Sharing the right preimage a
-    second time is accepted.
+    It is refused where the user would give the secret away and get nothing: before the destination lock is
+    final, and once it went back to the bridge or a refund of ours may be on its way. Sharing the right
+    preimage a second time is accepted.
     """
     if not preimage.opens(swap.hashlock):
         return Refusal(

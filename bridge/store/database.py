@@ -70,8 +70,13 @@ class Transaction:
 
     @contextmanager
     def attempt(self) -> Iterator[None]:
-        """Write something of which nothing stays if the block raises; the transaction stays usable."""
-        with self._connection.begin_nested():
+        """Write something of which nothing stays if the block raises; the transaction stays usable.
+
+        What the database itself refuses now (a deadlock, a lost connection, a full disk) says nothing about
+        what was written: it is raised as `ConflictError` or `StoreUnavailableError`, and the whole
+        transaction has to be made again.
+        """
+        with _translating(), self._connection.begin_nested():
             yield
 
     def lock(self, name: str) -> None:
