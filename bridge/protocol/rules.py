@@ -29,6 +29,7 @@ from bridge.protocol.legs import (
     UNLOCKED,
     UNPROVEN,
     refund_is_possible,
+    same_terms,
 )
 from bridge.protocol.refusals import Refusal, RefusalCode
 from bridge.protocol.types import (
@@ -39,6 +40,7 @@ from bridge.protocol.types import (
     LegState,
     LockTerms,
     Preimage,
+    StrayLock,
     Swap,
     UnixSeconds,
 )
@@ -326,10 +328,27 @@ def is_done(swap: Swap) -> bool:
     return destination is LegState.CLAIM_FINAL and source in SPENT_FINAL
 
 
-def strays_resolved(swap: Swap) -> bool:
-    """Tell whether no stray lock is left on chain."""
-    strays = (*swap.source.strays, *swap.destination.strays)
-    return all(stray.state in RESOLVED for stray in strays)
+def second_lock_is_out(swap: Swap) -> bool:
+    """Tell whether a second lock of ours with the destination's own terms is left on chain. Other stray locks
+    keep no swap open: who makes them decides about their terms, and the swap is not about them."""
+    destination = swap.destination
+    return any(
+        stray.state not in RESOLVED and same_terms(destination.terms, stray.terms)
+        for stray in destination.strays
+    )
+
+
+def is_own_mistake(swap: Swap, stray: StrayLock) -> bool:
+    """Tell whether a stray lock is the user's attempt at the source's lock, which is to be given back."""
+    return stray.give_back and stray.terms.sender == swap.source.terms.sender
+
+
+def gives_back_a_mistake(swap: Swap) -> bool:
+    """Tell whether the user is to get a lock with wrong terms back. It counts up to the source's own deadline
+    at most: the lock's terms are its sender's choice, and must not keep the swap open."""
+    return not deadline_passed(swap, swap.source) and any(
+        is_own_mistake(swap, stray) and stray.state not in RESOLVED for stray in swap.source.strays
+    )
 
 
 def required_effects(swap: Swap) -> tuple[Effect, ...]:

@@ -45,6 +45,7 @@ from bridge.protocol.legs import SPENT, UNLOCKED, apply_fact, lock_seen
 from bridge.protocol.refusals import ProtocolError
 from bridge.protocol.rules import (
     is_committed,
+    is_done,
     may_have_consented,
     may_share_secret,
     must_abandon,
@@ -137,7 +138,7 @@ def _fold(swap: Swap, event: Event) -> Swap:
             return swap if swap.accepted else replace(swap, accepted=True)
         case LockSeen():
             leg = swap.leg(event.leg)
-            return _with_leg(swap, leg, lock_seen(leg, event))
+            return _with_leg(swap, leg, lock_seen(leg, event, over=is_done(swap)))
         case ClaimSeen():
             return _fold_claim(swap, event)
         case (

@@ -22,12 +22,14 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
 from bridge.store import migrations
 from bridge.store.errors import ConflictError, StoreError, StoreUnavailableError
 from bridge.store.repositories.chains import Blocks, Chains, Observations, SetAsides
+from bridge.store.repositories.intents import Intents
+from bridge.store.repositories.leases import Leases
 from bridge.store.repositories.operations import Audit, Controls, Idempotency
-from bridge.store.repositories.outbox import Intents, Leases, Transactions
 from bridge.store.repositories.quotes import Quotes, Reservations
 from bridge.store.repositories.recovery import Acceptances, Accounts, Restorations, UnknownLocks
 from bridge.store.repositories.secrets import ClaimAuthorizations, Secrets
 from bridge.store.repositories.swaps import Events, Notifications, Receipts, Swaps
+from bridge.store.repositories.transactions import Transactions
 from bridge.store.wakeups import CHANNEL, PostgresWakeups, SqliteWakeups, Wakeups
 
 BUSY_TIMEOUT_MS = 10_000
