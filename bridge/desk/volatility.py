@@ -1,9 +1,9 @@
 """How much a price moves: the yearly volatility of a price or of a ratio of two, from irregular samples.
 
 Integers throughout, so that every process that folds the same samples into the same state gets the same bits.
-Squared returns and the time that they took decay together, by half in `half_life` seconds: gaps and bursts need no
-grid. Beside the plain estimate stands the bipower one (Barndorff-Nielsen and Shephard, Journal of Financial
-Econometrics 2, 2004), which a jump hardly touches: it is the yardstick by which a jump is known.
+Squared returns and the time that they took decay together, by half in `half_life` seconds: gaps and bursts
+need no grid. Beside the plain estimate stands the bipower one (Barndorff-Nielsen and Shephard, Journal of
+Financial Econometrics 2, 2004), which a jump hardly touches: it is the yardstick by which a jump is known.
 """
 
 from __future__ import annotations
@@ -54,9 +54,10 @@ def move_ppb(before: Level, after: Level) -> int:
 
 
 class Ewma(msgspec.Struct, frozen=True):
-    """One estimate. `per_second` is what is left after a second of what was known, 32-bit fixed point; `squares`
-    the decayed squared returns in ppb², `time` the decayed time in 10⁻⁶ s, and the same for the products of
-    neighbouring returns. `last` is the size of the newest return, ppb for one root second, −1 before there is one.
+    """One estimate. `per_second` is what is left after a second of what was known, 32-bit fixed point;
+    `squares` the decayed squared returns in ppb², `time` the decayed time in 10⁻⁶ s, and the same for the
+    products of neighbouring returns. `last` is the size of the newest return, ppb for one root second, −1
+    before there is one.
     """
 
     per_second: int
@@ -96,9 +97,13 @@ class Ewma(msgspec.Struct, frozen=True):
         """Over how long the estimate reaches, decayed, seconds."""
         return self.time // _MICRO
 
-    def yearly_ppm(self) -> int:
-        """Return the volatility a year with jumps, ppm; 0 before the first return."""
-        return _yearly(self.squares, self.time)
+    def yearly_ppm(self, assumed: int = 0, within: int = 0) -> int:
+        """Return the volatility a year with jumps, ppm; 0 before the first return. What the estimate lacks of
+        `within` seconds is filled up with a volatility of `assumed` ppm: one move in the first minute says
+        little of a year."""
+        lacking = max(0, within - self.seconds)
+        squares = self.squares + (assumed * PPB // PPM) ** 2 * lacking // YEAR
+        return _yearly(squares, self.time + lacking * _MICRO)
 
     def yearly_without_jumps_ppm(self) -> int:
         """Return the bipower volatility a year, ppm; 0 before the second return. π/2 is 355/226."""
@@ -106,8 +111,8 @@ class Ewma(msgspec.Struct, frozen=True):
 
 
 class Sampled(msgspec.Struct, frozen=True):
-    """An estimate with the price and the time (Unix seconds) of its newest sample. A sample counts when the last
-    one is `spacing` seconds old or older: nearer ones would count a feed's noise as movement."""
+    """An estimate with the price and the time (Unix seconds) of its newest sample. A sample counts when the
+    last one is `spacing` seconds old or older: nearer ones would count a feed's noise as movement."""
 
     estimate: Ewma
     spacing: int
@@ -155,7 +160,11 @@ class PairVolatility(msgspec.Struct, frozen=True):
     def yearly_ppm(self, *, floor: int, assumed: int) -> int:
         """Return the volatility to price with: the larger of both estimates, at least `floor`, and at least
         `assumed` until there are two hours of samples; ppm a year."""
-        measured = max(self.fast.estimate.yearly_ppm(), self.slow.estimate.yearly_ppm(), floor)
+        measured = max(
+            self.fast.estimate.yearly_ppm(assumed, FAST_HALF_LIFE),
+            self.slow.estimate.yearly_ppm(assumed, WARM_SECONDS),
+            floor,
+        )
         return measured if self.slow.estimate.seconds >= WARM_SECONDS else max(measured, assumed)
 
 

@@ -1,14 +1,14 @@
 """What the choice to finish a swap or not is worth: an exchange option, in integers, never understated.
 
 Whoever may still decide holds the right to pay `1 + k` of the source for 1 of the destination. Its worth is
-Margrabe's `C(k, v) = N(d1) − (1 + k)·N(d2)` (The Value of an Option to Exchange One Asset for Another, Journal of
-Finance 33, 1978), with `v` the standard deviation of the price ratio over the time that is left. All amounts are
-parts per billion (ppb) of the notional: 1 basis point = 100,000 ppb. With z = k/v:
+Margrabe's `C(k, v) = N(d1) − (1 + k)·N(d2)` (The Value of an Option to Exchange One Asset for Another,
+Journal of Finance 33, 1978), with `v` the standard deviation of the price ratio over the time that is left.
+All amounts are parts per billion (ppb) of the notional: 1 basis point = 100,000 ppb. With z = k/v:
 
     C = v·c(z) + v²·d(z) + v³/2 + 2 ppb,   c(z) = φ(z) − z·Q(z),   d(z) = z·φ(z)/2
 
-`c` is convex, so a chord of its table lies above it; `d` has its extremes at entries of its table (z = ±1), so the
-larger neighbour bounds it. Each product is rounded up.
+`c` is convex, so a chord of its table lies above it; `d` has its extremes at entries of its table (z = ±1),
+so the larger neighbour bounds it. Each product is rounded up.
 """
 
 from __future__ import annotations
@@ -49,7 +49,8 @@ def exchange_option(strike: int, spread_of_prices: int) -> int:
     `strike` may be negative (in the money), `spread_of_prices` is the `deviation`; both ppb.
 
     Raises:
-        ProtocolError: for a deviation that is not above 0 or above `MAX_DEVIATION`, and for a strike of −100 %
+        ProtocolError: for a deviation that is not above 0 or above `MAX_DEVIATION`, and for a strike of −100
+        %
             or less.
     """
     v = spread_of_prices

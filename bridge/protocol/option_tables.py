@@ -1,7 +1,9 @@
-"""Two functions of z ≥ 0 in steps of 1/64 up to 6, as 32-bit fixed point: what `bridge.protocol.option` looks up.
+"""Two functions of z ≥ 0 in steps of 1/64 up to 6, as 32-bit fixed point: what `bridge.protocol.option`
+looks up.
 
-With φ the normal density and Q its upper tail, `TIME_VALUE` is φ(z) − z·Q(z) rounded up, and `SKEW` is z·φ(z)/2
-rounded down. Made with 80-digit decimals; tests/unit/protocol/test_option.py works every entry out again.
+With φ the normal density and Q its upper tail, `TIME_VALUE` is φ(z) − z·Q(z) rounded up, and `SKEW` is
+z·φ(z)/2 rounded down. Made with 80-digit decimals; tests/unit/protocol/test_option.py works every entry out
+again.
 """
 
 from __future__ import annotations
@@ -82,4 +84,3 @@ SKEW: Final = _table(
     85 78
     """
 )
-

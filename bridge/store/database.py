@@ -22,6 +22,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
 from bridge.store import migrations
 from bridge.store.errors import ConflictError, StoreError, StoreUnavailableError
 from bridge.store.repositories.chains import Blocks, Chains, Observations, SetAsides
+from bridge.store.repositories.market import Market
 from bridge.store.repositories.operations import Audit, Controls, Idempotency
 from bridge.store.repositories.outbox import Intents, Leases, Transactions
 from bridge.store.repositories.quotes import Quotes, Reservations
@@ -67,6 +68,7 @@ class Transaction:
         self.accounts = Accounts(connection, now_ms)
         self.audit = Audit(connection, now_ms)
         self.controls = Controls(connection, now_ms)
+        self.market = Market(connection, now_ms)
 
     @contextmanager
     def attempt(self) -> Iterator[None]:

@@ -15,7 +15,13 @@ YEAR = 31_557_600
 
 
 def path(
-    seed: int, yearly: float, *, noise: float = 0.0, jumps: float = 0.0, count: int = 9_000, restart: bool = False
+    seed: int,
+    yearly: float,
+    *,
+    noise: float = 0.0,
+    jumps: float = 0.0,
+    count: int = 9_000,
+    restart: bool = False,
 ) -> PairVolatility:
     """Feed irregular samples of a random walk: bursts of 5 s, gaps of 4 minutes."""
     chosen = random.Random(seed)
@@ -85,7 +91,13 @@ def test_until_there_are_two_hours_the_configured_volatility_is_the_least() -> N
     assert young.yearly_ppm(floor=300_000, assumed=800_000) == 800_000
     old = path(3, 0.1, count=3_000)
     assert old.yearly_ppm(floor=300_000, assumed=800_000) == 300_000
-    assert path(3, 2.0, count=30).yearly_ppm(floor=300_000, assumed=800_000) > 1_200_000
+    assert path(3, 2.0, count=30).yearly_ppm(floor=300_000, assumed=800_000) > 900_000
+
+
+def test_one_move_in_the_first_minute_is_no_volatility_of_a_year() -> None:
+    state = PairVolatility.unknown().observe(Fraction(1), 1_000).observe(Fraction("1.008"), 1_060)
+    assert state.fast.estimate.yearly_ppm() > 5_000_000
+    assert state.yearly_ppm(floor=300_000, assumed=800_000) < 1_400_000
 
 
 def test_a_move_is_the_same_both_ways_and_bounded() -> None:

@@ -1,4 +1,6 @@
-"""The price of a choice, against 50-digit arithmetic: never below Margrabe, above it by a known bound at most."""
+"""The price of a choice, against 50-digit arithmetic: never below Margrabe, above it by a known bound at
+most.
+"""
 
 from __future__ import annotations
 
