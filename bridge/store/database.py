@@ -24,6 +24,7 @@ from bridge.store.errors import ConflictError, StoreError, StoreUnavailableError
 from bridge.store.repositories.chains import Blocks, Chains, Observations, SetAsides
 from bridge.store.repositories.intents import Intents
 from bridge.store.repositories.leases import Leases
+from bridge.store.repositories.market import Market
 from bridge.store.repositories.operations import Audit, Controls, Idempotency
 from bridge.store.repositories.quotes import Quotes, Reservations
 from bridge.store.repositories.recovery import Acceptances, Accounts, Restorations, UnknownLocks
@@ -69,6 +70,7 @@ class Transaction:
         self.accounts = Accounts(connection, now_ms)
         self.audit = Audit(connection, now_ms)
         self.controls = Controls(connection, now_ms)
+        self.market = Market(connection, now_ms)
 
     @contextmanager
     def attempt(self) -> Iterator[None]:

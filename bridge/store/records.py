@@ -52,6 +52,24 @@ class Quote(msgspec.Struct, frozen=True):
     state: QuoteState = QuoteState.OPEN
 
 
+class MarketPrice(msgspec.Struct, frozen=True):
+    """What one whole coin of an asset (by its key) is worth in the unit of all prices, as the desk agreed on
+    it: `numerator/denominator`, the least and the most that a source which counts said, and the Unix second
+    of the oldest of them. `wait`: why it may not be used now, "" if it may. After `max_age` seconds it is
+    too old. `left_out`: the sources that were not believed, with the reason."""
+
+    asset: str
+    numerator: int
+    denominator: int
+    low: tuple[int, int]
+    high: tuple[int, int]
+    at: int
+    max_age: int
+    wait: str = ""
+    sources: tuple[str, ...] = ()
+    left_out: dict[str, str] = {}
+
+
 class Reservation(msgspec.Struct, frozen=True):
     """An amount of an asset (by its key) that is promised. `expires_ms` None: until released."""
 

@@ -383,4 +383,16 @@ class ControlRow(SQLModel, table=True):
     at_ms: int = _ms()
 
 
+class MarketRow(SQLModel, table=True):
+    """What the desk knows of the market: `price:<asset>`, the guard of a price, the volatility of a pair, as
+    JSON.
+    """
+
+    __tablename__ = "market"
+
+    name: str = Field(primary_key=True)
+    body: str = _text()
+    updated_ms: int = _ms()
+
+
 metadata = SQLModel.metadata
