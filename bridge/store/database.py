@@ -22,6 +22,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
 from bridge.store import migrations
 from bridge.store.errors import ConflictError, StoreError, StoreUnavailableError
 from bridge.store.repositories.chains import Blocks, Chains, Observations, SetAsides
+from bridge.store.repositories.courtesies import Courtesies
 from bridge.store.repositories.intents import Intents
 from bridge.store.repositories.leases import Leases
 from bridge.store.repositories.market import Market
@@ -69,6 +70,7 @@ class Transaction:
         self.restorations = Restorations(connection, now_ms)
         self.accounts = Accounts(connection, now_ms)
         self.audit = Audit(connection, now_ms)
+        self.courtesies = Courtesies(connection, now_ms)
         self.controls = Controls(connection, now_ms)
         self.market = Market(connection, now_ms)
 
