@@ -13,6 +13,7 @@ import msgspec
 
 from bridge.chains.actions import CloseAction
 from bridge.engine.actions import encode_action
+from bridge.engine.courtesy import paid_account
 from bridge.protocol.effects import (
     AppendReceipt,
     CancelLock,
@@ -190,8 +191,9 @@ def _cancel_lock(tx: Transaction, swap: Swap) -> None:
 
 
 def _planned(swap: Swap, role: LegRole, purpose: Purpose, lock_id: LockId = LockId("")) -> PlannedIntent:
-    chain = swap.leg(role).terms.chain
-    return PlannedIntent(swap.id, purpose, chain, role.value, swap.id, lock_id=lock_id)
+    terms = swap.leg(role).lock_terms(lock_id)
+    pays = paid_account(purpose, role, terms)
+    return PlannedIntent(swap.id, purpose, terms.chain, role.value, swap.id, lock_id=lock_id, pays=pays)
 
 
 def intent_of(swap: Swap, effect: Effect) -> PlannedIntent | None:

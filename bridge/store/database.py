@@ -22,9 +22,11 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
 from bridge.store import migrations
 from bridge.store.errors import ConflictError, StoreError, StoreUnavailableError
 from bridge.store.repositories.chains import Blocks, Chains, SetAsides
+from bridge.store.repositories.courtesies import Courtesies
 from bridge.store.repositories.intents import Intents
 from bridge.store.repositories.leases import Leases
 from bridge.store.repositories.logs import Events, Notifications, Receipts
+from bridge.store.repositories.market import Market
 from bridge.store.repositories.observations import Observations
 from bridge.store.repositories.operations import Audit, Controls, Idempotency
 from bridge.store.repositories.quotes import Quotes, Reservations
@@ -73,6 +75,8 @@ class Transaction:
         self.accounts = Accounts(connection, now_ms, buffer)
         self.audit = Audit(connection, now_ms, buffer)
         self.controls = Controls(connection, now_ms, buffer)
+        self.courtesies = Courtesies(connection, now_ms, buffer)
+        self.market = Market(connection, now_ms, buffer)
 
     @contextmanager
     def attempt(self) -> Iterator[None]:

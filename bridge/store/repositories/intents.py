@@ -100,6 +100,7 @@ class Intents(Repository):
             "leg": planned.leg,
             "purpose": planned.purpose.value,
             "lock_id": planned.lock_id,
+            "pays": planned.pays,
             "chain": planned.chain,
             "action": planned.action,
             "state": IntentState.PLANNED.value,
