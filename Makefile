@@ -66,6 +66,10 @@ check-locks: $(VENV)/.uv ## look whether everything locked has a wheel for each 
 
 ## Measuring ---------------------------------------------------------------
 
+.PHONY: bench bench-quick bench-engine
+bench-engine: setup ## lives of swaps a second, on SQLite and PostgreSQL, and the time from a final lock to the broadcast
+	$(BIN)/python -m scripts.bench_engine --postgres $(ARGS)
+
 .PHONY: bench bench-quick
 bench: setup ## measure everything on this machine: build/bench/*.json
 	$(BIN)/python -m scripts.bench_protocol
