@@ -134,6 +134,9 @@ class IntentState(StrEnum):
     FINAL = "final"
     FAILED = "failed"
     CANCELLED = "cancelled"
+    GIVEN_UP = "given_up"
+    """It pays somebody else and failed or cost too much: nothing is sent for it until an operator asks for
+    it. It still stands, so that it is not planned again."""
 
 
 LIVE_INTENT_STATES = (IntentState.PLANNED, IntentState.SIGNED, IntentState.BROADCAST, IntentState.INCLUDED)
@@ -151,6 +154,8 @@ class PlannedIntent(msgspec.Struct, frozen=True):
     action: str = ""
     lock_id: LockId = LockId("")
     """One of the leg's stray locks; "" is the leg's own."""
+    pays: Address = Address("")
+    """The account that it pays where that is not ours."""
 
 
 class Intent(msgspec.Struct, frozen=True):
@@ -174,6 +179,10 @@ class Intent(msgspec.Struct, frozen=True):
     batch_leader: int | None
     """The batch leader: the intent whose transactions make this claim too; None while it is on its own."""
     reason: str
+    pays: Address
+    """The account that it pays where that is not ours, "" otherwise."""
+    counted_from: int
+    """Its transactions up to this row id do not count against the limits any more."""
     created_ms: int
     updated_ms: int
 
