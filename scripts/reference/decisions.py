@@ -35,7 +35,7 @@ GROUPS = {
     "012": "Restoring what was lost",
     "013": "Checking and speed of the engine",
     "014": "Stellar on Soroban",
-    "015": "Prices and risk",
+    "015": "Prices, risk and books",
 }
 """The first three digits of a number → what the decision is about."""
 
