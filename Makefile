@@ -120,6 +120,10 @@ endpoint-faults: setup ## scans of 1,000 blocks with 100 locks behind endpoints 
 hostile: setup ## what ledgers accept, in every encoding, against what our readers say of it: 10,000 spends a chain; SPENDS=n SEED=n
 	$(BIN)/python -m pytest -n 0 -o timeout=36000 -m long tests/conformance/hostile $(ARGS)
 
+.PHONY: mutation-readers
+mutation-readers: setup ## remove each check of the chains' readers in turn: a test must fail; ARGS="--only WORD"
+	$(BIN)/python scripts/mutate_readers.py $(ARGS)
+
 .PHONY: reference changelog release-notes
 reference: setup ## write the reference tables of the documents from the code
 	$(BIN)/python -m scripts.write_reference
