@@ -216,6 +216,10 @@ solana-program: setup ## build the Solana program (clang from the ziglang wheel,
 soroban-contract: setup ## build the Soroban contract (clang from the ziglang wheel)
 	$(BIN)/python -m scripts.build_soroban
 
+.PHONY: soroban-vectors
+soroban-vectors: setup ## record what the real Soroban host says of the contract (Cargo and the network; minutes)
+	$(BIN)/python -m scripts.soroban_vectors $(ARGS)
+
 ## Cardano -----------------------------------------------------------------
 
 # opshin compiles slowly and only when the validator changes, so it lives in an environment of its own.
