@@ -66,6 +66,10 @@ check-locks: $(VENV)/.uv ## look whether everything locked has a wheel for each 
 
 ## Measuring ---------------------------------------------------------------
 
+.PHONY: bench bench-quick bench-engine
+bench-engine: setup ## lives of swaps a second, on SQLite and PostgreSQL, and the time from a final lock to the broadcast
+	$(BIN)/python -m scripts.bench_engine --postgres $(ARGS)
+
 .PHONY: bench bench-quick
 bench: setup ## measure everything on this machine: build/bench/*.json
 	$(BIN)/python -m scripts.bench_protocol
@@ -116,6 +120,10 @@ endpoint-faults: setup ## scans of 1,000 blocks with 100 locks behind endpoints 
 hostile: setup ## what ledgers accept, in every encoding, against what our readers say of it: 10,000 spends a chain; SPENDS=n SEED=n
 	$(BIN)/python -m pytest -n 0 -o timeout=36000 -m long tests/conformance/hostile $(ARGS)
 
+.PHONY: mutation-readers
+mutation-readers: setup ## remove each check of the chains' readers in turn: a test must fail; ARGS="--only WORD"
+	$(BIN)/python scripts/mutate_readers.py $(ARGS)
+
 .PHONY: reference changelog release-notes
 reference: setup ## write the reference tables of the documents from the code
 	$(BIN)/python -m scripts.write_reference
@@ -130,6 +138,10 @@ release-notes: setup ## move the fragments of changelog.d into CHANGELOG.md
 SEEDS ?= 300
 simulate: setup ## play many seeded swaps under all faults at once (minutes); SEEDS=n
 	$(BIN)/python -m tests.scenario.simulate --seeds $(SEEDS)
+
+.PHONY: check-protocol
+check-protocol: setup ## search all worlds of a small model of bridge.protocol for a broken promise (minutes); ARGS="--help"
+	$(BIN)/python -m tests.property.model $(ARGS)
 
 .PHONY: fresh
 fresh: ## the README on bare Debian systems, offline after the first command (root, mmdebstrap; an hour); ARGS=trixie

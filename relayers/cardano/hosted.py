@@ -8,25 +8,27 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence, Set
 import msgspec
 from pycardano import ProtocolParameters
 
-from bridge.chains.errors import PortUnavailableError
+from bridge.chains.endpoints.ancestry import DISTANCES
+from bridge.chains.endpoints.answers import Answer, EndpointError
 from bridge.chains.recent_blocks import newest_common
 from bridge.protocol.types import BlockHeight, BlockRef, TxId
 from relayers.cardano.blockfrost import Blockfrost
-from relayers.cardano.blockfrost_wire import TxAt, TxOutputs, WireOutput
+from relayers.cardano.blockfrost_wire import TxAt, TxPlace
 from relayers.cardano.cbor_items import CborError
 from relayers.cardano.chain_view import (
     NOWHERE,
     ChainMovedError,
     HtlcTx,
     Inclusion,
+    NetworkId,
     Output,
     OutRef,
-    SpentOutput,
     TooMuchToReadError,
     Traced,
     Waiting,
 )
-from relayers.cardano.htlc import credential, is_ours, key_credential
+from relayers.cardano.hosted_items import each, made_by, ordinary, output_of, spender_of, spent_by
+from relayers.cardano.htlc import credential, key_credential
 from relayers.cardano.parameters import parse_parameters
 from relayers.cardano.raw_tx import RawTx, id_of_bytes, read_tx
 from relayers.cardano.script import validator_hash
@@ -49,11 +51,18 @@ class HostedView:
     def __init__(self, blockfrost: Blockfrost) -> None:
         self._blockfrost = blockfrost
         self._contents: dict[str, HtlcTx] = {}
+        self._places: dict[str, TxPlace] = {}
+        self._read_items = 0
         self._lists_locks = self._knows_datums = self._shows_places = False
 
-    async def magic(self) -> int:
+    def watch_connections(self, opened: Callable[[], None]) -> None:
+        """Have `opened` called whenever a connection was opened."""
+        self._blockfrost.http.on_connect = opened
+
+    async def network(self) -> NetworkId:
         """See `ChainView`."""
-        return (await self._blockfrost.genesis()).network_magic
+        genesis = await self._blockfrost.genesis()
+        return NetworkId(genesis.network_magic, genesis.system_start)
 
     async def parameters(self) -> ProtocolParameters:
         """See `ChainView`."""
@@ -61,15 +70,24 @@ class HostedView:
         try:
             return parse_parameters(raw)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise PortUnavailableError(
-                "the protocol parameters have an unknown form", "a hard fork?"
-            ) from error
+            raise self._wrong("shows protocol parameters in an unknown form", "a hard fork?") from error
 
     # ------------------------------------------------------------------ blocks
 
     async def head(self) -> BlockRef:
         """See `ChainView`."""
         return (await self._blockfrost.head()).ref
+
+    async def newest_blocks(self) -> Sequence[BlockRef]:
+        """See `ChainView`."""
+        head = (await self._blockfrost.head()).ref
+        heights = [head.height - back for back in DISTANCES if 0 < back < head.height]
+        found = [await self._blockfrost.block(str(height)) for height in heights]
+        return [head, *(block.ref for block in found if block is not None)]
+
+    async def shows(self, block: BlockRef) -> bool:
+        """See `ChainView`. By its hash: blocks that have left the chain are not kept."""
+        return await self._blockfrost.block(block.id) is not None
 
     async def newest_known(
         self, recent_blocks: Sequence[BlockRef], head: BlockRef
@@ -105,21 +123,45 @@ class HostedView:
 
     async def activity(self, blocks: Sequence[BlockRef]) -> list[HtlcTx]:
         """See `ChainView`."""
+        before = self._read_items
+        try:
+            return await self._activity(blocks)
+        except EndpointError as error:
+            # What was read is kept: the next try goes on from there.
+            error.progress |= self._read_items > before
+            raise
+
+    async def _activity(self, blocks: Sequence[BlockRef]) -> list[HtlcTx]:
         by_height: dict[int, BlockRef] = {ref.height: ref for ref in blocks}
         first, last = blocks[0].height, blocks[-1].height
         touching = await self._blockfrost.transactions_at(credential(), first, last)
-        found: list[tuple[int, int, HtlcTx]] = []
-        for tx in touching:
+
+        async def read(tx: TxAt) -> tuple[int, int, HtlcTx]:
             ref = by_height.get(tx.block_height)
-            place = await self._blockfrost.place(tx.tx_hash)
-            if ref is None or place is None or place.block != ref.id:
+            if ref is None:
                 raise ChainMovedError
+            place = await self._place(tx.tx_hash, ref)
             content = await self._content(tx.tx_hash, ref, failed=not place.valid_contract)
-            found.append((tx.block_height, tx.tx_index, content))
+            return tx.block_height, tx.tx_index, content
+
+        found = await each(touching, read)
         found += await self._failures(by_height, {tx.tx_hash for tx in touching})
         if await self._blockfrost.block(blocks[-1].id) is None:
             raise ChainMovedError
         return [tx for _, _, tx in sorted(found, key=lambda entry: entry[:2])]
+
+    async def _place(self, tx_id: TxId, block: BlockRef) -> TxPlace:
+        """Return where a transaction stands, which must be this block. Raises `ChainMovedError`."""
+        kept = self._places.get(tx_id)
+        if kept is None or kept.block != block.id:
+            kept = await self._blockfrost.place(tx_id)
+            if kept is None or kept.block != block.id:
+                raise ChainMovedError
+            if len(self._places) >= _KEPT_TRANSACTIONS:
+                self._places.pop(next(iter(self._places)))
+            self._places[tx_id] = kept
+            self._read_items += 1
+        return kept
 
     async def _failures(
         self, blocks: Mapping[int, BlockRef], known: Set[str]
@@ -215,7 +257,7 @@ class HostedView:
         made = await self._blockfrost.outputs(TxId(ref[0]))
         for output in made.outputs if made is not None else ():
             if output.output_index == ref[1]:
-                return Traced(_output(output, TxId(ref[0])), _spender(output))
+                return Traced(output_of(output, TxId(ref[0])), spender_of(output))
         return None
 
     async def spending(self, traced: Traced) -> HtlcTx:
@@ -237,6 +279,9 @@ class HostedView:
             return None
         return [output for tx in new for output in (await self._content(tx.tx_hash, NOWHERE)).made]
 
+    def _wrong(self, what: str, hint: str = "use another service") -> EndpointError:
+        return EndpointError(f"{self._blockfrost.name} {what}", hint, kind=Answer.WRONG)
+
     async def _content(self, tx_id: TxId, block: BlockRef, *, failed: bool = False) -> HtlcTx:
         found = self._contents.get(tx_id)
         if found is None:
@@ -246,42 +291,36 @@ class HostedView:
             if len(self._contents) >= _KEPT_TRANSACTIONS:
                 self._contents.pop(next(iter(self._contents)))
             self._contents[tx_id] = found
+            self._read_items += 1
         return msgspec.structs.replace(found, block=block)
 
     async def _read(self, tx_id: TxId, *, failed: bool) -> HtlcTx:
         """Return what a transaction did: its outputs as the service resolves them, and what is in its own
         bytes. Bytes that cannot be read are set aside; a service that shows others is not believed."""
-        outputs = await self._blockfrost.outputs(tx_id)
-        raw = await self._blockfrost.raw(tx_id)
+        outputs, raw = await asyncio.gather(self._blockfrost.outputs(tx_id), self._blockfrost.raw(tx_id))
         if outputs is None or raw is None:
             raise ChainMovedError
         unreadable, tx = "", RawTx((), {}, None, frozenset(), ())
         try:
             if id_of_bytes(raw) != tx_id:
-                raise PortUnavailableError(
-                    "the service shows the bytes of another transaction", "use another service"
-                )
+                raise self._wrong("shows the bytes of another transaction")
         except CborError as error:
-            raise PortUnavailableError(
-                "the service showed something other than a transaction", "use another"
-            ) from error
+            raise self._wrong("shows something other than a transaction") from error
         try:
             tx = read_tx(raw)
         except CborError as error:
             unreadable = f"its bytes cannot be read: {error}"
-        if tx.inputs and not failed and tuple(spent.ref for spent in _ordinary(outputs)) != tx.inputs:
-            raise PortUnavailableError(
-                "the service shows other inputs than the transaction has", "use another service"
-            )
-        spent = () if failed else _spent(outputs, tx)
-        made = () if failed else _made(outputs)
+        if tx.inputs and not failed and tuple(spent.ref for spent in ordinary(outputs)) != tx.inputs:
+            raise self._wrong("shows other inputs than the transaction has")
+        spent = () if failed else spent_by(outputs, tx)
+        made = () if failed else made_by(outputs)
         return HtlcTx(tx_id, NOWHERE, spent, made, tx.start, tx.signers, tx.shown, failed, unreadable)
 
     # ------------------------------------------------------------------ outputs and transactions
 
     async def utxos(self, place: str) -> list[Output]:
         """See `ChainView`."""
-        return [_output(output, output.tx_hash) for output in await self._blockfrost.utxos(place)]
+        return [output_of(output, output.tx_hash) for output in await self._blockfrost.utxos(place)]
 
     async def waiting(self, address: str) -> list[Waiting]:
         """See `ChainView`."""
@@ -290,7 +329,7 @@ class HostedView:
         return [
             Waiting(
                 tuple((spent.tx_hash, spent.output_index) for spent in tx.inputs if not spent.reference),
-                tuple(_output(output, tx_id) for output in tx.outputs),
+                tuple(output_of(output, tx_id) for output in tx.outputs),
             )
             for tx_id, tx in zip(ids, found, strict=True)
             if tx is not None  # else it has just been included
@@ -326,47 +365,3 @@ class HostedView:
     async def close(self) -> None:
         """See `ChainView`."""
         await self._blockfrost.close()
-
-
-def _output(wire: WireOutput, tx_id: TxId) -> Output:
-    return Output(
-        tx_id,
-        wire.output_index,
-        wire.address,
-        wire.lovelace,
-        wire.tokens,
-        wire.inline_datum,
-        wire.reference_script_hash is not None,
-        wire.data_hash,
-    )
-
-
-def _made(tx: TxOutputs) -> tuple[Output, ...]:
-    return tuple(
-        _output(output, tx.hash) for output in tx.outputs if not output.collateral and is_ours(output.address)
-    )
-
-
-def _spent(outputs: TxOutputs, tx: RawTx) -> tuple[SpentOutput, ...]:
-    """Return the outputs of the validator that a transaction spends, with their redeemers."""
-    return tuple(
-        SpentOutput(_output(spent, spent.tx_hash), tx.redeemers.get(index, ()))
-        for index, spent in enumerate(_ordinary(outputs))
-        if is_ours(spent.address)
-    )
-
-
-def _spender(output: WireOutput) -> TxId | None:
-    """Return what spent an output. Not to be told is not the same as nothing."""
-    spender = output.consumed_by_tx
-    if isinstance(spender, msgspec.UnsetType):
-        raise PortUnavailableError(
-            "the service does not say which outputs are spent", "use one that has consumed_by_tx"
-        )
-    return None if spender is None else TxId(spender)
-
-
-def _ordinary(outputs: TxOutputs) -> list[WireOutput]:
-    """Return what a transaction really spends, in the order in which redeemers count it."""
-    spends = [spent for spent in outputs.inputs if not spent.collateral and not spent.reference]
-    return sorted(spends, key=lambda spent: spent.ref)

@@ -12,7 +12,9 @@ from collections.abc import AsyncIterator, Callable, Sequence, Set
 
 from pycardano import ProtocolParameters
 
-from bridge.chains.errors import PortUnavailableError
+from bridge.chains.endpoints.ancestry import DISTANCES
+from bridge.chains.endpoints.answers import Answer, EndpointError
+from bridge.chains.errors import PortError
 from bridge.chains.recent_blocks import newest_common
 from bridge.protocol.types import BlockHeight, BlockRef, TxId, UnixSeconds
 from relayers.cardano.chain_view import (
@@ -20,9 +22,9 @@ from relayers.cardano.chain_view import (
     ChainMovedError,
     HtlcTx,
     Inclusion,
+    NetworkId,
     Output,
     OutRef,
-    SpentOutput,
     Traced,
     Waiting,
 )
@@ -30,12 +32,14 @@ from relayers.cardano.htlc import credential
 from relayers.cardano.kupo import Kupo, Match, SpentAt
 from relayers.cardano.ogmios import Ogmios, OgmiosBlock, Point
 from relayers.cardano.ogmios_tx import ShownTx
+from relayers.cardano.own_node_items import failed_tx, read_tx
 from relayers.cardano.settings import CardanoSettings
 
-_UNREADABLE = "what Ogmios shows of it has an unknown form"
 _NO_PARENT = "0" * 64
 _KEPT_BLOCKS = 2_160
 """As many as Cardano may roll back: what is older is not asked for again."""
+_SLOTS_A_BLOCK = 20
+"""On average."""
 _UNREAD_BLOCKS = 20
 """How far Kupo may be behind while a transaction is looked for: more is not its usual moment."""
 
@@ -51,9 +55,21 @@ class OwnNodeView:
         self._oldest: OgmiosBlock | None = None
         self._has_matches = False
 
-    async def magic(self) -> int:
-        """See `ChainView`."""
-        return await self._ogmios.magic()
+    def watch_connections(self, opened: Callable[[], None]) -> None:
+        """Have `opened` called whenever a connection was opened."""
+        self._ogmios.on_connect = self._kupo.http.on_connect = opened
+
+    async def network(self) -> NetworkId:
+        """See `ChainView`. What Kupo has read must be on the node's chain."""
+        network = await self._ogmios.network()
+        oldest = await self._kupo.oldest()
+        if oldest is not None:
+            found, tip = await self._ogmios.intersect([Point(oldest.slot_no, oldest.header_hash)])
+            if found is None and tip.slot >= oldest.slot_no:
+                raise PortError(
+                    "Kupo follows another chain than Ogmios", "correct kupo_url or ogmios_url, or index again"
+                )
+        return network
 
     async def parameters(self) -> ProtocolParameters:
         """See `ChainView`."""
@@ -65,8 +81,24 @@ class OwnNodeView:
         """See `ChainView`."""
         newest = await self._kupo.newest()
         if newest is None:
-            raise PortUnavailableError("Kupo has read no block yet", "wait until it is synchronised")
+            raise EndpointError(f"{self._kupo.name} has read no block yet", "wait until it is synchronised")
         return self._ref(await self._block(Point(newest.slot_no, newest.header_hash)))
+
+    async def newest_blocks(self) -> Sequence[BlockRef]:
+        """See `ChainView`."""
+        head = await self.head()
+        found = [head]
+        for back in DISTANCES[1:]:
+            point = await self._kupo.checkpoint(self._settings.slot_at(head.time) - back * _SLOTS_A_BLOCK)
+            if point is not None:
+                time = UnixSeconds(self._settings.time_of(point.slot_no))
+                found.append(BlockRef(BlockHeight(0), point.header_hash, "", time))
+        return found
+
+    async def shows(self, block: BlockRef) -> bool:
+        """See `ChainView`."""
+        point = Point(self._settings.slot_at(block.time), block.id)
+        return (await self._ogmios.intersect([point]))[0] is not None
 
     async def newest_known(
         self, recent_blocks: Sequence[BlockRef], head: BlockRef
@@ -116,7 +148,11 @@ class OwnNodeView:
                 low = middle + 1
             else:
                 high = point.slot_no - 1
-        raise PortUnavailableError(f"there is no block {height} in Kupo", "index from an earlier block on")
+        raise EndpointError(
+            f"{self._kupo.name} has no block {height}",
+            "index from an earlier block on",
+            kind=Answer.PERMANENT,
+        )
 
     async def blocks_after(self, block: BlockRef, count: int) -> list[BlockRef]:
         """See `ChainView`."""
@@ -167,9 +203,7 @@ class OwnNodeView:
             made.setdefault((match.created_at.header_hash, match.transaction_id), []).append(match.output)
         for match in spent:
             if match.spent_at is None or match.spent_at.transaction_id is None:
-                raise PortUnavailableError(
-                    "Kupo does not say what spent a lock", "index again with Kupo 2.10 or later"
-                )
+                raise self._silent()
             gone.setdefault((match.spent_at.header_hash, match.spent_at.transaction_id), []).append(match)
         touching: dict[str, set[str]] = {}
         for block_id, tx_id in made.keys() | gone.keys():
@@ -186,11 +220,18 @@ class OwnNodeView:
             for tx_id in block.transactions:
                 place = ref.id, tx_id
                 if tx_id in block.failed:
-                    found.append(_failed(TxId(tx_id), ref, block.failed[tx_id]))
+                    found.append(failed_tx(TxId(tx_id), ref, block.failed[tx_id]))
                 elif tx_id in wanted:
                     outputs = tuple(sorted(made.get(place, ()), key=lambda entry: entry.index))
-                    found.append(_read(TxId(tx_id), ref, gone.get(place, ()), outputs, shown[tx_id]))
+                    found.append(read_tx(TxId(tx_id), ref, gone.get(place, ()), outputs, shown[tx_id]))
         return found
+
+    def _silent(self) -> EndpointError:
+        return EndpointError(
+            f"{self._kupo.name} does not say what spent a lock",
+            "index again with Kupo 2.10 or later",
+            kind=Answer.WRONG,
+        )
 
     async def _shown(self, block: OgmiosBlock, wanted: Set[str]) -> dict[str, ShownTx | None]:
         """Return what transactions of a block show. Raises `ChainMovedError`."""
@@ -276,13 +317,11 @@ class OwnNodeView:
     async def _spending(self, match: Match, spent_at: SpentAt) -> HtlcTx:
         """Return the transaction that spent an output."""
         if spent_at.transaction_id is None:
-            raise PortUnavailableError(
-                "Kupo does not say what spent a lock", "index again with Kupo 2.10 or later"
-            )
+            raise self._silent()
         tx_id = TxId(spent_at.transaction_id)
         block = await self._block(Point(spent_at.slot_no, spent_at.header_hash))
         shown = await self._shown(block, {tx_id})
-        return _read(tx_id, NOWHERE, [match], (), shown[tx_id])
+        return read_tx(tx_id, NOWHERE, [match], (), shown[tx_id])
 
     # ------------------------------------------------------------------ outputs and transactions
 
@@ -335,32 +374,3 @@ class OwnNodeView:
         """See `ChainView`."""
         await self._ogmios.close()
         await self._kupo.close()
-
-
-def _read(
-    tx_id: TxId, block: BlockRef, spent: Sequence[Match], made: tuple[Output, ...], shown: ShownTx | None
-) -> HtlcTx:
-    """Return a transaction from what Kupo and Ogmios show of it."""
-    inputs = tuple(_spent(match, shown) for match in sorted(spent, key=lambda match: match.output.ref))
-    if shown is None:
-        return HtlcTx(tx_id, block, inputs, made, unreadable=_UNREADABLE)
-    return HtlcTx(tx_id, block, inputs, made, shown.start, shown.signers, shown.shown)
-
-
-def _failed(tx_id: TxId, block: BlockRef, shown: ShownTx | None) -> HtlcTx:
-    """Return a transaction that only lost its collateral: whatever it shows may open a lock that it named."""
-    if shown is None:
-        return HtlcTx(tx_id, block, (), (), failed=True, unreadable=_UNREADABLE)
-    return HtlcTx(tx_id, block, (), (), shown.start, shown.signers, shown.shown, failed=True)
-
-
-def _spent(match: Match, shown: ShownTx | None) -> SpentOutput:
-    """Return a spent output with its redeemer: the one that the node shows for it, or Kupo's where the node's
-    cannot be read."""
-    if shown is not None:
-        return SpentOutput(match.output, shown.redeemers.get(match.output.ref, ()))
-    redeemer = None if match.spent_at is None else match.spent_at.redeemer
-    try:
-        return SpentOutput(match.output, () if redeemer is None else (bytes.fromhex(redeemer),))
-    except ValueError as error:
-        raise PortUnavailableError("Kupo shows a redeemer that is not hex", "is this Kupo?") from error

@@ -26,7 +26,6 @@ from bridge.api.app import create_app
 from bridge.api.services import build
 from bridge.chains.actions import LockAction
 from bridge.chains.port import ChainPort, FeeEstimate, LockStatus, Tip, UnsignedTx, WalletBuilder
-from bridge.desk.prices import StaticPrices
 from bridge.engine.apply import apply_events
 from bridge.keys.devkeys import devnet_key
 from bridge.keys.keystore import devnet_key as secret_key
@@ -53,6 +52,7 @@ from tests import instances
 from tests.conformance.cardano_rig import witness
 from tests.conformance.conftest import Rigs
 from tests.conformance.rig import Rig, Scene
+from tests.unit.api.play import FixedPrices
 
 ZION = "zion:ZION"
 SECRET = Preimage(b"what only the user knows".ljust(32, b"."))
@@ -106,7 +106,7 @@ class Desk:
                     {"from": ZION, "to": here, "min": "0.000001", "max": "1000"},
                 ],
                 "prices": {"static": {here: "1", ZION: "1"}},
-                "swaps": {"user_window": 1_200, "outage_budget": 0, "lock_window": 60},
+                "swaps": {"user_window": 1_200, "outage_budget": 0, "halt_budget": 0, "lock_window": 60},
             },
             folder,
         )
@@ -123,7 +123,7 @@ class Desk:
         services = build(
             self.settings,
             self.store,
-            prices=StaticPrices(self.settings.prices.static, lambda: self.store.now_ms() // 1000),
+            prices=FixedPrices(self.settings.prices.static, lambda: self.store.now_ms() // 1000),
             signer=QuoteSigner(secret_key("quotes/signer")),
             ports=ports,
             builders={} if made is None else {self.rig.chain: made},
