@@ -7,7 +7,7 @@ that is known before G exists. The lock makes, in one transaction,
   key and all thresholds 2: what G does needs R and the preimage together, or is the reclaim;
 - a claimable balance that G may claim at any time and S from T on.
 
-Contracts and proofs on a real stellar-core: contracts/stellar/README.md.
+Contracts and proofs on a real stellar-core: contracts/stellar/gate.md.
 """
 
 from __future__ import annotations

@@ -27,8 +27,9 @@ _SPECIAL_FIELDS = {
 
 
 def _class_stem(kind: xdr.OperationType) -> str:
-    words = ["TTL" if word == "TTL" else word.capitalize() for word in kind.name.split("_")]
-    return "".join(words)
+    if kind is xdr.OperationType.EXTEND_FOOTPRINT_TTL:
+        return "ExtendFootprintTTL"
+    return "".join(word.capitalize() for word in kind.name.split("_"))
 
 
 def code_enum(kind: xdr.OperationType) -> type[IntEnum]:
