@@ -1,0 +1,1 @@
+"""Stellar through its RPC and our Soroban contract."""

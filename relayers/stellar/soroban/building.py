@@ -1,0 +1,221 @@
+"""Building and signing the bridge's own transactions, after checking that they would succeed.
+
+A contract call is simulated afresh each time it is signed: its resources, and what must be restored for it,
+are those of now. Every transaction is an inner one (whose source is the account or one of its channels) that
+pays for its resources alone, inside a fee bump by which the account pays and bids: a replacement is then only
+a better bid, and channels need no money.
+"""
+
+from __future__ import annotations
+
+import msgspec
+from stellar_sdk import (
+    BumpSequence,
+    ChangeTrust,
+    CreateAccount,
+    ExtendFootprintTTL,
+    FeeBumpTransaction,
+    FeeBumpTransactionEnvelope,
+    Keypair,
+    Preconditions,
+    TimeBounds,
+    Transaction,
+    TransactionEnvelope,
+)
+from stellar_sdk.operation import Operation
+
+from bridge.chains.actions import (
+    Action,
+    AnchorAction,
+    ApproveAction,
+    CancelAction,
+    ClaimAction,
+    CloseAction,
+    CooperativeRefundAction,
+    LockAction,
+    RefundAction,
+)
+from bridge.chains.endpoints.json_rpc import OneEndpoint
+from bridge.chains.errors import ActionRefusedError, CannotReceiveError, InsufficientFundsError
+from bridge.chains.port import FeeLevel, SignedTx, Tip
+from bridge.protocol.types import Address, Amount, LockTerms, TxId, UnixSeconds
+from relayers.stellar.soroban import contract, fees, keeping
+from relayers.stellar.soroban.accounts import (
+    line_holds,
+    read_holder,
+    require_receiver,
+    spendable,
+)
+from relayers.stellar.soroban.channels import CHANNEL_BALANCE, Sequences
+from relayers.stellar.soroban.contract import INT64_MAX, decimal, to_stellar
+from relayers.stellar.soroban.ledgers import Ledger, read_tip
+from relayers.stellar.soroban.locks import Locks
+from relayers.stellar.soroban.policy import check_asset
+from relayers.stellar.soroban.rpc import ask
+from relayers.stellar.soroban.settings import StellarSettings
+from relayers.stellar.soroban.simulation import simulate
+
+MAKE_CHANNELS = b"channels"
+TRUST = b"trust:"
+"""Payloads of APPROVE actions: make the channel accounts; open a trustline (CODE:ISSUER follows)."""
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """What a transaction does: its operations, and the native stroops that it spends beside fees. `calls`: it
+    is a contract's call, to be simulated. `extends`: the entries whose time it extends."""
+
+    operations: list[Operation]
+    spends: int = 0
+    calls: bool = False
+    extends: tuple[bytes, ...] = ()
+
+
+class Builder:
+    """Builds transactions of one account."""
+
+    def __init__(self, settings: StellarSettings, key: Keypair, sequences: Sequences) -> None:
+        self._settings = settings
+        self._key = key
+        self._sequences = sequences
+
+    async def prepare(self, one: OneEndpoint, action: Action, sequence: int, level: FeeLevel) -> SignedTx:
+        """Check, build, simulate, price and sign."""
+        tip, ledger = await read_tip(one)
+        plan = await self._plan(one, action, tip)
+        stats = await ask(one, "getFeeStats")
+        caps = self._settings.caps
+        soroban = plan.calls or bool(plan.extends)
+        rate = fees.rate(fees.read_market(stats, caps, contract_call=soroban), level, caps)
+        data, resource_fee = None, 0
+        if soroban:
+            await self._require_native(one, ledger, plan.spends + 2 * rate)
+            wanted = keeping.footprint(plan.extends) if plan.extends else None
+            source = self._key.public_key
+            simulated = await simulate(one, source, plan.operations[0], self._settings.passphrase, wanted)
+            data = fees.with_headroom(simulated, caps)
+            resource_fee = int(data.resource_fee.int64)
+        total = rate * (len(plan.operations) + 1) + resource_fee
+        await self._require_native(one, ledger, plan.spends + total)
+        slot = await self._sequences.slot(one, sequence)
+        valid_until = UnixSeconds(tip.time + self._settings.validity)
+        inner = TransactionEnvelope(
+            Transaction(
+                slot.source,
+                slot.sequence,
+                resource_fee,
+                plan.operations,
+                preconditions=Preconditions(TimeBounds(0, valid_until)),
+                soroban_data=data,
+            ),
+            self._settings.passphrase,
+        )
+        for signer in {each.public_key: each for each in (slot.source, self._key)}.values():
+            inner.sign(signer)
+        outer = FeeBumpTransactionEnvelope(
+            FeeBumpTransaction(self._key, total, inner), self._settings.passphrase
+        )
+        outer.sign(self._key)
+        return SignedTx(
+            tx_id=TxId(outer.hash_hex()),
+            raw=outer.to_xdr_object().to_xdr_bytes(),
+            account=Address(self._key.public_key),
+            sequence=sequence,
+            fee={"rate": rate, "total": total, "resources": resource_fee},
+            max_cost=Amount(total),
+            valid_until_time=valid_until,
+        )
+
+    async def _plan(self, one: OneEndpoint, action: Action, tip: Tip) -> Plan:
+        own, passphrase = self._key.public_key, self._settings.passphrase
+        match action:
+            case LockAction(terms=terms):
+                return await self._lock(one, terms, tip)
+            case ClaimAction(terms=terms, preimage=preimage):
+                if not preimage.opens(terms.hashlock):
+                    raise ActionRefusedError(
+                        "the preimage does not open the hashlock", "wait for the right one"
+                    )
+                await self._require_receiver(one, terms)
+                return Plan([contract.claim_call(terms, preimage, passphrase, own)], calls=True)
+            case RefundAction(terms=terms):
+                if tip.time < terms.deadline:
+                    raise ActionRefusedError(
+                        "the deadline has not come yet", f"try at Unix time {terms.deadline}"
+                    )
+                return Plan([contract.refund_call(terms, passphrase, own)], calls=True)
+            case CooperativeRefundAction(terms=terms):
+                if terms.recipient != own:
+                    raise ActionRefusedError(
+                        "only its recipient may give a lock back early", "wait for the deadline"
+                    )
+                return Plan([contract.refund_call(terms, passphrase, own, agreed=True)], calls=True)
+            case CancelAction():
+                # Bumping to where the account is already does nothing.
+                return Plan([BumpSequence(0)])
+            case ApproveAction(payload=payload):
+                return await self._approve(one, payload)
+            case AnchorAction():
+                raise ActionRefusedError("the log is not anchored on Stellar", "anchor it on ZION")
+            case CloseAction():
+                raise ActionRefusedError("a lock on Stellar leaves nothing behind", "nothing is to be done")
+
+    async def _lock(self, one: OneEndpoint, terms: LockTerms, tip: Tip) -> Plan:
+        own = self._key.public_key
+        if terms.sender != own:
+            raise ActionRefusedError("the lock names another sender", "a lock is made by its sender")
+        if terms.deadline <= tip.time:
+            raise ActionRefusedError("the deadline of the lock has passed", "ask for a new quote")
+        await check_asset(one, terms.asset, self._settings)
+        await self._require_receiver(one, terms)
+        if (await Locks(one, self._settings).stands(terms))[0]:
+            raise ActionRefusedError("a lock with these terms stands already", "look at it with read_lock")
+        if terms.asset.contract and to_stellar(terms.asset).issuer != own:
+            holder = await read_holder(one, own, terms.asset)
+            has = 0 if holder.line is None else line_holds(holder.line)
+            if has < terms.amount:
+                raise InsufficientFundsError(
+                    f"the account has {decimal(has)} {terms.asset.symbol} and needs {decimal(terms.amount)}",
+                    f"send {terms.asset.symbol} to {own}",
+                )
+        spends = 0 if terms.asset.contract else terms.amount
+        return Plan([contract.lock_call(terms, self._settings.passphrase, own)], spends, calls=True)
+
+    async def _require_receiver(self, one: OneEndpoint, terms: LockTerms) -> None:
+        try:
+            require_receiver(await read_holder(one, terms.recipient, terms.asset), terms.asset, terms.amount)
+        except CannotReceiveError as error:
+            raise ActionRefusedError(str(error), error.hint) from error
+
+    async def _require_native(self, one: OneEndpoint, ledger: Ledger, needed: int) -> None:
+        holder = await read_holder(one, self._key.public_key)
+        if holder.account is None:
+            raise InsufficientFundsError(
+                f"the account {self._key.public_key} does not exist", "send it some XLM, which creates it"
+            )
+        has = spendable(holder.account, ledger.base_reserve)
+        if has < needed:
+            raise InsufficientFundsError(
+                f"the account can spend {decimal(max(0, has))} XLM and needs {decimal(needed)}",
+                f"send XLM to {self._key.public_key}",
+            )
+
+    async def _approve(self, one: OneEndpoint, payload: bytes) -> Plan:
+        own = self._key.public_key
+        if payload == MAKE_CHANNELS:
+            missing = await self._sequences.missing(one)
+            if not missing:
+                raise ActionRefusedError("all channel accounts exist already", "nothing is to be done")
+            made: list[Operation] = [
+                CreateAccount(each.public_key, decimal(CHANNEL_BALANCE), source=own) for each in missing
+            ]
+            return Plan(made, CHANNEL_BALANCE * len(missing))
+        if payload.startswith(TRUST):
+            named = payload[len(TRUST) :].decode()
+            asset = next((each for each in self._settings.assets if each.contract == named), None)
+            if asset is not None:
+                return Plan([ChangeTrust(to_stellar(asset), decimal(INT64_MAX), source=own)])
+        if payload.startswith(keeping.EXTEND):
+            keys, ledgers = keeping.read_payload(payload)
+            operation = ExtendFootprintTTL(ledgers, source=own)
+            return Plan([operation], extends=keys)
+        raise ActionRefusedError("an unknown set-up action", "take it from setup_actions")
