@@ -1,5 +1,7 @@
-"""What an asset's issuer may do with other people's money, and which of it an operator accepts: one policy for
-all chains that show it. Pure."""
+"""What an asset's issuer may do with other people's money, and which of it an operator accepts. Pure.
+
+It is one policy for all chains that show it.
+"""
 
 from __future__ import annotations
 

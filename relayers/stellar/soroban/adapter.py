@@ -122,11 +122,11 @@ class StellarPort:
 
         async def look(one: OneEndpoint) -> LockStatus:
             status = await Locks(one, self._settings).status(terms, since)
-            if status is LockStatus.OPEN and terms.sender != self.account:
-                # Nothing is locked against it while its issuer has powers that nobody has accepted.
-                if await asset_problem(one, terms.asset, self._settings):
-                    return LockStatus.UNKNOWN
-            return status
+            if status is not LockStatus.OPEN or terms.sender == self.account:
+                return status
+            # Nothing is locked against it while its issuer has powers that nobody has accepted.
+            problem = await asset_problem(one, terms.asset, self._settings)
+            return LockStatus.UNKNOWN if problem else LockStatus.OPEN
 
         if not agreed:
             return await self._rpc.reread(look, ChainMovedError)
@@ -181,9 +181,9 @@ class StellarPort:
                     continue
                 if (await read_holder(one, self.account, asset)).line is None:
                     actions.append(ApproveAction(TRUST + asset.contract.encode()))
-            due = keeping.due(await keeping.look(one, self._settings, self._settings.kept))
-            if due:
-                actions.append(ApproveAction(keeping.payload(due)))
+            if keeping.due(await keeping.look(one, self._settings)):
+                tip, _ = await read_tip(one)
+                actions.append(ApproveAction(keeping.payload(tip.block.height)))
             return tuple(actions)
 
         return await self._rpc.pinned(look)

@@ -36,7 +36,12 @@ from bridge.chains.actions import (
     RefundAction,
 )
 from bridge.chains.endpoints.json_rpc import OneEndpoint
-from bridge.chains.errors import ActionRefusedError, CannotReceiveError, InsufficientFundsError
+from bridge.chains.errors import (
+    ActionRefusedError,
+    CannotReceiveError,
+    InsufficientFundsError,
+    NothingToDoError,
+)
 from bridge.chains.port import FeeLevel, SignedTx, Tip
 from bridge.protocol.types import Address, Amount, LockTerms, TxId, UnixSeconds
 from relayers.stellar.soroban import contract, fees, keeping
@@ -67,7 +72,7 @@ class Plan(msgspec.Struct, frozen=True):
     operations: list[Operation]
     spends: int = 0
     calls: bool = False
-    extends: tuple[bytes, ...] = ()
+    extends: tuple[keeping.Ending, ...] = ()
 
 
 class Builder:
@@ -215,7 +220,8 @@ class Builder:
             if asset is not None:
                 return Plan([ChangeTrust(to_stellar(asset), decimal(INT64_MAX), source=own)])
         if payload.startswith(keeping.EXTEND):
-            keys, ledgers = keeping.read_payload(payload)
-            operation = ExtendFootprintTTL(ledgers, source=own)
-            return Plan([operation], extends=keys)
+            due = keeping.due(await keeping.look(one, self._settings))
+            if not due:
+                raise NothingToDoError("nothing needs to be kept from being archived", "look again later")
+            return Plan([ExtendFootprintTTL(keeping.KEEP, source=own)], extends=tuple(due))
         raise ActionRefusedError("an unknown set-up action", "take it from setup_actions")

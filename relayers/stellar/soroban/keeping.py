@@ -6,20 +6,23 @@ Anybody may extend them. Nobody's lock pays for it: after quiet weeks that would
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
 from stellar_sdk import xdr
 
 from bridge.chains.endpoints.json_rpc import OneEndpoint
-from bridge.protocol.types import Asset
 from relayers.stellar.soroban import contract
 from relayers.stellar.soroban.accounts import read_entries
 from relayers.stellar.soroban.settings import StellarSettings
 
 EXTEND = b"extend:"
-"""The payload of an APPROVE action: what follows names entries and until when they are to live."""
+"""The payload of an APPROVE action: extend what is due. A day's number follows: an action is done once."""
 
-MONTH = 30 * 86_400 // 5
+DAY = 86_400 // 5
 """Ledgers of five seconds."""
+
+MONTH = 30 * DAY
 KEEP = 4 * MONTH
 """For how long entries are extended: about what a new one gets on the public network (120 days); networks
 with a shorter longest life cut it."""
@@ -36,14 +39,14 @@ class Ending(msgspec.Struct, frozen=True):
     left: int | None
 
 
-async def look(one: OneEndpoint, settings: StellarSettings, assets: tuple[Asset, ...]) -> list[Ending]:
+async def look(one: OneEndpoint, settings: StellarSettings) -> list[Ending]:
     """Return what is kept, and how long it lives yet."""
     passphrase = settings.passphrase
     kept = [
         ("the contract's instance", contract.instance_key(settings.contract)),
         ("the contract's code", contract.code_key(contract.code_hash())),
     ]
-    for asset in assets:
+    for asset in settings.kept:
         token = contract.token_address(asset.contract, passphrase)
         kept.append((f"the asset contract of {asset.symbol}", contract.instance_key(token)))
         kept.append((f"the locked {asset.symbol}", contract.token_balance_key(token, settings.contract)))
@@ -60,21 +63,14 @@ def due(endings: list[Ending], low: int = LOW) -> list[Ending]:
     return [each for each in endings if each.left is not None and 0 <= each.left < low]
 
 
-def payload(endings: list[Ending], ledgers: int = KEEP) -> bytes:
-    """Return the APPROVE action's payload that extends these entries."""
-    keys = tuple(each.key.to_xdr_bytes() for each in endings)
-    return EXTEND + msgspec.msgpack.encode((ledgers, keys))
+def payload(height: int) -> bytes:
+    """Return the APPROVE action's payload for the day of a ledger."""
+    return EXTEND + str(height // DAY).encode()
 
 
-def read_payload(wanted: bytes) -> tuple[tuple[bytes, ...], int]:
-    """Return the keys and the ledgers of a payload."""
-    ledgers, keys = msgspec.msgpack.decode(wanted[len(EXTEND) :], type=tuple[int, tuple[bytes, ...]])
-    return keys, ledgers
-
-
-def footprint(keys: tuple[bytes, ...]) -> xdr.SorobanTransactionData:
+def footprint(endings: Sequence[Ending]) -> xdr.SorobanTransactionData:
     """Return the resources that name these entries and nothing else, to be simulated."""
-    read = [xdr.LedgerKey.from_xdr_bytes(key) for key in keys]
+    read = [each.key for each in endings]
     resources = xdr.SorobanResources(
         xdr.LedgerFootprint(read, []), xdr.Uint32(0), xdr.Uint32(0), xdr.Uint32(0)
     )

@@ -82,7 +82,8 @@ def history_of(answer: dict[str, Any]) -> History:
 async def read_tip(one: OneEndpoint) -> tuple[Tip, Ledger]:
     """Return the newest ledger; its close time is the clock of the contract."""
     answer = await ask(one, "getLatestLedger")
-    ledger = _ledger(_header(base64.b64decode(answer["headerXdr"])), str(answer["id"]), one.name)
+    header = _read(xdr.LedgerHeader, str(answer["headerXdr"]), one.name)
+    ledger = _ledger(header, str(answer["id"]), one.name)
     return Tip(ledger.block, ledger.block.time), ledger
 
 
@@ -194,12 +195,19 @@ def _result_hash(transactions: Sequence[Applied]) -> bytes:
 
 def _of_history(record: dict[str, Any], name: str) -> Ledger:
     # getLedgers gives the header together with its hash, getLatestLedger the header alone.
-    entry = xdr.LedgerHeaderHistoryEntry.from_xdr_bytes(base64.b64decode(record["headerXdr"]))
+    entry = _read(xdr.LedgerHeaderHistoryEntry, str(record["headerXdr"]), name)
     return _ledger(entry.header, str(record["hash"]), name)
 
 
-def _header(raw: bytes) -> xdr.LedgerHeader:
-    return xdr.LedgerHeader.from_xdr_bytes(raw)
+def _read(kind: Any, text: str, name: str) -> Any:
+    try:
+        return kind.from_xdr_bytes(base64.b64decode(text, validate=True))
+    except UNREADABLE as error:
+        raise EndpointError(
+            f"{name} gave a ledger that cannot be read ({type(error).__name__})",
+            "use another endpoint; if all do it, this software may be too old",
+            kind=Answer.WRONG,
+        ) from error
 
 
 def _ledger(header: xdr.LedgerHeader, named: str, name: str) -> Ledger:

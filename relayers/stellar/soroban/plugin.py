@@ -25,7 +25,7 @@ DECIMALS = 7
 OLDEST_HEAD = 90.0
 """Seconds: an endpoint whose newest ledger is older is left; ledgers close every five or six."""
 
-ContractAddress = Annotated[str, matching(r"C[A-Z2-7]{55}", "contract's address (C and 55 letters and digits)")]
+ContractAddress = Annotated[str, matching(r"C[A-Z2-7]{55}", "contract's address (C…, 56 characters)")]
 
 
 class StellarSection(NodesSection):
@@ -45,8 +45,8 @@ class StellarSection(NodesSection):
     channels: int = Field(0, ge=0, le=100)
     """Accounts that lend their sequences. Change it only while nothing is pending."""
     max_fee_per_operation: DecimalText = "1"
-    """The highest bid for a place in a ledger, whole XLM per operation. Replacements come near it, quiet times
-    never do."""
+    """The highest bid for a place in a ledger, whole XLM per operation. Replacements come near it, quiet
+    times never do."""
     max_resource_fee: DecimalText = "60"
     """The most that one transaction may pay for what it uses, whole XLM. Claims that must restore what was
     archived pay some, in the worst case 58; all others a few hundredths."""
