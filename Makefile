@@ -198,6 +198,12 @@ $(SLITHER)/.installed: $(VENV)/.uv $(LOCKS)/slither.txt
 solana-program: setup ## build the Solana program (clang from the ziglang wheel, our own linker)
 	$(BIN)/python -m scripts.build_solana
 
+## Stellar -----------------------------------------------------------------
+
+.PHONY: soroban-contract
+soroban-contract: setup ## build the Soroban contract (clang from the ziglang wheel)
+	$(BIN)/python -m scripts.build_soroban
+
 ## Cardano -----------------------------------------------------------------
 
 # opshin compiles slowly and only when the validator changes, so it lives in an environment of its own.

@@ -31,7 +31,7 @@ from stellar_sdk.operation import Operation
 
 from bridge.protocol.types import Preimage
 from relayers.stellar import htlc
-from relayers.stellar.devnet.entries import Account, ClaimableBalance, Data, TrustLine
+from relayers.stellar.devnet.entries import Account, ClaimableBalance, ContractEntry, Data, TrustLine
 from relayers.stellar.devnet.network import TOTAL_COINS
 from relayers.stellar.devnet.reserves import reserve_units
 from tests.unit.stellar.world import LedgerWorld, keypair
@@ -91,6 +91,7 @@ def check(world: LedgerWorld) -> None:
     sponsored: Counter[bytes] = Counter()
     accounts: dict[bytes, Account] = {}
     for entry in world.network.state.entries():
+        assert not isinstance(entry, ContractEntry)
         if entry.sponsor is not None:
             sponsoring[entry.sponsor] += reserve_units(entry)
         if isinstance(entry, Account):

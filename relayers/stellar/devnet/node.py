@@ -18,6 +18,9 @@ from relayers.stellar.devnet.network import ClosedLedger, StandaloneNetwork
 from relayers.stellar.devnet.queue import Submitted
 from relayers.stellar.devnet.replay import close_step, tx_step
 
+RPC_RETENTION = 120_960
+"""Ledgers that a public RPC server keeps: seven days of five seconds."""
+
 
 class StellarNode:
     """One emulated node.
@@ -36,6 +39,8 @@ class StellarNode:
         self.transactions_lag = 0
         """How many of the newest ledgers Horizon shows without their transactions: its lists may come from
         databases that lag one behind the other."""
+        self.rpc_retention = RPC_RETENTION
+        """How many ledgers the RPC server keeps."""
         self._offset = 0
         self._changed = asyncio.Condition()
         self.network = StandaloneNetwork(genesis_time=int(time.time()))

@@ -1,4 +1,4 @@
-"""Runs a devnet node behind its Horizon-compatible server."""
+"""Runs a devnet node behind its servers: Horizon, and Stellar RPC at /rpc."""
 
 from __future__ import annotations
 
@@ -8,9 +8,18 @@ import socket
 from pathlib import Path
 
 import uvicorn
+from starlette.applications import Starlette
+from starlette.routing import Route
 
 from relayers.stellar.devnet.horizon.app import HorizonServer
 from relayers.stellar.devnet.node import StellarNode
+from relayers.stellar.devnet.soroban.rpc import RpcServer
+
+
+def _application(node: StellarNode) -> Starlette:
+    app = HorizonServer(node).app()
+    app.routes.append(Route("/rpc", RpcServer(node).handle, methods=["POST"]))
+    return app
 
 
 class DevnetServer:
@@ -27,7 +36,7 @@ class DevnetServer:
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self._socket.bind(("127.0.0.1", port))
         config = uvicorn.Config(
-            HorizonServer(self.node).app(),
+            _application(self.node),
             log_level="warning",
             lifespan="off",
             timeout_graceful_shutdown=1,
