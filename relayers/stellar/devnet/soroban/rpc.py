@@ -102,7 +102,7 @@ class RpcServer:
             "protocolVersion": self.node.network.settings.protocol,
             "sequence": newest["sequence"],
             "closeTime": newest["ledgerCloseTime"],
-            "headerXdr": newest["headerXdr"],
+            "headerXdr": xdr.LedgerHeaderHistoryEntry.from_xdr(newest["headerXdr"]).header.to_xdr(),
             "metadataXdr": newest["metadataXdr"],
         }
 
