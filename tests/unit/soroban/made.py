@@ -22,9 +22,9 @@ from stellar_sdk.operation import Operation
 
 from bridge.protocol.types import Address as PortAddress
 from bridge.protocol.types import Amount, BlockHeight, BlockRef, LockTerms, Preimage, TxId, UnixSeconds
-from relayers.stellar.soroban import contract
-from relayers.stellar.soroban.ledgers import Applied
-from relayers.stellar.soroban.settings import XLM, StellarSettings
+from relayers.stellar import contract
+from relayers.stellar.ledgers import Applied
+from relayers.stellar.settings import XLM, StellarSettings
 from tests import instances
 
 PASSPHRASE = "Standalone Network ; February 2017"

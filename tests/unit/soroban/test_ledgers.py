@@ -14,7 +14,7 @@ from stellar_sdk import Payment, xdr
 from bridge.chains.endpoints.answers import Answer, EndpointError
 from bridge.chains.endpoints.json_rpc import Call, RpcError
 from bridge.chains.endpoints.sizes import AdaptiveSize
-from relayers.stellar.soroban.ledgers import (
+from relayers.stellar.ledgers import (
     Applied,
     ChainMovedError,
     History,

@@ -9,10 +9,10 @@ from stellar_sdk import Asset as StellarAsset
 
 from bridge.chains.port import Claimed, Locked, Refunded, Revealed, SetAside, Spent
 from bridge.protocol.types import LockId, Preimage
-from relayers.stellar.soroban import contract
-from relayers.stellar.soroban.contract import NotOursError
-from relayers.stellar.soroban.ledgers import Applied
-from relayers.stellar.soroban.reading import MOST_STRINGS, Reader, UnprovenError
+from relayers.stellar import contract
+from relayers.stellar.contract import NotOursError
+from relayers.stellar.ledgers import Applied
+from relayers.stellar.reading import MOST_STRINGS, Reader, UnprovenError
 from tests.unit.soroban import made
 from tests.unit.soroban.made import BLOCK, PASSPHRASE, SECRET, SETTINGS, Code, applied
 
@@ -187,7 +187,7 @@ def test_a_lock_is_only_read_with_the_id_of_its_terms() -> None:
 def test_remembered_locks_are_bounded_and_the_newest_stay(
     reader: Reader, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("relayers.stellar.soroban.known.MOST", 3)
+    monkeypatch.setattr("relayers.stellar.known.MOST", 3)
     names = [LockId(f"{number:064x}") for number in range(5)]
     for name in names:
         reader.known.remember(name, b"\x01" * 32)

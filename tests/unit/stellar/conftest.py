@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
+from typing import Any
 
 import pytest_asyncio
 from stellar_sdk import (
@@ -24,9 +25,11 @@ from bridge.keys.devkeys import devnet_key
 from bridge.protocol.types import Address, Amount, LockTerms, Preimage, UnixSeconds
 from bridge.protocol.types import Asset as SwapAsset
 from relayers.stellar.adapter import StellarPort, open_port
+from relayers.stellar.deploying import contract_address, deploy
 from relayers.stellar.devnet import entries
 from relayers.stellar.devnet.queue import Submitted
 from relayers.stellar.devnet.server import DevnetServer
+from relayers.stellar.rpc import open_rpc
 from relayers.stellar.settings import XLM, StellarSettings
 from relayers.stellar.wallet import StellarWallet
 from tests import instances
@@ -43,11 +46,37 @@ class Net:
         self.passphrase = server.node.network.passphrase
         self._ports: list[StellarPort] = []
 
-    def settings(self, *assets: SwapAsset, channels: int = 0) -> StellarSettings:
-        return StellarSettings(self.server.url, self.passphrase, assets=(XLM, *assets), channels=channels)
+    @property
+    def url(self) -> str:
+        return f"{self.server.url}/rpc"
 
-    async def port(self, name: str, *assets: SwapAsset, channels: int = 0, xlm: int = 1000) -> StellarPort:
-        port = open_port(self.settings(*assets, channels=channels), devnet_key(name))
+    @property
+    def contract(self) -> str:
+        return contract_address(self.key("deployer").public_key, self.passphrase)
+
+    def settings(self, *assets: SwapAsset, **more: Any) -> StellarSettings:
+        return StellarSettings((self.url,), self.contract, self.passphrase, assets=(XLM, *assets), **more)
+
+    async def deploy(self, *assets: SwapAsset) -> None:
+        """Put the contract on the ledger, and the asset contracts of XLM and these assets."""
+        deployer = self.key("deployer")
+        if not self.node.network.state.has_account(deployer.raw_public_key()):
+            self.node.fund(deployer.public_key, 10_000 * 10**7)
+            await self.node.close()
+
+        async def closed() -> None:
+            await self.node.close()
+
+        rpc = open_rpc((self.url,), 30.0, instances.STELLAR)
+        wanted = (XLM, *assets)
+        made = await rpc.pinned(lambda one: deploy(one, deployer, self.passphrase, wanted, closed=closed))
+        assert made == self.contract
+        await rpc.close()
+
+    async def port(
+        self, name: str, *assets: SwapAsset, xlm: int = 1000, more: dict[str, Any] | None = None
+    ) -> StellarPort:
+        port = open_port(self.settings(*assets, **(more or {})), devnet_key(name))
         self._ports.append(port)
         key = self.key(name)
         if xlm and not self.node.network.state.has_account(key.raw_public_key()):
@@ -91,7 +120,9 @@ class Net:
             await self.send(issuer, [Payment(self.key(holder).public_key, asset, "100")])
         if flags:
             await self.send(issuer, [SetOptions(set_flags=AuthorizationFlag(flags))])
-        return SwapAsset(instances.STELLAR, "USD", 7, f"USD:{asset.issuer}")
+        made = SwapAsset(instances.STELLAR, "USD", 7, f"USD:{asset.issuer}")
+        await self.deploy(made)
+        return made
 
     def terms(
         self,
@@ -107,7 +138,7 @@ class Net:
         deadline = self.node.network.header.close_time + lifetime
         return LockTerms(
             instances.STELLAR,
-            Address(""),
+            sender.contract,
             sender.account,
             Address(address),
             asset,
@@ -139,6 +170,7 @@ async def net() -> AsyncIterator[Net]:
     server = DevnetServer()
     await server.start()
     made = Net(server)
+    await made.deploy()
     yield made
     await made.close_ports()
     await server.stop()

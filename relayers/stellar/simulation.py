@@ -17,9 +17,9 @@ from stellar_sdk.operation import Operation
 from bridge.chains.endpoints.answers import Answer, EndpointError
 from bridge.chains.endpoints.json_rpc import OneEndpoint
 from bridge.chains.errors import ActionRefusedError
-from relayers.stellar.soroban import contract
-from relayers.stellar.soroban.contract import ContractError
-from relayers.stellar.soroban.rpc import ask
+from relayers.stellar import contract
+from relayers.stellar.contract import ContractError
+from relayers.stellar.rpc import ask
 
 NOBODY = "GAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAWHF"
 """The key of 32 zeros: the source of calls that are only looked at (stellar-sdk names it `NULL_ACCOUNT`)."""

@@ -26,13 +26,13 @@ from stellar_sdk.utils import sha256
 from bridge.chains.endpoints.json_rpc import OneEndpoint
 from bridge.chains.errors import PortError
 from bridge.protocol.types import Asset
-from relayers.stellar.soroban import contract, fees
-from relayers.stellar.soroban.accounts import read_entries, read_holder
-from relayers.stellar.soroban.contract import to_stellar
-from relayers.stellar.soroban.ledgers import read_tip
-from relayers.stellar.soroban.rpc import ask
-from relayers.stellar.soroban.settings import FeeCaps
-from relayers.stellar.soroban.simulation import simulate
+from relayers.stellar import contract, fees
+from relayers.stellar.accounts import read_entries, read_holder
+from relayers.stellar.contract import to_stellar
+from relayers.stellar.ledgers import read_tip
+from relayers.stellar.rpc import ask
+from relayers.stellar.settings import FeeCaps
+from relayers.stellar.simulation import simulate
 
 SALT = bytes(32)
 _BID = 1_000

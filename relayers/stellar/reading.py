@@ -18,11 +18,11 @@ from stellar_sdk import StrKey, xdr
 from bridge.chains.port import Claimed, HtlcEvent, Refunded, SetAside, Spent
 from bridge.chains.preimages import revealed
 from bridge.protocol.types import HASHLOCK_BYTES, MAX_PREIMAGE_BYTES, BlockRef, LockId
-from relayers.stellar.soroban import contract
-from relayers.stellar.soroban.contract import NotOursError
-from relayers.stellar.soroban.known import KnownLocks
-from relayers.stellar.soroban.ledgers import UNREADABLE, Applied
-from relayers.stellar.soroban.settings import StellarSettings
+from relayers.stellar import contract
+from relayers.stellar.contract import NotOursError
+from relayers.stellar.known import KnownLocks
+from relayers.stellar.ledgers import UNREADABLE, Applied
+from relayers.stellar.settings import StellarSettings
 
 MOST_STRINGS = 20_000
 """Byte strings of one transaction that are looked at. The network takes no envelope above 132,096 bytes

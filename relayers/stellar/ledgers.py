@@ -23,7 +23,7 @@ from bridge.chains.endpoints.answers import Answer, EndpointError
 from bridge.chains.endpoints.json_rpc import OneEndpoint
 from bridge.chains.port import Tip
 from bridge.protocol.types import BlockHeight, BlockRef, TxId, UnixSeconds
-from relayers.stellar.soroban.rpc import ask
+from relayers.stellar.rpc import ask
 
 MAX_LEDGERS = 20
 """Ledgers asked for at once; each comes with all its metadata, one or two megabytes on the public network."""

@@ -13,8 +13,8 @@ from bridge.chains.endpoints.answers import Answer, EndpointError
 from bridge.chains.endpoints.json_rpc import Calls
 from bridge.chains.errors import CannotReceiveError
 from bridge.protocol.types import Asset
-from relayers.stellar.soroban.contract import decimal, to_stellar
-from relayers.stellar.soroban.rpc import ask
+from relayers.stellar.contract import decimal, to_stellar
+from relayers.stellar.rpc import ask
 
 MIN_NEW_ACCOUNT = 10_000_000
 """The least number of stroops whose payment by the native asset contract creates an account: two base

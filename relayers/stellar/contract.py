@@ -32,9 +32,9 @@ from bridge.protocol.types import (
     TxId,
     UnixSeconds,
 )
-from relayers.stellar.soroban.settings import DECIMALS, StellarSettings
+from relayers.stellar.settings import DECIMALS, StellarSettings
 
-ARTIFACT = Path(__file__).parent.parent / "artifacts" / "rainbow_htlc.wasm"
+ARTIFACT = Path(__file__).parent / "artifacts" / "rainbow_htlc.wasm"
 INT64_MAX = 2**63 - 1
 STROOPS = 10**7
 
@@ -63,14 +63,23 @@ def code_hash() -> bytes:
 
 def check(terms: LockTerms, settings: StellarSettings) -> None:
     """Raise `ActionRefusedError` unless our contract could hold a lock with these terms."""
+    check_instance(terms, settings)
     problem = _problem(terms, settings)
     if problem:
         raise ActionRefusedError(f"the terms do not fit: {problem}", "correct the terms of the lock")
 
 
+def check_instance(terms: LockTerms, settings: StellarSettings) -> None:
+    """Raise `ActionRefusedError` for terms of another instance than this one."""
+    if {terms.chain, terms.asset.chain} != {settings.chain}:
+        raise ActionRefusedError(
+            f"no lock on {settings.chain} can have these terms: they are of {terms.chain} and "
+            f"{terms.asset.key}",
+            "correct the terms",
+        )
+
+
 def _problem(terms: LockTerms, settings: StellarSettings) -> str:
-    if terms.chain != settings.chain or terms.asset.chain != settings.chain:
-        return f"they are of {terms.chain}, not of {settings.chain}"
     if terms.contract != settings.contract:
         return f"they name the contract {terms.contract or '(none)'}, ours is {settings.contract}"
     for name, party in (("sender", terms.sender), ("recipient", terms.recipient)):

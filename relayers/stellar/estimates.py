@@ -10,13 +10,13 @@ from bridge.chains.endpoints.json_rpc import OneEndpoint
 from bridge.chains.errors import ActionRefusedError
 from bridge.chains.port import FeeEstimate
 from bridge.protocol.types import Address, Amount, Asset, LockTerms, UnixSeconds
-from relayers.stellar.soroban import contract, fees
-from relayers.stellar.soroban.accounts import MIN_NEW_ACCOUNT
-from relayers.stellar.soroban.ledgers import read_tip
-from relayers.stellar.soroban.policy import check_asset
-from relayers.stellar.soroban.rpc import ask
-from relayers.stellar.soroban.settings import StellarSettings
-from relayers.stellar.soroban.simulation import simulate
+from relayers.stellar import contract, fees
+from relayers.stellar.accounts import MIN_NEW_ACCOUNT
+from relayers.stellar.ledgers import read_tip
+from relayers.stellar.policy import check_asset
+from relayers.stellar.rpc import ask
+from relayers.stellar.settings import StellarSettings
+from relayers.stellar.simulation import simulate
 
 LOCK = 550_000
 """Stroops for the resources of a lock where none can be simulated; 96 % of it is 120 days of rent."""

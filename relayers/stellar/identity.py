@@ -7,12 +7,12 @@ from stellar_sdk import scval
 from bridge.chains.endpoints.answers import Answer, EndpointError
 from bridge.chains.endpoints.json_rpc import OneEndpoint
 from bridge.chains.errors import ActionRefusedError, PortError
-from relayers.stellar.soroban import contract
-from relayers.stellar.soroban.accounts import read_entries
-from relayers.stellar.soroban.ledgers import UNREADABLE
-from relayers.stellar.soroban.rpc import ask
-from relayers.stellar.soroban.settings import StellarSettings
-from relayers.stellar.soroban.simulation import view
+from relayers.stellar import contract
+from relayers.stellar.accounts import read_entries
+from relayers.stellar.ledgers import UNREADABLE
+from relayers.stellar.rpc import ask
+from relayers.stellar.settings import StellarSettings
+from relayers.stellar.simulation import view
 
 
 async def identify(one: OneEndpoint, settings: StellarSettings) -> None:

@@ -6,9 +6,9 @@ from bridge.chains.endpoints.json_rpc import Calls
 from bridge.chains.errors import ActionRefusedError
 from bridge.chains.issuer_powers import refusal
 from bridge.protocol.types import Asset
-from relayers.stellar.soroban.accounts import read_issuer
-from relayers.stellar.soroban.powers import powers_of
-from relayers.stellar.soroban.settings import StellarSettings
+from relayers.stellar.accounts import read_issuer
+from relayers.stellar.powers import powers_of
+from relayers.stellar.settings import StellarSettings
 
 
 async def asset_problem(rpc: Calls, asset: Asset, settings: StellarSettings) -> str:

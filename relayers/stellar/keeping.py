@@ -12,9 +12,9 @@ import msgspec
 from stellar_sdk import xdr
 
 from bridge.chains.endpoints.json_rpc import OneEndpoint
-from relayers.stellar.soroban import contract
-from relayers.stellar.soroban.accounts import read_entries
-from relayers.stellar.soroban.settings import StellarSettings
+from relayers.stellar import contract
+from relayers.stellar.accounts import read_entries
+from relayers.stellar.settings import StellarSettings
 
 EXTEND = b"extend:"
 """The payload of an APPROVE action: extend what is due. A day's number follows: an action is done once."""

@@ -11,16 +11,16 @@ from bridge.chains.endpoints.answers import Answer
 from bridge.chains.endpoints.json_rpc import OneEndpoint, RpcError
 from bridge.chains.port import BroadcastOutcome, BroadcastResult, SignedTx, TxState, TxStatus
 from bridge.protocol.types import BlockRef
-from relayers.stellar.soroban.accounts import read_holder
-from relayers.stellar.soroban.ledgers import (
+from relayers.stellar.accounts import read_holder
+from relayers.stellar.ledgers import (
     UNREADABLE,
     ChainMovedError,
     history_of,
     read_ledgers,
     read_tip,
 )
-from relayers.stellar.soroban.reading import inner_envelope
-from relayers.stellar.soroban.rpc import ask
+from relayers.stellar.reading import inner_envelope
+from relayers.stellar.rpc import ask
 
 QUEUE_LEDGERS = 4
 """Ledgers after which a node forgets what it passed over (TRANSACTION_QUEUE_TIMEOUT_LEDGERS)."""

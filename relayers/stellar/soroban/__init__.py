@@ -1,1 +1,0 @@
-"""Stellar through its RPC and our Soroban contract."""
