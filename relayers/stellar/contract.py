@@ -84,13 +84,13 @@ def _problem(terms: LockTerms, settings: StellarSettings) -> str:
         return f"they name the contract {terms.contract or '(none)'}, ours is {settings.contract}"
     for name, party in (("sender", terms.sender), ("recipient", terms.recipient)):
         if not StrKey.is_valid_ed25519_public_key(party):
-            return f"the {name} is no account (G…)"
+            return f"the {name} is not an account (G…)"
     if not 0 < terms.amount <= INT64_MAX:
         return f"the amount {terms.amount} is not between 1 and 2^63 - 1 stroops"
     if len(terms.hashlock) != HASHLOCK_BYTES:
         return f"a hashlock has {HASHLOCK_BYTES} bytes"
     if not 0 < terms.deadline < 2**63:
-        return "the deadline is no time"
+        return "the deadline is not a time"
     if terms.lane:
         return "there are no lanes on Stellar"
     try:

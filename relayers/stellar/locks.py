@@ -22,7 +22,7 @@ SCAN_LEDGERS = 10_000
 rest (stellar-rpc, methods/get_events.go, `LedgerScanLimit`)."""
 MAX_EVENTS = 1_000
 _PAGES = 50
-"""Pages of the events of one lock; more are no history that we conclude from."""
+"""Pages of the events of one lock; from more nothing is concluded."""
 
 
 class Locks:
@@ -65,7 +65,7 @@ class Locks:
         if got.value.type is xdr.SCValType.SCV_VOID:
             return False, got.ledger
         if not contract.same_terms(got.value, terms, self._settings.passphrase):
-            # The id commits to the terms: no other can stand there.
+            # The id commits to the terms: it has no other.
             raise EndpointError(
                 f"{self._one.name} shows a lock with other terms under its id",
                 "use another endpoint",
