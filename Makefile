@@ -131,6 +131,10 @@ SEEDS ?= 300
 simulate: setup ## play many seeded swaps under all faults at once (minutes); SEEDS=n
 	$(BIN)/python -m tests.scenario.simulate --seeds $(SEEDS)
 
+.PHONY: check-protocol
+check-protocol: setup ## search all worlds of a small model of bridge.protocol for a broken promise (minutes); ARGS="--help"
+	$(BIN)/python -m tests.property.model $(ARGS)
+
 .PHONY: fresh
 fresh: ## the README on bare Debian systems, offline after the first command (root, mmdebstrap; an hour); ARGS=trixie
 	$(PYTHON) scripts/fresh.py $(ARGS)

@@ -21,12 +21,17 @@ from pycardano import Address, PaymentSigningKey
 
 from relayers.cardano import building
 from relayers.cardano.adapter import sign
+from relayers.cardano.chain_view import ChainView
 from relayers.cardano.htlc import canonical
-from relayers.cardano.open_view import open_view
 from relayers.cardano.payer_outputs import PayerOutputs
+from relayers.cardano.services import Service, open_services
 from relayers.cardano.settings import CardanoSettings, Network
 
 TIME_TO_LIVE = 1_200
+
+
+async def _view_of(service: Service) -> ChainView:
+    return service.view
 
 
 async def deploy(settings: CardanoSettings, key: bytes, *, send: bool) -> str:
@@ -34,23 +39,24 @@ async def deploy(settings: CardanoSettings, key: bytes, *, send: bool) -> str:
     signing = PaymentSigningKey(key)
     network = settings.address_network
     account = canonical(signing.to_verification_key().hash().payload, network)
-    service = open_view(settings)
+    services = open_services(settings)
     try:
-        head = await service.head()
-        parameters = await service.parameters()
-        spendable = await PayerOutputs(service, account).spendable(head.time)
+        view = await services.ask(_view_of)
+        head = await view.head()
+        parameters = await view.parameters()
+        spendable = await PayerOutputs(account).spendable(view, head.time)
         slot = settings.slot_at(head.time)
-        view = building.BuildContext(
+        context = building.BuildContext(
             parameters, slot, network, Address.from_primitive(account), spendable.confirmed
         )
-        draft = building.reference(view, slot + TIME_TO_LIVE)
+        draft = building.reference(context, slot + TIME_TO_LIVE)
         tx = sign(draft.tx, signing)
         print(f"from {account}: {draft.max_cost} lovelace stay in the output, the fee is {draft.fee}")
         if send:
-            await service.submit(tx.to_cbor())
+            await view.submit(tx.to_cbor())
         return f"{tx.id.payload.hex()}#0"
     finally:
-        await service.close()
+        await services.close()
 
 
 def main() -> None:

@@ -115,25 +115,52 @@ class PricesConfig(Section):
     """What each asset is worth in one common unit of account, and where that is learnt."""
 
     source: Literal["static", "http"] = "static"
-    """`static` takes the table `static`; `http` reads `url`."""
+    """`static` takes the table `static`; `http` reads `url` and `urls`."""
     static: dict[str, DecimalText] = Field(default_factory=dict)
     """By asset key, what one whole coin is worth in the common unit."""
     url: str = ""
-    """Answers `{"time": <Unix seconds>, "prices": {"zion:ZION": "0.5"}}`."""
+    """A feed. It answers `{"time": <Unix seconds>, "prices": {"zion:ZION": "0.5"}}`, and may say in `times`,
+    by asset, when a price was true."""
+    urls: tuple[str, ...] = ()
+    """More feeds of the same form. The price is the median of those that agree: more than half of all, and at
+    least two. Outside network `dev` one feed alone gives no price."""
     poll_interval: float = Field(10.0, ge=1, le=3_600)
-    """Seconds between two readings of `url`."""
+    """Seconds between two readings of all feeds."""
     max_age: int = Field(60, ge=1, le=SECONDS_PER_DAY)
-    """Seconds after which a price is stale and quoting stops. The static table never ages."""
+    """Seconds after which a price is stale and quoting stops."""
+    max_ages: dict[str, int] = Field(default_factory=dict)
+    """By asset key, a `max_age` of its own: 300 for an asset that is traded seldom."""
+    max_range_ppm: int = Field(10_000, ge=1, le=500_000)
+    """How far apart the feeds that count may lie, parts per million; above it there is no price."""
+    pegged: tuple[str, ...] = ()
+    """Assets that promise to be worth one unit of account. One that is off by more than 50 basis points
+    costs the difference, by more than 200 it pauses."""
+    volatility_ppm: int = Field(800_000, ge=10_000, le=4_000_000)
+    """The volatility of a pair, parts per million a year, that is assumed until two hours of prices are
+    known.
+    """
+    volatility_floor_ppm: int = Field(300_000, ge=0, le=4_000_000)
+    """The least volatility a year that a pair is priced with; between two pegged assets a sixth of it."""
+    volatility_cap_ppm: int = Field(4_000_000, ge=100_000, le=4_000_000)
+    """The volatility a year above which a pair is not sold."""
+
+    @property
+    def feeds(self) -> tuple[str, ...]:
+        """All feeds, each once."""
+        return tuple(dict.fromkeys(url for url in (self.url, *self.urls) if url))
 
     @model_validator(mode="after")
     def _complete(self) -> PricesConfig:
-        if self.source == "http" and not self.url:
+        if self.source == "http" and not self.feeds:
             raise ValueError('source = "http" needs a `url`')
         if self.source == "http" and self.static:
             raise ValueError('give either `static` prices or source = "http", not both')
         for key, text in self.static.items():
             if Fraction(text) <= 0:
                 raise ValueError(f"the price of {key} must be above 0")
+        for key, seconds in self.max_ages.items():
+            if not 1 <= seconds <= SECONDS_PER_DAY:
+                raise ValueError(f"max_ages of {key}: give seconds from 1 to {SECONDS_PER_DAY}")
         return self
 
 

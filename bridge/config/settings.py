@@ -124,6 +124,16 @@ class Settings(BaseSettings):
         """Return the assets by their key `chain:SYMBOL`."""
         return {entry.asset.key: entry.asset for entry in self.assets}
 
+    def priced_assets(self) -> frozenset[str]:
+        """Return the keys of the assets whose prices are needed: those of the pairs on offer and the coins
+        that pay for their transactions."""
+        assets = self.assets_by_key()
+        sold = {key for pair in self.pairs if pair.enabled for key in (pair.source, pair.destination)}
+        chains = {assets[key].chain for key in sold if key in assets}
+        return frozenset(sold) | {
+            entry.asset.key for entry in self.assets if entry.chain in chains and not entry.contract
+        }
+
     def enabled_chains(self) -> dict[ChainId, ChainSection]:
         """Return the sections of the chains that are switched on."""
         return {chain: section for chain, section in self.chains.items() if section.enabled}

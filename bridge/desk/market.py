@@ -197,7 +197,8 @@ class Market:
             raise RefusedError(
                 Reason.NO_PRICE, str(error), error.hint or "try again soon", RETRY_SECONDS
             ) from None
-        return sent.value / received.value, UnixSeconds(min(sent.at, received.at))
+        # Half of what the sources disagree about is charged on each side.
+        return sent.low / received.high, UnixSeconds(min(sent.at, received.at))
 
     def _costs(
         self, source: Asset, destination: Asset, statuses: list[ChainStatus], *, gasless: bool
@@ -249,8 +250,8 @@ class Market:
         """Express native units in units of `asset`, rounded up."""
         if amount == 0 or native == asset:
             return amount
-        rate, _ = self._rate(native, asset)
-        return Rate.of(rate * Fraction(10) ** (asset.decimals - native.decimals)).up(amount)
+        rate, _ = self._rate(asset, native)
+        return Rate.of(1 / rate * Fraction(10) ** (asset.decimals - native.decimals)).up(amount)
 
     def _skew(self, tx: Transaction, pair: PairConfig, asset: Asset, status: ChainStatus) -> int:
         target = to_units(pair.target_inventory, asset.decimals)

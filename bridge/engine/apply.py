@@ -13,6 +13,7 @@ import msgspec
 
 from bridge.chains.actions import CloseAction
 from bridge.engine.actions import encode_action
+from bridge.engine.courtesy import paid_account
 from bridge.protocol.effects import (
     AppendReceipt,
     CancelLock,
@@ -98,7 +99,7 @@ def apply_events(tx: Transaction, swap_id: SwapId, events: Sequence[Event] = ())
         if differs(swap, result.swap):
             changed = True
             tx.events.append(result.swap, event)
-        # Also when the event is no news: what is stored of the secret may be unreadable by now.
+        # Also when the event is not news: what is stored of the secret may be unreadable by now.
         _keep_secret(tx, result.swap, event)
         for effect in result.effects:
             if isinstance(effect, Notify):
@@ -178,8 +179,9 @@ def _cancel_lock(tx: Transaction, swap: Swap) -> None:
 
 
 def _planned(swap: Swap, role: LegRole, purpose: Purpose, lock_id: LockId = LockId("")) -> PlannedIntent:
-    chain = swap.leg(role).terms.chain
-    return PlannedIntent(swap.id, purpose, chain, role.value, swap.id, lock_id=lock_id)
+    terms = swap.leg(role).lock_terms(lock_id)
+    pays = paid_account(purpose, role, terms)
+    return PlannedIntent(swap.id, purpose, terms.chain, role.value, swap.id, lock_id=lock_id, pays=pays)
 
 
 def intent_of(swap: Swap, effect: Effect) -> PlannedIntent | None:

@@ -180,7 +180,7 @@ def _decide_spend(tx: Transaction, swap: Swap, intent: Intent, own: Collection[s
     if _gives_back_unseen(intent, swap):
         unread = unread_chain(statuses_of(tx, swap), swap.destination.terms.chain, tx.now_ms)
         if unread is not None:
-            return Hold(f"{unread} was not read up to its tip: a lock of ours may stand there", depth)
+            return Hold(f"{unread} was not read up to its tip: it may hold a lock of ours", depth)
     if intent.purpose is not Purpose.CLAIM:
         return Go(action_of(intent.purpose, terms), depth)
     try:

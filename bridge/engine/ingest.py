@@ -19,7 +19,7 @@ from bridge.engine.apply import apply_events, retrying
 from bridge.engine.source_lock_check import is_final, timing_of
 from bridge.engine.unknown_locks import names_our_account, note_unknown_lock
 from bridge.protocol.events import LockSeen
-from bridge.protocol.types import BlockRef, ChainId, LegRole, LockId, LockTerms, Swap, TxId
+from bridge.protocol.types import BlockRef, ChainId, LegRole, LockId, LockTerms, Swap, SwapId, TxId
 from bridge.store import Store, StoreError, Transaction
 from bridge.store.records import ChainStatus, Observation, ObservedKind
 
@@ -43,6 +43,25 @@ class IngestResult(msgspec.Struct, frozen=True):
     caught_up: bool = False
     stale: bool = False
     doubts: int = 0
+
+
+class _Owners(msgspec.Struct, frozen=True):
+    """The swaps of ours that the events of a scan concern."""
+
+    of_hashlock: dict[bytes, SwapId]
+    of_lock: dict[LockId, SwapId]
+
+    def swaps(self) -> set[SwapId]:
+        return {*self.of_hashlock.values(), *self.of_lock.values()}
+
+    def has(self, event: HtlcEvent) -> bool:
+        match event:
+            case Refunded() | Spent():
+                return event.lock_id in self.of_lock
+            case Claimed():
+                return event.lock_id in self.of_lock or _hashlock(event) in self.of_hashlock
+            case _:
+                return _hashlock(event) in self.of_hashlock
 
 
 class FinalityCandidate(msgspec.Struct, frozen=True):
@@ -96,12 +115,16 @@ class Ingest:
         caught_up = newest is not None and newest.id == scan.tip.block.id
 
         news = doubts = 0
-        for gone in tx.observations.orphan(self.chain, scan.orphaned):
+        orphaned = tx.observations.orphan(self.chain, scan.orphaned)
+        owners = self._owners(tx, scan.events)
+        due = (seen for seen in tx.observations.unsettled(self.chain) if is_final(status, seen))
+        tx.swaps.hold({*owners.swaps(), *(seen.swap_id for seen in (*orphaned, *due))})
+        for gone in orphaned:
             news += apply_events(tx, gone.swap_id, [facts.orphaned(gone)]).changed
         # The new time and height first: what follows may depend on them.
         status = msgspec.structs.replace(status, scanned=scanned, healthy=True, detail="")
         tx.chains.put(status)
-        changed, unproven, failed = self._ingest_events(tx, scan.events)
+        changed, unproven, failed = self._ingest_events(tx, scan.events, owners)
         news += changed
         doubts += unproven
         for item in (*scan.set_aside, *failed):
@@ -128,7 +151,9 @@ class Ingest:
                 for event in events
                 if event.block.height < oldest or tx.blocks.contains(self.chain, event.block)
             ]
-            changed, _, failed = self._ingest_events(tx, fresh, refunded)
+            owners = self._owners(tx, fresh)
+            tx.swaps.hold(owners.swaps())
+            changed, _, failed = self._ingest_events(tx, fresh, owners, refunded)
             for item in failed:
                 self._set_aside(tx, item)
             return changed
@@ -137,25 +162,32 @@ class Ingest:
 
     # -- events ------------------------------------------------------------------------------
 
+    def _owners(self, tx: Transaction, events: Sequence[HtlcEvent]) -> _Owners:
+        """Tell which events concern which swaps of ours, with one query for all locks and one for all
+        preimages."""
+        hashlocks = {_hashlock(event) for event in events if not isinstance(event, Refunded | Spent)}
+        of_hashlock = tx.swaps.by_hashlocks(hashlocks)
+        spent = [event.lock_id for event in events if isinstance(event, Claimed | Refunded | Spent)]
+        seen_before = tx.observations.of_locks(self.chain, spent)
+        of_lock = {lock_id: seen.swap_id for lock_id, seen in seen_before.items()}
+        for event in events:
+            if isinstance(event, Locked) and _hashlock(event) in of_hashlock:
+                of_lock[event.lock_id] = of_hashlock[_hashlock(event)]
+        return _Owners(of_hashlock, of_lock)
+
     def _ingest_events(
-        self, tx: Transaction, events: Sequence[HtlcEvent], refunded: LockId = LockId("")
+        self, tx: Transaction, events: Sequence[HtlcEvent], owners: _Owners, refunded: LockId = LockId("")
     ) -> tuple[int, int, list[SetAside]]:
         """Store what concerns our swaps; returns how many events were news, how many were reports of spends
-        of ours that are not proved, and what could not be stored."""
-        hashlocks = {event: _hashlock(event) for event in events if not isinstance(event, Refunded | Spent)}
-        known = tx.swaps.known_hashlocks(hashlocks.values())
-        spent = [event.lock_id for event in events if isinstance(event, Claimed | Refunded | Spent)]
-        ours = set(tx.observations.of_locks(self.chain, spent))
-        ours |= {e.lock_id for e in events if isinstance(e, Locked) and hashlocks[e] in known}
+        of ours that are not proved, and what could not be stored.
+
+        What is wrong with one event is set aside. What is wrong with the database now is not: `StoreError`
+        leaves, and the same scan is made again.
+        """
         status = tx.chains.get(self.chain)
         news, unproven, failed = 0, 0, list[SetAside]()
         for event in events:
-            is_ours = (
-                event.lock_id in ours
-                if isinstance(event, Refunded | Spent)
-                else hashlocks[event] in known or (isinstance(event, Claimed) and event.lock_id in ours)
-            )
-            if not (is_ours or (isinstance(event, Locked) and names_our_account(event, status))):
+            if not (owners.has(event) or (isinstance(event, Locked) and names_our_account(event, status))):
                 continue
             try:
                 with tx.attempt():

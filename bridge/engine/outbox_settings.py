@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
+from bridge.engine.courtesy import CourtesyLimits
+
 
 class OutboxSettings(msgspec.Struct, frozen=True):
     """Times in milliseconds (`…_ms`), the rest in blocks and counts."""
@@ -20,6 +22,9 @@ class OutboxSettings(msgspec.Struct, frozen=True):
     max_retry_ms: int = 15_000
     max_close_retry_ms: int = 600_000
     """Deposits are collected when they become available, which may be hours away and is never urgent."""
+    max_courtesy_retry_ms: int = 600_000
+    """What pays somebody else and is refused is tried again this seldom at last: they can help themselves."""
+    courtesy: CourtesyLimits = CourtesyLimits()
     look_ms: int = 10_000
     """A transaction is looked up after each new block, and at least this often."""
     parallel: int = 8

@@ -74,7 +74,7 @@ class Rate(msgspec.Struct, frozen=True):
         """Return the rate of smallest units for a price: how many whole `quote` one whole `base` costs.
 
         Raises:
-            ProtocolError: for a price that is no positive finite number, and for floats, which are not exact.
+            ProtocolError: for a price that is not positive and finite, and for floats, which are not exact.
         """
         if isinstance(price, (float, bool)):
             raise ProtocolError("a price is never a float", hint="pass text, Decimal or Fraction")

@@ -172,7 +172,7 @@ class Purpose(StrEnum):
 
 
 class Abandonment(StrEnum):
-    """Why the bridge decided, once and for ever, not to lock the destination of a swap."""
+    """Why the bridge decided, permanently, not to lock the destination of a swap."""
 
     EXPIRED = "expired"
     """Nothing was locked in the window."""
@@ -299,7 +299,7 @@ class Swap(msgspec.Struct, frozen=True):
     secret_shared: bool = False
     """The user handed the preimage over and asked the bridge to claim for them."""
     secret_public: bool = False
-    """The preimage was seen on a chain, be it in a claim that failed or was orphaned since."""
+    """The preimage was seen on a chain, perhaps in a claim that failed or was orphaned since."""
     refund_begun: bool = False
     """A refund of the destination was asked for: a transaction of ours may be on its way."""
     abandoned: Abandonment | None = None

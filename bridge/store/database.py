@@ -22,12 +22,16 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
 from bridge.store import migrations
 from bridge.store.errors import ConflictError, StoreError, StoreUnavailableError
 from bridge.store.repositories.chains import Blocks, Chains, Observations, SetAsides
+from bridge.store.repositories.courtesies import Courtesies
+from bridge.store.repositories.intents import Intents
+from bridge.store.repositories.leases import Leases
+from bridge.store.repositories.market import Market
 from bridge.store.repositories.operations import Audit, Controls, Idempotency
-from bridge.store.repositories.outbox import Intents, Leases, Transactions
 from bridge.store.repositories.quotes import Quotes, Reservations
 from bridge.store.repositories.recovery import Acceptances, Accounts, Restorations, UnknownLocks
 from bridge.store.repositories.secrets import ClaimAuthorizations, Secrets
 from bridge.store.repositories.swaps import Events, Notifications, Receipts, Swaps
+from bridge.store.repositories.transactions import Transactions
 from bridge.store.wakeups import CHANNEL, PostgresWakeups, SqliteWakeups, Wakeups
 
 BUSY_TIMEOUT_MS = 10_000
@@ -66,12 +70,19 @@ class Transaction:
         self.restorations = Restorations(connection, now_ms)
         self.accounts = Accounts(connection, now_ms)
         self.audit = Audit(connection, now_ms)
+        self.courtesies = Courtesies(connection, now_ms)
         self.controls = Controls(connection, now_ms)
+        self.market = Market(connection, now_ms)
 
     @contextmanager
     def attempt(self) -> Iterator[None]:
-        """Write something of which nothing stays if the block raises; the transaction stays usable."""
-        with self._connection.begin_nested():
+        """Write something of which nothing stays if the block raises; the transaction stays usable.
+
+        What the database itself refuses now (a deadlock, a lost connection, a full disk) says nothing about
+        what was written: it is raised as `ConflictError` or `StoreUnavailableError`, and the whole
+        transaction has to be made again.
+        """
+        with _translating(), self._connection.begin_nested():
             yield
 
     def lock(self, name: str) -> None:

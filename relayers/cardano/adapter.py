@@ -15,10 +15,11 @@ from pycardano import (
 from pycardano.serialization import NonEmptyOrderedSet
 
 from bridge.chains.actions import Action, ApproveAction, ClaimAction, SwapAction
-from bridge.chains.errors import ActionRefusedError, PortError, PortUnavailableError
+from bridge.chains.endpoints.agreement import Agreed
+from bridge.chains.endpoints.reports import Report
+from bridge.chains.errors import ActionRefusedError, PortError
 from bridge.chains.port import (
     Authorizer,
-    BroadcastOutcome,
     BroadcastResult,
     FeeEstimate,
     FeeLevel,
@@ -40,23 +41,19 @@ from bridge.protocol.types import (
     LockTerms,
     Preimage,
     Purpose,
-    TxId,
     UnixSeconds,
 )
-from relayers.cardano import htlc, wallet
+from relayers.cardano import htlc, sent_txs, wallet
 from relayers.cardano.building import LEAST_TOKEN_DEPOSIT, least_ada
-from relayers.cardano.chain_view import ChainMovedError, TxRefusedError
-from relayers.cardano.drafting import Drafting
+from relayers.cardano.chain_view import ChainMovedError
 from relayers.cardano.fees import estimate
-from relayers.cardano.open_view import open_view
 from relayers.cardano.payer_outputs import PayerOutputs
 from relayers.cardano.script import validator_address
+from relayers.cardano.services import Service, open_services
 from relayers.cardano.settings import CardanoSettings
 from relayers.cardano.traits import TRAITS
 
 T = TypeVar("T")
-
-_RETRIES_WHILE_MOVING = 3
 
 
 def open_port(settings: CardanoSettings, key: bytes) -> CardanoPort:
@@ -86,13 +83,9 @@ class CardanoPort:
         network = settings.address_network
         self.contract = validator_address(network)
         self.account = htlc.canonical(self._key.to_verification_key().hash().payload, network)
-        self._view = open_view(settings)
-        reader = htlc.Reader(settings)
-        self._drafting = Drafting(self._view, reader, settings)
-        self._history = self._drafting.history
-        self._payer = PayerOutputs(self._view, self.account)
+        self._pool = open_services(settings)
+        self._payer = PayerOutputs(self.account)
         self._building = asyncio.Lock()
-        self._checked = False
 
     def __repr__(self) -> str:
         return f"CardanoPort({self.account}, {self._settings!r})"
@@ -101,27 +94,33 @@ class CardanoPort:
 
     async def tip(self) -> Tip:
         """Return the head; the chain's clock is its slot's time."""
-        await self._check()
-        head = await self._view.head()
+        head = await self._head()
         return Tip(head, head.time)
 
     async def scan(self, recent_blocks: Sequence[BlockRef], max_blocks: int) -> Scan:
         """See `ChainPort.scan`. A service that lags behind the ring yields nothing, and no orphans."""
-        return await self._reread_if_moved(lambda: self._history.scan(recent_blocks, max_blocks))
+        return await self._read(lambda service: service.history.scan(recent_blocks, max_blocks))
 
     async def read_lock(
         self, lock_id: LockId, terms: LockTerms, *, since: BlockHeight | None = None, agreed: bool = False
     ) -> LockStatus:
-        """Tell what became of the lock with exactly these terms."""
+        """Tell what became of the lock with exactly these terms; `agreed`: two services say so, where two are
+        configured."""
         if lock_id != self.lock_id(terms):
-            await self._check()
+            await self._head()
             return LockStatus.ABSENT
-        return await self._reread_if_moved(lambda: self._drafting.status(terms, self.account, since))
+
+        async def look(service: Service) -> LockStatus:
+            return await service.drafting.status(terms, self.account, since)
+
+        if not agreed:
+            return await self._read(look)
+        said = await self._pool.agree(look, moved=ChainMovedError)
+        return said.answer if isinstance(said, Agreed) else LockStatus.UNKNOWN
 
     async def balance(self, address: Address, asset: Asset) -> Amount:
         """Return what lies in blocks at an address, in smallest units; tokens bind some of the ada."""
-        await self._check()
-        utxos = await self._view.utxos(address)
+        utxos = await self._read(lambda service: service.view.utxos(address))
         if not asset.contract:
             return Amount(sum(output.lovelace for output in utxos))
         return Amount(sum(output.tokens.get(asset.contract, 0) for output in utxos))
@@ -129,8 +128,7 @@ class CardanoPort:
     async def fees(self, asset: Asset) -> FeeEstimate:
         """Return the expected fees; a lock of tokens also binds a deposit, which goes with the tokens. A lock
         of ada must hold what the ledger asks of every output of its size."""
-        await self._check()
-        parameters = await self._drafting.parameters()
+        parameters = await self._read(lambda service: service.drafting.parameters())
         by_reference = bool(self._settings.reference_script)
         if asset.contract:
             return estimate(parameters, LEAST_TOKEN_DEPOSIT, 0, by_reference=by_reference)
@@ -145,15 +143,13 @@ class CardanoPort:
 
     async def next_sequence(self) -> int | None:
         """Return None: there are no sequences here (and say so if the service is down)."""
-        await self._check()
-        await self._view.head()
+        await self._head()
         return None
 
     async def prepare(self, action: Action, sequence: int | None, fee: FeeLevel) -> SignedTx:
         """Build on a fresh view, evaluate, and sign. See `ChainPort.prepare`. Fees are fixed by the ledger:
         bidding more buys nothing."""
         if not isinstance(action, SwapAction):
-            await self._check()
             raise ActionRefusedError(
                 f"there is no {action.purpose} on Cardano",
                 "there is no sequence to use up: a transaction of ours expires by itself",
@@ -161,8 +157,8 @@ class CardanoPort:
         if isinstance(action, ClaimAction):
             self._check_batch(action)
         async with self._building:
-            signed_height = (await self._view.head()).height
-            draft = await self._reread_if_moved(lambda: self._drafting.draft(action, self._payer))
+            signed_height = (await self._head()).height
+            draft = await self._read(lambda service: service.drafting.draft(action, self._payer))
             tx = sign(draft.tx, self._key)
             expires = self._settings.time_of(draft.ttl)
             self._payer.promise(draft.spends, expires)
@@ -187,59 +183,21 @@ class CardanoPort:
             raise ActionRefusedError("a batch has one recipient and one asset", "make a batch for each")
 
     async def broadcast(self, tx: SignedTx) -> BroadcastResult:
-        """Send stored bytes; sending them again is harmless."""
-        await self._check()
-        if await self._is_known(tx.tx_id):
-            return BroadcastResult(BroadcastOutcome.ALREADY_KNOWN)
-        try:
-            sent = await self._view.submit(tx.raw)
-        except TxRefusedError as error:
-            if await self._is_known(tx.tx_id):
-                return BroadcastResult(BroadcastOutcome.ALREADY_KNOWN)
-            if await self._rival(tx) is not None:
-                return BroadcastResult(BroadcastOutcome.SEQUENCE_USED, str(error))
-            return BroadcastResult(BroadcastOutcome.REJECTED, str(error))
-        if sent != tx.tx_id:
-            raise PortUnavailableError("the service took some other transaction", "use another service")
-        return BroadcastResult(BroadcastOutcome.ACCEPTED)
+        """Send stored bytes to every service; sending them again is harmless."""
+        return await self._pool.broadcast(lambda service: sent_txs.send(service.view, tx))
 
     async def tx_status(self, tx: SignedTx, *, agreed: bool = False) -> TxStatus:
         """Tell where a transaction is. REPLACED: an output that it spends was spent by another one."""
-        return await self._reread_if_moved(lambda: self._tx_status(tx))
 
-    async def _tx_status(self, tx: SignedTx) -> TxStatus:
-        # In this order: what leaves the mempool for a block in between is found there.
-        if await self._view.is_waiting(tx.tx_id):
-            return TxStatus(TxState.PENDING)
-        found = await self._view.inclusion(tx.tx_id)
-        if found is not None:
-            head = await self._view.head()
-            if head.height < found.block.height:
-                return TxStatus(TxState.PENDING)  # in a block that `scan` does not show yet
-            confirmations = head.height - found.block.height + 1
-            if found.valid:
-                return TxStatus(TxState.INCLUDED, found.block, confirmations)
-            return TxStatus(
-                TxState.FAILED, found.block, confirmations, "the validator refused; collateral lost"
-            )
-        rival = await self._rival(tx)
-        if rival is not None:
-            return TxStatus(TxState.REPLACED, reason=f"{rival} spends the same output")
-        known = await self._view.knows_transactions(tx.signed_height, self.account)
-        return TxStatus(TxState.UNKNOWN if known else TxState.UNSURE)
+        async def look(service: Service) -> TxStatus:
+            return await sent_txs.status(service.view, tx, self.account)
 
-    async def _is_known(self, tx_id: TxId) -> bool:
-        if await self._view.is_waiting(tx_id):
-            return True
-        return await self._reread_if_moved(lambda: self._view.inclusion(tx_id)) is not None
-
-    async def _rival(self, tx: SignedTx) -> str | None:
-        """Return the included transaction that spends one of this one's inputs, if any does."""
-        for spent in Transaction.from_cbor(tx.raw).transaction_body.inputs:
-            used_by = await self._view.spender((spent.transaction_id.payload.hex(), spent.index))
-            if used_by not in {None, tx.tx_id}:
-                return used_by
-        return None
+        if not agreed:
+            return await self._read(look)
+        said = await self._pool.agree(
+            look, key=lambda status: (status.state, status.block), moved=ChainMovedError
+        )
+        return said.answer if isinstance(said, Agreed) else TxStatus(TxState.UNSURE, reason=said.reason)
 
     # ------------------------------------------------------------------ pure
 
@@ -257,44 +215,30 @@ class CardanoPort:
 
     async def hints(self) -> AsyncIterator[None]:
         """Yield on every new head, polled."""
-        await self._check()
-        seen = (await self._view.head()).id
+        seen = (await self._head()).id
         while True:
             await asyncio.sleep(self._settings.poll_interval)
-            head = (await self._view.head()).id
+            head = (await self._head()).id
             if head != seen:
                 seen = head
                 yield
 
+    async def examine(self) -> tuple[Report, ...]:
+        """Look at every service, for `rainbow check`."""
+        return await self._pool.examine()
+
     async def close(self) -> None:
         """Close the connections."""
-        await self._view.close()
+        await self._pool.close()
 
     # ------------------------------------------------------------------ helpers
 
-    async def _reread_if_moved(self, read: Callable[[], Awaitable[T]]) -> T:
-        """Read again while the chain moves under the reading."""
-        await self._check()
-        for _ in range(_RETRIES_WHILE_MOVING):
-            try:
-                return await read()
-            except ChainMovedError:
-                continue
-        raise PortUnavailableError(
-            "the chain keeps moving while it is read", "several services behind one URL?"
-        )
+    async def _read(self, work: Callable[[Service], Awaitable[T]]) -> T:
+        """Do `work` with one service, and again while the chain moves under the reading."""
+        return await self._pool.reread(work, ChainMovedError)
 
-    async def _check(self) -> None:
-        """Once: is this the right network?"""
-        if self._checked:
-            return
-        magic = await self._view.magic()
-        if magic != self._settings.magic:
-            raise PortError(
-                f"the service is on network {magic}, not on {self._settings.network.value}",
-                "correct the service's URL or the network",
-            )
-        self._checked = True
+    async def _head(self) -> BlockRef:
+        return await self._read(lambda service: service.view.head())
 
 
 def sign(tx: Transaction, key: PaymentSigningKey) -> Transaction:

@@ -1,14 +1,15 @@
-"""What we ask of a Blockfrost service, over HTTP. Answers of another shape are `PortUnavailableError`."""
+"""What we ask of a Blockfrost service, over HTTP. Whatever is not served is an `EndpointError`."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
 from typing import Any, TypeVar
 
-import httpx
 import msgspec
 
-from bridge.chains.errors import PortError, PortUnavailableError
+from bridge.chains.endpoints.answers import Answer, EndpointError, reading, shortened
+from bridge.chains.endpoints.http import HttpAnswer, HttpEndpoint
+from bridge.chains.errors import PortError
 from bridge.protocol.types import TxId
 from relayers.cardano.blockfrost_wire import (
     BlockfrostBlock,
@@ -22,7 +23,12 @@ from relayers.cardano.blockfrost_wire import (
 from relayers.cardano.chain_view import TxRefusedError
 
 _PAGE = 100
-_AGAIN = "it may pass by itself; check the service and its limits if it lasts"
+_LIMIT_WORDS = {402: "its daily number of requests is used up", 418: "it has banned us for asking too much"}
+"""Blockfrost's own statuses for too many requests (openapi.yaml, "Errors"), beside 429."""
+_LIMIT_REST = 60.0
+"""Seconds that such a service is left alone."""
+_MEMPOOL_FULL = 425
+_ACCEPTED = frozenset({200, 404, 403, _MEMPOOL_FULL, *_LIMIT_WORDS})
 
 T = TypeVar("T")
 
@@ -36,24 +42,34 @@ class _Cbor(msgspec.Struct, frozen=True):
 
 
 class Blockfrost:
-    """One Blockfrost service."""
+    """One Blockfrost service; `name` is what messages call it."""
 
-    def __init__(self, url: str, project_id: str, timeout: float) -> None:
+    def __init__(self, url: str, project_id: str, timeout: float, name: str = "Blockfrost") -> None:
         headers = {"project_id": project_id} if project_id else {}
-        self._http = httpx.AsyncClient(base_url=url, headers=headers, timeout=timeout)
+        self.http = HttpEndpoint(url.rstrip("/"), timeout, name, headers=headers)
 
     def __repr__(self) -> str:
         return "Blockfrost(<url redacted>)"
 
+    @property
+    def name(self) -> str:
+        """What messages call it."""
+        return self.http.name
+
     async def close(self) -> None:
         """Close the connections."""
-        await self._http.aclose()
+        await self.http.close()
 
     # ------------------------------------------------------------------ the chain
 
     async def genesis(self) -> Genesis:
-        """Return which network this is."""
-        return await self._required("/genesis", Genesis)
+        """Return which network this is. Raises `PortError` where our key is refused."""
+        answer = await self.http.request("GET", "/genesis", accept=_ACCEPTED)
+        if answer.status == 403:
+            raise PortError(f"{self.name} refuses the project id", "set the project id of this very network")
+        if answer.status == 404:
+            raise self._lacks("/genesis")
+        return self._decoded(answer, Genesis)
 
     async def parameters(self) -> dict[str, Any]:
         """Return the protocol parameters as they came."""
@@ -114,7 +130,10 @@ class Blockfrost:
     async def raw(self, tx_id: TxId) -> bytes | None:
         """Return an included transaction's bytes."""
         found = await self._or_none(f"/txs/{tx_id}/cbor", _Cbor)
-        return None if found is None else _unhex(found.cbor)
+        if found is None:
+            return None
+        with reading(self.name):
+            return bytes.fromhex(found.cbor)
 
     async def knows_datum(self, digest: str) -> bool:
         """Tell whether a datum with this hash was ever on the chain."""
@@ -139,50 +158,35 @@ class Blockfrost:
 
     async def submit(self, raw: bytes) -> str:
         """Send a transaction and return its id. Raises `TxRefusedError`."""
-        answer = await self._post("/tx/submit", raw, {"Content-Type": "application/cbor"})
-        if answer.status_code == 400:
-            raise TxRefusedError(_message(answer))
-        return _decode(_checked(answer), str)
+        return self._decoded(await self._post("/tx/submit", raw), str)
 
     async def evaluate(self, raw: bytes) -> dict[str, tuple[int, int]]:
         """Return memory and steps that each redeemer ("spend:0") needs. Raises `TxRefusedError`."""
-        body = raw.hex().encode()
-        answer = await self._post("/utils/txs/evaluate", body, {"Content-Type": "application/cbor"})
-        if answer.status_code == 400:
-            raise TxRefusedError(_message(answer))
-        result = _decode(_checked(answer), dict[str, Any]).get("result")
+        answer = await self._post("/utils/txs/evaluate", raw.hex().encode())
+        result = self._decoded(answer, dict[str, Any]).get("result")
         if isinstance(result, dict) and isinstance(result.get("EvaluationResult"), dict):
-            try:
+            with reading(self.name):
                 found = {
                     key: (int(units["memory"]), int(units["steps"]))
                     for key, units in result["EvaluationResult"].items()
                 }
-            except (KeyError, TypeError, ValueError) as error:
-                raise PortUnavailableError("Blockfrost's evaluation has an unknown form", _AGAIN) from error
             if found:
                 return found
-        raise TxRefusedError(_shorten(str(result)))
+        raise TxRefusedError(shortened(str(result)))
 
     # ------------------------------------------------------------------ HTTP
 
     async def _required(self, path: str, kind: type[T]) -> T:
         found = await self._or_none(path, kind)
         if found is None:
-            raise PortUnavailableError(f"Blockfrost has no {path}", "is the URL right, with its /api/v0?")
+            raise self._lacks(path)
         return found
 
     async def _or_none(
         self, path: str, kind: type[T], query: Mapping[str, int | str] | None = None
     ) -> T | None:
-        try:
-            answer = await self._http.get(path, params=dict(query or {}))
-        except httpx.HTTPError as error:
-            raise PortUnavailableError(
-                f"Blockfrost did not answer ({type(error).__name__})", _AGAIN
-            ) from None
-        if answer.status_code == 404:
-            return None
-        return _decode(_checked(answer), kind)
+        answer = await self.http.request("GET", path, params=query, accept=_ACCEPTED)
+        return None if answer.status == 404 else self._decoded(answer, kind)
 
     async def _pages(
         self, path: str, item: type[T], query: Mapping[str, int | str]
@@ -197,44 +201,41 @@ class Blockfrost:
                 return
             page += 1
 
-    async def _post(self, path: str, body: bytes, headers: Mapping[str, str]) -> httpx.Response:
-        try:
-            return await self._http.post(path, content=body, headers=dict(headers))
-        except httpx.HTTPError as error:
-            raise PortUnavailableError(
-                f"Blockfrost did not answer ({type(error).__name__})", _AGAIN
-            ) from None
+    async def _post(self, path: str, body: bytes) -> HttpAnswer:
+        """Send a transaction. Raises `TxRefusedError`."""
+        headers = {"Content-Type": "application/cbor"}
+        answer = await self.http.request(
+            "POST", path, data=body, headers=headers, accept={*_ACCEPTED, 400} - {404}
+        )
+        if answer.status == 400:
+            raise TxRefusedError(_message(answer))
+        return answer
+
+    def _decoded(self, answer: HttpAnswer, kind: type[T]) -> T:
+        status = answer.status
+        if status in _LIMIT_WORDS:
+            raise EndpointError(
+                f"{self.name} answered HTTP {status}: {_LIMIT_WORDS[status]}",
+                "use a larger plan, or add another service",
+                kind=Answer.RATE_LIMITED,
+                retry_after=_LIMIT_REST,
+            )
+        if status == _MEMPOOL_FULL:
+            raise EndpointError(f"{self.name} has a full mempool", "it is sent again; or use another service")
+        if status != 200:
+            raise self.http.refusal(answer)
+        with reading(self.name):
+            return msgspec.json.decode(answer.body, type=kind)
+
+    def _lacks(self, path: str) -> EndpointError:
+        return EndpointError(
+            f"{self.name} has no {path}", "is the URL right, with its /api/v0?", kind=Answer.PERMANENT
+        )
 
 
-def _checked(answer: httpx.Response) -> bytes:
-    if answer.status_code == 403:
-        raise PortError("Blockfrost refuses the project id", "set the project id of this very network")
-    if answer.status_code != 200:
-        raise PortUnavailableError(f"Blockfrost answered {answer.status_code}", _AGAIN)
-    return answer.content
-
-
-def _decode(content: bytes, kind: type[T]) -> T:
+def _message(answer: HttpAnswer) -> str:
     try:
-        return msgspec.json.decode(content, type=kind)
-    except msgspec.MsgspecError as error:
-        raise PortUnavailableError("Blockfrost answered something unreadable", _AGAIN) from error
-
-
-def _message(answer: httpx.Response) -> str:
-    try:
-        body = msgspec.json.decode(answer.content, type=dict[str, Any])
+        body = msgspec.json.decode(answer.body, type=dict[str, Any])
     except msgspec.MsgspecError:
         return "no reason given"
-    return _shorten(str(body.get("message", "no reason given")))
-
-
-def _shorten(text: str) -> str:
-    return text if len(text) <= 500 else text[:500] + "…"
-
-
-def _unhex(text: str) -> bytes:
-    try:
-        return bytes.fromhex(text)
-    except ValueError as error:
-        raise PortUnavailableError("Blockfrost answered with something other than hex", _AGAIN) from error
+    return shortened(str(body.get("message", "no reason given")))

@@ -34,6 +34,13 @@ class TxRefusedError(RainbowError):
     """The node refuses a transaction; the message is its reason."""
 
 
+class NetworkId(msgspec.Struct, frozen=True):
+    """Which network this is: its magic number, and the Unix second at which its chain began."""
+
+    magic: int
+    start: int
+
+
 class Output(msgspec.Struct, frozen=True):
     """An output: where, how much (lovelace, and tokens by policy and name in hex), its inline datum (CBOR,
     hex), whether it carries a reference script, and the hash of its datum, inline or not."""
@@ -115,8 +122,8 @@ class ChainView(Protocol):
     A `place` is an address, or a payment credential (addr_vkh1…, script1…) for all addresses with it.
     """
 
-    async def magic(self) -> int:
-        """Return the network's magic number."""
+    async def network(self) -> NetworkId:
+        """Return which network this is. Raises `PortError` where its parts are of different ones."""
         ...
 
     async def parameters(self) -> ProtocolParameters:

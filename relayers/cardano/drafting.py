@@ -17,10 +17,10 @@ from bridge.chains.actions import (
     RefundAction,
     SwapAction,
 )
+from bridge.chains.endpoints.answers import Answer, EndpointError
 from bridge.chains.errors import (
     ActionRefusedError,
     InsufficientFundsError,
-    PortUnavailableError,
     TooDearError,
 )
 from bridge.chains.port import Claimed, HtlcEvent, Locked, LockStatus, Refunded
@@ -57,9 +57,9 @@ _MARGIN_NUMERATOR, _MARGIN_DENOMINATOR = 11, 10
 class Drafting:
     """Builds the HTLC's transactions on a fresh view of the chain."""
 
-    def __init__(self, view: ChainView, reader: Reader, settings: CardanoSettings) -> None:
+    def __init__(self, view: ChainView, reader: Reader, settings: CardanoSettings, index: LockIndex) -> None:
         self._view = view
-        self.index = LockIndex(view, reader)
+        self.index = index
         """Where locks stand."""
         self._history = History(view, reader, self.index)
         self._reader = reader
@@ -140,9 +140,10 @@ class Drafting:
         if purpose is Purpose.LOCK:
             status = await self.status(terms, payer.address)
             if status is LockStatus.UNKNOWN:
-                raise PortUnavailableError(
+                raise EndpointError(
                     "the service cannot tell whether a lock with exactly these terms was made before",
                     "use a service with the whole history, or index from an earlier block on",
+                    kind=Answer.PERMANENT,
                 )
             if status is not LockStatus.ABSENT:
                 raise ActionRefusedError(
@@ -247,7 +248,7 @@ class Drafting:
     async def context(self, payer: PayerOutputs, head: BlockRef) -> BuildContext:
         """Return what transactions of `payer` are built from now. Raises `InsufficientFundsError`."""
         parameters = await self.parameters()
-        spendable = await payer.spendable(head.time)
+        spendable = await payer.spendable(self._view, head.time)
         if not (spendable.confirmed or spendable.unconfirmed):
             raise InsufficientFundsError(
                 "the Cardano account has no free outputs", "send ada to it, or wait for what is under way"

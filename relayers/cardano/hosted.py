@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence, Set
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence, Set
+from typing import TypeVar
 
 import msgspec
 from pycardano import ProtocolParameters
 
-from bridge.chains.errors import PortUnavailableError
+from bridge.chains.endpoints.answers import Answer, EndpointError
 from bridge.chains.recent_blocks import newest_common
 from bridge.protocol.types import BlockHeight, BlockRef, TxId
 from relayers.cardano.blockfrost import Blockfrost
-from relayers.cardano.blockfrost_wire import TxAt, TxOutputs, WireOutput
+from relayers.cardano.blockfrost_wire import TxAt, TxOutputs, TxPlace, WireOutput
 from relayers.cardano.cbor_items import CborError
 from relayers.cardano.chain_view import (
     NOWHERE,
     ChainMovedError,
     HtlcTx,
     Inclusion,
+    NetworkId,
     Output,
     OutRef,
     SpentOutput,
@@ -31,6 +33,11 @@ from relayers.cardano.parameters import parse_parameters
 from relayers.cardano.raw_tx import RawTx, id_of_bytes, read_tx
 from relayers.cardano.script import validator_hash
 
+ItemT = TypeVar("ItemT")
+ResultT = TypeVar("ResultT")
+
+_AT_ONCE = 8
+"""Transactions that are read at once. Blockfrost allows bursts of 500 requests and 10 a second on average."""
 _KEPT_TRANSACTIONS = 2_000
 _MOST_READ = 2_000
 """How many transactions are read to learn what became of one lock."""
@@ -49,11 +56,18 @@ class HostedView:
     def __init__(self, blockfrost: Blockfrost) -> None:
         self._blockfrost = blockfrost
         self._contents: dict[str, HtlcTx] = {}
+        self._places: dict[str, TxPlace] = {}
+        self._read_items = 0
         self._lists_locks = self._knows_datums = self._shows_places = False
 
-    async def magic(self) -> int:
+    def watch_connections(self, opened: Callable[[], None]) -> None:
+        """Have `opened` called whenever a connection was opened."""
+        self._blockfrost.http.on_connect = opened
+
+    async def network(self) -> NetworkId:
         """See `ChainView`."""
-        return (await self._blockfrost.genesis()).network_magic
+        genesis = await self._blockfrost.genesis()
+        return NetworkId(genesis.network_magic, genesis.system_start)
 
     async def parameters(self) -> ProtocolParameters:
         """See `ChainView`."""
@@ -61,9 +75,7 @@ class HostedView:
         try:
             return parse_parameters(raw)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise PortUnavailableError(
-                "the protocol parameters have an unknown form", "a hard fork?"
-            ) from error
+            raise self._wrong("shows protocol parameters in an unknown form", "a hard fork?") from error
 
     # ------------------------------------------------------------------ blocks
 
@@ -105,21 +117,45 @@ class HostedView:
 
     async def activity(self, blocks: Sequence[BlockRef]) -> list[HtlcTx]:
         """See `ChainView`."""
+        before = self._read_items
+        try:
+            return await self._activity(blocks)
+        except EndpointError as error:
+            # What was read is kept: the next try goes on from there.
+            error.progress |= self._read_items > before
+            raise
+
+    async def _activity(self, blocks: Sequence[BlockRef]) -> list[HtlcTx]:
         by_height: dict[int, BlockRef] = {ref.height: ref for ref in blocks}
         first, last = blocks[0].height, blocks[-1].height
         touching = await self._blockfrost.transactions_at(credential(), first, last)
-        found: list[tuple[int, int, HtlcTx]] = []
-        for tx in touching:
+
+        async def read(tx: TxAt) -> tuple[int, int, HtlcTx]:
             ref = by_height.get(tx.block_height)
-            place = await self._blockfrost.place(tx.tx_hash)
-            if ref is None or place is None or place.block != ref.id:
+            if ref is None:
                 raise ChainMovedError
+            place = await self._place(tx.tx_hash, ref)
             content = await self._content(tx.tx_hash, ref, failed=not place.valid_contract)
-            found.append((tx.block_height, tx.tx_index, content))
+            return tx.block_height, tx.tx_index, content
+
+        found = await _each(touching, read)
         found += await self._failures(by_height, {tx.tx_hash for tx in touching})
         if await self._blockfrost.block(blocks[-1].id) is None:
             raise ChainMovedError
         return [tx for _, _, tx in sorted(found, key=lambda entry: entry[:2])]
+
+    async def _place(self, tx_id: TxId, block: BlockRef) -> TxPlace:
+        """Return where a transaction stands, which must be this block. Raises `ChainMovedError`."""
+        kept = self._places.get(tx_id)
+        if kept is None or kept.block != block.id:
+            kept = await self._blockfrost.place(tx_id)
+            if kept is None or kept.block != block.id:
+                raise ChainMovedError
+            if len(self._places) >= _KEPT_TRANSACTIONS:
+                self._places.pop(next(iter(self._places)))
+            self._places[tx_id] = kept
+            self._read_items += 1
+        return kept
 
     async def _failures(
         self, blocks: Mapping[int, BlockRef], known: Set[str]
@@ -237,6 +273,9 @@ class HostedView:
             return None
         return [output for tx in new for output in (await self._content(tx.tx_hash, NOWHERE)).made]
 
+    def _wrong(self, what: str, hint: str = "use another service") -> EndpointError:
+        return EndpointError(f"{self._blockfrost.name} {what}", hint, kind=Answer.WRONG)
+
     async def _content(self, tx_id: TxId, block: BlockRef, *, failed: bool = False) -> HtlcTx:
         found = self._contents.get(tx_id)
         if found is None:
@@ -246,33 +285,27 @@ class HostedView:
             if len(self._contents) >= _KEPT_TRANSACTIONS:
                 self._contents.pop(next(iter(self._contents)))
             self._contents[tx_id] = found
+            self._read_items += 1
         return msgspec.structs.replace(found, block=block)
 
     async def _read(self, tx_id: TxId, *, failed: bool) -> HtlcTx:
         """Return what a transaction did: its outputs as the service resolves them, and what is in its own
         bytes. Bytes that cannot be read are set aside; a service that shows others is not believed."""
-        outputs = await self._blockfrost.outputs(tx_id)
-        raw = await self._blockfrost.raw(tx_id)
+        outputs, raw = await asyncio.gather(self._blockfrost.outputs(tx_id), self._blockfrost.raw(tx_id))
         if outputs is None or raw is None:
             raise ChainMovedError
         unreadable, tx = "", RawTx((), {}, None, frozenset(), ())
         try:
             if id_of_bytes(raw) != tx_id:
-                raise PortUnavailableError(
-                    "the service shows the bytes of another transaction", "use another service"
-                )
+                raise self._wrong("shows the bytes of another transaction")
         except CborError as error:
-            raise PortUnavailableError(
-                "the service showed something other than a transaction", "use another"
-            ) from error
+            raise self._wrong("shows something other than a transaction") from error
         try:
             tx = read_tx(raw)
         except CborError as error:
             unreadable = f"its bytes cannot be read: {error}"
         if tx.inputs and not failed and tuple(spent.ref for spent in _ordinary(outputs)) != tx.inputs:
-            raise PortUnavailableError(
-                "the service shows other inputs than the transaction has", "use another service"
-            )
+            raise self._wrong("shows other inputs than the transaction has")
         spent = () if failed else _spent(outputs, tx)
         made = () if failed else _made(outputs)
         return HtlcTx(tx_id, NOWHERE, spent, made, tx.start, tx.signers, tx.shown, failed, unreadable)
@@ -328,6 +361,21 @@ class HostedView:
         await self._blockfrost.close()
 
 
+async def _each(items: Sequence[ItemT], read: Callable[[ItemT], Awaitable[ResultT]]) -> list[ResultT]:
+    """Read some at once, in order. All are tried before the first failure is raised: what is read is kept."""
+    turn = asyncio.Semaphore(_AT_ONCE)
+
+    async def one(item: ItemT) -> ResultT:
+        async with turn:
+            return await read(item)
+
+    results = await asyncio.gather(*(one(item) for item in items), return_exceptions=True)
+    for result in results:
+        if isinstance(result, BaseException):
+            raise result
+    return [result for result in results if not isinstance(result, BaseException)]
+
+
 def _output(wire: WireOutput, tx_id: TxId) -> Output:
     return Output(
         tx_id,
@@ -360,8 +408,10 @@ def _spender(output: WireOutput) -> TxId | None:
     """Return what spent an output. Not to be told is not the same as nothing."""
     spender = output.consumed_by_tx
     if isinstance(spender, msgspec.UnsetType):
-        raise PortUnavailableError(
-            "the service does not say which outputs are spent", "use one that has consumed_by_tx"
+        raise EndpointError(
+            "the service does not say which outputs are spent",
+            "use one that has consumed_by_tx",
+            kind=Answer.PERMANENT,
         )
     return None if spender is None else TxId(spender)
 

@@ -8,15 +8,14 @@ from __future__ import annotations
 
 from typing import Any, TypeVar
 
-import httpx
 import msgspec
 from pycardano.crypto.bech32 import decode as bech32_decode
 
-from bridge.chains.errors import PortUnavailableError
+from bridge.chains.endpoints.answers import Answer, EndpointError, reading
+from bridge.chains.endpoints.http import HttpEndpoint
 from bridge.protocol.types import TxId
 from relayers.cardano.chain_view import ChainMovedError, Output, OutRef
 
-_AGAIN = "it may pass by itself; check Kupo if it lasts"
 _NEWEST = 2**53
 """A slot beyond every block."""
 
@@ -65,8 +64,10 @@ class Match(msgspec.Struct, frozen=True):
         """The output in our words. Raises `PortUnavailableError` if its inline datum was not shown."""
         inline = self.datum if self.datum_hash is not None and self.datum_type == "inline" else None
         if self.datum_type == "inline" and inline is None:
-            raise PortUnavailableError(
-                "Kupo does not know an inline datum", "its database is damaged: index again"
+            raise EndpointError(
+                "Kupo does not know an inline datum",
+                "its database is damaged: index again",
+                kind=Answer.WRONG,
             )
         tokens = {unit.replace(".", ""): amount for unit, amount in self.value.assets.items()}
         has_script = self.script_hash is not None
@@ -83,17 +84,22 @@ class Match(msgspec.Struct, frozen=True):
 
 
 class Kupo:
-    """One Kupo server."""
+    """One Kupo server; `name` is what messages call it."""
 
-    def __init__(self, url: str, timeout: float) -> None:
-        self._http = httpx.AsyncClient(base_url=url, timeout=timeout)
+    def __init__(self, url: str, timeout: float, name: str = "Kupo") -> None:
+        self.http = HttpEndpoint(url, timeout, name)
 
     def __repr__(self) -> str:
         return "Kupo(<url redacted>)"
 
+    @property
+    def name(self) -> str:
+        """What messages call it."""
+        return self.http.name
+
     async def close(self) -> None:
         """Close the connections."""
-        await self._http.aclose()
+        await self.http.close()
 
     async def newest(self) -> Checkpoint | None:
         """Return the newest block that Kupo has read."""
@@ -157,15 +163,9 @@ class Kupo:
 
         `path` brings its query along: Kupo refuses a flag with anything behind it, even an equals sign.
         """
-        try:
-            answer = await self._http.get(path)
-            if answer.status_code != httpx.codes.OK:
-                raise PortUnavailableError(f"Kupo answered {answer.status_code}", _AGAIN)
-            return _decode(answer.content, kind), int(answer.headers.get("X-Most-Recent-Checkpoint", "0"))
-        except httpx.HTTPError as error:
-            raise PortUnavailableError(f"Kupo did not answer ({type(error).__name__})", _AGAIN) from None
-        except (msgspec.MsgspecError, ValueError) as error:
-            raise PortUnavailableError("Kupo answered something unreadable", _AGAIN) from error
+        answer = await self.http.request("GET", path)
+        with reading(self.name):
+            return _decode(answer.body, kind), int(answer.headers.get("x-most-recent-checkpoint", "0"))
 
 
 def _decode(content: bytes, kind: Any) -> Any:

@@ -19,12 +19,38 @@ _MOST_ALIKE = 20
 """Outputs with the same terms: each holds the whole amount, so nobody makes many."""
 
 
-class LockIndex:
-    """The outputs of one network's locks, by their terms."""
+class Hints:
+    """Where any of several services has shown a lock: told to the others, who are asked for that output.
 
-    def __init__(self, view: ChainView, reader: Reader) -> None:
+    A hint proves nothing. A service that lies can fill them with outputs that are none, and crowd out none
+    that another service has shown itself.
+    """
+
+    def __init__(self) -> None:
+        self._places: OrderedDict[LockTerms, list[OutRef]] = OrderedDict()
+
+    def add(self, terms: LockTerms, ref: OutRef) -> None:
+        """Take in a hint; the oldest are dropped."""
+        known = self._places.setdefault(terms, [])
+        self._places.move_to_end(terms)
+        if ref not in known:
+            known.append(ref)
+            del known[:-_MOST_ALIKE]
+        if len(self._places) > _KEPT:
+            self._places.popitem(last=False)
+
+    def of(self, terms: LockTerms) -> tuple[OutRef, ...]:
+        """Return where locks with these terms may stand."""
+        return tuple(self._places.get(terms, ()))
+
+
+class LockIndex:
+    """The outputs of one network's locks as one service has shown them, by their terms."""
+
+    def __init__(self, view: ChainView, reader: Reader, hints: Hints | None = None) -> None:
         self._view = view
         self._reader = reader
+        self._hints = Hints() if hints is None else hints
         self._seen: OrderedDict[LockTerms, list[OutRef]] = OrderedDict()
         self._complete_at: BlockRef | None = None
         """The block up to which all that was unspent then has been seen."""
@@ -34,6 +60,7 @@ class LockIndex:
         terms = self._reader.terms(output)
         if terms is None:
             return
+        self._hints.add(terms, output.ref)
         known = self._seen.setdefault(terms, [])
         self._seen.move_to_end(terms)
         if output.ref not in known and len(known) < _MOST_ALIKE:
@@ -55,12 +82,18 @@ class LockIndex:
     async def traces(self, terms: LockTerms) -> list[Traced]:
         """Return all that is remembered of locks with these terms and still on the chain, spent or not."""
         found: list[Traced] = []
-        for ref in list(self._seen.get(terms, ())):
+        own = list(self._seen.get(terms, ()))
+        for ref in own:
             traced = await self._view.output(ref)
             if traced is None:
                 self._seen[terms].remove(ref)  # its block has left the chain
             else:
                 found.append(traced)
+        for ref in self._hints.of(terms):
+            hinted = None if ref in own else await self._view.output(ref)
+            if hinted is not None and self._reader.terms(hinted.output) == terms:
+                self.remember(hinted.output)
+                found.append(hinted)
         return found
 
     async def _standing(self, terms: LockTerms) -> Output | None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -13,16 +14,20 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import WebSocketException
 from websockets.protocol import State
 
+from bridge.chains.endpoints.answers import Answer, EndpointError, shortened
+from bridge.chains.endpoints.http import MAX_BODY
+from bridge.chains.endpoints.names import redacted
 from bridge.chains.errors import PortUnavailableError
 from bridge.protocol.types import TxId
 from kernels.errors import RainbowError
 from relayers.cardano.cbor_items import CborError
-from relayers.cardano.chain_view import Output, OutRef, TxRefusedError, Waiting
+from relayers.cardano.chain_view import NetworkId, Output, OutRef, TxRefusedError, Waiting
 from relayers.cardano.json_items import loads
 from relayers.cardano.ogmios_tx import ShownTx, shown_tx
 from relayers.cardano.parameters import from_ogmios
 
-_AGAIN = "it may pass by itself; check Ogmios and its node if it lasts"
+_AGAIN = "it may pass by itself; check Ogmios and its node if it lasts, or use another service"
+_UNKNOWN_METHOD = -32601
 _NO_INTERSECTION = 1000
 """Error code of findIntersection when none of the points is on the chain."""
 _TRANSACTION_CODES = range(3000, 4000)
@@ -88,20 +93,25 @@ class Session:
             text = await self._connection.recv()
         answer = loads(text.encode() if isinstance(text, str) else text)
         if not isinstance(answer, dict) or answer.get("id") != self._asked:
-            raise PortUnavailableError("Ogmios answered something else than it was asked", _AGAIN)
+            raise EndpointError("Ogmios answered something else than it was asked", _AGAIN, kind=Answer.WRONG)
         error = answer.get("error")
         if error is not None:
             raise RpcFailedError(
-                int(error["code"]), _shorten(f"{error.get('message')} {error.get('data', '')}")
+                int(error["code"]), shortened(f"{error.get('message')} {error.get('data', '')}")
             )
         return answer["result"]
 
 
 class Ogmios:
-    """One Ogmios server. Everything goes over one connection, one conversation at a time."""
+    """One Ogmios server. Everything goes over one connection, one conversation at a time.
 
-    def __init__(self, url: str, timeout: float) -> None:
+    `name` is what messages call it; `on_connect` is called when the connection was opened.
+    """
+
+    def __init__(self, url: str, timeout: float, name: str = "Ogmios") -> None:
         self._url = url
+        self.name = name
+        self.on_connect: Callable[[], None] = _nothing
         self._timeout = timeout
         self._connection: ClientConnection | None = None
         self._turn = asyncio.Lock()
@@ -123,22 +133,36 @@ class Ogmios:
             try:
                 if self._connection is None or self._connection.state is not State.OPEN:
                     self._connection = await connect(
-                        self._url, open_timeout=self._timeout, close_timeout=1, max_size=None
+                        self._url, open_timeout=self._timeout, close_timeout=1, max_size=MAX_BODY
                     )
+                    self.on_connect()
                 yield Session(self._connection, self._timeout)
                 clean = True
             except (RpcFailedError, TxRefusedError):
                 clean = True
                 raise
             except (OSError, TimeoutError, WebSocketException) as error:
-                raise PortUnavailableError(
-                    f"Ogmios did not answer ({type(error).__name__})", _AGAIN
+                # Without the error as its cause: its own words contain the URL.
+                slow = isinstance(error, TimeoutError)
+                raise EndpointError(
+                    f"{self.name}, Ogmios did not answer ({type(error).__name__})", _AGAIN, slow=slow
                 ) from None
-            except (KeyError, TypeError, ValueError, AttributeError, msgspec.MsgspecError) as error:
-                raise PortUnavailableError("Ogmios answered something unreadable", _AGAIN) from error
+            except PortUnavailableError as error:
+                raise self._named(error) from error
+            except (LookupError, TypeError, ValueError, AttributeError, msgspec.MsgspecError) as error:
+                raise EndpointError(
+                    f"{self.name}, Ogmios answered something unreadable ({type(error).__name__})",
+                    _AGAIN,
+                    kind=Answer.WRONG,
+                ) from error
             finally:
                 if not clean:
                     await self._drop()
+
+    def _named(self, error: PortUnavailableError) -> EndpointError:
+        """Return an error that says which Ogmios it is, and shows no part of its URL."""
+        kind = error.kind if isinstance(error, EndpointError) else Answer.PASSING
+        return EndpointError(f"{self.name}, {redacted(error.message, self._url)}", error.hint, kind=kind)
 
     async def _drop(self) -> None:
         connection, self._connection = self._connection, None
@@ -147,11 +171,12 @@ class Ogmios:
 
     # ------------------------------------------------------------------ queries
 
-    async def magic(self) -> int:
-        """Return the network's magic number."""
+    async def network(self) -> NetworkId:
+        """Return which network this is, as the genesis file of the node has it."""
         async with self.session() as session:
             found = await self._plain(session, "queryNetwork/genesisConfiguration", {"era": "shelley"})
-            return int(found["networkMagic"])
+            start = datetime.fromisoformat(str(found["startTime"]))
+            return NetworkId(int(found["networkMagic"]), int(start.timestamp()))
 
     async def parameters(self) -> ProtocolParameters:
         """Return the protocol parameters."""
@@ -162,7 +187,8 @@ class Ogmios:
         try:
             return await session.ask(method, params)
         except RpcFailedError as error:
-            raise PortUnavailableError(f"Ogmios cannot answer {method}: {error}", _AGAIN) from error
+            kind = Answer.PERMANENT if error.code == _UNKNOWN_METHOD else Answer.PASSING
+            raise EndpointError(f"Ogmios cannot answer {method}: {error}", _AGAIN, kind=kind) from error
 
     # ------------------------------------------------------------------ chain synchronisation
 
@@ -268,11 +294,11 @@ async def _intersect(session: Session, points: list[Point]) -> tuple[Point | Non
         result = await session.ask("findIntersection", {"points": wanted or ["origin"]})
     except RpcFailedError as error:
         if error.code != _NO_INTERSECTION:
-            raise PortUnavailableError(f"Ogmios finds no way into the chain: {error}", _AGAIN) from error
+            raise EndpointError(f"Ogmios finds no way into the chain: {error}", _AGAIN) from error
         result = await session.ask("findIntersection", {"points": ["origin"]})
     tip = _tip(result["tip"])
     if tip is None:
-        raise PortUnavailableError("the node has no blocks yet", "wait until it is synchronised")
+        raise EndpointError("Ogmios: the node has no blocks yet", "wait until it is synchronised")
     found = result["intersection"]
     return (None if found == "origin" else Point(int(found["slot"]), str(found["id"]))), tip
 
@@ -284,7 +310,7 @@ async def _transact(session: Session, method: str, raw: bytes) -> Any:
         its_own_fault = error.code in _TRANSACTION_CODES and error.code not in _NODE_BEHIND
         if its_own_fault or error.code == _UNREADABLE_TRANSACTION:
             raise TxRefusedError(str(error)) from error
-        raise PortUnavailableError(f"Ogmios cannot {method}: {error}", _AGAIN) from error
+        raise EndpointError(f"Ogmios cannot {method}: {error}", _AGAIN) from error
 
 
 def _tip(found: Any) -> ChainTip | None:
@@ -336,5 +362,5 @@ def _output(found: Json, tx_id: TxId, index: int) -> Output:
     )
 
 
-def _shorten(text: str) -> str:
-    return text if len(text) <= 500 else text[:500] + "…"
+def _nothing() -> None:
+    return None

@@ -12,7 +12,8 @@ from collections.abc import AsyncIterator, Callable, Sequence, Set
 
 from pycardano import ProtocolParameters
 
-from bridge.chains.errors import PortUnavailableError
+from bridge.chains.endpoints.answers import Answer, EndpointError
+from bridge.chains.errors import PortError
 from bridge.chains.recent_blocks import newest_common
 from bridge.protocol.types import BlockHeight, BlockRef, TxId, UnixSeconds
 from relayers.cardano.chain_view import (
@@ -20,6 +21,7 @@ from relayers.cardano.chain_view import (
     ChainMovedError,
     HtlcTx,
     Inclusion,
+    NetworkId,
     Output,
     OutRef,
     SpentOutput,
@@ -51,9 +53,21 @@ class OwnNodeView:
         self._oldest: OgmiosBlock | None = None
         self._has_matches = False
 
-    async def magic(self) -> int:
-        """See `ChainView`."""
-        return await self._ogmios.magic()
+    def watch_connections(self, opened: Callable[[], None]) -> None:
+        """Have `opened` called whenever a connection was opened."""
+        self._ogmios.on_connect = self._kupo.http.on_connect = opened
+
+    async def network(self) -> NetworkId:
+        """See `ChainView`. What Kupo has read must be on the node's chain."""
+        network = await self._ogmios.network()
+        oldest = await self._kupo.oldest()
+        if oldest is not None:
+            found, tip = await self._ogmios.intersect([Point(oldest.slot_no, oldest.header_hash)])
+            if found is None and tip.slot >= oldest.slot_no:
+                raise PortError(
+                    "Kupo follows another chain than Ogmios", "correct kupo_url or ogmios_url, or index again"
+                )
+        return network
 
     async def parameters(self) -> ProtocolParameters:
         """See `ChainView`."""
@@ -65,7 +79,7 @@ class OwnNodeView:
         """See `ChainView`."""
         newest = await self._kupo.newest()
         if newest is None:
-            raise PortUnavailableError("Kupo has read no block yet", "wait until it is synchronised")
+            raise EndpointError(f"{self._kupo.name} has read no block yet", "wait until it is synchronised")
         return self._ref(await self._block(Point(newest.slot_no, newest.header_hash)))
 
     async def newest_known(
@@ -116,7 +130,11 @@ class OwnNodeView:
                 low = middle + 1
             else:
                 high = point.slot_no - 1
-        raise PortUnavailableError(f"there is no block {height} in Kupo", "index from an earlier block on")
+        raise EndpointError(
+            f"{self._kupo.name} has no block {height}",
+            "index from an earlier block on",
+            kind=Answer.PERMANENT,
+        )
 
     async def blocks_after(self, block: BlockRef, count: int) -> list[BlockRef]:
         """See `ChainView`."""
@@ -167,9 +185,7 @@ class OwnNodeView:
             made.setdefault((match.created_at.header_hash, match.transaction_id), []).append(match.output)
         for match in spent:
             if match.spent_at is None or match.spent_at.transaction_id is None:
-                raise PortUnavailableError(
-                    "Kupo does not say what spent a lock", "index again with Kupo 2.10 or later"
-                )
+                raise self._silent()
             gone.setdefault((match.spent_at.header_hash, match.spent_at.transaction_id), []).append(match)
         touching: dict[str, set[str]] = {}
         for block_id, tx_id in made.keys() | gone.keys():
@@ -191,6 +207,13 @@ class OwnNodeView:
                     outputs = tuple(sorted(made.get(place, ()), key=lambda entry: entry.index))
                     found.append(_read(TxId(tx_id), ref, gone.get(place, ()), outputs, shown[tx_id]))
         return found
+
+    def _silent(self) -> EndpointError:
+        return EndpointError(
+            f"{self._kupo.name} does not say what spent a lock",
+            "index again with Kupo 2.10 or later",
+            kind=Answer.WRONG,
+        )
 
     async def _shown(self, block: OgmiosBlock, wanted: Set[str]) -> dict[str, ShownTx | None]:
         """Return what transactions of a block show. Raises `ChainMovedError`."""
@@ -276,9 +299,7 @@ class OwnNodeView:
     async def _spending(self, match: Match, spent_at: SpentAt) -> HtlcTx:
         """Return the transaction that spent an output."""
         if spent_at.transaction_id is None:
-            raise PortUnavailableError(
-                "Kupo does not say what spent a lock", "index again with Kupo 2.10 or later"
-            )
+            raise self._silent()
         tx_id = TxId(spent_at.transaction_id)
         block = await self._block(Point(spent_at.slot_no, spent_at.header_hash))
         shown = await self._shown(block, {tx_id})
@@ -363,4 +384,6 @@ def _spent(match: Match, shown: ShownTx | None) -> SpentOutput:
     try:
         return SpentOutput(match.output, () if redeemer is None else (bytes.fromhex(redeemer),))
     except ValueError as error:
-        raise PortUnavailableError("Kupo shows a redeemer that is not hex", "is this Kupo?") from error
+        raise EndpointError(
+            "Kupo shows a redeemer that is not hex", "is this Kupo?", kind=Answer.WRONG
+        ) from error

@@ -40,8 +40,7 @@ class PayerOutputs:
     Wallets keep their money at addresses with a stake part. Change then goes where most of it lies.
     """
 
-    def __init__(self, view: ChainView, address: str, *, any_stake: bool = False) -> None:
-        self._view = view
+    def __init__(self, address: str, *, any_stake: bool = False) -> None:
         self.address = address
         self._place = key_credential(address) if any_stake else address
         self._promised: dict[OutRef, int] = {}
@@ -51,14 +50,14 @@ class PayerOutputs:
         for ref in spends:
             self._promised[ref] = until
 
-    async def spendable(self, now: int) -> Spendable:
-        """Return what may be spent at chain time `now` (Unix seconds)."""
+    async def spendable(self, view: ChainView, now: int) -> Spendable:
+        """Return what may be spent at chain time `now` (Unix seconds), as one service shows it."""
         self._promised = {ref: until for ref, until in self._promised.items() if until >= now}
-        utxos = await self._view.utxos(self._place)
+        utxos = await view.utxos(self._place)
         held: dict[str, int] = {self.address: 0}
         for output in utxos:
             held[output.address] = held.get(output.address, 0) + output.lovelace
-        waiting = await asyncio.gather(*(self._view.waiting(address) for address in held))
+        waiting = await asyncio.gather(*(view.waiting(address) for address in held))
         taken = set(self._promised)
         made: dict[OutRef, UTxO] = {}
         for tx in (tx for found in waiting for tx in found):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from itertools import zip_longest
 from typing import Annotated
 
 from pydantic import Field, SecretStr, model_validator
@@ -22,6 +23,11 @@ from relayers.cardano.tools import CardanoTools
 from relayers.cardano.traits import TRAITS
 
 OutputRef = Annotated[str, matching(r"[0-9a-f]{64}#\d{1,5}", 'output, written "<transaction id>#<index>"')]
+
+
+OLDEST_HEAD = 600.0
+"""Seconds. A slot of one second has a block with a chance of 1/20 (activeSlotsCoeff of the public networks):
+so many without one are seen once in 10^13 tries."""
 
 
 class CardanoTestnet(StrEnum):
@@ -45,9 +51,15 @@ class CardanoSection(ChainSection):
     project_id: SecretStr = SecretStr("")
     """Blockfrost's key; better given as an environment variable."""
     ogmios_url: WebSocketUrl = ""
-    """Ogmios at your own node, with `kupo_url` instead of `blockfrost_url`."""
+    """Ogmios at your own node, with `kupo_url`. It is asked first; `blockfrost_url` may be left out then, or
+    be the second service."""
     kupo_url: HttpUrl = ""
     """Kupo at your own node."""
+    other_blockfrost_urls: tuple[HttpUrl, ...] = ()
+    """More Blockfrost services. What moves money is then asked of two, which must say the same; transactions
+    go to all."""
+    other_project_ids: tuple[SecretStr, ...] = ()
+    """Their keys in the same order, "" for none; or leave all out."""
     testnet: CardanoTestnet = CardanoTestnet.PREPROD
     """`preprod` or `preview`: which one `network = "test"` means. A service of another network is refused."""
     reference_script: OutputRef = ""
@@ -65,14 +77,18 @@ class CardanoSection(ChainSection):
 
     @property
     def urls(self) -> tuple[str, ...]:
-        """The service that shows the chain, or the two."""
-        return tuple(url for url in (self.blockfrost_url, self.kupo_url, self.ogmios_url) if url)
+        """The services that show the chain."""
+        named = (self.blockfrost_url, self.kupo_url, self.ogmios_url, *self.other_blockfrost_urls)
+        return tuple(url for url in named if url)
 
     @model_validator(mode="after")
-    def _one_service(self) -> CardanoSection:
-        own = bool(self.ogmios_url), bool(self.kupo_url)
-        if own[0] is not own[1] or (any(own) and self.blockfrost_url):
-            raise ValueError("give blockfrost_url, or ogmios_url and kupo_url, and not all of them")
+    def _whole_services(self) -> CardanoSection:
+        if bool(self.ogmios_url) is not bool(self.kupo_url):
+            raise ValueError("ogmios_url and kupo_url go together: give both or neither")
+        if self.other_project_ids and len(self.other_project_ids) != len(self.other_blockfrost_urls):
+            raise ValueError(
+                'give one of other_project_ids for each of other_blockfrost_urls, or "" for none'
+            )
         return self
 
     def default_timing(self, network: Network) -> TimingConfig:  # noqa: ARG002 - all networks alike
@@ -116,6 +132,8 @@ def settings_of(instance: Instance) -> CardanoSettings:
         Network.TEST: CardanoNetwork(section.testnet.value),
         Network.DEV: CardanoNetwork.DEV,
     }
+    keys = [key.get_secret_value() for key in section.other_project_ids]
+    others = zip_longest(section.other_blockfrost_urls, keys, fillvalue="")
     return CardanoSettings(
         chain=instance.chain,
         blockfrost_url=section.blockfrost_url,
@@ -131,6 +149,8 @@ def settings_of(instance: Instance) -> CardanoSettings:
         max_fee=to_units(section.max_fee, section.native_decimals),
         timeout=section.rpc_timeout,
         poll_interval=section.poll_interval,
+        other_blockfrosts=tuple(others),
+        max_head_age=0.0 if instance.network is Network.DEV else OLDEST_HEAD,
     )
 
 

@@ -43,6 +43,11 @@ NETWORKS = {
 }
 
 
+_BYRON_SLOT = 20
+"""Seconds of a slot before Shelley (byron-genesis.json, slotDuration): so the start of each network follows,
+2017-09-23T21:44:51Z for mainnet as its shelley-genesis.json (systemStart) says."""
+
+
 class CardanoSettings(msgspec.Struct, frozen=True):
     """What `open_port` needs.
 
@@ -50,8 +55,9 @@ class CardanoSettings(msgspec.Struct, frozen=True):
     on the public service); `project_id` is its key. `reference_script` names the output ("<tx id>#<index>")
     that carries the validator, "" to attach the validator to each claim and refund instead, which costs more.
     `assets` are the native tokens whose names and decimals are known. `zero_time` is the devnet's genesis,
-    Unix seconds. With `ogmios_url` (ws:// or wss://) and `kupo_url` your own node is asked instead of
-    Blockfrost, whose URL is then "".
+    Unix seconds. With `ogmios_url` (ws:// or wss://) and `kupo_url` your own node is asked first, and
+    Blockfrost, if it is named too, when that fails or has to agree. `max_head_age`: seconds after which a
+    service whose newest block is that old is left (0: never).
     """
 
     blockfrost_url: str
@@ -71,6 +77,9 @@ class CardanoSettings(msgspec.Struct, frozen=True):
     ogmios_url: str = ""
     kupo_url: str = ""
     chain: ChainId = ADA.chain
+    other_blockfrosts: tuple[tuple[str, str], ...] = ()
+    """More Blockfrost services: URL and project id ("" for none) of each."""
+    max_head_age: float = 0.0
 
     @property
     def native(self) -> Asset:
@@ -89,6 +98,14 @@ class CardanoSettings(msgspec.Struct, frozen=True):
         from pycardano import Network as AddressNetwork
 
         return AddressNetwork.MAINNET if self.network is Network.MAINNET else AddressNetwork.TESTNET
+
+    @property
+    def system_start(self) -> int | None:
+        """Unix second at which the chain began; None where any will do."""
+        info = NETWORKS[self.network]
+        if info.zero_time:
+            return info.zero_time - info.zero_slot * _BYRON_SLOT
+        return self.zero_time or None
 
     def slot_at(self, time: int) -> int:
         """Return the slot that begins at `time` (Unix seconds)."""

@@ -15,13 +15,12 @@ from pycardano import Transaction, TransactionWitnessSet
 
 from bridge.chains.actions import action_of
 from bridge.chains.errors import ActionRefusedError, InsufficientFundsError
-from bridge.chains.port import UnsignedTx
+from bridge.chains.port import BroadcastOutcome, BroadcastResult, UnsignedTx
 from bridge.protocol.types import LockTerms, Preimage, Purpose
 from relayers.cardano import building, htlc
-from relayers.cardano.chain_view import TxRefusedError
-from relayers.cardano.drafting import Drafting
-from relayers.cardano.open_view import open_view
+from relayers.cardano.chain_view import ChainMovedError, TxRefusedError
 from relayers.cardano.payer_outputs import PayerOutputs
+from relayers.cardano.services import Service, open_services
 from relayers.cardano.settings import CardanoSettings
 
 WALLET_FORMAT = "cardano-htlc-intent"
@@ -75,9 +74,7 @@ class CardanoWallet:
 
     def __init__(self, settings: CardanoSettings) -> None:
         self._settings = settings
-        self._view = open_view(settings)
-        reader = htlc.Reader(settings)
-        self._drafting = Drafting(self._view, reader, settings)
+        self._services = open_services(settings)
 
     async def __aenter__(self) -> CardanoWallet:
         return self
@@ -89,7 +86,7 @@ class CardanoWallet:
 
     async def close(self) -> None:
         """Close the connections."""
-        await self._view.close()
+        await self._services.close()
 
     async def unsigned(
         self, purpose: Purpose, terms: LockTerms, preimage: Preimage | None = None
@@ -116,9 +113,11 @@ class CardanoWallet:
         """Return the unsigned transaction (CBOR, hex), paid from and with change to the key of `address`."""
         terms = msgspec.convert(payload["terms"], LockTerms)
         preimage = Preimage(bytes.fromhex(payload["preimage"])) if "preimage" in payload else None
-        payer = PayerOutputs(self._view, address, any_stake=True)
+        payer = PayerOutputs(address, any_stake=True)
         action = action_of(Purpose(payload["purpose"]), terms, preimage)
-        draft = await self._drafting.draft(action, payer)
+        draft = await self._services.reread(
+            lambda service: service.drafting.draft(action, payer), ChainMovedError
+        )
         return str(draft.tx.to_cbor().hex())
 
     async def submit(self, unsigned: str, witnesses: str) -> str:
@@ -127,7 +126,15 @@ class CardanoWallet:
         tx = Transaction.from_cbor(unsigned)
         signed = TransactionWitnessSet.from_cbor(witnesses)
         tx.transaction_witness_set.vkey_witnesses = signed.vkey_witnesses
-        try:
-            return await self._view.submit(tx.to_cbor())
-        except TxRefusedError as error:
-            raise ActionRefusedError(f"the chain refuses: {error}", "build the transaction again") from error
+        sent = await self._services.broadcast(lambda service: _submit(service, tx))
+        if sent.outcome is not BroadcastOutcome.ACCEPTED:
+            raise ActionRefusedError(f"the chain refuses: {sent.reason}", "build the transaction again")
+        return str(tx.id.payload.hex())
+
+
+async def _submit(service: Service, tx: Transaction) -> BroadcastResult:
+    try:
+        await service.view.submit(tx.to_cbor())
+    except TxRefusedError as error:
+        return BroadcastResult(BroadcastOutcome.REJECTED, str(error))
+    return BroadcastResult(BroadcastOutcome.ACCEPTED)

@@ -15,7 +15,7 @@ from bridge.chains.endpoints.json_rpc import Call, record
 from bridge.chains.family import LOCKS
 from bridge.protocol.types import Address, Amount, Asset, BlockHeight
 from relayers.solana import blocks, program
-from relayers.solana.rpc import open_rpc
+from relayers.solana.open_rpc import open_rpc
 from relayers.solana.settings import SolanaSettings
 
 _TIMEOUT = 30.0

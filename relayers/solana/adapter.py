@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from typing import Any, TypeVar
 
 from solders.hash import Hash
@@ -12,8 +12,7 @@ from solders.keypair import Keypair
 from solders.transaction import VersionedTransaction
 
 from bridge.chains.actions import Action, ApproveAction, LockAction, SwapAction
-from bridge.chains.endpoints.agreement import Agreed, Agreement
-from bridge.chains.endpoints.answers import reading
+from bridge.chains.endpoints.agreement import Agreed
 from bridge.chains.endpoints.json_rpc import Calls, OneEndpoint, RpcError, record
 from bridge.chains.endpoints.reports import Report
 from bridge.chains.errors import (
@@ -54,8 +53,8 @@ from relayers.solana import blocks, building, fees, hints, history, program, ter
 from relayers.solana.building import Plan, Rents
 from relayers.solana.cluster import Cluster, written
 from relayers.solana.explain import explain
-from relayers.solana.locks import Locks
-from relayers.solana.rpc import open_rpc
+from relayers.solana.locks import Locks, SeenLocks
+from relayers.solana.open_rpc import open_rpc
 from relayers.solana.settings import SolanaSettings
 from relayers.solana.traits import TRAITS
 from relayers.solana.watch import Watch
@@ -93,7 +92,8 @@ class SolanaPort:
         self._program = terms.address(settings.program)
         self._rpc = open_rpc(settings)
         self._cluster = Cluster(self._rpc, settings)
-        self._watch = Watch(self._rpc, self._cluster, settings)
+        self._seen = SeenLocks()
+        self._watch = Watch(self._cluster, settings, self._seen)
         self.contract = Address(str(self._program))
         self.account = Address(str(self._key.pubkey()))
 
@@ -104,11 +104,13 @@ class SolanaPort:
 
     async def tip(self) -> Tip:
         """Return the newest confirmed block and its time, which is the clock that programs see."""
-        return await self._reread_if_moved(self._watch.tip)
+        return await self._rpc.reread(self._watch.tip, blocks.ChainMovedError)
 
     async def scan(self, recent_blocks: Sequence[BlockRef], max_blocks: int) -> Scan:
         """See `ChainPort.scan`. A node behind the ring on the same chain yields nothing, and no orphans."""
-        return await self._reread_if_moved(lambda: self._watch.scan(recent_blocks, max_blocks))
+        return await self._rpc.reread(
+            lambda one: self._watch.scan(one, recent_blocks, max_blocks), blocks.ChainMovedError
+        )
 
     async def read_lock(
         self,
@@ -125,11 +127,11 @@ class SolanaPort:
         vault = terms.to_program(lock_terms, self.chain)
 
         async def look(one: OneEndpoint) -> LockStatus:
-            return await Locks(one, self._cluster.of(one), self._program).status(vault, since)
+            return await Locks(one, self._cluster.of(one), self._program, self._seen).status(vault, since)
 
         if not agreed:
             return await self._rpc.reread(look, blocks.ChainMovedError)
-        answer = await self._agree(look)
+        answer = await self._rpc.agree(look, moved=blocks.ChainMovedError)
         return answer.answer if isinstance(answer, Agreed) else LockStatus.UNKNOWN
 
     async def balance(self, address: Address, asset: Asset) -> Amount:
@@ -276,7 +278,9 @@ class SolanaPort:
 
         if not agreed:
             return await self._rpc.reread(look, blocks.ChainMovedError)
-        answer = await self._agree(look, key=lambda status: (status.state, status.block))
+        answer = await self._rpc.agree(
+            look, key=lambda status: (status.state, status.block), moved=blocks.ChainMovedError
+        )
         if isinstance(answer, Agreed):
             return answer.answer
         return TxStatus(TxState.UNSURE, reason=answer.reason)
@@ -330,43 +334,6 @@ class SolanaPort:
     async def close(self) -> None:
         """Close the connections."""
         await self._rpc.close()
-
-    # ------------------------------------------------------------------ helpers
-
-    async def _agree(
-        self, look: Callable[[OneEndpoint], Awaitable[T]], key: Callable[[T], object] = lambda answer: answer
-    ) -> Agreement[T]:
-        """Return what two endpoints say, each asked again while its chain moves."""
-
-        async def again(one: OneEndpoint) -> T:
-            for _ in range(_RETRIES_WHILE_MOVING):
-                try:
-                    return await look(one)
-                except blocks.ChainMovedError:
-                    await asyncio.sleep(0.05)
-            raise PortUnavailableError(f"{one.name} contradicts itself", "use another endpoint")
-
-        return await self._rpc.agree(again, key)
-
-    async def _reread_if_moved(self, read: Callable[[], Awaitable[T]]) -> T:
-        """Read again while the chain moves under the reading."""
-        pool = self._rpc.pool
-        for attempt in range(1, _RETRIES_WHILE_MOVING * len(pool.clients) + 1):
-            asked = pool.current
-            try:
-                with reading("the Solana RPC"):
-                    return await read()
-            except blocks.ChainMovedError:
-                await asyncio.sleep(0.05)
-                if attempt % _RETRIES_WHILE_MOVING == 0:
-                    pool.distrust(asked, f"{asked.name} contradicts itself")
-            except RpcError as error:
-                raise PortUnavailableError(
-                    f"the Solana RPC refused: {error.message}", "use another one"
-                ) from None
-        raise PortUnavailableError(
-            "the chain keeps moving while it is read", "several nodes behind one URL? try again"
-        )
 
 
 def _named_height(tx: SignedTx) -> int | None:

@@ -26,9 +26,6 @@ NEWEST_VERSION = 1
 """The newest version of transactions that we read (SIMD-0385). A node refuses to show newer ones than asked
 for."""
 
-PAGE = 1000
-"""The most signatures that getSignaturesForAddress gives at once."""
-
 _HEAD_WINDOW = 128
 """Slots in which the newest block is looked for: more were skipped in a row only when the cluster stood."""
 
@@ -186,47 +183,6 @@ async def _canonical(
         if result is not None:
             header = read_header(slot_of(ref), result)
             into[header.height] = header.id
-
-
-class AddressIndex:
-    """The transactions that name an address, as getSignaturesForAddress gives them: newest first, in pages.
-
-    It remembers the newest *finalized* one that it met, where the node may stop the next time. (One that is
-    only confirmed may be rolled back and come again in a later block: stopping there would overlook it.)
-    """
-
-    def __init__(self, rpc: Calls, address: str) -> None:
-        self._rpc = rpc
-        self._address = address
-        self._settled = (-1, "")  # slot and signature
-
-    async def all_between(self, floor: int, first: int, last: int) -> list[dict[str, Any]]:
-        """Return what `between` does, however many pages that are."""
-        found = await self.between(floor, first, last, 2**63)
-        assert found is not None  # noqa: S101 - so many pages there are not
-        return found
-
-    async def between(
-        self, floor: int, first: int, last: int, most_pages: int
-    ) -> list[dict[str, Any]] | None:
-        """Return those in slots `first`…`last`, oldest first, failed ones too, from a node that has confirmed
-        slot `floor` (-32016, hence `PortUnavailableError`, from one that has not). None if they are on more
-        than `most_pages` pages."""
-        found: list[dict[str, Any]] = []
-        slot, until = self._settled
-        options: dict[str, Any] = {"limit": PAGE, "commitment": CONFIRMED, "minContextSlot": floor}
-        if slot < first and until:
-            options["until"] = until
-        for _ in range(most_pages):
-            page = await self._rpc.call("getSignaturesForAddress", self._address, options)
-            found += [entry for entry in page if first <= entry["slot"] <= last]
-            for entry in page:
-                if entry.get("confirmationStatus") == "finalized" and entry["slot"] > self._settled[0]:
-                    self._settled = (int(entry["slot"]), str(entry["signature"]))
-            if len(page) < PAGE or page[-1]["slot"] < first:
-                return found[::-1]
-            options["before"] = page[-1]["signature"]
-        return None
 
 
 _ALPHABET = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"

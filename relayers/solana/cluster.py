@@ -1,5 +1,4 @@
-"""What is asked of a cluster before anything is signed: is it the right one, accounts, mints, rents, prices,
-recent block hashes."""
+"""What is asked of a cluster before anything is signed: accounts, mints, rents, prices, recent blocks."""
 
 from __future__ import annotations
 
@@ -17,7 +16,7 @@ from solders.pubkey import Pubkey
 from bridge.chains.endpoints.json_rpc import Call, Calls, RpcError, record
 from bridge.chains.errors import CannotReceiveError, PortError, PortUnavailableError
 from bridge.protocol.types import Asset, BlockHeight, BlockRef, UnixSeconds
-from relayers.solana import blocks, deployed, fees, mints, program
+from relayers.solana import blocks, fees, mints, program
 from relayers.solana.building import Rents
 from relayers.solana.rpc import value_of
 from relayers.solana.settings import SolanaSettings
@@ -124,16 +123,9 @@ class Cluster:
         self._sound.add(asset.contract)
 
     async def rents(self) -> Rents:
-        """Once: is this the right cluster, is the program there, and what does rent cost?"""
+        """Return what rent costs; asked once."""
         if self._rents is not None:
             return self._rents
-        wanted, at = self._settings.genesis_hash, self._settings.program
-        if wanted and await self.ask("getGenesisHash") != wanted:
-            raise PortError("the Solana RPC is of another cluster", "correct the RPC URL or genesis_hash")
-        found = await self.account(Pubkey.from_string(at))
-        if found is None or not found["executable"]:
-            raise PortError(f"there is no program at {at}", "deploy it (docs/chains/solana.md) or correct it")
-        await self._check_program(found)
         sizes = (program.SOL_VAULT_BYTES, program.TOKEN_VAULT_BYTES, program.TOKEN_ACCOUNT_BYTES, 0)
         calls = [Call("getMinimumBalanceForRentExemption", (size,)) for size in sizes]
         try:
@@ -143,15 +135,6 @@ class Cluster:
                 f"the Solana RPC gave no rent: {error.message}", "try again"
             ) from error
         return self._rents
-
-    async def _check_program(self, found: dict[str, Any]) -> None:
-        """Is it the committed program, and can nobody change it? Raises `PortError`."""
-        holder = deployed.code_account(found["owner"], _data(found))
-        if holder is None:
-            deployed.check_code(_data(found))
-            return
-        held = await self.account(holder)
-        deployed.check_code(deployed.code_of(b"" if held is None else _data(held)))
 
     async def prices(self, accounts: Sequence[Pubkey]) -> list[int]:
         """Return what transactions that write these accounts paid for priority in recent blocks, at least;

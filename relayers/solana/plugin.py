@@ -22,6 +22,10 @@ from relayers.solana.traits import TRAITS
 if TYPE_CHECKING:
     pass
 
+OLDEST_HEAD = 180.0
+"""Seconds: 450 slots of 400 ms. A block's time is the median of its voters' clocks and may be some seconds
+off; so much older, the endpoint stands still, or the whole cluster does."""
+
 GENESIS = {Network.MAIN: MAINNET_GENESIS, Network.TEST: DEVNET_GENESIS, Network.DEV: ""}
 """Solana's public network for developers is called devnet; its testnet is for validators."""
 _BASE58 = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
@@ -135,6 +139,7 @@ def settings_of(instance: Instance) -> SolanaSettings:
         timeout=section.rpc_timeout,
         poll_interval=section.poll_interval,
         index_lag=section.index_lag,
+        max_head_age=0.0 if instance.network is Network.DEV else OLDEST_HEAD,
     )
 
 

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
 from typing import Any
 
 from bridge.chains.endpoints.answers import Answer
 from bridge.chains.endpoints.json_rpc import (
     STANDARD_CODES,
     ErrorTable,
-    Identity,
-    JsonRpc,
     OneEndpoint,
+    RpcError,
     record,
 )
-from bridge.chains.endpoints.selection import Head, Rules
-from bridge.chains.errors import PortError, PortUnavailableError
-from relayers.solana.settings import SolanaSettings
+from bridge.chains.endpoints.selection import Head
+from bridge.chains.errors import PortUnavailableError
 
 ERRORS = ErrorTable(
     codes={
@@ -57,6 +53,13 @@ ERRORS = ErrorTable(
 )
 """Agave, rpc-client-api/src/custom_error.rs, and what hosted services add."""
 
+_HEADER = {
+    "commitment": "confirmed",
+    "transactionDetails": "none",
+    "rewards": False,
+    "maxSupportedTransactionVersion": 0,
+}
+
 LAG_SLOTS = 75
 """Half a minute of slots (400 ms): further behind the others an endpoint is left."""
 
@@ -66,43 +69,15 @@ SKIPPED_CODES = {-32007, -32009}
 BLOCK_NOT_AVAILABLE = -32004
 
 
-def open_rpc(
-    settings: SolanaSettings,
-    timeout: float = 0.0,
-    *,
-    rules: Rules = Rules(lag=LAG_SLOTS),
-    identify: Identity | None = None,
-    clock: Callable[[], float] = time.time,
-) -> JsonRpc:
-    """Return the endpoints of the settings, with their timeout or another one (seconds); the rest: see
-    `JsonRpc`. Nothing is contacted before the first use. Raises `PortError` when there is no URL."""
-    return JsonRpc(
-        settings.rpc_urls,
-        timeout or settings.timeout,
-        network="Solana",
-        errors=ERRORS,
-        rules=rules,
-        identify=identify or cluster_check(settings.genesis_hash),
-        head=read_head,
-        clock=clock,
-    )
-
-
-def cluster_check(genesis_hash: str) -> Identity | None:
-    """Return what refuses endpoints of other clusters than the one with this genesis hash; None for ""."""
-    if not genesis_hash:
-        return None
-
-    async def check(endpoint: OneEndpoint) -> None:
-        if await endpoint.call("getGenesisHash") != genesis_hash:
-            raise PortError("the Solana RPC is of another cluster", "correct the RPC URL or genesis_hash")
-
-    return check
-
-
 async def read_head(endpoint: OneEndpoint) -> Head:
-    """Return an endpoint's newest confirmed slot; whether it moves shows without its time."""
-    return Head(int(await endpoint.call("getSlot", {"commitment": "confirmed"})))
+    """Return an endpoint's newest confirmed slot, and its time if it is told: without, whether it moves."""
+    slot = int(await endpoint.call("getSlot", {"commitment": "confirmed"}))
+    try:
+        # Not by getBlockTime, which a node may know of final blocks alone.
+        time = record(await endpoint.call("getBlock", slot, _HEADER)).get("blockTime")
+    except RpcError:
+        time = None  # it is so new that it is not stored yet
+    return Head(slot, None if time is None else int(time))
 
 
 def value_of(result: Any) -> Any:

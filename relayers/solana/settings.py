@@ -32,8 +32,8 @@ class SolanaSettings(msgspec.Struct, frozen=True):
     `chain` is the operator's name of this cluster. `rpc_urls` are used in turn when one is down. `program` is
     the address of the HTLC program, `genesis_hash` the cluster's identity ("" asks for none). `assets` gives
     names and decimals to the mints we know. `index_lag` is how many slots we stay behind the newest confirmed
-    one: nodes write their index of transactions by address a little later than their blocks. Times in
-    seconds.
+    one: nodes write their index of transactions by address a little later than their blocks. `max_head_age`:
+    after which an endpoint whose newest slot has not moved is left (0: never). Times in seconds.
     """
 
     rpc_urls: tuple[str, ...]
@@ -46,6 +46,7 @@ class SolanaSettings(msgspec.Struct, frozen=True):
     poll_interval: float = 1.0
     index_lag: int = 8
     chain: ChainId = SOL.chain
+    max_head_age: float = 0.0
 
     @property
     def native(self) -> Asset:

@@ -27,9 +27,9 @@ from relayers.solana import building, fees, terms
 from relayers.solana.building import Plan, Rents
 from relayers.solana.cluster import Cluster, Recent, written
 from relayers.solana.explain import explain
-from relayers.solana.locks import Locks
+from relayers.solana.locks import Locks, SeenLocks
+from relayers.solana.open_rpc import open_rpc
 from relayers.solana.program import VaultTerms
-from relayers.solana.rpc import open_rpc
 from relayers.solana.settings import SolanaSettings
 
 WALLET_FORMAT = "solana-transaction-v0"
@@ -96,7 +96,7 @@ class SolanaWallet:
         self._program = terms.address(settings.program)
         self._rpc = open_rpc(settings)
         self._cluster = Cluster(self._rpc, settings)
-        self._locks = Locks(self._rpc, self._cluster, self._program)
+        self._locks = Locks(self._rpc, self._cluster, self._program, SeenLocks())
 
     def __repr__(self) -> str:
         return f"SolanaWallet({self._settings!r})"

@@ -33,6 +33,7 @@ GROUPS = {
     "010": "Stellar",
     "011": "Endpoints",
     "012": "Restoring what was lost",
+    "013": "Checking and speed of the engine",
 }
 """The first three digits of a number → what the decision is about."""
 

@@ -26,7 +26,6 @@ from bridge.api.app import create_app
 from bridge.api.services import build
 from bridge.chains.actions import LockAction
 from bridge.chains.port import ChainPort, FeeEstimate, LockStatus, Tip, UnsignedTx, WalletBuilder
-from bridge.desk.prices import StaticPrices
 from bridge.engine.apply import apply_events
 from bridge.keys.devkeys import devnet_key
 from bridge.keys.keystore import devnet_key as secret_key
@@ -54,6 +53,7 @@ from tests import instances
 from tests.conformance.cardano_rig import witness
 from tests.conformance.conftest import Rigs
 from tests.conformance.rig import Rig, Scene
+from tests.unit.api.play import FixedPrices
 
 ZION = "zion:ZION"
 SECRET = Preimage(b"what only the user knows".ljust(32, b"."))
@@ -124,7 +124,7 @@ class Desk:
         services = build(
             self.settings,
             self.store,
-            prices=StaticPrices(self.settings.prices.static, lambda: self.store.now_ms() // 1000),
+            prices=FixedPrices(self.settings.prices.static, lambda: self.store.now_ms() // 1000),
             signer=QuoteSigner(secret_key("quotes/signer")),
             ports=ports,
             builders={} if made is None else {self.rig.chain: made},

@@ -134,9 +134,10 @@ class JsonRpc(Calls):
         self,
         question: Callable[[OneEndpoint], Awaitable[ResultT]],
         key: Callable[[ResultT], object] = lambda answer: answer,
+        moved: type[Exception] | None = None,
     ) -> Agreement[ResultT]:
         """Let two endpoints answer where two are configured. See `Pool.agree`."""
-        return await self.pool.agree(question, key)
+        return await self.pool.agree(question, key, moved)
 
     async def broadcast(self, send: Callable[[OneEndpoint], Awaitable[BroadcastResult]]) -> BroadcastResult:
         """Send to all endpoints, or to all that are for sending. See `Pool.broadcast`."""

@@ -178,6 +178,11 @@ class Pool(Generic[ClientT]):
         After so many `tries` the endpoint is taken to contradict itself, and the next one is asked.
         """
 
+        return await self.ask(self._again(work, moved, tries))
+
+    def _again(
+        self, work: Callable[[ClientT], Awaitable[ResultT]], moved: type[Exception], tries: int
+    ) -> Callable[[ClientT], Awaitable[ResultT]]:
         async def again(client: ClientT) -> ResultT:
             for _ in range(tries):
                 try:
@@ -190,17 +195,22 @@ class Pool(Generic[ClientT]):
                 kind=Answer.WRONG,
             )
 
-        return await self.ask(again)
+        return again
 
     async def agree(
         self,
         question: Callable[[ClientT], Awaitable[ResultT]],
         key: Callable[[ResultT], object] = lambda answer: answer,
+        moved: type[Exception] | None = None,
+        tries: int = 3,
     ) -> Agreement[ResultT]:
         """Return what two endpoints say to `question`; of a single one that is configured what it says.
 
-        Answers are the same when their `key`s are. Raises as `ask` does when nobody answers.
+        Answers are the same when their `key`s are. Each is asked again while `question` raises `moved`, as
+        `reread` does. Raises as `ask` does when nobody answers.
         """
+        if moved is not None:
+            question = self._again(question, moved, tries)
         if self.only_one:
             return Agreed(await self.ask(question), 1)
         await self._look()

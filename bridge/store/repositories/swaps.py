@@ -114,12 +114,23 @@ class Swaps(Repository):
         row = self._first(select(_swaps).where(_swaps.c.hashlock == hashlock.hex()))
         return _stored(row) if row else None
 
-    def known_hashlocks(self, hashlocks: Iterable[bytes]) -> set[bytes]:
-        """Return those of the hashlocks that a swap has: one query for all."""
-        found: set[bytes] = set()
+    def hold(self, swap_ids: Iterable[SwapId]) -> None:
+        """Make other writers of these swaps wait until this transaction ends.
+
+        Who changes several swaps in one transaction holds all of them first: rows are taken in the order of
+        their ids, and before the event log's lock. Two such transactions that took them one by one, as they
+        came, would wait for each other (on SQLite there is only one writing transaction anyway).
+        """
+        for part in in_parts(sorted(swap_ids)):
+            statement = select(_swaps.c.id).where(_swaps.c.id.in_(part)).order_by(_swaps.c.id)
+            self._all(statement.with_for_update())
+
+    def by_hashlocks(self, hashlocks: Iterable[bytes]) -> dict[bytes, SwapId]:
+        """Return the swaps' ids of those of the hashlocks that a swap has: one query for all."""
+        found: dict[bytes, SwapId] = {}
         for part in in_parts(hashlock.hex() for hashlock in hashlocks):
-            rows = self._all(select(_swaps.c.hashlock).where(_swaps.c.hashlock.in_(part)))
-            found |= {bytes.fromhex(row.hashlock) for row in rows}
+            rows = self._all(select(_swaps.c.hashlock, _swaps.c.id).where(_swaps.c.hashlock.in_(part)))
+            found |= {bytes.fromhex(row.hashlock): SwapId(row.id) for row in rows}
         return found
 
     def by_lock(self, chain: ChainId, lock_id: LockId) -> StoredSwap | None:

@@ -240,6 +240,11 @@ class RpcMethods:
         chosen = options or {}
         top = self.ledger.at(_commitment(options)).slot
         found = self.ledger.by_address.get(key, [])[::-1]
+        for cursor in (chosen.get("before"), chosen.get("until")):
+            # As Agave since pull request 7937: only a transaction in this node's history is a cursor.
+            entry = None if cursor is None else self.ledger.known(cursor)
+            if cursor is not None and (entry is None or self.ledger.lacks(entry.slot)):
+                raise RpcFailureError(-32020, f"Filter transaction {cursor} not found")
         if chosen.get("before") in found:
             found = found[found.index(chosen["before"]) + 1 :]
         if chosen.get("until") in found:

@@ -17,8 +17,10 @@ from bridge.client.client import BridgeClient
 from bridge.client.errors import UnsafeError
 from bridge.client.proxied import HttpxTransport
 from bridge.client.swap import checked_quote
+from bridge.config.sections import PricesConfig
 from bridge.desk.market import rate_text
-from bridge.desk.prices import HttpPrices, PriceUnavailableError
+from bridge.desk.price_feeds import HttpFeed
+from bridge.desk.prices import PriceBook, PriceUnavailableError
 from bridge.desk.quotes import QuoteAsk
 from bridge.desk.refused import Reason, RefusedError
 from bridge.protocol.pricing import FixedSide
@@ -208,8 +210,12 @@ class Feed:
         self.body = b'{"time": 1000000, "prices": {"zion:ZION": "0.5", "ethereum:ETH": 2000.25}}'
         self.status = 200
         transport = httpx.MockTransport(lambda _: httpx.Response(self.status, content=self.body))
-        self.prices = HttpPrices(
-            "http://feed/prices.json", 60, lambda: self.clock, httpx.Client(transport=transport)
+        self.prices = PriceBook(
+            PricesConfig(source="http", url="http://feed/prices.json"),
+            [HttpFeed("http://feed/prices.json", httpx.Client(transport=transport))],
+            ["zion:ZION", "ethereum:ETH", "a:B"],
+            lambda: self.clock,
+            alone=True,
         )
 
 
@@ -228,7 +234,7 @@ def test_a_feed_is_read_exactly_and_a_stale_price_stops_quoting() -> None:
 
 @pytest.mark.parametrize(
     "body",
-    [b"", b"{", b"[]", b'{"prices": {}}', b'{"time": 9999999, "prices": {}}', b"x" * 300_000],
+    [b"", b"{", b"[]", b'{"prices": {}}', b"x" * 300_000],
 )
 def test_a_feed_that_talks_nonsense_leaves_the_last_prices_standing(body: bytes) -> None:
     feed = Feed()
@@ -237,6 +243,17 @@ def test_a_feed_that_talks_nonsense_leaves_the_last_prices_standing(body: bytes)
     with pytest.raises(PriceUnavailableError):
         feed.prices.refresh()
     assert feed.prices.price("zion:ZION").value == Fraction(1, 2)
+
+
+def test_a_feed_of_the_future_is_not_believed() -> None:
+    feed = Feed()
+    feed.prices.refresh()
+    feed.body = feed.body.replace(b"1000000", b"1000031").replace(b"0.5", b"0.7")
+    feed.prices.refresh()
+    assert feed.prices.price("zion:ZION").value == Fraction(1, 2)
+    feed.body = feed.body.replace(b"1000031", b"1000030").replace(b"0.7", b"0.501")
+    feed.prices.refresh()
+    assert feed.prices.price("zion:ZION").value == Fraction(501, 1_000)
 
 
 def test_prices_of_nought_or_infinity_are_none() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from typing import Any
 
 import msgspec
 import pytest
@@ -62,13 +61,13 @@ class Pair:
 
     async def put(self, output: TransactionOutput) -> str:
         """Send an output as some wallet would, and mine it."""
-        drafting: Any = self.user._drafting
-        context = await drafting.context(self.user._payer, await self.user._view.head())
+        service = self.user._pool.clients[0]
+        context = await service.drafting.context(self.user._payer, await service.view.head())
         builder = TransactionBuilder(building.PycardanoContext(context))
         builder.add_output(output)
         builder.ttl = context.slot + 200
         draft = building._finish(context, builder, context.slot + 200, 0)
-        tx_id = await self.user._view.submit(sign(draft.tx, self.key).to_cbor())
+        tx_id = await service.view.submit(sign(draft.tx, self.key).to_cbor())
         await self.devnet.mine(1)
         return tx_id
 

@@ -289,7 +289,7 @@ async def test_the_bytes_of_another_transaction_are_no_claim(hosted: Client) -> 
     assert forged != claim.raw
     wrong = {"cbor": forged.hex()}
     hosted.liar.mangle = lambda path, honest: wrong if path.endswith("/cbor") else honest
-    hosted.port._view._contents.clear()  # type: ignore[attr-defined]
+    hosted.port._pool.clients[0].view._contents.clear()  # type: ignore[attr-defined]
     spent, *shown = (await hosted.port.scan(ring, 10)).events
     assert isinstance(spent, Spent)
     assert (spent.tx_id, spent.lock_id) == (claim.tx_id, hosted.port.lock_id(terms))

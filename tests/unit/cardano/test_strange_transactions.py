@@ -65,15 +65,15 @@ async def locked(pair: Pair) -> LockTerms:
 
 async def spend(pair: Pair, terms: LockTerms, redeemer: Any, signer_of: str = "recipient") -> str:
     """The user spends the lock with a redeemer of their own making."""
-    drafting: Any = pair.user._drafting
-    view = await drafting.context(pair.user._payer, await pair.user._view.head())
-    lock = to_utxo((await drafting.index.find([terms]))[terms])
+    service = pair.user._pool.clients[0]
+    view = await service.drafting.context(pair.user._payer, await service.view.head())
+    lock = to_utxo((await service.drafting.index.find([terms]))[terms])
     data = RawPlutusData(redeemer)
     owner = key_hash(getattr(terms, signer_of))
     parts = [Spend(lock, data, owner)]
     keys = [key_hash(terms.recipient)]
-    draft = building.spend(view, parts, drafting._reference(), view.slot + 200, signers=keys)
-    tx_id = await pair.user._view.submit(sign(draft.tx, pair.key).to_cbor())
+    draft = building.spend(view, parts, service.drafting._reference(), view.slot + 200, signers=keys)
+    tx_id = await service.view.submit(sign(draft.tx, pair.key).to_cbor())
     await pair.devnet.mine(1)
     return tx_id
 

@@ -253,8 +253,15 @@ def test_solana_and_cardano_are_there_only_when_their_sections_are_given() -> No
         (joined("cardano", {"reference_script": "ab#0"}), "<transaction id>#<index>"),
         (joined("cardano", {"ogmios_url": "ws://o"}), "ogmios_url and kupo_url"),
         (
-            joined("cardano", {"ogmios_url": "ws://o", "kupo_url": "http://k", "blockfrost_url": "http://b"}),
-            "not all of them",
+            joined(
+                "cardano",
+                {
+                    "blockfrost_url": "http://b",
+                    "other_blockfrost_urls": ["http://c", "http://d"],
+                    "other_project_ids": ["key"],
+                },
+            ),
+            "one of other_project_ids for each of other_blockfrost_urls",
         ),
         (joined("cardano", {"testnet": "mainnet"}), "'preprod' or 'preview'"),
         (joined("ethereum", {"contract": "0xhtlc"}), "no Ethereum address"),
