@@ -193,6 +193,14 @@ def _authorised(
     return xdr.SorobanAuthorizedInvocation(function, list(below))
 
 
+def authorised(operation: InvokeHostFunction) -> xdr.SorobanAuthorizedInvocation:
+    """Return the authorisation of a contract call alone, without what it calls in turn."""
+    called = operation.host_function.invoke_contract
+    if called is None:
+        raise ValueError("this calls no contract")
+    return _authorised(called)
+
+
 def lock_authorisation(terms: LockTerms, passphrase: str) -> xdr.SorobanAuthorizedInvocation:
     """Return all that the sender of a lock authorises: the lock, and in it the transfer of its amount to the
     contract. It is made from the terms: what an RPC proposes may be more than that."""

@@ -73,7 +73,7 @@ async def deploy(
         steps.append((contract.instance_key(token), _create_token(asset)))
     for where, operation in steps:
         if (await read_entries(one, [where])).found[0] is None:
-            await _send(one, key, passphrase, operation, closed)
+            await send_call(one, key, passphrase, operation, closed)
     return address
 
 
@@ -120,13 +120,14 @@ def _create_token(asset: Asset) -> InvokeHostFunction:
     return InvokeHostFunction(xdr.HostFunction(kind, create_contract=made))
 
 
-async def _send(
+async def send_call(
     one: OneEndpoint,
     key: Keypair,
     passphrase: str,
     operation: Operation,
     closed: Callable[[], Awaitable[None]] | None,
 ) -> None:
+    """Sign a contract call with `key`, send it, and see it succeed. Raises `PortError`."""
     own = key.public_key
     sequence = (await read_holder(one, own)).sequence
     if sequence is None:

@@ -63,20 +63,21 @@ class Transactions:
         found = await ask(one, "getTransaction", hash=tx.tx_id)
         if found["status"] in {"SUCCESS", "FAILED"}:
             return BroadcastResult(BroadcastOutcome.ALREADY_KNOWN, "it is in a ledger")
-        if status == "TRY_AGAIN_LATER":
-            return BroadcastResult(BroadcastOutcome.LATER, "the node does not take it yet")
-        code = _code(answer.get("errorResultXdr"))
         source, sequence = source_of(tx)
         used = (await read_holder(one, source)).sequence
         if used is not None and used >= sequence:
             return BroadcastResult(BroadcastOutcome.SEQUENCE_USED, "another transaction used its sequence")
+        tip, _ = await read_tip(one)
+        if tx.valid_until_time is not None and tip.time > tx.valid_until_time:
+            return BroadcastResult(BroadcastOutcome.REJECTED, "its time is over, it can never land")
+        if status == "TRY_AGAIN_LATER":
+            return BroadcastResult(BroadcastOutcome.LATER, "the node does not take it yet")
+        code = _code(answer.get("errorResultXdr"))
         match code:
             case "txINSUFFICIENT_FEE":
                 return BroadcastResult(BroadcastOutcome.UNDERPRICED, code)
             case "txBAD_SEQ":
                 return BroadcastResult(BroadcastOutcome.LATER, "an earlier sequence has not landed yet")
-            case "txTOO_LATE":
-                return BroadcastResult(BroadcastOutcome.REJECTED, "its time is over, it can never land")
         return BroadcastResult(BroadcastOutcome.REJECTED, code)
 
     async def status(self, one: OneEndpoint, tx: SignedTx) -> TxStatus:

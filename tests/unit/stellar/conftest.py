@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
+from copy import copy
+from dataclasses import replace
 from typing import Any
 
 import pytest_asyncio
@@ -11,10 +13,13 @@ from stellar_sdk import (
     Asset,
     AuthorizationFlag,
     ChangeTrust,
+    FeeBumpTransaction,
+    FeeBumpTransactionEnvelope,
     Keypair,
     Payment,
     SetOptions,
     TransactionBuilder,
+    scval,
     xdr,
 )
 from stellar_sdk.operation import Operation
@@ -24,8 +29,9 @@ from bridge.chains.port import BroadcastOutcome, FeeLevel, SignedTx, TxState
 from bridge.keys.devkeys import devnet_key
 from bridge.protocol.types import Address, Amount, LockTerms, Preimage, UnixSeconds
 from bridge.protocol.types import Asset as SwapAsset
+from relayers.stellar import contract
 from relayers.stellar.adapter import StellarPort, open_port
-from relayers.stellar.deploying import contract_address, deploy
+from relayers.stellar.deploying import contract_address, deploy, send_call
 from relayers.stellar.devnet import entries
 from relayers.stellar.devnet.queue import Submitted
 from relayers.stellar.devnet.server import DevnetServer
@@ -123,6 +129,58 @@ class Net:
         made = SwapAsset(instances.STELLAR, "USD", 7, f"USD:{asset.issuer}")
         await self.deploy(made)
         return made
+
+    @property
+    def requests(self) -> int:
+        """How many requests all ports together have sent."""
+        return sum(next(copy(each._rpc.pool.clients[0]._ids)) for each in self._ports)
+
+    async def freeze(self, issuer: str, asset: SwapAsset) -> None:
+        """Take the authorisation of an asset from our contract, as its issuer can (CAP-46-6)."""
+        key, token = self.key(issuer), contract.token_address(asset.contract, self.passphrase)
+        arguments = [scval.to_address(self.contract), scval.to_bool(False)]
+        rpc = open_rpc((self.url,), 30.0, instances.STELLAR)
+        call = contract.call(token, "set_authorized", arguments)
+        call = contract.call(token, "set_authorized", arguments, None, [contract.authorised(call)])
+
+        async def closed() -> None:
+            await self.node.close()
+
+        await rpc.pinned(lambda one: send_call(one, key, self.passphrase, call, closed))
+        await rpc.close()
+
+    def age_contracts(self, ledgers: int) -> None:
+        """Take so many ledgers off the life of every entry of contracts, as if they had been closed."""
+        state = self.node.network.state
+        for entry_key, entry in list(state._changes.items()):
+            if isinstance(entry, entries.ContractEntry):
+                state._changes[entry_key] = replace(entry, live_until=entry.live_until - ledgers)
+
+    def starved(self, tx: SignedTx, name: str) -> FeeBumpTransactionEnvelope:
+        """Return a transaction of `name`'s again, with too few instructions to succeed."""
+        outer = FeeBumpTransactionEnvelope.from_xdr_object(
+            xdr.TransactionEnvelope.from_xdr_bytes(tx.raw), self.passphrase
+        )
+        inner = outer.transaction.inner_transaction_envelope
+        data = inner.transaction.soroban_data
+        assert data is not None
+        data.resources.instructions = xdr.Uint32(100_000)
+        del inner.signatures[:]
+        del outer.signatures[:]
+        inner.sign(self.key(name))
+        again = FeeBumpTransactionEnvelope(
+            FeeBumpTransaction(self.key(name), outer.transaction.fee, inner), self.passphrase
+        )
+        again.sign(self.key(name))
+        return again
+
+    async def submit_failing(self, envelope: FeeBumpTransactionEnvelope) -> None:
+        status, frame = self.node.submit(envelope.to_xdr_object())
+        assert status is Submitted.PENDING, frame.result.names
+        await self.node.close()
+        applied = self.node.network.transaction(frame.contents_hash)
+        assert applied is not None
+        assert not applied.result.succeeded
 
     def terms(
         self,
