@@ -14,6 +14,7 @@ from typing import ClassVar
 from pydantic import Field, model_validator
 
 from bridge.chains.config_fields import DecimalText, HttpUrl, Section, WebSocketUrl, to_units
+from bridge.chains.issuer_powers import IssuerPower
 from bridge.chains.network import Network
 from bridge.protocol.timelocks import finality_depth, max_secured_amount, patience
 from bridge.protocol.types import Amount, Asset, ChainId, ChainTiming
@@ -35,6 +36,12 @@ class AssetConfig(Section):
     """How many decimals one whole coin has."""
     contract: str = ""
     """The token's address on its chain; "" for the native coin."""
+    issuer_powers: tuple[IssuerPower, ...] = ()
+    """Powers of its issuer that you accept; an asset whose issuer has others is refused, on chains that show
+    them. `freeze`: the issuer can stop claims and refunds of all its locks, for as long as it likes.
+    `clawback`: it can take locked money back, and then not every lock can be paid. `authorise`: nobody can be
+    paid whom it has not authorised. USDC and USDT have `freeze`. Accepting one, you trust the issuer with
+    everything that is locked in the asset at a time."""
     keep: DecimalText = "0"
     """Whole coins that are never offered to swaps: what the bridge's account needs for itself."""
 

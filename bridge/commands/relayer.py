@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from bridge.commands.older_locks import HINT, described, without_contract
 from bridge.commands.output import ConfigFile, Json, speaking
 from bridge.commands.runtime import KeyRing, chain_named, load_settings, open_store
 from bridge.config import ConfigError
@@ -37,6 +38,9 @@ def relayer(
         ring = KeyRing(settings)
         port = open_port(settings, chain, ring.chain(chain))
         store = open_store(settings, ring)
+        if swaps := without_contract(store, chain, section):
+            store.close()
+            raise ConfigError([described(swaps, chain)], HINT)
         if metrics_port:
             prometheus_client.start_http_server(metrics_port, "127.0.0.1")
         output.result({"chain": chain, "account": port.account}, f"{chain} relayer: {port.account}")

@@ -160,7 +160,7 @@ def test_depth_grows_with_the_amount_up_to_the_cap(tmp_path: Path) -> None:
 
 STELLAR: dict[str, Any] = {
     **MINIMAL,
-    "chains": {**MINIMAL["chains"], "stellar": {"horizon_url": "http://h"}},
+    "chains": {**MINIMAL["chains"], "stellar": {"rpc_urls": ["http://h"], "contract": "C" + "A" * 55}},
     "assets": [*MINIMAL["assets"], {"chain": "stellar", "symbol": "XLM", "decimals": 7}],
     "pairs": [
         *MINIMAL["pairs"],
@@ -176,7 +176,7 @@ def test_stellar_is_there_only_when_its_section_is_given() -> None:
     section = settings.enabled_chains()[instances.STELLAR]
     assert section.urls == ("http://h",)
     assert section.keystore == Path("/base/keys/stellar.json")
-    assert "add it with horizon_url" in refused({**STELLAR, "chains": MINIMAL["chains"]})
+    assert "add it with rpc_urls" in refused({**STELLAR, "chains": MINIMAL["chains"]})
 
 
 @pytest.mark.parametrize(

@@ -1,18 +1,11 @@
-"""The HTLC on Stellar: a gate account and a claimable balance; every transaction of its life, pure.
+"""Gate accounts: what locks on Stellar were before our contract, kept as a rich use of the classic rules.
 
-S is the sender, R the recipient, G a fresh gate account, h the hashlock, T the deadline, q a sequence of G's
-that is known before G exists. The lock makes, in one transaction,
-
-- G, with signers hash(x) h of weight 1, R of weight 1 and the pre-authorised reclaim of weight 2, no master
-  key and all thresholds 2: what G does needs R and the preimage together, or is the reclaim;
-- a claimable balance that G may claim at any time and S from T on.
-
-Contracts and proofs on a real stellar-core: contracts/stellar/gate.md.
+A lock makes, in one transaction, an account with three signers (the hash of the preimage, the recipient, a
+transaction that is authorised beforehand) and a claimable balance that it, or later the sender, may claim.
 """
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 
 from stellar_sdk import (
@@ -37,9 +30,8 @@ from stellar_sdk import (
 )
 from stellar_sdk.operation import Operation
 
-from bridge.chains.errors import ActionRefusedError
-from bridge.protocol.types import ChainId, LockId, LockTerms, Preimage
-from relayers.stellar.assets import INT64_MAX, decimal, to_stellar
+from bridge.protocol.types import LockTerms
+from relayers.stellar.contract import INT64_MAX, decimal, to_stellar
 
 BASE_RESERVE = 5_000_000
 """Stroops of one base reserve on the public network since 2019; validators may vote another."""
@@ -66,15 +58,6 @@ class Gate:
     sequence: int
     balance_id: str
     deposit: int
-
-
-def check(terms: LockTerms, chain: ChainId) -> None:
-    """Raise `ActionRefusedError` for terms that are of another chain than this one."""
-    if {terms.chain, terms.asset.chain} != {chain}:
-        raise ActionRefusedError(
-            f"no lock on {chain} can have these terms: they are of {terms.chain} and {terms.asset.key}",
-            "correct the terms",
-        )
 
 
 def deposit(terms: LockTerms, base_reserve: int = BASE_RESERVE) -> int:
@@ -164,39 +147,9 @@ def cleanup_operations(gate: Gate, gate_holds: int = 0) -> list[Operation]:
     return [*operations, AccountMerge(gate.terms.recipient, source=gate.address)]
 
 
-def sign_claim(envelope: TransactionEnvelope, recipient: Keypair, preimage: Preimage) -> None:
-    """Add R's signature and the preimage. From here on the envelope is a secret until it is sent."""
-    envelope.sign(recipient)
-    envelope.sign_hashx(preimage.reveal())
-
-
 def bump(inner: TransactionEnvelope, payer: Keypair, rate: int) -> FeeBumpTransactionEnvelope:
     """Return the fee bump by which `payer` bids `rate` stroops per operation for `inner`, signed."""
     fee = rate * (len(inner.transaction.operations) + 1)
     outer = FeeBumpTransactionEnvelope(FeeBumpTransaction(payer, fee, inner), inner.network_passphrase)
     outer.sign(payer)
     return outer
-
-
-def lock_id(terms: LockTerms, passphrase: str) -> LockId:
-    """Return our name for a lock with these terms, 64 hex digits: a digest of all of them and the network.
-
-    The ledger has no name of its own that could be known from the terms; gates are found by their hash(x)
-    signer, and of two equal locks either is as good.
-    """
-    fields = (
-        "rainbow stellar lock",
-        passphrase,
-        terms.sender,
-        terms.recipient,
-        terms.asset.contract or "native",
-        str(terms.amount),
-        terms.hashlock.hex(),
-        str(terms.deadline),
-    )
-    return LockId(hashlib.sha256("\0".join(fields).encode()).hexdigest())
-
-
-def total_reserve(terms: LockTerms, base_reserve: int = BASE_RESERVE) -> int:
-    """Return the stroops that a lock binds beside the amount: the deposit and the balance's reserve."""
-    return deposit(terms, base_reserve) + BALANCE_RESERVES * base_reserve
