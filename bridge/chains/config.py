@@ -15,7 +15,7 @@ from pydantic import Field, model_validator
 
 from bridge.chains.config_fields import DecimalText, HttpUrl, Section, WebSocketUrl, to_units
 from bridge.chains.network import Network
-from bridge.protocol.timelocks import finality_depth, max_secured_amount
+from bridge.protocol.timelocks import finality_depth, max_secured_amount, patience
 from bridge.protocol.types import Amount, Asset, ChainId, ChainTiming
 
 SECONDS_PER_DAY = 86_400
@@ -66,6 +66,11 @@ class TimingConfig(Section):
         if self.finality_cap < self.finality_base:
             raise ValueError("finality_cap is below finality_base")
         return self
+
+    @property
+    def patience(self) -> int:
+        """Seconds without a new block after which the chain is taken to stand still."""
+        return patience(self.block_interval, self.inclusion_p99)
 
     def for_amount(self, asset: Asset, amount: Amount) -> ChainTiming:
         """Return the timing with the finality depth that `amount` (smallest units) demands."""

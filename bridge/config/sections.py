@@ -164,6 +164,25 @@ class PricesConfig(Section):
         return self
 
 
+class DeskConfig(Section):
+    """What risks cost, and how much of them is taken."""
+
+    option_left_percent: int = Field(1, ge=1, le=100)
+    """What the choice to finish a swap or not may still be worth after the spread, in percent of one standard
+    deviation of the price. 1 asks about 2 deviations of spread, 14 about 0.7; more is cheaper for honest
+    users and pays those who only finish when it suits them."""
+    tolerance_percent: int = Field(100, ge=10, le=1_000)
+    """How far the price may move against the bridge between the quote and its lock, in percent of one
+    standard deviation over that time. Beyond it the source is given back at once."""
+    reorg_ppm: int = Field(50, ge=0, le=100_000)
+    """What reorganisations that undo a final lock cost on average, parts per million of the amount."""
+    default_per_mille: int = Field(50, ge=0, le=900)
+    """How many of a thousand swaps of strangers are reckoned to be locked and left: their network fees are
+    shared by all."""
+    gas_stress_percent: int = Field(200, ge=100, le=2_000)
+    """At how much of today's fees an unfinished swap is reckoned to be cleared up."""
+
+
 class SwapsConfig(Section):
     """Quotes and the time given to people."""
 
@@ -175,6 +194,12 @@ class SwapsConfig(Section):
     """Seconds after acceptance within which the user's lock must be included."""
     outage_budget: int = Field(3_600, ge=0, le=7 * SECONDS_PER_DAY)
     """Seconds for which the service may be down and still claim in time."""
+    halt_budget: int = Field(72_000, ge=0, le=7 * SECONDS_PER_DAY)
+    """Seconds for which either chain may stand still while a swap is open without costing the bridge both
+    locks: the user's lock is refundable so much later. Solana has stood still for 19 hours, Cardano was
+    split for 14.5."""
+    calm_after_halt: int = Field(1_800, ge=0, le=SECONDS_PER_DAY)
+    """Seconds for which nothing is sold on a chain that goes on after it has stood still for ten minutes."""
     open_quotes_per_client: int = Field(3, ge=1)
     """The most open quotes of one client address: open quotes hold inventory and cost nothing."""
     open_swaps_per_client: int = Field(10, ge=1)

@@ -23,6 +23,7 @@ from bridge.chains.traits import Traits
 from bridge.config.sections import (
     ApiConfig,
     DatabaseConfig,
+    DeskConfig,
     KeysConfig,
     LogConfig,
     PairConfig,
@@ -98,6 +99,7 @@ class Settings(BaseSettings):
     assets: tuple[AssetConfig, ...] = ()
     pairs: tuple[PairConfig, ...] = ()
     prices: PricesConfig = PricesConfig()
+    desk: DeskConfig = DeskConfig()
     swaps: SwapsConfig = SwapsConfig()
     log: LogConfig = LogConfig()
     anchor_interval: float = Field(600.0, ge=1, le=SECONDS_PER_DAY)

@@ -1,8 +1,8 @@
 """The prices that the desk sells at: agreed between sources, guarded, and kept in the database.
 
 `PriceBook.refresh` asks every source, folds what they agree on into the stored states (one transaction,
-whoever runs it), and stores the prices for the relayers, which look at them before they lock. The rate of a
-pair is the quotient of two prices, so that network fees of any chain can be expressed in any asset.
+the same in every process), and stores the prices for the relayers, which look at them before they lock. The
+rate of a pair is the quotient of two prices, so that network fees of any chain can be expressed in any asset.
 """
 
 from __future__ import annotations
@@ -60,8 +60,8 @@ class Price(msgspec.Struct, frozen=True):
 
 
 class Movement(msgspec.Struct, frozen=True):
-    """How the ratio of two prices moves: its volatility in ppm a year, and what jumps cost whoever sells an
-    option of `jump_seconds`, and what lost pegs cost, both in ppb. `jump_seconds` is what was asked for."""
+    """How the ratio of two prices moves: its volatility in ppm a year, and what jumps cost the seller of an
+    option over the seconds that were asked for, and what lost pegs cost, both in ppb."""
 
     volatility_ppm: int
     jumps: int = 0

@@ -17,7 +17,7 @@ from bridge.desk.refused import Reason, RefusedError
 from bridge.keys.quote_signature import QuoteSigner
 from bridge.protocol.pricing import FixedSide, Price, PriceRefusalCode, PriceRefusedError, price
 from bridge.protocol.quote import QuoteBody
-from bridge.protocol.timelocks import Deadlines, plan_deadlines
+from bridge.protocol.timelocks import Deadlines
 from bridge.protocol.types import Amount, ChainTiming, SwapPolicy, UnixSeconds
 from bridge.store import Store, Transaction
 from bridge.store.records import Quote
@@ -65,7 +65,14 @@ class QuoteBook:
         with self._store.transaction() as tx:
             tx.lock(f"quotes:{ask.client}")
             self._check_limits(tx, ask.client)
-            offer = self._market.offer(tx, ask.source, ask.destination, gasless=ask.gasless)
+            offer = self._market.offer(
+                tx,
+                ask.source,
+                ask.destination,
+                gasless=ask.gasless,
+                amount=ask.amount,
+                fixed=ask.fixed,
+            )
             body = self._body(tx, ask, offer)
             text = msgspec.json.encode(body).decode()
             quote = Quote(
@@ -138,6 +145,8 @@ class QuoteBook:
                 user_window=swaps.user_window,
                 outage_budget=swaps.outage_budget,
                 lock_by=deadlines.lock_by,
+                halt_budget=swaps.halt_budget,
+                price=offer.price_terms,
             ),
             source_deadline=deadlines.source,
             destination_deadline=deadlines.destination,
@@ -147,20 +156,12 @@ class QuoteBook:
             destination_account=offer.destination_status.account,
             created=UnixSeconds(created),
             expires=UnixSeconds(created + swaps.quote_ttl),
+            spread=offer.spread,
         )
 
     def deadlines(self, offer: Offer, source: ChainTiming, destination: ChainTiming) -> Deadlines:
         """Return the computed deadlines of a swap sold now; the quote's own life counts as time to lock."""
-        swaps = self._settings.swaps
-        return plan_deadlines(
-            offer.source_status.time,
-            offer.destination_status.time,
-            source=source,
-            destination=destination,
-            user_window=swaps.user_window,
-            outage_budget=swaps.outage_budget,
-            lock_window=swaps.quote_ttl + swaps.lock_window,
-        )
+        return self._market.deadlines((offer.source_status, offer.destination_status), source, destination)
 
 
 def _priced(offer: Offer, ask: QuoteAsk) -> Price:

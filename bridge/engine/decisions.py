@@ -14,8 +14,10 @@ import structlog
 from bridge.chains.actions import Action, ClaimAction, LockAction, action_of
 from bridge.engine.actions import decode_action
 from bridge.engine.apply import clocks, intent_of
+from bridge.engine.price_check import judge_price
 from bridge.engine.source_lock_check import (
     estimated_times,
+    halted_chain,
     source_lock_evidence,
     statuses_of,
     timing_of,
@@ -23,6 +25,7 @@ from bridge.engine.source_lock_check import (
     unreliable_chain,
 )
 from bridge.engine.tx_reasons import SPOILED
+from bridge.protocol.events import Event
 from bridge.protocol.legs import UNLOCKED
 from bridge.protocol.refusals import Refusal
 from bridge.protocol.rules import (
@@ -52,6 +55,8 @@ class Go(msgspec.Struct, frozen=True, tag=True):
     action: Action
     depth: int
     urgent_from: int | None = None
+    note: Event | None = None
+    """What the swap is told in the transaction that stores the signed bytes."""
 
     def is_urgent(self, now: int) -> bool:
         """Tell whether the chain's time `now` (Unix seconds) is near the deadline."""
@@ -66,10 +71,11 @@ class Hold(msgspec.Struct, frozen=True, tag=True):
 
 
 class Withdraw(msgspec.Struct, frozen=True, tag=True):
-    """It must no longer land."""
+    """It must no longer land. `event`: what the swap is told before anything is done about it."""
 
     reason: str
     depth: int
+    event: Event | None = None
 
 
 Decision = Go | Hold | Withdraw
@@ -149,6 +155,9 @@ def _decide_lock(tx: Transaction, swap: Swap, intent: Intent, own: Collection[st
     unreliable = unreliable_chain(statuses, tx.now_ms)
     if unreliable is not None:
         return Hold(f"{unreliable} cannot be relied on now", depth)
+    halted = halted_chain(statuses, swap, tx.now_ms)
+    if halted is not None:
+        return Hold(f"{halted} makes no blocks now", depth)
     refusal = check_source_lock(swap, source_lock_evidence(tx, swap, statuses))
     if refusal is not None:
         return _refused(refusal, depth)
@@ -156,7 +165,12 @@ def _decide_lock(tx: Transaction, swap: Swap, intent: Intent, own: Collection[st
     if refusal is not None:
         # Only the chains' own clocks can abandon a swap; an estimate of them can make it wait.
         return Hold(refusal.message, depth)
-    return Go(LockAction(leg.terms), depth)
+    verdict = judge_price(tx, swap, signed=bool(own))
+    if verdict.hold:
+        return Hold(verdict.hold, depth)
+    if verdict.refusal:
+        return Withdraw(verdict.refusal, depth, verdict.event)
+    return Go(LockAction(leg.terms), depth, note=verdict.event)
 
 
 def _refused(refusal: Refusal, depth: int) -> Decision:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from bridge.protocol.rules import SourceLockEvidence
+from bridge.protocol.timelocks import patience
 from bridge.protocol.types import (
     BlockHeight,
     BlockRef,
@@ -73,6 +74,18 @@ def unreliable_chain(statuses: Statuses, now_ms: int) -> ChainId | None:
         if status is None or not status.healthy or status.is_ahead(now_ms):
             return chain
         if now_ms - status.seen_ms > STALE_MS:
+            return chain
+    return None
+
+
+def halted_chain(statuses: Statuses, swap: Swap, now_ms: int) -> ChainId | None:
+    """Return a chain of the swap that seems to stand still, None if both make blocks. Nothing is locked
+    then: while one of the clocks stands, the other one uses up the time that the deadlines keep between
+    them."""
+    for role in LegRole:
+        timing, chain = timing_of(swap, role), swap.leg(role).terms.chain
+        status = statuses[chain]
+        if status is None or status.tip_age(now_ms) > patience(timing.block_interval, timing.inclusion_p99):
             return chain
     return None
 

@@ -26,6 +26,7 @@ from bridge.chains.errors import (
 )
 from bridge.chains.port import BroadcastOutcome, ChainPort, FeeLevel, LockStatus, SignedTx, Tip
 from bridge.engine import courtesy
+from bridge.engine.apply import apply_events
 from bridge.engine.claim_batcher import ClaimBatcher
 from bridge.engine.decisions import Decision, DecisionRules, Go, current_decision
 from bridge.engine.intent_snapshot import IntentSnapshot
@@ -203,10 +204,13 @@ class TxSender:
             fresh = tx.intents.get(intent.id)
             if fresh is None or fresh.state is not intent.state or fresh.cancel != intent.cancel:
                 return None
-            if not cancels and not isinstance(current_decision(tx, fresh, self._rules), Go):
+            decision = current_decision(tx, fresh, self._rules)
+            if not cancels and not isinstance(decision, Go):
                 return None
             if not self._batcher.may_all_join(tx, members):
                 return None
+            if not cancels and isinstance(decision, Go) and decision.note is not None:
+                apply_events(tx, intent.swap_id, (decision.note,))
             tx.intents.join_batch(list(members), intent.id)
             tx.transactions.add(
                 intent.id,

@@ -31,6 +31,7 @@ from bridge.protocol.events import (
     LockSeen,
     OperatorCommand,
     OperatorVerb,
+    PriceChecked,
     RefundFinal,
     RefundOrphaned,
     RefundSeen,
@@ -164,6 +165,8 @@ def _fold(swap: Swap, event: Event) -> Swap:
             return _learn(swap, event.preimage)
         case TxFailed():
             return _fold_failure(swap, event)
+        case PriceChecked():
+            return _fold_price(swap, event)
         case OperatorCommand():
             return _fold_command(swap, event)
 
@@ -226,6 +229,17 @@ def _fold_failure(swap: Swap, event: TxFailed) -> Swap:
     if leg.trouble == note or leg.state in SPENT:
         return swap
     return _with_leg(swap, leg, replace(leg, trouble=note))
+
+
+def _fold_price(swap: Swap, event: PriceChecked) -> Swap:
+    """A no only ever keeps a destination from being locked that is not locked yet and not owed."""
+    if swap.destination.state not in UNLOCKED or swap.abandoned is not None:
+        return swap
+    if event.go:
+        return swap if swap.price_seen == event.seen else replace(swap, price_seen=event.seen)
+    if is_committed(swap):
+        return swap
+    return replace(swap, price_seen=event.seen, abandoned=Abandonment.PRICE)
 
 
 def _fold_command(swap: Swap, event: OperatorCommand) -> Swap:

@@ -182,6 +182,8 @@ class Abandonment(StrEnum):
     """Too little time is left on one of the chains."""
     SPENT = "spent"
     """The source went back to the user, is being given back, or was spent in a way that nobody can prove."""
+    PRICE = "price"
+    """The price moved against the bridge by more than the quote allows."""
     FAILED = "failed"
     """Our lock transaction can never land."""
     OPERATOR = "operator"
@@ -271,6 +273,15 @@ class ChainTiming(msgspec.Struct, frozen=True):
         return self.finalized_after > 0
 
 
+class PriceTerms(msgspec.Struct, frozen=True):
+    """At what price a swap was sold: `numerator/denominator` whole destination coins for one of the source.
+    Before the destination is locked, it may have become worth more by `tolerance_ppb` (parts per billion)."""
+
+    numerator: int
+    denominator: int
+    tolerance_ppb: int
+
+
 class SwapPolicy(msgspec.Struct, frozen=True):
     """The constants a swap was sold under, frozen with it at acceptance; seconds."""
 
@@ -280,6 +291,24 @@ class SwapPolicy(msgspec.Struct, frozen=True):
     outage_budget: int
     lock_by: UnixSeconds
     """Source chain time until which the user's lock must have been included."""
+    halt_budget: int = 0
+    """For how long a chain may stand still after the destination is locked without costing the bridge both
+    legs.
+    """
+    price: PriceTerms | None = None
+    """None for swaps sold by a version that did not look at the price again."""
+
+
+class PriceSeen(msgspec.Struct, frozen=True):
+    """What was looked at when the destination was locked or called off: the prices of one whole coin of the
+    source and of the destination as decimals, the Unix second of the older one, the sources that counted,
+    and how much more the destination was worth than when it was quoted, ppb."""
+
+    source: str
+    destination: str
+    at: int
+    loss_ppb: int
+    sources: tuple[str, ...] = ()
 
 
 class Swap(msgspec.Struct, frozen=True):
@@ -306,6 +335,8 @@ class Swap(msgspec.Struct, frozen=True):
     """The destination is not to be locked (any more); never undone."""
     cooperative_refund: bool = False
     """The bridge has agreed to give the source back before its deadline."""
+    price_seen: PriceSeen | None = None
+    """At what price the destination was locked, or why not; None while nothing was decided."""
     attention: str = ""
     """Why an operator should look; empty when all is well."""
     destination_since: BlockHeight | None = None

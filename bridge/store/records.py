@@ -317,11 +317,17 @@ class ChainStatus(msgspec.Struct, frozen=True):
     """When the RPC last answered."""
     tip_ms: int = 0
     """When the tip was first seen: its clock has moved on by the time since then."""
+    resumed_ms: int = 0
+    """When the chain went on after it had stood still for ten minutes or more, as far as it was watched."""
 
     @property
     def time(self) -> UnixSeconds:
         """The clock of the chain's deadlines at its tip, Unix seconds; 0 before there is one."""
         return self.tip.time if self.tip is not None else UnixSeconds(0)
+
+    def tip_age(self, now_ms: int) -> int:
+        """Return for how long no new block was seen, seconds."""
+        return max(0, now_ms - self.tip_ms) // 1000
 
     def is_ahead(self, now_ms: int) -> bool:
         """Tell whether it is from later than now: a clock was set back since, so its age is not known."""

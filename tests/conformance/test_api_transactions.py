@@ -106,7 +106,7 @@ class Desk:
                     {"from": ZION, "to": here, "min": "0.000001", "max": "1000"},
                 ],
                 "prices": {"static": {here: "1", ZION: "1"}},
-                "swaps": {"user_window": 1_200, "outage_budget": 0, "lock_window": 60},
+                "swaps": {"user_window": 1_200, "outage_budget": 0, "halt_budget": 0, "lock_window": 60},
             },
             folder,
         )

@@ -278,6 +278,7 @@ class BridgeWorld:
         number: int = 1,
         source: ChainId = instances.ETHEREUM,
         amount: int = 10**19,
+        halt_budget: int = 0,
         **behaviour: Unpack[Behaviour],
     ) -> str:
         """Sell a swap and let its user play: honest unless `behaviour` says otherwise (see `User`)."""
@@ -291,6 +292,7 @@ class BridgeWorld:
             user_window=USER_WINDOW,
             outage_budget=OUTAGE,
             lock_window=LOCK_WINDOW,
+            halt_budget=halt_budget,
         )
 
         def terms(chain: ChainId, sender: str, recipient: str, size: int, deadline: int) -> LockTerms:
@@ -310,7 +312,7 @@ class BridgeWorld:
             SwapId(swap_id),
             source=terms(source, "user", "bridge", amount, deadlines.source),
             destination=terms(destination, "bridge", "user", amount // 10, deadlines.destination),
-            policy=SwapPolicy(TIMING, TIMING, USER_WINDOW, OUTAGE, deadlines.lock_by),
+            policy=SwapPolicy(TIMING, TIMING, USER_WINDOW, OUTAGE, deadlines.lock_by, halt_budget),
             accepted=True,
         )
         with self.store.transaction() as tx:

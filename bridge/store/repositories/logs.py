@@ -74,8 +74,8 @@ class Events(Repository):
         """Return the newest number up to which all events show, and none can come any more."""
         last = int(self._connection.execute(_LAST_SEQ).scalar_one())
         if self._postgres:
-            # Writers that have taken a number up to this one hold the lock until their events show or are given
-            # up. Rolling back to the savepoint lets go of it at once (PostgreSQL's manual, 13.3.5).
+            # A writer with a number up to this one holds the lock until its events show or are given up.
+            # Rolling back to the savepoint lets go of it at once (PostgreSQL's manual, 13.3.5).
             with self._connection.begin_nested() as point:
                 self._connection.execute(_AWAITS_EVENTS)
                 point.rollback()

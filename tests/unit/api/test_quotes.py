@@ -37,7 +37,7 @@ def test_a_quote_adds_up_to_the_last_unit(client: TestClient) -> None:
     gross = 123456789012345678 * 4000 * 10**8 // 10**18
     fees = sum(int(line["money"]["amount"]) for line in quote["fees"])
     assert int(quote["to"]["amount"]) + fees == gross
-    assert {line["name"] for line in quote["fees"]} >= {"spread", "source_claim", "destination_lock"}
+    assert {line["name"] for line in quote["fees"]} >= {"base", "source_claim", "destination_lock"}
 
 
 def test_what_arrives_can_be_fixed_and_rounding_never_favours_the_client(client: TestClient) -> None:
@@ -302,3 +302,23 @@ def test_a_pair_whose_costs_exceed_its_maximum_is_not_available(
     (pair,) = [p for p in client.get("/v1/pairs").json()["pairs"] if p["to"]["asset"] == ZION]
     assert not pair["available"]
     assert "costs" in pair["reason"]
+
+
+@pytest.mark.parametrize(
+    ("ago", "age", "sold"), [(0, 0, False), (1_799, 0, False), (1_801, 0, True), (7_200, 601, False)]
+)
+def test_nothing_is_sold_on_a_chain_that_stands_still_or_just_did(
+    store: Store, clock: Clock, client: TestClient, ago: int, age: int, sold: bool
+) -> None:
+    with store.transaction() as tx:
+        play.put_status(
+            tx,
+            instances.ZION,
+            clock,
+            resumed_ms=clock.now_ms - ago * 1_000,
+            tip_ms=clock.now_ms - age * 1_000,
+        )
+    response = client.post("/v1/quotes", json={"from": ETH, "to": ZION, "amount": str(10**18)})
+    assert response.status_code == (201 if sold else 503), response.text
+    if not sold:
+        assert problem(response) == "chain-unavailable"

@@ -25,6 +25,7 @@ def plans(draw: st.DrawFn) -> tuple[int, int, SwapPolicy, timelocks.Deadlines]:
     source, destination = draw(TIMING), draw(TIMING)
     user_window = destination.inclusion_p99 + draw(st.integers(1, 86400))
     outage = draw(st.integers(0, 86400))
+    halt = draw(st.integers(0, 86400))
     now_source = draw(CLOCK)
     skews = source.clock_skew + destination.clock_skew
     now_destination = now_source + draw(st.integers(-skews, skews))
@@ -36,8 +37,9 @@ def plans(draw: st.DrawFn) -> tuple[int, int, SwapPolicy, timelocks.Deadlines]:
         user_window=user_window,
         outage_budget=outage,
         lock_window=draw(st.integers(1, 7200)),
+        halt_budget=halt,
     )
-    policy = SwapPolicy(source, destination, user_window, outage, plan.lock_by)
+    policy = SwapPolicy(source, destination, user_window, outage, plan.lock_by, halt)
     return now_source, now_destination, policy, plan
 
 
@@ -82,6 +84,7 @@ def test_both_inequalities_of_the_protocol_hold_when_planned(drawn) -> None:  # 
         + src.block_interval * src.finality_depth
         + src.clock_skew
         + dst.clock_skew
+        + policy.halt_budget
     )
 
 
