@@ -66,7 +66,7 @@ check-locks: $(VENV)/.uv ## look whether everything locked has a wheel for each 
 
 ## Measuring ---------------------------------------------------------------
 
-.PHONY: bench bench-quick bench-engine
+.PHONY: bench-engine
 bench-engine: setup ## lives of swaps a second, on SQLite and PostgreSQL, and the time from a final lock to the broadcast
 	$(BIN)/python -m scripts.bench_engine --postgres $(ARGS)
 
@@ -135,9 +135,9 @@ release-notes: setup ## move the fragments of changelog.d into CHANGELOG.md
 	$(BIN)/towncrier build --yes
 
 .PHONY: simulate
-SEEDS ?= 300
-simulate: setup ## play many seeded swaps under all faults at once (minutes); SEEDS=n
-	$(BIN)/python -m tests.scenario.simulate --seeds $(SEEDS)
+SEEDS ?= 50
+simulate: setup ## play many swaps against an adversary, with new seeds each time (minutes); SEEDS=n, ARGS="--first n --swaps n"
+	$(BIN)/python -m tests.scenario.simulate --seeds $(SEEDS) $(ARGS)
 
 .PHONY: check-protocol
 check-protocol: setup ## search all worlds of a small model of bridge.protocol for a broken promise (minutes); ARGS="--help"

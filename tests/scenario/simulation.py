@@ -35,7 +35,9 @@ KINDS: dict[str, Behaviour] = {
 }
 LIKELY = (*KINDS, "honest", "honest", "honest", "hasty", "hands over")
 TROUBLE_STEPS = 70
-CALM_STEPS = 260
+CALM_STEPS = 200
+CALM_MS = 10_000
+"""How much longer than usual blocks take in the end, when most swaps only wait for a deadline."""
 ODD_FOR_STEPS = 4
 """So long no reader understands an odd claim: well within the outage budget."""
 
@@ -131,6 +133,7 @@ class Run:
             if len(self._over) == len(self.world.users):
                 break
             self._sell(all_at_once=True)
+            self.world.now_ms += CALM_MS
             await self._step()
         self._audit_end()
 
@@ -254,7 +257,7 @@ def virtual_time() -> Iterator[None]:
         return job(*args, **options)
 
     real = asyncio.to_thread
-    asyncio.to_thread = at_once  # type: ignore[assignment]
+    asyncio.to_thread = at_once
     try:
         yield
     finally:
