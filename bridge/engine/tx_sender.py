@@ -25,11 +25,8 @@ from bridge.chains.errors import (
     TooDearError,
 )
 from bridge.chains.port import BroadcastOutcome, ChainPort, FeeLevel, LockStatus, SignedTx, Tip
-<<<<<<< HEAD
-from bridge.engine.apply import apply_events
-=======
 from bridge.engine import courtesy
->>>>>>> main
+from bridge.engine.apply import apply_events
 from bridge.engine.claim_batcher import ClaimBatcher
 from bridge.engine.decisions import Decision, DecisionRules, Go, current_decision
 from bridge.engine.intent_snapshot import IntentSnapshot
