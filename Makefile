@@ -66,6 +66,10 @@ check-locks: $(VENV)/.uv ## look whether everything locked has a wheel for each 
 
 ## Measuring ---------------------------------------------------------------
 
+.PHONY: bench bench-quick bench-engine
+bench-engine: setup ## lives of swaps a second, on SQLite and PostgreSQL, and the time from a final lock to the broadcast
+	$(BIN)/python -m scripts.bench_engine --postgres $(ARGS)
+
 .PHONY: bench bench-quick
 bench: setup ## measure everything on this machine: build/bench/*.json
 	$(BIN)/python -m scripts.bench_protocol
@@ -115,6 +119,10 @@ endpoint-faults: setup ## scans of 1,000 blocks with 100 locks behind endpoints 
 .PHONY: hostile
 hostile: setup ## what ledgers accept, in every encoding, against what our readers say of it: 10,000 spends a chain; SPENDS=n SEED=n
 	$(BIN)/python -m pytest -n 0 -o timeout=36000 -m long tests/conformance/hostile $(ARGS)
+
+.PHONY: mutation-readers
+mutation-readers: setup ## remove each check of the chains' readers in turn: a test must fail; ARGS="--only WORD"
+	$(BIN)/python scripts/mutate_readers.py $(ARGS)
 
 .PHONY: reference changelog release-notes
 reference: setup ## write the reference tables of the documents from the code
@@ -207,6 +215,10 @@ solana-program: setup ## build the Solana program (clang from the ziglang wheel,
 .PHONY: soroban-contract
 soroban-contract: setup ## build the Soroban contract (clang from the ziglang wheel)
 	$(BIN)/python -m scripts.build_soroban
+
+.PHONY: soroban-vectors
+soroban-vectors: setup ## record what the real Soroban host says of the contract (Cargo and the network; minutes)
+	$(BIN)/python -m scripts.soroban_vectors $(ARGS)
 
 ## Cardano -----------------------------------------------------------------
 

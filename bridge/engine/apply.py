@@ -6,7 +6,7 @@ intents, notifications, inventory, receipt and secret are stored together or not
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TypeVar
 
 import msgspec
@@ -61,13 +61,25 @@ def retrying(store: Store, job: Callable[[Transaction], T]) -> T:
         return job(tx)
 
 
+def hold_swaps(tx: Transaction, swap_ids: Iterable[SwapId], hashlocks: Iterable[bytes] = ()) -> None:
+    """Read at once, and keep others from changing, all that `apply_events` needs for these swaps: then it
+    needs no query of its own. `hashlocks`: those of which a secret may come."""
+    ids = set(swap_ids)
+    tx.swaps.hold(ids)
+    tx.intents.remember(ids)
+    tx.secrets.remember(hashlocks)
+
+
 def clocks(tx: Transaction, swap: Swap) -> tuple[Tick, ...]:
-    """Return the newest known time of both chains of a swap as events."""
+    """Return the newest known time of both chains of a swap as events, where the swap has not heard it."""
     ticks: list[Tick] = []
     for chain in (swap.source.terms.chain, swap.destination.terms.chain):
         status = tx.chains.get(chain)
-        if status is not None and status.tip is not None:
-            ticks.append(Tick(chain, status.time, status.tip.block.height))
+        if status is None or status.tip is None:
+            continue
+        height = status.tip.block.height
+        if (swap.times.get(chain), swap.heights.get(chain)) != (status.time, height):
+            ticks.append(Tick(chain, status.time, height))
     return tuple(ticks)
 
 
@@ -129,7 +141,7 @@ def carry_out(tx: Transaction, swap: Swap) -> None:
             case CancelLock():
                 _cancel_lock(tx, swap)
             case ReleaseInventory():
-                tx.reservations.release(swap_id=swap.id)
+                tx.reservations.release_of_swap(swap.id)
             case _:
                 planned = intent_of(swap, effect)
                 if planned is not None:
@@ -159,7 +171,7 @@ def _leaves_deposit(tx: Transaction, chain: ChainId) -> bool:
 def plan(tx: Transaction, planned: PlannedIntent) -> None:
     """Store an intent. One that is FINAL but required again (after a reorg deeper than finality, or because
     the outbox knows more than the scan) goes back to the outbox, which looks at its transactions first."""
-    if tx.intents.plan(planned):
+    if tx.intents.plan(planned) or not tx.intents.is_final(planned):
         return
     standing = tx.intents.standing(planned.subject, planned.leg, planned.purpose, planned.lock_id)
     if standing is not None and standing.state is IntentState.FINAL:

@@ -9,13 +9,14 @@ cannot be stored of one event is set aside like what cannot be read, and the oth
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from collections.abc import Set as AbstractSet
 
 import msgspec
 import structlog
 
 from bridge.chains.port import Claimed, HtlcEvent, Locked, Refunded, Revealed, Scan, SetAside, Spent
 from bridge.engine import facts, spends
-from bridge.engine.apply import apply_events, retrying
+from bridge.engine.apply import apply_events, hold_swaps, retrying
 from bridge.engine.source_lock_check import is_final, timing_of
 from bridge.engine.unknown_locks import names_our_account, note_unknown_lock
 from bridge.protocol.events import LockSeen
@@ -96,10 +97,25 @@ class Ingest:
 
         `scanned`, `set_aside` and `healthy` of the status are set here. Raises `StoreError`.
         """
-        return retrying(self._store, lambda tx: self._ingest(tx, scan, recent_blocks, status))
+        try:
+            return retrying(self._store, lambda tx: self._ingest(tx, scan, recent_blocks, status))
+        except StoreError:
+            raise
+        except Exception as error:
+            # Something of one event cannot be stored, which showed only when all were: find out of which.
+            log.error("events_stored_singly", chain=self.chain, kind=type(error).__name__)
+            return retrying(
+                self._store, lambda tx: self._ingest(tx, scan, recent_blocks, status, singly=True)
+            )
 
     def _ingest(
-        self, tx: Transaction, scan: Scan, recent_blocks: Sequence[BlockRef], status: ChainStatus
+        self,
+        tx: Transaction,
+        scan: Scan,
+        recent_blocks: Sequence[BlockRef],
+        status: ChainStatus,
+        *,
+        singly: bool = False,
     ) -> IngestResult:
         tx.lock(f"ring:{self.chain}")
         last = tx.blocks.last(self.chain)
@@ -118,13 +134,13 @@ class Ingest:
         orphaned = tx.observations.orphan(self.chain, scan.orphaned)
         owners = self._owners(tx, scan.events)
         due = (seen for seen in tx.observations.unsettled(self.chain) if is_final(status, seen))
-        tx.swaps.hold({*owners.swaps(), *(seen.swap_id for seen in (*orphaned, *due))})
+        self._hold(tx, scan.events, owners, {seen.swap_id for seen in (*orphaned, *due)})
         for gone in orphaned:
             news += apply_events(tx, gone.swap_id, [facts.orphaned(gone)]).changed
         # The new time and height first: what follows may depend on them.
         status = msgspec.structs.replace(status, scanned=scanned, healthy=True, detail="")
         tx.chains.put(status)
-        changed, unproven, failed = self._ingest_events(tx, scan.events, owners)
+        changed, unproven, failed = self._ingest_events(tx, scan.events, owners, singly=singly)
         news += changed
         doubts += unproven
         for item in (*scan.set_aside, *failed):
@@ -152,8 +168,8 @@ class Ingest:
                 if event.block.height < oldest or tx.blocks.contains(self.chain, event.block)
             ]
             owners = self._owners(tx, fresh)
-            tx.swaps.hold(owners.swaps())
-            changed, _, failed = self._ingest_events(tx, fresh, owners, refunded)
+            self._hold(tx, fresh, owners)
+            changed, _, failed = self._ingest_events(tx, fresh, owners, refunded, singly=True)
             for item in failed:
                 self._set_aside(tx, item)
             return changed
@@ -175,14 +191,33 @@ class Ingest:
                 of_lock[event.lock_id] = of_hashlock[_hashlock(event)]
         return _Owners(of_hashlock, of_lock)
 
+    def _hold(
+        self,
+        tx: Transaction,
+        events: Sequence[HtlcEvent],
+        owners: _Owners,
+        more: AbstractSet[SwapId] = frozenset(),
+    ) -> None:
+        """Read at once all that storing these events needs to know of our swaps, and of `more` swaps."""
+        claims = {_hashlock(event) for event in events if isinstance(event, Claimed | Revealed)}
+        hold_swaps(tx, owners.swaps() | more, claims & owners.of_hashlock.keys())
+        tx.observations.remember(self.chain, owners.of_lock)
+
     def _ingest_events(
-        self, tx: Transaction, events: Sequence[HtlcEvent], owners: _Owners, refunded: LockId = LockId("")
+        self,
+        tx: Transaction,
+        events: Sequence[HtlcEvent],
+        owners: _Owners,
+        refunded: LockId = LockId(""),
+        *,
+        singly: bool = False,
     ) -> tuple[int, int, list[SetAside]]:
         """Store what concerns our swaps; returns how many events were news, how many were reports of spends
         of ours that are not proved, and what could not be stored.
 
         What is wrong with one event is set aside. What is wrong with the database now is not: `StoreError`
-        leaves, and the same scan is made again.
+        leaves, and the same scan is made again. `singly`: send each event to the database by itself, to see
+        which it refuses.
         """
         status = tx.chains.get(self.chain)
         news, unproven, failed = 0, 0, list[SetAside]()
@@ -193,9 +228,13 @@ class Ingest:
                 with tx.attempt():
                     news += self._ingest_event(tx, event, refunded)
                     unproven += isinstance(event, Spent)
+                    if singly:
+                        tx.flush()
             except StoreError:
                 raise
             except Exception as error:
+                if tx.is_broken:
+                    raise
                 # Its message might quote a secret, so only its kind is kept.
                 kind = type(error).__name__
                 log.critical("event_not_stored", chain=self.chain, tx=event.tx_id, kind=kind)
@@ -314,8 +353,10 @@ class Ingest:
             for seen in tx.observations.unsettled(self.chain):
                 if seen.kind not in _CONFIRMED or not is_final(status, seen):
                     continue
-                lock = tx.observations.of_lock(self.chain, seen.lock_id, ObservedKind.LOCKED)
-                terms = seen.terms or (lock.terms if lock else None)
+                terms = seen.terms
+                if terms is None:
+                    lock = tx.observations.of_lock(self.chain, seen.lock_id, ObservedKind.LOCKED)
+                    terms = lock.terms if lock else None
                 if terms is not None:
                     found.append(FinalityCandidate(seen, terms))
         return found
@@ -346,12 +387,15 @@ class Ingest:
         news = 0
         if status is None:
             return news
-        for seen in tx.observations.unsettled(self.chain):
-            if seen.kind in _CONFIRMED and seen.id not in confirmed:
-                continue
-            if is_final(status, seen):
-                news += apply_events(tx, seen.swap_id, facts.final(seen)).changed
-                tx.observations.settle(seen.id)
+        due = [
+            seen
+            for seen in tx.observations.unsettled(self.chain)
+            if (seen.kind not in _CONFIRMED or seen.id in confirmed) and is_final(status, seen)
+        ]
+        hold_swaps(tx, {seen.swap_id for seen in due})
+        for seen in due:
+            news += apply_events(tx, seen.swap_id, facts.final(seen)).changed
+            tx.observations.settle(seen.id)
         return news
 
 

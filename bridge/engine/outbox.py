@@ -129,7 +129,12 @@ class Outbox:
             ]
         )
         self._batcher.begin_pass(busy)
-        progress, trouble = await self._step_all(busy, tip, now_ms)
+        try:
+            progress, trouble = await self._step_all(busy, tip, now_ms)
+        except Exception:
+            await self._store.write_notes()
+            raise
+        await self._store.write_notes()
         await self._sequences.fill_gaps(busy)
         if trouble is not None:
             raise trouble

@@ -22,7 +22,7 @@ _DIGITS = 12
 
 
 class PriceVerdict(msgspec.Struct, frozen=True):
-    """What follows from today's prices: `hold` is what keeps us from an answer now, `refusal` why the swap is
+    """What follows from today's prices: `hold` is why it cannot be decided now, `refusal` why the swap is
     called off; both "" for a yes. `event` is what goes into the swap's log, None if nothing was looked at."""
 
     hold: str = ""

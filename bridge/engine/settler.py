@@ -69,7 +69,7 @@ class Settler:
             tx.transactions.move(stored.id, StoredTxState.BROADCAST)
             tx.intents.move(intent.id, IntentState.BROADCAST)
 
-        await self._store.write(job)
+        self._store.note(job)
         if stored.sent_ms is None and not stored.cancels:
             waited = (self._store.now_ms() - intent.created_ms) / 1000
             self._metrics.plan_to_broadcast.labels(self._chain, intent.purpose.value).observe(waited)
@@ -118,7 +118,7 @@ class Settler:
             until = min(at_ms, tx.now_ms + LONGEST_WAIT_MS)
             tx.intents.postpone(intent.id, until, reason, intent.attempt)
 
-        await self._store.write(job)
+        self._store.note(job)
 
     async def postpone(self, intent: Intent, reason: str) -> None:
         """Look at an intent again only after a while, longer with each time in a row."""
@@ -133,7 +133,7 @@ class Settler:
             wait = min(most, self._settings.retry_ms << min(fresh.attempt, 10))
             tx.intents.postpone(intent.id, tx.now_ms + wait, reason, fresh.attempt + 1)
 
-        await self._store.write(job)
+        self._store.note(job)
 
     # -- what the chain settled --------------------------------------------------------------
 
@@ -160,7 +160,7 @@ class Settler:
                 return
             self._close(tx, intent, IntentState.FINAL, "")
 
-        await self._store.write(job)
+        self._store.note(job)
         return step.final
 
     async def _not_landed(self, snapshot: IntentSnapshot, step: NotLanded) -> bool:

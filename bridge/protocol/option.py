@@ -1,7 +1,7 @@
 """What the choice to finish a swap or not is worth: an exchange option, in integers, never understated.
 
-A user who may still decide holds the right to pay `1 + k` of the source for 1 of the destination. Its worth
-is Margrabe's `C(k, v) = N(d1) − (1 + k)·N(d2)` (The Value of an Option to Exchange One Asset for Another,
+A party that may still decide has the right to pay `1 + k` of the source for 1 of the destination. It is worth
+Margrabe's `C(k, v) = N(d1) − (1 + k)·N(d2)` (The Value of an Option to Exchange One Asset for Another,
 Journal of Finance 33, 1978), with `v` the standard deviation of the price ratio over the time that is left.
 All amounts are parts per billion (ppb) of the notional: 1 basis point = 100,000 ppb. With z = k/v:
 

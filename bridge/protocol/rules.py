@@ -330,7 +330,7 @@ def is_done(swap: Swap) -> bool:
 
 def second_lock_is_out(swap: Swap) -> bool:
     """Tell whether a second lock of ours with the destination's own terms is left on chain. Other stray locks
-    keep no swap open: who makes them decides about their terms, and the swap is not about them."""
+    keep no swap open: their makers decide about their terms, and the swap is not about them."""
     destination = swap.destination
     return any(
         stray.state not in RESOLVED and same_terms(destination.terms, stray.terms)

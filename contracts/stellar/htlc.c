@@ -173,7 +173,7 @@ EXPORT("claim") Value claim(Value id, Value preimage) {
     return VOID_VALUE;
 }
 
-// The recipient may pay whoever claims for it. What it authorises names no preimage, so it can do so before
+// The recipient may pay the one who claims for it. What it authorises names no preimage, so it can do so before
 // the preimage is known.
 EXPORT("claim_for") Value claim_for(Value id, Value preimage, Value fee, Value payee) {
     Value terms[TERM_COUNT], self = get_current_contract_address();

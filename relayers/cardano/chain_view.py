@@ -134,6 +134,14 @@ class ChainView(Protocol):
         """Return the newest block of which everything can be asked."""
         ...
 
+    async def newest_blocks(self) -> Sequence[BlockRef]:
+        """Return some of the newest blocks, the head first; of all but that only the ids are sure."""
+        ...
+
+    async def shows(self, block: BlockRef) -> bool:
+        """Tell whether a block is on the chain."""
+        ...
+
     async def newest_known(
         self, recent_blocks: Sequence[BlockRef], head: BlockRef
     ) -> tuple[int | None, BlockRef | None]:

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence, Set
-from typing import TypeVar
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence, Set
 
 import msgspec
 from pycardano import ProtocolParameters
 
+from bridge.chains.endpoints.ancestry import DISTANCES
 from bridge.chains.endpoints.answers import Answer, EndpointError
 from bridge.chains.recent_blocks import newest_common
 from bridge.protocol.types import BlockHeight, BlockRef, TxId
 from relayers.cardano.blockfrost import Blockfrost
-from relayers.cardano.blockfrost_wire import TxAt, TxOutputs, TxPlace, WireOutput
+from relayers.cardano.blockfrost_wire import TxAt, TxPlace
 from relayers.cardano.cbor_items import CborError
 from relayers.cardano.chain_view import (
     NOWHERE,
@@ -23,21 +23,16 @@ from relayers.cardano.chain_view import (
     NetworkId,
     Output,
     OutRef,
-    SpentOutput,
     TooMuchToReadError,
     Traced,
     Waiting,
 )
-from relayers.cardano.htlc import credential, is_ours, key_credential
+from relayers.cardano.hosted_items import each, made_by, ordinary, output_of, spender_of, spent_by
+from relayers.cardano.htlc import credential, key_credential
 from relayers.cardano.parameters import parse_parameters
 from relayers.cardano.raw_tx import RawTx, id_of_bytes, read_tx
 from relayers.cardano.script import validator_hash
 
-ItemT = TypeVar("ItemT")
-ResultT = TypeVar("ResultT")
-
-_AT_ONCE = 8
-"""Transactions that are read at once. Blockfrost allows bursts of 500 requests and 10 a second on average."""
 _KEPT_TRANSACTIONS = 2_000
 _MOST_READ = 2_000
 """How many transactions are read to learn what became of one lock."""
@@ -82,6 +77,17 @@ class HostedView:
     async def head(self) -> BlockRef:
         """See `ChainView`."""
         return (await self._blockfrost.head()).ref
+
+    async def newest_blocks(self) -> Sequence[BlockRef]:
+        """See `ChainView`."""
+        head = (await self._blockfrost.head()).ref
+        heights = [head.height - back for back in DISTANCES if 0 < back < head.height]
+        found = [await self._blockfrost.block(str(height)) for height in heights]
+        return [head, *(block.ref for block in found if block is not None)]
+
+    async def shows(self, block: BlockRef) -> bool:
+        """See `ChainView`. By its hash: blocks that have left the chain are not kept."""
+        return await self._blockfrost.block(block.id) is not None
 
     async def newest_known(
         self, recent_blocks: Sequence[BlockRef], head: BlockRef
@@ -138,7 +144,7 @@ class HostedView:
             content = await self._content(tx.tx_hash, ref, failed=not place.valid_contract)
             return tx.block_height, tx.tx_index, content
 
-        found = await _each(touching, read)
+        found = await each(touching, read)
         found += await self._failures(by_height, {tx.tx_hash for tx in touching})
         if await self._blockfrost.block(blocks[-1].id) is None:
             raise ChainMovedError
@@ -251,7 +257,7 @@ class HostedView:
         made = await self._blockfrost.outputs(TxId(ref[0]))
         for output in made.outputs if made is not None else ():
             if output.output_index == ref[1]:
-                return Traced(_output(output, TxId(ref[0])), _spender(output))
+                return Traced(output_of(output, TxId(ref[0])), spender_of(output))
         return None
 
     async def spending(self, traced: Traced) -> HtlcTx:
@@ -304,17 +310,17 @@ class HostedView:
             tx = read_tx(raw)
         except CborError as error:
             unreadable = f"its bytes cannot be read: {error}"
-        if tx.inputs and not failed and tuple(spent.ref for spent in _ordinary(outputs)) != tx.inputs:
+        if tx.inputs and not failed and tuple(spent.ref for spent in ordinary(outputs)) != tx.inputs:
             raise self._wrong("shows other inputs than the transaction has")
-        spent = () if failed else _spent(outputs, tx)
-        made = () if failed else _made(outputs)
+        spent = () if failed else spent_by(outputs, tx)
+        made = () if failed else made_by(outputs)
         return HtlcTx(tx_id, NOWHERE, spent, made, tx.start, tx.signers, tx.shown, failed, unreadable)
 
     # ------------------------------------------------------------------ outputs and transactions
 
     async def utxos(self, place: str) -> list[Output]:
         """See `ChainView`."""
-        return [_output(output, output.tx_hash) for output in await self._blockfrost.utxos(place)]
+        return [output_of(output, output.tx_hash) for output in await self._blockfrost.utxos(place)]
 
     async def waiting(self, address: str) -> list[Waiting]:
         """See `ChainView`."""
@@ -323,7 +329,7 @@ class HostedView:
         return [
             Waiting(
                 tuple((spent.tx_hash, spent.output_index) for spent in tx.inputs if not spent.reference),
-                tuple(_output(output, tx_id) for output in tx.outputs),
+                tuple(output_of(output, tx_id) for output in tx.outputs),
             )
             for tx_id, tx in zip(ids, found, strict=True)
             if tx is not None  # else it has just been included
@@ -359,64 +365,3 @@ class HostedView:
     async def close(self) -> None:
         """See `ChainView`."""
         await self._blockfrost.close()
-
-
-async def _each(items: Sequence[ItemT], read: Callable[[ItemT], Awaitable[ResultT]]) -> list[ResultT]:
-    """Read some at once, in order. All are tried before the first failure is raised: what is read is kept."""
-    turn = asyncio.Semaphore(_AT_ONCE)
-
-    async def one(item: ItemT) -> ResultT:
-        async with turn:
-            return await read(item)
-
-    results = await asyncio.gather(*(one(item) for item in items), return_exceptions=True)
-    for result in results:
-        if isinstance(result, BaseException):
-            raise result
-    return [result for result in results if not isinstance(result, BaseException)]
-
-
-def _output(wire: WireOutput, tx_id: TxId) -> Output:
-    return Output(
-        tx_id,
-        wire.output_index,
-        wire.address,
-        wire.lovelace,
-        wire.tokens,
-        wire.inline_datum,
-        wire.reference_script_hash is not None,
-        wire.data_hash,
-    )
-
-
-def _made(tx: TxOutputs) -> tuple[Output, ...]:
-    return tuple(
-        _output(output, tx.hash) for output in tx.outputs if not output.collateral and is_ours(output.address)
-    )
-
-
-def _spent(outputs: TxOutputs, tx: RawTx) -> tuple[SpentOutput, ...]:
-    """Return the outputs of the validator that a transaction spends, with their redeemers."""
-    return tuple(
-        SpentOutput(_output(spent, spent.tx_hash), tx.redeemers.get(index, ()))
-        for index, spent in enumerate(_ordinary(outputs))
-        if is_ours(spent.address)
-    )
-
-
-def _spender(output: WireOutput) -> TxId | None:
-    """Return what spent an output. Not to be told is not the same as nothing."""
-    spender = output.consumed_by_tx
-    if isinstance(spender, msgspec.UnsetType):
-        raise EndpointError(
-            "the service does not say which outputs are spent",
-            "use one that has consumed_by_tx",
-            kind=Answer.PERMANENT,
-        )
-    return None if spender is None else TxId(spender)
-
-
-def _ordinary(outputs: TxOutputs) -> list[WireOutput]:
-    """Return what a transaction really spends, in the order in which redeemers count it."""
-    spends = [spent for spent in outputs.inputs if not spent.collateral and not spent.reference]
-    return sorted(spends, key=lambda spent: spent.ref)

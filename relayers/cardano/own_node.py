@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Callable, Sequence, Set
 
 from pycardano import ProtocolParameters
 
+from bridge.chains.endpoints.ancestry import DISTANCES
 from bridge.chains.endpoints.answers import Answer, EndpointError
 from bridge.chains.errors import PortError
 from bridge.chains.recent_blocks import newest_common
@@ -24,7 +25,6 @@ from relayers.cardano.chain_view import (
     NetworkId,
     Output,
     OutRef,
-    SpentOutput,
     Traced,
     Waiting,
 )
@@ -32,12 +32,14 @@ from relayers.cardano.htlc import credential
 from relayers.cardano.kupo import Kupo, Match, SpentAt
 from relayers.cardano.ogmios import Ogmios, OgmiosBlock, Point
 from relayers.cardano.ogmios_tx import ShownTx
+from relayers.cardano.own_node_items import failed_tx, read_tx
 from relayers.cardano.settings import CardanoSettings
 
-_UNREADABLE = "what Ogmios shows of it has an unknown form"
 _NO_PARENT = "0" * 64
 _KEPT_BLOCKS = 2_160
 """As many as Cardano may roll back: what is older is not asked for again."""
+_SLOTS_A_BLOCK = 20
+"""On average."""
 _UNREAD_BLOCKS = 20
 """How far Kupo may be behind while a transaction is looked for: more is not its usual moment."""
 
@@ -81,6 +83,22 @@ class OwnNodeView:
         if newest is None:
             raise EndpointError(f"{self._kupo.name} has read no block yet", "wait until it is synchronised")
         return self._ref(await self._block(Point(newest.slot_no, newest.header_hash)))
+
+    async def newest_blocks(self) -> Sequence[BlockRef]:
+        """See `ChainView`."""
+        head = await self.head()
+        found = [head]
+        for back in DISTANCES[1:]:
+            point = await self._kupo.checkpoint(self._settings.slot_at(head.time) - back * _SLOTS_A_BLOCK)
+            if point is not None:
+                time = UnixSeconds(self._settings.time_of(point.slot_no))
+                found.append(BlockRef(BlockHeight(0), point.header_hash, "", time))
+        return found
+
+    async def shows(self, block: BlockRef) -> bool:
+        """See `ChainView`."""
+        point = Point(self._settings.slot_at(block.time), block.id)
+        return (await self._ogmios.intersect([point]))[0] is not None
 
     async def newest_known(
         self, recent_blocks: Sequence[BlockRef], head: BlockRef
@@ -202,10 +220,10 @@ class OwnNodeView:
             for tx_id in block.transactions:
                 place = ref.id, tx_id
                 if tx_id in block.failed:
-                    found.append(_failed(TxId(tx_id), ref, block.failed[tx_id]))
+                    found.append(failed_tx(TxId(tx_id), ref, block.failed[tx_id]))
                 elif tx_id in wanted:
                     outputs = tuple(sorted(made.get(place, ()), key=lambda entry: entry.index))
-                    found.append(_read(TxId(tx_id), ref, gone.get(place, ()), outputs, shown[tx_id]))
+                    found.append(read_tx(TxId(tx_id), ref, gone.get(place, ()), outputs, shown[tx_id]))
         return found
 
     def _silent(self) -> EndpointError:
@@ -303,7 +321,7 @@ class OwnNodeView:
         tx_id = TxId(spent_at.transaction_id)
         block = await self._block(Point(spent_at.slot_no, spent_at.header_hash))
         shown = await self._shown(block, {tx_id})
-        return _read(tx_id, NOWHERE, [match], (), shown[tx_id])
+        return read_tx(tx_id, NOWHERE, [match], (), shown[tx_id])
 
     # ------------------------------------------------------------------ outputs and transactions
 
@@ -356,34 +374,3 @@ class OwnNodeView:
         """See `ChainView`."""
         await self._ogmios.close()
         await self._kupo.close()
-
-
-def _read(
-    tx_id: TxId, block: BlockRef, spent: Sequence[Match], made: tuple[Output, ...], shown: ShownTx | None
-) -> HtlcTx:
-    """Return a transaction from what Kupo and Ogmios show of it."""
-    inputs = tuple(_spent(match, shown) for match in sorted(spent, key=lambda match: match.output.ref))
-    if shown is None:
-        return HtlcTx(tx_id, block, inputs, made, unreadable=_UNREADABLE)
-    return HtlcTx(tx_id, block, inputs, made, shown.start, shown.signers, shown.shown)
-
-
-def _failed(tx_id: TxId, block: BlockRef, shown: ShownTx | None) -> HtlcTx:
-    """Return a transaction that only lost its collateral: whatever it shows may open a lock that it named."""
-    if shown is None:
-        return HtlcTx(tx_id, block, (), (), failed=True, unreadable=_UNREADABLE)
-    return HtlcTx(tx_id, block, (), (), shown.start, shown.signers, shown.shown, failed=True)
-
-
-def _spent(match: Match, shown: ShownTx | None) -> SpentOutput:
-    """Return a spent output with its redeemer: the one that the node shows for it, or Kupo's where the node's
-    cannot be read."""
-    if shown is not None:
-        return SpentOutput(match.output, shown.redeemers.get(match.output.ref, ()))
-    redeemer = None if match.spent_at is None else match.spent_at.redeemer
-    try:
-        return SpentOutput(match.output, () if redeemer is None else (bytes.fromhex(redeemer),))
-    except ValueError as error:
-        raise EndpointError(
-            "Kupo shows a redeemer that is not hex", "is this Kupo?", kind=Answer.WRONG
-        ) from error

@@ -6,13 +6,15 @@ one has shown a lock, the others are only told where to look (`lock_index.Hints`
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
+from bridge.chains.endpoints.ancestry import Ancestry
 from bridge.chains.endpoints.answers import Answer, EndpointError
 from bridge.chains.endpoints.names import endpoint_names
 from bridge.chains.endpoints.pool import Pool
 from bridge.chains.endpoints.selection import Head, Rules
 from bridge.chains.errors import PortError
+from bridge.protocol.types import BlockRef
 from relayers.cardano.blockfrost import Blockfrost
 from relayers.cardano.chain_view import ChainMovedError, ChainView
 from relayers.cardano.drafting import Drafting
@@ -78,10 +80,19 @@ def open_services(settings: CardanoSettings) -> Pool[Service]:
         rules=Rules(max_age=settings.max_head_age),
         identify=lambda service: identify(service, settings),
         head=read_head,
+        ancestry=Ancestry(_recent, _shows),
     )
     for service, view in zip(services, views, strict=True):
         view.watch_connections(_told(pool, service))
     return pool
+
+
+async def _recent(service: Service) -> Sequence[BlockRef]:
+    return await service.view.newest_blocks()
+
+
+async def _shows(service: Service, block: BlockRef) -> bool:
+    return await service.view.shows(block)
 
 
 def _told(pool: Pool[Service], service: Service) -> Callable[[], None]:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from bridge.chains.endpoints.ancestry import DISTANCES, Ancestry
 from bridge.chains.endpoints.answers import Answer
 from bridge.chains.endpoints.json_rpc import (
     STANDARD_CODES,
@@ -20,6 +21,7 @@ from bridge.chains.endpoints.json_rpc import (
 )
 from bridge.chains.endpoints.selection import Head, Rules
 from bridge.chains.errors import PortError, PortUnavailableError
+from bridge.protocol.types import BlockHeight, BlockRef, UnixSeconds
 
 __all__ = [
     "Call",
@@ -117,6 +119,7 @@ def open_rpc(
         rules=rules,
         identify=identify,
         head=read_head,
+        ancestry=Ancestry(_recent, _shows),
         send_urls=send_urls,
         identify_sender=identify_sender,
         clock=clock,
@@ -141,6 +144,24 @@ async def read_head(endpoint: OneEndpoint) -> Head:
     """Return an endpoint's newest block."""
     block = record(await endpoint.call("eth_getBlockByNumber", "latest", False))
     return Head(quantity(block.get("number")), quantity(block.get("timestamp")))
+
+
+async def _recent(endpoint: OneEndpoint) -> list[BlockRef]:
+    """Return some of an endpoint's newest blocks, the head first."""
+    newest = (await read_head(endpoint)).height
+    heights = [newest - back for back in DISTANCES if newest >= back]
+    calls = [Call("eth_getBlockByNumber", (hex(height), False)) for height in heights]
+    return [_ref(record(sound(found))) for found in await endpoint.batch(calls)]
+
+
+async def _shows(endpoint: OneEndpoint, block: BlockRef) -> bool:
+    found = await endpoint.call("eth_getBlockByNumber", hex(block.height), False)
+    return found is not None and _ref(record(found)).id == block.id
+
+
+def _ref(block: dict[str, Any]) -> BlockRef:
+    height, time = quantity(block.get("number")), quantity(block.get("timestamp"))
+    return BlockRef(BlockHeight(height), str(block["hash"]), str(block["parentHash"]), UnixSeconds(time))
 
 
 def sound(result: Any) -> Any:

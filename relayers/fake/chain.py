@@ -95,6 +95,8 @@ class FakeChain:
         self.mempool: dict[str, _Pending] = {}
         self._included: dict[str, int] = {}
         self._listeners: set[asyncio.Event] = set()
+        self.odd: set[str] = set()
+        """Transactions whose claims no reader understands for the time being."""
 
     def fork(self) -> FakeChain:
         """Return an independent copy of the chain as it is now, without its listeners."""
@@ -106,6 +108,7 @@ class FakeChain:
         twin.mempool = dict(self.mempool)
         twin._included = dict(self._included)
         twin._listeners = set()
+        twin.odd = set(self.odd)
         return twin
 
     # -- looking -----------------------------------------------------------------------------

@@ -5,8 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from bridge.chains.endpoints.json_rpc import Identity, JsonRpc
+from bridge.chains.endpoints.ancestry import DISTANCES, Ancestry
+from bridge.chains.endpoints.json_rpc import Identity, JsonRpc, OneEndpoint
 from bridge.chains.endpoints.selection import Rules
+from bridge.protocol.types import BlockRef
+from relayers.solana import blocks
 from relayers.solana.identity import identity_of
 from relayers.solana.rpc import ERRORS, LAG_SLOTS, read_head
 from relayers.solana.settings import SolanaSettings
@@ -29,5 +32,22 @@ def open_rpc(
         rules=Rules(lag=LAG_SLOTS, max_age=settings.max_head_age),
         identify=identify or identity_of(settings),
         head=read_head,
+        ancestry=Ancestry(_recent, _shows),
         clock=clock,
     )
+
+
+async def _recent(endpoint: OneEndpoint) -> list[BlockRef]:
+    """Return some of an endpoint's newest blocks, the head first."""
+    slot = int(await endpoint.call("getSlot", {"commitment": blocks.CONFIRMED}))
+    first = max(slot - 2 * max(DISTANCES), 0)
+    slots = await endpoint.call("getBlocks", first, slot, {"commitment": blocks.CONFIRMED})
+    wanted = [slots[-1 - back] for back in DISTANCES if back < len(slots)]
+    return [await blocks.header_at(endpoint, at) for at in wanted]
+
+
+async def _shows(endpoint: OneEndpoint, block: BlockRef) -> bool:
+    try:
+        return (await blocks.header_at(endpoint, blocks.slot_of(block))).id == block.id
+    except blocks.ChainMovedError:
+        return False

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Protocol, TypeVar
 
 from bridge.chains.endpoints.agreement import Agreement
+from bridge.chains.endpoints.ancestry import DISTANCES, Ancestry
 from bridge.chains.endpoints.answers import Answer, EndpointError, shortened
 from bridge.chains.endpoints.names import endpoint_names
 from bridge.chains.endpoints.pool import Pool
@@ -13,6 +14,7 @@ from bridge.chains.endpoints.reports import Report
 from bridge.chains.endpoints.selection import Head, Rules
 from bridge.chains.errors import PortError
 from bridge.chains.port import BroadcastResult
+from bridge.protocol.types import BlockHeight, BlockRef, UnixSeconds
 from chain.rules.errors import NodeUnreachableError, RpcError
 from chain.service.client import ZionClient
 
@@ -69,6 +71,26 @@ async def read_head(node: Node) -> Head:
     return Head(info.height, info.median_time)
 
 
+async def _recent(node: Node) -> list[BlockRef]:
+    """Return some of a node's newest blocks, the head first."""
+    newest = (await node.ask(lambda client: client.get_info())).height
+    heights = [newest - back for back in DISTANCES if newest >= back]
+    return [block for height in heights for block in await _at(node, height)]
+
+
+async def _shows(node: Node, block: BlockRef) -> bool:
+    return any(found.id == block.id for found in await _at(node, block.height))
+
+
+async def _at(node: Node, height: int) -> list[BlockRef]:
+    views = await node.ask(lambda client: client.get_headers(height, 1))
+    return [
+        BlockRef(BlockHeight(view.height), view.id, "", UnixSeconds(view.time))
+        for view in views
+        if view.height == height
+    ]
+
+
 class Nodes:
     """The nodes of one network; `identify` raises a `PortError` for one of another network."""
 
@@ -85,7 +107,15 @@ class Nodes:
         what = "the ZION node"
         names = endpoint_names(urls, what)
         nodes = [Node(url, timeout, name) for url, name in zip(urls, names, strict=True)]
-        self._pool = Pool(nodes, names, what, rules=rules, identify=identify, head=read_head)
+        self._pool = Pool(
+            nodes,
+            names,
+            what,
+            rules=rules,
+            identify=identify,
+            head=read_head,
+            ancestry=Ancestry(_recent, _shows),
+        )
 
     async def ask(self, request: Callable[[ZionClient], Awaitable[T]]) -> T:
         """See `Asks.ask`: the next node is asked when one does not serve it."""

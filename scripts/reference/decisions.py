@@ -34,6 +34,7 @@ GROUPS = {
     "011": "Endpoints",
     "012": "Restoring what was lost",
     "013": "Checking and speed of the engine",
+    "014": "Stellar on Soroban",
     "015": "Prices, risk and books",
 }
 """The first three digits of a number → what the decision is about."""

@@ -25,12 +25,14 @@ from bridge.chains.errors import PortError
 from bridge.chains.port import ChainPort, Claimed, HtlcEvent, Locked, Refunded
 from bridge.keys.devkeys import devnet_key
 from bridge.protocol.types import BlockRef, LockTerms, Preimage
+from relayers.cardano import adapter as cardano
 from relayers.evm import adapter as evm
 from relayers.solana import adapter as solana
 from relayers.zion import adapter as zion
 from tests.conformance.conftest import Rigs
 from tests.conformance.fault_dialects import EvmDialect, SolanaDialect, ZionDialect
 from tests.conformance.fault_proxy import Dialect, Fault, FaultProxy
+from tests.conformance.rest_fault_proxy import BlockfrostFaultProxy
 from tests.conformance.rig import Scene, Watcher
 
 pytestmark = pytest.mark.long  # each waits for time limits, and holds only on a machine with time to spare
@@ -44,7 +46,7 @@ FIGURES = os.environ.get("ENDPOINT_FAULTS_FIGURES", "")
 LIMIT = float(os.environ.get("ENDPOINT_FAULTS_LIMIT", 15 + BLOCKS / 10))
 """Seconds within which a scan must have found everything, where it can."""
 
-CHAINS = ("ethereum", "zion", "solana")
+CHAINS = ("ethereum", "zion", "solana", "cardano")
 DIALECTS: dict[str, Callable[[], Dialect]] = {
     "ethereum": EvmDialect,
     "zion": ZionDialect,
@@ -54,6 +56,7 @@ OPENERS: dict[str, Callable[[Any, bytes], Any]] = {
     "ethereum": evm.open_port,
     "zion": zion.open_port,
     "solana": solana.open_port,
+    "cardano": cardano.open_port,
 }
 
 HOPELESS = {Fault.FROZEN, Fault.FOREIGN, Fault.PRUNED}
@@ -116,8 +119,11 @@ async def history_of(rigs: Rigs, chain: str) -> History:
 
 
 def pool_of(port: Any) -> Pool[Any]:
-    found: Any = port._nodes._pool if hasattr(port, "_nodes") else port._rpc.pool
-    return found  # type: ignore[no-any-return]
+    for name in ("_nodes", "_rpc"):
+        if hasattr(port, name):
+            holder = getattr(port, name)
+            return holder._pool if name == "_nodes" else holder.pool  # type: ignore[no-any-return]
+    return port._pool  # type: ignore[no-any-return]
 
 
 def watch_closely(port: Any) -> None:
@@ -176,7 +182,9 @@ async def scan_all(
 
 async def through(
     history: History, fault: Fault, *, second: bool, stack: AsyncExitStack
-) -> tuple[Any, FaultProxy]:
+) -> tuple[Any, FaultProxy | BlockfrostFaultProxy]:
+    if history.chain == "cardano":
+        return await through_a_service(history, fault, second=second, stack=stack)
     upstream = history.rig.devnet.rpc_url
     proxy = await stack.enter_async_context(
         FaultProxy(
@@ -199,6 +207,25 @@ async def through(
     return port, proxy
 
 
+async def through_a_service(
+    history: History, fault: Fault, *, second: bool, stack: AsyncExitStack
+) -> tuple[Any, BlockfrostFaultProxy]:
+    honest = history.rig.settings
+    proxy = await stack.enter_async_context(
+        BlockfrostFaultProxy(honest.blockfrost_url, fault, seed=SEED, frozen_at=history.middle, delay=0.8)
+    )
+    changes: dict[str, Any] = {
+        "blockfrost_url": proxy.url,
+        "other_blockfrosts": ((honest.blockfrost_url, ""),) if second else (),
+        "timeout": 0.5 if fault is Fault.SLOW else 5.0,
+    }
+    settings = msgspec.structs.replace(honest, **changes)
+    port = OPENERS["cardano"](settings, devnet_key("endpoint-faults"))
+    stack.push_async_callback(port.close)
+    watch_closely(port)
+    return port, proxy
+
+
 def keep(outcome: Outcome) -> None:
     if FIGURES:
         with Path(FIGURES).open("a") as file:
@@ -211,7 +238,8 @@ def cases() -> list[Any]:
         for chain in CHAINS
         for fault in Fault
         if not (chain != "ethereum" and fault is Fault.RANGE_LIMITED)
-        and not (chain == "zion" and fault in {Fault.BATCH_LIMITED, Fault.REORDERED})
+        and not (chain in {"zion", "cardano"} and fault in {Fault.BATCH_LIMITED, Fault.REORDERED})
+        and not (chain == "cardano" and fault is Fault.TWO_NODES)
     ]
 
 
@@ -284,7 +312,7 @@ def within(history: History, found: tuple[HtlcEvent, ...]) -> tuple[HtlcEvent, .
 def outcome_of(
     history: History,
     fault: Fault,
-    proxy: FaultProxy,
+    proxy: FaultProxy | BlockfrostFaultProxy,
     last: BlockRef,
     found: tuple[HtlcEvent, ...],
     said: str,

@@ -99,6 +99,25 @@ async def test_a_node_that_never_agrees_with_itself_is_unavailable(
     await port.close()
 
 
+async def test_a_block_that_is_missing_below_the_head_is_no_reorg(rig: EthereumRig, rpc: LyingRpc) -> None:
+    port = through(rig, rpc.url)
+    watcher = Watcher(port)
+    await watcher.look()
+    await rig.devnet.mine(3)
+    await watcher.look()
+    await rig.devnet.mine(2)
+    gone = {hex(block.height) for block in watcher.ring[-2:]}
+
+    def without(call: dict[str, Any], answer: dict[str, Any]) -> dict[str, Any]:
+        lacks = call["method"] == "eth_getBlockByNumber" and call["params"][0] in gone
+        return {**answer, "result": None} if lacks else answer
+
+    rpc.mangle = without
+    with pytest.raises(PortUnavailableError):
+        await port.scan(watcher.ring, 10)
+    await port.close()
+
+
 async def test_logs_of_another_branch_are_not_believed(scene: Scene, rig: EthereumRig, rpc: LyingRpc) -> None:
     ours, theirs = await scene.port("bridge"), await scene.port("user")
     port = through(rig, rpc.url)

@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeVar, cast
 
 from bridge.chains.endpoints.agreement import Agreement
+from bridge.chains.endpoints.ancestry import Ancestry
 from bridge.chains.endpoints.answers import Answer, EndpointError
 from bridge.chains.endpoints.http import HttpEndpoint
 from bridge.chains.endpoints.names import endpoint_names
@@ -62,6 +63,7 @@ class JsonRpc(Calls):
         rules: Rules = Rules(),
         identify: Identity | None = None,
         head: ReadHead | None = None,
+        ancestry: Ancestry[OneEndpoint] | None = None,
         send_urls: Sequence[str] = (),
         identify_sender: Identity | None = None,
         clock: Callable[[], float] = time.time,
@@ -69,11 +71,11 @@ class JsonRpc(Calls):
         if not urls:
             raise PortError(f"no {network} RPC URL is configured", "set rpc_urls of the chain")
         self._rules = rules
-        self.pool = self._pool(urls, timeout, f"the {network} RPC", errors, identify, head, clock)
+        self.pool = self._pool(urls, timeout, f"the {network} RPC", errors, identify, head, ancestry, clock)
         self._senders = self.pool
         if send_urls:
             what = f"the {network} RPC for sending"
-            self._senders = self._pool(send_urls, timeout, what, errors, identify_sender, None, clock)
+            self._senders = self._pool(send_urls, timeout, what, errors, identify_sender, None, None, clock)
 
     def _pool(
         self,
@@ -83,6 +85,7 @@ class JsonRpc(Calls):
         errors: ErrorTable,
         identify: Identity | None,
         head: ReadHead | None,
+        ancestry: Ancestry[OneEndpoint] | None,
         clock: Callable[[], float],
     ) -> Pool[OneEndpoint]:
         names = endpoint_names(urls, what)
@@ -90,7 +93,16 @@ class JsonRpc(Calls):
             OneEndpoint(HttpEndpoint(url, timeout, name), errors)
             for url, name in zip(urls, names, strict=True)
         ]
-        pool = Pool(clients, names, what, rules=self._rules, identify=identify, head=head, clock=clock)
+        pool = Pool(
+            clients,
+            names,
+            what,
+            rules=self._rules,
+            identify=identify,
+            head=head,
+            ancestry=ancestry,
+            clock=clock,
+        )
         for client in clients:
             client.http.on_connect = lambda client=client: pool.reconnected(client)  # type: ignore[misc]
             client.waits_for = lambda error, client=client: pool.wait_for(client, error)  # type: ignore[misc]

@@ -13,10 +13,11 @@ from contextlib import suppress
 from typing import Generic, Protocol, TypeVar
 
 from bridge.chains.endpoints.agreement import Agreed, Agreement, NotAgreed
+from bridge.chains.endpoints.ancestry import Ancestry
 from bridge.chains.endpoints.answers import Answer, EndpointError, reading
 from bridge.chains.endpoints.reports import Report
 from bridge.chains.endpoints.selection import Head, Rules, Selection, Verdict
-from bridge.chains.endpoints.sending import TAKEN, best_of
+from bridge.chains.endpoints.sending import outcome_of
 from bridge.chains.errors import DeepReorgError, PortError, PortUnavailableError
 from bridge.chains.port import BroadcastResult
 
@@ -41,12 +42,8 @@ _PROBE_PATIENCE = 2.0
 
 _MOVED_PAUSE = 0.02
 """Seconds before a chain is read again that has changed while it was read."""
-
 _LIMITS_IN_A_ROW = 6
 """How often an endpoint may put one request off without having served any more of it."""
-
-_GRACE = 1.0
-"""Seconds that the other endpoints are waited for once one has taken a transaction."""
 
 
 class Pool(Generic[ClientT]):
@@ -54,8 +51,9 @@ class Pool(Generic[ClientT]):
 
     `network` is what messages call them together ("the Solana RPC"), `names` what each is called (see
     `names.endpoint_names`). `identify` is asked before an endpoint's first use, after each failure, and after
-    `reconnected`. `head` reads the newest block; without it no endpoint is known to lag. `clock` is the time
-    of day, `monotonic` never jumps; both in seconds.
+    `reconnected`. `head` reads the newest block; without it no endpoint is known to lag. With `ancestry` a
+    head bars nobody whose chain is not below it. `clock` is the time of day, `monotonic` never jumps; both in
+    seconds.
     """
 
     def __init__(
@@ -67,6 +65,7 @@ class Pool(Generic[ClientT]):
         rules: Rules = Rules(),
         identify: Identify[ClientT] | None = None,
         head: ReadHead[ClientT] | None = None,
+        ancestry: Ancestry[ClientT] | None = None,
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -80,7 +79,8 @@ class Pool(Generic[ClientT]):
         self._head = head
         self._clock = clock
         self._monotonic = monotonic
-        self._selection = Selection(len(self.clients), rules)
+        self._ancestry = ancestry
+        self._selection = Selection(len(self.clients), rules, heads_need_backing=ancestry is not None)
         self._known: set[int] = set()
         """Endpoints whose identity was checked since their last failure."""
         self._foreign: dict[int, PortError] = {}
@@ -110,10 +110,6 @@ class Pool(Generic[ClientT]):
         """Leave an endpoint for a while whose answers contradict themselves or each other."""
         verdict = Verdict(reason, "use another endpoint")
         self._failed(self.clients.index(client), EndpointError(reason, verdict.hint, kind=Answer.WRONG))
-
-    def has_other(self, client: ClientT) -> bool:
-        """Tell whether another endpoint could be asked now."""
-        return any(self.clients[index] is not client for index in self._order())
 
     def wait_for(self, client: ClientT, limit: EndpointError) -> float | None:
         """Return the seconds to wait in the middle of a request before `client`, which has just asked for
@@ -247,28 +243,12 @@ class Pool(Generic[ClientT]):
         self._sending |= tasks
         for task in tasks:
             task.add_done_callback(self._sent)
-        waiting, timeout = tasks, None
-        results: list[BroadcastResult] = []
-        failures: list[BaseException] = []
-        while waiting:
-            done, waiting = await asyncio.wait(waiting, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
-            if not done:
-                break
-            for task in done:
-                if (failure := task.exception()) is None:
-                    results.append(task.result())
-                else:
-                    failures.append(failure)
-            if any(result.outcome in TAKEN for result in results):
-                timeout = _GRACE
-        if results:
-            return best_of(results)
-        # An error that says what to do (a foreign endpoint) before one that will pass.
-        raise next((e for e in failures if not isinstance(e, PortUnavailableError)), failures[0])
+        return await outcome_of(tasks)
 
     async def examine(self) -> tuple[Report, ...]:
         """Look at every endpoint now, and tell of each whether it may be asked. Raises nothing."""
         await asyncio.gather(*(self._look_at(index, anyway=True) for index in range(len(self.clients))))
+        await self._compare_chains()
         now, clock = self._monotonic(), self._clock()
         reports = []
         for index, name in enumerate(self.names):
@@ -364,6 +344,20 @@ class Pool(Generic[ClientT]):
 
     async def _look_at_all(self) -> None:
         await asyncio.gather(*(self._look_at(index) for index in range(len(self.clients))))
+        await self._compare_chains()
+
+    async def _compare_chains(self) -> None:
+        """See whether those that are ahead have the chain of those that they leave behind."""
+        if self._ancestry is None:
+            return
+        for higher, lower in self._selection.disputes(self._monotonic(), self._clock()):
+            try:
+                with reading(self.names[higher]):
+                    shown = await self._ancestry.backs(self.clients[higher], self.clients[lower])
+            except PortUnavailableError:
+                shown = False
+            if shown is not None:
+                self._selection.backed(higher, lower, shown=shown)
 
     async def _look_at(self, index: int, *, anyway: bool = False) -> None:
         if not (anyway or self._selection.may_identify(index, self._monotonic())):

@@ -75,10 +75,13 @@ _LONGEST_LIMIT = 600.0
 class Selection:
     """`count` endpoints by index, and what is known of each."""
 
-    def __init__(self, count: int, rules: Rules) -> None:
+    def __init__(self, count: int, rules: Rules, *, heads_need_backing: bool = False) -> None:
         if count < 1:
             raise ValueError("at least one endpoint is needed")
         self.rules = rules
+        self._needs_backing = heads_need_backing
+        self._backed: dict[tuple[int, int], bool] = {}
+        """Whether the first, which is ahead, is known to have the second one's chain below its head."""
         self._states = [_State() for _ in range(count)]
         self._current = 0
 
@@ -133,7 +136,23 @@ class Selection:
             state.moved_at = now
         state.head, state.head_at = head, now
 
+    def backed(self, higher: int, lower: int, *, shown: bool) -> None:
+        """The one that is ahead has shown the other one's chain below its head, or could not."""
+        self._backed[higher, lower] = shown
+
     # ------------------------------------------------------------------ what follows
+
+    def disputes(self, now: float, clock: float) -> list[tuple[int, int]]:
+        """Return which endpoint's head would make which other one lag: pairs of the higher and the lower."""
+        return [
+            (higher, lower)
+            for lower, state in enumerate(self._states)
+            for higher, other in enumerate(self._states)
+            if state.head is not None
+            and other.head is not None
+            and self._counts(other, now, clock)
+            and self._lags(state, state.head, other.head, now)
+        ]
 
     def order(self, now: float, clock: float) -> tuple[int, ...]:
         """Return the endpoints that may be asked, the best first: those in good standing from the current one
@@ -163,7 +182,15 @@ class Selection:
 
     def trouble(self, index: int, now: float, clock: float) -> Verdict | None:
         """Return why an endpoint is left, or how its last request failed; None when all is well."""
-        return self._barred(index, now, clock) or self._states[index].trouble
+        found = self._barred(index, now, clock) or self._states[index].trouble
+        if found is None and any(
+            self._backed.get(pair) is False for pair in self.disputes(now, clock) if pair[0] == index
+        ):
+            return Verdict(
+                "is far ahead of another one, and does not have that one's blocks",
+                "one of the two is on another chain: compare both with an explorer, and use another endpoint",
+            )
+        return found
 
     def limits(self, index: int, now: float) -> tuple[int, float]:
         """Return how often in a row it has asked for slower requests, and the seconds until it may be asked
@@ -219,6 +246,12 @@ class Selection:
     def _too_new(self, head: Head, moved_at: float, now: float, clock: float) -> bool:
         return self.rules.max_age > 0 and -self._age(head, moved_at, now, clock) > self.rules.ahead
 
+    def _counts(self, state: _State, now: float, clock: float) -> bool:
+        """Tell whether a head is one to compare others with."""
+        if state.head is None or now - state.head_at > self.rules.memory:
+            return False
+        return not self._too_new(state.head, state.moved_at, now, clock)
+
     def _age(self, head: Head, moved_at: float, now: float, clock: float) -> float:
         # Between two looks the head ages with our own clock.
         return now - moved_at if head.time is None else clock - head.time
@@ -231,8 +264,8 @@ class Selection:
             for at, other in enumerate(self._states)
             if at != index
             and other.head is not None
-            and now - other.head_at <= self.rules.memory
-            and not self._too_new(other.head, other.moved_at, now, clock)
+            and self._counts(other, now, clock)
+            and (not self._needs_backing or self._backed.get((at, index), False))
         ]
         heads.sort(key=lambda head: head.height)
         return heads[-min(2, len(heads))] if heads else None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import Row, case, func, or_, select, update
+from sqlalchemy import Connection, Row, bindparam, case, func, or_, select, update
 
 from bridge.protocol.types import ChainId, LockId, Purpose, SwapId
 from bridge.store.errors import DuplicateError
@@ -17,8 +17,9 @@ from bridge.store.records import (
     Lease,
     PlannedIntent,
 )
-from bridge.store.repositories.base import Repository, readable, record
+from bridge.store.repositories.base import Repository, in_parts, readable, record
 from bridge.store.tables import IntentRow, table_of
+from bridge.store.write_buffer import WriteBuffer
 
 _intents = table_of(IntentRow)
 
@@ -46,8 +47,47 @@ def _stored_intents(rows: Iterable[Row[Any]]) -> list[Intent]:
     return readable(rows, stored_intent)
 
 
+_Key = tuple[str, str, str, str]
+"""Subject, leg, purpose and lock of an intent."""
+
+_GET_INTENT = select(_intents).where(_intents.c.id == bindparam("this"))
+_INSERT_INTENT = _intents.insert()
+_STANDING_OF = select(_intents).where(
+    _intents.c.swap_id.in_(bindparam("ids", expanding=True)), _intents.c.state.not_in(_DEAD)
+)
+_STANDING = select(_intents).where(
+    _intents.c.subject == bindparam("subject"),
+    _intents.c.leg == bindparam("leg"),
+    _intents.c.purpose == bindparam("purpose"),
+    _intents.c.lock_id == bindparam("lock_id"),
+    _intents.c.state.not_in(_DEAD),
+)
+
+
 class Intents(Repository):
-    """What is to be done on chain. One row at most stands per (subject, leg, purpose, lock)."""
+    """What is to be done on chain. One row at most stands per (subject, leg, purpose, lock).
+
+    What stands for many swaps can be read at once (`remember`); any other change here forgets it again.
+    """
+
+    def __init__(self, connection: Connection, now_ms: int, buffer: WriteBuffer) -> None:
+        super().__init__(connection, now_ms, buffer)
+        self._known: dict[str, dict[_Key, Row[Any] | None]] = {}
+        """By swap; None for what this transaction has planned itself."""
+        buffer.on_undo(self._known.clear)
+
+    def _run(self, statement: Any, values: dict[str, Any] | None = None) -> int:
+        self._known.clear()
+        return super()._run(statement, values)
+
+    def remember(self, swap_ids: Iterable[SwapId]) -> None:
+        """Read what stands for these swaps, with one query. The swaps must be held: then nobody else plans
+        for them."""
+        for part in in_parts(swap_ids):
+            known: dict[str, dict[_Key, Row[Any] | None]] = {swap_id: {} for swap_id in part}
+            for row in self._all(_STANDING_OF, {"ids": part}):
+                known[row.swap_id][row.subject, row.leg, row.purpose, row.lock_id] = row
+            self._known.update(known)
 
     def plan(self, planned: PlannedIntent) -> bool:
         """Store an intent unless there is a standing one (in any state except FAILED and CANCELLED).
@@ -67,6 +107,14 @@ class Intents(Repository):
             "created_ms": self.now_ms,
             "updated_ms": self.now_ms,
         }
+        known = self._known.get(planned.swap_id) if planned.swap_id else None
+        key = (planned.subject, planned.leg, planned.purpose.value, planned.lock_id)
+        if known is not None:
+            if key in known:
+                return False
+            known[key] = None
+            self._buffer.add(self._plan_all, values)
+            return True
         if self.standing(planned.subject, planned.leg, planned.purpose, planned.lock_id) is not None:
             return False
         try:
@@ -75,24 +123,30 @@ class Intents(Repository):
             return False
         return True
 
+    def _plan_all(self, rows: list[dict[str, Any]]) -> None:
+        self._write_all(_INSERT_INTENT, rows)
+
+    def is_final(self, planned: PlannedIntent) -> bool:
+        """Tell whether what stands for this has been done finally."""
+        key = (planned.subject, planned.leg, planned.purpose.value, planned.lock_id)
+        known = self._known.get(planned.swap_id) if planned.swap_id else None
+        if known is not None and key in known:
+            row = known[key]
+            return row is not None and row.state == IntentState.FINAL.value
+        standing = self.standing(planned.subject, planned.leg, planned.purpose, planned.lock_id)
+        return standing is not None and standing.state is IntentState.FINAL
+
     def get(self, intent_id: int) -> Intent | None:
         """Return an intent."""
-        row = self._first(select(_intents).where(_intents.c.id == intent_id))
+        row = self._first(_GET_INTENT, {"this": intent_id})
         return stored_intent(row) if row else None
 
     def standing(
         self, subject: str, leg: str, purpose: Purpose, lock_id: LockId = LockId("")
     ) -> Intent | None:
         """Return the intent that stands for this (subject, leg, purpose, lock)."""
-        row = self._first(
-            select(_intents).where(
-                _intents.c.subject == subject,
-                _intents.c.leg == leg,
-                _intents.c.purpose == purpose.value,
-                _intents.c.lock_id == lock_id,
-                _intents.c.state.not_in(_DEAD),
-            )
-        )
+        wanted = {"subject": subject, "leg": leg, "purpose": purpose.value, "lock_id": lock_id}
+        row = self._first(_STANDING, wanted)
         return stored_intent(row) if row else None
 
     def of_swap(self, swap_id: SwapId) -> list[Intent]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, and_, delete, func, not_, or_, select, update
+from sqlalchemy import ColumnElement, Row, and_, bindparam, delete, func, not_, or_, select, update
 
 from bridge.protocol.types import Amount, LegState, SwapId
 from bridge.store.errors import ConflictError
@@ -106,6 +106,13 @@ class Quotes(Repository):
         self._run(delete(_quotes).where(_quotes.c.id.in_(ids)))
 
 
+_RELEASE = (
+    update(_reservations)
+    .where(_reservations.c.swap_id == bindparam("swap"), _reservations.c.live)
+    .values(live=False, released_ms=bindparam("now"))
+)
+
+
 class Reservations(Repository):
     """Inventory that is promised. Take `tx.lock("inventory:<asset>")` before you compare and hold."""
 
@@ -187,6 +194,14 @@ class Reservations(Repository):
             .where(column == value, _reservations.c.live)
             .values(live=False, released_ms=self.now_ms)
         )
+
+    def release_of_swap(self, swap_id: SwapId) -> None:
+        """Give back what a swap holds, with whatever else this transaction writes; repeating it does
+        nothing."""
+        self._buffer.add(self._release_all, {"swap": swap_id, "now": self.now_ms})
+
+    def _release_all(self, rows: list[dict[str, Any]]) -> None:
+        self._write_all(_RELEASE, list({row["swap"]: row for row in rows}.values()))
 
     def release_expired(self) -> int:
         """Give back what expired quotes still hold; returns the rows released."""

@@ -46,6 +46,10 @@ class TxRejectedError(RainbowError):
         self.units = units
 
 
+_TABLE_HEAD = 56
+"""Bytes of an address lookup table before its addresses (LOOKUP_TABLE_META_SIZE of the Solana SDK)."""
+
+
 @dataclass
 class Entry:
     """A transaction in a block."""
@@ -65,8 +69,11 @@ class Entry:
 
     @property
     def keys(self) -> list[Pubkey]:
-        """The accounts that it names."""
-        return list(self.transaction.message.account_keys)
+        """The accounts that it names, those from address lookup tables behind its own: it is listed under all
+        of them (Agave, ledger/src/blockstore.rs, `write_transaction_status`)."""
+        loaded = self.meta["loadedAddresses"]
+        found = [Pubkey.from_string(key) for key in (*loaded["writable"], *loaded["readonly"])]
+        return [*self.transaction.message.account_keys, *found]
 
 
 @dataclass
@@ -270,7 +277,8 @@ class DevLedger:
         self.svm.expire_blockhash()
 
     def _execute(self, transaction: VersionedTransaction, slot: int, time: int) -> Entry | None:
-        keys = list(transaction.message.account_keys)
+        writable, readonly = self._loaded(transaction)
+        keys = [*transaction.message.account_keys, *writable, *readonly]
         before = {key: self.account(key) for key in keys}
         result = self.svm.send_transaction(transaction)
         error: Any = None
@@ -292,11 +300,28 @@ class DevLedger:
             "innerInstructions": inner_instructions(meta) if self.records_inner else None,
             "logMessages": meta.logs() if self.records_inner else None,
             "rewards": [],
-            "loadedAddresses": {"writable": [], "readonly": []},
+            "loadedAddresses": {
+                "writable": [str(key) for key in writable],
+                "readonly": [str(key) for key in readonly],
+            },
             "computeUnitsConsumed": meta.compute_units_consumed(),
         }
         changed = {key: account for key, account in before.items() if account != after[key]}
         return Entry(transaction, slot, time, error, described, changed)
+
+    def _loaded(self, transaction: VersionedTransaction) -> tuple[list[Pubkey], list[Pubkey]]:
+        """Return the accounts that a transaction takes from address lookup tables: written and only read."""
+        writable: list[Pubkey] = []
+        readonly: list[Pubkey] = []
+        for lookup in getattr(transaction.message, "address_table_lookups", ()):
+            table = self.account(lookup.account_key)
+            if table is None:
+                continue  # it cannot be executed
+            held = bytes(table.data)[_TABLE_HEAD:]
+            addresses = [Pubkey.from_bytes(held[at : at + 32]) for at in range(0, len(held) - 31, 32)]
+            writable += [addresses[at] for at in lookup.writable_indexes if at < len(addresses)]
+            readonly += [addresses[at] for at in lookup.readonly_indexes if at < len(addresses)]
+        return writable, readonly
 
     def _token_balances(
         self, keys: Sequence[Pubkey], accounts: dict[Pubkey, Account | None]

@@ -271,6 +271,36 @@ async def test_a_listed_transaction_that_cannot_be_read_holds_its_block_back(hos
     assert event.terms == terms
 
 
+async def test_a_transaction_that_is_said_to_be_in_another_block_holds_its_block_back(hosted: Client) -> None:
+    ring = await hosted.ring()
+    _, tx = await hosted.locked()
+    hosted.liar.mangle = lambda path, honest: (
+        {**honest, "block": "ab" * 32} if path.endswith(f"txs/{tx.tx_id}") else honest
+    )
+    with pytest.raises(PortUnavailableError):
+        await hosted.port.scan(ring, 10)
+
+
+async def test_inputs_that_are_not_those_of_the_bytes_are_not_believed(hosted: Client) -> None:
+    """Else a service could make a redeemer count for another input than it was for."""
+    terms, _ = await hosted.locked()
+    ring = await hosted.ring()
+    claim = await hosted.sent(ClaimAction(terms, SECRET))
+    await hosted.devnet.mine(1)
+
+    def another_input(path: str, honest: Any) -> Any:
+        if path.endswith(f"txs/{claim.tx_id}/utxos"):
+            honest["inputs"][0] = {**honest["inputs"][0], "tx_hash": "00" * 32}
+        return honest
+
+    hosted.liar.mangle = another_input
+    with pytest.raises(PortUnavailableError, match="other inputs"):
+        await hosted.port.scan(ring, 10)
+    hosted.liar.honest()
+    (event,) = (await hosted.port.scan(ring, 10)).events
+    assert isinstance(event, Claimed)
+
+
 async def test_the_bytes_of_another_transaction_are_no_claim(hosted: Client) -> None:
     other, _ = await hosted.locked()
     given_back = await hosted.sent(CooperativeRefundAction(other))

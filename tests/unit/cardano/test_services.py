@@ -220,6 +220,27 @@ async def test_what_a_service_will_not_serve_is_told_by_its_name(
         await port.close()
 
 
+async def test_a_daily_limit_is_kept(devnet: CardanoDevnet) -> None:
+    async with LyingWeb(devnet) as liar:
+        port = open_port(liar.hosted(devnet), devnet_key("daily limit"))
+        liar.status = 402
+        for _ in range(3):
+            with pytest.raises(PortUnavailableError, match="used up"):
+                await port.tip()
+        assert len(liar.seen) < 3, "it is left alone for a while"
+        await port.close()
+
+
+async def test_a_hint_of_another_service_proves_nothing(two: Two) -> None:
+    terms, lock = await two.locked()
+    other = msgspec.structs.replace(terms, amount=terms.amount + 1)
+    hints = two.port._pool.clients[0].drafting.index._hints
+    hints.add(other, (lock.tx_id, 0))
+    hints.add(other, ("ab" * 32, 3))
+    assert await two.status(other) in {LockStatus.ABSENT, LockStatus.UNKNOWN}
+    assert await two.status(terms) is LockStatus.OPEN
+
+
 @pytest.mark.parametrize("network", list(NetworkKind))
 async def test_the_head_may_be_old_on_local_networks_alone(network: NetworkKind) -> None:
     section = CardanoSection(

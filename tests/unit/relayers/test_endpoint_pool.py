@@ -8,12 +8,14 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from bridge.chains.endpoints.agreement import Agreed, NotAgreed
+from bridge.chains.endpoints.ancestry import DISTANCES, Ancestry
 from bridge.chains.endpoints.answers import Answer, EndpointError
 from bridge.chains.endpoints.names import endpoint_names
 from bridge.chains.endpoints.pool import Pool
 from bridge.chains.endpoints.selection import Head, Rules
 from bridge.chains.errors import PortError, PortUnavailableError
 from bridge.chains.port import BroadcastOutcome, BroadcastResult
+from bridge.protocol.types import BlockHeight, BlockRef, UnixSeconds
 
 
 class Node:
@@ -26,6 +28,14 @@ class Node:
         self.down = False
         self.identified = 0
         self.closed = False
+        self.chain: dict[int, str] = {}
+        """Blocks that it shows; without any it has one for each height up to its head's."""
+
+    def block(self, height: int) -> BlockRef | None:
+        found = self.chain.get(height) if self.chain else f"block {height}"
+        if found is None or (not self.chain and height > self.head.height):
+            return None
+        return BlockRef(BlockHeight(height), found, "", UnixSeconds(0))
 
     async def answer(self) -> str:
         if self.down:
@@ -48,6 +58,17 @@ async def head(node: Node) -> Head:
     return node.head
 
 
+async def recent(node: Node) -> list[BlockRef]:
+    await node.answer()
+    found = [node.block(node.head.height - back) for back in DISTANCES]
+    return [block for block in found if block is not None]
+
+
+async def shows(node: Node, block: BlockRef) -> bool:
+    await node.answer()
+    return node.block(block.height) == block
+
+
 def ask(node: Node) -> Awaitable[str]:
     return node.answer()
 
@@ -67,6 +88,7 @@ class Times:
             rules=rules,
             identify=identify,
             head=head if heads else None,
+            ancestry=Ancestry(recent, shows) if heads else None,
             clock=lambda: 1_000.0 + self.now,
             monotonic=lambda: self.now,
         )
@@ -202,6 +224,48 @@ async def test_one_that_stands_still_is_left_for_one_that_is_ahead(times: Times)
     times.now += 5
     assert await pool.ask(ask) == "b", "it stays where it is"
     b.down = True
+    assert await pool.ask(ask) == "a"
+
+
+async def test_of_two_a_liar_with_a_higher_head_does_not_exclude_the_other(times: Times) -> None:
+    a, liar = Node("a"), Node("liar")
+    pool = times.pool(a, liar, rules=Rules(probe_every=5.0))
+    for invented in ({}, {140: "x", 139: "y", 135: "z", 110: "w", 100: "another block 100"}):
+        liar.head, liar.chain = Head(140, 1_480), invented or {1: "nothing of what it says"}
+        times.now += 5
+        assert await pool.ask(ask) == "a", "it stays where it is"
+        assert await pool.agree(ask, key=len) == NotAgreed(
+            "the X RPC, endpoint 1 of 2 (a.example) and the X RPC, endpoint 2 of 2 (liar.example) "
+            "do not say the same"
+        ), "both are asked"
+        honest, lying = await pool.examine()
+        assert honest.trouble is None
+        assert lying.trouble is not None
+        assert "does not have that one's blocks" in lying.trouble.reason
+    # Once it has our chain below its head it may be right, and the other one lags.
+    liar.chain = {height: f"block {height}" for height in range(141)}
+    times.now += 5
+    assert await pool.ask(ask) == "liar"
+    lagging, _ = await pool.examine()
+    assert lagging.trouble is not None
+    assert "40 blocks behind" in lagging.trouble.reason
+
+
+async def test_one_that_lags_on_a_branch_that_was_left_is_still_found_to_lag(times: Times) -> None:
+    a, b = Node("a"), Node("b", 140)
+    a.chain = {height: f"block {height}" for height in range(96)} | {h: f"orphan {h}" for h in range(96, 101)}
+    b.head = Head(140, 1_480)
+    pool = times.pool(a, b)
+    assert await pool.ask(ask) == "b", "their chains meet at block 95 at the latest"
+    assert isinstance(await pool.agree(ask), NotAgreed)
+
+
+async def test_one_that_shows_no_block_bars_nobody_and_is_barred_by_nobody(times: Times) -> None:
+    a, b = Node("a"), Node("b")
+    pool = times.pool(a, b, rules=Rules(probe_every=5.0))
+    await pool.ask(ask)
+    b.head, b.down = Head(140, 1_480), True
+    times.now += 5
     assert await pool.ask(ask) == "a"
 
 

@@ -178,3 +178,25 @@ def test_rests_grow_and_end() -> None:
     selection.served(1)
     assert selection._states[1].rests_until == 0.0
     assert selection.trouble(1, 0.0, 1_000.0) is None
+
+
+def test_where_heads_need_backing_one_without_bars_nobody() -> None:
+    selection = Selection(2, Rules(), heads_need_backing=True)
+    selection.saw_head(0, Head(100, 1_000), 0.0)
+    selection.saw_head(1, Head(200, 1_000), 0.0)
+    selection.saw_head(1, Head(200, 1_500), 0.0)
+    assert selection.disputes(0.0, 1_500.0) == [(1, 0)]
+    assert order(selection, clock=1_500.0) == (0, 1)
+    selection.backed(1, 0, shown=False)
+    assert order(selection, clock=1_500.0) == (0, 1)
+    found = selection.trouble(1, 0.0, 1_500.0)
+    assert found is not None
+    assert "compare both with an explorer" in found.hint
+    selection.backed(1, 0, shown=True)
+    assert order(selection, clock=1_500.0) == (1,)
+    assert selection.trouble(1, 0.0, 1_500.0) is None
+    # When it has caught up there is nothing to say any more.
+    selection.backed(1, 0, shown=False)
+    selection.saw_head(0, Head(200, 1_500), 0.0)
+    assert selection.disputes(0.0, 1_500.0) == []
+    assert selection.trouble(1, 0.0, 1_500.0) is None

@@ -324,9 +324,9 @@ def invoke(host: Host, instance: xdr.SCContractInstance, frame: Frame) -> xdr.SC
     """Run a function of an asset contract. Raises `HostError`."""
     found = _FUNCTIONS.get(frame.function)
     if found is None:
-        raise HostError(Type.SCE_CONTEXT, Code.SCEC_MISSING_VALUE, f"no function {frame.function}")
+        raise HostError(Type.SCE_VALUE, Code.SCEC_INVALID_INPUT, f"no function {frame.function}")
     count, function = found
     if len(frame.arguments) != count:
-        raise HostError(Type.SCE_CONTEXT, Code.SCEC_INVALID_INPUT, "wrong number of arguments")
+        raise HostError(Type.SCE_CONTEXT, Code.SCEC_UNEXPECTED_SIZE, "wrong number of arguments")
     result = function(_Contract(host, instance, frame), *frame.arguments)
     return scval.to_void() if result is None else result

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from stellar_sdk import xdr
 
-from relayers.stellar.devnet.entries import ContractEntry
+from relayers.stellar.devnet.entries import ContractEntry, Entry
 from relayers.stellar.devnet.ledger import LedgerTxn
 from relayers.stellar.devnet.soroban.errors import HostError
 from relayers.stellar.devnet.soroban.fees import RentChange, size_for_rent
@@ -37,6 +37,8 @@ class Outcome:
     event_bytes: int = 0
     """Of events and returned value."""
     rent: list[RentChange] = field(default_factory=list)
+    grown_bytes: dict[str, int] = field(default_factory=dict)
+    """In a simulation: what of the bytes accounts for extensions that accounts do not have yet."""
 
     @property
     def result_hash(self) -> bytes:
@@ -85,6 +87,8 @@ def execute(
             host.auth.emulate_authentication()
             outcome.auth = host.auth.recorded(upgraded_auth)
         outcome.events = host.events
+        host.budget.charge("key", len(footprint.keys))
+        host.budget.charge("restored", len(host.storage.restored))
     except HostError as error:
         outcome.error = error
     if host is not None:
@@ -108,14 +112,20 @@ def _measure(before: LedgerTxn, after: LedgerTxn, host: Host, outcome: Outcome) 
                 outcome.disk_read_bytes += entry_bytes(old)
         else:
             outcome.disk_read_entries += 1
-            outcome.disk_read_bytes += entry_bytes(old, grown=grown)
+            _count(outcome, "disk_read_bytes", old, grown)
         if raw in outcome.footprint.writable:
-            outcome.write_bytes += entry_bytes(new, grown=grown)
+            _count(outcome, "write_bytes", new, grown)
         if isinstance(new, ContractEntry):
             _add_rent(outcome, key, new, None if raw in archived else old, host.storage.sequence)
     if outcome.value is not None:
         parts = [outcome.value.to_xdr_bytes(), *[each.to_xdr_bytes() for each in outcome.events]]
         outcome.event_bytes = sum(len(each) for each in parts)
+
+
+def _count(outcome: Outcome, what: str, entry: Entry | None, grown: bool) -> None:
+    size = entry_bytes(entry, grown=grown)
+    setattr(outcome, what, getattr(outcome, what) + size)
+    outcome.grown_bytes[what] = outcome.grown_bytes.get(what, 0) + size - entry_bytes(entry)
 
 
 def _add_rent(outcome: Outcome, key: xdr.LedgerKey, new: ContractEntry, old: object, sequence: int) -> None:

@@ -263,10 +263,6 @@ class Host:
     def _authorise_creation(self, deployer: xdr.SCAddress, new: xdr.CreateContractArgsV2) -> None:
         kind = FunctionType.SOROBAN_AUTHORIZED_FUNCTION_TYPE_CREATE_CONTRACT_V2_HOST_FN
         function = xdr.SorobanAuthorizedFunction(kind, create_contract_v2_host_fn=new)
-        if not new.constructor_args:
-            kind = FunctionType.SOROBAN_AUTHORIZED_FUNCTION_TYPE_CREATE_CONTRACT_HOST_FN
-            old = xdr.CreateContractArgs(new.contract_id_preimage, new.executable)
-            function = xdr.SorobanAuthorizedFunction(kind, create_contract_host_fn=old)
 
         def authorise() -> int:
             self.auth.require(Address.from_xdr_sc_address(deployer).address, function)

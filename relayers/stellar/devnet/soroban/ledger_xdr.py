@@ -256,7 +256,7 @@ def _account_from_xdr(found: xdr.AccountEntry, modified: int) -> Account:
 
 
 def weight_of(entry: Account, key: bytes) -> int:
-    """Return the weight of an ed25519 key on an account, 0 if it is no signer."""
+    """Return the weight of an ed25519 key on an account, 0 if it does not sign for it."""
     if key == entry.id:
         return entry.master_weight
     wanted = SignerId(ED25519, key)

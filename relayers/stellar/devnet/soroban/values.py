@@ -150,7 +150,7 @@ class Objects:
             xdr.SCAddressType.SC_ADDRESS_TYPE_CONTRACT,
         ):
             return self.add(ADDRESS, Address.from_xdr_sc_address(address).address)
-        raise HostError(Type.SCE_VALUE, Code.SCEC_INVALID_INPUT, "neither an account nor a contract")
+        raise HostError(Type.SCE_OBJECT, Code.SCEC_UNEXPECTED_TYPE, "neither an account nor a contract")
 
     def _map(self, found: xdr.SCMap) -> int:
         pairs = [(self.from_xdr(each.key), self.from_xdr(each.val)) for each in found.sc_map]

@@ -39,7 +39,7 @@ def _environment(module: WasmModule, settings: Settings) -> int:
     try:
         found = xdr.SCEnvMetaEntry.from_xdr_bytes(content).interface_version
     except Exception as error:
-        raise HostError(Type.SCE_WASM_VM, Code.SCEC_INVALID_INPUT, "no environment metadata") from error
+        raise HostError(Type.SCE_CONTEXT, Code.SCEC_EXCEEDED_LIMIT, "broken environment metadata") from error
     assert found is not None  # noqa: S101 - the only kind
     if found.protocol.uint32 > settings.protocol or found.pre_release.uint32:
         raise HostError(Type.SCE_WASM_VM, Code.SCEC_INVALID_INPUT, "for a newer protocol or a pre-release")
@@ -72,5 +72,5 @@ def check_wasm(code: bytes, settings: Settings) -> xdr.ContractCodeCostInputs:
         if max(protocol, first) != protocol or (last is not None and protocol > last):
             raise _refuse(f"import {each.module}.{each.name} is not of protocol {protocol}")
     if any(len(each) > MAX_PARAMETERS for each in module.exported_parameters):
-        raise _refuse("more than 32 parameters")
+        raise HostError(Type.SCE_WASM_VM, Code.SCEC_INVALID_INPUT, "more than 32 parameters")
     return module.costs()
