@@ -25,6 +25,7 @@ def relayer(
     """Run one chain's relayer until told to stop (SIGTERM, Ctrl-C). Several may run: one sends at a time."""
     import prometheus_client
 
+    from bridge.engine.outbox_settings import OutboxSettings
     from bridge.proofs.anchoring import anchor_log
     from bridge.wiring.ports import open_port
     from relayers.daemon.loop import WorkerSettings, run_worker
@@ -58,6 +59,13 @@ def relayer(
                         poll_seconds=section.poll_interval,
                         max_blocks=section.max_blocks_per_scan,
                         anchor_seconds=settings.anchor_interval,
+                        outbox=OutboxSettings(
+                            kept={
+                                entry.asset.key: settings.kept(entry.asset.key)
+                                for entry in settings.assets
+                                if entry.chain == chain
+                            }
+                        ),
                     ),
                     anchor=anchor_log if settings.traits(chain).carries_anchors else None,
                     assets=[entry.asset for entry in settings.assets if entry.chain == chain],

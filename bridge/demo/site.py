@@ -96,6 +96,7 @@ class Site:
             "assets": plans.offered_assets(self.assets),
             "pairs": plans.offered_pairs(self.assets),
             "prices": {"static": {asset.key: PRICES[asset] for asset in self.assets}},
+            "desk": {"known_after_swaps": 0},
             "swaps": {
                 "user_window": 120,
                 "lock_window": 60,

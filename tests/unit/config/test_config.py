@@ -15,6 +15,7 @@ from bridge.chains import registry
 from bridge.chains.family import section_of
 from bridge.config import ConfigError, Network, Settings, to_text, to_units
 from bridge.protocol.types import Amount, Asset, ChainId
+from chain.rules.params import NETWORKS
 from chain.rules.params import Network as ZionNetwork
 from relayers.cardano import plugin as cardano_plugin
 from relayers.cardano import timing as cardano_timing
@@ -150,7 +151,9 @@ def test_depth_grows_with_the_amount_up_to_the_cap(tmp_path: Path) -> None:
     chains = base_settings(tmp_path).chains
     zion = Asset(instances.ZION, "ZION", 8)
     assert chains.timing(zion, Amount(1)).finality_depth == 10
-    assert chains.timing(zion, Amount(5_000 * 10**8)).finality_depth == 15
+    assert chains.timing(zion, Amount(999 * 10**8)).finality_depth == 10
+    assert chains.timing(zion, Amount(5_000 * 10**8)).finality_depth == 30, "the chain's own advice"
+    assert chains.timing(zion, Amount(50_000 * 10**8)).finality_depth == 60
     assert chains.timing(zion, Amount(10**18)).finality_depth == 120
     most = chains.secured(zion)
     assert most is not None
@@ -385,3 +388,11 @@ def test_a_family_that_cannot_be_loaded_hides_no_other(monkeypatch: pytest.Monke
 
 
 _offered = registry.offered()
+
+
+@pytest.mark.parametrize("coins", [1, 999, 1_000, 50_000, 100_000, 1_000_000])
+def test_zions_default_depth_is_never_below_the_chains_own_advice(coins: int) -> None:
+    settings = config.parse({**MINIMAL, "network": "test"}, Path("/base"))
+    asset = settings.assets_by_key()["zion:ZION"]
+    timing = settings.chains.timing(asset, Amount(coins * 10**8))
+    assert timing.finality_depth == NETWORKS[ZionNetwork.MAIN].finality_depth(coins * 10**8)
