@@ -20,6 +20,7 @@ from bridge.protocol.option import MAX_DEVIATION, deviation, exchange_option
 from bridge.protocol.pricing import SpreadItems
 from bridge.protocol.timelocks import Deadlines
 from bridge.protocol.types import ChainTiming, UnixSeconds
+from kernels.errors import RainbowError
 
 SIGNING_SECONDS: Final = 30
 """What a user is reckoned to take until the lock is sent."""
@@ -27,7 +28,7 @@ _PPB_OF_PPM: Final = 1_000
 MAX_SPREAD_PPM: Final = 500_000
 
 
-class TooRiskyError(Exception):
+class TooRiskyError(RainbowError):
     """The price moves too much in the time that the swap takes: it is not sold at any spread."""
 
 
@@ -76,7 +77,7 @@ def spread_items(
     v = deviation(moves.volatility_ppm, within.to_decide)
     v_before = deviation(moves.volatility_ppm, within.until_counterlock)
     if v > MAX_DEVIATION:
-        raise TooRiskyError
+        raise TooRiskyError("the price moves too much to be sold")
     tolerance = v_before * config.tolerance_percent // 100
     strike = _ppm(strike_ppb(v, config.option_left_percent))
     jump, pegs = _ppm(moves.jumps), _ppm(moves.pegs)
@@ -98,7 +99,7 @@ def spread_items(
         strike=strike,
     )
     if items.total >= MAX_SPREAD_PPM:
-        raise TooRiskyError
+        raise TooRiskyError("the price moves too much to be sold")
     return items, tolerance
 
 

@@ -19,6 +19,7 @@ from bridge.protocol.events import (
     SpendSeen,
 )
 from bridge.protocol.legs import refund_is_possible
+from bridge.protocol.rules import may_have_consented
 from bridge.protocol.types import LegRole, LockId, Swap
 from bridge.store.records import Observation, ObservedKind
 
@@ -54,7 +55,7 @@ def spend(swap: Swap, lock: Observation, event: Claimed | Refunded | Spent) -> t
     role, lock_id, tx_id, block = lock.leg, event.lock_id, event.tx_id, event.block
     if isinstance(event, Claimed) and event.preimage.opens(swap.hashlock):
         return ObservedKind.CLAIMED, ClaimSeen(role, lock_id, tx_id, block, event.preimage)
-    consented = swap.cooperative_refund
+    consented = may_have_consented(swap)
     if isinstance(event, Refunded) and refund_is_possible(
         swap.leg(role), lock_id, block, consented=consented
     ):

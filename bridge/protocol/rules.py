@@ -127,7 +127,7 @@ def must_be_claimed(swap: Swap) -> bool:
         source.state in UNPROVEN
         and source.spend_block is not None
         and not refund_is_possible(
-            source, source.lock_id, source.spend_block, consented=swap.cooperative_refund
+            source, source.lock_id, source.spend_block, consented=may_have_consented(swap)
         )
     )
 
@@ -162,13 +162,13 @@ def must_give_source_back(swap: Swap) -> bool:
 
 
 def may_have_consented(swap: Swap) -> bool:
-    """Tell whether the bridge may have agreed to a refund of the source that this state knows nothing of.
+    """Tell whether the bridge may have agreed to a refund of the source before its deadline.
 
-    Its own consent is stored before it is given, so this can only be in a database that was put back to an
-    earlier time. With the destination back for good, consent would have been due, and nothing can be lost by
-    believing it: a refund that both chain and engine then prove ends the swap.
+    Its consent is stored before it is given. But a database may have been put back to an earlier time, and
+    know nothing of it. With the destination back for good, consent was due or would be, and nothing can be
+    lost by believing in it: a refund that the chain confirms then ends the swap.
     """
-    return swap.source.state in UNPROVEN and swap.destination.state is LegState.REFUND_FINAL
+    return swap.cooperative_refund or swap.destination.state is LegState.REFUND_FINAL
 
 
 def is_committed(swap: Swap) -> bool:

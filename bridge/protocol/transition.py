@@ -154,7 +154,7 @@ def _fold(swap: Swap, event: Event) -> Swap:
             | SpendOrphaned()
         ):
             leg = swap.leg(event.leg)
-            return _with_leg(swap, leg, apply_fact(leg, event, consented=swap.cooperative_refund))
+            return _with_leg(swap, leg, apply_fact(leg, event, consented=may_have_consented(swap)))
         case Tick():
             return _fold_tick(swap, event)
         case SecretShared():
@@ -279,8 +279,6 @@ def _conclude(swap: Swap) -> Swap:
     if gives_back and not swap.cooperative_refund:
         # A refund of ours may be under way from now on: no reorg may bring back the wish to lock.
         swap = replace(swap, cooperative_refund=True, abandoned=swap.abandoned or Abandonment.SPENT)
-    if may_have_consented(swap):
-        swap = replace(swap, cooperative_refund=True)
     state, note = public_state(swap), attention(swap)
     if state is not swap.state or note != swap.attention:
         swap = replace(swap, state=state, attention=note)

@@ -32,6 +32,7 @@ from bridge.protocol.types import (
     TxId,
     UnixSeconds,
 )
+from kernels.errors import RainbowError
 from relayers.stellar.settings import DECIMALS, StellarSettings
 
 ARTIFACT = Path(__file__).parent / "artifacts" / "rainbow_htlc.wasm"
@@ -276,7 +277,7 @@ def _data_key(contract: str, key: xdr.SCVal) -> xdr.LedgerKey:
     return xdr.LedgerKey(xdr.LedgerEntryType.CONTRACT_DATA, contract_data=data)
 
 
-class NotOursError(ValueError):
+class NotOursError(RainbowError):
     """An event or a value of our contract that is not in its form."""
 
 

@@ -23,6 +23,7 @@ from bridge.chains.endpoints.answers import Answer, EndpointError
 from bridge.chains.endpoints.json_rpc import OneEndpoint
 from bridge.chains.port import Tip
 from bridge.protocol.types import BlockHeight, BlockRef, TxId, UnixSeconds
+from kernels.errors import RainbowError
 from relayers.stellar.rpc import ask
 
 MAX_LEDGERS = 20
@@ -34,8 +35,11 @@ UNREADABLE = (ValueError, TypeError, LookupError, EOFError, RecursionError, SdkE
 """What the library raises for XDR that it cannot decode."""
 
 
-class ChainMovedError(Exception):
+class ChainMovedError(RainbowError):
     """The ledgers changed while they were read: read again."""
+
+    def __init__(self, message: str = "the ledgers changed while they were read") -> None:
+        super().__init__(message)
 
 
 class Ledger(msgspec.Struct, frozen=True):

@@ -18,6 +18,7 @@ from stellar_sdk import StrKey, xdr
 from bridge.chains.port import Claimed, HtlcEvent, Refunded, SetAside, Spent
 from bridge.chains.preimages import revealed
 from bridge.protocol.types import HASHLOCK_BYTES, MAX_PREIMAGE_BYTES, BlockRef, LockId
+from kernels.errors import RainbowError
 from relayers.stellar import contract
 from relayers.stellar.contract import NotOursError
 from relayers.stellar.known import KnownLocks
@@ -29,7 +30,7 @@ MOST_STRINGS = 20_000
 (`txMaxSizeBytes`), which hold no more than some 16,000 strings with their lengths."""
 
 
-class UnprovenError(ValueError):
+class UnprovenError(RainbowError):
     """What an endpoint says that a transaction did is not what its result vouches for."""
 
 
@@ -56,8 +57,6 @@ class Reader:
         try:
             return self._decoded(applied, block)
         except UNREADABLE as error:
-            if isinstance(error, UnprovenError):
-                raise
             # The error's words might quote a secret: only its kind is kept.
             reason = f"this software cannot decode it ({type(error).__name__})"
             ids = dict.fromkeys([*named, *self.known.named_in(applied.meta)])

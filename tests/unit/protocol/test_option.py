@@ -19,7 +19,7 @@ BOUNDS = {  # deviation in ppb → the most that the result may lie above the ex
     1: 6,
     1_000: 6,
     100_000: 6,
-    1_000_000: 8,
+    1_000_000: 20,
     10_000_000: 1_000,
     20_000_000: 5_500,
     50_000_000: 75_000,

@@ -8,6 +8,7 @@ from typing import Any
 
 from stellar_sdk import StrKey, xdr
 
+from kernels.errors import RainbowError
 from relayers.stellar.devnet.network import Applied, ClosedLedger
 from relayers.stellar.devnet.node import StellarNode
 from relayers.stellar.devnet.soroban.ledger_header import Headers, ledger_meta
@@ -25,7 +26,7 @@ _LAST_TRANSACTION = 2**20 - 1
 MAX_FILTERS = 5
 
 
-class RpcError(Exception):
+class RpcError(RainbowError):
     """An answer of the kind `error`."""
 
     def __init__(self, code: int, message: str) -> None:

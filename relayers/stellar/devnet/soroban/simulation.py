@@ -8,6 +8,7 @@ from typing import Final
 
 from stellar_sdk import StrKey, xdr
 
+from kernels.errors import RainbowError
 from relayers.stellar.devnet.entries import ContractEntry, muxed_key
 from relayers.stellar.devnet.ledger import LedgerTxn
 from relayers.stellar.devnet.soroban.execution import Outcome, execute
@@ -22,7 +23,7 @@ SIGNATURE_BYTES: Final = 72
 ENFORCE, RECORD, RECORD_ANYWHERE = "enforce", "record", "record_allow_nonroot"
 
 
-class SimulationError(Exception):
+class SimulationError(RainbowError):
     """Why there is nothing to simulate; the message is what the RPC answers."""
 
 
