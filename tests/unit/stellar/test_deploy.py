@@ -32,7 +32,11 @@ def test_a_contract_is_deployed_once_and_only_on_the_named_network(
     key = Keypair.random()
     keystore, password = tmp_path / "key.json", tmp_path / "password"
     write(
-        keystore, SecretKey(key.raw_secret_key()), PASSWORD, KeyLabel("ed25519", key.public_key), light=True
+        keystore,
+        SecretKey(key.raw_secret_key()),
+        PASSWORD,
+        KeyLabel("stellar/deployer", "dev", key.public_key),
+        light=True,
     )
     password.write_text(PASSWORD)
     password.chmod(0o600)
@@ -40,7 +44,7 @@ def test_a_contract_is_deployed_once_and_only_on_the_named_network(
     asked = ["--rpc", devnet.url, "--keystore", str(keystore), "--password-file", str(password)]
     wrong = CliRunner().invoke(app, [*asked, "--network", "test"])
     assert wrong.exit_code == 1
-    assert "serves the network" in wrong.output
+    assert "holds a key for network 'dev'" in wrong.output
     for _ in range(2):
         done = CliRunner().invoke(app, [*asked, "--network", "dev", "--asset", devnet.token.contract])
         assert done.exit_code == 0, done.output
