@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, and_, bindparam, delete, func, not_, or_, select, update
+from sqlalchemy import ColumnElement, Select, and_, bindparam, delete, func, not_, or_, select, update
 
 from bridge.protocol.types import Amount, LegState, SwapId
 from bridge.store.errors import ConflictError
@@ -113,6 +113,39 @@ _RELEASE = (
 )
 
 
+def _standing(spent_states: Sequence[str], *where: ColumnElement[bool]) -> Select[Any]:
+    """The amounts that are promised of an asset and have not left the balance. Built once: building a
+    statement costs more than executing it."""
+    spent = and_(
+        _swaps.c.destination_state.in_(spent_states),
+        _swaps.c.destination_chain == bindparam("wanted_chain"),
+        not_(_reservations.c.after_lock),
+    )
+    return (
+        select(_reservations.c.amount)
+        .outerjoin(_swaps, _swaps.c.id == _reservations.c.swap_id)
+        .where(
+            _reservations.c.asset == bindparam("wanted"),
+            _reservations.c.live,
+            _reservations.c.firm_ms.is_not(None),
+            or_(_reservations.c.expires_ms.is_(None), _reservations.c.expires_ms > bindparam("now")),
+            or_(_swaps.c.id.is_(None), not_(spent)),
+            *where,
+        )
+    )
+
+
+_OUTSTANDING = _standing(_SPENT)
+_OF_STRANGERS = _standing(_SPENT, _reservations.c.firm_ms > _reservations.c.created_ms)
+_BEFORE = _standing(
+    (*_SPENT, LegState.SEEN.value),
+    or_(
+        _reservations.c.firm_ms < bindparam("since"),
+        and_(_reservations.c.firm_ms == bindparam("since"), _reservations.c.id < bindparam("row")),
+    ),
+)
+
+
 class Reservations(Repository):
     """Inventory that is promised. Take `tx.lock("inventory:<asset>")` before you compare and hold."""
 
@@ -174,13 +207,9 @@ class Reservations(Repository):
         )
         if not mine:
             return None
-        first = min((row.firm_ms, row.id) for row in mine)
-        before = or_(
-            _reservations.c.firm_ms < first[0],
-            and_(_reservations.c.firm_ms == first[0], _reservations.c.id < first[1]),
-        )
-        rows = self._standing(asset, (*_SPENT, LegState.SEEN.value), before)
-        return Amount(sum(row.amount for row in mine)), Amount(sum(row.amount for row in rows))
+        since, row_id = min((row.firm_ms, row.id) for row in mine)
+        before = self._sum(_BEFORE, asset, since=since, row=row_id)
+        return Amount(sum(row.amount for row in mine)), before
 
     def release(self, *, swap_id: SwapId = SwapId(""), quote_id: str = "") -> int:
         """Give back what a swap or a quote holds; a second time does nothing. Returns the rows released."""
@@ -234,34 +263,15 @@ class Reservations(Repository):
         A swap whose destination lock is final has spent what it reserved of the destination's chain for that;
         what it reserved for afterwards, and of its other chain, still counts.
         """
-        return Amount(sum(row.amount for row in self._standing(asset, _SPENT)))
+        return self._sum(_OUTSTANDING, asset)
 
     def outstanding_of_strangers(self, asset: str) -> Amount:
         """Return the part of `outstanding` that strangers' locks hold."""
-        late = _reservations.c.firm_ms > _reservations.c.created_ms
-        return Amount(sum(row.amount for row in self._standing(asset, _SPENT, late)))
+        return self._sum(_OF_STRANGERS, asset)
 
-    def _standing(
-        self, asset: str, spent_states: Sequence[str], *where: ColumnElement[bool]
-    ) -> list[Row[Any]]:
-        """Return the amounts that are promised of an asset and have not left the balance."""
-        spent = and_(
-            _swaps.c.destination_state.in_(spent_states),
-            _swaps.c.destination_chain == asset.split(":", 1)[0],
-            not_(_reservations.c.after_lock),
-        )
-        return self._all(
-            select(_reservations.c.amount)
-            .outerjoin(_swaps, _swaps.c.id == _reservations.c.swap_id)
-            .where(
-                _reservations.c.asset == asset,
-                _reservations.c.live,
-                _reservations.c.firm_ms.is_not(None),
-                or_(_reservations.c.expires_ms.is_(None), _reservations.c.expires_ms > self.now_ms),
-                or_(_swaps.c.id.is_(None), not_(spent)),
-                *where,
-            )
-        )
+    def _sum(self, statement: Select[Any], asset: str, **more: int) -> Amount:
+        values = {"wanted": asset, "wanted_chain": asset.split(":", 1)[0], "now": self.now_ms, **more}
+        return Amount(sum(row.amount for row in self._connection.execute(statement, values)))
 
     def of_swap(self, swap_id: SwapId) -> list[Reservation]:
         """Return all reservations of a swap."""
