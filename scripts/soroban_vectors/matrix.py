@@ -43,6 +43,17 @@ def _claims(world: World) -> None:
         world.call("get", world.lock_id(terms), note="get nothing")
 
 
+def _too_long(world: World) -> None:
+    """Bytes that open the hashlock, but are more than a preimage may be: only a refund ends such a lock."""
+    lock = world.locked(b"l" * 65)
+    world.refuse(contract_error(BAD_PREIMAGE), "claim", lock, B(b"l" * 65), note="claim with 65 bytes")
+    fee = (I128(1), A(STRANGER.public_key))
+    arguments = (lock, B(b"l" * 65), *fee)
+    world.refuse(contract_error(BAD_PREIMAGE), "claim_for", *arguments, note="claim_for with 65 bytes")
+    world.time += 3_600
+    world.call("refund", lock, note="refund of what nobody can claim")
+
+
 def _refunds(world: World) -> None:
     world.locked(b"other")
     terms = world.terms(b"0" * 32)
@@ -280,6 +291,13 @@ def _lives(world: World) -> None:
         abs(world.live_until(world.lock_key(long)) - (world.sequence + wanted)) <= 2,
         "to the deadline and a month",
     )
+    # Deadlines whose number of ledgers does not fit into 32 bits, alone or with the current ledger.
+    most = 4 * (2**32 - 30 * DAY // 4)
+    for seconds in (most + 40, most - 4):
+        far = world.terms(b"far", seconds=seconds)
+        lock = world.call("lock", *far, signers=[SENDER], note="lock for thousands of years")
+        lives = world.live_until(world.lock_key(lock)) - world.sequence
+        world.check(lives == 3_110_400 - 1, f"as long as the network allows: {lives}")
     forever = world.terms(b"much later")
     forever[5] = U(2**64 - 1)
     lock = world.call("lock", *forever, signers=[SENDER], note="lock to the end of time")
@@ -322,7 +340,7 @@ def play(world: World) -> None:
     """Play the whole matrix."""
     world.begin()
     for part in (
-        _claims, _refunds, _agreed_refunds, _paid_claims, _bad_locks, _authorisations, _accounts,
+        _claims, _too_long, _refunds, _agreed_refunds, _paid_claims, _bad_locks, _authorisations, _accounts,
         _footprints, _lives,
     ):  # fmt: skip
         part(world)
