@@ -101,7 +101,7 @@ class Site:
                 "user_window": 120,
                 "lock_window": 60,
                 "outage_budget": 60,
-                "halt_budget": 5,
+                "halt_budget": 0,
                 "calm_after_halt": 0,
                 "unfunded_swaps_per_client": 50,
                 "open_quotes_per_client": 50,
