@@ -46,6 +46,7 @@ _SHARED = {
     "outage": "3600",
     "halt": "72000",
     "calm": "1800",
+    "known": "3",
     "per_client": "3",
 }
 _LOCAL = {
@@ -56,6 +57,7 @@ _LOCAL = {
     "outage": "120",
     "halt": "120",
     "calm": "0",
+    "known": "0",
     "per_client": "50",
 }
 

@@ -179,6 +179,17 @@ class DeskConfig(Section):
     default_per_mille: int = Field(50, ge=0, le=900)
     """How many of a thousand swaps of strangers are reckoned to be locked and left: their network fees are
     shared by all."""
+    known_after_swaps: int = Field(3, ge=0, le=1_000)
+    """A client token is known after so many completed swaps; 0: everybody is known. What strangers ask for
+    holds no inventory until their lock is seen."""
+    known_after_value: DecimalText = "500"
+    """What those swaps must have been worth together, in the unit of the prices."""
+    strangers_percent: int = Field(50, ge=1, le=100)
+    """The most of an asset that strangers' locks may hold, in percent."""
+    strangers_order_percent: int = Field(10, ge=1, le=100)
+    """The largest swap of a stranger, in percent of what strangers may still have of the asset."""
+    strangers_order_value: DecimalText = "250"
+    """A swap of up to this worth, in the unit of the prices, is never too large for a stranger."""
     gas_stress_percent: int = Field(200, ge=100, le=2_000)
     """At how much of today's fees an unfinished swap is reckoned to be cleared up."""
 

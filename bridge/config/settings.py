@@ -143,7 +143,12 @@ class Settings(BaseSettings):
     def instance(self, chain: ChainId) -> Instance:
         """Return all that a family needs to know of one chain. Raises ValueError without a section."""
         assets = tuple(entry.asset for entry in self.assets if entry.chain == chain)
-        return Instance(chain, self.network, self.chains.get(chain), assets)
+        accepted = {
+            entry.contract: frozenset(entry.issuer_powers)
+            for entry in self.assets
+            if entry.chain == chain and entry.contract
+        }
+        return Instance(chain, self.network, self.chains.get(chain), assets, accepted)
 
     def traits(self, chain: ChainId) -> Traits:
         """Return what sets a chain apart. Raises ValueError for a chain without a section."""

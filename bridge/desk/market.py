@@ -70,6 +70,11 @@ class Market:
         self._inventory = inventory
         self._assets = settings.assets_by_key()
 
+    @property
+    def prices(self) -> PriceSource:
+        """Where the prices come from."""
+        return self._prices
+
     def asset(self, key: str) -> Asset:
         """Return a configured asset."""
         return self._assets[key]

@@ -25,7 +25,7 @@ from bridge.protocol.effects import (
     SendLock,
     SendRefund,
 )
-from bridge.protocol.events import ClaimSeen, Event, SecretRevealed, SecretShared, Tick
+from bridge.protocol.events import ClaimSeen, Event, LockSeen, SecretRevealed, SecretShared, Tick
 from bridge.protocol.rules import required_effects
 from bridge.protocol.transition import transition
 from bridge.protocol.types import ChainId, Leg, LegRole, LegState, LockId, Purpose, Swap, SwapId
@@ -118,6 +118,8 @@ def apply_events(tx: Transaction, swap_id: SwapId, events: Sequence[Event] = ())
                 tx.notifications.add(swap_id, effect.state, effect.detail)
             elif isinstance(effect, AppendReceipt):
                 tx.receipts.append(swap_id, receipt_body(result.swap))
+        if isinstance(event, LockSeen) and event.leg is LegRole.SOURCE and result.swap.source.lock_id:
+            tx.reservations.make_firm(swap_id)  # a lock that is seen holds its inventory
         swap = result.swap
     if changed:
         tx.swaps.save(swap, stored.version)

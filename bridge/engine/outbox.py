@@ -70,7 +70,9 @@ class Outbox:
         self._port = port
         self._settings = settings or OutboxSettings()
         self._metrics = metrics or Metrics()
-        self._rules = DecisionRules(self._settings.default_depth, batches=port.max_claims > 1)
+        self._rules = DecisionRules(
+            self._settings.default_depth, batches=port.max_claims > 1, kept=self._settings.kept
+        )
         lease = f"sender:{port.chain}:{port.account}"
         self._store = LeasedStore(store, lease, owner, self._settings.lease_ms)
         self._sequences = SequenceAllocator(self._store, port)

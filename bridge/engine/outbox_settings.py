@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from bridge.engine.courtesy import CourtesyLimits
+from bridge.protocol.types import Amount
 
 
 class OutboxSettings(msgspec.Struct, frozen=True):
@@ -27,5 +28,7 @@ class OutboxSettings(msgspec.Struct, frozen=True):
     courtesy: CourtesyLimits = CourtesyLimits()
     look_ms: int = 10_000
     """A transaction is looked up after each new block, and at least this often."""
+    kept: dict[str, Amount] = {}
+    """By asset key, what is never offered."""
     parallel: int = 8
     """How many lookups of transactions run at the same time."""

@@ -52,6 +52,17 @@ def finality_depth(amount: Amount, *, base_depth: int, value_per_block: int, max
     return min(max_depth, base_depth + amount // value_per_block)
 
 
+def joint_depth(timing: ChainTiming, own: Amount, others: Amount) -> int:
+    """Return the confirmations that a source lock of `own` needs while locks of `others` (smallest units,
+    together) are in the same blocks or in later ones: one reorganisation undoes them all, so its reward is
+    the sum."""
+    depth = timing.finality_depth
+    if timing.value_per_block:
+        depth += others // timing.value_per_block
+    total = own + others
+    return max([depth, *(blocks for amount, blocks in timing.depth_steps if total >= amount)])
+
+
 def max_secured_amount(*, base_depth: int, value_per_block: int, max_depth: int) -> Amount:
     """Return the largest amount whose depth `finality_depth` does not have to cut off at `max_depth`."""
     return Amount((max_depth - base_depth + 1) * value_per_block - 1)

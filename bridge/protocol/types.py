@@ -251,7 +251,8 @@ class Leg(msgspec.Struct, frozen=True):
 class ChainTiming(msgspec.Struct, frozen=True):
     """What the timelock computation needs to know of a chain; all in seconds but `finality_depth`.
 
-    `finality_depth` is in blocks and already grown to the amount at stake. `finalized_after` above 0 means
+    `finality_depth` is in blocks and already grown to the amount at stake; `value_per_block` and
+    `depth_steps` say how it grows when other swaps are at stake, too. `finalized_after` above 0 means
     that the chain's own finality is demanded too (`Tip.finalized`), and how long it takes at most in ordinary
     times.
     """
@@ -261,6 +262,12 @@ class ChainTiming(msgspec.Struct, frozen=True):
     inclusion_p99: int
     clock_skew: int
     finalized_after: int = 0
+    value_per_block: int = 0
+    """Smallest units of the asset: so much more at stake needs one block more; 0: the depth does not grow
+    so.
+    """
+    depth_steps: tuple[tuple[int, int], ...] = ()
+    """From this many smallest units at stake on, at least so many blocks."""
 
     @property
     def finality(self) -> int:

@@ -82,6 +82,8 @@ class Reservation(msgspec.Struct, frozen=True):
     live: bool
     created_ms: int
     expires_ms: int | None
+    firm_ms: int | None = None
+    """Since when it counts, None while it does not."""
 
 
 class SwapMeta(msgspec.Struct, frozen=True):

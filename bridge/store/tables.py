@@ -75,6 +75,8 @@ class ReservationRow(SQLModel, table=True):
     after_lock: bool = False
     """Still needed when the destination's lock is final: for our claims and refunds."""
     live: bool = True
+    firm_ms: int | None = _maybe_ms()
+    """Since when it counts; null while a stranger has only asked."""
     created_ms: int = _ms()
     expires_ms: int | None = _maybe_ms()
     released_ms: int | None = _maybe_ms()

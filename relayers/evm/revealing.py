@@ -14,7 +14,7 @@ from bridge.protocol.types import BlockRef, TxId
 from relayers.evm.blocks import ChainMovedError, Header
 from relayers.evm.calldata import concerns_us, is_plain_call, strings
 from relayers.evm.known_locks import KnownLocks
-from relayers.evm.rpc import Calls
+from relayers.evm.rpc import Calls, OneEndpoint
 
 _AT_ONCE = 4
 """Blocks that are read at the same time; a busy one is about half a megabyte."""
@@ -22,6 +22,14 @@ _AT_ONCE = 4
 _TRIES = 6
 """How often all endpoints together may fail to give a block's transactions before the block is set aside:
 everything else about it is known, and a block that no endpoint can serve must not stop the scan."""
+
+
+_KEPT = "what blocks show"
+_MOST_KEPT = 2_000
+"""Blocks."""
+
+Shown = tuple[list[Revealed], list[SetAside]]
+"""What a block's transactions show, and what of it could not be read."""
 
 
 class Revelations:
@@ -32,31 +40,38 @@ class Revelations:
         self._locks = locks
         self._failed: dict[str, int] = {}
 
-    async def read(
-        self, rpc: Calls, headers: Sequence[Header], with_logs: Collection[str]
-    ) -> list[tuple[list[Revealed], list[SetAside]]]:
+    async def read(self, rpc: Calls, headers: Sequence[Header], with_logs: Collection[str]) -> list[Shown]:
         """Return for each block what its transactions show and what of it could not be read. `with_logs` are
         the transactions that our contract logged something in.
 
         Raises `ChainMovedError`, and `PortUnavailableError` while a block may still be had.
         """
         gate = asyncio.Semaphore(_AT_ONCE)
+        # What one endpoint has shown is kept until all of it was read: it is not asked for again when the
+        # endpoint fails in between, and tells nothing of another endpoint's.
+        kept: dict[str, Shown] = rpc.memory.setdefault(_KEPT, {}) if isinstance(rpc, OneEndpoint) else {}
+        before = len(kept)
 
-        async def one(header: Header) -> tuple[list[Revealed], list[SetAside]]:
+        async def one(header: Header) -> Shown:
             if not header.transactions:
                 return [], []
-            async with gate:
-                return await self._block(rpc, header.ref, with_logs)
+            if header.ref.id not in kept:
+                async with gate:
+                    kept[header.ref.id] = await self._block(rpc, header.ref, with_logs)
+            return kept[header.ref.id]
 
         results = await asyncio.gather(*map(one, headers), return_exceptions=True)
         for result in results:
             if isinstance(result, BaseException):
+                if isinstance(result, EndpointError):
+                    result.progress |= len(kept) > before
+                if len(kept) > _MOST_KEPT:
+                    kept.clear()
                 raise result
+        kept.clear()
         return [result for result in results if isinstance(result, tuple)]
 
-    async def _block(
-        self, rpc: Calls, block: BlockRef, with_logs: Collection[str]
-    ) -> tuple[list[Revealed], list[SetAside]]:
+    async def _block(self, rpc: Calls, block: BlockRef, with_logs: Collection[str]) -> Shown:
         try:
             result = await rpc.call("eth_getBlockByHash", block.id, True)
         except EndpointError as error:

@@ -38,7 +38,6 @@ from bridge.protocol.types import (
     LockId,
     LockTerms,
     Preimage,
-    Purpose,
     TxId,
     UnixSeconds,
 )
@@ -47,6 +46,8 @@ from bridge.store.records import ChainStatus
 from relayers.cardano.wallet import CardanoWallet
 from relayers.fake import FakeChain, FakePort
 from relayers.solana.wallet import SolanaWallet
+from relayers.stellar.rpc import ask
+from relayers.stellar.rpc import open_rpc as open_stellar_rpc
 from relayers.stellar.wallet import StellarWallet
 from tests import instances
 from tests.conformance.cardano_rig import witness
@@ -66,7 +67,7 @@ def sections(rig: Any) -> dict[str, Any]:
         case instances.SOLANA:
             return {"rpc_urls": [rig.devnet.rpc_url], "contract": rig.devnet.settings.program}
         case instances.STELLAR:
-            return {"horizon_url": rig.devnet.url}
+            return {"rpc_urls": [rig.devnet.url], "contract": rig.devnet.settings.contract}
         case _:
             return {"blockfrost_url": rig.devnet.blockfrost_url}
 
@@ -249,9 +250,10 @@ async def with_stellar(desk: Desk, label: str, given: dict[str, Any]) -> None:
     passphrase = given["payload"]["network_passphrase"]
     envelope = TransactionEnvelope.from_xdr(given["payload"]["xdr"], passphrase)
     envelope.sign(StellarKeypair.from_raw_ed25519_seed(devnet_key(label)))
-    async with httpx.AsyncClient(base_url=desk.rig.devnet.url) as client:
-        answer = await client.post("/transactions_async", data={"tx": envelope.to_xdr()})
-    assert answer.json()["tx_status"] == "PENDING", answer.text
+    rpc = open_stellar_rpc((desk.rig.devnet.url,), 30.0, desk.rig.chain)
+    answer = await ask(rpc, "sendTransaction", transaction=envelope.to_xdr())
+    await rpc.close()
+    assert answer["status"] == "PENDING", answer
 
 
 async def with_ethereum(desk: Desk, label: str, given: dict[str, Any]) -> None:
@@ -280,14 +282,7 @@ async def test_a_wallet_signs_the_lock_that_an_order_gets_and_the_refund_after_t
 ) -> None:
     swap = await desk.swap(desk.native.key, ZION, desk.theirs.account, "alice")
     terms = desk.terms(swap, LegRole.SOURCE)
-    if desk.rig.chain == instances.STELLAR:
-        # A lock there needs a gate's key, which nobody but the sender may make.
-        assert swap["transaction"]["format"] == "stellar-recipe"
-        unsigned = desk.ours.unsigned(Purpose.LOCK, terms)
-        await desk.rig.send_from_wallet(f"{desk.scene.name}/theirs", unsigned, terms)
-        await desk.rig.devnet.mine(1)
-    else:
-        await signed_by(desk, "theirs", swap["transaction"])
+    await signed_by(desk, "theirs", swap["transaction"])
     assert await desk.status(terms) is LockStatus.OPEN
 
     tip = await desk.ours.tip()

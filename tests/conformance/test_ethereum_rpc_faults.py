@@ -118,6 +118,31 @@ async def test_a_block_that_is_missing_below_the_head_is_no_reorg(rig: EthereumR
     await port.close()
 
 
+async def test_blocks_that_were_read_are_not_read_again_after_a_failure(
+    scene: Scene, rig: EthereumRig, rpc: LyingRpc
+) -> None:
+    """Else an endpoint that fails now and then never gives a long range of blocks with transactions."""
+    ours, theirs = await scene.port("bridge"), await scene.port("user")
+    port = through(rig, rpc.url)
+    watcher = Watcher(port)
+    await watcher.look()
+    for _ in range(8):
+        await scene.done(theirs, LockAction(await scene.terms(theirs, ours, SECRET)))
+    asked: list[str] = []
+
+    def every_third_fails(call: dict[str, Any], answer: dict[str, Any]) -> dict[str, Any]:
+        if call["method"] != "eth_getBlockByHash":
+            return answer
+        asked.append(call["params"][0])
+        return {**answer, "result": 7} if len(asked) % 3 == 0 else answer
+
+    rpc.mangle = every_third_fails
+    scan = await watcher.look()
+    assert len(scan.events) == 8
+    assert len(asked) <= len(set(asked)) * 3 // 2 + 1
+    await port.close()
+
+
 async def test_logs_of_another_branch_are_not_believed(scene: Scene, rig: EthereumRig, rpc: LyingRpc) -> None:
     ours, theirs = await scene.port("bridge"), await scene.port("user")
     port = through(rig, rpc.url)

@@ -279,6 +279,7 @@ class BridgeWorld:
         source: ChainId = instances.ETHEREUM,
         amount: int = 10**19,
         halt_budget: int = 0,
+        timing: ChainTiming = TIMING,
         **behaviour: Unpack[Behaviour],
     ) -> str:
         """Sell a swap and let its user play: honest unless `behaviour` says otherwise (see `User`)."""
@@ -287,7 +288,7 @@ class BridgeWorld:
         deadlines = plan_deadlines(
             self.chains[source].head.time,
             self.chains[destination].head.time,
-            source=TIMING,
+            source=timing,
             destination=TIMING,
             user_window=USER_WINDOW,
             outage_budget=OUTAGE,
@@ -312,7 +313,7 @@ class BridgeWorld:
             SwapId(swap_id),
             source=terms(source, "user", "bridge", amount, deadlines.source),
             destination=terms(destination, "bridge", "user", amount // 10, deadlines.destination),
-            policy=SwapPolicy(TIMING, TIMING, USER_WINDOW, OUTAGE, deadlines.lock_by, halt_budget),
+            policy=SwapPolicy(timing, TIMING, USER_WINDOW, OUTAGE, deadlines.lock_by, halt_budget),
             accepted=True,
         )
         with self.store.transaction() as tx:

@@ -8,14 +8,28 @@ from typing import Any
 import msgspec
 from sqlalchemy import Connection, Row, and_, bindparam, func, or_, select, update
 
-from bridge.protocol.types import ChainId, LockId, Swap, SwapId, SwapState
+from bridge.protocol.legs import UNLOCKED
+from bridge.protocol.types import (
+    Amount,
+    BlockHeight,
+    ChainId,
+    LegState,
+    LockId,
+    Purpose,
+    Swap,
+    SwapId,
+    SwapState,
+)
 from bridge.store.errors import ConflictError
-from bridge.store.records import StoredSwap, SwapMeta
+from bridge.store.records import IntentState, ObservedKind, StoredSwap, SwapMeta
 from bridge.store.repositories.base import Repository, in_parts, readable, unreadable
-from bridge.store.tables import SwapRow, table_of
+from bridge.store.tables import IntentRow, ObservationRow, QuoteRow, SwapRow, table_of
 from bridge.store.write_buffer import WriteBuffer
 
 _swaps = table_of(SwapRow)
+_quotes = table_of(QuoteRow)
+_intents = table_of(IntentRow)
+_observations = table_of(ObservationRow)
 
 CLOSED_STATES = frozenset({SwapState.COMPLETED, SwapState.REFUNDED, SwapState.EXPIRED_UNFUNDED})
 """A swap in one of these needs nothing more. (ATTENTION and INVALID_LOCK are still open.)"""
@@ -24,6 +38,21 @@ _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder(Swap)
 
 
+class _Amount(msgspec.Struct):
+    """Of stored terms, the amount alone."""
+
+    amount: Amount
+
+
+_amount = msgspec.json.Decoder(_Amount)
+_UNLOCKED = tuple(state.value for state in UNLOCKED)
+_UNDONE = (LegState.SEEN.value, LegState.FINAL.value, LegState.CLAIM_SEEN.value)
+_SIGNED = (
+    IntentState.SIGNED.value,
+    IntentState.BROADCAST.value,
+    IntentState.INCLUDED.value,
+    IntentState.FINAL.value,
+)
 _CHANGING = (
     "state",
     "open",
@@ -212,6 +241,59 @@ class Swaps(Repository):
         """Return the lanes that our locks on a chain hold or may still take: those of open swaps."""
         where = (_swaps.c.open, _swaps.c.destination_chain == chain, _swaps.c.lane > 0)
         return {int(row.lane) for row in self._all(select(_swaps.c.lane).where(*where))}
+
+    def completed_by(self, client: str, limit: int = 100) -> list[tuple[str, Amount]]:
+        """Return the source assets and amounts of a client's newest completed swaps."""
+        statement = (
+            select(_swaps.c.source_asset, _quotes.c.source_amount)
+            .join(_quotes, _quotes.c.id == _swaps.c.quote_id)
+            .where(_swaps.c.client == client, _swaps.c.state == SwapState.COMPLETED.value)
+            .order_by(_swaps.c.created_ms.desc())
+            .limit(limit)
+        )
+        return [(row.source_asset, row.source_amount) for row in self._all(statement)]
+
+    def walked_away(self, client: str) -> int:
+        """Return how many swaps of a client were locked on both sides and left."""
+        where = (_swaps.c.client == client, _swaps.c.destination_state == LegState.REFUND_FINAL.value)
+        return int(self._connection.execute(select(func.count()).where(*where)).scalar_one())
+
+    def at_risk(self, source_asset: str, without: SwapId) -> list[tuple[Amount, BlockHeight]]:
+        """Return the source locks of other swaps that a reorganisation could still undo to our loss: their
+        amounts and heights. The destination of those swaps is locked or taken, or its lock is signed."""
+        signed = (
+            select(_intents.c.id)
+            .where(
+                _intents.c.swap_id == _swaps.c.id,
+                _intents.c.purpose == Purpose.LOCK.value,
+                _intents.c.state.in_(_SIGNED),
+            )
+            .exists()
+        )
+        statement = (
+            select(_observations.c.terms, _observations.c.block_height)
+            .join(
+                _swaps,
+                and_(
+                    _observations.c.chain == _swaps.c.source_chain,
+                    _observations.c.lock_id == _swaps.c.source_lock_id,
+                ),
+            )
+            .where(
+                _swaps.c.open,
+                _swaps.c.source_asset == source_asset,
+                _swaps.c.id != without,
+                _swaps.c.source_state.in_(_UNDONE),
+                _observations.c.kind == ObservedKind.LOCKED.value,
+                _observations.c.canonical,
+                or_(_swaps.c.destination_state.not_in(_UNLOCKED), signed),
+            )
+        )
+        return [
+            (_amount.decode(row.terms).amount, BlockHeight(row.block_height))
+            for row in self._all(statement)
+            if row.terms
+        ]
 
     def open_ids(self, chain: ChainId | None = None) -> list[str]:
         """Return the ids of the swaps that are not over, oldest first, of one chain or all."""

@@ -107,7 +107,8 @@ class StandaloneNetwork:
         last = self.header
         if close_time <= last.close_time:
             raise ValueError(f"a ledger must close after {last.close_time}, not at {close_time}")
-        frames, base_fee = _within_limits(self.queue.candidates(self._root, close_time), last)
+        candidates = self.queue.candidates(self._root, close_time)
+        frames, base_fee = _within_limits(candidates, last, self.settings)
         set_hash = _set_hash(last.hash, frames)
         frames = _in_order(frames, set_hash, order)
         sequence = last.sequence + 1
@@ -190,14 +191,22 @@ def named_accounts(frame: Frame) -> set[bytes]:
     return sources | {frame.source, frame.fee_source}
 
 
-def _within_limits(frames: list[Frame], header: Header) -> tuple[list[Frame], int]:
+def _within_limits(frames: list[Frame], header: Header, settings: Settings) -> tuple[list[Frame], int]:
     """Choose the best payers that fit, and the ledger's base fee: raised only when space runs short."""
     chosen = []
     room = header.max_tx_set_size
+    instructions, contracts = settings.ledger_instructions, settings.ledger_transactions
     for frame in sorted(frames, key=lambda each: -Fraction(each.inclusion_bid, each.operation_count)):
-        if frame.operation_count <= room:
-            chosen.append(frame)
-            room -= frame.operation_count
+        if frame.operation_count > room:
+            continue
+        if frame.soroban is not None:
+            wanted = frame.soroban.resources.instructions.uint32
+            if wanted > instructions or not contracts:
+                continue
+            instructions -= wanted
+            contracts -= 1
+        chosen.append(frame)
+        room -= frame.operation_count
     used = header.max_tx_set_size - room
     if used <= max(0, header.max_tx_set_size - MAX_OPERATIONS_PER_TX):
         return chosen, header.base_fee

@@ -11,9 +11,11 @@ import uvicorn
 from starlette.applications import Starlette
 from starlette.routing import Route
 
+from relayers.stellar.devnet.frames import SOROBAN_SETTINGS
 from relayers.stellar.devnet.horizon.app import HorizonServer
 from relayers.stellar.devnet.node import StellarNode
 from relayers.stellar.devnet.soroban.rpc import RpcServer
+from relayers.stellar.devnet.soroban.settings import Settings
 
 
 def _application(node: StellarNode) -> Starlette:
@@ -29,8 +31,14 @@ class DevnetServer:
     free one.
     """
 
-    def __init__(self, journal: Path | None = None, interval: float | None = None, port: int = 0) -> None:
-        self.node = StellarNode(journal, ticking=interval is not None)
+    def __init__(
+        self,
+        journal: Path | None = None,
+        interval: float | None = None,
+        port: int = 0,
+        settings: Settings = SOROBAN_SETTINGS,
+    ) -> None:
+        self.node = StellarNode(journal, interval is not None, settings)
         self._interval = interval
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -108,6 +108,7 @@ def base_settings(base: Path, overrides: dict[str, Any] | None = None) -> config
             {"from": ETH, "to": ZION, "min": "0.01", "max": "5"},
             {"from": ZION, "to": ETH, "min": "10", "max": "20000", "gasless": False},
         ],
+        "desk": {"known_after_swaps": 0},
         "prices": {"static": {ETH: "2000", ZION: "0.5"}},
         "chains": {
             "ethereum": {"timing": {**ETHEREUM_TIMING, "value_per_block": {ETH: "1"}}},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hypothesis.strategies as st
+import msgspec
 import pytest
 from hypothesis import given
 
@@ -221,3 +222,18 @@ def test_nonsense_is_refused_with_a_hint() -> None:
             outage_budget=0,
             lock_window=1,
         )
+
+
+def test_swaps_at_stake_together_need_the_depth_of_their_sum() -> None:
+    """Swaps of 999 coins each wait for 10 blocks alone; a hundred fall together in one reorganisation."""
+    alone = ChainTiming(
+        60, 10, 600, 600, value_per_block=1_000, depth_steps=((0, 10), (1_000, 30), (100_000, 90))
+    )
+    assert timelocks.joint_depth(alone, Amount(999), Amount(0)) == 10
+    assert timelocks.joint_depth(alone, Amount(999), Amount(1)) == 30
+    assert timelocks.joint_depth(alone, Amount(999), Amount(99 * 999)) == 108
+    steps = msgspec.structs.replace(alone, value_per_block=0)
+    assert timelocks.joint_depth(steps, Amount(999), Amount(99 * 999)) == 30
+    assert timelocks.joint_depth(steps, Amount(999), Amount(999 * 999)) == 90
+    plain = ChainTiming(12, 64, 120, 30)
+    assert timelocks.joint_depth(plain, Amount(10**30), Amount(10**30)) == 64

@@ -1,4 +1,4 @@
-"""What the desk knows of the market"""
+"""What the desk knows of the market; reservations that do not count yet"""
 
 import sqlalchemy as sa
 from alembic import op
@@ -17,7 +17,12 @@ def upgrade() -> None:
         sa.Column("updated_ms", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("name"),
     )
+    with op.batch_alter_table("reservations", schema=None) as batch_op:
+        batch_op.add_column(sa.Column("firm_ms", sa.BigInteger(), nullable=True))
+    op.execute("UPDATE reservations SET firm_ms = created_ms")
 
 
 def downgrade() -> None:
+    with op.batch_alter_table("reservations", schema=None) as batch_op:
+        batch_op.drop_column("firm_ms")
     op.drop_table("market")

@@ -8,6 +8,7 @@ from relayers.stellar.devnet.entries import (
     Account,
     AssetId,
     ContractEntry,
+    Data,
     Entry,
     Key,
     Signer,
@@ -115,7 +116,7 @@ def key_of_data(data: xdr.LedgerEntryData) -> xdr.LedgerKey:
 
 
 def entry_xdr(entry: Entry) -> xdr.LedgerEntry:
-    """Return an account, trustline, contract data or code as the ledger stores it."""
+    """Return an account, trustline, data entry, contract data or code as the ledger stores it."""
     if isinstance(entry, ContractEntry):
         data, sponsor, has_sponsor = entry.data, None, False
     elif isinstance(entry, Account):
@@ -123,6 +124,15 @@ def entry_xdr(entry: Entry) -> xdr.LedgerEntry:
         sponsor, has_sponsor = entry.sponsor, True
     elif isinstance(entry, TrustLine):
         data = xdr.LedgerEntryData(EntryType.TRUSTLINE, trust_line=_trustline_xdr(entry))
+        sponsor, has_sponsor = entry.sponsor, True
+    elif isinstance(entry, Data):
+        held = xdr.DataEntry(
+            account_xdr(entry.account),
+            xdr.String64(entry.name),
+            xdr.DataValue(entry.value),
+            xdr.DataEntryExt(0),
+        )
+        data = xdr.LedgerEntryData(EntryType.DATA, data=held)
         sponsor, has_sponsor = entry.sponsor, True
     else:
         raise ValueError(f"Soroban has no use for {type(entry).__name__}")

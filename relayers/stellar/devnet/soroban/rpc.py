@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from stellar_sdk import xdr
 
-from relayers.stellar.devnet.entries import ContractEntry, UnsupportedFeatureError
+from relayers.stellar.devnet.entries import ContractEntry, UnsupportedFeatureError, account_key, data
 from relayers.stellar.devnet.node import StellarNode
 from relayers.stellar.devnet.queue import Submitted
 from relayers.stellar.devnet.soroban.ledger_xdr import entry_xdr
@@ -102,7 +102,7 @@ class RpcServer:
             "protocolVersion": self.node.network.settings.protocol,
             "sequence": newest["sequence"],
             "closeTime": newest["ledgerCloseTime"],
-            "headerXdr": newest["headerXdr"],
+            "headerXdr": xdr.LedgerHeaderHistoryEntry.from_xdr(newest["headerXdr"]).header.to_xdr(),
             "metadataXdr": newest["metadataXdr"],
         }
 
@@ -131,6 +131,9 @@ class RpcServer:
         for raw in keys:
             key = _decode(xdr.LedgerKey, raw, "key")
             entry = entry_at(self.node.network.state, key)
+            if key.data is not None:
+                place = data(account_key(key.data.account_id), key.data.data_name.string64)
+                entry = self.node.network.state.peek(place)
             if entry is None:
                 continue
             shown: Json = {

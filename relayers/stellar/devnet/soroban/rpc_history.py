@@ -10,7 +10,7 @@ from stellar_sdk import StrKey, xdr
 
 from relayers.stellar.devnet.network import Applied, ClosedLedger
 from relayers.stellar.devnet.node import StellarNode
-from relayers.stellar.devnet.soroban.ledger_header import header_entry, ledger_meta
+from relayers.stellar.devnet.soroban.ledger_header import Headers, ledger_meta
 from relayers.stellar.devnet.soroban.meta import contract_events, transaction_events, transaction_meta
 
 Json = dict[str, Any]
@@ -60,6 +60,7 @@ class History:
 
     def __init__(self, node: StellarNode) -> None:
         self._node = node
+        self._headers = Headers(node.network)
 
     @property
     def latest(self) -> int:
@@ -169,13 +170,13 @@ class History:
     def ledger_json(self, ledger: ClosedLedger) -> Json:
         """Return one ledger as getLedgers shows it."""
         header = ledger.header
-        network = self._node.network
+        entry = self._headers.entry(header.sequence)
         return {
-            "hash": header.hash.hex(),
+            "hash": entry.hash.hash.hex(),
             "sequence": header.sequence,
             "ledgerCloseTime": str(header.close_time),
-            "headerXdr": header_entry(header, network.settings.protocol).to_xdr(),
-            "metadataXdr": ledger_meta(ledger, network.network_id, network.settings.protocol).to_xdr(),
+            "headerXdr": entry.to_xdr(),
+            "metadataXdr": ledger_meta(ledger, self._node.network.network_id, entry).to_xdr(),
         }
 
     def ledgers(self, params: Json) -> Json:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from stellar_sdk import (
@@ -22,8 +22,13 @@ from stellar_sdk.auth import authorize_entry
 from stellar_sdk.operation import InvokeHostFunction, Operation
 from stellar_sdk.soroban_rpc import GetTransactionResponse, GetTransactionStatus
 
+from relayers.stellar.devnet.entries import ContractEntry
+from relayers.stellar.devnet.frames import SOROBAN_SETTINGS
 from relayers.stellar.devnet.node import StellarNode
 from relayers.stellar.devnet.server import DevnetServer
+from relayers.stellar.devnet.soroban.ledger_xdr import data_key
+from relayers.stellar.devnet.soroban.settings import Settings
+from relayers.stellar.devnet.soroban.storage import entry_at
 
 WASM = Path(__file__).parents[4] / "relayers" / "stellar" / "artifacts" / "rainbow_htlc.wasm"
 Host = xdr.HostFunctionType
@@ -48,6 +53,7 @@ class Chain:
     rpc: SorobanServerAsync
     contract: str = ""
     xlm: str = ""
+    last_terms: list[xdr.SCVal] = field(default_factory=list)
 
     @property
     def passphrase(self) -> str:
@@ -76,11 +82,19 @@ class Chain:
         await self.node.close()
         return await self.rpc.get_transaction(sent.hash)
 
-    async def send(self, key: Keypair, operation: Operation) -> GetTransactionResponse:
-        """Simulate, sign, send."""
+    async def prepare(self, key: Keypair, operation: Operation) -> TransactionEnvelope:
+        """Simulate and assemble; not signed yet."""
         envelope = await self.build(key, operation)
         if isinstance(operation, InvokeHostFunction):
             envelope = await self.rpc.prepare_transaction(envelope)
+        return envelope
+
+    async def send(self, key: Keypair, operation: Operation) -> GetTransactionResponse:
+        """Simulate, sign, send."""
+        return await self.sign_and_include(key, await self.prepare(key, operation))
+
+    async def sign_and_include(self, key: Keypair, envelope: TransactionEnvelope) -> GetTransactionResponse:
+        """Sign, send, and put it into a ledger; it must succeed there."""
         envelope.sign(key)
         got = await self.include(envelope)
         if got.status is not GetTransactionStatus.SUCCESS:
@@ -138,14 +152,20 @@ class Chain:
     ) -> GetTransactionResponse:
         """`signer` only authorises; `payer` sends and pays."""
         operation = self.invocation(function, arguments)
+        await self.authorise(payer, signer, operation)
+        return await self.send(payer, operation)
+
+    async def authorise(
+        self, payer: Keypair, signer: Keypair, operation: InvokeHostFunction, ledgers: int = 100
+    ) -> None:
+        """Let `signer` sign what a simulation says that it must."""
         simulated = await self.rpc.simulate_transaction(await self.build(payer, operation))
         if simulated.error or not simulated.results:
             raise RefusedError(simulated.error)
-        until = self.node.network.header.sequence + 100
+        until = self.node.network.header.sequence + ledgers
         operation.auth = [
             authorize_entry(each, signer, until, self.passphrase) for each in simulated.results[0].auth or []
         ]
-        return await self.send(payer, operation)
 
     def terms(
         self,
@@ -156,7 +176,7 @@ class Chain:
         asset: str = "",
         sender: str = SENDER.public_key,
     ) -> list[xdr.SCVal]:
-        return [
+        self.last_terms = [
             scval.to_address(sender),
             scval.to_address(recipient),
             scval.to_address(asset or self.xlm),
@@ -164,10 +184,34 @@ class Chain:
             scval.to_bytes(hashlib.sha256(preimage).digest()),
             scval.to_uint64(self.now + seconds),
         ]
+        return self.last_terms
 
     def lock_id(self, terms: list[xdr.SCVal]) -> xdr.SCVal:
         own = [scval.to_bytes(self.node.network.network_id), scval.to_address(self.contract)]
         return scval.to_bytes(hashlib.sha256(scval.to_vec([*own, *terms]).to_xdr_bytes()).digest())
+
+    async def footprint_operation(
+        self, key: Keypair, operation: Operation, footprint: xdr.LedgerFootprint
+    ) -> GetTransactionResponse:
+        """Send an ExtendFootprintTTL or RestoreFootprint with this footprint."""
+        resources = xdr.SorobanResources(footprint, xdr.Uint32(0), xdr.Uint32(0), xdr.Uint32(0))
+        data = xdr.SorobanTransactionData(xdr.SorobanTransactionDataExt(0), resources, xdr.Int64(0))
+        account = await self.rpc.load_account(key.public_key)
+        builder = TransactionBuilder(account, self.passphrase, base_fee=100).append_operation(operation)
+        envelope = builder.add_time_bounds(0, 0).set_soroban_data(data).build()
+        return await self.sign_and_include(key, await self.rpc.prepare_transaction(envelope))
+
+    def lock_key(self, lock_id: xdr.SCVal) -> xdr.LedgerKey:
+        return data_key(self.contract, lock_id)
+
+    def live_until(self, key: xdr.LedgerKey) -> int:
+        entry = entry_at(self.node.network.state, key)
+        assert isinstance(entry, ContractEntry)
+        return entry.live_until
+
+    async def close_ledgers(self, count: int) -> None:
+        for _ in range(count):
+            await self.node.close()
 
     def balance(self, key: Keypair) -> int:
         account = self.node.network.state.peek(("account", key.raw_public_key()))
@@ -196,8 +240,10 @@ def names_of(result: xdr.TransactionResult) -> str:
 
 
 @asynccontextmanager
-async def running(deployed: bool = True) -> AsyncIterator[Chain]:
-    server = DevnetServer()
+async def running(
+    deployed: bool = True, settings: Settings = SOROBAN_SETTINGS, journal: Path | None = None
+) -> AsyncIterator[Chain]:
+    server = DevnetServer(journal, settings=settings)
     await server.start()
     async with SorobanServerAsync(f"{server.url}/rpc") as rpc:
         chain = Chain(server.node, rpc)

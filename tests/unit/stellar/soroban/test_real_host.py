@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -18,10 +19,16 @@ def name_of(recording: Path) -> str:
     return recording.stem.removeprefix("soroban_")
 
 
+@cache
+def replayed(recording: Path) -> tuple[Replay, list[str]]:
+    replay = Replay()
+    return replay, list(replay.differences(recording.read_text().splitlines()))
+
+
 @pytest.mark.parametrize("recording", VECTORS, ids=name_of)
 def test_the_devnet_says_what_the_real_host_said(recording: Path) -> None:
-    replay = Replay()
-    assert list(replay.differences(recording.read_text().splitlines())) == []
+    replay, differences = replayed(recording)
+    assert differences == []
     assert replay.counted.calls == RECORDED[name_of(recording)]
 
 
@@ -44,8 +51,7 @@ def test_estimated_instructions_stay_near_the_real_ones() -> None:
     """For the calls of our contract; a simulation adds four percent to them, as the network's does."""
     ratios = []
     for recording in VECTORS:
-        replay = Replay()
-        list(replay.differences(recording.read_text().splitlines()))
+        replay, _ = replayed(recording)
         ratios += [
             here / there
             for op, note, there, here in replay.instructions
