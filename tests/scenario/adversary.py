@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 MAX_REORG = 2
 """One less than finality: what lies deeper is taken to be settled."""
 HOUR_MS = 3_600_000
+LONG_HALT_STEPS = 60
+"""With three times as long a step this is half an hour; deadlines here are some minutes apart."""
 Fault = Callable[["Run"], bool]
 
 
@@ -45,15 +47,17 @@ def halt(run: Run) -> bool:
 
 
 def long_halt(run: Run) -> bool:
-    """A chain stands still for longer than every gap between deadlines. Not one on which the bridge has a
-    source to claim: no deadline can provide for that."""
+    """A chain stands still for longer than every gap between deadlines. Not one on which the bridge has or
+    may soon have a source to claim: no deadline can provide for that."""
     fake = run.fake
     for swap in run.open_swaps():
-        exposed = swap.source.terms.chain == fake.chain and swap.destination.state is not LegState.NONE
-        if exposed:
+        locked = swap.source.state is not LegState.NONE or fake.ledger.locks.get(
+            lock_id_of(swap.source.terms)
+        )
+        if swap.source.terms.chain == fake.chain and locked:
             return False
-    run.world.now_ms += 6 * HOUR_MS
-    return run.say(f"{fake.chain}: stands still for six hours", keep_halted=fake)
+    run.halted_until[fake.chain] = run.step_number + LONG_HALT_STEPS
+    return run.say(f"{fake.chain}: stands still for longer than every gap")
 
 
 def dropped_broadcasts(run: Run) -> bool:

@@ -14,7 +14,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
-from bridge.chains.port import LockStatus
+import msgspec
+
+from bridge.chains.port import BroadcastOutcome, LockStatus
 from bridge.protocol.types import ChainId, Leg, Swap, SwapId, SwapState
 from relayers.daemon.loop import Job
 from relayers.fake import FakeChain, FakeWallet
@@ -66,6 +68,8 @@ class Run:
         self.waiting = list(range(1, swaps + 1))
         self.chain: ChainId = next(iter(NATIVE))
         self.rivals = False
+        self.halted_until: dict[ChainId, int] = {}
+        """The steps up to which chains stand still whatever else happens."""
         self.backed_up = False
         self.careless: set[str] = set()
         """Swaps whose user did not keep to the protocol."""
@@ -91,14 +95,9 @@ class Run:
     def port(self) -> FusedPort:
         return self.world.ports[self.chain]
 
-    def say(self, text: str, swap_id: str = "", *, keep_halted: FakeChain | None = None) -> bool:
-        """Put something that happened on the timeline; always True. `keep_halted`: time has passed in which
-        this chain stood still, and the others did not."""
+    def say(self, text: str, swap_id: str = "") -> bool:
+        """Put something that happened on the timeline; always True."""
         self.timeline.append((self.step_number, f"{swap_id + ': ' if swap_id else ''}{text}"))
-        if keep_halted is not None:
-            for fake in self.world.chains.values():
-                if fake is not keep_halted:
-                    fake.mine(1, interval=max(1, self.world.now_ms // 1000 - fake.head.time))
         return True
 
     def open_swaps(self) -> list[Swap]:
@@ -165,6 +164,12 @@ class Run:
         """One step; sometimes a process dies in it and starts again."""
         self.step_number += 1
         self._understand_odd_claims()
+        self._users_outbid()
+        for chain, last in list(self.halted_until.items()):
+            self.world.chains[chain].faults.halted = self.step_number < last
+            if self.step_number >= last:
+                del self.halted_until[chain]
+            self.world.now_ms += 2 * CALM_MS
         try:
             self.world.mine()
             for swap_id, user in self.world.users.items():
@@ -189,6 +194,18 @@ class Run:
             await self.world.make_worker(chain, owner="rival").run_pass([Job.POLL, Job.SWEEP])
         self.world.ports.update(ports)
         self.world.now_ms += 16_000
+
+    def _users_outbid(self) -> None:
+        """A careful user's wallet bids enough for a claim to be included in time."""
+        for fake in self.world.chains.values():
+            for tx_id, pending in list(fake.mempool.items()):
+                tx = pending.tx
+                if tx.account == "user" and tx.price < fake.price:
+                    better = msgspec.structs.replace(tx, price=2 * fake.price)
+                    if fake.submit(better).outcome is BroadcastOutcome.ACCEPTED:
+                        fake.mempool.pop(tx_id, None)
+                        if tx_id in fake.odd:
+                            fake.odd.add(better.tx_id)
 
     def _understand_odd_claims(self) -> None:
         for fake in self.world.chains.values():
@@ -230,9 +247,11 @@ class Run:
             swap = self.world.get(swap_id)
             self.ends[swap_id] = swap.state.value
             owed = swap_id in self.careless and swap.state is SwapState.ATTENTION
-            assert swap_id in self._over or owed, f"{swap_id} has not ended: {swap.state.value}"
             source, destination = self._outcome(user.swap.source), self._outcome(user.swap.destination)
-            if owed:
+            # What is sent for a user who does nothing has limits; the user can still refund.
+            left = not user.refunds and source is LockStatus.OPEN and destination is not LockStatus.CLAIMED
+            assert swap_id in self._over or owed or left, f"{swap_id} has not ended: {swap.state.value}"
+            if owed or left:
                 continue
             assert LockStatus.OPEN not in (source, destination), f"{swap_id} ended with an open lock"
             paid, taken = source is LockStatus.CLAIMED, destination is LockStatus.CLAIMED

@@ -461,7 +461,7 @@ class User:
     def act(self) -> None:
         source, destination = self.swap.source.terms, self.swap.destination.terms
         self._fund()
-        if self.hands_over:
+        if self.hands_over and self.world.lock_state(self.swap.source) is not LedgerLockState.CLAIMED:
             self._hand_over(destination)
         else:
             self._claim(destination)
