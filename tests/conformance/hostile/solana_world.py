@@ -351,7 +351,8 @@ class SolanaWorld:
             last = [other for other in tx.steps if other.lock is step.lock and other.kind != "lock"]
             if entry.error is None and tx.recorded and last and not self._node.ledger.pending:
                 wanted = LockStatus.CLAIMED if last[-1].kind == "claim" else LockStatus.REFUNDED
-                assert status is wanted, (tx.form, [(s.kind, s.depth) for s in tx.steps])
+                did = [(s.kind, s.depth, s.lock is step.lock) for s in tx.steps]
+                assert status is wanted, (status, tx.form, did, step.lock.vault.amount)
 
 
 _POOR = struct.pack("<Q", 10**17)
