@@ -66,6 +66,10 @@ check-locks: $(VENV)/.uv ## look whether everything locked has a wheel for each 
 
 ## Measuring ---------------------------------------------------------------
 
+.PHONY: bench-engine
+bench-engine: setup ## lives of swaps a second, on SQLite and PostgreSQL, and the time from a final lock to the broadcast
+	$(BIN)/python -m scripts.bench_engine --postgres $(ARGS)
+
 .PHONY: bench bench-quick
 bench: setup ## measure everything on this machine: build/bench/*.json
 	$(BIN)/python -m scripts.bench_protocol
@@ -131,9 +135,13 @@ release-notes: setup ## move the fragments of changelog.d into CHANGELOG.md
 	$(BIN)/towncrier build --yes
 
 .PHONY: simulate
-SEEDS ?= 300
-simulate: setup ## play many seeded swaps under all faults at once (minutes); SEEDS=n
-	$(BIN)/python -m tests.scenario.simulate --seeds $(SEEDS)
+SEEDS ?= 50
+simulate: setup ## play many swaps against an adversary, with new seeds each time (minutes); SEEDS=n, ARGS="--first n --swaps n"
+	$(BIN)/python -m tests.scenario.simulate --seeds $(SEEDS) $(ARGS)
+
+.PHONY: check-protocol
+check-protocol: setup ## search all worlds of a small model of bridge.protocol for a broken promise (minutes); ARGS="--help"
+	$(BIN)/python -m tests.property.model $(ARGS)
 
 .PHONY: fresh
 fresh: ## the README on bare Debian systems, offline after the first command (root, mmdebstrap; an hour); ARGS=trixie
@@ -201,6 +209,16 @@ $(SLITHER)/.installed: $(VENV)/.uv $(LOCKS)/slither.txt
 .PHONY: solana-program
 solana-program: setup ## build the Solana program (clang from the ziglang wheel, our own linker)
 	$(BIN)/python -m scripts.build_solana
+
+## Stellar -----------------------------------------------------------------
+
+.PHONY: soroban-contract
+soroban-contract: setup ## build the Soroban contract (clang from the ziglang wheel)
+	$(BIN)/python -m scripts.build_soroban
+
+.PHONY: soroban-vectors
+soroban-vectors: setup ## record what the real Soroban host says of the contract (Cargo and the network; minutes)
+	$(BIN)/python -m scripts.soroban_vectors $(ARGS)
 
 ## Cardano -----------------------------------------------------------------
 

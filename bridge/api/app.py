@@ -149,6 +149,8 @@ async def _refresh_prices(services: Services) -> None:
             await asyncio.to_thread(services.prices.refresh)
         except PriceUnavailableError as error:
             log.warning("prices cannot be refreshed", error=str(error), hint=error.hint)
+        except StoreError as error:
+            log.warning("prices cannot be stored", error=str(error), hint=error.hint)
         await asyncio.sleep(services.settings.prices.poll_interval)
 
 

@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from bridge.chains.port import UnsignedTx
 from bridge.desk.quotes import SignedQuote
 from bridge.protocol.legs import CLAIMED, OPEN
+from bridge.protocol.quote import QuoteBody
 from bridge.protocol.status import is_terminal
 from bridge.protocol.timelocks import reveal_deadline
-from bridge.protocol.types import ChainId, ChainTiming, Leg, LegState, Purpose, Swap
+from bridge.protocol.types import Amount, ChainId, ChainTiming, Leg, LegState, Purpose, Swap
 from bridge.store.records import ChainStatus, StoredSwap, SwapEvent
 from bridge.wire.base import Moment, Money
 from bridge.wire.market import FeeLine, QuoteView
@@ -23,11 +24,12 @@ def quote_view(quote: SignedQuote) -> QuoteView:
     body, price = quote.body, quote.body.price
     received = body.destination
     lines = [
-        ("spread", price.spread, ""),
+        *_spread_lines(body),
         ("inventory_skew", price.skew, "a discount when negative"),
         ("source_claim", price.costs.source_network, f"our claim on {body.source.chain}"),
         ("destination_lock", price.costs.destination_network, f"our lock on {received.chain}"),
         ("gasless_claim", price.costs.gasless_claim, "our claim for you"),
+        ("default", price.costs.default, "swaps that others lock and leave"),
         ("reserve", price.costs.reserve, "what the chain keeps"),
         ("rounding", price.rounding, ""),
     ]
@@ -47,6 +49,7 @@ def quote_view(quote: SignedQuote) -> QuoteView:
         destination_deadline=Moment.at(body.destination_deadline),
         lock_by=Moment.at(body.policy.lock_by),
         reveal_by=Moment.at(body.reveal_by),
+        tolerance_ppm=body.policy.price.tolerance_ppb // 1_000 if body.policy.price is not None else None,
         source_confirmations=body.policy.source.finality_depth,
         destination_confirmations=body.policy.destination.finality_depth,
         bridge_source_address=body.source_account,
@@ -59,6 +62,21 @@ def quote_view(quote: SignedQuote) -> QuoteView:
         signature=quote.signature,
         signed_text=quote.text,
     )
+
+
+def _spread_lines(body: QuoteBody) -> list[tuple[str, Amount, str]]:
+    """Show the spread by item: the risks that the bridge takes."""
+    items, price = body.spread, body.price
+    if items is None:
+        return [("spread", price.spread, "")]
+    notes = {
+        "base": "the bridge's own",
+        "option": f"your choice to finish, {items.window} s at {items.volatility / 10_000:.0f} % a year",
+        "jump": "sudden moves of the price",
+        "peg": "a pegged coin that is off",
+        "reorg": "blocks that are undone",
+    }
+    return [(name, units, notes[name]) for name, units in items.amounts(price.gross)]
 
 
 def swap_view(stored: StoredSwap, statuses: Statuses, *, gasless: bool, last_event: int) -> SwapView:

@@ -14,8 +14,9 @@ from typing import ClassVar
 from pydantic import Field, model_validator
 
 from bridge.chains.config_fields import DecimalText, HttpUrl, Section, WebSocketUrl, to_units
+from bridge.chains.issuer_powers import IssuerPower
 from bridge.chains.network import Network
-from bridge.protocol.timelocks import finality_depth, max_secured_amount
+from bridge.protocol.timelocks import finality_depth, max_secured_amount, patience
 from bridge.protocol.types import Amount, Asset, ChainId, ChainTiming
 
 SECONDS_PER_DAY = 86_400
@@ -35,6 +36,12 @@ class AssetConfig(Section):
     """How many decimals one whole coin has."""
     contract: str = ""
     """The token's address on its chain; "" for the native coin."""
+    issuer_powers: tuple[IssuerPower, ...] = ()
+    """Powers of its issuer that you accept; an asset whose issuer has others is refused, on chains that show
+    them. `freeze`: the issuer can stop claims and refunds of all its locks, for as long as it likes.
+    `clawback`: it can take locked money back, and then not every lock can be paid. `authorise`: nobody can be
+    paid whom it has not authorised. USDC and USDT have `freeze`. Accepting one, you trust the issuer with
+    everything that is locked in the asset at a time."""
     keep: DecimalText = "0"
     """Whole coins that are never offered to swaps: what the bridge's account needs for itself."""
 
@@ -58,6 +65,8 @@ class TimingConfig(Section):
     finalized_above: dict[str, DecimalText] = Field(default_factory=dict)
     """By asset symbol: up to so many coins depth alone decides, from `finality_base` on. Of an asset that is
     not named every amount waits."""
+    depth_from: dict[DecimalText, int] = Field(default_factory=dict)
+    """By whole native coins: from this amount on, at least so many confirmations."""
     inclusion_p99: int = Field(ge=1)
     clock_skew: int = Field(ge=0)
 
@@ -66,6 +75,11 @@ class TimingConfig(Section):
         if self.finality_cap < self.finality_base:
             raise ValueError("finality_cap is below finality_base")
         return self
+
+    @property
+    def patience(self) -> int:
+        """Seconds without a new block after which the chain is taken to stand still."""
+        return patience(self.block_interval, self.inclusion_p99)
 
     def for_amount(self, asset: Asset, amount: Amount) -> ChainTiming:
         """Return the timing with the finality depth that `amount` (smallest units) demands."""
@@ -78,6 +92,8 @@ class TimingConfig(Section):
                 value_per_block=to_units(portion, asset.decimals),
                 max_depth=self.finality_cap,
             )
+        steps = () if asset.contract else self._steps(asset)
+        depth = max([depth, *(blocks for least, blocks in steps if amount >= least)])
         small = to_units(self.finalized_above.get(asset.symbol, "0"), asset.decimals)
         finalized = self.finalized_after > 0 and amount > small
         return ChainTiming(
@@ -86,6 +102,14 @@ class TimingConfig(Section):
             inclusion_p99=self.inclusion_p99,
             clock_skew=self.clock_skew,
             finalized_after=self.finalized_after if finalized else 0,
+            value_per_block=to_units(portion, asset.decimals) if portion is not None else 0,
+            depth_steps=steps,
+        )
+
+    def _steps(self, asset: Asset) -> tuple[tuple[int, int], ...]:
+        return tuple(
+            (to_units(coins, asset.decimals), min(blocks, self.finality_cap))
+            for coins, blocks in self.depth_from.items()
         )
 
     def secured(self, asset: Asset) -> Amount | None:
@@ -116,6 +140,8 @@ class TimingOverrides(Section):
     finalized_above: dict[str, DecimalText] | None = None
     """By asset symbol: up to so many coins the depth alone decides; above it, `finality_cap` and the block
     that the chain itself calls final."""
+    depth_from: dict[DecimalText, int] | None = None
+    """By whole native coins: from this amount at stake on, at least so many confirmations."""
     inclusion_p99: int | None = Field(None, ge=1)
     """Seconds within which 99 % of our transactions are included."""
     clock_skew: int | None = Field(None, ge=0)
@@ -132,16 +158,18 @@ def timing_from(
     base: int | None = None,
     cap: int | None = None,
     small: Mapping[str, str] | None = None,
+    depth_from: Mapping[str, int] | None = None,
 ) -> TimingConfig:
     """Return a chain's own numbers as defaults. `base` and `cap` (blocks) leave room below or above its
     finality depth for an operator's `value_per_block`, where more blocks make a lock safer. `small` is the
-    default of `finalized_above`."""
+    default of `finalized_above`, `depth_from` of the key of that name."""
     return TimingConfig(
         block_interval=timing.block_interval,
         finality_base=base or timing.finality_depth,
         finality_cap=cap or timing.finality_depth,
         finalized_after=timing.finalized_after,
         finalized_above=dict(small or {}),
+        depth_from=dict(depth_from or {}),
         inclusion_p99=timing.inclusion_p99,
         clock_skew=timing.clock_skew,
     )

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from bridge.chains.config import ChainSection
+from bridge.chains.issuer_powers import IssuerPower
 from bridge.chains.local.devnet import Devnet
 from bridge.chains.network import Network
 from bridge.chains.port import ChainPort, WalletBuilder
@@ -32,6 +33,8 @@ class Instance:
     network: Network
     section: ChainSection
     assets: tuple[Asset, ...] = ()
+    accepted: Mapping[str, frozenset[IssuerPower]] = field(default_factory=dict)
+    """By an asset's contract: the powers of its issuer that the operator accepts."""
 
 
 class ChainFamily(Protocol):

@@ -17,6 +17,7 @@ from bridge import config as configuration
 from bridge.chains.endpoints.reports import Examinable
 from bridge.chains.errors import PortError, PortUnavailableError
 from bridge.chains.port import ChainPort
+from bridge.commands.older_locks import HINT, described, without_contract
 from bridge.commands.output import ConfigFile, Exit, Json, plain, speaking
 from bridge.commands.runtime import KeyRing, price_source
 from bridge.config import Network, Settings, to_text, to_units
@@ -26,6 +27,7 @@ from bridge.protocol.types import ChainId, SwapId
 from bridge.wiring.ports import open_port
 
 if TYPE_CHECKING:
+    from bridge.chains.config import ChainSection
     from bridge.store import Store
 
 PATIENCE = 15.0
@@ -136,6 +138,7 @@ def _database(settings: Settings) -> Iterator[Finding]:
         for chain in settings.enabled_chains():
             yield from unread_items(store, chain)
             yield from unproven_spends(store, chain)
+            yield from older_locks(store, chain, settings.chains.get(chain))
         yield from older_than_its_chains(store, settings.journal_path())
     finally:
         store.close()
@@ -163,6 +166,12 @@ def unproven_spends(store: Store, chain: ChainId) -> Iterator[Finding]:
                 detail = f"{lock} was spent, and nobody can prove how"
                 hint = "compare with another node and a block explorer; nothing is given back before a proof"
                 yield Finding(f"{chain} locks", Level.FAIL, detail, hint)
+
+
+def older_locks(store: Store, chain: ChainId, section: ChainSection) -> Iterator[Finding]:
+    """Name the swaps that only the release before this one can finish."""
+    if swaps := without_contract(store, chain, section):
+        yield Finding(f"{chain} locks", Level.FAIL, described(swaps, chain), HINT)
 
 
 def _secrets(settings: Settings, ring: KeyRing) -> Iterator[Finding]:

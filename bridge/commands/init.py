@@ -44,6 +44,9 @@ _SHARED = {
     "lock_window": "900",
     "user_window": "3600",
     "outage": "3600",
+    "halt": "72000",
+    "calm": "1800",
+    "known": "3",
     "per_client": "3",
 }
 _LOCAL = {
@@ -52,6 +55,9 @@ _LOCAL = {
     "lock_window": "120",
     "user_window": "300",
     "outage": "120",
+    "halt": "120",
+    "calm": "0",
+    "known": "0",
     "per_client": "50",
 }
 

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from bridge.commands.older_locks import HINT, described, without_contract
 from bridge.commands.output import ConfigFile, Json, speaking
 from bridge.commands.runtime import KeyRing, chain_named, load_settings, open_store
 from bridge.config import ConfigError
@@ -24,6 +25,7 @@ def relayer(
     """Run one chain's relayer until told to stop (SIGTERM, Ctrl-C). Several may run: one sends at a time."""
     import prometheus_client
 
+    from bridge.engine.outbox_settings import OutboxSettings
     from bridge.proofs.anchoring import anchor_log
     from bridge.wiring.ports import open_port
     from relayers.daemon.loop import WorkerSettings, run_worker
@@ -37,6 +39,9 @@ def relayer(
         ring = KeyRing(settings)
         port = open_port(settings, chain, ring.chain(chain))
         store = open_store(settings, ring)
+        if swaps := without_contract(store, chain, section):
+            store.close()
+            raise ConfigError([described(swaps, chain)], HINT)
         if metrics_port:
             prometheus_client.start_http_server(metrics_port, "127.0.0.1")
         output.result({"chain": chain, "account": port.account}, f"{chain} relayer: {port.account}")
@@ -54,6 +59,13 @@ def relayer(
                         poll_seconds=section.poll_interval,
                         max_blocks=section.max_blocks_per_scan,
                         anchor_seconds=settings.anchor_interval,
+                        outbox=OutboxSettings(
+                            kept={
+                                entry.asset.key: settings.kept(entry.asset.key)
+                                for entry in settings.assets
+                                if entry.chain == chain
+                            }
+                        ),
                     ),
                     anchor=anchor_log if settings.traits(chain).carries_anchors else None,
                     assets=[entry.asset for entry in settings.assets if entry.chain == chain],

@@ -13,7 +13,7 @@ import typer
 
 from bridge import config
 from bridge.chains import registry
-from bridge.config import LogConfig, Settings
+from bridge.config import LogConfig, Network, Settings
 from bridge.keys.keystore import SecretKey, find_password, load
 from bridge.protocol.types import ChainId
 
@@ -110,15 +110,24 @@ def open_store(settings: Settings, ring: KeyRing) -> Store:
     return store
 
 
-def price_source(settings: Settings) -> PriceSource:
-    """Return the configured source of prices."""
+def price_source(settings: Settings, store: Store | None = None) -> PriceSource:
+    """Return the configured source of prices. With a `store`, what is learnt is kept there, and the relayers
+    look at it."""
 
-    from bridge.desk.prices import HttpPrices, StaticPrices
+    from bridge.desk.price_feeds import HttpFeed, StaticFeed
+    from bridge.desk.prices import PriceBook
 
     def clock() -> int:
         return int(time.time())
 
     prices = settings.prices
-    if prices.source == "http":
-        return HttpPrices(prices.url, prices.max_age, clock)
-    return StaticPrices(prices.static, clock)
+    is_static = prices.source == "static"
+    feeds = [StaticFeed(prices.static, clock)] if is_static else [HttpFeed(url) for url in prices.feeds]
+    return PriceBook(
+        prices,
+        feeds,
+        sorted(settings.priced_assets()),
+        clock,
+        store,
+        alone=is_static or settings.network is Network.DEV,
+    )

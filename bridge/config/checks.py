@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pydantic import ValidationError
 
 from bridge.chains.config_fields import to_units
+from bridge.chains.network import Network
 from bridge.config.sections import PairConfig
 from bridge.config.settings import Settings
 from bridge.protocol.types import Asset, ChainId
@@ -98,6 +99,20 @@ def _pairs_have_prices(settings: Settings) -> Iterator[str]:
                 yield f"{_name(pair)}: prices.static has no price for {key!r}"
 
 
+def _feeds_can_agree(settings: Settings) -> Iterator[str]:
+    prices = settings.prices
+    if prices.source == "http" and len(prices.feeds) < 2 and settings.network is not Network.DEV:
+        yield (
+            "prices: one feed alone gives no price on this network, for nobody could tell when it is wrong; "
+            "name at least two in prices.urls"
+        )
+    assets = settings.assets_by_key()
+    for what, keys in (("max_ages", prices.max_ages), ("pegged", prices.pegged)):
+        for key in keys:
+            if key not in assets:
+                yield f"prices.{what}: no asset {key!r}{nearest(key, assets)}"
+
+
 def _pairs_join_two_chains(settings: Settings) -> Iterator[str]:
     for pair, source, destination in _known_pairs(settings):
         if source.chain == destination.chain:
@@ -153,6 +168,7 @@ CHECKS: tuple[Check, ...] = (
     _pairs_are_distinct,
     _pairs_name_known_assets,
     _pairs_have_prices,
+    _feeds_can_agree,
     _pairs_join_two_chains,
     _limits_are_exact_and_ordered,
     _spread_covers_skew,

@@ -115,26 +115,83 @@ class PricesConfig(Section):
     """What each asset is worth in one common unit of account, and where that is learnt."""
 
     source: Literal["static", "http"] = "static"
-    """`static` takes the table `static`; `http` reads `url`."""
+    """`static` takes the table `static`; `http` reads `url` and `urls`."""
     static: dict[str, DecimalText] = Field(default_factory=dict)
     """By asset key, what one whole coin is worth in the common unit."""
     url: str = ""
-    """Answers `{"time": <Unix seconds>, "prices": {"zion:ZION": "0.5"}}`."""
+    """A feed. It answers `{"time": <Unix seconds>, "prices": {"zion:ZION": "0.5"}}`, and may say in `times`,
+    by asset, when a price was true."""
+    urls: tuple[str, ...] = ()
+    """More feeds of the same form. The price is the median of those that agree: more than half of all, and at
+    least two. Outside network `dev` one feed alone gives no price."""
     poll_interval: float = Field(10.0, ge=1, le=3_600)
-    """Seconds between two readings of `url`."""
+    """Seconds between two readings of all feeds."""
     max_age: int = Field(60, ge=1, le=SECONDS_PER_DAY)
-    """Seconds after which a price is stale and quoting stops. The static table never ages."""
+    """Seconds after which a price is stale and quoting stops."""
+    max_ages: dict[str, int] = Field(default_factory=dict)
+    """By asset key, a `max_age` of its own: 300 for an asset that is traded seldom."""
+    max_range_ppm: int = Field(10_000, ge=1, le=500_000)
+    """How far apart the feeds that count may lie, parts per million; above it there is no price."""
+    pegged: tuple[str, ...] = ()
+    """Assets that promise to be worth one unit of account. One that is off by more than 50 basis points
+    costs the difference, by more than 200 it pauses."""
+    volatility_ppm: int = Field(800_000, ge=10_000, le=4_000_000)
+    """The volatility of a pair, parts per million a year, that is assumed until two hours of prices are
+    known.
+    """
+    volatility_floor_ppm: int = Field(300_000, ge=0, le=4_000_000)
+    """The least volatility a year that a pair is priced with; between two pegged assets a sixth of it."""
+    volatility_cap_ppm: int = Field(4_000_000, ge=100_000, le=4_000_000)
+    """The volatility a year above which a pair is not sold."""
+
+    @property
+    def feeds(self) -> tuple[str, ...]:
+        """All feeds, each once."""
+        return tuple(dict.fromkeys(url for url in (self.url, *self.urls) if url))
 
     @model_validator(mode="after")
     def _complete(self) -> PricesConfig:
-        if self.source == "http" and not self.url:
+        if self.source == "http" and not self.feeds:
             raise ValueError('source = "http" needs a `url`')
         if self.source == "http" and self.static:
             raise ValueError('give either `static` prices or source = "http", not both')
         for key, text in self.static.items():
             if Fraction(text) <= 0:
                 raise ValueError(f"the price of {key} must be above 0")
+        for key, seconds in self.max_ages.items():
+            if not 1 <= seconds <= SECONDS_PER_DAY:
+                raise ValueError(f"max_ages of {key}: give seconds from 1 to {SECONDS_PER_DAY}")
         return self
+
+
+class DeskConfig(Section):
+    """What risks cost, and how much of them is taken."""
+
+    option_left_percent: int = Field(1, ge=1, le=100)
+    """What the choice to finish a swap or not may still be worth after the spread, in percent of one standard
+    deviation of the price. 1 asks about 2 deviations of spread, 14 about 0.7; more is cheaper for honest
+    users and pays those who only finish when it suits them."""
+    tolerance_percent: int = Field(100, ge=10, le=1_000)
+    """How far the price may move against the bridge between the quote and its lock, in percent of one
+    standard deviation over that time. Beyond it the source is given back at once."""
+    reorg_ppm: int = Field(50, ge=0, le=100_000)
+    """What reorganisations that undo a final lock cost on average, parts per million of the amount."""
+    default_per_mille: int = Field(50, ge=0, le=900)
+    """How many of a thousand swaps of strangers are reckoned to be locked and left: their network fees are
+    shared by all."""
+    known_after_swaps: int = Field(3, ge=0, le=1_000)
+    """A client token is known after so many completed swaps; 0: everybody is known. What strangers ask for
+    holds no inventory until their lock is seen."""
+    known_after_value: DecimalText = "500"
+    """What those swaps must have been worth together, in the unit of the prices."""
+    strangers_percent: int = Field(50, ge=1, le=100)
+    """The most of an asset that strangers' locks may hold, in percent."""
+    strangers_order_percent: int = Field(10, ge=1, le=100)
+    """The largest swap of a stranger, in percent of what strangers may still have of the asset."""
+    strangers_order_value: DecimalText = "250"
+    """A swap of up to this worth, in the unit of the prices, is never too large for a stranger."""
+    gas_stress_percent: int = Field(200, ge=100, le=2_000)
+    """At how much of today's fees an unfinished swap is reckoned to be cleared up."""
 
 
 class SwapsConfig(Section):
@@ -148,6 +205,12 @@ class SwapsConfig(Section):
     """Seconds after acceptance within which the user's lock must be included."""
     outage_budget: int = Field(3_600, ge=0, le=7 * SECONDS_PER_DAY)
     """Seconds for which the service may be down and still claim in time."""
+    halt_budget: int = Field(72_000, ge=0, le=7 * SECONDS_PER_DAY)
+    """Seconds for which either chain may stand still while a swap is open without costing the bridge both
+    locks: the user's lock is refundable so much later. Solana has stood still for 19 hours, Cardano was
+    split for 14.5."""
+    calm_after_halt: int = Field(1_800, ge=0, le=SECONDS_PER_DAY)
+    """Seconds for which nothing is sold on a chain that goes on after it has stood still for ten minutes."""
     open_quotes_per_client: int = Field(3, ge=1)
     """The most open quotes of one client address: open quotes hold inventory and cost nothing."""
     open_swaps_per_client: int = Field(10, ge=1)

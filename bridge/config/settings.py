@@ -23,6 +23,7 @@ from bridge.chains.traits import Traits
 from bridge.config.sections import (
     ApiConfig,
     DatabaseConfig,
+    DeskConfig,
     KeysConfig,
     LogConfig,
     PairConfig,
@@ -98,6 +99,7 @@ class Settings(BaseSettings):
     assets: tuple[AssetConfig, ...] = ()
     pairs: tuple[PairConfig, ...] = ()
     prices: PricesConfig = PricesConfig()
+    desk: DeskConfig = DeskConfig()
     swaps: SwapsConfig = SwapsConfig()
     log: LogConfig = LogConfig()
     anchor_interval: float = Field(600.0, ge=1, le=SECONDS_PER_DAY)
@@ -124,6 +126,16 @@ class Settings(BaseSettings):
         """Return the assets by their key `chain:SYMBOL`."""
         return {entry.asset.key: entry.asset for entry in self.assets}
 
+    def priced_assets(self) -> frozenset[str]:
+        """Return the keys of the assets whose prices are needed: those of the pairs on offer and the coins
+        that pay for their transactions."""
+        assets = self.assets_by_key()
+        sold = {key for pair in self.pairs if pair.enabled for key in (pair.source, pair.destination)}
+        chains = {assets[key].chain for key in sold if key in assets}
+        return frozenset(sold) | {
+            entry.asset.key for entry in self.assets if entry.chain in chains and not entry.contract
+        }
+
     def enabled_chains(self) -> dict[ChainId, ChainSection]:
         """Return the sections of the chains that are switched on."""
         return {chain: section for chain, section in self.chains.items() if section.enabled}
@@ -131,7 +143,12 @@ class Settings(BaseSettings):
     def instance(self, chain: ChainId) -> Instance:
         """Return all that a family needs to know of one chain. Raises ValueError without a section."""
         assets = tuple(entry.asset for entry in self.assets if entry.chain == chain)
-        return Instance(chain, self.network, self.chains.get(chain), assets)
+        accepted = {
+            entry.contract: frozenset(entry.issuer_powers)
+            for entry in self.assets
+            if entry.chain == chain and entry.contract
+        }
+        return Instance(chain, self.network, self.chains.get(chain), assets, accepted)
 
     def traits(self, chain: ChainId) -> Traits:
         """Return what sets a chain apart. Raises ValueError for a chain without a section."""

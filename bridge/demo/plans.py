@@ -88,8 +88,8 @@ GAS_MONEY = {
     STELLAR: 10 * 10**7,
     CARDANO: 20 * 10**6,
 }
-"""What a user needs to send a few transactions, in the chain's smallest unit. On Stellar the reserves of an
-account and a lock come first, on Solana the rent of a vault, on Cardano collateral and change."""
+"""What a user needs to send a few transactions, in the chain's smallest unit. On Stellar the reserve of an
+account comes first, on Solana the rent of a vault, on Cardano collateral and change."""
 
 _LEAST, _MOST = 1, 30_000
 """The limits of pairs, in the prices' unit."""
@@ -182,7 +182,7 @@ CIRCLE = Round(
     gas={
         ETHEREUM: 10**15,
         SOLANA: 5 * 10**6,
-        STELLAR: 6 * 10**7,  # the account's reserve and a lock's deposit, which comes back
+        STELLAR: 2 * 10**7,  # the account's reserve comes first
         CARDANO: 3 * 10**6,
     },
 )

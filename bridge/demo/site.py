@@ -96,10 +96,13 @@ class Site:
             "assets": plans.offered_assets(self.assets),
             "pairs": plans.offered_pairs(self.assets),
             "prices": {"static": {asset.key: PRICES[asset] for asset in self.assets}},
+            "desk": {"known_after_swaps": 0},
             "swaps": {
                 "user_window": 120,
                 "lock_window": 60,
                 "outage_budget": 60,
+                "halt_budget": 5,
+                "calm_after_halt": 0,
                 "unfunded_swaps_per_client": 50,
                 "open_quotes_per_client": 50,
                 "open_swaps_per_client": 50,

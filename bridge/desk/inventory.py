@@ -67,8 +67,26 @@ class Inventory:
         """Return how every configured asset stands."""
         return [self.holding(tx, entry.asset) for entry in self._settings.assets]
 
-    def hold(self, tx: Transaction, needs: Iterable[Need], quote_id: str, expires_ms: int) -> None:
-        """Reserve all needs for a quote, or none. Raises `RefusedError` (NO_INVENTORY).
+    def largest_of_strangers(self, tx: Transaction, asset: Asset, never_too_large: Amount) -> Amount:
+        """Return the largest swap of a stranger now: a part of what the strangers' pool has left."""
+        desk = self._settings.desk
+        holding = self.holding(tx, asset)
+        pool = max(0, (holding.balance or 0) - holding.kept) * desk.strangers_percent // 100
+        left = max(0, pool - tx.reservations.outstanding_of_strangers(asset.key))
+        part = left * desk.strangers_order_percent // 100
+        return Amount(min(left, max(part, never_too_large), holding.available))
+
+    def hold(
+        self,
+        tx: Transaction,
+        needs: Iterable[Need],
+        quote_id: str,
+        expires_ms: int,
+        *,
+        firm: bool = True,
+    ) -> None:
+        """Reserve all needs for a quote, or none. Raises `RefusedError` (NO_INVENTORY). Without `firm` they
+        are noted and do not count until a lock is seen.
 
         Assets are locked in one order for everybody, so that two quotes never wait for each other.
         """
@@ -91,4 +109,4 @@ class Inventory:
                     RETRY_SECONDS,
                 )
         for (key, after_lock), amount in parts.items():
-            tx.reservations.hold(key, Amount(amount), quote_id, expires_ms, after_lock=after_lock)
+            tx.reservations.hold(key, Amount(amount), quote_id, expires_ms, after_lock=after_lock, firm=firm)

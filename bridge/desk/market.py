@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from fractions import Fraction
 
 import msgspec
@@ -11,17 +12,19 @@ from bridge.config import PairConfig, Settings, to_units
 from bridge.desk.inventory import Inventory, Need
 from bridge.desk.prices import PriceSource, PriceUnavailableError
 from bridge.desk.refused import Reason, RefusedError
+from bridge.desk.spread import TooRiskyError, skew_ppm, spread_items, windows
 from bridge.protocol.pricing import (
     Costs,
     FixedSide,
     Limits,
     PriceRefusedError,
     Rate,
+    SpreadItems,
     Terms,
-    inventory_skew_ppm,
     price,
 )
-from bridge.protocol.types import Amount, Asset, ChainId, UnixSeconds
+from bridge.protocol.timelocks import Deadlines, plan_deadlines
+from bridge.protocol.types import Amount, Asset, ChainId, ChainTiming, PriceTerms, UnixSeconds
 from bridge.store import Transaction
 from bridge.store.records import ChainStatus
 
@@ -51,6 +54,8 @@ class Offer(msgspec.Struct, frozen=True):
     source_status: ChainStatus
     destination_status: ChainStatus
     terms: Terms
+    spread: SpreadItems
+    price_terms: PriceTerms
     rate_text: str
     price_at: UnixSeconds
     gas: tuple[Need, ...]
@@ -65,6 +70,11 @@ class Market:
         self._inventory = inventory
         self._assets = settings.assets_by_key()
 
+    @property
+    def prices(self) -> PriceSource:
+        """Where the prices come from."""
+        return self._prices
+
     def asset(self, key: str) -> Asset:
         """Return a configured asset."""
         return self._assets[key]
@@ -73,8 +83,18 @@ class Market:
         """Return all configured directions."""
         return self._settings.pairs
 
-    def offer(self, tx: Transaction, source: str, destination: str, *, gasless: bool) -> Offer:
-        """Return the direction's offer. Raises `RefusedError` when there is none now."""
+    def offer(
+        self,
+        tx: Transaction,
+        source: str,
+        destination: str,
+        *,
+        gasless: bool,
+        amount: Amount | None = None,
+        fixed: FixedSide = FixedSide.SOURCE,
+    ) -> Offer:
+        """Return the direction's offer for an amount on the side that is fixed, for the least one without.
+        Raises `RefusedError` when there is none now."""
         pair = self._settings.pair(source, destination)
         if pair is None or not pair.enabled:
             raise RefusedError(
@@ -93,6 +113,10 @@ class Market:
         now = tx.now_ms // 1000
         statuses = [self.reliable(tx, asset.chain, now) for asset in (sent, received)]
         rate, price_at = self._rate(sent, received)
+        units = Rate.of(rate * Fraction(10) ** (received.decimals - sent.decimals))
+        limits = self.limits(tx, pair)
+        timings = self._timings(sent, received, units, amount, fixed, limits)
+        spread, price_terms = self._spread(tx, pair, sent, received, statuses, timings)
         costs, gas = self._costs(sent, received, statuses, gasless=gasless)
         return Offer(
             pair=pair,
@@ -101,18 +125,88 @@ class Market:
             source_status=statuses[0],
             destination_status=statuses[1],
             terms=Terms(
-                rate=Rate.of(rate * Fraction(10) ** (received.decimals - sent.decimals)),
-                spread_ppm=pair.spread_ppm,
-                skew_ppm=self._skew(tx, pair, received, statuses[1]),
+                rate=units,
+                spread_ppm=spread.spread,
+                skew_ppm=spread.skew,
                 costs=costs,
-                limits=self.limits(tx, pair),
+                limits=limits,
                 source_capacity=self._settings.traits(sent.chain).max_amount,
                 destination_capacity=self._settings.traits(received.chain).max_amount,
             ),
+            spread=spread,
+            price_terms=price_terms,
             rate_text=rate_text(rate),
             price_at=price_at,
             gas=gas,
         )
+
+    def deadlines(
+        self, statuses: Sequence[ChainStatus], source: ChainTiming, destination: ChainTiming
+    ) -> Deadlines:
+        """Return the computed deadlines of a swap sold now; the quote's own life counts as time to lock."""
+        swaps = self._settings.swaps
+        return plan_deadlines(
+            statuses[0].time,
+            statuses[1].time,
+            source=source,
+            destination=destination,
+            user_window=swaps.user_window,
+            outage_budget=swaps.outage_budget,
+            halt_budget=swaps.halt_budget,
+            lock_window=swaps.quote_ttl + swaps.lock_window,
+        )
+
+    def _timings(
+        self,
+        source: Asset,
+        destination: Asset,
+        rate: Rate,
+        amount: Amount | None,
+        fixed: FixedSide,
+        limits: Limits,
+    ) -> tuple[ChainTiming, ChainTiming]:
+        """Return both chains' timing for about that amount; the side that is not known yet is taken too
+        large.
+        """
+        sent = limits.min_source if amount is None else amount
+        received = rate.up(sent)
+        if amount is not None and fixed is FixedSide.DESTINATION:
+            received = amount
+            sent = rate.inverse().up(Amount(amount + amount // 10))
+        chains = self._settings.chains
+        return chains.timing(source, sent), chains.timing(destination, received)
+
+    def _spread(
+        self,
+        tx: Transaction,
+        pair: PairConfig,
+        source: Asset,
+        destination: Asset,
+        statuses: Sequence[ChainStatus],
+        timings: tuple[ChainTiming, ChainTiming],
+    ) -> tuple[SpreadItems, PriceTerms]:
+        deadlines = self.deadlines(statuses, *timings)
+        within = windows(deadlines, statuses[1].time, *timings)
+        try:
+            moves = self._prices.movement(source.key, destination.key, within.to_decide)
+            items, tolerance = spread_items(
+                self._settings.desk,
+                moves,
+                within,
+                least_ppm=pair.spread_ppm,
+                skew_ppm=self._skew(tx, pair, destination, statuses[1]),
+            )
+            middle = self._prices.price(source.key).value / self._prices.price(destination.key).value
+        except PriceUnavailableError as error:
+            raise RefusedError(Reason.NO_PRICE, str(error), error.hint, RETRY_SECONDS) from None
+        except TooRiskyError:
+            raise RefusedError(
+                Reason.NO_PRICE,
+                f"the price of {source.key} in {destination.key} moves too much while a swap lasts",
+                "try again when it is calmer",
+                RETRY_SECONDS,
+            ) from None
+        return items, PriceTerms(middle.numerator, middle.denominator, tolerance)
 
     def limits(self, tx: Transaction, pair: PairConfig) -> Limits:
         """Return the amounts a direction takes: no more than the source chain's finality cap pays for, and no
@@ -180,6 +274,13 @@ class Market:
             trouble = "its last report is from the future: was the clock of this machine set back?"
         elif (age := now - status.seen_ms // 1000) > self._settings.swaps.chain_max_age:
             trouble = f"nothing was heard of it for {age} s"
+        elif (age := status.tip_age(now * 1000)) > self._settings.chains.timing_config(chain).patience:
+            trouble = f"it has made no block for {age} s"
+        elif (
+            status.resumed_ms
+            and (calm := now - status.resumed_ms // 1000) < self._settings.swaps.calm_after_halt
+        ):
+            trouble = f"it had stood still until {max(0, calm)} s ago"
         if trouble or status is None:
             raise RefusedError(
                 Reason.CHAIN_UNAVAILABLE,
@@ -197,7 +298,8 @@ class Market:
             raise RefusedError(
                 Reason.NO_PRICE, str(error), error.hint or "try again soon", RETRY_SECONDS
             ) from None
-        return sent.value / received.value, UnixSeconds(min(sent.at, received.at))
+        # Half of what the sources disagree about is charged on each side.
+        return sent.low / received.high, UnixSeconds(min(sent.at, received.at))
 
     def _costs(
         self, source: Asset, destination: Asset, statuses: list[ChainStatus], *, gasless: bool
@@ -213,10 +315,14 @@ class Market:
         native_destination = self._settings.native_asset(destination.chain)
         claim_for_user = (at_destination.gasless_claim or at_destination.claim) if gasless else Amount(0)
         locking = Amount(at_destination.lock - at_destination.deposit)
+        desk = self._settings.desk
+        clearing = _raised(Amount(locking + at_destination.refund), desk.gas_stress_percent)
+        share = Amount(-(-clearing * desk.default_per_mille // (1_000 - desk.default_per_mille)))
         costs = Costs(
             source_network=self._converted(at_source.claim, native_source, destination),
             destination_network=self._converted(locking, native_destination, destination),
             gasless_claim=self._converted(claim_for_user, native_destination, destination),
+            default=self._converted(share, native_destination, destination),
         )
         margin = self._settings.swaps.gas_margin_percent
         later = max(at_destination.refund, claim_for_user)
@@ -249,15 +355,15 @@ class Market:
         """Express native units in units of `asset`, rounded up."""
         if amount == 0 or native == asset:
             return amount
-        rate, _ = self._rate(native, asset)
-        return Rate.of(rate * Fraction(10) ** (asset.decimals - native.decimals)).up(amount)
+        rate, _ = self._rate(asset, native)
+        return Rate.of(1 / rate * Fraction(10) ** (asset.decimals - native.decimals)).up(amount)
 
     def _skew(self, tx: Transaction, pair: PairConfig, asset: Asset, status: ChainStatus) -> int:
         target = to_units(pair.target_inventory, asset.decimals)
         if not target or not pair.skew_ppm:
             return 0
         available = self._inventory.holding(tx, asset, status).available
-        return inventory_skew_ppm(available, target, pair.skew_ppm)
+        return skew_ppm(available, target, pair.skew_ppm)
 
 
 def _raised(amount: Amount, percent: int) -> Amount:

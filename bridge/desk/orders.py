@@ -247,6 +247,8 @@ class SwapService:
         def job(tx: Transaction) -> StoredSwap:
             _found(tx, swap_id)
             apply_events(tx, swap_id, (OperatorCommand(verb, by=by, note=note),))
+            if verb is OperatorVerb.RETRY:
+                tx.courtesies.forgive(swap_id)
             tx.audit.append(by, verb.value, swap_id, note)
             return _found(tx, swap_id)
 

@@ -7,24 +7,28 @@ Its inventory and the gas to finish are reserved in the transaction that stores 
 from __future__ import annotations
 
 import secrets
+from fractions import Fraction
 
 import msgspec
 
-from bridge.config import Settings
-from bridge.desk.inventory import Inventory, Need
+from bridge.config import Settings, to_text
+from bridge.desk.inventory import RETRY_SECONDS, Inventory, Need
 from bridge.desk.market import Market, Offer
+from bridge.desk.records import Records
 from bridge.desk.refused import Reason, RefusedError
 from bridge.keys.quote_signature import QuoteSigner
 from bridge.protocol.pricing import FixedSide, Price, PriceRefusalCode, PriceRefusedError, price
 from bridge.protocol.quote import QuoteBody
-from bridge.protocol.timelocks import Deadlines, plan_deadlines
+from bridge.protocol.timelocks import Deadlines
 from bridge.protocol.types import Amount, ChainTiming, SwapPolicy, UnixSeconds
 from bridge.store import Store, Transaction
 from bridge.store.records import Quote
 
 
 class QuoteAsk(msgspec.Struct, frozen=True):
-    """What a client asks for. `client` is whom limits are counted against."""
+    """What a client asks for. `client` is whom limits are counted against, `owner` of which token, ""
+    without.
+    """
 
     source: str
     destination: str
@@ -32,6 +36,7 @@ class QuoteAsk(msgspec.Struct, frozen=True):
     fixed: FixedSide
     gasless: bool
     client: str
+    owner: str = ""
 
 
 class SignedQuote(msgspec.Struct, frozen=True):
@@ -54,6 +59,7 @@ class QuoteBook:
         self._market = market
         self._inventory = inventory
         self._signer = signer
+        self._records = Records(settings.desk, market.prices, settings.assets_by_key())
 
     @property
     def public_key(self) -> str:
@@ -65,7 +71,14 @@ class QuoteBook:
         with self._store.transaction() as tx:
             tx.lock(f"quotes:{ask.client}")
             self._check_limits(tx, ask.client)
-            offer = self._market.offer(tx, ask.source, ask.destination, gasless=ask.gasless)
+            offer = self._market.offer(
+                tx,
+                ask.source,
+                ask.destination,
+                gasless=ask.gasless,
+                amount=ask.amount,
+                fixed=ask.fixed,
+            )
             body = self._body(tx, ask, offer)
             text = msgspec.json.encode(body).decode()
             quote = Quote(
@@ -79,8 +92,11 @@ class QuoteBook:
                 created_ms=tx.now_ms,
                 expires_ms=tx.now_ms + self._settings.swaps.quote_ttl * 1000,
             )
+            known = self._records.is_known(tx, ask.owner)
+            if not known:
+                self._check_stranger(tx, offer, body.price.destination)
             needs = [Need(offer.destination, body.price.destination), *offer.gas]
-            self._inventory.hold(tx, needs, body.id, quote.expires_ms)
+            self._inventory.hold(tx, needs, body.id, quote.expires_ms, firm=known)
             tx.quotes.add(quote)
         return SignedQuote(body, text, self._signer.sign(text), self.public_key)
 
@@ -116,6 +132,18 @@ class QuoteBook:
                 Reason.LIMIT_REACHED, "too many quotes are open", "try again soon", limits.quote_ttl
             )
 
+    def _check_stranger(self, tx: Transaction, offer: Offer, amount: Amount) -> None:
+        asset = offer.destination
+        always = self._records.units_worth(asset, Fraction(self._settings.desk.strangers_order_value))
+        most = self._inventory.largest_of_strangers(tx, asset, always)
+        if amount > most:
+            raise RefusedError(
+                Reason.NO_INVENTORY,
+                f"a client without a record can have {to_text(most, asset.decimals)} {asset.key} now",
+                "ask for less; with a token whose swaps were finished you can have more",
+                RETRY_SECONDS,
+            )
+
     def _body(self, tx: Transaction, ask: QuoteAsk, offer: Offer) -> QuoteBody:
         chains = self._settings.chains
         priced = _priced(offer, ask)
@@ -138,6 +166,8 @@ class QuoteBook:
                 user_window=swaps.user_window,
                 outage_budget=swaps.outage_budget,
                 lock_by=deadlines.lock_by,
+                halt_budget=swaps.halt_budget,
+                price=offer.price_terms,
             ),
             source_deadline=deadlines.source,
             destination_deadline=deadlines.destination,
@@ -147,20 +177,12 @@ class QuoteBook:
             destination_account=offer.destination_status.account,
             created=UnixSeconds(created),
             expires=UnixSeconds(created + swaps.quote_ttl),
+            spread=offer.spread,
         )
 
     def deadlines(self, offer: Offer, source: ChainTiming, destination: ChainTiming) -> Deadlines:
         """Return the computed deadlines of a swap sold now; the quote's own life counts as time to lock."""
-        swaps = self._settings.swaps
-        return plan_deadlines(
-            offer.source_status.time,
-            offer.destination_status.time,
-            source=source,
-            destination=destination,
-            user_window=swaps.user_window,
-            outage_budget=swaps.outage_budget,
-            lock_window=swaps.quote_ttl + swaps.lock_window,
-        )
+        return self._market.deadlines((offer.source_status, offer.destination_status), source, destination)
 
 
 def _priced(offer: Offer, ask: QuoteAsk) -> Price:

@@ -6,13 +6,14 @@ intents, notifications, inventory, receipt and secret are stored together or not
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TypeVar
 
 import msgspec
 
 from bridge.chains.actions import CloseAction
 from bridge.engine.actions import encode_action
+from bridge.engine.courtesy import paid_account
 from bridge.protocol.effects import (
     AppendReceipt,
     CancelLock,
@@ -24,7 +25,7 @@ from bridge.protocol.effects import (
     SendLock,
     SendRefund,
 )
-from bridge.protocol.events import ClaimSeen, Event, SecretRevealed, SecretShared, Tick
+from bridge.protocol.events import ClaimSeen, Event, LockSeen, SecretRevealed, SecretShared, Tick
 from bridge.protocol.rules import required_effects
 from bridge.protocol.transition import transition
 from bridge.protocol.types import ChainId, Leg, LegRole, LegState, LockId, Purpose, Swap, SwapId
@@ -60,13 +61,25 @@ def retrying(store: Store, job: Callable[[Transaction], T]) -> T:
         return job(tx)
 
 
+def hold_swaps(tx: Transaction, swap_ids: Iterable[SwapId], hashlocks: Iterable[bytes] = ()) -> None:
+    """Read at once, and keep others from changing, all that `apply_events` needs for these swaps: then it
+    needs no query of its own. `hashlocks`: those of which a secret may come."""
+    ids = set(swap_ids)
+    tx.swaps.hold(ids)
+    tx.intents.remember(ids)
+    tx.secrets.remember(hashlocks)
+
+
 def clocks(tx: Transaction, swap: Swap) -> tuple[Tick, ...]:
-    """Return the newest known time of both chains of a swap as events."""
+    """Return the newest known time of both chains of a swap as events, where the swap has not heard it."""
     ticks: list[Tick] = []
     for chain in (swap.source.terms.chain, swap.destination.terms.chain):
         status = tx.chains.get(chain)
-        if status is not None and status.tip is not None:
-            ticks.append(Tick(chain, status.time, status.tip.block.height))
+        if status is None or status.tip is None:
+            continue
+        height = status.tip.block.height
+        if (swap.times.get(chain), swap.heights.get(chain)) != (status.time, height):
+            ticks.append(Tick(chain, status.time, height))
     return tuple(ticks)
 
 
@@ -98,13 +111,15 @@ def apply_events(tx: Transaction, swap_id: SwapId, events: Sequence[Event] = ())
         if differs(swap, result.swap):
             changed = True
             tx.events.append(result.swap, event)
-        # Also when the event is no news: what is stored of the secret may be unreadable by now.
+        # Also when the event is not news: what is stored of the secret may be unreadable by now.
         _keep_secret(tx, result.swap, event)
         for effect in result.effects:
             if isinstance(effect, Notify):
                 tx.notifications.add(swap_id, effect.state, effect.detail)
             elif isinstance(effect, AppendReceipt):
                 tx.receipts.append(swap_id, receipt_body(result.swap))
+        if isinstance(event, LockSeen) and event.leg is LegRole.SOURCE and result.swap.source.lock_id:
+            tx.reservations.make_firm(swap_id)  # a lock that is seen holds its inventory
         swap = result.swap
     if changed:
         tx.swaps.save(swap, stored.version)
@@ -126,7 +141,7 @@ def carry_out(tx: Transaction, swap: Swap) -> None:
             case CancelLock():
                 _cancel_lock(tx, swap)
             case ReleaseInventory():
-                tx.reservations.release(swap_id=swap.id)
+                tx.reservations.release_of_swap(swap.id)
             case _:
                 planned = intent_of(swap, effect)
                 if planned is not None:
@@ -156,7 +171,7 @@ def _leaves_deposit(tx: Transaction, chain: ChainId) -> bool:
 def plan(tx: Transaction, planned: PlannedIntent) -> None:
     """Store an intent. One that is FINAL but required again (after a reorg deeper than finality, or because
     the outbox knows more than the scan) goes back to the outbox, which looks at its transactions first."""
-    if tx.intents.plan(planned):
+    if tx.intents.plan(planned) or not tx.intents.is_final(planned):
         return
     standing = tx.intents.standing(planned.subject, planned.leg, planned.purpose, planned.lock_id)
     if standing is not None and standing.state is IntentState.FINAL:
@@ -178,8 +193,9 @@ def _cancel_lock(tx: Transaction, swap: Swap) -> None:
 
 
 def _planned(swap: Swap, role: LegRole, purpose: Purpose, lock_id: LockId = LockId("")) -> PlannedIntent:
-    chain = swap.leg(role).terms.chain
-    return PlannedIntent(swap.id, purpose, chain, role.value, swap.id, lock_id=lock_id)
+    terms = swap.leg(role).lock_terms(lock_id)
+    pays = paid_account(purpose, role, terms)
+    return PlannedIntent(swap.id, purpose, terms.chain, role.value, swap.id, lock_id=lock_id, pays=pays)
 
 
 def intent_of(swap: Swap, effect: Effect) -> PlannedIntent | None:

@@ -6,7 +6,7 @@ only "not now": a chain that cannot be relied on at the moment, a secret that th
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import msgspec
 import structlog
@@ -14,8 +14,12 @@ import structlog
 from bridge.chains.actions import Action, ClaimAction, LockAction, action_of
 from bridge.engine.actions import decode_action
 from bridge.engine.apply import clocks, intent_of
+from bridge.engine.price_check import judge_price
 from bridge.engine.source_lock_check import (
     estimated_times,
+    halted_chain,
+    not_covered,
+    shallow_together,
     source_lock_evidence,
     statuses_of,
     timing_of,
@@ -23,6 +27,7 @@ from bridge.engine.source_lock_check import (
     unreliable_chain,
 )
 from bridge.engine.tx_reasons import SPOILED
+from bridge.protocol.events import Event
 from bridge.protocol.legs import UNLOCKED
 from bridge.protocol.refusals import Refusal
 from bridge.protocol.rules import (
@@ -32,7 +37,7 @@ from bridge.protocol.rules import (
     withdraws_counterlock,
 )
 from bridge.protocol.transition import transition
-from bridge.protocol.types import LegRole, LegState, Purpose, Swap
+from bridge.protocol.types import Amount, LegRole, LegState, Purpose, Swap
 from bridge.store import Transaction, UnreadableRowError
 from bridge.store.records import Intent
 
@@ -52,6 +57,8 @@ class Go(msgspec.Struct, frozen=True, tag=True):
     action: Action
     depth: int
     urgent_from: int | None = None
+    note: Event | None = None
+    """What the swap is told in the transaction that stores the signed bytes."""
 
     def is_urgent(self, now: int) -> bool:
         """Tell whether the chain's time `now` (Unix seconds) is near the deadline."""
@@ -66,10 +73,11 @@ class Hold(msgspec.Struct, frozen=True, tag=True):
 
 
 class Withdraw(msgspec.Struct, frozen=True, tag=True):
-    """It must no longer land."""
+    """It must no longer land. `event`: what the swap is told before anything is done about it."""
 
     reason: str
     depth: int
+    event: Event | None = None
 
 
 Decision = Go | Hold | Withdraw
@@ -77,10 +85,12 @@ Decision = Go | Hold | Withdraw
 
 class DecisionRules(msgspec.Struct, frozen=True):
     """What a decision depends on besides the store. `default_depth`: the confirmations that settle what
-    belongs to no swap; `batches`: the chain makes several claims in one transaction."""
+    belongs to no swap; `batches`: the chain makes several claims in one transaction; `kept`: by asset key,
+    what is never offered."""
 
     default_depth: int
     batches: bool
+    kept: Mapping[str, Amount] = {}
 
 
 def current_decision(tx: Transaction, intent: Intent, rules: DecisionRules) -> Decision:
@@ -123,7 +133,7 @@ def _decide(tx: Transaction, intent: Intent, rules: DecisionRules) -> Decision:
     depth = timing_of(swap, intent.role).finality_depth
     own = _own_tx_ids(tx, intent)
     if intent.purpose is Purpose.LOCK:
-        return _decide_lock(tx, swap, intent, own, depth)
+        return _decide_lock(tx, swap, intent, own, rules, depth)
     return _decide_spend(tx, swap, intent, own, depth)
 
 
@@ -136,7 +146,9 @@ def _own_tx_ids(tx: Transaction, intent: Intent) -> set[str]:
     return {stored.tx_id for stored in signed if stored.reason != SPOILED}
 
 
-def _decide_lock(tx: Transaction, swap: Swap, intent: Intent, own: Collection[str], depth: int) -> Decision:
+def _decide_lock(
+    tx: Transaction, swap: Swap, intent: Intent, own: Collection[str], rules: DecisionRules, depth: int
+) -> Decision:
     leg = swap.leg(intent.role)
     if leg.state not in UNLOCKED and leg.lock_tx in own:
         return Hold("the lock is on its chain", depth)
@@ -149,14 +161,29 @@ def _decide_lock(tx: Transaction, swap: Swap, intent: Intent, own: Collection[st
     unreliable = unreliable_chain(statuses, tx.now_ms)
     if unreliable is not None:
         return Hold(f"{unreliable} cannot be relied on now", depth)
-    refusal = check_source_lock(swap, source_lock_evidence(tx, swap, statuses))
+    halted = halted_chain(statuses, swap, tx.now_ms)
+    if halted is not None:
+        return Hold(f"{halted} makes no blocks now", depth)
+    evidence = source_lock_evidence(tx, swap, statuses)
+    refusal = check_source_lock(swap, evidence)
     if refusal is not None:
         return _refused(refusal, depth)
+    shallow = shallow_together(tx, swap, evidence)
+    if shallow:
+        return Hold(shallow, depth)
     refusal = may_counterlock(swap, estimated_times(statuses, tx.now_ms))
     if refusal is not None:
         # Only the chains' own clocks can abandon a swap; an estimate of them can make it wait.
         return Hold(refusal.message, depth)
-    return Go(LockAction(leg.terms), depth)
+    short = not_covered(tx, swap, statuses, rules.kept)
+    if short:
+        return Hold(short, depth)
+    verdict = judge_price(tx, swap, signed=bool(own))
+    if verdict.hold:
+        return Hold(verdict.hold, depth)
+    if verdict.refusal:
+        return Withdraw(verdict.refusal, depth, verdict.event)
+    return Go(LockAction(leg.terms), depth, note=verdict.event)
 
 
 def _refused(refusal: Refusal, depth: int) -> Decision:
@@ -180,7 +207,7 @@ def _decide_spend(tx: Transaction, swap: Swap, intent: Intent, own: Collection[s
     if _gives_back_unseen(intent, swap):
         unread = unread_chain(statuses_of(tx, swap), swap.destination.terms.chain, tx.now_ms)
         if unread is not None:
-            return Hold(f"{unread} was not read up to its tip: a lock of ours may stand there", depth)
+            return Hold(f"{unread} was not read up to its tip: it may hold a lock of ours", depth)
     if intent.purpose is not Purpose.CLAIM:
         return Go(action_of(intent.purpose, terms), depth)
     try:

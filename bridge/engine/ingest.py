@@ -9,17 +9,18 @@ cannot be stored of one event is set aside like what cannot be read, and the oth
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from collections.abc import Set as AbstractSet
 
 import msgspec
 import structlog
 
 from bridge.chains.port import Claimed, HtlcEvent, Locked, Refunded, Revealed, Scan, SetAside, Spent
 from bridge.engine import facts, spends
-from bridge.engine.apply import apply_events, retrying
+from bridge.engine.apply import apply_events, hold_swaps, retrying
 from bridge.engine.source_lock_check import is_final, timing_of
 from bridge.engine.unknown_locks import names_our_account, note_unknown_lock
 from bridge.protocol.events import LockSeen
-from bridge.protocol.types import BlockRef, ChainId, LegRole, LockId, LockTerms, Swap, TxId
+from bridge.protocol.types import BlockRef, ChainId, LegRole, LockId, LockTerms, Swap, SwapId, TxId
 from bridge.store import Store, StoreError, Transaction
 from bridge.store.records import ChainStatus, Observation, ObservedKind
 
@@ -43,6 +44,25 @@ class IngestResult(msgspec.Struct, frozen=True):
     caught_up: bool = False
     stale: bool = False
     doubts: int = 0
+
+
+class _Owners(msgspec.Struct, frozen=True):
+    """The swaps of ours that the events of a scan concern."""
+
+    of_hashlock: dict[bytes, SwapId]
+    of_lock: dict[LockId, SwapId]
+
+    def swaps(self) -> set[SwapId]:
+        return {*self.of_hashlock.values(), *self.of_lock.values()}
+
+    def has(self, event: HtlcEvent) -> bool:
+        match event:
+            case Refunded() | Spent():
+                return event.lock_id in self.of_lock
+            case Claimed():
+                return event.lock_id in self.of_lock or _hashlock(event) in self.of_hashlock
+            case _:
+                return _hashlock(event) in self.of_hashlock
 
 
 class FinalityCandidate(msgspec.Struct, frozen=True):
@@ -77,10 +97,25 @@ class Ingest:
 
         `scanned`, `set_aside` and `healthy` of the status are set here. Raises `StoreError`.
         """
-        return retrying(self._store, lambda tx: self._ingest(tx, scan, recent_blocks, status))
+        try:
+            return retrying(self._store, lambda tx: self._ingest(tx, scan, recent_blocks, status))
+        except StoreError:
+            raise
+        except Exception as error:
+            # Something of one event cannot be stored, which showed only when all were: find out of which.
+            log.error("events_stored_singly", chain=self.chain, kind=type(error).__name__)
+            return retrying(
+                self._store, lambda tx: self._ingest(tx, scan, recent_blocks, status, singly=True)
+            )
 
     def _ingest(
-        self, tx: Transaction, scan: Scan, recent_blocks: Sequence[BlockRef], status: ChainStatus
+        self,
+        tx: Transaction,
+        scan: Scan,
+        recent_blocks: Sequence[BlockRef],
+        status: ChainStatus,
+        *,
+        singly: bool = False,
     ) -> IngestResult:
         tx.lock(f"ring:{self.chain}")
         last = tx.blocks.last(self.chain)
@@ -96,12 +131,16 @@ class Ingest:
         caught_up = newest is not None and newest.id == scan.tip.block.id
 
         news = doubts = 0
-        for gone in tx.observations.orphan(self.chain, scan.orphaned):
+        orphaned = tx.observations.orphan(self.chain, scan.orphaned)
+        owners = self._owners(tx, scan.events)
+        due = (seen for seen in tx.observations.unsettled(self.chain) if is_final(status, seen))
+        self._hold(tx, scan.events, owners, {seen.swap_id for seen in (*orphaned, *due)})
+        for gone in orphaned:
             news += apply_events(tx, gone.swap_id, [facts.orphaned(gone)]).changed
         # The new time and height first: what follows may depend on them.
         status = msgspec.structs.replace(status, scanned=scanned, healthy=True, detail="")
         tx.chains.put(status)
-        changed, unproven, failed = self._ingest_events(tx, scan.events)
+        changed, unproven, failed = self._ingest_events(tx, scan.events, owners, singly=singly)
         news += changed
         doubts += unproven
         for item in (*scan.set_aside, *failed):
@@ -128,7 +167,9 @@ class Ingest:
                 for event in events
                 if event.block.height < oldest or tx.blocks.contains(self.chain, event.block)
             ]
-            changed, _, failed = self._ingest_events(tx, fresh, refunded)
+            owners = self._owners(tx, fresh)
+            self._hold(tx, fresh, owners)
+            changed, _, failed = self._ingest_events(tx, fresh, owners, refunded, singly=True)
             for item in failed:
                 self._set_aside(tx, item)
             return changed
@@ -137,33 +178,63 @@ class Ingest:
 
     # -- events ------------------------------------------------------------------------------
 
+    def _owners(self, tx: Transaction, events: Sequence[HtlcEvent]) -> _Owners:
+        """Tell which events concern which swaps of ours, with one query for all locks and one for all
+        preimages."""
+        hashlocks = {_hashlock(event) for event in events if not isinstance(event, Refunded | Spent)}
+        of_hashlock = tx.swaps.by_hashlocks(hashlocks)
+        spent = [event.lock_id for event in events if isinstance(event, Claimed | Refunded | Spent)]
+        seen_before = tx.observations.of_locks(self.chain, spent)
+        of_lock = {lock_id: seen.swap_id for lock_id, seen in seen_before.items()}
+        for event in events:
+            if isinstance(event, Locked) and _hashlock(event) in of_hashlock:
+                of_lock[event.lock_id] = of_hashlock[_hashlock(event)]
+        return _Owners(of_hashlock, of_lock)
+
+    def _hold(
+        self,
+        tx: Transaction,
+        events: Sequence[HtlcEvent],
+        owners: _Owners,
+        more: AbstractSet[SwapId] = frozenset(),
+    ) -> None:
+        """Read at once all that storing these events needs to know of our swaps, and of `more` swaps."""
+        claims = {_hashlock(event) for event in events if isinstance(event, Claimed | Revealed)}
+        hold_swaps(tx, owners.swaps() | more, claims & owners.of_hashlock.keys())
+        tx.observations.remember(self.chain, owners.of_lock)
+
     def _ingest_events(
-        self, tx: Transaction, events: Sequence[HtlcEvent], refunded: LockId = LockId("")
+        self,
+        tx: Transaction,
+        events: Sequence[HtlcEvent],
+        owners: _Owners,
+        refunded: LockId = LockId(""),
+        *,
+        singly: bool = False,
     ) -> tuple[int, int, list[SetAside]]:
         """Store what concerns our swaps; returns how many events were news, how many were reports of spends
-        of ours that are not proved, and what could not be stored."""
-        hashlocks = {event: _hashlock(event) for event in events if not isinstance(event, Refunded | Spent)}
-        known = tx.swaps.known_hashlocks(hashlocks.values())
-        spent = [event.lock_id for event in events if isinstance(event, Claimed | Refunded | Spent)]
-        ours = set(tx.observations.of_locks(self.chain, spent))
-        ours |= {e.lock_id for e in events if isinstance(e, Locked) and hashlocks[e] in known}
+        of ours that are not proved, and what could not be stored.
+
+        What is wrong with one event is set aside. What is wrong with the database now is not: `StoreError`
+        leaves, and the same scan is made again. `singly`: send each event to the database by itself, to see
+        which it refuses.
+        """
         status = tx.chains.get(self.chain)
         news, unproven, failed = 0, 0, list[SetAside]()
         for event in events:
-            is_ours = (
-                event.lock_id in ours
-                if isinstance(event, Refunded | Spent)
-                else hashlocks[event] in known or (isinstance(event, Claimed) and event.lock_id in ours)
-            )
-            if not (is_ours or (isinstance(event, Locked) and names_our_account(event, status))):
+            if not (owners.has(event) or (isinstance(event, Locked) and names_our_account(event, status))):
                 continue
             try:
                 with tx.attempt():
                     news += self._ingest_event(tx, event, refunded)
                     unproven += isinstance(event, Spent)
+                    if singly:
+                        tx.flush()
             except StoreError:
                 raise
             except Exception as error:
+                if tx.is_broken:
+                    raise
                 # Its message might quote a secret, so only its kind is kept.
                 kind = type(error).__name__
                 log.critical("event_not_stored", chain=self.chain, tx=event.tx_id, kind=kind)
@@ -282,8 +353,10 @@ class Ingest:
             for seen in tx.observations.unsettled(self.chain):
                 if seen.kind not in _CONFIRMED or not is_final(status, seen):
                     continue
-                lock = tx.observations.of_lock(self.chain, seen.lock_id, ObservedKind.LOCKED)
-                terms = seen.terms or (lock.terms if lock else None)
+                terms = seen.terms
+                if terms is None:
+                    lock = tx.observations.of_lock(self.chain, seen.lock_id, ObservedKind.LOCKED)
+                    terms = lock.terms if lock else None
                 if terms is not None:
                     found.append(FinalityCandidate(seen, terms))
         return found
@@ -314,12 +387,15 @@ class Ingest:
         news = 0
         if status is None:
             return news
-        for seen in tx.observations.unsettled(self.chain):
-            if seen.kind in _CONFIRMED and seen.id not in confirmed:
-                continue
-            if is_final(status, seen):
-                news += apply_events(tx, seen.swap_id, facts.final(seen)).changed
-                tx.observations.settle(seen.id)
+        due = [
+            seen
+            for seen in tx.observations.unsettled(self.chain)
+            if (seen.kind not in _CONFIRMED or seen.id in confirmed) and is_final(status, seen)
+        ]
+        hold_swaps(tx, {seen.swap_id for seen in due})
+        for seen in due:
+            news += apply_events(tx, seen.swap_id, facts.final(seen)).changed
+            tx.observations.settle(seen.id)
         return news
 
 

@@ -6,11 +6,15 @@ import asyncio
 from collections.abc import Callable
 from typing import TypeVar
 
+import structlog
+
 from bridge.engine.apply import retrying
-from bridge.store import LeaseLostError, Store, Transaction
+from bridge.store import LeaseLostError, Store, StoreError, Transaction
 from bridge.store.records import Lease
 
 T = TypeVar("T")
+
+log = structlog.get_logger("outbox")
 
 
 class LeasedStore:
@@ -24,6 +28,7 @@ class LeasedStore:
         self._owner = owner
         self._lease_ms = lease_ms
         self._lease: Lease | None = None
+        self._later: list[Callable[[Transaction], None]] = []
 
     @property
     def is_held(self) -> bool:
@@ -62,18 +67,46 @@ class LeasedStore:
         return await asyncio.to_thread(read)
 
     async def write(self, job: Callable[[Transaction], T]) -> T:
-        """Run a job that writes. Raises `LeaseLostError`, and forgets the lease, when another worker has
-        it."""
-        lease = self._lease
+        """Run a job that writes, after the notes that wait. Raises `LeaseLostError`, and forgets the lease,
+        when another worker has it."""
+        lease, notes = self._lease, self._later
 
         def write(tx: Transaction) -> T:
             if lease is None:
                 raise LeaseLostError("the sender's lease is not held", "acquire it first")
             tx.leases.require(lease)
+            for note in notes:
+                _attempt(tx, note)
             return job(tx)
 
         try:
-            return await asyncio.to_thread(retrying, self._store, write)
+            done = await asyncio.to_thread(retrying, self._store, write)
         except LeaseLostError:
             self._lease = None
+            self._later = []
             raise
+        self._later = self._later[len(notes) :]
+        return done
+
+    def note(self, job: Callable[[Transaction], None]) -> None:
+        """Run a job with the next write, or when the notes are written: for what the chain tells again if it
+        is lost, so that a pass needs no commit of its own for each intent."""
+        self._later = [*self._later, job]
+
+    async def write_notes(self) -> None:
+        """Store the notes that wait. Raises what `write` does."""
+        if self._later:
+            await self.write(lambda _: None)
+
+
+def _attempt(tx: Transaction, note: Callable[[Transaction], None]) -> None:
+    """Write one note; one that cannot be written takes nothing of the others with it, and comes again."""
+    try:
+        with tx.attempt():
+            note(tx)
+    except StoreError:
+        raise
+    except Exception as error:
+        if tx.is_broken:
+            raise
+        log.error("note_not_stored", kind=type(error).__name__)

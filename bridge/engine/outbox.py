@@ -13,14 +13,16 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections.abc import Sequence
+from functools import partial
 
 import msgspec
 import structlog
 
 from bridge.chains.errors import PortError, PortUnavailableError
 from bridge.chains.port import ChainPort, Tip
+from bridge.engine.apply import apply_events
 from bridge.engine.claim_batcher import ClaimBatcher
-from bridge.engine.decisions import DecisionRules, current_decision
+from bridge.engine.decisions import DecisionRules, Withdraw, current_decision
 from bridge.engine.intent_snapshot import IntentSnapshot
 from bridge.engine.leased_store import LeasedStore
 from bridge.engine.metrics import Metrics
@@ -39,7 +41,8 @@ from bridge.engine.step_plan import (
 )
 from bridge.engine.tx_reasons import ALIVE
 from bridge.engine.tx_sender import TxSender
-from bridge.protocol.types import Purpose
+from bridge.protocol.events import Event
+from bridge.protocol.types import Purpose, SwapId
 from bridge.store import LeaseLostError, Store, StoreError, StoreUnavailableError, Transaction
 from bridge.store.records import StoredTx
 
@@ -67,7 +70,9 @@ class Outbox:
         self._port = port
         self._settings = settings or OutboxSettings()
         self._metrics = metrics or Metrics()
-        self._rules = DecisionRules(self._settings.default_depth, batches=port.max_claims > 1)
+        self._rules = DecisionRules(
+            self._settings.default_depth, batches=port.max_claims > 1, kept=self._settings.kept
+        )
         lease = f"sender:{port.chain}:{port.account}"
         self._store = LeasedStore(store, lease, owner, self._settings.lease_ms)
         self._sequences = SequenceAllocator(self._store, port)
@@ -124,7 +129,12 @@ class Outbox:
             ]
         )
         self._batcher.begin_pass(busy)
-        progress, trouble = await self._step_all(busy, tip, now_ms)
+        try:
+            progress, trouble = await self._step_all(busy, tip, now_ms)
+        except Exception:
+            await self._store.write_notes()
+            raise
+        await self._store.write_notes()
         await self._sequences.fill_gaps(busy)
         if trouble is not None:
             raise trouble
@@ -227,6 +237,9 @@ class Outbox:
         while True:
             intent = snapshot.intent
             decision = await self._store.read(lambda tx, i=intent: current_decision(tx, i, self._rules))  # type: ignore[misc]
+            if isinstance(decision, Withdraw) and decision.event is not None:
+                # The swap is called off first: after a crash here nothing signs a lock for it any more.
+                await self._store.write(partial(_tell, swap_id=intent.swap_id, event=decision.event))
             step = plan_step(snapshot, tip, decision, self._settings, numbered=self._sequences.numbered)
             done = await self._carry_out(snapshot, step, tip)
             if not isinstance(step, NotLanded) or step.final:
@@ -249,6 +262,10 @@ class Outbox:
                 return False
             case _:
                 return await self._settler.settle(snapshot, step)
+
+
+def _tell(tx: Transaction, swap_id: SwapId, event: Event) -> None:
+    apply_events(tx, swap_id, (event,))
 
 
 def _may_act(stored: StoredTx) -> bool:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import msgspec
 
+from bridge.engine.courtesy import CourtesyLimits
+from bridge.protocol.types import Amount
+
 
 class OutboxSettings(msgspec.Struct, frozen=True):
     """Times in milliseconds (`…_ms`), the rest in blocks and counts."""
@@ -20,7 +23,12 @@ class OutboxSettings(msgspec.Struct, frozen=True):
     max_retry_ms: int = 15_000
     max_close_retry_ms: int = 600_000
     """Deposits are collected when they become available, which may be hours away and is never urgent."""
+    max_courtesy_retry_ms: int = 600_000
+    """What pays somebody else and is refused is tried again this seldom at last: they can help themselves."""
+    courtesy: CourtesyLimits = CourtesyLimits()
     look_ms: int = 10_000
     """A transaction is looked up after each new block, and at least this often."""
+    kept: dict[str, Amount] = {}
+    """By asset key, what is never offered."""
     parallel: int = 8
     """How many lookups of transactions run at the same time."""

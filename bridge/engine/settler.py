@@ -17,6 +17,7 @@ from bridge.protocol.events import TxFailed
 from bridge.protocol.types import ChainId, Purpose
 from bridge.store import Transaction
 from bridge.store.records import Intent, IntentState, StoredTx, StoredTxState
+from bridge.store.repositories.intents import LONGEST_WAIT_MS
 
 log = structlog.get_logger("outbox")
 
@@ -68,7 +69,7 @@ class Settler:
             tx.transactions.move(stored.id, StoredTxState.BROADCAST)
             tx.intents.move(intent.id, IntentState.BROADCAST)
 
-        await self._store.write(job)
+        self._store.note(job)
         if stored.sent_ms is None and not stored.cancels:
             waited = (self._store.now_ms() - intent.created_ms) / 1000
             self._metrics.plan_to_broadcast.labels(self._chain, intent.purpose.value).observe(waited)
@@ -98,6 +99,27 @@ class Settler:
         """End an intent as done, though not by a transaction of ours."""
         await self._store.write(lambda tx: self._close(tx, intent, IntentState.FINAL, reason))
 
+    async def give_up(self, intent: Intent, reason: str) -> None:
+        """Send nothing more for an intent that pays somebody else until an operator asks for it."""
+
+        def job(tx: Transaction) -> None:
+            tx.intents.move(intent.id, IntentState.GIVEN_UP, reason=reason)
+            apply_events(tx, intent.swap_id, [TxFailed(intent.role, intent.purpose, reason)])
+
+        await self._store.write(job)
+        self._metrics.finished.labels(self._chain, intent.purpose.value, IntentState.GIVEN_UP.value).inc()
+        log.critical("given_up", swap=intent.swap_id, chain=self._chain, purpose=intent.purpose,
+                     pays=intent.pays, reason=reason, hint="look at it, then `retry` the swap")  # fmt: skip
+
+    async def wait_until(self, intent: Intent, at_ms: int, reason: str) -> None:
+        """Look at an intent again only at a time (Unix milliseconds), or at the longest possible wait."""
+
+        def job(tx: Transaction) -> None:
+            until = min(at_ms, tx.now_ms + LONGEST_WAIT_MS)
+            tx.intents.postpone(intent.id, until, reason, intent.attempt)
+
+        self._store.note(job)
+
     async def postpone(self, intent: Intent, reason: str) -> None:
         """Look at an intent again only after a while, longer with each time in a row."""
 
@@ -106,10 +128,12 @@ class Settler:
             most = self._settings.max_retry_ms
             if intent.purpose is Purpose.CLOSE:
                 most = self._settings.max_close_retry_ms
+            elif intent.pays:
+                most = self._settings.max_courtesy_retry_ms
             wait = min(most, self._settings.retry_ms << min(fresh.attempt, 10))
             tx.intents.postpone(intent.id, tx.now_ms + wait, reason, fresh.attempt + 1)
 
-        await self._store.write(job)
+        self._store.note(job)
 
     # -- what the chain settled --------------------------------------------------------------
 
@@ -136,7 +160,7 @@ class Settler:
                 return
             self._close(tx, intent, IntentState.FINAL, "")
 
-        await self._store.write(job)
+        self._store.note(job)
         return step.final
 
     async def _not_landed(self, snapshot: IntentSnapshot, step: NotLanded) -> bool:

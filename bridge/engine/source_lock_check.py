@@ -10,7 +10,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from bridge.protocol.rules import SourceLockEvidence
+from bridge.protocol.timelocks import joint_depth, patience
 from bridge.protocol.types import (
+    Amount,
     BlockHeight,
     BlockRef,
     ChainId,
@@ -73,6 +75,54 @@ def unreliable_chain(statuses: Statuses, now_ms: int) -> ChainId | None:
         if status is None or not status.healthy or status.is_ahead(now_ms):
             return chain
         if now_ms - status.seen_ms > STALE_MS:
+            return chain
+    return None
+
+
+def shallow_together(tx: Transaction, swap: Swap, evidence: SourceLockEvidence) -> str:
+    """Return why a source lock is not deep enough yet for all that one reorganisation would undo with it, ""
+    if it is.
+
+    A reorganisation that removes a lock with c confirmations removes every lock with c or fewer: as many
+    swaps as were locked for them are lost at once, each of them deep enough for its own amount."""
+    timing, terms = swap.policy.source, swap.source.terms
+    lock = swap.source.lock_block
+    if lock is None or not (timing.value_per_block or timing.depth_steps):
+        return ""
+    at_risk = tx.swaps.at_risk(terms.asset.key, swap.id)
+    others = [amount for amount, height in at_risk if height >= lock.height]
+    needed = joint_depth(timing, terms.amount, Amount(sum(others)))
+    if evidence.confirmations >= needed:
+        return ""
+    return (
+        f"one reorganisation would undo this lock and {len(others)} others: it has {evidence.confirmations} "
+        f"confirmations, {needed} are waited for"
+    )
+
+
+def not_covered(tx: Transaction, swap: Swap, statuses: Statuses, kept: Mapping[str, Amount]) -> str:
+    """Return why the inventory does not suffice for a swap whose quote held none, "" if it does: who was
+    first is served first. What the chain itself says of the balance decides in the end."""
+    asset = swap.destination.terms.asset.key
+    covered = tx.reservations.covered(swap.id, asset)
+    status = statuses[swap.destination.terms.chain]
+    balance = status.balances.get(asset) if status is not None else None
+    if covered is None or balance is None:
+        return ""
+    needed, before = covered
+    if needed + before + kept.get(asset, 0) <= balance:
+        return ""
+    return f"the inventory of {asset} is promised to others"
+
+
+def halted_chain(statuses: Statuses, swap: Swap, now_ms: int) -> ChainId | None:
+    """Return a chain of the swap that seems to stand still, None if both make blocks. Nothing is locked
+    then: while one of the clocks stands, the other one uses up the time that the deadlines keep between
+    them."""
+    for role in LegRole:
+        timing, chain = timing_of(swap, role), swap.leg(role).terms.chain
+        status = statuses[chain]
+        if status is None or status.tip_age(now_ms) > patience(timing.block_interval, timing.inclusion_p99):
             return chain
     return None
 

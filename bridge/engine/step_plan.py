@@ -15,7 +15,7 @@ from bridge.chains.port import FeeLevel, Tip, TxState, TxStatus
 from bridge.engine.decisions import Decision, Go, Hold, Withdraw
 from bridge.engine.intent_snapshot import IntentSnapshot
 from bridge.engine.outbox_settings import OutboxSettings
-from bridge.engine.tx_reasons import EXPIRED, REJECTED
+from bridge.engine.tx_reasons import EXPIRED, REJECTED, REVERTED
 from bridge.protocol.types import Purpose
 from bridge.store.records import IntentState, StoredTx, StoredTxState
 
@@ -207,7 +207,7 @@ def _landed(snapshot: IntentSnapshot, tx: StoredTx, status: TxStatus, decision: 
 def _not_landed(tx: StoredTx, status: TxStatus, tip: Tip, decision: Decision) -> NotLanded | None:
     """Return what is to be stored of a transaction that did not land, None if it is stored already."""
     reverted = status.state is TxState.FAILED
-    reason = f"reverted: {status.reason}" if reverted else "another transaction used its sequence"
+    reason = f"{REVERTED}{status.reason}" if reverted else "another transaction used its sequence"
     was_noted = tx.reason == reason and tx.block_height is not None
     if reverted:
         since = status.block.height if status.block else tip.block.height

@@ -14,6 +14,9 @@ REJECTED = "the node rejected it: "
 """The start of a reason: no node took the transaction, so it may have to be signed again with its sequence,
 because later sequences wait for it."""
 
+REVERTED = "reverted: "
+"""The start of a reason: the transaction is in a block and did nothing."""
+
 SPOILED = "the node refused the batch"
 """A batch that was given up before it expired. Nobody waits for it, although it may still land after a reorg.
 Its claims are then made, which is all that each of them wants."""

@@ -1,5 +1,5 @@
 """Signs, stores and broadcasts. Bytes are stored before they are sent, and whether they may be stored and
-sent is decided anew from the store each time."""
+sent is decided again from the store each time."""
 
 from __future__ import annotations
 
@@ -8,7 +8,14 @@ from collections.abc import Collection
 import msgspec
 import structlog
 
-from bridge.chains.actions import Action, CancelAction, ClaimAction, LockAction
+from bridge.chains.actions import (
+    Action,
+    CancelAction,
+    ClaimAction,
+    CooperativeRefundAction,
+    LockAction,
+    RefundAction,
+)
 from bridge.chains.errors import (
     ActionRefusedError,
     InsufficientFundsError,
@@ -18,6 +25,8 @@ from bridge.chains.errors import (
     TooDearError,
 )
 from bridge.chains.port import BroadcastOutcome, ChainPort, FeeLevel, LockStatus, SignedTx, Tip
+from bridge.engine import courtesy
+from bridge.engine.apply import apply_events
 from bridge.engine.claim_batcher import ClaimBatcher
 from bridge.engine.decisions import Decision, DecisionRules, Go, current_decision
 from bridge.engine.intent_snapshot import IntentSnapshot
@@ -28,7 +37,7 @@ from bridge.engine.sequences import SequenceAllocator
 from bridge.engine.settler import Settler
 from bridge.engine.source_lock_check import lock_not_before
 from bridge.engine.step_plan import Replace, Sign, can_outbid, first_bid
-from bridge.protocol.types import Purpose
+from bridge.protocol.types import Amount, Purpose
 from bridge.store import Transaction
 from bridge.store.records import Intent, IntentState, StoredTx
 
@@ -75,6 +84,8 @@ class TxSender:
                     intent, f"it is not proved that this lock is new ({status.value})"
                 )
                 return False
+        if not await self._is_allowed(snapshot, action):
+            return False
         members = await self._batcher.members_for(snapshot, action, tip.time, urgent=step.urgent)
         sequence = await self._sequences.next()
         # A batch bids for the one of it that has bid too little most often.
@@ -91,6 +102,8 @@ class TxSender:
             ):  # the members of a batch that reverted go on alone
                 await self._settler.disband_batch(intent)
             raise
+        if not await self._is_allowed(snapshot, action, signed.max_cost):
+            return False
         stored = await self._store_signed(intent, signed, tip, attempt=bid.attempt, members=members)
         return stored is not None and await self.send(intent, stored, tip)
 
@@ -155,6 +168,25 @@ class TxSender:
                 members.clear()
         return await self._port.prepare(action, sequence, bid)
 
+    async def _is_allowed(self, snapshot: IntentSnapshot, action: Action, cost: Amount | None = None) -> bool:
+        """Tell whether an action may be signed although it pays somebody else; if not, see to it that it
+        waits or ends. `cost`: the most that it can cost in native units, as soon as that is known."""
+        intent = snapshot.intent
+        if not intent.pays or not isinstance(action, ClaimAction | RefundAction | CooperativeRefundAction):
+            return True
+        limits, terms = self._settings.courtesy, action.terms
+        match await self._store.read(lambda tx: courtesy.verdict(tx, intent, limits, terms, cost)):
+            case courtesy.Allowed():
+                return True
+            case courtesy.Later(reason=reason, at_ms=at_ms):
+                await self._settler.wait_until(intent, at_ms, reason)
+            case courtesy.Never(reason=reason):
+                if snapshot.alive:  # a reorg may still undo what reverted
+                    await self._settler.postpone(intent, reason)
+                else:
+                    await self._settler.give_up(intent, reason)
+        return False
+
     async def _store_signed(
         self,
         intent: Intent,
@@ -172,10 +204,13 @@ class TxSender:
             fresh = tx.intents.get(intent.id)
             if fresh is None or fresh.state is not intent.state or fresh.cancel != intent.cancel:
                 return None
-            if not cancels and not isinstance(current_decision(tx, fresh, self._rules), Go):
+            decision = current_decision(tx, fresh, self._rules)
+            if not cancels and not isinstance(decision, Go):
                 return None
             if not self._batcher.may_all_join(tx, members):
                 return None
+            if not cancels and isinstance(decision, Go) and decision.note is not None:
+                apply_events(tx, intent.swap_id, (decision.note,))
             tx.intents.join_batch(list(members), intent.id)
             tx.transactions.add(
                 intent.id,

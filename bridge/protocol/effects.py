@@ -1,7 +1,7 @@
 """What a swap wants done. Effects are levels, not edges: asking twice for the same one is harmless.
 
 The engine stores each `Send…` as one intent row per (swap, leg, purpose, lock) before anything is signed. An
-intent whose effect is no longer among the required ones must not be signed or broadcast anew.
+intent whose effect is no longer among the required ones must not be signed or broadcast again.
 
 `lock_id` names the lock to act on: "" is the leg's own, anything else one of its strays;
 `Leg.lock_terms(lock_id)` gives the terms either way.

@@ -23,6 +23,7 @@ from bridge.protocol.types import (
     LockId,
     LockTerms,
     Preimage,
+    PriceSeen,
     Purpose,
     TxId,
     UnixSeconds,
@@ -164,6 +165,14 @@ class TxFailed(msgspec.Struct, frozen=True, tag=True):
     reason: str
 
 
+class PriceChecked(msgspec.Struct, frozen=True, tag=True):
+    """The price was looked at before the destination's lock was signed or sent: `go` says what follows. A
+    yes is noted, a no calls the swap off for good."""
+
+    seen: PriceSeen
+    go: bool
+
+
 class OperatorVerb(StrEnum):
     """What an operator may ask of a swap."""
 
@@ -197,6 +206,7 @@ Event = (
     | SecretShared
     | SecretRevealed
     | TxFailed
+    | PriceChecked
     | OperatorCommand
 )
 

@@ -1,6 +1,6 @@
 """Folding what a chain shows into a leg: which lock it follows, and how far that lock has come.
 
-Nothing here decides anything. Each function returns the leg it was given when the fact is no news, so that a
+Nothing here decides anything. Each function returns the leg it was given when the fact is not news, so that a
 repeated event changes nothing (invariant 7).
 """
 
@@ -55,6 +55,13 @@ MAX_STRAYS = 4
 """How many stray locks a swap keeps track of; more are left to their sender's own refund, so that nobody can
 grow a swap without bound or make the bridge pay for refunds without end."""
 
+MAX_STRAYS_OF_OTHERS = 2
+"""How many of them may be of others than the user: strangers cannot take the user's places."""
+
+DUST_SHARE = 16
+"""A stray lock of less than this part of the leg's amount is dust. The leg's amount is known to be worth its
+fees many times over; dust may be worth less than it costs to give back."""
+
 Followed = TypeVar("Followed", Leg, StrayLock)
 
 
@@ -81,9 +88,16 @@ def same_asset(expected: LockTerms, found: LockTerms) -> bool:
     return found.asset.chain == expected.asset.chain and found.asset.contract == expected.asset.contract
 
 
-def lock_seen(leg: Leg, event: LockSeen) -> Leg:
-    """Fold the sight of a lock: the leg follows it if its terms are the expected ones and no other lock
-    stands there; otherwise it is kept as a stray, or ignored if it is none of our business."""
+def is_dust(expected: LockTerms, found: LockTerms) -> bool:
+    """Tell whether a lock is too small to be given back at the bridge's expense."""
+    return found.amount * DUST_SHARE < expected.amount
+
+
+def lock_seen(leg: Leg, event: LockSeen, *, over: bool = False) -> Leg:
+    """Fold the sight of a lock: the leg follows it if its terms are the expected ones and it follows no
+    other lock; otherwise it is kept as a stray, or ignored if it is none of our business. `over`: the legs
+    need nothing more of the bridge, so a stranger's lock is none of its business either.
+    """
     for index, stray in enumerate(leg.strays):
         if stray.lock_id == event.lock_id:
             return _with_stray(leg, index, _seen_again(stray, event))
@@ -101,17 +115,30 @@ def lock_seen(leg: Leg, event: LockSeen) -> Leg:
             )
         if leg.lock_id == event.lock_id:
             return _seen_again(leg, event)
-    if _is_ours(leg, event.terms) and len(leg.strays) < MAX_STRAYS:
+    if _is_ours(leg, event.terms) and _is_kept(leg, event.terms, over):
         stray = StrayLock(
             lock_id=event.lock_id,
             terms=event.terms,
             lock_tx=event.tx_id,
             lock_block=event.block,
-            # A token that the swap is not about may be hostile: returning it is an operator's decision.
-            give_back=same_asset(leg.terms, event.terms),
+            # A token that the swap is not about may be hostile, and dust costs more than it is worth:
+            # returning them is an operator's decision.
+            give_back=same_asset(leg.terms, event.terms) and not is_dust(leg.terms, event.terms),
         )
         return replace(leg, strays=(*leg.strays, stray))
     return leg
+
+
+def _is_kept(leg: Leg, terms: LockTerms, over: bool) -> bool:
+    """Tell whether there is a place for a stray lock. The user's own always has a better claim to one: what
+    is not worth giving back, or comes when all is over, is kept only if it is the user's."""
+    if len(leg.strays) >= MAX_STRAYS:
+        return False
+    if terms.sender == leg.terms.sender:
+        return True
+    worth_it = same_asset(leg.terms, terms) and not is_dust(leg.terms, terms)
+    others = sum(stray.terms.sender != leg.terms.sender for stray in leg.strays)
+    return worth_it and not over and others < MAX_STRAYS_OF_OTHERS
 
 
 def refund_is_possible(leg: Leg, lock_id: LockId, block: BlockRef, *, consented: bool) -> bool:
@@ -185,7 +212,7 @@ def _is_about(recorded: BlockRef | None, block_id: str) -> bool:
 
 
 def _seen_again(lock: Followed, event: LockSeen) -> Followed:
-    """The same lock, included anew. A lock that was spent is not followed a second time."""
+    """The same lock, included again. A lock that was spent is not followed a second time."""
     if lock.state in SPENT:
         return lock
     if lock.state in OPEN and not _is_newer(lock.lock_block, event.block):

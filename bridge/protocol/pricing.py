@@ -74,7 +74,7 @@ class Rate(msgspec.Struct, frozen=True):
         """Return the rate of smallest units for a price: how many whole `quote` one whole `base` costs.
 
         Raises:
-            ProtocolError: for a price that is no positive finite number, and for floats, which are not exact.
+            ProtocolError: for a price that is not positive and finite, and for floats, which are not exact.
         """
         if isinstance(price, (float, bool)):
             raise ProtocolError("a price is never a float", hint="pass text, Decimal or Fraction")
@@ -105,6 +105,59 @@ class Rate(msgspec.Struct, frozen=True):
         return Amount(-(-amount * self.numerator // self.denominator))
 
 
+class SpreadItems(msgspec.Struct, frozen=True):
+    """Of what a spread is made, parts per million of what the source is worth: `base` is the operator's,
+    `option` what the user's choice to finish costs beyond the other items, `jump`, `peg` and `reorg` what
+    sudden moves, a coin off its peg and undone blocks cost on average; `skew` depends on the inventory and
+    may be a discount.
+
+    They follow from a `volatility` in ppm a year over a `window` of seconds; `strike` is the spread at which
+    the choice is worth nothing that matters.
+    """
+
+    base: int = 0
+    option: int = 0
+    jump: int = 0
+    peg: int = 0
+    reorg: int = 0
+    skew: int = 0
+    volatility: int = 0
+    window: int = 0
+    strike: int = 0
+
+    @property
+    def named(self) -> tuple[tuple[str, int], ...]:
+        """The items of the spread without the skew, in their order."""
+        return (
+            ("base", self.base),
+            ("option", self.option),
+            ("jump", self.jump),
+            ("peg", self.peg),
+            ("reorg", self.reorg),
+        )
+
+    @property
+    def spread(self) -> int:
+        """The sum without the skew."""
+        return sum(ppm for _, ppm in self.named)
+
+    @property
+    def total(self) -> int:
+        """The sum of all items."""
+        return self.spread + self.skew
+
+    def amounts(self, gross: Amount) -> tuple[tuple[str, Amount], ...]:
+        """Return the spread of an amount by item: they add up to what `price` charges, to the last unit."""
+        found: list[tuple[str, Amount]] = []
+        so_far = before = 0
+        for name, ppm in self.named:
+            so_far += ppm
+            upto = -(-gross * so_far // PPM)
+            found.append((name, Amount(upto - before)))
+            before = upto
+        return tuple(found)
+
+
 class Limits(msgspec.Struct, frozen=True):
     """The smallest and largest amounts that are swapped, both sides, smallest units."""
 
@@ -119,19 +172,31 @@ class Costs(msgspec.Struct, frozen=True):
 
     Convert fees in a chain's native coin with `Rate.up`. `source_network` is the claim of the source,
     `destination_network` the lock and, in reserve, the refund; `gasless_claim` is the claim for a user who
-    asked for it (else 0); `reserve` is what the chain keeps (rent, minimum reserve, min-ADA).
+    asked for it (else 0); `reserve` is what the chain keeps (rent, minimum reserve, min-ADA);
+    `default` is the asker's share of what unfinished swaps cost.
     """
 
     source_network: Amount = Amount(0)
     destination_network: Amount = Amount(0)
     gasless_claim: Amount = Amount(0)
     reserve: Amount = Amount(0)
+    default: Amount = Amount(0)
+
+    @property
+    def parts(self) -> tuple[Amount, ...]:
+        """All items."""
+        return (
+            self.source_network,
+            self.destination_network,
+            self.gasless_claim,
+            self.reserve,
+            self.default,
+        )
 
     @property
     def total(self) -> Amount:
         """The sum of all items."""
-        parts = self.source_network, self.destination_network, self.gasless_claim, self.reserve
-        return Amount(sum(parts))
+        return Amount(sum(self.parts))
 
 
 class Terms(msgspec.Struct, frozen=True):
@@ -153,8 +218,7 @@ class Terms(msgspec.Struct, frozen=True):
                 "spread and skew together must be between 0 and 999999 ppm, the spread at least 0",
                 hint="check spread and inventory skew of this pair",
             )
-        costs = self.costs
-        if min(costs.source_network, costs.destination_network, costs.gasless_claim, costs.reserve) < 0:
+        if min(self.costs.parts) < 0:
             raise ProtocolError("costs cannot be negative")
 
 
@@ -225,18 +289,6 @@ def price(terms: Terms, *, source: Asset, destination: Asset, fixed: FixedSide, 
         costs=terms.costs,
         rounding=Amount(gross - fee - terms.costs.total - destination_amount),
     )
-
-
-def inventory_skew_ppm(available: Amount, target: Amount, max_ppm: int) -> int:
-    """Return the skew for a destination inventory: `max_ppm` more when it is empty, as much less when it is
-    twice its target or above, linear between, rounded against the requester.
-
-    Raises:
-        ProtocolError: for a target below 1 or negative amounts.
-    """
-    if target < 1 or available < 0 or max_ppm < 0:
-        raise ProtocolError("inventory skew needs target ≥ 1, available ≥ 0 and max_ppm ≥ 0")
-    return max(-max_ppm, -(-max_ppm * (target - available) // target))
 
 
 def _share(gross: Amount, ppm: int) -> Amount:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from bridge.protocol.pricing import Price
+from bridge.protocol.pricing import Price, SpreadItems
 from bridge.protocol.timelocks import reveal_deadline
 from bridge.protocol.types import Address, Asset, LockTerms, SwapPolicy, UnixSeconds
 
@@ -28,6 +28,8 @@ class QuoteBody(msgspec.Struct, frozen=True):
     destination_account: Address
     created: UnixSeconds
     expires: UnixSeconds
+    spread: SpreadItems | None = None
+    """Of what the spread is made; None in quotes of older versions."""
 
     @property
     def reveal_by(self) -> UnixSeconds:

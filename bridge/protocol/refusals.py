@@ -22,6 +22,7 @@ class RefusalCode(StrEnum):
     SOURCE_NOT_FINAL = "source_not_final"
     SOURCE_SPENT = "source_spent"
     LOCK_LATE = "lock_late"
+    PRICE_MOVED = "price_moved"
     CHAIN_TIME_UNKNOWN = "chain_time_unknown"
     CLOCKS_APART = "clocks_apart"
     TIMELOCK_TOO_SHORT = "timelock_too_short"

@@ -29,6 +29,7 @@ from bridge.protocol.legs import (
     UNLOCKED,
     UNPROVEN,
     refund_is_possible,
+    same_terms,
 )
 from bridge.protocol.refusals import Refusal, RefusalCode
 from bridge.protocol.types import (
@@ -39,6 +40,7 @@ from bridge.protocol.types import (
     LegState,
     LockTerms,
     Preimage,
+    StrayLock,
     Swap,
     UnixSeconds,
 )
@@ -159,6 +161,16 @@ def must_give_source_back(swap: Swap) -> bool:
     return swap.source.state in OPEN and (never_locked or destination is LegState.REFUND_FINAL)
 
 
+def may_have_consented(swap: Swap) -> bool:
+    """Tell whether the bridge may have agreed to a refund of the source that this state knows nothing of.
+
+    Its own consent is stored before it is given, so this can only be in a database that was put back to an
+    earlier time. With the destination back for good, consent would have been due, and nothing can be lost by
+    believing it: a refund that both chain and engine then prove ends the swap.
+    """
+    return swap.source.state in UNPROVEN and swap.destination.state is LegState.REFUND_FINAL
+
+
 def is_committed(swap: Swap) -> bool:
     """The bridge has been paid or is about to be: the destination lock is owed to the user."""
     return swap.source.state in CLAIMED or (swap.source.state in OPEN and must_claim_source(swap))
@@ -255,9 +267,9 @@ def must_abandon(swap: Swap) -> Abandonment | None:
 def may_share_secret(swap: Swap, preimage: Preimage) -> Refusal | None:
     """Decide whether the bridge takes a user's preimage to claim the destination for them.
 
-    It is refused where the user would give the secret away for nothing: before the destination lock is final,
-    and once it went back to the bridge or a refund of ours may be on its way. Sharing the right preimage a
-    second time is accepted.
+    It is refused where the user would give the secret away and get nothing: before the destination lock is
+    final, and once it went back to the bridge or a refund of ours may be on its way. Sharing the right
+    preimage a second time is accepted.
     """
     if not preimage.opens(swap.hashlock):
         return Refusal(
@@ -316,10 +328,27 @@ def is_done(swap: Swap) -> bool:
     return destination is LegState.CLAIM_FINAL and source in SPENT_FINAL
 
 
-def strays_resolved(swap: Swap) -> bool:
-    """Tell whether no stray lock is left on chain."""
-    strays = (*swap.source.strays, *swap.destination.strays)
-    return all(stray.state in RESOLVED for stray in strays)
+def second_lock_is_out(swap: Swap) -> bool:
+    """Tell whether a second lock of ours with the destination's own terms is left on chain. Other stray locks
+    keep no swap open: their makers decide about their terms, and the swap is not about them."""
+    destination = swap.destination
+    return any(
+        stray.state not in RESOLVED and same_terms(destination.terms, stray.terms)
+        for stray in destination.strays
+    )
+
+
+def is_own_mistake(swap: Swap, stray: StrayLock) -> bool:
+    """Tell whether a stray lock is the user's attempt at the source's lock, which is to be given back."""
+    return stray.give_back and stray.terms.sender == swap.source.terms.sender
+
+
+def gives_back_a_mistake(swap: Swap) -> bool:
+    """Tell whether the user is to get a lock with wrong terms back. It counts up to the source's own deadline
+    at most: the lock's terms are its sender's choice, and must not keep the swap open."""
+    return not deadline_passed(swap, swap.source) and any(
+        is_own_mistake(swap, stray) and stray.state not in RESOLVED for stray in swap.source.strays
+    )
 
 
 def required_effects(swap: Swap) -> tuple[Effect, ...]:

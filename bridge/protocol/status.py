@@ -7,7 +7,13 @@ stops nothing.
 from __future__ import annotations
 
 from bridge.protocol.legs import CLAIMED, OPEN, REFUNDED, SPENT_FINAL, UNPROVEN
-from bridge.protocol.rules import deadline_passed, is_expired, strays_resolved
+from bridge.protocol.rules import (
+    deadline_passed,
+    gives_back_a_mistake,
+    is_expired,
+    is_own_mistake,
+    second_lock_is_out,
+)
 from bridge.protocol.types import Abandonment, LegState, Swap, SwapState
 
 TERMINAL_STATES = frozenset({SwapState.COMPLETED, SwapState.REFUNDED, SwapState.EXPIRED_UNFUNDED})
@@ -40,7 +46,7 @@ def progress(swap: Swap) -> SwapState:
 
 def _when_claimed(swap: Swap) -> SwapState:
     both_final = swap.source.state is LegState.CLAIM_FINAL and swap.destination.state is LegState.CLAIM_FINAL
-    return SwapState.COMPLETED if both_final and strays_resolved(swap) else SwapState.CLAIMING
+    return SwapState.COMPLETED if both_final and not second_lock_is_out(swap) else SwapState.CLAIMING
 
 
 def _when_refunded(swap: Swap) -> SwapState:
@@ -49,7 +55,7 @@ def _when_refunded(swap: Swap) -> SwapState:
     ended = (
         swap.destination.state is LegState.REFUND_FINAL
         and swap.source.state in {LegState.NONE, LegState.REFUND_FINAL}
-        and strays_resolved(swap)
+        and not second_lock_is_out(swap)
     )
     return SwapState.REFUNDED if ended else SwapState.REFUNDING
 
@@ -69,19 +75,20 @@ def _when_never_locked(swap: Swap) -> SwapState:
     if source in CLAIMED:
         return SwapState.CLAIMING
     if source in REFUNDED:
-        ended = source is LegState.REFUND_FINAL and strays_resolved(swap)
-        return SwapState.REFUNDED if ended else SwapState.REFUNDING
+        return SwapState.REFUNDED if source is LegState.REFUND_FINAL else SwapState.REFUNDING
     if source in UNPROVEN:
         return SwapState.REFUNDING
     if source in OPEN:
         if swap.abandoned is None:
             return SwapState.AWAIT_LOCK
         return SwapState.INVALID_LOCK if swap.abandoned in _NEVER_VALID else SwapState.REFUNDING
-    if not strays_resolved(swap):
+    if gives_back_a_mistake(swap):
         return SwapState.INVALID_LOCK
     if is_expired(swap):
-        spent = any(stray.state in SPENT_FINAL for stray in swap.source.strays)
-        return SwapState.REFUNDED if spent else SwapState.EXPIRED_UNFUNDED
+        given_back = any(
+            is_own_mistake(swap, stray) and stray.state in SPENT_FINAL for stray in swap.source.strays
+        )
+        return SwapState.REFUNDED if given_back else SwapState.EXPIRED_UNFUNDED
     return SwapState.AWAIT_LOCK if swap.accepted else SwapState.QUOTED
 
 
@@ -124,7 +131,10 @@ def attention(swap: Swap) -> str:
     if any(stray.state in UNPROVEN for leg in (swap.source, swap.destination) for stray in leg.strays):
         reasons.append("a stray lock was spent, and nobody can prove how: look at it on its chain")
     if any(stray.state in OPEN and not stray.give_back for stray in swap.source.strays):
-        reasons.append("a lock of another asset waits for its sender, or for an operator to give it back")
+        reasons.append(
+            "a lock of another asset, or of very little, waits for its sender, or for an operator to give it "
+            "back"
+        )
     if public_state(swap) not in TERMINAL_STATES:
         reasons += [swap.source.trouble, swap.destination.trouble]
     return "; ".join(reason for reason in reasons if reason)

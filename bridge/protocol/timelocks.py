@@ -4,12 +4,14 @@ All results and arguments are seconds or Unix seconds. A deadline is compared wi
 `now_source` and `now_destination` are chain times, never a wall clock. With the terms of `SwapPolicy`:
 
     user's time     T_dest   ≥ now_dest + include_dest + final_dest + user_window + skew_dest            (1)
-    bridge's time   T_source ≥ T_dest + detect_dest + claim_budget                                       (2)
+    bridge's time   T_source ≥ T_dest + detect_dest + claim_budget + halt_budget                         (2)
     claim_budget    = outage_budget + include_source + final_source + skew_source + skew_dest
     detect_dest     = include_dest + final_dest
 
 `detect_dest` is the time after T_dest until the fate of the destination is certain: a claim sent at the last
-moment is included, or our refund is final. See docs/decisions/0041-timelocks.md.
+moment is included, or our refund is final. `halt_budget` is for a chain that stands still: when it goes on,
+the user may still claim the destination, and the source must still be ours to claim. See
+docs/decisions/0041-timelocks.md.
 """
 
 from __future__ import annotations
@@ -50,9 +52,26 @@ def finality_depth(amount: Amount, *, base_depth: int, value_per_block: int, max
     return min(max_depth, base_depth + amount // value_per_block)
 
 
+def joint_depth(timing: ChainTiming, own: Amount, others: Amount) -> int:
+    """Return the confirmations that a source lock of `own` needs while locks of `others` (smallest units,
+    together) are in the same blocks or in later ones: one reorganisation undoes them all, so its reward is
+    the sum."""
+    depth = timing.finality_depth
+    if timing.value_per_block:
+        depth += others // timing.value_per_block
+    total = own + others
+    return max([depth, *(blocks for amount, blocks in timing.depth_steps if total >= amount)])
+
+
 def max_secured_amount(*, base_depth: int, value_per_block: int, max_depth: int) -> Amount:
     """Return the largest amount whose depth `finality_depth` does not have to cut off at `max_depth`."""
     return Amount((max_depth - base_depth + 1) * value_per_block - 1)
+
+
+def patience(block_interval: int, inclusion_p99: int) -> int:
+    """Return after how many seconds without a new block a chain is taken to stand still: ten blocks, and no
+    less than what 99 of 100 transactions need."""
+    return max(10 * block_interval, inclusion_p99)
 
 
 def user_time(destination: ChainTiming, user_window: int) -> int:
@@ -78,7 +97,7 @@ def claim_budget(policy: SwapPolicy) -> int:
 
 def deadline_gap(policy: SwapPolicy) -> int:
     """Return the least distance between T_dest and T_source: inequality (2)."""
-    return detect_time(policy.destination) + claim_budget(policy)
+    return detect_time(policy.destination) + claim_budget(policy) + policy.halt_budget
 
 
 def latest_claim_start(policy: SwapPolicy, source_deadline: UnixSeconds) -> UnixSeconds:
@@ -149,6 +168,7 @@ def plan_deadlines(
     user_window: int,
     outage_budget: int,
     lock_window: int,
+    halt_budget: int = 0,
 ) -> Deadlines:
     """Return the earliest deadlines under which a lock made within `lock_window` can be answered and claimed.
 
@@ -164,8 +184,10 @@ def plan_deadlines(
             raise ProtocolError("block_interval and finality_depth must be at least 1")
         if timing.inclusion_p99 < 0 or timing.clock_skew < 0:
             raise ProtocolError("inclusion_p99 and clock_skew cannot be negative")
-    if lock_window < 1 or user_window < 1 or outage_budget < 0:
-        raise ProtocolError("lock_window and user_window must be at least 1 s, outage_budget at least 0")
+    if lock_window < 1 or user_window < 1 or outage_budget < 0 or halt_budget < 0:
+        raise ProtocolError(
+            "lock_window and user_window must be at least 1 s, outage_budget and halt_budget at least 0"
+        )
 
     if user_window <= destination.inclusion_p99:
         raise ProtocolError(
@@ -181,6 +203,7 @@ def plan_deadlines(
         user_window=user_window,
         outage_budget=outage_budget,
         lock_by=lock_by,
+        halt_budget=halt_budget,
     )
     reaction = 2 * source.finality + source.inclusion_p99 + source.clock_skew
     t_destination = now_destination + lock_window + reaction + user_time(destination, user_window)

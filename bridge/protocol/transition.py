@@ -2,8 +2,8 @@
 
 `transition(swap, event)` folds one event into the swap, draws the conclusions that must be remembered, and
 returns what has to be done now. It never raises for anything a chain, a user or an operator can say: what is
-no news changes nothing. Whoever stores the result stores in the same database transaction: the new swap, the
-intents of its effects, and the preimage of the event if `secret_known` became true with it.
+not news changes nothing. One database transaction stores the new swap, the intents of its effects, and the
+preimage of the event if `secret_known` became true with it.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from bridge.protocol.events import (
     LockSeen,
     OperatorCommand,
     OperatorVerb,
+    PriceChecked,
     RefundFinal,
     RefundOrphaned,
     RefundSeen,
@@ -45,6 +46,8 @@ from bridge.protocol.legs import SPENT, UNLOCKED, apply_fact, lock_seen
 from bridge.protocol.refusals import ProtocolError
 from bridge.protocol.rules import (
     is_committed,
+    is_done,
+    may_have_consented,
     may_share_secret,
     must_abandon,
     required_effects,
@@ -136,7 +139,7 @@ def _fold(swap: Swap, event: Event) -> Swap:
             return swap if swap.accepted else replace(swap, accepted=True)
         case LockSeen():
             leg = swap.leg(event.leg)
-            return _with_leg(swap, leg, lock_seen(leg, event))
+            return _with_leg(swap, leg, lock_seen(leg, event, over=is_done(swap)))
         case ClaimSeen():
             return _fold_claim(swap, event)
         case (
@@ -162,6 +165,8 @@ def _fold(swap: Swap, event: Event) -> Swap:
             return _learn(swap, event.preimage)
         case TxFailed():
             return _fold_failure(swap, event)
+        case PriceChecked():
+            return _fold_price(swap, event)
         case OperatorCommand():
             return _fold_command(swap, event)
 
@@ -181,8 +186,9 @@ def _learn(swap: Swap, preimage: Preimage) -> Swap:
 
 
 def _fold_claim(swap: Swap, event: ClaimSeen) -> Swap:
-    """A claim of any lock with this hashlock gives the secret away, whoever's lock it was. A claim whose
-    preimage does not open the hashlock cannot have happened: the report is wrong, not the mathematics."""
+    """A claim of any lock with this hashlock gives the secret away, also if somebody else made the lock. A
+    claim whose preimage does not open the hashlock cannot have happened: the report is wrong, not the
+    mathematics."""
     if not event.preimage.opens(swap.hashlock):
         return swap
     leg = swap.leg(event.leg)
@@ -190,7 +196,7 @@ def _fold_claim(swap: Swap, event: ClaimSeen) -> Swap:
 
 
 def _fold_tick(swap: Swap, event: Tick) -> Swap:
-    """Chain time only moves forward: an older tick, or one after a reorg, is no news."""
+    """Chain time only moves forward: an older tick, or one after a reorg, is not news."""
     if event.chain not in {swap.source.terms.chain, swap.destination.terms.chain}:
         return swap
     time = max(event.time, swap.times.get(event.chain, event.time))
@@ -223,6 +229,17 @@ def _fold_failure(swap: Swap, event: TxFailed) -> Swap:
     if leg.trouble == note or leg.state in SPENT:
         return swap
     return _with_leg(swap, leg, replace(leg, trouble=note))
+
+
+def _fold_price(swap: Swap, event: PriceChecked) -> Swap:
+    """A no only ever keeps a destination from being locked that is not locked yet and not owed."""
+    if swap.destination.state not in UNLOCKED or swap.abandoned is not None:
+        return swap
+    if event.go:
+        return swap if swap.price_seen == event.seen else replace(swap, price_seen=event.seen)
+    if is_committed(swap):
+        return swap
+    return replace(swap, price_seen=event.seen, abandoned=Abandonment.PRICE)
 
 
 def _fold_command(swap: Swap, event: OperatorCommand) -> Swap:
@@ -262,6 +279,8 @@ def _conclude(swap: Swap) -> Swap:
     if gives_back and not swap.cooperative_refund:
         # A refund of ours may be under way from now on: no reorg may bring back the wish to lock.
         swap = replace(swap, cooperative_refund=True, abandoned=swap.abandoned or Abandonment.SPENT)
+    if may_have_consented(swap):
+        swap = replace(swap, cooperative_refund=True)
     state, note = public_state(swap), attention(swap)
     if state is not swap.state or note != swap.attention:
         swap = replace(swap, state=state, attention=note)

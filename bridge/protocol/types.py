@@ -172,7 +172,7 @@ class Purpose(StrEnum):
 
 
 class Abandonment(StrEnum):
-    """Why the bridge decided, once and for ever, not to lock the destination of a swap."""
+    """Why the bridge decided, permanently, not to lock the destination of a swap."""
 
     EXPIRED = "expired"
     """Nothing was locked in the window."""
@@ -182,6 +182,8 @@ class Abandonment(StrEnum):
     """Too little time is left on one of the chains."""
     SPENT = "spent"
     """The source went back to the user, is being given back, or was spent in a way that nobody can prove."""
+    PRICE = "price"
+    """The price moved against the bridge by more than the quote allows."""
     FAILED = "failed"
     """Our lock transaction can never land."""
     OPERATOR = "operator"
@@ -249,7 +251,8 @@ class Leg(msgspec.Struct, frozen=True):
 class ChainTiming(msgspec.Struct, frozen=True):
     """What the timelock computation needs to know of a chain; all in seconds but `finality_depth`.
 
-    `finality_depth` is in blocks and already grown to the amount at stake. `finalized_after` above 0 means
+    `finality_depth` is in blocks and already grown to the amount at stake; `value_per_block` and
+    `depth_steps` say how it grows when other swaps are at stake, too. `finalized_after` above 0 means
     that the chain's own finality is demanded too (`Tip.finalized`), and how long it takes at most in ordinary
     times.
     """
@@ -259,6 +262,12 @@ class ChainTiming(msgspec.Struct, frozen=True):
     inclusion_p99: int
     clock_skew: int
     finalized_after: int = 0
+    value_per_block: int = 0
+    """Smallest units of the asset: so much more at stake needs one block more; 0: the depth does not grow
+    so.
+    """
+    depth_steps: tuple[tuple[int, int], ...] = ()
+    """From this many smallest units at stake on, at least so many blocks."""
 
     @property
     def finality(self) -> int:
@@ -271,6 +280,15 @@ class ChainTiming(msgspec.Struct, frozen=True):
         return self.finalized_after > 0
 
 
+class PriceTerms(msgspec.Struct, frozen=True):
+    """At what price a swap was sold: `numerator/denominator` whole destination coins for one of the source.
+    Before the destination is locked, it may have become worth more by `tolerance_ppb` (parts per billion)."""
+
+    numerator: int
+    denominator: int
+    tolerance_ppb: int
+
+
 class SwapPolicy(msgspec.Struct, frozen=True):
     """The constants a swap was sold under, frozen with it at acceptance; seconds."""
 
@@ -280,6 +298,24 @@ class SwapPolicy(msgspec.Struct, frozen=True):
     outage_budget: int
     lock_by: UnixSeconds
     """Source chain time until which the user's lock must have been included."""
+    halt_budget: int = 0
+    """For how long a chain may stand still after the destination is locked without costing the bridge both
+    legs.
+    """
+    price: PriceTerms | None = None
+    """None for swaps sold by a version that did not look at the price again."""
+
+
+class PriceSeen(msgspec.Struct, frozen=True):
+    """What was looked at when the destination was locked or called off: the prices of one whole coin of the
+    source and of the destination as decimals, the Unix second of the older one, the sources that counted,
+    and how much more the destination was worth than when it was quoted, ppb."""
+
+    source: str
+    destination: str
+    at: int
+    loss_ppb: int
+    sources: tuple[str, ...] = ()
 
 
 class Swap(msgspec.Struct, frozen=True):
@@ -299,13 +335,15 @@ class Swap(msgspec.Struct, frozen=True):
     secret_shared: bool = False
     """The user handed the preimage over and asked the bridge to claim for them."""
     secret_public: bool = False
-    """The preimage was seen on a chain, be it in a claim that failed or was orphaned since."""
+    """The preimage was seen on a chain, perhaps in a claim that failed or was orphaned since."""
     refund_begun: bool = False
     """A refund of the destination was asked for: a transaction of ours may be on its way."""
     abandoned: Abandonment | None = None
     """The destination is not to be locked (any more); never undone."""
     cooperative_refund: bool = False
     """The bridge has agreed to give the source back before its deadline."""
+    price_seen: PriceSeen | None = None
+    """At what price the destination was locked, or why not; None while nothing was decided."""
     attention: str = ""
     """Why an operator should look; empty when all is well."""
     destination_since: BlockHeight | None = None

@@ -21,14 +21,21 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
 
 from bridge.store import migrations
 from bridge.store.errors import ConflictError, StoreError, StoreUnavailableError
-from bridge.store.repositories.chains import Blocks, Chains, Observations, SetAsides
+from bridge.store.repositories.chains import Blocks, Chains, SetAsides
+from bridge.store.repositories.courtesies import Courtesies
+from bridge.store.repositories.intents import Intents
+from bridge.store.repositories.leases import Leases
+from bridge.store.repositories.logs import Events, Notifications, Receipts
+from bridge.store.repositories.market import Market
+from bridge.store.repositories.observations import Observations
 from bridge.store.repositories.operations import Audit, Controls, Idempotency
-from bridge.store.repositories.outbox import Intents, Leases, Transactions
 from bridge.store.repositories.quotes import Quotes, Reservations
 from bridge.store.repositories.recovery import Acceptances, Accounts, Restorations, UnknownLocks
 from bridge.store.repositories.secrets import ClaimAuthorizations, Secrets
-from bridge.store.repositories.swaps import Events, Notifications, Receipts, Swaps
+from bridge.store.repositories.swaps import Swaps
+from bridge.store.repositories.transactions import Transactions
 from bridge.store.wakeups import CHANNEL, PostgresWakeups, SqliteWakeups, Wakeups
+from bridge.store.write_buffer import WriteBuffer
 
 BUSY_TIMEOUT_MS = 10_000
 """How long SQLite waits for another process's write before it gives up."""
@@ -45,34 +52,52 @@ class Transaction:
     def __init__(self, connection: Connection, now_ms: int, box: SecretBox | None) -> None:
         self._connection = connection
         self.now_ms = now_ms
-        self.quotes = Quotes(connection, now_ms)
-        self.reservations = Reservations(connection, now_ms)
-        self.swaps = Swaps(connection, now_ms)
-        self.events = Events(connection, now_ms)
-        self.notifications = Notifications(connection, now_ms)
-        self.receipts = Receipts(connection, now_ms)
-        self.secrets = Secrets(connection, now_ms, box)
-        self.authorizations = ClaimAuthorizations(connection, now_ms)
-        self.intents = Intents(connection, now_ms)
-        self.transactions = Transactions(connection, now_ms)
-        self.leases = Leases(connection, now_ms)
-        self.blocks = Blocks(connection, now_ms)
-        self.observations = Observations(connection, now_ms)
-        self.set_aside = SetAsides(connection, now_ms)
-        self.chains = Chains(connection, now_ms)
-        self.idempotency = Idempotency(connection, now_ms)
-        self.acceptances = Acceptances(connection, now_ms)
-        self.unknown_locks = UnknownLocks(connection, now_ms)
-        self.restorations = Restorations(connection, now_ms)
-        self.accounts = Accounts(connection, now_ms)
-        self.audit = Audit(connection, now_ms)
-        self.controls = Controls(connection, now_ms)
+        self._buffer = buffer = WriteBuffer(connection)
+        self.quotes = Quotes(connection, now_ms, buffer)
+        self.reservations = Reservations(connection, now_ms, buffer)
+        self.swaps = Swaps(connection, now_ms, buffer)
+        self.events = Events(connection, now_ms, buffer)
+        self.notifications = Notifications(connection, now_ms, buffer)
+        self.receipts = Receipts(connection, now_ms, buffer)
+        self.secrets = Secrets(connection, now_ms, buffer, box)
+        self.authorizations = ClaimAuthorizations(connection, now_ms, buffer)
+        self.intents = Intents(connection, now_ms, buffer)
+        self.transactions = Transactions(connection, now_ms, buffer)
+        self.leases = Leases(connection, now_ms, buffer)
+        self.blocks = Blocks(connection, now_ms, buffer)
+        self.observations = Observations(connection, now_ms, buffer)
+        self.set_aside = SetAsides(connection, now_ms, buffer)
+        self.chains = Chains(connection, now_ms, buffer)
+        self.idempotency = Idempotency(connection, now_ms, buffer)
+        self.acceptances = Acceptances(connection, now_ms, buffer)
+        self.unknown_locks = UnknownLocks(connection, now_ms, buffer)
+        self.restorations = Restorations(connection, now_ms, buffer)
+        self.accounts = Accounts(connection, now_ms, buffer)
+        self.audit = Audit(connection, now_ms, buffer)
+        self.controls = Controls(connection, now_ms, buffer)
+        self.courtesies = Courtesies(connection, now_ms, buffer)
+        self.market = Market(connection, now_ms, buffer)
 
     @contextmanager
     def attempt(self) -> Iterator[None]:
-        """Write something of which nothing stays if the block raises; the transaction stays usable."""
-        with self._connection.begin_nested():
+        """Write something of which nothing stays if the block raises; the transaction stays usable.
+
+        What the database itself refuses now (a deadlock, a lost connection, a full disk) says nothing about
+        what was written: it is raised as `ConflictError` or `StoreUnavailableError`, and the whole
+        transaction has to be made again.
+        """
+        with _translating(), self._buffer.attempt():
             yield
+
+    @property
+    def is_broken(self) -> bool:
+        """Whether the database has refused something that was written before the present attempt: whatever
+        is done, nothing of this transaction can be stored."""
+        return self._buffer.is_broken
+
+    def flush(self) -> None:
+        """Send to the database what was written so far: what it refuses shows now."""
+        self._buffer.flush()
 
     def lock(self, name: str) -> None:
         """Make every other transaction that locks the same name wait until this one ends.
@@ -80,6 +105,7 @@ class Transaction:
         On SQLite there is only one writing transaction anyway.
         """
         if self._connection.dialect.name == "postgresql":
+            self.flush()
             self._connection.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(name, 0))))
 
 
@@ -135,7 +161,9 @@ class Store:
         with _translating(), self._writer, self._engine.connect() as opened:
             connection = opened.execution_options(rainbow_write=True)
             with connection.begin() as running:
-                yield Transaction(connection, self._clock(), self._box)
+                transaction = Transaction(connection, self._clock(), self._box)
+                yield transaction
+                transaction.flush()
                 if self._postgres:
                     connection.exec_driver_sql(f"NOTIFY {CHANNEL}")
                 self._commit(running.commit)

@@ -52,6 +52,24 @@ class Quote(msgspec.Struct, frozen=True):
     state: QuoteState = QuoteState.OPEN
 
 
+class MarketPrice(msgspec.Struct, frozen=True):
+    """What one whole coin of an asset (by its key) is worth in the unit of all prices, as the desk agreed on
+    it: `numerator/denominator`, the least and the most that a source which counts said, and the Unix second
+    of the oldest of them. `wait`: why it may not be used now, "" if it may. After `max_age` seconds it is
+    too old. `left_out`: the sources that were not believed, with the reason."""
+
+    asset: str
+    numerator: int
+    denominator: int
+    low: tuple[int, int]
+    high: tuple[int, int]
+    at: int
+    max_age: int
+    wait: str = ""
+    sources: tuple[str, ...] = ()
+    left_out: dict[str, str] = {}
+
+
 class Reservation(msgspec.Struct, frozen=True):
     """An amount of an asset (by its key) that is promised. `expires_ms` None: until released."""
 
@@ -64,6 +82,8 @@ class Reservation(msgspec.Struct, frozen=True):
     live: bool
     created_ms: int
     expires_ms: int | None
+    firm_ms: int | None = None
+    """Since when it counts, None while it does not."""
 
 
 class SwapMeta(msgspec.Struct, frozen=True):
@@ -116,6 +136,9 @@ class IntentState(StrEnum):
     FINAL = "final"
     FAILED = "failed"
     CANCELLED = "cancelled"
+    GIVEN_UP = "given_up"
+    """It pays somebody else and failed or cost too much: nothing is sent for it until an operator asks for
+    it. It still stands, so that it is not planned again."""
 
 
 LIVE_INTENT_STATES = (IntentState.PLANNED, IntentState.SIGNED, IntentState.BROADCAST, IntentState.INCLUDED)
@@ -133,6 +156,8 @@ class PlannedIntent(msgspec.Struct, frozen=True):
     action: str = ""
     lock_id: LockId = LockId("")
     """One of the leg's stray locks; "" is the leg's own."""
+    pays: Address = Address("")
+    """The account that it pays where that is not ours."""
 
 
 class Intent(msgspec.Struct, frozen=True):
@@ -156,6 +181,10 @@ class Intent(msgspec.Struct, frozen=True):
     batch_leader: int | None
     """The batch leader: the intent whose transactions make this claim too; None while it is on its own."""
     reason: str
+    pays: Address
+    """The account that it pays where that is not ours, "" otherwise."""
+    counted_from: int
+    """Its transactions up to this row id do not count against the limits any more."""
     created_ms: int
     updated_ms: int
 
@@ -290,11 +319,17 @@ class ChainStatus(msgspec.Struct, frozen=True):
     """When the RPC last answered."""
     tip_ms: int = 0
     """When the tip was first seen: its clock has moved on by the time since then."""
+    resumed_ms: int = 0
+    """When the chain went on after it had stood still for ten minutes or more, as far as it was watched."""
 
     @property
     def time(self) -> UnixSeconds:
         """The clock of the chain's deadlines at its tip, Unix seconds; 0 before there is one."""
         return self.tip.time if self.tip is not None else UnixSeconds(0)
+
+    def tip_age(self, now_ms: int) -> int:
+        """Return for how long no new block was seen, seconds."""
+        return max(0, now_ms - self.tip_ms) // 1000
 
     def is_ahead(self, now_ms: int) -> bool:
         """Tell whether it is from later than now: a clock was set back since, so its age is not known."""

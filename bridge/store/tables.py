@@ -75,6 +75,8 @@ class ReservationRow(SQLModel, table=True):
     after_lock: bool = False
     """Still needed when the destination's lock is final: for our claims and refunds."""
     live: bool = True
+    firm_ms: int | None = _maybe_ms()
+    """Since when it counts; null while a stranger has only asked."""
     created_ms: int = _ms()
     expires_ms: int | None = _maybe_ms()
     released_ms: int | None = _maybe_ms()
@@ -96,6 +98,16 @@ class SwapRow(SQLModel, table=True):
             postgresql_where=text("open AND lane > 0"),
             sqlite_where=text("open AND lane > 0"),
         ),
+        *(
+            Index(
+                f"swaps_{side}_alarm",
+                f"{side}_chain",
+                f"{side}_alarm",
+                postgresql_where=text("open"),
+                sqlite_where=text("open"),
+            )
+            for side in ("source", "destination")
+        ),
     )
 
     id: str = Field(primary_key=True)
@@ -111,6 +123,10 @@ class SwapRow(SQLModel, table=True):
     hashlock: str
     lane: int = Field(default=0, sa_type=BigInteger)
     """The destination lock's lane, 0 for none; no other swap may use it while this one is open."""
+    source_alarm: int | None = _maybe_ms()
+    """The time of the source's chain (Unix seconds) from which its clock can change what the swap requires,
+    None if it cannot. See `bridge.protocol.alarms`."""
+    destination_alarm: int | None = _maybe_ms()
     source_lock_id: str = Field(default="", index=True)
     destination_lock_id: str = Field(default="", index=True)
     quote_id: str | None = None
@@ -177,6 +193,7 @@ class IntentRow(SQLModel, table=True):
             postgresql_where=text(f"state NOT IN {DEAD_INTENT}"),
         ),
         Index("intents_due", "chain", "state", "not_before_ms"),
+        Index("intents_pays", "chain", "pays"),
     )
 
     id: int | None = _counter()
@@ -196,6 +213,10 @@ class IntentRow(SQLModel, table=True):
     not_before_ms: int = Field(default=0, sa_type=BigInteger)
     carrier: int | None = Field(default=None, index=True, sa_type=BigInteger, nullable=True)
     """The leader of the batch that this claim is a member of: that intent's transactions make it too."""
+    pays: str = ""
+    """The account that it pays where that is not ours, "" otherwise: what it costs is limited."""
+    counted_from: int = Field(default=0, sa_type=BigInteger)
+    """Its transactions up to this row do not count against the limits any more: an operator said so."""
     reason: str = _text("")
     created_ms: int = _ms()
     updated_ms: int = _ms()
@@ -310,6 +331,19 @@ class ChainStatusRow(SQLModel, table=True):
     updated_ms: int = _ms()
 
 
+class InstanceRow(SQLModel, table=True):
+    """What a chain of the configuration is: written when it is first used, compared at every start."""
+
+    __tablename__ = "instances"
+
+    chain: str = Field(primary_key=True)
+    family: str
+    network: str
+    contract: str
+    account: str
+    seen_ms: int = _ms()
+
+
 class LeaseRow(SQLModel, table=True):
     """Who alone may do something, and until when; `fence` grows with each new holder."""
 
@@ -381,6 +415,18 @@ class ControlRow(SQLModel, table=True):
     value: str = _text()
     by: str
     at_ms: int = _ms()
+
+
+class MarketRow(SQLModel, table=True):
+    """What the desk knows of the market: `price:<asset>`, the guard of a price, the volatility of a pair, as
+    JSON.
+    """
+
+    __tablename__ = "market"
+
+    name: str = Field(primary_key=True)
+    body: str = _text()
+    updated_ms: int = _ms()
 
 
 metadata = SQLModel.metadata

@@ -1,6 +1,6 @@
 """A cheap way to notice that some process committed something: only a wake-up, never the truth.
 
-SQLite: `PRAGMA data_version`, read on a connection of its own every 50 ms for a few microseconds, changes
+SQLite: `PRAGMA data_version`, read on a connection of its own every 10 ms for a few microseconds, changes
 with every commit of any other connection. PostgreSQL: LISTEN / NOTIFY.
 """
 
@@ -11,7 +11,7 @@ import sqlite3
 from pathlib import Path
 from typing import Any, Protocol
 
-POLL_SECONDS = 0.05
+POLL_SECONDS = 0.01
 CHANNEL = "rainbow"
 
 

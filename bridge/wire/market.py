@@ -130,6 +130,13 @@ class QuoteView(Wire, frozen=True, rename={"source": "from", "destination": "to"
         Moment,
         msgspec.Meta(description="Destination chain time after which the secret must not be revealed."),
     ]
+    tolerance_ppm: Annotated[
+        int | None,
+        msgspec.Meta(
+            description="How far the price may move against the bridge before it locks, parts per million; "
+            "beyond it your lock is given back at once."
+        ),
+    ]
     source_confirmations: int
     destination_confirmations: int
     bridge_source_address: str

@@ -1,8 +1,9 @@
-"""Plans what the bridge's account does apart from swaps: what it must do once, and anchors of the log."""
+"""Plans what the bridge's account does apart from swaps: what it must do now and then, and anchors."""
 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Sequence
 
 from bridge.chains.actions import AccountAction, AnchorAction
@@ -11,6 +12,10 @@ from bridge.engine.actions import encode_action
 from bridge.protocol.types import Asset
 from bridge.store import Store
 from bridge.store.records import PlannedIntent
+
+SET_UP_AGAIN = 86_400.0
+"""Seconds after which the chain is asked again what the account must do: an allowance may have been used up,
+an entry may be about to be archived."""
 
 AnchorHook = Callable[[Store, ChainPort], Awaitable[AnchorAction | None]]
 """Called every `anchor_seconds`; returns an anchor of the log to send, or None."""
@@ -26,13 +31,18 @@ class AccountActions:
         self._store = store
         self._assets = assets
         self._anchor = anchor
-        self.is_set_up = False
+        self._set_up_at: float | None = None
+
+    @property
+    def is_set_up(self) -> bool:
+        """Whether what the account must do was planned, within the last day: some of it comes again."""
+        return self._set_up_at is not None and time.monotonic() - self._set_up_at < SET_UP_AGAIN
 
     async def set_up(self) -> None:
         """Plan what the account must do once, such as token approvals. Raises `PortUnavailableError`."""
         for action in await self._port.setup_actions(self._assets):
             await self._plan(f"{action.purpose.value}:{self._port.account}:{action.payload.hex()}", action)
-        self.is_set_up = True
+        self._set_up_at = time.monotonic()
 
     async def plan_anchor(self) -> None:
         """Plan an anchor of the log, if the hook wants one."""

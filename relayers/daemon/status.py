@@ -16,6 +16,9 @@ from bridge.store.records import ChainStatus
 
 log = structlog.get_logger("worker")
 
+HALT_MS = 600_000
+"""A chain whose newest block is older than this has halted."""
+
 
 class StatusKeeper:
     """Keeps the row of one chain in `chain_status`. `current` is what this worker knows."""
@@ -64,7 +67,15 @@ class StatusKeeper:
         """Return the status with a tip that the RPC just answered with."""
         now_ms, old = self._store.now_ms(), self.current
         same = old.tip is not None and old.tip.block.id == tip.block.id
-        return msgspec.structs.replace(old, tip=tip, seen_ms=now_ms, tip_ms=old.tip_ms if same else now_ms)
+        # Only what was watched counts: that this relayer itself was away says nothing of the chain.
+        stood_still = not same and old.tip is not None and old.seen_ms - old.tip_ms >= HALT_MS
+        return msgspec.structs.replace(
+            old,
+            tip=tip,
+            seen_ms=now_ms,
+            tip_ms=old.tip_ms if same else now_ms,
+            resumed_ms=now_ms if stood_still else old.resumed_ms,
+        )
 
     def is_due(self, status: ChainStatus) -> bool:
         """Tell whether a status must be written although no block has come."""

@@ -165,7 +165,7 @@ class FakePort:
                 # Every second one does not even say which lock it is about.
                 named = (event.lock_id,) if event.block.height % 2 else ()
                 unread[event.tx_id] = SetAside(event.block, event.tx_id, "of a newer version", named)
-            elif faults.blind:
+            elif faults.blind or event.tx_id in self.fake.odd:
                 read.append(Spent(event.block, event.tx_id, event.lock_id, "not understood"))
             elif faults.lies:
                 read.append(Refunded(event.block, event.tx_id, event.lock_id))
@@ -173,7 +173,7 @@ class FakePort:
                 read.append(event)
         hidden = (
             {event.tx_id for event in events if isinstance(event, Claimed)} if faults.lies else set(unread)
-        )
+        ) | self.fake.odd
         kept = tuple(e for e in read if not (isinstance(e, Revealed) and e.tx_id in hidden))
         return kept, tuple(unread.values())
 

@@ -12,7 +12,7 @@ import msgspec
 
 from bridge.chains.port import BroadcastOutcome, BroadcastResult, Claimed, HtlcEvent, LockStatus
 from bridge.chains.preimages import revealed
-from bridge.protocol.types import Asset, BlockHeight, BlockRef, ChainId, TxId, UnixSeconds
+from bridge.protocol.types import Asset, BlockHeight, BlockRef, ChainId, Purpose, TxId, UnixSeconds
 from relayers.fake.ledger import FakeLedger, FakeTx, InvalidTxError, shown_by
 
 GENESIS_TIME = 1_800_000_000
@@ -52,6 +52,8 @@ class ChainFaults:
     """Transactions wait this many blocks before they can be included."""
     revert: int = 0
     """This many of the next transactions revert when they are included: they ran out of gas, say."""
+    traps: frozenset[str] = frozenset()
+    """Contracts that take payments in every simulation, and revert and burn the whole fee in a block."""
 
 
 @dataclass(frozen=True)
@@ -93,6 +95,8 @@ class FakeChain:
         self.mempool: dict[str, _Pending] = {}
         self._included: dict[str, int] = {}
         self._listeners: set[asyncio.Event] = set()
+        self.odd: set[str] = set()
+        """Transactions whose claims no reader understands for the time being."""
 
     def fork(self) -> FakeChain:
         """Return an independent copy of the chain as it is now, without its listeners."""
@@ -104,6 +108,7 @@ class FakeChain:
         twin.mempool = dict(self.mempool)
         twin._included = dict(self._included)
         twin._listeners = set()
+        twin.odd = set(self.odd)
         return twin
 
     # -- looking -----------------------------------------------------------------------------
@@ -273,7 +278,7 @@ class FakeChain:
                 continue
             reason, made = None, tuple[HtlcEvent, ...]()
             try:
-                self._revert_if_told()
+                self._revert_if_told(tx)
                 made = self.ledger.execute(tx, ref)
             except InvalidTxError as error:
                 reason = str(error)
@@ -291,7 +296,12 @@ class FakeChain:
         self._snapshots[height] = self.ledger.snapshot()
         self._snapshots.pop(height - KEPT_SNAPSHOTS, None)
 
-    def _revert_if_told(self) -> None:
+    def _revert_if_told(self, tx: FakeTx) -> None:
+        found = self.ledger.locks.get(tx.lock_id)
+        if found is not None and tx.purpose is not Purpose.CLAIM and found[0].sender in self.faults.traps:
+            raise InvalidTxError("the contract reverted")
+        if found is not None and tx.purpose is Purpose.CLAIM and found[0].recipient in self.faults.traps:
+            raise InvalidTxError("the contract reverted")
         if self.faults.revert > 0:
             self.faults.revert -= 1
             raise InvalidTxError("out of gas")

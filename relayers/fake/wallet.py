@@ -17,7 +17,8 @@ class FakeWallet:
     def __init__(self, chain: FakeChain, address: str) -> None:
         self.fake = chain
         self.address = address
-        self._salts = itertools.count(1_000_000)
+        # A transaction that failed can be sent again later: it is another one then.
+        self._salts = itertools.count(1_000_000 + 1_000 * chain.head.height)
 
     def lock(self, terms: LockTerms) -> str:
         """Send a lock and return its transaction id."""

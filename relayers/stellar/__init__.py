@@ -1,1 +1,1 @@
-"""Stellar: XLM and issued assets in hash time-locks made of a gate account and a claimable balance."""
+"""Stellar: XLM and issued assets in hash time-locks of a Soroban contract, through Stellar RPC."""

@@ -1,66 +1,83 @@
-"""Who holds what on Stellar and what was paid in fees, read from Horizon: for audits to the last stroop."""
+"""Who holds what on Stellar and what was paid in fees, read from its RPC: for audits to the last stroop."""
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
 
+from stellar_sdk import StrKey, scval, xdr
+
+from bridge.chains.endpoints.json_rpc import OneEndpoint
 from bridge.chains.family import LOCKS
 from bridge.protocol.types import Address, Amount, Asset, BlockHeight
-from relayers.stellar.assets import stroops, to_stellar
-from relayers.stellar.holdings import line_of
-from relayers.stellar.horizon import Horizon, Record
+from relayers.stellar import contract
+from relayers.stellar.accounts import read_holder
+from relayers.stellar.ledgers import ChainMovedError, read_ledgers, read_transactions
+from relayers.stellar.reading import inner_envelope
+from relayers.stellar.rpc import open_rpc
 from relayers.stellar.settings import StellarSettings
-from relayers.stellar.watch import Watch
+from relayers.stellar.simulation import view
 
 _TIMEOUT = 30.0
 """Seconds for one request: whole histories are read."""
-
-GATES = "gate deposits"
-"""Owner of what lies on gates: the deposits of open locks, and of spent ones whose gates still stand."""
 
 
 class StellarLedger:
     """A network as an auditor sees it. Only for networks small enough to be read whole."""
 
     def __init__(self, settings: StellarSettings) -> None:
-        self._horizon = Horizon(settings.horizon_url, _TIMEOUT)
-        self._watch = Watch(self._horizon, settings)
+        self._rpc = open_rpc(settings.rpc_urls, _TIMEOUT, settings.chain)
+        self._settings = settings
 
     async def close(self) -> None:
         """Close the connections."""
-        await self._horizon.close()
+        await self._rpc.close()
 
     async def holdings(self, accounts: Mapping[str, Address], asset: Asset) -> dict[str, Amount]:
-        """Return what each account (owner → address) holds of an asset, its reserves included, and what lies
-        in LOCKS and GATES; stroops."""
-        gates = await self._gates()
-        records, standing, locked = await asyncio.gather(
-            asyncio.gather(*(self._horizon.account(address) for address in accounts.values())),
-            asyncio.gather(*(self._horizon.account(address) for address in gates)),
-            self._horizon.balances_of(to_stellar(asset)),
-        )
-        held = {owner: Amount(_holds(record, asset)) for owner, record in zip(accounts, records, strict=True)}
-        held[LOCKS] = Amount(sum(stroops(each["amount"]) for each in locked))
-        held[GATES] = Amount(sum(_holds(record, asset) for record in standing))
-        return held
+        """Return what each account (owner → address) holds of an asset, its reserves included, and what the
+        contract holds for all locks; stroops."""
+
+        async def look(one: OneEndpoint) -> dict[str, Amount]:
+            held: dict[str, Amount] = {}
+            for owner, address in accounts.items():
+                holder = await read_holder(one, address, asset)
+                if asset.contract:
+                    amount = 0 if holder.line is None else holder.line.balance.int64
+                else:
+                    amount = 0 if holder.account is None else holder.account.balance.int64
+                held[owner] = Amount(int(amount))
+            passphrase, ours = self._settings.passphrase, self._settings.contract
+            token = contract.token_address(asset.contract, passphrase)
+            locked = await view(one, token, "balance", [scval.to_address(ours)], passphrase)
+            held[LOCKS] = Amount(0 if locked.value is None else scval.from_int128(locked.value))
+            return held
+
+        return await self._rpc.pinned(look)
 
     async def fees_paid(self, payers: set[Address], first: BlockHeight, last: BlockHeight) -> Amount:
         """Return the stroops that `payers` paid in fees in ledgers `first` to `last`, both included; failed
         transactions pay too."""
-        records = await self._horizon.transactions(first, last)
-        return Amount(sum(int(each["fee_charged"]) for each in records if each["fee_account"] in payers))
 
-    async def _gates(self) -> list[str]:
-        newest = await self._horizon.newest_ledger()
-        records = await self._horizon.transactions(1, int(newest["sequence"]))
-        return [gate.address for each in records if (gate := self._watch.gate_in(each)) is not None]
+        async def look(one: OneEndpoint) -> int:
+            ledgers = await read_ledgers(one, first, last)
+            transactions = await read_transactions(one, ledgers)
+            if len(transactions) != len(ledgers):
+                raise ChainMovedError
+            paid = 0
+            for each in (each for applied in transactions for each in applied):
+                envelope = xdr.TransactionEnvelope.from_xdr_bytes(each.envelope)
+                if _payer(envelope) in payers:
+                    paid += int(xdr.TransactionResult.from_xdr_bytes(each.result).fee_charged.int64)
+            return paid
+
+        return Amount(await self._rpc.reread(look, ChainMovedError))
 
 
-def _holds(account: Record | None, asset: Asset) -> int:
-    if account is None:
-        return 0
-    if asset.contract:
-        line = line_of(account, asset)
-        return 0 if line is None else stroops(line["balance"])
-    return next(stroops(each["balance"]) for each in account["balances"] if each["asset_type"] == "native")
+def _payer(envelope: xdr.TransactionEnvelope) -> str:
+    inner = inner_envelope(envelope)
+    source = envelope.fee_bump.tx.fee_source if envelope.fee_bump is not None else None
+    if source is None and inner is not None:
+        source = inner.tx.source_account
+    if source is None:
+        return ""
+    key = source.ed25519 or (source.med25519.ed25519 if source.med25519 is not None else None)
+    return "" if key is None else StrKey.encode_ed25519_public_key(key.uint256)

@@ -1,13 +1,20 @@
-"""Stellar behind `ChainPort`: Horizon to read and send, a gate and a claimable balance for each lock."""
+"""Stellar behind `ChainPort`: locks are entries of our contract, read and sent through Stellar RPC."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from typing import TypeVar
 
 from stellar_sdk import Keypair, StrKey
 
-from bridge.chains.actions import Action, ApproveAction, ClaimAction, CloseAction, SwapAction
-from bridge.chains.errors import ActionRefusedError, BadAddressError, PortError
+from bridge.chains.actions import Action, ApproveAction, SwapAction
+from bridge.chains.endpoints.agreement import Agreed
+from bridge.chains.endpoints.answers import EndpointError
+from bridge.chains.endpoints.json_rpc import OneEndpoint
+from bridge.chains.endpoints.reports import Report
+from bridge.chains.endpoints.selection import Rules
+from bridge.chains.errors import ActionRefusedError, BadAddressError
 from bridge.chains.port import (
     Authorizer,
     BroadcastResult,
@@ -17,6 +24,7 @@ from bridge.chains.port import (
     Scan,
     SignedTx,
     Tip,
+    TxState,
     TxStatus,
     UnsignedTx,
 )
@@ -31,25 +39,33 @@ from bridge.protocol.types import (
     Preimage,
     Purpose,
 )
-from relayers.stellar import fees, htlc, recognition, wallet
-from relayers.stellar.assets import stroops, to_stellar
-from relayers.stellar.authorizer import StellarAuthorizer
+from relayers.stellar import contract, estimates, keeping, wallet
+from relayers.stellar.accounts import (
+    MIN_NEW_ACCOUNT,
+    line_holds,
+    read_holder,
+    require_receiver,
+    spendable,
+)
 from relayers.stellar.building import MAKE_CHANNELS, TRUST, Builder
 from relayers.stellar.channels import Sequences
-from relayers.stellar.closing import Closing
-from relayers.stellar.holdings import line_of, require_receiver, spendable
-from relayers.stellar.horizon import Horizon
+from relayers.stellar.contract import to_stellar
+from relayers.stellar.identity import identify
+from relayers.stellar.ledgers import ChainMovedError, read_tip
 from relayers.stellar.locks import Locks
+from relayers.stellar.policy import asset_problem, check_asset
+from relayers.stellar.rpc import LAG_LEDGERS, ask, open_rpc
+from relayers.stellar.sending import Transactions
 from relayers.stellar.settings import StellarSettings
 from relayers.stellar.traits import TRAITS
-from relayers.stellar.transactions import Transactions
 from relayers.stellar.watch import Watch
 
-_LOCK_OPERATIONS = 6
-_CLAIM_OPERATIONS = 2
-_REFUND_OPERATIONS = 1
-_AUTHORIZED_CLAIM_OPERATIONS = 4
-_WAY_BACK_OPERATIONS = 1
+ResultT = TypeVar("ResultT")
+
+_POLLS_BEFORE_RETRY = 20
+_RETRIES_WHILE_MOVING = 3
+_MOVED_PAUSE = 0.02
+"""Seconds."""
 
 
 def open_port(settings: StellarSettings, key: bytes) -> StellarPort:
@@ -58,28 +74,29 @@ def open_port(settings: StellarSettings, key: bytes) -> StellarPort:
 
 
 class StellarPort:
-    """One Stellar network and one account of ours; a `bridge.chains.port.ChainPort`."""
+    """One Stellar network, one contract and one account of ours; a `bridge.chains.port.ChainPort`."""
 
     traits = TRAITS
     max_claims = TRAITS.max_claims
-    contract = Address("")
+    authorizer: Authorizer | None = None
 
     def __init__(self, settings: StellarSettings, key: bytes) -> None:
         self._settings = settings
         self.chain = settings.chain
         self._key = Keypair.from_raw_ed25519_seed(key)
-        self._horizon = Horizon(settings.horizon_url, settings.request_timeout)
-        self._watch = Watch(self._horizon, settings)
-        self._locks = Locks(self._horizon, self._watch, settings)
-        self._sequences = Sequences(self._horizon, self._key, settings.channels)
-        self._builder = Builder(self._horizon, settings, self._key, self._locks, self._sequences)
-        self._transactions = Transactions(self._horizon)
-        self._closing = Closing(self._horizon, settings, self._key, self._locks, self._builder)
-        self._authorizer = StellarAuthorizer(
-            self._horizon, settings, self._key, self._locks, self._builder, self._check
+        self._rpc = open_rpc(
+            settings.rpc_urls,
+            settings.request_timeout,
+            settings.chain,
+            rules=Rules(lag=LAG_LEDGERS, max_age=settings.max_head_age),
+            identify=lambda one: identify(one, settings),
         )
-        self.authorizer: Authorizer | None = self._authorizer
-        self._checked = False
+        self._watch = Watch(self._rpc, settings)
+        self._sequences = Sequences(self._key, settings.channels)
+        self._builder = Builder(settings, self._key, self._sequences)
+        self._transactions = Transactions()
+        self._estimates = estimates.Estimates(settings, self._key.public_key)
+        self.contract = Address(settings.contract)
         self.account = Address(self._key.public_key)
 
     def __repr__(self) -> str:
@@ -89,39 +106,32 @@ class StellarPort:
 
     async def tip(self) -> Tip:
         """Return the newest ledger; its close time is the clock that deadlines are compared with."""
-        await self._check()
-        return await self._horizon.tip()
+        return await self._watch.tip()
 
     async def scan(self, recent_blocks: Sequence[BlockRef], max_blocks: int) -> Scan:
-        """See `ChainPort.scan`. A Horizon behind the ring on the same chain yields nothing."""
-        await self._check()
+        """See `ChainPort.scan`. An endpoint behind the ring on the same chain yields nothing."""
         return await self._watch.scan(recent_blocks, max_blocks)
 
     async def read_lock(
         self, lock_id: LockId, terms: LockTerms, *, since: BlockHeight | None = None, agreed: bool = False
     ) -> LockStatus:
-        """Tell how the lock with exactly these terms stands. OPEN can be relied on: the gate, its signers and
-        the balance were compared, and the issuer can neither freeze nor take back."""
-        await self._check()
+        """Tell how the lock with exactly these terms stands; see `Locks.status`."""
         if lock_id != self.lock_id(terms):
+            await self._rpc.pinned(read_tip)  # say so only when an endpoint answers
             return LockStatus.ABSENT
-        own = self._builder.gate_key(terms).public_key if terms.sender == self.account else None
-        status = await self._locks.status(terms, own, since)
-        if status is LockStatus.OPEN and terms.sender != self.account and terms.asset.contract:
-            issuer = to_stellar(terms.asset).issuer or ""
-            if recognition.issuer_problem(await self._horizon.account(issuer)):
-                return LockStatus.ABSENT
-        return status
 
-    async def revealed(self, terms: LockTerms) -> Preimage | None:
-        """Return the preimage if any transaction on a gate of these terms has shown it, even a failed one."""
-        await self._check()
-        own = self._builder.gate_key(terms).public_key if terms.sender == self.account else None
-        for gate in await self._locks.find(terms, own):
-            preimage = await self._locks.revealed(gate)
-            if preimage is not None:
-                return preimage
-        return None
+        async def look(one: OneEndpoint) -> LockStatus:
+            status = await Locks(one, self._settings).status(terms, since)
+            if status is not LockStatus.OPEN or terms.sender == self.account:
+                return status
+            # Nothing is locked against it while its issuer has powers that nobody has accepted.
+            problem = await asset_problem(one, terms.asset, self._settings)
+            return LockStatus.UNKNOWN if problem else LockStatus.OPEN
+
+        if not agreed:
+            return await self._rpc.reread(look, ChainMovedError)
+        answer = await self._rpc.agree(self._steady(look))
+        return answer.answer if isinstance(answer, Agreed) else LockStatus.UNKNOWN
 
     async def balance(self, address: Address, asset: Asset) -> Amount:
         """Return what an account may spend, in stroops: XLM beyond its reserve, or an issued asset.
@@ -129,89 +139,114 @@ class StellarPort:
         Raises `CannotReceiveError` for an issued asset that the address could not be paid a stroop of. Our
         own account is not asked that: its set-up actions open what lacks.
         """
-        await self._check()
-        account = await self._horizon.account(address)
-        if asset.contract and address != self.account:
-            require_receiver(account, address, asset, 1)
-        if account is None:
-            return Amount(0)
-        if not asset.contract:
-            ledger = await self._horizon.newest_ledger()
-            return Amount(max(0, spendable(account, int(ledger["base_reserve_in_stroops"]))))
-        line = line_of(account, asset)
-        return Amount(0 if line is None else stroops(line["balance"]) - stroops(line["selling_liabilities"]))
+
+        async def look(one: OneEndpoint) -> int:
+            holder = await read_holder(one, address, asset)
+            if asset.contract:
+                if address != self.account:
+                    require_receiver(holder, asset, 1)
+                return 0 if holder.line is None else line_holds(holder.line)
+            if holder.account is None:
+                return 0
+            _, ledger = await read_tip(one)
+            return max(0, spendable(holder.account, ledger.base_reserve))
+
+        return Amount(await self._rpc.pinned(look))
+
+    async def check_receiver(self, address: Address, asset: Asset) -> None:
+        """See `ChecksReceivers`: no account (for issued assets), no trustline, one that is not authorised or
+        is full, a wish for memos. An account that XLM itself would create is fine: `FeeEstimate.minimum`."""
+
+        async def look(one: OneEndpoint) -> None:
+            amount = 1 if asset.contract else MIN_NEW_ACCOUNT
+            require_receiver(await read_holder(one, address, asset), asset, amount)
+
+        await self._rpc.pinned(look)
 
     async def fees(self, asset: Asset) -> FeeEstimate:
-        """Return the expected cost in stroops. A lock's deposit is part of it: it goes to the claimer. Of
-        an authorised claim the way back of the deposit is part, which we pay for too."""
-        await self._check()
-        market = fees.read_market(await self._horizon.fee_stats(), self._settings.caps)
-        issued = int(bool(asset.contract))
-        deposit = (htlc.GATE_RESERVES + issued) * htlc.BASE_RESERVE
-        for_user = market.charged * (_AUTHORIZED_CLAIM_OPERATIONS + 1 + _WAY_BACK_OPERATIONS + issued + 1)
-        return FeeEstimate(
-            lock=Amount(deposit + market.charged * (_LOCK_OPERATIONS + issued + 1)),
-            claim=Amount(market.charged * (_CLAIM_OPERATIONS + 1)),
-            refund=Amount(market.charged * (_REFUND_OPERATIONS + 1)),
-            minimum=Amount(0 if issued else htlc.MIN_NEW_ACCOUNT),
-            gasless_claim=Amount(for_user),
-            authorized_claim=Amount(for_user),
-        )
+        """Return the expected cost in stroops; see `Estimates`."""
+        return await self._rpc.pinned(lambda one: self._estimates.of(one, asset))
 
     async def setup_actions(self, assets: Sequence[Asset]) -> tuple[ApproveAction, ...]:
-        """Return what is still missing: channel accounts, and a trustline for each issued asset."""
-        await self._check()
-        actions = []
-        if await self._sequences.missing():
-            actions.append(ApproveAction(MAKE_CHANNELS))
-        account = await self._horizon.account(self.account)
-        for asset in assets:
-            has_line = account is not None and line_of(account, asset) is not None
-            if asset.contract and not has_line and to_stellar(asset).issuer != self.account:
-                actions.append(ApproveAction(TRUST + asset.contract.encode()))
-        return tuple(actions)
+        """Return what is still missing: channel accounts, a trustline for each issued asset; and what must be
+        kept from being archived now (docs/decisions/0147)."""
+
+        async def look(one: OneEndpoint) -> tuple[ApproveAction, ...]:
+            actions = []
+            if await self._sequences.missing(one):
+                actions.append(ApproveAction(MAKE_CHANNELS))
+            for asset in assets:
+                await check_asset(one, asset, self._settings)
+                if not asset.contract or to_stellar(asset).issuer == self.account:
+                    continue
+                if (await read_holder(one, self.account, asset)).line is None:
+                    actions.append(ApproveAction(TRUST + asset.contract.encode()))
+            if keeping.due(await keeping.look(one, self._settings)):
+                tip, _ = await read_tip(one)
+                actions.append(ApproveAction(keeping.payload(tip.block.height)))
+            return tuple(actions)
+
+        return await self._rpc.pinned(look)
+
+    async def examine(self) -> tuple[Report, ...]:
+        """Look at every endpoint now; for `rainbow check`."""
+        return await self._rpc.examine()
+
+    @staticmethod
+    def _steady(
+        look: Callable[[OneEndpoint], Awaitable[ResultT]],
+    ) -> Callable[[OneEndpoint], Awaitable[ResultT]]:
+        """Ask one endpoint again while its chain moves; if it keeps moving, it has not answered."""
+
+        async def again(one: OneEndpoint) -> ResultT:
+            for _ in range(_RETRIES_WHILE_MOVING):
+                try:
+                    return await look(one)
+                except ChainMovedError:
+                    await asyncio.sleep(_MOVED_PAUSE)
+            raise EndpointError(f"{one.name} keeps moving while it is read", "it is retried")
+
+        return again
 
     # ------------------------------------------------------------------ sending
 
     async def next_sequence(self) -> int | None:
         """Return the lowest sequence that no included transaction has used; with channels see `channels`."""
-        await self._check()
-        return await self._sequences.next()
+        return await self._rpc.pinned(self._sequences.next)
 
     async def prepare(self, action: Action, sequence: int | None, fee: FeeLevel) -> SignedTx:
-        """Check, price and sign. See `ChainPort.prepare`.
-
-        CLOSE and a CLAIM with an authorisation use the gate's own sequence, none of ours (`sequence` may be
-        None, the signed transaction's is), and are the same inner transaction whenever they are made: with a
-        higher `fee` they replace what was sent before.
-        """
-        await self._check()
-        if isinstance(action, SwapAction | CloseAction):
-            htlc.check(action.terms, self.chain)
-        if isinstance(action, CloseAction):
-            return await self._closing.prepare(action.terms, fee)
-        if isinstance(action, ClaimAction) and action.authorization:
-            return await self._authorizer.prepare(action, fee)
+        """Check, simulate, price and sign. See `ChainPort.prepare`."""
+        if isinstance(action, SwapAction):
+            contract.check(action.terms, self._settings)
         if sequence is None:
             raise ActionRefusedError("a Stellar transaction needs a sequence", "take it from next_sequence")
-        return await self._builder.prepare(action, sequence, fee)
+        return await self._rpc.reread(
+            lambda one: self._builder.prepare(one, action, sequence, fee), ChainMovedError
+        )
 
     async def broadcast(self, tx: SignedTx) -> BroadcastResult:
-        """Send stored bytes; sending them again is harmless."""
-        await self._check()
-        return await self._transactions.broadcast(tx)
+        """Send stored bytes to all endpoints; sending them again is harmless."""
+        return await self._rpc.broadcast(lambda one: self._transactions.send(one, tx))
 
     async def tx_status(self, tx: SignedTx, *, agreed: bool = False) -> TxStatus:
         """Tell where a transaction is."""
-        await self._check()
-        return await self._transactions.status(tx)
+
+        async def look(one: OneEndpoint) -> TxStatus:
+            return await self._transactions.status(one, tx)
+
+        if not agreed:
+            return await self._rpc.reread(look, ChainMovedError)
+        answer = await self._rpc.agree(self._steady(look), key=lambda status: (status.state, status.block))
+        if isinstance(answer, Agreed):
+            return answer.answer
+        return TxStatus(TxState.UNSURE, reason=answer.reason)
 
     # ------------------------------------------------------------------ pure
 
     def lock_id(self, terms: LockTerms) -> LockId:
-        """Return our name for a lock with these terms."""
-        htlc.check(terms, self.chain)
-        return htlc.lock_id(terms, self._settings.passphrase)
+        """Return the id that the contract gives a lock with these terms, hex."""
+        contract.check_instance(terms, self._settings)
+        return contract.lock_id(terms, self._settings.passphrase)
 
     def parse_address(self, text: str) -> Address:
         """Return the address. Raises `BadAddressError`."""
@@ -220,6 +255,10 @@ class StellarPort:
             raise BadAddressError(
                 "multiplexed addresses (M…) cannot hold a lock", "give the account's own address (G…)"
             )
+        if StrKey.is_valid_contract(text):
+            raise BadAddressError(
+                "contract accounts (C…) are not served yet", "give an ordinary account (G…)"
+            )
         if not StrKey.is_valid_ed25519_public_key(text):
             raise BadAddressError(
                 f"{text[:60]!r} is not a Stellar address", "it is G and 55 capital letters and digits"
@@ -227,39 +266,25 @@ class StellarPort:
         return Address(text)
 
     def unsigned(self, purpose: Purpose, terms: LockTerms, preimage: Preimage | None = None) -> UnsignedTx:
-        """Return what the user's wallet makes its transaction of (`relayers.stellar.wallet`)."""
-        if preimage is not None and not preimage.opens(terms.hashlock):
-            raise ActionRefusedError("the preimage does not open the hashlock", "wait for the right one")
-        known = self._watch.gates(self.lock_id(terms))
-        gate = known[-1] if known else None
-        return wallet.recipe(purpose, terms, preimage, self._settings.passphrase, gate)
+        """Return the contract call that a wallet makes its transaction of (`wallet`)."""
+        contract.check(terms, self._settings)
+        return wallet.draft(purpose, terms, preimage, self._settings)
 
     async def hints(self) -> AsyncIterator[None]:
-        """Yield on every new ledger."""
-        await self._check()
-        async for _ in self._horizon.new_ledgers():
-            yield
+        """Yield on every new ledger. Stellar RPC pushes nothing: it is asked."""
+        seen = None
+        for _ in range(_POLLS_BEFORE_RETRY):
+            height = await self._rpc.pinned(_newest)
+            if height != seen:
+                if seen is not None:
+                    yield
+                seen = height
+            await asyncio.sleep(self._settings.poll_interval)
 
     async def close(self) -> None:
         """Close the connections."""
-        await self._horizon.close()
+        await self._rpc.close()
 
-    async def _check(self) -> None:
-        """Once: does Horizon serve the right network, and can our assets' issuers be relied on?"""
-        if self._checked:
-            return
-        passphrase = await self._horizon.passphrase()
-        if passphrase != self._settings.passphrase:
-            raise PortError(
-                f"Horizon serves the network {passphrase!r}, not {self._settings.passphrase!r}",
-                "correct the Horizon URL or the passphrase",
-            )
-        for asset in self._settings.assets:
-            if asset.contract:
-                issuer = to_stellar(asset).issuer or ""
-                problem = recognition.issuer_problem(await self._horizon.account(issuer))
-                if problem:
-                    raise PortError(
-                        f"{asset.symbol} cannot be dealt in: {problem}", "remove it from the assets"
-                    )
-        self._checked = True
+
+async def _newest(one: OneEndpoint) -> int:
+    return int((await ask(one, "getHealth"))["latestLedger"])

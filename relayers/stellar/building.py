@@ -1,20 +1,21 @@
 """Building and signing the bridge's own transactions, after checking that they would succeed.
 
-Horizon simulates nothing for classic operations, so what the ledger would refuse is looked up before:
-reserves, trustlines, authorisation, deadlines. Every transaction is an inner one of fee 0 (whose source is
-the account or one of its channels) inside a fee bump that the account pays: a replacement is then only a
-better bid, and channels need no money.
+A contract call is simulated afresh each time it is signed: its resources, and what must be restored for it,
+are those of now. Every transaction is an inner one (whose source is the account or one of its channels) that
+pays for its resources alone, inside a fee bump by which the account pays and bids: a replacement is then only
+a better bid, and channels need no money.
 """
 
 from __future__ import annotations
-
-import asyncio
 
 import msgspec
 from stellar_sdk import (
     BumpSequence,
     ChangeTrust,
     CreateAccount,
+    ExtendFootprintTTL,
+    FeeBumpTransaction,
+    FeeBumpTransactionEnvelope,
     Keypair,
     Preconditions,
     TimeBounds,
@@ -34,16 +35,30 @@ from bridge.chains.actions import (
     LockAction,
     RefundAction,
 )
-from bridge.chains.errors import ActionRefusedError, CannotReceiveError, InsufficientFundsError
-from bridge.chains.port import FeeLevel, SignedTx
-from bridge.protocol.types import Address, Amount, LockTerms, Preimage, TxId, UnixSeconds
-from relayers.stellar import fees, htlc, recognition
-from relayers.stellar.assets import INT64_MAX, decimal, stroops, to_stellar
-from relayers.stellar.channels import CHANNEL_BALANCE, Sequences, derived_key
-from relayers.stellar.holdings import line_of, require_receiver, spendable
-from relayers.stellar.horizon import Horizon, Record, close_time
+from bridge.chains.endpoints.json_rpc import OneEndpoint
+from bridge.chains.errors import (
+    ActionRefusedError,
+    CannotReceiveError,
+    InsufficientFundsError,
+    NothingToDoError,
+)
+from bridge.chains.port import FeeLevel, LockStatus, SignedTx, Tip
+from bridge.protocol.types import Address, Amount, LockTerms, TxId, UnixSeconds
+from relayers.stellar import contract, fees, keeping
+from relayers.stellar.accounts import (
+    line_holds,
+    read_holder,
+    require_receiver,
+    spendable,
+)
+from relayers.stellar.channels import CHANNEL_BALANCE, Sequences
+from relayers.stellar.contract import INT64_MAX, decimal, to_stellar
+from relayers.stellar.ledgers import Ledger, read_tip
 from relayers.stellar.locks import Locks
+from relayers.stellar.policy import check_asset
+from relayers.stellar.rpc import ask
 from relayers.stellar.settings import StellarSettings
+from relayers.stellar.simulation import simulate
 
 MAKE_CHANNELS = b"channels"
 TRUST = b"trust:"
@@ -51,225 +66,169 @@ TRUST = b"trust:"
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """What a transaction does: its operations, who signs beside source and payer, and the native stroops it
-    binds or spends beside the amount and the fee. `spends` is the native amount that it moves."""
+    """What a transaction does: its operations, and the native stroops that it spends beside fees. `calls`: it
+    is a contract's call, to be simulated. `extends`: the entries whose time it extends."""
 
     operations: list[Operation]
-    signers: tuple[Keypair, ...] = ()
-    preimage: Preimage | None = None
     spends: int = 0
-    binds: int = 0
+    calls: bool = False
+    extends: tuple[keeping.Ending, ...] = ()
 
 
 class Builder:
     """Builds transactions of one account."""
 
-    def __init__(
-        self, horizon: Horizon, settings: StellarSettings, key: Keypair, locks: Locks, sequences: Sequences
-    ) -> None:
-        self._horizon = horizon
+    def __init__(self, settings: StellarSettings, key: Keypair, sequences: Sequences) -> None:
         self._settings = settings
         self._key = key
-        self._locks = locks
         self._sequences = sequences
 
-    def gate_key(self, terms: LockTerms) -> Keypair:
-        """Return the gate's key of a lock of ours: always the same for the same terms, so that no crash and
-        no second worker can lock twice; the ledger refuses the second."""
-        name = htlc.lock_id(terms, self._settings.passphrase)
-        return derived_key(self._key.raw_secret_key(), f"rainbow stellar gate {name}")
-
-    async def prepare(self, action: Action, sequence: int, level: FeeLevel) -> SignedTx:
-        """Check, build, price and sign."""
-        account, ledger, stats = await asyncio.gather(
-            self._horizon.account(self._key.public_key),
-            self._horizon.newest_ledger(),
-            self._horizon.fee_stats(),
-        )
-        account = self._existing(account)
-        market = fees.read_market(stats, self._settings.caps)
-        rate = fees.rate(market, level, self._settings.caps)
-        plan = await self._plan(action, account, ledger, rate)
-        total = rate * (len(plan.operations) + 1)
-        self._require_native(account, ledger, plan.spends + plan.binds + total)
-        slot = await self._sequences.slot(sequence)
-        valid_until = UnixSeconds(close_time(ledger) + self._settings.validity)
-        bounds = Preconditions(TimeBounds(0, valid_until))
+    async def prepare(self, one: OneEndpoint, action: Action, sequence: int, level: FeeLevel) -> SignedTx:
+        """Check, build, simulate, price and sign."""
+        tip, ledger = await read_tip(one)
+        plan = await self._plan(one, action, tip)
+        stats = await ask(one, "getFeeStats")
+        caps = self._settings.caps
+        soroban = plan.calls or bool(plan.extends)
+        rate = fees.rate(fees.read_market(stats, caps, contract_call=soroban), level, caps)
+        data, resource_fee = None, 0
+        if soroban:
+            await self._require_native(one, ledger, plan.spends + 2 * rate)
+            wanted = keeping.footprint(plan.extends) if plan.extends else None
+            source = self._key.public_key
+            simulated = await simulate(one, source, plan.operations[0], self._settings.passphrase, wanted)
+            data = fees.with_headroom(simulated, caps)
+            resource_fee = int(data.resource_fee.int64)
+        total = rate * (len(plan.operations) + 1) + resource_fee
+        await self._require_native(one, ledger, plan.spends + total)
+        slot = await self._sequences.slot(one, sequence)
+        valid_until = UnixSeconds(tip.time + self._settings.validity)
         inner = TransactionEnvelope(
-            Transaction(slot.source, slot.sequence, 0, plan.operations, preconditions=bounds),
+            Transaction(
+                slot.source,
+                slot.sequence,
+                resource_fee,
+                plan.operations,
+                preconditions=Preconditions(TimeBounds(0, valid_until)),
+                soroban_data=data,
+            ),
             self._settings.passphrase,
         )
-        for signer in {each.public_key: each for each in (slot.source, *plan.signers)}.values():
+        own = self._key.public_key
+        acts = any(each.source is not None and each.source.account_id == own for each in plan.operations)
+        # A signature that nothing needs makes a transaction invalid (txBAD_AUTH_EXTRA).
+        signers = (slot.source, self._key) if acts else (slot.source,)
+        for signer in {each.public_key: each for each in signers}.values():
             inner.sign(signer)
-        if plan.preimage is not None:
-            inner.sign_hashx(plan.preimage.reveal())
-        return self.finish(inner, rate, sequence, plan.binds, valid_until)
-
-    def finish(
-        self,
-        inner: TransactionEnvelope,
-        rate: int,
-        sequence: int | None,
-        binds: int,
-        valid_until: UnixSeconds | None,
-    ) -> SignedTx:
-        """Wrap a signed inner transaction in our fee bump."""
-        outer = htlc.bump(inner, self._key, rate)
-        total = outer.transaction.fee
+        outer = FeeBumpTransactionEnvelope(
+            FeeBumpTransaction(self._key, total, inner), self._settings.passphrase
+        )
+        outer.sign(self._key)
         return SignedTx(
             tx_id=TxId(outer.hash_hex()),
             raw=outer.to_xdr_object().to_xdr_bytes(),
             account=Address(self._key.public_key),
             sequence=sequence,
-            fee={"rate": rate, "total": total},
-            max_cost=Amount(total + binds),
+            fee={"rate": rate, "total": total, "resources": resource_fee},
+            max_cost=Amount(total),
             valid_until_time=valid_until,
         )
 
-    async def _plan(self, action: Action, account: Record, ledger: Record, rate: int) -> Plan:
+    async def _plan(self, one: OneEndpoint, action: Action, tip: Tip) -> Plan:
+        own, passphrase = self._key.public_key, self._settings.passphrase
         match action:
             case LockAction(terms=terms):
-                return await self._lock(terms, account, ledger, rate)
+                return await self._lock(one, terms, tip)
             case ClaimAction(terms=terms, preimage=preimage):
-                return await self._claim(terms, preimage, account)
+                if not preimage.opens(terms.hashlock):
+                    raise ActionRefusedError(
+                        "the preimage does not open the hashlock", "wait for the right one"
+                    )
+                await self._require_receiver(one, terms)
+                return Plan([contract.claim_call(terms, preimage, passphrase, own)], calls=True)
             case RefundAction(terms=terms):
-                return await self._refund(terms, ledger)
-            case CooperativeRefundAction():
-                raise ActionRefusedError(
-                    "a lock on Stellar cannot be given back before its deadline",
-                    "wait for the deadline: the sender then refunds it alone",
-                )
+                if tip.time < terms.deadline:
+                    raise ActionRefusedError(
+                        "the deadline has not come yet", f"try at Unix time {terms.deadline}"
+                    )
+                return Plan([contract.refund_call(terms, passphrase, own)], calls=True)
+            case CooperativeRefundAction(terms=terms):
+                if terms.recipient != own:
+                    raise ActionRefusedError(
+                        "only its recipient may give a lock back early", "wait for the deadline"
+                    )
+                return Plan([contract.refund_call(terms, passphrase, own, agreed=True)], calls=True)
             case CancelAction():
                 # Bumping to where the account is already does nothing.
                 return Plan([BumpSequence(0)])
             case ApproveAction(payload=payload):
-                return await self._approve(payload)
+                return await self._approve(one, payload)
             case AnchorAction():
                 raise ActionRefusedError("the log is not anchored on Stellar", "anchor it on ZION")
             case CloseAction():
-                raise ActionRefusedError("a gate is closed by its own sequence", "prepare it with `Closing`")
+                raise ActionRefusedError("a lock on Stellar leaves nothing behind", "nothing is to be done")
 
-    async def _lock(self, terms: LockTerms, account: Record, ledger: Record, rate: int) -> Plan:
-        if terms.sender != self._key.public_key:
+    async def _lock(self, one: OneEndpoint, terms: LockTerms, tip: Tip) -> Plan:
+        own = self._key.public_key
+        if terms.sender != own:
             raise ActionRefusedError("the lock names another sender", "a lock is made by its sender")
-        if terms.lane:
-            raise ActionRefusedError("there are no lanes on Stellar", "lock with lane 0")
-        if terms.deadline <= close_time(ledger):
+        if terms.deadline <= tip.time:
             raise ActionRefusedError("the deadline of the lock has passed", "ask for a new quote")
-        gate = self.gate_key(terms)
-        reserve = int(ledger["base_reserve_in_stroops"])
-        sequence = htlc.gate_sequence(int(ledger["sequence"]))
-        gate_balance = htlc.deposit(terms, reserve)
-        operations = htlc.lock_operations(
-            terms, gate.public_key, sequence, self._settings.passphrase, gate_balance
-        )
-        binds = htlc.total_reserve(terms, reserve)
-        spends = 0 if terms.asset.contract else terms.amount
-        self._require_native(account, ledger, spends + binds + rate * (len(operations) + 1))
-        if terms.asset.contract:
-            self._require_issued(account, terms)
-        await self._require_receiver(terms)
-        await self._require_unused(gate.public_key)
-        return Plan(operations, (self._key, gate), spends=spends, binds=binds)
-
-    async def _require_unused(self, gate: str) -> None:
-        if any(each["successful"] for each in await self._horizon.account_transactions(gate, 1)):
-            raise ActionRefusedError("a lock with these terms was made already", "look at it with read_lock")
-
-    async def _require_receiver(self, terms: LockTerms) -> None:
-        """Refuse to lock what the recipient could not receive, or what an issuer could take back."""
-        recipient = await self._horizon.account(terms.recipient)
-        if terms.asset.contract:
-            issuer = to_stellar(terms.asset).issuer or ""
-            problem = recognition.issuer_problem(await self._horizon.account(issuer))
-            if problem:
-                raise ActionRefusedError(
-                    f"{terms.asset.symbol} cannot be locked: {problem}", "deal in another asset"
+        await check_asset(one, terms.asset, self._settings)
+        if terms.asset.contract and to_stellar(terms.asset).issuer != own:
+            holder = await read_holder(one, own, terms.asset)
+            has = 0 if holder.line is None else line_holds(holder.line)
+            if has < terms.amount:
+                raise InsufficientFundsError(
+                    f"the account has {decimal(has)} {terms.asset.symbol} and needs {decimal(terms.amount)}",
+                    f"send {terms.asset.symbol} to {own}",
                 )
+        await self._require_receiver(one, terms)
+        # The contract would make a lock again that was spent; its preimage may be known to all by then. How
+        # far back it must be known to be new is the engine's question (`since`, agreed) before this.
+        status = await Locks(one, self._settings).status(terms, None)
+        if status not in {LockStatus.ABSENT, LockStatus.UNKNOWN}:
+            raise ActionRefusedError(f"this lock was made before, it is {status.value}", "terms serve once")
+        spends = 0 if terms.asset.contract else terms.amount
+        return Plan([contract.lock_call(terms, self._settings.passphrase, own)], spends, calls=True)
+
+    async def _require_receiver(self, one: OneEndpoint, terms: LockTerms) -> None:
         try:
-            require_receiver(recipient, terms.recipient, terms.asset, terms.amount)
+            require_receiver(await read_holder(one, terms.recipient, terms.asset), terms.asset, terms.amount)
         except CannotReceiveError as error:
             raise ActionRefusedError(str(error), error.hint) from error
 
-    async def require_fee(self, total: int) -> None:
-        """Raise `InsufficientFundsError` unless our account can pay a fee of `total` stroops."""
-        account, ledger = await asyncio.gather(
-            self._horizon.account(self._key.public_key), self._horizon.newest_ledger()
-        )
-        self._require_native(self._existing(account), ledger, total)
-
-    def _existing(self, account: Record | None) -> Record:
-        if account is None:
+    async def _require_native(self, one: OneEndpoint, ledger: Ledger, needed: int) -> None:
+        holder = await read_holder(one, self._key.public_key)
+        if holder.account is None:
             raise InsufficientFundsError(
                 f"the account {self._key.public_key} does not exist", "send it some XLM, which creates it"
             )
-        return account
-
-    def _require_native(self, account: Record, ledger: Record, needed: int) -> None:
-        has = spendable(account, int(ledger["base_reserve_in_stroops"]))
+        has = spendable(holder.account, ledger.base_reserve)
         if has < needed:
             raise InsufficientFundsError(
                 f"the account can spend {decimal(max(0, has))} XLM and needs {decimal(needed)}",
                 f"send XLM to {self._key.public_key}",
             )
 
-    def _require_issued(self, account: Record, terms: LockTerms) -> None:
-        line = line_of(account, terms.asset)
-        has = 0 if line is None else stroops(line["balance"]) - stroops(line["selling_liabilities"])
-        if has < terms.amount:
-            raise InsufficientFundsError(
-                f"the account has {decimal(has)} {terms.asset.symbol} and needs {decimal(terms.amount)}",
-                f"send {terms.asset.symbol} to {self._key.public_key}",
-            )
-
-    async def _claim(self, terms: LockTerms, preimage: Preimage, account: Record) -> Plan:
-        if terms.recipient != self._key.public_key:
-            raise ActionRefusedError(
-                "a claim on Stellar needs the recipient's signature",
-                "let the recipient sign what the authorizer requests, and hand that over",
-            )
-        if not preimage.opens(terms.hashlock):
-            raise ActionRefusedError("the preimage does not open the hashlock", "wait for the right one")
-        gate = await self._locks.claimable(terms)
-        if gate is None:
-            raise ActionRefusedError(
-                "no lock with these terms can be claimed", "it may have been spent, or never made"
-            )
-        try:
-            require_receiver(account, terms.recipient, terms.asset, terms.amount)
-        except CannotReceiveError as error:
-            raise ActionRefusedError(
-                str(error), "run the account's set-up actions: it needs a trustline"
-            ) from error
-        return Plan(htlc.claim_operations(gate), (self._key,), preimage)
-
-    async def _refund(self, terms: LockTerms, ledger: Record) -> Plan:
-        if terms.sender != self._key.public_key:
-            raise ActionRefusedError(
-                "a refund on Stellar needs the sender's signature", "the sender refunds alone"
-            )
-        if close_time(ledger) < terms.deadline:
-            raise ActionRefusedError("the deadline has not come yet", f"try at Unix time {terms.deadline}")
-        gate = await self._locks.refundable(terms, self.gate_key(terms).public_key)
-        if gate is None:
-            raise ActionRefusedError("no lock with these terms can be refunded", "it may have been claimed")
-        return Plan(htlc.refund_operations(gate), (self._key,))
-
-    async def _approve(self, payload: bytes) -> Plan:
-        account = self._key.public_key
+    async def _approve(self, one: OneEndpoint, payload: bytes) -> Plan:
+        own = self._key.public_key
         if payload == MAKE_CHANNELS:
-            missing = await self._sequences.missing()
+            missing = await self._sequences.missing(one)
             if not missing:
                 raise ActionRefusedError("all channel accounts exist already", "nothing is to be done")
             made: list[Operation] = [
-                CreateAccount(each.public_key, decimal(CHANNEL_BALANCE), source=account) for each in missing
+                CreateAccount(each.public_key, decimal(CHANNEL_BALANCE), source=own) for each in missing
             ]
-            return Plan(made, (self._key,), spends=CHANNEL_BALANCE * len(missing))
+            return Plan(made, CHANNEL_BALANCE * len(missing))
         if payload.startswith(TRUST):
-            asset = next(
-                (each for each in self._settings.assets if each.contract == payload[6:].decode()), None
-            )
+            named = payload[len(TRUST) :].decode()
+            asset = next((each for each in self._settings.assets if each.contract == named), None)
             if asset is not None:
-                line = ChangeTrust(to_stellar(asset), decimal(INT64_MAX), source=account)
-                return Plan([line], (self._key,), binds=htlc.BASE_RESERVE)
+                return Plan([ChangeTrust(to_stellar(asset), decimal(INT64_MAX), source=own)])
+        if payload.startswith(keeping.EXTEND):
+            due = keeping.due(await keeping.look(one, self._settings))
+            if not due:
+                raise NothingToDoError("nothing needs to be kept from being archived", "look again later")
+            return Plan([ExtendFootprintTTL(keeping.KEEP, source=own)], extends=tuple(due))
         raise ActionRefusedError("an unknown set-up action", "take it from setup_actions")

@@ -16,8 +16,9 @@ from dataclasses import dataclass
 
 from stellar_sdk import Keypair
 
+from bridge.chains.endpoints.json_rpc import Calls
 from bridge.chains.errors import InsufficientFundsError
-from relayers.stellar.horizon import Horizon, Record
+from relayers.stellar.accounts import Holder, read_holder
 
 CHANNEL_BALANCE = 10_000_000
 """Stroops a channel is created with: its reserve. It never pays a fee, the bridge's account does."""
@@ -42,48 +43,47 @@ class Slot:
 class Sequences:
     """The bridge's sequences: its account's own without channels, else spread over these."""
 
-    def __init__(self, horizon: Horizon, account: Keypair, count: int) -> None:
-        self._horizon = horizon
+    def __init__(self, account: Keypair, count: int) -> None:
         self._account = account
         seed = account.raw_secret_key()
         self.channels: Sequence[Keypair] = [
             derived_key(seed, f"rainbow stellar channel {n}") for n in range(count)
         ]
 
-    async def missing(self) -> list[Keypair]:
+    async def missing(self, rpc: Calls) -> list[Keypair]:
         """Return the channels that do not exist yet."""
-        return [each for each in self.channels if await self._horizon.account(each.public_key) is None]
+        return [each for each in self.channels if (await read_holder(rpc, each.public_key)).account is None]
 
-    async def next(self) -> int:
+    async def next(self, rpc: Calls) -> int:
         """Return the lowest sequence that no included transaction has used."""
-        if not self.channels or await self.missing():
-            account = await self._horizon.account(self._account.public_key)
-            return 0 if account is None else int(account["sequence"]) + 1
+        if not self.channels or await self.missing(rpc):
+            used = (await read_holder(rpc, self._account.public_key)).sequence
+            return 0 if used is None else used + 1
         count = len(self.channels)
-        records = [await self._record(each) for each in self.channels]
+        holders = [await self._holder(rpc, each) for each in self.channels]
         return CHANNEL_BASE + min(
-            _used_sequences(record) * count + index for index, record in enumerate(records)
+            (_sequence(holder) & _LEDGER_MASK) * count + index for index, holder in enumerate(holders)
         )
 
-    async def slot(self, sequence: int) -> Slot:
+    async def slot(self, rpc: Calls, sequence: int) -> Slot:
         """Return where a sequence lies."""
         if sequence < CHANNEL_BASE or not self.channels:
             return Slot(self._account, sequence)
         turn, index = divmod(sequence - CHANNEL_BASE, len(self.channels))
         channel = self.channels[index]
-        start = int((await self._record(channel))["sequence"]) & ~_LEDGER_MASK
+        # An account starts at its ledger's number shifted left by 32 bits (getStartingSequenceNumber).
+        start = _sequence(await self._holder(rpc, channel)) & ~_LEDGER_MASK
         return Slot(channel, start + turn + 1)
 
-    async def _record(self, channel: Keypair) -> Record:
-        record = await self._horizon.account(channel.public_key)
-        if record is None:
+    async def _holder(self, rpc: Calls, channel: Keypair) -> Holder:
+        holder = await read_holder(rpc, channel.public_key)
+        if holder.account is None:
             raise InsufficientFundsError(
                 f"the channel account {channel.public_key} does not exist",
                 "run the account's set-up actions first",
             )
-        return record
+        return holder
 
 
-def _used_sequences(channel: Record) -> int:
-    # An account starts at its ledger's number shifted left by 32 bits (getStartingSequenceNumber).
-    return int(channel["sequence"]) & _LEDGER_MASK
+def _sequence(holder: Holder) -> int:
+    return holder.sequence or 0

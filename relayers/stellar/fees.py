@@ -1,18 +1,28 @@
-"""What to bid for a transaction: fee statistics, surge pricing, and ten times as much for a replacement."""
+"""What to pay for a transaction: an inclusion bid, ten times as much for a replacement, and its resources."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
+from stellar_sdk import xdr
 
-from bridge.chains.errors import ActionRefusedError
+from bridge.chains.errors import ActionRefusedError, TooDearError
 from bridge.chains.port import FeeLevel
-from relayers.stellar.horizon import Record
 from relayers.stellar.settings import FeeCaps
+from relayers.stellar.simulation import Simulated
 
+BASE_FEE = 100
+"""Stroops per operation, the network's least inclusion fee."""
 REPLACEMENT_FACTOR = 10
 """stellar-core replaces a pending transaction only by a fee bump of ten times its rate (FEE_MULTIPLIER)."""
-_CROWDED = 0.8
-"""Share of the ledgers' capacity in use from which on we outbid others instead of the base fee."""
+_MORE_INSTRUCTIONS = 8
+"""An eighth more instructions than the simulation needed: the ledger may differ a little by then."""
+_MORE_FEE = 4
+"""A quarter more for resources; most of what is not used comes back (rent and events)."""
+_MAX_INSTRUCTIONS = 100_000_000
+"""`txMaxInstructions` of the public network (stellar/laboratory, networkLimits.ts, July 2026): 400 million
+since protocol 26; the lower number of before is kept as a bound for our small calls."""
 
 
 class Market(msgspec.Struct, frozen=True):
@@ -22,13 +32,11 @@ class Market(msgspec.Struct, frozen=True):
     bid: int
 
 
-def read_market(stats: Record, caps: FeeCaps) -> Market:
-    """Read /fee_stats. The bid is a ceiling: in quiet times only the base fee is charged of it."""
-    base = int(stats["last_ledger_base_fee"])
-    charged = max(base, int(stats["fee_charged"]["p50"]))
-    bid = max(caps.minimum, 2 * base, 2 * int(stats["fee_charged"]["p95"]))
-    if float(stats["ledger_capacity_usage"]) >= _CROWDED:
-        bid = max(bid, 2 * int(stats["max_fee"]["p90"]))
+def read_market(stats: dict[str, Any], caps: FeeCaps, *, contract_call: bool) -> Market:
+    """Read getFeeStats. The bid is a ceiling: in quiet times only the least fee is charged of it."""
+    told = stats["sorobanInclusionFee" if contract_call else "inclusionFee"]
+    charged = max(BASE_FEE, int(told["p50"]))
+    bid = max(caps.minimum, 2 * BASE_FEE, 2 * int(told["p95"]))
     return Market(charged, min(bid, caps.maximum))
 
 
@@ -43,3 +51,21 @@ def rate(market: Market, level: FeeLevel, caps: FeeCaps) -> int:
             "wait until the pending one lands or its time is over, or raise the cap",
         )
     return wanted
+
+
+def with_headroom(simulated: Simulated, caps: FeeCaps) -> xdr.SorobanTransactionData:
+    """Return the resources to ask for: those that were simulated and a little more of what may move.
+
+    Raises `TooDearError` when they cost more than the cap.
+    """
+    told = simulated.data.resources
+    instructions = told.instructions.uint32
+    more = min(instructions + instructions // _MORE_INSTRUCTIONS, max(instructions, _MAX_INSTRUCTIONS))
+    fee = simulated.fee + simulated.fee // _MORE_FEE
+    if fee > caps.resources:
+        raise TooDearError(
+            f"the call would pay {fee} stroops for its resources, above the cap of {caps.resources}",
+            "wait, or raise max_resource_fee of the chain",
+        )
+    resources = xdr.SorobanResources(told.footprint, xdr.Uint32(more), told.disk_read_bytes, told.write_bytes)
+    return xdr.SorobanTransactionData(simulated.data.ext, resources, xdr.Int64(fee))

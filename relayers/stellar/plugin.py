@@ -1,13 +1,13 @@
-"""The family `stellar`: Stellar's networks through Horizon."""
+"""The family `stellar`: Stellar's networks through Stellar RPC and our Soroban contract."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
-from bridge.chains.config import ChainSection, TimingConfig, timing_from
-from bridge.chains.config_fields import DecimalText, HttpUrl, to_units
+from bridge.chains.config import NodesSection, TimingConfig, timing_from
+from bridge.chains.config_fields import DecimalText, matching, to_units
 from bridge.chains.family import Instance, section_of
 from bridge.chains.network import Network
 from bridge.chains.port import ChainPort, WalletBuilder
@@ -22,32 +22,39 @@ if TYPE_CHECKING:
     from relayers.stellar.settings import StellarSettings
 
 DECIMALS = 7
+OLDEST_HEAD = 90.0
+"""Seconds: an endpoint whose newest ledger is older is left; ledgers close every five or six."""
+
+ContractAddress = Annotated[str, matching(r"C[A-Z2-7]{55}", "contract's address (C…, 56 characters)")]
 
 
-class StellarSection(ChainSection):
-    """Stellar through one Horizon server; `passphrase` guards against a Horizon of another network."""
+class StellarSection(NodesSection):
+    """Stellar through its RPC; `passphrase` guards against an RPC of another network."""
 
-    nodes_key = "horizon_url"
     native_decimals = DECIMALS
     issued_contract = r"[A-Za-z0-9]{1,12}:G[A-Z2-7]{55}"
     issued_words = "written CODE:ISSUER"
     issued_decimals = DECIMALS
 
-    horizon_url: HttpUrl = ""
-    """A Horizon server, version 2.31 or newer."""
+    contract: ContractAddress = ""
+    """The address of the HTLC contract."""
     passphrase: str = ""
-    """A Horizon of another network is refused. "": that of the public network (`main`), the testnet (`test`)
-    or a standalone network (`dev`)."""
+    """An RPC of another network is refused. "": that of the public network (`main`), the testnet (`test`) or
+    a standalone network (`dev`)."""
     poll_interval: float = Field(2.0, ge=0.05, le=300)
     channels: int = Field(0, ge=0, le=100)
     """Accounts that lend their sequences. Change it only while nothing is pending."""
     max_fee_per_operation: DecimalText = "1"
-    """The highest bid, whole XLM per operation. Replacements come near it, quiet times never do."""
+    """The highest bid for a place in a ledger, whole XLM per operation. Replacements come near it, quiet
+    times never do."""
+    max_resource_fee: DecimalText = "60"
+    """The most that one transaction may pay for what it uses, whole XLM. Claims that must restore what was
+    archived pay some, in the worst case 58; all others a few hundredths."""
 
     @property
-    def urls(self) -> tuple[str, ...]:
-        """The Horizon server."""
-        return (self.horizon_url,) if self.horizon_url else ()
+    def missing(self) -> str:
+        """See `ChainSection.missing`."""
+        return "" if self.contract else "contract is empty: deploy the HTLC and fill it in"
 
     def default_timing(self, network: Network) -> TimingConfig:  # noqa: ARG002 - all networks alike
         """See `ChainSection.default_timing`."""
@@ -78,8 +85,7 @@ class StellarFamily:
         return open_port(settings_of(instance), key.reveal())
 
     def wallet_builder(self, instance: Instance) -> WalletBuilder:
-        """See `ChainFamily.wallet_builder`: it needs sequences, and makes the gate's key, which only the
-        sender may have."""
+        """See `ChainFamily.wallet_builder`: it needs a sequence and a simulation."""
         from relayers.stellar.wallet import StellarWallet
 
         return StellarWallet(settings_of(instance))
@@ -92,12 +98,19 @@ def settings_of(instance: Instance) -> StellarSettings:
     section = section_of(instance, StellarSection)
     return StellarSettings(
         chain=instance.chain,
-        horizon_url=section.horizon_url,
+        rpc_urls=section.rpc_urls,
+        contract=section.contract,
         passphrase=passphrase_of(instance),
         assets=instance.assets,
+        powers=dict(instance.accepted),
         channels=section.channels,
-        caps=FeeCaps(maximum=to_units(section.max_fee_per_operation, DECIMALS)),
+        caps=FeeCaps(
+            maximum=to_units(section.max_fee_per_operation, DECIMALS),
+            resources=to_units(section.max_resource_fee, DECIMALS),
+        ),
         request_timeout=section.rpc_timeout,
+        poll_interval=section.poll_interval,
+        max_head_age=0.0 if instance.network is Network.DEV else OLDEST_HEAD,
     )
 
 

@@ -27,13 +27,20 @@ class StellarTools:
     instance_name = "stellar"
     always_joins = False
     init_options = (
-        InitOption("horizon", "URL of a Horizon server: Stellar joins. Without it, it does not.", joins=True),
+        InitOption("rpc", "URL of a Stellar RPC: Stellar joins. Without it, it does not.", joins=True),
+        InitOption("contract", "Address of the HTLC contract (C…)."),
     )
 
     def init_section(self, choices: InitChoices) -> str:
-        """See `FamilyTools.init_section`."""
-        numbers = timing_from(timing.DEVNET if choices.network is Network.DEV else timing.MAINNET)
-        values = {"horizon": choices.get("horizon")}
+        """See `FamilyTools.init_section`; on dev the contract is where the local chain has it."""
+        local = choices.network is Network.DEV
+        address = choices.get("contract")
+        if local and not address:
+            from relayers.stellar.devnet.local import CONTRACT
+
+            address = CONTRACT
+        numbers = timing_from(timing.DEVNET if local else timing.MAINNET)
+        values = {"rpc": choices.get("rpc"), "contract": address}
         return section_text(__package__, choices, numbers, poll="2.0", values=values)
 
     def offer(self, choices: InitChoices) -> SampleOffer:  # noqa: ARG002 - the same for all
@@ -53,16 +60,16 @@ class StellarTools:
         from relayers.stellar.devnet.local import StellarDevnet
 
         node = StellarDevnet(plan.directory, block_time=plan.block_time, port=plan.port, chain=plan.chain)
-        assets = self.local_assets(plan.chain)
         return LocalInstance(
             chain=plan.chain,
             title=self.title,
             node=node,
-            assets=assets,
+            assets=self.local_assets(plan.chain),
             url=node.url,
             section=lambda: {
                 "family": "stellar",
-                "horizon_url": node.url,
+                "rpc_urls": [node.url],
+                "contract": node.settings.contract,
                 "timing": local_timing(plan.block_time, 1),
             },
             ledger=lambda _reader: StellarLedger(node.settings),

@@ -15,6 +15,7 @@ from bridge.chains.pure_wallet import PureWalletBuilder
 from bridge.chains.traits import Traits
 from bridge.keys.keystore import SecretKey
 from bridge.protocol.types import Address
+from chain.rules.params import COIN, NETWORKS
 from chain.rules.params import Network as ZionNetwork
 from relayers.zion import timing
 from relayers.zion.tools import ZionTools
@@ -40,7 +41,8 @@ class ZionSection(NodesSection):
 
     def default_timing(self, network: Network) -> TimingConfig:  # noqa: ARG002 - real depths everywhere
         """See `ChainSection.default_timing`."""
-        return timing_from(timing.timing(ZionNetwork.MAIN), cap=FINALITY_CAP)
+        advice = {str(hint.amount // COIN): hint.depth for hint in NETWORKS[ZionNetwork.MAIN].finality}
+        return timing_from(timing.timing(ZionNetwork.MAIN), cap=FINALITY_CAP, depth_from=advice)
 
 
 class ZionFamily:

@@ -68,7 +68,9 @@ class ZionTools:
             section=lambda: {
                 "family": "zion",
                 "rpc_urls": [node.rpc_url],
-                "timing": local_timing(plan.block_time, 3, finality_cap=6, value_per_block=deeper),
+                "timing": local_timing(
+                    plan.block_time, 3, finality_cap=6, value_per_block=deeper, depth_from={}
+                ),
             },
             ledger=lambda _reader: ZionLedger(node.settings),
         )

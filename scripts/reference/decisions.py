@@ -33,6 +33,9 @@ GROUPS = {
     "010": "Stellar",
     "011": "Endpoints",
     "012": "Restoring what was lost",
+    "013": "Checking and speed of the engine",
+    "014": "Stellar on Soroban",
+    "015": "Prices, risk and books",
 }
 """The first three digits of a number → what the decision is about."""
 

@@ -17,7 +17,8 @@ class Traits:
     and refunds, whether there is a cooperative refund, whether an account may have several transactions in
     one block, whether they are numbered and can so be replaced and cancelled (else they wait unseen and
     expire), the native units that a lock binds beside amount and fee and a refund frees again, whether a
-    token must be approved before it is locked, and the least amount of a lock."""
+    token must be approved before it is locked, the least amount of a lock, and the native units that an
+    account must keep, which its balance does not count."""
 
     claims_by_anyone: bool = True
     refunds_by_anyone: bool = True
@@ -27,6 +28,7 @@ class Traits:
     bound_by_lock: int = 0
     approves_tokens: bool = True
     least_lock: int = 1
+    reserve: int = 0
 
 
 class Rig(Protocol):

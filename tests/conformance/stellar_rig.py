@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 from pathlib import Path
 
-import httpx
-from stellar_sdk import ChangeTrust, Keypair
+from stellar_sdk import ChangeTrust, Keypair, TransactionEnvelope, scval, xdr
 
 from bridge.chains.port import UnsignedTx
 from bridge.keys.devkeys import devnet_key
 from bridge.protocol.types import Asset, LockTerms, Preimage, Purpose
 from relayers.stellar.adapter import StellarPort, open_port
-from relayers.stellar.assets import to_stellar
+from relayers.stellar.contract import to_stellar
 from relayers.stellar.devnet.local import StellarDevnet
+from relayers.stellar.rpc import ask, open_rpc
 from relayers.stellar.settings import XLM
 from relayers.stellar.wallet import StellarWallet
 from tests import instances
@@ -41,13 +40,7 @@ class StellarRig:
     native = XLM
     unit = 10 * 10**7
     exact_clock = True
-    traits = Traits(
-        claims_by_anyone=False,
-        refunds_by_anyone=False,
-        gives_back_early=False,
-        many_per_block=False,
-        bound_by_lock=10**7,
-    )
+    traits = Traits(many_per_block=False, reserve=10**7)
 
     def __init__(self, directory: Path) -> None:
         self.devnet = FundingDevnet(directory)
@@ -76,23 +69,21 @@ class StellarRig:
         key = Keypair.from_raw_ed25519_seed(devnet_key(label))
         wallet = StellarWallet(self.devnet.settings)
         purpose = Purpose(tx.payload["purpose"])
+        rpc = open_rpc((self.devnet.url,), 30.0, self.chain)
         try:
-            if purpose is Purpose.LOCK:
-                built = await wallet.lock(terms)
-            elif purpose is Purpose.CLAIM:
-                preimage = Preimage(bytes.fromhex(tx.payload["preimage"]))
-                built = await wallet.claim(terms, preimage)
-            else:
-                built = await wallet.refund(terms)
+            preimage = None
+            if purpose is Purpose.CLAIM:
+                shown = xdr.SCVal.from_xdr(tx.payload["arguments"][1])
+                preimage = Preimage(scval.from_bytes(shown))
+            ready = await wallet.unsigned(purpose, terms, preimage)
+            envelope = TransactionEnvelope.from_xdr(ready.payload["xdr"], self.devnet.settings.passphrase)
+            envelope.sign(key)
+            answer = await ask(rpc, "sendTransaction", transaction=envelope.to_xdr())
         finally:
             await wallet.close()
-        built.envelope.sign(key)
-        raw = built.envelope.to_xdr_object().to_xdr_bytes()
-        async with httpx.AsyncClient(base_url=self.devnet.url) as client:
-            form = {"tx": base64.b64encode(raw).decode()}
-            answer = await client.post("/transactions_async", data=form)
-        assert answer.json()["tx_status"] == "PENDING", answer.text
-        return [built.envelope.hash_hex()]
+            await rpc.close()
+        assert answer["status"] == "PENDING", answer
+        return [envelope.hash_hex()]
 
     async def kill_node(self) -> None:
         await asyncio.to_thread(self.devnet.kill)

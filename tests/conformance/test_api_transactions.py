@@ -26,7 +26,6 @@ from bridge.api.app import create_app
 from bridge.api.services import build
 from bridge.chains.actions import LockAction
 from bridge.chains.port import ChainPort, FeeEstimate, LockStatus, Tip, UnsignedTx, WalletBuilder
-from bridge.desk.prices import StaticPrices
 from bridge.engine.apply import apply_events
 from bridge.keys.devkeys import devnet_key
 from bridge.keys.keystore import devnet_key as secret_key
@@ -39,7 +38,6 @@ from bridge.protocol.types import (
     LockId,
     LockTerms,
     Preimage,
-    Purpose,
     TxId,
     UnixSeconds,
 )
@@ -48,11 +46,14 @@ from bridge.store.records import ChainStatus
 from relayers.cardano.wallet import CardanoWallet
 from relayers.fake import FakeChain, FakePort
 from relayers.solana.wallet import SolanaWallet
+from relayers.stellar.rpc import ask
+from relayers.stellar.rpc import open_rpc as open_stellar_rpc
 from relayers.stellar.wallet import StellarWallet
 from tests import instances
 from tests.conformance.cardano_rig import witness
 from tests.conformance.conftest import Rigs
 from tests.conformance.rig import Rig, Scene
+from tests.unit.api.play import FixedPrices
 
 ZION = "zion:ZION"
 SECRET = Preimage(b"what only the user knows".ljust(32, b"."))
@@ -66,7 +67,7 @@ def sections(rig: Any) -> dict[str, Any]:
         case instances.SOLANA:
             return {"rpc_urls": [rig.devnet.rpc_url], "contract": rig.devnet.settings.program}
         case instances.STELLAR:
-            return {"horizon_url": rig.devnet.url}
+            return {"rpc_urls": [rig.devnet.url], "contract": rig.devnet.settings.contract}
         case _:
             return {"blockfrost_url": rig.devnet.blockfrost_url}
 
@@ -106,7 +107,7 @@ class Desk:
                     {"from": ZION, "to": here, "min": "0.000001", "max": "1000"},
                 ],
                 "prices": {"static": {here: "1", ZION: "1"}},
-                "swaps": {"user_window": 1_200, "outage_budget": 0, "lock_window": 60},
+                "swaps": {"user_window": 1_200, "outage_budget": 0, "halt_budget": 0, "lock_window": 60},
             },
             folder,
         )
@@ -123,7 +124,7 @@ class Desk:
         services = build(
             self.settings,
             self.store,
-            prices=StaticPrices(self.settings.prices.static, lambda: self.store.now_ms() // 1000),
+            prices=FixedPrices(self.settings.prices.static, lambda: self.store.now_ms() // 1000),
             signer=QuoteSigner(secret_key("quotes/signer")),
             ports=ports,
             builders={} if made is None else {self.rig.chain: made},
@@ -249,9 +250,10 @@ async def with_stellar(desk: Desk, label: str, given: dict[str, Any]) -> None:
     passphrase = given["payload"]["network_passphrase"]
     envelope = TransactionEnvelope.from_xdr(given["payload"]["xdr"], passphrase)
     envelope.sign(StellarKeypair.from_raw_ed25519_seed(devnet_key(label)))
-    async with httpx.AsyncClient(base_url=desk.rig.devnet.url) as client:
-        answer = await client.post("/transactions_async", data={"tx": envelope.to_xdr()})
-    assert answer.json()["tx_status"] == "PENDING", answer.text
+    rpc = open_stellar_rpc((desk.rig.devnet.url,), 30.0, desk.rig.chain)
+    answer = await ask(rpc, "sendTransaction", transaction=envelope.to_xdr())
+    await rpc.close()
+    assert answer["status"] == "PENDING", answer
 
 
 async def with_ethereum(desk: Desk, label: str, given: dict[str, Any]) -> None:
@@ -280,14 +282,7 @@ async def test_a_wallet_signs_the_lock_that_an_order_gets_and_the_refund_after_t
 ) -> None:
     swap = await desk.swap(desk.native.key, ZION, desk.theirs.account, "alice")
     terms = desk.terms(swap, LegRole.SOURCE)
-    if desk.rig.chain == instances.STELLAR:
-        # A lock there needs a gate's key, which nobody but the sender may make.
-        assert swap["transaction"]["format"] == "stellar-recipe"
-        unsigned = desk.ours.unsigned(Purpose.LOCK, terms)
-        await desk.rig.send_from_wallet(f"{desk.scene.name}/theirs", unsigned, terms)
-        await desk.rig.devnet.mine(1)
-    else:
-        await signed_by(desk, "theirs", swap["transaction"])
+    await signed_by(desk, "theirs", swap["transaction"])
     assert await desk.status(terms) is LockStatus.OPEN
 
     tip = await desk.ours.tip()

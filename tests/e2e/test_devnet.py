@@ -34,7 +34,7 @@ def test_a_devnet_of_all_chains_has_money_for_the_bridge_and_a_user(tmp_path: Pa
     told = rainbow(
         *("init", "--dir", str(tmp_path), "--zion-rpc", zion, "--ethereum-rpc", ethereum),
         *("--solana-rpc", f"http://127.0.0.1:{solana}", "--solana-ws", f"ws://127.0.0.1:{solana + 1}"),
-        *("--stellar-horizon", stellar, "--cardano-blockfrost", f"{cardano}/api/v0"),
+        *("--stellar-rpc", f"{stellar}/rpc", "--cardano-blockfrost", f"{cardano}/api/v0"),
     )
     config = ("--config", str(tmp_path / "rainbow.toml"))
     log = tmp_path / "devnet.log"

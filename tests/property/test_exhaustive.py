@@ -13,7 +13,17 @@ from bridge.protocol import events as ev
 from bridge.protocol.rules import required_effects
 from bridge.protocol.timelocks import expiry_time, latest_claim_start, latest_counterlock
 from bridge.protocol.transition import transition
-from bridge.protocol.types import BlockHeight, BlockRef, LockId, Purpose, Swap, SwapState, TxId, UnixSeconds
+from bridge.protocol.types import (
+    BlockHeight,
+    BlockRef,
+    LockId,
+    PriceSeen,
+    Purpose,
+    Swap,
+    SwapState,
+    TxId,
+    UnixSeconds,
+)
 from tests import instances
 from tests.property.invariants import check_step, check_swap
 from tests.unit.protocol.factory import (
@@ -77,6 +87,7 @@ DOUBTFUL = [
     *doubtful_facts(SOURCE, "s", SOURCE_TERMS),
     *doubtful_facts(DESTINATION, "d", DESTINATION_TERMS),
 ]
+SEEN_PRICE = PriceSeen("2000", "0.5", 1_000, 5)
 LATE_LOCK = chain_facts(SOURCE, "s", SOURCE_TERMS, block(11, time=PLAN.lock_by + 1))[0]
 
 WORLDS: dict[str, list[ev.Event]] = {
@@ -92,6 +103,13 @@ WORLDS: dict[str, list[ev.Event]] = {
         *PEOPLE[1:-1],
         *source_ticks(PLAN.source),
         *destination_ticks(PLAN.destination),
+    ],
+    "the price moves": [
+        *GOOD_LOCKS,
+        *PEOPLE[:-1],
+        ev.PriceChecked(SEEN_PRICE, go=True),
+        ev.PriceChecked(PriceSeen("2000", "0.6", 1_010, 200_000_000), go=False),
+        *source_ticks(PLAN.source),
     ],
     "late and expired": [
         *GOOD_LOCKS,

@@ -255,6 +255,24 @@ async def test_nothing_is_given_back_while_the_destination_was_not_read_up_to_it
     assert world.state() is SwapState.COMPLETED
 
 
+async def test_a_source_that_was_given_back_since_the_backup_ends_its_swap(world: BridgeWorld) -> None:
+    """The backup knows nothing of our consent to give the source back, and the source's relayer comes up
+    first: it sees a refund before the deadline that nobody can have agreed to."""
+    world.swap(claims=False)
+    await world.until(lambda: world.get().destination.state is LegState.FINAL)
+    backup = back_up(world)
+    await world.until(world.is_over)
+    assert world.state() is SwapState.REFUNDED
+    put_back(world, backup)
+    for _ in range(6):
+        world.mine()
+        await world.workers[instances.ETHEREUM].run_pass(ALL_JOBS)
+    assert world.get().source.state is LegState.SPENT_UNKNOWN
+    await world.until(world.is_over)
+    assert world.state() is SwapState.REFUNDED
+    world.check()
+
+
 async def test_a_source_whose_spend_nobody_can_prove_is_held_like_one_that_may_have_been_claimed(
     world: BridgeWorld,
 ) -> None:

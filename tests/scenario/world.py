@@ -83,8 +83,10 @@ class Killed(BaseException):
 class Fuse:
     """Counts the places where a process could die, and kills it at one of them."""
 
-    def __init__(self, at: int = 0) -> None:
+    def __init__(self, at: int = 0, *, calls: bool = False) -> None:
+        """`calls`: every call of a port is such a place too."""
         self.at = at
+        self.calls = calls
         self.count = 0
         self.places: list[str] = []
 
@@ -113,6 +115,11 @@ class FusedPort(FakePort):
 
     meanwhile: Callable[[], Awaitable[None]] | None = None
     """What happens while the next transaction is being signed."""
+
+    async def _call(self) -> None:
+        if self.fuse.calls:
+            self.fuse.reach("call")
+        await super()._call()
 
     async def prepare(self, *args: Any) -> Any:
         self.fuse.reach("before sign")
@@ -166,6 +173,8 @@ class BridgeWorld:
         folder.mkdir(exist_ok=True)
         self.folder = folder
         self.now_ms = GENESIS_TIME * 1000
+        self.clock_error_ms = 0
+        """How wrong the clock of the bridge's machine is."""
         self.chains = {
             chain: FakeChain(chain, asset, seed=seed, block_interval=INTERVAL, **chain_options)
             for chain, asset in NATIVE.items()
@@ -184,7 +193,7 @@ class BridgeWorld:
     # -- the bridge's processes --------------------------------------------------------------
 
     def clock(self) -> int:
-        return self.now_ms
+        return self.now_ms + self.clock_error_ms
 
     def process(self, fuse: Fuse | None = None) -> None:
         """Start the processes again: new store connections, new workers, nothing remembered."""
@@ -269,6 +278,8 @@ class BridgeWorld:
         number: int = 1,
         source: ChainId = instances.ETHEREUM,
         amount: int = 10**19,
+        halt_budget: int = 0,
+        timing: ChainTiming = TIMING,
         **behaviour: Unpack[Behaviour],
     ) -> str:
         """Sell a swap and let its user play: honest unless `behaviour` says otherwise (see `User`)."""
@@ -277,11 +288,12 @@ class BridgeWorld:
         deadlines = plan_deadlines(
             self.chains[source].head.time,
             self.chains[destination].head.time,
-            source=TIMING,
+            source=timing,
             destination=TIMING,
             user_window=USER_WINDOW,
             outage_budget=OUTAGE,
             lock_window=LOCK_WINDOW,
+            halt_budget=halt_budget,
         )
 
         def terms(chain: ChainId, sender: str, recipient: str, size: int, deadline: int) -> LockTerms:
@@ -301,7 +313,7 @@ class BridgeWorld:
             SwapId(swap_id),
             source=terms(source, "user", "bridge", amount, deadlines.source),
             destination=terms(destination, "bridge", "user", amount // 10, deadlines.destination),
-            policy=SwapPolicy(TIMING, TIMING, USER_WINDOW, OUTAGE, deadlines.lock_by),
+            policy=SwapPolicy(timing, TIMING, USER_WINDOW, OUTAGE, deadlines.lock_by, halt_budget),
             accepted=True,
         )
         with self.store.transaction() as tx:
@@ -475,6 +487,9 @@ class User:
             for pending in fake.mempool.values()
         )
 
+    odd = False
+    """Claims in a way that no reader understands for a while."""
+
     def _claim(self, terms: LockTerms) -> None:
         fake = self.world.chains[terms.chain]
         lock_id = lock_id_of(terms)
@@ -484,10 +499,13 @@ class User:
         depth = self._depth(fake, lock_id)
         if not self.hurry and depth < self.swap.policy.destination.finality_depth:
             return
-        if may_reveal(self.swap.policy.destination, terms.deadline, fake.head.time) is not None:
+        late = may_reveal(self.swap.policy.destination, terms.deadline, fake.head.time) is not None
+        if late and self.world.lock_state(self.swap.source) is not LedgerLockState.CLAIMED:
             return
         if not self._in_mempool(fake, lock_id):
-            self.world.wallet(terms.chain).claim(lock_id, self.secret)
+            tx_id = self.world.wallet(terms.chain).claim(lock_id, self.secret)
+            if self.odd:
+                fake.odd.add(tx_id)
 
     def _hand_over(self, terms: LockTerms) -> None:
         now = self.world.chains[terms.chain].head.time

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
-from bridge.api.auth import ClientAddress
+from bridge.api.auth import OPTIONAL, ClientAddress, Owner
 from bridge.api.problems import Kind, responses
 from bridge.api.services import Services, Use
 from bridge.api.views import quote_view
@@ -55,6 +55,7 @@ def get_keys(services: Use) -> KeyView:
 @router.post(
     "/quotes",
     status_code=201,
+    openapi_extra=OPTIONAL,
     responses=responses(
         Kind.UNKNOWN_PAIR,
         Kind.AMOUNT_OUT_OF_RANGE,
@@ -66,8 +67,10 @@ def get_keys(services: Use) -> KeyView:
         Kind.CHAIN_UNAVAILABLE,
     ),
 )
-def make_quote(request: QuoteRequest, services: Use, client: ClientAddress) -> QuoteView:
-    """Ask for a quote: a signed offer with all fees and both deadlines, reserved for you until it expires."""
+def make_quote(request: QuoteRequest, services: Use, client: ClientAddress, owner: Owner) -> QuoteView:
+    """Ask for a quote: a signed offer with all fees and both deadlines, reserved for you until it expires. A
+    client whose token has a record of finished swaps holds the inventory with it; anybody else holds it from
+    their lock on."""
     ask = QuoteAsk(
         source=request.source,
         destination=request.destination,
@@ -75,6 +78,7 @@ def make_quote(request: QuoteRequest, services: Use, client: ClientAddress) -> Q
         fixed=FixedSide.SOURCE if request.side is Side.SOURCE else FixedSide.DESTINATION,
         gasless=request.gasless,
         client=client,
+        owner=owner,
     )
     return quote_view(services.quotes.make(ask))
 

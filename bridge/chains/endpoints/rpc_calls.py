@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
 import msgspec
@@ -21,10 +21,10 @@ than 100 to 1,000. One that takes fewer gets fewer."""
 
 
 class Call(msgspec.Struct, frozen=True):
-    """One JSON-RPC call."""
+    """One JSON-RPC call; parameters by position or, for nodes that take no others, by name."""
 
     method: str
-    params: tuple[Any, ...] = ()
+    params: tuple[Any, ...] | Mapping[str, Any] = ()
 
 
 _IN_PLACE = frozenset({Answer.REFUSED, Answer.TOO_MUCH})
@@ -133,8 +133,7 @@ class OneEndpoint(Calls):
         """Read what is missing of a range. Raises `EndpointError`."""
 
         async def piece(start: int, end: int) -> Any:
-            one = call(start, end)
-            return await self.call(one.method, *one.params)
+            return (await self.all(call(start, end)))[0]
 
         await reader.read(self.size(what, most), piece)
 
@@ -193,7 +192,7 @@ class OneEndpoint(Calls):
         """Return the results of one HTTP request, an `RpcError` for each call that failed. Raises
         `EndpointError` for the whole."""
         requests = [
-            {"jsonrpc": "2.0", "id": next(self._ids), "method": call.method, "params": list(call.params)}
+            {"jsonrpc": "2.0", "id": next(self._ids), "method": call.method, "params": _params(call)}
             for call in calls
         ]
         single = len(requests) == 1
@@ -270,6 +269,10 @@ class OneEndpoint(Calls):
 
     def _wrong(self, what: str, hint: str) -> EndpointError:
         return EndpointError(f"{self.name} {what}", hint, kind=Answer.WRONG)
+
+
+def _params(call: Call) -> list[Any] | dict[str, Any]:
+    return dict(call.params) if isinstance(call.params, Mapping) else list(call.params)
 
 
 _ANY_STATUS = range(100, 600)

@@ -13,6 +13,7 @@ from sqlalchemy import Connection, Insert, Row, Table
 from sqlalchemy.exc import IntegrityError
 
 from bridge.store.errors import DuplicateError, UnreadableRowError
+from bridge.store.write_buffer import WriteBuffer
 
 R = TypeVar("R")
 V = TypeVar("V")
@@ -29,25 +30,38 @@ def _insert_into(table: Table) -> Insert:
 
 
 class Repository:
-    """Base of the repositories. `now_ms` is the moment the transaction began, Unix milliseconds."""
+    """Base of the repositories. `now_ms` is the moment the transaction began, Unix milliseconds.
 
-    def __init__(self, connection: Connection, now_ms: int) -> None:
-        self._connection = connection
+    A statement is executed only after what waits in the buffer was written, so it sees everything.
+    """
+
+    def __init__(self, connection: Connection, now_ms: int, buffer: WriteBuffer) -> None:
+        self._opened_connection = connection
+        self._buffer = buffer
         self.now_ms = now_ms
 
     @property
+    def _connection(self) -> Connection:
+        self._buffer.flush()
+        return self._opened_connection
+
+    @property
     def _postgres(self) -> bool:
-        return self._connection.dialect.name == "postgresql"
+        return self._opened_connection.dialect.name == "postgresql"
 
     def _first(self, statement: Any, values: dict[str, Any] | None = None) -> Row[Any] | None:
         return self._connection.execute(statement, values).first()
 
-    def _all(self, statement: Any) -> list[Row[Any]]:
-        return list(self._connection.execute(statement))
+    def _all(self, statement: Any, values: dict[str, Any] | None = None) -> list[Row[Any]]:
+        return list(self._connection.execute(statement, values))
 
-    def _run(self, statement: Any) -> int:
+    def _run(self, statement: Any, values: dict[str, Any] | None = None) -> int:
         """Execute a change and return the number of rows it touched."""
-        return self._connection.execute(statement).rowcount
+        return self._connection.execute(statement, values).rowcount
+
+    def _write_all(self, statement: Any, rows: list[dict[str, Any]]) -> int:
+        """Execute a change for many rows; return how many rows it touched. Only for what the buffer sends."""
+        return self._opened_connection.execute(statement, rows).rowcount
 
     def _insert(self, table: Table, values: dict[str, Any], what: str, hint: str = "") -> int:
         """Insert one row and return its counted key (0 without one).

@@ -1,4 +1,4 @@
-"""What was seen of chains: the recent blocks, HTLC observations, and each chain's status."""
+"""What was seen of chains: the recent blocks, what could not be read in them, and each chain's status."""
 
 from __future__ import annotations
 
@@ -6,20 +6,19 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import msgspec
-from sqlalchemy import Row, bindparam, delete, func, select, update
+from sqlalchemy import Connection, Row, bindparam, delete, func, select, update
 
 from bridge.chains.port import SetAside
-from bridge.protocol.types import BlockRef, ChainId, LegRole, LockId, LockTerms, SwapId, TxId
-from bridge.store.records import ChainStatus, Observation, ObservedKind, StoredSetAside
-from bridge.store.repositories.base import Repository, in_parts, readable, record, records, unreadable
-from bridge.store.tables import BlockRow, ChainStatusRow, ObservationRow, SetAsideRow, table_of
+from bridge.protocol.types import BlockRef, ChainId, LockId
+from bridge.store.records import ChainStatus, StoredSetAside
+from bridge.store.repositories.base import Repository, in_parts, record, records
+from bridge.store.tables import BlockRow, ChainStatusRow, SetAsideRow, table_of
+from bridge.store.write_buffer import WriteBuffer
 
 _blocks = table_of(BlockRow)
-_observations = table_of(ObservationRow)
 _set_aside = table_of(SetAsideRow)
 _status = table_of(ChainStatusRow)
 
-_terms = msgspec.json.Decoder(LockTerms)
 _lock_ids = msgspec.json.Decoder(tuple[LockId, ...])
 _status_decoder = msgspec.json.Decoder(ChainStatus)
 
@@ -80,157 +79,6 @@ class Blocks(Repository):
         """Forget all but the newest `keep` blocks."""
         newest = select(func.max(_blocks.c.height)).where(_blocks.c.chain == chain).scalar_subquery()
         self._run(delete(_blocks).where(_blocks.c.chain == chain, _blocks.c.height <= newest - keep))
-
-
-def _observation(row: Row[Any]) -> Observation:
-    block = BlockRef(row.block_height, row.block_id, row.block_parent, row.block_time)
-    try:
-        terms = _terms.decode(row.terms) if row.terms else None
-    except msgspec.DecodeError as error:
-        raise unreadable("observation", row) from error
-    return record(row, Observation, block=block, terms=terms)
-
-
-class Observations(Repository):
-    """HTLC events of our swaps, with the blocks they were seen in: finality and orphaning follow."""
-
-    def add(
-        self,
-        chain: ChainId,
-        kind: ObservedKind,
-        swap_id: SwapId,
-        leg: LegRole,
-        *,
-        lock_id: LockId,
-        tx_id: TxId,
-        block: BlockRef,
-        depth: int,
-        needs_finalized: bool = False,
-        terms: LockTerms | None = None,
-    ) -> bool:
-        """Store an observation; returns whether it is news (seen first, or canonical again after a reorg)."""
-        same = (
-            _observations.c.chain == chain,
-            _observations.c.kind == kind.value,
-            _observations.c.lock_id == lock_id,
-            _observations.c.tx_id == tx_id,
-            _observations.c.block_id == block.id,
-        )
-        earlier = self._first(select(_observations.c.id, _observations.c.canonical).where(*same))
-        if earlier is not None:
-            if earlier.canonical:
-                return False
-            self._run(
-                update(_observations)
-                .where(_observations.c.id == earlier.id)
-                .values(canonical=True, settled=False)
-            )
-            return True
-        values = {
-            "chain": chain,
-            "kind": kind.value,
-            "swap_id": swap_id,
-            "leg": leg.value,
-            "lock_id": lock_id,
-            "tx_id": tx_id,
-            "block_height": block.height,
-            "block_id": block.id,
-            "block_parent": block.parent,
-            "block_time": block.time,
-            "depth": depth,
-            "needs_finalized": needs_finalized,
-            "terms": msgspec.json.encode(terms).decode() if terms else "",
-            "canonical": True,
-            "settled": False,
-            "created_ms": self.now_ms,
-        }
-        self._insert(_observations, values, "observation")
-        return True
-
-    def orphan(self, chain: ChainId, blocks: Iterable[BlockRef]) -> list[Observation]:
-        """Mark what was seen in orphaned blocks as not canonical; returns it, newest first."""
-        ids = [block.id for block in blocks]
-        if not ids:
-            return []
-        where = (
-            _observations.c.chain == chain,
-            _observations.c.block_id.in_(ids),
-            _observations.c.canonical,
-        )
-        found = readable(self._all(select(_observations).where(*where)), _observation)
-        if found:
-            self._run(update(_observations).where(*where).values(canonical=False, settled=False))
-        return sorted(found, key=lambda seen: (seen.block.height, seen.id), reverse=True)
-
-    def unsettled(self, chain: ChainId) -> list[Observation]:
-        """Return what is canonical but not final yet, oldest first."""
-        where = (
-            _observations.c.chain == chain,
-            _observations.c.canonical,
-            _observations.c.settled.is_(False),
-        )
-        order = (_observations.c.block_height, _observations.c.id)
-        return readable(self._all(select(_observations).where(*where).order_by(*order)), _observation)
-
-    def settle(self, observation_id: int) -> None:
-        """Note that an observation is final and that its swap knows."""
-        self._run(update(_observations).where(_observations.c.id == observation_id).values(settled=True))
-
-    def withdraw(self, observation_id: int) -> None:
-        """Note that an observation is not so: something else was shown instead."""
-        self._run(
-            update(_observations)
-            .where(_observations.c.id == observation_id)
-            .values(canonical=False, settled=False)
-        )
-
-    def reopen(self, chain: ChainId, kind: ObservedKind, lock_id: LockId, block: BlockRef) -> None:
-        """Note that an observation is not final yet after all."""
-        where = (
-            _observations.c.chain == chain,
-            _observations.c.kind == kind.value,
-            _observations.c.lock_id == lock_id,
-            _observations.c.block_id == block.id,
-            _observations.c.canonical,
-        )
-        self._run(update(_observations).where(*where).values(settled=False))
-
-    def of_locks(self, chain: ChainId, lock_ids: Iterable[LockId]) -> dict[LockId, Observation]:
-        """Return the newest canonical sight of each of these locks that is one of ours: one query for all."""
-        found: dict[LockId, Observation] = {}
-        for part in in_parts(lock_ids):
-            where = (
-                _observations.c.chain == chain,
-                _observations.c.lock_id.in_(part),
-                _observations.c.kind == ObservedKind.LOCKED.value,
-                _observations.c.canonical,
-            )
-            for row in self._all(select(_observations).where(*where).order_by(_observations.c.id)):
-                found[row.lock_id] = _observation(row)
-        return found
-
-    def of_swap(self, swap_id: SwapId, *, canonical: bool = True) -> list[Observation]:
-        """Return a swap's observations in chain order; with `canonical=False` also the orphaned ones."""
-        statement = select(_observations).where(_observations.c.swap_id == swap_id)
-        if canonical:
-            statement = statement.where(_observations.c.canonical)
-        order = (_observations.c.block_height, _observations.c.id)
-        return [_observation(row) for row in self._all(statement.order_by(*order))]
-
-    def of_lock(self, chain: ChainId, lock_id: LockId, kind: ObservedKind) -> Observation | None:
-        """Return the newest canonical observation of a lock of one kind."""
-        return next(iter(self.all_of_lock(chain, lock_id, kind)), None)
-
-    def all_of_lock(self, chain: ChainId, lock_id: LockId, kind: ObservedKind) -> list[Observation]:
-        """Return the canonical observations of a lock of one kind, newest first."""
-        where = (
-            _observations.c.chain == chain,
-            _observations.c.lock_id == lock_id,
-            _observations.c.kind == kind.value,
-            _observations.c.canonical,
-        )
-        rows = self._all(select(_observations).where(*where).order_by(_observations.c.id.desc()))
-        return [_observation(row) for row in rows]
 
 
 def _item(row: Row[Any]) -> StoredSetAside:
@@ -297,7 +145,16 @@ _GET_STATUS = select(_status.c.body).where(_status.c.chain == bindparam("wanted"
 
 
 class Chains(Repository):
-    """The status of each chain: written by its relayer, read by everybody."""
+    """The status of each chain: written by its relayer, read by everybody.
+
+    Within a transaction a chain's status is read once, and then only what the transaction itself writes
+    changes it.
+    """
+
+    def __init__(self, connection: Connection, now_ms: int, buffer: WriteBuffer) -> None:
+        super().__init__(connection, now_ms, buffer)
+        self._read: dict[ChainId, ChainStatus | None] = {}
+        buffer.on_undo(self._read.clear)
 
     def put(self, status: ChainStatus) -> None:
         """Replace a chain's status."""
@@ -306,11 +163,14 @@ class Chains(Repository):
         this = _status.c.chain == status.chain
         if not self._run(update(_status).where(this).values(**values)):
             self._insert(_status, {"chain": status.chain, **values}, f"status of {status.chain}")
+        self._read[status.chain] = stamped
 
     def get(self, chain: ChainId) -> ChainStatus | None:
         """Return a chain's status, None before its relayer first ran."""
-        row = self._first(_GET_STATUS, {"wanted": chain})
-        return _status_decoder.decode(row.body) if row else None
+        if chain not in self._read:
+            row = self._first(_GET_STATUS, {"wanted": chain})
+            self._read[chain] = _status_decoder.decode(row.body) if row else None
+        return self._read[chain]
 
     def all(self) -> dict[ChainId, ChainStatus]:
         """Return the status of every chain that has one."""

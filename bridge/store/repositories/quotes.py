@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
-from sqlalchemy import and_, delete, func, not_, or_, select, update
+from sqlalchemy import ColumnElement, Select, and_, bindparam, delete, func, not_, or_, select, update
 
 from bridge.protocol.types import Amount, LegState, SwapId
 from bridge.store.errors import ConflictError
@@ -105,15 +106,63 @@ class Quotes(Repository):
         self._run(delete(_quotes).where(_quotes.c.id.in_(ids)))
 
 
+_RELEASE = (
+    update(_reservations)
+    .where(_reservations.c.swap_id == bindparam("swap"), _reservations.c.live)
+    .values(live=False, released_ms=bindparam("now"))
+)
+
+
+def _standing(spent_states: Sequence[str], *where: ColumnElement[bool]) -> Select[Any]:
+    """The amounts that are promised of an asset and have not left the balance. Built once: building a
+    statement costs more than executing it."""
+    spent = and_(
+        _swaps.c.destination_state.in_(spent_states),
+        _swaps.c.destination_chain == bindparam("wanted_chain"),
+        not_(_reservations.c.after_lock),
+    )
+    return (
+        select(_reservations.c.amount)
+        .outerjoin(_swaps, _swaps.c.id == _reservations.c.swap_id)
+        .where(
+            _reservations.c.asset == bindparam("wanted"),
+            _reservations.c.live,
+            _reservations.c.firm_ms.is_not(None),
+            or_(_reservations.c.expires_ms.is_(None), _reservations.c.expires_ms > bindparam("now")),
+            or_(_swaps.c.id.is_(None), not_(spent)),
+            *where,
+        )
+    )
+
+
+_OUTSTANDING = _standing(_SPENT)
+_OF_STRANGERS = _standing(_SPENT, _reservations.c.firm_ms > _reservations.c.created_ms)
+_BEFORE = _standing(
+    (*_SPENT, LegState.SEEN.value),
+    or_(
+        _reservations.c.firm_ms < bindparam("since"),
+        and_(_reservations.c.firm_ms == bindparam("since"), _reservations.c.id < bindparam("row")),
+    ),
+)
+
+
 class Reservations(Repository):
     """Inventory that is promised. Take `tx.lock("inventory:<asset>")` before you compare and hold."""
 
     def hold(
-        self, asset: str, amount: int, quote_id: str, expires_ms: int | None, *, after_lock: bool = False
+        self,
+        asset: str,
+        amount: int,
+        quote_id: str,
+        expires_ms: int | None,
+        *,
+        after_lock: bool = False,
+        firm: bool = True,
     ) -> int:
         """Reserve an amount for a quote until it expires (None: until released); returns the row's id.
 
-        `after_lock`: it is not for the destination's lock, but for what comes after.
+        `after_lock`: it is not for the destination's lock, but for what comes after. Without `firm` it does
+        not count until `make_firm`.
         """
         values = {
             "asset": asset,
@@ -122,6 +171,7 @@ class Reservations(Repository):
             "created_ms": self.now_ms,
             "expires_ms": expires_ms,
             "after_lock": after_lock,
+            "firm_ms": self.now_ms if firm else None,
         }
         return self._insert(_reservations, {"swap_id": "", "live": True, **values}, "reservation")
 
@@ -132,6 +182,34 @@ class Reservations(Repository):
             .where(_reservations.c.quote_id == quote_id, _reservations.c.live)
             .values(swap_id=swap_id, expires_ms=None)
         )
+
+    def make_firm(self, swap_id: SwapId) -> int:
+        """Let what a swap has only asked for count from now on; returns how many rows began to."""
+        return self._run(
+            update(_reservations)
+            .where(
+                _reservations.c.swap_id == swap_id, _reservations.c.live, _reservations.c.firm_ms.is_(None)
+            )
+            .values(firm_ms=self.now_ms + 1)  # never the time of its quote: that marks what counted at once
+        )
+
+    def covered(self, swap_id: SwapId, asset: str) -> tuple[Amount, Amount] | None:
+        """Return what a swap that began to count late needs of an asset for its lock, and what is promised
+        to others before it and has not left the balance; None for a swap whose quote counted."""
+        mine = self._all(
+            select(_reservations.c.id, _reservations.c.amount, _reservations.c.firm_ms).where(
+                _reservations.c.swap_id == swap_id,
+                _reservations.c.asset == asset,
+                _reservations.c.live,
+                not_(_reservations.c.after_lock),
+                _reservations.c.firm_ms > _reservations.c.created_ms,
+            )
+        )
+        if not mine:
+            return None
+        since, row_id = min((row.firm_ms, row.id) for row in mine)
+        before = self._sum(_BEFORE, asset, since=since, row=row_id)
+        return Amount(sum(row.amount for row in mine)), before
 
     def release(self, *, swap_id: SwapId = SwapId(""), quote_id: str = "") -> int:
         """Give back what a swap or a quote holds; a second time does nothing. Returns the rows released."""
@@ -145,6 +223,14 @@ class Reservations(Repository):
             .where(column == value, _reservations.c.live)
             .values(live=False, released_ms=self.now_ms)
         )
+
+    def release_of_swap(self, swap_id: SwapId) -> None:
+        """Give back what a swap holds, with whatever else this transaction writes; repeating it does
+        nothing."""
+        self._buffer.add(self._release_all, {"swap": swap_id, "now": self.now_ms})
+
+    def _release_all(self, rows: list[dict[str, Any]]) -> None:
+        self._write_all(_RELEASE, list({row["swap"]: row for row in rows}.values()))
 
     def release_expired(self) -> int:
         """Give back what expired quotes still hold; returns the rows released."""
@@ -165,6 +251,7 @@ class Reservations(Repository):
             select(_reservations.c.amount).where(
                 _reservations.c.asset == asset,
                 _reservations.c.live,
+                _reservations.c.firm_ms.is_not(None),
                 or_(_reservations.c.expires_ms.is_(None), _reservations.c.expires_ms > self.now_ms),
             )
         )
@@ -176,22 +263,15 @@ class Reservations(Repository):
         A swap whose destination lock is final has spent what it reserved of the destination's chain for that;
         what it reserved for afterwards, and of its other chain, still counts.
         """
-        spent = and_(
-            _swaps.c.destination_state.in_(_SPENT),
-            _swaps.c.destination_chain == asset.split(":", 1)[0],
-            not_(_reservations.c.after_lock),
-        )
-        rows = self._all(
-            select(_reservations.c.amount)
-            .outerjoin(_swaps, _swaps.c.id == _reservations.c.swap_id)
-            .where(
-                _reservations.c.asset == asset,
-                _reservations.c.live,
-                or_(_reservations.c.expires_ms.is_(None), _reservations.c.expires_ms > self.now_ms),
-                or_(_swaps.c.id.is_(None), not_(spent)),
-            )
-        )
-        return Amount(sum(row.amount for row in rows))
+        return self._sum(_OUTSTANDING, asset)
+
+    def outstanding_of_strangers(self, asset: str) -> Amount:
+        """Return the part of `outstanding` that strangers' locks hold."""
+        return self._sum(_OF_STRANGERS, asset)
+
+    def _sum(self, statement: Select[Any], asset: str, **more: int) -> Amount:
+        values = {"wanted": asset, "wanted_chain": asset.split(":", 1)[0], "now": self.now_ms, **more}
+        return Amount(sum(row.amount for row in self._connection.execute(statement, values)))
 
     def of_swap(self, swap_id: SwapId) -> list[Reservation]:
         """Return all reservations of a swap."""

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import Any
+
 from nacl.exceptions import CryptoError
 from nacl.secret import SecretBox
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, bindparam, select, update
 
 from bridge.protocol.types import Preimage, SwapId
 from bridge.store.errors import SecretsLockedError, UnreadableRowError
-from bridge.store.repositories.base import Repository, log
+from bridge.store.repositories.base import Repository, in_parts, log
 from bridge.store.tables import ClaimAuthorizationRow, SecretRow, table_of
+from bridge.store.write_buffer import WriteBuffer
 
 CANARY = Preimage(b"the canary of the storage key...")
 """Sealed like a secret, so that a wrong storage key shows before a secret is needed."""
@@ -18,12 +22,32 @@ _secrets = table_of(SecretRow)
 _authorizations = table_of(ClaimAuthorizationRow)
 
 
+_INSERT_SECRET = _secrets.insert()
+_SEALED = select(_secrets.c.hashlock, _secrets.c.sealed).where(
+    _secrets.c.hashlock.in_(bindparam("hashlocks", expanding=True))
+)
+_GET_SECRET = select(_secrets.c.sealed).where(_secrets.c.hashlock == bindparam("wanted"))
+
+
 class Secrets(Repository):
     """hashlock → preimage, XSalsa20-Poly1305 (libsodium's SecretBox) at rest."""
 
-    def __init__(self, connection: Connection, now_ms: int, box: SecretBox | None) -> None:
-        super().__init__(connection, now_ms)
+    def __init__(
+        self, connection: Connection, now_ms: int, buffer: WriteBuffer, box: SecretBox | None
+    ) -> None:
+        super().__init__(connection, now_ms, buffer)
         self._box = box
+        self._sealed: dict[str, bytes | None] = {}
+        """What was read at once, by hashlock in hex; None where there is no secret."""
+        buffer.on_undo(self._sealed.clear)
+
+    def remember(self, hashlocks: Iterable[bytes]) -> None:
+        """Read at once what is stored for these hashlocks. Their swaps must be held: then nobody else stores
+        a secret of them."""
+        for part in in_parts(hashlock.hex() for hashlock in hashlocks):
+            sealed: dict[str, bytes | None] = dict.fromkeys(part)
+            sealed |= {row.hashlock: row.sealed for row in self._all(_SEALED, {"hashlocks": part})}
+            self._sealed |= sealed
 
     def _opened(self) -> SecretBox:
         if self._box is None:
@@ -44,11 +68,20 @@ class Secrets(Repository):
             stored = False
         except UnreadableRowError as error:
             log.error("secret_replaced", hashlock=hashlock.hex(), reason=str(error))
-        values = {"sealed": bytes(box.encrypt(preimage.reveal())), "created_ms": self.now_ms}
-        if stored:
+        sealed = bytes(box.encrypt(preimage.reveal()))
+        values = {"sealed": sealed, "created_ms": self.now_ms}
+        is_first = self._sealed.get(hashlock.hex(), b"") is None
+        self._sealed.pop(hashlock.hex(), None)
+        if is_first:
+            self._sealed[hashlock.hex()] = sealed
+            self._buffer.add(self._put_all, {"hashlock": hashlock.hex(), **values})
+        elif stored:
             self._run(update(_secrets).where(_secrets.c.hashlock == hashlock.hex()).values(**values))
         else:
             self._insert(_secrets, {"hashlock": hashlock.hex(), **values}, "secret")
+
+    def _put_all(self, rows: list[dict[str, Any]]) -> None:
+        self._write_all(_INSERT_SECRET, rows)
 
     def known(self, hashlock: bytes) -> bool:
         """Tell whether the preimage is stored; needs no key."""
@@ -58,11 +91,11 @@ class Secrets(Repository):
 
     def get(self, hashlock: bytes) -> Preimage | None:
         """Return the preimage. Raises `UnreadableRowError` if another key sealed it or it does not fit."""
-        row = self._first(select(_secrets.c.sealed).where(_secrets.c.hashlock == hashlock.hex()))
-        if row is None:
+        sealed = self._read(hashlock.hex())
+        if sealed is None:
             return None
         try:
-            preimage = Preimage(self._opened().decrypt(row.sealed))
+            preimage = Preimage(self._opened().decrypt(sealed))
         except CryptoError as error:
             hint = "use the key that sealed it; it heals when the chain shows the secret again"
             raise UnreadableRowError(
@@ -79,6 +112,12 @@ class Secrets(Repository):
                 "restore the database from a backup",
             )
         return preimage
+
+    def _read(self, hashlock: str) -> bytes | None:
+        if hashlock in self._sealed:
+            return self._sealed[hashlock]
+        row = self._first(_GET_SECRET, {"wanted": hashlock})
+        return bytes(row.sealed) if row else None
 
     def unreadable(self) -> list[str]:
         """Return the hashlocks, in hex, of the secrets that this store's key does not open."""

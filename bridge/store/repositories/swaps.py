@@ -1,4 +1,4 @@
-"""Swaps, their event log, notifications and receipts."""
+"""The swaps."""
 
 from __future__ import annotations
 
@@ -6,25 +6,63 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import msgspec
-from sqlalchemy import Row, and_, bindparam, delete, func, or_, select, update
+from sqlalchemy import Connection, Row, and_, bindparam, func, or_, select, update
 
-from bridge.protocol.events import Event, redacted_json
-from bridge.protocol.types import ChainId, LockId, Swap, SwapId, SwapState
+from bridge.protocol.legs import UNLOCKED
+from bridge.protocol.types import (
+    Amount,
+    BlockHeight,
+    ChainId,
+    LegState,
+    LockId,
+    Purpose,
+    Swap,
+    SwapId,
+    SwapState,
+)
 from bridge.store.errors import ConflictError
-from bridge.store.records import Notification, Receipt, StoredSwap, SwapEvent, SwapMeta
-from bridge.store.repositories.base import Repository, in_parts, readable, record, records, unreadable
-from bridge.store.tables import NotificationRow, ReceiptRow, SwapEventRow, SwapRow, table_of
+from bridge.store.records import IntentState, ObservedKind, StoredSwap, SwapMeta
+from bridge.store.repositories.base import Repository, in_parts, readable, unreadable
+from bridge.store.tables import IntentRow, ObservationRow, QuoteRow, SwapRow, table_of
+from bridge.store.write_buffer import WriteBuffer
 
 _swaps = table_of(SwapRow)
-_events = table_of(SwapEventRow)
-_notifications = table_of(NotificationRow)
-_receipts = table_of(ReceiptRow)
+_quotes = table_of(QuoteRow)
+_intents = table_of(IntentRow)
+_observations = table_of(ObservationRow)
 
 CLOSED_STATES = frozenset({SwapState.COMPLETED, SwapState.REFUNDED, SwapState.EXPIRED_UNFUNDED})
 """A swap in one of these needs nothing more. (ATTENTION and INVALID_LOCK are still open.)"""
 
 _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder(Swap)
+
+
+class _Amount(msgspec.Struct):
+    """Of stored terms, the amount alone."""
+
+    amount: Amount
+
+
+_amount = msgspec.json.Decoder(_Amount)
+_UNLOCKED = tuple(state.value for state in UNLOCKED)
+_UNDONE = (LegState.SEEN.value, LegState.FINAL.value, LegState.CLAIM_SEEN.value)
+_SIGNED = (
+    IntentState.SIGNED.value,
+    IntentState.BROADCAST.value,
+    IntentState.INCLUDED.value,
+    IntentState.FINAL.value,
+)
+_CHANGING = (
+    "state",
+    "open",
+    "source_state",
+    "destination_state",
+    "source_lock_id",
+    "destination_lock_id",
+    "snapshot",
+)
+"""The columns that change with a swap."""
 
 
 def _columns(swap: Swap) -> dict[str, Any]:
@@ -48,18 +86,58 @@ def _stored(row: Row[Any]) -> StoredSwap:
     return StoredSwap(swap, row.version, meta, row.created_ms, row.updated_ms, row.finished_ms)
 
 
-_ENDED = select(_swaps.c.id).where(_swaps.c.open.is_(False))
-
 # The statements of every event, built once: building costs as much as executing.
 _GET_SWAP = select(_swaps).where(_swaps.c.id == bindparam("wanted"))
+_BY_HASHLOCK = select(_swaps).where(_swaps.c.hashlock == bindparam("wanted"))
 _GET_SWAP_TO_CHANGE = _GET_SWAP.with_for_update()
-_LAST_SWAP_SEQ = select(func.coalesce(func.max(_events.c.swap_seq), 0)).where(
-    _events.c.swap_id == bindparam("wanted")
+_GET_SWAPS_TO_CHANGE = (
+    select(_swaps).where(_swaps.c.id.in_(bindparam("ids", expanding=True))).order_by(_swaps.c.id)
+).with_for_update()
+_IDS_OF_HASHLOCKS = select(_swaps.c.hashlock, _swaps.c.id).where(
+    _swaps.c.hashlock.in_(bindparam("hashlocks", expanding=True))
+)
+_SAVE = (
+    update(_swaps)
+    .where(_swaps.c.id == bindparam("this"), _swaps.c.version == bindparam("was"))
+    .values(
+        **{name: bindparam(f"new_{name}") for name in (*_CHANGING, "version", "updated_ms")},
+        finished_ms=bindparam("new_finished_ms"),
+    )
 )
 
 
 class Swaps(Repository):
-    """The swaps. Every change goes through `save`, which compares the version it was read at."""
+    """The swaps. Every change goes through `save`, which compares the version it was read at.
+
+    A swap that was read to be changed is remembered: nobody else can change it before the transaction ends.
+    """
+
+    def __init__(self, connection: Connection, now_ms: int, buffer: WriteBuffer) -> None:
+        super().__init__(connection, now_ms, buffer)
+        self._held: dict[str, StoredSwap] = {}
+        self._by_hashlock: dict[bytes, str] = {}
+        buffer.on_undo(self._forget)
+
+    def _forget(self) -> None:
+        self._held.clear()
+        self._by_hashlock.clear()
+
+    def _hold(self, stored: StoredSwap) -> StoredSwap:
+        self._held[stored.id] = stored
+        self._by_hashlock[stored.swap.hashlock] = stored.id
+        return stored
+
+    def hold(self, swap_ids: Iterable[SwapId]) -> None:
+        """Read many swaps to change them, with one query, and make other writers of them wait until this
+        transaction ends. One that cannot be read is left to `get`.
+
+        Who changes several swaps in one transaction holds all of them first: rows are taken in the order of
+        their ids, and before the locks of logs. Two such transactions that took them one by one, as they
+        came, would wait for each other (on SQLite there is only one writing transaction anyway).
+        """
+        for part in in_parts(sorted(set(swap_ids) - self._held.keys())):
+            for stored in readable(self._all(_GET_SWAPS_TO_CHANGE, {"ids": part}), _stored):
+                self._hold(stored)
 
     def add(self, swap: Swap, meta: SwapMeta) -> StoredSwap:
         """Store a new swap at version 1. Raises `DuplicateError` for a known id, quote or hashlock."""
@@ -90,36 +168,50 @@ class Swaps(Repository):
 
     def get(self, swap_id: SwapId, *, for_update: bool = False) -> StoredSwap | None:
         """Return a swap; with `for_update` other writers of it wait until this transaction ends."""
+        if swap_id in self._held:
+            return self._held[swap_id]
         row = self._first(_GET_SWAP_TO_CHANGE if for_update else _GET_SWAP, {"wanted": swap_id})
-        return _stored(row) if row else None
+        if row is None:
+            return None
+        return self._hold(_stored(row)) if for_update else _stored(row)
 
     def save(self, swap: Swap, version: int) -> int:
         """Replace the snapshot if the row still has `version`; returns the new one. Raises
         `ConflictError`."""
-        values = _columns(swap)
-        changes = {**values, "version": version + 1, "updated_ms": self.now_ms}
-        if values["open"]:
-            changes["finished_ms"] = None
-        else:
-            changes["finished_ms"] = func.coalesce(_swaps.c.finished_ms, self.now_ms)
-        where = (_swaps.c.id == swap.id, _swaps.c.version == version)
-        if not self._run(update(_swaps).where(*where).values(**changes)):
+        stored = self.get(swap.id, for_update=True)
+        if stored is None or stored.version != version:
             raise ConflictError(
                 f"swap {swap.id} has changed since version {version}", "read it again and retry"
             )
+        columns = _columns(swap)
+        finished = None if columns["open"] else stored.finished_ms or self.now_ms
+        changes = {**columns, "version": version + 1, "updated_ms": self.now_ms, "finished_ms": finished}
+        row = {f"new_{name}": value for name, value in changes.items()}
+        self._buffer.add(self._save_all, {"this": swap.id, "was": version, **row})
+        self._hold(
+            msgspec.structs.replace(
+                stored, swap=swap, version=version + 1, updated_ms=self.now_ms, finished_ms=finished
+            )
+        )
         return version + 1
+
+    def _save_all(self, rows: list[dict[str, Any]]) -> None:
+        if self._write_all(_SAVE, rows) != len(rows):
+            raise ConflictError("a swap has changed since it was read", "read it again and retry")
 
     def by_hashlock(self, hashlock: bytes) -> StoredSwap | None:
         """Return the swap with this hashlock: there is at most one."""
-        row = self._first(select(_swaps).where(_swaps.c.hashlock == hashlock.hex()))
+        if hashlock in self._by_hashlock:
+            return self._held[self._by_hashlock[hashlock]]
+        row = self._first(_BY_HASHLOCK, {"wanted": hashlock.hex()})
         return _stored(row) if row else None
 
-    def known_hashlocks(self, hashlocks: Iterable[bytes]) -> set[bytes]:
-        """Return those of the hashlocks that a swap has: one query for all."""
-        found: set[bytes] = set()
+    def by_hashlocks(self, hashlocks: Iterable[bytes]) -> dict[bytes, SwapId]:
+        """Return the swaps' ids of those of the hashlocks that a swap has: one query for all."""
+        found: dict[bytes, SwapId] = {}
         for part in in_parts(hashlock.hex() for hashlock in hashlocks):
-            rows = self._all(select(_swaps.c.hashlock).where(_swaps.c.hashlock.in_(part)))
-            found |= {bytes.fromhex(row.hashlock) for row in rows}
+            rows = self._all(_IDS_OF_HASHLOCKS, {"hashlocks": part})
+            found |= {bytes.fromhex(row.hashlock): SwapId(row.id) for row in rows}
         return found
 
     def by_lock(self, chain: ChainId, lock_id: LockId) -> StoredSwap | None:
@@ -149,6 +241,59 @@ class Swaps(Repository):
         """Return the lanes that our locks on a chain hold or may still take: those of open swaps."""
         where = (_swaps.c.open, _swaps.c.destination_chain == chain, _swaps.c.lane > 0)
         return {int(row.lane) for row in self._all(select(_swaps.c.lane).where(*where))}
+
+    def completed_by(self, client: str, limit: int = 100) -> list[tuple[str, Amount]]:
+        """Return the source assets and amounts of a client's newest completed swaps."""
+        statement = (
+            select(_swaps.c.source_asset, _quotes.c.source_amount)
+            .join(_quotes, _quotes.c.id == _swaps.c.quote_id)
+            .where(_swaps.c.client == client, _swaps.c.state == SwapState.COMPLETED.value)
+            .order_by(_swaps.c.created_ms.desc())
+            .limit(limit)
+        )
+        return [(row.source_asset, row.source_amount) for row in self._all(statement)]
+
+    def walked_away(self, client: str) -> int:
+        """Return how many swaps of a client were locked on both sides and left."""
+        where = (_swaps.c.client == client, _swaps.c.destination_state == LegState.REFUND_FINAL.value)
+        return int(self._connection.execute(select(func.count()).where(*where)).scalar_one())
+
+    def at_risk(self, source_asset: str, without: SwapId) -> list[tuple[Amount, BlockHeight]]:
+        """Return the source locks of other swaps that a reorganisation could still undo to our loss: their
+        amounts and heights. The destination of those swaps is locked or taken, or its lock is signed."""
+        signed = (
+            select(_intents.c.id)
+            .where(
+                _intents.c.swap_id == _swaps.c.id,
+                _intents.c.purpose == Purpose.LOCK.value,
+                _intents.c.state.in_(_SIGNED),
+            )
+            .exists()
+        )
+        statement = (
+            select(_observations.c.terms, _observations.c.block_height)
+            .join(
+                _swaps,
+                and_(
+                    _observations.c.chain == _swaps.c.source_chain,
+                    _observations.c.lock_id == _swaps.c.source_lock_id,
+                ),
+            )
+            .where(
+                _swaps.c.open,
+                _swaps.c.source_asset == source_asset,
+                _swaps.c.id != without,
+                _swaps.c.source_state.in_(_UNDONE),
+                _observations.c.kind == ObservedKind.LOCKED.value,
+                _observations.c.canonical,
+                or_(_swaps.c.destination_state.not_in(_UNLOCKED), signed),
+            )
+        )
+        return [
+            (_amount.decode(row.terms).amount, BlockHeight(row.block_height))
+            for row in self._all(statement)
+            if row.terms
+        ]
 
     def open_ids(self, chain: ChainId | None = None) -> list[str]:
         """Return the ids of the swaps that are not over, oldest first, of one chain or all."""
@@ -192,120 +337,3 @@ class Swaps(Repository):
         """Return how many swaps of a client are not over."""
         statement = select(func.count()).where(_swaps.c.client == client, _swaps.c.open)
         return int(self._connection.execute(statement).scalar_one())
-
-
-class Events(Repository):
-    """The append-only log of what happened to swaps."""
-
-    def append(self, swap: Swap, event: Event) -> SwapEvent:
-        """Log an event together with the states it led to.
-
-        PostgreSQL hands out sequence numbers before commit; without the lock, a reader that polls "after seq"
-        could miss an event that commits late.
-        """
-        if self._postgres:
-            self._connection.execute(select(func.pg_advisory_xact_lock(_EVENT_ORDER_LOCK)))
-        swap_seq = int(self._connection.execute(_LAST_SWAP_SEQ, {"wanted": swap.id}).scalar_one()) + 1
-        values: dict[str, Any] = {
-            "swap_id": swap.id,
-            "swap_seq": swap_seq,
-            "kind": type(event).__name__,
-            "body": redacted_json(event).decode(),
-            "state": swap.state.value,
-            "source_state": swap.source.state.value,
-            "destination_state": swap.destination.state.value,
-            "at_ms": self.now_ms,
-        }
-        seq = self._insert(_events, values, f"event {swap_seq} of swap {swap.id}")
-        return msgspec.convert({"seq": seq, **values}, SwapEvent)
-
-    def after(self, seq: int, limit: int = 500, swap_id: SwapId = SwapId("")) -> list[SwapEvent]:
-        """Return the events after a sequence number, in order, of one swap or all."""
-        statement = select(_events).where(_events.c.seq > seq)
-        if swap_id:
-            statement = statement.where(_events.c.swap_id == swap_id)
-        return records(self._all(statement.order_by(_events.c.seq).limit(limit)), SwapEvent)
-
-    def last_seq_of(self, swap_id: SwapId) -> int:
-        """Return the newest sequence number of one swap, 0 if there is none."""
-        statement = select(func.coalesce(func.max(_events.c.seq), 0)).where(_events.c.swap_id == swap_id)
-        return int(self._connection.execute(statement).scalar_one())
-
-    def last_seq(self) -> int:
-        """Return the newest sequence number, 0 if there is none."""
-        return int(self._connection.execute(select(func.coalesce(func.max(_events.c.seq), 0))).scalar_one())
-
-    def ended_before(self, before_ms: int, limit: int) -> list[int]:
-        """Return the numbers of events from before a time of swaps that have ended, without the newest of
-        each swap: the next one is numbered after it."""
-        later = _events.alias("later")
-        newer = select(later.c.seq).where(
-            later.c.swap_id == _events.c.swap_id, later.c.swap_seq > _events.c.swap_seq
-        )
-        old = select(_events.c.seq).where(
-            _events.c.at_ms < before_ms, _events.c.swap_id.in_(_ENDED), newer.exists()
-        )
-        return [row.seq for row in self._all(old.limit(limit))]
-
-    def forget(self, seqs: Sequence[int]) -> None:
-        """Delete events."""
-        self._run(delete(_events).where(_events.c.seq.in_(seqs)))
-
-
-_EVENT_ORDER_LOCK = 0x5241494E
-"""Key of the advisory lock that keeps event numbers in commit order ("RAIN")."""
-
-
-class Notifications(Repository):
-    """Public status changes for watchers, replayable from a sequence number."""
-
-    def add(self, swap_id: SwapId, state: SwapState, detail: str = "") -> None:
-        """Append one."""
-        values = {"swap_id": swap_id, "state": state.value, "detail": detail, "at_ms": self.now_ms}
-        self._insert(_notifications, values, "notification")
-
-    def after(self, seq: int, limit: int = 500, swap_id: SwapId = SwapId("")) -> list[Notification]:
-        """Return the notifications after a sequence number, in order."""
-        statement = select(_notifications).where(_notifications.c.seq > seq)
-        if swap_id:
-            statement = statement.where(_notifications.c.swap_id == swap_id)
-        return records(self._all(statement.order_by(_notifications.c.seq).limit(limit)), Notification)
-
-    def ended_before(self, before_ms: int, limit: int) -> list[int]:
-        """Return the numbers of status changes from before a time of swaps that have ended."""
-        old = (_notifications.c.at_ms < before_ms, _notifications.c.swap_id.in_(_ENDED))
-        return [row.seq for row in self._all(select(_notifications.c.seq).where(*old).limit(limit))]
-
-    def forget(self, seqs: Sequence[int]) -> None:
-        """Delete status changes."""
-        self._run(delete(_notifications).where(_notifications.c.seq.in_(seqs)))
-
-
-class Receipts(Repository):
-    """The leaves of the transparency log: indices without gaps, one per swap that ended."""
-
-    def append(self, swap_id: SwapId, body: str) -> int:
-        """Append a swap's receipt and return its index; a swap that has one keeps it unchanged."""
-        kept = self._first(select(_receipts.c.index).where(_receipts.c.swap_id == swap_id))
-        if kept:
-            return int(kept[0])
-        if self._postgres:
-            self._connection.execute(select(func.pg_advisory_xact_lock(_EVENT_ORDER_LOCK + 1)))
-        index = self.size()
-        values = {"index": index, "swap_id": swap_id, "body": body, "created_ms": self.now_ms}
-        self._insert(_receipts, values, f"receipt {index}")
-        return index
-
-    def size(self) -> int:
-        """Return the number of leaves."""
-        return int(self._connection.execute(select(func.count()).select_from(_receipts)).scalar_one())
-
-    def get(self, swap_id: SwapId) -> Receipt | None:
-        """Return a swap's receipt."""
-        row = self._first(select(_receipts).where(_receipts.c.swap_id == swap_id))
-        return record(row, Receipt) if row else None
-
-    def slice(self, start: int, end: int) -> list[Receipt]:
-        """Return the leaves with start ≤ index < end, in order."""
-        where = (_receipts.c.index >= start, _receipts.c.index < end)
-        return records(self._all(select(_receipts).where(*where).order_by(_receipts.c.index)), Receipt)

@@ -20,7 +20,7 @@ ACCOUNT_SUBENTRY_LIMIT = 1000
 
 
 class UnsupportedFeatureError(RainbowError):
-    """The transaction uses what this emulator does not have: the order book, liquidity pools, contracts."""
+    """The transaction uses what this emulator does not have: the order book, liquidity pools."""
 
 
 class AssetId(NamedTuple):
@@ -202,7 +202,24 @@ class ClaimableBalance:
         return replace(self)
 
 
-Entry = Account | TrustLine | Data | ClaimableBalance
+@dataclass
+class ContractEntry:
+    """Contract data or contract code (Soroban), with its time to live."""
+
+    key: bytes
+    """The ledger key, as XDR."""
+    data: xdr.LedgerEntryData
+    """Never changed in place."""
+    live_until: int
+    """The last ledger in which it is live."""
+    last_modified: int = 0
+
+    def copy(self) -> ContractEntry:
+        """Return an independent copy."""
+        return replace(self)
+
+
+Entry = Account | TrustLine | Data | ClaimableBalance | ContractEntry
 Key = tuple[Any, ...]
 
 
@@ -226,8 +243,15 @@ def claimable_balance(balance_id: bytes) -> Key:
     return ("balance", balance_id)
 
 
+def contract(key: bytes) -> Key:
+    """Ledger key of contract data or code; `key` is its XDR."""
+    return ("contract", key)
+
+
 def key_of(entry: Entry) -> Key:
     """Return the key that an entry lives under."""
+    if isinstance(entry, ContractEntry):
+        return contract(entry.key)
     if isinstance(entry, Account):
         return account(entry.id)
     if isinstance(entry, TrustLine):

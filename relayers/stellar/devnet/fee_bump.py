@@ -10,6 +10,7 @@ from stellar_sdk import xdr
 from relayers.stellar.devnet import reserves
 from relayers.stellar.devnet.entries import INT64_MAX, muxed_key
 from relayers.stellar.devnet.frames import (
+    SOROBAN_SETTINGS,
     CloseTimes,
     TransactionFrame,
     ceil_div,
@@ -20,6 +21,8 @@ from relayers.stellar.devnet.ledger import Header, LedgerTxn
 from relayers.stellar.devnet.preconditions import Preconditions
 from relayers.stellar.devnet.results import TxCode, TxResult
 from relayers.stellar.devnet.signatures import SignatureChecker, signers_of
+from relayers.stellar.devnet.soroban.settings import Settings
+from relayers.stellar.devnet.soroban.transaction import SorobanPart
 
 
 class FeeBumpFrame:
@@ -27,13 +30,20 @@ class FeeBumpFrame:
 
     is_fee_bump = True
 
-    def __init__(self, network_id: bytes, envelope: xdr.FeeBumpTransactionEnvelope) -> None:
+    def __init__(
+        self,
+        network_id: bytes,
+        envelope: xdr.FeeBumpTransactionEnvelope,
+        settings: Settings = SOROBAN_SETTINGS,
+    ) -> None:
         self.network_id = network_id
         self.tx = envelope.tx
         self.signatures = envelope.signatures
         self._envelope = envelope
         assert envelope.tx.inner_tx.v1 is not None  # noqa: S101 - the only kind there is
-        self.inner = TransactionFrame(network_id, envelope.tx.inner_tx.v1)
+        self.inner = TransactionFrame(network_id, envelope.tx.inner_tx.v1, settings)
+        self.refunded = 0
+        """What was given back of its fee, stroops."""
         self.result = TxResult(TxCode.txSUCCESS)
 
     @cached_property
@@ -90,13 +100,32 @@ class FeeBumpFrame:
         """The inner transaction's."""
         return self.inner.preconditions
 
+    @property
+    def resource_fee(self) -> int:
+        """The part of its bid that is for Soroban's resources, as the inner transaction declares, stroops."""
+        return self.inner.resource_fee
+
+    @property
+    def inclusion_bid(self) -> int:
+        """The part of its bid that decides over its place in a ledger, stroops."""
+        return self.fee_bid - self.resource_fee
+
+    @property
+    def soroban(self) -> SorobanPart | None:
+        """The inner transaction's Soroban part."""
+        return self.inner.soroban
+
+    def min_inclusion(self, header: Header) -> int:
+        """Return the least that it must bid beside the fee for resources, stroops."""
+        return header.base_fee * self.operation_count
+
     def min_fee(self, header: Header) -> int:
         """Return the least fee the network takes for it, stroops."""
-        return header.base_fee * self.operation_count
+        return self.resource_fee + self.min_inclusion(header)
 
     def fee_at(self, base_fee: int) -> int:
         """Return what it is charged when a ledger's base fee is `base_fee`."""
-        return min(self.fee_bid, base_fee * self.operation_count)
+        return min(self.fee_bid, self.resource_fee + base_fee * self.operation_count)
 
     def check_valid(self, txn: LedgerTxn, current: int, times: CloseTimes) -> bool:
         """Tell whether the next ledger may include it; `result` says why not."""
@@ -115,10 +144,11 @@ class FeeBumpFrame:
         if self.fee_bid < self.min_fee(header):
             return TxCode.txINSUFFICIENT_FEE
         # The rate bid outside must not be below the rate bid inside.
-        inner_minimum = self.inner.min_fee(header)
-        needed = self.inner.fee_bid * self.min_fee(header)
-        if self.fee_bid * inner_minimum < needed:
-            self.result.fee_charged = min(INT64_MAX, ceil_div(needed, inner_minimum))
+        inner_minimum = self.inner.min_inclusion(header)
+        needed = self.inner.inclusion_bid * self.min_inclusion(header)
+        if self.inclusion_bid * inner_minimum < needed:
+            enough = self.resource_fee + ceil_div(needed, inner_minimum)
+            self.result.fee_charged = min(INT64_MAX, enough)
             return TxCode.txINSUFFICIENT_FEE
         payer = txn.child().account(self.fee_source)
         if payer is None:
@@ -153,12 +183,14 @@ class FeeBumpFrame:
 Frame = TransactionFrame | FeeBumpFrame
 
 
-def make_frame(network_id: bytes, envelope: xdr.TransactionEnvelope) -> Frame:
+def make_frame(
+    network_id: bytes, envelope: xdr.TransactionEnvelope, settings: Settings = SOROBAN_SETTINGS
+) -> Frame:
     """Read an envelope; one of the old form is converted, as the network does since protocol 13."""
     if envelope.fee_bump is not None:
-        return FeeBumpFrame(network_id, envelope.fee_bump)
+        return FeeBumpFrame(network_id, envelope.fee_bump, settings)
     if envelope.v1 is not None:
-        return TransactionFrame(network_id, envelope.v1)
+        return TransactionFrame(network_id, envelope.v1, settings)
     assert envelope.v0 is not None  # noqa: S101 - there are three forms
     old = envelope.v0.tx
     condition = xdr.Preconditions(xdr.PreconditionType.PRECOND_NONE)
@@ -168,4 +200,4 @@ def make_frame(network_id: bytes, envelope: xdr.TransactionEnvelope) -> Frame:
     tx = xdr.Transaction(
         source, old.fee, old.seq_num, condition, old.memo, old.operations, xdr.TransactionExt(0)
     )
-    return TransactionFrame(network_id, xdr.TransactionV1Envelope(tx, envelope.v0.signatures))
+    return TransactionFrame(network_id, xdr.TransactionV1Envelope(tx, envelope.v0.signatures), settings)

@@ -8,7 +8,7 @@ last that no signature was superfluous.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
 from functools import cached_property
 
@@ -16,7 +16,7 @@ from stellar_sdk import xdr
 
 from relayers.stellar.devnet import reserves
 from relayers.stellar.devnet.entries import UINT32_MAX, SignerId, muxed_key
-from relayers.stellar.devnet.ledger import SPONSORSHIP, Header, LedgerTxn
+from relayers.stellar.devnet.ledger import SPONSORSHIP, Change, Header, LedgerTxn
 from relayers.stellar.devnet.ops import Context, rules_of
 from relayers.stellar.devnet.preconditions import Preconditions
 from relayers.stellar.devnet.results import (
@@ -34,6 +34,10 @@ from relayers.stellar.devnet.signatures import (
     SignatureChecker,
     signers_of,
 )
+from relayers.stellar.devnet.soroban.settings import Settings
+from relayers.stellar.devnet.soroban.transaction import is_consistent, soroban_part
+
+SOROBAN_SETTINGS = Settings()
 
 
 @dataclass(frozen=True)
@@ -45,6 +49,16 @@ class CloseTimes:
 
 
 AT_CLOSE = CloseTimes()
+
+
+@dataclass
+class ApplyRecord:
+    """What applying a transaction changed: key, entry before, entry after."""
+
+    before: list[Change] = field(default_factory=list)
+    """Before its operations: sequence, one-time signers."""
+    operations: list[list[Change]] = field(default_factory=list)
+    """By each operation; none where the transaction failed."""
 
 
 class Stage(IntEnum):
@@ -66,11 +80,17 @@ class TransactionFrame:
 
     is_fee_bump = False
 
-    def __init__(self, network_id: bytes, envelope: xdr.TransactionV1Envelope) -> None:
+    def __init__(
+        self, network_id: bytes, envelope: xdr.TransactionV1Envelope, settings: Settings = SOROBAN_SETTINGS
+    ) -> None:
         self.network_id = network_id
         self.tx = envelope.tx
         self.signatures = envelope.signatures
         self._envelope = envelope
+        self.record = ApplyRecord()
+        self.refunded = 0
+        """What was given back of its fee, stroops."""
+        self.soroban = soroban_part(self.envelope, envelope.tx, network_id, settings)
         self.result = TxResult(
             TxCode.txFAILED, operations=[OpResult(op.body.type) for op in self.tx.operations]
         )
@@ -110,6 +130,16 @@ class TransactionFrame:
         return self.tx.fee.uint32
 
     @property
+    def resource_fee(self) -> int:
+        """The part of its bid that is for Soroban's resources, stroops."""
+        return self.soroban.resource_fee if self.soroban is not None else 0
+
+    @property
+    def inclusion_bid(self) -> int:
+        """The part of its bid that decides over its place in a ledger, stroops."""
+        return self.fee_bid - self.resource_fee
+
+    @property
     def sequence(self) -> int:
         """The sequence it uses."""
         return self.preconditions.sequence
@@ -134,22 +164,29 @@ class TransactionFrame:
         """When and after what it is valid."""
         return Preconditions(self.tx)
 
+    def min_inclusion(self, header: Header) -> int:
+        """Return the least that it must bid beside the fee for its resources, stroops."""
+        return header.base_fee * max(1, self.operation_count)
+
     def min_fee(self, header: Header) -> int:
         """Return the least fee the network takes for it, stroops."""
-        return header.base_fee * max(1, self.operation_count)
+        return self.resource_fee + self.min_inclusion(header)
 
     def fee_at(self, base_fee: int) -> int:
         """Return what it is charged when a ledger's base fee is `base_fee`."""
-        return min(self.fee_bid, base_fee * max(1, self.operation_count))
+        return min(self.fee_bid, self.resource_fee + base_fee * max(1, self.operation_count))
 
     def _reset(self, fee_charged: int) -> None:
         operations = [OpResult(op.body.type) for op in self.tx.operations]
         self.result = TxResult(TxCode.txSUCCESS, fee_charged, operations)
 
-    def _context(self, index: int) -> Context:
+    def operation_source(self, index: int) -> bytes:
+        """Return the account that an operation acts for."""
         own = self.tx.operations[index].source_account
-        source = self.source if own is None else muxed_key(own)
-        return Context(source, self.source, self.sequence, index)
+        return self.source if own is None else muxed_key(own)
+
+    def _context(self, index: int) -> Context:
+        return Context(self.operation_source(index), self.source, self.sequence, index, self.soroban)
 
     # Checks before inclusion
 
@@ -159,7 +196,7 @@ class TransactionFrame:
         `current` is the sequence it must follow, 0 for the source account's own.
         """
         base_fee = txn.header.base_fee if charge_fee else 0
-        self._reset(base_fee * max(1, self.operation_count))
+        self._reset(base_fee * max(1, self.operation_count) + (self.resource_fee if charge_fee else 0))
         view = txn.child()
         checker = SignatureChecker(self.contents_hash, self.signatures)
         if (
@@ -220,6 +257,11 @@ class TransactionFrame:
             return TxCode.txMALFORMED
         if not self.tx.operations:
             return TxCode.txMISSING_OPERATION
+        if not is_consistent(self.tx):
+            return TxCode.txMALFORMED
+        problem = self.soroban.problem(self.fee_bid) if self.soroban is not None else None
+        if problem is not None:
+            return problem
         if self.preconditions.is_too_early(txn.header, times.lower):
             return TxCode.txTOO_EARLY
         if self.preconditions.is_too_late(txn.header, times.upper):
@@ -284,6 +326,7 @@ class TransactionFrame:
     def apply(self, txn: LedgerTxn, charge_fee: bool = True) -> None:
         """Apply it: use up its sequence, then all operations or none. `result` tells what happened."""
         preparation = txn.child()
+        self.record = ApplyRecord()
         checker = SignatureChecker(self.contents_hash, self.signatures)
         stage = self._common_valid(
             preparation, checker, 0, charge_fee=charge_fee, times=AT_CLOSE, applying=True
@@ -294,6 +337,7 @@ class TransactionFrame:
             source.sequence_ledger = txn.header.sequence
             source.sequence_time = txn.header.close_time
         ready = self._process_signatures(preparation, checker, stage)
+        self.record.before = preparation.changes()
         preparation.commit()
         if ready:
             self._apply_operations(txn)
@@ -324,6 +368,7 @@ class TransactionFrame:
         for index in range(len(self.tx.operations)):
             single = together.child()
             if self._apply_operation(single, index):
+                self.record.operations.append(single.changes())
                 single.commit()
             else:
                 success = False
@@ -333,6 +378,8 @@ class TransactionFrame:
             together.commit()
         else:
             self.result.code = TxCode.txFAILED
+        if not self.result.succeeded:
+            self.record.operations = []
 
     def _apply_operation(self, txn: LedgerTxn, index: int) -> bool:
         operation, result = self.tx.operations[index], self.result.operations[index]
@@ -368,6 +415,12 @@ def remove_pre_authorisation(txn: LedgerTxn, account_id: bytes, contents_hash: b
     )
     if account is not None and signer is not None:
         reserves.remove_signer(txn, account, signer)
+
+
+def refund(txn: LedgerTxn, payer_id: bytes, amount: int) -> int:
+    """Give back what a Soroban transaction did not use, if its payer still exists. Return what was given."""
+    payer = txn.account(payer_id) if amount else None
+    return amount if payer is not None and reserves.add_native(txn.header, payer, amount) else 0
 
 
 def take_fee(txn: LedgerTxn, payer_id: bytes, fee: int) -> int:

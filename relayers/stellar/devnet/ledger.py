@@ -22,6 +22,8 @@ MAX_SEQUENCE = "max sequence"
 """Mark: a source account → its highest sequence in this ledger (set when the ledger contains a merge)."""
 _MARKS = frozenset({SPONSORSHIP, SPONSORING, MAX_SEQUENCE})
 
+Change = tuple[Key, Entry | None, Entry | None]
+
 
 @dataclass(frozen=True)
 class Header:
@@ -151,6 +153,17 @@ class LedgerTxn:
                     if value is not None:
                         found.append(key)
             layer = layer._parent
+        return found
+
+    def changes(self) -> list[Change]:
+        """Return what this layer changed: key, the entry before (None: new), the entry after (None: gone)."""
+        assert self._parent is not None  # noqa: S101
+        found: list[Change] = []
+        for key, after in self._changes.items():
+            before = self._parent.peek(key)
+            if key[0] in _MARKS or before == after:
+                continue
+            found.append((key, before.copy() if before is not None else None, after and after.copy()))
         return found
 
     def changed(self, kind: str) -> set[bytes]:

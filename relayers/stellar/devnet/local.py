@@ -6,7 +6,6 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import httpx
 import msgspec
 from stellar_sdk import Account, Keypair, Network, TransactionBuilder
 from stellar_sdk.operation import Operation, Payment
@@ -16,18 +15,25 @@ from bridge.chains.local import processes
 from bridge.chains.local.servers import ChildServer
 from bridge.keys.devkeys import devnet_key
 from bridge.protocol.types import Asset, ChainId, ChainTiming
-from relayers.stellar.assets import decimal, to_stellar
+from relayers.stellar.accounts import read_holder
+from relayers.stellar.contract import decimal, to_stellar
+from relayers.stellar.deploying import contract_address, deploy
+from relayers.stellar.rpc import ask, open_rpc
 from relayers.stellar.settings import DECIMALS, XLM, StellarSettings
 from relayers.stellar.timing import DEVNET
 
 ISSUER = Keypair.from_raw_ed25519_seed(devnet_key("stellar/issuer"))
 TOKEN = Asset(XLM.chain, "RUSD", DECIMALS, f"RUSD:{ISSUER.public_key}")
 """The devnet's issued asset, of the instance named after the family."""
-_ISSUER_XLM = 1_000_000_000
+CONTRACT = contract_address(ISSUER.public_key, Network.STANDALONE_NETWORK_PASSPHRASE)
+"""Where the HTLC contract is on every devnet: its address follows from who deploys it."""
+_ISSUER_XLM = 10_000_000_000
+_PATIENCE = 30.0
+"""Seconds for one request."""
 
 
 class StellarDevnet(ChildServer):
-    """The emulator behind its Horizon-compatible server, with one issued asset.
+    """The emulator behind its Stellar RPC server, with our contract and one issued asset.
 
     With a `block_time` (seconds) ledgers close by themselves, without it only on `mine`, and its clock then
     stands still in between. Its journal under `directory` survives a kill: a node started again goes on from
@@ -55,14 +61,15 @@ class StellarDevnet(ChildServer):
 
     @property
     def url(self) -> str:
-        """Where Horizon is served."""
-        return f"http://127.0.0.1:{self.port}"
+        """Where Stellar RPC is served."""
+        return f"http://127.0.0.1:{self.port}/rpc"
 
     @property
     def settings(self) -> StellarSettings:
         """What `open_port` needs for this devnet."""
         return StellarSettings(
-            horizon_url=self.url,
+            rpc_urls=(self.url,),
+            contract=CONTRACT,
             passphrase=Network.STANDALONE_NETWORK_PASSPHRASE,
             assets=(self.native, self.token),
             channels=self._channels,
@@ -71,10 +78,20 @@ class StellarDevnet(ChildServer):
         )
 
     async def start(self) -> StellarDevnet:
-        """Start the node; on a fresh chain make the issuer's account. Returns itself."""
+        """Start the node; on a fresh chain make the issuer's account and the contract. Returns itself."""
         await self.restart()
-        if (await self._client.get(f"/accounts/{ISSUER.public_key}")).status_code == httpx.codes.NOT_FOUND:
-            await self.fund(ISSUER.public_key, self.native, _ISSUER_XLM)
+        rpc = open_rpc((self.url,), _PATIENCE, self.chain)
+        try:
+            if (await read_holder(rpc, ISSUER.public_key)).account is None:
+                await self.fund(ISSUER.public_key, self.native, _ISSUER_XLM)
+            passphrase = Network.STANDALONE_NETWORK_PASSPHRASE
+            await rpc.pinned(
+                lambda one: deploy(
+                    one, ISSUER, passphrase, (self.native, self.token), closed=lambda: self.mine(1)
+                )
+            )
+        finally:
+            await rpc.close()
         return self
 
     async def restart(self) -> None:
@@ -105,24 +122,29 @@ class StellarDevnet(ChildServer):
 
     async def send(self, key: Keypair, operations: Sequence[Operation]) -> None:
         """Send anybody's transaction and put it into a ledger of its own. Raises `PortError` if it fails."""
-        account = (await self._client.get(f"/accounts/{key.public_key}")).json()
-        builder = TransactionBuilder(
-            Account(key.public_key, int(account["sequence"])), self.settings.passphrase, base_fee=1000
-        )
-        for operation in operations:
-            builder.append_operation(operation)
-        envelope = builder.add_time_bounds(0, 0).build()
-        envelope.sign(key)
-        answer = await self._client.post("/transactions_async", data={"tx": envelope.to_xdr()})
-        await self.mine(1)
-        record = await self._client.get(f"/transactions/{envelope.hash_hex()}")
-        if record.status_code != httpx.codes.OK or not record.json()["successful"]:
-            raise PortError(f"a devnet transaction failed: {answer.text} {record.text}", f"see {self._log}")
+        rpc = open_rpc((self.url,), _PATIENCE, self.chain)
+        try:
+            sequence = (await read_holder(rpc, key.public_key)).sequence
+            builder = TransactionBuilder(
+                Account(key.public_key, sequence or 0), self.settings.passphrase, base_fee=1000
+            )
+            for operation in operations:
+                builder.append_operation(operation)
+            envelope = builder.add_time_bounds(0, 0).build()
+            envelope.sign(key)
+            answer = await ask(rpc, "sendTransaction", transaction=envelope.to_xdr())
+            await self.mine(1)
+            found = await ask(rpc, "getTransaction", hash=envelope.hash_hex())
+        finally:
+            await rpc.close()
+        if found["status"] != "SUCCESS":
+            raise PortError(f"a devnet transaction failed: {answer} {found['status']}", f"see {self._log}")
 
     def describe(self) -> Mapping[str, str]:
         """Return URLs, addresses and paths worth printing."""
         return {
-            f"{self.chain} horizon": self.url,
+            f"{self.chain} rpc": self.url,
+            f"{self.chain} contract": CONTRACT,
             f"{self.chain} token": self.token.contract,
             f"{self.chain} log": str(self._log),
         }

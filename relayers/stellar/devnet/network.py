@@ -16,10 +16,11 @@ from stellar_sdk import Keypair, Network, xdr
 
 from relayers.stellar.devnet.entries import Account, Entry, Key, account
 from relayers.stellar.devnet.fee_bump import Frame, make_frame
-from relayers.stellar.devnet.frames import ceil_div
+from relayers.stellar.devnet.frames import SOROBAN_SETTINGS, ceil_div, refund
 from relayers.stellar.devnet.ledger import MAX_SEQUENCE, Header, LedgerTxn
 from relayers.stellar.devnet.queue import Submitted, TransactionQueue
 from relayers.stellar.devnet.results import TxResult
+from relayers.stellar.devnet.soroban.settings import Settings
 
 TOTAL_COINS = 1_000_000_000_000_000_000
 """Stroops in the genesis: 100 billion XLM."""
@@ -58,6 +59,8 @@ class StandaloneNetwork:
     genesis_time: int = 0
     max_operations: int = 1000
     """Operations that a ledger takes."""
+    settings: Settings = SOROBAN_SETTINGS
+    """What Soroban allows and costs."""
     queue: TransactionQueue = field(default_factory=TransactionQueue)
     ledgers: list[ClosedLedger] = field(default_factory=list)
     """All closed ledgers; the one of sequence n at index n - 1."""
@@ -92,7 +95,7 @@ class StandaloneNetwork:
 
     def submit(self, envelope: xdr.TransactionEnvelope) -> tuple[Submitted, Frame]:
         """Give the node a transaction, as its `tx` command does."""
-        frame = make_frame(self.network_id, envelope)
+        frame = make_frame(self.network_id, envelope, self.settings)
         return self.queue.submit(self._root, frame), frame
 
     def close(self, close_time: int, order: Sequence[bytes] = ()) -> ClosedLedger:
@@ -104,7 +107,8 @@ class StandaloneNetwork:
         last = self.header
         if close_time <= last.close_time:
             raise ValueError(f"a ledger must close after {last.close_time}, not at {close_time}")
-        frames, base_fee = _within_limits(self.queue.candidates(self._root, close_time), last)
+        candidates = self.queue.candidates(self._root, close_time)
+        frames, base_fee = _within_limits(candidates, last, self.settings)
         set_hash = _set_hash(last.hash, frames)
         frames = _in_order(frames, set_hash, order)
         sequence = last.sequence + 1
@@ -150,6 +154,7 @@ class StandaloneNetwork:
             applied.append(entry)
             self._by_hash[frame.contents_hash] = entry
             self._by_hash[frame.inner.contents_hash] = entry
+        _give_refunds(txn, frames)
         txn.commit()
         return ClosedLedger(header, tuple(applied), sum(len(frame.inner.tx.operations) for frame in frames))
 
@@ -171,6 +176,14 @@ class StandaloneNetwork:
         return undone
 
 
+def _give_refunds(txn: LedgerTxn, frames: list[Frame]) -> None:
+    """After all transactions: what Soroban ones did not use goes back to who paid (CAP-67)."""
+    for frame in frames:
+        if frame.soroban is not None:
+            frame.refunded = refund(txn, frame.fee_source, frame.soroban.refund)
+            frame.result.fee_charged -= frame.refunded
+
+
 def named_accounts(frame: Frame) -> set[bytes]:
     """Return the accounts that a transaction's sources name."""
     inner = frame.inner
@@ -178,18 +191,26 @@ def named_accounts(frame: Frame) -> set[bytes]:
     return sources | {frame.source, frame.fee_source}
 
 
-def _within_limits(frames: list[Frame], header: Header) -> tuple[list[Frame], int]:
+def _within_limits(frames: list[Frame], header: Header, settings: Settings) -> tuple[list[Frame], int]:
     """Choose the best payers that fit, and the ledger's base fee: raised only when space runs short."""
     chosen = []
     room = header.max_tx_set_size
-    for frame in sorted(frames, key=lambda each: -Fraction(each.fee_bid, each.operation_count)):
-        if frame.operation_count <= room:
-            chosen.append(frame)
-            room -= frame.operation_count
+    instructions, contracts = settings.ledger_instructions, settings.ledger_transactions
+    for frame in sorted(frames, key=lambda each: -Fraction(each.inclusion_bid, each.operation_count)):
+        if frame.operation_count > room:
+            continue
+        if frame.soroban is not None:
+            wanted = frame.soroban.resources.instructions.uint32
+            if wanted > instructions or not contracts:
+                continue
+            instructions -= wanted
+            contracts -= 1
+        chosen.append(frame)
+        room -= frame.operation_count
     used = header.max_tx_set_size - room
     if used <= max(0, header.max_tx_set_size - MAX_OPERATIONS_PER_TX):
         return chosen, header.base_fee
-    return chosen, min(ceil_div(frame.fee_bid, frame.operation_count) for frame in chosen)
+    return chosen, min(ceil_div(frame.inclusion_bid, frame.operation_count) for frame in chosen)
 
 
 def _set_hash(previous: bytes, frames: list[Frame]) -> bytes:

@@ -14,9 +14,14 @@ from stellar_sdk import Asset, Keypair, TransactionBuilder, xdr
 
 from relayers.stellar.devnet.entries import account
 from relayers.stellar.devnet.fee_bump import Frame
+from relayers.stellar.devnet.frames import SOROBAN_SETTINGS
 from relayers.stellar.devnet.network import ClosedLedger, StandaloneNetwork
 from relayers.stellar.devnet.queue import Submitted
 from relayers.stellar.devnet.replay import close_step, tx_step
+from relayers.stellar.devnet.soroban.settings import Settings
+
+RPC_RETENTION = 120_960
+"""Ledgers that a public RPC server keeps: seven days of five seconds."""
 
 
 class StellarNode:
@@ -28,17 +33,22 @@ class StellarNode:
     later than the one before.
     """
 
-    def __init__(self, journal: Path | None = None, ticking: bool = True) -> None:
+    def __init__(
+        self, journal: Path | None = None, ticking: bool = True, settings: Settings = SOROBAN_SETTINGS
+    ) -> None:
         self._journal = journal
+        self._settings = settings
         self._ticking = ticking
         self.elder_ledger = 2
         """The oldest ledger whose history Horizon keeps; of older ones it shows no transactions."""
         self.transactions_lag = 0
         """How many of the newest ledgers Horizon shows without their transactions: its lists may come from
         databases that lag one behind the other."""
+        self.rpc_retention = RPC_RETENTION
+        """How many ledgers the RPC server keeps."""
         self._offset = 0
         self._changed = asyncio.Condition()
-        self.network = StandaloneNetwork(genesis_time=int(time.time()))
+        self.network = StandaloneNetwork(genesis_time=int(time.time()), settings=settings)
         if journal is not None and journal.exists():
             self._restore(journal)
 
@@ -49,7 +59,7 @@ class StellarNode:
             except ValueError:
                 break  # the last line of a killed node may be torn
             if step["op"] == "genesis":
-                self.network = StandaloneNetwork(genesis_time=step["closeTime"])
+                self.network = StandaloneNetwork(genesis_time=step["closeTime"], settings=self._settings)
             elif step["op"] == "tx":
                 self.network.submit(xdr.TransactionEnvelope.from_xdr(step["envelope"]))
             elif step["op"] == "close":

@@ -118,9 +118,9 @@ class TransactionQueue:
                 return Submitted.TRY_AGAIN_LATER
             frame.result = TxResult(TxCode.txBAD_SEQ)
             return Submitted.ERROR
-        needed = FEE_MULTIPLIER * old.fee_bid * frame.operation_count
-        if frame.fee_bid * old.operation_count < needed:
-            fee = min(INT64_MAX, ceil_div(needed, old.operation_count))
+        needed = FEE_MULTIPLIER * old.inclusion_bid * frame.operation_count
+        if frame.inclusion_bid * old.operation_count < needed:
+            fee = min(INT64_MAX, frame.resource_fee + ceil_div(needed, old.operation_count))
             frame.result = TxResult(TxCode.txINSUFFICIENT_FEE, fee)
             return Submitted.ERROR
         return None
@@ -149,7 +149,7 @@ class TransactionQueue:
         if self._evicted is not None and not _beats(frame, *self._evicted):
             return False
         for victim in self._victims(root, frame, replaced):
-            if not _beats(frame, victim.fee_bid, victim.operation_count):
+            if not _beats(frame, victim.inclusion_bid, victim.operation_count):
                 return False
             if victim.source == frame.source:
                 return False
@@ -158,7 +158,7 @@ class TransactionQueue:
     def _evict_for(self, root: LedgerTxn, frame: Frame, victims: list[Frame]) -> None:
         # What was replaced is gone by now, so fewer may have to go than were looked at.
         for victim in victims:
-            self._evicted = (victim.fee_bid, victim.operation_count)
+            self._evicted = (victim.inclusion_bid, victim.operation_count)
             self._ban(victim)
             size = sum(each.operation_count for each in self.pending())
             if size + frame.operation_count <= self._capacity(root):
@@ -240,15 +240,15 @@ class TransactionQueue:
 
 def _beats(frame: Frame, fee: int, operations: int) -> bool:
     """Tell whether the frame bids a higher rate; if not, its result says what would do."""
-    if frame.fee_bid * operations > fee * frame.operation_count:
+    if frame.inclusion_bid * operations > fee * frame.operation_count:
         return True
-    enough = fee * frame.operation_count // operations + 1
+    enough = frame.resource_fee + fee * frame.operation_count // operations + 1
     frame.result = TxResult(TxCode.txINSUFFICIENT_FEE, min(INT64_MAX, enough))
     return False
 
 
 def _fee_rate(frame: Frame) -> float:
-    return frame.fee_bid / frame.operation_count
+    return frame.inclusion_bid / frame.operation_count
 
 
 def _is_duplicate(old: Frame, new: Frame) -> bool:

@@ -27,6 +27,8 @@ _SPECIAL_FIELDS = {
 
 
 def _class_stem(kind: xdr.OperationType) -> str:
+    if kind is xdr.OperationType.EXTEND_FOOTPRINT_TTL:
+        return "ExtendFootprintTTL"
     return "".join(word.capitalize() for word in kind.name.split("_"))
 
 

@@ -1,4 +1,4 @@
-"""Runs a devnet node behind its Horizon-compatible server."""
+"""Runs a devnet node behind its servers: Horizon, and Stellar RPC at /rpc."""
 
 from __future__ import annotations
 
@@ -8,9 +8,20 @@ import socket
 from pathlib import Path
 
 import uvicorn
+from starlette.applications import Starlette
+from starlette.routing import Route
 
+from relayers.stellar.devnet.frames import SOROBAN_SETTINGS
 from relayers.stellar.devnet.horizon.app import HorizonServer
 from relayers.stellar.devnet.node import StellarNode
+from relayers.stellar.devnet.soroban.rpc import RpcServer
+from relayers.stellar.devnet.soroban.settings import Settings
+
+
+def _application(node: StellarNode) -> Starlette:
+    app = HorizonServer(node).app()
+    app.routes.append(Route("/rpc", RpcServer(node).handle, methods=["POST"]))
+    return app
 
 
 class DevnetServer:
@@ -20,14 +31,20 @@ class DevnetServer:
     free one.
     """
 
-    def __init__(self, journal: Path | None = None, interval: float | None = None, port: int = 0) -> None:
-        self.node = StellarNode(journal, ticking=interval is not None)
+    def __init__(
+        self,
+        journal: Path | None = None,
+        interval: float | None = None,
+        port: int = 0,
+        settings: Settings = SOROBAN_SETTINGS,
+    ) -> None:
+        self.node = StellarNode(journal, interval is not None, settings)
         self._interval = interval
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self._socket.bind(("127.0.0.1", port))
         config = uvicorn.Config(
-            HorizonServer(self.node).app(),
+            _application(self.node),
             log_level="warning",
             lifespan="off",
             timeout_graceful_shutdown=1,

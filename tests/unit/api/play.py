@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable, Mapping
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,7 @@ from starlette.testclient import TestClient
 from bridge import config
 from bridge.api.services import Services, build
 from bridge.chains.port import FeeEstimate, Tip, UnsignedTx
-from bridge.desk.prices import StaticPrices
+from bridge.desk.prices import Movement, Price
 from bridge.engine.apply import apply_events
 from bridge.keys.keystore import devnet_key
 from bridge.keys.quote_signature import QuoteSigner
@@ -53,6 +55,24 @@ TO_ETHER: dict[str, Any] = {"source": ZION, "destination": ETH, "amount": str(1_
 ADMIN = {"Authorization": f"Bearer {OPERATOR_KEY}"}
 
 
+class FixedPrices:
+    """Prices that never age and a market that hardly moves: what is not about prices."""
+
+    def __init__(self, table: Mapping[str, str], clock: Callable[[], int]) -> None:
+        self.table = {asset: Fraction(text) for asset, text in table.items()}
+        self._clock = clock
+        self.moves = Movement(volatility_ppm=0)
+
+    def price(self, asset: str) -> Price:
+        return Price.exactly(self.table[asset], self._clock())
+
+    def movement(self, source: str, destination: str, seconds: int) -> Movement:
+        return self.moves
+
+    def refresh(self) -> None:
+        return None
+
+
 class Clock:
     """Unix milliseconds, moved by hand."""
 
@@ -88,6 +108,7 @@ def base_settings(base: Path, overrides: dict[str, Any] | None = None) -> config
             {"from": ETH, "to": ZION, "min": "0.01", "max": "5"},
             {"from": ZION, "to": ETH, "min": "10", "max": "20000", "gasless": False},
         ],
+        "desk": {"known_after_swaps": 0},
         "prices": {"static": {ETH: "2000", ZION: "0.5"}},
         "chains": {
             "ethereum": {"timing": {**ETHEREUM_TIMING, "value_per_block": {ETH: "1"}}},
@@ -110,7 +131,7 @@ def services_for(settings: config.Settings, store: Store, clock: Clock) -> Servi
     return build(
         settings,
         store,
-        prices=StaticPrices(settings.prices.static, clock.seconds),
+        prices=FixedPrices(settings.prices.static, clock.seconds),
         signer=QuoteSigner(devnet_key("quotes/signer")),
         ports=ports,
     )

@@ -58,6 +58,7 @@ QUOTE = QuoteView(
     price_time=NOW,
     fees=[FeeLine(name="spread", money=Money.of(BLUE, 600_000))],
     gasless=False,
+    tolerance_ppm=500,
     source_deadline=Moment.at(DEADLINE),
     destination_deadline=Moment.at(DEADLINE - 1_800),
     lock_by=NOW,

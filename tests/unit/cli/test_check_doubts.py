@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from bridge.chains.port import Locked, Scan, SetAside, Spent, Tip
-from bridge.commands.check import Level, unproven_spends, unread_items
+from bridge.commands.check import Level, older_locks, unproven_spends, unread_items
 from bridge.engine.ingest import Ingest
 from bridge.protocol.types import TxId
 from bridge.store.records import ChainStatus
+from relayers.evm.plugin import EvmSection
 from relayers.fake.ledger import lock_id_of
 from tests import instances
 from tests.scenario.world import BridgeWorld
@@ -57,3 +59,23 @@ def test_a_lock_whose_fate_nobody_can_prove_fails_the_check_and_is_named(world: 
     assert "swap1" in found.detail
     assert found.hint
     assert list(unproven_spends(world.store, instances.ZION)) == []
+
+
+def test_swaps_that_only_the_release_before_can_finish_are_named(world: BridgeWorld) -> None:
+    world.swap()
+    without = EvmSection(rpc_urls=("http://127.0.0.1:1",), contract="")
+    moved = EvmSection(rpc_urls=("http://127.0.0.1:1",), contract="0x" + "12" * 20)
+    assert list(older_locks(world.store, CHAIN, moved)) == []
+    swap = world.get()
+    terms = msgspec.structs.replace(swap.source.terms, contract="")
+    older = msgspec.structs.replace(swap, source=msgspec.structs.replace(swap.source, terms=terms))
+    with world.store.transaction() as tx:
+        stored = tx.swaps.get(swap.id)
+        assert stored is not None
+        tx.swaps.save(older, stored.version)
+    assert list(older_locks(world.store, CHAIN, without)) == []
+    (found,) = older_locks(world.store, CHAIN, moved)
+    assert found.level is Level.FAIL
+    assert "swap1" in found.detail
+    assert "the release before this one" in found.hint
+    assert list(older_locks(world.store, instances.SOLANA, moved)) == []

@@ -97,7 +97,7 @@ def test_init_writes_a_configuration_that_loads_and_keys_that_open(tmp_path: Pat
 
 JOINING = {
     instances.SOLANA: ("--solana-rpc", "http://127.0.0.1:1"),
-    instances.STELLAR: ("--stellar-horizon", "http://127.0.0.1:1"),
+    instances.STELLAR: ("--stellar-rpc", "http://127.0.0.1:1"),
     instances.CARDANO: ("--cardano-blockfrost", "http://127.0.0.1:1/api/v0"),
 }
 PUBLIC_TIMING = {

@@ -15,6 +15,7 @@ from bridge.chains import registry
 from bridge.chains.family import section_of
 from bridge.config import ConfigError, Network, Settings, to_text, to_units
 from bridge.protocol.types import Amount, Asset, ChainId
+from chain.rules.params import NETWORKS
 from chain.rules.params import Network as ZionNetwork
 from relayers.cardano import plugin as cardano_plugin
 from relayers.cardano import timing as cardano_timing
@@ -150,7 +151,9 @@ def test_depth_grows_with_the_amount_up_to_the_cap(tmp_path: Path) -> None:
     chains = base_settings(tmp_path).chains
     zion = Asset(instances.ZION, "ZION", 8)
     assert chains.timing(zion, Amount(1)).finality_depth == 10
-    assert chains.timing(zion, Amount(5_000 * 10**8)).finality_depth == 15
+    assert chains.timing(zion, Amount(999 * 10**8)).finality_depth == 10
+    assert chains.timing(zion, Amount(5_000 * 10**8)).finality_depth == 30, "the chain's own advice"
+    assert chains.timing(zion, Amount(50_000 * 10**8)).finality_depth == 60
     assert chains.timing(zion, Amount(10**18)).finality_depth == 120
     most = chains.secured(zion)
     assert most is not None
@@ -160,7 +163,7 @@ def test_depth_grows_with_the_amount_up_to_the_cap(tmp_path: Path) -> None:
 
 STELLAR: dict[str, Any] = {
     **MINIMAL,
-    "chains": {**MINIMAL["chains"], "stellar": {"horizon_url": "http://h"}},
+    "chains": {**MINIMAL["chains"], "stellar": {"rpc_urls": ["http://h"], "contract": "C" + "A" * 55}},
     "assets": [*MINIMAL["assets"], {"chain": "stellar", "symbol": "XLM", "decimals": 7}],
     "pairs": [
         *MINIMAL["pairs"],
@@ -176,7 +179,7 @@ def test_stellar_is_there_only_when_its_section_is_given() -> None:
     section = settings.enabled_chains()[instances.STELLAR]
     assert section.urls == ("http://h",)
     assert section.keystore == Path("/base/keys/stellar.json")
-    assert "add it with horizon_url" in refused({**STELLAR, "chains": MINIMAL["chains"]})
+    assert "add it with rpc_urls" in refused({**STELLAR, "chains": MINIMAL["chains"]})
 
 
 @pytest.mark.parametrize(
@@ -385,3 +388,11 @@ def test_a_family_that_cannot_be_loaded_hides_no_other(monkeypatch: pytest.Monke
 
 
 _offered = registry.offered()
+
+
+@pytest.mark.parametrize("coins", [1, 999, 1_000, 50_000, 100_000, 1_000_000])
+def test_zions_default_depth_is_never_below_the_chains_own_advice(coins: int) -> None:
+    settings = config.parse({**MINIMAL, "network": "test"}, Path("/base"))
+    asset = settings.assets_by_key()["zion:ZION"]
+    timing = settings.chains.timing(asset, Amount(coins * 10**8))
+    assert timing.finality_depth == NETWORKS[ZionNetwork.MAIN].finality_depth(coins * 10**8)

@@ -212,3 +212,17 @@ def test_a_source_that_was_claimed_as_the_swap_knows_is_paid_for_with_the_lock(w
     assert check_source_lock(swap, claimed) is not None, "only the evidence says so"
     source = msgspec.structs.replace(swap.source, state=LegState.CLAIM_SEEN)
     assert check_source_lock(msgspec.structs.replace(swap, source=source), claimed) is None
+
+
+@pytest.mark.parametrize("chain", [instances.ETHEREUM, instances.ZION])
+def test_nothing_is_locked_while_a_chain_makes_no_blocks(world: BridgeWorld, chain: ChainId) -> None:
+    intent = lock_intent(world)
+    with world.store.reading() as tx:
+        now_ms = tx.now_ms
+    change_status(world, chain, tip_ms=now_ms - 100_000)
+    decision = decide(world, intent)
+    assert isinstance(decision, Go) or "no blocks" not in decision.reason, "ten blocks may be late"
+    change_status(world, chain, tip_ms=now_ms - 101_000)
+    decision = decide(world, intent)
+    assert isinstance(decision, Hold)
+    assert decision.reason == f"{chain} makes no blocks now"

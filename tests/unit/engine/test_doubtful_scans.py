@@ -7,8 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 from sqlalchemy import event as sql
+from sqlalchemy.exc import OperationalError
 
 from bridge.chains.port import (
     Claimed,
@@ -21,8 +23,10 @@ from bridge.chains.port import (
     Spent,
     Tip,
 )
+from bridge.engine.apply import MAX_TRIES
 from bridge.engine.ingest import MAX_ITEM_CHARACTERS, Ingest, IngestResult
 from bridge.protocol.types import BlockRef, LegState, LockId, Preimage, TxId, UnixSeconds
+from bridge.store import ConflictError, StoreUnavailableError
 from bridge.store.records import ChainStatus, ObservedKind
 from relayers.fake.ledger import lock_id_of
 from tests import instances
@@ -105,6 +109,37 @@ def test_an_event_of_ours_that_cannot_be_stored_is_set_aside_and_the_others_go_o
     with world.store.reading() as tx:
         (item,) = tx.set_aside.open(CHAIN)
     assert (item.item, item.reason) == ("bad", "it could not be stored (KeyError)")
+
+
+@pytest.mark.parametrize(
+    ("sqlstate", "error"),
+    [("40P01", ConflictError), ("57P01", StoreUnavailableError)],
+    ids=["deadlock", "shutdown"],
+)
+def test_what_the_database_refuses_now_is_no_fault_of_the_event(
+    world: BridgeWorld, monkeypatch: pytest.MonkeyPatch, sqlstate: str, error: type[Exception]
+) -> None:
+    """An event that was set aside because of a deadlock would never have been read again."""
+    sound, refusals = Ingest._ingest_event, MAX_TRIES
+
+    def ingest_event(self: Ingest, tx: Any, event: HtlcEvent, refunded: LockId) -> bool:
+        nonlocal refusals
+        if refusals:
+            refusals -= 1
+            cause = psycopg.OperationalError("not now")
+            cause.sqlstate = sqlstate
+            raise OperationalError("UPDATE", {}, cause)
+        return sound(self, tx, event, refunded)
+
+    monkeypatch.setattr(Ingest, "_ingest_event", ingest_event)
+    with pytest.raises(error):
+        ingest(world, 1, locked(world))
+    with world.store.reading() as tx:
+        assert tx.set_aside.open(CHAIN) == []
+        assert tx.blocks.last(CHAIN) is None, "the block does not count as read"
+    refusals = 0
+    assert ingest(world, 1, locked(world)).news == 1
+    assert world.get().source.state is LegState.SEEN
 
 
 def test_items_are_kept_short_counted_once_and_noted_with_the_version(world: BridgeWorld) -> None:

@@ -98,6 +98,8 @@ def intent(
         not_before_ms=0,
         batch_leader=batch_leader,
         reason="",
+        pays=Address(""),
+        counted_from=0,
         created_ms=0,
         updated_ms=0,
     )

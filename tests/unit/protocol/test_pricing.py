@@ -20,7 +20,6 @@ from bridge.protocol.pricing import (
     PriceRefusedError,
     Rate,
     Terms,
-    inventory_skew_ppm,
     price,
 )
 from bridge.protocol.refusals import ProtocolError
@@ -214,20 +213,3 @@ def test_terms_that_would_pay_the_requester_are_refused(change: dict[str, Any]) 
         Terms(Rate(1, 1), **change)
     with pytest.raises(ProtocolError):
         Terms(Rate(1, 1), 0, costs=Costs(reserve=Amount(-1)))
-
-
-@given(st.integers(0, 10**12), st.integers(0, 10**12), st.integers(1, 10**12), st.integers(0, 10**5))
-def test_scarcer_inventory_never_gets_cheaper(one: int, other: int, target: int, most: int) -> None:
-    scarce, plenty = sorted((one, other))
-    dear, cheap = (
-        inventory_skew_ppm(Amount(scarce), Amount(target), most),
-        inventory_skew_ppm(Amount(plenty), Amount(target), most),
-    )
-    assert -most <= cheap <= dear <= most
-    assert inventory_skew_ppm(Amount(0), Amount(target), most) == most
-    assert inventory_skew_ppm(Amount(target), Amount(target), most) == 0
-
-
-def test_inventory_skew_needs_a_target() -> None:
-    with pytest.raises(ProtocolError, match="target"):
-        inventory_skew_ppm(Amount(1), Amount(0), 1)

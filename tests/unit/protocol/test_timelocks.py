@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hypothesis.strategies as st
+import msgspec
 import pytest
 from hypothesis import given
 
@@ -25,6 +26,7 @@ def plans(draw: st.DrawFn) -> tuple[int, int, SwapPolicy, timelocks.Deadlines]:
     source, destination = draw(TIMING), draw(TIMING)
     user_window = destination.inclusion_p99 + draw(st.integers(1, 86400))
     outage = draw(st.integers(0, 86400))
+    halt = draw(st.integers(0, 86400))
     now_source = draw(CLOCK)
     skews = source.clock_skew + destination.clock_skew
     now_destination = now_source + draw(st.integers(-skews, skews))
@@ -36,8 +38,9 @@ def plans(draw: st.DrawFn) -> tuple[int, int, SwapPolicy, timelocks.Deadlines]:
         user_window=user_window,
         outage_budget=outage,
         lock_window=draw(st.integers(1, 7200)),
+        halt_budget=halt,
     )
-    policy = SwapPolicy(source, destination, user_window, outage, plan.lock_by)
+    policy = SwapPolicy(source, destination, user_window, outage, plan.lock_by, halt)
     return now_source, now_destination, policy, plan
 
 
@@ -82,6 +85,7 @@ def test_both_inequalities_of_the_protocol_hold_when_planned(drawn) -> None:  # 
         + src.block_interval * src.finality_depth
         + src.clock_skew
         + dst.clock_skew
+        + policy.halt_budget
     )
 
 
@@ -218,3 +222,18 @@ def test_nonsense_is_refused_with_a_hint() -> None:
             outage_budget=0,
             lock_window=1,
         )
+
+
+def test_swaps_at_stake_together_need_the_depth_of_their_sum() -> None:
+    """Swaps of 999 coins each wait for 10 blocks alone; a hundred fall together in one reorganisation."""
+    alone = ChainTiming(
+        60, 10, 600, 600, value_per_block=1_000, depth_steps=((0, 10), (1_000, 30), (100_000, 90))
+    )
+    assert timelocks.joint_depth(alone, Amount(999), Amount(0)) == 10
+    assert timelocks.joint_depth(alone, Amount(999), Amount(1)) == 30
+    assert timelocks.joint_depth(alone, Amount(999), Amount(99 * 999)) == 108
+    steps = msgspec.structs.replace(alone, value_per_block=0)
+    assert timelocks.joint_depth(steps, Amount(999), Amount(99 * 999)) == 30
+    assert timelocks.joint_depth(steps, Amount(999), Amount(999 * 999)) == 90
+    plain = ChainTiming(12, 64, 120, 30)
+    assert timelocks.joint_depth(plain, Amount(10**30), Amount(10**30)) == 64

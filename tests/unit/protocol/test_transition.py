@@ -18,6 +18,7 @@ from bridge.protocol.effects import (
     SendLock,
     SendRefund,
 )
+from bridge.protocol.legs import DUST_SHARE
 from bridge.protocol.refusals import RefusalCode
 from bridge.protocol.rules import may_counterlock, may_share_secret
 from bridge.protocol.status import is_terminal
@@ -179,6 +180,9 @@ def test_a_final_source_seen_again_in_a_higher_block_has_to_become_final_anew() 
 
 # Locks that are not the one agreed on
 
+LESS = SOURCE_TERMS.amount - 1
+DUST = -(-SOURCE_TERMS.amount // DUST_SHARE) - 1
+
 
 @pytest.mark.parametrize(
     "changes",
@@ -194,7 +198,9 @@ def test_a_final_source_seen_again_in_a_higher_block_has_to_become_final_anew() 
 )
 def test_a_lock_with_wrong_terms_is_given_back_at_once_and_never_answered(changes: dict[str, Any]) -> None:
     p = Player().accepted().source_locked("odd", **changes)
-    assert p.swap.state is SwapState.INVALID_LOCK
+    # Only the user's own mistake decides what people read of the swap.
+    own = "sender" not in changes
+    assert p.swap.state is (SwapState.INVALID_LOCK if own else SwapState.AWAIT_LOCK)
     assert p.required == (SendCooperativeRefund(lock_id=LockId("odd")),)
     assert p.swap.source.lock_terms(LockId("odd")).sender == changes.get("sender", "0xuser")
     p.source_final("odd")
@@ -203,7 +209,7 @@ def test_a_lock_with_wrong_terms_is_given_back_at_once_and_never_answered(change
 
 def test_a_lock_of_a_foreign_asset_is_returned_only_at_an_operators_word() -> None:
     p = Player().accepted().source_locked("odd", asset=USDC)
-    assert (p.swap.state, p.required) == (SwapState.INVALID_LOCK, ())
+    assert (p.swap.state, p.required) == (SwapState.AWAIT_LOCK, ())
     assert "another asset" in p.swap.attention
     p.operator(ev.OperatorVerb.COOPERATIVE_REFUND)
     assert SendCooperativeRefund(lock_id=LockId("odd")) in p.required
@@ -218,13 +224,13 @@ def test_a_lock_that_the_bridge_cannot_claim_is_none_of_its_business(changes: di
 
 
 def test_the_right_lock_after_a_wrong_one_still_works() -> None:
-    p = Player().accepted().source_locked("odd", amount=1).source_locked().source_final()
+    p = Player().accepted().source_locked("odd", amount=LESS).source_locked().source_final()
     assert p.swap.state is SwapState.COUNTERLOCKING
     assert p.required == (SendLock(), SendCooperativeRefund(lock_id=LockId("odd")))
 
 
 def test_events_of_a_stray_lock_never_move_the_leg() -> None:
-    p = Player().accepted().source_locked("odd", amount=1).source_locked()
+    p = Player().accepted().source_locked("odd", amount=LESS).source_locked()
     p.feed(
         ev.LockFinal(SOURCE, LockId("odd")),
         ev.RefundSeen(SOURCE, LockId("odd"), TxId("t"), block(12)),
@@ -269,7 +275,7 @@ def test_a_late_lock_that_a_reorg_puts_into_the_window_is_still_given_back() -> 
 
 
 def test_from_its_deadline_on_a_lock_is_given_back_by_a_plain_refund() -> None:
-    p = Player().accepted().source_locked("odd", amount=1).source_time(PLAN.source)
+    p = Player().accepted().source_locked("odd", amount=LESS).source_time(PLAN.source)
     assert SendRefund(SOURCE, lock_id=LockId("odd")) in p.required
     assert SendCooperativeRefund(lock_id=LockId("odd")) not in p.required
 
@@ -277,9 +283,68 @@ def test_from_its_deadline_on_a_lock_is_given_back_by_a_plain_refund() -> None:
 def test_strays_without_end_do_not_grow_the_swap_without_end() -> None:
     p = Player().accepted()
     for n in range(1, 50):
-        p.source_locked(f"odd{n}", amount=n)
+        p.source_locked(f"odd{n}", amount=SOURCE_TERMS.amount + n)
     assert len(p.swap.source.strays) == 4
     assert p.source_locked().source_final().swap.state is SwapState.COUNTERLOCKING
+
+
+@pytest.mark.parametrize("sender", ["0xuser", "0xstranger"])
+def test_dust_is_not_given_back_at_the_bridges_expense(sender: str) -> None:
+    p = Player().accepted().source_locked("odd", amount=DUST, sender=sender)
+    assert (p.swap.state, p.required) == (SwapState.AWAIT_LOCK, ())
+    assert (p.swap.source.strays != ()) == (sender == "0xuser")
+    p.operator(ev.OperatorVerb.COOPERATIVE_REFUND)
+    assert (SendCooperativeRefund(lock_id=LockId("odd")) in p.required) == (sender == "0xuser")
+
+
+def test_just_above_dust_is_given_back() -> None:
+    p = Player().accepted().source_locked("odd", amount=DUST + 1, sender="0xstranger")
+    assert p.required == (SendCooperativeRefund(lock_id=LockId("odd")),)
+
+
+def test_strangers_leave_room_for_the_users_own_mistakes() -> None:
+    p = Player().accepted()
+    for n in range(1, 10):
+        p.source_locked(f"strange{n}", amount=SOURCE_TERMS.amount + n, sender="0xstranger")
+    assert len(p.swap.source.strays) == 2
+    p.source_locked("own", amount=LESS)
+    assert LockId("own") in [stray.lock_id for stray in p.swap.source.strays]
+
+
+def completed() -> Player:
+    p = Player().awaiting_claim().claimed(DESTINATION).claimed(SOURCE)
+    return p.claim_final(DESTINATION).claim_final(SOURCE)
+
+
+def test_a_strangers_lock_wakes_no_finished_swap() -> None:
+    p = completed()
+    before = p.swap
+    p.source_locked("strange", amount=SOURCE_TERMS.amount * 2, sender="0xstranger")
+    assert p.swap == before
+
+
+def test_a_users_lock_on_a_finished_swap_is_given_back_without_opening_it() -> None:
+    p = completed().source_locked("again", amount=LESS)
+    assert p.swap.state is SwapState.COMPLETED
+    assert SendCooperativeRefund(lock_id=LockId("again")) in p.required
+
+
+@pytest.mark.parametrize("changes", [{"asset": USDC}, {"amount": LESS}, {"deadline": PLAN.source * 2}])
+@pytest.mark.parametrize("sender", ["0xuser", "0xstranger"])
+def test_a_lock_that_never_moves_keeps_no_swap_open(changes: dict[str, Any], sender: str) -> None:
+    p = Player().awaiting_claim().source_locked("odd", sender=sender, **changes)
+    p.claimed(DESTINATION).claimed(SOURCE).claim_final(DESTINATION).claim_final(SOURCE)
+    assert p.swap.state is SwapState.COMPLETED
+
+
+@pytest.mark.parametrize("sender", ["0xuser", "0xstranger"])
+def test_a_swap_with_nothing_but_a_wrong_lock_ends_at_its_own_deadline(sender: str) -> None:
+    p = Player().accepted().source_locked("odd", amount=LESS, sender=sender, deadline=PLAN.source * 9)
+    p.source_time(PLAN.source - 1)
+    own = sender == "0xuser"
+    assert p.swap.state is (SwapState.INVALID_LOCK if own else SwapState.EXPIRED_UNFUNDED)
+    p.source_time(PLAN.source)
+    assert p.swap.state is SwapState.EXPIRED_UNFUNDED
 
 
 def test_a_second_counterlock_of_ours_is_refunded_at_its_deadline_whatever_becomes_of_the_swap() -> None:

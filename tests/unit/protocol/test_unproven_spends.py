@@ -22,6 +22,7 @@ from tests.unit.protocol.factory import (
     PLAN,
     PREIMAGE,
     SOURCE,
+    SOURCE_TERMS,
     USDC,
     WRONG_PREIMAGE,
     Player,
@@ -213,19 +214,24 @@ def test_a_refund_that_was_not_believed_leaves_with_its_block() -> None:
 
 # Stray locks
 
+LESS = SOURCE_TERMS.amount - 1
 
-def test_a_stray_spent_in_an_unproven_way_keeps_the_swap_open_and_is_told() -> None:
-    p = Player().accepted().source_locked("odd", amount=1)
+
+def test_a_stray_spent_in_an_unproven_way_is_told_and_keeps_the_swap_open_until_its_own_deadline() -> None:
+    p = Player().accepted().source_locked("odd", amount=LESS)
     assert SendCooperativeRefund(lock_id=LockId("odd")) in p.required
     p.spent(SOURCE, lock_id="odd")
     assert not p.required
     assert "a stray lock was spent" in p.swap.attention
-    p.source_time(PLAN.source)
+    p.source_time(PLAN.source - 1)
     assert not is_terminal(p.swap)
+    p.source_time(PLAN.source)
+    assert is_terminal(p.swap)
+    assert "a stray lock was spent" in p.swap.attention
 
 
 def test_a_stray_that_we_agreed_to_give_back_may_go_back_early_and_another_one_may_not() -> None:
-    p = Player().accepted().source_locked("odd", amount=1)
+    p = Player().accepted().source_locked("odd", amount=LESS)
     p.refunded(SOURCE, at=block(40), lock_id="odd")
     assert p.swap.source.strays[0].state is LegState.REFUND_SEEN
     p = Player().accepted().source_locked("odd", asset=USDC)

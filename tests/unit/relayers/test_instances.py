@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import msgspec
 import pytest
-from stellar_sdk import Network
+from stellar_sdk import Network, scval
 
 from bridge.chains.actions import LockAction
 from bridge.chains.errors import ActionRefusedError
@@ -43,18 +43,17 @@ from relayers.solana.adapter import open_port as open_solana
 from relayers.solana.devnet.local import DEMO_TOKEN as SOLANA_TOKEN
 from relayers.solana.devnet.local import PROGRAM, SolanaDevnet
 from relayers.solana.settings import SolanaSettings
+from relayers.stellar import contract as stellar_contract
 from relayers.stellar.adapter import open_port as open_stellar
-from relayers.stellar.assets import from_stellar, to_stellar
+from relayers.stellar.devnet.local import CONTRACT as STELLAR_CONTRACT
 from relayers.stellar.devnet.local import TOKEN as STELLAR_TOKEN
 from relayers.stellar.devnet.local import StellarDevnet
-from relayers.stellar.recognition import read_lock
 from relayers.stellar.settings import StellarSettings
 from relayers.stellar.wallet import StellarWallet
 from relayers.zion import htlc as zion_htlc
 from relayers.zion.adapter import open_port as open_zion
 from relayers.zion.devnet.local import ZionDevnet
 from relayers.zion.settings import ZionSettings
-from tests.unit.stellar.world import LedgerWorld, keypair
 
 SECRET = Preimage(b"a preimage of thirty-two bytes..")
 BLOCK = BlockRef(BlockHeight(9), "b9", "b8", UnixSeconds(1_800_000_000))
@@ -70,7 +69,9 @@ def solana(chain: ChainId) -> SolanaSettings:
 
 
 def stellar(chain: ChainId) -> StellarSettings:
-    return StellarSettings("http://127.0.0.1:9", Network.STANDALONE_NETWORK_PASSPHRASE, chain=chain)
+    return StellarSettings(
+        ("http://127.0.0.1:9",), STELLAR_CONTRACT, Network.STANDALONE_NETWORK_PASSPHRASE, chain=chain
+    )
 
 
 def cardano(chain: ChainId) -> CardanoSettings:
@@ -180,14 +181,24 @@ def test_solana_reads_a_lock_as_one_of_its_instance() -> None:
 
 
 def test_stellar_reads_a_lock_as_one_of_its_instance() -> None:
-    world = LedgerWorld("sender", "recipient", "stranger")
-    sender, recipient = keypair("sender"), keypair("recipient")
-    envelope = world.lock_envelope(world.terms(sender, recipient), keypair("gate"), sender)
     for chain in (OURS, THEIRS):
-        gate = read_lock(envelope.to_xdr_object(), world.network.header.sequence + 1, stellar(chain))
-        assert gate is not None
-        assert gate.terms.chain == gate.terms.asset.chain == chain
-        assert from_stellar(to_stellar(STELLAR_TOKEN), stellar(chain).native).chain == chain
+        settings = stellar(chain)
+        terms = lock_terms("stellar", chain)
+        values = stellar_contract.term_values(terms, settings.passphrase)
+        topics = [
+            scval.to_symbol("lock"),
+            stellar_contract.id_value(stellar_contract.lock_id(terms, settings.passphrase)),
+            *values[:2],
+        ]
+        shown = stellar_contract.read_event(topics, scval.to_vec(values[2:]), settings)
+        assert shown.terms == terms
+        token = stellar_contract.token_address(STELLAR_TOKEN.contract, settings.passphrase)
+        stranger = msgspec.structs.replace(terms, asset=STELLAR_TOKEN)
+        values[2] = scval.to_address(token)
+        topics[1] = stellar_contract.id_value(stellar_contract.lock_id(stranger, settings.passphrase))
+        unknown = stellar_contract.read_event(topics, scval.to_vec(values[2:]), settings)
+        assert unknown.terms is not None
+        assert unknown.terms.asset.chain == chain
 
 
 async def test_stellars_wallet_signs_nothing_for_another_instance() -> None:
@@ -196,8 +207,6 @@ async def test_stellars_wallet_signs_nothing_for_another_instance() -> None:
     for purpose, preimage in ((Purpose.LOCK, None), (Purpose.CLAIM, SECRET), (Purpose.REFUND, None)):
         with pytest.raises(ActionRefusedError, match=THEIRS):
             await wallet.unsigned(purpose, theirs, preimage)
-    with pytest.raises(ActionRefusedError, match=THEIRS):
-        await wallet.authorization(theirs)
     await wallet.close()
 
 

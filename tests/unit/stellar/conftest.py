@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
+from copy import copy
+from dataclasses import replace
+from typing import Any
 
 import pytest_asyncio
 from stellar_sdk import (
@@ -10,10 +13,13 @@ from stellar_sdk import (
     Asset,
     AuthorizationFlag,
     ChangeTrust,
+    FeeBumpTransaction,
+    FeeBumpTransactionEnvelope,
     Keypair,
     Payment,
     SetOptions,
     TransactionBuilder,
+    scval,
     xdr,
 )
 from stellar_sdk.operation import Operation
@@ -23,10 +29,13 @@ from bridge.chains.port import BroadcastOutcome, FeeLevel, SignedTx, TxState
 from bridge.keys.devkeys import devnet_key
 from bridge.protocol.types import Address, Amount, LockTerms, Preimage, UnixSeconds
 from bridge.protocol.types import Asset as SwapAsset
+from relayers.stellar import contract
 from relayers.stellar.adapter import StellarPort, open_port
+from relayers.stellar.deploying import contract_address, deploy, send_call
 from relayers.stellar.devnet import entries
 from relayers.stellar.devnet.queue import Submitted
 from relayers.stellar.devnet.server import DevnetServer
+from relayers.stellar.rpc import open_rpc
 from relayers.stellar.settings import XLM, StellarSettings
 from relayers.stellar.wallet import StellarWallet
 from tests import instances
@@ -43,11 +52,37 @@ class Net:
         self.passphrase = server.node.network.passphrase
         self._ports: list[StellarPort] = []
 
-    def settings(self, *assets: SwapAsset, channels: int = 0) -> StellarSettings:
-        return StellarSettings(self.server.url, self.passphrase, assets=(XLM, *assets), channels=channels)
+    @property
+    def url(self) -> str:
+        return f"{self.server.url}/rpc"
 
-    async def port(self, name: str, *assets: SwapAsset, channels: int = 0, xlm: int = 1000) -> StellarPort:
-        port = open_port(self.settings(*assets, channels=channels), devnet_key(name))
+    @property
+    def contract(self) -> str:
+        return contract_address(self.key("deployer").public_key, self.passphrase)
+
+    def settings(self, *assets: SwapAsset, **more: Any) -> StellarSettings:
+        return StellarSettings((self.url,), self.contract, self.passphrase, assets=(XLM, *assets), **more)
+
+    async def deploy(self, *assets: SwapAsset) -> None:
+        """Put the contract on the ledger, and the asset contracts of XLM and these assets."""
+        deployer = self.key("deployer")
+        if not self.node.network.state.has_account(deployer.raw_public_key()):
+            self.node.fund(deployer.public_key, 10_000 * 10**7)
+            await self.node.close()
+
+        async def closed() -> None:
+            await self.node.close()
+
+        rpc = open_rpc((self.url,), 30.0, instances.STELLAR)
+        wanted = (XLM, *assets)
+        made = await rpc.pinned(lambda one: deploy(one, deployer, self.passphrase, wanted, closed=closed))
+        assert made == self.contract
+        await rpc.close()
+
+    async def port(
+        self, name: str, *assets: SwapAsset, xlm: int = 1000, more: dict[str, Any] | None = None
+    ) -> StellarPort:
+        port = open_port(self.settings(*assets, **(more or {})), devnet_key(name))
         self._ports.append(port)
         key = self.key(name)
         if xlm and not self.node.network.state.has_account(key.raw_public_key()):
@@ -91,7 +126,61 @@ class Net:
             await self.send(issuer, [Payment(self.key(holder).public_key, asset, "100")])
         if flags:
             await self.send(issuer, [SetOptions(set_flags=AuthorizationFlag(flags))])
-        return SwapAsset(instances.STELLAR, "USD", 7, f"USD:{asset.issuer}")
+        made = SwapAsset(instances.STELLAR, "USD", 7, f"USD:{asset.issuer}")
+        await self.deploy(made)
+        return made
+
+    @property
+    def requests(self) -> int:
+        """How many requests all ports together have sent."""
+        return sum(next(copy(each._rpc.pool.clients[0]._ids)) for each in self._ports)
+
+    async def freeze(self, issuer: str, asset: SwapAsset) -> None:
+        """Take the authorisation of an asset from our contract, as its issuer can (CAP-46-6)."""
+        key, token = self.key(issuer), contract.token_address(asset.contract, self.passphrase)
+        arguments = [scval.to_address(self.contract), scval.to_bool(False)]
+        rpc = open_rpc((self.url,), 30.0, instances.STELLAR)
+        call = contract.call(token, "set_authorized", arguments)
+        call = contract.call(token, "set_authorized", arguments, None, [contract.authorised(call)])
+
+        async def closed() -> None:
+            await self.node.close()
+
+        await rpc.pinned(lambda one: send_call(one, key, self.passphrase, call, closed))
+        await rpc.close()
+
+    def age_contracts(self, ledgers: int) -> None:
+        """Take so many ledgers off the life of every entry of contracts, as if they had been closed."""
+        state = self.node.network.state
+        for entry_key, entry in list(state._changes.items()):
+            if isinstance(entry, entries.ContractEntry):
+                state._changes[entry_key] = replace(entry, live_until=entry.live_until - ledgers)
+
+    def starved(self, tx: SignedTx, name: str) -> FeeBumpTransactionEnvelope:
+        """Return a transaction of `name`'s again, with too few instructions to succeed."""
+        outer = FeeBumpTransactionEnvelope.from_xdr_object(
+            xdr.TransactionEnvelope.from_xdr_bytes(tx.raw), self.passphrase
+        )
+        inner = outer.transaction.inner_transaction_envelope
+        data = inner.transaction.soroban_data
+        assert data is not None
+        data.resources.instructions = xdr.Uint32(100_000)
+        del inner.signatures[:]
+        del outer.signatures[:]
+        inner.sign(self.key(name))
+        again = FeeBumpTransactionEnvelope(
+            FeeBumpTransaction(self.key(name), outer.transaction.fee, inner), self.passphrase
+        )
+        again.sign(self.key(name))
+        return again
+
+    async def submit_failing(self, envelope: FeeBumpTransactionEnvelope) -> None:
+        status, frame = self.node.submit(envelope.to_xdr_object())
+        assert status is Submitted.PENDING, frame.result.names
+        await self.node.close()
+        applied = self.node.network.transaction(frame.contents_hash)
+        assert applied is not None
+        assert not applied.result.succeeded
 
     def terms(
         self,
@@ -107,7 +196,7 @@ class Net:
         deadline = self.node.network.header.close_time + lifetime
         return LockTerms(
             instances.STELLAR,
-            Address(""),
+            sender.contract,
             sender.account,
             Address(address),
             asset,
@@ -139,6 +228,7 @@ async def net() -> AsyncIterator[Net]:
     server = DevnetServer()
     await server.start()
     made = Net(server)
+    await made.deploy()
     yield made
     await made.close_ports()
     await server.stop()

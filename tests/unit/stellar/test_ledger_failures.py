@@ -33,9 +33,9 @@ from stellar_sdk import (
     xdr,
 )
 
-from relayers.stellar import htlc
 from relayers.stellar.devnet.queue import Submitted
 from relayers.stellar.devnet.replay import codes_of
+from tests.unit.stellar import gates
 from tests.unit.stellar.world import LedgerWorld, keypair
 
 XLM = Asset.native()
@@ -58,7 +58,7 @@ def test_a_fee_bump_that_its_payer_cannot_afford_beside_others_is_told_without_t
     world.apply(world.alice, [CreateAccount(poor.public_key, "1.001")])
     for sender, status in ((world.alice, Submitted.PENDING), (world.bob, Submitted.ERROR)):
         inner = world.build(sender, [BumpSequence(0)])
-        told, frame = world.submit(htlc.bump(inner, poor, 3000))
+        told, frame = world.submit(gates.bump(inner, poor, 3000))
         assert told is status
     assert frame.result.names == ("txINSUFFICIENT_BALANCE",)
     assert codes_of(frame.result.to_xdr()) == "txINSUFFICIENT_BALANCE fee=200"
@@ -79,7 +79,7 @@ def test_what_replaces_a_transaction_has_waited_as_long_as_it() -> None:
 
     crowd()
     crowd()
-    bumped = htlc.bump(world.build(patient, operations, fee=100), patient, 1000)
+    bumped = gates.bump(world.build(patient, operations, fee=100), patient, 1000)
     assert world.submit(bumped)[0] is Submitted.PENDING
     crowd()
     assert world.network.queue.pending()
@@ -95,7 +95,7 @@ def test_a_replacement_evicts_no_more_than_the_room_it_needs() -> None:
         world.submit(world.build(world.keys[name], operations, fee=200 + index))
     large = world.build(world.keys[names[17]], operations * 3, fee=300)
     world.submit(large)
-    assert world.submit(htlc.bump(large, world.root, 5000))[0] is Submitted.PENDING
+    assert world.submit(gates.bump(large, world.root, 5000))[0] is Submitted.PENDING
     fees = sorted(each.fee_bid for each in world.network.queue.pending())
     assert (len(fees), fees[0], fees[-1]) == (17, 201, 20_000)
 
@@ -131,21 +131,21 @@ def test_a_minimum_sequence_ends_where_the_account_has_come_and_begins_where_it_
 def test_a_fee_bump_carries_the_preconditions_of_what_is_inside(world: LedgerWorld) -> None:
     world.apply(world.alice, [BumpSequence(0)])
     inner = with_preconditions(world, Preconditions(min_sequence_ledger_gap=3))
-    assert world.send(htlc.bump(inner, world.bob, 200)) == (
+    assert world.send(gates.bump(inner, world.bob, 200)) == (
         "ERROR",
         "txFEE_BUMP_INNER_FAILED",
         "txBAD_MIN_SEQ_AGE_OR_GAP",
     )
     world.close()
     world.close()
-    assert world.send(htlc.bump(inner, world.bob, 200))[0] == "txFEE_BUMP_INNER_SUCCESS"
+    assert world.send(gates.bump(inner, world.bob, 200))[0] == "txFEE_BUMP_INNER_SUCCESS"
 
 
 def test_what_waits_for_age_or_gap_cannot_stand_behind_another(world: LedgerWorld) -> None:
     first = world.build(world.alice, [BumpSequence(0)])
     assert world.submit(first)[0] is Submitted.PENDING
     behind = with_preconditions(world, Preconditions(min_sequence_age=1), ahead=2)
-    for envelope in (behind, htlc.bump(behind, world.bob, 5000)):
+    for envelope in (behind, gates.bump(behind, world.bob, 5000)):
         assert world.submit(envelope)[0] is Submitted.TRY_AGAIN_LATER
 
 

@@ -31,9 +31,9 @@ from stellar_sdk import (
     TrustLineFlags,
 )
 
-from relayers.stellar import htlc
 from relayers.stellar.devnet.entries import UnsupportedFeatureError
 from relayers.stellar.devnet.queue import Submitted
+from tests.unit.stellar import gates
 from tests.unit.stellar.world import LedgerWorld, keypair
 
 XLM = Asset.native()
@@ -77,10 +77,10 @@ def test_a_fee_bump_replaces_a_pending_transaction_for_ten_times_its_rate(world:
     pending = world.build(world.alice, [Payment(world.bob.public_key, XLM, "1")], fee=100)
     world.submit(pending)
     rival = world.build(world.alice, [Payment(world.bob.public_key, XLM, "2")], fee=100)
-    status, frame = world.submit(htlc.bump(rival, world.carol, 999))
+    status, frame = world.submit(gates.bump(rival, world.carol, 999))
     assert (status, frame.result.names) == (Submitted.ERROR, ("txINSUFFICIENT_FEE",))
     assert frame.result.fee_charged == 2000
-    assert world.submit(htlc.bump(rival, world.carol, 1000))[0] is Submitted.PENDING
+    assert world.submit(gates.bump(rival, world.carol, 1000))[0] is Submitted.PENDING
     before = world.xlm(world.bob)
     world.close()
     assert world.xlm(world.bob) == before + 2 * 10**7

@@ -1,4 +1,4 @@
-"""What only Stellar's port does, beside the conformance suite: gates, trustlines, issuers, closing."""
+"""What only Stellar's port does, beside the conformance suite: issuers, archived entries, history."""
 
 from __future__ import annotations
 
@@ -6,43 +6,42 @@ from dataclasses import replace
 
 import msgspec
 import pytest
-from stellar_sdk import (
-    Account,
-    Asset,
-    FeeBumpTransactionEnvelope,
-    Payment,
-    TransactionBuilder,
-    TransactionEnvelope,
-    xdr,
-)
+from stellar_sdk import Asset as StellarAsset
+from stellar_sdk import ManageData, SetTrustLineFlags, TrustLineFlags, xdr
 
-from bridge.chains.actions import Action, CancelAction, ClaimAction, CloseAction, LockAction, RefundAction
-from bridge.chains.errors import ActionRefusedError, InsufficientFundsError, NothingToDoError, PortError
+from bridge.chains.actions import CancelAction, ClaimAction, LockAction, RefundAction
+from bridge.chains.errors import (
+    ActionRefusedError,
+    CannotReceiveError,
+    InsufficientFundsError,
+    NothingToDoError,
+    PortError,
+    PortUnavailableError,
+    TooDearError,
+)
+from bridge.chains.issuer_powers import IssuerPower
 from bridge.chains.port import (
     BroadcastOutcome,
     Claimed,
     FeeLevel,
+    Locked,
     LockStatus,
     Refunded,
     Revealed,
-    SignedTx,
     TxState,
 )
-from bridge.protocol.types import LockTerms, Preimage
-from relayers.stellar import htlc
+from bridge.protocol.types import BlockHeight, Preimage
 from relayers.stellar.adapter import StellarPort, open_port
-from relayers.stellar.assets import to_stellar
+from relayers.stellar.contract import to_stellar
+from relayers.stellar.reading import inner_envelope
+from relayers.stellar.settings import FeeCaps
 from tests.unit.stellar.conftest import SECRET, Net
-
-
-def _lock(port: StellarPort, terms: LockTerms) -> Action:
-    return LockAction(terms)
 
 
 async def test_everything_the_bridge_signs_has_an_end(
     net: Net, ours: StellarPort, theirs: StellarPort
 ) -> None:
-    tx = await net.sent(ours, _lock(ours, net.terms(ours, theirs)))
+    tx = await net.sent(ours, LockAction(net.terms(ours, theirs)))
     head = net.node.network.header.close_time
     assert tx.valid_until_time == head + 180
     await net.node.close(head + 181)
@@ -58,7 +57,7 @@ async def test_everything_the_bridge_signs_has_an_end(
 async def test_what_a_node_finds_too_late_is_rejected_and_not_given_up_before_its_time(
     net: Net, ours: StellarPort, theirs: StellarPort
 ) -> None:
-    tx = await ours.prepare(_lock(ours, net.terms(ours, theirs)), await ours.next_sequence(), FeeLevel())
+    tx = await ours.prepare(LockAction(net.terms(ours, theirs)), await ours.next_sequence(), FeeLevel())
     assert tx.valid_until_time is not None
     await net.node.close(tx.valid_until_time - 5)
     told = await ours.broadcast(tx)
@@ -74,14 +73,14 @@ async def test_a_lane_is_refused_for_nothing_on_the_ledger_would_tell_of_it(
 ) -> None:
     terms = msgspec.structs.replace(net.terms(ours, theirs), lane=1)
     with pytest.raises(ActionRefusedError, match="lanes"):
-        await ours.prepare(_lock(ours, terms), await ours.next_sequence(), FeeLevel())
+        await ours.prepare(LockAction(terms), await ours.next_sequence(), FeeLevel())
 
 
 async def test_a_sequence_ahead_of_its_time_waits_for_the_one_before(
     net: Net, ours: StellarPort, theirs: StellarPort
 ) -> None:
     sequence = await ours.next_sequence() or 0
-    second = await ours.prepare(_lock(ours, net.terms(ours, theirs)), sequence + 1, FeeLevel())
+    second = await ours.prepare(LockAction(net.terms(ours, theirs)), sequence + 1, FeeLevel())
     told = await ours.broadcast(second)
     assert (told.outcome, "earlier sequence" in told.reason) == (BroadcastOutcome.LATER, True)
     await net.done(ours, CancelAction())
@@ -90,33 +89,13 @@ async def test_a_sequence_ahead_of_its_time_waits_for_the_one_before(
     assert (await ours.tx_status(second)).state is TxState.INCLUDED
 
 
-async def test_a_full_pool_asks_for_a_better_bid_and_takes_it(
-    net: Net, ours: StellarPort, theirs: StellarPort
-) -> None:
-    names = [f"crowd {n}" for n in range(4)]
-    for name in names:
-        net.node.fund(net.key(name).public_key, 100 * 10**7)
-        await net.node.close()
-    low = await ours.prepare(_lock(ours, net.terms(ours, theirs)), await ours.next_sequence(), FeeLevel())
-    net.node.network.state.header = replace(net.node.network.header, max_tx_set_size=10)
-    for name in names:
-        await _crowd(net, name, [Payment(ours.account, Asset.native(), "0.0000001")] * 5)
-    assert (await ours.broadcast(low)).outcome is BroadcastOutcome.UNDERPRICED
-    high = await ours.prepare(_lock(ours, net.terms(ours, theirs)), low.sequence, FeeLevel(1, low.fee))
-    while high.fee["rate"] <= 40_000:
-        high = await ours.prepare(_lock(ours, net.terms(ours, theirs)), low.sequence, FeeLevel(1, high.fee))
-    assert (await ours.broadcast(high)).outcome is BroadcastOutcome.ACCEPTED
-    await net.node.close()
-    assert (await ours.tx_status(high)).state is TxState.INCLUDED
-
-
 async def test_a_recipient_without_trustline_is_refused_before_anything_is_locked(
     net: Net, ours: StellarPort, theirs: StellarPort
 ) -> None:
     usd = await net.asset("issuer", "ours")
     terms = net.terms(ours, theirs, asset=usd)
     with pytest.raises(ActionRefusedError, match="cannot receive USD") as refusal:
-        await ours.prepare(_lock(ours, terms), await ours.next_sequence(), FeeLevel())
+        await ours.prepare(LockAction(terms), await ours.next_sequence(), FeeLevel())
     assert "trustline" in refusal.value.hint
 
 
@@ -125,36 +104,8 @@ async def test_a_recipient_who_does_not_exist_needs_enough_to_be_created(net: Ne
     few = net.terms(ours, nobody, amount=9_999_999)
     sequence = await ours.next_sequence()
     with pytest.raises(ActionRefusedError, match="does not exist"):
-        await ours.prepare(_lock(ours, few), sequence, FeeLevel())
-    await net.done(ours, _lock(ours, net.terms(ours, nobody, amount=10_000_000)))
-
-
-@pytest.mark.parametrize("flags", [1, 2, 2 | 8])
-async def test_an_issuer_that_could_freeze_is_refused_at_the_start_and_at_every_lock(
-    net: Net, ours: StellarPort, theirs: StellarPort, flags: int
-) -> None:
-    usd = await net.asset("issuer", "ours", "theirs")
-    terms = net.terms(theirs, ours, asset=usd)
-    await net.done(theirs, _lock(theirs, terms))
-    assert await ours.read_lock(ours.lock_id(terms), terms) is LockStatus.OPEN
-    net_flags = await net.asset("issuer", flags=flags)
-    assert net_flags == usd
-    assert await ours.read_lock(ours.lock_id(terms), terms) is LockStatus.ABSENT
-    with pytest.raises(ActionRefusedError, match="issuer has set"):
-        await ours.prepare(
-            _lock(ours, net.terms(ours, theirs, asset=usd)), await ours.next_sequence(), FeeLevel()
-        )
-    late = await net.port("late", usd)
-    with pytest.raises(PortError, match="cannot be dealt in"):
-        await late.tip()
-
-
-async def test_the_wrong_network_is_noticed_at_once(net: Net) -> None:
-    settings = net.settings()
-    wrong = open_port(type(settings)(settings.horizon_url), bytes(range(32)))
-    with pytest.raises(PortError, match="serves the network"):
-        await wrong.tip()
-    await wrong.close()
+        await ours.prepare(LockAction(few), sequence, FeeLevel())
+    await net.done(ours, LockAction(net.terms(ours, nobody, amount=10_000_000)))
 
 
 async def test_a_trustline_is_a_set_up_action_and_is_opened_once(net: Net) -> None:
@@ -165,62 +116,12 @@ async def test_a_trustline_is_a_set_up_action_and_is_opened_once(net: Net) -> No
     assert await ours.setup_actions([usd]) == ()
 
 
-async def test_the_same_lock_can_never_be_made_twice_even_after_it_was_refunded(
-    net: Net, ours: StellarPort, theirs: StellarPort
-) -> None:
-    terms = net.terms(ours, theirs, lifetime=1000)
-    first = await ours.prepare(_lock(ours, terms), await ours.next_sequence(), FeeLevel())
-    assert first.sequence is not None
-    second = await ours.prepare(_lock(ours, terms), first.sequence + 1, FeeLevel())
-    await ours.broadcast(first)
-    await net.node.close()
-    refused = await ours.broadcast(second)
-    assert (refused.outcome, "opBAD_AUTH" in refused.reason) == (BroadcastOutcome.REJECTED, True)
-    await net.node.advance(1000)
-    await net.done(ours, RefundAction(terms))
-    with pytest.raises(ActionRefusedError):
-        await ours.prepare(_lock(ours, terms), await ours.next_sequence(), FeeLevel())
-
-
-async def test_a_failed_claim_shows_the_preimage_to_whoever_looks(
-    net: Net, ours: StellarPort, theirs: StellarPort
-) -> None:
-    terms = net.terms(ours, theirs)
-    await net.done(ours, _lock(ours, terms))
-    assert await ours.revealed(terms) is None
-    tx = await theirs.prepare(ClaimAction(terms, SECRET), 1, FeeLevel())
-    inner = _inner(tx, net.passphrase)
-    before = (await ours.tip()).block
-    inner.transaction.operations = [
-        *inner.transaction.operations,
-        Payment(ours.account, Asset.native(), "100000"),
-    ]
-    account = net.node.network.state.peek(("account", net.key("theirs").raw_public_key()))
-    inner.transaction.sequence = account.sequence + 1
-    del inner.signatures[:]
-    htlc.sign_claim(inner, net.key("theirs"), SECRET)
-    net.node.submit(htlc.bump(inner, net.key("theirs"), 1000).to_xdr_object())
-    await net.node.close()
-    assert not net.node.network.ledgers[-1].transactions[0].result.succeeded
-    assert await ours.revealed(terms) == SECRET
-    (shown,) = (await ours.scan([before], 10)).events
-    assert isinstance(shown, Revealed)
-    assert shown.preimage == SECRET
-    assert await ours.read_lock(ours.lock_id(terms), terms) is LockStatus.OPEN
-
-
-def _inner(tx: SignedTx, passphrase: str) -> TransactionEnvelope:
-    envelope = xdr.TransactionEnvelope.from_xdr_bytes(tx.raw)
-    outer = FeeBumpTransactionEnvelope.from_xdr_object(envelope, passphrase)
-    return outer.transaction.inner_transaction_envelope
-
-
 async def test_a_restarted_port_knows_claims_and_refunds_of_locks_it_never_saw(
     net: Net, ours: StellarPort, theirs: StellarPort
 ) -> None:
     claimed, refunded = net.terms(ours, theirs), net.terms(theirs, ours, lifetime=500)
-    await net.done(ours, _lock(ours, claimed))
-    await net.done(theirs, _lock(theirs, refunded))
+    await net.done(ours, LockAction(claimed))
+    await net.done(theirs, LockAction(refunded))
     ring = (await ours.tip()).block
     claim = await net.done(theirs, ClaimAction(claimed, SECRET))
     await net.node.advance(600)
@@ -235,55 +136,16 @@ async def test_a_restarted_port_knows_claims_and_refunds_of_locks_it_never_saw(
     ]
 
 
-async def test_the_fate_of_a_lock_whose_gate_is_gone_is_found_in_the_senders_history(
-    net: Net, ours: StellarPort, theirs: StellarPort
-) -> None:
-    terms = net.terms(theirs, ours, lifetime=500)
-    await net.done(theirs, _lock(theirs, terms))
-    await net.node.advance(600)
-    await net.done(theirs, RefundAction(terms))
-    for _ in range(htlc.SEQUENCE_LEDGERS):
-        await net.node.close()
-    closing = await theirs.prepare(CloseAction(terms), None, FeeLevel())
-    await theirs.broadcast(closing)
-    await net.node.close()
-    assert (await theirs.tx_status(closing)).state is TxState.INCLUDED
-    with pytest.raises(NothingToDoError):
-        await theirs.prepare(CloseAction(terms), None, FeeLevel())
-    fresh = await net.port("ours")
-    assert await fresh.read_lock(fresh.lock_id(terms), terms) is LockStatus.REFUNDED
-
-
-async def test_the_recipient_closes_a_claimed_gate_and_gains_its_deposit(
-    net: Net, ours: StellarPort, theirs: StellarPort
-) -> None:
-    terms = net.terms(theirs, ours)
-    await net.done(theirs, _lock(theirs, terms))
-    with pytest.raises(ActionRefusedError, match="yet"):
-        await ours.prepare(CloseAction(terms), None, FeeLevel())
-    await net.done(ours, ClaimAction(terms, SECRET))
-    with pytest.raises(ActionRefusedError, match="yet"):
-        await ours.prepare(CloseAction(terms), None, FeeLevel())
-    for _ in range(htlc.SEQUENCE_LEDGERS):
-        await net.node.close()
-    before = await ours.balance(ours.account, terms.asset)
-    closing = await ours.prepare(CloseAction(terms), None, FeeLevel())
-    await ours.broadcast(closing)
-    await net.node.close()
-    gained = await ours.balance(ours.account, terms.asset) - before
-    assert gained == htlc.deposit(terms) - 200
-
-
 async def test_an_issued_asset_goes_the_whole_way(net: Net, ours: StellarPort, theirs: StellarPort) -> None:
     usd = await net.asset("issuer", "ours", "theirs")
     terms = net.terms(ours, theirs, asset=usd)
-    await net.done(ours, _lock(ours, terms))
+    await net.done(ours, LockAction(terms))
     await net.done(theirs, ClaimAction(terms, SECRET))
     assert await ours.balance(theirs.account, usd) == 110 * 10**7
     assert await ours.balance(ours.account, usd) == 90 * 10**7
     too_much = net.terms(ours, theirs, asset=usd, amount=91 * 10**7)
     with pytest.raises(InsufficientFundsError, match="USD"):
-        await ours.prepare(_lock(ours, too_much), await ours.next_sequence(), FeeLevel())
+        await ours.prepare(LockAction(too_much), await ours.next_sequence(), FeeLevel())
     assert to_stellar(usd).code == "USD"
 
 
@@ -293,42 +155,12 @@ async def test_fee_bumps_end_at_the_cap(net: Net, ours: StellarPort, theirs: Ste
     level = FeeLevel()
     rates = []
     for attempt in range(1, 6):
-        tx = await ours.prepare(_lock(ours, terms), sequence, level)
+        tx = await ours.prepare(LockAction(terms), sequence, level)
         rates.append(tx.fee["rate"])
         level = FeeLevel(attempt, tx.fee)
     assert rates == [1_000, 10_000, 100_000, 1_000_000, 10_000_000]
     with pytest.raises(ActionRefusedError, match="cap"):
-        await ours.prepare(_lock(ours, terms), sequence, level)
-
-
-async def test_under_surge_pricing_we_outbid_the_crowd(
-    net: Net, ours: StellarPort, theirs: StellarPort
-) -> None:
-    quiet = await ours.prepare(_lock(ours, net.terms(ours, theirs)), 1, FeeLevel())
-    names = [f"crowd {n}" for n in range(50)]
-    for name in names:
-        net.node.fund(net.key(name).public_key, 100 * 10**7)
-        await net.node.close()
-    net.node.network.state.header = replace(net.node.network.header, max_tx_set_size=120)
-    payments = [Payment(ours.account, Asset.native(), "0.0000001")] * 5
-    for _ in range(5):
-        for name in names[:24]:
-            await _crowd(net, name, payments)
-        await net.node.close()
-    crowded = await ours.prepare(_lock(ours, net.terms(ours, theirs)), 1, FeeLevel())
-    assert quiet.fee["rate"] == 1_000
-    assert crowded.fee["rate"] == 2 * 40_000
-
-
-async def _crowd(net: Net, name: str, operations: list[Payment]) -> None:
-    key = net.key(name)
-    entry = net.node.network.state.peek(("account", key.raw_public_key()))
-    builder = TransactionBuilder(Account(key.public_key, entry.sequence), net.passphrase, base_fee=40_000)
-    for operation in operations:
-        builder.append_operation(operation)
-    envelope = builder.add_time_bounds(0, 0).build()
-    envelope.sign(key)
-    net.node.submit(envelope.to_xdr_object())
+        await ours.prepare(LockAction(terms), sequence, level)
 
 
 async def test_a_multiplexed_address_is_refused_with_a_hint(ours: StellarPort) -> None:
@@ -341,15 +173,236 @@ async def test_a_preimage_longer_than_the_ledger_takes_cannot_even_be_made() -> 
         Preimage(bytes(65))
 
 
-async def test_a_flood_of_dust_hides_no_preimage(net: Net, ours: StellarPort, theirs: StellarPort) -> None:
-    terms = net.terms(theirs, ours)
-    await net.done(theirs, _lock(theirs, terms))
-    block = (await ours.tip()).block
-    (gate,) = [each for each in await ours._locks.find(terms) if each.terms == terms]
-    for _ in range(201):
-        await net.send("theirs", [Payment(gate.address, Asset.native(), "0.0000001")])
+async def test_a_lock_is_made_once_even_after_it_was_refunded_or_claimed(
+    net: Net, ours: StellarPort, theirs: StellarPort
+) -> None:
+    refunded = net.terms(ours, theirs, lifetime=1000)
+    await net.done(ours, LockAction(refunded))
+    await net.node.advance(1000)
+    await net.done(ours, RefundAction(refunded))
+    claimed = net.terms(ours, theirs)
+    await net.done(ours, LockAction(claimed))
+    await net.done(theirs, ClaimAction(claimed, SECRET))
+    for terms in (refunded, claimed):
+        with pytest.raises(ActionRefusedError):
+            await ours.prepare(LockAction(terms), await ours.next_sequence(), FeeLevel())
+
+
+async def test_the_wrong_network_and_the_wrong_contract_are_noticed_at_once(net: Net) -> None:
+    good = net.settings()
+    foreign = msgspec.structs.replace(good, passphrase="another network")
+    for settings, words in (
+        (foreign, "serves the network"),
+        (msgspec.structs.replace(good, contract="C" + "A" * 51 + "D2KM"), "no contract"),
+        (
+            msgspec.structs.replace(good, contract=StellarAsset.native().contract_id(net.passphrase)),
+            "not this version's",
+        ),
+    ):
+        wrong = open_port(settings, bytes(range(32)))
+        with pytest.raises(PortError, match=words):
+            await wrong.tip()
+        await wrong.close()
+
+
+@pytest.mark.parametrize(("flags", "power"), [(1, "authorise"), (2, "freeze"), (2 | 8, "clawback")])
+async def test_an_issuer_with_powers_is_refused_until_the_operator_accepts_them_by_name(
+    net: Net, ours: StellarPort, theirs: StellarPort, flags: int, power: str
+) -> None:
+    usd = await net.asset("issuer", "ours", "theirs")
+    terms = net.terms(theirs, ours, asset=usd)
+    await net.done(theirs, LockAction(terms))
+    assert await ours.read_lock(ours.lock_id(terms), terms) is LockStatus.OPEN
+    await net.asset("issuer", flags=flags)
+    assert await ours.read_lock(ours.lock_id(terms), terms) is LockStatus.UNKNOWN
+    new = net.terms(ours, theirs, asset=usd)
+    for refused in (
+        ours.prepare(LockAction(new), await ours.next_sequence(), FeeLevel()),
+        ours.fees(usd),
+        ours.setup_actions([usd]),
+    ):
+        with pytest.raises(ActionRefusedError, match=power):
+            await refused
+    # What is locked already is claimed all the same.
     await net.done(ours, ClaimAction(terms, SECRET))
-    fresh = await net.port("ours")
-    assert await fresh.revealed(terms) == SECRET
-    assert await fresh.read_lock(fresh.lock_id(terms), terms) is LockStatus.CLAIMED
-    assert [type(each) for each in (await fresh.scan([block], 300)).events] == [Claimed]
+    accepted = frozenset(IssuerPower) if flags > 2 else frozenset({IssuerPower(power)})
+    trusting = await net.port("ours", usd, more={"powers": {usd.contract: accepted}})
+    await net.done(trusting, LockAction(new))
+    assert await trusting.read_lock(trusting.lock_id(new), new) is LockStatus.OPEN
+
+
+async def test_a_frozen_contract_makes_no_lock_look_open(net: Net) -> None:
+    for name in ("ours", "theirs"):
+        await net.port(name)
+    usd = await net.asset("issuer", "ours", "theirs", flags=2)
+    trusting = {"powers": {usd.contract: frozenset({IssuerPower.FREEZE})}}
+    theirs = await net.port("theirs", usd, more=trusting)
+    reader = await net.port("ours", usd, more=trusting)
+    terms = net.terms(theirs, reader, asset=usd)
+    await net.done(theirs, LockAction(terms))
+    assert await reader.read_lock(reader.lock_id(terms), terms) is LockStatus.OPEN
+    await net.freeze("issuer", usd)
+    assert await reader.read_lock(reader.lock_id(terms), terms) is LockStatus.UNKNOWN
+    with pytest.raises(ActionRefusedError):
+        await reader.prepare(ClaimAction(terms, SECRET), await reader.next_sequence(), FeeLevel())
+
+
+async def test_recipients_that_cannot_be_paid_are_told_apart_before_anything_is_locked(
+    net: Net, ours: StellarPort, theirs: StellarPort
+) -> None:
+    usd = await net.asset("issuer", "ours", "theirs")
+    nobody = net.key("nobody").public_key
+    await ours.check_receiver(theirs.account, usd)
+    await ours.check_receiver(ours.parse_address(nobody), net.settings().native)
+    with pytest.raises(CannotReceiveError, match="no such account"):
+        await ours.check_receiver(ours.parse_address(nobody), usd)
+    await net.send("theirs", [ManageData("config.memo_required", "1")])
+    for asset in (usd, net.settings().native):
+        with pytest.raises(CannotReceiveError, match="memo"):
+            await ours.check_receiver(theirs.account, asset)
+    with pytest.raises(ActionRefusedError, match="memo"):
+        await ours.prepare(LockAction(net.terms(ours, theirs)), await ours.next_sequence(), FeeLevel())
+    await net.send("theirs", [ManageData("config.memo_required", "0")])
+    await ours.check_receiver(theirs.account, usd)
+    await net.asset("issuer", flags=2)
+    dollar = to_stellar(usd)
+    flags = TrustLineFlags.AUTHORIZED_FLAG
+    await net.send("issuer", [SetTrustLineFlags(theirs.account, dollar, clear_flags=flags)])
+    with pytest.raises(CannotReceiveError, match="not authorised"):
+        await ours.check_receiver(theirs.account, usd)
+
+
+async def test_a_claim_creates_the_account_of_a_recipient_who_has_none(net: Net, ours: StellarPort) -> None:
+    nobody = net.key("nobody").public_key
+    terms = net.terms(ours, nobody, amount=10_000_000)
+    await net.done(ours, LockAction(terms))
+    await net.done(ours, ClaimAction(terms, SECRET))
+    assert net.node.network.state.has_account(net.key("nobody").raw_public_key())
+
+
+async def test_what_history_does_not_reach_is_unknown_and_never_absent(
+    net: Net, ours: StellarPort, theirs: StellarPort
+) -> None:
+    spent, never = net.terms(ours, theirs), net.terms(ours, theirs, lifetime=7_000)
+    made = await net.done(ours, LockAction(spent))
+    await net.done(theirs, ClaimAction(spent, SECRET))
+    for _ in range(12):
+        await net.node.close()
+    assert await ours.read_lock(ours.lock_id(spent), spent) is LockStatus.CLAIMED
+    assert await ours.read_lock(ours.lock_id(never), never) is LockStatus.ABSENT
+    net.node.rpc_retention = 10
+    oldest = net.node.network.header.sequence - 9
+    for terms in (spent, never):
+        assert await ours.read_lock(ours.lock_id(terms), terms) is LockStatus.UNKNOWN
+    for since, status in ((oldest - 1, LockStatus.ABSENT), (oldest - 2, LockStatus.UNKNOWN)):
+        told = await ours.read_lock(ours.lock_id(never), never, since=BlockHeight(since))
+        assert told is status
+    assert (await ours.tx_status(made)).state is TxState.UNSURE
+    lost = await ours.prepare(LockAction(never), await ours.next_sequence(), FeeLevel())
+    for height, state in ((oldest - 2, TxState.UNSURE), (oldest - 1, TxState.UNKNOWN)):
+        stored = msgspec.structs.replace(lost, signed_height=BlockHeight(height))
+        assert (await ours.tx_status(stored)).state is state
+
+
+async def test_a_scan_that_begins_before_what_an_endpoint_keeps_is_no_empty_scan(
+    net: Net, ours: StellarPort
+) -> None:
+    ring = (await ours.tip()).block
+    for _ in range(12):
+        await net.node.close()
+    net.node.rpc_retention = 5
+    with pytest.raises(PortUnavailableError, match="keeps ledgers from"):
+        await ours.scan([ring], 100)
+
+
+async def test_an_archived_lock_is_open_and_its_claim_restores_it(net: Net) -> None:
+    net.node.network.settings = replace(net.node.network.settings, min_persistent_ttl=40, max_ttl=60)
+    ours, theirs = await net.port("ours"), await net.port("theirs")
+    terms = net.terms(ours, theirs)
+    await net.done(ours, LockAction(terms))
+    ring = (await ours.tip()).block
+    for _ in range(70):
+        await net.node.close()
+    assert await ours.read_lock(ours.lock_id(terms), terms) is LockStatus.OPEN
+    claim = await theirs.prepare(ClaimAction(terms, SECRET), await theirs.next_sequence(), FeeLevel())
+    inner = inner_envelope(xdr.TransactionEnvelope.from_xdr_bytes(claim.raw))
+    assert inner is not None
+    assert inner.tx.ext.soroban_data is not None
+    restored = inner.tx.ext.soroban_data.ext.resource_ext
+    assert restored is not None
+    assert restored.archived_soroban_entries
+    before = await ours.balance(theirs.account, terms.asset)
+    assert (await theirs.broadcast(claim)).outcome is BroadcastOutcome.ACCEPTED
+    await net.node.close()
+    assert (await theirs.tx_status(claim)).state is TxState.INCLUDED
+    assert await ours.balance(theirs.account, terms.asset) > before
+    (event,) = (await ours.scan([ring], 100)).events
+    assert isinstance(event, Claimed)
+    cheap = open_port(net.settings(caps=FeeCaps(resources=20_000)), bytes(range(32)))
+    net.node.fund(cheap.account, 10**9)
+    await net.node.close()
+    with pytest.raises(TooDearError):
+        await cheap.prepare(LockAction(net.terms(cheap, theirs)), await cheap.next_sequence(), FeeLevel())
+    await cheap.close()
+
+
+async def test_what_is_about_to_be_archived_is_kept_by_a_set_up_action(net: Net) -> None:
+    net.node.network.settings = replace(net.node.network.settings, max_ttl=3_110_400)
+    ours, theirs = await net.port("ours"), await net.port("theirs")
+    await net.done(ours, LockAction(net.terms(ours, theirs)))
+    assert await ours.setup_actions([]) == ()
+    net.age_contracts(1_100_000)
+    (action,) = await ours.setup_actions([])
+    await net.done(ours, action)
+    assert await ours.setup_actions([]) == ()
+    with pytest.raises(NothingToDoError):
+        await ours.prepare(action, await ours.next_sequence(), FeeLevel())
+
+
+async def test_strangers_claims_cost_no_request_each(
+    net: Net, ours: StellarPort, theirs: StellarPort
+) -> None:
+    names = [f"stranger {number}" for number in range(6)]
+    strangers = [await net.port(name) for name in names]
+    ring = (await ours.tip()).block
+    locks = [net.terms(port, theirs, preimage=Preimage(bytes([at]))) for at, port in enumerate(strangers)]
+    for port, terms in zip(strangers, locks, strict=True):
+        await net.sent(port, LockAction(terms))
+    await net.node.close()
+    for at, (port, terms) in enumerate(zip(strangers, locks, strict=True)):
+        await net.sent(port, ClaimAction(terms, Preimage(bytes([at]))))
+    await net.node.close()
+    before = net.requests
+    scan = await ours.scan([ring], 100)
+    assert [type(each) for each in scan.events] == [Locked] * 6 + [Claimed] * 6
+    assert net.requests - before <= 8
+
+
+async def test_a_failed_claim_shows_its_preimage_and_the_lock_stays_open(
+    net: Net, ours: StellarPort, theirs: StellarPort
+) -> None:
+    terms = net.terms(ours, theirs)
+    await net.done(ours, LockAction(terms))
+    ring = (await ours.tip()).block
+    claim = await theirs.prepare(ClaimAction(terms, SECRET), await theirs.next_sequence(), FeeLevel())
+    starved = net.starved(claim, "theirs")
+    await net.submit_failing(starved)
+    shown = {each.preimage for each in (await ours.scan([ring], 10)).events if isinstance(each, Revealed)}
+    assert SECRET in shown
+    assert await ours.read_lock(ours.lock_id(terms), terms) is LockStatus.OPEN
+
+
+async def test_two_endpoints_must_agree_where_two_are_configured(
+    net: Net, ours: StellarPort, theirs: StellarPort
+) -> None:
+    terms = net.terms(ours, theirs)
+    await net.done(ours, LockAction(terms))
+    silent = msgspec.structs.replace(net.settings(), rpc_urls=(net.url, "http://127.0.0.1:9"))
+    doubtful = open_port(silent, bytes(range(32)))
+    lock = doubtful.lock_id(terms)
+    assert await doubtful.read_lock(lock, terms) is LockStatus.OPEN
+    assert await doubtful.read_lock(lock, terms, agreed=True) is LockStatus.UNKNOWN
+    twice = open_port(msgspec.structs.replace(net.settings(), rpc_urls=(net.url, net.url)), bytes(range(32)))
+    assert await twice.read_lock(lock, terms, agreed=True) is LockStatus.OPEN
+    for port in (doubtful, twice):
+        await port.close()

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from decimal import Decimal
 
 from stellar_sdk import (
     Account,
     Asset,
+    BumpSequence,
     ChangeTrust,
     CreateAccount,
     FeeBumpTransactionEnvelope,
@@ -20,17 +22,15 @@ from stellar_sdk.operation import Operation
 
 from bridge.protocol.types import Address, Amount, LockTerms, Preimage, UnixSeconds
 from bridge.protocol.types import Asset as SwapAsset
-from relayers.stellar import htlc
-from relayers.stellar.assets import stroops
 from relayers.stellar.devnet import entries
 from relayers.stellar.devnet.entries import Account as AccountEntry
 from relayers.stellar.devnet.fee_bump import Frame
 from relayers.stellar.devnet.network import StandaloneNetwork
 from relayers.stellar.devnet.queue import Submitted
-from relayers.stellar.htlc import Gate
-from relayers.stellar.recognition import read_lock
-from relayers.stellar.settings import XLM, StellarSettings
+from relayers.stellar.settings import XLM
 from tests import instances
+from tests.unit.stellar import gates
+from tests.unit.stellar.gates import Gate
 
 Envelope = TransactionEnvelope | FeeBumpTransactionEnvelope
 START = 1_700_000_000
@@ -47,7 +47,6 @@ class LedgerWorld:
     def __init__(self, *names: str, max_operations: int = 1000) -> None:
         self.network = StandaloneNetwork(genesis_time=START, max_operations=max_operations)
         self.passphrase = self.network.passphrase
-        self.settings = StellarSettings("", self.passphrase)
         self.keys = {name: keypair(name) for name in names}
         self.root = self.network.root_key
         for key in self.keys.values():
@@ -150,38 +149,40 @@ class LedgerWorld:
             Address(sender.public_key),
             Address(recipient.public_key),
             asset,
-            Amount(stroops(amount)),
+            Amount(int(Decimal(amount).scaleb(7))),
             preimage.hashlock(),
             UnixSeconds(self.now + lifetime),
         )
 
     def lock_envelope(self, terms: LockTerms, gate: Keypair, sender: Keypair) -> TransactionEnvelope:
-        sequence = htlc.gate_sequence(self.network.header.sequence)
-        operations = htlc.lock_operations(
-            terms, gate.public_key, sequence, self.passphrase, htlc.deposit(terms)
+        sequence = gates.gate_sequence(self.network.header.sequence)
+        operations = gates.lock_operations(
+            terms, gate.public_key, sequence, self.passphrase, gates.deposit(terms)
         )
         return self.build(sender, operations, gate)
 
     def lock(self, terms: LockTerms, sender: Keypair, gate: Keypair | None = None) -> Gate:
-        """Lock and return what a watcher recognises of it."""
+        """Lock with a gate account."""
         envelope = self.lock_envelope(terms, gate or keypair("gate"), sender)
         codes = self.send(envelope)
         assert codes[0] == "txSUCCESS", codes
-        found = read_lock(envelope.to_xdr_object(), self.network.header.sequence, self.settings)
-        assert found is not None
-        return found
+        operations = envelope.transaction.operations
+        made, bumped = operations[0], next(each for each in operations if isinstance(each, BumpSequence))
+        assert isinstance(made, CreateAccount)
+        balance_id = envelope.transaction.get_claimable_balance_id(len(operations) - 1)
+        return Gate(terms, made.destination, bumped.bump_to, balance_id, gates.deposit(terms))
 
     def claim(self, gate: Gate, recipient: Keypair, preimage: Preimage = PREIMAGE) -> tuple[str, ...]:
-        return self.send(self.build(recipient, htlc.claim_operations(gate), preimage=preimage))
+        return self.send(self.build(recipient, gates.claim_operations(gate), preimage=preimage))
 
     def refund(self, gate: Gate, sender: Keypair, at: int | None = None) -> tuple[str, ...]:
-        return self.send(self.build(sender, htlc.refund_operations(gate)), at=at)
+        return self.send(self.build(sender, gates.refund_operations(gate)), at=at)
 
     def reclaim(self, gate: Gate, payer: Keypair, at: int | None = None) -> tuple[str, ...]:
-        inner = htlc.reclaim_transaction(gate.terms, gate.address, gate.sequence, self.passphrase)
-        return self.send(htlc.bump(inner, payer, 200), at=at)
+        inner = gates.reclaim_transaction(gate.terms, gate.address, gate.sequence, self.passphrase)
+        return self.send(gates.bump(inner, payer, 200), at=at)
 
     def pass_gate_sequence(self) -> None:
         """Close so many ledgers that the gates made before can be merged."""
-        for _ in range(htlc.SEQUENCE_LEDGERS + 1):
+        for _ in range(gates.SEQUENCE_LEDGERS + 1):
             self.close(1)

@@ -47,6 +47,33 @@ def test_two_stores_writing_at_once_lose_nothing_and_number_in_order(any_url: st
         store.close()
 
 
+def test_writers_that_hold_several_swaps_never_wait_for_each_other_in_a_circle(any_url: str) -> None:
+    stores = [Store.open(any_url) for _ in range(2)]
+    swaps = {number: swap(number) for number in range(6)}
+    with stores[0].transaction() as tx:
+        for made in swaps.values():
+            tx.swaps.add(made, SwapMeta())
+    together, written = threading.Barrier(2), list[int]()
+
+    def writer(store: Store, order: list[int]) -> Callable[[], None]:
+        def write() -> None:
+            for _ in range(15):
+                together.wait(30)
+                with store.transaction() as tx:
+                    tx.swaps.hold(swaps[number].id for number in order)
+                    for number in order:
+                        assert tx.swaps.get(swaps[number].id, for_update=True) is not None
+                        tx.events.append(swaps[number], Accepted())
+                    written.append(len(order))
+
+        return write
+
+    _together(writer(stores[0], [0, 1, 2, 3, 4, 5]), writer(stores[1], [5, 4, 3, 2, 1, 0]))
+    assert written == [6] * 30
+    for store in stores:
+        store.close()
+
+
 def test_a_reader_that_polls_for_newer_events_never_misses_one(any_url: str) -> None:
     writers = [Store.open(any_url) for _ in range(3)]
     reader = Store.open(any_url)

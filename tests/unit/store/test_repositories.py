@@ -420,9 +420,11 @@ def test_a_chain_status_is_replaced_whole(any_store: Store, clock: Clock) -> Non
 
 def test_receipts_are_numbered_without_gaps_one_per_swap(any_store: Store) -> None:
     with any_store.transaction() as tx:
-        assert tx.receipts.append(SwapId("swap1"), "{}") == 0
-        assert tx.receipts.append(SwapId("swap2"), "{}") == 1
-        assert tx.receipts.append(SwapId("swap1"), "changed") == 0
+        for swap_id, body in (("swap1", "{}"), ("swap2", "{}"), ("swap1", "changed")):
+            tx.receipts.append(SwapId(swap_id), body)
+        indices = [getattr(tx.receipts.get(SwapId(swap_id)), "index", None) for swap_id in ("swap1", "swap2")]
+        assert indices == [0, 1]
+        tx.receipts.append(SwapId("swap1"), "changed again")
         assert tx.receipts.size() == 2
         assert [leaf.swap_id for leaf in tx.receipts.slice(0, 5)] == ["swap1", "swap2"]
         first = tx.receipts.get(SwapId("swap1"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from stellar_sdk import xdr
 
@@ -13,6 +13,9 @@ from relayers.stellar.devnet.entries import Account, UnsupportedFeatureError
 from relayers.stellar.devnet.ledger import LedgerTxn
 from relayers.stellar.devnet.reserves import ReserveOutcome
 from relayers.stellar.devnet.results import OperationFailedError, OperationRefusedError, OuterCode
+
+if TYPE_CHECKING:
+    from relayers.stellar.devnet.soroban.transaction import SorobanPart
 
 
 class Threshold(IntEnum):
@@ -31,6 +34,8 @@ class Context:
     tx_source: bytes
     tx_sequence: int
     index: int
+    soroban: SorobanPart | None = None
+    """The transaction's Soroban data and what became of it."""
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from stellar_sdk import xdr
 
-from relayers.stellar.devnet import entries, reserves
+from relayers.stellar.devnet import reserves
 from relayers.stellar.devnet.entries import (
     Account,
     ClaimableBalance,
@@ -134,7 +134,7 @@ def _entry(txn: LedgerTxn, key: xdr.LedgerKey) -> Sponsorable | None:
     return None  # there are no offers here
 
 
-def _owner(entry: entries.Entry) -> bytes:
+def _owner(entry: Sponsorable) -> bytes:
     if isinstance(entry, Account):
         return entry.id
     if isinstance(entry, ClaimableBalance):

@@ -1,0 +1,73 @@
+"""Looks at the price again before the destination is locked: reads what the desk agreed on, and lets
+`bridge.protocol.recheck` decide.
+
+The relayer asks no feed: it reads the prices that the API keeps in the database. One that is too old or has
+to wait makes the lock wait, too; if it waits for too long, the deadlines call the swap off.
+"""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import msgspec
+
+from bridge.protocol.events import PriceChecked
+from bridge.protocol.recheck import check_price, loss_ppb
+from bridge.protocol.types import PriceSeen, Swap
+from bridge.store import Transaction, UnreadableRowError
+from bridge.store.records import MarketPrice
+
+_DIGITS = 12
+"""Significant digits of the prices that the event log shows."""
+
+
+class PriceVerdict(msgspec.Struct, frozen=True):
+    """What follows from today's prices: `hold` is why it cannot be decided now, `refusal` why the swap is
+    called off; both "" for a yes. `event` is what goes into the swap's log, None if nothing was looked at."""
+
+    hold: str = ""
+    refusal: str = ""
+    event: PriceChecked | None = None
+
+
+def judge_price(tx: Transaction, swap: Swap, *, signed: bool) -> PriceVerdict:
+    """Return whether the destination may be locked at today's prices. `signed`: a lock of it is signed
+    already.
+    """
+    agreed = swap.policy.price
+    if agreed is None:  # sold by a version that did not look again
+        return PriceVerdict()
+    prices: list[MarketPrice] = []
+    for asset in (swap.source.terms.asset, swap.destination.terms.asset):
+        try:
+            price = tx.market.price(asset.key)
+        except UnreadableRowError as error:
+            return PriceVerdict(hold=str(error))
+        if price is None:
+            return PriceVerdict(hold=f"there is no price for {asset.key} yet: does the API run?")
+        age = tx.now_ms // 1000 - price.at
+        if age > price.max_age:
+            return PriceVerdict(
+                hold=f"the price of {asset.key} is {age} s old, {price.max_age} s are allowed"
+            )
+        if price.wait:
+            return PriceVerdict(hold=f"{asset.key}: {price.wait}")
+        prices.append(price)
+    source, destination = (Fraction(price.numerator, price.denominator) for price in prices)
+    rate = source / destination
+    refusal = check_price(agreed, rate, signed=signed)
+    seen = PriceSeen(
+        source=_decimal(source),
+        destination=_decimal(destination),
+        at=min(price.at for price in prices),
+        loss_ppb=loss_ppb(agreed, rate),
+        sources=tuple(dict.fromkeys(name for price in prices for name in price.sources)),
+    )
+    return PriceVerdict(
+        refusal=refusal.message if refusal else "", event=PriceChecked(seen, go=refusal is None)
+    )
+
+
+def _decimal(price: Fraction) -> str:
+    """Write a price with twelve significant digits, for people."""
+    return f"{price.numerator / price.denominator:.{_DIGITS}g}"

@@ -1,0 +1,1 @@
+"""Records what the real Soroban host says of our contract: `make soroban-vectors`."""

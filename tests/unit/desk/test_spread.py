@@ -1,0 +1,207 @@
+"""What a swap costs, item by item."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bridge.chains import registry
+from bridge.chains.network import Network
+from bridge.config.sections import DeskConfig
+from bridge.desk.prices import Movement
+from bridge.desk.spread import (
+    TooRiskyError,
+    Windows,
+    skew_ppm,
+    spread_items,
+    strike_ppb,
+    windows,
+)
+from bridge.protocol.option import deviation, exchange_option
+from bridge.protocol.pricing import FixedSide, Rate, SpreadItems, Terms, price
+from bridge.protocol.recheck import check_price, loss_ppb
+from bridge.protocol.refusals import RefusalCode
+from bridge.protocol.timelocks import plan_deadlines
+from bridge.protocol.types import Amount, Asset, ChainId, ChainTiming, PriceTerms, UnixSeconds
+from tests import instances
+
+CONFIG = DeskConfig()
+CALM = Movement(600_000)
+
+
+def timing(name: str) -> ChainTiming:
+    section = registry.family("evm" if name == "ethereum" else name).section()
+    asset = Asset(ChainId(name), "X", 8)
+    if name == "ethereum":
+        from relayers.evm.profiles import profile_for
+        from relayers.evm.timing import timing_of
+
+        return timing_of(profile_for(1, "main")).for_amount(asset, Amount(0))
+    return section.default_timing(Network.MAIN).for_amount(asset, Amount(0))
+
+
+GOLDEN: dict[tuple[str, str], tuple[int, ...]] = {
+    # Seconds until the look at the price, and to decide; what the choice costs in basis points at
+    # 30, 60, 100 and 150 % a year.
+    ("zion", "ethereum"): (690, 7254, 89, 179, 300, 455),
+    ("zion", "solana"): (690, 6603, 85, 171, 286, 434),
+    ("zion", "stellar"): (690, 6462, 84, 169, 283, 429),
+    ("zion", "cardano"): (690, 7210, 89, 178, 299, 454),
+    ("ethereum", "zion"): (810, 7302, 89, 179, 301, 457),
+    ("ethereum", "solana"): (810, 5715, 79, 159, 266, 403),
+    ("ethereum", "stellar"): (810, 5574, 78, 157, 263, 397),
+    ("ethereum", "cardano"): (810, 6322, 83, 167, 280, 424),
+    ("solana", "zion"): (63, 6662, 85, 171, 287, 436),
+    ("solana", "ethereum"): (63, 5726, 79, 159, 266, 403),
+    ("solana", "stellar"): (63, 4934, 74, 147, 247, 373),
+    ("solana", "cardano"): (63, 5682, 79, 158, 265, 401),
+    ("stellar", "zion"): (42, 6516, 85, 169, 284, 431),
+    ("stellar", "ethereum"): (42, 5580, 78, 157, 263, 398),
+    ("stellar", "solana"): (42, 4929, 74, 147, 247, 373),
+    ("stellar", "cardano"): (42, 5536, 78, 156, 262, 396),
+    ("cardano", "zion"): (650, 7250, 89, 179, 300, 455),
+    ("cardano", "ethereum"): (650, 6314, 83, 167, 280, 424),
+    ("cardano", "solana"): (650, 5663, 79, 158, 265, 401),
+    ("cardano", "stellar"): (650, 5522, 78, 156, 261, 395),
+}
+
+
+def planned(source: str, destination: str) -> Windows:
+    at_source, at_destination = timing(source), timing(destination)
+    deadlines = plan_deadlines(
+        UnixSeconds(0),
+        UnixSeconds(0),
+        source=at_source,
+        destination=at_destination,
+        user_window=3_600,
+        outage_budget=3_600,
+        lock_window=930,
+    )
+    return windows(deadlines, UnixSeconds(0), at_source, at_destination)
+
+
+def row(source: str, destination: str) -> tuple[int, ...]:
+    within = planned(source, destination)
+    strikes = (
+        -(-strike_ppb(deviation(sigma, within.to_decide), 1) // 100_000)
+        for sigma in (300_000, 600_000, 1_000_000, 1_500_000)
+    )
+    return within.until_counterlock, within.to_decide, *strikes
+
+
+@pytest.mark.parametrize("pair", GOLDEN, ids=">".join)
+def test_what_the_choice_costs_on_each_pair_of_chains(pair: tuple[str, str]) -> None:
+    assert row(*pair) == GOLDEN[pair]
+
+
+@given(
+    moves=st.builds(
+        Movement, st.integers(0, 1_500_000), st.integers(0, 5_000_000), st.integers(0, 20_000_000)
+    ),
+    within=st.builds(Windows, st.integers(1, 3_000), st.integers(1, 8_000)),
+    least=st.integers(0, 10_000),
+    skew=st.integers(-3_000, 3_000),
+    left=st.sampled_from([1, 5, 14, 100]),
+)
+def test_the_items_cover_the_choice_and_a_discount_never_goes_below_it(
+    moves: Movement, within: Windows, least: int, skew: int, left: int
+) -> None:
+    config = DeskConfig(option_left_percent=left)
+    items, tolerance = spread_items(config, moves, within, least_ppm=least, skew_ppm=skew)
+    v = deviation(moves.volatility_ppm, within.to_decide)
+    assert exchange_option(items.total * 1_000, v) <= max(5, v * left // 100)
+    assert items.spread >= least + items.jump + items.peg + items.reorg
+    assert items.skew <= skew if skew > 0 else skew <= items.skew <= 0
+    assert tolerance == deviation(moves.volatility_ppm, within.until_counterlock)
+
+
+@given(
+    st.builds(SpreadItems, *[st.integers(0, 90_000)] * 5, skew=st.integers(-1_000, 9_000)),
+    st.integers(10**6, 10**30),
+)
+def test_the_items_add_up_to_the_price_to_the_last_unit(items: SpreadItems, amount: int) -> None:
+    if items.total < 0:
+        items = msgspec.structs.replace(items, skew=0)
+    terms = Terms(Rate(7, 3), items.spread, items.skew)
+    source, destination = Asset(instances.ETHEREUM, "A", 8), Asset(instances.ZION, "B", 8)
+    made = price(terms, source=source, destination=destination, fixed=FixedSide.SOURCE, amount=Amount(amount))
+    parts = items.amounts(made.gross)
+    assert sum(units for _, units in parts) == made.spread
+    assert all(units >= 0 for _, units in parts)
+    assert made.destination == made.gross - sum(units for _, units in parts) - made.skew
+    assert [name for name, _ in parts] == ["base", "option", "jump", "peg", "reorg"]
+
+
+def test_more_volatility_and_more_time_cost_more() -> None:
+    within = Windows(100, 2_000)
+    costs = [
+        spread_items(CONFIG, Movement(ppm), within, least_ppm=0, skew_ppm=0)[0].total
+        for ppm in (300_000, 600_000, 1_500_000)
+    ]
+    assert costs == sorted(set(costs))
+    longer = spread_items(CONFIG, CALM, Windows(100, 8_000), least_ppm=0, skew_ppm=0)[0]
+    assert longer.total > 1.9 * costs[1] - 1_000
+
+
+def test_an_operator_may_leave_more_of_the_choice_to_users() -> None:
+    v = deviation(600_000, 2_790)
+    assert strike_ppb(v, 1) == pytest.approx(1.94 * v, rel=0.02)
+    assert strike_ppb(v, 14) == pytest.approx(0.71 * v, rel=0.02)
+    assert strike_ppb(v, 40) == 0
+
+
+def test_what_moves_too_much_is_not_sold() -> None:
+    with pytest.raises(TooRiskyError):
+        spread_items(CONFIG, Movement(4_000_000), Windows(60, 200_000), least_ppm=0, skew_ppm=0)
+    with pytest.raises(TooRiskyError):
+        spread_items(CONFIG, Movement(0, jumps=600_000_000), Windows(60, 600), least_ppm=0, skew_ppm=0)
+
+
+# -- the inventory ----------------------------------------------------------------------------
+
+
+def test_an_inventory_near_its_target_changes_no_price() -> None:
+    assert [skew_ppm(available, 1_000, 2_000) for available in (800, 1_000, 1_200)] == [0, 0, 0]
+    assert skew_ppm(0, 1_000, 2_000) == 2_000
+    assert skew_ppm(2_000, 1_000, 2_000) == skew_ppm(10_000, 1_000, 2_000) == -2_000
+    assert skew_ppm(500, 0, 2_000) == skew_ppm(0, 1_000, 0) == 0
+
+
+@given(st.integers(1, 10**20), st.integers(0, 10**5), st.integers(0, 3 * 10**20), st.integers(0, 3 * 10**20))
+def test_the_scarcer_the_dearer(target: int, most: int, one: int, other: int) -> None:
+    scarce, plenty = sorted((one, other))
+    assert most >= skew_ppm(scarce, target, most) >= skew_ppm(plenty, target, most) >= -most
+
+
+# -- the second look at the price -------------------------------------------------------------
+
+
+def test_a_move_beyond_the_tolerance_calls_off_and_one_the_other_way_does_not() -> None:
+    agreed = PriceTerms(4_000, 1, 10_000_000)  # 1 %
+    assert check_price(agreed, Fraction(4_000)) is None
+    assert check_price(agreed, Fraction(40_000)) is None, "the destination became cheaper: all the better"
+    assert check_price(agreed, Fraction(4_000 * 100, 101)) is None, "exactly the tolerance"
+    refusal = check_price(agreed, Fraction(4_000 * 100, 101) - Fraction(1, 10**6))
+    assert refusal is not None
+    assert (refusal.code, refusal.permanent) == (RefusalCode.PRICE_MOVED, True)
+    assert refusal.hint
+
+
+def test_a_lock_that_is_signed_is_called_off_at_twice_the_tolerance() -> None:
+    agreed = PriceTerms(4_000, 1, 10_000_000)
+    assert check_price(agreed, Fraction(3_930)) is not None
+    assert check_price(agreed, Fraction(3_930), signed=True) is None
+    assert check_price(agreed, Fraction(3_900), signed=True) is not None
+
+
+def test_the_loss_is_rounded_against_the_user_and_needs_a_rate() -> None:
+    agreed = PriceTerms(1, 3, 0)
+    assert loss_ppb(agreed, Fraction(1, 3)) == 0
+    assert loss_ppb(agreed, Fraction(1, 3) - Fraction(1, 10**20)) == 1
+    assert loss_ppb(agreed, Fraction(2, 3)) == -500_000_000
+    with pytest.raises(ValueError, match="positive"):
+        loss_ppb(agreed, Fraction(0))
