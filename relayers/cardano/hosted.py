@@ -157,11 +157,14 @@ class HostedView:
             kept = await self._blockfrost.place(tx_id)
             if kept is None or kept.block != block.id:
                 raise ChainMovedError
-            if len(self._places) >= _KEPT_TRANSACTIONS:
-                self._places.pop(next(iter(self._places)))
-            self._places[tx_id] = kept
-            self._read_items += 1
+            self._keep_place(tx_id, kept)
         return kept
+
+    def _keep_place(self, tx_id: TxId, place: TxPlace) -> None:
+        if len(self._places) >= _KEPT_TRANSACTIONS:
+            self._places.pop(next(iter(self._places)))
+        self._places[tx_id] = place
+        self._read_items += 1
 
     async def _failures(
         self, blocks: Mapping[int, BlockRef], known: Set[str]
@@ -174,9 +177,14 @@ class HostedView:
             if tx_id in looked_at:
                 continue
             looked_at.add(tx_id)
-            place = await self._blockfrost.place(tx_id)
-            if place is None:
-                raise ChainMovedError
+            place = self._places.get(tx_id)
+            if place is None or place.block_height >= min(blocks):
+                there = None if place is None else blocks.get(place.block_height)
+                if place is None or there is None or there.id != place.block:
+                    place = await self._blockfrost.place(tx_id)
+                    if place is None:
+                        raise ChainMovedError
+                    self._keep_place(tx_id, place)
             if place.block_height < min(blocks) or len(looked_at) - len(known) > _MOST_REDEEMING:
                 break
             ref = blocks.get(place.block_height)

@@ -26,6 +26,8 @@ from relayers.zion.nodes import Asks, NodeRefusedError
 
 _BLOCKS_AT_ONCE = 8
 _HEADERS_AT_ONCE = 500
+_TRIES = 4
+"""How often one block is asked for in one scan."""
 
 
 class ChainMovedError(RainbowError):
@@ -122,7 +124,7 @@ async def read_events(nodes: Asks, refs: Sequence[BlockRef], native: Asset) -> t
     for start in range(0, len(refs), _BLOCKS_AT_ONCE):
         part = refs[start : start + _BLOCKS_AT_ONCE]
         blocks = await asyncio.gather(
-            *(nodes.ask(lambda node, ref=ref: node.get_block(ref.id)) for ref in part),  # type: ignore[misc]
+            *(_read_block(nodes, ref) for ref in part),
             return_exceptions=True,
         )
         for at, (ref, block) in enumerate(zip(part, blocks, strict=True), start):
@@ -139,6 +141,18 @@ async def read_events(nodes: Asks, refs: Sequence[BlockRef], native: Asset) -> t
                 if event is not None:
                     events.append(event)
     return events, len(refs)
+
+
+async def _read_block(nodes: Asks, ref: BlockRef) -> BlockView:
+    """Ask for a block, a few times: a node that fails now and then must not cost what was read before."""
+    for _ in range(_TRIES - 1):
+        try:
+            return await nodes.ask(lambda node: node.get_block(ref.id))
+        except NodeRefusedError:
+            raise
+        except PortUnavailableError:
+            continue
+    return await nodes.ask(lambda node: node.get_block(ref.id))
 
 
 def _transactions(ref: BlockRef, block: BlockView) -> list[Transaction]:

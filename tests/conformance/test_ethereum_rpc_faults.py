@@ -126,8 +126,9 @@ async def test_blocks_that_were_read_are_not_read_again_after_a_failure(
     port = through(rig, rpc.url)
     watcher = Watcher(port)
     await watcher.look()
-    for _ in range(8):
-        await scene.done(theirs, LockAction(await scene.terms(theirs, ours, SECRET)))
+    for number in range(8):
+        terms = await scene.terms(theirs, ours, Preimage(bytes([number]) * 32))
+        await scene.done(theirs, LockAction(terms))
     asked: list[str] = []
 
     def every_third_fails(call: dict[str, Any], answer: dict[str, Any]) -> dict[str, Any]:

@@ -348,10 +348,12 @@ class SolanaWorld:
                 continue
             assert status in {LockStatus.CLAIMED, LockStatus.REFUNDED, LockStatus.SPENT, LockStatus.UNKNOWN}
             entry = self._node.ledger.entries[tx.signature]
-            last = [other for other in tx.steps if other.lock is step.lock and other.kind != "lock"]
-            if entry.error is None and tx.recorded and last and not self._node.ledger.pending:
+            last = [other for other in tx.steps if other.lock is step.lock]
+            # A vault that this transaction made again was spent by a later one.
+            if entry.error is None and tx.recorded and last[-1].kind != "lock":
                 wanted = LockStatus.CLAIMED if last[-1].kind == "claim" else LockStatus.REFUNDED
-                assert status is wanted, (tx.form, [(s.kind, s.depth) for s in tx.steps])
+                did = [(s.kind, s.depth, s.lock is step.lock) for s in tx.steps]
+                assert status is wanted, (status, tx.form, did, step.lock.vault.amount)
 
 
 _POOR = struct.pack("<Q", 10**17)
