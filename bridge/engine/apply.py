@@ -154,7 +154,8 @@ def _plan_closings(tx: Transaction, swap: Swap) -> None:
     """Plan to collect the deposits of spent locks: of those that we claimed, and of our own where the
     recipient leaves the deposit behind. This belongs to no swap, so the end of a swap does not wait for
     it."""
-    for leg, spent in ((swap.source, _CLAIMED_FOR_GOOD), (swap.destination, _SPENT_FOR_GOOD)):
+    for leg in swap.legs:
+        spent = _CLAIMED_FOR_GOOD if leg.role is LegRole.SOURCE else _SPENT_FOR_GOOD
         if leg.state in spent and _leaves_deposit(tx, leg.terms.chain):
             action = encode_action(CloseAction(leg.terms))
             tx.intents.plan(
@@ -234,4 +235,6 @@ def receipt_body(swap: Swap) -> str:
         "state": swap.state.value,
         "swap": swap.id,
     }
+    if swap.payback is not None:
+        body["payback"] = leg(swap.payback)
     return msgspec.json.encode(body, order="sorted").decode()

@@ -57,7 +57,7 @@ Verdict = Allowed | Later | Never
 def paid_account(purpose: Purpose, role: LegRole, terms: LockTerms) -> Address:
     """Return the account that an action on a lock pays where that is not ours, "" where it is."""
     match purpose, role:
-        case Purpose.CLAIM, LegRole.DESTINATION:
+        case Purpose.CLAIM, (LegRole.DESTINATION | LegRole.PAYBACK):
             return terms.recipient
         case ((Purpose.REFUND | Purpose.COOPERATIVE_REFUND), LegRole.SOURCE):
             return terms.sender

@@ -29,6 +29,7 @@ from bridge.engine.source_lock_check import (
 from bridge.engine.tx_reasons import SPOILED
 from bridge.protocol.events import Event
 from bridge.protocol.legs import UNLOCKED
+from bridge.protocol.payback import may_pay_back
 from bridge.protocol.refusals import Refusal
 from bridge.protocol.rules import (
     check_source_lock,
@@ -132,6 +133,8 @@ def _decide(tx: Transaction, intent: Intent, rules: DecisionRules) -> Decision:
         swap = transition(swap, tick).swap
     depth = timing_of(swap, intent.role).finality_depth
     own = _own_tx_ids(tx, intent)
+    if intent.purpose is Purpose.LOCK and intent.role is LegRole.PAYBACK:
+        return _decide_payback(tx, swap, intent, own, depth)
     if intent.purpose is Purpose.LOCK:
         return _decide_lock(tx, swap, intent, own, rules, depth)
     return _decide_spend(tx, swap, intent, own, depth)
@@ -184,6 +187,27 @@ def _decide_lock(
     if verdict.refusal:
         return Withdraw(verdict.refusal, depth, verdict.event)
     return Go(LockAction(leg.terms), depth, note=verdict.event)
+
+
+def _decide_payback(
+    tx: Transaction, swap: Swap, intent: Intent, own: Collection[str], depth: int
+) -> Decision:
+    leg = swap.leg(LegRole.PAYBACK)
+    if leg.state not in UNLOCKED and leg.lock_tx in own:
+        return Hold("the lock is on its chain", depth)
+    if intent.cancel:
+        return Withdraw(intent.reason, depth)
+    refusal = may_pay_back(swap)
+    if refusal is not None:
+        return Withdraw(refusal.message, depth) if refusal.permanent else Hold(refusal.message, depth)
+    # Both chains were read up to their tips: neither shows a lock that pays the user already.
+    statuses = statuses_of(tx, swap)
+    for chain in statuses:
+        if unread_chain(statuses, chain, tx.now_ms) is not None:
+            return Hold(f"{chain} was not read up to its tip: the user may be paid there already", depth)
+    if not source_lock_evidence(tx, swap, statuses).claimed:
+        return Hold("the claim of the source is not on its chain", depth)
+    return Go(LockAction(leg.terms), depth)
 
 
 def _refused(refusal: Refusal, depth: int) -> Decision:

@@ -257,7 +257,7 @@ class Ingest:
 
     def _ingest_lock(self, tx: Transaction, event: Locked) -> bool:
         stored = tx.swaps.by_hashlock(event.terms.hashlock)
-        role = _role(stored.swap, self.chain) if stored else None
+        role = _role(stored.swap, self.chain, event.terms) if stored else None
         if stored is None or role is None:
             return note_unknown_lock(tx, event, tx.chains.get(self.chain))
         seen = LockSeen(role, event.lock_id, event.terms, event.tx_id, event.block)
@@ -408,7 +408,9 @@ def _hashlock(event: Locked | Claimed | Revealed) -> bytes:
     return event.terms.hashlock if isinstance(event, Locked) else event.preimage.hashlock()
 
 
-def _role(swap: Swap, chain: ChainId) -> LegRole | None:
-    if swap.source.terms.chain == chain:
-        return LegRole.SOURCE
+def _role(swap: Swap, chain: ChainId, found: LockTerms) -> LegRole | None:
+    source = swap.source.terms
+    if source.chain == chain:
+        paid_back = (found.sender, found.recipient) == (source.recipient, source.sender)
+        return LegRole.PAYBACK if paid_back else LegRole.SOURCE
     return LegRole.DESTINATION if swap.destination.terms.chain == chain else None

@@ -27,11 +27,16 @@ from bridge.protocol.types import (
     StrayLock,
     Swap,
     SwapId,
+    UnixSeconds,
 )
 from bridge.store import Store, StoreError, StoreUnavailableError, Transaction
 from bridge.store.records import Intent, IntentState, ObservedKind
 
 log = structlog.get_logger("worker")
+
+
+IN_TURN = 64
+"""How many open swaps a sweep looks at in turn, whatever their alarms say."""
 
 
 class Expected(StrEnum):
@@ -63,14 +68,21 @@ class Reconcile:
     def __init__(self, store: Store, chain: ChainId) -> None:
         self._store = store
         self.chain = chain
+        self._turn = SwapId("")
 
     def sweep(self) -> int:
         """Bring every open swap of this chain up to date; returns how many changed.
 
-        Reads first and writes only for swaps that need it, each in a transaction of its own.
+        Those in which the chain's time can change something are found by their alarms. In case something was
+        missed, some of all open swaps are looked at in turn besides. Reads first and writes only for swaps
+        that need it, each in a transaction of its own.
         """
         with self._store.reading() as tx:
-            due = self._due(tx)
+            due, quiet = self._due(tx)
+        if quiet:
+            with self._store.transaction() as tx:
+                for swap, version in quiet:
+                    tx.swaps.set_alarms(swap, version)
         changed = 0
         for swap_id in due:
             try:
@@ -87,16 +99,35 @@ class Reconcile:
         reason = str(error) if isinstance(error, StoreError) else f"internal error ({type(error).__name__})"
         log.error("swap_passed_over", chain=self.chain, swap=swap_id, reason=reason)
 
-    def _due(self, tx: Transaction) -> list[str]:
-        stored = tx.swaps.open(self.chain)
+    def _due(self, tx: Transaction) -> tuple[list[SwapId], list[tuple[Swap, int]]]:
+        """Return the swaps that need work, and those that only need a later alarm, with their versions."""
+        status = tx.chains.get(self.chain)
+        alarmed = tx.swaps.with_alarm(self.chain, status.time if status else UnixSeconds(0))
+        in_turn, self._turn = tx.swaps.open_after(self._turn, IN_TURN)
+        stored = list({each.id: each for each in (*alarmed, *in_turn) if self._is_here(each.swap)}.values())
         standing: dict[str, list[Intent]] = {}
         for intent in tx.intents.standing_of([open_swap.id for open_swap in stored]):
             standing.setdefault(intent.swap_id, []).append(intent)
-        return [
+        due = [
             open_swap.id
             for open_swap in stored
             if self._asks_for_work(tx, open_swap.swap, standing.get(open_swap.id, []))
         ]
+        working = set(due)
+        quiet: list[tuple[Swap, int]] = []
+        for each in alarmed:
+            if each.id in working:
+                continue
+            try:
+                quiet.append((_told_the_time(tx, each.swap), each.version))
+            except StoreUnavailableError:
+                raise
+            except Exception as error:
+                self._pass_over(each.id, error)
+        return due, quiet
+
+    def _is_here(self, swap: Swap) -> bool:
+        return self.chain in {swap.source.terms.chain, swap.destination.terms.chain}
 
     def _asks_for_work(self, tx: Transaction, swap: Swap, intents: list[Intent]) -> bool:
         try:
@@ -108,9 +139,7 @@ class Reconcile:
             return False
 
     def _needs_work(self, tx: Transaction, swap: Swap, intents: list[Intent]) -> bool:
-        now = swap
-        for tick in clocks(tx, swap):
-            now = transition(now, tick).swap
+        now = _told_the_time(tx, swap)
         if differs(swap, now):
             return True
         stands = {(intent.leg, intent.purpose, intent.lock_id): intent for intent in intents}
@@ -146,7 +175,7 @@ class Reconcile:
         found: list[Suspect] = []
         with self._store.reading() as tx:
             for stored in tx.swaps.open(self.chain):
-                for leg in (stored.swap.source, stored.swap.destination):
+                for leg in stored.swap.legs:
                     if leg.terms.chain != self.chain:
                         continue
                     if leg.state in {LegState.NONE, LegState.INTENT}:
@@ -157,3 +186,9 @@ class Reconcile:
                     for stray in leg.strays:
                         found += self._on_chain(tx, stored.id, stray, stray.terms)
         return found
+
+
+def _told_the_time(tx: Transaction, swap: Swap) -> Swap:
+    for tick in clocks(tx, swap):
+        swap = transition(swap, tick).swap
+    return swap

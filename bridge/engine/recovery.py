@@ -268,12 +268,18 @@ def _rebuilt(tx: Transaction, acceptance: Acceptance, events: Sequence[RestoredE
     return swap
 
 
-def _role(acceptance: Acceptance, chain: ChainId) -> LegRole:
-    return LegRole.SOURCE if chain == acceptance.source.chain else LegRole.DESTINATION
+def _role(acceptance: Acceptance, seen: RestoredEvent) -> LegRole:
+    source = acceptance.source
+    if seen.chain != source.chain:
+        return LegRole.DESTINATION
+    found = seen.terms
+    if found is not None and (found.sender, found.recipient) == (source.recipient, source.sender):
+        return LegRole.PAYBACK
+    return LegRole.SOURCE
 
 
 def _as_swap_event(tx: Transaction, acceptance: Acceptance, seen: RestoredEvent) -> Event | None:
-    role = _role(acceptance, seen.chain)
+    role = _role(acceptance, seen)
     match seen.kind:
         case Locked.__name__ if seen.terms is not None:
             return LockSeen(role, seen.lock_id, seen.terms, seen.tx_id, seen.block)

@@ -50,7 +50,7 @@ def is_called_final(status: ChainStatus, seen: Observation) -> bool:
 
 def timing_of(swap: Swap, role: LegRole) -> ChainTiming:
     """Return the timing of a leg's chain under which the swap was sold."""
-    return swap.policy.source if role is LegRole.SOURCE else swap.policy.destination
+    return swap.policy.destination if role is LegRole.DESTINATION else swap.policy.source
 
 
 def moved_on(status: ChainStatus, now_ms: int) -> UnixSeconds:
@@ -160,11 +160,16 @@ def source_lock_evidence(tx: Transaction, swap: Swap, statuses: Statuses) -> Sou
     )
 
 
-def lock_not_before(tx: Transaction, swap_id: SwapId) -> BlockHeight | None:
-    """Return a height of the destination's chain at or below which our lock of a swap cannot be, None if that
-    is not known: the first height heard of, less what a reorg can undo."""
+def lock_not_before(tx: Transaction, swap_id: SwapId, role: LegRole) -> BlockHeight | None:
+    """Return a height of its chain at or below which our lock of a swap cannot be, None if that is not known:
+    the first height heard of the destination's chain, for paying back that of the source's lock, each less
+    what a reorg can undo."""
     stored = tx.swaps.get(swap_id)
-    if stored is None or stored.swap.destination_since is None:
+    if stored is None:
         return None
-    depth = stored.swap.policy.destination.finality_depth
-    return BlockHeight(max(0, stored.swap.destination_since - depth))
+    since, block = stored.swap.destination_since, stored.swap.source.lock_block
+    if role is LegRole.PAYBACK:
+        since = block.height if block else None
+    if since is None:
+        return None
+    return BlockHeight(max(0, since - timing_of(stored.swap, role).finality_depth))

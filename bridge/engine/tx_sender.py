@@ -75,7 +75,7 @@ class TxSender:
         """Sign, store and send the first transaction of an intent, or one after those that never landed."""
         intent, action = snapshot.intent, step.action
         if isinstance(action, LockAction):
-            since = await self._store.read(lambda tx: lock_not_before(tx, intent.swap_id))
+            since = await self._store.read(lambda tx: lock_not_before(tx, intent.swap_id, intent.role))
             status = await self._port.read_lock(
                 self._port.lock_id(action.terms), action.terms, since=since, agreed=True
             )

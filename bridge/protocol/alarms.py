@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from bridge.protocol import timelocks
+from bridge.protocol.legs import CLAIMED
+from bridge.protocol.payback import latest_payback
 from bridge.protocol.refusals import RefusalCode
 from bridge.protocol.rules import may_counterlock
 from bridge.protocol.types import ChainId, Swap, UnixSeconds
@@ -33,6 +35,8 @@ def next_alarm(swap: Swap, chain: ChainId) -> UnixSeconds | None:
             source.deadline,
             *(stray.terms.deadline for stray in swap.source.strays),
         ]
+        if swap.source.state in CLAIMED:
+            dates.append(latest_payback(swap) + 1)
         if refusal is None:
             dates.append(_clocks_part(swap))
     else:

@@ -171,7 +171,7 @@ def apply_fact(leg: Leg, fact: ChainFact, *, consented: bool = False) -> Leg:
         followed = _apply(leg, fact)
         if followed is leg:
             return leg
-        if leg.role is LegRole.DESTINATION and followed.state is LegState.NONE:
+        if leg.role is not LegRole.SOURCE and followed.state is LegState.NONE:
             # Our transaction left the chain but not the world: it may be included again.
             followed = replace(followed, state=LegState.INTENT)
         if followed.trouble and followed.state in CLAIMED | REFUNDED:
@@ -183,6 +183,8 @@ def apply_fact(leg: Leg, fact: ChainFact, *, consented: bool = False) -> Leg:
 def _is_ours(leg: Leg, terms: LockTerms) -> bool:
     """A stray concerns us if it is in our contract and we could give it back, or it holds our own money."""
     expected = leg.terms
+    if leg.role is LegRole.PAYBACK:
+        return False
     if leg.role is LegRole.SOURCE:
         party = terms.recipient == expected.recipient
     else:

@@ -31,6 +31,7 @@ from bridge.protocol.legs import (
     refund_is_possible,
     same_terms,
 )
+from bridge.protocol.payback import is_paid_back, may_pay_back, must_claim_payback, owes_payback
 from bridge.protocol.refusals import Refusal, RefusalCode
 from bridge.protocol.types import (
     Abandonment,
@@ -249,7 +250,15 @@ def _check_timelocks(swap: Swap, now: Mapping[ChainId, UnixSeconds] | None = Non
 def must_abandon(swap: Swap) -> Abandonment | None:
     """Return why the destination is never to be locked from now on, if there is such a reason."""
     source, destination = swap.source.state, swap.destination.state
-    if swap.abandoned is not None or destination not in UNLOCKED or is_committed(swap):
+    if swap.abandoned is not None or destination not in UNLOCKED:
+        return None
+    if source in CLAIMED and destination is LegState.NONE:
+        # The bridge was paid. If it can never be allowed to lock, it pays the source's amount back.
+        refusal = may_counterlock(swap)
+        if refusal is not None and refusal.permanent:
+            return Abandonment.LATE if is_late(swap) else Abandonment.TIMELOCK
+        return None
+    if is_committed(swap):
         return None
     if source in REFUNDED | UNPROVEN:
         return Abandonment.SPENT
@@ -321,6 +330,8 @@ def may_share_secret(swap: Swap, preimage: Preimage) -> Refusal | None:
 def is_done(swap: Swap) -> bool:
     """Tell whether the legs need nothing more of the bridge: spent and final, or never to be funded."""
     source, destination = swap.source.state, swap.destination.state
+    if owes_payback(swap):
+        return is_paid_back(swap)
     if destination is LegState.NONE:
         return swap.abandoned is not None and source in {LegState.NONE, LegState.REFUND_FINAL}
     if destination is LegState.REFUND_FINAL:
@@ -372,13 +383,22 @@ def required_effects(swap: Swap) -> tuple[Effect, ...]:
     give_back = _give_back(swap)
     if give_back is not None:
         effects.append(give_back)
-    if is_done(swap) or (
-        swap.abandoned is not None
-        and swap.destination.state is LegState.NONE
-        and swap.source.state not in CLAIMED | UNPROVEN
-    ):
+    if may_pay_back(swap) is None:
+        effects.append(SendLock(LegRole.PAYBACK))
+    if must_claim_payback(swap):
+        effects.append(SendClaim(LegRole.PAYBACK))
+    if is_done(swap) or _needs_no_inventory(swap):
         effects.append(ReleaseInventory())
     return tuple(effects)
+
+
+def _needs_no_inventory(swap: Swap) -> bool:
+    """Tell whether the destination is never to be locked, or came back for good: what is still to be done for
+    the user's lock must not hold inventory as long as they please."""
+    if swap.destination.state is LegState.REFUND_FINAL or owes_payback(swap):
+        return True
+    never_locked = swap.abandoned is not None and swap.destination.state is LegState.NONE
+    return never_locked and swap.source.state not in CLAIMED | UNPROVEN
 
 
 def _refund(swap: Swap) -> Effect | None:

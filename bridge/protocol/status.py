@@ -7,6 +7,7 @@ stops nothing.
 from __future__ import annotations
 
 from bridge.protocol.legs import CLAIMED, OPEN, REFUNDED, SPENT_FINAL, UNPROVEN
+from bridge.protocol.payback import is_paid_back, owes_payback, payback_is_stuck
 from bridge.protocol.rules import (
     deadline_passed,
     gives_back_a_mistake,
@@ -51,7 +52,7 @@ def _when_claimed(swap: Swap) -> SwapState:
 
 def _when_refunded(swap: Swap) -> SwapState:
     if swap.source.state in CLAIMED:
-        return SwapState.CLAIMING
+        return _when_owed(swap)
     ended = (
         swap.destination.state is LegState.REFUND_FINAL
         and swap.source.state in {LegState.NONE, LegState.REFUND_FINAL}
@@ -70,10 +71,16 @@ def _when_locked(swap: Swap) -> SwapState:
     return SwapState.AWAIT_CLAIM
 
 
+def _when_owed(swap: Swap) -> SwapState:
+    """The bridge was paid, and pays the source's amount back."""
+    done = is_paid_back(swap) and owes_payback(swap)
+    return SwapState.REFUNDED if done else SwapState.REFUNDING
+
+
 def _when_never_locked(swap: Swap) -> SwapState:
     source = swap.source.state
     if source in CLAIMED:
-        return SwapState.CLAIMING
+        return SwapState.CLAIMING if swap.abandoned is None else _when_owed(swap)
     if source in REFUNDED:
         return SwapState.REFUNDED if source is LegState.REFUND_FINAL else SwapState.REFUNDING
     if source in UNPROVEN:
@@ -98,17 +105,16 @@ _LOOK = "nothing is given back until a claim or a refund is found; look at the l
 def impasse(swap: Swap) -> str:
     """Return why the swap cannot end well by itself, or "": money is owed to one side, or may be."""
     source, destination = swap.source.state, swap.destination.state
-    unproven = [leg.role.value for leg in (swap.source, swap.destination) if leg.state in UNPROVEN]
+    unproven = [leg.role.value for leg in swap.legs if leg.state in UNPROVEN]
     if unproven:
         return f"the {' and the '.join(unproven)} lock was spent, and nobody can prove how: {_LOOK}"
     if destination in CLAIMED and source in REFUNDED:
         return "both legs went to the user: the bridge lost this swap"
-    if source in CLAIMED and destination in REFUNDED:
-        return "both legs went to the bridge: the user has to be paid by hand"
-    if source in CLAIMED and destination is LegState.NONE and swap.destination.lock_id == "":
-        return "the source was claimed though the destination was never locked: the user has to be paid"
-    if source in CLAIMED and destination in {LegState.NONE, LegState.INTENT}:
-        return "the source was claimed and the destination lock left its chain: see that the user gets it"
+    if payback_is_stuck(swap):
+        return (
+            "the source was claimed though the user did not get the destination, and its amount cannot be "
+            "paid back by itself: the user has to be paid by hand"
+        )
     taken = destination in OPEN or destination in CLAIMED
     if source is LegState.NONE and taken and deadline_passed(swap, swap.source):
         return "the source lock left its chain and cannot return, while the destination is locked or claimed"
@@ -122,6 +128,12 @@ def attention(swap: Swap) -> str:
         reasons.append(
             "the source lock left its chain after the destination was locked: waiting for its return"
         )
+    source, destination = swap.source.state, swap.destination.state
+    if source in CLAIMED and not reasons[0] and not is_paid_back(swap):
+        if destination in REFUNDED or (destination is LegState.NONE and swap.abandoned is not None):
+            reasons.append("the source was claimed without the destination: its amount is paid back")
+        elif destination in {LegState.NONE, LegState.INTENT}:
+            reasons.append("the source was claimed before the destination was locked: the lock is owed")
     if any(stray.state in CLAIMED for stray in swap.source.strays):
         reasons.append("a stray lock was claimed to the bridge: give its amount back by hand")
     if any(stray.state not in SPENT_FINAL and stray.lock_block for stray in swap.destination.strays):
@@ -136,7 +148,7 @@ def attention(swap: Swap) -> str:
             "back"
         )
     if public_state(swap) not in TERMINAL_STATES:
-        reasons += [swap.source.trouble, swap.destination.trouble]
+        reasons += [leg.trouble for leg in swap.legs]
     return "; ".join(reason for reason in reasons if reason)
 
 

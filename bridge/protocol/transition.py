@@ -174,9 +174,13 @@ def _fold(swap: Swap, event: Event) -> Swap:
 def _with_leg(swap: Swap, before: Leg, after: Leg) -> Swap:
     if after is before:
         return swap
-    if after.role is LegRole.SOURCE:
-        return replace(swap, source=after)
-    return replace(swap, destination=after)
+    match after.role:
+        case LegRole.SOURCE:
+            return replace(swap, source=after)
+        case LegRole.DESTINATION:
+            return replace(swap, destination=after)
+        case LegRole.PAYBACK:
+            return replace(swap, payback=after)
 
 
 def _learn(swap: Swap, preimage: Preimage) -> Swap:
@@ -226,6 +230,10 @@ def _fold_failure(swap: Swap, event: TxFailed) -> Swap:
             return replace(swap, destination=replace(leg, state=LegState.NONE))
         failed = replace(leg, state=LegState.NONE, trouble=note)
         return replace(swap, destination=failed, abandoned=Abandonment.FAILED)
+    if event.leg is LegRole.PAYBACK and event.purpose is Purpose.LOCK:
+        if leg.state is not LegState.INTENT:
+            return swap
+        return _with_leg(swap, leg, replace(leg, state=LegState.NONE, trouble=note))
     if leg.trouble == note or leg.state in SPENT:
         return swap
     return _with_leg(swap, leg, replace(leg, trouble=note))
@@ -246,7 +254,7 @@ def _fold_command(swap: Swap, event: OperatorCommand) -> Swap:
     """Commands only ever add safe wishes: none can stop a claim or give the source back too early."""
     if event.verb is OperatorVerb.RETRY:
         calm = swap
-        for leg in (swap.source, swap.destination):
+        for leg in swap.legs:
             if leg.trouble:
                 calm = _with_leg(calm, leg, replace(leg, trouble=""))
         return calm
@@ -273,6 +281,9 @@ def _conclude(swap: Swap) -> Swap:
     effects = required_effects(swap)
     if SendLock() in effects and swap.destination.state is LegState.NONE:
         swap = replace(swap, destination=replace(swap.destination, state=LegState.INTENT))
+    payback = swap.leg(LegRole.PAYBACK)
+    if SendLock(LegRole.PAYBACK) in effects and payback.state is LegState.NONE:
+        swap = replace(swap, payback=replace(payback, state=LegState.INTENT))
     if SendRefund(LegRole.DESTINATION) in effects and not swap.refund_begun:
         swap = replace(swap, refund_begun=True)
     gives_back = SendCooperativeRefund() in effects or SendRefund(LegRole.SOURCE) in effects

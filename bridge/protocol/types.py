@@ -118,10 +118,13 @@ class LockTerms(msgspec.Struct, frozen=True):
 
 
 class LegRole(StrEnum):
-    """SOURCE: the user locks, the bridge claims. DESTINATION: the bridge locks, the user claims."""
+    """SOURCE: the user locks, the bridge claims. DESTINATION: the bridge locks, the user claims. PAYBACK: a
+    lock of the source's amount by the bridge for the user, where the source was claimed for the bridge though
+    the destination could not be locked for it (see `bridge.protocol.payback`)."""
 
     SOURCE = "source"
     DESTINATION = "destination"
+    PAYBACK = "payback"
 
 
 class LegState(StrEnum):
@@ -318,6 +321,28 @@ class PriceSeen(msgspec.Struct, frozen=True):
     sources: tuple[str, ...] = ()
 
 
+PAYBACK_WINDOW = 7 * 86_400
+"""Seconds after the source's deadline for which a lock that pays its amount back keeps for the user alone."""
+
+
+def payback_terms(source: LockTerms) -> LockTerms:
+    """Return the terms of the lock that pays a source's amount back: the same money, the other way round.
+
+    They depend on the source's terms alone, so that two tries, or a database that forgot the first one, mean
+    the same lock, and its chain can be asked whether it was made.
+    """
+    return LockTerms(
+        chain=source.chain,
+        contract=source.contract,
+        sender=source.recipient,
+        recipient=source.sender,
+        asset=source.asset,
+        amount=source.amount,
+        hashlock=source.hashlock,
+        deadline=UnixSeconds(source.deadline + PAYBACK_WINDOW),
+    )
+
+
 class Swap(msgspec.Struct, frozen=True):
     """One swap. `times` holds the newest chain time and `heights` the newest height heard of each chain.
 
@@ -344,6 +369,8 @@ class Swap(msgspec.Struct, frozen=True):
     """The bridge has agreed to give the source back before its deadline."""
     price_seen: PriceSeen | None = None
     """At what price the destination was locked, or why not; None while nothing was decided."""
+    payback: Leg | None = None
+    """The lock that pays the source's amount back, None as long as none was needed."""
     attention: str = ""
     """Why an operator should look; empty when all is well."""
     destination_since: BlockHeight | None = None
@@ -353,5 +380,16 @@ class Swap(msgspec.Struct, frozen=True):
     heights: dict[ChainId, BlockHeight] = msgspec.field(default_factory=dict)
 
     def leg(self, role: LegRole) -> Leg:
-        """Return the leg of that role."""
-        return self.source if role is LegRole.SOURCE else self.destination
+        """Return the leg of that role; PAYBACK as it would begin, where there is none yet."""
+        match role:
+            case LegRole.SOURCE:
+                return self.source
+            case LegRole.DESTINATION:
+                return self.destination
+            case LegRole.PAYBACK:
+                return self.payback or Leg(role=role, terms=payback_terms(self.source.terms))
+
+    @property
+    def legs(self) -> tuple[Leg, ...]:
+        """All legs that there are."""
+        return (self.source, self.destination, *((self.payback,) if self.payback else ()))

@@ -108,6 +108,7 @@ class SwapRow(SQLModel, table=True):
             )
             for side in ("source", "destination")
         ),
+        Index("swaps_open_ids", "id", postgresql_where=text("open"), sqlite_where=text("open")),
     )
 
     id: str = Field(primary_key=True)
@@ -329,19 +330,6 @@ class ChainStatusRow(SQLModel, table=True):
     chain: str = Field(primary_key=True)
     body: str = _text()
     updated_ms: int = _ms()
-
-
-class InstanceRow(SQLModel, table=True):
-    """What a chain of the configuration is: written when it is first used, compared at every start."""
-
-    __tablename__ = "instances"
-
-    chain: str = Field(primary_key=True)
-    family: str
-    network: str
-    contract: str
-    account: str
-    seen_ms: int = _ms()
 
 
 class LeaseRow(SQLModel, table=True):

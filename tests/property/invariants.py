@@ -42,8 +42,14 @@ def check_swap(swap: Swap) -> None:
     for first, second in CONTRADICTIONS:
         assert not (first in required and second in required), (first, second)
     keys = [(type(effect), getattr(effect, "leg", None)) for effect in required]
+    assert not any(isinstance(e, SendRefund) and e.leg is LegRole.PAYBACK for e in required), "9: taken back"
     assert len(keys) == len(set(keys)), "2: two effects of one kind for one leg"
 
+    if SendLock(LegRole.PAYBACK) in required:
+        assert source is LegState.CLAIM_FINAL, "9: paid back before the source is ours"
+        assert destination in {LegState.NONE, LegState.REFUND_FINAL}, "9: paid back beside the destination"
+        assert SendLock() not in required, "9: paid twice"
+        assert swap.payback is not None, "9: paid back and not remembered"
     if SendLock() in required:
         assert swap.source.lock_final, "1: counter-lock before finality"
         assert source is LegState.FINAL or source in CLAIMED, "1: counter-lock without a source"

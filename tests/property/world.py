@@ -50,6 +50,7 @@ from tests.property.invariants import DESTINATION, SOURCE, check_step, check_swa
 
 PREIMAGE = Preimage(b"the user's well kept secret ....")
 START = 100_000
+PAYBACK_LOCK = "back"
 TIMING = {
     SOURCE: ChainTiming(block_interval=10, finality_depth=3, inclusion_p99=20, clock_skew=8),
     DESTINATION: ChainTiming(block_interval=7, finality_depth=4, inclusion_p99=15, clock_skew=5),
@@ -257,20 +258,20 @@ class SwapWorld:
         while known and known[-1].ref.id not in ids:
             block = known.pop()
             for tx in reversed(block.txs):
-                self.deliver(_orphaned(role, tx, block.ref))
+                self.deliver(_orphaned(_leg(role, tx), tx, block.ref))
         seen = len(known)
         for block in chain.blocks[seen:]:
             # The engine's own copy: a block never changes.
             known.append(Block(block.ref, list(block.txs)))
             for tx in block.txs:
-                self.deliver(_seen(role, tx, block.ref))
+                self.deliver(_seen(_leg(role, tx), tx, block.ref))
                 if tx.kind is Purpose.CLAIM:
                     self.public_secret = True
         self.deliver(ev.Tick(CHAIN[role], chain.tip.time, chain.tip.height))
         for block in chain.blocks:
             if chain.final(block.ref):
                 for tx in block.txs:
-                    event = _final(role, tx, block.ref)
+                    event = _final(_leg(role, tx), tx, block.ref)
                     if event not in self.delivered:
                         self.deliver(event)
 
@@ -283,6 +284,9 @@ class SwapWorld:
 
     def execute(self, effect: Effect) -> None:
         match effect:
+            case SendLock(leg=LegRole.PAYBACK):
+                self.check_payback_against_truth()
+                self.send(LegRole.PAYBACK, Purpose.LOCK, PAYBACK_LOCK)
             case SendLock():
                 now = {CHAIN[r]: c.tip.time for r, c in self.chains.items()}
                 if may_counterlock(self.swap, now) is None:
@@ -304,7 +308,7 @@ class SwapWorld:
 
     def send(self, role: LegRole, kind: Purpose, lock_id: str) -> None:
         """Store an intent once; send it again if it was lost from the mempool."""
-        chain = self.chains[role]
+        chain = self.chains[SOURCE if role is LegRole.PAYBACK else role]
         terms = self.swap.leg(role).lock_terms(LockId(lock_id))
         tx = self.intents.get((role, kind, lock_id))
         if tx is None:
@@ -339,6 +343,13 @@ class SwapWorld:
         timing = TIMING[DESTINATION]
         needed = timing.inclusion_p99 + timing.finality + 40 + timing.clock_skew
         assert self.terms[DESTINATION].deadline - self.chains[DESTINATION].tip.time >= needed
+
+    def check_payback_against_truth(self) -> None:
+        """What is paid back was taken for good, and the user has nothing for it."""
+        assert self.outcome(SOURCE, self.source_lock) is Purpose.CLAIM, "paid back though not paid"
+        lock = self.intents.get((DESTINATION, Purpose.LOCK, "d"))
+        if lock is not None and not lock.voided:
+            assert self.outcome(DESTINATION, "d") is Purpose.REFUND, "paid back beside the destination"
 
     def check_give_back_against_truth(self) -> None:
         """Invariant 4, from what stands on the chains."""
@@ -378,6 +389,10 @@ class SwapWorld:
         chain = self.chains[SOURCE]
         terms = replace(self.terms[SOURCE], **changes)
         chain.send(Purpose.LOCK, lock_id, terms, by_bridge=False, now=self.now)
+
+
+def _leg(role: LegRole, tx: Tx) -> LegRole:
+    return LegRole.PAYBACK if tx.lock_id == PAYBACK_LOCK else role
 
 
 def _seen(role: LegRole, tx: Tx, ref: BlockRef) -> ev.Event:

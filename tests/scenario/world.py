@@ -380,7 +380,10 @@ class BridgeWorld:
             lost = (destination, source) == (LedgerLockState.CLAIMED, LedgerLockState.REFUNDED)
             assert not lost, f"{swap.id}: the bridge lost"
             robbed = (source, destination) == (LedgerLockState.CLAIMED, LedgerLockState.REFUNDED)
-            assert not robbed, f"{swap.id}: the user lost"
+            repaid = swap.payback is not None and self.lock_state(swap.payback) is LedgerLockState.CLAIMED
+            assert not robbed or repaid, f"{swap.id}: the user lost"
+            taken = destination is LedgerLockState.CLAIMED
+            assert not (repaid and taken), f"{swap.id}: the user was paid twice"
             assert self.locks_sent(swap.id) <= 1, f"{swap.id}: locked twice"
             if self.is_over(swap.id):
                 for leg, state in ((swap.source, source), (swap.destination, destination)):

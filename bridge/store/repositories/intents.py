@@ -289,10 +289,13 @@ class Intents(Repository):
 
     def standing_of(self, swap_ids: Sequence[str]) -> list[Intent]:
         """Return all intents that stand for these swaps."""
-        if not swap_ids:
-            return []
-        where = (_intents.c.swap_id.in_(swap_ids), _intents.c.state.not_in(_DEAD))
-        return _stored_intents(self._all(select(_intents).where(*where)))
+        return _stored_intents(
+            row
+            for part in in_parts(swap_ids)
+            for row in self._all(
+                select(_intents).where(_intents.c.swap_id.in_(part), _intents.c.state.not_in(_DEAD))
+            )
+        )
 
     def count_by_state(self) -> dict[tuple[ChainId, IntentState], int]:
         """Return how many intents there are by chain and state."""

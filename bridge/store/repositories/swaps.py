@@ -6,8 +6,9 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Row, and_, bindparam, func, or_, select, update
+from sqlalchemy import Connection, Row, and_, bindparam, func, or_, select, text, update
 
+from bridge.protocol.alarms import next_alarm
 from bridge.protocol.legs import UNLOCKED
 from bridge.protocol.types import (
     Amount,
@@ -19,6 +20,7 @@ from bridge.protocol.types import (
     Swap,
     SwapId,
     SwapState,
+    UnixSeconds,
 )
 from bridge.store.errors import ConflictError
 from bridge.store.records import IntentState, ObservedKind, StoredSwap, SwapMeta
@@ -58,11 +60,20 @@ _CHANGING = (
     "open",
     "source_state",
     "destination_state",
+    "source_alarm",
+    "destination_alarm",
     "source_lock_id",
     "destination_lock_id",
     "snapshot",
 )
 """The columns that change with a swap."""
+
+
+def _alarms(swap: Swap) -> dict[str, Any]:
+    return {
+        "source_alarm": next_alarm(swap, swap.source.terms.chain),
+        "destination_alarm": next_alarm(swap, swap.destination.terms.chain),
+    }
 
 
 def _columns(swap: Swap) -> dict[str, Any]:
@@ -71,6 +82,7 @@ def _columns(swap: Swap) -> dict[str, Any]:
         "open": swap.state not in CLOSED_STATES,
         "source_state": swap.source.state.value,
         "destination_state": swap.destination.state.value,
+        **_alarms(swap),
         "source_lock_id": swap.source.lock_id,
         "destination_lock_id": swap.destination.lock_id,
         "snapshot": _encoder.encode(swap).decode(),
@@ -85,6 +97,9 @@ def _stored(row: Row[Any]) -> StoredSwap:
         raise unreadable("swap", row) from error
     return StoredSwap(swap, row.version, meta, row.created_ms, row.updated_ms, row.finished_ms)
 
+
+_IS_OPEN = text("open")
+"""As the partial indexes have it: SQLite uses them only for the very same words, not for `open = 1`."""
 
 # The statements of every event, built once: building costs as much as executing.
 _GET_SWAP = select(_swaps).where(_swaps.c.id == bindparam("wanted"))
@@ -237,6 +252,29 @@ class Swaps(Repository):
         statement = select(_swaps).where(_swaps.c.open, here)
         return readable(self._all(statement.order_by(_swaps.c.created_ms, _swaps.c.id)), _stored)
 
+    def with_alarm(self, chain: ChainId, time: UnixSeconds) -> list[StoredSwap]:
+        """Return the open swaps in which that time of a chain can change what is required."""
+        found: dict[str, Row[Any]] = {}
+        for at, alarm in (
+            (_swaps.c.source_chain, _swaps.c.source_alarm),
+            (_swaps.c.destination_chain, _swaps.c.destination_alarm),
+        ):
+            rows = self._all(select(_swaps).where(_IS_OPEN, at == chain, alarm <= time))
+            found |= {row.id: row for row in rows}
+        return readable(found.values(), _stored)
+
+    def open_after(self, swap_id: SwapId, limit: int) -> tuple[list[StoredSwap], SwapId]:
+        """Return some open swaps in the order of their ids, after one, and where to go on ("" at the end). It
+        goes on also where a row cannot be read."""
+        after = (_IS_OPEN, _swaps.c.id > swap_id)
+        rows = self._all(select(_swaps).where(*after).order_by(_swaps.c.id).limit(limit))
+        return readable(rows, _stored), SwapId(rows[-1].id if len(rows) == limit else "")
+
+    def set_alarms(self, swap: Swap, version: int) -> None:
+        """Store when a swap wants to hear the time next, if it is still at that version."""
+        where = (_swaps.c.id == swap.id, _swaps.c.version == version)
+        self._run(update(_swaps).where(*where).values(**_alarms(swap)))
+
     def lanes_in_use(self, chain: ChainId) -> set[int]:
         """Return the lanes that our locks on a chain hold or may still take: those of open swaps."""
         where = (_swaps.c.open, _swaps.c.destination_chain == chain, _swaps.c.lane > 0)
@@ -326,7 +364,7 @@ class Swaps(Repository):
         if hashlock:
             statement = statement.where(_swaps.c.hashlock == hashlock.hex())
         ordered = statement.order_by(_swaps.c.created_ms.desc(), _swaps.c.id.desc()).limit(limit)
-        return [_stored(row) for row in self._all(ordered)]
+        return readable(self._all(ordered), _stored)
 
     def count_by_state(self) -> dict[SwapState, int]:
         """Return how many swaps there are in each state."""

@@ -26,12 +26,14 @@ from bridge.protocol.timelocks import expiry_time, latest_claim_start, latest_co
 from bridge.protocol.types import (
     Abandonment,
     BlockHeight,
+    LegRole,
     LegState,
     LockId,
     Purpose,
     SwapState,
     TxId,
     UnixSeconds,
+    payback_terms,
 )
 from tests import instances
 from tests.unit.protocol.factory import (
@@ -89,7 +91,7 @@ def test_a_swap_that_the_user_walks_away_from_gives_both_their_own_back() -> Non
     p.refunded(DESTINATION)
     assert p.required == ()
     p.refund_final(DESTINATION)
-    assert p.required == (SendCooperativeRefund(),)
+    assert p.required == (SendCooperativeRefund(), ReleaseInventory())
     p.refunded(SOURCE)
     assert not is_terminal(p.swap)
     p.refund_final(SOURCE)
@@ -566,7 +568,7 @@ def test_with_a_shared_secret_a_refund_that_wins_the_race_gives_the_source_back(
     p.refunded(DESTINATION)
     assert p.required == ()
     p.refund_final(DESTINATION)
-    assert p.required == (SendCooperativeRefund(),)
+    assert p.required == (SendCooperativeRefund(), ReleaseInventory())
 
 
 def test_when_the_user_took_the_source_back_a_shared_secret_does_not_give_them_the_destination() -> None:
@@ -652,7 +654,7 @@ def test_while_our_refund_may_be_on_its_way_a_revealed_secret_waits_until_time_r
 def test_after_our_final_refund_a_revealed_secret_does_not_take_the_users_money_too() -> None:
     p = Player().awaiting_claim().destination_time(PLAN.destination)
     p.refunded(DESTINATION).refund_final(DESTINATION).feed(ev.SecretRevealed(PREIMAGE))
-    assert p.source_time(CLAIM_START).required == (SendCooperativeRefund(),)
+    assert p.source_time(CLAIM_START).required == (SendCooperativeRefund(), ReleaseInventory())
 
 
 # Invariant 4: giving the source back
@@ -728,11 +730,105 @@ def test_both_legs_with_the_user_is_not_called_an_end() -> None:
     assert "bridge lost" in p.swap.attention
 
 
-def test_both_legs_with_the_bridge_is_not_called_an_end() -> None:
+PAYBACK = LegRole.PAYBACK
+PAY_BACK, CLAIM_PAYBACK = SendLock(PAYBACK), SendClaim(PAYBACK)
+PAYBACK_TERMS = payback_terms(SOURCE_TERMS)
+
+
+def both_with_the_bridge() -> Player:
     p = Player().awaiting_claim().destination_time(PLAN.destination)
-    p.refunded(DESTINATION).refund_final(DESTINATION).claimed(SOURCE).claim_final(SOURCE)
-    assert p.swap.state is SwapState.ATTENTION
+    return p.refunded(DESTINATION).refund_final(DESTINATION).claimed(SOURCE)
+
+
+def paying_back(p: Player) -> Player:
+    assert p.required == (PAY_BACK, ReleaseInventory())
+    return p.feed(ev.LockSeen(PAYBACK, LockId("p"), PAYBACK_TERMS, TxId("tx-p"), block(40)))
+
+
+def test_the_lock_that_pays_back_is_the_sources_money_the_other_way_round() -> None:
+    assert (PAYBACK_TERMS.sender, PAYBACK_TERMS.recipient) == ("0xbridge", "0xuser")
+    assert (PAYBACK_TERMS.asset, PAYBACK_TERMS.amount) == (SOURCE_TERMS.asset, SOURCE_TERMS.amount)
+    assert PAYBACK_TERMS.deadline > SOURCE_TERMS.deadline
+
+
+def test_with_both_legs_the_bridge_pays_the_source_back_and_only_then_it_is_an_end() -> None:
+    p = both_with_the_bridge()
+    assert (p.required, p.swap.state) == ((ReleaseInventory(),), SwapState.REFUNDING)
+    p = paying_back(p.claim_final(SOURCE))
+    assert p.required == (CLAIM_PAYBACK, ReleaseInventory())
+    assert not is_terminal(p.swap)
+    assert "paid back" in p.swap.attention
+    p.feed(ev.ClaimSeen(PAYBACK, LockId("p"), TxId("tx-pc"), block(41), PREIMAGE))
+    assert not is_terminal(p.swap)
+    p.feed(ev.ClaimFinal(PAYBACK, LockId("p")))
+    assert (p.swap.state, p.required) == (SwapState.REFUNDED, (ReleaseInventory(),))
+    assert p.swap.attention == ""
+
+
+def test_a_claim_of_the_source_that_is_orphaned_is_not_paid_back() -> None:
+    p = both_with_the_bridge().feed(ev.ClaimOrphaned(SOURCE, LockId("s")))
+    assert PAY_BACK not in p.required
+    assert SendCooperativeRefund() in p.required
+
+
+def test_a_late_lock_that_was_claimed_for_us_is_paid_back_and_never_answered() -> None:
+    p = Player().accepted().source_locked(at=block(10, time=PLAN.lock_by + 1)).claimed(SOURCE)
+    assert PAY_BACK not in p.required
+    p.claim_final(SOURCE)
+    assert SendLock() not in p.required
+    assert PAY_BACK in p.required
+
+
+def test_a_lock_that_was_claimed_for_us_in_time_is_answered_and_not_paid_back() -> None:
+    p = Player().accepted().source_locked().source_final().claimed(SOURCE)
+    assert p.required == (SendLock(),)
+    assert p.claim_final(SOURCE).required == (SendLock(),)
+    assert "owed" in p.swap.attention
+
+
+def test_a_claim_whose_counterlock_comes_too_late_is_paid_back_once_no_lock_can_land() -> None:
+    p = Player().accepted().source_locked().source_final().claimed(SOURCE).claim_final(SOURCE)
+    p.destination_time(latest_counterlock(POLICY, PLAN.destination) + 1)
+    assert p.required == ()  # a lock that was signed may still land
+    p.feed(ev.TxFailed(DESTINATION, Purpose.LOCK, "withdrawn"))
+    assert p.required == (PAY_BACK, ReleaseInventory())
+
+
+def test_a_claim_before_anything_was_planned_is_paid_back_when_time_runs_out() -> None:
+    p = Player().accepted().source_locked().claimed(SOURCE)
+    p.destination_time(latest_counterlock(POLICY, PLAN.destination) + 1).claim_final(SOURCE)
+    assert p.swap.abandoned is Abandonment.TIMELOCK
+    assert p.required == (PAY_BACK, ReleaseInventory())
+
+
+def test_a_payback_that_failed_waits_for_an_operator_and_is_not_tried_twice_by_itself() -> None:
+    p = both_with_the_bridge().claim_final(SOURCE)
+    failed = ev.TxFailed(PAYBACK, Purpose.LOCK, "no funds")
+    p.feed(failed, failed)
+    assert PAY_BACK not in p.required
+    assert (p.swap.state, "paid by hand" in p.swap.attention) == (SwapState.ATTENTION, True)
+    p.operator(ev.OperatorVerb.RETRY)
+    assert PAY_BACK in p.required
+
+
+def test_a_payback_is_not_begun_so_late_that_the_user_has_no_time() -> None:
+    p = both_with_the_bridge().source_time(PAYBACK_TERMS.deadline).claim_final(SOURCE)
+    assert PAY_BACK not in p.required
     assert "paid by hand" in p.swap.attention
+
+
+def test_a_second_lock_of_ours_that_the_user_may_take_is_not_paid_back_beside_it() -> None:
+    p = both_with_the_bridge()
+    p.feed(ev.LockSeen(DESTINATION, LockId("d2"), DESTINATION_TERMS, TxId("tx-d2"), block(21)))
+    assert PAY_BACK not in p.claim_final(SOURCE).required
+
+
+def test_a_payback_that_a_database_forgot_is_recognised() -> None:
+    p = Player().accepted().source_locked().claimed(SOURCE)
+    p.feed(ev.LockSeen(PAYBACK, LockId("p"), PAYBACK_TERMS, TxId("tx-p"), block(40)))
+    p.destination_time(latest_counterlock(POLICY, PLAN.destination) + 1).claim_final(SOURCE)
+    assert PAY_BACK not in p.required
+    assert CLAIM_PAYBACK in p.required
 
 
 # Invariant 7

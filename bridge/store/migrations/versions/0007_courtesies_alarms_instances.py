@@ -1,4 +1,4 @@
-"""Who is paid by an intent, when a swap wants to hear the time, and which instances its chains are"""
+"""Who is paid by an intent, and when a swap wants to hear the time"""
 
 import sqlalchemy as sa
 from alembic import op
@@ -26,21 +26,18 @@ def upgrade() -> None:
                 sqlite_where=sa.text("open"),
                 postgresql_where=sa.text("open"),
             )
-    op.create_table(
-        "instances",
-        sa.Column("chain", sa.String(), nullable=False),
-        sa.Column("family", sa.String(), nullable=False),
-        sa.Column("network", sa.String(), nullable=False),
-        sa.Column("contract", sa.String(), nullable=False),
-        sa.Column("account", sa.String(), nullable=False),
-        sa.Column("seen_ms", sa.BigInteger(), nullable=False),
-        sa.PrimaryKeyConstraint("chain"),
-    )
+        batch_op.create_index(
+            "swaps_open_ids",
+            ["id"],
+            unique=False,
+            sqlite_where=sa.text("open"),
+            postgresql_where=sa.text("open"),
+        )
 
 
 def downgrade() -> None:
-    op.drop_table("instances")
     with op.batch_alter_table("swaps", schema=None) as batch_op:
+        batch_op.drop_index("swaps_open_ids")
         for side in ("source", "destination"):
             batch_op.drop_index(f"swaps_{side}_alarm")
             batch_op.drop_column(f"{side}_alarm")
