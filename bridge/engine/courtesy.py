@@ -30,7 +30,9 @@ class CourtesyLimits(msgspec.Struct, frozen=True):
     swap_fees: int = 20
     """What a swap may cost on one chain before its intents are given up."""
     account_fees: int = 100
-    """What one account may cost in `account_window_ms`. Claims that worked do not count: they were owed."""
+    """What one account may cost in `account_window_ms`, before give-backs to it wait. Claims do not count
+    unless they reverted, and never wait for it: the bridge was paid for them, and a user who handed the
+    secret over relies on them."""
     account_window_ms: int = 86_400_000
 
 
@@ -100,9 +102,11 @@ def verdict(
             f"the swap would cost {spent} for others, more than {limits.swap_fees} fees of {fee}; "
             f"{help_yourself(intent, terms)}"
         )
+    if intent.purpose is Purpose.CLAIM:
+        return Allowed()
     since = tx.now_ms - limits.account_window_ms
     for_account = tx.courtesies.of_account(intent.chain, intent.pays, since)
-    unearned = [sent for sent in for_account if not sent.earned]
+    unearned = [sent for sent in for_account if sent.purpose is not Purpose.CLAIM or _reverted(sent)]
     if _total(unearned) + next_cost > limits.account_fees * fee:
         return Later(
             f"what is sent for {intent.pays} costs too much at present; {help_yourself(intent, terms)}",

@@ -172,6 +172,18 @@ async def test_an_account_that_walks_away_again_and_again_has_a_limit_of_its_own
     await world.until(lambda: all(world.is_over(name) for name in names), limit=100)
 
 
+async def test_claims_for_an_account_with_many_swaps_never_wait_for_its_limit(world: BridgeWorld) -> None:
+    """The bridge was paid for each of them, and users who handed the secret over must not wait for a day."""
+    outbox = world.workers[instances.ETHEREUM].outbox
+    tight = msgspec.structs.replace(outbox._settings, courtesy=CourtesyLimits(account_fees=0))
+    outbox._sender._settings = tight
+    for number in range(1, 8):
+        world.swap(number, source=instances.ZION, hands_over=True)
+    names = [f"swap{number}" for number in range(1, 8)]
+    await world.until(lambda: all(world.is_over(name) for name in names), limit=100)
+    assert {world.state(name) for name in names} == {SwapState.COMPLETED}
+
+
 async def test_our_own_money_is_claimed_however_often_that_reverts(world: BridgeWorld) -> None:
     world.swap()
     await world.until(lambda: world.get().destination.state is LegState.CLAIM_SEEN)

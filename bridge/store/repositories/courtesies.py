@@ -27,12 +27,6 @@ class CourtesyTx(msgspec.Struct, frozen=True):
     reason: str
     signed_ms: int
 
-    @property
-    def earned(self) -> bool:
-        """Whether it is a claim that worked: it was paid for with the quote, or owed."""
-        done = {StoredTxState.INCLUDED, StoredTxState.FINAL}
-        return self.purpose is Purpose.CLAIM and self.state in done and not self.reason
-
 
 class Courtesies(Repository):
     """The transactions of intents that pay somebody else. One that cannot land costs nothing."""
