@@ -249,8 +249,7 @@ def is_stuck(tx: StoredTx, tip: Tip, settings: OutboxSettings, *, numbered: bool
 
 def can_outbid(tx: StoredTx, settings: OutboxSettings, *, numbered: bool) -> bool:
     """Tell whether a better bid takes the place of a transaction instead of being added to it: it has a
-    sequence of ours, or another account's on a chain that has them (a gate's on Stellar: the same inner
-    transaction comes again)."""
+    sequence of ours, or another account's on a chain that has them."""
     return (tx.sequence is not None or numbered) and tx.attempt < settings.max_bumps
 
 

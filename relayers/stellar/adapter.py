@@ -51,7 +51,7 @@ from relayers.stellar.building import MAKE_CHANNELS, TRUST, Builder
 from relayers.stellar.channels import Sequences
 from relayers.stellar.contract import to_stellar
 from relayers.stellar.identity import identify
-from relayers.stellar.ledgers import ChainMovedError, read_tip
+from relayers.stellar.ledgers import ANCESTRY, ChainMovedError, read_tip
 from relayers.stellar.locks import Locks
 from relayers.stellar.policy import asset_problem, check_asset
 from relayers.stellar.rpc import LAG_LEDGERS, ask, open_rpc
@@ -90,6 +90,7 @@ class StellarPort:
             settings.chain,
             rules=Rules(lag=LAG_LEDGERS, max_age=settings.max_head_age),
             identify=lambda one: identify(one, settings),
+            ancestry=ANCESTRY,
         )
         self._watch = Watch(self._rpc, settings)
         self._sequences = Sequences(self._key, settings.channels)

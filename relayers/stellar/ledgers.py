@@ -19,6 +19,7 @@ from stellar_sdk import xdr
 from stellar_sdk.exceptions import SdkError
 from xdrlib3 import Error as PackingError
 
+from bridge.chains.endpoints.ancestry import DISTANCES, Ancestry
 from bridge.chains.endpoints.answers import Answer, EndpointError
 from bridge.chains.endpoints.json_rpc import OneEndpoint
 from bridge.chains.port import Tip
@@ -122,6 +123,24 @@ async def read_ledgers(one: OneEndpoint, first: int, last: int) -> list[Ledger]:
         if after.block.parent != before.block.id:
             raise ChainMovedError
     return ledgers
+
+
+async def _recent(one: OneEndpoint) -> list[BlockRef]:
+    """Return some of an endpoint's newest ledgers, the head first."""
+    tip, _ = await read_tip(one)
+    heights = [tip.block.height - back for back in DISTANCES if back < tip.block.height]
+    return [(await read_ledgers(one, height, height))[0].block for height in heights]
+
+
+async def _shows(one: OneEndpoint, block: BlockRef) -> bool:
+    try:
+        return (await read_ledgers(one, block.height, block.height))[0].block.id == block.id
+    except ChainMovedError:
+        return False
+
+
+ANCESTRY = Ancestry(_recent, _shows)
+"""How an endpoint shows that it has the ledgers of another one."""
 
 
 async def read_transactions(one: OneEndpoint, ledgers: Sequence[Ledger]) -> list[list[Applied]]:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from bridge.chains.endpoints.ancestry import Ancestry
 from bridge.chains.endpoints.answers import Answer, EndpointError
 from bridge.chains.endpoints.json_rpc import (
     STANDARD_CODES,
@@ -47,6 +48,7 @@ def open_rpc(
     *,
     rules: Rules = Rules(lag=LAG_LEDGERS),
     identify: Identity | None = None,
+    ancestry: Ancestry[OneEndpoint] | None = None,
     clock: Callable[[], float] = time.time,
 ) -> JsonRpc:
     """Return the endpoints at these URLs; `timeout` is seconds for one request, `chain` the instance's name
@@ -59,6 +61,7 @@ def open_rpc(
         rules=rules,
         identify=identify,
         head=read_head,
+        ancestry=ancestry,
         clock=clock,
     )
 

@@ -24,7 +24,7 @@ from relayers.stellar import contract, fees
 from relayers.stellar.accounts import read_holder, require_receiver
 from relayers.stellar.contract import decimal
 from relayers.stellar.identity import identify
-from relayers.stellar.ledgers import ChainMovedError, read_tip
+from relayers.stellar.ledgers import ANCESTRY, ChainMovedError, read_tip
 from relayers.stellar.links import sep7
 from relayers.stellar.locks import Locks
 from relayers.stellar.policy import check_asset
@@ -111,6 +111,7 @@ class StellarWallet:
             settings.request_timeout,
             settings.chain,
             identify=lambda one: identify(one, settings),
+            ancestry=ANCESTRY,
         )
 
     def __repr__(self) -> str:

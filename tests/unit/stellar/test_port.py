@@ -10,6 +10,8 @@ from stellar_sdk import Asset as StellarAsset
 from stellar_sdk import ManageData, SetTrustLineFlags, TrustLineFlags, xdr
 
 from bridge.chains.actions import CancelAction, ClaimAction, LockAction, RefundAction
+from bridge.chains.endpoints.answers import EndpointError
+from bridge.chains.endpoints.json_rpc import OneEndpoint
 from bridge.chains.errors import (
     ActionRefusedError,
     CannotReceiveError,
@@ -33,8 +35,11 @@ from bridge.chains.port import (
 from bridge.protocol.types import BlockHeight, Preimage
 from relayers.stellar.adapter import StellarPort, open_port
 from relayers.stellar.contract import to_stellar
+from relayers.stellar.ledgers import ANCESTRY
 from relayers.stellar.reading import inner_envelope
+from relayers.stellar.rpc import open_rpc
 from relayers.stellar.settings import FeeCaps
+from tests import instances
 from tests.unit.stellar.conftest import SECRET, Net
 
 
@@ -406,3 +411,23 @@ async def test_two_endpoints_must_agree_where_two_are_configured(
     assert await twice.read_lock(lock, terms, agreed=True) is LockStatus.OPEN
     for port in (doubtful, twice):
         await port.close()
+
+
+async def test_an_endpoint_that_is_ahead_shows_the_ledgers_of_the_other_one(net: Net) -> None:
+    for _ in range(8):
+        await net.node.close()
+    rpc = open_rpc((net.url,), 30.0, instances.STELLAR)
+
+    async def look(one: OneEndpoint) -> None:
+        newest = await ANCESTRY.recent(one)
+        heights = [block.height for block in newest]
+        assert heights[:3] == [heights[0], heights[0] - 1, heights[0] - 5]
+        assert await ANCESTRY.backs(one, one) is True
+        forged = msgspec.structs.replace(newest[0], id="00" * 32)
+        assert not await ANCESTRY.shows(one, forged)
+        beyond = msgspec.structs.replace(newest[0], height=BlockHeight(heights[0] + 1))
+        with pytest.raises(EndpointError):
+            await ANCESTRY.shows(one, beyond)
+
+    await rpc.pinned(look)
+    await rpc.close()
