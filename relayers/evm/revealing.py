@@ -7,7 +7,6 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from bridge.chains.endpoints.answers import Answer, EndpointError
-from bridge.chains.errors import PortUnavailableError
 from bridge.chains.port import Revealed, SetAside
 from bridge.chains.preimages import revealed
 from bridge.protocol.types import BlockRef, TxId
@@ -80,7 +79,7 @@ class Revelations:
         if result is None:
             raise ChainMovedError
         if not isinstance(result, Mapping) or result.get("hash") != block.id:
-            raise PortUnavailableError("the RPC sent another block", "use another endpoint")
+            raise EndpointError("the RPC sent another block", "use another endpoint", kind=Answer.WRONG)
         shown: list[Revealed] = []
         aside: list[SetAside] = []
         for index, transaction in enumerate(result.get("transactions") or ()):

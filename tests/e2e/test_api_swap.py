@@ -182,6 +182,7 @@ async def test_zion_becomes_eth_claimed_by_the_users_own_wallet_after_a_crash(st
         assert view.destination.spend_tx == swap.record.sent["claim"].tx_id
 
 
+@pytest.mark.long
 async def test_when_the_user_walks_away_both_get_their_own_back_after_the_deadlines(stack: Stack) -> None:
     async with stack.client() as client:
         swap = await begin(stack, client, instances.ETHEREUM, amount=10**17, gasless=True)

@@ -88,8 +88,12 @@ async def stack(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stack
 @pytest.mark.asyncio(loop_scope="module")
 @pytest.mark.parametrize(
     ("source", "destination", "whole", "gasless"),
-    [("sample:SMP", "zion:ZION", 20 * 10**6, True), ("zion:ZION", "sample:SMP", 20 * 10**8, False)],
-    ids=["sample to ZION", "ZION to sample"],
+    [
+        pytest.param(
+            "sample:SMP", "zion:ZION", 20 * 10**6, True, id="sample to ZION", marks=pytest.mark.long
+        ),
+        pytest.param("zion:ZION", "sample:SMP", 20 * 10**8, False, id="ZION to sample"),
+    ],
 )
 async def test_a_swap_completes(
     stack: Stack, source: str, destination: str, whole: int, gasless: bool

@@ -165,7 +165,14 @@ def begin() -> Swap:
     return Player().feed(ev.Accepted(), *source_ticks(START), *destination_ticks(START)).swap
 
 
-@pytest.mark.parametrize("name", WORLDS)
+LARGE = {"deadlines", "the price moves"}
+"""Worlds that are searched in the long tests alone. `test_protocol_model` looks at the same rules each time."""
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=pytest.mark.long) if name in LARGE else name for name in WORLDS],
+)
 def test_no_order_of_events_leads_to_a_swap_that_breaks_an_invariant(name: str) -> None:
     frontier = [begin()]
     exploration = Exploration(frontier[0])

@@ -148,7 +148,7 @@ async def play_with_a_spoiler(world: BridgeWorld) -> None:
     raise AssertionError(world.describe())
 
 
-@pytest.mark.parametrize("sequences", [True, False])
+@pytest.mark.parametrize("sequences", [pytest.param(True, marks=pytest.mark.long), False])
 async def test_a_process_that_is_killed_anywhere_around_a_spoiled_batch_loses_nothing(
     tmp_path: Path, sequences: bool
 ) -> None:

@@ -11,6 +11,7 @@ from bridge.protocol import events as ev
 from bridge.protocol import rules
 from bridge.protocol.alarms import next_alarm
 from bridge.protocol.effects import CancelLock, Effect, SendClaim, SendCooperativeRefund, SendLock, SendRefund
+from bridge.protocol.payback import may_pay_back
 from bridge.protocol.transition import new_swap, transition
 from bridge.protocol.types import BlockHeight, LegRole, LockId, Purpose, Swap, SwapId, TxId, UnixSeconds
 from tests.property.invariants import check_step, check_swap
@@ -19,6 +20,7 @@ from tests.property.model.terms import Terms
 from tests.property.model.world import (
     CHAINS,
     DESTINATION,
+    PAYBACK,
     PREIMAGE,
     SOURCE,
     STRAY,
@@ -129,10 +131,12 @@ class Engine:
         return number
 
     def _seen(self, world: World, role: LegRole, tx: Tx, block: Block) -> list[ev.Event]:
+        role = _leg(role, tx)
         lock, tx_id = LockId(tx.lock), TxId(f"{tx.by.value}-{tx.kind.value}")
         match tx.kind:
             case Purpose.LOCK:
-                terms = self._terms.stray if tx.lock == STRAY else self._terms.of[role]
+                special = {STRAY: self._terms.stray, PAYBACK: self._terms.payback}
+                terms = special[tx.lock] if tx.lock in special else self._terms.of[role]
                 return [ev.LockSeen(role, lock, terms, tx_id, block.ref)]
             case Purpose.CLAIM if tx.odd and not self._reads_odd(world):
                 return [ev.SpendSeen(role, lock, tx_id, block.ref)]
@@ -143,6 +147,7 @@ class Engine:
         return []
 
     def _orphaned(self, role: LegRole, tx: Tx, block: Block) -> list[ev.Event]:
+        role = _leg(role, tx)
         lock, block_id = LockId(tx.lock), block.ref.id
         match tx.kind:
             case Purpose.LOCK:
@@ -155,6 +160,7 @@ class Engine:
         return []
 
     def _final(self, world: World, role: LegRole, tx: Tx, block: Block) -> list[ev.Event]:
+        role = _leg(role, tx)
         lock, block_id = LockId(tx.lock), block.ref.id
         match tx.kind:
             case Purpose.LOCK:
@@ -174,8 +180,12 @@ class Engine:
 
     def _carry_out(self, world: World, effect: Effect) -> World:
         match effect:
+            case SendLock(leg=LegRole.PAYBACK):
+                return self._pay_back(world)
             case SendLock():
                 return self._counterlock(world)
+            case SendClaim(leg=LegRole.PAYBACK):
+                return self._bridge_sends(world, SOURCE, Purpose.CLAIM, PAYBACK)
             case SendClaim(leg=leg):
                 require(self.swap(world).secret_known, "a claim without the secret")
                 return self._bridge_sends(world, leg, Purpose.CLAIM, self.swap(world).leg(leg).lock_id)
@@ -203,6 +213,13 @@ class Engine:
             return world
         self._check_counterlock(world)
         return self._bridge_sends(world, DESTINATION, Purpose.LOCK, "d")
+
+    def _pay_back(self, world: World) -> World:
+        if may_pay_back(self.swap(world)):
+            return world
+        require(world.source.outcome("s") is Purpose.CLAIM, "paid back what was not received")
+        self._check_give_back(world)
+        return self._bridge_sends(world, SOURCE, Purpose.LOCK, PAYBACK)
 
     def _evidence(self, world: World) -> rules.SourceLockEvidence:
         """Return what reading the source lock back from its chain shows."""
@@ -245,3 +262,8 @@ class Engine:
             world.destination.outcome("d") is Purpose.REFUND,
             "the source is given back while the destination may be taken",
         )
+
+
+def _leg(role: LegRole, tx: Tx) -> LegRole:
+    """Return the leg that a transaction on a leg's chain is about."""
+    return LegRole.PAYBACK if tx.lock == PAYBACK else role

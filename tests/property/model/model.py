@@ -198,7 +198,7 @@ class Model:
             for tx in chain.mempool
         )
         over = is_terminal(self.engine.swap(world)) and not waiting
-        return over or world.slot > self.horizon + 4 * self.bounds.depth + 4 * self.bounds.inclusion
+        return over or world.slot > self.horizon + 8 * self.bounds.depth + 8 * self.bounds.inclusion
 
     def fair(self, world: World) -> World:
         """Return the world of the next slot if people do nothing more and miners include all they

@@ -14,8 +14,9 @@ from bridge.protocol.types import (
     LockTerms,
     SwapPolicy,
     UnixSeconds,
+    payback_terms,
 )
-from tests.property.model.world import CHAINS, DESTINATION, PREIMAGE, SOURCE, STRAY, Bounds
+from tests.property.model.world import CHAINS, DESTINATION, PAYBACK, PREIMAGE, SOURCE, STRAY, Bounds
 
 
 class Terms:
@@ -43,8 +44,10 @@ class Terms:
             DESTINATION: _terms(DESTINATION, "bridge", "user", plan.destination),
         }
         self.stray = msgspec.structs.replace(self.of[SOURCE], amount=Amount(999))
+        self.payback = payback_terms(self.of[SOURCE])
         self.deadlines = {
             "s": int(plan.source),
+            PAYBACK: int(self.payback.deadline),
             STRAY: int(plan.source),
             "d": int(plan.destination),
         }

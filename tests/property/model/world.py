@@ -15,6 +15,8 @@ CHAINS = {SOURCE: instances.ETHEREUM, DESTINATION: instances.ZION}
 PREIMAGE = Preimage(b"the model's secret")
 OWN_LOCK = {SOURCE: "s", DESTINATION: "d"}
 STRAY = "stray"
+PAYBACK = "payback"
+"""The lock on the source's chain that pays the source's amount back."""
 
 
 @dataclass(frozen=True)

@@ -116,7 +116,14 @@ async def opened(devnet: CardanoDevnet, liar: LyingWeb, service: str, name: str)
 
 @pytest.mark.parametrize(
     "fault",
-    [{"status": 500}, {"status": 429}, {"garbage": True}, {"cut": True}, {"hang_up": True}, {"delay": 1.5}],
+    [
+        {"status": 500},
+        pytest.param({"status": 429}, marks=pytest.mark.long),  # its rest is kept: 15 seconds
+        {"garbage": True},
+        {"cut": True},
+        {"hang_up": True},
+        {"delay": 1.5},
+    ],
 )
 async def test_a_broken_line_is_unavailable_without_its_url_and_mends(
     client: Client, fault: dict[str, Any]
