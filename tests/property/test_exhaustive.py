@@ -166,7 +166,7 @@ def begin() -> Swap:
 
 
 LARGE = {"deadlines", "the price moves"}
-"""Worlds that are searched in the long tests alone. `test_protocol_model` looks at the same rules each time."""
+"""Worlds that only the long tests search. `test_protocol_model` looks at the same rules each time."""
 
 
 @pytest.mark.parametrize(
