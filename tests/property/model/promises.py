@@ -15,7 +15,7 @@ def check_moment(world: World, swap: Swap, *, careful: bool) -> None:
     require(not (taken is Purpose.CLAIM and given_back), "the bridge lost: both legs went to the user")
     paid_back = world.source.outcome(PAYBACK) is Purpose.CLAIM
     require(not (paid_back and taken is Purpose.CLAIM), "the bridge lost: the destination, and paid back")
-    require(not (paid_back and paid is not Purpose.CLAIM), "the bridge lost: paid back for nothing")
+    require(not (paid_back and paid is not Purpose.CLAIM), "the bridge lost: paid back what it never got")
     robbed = paid is Purpose.CLAIM and taken is Purpose.REFUND
     if careful:
         require(not robbed, "a user who kept to the protocol lost: both legs went to the bridge")
