@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
+from pathlib import Path
 from typing import Any
 
 import typer
@@ -87,6 +88,8 @@ def _default(parameter: Any) -> str:
         return "required"
     if value is None or value is False or value == "" or callable(value) or value == ():
         return ""
+    if isinstance(value, Path) and value.is_relative_to(Path.home()):
+        return code(f"~/{value.relative_to(Path.home())}")  # the same on every machine
     return code(value.value if isinstance(value, Enum) else value)
 
 
