@@ -24,7 +24,7 @@ from bridge.keys.keystore import devnet_key
 from bridge.protocol.types import Amount, ChainId, LegState, SwapState
 from bridge.wiring.local_chains import make
 from bridge.wiring.ports import open_port
-from tests.e2e.test_api_swap import PASSWORD, announced, rainbow, safe, until
+from tests.e2e.test_api_swap import PASSWORD, announced, rainbow, safe, taken, until
 
 ROOT = Path(__file__).parents[2]
 SAMPLE, ZION = ChainId("sample"), ChainId("zion")
@@ -117,6 +117,7 @@ async def test_a_swap_completes(
         watch = LockWatch(gets.port, terms)
         await safe(swap, watch)
         if gasless:
+            await taken(swap)
             await swap.reveal_to_bridge(PASSWORD, watch)
         else:
             await swap.claim(PASSWORD, watch, gets)
