@@ -109,7 +109,9 @@ class StellarPort:
     async def read_lock(
         self, lock_id: LockId, terms: LockTerms, *, since: BlockHeight | None = None, agreed: bool = False
     ) -> LockStatus:
-        """Tell how the lock with exactly these terms stands; see `Locks.status`."""
+        """Tell how the lock with exactly these terms stands; see `Locks.status`. Raises `ActionRefusedError`
+        for one of another contract, which says nothing here."""
+        contract.check_here(terms, self._settings)
         if lock_id != self.lock_id(terms):
             await self._rpc.pinned(read_tip)  # say so only when an endpoint answers
             return LockStatus.ABSENT
