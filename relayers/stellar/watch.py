@@ -32,6 +32,7 @@ class Watch:
 
     def __init__(self, rpc: JsonRpc, settings: StellarSettings) -> None:
         self._rpc = rpc
+        self._passphrase = settings.passphrase
         self.reader = Reader(settings)
 
     async def tip(self) -> Tip:
@@ -49,7 +50,8 @@ class Watch:
         if recent_blocks and recent_blocks[-1].id == head.id:
             return Scan((), (), (), tip)
         if not recent_blocks:
-            return self._told((), [newest], await read_transactions(one, [newest]), tip, one.name)
+            transactions = await read_transactions(one, [newest], self._passphrase)
+            return self._told((), [newest], transactions, tip, one.name)
         index = await self._common_ancestor(one, recent_blocks, head)
         if index is None:
             return Scan((), (), (), tip)
@@ -59,7 +61,8 @@ class Watch:
         if ledgers and ancestor.id and ledgers[0].block.parent != ancestor.id:
             raise ChainMovedError
         orphaned = tuple(reversed(recent_blocks[index + 1 :]))
-        return self._told(orphaned, ledgers, await read_transactions(one, ledgers), tip, one.name)
+        transactions = await read_transactions(one, ledgers, self._passphrase)
+        return self._told(orphaned, ledgers, transactions, tip, one.name)
 
     async def _common_ancestor(
         self, one: OneEndpoint, recent_blocks: Sequence[BlockRef], head: BlockRef

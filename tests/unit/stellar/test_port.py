@@ -32,7 +32,7 @@ from bridge.chains.port import (
     Revealed,
     TxState,
 )
-from bridge.protocol.types import BlockHeight, Preimage
+from bridge.protocol.types import Address, BlockHeight, Preimage
 from relayers.stellar.adapter import StellarPort, open_port
 from relayers.stellar.contract import to_stellar
 from relayers.stellar.ledgers import ANCESTRY
@@ -307,6 +307,22 @@ async def test_what_history_does_not_reach_is_unknown_and_never_absent(
     for height, state in ((oldest - 2, TxState.UNSURE), (oldest - 1, TxState.UNKNOWN)):
         stored = msgspec.structs.replace(lost, signed_height=BlockHeight(height))
         assert (await ours.tx_status(stored)).state is state
+
+
+async def test_a_lock_of_another_contract_is_never_said_to_be_absent(
+    net: Net, ours: StellarPort, theirs: StellarPort
+) -> None:
+    terms = net.terms(ours, theirs)
+    await net.done(ours, LockAction(terms))
+    token = Address(StellarAsset.native().contract_id(net.passphrase))
+    for other in (token, Address("")):
+        elsewhere = msgspec.structs.replace(terms, contract=other)
+        with pytest.raises(ActionRefusedError, match="ours is") as refusal:
+            await ours.read_lock(ours.lock_id(terms), elsewhere)
+        assert "configuration" in refusal.value.hint
+    elsewhere = msgspec.structs.replace(terms, contract=token)
+    with pytest.raises(ActionRefusedError, match="ours is"):
+        await ours.read_lock(ours.lock_id(elsewhere), elsewhere, agreed=True)
 
 
 async def test_a_scan_that_begins_before_what_an_endpoint_keeps_is_no_empty_scan(
