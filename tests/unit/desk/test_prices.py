@@ -246,6 +246,15 @@ def test_a_source_of_a_broken_kind_stops_nothing(desk: Desk) -> None:
     assert book.price(ETH).left_out == {"broken": "it gives no price"}
 
 
+def test_a_price_from_later_than_now_is_not_sold_at(desk: Desk) -> None:
+    """A clock was set back: how old the price is is not known, and it would look new for as long again."""
+    desk.now -= 60
+    assert desk.price() == 2000
+    desk.now -= 1
+    with pytest.raises(PriceUnavailableError, match="from 61 s later than now: was a clock set back"):
+        desk.price()
+
+
 # -- steps ------------------------------------------------------------------------------------
 
 
@@ -259,6 +268,26 @@ def test_a_glitch_of_every_source_is_never_sold_at(desk: Desk) -> None:
     for _ in range(3):
         desk.later(20, price="2000")
     assert desk.price() == 2000
+
+
+def test_a_step_under_an_old_time_is_a_step(desk: Desk) -> None:
+    """Feeds that give another price with the time of the last one, and one that has not moved on."""
+    for source in desk.sources:
+        source.prices[ETH] = Fraction(12_000_000)
+    desk.book.refresh()
+    with pytest.raises(PriceUnavailableError, match="made a step"):
+        desk.price()
+    with desk.store.reading() as tx:
+        stored = tx.market.price(ETH)
+    assert stored is not None
+    assert stored.wait
+
+
+def test_a_small_move_under_an_old_time_is_followed(desk: Desk) -> None:
+    for source in desk.sources:
+        source.prices[ETH] = Fraction(2_001)
+    desk.book.refresh()
+    assert desk.price() == 2_001
 
 
 def test_a_step_that_stays_is_true_after_half_a_minute(desk: Desk) -> None:
