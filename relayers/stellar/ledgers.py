@@ -30,6 +30,8 @@ from relayers.stellar.rpc import ask
 
 MAX_LEDGERS = 20
 """Ledgers asked for at once; each comes with all its metadata, one or two megabytes on the public network."""
+FIRST_LEDGER = 2
+"""The first that may hold transactions: ledger 1 is the genesis."""
 MAX_TRANSACTIONS = 200
 """The most that stellar-rpc gives at once (config/options.go, `max-transactions-limit`)."""
 _MAX_SIGNATURES, _SIGNATURE_BYTES, _DECORATION_BYTES = 20, 64, 8
@@ -80,9 +82,8 @@ class History(msgspec.Struct, frozen=True):
     latest: int
 
     def covers(self, first: int) -> bool:
-        """Tell whether nothing from ledger `first` on is missing. Ledger 1 is the genesis: it has no
-        transactions."""
-        return self.oldest <= max(first, 2)
+        """Tell whether nothing from ledger `first` on is missing."""
+        return self.oldest <= max(first, FIRST_LEDGER)
 
 
 def history_of(answer: dict[str, Any]) -> History:

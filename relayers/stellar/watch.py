@@ -15,8 +15,10 @@ from bridge.chains.errors import DeepReorgError
 from bridge.chains.port import HtlcEvent, Scan, SetAside, Tip
 from bridge.protocol.types import BlockRef
 from relayers.stellar.ledgers import (
+    FIRST_LEDGER,
     Applied,
     ChainMovedError,
+    History,
     Ledger,
     read_ledgers,
     read_tip,
@@ -57,7 +59,7 @@ class Watch:
             return Scan((), (), (), tip)
         ancestor = recent_blocks[index]
         last = min(head.height, ancestor.height + max_blocks)
-        ledgers = await read_ledgers(one, ancestor.height + 1, last)
+        ledgers = await read_ledgers(one, max(FIRST_LEDGER, ancestor.height + 1), last)
         if ledgers and ancestor.id and ledgers[0].block.parent != ancestor.id:
             raise ChainMovedError
         orphaned = tuple(reversed(recent_blocks[index + 1 :]))
@@ -70,11 +72,14 @@ class Watch:
         """Return the index of the newest known block that is in the chain; None if the endpoint is merely
         behind. Stellar does not reorganise, but a restored or lying endpoint looks as if it did."""
         oldest = int((await ask(one, "getHealth"))["oldestLedger"])
+        history = History(oldest, head.height)
         seen = False
         for index in range(len(recent_blocks) - 1, -1, -1):
             block = recent_blocks[index]
             if block.height > head.height:
                 continue
+            if not block.id and history.covers(block.height + 1):  # any ledger will do, and the next is kept
+                return index
             if block.height < oldest:
                 break
             seen = True
