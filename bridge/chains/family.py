@@ -36,6 +36,11 @@ class Instance:
     accepted: Mapping[str, frozenset[IssuerPower]] = field(default_factory=dict)
     """By an asset's contract: the powers of its issuer that the operator accepts."""
 
+    def oldest_head(self, seconds: float) -> float:
+        """Return after how many seconds an endpoint's newest block is too old: 0 (never) on a local chain,
+        where blocks may come only when somebody asks for them."""
+        return 0.0 if self.network is Network.DEV else seconds
+
 
 class ChainFamily(Protocol):
     """A kind of chain, and how its instances are configured, opened and described."""

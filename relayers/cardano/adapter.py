@@ -184,7 +184,7 @@ class CardanoPort:
 
     async def broadcast(self, tx: SignedTx) -> BroadcastResult:
         """Send stored bytes to every service; sending them again is harmless."""
-        return await self._pool.broadcast(lambda service: sent_txs.send(service.view, tx))
+        return await self._pool.broadcast(lambda service: sent_txs.send(service.view, tx), ChainMovedError)
 
     async def tx_status(self, tx: SignedTx, *, agreed: bool = False) -> TxStatus:
         """Tell where a transaction is. REPLACED: an output that it spends was spent by another one."""

@@ -161,6 +161,8 @@ class HostedView:
         return kept
 
     def _keep_place(self, tx_id: TxId, place: TxPlace) -> None:
+        if self._places.get(tx_id) == place:
+            return  # nothing new: it must not count as progress
         if len(self._places) >= _KEPT_TRANSACTIONS:
             self._places.pop(next(iter(self._places)))
         self._places[tx_id] = place
@@ -177,14 +179,14 @@ class HostedView:
             if tx_id in looked_at:
                 continue
             looked_at.add(tx_id)
+            # Remembered places in these blocks alone are sure: from any other it may have moved since.
             place = self._places.get(tx_id)
-            if place is None or place.block_height >= min(blocks):
-                there = None if place is None else blocks.get(place.block_height)
-                if place is None or there is None or there.id != place.block:
-                    place = await self._blockfrost.place(tx_id)
-                    if place is None:
-                        raise ChainMovedError
-                    self._keep_place(tx_id, place)
+            there = None if place is None else blocks.get(place.block_height)
+            if place is None or there is None or there.id != place.block:
+                place = await self._blockfrost.place(tx_id)
+                if place is None:
+                    raise ChainMovedError
+                self._keep_place(tx_id, place)
             if place.block_height < min(blocks) or len(looked_at) - len(known) > _MOST_REDEEMING:
                 break
             ref = blocks.get(place.block_height)

@@ -150,7 +150,7 @@ def settings_of(instance: Instance) -> CardanoSettings:
         timeout=section.rpc_timeout,
         poll_interval=section.poll_interval,
         other_blockfrosts=tuple(others),
-        max_head_age=0.0 if instance.network is Network.DEV else OLDEST_HEAD,
+        max_head_age=instance.oldest_head(OLDEST_HEAD),
     )
 
 

@@ -6,14 +6,14 @@ from pycardano import Transaction
 
 from bridge.chains.endpoints.answers import Answer, EndpointError
 from bridge.chains.port import BroadcastOutcome, BroadcastResult, SignedTx, TxState, TxStatus
-from relayers.cardano.chain_view import ChainMovedError, ChainView, Inclusion, TxRefusedError
-
-_READINGS = 3
-"""How often a place is asked for while the chain moves."""
+from relayers.cardano.chain_view import ChainView, TxRefusedError
 
 
 async def send(view: ChainView, tx: SignedTx) -> BroadcastResult:
-    """Send stored bytes. A refusal is explained by what became of the transaction, or of what it spends."""
+    """Send stored bytes. A refusal is explained by what became of the transaction, or of what it spends.
+
+    Raises `ChainMovedError`: sending them again is harmless.
+    """
     if await _is_known(view, tx):
         return BroadcastResult(BroadcastOutcome.ALREADY_KNOWN)
     try:
@@ -53,16 +53,7 @@ async def status(view: ChainView, tx: SignedTx, account: str) -> TxStatus:
 
 
 async def _is_known(view: ChainView, tx: SignedTx) -> bool:
-    return await view.is_waiting(tx.tx_id) or await _inclusion(view, tx) is not None
-
-
-async def _inclusion(view: ChainView, tx: SignedTx) -> Inclusion | None:
-    for _ in range(_READINGS):
-        try:
-            return await view.inclusion(tx.tx_id)
-        except ChainMovedError:
-            continue
-    raise EndpointError("the chain keeps moving while it is read", "several services behind one URL?")
+    return await view.is_waiting(tx.tx_id) or await view.inclusion(tx.tx_id) is not None
 
 
 async def _rival(view: ChainView, tx: SignedTx) -> str | None:

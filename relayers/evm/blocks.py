@@ -13,9 +13,9 @@ import msgspec
 from bridge.chains.errors import PortUnavailableError
 from bridge.chains.port import Tip
 from bridge.chains.recent_blocks import newest_common
-from bridge.protocol.types import BlockHeight, BlockRef, UnixSeconds
+from bridge.protocol.types import BlockHeight, BlockRef
 from kernels.errors import RainbowError
-from relayers.evm.rpc import Call, Calls, quantity, record, sound
+from relayers.evm.rpc import Call, Calls, block_ref, record, sound
 
 
 class Header(msgspec.Struct, frozen=True):
@@ -45,12 +45,7 @@ def read_header(result: Any) -> Header:
     """Decode a block without its transactions."""
     block = record(result)
     try:
-        ref = BlockRef(
-            height=BlockHeight(quantity(block["number"])),
-            id=block["hash"],
-            parent=block["parentHash"],
-            time=UnixSeconds(quantity(block["timestamp"])),
-        )
+        ref = block_ref(block)
         ids = tuple(entry for entry in block.get("transactions") or () if isinstance(entry, str))
         return Header(ref, bytes.fromhex((block.get("logsBloom") or "0x")[2:]), ids)
     except (KeyError, TypeError, ValueError) as error:

@@ -164,7 +164,7 @@ def settings_of(instance: Instance) -> EvmSettings:
         ),
         timeout=section.rpc_timeout,
         poll_interval=section.poll_interval,
-        max_head_age=0.0 if instance.network is Network.DEV else _oldest_head(profile),
+        max_head_age=instance.oldest_head(_oldest_head(profile)),
     )
 
 

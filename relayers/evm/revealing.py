@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from bridge.chains.endpoints.answers import Answer, EndpointError
+from bridge.chains.endpoints.kept import kept
 from bridge.chains.port import Revealed, SetAside
 from bridge.chains.preimages import revealed
 from bridge.protocol.types import BlockRef, TxId
@@ -24,8 +25,6 @@ everything else about it is known, and a block that no endpoint can serve must n
 
 
 _KEPT = "what blocks show"
-_MOST_KEPT = 2_000
-"""Blocks."""
 
 Shown = tuple[list[Revealed], list[SetAside]]
 """What a block's transactions show, and what of it could not be read."""
@@ -46,28 +45,22 @@ class Revelations:
         Raises `ChainMovedError`, and `PortUnavailableError` while a block may still be had.
         """
         gate = asyncio.Semaphore(_AT_ONCE)
-        # What one endpoint has shown is kept until all of it was read: it is not asked for again when the
-        # endpoint fails in between, and tells nothing of another endpoint's.
-        kept: dict[str, Shown] = rpc.memory.setdefault(_KEPT, {}) if isinstance(rpc, OneEndpoint) else {}
-        before = len(kept)
+        memory = rpc.memory if isinstance(rpc, OneEndpoint) else {}
+        with kept(memory, _KEPT, [header.ref.id for header in headers]) as found:
 
-        async def one(header: Header) -> Shown:
-            if not header.transactions:
-                return [], []
-            if header.ref.id not in kept:
-                async with gate:
-                    kept[header.ref.id] = await self._block(rpc, header.ref, with_logs)
-            return kept[header.ref.id]
+            async def one(header: Header) -> Shown:
+                if not header.transactions:
+                    return [], []
+                if header.ref.id not in found:
+                    async with gate:
+                        found[header.ref.id] = await self._block(rpc, header.ref, with_logs)
+                shown: Shown = found[header.ref.id]
+                return shown
 
-        results = await asyncio.gather(*map(one, headers), return_exceptions=True)
-        for result in results:
-            if isinstance(result, BaseException):
-                if isinstance(result, EndpointError):
-                    result.progress |= len(kept) > before
-                if len(kept) > _MOST_KEPT:
-                    kept.clear()
-                raise result
-        kept.clear()
+            results = await asyncio.gather(*map(one, headers), return_exceptions=True)
+            for result in results:
+                if isinstance(result, BaseException):
+                    raise result
         return [result for result in results if isinstance(result, tuple)]
 
     async def _block(self, rpc: Calls, block: BlockRef, with_logs: Collection[str]) -> Shown:

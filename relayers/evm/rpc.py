@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from bridge.chains.endpoints.ancestry import DISTANCES, Ancestry
+from bridge.chains.endpoints.ancestry import by_height
 from bridge.chains.endpoints.answers import Answer
 from bridge.chains.endpoints.json_rpc import (
     STANDARD_CODES,
@@ -29,6 +29,7 @@ __all__ = [
     "OneEndpoint",
     "Rpc",
     "RpcError",
+    "block_ref",
     "failed",
     "network_check",
     "open_rpc",
@@ -119,7 +120,7 @@ def open_rpc(
         rules=rules,
         identify=identify,
         head=read_head,
-        ancestry=Ancestry(_recent, _shows),
+        ancestry=by_height(read_head, _block_at),
         send_urls=send_urls,
         identify_sender=identify_sender,
         clock=clock,
@@ -146,22 +147,19 @@ async def read_head(endpoint: OneEndpoint) -> Head:
     return Head(quantity(block.get("number")), quantity(block.get("timestamp")))
 
 
-async def _recent(endpoint: OneEndpoint) -> list[BlockRef]:
-    """Return some of an endpoint's newest blocks, the head first."""
-    newest = (await read_head(endpoint)).height
-    heights = [newest - back for back in DISTANCES if newest >= back]
-    calls = [Call("eth_getBlockByNumber", (hex(height), False)) for height in heights]
-    return [_ref(record(sound(found))) for found in await endpoint.batch(calls)]
+async def _block_at(endpoint: OneEndpoint, height: int) -> BlockRef | None:
+    found = await endpoint.call("eth_getBlockByNumber", hex(height), False)
+    return None if found is None else block_ref(record(found))
 
 
-async def _shows(endpoint: OneEndpoint, block: BlockRef) -> bool:
-    found = await endpoint.call("eth_getBlockByNumber", hex(block.height), False)
-    return found is not None and _ref(record(found)).id == block.id
-
-
-def _ref(block: dict[str, Any]) -> BlockRef:
-    height, time = quantity(block.get("number")), quantity(block.get("timestamp"))
-    return BlockRef(BlockHeight(height), str(block["hash"]), str(block["parentHash"]), UnixSeconds(time))
+def block_ref(block: dict[str, Any]) -> BlockRef:
+    """Return which block this is. Raises what reading it breaks."""
+    return BlockRef(
+        height=BlockHeight(quantity(block["number"])),
+        id=block["hash"],
+        parent=block["parentHash"],
+        time=UnixSeconds(quantity(block["timestamp"])),
+    )
 
 
 def sound(result: Any) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 from collections.abc import AsyncIterator, Sequence
-from typing import Any, TypeVar
+from typing import Any
 
 from solders.hash import Hash
 from solders.keypair import Keypair
@@ -59,9 +59,6 @@ from relayers.solana.settings import SolanaSettings
 from relayers.solana.traits import TRAITS
 from relayers.solana.watch import Watch
 
-T = TypeVar("T")
-
-_RETRIES_WHILE_MOVING = 3
 _PREFLIGHT_FAILED = -32002
 _CONFIRMED = {"commitment": blocks.CONFIRMED}
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bridge.chains.endpoints.json_rpc import Calls, RpcError
@@ -47,7 +48,12 @@ class AddressIndex:
             fresh = await self._newer_than_kept(floor, first)
         if not self._until:
             self._from = first - 1
-        finalized = [entry for entry in fresh if entry.get("confirmationStatus") == "finalized"]
+        # A node before that pull request lists all again where it lacks the cursor.
+        already = {entry["signature"] for entry in self._kept}
+        fresh = [entry for entry in fresh if entry["signature"] not in already]
+        # Up to the first that is not: nodes behind one URL may differ, and what is below the cursor is never
+        # listed again.
+        finalized = list(itertools.takewhile(_is_final, fresh))
         known = [*self._kept, *fresh]
         self._kept = [entry for entry in (*self._kept, *finalized) if entry["slot"] >= first]
         self._from = max(self._from, first - 1)
@@ -63,6 +69,10 @@ class AddressIndex:
     async def _newer_than_kept(self, floor: int, first: int) -> list[dict[str, Any]]:
         found, _ = await listed(self._rpc, self._address, floor, lowest=first, until=self._until)
         return found[::-1]
+
+
+def _is_final(entry: Mapping[str, Any]) -> bool:
+    return entry.get("confirmationStatus") == "finalized"
 
 
 async def listed(

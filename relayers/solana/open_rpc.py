@@ -6,12 +6,12 @@ import time
 from collections.abc import Callable
 
 from bridge.chains.endpoints.ancestry import DISTANCES, Ancestry
-from bridge.chains.endpoints.json_rpc import Identity, JsonRpc, OneEndpoint
-from bridge.chains.endpoints.selection import Rules
+from bridge.chains.endpoints.json_rpc import Identity, JsonRpc, OneEndpoint, RpcError, record
+from bridge.chains.endpoints.selection import Head, Rules
 from bridge.protocol.types import BlockRef
 from relayers.solana import blocks
 from relayers.solana.identity import identity_of
-from relayers.solana.rpc import ERRORS, LAG_SLOTS, read_head
+from relayers.solana.rpc import ERRORS, LAG_SLOTS
 from relayers.solana.settings import SolanaSettings
 
 
@@ -31,15 +31,29 @@ def open_rpc(
         errors=ERRORS,
         rules=Rules(lag=LAG_SLOTS, max_age=settings.max_head_age),
         identify=identify or identity_of(settings),
-        head=read_head,
+        head=_head,
         ancestry=Ancestry(_recent, _shows),
         clock=clock,
     )
 
 
+async def _head(endpoint: OneEndpoint) -> Head:
+    """Return an endpoint's newest confirmed slot, and its time if it is told: without, whether it moves."""
+    slot = await _newest_slot(endpoint)
+    # Not by getBlockTime, which a node may know of final blocks alone.
+    (block,) = await endpoint.batch([blocks.header_call(slot)])
+    not_stored_yet = block is None or isinstance(block, RpcError)
+    time = None if not_stored_yet else record(block).get("blockTime")
+    return Head(slot, None if time is None else int(time))
+
+
+async def _newest_slot(endpoint: OneEndpoint) -> int:
+    return int(await endpoint.call("getSlot", {"commitment": blocks.CONFIRMED}))
+
+
 async def _recent(endpoint: OneEndpoint) -> list[BlockRef]:
     """Return some of an endpoint's newest blocks, the head first."""
-    slot = int(await endpoint.call("getSlot", {"commitment": blocks.CONFIRMED}))
+    slot = await _newest_slot(endpoint)
     first = max(slot - 2 * max(DISTANCES), 0)
     slots = await endpoint.call("getBlocks", first, slot, {"commitment": blocks.CONFIRMED})
     wanted = [slots[-1 - back] for back in DISTANCES if back < len(slots)]

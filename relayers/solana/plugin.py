@@ -139,7 +139,7 @@ def settings_of(instance: Instance) -> SolanaSettings:
         timeout=section.rpc_timeout,
         poll_interval=section.poll_interval,
         index_lag=section.index_lag,
-        max_head_age=0.0 if instance.network is Network.DEV else OLDEST_HEAD,
+        max_head_age=instance.oldest_head(OLDEST_HEAD),
     )
 
 

@@ -8,11 +8,8 @@ from bridge.chains.endpoints.answers import Answer
 from bridge.chains.endpoints.json_rpc import (
     STANDARD_CODES,
     ErrorTable,
-    OneEndpoint,
-    RpcError,
     record,
 )
-from bridge.chains.endpoints.selection import Head
 from bridge.chains.errors import PortUnavailableError
 
 ERRORS = ErrorTable(
@@ -53,13 +50,6 @@ ERRORS = ErrorTable(
 )
 """Agave, rpc-client-api/src/custom_error.rs, and what hosted services add."""
 
-_HEADER = {
-    "commitment": "confirmed",
-    "transactionDetails": "none",
-    "rewards": False,
-    "maxSupportedTransactionVersion": 0,
-}
-
 LAG_SLOTS = 75
 """Half a minute of slots (400 ms): further behind the others an endpoint is left."""
 
@@ -67,17 +57,6 @@ SKIPPED_CODES = {-32007, -32009}
 """The slot was skipped: it has no block, and never will on this fork (RpcCustomError of Agave)."""
 
 BLOCK_NOT_AVAILABLE = -32004
-
-
-async def read_head(endpoint: OneEndpoint) -> Head:
-    """Return an endpoint's newest confirmed slot, and its time if it is told: without, whether it moves."""
-    slot = int(await endpoint.call("getSlot", {"commitment": "confirmed"}))
-    try:
-        # Not by getBlockTime, which a node may know of final blocks alone.
-        time = record(await endpoint.call("getBlock", slot, _HEADER)).get("blockTime")
-    except RpcError:
-        time = None  # it is so new that it is not stored yet
-    return Head(slot, None if time is None else int(time))
 
 
 def value_of(result: Any) -> Any:

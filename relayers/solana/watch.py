@@ -9,8 +9,8 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from bridge.chains.endpoints.answers import EndpointError
 from bridge.chains.endpoints.json_rpc import MAX_BATCH, OneEndpoint
+from bridge.chains.endpoints.kept import kept
 from bridge.chains.port import HtlcEvent, Scan, SetAside, Spent, Tip
 from bridge.chains.preimages import revealed
 from bridge.protocol.types import BlockRef
@@ -112,24 +112,16 @@ class Watch:
     ) -> list[transactions.Executed]:
         """Read transactions, a batch at a time. What was read is kept until all of it was: an endpoint that
         limits requests is asked for the rest alone."""
-        kept: dict[tuple[str, int], transactions.Executed] = one.memory.setdefault("executed", {})
-        before = len(kept)
-        missing = [entry for entry in entries if (entry["signature"], entry["slot"]) not in kept]
-        try:
+        keys = [(entry["signature"], entry["slot"]) for entry in entries]
+        with kept(one.memory, "executed", keys) as found:
+            missing = [entry for key, entry in zip(keys, entries, strict=True) if key not in found]
             for start in range(0, len(missing), MAX_BATCH):
                 part = missing[start : start + MAX_BATCH]
                 for entry, executed in zip(
                     part, await transactions.read(one, self._program, part), strict=True
                 ):
-                    kept[entry["signature"], entry["slot"]] = executed
-        except EndpointError as error:
-            error.progress |= len(kept) > before
-            if len(kept) > 4 * MOST_READ:
-                kept.clear()
-            raise
-        found = [kept[entry["signature"], entry["slot"]] for entry in entries]
-        kept.clear()
-        return found
+                    found[entry["signature"], entry["slot"]] = executed
+        return [found[key] for key in keys]
 
     def _events_of(self, executed: transactions.Executed, block: BlockRef) -> Iterator[HtlcEvent]:
         """Yield what a transaction is known to have done, and what it shows."""

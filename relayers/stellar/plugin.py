@@ -110,7 +110,7 @@ def settings_of(instance: Instance) -> StellarSettings:
         ),
         request_timeout=section.rpc_timeout,
         poll_interval=section.poll_interval,
-        max_head_age=0.0 if instance.network is Network.DEV else OLDEST_HEAD,
+        max_head_age=instance.oldest_head(OLDEST_HEAD),
     )
 
 

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Protocol, TypeVar
 
 from bridge.chains.endpoints.agreement import Agreement
-from bridge.chains.endpoints.ancestry import DISTANCES, Ancestry
+from bridge.chains.endpoints.ancestry import by_height
 from bridge.chains.endpoints.answers import Answer, EndpointError, shortened
 from bridge.chains.endpoints.names import endpoint_names
 from bridge.chains.endpoints.pool import Pool
@@ -71,24 +71,10 @@ async def read_head(node: Node) -> Head:
     return Head(info.height, info.median_time)
 
 
-async def _recent(node: Node) -> list[BlockRef]:
-    """Return some of a node's newest blocks, the head first."""
-    newest = (await node.ask(lambda client: client.get_info())).height
-    heights = [newest - back for back in DISTANCES if newest >= back]
-    return [block for height in heights for block in await _at(node, height)]
-
-
-async def _shows(node: Node, block: BlockRef) -> bool:
-    return any(found.id == block.id for found in await _at(node, block.height))
-
-
-async def _at(node: Node, height: int) -> list[BlockRef]:
-    views = await node.ask(lambda client: client.get_headers(height, 1))
-    return [
-        BlockRef(BlockHeight(view.height), view.id, "", UnixSeconds(view.time))
-        for view in views
-        if view.height == height
-    ]
+async def _block_at(node: Node, height: int) -> BlockRef | None:
+    for view in await node.ask(lambda client: client.get_headers(height, 1)):
+        return BlockRef(BlockHeight(view.height), view.id, "", UnixSeconds(view.time))
+    return None
 
 
 class Nodes:
@@ -114,7 +100,7 @@ class Nodes:
             rules=rules,
             identify=identify,
             head=read_head,
-            ancestry=Ancestry(_recent, _shows),
+            ancestry=by_height(read_head, _block_at),
         )
 
     async def ask(self, request: Callable[[ZionClient], Awaitable[T]]) -> T:

@@ -85,7 +85,7 @@ def settings_of(instance: Instance) -> ZionSettings:
         urgent_max_fee=to_units(section.urgent_max_fee, section.native_decimals),
         timeout=section.rpc_timeout,
         poll_interval=section.poll_interval,
-        max_head_age=0.0 if instance.network is Network.DEV else float(_BLOCKS_OF_SILENCE * interval),
+        max_head_age=instance.oldest_head(_BLOCKS_OF_SILENCE * interval),
     )
 
 

@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+from bridge.chains.endpoints.selection import Head
 from bridge.protocol.types import BlockRef
 from kernels.errors import RainbowError
 
@@ -46,3 +47,27 @@ class Ancestry(Generic[ClientT]):
         except RainbowError:
             return False
         return False if known else None
+
+
+def by_height(
+    head: Callable[[ClientT], Awaitable[Head]],
+    block_at: Callable[[ClientT, int], Awaitable[BlockRef | None]],
+) -> Ancestry[ClientT]:
+    """Return how a chain is looked into whose blocks are had by their heights, the first at height 0. `head`
+    reads the newest one's; `block_at` returns a block, None if the endpoint has none there."""
+
+    async def at(client: ClientT, height: int) -> BlockRef | None:
+        found = await block_at(client, height)
+        return found if found is not None and found.height == height else None
+
+    async def recent(client: ClientT) -> Sequence[BlockRef]:
+        newest = (await head(client)).height
+        found = [await at(client, newest - back) for back in DISTANCES if back <= newest]
+        # Who lacks one of them, lacks what it claims.
+        return [] if None in found else [block for block in found if block is not None]
+
+    async def shows(client: ClientT, block: BlockRef) -> bool:
+        found = await at(client, block.height)
+        return found is not None and found.id == block.id
+
+    return Ancestry(recent, shows)

@@ -134,13 +134,10 @@ class JsonRpc(Calls):
         return await self.pool.ask(work)
 
     async def reread(
-        self,
-        work: Callable[[OneEndpoint], Awaitable[ResultT]],
-        moved: type[Exception],
-        tries: int = 3,
+        self, work: Callable[[OneEndpoint], Awaitable[ResultT]], moved: type[Exception]
     ) -> ResultT:
         """Do `work` as `pinned` does, and again while it raises `moved`. See `Pool.reread`."""
-        return await self.pool.reread(work, moved, tries)
+        return await self.pool.reread(work, moved)
 
     async def agree(
         self,

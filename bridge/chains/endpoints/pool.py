@@ -40,8 +40,9 @@ ReadHead = Callable[[ClientT], Awaitable[Head]]
 _PROBE_PATIENCE = 2.0
 """Seconds that a request waits for the heads of all endpoints."""
 
-_MOVED_PAUSE = 0.02
-"""Seconds before a chain is read again that has changed while it was read."""
+_READINGS, _MOVED_PAUSE = 3, 0.02
+"""How often a chain is read that changes while it is read, and seconds between."""
+
 _LIMITS_IN_A_ROW = 6
 """How often an endpoint may put one request off without having served any more of it."""
 
@@ -163,24 +164,18 @@ class Pool(Generic[ClientT]):
             await asyncio.sleep(wait)
             tried.clear()
 
-    async def reread(
-        self,
-        work: Callable[[ClientT], Awaitable[ResultT]],
-        moved: type[Exception],
-        tries: int = 3,
-    ) -> ResultT:
+    async def reread(self, work: Callable[[ClientT], Awaitable[ResultT]], moved: type[Exception]) -> ResultT:
         """Do as `ask`, and again while `work` raises `moved`: the chain has changed while it was read.
 
-        After so many `tries` the endpoint is taken to contradict itself, and the next one is asked.
+        After three tries the endpoint is taken to contradict itself, and the next one is asked.
         """
-
-        return await self.ask(self._again(work, moved, tries))
+        return await self.ask(self._again(work, moved))
 
     def _again(
-        self, work: Callable[[ClientT], Awaitable[ResultT]], moved: type[Exception], tries: int
+        self, work: Callable[[ClientT], Awaitable[ResultT]], moved: type[Exception]
     ) -> Callable[[ClientT], Awaitable[ResultT]]:
         async def again(client: ClientT) -> ResultT:
-            for _ in range(tries):
+            for _ in range(_READINGS):
                 try:
                     return await work(client)
                 except moved:
@@ -198,7 +193,6 @@ class Pool(Generic[ClientT]):
         question: Callable[[ClientT], Awaitable[ResultT]],
         key: Callable[[ResultT], object] = lambda answer: answer,
         moved: type[Exception] | None = None,
-        tries: int = 3,
     ) -> Agreement[ResultT]:
         """Return what two endpoints say to `question`; of a single one that is configured what it says.
 
@@ -206,7 +200,7 @@ class Pool(Generic[ClientT]):
         `reread` does. Raises as `ask` does when nobody answers.
         """
         if moved is not None:
-            question = self._again(question, moved, tries)
+            question = self._again(question, moved)
         if self.only_one:
             return Agreed(await self.ask(question), 1)
         await self._look()
@@ -229,12 +223,17 @@ class Pool(Generic[ClientT]):
             return NotAgreed(f"{self.names[first]} and {self.names[second]} do not say the same")
         return Agreed(answer, 2)
 
-    async def broadcast(self, send: Callable[[ClientT], Awaitable[BroadcastResult]]) -> BroadcastResult:
+    async def broadcast(
+        self, send: Callable[[ClientT], Awaitable[BroadcastResult]], moved: type[Exception] | None = None
+    ) -> BroadcastResult:
         """Send to all endpoints but foreign ones and return the best outcome (see `sending`).
 
         When one has taken it, the others are waited for a moment and then left to it in the background.
-        Raises the first `PortUnavailableError` when none answers.
+        Each is sent to again while `send` raises `moved`, as `reread` does. Raises the first
+        `PortUnavailableError` when none answers.
         """
+        if moved is not None:
+            send = self._again(send, moved)
         now = self._monotonic()
         targets = [i for i in range(len(self.clients)) if self._selection.may_identify(i, now)]
         if not targets:

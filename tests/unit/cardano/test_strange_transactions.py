@@ -18,12 +18,14 @@ from websockets.asyncio.server import ServerConnection, serve
 from bridge.chains.actions import LockAction
 from bridge.chains.port import Claimed, LockStatus, Refunded, Scan, Spent
 from bridge.keys.devkeys import devnet_key
-from bridge.protocol.types import Amount, LockTerms, Preimage, UnixSeconds
+from bridge.protocol.types import Address, Amount, LockId, LockTerms, Preimage, TxId, UnixSeconds
 from relayers.cardano import building
 from relayers.cardano.adapter import sign
 from relayers.cardano.building import Spend
 from relayers.cardano.cbor_items import CborError, read_whole, strings
+from relayers.cardano.chain_view import NOWHERE, HtlcTx
 from relayers.cardano.devnet import CardanoDevnet
+from relayers.cardano.fates import fate
 from relayers.cardano.htlc import key_hash
 from relayers.cardano.json_items import loads
 from relayers.cardano.ogmios import Ogmios, Point
@@ -100,6 +102,25 @@ async def test_a_cooperative_refund_in_the_ledgers_general_form_is_one(pair: Pai
     lock_id = pair.bridge.lock_id(terms)
     assert event == Refunded(event.block, tx_id, lock_id)  # type: ignore[arg-type]
     assert await pair.bridge.read_lock(lock_id, terms) is LockStatus.REFUNDED
+
+
+def test_a_cooperative_refund_is_one_only_where_the_recipient_had_to_sign() -> None:
+    """The redeemer is not part of a transaction's id: a service could show this one for any spend."""
+    sender, recipient = b"\x0a" * 28, b"\x0b" * 28
+    terms = LockTerms(
+        chain=ADA.chain,
+        contract=Address(""),
+        sender=Address(""),
+        recipient=Address(""),
+        asset=ADA,
+        amount=Amount(5_000_000),
+        hashlock=SECRET.hashlock(),
+        deadline=UnixSeconds(1_000),
+    )
+    redeemer = cbor2.dumps(CBORTag(102, [2, []]))
+    for signers, kind in (({sender}, Spent), ({sender, recipient}, Refunded)):
+        tx = HtlcTx(TxId("ab" * 32), NOWHERE, (), (), signers=frozenset(signers))
+        assert type(fate(tx, LockId("lock"), terms, [redeemer], recipient, UnixSeconds(0))) is kind
 
 
 # ---------------------------------------------------------------------- what cannot be read is set aside

@@ -240,6 +240,36 @@ async def test_a_refund_before_the_deadline_without_the_recipient_is_not_believe
         assert await status(lied_to, lock) is LockStatus.SPENT
 
 
+async def test_an_early_refund_that_somebody_else_consented_to_is_not_believed(
+    devnet: SolanaNode, opened: Opener, port: SolanaPort
+) -> None:
+    lock = await locked(devnet, port)
+    payer, stranger = Keypair(), Keypair()
+    await devnet.fund(str(payer.pubkey()), SOL, 10**9)
+    call = refund_of(port, lock, cooperative=True)
+    recent = Hash.from_string(devnet.ledger.head.hash)
+
+    def consented_to(who: Keypair) -> VersionedTransaction:
+        accounts = [*call.accounts[:-1], AccountMeta(who.pubkey(), is_signer=True, is_writable=False)]
+        refund = Instruction(call.program_id, call.data, accounts)
+        return VersionedTransaction(MessageV0.try_compile(payer.pubkey(), [refund], [], recent), [payer, who])
+
+    devnet.chain.submit(consented_to(USER), preflight=False)
+    await devnet.mine(1)
+    shown = base64.b64encode(bytes(consented_to(stranger))).decode()
+
+    def swapped(call: dict[str, Any], honest: dict[str, Any]) -> dict[str, Any]:
+        if call["method"] == "getTransaction":
+            honest["result"]["transaction"] = [shown, "base64"]
+        return honest
+
+    async with LyingRpc(devnet.rpc_url) as liar:
+        lied_to = opened("proof/relayer", rpc_urls=(liar.url,))
+        assert await status(lied_to, lock) is LockStatus.REFUNDED
+        liar.mangle = swapped
+        assert await status(lied_to, lock) is LockStatus.SPENT
+
+
 async def test_a_claim_with_a_preimage_that_opens_nothing_is_not_believed(
     devnet: SolanaNode, opened: Opener, port: SolanaPort
 ) -> None:
