@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 import msgspec
 import pytest
@@ -458,8 +459,8 @@ async def test_an_endpoint_whose_newest_ledger_is_old_is_left_whatever_its_versi
         more = {"latestLedgerCloseTime": str(closed_at)}
         monkeypatch.setattr(RpcServer, "_health", lambda self, params: plain(self, params) | more)
     for age, left in ((100, False), (101, True)):
-        rules, now = Rules(lag=LAG_LEDGERS, max_age=100, patience=0), closed_at + age
-        rpc = open_rpc((net.url,), 30.0, instances.STELLAR, rules=rules, clock=lambda now=now: now)
+        rules, clock = Rules(lag=LAG_LEDGERS, max_age=100, patience=0), partial(float, closed_at + age)
+        rpc = open_rpc((net.url,), 30.0, instances.STELLAR, rules=rules, clock=clock)
         (report,) = await rpc.examine()
         assert bool(report.trouble) is left, report
         await rpc.close()
