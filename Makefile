@@ -238,3 +238,10 @@ cardano-validator: setup ## compile the Cardano validator into contracts/cardano
 
 cardano-check: setup ## compile the Cardano validator and compare with the committed plutus.json
 	$(OPSHIN)/bin/python scripts/build_cardano.py --check
+
+## ZQAL --------------------------------------------------------------------
+
+.PHONY: zqal-fuzz
+PROGRAMS ?= 2000
+zqal-fuzz: setup ## generated ZQAL programs through every backend against the oracle, new ones each time; PROGRAMS=n
+	ZQAL_FUZZ=$(PROGRAMS) $(BIN)/python -m pytest -n 0 -o timeout=36000 tests/unit/zqal/test_fuzz.py

@@ -33,6 +33,7 @@ COMMANDS = {
     "node": ("chain.cli", "node", "Run a ZION node."),
     "mine": ("chain.cli", "mine", "Mine ZION."),
     "wallet": ("chain.cli", "wallet", "A ZION wallet."),
+    "zqal": ("bridge.commands.zqal", "app", "Programs in ZQAL: check, test, run, build."),
 }
 """Name → module, attribute (a command's function or a group's app), one line of help."""
 
