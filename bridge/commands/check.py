@@ -252,12 +252,17 @@ def _prices(settings: Settings) -> Iterator[Finding]:
     except PriceUnavailableError as error:
         yield Finding("prices", Level.FAIL, str(error), error.hint)
         return
-    for key in sorted({key for pair in settings.pairs for key in (pair.source, pair.destination)}):
+    left_out: dict[str, str] = {}
+    for key in sorted(settings.priced_assets()):
         try:
-            source.price(key)
+            left_out |= {f"{key} of {name}": why for name, why in source.price(key).left_out.items()}
         except PriceUnavailableError as error:
             yield Finding("prices", Level.FAIL, str(error), error.hint)
             return
+    for what, why in left_out.items():
+        yield Finding(
+            "prices", Level.WARN, f"{what}: {why}", "look at this feed; the others agree without it"
+        )
     if settings.prices.source == "static" and settings.network is Network.MAIN:
         yield Finding("prices", Level.WARN, "a static table on main", 'use source = "http" with a live feed')
     else:

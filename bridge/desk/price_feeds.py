@@ -6,6 +6,7 @@ a feed says is believed here; it is only read, within bounds that cost nothing t
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping
 from decimal import Decimal
 from fractions import Fraction
@@ -23,6 +24,8 @@ MAX_PRICES: Final = 2_000
 """Prices in one answer."""
 MAX_DIGITS: Final = 32
 """Digits of one price. More add work, not precision."""
+READ_SECONDS = 10.0
+"""For a whole answer: a feed that sends a byte now and then would hold up all the others."""
 
 
 class FeedError(RainbowError):
@@ -73,16 +76,17 @@ class HttpFeed:
     Numbers are read as exact decimals, as text or as JSON numbers.
     """
 
-    def __init__(self, url: str, client: httpx.Client | None = None) -> None:
+    def __init__(self, url: str, transport: httpx.AsyncBaseTransport | None = None) -> None:
         self._url = url
-        self._client = client or httpx.Client(timeout=5.0, follow_redirects=False)
+        self._transport = transport
+        self._tls = httpx.create_ssl_context()
         self.name = _host(url)
 
     def read(self) -> Mapping[str, Print]:
         """See `Feed`."""
         try:
-            body = self._fetch()
-        except (httpx.HTTPError, httpx.InvalidURL, UnicodeError, ValueError) as error:
+            body = asyncio.run(asyncio.wait_for(self._fetch(), READ_SECONDS))
+        except (httpx.HTTPError, httpx.InvalidURL, UnicodeError, ValueError, TimeoutError) as error:
             raise FeedError(
                 f"the price feed {self.name} cannot be read ({type(error).__name__})",
                 "check prices.url and prices.urls",
@@ -104,15 +108,20 @@ class HttpFeed:
                 found[asset] = Print(value, feed.times.get(asset, feed.time))
         return found
 
-    def _fetch(self) -> bytes:
-        with self._client.stream("GET", self._url) as response:
+    async def _fetch(self) -> bytes:
+        async with (
+            httpx.AsyncClient(
+                timeout=5.0, follow_redirects=False, transport=self._transport, verify=self._tls
+            ) as client,
+            client.stream("GET", self._url) as response,
+        ):
             if response.status_code != httpx.codes.OK:
                 raise FeedError(
                     f"the price feed {self.name} answered {response.status_code}",
                     "check prices.url and prices.urls",
                 )
             body = bytearray()
-            for part in response.iter_bytes():
+            async for part in response.aiter_bytes():
                 body += part
                 if len(body) > MAX_FEED_BYTES:
                     raise FeedError(

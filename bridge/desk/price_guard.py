@@ -103,7 +103,7 @@ class Guard(msgspec.Struct, frozen=True):
 def observe(guard: Guard, price: Fraction, at: int, *, large_step: int, pegged: bool = False) -> Guard:
     """Fold a price that the sources agreed on at a time, Unix seconds. `large_step`: ppb from which a step
     must stand for ten minutes; `pegged`: the coin promises to be worth one unit."""
-    if guard.accepted is not None and at <= guard.at:
+    if guard.accepted is not None and at < guard.at:
         return guard
     level = Level.of(price)
     if guard.accepted is None:

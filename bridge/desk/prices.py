@@ -134,14 +134,10 @@ class PriceBook:
                 f"there is no price for {asset} yet" + (f": {missing}" if missing else ""),
                 "try again in a minute",
             )
-        if stored.wait:
-            raise PriceUnavailableError(f"{asset} is not sold now: {stored.wait}", "try again in a minute")
-        age = self._clock() - stored.at
-        if age > stored.max_age:
+        trouble = stored.trouble(self._clock())
+        if trouble:
             raise PriceUnavailableError(
-                f"the price of {asset} is {age} s old, {stored.max_age} s are allowed"
-                + (f": {missing}" if missing else ""),
-                "try again in a minute",
+                trouble + (f": {missing}" if missing else ""), "try again in a minute"
             )
         return Price(
             Fraction(stored.numerator, stored.denominator),

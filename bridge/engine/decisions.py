@@ -133,11 +133,16 @@ def _decide(tx: Transaction, intent: Intent, rules: DecisionRules) -> Decision:
         swap = transition(swap, tick).swap
     depth = timing_of(swap, intent.role).finality_depth
     own = _own_tx_ids(tx, intent)
-    if intent.purpose is Purpose.LOCK and intent.role is LegRole.PAYBACK:
-        return _decide_payback(tx, swap, intent, own, depth)
-    if intent.purpose is Purpose.LOCK:
-        return _decide_lock(tx, swap, intent, own, rules, depth)
-    return _decide_spend(tx, swap, intent, own, depth)
+    if intent.purpose is not Purpose.LOCK:
+        return _decide_spend(tx, swap, intent, own, depth)
+    leg = swap.leg(intent.role)
+    if leg.state not in UNLOCKED and leg.lock_tx in own:
+        return Hold("the lock is on its chain", depth)
+    if intent.cancel:
+        return Withdraw(intent.reason, depth)
+    if intent.role is LegRole.PAYBACK:
+        return _decide_payback(tx, swap, depth)
+    return _decide_counterlock(tx, swap, rules, depth, signed=bool(own))
 
 
 def _own_tx_ids(tx: Transaction, intent: Intent) -> set[str]:
@@ -149,14 +154,10 @@ def _own_tx_ids(tx: Transaction, intent: Intent) -> set[str]:
     return {stored.tx_id for stored in signed if stored.reason != SPOILED}
 
 
-def _decide_lock(
-    tx: Transaction, swap: Swap, intent: Intent, own: Collection[str], rules: DecisionRules, depth: int
+def _decide_counterlock(
+    tx: Transaction, swap: Swap, rules: DecisionRules, depth: int, *, signed: bool
 ) -> Decision:
-    leg = swap.leg(intent.role)
-    if leg.state not in UNLOCKED and leg.lock_tx in own:
-        return Hold("the lock is on its chain", depth)
-    if intent.cancel:
-        return Withdraw(intent.reason, depth)
+    """`signed`: a lock of the destination is signed already."""
     refusal = may_counterlock(swap)
     if refusal is not None:
         return _refused(refusal, depth)
@@ -181,22 +182,15 @@ def _decide_lock(
     short = not_covered(tx, swap, statuses, rules.kept)
     if short:
         return Hold(short, depth)
-    verdict = judge_price(tx, swap, signed=bool(own))
+    verdict = judge_price(tx, swap, signed=signed)
     if verdict.hold:
         return Hold(verdict.hold, depth)
     if verdict.refusal:
         return Withdraw(verdict.refusal, depth, verdict.event)
-    return Go(LockAction(leg.terms), depth, note=verdict.event)
+    return Go(LockAction(swap.destination.terms), depth, note=verdict.event)
 
 
-def _decide_payback(
-    tx: Transaction, swap: Swap, intent: Intent, own: Collection[str], depth: int
-) -> Decision:
-    leg = swap.leg(LegRole.PAYBACK)
-    if leg.state not in UNLOCKED and leg.lock_tx in own:
-        return Hold("the lock is on its chain", depth)
-    if intent.cancel:
-        return Withdraw(intent.reason, depth)
+def _decide_payback(tx: Transaction, swap: Swap, depth: int) -> Decision:
     refusal = may_pay_back(swap)
     if refusal is not None:
         return Withdraw(refusal.message, depth) if refusal.permanent else Hold(refusal.message, depth)
@@ -207,7 +201,7 @@ def _decide_payback(
             return Hold(f"{chain} was not read up to its tip: the user may be paid there already", depth)
     if not source_lock_evidence(tx, swap, statuses).claimed:
         return Hold("the claim of the source is not on its chain", depth)
-    return Go(LockAction(leg.terms), depth)
+    return Go(LockAction(swap.leg(LegRole.PAYBACK).terms), depth)
 
 
 def _refused(refusal: Refusal, depth: int) -> Decision:

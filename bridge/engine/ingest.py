@@ -20,7 +20,17 @@ from bridge.engine.apply import apply_events, hold_swaps, retrying
 from bridge.engine.source_lock_check import is_final, timing_of
 from bridge.engine.unknown_locks import names_our_account, note_unknown_lock
 from bridge.protocol.events import LockSeen
-from bridge.protocol.types import BlockRef, ChainId, LegRole, LockId, LockTerms, Swap, SwapId, TxId
+from bridge.protocol.types import (
+    BlockRef,
+    ChainId,
+    LegRole,
+    LockId,
+    LockTerms,
+    Swap,
+    SwapId,
+    TxId,
+    pays_back,
+)
 from bridge.store import Store, StoreError, Transaction
 from bridge.store.records import ChainStatus, Observation, ObservedKind
 
@@ -133,12 +143,12 @@ class Ingest:
         news = doubts = 0
         orphaned = tx.observations.orphan(self.chain, scan.orphaned)
         owners = self._owners(tx, scan.events)
-        due = (seen for seen in tx.observations.unsettled(self.chain) if is_final(status, seen))
+        status = msgspec.structs.replace(status, scanned=scanned, healthy=True, detail="")
+        due = self._final(tx, status)
         self._hold(tx, scan.events, owners, {seen.swap_id for seen in (*orphaned, *due)})
         for gone in orphaned:
             news += apply_events(tx, gone.swap_id, [facts.orphaned(gone)]).changed
         # The new time and height first: what follows may depend on them.
-        status = msgspec.structs.replace(status, scanned=scanned, healthy=True, detail="")
         tx.chains.put(status)
         changed, unproven, failed = self._ingest_events(tx, scan.events, owners, singly=singly)
         news += changed
@@ -382,16 +392,22 @@ class Ingest:
 
         return retrying(self._store, job)
 
-    def _settle(self, tx: Transaction, status: ChainStatus | None, *, confirmed: Iterable[int] = ()) -> int:
-        """Settle what is deep enough: what has to be confirmed only if it is among `confirmed`."""
-        news = 0
-        if status is None:
-            return news
-        due = [
+    def _final(
+        self, tx: Transaction, status: ChainStatus, confirmed: Iterable[int] = ()
+    ) -> list[Observation]:
+        """Return what is deep enough: what has to be confirmed only if it is among `confirmed`."""
+        return [
             seen
             for seen in tx.observations.unsettled(self.chain)
             if (seen.kind not in _CONFIRMED or seen.id in confirmed) and is_final(status, seen)
         ]
+
+    def _settle(self, tx: Transaction, status: ChainStatus | None, *, confirmed: Iterable[int] = ()) -> int:
+        """Settle what is final, see `_final`; returns how many swaps changed."""
+        news = 0
+        if status is None:
+            return news
+        due = self._final(tx, status, confirmed)
         hold_swaps(tx, {seen.swap_id for seen in due})
         for seen in due:
             news += apply_events(tx, seen.swap_id, facts.final(seen)).changed
@@ -411,6 +427,5 @@ def _hashlock(event: Locked | Claimed | Revealed) -> bytes:
 def _role(swap: Swap, chain: ChainId, found: LockTerms) -> LegRole | None:
     source = swap.source.terms
     if source.chain == chain:
-        paid_back = (found.sender, found.recipient) == (source.recipient, source.sender)
-        return LegRole.PAYBACK if paid_back else LegRole.SOURCE
+        return LegRole.PAYBACK if pays_back(source, found) else LegRole.SOURCE
     return LegRole.DESTINATION if swap.destination.terms.chain == chain else None

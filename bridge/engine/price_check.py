@@ -45,13 +45,9 @@ def judge_price(tx: Transaction, swap: Swap, *, signed: bool) -> PriceVerdict:
             return PriceVerdict(hold=str(error))
         if price is None:
             return PriceVerdict(hold=f"there is no price for {asset.key} yet: does the API run?")
-        age = tx.now_ms // 1000 - price.at
-        if age > price.max_age:
-            return PriceVerdict(
-                hold=f"the price of {asset.key} is {age} s old, {price.max_age} s are allowed"
-            )
-        if price.wait:
-            return PriceVerdict(hold=f"{asset.key}: {price.wait}")
+        trouble = price.trouble(tx.now_ms // 1000)
+        if trouble:
+            return PriceVerdict(hold=trouble)
         prices.append(price)
     source, destination = (Fraction(price.numerator, price.denominator) for price in prices)
     rate = source / destination

@@ -6,6 +6,7 @@ whose chain should be asked directly, in case a node did not report all events.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import StrEnum
 
 import msgspec
@@ -80,9 +81,7 @@ class Reconcile:
         with self._store.reading() as tx:
             due, quiet = self._due(tx)
         if quiet:
-            with self._store.transaction() as tx:
-                for swap, version in quiet:
-                    tx.swaps.set_alarms(swap, version)
+            retrying(self._store, lambda tx: _set_alarms(tx, quiet))
         changed = 0
         for swap_id in due:
             try:
@@ -186,6 +185,12 @@ class Reconcile:
                     for stray in leg.strays:
                         found += self._on_chain(tx, stored.id, stray, stray.terms)
         return found
+
+
+def _set_alarms(tx: Transaction, quiet: Sequence[tuple[Swap, int]]) -> None:
+    """Store later alarms, in the order in which everybody takes the rows of several swaps."""
+    for swap, version in sorted(quiet, key=lambda each: each[0].id):
+        tx.swaps.set_alarms(swap, version)
 
 
 def _told_the_time(tx: Transaction, swap: Swap) -> Swap:

@@ -25,7 +25,17 @@ from bridge.protocol.acceptance import Acceptance, read_acceptance
 from bridge.protocol.events import Accepted, ClaimSeen, Event, LockSeen, RefundSeen, SecretRevealed, SpendSeen
 from bridge.protocol.legs import REFUNDED
 from bridge.protocol.transition import transition
-from bridge.protocol.types import BlockHeight, BlockRef, ChainId, LegRole, LegState, Swap, SwapId, UnixSeconds
+from bridge.protocol.types import (
+    BlockHeight,
+    BlockRef,
+    ChainId,
+    LegRole,
+    LegState,
+    Swap,
+    SwapId,
+    UnixSeconds,
+    pays_back,
+)
 from bridge.store import ConflictError, DuplicateError, Store, Transaction
 from bridge.store.records import Quote, QuoteState, SwapMeta
 from bridge.store.repositories.recovery import Rescan, Restoration, RestorationState, RestoredEvent
@@ -272,10 +282,7 @@ def _role(acceptance: Acceptance, seen: RestoredEvent) -> LegRole:
     source = acceptance.source
     if seen.chain != source.chain:
         return LegRole.DESTINATION
-    found = seen.terms
-    if found is not None and (found.sender, found.recipient) == (source.recipient, source.sender):
-        return LegRole.PAYBACK
-    return LegRole.SOURCE
+    return LegRole.PAYBACK if seen.terms is not None and pays_back(source, seen.terms) else LegRole.SOURCE
 
 
 def _as_swap_event(tx: Transaction, acceptance: Acceptance, seen: RestoredEvent) -> Event | None:

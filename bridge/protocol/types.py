@@ -343,6 +343,11 @@ def payback_terms(source: LockTerms) -> LockTerms:
     )
 
 
+def pays_back(source: LockTerms, found: LockTerms) -> bool:
+    """Tell whether a lock on a source's chain goes the other way round, from the bridge to the user."""
+    return (found.sender, found.recipient) == (source.recipient, source.sender)
+
+
 class Swap(msgspec.Struct, frozen=True):
     """One swap. `times` holds the newest chain time and `heights` the newest height heard of each chain.
 

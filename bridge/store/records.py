@@ -52,6 +52,10 @@ class Quote(msgspec.Struct, frozen=True):
     state: QuoteState = QuoteState.OPEN
 
 
+CLOCK_SKEW_MS = 60_000
+"""How far the clocks of two workers may be apart."""
+
+
 class MarketPrice(msgspec.Struct, frozen=True):
     """What one whole coin of an asset (by its key) is worth in the unit of all prices, as the desk agreed on
     it: `numerator/denominator`, the least and the most that a source which counts said, and the Unix second
@@ -68,6 +72,17 @@ class MarketPrice(msgspec.Struct, frozen=True):
     wait: str = ""
     sources: tuple[str, ...] = ()
     left_out: dict[str, str] = {}
+
+    def trouble(self, now: int) -> str:
+        """Return why it may not be used at a time, Unix seconds, "" if it may."""
+        if self.wait:
+            return f"{self.asset} is not sold now: {self.wait}"
+        age = now - self.at
+        if age > self.max_age:
+            return f"the price of {self.asset} is {age} s old, {self.max_age} s are allowed"
+        if -age * 1000 > CLOCK_SKEW_MS:
+            return f"the price of {self.asset} is from {-age} s later than now: was a clock set back?"
+        return ""
 
 
 class Reservation(msgspec.Struct, frozen=True):
@@ -286,10 +301,6 @@ class StoredSetAside(msgspec.Struct, frozen=True):
     software: str
     resolved: bool
     first_seen_ms: int
-
-
-CLOCK_SKEW_MS = 60_000
-"""How far the clocks of two workers may be apart."""
 
 
 class ChainStatus(msgspec.Struct, frozen=True):

@@ -81,6 +81,9 @@ class WriteBuffer:
         attempt = self._attempt = _Attempt(len(self._waiting))
         try:
             yield
+            if attempt.savepoint is not None:
+                self._send()  # what the database refuses of the rest takes the whole attempt back, too
+                attempt.savepoint.commit()
         except BaseException:
             del self._waiting[attempt.mark :]
             if attempt.savepoint is not None:
@@ -88,9 +91,5 @@ class WriteBuffer:
             for forget in self._forgetters:
                 forget()
             raise
-        else:
-            if attempt.savepoint is not None:
-                self._send()
-                attempt.savepoint.commit()
         finally:
             self._attempt = None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable, Sequence
 
 from bridge.chains.actions import AccountAction, AnchorAction
@@ -12,10 +11,11 @@ from bridge.engine.actions import encode_action
 from bridge.protocol.types import Asset
 from bridge.store import Store
 from bridge.store.records import PlannedIntent
+from relayers.daemon.patience import still_waits
 
-SET_UP_AGAIN = 86_400.0
-"""Seconds after which the chain is asked again what the account must do: an allowance may have been used up,
-an entry may be about to be archived."""
+SET_UP_AGAIN_MS = 86_400_000
+"""Milliseconds after which the chain is asked again what the account must do: an allowance may have been used
+up, an entry may be about to be archived."""
 
 AnchorHook = Callable[[Store, ChainPort], Awaitable[AnchorAction | None]]
 """Called every `anchor_seconds`; returns an anchor of the log to send, or None."""
@@ -31,18 +31,18 @@ class AccountActions:
         self._store = store
         self._assets = assets
         self._anchor = anchor
-        self._set_up_at: float | None = None
+        self._set_up_until_ms = 0
 
     @property
     def is_set_up(self) -> bool:
         """Whether what the account must do was planned, within the last day: some of it comes again."""
-        return self._set_up_at is not None and time.monotonic() - self._set_up_at < SET_UP_AGAIN
+        return still_waits(self._store.now_ms(), self._set_up_until_ms, SET_UP_AGAIN_MS)
 
     async def set_up(self) -> None:
         """Plan what the account must do once, such as token approvals. Raises `PortUnavailableError`."""
         for action in await self._port.setup_actions(self._assets):
             await self._plan(f"{action.purpose.value}:{self._port.account}:{action.payload.hex()}", action)
-        self._set_up_at = time.monotonic()
+        self._set_up_until_ms = self._store.now_ms() + SET_UP_AGAIN_MS
 
     async def plan_anchor(self) -> None:
         """Plan an anchor of the log, if the hook wants one."""

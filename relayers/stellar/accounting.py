@@ -59,7 +59,7 @@ class StellarLedger:
 
         async def look(one: OneEndpoint) -> int:
             ledgers = await read_ledgers(one, first, last)
-            transactions = await read_transactions(one, ledgers)
+            transactions = await read_transactions(one, ledgers, self._settings.passphrase)
             if len(transactions) != len(ledgers):
                 raise ChainMovedError
             paid = 0

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from typing import TypeVar
+from collections.abc import AsyncIterator, Sequence
 
 from stellar_sdk import Keypair, StrKey
 
 from bridge.chains.actions import Action, ApproveAction, SwapAction
 from bridge.chains.endpoints.agreement import Agreed
-from bridge.chains.endpoints.answers import EndpointError
 from bridge.chains.endpoints.json_rpc import OneEndpoint
 from bridge.chains.endpoints.reports import Report
 from bridge.chains.endpoints.selection import Rules
@@ -60,12 +58,7 @@ from relayers.stellar.settings import StellarSettings
 from relayers.stellar.traits import TRAITS
 from relayers.stellar.watch import Watch
 
-ResultT = TypeVar("ResultT")
-
 _POLLS_BEFORE_RETRY = 20
-_RETRIES_WHILE_MOVING = 3
-_MOVED_PAUSE = 0.02
-"""Seconds."""
 
 
 def open_port(settings: StellarSettings, key: bytes) -> StellarPort:
@@ -116,7 +109,9 @@ class StellarPort:
     async def read_lock(
         self, lock_id: LockId, terms: LockTerms, *, since: BlockHeight | None = None, agreed: bool = False
     ) -> LockStatus:
-        """Tell how the lock with exactly these terms stands; see `Locks.status`."""
+        """Tell how the lock with exactly these terms stands; see `Locks.status`. Raises `ActionRefusedError`
+        for one of another contract, which says nothing here."""
+        contract.check_here(terms, self._settings)
         if lock_id != self.lock_id(terms):
             await self._rpc.pinned(read_tip)  # say so only when an endpoint answers
             return LockStatus.ABSENT
@@ -131,7 +126,7 @@ class StellarPort:
 
         if not agreed:
             return await self._rpc.reread(look, ChainMovedError)
-        answer = await self._rpc.agree(self._steady(look))
+        answer = await self._rpc.agree(look, moved=ChainMovedError)
         return answer.answer if isinstance(answer, Agreed) else LockStatus.UNKNOWN
 
     async def balance(self, address: Address, asset: Asset) -> Amount:
@@ -193,22 +188,6 @@ class StellarPort:
         """Look at every endpoint now; for `rainbow check`."""
         return await self._rpc.examine()
 
-    @staticmethod
-    def _steady(
-        look: Callable[[OneEndpoint], Awaitable[ResultT]],
-    ) -> Callable[[OneEndpoint], Awaitable[ResultT]]:
-        """Ask one endpoint again while its chain moves; if it keeps moving, it has not answered."""
-
-        async def again(one: OneEndpoint) -> ResultT:
-            for _ in range(_RETRIES_WHILE_MOVING):
-                try:
-                    return await look(one)
-                except ChainMovedError:
-                    await asyncio.sleep(_MOVED_PAUSE)
-            raise EndpointError(f"{one.name} keeps moving while it is read", "it is retried")
-
-        return again
-
     # ------------------------------------------------------------------ sending
 
     async def next_sequence(self) -> int | None:
@@ -237,7 +216,9 @@ class StellarPort:
 
         if not agreed:
             return await self._rpc.reread(look, ChainMovedError)
-        answer = await self._rpc.agree(self._steady(look), key=lambda status: (status.state, status.block))
+        answer = await self._rpc.agree(
+            look, key=lambda status: (status.state, status.block), moved=ChainMovedError
+        )
         if isinstance(answer, Agreed):
             return answer.answer
         return TxStatus(TxState.UNSURE, reason=answer.reason)

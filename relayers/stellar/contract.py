@@ -64,8 +64,8 @@ def code_hash() -> bytes:
 
 def check(terms: LockTerms, settings: StellarSettings) -> None:
     """Raise `ActionRefusedError` unless our contract could hold a lock with these terms."""
-    check_instance(terms, settings)
-    problem = _problem(terms, settings)
+    check_here(terms, settings)
+    problem = _problem(terms)
     if problem:
         raise ActionRefusedError(f"the terms do not fit: {problem}", "correct the terms of the lock")
 
@@ -80,9 +80,18 @@ def check_instance(terms: LockTerms, settings: StellarSettings) -> None:
         )
 
 
-def _problem(terms: LockTerms, settings: StellarSettings) -> str:
+def check_here(terms: LockTerms, settings: StellarSettings) -> None:
+    """Raise `ActionRefusedError` for terms of another instance or another contract than ours."""
+    check_instance(terms, settings)
     if terms.contract != settings.contract:
-        return f"they name the contract {terms.contract or '(none)'}, ours is {settings.contract}"
+        raise ActionRefusedError(
+            f"the terms do not fit: they name the contract {terms.contract or '(none)'}, ours is "
+            f"{settings.contract}",
+            "was it deployed again? Use the configuration that the swap was made with",
+        )
+
+
+def _problem(terms: LockTerms) -> str:
     for name, party in (("sender", terms.sender), ("recipient", terms.recipient)):
         if not StrKey.is_valid_ed25519_public_key(party):
             return f"the {name} is not an account (G…)"

@@ -2,8 +2,9 @@
 
 A header's hash covers the hash of all results (stellar-core, LedgerManagerImpl: `txSetResultHash =
 xdrSha256(txResultSet)`), and names its parent's. So a list of transactions that lacks one, or shows another
-outcome, does not fit its header; a header that is not the next one does not fit the chain. That an endpoint
-invents a whole chain is not proven here: two endpoints are asked where it matters.
+outcome, does not fit its header; a header that is not the next one does not fit the chain. The results name
+transactions by their hashes, and an envelope must have its own. That an endpoint invents a whole chain is not
+proven here: two endpoints are asked where it matters.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -29,8 +30,15 @@ from relayers.stellar.rpc import ask
 
 MAX_LEDGERS = 20
 """Ledgers asked for at once; each comes with all its metadata, one or two megabytes on the public network."""
+FIRST_LEDGER = 2
+"""The first that may hold transactions: ledger 1 is the genesis."""
 MAX_TRANSACTIONS = 200
 """The most that stellar-rpc gives at once (config/options.go, `max-transactions-limit`)."""
+_MAX_SIGNATURES, _SIGNATURE_BYTES, _DECORATION_BYTES = 20, 64, 8
+"""Of one envelope; bytes of one signature at most, and of its hint and length (Stellar-transaction.x)."""
+
+_TX_V0 = xdr.EnvelopeType.ENVELOPE_TYPE_TX_V0.value.to_bytes(4)
+_TX = xdr.EnvelopeType.ENVELOPE_TYPE_TX.value.to_bytes(4)
 
 UNREADABLE = (ValueError, TypeError, LookupError, EOFError, RecursionError, SdkError, PackingError)
 """What the library raises for XDR that it cannot decode."""
@@ -74,9 +82,8 @@ class History(msgspec.Struct, frozen=True):
     latest: int
 
     def covers(self, first: int) -> bool:
-        """Tell whether nothing from ledger `first` on is missing. Ledger 1 is the genesis: it has no
-        transactions."""
-        return self.oldest <= max(first, 2)
+        """Tell whether nothing from ledger `first` on is missing."""
+        return self.oldest <= max(first, FIRST_LEDGER)
 
 
 def history_of(answer: dict[str, Any]) -> History:
@@ -143,8 +150,11 @@ ANCESTRY = Ancestry(_recent, _shows)
 """How an endpoint shows that it has the ledgers of another one."""
 
 
-async def read_transactions(one: OneEndpoint, ledgers: Sequence[Ledger]) -> list[list[Applied]]:
-    """Return all transactions of these consecutive ledgers, in order of application, proven complete.
+async def read_transactions(
+    one: OneEndpoint, ledgers: Sequence[Ledger], passphrase: str
+) -> list[list[Applied]]:
+    """Return all transactions of these consecutive ledgers, in order of application, proven complete and with
+    their own envelopes. What their metadata says is not proven here.
 
     The lists of ledgers and of transactions may come from databases that lag one behind the other: it stops
     before the first ledger whose transactions are not all there, if that is not the first one. Raises
@@ -167,6 +177,13 @@ async def read_transactions(one: OneEndpoint, ledgers: Sequence[Ledger]) -> list
                 f"{one.name} does not show all transactions of ledger {ledger.block.height} as they went",
                 "it may be catching up; if this stays, use another endpoint",
             )
+        for each in found:
+            if not has_its_envelope(each, passphrase):
+                raise EndpointError(
+                    f"{one.name} shows another envelope for the transaction {each.tx_id}",
+                    "use another endpoint",
+                    kind=Answer.WRONG,
+                )
         whole.append(found)
     return whole
 
@@ -214,6 +231,40 @@ def _result_hash(transactions: Sequence[Applied]) -> bytes:
     for each in transactions:
         parts += [bytes.fromhex(each.tx_id), each.result]
     return hashlib.sha256(b"".join(parts)).digest()
+
+
+def has_its_envelope(applied: Applied, passphrase: str) -> bool:
+    """Tell whether a transaction's envelope has the transaction's hash. It is not decoded: what stands before
+    the signatures is hashed (stellar-core, TransactionFrame: `getContentsHash`), wherever they may begin. The
+    signatures themselves are in no hash."""
+    kind, body = applied.envelope[:4], applied.envelope[4:]
+    if kind == _TX_V0:
+        kind = _TX + bytes(4)  # the network hashes the form of today, whose source begins with its type
+    begun = hashlib.sha256(hashlib.sha256(passphrase.encode()).digest() + kind)
+    for end in _before_signatures(body):
+        digest = begun.copy()
+        digest.update(body[:end])
+        if digest.hexdigest() == applied.tx_id:
+            return True
+    return False
+
+
+def _before_signatures(body: bytes) -> Iterator[int]:
+    """Yield where the list of signatures may begin with which an envelope ends."""
+    longest = 4 + _MAX_SIGNATURES * (_DECORATION_BYTES + _SIGNATURE_BYTES)
+    for start in range(len(body) - 4, max(-1, len(body) - longest - 1), -4):
+        count = int.from_bytes(body[start : start + 4])
+        if count > _MAX_SIGNATURES:
+            continue
+        at = start + 4
+        for _ in range(count):
+            length = int.from_bytes(body[at + 4 : at + 8])
+            at += _DECORATION_BYTES + (length + 3) // 4 * 4
+            if length > _SIGNATURE_BYTES or at > len(body):
+                break
+        else:
+            if at == len(body):
+                yield start
 
 
 def _of_history(record: dict[str, Any], name: str) -> Ledger:

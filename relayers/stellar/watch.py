@@ -15,8 +15,10 @@ from bridge.chains.errors import DeepReorgError
 from bridge.chains.port import HtlcEvent, Scan, SetAside, Tip
 from bridge.protocol.types import BlockRef
 from relayers.stellar.ledgers import (
+    FIRST_LEDGER,
     Applied,
     ChainMovedError,
+    History,
     Ledger,
     read_ledgers,
     read_tip,
@@ -32,6 +34,7 @@ class Watch:
 
     def __init__(self, rpc: JsonRpc, settings: StellarSettings) -> None:
         self._rpc = rpc
+        self._passphrase = settings.passphrase
         self.reader = Reader(settings)
 
     async def tip(self) -> Tip:
@@ -49,17 +52,19 @@ class Watch:
         if recent_blocks and recent_blocks[-1].id == head.id:
             return Scan((), (), (), tip)
         if not recent_blocks:
-            return self._told((), [newest], await read_transactions(one, [newest]), tip, one.name)
+            transactions = await read_transactions(one, [newest], self._passphrase)
+            return self._told((), [newest], transactions, tip, one.name)
         index = await self._common_ancestor(one, recent_blocks, head)
         if index is None:
             return Scan((), (), (), tip)
         ancestor = recent_blocks[index]
         last = min(head.height, ancestor.height + max_blocks)
-        ledgers = await read_ledgers(one, ancestor.height + 1, last)
+        ledgers = await read_ledgers(one, max(FIRST_LEDGER, ancestor.height + 1), last)
         if ledgers and ancestor.id and ledgers[0].block.parent != ancestor.id:
             raise ChainMovedError
         orphaned = tuple(reversed(recent_blocks[index + 1 :]))
-        return self._told(orphaned, ledgers, await read_transactions(one, ledgers), tip, one.name)
+        transactions = await read_transactions(one, ledgers, self._passphrase)
+        return self._told(orphaned, ledgers, transactions, tip, one.name)
 
     async def _common_ancestor(
         self, one: OneEndpoint, recent_blocks: Sequence[BlockRef], head: BlockRef
@@ -67,11 +72,14 @@ class Watch:
         """Return the index of the newest known block that is in the chain; None if the endpoint is merely
         behind. Stellar does not reorganise, but a restored or lying endpoint looks as if it did."""
         oldest = int((await ask(one, "getHealth"))["oldestLedger"])
+        history = History(oldest, head.height)
         seen = False
         for index in range(len(recent_blocks) - 1, -1, -1):
             block = recent_blocks[index]
             if block.height > head.height:
                 continue
+            if not block.id and history.covers(block.height + 1):  # any ledger will do, and the next is kept
+                return index
             if block.height < oldest:
                 break
             seen = True

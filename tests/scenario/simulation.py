@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from bridge.chains.port import BroadcastOutcome, LockStatus
-from bridge.protocol.types import ChainId, Leg, Swap, SwapId, SwapState
+from bridge.protocol.types import ChainId, Leg, Swap, SwapId, SwapState, payback_terms
 from relayers.daemon.loop import Job
 from relayers.fake import FakeChain, FakeWallet
 from relayers.fake.ledger import LedgerLockState, lock_id_of
@@ -230,11 +230,20 @@ class Run:
             destination = self._outcome(user.swap.destination)
             taken = destination is LockStatus.CLAIMED
             assert not (taken and source is LockStatus.REFUNDED), f"{swap_id}: the bridge lost"
-            robbed = source is LockStatus.CLAIMED and destination is LockStatus.REFUNDED
-            assert not robbed or swap_id in self.careless, f"{swap_id}: the user lost"
+            repaid = self._is_paid_back(user.swap)
+            assert not (taken and repaid), f"{swap_id}: the user was paid twice"
+            assert not repaid or source is LockStatus.CLAIMED, f"{swap_id}: paid back what was not received"
+            robbed = source is LockStatus.CLAIMED and destination is LockStatus.REFUNDED and not repaid
+            # What was not paid back when the swap was called over is lost; before, it is still owed.
+            lost = robbed and swap_id in self._over
+            assert not lost or swap_id in self.careless, f"{swap_id}: the user lost"
         with self.world.store.reading() as tx:
             still_open = set(tx.swaps.open_ids())
         self._over = set(self.world.users) - still_open
+
+    def _is_paid_back(self, swap: Swap) -> bool:
+        back = payback_terms(swap.source.terms)
+        return self.world.chains[back.chain].ledger.lock_status(lock_id_of(back)) is LockStatus.CLAIMED
 
     def _outcome(self, leg: Leg) -> LockStatus:
         chain = self.world.chains[leg.terms.chain]
@@ -255,6 +264,7 @@ class Run:
                 continue
             assert LockStatus.OPEN not in (source, destination), f"{swap_id} ended with an open lock"
             paid, taken = source is LockStatus.CLAIMED, destination is LockStatus.CLAIMED
+            taken |= self._is_paid_back(user.swap)
             assert paid == taken, f"{swap_id}: one side got both, source {source}, destination {destination}"
             with self.world.store.reading() as tx:
                 held = tx.reservations.of_swap(SwapId(swap_id))

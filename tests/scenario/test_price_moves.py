@@ -86,13 +86,13 @@ async def test_a_price_that_comes_back_does_not_bring_a_called_off_swap_back(wor
     assert world.state() is SwapState.REFUNDED
 
 
-@pytest.mark.parametrize("trouble", ["none", "old", "waits"])
+@pytest.mark.parametrize("trouble", ["none", "old", "ahead", "waits"])
 async def test_without_a_price_of_today_the_lock_waits(world: BridgeWorld, trouble: str) -> None:
     sell(world)
     if trouble != "none":
         tell(
             world,
-            age=3_601 if trouble == "old" else 0,
+            age={"old": 3_601, "ahead": -100_000}.get(trouble, 0),
             wait="its price made a step" if trouble == "waits" else "",
         )
     await world.until(lambda: world.get().source.state is LegState.FINAL)

@@ -94,7 +94,7 @@ def readiness(services: Services) -> list[DependencyView]:
             except RefusedError as refused:
                 lines.append(DependencyView(name=chain, ready=False, detail=str(refused)))
     trouble = ""
-    for key in sorted({key for pair in services.settings.pairs for key in (pair.source, pair.destination)}):
+    for key in sorted(services.settings.priced_assets()):
         try:
             services.prices.price(key)
         except PriceUnavailableError as error:

@@ -41,11 +41,6 @@ class Courtesies(Repository):
         where = (_intents.c.pays == account, _transactions.c.signed_ms >= since_ms)
         return self._found(chain, *where)
 
-    def given_up(self, swap_id: SwapId) -> list[int]:
-        """Return the intents of a swap that were given up."""
-        where = (_intents.c.swap_id == swap_id, _intents.c.state == IntentState.GIVEN_UP.value)
-        return [row.id for row in self._all(select(_intents.c.id).where(*where).order_by(_intents.c.id))]
-
     def forgive(self, swap_id: SwapId) -> int:
         """Count from zero again for a swap, and try again what was given up; returns how many intents that
         is."""

@@ -50,6 +50,11 @@ def _stored_intents(rows: Iterable[Row[Any]]) -> list[Intent]:
 _Key = tuple[str, str, str, str]
 """Subject, leg, purpose and lock of an intent."""
 
+
+def _key_of(planned: PlannedIntent) -> _Key:
+    return planned.subject, planned.leg, planned.purpose.value, planned.lock_id
+
+
 _GET_INTENT = select(_intents).where(_intents.c.id == bindparam("this"))
 _INSERT_INTENT = _intents.insert()
 _STANDING_OF = select(_intents).where(
@@ -108,7 +113,7 @@ class Intents(Repository):
             "updated_ms": self.now_ms,
         }
         known = self._known.get(planned.swap_id) if planned.swap_id else None
-        key = (planned.subject, planned.leg, planned.purpose.value, planned.lock_id)
+        key = _key_of(planned)
         if known is not None:
             if key in known:
                 return False
@@ -128,7 +133,7 @@ class Intents(Repository):
 
     def is_final(self, planned: PlannedIntent) -> bool:
         """Tell whether what stands for this has been done finally."""
-        key = (planned.subject, planned.leg, planned.purpose.value, planned.lock_id)
+        key = _key_of(planned)
         known = self._known.get(planned.swap_id) if planned.swap_id else None
         if known is not None and key in known:
             row = known[key]
@@ -290,11 +295,7 @@ class Intents(Repository):
     def standing_of(self, swap_ids: Sequence[str]) -> list[Intent]:
         """Return all intents that stand for these swaps."""
         return _stored_intents(
-            row
-            for part in in_parts(swap_ids)
-            for row in self._all(
-                select(_intents).where(_intents.c.swap_id.in_(part), _intents.c.state.not_in(_DEAD))
-            )
+            row for part in in_parts(swap_ids) for row in self._all(_STANDING_OF, {"ids": part})
         )
 
     def count_by_state(self) -> dict[tuple[ChainId, IntentState], int]:

@@ -212,7 +212,7 @@ class Feed:
         transport = httpx.MockTransport(lambda _: httpx.Response(self.status, content=self.body))
         self.prices = PriceBook(
             PricesConfig(source="http", url="http://feed/prices.json"),
-            [HttpFeed("http://feed/prices.json", httpx.Client(transport=transport))],
+            [HttpFeed("http://feed/prices.json", transport)],
             ["zion:ZION", "ethereum:ETH", "a:B"],
             lambda: self.clock,
             alone=True,

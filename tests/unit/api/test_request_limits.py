@@ -141,6 +141,26 @@ def test_readiness_names_what_is_missing(client: TestClient, store: Store, clock
     assert answer.json()["errors"][0]["pointer"] == "zion"
 
 
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        {
+            "assets": [
+                {"chain": "ethereum", "symbol": "ETH", "decimals": 18},
+                {"chain": "zion", "symbol": "ZION", "decimals": 8},
+                {"chain": "ethereum", "symbol": "OLD", "decimals": 18, "contract": "0x" + "11" * 20},
+            ],
+            "pairs": [
+                {"from": ETH, "to": ZION, "min": "0.01", "max": "5"},
+                {"from": "ethereum:OLD", "to": ZION, "min": "1", "max": "5", "enabled": False},
+            ],
+        }
+    ],
+)
+def test_a_pair_that_is_switched_off_needs_no_price(client: TestClient) -> None:
+    assert client.get("/readyz").status_code == 200
+
+
 def test_a_failing_database_is_a_503_with_a_hint_and_a_mistake_a_500_without_details(
     client: TestClient, services: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

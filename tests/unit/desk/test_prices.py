@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
+import socket
+import threading
 import time
 from collections.abc import Mapping
 from fractions import Fraction
@@ -13,6 +16,7 @@ import msgspec
 import pytest
 
 from bridge.config.sections import PricesConfig
+from bridge.desk import price_feeds
 from bridge.desk.consensus import Agreed, NoAgreementError, Rules, agree, quorum_of
 from bridge.desk.price_feeds import Feed, FeedError, HttpFeed, Print, StaticFeed
 from bridge.desk.prices import PriceBook, PriceUnavailableError
@@ -155,7 +159,7 @@ def test_quorum_is_more_than_half_and_at_least_two() -> None:
 
 def http_feed(body: bytes) -> HttpFeed:
     transport = httpx.MockTransport(lambda _: httpx.Response(200, content=body))
-    return HttpFeed("https://prices.example/v1?key=secret", httpx.Client(transport=transport))
+    return HttpFeed("https://prices.example/v1?key=secret", transport)
 
 
 @pytest.mark.parametrize(
@@ -179,6 +183,28 @@ def test_a_feed_may_give_each_asset_its_own_time() -> None:
 def test_an_address_that_is_none_is_a_feed_that_cannot_be_read(url: str) -> None:
     with pytest.raises(FeedError):
         HttpFeed(url).read()
+
+
+@pytest.mark.parametrize("head", [b"HTTP/1.1 200 OK\r\nX-Slow: ", b"HTTP/1.1 200 OK\r\n\r\n"])
+def test_a_feed_that_sends_a_byte_now_and_then_holds_up_nothing(
+    head: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(price_feeds, "READ_SECONDS", 0.3)
+
+    def drip(listening: socket.socket) -> None:
+        connection, _ = listening.accept()
+        with connection, contextlib.suppress(OSError):
+            connection.sendall(head)
+            for _ in range(100):
+                connection.sendall(b" ")
+                time.sleep(0.05)
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        threading.Thread(target=drip, args=(listening,), daemon=True).start()
+        began = time.monotonic()
+        with pytest.raises(FeedError, match="TimeoutError"):
+            HttpFeed(f"http://127.0.0.1:{listening.getsockname()[1]}/").read()
+    assert time.monotonic() - began < 3
 
 
 def test_a_feed_is_named_by_its_host_alone() -> None:
@@ -246,6 +272,15 @@ def test_a_source_of_a_broken_kind_stops_nothing(desk: Desk) -> None:
     assert book.price(ETH).left_out == {"broken": "it gives no price"}
 
 
+def test_a_price_from_later_than_now_is_not_sold_at(desk: Desk) -> None:
+    """A clock was set back: how old the price is is not known, and it would look new for as long again."""
+    desk.now -= 60
+    assert desk.price() == 2000
+    desk.now -= 1
+    with pytest.raises(PriceUnavailableError, match="from 61 s later than now: was a clock set back"):
+        desk.price()
+
+
 # -- steps ------------------------------------------------------------------------------------
 
 
@@ -259,6 +294,26 @@ def test_a_glitch_of_every_source_is_never_sold_at(desk: Desk) -> None:
     for _ in range(3):
         desk.later(20, price="2000")
     assert desk.price() == 2000
+
+
+def test_a_step_under_an_old_time_is_a_step(desk: Desk) -> None:
+    """Feeds that give another price with the time of the last one, and one that has not moved on."""
+    for source in desk.sources:
+        source.prices[ETH] = Fraction(12_000_000)
+    desk.book.refresh()
+    with pytest.raises(PriceUnavailableError, match="made a step"):
+        desk.price()
+    with desk.store.reading() as tx:
+        stored = tx.market.price(ETH)
+    assert stored is not None
+    assert stored.wait
+
+
+def test_a_small_move_under_an_old_time_is_followed(desk: Desk) -> None:
+    for source in desk.sources:
+        source.prices[ETH] = Fraction(2_001)
+    desk.book.refresh()
+    assert desk.price() == 2_001
 
 
 def test_a_step_that_stays_is_true_after_half_a_minute(desk: Desk) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 from stellar_sdk import Asset as StellarAsset
-from stellar_sdk import Payment, xdr
+from stellar_sdk import Payment, Transaction, TransactionEnvelope, xdr
 
 from bridge.chains.endpoints.answers import Answer, EndpointError
 from bridge.chains.endpoints.json_rpc import Call, RpcError
@@ -18,6 +18,7 @@ from relayers.stellar.ledgers import (
     Applied,
     ChainMovedError,
     History,
+    has_its_envelope,
     read_ledgers,
     read_tip,
     read_transactions,
@@ -122,7 +123,7 @@ class FakeEndpoint:
 async def test_whole_ledgers_are_read_in_pages_of_any_size(most: int) -> None:
     one: Any = FakeEndpoint([0, 5, 3, 0, 8], most)
     ledgers = await read_ledgers(one, 100, 104)
-    transactions = await read_transactions(one, ledgers)
+    transactions = await read_transactions(one, ledgers, made.PASSPHRASE)
     assert [[tx.tx_id for tx in txs] for txs in transactions] == [
         [tx.tx_id for tx in txs] for txs in one.applied
     ]
@@ -130,7 +131,7 @@ async def test_whole_ledgers_are_read_in_pages_of_any_size(most: int) -> None:
 
 async def test_however_many_strangers_there_are_few_requests_are_made() -> None:
     one: Any = FakeEndpoint([100, 100])
-    await read_transactions(one, await read_ledgers(one, 100, 101))
+    await read_transactions(one, await read_ledgers(one, 100, 101), made.PASSPHRASE)
     assert one.asked == ["getLedgers", "getTransactions", "getTransactions"]
 
 
@@ -138,9 +139,9 @@ async def test_a_ledger_that_lacks_a_transaction_is_not_read_nor_are_those_after
     one: Any = FakeEndpoint([2, 2, 2])
     ledgers = await read_ledgers(one, 100, 102)
     del one.applied[1][0]
-    assert len(await read_transactions(one, ledgers)) == 1
+    assert len(await read_transactions(one, ledgers, made.PASSPHRASE)) == 1
     with pytest.raises(EndpointError):
-        await read_transactions(one, ledgers[1:])
+        await read_transactions(one, ledgers[1:], made.PASSPHRASE)
 
 
 @pytest.mark.parametrize("change", ["result", "tx_id", "order"])
@@ -156,7 +157,50 @@ async def test_a_transaction_that_is_told_otherwise_is_not_believed(change: str)
             failed = made.applied(made.router_call(), code=made.Code.txFAILED)
             one.applied[0][0] = msgspec.structs.replace(first, result=failed.result)
     with pytest.raises(EndpointError):
-        await read_transactions(one, ledgers)
+        await read_transactions(one, ledgers, made.PASSPHRASE)
+
+
+async def test_a_transaction_comes_with_its_own_envelope_or_not_at_all() -> None:
+    one: Any = FakeEndpoint([1, 2])
+    ledgers = await read_ledgers(one, 100, 101)
+    first, second = one.applied[1]
+    one.applied[1][0] = msgspec.structs.replace(first, envelope=second.envelope, meta=b"")
+    for wanted in (ledgers, ledgers[1:]):
+        with pytest.raises(EndpointError, match="another envelope") as refusal:
+            await read_transactions(one, wanted, made.PASSPHRASE)
+        assert refusal.value.kind is Answer.WRONG
+
+
+@pytest.mark.parametrize("secret", [b"", b"a", b"four", b"\0" * 64, bytes(range(64))])
+def test_an_envelope_is_known_by_its_hash_whoever_has_signed_it(secret: bytes) -> None:
+    call = made.router_call()
+    for tx in (
+        made.applied(call),
+        made.applied(call, hashx=secret),
+        made.applied(call, bump=True),
+        made.applied(call, hashx=secret, bump=True, outer_hashx=secret),
+    ):
+        assert has_its_envelope(tx, made.PASSPHRASE)
+        assert not has_its_envelope(tx, made.PASSPHRASE + ".")
+        for at in (0, 3, 8, 60):
+            forged = bytearray(tx.envelope)
+            forged[at] ^= 1
+            assert not has_its_envelope(msgspec.structs.replace(tx, envelope=bytes(forged)), made.PASSPHRASE)
+    for empty in (b"", bytes(4), bytes(8)):
+        assert not has_its_envelope(msgspec.structs.replace(tx, envelope=empty), made.PASSPHRASE)
+
+
+@pytest.mark.parametrize("signers", [0, 1, 20])
+def test_an_envelope_of_the_oldest_form_and_one_with_many_signatures_are_known_too(signers: int) -> None:
+    payment = Payment(made.key("to").public_key, StellarAsset.native(), "1")
+    for v1 in (True, False):
+        transaction = Transaction(made.key("from"), 1, 100, [payment], v1=v1)
+        envelope = TransactionEnvelope(transaction, made.PASSPHRASE)
+        for number in range(signers):
+            envelope.sign(made.key(str(number)))
+        raw = envelope.to_xdr_object().to_xdr_bytes()
+        tx = msgspec.structs.replace(made.applied(payment), tx_id=envelope.hash_hex(), envelope=raw)
+        assert has_its_envelope(tx, made.PASSPHRASE)
 
 
 async def test_ledgers_that_do_not_follow_one_another_are_refused() -> None:

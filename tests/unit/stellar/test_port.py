@@ -32,7 +32,8 @@ from bridge.chains.port import (
     Revealed,
     TxState,
 )
-from bridge.protocol.types import BlockHeight, Preimage
+from bridge.chains.recent_blocks import block_at
+from bridge.protocol.types import Address, BlockHeight, Preimage
 from relayers.stellar.adapter import StellarPort, open_port
 from relayers.stellar.contract import to_stellar
 from relayers.stellar.ledgers import ANCESTRY
@@ -309,6 +310,22 @@ async def test_what_history_does_not_reach_is_unknown_and_never_absent(
         assert (await ours.tx_status(stored)).state is state
 
 
+async def test_a_lock_of_another_contract_is_never_said_to_be_absent(
+    net: Net, ours: StellarPort, theirs: StellarPort
+) -> None:
+    terms = net.terms(ours, theirs)
+    await net.done(ours, LockAction(terms))
+    token = Address(StellarAsset.native().contract_id(net.passphrase))
+    for other in (token, Address("")):
+        elsewhere = msgspec.structs.replace(terms, contract=other)
+        with pytest.raises(ActionRefusedError, match="ours is") as refusal:
+            await ours.read_lock(ours.lock_id(terms), elsewhere)
+        assert "configuration" in refusal.value.hint
+    elsewhere = msgspec.structs.replace(terms, contract=token)
+    with pytest.raises(ActionRefusedError, match="ours is"):
+        await ours.read_lock(ours.lock_id(elsewhere), elsewhere, agreed=True)
+
+
 async def test_a_scan_that_begins_before_what_an_endpoint_keeps_is_no_empty_scan(
     net: Net, ours: StellarPort
 ) -> None:
@@ -318,6 +335,22 @@ async def test_a_scan_that_begins_before_what_an_endpoint_keeps_is_no_empty_scan
     net.node.rpc_retention = 5
     with pytest.raises(PortUnavailableError, match="keeps ledgers from"):
         await ours.scan([ring], 100)
+
+
+async def test_a_young_network_is_read_from_its_first_ledger_at_once(
+    net: Net, ours: StellarPort, theirs: StellarPort
+) -> None:
+    """A new relayer starts 64 ledgers below the head: that may be before the genesis."""
+    await net.done(ours, LockAction(net.terms(ours, theirs)))
+    assert net.node.network.header.sequence < 64
+    fresh = await net.port("ours")
+    for height in (0, 1):
+        scan = await fresh.scan([block_at(height)], 100)
+        assert [each.height for each in scan.blocks] == [*range(2, net.node.network.header.sequence + 1)]
+        assert len([each for each in scan.events if isinstance(each, Locked)]) == 1
+    net.node.rpc_retention = 5
+    with pytest.raises(PortUnavailableError, match="what was seen last is older"):
+        await fresh.scan([block_at(1)], 100)
 
 
 async def test_an_archived_lock_is_open_and_its_claim_restores_it(net: Net) -> None:
