@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 
 import msgspec
@@ -98,7 +98,7 @@ class Outbox:
         self._unanswered: dict[int, int] = {}
         """The intents about which the chain gave no answer when they were last looked at, by their turn."""
         self._turns = itertools.count(1)
-        self._deadlines: dict[tuple[SwapId, str], int] = {}
+        self._deadlines: Mapping[tuple[SwapId, str], int] = {}
         """Of the claims that nothing was sent for, by swap and leg."""
 
     @property

@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from bridge.protocol.types import LegState, Purpose
+from bridge.protocol.types import LegState, Purpose, TxId
 from bridge.store.records import IntentState, StoredTxState
 from relayers.daemon.loop import Job, Worker
 from relayers.fake.ledger import lock_id_of
@@ -102,7 +102,7 @@ async def test_each_life_takes_the_claim_with_the_nearest_deadline(tmp_path: Pat
         asked.append(action.terms.hashlock.hex())  # type: ignore[attr-defined]
         return await prepare(action, *rest)
 
-    port.prepare = noting  # type: ignore[method-assign,assignment]
+    port.prepare = noting  # type: ignore[method-assign]
     await _narrow(world.workers[SOURCE]).outbox.work(only_claims=True)
     assert asked[0] == swap.hashlock.hex()
     assert len(asked) == 5
@@ -174,7 +174,7 @@ async def test_a_claim_that_was_signed_and_not_sent_goes_out_before_the_others_a
     lost = next(tx_id for tx_id, pending in fake.mempool.items() if pending.tx.sequence == 24)
     del fake.mempool[lost]
     with world.store.transaction() as tx:
-        stored = tx.transactions.by_tx_id(SOURCE, lost)
+        stored = tx.transactions.by_tx_id(SOURCE, TxId(lost))
         assert stored is not None
         tx.intents.move(stored.intent_id, IntentState.SIGNED)
         tx.transactions.move(stored.id, StoredTxState.SIGNED)
