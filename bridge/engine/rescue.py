@@ -51,6 +51,8 @@ class Step(StrEnum):
     """To us, and its secret is not known: its sender gets it back from the deadline on."""
     GIVE_BACK = "give_back"
     """To us, and ours with the same hashlock was refunded: a claim would take both legs."""
+    USER_ALONE = "user_alone"
+    """Ours, its secret is known, and on this chain only its recipient can claim it."""
     UNKNOWN = "unknown"
     """The chain does not say whether it stands."""
 
@@ -150,23 +152,26 @@ def _note(
 def judge(
     found: Mapping[ChainId, ChainFindings],
     preimages: Iterable[Preimage],
+    user_alone: frozenset[ChainId] = frozenset(),
 ) -> tuple[list[Leg], dict[bytes, Preimage]]:
     """Return each open leg with what can be done about it, and all secrets known. `preimages` are those that
-    the operator has."""
+    the operator has; on the chains `user_alone` nobody can claim for a recipient."""
     known = {preimage.hashlock(): preimage for preimage in preimages}
     refunded: set[bytes] = set()
     for findings in found.values():
         known |= findings.preimages
         refunded |= findings.refunded
     legs = [
-        Leg(chain, lock, _step(lock, findings.tip, known, refunded))
+        Leg(chain, lock, _step(lock, findings.tip, known, refunded, alone=chain in user_alone))
         for chain, findings in found.items()
         for lock in findings.locks
     ]
     return legs, known
 
 
-def _step(lock: OpenLock, tip: Tip, known: Mapping[bytes, Preimage], refunded: set[bytes]) -> Step:
+def _step(
+    lock: OpenLock, tip: Tip, known: Mapping[bytes, Preimage], refunded: set[bytes], *, alone: bool
+) -> Step:
     hashlock = lock.terms.hashlock
     if lock.status is not LockStatus.OPEN:
         return Step.UNKNOWN
@@ -175,7 +180,7 @@ def _step(lock: OpenLock, tip: Tip, known: Mapping[bytes, Preimage], refunded: s
             return Step.GIVE_BACK
         return Step.CLAIM if hashlock in known else Step.NO_SECRET
     if hashlock in known:
-        return Step.CLAIM_FOR_USER
+        return Step.USER_ALONE if alone else Step.CLAIM_FOR_USER
     return Step.REFUND if tip.time >= lock.terms.deadline else Step.WAIT
 
 

@@ -65,14 +65,13 @@ class Step:
 
 @dataclass
 class Sent:
-    """A transaction: what takes effect when it succeeds, and the preimages that stand in it."""
+    """A transaction: what it does when it succeeds, the preimages that stand in it, and those that do not."""
 
     tx_id: str
     way: str
     steps: list[Step]
     shown: list[bytes] = field(default_factory=list)
     hidden: list[bytes] = field(default_factory=list)
-    """Preimages of its steps that do not stand in it: contracts had them."""
 
 
 class StellarWorld:
@@ -124,8 +123,7 @@ class StellarWorld:
             while len(self._free) > 3 and self._open:
                 sent += await self._spend_some()
             await self._chain.node.close()
-            if archived and len(sent) > before:
-                self.ways["archived"] += 1
+            self.ways["archived"] += archived and len(sent) > before
         await self._compare(sent)
 
     def _archive(self) -> None:
@@ -229,13 +227,12 @@ class StellarWorld:
         self._open[:0] = [step.lock for step in steps if step.function == "refund_coop"]
         if not plain:
             return []
-        shown = [step.lock.preimage for step in plain if step.kind == "claim"]
         kept = await self._call(router, "keep", [scval.to_vec(self._calls(plain))], "kept")
-        kept.shown = shown
+        kept.shown = [step.lock.preimage for step in plain if step.kind == "claim"]
         await self._chain.node.close()
         self._free = list(self._payers)
         fired = await self._call(router, "fire", [], "fire")
-        fired.steps, fired.hidden = plain, shown
+        fired.steps, fired.hidden = plain, kept.shown
         return [kept, fired]
 
     def _calls(self, steps: Sequence[Step]) -> Calls:
@@ -259,7 +256,10 @@ class StellarWorld:
                         calls = [self._one(router, "run", [scval.to_vec(calls)])]
                 case "lax":
                     wrong = [contract.id_value(steps[0].lock.id), scval.to_bytes(b"not it")]
-                    calls.insert(self._chance.randrange(len(calls) + 1), self._wrong(wrong))
+                    calls.insert(
+                        self._chance.randrange(len(calls) + 1),
+                        self._one(self._chain.contract, "claim", wrong),
+                    )
                     function = "lax"
                 case "undo":
                     calls, function = [self._one(routers[1], "undo", [scval.to_vec(calls)])], "lax"
@@ -269,9 +269,6 @@ class StellarWorld:
             sent = await self._call(routers[0], function, [scval.to_vec(calls)], way)
         sent.steps, sent.shown = done, shown
         return sent
-
-    def _wrong(self, arguments: Calls) -> xdr.SCVal:
-        return self._one(self._chain.contract, "claim", arguments)
 
     def _lie(self, router: str) -> xdr.SCVal:
         """An event like our contract's, of an open lock, from another contract."""
@@ -315,18 +312,16 @@ class StellarWorld:
         )
         data.resources.write_bytes = xdr.Uint32(data.resources.write_bytes.uint32 + 500)
         data.resources.disk_read_bytes = xdr.Uint32(data.resources.disk_read_bytes.uint32 + 500)
-        fee = int(simulated.min_resource_fee or 0) * 5 // 4 + _STROOPS
-        data.resource_fee = xdr.Int64(fee)
+        data.resource_fee = xdr.Int64(int(simulated.min_resource_fee or 0) * 5 // 4 + _STROOPS)
         envelope.transaction.soroban_data = data
-        envelope.transaction.fee = fee + 1_000
+        envelope.transaction.fee = data.resource_fee.int64 + 1_000
         envelope.sign(payer)
         bumped = chance.random() < 0.3
-        tx_id = await self._submit(envelope, bumped=bumped)
         self.ways["fee bump" if bumped else "plain"] += 1
-        return Sent(tx_id, way, [])
+        return Sent(await self._submit(envelope, bumped=bumped), way, [])
 
     async def _submit(self, envelope: TransactionEnvelope, *, bumped: bool) -> str:
-        chain, last = self._chain, envelope
+        chain = self._chain
         if bumped:
             # The one who pays for it sends nothing else in this ledger.
             bump = TransactionBuilder.build_fee_bump_transaction(
@@ -336,9 +331,9 @@ class StellarWorld:
             answer = await chain.rpc.send_transaction(bump)
             assert answer.status.value == "PENDING", answer
             return bump.hash_hex()
-        answer = await chain.rpc.send_transaction(last)
+        answer = await chain.rpc.send_transaction(envelope)
         assert answer.status.value == "PENDING", answer
-        return last.hash_hex()
+        return envelope.hash_hex()
 
     # ------------------------------------------------------------------ what the port says
 
