@@ -293,8 +293,12 @@ def may_share_secret(swap: Swap, preimage: Preimage) -> Refusal | None:
             hint="look up the preimage in the recovery file of this swap",
             permanent=True,
         )
-    if swap.secret_shared:
-        return None
+    return None if swap.secret_shared else too_early_or_late(swap)
+
+
+def too_early_or_late(swap: Swap) -> Refusal | None:
+    """Tell why a user who now gives the bridge the preimage would give it away and get nothing; None if it is
+    time for it."""
     match swap.destination.state:
         case LegState.NONE | LegState.INTENT:
             return Refusal(
