@@ -61,7 +61,7 @@ def read(key: str) -> bytes | None:
 
 
 def write(key: str, content: bytes) -> None:
-    """Keep something under a key; that it cannot be kept is no failure."""
+    """Keep something under a key; where that fails, the next process compiles again."""
     directory = _directory()
     if directory is None:
         return
