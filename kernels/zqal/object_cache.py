@@ -35,26 +35,27 @@ def key_of(sources: Iterable[Path], values: Iterable[str]) -> str:
     return digest.hexdigest()[:32]
 
 
-def _directory() -> Path | None:
+def directory() -> Path | None:
+    """Return (and make) the directory, or None where nothing trustworthy can be kept."""
     try:
         base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-        directory = base / "rainbow-bridge" / "zqal"
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if hasattr(os, "getuid") and directory.stat().st_uid != os.getuid():
-            raise PermissionError(f"{directory} belongs to another user")
+        folder = base / "rainbow-bridge" / "zqal"
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if hasattr(os, "getuid") and folder.stat().st_uid != os.getuid():
+            raise PermissionError(f"{folder} belongs to another user")
     except (OSError, RuntimeError) as error:  # RuntimeError: no home directory
         log.warning("machine code is not kept (%s): set XDG_CACHE_HOME to a directory you own", error)
         return None
-    return directory
+    return folder
 
 
 def read(key: str) -> bytes | None:
     """Return what is kept under a key, or None; a file that was damaged counts as absent."""
-    directory = _directory()
-    if directory is None:
+    folder = directory()
+    if folder is None:
         return None
     try:
-        kept = (directory / key).read_bytes()
+        kept = (folder / key).read_bytes()
     except OSError:
         return None
     return kept[32:] if hashlib.sha256(kept[32:]).digest() == kept[:32] else None
@@ -62,11 +63,11 @@ def read(key: str) -> bytes | None:
 
 def write(key: str, content: bytes) -> None:
     """Keep something under a key; where that fails, the next process compiles again."""
-    directory = _directory()
-    if directory is None:
+    folder = directory()
+    if folder is None:
         return
     with contextlib.suppress(OSError):
-        handle, name = tempfile.mkstemp(dir=directory)
+        handle, name = tempfile.mkstemp(dir=folder)
         with os.fdopen(handle, "wb") as file:
             file.write(hashlib.sha256(content).digest() + content)
-        Path(name).replace(directory / key)
+        Path(name).replace(folder / key)

@@ -81,6 +81,8 @@ def mark_uniform(routine: Routine, *, vary_all: bool = False) -> Routine:
     for parameter in routine.parameters:
         for value in parameter.values:
             value.uniform = parameter.uniform and not vary_all
+    for value in _values(routine.body):
+        value.uniform = True
     for loop in _loops(routine.body):
         for phi in loop.phis:
             phi.uniform = True

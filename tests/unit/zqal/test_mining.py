@@ -17,8 +17,8 @@ from tests.unit.zqal.programs import ALGORITHM, vectors
 
 @pytest.fixture
 def cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    return tmp_path / "rainbow-bridge" / "zqal"
+    monkeypatch.setattr(object_cache, "directory", lambda: tmp_path)
+    return tmp_path
 
 
 def test_vectors_before_and_after_the_code_was_kept(cache: Path) -> None:
@@ -58,6 +58,14 @@ def test_damaged_and_wrong_code_is_not_run(cache: Path) -> None:
     kept.write_bytes(content[:-20] + bytes(20))
     assert not Miner(ALGORITHM).loaded_from_cache
     assert object_cache.read(kept.name) is not None
+
+
+def test_a_directory_of_somebody_else_is_not_used(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert object_cache.directory() == tmp_path / "rainbow-bridge" / "zqal"
+    monkeypatch.setattr("os.getuid", lambda: 12345)
+    assert object_cache.directory() is None
+    assert object_cache.read("0" * 32) is None
 
 
 def test_a_change_of_the_source_makes_another_key(tmp_path: Path) -> None:

@@ -44,7 +44,7 @@ def test_the_seeds_example_compiles_after_what_the_messages_say() -> None:
             "",
         ),
         ("collapse(state[0])", "keccak256(le_bytes(state))"),
-        ("quantum state", "use std::keccak\nquantum state"),
+        ("quantum state[12]", "use std::keccak\nquantum state[12]"),
         (
             "@reward",
             "enum ConsciousnessLevel { Physical, Astral, Causal, Buddhic, Atmic, Monadic, Other }\n@reward",
