@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from typing import Annotated
 
 import typer
@@ -14,7 +13,6 @@ from bridge.api.services import build
 from bridge.commands.output import ConfigFile, Json, Output, speaking
 from bridge.commands.runtime import KeyRing, load_settings, open_store, price_source
 from bridge.config import ApiConfig
-from bridge.desk.prices import PriceUnavailableError
 from bridge.engine.journal import Journal
 from bridge.keys.quote_signature import QuoteSigner
 from bridge.wiring.ports import keyless_ports, wallet_builder
@@ -37,13 +35,10 @@ def api(
         builders = {chain: wallet_builder(settings, chain) for chain in ports}
         store = open_store(settings, ring)
         try:
-            prices = price_source(settings, store)
-            with suppress(PriceUnavailableError):  # it is told when a quote is asked for, and tried again
-                prices.refresh()
             services = build(
                 settings,
                 store,
-                prices=prices,
+                prices=price_source(settings, store),
                 signer=signer,
                 ports=ports,
                 builders=builders,

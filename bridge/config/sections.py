@@ -96,7 +96,8 @@ class PairConfig(Section):
     enabled: bool = True
     """false: the pair is not on offer."""
     spread_ppm: int = Field(3_000, ge=0, le=500_000)
-    """The bridge's spread in parts per million."""
+    """The operator's own part of the spread, parts per million. A quote asks for more, often for several
+    times as much, while the user's choice to finish is worth more: see `[desk]`."""
     skew_ppm: int = Field(0, ge=0, le=500_000)
     """The price moves by up to this much as the destination inventory falls below or rises above its target.
     Not above the spread."""
@@ -212,7 +213,8 @@ class SwapsConfig(Section):
     calm_after_halt: int = Field(1_800, ge=0, le=SECONDS_PER_DAY)
     """Seconds for which nothing is sold on a chain that goes on after it has stood still for ten minutes."""
     open_quotes_per_client: int = Field(3, ge=1)
-    """The most open quotes of one client address: open quotes hold inventory and cost nothing."""
+    """The most open quotes of one client address: they cost nothing, and those of known clients hold
+    inventory."""
     open_swaps_per_client: int = Field(10, ge=1)
     """The most open swaps of one client token."""
     open_quotes: int = Field(1_000, ge=1)

@@ -83,7 +83,13 @@ class PairView(
     reason: Annotated[str, msgspec.Meta(description="Why it is not available; empty when it is.")]
     rate: str | None
     price_time: Moment | None
-    spread_ppm: int
+    spread_ppm: Annotated[
+        int,
+        msgspec.Meta(
+            description="What a quote for the smallest amount takes now beside network fees, parts per "
+            "million; while there is none, the operator's own part of it. A quote shows it by item."
+        ),
+    ]
     minimum: Money
     maximum: Money
     gasless_claim: bool
@@ -106,7 +112,7 @@ class Side(StrEnum):
 class FeeLine(Wire, frozen=True):
     """One part of the price, in the destination asset."""
 
-    name: Annotated[str, msgspec.Meta(examples=["spread", "source_claim", "destination_lock"])]
+    name: Annotated[str, msgspec.Meta(examples=["base", "option", "source_claim"])]
     money: Money
     note: str = ""
 

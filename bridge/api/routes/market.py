@@ -119,9 +119,11 @@ def _pair(services: Services, tx: Transaction, pair: PairConfig) -> PairView:
     timing: PairTiming | None = None
     reason = ""
     minimum = limits.min_source
+    spread_ppm = pair.spread_ppm
     try:
         offer = services.market.offer(tx, pair.source, pair.destination, gasless=False)
         rate, price_time = offer.rate_text, Moment.at(offer.price_at)
+        spread_ppm = offer.spread.total
         minimum = services.market.least_source(offer)
         chains = services.settings.chains
         at_source = chains.timing(source, minimum)
@@ -144,7 +146,7 @@ def _pair(services: Services, tx: Transaction, pair: PairConfig) -> PairView:
         reason=reason,
         rate=rate,
         price_time=price_time,
-        spread_ppm=pair.spread_ppm,
+        spread_ppm=spread_ppm,
         minimum=Money.of(source, minimum),
         maximum=Money.of(source, maximum),
         gasless_claim=pair.gasless,

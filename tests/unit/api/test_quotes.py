@@ -11,6 +11,7 @@ import msgspec
 import pytest
 from starlette.testclient import TestClient
 
+from bridge.api.app import create_app
 from bridge.api.services import Services
 from bridge.chains.port import FeeEstimate
 from bridge.client.client import BridgeClient
@@ -20,7 +21,7 @@ from bridge.client.swap import checked_quote
 from bridge.config.sections import PricesConfig
 from bridge.desk.market import rate_text
 from bridge.desk.price_feeds import HttpFeed
-from bridge.desk.prices import PriceBook, PriceUnavailableError
+from bridge.desk.prices import Movement, PriceBook, PriceUnavailableError
 from bridge.desk.quotes import QuoteAsk
 from bridge.desk.refused import Reason, RefusedError
 from bridge.protocol.pricing import FixedSide
@@ -217,6 +218,30 @@ class Feed:
             lambda: self.clock,
             alone=True,
         )
+
+
+def test_a_pair_shows_the_spread_that_a_quote_takes(client: TestClient, services: Services) -> None:
+    assert isinstance(services.prices, play.FixedPrices)
+    services.prices.moves = Movement(volatility_ppm=800_000)
+    (pair,) = [p for p in client.get("/v1/pairs").json()["pairs"] if p["to"]["asset"] == ZION]
+    quote = client.post("/v1/quotes", json={"from": ETH, "to": ZION, "amount": pair["min"]["amount"]}).json()
+    items = {line["name"]: int(line["money"]["amount"]) for line in quote["fees"]}
+    spread = sum(items.get(name, 0) for name in ("base", "option", "jump", "peg", "reorg"))
+    gross = int(pair["min"]["amount"]) * 4000 * 10**8 // 10**18
+    assert pair["spread_ppm"] > 3_000
+    assert abs(spread * 10**6 - gross * pair["spread_ppm"]) <= 10**6
+
+
+def test_the_first_quote_finds_prices_and_they_were_read_once(
+    services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[int] = []
+    monkeypatch.setattr(services.prices, "refresh", lambda: read.append(1))
+    with TestClient(create_app(services)) as client:
+        assert read == [1]
+        assert client.get("/healthz").status_code == 200
+        assert client.get("/v1/pairs").status_code == 200
+        assert read == [1]
 
 
 def test_a_feed_is_read_exactly_and_a_stale_price_stops_quoting() -> None:
