@@ -84,15 +84,23 @@ class BridgeClient:
         return await self._get("/v1/keys", KeyView)
 
     async def quote(
-        self, source: str, destination: str, amount: int, *, side: Side = Side.SOURCE, gasless: bool = False
+        self,
+        source: str,
+        destination: str,
+        amount: int,
+        *,
+        side: Side = Side.SOURCE,
+        gasless: bool = False,
+        firm: bool = False,
     ) -> QuoteView:
-        """Ask for a quote; `amount` in smallest units on `side`."""
+        """Ask for a quote; `amount` in smallest units on `side`. `firm`: what arrives is fixed now."""
         body = {
             "from": source,
             "to": destination,
             "amount": str(amount),
             "side": side.value,
             "gasless": gasless,
+            "firm": firm,
         }
         return await self._post("/v1/quotes", body, QuoteView)
 

@@ -10,7 +10,7 @@ import typer
 
 from bridge.client.client import DEFAULT_URL, BridgeClient
 from bridge.commands.output import Json, WrongUsageError, aligned, speaking
-from bridge.commands.user import ApiUrl, Gasless, Receive, client_token
+from bridge.commands.user import ApiUrl, Firm, Gasless, Receive, client_token
 from bridge.protocol.amounts import to_units
 from bridge.wire.market import PairView, QuoteView, Side
 
@@ -41,6 +41,7 @@ def quote(
     amount: Annotated[str, typer.Argument(help='In whole coins, e.g. "0.5".')],
     receive: Receive = False,
     gasless: Gasless = False,
+    firm: Firm = False,
     api: ApiUrl = DEFAULT_URL,
     as_json: Json = False,
 ) -> None:
@@ -48,7 +49,9 @@ def quote(
 
     async def ask() -> QuoteView:
         async with BridgeClient(api, token=client_token()) as client:
-            return await ask_quote(client, source, destination, amount, receive=receive, gasless=gasless)
+            return await ask_quote(
+                client, source, destination, amount, receive=receive, gasless=gasless, firm=firm
+            )
 
     with speaking(as_json) as output:
         made = asyncio.run(ask())
@@ -56,7 +59,14 @@ def quote(
 
 
 async def ask_quote(
-    client: BridgeClient, source: str, destination: str, amount: str, *, receive: bool, gasless: bool
+    client: BridgeClient,
+    source: str,
+    destination: str,
+    amount: str,
+    *,
+    receive: bool,
+    gasless: bool,
+    firm: bool = False,
 ) -> QuoteView:
     """Ask for a quote of an amount given in whole coins.
 
@@ -77,7 +87,7 @@ async def ask_quote(
     if not receive and units > int(most.amount):
         raise WrongUsageError(f"{amount} {source} is too much", limits)
     side = Side.DESTINATION if receive else Side.SOURCE
-    return await client.quote(source, destination, units, side=side, gasless=gasless)
+    return await client.quote(source, destination, units, side=side, gasless=gasless, firm=firm)
 
 
 def _pair(source: str, destination: str, pairs: list[PairView]) -> PairView:
@@ -93,12 +103,20 @@ def _pair(source: str, destination: str, pairs: list[PairView]) -> PairView:
     raise WrongUsageError(f"the bridge does not swap {source} for {destination}", hint)
 
 
+def _limits(made: QuoteView) -> list[tuple[str, str]]:
+    least, most = made.destination_min, made.destination_max
+    if least.amount == most.amount:
+        return []
+    return [("  with the price", f"{least.display} to {most.display} {least.asset}, else all goes back")]
+
+
 def quote_lines(made: QuoteView) -> str:
     """Return a quote for people: a line for each item."""
     return aligned(
         [
             ("you pay", f"{made.source.display} {made.source.asset}"),
             ("you get", f"[bold]{made.destination.display}[/] {made.destination.asset}"),
+            *_limits(made),
             ("rate", made.rate),
             *((f"  {line.name}", f"{line.money.display} {line.money.asset}") for line in made.fees),
             ("lock by", made.lock_by.rfc3339),

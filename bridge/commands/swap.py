@@ -20,6 +20,7 @@ from bridge.commands.user import (
     DEFAULT_RECOVERY,
     SWAP_ID_LENGTH,
     ApiUrl,
+    Firm,
     Gasless,
     Keystore,
     KeystorePassword,
@@ -60,6 +61,7 @@ def start(
     recipient: Annotated[str, typer.Option(help="Your address on the other chain.")],
     receive: Receive = False,
     gasless: Gasless = False,
+    firm: Firm = False,
     keystore: Keystore = None,
     keystore_password_file: KeystorePassword = None,
     password_file: RecoveryPassword = None,
@@ -83,7 +85,9 @@ def start(
 
         async def begin() -> None:
             async with BridgeClient(api, token=client_token()) as client:
-                made = await ask_quote(client, source, destination, amount, receive=receive, gasless=gasless)
+                made = await ask_quote(
+                    client, source, destination, amount, receive=receive, gasless=gasless, firm=firm
+                )
                 output.note("")
                 if not as_json:
                     output.console.print(quote_lines(made))

@@ -36,6 +36,12 @@ Receive = Annotated[bool, typer.Option("--receive", help="AMOUNT is what arrives
 Gasless = Annotated[
     bool, typer.Option("--gasless", help="The relayer claims for you; you need no coins there.")
 ]
+Firm = Annotated[
+    bool,
+    typer.Option(
+        "--firm", help="Fix what arrives now, at a higher price: else it follows the price a little."
+    ),
+]
 
 WRONG_KEYSTORE_HINT = (
     "give the password of this keystore with --keystore-password-file or RAINBOW_KEYSTORE_PASSWORD"

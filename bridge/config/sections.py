@@ -173,8 +173,12 @@ class DeskConfig(Section):
     deviation of the price. 1 asks about 2 deviations of spread, 14 about 0.7; more is cheaper for honest
     users and pays those who only finish when it suits them."""
     tolerance_percent: int = Field(100, ge=10, le=1_000)
-    """How far the price may move against the bridge between the quote and its lock, in percent of one
-    standard deviation over that time. Beyond it the source is given back at once."""
+    """How far the price may move against the bridge once the amount is fixed, in percent of one standard
+    deviation over the time between the quote and its lock. Beyond it the source is given back at once."""
+    range_percent: int = Field(200, ge=10, le=1_000)
+    """How far an amount that floats may follow the price between the quote and the bridge's lock, up or down,
+    in percent of one standard deviation over that time. Beyond it the source is given back at once; at 200
+    that happens to two or three swaps in a hundred on either side."""
     reorg_ppm: int = Field(50, ge=0, le=100_000)
     """What reorganisations that undo a final lock cost on average, parts per million of the amount."""
     default_per_mille: int = Field(50, ge=0, le=900)
@@ -200,7 +204,7 @@ class SwapsConfig(Section):
 
     quote_ttl: int = Field(30, ge=5, le=600)
     """Seconds for which a quote is valid and holds its inventory."""
-    user_window: int = Field(3_600, ge=60, le=7 * SECONDS_PER_DAY)
+    user_window: int = Field(900, ge=60, le=7 * SECONDS_PER_DAY)
     """Seconds the user has to claim once the bridge's lock is final."""
     lock_window: int = Field(900, ge=30, le=SECONDS_PER_DAY)
     """Seconds after acceptance within which the user's lock must be included."""

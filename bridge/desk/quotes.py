@@ -17,10 +17,11 @@ from bridge.desk.market import Market, Offer
 from bridge.desk.records import Records
 from bridge.desk.refused import Reason, RefusedError
 from bridge.keys.quote_signature import QuoteSigner
+from bridge.protocol.option import PPB
 from bridge.protocol.pricing import FixedSide, Price, PriceRefusalCode, PriceRefusedError, price
 from bridge.protocol.quote import QuoteBody
-from bridge.protocol.timelocks import Deadlines
-from bridge.protocol.types import Amount, ChainTiming, SwapPolicy, UnixSeconds
+from bridge.protocol.timelocks import Deadlines, counterlock_slack
+from bridge.protocol.types import Amount, ChainTiming, CounterlockRange, SwapPolicy, UnixSeconds
 from bridge.store import Store, Transaction
 from bridge.store.records import Quote
 
@@ -37,6 +38,13 @@ class QuoteAsk(msgspec.Struct, frozen=True):
     gasless: bool
     client: str
     owner: str = ""
+    firm: bool = False
+    """What the user gets is fixed now; always so where the user named it."""
+
+    @property
+    def is_firm(self) -> bool:
+        """Whether the quote fixes what the user gets."""
+        return self.firm or self.fixed is FixedSide.DESTINATION
 
 
 class SignedQuote(msgspec.Struct, frozen=True):
@@ -78,6 +86,7 @@ class QuoteBook:
                 gasless=ask.gasless,
                 amount=ask.amount,
                 fixed=ask.fixed,
+                firm=ask.is_firm,
             )
             body = self._body(tx, ask, offer)
             text = msgspec.json.encode(body).decode()
@@ -93,9 +102,10 @@ class QuoteBook:
                 expires_ms=tx.now_ms + self._settings.swaps.quote_ttl * 1000,
             )
             known = self._records.is_known(tx, ask.owner)
+            most = body.most
             if not known:
-                self._check_stranger(tx, offer, body.price.destination)
-            needs = [Need(offer.destination, body.price.destination), *offer.gas]
+                self._check_stranger(tx, offer, most)
+            needs = [Need(offer.destination, most), *offer.gas]
             self._inventory.hold(tx, needs, body.id, quote.expires_ms, firm=known)
             tx.quotes.add(quote)
         return SignedQuote(body, text, self._signer.sign(text), self.public_key)
@@ -148,7 +158,8 @@ class QuoteBook:
         chains = self._settings.chains
         priced = _priced(offer, ask)
         source = chains.timing(offer.source, priced.source)
-        destination = chains.timing(offer.destination, priced.destination)
+        minimum, maximum = _range(offer, priced.destination)
+        destination = chains.timing(offer.destination, maximum)
         deadlines = self.deadlines(offer, source, destination)
         swaps = self._settings.swaps
         created = tx.now_ms // 1000
@@ -168,6 +179,13 @@ class QuoteBook:
                 lock_by=deadlines.lock_by,
                 halt_budget=swaps.halt_budget,
                 price=offer.price_terms,
+                counterlock=CounterlockRange(
+                    quoted=priced.destination,
+                    minimum=minimum,
+                    maximum=maximum,
+                    latest=deadlines.destination,
+                    slack=counterlock_slack(destination),
+                ),
             ),
             source_deadline=deadlines.source,
             destination_deadline=deadlines.destination,
@@ -183,6 +201,15 @@ class QuoteBook:
     def deadlines(self, offer: Offer, source: ChainTiming, destination: ChainTiming) -> Deadlines:
         """Return the computed deadlines of a swap sold now; the quote's own life counts as time to lock."""
         return self._market.deadlines((offer.source_status, offer.destination_status), source, destination)
+
+
+def _range(offer: Offer, quoted: Amount) -> tuple[Amount, Amount]:
+    """Return the least and the most that may be locked for the user: no less than a lock can hold, no more
+    than the chain knows."""
+    terms, ppb = offer.terms, offer.range_ppb
+    least = max(-(-quoted * (PPB - ppb) // PPB), terms.limits.min_destination)
+    most = min(quoted * (PPB + ppb) // PPB, terms.destination_capacity)
+    return Amount(min(quoted, least)), Amount(max(quoted, most))
 
 
 def _priced(offer: Offer, ask: QuoteAsk) -> Price:

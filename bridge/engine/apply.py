@@ -228,13 +228,21 @@ def receipt_body(swap: Swap) -> str:
             "state": of.state.value,
         }
 
-    body = {
+    body: dict[str, object] = {
         "destination": leg(swap.destination),
         "hashlock": swap.hashlock.hex(),
         "source": leg(swap.source),
         "state": swap.state.value,
         "swap": swap.id,
     }
+    if swap.price_seen is not None:
+        seen = swap.price_seen
+        body["price"] = {
+            "at": seen.at,
+            "destination": seen.destination,
+            "source": seen.source,
+            "sources": list(seen.sources),
+        }
     if swap.payback is not None:
         body["payback"] = leg(swap.payback)
     return msgspec.json.encode(body, order="sorted").decode()

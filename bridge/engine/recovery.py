@@ -332,7 +332,7 @@ def _store_swap(tx: Transaction, acceptance: Acceptance, restoration: Restoratio
         tx.acceptances.add(swap.id, restoration.body, restoration.signature)
     if not swap.destination.lock_id:
         destination = acceptance.destination
-        tx.reservations.hold(destination.asset.key, destination.amount, acceptance.quote.id, None)
+        tx.reservations.hold(destination.asset.key, acceptance.quote.most, acceptance.quote.id, None)
         tx.reservations.assign(acceptance.quote.id, swap.id)
 
 

@@ -117,12 +117,29 @@ class FeeLine(Wire, frozen=True):
     note: str = ""
 
 
-class QuoteView(Wire, frozen=True, rename={"source": "from", "destination": "to"}):
+class QuoteView(
+    Wire,
+    frozen=True,
+    rename={
+        "source": "from",
+        "destination": "to",
+        "destination_min": "to_min",
+        "destination_max": "to_max",
+    },
+):
     """An offer, valid until `expires`. `signature` is the bridge's, over `signed_text` (see docs/api.md)."""
 
     id: str
     source: Money
     destination: Money
+    destination_min: Annotated[
+        Money,
+        msgspec.Meta(
+            description="The least that the bridge locks for you. Between quote and lock the amount follows "
+            "the price; below this, or above `to_max`, your lock is given back at once."
+        ),
+    ]
+    destination_max: Money
     rate: Annotated[
         str, msgspec.Meta(description="Destination coins for one source coin, before spread and fees.")
     ]
@@ -134,13 +151,16 @@ class QuoteView(Wire, frozen=True, rename={"source": "from", "destination": "to"
     lock_by: Moment
     reveal_by: Annotated[
         Moment,
-        msgspec.Meta(description="Destination chain time after which the secret must not be revealed."),
+        msgspec.Meta(
+            description="Destination chain time after which the secret must not be revealed, at the latest: "
+            "the swap shows a nearer one once the bridge has locked."
+        ),
     ]
     tolerance_ppm: Annotated[
         int | None,
         msgspec.Meta(
-            description="How far the price may move against the bridge before it locks, parts per million; "
-            "beyond it your lock is given back at once."
+            description="Where the amount is fixed: how far the price may move against the bridge before it "
+            "locks, parts per million; beyond it your lock is given back at once. Else null."
         ),
     ]
     source_confirmations: int

@@ -57,6 +57,11 @@ class QuoteRequest(Request):
     gasless: bool = Field(
         False, description="The relayer claims the destination and its cost is in the price."
     )
+    firm: bool = Field(
+        False,
+        description="What arrives is fixed now, at a higher price. Otherwise it follows the price until the "
+        "bridge locks, within the limits that the quote shows. Always so where `side` is `to`.",
+    )
 
 
 class SwapRequest(Request):

@@ -72,6 +72,7 @@ def make_quote(request: QuoteRequest, services: Use, client: ClientAddress, owne
     client whose token has a record of finished swaps holds the inventory with it; anybody else holds it from
     their lock on."""
     ask = QuoteAsk(
+        firm=request.firm,
         source=request.source,
         destination=request.destination,
         amount=Amount(int(request.amount)),

@@ -82,7 +82,7 @@ def test_the_gas_to_finish_is_reserved_beside_the_amount(client: TestClient, sto
     quote = play.ask(client, gasless=True)
     with store.reading() as tx:
         assert tx.reservations.outstanding(ETH) == 2 * 10**14  # the claim, twice the estimate
-        assert tx.reservations.outstanding(ZION) == int(quote["to"]["amount"]) + 2 * (1000 + 1000)
+        assert tx.reservations.outstanding(ZION) == int(quote["to_max"]["amount"]) + 2 * (1000 + 1000)
 
 
 def test_threads_racing_for_the_last_inventory_never_promise_more_than_there_is(
@@ -230,6 +230,43 @@ def test_a_pair_shows_the_spread_that_a_quote_takes(client: TestClient, services
     gross = int(pair["min"]["amount"]) * 4000 * 10**8 // 10**18
     assert pair["spread_ppm"] > 3_000
     assert abs(spread * 10**6 - gross * pair["spread_ppm"]) <= 10**6
+
+
+def test_the_amount_may_follow_the_price_within_signed_limits_and_the_most_is_held(
+    client: TestClient, services: Services, store: Store
+) -> None:
+    assert isinstance(services.prices, play.FixedPrices)
+    services.prices.moves = Movement(volatility_ppm=800_000)
+    quote = play.ask(client)
+    least, quoted, most = (int(quote[name]["amount"]) for name in ("to_min", "to", "to_max"))
+    assert least < quoted < most
+    assert quoted - least == pytest.approx(most - quoted, abs=2)
+    assert 0.004 < (most - quoted) / quoted < 0.03
+    body = checked_quote(msgspec.convert(quote, QuoteView))
+    left_open = body.policy.counterlock
+    assert left_open is not None
+    assert (left_open.minimum, left_open.quoted, left_open.maximum) == (least, quoted, most)
+    assert left_open.latest == body.destination_deadline
+    with store.reading() as tx:
+        assert tx.reservations.outstanding(ZION) >= most
+    assert quote["tolerance_ppm"] is None
+
+
+@pytest.mark.parametrize("how", ["firm", "side"])
+def test_what_arrives_may_be_fixed_at_a_higher_price(
+    client: TestClient, services: Services, how: str
+) -> None:
+    assert isinstance(services.prices, play.FixedPrices)
+    services.prices.moves = Movement(volatility_ppm=800_000)
+    floating = play.ask(client)
+    more = {"firm": True} if how == "firm" else {"side": "to", "amount": floating["to"]["amount"]}
+    firm = play.ask(client, **more)
+    assert firm["to_min"] == firm["to"] == firm["to_max"]
+    assert firm["tolerance_ppm"] > 1_000
+    if how == "firm":
+        assert int(firm["to"]["amount"]) < int(floating["to"]["amount"])
+    else:
+        assert int(firm["from"]["amount"]) > int(floating["from"]["amount"])
 
 
 def test_the_first_quote_finds_prices_and_they_were_read_once(

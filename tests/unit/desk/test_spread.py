@@ -25,8 +25,8 @@ from bridge.protocol.option import deviation, exchange_option
 from bridge.protocol.pricing import FixedSide, Rate, SpreadItems, Terms, price
 from bridge.protocol.recheck import check_price, loss_ppb
 from bridge.protocol.refusals import RefusalCode
-from bridge.protocol.timelocks import plan_deadlines
-from bridge.protocol.types import Amount, Asset, ChainId, ChainTiming, PriceTerms, UnixSeconds
+from bridge.protocol.timelocks import counterlock_slack
+from bridge.protocol.types import Amount, Asset, ChainId, ChainTiming, PriceTerms
 from tests import instances
 
 CONFIG = DeskConfig()
@@ -47,41 +47,33 @@ def timing(name: str) -> ChainTiming:
 GOLDEN: dict[tuple[str, str], tuple[int, ...]] = {
     # Seconds until the look at the price, and to decide; what the choice costs in basis points at
     # 30, 60, 100 and 150 % a year.
-    ("zion", "ethereum"): (690, 7254, 89, 179, 300, 455),
-    ("zion", "solana"): (690, 6603, 85, 171, 286, 434),
-    ("zion", "stellar"): (690, 6462, 84, 169, 283, 429),
-    ("zion", "cardano"): (690, 7210, 89, 178, 299, 454),
-    ("ethereum", "zion"): (810, 7302, 89, 179, 301, 457),
-    ("ethereum", "solana"): (810, 5715, 79, 159, 266, 403),
-    ("ethereum", "stellar"): (810, 5574, 78, 157, 263, 397),
-    ("ethereum", "cardano"): (810, 6322, 83, 167, 280, 424),
-    ("solana", "zion"): (63, 6662, 85, 171, 287, 436),
-    ("solana", "ethereum"): (63, 5726, 79, 159, 266, 403),
-    ("solana", "stellar"): (63, 4934, 74, 147, 247, 373),
-    ("solana", "cardano"): (63, 5682, 79, 158, 265, 401),
-    ("stellar", "zion"): (42, 6516, 85, 169, 284, 431),
-    ("stellar", "ethereum"): (42, 5580, 78, 157, 263, 398),
-    ("stellar", "solana"): (42, 4929, 74, 147, 247, 373),
-    ("stellar", "cardano"): (42, 5536, 78, 156, 262, 396),
-    ("cardano", "zion"): (650, 7250, 89, 179, 300, 455),
-    ("cardano", "ethereum"): (650, 6314, 83, 167, 280, 424),
-    ("cardano", "solana"): (650, 5663, 79, 158, 265, 401),
-    ("cardano", "stellar"): (650, 5522, 78, 156, 261, 395),
+    ("zion", "ethereum"): (690, 1968, 47, 93, 155, 234),
+    ("zion", "solana"): (690, 1355, 39, 77, 129, 193),
+    ("zion", "stellar"): (690, 1104, 35, 70, 116, 174),
+    ("zion", "cardano"): (690, 2060, 48, 95, 159, 239),
+    ("ethereum", "zion"): (810, 3480, 62, 124, 207, 312),
+    ("ethereum", "solana"): (810, 1355, 39, 77, 129, 193),
+    ("ethereum", "stellar"): (810, 1104, 35, 70, 116, 174),
+    ("ethereum", "cardano"): (810, 2060, 48, 95, 159, 239),
+    ("solana", "zion"): (63, 3480, 62, 124, 207, 312),
+    ("solana", "ethereum"): (63, 1968, 47, 93, 155, 234),
+    ("solana", "stellar"): (63, 1104, 35, 70, 116, 174),
+    ("solana", "cardano"): (63, 2060, 48, 95, 159, 239),
+    ("stellar", "zion"): (42, 3480, 62, 124, 207, 312),
+    ("stellar", "ethereum"): (42, 1968, 47, 93, 155, 234),
+    ("stellar", "solana"): (42, 1355, 39, 77, 129, 193),
+    ("stellar", "cardano"): (42, 2060, 48, 95, 159, 239),
+    ("cardano", "zion"): (650, 3480, 62, 124, 207, 312),
+    ("cardano", "ethereum"): (650, 1968, 47, 93, 155, 234),
+    ("cardano", "solana"): (650, 1355, 39, 77, 129, 193),
+    ("cardano", "stellar"): (650, 1104, 35, 70, 116, 174),
 }
 
 
 def planned(source: str, destination: str) -> Windows:
-    at_source, at_destination = timing(source), timing(destination)
-    deadlines = plan_deadlines(
-        UnixSeconds(0),
-        UnixSeconds(0),
-        source=at_source,
-        destination=at_destination,
-        user_window=3_600,
-        outage_budget=3_600,
-        lock_window=930,
-    )
-    return windows(deadlines, UnixSeconds(0), at_source, at_destination)
+    at_destination = timing(destination)
+    slack = counterlock_slack(at_destination)
+    return windows(timing(source), at_destination, user_window=900, slack=slack)
 
 
 def row(source: str, destination: str) -> tuple[int, ...]:
