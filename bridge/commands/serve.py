@@ -15,6 +15,7 @@ from bridge.commands.runtime import KeyRing, load_settings, open_store, price_so
 from bridge.config import ApiConfig
 from bridge.engine.journal import Journal
 from bridge.keys.quote_signature import QuoteSigner
+from bridge.wiring.continuity import keyless_identities, refuse_conflicts
 from bridge.wiring.ports import keyless_ports, wallet_builder
 
 STOP_SECONDS = 5
@@ -35,6 +36,7 @@ def api(
         builders = {chain: wallet_builder(settings, chain) for chain in ports}
         store = open_store(settings, ring)
         try:
+            refuse_conflicts(store, settings, keyless_identities(settings, ports))
             services = build(
                 settings,
                 store,

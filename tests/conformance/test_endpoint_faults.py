@@ -28,9 +28,10 @@ from bridge.protocol.types import BlockRef, LockTerms, Preimage
 from relayers.cardano import adapter as cardano
 from relayers.evm import adapter as evm
 from relayers.solana import adapter as solana
+from relayers.stellar import adapter as stellar
 from relayers.zion import adapter as zion
 from tests.conformance.conftest import Rigs
-from tests.conformance.fault_dialects import EvmDialect, SolanaDialect, ZionDialect
+from tests.conformance.fault_dialects import EvmDialect, SolanaDialect, StellarDialect, ZionDialect
 from tests.conformance.fault_proxy import Dialect, Fault, FaultProxy
 from tests.conformance.rest_fault_proxy import BlockfrostFaultProxy
 from tests.conformance.rig import Scene, Watcher
@@ -46,16 +47,18 @@ FIGURES = os.environ.get("ENDPOINT_FAULTS_FIGURES", "")
 LIMIT = float(os.environ.get("ENDPOINT_FAULTS_LIMIT", 15 + BLOCKS / 10))
 """Seconds within which a scan must have found everything, where it can."""
 
-CHAINS = ("ethereum", "zion", "solana", "cardano")
+CHAINS = ("ethereum", "zion", "solana", "stellar", "cardano")
 DIALECTS: dict[str, Callable[[], Dialect]] = {
     "ethereum": EvmDialect,
     "zion": ZionDialect,
     "solana": SolanaDialect,
+    "stellar": StellarDialect,
 }
 OPENERS: dict[str, Callable[[Any, bytes], Any]] = {
     "ethereum": evm.open_port,
     "zion": zion.open_port,
     "solana": solana.open_port,
+    "stellar": stellar.open_port,
     "cardano": cardano.open_port,
 }
 
@@ -185,7 +188,8 @@ async def through(
 ) -> tuple[Any, FaultProxy | BlockfrostFaultProxy]:
     if history.chain == "cardano":
         return await through_a_service(history, fault, second=second, stack=stack)
-    upstream = history.rig.devnet.rpc_url
+    devnet = history.rig.devnet
+    upstream = devnet.url if history.chain == "stellar" else devnet.rpc_url
     proxy = await stack.enter_async_context(
         FaultProxy(
             upstream,
@@ -197,8 +201,9 @@ async def through(
         )
     )
     urls = (proxy.url, upstream) if second else (proxy.url,)
-    changes: dict[str, Any] = {"rpc_urls": urls, "timeout": 0.5 if fault is Fault.SLOW else 5.0}
-    if history.chain != "zion":
+    patience = "request_timeout" if history.chain == "stellar" else "timeout"
+    changes: dict[str, Any] = {"rpc_urls": urls, patience: 0.5 if fault is Fault.SLOW else 5.0}
+    if history.chain in {"ethereum", "solana"}:
         changes["ws_url"] = ""
     settings = msgspec.structs.replace(history.rig.devnet.settings, **changes)
     port = OPENERS[history.chain](settings, devnet_key("endpoint-faults"))
@@ -238,7 +243,7 @@ def cases() -> list[Any]:
         for chain in CHAINS
         for fault in Fault
         if not (chain != "ethereum" and fault is Fault.RANGE_LIMITED)
-        and not (chain in {"zion", "cardano"} and fault in {Fault.BATCH_LIMITED, Fault.REORDERED})
+        and not (chain in {"zion", "stellar", "cardano"} and fault in {Fault.BATCH_LIMITED, Fault.REORDERED})
         and not (chain == "cardano" and fault is Fault.TWO_NODES)
     ]
 
