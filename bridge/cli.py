@@ -28,6 +28,7 @@ COMMANDS = {
     "quote": ("bridge.commands.quote", "quote", "Ask the bridge for a price."),
     "swap": ("bridge.commands.swap", "app", "Your own swaps: start, status, claim, refund, recover."),
     "rescue": ("bridge.commands.rescue", "rescue", "Find and end every open lock without a database."),
+    "desk": ("bridge.commands.desk", "app", "What the desk holds and owes; its clients' credit."),
     "db": ("bridge.commands.database", "app", "The database's schema."),
     "devnet": ("bridge.commands.devnet", "devnet", "Run local chains with funded accounts."),
     "node": ("chain.cli", "node", "Run a ZION node."),

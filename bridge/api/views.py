@@ -7,13 +7,14 @@ from collections.abc import Mapping
 from bridge.chains.port import UnsignedTx
 from bridge.desk.quotes import SignedQuote
 from bridge.protocol.legs import CLAIMED, OPEN
+from bridge.protocol.lock_fee import value_text
 from bridge.protocol.quote import QuoteBody
 from bridge.protocol.status import is_terminal
 from bridge.protocol.timelocks import reveal_deadline
 from bridge.protocol.types import Amount, ChainId, ChainTiming, Leg, LegState, Purpose, Swap
 from bridge.store.records import ChainStatus, StoredSwap, SwapEvent
 from bridge.wire.base import Moment, Money
-from bridge.wire.market import FeeLine, QuoteView
+from bridge.wire.market import FeeChoice, FeeLine, LockFeeView, QuoteView
 from bridge.wire.swaps import (
     CounterlockView,
     EventView,
@@ -60,6 +61,7 @@ def quote_view(quote: SignedQuote) -> QuoteView:
         destination_deadline=Moment.at(body.destination_deadline),
         lock_by=Moment.at(body.policy.lock_by),
         reveal_by=Moment.at(body.reveal_by),
+        lock_fee=_lock_fee(body),
         tolerance_ppm=_tolerance_ppm(body),
         source_confirmations=body.policy.source.finality_depth,
         destination_confirmations=body.policy.destination.finality_depth,
@@ -73,6 +75,11 @@ def quote_view(quote: SignedQuote) -> QuoteView:
         signature=quote.signature,
         signed_text=quote.text,
     )
+
+
+def _lock_fee(body: QuoteBody) -> LockFeeView | None:
+    fee = body.lock_fee
+    return None if fee is None else LockFeeView(point=FeeChoice(fee.point.value), value=value_text(fee.value))
 
 
 def _tolerance_ppm(body: QuoteBody) -> int | None:

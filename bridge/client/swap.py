@@ -39,6 +39,7 @@ from bridge.protocol.acceptance import read_acceptance
 from bridge.protocol.assisted_claim import Needed
 from bridge.protocol.hashlock import new_preimage
 from bridge.protocol.legs import CLAIMED
+from bridge.protocol.lock_fee import value_text
 from bridge.protocol.quote import QuoteBody
 from bridge.protocol.refusals import ProtocolError
 from bridge.protocol.timelocks import may_reveal
@@ -532,6 +533,7 @@ def checked_quote(quote: QuoteView, public_key: str = "") -> QuoteBody:
         quote.source_deadline.unix,
         quote.destination_deadline.unix,
         quote.gasless,
+        quote.lock_fee.value if quote.lock_fee else None,
     )
     signed = (
         body.id,
@@ -543,6 +545,7 @@ def checked_quote(quote: QuoteView, public_key: str = "") -> QuoteBody:
         body.source_deadline,
         body.destination_deadline,
         body.gasless,
+        value_text(body.lock_fee.value) if body.lock_fee else None,
     )
     if shown != signed:
         raise UnsafeError("the quote shows other terms than are signed", hint)

@@ -24,6 +24,7 @@ from bridge.commands.user import (
     Gasless,
     Keystore,
     KeystorePassword,
+    LockFee,
     Receive,
     Recovery,
     RecoveryPassword,
@@ -62,6 +63,7 @@ def start(
     receive: Receive = False,
     gasless: Gasless = False,
     firm: Firm = False,
+    lock_fee: LockFee = "",
     keystore: Keystore = None,
     keystore_password_file: KeystorePassword = None,
     password_file: RecoveryPassword = None,
@@ -86,7 +88,14 @@ def start(
         async def begin() -> None:
             async with BridgeClient(api, token=client_token()) as client:
                 made = await ask_quote(
-                    client, source, destination, amount, receive=receive, gasless=gasless, firm=firm
+                    client,
+                    source,
+                    destination,
+                    amount,
+                    receive=receive,
+                    gasless=gasless,
+                    firm=firm,
+                    lock_fee=lock_fee,
                 )
                 output.note("")
                 if not as_json:

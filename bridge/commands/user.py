@@ -42,6 +42,14 @@ Firm = Annotated[
         "--firm", help="Fix what arrives now, at a higher price: else it follows the price a little."
     ),
 ]
+LockFee = Annotated[
+    str,
+    typer.Option(
+        "--lock-fee",
+        help="Stake credit on finishing, for a smaller spread: none, low, even or bond. "
+        "Without it: low, if your credit is enough.",
+    ),
+]
 
 WRONG_KEYSTORE_HINT = (
     "give the password of this keystore with --keystore-password-file or RAINBOW_KEYSTORE_PASSWORD"

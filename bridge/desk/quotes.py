@@ -17,6 +17,7 @@ from bridge.desk.market import Market, Offer
 from bridge.desk.records import Records
 from bridge.desk.refused import Reason, RefusedError
 from bridge.keys.quote_signature import QuoteSigner
+from bridge.protocol.lock_fee import MICRO, FeePoint, LockFee
 from bridge.protocol.option import PPB
 from bridge.protocol.pricing import FixedSide, Price, PriceRefusalCode, PriceRefusedError, price
 from bridge.protocol.quote import QuoteBody
@@ -40,6 +41,10 @@ class QuoteAsk(msgspec.Struct, frozen=True):
     owner: str = ""
     firm: bool = False
     """What the user gets is fixed now; always so where the user named it."""
+    fee: FeePoint | None = None
+    """What the client stakes on finishing; None: little, if its credit is enough."""
+    without_fee: bool = False
+    """The client stakes nothing."""
 
     @property
     def is_firm(self) -> bool:
@@ -79,16 +84,7 @@ class QuoteBook:
         with self._store.transaction() as tx:
             tx.lock(f"quotes:{ask.client}")
             self._check_limits(tx, ask.client)
-            offer = self._market.offer(
-                tx,
-                ask.source,
-                ask.destination,
-                gasless=ask.gasless,
-                amount=ask.amount,
-                fixed=ask.fixed,
-                firm=ask.is_firm,
-            )
-            body = self._body(tx, ask, offer)
+            offer, body = self._priced_for(tx, ask)
             text = msgspec.json.encode(body).decode()
             quote = Quote(
                 id=body.id,
@@ -109,6 +105,29 @@ class QuoteBook:
             self._inventory.hold(tx, needs, body.id, quote.expires_ms, firm=known)
             tx.quotes.add(quote)
         return SignedQuote(body, text, self._signer.sign(text), self.public_key)
+
+    def _priced_for(self, tx: Transaction, ask: QuoteAsk) -> tuple[Offer, QuoteBody]:
+        """Return the offer and the quote with the lock fee that was asked for; without a wish with the small
+        one, where the client's credit is enough for it."""
+        credit = tx.credits.of(ask.owner).available if ask.owner and not ask.without_fee else 0
+        point = None if ask.without_fee else ask.fee or (FeePoint.LOW if credit else None)
+        while True:
+            offer = self._market.offer(
+                tx,
+                ask.source,
+                ask.destination,
+                gasless=ask.gasless,
+                amount=ask.amount,
+                fixed=ask.fixed,
+                firm=ask.is_firm,
+                fee=point,
+            )
+            body = self._body(tx, ask, offer, point)
+            if body.lock_fee is None or body.lock_fee.value <= credit:
+                return offer, body
+            if ask.fee is not None:
+                raise not_enough_credit(credit, body.lock_fee.value)
+            point = None
 
     def sweep(self) -> int:
         """Let overdue quotes expire and give back what they hold; returns how many."""
@@ -154,7 +173,7 @@ class QuoteBook:
                 RETRY_SECONDS,
             )
 
-    def _body(self, tx: Transaction, ask: QuoteAsk, offer: Offer) -> QuoteBody:
+    def _body(self, tx: Transaction, ask: QuoteAsk, offer: Offer, point: FeePoint | None) -> QuoteBody:
         chains = self._settings.chains
         priced = _priced(offer, ask)
         source = chains.timing(offer.source, priced.source)
@@ -196,11 +215,27 @@ class QuoteBook:
             created=UnixSeconds(created),
             expires=UnixSeconds(created + swaps.quote_ttl),
             spread=offer.spread,
+            lock_fee=None if point is None else self._lock_fee(offer, priced.source, point),
         )
+
+    def _lock_fee(self, offer: Offer, amount: Amount, point: FeePoint) -> LockFee:
+        price = self._market.prices.price(offer.source.key).value
+        exact = price * amount * MICRO * offer.fee_ppb / (10**offer.source.decimals * PPB)
+        return LockFee(point, offer.fee_ppb, -(-exact.numerator // exact.denominator))
 
     def deadlines(self, offer: Offer, source: ChainTiming, destination: ChainTiming) -> Deadlines:
         """Return the computed deadlines of a swap sold now; the quote's own life counts as time to lock."""
         return self._market.deadlines((offer.source_status, offer.destination_status), source, destination)
+
+
+def not_enough_credit(available: int, needed: int) -> RefusedError:
+    """Return the refusal of a lock fee that the client's credit does not cover; millionths."""
+    return RefusedError(
+        Reason.LIMIT_REACHED,
+        f"the lock fee is {needed / MICRO:.6f}, your credit has {available / MICRO:.6f} left",
+        "finish an open swap, ask for a quote without a lock fee, or agree with the operator on more credit",
+        RETRY_SECONDS,
+    )
 
 
 def _range(offer: Offer, quoted: Amount) -> tuple[Amount, Amount]:

@@ -16,6 +16,7 @@ import msgspec
 
 from bridge.config.sections import DeskConfig
 from bridge.desk.prices import Movement
+from bridge.protocol.lock_fee import FeePoint, fee_ppb, strike_with_fee
 from bridge.protocol.option import MAX_DEVIATION, PPB, deviation, exchange_option
 from bridge.protocol.pricing import SpreadItems
 from bridge.protocol.timelocks import time_to_decide
@@ -70,12 +71,19 @@ def strike_ppb(spread_of_prices: int, left_percent: int) -> int:
 
 
 def spread_items(
-    config: DeskConfig, moves: Movement, within: Windows, *, least_ppm: int, skew_ppm: int, firm: bool = True
+    config: DeskConfig,
+    moves: Movement,
+    within: Windows,
+    *,
+    least_ppm: int,
+    skew_ppm: int,
+    firm: bool = True,
+    fee: int = 0,
 ) -> tuple[SpreadItems, int]:
     """Return the items of a spread, and the tolerance within which the price may move against the bridge once
     the amount is fixed, ppb. `least_ppm`: the operator's own; `skew_ppm`: of the inventory, a discount when
     negative; `firm`: the quote fixes the amount, otherwise it follows the price until the destination is
-    locked.
+    locked; `fee`: what the user stakes on finishing, ppb.
 
     Raises:
         TooRiskyError: if the price moves too much in that time to be sold.
@@ -85,7 +93,7 @@ def spread_items(
     if v > MAX_DEVIATION:
         raise TooRiskyError("the price moves too much to be sold")
     tolerance = v_before * config.tolerance_percent // 100
-    strike = _ppm(strike_ppb(v, config.option_left_percent))
+    strike = _ppm(strike_with_fee(v, fee) if fee else strike_ppb(v, config.option_left_percent))
     jump, pegs = _ppm(moves.jumps), _ppm(moves.pegs)
     # A tolerance costs 0.6 to 0.9 of itself: so much is a lock worth that is only finished when it pays.
     held = _ppm(-(-tolerance * 7 // 10)) if firm and config.option_left_percent < 100 else 0
@@ -107,6 +115,16 @@ def spread_items(
     if items.total >= MAX_SPREAD_PPM:
         raise TooRiskyError("the price moves too much to be sold")
     return items, tolerance
+
+
+def fee_of(moves: Movement, within: Windows, point: FeePoint | None) -> int:
+    """Return what a user stakes on finishing at that point, ppb; 0 without one. Raises `TooRiskyError`."""
+    if point is None:
+        return 0
+    v = deviation(moves.volatility_ppm, within.to_decide)
+    if v > MAX_DEVIATION:
+        raise TooRiskyError("the price moves too much to be sold")
+    return fee_ppb(point, v)
 
 
 def range_of_amount(config: DeskConfig, moves: Movement, within: Windows) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from bridge.protocol.lock_fee import LockFee
 from bridge.protocol.pricing import Price, SpreadItems
 from bridge.protocol.timelocks import reveal_deadline
 from bridge.protocol.types import Address, Amount, Asset, LockTerms, SwapPolicy, UnixSeconds
@@ -30,6 +31,8 @@ class QuoteBody(msgspec.Struct, frozen=True):
     expires: UnixSeconds
     spread: SpreadItems | None = None
     """Of what the spread is made; None in quotes of older versions."""
+    lock_fee: LockFee | None = None
+    """What the client stakes on finishing; None where that is nothing."""
 
     @property
     def least(self) -> Amount:

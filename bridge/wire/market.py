@@ -117,6 +117,32 @@ class FeeLine(Wire, frozen=True):
     note: str = ""
 
 
+class FeeChoice(StrEnum):
+    """The lock fee that a client wishes."""
+
+    NONE = "none"
+    LOW = "low"
+    EVEN = "even"
+    BOND = "bond"
+
+
+class LockFeeView(Wire, frozen=True):
+    """What is held of your credit while the swap lasts. You lose it only if you leave the bridge's lock."""
+
+    point: FeeChoice
+    value: Annotated[str, msgspec.Meta(description="In the unit of prices, six decimals.")]
+
+
+class CreditView(Wire, frozen=True):
+    """What you have staked on finishing, in the unit of prices with six decimals. `client` names you to the
+    operator."""
+
+    client: str
+    available: str
+    held: str
+    kept: str
+
+
 class QuoteView(
     Wire,
     frozen=True,
@@ -156,6 +182,7 @@ class QuoteView(
             "the swap shows a nearer one once the bridge has locked."
         ),
     ]
+    lock_fee: LockFeeView | None
     tolerance_ppm: Annotated[
         int | None,
         msgspec.Meta(

@@ -392,6 +392,7 @@ async def test_after_the_secret_is_out_the_terms_stay(
     swap = await begin(bridge, recovery)
     node = Node(swap)
     node.lock()
+    assert not await swap.may_reveal_now(node.watch)
     node.chain.mine(node.depth)
     swap._save(revealed=True)
     before = swap.record

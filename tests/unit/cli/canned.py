@@ -60,6 +60,7 @@ QUOTE = QuoteView(
     price_time=NOW,
     fees=[FeeLine(name="spread", money=Money.of(BLUE, 600_000))],
     gasless=False,
+    lock_fee=None,
     tolerance_ppm=500,
     source_deadline=Moment.at(DEADLINE),
     destination_deadline=Moment.at(DEADLINE - 1_800),

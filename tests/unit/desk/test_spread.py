@@ -16,11 +16,13 @@ from bridge.desk.prices import Movement
 from bridge.desk.spread import (
     TooRiskyError,
     Windows,
+    fee_of,
     skew_ppm,
     spread_items,
     strike_ppb,
     windows,
 )
+from bridge.protocol.lock_fee import FeePoint, fee_ppb, strike_with_fee
 from bridge.protocol.option import deviation, exchange_option
 from bridge.protocol.pricing import FixedSide, Rate, SpreadItems, Terms, price
 from bridge.protocol.recheck import check_price, loss_ppb
@@ -144,6 +146,33 @@ def test_an_operator_may_leave_more_of_the_choice_to_users() -> None:
     assert strike_ppb(v, 1) == pytest.approx(1.94 * v, rel=0.02)
     assert strike_ppb(v, 14) == pytest.approx(0.71 * v, rel=0.02)
     assert strike_ppb(v, 40) == 0
+
+
+@given(st.integers(100_000, 80_000_000), st.sampled_from(FeePoint))
+def test_after_a_lock_fee_the_choice_is_worth_nothing_at_the_least_spread(v: int, point: FeePoint) -> None:
+    fee = fee_ppb(point, v)
+    strike = strike_with_fee(v, fee)
+    assert exchange_option(strike - fee, v) <= fee
+    assert strike == 0 or exchange_option(strike - 1 - fee, v) > fee
+
+
+@pytest.mark.parametrize(("point", "percent"), [(FeePoint.LOW, 70), (FeePoint.EVEN, 40), (FeePoint.BOND, 10)])
+def test_a_lock_fee_brings_the_spread_down(point: FeePoint, percent: int) -> None:
+    v = deviation(600_000, 1_355)
+    assert strike_with_fee(v, fee_ppb(point, v)) == pytest.approx(percent * v / 100, rel=0.03)
+
+
+FOR_FINISHERS = {"ethereum": 33, "solana": 28, "stellar": 25, "cardano": 34, "zion": 44}
+"""Basis points at 60 % a year into each chain, with the small lock fee."""
+
+
+@pytest.mark.parametrize("destination", FOR_FINISHERS)
+def test_who_stakes_the_small_fee_pays_about_forty_basis_points_or_less(destination: str) -> None:
+    source = "solana" if destination != "solana" else "stellar"
+    within = planned(source, destination)
+    fee = fee_of(CALM, within, FeePoint.LOW)
+    items, _ = spread_items(CONFIG, CALM, within, least_ppm=1_000, skew_ppm=0, firm=False, fee=fee)
+    assert -(-items.total // 100) == FOR_FINISHERS[destination]
 
 
 def test_what_moves_too_much_is_not_sold() -> None:
