@@ -32,7 +32,7 @@ from bridge.chains.port import (
     UnsignedTx,
 )
 from bridge.client.client import BridgeClient
-from bridge.client.errors import UnsafeError
+from bridge.client.errors import BridgeUnreachableError, UnsafeError
 from bridge.client.recovery import INTERACTIVE, RecoveryDir, RecoveryRecord, SealingCost, seal
 from bridge.keys.quote_signature import receipt_is_valid, signature_is_valid
 from bridge.protocol.acceptance import read_acceptance
@@ -131,6 +131,8 @@ class UserSwap:
         self._client = client
         self._recovery = recovery
         self.record = record
+        self.created: SwapCreated | None = None
+        """The bridge's answer to `place`, once it is checked."""
 
     @classmethod
     async def begin(
@@ -229,6 +231,7 @@ class UserSwap:
             self._check_receipt(created.receipt, created.id, source, promised)
             changes |= {"receipt": created.receipt.text, "receipt_signature": created.receipt.signature}
         self._save(**changes)
+        self.created = created
         return created
 
     def _check_receipt(
@@ -285,7 +288,12 @@ class UserSwap:
         left_open = self.record.counterlock
         if left_open is None or not self.id:
             return
-        view = await self.status()
+        try:
+            view = await self.status()
+        except BridgeUnreachableError:
+            if self.record.decided:
+                return  # the lock that is known may appear all the same
+            raise
         if view.counterlock is None or not view.counterlock.fixed:
             return
         hint = "keep the secret; your lock is given back, or refund it after its deadline"

@@ -161,7 +161,7 @@ async def test_a_database_that_forgot_the_decision_takes_the_lock_that_stands(wo
     world.check()
 
 
-@pytest.mark.parametrize("at", range(1, 40, 3))
+@pytest.mark.parametrize("at", range(1, 40, 5))
 async def test_a_kill_around_the_decision_makes_no_second_one(tmp_path: Path, at: int) -> None:
     world = BridgeWorld(tmp_path)
     sell(world)
