@@ -7,9 +7,10 @@ write.
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Any
 
 import msgspec
-from sqlalchemy import select, update
+from sqlalchemy import bindparam, select, update
 
 from bridge.protocol.types import SwapId
 from bridge.store.desk_tables import CreditRow, LockFeeRow
@@ -18,6 +19,13 @@ from bridge.store.tables import table_of
 
 _credits = table_of(CreditRow)
 _fees = table_of(LockFeeRow)
+
+
+_SETTLE = (
+    update(_fees)
+    .where(_fees.c.swap_id == bindparam("swap"), _fees.c.state != bindparam("to"))
+    .values(state=bindparam("to"), ended_ms=bindparam("now"))
+)
 
 
 class FeeState(StrEnum):
@@ -74,11 +82,13 @@ class Credits(Repository):
         self._insert(_fees, {**values, "created_ms": self.now_ms}, f"the fee of swap {swap_id}")
 
     def settle(self, swap_id: SwapId, *, kept: bool) -> None:
-        """Give a swap's fee back or keep it, if it has one. Told again, the last word counts: a
-        reorganisation may end a swap otherwise."""
+        """Give a swap's fee back or keep it, if it has one, with whatever else this transaction writes. Told
+        again, the last word counts: a reorganisation may end a swap otherwise."""
         state = FeeState.KEPT if kept else FeeState.RETURNED
-        where = (_fees.c.swap_id == swap_id, _fees.c.state != state.value)
-        self._run(update(_fees).where(*where).values(state=state.value, ended_ms=self.now_ms))
+        self._buffer.add(self._settle_all, {"swap": swap_id, "to": state.value, "now": self.now_ms})
+
+    def _settle_all(self, rows: list[dict[str, Any]]) -> None:
+        self._write_all(_SETTLE, list({row["swap"]: row for row in rows}.values()))
 
     def states(self, swap_ids: list[SwapId]) -> dict[SwapId, FeeState]:
         """Return what became of the fees of these swaps; without those that have none."""
