@@ -82,15 +82,15 @@ def _lines(found: Overview) -> Iterator[str]:
     decimals = {one.asset.key: one.asset.decimals for one in found.positions}
     for position in found.positions:
         balance = "not read yet" if position.balance is None else _coins(position, position.balance)
-        worth = "no price" if position.value is None else f"worth {_value(position.value)}"
-        yield f"[bold]{position.asset.key}[/]  {balance}, {worth}"
+        value = "no price" if position.value is None else f"worth {_value(position.value)}"
+        yield f"[bold]{position.asset.key}[/]  {balance}, {value}"
         for name in _AMOUNTS:
             amount = getattr(position, name)
             if amount:
                 yield f"  {name:10} {_coins(position, amount)}"
     for chain in found.exposures:
-        worth = "no price" if chain.value is None else _value(chain.value)
-        yield f"open on {chain.chain}: {chain.swaps} swaps, {worth}"
+        money = "no price" if chain.value is None else _value(chain.value)
+        yield f"open on {chain.chain}: {chain.swaps} swaps, {money}"
     for holder in found.holders:
         amount = to_text(holder.amount, decimals.get(holder.asset, 0))
         counts = "reserved" if holder.counts else "asked for"
