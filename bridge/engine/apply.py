@@ -27,7 +27,7 @@ from bridge.protocol.events import ClaimSeen, Event, LockSeen, SecretRevealed, S
 from bridge.protocol.rules import required_effects
 from bridge.protocol.status import is_terminal
 from bridge.protocol.transition import transition
-from bridge.protocol.types import Leg, LegRole, LockId, Purpose, Swap, SwapId
+from bridge.protocol.types import Leg, LegRole, LegState, LockId, Purpose, Swap, SwapId
 from bridge.store import ConflictError, NotFoundError, Store, Transaction
 from bridge.store.records import IntentState, PlannedIntent, StoredTxState
 
