@@ -245,6 +245,18 @@ class Reservations(Repository):
         where = (_reservations.c.live, _reservations.c.expires_ms <= self.now_ms)
         return self._first(select(_reservations.c.id).where(*where).limit(1)) is not None
 
+    def all_live(self) -> list[Reservation]:
+        """Return all that is promised or asked for now, oldest first."""
+        statement = (
+            select(_reservations)
+            .where(
+                _reservations.c.live,
+                or_(_reservations.c.expires_ms.is_(None), _reservations.c.expires_ms > self.now_ms),
+            )
+            .order_by(_reservations.c.id)
+        )
+        return records(self._all(statement), Reservation)
+
     def reserved(self, asset: str) -> int:
         """Return the sum promised of an asset, smallest units; what has expired no longer counts."""
         rows = self._all(
