@@ -114,9 +114,9 @@ class Cluster:
         return int(struct.unpack_from("<Q", data, _TOKEN_AMOUNT_AT)[0])
 
     async def check_receiver(self, key: Pubkey) -> None:
-        """Raise `CannotReceiveError` for an account that is not a wallet: a program, one of a program (a mint, a
-        token account, a vault), or one that holds data (a nonce). Coins there are the account's, also where
-        somebody has the key of its address. An address without an account may be a wallet's."""
+        """Raise `CannotReceiveError` for an account that is not a wallet: a program, one of a program (a
+        mint, a token account, a vault), or one that holds data (a nonce). Coins there are the account's,
+        also where somebody has the key of its address. An address without an account may be a wallet's."""
         found = await self.account(key)
         if found is None:
             return
