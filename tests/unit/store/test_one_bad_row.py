@@ -10,7 +10,7 @@ from sqlalchemy import text
 from bridge.chains.port import SetAside
 from bridge.engine.apply import apply_events
 from bridge.protocol.events import Accepted
-from bridge.protocol.types import SwapId
+from bridge.protocol.types import SwapId, SwapState
 from bridge.store import Store
 from bridge.store.records import ChainStatus, SwapMeta
 from tests import instances
@@ -68,6 +68,8 @@ def test_an_item_and_a_status_change_that_cannot_be_read_do_not_hide_the_others(
     with store.transaction() as tx:
         for number in (1, 2):
             tx.set_aside.add(CHAIN, SetAside(block(number), f"item{number}", "odd"), "1.0")
+        for number in range(3):
+            tx.notifications.add(SwapId(f"swap{number}"), SwapState.AWAIT_LOCK)
         changes = tx.notifications.after(0)
         tx.audit.append("ops", "pause", CHAIN)
         tx.audit.append("ops", "resume", CHAIN)
