@@ -146,7 +146,7 @@ def address(
     """Print the keystore's address, checked against its key; that takes the password."""
     if unverified:
         text = _guard(as_json, lambda: keystore_address(keystore))
-        typer.echo("unverified: whoever can write to the file can change this address", err=True)
+        typer.echo("unverified: anybody who can write to the file can change this address", err=True)
     else:
         text = _load(keystore, password_file, as_json).address
     _show(as_json, {"address": text, "verified": not unverified}, text)

@@ -344,7 +344,7 @@ class Chain:
     def try_connect(self, batch: StateWriter, block: Block) -> Tip:
         """Check an unmined block on the head of a batch: templates and dev forks. Raises `RuleBrokenError`.
 
-        Work, root and commitment are left out: who makes the block has just made them. Nothing is written.
+        Work, root and commitment are not checked: they were made just now. Nothing is written.
         """
         tip = batch.tip()
         work = (tip.work if tip else 0) + work_of(block.header.target)
