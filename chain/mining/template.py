@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 
 from chain.consensus.chain import Chain
-from chain.rules.block import Block, pack_transactions, witness_commitment
+from chain.rules.block import Block, join_txids, pack_transactions, witness_commitment
 from chain.rules.errors import RuleBrokenError
 from chain.rules.header import Header, compact_to_target
 from chain.rules.records import ZERO20, Kind, Transaction
@@ -53,8 +53,9 @@ def assemble(
             deadline=extra_nonce,
         )
         bodies[0] = np.frombuffer(coinbase.body, np.uint64)
-        root = cosmic_harmony.merkle_root(cosmic_harmony.keccak256_batch_128(bodies))
-        block = Block(Header(time, height, target, tip.id, root), bodies, witnesses)
+        txids = join_txids([coinbase, *chosen])
+        root = cosmic_harmony.merkle_root(txids)
+        block = Block(Header(time, height, target, tip.id, root), bodies, witnesses).with_txids(txids)
         try:
             chain.try_connect(batch, block)
         except RuleBrokenError as error:
