@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -25,7 +26,7 @@ def scanner(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> OpenCLScanner:
     routine = legalize(stage(program().functions["mine"]))
     source = gpu_text.scan(routine, "scan", Dialect.OPENCL)
     (tmp_path / "cosmic_harmony.cl").write_text(source)
-    monkeypatch.setattr(opencl_program.resources, "files", lambda _: tmp_path)
+    monkeypatch.setattr(opencl_program, "resources", SimpleNamespace(files=lambda _: tmp_path))
     monkeypatch.setattr(opencl_program, "CPU_VECTOR", 1)
     return OpenCLScanner()
 
