@@ -135,6 +135,42 @@ async def scans_begin_late(client: Client) -> None:
     await port.close()
 
 
+async def test_a_kupo_that_has_not_read_a_block_does_not_show_it_empty(devnet: CardanoDevnet) -> None:
+    async with LyingWeb(devnet) as liar:
+        async for client in opened(devnet, liar, "own_node", "kupo behind"):
+            start = (await client.port.tip()).block
+            terms, _ = await client.locked()
+            port = afresh(client)
+            # Two of them behind one URL: one has read the newest block, the other one is asked for matches.
+            liar.lagging = {"kupo/matches": client.settings.slot_at(start.time)}
+            with pytest.raises(PortUnavailableError, match="keeps moving"):
+                await port.scan((start,), 100)
+            liar.honest()
+            events = (await port.scan((start,), 100)).events
+            assert [event.lock_id for event in events if isinstance(event, Locked)] == [port.lock_id(terms)]
+            await port.close()
+
+
+async def test_an_error_of_ogmios_leaves_the_port_as_one_of_its_endpoint(devnet: CardanoDevnet) -> None:
+    async with LyingWeb(devnet) as liar:
+        async for client in opened(devnet, liar, "own_node", "errors of Ogmios"):
+            port, start = afresh(client), (await client.port.tip()).block
+            await client.devnet.mine(2)
+            for method in ("nextBlock", "findIntersection", "queryNetwork/genesisConfiguration"):
+
+                def failing(called: str, answer: Any, method: str = method) -> Any:
+                    told = {"code": -32603, "message": "Internal error"}
+                    changed = {key: answer[key] for key in ("jsonrpc", "method", "id")}
+                    return {**changed, "error": told} if called == method else answer
+
+                liar.mangle_call = failing
+                with pytest.raises(PortUnavailableError, match=f"-32603: {method}"):
+                    await port.scan((start,), 100)
+                liar.honest()
+                assert len((await port.scan((start,), 100)).blocks) == 2
+                await port.close()
+
+
 async def test_an_index_that_begins_late_knows_nothing_of_what_was_before(devnet: CardanoDevnet) -> None:
     async with LyingWeb(devnet) as liar:
         async for client in opened(devnet, liar, "own_node", "begins late"):
@@ -156,8 +192,9 @@ async def begins_late(client: Client) -> None:
             return None
         return honest
 
-    client.liar.mangle = late
     port = afresh(client)
+    assert await port.read_lock(port.lock_id(other), other) is LockStatus.ABSENT
+    client.liar.mangle = late  # built again from a later block on, and without a new connection
     for since, known in ((None, False), (height - 1, False), (height, True)):
         at = None if since is None else BlockHeight(since)
         status = await port.read_lock(port.lock_id(other), other, since=at)
