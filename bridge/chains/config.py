@@ -217,6 +217,11 @@ class ChainSection(Section):
         """What a section still lacks before its chain can be used, in words; "" when it is complete."""
         return ""
 
+    def network_name(self, network: Network) -> str:
+        """Return which network the section means, in the family's words: what tells it from all others. It
+        goes into the database, where it must stay the same from one version to the next."""
+        return network.value
+
     def default_timing(self, network: Network) -> TimingConfig:
         """Return the family's own numbers for this network."""
         raise NotImplementedError

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
@@ -29,6 +29,7 @@ from bridge.wiring.ports import open_port
 if TYPE_CHECKING:
     from bridge.chains.config import ChainSection
     from bridge.store import Store
+    from bridge.store.repositories.identities import ChainIdentity
 
 PATIENCE = 15.0
 """Seconds given to each chain."""
@@ -90,6 +91,7 @@ def _findings(settings: Settings) -> Iterator[Finding]:
     ring = KeyRing(settings)
     yield _key("storage key", settings.keys.storage, ring.storage)
     yield from _secrets(settings, ring)
+    yield from _promises(settings, ring)
     yield _key("quotes key", settings.keys.quotes, ring.quotes)
     for chain, section in settings.enabled_chains().items():
         finding = _key(f"{chain} key", section.keystore, partial(ring.chain, chain))
@@ -201,6 +203,34 @@ def _secrets(settings: Settings, ring: KeyRing) -> Iterator[Finding]:
         yield Finding(what, Level.FAIL, f"{len(foreign)} cannot be read: hashlocks {named}", hint)
     else:
         yield Finding(what, Level.OK, "the storage key opens all")
+
+
+def _promises(settings: Settings, ring: KeyRing) -> Iterator[Finding]:
+    """Tell whether the configuration fits the swaps that are open."""
+    from bridge.store import Store, StoreError
+    from bridge.wiring.continuity import keyed_identities
+
+    url = settings.database_url()
+    if url.startswith("sqlite") and not Path(url.removeprefix("sqlite:///")).exists():
+        return
+    try:
+        store = Store.open(url, migrate=False)
+    except StoreError:
+        return  # another line of the report says so
+    try:
+        yield from promises(store, settings, keyed_identities(settings, ring.chain))
+    finally:
+        store.close()
+
+
+def promises(store: Store, settings: Settings, present: Mapping[ChainId, ChainIdentity]) -> Iterator[Finding]:
+    """Name what has changed in the configuration though open swaps depend on it."""
+    from bridge.wiring.continuity import conflicts
+
+    with store.reading() as tx:
+        found = conflicts(tx, settings, present)
+    for conflict in found:
+        yield Finding(f"{conflict.chain} swaps", Level.FAIL, conflict.problem, conflict.hint)
 
 
 def older_than_its_chains(store: Store, journal: Path) -> Iterator[Finding]:

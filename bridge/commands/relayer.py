@@ -27,6 +27,7 @@ def relayer(
 
     from bridge.engine.outbox_settings import OutboxSettings
     from bridge.proofs.anchoring import anchor_log
+    from bridge.wiring.continuity import identity_of, take_up
     from bridge.wiring.ports import open_port
     from relayers.daemon.loop import WorkerSettings, run_worker
 
@@ -39,9 +40,13 @@ def relayer(
         ring = KeyRing(settings)
         port = open_port(settings, chain, ring.chain(chain))
         store = open_store(settings, ring)
-        if swaps := without_contract(store, chain, section):
+        try:
+            if swaps := without_contract(store, chain, section):
+                raise ConfigError([described(swaps, chain)], HINT)
+            take_up(store, settings, identity_of(settings, chain, port.contract, port.account))
+        except BaseException:
             store.close()
-            raise ConfigError([described(swaps, chain)], HINT)
+            raise
         if metrics_port:
             prometheus_client.start_http_server(metrics_port, "127.0.0.1")
         output.result({"chain": chain, "account": port.account}, f"{chain} relayer: {port.account}")

@@ -112,7 +112,7 @@ def open_store(settings: Settings, ring: KeyRing) -> Store:
 
 def price_source(settings: Settings, store: Store | None = None) -> PriceSource:
     """Return the configured source of prices. With a `store`, what is learnt is kept there, and the relayers
-    look at it."""
+    look at it, and assets that are sold no more are priced as long as open swaps need it."""
 
     from bridge.desk.price_feeds import HttpFeed, StaticFeed
     from bridge.desk.prices import PriceBook
@@ -126,8 +126,18 @@ def price_source(settings: Settings, store: Store | None = None) -> PriceSource:
     return PriceBook(
         prices,
         feeds,
-        sorted(settings.priced_assets()),
+        sorted(settings.priced_assets() | (_still_priced(settings, store) if store else set())),
         clock,
         store,
         alone=is_static or settings.network is Network.DEV,
     )
+
+
+def _still_priced(settings: Settings, store: Store) -> set[str]:
+    """Return the assets of open swaps, also of pairs that were taken out: before the bridge locks, it looks
+    at the price again."""
+    with store.reading() as tx:
+        needed = tx.identities.open_assets()
+    listed = settings.assets_by_key().keys()
+    priced = listed if settings.prices.source != "static" else listed & settings.prices.static.keys()
+    return needed & priced

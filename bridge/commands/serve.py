@@ -17,6 +17,7 @@ from bridge.config import ApiConfig
 from bridge.desk.prices import PriceUnavailableError
 from bridge.engine.journal import Journal
 from bridge.keys.quote_signature import QuoteSigner
+from bridge.wiring.continuity import keyless_identities, refuse_conflicts
 from bridge.wiring.ports import keyless_ports, wallet_builder
 
 STOP_SECONDS = 5
@@ -37,6 +38,7 @@ def api(
         builders = {chain: wallet_builder(settings, chain) for chain in ports}
         store = open_store(settings, ring)
         try:
+            refuse_conflicts(store, settings, keyless_identities(settings, ports))
             prices = price_source(settings, store)
             with suppress(PriceUnavailableError):  # it is told when a quote is asked for, and tried again
                 prices.refresh()

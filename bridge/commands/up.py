@@ -11,7 +11,8 @@ import structlog
 
 from bridge.chains.local import processes
 from bridge.commands.output import ConfigFile, Json, speaking
-from bridge.commands.runtime import KeyRing, load_settings
+from bridge.commands.runtime import KeyRing, load_settings, open_store
+from bridge.config import Settings
 
 STOP_SECONDS = 5
 FIRST_RESTART_SECONDS = 1.0
@@ -26,7 +27,9 @@ def up(config: ConfigFile = None, as_json: Json = False) -> None:
     """Run the API and all enabled relayers as child processes; what dies is started again."""
     with speaking(as_json) as output:
         settings = load_settings(config)
-        KeyRing(settings).storage()  # a missing password is told once, here
+        ring = KeyRing(settings)
+        ring.storage()  # a missing password is told once, here
+        _refuse_conflicts(settings, ring)
         logs = settings.data_dir / "logs"
         logs.mkdir(parents=True, exist_ok=True)
         base = [sys.executable, "-m", "bridge.cli"]
@@ -37,6 +40,18 @@ def up(config: ConfigFile = None, as_json: Json = False) -> None:
         url = f"http://{settings.api.host}:{settings.api.port}"
         output.result({"url": url, "logs": str(logs)}, f"Rainbow Bridge API: {url}", f"logs: {logs}")
         _supervise(commands, logs)
+
+
+def _refuse_conflicts(settings: Settings, ring: KeyRing) -> None:
+    """Raise `ConfigError` where the configuration does not fit the open swaps: a relayer that is not even
+    started could not say so."""
+    from bridge.wiring.continuity import keyed_identities, refuse_conflicts
+
+    store = open_store(settings, ring)
+    try:
+        refuse_conflicts(store, settings, keyed_identities(settings, ring.chain))
+    finally:
+        store.close()
 
 
 def _supervise(commands: dict[str, list[str]], logs: Path) -> None:

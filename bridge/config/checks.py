@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from bridge.chains.config_fields import to_units
 from bridge.chains.network import Network
+from bridge.config.safety import is_safe_on_main
 from bridge.config.sections import PairConfig
 from bridge.config.settings import Settings
 from bridge.protocol.types import Asset, ChainId
@@ -174,6 +175,7 @@ CHECKS: tuple[Check, ...] = (
     _spread_covers_skew,
     _users_have_time_to_claim,
     _fees_can_be_paid,
+    is_safe_on_main,
 )
 
 

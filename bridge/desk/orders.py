@@ -148,8 +148,13 @@ class SwapService:
                 return Placed(known, replayed=True)
             body = self._open_quote(tx, order.quote_id)
             self._market.refuse_paused(tx, body.source, body.destination)
-            for asset in (body.source, body.destination):
-                self._market.reliable(tx, asset.chain, tx.now_ms // 1000)
+            for asset, account, contract in (
+                (body.source, body.source_account, body.source_contract),
+                (body.destination, body.destination_account, body.destination_contract),
+            ):
+                status = self._market.reliable(tx, asset.chain, tx.now_ms // 1000)
+                if (status.account, status.contract) != (account, contract):
+                    raise _quote_gone()  # of a configuration that is no more: nobody would watch its locks
             self._limit_open(tx, order.owner)
             if tx.swaps.by_hashlock(hashlock) is not None:
                 raise _hashlock_used()

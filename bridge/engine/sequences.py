@@ -14,7 +14,7 @@ from bridge.engine.intent_snapshot import IntentSnapshot
 from bridge.engine.leased_store import LeasedStore
 from bridge.protocol.types import Purpose
 from bridge.store import Transaction
-from bridge.store.records import PlannedIntent
+from bridge.store.records import Intent, PlannedIntent
 
 log = structlog.get_logger("outbox")
 
@@ -51,6 +51,8 @@ class SequenceAllocator:
         self._store = store
         self._port = port
         self._numbered: bool | None = None
+        self._gaps: set[int] = set()
+        """What was a gap at the end of the last pass."""
 
     @property
     def numbered(self) -> bool:
@@ -72,16 +74,32 @@ class SequenceAllocator:
         return allocate(confirmed, held, floor)
 
     async def fill_gaps(self, snapshots: Sequence[IntentSnapshot]) -> None:
-        """Plan a transaction that does nothing for each sequence that nobody uses: it blocks all later
-        ones."""
+        """Plan a transaction that does nothing for each sequence that nobody has used since the last pass: it
+        blocks all later ones.
+
+        A sequence whose transaction has just expired is left to the next pass, in which the same intent signs
+        again and takes it. Otherwise each one that expires would add one to the queue, and where few land
+        before they expire the real ones would never have their turn.
+        """
+        before, self._gaps = self._gaps, set()
         if not any(tx.sequence is not None for snapshot in snapshots for tx in snapshot.alive):
             return
+        self._gaps = await self._unused()
+        for sequence in sorted(self._gaps & before):
+            await self._plan_filler(sequence)
+
+    async def gap_of(self, filler: Intent) -> int | None:
+        """Return the sequence that an intent of `fill_gaps` uses up, None if that is not a gap any more.
+        Raises `PortUnavailableError`."""
+        sequence = int(filler.subject.rpartition(":")[2])
+        return sequence if sequence in await self._unused() else None
+
+    async def _unused(self) -> set[int]:
         confirmed = await self._port.next_sequence()
         if confirmed is None:
-            return
+            return set()
         held, _ = await self._store.read(self._held)
-        for sequence in gaps(confirmed, held):
-            await self._plan_filler(sequence)
+        return set(gaps(confirmed, held))
 
     async def _plan_filler(self, sequence: int) -> None:
         subject = f"gap:{self._port.account}:{sequence}"

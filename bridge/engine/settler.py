@@ -99,6 +99,16 @@ class Settler:
         """End an intent as done, though not by a transaction of ours."""
         await self._store.write(lambda tx: self._close(tx, intent, IntentState.FINAL, reason))
 
+    async def drop_filler(self, snapshot: IntentSnapshot) -> bool:
+        """End an intent that was to use up a sequence which is not a gap any more. It counts as not done: the
+        sequence may become a gap again."""
+        intent, reason = snapshot.intent, "its sequence is used, or nothing waits behind it"
+        if snapshot.alive:  # a reorg may still undo what used the sequence
+            await self.postpone(intent, reason)
+            return False
+        await self._store.write(lambda tx: self._close(tx, intent, IntentState.CANCELLED, reason))
+        return True
+
     async def give_up(self, intent: Intent, reason: str) -> None:
         """Send nothing more for an intent that pays somebody else until an operator asks for it."""
 

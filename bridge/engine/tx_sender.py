@@ -87,7 +87,12 @@ class TxSender:
         if not await self._is_allowed(snapshot, action):
             return False
         members = await self._batcher.members_for(snapshot, action, tip.time, urgent=step.urgent)
-        sequence = await self._sequences.next()
+        if isinstance(action, CancelAction):
+            sequence = await self._sequences.gap_of(intent)
+            if sequence is None:
+                return await self._settler.drop_filler(snapshot)
+        else:
+            sequence = await self._sequences.next()
         # A batch bids for the one of it that has bid too little most often.
         histories = [snapshot.txs, *self._batcher.histories(members)]
         bid = max((first_bid(txs) for txs in histories), key=lambda level: level.attempt)

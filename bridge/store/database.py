@@ -23,6 +23,7 @@ from bridge.store import migrations
 from bridge.store.errors import ConflictError, StoreError, StoreUnavailableError
 from bridge.store.repositories.chains import Blocks, Chains, SetAsides
 from bridge.store.repositories.courtesies import Courtesies
+from bridge.store.repositories.identities import Identities
 from bridge.store.repositories.intents import Intents
 from bridge.store.repositories.leases import Leases
 from bridge.store.repositories.logs import Events, Notifications, Receipts
@@ -77,6 +78,7 @@ class Transaction:
         self.controls = Controls(connection, now_ms, buffer)
         self.courtesies = Courtesies(connection, now_ms, buffer)
         self.market = Market(connection, now_ms, buffer)
+        self.identities = Identities(connection, now_ms, buffer)
 
     @contextmanager
     def attempt(self) -> Iterator[None]:

@@ -1,4 +1,5 @@
-"""The tables of what is needed when the database is older than its chains (see `tables.py` for the rules)."""
+"""The tables of what is needed when the database, its chains and the configuration do not fit together (see
+`tables.py` for the rules)."""
 
 from sqlalchemy import BigInteger, Index, Text, UniqueConstraint
 from sqlmodel import Field, SQLModel
@@ -104,3 +105,18 @@ class AccountMarkRow(SQLModel, table=True):
     alarmed: int | None = Field(default=None, sa_type=BigInteger, nullable=True)
     """The chain's next sequence at the last alarm, None if there is none."""
     updated_ms: int = Field(sa_type=BigInteger)
+
+
+class ChainIdentityRow(SQLModel, table=True):
+    """What a chain's name in the configuration has meant, the newest row last: a change is a new row."""
+
+    __tablename__ = "chain_identities"
+
+    id: int | None = Field(default=None, primary_key=True, sa_type=BigKey)
+    chain: str = Field(index=True)
+    network: str = Field(sa_type=Text)
+    """Which network it is, as its family names it."""
+    contract: str
+    account: str
+    """The bridge's own."""
+    first_seen_ms: int = Field(sa_type=BigInteger)

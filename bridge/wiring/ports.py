@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from bridge.chains.port import ChainPort, WalletBuilder
 from bridge.config import Settings
 from bridge.keys.keystore import SecretKey
 from bridge.protocol.types import Address, ChainId
-
-if TYPE_CHECKING:
-    from bridge.desk.orders import KeylessPort
 
 
 def open_port(settings: Settings, chain: ChainId, key: SecretKey) -> ChainPort:
@@ -26,7 +21,7 @@ def account(settings: Settings, chain: ChainId, key: SecretKey) -> Address:
     return settings.chains.family(chain).account(settings.instance(chain), key)
 
 
-def keyless_ports(settings: Settings) -> dict[ChainId, KeylessPort]:
+def keyless_ports(settings: Settings) -> dict[ChainId, ChainPort]:
     """Return what every enabled chain's adapter can do in a process that holds no key.
 
     The adapters want some account; they get one that is made up here and forgotten.

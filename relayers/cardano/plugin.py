@@ -91,6 +91,10 @@ class CardanoSection(ChainSection):
             )
         return self
 
+    def network_name(self, network: Network) -> str:
+        """See `ChainSection.network_name`."""
+        return self.testnet.value if network is Network.TEST else network.value
+
     def default_timing(self, network: Network) -> TimingConfig:  # noqa: ARG002 - all networks alike
         """See `ChainSection.default_timing`."""
         return timing_from(timing.PUBLIC)

@@ -81,6 +81,10 @@ class EvmSection(NodesSection):
         """Return the network's number."""
         return self.chain_id or ETHEREUM_IDS[network]
 
+    def network_name(self, network: Network) -> str:
+        """See `ChainSection.network_name`."""
+        return f"chain id {self.chain_id_on(network)}"
+
     def profile_on(self, network: Network) -> EvmProfile:
         """Return what is known of the network. Raises `ProfileError` where nothing is."""
         return profile_for(self.chain_id_on(network), network, self.profile)

@@ -79,6 +79,12 @@ class SolanaSection(NodesSection):
         """See `ChainSection.missing`."""
         return "" if self.contract else "contract is empty: deploy the HTLC and fill it in"
 
+    def network_name(self, network: Network) -> str:
+        """See `ChainSection.network_name`; local clusters get a new genesis each time."""
+        if network is Network.DEV:
+            return network.value
+        return f"genesis {self.genesis_hash or GENESIS[network]}"
+
     def default_timing(self, network: Network) -> TimingConfig:  # noqa: ARG002 - all clusters alike
         """See `ChainSection.default_timing`."""
         return timing_from(timing.MAINNET)

@@ -56,6 +56,10 @@ class StellarSection(NodesSection):
         """See `ChainSection.missing`."""
         return "" if self.contract else "contract is empty: deploy the HTLC and fill it in"
 
+    def network_name(self, network: Network) -> str:
+        """See `ChainSection.network_name`."""
+        return _passphrase(self, network)
+
     def default_timing(self, network: Network) -> TimingConfig:  # noqa: ARG002 - all networks alike
         """See `ChainSection.default_timing`."""
         return timing_from(timing.MAINNET)
@@ -116,16 +120,19 @@ def settings_of(instance: Instance) -> StellarSettings:
 
 def passphrase_of(instance: Instance) -> str:
     """Return the passphrase of the Stellar network that an instance is on."""
+    return _passphrase(section_of(instance, StellarSection), instance.network)
+
+
+def _passphrase(section: StellarSection, network: Network) -> str:
     from stellar_sdk import Network as StellarNetwork
 
-    named = section_of(instance, StellarSection).passphrase
-    if named:
-        return named
+    if section.passphrase:
+        return section.passphrase
     return {
         Network.MAIN: StellarNetwork.PUBLIC_NETWORK_PASSPHRASE,
         Network.TEST: StellarNetwork.TESTNET_NETWORK_PASSPHRASE,
         Network.DEV: StellarNetwork.STANDALONE_NETWORK_PASSPHRASE,
-    }[instance.network]
+    }[network]
 
 
 FAMILY = StellarFamily()

@@ -81,4 +81,6 @@ async def read_head(endpoint: OneEndpoint) -> Head:
     """Return an endpoint's newest ledger. An endpoint that calls itself ill raises an error here."""
     health = await ask(endpoint, "getHealth")
     closed_at = health.get("latestLedgerCloseTime")
-    return Head(int(health["latestLedger"]), int(closed_at) if closed_at else None)
+    if not closed_at:  # stellar-rpc before 27.1 (its CHANGELOG)
+        closed_at = (await ask(endpoint, "getLatestLedger"))["closeTime"]
+    return Head(int(health["latestLedger"]), int(closed_at))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from stellar_sdk import xdr
+
 from tests.conformance.fault_proxy import Upstream
 
 _OTHER = "f"
@@ -169,6 +171,60 @@ class ZionDialect:
         if call["method"] == "getInfo":
             return result(call, {**found, "network": "main", "chain_id": 1, "best_id": "ab" * 32})
         return result(call, []) if isinstance(found, list) else answer
+
+    def too_wide(self, call: dict[str, Any], most: int) -> dict[str, Any] | None:
+        return None
+
+
+class StellarDialect:
+    """stellar-rpc's answers (cmd/stellar-rpc/internal/methods): ranges in each answer, errors beyond them."""
+
+    async def height(self, upstream: Upstream) -> int:
+        return int((await upstream.result("getHealth", {}))["latestLedger"])
+
+    async def as_of(self, upstream: Upstream, call: dict[str, Any], height: int) -> dict[str, Any]:
+        method, params = call["method"], call["params"]
+        if method == "getLatestLedger":
+            wish = {"startLedger": height, "pagination": {"limit": 1}}
+            (ledger,) = (await upstream.result("getLedgers", wish))["ledgers"]
+            entry = xdr.LedgerHeaderHistoryEntry.from_xdr(ledger["headerXdr"])
+            head = {"id": ledger["hash"], "sequence": height, "headerXdr": entry.header.to_xdr()}
+            return result(call, {**(await upstream.result(method, params)), **head})
+        if params.get("startLedger", 0) > height:
+            return error(
+                call, -32600, f"start ledger ({params['startLedger']}) must be between 2 and {height}"
+            )
+        answer = await upstream.ask(call)
+        found: Any = answer.get("result")
+        if not isinstance(found, dict):
+            return answer
+        if method == "getTransaction" and found.get("ledger", 0) > height:
+            found = {"status": "NOT_FOUND", "oldestLedger": found["oldestLedger"]}
+        if "ledgers" in found:
+            found = {**found, "ledgers": [each for each in found["ledgers"] if each["sequence"] <= height]}
+        for name in ("transactions", "events"):
+            if name in found:
+                found = {**found, name: [each for each in found[name] if each["ledger"] <= height]}
+        return result(call, {**found, "latestLedger": height} if "latestLedger" in found else found)
+
+    async def pruned(self, upstream: Upstream, call: dict[str, Any], oldest: int) -> dict[str, Any]:
+        start = call["params"].get("startLedger")
+        if start is not None and start < oldest:
+            return error(call, -32600, f"startLedger must be within the ledger range: {oldest} - 99999")
+        answer = await upstream.ask(call)
+        found: Any = answer.get("result")
+        if isinstance(found, dict) and "oldestLedger" in found:
+            return result(call, {**found, "oldestLedger": oldest})
+        return answer
+
+    async def foreign(self, upstream: Upstream, call: dict[str, Any]) -> dict[str, Any]:
+        answer = await upstream.ask(call)
+        found: Any = answer.get("result")
+        if call["method"] == "getNetwork":
+            return result(call, {**found, "passphrase": "Test SDF Network ; September 2015"})
+        if isinstance(found, dict) and "transactions" in found:
+            return result(call, {**found, "transactions": []})
+        return answer
 
     def too_wide(self, call: dict[str, Any], most: int) -> dict[str, Any] | None:
         return None

@@ -28,9 +28,10 @@ from bridge.protocol.types import BlockRef, LockTerms, Preimage
 from relayers.cardano import adapter as cardano
 from relayers.evm import adapter as evm
 from relayers.solana import adapter as solana
+from relayers.stellar import adapter as stellar
 from relayers.zion import adapter as zion
 from tests.conformance.conftest import Rigs
-from tests.conformance.fault_dialects import EvmDialect, SolanaDialect, ZionDialect
+from tests.conformance.fault_dialects import EvmDialect, SolanaDialect, StellarDialect, ZionDialect
 from tests.conformance.fault_proxy import Dialect, Fault, FaultProxy
 from tests.conformance.own_node_fault_proxy import OwnNodeFaultProxy
 from tests.conformance.rest_fault_proxy import BlockfrostFaultProxy
@@ -47,22 +48,24 @@ FIGURES = os.environ.get("ENDPOINT_FAULTS_FIGURES", "")
 LIMIT = float(os.environ.get("ENDPOINT_FAULTS_LIMIT", 15 + BLOCKS / 10))
 """Seconds within which a scan must have found everything, where it can."""
 
-CHAINS = ("ethereum", "zion", "solana", "cardano", "cardano_own_node")
+CHAINS = ("ethereum", "zion", "solana", "stellar", "cardano", "cardano_own_node")
 DIALECTS: dict[str, Callable[[], Dialect]] = {
     "ethereum": EvmDialect,
     "zion": ZionDialect,
     "solana": SolanaDialect,
+    "stellar": StellarDialect,
 }
 OPENERS: dict[str, Callable[[Any, bytes], Any]] = {
     "ethereum": evm.open_port,
     "zion": zion.open_port,
     "solana": solana.open_port,
+    "stellar": stellar.open_port,
     "cardano": cardano.open_port,
     "cardano_own_node": cardano.open_port,
 }
 AnyProxy = FaultProxy | BlockfrostFaultProxy | OwnNodeFaultProxy
 
-NO_BATCHES = {"zion", "cardano", "cardano_own_node"}
+NO_BATCHES = {"zion", "stellar", "cardano", "cardano_own_node"}
 HOPELESS = {Fault.FROZEN, Fault.FOREIGN, Fault.PRUNED}
 """Alone, such an endpoint cannot show all: it must be said why."""
 
@@ -194,7 +197,8 @@ async def through(
         return await through_a_service(history, fault, second=second, stack=stack)
     if history.chain == "cardano_own_node":
         return await through_an_own_node(history, fault, second=second, stack=stack)
-    upstream = history.rig.devnet.rpc_url
+    devnet = history.rig.devnet
+    upstream = devnet.url if history.chain == "stellar" else devnet.rpc_url
     proxy = await stack.enter_async_context(
         FaultProxy(
             upstream,
@@ -206,8 +210,9 @@ async def through(
         )
     )
     urls = (proxy.url, upstream) if second else (proxy.url,)
-    changes: dict[str, Any] = {"rpc_urls": urls, "timeout": 0.5 if fault is Fault.SLOW else 5.0}
-    if history.chain != "zion":
+    patience = "request_timeout" if history.chain == "stellar" else "timeout"
+    changes: dict[str, Any] = {"rpc_urls": urls, patience: 0.5 if fault is Fault.SLOW else 5.0}
+    if history.chain in {"ethereum", "solana"}:
         changes["ws_url"] = ""
     settings = msgspec.structs.replace(history.rig.devnet.settings, **changes)
     port = OPENERS[history.chain](settings, devnet_key("endpoint-faults"))

@@ -10,11 +10,12 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from bridge.chains.actions import Action
+from bridge.chains.actions import Action, CancelAction
 from bridge.chains.errors import PortUnavailableError
 from bridge.chains.port import BroadcastOutcome, BroadcastResult, FeeLevel, SignedTx
+from bridge.engine.actions import encode_action
 from bridge.protocol.types import ChainId, LegState, Preimage, Purpose, SwapId, SwapState
-from bridge.store.records import IntentState
+from bridge.store.records import IntentState, PlannedIntent
 from relayers.fake.ledger import FakeTx, LedgerLockState, lock_id_of
 from tests import instances
 from tests.scenario.world import (
@@ -290,6 +291,43 @@ async def test_a_gap_in_the_sequences_is_filled_so_that_later_transactions_land(
     with world.store.reading() as tx:
         (gap,) = tx.intents.of_subject("gap:bridge:0")
     assert gap.state is IntentState.FINAL
+
+
+async def test_what_was_to_fill_a_gap_sends_nothing_when_there_is_none_any_more(world: BridgeWorld) -> None:
+    zion = world.chains[instances.ZION]
+    action = encode_action(CancelAction())
+    planned = PlannedIntent("gap:bridge:0", Purpose.CANCEL, zion.chain, action=action)
+    with world.store.transaction() as tx:
+        assert tx.intents.plan(planned)
+    for _ in range(6):
+        await world.step()
+    assert zion.ledger.sequences.get("bridge", 0) == 0
+    with world.store.transaction() as tx:
+        (gap,) = tx.intents.of_subject("gap:bridge:0")
+        assert gap.state is IntentState.CANCELLED
+        assert tx.intents.plan(planned), "the same sequence may become a gap again"
+
+
+async def test_where_few_land_before_they_expire_none_gives_its_turn_to_one_that_does_nothing(
+    tmp_path: Path,
+) -> None:
+    """An expired transaction leaves a gap. Its own intent takes that sequence again."""
+    swaps = 24
+    world = BridgeWorld(tmp_path, expiry_blocks=6)
+    for number in range(1, swaps + 1):
+        world.swap(number, claims=False)
+        if number % 2 == 0:  # the refunds are due two a block, and one lands
+            await world.step()
+    await world.until(
+        lambda: all(world.get(swap_id).destination.state is LegState.FINAL for swap_id in world.users)
+    )
+    for fake in world.chains.values():
+        fake.one_at_a_time = frozenset({"bridge"})
+    await world.until(lambda: all(world.is_over(swap_id) for swap_id in world.users), limit=100)
+    world.check()
+    used = {chain: fake.ledger.sequences["bridge"] for chain, fake in world.chains.items()}
+    assert used == {instances.ZION: 2 * swaps, instances.ETHEREUM: swaps}  # lock, refund; the source's refund
+    world.close()
 
 
 @pytest.mark.parametrize("expiry", [2, 6])

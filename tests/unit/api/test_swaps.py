@@ -6,13 +6,14 @@ import json
 from collections.abc import Iterator, MutableMapping
 from typing import Any
 
+import msgspec
 import pytest
 import structlog
 from starlette.testclient import TestClient
 from starlette.websockets import WebSocketDisconnect
 
 from bridge.protocol.events import ClaimSeen, LockFinal
-from bridge.protocol.types import LegRole, LockId, TxId
+from bridge.protocol.types import ChainId, LegRole, LockId, TxId
 from bridge.store import Store
 from tests import instances
 from tests.unit.api import play
@@ -43,6 +44,22 @@ def test_the_same_idempotency_key_gives_the_same_swap_and_refuses_another_reques
     assert first.json()["id"] == again.json()["id"]
     other = client.post("/v1/swaps", json=play.order(play.ask(client), 2), headers=headers)
     assert problem(other) == "idempotency-conflict"
+
+
+@pytest.mark.parametrize("change", [{"contract": "0xnew"}, {"account": "another"}])
+@pytest.mark.parametrize("chain", [instances.ETHEREUM, instances.ZION])
+def test_a_quote_with_an_old_contract_or_account_is_no_longer_taken(
+    client: TestClient, store: Store, chain: ChainId, change: dict[str, str]
+) -> None:
+    quote = play.ask(client)
+    with store.transaction() as tx:
+        status = tx.chains.get(chain)
+        assert status is not None
+        tx.chains.put(msgspec.structs.replace(status, **change))
+    assert problem(client.post("/v1/swaps", json=play.order(quote))) == "quote-gone"
+    with store.transaction() as tx:
+        tx.chains.put(status)
+    assert client.post("/v1/swaps", json=play.order(quote)).status_code == 201
 
 
 def test_a_hashlock_is_good_for_one_swap_only(client: TestClient) -> None:

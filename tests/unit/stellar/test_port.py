@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 import msgspec
 import pytest
@@ -12,6 +13,7 @@ from stellar_sdk import ManageData, SetTrustLineFlags, TrustLineFlags, xdr
 from bridge.chains.actions import CancelAction, ClaimAction, LockAction, RefundAction
 from bridge.chains.endpoints.answers import EndpointError
 from bridge.chains.endpoints.json_rpc import OneEndpoint
+from bridge.chains.endpoints.selection import Rules
 from bridge.chains.errors import (
     ActionRefusedError,
     CannotReceiveError,
@@ -36,9 +38,10 @@ from bridge.chains.recent_blocks import block_at
 from bridge.protocol.types import Address, BlockHeight, Preimage
 from relayers.stellar.adapter import StellarPort, open_port
 from relayers.stellar.contract import to_stellar
+from relayers.stellar.devnet.soroban.rpc import RpcServer
 from relayers.stellar.ledgers import ANCESTRY
 from relayers.stellar.reading import inner_envelope
-from relayers.stellar.rpc import open_rpc
+from relayers.stellar.rpc import LAG_LEDGERS, open_rpc
 from relayers.stellar.settings import FeeCaps
 from tests import instances
 from tests.unit.stellar.conftest import SECRET, Net
@@ -444,6 +447,23 @@ async def test_two_endpoints_must_agree_where_two_are_configured(
     assert await twice.read_lock(lock, terms, agreed=True) is LockStatus.OPEN
     for port in (doubtful, twice):
         await port.close()
+
+
+@pytest.mark.parametrize("tells_when", [True, False])
+async def test_an_endpoint_whose_newest_ledger_is_old_is_left_whatever_its_version(
+    net: Net, monkeypatch: pytest.MonkeyPatch, tells_when: bool
+) -> None:
+    closed_at = net.node.network.header.close_time
+    if tells_when:
+        plain = RpcServer._health
+        more = {"latestLedgerCloseTime": str(closed_at)}
+        monkeypatch.setattr(RpcServer, "_health", lambda self, params: plain(self, params) | more)
+    for age, left in ((100, False), (101, True)):
+        rules, clock = Rules(lag=LAG_LEDGERS, max_age=100, patience=0), partial(float, closed_at + age)
+        rpc = open_rpc((net.url,), 30.0, instances.STELLAR, rules=rules, clock=clock)
+        (report,) = await rpc.examine()
+        assert bool(report.trouble) is left, report
+        await rpc.close()
 
 
 async def test_an_endpoint_that_is_ahead_shows_the_ledgers_of_the_other_one(net: Net) -> None:
