@@ -332,6 +332,11 @@ class HostedView:
         """See `ChainView`."""
         return [output_of(output, output.tx_hash) for output in await self._blockfrost.utxos(place)]
 
+    async def decimals(self, unit: str) -> dict[str, int] | None:
+        """See `ChainView`. A compatible service may lack the route."""
+        token = await self._blockfrost.token(unit)
+        return None if token is None else token.decimals
+
     async def waiting(self, address: str) -> list[Waiting]:
         """See `ChainView`."""
         ids = await self._blockfrost.waiting_at(address)
