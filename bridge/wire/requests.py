@@ -7,8 +7,9 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
 
+from bridge.protocol.events import Verdict
 from bridge.protocol.types import SwapId
-from bridge.wire.market import Side
+from bridge.wire.market import FeeChoice, Side
 from bridge.wire.swaps import WalletPurpose
 
 AmountText = Annotated[str, Field(pattern=r"^[1-9][0-9]{0,77}$", examples=["1000000"])]
@@ -56,6 +57,16 @@ class QuoteRequest(Request):
     side: Annotated[Side, Field(strict=False)] = Side.SOURCE
     gasless: bool = Field(
         False, description="The relayer claims the destination and its cost is in the price."
+    )
+    firm: bool = Field(
+        False,
+        description="What arrives is fixed now, at a higher price. Otherwise it follows the price until the "
+        "bridge locks, within the limits that the quote shows. Always so where `side` is `to`.",
+    )
+    lock_fee: Annotated[FeeChoice | None, Field(strict=False)] = Field(
+        None,
+        description="What you stake of your credit on finishing, for a smaller spread. Without it: `low` if "
+        "your credit is enough.",
     )
 
 
@@ -110,3 +121,20 @@ class NoteRequest(Request):
     """Why an operator does it; kept in the audit trail."""
 
     note: Annotated[str, Field(max_length=500)] = ""
+
+
+class SettleRequest(Request):
+    """How a lock was spent, as an operator has found out: it is taken for proved. A claim needs the preimage
+    that stands in its transaction, unless the bridge knows it. Who asked and the note are kept."""
+
+    lock_id: Annotated[str, Field(min_length=1, max_length=200)]
+    verdict: Annotated[Verdict, Field(strict=False)]
+    preimage: HexPreimage | None = Field(None, description="For a claim.")
+    tx_id: Annotated[str, Field(max_length=200)] = ""
+    note: Annotated[str, Field(min_length=8, max_length=500)]
+
+
+class DismissRequest(Request):
+    """Why an item that could not be read concerns no lock of the bridge's; kept in the audit trail."""
+
+    note: Annotated[str, Field(min_length=8, max_length=500)]
