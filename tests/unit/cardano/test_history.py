@@ -135,6 +135,33 @@ async def scans_begin_late(client: Client) -> None:
     await port.close()
 
 
+async def test_places_outside_the_blocks_are_not_asked_again_after_a_failure(devnet: CardanoDevnet) -> None:
+    """Else a scan of old blocks with many newer claims never ends where requests fail now and then."""
+    async with LyingWeb(devnet) as liar:
+        async for client in opened(devnet, liar, "hosted", "many newer claims"):
+            await scans_below_claims(client)
+
+
+async def scans_below_claims(client: Client) -> None:
+    start = (await client.port.tip()).block
+    await client.devnet.mine(2)
+    for _ in range(4):
+        await claimed(client)
+    port = afresh(client)
+    asked: list[str] = []
+
+    def third_fails(path: str, honest: Any) -> Any:
+        if "/txs/" not in path or not isinstance(honest, dict) or "block_height" not in honest:
+            return honest
+        asked.append(path)
+        return 7 if len(asked) == 3 else honest
+
+    client.liar.mangle = third_fails
+    assert len((await port.scan((start,), 2)).blocks) == 2
+    assert len(asked) == len(set(asked)) + 1, "only the one that failed is asked again"
+    await port.close()
+
+
 async def test_a_kupo_that_has_not_read_a_block_does_not_show_it_empty(devnet: CardanoDevnet) -> None:
     async with LyingWeb(devnet) as liar:
         async for client in opened(devnet, liar, "own_node", "kupo behind"):
