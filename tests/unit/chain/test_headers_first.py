@@ -231,6 +231,8 @@ def test_a_long_chain_of_headers_is_not_called_deep_once_the_main_chain_has_foll
     chain.accept_headers([block.header for block in blocks[:35]])
     for block in blocks[:30]:
         chain.accept_block(block)
+    sibling = box.forge(parent=blocks[33].id, extra_nonce=5)
+    assert chain.accept_headers([sibling.header]).new == 1, "what was kept of its parent is old"
     assert chain.accept_headers([block.header for block in blocks[35:]]).new == len(blocks) - 35
     for block in blocks[30:]:
         chain.accept_block(block)
