@@ -85,8 +85,10 @@ class Node:
         self.dev = DevNet(self) if config.network is Network.DEV else None
         self.mining = config.mine
         self.solo: SoloMiner | None = None
-        self.deep_branch = ""
-        """The last branch refused for forking below the finality window: an operator looks at it."""
+        self.deep_branch = (0, "")
+        """Work of the last branch that was refused for its depth although it is heavier, and what to do.
+
+        Its headers showed their work; a single block at any depth costs nothing and proves nothing."""
         self._subscribers: set[asyncio.Queue[Event | None]] = set()
         self.tasks = Tasks()
         self._found_blocks: asyncio.Queue[Block] = asyncio.Queue()
@@ -117,9 +119,10 @@ class Node:
         try:
             change = self.chain.accept_block(block)
         except RuleBrokenError as error:
-            if error.reason is Reason.REORG_TOO_DEEP:
-                self.deep_branch = f"block {block.id.hex()}: {error.with_hint}"
-                log.error("a branch below the finality window was refused", block=block.id.hex())
+            known = self.chain.header(block.id)
+            if error.reason is Reason.REORG_TOO_DEEP and known and known.work > self.chain.tip.work:
+                self.deep_branch = (known.work, f"block {block.id.hex()}: {error.with_hint}")
+                log.error("a heavier branch below the finality window was refused", block=block.id.hex())
             raise
         self.follow(change)
         return change
@@ -230,8 +233,8 @@ class Node:
             found.append(self.solo.problem)
         elif self.solo is not None and not self.solo.alive:
             found.append("the miner's thread has ended")
-        if self.deep_branch:
-            found.append(self.deep_branch)
+        if self.deep_branch[0] > self.chain.tip.work:
+            found.append(self.deep_branch[1])
         return tuple(found)
 
     # events ------------------------------------------------------------------------------------------
