@@ -20,6 +20,9 @@ from chain.devnet import DevNet
 from chain.mempool.pool import Added, Mempool
 from chain.mining.miner import SoloMiner, Work
 from chain.mining.template import assemble, solve
+from chain.network.config import NetworkConfig
+from chain.network.node_ledger import NodeLedger
+from chain.network.service import NetworkService
 from chain.rules import compiled
 from chain.rules.address import decode_address
 from chain.rules.block import Block
@@ -43,7 +46,10 @@ TEMPLATE_SECONDS = 10
 
 @dataclass(frozen=True)
 class NodeConfig:
-    """How a node runs. `block_interval` (seconds) paces mining on dev only; port 0 takes a free one."""
+    """How a node runs. `block_interval` (seconds) paces mining on dev only; port 0 takes a free one.
+
+    Without `peers` the node stays alone.
+    """
 
     network: Network
     data_dir: Path
@@ -54,6 +60,7 @@ class NodeConfig:
     block_interval: float = 1.0
     backend: str = "numba"
     sync: bool = True
+    peers: NetworkConfig | None = None
 
 
 class Node:
@@ -85,6 +92,10 @@ class Node:
         self.dev = DevNet(self) if config.network is Network.DEV else None
         self.mining = config.mine
         self.solo: SoloMiner | None = None
+        self.ledger = NodeLedger(self.chain, self.mempool, self.accept, self._take)
+        self.network: NetworkService | None = None
+        if config.peers is not None:
+            self.network = NetworkService(self.ledger, config.peers, config.data_dir)
         self._subscribers: set[asyncio.Queue[Event | None]] = set()
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -104,6 +115,14 @@ class Node:
         with self.chain.store.view() as view:
             if view.get_place(tx.txid) is not None:
                 return Added(tx.txid, known=True)
+        added = self._take(tx)
+        if self.network is not None and not added.known:
+            self.ledger.note_own(tx)
+            self.network.own_transaction(tx.raw, tx.fee)
+        return added
+
+    def _take(self, tx: Transaction) -> Added:
+        """Take a transaction of a client or a peer. Raises `RuleBrokenError`."""
         added = self.mempool.add(tx)
         if not added.known:
             log.info("transaction accepted", txid=tx.txid.hex(), kind=int(tx.kind), fee=tx.fee)
@@ -144,6 +163,8 @@ class Node:
         )
         if self.solo is not None:
             self._offer_work()
+        if self.network is not None:
+            self.network.tip_moved()
 
     def template(self, miner: KeyHash | None = None) -> Block:
         """Return an unmined block on the head; transactions that do not fit it leave the mempool."""
@@ -166,7 +187,9 @@ class Node:
     # mining ------------------------------------------------------------------------------------------
 
     async def start(self) -> None:
-        """Start mining, if asked to."""
+        """Start mining and the network, if asked to."""
+        if self.network is not None:
+            await self.network.start()
         if self.config.network is Network.DEV:
             self._tasks.append(asyncio.create_task(self._mine_dev()))
         elif self.mining:
@@ -229,7 +252,9 @@ class Node:
                 queue.put_nowait(None)
 
     async def stop(self) -> None:
-        """Stop mining and close the store."""
+        """Stop mining, leave the network and close the store."""
+        if self.network is not None:
+            await self.network.stop()
         for task in self._tasks:
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
