@@ -124,8 +124,7 @@ class Node:
     def _take(self, tx: Transaction) -> Added:
         """Take a transaction of a client or a peer. Raises `RuleBrokenError`."""
         added = self.mempool.add(tx)
-        if not added.known:
-            log.info("transaction accepted", txid=tx.txid.hex(), kind=int(tx.kind), fee=tx.fee)
+        if not added.known and self._subscribers:
             self._publish(view_transaction(tx))
         return added
 

@@ -132,24 +132,34 @@ class RecoveryDir:
         return self._read(self._file(hashlock))
 
     def find(self, beginning: str) -> RecoveryRecord:
-        """Return the record of a swap, given the beginning of its id or hashlock."""
+        """Return the record of a swap, given the beginning of its id or hashlock. Raises `RecoveryError`."""
+        records, damaged = self.readable()
         found = [
             record
-            for record in self.all()
+            for record in records
             if (record.swap_id.startswith(beginning) or record.hashlock.hex().startswith(beginning))
             and beginning
         ]
         if len(found) != 1:
             what = "no recovery file" if not found else "more than one recovery file"
-            raise RecoveryError(f"{what} for {beginning!r} in {self.path}", "`rainbow swap list` lists them")
+            unread = f"; {len(damaged)} cannot be read, the first: {damaged[0].message}" if damaged else ""
+            raise RecoveryError(
+                f"{what} for {beginning!r} in {self.path}{unread}", "`rainbow swap list` lists them"
+            )
         return found[0]
 
-    def all(self) -> list[RecoveryRecord]:
-        """Return all records, oldest first."""
-        if not self.path.is_dir():
-            return []
-        records = [self._read(file) for file in self.path.glob(f"*{SUFFIX}")]
-        return sorted(records, key=lambda record: (record.created, record.hashlock))
+    def readable(self) -> tuple[list[RecoveryRecord], list[RecoveryError]]:
+        """Return all records that can be read, oldest first, and what is wrong with the other files: a
+        damaged file does not keep another swap from being claimed."""
+        records: list[RecoveryRecord] = []
+        damaged: list[RecoveryError] = []
+        for file in sorted(self.path.glob(f"*{SUFFIX}")) if self.path.is_dir() else ():
+            try:
+                records.append(self._read(file))
+            except RecoveryError as error:
+                damaged.append(error)
+        records.sort(key=lambda record: (record.created, record.hashlock))
+        return records, damaged
 
     def _file(self, hashlock: bytes) -> Path:
         return self.path / f"{hashlock.hex()}{SUFFIX}"
@@ -162,6 +172,8 @@ class RecoveryDir:
             return _from_version_1(record, raw) if record.version == 1 else record
         except KeystoreError as error:
             raise RecoveryError(str(error), error.hint) from None
+        except OSError as error:
+            raise RecoveryError(f"{file} cannot be read: {error.strerror}", "look at the disk") from None
         except msgspec.DecodeError as error:
             raise RecoveryError(f"{file} is damaged: {error}", "restore it from a backup") from None
 

@@ -123,6 +123,8 @@ class UserSwap:
         self._client = client
         self._recovery = recovery
         self.record = record
+        self.created: SwapCreated | None = None
+        """The bridge's answer to `place`, once it is checked."""
 
     @classmethod
     async def begin(
@@ -210,6 +212,7 @@ class UserSwap:
             self._check_receipt(created.receipt, created.id, source, destination)
             changes |= {"receipt": created.receipt.text, "receipt_signature": created.receipt.signature}
         self._save(**changes)
+        self.created = created
         return created
 
     def _check_receipt(

@@ -17,13 +17,14 @@ from bridge import config as configuration
 from bridge.chains.endpoints.reports import Examinable
 from bridge.chains.errors import PortError, PortUnavailableError
 from bridge.chains.port import ChainPort
+from bridge.chains.upkeep import KeepsAlive
 from bridge.commands.older_locks import HINT, described, without_contract
 from bridge.commands.output import ConfigFile, Exit, Json, plain, speaking
 from bridge.commands.runtime import KeyRing, price_source
 from bridge.config import Network, Settings, to_text, to_units
 from bridge.keys.keystore import KeystoreError, check_private
 from bridge.protocol.legs import UNPROVEN
-from bridge.protocol.types import ChainId, SwapId
+from bridge.protocol.types import Asset, ChainId, SwapId
 from bridge.wiring.ports import open_port
 
 if TYPE_CHECKING:
@@ -358,11 +359,32 @@ async def _ask(settings: Settings, chain: ChainId, port: ChainPort) -> list[Find
             found.append(Finding(f"{what} balance", level, shown, hint))
         else:
             found.append(Finding(f"{what} balance", Level.OK, shown))
+    found += await _upkeep(what, port, [entry.asset for entry in assets])
     missing = await port.setup_actions([entry.asset for entry in assets if entry.contract])
     if missing:
         text = f"{len(missing)} set-up actions (token approvals, trustlines) are missing"
         found.append(Finding(f"{what} approvals", Level.WARN, text, "the relayer makes them when it starts"))
     return found
+
+
+async def _upkeep(what: str, port: ChainPort, assets: list[Asset]) -> list[Finding]:
+    """Tell of what the chain forgets unless somebody pays for it."""
+    if not isinstance(port, KeepsAlive):
+        return []
+    kept = await port.upkeep(assets)
+    bad = [
+        Finding(
+            f"{what} upkeep",
+            Level.WARN,
+            f"{each.what}: {each.trouble}",
+            "see the chain's page in docs/chains",
+        )
+        for each in kept
+        if each.trouble
+    ]
+    lives = [each.seconds for each in kept if each.seconds is not None]
+    days = min(lives, default=0) // 86_400
+    return bad or [Finding(f"{what} upkeep", Level.OK, f"everything lives {days} days yet, and is renewed")]
 
 
 async def _endpoints(settings: Settings, chain: ChainId, port: ChainPort) -> list[Finding]:

@@ -198,7 +198,7 @@ class Person:
         """Begin the swap or, when the answer got lost, continue from the recovery file."""
 
         async def attempt() -> UserSwap:
-            open_records = [record for record in self.recovery.all() if not record.swap_id]
+            open_records = [record for record in self.recovery.readable()[0] if not record.swap_id]
             if open_records:
                 swap = UserSwap.resume(self.client, self.recovery, open_records[-1])
                 await swap.place()

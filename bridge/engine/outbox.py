@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 
 import msgspec
@@ -44,15 +44,18 @@ from bridge.engine.tx_sender import TxSender
 from bridge.protocol.events import Event
 from bridge.protocol.types import Purpose, SwapId
 from bridge.store import LeaseLostError, Store, StoreError, StoreUnavailableError, Transaction
-from bridge.store.records import StoredTx
+from bridge.store.records import IntentState, StoredTx
 
 __all__ = ["Outbox", "OutboxSettings"]
 
 log = structlog.get_logger("outbox")
 
+GROUP_PARALLEL = 4
+"""How many times as many intents as may be asked about at once are worked on together."""
 UNANSWERED_IN_A_ROW = 3
 """The pass ends after so many intents in a row about which the chain did not answer."""
 
+_NO_DEADLINE = 1 << 62
 _PRIORITY = {Purpose.CLAIM: 0, Purpose.CANCEL: 1, Purpose.REFUND: 2, Purpose.COOPERATIVE_REFUND: 2}
 
 
@@ -95,6 +98,8 @@ class Outbox:
         self._unanswered: dict[int, int] = {}
         """The intents about which the chain gave no answer when they were last looked at, by their turn."""
         self._turns = itertools.count(1)
+        self._deadlines: Mapping[tuple[SwapId, str], int] = {}
+        """Of the claims that nothing was sent for, by swap and leg."""
 
     @property
     def holds_lease(self) -> bool:
@@ -107,13 +112,15 @@ class Outbox:
 
     # -- one pass ----------------------------------------------------------------------------
 
-    async def work(self) -> bool:
+    async def work(self, *, only_claims: bool = False) -> bool:
         """Take every due intent one step further; returns whether something was sent or settled.
 
-        Raises `PortUnavailableError` when the chain does not answer and `StoreError` when the database does
-        not.
+        Claims that nothing was sent for come first, those with the nearest deadline first: before the chain
+        is asked about anything else, so that they get on however short the process lives. `only_claims`:
+        leave the rest, which has to wait until the chain was read. Raises `PortUnavailableError` when the
+        chain does not answer and `StoreError` when the database does not.
         """
-        snapshots = await self._store.read(self._due)
+        snapshots = await self._store.read(partial(self._due, only_claims=only_claims))
         if not snapshots or not await self._store.acquire():
             return False
         snapshots = await self._batcher.leave_ended_batches(snapshots)
@@ -121,16 +128,19 @@ class Outbox:
             await self._sequences.learn()
         tip = await self._port.tip()
         now_ms = self._store.now_ms()
-        busy = await self._ask(
-            [
-                snapshot
-                for snapshot in snapshots
-                if is_worth_a_look(snapshot, tip, now_ms, self._settings, self._last_look(snapshot))
-            ]
-        )
+        busy = [
+            snapshot
+            for snapshot in snapshots
+            if is_worth_a_look(snapshot, tip, now_ms, self._settings, self._last_look(snapshot))
+        ]
         self._batcher.begin_pass(busy)
+        progress, trouble = False, None
         try:
-            progress, trouble = await self._step_all(busy, tip, now_ms)
+            for group in self._groups(busy):
+                more, other, silent = await self._step_all(await self._ask(group), tip, now_ms)
+                progress, trouble = progress or more, trouble or other
+                if silent:
+                    break
         except Exception:
             await self._store.write_notes()
             raise
@@ -140,18 +150,48 @@ class Outbox:
             raise trouble
         return progress
 
-    def _due(self, tx: Transaction) -> list[IntentSnapshot]:
+    def _due(self, tx: Transaction, *, only_claims: bool) -> list[IntentSnapshot]:
         intents = tx.intents.due(self._port.chain)
+        if only_claims:
+            intents = [intent for intent in intents if intent.purpose is Purpose.CLAIM]
         leaders = {intent.batch_leader for intent in intents if intent.batch_leader is not None}
         txs = tx.transactions.of_intents({intent.id for intent in intents} | leaders)
-        self._last_looks = {key: look for key, look in self._last_looks.items() if key in txs}
-        self._unanswered = {key: turn for key, turn in self._unanswered.items() if key in txs}
+        if not only_claims:
+            self._last_looks = {key: look for key, look in self._last_looks.items() if key in txs}
+            self._unanswered = {key: turn for key, turn in self._unanswered.items() if key in txs}
+        claims = {intent.id: intent.swap_id for intent in intents if intent.purpose is Purpose.CLAIM}
+        fresh = {key for key in claims if not any(stored.state in ALIVE for stored in txs.get(key, ()))}
+        self._deadlines = tx.intents.claim_deadlines({claims[key] for key in fresh} - {""})
         under_way = {key for key, found in txs.items() if any(_may_act(stored) for stored in found)}
         return [
             IntentSnapshot(intent, tuple(txs[intent.id]), in_batch=intent.batch_leader in under_way)
             for intent in intents
             if intent.id in txs  # else a transaction of it cannot be read
         ]
+
+    def _groups(self, snapshots: Sequence[IntentSnapshot]) -> list[list[IntentSnapshot]]:
+        """Put what is most urgent first, in groups of which one is asked about and worked on before the next:
+        claims that nothing was sent for, claims that were signed and not sent, what waits for a block, what
+        waits for confirmations, and what the chain gave no answer about the last time."""
+        ordered: list[list[IntentSnapshot]] = [[], [], [], [], []]
+        for snapshot in snapshots:
+            intent = snapshot.intent
+            is_claim = intent.purpose is Purpose.CLAIM
+            if intent.id in self._unanswered:
+                place = 4
+            elif snapshot.may_join_batch:
+                place = 0
+            elif is_claim and intent.state in {IntentState.PLANNED, IntentState.SIGNED}:
+                place = 1
+            else:
+                place = 3 if intent.state is IntentState.INCLUDED else 2
+            ordered[place].append(snapshot)
+        size = GROUP_PARALLEL * self._settings.parallel
+        groups: list[list[IntentSnapshot]] = []
+        for each in ordered:
+            each.sort(key=self._precedence)
+            groups += [each[start : start + size] for start in range(0, len(each), size)]
+        return groups
 
     def _last_look(self, snapshot: IntentSnapshot) -> tuple[str, int]:
         return self._last_looks.get(snapshot.intent.id, ("", 0))
@@ -177,8 +217,9 @@ class Outbox:
 
     async def _step_all(
         self, snapshots: Sequence[IntentSnapshot], tip: Tip, now_ms: int
-    ) -> tuple[bool, PortUnavailableError | None]:
-        """Take each intent a step further; returns whether something was done, and the first trouble.
+    ) -> tuple[bool, PortUnavailableError | None, bool]:
+        """Take each intent a step further; returns whether something was done, the first trouble, and whether
+        the chain answers nothing.
 
         An intent about which the chain does not answer does not delay the others, and comes last the next
         time. Several in a row mean that the chain answers about none.
@@ -194,18 +235,20 @@ class Outbox:
                 self._unanswered[key] = next(self._turns)
                 trouble, in_a_row = trouble or error, in_a_row + 1
                 if in_a_row >= UNANSWERED_IN_A_ROW:
-                    break
+                    return progress, trouble, True
                 continue
             in_a_row = 0
             self._unanswered.pop(key, None)
             self._last_looks[key] = (tip.block.id, now_ms)
-        return progress, trouble
+        return progress, trouble, False
 
-    def _precedence(self, snapshot: IntentSnapshot) -> tuple[int, int, int]:
+    def _precedence(self, snapshot: IntentSnapshot) -> tuple[int, int, int, int]:
         """Intents without an answer come last, the one whose turn is longest ago first: otherwise a few that
-        never get an answer would keep the rest of them from ever having a turn."""
+        never get an answer would keep the rest of them from ever having a turn. Of the claims that nothing
+        was sent for, the nearest deadline comes first."""
         intent = snapshot.intent
-        return self._unanswered.get(intent.id, 0), _PRIORITY.get(intent.purpose, 3), intent.id
+        deadline = self._deadlines.get((intent.swap_id, intent.leg), _NO_DEADLINE)
+        return self._unanswered.get(intent.id, 0), _PRIORITY.get(intent.purpose, 3), deadline, intent.id
 
     # -- one intent --------------------------------------------------------------------------
 

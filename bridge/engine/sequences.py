@@ -89,8 +89,8 @@ class SequenceAllocator:
             await self._plan_filler(sequence)
 
     async def gap_of(self, filler: Intent) -> int | None:
-        """Return the sequence that an intent of `fill_gaps` uses up, None if that is no gap any more. Raises
-        `PortUnavailableError`."""
+        """Return the sequence that an intent of `fill_gaps` uses up, None if that is not a gap any more.
+        Raises `PortUnavailableError`."""
         sequence = int(filler.subject.rpartition(":")[2])
         return sequence if sequence in await self._unused() else None
 

@@ -100,7 +100,7 @@ class Settler:
         await self._store.write(lambda tx: self._close(tx, intent, IntentState.FINAL, reason))
 
     async def drop_filler(self, snapshot: IntentSnapshot) -> bool:
-        """End an intent that was to use up a sequence which is no gap any more. It counts as not done: the
+        """End an intent that was to use up a sequence which is not a gap any more. It counts as not done: the
         sequence may become a gap again."""
         intent, reason = snapshot.intent, "its sequence is used, or nothing waits behind it"
         if snapshot.alive:  # a reorg may still undo what used the sequence

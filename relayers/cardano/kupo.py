@@ -111,10 +111,27 @@ class Kupo:
             return None
         return (await self._get(f"/checkpoints/{slot}", Checkpoint | None))[0]  # type: ignore[arg-type]
 
-    async def oldest(self) -> Checkpoint | None:
-        """Return the oldest block that Kupo has kept note of: it has read all that follows."""
+    async def settled(self) -> Checkpoint | None:
+        """Return the oldest block that Kupo lists: as old as it takes for a roll-back to be ruled out."""
         found = (await self._get("/checkpoints", list[Checkpoint]))[0]
         return min(found, key=lambda point: point.slot_no, default=None)
+
+    async def first(self) -> Checkpoint | None:
+        """Return the first block that Kupo has read; it has read all that follow.
+
+        It notes each (Kupo/App.hs, `rollForward`), but lists only some of the last 36 hours
+        (App/Database/SQLite.hs, `listCheckpointsDesc`). So this is searched: some 30 requests.
+        """
+        found = await self.newest()
+        low = 0
+        while found is not None and low < found.slot_no:
+            middle = (low + found.slot_no) // 2
+            before = await self.checkpoint(middle)
+            if before is None:
+                low = middle + 1
+            else:
+                found = before
+        return found
 
     async def follows(self, place: str) -> bool:
         """Tell whether Kupo's patterns include an address, or all addresses with a payment credential."""

@@ -199,28 +199,44 @@ class Ogmios:
 
     async def blocks_after(self, point: Point | None, count: int) -> list[OgmiosBlock] | None:
         """Return up to `count` blocks after a point (None: from the first on), oldest first; None if the
-        point is not on the node's chain, or ceases to be while it is read."""
-        async with self.session() as session:
-            if point is None:
-                tip = _tip((await session.ask("findIntersection", {"points": ["origin"]}))["tip"])
-                newest = "" if tip is None else tip.id
-            else:
-                found, tip = await _intersect(session, [point])
-                if found is None:
-                    return None
-                newest = tip.id
-                if newest == point.id:
-                    return []
-            blocks: list[OgmiosBlock] = []
-            while len(blocks) < count and newest and (not blocks or blocks[-1].id != newest):
-                step = await session.ask("nextBlock")
-                if step["direction"] == "forward":
-                    blocks.append(_block(step["block"]))
-                elif blocks or (point is not None and step["point"] != {"slot": point.slot, "id": point.id}):
-                    return None  # it begins with a roll-back to where we are, any other is a real one
-                latest = _tip(step["tip"])
-                newest = "" if latest is None else latest.id
+        point is not on the node's chain, or ceases to be while it is read.
+
+        Fewer come if the conversation ends in between: what was read until then is a chain.
+        """
+        blocks: list[OgmiosBlock] = []
+        try:
+            async with self.session() as session:
+                if await self._follow(session, point, count, blocks):
+                    return blocks
+        except EndpointError:
+            if not blocks:
+                raise
             return blocks
+        return None
+
+    async def _follow(
+        self, session: Session, point: Point | None, count: int, blocks: list[OgmiosBlock]
+    ) -> bool:
+        """Fill `blocks` with what follows a point; False if that is not on the node's chain."""
+        if point is None:
+            tip = _tip((await session.ask("findIntersection", {"points": ["origin"]}))["tip"])
+            newest = "" if tip is None else tip.id
+        else:
+            found, tip = await _intersect(session, [point])
+            if found is None:
+                return False
+            newest = tip.id
+            if newest == point.id:
+                return True
+        while len(blocks) < count and newest and (not blocks or blocks[-1].id != newest):
+            step = await session.ask("nextBlock")
+            if step["direction"] == "forward":
+                blocks.append(_block(step["block"]))
+            elif blocks or (point is not None and step["point"] != {"slot": point.slot, "id": point.id}):
+                return False  # it begins with a roll-back to where we are, any other is a real one
+            latest = _tip(step["tip"])
+            newest = "" if latest is None else latest.id
+        return True
 
     async def shown(self, before: Point | None, block_id: str, wanted: set[str]) -> dict[str, ShownTx | None]:
         """Return what some transactions of a block show (None: it cannot be read), those that are in it;

@@ -30,9 +30,11 @@ from relayers.cardano.chain_view import (
 )
 from relayers.cardano.htlc import credential
 from relayers.cardano.kupo import Kupo, Match, SpentAt
+from relayers.cardano.kupo_reach import KupoReach
 from relayers.cardano.ogmios import Ogmios, OgmiosBlock, Point
 from relayers.cardano.ogmios_tx import ShownTx
 from relayers.cardano.own_node_items import failed_tx, read_tx
+from relayers.cardano.script import validator_hash
 from relayers.cardano.settings import CardanoSettings
 
 _NO_PARENT = "0" * 64
@@ -40,6 +42,7 @@ _KEPT_BLOCKS = 2_160
 """As many as Cardano may roll back: what is older is not asked for again."""
 _SLOTS_A_BLOCK = 20
 """On average."""
+_KEPT_TRANSACTIONS = 2_000
 _UNREAD_BLOCKS = 20
 """How far Kupo may be behind while a transaction is looked for: more is not its usual moment."""
 
@@ -52,23 +55,31 @@ class OwnNodeView:
         self._kupo = kupo
         self._settings = settings
         self._blocks: dict[str, OgmiosBlock] = {}
-        self._oldest: OgmiosBlock | None = None
-        self._has_matches = False
+        self._unread: list[OgmiosBlock] = []
+        """Blocks that were given out last, as long as not all that happened in them was read."""
+        self._contents: dict[tuple[str, str], ShownTx | None] = {}
+        """What transactions show, by block and id."""
+        self._reach = KupoReach(kupo, ogmios)
 
     def watch_connections(self, opened: Callable[[], None]) -> None:
         """Have `opened` called whenever a connection was opened."""
         self._ogmios.on_connect = self._kupo.http.on_connect = opened
 
     async def network(self) -> NetworkId:
-        """See `ChainView`. What Kupo has read must be on the node's chain."""
+        """See `ChainView`. What Kupo has read must be on the node's chain, and locks must be among it."""
         network = await self._ogmios.network()
-        oldest = await self._kupo.oldest()
-        if oldest is not None:
-            found, tip = await self._ogmios.intersect([Point(oldest.slot_no, oldest.header_hash)])
-            if found is None and tip.slot >= oldest.slot_no:
+        settled = await self._kupo.settled()
+        if settled is not None:
+            found, tip = await self._ogmios.intersect([Point(settled.slot_no, settled.header_hash)])
+            if found is None and tip.slot >= settled.slot_no:
                 raise PortError(
                     "Kupo follows another chain than Ogmios", "correct kupo_url or ogmios_url, or index again"
                 )
+        if not await self._kupo.follows(credential()):
+            raise PortError(
+                "Kupo does not follow the outputs of the HTLC",
+                f"start it with --match '{validator_hash().payload.hex()}/*'",
+            )
         return network
 
     async def parameters(self) -> ProtocolParameters:
@@ -156,12 +167,19 @@ class OwnNodeView:
 
     async def blocks_after(self, block: BlockRef, count: int) -> list[BlockRef]:
         """See `ChainView`."""
+        unread = self._unread[:count]
+        if unread and unread[0].ancestor == block.id:
+            # Something failed after they had been read. They need not be read again, if they still stand.
+            last = Point(unread[-1].slot, unread[-1].id)
+            if (await self._ogmios.intersect([last]))[0] is not None:
+                return [self._ref(header) for header in unread]
         point = Point(self._settings.slot_at(block.time), block.id)
         following = await self._ogmios.blocks_after(point, count)
         if following is None:
             raise ChainMovedError
         for header in following:
             self._keep(header)
+        self._unread = following
         return [self._ref(header) for header in following]
 
     async def _block(self, point: Point) -> OgmiosBlock:
@@ -192,8 +210,21 @@ class OwnNodeView:
 
     async def activity(self, blocks: Sequence[BlockRef]) -> list[HtlcTx]:
         """See `ChainView`."""
+        known = len(self._contents)
+        try:
+            found = await self._activity(blocks)
+        except EndpointError as error:
+            # What was read is kept: the next try goes on from there.
+            error.progress |= len(self._contents) > known
+            raise
+        self._contents.clear()
+        self._unread = []
+        return found
+
+    async def _activity(self, blocks: Sequence[BlockRef]) -> list[HtlcTx]:
         refs = {ref.id: ref for ref in blocks}
         first, last = (self._settings.slot_at(ref.time) for ref in (blocks[0], blocks[-1]))
+        await self._reach.must_cover(blocks[0], first)
         created, spent = await asyncio.gather(
             self._kupo.created(credential(), first, last), self._kupo.spent(credential(), first, last)
         )
@@ -235,13 +266,17 @@ class OwnNodeView:
 
     async def _shown(self, block: OgmiosBlock, wanted: Set[str]) -> dict[str, ShownTx | None]:
         """Return what transactions of a block show. Raises `ChainMovedError`."""
-        if not wanted:
-            return {}
+        kept = {tx: self._contents[block.id, tx] for tx in wanted if (block.id, tx) in self._contents}
+        if len(kept) == len(wanted):
+            return kept
         parent = await self._kupo.checkpoint(block.slot - 1)
         before = None if parent is None else Point(parent.slot_no, parent.header_hash)
         shown = await self._ogmios.shown(before, block.id, set(wanted))
         if shown.keys() != wanted:
             raise ChainMovedError
+        while self._contents and len(self._contents) + len(shown) > _KEPT_TRANSACTIONS:
+            self._contents.pop(next(iter(self._contents)))
+        self._contents.update({(block.id, tx): what for tx, what in shown.items()})
         return shown
 
     async def past_activity(
@@ -264,28 +299,11 @@ class OwnNodeView:
         digest: str,  # noqa: ARG002 - Kupo tells what it follows
     ) -> bool:
         """See `ChainView`."""
-        return await self._kupo.follows(credential()) and await self._reaches(since, account)
+        return await self._kupo.follows(credential()) and await self._reach.reaches(since, account)
 
     async def knows_transactions(self, since: BlockHeight | None, account: str) -> bool:
         """See `ChainView`. Every transaction of ours has an output that Kupo follows."""
-        return await self._kupo.follows(account) and await self._reaches(since, account)
-
-    async def _reaches(self, since: BlockHeight | None, account: str) -> bool:
-        """Tell whether Kupo has read the chain from a height on (None: from its first block), and kept what
-        it found: it has something of the account or of the validator."""
-        if not self._has_matches:
-            places = (account, credential())
-            self._has_matches = any([await self._kupo.unspent(place) for place in places])
-        if not self._has_matches:
-            return False
-        if self._oldest is None:
-            oldest = await self._kupo.oldest()
-            if oldest is None:
-                return False
-            self._oldest = await self._block(Point(oldest.slot_no, oldest.header_hash))
-        if self._oldest.ancestor == "genesis":
-            return True
-        return since is not None and self._oldest.height <= since
+        return await self._kupo.follows(account) and await self._reach.reaches(since, account)
 
     async def output(self, ref: OutRef) -> Traced | None:
         """See `ChainView`."""

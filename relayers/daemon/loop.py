@@ -44,6 +44,9 @@ Stage = Callable[[], Awaitable[None]]
 MAX_OUTBOX_ROUNDS = 4
 """How often a pass lets the outbox go on at once while it makes progress."""
 
+_SLOW_JOBS = frozenset({Job.STATUS, Job.VERIFY})
+"""They ask the chain about every asset or every lock."""
+
 
 def expire_offers(store: Store) -> None:
     """Give back what expired quotes reserve: the default inventory hook."""
@@ -87,12 +90,13 @@ class Worker:
         self._watcher = ChainWatcher(port, store, ingest, self._status, metrics, settings.max_blocks)
         self._verifier = LockVerifier(port, store, ingest, self._reconcile, metrics, settings.max_blocks)
         self._restorer = Restorer(port, store, metrics, settings.max_blocks)
-        self._account = AccountActions(port, store, assets, anchor)
+        self._account = AccountActions(port, store, assets, anchor, metrics)
         self.outbox = Outbox(store, port, owner, settings.outbox, metrics)
         self._schedule = Schedule(port, store, settings, anchors=anchor is not None)
         self._health = HealthFile(health_file, port.chain)
         self._stopping = asyncio.Event()
         self._failures = 0
+        self._has_begun = False
 
     # -- running -----------------------------------------------------------------------------
 
@@ -128,11 +132,21 @@ class Worker:
         return healthy
 
     def _stages(self, due: set[Job]) -> Iterator[tuple[str, Stage]]:
-        """What a pass does, in this order. The outbox always has its turn, and the last."""
+        """What a pass does, in this order. The outbox always has its turn, and the last; where much is due
+        before that, one more as soon as the chain was read.
+
+        A new worker begins with the claims that it finds: it may have been away for long, have much to read,
+        and not live for long.
+        """
+        if not self._has_begun:
+            self._has_begun = True
+            yield "claims", self._work_claims
         if Job.POLL in due:
             yield "watch", self._watch
             if self._watcher.take_doubts():
                 due.add(Job.VERIFY)
+        if due & _SLOW_JOBS:
+            yield "outbox", self._work_outbox
         if Job.STATUS in due:
             yield "status", self._status.refresh
         if not self._account.is_set_up:
@@ -185,14 +199,21 @@ class Worker:
     # -- stages ------------------------------------------------------------------------------
 
     async def _watch(self) -> None:
-        if await self._watcher.watch():
+        if await self._watcher.watch(self._claims_between):
             await self._sweep()
+
+    async def _claims_between(self) -> None:
+        """Work on claims between two scans of a backlog; what goes wrong there does not stop the reading."""
+        await self._guard("claims", self._work_claims)
 
     async def _sweep(self) -> None:
         await asyncio.to_thread(self._reconcile.sweep)
 
     async def _tidy_inventory(self) -> None:
         await asyncio.to_thread(self._inventory, self._store)
+
+    async def _work_claims(self) -> None:
+        await self.outbox.work(only_claims=True)
 
     async def _work_outbox(self) -> None:
         for _ in range(MAX_OUTBOX_ROUNDS):

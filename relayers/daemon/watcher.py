@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 import msgspec
 import structlog
@@ -63,10 +63,11 @@ class ChainWatcher:
             self._looked_ms = now_ms
         return doubts
 
-    async def watch(self) -> bool:
+    async def watch(self, between: Callable[[], Awaitable[None]] | None = None) -> bool:
         """Scan until the tip is taken in, then confirm final locks; returns whether blocks came or went.
 
-        Raises `PortUnavailableError`, `DeepReorgError` and `StoreError`.
+        `between`: done after each scan that leaves more to read. What is known already does not wait for a
+        long backlog. Raises `PortUnavailableError`, `DeepReorgError` and `StoreError`.
         """
         moved = False
         await self._status.load()
@@ -86,6 +87,8 @@ class ChainWatcher:
             self._count(result)
             if result.caught_up or not scan.blocks:
                 break
+            if between is not None:
+                await between()
         await self._confirmer.confirm()
         return moved
 

@@ -246,10 +246,11 @@ class ZionPort:
         """Tell where a transaction is. Never FAILED: what is invalid is in no ZION block."""
         if not agreed:
             return await self._reread_if_moved(lambda node: self._tx_status(node, tx))
-        try:
-            said = await self._nodes.agree(lambda node: self._tx_status(node, tx))
-        except blocks.ChainMovedError:
-            return TxStatus(TxState.UNSURE, reason="the chain moved while it was read")
+        said = await self._nodes.agree(
+            lambda node: self._tx_status(node, tx),
+            key=lambda status: (status.state, status.block),
+            moved=blocks.ChainMovedError,
+        )
         return said.answer if isinstance(said, Agreed) else TxStatus(TxState.UNSURE, reason=said.reason)
 
     async def _tx_status(self, node: Asks, tx: SignedTx) -> TxStatus:

@@ -115,9 +115,14 @@ class Nodes:
         """Do `work` with one node, and again while it raises `moved`: the chain has changed meanwhile."""
         return await self._pool.reread(work, moved)
 
-    async def agree(self, question: Callable[[Node], Awaitable[T]]) -> Agreement[T]:
-        """Let two nodes answer where two are configured."""
-        return await self._pool.agree(question)
+    async def agree(
+        self,
+        question: Callable[[Node], Awaitable[T]],
+        key: Callable[[T], object] = lambda answer: answer,
+        moved: type[Exception] | None = None,
+    ) -> Agreement[T]:
+        """Let two nodes answer where two are configured. See `Pool.agree`."""
+        return await self._pool.agree(question, key, moved)
 
     async def broadcast(self, send: Callable[[Node], Awaitable[BroadcastResult]]) -> BroadcastResult:
         """Send to all nodes; the best outcome counts."""

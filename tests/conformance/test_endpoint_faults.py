@@ -11,7 +11,7 @@ import os
 import time
 from collections.abc import Callable
 from contextlib import AsyncExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,7 @@ from relayers.zion import adapter as zion
 from tests.conformance.conftest import Rigs
 from tests.conformance.fault_dialects import EvmDialect, SolanaDialect, StellarDialect, ZionDialect
 from tests.conformance.fault_proxy import Dialect, Fault, FaultProxy
+from tests.conformance.own_node_fault_proxy import OwnNodeFaultProxy
 from tests.conformance.rest_fault_proxy import BlockfrostFaultProxy
 from tests.conformance.rig import Scene, Watcher
 
@@ -47,7 +48,7 @@ FIGURES = os.environ.get("ENDPOINT_FAULTS_FIGURES", "")
 LIMIT = float(os.environ.get("ENDPOINT_FAULTS_LIMIT", 15 + BLOCKS / 10))
 """Seconds within which a scan must have found everything, where it can."""
 
-CHAINS = ("ethereum", "zion", "solana", "stellar", "cardano")
+CHAINS = ("ethereum", "zion", "solana", "stellar", "cardano", "cardano_own_node")
 DIALECTS: dict[str, Callable[[], Dialect]] = {
     "ethereum": EvmDialect,
     "zion": ZionDialect,
@@ -60,8 +61,11 @@ OPENERS: dict[str, Callable[[Any, bytes], Any]] = {
     "solana": solana.open_port,
     "stellar": stellar.open_port,
     "cardano": cardano.open_port,
+    "cardano_own_node": cardano.open_port,
 }
+AnyProxy = FaultProxy | BlockfrostFaultProxy | OwnNodeFaultProxy
 
+NO_BATCHES = {"zion", "stellar", "cardano", "cardano_own_node"}
 HOPELESS = {Fault.FROZEN, Fault.FOREIGN, Fault.PRUNED}
 """Alone, such an endpoint cannot show all: it must be said why."""
 
@@ -93,6 +97,9 @@ _histories: dict[str, History] = {}
 async def history_of(rigs: Rigs, chain: str) -> History:
     """Make it once for each chain: locks all along, every second one claimed."""
     if chain in _histories:
+        return _histories[chain]
+    if chain == "cardano_own_node":  # the same ledger, seen by another service
+        _histories[chain] = replace(await history_of(rigs, "cardano"), chain=chain)
         return _histories[chain]
     rig: Any = await rigs.get(chain)
     scene = Scene(rig, "endpoint-faults")
@@ -185,9 +192,11 @@ async def scan_all(
 
 async def through(
     history: History, fault: Fault, *, second: bool, stack: AsyncExitStack
-) -> tuple[Any, FaultProxy | BlockfrostFaultProxy]:
+) -> tuple[Any, AnyProxy]:
     if history.chain == "cardano":
         return await through_a_service(history, fault, second=second, stack=stack)
+    if history.chain == "cardano_own_node":
+        return await through_an_own_node(history, fault, second=second, stack=stack)
     devnet = history.rig.devnet
     upstream = devnet.url if history.chain == "stellar" else devnet.rpc_url
     proxy = await stack.enter_async_context(
@@ -231,6 +240,27 @@ async def through_a_service(
     return port, proxy
 
 
+async def through_an_own_node(
+    history: History, fault: Fault, *, second: bool, stack: AsyncExitStack
+) -> tuple[Any, OwnNodeFaultProxy]:
+    devnet = history.rig.devnet
+    upstream = f"http://127.0.0.1:{devnet.port}"
+    proxy = await stack.enter_async_context(
+        OwnNodeFaultProxy(upstream, fault, seed=SEED, frozen_at=history.middle, delay=0.8)
+    )
+    changes: dict[str, Any] = {
+        "ogmios_url": proxy.ogmios_url,
+        "kupo_url": proxy.kupo_url,
+        "blockfrost_url": devnet.settings.blockfrost_url if second else "",
+        "timeout": 0.5 if fault is Fault.SLOW else 5.0,
+    }
+    settings = msgspec.structs.replace(devnet.own_node_settings, **changes)
+    port = OPENERS[history.chain](settings, devnet_key("endpoint-faults"))
+    stack.push_async_callback(port.close)
+    watch_closely(port)
+    return port, proxy
+
+
 def keep(outcome: Outcome) -> None:
     if FIGURES:
         with Path(FIGURES).open("a") as file:
@@ -243,7 +273,7 @@ def cases() -> list[Any]:
         for chain in CHAINS
         for fault in Fault
         if not (chain != "ethereum" and fault is Fault.RANGE_LIMITED)
-        and not (chain in {"zion", "stellar", "cardano"} and fault in {Fault.BATCH_LIMITED, Fault.REORDERED})
+        and not (chain in NO_BATCHES and fault in {Fault.BATCH_LIMITED, Fault.REORDERED})
         and not (chain == "cardano" and fault is Fault.TWO_NODES)
     ]
 
@@ -317,7 +347,7 @@ def within(history: History, found: tuple[HtlcEvent, ...]) -> tuple[HtlcEvent, .
 def outcome_of(
     history: History,
     fault: Fault,
-    proxy: FaultProxy | BlockfrostFaultProxy,
+    proxy: AnyProxy,
     last: BlockRef,
     found: tuple[HtlcEvent, ...],
     said: str,

@@ -11,7 +11,7 @@ import pytest_asyncio
 
 from bridge.chains.actions import ClaimAction, LockAction
 from bridge.chains.errors import PortError, PortUnavailableError, TooDearError
-from bridge.chains.port import FeeLevel
+from bridge.chains.port import FeeLevel, TxState
 from bridge.keys.devkeys import devnet_key
 from bridge.protocol.types import Preimage
 from chain.rules.params import Network
@@ -86,6 +86,26 @@ async def test_a_header_that_was_tampered_with_is_not_believed(rig: ZionRig, rpc
     rpc.mangle = tamper
     with pytest.raises(PortUnavailableError, match="not its id's"):
         await port.tip()
+    await port.close()
+
+
+async def test_two_nodes_one_block_apart_agree_where_a_transaction_is(
+    scene: Scene, rig: ZionRig, rpc: LyingRpc
+) -> None:
+    ours, theirs = await scene.port("bridge"), await scene.port("user")
+    port = through(rig, rig.devnet.rpc_url, rpc.url)
+    tx = await scene.sent(theirs, LockAction(await scene.terms(theirs, ours, SECRET)))
+    await rig.devnet.mine(3)
+
+    def one_behind(call: dict[str, Any], answer: dict[str, Any]) -> dict[str, Any]:
+        if call["method"] != "getHeader":
+            return answer
+        fewer = answer["result"]["confirmations"] - 1
+        return {**answer, "result": {**answer["result"], "confirmations": fewer}}
+
+    rpc.mangle = one_behind
+    status = await port.tx_status(tx, agreed=True)
+    assert (status.state, status.confirmations) == (TxState.INCLUDED, 3)
     await port.close()
 
 

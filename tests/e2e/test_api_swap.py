@@ -90,11 +90,11 @@ async def stack(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stack
         await asyncio.gather(anvil.stop(), zion.stop())
 
 
-def rainbow(*arguments: str) -> subprocess.CompletedProcess[str]:
+def rainbow(*arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
     done = subprocess.run(
         [sys.executable, "-m", "bridge.cli", *arguments], capture_output=True, text=True, check=False
     )
-    assert done.returncode == 0, done.stderr
+    assert (done.returncode == 0) is check, done.stderr
     return done
 
 
@@ -218,18 +218,30 @@ async def test_the_command_line_swaps_with_a_keystore_and_lets_the_relayer_claim
         answer: dict[str, Any] = json.loads(rainbow("swap", *arguments, *shared, *config_file).stdout)
         return answer
 
+    sender, recipient = wallets[instances.ETHEREUM].address, wallets[instances.ZION].address
+    keys = ("--keystore", str(keystore), "--keystore-password-file", str(password))
+    to = ("--recipient", recipient)
+    wrong, stranger = tmp_path / "wrong", f"0x{'11' * 20}"
+    wrong.touch(0o600)
+    wrong.write_text("another password")
+    # Nothing is placed at the bridge, and no recovery file is made, before what can be known is known.
+    for refused, arguments in {
+        "does not open": ("0.05", *keys[:3], str(wrong), "--refund-address", sender),
+        f"not to the refund address {stranger}": ("0.05", *keys, "--refund-address", stranger),
+    }.items():
+        answer = await asyncio.to_thread(
+            rainbow, "swap", "start", ETH, ZION, *arguments, *to, *shared, *config_file, check=False
+        )
+        assert refused in answer.stderr
+        assert not (tmp_path / "swaps").exists()
+
     begun = await asyncio.to_thread(
-        swap,
-        *("start", ETH, ZION, "0.05", "--gasless"),
-        *("--keystore", str(keystore), "--keystore-password-file", str(password)),
-        *(
-            "--refund-address",
-            wallets[instances.ETHEREUM].address,
-            "--recipient",
-            wallets[instances.ZION].address,
-        ),
+        swap, "start", ETH, ZION, "0.05", "--gasless", *keys, "--refund-address", sender.lower(), *to
     )
     assert begun["lock_tx"].startswith("0x")
+    directory = (*shared[:2], "--json")
+    again = await asyncio.to_thread(rainbow, "swap", "lock", begun["id"][:8], *keys, *directory, *config_file)
+    assert json.loads(again.stdout)["lock_tx"] == begun["lock_tx"]
     claimed = await asyncio.to_thread(swap, "claim", begun["id"][:8], "--relayed")
     assert claimed["id"] == begun["id"]
     async with stack.client() as client:
@@ -241,7 +253,7 @@ async def test_the_command_line_swaps_with_a_keystore_and_lets_the_relayer_claim
 
 async def test_no_process_wrote_a_secret_to_its_log(stack: Stack) -> None:
     base = stack.settings.data_dir.parent.parent
-    records = stack.recovery.all()
+    records = stack.recovery.readable()[0]
     assert records
     for record in records:
         secret = record.preimage(PASSWORD).reveal().hex()

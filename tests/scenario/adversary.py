@@ -127,7 +127,6 @@ def early_claim(run: Run) -> bool:
         early = swap.destination.state in {LegState.NONE, LegState.INTENT}
         if terms.chain == run.fake.chain and early and run.is_open(swap.source):
             run.world.wallet(terms.chain).claim(lock_id_of(terms), run.world.secrets[swap.id])
-            run.careless.add(swap.id)
             return run.say(f"the source of {swap.id} is claimed before the bridge has locked", swap.id)
     return False
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+import msgspec
 from sqlalchemy import Connection, Row, bindparam, case, func, or_, select, update
 
-from bridge.protocol.types import ChainId, LockId, Purpose, SwapId
+from bridge.protocol.types import ChainId, LegRole, LockId, Purpose, SwapId, UnixSeconds
 from bridge.store.errors import DuplicateError
 from bridge.store.records import (
     CLOCK_SKEW_MS,
@@ -18,10 +19,11 @@ from bridge.store.records import (
     PlannedIntent,
 )
 from bridge.store.repositories.base import Repository, in_parts, readable, record
-from bridge.store.tables import IntentRow, table_of
+from bridge.store.tables import IntentRow, SwapRow, table_of
 from bridge.store.write_buffer import WriteBuffer
 
 _intents = table_of(IntentRow)
+_swaps = table_of(SwapRow)
 
 _LIVE = [state.value for state in LIVE_INTENT_STATES]
 _DEAD = [IntentState.FAILED.value, IntentState.CANCELLED.value]
@@ -55,6 +57,24 @@ def _key_of(planned: PlannedIntent) -> _Key:
     return planned.subject, planned.leg, planned.purpose.value, planned.lock_id
 
 
+class _Deadline(msgspec.Struct):
+    deadline: UnixSeconds
+
+
+class _Leg(msgspec.Struct):
+    terms: _Deadline
+
+
+class _Deadlines(msgspec.Struct):
+    """Of a stored swap, both legs' deadlines alone."""
+
+    source: _Leg
+    destination: _Leg
+
+
+_deadlines = msgspec.json.Decoder(_Deadlines)
+
+_SNAPSHOTS = select(_swaps.c.id, _swaps.c.snapshot).where(_swaps.c.id.in_(bindparam("ids", expanding=True)))
 _GET_INTENT = select(_intents).where(_intents.c.id == bindparam("this"))
 _INSERT_INTENT = _intents.insert()
 _STANDING_OF = select(_intents).where(
@@ -186,6 +206,20 @@ class Intents(Repository):
             for statement in (actionable, waiting)
             for row in self._all(statement.order_by(*order).limit(limit))
         )
+
+    def claim_deadlines(self, swap_ids: Iterable[SwapId]) -> dict[tuple[SwapId, str], UnixSeconds]:
+        """Return, by swap and leg, until when these swaps' locks can be claimed before anybody may refund
+        them. A swap that cannot be read is left out: who works on it says so."""
+        found: dict[tuple[SwapId, str], UnixSeconds] = {}
+        for part in in_parts(sorted(swap_ids)):
+            for row in self._all(_SNAPSHOTS, {"ids": part}):
+                try:
+                    swap = _deadlines.decode(row.snapshot)
+                except msgspec.DecodeError:
+                    continue
+                found[SwapId(row.id), LegRole.SOURCE] = swap.source.terms.deadline
+                found[SwapId(row.id), LegRole.DESTINATION] = swap.destination.terms.deadline
+        return found
 
     def live(self, chain: ChainId) -> list[Intent]:
         """Return all live intents of a chain, due or not."""

@@ -3,6 +3,7 @@ it follows every output (`--match *`). Written from CardanoSolutions/kupo: docs/
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -13,6 +14,9 @@ from kernels.errors import RainbowError
 from relayers.cardano.devnet.chain import DevChain
 from relayers.cardano.devnet.raw_body import NativeScript, OutRef
 from relayers.cardano.devnet.records import DevBlock, TxRecord, datum_hash_of, datum_of, script_hash_of
+
+LONGEST_ROLLBACK = 129_600
+"""Slots: 2,160 blocks, one in twenty slots, threefold. As on the public networks."""
 
 Json = dict[str, Any]
 Wanted = Callable[[OutRef, TransactionOutput], bool]
@@ -131,7 +135,14 @@ class KupoServer:
     # ------------------------------------------------------------------ the rest
 
     def _checkpoints(self, _: web.Request) -> list[Json]:
-        return [_checkpoint(block) for block in reversed(self._chain.blocks[1:])]
+        """List the oldest block of the last so many slots each, down to the longest roll-back
+        (Kupo/App/Database/SQLite.hs, `listCheckpointsDesc`)."""
+        blocks, newest = self._chain.blocks[1:], self._chain.head.slot
+        halvings = math.ceil(math.log(LONGEST_ROLLBACK))
+        backs = [*range(0, LONGEST_ROLLBACK // 2**halvings + 1, 10)]
+        backs += [LONGEST_ROLLBACK // 2**halving for halving in range(halvings - 1, -1, -1)]
+        listed = [next(block for block in blocks if block.slot >= newest - back) for back in backs if blocks]
+        return [_checkpoint(block) for block in {block.id: block for block in listed}.values()]
 
     def _checkpoint(self, request: web.Request) -> Json | None:
         slot, strict = int(request.match_info["slot"]), "strict" in request.query

@@ -19,7 +19,7 @@ from bridge.client.proxied import HttpxTransport
 from bridge.client.recovery import LIGHT, RecoveryDir, RecoveryError
 from bridge.client.swap import LockWatch, UserSwap
 from bridge.commands.output import Output
-from bridge.commands.swap import _until_bridge_takes_it
+from bridge.commands.swap.claim import until_bridge_takes_it
 from bridge.keys.keystore import SecretKey
 from bridge.keys.quote_signature import QuoteSigner
 from bridge.protocol.types import LockTerms
@@ -84,7 +84,7 @@ async def test_the_secret_is_on_disk_before_the_bridge_hears_of_it(
     create = bridge.create_swap
 
     async def lost(*arguments: Any) -> SwapCreated:
-        assert len(recovery.all()) == 1
+        assert len(recovery.readable()[0]) == 1
         await create(*arguments)
         raise BridgeUnreachableError("the answer was lost")
 
@@ -92,7 +92,7 @@ async def test_the_secret_is_on_disk_before_the_bridge_hears_of_it(
     with pytest.raises(BridgeUnreachableError):
         await begin(bridge, recovery)
     monkeypatch.setattr(bridge, "create_swap", create)
-    (record,) = recovery.all()
+    (record,) = recovery.readable()[0]
     assert record.swap_id == ""
     again = UserSwap.resume(bridge, recovery, record)
     await again.place()  # finds the swap that was made: no second one
@@ -284,7 +284,7 @@ async def test_a_bridge_that_never_sees_its_lock_does_not_make_the_user_wait_pas
     assert not await swap.bridge_takes_secret()
     node.chain.mine(1, interval=node.terms.deadline - node.chain.head.time)
     with pytest.raises(UnsafeError, match="had to be revealed"):
-        await asyncio.wait_for(_until_bridge_takes_it(swap, node.watch, Output(as_json=True)), 5)
+        await asyncio.wait_for(until_bridge_takes_it(swap, node.watch, Output(as_json=True)), 5)
 
 
 async def test_after_a_crash_between_noting_and_telling_the_secret_goes_out_late_only_if_it_is_out_already(
@@ -333,8 +333,15 @@ async def test_a_recovery_file_is_private_sealed_and_says_when_it_is_damaged(
         swap.record.preimage("wrong")
     file.chmod(0o644)
     with pytest.raises(RecoveryError, match="open to other users"):
-        recovery.all()
+        recovery.load(swap.record.hashlock)
     file.chmod(0o600)
     file.write_text("{")
     with pytest.raises(RecoveryError, match="damaged"):
-        recovery.all()
+        recovery.load(swap.record.hashlock)
+    other = await begin(bridge, recovery)
+    records, damaged = recovery.readable()
+    assert [record.swap_id for record in records] == [other.id]
+    assert str(file) in damaged[0].message
+    assert recovery.find(other.id[:8]).swap_id == other.id
+    with pytest.raises(RecoveryError, match="1 cannot be read"):
+        recovery.find(swap.id)

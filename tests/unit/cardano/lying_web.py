@@ -97,7 +97,7 @@ class LyingWeb:
             asked = path + ("?unspent" if "unspent" in request.query else "")
             honest = json.loads(body)
             changed = self.mangle(asked, honest)
-            if changed is None and honest is not None:
+            if changed is None and honest is not None and "kupo/checkpoints/" not in path:
                 return web.json_response({"message": "not found"}, status=404)
             body = json.dumps(changed).encode()
         headers = {_READ: kept[_READ]} if _READ in kept else {}

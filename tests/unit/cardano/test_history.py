@@ -13,8 +13,8 @@ from cbor2 import CBORTag
 from pycardano import Address, RawPlutusData, TransactionOutput, Value
 
 from bridge.chains.actions import ClaimAction, LockAction
-from bridge.chains.errors import PortUnavailableError
-from bridge.chains.port import FeeLevel, LockStatus, TxState
+from bridge.chains.errors import PortError, PortUnavailableError
+from bridge.chains.port import FeeLevel, Locked, LockStatus, TxState
 from bridge.keys.devkeys import devnet_key
 from bridge.protocol.types import BlockHeight
 from relayers.cardano import hosted as hosted_view
@@ -55,7 +55,6 @@ LACKING = {
     "datums": ("hosted", "scripts/datum"),
     "old blocks": ("hosted", "/blocks/1"),
     "matches": ("own_node", "kupo/matches"),
-    "a pattern for the validator": ("own_node", "kupo/patterns"),
 }
 
 
@@ -91,6 +90,51 @@ async def test_a_service_that_lacks_something_calls_no_claimed_lock_absent(
             await port.close()
 
 
+async def test_a_kupo_that_does_not_follow_the_locks_is_not_asked(devnet: CardanoDevnet) -> None:
+    async with LyingWeb(devnet) as liar:
+        async for client in opened(devnet, liar, "own_node", "without a pattern"):
+            terms = await claimed(client)
+            port = afresh(client)
+            liar.mangle = lambda asked, honest: [] if "kupo/patterns" in asked else honest
+            with pytest.raises(PortError, match="does not follow the outputs of the HTLC") as refused:
+                await port.read_lock(port.lock_id(terms), terms)
+            assert "/*" in refused.value.hint
+            assert not isinstance(refused.value, PortUnavailableError)
+            await port.close()
+
+
+async def test_blocks_from_before_kupo_began_are_not_without_events(devnet: CardanoDevnet) -> None:
+    async with LyingWeb(devnet) as liar:
+        async for client in opened(devnet, liar, "own_node", "scan begins late"):
+            await scans_begin_late(client)
+
+
+async def scans_begin_late(client: Client) -> None:
+    start = (await client.port.tip()).block
+    terms, _ = await client.locked()
+    after = (await client.port.tip()).block
+    slot = client.settings.slot_at(after.time)
+    await client.devnet.mine(2)
+
+    def late(path: str, honest: Any) -> Any:
+        if "kupo/checkpoints/" in path:
+            return honest if honest is not None and honest["slot_no"] > slot else None
+        if "kupo/matches" in path:
+            return [match for match in honest if match["created_at"]["slot_no"] > slot]
+        return honest
+
+    client.liar.mangle = late
+    port = afresh(client)
+    with pytest.raises(PortUnavailableError, match="it began later") as missed:
+        await port.scan((start,), 100)
+    assert "--since" in missed.value.hint
+    assert len((await port.scan((after,), 100)).blocks) == 2, "what it has read is read"
+    client.liar.honest()
+    events = (await port.scan((start,), 100)).events
+    assert [event.lock_id for event in events if isinstance(event, Locked)] == [port.lock_id(terms)]
+    await port.close()
+
+
 async def test_an_index_that_begins_late_knows_nothing_of_what_was_before(devnet: CardanoDevnet) -> None:
     async with LyingWeb(devnet) as liar:
         async for client in opened(devnet, liar, "own_node", "begins late"):
@@ -108,6 +152,8 @@ async def begins_late(client: Client) -> None:
     def late(path: str, honest: Any) -> Any:
         if path.endswith("kupo/checkpoints"):
             return [point for point in honest if point["slot_no"] >= slot]
+        if "kupo/checkpoints/" in path and honest is not None and honest["slot_no"] < slot:
+            return None
         return honest
 
     client.liar.mangle = late

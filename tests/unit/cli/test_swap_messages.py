@@ -149,6 +149,17 @@ def test_a_wrong_password_of_a_users_keystore_is_about_that_keystore(
     assert "password of this keystore" in raised.value.hint
 
 
+def test_one_damaged_recovery_file_is_named_and_the_other_swaps_go_on(url: str, tmp_path: Path) -> None:
+    (tmp_path / f"{'ab' * 32}.swap.json").touch(0o600)
+    for command, options, code in (("list", [], 0), ("recover", ["--api", url], 1)):
+        answer = runner.invoke(cli.app, ["swap", command, "--recovery-dir", str(tmp_path), *options])
+        assert "passed over: " in answer.stdout
+        assert "is damaged" in answer.stdout
+        assert answer.exit_code == code, answer.output
+        told = runner.invoke(cli.app, ["swap", command, "--json", "--recovery-dir", str(tmp_path), *options])
+        assert "is damaged" in json.loads(told.stdout)["unreadable"][0]["message"]
+
+
 @pytest.mark.parametrize(("typed", "meant"), [("swpa", "swap"), ("quot", "quote"), ("relayr", "relayer")])
 def test_a_misspelt_command_is_answered_with_the_one_meant(typed: str, meant: str) -> None:
     answer = runner.invoke(cli.app, [typed])

@@ -1,0 +1,29 @@
+"""What the commands for swaps share: finding recovery files, and showing transactions to sign."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+if TYPE_CHECKING:
+    from bridge.chains.port import UnsignedTx
+    from bridge.client.recovery import RecoveryRecord
+
+
+def find_record(recovery_dir: Path, swap: str) -> RecoveryRecord:
+    """Return the recovery file of a swap, given the beginning of its id. Raises `RecoveryError`."""
+    from bridge.client.recovery import RecoveryDir
+
+    return RecoveryDir(recovery_dir).find(swap)
+
+
+def tx_fields(unsigned: UnsignedTx) -> dict[str, Any]:
+    """Return what a wallet needs of a transaction."""
+    return {"format": unsigned.format, "summary": unsigned.summary, "payload": unsigned.payload}
+
+
+def pretty(value: Any) -> str:
+    """Return JSON for people to copy; square brackets are not markup."""
+    return msgspec.json.format(msgspec.json.encode(value)).decode().replace("[", "\\[")
