@@ -17,10 +17,12 @@ import structlog
 from chain.clock import AdjustableClock
 from chain.consensus.chain import Chain, ChainChange
 from chain.devnet import DevNet
+from chain.mempool.entries import Admission, Verdict
 from chain.mempool.pool import Added, Mempool
 from chain.mining.miner import SoloMiner, Work
 from chain.mining.template import assemble, solve
 from chain.network.config import NetworkConfig
+from chain.network.core.peers import Peer
 from chain.network.node_ledger import NodeLedger
 from chain.network.service import NetworkService
 from chain.rules import compiled
@@ -30,7 +32,7 @@ from chain.rules.errors import RuleBrokenError, StoreError, ZionError
 from chain.rules.params import NETWORKS, Network
 from chain.rules.records import ZERO20, Transaction
 from chain.rules.types import KeyHash, TxId
-from chain.service.messages import BlockRefView, NewBlock
+from chain.service.messages import BlockRefView, NetworkView, NewBlock, PeerView
 from chain.service.ports import Event
 from chain.service.process import run_service
 from chain.service.queries import Queries, view_transaction
@@ -92,7 +94,7 @@ class Node:
         self.dev = DevNet(self) if config.network is Network.DEV else None
         self.mining = config.mine
         self.solo: SoloMiner | None = None
-        self.ledger = NodeLedger(self.chain, self.mempool, self.accept, self._take)
+        self.ledger = NodeLedger(self.chain, self.mempool, self.accept, self._admit)
         self.network: NetworkService | None = None
         if config.peers is not None:
             self.network = NetworkService(self.ledger, config.peers, config.data_dir)
@@ -108,6 +110,23 @@ class Node:
         """Hashes per second of the node's own miner."""
         return self.solo.hash_rate if self.solo else 0.0
 
+    def peers(self) -> NetworkView:
+        """Return the node's connections and how far it has synchronised."""
+        if self.network is None or self.network.core is None:
+            return NetworkView(enabled=False, height=self.chain.tip.height)
+        core = self.network.core
+        left = core.downloads.left
+        return NetworkView(
+            enabled=True,
+            listening=tuple(self.network.listening),
+            key=self.network.fingerprint,
+            peers=tuple(_peer_view(peer) for peer in core.peers),
+            height=self.chain.tip.height,
+            best_height=self.chain.tip.height + left,
+            blocks_left=left,
+            known_addresses=len(core.connections.book),
+        )
+
     # transactions and blocks -------------------------------------------------------------------------
 
     def submit(self, tx: Transaction) -> Added:
@@ -115,18 +134,23 @@ class Node:
         with self.chain.store.view() as view:
             if view.get_place(tx.txid) is not None:
                 return Added(tx.txid, known=True)
-        added = self._take(tx)
-        if self.network is not None and not added.known:
-            self.ledger.note_own(tx)
-            self.network.own_transaction(tx.raw, tx.fee)
+        added = self.mempool.add(tx)
+        if not added.known:
+            self._publish_transaction(tx)
+            if self.network is not None and self.mempool.is_ready(tx.txid):
+                self.network.own_transaction(tx.raw, tx.fee)
         return added
 
-    def _take(self, tx: Transaction) -> Added:
-        """Take a transaction of a client or a peer. Raises `RuleBrokenError`."""
-        added = self.mempool.add(tx)
-        if not added.known and self._subscribers:
+    def _admit(self, tx: Transaction) -> Admission:
+        """Take a transaction that a peer sent."""
+        admission = self.mempool.admit(tx)
+        if admission.verdict in (Verdict.ACCEPTED, Verdict.QUEUED):
+            self._publish_transaction(tx)
+        return admission
+
+    def _publish_transaction(self, tx: Transaction) -> None:
+        if self._subscribers:
             self._publish(view_transaction(tx))
-        return added
 
     def accept(self, block: Block) -> ChainChange:
         """Take a block. Raises `RuleBrokenError`."""
@@ -272,6 +296,18 @@ def node_main(config: NodeConfig, *, ready: Callable[[str], None] = lambda _: No
     """
     port = NETWORKS[config.network].rpc_port if config.rpc_port is None else config.rpc_port
     run_service(lambda: Node(config), config.rpc_host, port, config.data_dir, ready)
+
+
+def _peer_view(peer: Peer) -> PeerView:
+    return PeerView(
+        address=str(peer.address),
+        kind=peer.kind.value,
+        ready=peer.ready,
+        agent=peer.hello.agent if peer.hello else "",
+        height=peer.hello.height if peer.hello else 0,
+        latency=peer.latency if peer.latency != float("inf") else None,
+        blocks_given=peer.blocks_given,
+    )
 
 
 def _ref(block: Block) -> BlockRefView:

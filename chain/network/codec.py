@@ -5,14 +5,13 @@ A new block format changes this file and `PROTOCOL_VERSION`; messages, core and 
 
 from __future__ import annotations
 
-from typing import NewType
-
 from chain.rules.block import MAX_BLOCK_BYTES, Block, U64Array
 from chain.rules.errors import RuleBrokenError
 from chain.rules.hashing import keccak256, sha256
 from chain.rules.header import HEADER_BYTES, Header
 from chain.rules.params import MAX_BLOCK_TRANSACTIONS
 from chain.rules.records import BODY_BYTES, RAW_BYTES, Transaction
+from chain.rules.types import WtxId
 
 PROTOCOL_VERSION = 1
 """Version of messages and of the records in them."""
@@ -22,22 +21,14 @@ WIRE_TRANSACTION_BYTES = RAW_BYTES
 WIRE_BLOCK_BYTES = MAX_BLOCK_BYTES
 MAX_TRANSACTIONS = MAX_BLOCK_TRANSACTIONS
 
-WtxId = NewType("WtxId", bytes)
-"""sha256(txid ‖ witness), 32 bytes: names a transaction with its very witness.
-
-A transaction id does not cover the witness. If relay went by it, a stranger could send a claim with a broken
-witness first, and every node would then refuse the real one.
-"""
-
 
 def wtxid_of(raw: bytes) -> WtxId:
-    """Return the wtxid of a transaction's bytes, body ‖ witness."""
+    """Return sha256(txid ‖ witness) of a transaction's bytes, body ‖ witness.
+
+    A transaction id does not cover the witness. If relay went by it, a stranger could send a claim with a
+    broken witness first, and every node would then refuse the real one.
+    """
     return WtxId(sha256(keccak256(raw[:BODY_BYTES]) + raw[BODY_BYTES:]))
-
-
-def wtxid_of_transaction(transaction: Transaction) -> WtxId:
-    """Return the wtxid of a transaction."""
-    return WtxId(sha256(transaction.txid + transaction.witness.encode()))
 
 
 def raw_transactions(block: Block) -> list[bytes]:
@@ -76,5 +67,4 @@ __all__ = [
     "raw_transactions",
     "rows_of",
     "wtxid_of",
-    "wtxid_of_transaction",
 ]

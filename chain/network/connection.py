@@ -48,7 +48,7 @@ class Connection(asyncio.Protocol):
         self._cpu_rate = CPU_INBOUND if inbound else CPU_OUTBOUND
         self.inbound = inbound
         self.peer: PeerId | None = None
-        self.closed = False
+        self._closed = False
         self.received_bytes = self.sent_bytes = 0
 
     @property
@@ -57,6 +57,14 @@ class Connection(asyncio.Protocol):
         if self._transport is None:
             raise AssertionError("the connection is not open yet")
         return self._transport
+
+    @property
+    def closed(self) -> bool:
+        """Whether the connection is closed, or about to be."""
+        return self._closed
+
+    def _over(self) -> bool:
+        return self._closed
 
     @property
     def congested(self) -> bool:
@@ -81,7 +89,7 @@ class Connection(asyncio.Protocol):
             self.close(Fault.BAD_FRAME)
             return
         for frame in frames:
-            if self.closed:
+            if self._over():  # the frame before may have ended it
                 return
             self._owner.frame(self, frame)
         self._charge(began)
@@ -126,11 +134,11 @@ class Connection(asyncio.Protocol):
         """Close at once; `lost` follows."""
         if self.closed:
             return
-        self.closed, self._fault = True, fault
+        self._closed, self._fault = True, fault
         if self._transport is not None:
             self._transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
         """Tell the owner."""
-        self.closed = True
+        self._closed = True
         self._owner.lost(self, self._fault)

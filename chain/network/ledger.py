@@ -107,6 +107,9 @@ class Ledger(Protocol):
     def block(self, block_id: BlockId) -> Block | None:
         """Return a stored block that was connected once."""
 
+    def note_headers(self, headers: Sequence[Header]) -> bool:
+        """Keep checked headers in a row, at most 2,000; False: the chain will not follow them."""
+
     def accept_block(self, block: Block) -> BlockVerdict:
         """Check and take a block. Never raises for what is wrong with it."""
 

@@ -7,8 +7,9 @@ from collections.abc import Callable, Sequence
 import structlog
 
 from chain.consensus.chain import Chain
-from chain.mempool.pool import Added, Mempool
-from chain.network.codec import Block, Header, WtxId, wtxid_of, wtxid_of_transaction
+from chain.mempool.entries import Admission, Verdict
+from chain.mempool.pool import Mempool
+from chain.network.codec import Block, Header, wtxid_of
 from chain.network.ledger import (
     BlockFault,
     BlockVerdict,
@@ -17,39 +18,22 @@ from chain.network.ledger import (
     TransactionFault,
     TransactionVerdict,
 )
+from chain.network.messages import MAX_HEADERS
 from chain.rules.block import witness_commitment
 from chain.rules.errors import Reason, RuleBrokenError
 from chain.rules.params import MIN_FEE, NetworkParams
 from chain.rules.records import Kind, Transaction, decode_transaction
-from chain.rules.types import BlockId, TxId
+from chain.rules.types import BlockId, WtxId
 from chain.state.evaluation import check_signature
 from kernels import cosmic_harmony
 
 log = structlog.get_logger("zion.network")
 
 _WAITS = frozenset({Reason.NONCE_TOO_HIGH, Reason.UNKNOWN_LOCK})
-_NEVER_VALID = frozenset(
-    {
-        Reason.MALFORMED,
-        Reason.BAD_KIND,
-        Reason.BAD_VERSION,
-        Reason.WRONG_CHAIN,
-        Reason.RESERVED_NOT_ZERO,
-        Reason.AMOUNT_OUT_OF_RANGE,
-        Reason.FEE_OUT_OF_RANGE,
-        Reason.FIELD_NOT_ZERO,
-        Reason.ZERO_RECIPIENT,
-        Reason.PREIMAGE_TOO_LONG,
-        Reason.BAD_WITNESS,
-        Reason.WRONG_KEY,
-        Reason.BAD_SIGNATURE,
-        Reason.BAD_CONSENT,
-        Reason.COINBASE_MISPLACED,
-    }
-)
-"""Reasons that lie in the transaction alone, whatever the state."""
 
-_CLOCKS = frozenset({Reason.TIME_TOO_NEW, Reason.UNKNOWN_PARENT})
+_CLOCKS = frozenset(
+    {Reason.TIME_TOO_NEW, Reason.UNKNOWN_PARENT, Reason.REORG_TOO_DEEP, Reason.TOO_LITTLE_WORK}
+)
 
 
 class NodeLedger:
@@ -64,12 +48,10 @@ class NodeLedger:
         chain: Chain,
         mempool: Mempool,
         take_block: Callable[[Block], object],
-        take_transaction: Callable[[Transaction], Added],
+        take_transaction: Callable[[Transaction], Admission],
     ) -> None:
         self._chain, self._mempool = chain, mempool
         self._take_block, self._take_transaction = take_block, take_transaction
-        self._wtxids: dict[TxId, WtxId] = {}
-        self._txids: dict[WtxId, TxId] = {}
 
     @property
     def params(self) -> NetworkParams:
@@ -95,7 +77,22 @@ class NodeLedger:
     def header(self, block_id: BlockId) -> LedgerHeader | None:
         """Return the header of a stored block."""
         record = self._chain.header(block_id)
-        return None if record is None else LedgerHeader(record.header, record.work, record.invalid)
+        if record is None or not (record.has_body or record.invalid):
+            return None
+        return LedgerHeader(record.header, record.work, record.invalid)
+
+    def note_headers(self, headers: Sequence[Header]) -> bool:
+        """Let the chain keep headers: it then keeps the blocks that lead to the heaviest of them."""
+        try:
+            for start in range(0, len(headers), MAX_HEADERS):
+                # their work was measured by the caller, presync included
+                self._chain.accept_headers(
+                    headers[start : start + MAX_HEADERS], work_behind=self.params.minimum_work
+                )
+        except RuleBrokenError as error:
+            log.warning("headers not followed", reason=error.reason.value, last=headers[-1].id.hex())
+            return False
+        return True
 
     def id_at(self, height: int) -> BlockId | None:
         """Return the main chain's id at a height."""
@@ -160,59 +157,37 @@ class NodeLedger:
         except RuleBrokenError as error:
             return TransactionVerdict(wtxid, False, 0, TransactionFault.INVALID, error.reason.value)
         try:
-            added = self._take_transaction(tx)
-        except RuleBrokenError as error:
-            fault = self._transaction_fault(tx, error.reason)
-            return TransactionVerdict(wtxid, False, tx.fee, fault, error.reason.value, tx.sender, tx.nonce)
+            admitted = self._take_transaction(tx)
         except Exception:
             log.exception("a transaction could not be taken", txid=tx.txid.hex())
             return TransactionVerdict(wtxid, False, tx.fee, TransactionFault.NONE, "internal")
-        if added.known and self.transaction(wtxid) is None:
-            # in a block already, or here under another witness: nothing to relay
-            return TransactionVerdict(wtxid, False, tx.fee, TransactionFault.POLICY, "known")
-        self._note(tx.txid, wtxid)
-        return TransactionVerdict(wtxid, not added.known, tx.fee, sender=tx.sender, nonce=tx.nonce)
+        ready = self.transaction(wtxid) is not None
+        fault = TransactionFault.NONE if ready else self._transaction_fault(tx, admitted)
+        reason = admitted.reason.value if admitted.reason else admitted.verdict.value
+        return TransactionVerdict(wtxid, ready, tx.fee, fault, reason, tx.sender, tx.nonce)
 
-    def _transaction_fault(self, tx: Transaction, reason: Reason) -> TransactionFault:
-        if reason in _NEVER_VALID:
+    def _transaction_fault(self, tx: Transaction, admitted: Admission) -> TransactionFault:
+        if admitted.provably_wrong:
             return TransactionFault.INVALID
-        if reason not in _WAITS:
+        if admitted.verdict is Verdict.KNOWN:
+            return TransactionFault.POLICY  # waits here under another witness: nothing to relay
+        if admitted.verdict is not Verdict.QUEUED and admitted.reason not in _WAITS:
             return TransactionFault.POLICY
         try:
-            # the mempool asks the state first: without this, anybody could take another's place
+            # the state may have been asked first: without this, anybody could take another's place
             check_signature(tx, self._chain.signatures)
         except RuleBrokenError:
             return TransactionFault.INVALID
         return TransactionFault.WAITS
 
-    def _note(self, txid: TxId, wtxid: WtxId) -> None:
-        self._wtxids[txid] = wtxid
-        self._txids[wtxid] = txid
-
-    def _forget_gone(self) -> None:
-        for txid in [one for one in self._wtxids if one not in self._mempool]:
-            del self._txids[self._wtxids.pop(txid)]
-
     def transaction(self, wtxid: WtxId) -> bytes | None:
-        """Return a waiting transaction's bytes."""
-        txid = self._txids.get(wtxid)
-        tx = self._mempool.get(txid) if txid is not None else None
-        if tx is None or wtxid_of_transaction(tx) != wtxid:
-            return None
-        return tx.raw
+        """Return the bytes of a waiting transaction that could be mined now."""
+        tx = self._mempool.by_wtxid(wtxid)
+        return tx.raw if tx is not None and self._mempool.is_ready(tx.txid) else None
 
     def waiting(self) -> Sequence[WtxId]:
         """Return the wtxids of all waiting transactions."""
-        for tx in self._mempool:
-            if tx.txid not in self._wtxids:
-                self._note(tx.txid, wtxid_of_transaction(tx))
-        if len(self._wtxids) > 2 * len(self._mempool) + 1_000:
-            self._forget_gone()
-        return [self._wtxids[tx.txid] for tx in self._mempool]
-
-    def note_own(self, tx: Transaction) -> None:
-        """Note a transaction that came another way than from a peer."""
-        self._note(tx.txid, wtxid_of_transaction(tx))
+        return [tx.wtxid for tx in self._mempool]
 
     def least_fee(self) -> int:
         """Return the least fee that the mempool takes."""

@@ -42,10 +42,11 @@ from chain.network.core.events import (
 )
 from chain.network.core.limits import Bucket
 from chain.network.core.peers import Settings
-from chain.network.errors import ListenError, NetworkError, PeerAddressError
+from chain.network.errors import NetworkError
 from chain.network.frames import Frame, encode_frame, network_magic
 from chain.network.ledger import BlockVerdict, Ledger, TransactionVerdict
 from chain.network.message_codec import encode_message
+from chain.network.names import Names, open_listener
 from chain.network.peer_address import Net, PeerAddress, address_of, split_host_port
 from chain.network.socks import connect_through
 from chain.network.tls import (
@@ -78,7 +79,6 @@ class NetworkService:
         certificate = ensure_certificate(directory)
         self.fingerprint = own_fingerprint(certificate)
         self._server_tls, self._client_tls = server_context(certificate), client_context()
-        self._pins: dict[PeerAddress, str] = {}
         self._chance = random.SystemRandom()
         self._connections: dict[PeerId, Connection] = {}
         self._origins: dict[Connection, tuple[PeerAddress, Kind]] = {}
@@ -90,8 +90,10 @@ class NetworkService:
         self._blocks: deque[CheckBlock] = deque()
         self._transactions: deque[CheckTransactions] = deque()
         self._working = False
+        self._height_then = ledger.tip().height
         self._waiting_drain: set[PeerId] = set()
         self._proxy = split_host_port(config.proxy, 9_050) if config.proxy else None
+        self._names = Names(self._port, look_up=self._proxy is None)
         self.core: Core | None = None
         self.listening: list[str] = []
         """host:port of each listener, with the port that was really taken."""
@@ -102,11 +104,11 @@ class NetworkService:
         """Listen, and begin to connect. Raises `NetworkError`."""
         port = 0
         for text in self._config.listen:
-            listener = _listen(*split_host_port(text, self._port))
+            listener = open_listener(*split_host_port(text, self._port))
             self._listeners.append(listener)
             host, port = listener.getsockname()[:2]
             self.listening.append(f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
-        manual = [await self._resolve(text) for text in self._config.connect]
+        manual = [await self._names.resolve(text) for text in self._config.connect]
         settings = Settings(
             agent=self._config.agent,
             port=port,
@@ -116,11 +118,14 @@ class NetworkService:
         )
         book = load_book(self._directory, self._chance, self._ledger.now())
         self.core = Core(self._ledger, settings, self._chance, book)
+        if self.listening:
+            (self._directory / "p2p_address").write_text(f"{self.fingerprint}@{self.listening[0]}")
+        log.info("network started", listening=self.listening, key=self.fingerprint)
         for listener in self._listeners:
             self._spawn(self._accept(listener))
         self._spawn(self._tick())
         if self._config.discover:
-            self._spawn(self._add_seeds())
+            self._spawn(self._names.add_seeds(book, self._config, self._ledger.now()))
 
     async def stop(self) -> None:
         """Close all connections; keep what is known of addresses."""
@@ -145,49 +150,6 @@ class NetworkService:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("a task of the network ended", error=repr(error), exc_info=error)
-
-    async def _resolve(self, text: str) -> list[PeerAddress]:
-        """Return the addresses of `[KEY@]host[:port]`, the first being the one to use."""
-        pin, _, rest = text.rpartition("@")
-        host, port = split_host_port(rest, self._port)
-        try:
-            found = [address_of(host, port)]
-        except PeerAddressError:
-            if self._proxy is not None:
-                raise PeerAddressError(
-                    f"{host!r} is a name, and names are not looked up beside a proxy", hint="give an address"
-                ) from None
-            try:
-                infos = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-            except OSError as error:
-                raise PeerAddressError(f"{host!r} has no address: {error}") from None
-            found = [address_of(str(info[4][0]), port) for info in infos]
-        if pin:
-            wanted = pin.lower()
-            if len(wanted) != 64 or set(wanted) - set("0123456789abcdef"):
-                raise PeerAddressError(f"{pin!r} is not a key", hint="the peer prints it when it starts")
-            self._pins[found[0]] = wanted
-        return found
-
-    async def _add_seeds(self) -> None:
-        """Learn of nodes from the seeds; without proxy only, as far as names go."""
-        names = list(self._config.dns_seeds)
-        if self._config.seeds is not None:
-            try:
-                lines = self._config.seeds.read_text().splitlines()
-            except OSError as error:
-                raise NetworkError(f"{self._config.seeds} cannot be read: {error}") from None
-            names += [line.strip() for line in lines if line.strip() and not line.startswith("#")]
-        for name in names:
-            try:
-                addresses = await self._resolve(name)
-            except NetworkError as error:
-                log.warning("a seed cannot be used", seed=name, error=error.message)
-                continue
-            now = self._ledger.now()
-            for address in addresses:
-                if self.core is not None and (address.routable or self._config.local):
-                    self.core.connections.book.add(address, b"seed " + name.encode()[:32], now, now)
 
     # news of the node --------------------------------------------------------------------------------
 
@@ -270,7 +232,7 @@ class NetworkService:
         if origin is None:
             raise AssertionError("a connection without an origin")
         address, kind = origin
-        pin = self._pins.get(address)
+        pin = self._names.pins.get(address)
         if pin is not None and kind is not Kind.INBOUND:
             tls = connection.transport.get_extra_info("ssl_object")
             if fingerprint(tls.getpeercert(binary_form=True) or b"") != pin:
@@ -407,26 +369,14 @@ class NetworkService:
     def _log_status(self) -> None:
         core = self.core
         if core is not None:
+            height, left = self._ledger.tip().height, core.downloads.left
+            rate = max(0.0, (height - self._height_then) / STATUS_SECONDS)
+            self._height_then = height
             log.info(
                 "network",
                 peers=sum(1 for peer in core.peers if peer.ready),
-                height=self._ledger.tip().height,
-                blocks_left=core.downloads.left,
+                height=height,
+                blocks_left=left,
+                seconds_left=round(left / rate) if left and rate else None,
                 addresses=len(core.connections.book),
             )
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    listener.setblocking(False)
-    try:
-        listener.bind((host, port))
-        listener.listen(64)
-    except OSError as error:
-        listener.close()
-        raise ListenError(
-            f"cannot listen for peers on {host}:{port}: {error.strerror}", hint="choose another --listen"
-        ) from None
-    return listener

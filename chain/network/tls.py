@@ -25,7 +25,7 @@ HANDSHAKE_SECONDS = 10.0
 
 
 def ensure_certificate(directory: Path) -> Path:
-    """Return the file with the node's key and certificate, made at the first start; only its owner reads it."""
+    """Return the file with the node's key and certificate, made at the first start, for its owner alone."""
     path = directory / KEY_FILE
     if path.exists():
         return path

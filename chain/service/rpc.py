@@ -154,6 +154,7 @@ class Methods:
         queries = node.queries
         self._methods: dict[str, _Method] = {
             "getInfo": _Method(_NoParams, lambda _: self.info()),
+            "getPeers": _Method(_NoParams, lambda _: node.peers()),
             "getBlock": _Method(_BlockParams, lambda p: queries.block(p.block)),
             "getHeader": _Method(_BlockParams, lambda p: queries.header(p.block)),
             "getHeaders": _Method(_HeadersParams, lambda p: queries.headers(p.start, p.count)),

@@ -132,6 +132,8 @@ class HeaderTree:
             return Offered(Outcome.LOW_WORK)
         if len(self._ahead) + len(taken) > MAX_HEADERS_HELD:
             return Offered(Outcome.FULL, rest[0].previous, parent.work)
+        if not self._ledger.note_headers([header for header, _ in taken]):
+            return Offered(Outcome.LOW_WORK)
         for header, work in taken:
             self._ahead[header.id] = LedgerHeader(header, work)
         if branch.work > self.best_work:

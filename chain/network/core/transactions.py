@@ -39,7 +39,7 @@ FEE_FILTER_SECONDS = 60.0
 
 @dataclass(slots=True)
 class Wanted:
-    """An announced transaction that is not here: who has it, whom it was asked of and when."""
+    """An announced transaction that is not here, the peers that have it, whom it was asked of and when."""
 
     peers: deque[PeerId] = field(default_factory=deque)
     asked: PeerId | None = None

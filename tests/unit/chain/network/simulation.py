@@ -117,7 +117,7 @@ class Simulation:
         def take(block: Block) -> None:
             mempool.update(chain.accept_block(block))
 
-        ledger = NodeLedger(chain, mempool, take, mempool.add)
+        ledger = NodeLedger(chain, mempool, take, mempool.admit)
         chosen = {"local": True, "port": PORT, "discover": False, **settings}
         core = Core(ledger, Settings(**chosen), random.Random(self.random.getrandbits(64)))  # type: ignore[arg-type]
         node = SimNode(number, chain, mempool, ledger, core)
@@ -280,7 +280,6 @@ class Simulation:
     def submit(self, number: int, transaction: Transaction) -> None:
         node = self.nodes[number]
         node.mempool.add(transaction)
-        node.ledger.note_own(transaction)
         self.give(node, OwnTransaction(transaction.raw, transaction.fee))
 
     def tips(self, numbers: range | list[int] | None = None) -> set[bytes]:

@@ -1,0 +1,114 @@
+"""Two real node processes on this machine: they meet over TLS, synchronise, relay, and survive a kill."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.unit.chain.harness import ALICE
+
+SECONDS = 60
+
+
+class Process:
+    """`rainbow node --network dev`, asked by JSON-RPC."""
+
+    def __init__(self, directory: Path, *arguments: str) -> None:
+        self.directory = directory
+        directory.mkdir(exist_ok=True)
+        self.log = (directory / "log").open("ab")
+        self._process = subprocess.Popen(
+            [
+                sys.executable, "-m", "chain.cli", "node", "--data-dir", str(directory), "--rpc-port", "0",
+                "--block-interval", "3600", "--json", *arguments,
+            ],
+            stdout=subprocess.PIPE,
+            stderr=self.log,
+        )  # fmt: skip
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        assert line, (directory / "log").read_text()
+        self._url = json.loads(line)["rpc_url"]
+
+    def call(self, method: str, **params: Any) -> Any:
+        answer = httpx.post(
+            self._url, json={"jsonrpc": "2.0", "id": 1, "method": method, "params": params}, timeout=30
+        ).json()
+        assert "error" not in answer, answer
+        return answer["result"]
+
+    @property
+    def address(self) -> str:
+        """KEY@host:port."""
+        return (self.directory / "p2p_address").read_text()
+
+    @property
+    def best(self) -> str:
+        return str(self.call("getInfo")["best_id"])
+
+    def stop(self, number: int = signal.SIGTERM) -> None:
+        if self._process.poll() is None:
+            self._process.send_signal(number)
+            self._process.wait(30)
+        self.log.close()
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Callable[..., Process]]:
+    running: list[Process] = []
+
+    def run(name: str, *arguments: str) -> Process:
+        running.append(Process(tmp_path / name, *arguments))
+        return running[-1]
+
+    yield run
+    for one in running:
+        one.stop(signal.SIGKILL)
+
+
+def until(done: Callable[[], bool], what: str) -> None:
+    end = time.monotonic() + SECONDS
+    while not done():
+        assert time.monotonic() < end, f"not seen within {SECONDS} s: {what}"
+        time.sleep(0.1)
+
+
+def test_two_processes_meet_synchronise_relay_and_go_on_after_a_kill(start: Callable[..., Process]) -> None:
+    first = start("first", "--listen", "127.0.0.1:0")
+    first.call("dev_mine", count=30)
+    second = start("second", "--connect", first.address)
+    until(lambda: second.best == first.best, "the second node at the first one's head")
+    assert second.call("getInfo")["height"] == 30
+    (peer,) = second.call("getPeers")["peers"]
+    assert (peer["ready"], peer["kind"]) == (True, "manual")
+    assert second.call("getPeers")["blocks_left"] == 0
+
+    txid = second.call("dev_fund", address=ALICE.address, amount="1000")["txid"]
+    until(lambda: first.call("getTransaction", txid=txid)["place"] == "mempool", "the transaction relayed")
+    first.call("dev_mine", count=1)
+    until(lambda: second.best == first.best, "the new block relayed")
+    assert second.call("getTransaction", txid=txid)["place"] == "included"
+
+    second.stop(signal.SIGKILL)
+    first.call("dev_mine", count=3)
+    again = start("second", "--connect", first.address)
+    until(lambda: again.best == first.best, "the killed node caught up")
+
+
+def test_a_peer_with_another_key_than_the_pinned_one_is_refused(start: Callable[..., Process]) -> None:
+    first = start("first", "--listen", "127.0.0.1:0")
+    first.call("dev_mine", count=2)
+    place = first.address.partition("@")[2]
+    second = start("second", "--connect", f"{'0' * 64}@{place}")
+    until(lambda: "another key" in (second.directory / "log").read_text(), "the key refused")
+    assert second.call("getInfo")["height"] == 0
+    assert second.call("getPeers")["peers"] == []
