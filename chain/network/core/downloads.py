@@ -211,7 +211,7 @@ class Downloads:
 
     def _reach(self, peer: Peer) -> int:
         """Return the highest place of the path that the peer has, −1 if none."""
-        if peer.best is None:
+        if peer.best is None or not self._path:
             return -1
         place = self._place.get(peer.best)
         if place is not None:
