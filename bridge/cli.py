@@ -27,6 +27,7 @@ COMMANDS = {
     "pairs": ("bridge.commands.quote", "pairs", "List the pairs that the bridge swaps."),
     "quote": ("bridge.commands.quote", "quote", "Ask the bridge for a price."),
     "swap": ("bridge.commands.swap", "app", "Your own swaps: start, status, claim, refund, recover."),
+    "keys": ("bridge.commands.keys", "app", "Your own keys on every chain: new, list, import, export."),
     "rescue": ("bridge.commands.rescue", "rescue", "Find and end every open lock without a database."),
     "db": ("bridge.commands.database", "app", "The database's schema."),
     "devnet": ("bridge.commands.devnet", "devnet", "Run local chains with funded accounts."),

@@ -154,7 +154,10 @@ def unread_items(store: Store, chain: ChainId) -> Iterator[Finding]:
         oldest = tx.set_aside.open(chain, limit=1)
     for item in oldest:
         detail = f"{count} items could not be read; the oldest is {item.item} in block {item.block.height}"
-        hint = f"{item.reason}: look for a newer version; our locks are asked for directly meanwhile"
+        hint = (
+            f"{item.reason}: look for a newer version; our locks are asked for directly meanwhile. What does "
+            f"not concern us ends with POST /v1/admin/chains/{chain}/unread/{item.id}/dismiss"
+        )
         yield Finding(f"{chain} items", Level.WARN, detail, hint)
 
 
@@ -167,7 +170,10 @@ def unproven_spends(store: Store, chain: ChainId) -> Iterator[Finding]:
             if leg.terms.chain == chain and leg.state in UNPROVEN:
                 lock = f"the {leg.role.value} lock {leg.lock_id} of swap {swap.id}"
                 detail = f"{lock} was spent, and nobody can prove how"
-                hint = "compare with another node and a block explorer; nothing is given back before a proof"
+                hint = (
+                    "compare with another node and a block explorer; nothing is given back before a proof, "
+                    f"or before you say what you found: POST /v1/admin/swaps/{swap.id}/settle"
+                )
                 yield Finding(f"{chain} locks", Level.FAIL, detail, hint)
 
 

@@ -18,6 +18,7 @@ from bridge.protocol.types import Address, ChainId
 from relayers.stellar import timing
 from relayers.stellar.tools import StellarTools
 from relayers.stellar.traits import TRAITS
+from relayers.stellar.wallet_keys import StellarKeys
 
 if TYPE_CHECKING:
     from relayers.stellar.settings import StellarSettings
@@ -87,6 +88,7 @@ class StellarFamily:
     name = "stellar"
     section = StellarSection
     tools = StellarTools()
+    wallet_keys = StellarKeys()
 
     def traits(self, instance: Instance) -> Traits:  # noqa: ARG002 - the same for all
         """See `ChainFamily.traits`."""
