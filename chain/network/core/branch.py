@@ -59,7 +59,7 @@ class Branch:
 
         Raises `HeaderFaultError`, and `TooNewError` after having taken those before it.
         """
-        _check_links(self.tip, self.height, headers)
+        check_links(self.tip, self.height, headers)
         _check_work(headers)
         taken: list[tuple[Header, int]] = []
         limit = min(now + FUTURE_LIMIT, MAX_TIME)
@@ -81,7 +81,8 @@ class Branch:
         return taken
 
 
-def _check_links(parent: BlockId, height: int, headers: Sequence[Header]) -> None:
+def check_links(parent: BlockId, height: int, headers: Sequence[Header]) -> None:
+    """Check that headers follow a parent and each other. Raises `HeaderFaultError`."""
     for header in headers:
         height += 1
         if header.previous != parent or header.height != height:

@@ -148,7 +148,10 @@ class CompactRelay:
     def announce(self, peer: Peer, block: Block) -> bool:
         """Send a new head as a compact block, if the peer wants that and has the parent."""
         parent = block.header.previous
-        if not peer.compact or block.id in peer.shown or parent not in peer.shown:
+        if not peer.compact or block.id in peer.shown:
+            return False
+        has_parent = parent in peer.shown or parent == self._shared.ledger.genesis_id
+        if not has_parent and (peer.best is None or not self._tree.descends(peer.best, parent)):
             return False
         if self._last is None or self._last[0] != block.id:
             salt = self._shared.chance.getrandbits(128).to_bytes(16, "little")

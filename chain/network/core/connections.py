@@ -51,6 +51,7 @@ class Connections:
         self._discouraged[address.host_key] = until
         subnet = self._subnets.setdefault(address.subnet, set())
         subnet.add(address.host_key)
+        subnet &= {one for one in subnet if self._discouraged.get(one, 0.0) > self._shared.now}
         if len(subnet) >= SUBNET_LIMIT:
             self._discouraged[b"subnet" + address.subnet] = until
         while len(self._discouraged) > MAX_DISCOURAGED:
@@ -127,8 +128,9 @@ class Connections:
             self._manual_retry[address] = (tries + 1, self._shared.now + wait)
 
     def on_ready(self, peer: Peer) -> None:
-        """Note a node that answered, and ask it for addresses."""
+        """Note a node that answered, and ask it for addresses; of one that came, note where it listens."""
         if peer.inbound:
+            self._note_listener(peer)
             return
         now = self._shared.ledger.now()
         self._manual_retry.pop(peer.address, None)
@@ -140,6 +142,16 @@ class Connections:
             return
         peer.asked_addresses = True
         self._shared.send(peer, GetAddresses())
+
+    def _note_listener(self, peer: Peer) -> None:
+        port = peer.hello.port if peer.hello is not None else 0
+        address = PeerAddress(peer.address.net, peer.address.raw, port)
+        if not (address.routable or (self._shared.settings.local and port)):
+            return
+        now = self._shared.ledger.now()
+        services = peer.hello.services if peer.hello is not None else 0
+        if self.book.add(address, peer.address.group, now, now, services):
+            self._pass_on(peer, [AddressEntry(now & 0xFFFFFFFF, services, address)])
 
     def _gone(self, peer: Peer, fault: Fault | None) -> None:
         if fault in PROVEN:

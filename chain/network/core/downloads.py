@@ -88,7 +88,7 @@ class Downloads:
         if tree.best_work <= self._shared.ledger.tip().work:
             self._reset([])
             return
-        known = {block_id: place for block_id, place in self._place.items() if place >= self._done}
+        known = self._place
         fresh, base = tree.path_to_best(known)
         if base in known:
             place = known[base]

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from chain.network.codec import Header
-from chain.network.core.branch import WINDOW, Branch, TooNewError
+from chain.network.core.branch import WINDOW, Branch, TooNewError, check_links
 from chain.network.core.rolling import RollingSet
 from chain.network.ledger import Ledger, LedgerHeader
 from chain.rules.header import work_of
@@ -100,6 +100,7 @@ class HeaderTree:
 
         Raises `HeaderFaultError`.
         """
+        check_links(headers[0].previous, headers[0].height - 1, headers)
         skipped = 0
         for header in headers:
             if self.get(header.id) is None:

@@ -144,7 +144,7 @@ class TransactionRelay:
                 continue
             for _ in range(len(wanted.peers)):
                 peer = peers.get(wanted.peers[0])
-                if peer is None or not peer.relays:
+                if peer is None:
                     wanted.peers.popleft()
                     continue
                 if len(peer.asked_transactions) >= MAX_IN_FLIGHT:
@@ -184,12 +184,19 @@ class TransactionRelay:
             wtxid = wtxid_of(raw)
             if wtxid in peer.asked_transactions:
                 peer.asked_transactions.discard(wtxid)
-                self._wanted.pop(wtxid, None)
+                self._unwant(wtxid)
                 wanted.append(raw)
         if wanted:
             self._shared.effects.append(CheckTransactions(peer.id, tuple(wanted)))
             if not peer.asked_transactions and peer.announced:
                 self._request(list(self._wanted))
+
+    def _unwant(self, wtxid: WtxId) -> None:
+        """Forget that a transaction is wanted, and that others announced it."""
+        wanted = self._wanted.pop(wtxid, None)
+        for peer_id in wanted.peers if wanted is not None else ():
+            if (peer := self._shared.peers.get(peer_id)) is not None:
+                peer.announced -= 1
 
     def on_not_found(self, peer: Peer, message: NotFound) -> None:
         """Ask somebody else."""

@@ -112,9 +112,7 @@ def real(count: int) -> None:
             nodes.append(bridge)
             began = time.monotonic()
             until(lambda: _agree(nodes), "all at the heavier head")
-            print(
-                f"{len(nodes)} processes: {half} and {half} agreed {time.monotonic() - began:.1f} s after the bridge"
-            )
+            print(f"{len(nodes)} processes: both halves agreed after {time.monotonic() - began:.1f} s")
             if bridge.call("getInfo")["height"] != 55:
                 raise NetworkPlayError("the lighter chain won")
         finally:

@@ -8,6 +8,8 @@ from dataclasses import replace
 from chain.network.core.events import Fault
 from chain.network.messages import BlockMessage, CompactBlock, Headers, Message
 from chain.rules.block import Block
+from chain.rules.header import compact_to_target
+from kernels import cosmic_harmony
 from tests.unit.chain.network.simulation import Simulation
 
 Lie = Callable[[Message], Message | None]
@@ -74,7 +76,9 @@ def lying_peer(net: Simulation, lie: Lie, fault: Fault) -> float:
 
 def _bad_work(message: Message) -> Message:
     if isinstance(message, Headers) and message.headers:
-        return Headers((*message.headers[:-1], replace(message.headers[-1], nonce=1)))
+        last, target = message.headers[-1], compact_to_target(message.headers[-1].target)
+        nonce = next(n for n in range(1_000) if not cosmic_harmony.verify(last.raw, n, target))
+        return Headers((*message.headers[:-1], replace(last, nonce=nonce)))
     return message
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from chain.network.codec import Header, WtxId
+from chain.network.codec import Header, WtxId, wtxid_of
 from chain.network.core.addresses import AddressBook
 from chain.network.core.branch import Branch, HeaderFaultError
 from chain.network.core.connections import Connections
@@ -39,16 +39,22 @@ from chain.network.messages import (
     Addresses,
     BlockMessage,
     GetHeaders,
+    GetTransactions,
     Headers,
     Hello,
+    Inventory,
     Message,
     Ping,
     Ready,
+    Transactions,
     Type,
 )
 from chain.network.node_ledger import NodeLedger
 from chain.network.peer_address import PeerAddress, address_of
+from chain.rules.header import compact_to_target
 from chain.rules.params import DEV
+from chain.rules.types import BlockId
+from kernels import cosmic_harmony
 from tests.unit.chain.harness import Sandbox
 
 NOW = 1_800_000_000
@@ -165,7 +171,7 @@ def test_types_of_later_versions_are_skipped_until_they_flood(talk: Talk) -> Non
 
 def test_headers_that_never_connect_end_it(talk: Talk, box: Sandbox) -> None:
     talk.meet(1)
-    header = replace(box.forge().header, previous=bytes(31) + b"\x01")
+    header = replace(box.forge().header, previous=BlockId(bytes(31) + b"\x01"))
     seen = [dropped(talk.say(1, Headers((header,)))) for _ in range(11)]
     assert seen == [[]] * 10 + [[Fault.UNCONNECTED]]
 
@@ -313,6 +319,28 @@ def test_orphans_have_quotas_and_a_lifetime(ledger: NodeLedger) -> None:
     assert len(orphans) == 0
 
 
+def test_a_transaction_is_asked_of_one_peer_and_then_not_counted_against_the_others(talk: Talk) -> None:
+    for number in (1, 2):
+        talk.meet(number, f"127.9.0.{number}", Kind.FULL)
+    raw = bytes(328)
+    asked = [one for n in (1, 2) for one in sent(talk.say(n, Inventory((wtxid_of(raw),))))]
+    assert asked == [GetTransactions((wtxid_of(raw),))]
+    assert [peer.announced for peer in talk.core.peers] == [0, 1]
+    talk.say(1, Transactions((raw,)))
+    assert [peer.announced for peer in talk.core.peers] == [0, 0]
+
+
+def test_where_a_peer_listens_is_noted_and_passed_on(talk: Talk) -> None:
+    talk.meet(1, "127.9.0.1")
+    talk.connect(2, "127.9.0.2")
+    talk.say(2, talk.hello(port=77, nonce=9))
+    told = [
+        one for one in talk.say(2, Ready()) if isinstance(one, Send) and isinstance(one.message, Addresses)
+    ]
+    assert [one.peer for one in told] == [1]
+    assert talk.core.connections.book.get(address_of("127.9.0.2", 77)) is not None
+
+
 # presync --------------------------------------------------------------------------------------------
 
 
@@ -356,7 +384,9 @@ def test_a_branch_that_is_shorter_the_second_time_is_a_lie(chain_of_headers: lis
 
 
 def test_a_header_without_work_is_found_among_good_ones(chain_of_headers: list[Header]) -> None:
-    headers = [*chain_of_headers[1:30], replace(chain_of_headers[30], nonce=chain_of_headers[30].nonce + 1)]
+    last, target = chain_of_headers[30], compact_to_target(DEV.pow_limit)
+    nonce = next(n for n in range(1_000) if not cosmic_harmony.verify(last.raw, n, target))
+    headers = [*chain_of_headers[1:30], replace(last, nonce=nonce)]
     branch = Branch(DEV, [chain_of_headers[0]], 0)
     with pytest.raises(HeaderFaultError) as found:
         branch.extend(headers, NOW)

@@ -36,10 +36,10 @@ def test_two_processes_meet_synchronise_relay_and_go_on_after_a_kill(start: Call
     assert second.call("getPeers")["blocks_left"] == 0
 
     txid = second.call("dev_fund", address=ALICE.address, amount="1000")["txid"]
-    until(lambda: first.call("getTransaction", txid=txid)["place"] == "mempool", "the transaction relayed")
+    until(lambda: first.call("getTransaction", txid=txid)["status"] == "mempool", "the transaction relayed")
     first.call("dev_mine", count=1)
     until(lambda: second.best == first.best, "the new block relayed")
-    assert second.call("getTransaction", txid=txid)["place"] == "included"
+    assert second.call("getTransaction", txid=txid)["status"] == "included"
 
     second.stop(signal.SIGKILL)
     first.call("dev_mine", count=3)
