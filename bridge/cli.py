@@ -29,11 +29,13 @@ COMMANDS = {
     "swap": ("bridge.commands.swap", "app", "Your own swaps: start, status, claim, refund, recover."),
     "keys": ("bridge.commands.keys", "app", "Your own keys on every chain: new, list, import, export."),
     "rescue": ("bridge.commands.rescue", "rescue", "Find and end every open lock without a database."),
+    "desk": ("bridge.commands.desk", "app", "What the desk holds and owes; its clients' credit."),
     "db": ("bridge.commands.database", "app", "The database's schema."),
     "devnet": ("bridge.commands.devnet", "devnet", "Run local chains with funded accounts."),
     "node": ("chain.cli", "node", "Run a ZION node."),
     "mine": ("chain.cli", "mine", "Mine ZION."),
     "wallet": ("chain.cli", "wallet", "A ZION wallet."),
+    "zion": ("chain.cli", "zion", "Look at a ZION node."),
 }
 """Name → module, attribute (a command's function or a group's app), one line of help."""
 
