@@ -165,6 +165,10 @@ specification: setup ## hold the ZION node against its specification with many m
 mutation-zion: setup ## break each rule of the ZION specification in turn: the comparison must notice
 	$(BIN)/python -m scripts.mutate_specification $(ARGS)
 
+.PHONY: zion-network
+zion-network: setup ## partitions, liars and an eclipse among ZION nodes, simulated and as 21 processes (minutes); ARGS="--help"
+	$(BIN)/python -m tests.unit.chain.network.play $(ARGS)
+
 ## Ethereum contracts ------------------------------------------------------
 # Their tools live in environments of their own: ape pins web3 < 8.
 
