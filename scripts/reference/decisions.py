@@ -36,6 +36,7 @@ GROUPS = {
     "013": "Checking and speed of the engine",
     "014": "Stellar on Soroban",
     "015": "Prices, risk and books",
+    "017": "Proofs of outcomes",
 }
 """The first three digits of a number → what the decision is about."""
 
