@@ -27,6 +27,7 @@ COMMANDS = {
     "pairs": ("bridge.commands.quote", "pairs", "List the pairs that the bridge swaps."),
     "quote": ("bridge.commands.quote", "quote", "Ask the bridge for a price."),
     "swap": ("bridge.commands.swap", "app", "Your own swaps: start, status, claim, refund, recover."),
+    "keys": ("bridge.commands.keys", "app", "Your own keys on every chain: new, list, import, export."),
     "verify": ("bridge.commands.verify", "verify", "Check the proof of a swap's outcome, offline."),
     "witness": ("bridge.commands.witness", "witness", "Watch a bridge's log: that nothing in it changes."),
     "rescue": ("bridge.commands.rescue", "rescue", "Find and end every open lock without a database."),

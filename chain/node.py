@@ -105,8 +105,7 @@ class Node:
             if view.get_place(tx.txid) is not None:
                 return Added(tx.txid, known=True)
         added = self.mempool.add(tx)
-        if not added.known:
-            log.info("transaction accepted", txid=tx.txid.hex(), kind=int(tx.kind), fee=tx.fee)
+        if not added.known and self._subscribers:
             self._publish(view_transaction(tx))
         return added
 

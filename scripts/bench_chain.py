@@ -27,8 +27,8 @@ from chain.rules.records import ZERO20, Kind, Transaction
 from chain.rules.rewards import reward
 from chain.rules.types import KeyHash
 from chain.state.evaluation import check_signatures, evaluate, write
+from chain.state.headers import HeaderRecord
 from chain.state.signature_cache import SignatureCache
-from chain.state.store import HeaderRecord
 from chain.wallet.keys import Key, dev_treasury_key
 from chain.wallet.transactions import build_transfer
 from kernels import cosmic_harmony

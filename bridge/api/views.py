@@ -99,6 +99,7 @@ def swap_view(stored: StoredSwap, statuses: Statuses, *, gasless: bool, last_eve
         updated=Moment.at_ms(stored.updated_ms),
         finished=Moment.at_ms(stored.finished_ms) if stored.finished_ms else None,
         last_event=last_event,
+        payback=_leg(swap.payback, swap.policy.source, statuses) if swap.payback is not None else None,
     )
 
 
@@ -126,6 +127,13 @@ def next_step(swap: Swap, statuses: Statuses, *, gasless: bool) -> tuple[NextSte
 
 
 def _waiting(swap: Swap) -> str:
+    if swap.payback is not None and swap.payback.state in OPEN:
+        return (
+            "the bridge pays the source back with a lock of the same hashlock, and claims it for you; you "
+            "can claim it yourself"
+        )
+    if swap.payback is not None and swap.payback.state in CLAIMED:
+        return "the source's amount was paid back to you; the claim needs more confirmations"
     if swap.attention:
         return swap.attention
     if swap.secret_known:

@@ -53,8 +53,6 @@ class Traits(msgspec.Struct, frozen=True, kw_only=True):
     max_amount: Amount
     max_claims: int = 1
     max_lanes: int = 0
-    leaves_deposit: bool = False
-    """A spent lock still holds a deposit, which `CLOSE` brings in."""
     needs_consent: bool = False
     """An account must agree to an issued asset before it can be paid in it."""
     authorization: Authorization = Authorization.NONE

@@ -17,13 +17,14 @@ from bridge import config as configuration
 from bridge.chains.endpoints.reports import Examinable
 from bridge.chains.errors import PortError, PortUnavailableError
 from bridge.chains.port import ChainPort
+from bridge.chains.upkeep import KeepsAlive
 from bridge.commands.older_locks import HINT, described, without_contract
 from bridge.commands.output import ConfigFile, Exit, Json, plain, speaking
 from bridge.commands.runtime import KeyRing, price_source
 from bridge.config import Network, Settings, to_text, to_units
 from bridge.keys.keystore import KeystoreError, check_private
 from bridge.protocol.legs import UNPROVEN
-from bridge.protocol.types import ChainId, SwapId
+from bridge.protocol.types import Asset, ChainId, SwapId
 from bridge.wiring.ports import open_port
 
 if TYPE_CHECKING:
@@ -153,7 +154,10 @@ def unread_items(store: Store, chain: ChainId) -> Iterator[Finding]:
         oldest = tx.set_aside.open(chain, limit=1)
     for item in oldest:
         detail = f"{count} items could not be read; the oldest is {item.item} in block {item.block.height}"
-        hint = f"{item.reason}: look for a newer version; our locks are asked for directly meanwhile"
+        hint = (
+            f"{item.reason}: look for a newer version; our locks are asked for directly meanwhile. What does "
+            f"not concern us ends with POST /v1/admin/chains/{chain}/unread/{item.id}/dismiss"
+        )
         yield Finding(f"{chain} items", Level.WARN, detail, hint)
 
 
@@ -166,7 +170,10 @@ def unproven_spends(store: Store, chain: ChainId) -> Iterator[Finding]:
             if leg.terms.chain == chain and leg.state in UNPROVEN:
                 lock = f"the {leg.role.value} lock {leg.lock_id} of swap {swap.id}"
                 detail = f"{lock} was spent, and nobody can prove how"
-                hint = "compare with another node and a block explorer; nothing is given back before a proof"
+                hint = (
+                    "compare with another node and a block explorer; nothing is given back before a proof, "
+                    f"or before you say what you found: POST /v1/admin/swaps/{swap.id}/settle"
+                )
                 yield Finding(f"{chain} locks", Level.FAIL, detail, hint)
 
 
@@ -358,11 +365,32 @@ async def _ask(settings: Settings, chain: ChainId, port: ChainPort) -> list[Find
             found.append(Finding(f"{what} balance", level, shown, hint))
         else:
             found.append(Finding(f"{what} balance", Level.OK, shown))
+    found += await _upkeep(what, port, [entry.asset for entry in assets])
     missing = await port.setup_actions([entry.asset for entry in assets if entry.contract])
     if missing:
         text = f"{len(missing)} set-up actions (token approvals, trustlines) are missing"
         found.append(Finding(f"{what} approvals", Level.WARN, text, "the relayer makes them when it starts"))
     return found
+
+
+async def _upkeep(what: str, port: ChainPort, assets: list[Asset]) -> list[Finding]:
+    """Tell of what the chain forgets unless somebody pays for it."""
+    if not isinstance(port, KeepsAlive):
+        return []
+    kept = await port.upkeep(assets)
+    bad = [
+        Finding(
+            f"{what} upkeep",
+            Level.WARN,
+            f"{each.what}: {each.trouble}",
+            "see the chain's page in docs/chains",
+        )
+        for each in kept
+        if each.trouble
+    ]
+    lives = [each.seconds for each in kept if each.seconds is not None]
+    days = min(lives, default=0) // 86_400
+    return bad or [Finding(f"{what} upkeep", Level.OK, f"everything lives {days} days yet, and is renewed")]
 
 
 async def _endpoints(settings: Settings, chain: ChainId, port: ChainPort) -> list[Finding]:

@@ -94,7 +94,7 @@ def write_configuration(
             raise ConfigError([f"{target} exists"], "move it away first, or use --dir")
         joining = choose(network, answers, chain or [], set_ or [])
         published = network is Network.DEV and not random_keys
-        password = _password(password_file, output, published=published)
+        password = DEVNET_PASSWORD if published else new_password(password_file, output)
         operator_key = secrets.token_urlsafe(32)
         values = {
             **_SHARED,
@@ -129,9 +129,9 @@ def write_configuration(
 init = with_family_options(write_configuration)
 
 
-def _password(password_file: Path | None, output: Output, *, published: bool) -> str:
-    if published:
-        return DEVNET_PASSWORD
+def new_password(password_file: Path | None, output: Output) -> str:
+    """Return the password for new keystores: from the environment, a file, or asked for twice. Raises
+    `KeystoreError` for a short one."""
     asked = not (password_file or PASSWORD_VARIABLE in os.environ or PASSWORD_FILE_VARIABLE in os.environ)
     if asked and output.as_json:
         raise KeystoreError("no keystore password", f"set {PASSWORD_VARIABLE} or give --password-file")

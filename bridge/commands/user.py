@@ -97,7 +97,10 @@ def swap_lines(view: SwapView) -> list[str]:
     lines = [f"swap {view.id}: [bold]{view.status.value}[/]"]
     if view.next is not NextStep.NONE:
         lines.append(f"next: {view.next.value} — {view.detail}")
-    for name, leg in (("source", view.source), ("destination", view.destination)):
+    legs = [("source", view.source), ("destination", view.destination)]
+    if view.payback is not None:
+        legs.append(("payback", view.payback))
+    for name, leg in legs:
         money = f"{leg.terms.money.display} {leg.terms.money.asset}"
         text = f"{name}: {money} on {leg.terms.chain}, {leg.state.value}"
         if leg.lock_tx:

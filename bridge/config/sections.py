@@ -31,8 +31,9 @@ class ApiKey(Section):
     """Who holds the key; it stands in the audit log."""
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
     """SHA-256 of the key, 64 hex digits. The key itself is stored nowhere."""
-    scopes: tuple[Literal["read", "pause", "retry"], ...] = ("read",)
-    """What the key allows: `read`, `pause`, `retry`."""
+    scopes: tuple[Literal["read", "pause", "retry", "settle"], ...] = ("read",)
+    """What the key allows: `read`, `pause`, `retry`, and `settle`: to say how a lock was spent where nobody
+    can prove it. What such a key says moves money."""
 
 
 class ApiConfig(Section):

@@ -1,7 +1,7 @@
 """Handing a claim over to the relayer: what the user has to sign for it, and taking what was signed.
 
 Where anybody may claim for a recipient, the preimage alone is enough, and its cost is in the price of a
-`gasless` quote. Where only the recipient can (Stellar), the recipient's signature comes with it. And who
+`gasless` quote. Where only the recipient can, the recipient's signature comes with it. And who
 did not quote `gasless` may still let the relayer claim, for a fee out of the amount that the signature caps,
 where the contract can take one (Ethereum).
 """
@@ -21,6 +21,7 @@ from bridge.desk.orders import KeylessPort, SwapService, is_gasless
 from bridge.desk.refused import Reason, RefusedError
 from bridge.protocol.assisted_claim import Needed
 from bridge.protocol.legs import OPEN
+from bridge.protocol.rules import too_early_or_late
 from bridge.protocol.types import Amount, ChainId, Preimage, Swap, SwapId
 from bridge.store import Store
 from bridge.store.records import StoredSwap
@@ -61,8 +62,9 @@ class Handover:
         """Return the terms as they are now, with what is to be signed. Raises `RefusedError`."""
         swap, authorizer, needed, fee = await asyncio.to_thread(self._read, swap_id)
         max_fee = Amount(-(-fee * FEE_HEADROOM_PERCENT // 100) if needed is Needed.FEE else 0)
+        advice = _advice(swap)
         if needed is Needed.NOTHING:
-            return ClaimTerms(needed, Amount(0), None, "hand the preimage over")
+            return ClaimTerms(needed, Amount(0), None, advice)
         if needed is Needed.UNAVAILABLE or authorizer is None:
             return ClaimTerms(
                 needed, Amount(0), None, "it was not quoted with `gasless`: claim with your own wallet"
@@ -80,7 +82,7 @@ class Handover:
             return ClaimTerms(needed, max_fee, None, str(error))
         except PortError as error:
             raise _unavailable(swap, error) from None
-        return ClaimTerms(needed, max_fee, request, "sign this and hand it over with the preimage")
+        return ClaimTerms(needed, max_fee, request, f"sign this; {advice}")
 
     async def take(self, swap_id: SwapId, preimage: Preimage, signed: Mapping[str, str] | None) -> StoredSwap:
         """Take a preimage, with what the recipient signed where that is needed. Raises `RefusedError`."""
@@ -131,6 +133,13 @@ class Handover:
             ) from None
         except PortError as error:
             raise _unavailable(swap, error) from None
+
+
+def _advice(swap: Swap) -> str:
+    refusal = None if swap.secret_shared else too_early_or_late(swap)
+    if refusal is None:
+        return "check the bridge's lock on its chain, then hand the preimage over"
+    return f"do not hand the preimage over now: {refusal.message}; {refusal.hint or 'nothing is left to do'}"
 
 
 def _unavailable(swap: Swap, error: PortError) -> RefusedError:

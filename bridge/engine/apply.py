@@ -11,8 +11,6 @@ from typing import TypeVar
 
 import msgspec
 
-from bridge.chains.actions import CloseAction
-from bridge.engine.actions import encode_action
 from bridge.engine.courtesy import paid_account
 from bridge.protocol.effects import (
     AppendReceipt,
@@ -28,14 +26,12 @@ from bridge.protocol.effects import (
 from bridge.protocol.events import ClaimSeen, Event, LockSeen, SecretRevealed, SecretShared, Tick
 from bridge.protocol.rules import required_effects
 from bridge.protocol.transition import transition
-from bridge.protocol.types import ChainId, LegRole, LegState, LockId, Purpose, Swap, SwapId
+from bridge.protocol.types import LegRole, LockId, Purpose, Swap, SwapId
 from bridge.store import ConflictError, NotFoundError, Store, Transaction
 from bridge.store.records import IntentState, PlannedIntent, StoredTxState
 
 T = TypeVar("T")
 
-_CLAIMED_FOR_GOOD = frozenset({LegState.CLAIM_FINAL})
-_SPENT_FOR_GOOD = frozenset({LegState.CLAIM_FINAL, LegState.REFUND_FINAL})
 
 MAX_TRIES = 8
 """How often a transaction is tried that conflicts with another process."""
@@ -146,27 +142,6 @@ def carry_out(tx: Transaction, swap: Swap) -> None:
                 planned = intent_of(swap, effect)
                 if planned is not None:
                     plan(tx, planned)
-
-    _plan_closings(tx, swap)
-
-
-def _plan_closings(tx: Transaction, swap: Swap) -> None:
-    """Plan to collect the deposits of spent locks: of those that we claimed, and of our own where the
-    recipient leaves the deposit behind. This belongs to no swap, so the end of a swap does not wait for
-    it."""
-    for leg in swap.legs:
-        spent = _CLAIMED_FOR_GOOD if leg.role is LegRole.SOURCE else _SPENT_FOR_GOOD
-        if leg.state in spent and _leaves_deposit(tx, leg.terms.chain):
-            action = encode_action(CloseAction(leg.terms))
-            tx.intents.plan(
-                PlannedIntent(f"close:{leg.lock_id}", Purpose.CLOSE, leg.terms.chain, action=action)
-            )
-
-
-def _leaves_deposit(tx: Transaction, chain: ChainId) -> bool:
-    """Tell whether a spent lock of this chain still holds a deposit, as its relayer says."""
-    status = tx.chains.get(chain)
-    return status is not None and status.leaves_deposit
 
 
 def plan(tx: Transaction, planned: PlannedIntent) -> None:

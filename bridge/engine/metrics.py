@@ -85,6 +85,12 @@ class Metrics:
             ["chain", "said"],
             registry=registry,
         )
+        self.upkeep = Gauge(
+            "rainbow_upkeep_seconds",
+            "How long what must be kept alive on a chain lives yet, looked at once a day; 0: it is archived",
+            ["chain", "what"],
+            registry=registry,
+        )
         self.balance = Gauge(
             "rainbow_balance_units",
             "The bridge's balance, smallest units",

@@ -181,6 +181,13 @@ class OperatorVerb(StrEnum):
     COOPERATIVE_REFUND = "cooperative_refund"
 
 
+class Verdict(StrEnum):
+    """How a lock was spent, as an operator has found out where nobody can prove it."""
+
+    CLAIMED = "claimed"
+    REFUNDED = "refunded"
+
+
 class OperatorCommand(msgspec.Struct, frozen=True, tag=True):
     """An operator's wish; it can never override an invariant."""
 

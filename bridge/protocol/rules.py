@@ -157,19 +157,25 @@ def must_refund_destination(swap: Swap) -> bool:
 
 def must_give_source_back(swap: Swap) -> bool:
     """The user's lock stands and the destination is safely ours or can never be locked (invariant 4)."""
-    destination = swap.destination.state
-    never_locked = destination is LegState.NONE and swap.abandoned is not None
-    return swap.source.state in OPEN and (never_locked or destination is LegState.REFUND_FINAL)
+    return swap.source.state in OPEN and _destination_is_ours(swap)
+
+
+def _destination_is_ours(swap: Swap) -> bool:
+    never_locked = swap.destination.state is LegState.NONE and swap.abandoned is not None
+    return never_locked or swap.destination.state is LegState.REFUND_FINAL
 
 
 def may_have_consented(swap: Swap) -> bool:
     """Tell whether the bridge may have agreed to a refund of the source before its deadline.
 
     Its consent is stored before it is given. But a database may have been put back to an earlier time, and
-    know nothing of it. With the destination back for good, consent was due or would be, and nothing can be
-    lost by believing in it: a refund that the chain confirms then ends the swap.
+    know nothing of it. With the destination back for good, or never to be locked, consent was due or would
+    be, and nothing can be lost by believing in it: a refund that the chain confirms then ends the swap. A
+    swap that was called off only because its source is spent never came to that.
     """
-    return swap.cooperative_refund or swap.destination.state is LegState.REFUND_FINAL
+    if swap.cooperative_refund or swap.destination.state is LegState.REFUND_FINAL:
+        return True
+    return _destination_is_ours(swap) and swap.abandoned is not Abandonment.SPENT
 
 
 def is_committed(swap: Swap) -> bool:
@@ -287,8 +293,12 @@ def may_share_secret(swap: Swap, preimage: Preimage) -> Refusal | None:
             hint="look up the preimage in the recovery file of this swap",
             permanent=True,
         )
-    if swap.secret_shared:
-        return None
+    return None if swap.secret_shared else too_early_or_late(swap)
+
+
+def too_early_or_late(swap: Swap) -> Refusal | None:
+    """Tell why a user who now gives the bridge the preimage would give it away and get nothing; None if it is
+    time for it."""
     match swap.destination.state:
         case LegState.NONE | LegState.INTENT:
             return Refusal(

@@ -314,8 +314,6 @@ class ChainStatus(msgspec.Struct, frozen=True):
     account: Address = Address("")
     contract: Address = Address("")
     tip: Tip | None = None
-    leaves_deposit: bool = False
-    """A spent lock of this chain still holds a deposit."""
     proves_sender: bool = True
     """Only the key of its sender can have made a lock of this chain."""
     scanned: BlockHeight = BlockHeight(0)

@@ -7,6 +7,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
 
+from bridge.protocol.events import Verdict
 from bridge.protocol.types import SwapId
 from bridge.wire.market import Side
 from bridge.wire.swaps import WalletPurpose
@@ -116,3 +117,20 @@ class NoteRequest(Request):
     """Why an operator does it; kept in the audit trail."""
 
     note: Annotated[str, Field(max_length=500)] = ""
+
+
+class SettleRequest(Request):
+    """How a lock was spent, as an operator has found out: it is taken for proved. A claim needs the preimage
+    that stands in its transaction, unless the bridge knows it. Who asked and the note are kept."""
+
+    lock_id: Annotated[str, Field(min_length=1, max_length=200)]
+    verdict: Annotated[Verdict, Field(strict=False)]
+    preimage: HexPreimage | None = Field(None, description="For a claim.")
+    tx_id: Annotated[str, Field(max_length=200)] = ""
+    note: Annotated[str, Field(min_length=8, max_length=500)]
+
+
+class DismissRequest(Request):
+    """Why an item that could not be read concerns no lock of the bridge's; kept in the audit trail."""
+
+    note: Annotated[str, Field(min_length=8, max_length=500)]

@@ -117,6 +117,13 @@ class SwapView(Wire, frozen=True):
     last_event: Annotated[
         int, msgspec.Meta(description="Sequence number of the newest event, to follow the stream from.")
     ]
+    payback: Annotated[
+        LegView | None,
+        msgspec.Meta(
+            description="The lock that gives you the source's amount back, where the bridge was paid and "
+            "could not give you the destination; null where there is none."
+        ),
+    ] = None
 
 
 class ReceiptView(Wire, frozen=True):
@@ -131,7 +138,7 @@ class ReceiptView(Wire, frozen=True):
     public_key: str
 
 
-class SwapCreated(SwapView, frozen=True):
+class SwapCreated(SwapView, frozen=True, kw_only=True):
     """A new swap and what the user's wallet signs to fund it."""
 
     transaction: UnsignedTxView

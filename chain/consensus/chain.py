@@ -3,44 +3,40 @@
 from __future__ import annotations
 
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from chain.consensus.headers import HeadersAccepted, HeaderTree
 from chain.rules.block import Block, witness_commitment
 from chain.rules.compiled import check_records
-from chain.rules.difficulty import median_time_past, next_target
 from chain.rules.errors import Reason, RuleBrokenError, StoreError
 from chain.rules.genesis import genesis_block
-from chain.rules.header import HEADER_VERSION, MAX_TIME, Header, compact_to_target, work_of
-from chain.rules.params import (
-    FUTURE_LIMIT,
-    LWMA_WINDOW,
-    MAX_BLOCK_TRANSACTIONS,
-    MEDIAN_WINDOW,
-    NetworkParams,
-)
+from chain.rules.header import Header, work_of
+from chain.rules.params import MAX_BLOCK_TRANSACTIONS, NetworkParams
 from chain.rules.types import BlockId, UnixSeconds
 from chain.state.evaluation import evaluate, write
+from chain.state.headers import HeaderRecord, HeaderStatus
 from chain.state.signature_cache import SignatureCache
-from chain.state.store import HeaderRecord, StateReader, StateWriter, Store, Tip
+from chain.state.store import StateReader, StateWriter, Store, Tip
 from kernels import cosmic_harmony
 
-_HEADER_CACHE = 4096
-_NOT_THE_BLOCKS_FAULT = frozenset({Reason.TIME_TOO_NEW, Reason.UNKNOWN_PARENT})
+_NOT_THE_BLOCKS_FAULT = frozenset(
+    {Reason.TIME_TOO_NEW, Reason.UNKNOWN_PARENT, Reason.REORG_TOO_DEEP, Reason.TOO_LITTLE_WORK}
+)
 
 
 @dataclass(frozen=True)
 class ChainChange:
     """What accepting a block did: blocks that left the main chain (newest first) and joined it (oldest
-    first). Both empty: the block was known, or is on a lighter branch."""
+    first). Both empty: the block was known, is on a lighter branch, or `waits_for` an ancestor's block."""
 
     block_id: BlockId
     known: bool = False
     disconnected: tuple[Block, ...] = ()
     connected: tuple[Block, ...] = field(default=())
+    waits_for: BlockId | None = None
 
 
 class Chain:
@@ -58,7 +54,6 @@ class Chain:
         self.params = params
         self.clock = clock
         self.signatures = SignatureCache()
-        self._headers: OrderedDict[BlockId, HeaderRecord] = OrderedDict()
         genesis = genesis_block(params)
         self.genesis_id = genesis.id
         self.store = Store(directory, params.network.encode() + genesis.id, sync=sync)
@@ -73,12 +68,29 @@ class Chain:
                 tip = change.tip
         self.tip: Tip = tip
         """The head, as last committed."""
+        self.headers = HeaderTree(params, self.store, self._now, lambda: self.tip)
+        self._waiting: dict[BlockId, set[BlockId]] = {}
+        """Blocks that are stored, by the ancestor whose block is not."""
+        self._find_waiting()
         self._median_time = self.median_time_after(self.tip.id)
 
     @property
     def median_time(self) -> UnixSeconds:
         """Median time past at the head: what deadlines of the next block are compared with."""
         return self._median_time
+
+    def _now(self) -> int:
+        return self.clock()
+
+    def _find_waiting(self) -> None:
+        with self.store.view() as view:
+            for block_id in view.sides():
+                missing = self._missing_ancestor(self._record(block_id, view).header)
+                if missing is not None:
+                    self._waiting.setdefault(missing, set()).add(block_id)
+
+    def _record(self, block_id: BlockId, view: StateReader | None = None) -> HeaderRecord:
+        return self.headers.require(block_id, view)
 
     def close(self) -> None:
         """Close the store."""
@@ -88,89 +100,36 @@ class Chain:
 
     def header(self, block_id: BlockId, view: StateReader | None = None) -> HeaderRecord | None:
         """Return a known header of any branch."""
-        cached = self._headers.get(block_id)
-        if cached is not None:
-            return cached
-        if view is None:
-            with self.store.view() as fresh:
-                record = fresh.get_header(block_id)
-        else:
-            record = view.get_header(block_id)
-        if record is not None:
-            self._remember(block_id, record)
-        return record
-
-    def _remember(self, block_id: BlockId, record: HeaderRecord) -> None:
-        self._headers[block_id] = record
-        if len(self._headers) > _HEADER_CACHE:
-            self._headers.popitem(last=False)
-
-    def _record(self, block_id: BlockId, view: StateReader | None = None) -> HeaderRecord:
-        record = self.header(block_id, view)
-        if record is None:
-            raise StoreError(
-                f"the header {block_id.hex()} is missing", hint="the data directory is damaged: sync again"
-            )
-        return record
+        return self.headers.get(block_id, view)
 
     def ancestors(self, block_id: BlockId, count: int) -> list[Header]:
         """Return up to `count` headers ending with `block_id`, oldest first."""
-        headers: list[Header] = []
-        while len(headers) < count:
-            header = self._record(block_id).header
-            headers.append(header)
-            if header.height == 0:
-                break
-            block_id = header.previous
-        return headers[::-1]
+        return self.headers.ancestors(block_id, count)
 
     def median_time_after(self, block_id: BlockId) -> UnixSeconds:
         """Return the median time past of a block."""
-        return median_time_past([header.time for header in self.ancestors(block_id, MEDIAN_WINDOW)])
+        return self.headers.median_time_after(block_id)
 
     def target_after(self, block_id: BlockId) -> int:
         """Return the compact target that the next block on `block_id` must have."""
-        if not self.params.retarget:
-            return self.params.pow_limit
-        return next_target(self.params, self.ancestors(block_id, LWMA_WINDOW + 1))
-
-    # accepting ---------------------------------------------------------------------------------------
+        return self.headers.target_after(block_id)
 
     def check_header(self, header: Header) -> HeaderRecord:
         """Check a header on a known parent, work included. Returns the parent's record.
 
         Raises `RuleBrokenError`.
         """
-        parent = self.header(header.previous)
-        if parent is None:
-            raise RuleBrokenError(
-                Reason.UNKNOWN_PARENT,
-                f"the parent {header.previous.hex()} is unknown",
-                hint="send the parent first",
-            )
-        if parent.invalid:
-            raise RuleBrokenError(Reason.INVALID_ANCESTOR, f"the parent {header.previous.hex()} is invalid")
-        if header.version != HEADER_VERSION:
-            raise RuleBrokenError(Reason.BAD_BLOCK_VERSION, f"version {header.version} is unknown")
-        if header.height != parent.header.height + 1:
-            raise RuleBrokenError(Reason.BAD_HEIGHT, f"the parent has height {parent.header.height}")
-        expected = self.target_after(header.previous)
-        if header.target != expected:
-            raise RuleBrokenError(
-                Reason.BAD_TARGET, f"the target is 0x{header.target:08x}, not 0x{expected:08x}"
-            )
-        median = self.median_time_after(header.previous)
-        if header.time <= median:
-            raise RuleBrokenError(
-                Reason.TIME_TOO_OLD, f"the time {header.time} is not after the median time past {median}"
-            )
-        if header.time > min(self.clock() + FUTURE_LIMIT, MAX_TIME):
-            raise RuleBrokenError(
-                Reason.TIME_TOO_NEW, f"the time {header.time} is too far ahead", hint="check the clock"
-            )
-        if not cosmic_harmony.verify(header.raw, header.nonce, compact_to_target(header.target)):
-            raise RuleBrokenError(Reason.BAD_WORK, "the work hash is above the target")
-        return parent
+        return self.headers.check(header)
+
+    def accept_headers(self, headers: Sequence[Header], *, work_behind: int = 0) -> HeadersAccepted:
+        """Check and store headers apart from blocks: see `HeaderTree.accept`. Raises `RuleBrokenError`."""
+        return self.headers.accept(headers, work_behind=work_behind)
+
+    def missing_bodies(self, limit: int) -> list[BlockId]:
+        """Return up to `limit` blocks to fetch, oldest first: those that lead to the heaviest header."""
+        return self.headers.missing_bodies(limit)
+
+    # accepting ---------------------------------------------------------------------------------------
 
     def check_body(self, block: Block) -> int:
         """Check all of a block that needs no state. Returns the sum of fees. Raises `RuleBrokenError`."""
@@ -188,23 +147,109 @@ class Chain:
         return fees
 
     def accept_block(self, block: Block) -> ChainChange:
-        """Validate and store a block; follow it if its branch is the heaviest.
+        """Validate and store a block; follow its branch if that is the heaviest.
 
-        One commit, or none. Raises `RuleBrokenError`; a block at fault is remembered as invalid.
+        One commit, or none. A block whose ancestors are known by their headers alone waits for them. Raises
+        `RuleBrokenError`; a block at fault is remembered as invalid.
         """
         known = self.header(block.id)
-        if known is not None:
-            if known.invalid:
-                raise RuleBrokenError(Reason.KNOWN_INVALID, "the block was found invalid before")
+        if known is not None and known.invalid:
+            raise RuleBrokenError(Reason.KNOWN_INVALID, "the block was found invalid before")
+        if known is not None and known.has_body:
             return ChainChange(block.id, known=True)
-        parent = self.check_header(block.header)
-        record = HeaderRecord(block.header, parent.work + work_of(block.header.target), len(block))
+        if known is None:
+            parent = self.check_header(block.header)
+            work = parent.work + work_of(block.header.target)
+            self.headers.check_work(work)
+        else:
+            work = known.work
+            self.headers.check_depth(block.header.previous)
+        record = HeaderRecord(block.header, work, len(block))
         fees = self.check_body(block)
-        if record.work <= self.tip.work:
+        missing = self._missing_ancestor(block.header)
+        if missing is None and block.id not in self._waiting:
+            if record.work > self.tip.work:
+                return self._follow(block, record, fees)
+            self._keep_side(block, record)
+            return ChainChange(block.id)
+        self._keep_side(block, record)
+        if missing is not None:
+            self._waiting.setdefault(missing, set()).add(block.id)
+            return ChainChange(block.id, waits_for=missing)
+        return self._follow_waiting(block.id, record)
+
+    def _follow_waiting(self, block_id: BlockId, record: HeaderRecord) -> ChainChange:
+        """Follow the heaviest of the stored blocks that a block, stored now, was missing for."""
+        candidates, complete = [(record.work, block_id)], [block_id]
+        while complete:
+            for waiting in self._waiting.pop(complete.pop(), ()):
+                known = self.header(waiting)
+                if known is None or not known.has_body:
+                    continue
+                missing = self._missing_ancestor(known.header)
+                if missing is not None:
+                    self._waiting.setdefault(missing, set()).add(waiting)
+                    continue
+                candidates.append((known.work, waiting))
+                complete.append(waiting)
+        for work, candidate in sorted(candidates, reverse=True):
+            if work <= self.tip.work:
+                break
+            with self.store.view() as view:
+                stored = view.get_block(candidate)
+            if stored is None:
+                continue
+            try:
+                return self._follow(stored, self._record(candidate), int(stored.bodies[:, 3].sum()))
+            except RuleBrokenError:
+                if candidate == block_id:
+                    raise
+        return ChainChange(block_id)
+
+    def _missing_ancestor(self, header: Header) -> BlockId | None:
+        """Return the nearest ancestor off the main chain whose block is not stored."""
+        block_id = header.previous
+        if block_id == self.tip.id:
+            return None
+        with self.store.view() as view:
+            while True:
+                record = self._record(block_id, view)
+                if view.id_at(record.header.height) == block_id:
+                    return None
+                if record.invalid:
+                    return None  # nothing is worth waiting for; following the branch will say why
+                if not record.has_body:
+                    return block_id
+                block_id = record.header.previous
+
+    def _keep_side(self, block: Block, record: HeaderRecord) -> None:
+        """Store a block that is not followed, and no more of them than the network's limit.
+
+        Those that lead to the heaviest header are kept beside the limit: they are wanted.
+        """
+        try:
             with self.store.batch() as batch:
                 batch.put_block(block, record)
-            return ChainChange(block.id)
-        return self._follow(block, record, fees)
+                batch.add_side(block.id, record)
+                self.headers.remember(block.id, record)
+                self.headers.weigh(block.id, record)
+                self._prune_sides(batch)
+        except BaseException:
+            self.headers.forget_all()
+            raise
+
+    def _prune_sides(self, batch: StateWriter) -> None:
+        """Delete the blocks of lighter branches beyond the limit, those with the least work first."""
+        excess = batch.side_count() - self.params.side_blocks
+        if excess <= 0:
+            return
+        for block_id in batch.sides():
+            if excess <= 0:
+                return
+            record = self._record(block_id, batch)
+            if not self.headers.on_path(block_id, record.header.height):
+                self.headers.remember(block_id, batch.forget_body(block_id, record))
+                excess -= 1
 
     def _follow(self, block: Block, record: HeaderRecord, fees: int) -> ChainChange:
         failing = block.id
@@ -220,16 +265,27 @@ class Chain:
                     if stored is None:
                         raise StoreError(f"block {block_id.hex()} is missing", hint="sync again")
                     self._connect(batch, stored, self._record(block_id, batch))
+                    batch.end_side(block_id, self._record(block_id, batch))
                     connected.append(stored)
                 failing = block.id
                 tip = self._connect(batch, block, record, fees)
+                batch.end_side(block.id, record)
                 connected.append(block)
+                for gone in disconnected:
+                    batch.add_side(gone.id, self._record(gone.id, batch))
+                batch.drop_undo(tip.height - self.params.finality_window - 1)
+                if disconnected:
+                    self._prune_sides(batch)
         except RuleBrokenError as error:
-            self._headers.pop(block.id, None)
+            self.headers.forget(block.id)
             self._mark_invalid(failing, block, record, error)
             raise
+        except BaseException:
+            self.headers.forget_all()  # what the aborted commit would have stored is not stored
+            raise
         self.tip = tip
-        self._remember(block.id, record)
+        self.headers.remember(block.id, record)
+        self.headers.moved(reorganised=bool(disconnected))
         self._median_time = self.median_time_after(tip.id)
         return ChainChange(block.id, False, tuple(disconnected), tuple(connected))
 
@@ -277,9 +333,11 @@ class Chain:
             if failing != block.id:
                 bad[failing] = self._record(failing, batch)
             for block_id, known in bad.items():
-                marked = HeaderRecord(known.header, known.work, known.transactions, invalid=True)
-                batch.put_header(block_id, marked)
-                self._headers.pop(block_id, None)
+                if batch.get_header(block_id) is not None:
+                    batch.forget_body(block_id, known.marked(HeaderStatus.INVALID))
+                batch.put_header(block_id, known.marked(HeaderStatus.INVALID))
+                self.headers.forget(block_id)
+        self.headers.reject_above(failing)
 
     # trials ------------------------------------------------------------------------------------------
 

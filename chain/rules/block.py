@@ -108,8 +108,8 @@ def split_rows(rows: U8Array | U64Array) -> list[bytes]:
 
 def pack_transactions(transactions: Sequence[Transaction]) -> tuple[U64Array, U64Array]:
     """Return bodies and witnesses of transactions as a block's arrays."""
-    bodies = b"".join(tx.body for tx in transactions)
-    witnesses = b"".join(tx.witness.encode() for tx in transactions)
+    bodies = b"".join([tx.body for tx in transactions])
+    witnesses = b"".join([tx.witness_bytes for tx in transactions])
     count = len(transactions)
     return (
         np.frombuffer(bodies, np.uint64).reshape(count, BODY_WORDS).copy(),

@@ -68,6 +68,9 @@ class Reason(StrEnum):
     BAD_COINBASE_HEIGHT = "bad_coinbase_height"
     BAD_COINBASE_AMOUNT = "bad_coinbase_amount"
     FEE_SUM_OVERFLOW = "fee_sum_overflow"
+    # a branch, by this node's policy
+    REORG_TOO_DEEP = "reorg_too_deep"
+    TOO_LITTLE_WORK = "too_little_work"
 
     @property
     def code(self) -> int:

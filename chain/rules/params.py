@@ -64,6 +64,13 @@ class NetworkParams:
     treasury: int
     rpc_port: int
     finality: tuple[FinalityHint, ...]
+    finality_window: int = 288
+    """Blocks below the head at which no branch may fork any more (policy, not consensus): a heavier branch
+    that forks deeper is refused and reported, and an operator decides. Undo records end there too."""
+    side_blocks: int = 64
+    """Whole blocks kept that are neither on the main chain nor on the way to the heaviest header."""
+    minimum_work: int = 0
+    """Headers of a chain with less total work than this are not stored. 0 until a network has a history."""
 
     def finality_depth(self, amount: int) -> int:
         """Confirmations to wait for before relying on `amount`; a hint, not consensus."""
@@ -99,6 +106,8 @@ DEV = NetworkParams(
     treasury=1_000_000_000 * COIN,
     rpc_port=38_081,
     finality=(FinalityHint(0, 4),),
+    finality_window=1_024,
+    side_blocks=2_048,
 )
 DEV_TREASURY_SECRET = hashlib.sha256(b"ZION dev network treasury: this key is public").digest()
 """Private key of the dev network's treasury. It is PUBLIC, and worth nothing elsewhere."""

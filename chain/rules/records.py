@@ -12,8 +12,8 @@ from enum import IntEnum
 from functools import cached_property
 
 from chain.rules.errors import Reason, RuleBrokenError
-from chain.rules.hashing import keccak256
-from chain.rules.types import KeyHash, LockId, TxId
+from chain.rules.hashing import keccak256, sha256
+from chain.rules.types import KeyHash, LockId, TxId, WtxId
 
 BODY = struct.Struct("<BBHIQQQ20s20s32sQ16s")
 BODY_BYTES = 128
@@ -118,10 +118,21 @@ class Transaction:
         """keccak256(body); also the digest that the sender signs."""
         return TxId(keccak256(self.body))
 
+    @cached_property
+    def wtxid(self) -> WtxId:
+        """sha256(txid ‖ witness). The txid does not cover the witness, so a stranger can send the same txid
+        under a broken witness: what is waiting, relayed or refused is named by this id."""
+        return WtxId(sha256(self.txid + self.witness_bytes))
+
+    @cached_property
+    def witness_bytes(self) -> bytes:
+        """The 200 bytes of the witness."""
+        return self.witness.encode()
+
     @property
     def raw(self) -> bytes:
         """Body ‖ witness, 328 bytes."""
-        return self.body + self.witness.encode()
+        return self.body + self.witness_bytes
 
     @cached_property
     def lock_id(self) -> LockId:

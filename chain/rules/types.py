@@ -8,6 +8,8 @@ BlockId = NewType("BlockId", bytes)
 """keccak256(header ‖ nonce), 32 bytes."""
 TxId = NewType("TxId", bytes)
 """keccak256(body), 32 bytes."""
+WtxId = NewType("WtxId", bytes)
+"""sha256(txid ‖ witness), 32 bytes: names a transaction together with what authorises it."""
 LockId = NewType("LockId", bytes)
 """The id of a lock, 32 bytes; see `chain.rules.records.lock_id`."""
 KeyHash = NewType("KeyHash", bytes)

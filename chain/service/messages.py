@@ -149,11 +149,15 @@ class LockView(msgspec.Struct, frozen=True):
 
 
 class Submitted(msgspec.Struct, frozen=True):
-    """The answer to a submission. `known`: it was waiting or in a block already, and nothing changed."""
+    """The answer to a submission. `known`: it was waiting or in a block already, and nothing changed.
+
+    `queued`: an earlier nonce of its sender is missing; until that comes it waits apart, for three hours.
+    """
 
     txid: str
     known: bool
     replaced: tuple[str, ...] = ()
+    queued: bool = False
 
 
 class FeeView(msgspec.Struct, frozen=True):

@@ -24,7 +24,8 @@ from chain.service.messages import (
     TransactionStatus,
     TransactionView,
 )
-from chain.state.store import HeaderRecord, StateReader
+from chain.state.headers import HeaderRecord
+from chain.state.store import StateReader
 
 
 def view_transaction(tx: Transaction) -> TransactionView:

@@ -232,7 +232,8 @@ class Methods:
 
     def _submit(self, params: _TransactionParams) -> Submitted:
         added = self._node.submit(decode_transaction(bytes.fromhex(params.raw)))
-        return Submitted(added.txid.hex(), added.known, tuple(txid.hex() for txid in added.replaced))
+        replaced = tuple(txid.hex() for txid in added.replaced)
+        return Submitted(added.txid.hex(), added.known, replaced, added.queued)
 
     def _template(self, params: _TemplateParams) -> BlockTemplate:
         miner = decode_address(params.address) if params.address is not None else None

@@ -17,8 +17,9 @@ from chain.rules.records import PUBLIC_KEY_BYTES, SIGNATURE_BYTES, Kind, Transac
 from chain.rules.rewards import experience, reward
 from chain.rules.signatures import verify_signature
 from chain.rules.types import BlockHeight, KeyHash, LockId, TxId, UnixSeconds
+from chain.state.headers import HeaderRecord
 from chain.state.signature_cache import SignatureCache
-from chain.state.store import ACCOUNT, HeaderRecord, StateReader, StateWriter, Table, Tip
+from chain.state.store import ACCOUNT, StateReader, StateWriter, Table, Tip
 
 _SENDER = slice(32, 52)
 _key_hash = lru_cache(maxsize=65_536)(key_hash)

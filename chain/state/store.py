@@ -25,6 +25,7 @@ from chain.rules.errors import StoreError
 from chain.rules.header import HEADER_BYTES, Header
 from chain.rules.locks import Lock
 from chain.rules.types import BlockHeight, BlockId, KeyHash, LockId, TxId
+from chain.state.headers import HeaderRecord, HeaderStatus
 
 SCHEMA = b"1"
 MAP_SIZE = 1 << 38
@@ -50,21 +51,13 @@ class Table(IntEnum):
     HEADERS = 7
     BLOCKS = 8
     UNDO = 9
+    SIDES = 10
 
 
 STATE_TABLES = (
     Table.ACCOUNTS, Table.LOCKS, Table.HASHLOCKS, Table.TRANSACTIONS, Table.HEIGHTS, Table.ANCHORS
 )  # fmt: skip
 _TIP_KEY = b"tip"
-
-
-class HeaderRecord(msgspec.Struct, frozen=True):
-    """A known header with the chain's work up to it; `invalid` once its block broke a rule."""
-
-    header: Header
-    work: int
-    transactions: int
-    invalid: bool = False
 
 
 class Tip(msgspec.Struct, frozen=True):
@@ -92,6 +85,10 @@ class _Undo(msgspec.Struct, frozen=True, array_like=True):
     accounts: bytes
     txids: bytes
     journal: list[tuple[int, bytes, bytes | None]]
+
+
+def _side_key(block_id: BlockId, record: HeaderRecord) -> bytes:
+    return record.work.to_bytes(32, "big") + block_id
 
 
 def _chunks(data: bytes, size: int) -> list[bytes]:
@@ -164,13 +161,24 @@ class StateReader:
         data = self._get(Table.HEADERS, block_id)
         if data is None:
             return None
-        header, work, count, invalid = _HEADER_RECORD.unpack(data)
-        return HeaderRecord(Header.decode(header), int.from_bytes(work, "big"), count, bool(invalid))
+        header, work, count, status = _HEADER_RECORD.unpack(data)
+        return HeaderRecord(Header.decode(header), int.from_bytes(work, "big"), count, HeaderStatus(status))
 
     def get_block(self, block_id: BlockId) -> Block | None:
         """Return a stored block, on any branch."""
         data = self._get(Table.BLOCKS, block_id)
         return Block.decode(data) if data else None
+
+    def sides(self) -> list[BlockId]:
+        """Return the stored blocks that are not on the main chain, the least work first."""
+        return [
+            BlockId(key[32:]) for key in self._txn.cursor(self._tables[Table.SIDES]).iternext(values=False)
+        ]
+
+    def side_count(self) -> int:
+        """Return how many stored blocks are not on the main chain."""
+        entries: int = self._txn.stat(self._tables[Table.SIDES])["entries"]
+        return entries
 
     def get_undo(self, block_id: BlockId) -> bytes | None:
         """Return a main-chain block's undo record."""
@@ -284,9 +292,31 @@ class StateWriter(StateReader):
     def put_header(self, block_id: BlockId, record: HeaderRecord) -> None:
         """Store or mark a header."""
         value = _HEADER_RECORD.pack(
-            record.header.encode(), record.work.to_bytes(32, "big"), record.transactions, record.invalid
+            record.header.encode(), record.work.to_bytes(32, "big"), record.transactions, record.status
         )
         self._txn.put(block_id, value, db=self._tables[Table.HEADERS])
+
+    def add_side(self, block_id: BlockId, record: HeaderRecord) -> None:
+        """List a stored block as one that is not on the main chain."""
+        self._txn.put(_side_key(block_id, record), b"", db=self._tables[Table.SIDES])
+
+    def end_side(self, block_id: BlockId, record: HeaderRecord) -> None:
+        """Take a block that joined the main chain off that list."""
+        self._txn.delete(_side_key(block_id, record), db=self._tables[Table.SIDES])
+
+    def forget_body(self, block_id: BlockId, record: HeaderRecord) -> HeaderRecord:
+        """Delete a block of another branch and keep its header. Returns the header's new record."""
+        self.end_side(block_id, record)
+        self._txn.delete(block_id, db=self._tables[Table.BLOCKS])
+        kept = record if record.invalid else record.marked(HeaderStatus.HEADER)
+        self.put_header(block_id, kept)
+        return kept
+
+    def drop_undo(self, height: int) -> None:
+        """Delete the undo record of the main chain's block at a height, which no reorganisation reaches."""
+        block_id = self.id_at(height)
+        if block_id is not None:
+            self._txn.delete(block_id, db=self._tables[Table.UNDO])
 
     def set_meta(self, key: bytes, value: bytes) -> None:
         """Store a value of the node itself, outside consensus."""

@@ -61,6 +61,12 @@ def open_port(settings: CardanoSettings, key: bytes) -> CardanoPort:
     return CardanoPort(settings, key)
 
 
+def account_of(settings: CardanoSettings, key: bytes) -> Address:
+    """Return the address of a key (32 bytes) on the settings' network."""
+    public = PaymentSigningKey(key).to_verification_key()
+    return htlc.canonical(public.hash().payload, settings.address_network)
+
+
 class CardanoPort:
     """One Cardano network and one account of ours; a `bridge.chains.port.ChainPort`.
 
@@ -82,7 +88,7 @@ class CardanoPort:
         self.chain = settings.chain
         network = settings.address_network
         self.contract = validator_address(network)
-        self.account = htlc.canonical(self._key.to_verification_key().hash().payload, network)
+        self.account = account_of(settings, key)
         self._pool = open_services(settings)
         self._payer = PayerOutputs(self.account)
         self._building = asyncio.Lock()

@@ -21,6 +21,7 @@ from relayers.cardano.settings import CardanoSettings
 from relayers.cardano.settings import Network as CardanoNetwork
 from relayers.cardano.tools import CardanoTools
 from relayers.cardano.traits import TRAITS
+from relayers.cardano.wallet_keys import CardanoKeys
 
 OutputRef = Annotated[str, matching(r"[0-9a-f]{64}#\d{1,5}", 'output, written "<transaction id>#<index>"')]
 
@@ -106,6 +107,7 @@ class CardanoFamily:
     name = "cardano"
     section = CardanoSection
     tools = CardanoTools()
+    wallet_keys = CardanoKeys()
 
     def traits(self, instance: Instance) -> Traits:  # noqa: ARG002 - the same for all
         """See `ChainFamily.traits`."""
@@ -113,7 +115,9 @@ class CardanoFamily:
 
     def account(self, instance: Instance, key: SecretKey) -> Address:
         """See `ChainFamily.account`."""
-        return self.open_port(instance, key).account
+        from relayers.cardano.adapter import account_of
+
+        return account_of(settings_of(instance), key.reveal())
 
     def open_port(self, instance: Instance, key: SecretKey) -> ChainPort:
         """See `ChainFamily.open_port`."""

@@ -90,7 +90,7 @@ class Worker:
         self._watcher = ChainWatcher(port, store, ingest, self._status, metrics, settings.max_blocks)
         self._verifier = LockVerifier(port, store, ingest, self._reconcile, metrics, settings.max_blocks)
         self._restorer = Restorer(port, store, metrics, settings.max_blocks)
-        self._account = AccountActions(port, store, assets, anchor)
+        self._account = AccountActions(port, store, assets, anchor, metrics)
         self.outbox = Outbox(store, port, owner, settings.outbox, metrics)
         self._schedule = Schedule(port, store, settings, anchors=anchor is not None)
         self._health = HealthFile(health_file, port.chain)

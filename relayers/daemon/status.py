@@ -59,7 +59,6 @@ class StatusKeeper:
             status,
             account=self._port.account,
             contract=self._port.contract,
-            leaves_deposit=self._port.traits.leaves_deposit,
             proves_sender=self._port.traits.locks_prove_sender,
         )
 

@@ -14,6 +14,7 @@ from bridge.chains.family import Instance, section_of
 from bridge.chains.network import Network
 from bridge.chains.port import ChainPort, WalletBuilder
 from bridge.chains.traits import Traits
+from bridge.chains.wallet_keys import HexKeys
 from bridge.keys.keystore import SecretKey
 from bridge.protocol.types import Address
 from relayers.evm.profiles import ETHEREUM_IDS, EvmProfile, ProfileError, profile_for
@@ -115,6 +116,7 @@ class EvmFamily:
     name = "evm"
     section = EvmSection
     tools = EvmTools()
+    wallet_keys = HexKeys("64 hexadecimal digits (MetaMask, Rabby, every EVM wallet)")
 
     def traits(self, instance: Instance) -> Traits:
         """See `ChainFamily.traits`."""

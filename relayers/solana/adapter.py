@@ -131,6 +131,13 @@ class SolanaPort:
         answer = await self._rpc.agree(look, moved=blocks.ChainMovedError)
         return answer.answer if isinstance(answer, Agreed) else LockStatus.UNKNOWN
 
+    async def check_receiver(self, address: Address, asset: Asset) -> None:
+        """See `ChecksReceivers`: no wallet, or a token account that is frozen or given away."""
+        owner = terms.address(address)
+        await self._cluster.check_receiver(owner)
+        if asset.contract:
+            await self._cluster.tokens(owner, terms.address(asset.contract))
+
     async def balance(self, address: Address, asset: Asset) -> Amount:
         """Return lamports, or the tokens in the address's associated account. Raises `CannotReceiveError`
         where that is frozen or given away; in our own case nothing can be spent."""

@@ -12,6 +12,7 @@ import msgspec
 from solders.hash import Hash
 from solders.instruction import Instruction
 from solders.pubkey import Pubkey
+from solders.system_program import ID as SYSTEM_PROGRAM
 
 from bridge.chains.endpoints.json_rpc import Call, Calls, RpcError, record
 from bridge.chains.errors import CannotReceiveError, PortError, PortUnavailableError
@@ -111,6 +112,26 @@ class Cluster:
                 f"the token account of {owner} belongs to somebody else", "use another address"
             )
         return int(struct.unpack_from("<Q", data, _TOKEN_AMOUNT_AT)[0])
+
+    async def check_receiver(self, key: Pubkey) -> None:
+        """Raise `CannotReceiveError` for an account that is not a wallet: a program, one of a program (a
+        mint, a token account, a vault), or one that holds data (a nonce).
+
+        Coins there are the account's, also where somebody has the key of its address. An address without an
+        account may be a wallet's.
+        """
+        found = await self.account(key)
+        if found is None:
+            return
+        what = ""
+        if found["executable"]:
+            what = "a program"
+        elif found["owner"] != str(SYSTEM_PROGRAM):
+            what = f"an account of the program {found['owner']}"
+        elif _data(found):
+            what = "an account that holds data"
+        if what:
+            raise CannotReceiveError(f"{key} is {what}, not a wallet", "give the address of a wallet")
 
     async def check_asset(self, asset: Asset) -> None:
         """Once for each token: can our program lock it, and has it these decimals? Raises `PortError`."""

@@ -18,6 +18,7 @@ from relayers.solana import timing
 from relayers.solana.settings import DEVNET_GENESIS, MAINNET_GENESIS, SolanaFees, SolanaSettings
 from relayers.solana.tools import SolanaTools
 from relayers.solana.traits import TRAITS
+from relayers.solana.wallet_keys import SolanaKeys
 
 if TYPE_CHECKING:
     pass
@@ -103,6 +104,7 @@ class SolanaFamily:
     name = "solana"
     section = SolanaSection
     tools = SolanaTools()
+    wallet_keys = SolanaKeys()
 
     def traits(self, instance: Instance) -> Traits:  # noqa: ARG002 - the same for all
         """See `ChainFamily.traits`."""

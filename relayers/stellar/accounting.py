@@ -9,8 +9,9 @@ from stellar_sdk import StrKey, scval, xdr
 from bridge.chains.endpoints.json_rpc import OneEndpoint
 from bridge.chains.family import LOCKS
 from bridge.protocol.types import Address, Amount, Asset, BlockHeight
-from relayers.stellar import contract
+from relayers.stellar import assets, receivers
 from relayers.stellar.accounts import read_holder
+from relayers.stellar.assets import is_token
 from relayers.stellar.ledgers import ChainMovedError, read_ledgers, read_transactions
 from relayers.stellar.reading import inner_envelope
 from relayers.stellar.rpc import open_rpc
@@ -39,6 +40,9 @@ class StellarLedger:
         async def look(one: OneEndpoint) -> dict[str, Amount]:
             held: dict[str, Amount] = {}
             for owner, address in accounts.items():
+                if is_token(asset):
+                    held[owner] = Amount(await receivers.held(one, address, asset, self._settings))
+                    continue
                 holder = await read_holder(one, address, asset)
                 if asset.contract:
                     amount = 0 if holder.line is None else holder.line.balance.int64
@@ -46,7 +50,7 @@ class StellarLedger:
                     amount = 0 if holder.account is None else holder.account.balance.int64
                 held[owner] = Amount(int(amount))
             passphrase, ours = self._settings.passphrase, self._settings.contract
-            token = contract.token_address(asset.contract, passphrase)
+            token = assets.token_address(asset.contract, passphrase)
             locked = await view(one, token, "balance", [scval.to_address(ours)], passphrase)
             held[LOCKS] = Amount(0 if locked.value is None else scval.from_int128(locked.value))
             return held

@@ -13,7 +13,7 @@ from bridge.chains.endpoints.answers import Answer, EndpointError
 from bridge.chains.endpoints.json_rpc import Calls
 from bridge.chains.errors import CannotReceiveError
 from bridge.protocol.types import Asset
-from relayers.stellar.contract import decimal, to_stellar
+from relayers.stellar.assets import decimal, is_issued, is_token, to_stellar
 from relayers.stellar.rpc import ask
 
 MIN_NEW_ACCOUNT = 10_000_000
@@ -103,7 +103,7 @@ class Holder(msgspec.Struct, frozen=True):
 
 async def read_holder(rpc: Calls, address: str, asset: Asset | None = None) -> Holder:
     """Return an account and, for an issued `asset`, its trustline. Raises `EndpointError`."""
-    issued = asset is not None and bool(asset.contract) and to_stellar(asset).issuer != address
+    issued = asset is not None and is_issued(asset) and to_stellar(asset).issuer != address
     keys = [account_key(address), memo_key(address)]
     if asset is not None and issued:
         keys.append(line_key(address, asset))
@@ -153,6 +153,8 @@ def require_receiver(holder: Holder, asset: Asset, amount: int) -> None:
             f"the recipient {address} wants a memo with each payment (SEP-29), and a contract gives none",
             "give an account of your own, not an exchange's deposit address",
         )
+    if is_token(asset):
+        return
     if not asset.contract:
         if account is None and amount < MIN_NEW_ACCOUNT:
             raise CannotReceiveError(

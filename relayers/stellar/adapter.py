@@ -26,6 +26,7 @@ from bridge.chains.port import (
     TxStatus,
     UnsignedTx,
 )
+from bridge.chains.upkeep import Kept
 from bridge.protocol.types import (
     Address,
     Amount,
@@ -37,17 +38,14 @@ from bridge.protocol.types import (
     Preimage,
     Purpose,
 )
-from relayers.stellar import contract, estimates, keeping, wallet
+from relayers.stellar import contract, estimates, keeping, receivers, wallet
 from relayers.stellar.accounts import (
     MIN_NEW_ACCOUNT,
-    line_holds,
     read_holder,
-    require_receiver,
-    spendable,
 )
+from relayers.stellar.assets import is_contract, is_issued, to_stellar
 from relayers.stellar.building import MAKE_CHANNELS, TRUST, Builder
 from relayers.stellar.channels import Sequences
-from relayers.stellar.contract import to_stellar
 from relayers.stellar.identity import identify
 from relayers.stellar.ledgers import ANCESTRY, ChainMovedError, read_tip
 from relayers.stellar.locks import Locks
@@ -137,25 +135,20 @@ class StellarPort:
         """
 
         async def look(one: OneEndpoint) -> int:
-            holder = await read_holder(one, address, asset)
-            if asset.contract:
-                if address != self.account:
-                    require_receiver(holder, asset, 1)
-                return 0 if holder.line is None else line_holds(holder.line)
-            if holder.account is None:
-                return 0
-            _, ledger = await read_tip(one)
-            return max(0, spendable(holder.account, ledger.base_reserve))
+            if is_issued(asset) and address != self.account:
+                await receivers.check_receiver(one, address, asset, 1, self._settings)
+            return await receivers.held(one, address, asset, self._settings)
 
         return Amount(await self._rpc.pinned(look))
 
     async def check_receiver(self, address: Address, asset: Asset) -> None:
         """See `ChecksReceivers`: no account (for issued assets), no trustline, one that is not authorised or
-        is full, a wish for memos. An account that XLM itself would create is fine: `FeeEstimate.minimum`."""
+        is full, a wish for memos; no contract, or one of an asset. An account that XLM itself would create is
+        fine: `FeeEstimate.minimum`."""
 
         async def look(one: OneEndpoint) -> None:
             amount = 1 if asset.contract else MIN_NEW_ACCOUNT
-            require_receiver(await read_holder(one, address, asset), asset, amount)
+            await receivers.check_receiver(one, address, asset, amount, self._settings)
 
         await self._rpc.pinned(look)
 
@@ -173,7 +166,7 @@ class StellarPort:
                 actions.append(ApproveAction(MAKE_CHANNELS))
             for asset in assets:
                 await check_asset(one, asset, self._settings)
-                if not asset.contract or to_stellar(asset).issuer == self.account:
+                if not is_issued(asset) or to_stellar(asset).issuer == self.account:
                     continue
                 if (await read_holder(one, self.account, asset)).line is None:
                     actions.append(ApproveAction(TRUST + asset.contract.encode()))
@@ -181,6 +174,15 @@ class StellarPort:
                 tip, _ = await read_tip(one)
                 actions.append(ApproveAction(keeping.payload(tip.block.height)))
             return tuple(actions)
+
+        return await self._rpc.pinned(look)
+
+    async def upkeep(self, assets: Sequence[Asset]) -> tuple[Kept, ...]:
+        """See `KeepsAlive`: the contract's code and instance, and what it holds of each asset."""
+
+        async def look(one: OneEndpoint) -> tuple[Kept, ...]:
+            told = [each.told() for each in await keeping.look(one, self._settings)]
+            return tuple(each for each in told if each is not None)
 
         return await self._rpc.pinned(look)
 
@@ -237,13 +239,12 @@ class StellarPort:
             raise BadAddressError(
                 "multiplexed addresses (M…) cannot hold a lock", "give the account's own address (G…)"
             )
-        if StrKey.is_valid_contract(text):
+        if text == self.contract:
+            raise BadAddressError("this is the contract that holds the locks", "give your own account")
+        if not StrKey.is_valid_ed25519_public_key(text) and not is_contract(text):
             raise BadAddressError(
-                "contract accounts (C…) are not served yet", "give an ordinary account (G…)"
-            )
-        if not StrKey.is_valid_ed25519_public_key(text):
-            raise BadAddressError(
-                f"{text[:60]!r} is not a Stellar address", "it is G and 55 capital letters and digits"
+                f"{text[:60]!r} is not a Stellar address",
+                "it is G (or C, a smart account's) and 55 capital letters and digits",
             )
         return Address(text)
 

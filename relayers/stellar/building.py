@@ -8,6 +8,8 @@ a better bid, and channels need no money.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
 from stellar_sdk import (
     BumpSequence,
@@ -41,18 +43,17 @@ from bridge.chains.errors import (
     CannotReceiveError,
     InsufficientFundsError,
     NothingToDoError,
+    TooDearError,
 )
 from bridge.chains.port import FeeLevel, LockStatus, SignedTx, Tip
 from bridge.protocol.types import Address, Amount, LockTerms, TxId, UnixSeconds
-from relayers.stellar import contract, fees, keeping
+from relayers.stellar import contract, fees, keeping, receivers
 from relayers.stellar.accounts import (
-    line_holds,
     read_holder,
-    require_receiver,
     spendable,
 )
+from relayers.stellar.assets import INT64_MAX, decimal, is_contract, is_issued, is_token, shown, to_stellar
 from relayers.stellar.channels import CHANNEL_BALANCE, Sequences
-from relayers.stellar.contract import INT64_MAX, decimal, to_stellar
 from relayers.stellar.ledgers import Ledger, read_tip
 from relayers.stellar.locks import Locks
 from relayers.stellar.policy import check_asset
@@ -97,7 +98,7 @@ class Builder:
             wanted = keeping.footprint(plan.extends) if plan.extends else None
             source = self._key.public_key
             simulated = await simulate(one, source, plan.operations[0], self._settings.passphrase, wanted)
-            data = fees.with_headroom(simulated, caps)
+            data = fees.with_headroom(simulated, caps, keeps=bool(plan.extends))
             resource_fee = int(data.resource_fee.int64)
         total = rate * (len(plan.operations) + 1) + resource_fee
         await self._require_native(one, ledger, plan.spends + total)
@@ -144,7 +145,8 @@ class Builder:
                     raise ActionRefusedError(
                         "the preimage does not open the hashlock", "wait for the right one"
                     )
-                await self._require_receiver(one, terms)
+                if not is_contract(terms.recipient):  # the simulation says whether a contract can be paid
+                    await self._require_receiver(one, terms)
                 return Plan([contract.claim_call(terms, preimage, passphrase, own)], calls=True)
             case RefundAction(terms=terms):
                 if tip.time < terms.deadline:
@@ -175,13 +177,13 @@ class Builder:
         if terms.deadline <= tip.time:
             raise ActionRefusedError("the deadline of the lock has passed", "ask for a new quote")
         await check_asset(one, terms.asset, self._settings)
-        if terms.asset.contract and to_stellar(terms.asset).issuer != own:
-            holder = await read_holder(one, own, terms.asset)
-            has = 0 if holder.line is None else line_holds(holder.line)
+        asset = terms.asset
+        if is_token(asset) or (is_issued(asset) and to_stellar(asset).issuer != own):
+            has = await receivers.held(one, own, asset, self._settings)
             if has < terms.amount:
                 raise InsufficientFundsError(
-                    f"the account has {decimal(has)} {terms.asset.symbol} and needs {decimal(terms.amount)}",
-                    f"send {terms.asset.symbol} to {own}",
+                    f"the account has {shown(has, asset)} and needs {shown(terms.amount, asset)}",
+                    f"send {asset.symbol} to {own}",
                 )
         await self._require_receiver(one, terms)
         # The contract would make a lock again that was spent; its preimage may be known to all by then. How
@@ -194,7 +196,7 @@ class Builder:
 
     async def _require_receiver(self, one: OneEndpoint, terms: LockTerms) -> None:
         try:
-            require_receiver(await read_holder(one, terms.recipient, terms.asset), terms.asset, terms.amount)
+            await receivers.check_receiver(one, terms.recipient, terms.asset, terms.amount, self._settings)
         except CannotReceiveError as error:
             raise ActionRefusedError(str(error), error.hint) from error
 
@@ -230,5 +232,24 @@ class Builder:
             due = keeping.due(await keeping.look(one, self._settings))
             if not due:
                 raise NothingToDoError("nothing needs to be kept from being archived", "look again later")
-            return Plan([ExtendFootprintTTL(keeping.KEEP, source=own)], extends=tuple(due))
+            return Plan(
+                [ExtendFootprintTTL(keeping.KEEP, source=own)], extends=await self._affordable(one, due)
+            )
         raise ActionRefusedError("an unknown set-up action", "take it from setup_actions")
+
+    async def _affordable(
+        self, one: OneEndpoint, due: Sequence[keeping.Ending]
+    ) -> tuple[keeping.Ending, ...]:
+        """Return what of this can be extended within a day's budget. Raises `TooDearError`."""
+        own, caps = self._key.public_key, self._settings.caps
+        last: TooDearError | None = None
+        for part in keeping.parts(due):
+            operation, wanted = ExtendFootprintTTL(keeping.KEEP, source=own), keeping.footprint(part)
+            simulated = await simulate(one, own, operation, self._settings.passphrase, wanted)
+            try:
+                fees.with_headroom(simulated, caps, keeps=True)
+            except TooDearError as error:
+                last = error
+                continue
+            return part
+        raise last or NothingToDoError("nothing needs to be kept from being archived", "look again later")

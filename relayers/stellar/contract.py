@@ -13,7 +13,6 @@ from pathlib import Path
 
 import msgspec
 from stellar_sdk import Address as StellarAddress
-from stellar_sdk import Asset as StellarAsset
 from stellar_sdk import InvokeHostFunction, StrKey, scval, xdr
 from stellar_sdk.utils import sha256
 
@@ -33,11 +32,10 @@ from bridge.protocol.types import (
     UnixSeconds,
 )
 from kernels.errors import RainbowError
+from relayers.stellar.assets import INT64_MAX, is_contract, token_address
 from relayers.stellar.settings import DECIMALS, StellarSettings
 
 ARTIFACT = Path(__file__).parent / "artifacts" / "rainbow_htlc.wasm"
-INT64_MAX = 2**63 - 1
-STROOPS = 10**7
 
 
 class ContractError(IntEnum):
@@ -65,7 +63,7 @@ def code_hash() -> bytes:
 def check(terms: LockTerms, settings: StellarSettings) -> None:
     """Raise `ActionRefusedError` unless our contract could hold a lock with these terms."""
     check_here(terms, settings)
-    problem = _problem(terms)
+    problem = _problem(terms, settings.passphrase)
     if problem:
         raise ActionRefusedError(f"the terms do not fit: {problem}", "correct the terms of the lock")
 
@@ -91,12 +89,9 @@ def check_here(terms: LockTerms, settings: StellarSettings) -> None:
         )
 
 
-def _problem(terms: LockTerms) -> str:
-    for name, party in (("sender", terms.sender), ("recipient", terms.recipient)):
-        if not StrKey.is_valid_ed25519_public_key(party):
-            return f"the {name} is not an account (G…)"
+def _problem(terms: LockTerms, passphrase: str) -> str:
     if not 0 < terms.amount <= INT64_MAX:
-        return f"the amount {terms.amount} is not between 1 and 2^63 - 1 stroops"
+        return f"the amount {terms.amount} is not between 1 and 2^63 - 1 units"
     if len(terms.hashlock) != HASHLOCK_BYTES:
         return f"a hashlock has {HASHLOCK_BYTES} bytes"
     if not 0 < terms.deadline < 2**63:
@@ -104,35 +99,15 @@ def _problem(terms: LockTerms) -> str:
     if terms.lane:
         return "there are no lanes on Stellar"
     try:
-        to_stellar(terms.asset)
+        token = token_address(terms.asset.contract, passphrase)
     except ValueError as error:
         return str(error)
+    for name, party in (("sender", terms.sender), ("recipient", terms.recipient)):
+        if not StrKey.is_valid_ed25519_public_key(party) and not is_contract(party):
+            return f"the {name} is neither an account (G…) nor a contract (C…)"
+        if party in {terms.contract, token}:
+            return f"the {name} is the contract of the locks or of the asset: nobody could have it out again"
     return ""
-
-
-# -- assets ----------------------------------------------------------------------------------------------
-
-
-def to_stellar(asset: Asset) -> StellarAsset:
-    """Return the ledger's asset: XLM, or what `contract` names as CODE:ISSUER. Raises ValueError."""
-    if not asset.contract:
-        return StellarAsset.native()
-    code, separator, issuer = asset.contract.partition(":")
-    if not separator:
-        raise ValueError(f"{asset.contract!r} names no issued asset; write it CODE:ISSUER")
-    return StellarAsset(code, issuer)
-
-
-@cache
-def token_address(contract: str, passphrase: str) -> str:
-    """Return the address (C…) of the Stellar Asset Contract of an asset, named as in `Asset.contract`."""
-    named = StellarAsset.native() if not contract else StellarAsset(*contract.split(":", 1))
-    return named.contract_id(passphrase)
-
-
-def decimal(stroops: int) -> str:
-    """Return an amount as people write it."""
-    return f"{stroops // STROOPS}.{stroops % STROOPS:0{DECIMALS}d}"
 
 
 def _asset_at(token: str, settings: StellarSettings) -> Asset:
@@ -230,9 +205,10 @@ def id_value(lock: LockId) -> xdr.SCVal:
 
 
 def lock_call(terms: LockTerms, passphrase: str, source: str | None = None) -> InvokeHostFunction:
-    """Return the operation that makes a lock, authorised by its source, the sender."""
-    tree = lock_authorisation(terms, passphrase)
-    return call(terms.contract, "lock", term_values(terms, passphrase), source, [tree])
+    """Return the operation that makes a lock, authorised by its source, the sender. A contract as sender
+    cannot be one: its own wallet adds what it signs."""
+    tree = [] if is_contract(terms.sender) else [lock_authorisation(terms, passphrase)]
+    return call(terms.contract, "lock", term_values(terms, passphrase), source, tree)
 
 
 def claim_call(

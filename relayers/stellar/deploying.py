@@ -28,7 +28,7 @@ from bridge.chains.errors import PortError
 from bridge.protocol.types import Asset
 from relayers.stellar import contract, fees
 from relayers.stellar.accounts import read_entries, read_holder
-from relayers.stellar.contract import to_stellar
+from relayers.stellar.assets import to_stellar, token_address
 from relayers.stellar.ledgers import read_tip
 from relayers.stellar.rpc import ask
 from relayers.stellar.settings import FeeCaps
@@ -69,7 +69,7 @@ async def deploy(
         (contract.instance_key(address), _create(own, salt)),
     ]
     for asset in assets:
-        token = contract.token_address(asset.contract, passphrase)
+        token = token_address(asset.contract, passphrase)
         steps.append((contract.instance_key(token), _create_token(asset)))
     for where, operation in steps:
         if (await read_entries(one, [where])).found[0] is None:

@@ -12,6 +12,7 @@ from bridge.chains.port import FeeEstimate
 from bridge.protocol.types import Address, Amount, Asset, LockTerms, UnixSeconds
 from relayers.stellar import contract, fees
 from relayers.stellar.accounts import MIN_NEW_ACCOUNT
+from relayers.stellar.assets import is_token
 from relayers.stellar.ledgers import read_tip
 from relayers.stellar.policy import check_asset
 from relayers.stellar.rpc import ask
@@ -22,6 +23,8 @@ LOCK = 550_000
 """Stroops for the resources of a lock where none can be simulated; 96 % of it is 120 days of rent."""
 SPEND = 20_000
 """Stroops for the resources of a claim or refund, which pay no rent."""
+TOKEN_SPEND = 100_000
+"""The same for a token with code of its own, which is called as well and keeps its books in entries."""
 _LIFETIME = 86_400
 _VALID = 120
 """Ledgers for which an estimate is used again: ten minutes."""
@@ -38,7 +41,7 @@ class Estimates:
     def __init__(self, settings: StellarSettings, account: str) -> None:
         self._settings = settings
         self._account = account
-        self._seen: _Seen | None = None
+        self._seen: dict[str, _Seen] = {}
 
     async def of(self, one: OneEndpoint, asset: Asset) -> FeeEstimate:
         """Return the expected cost in stroops. Raises `ActionRefusedError` for an asset that is not dealt in.
@@ -49,25 +52,28 @@ class Estimates:
         stats = await ask(one, "getFeeStats")
         market = fees.read_market(stats, self._settings.caps, contract_call=True)
         inclusion = 2 * market.charged
+        spend = TOKEN_SPEND if is_token(asset) else SPEND
         return FeeEstimate(
-            lock=Amount(inclusion + await self._lock(one)),
-            claim=Amount(inclusion + SPEND),
-            refund=Amount(inclusion + SPEND),
+            lock=Amount(inclusion + await self._lock(one, asset)),
+            claim=Amount(inclusion + spend),
+            refund=Amount(inclusion + spend),
             minimum=Amount(0 if asset.contract else MIN_NEW_ACCOUNT),
-            gasless_claim=Amount(inclusion + SPEND),
+            gasless_claim=Amount(inclusion + spend),
         )
 
-    async def _lock(self, one: OneEndpoint) -> int:
+    async def _lock(self, one: OneEndpoint, asset: Asset) -> int:
         tip, _ = await read_tip(one)
-        if self._seen is not None and 0 <= tip.block.height - self._seen.height < _VALID:
-            return self._seen.lock
+        dealt_in = asset if is_token(asset) else self._settings.native
+        seen = self._seen.get(dealt_in.contract)
+        if seen is not None and 0 <= tip.block.height - seen.height < _VALID:
+            return seen.lock
         own = Address(self._account)
         terms = LockTerms(
             chain=self._settings.chain,
             contract=Address(self._settings.contract),
             sender=own,
             recipient=own,
-            asset=self._settings.native,
+            asset=dealt_in,
             amount=Amount(1),
             hashlock=os.urandom(32),  # nobody opens it: it is never made
             deadline=UnixSeconds(tip.time + _LIFETIME),
@@ -77,5 +83,5 @@ class Estimates:
             simulated = await simulate(one, own, operation, self._settings.passphrase)
         except ActionRefusedError:
             return LOCK  # an account without money, say
-        self._seen = _Seen(simulated.fee, tip.block.height)
+        self._seen[dealt_in.contract] = _Seen(simulated.fee, tip.block.height)
         return simulated.fee

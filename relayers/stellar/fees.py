@@ -53,15 +53,22 @@ def rate(market: Market, level: FeeLevel, caps: FeeCaps) -> int:
     return wanted
 
 
-def with_headroom(simulated: Simulated, caps: FeeCaps) -> xdr.SorobanTransactionData:
+def with_headroom(simulated: Simulated, caps: FeeCaps, *, keeps: bool = False) -> xdr.SorobanTransactionData:
     """Return the resources to ask for: those that were simulated and a little more of what may move.
 
-    Raises `TooDearError` when they cost more than the cap.
+    Raises `TooDearError` when they cost more than the cap; of what only keeps entries alive (`keeps`), more
+    than a day's budget for that.
     """
     told = simulated.data.resources
     instructions = told.instructions.uint32
     more = min(instructions + instructions // _MORE_INSTRUCTIONS, max(instructions, _MAX_INSTRUCTIONS))
     fee = simulated.fee + simulated.fee // _MORE_FEE
+    if keeps and fee > caps.keeping:
+        raise TooDearError(
+            f"keeping the contract from being archived would cost up to {fee} stroops, above the budget of "
+            f"{caps.keeping} for a day",
+            "wait, or raise max_keeping_per_day of the chain",
+        )
     if fee > caps.resources:
         raise TooDearError(
             f"the call would pay {fee} stroops for its resources, above the cap of {caps.resources}",

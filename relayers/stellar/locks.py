@@ -10,9 +10,11 @@ from bridge.chains.endpoints.answers import Answer, EndpointError
 from bridge.chains.endpoints.json_rpc import OneEndpoint
 from bridge.chains.port import LockStatus
 from bridge.protocol.types import BlockHeight, LockTerms
-from relayers.stellar import contract
+from relayers.stellar import assets, contract
+from relayers.stellar.assets import is_token
 from relayers.stellar.contract import NotOursError, Shown
 from relayers.stellar.ledgers import UNREADABLE, ChainMovedError, History, history_of
+from relayers.stellar.receivers import held
 from relayers.stellar.rpc import ask
 from relayers.stellar.settings import StellarSettings
 from relayers.stellar.simulation import view
@@ -74,16 +76,18 @@ class Locks:
         return True, got.ledger
 
     async def _can_pay(self, terms: LockTerms) -> bool:
-        """Tell whether the contract holds enough of an issued asset, and is not frozen."""
+        """Tell whether the contract holds enough of an asset that its issuer could take or freeze, and is not
+        frozen. A token's own word is taken for it: who lists a token trusts its code."""
         if not terms.asset.contract:
             return True
         passphrase, ours = self._settings.passphrase, scval.to_address(self._settings.contract)
-        token = contract.token_address(terms.asset.contract, passphrase)
-        balance = await view(self._one, token, "balance", [ours], passphrase)
-        authorized = await view(self._one, token, "authorized", [ours], passphrase)
-        if balance.value is None or authorized.value is None:
+        token = assets.token_address(terms.asset.contract, passphrase)
+        if await held(self._one, terms.contract, terms.asset, self._settings) < terms.amount:
             return False
-        return scval.from_int128(balance.value) >= terms.amount and scval.from_bool(authorized.value)
+        if is_token(terms.asset):
+            return True
+        authorized = await view(self._one, token, "authorized", [ours], passphrase)
+        return authorized.value is not None and scval.from_bool(authorized.value)
 
     async def _said(self, terms: LockTerms, first: int) -> tuple[list[Shown], History, str]:
         """Return what the contract said of a lock from ledger `first` on, oldest first, with the history that

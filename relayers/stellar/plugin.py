@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
-from bridge.chains.config import NodesSection, TimingConfig, timing_from
+from bridge.chains.config import AssetConfig, NodesSection, TimingConfig, timing_from
 from bridge.chains.config_fields import DecimalText, matching, to_units
 from bridge.chains.family import Instance, section_of
 from bridge.chains.network import Network
 from bridge.chains.port import ChainPort, WalletBuilder
 from bridge.chains.traits import Traits
 from bridge.keys.keystore import SecretKey
-from bridge.protocol.types import Address
+from bridge.protocol.types import Address, ChainId
 from relayers.stellar import timing
 from relayers.stellar.tools import StellarTools
 from relayers.stellar.traits import TRAITS
+from relayers.stellar.wallet_keys import StellarKeys
 
 if TYPE_CHECKING:
     from relayers.stellar.settings import StellarSettings
@@ -32,9 +34,8 @@ class StellarSection(NodesSection):
     """Stellar through its RPC; `passphrase` guards against an RPC of another network."""
 
     native_decimals = DECIMALS
-    issued_contract = r"[A-Za-z0-9]{1,12}:G[A-Z2-7]{55}"
-    issued_words = "written CODE:ISSUER"
-    issued_decimals = DECIMALS
+    issued_contract = r"[A-Za-z0-9]{1,12}:G[A-Z2-7]{55}|C[A-Z2-7]{55}"
+    issued_words = "written CODE:ISSUER, or a token's contract (C…)"
 
     contract: ContractAddress = ""
     """The address of the HTLC contract."""
@@ -51,10 +52,26 @@ class StellarSection(NodesSection):
     """The most that one transaction may pay for what it uses, whole XLM. Claims that must restore what was
     archived pay some, in the worst case 58; all others a few hundredths."""
 
+    max_keeping_per_day: DecimalText = "15"
+    """The most that the relayer pays in a day to keep the contract from being archived, whole XLM. Above it
+    only the cheap entries are kept, and `rainbow check` and `rainbow_upkeep_seconds` tell of the others."""
+
     @property
     def missing(self) -> str:
         """See `ChainSection.missing`."""
         return "" if self.contract else "contract is empty: deploy the HTLC and fill it in"
+
+    def asset_problems(self, chain: ChainId, entry: AssetConfig) -> Iterator[str]:
+        """See `ChainSection.asset_problems`; issued assets have seven decimals, tokens what they say."""
+        from relayers.stellar.assets import is_token
+
+        found = list(super().asset_problems(chain, entry))
+        issued = ":" in entry.contract
+        if not found and entry.contract and not issued and not is_token(entry.asset):
+            found.append(f"assets {entry.asset.key}: this is not the address of a contract: mistyped?")
+        if not found and issued and entry.decimals != DECIMALS:
+            found.append(f"assets {entry.asset.key}: every issued asset on {chain} has {DECIMALS} decimals")
+        yield from found
 
     def network_name(self, network: Network) -> str:
         """See `ChainSection.network_name`."""
@@ -71,6 +88,7 @@ class StellarFamily:
     name = "stellar"
     section = StellarSection
     tools = StellarTools()
+    wallet_keys = StellarKeys()
 
     def traits(self, instance: Instance) -> Traits:  # noqa: ARG002 - the same for all
         """See `ChainFamily.traits`."""
@@ -111,6 +129,7 @@ def settings_of(instance: Instance) -> StellarSettings:
         caps=FeeCaps(
             maximum=to_units(section.max_fee_per_operation, DECIMALS),
             resources=to_units(section.max_resource_fee, DECIMALS),
+            keeping=to_units(section.max_keeping_per_day, DECIMALS),
         ),
         request_timeout=section.rpc_timeout,
         poll_interval=section.poll_interval,

@@ -22,12 +22,14 @@ class FeeCaps(msgspec.Struct, frozen=True):
     times, for only the ledger's base fee is charged; each replacement bids ten times as much, until the
     higher one. `resources` is the most that one transaction may pay for what it uses: a claim that must
     restore an archived lock together with the contract's code pays several XLM, at the highest rent 58
-    (docs/chains/stellar.md), anything else a few hundredths.
+    (docs/chains/stellar.md), anything else a few hundredths. `keeping` is the most that is paid in a day
+    to keep the contract from being archived.
     """
 
     minimum: int = 1_000
     maximum: int = 10_000_000
     resources: int = 60 * 10_000_000
+    keeping: int = 15 * 10_000_000
 
 
 class StellarSettings(msgspec.Struct, frozen=True):

@@ -21,13 +21,14 @@ from bridge.chains.errors import ActionRefusedError, CannotReceiveError
 from bridge.chains.port import FeeLevel, UnsignedTx
 from bridge.protocol.types import LockTerms, Preimage, Purpose
 from relayers.stellar import contract, fees
-from relayers.stellar.accounts import read_holder, require_receiver
-from relayers.stellar.contract import decimal
+from relayers.stellar.accounts import read_holder
+from relayers.stellar.assets import is_contract, shown
 from relayers.stellar.identity import identify
 from relayers.stellar.ledgers import ANCESTRY, ChainMovedError, read_tip
 from relayers.stellar.links import sep7
 from relayers.stellar.locks import Locks
 from relayers.stellar.policy import check_asset
+from relayers.stellar.receivers import check_receiver
 from relayers.stellar.rpc import ask, open_rpc
 from relayers.stellar.settings import StellarSettings
 from relayers.stellar.simulation import simulate
@@ -52,7 +53,7 @@ def call_of(purpose: Purpose, terms: LockTerms, preimage: Preimage | None, setti
     """Return the call of a LOCK or REFUND by the sender, or a CLAIM by the recipient (though anybody may send
     the last two). Raises `ActionRefusedError` for anything else and for a preimage that does not fit."""
     contract.check(terms, settings)
-    amount = f"{decimal(terms.amount)} {terms.asset.symbol}"
+    amount = shown(terms.amount, terms.asset)
     if purpose is Purpose.LOCK:
         operation = contract.lock_call(terms, settings.passphrase)
         return Call(operation, terms.sender, f"Lock {amount} for {terms.recipient}.")
@@ -134,6 +135,13 @@ class StellarWallet:
         return await self._rpc.reread(lambda one: self._ready(one, made, purpose, terms), ChainMovedError)
 
     async def _ready(self, one: OneEndpoint, made: Call, purpose: Purpose, terms: LockTerms) -> UnsignedTx:
+        if is_contract(made.source):
+            raise ActionRefusedError(
+                f"{made.source} is a contract: it cannot be the source of a transaction",
+                "its own wallet makes one of the call, and signs the call's authorisation"
+                if purpose is Purpose.LOCK
+                else "anybody may send the call",
+            )
         holder = await read_holder(one, made.source)
         if holder.sequence is None:
             raise ActionRefusedError(
@@ -143,8 +151,7 @@ class StellarWallet:
         if purpose is Purpose.LOCK:
             await check_asset(one, terms.asset, self._settings)
             try:
-                recipient = await read_holder(one, terms.recipient, terms.asset)
-                require_receiver(recipient, terms.asset, terms.amount)
+                await check_receiver(one, terms.recipient, terms.asset, terms.amount, self._settings)
             except CannotReceiveError as error:
                 raise ActionRefusedError(str(error), error.hint) from error
             if (await Locks(one, self._settings).stands(terms))[0]:

@@ -13,6 +13,7 @@ from bridge.chains.network import Network
 from bridge.chains.port import ChainPort, WalletBuilder
 from bridge.chains.pure_wallet import PureWalletBuilder
 from bridge.chains.traits import Traits
+from bridge.chains.wallet_keys import HexKeys
 from bridge.keys.keystore import SecretKey
 from bridge.protocol.types import Address
 from chain.rules.params import COIN, NETWORKS
@@ -51,14 +52,17 @@ class ZionFamily:
     name = "zion"
     section = ZionSection
     tools = ZionTools()
+    wallet_keys = HexKeys("64 hexadecimal digits")
 
     def traits(self, instance: Instance) -> Traits:  # noqa: ARG002 - the same for all
         """See `ChainFamily.traits`."""
         return TRAITS
 
-    def account(self, instance: Instance, key: SecretKey) -> Address:
+    def account(self, instance: Instance, key: SecretKey) -> Address:  # noqa: ARG002 - the same on all
         """See `ChainFamily.account`."""
-        return self.open_port(instance, key).account
+        from chain.wallet.keys import Key
+
+        return Address(Key.from_secret(key.reveal()).address)
 
     def open_port(self, instance: Instance, key: SecretKey) -> ChainPort:
         """See `ChainFamily.open_port`."""

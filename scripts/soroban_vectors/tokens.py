@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 
 from stellar_sdk import scval, xdr
@@ -37,6 +38,7 @@ SOURCES = ROOT / "contracts" / "stellar" / "test"
 BAD_TOKEN = 11
 
 
+@cache
 def compiled(name: str) -> bytes:
     """Return one of the tests' contracts."""
     return compile_wasm(Path(SOURCES) / f"{name}.c") + custom_section("contractenvmetav0", environment())

@@ -11,7 +11,7 @@ from bridge.chains.port import UnsignedTx
 from bridge.keys.devkeys import devnet_key
 from bridge.protocol.types import Asset, LockTerms, Preimage, Purpose
 from relayers.stellar.adapter import StellarPort, open_port
-from relayers.stellar.contract import to_stellar
+from relayers.stellar.assets import to_stellar
 from relayers.stellar.devnet.local import StellarDevnet
 from relayers.stellar.rpc import ask, open_rpc
 from relayers.stellar.settings import XLM

@@ -4,20 +4,33 @@ from __future__ import annotations
 
 from typing import Annotated
 
+import msgspec
 from fastapi import APIRouter, Depends, Query
+from fastapi import Path as PathParameter
 from pydantic import BaseModel, ConfigDict, Field
 
 from bridge.api.auth import operator
 from bridge.api.problems import ApiError, Kind, responses
-from bridge.api.routes.swaps import PageQuery, page_of, view_of
+from bridge.api.routes.swaps import PageQuery, page_of, preimage_of, view_of
 from bridge.api.services import Services, Use
+from bridge.desk import operator as operator_desk
 from bridge.desk.market import pause_of_chain, pause_of_pair
 from bridge.desk.refused import Reason, RefusedError
 from bridge.protocol.events import OperatorVerb
-from bridge.protocol.types import ChainId
+from bridge.protocol.types import ChainId, LockId, TxId
 from bridge.wire.base import Moment, Money
-from bridge.wire.operator import AuditLine, AuditView, InventoryLine, InventoryView, PauseView
-from bridge.wire.requests import AssetKey, NoteRequest, SwapIdPath
+from bridge.wire.operator import (
+    AuditLine,
+    AuditView,
+    InventoryLine,
+    InventoryView,
+    PauseView,
+    UnprovenLine,
+    UnprovenView,
+    UnreadLine,
+    UnreadView,
+)
+from bridge.wire.requests import AssetKey, DismissRequest, NoteRequest, SettleRequest, SwapIdPath
 from bridge.wire.swaps import SwapList, SwapView
 
 router = APIRouter(
@@ -29,6 +42,11 @@ router = APIRouter(
 Reader = Annotated[str, Depends(operator("read"))]
 Pauser = Annotated[str, Depends(operator("pause"))]
 Retrier = Annotated[str, Depends(operator("retry"))]
+Settler = Annotated[str, Depends(operator("settle"))]
+
+UNREAD_SHOWN = 100
+"""The most unread items that are listed at a time."""
+ItemPath = Annotated[int, PathParameter(ge=1, le=(1 << 63) - 1)]
 
 
 class AuditQuery(BaseModel):
@@ -143,6 +161,63 @@ def refund_swap(swap_id: SwapIdPath, request: NoteRequest, services: Use, by: Re
     """Agree to give the source back if the invariants allow it; stray locks too."""
     stored = services.swaps.command(swap_id, OperatorVerb.COOPERATIVE_REFUND, by, request.note)
     return view_of(services, stored)
+
+
+@router.get("/unproven")
+def list_unproven(services: Use, by: Reader) -> UnprovenView:  # noqa: ARG001
+    """List the locks of open swaps that were spent in a way that nobody can prove."""
+    found = operator_desk.unproven_spends(services.store)
+    return UnprovenView(spends=[UnprovenLine(**msgspec.structs.asdict(each)) for each in found])
+
+
+@router.post(
+    "/swaps/{swap_id}/settle", responses=responses(Kind.NOT_FOUND, Kind.WRONG_STATE, Kind.WRONG_PREIMAGE)
+)
+def settle_spend(swap_id: SwapIdPath, request: SettleRequest, services: Use, by: Settler) -> SwapView:
+    """Say how a lock was spent, after you have looked at its chain: what follows moves money. A claim must
+    show a preimage that opens the lock; a refund must have been possible; both must be final."""
+    stored = operator_desk.settle(
+        services.store,
+        swap_id,
+        LockId(request.lock_id),
+        request.verdict,
+        preimage_of(request.preimage) if request.preimage is not None else None,
+        TxId(request.tx_id),
+        by,
+        request.note,
+    )
+    return view_of(services, stored)
+
+
+@router.get("/chains/{chain}/unread", responses=responses(Kind.NOT_FOUND))
+def list_unread(chain: ChainId, services: Use, by: Reader) -> UnreadView:  # noqa: ARG001
+    """List what could not be read in a chain's blocks, oldest first."""
+    _require_chain(services, chain)
+    return UnreadView(
+        items=[
+            UnreadLine(
+                id=item.id,
+                chain=item.chain,
+                item=item.item,
+                height=item.block.height,
+                reason=item.reason,
+                lock_ids=list(item.lock_ids),
+                software=item.software,
+                first_seen=Moment.at_ms(item.first_seen_ms),
+            )
+            for item in operator_desk.unread_items(services.store, chain, UNREAD_SHOWN)
+        ]
+    )
+
+
+@router.post("/chains/{chain}/unread/{item}/dismiss", responses=responses(Kind.NOT_FOUND))
+def dismiss_unread(
+    chain: ChainId, item: ItemPath, request: DismissRequest, services: Use, by: Settler
+) -> UnreadView:
+    """Say that an item concerns no lock of the bridge's: it is no longer counted or asked about."""
+    _require_chain(services, chain)
+    operator_desk.dismiss_item(services.store, chain, item, by, request.note)
+    return list_unread(chain, services, by)
 
 
 def _pauses(services: Services) -> PauseView:

@@ -151,7 +151,7 @@ async def claim_terms(swap_id: SwapIdPath, services: Use) -> ClaimTermsView:
 )
 async def claim_swap(swap_id: SwapIdPath, request: ClaimRequest, services: Use) -> SwapView:
     """Give the bridge the preimage: the relayer claims for you. Check the bridge's lock first."""
-    stored = await services.handover.take(swap_id, _preimage(request.preimage), request.authorization)
+    stored = await services.handover.take(swap_id, preimage_of(request.preimage), request.authorization)
     return await asyncio.to_thread(view_of, services, stored)
 
 
@@ -162,7 +162,7 @@ async def claim_swap(swap_id: SwapIdPath, request: ClaimRequest, services: Use) 
 async def make_transaction(swap_id: SwapIdPath, request: TransactionRequest, services: Use) -> UnsignedTxView:
     """Make a fresh transaction for your own wallet to sign: a lock, a claim or a refund."""
     purpose = Purpose(request.purpose.value)
-    preimage = None if request.preimage is None else _preimage(request.preimage)
+    preimage = None if request.preimage is None else preimage_of(request.preimage)
     if (purpose is Purpose.CLAIM) != (preimage is not None):
         raise ApiError(
             Kind.INVALID_REQUEST,
@@ -200,7 +200,8 @@ def _receipt(services: Services, swap_id: SwapId) -> ReceiptView | None:
     return None if receipt is None else ReceiptView(**msgspec.structs.asdict(receipt))
 
 
-def _preimage(text: SecretStr) -> Preimage:
+def preimage_of(text: SecretStr) -> Preimage:
+    """Return the preimage of a request."""
     return Preimage(bytes.fromhex(text.get_secret_value().removeprefix("0x")))
 
 

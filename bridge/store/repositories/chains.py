@@ -129,6 +129,11 @@ class SetAsides(Repository):
         statement = select(_set_aside).where(*where).order_by(_set_aside.c.block_height, _set_aside.c.id)
         return [_item(row) for row in self._all(statement.limit(limit))]
 
+    def get(self, item_id: int) -> StoredSetAside | None:
+        """Return an item."""
+        row = self._first(select(_set_aside).where(_set_aside.c.id == item_id))
+        return _item(row) if row else None
+
     def count(self, chain: ChainId) -> int:
         """Return how many items are not read yet."""
         where = (_set_aside.c.chain == chain, _set_aside.c.resolved.is_(False))
@@ -137,7 +142,7 @@ class SetAsides(Repository):
         )
 
     def resolve(self, item_id: int) -> None:
-        """Note that an item was read after all."""
+        """Note that an item was read after all, or that a person has seen that it does not matter."""
         self._run(update(_set_aside).where(_set_aside.c.id == item_id).values(resolved=True))
 
 

@@ -1,1 +1,1 @@
-"""A local Stellar network: the ledger's rules of protocol 19 and a Horizon-compatible server over them."""
+"""A local Stellar network: the ledger's rules, classic and Soroban, behind a Stellar RPC server."""

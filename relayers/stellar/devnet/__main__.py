@@ -34,11 +34,11 @@ def serve(
     interval: Annotated[float, typer.Option(help="seconds between ledgers; 0: only on command")] = 5.0,
     journal: Annotated[Path | None, typer.Option(help="keep the chain in this file")] = None,
 ) -> None:
-    """Serve a local network with a Horizon-compatible interface."""
+    """Serve a local network by Stellar RPC."""
 
     async def main() -> None:
         server = DevnetServer(journal, interval or None, port)
-        typer.echo(f"Horizon on {server.url}, network {server.node.network.passphrase!r}")
+        typer.echo(f"Stellar RPC at {server.url}/rpc, network {server.node.network.passphrase!r}")
         await server.run()
 
     asyncio.run(main())

@@ -16,7 +16,7 @@ from bridge.chains.local.servers import ChildServer
 from bridge.keys.devkeys import devnet_key
 from bridge.protocol.types import Asset, ChainId, ChainTiming
 from relayers.stellar.accounts import read_holder
-from relayers.stellar.contract import decimal, to_stellar
+from relayers.stellar.assets import decimal, to_stellar
 from relayers.stellar.deploying import contract_address, deploy
 from relayers.stellar.rpc import ask, open_rpc
 from relayers.stellar.settings import DECIMALS, XLM, StellarSettings

@@ -1,8 +1,7 @@
-"""A running devnet node: the network, a clock, a journal that outlives it, and waiters for new ledgers."""
+"""A running devnet node: the network, a clock, and a journal that outlives it."""
 
 from __future__ import annotations
 
-import asyncio
 import json
 import time
 from collections.abc import Sequence
@@ -39,15 +38,9 @@ class StellarNode:
         self._journal = journal
         self._settings = settings
         self._ticking = ticking
-        self.elder_ledger = 2
-        """The oldest ledger whose history Horizon keeps; of older ones it shows no transactions."""
-        self.transactions_lag = 0
-        """How many of the newest ledgers Horizon shows without their transactions: its lists may come from
-        databases that lag one behind the other."""
         self.rpc_retention = RPC_RETENTION
         """How many ledgers the RPC server keeps."""
         self._offset = 0
-        self._changed = asyncio.Condition()
         self.network = StandaloneNetwork(genesis_time=int(time.time()), settings=settings)
         if journal is not None and journal.exists():
             self._restore(journal)
@@ -95,8 +88,6 @@ class StellarNode:
         closed = self.network.close(at)
         self._offset = max(self._offset, at - int(time.time()))
         self._record(close_step(closed))
-        async with self._changed:
-            self._changed.notify_all()
         return closed
 
     async def advance(self, seconds: int) -> ClosedLedger:
@@ -106,7 +97,7 @@ class StellarNode:
     async def reorg(self, depth: int, drop: Sequence[str] = ()) -> None:
         """Replace the newest ledgers by as many and one more, without the transactions `drop`.
 
-        A closed Stellar ledger is final; this stands for a Horizon that told of ledgers that never were.
+        A closed Stellar ledger is final; this stands for an RPC that told of ledgers that never were.
         """
         waiting = self.network.queue.pending()
         undone = self.network.rewind(depth)
@@ -125,15 +116,6 @@ class StellarNode:
         for frame in waiting:
             resubmit(frame)
         await self.close(last + 1)
-
-    async def wait_for_ledger(self, above: int, patience: float) -> bool:
-        """Wait until a ledger above that sequence is closed. Return False if patience (seconds) ran out."""
-        try:
-            async with asyncio.timeout(patience), self._changed:
-                await self._changed.wait_for(lambda: self.network.header.sequence > above)
-        except TimeoutError:
-            return False
-        return True
 
     def fund(self, destination: str, stroops: int) -> tuple[Submitted, Frame]:
         """Pay lumens from the root account, creating the destination if there is none."""

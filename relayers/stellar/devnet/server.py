@@ -1,4 +1,4 @@
-"""Runs a devnet node behind its servers: Horizon, and Stellar RPC at /rpc."""
+"""Runs a devnet node behind its server: Stellar RPC at /rpc, and the controls of a test network."""
 
 from __future__ import annotations
 
@@ -11,17 +11,16 @@ import uvicorn
 from starlette.applications import Starlette
 from starlette.routing import Route
 
+from relayers.stellar.devnet.control import Control
 from relayers.stellar.devnet.frames import SOROBAN_SETTINGS
-from relayers.stellar.devnet.horizon.app import HorizonServer
 from relayers.stellar.devnet.node import StellarNode
 from relayers.stellar.devnet.soroban.rpc import RpcServer
 from relayers.stellar.devnet.soroban.settings import Settings
 
 
 def _application(node: StellarNode) -> Starlette:
-    app = HorizonServer(node).app()
-    app.routes.append(Route("/rpc", RpcServer(node).handle, methods=["POST"]))
-    return app
+    rpc = Route("/rpc", RpcServer(node).handle, methods=["POST"])
+    return Starlette(routes=[rpc, *Control(node).routes()])
 
 
 class DevnetServer:
@@ -40,7 +39,8 @@ class DevnetServer:
     ) -> None:
         self.node = StellarNode(journal, interval is not None, settings)
         self._interval = interval
-        self._socket = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        # With the protocol named, asyncio switches Nagle's algorithm off: else each answer waits 40 ms.
+        self._socket = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self._socket.bind(("127.0.0.1", port))
         config = uvicorn.Config(

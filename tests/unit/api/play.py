@@ -93,7 +93,11 @@ def base_settings(base: Path, overrides: dict[str, Any] | None = None) -> config
     content: dict[str, Any] = {
         "api": {
             "keys": [
-                {"name": "ops", "sha256": _digest(OPERATOR_KEY), "scopes": ["read", "pause", "retry"]},
+                {
+                    "name": "ops",
+                    "sha256": _digest(OPERATOR_KEY),
+                    "scopes": ["read", "pause", "retry", "settle"],
+                },
                 {"name": "viewer", "sha256": _digest(READ_ONLY_KEY)},
             ],
             "requests_per_minute": 100_000,

@@ -47,6 +47,16 @@ def test_a_gasless_claim_needs_the_preimage_alone(client: TestClient, locked: di
     assert hand_over(client, locked["id"]).json()["secret_shared"]
 
 
+def test_nobody_is_told_to_hand_the_preimage_over_before_it_is_time(client: TestClient, store: Store) -> None:
+    swap = play.place(client, gasless=True)
+    advice = client.get(f"/v1/swaps/{swap['id']}/claim").json()["detail"]
+    assert advice.startswith("do not hand the preimage over now: the destination is not locked")
+    assert "keep the secret to yourself" in advice
+    play.lock_both(store, swap["id"])
+    advice = client.get(f"/v1/swaps/{swap['id']}/claim").json()["detail"]
+    assert advice == "check the bridge's lock on its chain, then hand the preimage over"
+
+
 def test_where_nobody_can_take_a_fee_only_gasless_quotes_are_claimed(
     client: TestClient, store: Store
 ) -> None:

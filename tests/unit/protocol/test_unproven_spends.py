@@ -16,10 +16,12 @@ from bridge.protocol.effects import (
 from bridge.protocol.refusals import RefusalCode
 from bridge.protocol.rules import may_counterlock, may_share_secret
 from bridge.protocol.status import is_terminal
+from bridge.protocol.timelocks import latest_counterlock
 from bridge.protocol.types import Abandonment, LegRole, LegState, LockId, SwapState, TxId
 from tests.unit.protocol.factory import (
     DESTINATION,
     PLAN,
+    POLICY,
     PREIMAGE,
     SOURCE,
     SOURCE_TERMS,
@@ -197,6 +199,25 @@ def test_an_early_refund_of_the_source_is_believed_once_we_agreed_to_it() -> Non
     assert SendCooperativeRefund() in p.required
     p.refunded(SOURCE, at=block(40)).refund_final(SOURCE)
     assert p.swap.state is SwapState.REFUNDED
+
+
+def test_an_early_refund_is_believed_where_our_consent_was_due_though_a_restored_database_forgot_it() -> None:
+    early_refund = block(40, time=early(SOURCE))
+    p = Player().counterlocking().destination_time(latest_counterlock(POLICY, PLAN.destination) + 1)
+    assert p.swap.abandoned is Abandonment.TIMELOCK
+    assert p.refunded(SOURCE, at=early_refund).swap.source.state is LegState.SPENT_UNKNOWN
+    p.lock_failed()
+    assert (p.swap.source.state, p.swap.cooperative_refund) == (LegState.SPENT_UNKNOWN, False)
+    p.refunded(SOURCE, at=early_refund).refund_final(SOURCE)
+    assert p.swap.state is SwapState.REFUNDED
+
+
+def test_that_the_source_is_spent_does_not_make_its_early_refund_believable() -> None:
+    p = Player().accepted().source_locked()
+    for _ in range(2):
+        p.refunded(SOURCE, at=block(40, time=early(SOURCE)))
+        assert p.swap.abandoned is Abandonment.SPENT
+        assert p.swap.source.state is LegState.SPENT_UNKNOWN
 
 
 def test_our_consent_to_the_source_says_nothing_of_the_destination() -> None:

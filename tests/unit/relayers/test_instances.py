@@ -43,6 +43,7 @@ from relayers.solana.adapter import open_port as open_solana
 from relayers.solana.devnet.local import DEMO_TOKEN as SOLANA_TOKEN
 from relayers.solana.devnet.local import PROGRAM, SolanaDevnet
 from relayers.solana.settings import SolanaSettings
+from relayers.stellar import assets as stellar_assets
 from relayers.stellar import contract as stellar_contract
 from relayers.stellar.adapter import open_port as open_stellar
 from relayers.stellar.devnet.local import CONTRACT as STELLAR_CONTRACT
@@ -192,7 +193,7 @@ def test_stellar_reads_a_lock_as_one_of_its_instance() -> None:
         ]
         shown = stellar_contract.read_event(topics, scval.to_vec(values[2:]), settings)
         assert shown.terms == terms
-        token = stellar_contract.token_address(STELLAR_TOKEN.contract, settings.passphrase)
+        token = stellar_assets.token_address(STELLAR_TOKEN.contract, settings.passphrase)
         stranger = msgspec.structs.replace(terms, asset=STELLAR_TOKEN)
         values[2] = scval.to_address(token)
         topics[1] = stellar_contract.id_value(stellar_contract.lock_id(stranger, settings.passphrase))

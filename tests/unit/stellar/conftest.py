@@ -29,7 +29,7 @@ from bridge.chains.port import BroadcastOutcome, FeeLevel, SignedTx, TxState
 from bridge.keys.devkeys import devnet_key
 from bridge.protocol.types import Address, Amount, LockTerms, Preimage, UnixSeconds
 from bridge.protocol.types import Asset as SwapAsset
-from relayers.stellar import contract
+from relayers.stellar import assets, contract
 from relayers.stellar.adapter import StellarPort, open_port
 from relayers.stellar.deploying import contract_address, deploy, send_call
 from relayers.stellar.devnet import entries
@@ -137,11 +137,28 @@ class Net:
 
     async def freeze(self, issuer: str, asset: SwapAsset) -> None:
         """Take the authorisation of an asset from our contract, as its issuer can (CAP-46-6)."""
-        key, token = self.key(issuer), contract.token_address(asset.contract, self.passphrase)
-        arguments = [scval.to_address(self.contract), scval.to_bool(False)]
+        await self.of_issuer(issuer, asset, "set_authorized", self.contract, scval.to_bool(False))
+
+    async def authorise(self, issuer: str, asset: SwapAsset, holder: str) -> None:
+        """Let a contract hold an asset."""
+        await self.of_issuer(issuer, asset, "set_authorized", holder, scval.to_bool(True))
+
+    async def claw_back(self, issuer: str, asset: SwapAsset, amount: int) -> None:
+        """Take so much of an asset from our contract (CAP-46-6, CAP-35)."""
+        await self.of_issuer(issuer, asset, "clawback", self.contract, scval.to_int128(amount))
+
+    async def give_back(self, issuer: str, asset: SwapAsset, amount: int) -> None:
+        """Give so much of an asset to our contract."""
+        await self.of_issuer(issuer, asset, "mint", self.contract, scval.to_int128(amount))
+
+    async def of_issuer(
+        self, issuer: str, asset: SwapAsset, function: str, holder: str, value: xdr.SCVal
+    ) -> None:
+        key, token = self.key(issuer), assets.token_address(asset.contract, self.passphrase)
+        arguments = [scval.to_address(holder), value]
         rpc = open_rpc((self.url,), 30.0, instances.STELLAR)
-        call = contract.call(token, "set_authorized", arguments)
-        call = contract.call(token, "set_authorized", arguments, None, [contract.authorised(call)])
+        call = contract.call(token, function, arguments)
+        call = contract.call(token, function, arguments, None, [contract.authorised(call)])
 
         async def closed() -> None:
             await self.node.close()

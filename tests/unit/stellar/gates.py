@@ -31,7 +31,7 @@ from stellar_sdk import (
 from stellar_sdk.operation import Operation
 
 from bridge.protocol.types import LockTerms
-from relayers.stellar.contract import INT64_MAX, decimal, to_stellar
+from relayers.stellar.assets import INT64_MAX, decimal, to_stellar
 
 BASE_RESERVE = 5_000_000
 """Stroops of one base reserve on the public network since 2019; validators may vote another."""

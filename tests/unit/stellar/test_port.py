@@ -18,7 +18,6 @@ from bridge.chains.errors import (
     ActionRefusedError,
     CannotReceiveError,
     InsufficientFundsError,
-    NothingToDoError,
     PortError,
     PortUnavailableError,
     TooDearError,
@@ -37,7 +36,7 @@ from bridge.chains.port import (
 from bridge.chains.recent_blocks import block_at
 from bridge.protocol.types import Address, BlockHeight, Preimage
 from relayers.stellar.adapter import StellarPort, open_port
-from relayers.stellar.contract import to_stellar
+from relayers.stellar.assets import to_stellar
 from relayers.stellar.devnet.soroban.rpc import RpcServer
 from relayers.stellar.ledgers import ANCESTRY
 from relayers.stellar.reading import inner_envelope
@@ -385,19 +384,6 @@ async def test_an_archived_lock_is_open_and_its_claim_restores_it(net: Net) -> N
     with pytest.raises(TooDearError):
         await cheap.prepare(LockAction(net.terms(cheap, theirs)), await cheap.next_sequence(), FeeLevel())
     await cheap.close()
-
-
-async def test_what_is_about_to_be_archived_is_kept_by_a_set_up_action(net: Net) -> None:
-    net.node.network.settings = replace(net.node.network.settings, max_ttl=3_110_400)
-    ours, theirs = await net.port("ours"), await net.port("theirs")
-    await net.done(ours, LockAction(net.terms(ours, theirs)))
-    assert await ours.setup_actions([]) == ()
-    net.age_contracts(1_100_000)
-    (action,) = await ours.setup_actions([])
-    await net.done(ours, action)
-    assert await ours.setup_actions([]) == ()
-    with pytest.raises(NothingToDoError):
-        await ours.prepare(action, await ours.next_sequence(), FeeLevel())
 
 
 async def test_strangers_claims_cost_no_request_each(

@@ -8,6 +8,7 @@ checked and its nonce used up. Credentials: the transaction's source account, AD
 
 from __future__ import annotations
 
+import copy
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -189,6 +190,14 @@ class Authorizations:
         """A call ends."""
         for each in self._trackers:
             each.tree.pop()
+
+    def snapshot(self) -> list[Tracker]:
+        """Return what was used so far, for `restore`."""
+        return copy.deepcopy(self._trackers)
+
+    def restore(self, snapshot: list[Tracker]) -> None:
+        """Forget what a call has used that did not take effect."""
+        self._trackers = snapshot
 
     def require(self, address: str, function: xdr.SorobanAuthorizedFunction) -> None:
         """Check (or record) that an address authorised the call. Raises `HostError`."""

@@ -309,6 +309,27 @@ def call(host: Host, _: Instance, contract: int, function: int, arguments: int) 
     return host.call(target, name, list(host.objects.content(arguments, values.VEC)))
 
 
+@_host("d", "0", "vvv")
+def try_call(host: Host, _: Instance, contract: int, function: int, arguments: int) -> int:
+    """Call another contract and go on if it fails. Nothing remains of the failed call, and its error is the
+    value; a limit that was reached ends the caller too (soroban-env-host, host.rs)."""
+    name = host.objects.symbol(function).decode()
+    target = host.objects.content(contract, values.ADDRESS)
+    before = host.auth.snapshot()
+    try:
+        return host.call(target, name, list(host.objects.content(arguments, values.VEC)))
+    except HostError as error:
+        if not error.is_recoverable:
+            raise
+        host.auth.restore(before)
+        told = (
+            error
+            if error.kind is Type.SCE_CONTRACT
+            else HostError(Type.SCE_CONTEXT, Code.SCEC_INVALID_ACTION)
+        )
+        return host.objects.from_xdr(xdr.SCVal(xdr.SCValType.SCV_ERROR, error=told.to_xdr()))
+
+
 @_host("a", "_", "vv")
 def require_auth_for_args(host: Host, _: Instance, address: int, arguments: int) -> int:
     """Need an address's authorisation for this call with other arguments."""

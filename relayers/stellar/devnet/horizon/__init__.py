@@ -1,1 +1,0 @@
-"""A Horizon-compatible HTTP and server-sent-events interface over the emulated network."""
