@@ -175,7 +175,7 @@ def read(text: str) -> dict[str, Any]:
     """Read a bundle, which can be written in one way only."""
     need(len(text) <= LIMIT, "the bundle is too large")
     try:
-        b = json.loads(text)
+        b: dict[str, Any] = json.loads(text)
         again = json.dumps(b, sort_keys=True, separators=(",", ":")) + "\n"
     except (ValueError, RecursionError):
         raise FlawError("this is not JSON") from None

@@ -25,6 +25,7 @@ from bridge.store import Store
 from bridge.store.records import IntentState, PlannedIntent
 from tests import instances
 from tests.unit.samples import swap
+from tests.unit.store.test_upgrade import _move
 
 SIGNER = QuoteSigner(SecretKey(b"\x07" * 32))
 KEY = SIGNER.public_key
@@ -231,3 +232,24 @@ def test_the_user_of_a_dropped_or_altered_swap_sees_it(tmp_path: Path) -> None:
     later = read_head(forged.head().note, KEY)
     _, path = forged.inclusion(2, 7)
     assert not merkle.is_included(leaf, 2, later.size, path, later.root)
+
+
+def test_the_tree_is_built_from_the_receipts_of_the_release_before(any_url: str) -> None:
+    store = Store.open(any_url)
+    fill(store, *(str(number) for number in range(11)))
+    with store.reading() as tx:
+        root = tx.receipts.root(11)
+    planned = PlannedIntent(f"anchor:{root.hex()}:11", Purpose.ANCHOR, instances.ZION)
+    with store.transaction() as tx:
+        tx.intents.plan(planned)
+    store.close()
+    _move(any_url, "0011")
+    store = Store.open(any_url)
+    fill(store, "11", "0")
+    with store.reading() as tx:
+        assert tx.receipts.root(11) == root
+        hashes = [merkle.leaf_hash(str(number).encode()) for number in range(12)]
+        assert tx.receipts.root(12) == merkle.root(hashes)
+        assert tx.receipts.size() == 12
+        assert [(head.size, head.subject) for head in tx.log_anchors.over(0)] == [(11, planned.subject)]
+    store.close()

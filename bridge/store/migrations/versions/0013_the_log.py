@@ -79,7 +79,8 @@ def _copy_receipts(*, one_each: bool) -> None:
 def _build_tree(nodes: sa.Table) -> None:
     connection = op.get_bind()
     receipts = sa.table("receipts", sa.column("index", sa.BigInteger), sa.column("body", sa.Text))
-    size, edge = 0, {}
+    size = 0
+    edge: dict[int, bytes] = {}
     while True:
         where = sa.select(receipts.c.body).where(receipts.c.index >= size, receipts.c.index < size + _AT_ONCE)
         bodies = connection.execute(where.order_by(receipts.c.index)).scalars().all()
