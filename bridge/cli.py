@@ -31,11 +31,13 @@ COMMANDS = {
     "verify": ("bridge.commands.verify", "verify", "Check the proof of a swap's outcome, offline."),
     "witness": ("bridge.commands.witness", "witness", "Watch a bridge's log: that nothing in it changes."),
     "rescue": ("bridge.commands.rescue", "rescue", "Find and end every open lock without a database."),
+    "desk": ("bridge.commands.desk", "app", "What the desk holds and owes; its clients' credit."),
     "db": ("bridge.commands.database", "app", "The database's schema."),
     "devnet": ("bridge.commands.devnet", "devnet", "Run local chains with funded accounts."),
     "node": ("chain.cli", "node", "Run a ZION node."),
     "mine": ("chain.cli", "mine", "Mine ZION."),
     "wallet": ("chain.cli", "wallet", "A ZION wallet."),
+    "zion": ("chain.cli", "zion", "Look at a ZION node."),
 }
 """Name → module, attribute (a command's function or a group's app), one line of help."""
 

@@ -19,8 +19,9 @@ import typer
 from chain.node import NodeConfig, node_main
 from chain.rules.address import decode_address
 from chain.rules.errors import WalletError, ZionError
-from chain.rules.params import COIN, NETWORKS, Network
-from chain.service.messages import to_wire
+from chain.rules.genesis import genesis_block
+from chain.rules.params import COIN, NETWORKS, Network, NetworkParams
+from chain.service.messages import NodeInfo, TransactionView, to_wire
 from chain.wallet.keys import Key
 from chain.wallet.keystore import keystore_address, load_keystore, save_keystore
 from chain.wallet.transactions import build_transfer
@@ -29,7 +30,9 @@ from kernels.errors import RainbowError
 
 app = typer.Typer(no_args_is_help=True, help="The ZION chain: node, miner, wallet.")
 wallet = typer.Typer(no_args_is_help=True, help="Keys in an encrypted keystore, balances, payments.")
+zion = typer.Typer(no_args_is_help=True, help="Look at a ZION node: its head, blocks, transactions, mempool.")
 app.add_typer(wallet, name="wallet")
+app.add_typer(zion, name="zion")
 
 PASSWORD_VARIABLE = "ZION_PASSWORD"  # noqa: S105 - the variable's name
 
@@ -132,10 +135,21 @@ def new(keystore: Keystore, password_file: PasswordFile = None, as_json: Json = 
 
 
 @wallet.command()
-def address(keystore: Keystore, as_json: Json = False) -> None:
-    """Print the keystore's address; needs no password."""
-    text = _guard(as_json, lambda: keystore_address(keystore))
-    _show(as_json, {"address": text}, text)
+def address(
+    keystore: Keystore,
+    password_file: PasswordFile = None,
+    unverified: Annotated[
+        bool, typer.Option("--unverified", help="Do not ask for the password; the file may lie.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Print the keystore's address, checked against its key; that takes the password."""
+    if unverified:
+        text = _guard(as_json, lambda: keystore_address(keystore))
+        typer.echo("unverified: anybody who can write to the file can change this address", err=True)
+    else:
+        text = _load(keystore, password_file, as_json).address
+    _show(as_json, {"address": text, "verified": not unverified}, text)
 
 
 @wallet.command()
@@ -164,28 +178,30 @@ def send(
     keystore: Keystore,
     password_file: PasswordFile = None,
     rpc: RpcUrl = _DEFAULT_RPC,
+    network: NetworkOption = Network.DEV,
     fee: Annotated[str | None, typer.Option(help="Fee in ZION (else what the node advises).")] = None,
+    max_fee: Annotated[str, typer.Option(help="Most to pay in ZION when the node advises the fee.")] = "0.1",
     as_json: Json = False,
 ) -> None:
-    """Send ZION; prints the transaction id."""
+    """Send ZION on the network you name; prints the transaction id."""
     units = _guard(as_json, lambda: parse_amount(amount))
     fee_units = _guard(as_json, lambda: None if fee is None else parse_amount(fee))
+    cap = _guard(as_json, lambda: parse_amount(max_fee))
     recipient = _guard(as_json, lambda: decode_address(to))
-    key = _guard(
-        as_json,
-        lambda: load_keystore(keystore, _password(password_file, confirm=False, as_json=as_json)),
-    )
+    key = _load(keystore, password_file, as_json)
 
     from chain.service.client import ZionClient
 
     async def pay() -> Any:
         async with ZionClient(rpc) as client:
-            info = await client.get_info()
+            check_network(NETWORKS[network], await client.get_info())
             account = await client.get_account(key.address)
-            bid = fee_units if fee_units is not None else (await client.estimate_fee()).next_block
+            bid = (
+                fee_units if fee_units is not None else capped((await client.estimate_fee()).next_block, cap)
+            )
             tx = build_transfer(
                 key,
-                NETWORKS[Network(info.network)],
+                NETWORKS[network],
                 nonce=account.pending_nonce,
                 recipient=recipient,
                 amount=units,
@@ -195,6 +211,108 @@ def send(
 
     done = _run(as_json, pay())
     _show(as_json, done, done.txid)
+
+
+def _ask(rpc: str, as_json: bool, question: Callable[[Any], Coroutine[Any, Any, Any]]) -> Any:
+    from chain.service.client import ZionClient
+
+    async def ask() -> Any:
+        async with ZionClient(rpc) as client:
+            return await question(client)
+
+    return _run(as_json, ask())
+
+
+@zion.command()
+def info(rpc: RpcUrl = _DEFAULT_RPC, as_json: Json = False) -> None:
+    """Print a node's network, head, supply and mempool, and what does not work."""
+    found = _ask(rpc, as_json, lambda client: client.get_info())
+    lines = [
+        f"{found.network} · height {found.height} · {found.best_id}",
+        f"issued {format_amount(found.issued)} ZION, locked {format_amount(found.locked)}",
+        f"{found.mempool_size} transactions wait · hash rate {found.hash_rate:.0f}/s",
+        *(f"problem: {problem}" for problem in found.problems),
+    ]
+    _show(as_json, found, "\n".join(lines))
+
+
+@zion.command()
+def block(
+    which: Annotated[str, typer.Argument(help="Height, or id in hex.")],
+    rpc: RpcUrl = _DEFAULT_RPC,
+    as_json: Json = False,
+) -> None:
+    """Print a block and its transactions."""
+    name: str | int = int(which) if which.isdecimal() and len(which) < 64 else which
+    found = _ask(rpc, as_json, lambda client: client.get_block(name))
+    head = found.header
+    place = f"{head.confirmations} confirmations" if head.main_chain else "not on the main chain"
+    lines = [
+        f"block {head.height} {head.id} · {place}",
+        f"previous {head.previous} · time {head.time} · miner {found.miner}",
+        *(_line(tx) for tx in found.transactions),
+    ]
+    _show(as_json, found, "\n".join(lines))
+
+
+@zion.command()
+def tx(
+    txid: Annotated[str, typer.Argument(help="Transaction id in hex.")],
+    rpc: RpcUrl = _DEFAULT_RPC,
+    as_json: Json = False,
+) -> None:
+    """Print where a transaction is and what it says."""
+    found = _ask(rpc, as_json, lambda client: client.get_transaction(txid))
+    place = f" in block {found.height} · {found.confirmations} confirmations" if found.block_id else ""
+    lines = [f"{found.status.value}{place}"] + ([_line(found.transaction)] if found.transaction else [])
+    _show(as_json, found, "\n".join(lines))
+
+
+@zion.command()
+def mempool(
+    limit: Annotated[int, typer.Option(help="Most to print.", min=1, max=1_000)] = 20,
+    rpc: RpcUrl = _DEFAULT_RPC,
+    as_json: Json = False,
+) -> None:
+    """Print what waits for a block, highest fee first."""
+    found = _ask(rpc, as_json, lambda client: client.get_mempool(limit))
+    _show(as_json, found, "\n".join([f"{found.size} transactions wait", *map(_line, found.transactions)]))
+
+
+def _line(view: TransactionView) -> str:
+    amount, fee = format_amount(view.amount), format_amount(view.fee)
+    return f"{view.txid} {view.kind} {amount} ZION, fee {fee}, nonce {view.nonce}, from {view.sender or '-'}"
+
+
+def check_network(params: NetworkParams, info: NodeInfo) -> None:
+    """Refuse a node of another network than the user named: a node does not choose what a wallet signs for.
+
+    Raises `WalletError`.
+    """
+    genesis = genesis_block(params).id.hex()
+    if (info.network, info.chain_id, info.genesis_id) != (params.network.value, params.chain_id, genesis):
+        raise WalletError(
+            f"the node is on the network {info.network!r}, you named {params.network.value!r}",
+            hint="give --network and --rpc of the same network",
+        )
+
+
+def capped(advised: int, cap: int) -> int:
+    """Return the fee that a node advises, unless it is over the user's cap. Raises `WalletError`."""
+    if advised > cap:
+        raise WalletError(
+            f"the node advises a fee of {format_amount(advised)} ZION, your cap is {format_amount(cap)}",
+            hint="wait, give --fee, or raise --max-fee",
+        )
+    return advised
+
+
+def _load(keystore: Path, password_file: Path | None, as_json: bool) -> Key:
+    key: Key = _guard(
+        as_json,
+        lambda: load_keystore(keystore, _password(password_file, confirm=False, as_json=as_json)),
+    )
+    return key
 
 
 def parse_amount(text: str) -> int:

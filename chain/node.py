@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import fcntl
 import os
 import time
@@ -23,7 +22,7 @@ from chain.mining.template import assemble, solve
 from chain.rules import compiled
 from chain.rules.address import decode_address
 from chain.rules.block import Block
-from chain.rules.errors import RuleBrokenError, StoreError, ZionError
+from chain.rules.errors import Reason, RuleBrokenError, StoreError, ZionError
 from chain.rules.params import NETWORKS, Network
 from chain.rules.records import ZERO20, Transaction
 from chain.rules.types import KeyHash, TxId
@@ -31,6 +30,7 @@ from chain.service.messages import BlockRefView, NewBlock
 from chain.service.ports import Event
 from chain.service.process import run_service
 from chain.service.queries import Queries, view_transaction
+from chain.service.supervision import Tasks
 from chain.wallet.keys import dev_treasury_key
 from kernels import cosmic_harmony
 
@@ -85,8 +85,11 @@ class Node:
         self.dev = DevNet(self) if config.network is Network.DEV else None
         self.mining = config.mine
         self.solo: SoloMiner | None = None
+        self.deep_branch = ""
+        """The last branch refused for forking below the finality window: an operator looks at it."""
         self._subscribers: set[asyncio.Queue[Event | None]] = set()
-        self._tasks: list[asyncio.Task[None]] = []
+        self.tasks = Tasks()
+        self._found_blocks: asyncio.Queue[Block] = asyncio.Queue()
 
     def _keep_clock(self, offset: int) -> None:
         with self.chain.store.batch() as batch:
@@ -111,7 +114,13 @@ class Node:
 
     def accept(self, block: Block) -> ChainChange:
         """Take a block. Raises `RuleBrokenError`."""
-        change = self.chain.accept_block(block)
+        try:
+            change = self.chain.accept_block(block)
+        except RuleBrokenError as error:
+            if error.reason is Reason.REORG_TOO_DEEP:
+                self.deep_branch = f"block {block.id.hex()}: {error.with_hint}"
+                log.error("a branch below the finality window was refused", block=block.id.hex())
+            raise
         self.follow(change)
         return change
 
@@ -167,44 +176,63 @@ class Node:
     async def start(self) -> None:
         """Start mining, if asked to."""
         if self.config.network is Network.DEV:
-            self._tasks.append(asyncio.create_task(self._mine_dev()))
+            self.tasks.start("mining", self._mine_dev)
         elif self.mining:
             loop = asyncio.get_running_loop()
 
             def found(work: Work, nonce: int) -> None:
-                loop.call_soon_threadsafe(self._found, work, nonce)
+                loop.call_soon_threadsafe(self._found_blocks.put_nowait, work.solved(nonce))
 
             self.solo = SoloMiner(self.config.backend, found)
             self._offer_work()
             self.solo.start()
-            self._tasks.append(asyncio.create_task(self._renew_work()))
+            self.tasks.start("work for the miner", self._renew_work)
+            self.tasks.start("blocks of our own", self._take_found)
 
     async def _mine_dev(self) -> None:
         """Make a block every interval; at the very start enough for the median time to be the clock's."""
         while True:
             if self.mining:
-                try:
+                self.mine_one()
+                while self.chain.tip.height < 2:
                     self.mine_one()
-                    while self.chain.tip.height < 2:
-                        self.mine_one()
-                except ZionError:
-                    log.exception("mining failed")
+                self.tasks.succeeded("mining")
             await asyncio.sleep(self.config.block_interval)
 
     async def _renew_work(self) -> None:
         while True:
             await asyncio.sleep(TEMPLATE_SECONDS)
             self._offer_work()
+            self.tasks.succeeded("work for the miner")
 
     def _offer_work(self) -> None:
         if self.solo is not None:
             self.solo.offer(Work.of(self.template()))
 
-    def _found(self, work: Work, nonce: int) -> None:
-        try:
-            self.accept(work.solved(nonce))
-        except RuleBrokenError as error:
-            log.warning("block of our own refused", reason=error.reason.value)
+    async def _take_found(self) -> None:
+        """Take the blocks that the miner found. One that cannot be stored, for a full disk, is kept."""
+        while True:
+            block = await self._found_blocks.get()
+            try:
+                self.accept(block)
+                self.tasks.succeeded("blocks of our own")
+            except RuleBrokenError as error:
+                log.warning("block of our own refused", reason=error.reason.value)
+            except Exception:
+                self._found_blocks.put_nowait(block)
+                raise
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """What does not work now, one sentence each; empty when all is well."""
+        found = list(self.tasks.problems)
+        if self.solo is not None and self.solo.problem:
+            found.append(self.solo.problem)
+        elif self.solo is not None and not self.solo.alive:
+            found.append("the miner's thread has ended")
+        if self.deep_branch:
+            found.append(self.deep_branch)
+        return tuple(found)
 
     # events ------------------------------------------------------------------------------------------
 
@@ -229,10 +257,7 @@ class Node:
 
     async def stop(self) -> None:
         """Stop mining and close the store."""
-        for task in self._tasks:
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
+        await self.tasks.stop()
         if self.solo is not None:
             await asyncio.to_thread(self.solo.stop)
         self.chain.close()

@@ -111,11 +111,12 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         {
             "events": services.follower.run,
             "quotes": lambda: _sweep(services),
-            "price feed": lambda: _refresh_prices(services),
+            "price feed": lambda: _keep_prices(services),
             "tidying": lambda: _tidy(services),
         }
     )
     app.state.background = background
+    await _refresh_prices(services)  # the first quote finds prices
     background.start()
     try:
         yield
@@ -144,15 +145,19 @@ async def _tidy(services: Services) -> None:
         await asyncio.sleep(TIDY_SECONDS)
 
 
-async def _refresh_prices(services: Services) -> None:
+async def _keep_prices(services: Services) -> None:
     while True:
-        try:
-            await asyncio.to_thread(services.prices.refresh)
-        except PriceUnavailableError as error:
-            log.warning("prices cannot be refreshed", error=str(error), hint=error.hint)
-        except StoreError as error:
-            log.warning("prices cannot be stored", error=str(error), hint=error.hint)
         await asyncio.sleep(services.settings.prices.poll_interval)
+        await _refresh_prices(services)
+
+
+async def _refresh_prices(services: Services) -> None:
+    try:
+        await asyncio.to_thread(services.prices.refresh)
+    except PriceUnavailableError as error:
+        log.warning("prices cannot be refreshed", error=str(error), hint=error.hint)
+    except StoreError as error:
+        log.warning("prices cannot be stored", error=str(error), hint=error.hint)
 
 
 def _respond(request: Request, error: ApiError) -> Response:

@@ -19,6 +19,7 @@ from bridge.config import ApiConfig
 from bridge.protocol.types import SwapId
 from bridge.store import Store, StoreError
 from bridge.store.records import SwapEvent
+from bridge.store.repositories.logs import EventPage
 
 QUEUE_EVENTS = 1_000
 """How many events may wait in one stream."""
@@ -76,23 +77,23 @@ class Follower:
 
     async def _catch_up(self, seq: int) -> int:
         while True:
-            events = await asyncio.to_thread(self._read, seq)
-            for event in events:
+            page = await asyncio.to_thread(self._read, seq)
+            for event in page.events:
                 self._measure(event)
                 for listener in self._listeners.get(event.swap_id, ()):
                     listener.offer(event)
-                seq = event.seq
-            if len(events) < PAGE:
+            seq = page.seq
+            if page.is_last:
                 return seq
 
     async def replay(self, swap_id: SwapId, after: int) -> AsyncIterator[SwapEvent]:
         """Yield the stored events of a swap after a sequence number."""
         while True:
-            events = await asyncio.to_thread(self._read, after, swap_id)
-            for event in events:
+            page = await asyncio.to_thread(self._read, after, swap_id)
+            for event in page.events:
                 yield event
-                after = event.seq
-            if len(events) < PAGE:
+            after = page.seq
+            if page.is_last:
                 return
 
     @asynccontextmanager
@@ -145,9 +146,9 @@ class Follower:
             while len(self._last_change) > STAGES_REMEMBERED:
                 self._last_change.popitem(last=False)
 
-    def _read(self, after: int, swap_id: SwapId = SwapId("")) -> list[SwapEvent]:
+    def _read(self, after: int, swap_id: SwapId = SwapId("")) -> EventPage:
         with self._store.reading() as tx:
-            return tx.events.after(after, PAGE, swap_id)
+            return tx.events.page(after, PAGE, swap_id)
 
     def _last_seq(self) -> int:
         with self._store.reading() as tx:

@@ -7,14 +7,24 @@ from collections.abc import Mapping
 from bridge.chains.port import UnsignedTx
 from bridge.desk.quotes import SignedQuote
 from bridge.protocol.legs import CLAIMED, OPEN
+from bridge.protocol.lock_fee import value_text
 from bridge.protocol.quote import QuoteBody
 from bridge.protocol.status import is_terminal
 from bridge.protocol.timelocks import reveal_deadline
 from bridge.protocol.types import Amount, ChainId, ChainTiming, Leg, LegState, Purpose, Swap
 from bridge.store.records import ChainStatus, StoredSwap, SwapEvent
 from bridge.wire.base import Moment, Money
-from bridge.wire.market import FeeLine, QuoteView
-from bridge.wire.swaps import EventView, LegView, NextStep, SwapView, TermsView, UnsignedTxView
+from bridge.wire.market import FeeChoice, FeeLine, LockFeeView, QuoteView
+from bridge.wire.swaps import (
+    CounterlockView,
+    EventView,
+    LegView,
+    NextStep,
+    PriceSeenView,
+    SwapView,
+    TermsView,
+    UnsignedTxView,
+)
 
 Statuses = Mapping[ChainId, ChainStatus]
 
@@ -37,6 +47,8 @@ def quote_view(quote: SignedQuote) -> QuoteView:
         id=body.id,
         source=Money.of(body.source, price.source),
         destination=Money.of(received, price.destination),
+        destination_min=Money.of(received, body.least),
+        destination_max=Money.of(received, body.most),
         rate=body.rate,
         price_time=Moment.at(body.price_at),
         fees=[
@@ -49,7 +61,8 @@ def quote_view(quote: SignedQuote) -> QuoteView:
         destination_deadline=Moment.at(body.destination_deadline),
         lock_by=Moment.at(body.policy.lock_by),
         reveal_by=Moment.at(body.reveal_by),
-        tolerance_ppm=body.policy.price.tolerance_ppb // 1_000 if body.policy.price is not None else None,
+        lock_fee=_lock_fee(body),
+        tolerance_ppm=_tolerance_ppm(body),
         source_confirmations=body.policy.source.finality_depth,
         destination_confirmations=body.policy.destination.finality_depth,
         bridge_source_address=body.source_account,
@@ -62,6 +75,16 @@ def quote_view(quote: SignedQuote) -> QuoteView:
         signature=quote.signature,
         signed_text=quote.text,
     )
+
+
+def _lock_fee(body: QuoteBody) -> LockFeeView | None:
+    fee = body.lock_fee
+    return None if fee is None else LockFeeView(point=FeeChoice(fee.point.value), value=value_text(fee.value))
+
+
+def _tolerance_ppm(body: QuoteBody) -> int | None:
+    agreed = body.policy.price
+    return None if agreed is None or body.least < body.most else agreed.tolerance_ppb // 1_000
 
 
 def _spread_lines(body: QuoteBody) -> list[tuple[str, Amount, str]]:
@@ -91,6 +114,7 @@ def swap_view(stored: StoredSwap, statuses: Statuses, *, gasless: bool, last_eve
         hashlock=swap.hashlock.hex(),
         source=_leg(swap.source, swap.policy.source, statuses),
         destination=_leg(swap.destination, swap.policy.destination, statuses),
+        counterlock=_counterlock(swap),
         gasless=gasless,
         secret_shared=swap.secret_shared,
         lock_by=Moment.at(swap.policy.lock_by),
@@ -100,6 +124,27 @@ def swap_view(stored: StoredSwap, statuses: Statuses, *, gasless: bool, last_eve
         finished=Moment.at_ms(stored.finished_ms) if stored.finished_ms else None,
         last_event=last_event,
         payback=_leg(swap.payback, swap.policy.source, statuses) if swap.payback is not None else None,
+    )
+
+
+def _counterlock(swap: Swap) -> CounterlockView | None:
+    left_open, seen = swap.policy.counterlock, swap.price_seen
+    if left_open is None:
+        return None
+    asset = swap.destination.terms.asset
+    return CounterlockView(
+        fixed=swap.terms_fixed,
+        minimum=Money.of(asset, left_open.minimum),
+        maximum=Money.of(asset, left_open.maximum),
+        latest_deadline=Moment.at(left_open.latest),
+        price=None
+        if seen is None
+        else PriceSeenView(
+            source=seen.source,
+            destination=seen.destination,
+            at=Moment.at(seen.at),
+            sources=list(seen.sources),
+        ),
     )
 
 

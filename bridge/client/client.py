@@ -26,7 +26,7 @@ from bridge.wire.log import (
     LogProofView,
     LogWitnessView,
 )
-from bridge.wire.market import ChainList, KeyView, PairList, QuoteView, Side
+from bridge.wire.market import ChainList, CreditView, FeeChoice, KeyView, PairList, QuoteView, Side
 from bridge.wire.problems import Problem
 from bridge.wire.swaps import (
     ClaimTermsView,
@@ -92,17 +92,32 @@ class BridgeClient:
         return await self._get("/v1/keys", KeyView)
 
     async def quote(
-        self, source: str, destination: str, amount: int, *, side: Side = Side.SOURCE, gasless: bool = False
+        self,
+        source: str,
+        destination: str,
+        amount: int,
+        *,
+        side: Side = Side.SOURCE,
+        gasless: bool = False,
+        firm: bool = False,
+        lock_fee: FeeChoice | None = None,
     ) -> QuoteView:
-        """Ask for a quote; `amount` in smallest units on `side`."""
+        """Ask for a quote; `amount` in smallest units on `side`. `firm`: what arrives is fixed now;
+        `lock_fee`: what is staked of the client's credit, None for what the bridge proposes."""
         body = {
             "from": source,
             "to": destination,
             "amount": str(amount),
             "side": side.value,
             "gasless": gasless,
+            "firm": firm,
+            "lock_fee": lock_fee.value if lock_fee else None,
         }
         return await self._post("/v1/quotes", body, QuoteView)
+
+    async def credit(self) -> CreditView:
+        """Return the credit of this client's token. Raises `BridgeError` without one."""
+        return await self._get("/v1/credit", CreditView)
 
     async def create_swap(
         self, quote_id: str, hashlock: bytes, refund_address: str, recipient: str

@@ -18,7 +18,7 @@ from nacl.secret import SecretBox
 
 from bridge.chains.port import SignedTx
 from bridge.keys.keystore import KeystoreError, check_private
-from bridge.protocol.types import ChainTiming, LockTerms, Preimage, SwapId
+from bridge.protocol.types import ChainTiming, CounterlockRange, LockTerms, Preimage, SwapId
 from kernels.errors import RainbowError
 
 SUFFIX = ".swap.json"
@@ -78,6 +78,11 @@ class RecoveryRecord(msgspec.Struct, frozen=True):
     receipt: str = ""
     """What the bridge signed when it accepted the swap, with `bridge_key`: it brings the swap back there."""
     receipt_signature: str = ""
+    counterlock: CounterlockRange | None = None
+    """What the quote leaves open of the bridge's lock; None where it fixed everything. `destination` then has
+    what was quoted until the bridge has decided, see `decided`."""
+    decided: bool = False
+    """`destination` has the amount and the deadline that the bridge says it locks with."""
     version: int = RECORD_VERSION
 
     def preimage(self, password: str) -> Preimage:

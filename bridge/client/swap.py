@@ -1,7 +1,8 @@
 """A swap from the user's side, safe against a bridge that lies and against crashes at any line.
 
 1. The preimage is made and sealed into the recovery file before the bridge learns its hashlock.
-2. The bridge's answer must repeat exactly what its signed quote promised.
+2. The bridge's answer must repeat exactly what its signed quote promised. What the quote leaves open, the
+   amount and the deadline of the bridge's lock, must be within the signed limits.
 3. Before the secret is revealed, the user's own node must show the bridge's lock, as deep as the quote says,
    counted from the block in which that node first showed it.
 4. The secret is not revealed after the reveal deadline of `bridge.protocol.timelocks`.
@@ -31,13 +32,14 @@ from bridge.chains.port import (
     UnsignedTx,
 )
 from bridge.client.client import BridgeClient
-from bridge.client.errors import UnsafeError
+from bridge.client.errors import BridgeUnreachableError, UnsafeError
 from bridge.client.recovery import INTERACTIVE, RecoveryDir, RecoveryRecord, SealingCost, seal
 from bridge.keys.quote_signature import receipt_is_valid, signature_is_valid
 from bridge.protocol.acceptance import read_acceptance
 from bridge.protocol.assisted_claim import Needed
 from bridge.protocol.hashlock import new_preimage
 from bridge.protocol.legs import CLAIMED
+from bridge.protocol.lock_fee import value_text
 from bridge.protocol.quote import QuoteBody
 from bridge.protocol.refusals import ProtocolError
 from bridge.protocol.timelocks import may_reveal
@@ -46,6 +48,7 @@ from bridge.protocol.types import (
     Amount,
     Asset,
     BlockHeight,
+    CounterlockRange,
     LegState,
     LockId,
     LockTerms,
@@ -101,6 +104,11 @@ class LockWatch:
         self._reader = reader
         self._terms = terms
         self._first: BlockHeight | None = None
+
+    def follow(self, terms: LockTerms) -> None:
+        """Watch a lock with these terms; if they are others than so far, from now on."""
+        if terms != self._terms:
+            self._terms, self._first = terms, None
 
     async def look(self) -> LockEvidence:
         """Read the chain once."""
@@ -163,6 +171,7 @@ class UserSwap:
             gasless=body.gasless,
             created=int(time.time()),
             bridge_key=quote.public_key,
+            counterlock=body.policy.counterlock,
         )
         recovery.save(record)
         swap = cls(client, recovery, record)
@@ -193,9 +202,14 @@ class UserSwap:
             ) from None
         # The bridge writes addresses in their chain's canonical form and chooses the lane of its own
         # lock, once. All else must be the same. If the lane changed later, the claim would fail.
-        expected = record.destination
+        expected, left_open = record.destination, record.counterlock
         if not record.swap_id:
             expected = msgspec.structs.replace(expected, lane=destination.lane)
+        if left_open is not None and record.swap_id and allows(left_open, expected, destination):
+            # Asked again later, it may tell what was decided since: `check_counterlock` looks at that.
+            destination = msgspec.structs.replace(
+                destination, amount=expected.amount, deadline=expected.deadline
+            )
         unlaned = msgspec.structs.replace(source, lane=0)
         for ours, theirs in ((record.source, unlaned), (expected, destination)):
             if not same_terms(ours, theirs):
@@ -209,7 +223,12 @@ class UserSwap:
             )
         changes: dict[str, object] = {"swap_id": created.id, "source": source, "destination": destination}
         if created.receipt is not None:
-            self._check_receipt(created.receipt, created.id, source, destination)
+            promised = destination
+            if left_open is not None:
+                promised = msgspec.structs.replace(
+                    destination, amount=left_open.quoted, deadline=left_open.latest
+                )
+            self._check_receipt(created.receipt, created.id, source, promised)
             changes |= {"receipt": created.receipt.text, "receipt_signature": created.receipt.signature}
         self._save(**changes)
         self.created = created
@@ -246,7 +265,12 @@ class UserSwap:
     async def check_counterlock(self, watch: LockWatch) -> LockEvidence:
         """Read the bridge's lock from its chain, once. Raises `UnsafeError` if the secret must stay
         secret."""
+        if not (self.record.decided or self.record.revealed):
+            await self._learn_terms()
+        watch.follow(self.record.destination)
         evidence = await watch.look()
+        if evidence.status is LockStatus.ABSENT and self.record.decided and not self.record.revealed:
+            await self._learn_terms()  # a bridge that lost its database may have decided again
         refusal = may_reveal(
             self.record.destination_timing, self.record.destination.deadline, evidence.chain_time
         )
@@ -257,6 +281,34 @@ class UserSwap:
                 f"the bridge's lock is {evidence.status.value}", "keep the secret; wait for the refund"
             )
         return evidence
+
+    async def _learn_terms(self) -> None:
+        """Ask the bridge with which amount and deadline it locks, and keep them if the quote allows them.
+        Raises `UnsafeError` if it does not."""
+        left_open = self.record.counterlock
+        if left_open is None or not self.id:
+            return
+        try:
+            view = await self.status()
+        except BridgeUnreachableError:
+            if self.record.decided:
+                return  # the lock that is known may appear all the same
+            raise
+        if view.counterlock is None or not view.counterlock.fixed:
+            return
+        hint = "keep the secret; your lock is given back, or refund it after its deadline"
+        try:
+            terms = view.destination.terms.terms()
+        except ValueError:
+            raise UnsafeError("the bridge's answer has broken terms", hint) from None
+        if not allows(left_open, self.record.destination, terms):
+            raise UnsafeError(
+                f"the bridge wants to lock {terms.amount} {terms.asset.key} until {terms.deadline}; signed "
+                f"were {left_open.minimum} or more, until {left_open.latest} or earlier",
+                hint,
+            )
+        if not (self.record.decided and terms == self.record.destination):
+            self._save(destination=terms, decided=True)
 
     async def may_reveal_now(self, watch: LockWatch) -> bool:
         """Return whether the user's own node shows the bridge's lock deep enough. Raises `UnsafeError`."""
@@ -485,9 +537,11 @@ def checked_quote(quote: QuoteView, public_key: str = "") -> QuoteBody:
         quote.source.amount,
         quote.destination.asset,
         quote.destination.amount,
+        quote.destination_min.amount,
         quote.source_deadline.unix,
         quote.destination_deadline.unix,
         quote.gasless,
+        quote.lock_fee.value if quote.lock_fee else None,
     )
     signed = (
         body.id,
@@ -495,15 +549,36 @@ def checked_quote(quote: QuoteView, public_key: str = "") -> QuoteBody:
         str(body.price.source),
         body.destination.key,
         str(body.price.destination),
+        str(body.least),
         body.source_deadline,
         body.destination_deadline,
         body.gasless,
+        value_text(body.lock_fee.value) if body.lock_fee else None,
     )
     if shown != signed:
         raise UnsafeError("the quote shows other terms than are signed", hint)
     if body.source_deadline <= body.destination_deadline:
         raise UnsafeError("your lock would be refundable before the bridge's", hint)
+    left_open = body.policy.counterlock
+    if left_open is not None and (left_open.quoted, left_open.latest) != (
+        body.price.destination,
+        body.destination_deadline,
+    ):
+        raise UnsafeError("the limits of the bridge's lock are not those of this quote", hint)
     return body
+
+
+def allows(left_open: CounterlockRange, expected: LockTerms, theirs: LockTerms) -> bool:
+    """Return whether the terms are within what the signed quote leaves open: its least amount or more, its
+    latest deadline or an earlier one, and all else as expected. How much time that leaves is for
+    `may_reveal`."""
+    return (
+        theirs.amount >= left_open.minimum
+        and theirs.deadline <= left_open.latest
+        and same_terms(
+            msgspec.structs.replace(expected, amount=theirs.amount, deadline=theirs.deadline), theirs
+        )
+    )
 
 
 def same_terms(ours: LockTerms, theirs: LockTerms) -> bool:

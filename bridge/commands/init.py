@@ -42,7 +42,7 @@ _SHARED = {
     "requests": "300",
     "quotes": "30",
     "lock_window": "900",
-    "user_window": "3600",
+    "user_window": "900",
     "outage": "3600",
     "halt": "72000",
     "calm": "1800",

@@ -10,9 +10,9 @@ import typer
 
 from bridge.client.client import DEFAULT_URL, BridgeClient
 from bridge.commands.output import Json, WrongUsageError, aligned, speaking
-from bridge.commands.user import ApiUrl, Gasless, Receive, client_token
+from bridge.commands.user import ApiUrl, Firm, Gasless, LockFee, Receive, client_token
 from bridge.protocol.amounts import to_units
-from bridge.wire.market import PairView, QuoteView, Side
+from bridge.wire.market import FeeChoice, PairView, QuoteView, Side
 
 if TYPE_CHECKING:
     pass
@@ -41,6 +41,8 @@ def quote(
     amount: Annotated[str, typer.Argument(help='In whole coins, e.g. "0.5".')],
     receive: Receive = False,
     gasless: Gasless = False,
+    firm: Firm = False,
+    lock_fee: LockFee = "",
     api: ApiUrl = DEFAULT_URL,
     as_json: Json = False,
 ) -> None:
@@ -48,7 +50,16 @@ def quote(
 
     async def ask() -> QuoteView:
         async with BridgeClient(api, token=client_token()) as client:
-            return await ask_quote(client, source, destination, amount, receive=receive, gasless=gasless)
+            return await ask_quote(
+                client,
+                source,
+                destination,
+                amount,
+                receive=receive,
+                gasless=gasless,
+                firm=firm,
+                lock_fee=lock_fee,
+            )
 
     with speaking(as_json) as output:
         made = asyncio.run(ask())
@@ -56,7 +67,15 @@ def quote(
 
 
 async def ask_quote(
-    client: BridgeClient, source: str, destination: str, amount: str, *, receive: bool, gasless: bool
+    client: BridgeClient,
+    source: str,
+    destination: str,
+    amount: str,
+    *,
+    receive: bool,
+    gasless: bool,
+    firm: bool = False,
+    lock_fee: str = "",
 ) -> QuoteView:
     """Ask for a quote of an amount given in whole coins.
 
@@ -77,7 +96,19 @@ async def ask_quote(
     if not receive and units > int(most.amount):
         raise WrongUsageError(f"{amount} {source} is too much", limits)
     side = Side.DESTINATION if receive else Side.SOURCE
-    return await client.quote(source, destination, units, side=side, gasless=gasless)
+    return await client.quote(
+        source, destination, units, side=side, gasless=gasless, firm=firm, lock_fee=_choice(lock_fee)
+    )
+
+
+def _choice(lock_fee: str) -> FeeChoice | None:
+    if not lock_fee:
+        return None
+    try:
+        return FeeChoice(lock_fee)
+    except ValueError:
+        known = ", ".join(choice.value for choice in FeeChoice)
+        raise WrongUsageError(f"there is no lock fee {lock_fee!r}", f"choose one of {known}") from None
 
 
 def _pair(source: str, destination: str, pairs: list[PairView]) -> PairView:
@@ -93,12 +124,26 @@ def _pair(source: str, destination: str, pairs: list[PairView]) -> PairView:
     raise WrongUsageError(f"the bridge does not swap {source} for {destination}", hint)
 
 
+def _lock_fee(made: QuoteView) -> list[tuple[str, str]]:
+    fee = made.lock_fee
+    return [("lock fee", f"{fee.value} of your credit is held until you have finished")] if fee else []
+
+
+def _limits(made: QuoteView) -> list[tuple[str, str]]:
+    least, most = made.destination_min, made.destination_max
+    if least.amount == most.amount:
+        return []
+    return [("  with the price", f"{least.display} to {most.display} {least.asset}, else all goes back")]
+
+
 def quote_lines(made: QuoteView) -> str:
     """Return a quote for people: a line for each item."""
     return aligned(
         [
             ("you pay", f"{made.source.display} {made.source.asset}"),
             ("you get", f"[bold]{made.destination.display}[/] {made.destination.asset}"),
+            *_limits(made),
+            *_lock_fee(made),
             ("rate", made.rate),
             *((f"  {line.name}", f"{line.money.display} {line.money.asset}") for line in made.fees),
             ("lock by", made.lock_by.rfc3339),

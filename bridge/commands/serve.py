@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from typing import Annotated
 
 import typer
@@ -14,7 +13,6 @@ from bridge.api.services import build
 from bridge.commands.output import ConfigFile, Json, Output, speaking
 from bridge.commands.runtime import KeyRing, load_settings, open_store, price_source
 from bridge.config import ApiConfig
-from bridge.desk.prices import PriceUnavailableError
 from bridge.engine.journal import Journal
 from bridge.keys.quote_signature import QuoteSigner
 from bridge.wiring.continuity import keyless_identities, refuse_conflicts
@@ -39,13 +37,10 @@ def api(
         store = open_store(settings, ring)
         try:
             refuse_conflicts(store, settings, keyless_identities(settings, ports))
-            prices = price_source(settings, store)
-            with suppress(PriceUnavailableError):  # it is told when a quote is asked for, and tried again
-                prices.refresh()
             services = build(
                 settings,
                 store,
-                prices=prices,
+                prices=price_source(settings, store),
                 signer=signer,
                 ports=ports,
                 builders=builders,

@@ -36,6 +36,20 @@ Receive = Annotated[bool, typer.Option("--receive", help="AMOUNT is what arrives
 Gasless = Annotated[
     bool, typer.Option("--gasless", help="The relayer claims for you; you need no coins there.")
 ]
+Firm = Annotated[
+    bool,
+    typer.Option(
+        "--firm", help="Fix what arrives now, at a higher price: else it follows the price a little."
+    ),
+]
+LockFee = Annotated[
+    str,
+    typer.Option(
+        "--lock-fee",
+        help="Stake credit on finishing, for a smaller spread: none, low, even or bond. "
+        "Without it: low, if your credit is enough.",
+    ),
+]
 
 WRONG_KEYSTORE_HINT = (
     "give the password of this keystore with --keystore-password-file or RAINBOW_KEYSTORE_PASSWORD"

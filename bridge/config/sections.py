@@ -97,7 +97,8 @@ class PairConfig(Section):
     enabled: bool = True
     """false: the pair is not on offer."""
     spread_ppm: int = Field(3_000, ge=0, le=500_000)
-    """The bridge's spread in parts per million."""
+    """The operator's own part of the spread, parts per million. A quote asks for more, often for several
+    times as much, while the user's choice to finish is worth more: see `[desk]`."""
     skew_ppm: int = Field(0, ge=0, le=500_000)
     """The price moves by up to this much as the destination inventory falls below or rises above its target.
     Not above the spread."""
@@ -173,8 +174,12 @@ class DeskConfig(Section):
     deviation of the price. 1 asks about 2 deviations of spread, 14 about 0.7; more is cheaper for honest
     users and pays those who only finish when it suits them."""
     tolerance_percent: int = Field(100, ge=10, le=1_000)
-    """How far the price may move against the bridge between the quote and its lock, in percent of one
-    standard deviation over that time. Beyond it the source is given back at once."""
+    """How far the price may move against the bridge once the amount is fixed, in percent of one standard
+    deviation over the time between the quote and its lock. Beyond it the source is given back at once."""
+    range_percent: int = Field(200, ge=10, le=1_000)
+    """How far an amount that floats may follow the price between the quote and the bridge's lock, up or down,
+    in percent of one standard deviation over that time. Beyond it the source is given back at once; at 200
+    that happens to two or three swaps in a hundred on either side."""
     reorg_ppm: int = Field(50, ge=0, le=100_000)
     """What reorganisations that undo a final lock cost on average, parts per million of the amount."""
     default_per_mille: int = Field(50, ge=0, le=900)
@@ -200,7 +205,7 @@ class SwapsConfig(Section):
 
     quote_ttl: int = Field(30, ge=5, le=600)
     """Seconds for which a quote is valid and holds its inventory."""
-    user_window: int = Field(3_600, ge=60, le=7 * SECONDS_PER_DAY)
+    user_window: int = Field(900, ge=60, le=7 * SECONDS_PER_DAY)
     """Seconds the user has to claim once the bridge's lock is final."""
     lock_window: int = Field(900, ge=30, le=SECONDS_PER_DAY)
     """Seconds after acceptance within which the user's lock must be included."""
@@ -213,7 +218,8 @@ class SwapsConfig(Section):
     calm_after_halt: int = Field(1_800, ge=0, le=SECONDS_PER_DAY)
     """Seconds for which nothing is sold on a chain that goes on after it has stood still for ten minutes."""
     open_quotes_per_client: int = Field(3, ge=1)
-    """The most open quotes of one client address: open quotes hold inventory and cost nothing."""
+    """The most open quotes of one client address: they cost nothing, and those of known clients hold
+    inventory."""
     open_swaps_per_client: int = Field(10, ge=1)
     """The most open swaps of one client token."""
     open_quotes: int = Field(1_000, ge=1)

@@ -12,7 +12,8 @@ from bridge.config import PairConfig, Settings, to_units
 from bridge.desk.inventory import Inventory, Need
 from bridge.desk.prices import PriceSource, PriceUnavailableError
 from bridge.desk.refused import Reason, RefusedError
-from bridge.desk.spread import TooRiskyError, skew_ppm, spread_items, windows
+from bridge.desk.spread import TooRiskyError, fee_of, range_of_amount, skew_ppm, spread_items, windows
+from bridge.protocol.lock_fee import FeePoint
 from bridge.protocol.pricing import (
     Costs,
     FixedSide,
@@ -23,7 +24,7 @@ from bridge.protocol.pricing import (
     Terms,
     price,
 )
-from bridge.protocol.timelocks import Deadlines, plan_deadlines
+from bridge.protocol.timelocks import Deadlines, counterlock_slack, plan_deadlines
 from bridge.protocol.types import Amount, Asset, ChainId, ChainTiming, PriceTerms, UnixSeconds
 from bridge.store import Transaction
 from bridge.store.records import ChainStatus
@@ -45,7 +46,9 @@ class Offer(msgspec.Struct, frozen=True):
     """One direction as it stands now: all that a price, a reservation and a lock need.
 
     `source_status` and `destination_status` are the relayers' last readings; `price_at` is the Unix second
-    of the older of the prices used.
+    of the older of the prices used. `range_ppb`: how far the amount may follow the price, up or down, until
+    the destination is locked; 0 where the quote fixes it. `fee_ppb`: what the user stakes on
+    finishing.
     """
 
     pair: PairConfig
@@ -56,6 +59,8 @@ class Offer(msgspec.Struct, frozen=True):
     terms: Terms
     spread: SpreadItems
     price_terms: PriceTerms
+    range_ppb: int
+    fee_ppb: int
     rate_text: str
     price_at: UnixSeconds
     gas: tuple[Need, ...]
@@ -92,9 +97,12 @@ class Market:
         gasless: bool,
         amount: Amount | None = None,
         fixed: FixedSide = FixedSide.SOURCE,
+        firm: bool = False,
+        fee: FeePoint | None = None,
     ) -> Offer:
         """Return the direction's offer for an amount on the side that is fixed, for the least one without.
-        Raises `RefusedError` when there is none now."""
+        `firm`: the quote fixes what the user gets, which costs more; `fee`: what the user stakes on
+        finishing, which costs less. Raises `RefusedError` when there is none now."""
         pair = self._settings.pair(source, destination)
         if pair is None or not pair.enabled:
             raise RefusedError(
@@ -116,7 +124,9 @@ class Market:
         units = Rate.of(rate * Fraction(10) ** (received.decimals - sent.decimals))
         limits = self.limits(tx, pair)
         timings = self._timings(sent, received, units, amount, fixed, limits)
-        spread, price_terms = self._spread(tx, pair, sent, received, statuses, timings)
+        spread, price_terms, range_ppb, stake = self._spread(
+            tx, pair, (sent, received), statuses[1], timings, firm=firm, fee=fee
+        )
         costs, gas = self._costs(sent, received, statuses, gasless=gasless)
         return Offer(
             pair=pair,
@@ -135,6 +145,8 @@ class Market:
             ),
             spread=spread,
             price_terms=price_terms,
+            range_ppb=range_ppb,
+            fee_ppb=stake,
             rate_text=rate_text(rate),
             price_at=price_at,
             gas=gas,
@@ -180,21 +192,28 @@ class Market:
         self,
         tx: Transaction,
         pair: PairConfig,
-        source: Asset,
-        destination: Asset,
-        statuses: Sequence[ChainStatus],
+        assets: tuple[Asset, Asset],
+        status: ChainStatus,
         timings: tuple[ChainTiming, ChainTiming],
-    ) -> tuple[SpreadItems, PriceTerms]:
-        deadlines = self.deadlines(statuses, *timings)
-        within = windows(deadlines, statuses[1].time, *timings)
+        *,
+        firm: bool,
+        fee: FeePoint | None,
+    ) -> tuple[SpreadItems, PriceTerms, int, int]:
+        """`status`: of the destination's chain."""
+        source, destination = assets
+        window, slack = self._settings.swaps.user_window, counterlock_slack(timings[1])
+        within = windows(*timings, user_window=window, slack=slack)
         try:
             moves = self._prices.movement(source.key, destination.key, within.to_decide)
+            stake = fee_of(moves, within, fee)
             items, tolerance = spread_items(
                 self._settings.desk,
                 moves,
                 within,
                 least_ppm=pair.spread_ppm,
-                skew_ppm=self._skew(tx, pair, destination, statuses[1]),
+                skew_ppm=self._skew(tx, pair, destination, status),
+                firm=firm,
+                fee=stake,
             )
             middle = self._prices.price(source.key).value / self._prices.price(destination.key).value
         except PriceUnavailableError as error:
@@ -206,7 +225,8 @@ class Market:
                 "try again when it is calmer",
                 RETRY_SECONDS,
             ) from None
-        return items, PriceTerms(middle.numerator, middle.denominator, tolerance)
+        range_ppb = 0 if firm else range_of_amount(self._settings.desk, moves, within)
+        return items, PriceTerms(middle.numerator, middle.denominator, tolerance), range_ppb, stake
 
     def limits(self, tx: Transaction, pair: PairConfig) -> Limits:
         """Return the amounts a direction takes: no more than the source chain's finality cap pays for, and no

@@ -19,6 +19,7 @@ from bridge.chains.traits import Traits
 from bridge.config import Settings
 from bridge.desk.acceptances import AcceptanceBook
 from bridge.desk.market import Market
+from bridge.desk.quotes import not_enough_credit
 from bridge.desk.refused import Reason, RefusedError
 from bridge.engine.apply import apply_events, retrying
 from bridge.engine.source_lock_check import moved_on
@@ -311,6 +312,7 @@ class SwapService:
         source, destination = self._terms(order, body, hashlock)
         destination = msgspec.structs.replace(destination, lane=self._free_lane(tx, destination.chain))
         self._require_lockable(source)
+        self._require_credit(tx, order, body)
         try:
             tx.quotes.take(body.id)
             swap = new_swap(swap_id, source=source, destination=destination, policy=body.policy)
@@ -321,12 +323,24 @@ class SwapService:
         except DuplicateError:
             raise _hashlock_used() from None
         tx.reservations.assign(body.id, swap_id)
+        if body.lock_fee is not None:
+            tx.credits.hold(swap_id, order.owner, body.lock_fee.value)
         apply_events(tx, swap_id, (Accepted(),))
         if self._acceptances is not None:
             self._acceptances.sign(tx, swap, body, meta)
         if order.idempotency_key:
             tx.idempotency.put(order.key_owner, order.idempotency_key, order.digest, swap_id)
         return _found(tx, swap_id)
+
+    def _require_credit(self, tx: Transaction, order: Order, body: QuoteBody) -> None:
+        """Refuse a swap whose lock fee its client's credit does not cover (any more). Raises
+        `RefusedError`."""
+        if body.lock_fee is None:
+            return
+        tx.lock(f"credit:{order.owner}")
+        available = tx.credits.of(order.owner).available if order.owner else 0
+        if available < body.lock_fee.value:
+            raise not_enough_credit(available, body.lock_fee.value)
 
     def _require_lockable(self, source: LockTerms) -> None:
         """Refuse, before it is stored, a swap whose lock no wallet could be given. Raises `RefusedError`."""

@@ -50,7 +50,6 @@ class Price(msgspec.Struct, frozen=True):
     at: int
     low: Fraction
     high: Fraction
-    sources: tuple[str, ...] = ()
     left_out: dict[str, str] = {}
 
     @classmethod
@@ -144,7 +143,6 @@ class PriceBook:
             stored.at,
             Fraction(*stored.low),
             Fraction(*stored.high),
-            stored.sources,
             stored.left_out,
         )
 

@@ -17,10 +17,12 @@ from bridge.desk.market import Market, Offer
 from bridge.desk.records import Records
 from bridge.desk.refused import Reason, RefusedError
 from bridge.keys.quote_signature import QuoteSigner
+from bridge.protocol.lock_fee import MICRO, FeePoint, LockFee
+from bridge.protocol.option import PPB
 from bridge.protocol.pricing import FixedSide, Price, PriceRefusalCode, PriceRefusedError, price
 from bridge.protocol.quote import QuoteBody
-from bridge.protocol.timelocks import Deadlines
-from bridge.protocol.types import Amount, ChainTiming, SwapPolicy, UnixSeconds
+from bridge.protocol.timelocks import Deadlines, counterlock_slack
+from bridge.protocol.types import Amount, ChainTiming, CounterlockRange, SwapPolicy, UnixSeconds
 from bridge.store import Store, Transaction
 from bridge.store.records import Quote
 
@@ -37,6 +39,17 @@ class QuoteAsk(msgspec.Struct, frozen=True):
     gasless: bool
     client: str
     owner: str = ""
+    firm: bool = False
+    """What the user gets is fixed now; always so where the user named it."""
+    fee: FeePoint | None = None
+    """What the client stakes on finishing; None: little, if its credit is enough."""
+    without_fee: bool = False
+    """The client stakes nothing."""
+
+    @property
+    def is_firm(self) -> bool:
+        """Whether the quote fixes what the user gets."""
+        return self.firm or self.fixed is FixedSide.DESTINATION
 
 
 class SignedQuote(msgspec.Struct, frozen=True):
@@ -71,15 +84,7 @@ class QuoteBook:
         with self._store.transaction() as tx:
             tx.lock(f"quotes:{ask.client}")
             self._check_limits(tx, ask.client)
-            offer = self._market.offer(
-                tx,
-                ask.source,
-                ask.destination,
-                gasless=ask.gasless,
-                amount=ask.amount,
-                fixed=ask.fixed,
-            )
-            body = self._body(tx, ask, offer)
+            offer, body = self._priced_for(tx, ask)
             text = msgspec.json.encode(body).decode()
             quote = Quote(
                 id=body.id,
@@ -93,12 +98,36 @@ class QuoteBook:
                 expires_ms=tx.now_ms + self._settings.swaps.quote_ttl * 1000,
             )
             known = self._records.is_known(tx, ask.owner)
+            most = body.most
             if not known:
-                self._check_stranger(tx, offer, body.price.destination)
-            needs = [Need(offer.destination, body.price.destination), *offer.gas]
+                self._check_stranger(tx, offer, most)
+            needs = [Need(offer.destination, most), *offer.gas]
             self._inventory.hold(tx, needs, body.id, quote.expires_ms, firm=known)
             tx.quotes.add(quote)
         return SignedQuote(body, text, self._signer.sign(text), self.public_key)
+
+    def _priced_for(self, tx: Transaction, ask: QuoteAsk) -> tuple[Offer, QuoteBody]:
+        """Return the offer and the quote with the lock fee that was asked for; without a wish with the small
+        one, where the client's credit is enough for it."""
+        credit = tx.credits.of(ask.owner).available if ask.owner and not ask.without_fee else 0
+        point = None if ask.without_fee else ask.fee or (FeePoint.LOW if credit else None)
+        while True:
+            offer = self._market.offer(
+                tx,
+                ask.source,
+                ask.destination,
+                gasless=ask.gasless,
+                amount=ask.amount,
+                fixed=ask.fixed,
+                firm=ask.is_firm,
+                fee=point,
+            )
+            body = self._body(tx, ask, offer, point)
+            if body.lock_fee is None or body.lock_fee.value <= credit:
+                return offer, body
+            if ask.fee is not None:
+                raise not_enough_credit(credit, body.lock_fee.value)
+            point = None
 
     def sweep(self) -> int:
         """Let overdue quotes expire and give back what they hold; returns how many."""
@@ -144,11 +173,12 @@ class QuoteBook:
                 RETRY_SECONDS,
             )
 
-    def _body(self, tx: Transaction, ask: QuoteAsk, offer: Offer) -> QuoteBody:
+    def _body(self, tx: Transaction, ask: QuoteAsk, offer: Offer, point: FeePoint | None) -> QuoteBody:
         chains = self._settings.chains
         priced = _priced(offer, ask)
         source = chains.timing(offer.source, priced.source)
-        destination = chains.timing(offer.destination, priced.destination)
+        minimum, maximum = _range(offer, priced.destination)
+        destination = chains.timing(offer.destination, maximum)
         deadlines = self.deadlines(offer, source, destination)
         swaps = self._settings.swaps
         created = tx.now_ms // 1000
@@ -168,6 +198,13 @@ class QuoteBook:
                 lock_by=deadlines.lock_by,
                 halt_budget=swaps.halt_budget,
                 price=offer.price_terms,
+                counterlock=CounterlockRange(
+                    quoted=priced.destination,
+                    minimum=minimum,
+                    maximum=maximum,
+                    latest=deadlines.destination,
+                    slack=counterlock_slack(destination),
+                ),
             ),
             source_deadline=deadlines.source,
             destination_deadline=deadlines.destination,
@@ -178,11 +215,36 @@ class QuoteBook:
             created=UnixSeconds(created),
             expires=UnixSeconds(created + swaps.quote_ttl),
             spread=offer.spread,
+            lock_fee=None if point is None else self._lock_fee(offer, priced.source, point),
         )
+
+    def _lock_fee(self, offer: Offer, amount: Amount, point: FeePoint) -> LockFee:
+        price = self._market.prices.price(offer.source.key).value
+        exact = price * amount * MICRO * offer.fee_ppb / (10**offer.source.decimals * PPB)
+        return LockFee(point, offer.fee_ppb, -(-exact.numerator // exact.denominator))
 
     def deadlines(self, offer: Offer, source: ChainTiming, destination: ChainTiming) -> Deadlines:
         """Return the computed deadlines of a swap sold now; the quote's own life counts as time to lock."""
         return self._market.deadlines((offer.source_status, offer.destination_status), source, destination)
+
+
+def not_enough_credit(available: int, needed: int) -> RefusedError:
+    """Return the refusal of a lock fee that the client's credit does not cover; millionths."""
+    return RefusedError(
+        Reason.LIMIT_REACHED,
+        f"the lock fee is {needed / MICRO:.6f}, your credit has {available / MICRO:.6f} left",
+        "finish an open swap, ask for a quote without a lock fee, or agree with the operator on more credit",
+        RETRY_SECONDS,
+    )
+
+
+def _range(offer: Offer, quoted: Amount) -> tuple[Amount, Amount]:
+    """Return the least and the most that may be locked for the user: no less than a lock can hold, no more
+    than the chain knows."""
+    terms, ppb = offer.terms, offer.range_ppb
+    least = max(-(-quoted * (PPB - ppb) // PPB), terms.limits.min_destination)
+    most = min(quoted * (PPB + ppb) // PPB, terms.destination_capacity)
+    return Amount(min(quoted, least)), Amount(max(quoted, most))
 
 
 def _priced(offer: Offer, ask: QuoteAsk) -> Price:

@@ -16,16 +16,21 @@ import msgspec
 
 from bridge.config.sections import DeskConfig
 from bridge.desk.prices import Movement
-from bridge.protocol.option import MAX_DEVIATION, deviation, exchange_option
+from bridge.protocol.lock_fee import FeePoint, fee_ppb, strike_with_fee
+from bridge.protocol.option import MAX_DEVIATION, PPB, deviation, exchange_option
 from bridge.protocol.pricing import SpreadItems
-from bridge.protocol.timelocks import Deadlines
-from bridge.protocol.types import ChainTiming, UnixSeconds
+from bridge.protocol.timelocks import time_to_decide
+from bridge.protocol.types import ChainTiming
 from kernels.errors import RainbowError
 
 SIGNING_SECONDS: Final = 30
 """What a user is reckoned to take until the lock is sent."""
 _PPB_OF_PPM: Final = 1_000
 MAX_SPREAD_PPM: Final = 500_000
+LEAST_RANGE: Final = PPB // 1_000
+"""A thousandth: where a lock is final at once, what the sources of prices disagree about is more than what
+the price moves."""
+LARGEST_RANGE: Final = PPB // 10
 
 
 class TooRiskyError(RainbowError):
@@ -40,13 +45,13 @@ class Windows(msgspec.Struct, frozen=True):
     to_decide: int
 
 
-def windows(
-    deadlines: Deadlines, now_destination: UnixSeconds, source: ChainTiming, destination: ChainTiming
-) -> Windows:
-    """Return the windows of a user who locks as fast as can be: they have the longest time to decide. The
-    last block before our refund is theirs, too."""
-    left = deadlines.destination - now_destination - source.finality + destination.block_interval
-    return Windows(SIGNING_SECONDS + source.block_interval + source.finality, max(1, left))
+def windows(source: ChainTiming, destination: ChainTiming, *, user_window: int, slack: int) -> Windows:
+    """Return the windows of a swap: T_dest is chosen as the destination is locked. The last block before our
+    refund is the user's, too."""
+    return Windows(
+        SIGNING_SECONDS + source.block_interval + source.finality,
+        time_to_decide(destination, user_window, slack) + destination.block_interval,
+    )
 
 
 @lru_cache(maxsize=4_096)
@@ -66,10 +71,19 @@ def strike_ppb(spread_of_prices: int, left_percent: int) -> int:
 
 
 def spread_items(
-    config: DeskConfig, moves: Movement, within: Windows, *, least_ppm: int, skew_ppm: int
+    config: DeskConfig,
+    moves: Movement,
+    within: Windows,
+    *,
+    least_ppm: int,
+    skew_ppm: int,
+    firm: bool = True,
+    fee: int = 0,
 ) -> tuple[SpreadItems, int]:
-    """Return the items of a spread, and the tolerance within which the price may move before the destination
-    is locked, ppb. `least_ppm`: the operator's own; `skew_ppm`: of the inventory, a discount when negative.
+    """Return the items of a spread, and the tolerance within which the price may move against the bridge once
+    the amount is fixed, ppb. `least_ppm`: the operator's own; `skew_ppm`: of the inventory, a discount when
+    negative; `firm`: the quote fixes the amount, otherwise it follows the price until the destination is
+    locked; `fee`: what the user stakes on finishing, ppb.
 
     Raises:
         TooRiskyError: if the price moves too much in that time to be sold.
@@ -79,12 +93,12 @@ def spread_items(
     if v > MAX_DEVIATION:
         raise TooRiskyError("the price moves too much to be sold")
     tolerance = v_before * config.tolerance_percent // 100
-    strike = _ppm(strike_ppb(v, config.option_left_percent))
+    strike = _ppm(strike_with_fee(v, fee) if fee else strike_ppb(v, config.option_left_percent))
     jump, pegs = _ppm(moves.jumps), _ppm(moves.pegs)
     # A tolerance costs 0.6 to 0.9 of itself: so much is a lock worth that is only finished when it pays.
-    firm = _ppm(-(-tolerance * 7 // 10)) if config.option_left_percent < 100 else 0
+    held = _ppm(-(-tolerance * 7 // 10)) if firm and config.option_left_percent < 100 else 0
     plain = least_ppm + jump + pegs + config.reorg_ppm
-    option = max(0, strike + firm - plain)
+    option = max(0, strike + held - plain)
     if skew_ppm < 0:  # a discount never goes below what the choice is worth
         skew_ppm = -min(-skew_ppm, plain + option - min(plain + option, strike))
     items = SpreadItems(
@@ -101,6 +115,23 @@ def spread_items(
     if items.total >= MAX_SPREAD_PPM:
         raise TooRiskyError("the price moves too much to be sold")
     return items, tolerance
+
+
+def fee_of(moves: Movement, within: Windows, point: FeePoint | None) -> int:
+    """Return what a user stakes on finishing at that point, ppb; 0 without one. Raises `TooRiskyError`."""
+    if point is None:
+        return 0
+    v = deviation(moves.volatility_ppm, within.to_decide)
+    if v > MAX_DEVIATION:
+        raise TooRiskyError("the price moves too much to be sold")
+    return fee_ppb(point, v)
+
+
+def range_of_amount(config: DeskConfig, moves: Movement, within: Windows) -> int:
+    """Return how far an amount that floats may follow the price until the destination is locked, up or down,
+    ppb."""
+    v_before = deviation(moves.volatility_ppm, within.until_counterlock)
+    return min(LARGEST_RANGE, max(LEAST_RANGE, v_before * config.range_percent // 100))
 
 
 def skew_ppm(available: int, target: int, most_ppm: int) -> int:

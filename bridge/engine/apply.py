@@ -25,8 +25,9 @@ from bridge.protocol.effects import (
 )
 from bridge.protocol.events import ClaimSeen, Event, LockSeen, SecretRevealed, SecretShared, Tick
 from bridge.protocol.rules import required_effects
+from bridge.protocol.status import is_terminal
 from bridge.protocol.transition import transition
-from bridge.protocol.types import LegRole, LockId, Purpose, Swap, SwapId
+from bridge.protocol.types import LegRole, LegState, LockId, Purpose, Swap, SwapId
 from bridge.store import ConflictError, NotFoundError, Store, Transaction
 from bridge.store.records import IntentState, PlannedIntent, StoredTxState
 
@@ -112,6 +113,9 @@ def apply_events(tx: Transaction, swap_id: SwapId, events: Sequence[Event] = ())
         for effect in result.effects:
             if isinstance(effect, Notify):
                 tx.notifications.add(swap_id, effect.state, effect.detail)
+                if is_terminal(result.swap):
+                    left = result.swap.destination.state is LegState.REFUND_FINAL
+                    tx.credits.settle(swap_id, kept=left)
             elif isinstance(effect, AppendReceipt):
                 tx.receipts.append_outcome(result.swap)
         if isinstance(event, LockSeen) and event.leg is LegRole.SOURCE and result.swap.source.lock_id:

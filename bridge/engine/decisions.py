@@ -81,7 +81,16 @@ class Withdraw(msgspec.Struct, frozen=True, tag=True):
     event: Event | None = None
 
 
-Decision = Go | Hold | Withdraw
+class Decide(msgspec.Struct, frozen=True, tag=True):
+    """Everything speaks for locking, and the terms of the lock are still open: `event` fixes them. It is
+    stored first; then the question is asked again."""
+
+    reason: str
+    depth: int
+    event: Event
+
+
+Decision = Go | Hold | Withdraw | Decide
 
 
 class DecisionRules(msgspec.Struct, frozen=True):
@@ -175,18 +184,25 @@ def _decide_counterlock(
     shallow = shallow_together(tx, swap, evidence)
     if shallow:
         return Hold(shallow, depth)
-    refusal = may_counterlock(swap, estimated_times(statuses, tx.now_ms))
+    now = estimated_times(statuses, tx.now_ms)
+    refusal = may_counterlock(swap, now)
     if refusal is not None:
         # Only the chains' own clocks can abandon a swap; an estimate of them can make it wait.
         return Hold(refusal.message, depth)
     short = not_covered(tx, swap, statuses, rules.kept)
     if short:
         return Hold(short, depth)
-    verdict = judge_price(tx, swap, signed=signed)
+    verdict = judge_price(tx, swap, now, signed=signed)
     if verdict.hold:
         return Hold(verdict.hold, depth)
     if verdict.refusal:
         return Withdraw(verdict.refusal, depth, verdict.event)
+    if verdict.decides and verdict.event is not None:
+        chain = swap.destination.terms.chain
+        if signed or unread_chain(statuses, chain, tx.now_ms) is not None:
+            # Its terms would not be those of a second lock: the chain would not refuse it.
+            return Hold(f"{chain} was not read up to its tip: it may hold a lock of ours", depth)
+        return Decide("the terms of the lock are decided first", depth, verdict.event)
     return Go(LockAction(swap.destination.terms), depth, note=verdict.event)
 
 

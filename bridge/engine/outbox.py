@@ -22,7 +22,7 @@ from bridge.chains.errors import PortError, PortUnavailableError
 from bridge.chains.port import ChainPort, Tip
 from bridge.engine.apply import apply_events
 from bridge.engine.claim_batcher import ClaimBatcher
-from bridge.engine.decisions import DecisionRules, Withdraw, current_decision
+from bridge.engine.decisions import Decide, Decision, DecisionRules, Withdraw, current_decision
 from bridge.engine.intent_snapshot import IntentSnapshot
 from bridge.engine.leased_store import LeasedStore
 from bridge.engine.metrics import Metrics
@@ -44,7 +44,7 @@ from bridge.engine.tx_sender import TxSender
 from bridge.protocol.events import Event
 from bridge.protocol.types import Purpose, SwapId
 from bridge.store import LeaseLostError, Store, StoreError, StoreUnavailableError, Transaction
-from bridge.store.records import IntentState, StoredTx
+from bridge.store.records import Intent, IntentState, StoredTx
 
 __all__ = ["Outbox", "OutboxSettings"]
 
@@ -280,6 +280,8 @@ class Outbox:
         while True:
             intent = snapshot.intent
             decision = await self._store.read(lambda tx, i=intent: current_decision(tx, i, self._rules))  # type: ignore[misc]
+            if isinstance(decision, Decide):
+                decision = await self._store.write(partial(_decided, intent=intent, rules=self._rules))
             if isinstance(decision, Withdraw) and decision.event is not None:
                 # The swap is called off first: after a crash here nothing signs a lock for it any more.
                 await self._store.write(partial(_tell, swap_id=intent.swap_id, event=decision.event))
@@ -305,6 +307,15 @@ class Outbox:
                 return False
             case _:
                 return await self._settler.settle(snapshot, step)
+
+
+def _decided(tx: Transaction, intent: Intent, rules: DecisionRules) -> Decision:
+    """Store what is decided at this moment about an intent's terms, and ask again."""
+    decision = current_decision(tx, intent, rules)
+    if not isinstance(decision, Decide):
+        return decision
+    apply_events(tx, intent.swap_id, (decision.event,))
+    return current_decision(tx, intent, rules)
 
 
 def _tell(tx: Transaction, swap_id: SwapId, event: Event) -> None:

@@ -7,13 +7,16 @@ to wait makes the lock wait, too; if it waits for too long, the deadlines call t
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from fractions import Fraction
 
 import msgspec
 
+from bridge.protocol.counterlock import agreed_price, decide, is_open
 from bridge.protocol.events import PriceChecked
 from bridge.protocol.recheck import check_price, loss_ppb
-from bridge.protocol.types import PriceSeen, Swap
+from bridge.protocol.refusals import Refusal
+from bridge.protocol.types import ChainId, PriceSeen, Swap, UnixSeconds
 from bridge.store import Transaction, UnreadableRowError
 from bridge.store.records import MarketPrice
 
@@ -23,18 +26,21 @@ _DIGITS = 12
 
 class PriceVerdict(msgspec.Struct, frozen=True):
     """What follows from today's prices: `hold` is why it cannot be decided now, `refusal` why the swap is
-    called off; both "" for a yes. `event` is what goes into the swap's log, None if nothing was looked at."""
+    called off; both "" for a yes. `event` is what goes into the swap's log, None if nothing was looked at.
+    `decides`: it fixes the terms of the destination's lock, and is to be stored before anything is signed."""
 
     hold: str = ""
     refusal: str = ""
     event: PriceChecked | None = None
+    decides: bool = False
 
 
-def judge_price(tx: Transaction, swap: Swap, *, signed: bool) -> PriceVerdict:
-    """Return whether the destination may be locked at today's prices. `signed`: a lock of it is signed
-    already.
-    """
-    agreed = swap.policy.price
+def judge_price(
+    tx: Transaction, swap: Swap, now: Mapping[ChainId, UnixSeconds], *, signed: bool
+) -> PriceVerdict:
+    """Return whether the destination may be locked at today's prices, and with which terms if they are still
+    open. `now`: the times that the chains may have reached; `signed`: a lock is signed already."""
+    agreed = agreed_price(swap)
     if agreed is None:  # sold by a version that did not look again
         return PriceVerdict()
     prices: list[MarketPrice] = []
@@ -51,7 +57,7 @@ def judge_price(tx: Transaction, swap: Swap, *, signed: bool) -> PriceVerdict:
         prices.append(price)
     source, destination = (Fraction(price.numerator, price.denominator) for price in prices)
     rate = source / destination
-    refusal = check_price(agreed, rate, signed=signed)
+    decided = decide(swap, rate, now) if is_open(swap) else check_price(agreed, rate, signed=signed)
     seen = PriceSeen(
         source=_decimal(source),
         destination=_decimal(destination),
@@ -59,9 +65,12 @@ def judge_price(tx: Transaction, swap: Swap, *, signed: bool) -> PriceVerdict:
         loss_ppb=loss_ppb(agreed, rate),
         sources=tuple(dict.fromkeys(name for price in prices for name in price.sources)),
     )
-    return PriceVerdict(
-        refusal=refusal.message if refusal else "", event=PriceChecked(seen, go=refusal is None)
-    )
+    if isinstance(decided, Refusal):
+        return PriceVerdict(refusal=decided.message, event=PriceChecked(seen, go=False))
+    if decided is None:
+        return PriceVerdict(event=PriceChecked(seen, go=True))
+    event = PriceChecked(seen, go=True, amount=decided.amount, deadline=decided.deadline)
+    return PriceVerdict(event=event, decides=True)
 
 
 def _decimal(price: Fraction) -> str:

@@ -330,9 +330,12 @@ def _store_swap(tx: Transaction, acceptance: Acceptance, restoration: Restoratio
     tx.events.append(swap, Accepted())
     if tx.acceptances.get(swap.id) is None:
         tx.acceptances.add(swap.id, restoration.body, restoration.signature)
+    fee = acceptance.quote.lock_fee
+    if fee is not None and restoration.client:
+        tx.credits.hold(swap.id, restoration.client, fee.value)
     if not swap.destination.lock_id:
         destination = acceptance.destination
-        tx.reservations.hold(destination.asset.key, destination.amount, acceptance.quote.id, None)
+        tx.reservations.hold(destination.asset.key, acceptance.quote.most, acceptance.quote.id, None)
         tx.reservations.assign(acceptance.quote.id, swap.id)
 
 

@@ -18,6 +18,7 @@ from bridge.protocol.types import (
     ChainId,
     ChainTiming,
     LegRole,
+    LockId,
     Swap,
     SwapId,
     UnixSeconds,
@@ -147,9 +148,7 @@ def source_lock_evidence(tx: Transaction, swap: Swap, statuses: Statuses) -> Sou
     status = statuses[chain]
     if lock is None or status is None:
         return SourceLockEvidence(None)
-    # What is proved comes last: an unproven spend or a refund beside a claim is a contradiction, and refuses.
-    kinds = (ObservedKind.REFUNDED, ObservedKind.SPENT, ObservedKind.CLAIMED)
-    spent = next((kind for kind in kinds if tx.observations.of_lock(chain, lock_id, kind) is not None), None)
+    spent = _spent(tx, chain, lock_id)
     return SourceLockEvidence(
         lock.terms,
         confirmations(status.scanned, lock.block),
@@ -158,6 +157,19 @@ def source_lock_evidence(tx: Transaction, swap: Swap, statuses: Statuses) -> Sou
         spent="" if spent is None else spent.value,
         claimed=spent is ObservedKind.CLAIMED,
     )
+
+
+def _spent(tx: Transaction, chain: ChainId, lock_id: LockId) -> ObservedKind | None:
+    """Return how a lock was spent, None if it stands. A refund or an unproven spend beside a claim is a
+    contradiction, and refuses; an unproven spend in the block of the claim is that claim, seen before it was
+    proved."""
+    claim = tx.observations.of_lock(chain, lock_id, ObservedKind.CLAIMED)
+    if tx.observations.of_lock(chain, lock_id, ObservedKind.REFUNDED) is not None:
+        return ObservedKind.REFUNDED
+    unproven = tx.observations.all_of_lock(chain, lock_id, ObservedKind.SPENT)
+    if any(claim is None or seen.block != claim.block for seen in unproven):
+        return ObservedKind.SPENT
+    return None if claim is None else ObservedKind.CLAIMED
 
 
 def lock_not_before(tx: Transaction, swap_id: SwapId, role: LegRole) -> BlockHeight | None:

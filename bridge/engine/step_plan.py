@@ -12,7 +12,7 @@ import msgspec
 
 from bridge.chains.actions import Action, CancelAction
 from bridge.chains.port import FeeLevel, Tip, TxState, TxStatus
-from bridge.engine.decisions import Decision, Go, Hold, Withdraw
+from bridge.engine.decisions import Decide, Decision, Go, Hold, Withdraw
 from bridge.engine.intent_snapshot import IntentSnapshot
 from bridge.engine.outbox_settings import OutboxSettings
 from bridge.engine.tx_reasons import EXPIRED, REJECTED, REVERTED
@@ -145,7 +145,7 @@ def _plan_first(snapshot: IntentSnapshot, tip: Tip, decision: Decision) -> Step:
     match decision:
         case Go():
             return Sign(decision.action, decision.is_urgent(tip.time))
-        case Hold():
+        case Hold() | Decide():
             return Wait(decision.reason, postpone=True)
         case Withdraw():
             return Withdrawn(decision.reason)
@@ -163,7 +163,7 @@ def _plan_waiting(
     # UNSURE too: sending it again is safe. That it never landed is only concluded from UNKNOWN.
     is_lost = snapshot.statuses[newest.id].state in {TxState.UNKNOWN, TxState.UNSURE}
     match decision:
-        case Hold():
+        case Hold() | Decide():
             return Wait(decision.reason)
         case Withdraw():
             return _plan_withdrawal(newest, is_lost, tip, settings, numbered)

@@ -16,6 +16,7 @@ from typing import Any
 import msgspec
 
 from bridge.protocol.types import (
+    Amount,
     BlockHeight,
     BlockRef,
     ChainId,
@@ -167,10 +168,13 @@ class TxFailed(msgspec.Struct, frozen=True, tag=True):
 
 class PriceChecked(msgspec.Struct, frozen=True, tag=True):
     """The price was looked at before the destination's lock was signed or sent: `go` says what follows. A
-    yes is noted, a no calls the swap off for good."""
+    yes is noted, a no calls the swap off for good. A yes may fix what the quote left open of the lock: its
+    amount (smallest units) and deadline (Unix seconds), 0 and 0 if it fixes nothing."""
 
     seen: PriceSeen
     go: bool
+    amount: Amount = Amount(0)
+    deadline: UnixSeconds = UnixSeconds(0)
 
 
 class OperatorVerb(StrEnum):

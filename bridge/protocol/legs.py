@@ -23,7 +23,17 @@ from bridge.protocol.events import (
     SpendOrphaned,
     SpendSeen,
 )
-from bridge.protocol.types import BlockRef, Leg, LegRole, LegState, LockId, LockTerms, StrayLock, TxId
+from bridge.protocol.types import (
+    BlockRef,
+    CounterlockRange,
+    Leg,
+    LegRole,
+    LegState,
+    LockId,
+    LockTerms,
+    StrayLock,
+    TxId,
+)
 
 ChainFact = (
     LockFinal
@@ -80,6 +90,16 @@ def same_terms(expected: LockTerms, found: LockTerms) -> bool:
         and found.hashlock == expected.hashlock
         and found.deadline == expected.deadline
         and found.lane == expected.lane
+    )
+
+
+def admits(left_open: CounterlockRange, expected: LockTerms, found: LockTerms) -> bool:
+    """Tell whether a lock is one that the range allows: everything but its amount and its deadline is as
+    expected."""
+    return (
+        left_open.minimum <= found.amount <= left_open.maximum
+        and found.deadline <= left_open.latest
+        and same_terms(replace(expected, amount=found.amount, deadline=found.deadline), found)
     )
 
 

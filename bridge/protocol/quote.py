@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import msgspec
 
+from bridge.protocol.lock_fee import LockFee
 from bridge.protocol.pricing import Price, SpreadItems
 from bridge.protocol.timelocks import reveal_deadline
-from bridge.protocol.types import Address, Asset, LockTerms, SwapPolicy, UnixSeconds
+from bridge.protocol.types import Address, Amount, Asset, LockTerms, SwapPolicy, UnixSeconds
 
 
 class QuoteBody(msgspec.Struct, frozen=True):
@@ -30,16 +31,32 @@ class QuoteBody(msgspec.Struct, frozen=True):
     expires: UnixSeconds
     spread: SpreadItems | None = None
     """Of what the spread is made; None in quotes of older versions."""
+    lock_fee: LockFee | None = None
+    """What the client stakes on finishing; None where that is nothing."""
+
+    @property
+    def least(self) -> Amount:
+        """The least that the bridge may lock for the user, smallest units of the destination."""
+        left_open = self.policy.counterlock
+        return self.price.destination if left_open is None else left_open.minimum
+
+    @property
+    def most(self) -> Amount:
+        """The most that the bridge may lock for the user, smallest units of the destination."""
+        left_open = self.policy.counterlock
+        return self.price.destination if left_open is None else left_open.maximum
 
     @property
     def reveal_by(self) -> UnixSeconds:
-        """Destination chain time after which the secret must not be revealed."""
+        """Destination chain time after which the secret must not be revealed, if the bridge's lock gets the
+        latest deadline that the quote allows."""
         return reveal_deadline(self.policy.destination, self.destination_deadline)
 
     def terms(
         self, hashlock: bytes, *, refund_address: Address, recipient: Address
     ) -> tuple[LockTerms, LockTerms]:
         """Return the terms of the source lock and of the destination lock: the quote with what the user adds.
+        The destination's amount and deadline may change within `policy.counterlock` when it is locked.
 
         The bridge and its client both work them out of the signed quote, and compare.
         """

@@ -38,6 +38,13 @@ def receipt_text(swap: Swap, networks: Mapping[ChainId, str]) -> str:
         "swap": swap_commitment(swap.id),
         "version": RECEIPT_VERSION,
     }
+    if swap.price_seen is not None:
+        body["price"] = {
+            "at": swap.price_seen.at,
+            "destination": swap.price_seen.destination,
+            "source": swap.price_seen.source,
+            "sources": list(swap.price_seen.sources),
+        }
     if swap.payback is not None:
         body["payback"] = _leg(swap.payback, networks)
     return msgspec.json.encode(body, order="sorted").decode()

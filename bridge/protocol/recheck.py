@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from fractions import Fraction
 
+from bridge.protocol.option import PPB
 from bridge.protocol.refusals import Refusal, RefusalCode
 from bridge.protocol.types import PriceTerms
 
-PPB = 10**9
 SIGNED_FACTOR = 2
 """A lock that is signed already is called off at twice the tolerance: taking it back costs a fee, and a price
 that trembles about the limit must not do that."""

@@ -28,6 +28,7 @@ from bridge.protocol.legs import (
     SPENT_FINAL,
     UNLOCKED,
     UNPROVEN,
+    admits,
     refund_is_possible,
     same_terms,
 )
@@ -350,13 +351,17 @@ def is_done(swap: Swap) -> bool:
 
 
 def second_lock_is_out(swap: Swap) -> bool:
-    """Tell whether a second lock of ours with the destination's own terms is left on chain. Other stray locks
-    keep no swap open: their makers decide about their terms, and the swap is not about them."""
-    destination = swap.destination
-    return any(
-        stray.state not in RESOLVED and same_terms(destination.terms, stray.terms)
-        for stray in destination.strays
-    )
+    """Tell whether a second lock of ours with the destination's own terms is left on chain, or with others
+    that we may have decided on in a database that is lost. Other stray locks keep no swap open: their makers
+    decide about their terms, and the swap is not about them."""
+    destination, left_open = swap.destination, swap.policy.counterlock
+
+    def is_ours(terms: LockTerms) -> bool:
+        return same_terms(destination.terms, terms) or (
+            left_open is not None and admits(left_open, destination.terms, terms)
+        )
+
+    return any(stray.state not in RESOLVED and is_ours(stray.terms) for stray in destination.strays)
 
 
 def is_own_mistake(swap: Swap, stray: StrayLock) -> bool:

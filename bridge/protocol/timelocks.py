@@ -12,6 +12,9 @@ All results and arguments are seconds or Unix seconds. A deadline is compared wi
 moment is included, or our refund is final. `halt_budget` is for a chain that stands still: when it goes on,
 the user may still claim the destination, and the source must still be ours to claim. See
 docs/decisions/0041-timelocks.md.
+
+A quote plans T_dest for the slowest user. Where it leaves T_dest open (`SwapPolicy.counterlock`), the bridge
+chooses an earlier one as it locks: (1) is checked for that one, and (2) holds all the more.
 """
 
 from __future__ import annotations
@@ -77,6 +80,18 @@ def patience(block_interval: int, inclusion_p99: int) -> int:
 def user_time(destination: ChainTiming, user_window: int) -> int:
     """Return the least time from broadcasting the counter-lock to T_dest: inequality (1)."""
     return destination.inclusion_p99 + destination.finality + user_window + destination.clock_skew
+
+
+def counterlock_slack(destination: ChainTiming) -> int:
+    """Return for how many seconds after its deadline was chosen the destination's lock may still be sent: in
+    that time 99 of 100 are in a block."""
+    return destination.inclusion_p99 + 2 * destination.block_interval
+
+
+def time_to_decide(destination: ChainTiming, user_window: int, slack: int) -> int:
+    """Return the distance of T_dest from the moment at which it is chosen, just before the lock is signed:
+    inequality (1) holds for `slack` seconds more."""
+    return user_time(destination, user_window) + slack
 
 
 def detect_time(destination: ChainTiming) -> int:

@@ -12,6 +12,7 @@ import msgspec
 from msgspec.structs import replace
 
 from bridge.protocol import timelocks
+from bridge.protocol.counterlock import adopted, with_terms
 from bridge.protocol.effects import (
     AppendReceipt,
     Effect,
@@ -112,6 +113,14 @@ def new_swap(
     )
     if refusal is not None:
         raise ProtocolError(refusal.message, hint="use the deadlines that plan_deadlines computes")
+    left_open = policy.counterlock
+    if left_open is not None:
+        if (left_open.quoted, left_open.latest) != (destination.amount, destination.deadline):
+            raise ProtocolError("the destination's terms are not those that the range is about")
+        if not 0 < left_open.minimum <= left_open.quoted <= left_open.maximum or left_open.slack < 0:
+            raise ProtocolError("the range of the destination's amount does not hold the quoted amount")
+        if policy.price is None:
+            raise ProtocolError("an amount that follows the price needs the price it was quoted at")
     swap = Swap(
         id=swap_id,
         hashlock=source.hashlock,
@@ -138,6 +147,8 @@ def _fold(swap: Swap, event: Event) -> Swap:
         case Accepted():
             return swap if swap.accepted else replace(swap, accepted=True)
         case LockSeen():
+            if event.leg is LegRole.DESTINATION:
+                swap = adopted(swap, event.terms)
             leg = swap.leg(event.leg)
             return _with_leg(swap, leg, lock_seen(leg, event, over=is_done(swap)))
         case ClaimSeen():
@@ -244,6 +255,9 @@ def _fold_price(swap: Swap, event: PriceChecked) -> Swap:
     if swap.destination.state not in UNLOCKED or swap.abandoned is not None:
         return swap
     if event.go:
+        if event.amount:
+            fixed = with_terms(swap, event.amount, event.deadline)
+            return swap if fixed is swap else replace(fixed, price_seen=event.seen)
         return swap if swap.price_seen == event.seen else replace(swap, price_seen=event.seen)
     if is_committed(swap):
         return swap

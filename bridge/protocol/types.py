@@ -292,6 +292,18 @@ class PriceTerms(msgspec.Struct, frozen=True):
     tolerance_ppb: int
 
 
+class CounterlockRange(msgspec.Struct, frozen=True):
+    """What a quote leaves open until the destination is locked: an amount from `minimum` to `maximum`
+    (smallest units), which is `quoted` at the quote's own price, and a deadline, `latest` (Unix seconds) or
+    earlier. `slack`: for how many seconds a lock with the deadline that was chosen may still be sent."""
+
+    quoted: Amount
+    minimum: Amount
+    maximum: Amount
+    latest: UnixSeconds
+    slack: int
+
+
 class SwapPolicy(msgspec.Struct, frozen=True):
     """The constants a swap was sold under, frozen with it at acceptance; seconds."""
 
@@ -307,6 +319,8 @@ class SwapPolicy(msgspec.Struct, frozen=True):
     """
     price: PriceTerms | None = None
     """None for swaps sold by a version that did not look at the price again."""
+    counterlock: CounterlockRange | None = None
+    """None where the quote itself fixed the destination's amount and deadline."""
 
 
 class PriceSeen(msgspec.Struct, frozen=True):
@@ -374,6 +388,8 @@ class Swap(msgspec.Struct, frozen=True):
     """The bridge has agreed to give the source back before its deadline."""
     price_seen: PriceSeen | None = None
     """At what price the destination was locked, or why not; None while nothing was decided."""
+    terms_fixed: bool = False
+    """What the policy left open of the destination's lock (`SwapPolicy.counterlock`) is decided, for good."""
     payback: Leg | None = None
     """The lock that pays the source's amount back, None as long as none was needed."""
     attention: str = ""

@@ -23,6 +23,7 @@ from bridge.store import migrations
 from bridge.store.errors import ConflictError, StoreError, StoreUnavailableError
 from bridge.store.repositories.chains import Blocks, Chains, SetAsides
 from bridge.store.repositories.courtesies import Courtesies
+from bridge.store.repositories.credits import Credits
 from bridge.store.repositories.identities import Identities
 from bridge.store.repositories.intents import Intents
 from bridge.store.repositories.leases import Leases
@@ -82,6 +83,7 @@ class Transaction:
         self.courtesies = Courtesies(connection, now_ms, buffer)
         self.market = Market(connection, now_ms, buffer)
         self.identities = Identities(connection, now_ms, buffer)
+        self.credits = Credits(connection, now_ms, buffer)
 
     @contextmanager
     def attempt(self) -> Iterator[None]:

@@ -83,7 +83,13 @@ class PairView(
     reason: Annotated[str, msgspec.Meta(description="Why it is not available; empty when it is.")]
     rate: str | None
     price_time: Moment | None
-    spread_ppm: int
+    spread_ppm: Annotated[
+        int,
+        msgspec.Meta(
+            description="What a quote for the smallest amount takes now beside network fees, parts per "
+            "million; while there is none, the operator's own part of it. A quote shows it by item."
+        ),
+    ]
     minimum: Money
     maximum: Money
     gasless_claim: bool
@@ -106,17 +112,60 @@ class Side(StrEnum):
 class FeeLine(Wire, frozen=True):
     """One part of the price, in the destination asset."""
 
-    name: Annotated[str, msgspec.Meta(examples=["spread", "source_claim", "destination_lock"])]
+    name: Annotated[str, msgspec.Meta(examples=["base", "option", "source_claim"])]
     money: Money
     note: str = ""
 
 
-class QuoteView(Wire, frozen=True, rename={"source": "from", "destination": "to"}):
+class FeeChoice(StrEnum):
+    """The lock fee that a client wishes."""
+
+    NONE = "none"
+    LOW = "low"
+    EVEN = "even"
+    BOND = "bond"
+
+
+class LockFeeView(Wire, frozen=True):
+    """What is held of your credit while the swap lasts. You lose it only if you leave the bridge's lock."""
+
+    point: FeeChoice
+    value: Annotated[str, msgspec.Meta(description="In the unit of prices, six decimals.")]
+
+
+class CreditView(Wire, frozen=True):
+    """What you have staked on finishing, in the unit of prices with six decimals. `client` names you to the
+    operator."""
+
+    client: str
+    available: str
+    held: str
+    kept: str
+
+
+class QuoteView(
+    Wire,
+    frozen=True,
+    rename={
+        "source": "from",
+        "destination": "to",
+        "destination_min": "to_min",
+        "destination_max": "to_max",
+    },
+):
     """An offer, valid until `expires`. `signature` is the bridge's, over `signed_text` (see docs/api.md)."""
 
     id: str
     source: Money
     destination: Money
+    destination_min: Annotated[
+        Money,
+        msgspec.Meta(
+            description="The least that the bridge locks for you. Between quote and lock the amount follows "
+            "the price; below this, or above `to_max`, your lock is given back at once."
+        ),
+    ]
+    destination_max: Money
     rate: Annotated[
         str, msgspec.Meta(description="Destination coins for one source coin, before spread and fees.")
     ]
@@ -128,13 +177,17 @@ class QuoteView(Wire, frozen=True, rename={"source": "from", "destination": "to"
     lock_by: Moment
     reveal_by: Annotated[
         Moment,
-        msgspec.Meta(description="Destination chain time after which the secret must not be revealed."),
+        msgspec.Meta(
+            description="Destination chain time after which the secret must not be revealed, at the latest: "
+            "the swap shows a nearer one once the bridge has locked."
+        ),
     ]
+    lock_fee: LockFeeView | None
     tolerance_ppm: Annotated[
         int | None,
         msgspec.Meta(
-            description="How far the price may move against the bridge before it locks, parts per million; "
-            "beyond it your lock is given back at once."
+            description="Where the amount is fixed: how far the price may move against the bridge before it "
+            "locks, parts per million; beyond it your lock is given back at once. Else null."
         ),
     ]
     source_confirmations: int

@@ -9,7 +9,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
 
 from bridge.protocol.events import Verdict
 from bridge.protocol.types import SwapId
-from bridge.wire.market import Side
+from bridge.wire.market import FeeChoice, Side
 from bridge.wire.swaps import WalletPurpose
 
 AmountText = Annotated[str, Field(pattern=r"^[1-9][0-9]{0,77}$", examples=["1000000"])]
@@ -57,6 +57,16 @@ class QuoteRequest(Request):
     side: Annotated[Side, Field(strict=False)] = Side.SOURCE
     gasless: bool = Field(
         False, description="The relayer claims the destination and its cost is in the price."
+    )
+    firm: bool = Field(
+        False,
+        description="What arrives is fixed now, at a higher price. Otherwise it follows the price until the "
+        "bridge locks, within the limits that the quote shows. Always so where `side` is `to`.",
+    )
+    lock_fee: Annotated[FeeChoice | None, Field(strict=False)] = Field(
+        None,
+        description="What you stake of your credit on finishing, for a smaller spread. Without it: `low` if "
+        "your credit is enough.",
     )
 
 

@@ -97,6 +97,28 @@ class NextStep(StrEnum):
     NONE = "none"
 
 
+class PriceSeenView(Wire, frozen=True):
+    """The prices of one whole coin at which the bridge decided, in a common unit, when they were true, and
+    who named them."""
+
+    source: str
+    destination: str
+    at: Moment
+    sources: list[str]
+
+
+class CounterlockView(Wire, frozen=True):
+    """What the quote left open of the bridge's lock. Once it is `fixed`, `destination.terms` are final, with
+    an amount from `minimum` to `maximum` and a deadline of `latest_deadline` or earlier: check that before
+    the secret is revealed."""
+
+    fixed: bool
+    minimum: Money
+    maximum: Money
+    latest_deadline: Moment
+    price: PriceSeenView | None
+
+
 class SwapView(Wire, frozen=True):
     """A swap. `next` says what the user has to do; `detail` says why."""
 
@@ -107,6 +129,7 @@ class SwapView(Wire, frozen=True):
     hashlock: str
     source: LegView
     destination: LegView
+    counterlock: CounterlockView | None
     gasless: bool
     secret_shared: bool
     lock_by: Moment

@@ -342,12 +342,16 @@ class Chain:
     # trials ------------------------------------------------------------------------------------------
 
     def try_connect(self, batch: StateWriter, block: Block) -> Tip:
-        """Connect an unmined block in a scratch batch: templates and dev forks. Raises `RuleBrokenError`."""
+        """Check an unmined block on the head of a batch: templates and dev forks. Raises `RuleBrokenError`.
+
+        Work, root and commitment are not checked: they were made just now. Nothing is written.
+        """
         tip = batch.tip()
         work = (tip.work if tip else 0) + work_of(block.header.target)
-        fees = self.check_body(block)
+        fees = check_records(block.bodies, block.witnesses, self.params.chain_id, block.header.height)
         record = HeaderRecord(block.header, work, len(block))
-        return self._connect(batch, block, record, fees)
+        median = self.median_time_after(block.header.previous)
+        return evaluate(batch, self.params, block, record, fees, median, self.signatures).tip
 
     @contextmanager
     def scratch_at(self, block_id: BlockId) -> Iterator[StateWriter]:

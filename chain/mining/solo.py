@@ -7,10 +7,14 @@ import contextlib
 from collections.abc import Callable
 from typing import Any
 
+import structlog
+
 from chain.mining.miner import SoloMiner, Work
 from chain.rules.block import Block
 from chain.rules.errors import NodeUnreachableError, RpcError
 from chain.service.client import ZionClient
+
+log = structlog.get_logger("zion.solo")
 
 REFRESH_SECONDS = 5.0
 """Work is renewed this often, to take up new transactions; a new head renews it at once."""
@@ -48,6 +52,8 @@ async def mine_main(
                 if block is not None:
                     accepted += await _submit(client, block, report)
                 report({"event": "hash_rate", "per_second": round(miner.hash_rate)})
+                if miner.problem:
+                    report({"event": "problem", "what": miner.problem})
                 with contextlib.suppress(RpcError):
                     miner.offer(_work((await client.get_block_template(address)).block))
         finally:
@@ -82,7 +88,11 @@ async def _submit(client: ZionClient, block: Block, report: Callable[[dict[str, 
 
 async def _watch(client: ZionClient, wake: asyncio.Event) -> None:
     while True:
-        with contextlib.suppress(NodeUnreachableError):
+        try:
             async for _ in client.subscribe("newBlock"):
                 wake.set()
+        except NodeUnreachableError:
+            pass  # the refresh time renews the work meanwhile
+        except Exception:  # a node that pushes nonsense must not end the watching
+            log.exception("the pushes of new blocks failed")
         await asyncio.sleep(1)

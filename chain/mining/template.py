@@ -6,8 +6,10 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import replace
 
+import numpy as np
+
 from chain.consensus.chain import Chain
-from chain.rules.block import Block, pack_transactions, witness_commitment
+from chain.rules.block import Block, join_txids, pack_transactions, witness_commitment
 from chain.rules.errors import RuleBrokenError
 from chain.rules.header import Header, compact_to_target
 from chain.rules.records import ZERO20, Kind, Transaction
@@ -24,8 +26,8 @@ def assemble(
 ) -> tuple[Block, list[Transaction]]:
     """Return an unmined block on the head of `batch` and the transactions that had to be left out.
 
-    Each trial runs the ordinary consensus code; what it names as invalid is dropped. `batch` is a scratch:
-    the block is connected in it afterwards. `at_time` is raised above the median time past if need be.
+    Each trial runs the ordinary consensus code on the head of `batch`; what it names as invalid is dropped.
+    `at_time` is raised above the median time past if need be.
     """
     tip = batch.tip()
     if tip is None:
@@ -38,7 +40,7 @@ def assemble(
     extra_nonce = secrets.randbits(64)
     chosen, left_out = list(transactions), []
     while True:
-        _, witnesses = pack_transactions([_EMPTY, *chosen])
+        bodies, witnesses = pack_transactions([_EMPTY, *chosen])
         coinbase = Transaction(
             Kind.COINBASE,
             chain.params.chain_id,
@@ -50,9 +52,10 @@ def assemble(
             hash=witness_commitment(witnesses),
             deadline=extra_nonce,
         )
-        bodies, witnesses = pack_transactions([coinbase, *chosen])
-        root = cosmic_harmony.merkle_root(cosmic_harmony.keccak256_batch_128(bodies))
-        block = Block(Header(time, height, target, tip.id, root), bodies, witnesses)
+        bodies[0] = np.frombuffer(coinbase.body, np.uint64)
+        txids = join_txids([coinbase, *chosen])
+        root = cosmic_harmony.merkle_root(txids)
+        block = Block(Header(time, height, target, tip.id, root), bodies, witnesses).with_txids(txids)
         try:
             chain.try_connect(batch, block)
         except RuleBrokenError as error:

@@ -54,6 +54,11 @@ class Block:
         """Transaction ids: (N, 32) uint8."""
         return cosmic_harmony.keccak256_batch_128(self.bodies)
 
+    def with_txids(self, txids: U8Array) -> Block:
+        """Keep ids that were computed before, (N, 32) uint8, from the very bodies of this block."""
+        self.__dict__["txids"] = txids
+        return self
+
     @cached_property
     def txid_list(self) -> list[TxId]:
         """Transaction ids as bytes."""
@@ -115,6 +120,12 @@ def pack_transactions(transactions: Sequence[Transaction]) -> tuple[U64Array, U6
         np.frombuffer(bodies, np.uint64).reshape(count, BODY_WORDS).copy(),
         np.frombuffer(witnesses, np.uint64).reshape(count, WITNESS_WORDS).copy(),
     )
+
+
+def join_txids(transactions: Sequence[Transaction]) -> U8Array:
+    """Return the ids of transactions as (N, 32) uint8; each is hashed once, when first asked for."""
+    joined = bytearray(b"".join([tx.txid for tx in transactions]))
+    return np.frombuffer(joined, np.uint8).reshape(len(transactions), 32)
 
 
 def witness_commitment(witnesses: U64Array) -> bytes:

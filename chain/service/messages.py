@@ -30,7 +30,10 @@ class FinalityView(msgspec.Struct, frozen=True):
 
 
 class NodeInfo(msgspec.Struct, frozen=True):
-    """The node and its head. `median_time` is what deadlines are compared with, `chain_time` the clock."""
+    """The node and its head. `median_time` is what deadlines are compared with, `chain_time` the clock.
+
+    `problems`: what does not work now, one sentence each.
+    """
 
     network: str
     chain_id: int
@@ -47,6 +50,7 @@ class NodeInfo(msgspec.Struct, frozen=True):
     mining: bool
     hash_rate: float
     finality: tuple[FinalityView, ...]
+    problems: tuple[str, ...] = ()
 
 
 class TransactionView(msgspec.Struct, frozen=True):

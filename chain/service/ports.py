@@ -73,6 +73,10 @@ class ServedNode(Protocol):
         """The dev commands; None outside the dev network."""
 
     @property
+    def problems(self) -> tuple[str, ...]:
+        """What does not work now, one sentence each; empty when all is well."""
+
+    @property
     def hash_rate(self) -> float:
         """Hashes per second of the node's own miner."""
 

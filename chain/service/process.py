@@ -9,9 +9,11 @@ import socket
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import structlog
 import uvicorn
+from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
 from chain.rules.errors import StoreError
 from chain.service.ports import ServedNode
@@ -20,6 +22,14 @@ from chain.service.server import MAX_REQUEST_BYTES, make_app
 log = structlog.get_logger("zion.service")
 
 GRACE_SECONDS = 3
+
+HEADER_SECONDS = 15.0
+"""A connection without a request, or with the beginning of one, is closed after this to twice this."""
+
+MAX_CONNECTIONS = 1_000
+"""Connections and requests at once; more are answered with 503."""
+
+_AnyProtocol: Any = AutoHTTPProtocol
 
 RECURSION_LIMIT = 1_000
 """Python's default. Some libraries raise it process-wide (py_ecc to 100,000): then a request of nested
@@ -32,6 +42,27 @@ class _Server(uvicorn.Server):
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
+
+
+class _Protocol(_AnyProtocol):  # type: ignore[misc]
+    """HTTP that closes a connection on which no request gets finished: uvicorn waits for one without end."""
+
+    def connection_made(self, transport: Any) -> None:
+        super().connection_made(transport)
+        self._look_again = self.loop.call_later(HEADER_SECONDS, self._look, None)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._look_again.cancel()
+        super().connection_lost(error)
+
+    def _look(self, seen: Any) -> None:
+        if self.transport.is_closing() or self.transport.get_protocol() is not self:
+            return  # closed, or a WebSocket now, which has pings of its own
+        cycle = self.cycle
+        if cycle is seen and (cycle is None or cycle.response_complete):
+            self.transport.close()
+            return
+        self._look_again = self.loop.call_later(HEADER_SECONDS, self._look, cycle)
 
 
 def configure_logs() -> None:
@@ -88,6 +119,8 @@ async def serve(
             log_config=None,
             access_log=False,
             lifespan="off",
+            http=_Protocol,
+            limit_concurrency=MAX_CONNECTIONS,
             ws="websockets-sansio",
             ws_max_size=MAX_REQUEST_BYTES,
             timeout_graceful_shutdown=GRACE_SECONDS,

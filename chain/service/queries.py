@@ -7,12 +7,13 @@ from chain.mempool.pool import Mempool
 from chain.rules.address import encode_address
 from chain.rules.anchors import AnchorProof, merkle_path
 from chain.rules.block import Block
+from chain.rules.difficulty import median_time_past
 from chain.rules.errors import NotFoundError
 from chain.rules.locks import Lock, LockState
-from chain.rules.params import MIN_FEE
+from chain.rules.params import MEDIAN_WINDOW, MIN_FEE
 from chain.rules.records import SPENDS_LOCK, ZERO20, Kind, Transaction
 from chain.rules.rewards import experience, level_of
-from chain.rules.types import BlockId, KeyHash, LockId, TxId
+from chain.rules.types import BlockId, KeyHash, LockId, TxId, UnixSeconds
 from chain.service.messages import (
     AccountView,
     BlockView,
@@ -121,18 +122,24 @@ class Queries:
             block_id = self._resolve(view, block)
             header = self._header_view(view, block_id, self._record(view, block_id))
             body = self._stored(view, block_id)
+            median_time = _median_time(view, block_id)
         transactions = body.transactions()
         return BlockView(
             header=header,
             miner=encode_address(transactions[0].recipient),
-            median_time=self._chain.median_time_after(block_id),
+            median_time=median_time,
             transactions=tuple(view_transaction(tx) for tx in transactions),
         )
+
+    def size_of(self, block: str | int) -> int:
+        """Return how many transactions a block has: what its answer costs."""
+        with self._chain.store.view() as view:
+            return self._record(view, self._resolve(view, block)).transactions
 
     def _stored(self, view: StateReader, block_id: BlockId) -> Block:
         block = view.get_block(block_id)
         if block is None:
-            raise NotFoundError(f"block {block_id.hex()} was found invalid and not kept")
+            raise NotFoundError(f"block {block_id.hex()} is not kept: its branch is lighter, or invalid")
         return block
 
     def transaction(self, txid: TxId) -> TransactionStatus:
@@ -258,3 +265,12 @@ class Queries:
         """Return ids of the anchors of a root on the main chain."""
         with self._chain.store.view() as view:
             return tuple(txid.hex() for txid in view.find_anchors(root, limit))
+
+
+def _median_time(view: StateReader, block_id: BlockId) -> int:
+    """Return the median time past of a block from this very snapshot: this runs on threads."""
+    times: list[UnixSeconds] = []
+    while len(times) < MEDIAN_WINDOW and (record := view.get_header(block_id)) is not None:
+        times.append(UnixSeconds(record.header.time))
+        block_id = record.header.previous
+    return median_time_past(times[::-1])

@@ -43,6 +43,8 @@ REFUSED = -32_000
 """A transaction or block breaks a rule; `data.reason` names it."""
 NOT_FOUND = -32_001
 DEV_ERROR = -32_002
+TOO_MUCH = -32_005
+"""More than one request, or one address, may ask for; `data.reason` is "over_budget" or "busy"."""
 
 Hash = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
 Height = Annotated[int, msgspec.Meta(ge=0, lt=2**32)]
@@ -144,6 +146,10 @@ class CallError(ZionError):
 class _Method(NamedTuple):
     params: type[_Params]
     call: Callable[[Any], Any]
+    cost: Callable[[Any], int] = lambda _: 2
+    """Units (see `chain.service.budgets`) for these parameters, at the worst."""
+    reads_store: bool = False
+    """It reads one snapshot of the store and nothing else, so that it may run on a thread."""
 
 
 class Methods:
@@ -154,25 +160,37 @@ class Methods:
         queries = node.queries
         self._methods: dict[str, _Method] = {
             "getInfo": _Method(_NoParams, lambda _: self.info()),
-            "getBlock": _Method(_BlockParams, lambda p: queries.block(p.block)),
+            "getBlock": _Method(
+                _BlockParams, lambda p: queries.block(p.block), lambda p: queries.size_of(p.block), True
+            ),
             "getHeader": _Method(_BlockParams, lambda p: queries.header(p.block)),
-            "getHeaders": _Method(_HeadersParams, lambda p: queries.headers(p.start, p.count)),
-            "getTransaction": _Method(_TxidParams, lambda p: queries.transaction(_txid(p.txid))),
+            "getHeaders": _Method(
+                _HeadersParams, lambda p: queries.headers(p.start, p.count), lambda p: p.count // 2, True
+            ),
+            "getTransaction": _Method(
+                _TxidParams, lambda p: queries.transaction(_txid(p.txid)), lambda _: 20
+            ),
             "getAccount": _Method(_AddressParams, lambda p: queries.account(decode_address(p.address))),
             "getBalance": _Method(
                 _AddressParams, lambda p: str(queries.account(decode_address(p.address)).balance)
             ),
             "getLock": _Method(_LockIdParams, lambda p: queries.lock(LockId(bytes.fromhex(p.lock_id)))),
             "findLocks": _Method(
-                _HashlockParams, lambda p: queries.locks_of(bytes.fromhex(p.hashlock), p.limit)
+                _HashlockParams,
+                lambda p: queries.locks_of(bytes.fromhex(p.hashlock), p.limit),
+                lambda p: p.limit,
             ),
-            "submitTransaction": _Method(_TransactionParams, self._submit),
-            "estimateFee": _Method(_NoParams, lambda _: queries.fees()),
-            "getMempool": _Method(_PageParams, lambda p: queries.mempool(p.limit)),
-            "getAnchorProof": _Method(_TxidParams, lambda p: queries.anchor_proof(_txid(p.txid))),
+            "submitTransaction": _Method(_TransactionParams, self._submit, lambda _: 5),
+            "estimateFee": _Method(_NoParams, lambda _: queries.fees(), lambda _: 50),
+            "getMempool": _Method(_PageParams, lambda p: queries.mempool(p.limit), lambda p: p.limit),
+            "getAnchorProof": _Method(
+                _TxidParams, lambda p: queries.anchor_proof(_txid(p.txid)), lambda _: 100
+            ),
             "findAnchors": _Method(_RootParams, lambda p: queries.anchors_of(bytes.fromhex(p.root), p.limit)),
-            "getBlockTemplate": _Method(_TemplateParams, self._template),
-            "submitBlock": _Method(_RawBlockParams, self._submit_block),
+            "getBlockTemplate": _Method(_TemplateParams, self._template, lambda _: 1_000),
+            "submitBlock": _Method(
+                _RawBlockParams, self._submit_block, lambda p: 10 + len(p.block) // (2 * RAW_BYTES)
+            ),
         }
         if node.dev is not None:
             dev = node.dev
@@ -183,6 +201,16 @@ class Methods:
                 "dev_fund": _Method(_FundParams, lambda p: self._fund(dev, p)),
                 "dev_reorg": _Method(_ReorgParams, lambda p: self._reorg(dev, p)),
             }
+
+    def cost(self, method: str, params: Any) -> tuple[int, bool]:
+        """Return the units that a call costs, and whether it may be answered on a thread."""
+        entry = self._methods.get(method)
+        if entry is None:
+            return 1, False
+        try:
+            return entry.cost(_read(entry.params, params)), entry.reads_store
+        except ZionError:
+            return 1, False  # the call itself will say what is wrong
 
     def call(self, method: str, params: Any) -> Any:
         """Call a method; returns JSON values. Raises `CallError` and nothing else."""
@@ -228,6 +256,7 @@ class Methods:
             mining=node.mining,
             hash_rate=node.hash_rate,
             finality=tuple(FinalityView(hint.amount, hint.depth) for hint in node.params.finality),
+            problems=node.problems,
         )
 
     def _submit(self, params: _TransactionParams) -> Submitted:

@@ -357,9 +357,15 @@ class Store:
 
     @contextmanager
     def batch(self) -> Iterator[StateWriter]:
-        """Write: one commit at the end, or nothing if the body raises."""
-        with self._env.begin(write=True) as txn:
-            yield StateWriter(txn, self._tables)
+        """Write: one commit at the end, or nothing if the body raises; `StoreError` when the disk is full."""
+        try:
+            with self._env.begin(write=True) as txn:
+                yield StateWriter(txn, self._tables)
+        except lmdb.Error as error:
+            raise StoreError(
+                f"cannot write to the data directory: {error}",
+                hint="free disk space; the node goes on by itself",
+            ) from error
 
     @contextmanager
     def scratch(self) -> Iterator[StateWriter]:

@@ -1,7 +1,9 @@
 """The encrypted keystore: Ethereum's web3 version 3 format by eth-keyfile, with the ZION address in it.
 
-scrypt, AES-128-CTR, keccak MAC. eth-keyfile takes a second to import and (by py_ecc) raises Python's
-recursion limit so far that deeply nested JSON can overflow the C stack: it is imported only when used.
+scrypt, AES-128-CTR, keccak MAC. The MAC does not cover the address: that is a label which anybody who can
+write to the file can change. The key itself says its address, once the password has been given. eth-keyfile
+takes a second to import and (by py_ecc) raises Python's recursion limit so far that deeply nested JSON can
+overflow the C stack: it is imported only when used.
 """
 
 from __future__ import annotations
@@ -17,7 +19,12 @@ SCRYPT_WORK = 2**18
 
 
 def save_keystore(key: Key, path: Path, password: str, *, work: int | None = None) -> None:
-    """Write an encrypted keystore, readable only by its owner; an existing file is never overwritten."""
+    """Write an encrypted keystore, readable only by its owner; an existing file is never overwritten.
+
+    Raises `WalletError` for an empty password.
+    """
+    if not password:
+        raise WalletError("the password is empty", hint="an empty password protects nothing: choose one")
     from eth_keyfile.keyfile import create_keyfile_json
 
     data = create_keyfile_json(key.secret, password.encode(), kdf="scrypt", iterations=work or SCRYPT_WORK)
@@ -34,20 +41,26 @@ def save_keystore(key: Key, path: Path, password: str, *, work: int | None = Non
 
 
 def load_keystore(path: Path, password: str) -> Key:
-    """Read an encrypted keystore. Raises `WalletError`."""
+    """Read an encrypted keystore. Raises `WalletError`, also when the file names another key's address."""
     from eth_keyfile.keyfile import decode_keyfile_json
 
     data = _read(path)
     try:
-        return Key.from_secret(bytes(decode_keyfile_json(data, password.encode())))
+        key = Key.from_secret(bytes(decode_keyfile_json(data, password.encode())))
     except ValueError:
         raise WalletError(f"wrong password for {path}", hint="or the file is damaged") from None
     except (KeyError, TypeError, NotImplementedError):
         raise WalletError(f"{path} is not a version 3 keystore", hint="make one with: wallet new") from None
+    if data.get("address") != key.address:
+        raise WalletError(
+            f"{path} names another address than its key has",
+            hint="somebody changed the file: do not give its address to anybody; restore it from a backup",
+        )
+    return key
 
 
 def keystore_address(path: Path) -> str:
-    """Return the address that a keystore names, without its password."""
+    """Return the address that a keystore names. Nothing vouches for it: `load_keystore` compares it."""
     address = _read(path).get("address")
     if not isinstance(address, str):
         raise WalletError(f"{path} does not name an address")

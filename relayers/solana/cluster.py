@@ -115,11 +115,8 @@ class Cluster:
 
     async def check_receiver(self, key: Pubkey) -> None:
         """Raise `CannotReceiveError` for an account that is not a wallet: a program, one of a program (a
-        mint, a token account, a vault), or one that holds data (a nonce).
-
-        Coins there are the account's, also where somebody has the key of its address. An address without an
-        account may be a wallet's.
-        """
+        mint, a token account, a vault), or one that holds data (a nonce). Coins there are the account's,
+        also where somebody has the key of its address. An address without an account may be a wallet's."""
         found = await self.account(key)
         if found is None:
             return

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from bridge.protocol.effects import (
     CancelLock,
     Effect,
@@ -117,6 +119,21 @@ def _check_times_of_counterlock(swap: Swap) -> None:
     assert left_source >= left + fate + claim, "1: bridge's time by the clocks of now"
 
 
+def _check_terms_of_destination(before: Swap, after: Swap) -> None:
+    """They change once at most, within what the quote left open, and not under a lock that was seen."""
+    old, new, left_open = before.destination.terms, after.destination.terms, before.policy.counterlock
+    assert after.terms_fixed >= before.terms_fixed, "what was decided was undone"
+    if before.terms_fixed or not after.terms_fixed:
+        assert old == new, "an agreed term changed"
+        return
+    assert left_open is not None, "decided what the quote had fixed"
+    assert before.destination.state in {LegState.NONE, LegState.INTENT}, "decided after the lock"
+    assert left_open.minimum <= new.amount <= left_open.maximum, "an amount that was not agreed on"
+    assert new.deadline <= old.deadline == left_open.latest, "a later deadline than agreed on"
+    same = msgspec.structs.replace(new, amount=old.amount, deadline=old.deadline)
+    assert same == old, "an agreed term changed"
+
+
 def check_step(before: Swap, after: Swap) -> None:
     """What one event can never do."""
     assert before.abandoned is None or after.abandoned is before.abandoned, "an abandonment was undone"
@@ -130,7 +147,7 @@ def check_step(before: Swap, after: Swap) -> None:
         assert after.times[chain] >= time, "a clock went backwards"
     assert (before.id, before.hashlock, before.policy) == (after.id, after.hashlock, after.policy)
     assert before.source.terms == after.source.terms, "an agreed term changed"
-    assert before.destination.terms == after.destination.terms, "an agreed term changed"
+    _check_terms_of_destination(before, after)
     if after.destination.state is LegState.NONE:
         assert before.destination.state in {LegState.NONE, LegState.INTENT}, "4: an orphaned lock may return"
     if before.destination.state is LegState.NONE and after.destination.state is LegState.INTENT:

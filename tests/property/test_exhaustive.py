@@ -11,15 +11,19 @@ import pytest
 
 from bridge.protocol import events as ev
 from bridge.protocol.rules import required_effects
-from bridge.protocol.timelocks import expiry_time, latest_claim_start, latest_counterlock
-from bridge.protocol.transition import transition
+from bridge.protocol.timelocks import expiry_time, latest_claim_start, latest_counterlock, user_time
+from bridge.protocol.transition import new_swap, transition
 from bridge.protocol.types import (
+    Amount,
     BlockHeight,
     BlockRef,
+    CounterlockRange,
     LockId,
     PriceSeen,
+    PriceTerms,
     Purpose,
     Swap,
+    SwapId,
     SwapState,
     TxId,
     UnixSeconds,
@@ -90,6 +94,28 @@ DOUBTFUL = [
 SEEN_PRICE = PriceSeen("2000", "0.5", 1_000, 5)
 LATE_LOCK = chain_facts(SOURCE, "s", SOURCE_TERMS, block(11, time=PLAN.lock_by + 1))[0]
 
+EARLIEST = START + user_time(POLICY.destination, POLICY.user_window) + 240
+LEFT_OPEN = CounterlockRange(
+    DESTINATION_TERMS.amount, Amount(495_000_000), Amount(505_000_000), PLAN.destination, slack=240
+)
+DECIDED = {
+    "low": msgspec.structs.replace(
+        DESTINATION_TERMS, amount=LEFT_OPEN.minimum, deadline=UnixSeconds(EARLIEST)
+    ),
+    "high": msgspec.structs.replace(DESTINATION_TERMS, amount=LEFT_OPEN.maximum),
+    "too little": msgspec.structs.replace(DESTINATION_TERMS, amount=Amount(LEFT_OPEN.minimum - 1)),
+}
+DECISIONS: list[ev.Event] = [
+    *(
+        ev.PriceChecked(SEEN_PRICE, go=True, amount=terms.amount, deadline=terms.deadline)
+        for terms in DECIDED.values()
+    ),
+    ev.PriceChecked(
+        SEEN_PRICE, go=True, amount=LEFT_OPEN.minimum, deadline=UnixSeconds(PLAN.destination + 1)
+    ),
+    ev.PriceChecked(SEEN_PRICE, go=False),
+]
+
 WORLDS: dict[str, list[ev.Event]] = {
     "deadlines": [
         *GOOD_LOCKS,
@@ -111,6 +137,26 @@ WORLDS: dict[str, list[ev.Event]] = {
         ev.PriceChecked(PriceSeen("2000", "0.6", 1_010, 200_000_000), go=False),
         *source_ticks(PLAN.source),
     ],
+    "the terms are decided at the lock": [
+        *(
+            fact
+            for fact in chain_facts(SOURCE, "s", SOURCE_TERMS, block(10))
+            if isinstance(fact, ev.LockSeen | ev.LockFinal | ev.ClaimSeen | ev.RefundFinal)
+        ),
+        ev.RefundSeen(SOURCE, LockId("s"), TxId("refund"), block(29)),
+        *DECISIONS,
+        *(
+            ev.LockSeen(DESTINATION, LockId(name), DECIDED[name], TxId(name), block(20))
+            for name in ("low", "high")
+        ),
+        ev.ClaimSeen(DESTINATION, LockId("low"), TxId("claim"), block(30), PREIMAGE),
+        ev.ClaimFinal(SOURCE, LockId("s")),
+        ev.ClaimFinal(DESTINATION, LockId("low")),
+        ev.RefundSeen(DESTINATION, LockId("high"), TxId("refund"), block(31, time=PLAN.destination)),
+        ev.RefundFinal(DESTINATION, LockId("high")),
+        *PEOPLE[2:3],
+        *destination_ticks(PLAN.destination),
+    ],
     "late and expired": [
         *GOOD_LOCKS,
         *PEOPLE[1:],
@@ -126,6 +172,8 @@ class Exploration:
     def __init__(self, start: Swap) -> None:
         self.origin: dict[bytes, tuple[bytes, ev.Event] | None] = {msgspec.msgpack.encode(start): None}
         self.states: set[SwapState] = set()
+        self.ended: set[int] = set()
+        """The destination's amounts of the swaps that ended."""
         self.steps = 0
 
     def play(self, swap: Swap, event: ev.Event) -> Swap | None:
@@ -150,6 +198,8 @@ class Exploration:
             raise AssertionError(f"{error}\nafter these events:\n{path}") from error
         self.origin[key] = msgspec.msgpack.encode(swap), event
         self.states.add(after.state)
+        if after.state in {SwapState.COMPLETED, SwapState.REFUNDED}:
+            self.ended.add(after.destination.terms.amount)
         return after
 
     def path(self, key: bytes, last: ev.Event) -> list[ev.Event]:
@@ -161,8 +211,13 @@ class Exploration:
         return events[::-1]
 
 
-def begin() -> Swap:
-    return Player().feed(ev.Accepted(), *source_ticks(START), *destination_ticks(START)).swap
+def begin(name: str = "") -> Swap:
+    policy = POLICY
+    if name == "the terms are decided at the lock":
+        price = PriceTerms(4_000, 1, 10_000_000)
+        policy = msgspec.structs.replace(POLICY, price=price, counterlock=LEFT_OPEN)
+    swap = new_swap(SwapId("swap-1"), source=SOURCE_TERMS, destination=DESTINATION_TERMS, policy=policy)
+    return Player(swap).feed(ev.Accepted(), *source_ticks(START), *destination_ticks(START)).swap
 
 
 LARGE = {"deadlines", "the price moves"}
@@ -174,7 +229,7 @@ LARGE = {"deadlines", "the price moves"}
     [pytest.param(name, marks=pytest.mark.long) if name in LARGE else name for name in WORLDS],
 )
 def test_no_order_of_events_leads_to_a_swap_that_breaks_an_invariant(name: str) -> None:
-    frontier = [begin()]
+    frontier = [begin(name)]
     exploration = Exploration(frontier[0])
     while frontier:
         frontier = [
@@ -186,6 +241,10 @@ def test_no_order_of_events_leads_to_a_swap_that_breaks_an_invariant(name: str) 
     print(f"{name}: {len(exploration.origin)} swaps, {exploration.steps} steps")
     assert len(exploration.origin) > 1000
     odd = SwapState.ATTENTION if name == "what nobody can prove" else SwapState.INVALID_LOCK
+    if name == "the terms are decided at the lock":
+        odd = SwapState.COUNTERLOCKING
+        ended = exploration.ended
+        assert {LEFT_OPEN.quoted, LEFT_OPEN.minimum, LEFT_OPEN.maximum} == ended
     assert {SwapState.COMPLETED, SwapState.REFUNDED, odd} <= exploration.states
 
 

@@ -27,8 +27,10 @@ QUIET = Bounds(reorgs=0, faults=0)
         (replace(QUIET, lock_window=1, odd_claims=True), 12_000),
         (replace(QUIET, careful=True, reorgs=1), 12_000),
         (Bounds(stray=True, operator=True), 12_000),
+        (replace(QUIET, careful=True, floating=-1, lock_window=3), 20_000),
+        (Bounds(floating=1, lock_window=2), 12_000),
     ],
-    ids=["careful", "hostile", "reorg", "all"],
+    ids=["careful", "hostile", "reorg", "all", "floating, careful", "floating, all"],
 )
 def test_no_order_of_events_breaks_a_promise(bounds: Bounds, most: int) -> None:
     found = Search(bounds).run(most=most)

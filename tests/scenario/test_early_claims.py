@@ -56,6 +56,23 @@ async def test_a_claim_while_the_destinations_relayer_is_away_pays_the_user_once
         assert world.locks_sent() == 0
 
 
+@pytest.mark.parametrize("steps", [2, 40])
+async def test_a_claim_that_is_understood_only_later_is_no_contradiction_to_itself(
+    world: BridgeWorld, steps: int
+) -> None:
+    """It was seen first as a spend without proof, in the very block that shows the claim."""
+    world.swap(claims=False, refunds=False)
+    await world.until(lambda: world.get().source.state is LegState.SEEN)
+    claim_for_the_bridge(world)
+    world.chains[ETHEREUM].odd.update(world.chains[ETHEREUM].mempool)
+    await world.until(lambda: world.get().source.state is LegState.SPENT_UNKNOWN)
+    await world.steps(steps)
+    assert user_has(world) == (False, False)
+    world.chains[ETHEREUM].odd.clear()
+    await world.until(world.is_over, limit=300)
+    assert user_has(world) == (False, True)
+
+
 async def test_a_lock_that_came_too_late_and_was_claimed_is_paid_back(world: BridgeWorld) -> None:
     """Both in one block: nobody can give the lock back before."""
     world.swap(late=True, claims=False, refunds=False)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
-from bridge.api.auth import OPTIONAL, ClientAddress, Owner
+from bridge.api.auth import OPTIONAL, ClientAddress, Owner, RequiredOwner
 from bridge.api.problems import Kind, responses
 from bridge.api.services import Services, Use
 from bridge.api.views import quote_view
@@ -12,6 +12,7 @@ from bridge.config import PairConfig, to_units
 from bridge.desk.market import pause_of_chain
 from bridge.desk.quotes import QuoteAsk
 from bridge.desk.refused import RefusedError
+from bridge.protocol.lock_fee import FeePoint, value_text
 from bridge.protocol.pricing import FixedSide
 from bridge.protocol.types import Amount, ChainId
 from bridge.store import Transaction
@@ -20,6 +21,8 @@ from bridge.wire.market import (
     AssetView,
     ChainList,
     ChainView,
+    CreditView,
+    FeeChoice,
     KeyView,
     PairList,
     PairTiming,
@@ -52,6 +55,19 @@ def get_keys(services: Use) -> KeyView:
     return KeyView(algorithm="ed25519", public_key=services.quotes.public_key)
 
 
+@router.get("/credit", responses=responses(Kind.UNAUTHORIZED))
+def get_credit(services: Use, owner: RequiredOwner) -> CreditView:
+    """Show the credit of your client token, from which lock fees are held."""
+    with services.store.reading() as tx:
+        credit = tx.credits.of(owner)
+    return CreditView(
+        client=owner,
+        available=value_text(credit.available),
+        held=value_text(credit.held),
+        kept=value_text(credit.kept),
+    )
+
+
 @router.post(
     "/quotes",
     status_code=201,
@@ -72,6 +88,9 @@ def make_quote(request: QuoteRequest, services: Use, client: ClientAddress, owne
     client whose token has a record of finished swaps holds the inventory with it; anybody else holds it from
     their lock on."""
     ask = QuoteAsk(
+        firm=request.firm,
+        fee=_fee(request.lock_fee),
+        without_fee=request.lock_fee is FeeChoice.NONE,
         source=request.source,
         destination=request.destination,
         amount=Amount(int(request.amount)),
@@ -111,6 +130,10 @@ def _chain(services: Services, tx: Transaction, chain: ChainId) -> ChainView:
     )
 
 
+def _fee(choice: FeeChoice | None) -> FeePoint | None:
+    return None if choice is None or choice is FeeChoice.NONE else FeePoint(choice.value)
+
+
 def _pair(services: Services, tx: Transaction, pair: PairConfig) -> PairView:
     source, destination = (services.market.asset(key) for key in (pair.source, pair.destination))
     limits = services.market.limits(tx, pair)
@@ -119,9 +142,11 @@ def _pair(services: Services, tx: Transaction, pair: PairConfig) -> PairView:
     timing: PairTiming | None = None
     reason = ""
     minimum = limits.min_source
+    spread_ppm = pair.spread_ppm
     try:
         offer = services.market.offer(tx, pair.source, pair.destination, gasless=False)
         rate, price_time = offer.rate_text, Moment.at(offer.price_at)
+        spread_ppm = offer.spread.total
         minimum = services.market.least_source(offer)
         chains = services.settings.chains
         at_source = chains.timing(source, minimum)
@@ -144,7 +169,7 @@ def _pair(services: Services, tx: Transaction, pair: PairConfig) -> PairView:
         reason=reason,
         rate=rate,
         price_time=price_time,
-        spread_ppm=pair.spread_ppm,
+        spread_ppm=spread_ppm,
         minimum=Money.of(source, minimum),
         maximum=Money.of(source, maximum),
         gasless_claim=pair.gasless,

@@ -19,9 +19,11 @@ from bridge.commands.swap.shown import find_record, pretty, tx_fields
 from bridge.commands.user import (
     DEFAULT_RECOVERY,
     ApiUrl,
+    Firm,
     Gasless,
     Keystore,
     KeystorePassword,
+    LockFee,
     Receive,
     Recovery,
     RecoveryPassword,
@@ -51,6 +53,8 @@ def start(
     recipient: Annotated[str, typer.Option(help="Your address on the other chain.")],
     receive: Receive = False,
     gasless: Gasless = False,
+    firm: Firm = False,
+    lock_fee: LockFee = "",
     keystore: Keystore = None,
     keystore_password_file: KeystorePassword = None,
     password_file: RecoveryPassword = None,
@@ -83,7 +87,16 @@ def start(
                     )
                     _check_owner(wallet, refund_address)
                 client = await stack.enter_async_context(BridgeClient(api, token=client_token()))
-                made = await ask_quote(client, source, destination, amount, receive=receive, gasless=gasless)
+                made = await ask_quote(
+                    client,
+                    source,
+                    destination,
+                    amount,
+                    receive=receive,
+                    gasless=gasless,
+                    firm=firm,
+                    lock_fee=lock_fee,
+                )
                 if wallet is not None:
                     body = checked_quote(made, public_key)
                     await _check_balance(wallet, body.source, body.price.source)

@@ -117,3 +117,8 @@ def readable(rows: Iterable[Row[Any]], read: Callable[[Row[Any]], R]) -> list[R]
 def records(rows: Iterable[Row[Any]], kind: type[R]) -> list[R]:
     """Turn rows into records."""
     return [record(row, kind) for row in rows]
+
+
+def readable_records(rows: Iterable[Row[Any]], kind: type[R]) -> list[R]:
+    """Turn independent rows into records, as `readable` does."""
+    return readable(rows, lambda row: record(row, kind))

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Row, bindparam, delete, func, select, update
 from bridge.chains.port import SetAside
 from bridge.protocol.types import BlockRef, ChainId, LockId
 from bridge.store.records import ChainStatus, StoredSetAside
-from bridge.store.repositories.base import Repository, in_parts, record, records
+from bridge.store.repositories.base import Repository, in_parts, readable, record, records, unreadable
 from bridge.store.tables import BlockRow, ChainStatusRow, SetAsideRow, table_of
 from bridge.store.write_buffer import WriteBuffer
 
@@ -83,7 +83,11 @@ class Blocks(Repository):
 
 def _item(row: Row[Any]) -> StoredSetAside:
     block = BlockRef(row.block_height, row.block_id, row.block_parent, row.block_time)
-    return record(row, StoredSetAside, block=block, lock_ids=_lock_ids.decode(row.lock_ids))
+    try:
+        lock_ids = _lock_ids.decode(row.lock_ids)
+    except msgspec.DecodeError as error:
+        raise unreadable("item", row) from error
+    return record(row, StoredSetAside, block=block, lock_ids=lock_ids)
 
 
 class SetAsides(Repository):
@@ -127,7 +131,7 @@ class SetAsides(Repository):
         if not_by:
             where.append(_set_aside.c.software != not_by)
         statement = select(_set_aside).where(*where).order_by(_set_aside.c.block_height, _set_aside.c.id)
-        return [_item(row) for row in self._all(statement.limit(limit))]
+        return readable(self._all(statement.limit(limit)), _item)
 
     def get(self, item_id: int) -> StoredSetAside | None:
         """Return an item."""
@@ -146,7 +150,14 @@ class SetAsides(Repository):
         self._run(update(_set_aside).where(_set_aside.c.id == item_id).values(resolved=True))
 
 
-_GET_STATUS = select(_status.c.body).where(_status.c.chain == bindparam("wanted"))
+_GET_STATUS = select(_status.c.chain, _status.c.body).where(_status.c.chain == bindparam("wanted"))
+
+
+def _stored_status(row: Row[Any]) -> ChainStatus:
+    try:
+        return _status_decoder.decode(row.body)
+    except msgspec.DecodeError as error:
+        raise unreadable("status of", row) from error
 
 
 class Chains(Repository):
@@ -171,14 +182,14 @@ class Chains(Repository):
         self._read[status.chain] = stamped
 
     def get(self, chain: ChainId) -> ChainStatus | None:
-        """Return a chain's status, None before its relayer first ran."""
+        """Return a chain's status, None before its relayer first ran, and where it cannot be read: until its
+        relayer writes it again nothing is concluded from it."""
         if chain not in self._read:
-            row = self._first(_GET_STATUS, {"wanted": chain})
-            self._read[chain] = _status_decoder.decode(row.body) if row else None
+            found = readable(self._all(_GET_STATUS, {"wanted": chain}), _stored_status)
+            self._read[chain] = found[0] if found else None
         return self._read[chain]
 
     def all(self) -> dict[ChainId, ChainStatus]:
         """Return the status of every chain that has one."""
-        rows = self._all(select(_status.c.body).order_by(_status.c.chain))
-        found = [_status_decoder.decode(row.body) for row in rows]
-        return {status.chain: status for status in found}
+        rows = self._all(select(_status.c.chain, _status.c.body).order_by(_status.c.chain))
+        return {status.chain: status for status in readable(rows, _stored_status)}

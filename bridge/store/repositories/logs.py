@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import msgspec
 from sqlalchemy import bindparam, delete, func, select
 
 from bridge.protocol.events import Event, redacted_json
 from bridge.protocol.types import Swap, SwapId, SwapState
 from bridge.store.records import Notification, SwapEvent
-from bridge.store.repositories.base import Repository, in_parts, records
+from bridge.store.repositories.base import Repository, in_parts, readable_records
 from bridge.store.tables import NotificationRow, SwapEventRow, SwapRow, table_of
 
 _swaps = table_of(SwapRow)
@@ -31,6 +32,14 @@ _WRITES_EVENTS = select(func.pg_advisory_xact_lock_shared(_EVENTS_LOCK))
 _AWAITS_EVENTS = select(func.pg_advisory_xact_lock(_EVENTS_LOCK))
 _INSERT_EVENT = _events.insert()
 _INSERT_NOTIFICATION = _notifications.insert()
+
+
+class EventPage(msgspec.Struct, frozen=True):
+    """Some events in order, the number of the newest row that was looked at, and whether it was the last."""
+
+    events: list[SwapEvent]
+    seq: int
+    is_last: bool
 
 
 class Events(Repository):
@@ -78,14 +87,22 @@ class Events(Repository):
 
     def after(self, seq: int, limit: int = 500, swap_id: SwapId = SwapId("")) -> list[SwapEvent]:
         """Return the events after a sequence number, in order, of one swap or all."""
+        return self.page(seq, limit, swap_id).events
+
+    def page(self, seq: int, limit: int, swap_id: SwapId = SwapId("")) -> EventPage:
+        """Return the same with where to go on: also past an event that cannot be read, which is left out."""
         if swap_id:  # those of one swap show in their order
             statement = select(_events).where(_events.c.seq > seq, _events.c.swap_id == swap_id)
-            return records(self._all(statement.order_by(_events.c.seq).limit(limit)), SwapEvent)
-        last = self._settled()
-        if last <= seq:
-            return []
-        statement = _LATER_EVENTS.order_by(_events.c.seq).limit(limit)
-        return records(self._all(statement, {"after": seq, "last": last}), SwapEvent)
+            rows = self._all(statement.order_by(_events.c.seq).limit(limit))
+        else:
+            last = self._settled()
+            if last <= seq:
+                return EventPage([], seq, is_last=True)
+            statement = _LATER_EVENTS.order_by(_events.c.seq).limit(limit)
+            rows = self._all(statement, {"after": seq, "last": last})
+        return EventPage(
+            readable_records(rows, SwapEvent), rows[-1].seq if rows else seq, is_last=len(rows) < limit
+        )
 
     def last_seq_of(self, swap_id: SwapId) -> int:
         """Return the newest sequence number of one swap, 0 if there is none."""
@@ -129,7 +146,9 @@ class Notifications(Repository):
         statement = select(_notifications).where(_notifications.c.seq > seq)
         if swap_id:
             statement = statement.where(_notifications.c.swap_id == swap_id)
-        return records(self._all(statement.order_by(_notifications.c.seq).limit(limit)), Notification)
+        return readable_records(
+            self._all(statement.order_by(_notifications.c.seq).limit(limit)), Notification
+        )
 
     def ended_before(self, before_ms: int, limit: int) -> list[int]:
         """Return the numbers of status changes from before a time of swaps that have ended."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy import delete, select, update
 
 from bridge.store.records import AuditEntry, Control, IdempotentAnswer
-from bridge.store.repositories.base import Repository, record, records
+from bridge.store.repositories.base import Repository, readable_records, record, records
 from bridge.store.tables import AuditRow, ControlRow, IdempotencyRow, table_of
 
 _idempotency = table_of(IdempotencyRow)
@@ -56,7 +56,7 @@ class Audit(Repository):
         statement = select(_audit)
         if seq is not None:
             statement = statement.where(_audit.c.seq < seq)
-        return records(self._all(statement.order_by(_audit.c.seq.desc()).limit(limit)), AuditEntry)
+        return readable_records(self._all(statement.order_by(_audit.c.seq.desc()).limit(limit)), AuditEntry)
 
 
 class Controls(Repository):

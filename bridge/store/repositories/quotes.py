@@ -112,6 +112,14 @@ _RELEASE = (
     .values(live=False, released_ms=bindparam("now"))
 )
 
+_MAKE_FIRM = (
+    update(_reservations)
+    .where(
+        _reservations.c.swap_id == bindparam("swap"), _reservations.c.live, _reservations.c.firm_ms.is_(None)
+    )
+    .values(firm_ms=bindparam("since"))
+)
+
 
 def _standing(spent_states: Sequence[str], *where: ColumnElement[bool]) -> Select[Any]:
     """The amounts that are promised of an asset and have not left the balance. Built once: building a
@@ -183,15 +191,14 @@ class Reservations(Repository):
             .values(swap_id=swap_id, expires_ms=None)
         )
 
-    def make_firm(self, swap_id: SwapId) -> int:
-        """Let what a swap has only asked for count from now on; returns how many rows began to."""
-        return self._run(
-            update(_reservations)
-            .where(
-                _reservations.c.swap_id == swap_id, _reservations.c.live, _reservations.c.firm_ms.is_(None)
-            )
-            .values(firm_ms=self.now_ms + 1)  # never the time of its quote: that marks what counted at once
-        )
+    def make_firm(self, swap_id: SwapId) -> None:
+        """Let what a swap has only asked for count from now on, with whatever else this transaction writes;
+        repeating it does nothing."""
+        # Never the time of its quote: that marks what counted at once.
+        self._buffer.add(self._make_all_firm, {"swap": swap_id, "since": self.now_ms + 1})
+
+    def _make_all_firm(self, rows: list[dict[str, Any]]) -> None:
+        self._write_all(_MAKE_FIRM, list({row["swap"]: row for row in rows}.values()))
 
     def covered(self, swap_id: SwapId, asset: str) -> tuple[Amount, Amount] | None:
         """Return what a swap that began to count late needs of an asset for its lock, and what is promised
@@ -244,6 +251,18 @@ class Reservations(Repository):
         """Tell whether `release_expired` would find something."""
         where = (_reservations.c.live, _reservations.c.expires_ms <= self.now_ms)
         return self._first(select(_reservations.c.id).where(*where).limit(1)) is not None
+
+    def all_live(self) -> list[Reservation]:
+        """Return all that is promised or asked for now, oldest first."""
+        statement = (
+            select(_reservations)
+            .where(
+                _reservations.c.live,
+                or_(_reservations.c.expires_ms.is_(None), _reservations.c.expires_ms > self.now_ms),
+            )
+            .order_by(_reservations.c.id)
+        )
+        return records(self._all(statement), Reservation)
 
     def reserved(self, asset: str) -> int:
         """Return the sum promised of an asset, smallest units; what has expired no longer counts."""

@@ -27,7 +27,7 @@ from bridge.store.recovery_tables import (
     RestoredEventRow,
     UnknownLockRow,
 )
-from bridge.store.repositories.base import Repository, record, records
+from bridge.store.repositories.base import Repository, readable_records, record, records
 from bridge.store.tables import TransactionRow, table_of
 
 _acceptances = table_of(AcceptanceRow)
@@ -146,7 +146,7 @@ class Acceptances(Repository):
         """Return receipts in the order of their swaps' ids, after one of them."""
         statement = select(_acceptances).where(_acceptances.c.swap_id > after)
         ordered = statement.order_by(_acceptances.c.swap_id).limit(limit)
-        return records(self._all(ordered), StoredAcceptance)
+        return readable_records(self._all(ordered), StoredAcceptance)
 
 
 class UnknownLocks(Repository):
@@ -226,7 +226,7 @@ class Restorations(Repository):
         """Return those that have not become swaps yet, oldest first."""
         where = _restorations.c.state != RestorationState.DONE.value
         ordered = select(_restorations).where(where).order_by(_restorations.c.created_ms)
-        return records(self._all(ordered), Restoration)
+        return readable_records(self._all(ordered), Restoration)
 
     def count_going_on(self, origin: str) -> int:
         """Return how many of one origin have not become swaps yet."""
@@ -243,7 +243,7 @@ class Restorations(Repository):
     def rescans(self, chain: ChainId) -> list[Rescan]:
         """Return what is still to be read of a chain, the lowest first."""
         where = (_rescans.c.chain == chain, _rescans.c.done.is_(False))
-        return records(self._all(select(_rescans).where(*where).order_by(_rescans.c.height)), Rescan)
+        return readable_records(self._all(select(_rescans).where(*where).order_by(_rescans.c.height)), Rescan)
 
     def rescans_of(self, swap_id: SwapId) -> list[Rescan]:
         """Return how far both chains of a swap were read again."""

@@ -28,6 +28,10 @@ SEARCHES: dict[str, Bounds] = {
     "a hostile user, a reorg": replace(QUIET, reorgs=1),
     "a hostile user, a second lock": replace(QUIET, stray=True),
     "a hostile user, an operator": replace(QUIET, operator=True),
+    "a careful user, terms decided at the lock": replace(QUIET, careful=True, floating=-1, lock_window=3),
+    "a careful user, terms decided at the lock, a fault": replace(QUIET, careful=True, floating=1, faults=1),
+    "a careful user, terms decided at the lock, a reorg": replace(QUIET, careful=True, floating=1, reorgs=1),
+    "a hostile user, terms decided at the lock": Bounds(floating=1, lock_window=2),
     "a careful user, everything at once": Bounds(careful=True, operator=True, inclusion=2, user_window=3),
     "a hostile user, everything at once": Bounds(
         odd_claims=True, stray=True, operator=True, inclusion=2, user_window=3

@@ -10,10 +10,24 @@ import msgspec
 from bridge.protocol import events as ev
 from bridge.protocol import rules
 from bridge.protocol.alarms import next_alarm
+from bridge.protocol.counterlock import decide, is_open
 from bridge.protocol.effects import CancelLock, Effect, SendClaim, SendCooperativeRefund, SendLock, SendRefund
 from bridge.protocol.payback import may_pay_back
 from bridge.protocol.transition import new_swap, transition
-from bridge.protocol.types import BlockHeight, LegRole, LockId, Purpose, Swap, SwapId, TxId, UnixSeconds
+from bridge.protocol.types import (
+    BlockHeight,
+    ChainId,
+    LegRole,
+    LegState,
+    LockId,
+    LockTerms,
+    PriceSeen,
+    Purpose,
+    Swap,
+    SwapId,
+    TxId,
+    UnixSeconds,
+)
 from tests.property.invariants import check_step, check_swap
 from tests.property.model.chain import Block, Party, Tx
 from tests.property.model.terms import Terms
@@ -136,7 +150,8 @@ class Engine:
         match tx.kind:
             case Purpose.LOCK:
                 special = {STRAY: self._terms.stray, PAYBACK: self._terms.payback}
-                terms = special[tx.lock] if tx.lock in special else self._terms.of[role]
+                own = self._terms.of[role] if role is SOURCE else self.swap(world).destination.terms
+                terms = special.get(tx.lock, own)
                 return [ev.LockSeen(role, lock, terms, tx_id, block.ref)]
             case Purpose.CLAIM if tx.odd and not self._reads_odd(world):
                 return [ev.SpendSeen(role, lock, tx_id, block.ref)]
@@ -174,6 +189,14 @@ class Engine:
         return []
 
     def act(self, world: World) -> World:
+        swap = self.swap(world)
+        refusal = rules.may_counterlock(swap)
+        if (
+            swap.destination.state is LegState.INTENT
+            and refusal is not None
+            and rules.withdraws_counterlock(refusal)
+        ):
+            world = self._cancel(world)  # so does the outbox, whatever the swap requires
         for effect in rules.required_effects(self.swap(world)):
             world = self._carry_out(world, effect)
         return world
@@ -211,8 +234,26 @@ class Engine:
         swap = self.swap(world)
         if rules.may_counterlock(swap, now) or rules.check_source_lock(swap, self._evidence(world)):
             return world
+        if is_open(swap):
+            world = self._decide(world, now)
+            swap = self.swap(world)
+            require(not is_open(swap), "the terms cannot be decided")
+            if rules.may_counterlock(swap, now):
+                return world
         self._check_counterlock(world)
         return self._bridge_sends(world, DESTINATION, Purpose.LOCK, "d")
+
+    def _decide(self, world: World, now: dict[ChainId, UnixSeconds]) -> World:
+        terms = decide(self.swap(world), self._terms.rate, now)
+        assert isinstance(terms, LockTerms), terms
+        seen = PriceSeen("1", "1", 0, 0)
+        return self.feed(world, ev.PriceChecked(seen, go=True, amount=terms.amount, deadline=terms.deadline))
+
+    def deadlines(self, world: World) -> dict[str, int]:
+        """Return every lock's deadline."""
+        if not self._bounds.floating:
+            return self._terms.deadlines
+        return {**self._terms.deadlines, "d": int(self.swap(world).destination.terms.deadline)}
 
     def _pay_back(self, world: World) -> World:
         if may_pay_back(self.swap(world)):

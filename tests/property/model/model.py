@@ -138,7 +138,10 @@ class Model:
         if found is None or not world.destination.is_final(found[1]):
             return False
         now = UnixSeconds(world.destination.tip.time)
-        return may_reveal(self.terms.policy.destination, UnixSeconds(self.terms.deadlines["d"]), now) is None
+        return (
+            may_reveal(self.terms.policy.destination, UnixSeconds(self.engine.deadlines(world)["d"]), now)
+            is None
+        )
 
     def _share(self, world: World) -> World | None:
         if "the user shares the secret" in world.done:
@@ -153,7 +156,8 @@ class Model:
         chain, then = world.chain(role), Phase(world.phase + 1)
         world = world._replace(phase=then)
         time, name = self._clock(role, world.slot), role.value
-        for after in chain.blocks_at(time, world.slot, self.terms.deadlines):
+        deadlines = self.engine.deadlines(world)
+        for after in chain.blocks_at(time, world.slot, deadlines):
             yield Move(_what_is_in(after, name), world.with_chain(role, after))
         if world.faults:
             yield Move(f"the {name}'s chain stands still", world._replace(faults=world.faults - 1))
@@ -161,8 +165,8 @@ class Model:
             return
         for depth in range(1, min(self.bounds.depth, len(chain.blocks))):
             for forget in (False,) if self.bounds.careful else (False, True):
-                for branch in chain.reorganised(depth, world.slot, self.terms.deadlines, forget):
-                    for after in branch.blocks_at(time, world.slot, self.terms.deadlines):
+                for branch in chain.reorganised(depth, world.slot, deadlines, forget):
+                    for after in branch.blocks_at(time, world.slot, deadlines):
                         moved = world._replace(reorgs=world.reorgs - 1).with_chain(role, after)
                         yield Move(f"a reorg of {depth}; {_what_is_in(after, name)}", moved)
 
@@ -192,10 +196,9 @@ class Model:
         """Tell whether nothing is left to happen by itself: at an end, or some time after the last date."""
         if world.phase is not Phase.PEOPLE:
             return False
+        deadlines = self.engine.deadlines(world)
         waiting = any(
-            chain.allows(tx, self.terms.deadlines)
-            for chain in (world.source, world.destination)
-            for tx in chain.mempool
+            chain.allows(tx, deadlines) for chain in (world.source, world.destination) for tx in chain.mempool
         )
         over = is_terminal(self.engine.swap(world)) and not waiting
         return over or world.slot > self.horizon + 8 * self.bounds.depth + 8 * self.bounds.inclusion
@@ -211,7 +214,8 @@ class Model:
         return self.engine.run(world._replace(last_move=0))
 
     def _fair_block(self, world: World, role: LegRole) -> Chain:
-        choices = world.chain(role).blocks_at(self._clock(role, world.slot), world.slot, self.terms.deadlines)
+        deadlines = self.engine.deadlines(world)
+        choices = world.chain(role).blocks_at(self._clock(role, world.slot), world.slot, deadlines)
         return max(choices, key=lambda chain: (len(chain.tip.txs), chain.tip.txs))
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+
 import msgspec
 
 from bridge.protocol.timelocks import plan_deadlines
@@ -10,8 +12,10 @@ from bridge.protocol.types import (
     Amount,
     Asset,
     ChainTiming,
+    CounterlockRange,
     LegRole,
     LockTerms,
+    PriceTerms,
     SwapPolicy,
     UnixSeconds,
     payback_terms,
@@ -39,6 +43,15 @@ class Terms:
             lock_window=bounds.lock_window,
         )
         self.policy = SwapPolicy(timing, timing, bounds.user_window, bounds.outage, plan.lock_by)
+        if bounds.floating:
+            self.policy = msgspec.structs.replace(
+                self.policy,
+                price=PriceTerms(1, 1, 10_000_000),
+                counterlock=CounterlockRange(
+                    Amount(1000), Amount(990), Amount(1010), plan.destination, slack=bounds.inclusion
+                ),
+            )
+        self.rate = 1 + Fraction(bounds.floating, 100)
         self.of = {
             SOURCE: _terms(SOURCE, "user", "bridge", plan.source),
             DESTINATION: _terms(DESTINATION, "bridge", "user", plan.destination),

@@ -41,6 +41,9 @@ class Bounds:
     """The user locks a second time with other terms and the same hashlock."""
     operator: bool = False
     """An operator abandons the swap once."""
+    floating: int = 0
+    """The destination's amount and deadline are decided as it is locked, with the price up (1) or down (-1)
+    since the quote; 0: the quote fixed them."""
 
 
 class Phase(IntEnum):

@@ -11,6 +11,7 @@ import msgspec
 import pytest
 from starlette.testclient import TestClient
 
+from bridge.api.app import create_app
 from bridge.api.services import Services
 from bridge.chains.port import FeeEstimate
 from bridge.client.client import BridgeClient
@@ -20,7 +21,7 @@ from bridge.client.swap import checked_quote
 from bridge.config.sections import PricesConfig
 from bridge.desk.market import rate_text
 from bridge.desk.price_feeds import HttpFeed
-from bridge.desk.prices import PriceBook, PriceUnavailableError
+from bridge.desk.prices import Movement, PriceBook, PriceUnavailableError
 from bridge.desk.quotes import QuoteAsk
 from bridge.desk.refused import Reason, RefusedError
 from bridge.protocol.pricing import FixedSide
@@ -81,7 +82,7 @@ def test_the_gas_to_finish_is_reserved_beside_the_amount(client: TestClient, sto
     quote = play.ask(client, gasless=True)
     with store.reading() as tx:
         assert tx.reservations.outstanding(ETH) == 2 * 10**14  # the claim, twice the estimate
-        assert tx.reservations.outstanding(ZION) == int(quote["to"]["amount"]) + 2 * (1000 + 1000)
+        assert tx.reservations.outstanding(ZION) == int(quote["to_max"]["amount"]) + 2 * (1000 + 1000)
 
 
 def test_threads_racing_for_the_last_inventory_never_promise_more_than_there_is(
@@ -217,6 +218,67 @@ class Feed:
             lambda: self.clock,
             alone=True,
         )
+
+
+def test_a_pair_shows_the_spread_that_a_quote_takes(client: TestClient, services: Services) -> None:
+    assert isinstance(services.prices, play.FixedPrices)
+    services.prices.moves = Movement(volatility_ppm=800_000)
+    (pair,) = [p for p in client.get("/v1/pairs").json()["pairs"] if p["to"]["asset"] == ZION]
+    quote = client.post("/v1/quotes", json={"from": ETH, "to": ZION, "amount": pair["min"]["amount"]}).json()
+    items = {line["name"]: int(line["money"]["amount"]) for line in quote["fees"]}
+    spread = sum(items.get(name, 0) for name in ("base", "option", "jump", "peg", "reorg"))
+    gross = int(pair["min"]["amount"]) * 4000 * 10**8 // 10**18
+    assert pair["spread_ppm"] > 3_000
+    assert abs(spread * 10**6 - gross * pair["spread_ppm"]) <= 10**6
+
+
+def test_the_amount_may_follow_the_price_within_signed_limits_and_the_most_is_held(
+    client: TestClient, services: Services, store: Store
+) -> None:
+    assert isinstance(services.prices, play.FixedPrices)
+    services.prices.moves = Movement(volatility_ppm=800_000)
+    quote = play.ask(client)
+    least, quoted, most = (int(quote[name]["amount"]) for name in ("to_min", "to", "to_max"))
+    assert least < quoted < most
+    assert quoted - least == pytest.approx(most - quoted, abs=2)
+    assert 0.004 < (most - quoted) / quoted < 0.03
+    body = checked_quote(msgspec.convert(quote, QuoteView))
+    left_open = body.policy.counterlock
+    assert left_open is not None
+    assert (left_open.minimum, left_open.quoted, left_open.maximum) == (least, quoted, most)
+    assert left_open.latest == body.destination_deadline
+    with store.reading() as tx:
+        assert tx.reservations.outstanding(ZION) >= most
+    assert quote["tolerance_ppm"] is None
+
+
+@pytest.mark.parametrize("how", ["firm", "side"])
+def test_what_arrives_may_be_fixed_at_a_higher_price(
+    client: TestClient, services: Services, how: str
+) -> None:
+    assert isinstance(services.prices, play.FixedPrices)
+    services.prices.moves = Movement(volatility_ppm=800_000)
+    floating = play.ask(client)
+    more = {"firm": True} if how == "firm" else {"side": "to", "amount": floating["to"]["amount"]}
+    firm = play.ask(client, **more)
+    assert firm["to_min"] == firm["to"] == firm["to_max"]
+    assert firm["tolerance_ppm"] > 1_000
+    if how == "firm":
+        assert int(firm["to"]["amount"]) < int(floating["to"]["amount"])
+    else:
+        assert int(firm["from"]["amount"]) > int(floating["from"]["amount"])
+
+
+def test_the_first_quote_finds_prices_and_they_were_read_once(
+    services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[int] = []
+    monkeypatch.setattr(services.prices, "refresh", lambda: read.append(1))
+    with TestClient(create_app(services)) as client:
+        assert read == [1]
+        assert client.get("/healthz").status_code == 200
+        assert client.get("/v1/pairs").status_code == 200
+        assert read == [1]
 
 
 def test_a_feed_is_read_exactly_and_a_stale_price_stops_quoting() -> None:

@@ -17,14 +17,23 @@ from bridge.client.client import BridgeClient
 from bridge.client.errors import BridgeUnreachableError, UnsafeError
 from bridge.client.proxied import HttpxTransport
 from bridge.client.recovery import LIGHT, RecoveryDir, RecoveryError
-from bridge.client.swap import LockWatch, UserSwap
+from bridge.client.swap import LockWatch, UserSwap, checked_quote
 from bridge.commands.output import Output
 from bridge.commands.swap.claim import until_bridge_takes_it
 from bridge.keys.keystore import SecretKey
 from bridge.keys.quote_signature import QuoteSigner
-from bridge.protocol.types import LockTerms
+from bridge.protocol.events import PriceChecked
+from bridge.protocol.types import (
+    Amount,
+    CounterlockRange,
+    LegRole,
+    LockTerms,
+    PriceSeen,
+    SwapId,
+    UnixSeconds,
+)
 from bridge.store import Store
-from bridge.wire.swaps import RestoreState, SwapCreated
+from bridge.wire.swaps import RestoreState, SwapCreated, SwapView
 from relayers.fake.adapter import FakePort
 from relayers.fake.chain import FakeChain
 from relayers.fake.wallet import FakeWallet
@@ -272,6 +281,131 @@ async def test_the_secret_is_not_revealed_after_the_reveal_deadline(
     with pytest.raises(UnsafeError, match="had to be revealed"):
         await swap.reveal_to_bridge(PASSWORD, node.watch)
     assert not (await swap.status()).secret_shared
+
+
+# -- what the quote leaves open -----------------------------------------------------------------
+
+
+def decide(store: Store, swap: UserSwap, amount: int, earlier: int = 600) -> LockTerms:
+    """The bridge decides on an amount and a deadline, so much earlier than quoted."""
+    play.lock(store, swap.id, LegRole.SOURCE)
+    quoted = swap.record.destination
+    terms = msgspec.structs.replace(quoted, amount=Amount(amount), deadline=quoted.deadline - earlier)
+    seen = PriceSeen("2000", "0.5", play.START, 0, ("one",))
+    event = PriceChecked(seen, go=True, amount=terms.amount, deadline=terms.deadline)
+    assert play.happen(store, swap.id, event).destination.terms == terms
+    return terms
+
+
+def limits(swap: UserSwap) -> CounterlockRange:
+    left_open = swap.record.counterlock
+    assert left_open is not None
+    return left_open
+
+
+async def test_what_was_decided_within_the_signed_limits_is_what_the_user_waits_for(
+    bridge: BridgeClient, recovery: RecoveryDir, store: Store
+) -> None:
+    swap = await begin(bridge, recovery)
+    node, least = Node(swap), limits(swap).minimum
+    assert least < swap.record.destination.amount
+    terms = await asyncio.to_thread(decide, store, swap, least)
+    node.lock(terms)
+    assert not await swap.may_reveal_now(node.watch)
+    node.chain.mine(node.depth)
+    assert await swap.may_reveal_now(node.watch)
+    assert recovery.find(swap.id).destination == terms
+    again = UserSwap.resume(bridge, recovery, recovery.find(swap.id))
+    await again.place()  # although the swap's terms are no longer those of the quote
+    assert again.record.destination == terms
+    await asyncio.to_thread(play.lock, store, swap.id, LegRole.DESTINATION)
+    assert (await again.reveal_to_bridge(PASSWORD, node.watch)).secret_shared
+    view = await again.status()
+    assert view.counterlock is not None
+    assert (view.counterlock.fixed, view.counterlock.price is not None) == (True, True)
+    assert view.reveal_by.unix < terms.deadline
+
+
+@pytest.mark.parametrize("part", ["amount", "deadline", "recipient", "number"])
+async def test_what_the_bridge_decides_beyond_the_signed_limits_keeps_the_secret(
+    bridge: BridgeClient, recovery: RecoveryDir, store: Store, monkeypatch: pytest.MonkeyPatch, part: str
+) -> None:
+    swap = await begin(bridge, recovery)
+    node, left_open = Node(swap), limits(swap)
+    await asyncio.to_thread(decide, store, swap, left_open.minimum)
+    honest = bridge.swap
+
+    async def lie(swap_id: SwapId) -> SwapView:
+        body = msgspec.to_builtins(await honest(swap_id))
+        terms = body["destination"]["terms"]
+        if part == "amount":
+            terms["money"]["amount"] = str(left_open.minimum - 1)
+        elif part == "deadline":
+            terms["deadline"]["unix"] = left_open.latest + 1
+        elif part == "recipient":
+            terms["recipient"] = "mallory"
+        else:
+            terms["money"]["amount"] = "much"
+        return msgspec.convert(body, SwapView)
+
+    monkeypatch.setattr(bridge, "swap", lie)
+    before = swap.record
+    with pytest.raises(UnsafeError) as caught:
+        await swap.may_reveal_now(node.watch)
+    assert "keep the secret" in caught.value.hint
+    assert swap.record == before
+
+
+async def test_a_lock_with_another_amount_than_the_bridge_names_is_no_lock(
+    bridge: BridgeClient, recovery: RecoveryDir, store: Store
+) -> None:
+    swap = await begin(bridge, recovery)
+    node = Node(swap)
+    terms = await asyncio.to_thread(decide, store, swap, limits(swap).maximum)
+    node.lock(msgspec.structs.replace(terms, amount=limits(swap).minimum))
+    node.chain.mine(node.depth)
+    assert not await swap.may_reveal_now(node.watch)
+
+
+async def test_a_deadline_that_leaves_no_time_keeps_the_secret(
+    bridge: BridgeClient, recovery: RecoveryDir, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    swap = await begin(bridge, recovery)
+    node, honest = Node(swap), bridge.swap
+    terms = await asyncio.to_thread(decide, store, swap, limits(swap).minimum)
+    soon = node.chain.head.time + 5
+
+    async def hurry(swap_id: SwapId) -> SwapView:
+        body = msgspec.to_builtins(await honest(swap_id))
+        body["destination"]["terms"]["deadline"]["unix"] = soon
+        return msgspec.convert(body, SwapView)
+
+    monkeypatch.setattr(bridge, "swap", hurry)
+    node.lock(msgspec.structs.replace(terms, deadline=UnixSeconds(soon)))
+    with pytest.raises(UnsafeError, match="had to be revealed"):
+        await swap.may_reveal_now(node.watch)
+
+
+async def test_after_the_secret_is_out_the_terms_stay(
+    bridge: BridgeClient, recovery: RecoveryDir, store: Store
+) -> None:
+    swap = await begin(bridge, recovery)
+    node = Node(swap)
+    node.lock()
+    assert not await swap.may_reveal_now(node.watch)
+    node.chain.mine(node.depth)
+    swap._save(revealed=True)
+    before = swap.record
+    await asyncio.to_thread(decide, store, swap, limits(swap).minimum)
+    assert await swap.may_reveal_now(node.watch)
+    assert swap.record == before
+
+
+async def test_a_quote_that_shows_another_least_amount_than_it_signs_is_left(bridge: BridgeClient) -> None:
+    quote = await bridge.quote(ETH, ZION, 10**18)
+    more = msgspec.structs.replace(quote.destination_min, amount=str(int(quote.destination_min.amount) + 1))
+    with pytest.raises(UnsafeError, match="other terms"):
+        checked_quote(msgspec.structs.replace(quote, destination_min=more))
 
 
 async def test_a_bridge_that_never_sees_its_lock_does_not_make_the_user_wait_past_the_deadline(

@@ -11,7 +11,7 @@ import pytest
 
 from chain.consensus.chain import Chain
 from chain.rules.block import Block
-from chain.rules.errors import Reason, RuleBrokenError
+from chain.rules.errors import Reason, RuleBrokenError, StoreError
 from chain.rules.header import work_of
 from chain.rules.params import COIN, DEV, NetworkParams
 from chain.rules.records import Transaction, Witness
@@ -298,7 +298,7 @@ def test_a_block_whose_commit_failed_is_not_taken_for_known(
         raise lmdb.MapFullError("no space left")
 
     monkeypatch.setattr(StateWriter, "finish_block", full)
-    with pytest.raises(lmdb.MapFullError):
+    with pytest.raises(StoreError, match="no space left"):
         box.chain.accept_block(block)
     monkeypatch.setattr(StateWriter, "finish_block", sound)
     assert box.accept(block).connected

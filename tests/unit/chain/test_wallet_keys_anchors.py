@@ -79,6 +79,24 @@ def test_a_keystore_returns_its_key_and_only_for_its_password(tmp_path: Path) ->
         load_keystore(path, "battery staple")
 
 
+def test_a_keystore_that_names_another_address_is_refused(tmp_path: Path) -> None:
+    """The address stands outside what the password protects: a thief's would be shown and paid."""
+    path = tmp_path / "alice.json"
+    save_keystore(ALICE, path, "x", work=2)
+    data = json.loads(path.read_text())
+    data["address"] = BOB.address
+    path.write_text(json.dumps(data))
+    assert keystore_address(path) == BOB.address, "a label"
+    with pytest.raises(WalletError, match="another address"):
+        load_keystore(path, "x")
+
+
+def test_an_empty_password_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(WalletError, match="empty"):
+        save_keystore(ALICE, tmp_path / "alice.json", "", work=2)
+    assert not (tmp_path / "alice.json").exists()
+
+
 def test_a_keystore_never_overwrites_a_file(tmp_path: Path) -> None:
     path = tmp_path / "alice.json"
     save_keystore(ALICE, path, "x", work=2)

@@ -16,17 +16,19 @@ from bridge.desk.prices import Movement
 from bridge.desk.spread import (
     TooRiskyError,
     Windows,
+    fee_of,
     skew_ppm,
     spread_items,
     strike_ppb,
     windows,
 )
+from bridge.protocol.lock_fee import FeePoint, fee_ppb, strike_with_fee
 from bridge.protocol.option import deviation, exchange_option
 from bridge.protocol.pricing import FixedSide, Rate, SpreadItems, Terms, price
 from bridge.protocol.recheck import check_price, loss_ppb
 from bridge.protocol.refusals import RefusalCode
-from bridge.protocol.timelocks import plan_deadlines
-from bridge.protocol.types import Amount, Asset, ChainId, ChainTiming, PriceTerms, UnixSeconds
+from bridge.protocol.timelocks import counterlock_slack
+from bridge.protocol.types import Amount, Asset, ChainId, ChainTiming, PriceTerms
 from tests import instances
 
 CONFIG = DeskConfig()
@@ -47,41 +49,33 @@ def timing(name: str) -> ChainTiming:
 GOLDEN: dict[tuple[str, str], tuple[int, ...]] = {
     # Seconds until the look at the price, and to decide; what the choice costs in basis points at
     # 30, 60, 100 and 150 % a year.
-    ("zion", "ethereum"): (690, 7254, 89, 179, 300, 455),
-    ("zion", "solana"): (690, 6603, 85, 171, 286, 434),
-    ("zion", "stellar"): (690, 6462, 84, 169, 283, 429),
-    ("zion", "cardano"): (690, 7210, 89, 178, 299, 454),
-    ("ethereum", "zion"): (810, 7302, 89, 179, 301, 457),
-    ("ethereum", "solana"): (810, 5715, 79, 159, 266, 403),
-    ("ethereum", "stellar"): (810, 5574, 78, 157, 263, 397),
-    ("ethereum", "cardano"): (810, 6322, 83, 167, 280, 424),
-    ("solana", "zion"): (63, 6662, 85, 171, 287, 436),
-    ("solana", "ethereum"): (63, 5726, 79, 159, 266, 403),
-    ("solana", "stellar"): (63, 4934, 74, 147, 247, 373),
-    ("solana", "cardano"): (63, 5682, 79, 158, 265, 401),
-    ("stellar", "zion"): (42, 6516, 85, 169, 284, 431),
-    ("stellar", "ethereum"): (42, 5580, 78, 157, 263, 398),
-    ("stellar", "solana"): (42, 4929, 74, 147, 247, 373),
-    ("stellar", "cardano"): (42, 5536, 78, 156, 262, 396),
-    ("cardano", "zion"): (650, 7250, 89, 179, 300, 455),
-    ("cardano", "ethereum"): (650, 6314, 83, 167, 280, 424),
-    ("cardano", "solana"): (650, 5663, 79, 158, 265, 401),
-    ("cardano", "stellar"): (650, 5522, 78, 156, 261, 395),
+    ("zion", "ethereum"): (690, 1968, 47, 93, 155, 234),
+    ("zion", "solana"): (690, 1355, 39, 77, 129, 193),
+    ("zion", "stellar"): (690, 1104, 35, 70, 116, 174),
+    ("zion", "cardano"): (690, 2060, 48, 95, 159, 239),
+    ("ethereum", "zion"): (810, 3480, 62, 124, 207, 312),
+    ("ethereum", "solana"): (810, 1355, 39, 77, 129, 193),
+    ("ethereum", "stellar"): (810, 1104, 35, 70, 116, 174),
+    ("ethereum", "cardano"): (810, 2060, 48, 95, 159, 239),
+    ("solana", "zion"): (63, 3480, 62, 124, 207, 312),
+    ("solana", "ethereum"): (63, 1968, 47, 93, 155, 234),
+    ("solana", "stellar"): (63, 1104, 35, 70, 116, 174),
+    ("solana", "cardano"): (63, 2060, 48, 95, 159, 239),
+    ("stellar", "zion"): (42, 3480, 62, 124, 207, 312),
+    ("stellar", "ethereum"): (42, 1968, 47, 93, 155, 234),
+    ("stellar", "solana"): (42, 1355, 39, 77, 129, 193),
+    ("stellar", "cardano"): (42, 2060, 48, 95, 159, 239),
+    ("cardano", "zion"): (650, 3480, 62, 124, 207, 312),
+    ("cardano", "ethereum"): (650, 1968, 47, 93, 155, 234),
+    ("cardano", "solana"): (650, 1355, 39, 77, 129, 193),
+    ("cardano", "stellar"): (650, 1104, 35, 70, 116, 174),
 }
 
 
 def planned(source: str, destination: str) -> Windows:
-    at_source, at_destination = timing(source), timing(destination)
-    deadlines = plan_deadlines(
-        UnixSeconds(0),
-        UnixSeconds(0),
-        source=at_source,
-        destination=at_destination,
-        user_window=3_600,
-        outage_budget=3_600,
-        lock_window=930,
-    )
-    return windows(deadlines, UnixSeconds(0), at_source, at_destination)
+    at_destination = timing(destination)
+    slack = counterlock_slack(at_destination)
+    return windows(timing(source), at_destination, user_window=900, slack=slack)
 
 
 def row(source: str, destination: str) -> tuple[int, ...]:
@@ -152,6 +146,33 @@ def test_an_operator_may_leave_more_of_the_choice_to_users() -> None:
     assert strike_ppb(v, 1) == pytest.approx(1.94 * v, rel=0.02)
     assert strike_ppb(v, 14) == pytest.approx(0.71 * v, rel=0.02)
     assert strike_ppb(v, 40) == 0
+
+
+@given(st.integers(100_000, 80_000_000), st.sampled_from(FeePoint))
+def test_after_a_lock_fee_the_choice_is_worth_nothing_at_the_least_spread(v: int, point: FeePoint) -> None:
+    fee = fee_ppb(point, v)
+    strike = strike_with_fee(v, fee)
+    assert exchange_option(strike - fee, v) <= fee
+    assert strike == 0 or exchange_option(strike - 1 - fee, v) > fee
+
+
+@pytest.mark.parametrize(("point", "percent"), [(FeePoint.LOW, 70), (FeePoint.EVEN, 40), (FeePoint.BOND, 10)])
+def test_a_lock_fee_brings_the_spread_down(point: FeePoint, percent: int) -> None:
+    v = deviation(600_000, 1_355)
+    assert strike_with_fee(v, fee_ppb(point, v)) == pytest.approx(percent * v / 100, rel=0.03)
+
+
+FOR_FINISHERS = {"ethereum": 33, "solana": 28, "stellar": 25, "cardano": 34, "zion": 44}
+"""Basis points at 60 % a year into each chain, with the small lock fee."""
+
+
+@pytest.mark.parametrize("destination", FOR_FINISHERS)
+def test_who_stakes_the_small_fee_pays_about_forty_basis_points_or_less(destination: str) -> None:
+    source = "solana" if destination != "solana" else "stellar"
+    within = planned(source, destination)
+    fee = fee_of(CALM, within, FeePoint.LOW)
+    items, _ = spread_items(CONFIG, CALM, within, least_ppm=1_000, skew_ppm=0, firm=False, fee=fee)
+    assert -(-items.total // 100) == FOR_FINISHERS[destination]
 
 
 def test_what_moves_too_much_is_not_sold() -> None:

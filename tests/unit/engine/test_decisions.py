@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from bridge.chains.actions import ClaimAction, LockAction
-from bridge.engine.decisions import DecisionRules, Go, Hold, Withdraw, current_decision
+from bridge.engine.decisions import Decision, DecisionRules, Go, Hold, Withdraw, current_decision
 from bridge.engine.source_lock_check import STALE_MS
 from bridge.protocol.refusals import Refusal, RefusalCode
 from bridge.protocol.rules import SourceLockEvidence, check_source_lock, withdraws_counterlock
@@ -44,7 +44,7 @@ def lock_intent(world: BridgeWorld) -> Intent:
     return intent
 
 
-def decide(world: BridgeWorld, intent: Intent) -> Go | Hold | Withdraw:
+def decide(world: BridgeWorld, intent: Intent) -> Decision:
     with world.store.reading() as tx:
         return current_decision(tx, intent, RULES)
 

@@ -243,7 +243,7 @@ def test_the_tree_is_built_from_the_receipts_of_the_release_before(any_url: str)
     with store.transaction() as tx:
         tx.intents.plan(planned)
     store.close()
-    _move(any_url, "0011")
+    _move(any_url, "0012")
     store = Store.open(any_url)
     fill(store, "11", "0")
     with store.reading() as tx:

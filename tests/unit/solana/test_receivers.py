@@ -16,7 +16,6 @@ from relayers.solana.settings import SOL
 from tests.unit.solana.conftest import Opener
 
 TOKENS = Pubkey.from_string("TokenkegQfeZyiNwAJbNbGKPFXCWuBvf9Ss623VQ5DA")
-LOADER = Pubkey.from_string("BPFLoader2111111111111111111111111111111111")
 
 
 @pytest.mark.parametrize(
@@ -26,7 +25,6 @@ LOADER = Pubkey.from_string("BPFLoader2111111111111111111111111111111111")
         (Account(10**9, b"", SYSTEM_PROGRAM, executable=False), ""),
         (Account(10**9, bytes(80), SYSTEM_PROGRAM, executable=False), "an account that holds data"),
         (Account(10**9, bytes(165), TOKENS, executable=False), f"an account of the program {TOKENS}"),
-        (Account(10**9, b"", LOADER, executable=True), "a program"),
     ],
 )
 async def test_an_address_that_is_no_wallet_cannot_be_paid(
@@ -44,3 +42,9 @@ async def test_an_address_that_is_no_wallet_cannot_be_paid(
     with pytest.raises(CannotReceiveError, match=words) as caught:
         await port.check_receiver(Address(str(key)), SOL)
     assert caught.value.hint
+
+
+async def test_a_program_cannot_be_paid_although_its_address_may_be_on_the_curve(opened: Opener) -> None:
+    port = opened("payer")
+    with pytest.raises(CannotReceiveError, match="is a program, not a wallet"):
+        await port.check_receiver(port.contract, SOL)
