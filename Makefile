@@ -66,6 +66,13 @@ check-locks: $(VENV)/.uv ## look whether everything locked has a wheel for each 
 
 ## Measuring ---------------------------------------------------------------
 
+.PHONY: bench-log fuzz-bundles
+bench-log: setup ## the transparency log: appending a million leaves, proofs, memory
+	$(BIN)/python -m scripts.bench_log $(ARGS)
+
+fuzz-bundles: setup ## both verifiers of proofs on 10,000 changed bundles: they must agree on each
+	$(BIN)/python -m pytest -n 0 -m long tests/unit/proofs -k fuzzed
+
 .PHONY: bench-engine
 bench-engine: setup ## lives of swaps a second, on SQLite and PostgreSQL, and the time from a final lock to the broadcast
 	$(BIN)/python -m scripts.bench_engine --postgres $(ARGS)

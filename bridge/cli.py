@@ -28,6 +28,8 @@ COMMANDS = {
     "quote": ("bridge.commands.quote", "quote", "Ask the bridge for a price."),
     "swap": ("bridge.commands.swap", "app", "Your own swaps: start, status, claim, refund, recover."),
     "keys": ("bridge.commands.keys", "app", "Your own keys on every chain: new, list, import, export."),
+    "verify": ("bridge.commands.verify", "verify", "Check the proof of a swap's outcome, offline."),
+    "witness": ("bridge.commands.witness", "witness", "Watch a bridge's log: that nothing in it changes."),
     "rescue": ("bridge.commands.rescue", "rescue", "Find and end every open lock without a database."),
     "desk": ("bridge.commands.desk", "app", "What the desk holds and owes; its clients' credit."),
     "db": ("bridge.commands.database", "app", "The database's schema."),

@@ -25,6 +25,7 @@ from bridge.api.background import Background
 from bridge.api.problems import MEDIA_TYPE, ApiError, Kind
 from bridge.api.request_limits import RequestLimits, problem_response
 from bridge.api.routes import admin, events, health, market, restore, swaps
+from bridge.api.routes import log as log_routes
 from bridge.api.services import Services
 from bridge.desk.prices import PriceUnavailableError
 from bridge.desk.refused import Reason, RefusedError
@@ -82,7 +83,7 @@ def create_app(services: Services) -> FastAPI:
         license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
     )
     app.state.services = services
-    for module in (market, restore, swaps, events, admin, health):
+    for module in (market, restore, swaps, events, log_routes, admin, health):
         app.include_router(module.router)
     app.add_exception_handler(ApiError, _on_api_error)
     app.add_exception_handler(RefusedError, _on_refused)

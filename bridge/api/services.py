@@ -25,6 +25,7 @@ from bridge.desk.quotes import QuoteBook
 from bridge.desk.wallet_transactions import Paperwork
 from bridge.engine.journal import Journal
 from bridge.keys.quote_signature import QuoteSigner
+from bridge.proofs.logbook import LogBook
 from bridge.protocol.types import ChainId
 from bridge.store import Store
 
@@ -44,6 +45,7 @@ class Services(msgspec.Struct, frozen=True):
     acceptances: AcceptanceBook
     handover: Handover
     paperwork: Paperwork
+    log: LogBook
     ports: Mapping[ChainId, KeylessPort]
     builders: Mapping[ChainId, WalletBuilder]
     metrics: Metrics
@@ -89,6 +91,7 @@ def build(
         acceptances=acceptances,
         handover=Handover(store, market, swaps, ports, asking),
         paperwork=Paperwork(ports, builders, asking),
+        log=LogBook(store, signer, ports),
         ports=ports,
         builders=builders,
         metrics=metrics,

@@ -18,6 +18,14 @@ from bridge.client.errors import BridgeRefusedError, BridgeUnreachableError
 from bridge.client.http import HttpRequest, Transport, open_transport
 from bridge.protocol.types import Preimage, SwapId
 from bridge.wire.base import Wire
+from bridge.wire.log import (
+    BundleView,
+    LogConsistencyView,
+    LogHeadView,
+    LogLeafList,
+    LogProofView,
+    LogWitnessView,
+)
 from bridge.wire.market import ChainList, CreditView, FeeChoice, KeyView, PairList, QuoteView, Side
 from bridge.wire.problems import Problem
 from bridge.wire.swaps import (
@@ -162,6 +170,31 @@ class BridgeClient:
     async def refund(self, swap_id: SwapId, *, cooperative: bool = True) -> RefundView:
         """Ask the bridge to give the source back."""
         return await self._post(f"/v1/swaps/{swap_id}/refund", {"cooperative": cooperative}, RefundView)
+
+    async def proof(self, swap_id: SwapId, *, since: int | None = None) -> BundleView:
+        """Ask for the proof of a swap's outcome. `since`: the height of the first header in it."""
+        query = {} if since is None else {"since": since}
+        return await self._get(f"/v1/swaps/{swap_id}/proof", BundleView, query)
+
+    async def log_head(self) -> LogHeadView:
+        """Return the newest tree head of the log; check its note with `bridge.proofs.notes`."""
+        return await self._get("/v1/log/root", LogHeadView)
+
+    async def log_proof(self, index: int, size: int) -> LogProofView:
+        """Ask for the proof that a leaf is in the tree of a size."""
+        return await self._get("/v1/log/proof", LogProofView, {"index": index, "size": size})
+
+    async def log_consistency(self, first: int, second: int) -> LogConsistencyView:
+        """Ask for the proof that one tree goes on from another."""
+        return await self._get("/v1/log/consistency", LogConsistencyView, {"first": first, "second": second})
+
+    async def log_leaves(self, start: int = 0, count: int = 100) -> LogLeafList:
+        """List leaves in order."""
+        return await self._get("/v1/log/leaves", LogLeafList, {"start": start, "count": count})
+
+    async def witness(self, note: str) -> LogWitnessView:
+        """Tell the bridge which tree head was seen."""
+        return await self._post("/v1/log/witness", {"note": note}, LogWitnessView)
 
     async def events(
         self, swap_id: SwapId, after: int = 0, *, follow: bool = True

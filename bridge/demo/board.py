@@ -40,6 +40,8 @@ class SwapCard:
     swap_id: str = ""
     sends: str = ""
     receives: str = ""
+    proof: str = ""
+    """What the independent verifier said of the swap's receipt."""
     note: str = ""
     """A remark to show at the end."""
     hops: list[SwapCard] = field(default_factory=list)
@@ -98,6 +100,7 @@ class SwapCard:
             "stages": [{"stage": name, "seconds": round(spent, 3)} for name, spent in self.stage_durations()],
             "transactions": self.transactions,
             "note": self.note,
+            "proof": self.proof,
             "hops": [hop.as_json() for hop in self.hops],
         }
 
@@ -183,6 +186,9 @@ class Board:
         for card in self.cards:
             if card.note:
                 console.print(f"  [bold]{card.name}[/]: {card.note}\n")
+        for card in self.cards:
+            if card.proof:
+                console.print(f"  [bold]{card.name}[/]: {card.proof}", soft_wrap=True)
         console.print(self._transactions(), soft_wrap=True)
         console.print(self._stages_table())
 

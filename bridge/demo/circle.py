@@ -100,6 +100,7 @@ class Traveller:
         for hop in self.hops:
             await hop.collect()
             self.card.transactions += hop.card.transactions
+        self.card.proof = "; ".join(hop.card.proof for hop in self.hops)
 
     async def close(self) -> None:
         """Close the connections."""

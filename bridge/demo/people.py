@@ -18,6 +18,7 @@ from bridge.client.swap import LockWatch, UserSwap, UserWallet
 from bridge.config import to_text
 from bridge.demo.board import Board, SwapCard
 from bridge.demo.plans import CLAIM_FEE_PERCENT, GAS_MONEY, NATIVE, Plan
+from bridge.demo.prover import prove
 from bridge.demo.site import Site
 from bridge.keys.keystore import SecretKey
 from bridge.protocol.legs import CLAIMED, REFUNDED
@@ -30,7 +31,7 @@ T = TypeVar("T")
 POLL_SECONDS = 0.25
 RESEND_SECONDS = 4.0
 _PASSING_PROBLEMS = frozenset(
-    {"busy", "rate-limited", "chain-unavailable", "no-price", "no-inventory", "internal"}
+    {"busy", "rate-limited", "chain-unavailable", "no-price", "no-inventory", "not-ready", "internal"}
 )
 
 
@@ -273,7 +274,12 @@ class Person:
             raise SwapWentWrongError(f"nothing moved for {self.patience:.0f} s: {why}")
 
     async def collect(self) -> None:
-        """Fill the card with the transactions of both legs and their confirmations."""
+        """Fill the card with the proof of the outcome, and with the transactions of both legs and their
+        confirmations."""
+        swap = self._begun_swap()
+        self.card.proof = await self._patiently(
+            lambda: prove(self.site, self.client, swap.id, swap.record.bridge_key)
+        )
         view = await self._patiently(self._begun_swap().status)
         self.card.transactions = []
         for who, leg in (("user's", view.source), ("bridge's", view.destination)):

@@ -23,6 +23,7 @@ from bridge.demo.plans import ASSETS, CIRCLE, PLANS
 from bridge.demo.site import Site
 from bridge.demo.supervisor import ProcessFailedError
 from bridge.protocol.types import BlockHeight, ChainId
+from kernels.errors import RainbowError
 
 Swapper = Person | Traveller
 
@@ -116,11 +117,18 @@ class Demo:
                 if card.verdict is not Verdict.AS_EXPECTED
             ]
             await self._close_the_books(books, outcome, since)
-            await asyncio.gather(*(one.collect() for one in everybody if one.card.swap_id or one.card.hops))
+            begun = [one for one in everybody if one.card.swap_id or one.card.hops]
+            await asyncio.gather(*(self._collected(one, outcome) for one in begun))
         finally:
             for one in everybody:
                 await one.close()
             await books.close()
+
+    async def _collected(self, one: Swapper, outcome: Outcome) -> None:
+        try:
+            await one.collect()
+        except RainbowError as error:
+            outcome.problems.append(f"{one.name}: {error}")
 
     async def _with_chaos(self, everybody: list[Swapper], outcome: Outcome) -> None:
         if self._chaos_seed is None:

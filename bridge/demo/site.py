@@ -214,6 +214,13 @@ class Site:
             raise RuntimeError("configure() comes first")
         return ports.open_port(self.settings, chain, key)
 
+    def anchor_port(self, key: SecretKey) -> ChainPort:
+        """Open a user's own view of the chain that carries the anchors."""
+        if self.settings is None:
+            raise RuntimeError("configure() comes first")
+        settings = self.settings
+        return self.port(next(chain for chain in self.chains if settings.traits(chain).carries_anchors), key)
+
     def bridge_port(self, chain: ChainId) -> ChainPort:
         """Open the bridge's own view of a chain, with its published key."""
         return self.port(chain, keystore.devnet_key(f"{chain}/bridge"))

@@ -27,7 +27,7 @@ from bridge.protocol.events import ClaimSeen, Event, LockSeen, SecretRevealed, S
 from bridge.protocol.rules import required_effects
 from bridge.protocol.status import is_terminal
 from bridge.protocol.transition import transition
-from bridge.protocol.types import Leg, LegRole, LegState, LockId, Purpose, Swap, SwapId
+from bridge.protocol.types import LegRole, LegState, LockId, Purpose, Swap, SwapId
 from bridge.store import ConflictError, NotFoundError, Store, Transaction
 from bridge.store.records import IntentState, PlannedIntent, StoredTxState
 
@@ -117,7 +117,7 @@ def apply_events(tx: Transaction, swap_id: SwapId, events: Sequence[Event] = ())
                     left = result.swap.destination.state is LegState.REFUND_FINAL
                     tx.credits.settle(swap_id, kept=left)
             elif isinstance(effect, AppendReceipt):
-                tx.receipts.append(swap_id, receipt_body(result.swap))
+                tx.receipts.append_outcome(result.swap)
         if isinstance(event, LockSeen) and event.leg is LegRole.SOURCE and result.swap.source.lock_id:
             tx.reservations.make_firm(swap_id)  # a lock that is seen holds its inventory
         swap = result.swap
@@ -191,37 +191,3 @@ def intent_of(swap: Swap, effect: Effect) -> PlannedIntent | None:
             return _planned(swap, effect.leg, Purpose.COOPERATIVE_REFUND, effect.lock_id)
         case _:
             return None
-
-
-def receipt_body(swap: Swap) -> str:
-    """Return the receipt of a swap that ended: canonical JSON (sorted keys, no spaces, amounts as text)."""
-
-    def leg(of: Leg) -> dict[str, str | int]:
-        return {
-            "amount": str(of.terms.amount),
-            "asset": of.terms.asset.key,
-            "deadline": of.terms.deadline,
-            "lock_id": of.lock_id,
-            "lock_tx": of.lock_tx,
-            "spend_tx": of.spend_tx,
-            "state": of.state.value,
-        }
-
-    body: dict[str, object] = {
-        "destination": leg(swap.destination),
-        "hashlock": swap.hashlock.hex(),
-        "source": leg(swap.source),
-        "state": swap.state.value,
-        "swap": swap.id,
-    }
-    if swap.price_seen is not None:
-        seen = swap.price_seen
-        body["price"] = {
-            "at": seen.at,
-            "destination": seen.destination,
-            "source": seen.source,
-            "sources": list(seen.sources),
-        }
-    if swap.payback is not None:
-        body["payback"] = leg(swap.payback)
-    return msgspec.json.encode(body, order="sorted").decode()

@@ -13,6 +13,9 @@ SIGNATURE_CONTEXT = b"rainbow-quote-v1\n"
 RECEIPT_CONTEXT = b"rainbow-receipt-v1\n"
 """The same for the receipts of accepted swaps: no quote passes for one, nor the other way round."""
 
+LOG_NAME = "rainbow-bridge/"
+"""What the names of transparency logs begin with; the key's first 16 digits follow."""
+
 
 class QuoteSigner:
     """Signs quotes with the bridge's ed25519 key."""
@@ -32,6 +35,13 @@ class QuoteSigner:
     def sign_receipt(self, text: str) -> str:
         """Return the signature over the receipt of an accepted swap, hex."""
         return self._key.sign(RECEIPT_CONTEXT + text.encode()).signature.hex()
+
+    def sign_note(self, text: str) -> bytes:
+        """Return the bare signature over a tree head's text, which begins with the log's name. Nothing else
+        that this key signs begins so: the contexts of quotes and receipts differ."""
+        if not text.startswith(f"{LOG_NAME}{self.public_key[:16]}\n"):
+            raise ValueError("this is not a tree head of this log")
+        return self._key.sign(text.encode()).signature
 
     def __repr__(self) -> str:
         return f"QuoteSigner({self.public_key})"

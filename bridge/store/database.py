@@ -27,11 +27,12 @@ from bridge.store.repositories.credits import Credits
 from bridge.store.repositories.identities import Identities
 from bridge.store.repositories.intents import Intents
 from bridge.store.repositories.leases import Leases
-from bridge.store.repositories.logs import Events, Notifications, Receipts
+from bridge.store.repositories.logs import Events, Notifications
 from bridge.store.repositories.market import Market
 from bridge.store.repositories.observations import Observations
 from bridge.store.repositories.operations import Audit, Controls, Idempotency
 from bridge.store.repositories.quotes import Quotes, Reservations
+from bridge.store.repositories.receipts import LogAlarms, LogAnchors, Receipts
 from bridge.store.repositories.recovery import Acceptances, Accounts, Restorations, UnknownLocks
 from bridge.store.repositories.secrets import ClaimAuthorizations, Secrets
 from bridge.store.repositories.swaps import Swaps
@@ -61,6 +62,8 @@ class Transaction:
         self.events = Events(connection, now_ms, buffer)
         self.notifications = Notifications(connection, now_ms, buffer)
         self.receipts = Receipts(connection, now_ms, buffer)
+        self.log_anchors = LogAnchors(connection, now_ms, buffer)
+        self.log_alarms = LogAlarms(connection, now_ms, buffer)
         self.secrets = Secrets(connection, now_ms, buffer, box)
         self.authorizations = ClaimAuthorizations(connection, now_ms, buffer)
         self.intents = Intents(connection, now_ms, buffer)

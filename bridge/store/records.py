@@ -373,6 +373,20 @@ class Receipt(msgspec.Struct, frozen=True):
     created_ms: int
 
 
+class LogAnchor(msgspec.Struct, frozen=True):
+    """A tree head (`root`: hex) for which an anchor was planned on `chain`."""
+
+    size: int
+    root: str
+    chain: ChainId
+    planned_ms: int
+
+    @property
+    def subject(self) -> str:
+        """The subject of its intent."""
+        return f"anchor:{self.root}:{self.size}"
+
+
 class IdempotentAnswer(msgspec.Struct, frozen=True):
     """The answer that a request key got, and the digest of the request it belongs to."""
 

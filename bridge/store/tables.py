@@ -368,19 +368,6 @@ class IdempotencyRow(SQLModel, table=True):
     created_ms: int = _ms()
 
 
-class ReceiptRow(SQLModel, table=True):
-    """A swap that ended: one leaf of the transparency log, `index` is its place."""
-
-    __tablename__ = "receipts"
-
-    index: int | None = Field(
-        default=None, primary_key=True, sa_type=BigInteger, sa_column_kwargs={"autoincrement": False}
-    )
-    swap_id: str = Field(unique=True)
-    body: str = _text()
-    created_ms: int = _ms()
-
-
 class AuditRow(SQLModel, table=True):
     """What operators did."""
 

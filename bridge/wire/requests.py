@@ -117,6 +117,12 @@ class RestoreRequest(Request):
     signature: Annotated[str, Field(pattern=r"^[0-9a-f]{128}$")]
 
 
+class WitnessRequest(Request):
+    """A signed tree head that a witness saw, exactly as it was given."""
+
+    note: Annotated[str, Field(min_length=2, max_length=1_000)]
+
+
 class NoteRequest(Request):
     """Why an operator does it; kept in the audit trail."""
 

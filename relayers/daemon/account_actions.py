@@ -80,5 +80,7 @@ class AccountActions:
         def write() -> None:
             with self._store.transaction() as tx:
                 tx.intents.plan(planned)
+                if isinstance(action, AnchorAction):
+                    tx.log_anchors.add(action.size, action.root.hex(), self._port.chain)
 
         await asyncio.to_thread(write)

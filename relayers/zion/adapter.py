@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import TypeVar
 
 from bridge.chains.actions import Action, AnchorAction, ApproveAction, CancelAction, CloseAction, SwapAction
+from bridge.chains.anchors import AnchorEvidence
 from bridge.chains.endpoints.agreement import Agreed
 from bridge.chains.endpoints.reports import Report
 from bridge.chains.endpoints.selection import Rules
@@ -46,7 +47,7 @@ from chain.rules.records import PAYS_AMOUNT, SPENDS_LOCK, ZERO20, Kind, Transact
 from chain.service.messages import AccountView, LockView, NodeInfo, TransactionPlace
 from chain.wallet.keys import Key
 from chain.wallet.transactions import sign
-from relayers.zion import blocks, fees, htlc
+from relayers.zion import anchors, blocks, fees, htlc
 from relayers.zion.nodes import Asks, Node, NodeRefusedError, Nodes
 from relayers.zion.rules import check_funds, check_lock
 from relayers.zion.settings import ZionSettings
@@ -275,6 +276,12 @@ class ZionPort:
         return TxStatus(TxState.UNSURE if behind else TxState.UNKNOWN)
 
     # ------------------------------------------------------------------ pure
+
+    async def anchor_evidence(
+        self, tx_id: TxId, *, since: BlockHeight | None, most: int
+    ) -> AnchorEvidence | None:
+        """See `bridge.chains.anchors.AnchorReader`."""
+        return await self._reread_if_moved(lambda node: anchors.read_evidence(node, tx_id, since, most))
 
     def lock_id(self, terms: LockTerms) -> LockId:
         """Return the id the chain gives a lock with these terms, hex."""

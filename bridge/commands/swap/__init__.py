@@ -5,7 +5,7 @@ What signs or reads a chain is imported where it is used: looking at a swap need
 
 from __future__ import annotations
 
-from bridge.commands.swap import begin, claim, look, refund
+from bridge.commands.swap import begin, claim, look, proof, refund
 from bridge.commands.swap.app import app
 
-__all__ = ["app", "begin", "claim", "look", "refund"]
+__all__ = ["app", "begin", "claim", "look", "proof", "refund"]

@@ -1,4 +1,4 @@
-"""What only grows: the event log of swaps, status changes for watchers, receipts."""
+"""What only grows: the event log of swaps and status changes for watchers."""
 
 from __future__ import annotations
 
@@ -10,14 +10,13 @@ from sqlalchemy import bindparam, delete, func, select
 
 from bridge.protocol.events import Event, redacted_json
 from bridge.protocol.types import Swap, SwapId, SwapState
-from bridge.store.records import Notification, Receipt, SwapEvent
-from bridge.store.repositories.base import Repository, in_parts, readable_records, record, records
-from bridge.store.tables import NotificationRow, ReceiptRow, SwapEventRow, SwapRow, table_of
+from bridge.store.records import Notification, SwapEvent
+from bridge.store.repositories.base import Repository, in_parts, readable_records
+from bridge.store.tables import NotificationRow, SwapEventRow, SwapRow, table_of
 
 _swaps = table_of(SwapRow)
 _events = table_of(SwapEventRow)
 _notifications = table_of(NotificationRow)
-_receipts = table_of(ReceiptRow)
 
 _ENDED = select(_swaps.c.id).where(_swaps.c.open.is_(False))
 _LAST_SWAP_SEQS = (
@@ -27,16 +26,12 @@ _LAST_SWAP_SEQS = (
 )
 _LATER_EVENTS = select(_events).where(_events.c.seq > bindparam("after"), _events.c.seq <= bindparam("last"))
 _LAST_SEQ = select(func.coalesce(func.max(_events.c.seq), 0))
-_EVENTS_LOCK, _RECEIPTS_LOCK = 0x5241494E, 0x5241494F
-"""Keys of PostgreSQL's advisory locks for the order of the event log ("RAIN") and of the receipts."""
+_EVENTS_LOCK = 0x5241494E
+"""Key of PostgreSQL's advisory lock for the order of the event log ("RAIN")."""
 _WRITES_EVENTS = select(func.pg_advisory_xact_lock_shared(_EVENTS_LOCK))
 _AWAITS_EVENTS = select(func.pg_advisory_xact_lock(_EVENTS_LOCK))
 _INSERT_EVENT = _events.insert()
 _INSERT_NOTIFICATION = _notifications.insert()
-_INSERT_RECEIPT = _receipts.insert()
-_LOCKS_RECEIPTS = select(func.pg_advisory_xact_lock(_RECEIPTS_LOCK))
-_RECEIPTS_SIZE = select(func.count()).select_from(_receipts)
-_WITH_RECEIPT = select(_receipts.c.swap_id).where(_receipts.c.swap_id.in_(bindparam("ids", expanding=True)))
 
 
 class EventPage(msgspec.Struct, frozen=True):
@@ -163,40 +158,3 @@ class Notifications(Repository):
     def forget(self, seqs: Sequence[int]) -> None:
         """Delete status changes."""
         self._run(delete(_notifications).where(_notifications.c.seq.in_(seqs)))
-
-
-class Receipts(Repository):
-    """The leaves of the transparency log: indices without gaps, one per swap that ended."""
-
-    def append(self, swap_id: SwapId, body: str) -> None:
-        """Append a swap's receipt; a swap that has one keeps it unchanged. It gets its index when the buffer
-        is emptied, so that others wait for it as shortly as can be."""
-        self._buffer.add(self._append_all, {"swap_id": swap_id, "body": body, "created_ms": self.now_ms})
-
-    def _append_all(self, rows: list[dict[str, Any]]) -> None:
-        if self._postgres:
-            self._opened_connection.execute(_LOCKS_RECEIPTS)
-        fresh: dict[str, dict[str, Any]] = {}
-        for row in rows:
-            fresh.setdefault(row["swap_id"], row)
-        for part in in_parts(list(fresh)):
-            for known in self._opened_connection.execute(_WITH_RECEIPT, {"ids": part}):
-                fresh.pop(known.swap_id, None)
-        index = int(self._opened_connection.execute(_RECEIPTS_SIZE).scalar_one())
-        numbered = [{"index": number, **row} for number, row in enumerate(fresh.values(), index)]
-        if numbered:
-            self._write_all(_INSERT_RECEIPT, numbered)
-
-    def size(self) -> int:
-        """Return the number of leaves."""
-        return int(self._connection.execute(_RECEIPTS_SIZE).scalar_one())
-
-    def get(self, swap_id: SwapId) -> Receipt | None:
-        """Return a swap's receipt."""
-        row = self._first(select(_receipts).where(_receipts.c.swap_id == swap_id))
-        return record(row, Receipt) if row else None
-
-    def slice(self, start: int, end: int) -> list[Receipt]:
-        """Return the leaves with start ≤ index < end, in order."""
-        where = (_receipts.c.index >= start, _receipts.c.index < end)
-        return records(self._all(select(_receipts).where(*where).order_by(_receipts.c.index)), Receipt)

@@ -2,13 +2,30 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
+from pathlib import Path
+from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.proofs.merkle import inclusion_proof, is_included, leaf_hash, root
+from bridge.protocol.merkle import (
+    Span,
+    appended,
+    consistency_spans,
+    fold,
+    inclusion_spans,
+    is_consistent,
+    is_included,
+    leaf_hash,
+    places_of,
+    root,
+)
+
+VECTORS = msgspec.json.decode((Path(__file__).parents[2] / "vectors" / "merkle_proofs.json").read_bytes())
 
 # google/certificate-transparency, cpp/merkletree/merkle_tree_test.cc: inputs, and the roots of the first n.
 ENTRIES = [
@@ -49,7 +66,7 @@ def test_the_root_of_an_empty_log_is_the_hash_of_nothing() -> None:
 def test_every_entry_is_provable_and_nothing_else_is(size: int, data: st.DataObject) -> None:
     leaves = [leaf_hash(bytes([number])) for number in range(size)]
     index = data.draw(st.integers(0, size - 1))
-    path = inclusion_proof(leaves, index)
+    path = [root(leaves[start:end]) for start, end in inclusion_spans(index, size)]
     head = root(leaves)
     assert is_included(leaves[index], index, size, path, head)
     assert not is_included(leaf_hash(b"another"), index, size, path, head)
@@ -57,3 +74,58 @@ def test_every_entry_is_provable_and_nothing_else_is(size: int, data: st.DataObj
     other = data.draw(st.integers(0, size - 1))
     if other != index:
         assert not is_included(leaves[index], other, size, path, head)
+
+
+def _b64(text: str) -> bytes:
+    return base64.b64decode(text)
+
+
+@pytest.mark.parametrize("case", VECTORS["inclusion"], ids=lambda case: case["name"])
+def test_audit_paths_are_judged_as_the_reference_judges_them(case: dict[str, Any]) -> None:
+    path = [_b64(node) for node in case["proof"] or ()]
+    leaf, head = _b64(case["leafHash"]), _b64(case["root"])
+    assert is_included(leaf, case["leafIdx"], case["treeSize"], path, head) is not case["wantErr"]
+
+
+@pytest.mark.parametrize("case", VECTORS["consistency"], ids=lambda case: case["name"])
+def test_consistency_proofs_are_judged_as_the_reference_judges_them(case: dict[str, Any]) -> None:
+    path = [_b64(node) for node in case["proof"] or ()]
+    first_root, second_root = _b64(case["root1"]), _b64(case["root2"])
+    found = is_consistent(case["size1"], case["size2"], path, first_root, second_root)
+    assert found is not case["wantErr"]
+
+
+def test_stored_subtrees_give_every_root_and_every_proof() -> None:
+    leaves = [leaf_hash(bytes([number])) for number in range(70)]
+    nodes: dict[int, bytes] = {}
+    size = 0
+    for batch in (1, 2, 1, 5, 16, 45):
+        nodes |= appended(size, nodes, leaves[size : size + batch])
+        size += batch
+    assert size == len(leaves)
+    assert len(nodes) == sum(size >> level for level in range(size.bit_length()))  # each subtree once
+
+    def proof(spans: list[Span]) -> list[bytes]:
+        return [fold([nodes[place] for place in places_of(*span)]) for span in spans]
+
+    roots = [root(leaves[:count]) for count in range(size + 1)]
+    for count in range(size + 1):
+        assert fold([nodes[place] for place in places_of(0, count)]) == roots[count]
+    for second in range(1, size + 1):
+        for first in range(1, second + 1):
+            path = proof(consistency_spans(first, second))
+            assert is_consistent(first, second, path, roots[first], roots[second])
+            assert not is_consistent(first, second, [*path, roots[1]], roots[first], roots[second])
+            if first != second:
+                assert not is_consistent(first, second, path, roots[second], roots[second])
+        for index in (0, second // 2, second - 1):
+            path = proof(inclusion_spans(index, second))
+            assert is_included(leaves[index], index, second, path, roots[second])
+
+
+@pytest.mark.parametrize(("index", "size"), [(-1, 3), (3, 3), (0, 0)])
+def test_no_proof_is_made_of_what_is_not_there(index: int, size: int) -> None:
+    with pytest.raises(IndexError):
+        inclusion_spans(index, size)
+    with pytest.raises(IndexError):
+        consistency_spans(size + 1, size)

@@ -418,18 +418,20 @@ def test_a_chain_status_is_replaced_whole(any_store: Store, clock: Clock) -> Non
     assert found == msgspec.structs.replace(status, updated_ms=clock.now_ms)
 
 
-def test_receipts_are_numbered_without_gaps_one_per_swap(any_store: Store) -> None:
+def test_receipts_are_numbered_without_gaps_one_for_each_outcome(any_store: Store) -> None:
     with any_store.transaction() as tx:
-        for swap_id, body in (("swap1", "{}"), ("swap2", "{}"), ("swap1", "changed")):
+        for swap_id, body in (("swap1", "{}"), ("swap2", "{}"), ("swap1", "{}")):
             tx.receipts.append(SwapId(swap_id), body)
         indices = [getattr(tx.receipts.get(SwapId(swap_id)), "index", None) for swap_id in ("swap1", "swap2")]
         assert indices == [0, 1]
-        tx.receipts.append(SwapId("swap1"), "changed again")
-        assert tx.receipts.size() == 2
-        assert [leaf.swap_id for leaf in tx.receipts.slice(0, 5)] == ["swap1", "swap2"]
-        first = tx.receipts.get(SwapId("swap1"))
-    assert first is not None
-    assert first.body == "{}"
+        for body in ("{}", "changed", "changed", "{}"):
+            tx.receipts.append(SwapId("swap1"), body)
+        assert tx.receipts.size() == 4
+        leaves = [(leaf.swap_id, leaf.body) for leaf in tx.receipts.slice(0, 5)]
+        assert leaves == [("swap1", "{}"), ("swap2", "{}"), ("swap1", "changed"), ("swap1", "{}")]
+        newest = tx.receipts.get(SwapId("swap1"))
+    assert newest is not None
+    assert (newest.index, newest.body) == (3, "{}")
 
 
 def test_notifications_answers_audit_and_switches_are_kept(any_store: Store, clock: Clock) -> None:
