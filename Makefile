@@ -172,6 +172,10 @@ specification: setup ## hold the ZION node against its specification with many m
 mutation-zion: setup ## break each rule of the ZION specification in turn: the comparison must notice
 	$(BIN)/python -m scripts.mutate_specification $(ARGS)
 
+.PHONY: zion-network
+zion-network: setup ## partitions, liars and an eclipse among ZION nodes, simulated and as 21 processes (minutes); ARGS="--help"
+	$(BIN)/python -m tests.unit.chain.network.play $(ARGS)
+
 ## Ethereum contracts ------------------------------------------------------
 # Their tools live in environments of their own: ape pins web3 < 8.
 
@@ -245,3 +249,10 @@ cardano-validator: setup ## compile the Cardano validator into contracts/cardano
 
 cardano-check: setup ## compile the Cardano validator and compare with the committed plutus.json
 	$(OPSHIN)/bin/python scripts/build_cardano.py --check
+
+## ZQAL --------------------------------------------------------------------
+
+.PHONY: zqal-fuzz
+PROGRAMS ?= 2000
+zqal-fuzz: setup ## generated ZQAL programs through every backend against the oracle, new ones each time; PROGRAMS=n
+	ZQAL_FUZZ=$(PROGRAMS) $(BIN)/python -m pytest -n 0 -o timeout=36000 tests/unit/zqal/test_fuzz.py

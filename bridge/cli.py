@@ -37,6 +37,7 @@ COMMANDS = {
     "node": ("chain.cli", "node", "Run a ZION node."),
     "mine": ("chain.cli", "mine", "Mine ZION."),
     "wallet": ("chain.cli", "wallet", "A ZION wallet."),
+    "zqal": ("bridge.commands.zqal", "app", "Programs in ZQAL: check, test, run, build."),
     "zion": ("chain.cli", "zion", "Look at a ZION node."),
 }
 """Name → module, attribute (a command's function or a group's app), one line of help."""

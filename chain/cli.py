@@ -16,6 +16,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
+from chain.network.config import NetworkConfig
 from chain.node import NodeConfig, node_main
 from chain.rules.address import decode_address
 from chain.rules.errors import WalletError, ZionError
@@ -82,6 +83,14 @@ def node(
     miner_address: Annotated[str | None, typer.Option(help="Who is paid for blocks.")] = None,
     block_interval: Annotated[float, typer.Option(help="Seconds between blocks (dev).", min=0.01)] = 1.0,
     backend: Annotated[Backend, typer.Option(help="What mines.")] = Backend.NUMBA,
+    listen: Annotated[list[str] | None, typer.Option(help="host:port to accept other nodes at.")] = None,
+    connect: Annotated[
+        list[str] | None, typer.Option(help="[KEY@]host:port of a node to stay connected with.")
+    ] = None,
+    seeds: Annotated[Path | None, typer.Option(help="File with one host:port of a node a line.")] = None,
+    dns_seed: Annotated[list[str] | None, typer.Option(help="Name whose addresses run nodes.")] = None,
+    proxy: Annotated[str | None, typer.Option(help="SOCKS5 proxy (Tor) for connections out.")] = None,
+    source: Annotated[str | None, typer.Option(help="Local address of connections out.")] = None,
     as_json: Json = False,
 ) -> None:
     """Run a node until it is stopped; prints its RPC URL when it answers."""
@@ -94,6 +103,7 @@ def node(
         miner_address=miner_address,
         block_interval=block_interval,
         backend=backend.value,
+        peers=_peers(network, listen, connect, seeds, dns_seed, proxy, source),
     )
 
     def ready(url: str) -> None:
@@ -101,6 +111,31 @@ def node(
         print(json.dumps({"rpc_url": url, "network": network.value}) if as_json else text, flush=True)
 
     _guard(as_json, lambda: node_main(config, ready=ready))
+
+
+def _peers(
+    network: Network,
+    listen: list[str] | None,
+    connect: list[str] | None,
+    seeds: Path | None,
+    dns_seed: list[str] | None,
+    proxy: str | None,
+    source: str | None,
+) -> NetworkConfig | None:
+    """Return how the node takes part. A dev node stays alone unless told otherwise."""
+    dev = network is Network.DEV
+    if dev and not (listen or connect or seeds):
+        return None
+    return NetworkConfig(
+        listen=tuple(listen or ()),
+        connect=tuple(connect or ()),
+        seeds=seeds,
+        dns_seeds=tuple(dns_seed or ()),
+        proxy=proxy,
+        source=source,
+        discover=not dev or seeds is not None,
+        local=dev,
+    )
 
 
 @app.command()

@@ -16,9 +16,14 @@ import structlog
 from chain.clock import AdjustableClock
 from chain.consensus.chain import Chain, ChainChange
 from chain.devnet import DevNet
+from chain.mempool.entries import Admission, Verdict
 from chain.mempool.pool import Added, Mempool
 from chain.mining.miner import SoloMiner, Work
 from chain.mining.template import assemble, solve
+from chain.network.config import NetworkConfig
+from chain.network.core.peers import Peer
+from chain.network.node_ledger import NodeLedger
+from chain.network.service import NetworkService
 from chain.rules import compiled
 from chain.rules.address import decode_address
 from chain.rules.block import Block
@@ -26,7 +31,7 @@ from chain.rules.errors import Reason, RuleBrokenError, StoreError, ZionError
 from chain.rules.params import NETWORKS, Network
 from chain.rules.records import ZERO20, Transaction
 from chain.rules.types import KeyHash, TxId
-from chain.service.messages import BlockRefView, NewBlock
+from chain.service.messages import BlockRefView, NetworkView, NewBlock, PeerView
 from chain.service.ports import Event
 from chain.service.process import run_service
 from chain.service.queries import Queries, view_transaction
@@ -43,7 +48,10 @@ TEMPLATE_SECONDS = 10
 
 @dataclass(frozen=True)
 class NodeConfig:
-    """How a node runs. `block_interval` (seconds) paces mining on dev only; port 0 takes a free one."""
+    """How a node runs. `block_interval` (seconds) paces mining on dev only; port 0 takes a free one.
+
+    Without `peers` the node stays alone.
+    """
 
     network: Network
     data_dir: Path
@@ -54,6 +62,7 @@ class NodeConfig:
     block_interval: float = 1.0
     backend: str = "numba"
     sync: bool = True
+    peers: NetworkConfig | None = None
 
 
 class Node:
@@ -85,8 +94,14 @@ class Node:
         self.dev = DevNet(self) if config.network is Network.DEV else None
         self.mining = config.mine
         self.solo: SoloMiner | None = None
-        self.deep_branch = ""
-        """The last branch refused for forking below the finality window: an operator looks at it."""
+        self.ledger = NodeLedger(self.chain, self.mempool, self.accept, self._admit)
+        self.network: NetworkService | None = None
+        if config.peers is not None:
+            self.network = NetworkService(self.ledger, config.peers, config.data_dir)
+        self.deep_branch = (0, "")
+        """Work of the last branch that was refused for its depth although it is heavier, and what to do.
+
+        Its headers showed their work; a single block at any depth costs nothing and proves nothing."""
         self._subscribers: set[asyncio.Queue[Event | None]] = set()
         self.tasks = Tasks()
         self._found_blocks: asyncio.Queue[Block] = asyncio.Queue()
@@ -100,6 +115,23 @@ class Node:
         """Hashes per second of the node's own miner."""
         return self.solo.hash_rate if self.solo else 0.0
 
+    def peers(self) -> NetworkView:
+        """Return the node's connections and how far it has synchronised."""
+        if self.network is None or self.network.core is None:
+            return NetworkView(enabled=False, height=self.chain.tip.height)
+        core = self.network.core
+        left = core.downloads.left
+        return NetworkView(
+            enabled=True,
+            listening=tuple(self.network.listening),
+            key=self.network.fingerprint,
+            peers=tuple(_peer_view(peer) for peer in core.peers),
+            height=self.chain.tip.height,
+            best_height=self.chain.tip.height + left,
+            blocks_left=left,
+            known_addresses=len(core.connections.book),
+        )
+
     # transactions and blocks -------------------------------------------------------------------------
 
     def submit(self, tx: Transaction) -> Added:
@@ -108,18 +140,32 @@ class Node:
             if view.get_place(tx.txid) is not None:
                 return Added(tx.txid, known=True)
         added = self.mempool.add(tx)
-        if not added.known and self._subscribers:
-            self._publish(view_transaction(tx))
+        if not added.known:
+            self._publish_transaction(tx)
+            if self.network is not None and self.mempool.is_ready(tx.txid):
+                self.network.own_transaction(tx.raw, tx.fee)
         return added
+
+    def _admit(self, tx: Transaction) -> Admission:
+        """Take a transaction that a peer sent."""
+        admission = self.mempool.admit(tx)
+        if admission.verdict in (Verdict.ACCEPTED, Verdict.QUEUED):
+            self._publish_transaction(tx)
+        return admission
+
+    def _publish_transaction(self, tx: Transaction) -> None:
+        if self._subscribers:
+            self._publish(view_transaction(tx))
 
     def accept(self, block: Block) -> ChainChange:
         """Take a block. Raises `RuleBrokenError`."""
         try:
             change = self.chain.accept_block(block)
         except RuleBrokenError as error:
-            if error.reason is Reason.REORG_TOO_DEEP:
-                self.deep_branch = f"block {block.id.hex()}: {error.with_hint}"
-                log.error("a branch below the finality window was refused", block=block.id.hex())
+            known = self.chain.header(block.id)
+            if error.reason is Reason.REORG_TOO_DEEP and known and known.work > self.chain.tip.work:
+                self.deep_branch = (known.work, f"block {block.id.hex()}: {error.with_hint}")
+                log.error("a heavier branch below the finality window was refused", block=block.id.hex())
             raise
         self.follow(change)
         return change
@@ -152,6 +198,8 @@ class Node:
         )
         if self.solo is not None:
             self._offer_work()
+        if self.network is not None:
+            self.network.tip_moved()
 
     def template(self, miner: KeyHash | None = None) -> Block:
         """Return an unmined block on the head; transactions that do not fit it leave the mempool."""
@@ -174,7 +222,9 @@ class Node:
     # mining ------------------------------------------------------------------------------------------
 
     async def start(self) -> None:
-        """Start mining, if asked to."""
+        """Start mining and the network, if asked to."""
+        if self.network is not None:
+            await self.network.start()
         if self.config.network is Network.DEV:
             self.tasks.start("mining", self._mine_dev)
         elif self.mining:
@@ -230,8 +280,8 @@ class Node:
             found.append(self.solo.problem)
         elif self.solo is not None and not self.solo.alive:
             found.append("the miner's thread has ended")
-        if self.deep_branch:
-            found.append(self.deep_branch)
+        if self.deep_branch[0] > self.chain.tip.work:
+            found.append(self.deep_branch[1])
         return tuple(found)
 
     # events ------------------------------------------------------------------------------------------
@@ -256,7 +306,9 @@ class Node:
                 queue.put_nowait(None)
 
     async def stop(self) -> None:
-        """Stop mining and close the store."""
+        """Stop mining, leave the network and close the store."""
+        if self.network is not None:
+            await self.network.stop()
         await self.tasks.stop()
         if self.solo is not None:
             await asyncio.to_thread(self.solo.stop)
@@ -272,6 +324,18 @@ def node_main(config: NodeConfig, *, ready: Callable[[str], None] = lambda _: No
     """
     port = NETWORKS[config.network].rpc_port if config.rpc_port is None else config.rpc_port
     run_service(lambda: Node(config), config.rpc_host, port, config.data_dir, ready)
+
+
+def _peer_view(peer: Peer) -> PeerView:
+    return PeerView(
+        address=str(peer.address),
+        kind=peer.kind.value,
+        ready=peer.ready,
+        agent=peer.hello.agent if peer.hello else "",
+        height=peer.hello.height if peer.hello else 0,
+        latency=peer.latency if peer.latency != float("inf") else None,
+        blocks_given=peer.blocks_given,
+    )
 
 
 def _ref(block: Block) -> BlockRefView:

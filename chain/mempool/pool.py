@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from chain.consensus.chain import Chain, ChainChange
-from chain.mempool import entries, rivals
+from chain.mempool import entries, limits, rivals
 from chain.mempool.entries import Admission, Entry, Verdict
 from chain.mempool.queue import Gapped
 from chain.mempool.ready import Ready, SenderRun
@@ -30,7 +30,6 @@ from chain.rules.records import SPENDS_LOCK, Kind, Transaction
 from chain.rules.types import BlockHeight, KeyHash, LockId, TxId, WtxId
 from chain.state.evaluation import check_signature
 
-MAX_PER_SENDER = 64
 DEFAULT_CAPACITY = 20_000
 QUEUE_CAPACITY = 1_024
 QUEUE_SECONDS = 3 * 3_600.0
@@ -172,9 +171,9 @@ class Mempool:
             self._check_lock(tx)
             check_signature(tx, self._chain.signatures)
             return Verdict.KNOWN, []
-        _check_fee(tx)
+        limits.check_fee(tx)
         run = self._run_of(tx.sender)
-        _check_nonce(tx, run.account.nonce)
+        limits.check_nonce(tx, run.account.nonce)
         self._check_lock(tx)
         if tx.nonce > run.next_nonce:
             return self._put_gapped(tx, run, expires), []
@@ -186,7 +185,7 @@ class Mempool:
         rank = tx.fee if before is None else min(before, tx.fee)
         rival = rivals.displaced(self._ready, entry, rank, old)
         if not run.covers(entry, index):
-            raise _too_poor(run.account.balance)
+            raise limits.too_poor(run.account.balance)
         check_signature(tx, self._chain.signatures)
         if old is None and rival is None and len(self._ready) >= self._capacity:
             self._make_room(rank, tx.sender)
@@ -206,7 +205,7 @@ class Mempool:
         if old is not None:
             rivals.must_outbid(tx.fee, old.tx, old.tx.fee, Reason.REPLACEMENT_UNDERPRICED)
         if run.account.balance + entries.effect(tx) < 0:
-            raise _too_poor(run.account.balance)
+            raise limits.too_poor(run.account.balance)
         check_signature(tx, self._chain.signatures)
         if not self._queue(Entry(tx, expires)):
             raise RuleBrokenError(
@@ -373,36 +372,6 @@ class Mempool:
                 if entry.tx.nonce > run.next_nonce:
                     self._queue(entry)
         self._grown.add(sender)
-
-
-def _check_fee(tx: Transaction) -> None:
-    if tx.fee < MIN_FEE:
-        raise RuleBrokenError(
-            Reason.FEE_TOO_LOW, f"the fee {tx.fee} is below {MIN_FEE}", hint="ask estimateFee"
-        )
-
-
-def _check_nonce(tx: Transaction, next_nonce: int) -> None:
-    if tx.nonce < next_nonce:
-        raise RuleBrokenError(
-            Reason.NONCE_TOO_LOW,
-            f"the nonce {tx.nonce} is used, the account's next is {next_nonce}",
-            hint="look whether this transaction, or one you replaced, is in a block already",
-        )
-    if tx.nonce >= next_nonce + MAX_PER_SENDER:
-        raise RuleBrokenError(
-            Reason.NONCE_TOO_HIGH,
-            f"the nonce {tx.nonce} is too far above the account's next, {next_nonce}",
-            hint="send the transactions before it first",
-        )
-
-
-def _too_poor(balance: int) -> RuleBrokenError:
-    return RuleBrokenError(
-        Reason.INSUFFICIENT_BALANCE,
-        f"the confirmed balance {balance} does not cover the sender's transactions",
-        hint="wait for incoming payments to be in a block, or send less",
-    )
 
 
 def transactions_of(blocks: Iterable[Block]) -> list[Transaction]:

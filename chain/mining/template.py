@@ -22,12 +22,19 @@ _SCAN_STEP = 1 << 16
 
 
 def assemble(
-    chain: Chain, batch: StateWriter, miner: KeyHash, transactions: Sequence[Transaction], at_time: int
+    chain: Chain,
+    batch: StateWriter,
+    miner: KeyHash,
+    transactions: Sequence[Transaction],
+    at_time: int,
+    *,
+    extra_nonce: int | None = None,
 ) -> tuple[Block, list[Transaction]]:
     """Return an unmined block on the head of `batch` and the transactions that had to be left out.
 
     Each trial runs the ordinary consensus code on the head of `batch`; what it names as invalid is dropped.
     `at_time` is raised above the median time past if need be.
+    `extra_nonce` is random unless given: simulations have their own source of chance.
     """
     tip = batch.tip()
     if tip is None:
@@ -37,7 +44,8 @@ def assemble(
     subsidy = reward(height, experience(account.blocks_mined, account.anchors_carried))
     time = max(at_time, chain.median_time_after(tip.id) + 1)
     target = chain.target_after(tip.id)
-    extra_nonce = secrets.randbits(64)
+    if extra_nonce is None:
+        extra_nonce = secrets.randbits(64)
     chosen, left_out = list(transactions), []
     while True:
         bodies, witnesses = pack_transactions([_EMPTY, *chosen])

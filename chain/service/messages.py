@@ -53,6 +53,32 @@ class NodeInfo(msgspec.Struct, frozen=True):
     problems: tuple[str, ...] = ()
 
 
+class PeerView(msgspec.Struct, frozen=True):
+    """A connection to another node. `latency`: seconds, None until measured; `height`: as it said first."""
+
+    address: str
+    kind: str
+    ready: bool
+    agent: str
+    height: int
+    latency: float | None
+    blocks_given: int
+
+
+class NetworkView(msgspec.Struct, frozen=True):
+    """The node's part in the network. `best_height` is that of the heaviest header, `blocks_left` what is
+    between it and the head. `key` pins this node: KEY@host:port."""
+
+    enabled: bool
+    listening: tuple[str, ...] = ()
+    key: str = ""
+    peers: tuple[PeerView, ...] = ()
+    height: int = 0
+    best_height: int = 0
+    blocks_left: int = 0
+    known_addresses: int = 0
+
+
 class TransactionView(msgspec.Struct, frozen=True):
     """A decoded transaction: `preimage` in claims, `lock_id` in all HTLC kinds. `raw` is body ‖ witness."""
 

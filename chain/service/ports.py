@@ -13,7 +13,7 @@ from chain.rules.block import Block
 from chain.rules.params import NetworkParams
 from chain.rules.records import Transaction
 from chain.rules.types import BlockId, KeyHash, TxId
-from chain.service.messages import NewBlock, TransactionView
+from chain.service.messages import NetworkView, NewBlock, TransactionView
 from chain.service.queries import Queries
 
 Event = NewBlock | TransactionView
@@ -79,6 +79,9 @@ class ServedNode(Protocol):
     @property
     def hash_rate(self) -> float:
         """Hashes per second of the node's own miner."""
+
+    def peers(self) -> NetworkView:
+        """Return the node's connections and how far it has synchronised."""
 
     def submit(self, tx: Transaction) -> Added:
         """Take a transaction. Raises `RuleBrokenError`."""

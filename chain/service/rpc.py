@@ -160,6 +160,7 @@ class Methods:
         queries = node.queries
         self._methods: dict[str, _Method] = {
             "getInfo": _Method(_NoParams, lambda _: self.info()),
+            "getPeers": _Method(_NoParams, lambda _: node.peers()),
             "getBlock": _Method(
                 _BlockParams, lambda p: queries.block(p.block), lambda p: queries.size_of(p.block), True
             ),

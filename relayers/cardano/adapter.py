@@ -14,7 +14,7 @@ from pycardano import (
 )
 from pycardano.serialization import NonEmptyOrderedSet
 
-from bridge.chains.actions import Action, ApproveAction, ClaimAction, SwapAction
+from bridge.chains.actions import Action, ApproveAction, ClaimAction, LockAction, SwapAction
 from bridge.chains.endpoints.agreement import Agreed
 from bridge.chains.endpoints.reports import Report
 from bridge.chains.errors import ActionRefusedError, PortError
@@ -51,6 +51,7 @@ from relayers.cardano.payer_outputs import PayerOutputs
 from relayers.cardano.script import validator_address
 from relayers.cardano.services import Service, open_services
 from relayers.cardano.settings import CardanoSettings
+from relayers.cardano.tokens import Tokens
 from relayers.cardano.traits import TRAITS
 
 T = TypeVar("T")
@@ -90,6 +91,7 @@ class CardanoPort:
         self.contract = validator_address(network)
         self.account = account_of(settings, key)
         self._pool = open_services(settings)
+        self._tokens = Tokens(self._pool.clients)
         self._payer = PayerOutputs(self.account)
         self._building = asyncio.Lock()
 
@@ -134,6 +136,7 @@ class CardanoPort:
     async def fees(self, asset: Asset) -> FeeEstimate:
         """Return the expected fees; a lock of tokens also binds a deposit, which goes with the tokens. A lock
         of ada must hold what the ledger asks of every output of its size."""
+        await self._tokens.check(asset)
         parameters = await self._read(lambda service: service.drafting.parameters())
         by_reference = bool(self._settings.reference_script)
         if asset.contract:
@@ -142,7 +145,9 @@ class CardanoPort:
         return estimate(parameters, 0, least, by_reference=by_reference)
 
     async def setup_actions(self, assets: Sequence[Asset]) -> tuple[ApproveAction, ...]:
-        """Return nothing: native tokens need no approval."""
+        """Return nothing: native tokens need no approval. Raises `PortError` for one that has other decimals
+        (see `Tokens.check`)."""
+        await self._tokens.check(*assets)
         return ()
 
     # ------------------------------------------------------------------ sending
@@ -162,6 +167,8 @@ class CardanoPort:
             )
         if isinstance(action, ClaimAction):
             self._check_batch(action)
+        if isinstance(action, LockAction):
+            await self._tokens.check(action.terms.asset)
         async with self._building:
             signed_height = (await self._head()).height
             draft = await self._read(lambda service: service.drafting.draft(action, self._payer))

@@ -15,6 +15,7 @@ from relayers.cardano.blockfrost_wire import (
     BlockfrostBlock,
     Genesis,
     MempoolTx,
+    Token,
     TxAt,
     TxOutputs,
     TxPlace,
@@ -173,6 +174,10 @@ class Blockfrost:
             if found:
                 return found
         raise TxRefusedError(shortened(str(result)))
+
+    async def token(self, unit: str) -> Token | None:
+        """Return what is known of a native token."""
+        return await self._or_none(f"/assets/{unit}", Token)
 
     # ------------------------------------------------------------------ HTTP
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 
 from bridge.protocol.types import BlockHeight, BlockRef, TxId, UnixSeconds
@@ -110,3 +112,27 @@ class Genesis(msgspec.Struct, frozen=True):
 
     network_magic: int
     system_start: int
+
+
+class _Registered(msgspec.Struct, frozen=True):
+    decimals: int | None = None
+
+
+class Token(msgspec.Struct, frozen=True):
+    """What is said of a native token: `metadata` by the token registry (CIP-26), `onchain_metadata` by its
+    issuer in a datum where the standard is a version of CIP-68 (openapi.yaml, `asset`)."""
+
+    metadata: _Registered | None = None
+    onchain_metadata: dict[str, Any] | None = None
+    onchain_metadata_standard: str | None = None
+
+    @property
+    def decimals(self) -> dict[str, int]:
+        """The decimals that are told, by who tells them."""
+        found: dict[str, int] = {}
+        if self.metadata is not None and self.metadata.decimals is not None:
+            found["the token registry"] = self.metadata.decimals
+        written = (self.onchain_metadata or {}).get("decimals")
+        if (self.onchain_metadata_standard or "").startswith("CIP68") and type(written) is int:
+            found["its issuer's datum"] = written
+        return found

@@ -193,6 +193,11 @@ class ChainView(Protocol):
         """Return what is unspent at a place, oldest first, as of the newest block."""
         ...
 
+    async def decimals(self, unit: str) -> dict[str, int] | None:
+        """Return what is said of a token's decimals, by who says it; None where the service shows no such
+        thing."""
+        ...
+
     async def waiting(self, address: str) -> list[Waiting]:
         """Return the transactions in the mempool that touch an address, and perhaps others."""
         ...

@@ -52,6 +52,8 @@ class HostedView:
         self._blockfrost = blockfrost
         self._contents: dict[str, HtlcTx] = {}
         self._places: dict[str, TxPlace] = {}
+        self._elsewhere: tuple[tuple[str, ...], dict[str, TxPlace]] = ((), {})
+        """Places of transactions outside some blocks: as long as those stand, none of these moves there."""
         self._read_items = 0
         self._lists_locks = self._knows_datums = self._shows_places = False
 
@@ -173,20 +175,29 @@ class HostedView:
     ) -> list[tuple[int, int, HtlcTx]]:
         """Return transactions in blocks that tried to spend locks and failed, with their places. They touch
         no lock, so the service lists them only among those that had a redeemer for the validator."""
+        window = tuple(ref.id for ref in blocks.values())
+        if self._elsewhere[0] != window:
+            self._elsewhere = window, {}
+        elsewhere = self._elsewhere[1]
         found: list[tuple[int, int, HtlcTx]] = []
         looked_at = set(known)
         async for tx_id in self._blockfrost.newest_redeeming(validator_hash().payload.hex()):
             if tx_id in looked_at:
                 continue
             looked_at.add(tx_id)
-            # Remembered places in these blocks alone are sure: from any other it may have moved since.
+            # Remembered places in these blocks alone are sure: from any other it may have moved since, but
+            # not into these blocks since they were read.
             place = self._places.get(tx_id)
             there = None if place is None else blocks.get(place.block_height)
             if place is None or there is None or there.id != place.block:
+                place = elsewhere.get(tx_id)
+            if place is None:
                 place = await self._blockfrost.place(tx_id)
                 if place is None:
                     raise ChainMovedError
+                elsewhere[tx_id] = place
                 self._keep_place(tx_id, place)
+                self._read_items += 1
             if place.block_height < min(blocks) or len(looked_at) - len(known) > _MOST_REDEEMING:
                 break
             ref = blocks.get(place.block_height)
@@ -331,6 +342,11 @@ class HostedView:
     async def utxos(self, place: str) -> list[Output]:
         """See `ChainView`."""
         return [output_of(output, output.tx_hash) for output in await self._blockfrost.utxos(place)]
+
+    async def decimals(self, unit: str) -> dict[str, int] | None:
+        """See `ChainView`. A compatible service may lack the route."""
+        token = await self._blockfrost.token(unit)
+        return None if token is None else token.decimals
 
     async def waiting(self, address: str) -> list[Waiting]:
         """See `ChainView`."""

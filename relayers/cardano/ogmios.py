@@ -96,9 +96,8 @@ class Session:
             raise EndpointError("Ogmios answered something else than it was asked", _AGAIN, kind=Answer.WRONG)
         error = answer.get("error")
         if error is not None:
-            raise RpcFailedError(
-                int(error["code"]), shortened(f"{error.get('message')} {error.get('data', '')}")
-            )
+            said = shortened(f"{error.get('message')} {error.get('data', '')}")
+            raise RpcFailedError(int(error["code"]), f"{method}: {said}")
         return answer["result"]
 
 
@@ -127,7 +126,10 @@ class Ogmios:
 
     @asynccontextmanager
     async def session(self) -> AsyncIterator[Session]:
-        """Have the connection for oneself. Whatever goes wrong on it ends it: the next one is fresh."""
+        """Have the connection for oneself. Whatever goes wrong on it ends it: the next one is fresh.
+
+        An error of Ogmios that the body does not expect says nothing of the chain: another endpoint may.
+        """
         async with self._turn:
             clean = False
             try:
@@ -138,9 +140,15 @@ class Ogmios:
                     self.on_connect()
                 yield Session(self._connection, self._timeout)
                 clean = True
-            except (RpcFailedError, TxRefusedError):
+            except TxRefusedError:
                 clean = True
                 raise
+            except RpcFailedError as error:
+                clean = True
+                kind = Answer.PERMANENT if error.code == _UNKNOWN_METHOD else Answer.PASSING
+                raise EndpointError(
+                    f"{self.name}, Ogmios answered with error {error.code}: {error}", _AGAIN, kind=kind
+                ) from error
             except (OSError, TimeoutError, WebSocketException) as error:
                 # Without the error as its cause: its own words contain the URL.
                 slow = isinstance(error, TimeoutError)
@@ -174,21 +182,14 @@ class Ogmios:
     async def network(self) -> NetworkId:
         """Return which network this is, as the genesis file of the node has it."""
         async with self.session() as session:
-            found = await self._plain(session, "queryNetwork/genesisConfiguration", {"era": "shelley"})
+            found = await session.ask("queryNetwork/genesisConfiguration", {"era": "shelley"})
             start = datetime.fromisoformat(str(found["startTime"]))
             return NetworkId(int(found["networkMagic"]), int(start.timestamp()))
 
     async def parameters(self) -> ProtocolParameters:
         """Return the protocol parameters."""
         async with self.session() as session:
-            return from_ogmios(await self._plain(session, "queryLedgerState/protocolParameters"))
-
-    async def _plain(self, session: Session, method: str, params: Mapping[str, Any] | None = None) -> Any:
-        try:
-            return await session.ask(method, params)
-        except RpcFailedError as error:
-            kind = Answer.PERMANENT if error.code == _UNKNOWN_METHOD else Answer.PASSING
-            raise EndpointError(f"Ogmios cannot answer {method}: {error}", _AGAIN, kind=kind) from error
+            return from_ogmios(await session.ask("queryLedgerState/protocolParameters"))
 
     # ------------------------------------------------------------------ chain synchronisation
 
@@ -261,10 +262,10 @@ class Ogmios:
     async def waiting(self) -> list[Waiting]:
         """Return what is in the mempool."""
         async with self.session() as session:
-            await self._plain(session, "acquireMempool")
+            await session.ask("acquireMempool")
             found: list[Waiting] = []
             while True:
-                tx = (await self._plain(session, "nextTransaction", {"fields": "all"}))["transaction"]
+                tx = (await session.ask("nextTransaction", {"fields": "all"}))["transaction"]
                 if tx is None:
                     break
                 if tx["spends"] == "inputs":
@@ -274,15 +275,15 @@ class Ogmios:
                 else:
                     found.append(Waiting(tuple(map(_ref, tx["collaterals"])), ()))
             # Without this the next acquireMempool would wait for another mempool than this one.
-            await self._plain(session, "releaseMempool")
+            await session.ask("releaseMempool")
             return found
 
     async def is_waiting(self, tx_id: TxId) -> bool:
         """Tell whether a transaction is in the mempool."""
         async with self.session() as session:
-            await self._plain(session, "acquireMempool")
-            found = await self._plain(session, "hasTransaction", {"id": tx_id})
-            await self._plain(session, "releaseMempool")
+            await session.ask("acquireMempool")
+            found = await session.ask("hasTransaction", {"id": tx_id})
+            await session.ask("releaseMempool")
             return bool(found)
 
     # ------------------------------------------------------------------ transactions
@@ -310,7 +311,7 @@ async def _intersect(session: Session, points: list[Point]) -> tuple[Point | Non
         result = await session.ask("findIntersection", {"points": wanted or ["origin"]})
     except RpcFailedError as error:
         if error.code != _NO_INTERSECTION:
-            raise EndpointError(f"Ogmios finds no way into the chain: {error}", _AGAIN) from error
+            raise
         result = await session.ask("findIntersection", {"points": ["origin"]})
     tip = _tip(result["tip"])
     if tip is None:
@@ -326,7 +327,7 @@ async def _transact(session: Session, method: str, raw: bytes) -> Any:
         its_own_fault = error.code in _TRANSACTION_CODES and error.code not in _NODE_BEHIND
         if its_own_fault or error.code == _UNREADABLE_TRANSACTION:
             raise TxRefusedError(str(error)) from error
-        raise EndpointError(f"Ogmios cannot {method}: {error}", _AGAIN) from error
+        raise
 
 
 def _tip(found: Any) -> ChainTip | None:

@@ -347,6 +347,9 @@ class OwnNodeView:
         """See `ChainView`."""
         return [match.output for match in await self._kupo.unspent(place)]
 
+    async def decimals(self, unit: str) -> None:
+        """See `ChainView`. Neither Ogmios nor Kupo reads a registry."""
+
     async def waiting(self, address: str) -> list[Waiting]:  # noqa: ARG002 - the node's mempool is small
         """See `ChainView`."""
         return await self._ogmios.waiting()

@@ -37,7 +37,7 @@ GROUPS = {
     "014": "Stellar on Soroban",
     "015": "Prices, risk and books",
     "016": "The ZION network",
-    "017": "Proofs of outcomes",
+    "017": "ZQAL; proofs of outcomes",
     "022": "Stellar: parties, tokens, upkeep",
 }
 """The first three digits of a number → what the decision is about."""

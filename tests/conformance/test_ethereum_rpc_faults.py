@@ -118,6 +118,29 @@ async def test_a_block_that_is_missing_below_the_head_is_no_reorg(rig: EthereumR
     await port.close()
 
 
+async def test_a_block_that_is_missing_for_a_moment_is_no_reorg(rig: EthereumRig, rpc: LyingRpc) -> None:
+    """The next question finds it again: to call it replaced would give up what still stands."""
+    port = through(rig, rpc.url)
+    watcher = Watcher(port)
+    await watcher.look()
+    await rig.devnet.mine(3)
+    await watcher.look()
+    await rig.devnet.mine(2)
+    missing = {hex(block.height) for block in watcher.ring[-2:]}
+
+    def without_once(call: dict[str, Any], answer: dict[str, Any]) -> dict[str, Any]:
+        if call["method"] != "eth_getBlockByNumber" or call["params"][0] not in missing:
+            return answer
+        missing.remove(call["params"][0])
+        return {**answer, "result": None}
+
+    rpc.mangle = without_once
+    scan = await watcher.look()
+    assert len(missing) < 2, "one was asked for"
+    assert (scan.orphaned, len(scan.blocks)) == ((), 2)
+    await port.close()
+
+
 async def test_blocks_that_were_read_are_not_read_again_after_a_failure(
     scene: Scene, rig: EthereumRig, rpc: LyingRpc
 ) -> None:

@@ -422,7 +422,7 @@ async def test_a_web_page_of_another_site_cannot_open_a_socket(node: NodeProcess
 _METHODS = (
     "getInfo", "getBlock", "getHeader", "getHeaders", "getTransaction", "getAccount", "getBalance", "getLock",
     "findLocks", "submitTransaction", "estimateFee", "getMempool", "getAnchorProof", "findAnchors",
-    "getBlockTemplate", "submitBlock", "dev_reorg", "dev_fund", "dev_mine", "dev_advanceTime",
+    "getPeers", "getBlockTemplate", "submitBlock", "dev_reorg", "dev_fund", "dev_mine", "dev_advanceTime",
 )  # fmt: skip
 _HEX = st.binary(max_size=40).map(bytes.hex) | st.binary(min_size=32, max_size=32).map(bytes.hex)
 _RAW = st.binary(min_size=328, max_size=328).map(bytes.hex)

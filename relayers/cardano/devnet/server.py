@@ -82,6 +82,7 @@ class BlockfrostServer:
             "/scripts/{digest}": self._script,
             "/scripts/{digest}/cbor": lambda r: {"cbor": bytes(self._reference(r)).hex()},
             "/scripts/{digest}/redeemers": lambda r: paged(r, self._script_redeemers(r)),
+            "/assets/{unit}": self._token,
             "/mempool": lambda r: paged(r, [{"tx_hash": tx_id} for tx_id in chain.mempool]),
             "/mempool/addresses/{place}": lambda r: paged(
                 r, [{"tx_hash": tx_id} for tx_id in views.mempool_of(r.match_info["place"])]
@@ -112,6 +113,12 @@ class BlockfrostServer:
         if tx is None:
             raise not_found()
         return tx
+
+    def _token(self, request: web.Request) -> Any:
+        found = self._views.token(request.match_info["unit"])
+        if found is None:
+            raise not_found()
+        return found
 
     def _place(self, request: web.Request) -> str:
         place = request.match_info["place"]

@@ -12,6 +12,7 @@ from relayers.cardano.devnet.chain import DevChain
 from relayers.cardano.devnet.parameters import EPOCH_SLOTS
 from relayers.cardano.devnet.raw_body import OutRef
 from relayers.cardano.devnet.records import DevBlock, TxRecord, datum_hash_of, datum_of, script_hash_of
+from relayers.cardano.devnet.treasury import DEMO_TOKEN
 
 Json = dict[str, Any]
 
@@ -46,6 +47,33 @@ class Views:
 
     def __init__(self, chain: DevChain) -> None:
         self._chain = chain
+
+    def token(self, unit: str) -> Json | None:
+        """What Blockfrost says of a token that there is; the registry has the devnet's own (openapi.yaml,
+        `asset`)."""
+        held = [output.amount.multi_asset for output in self._chain.utxos.values()]
+        policy, name = unit[:56], unit[56:]
+        quantity = sum(
+            amount
+            for tokens in held
+            for script, assets in (tokens or {}).items()
+            for asset, amount in assets.items()
+            if (script.payload.hex(), asset.payload.hex()) == (policy, name)
+        )
+        if not quantity:
+            return None
+        known = {"name": DEMO_TOKEN.symbol, "description": "", "ticker": DEMO_TOKEN.symbol, "url": None}
+        return {
+            "asset": unit,
+            "policy_id": policy,
+            "asset_name": name or None,
+            "quantity": str(quantity),
+            "onchain_metadata": None,
+            "onchain_metadata_standard": None,
+            "metadata": {**known, "logo": None, "decimals": DEMO_TOKEN.decimals}
+            if unit == DEMO_TOKEN.contract
+            else None,
+        }
 
     def epoch(self) -> Json:
         """The one epoch there is counted by slots, ending long after any test."""

@@ -34,6 +34,8 @@ class LyingWeb:
         self.cut = False
         self.hang_up = False
         self.lose_answer = ""
+        self.lagging: dict[str, int] = {}
+        """By what stands in a path: the slot up to which the Kupo that answers there has read."""
         self.delay = 0.0
         self.seen: list[str] = []
 
@@ -70,6 +72,7 @@ class LyingWeb:
         self.mangle = self.mangle_call = None
         self.status, self.garbage, self.cut, self.hang_up, self.delay = 200, False, False, False, 0.0
         self.lose_answer = ""
+        self.lagging = {}
 
     async def _handle(self, request: web.Request) -> web.Response:
         path = request.match_info["path"]
@@ -101,6 +104,10 @@ class LyingWeb:
                 return web.json_response({"message": "not found"}, status=404)
             body = json.dumps(changed).encode()
         headers = {_READ: kept[_READ]} if _READ in kept else {}
+        for part, slot in self.lagging.items():
+            if part in path:
+                made = [match for match in json.loads(body) if match["created_at"]["slot_no"] <= slot]
+                body, headers = json.dumps(made).encode(), {_READ: str(slot)}
         return web.Response(body=body, status=status, content_type="application/json", headers=headers)
 
     async def _socket(self, request: web.Request) -> web.WebSocketResponse:

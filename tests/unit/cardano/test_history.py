@@ -135,6 +135,69 @@ async def scans_begin_late(client: Client) -> None:
     await port.close()
 
 
+async def test_places_outside_the_blocks_are_not_asked_again_after_a_failure(devnet: CardanoDevnet) -> None:
+    """Else a scan of old blocks with many newer claims never ends where requests fail now and then."""
+    async with LyingWeb(devnet) as liar:
+        async for client in opened(devnet, liar, "hosted", "many newer claims"):
+            await scans_below_claims(client)
+
+
+async def scans_below_claims(client: Client) -> None:
+    start = (await client.port.tip()).block
+    await client.devnet.mine(2)
+    for _ in range(4):
+        await claimed(client)
+    port = afresh(client)
+    asked: list[str] = []
+
+    def third_fails(path: str, honest: Any) -> Any:
+        if "/txs/" not in path or not isinstance(honest, dict) or "block_height" not in honest:
+            return honest
+        asked.append(path)
+        return 7 if len(asked) == 3 else honest
+
+    client.liar.mangle = third_fails
+    assert len((await port.scan((start,), 2)).blocks) == 2
+    assert len(asked) == len(set(asked)) + 1, "only the one that failed is asked again"
+    await port.close()
+
+
+async def test_a_kupo_that_has_not_read_a_block_does_not_show_it_empty(devnet: CardanoDevnet) -> None:
+    async with LyingWeb(devnet) as liar:
+        async for client in opened(devnet, liar, "own_node", "kupo behind"):
+            start = (await client.port.tip()).block
+            terms, _ = await client.locked()
+            port = afresh(client)
+            # Two of them behind one URL: one has read the newest block, the other one is asked for matches.
+            liar.lagging = {"kupo/matches": client.settings.slot_at(start.time)}
+            with pytest.raises(PortUnavailableError, match="keeps moving"):
+                await port.scan((start,), 100)
+            liar.honest()
+            events = (await port.scan((start,), 100)).events
+            assert [event.lock_id for event in events if isinstance(event, Locked)] == [port.lock_id(terms)]
+            await port.close()
+
+
+async def test_an_error_of_ogmios_leaves_the_port_as_one_of_its_endpoint(devnet: CardanoDevnet) -> None:
+    async with LyingWeb(devnet) as liar:
+        async for client in opened(devnet, liar, "own_node", "errors of Ogmios"):
+            port, start = afresh(client), (await client.port.tip()).block
+            await client.devnet.mine(2)
+            for method in ("nextBlock", "findIntersection", "queryNetwork/genesisConfiguration"):
+
+                def failing(called: str, answer: Any, method: str = method) -> Any:
+                    told = {"code": -32603, "message": "Internal error"}
+                    changed = {key: answer[key] for key in ("jsonrpc", "method", "id")}
+                    return {**changed, "error": told} if called == method else answer
+
+                liar.mangle_call = failing
+                with pytest.raises(PortUnavailableError, match=f"-32603: {method}"):
+                    await port.scan((start,), 100)
+                liar.honest()
+                assert len((await port.scan((start,), 100)).blocks) == 2
+                await port.close()
+
+
 async def test_an_index_that_begins_late_knows_nothing_of_what_was_before(devnet: CardanoDevnet) -> None:
     async with LyingWeb(devnet) as liar:
         async for client in opened(devnet, liar, "own_node", "begins late"):
@@ -156,8 +219,9 @@ async def begins_late(client: Client) -> None:
             return None
         return honest
 
-    client.liar.mangle = late
     port = afresh(client)
+    assert await port.read_lock(port.lock_id(other), other) is LockStatus.ABSENT
+    client.liar.mangle = late  # built again from a later block on, and without a new connection
     for since, known in ((None, False), (height - 1, False), (height, True)):
         at = None if since is None else BlockHeight(since)
         status = await port.read_lock(port.lock_id(other), other, since=at)

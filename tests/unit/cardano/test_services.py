@@ -257,3 +257,29 @@ async def test_the_start_of_each_network_follows_from_its_first_shelley_slot() -
     for network, start in starts.items():
         assert CardanoSettings("http://b", network).system_start == start
     assert CardanoSettings("http://b", Network.DEV).system_start is None
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ({"metadata": {"decimals": 3, "name": "x"}}, "3 decimals in the token registry"),
+        (
+            {"onchain_metadata": {"decimals": 2}, "onchain_metadata_standard": "CIP68v2"},
+            "2 decimals in its issuer's datum",
+        ),
+        ({"onchain_metadata": {"decimals": 2}, "onchain_metadata_standard": "CIP25v2"}, None),
+        ({"metadata": {"decimals": 6}, "onchain_metadata": None, "onchain_metadata_standard": None}, None),
+        ({"metadata": {"decimals": "six"}}, None),
+        (None, None),
+    ],
+)
+async def test_what_is_said_of_a_tokens_decimals(devnet: CardanoDevnet, said: Any, told: str | None) -> None:
+    async with LyingWeb(devnet) as liar:
+        port = open_port(liar.hosted(devnet), devnet_key("decimals"))
+        liar.mangle = lambda path, honest: said if "/assets/" in path else honest
+        if told is None:
+            assert (await port.fees(devnet.token)).lock > 0
+        else:
+            with pytest.raises(PortError, match=told):
+                await port.fees(devnet.token)
+        await port.close()

@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 
 from chain.consensus.chain import Chain
+from chain.node import Node, NodeConfig
 from chain.rules.block import Block
 from chain.rules.errors import Reason, RuleBrokenError, StoreError
 from chain.rules.header import work_of
-from chain.rules.params import COIN, DEV, NetworkParams
+from chain.rules.params import COIN, DEV, Network, NetworkParams
 from chain.rules.records import Transaction, Witness
 from chain.state.headers import HeaderStatus
 from tests.unit.chain.harness import ALICE, BOB, CAROL, Sandbox, reason_of
@@ -230,6 +231,8 @@ def test_a_long_chain_of_headers_is_not_called_deep_once_the_main_chain_has_foll
     chain.accept_headers([block.header for block in blocks[:35]])
     for block in blocks[:30]:
         chain.accept_block(block)
+    sibling = box.forge(parent=blocks[33].id, extra_nonce=5)
+    assert chain.accept_headers([sibling.header]).new == 1, "what was kept of its parent is old"
     assert chain.accept_headers([block.header for block in blocks[35:]]).new == len(blocks) - 35
     for block in blocks[30:]:
         chain.accept_block(block)
@@ -324,3 +327,30 @@ def test_a_side_block_whose_commit_failed_is_taken_again(
     assert not box.chain.accept_block(other).known
     assert box.chain.accept_block(other).known
     box.mine(box.transfer(CAROL, ALICE))
+
+
+def test_a_heavier_branch_that_lies_too_deep_is_named_and_a_strangers_block_is_not(tmp_path: Path) -> None:
+    node = Node(NodeConfig(Network.DEV, tmp_path / "node", sync=False))
+    node.chain.params = node.params = SHALLOW
+    node.chain.headers._params = SHALLOW
+    box = Sandbox(tmp_path / "other")
+    box.now = node.clock.now()
+    heavier = mined(box, 20)
+    node.mine_one()
+    node.chain.accept_headers([block.header for block in heavier])
+    for _ in range(12):
+        node.mine_one()
+    stranger = Sandbox(tmp_path / "stranger")
+    stranger.now = box.now
+    alone = stranger.forge(extra_nonce=77)
+    assert reason_of(lambda: node.accept(alone)) is Reason.REORG_TOO_DEEP
+    assert node.problems == ()
+    assert reason_of(lambda: node.accept(heavier[-1])) is Reason.REORG_TOO_DEEP
+    assert "below the head" in " ".join(node.problems)
+    for _ in range(8):
+        node.mine_one()
+    assert node.problems == (), "the main chain is the heaviest again"
+    for each in (box, stranger):
+        each.close()
+    node.chain.close()
+    node._directory_lock.close()

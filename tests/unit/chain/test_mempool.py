@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from chain.mempool.pool import MAX_PER_SENDER, Mempool, replacement_fee
+from chain.mempool.limits import MAX_PER_SENDER
+from chain.mempool.pool import Mempool, replacement_fee
 from chain.mining.template import solve
 from chain.rules.errors import Reason
 from chain.rules.params import COIN, MIN_FEE

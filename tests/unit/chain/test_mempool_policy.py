@@ -9,7 +9,8 @@ import pytest
 
 import chain.mempool.pool as pool_module
 from chain.mempool.entries import Verdict
-from chain.mempool.pool import MAX_PER_SENDER, QUEUE_SECONDS, READY_SECONDS, Mempool
+from chain.mempool.limits import MAX_PER_SENDER
+from chain.mempool.pool import QUEUE_SECONDS, READY_SECONDS, Mempool
 from chain.mempool.ready import SenderRun
 from chain.rules.errors import Reason
 from chain.rules.hashing import sha256
@@ -251,6 +252,16 @@ def test_a_payment_in_a_block_counts_for_the_senders_who_wait(box: Sandbox) -> N
     assert box.mempool.admit(box.transfer(ALICE, BOB, 500 * COIN, nonce=1)).verdict is Verdict.ACCEPTED
     box.mine_pool()
     assert box.balance(BOB) == 2_400 * COIN
+
+
+def test_what_a_block_makes_unaffordable_leaves_the_pool(box: Sandbox) -> None:
+    """Alice's second payment waits; a block holds another first one of hers, which leaves too little."""
+    box.mempool.add(box.transfer(ALICE, BOB, 100 * COIN))
+    second = box.transfer(ALICE, BOB, 800 * COIN, nonce=1)
+    box.mempool.add(second)
+    box.mine(box.transfer(ALICE, CAROL, 500 * COIN))
+    assert second.txid not in box.mempool
+    assert box.mempool.best() == []
 
 
 def test_a_replacement_that_the_rest_of_the_run_cannot_follow_is_refused(box: Sandbox) -> None:

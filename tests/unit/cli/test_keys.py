@@ -87,7 +87,7 @@ def test_solana_takes_a_file_of_its_own_tool_too(tmp_path: Path) -> None:
         ("evm", "f" * 64),
         ("zion", "0" * 64),
         ("solana", "[1, 2]"),
-        ("stellar", StellarKeypair.random().public_key),
+        ("stellar", StellarKeypair.from_raw_ed25519_seed(bytes(32)).public_key),
         ("cardano", '{"type": "PaymentExtendedSigningKeyShelley_ed25519_bip32", "cborHex": "5820"}'),
         ("cardano", "[]"),
     ],

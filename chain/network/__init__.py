@@ -1,0 +1,1 @@
+"""The peer-to-peer network: frames and messages, a core without input or output, and its asyncio driver."""

@@ -1,0 +1,1 @@
+"""Algorithms in ZQAL, and nothing else: the compiler is in `kernels.zqal`."""

@@ -1,0 +1,1 @@
+"""The backends: each prints or compiles legalized core for one kind of machine."""
