@@ -91,7 +91,7 @@ def build(
         acceptances=acceptances,
         handover=Handover(store, market, swaps, ports, asking),
         paperwork=Paperwork(ports, builders, asking),
-        log=LogBook(store, signer, ports),
+        log=LogBook(store, signer, ports, asking),
         ports=ports,
         builders=builders,
         metrics=metrics,

@@ -10,6 +10,7 @@ import msgspec
 import structlog
 
 from bridge.chains.anchors import AnchorReader
+from bridge.desk.chain_queries import Asking
 from bridge.keys.quote_signature import QuoteSigner
 from bridge.proofs.anchoring import anchor_transaction
 from bridge.proofs.bundle import write_bundle
@@ -53,11 +54,15 @@ class Leaf(msgspec.Struct, frozen=True):
 class LogBook:
     """Reads the log and signs its heads."""
 
-    def __init__(self, store: Store, signer: QuoteSigner, ports: Mapping[ChainId, Any]) -> None:
-        """`ports`: those that are `AnchorReader`s can show anchors."""
+    def __init__(
+        self, store: Store, signer: QuoteSigner, ports: Mapping[ChainId, Any], asking: Asking | None = None
+    ) -> None:
+        """`ports`: those that are `AnchorReader`s can show anchors. `asking`: bounds what strangers make
+        them ask."""
         self._store = store
         self._signer = signer
         self._ports = ports
+        self._asking = asking or Asking()
 
     @property
     def public_key(self) -> str:
@@ -113,7 +118,9 @@ class LogBook:
         port = self._ports.get(ChainId(chain))
         evidence = None
         if isinstance(port, AnchorReader):
-            evidence = await port.anchor_evidence(TxId(tx_id), since=since, most=MOST_HEADERS)
+            evidence = await self._asking.ask(
+                ChainId(chain), lambda: port.anchor_evidence(TxId(tx_id), since=since, most=MOST_HEADERS)
+            )
         if evidence is None:
             raise NotAnchoredError(
                 "the chain does not show the anchor",
