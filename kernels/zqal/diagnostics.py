@@ -59,7 +59,7 @@ class ZqalError(KernelError):
         super().__init__("\n\n".join(map(str, self.diagnostics)))
 
 
-class FaultError(Exception):
+class FaultError(KernelError):
     """Carries one fault up to the statement or item that contains it, where checking goes on."""
 
     def __init__(self, place: Place, message: str, help: str = "") -> None:  # noqa: A002 - the reader's word

@@ -12,14 +12,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from kernels.errors import KernelInputError
+from kernels.errors import KernelError, KernelInputError
 from kernels.zqal import typed
 from kernels.zqal.types import Array, Bool, Bytes, Enum, Permille, Struct, Type, UInt
 
 Frame = dict[typed.Slot, Any]
 
 
-class AssertionFailedError(Exception):
+class AssertionFailedError(KernelError):
     """A claim of a test does not hold."""
 
 

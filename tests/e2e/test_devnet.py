@@ -28,6 +28,7 @@ def rainbow(*arguments: str) -> dict[str, Any]:
 
 
 @pytest.mark.timeout(PATIENCE_SECONDS + 60)
+@pytest.mark.long
 def test_a_devnet_of_all_chains_has_money_for_the_bridge_and_a_user(tmp_path: Path) -> None:
     zion, ethereum, stellar, cardano = (f"http://127.0.0.1:{processes.free_port()}" for _ in range(4))
     solana = free_ports()

@@ -59,7 +59,8 @@ async def view_when(person: Person, state: LegState, patience: float = 60) -> Sw
             await asyncio.sleep(0.1)
 
 
-@pytest.mark.parametrize("chain", [instances.ETHEREUM, pytest.param(instances.ZION, marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("chain", [instances.ETHEREUM, instances.ZION])
 async def test_a_lock_that_a_reorg_removed_before_finality_is_not_answered(
     site: Site, chain: ChainId
 ) -> None:

@@ -220,7 +220,7 @@ def begin(name: str = "") -> Swap:
     return Player(swap).feed(ev.Accepted(), *source_ticks(START), *destination_ticks(START)).swap
 
 
-LARGE = {"deadlines", "the price moves"}
+LARGE = {"deadlines", "the price moves", "what nobody can prove", "late and expired"}
 """Worlds that only the long tests search. `test_protocol_model` looks at the same rules each time."""
 
 

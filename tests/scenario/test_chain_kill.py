@@ -55,6 +55,7 @@ async def keep_busy(client: ZionClient, seconds: float) -> int:
 
 
 @pytest.mark.timeout(120)
+@pytest.mark.long
 async def test_a_node_killed_while_mining_comes_back_with_a_consistent_state(tmp_path: Path) -> None:
     node = NodeProcess(tmp_path / "node", "--mine", "--block-interval", "0.02")
     heights = [0]

@@ -9,9 +9,16 @@ from kernels.zqal import syntax, typed
 from kernels.zqal.diagnostics import Place
 from kernels.zqal.types import Array, Enum, Struct, Type
 
+MAX_DEPTH = 100
+"""Expressions inside one another, those of called functions counted: Python's stack has room for them."""
+TOO_DEEP = "the program nests expressions or calls too deeply"
+
 
 class Declarations(Protocol):
     """Everything that is declared outside functions."""
+
+    depth: int
+    """Expressions that are being checked now, one inside the other."""
 
     constants: dict[str, tuple[Type, typed.Value]]
     enums: dict[str, Enum]

@@ -9,7 +9,7 @@ from kernels.zqal.checker import arithmetic
 from kernels.zqal.checker.arithmetic import coerce, known, settle
 from kernels.zqal.checker.calls import Calls
 from kernels.zqal.checker.choices import Blocks, Choices
-from kernels.zqal.checker.declarations import Declarations
+from kernels.zqal.checker.declarations import MAX_DEPTH, TOO_DEEP, Declarations
 from kernels.zqal.checker.scope import AlreadyReportedError, Faults, Scope, facts_of, missing, similar
 from kernels.zqal.diagnostics import FaultError, Place
 from kernels.zqal.types import (
@@ -60,7 +60,13 @@ class Expressions:
         `alone` says that the expression is the whole of a statement's value: only there may a call write
         variables through ``&mut``, so that no order of evaluation is ever in doubt.
         """
-        found = self._any(node, want, alone)
+        self._declarations.depth += 1
+        try:
+            if self._declarations.depth > MAX_DEPTH:
+                raise FaultError(node.place, TOO_DEEP, "give parts of it names with let")
+            found = self._any(node, want, alone)
+        finally:
+            self._declarations.depth -= 1
         if want is not None and not isinstance(want, Void):
             found = coerce(found, want, exact=self._exact)
         if not isinstance(found.type, Literal | Real | Void | Unknown):

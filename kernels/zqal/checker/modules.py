@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from kernels.zqal import syntax, typed
+from kernels.zqal.checker.declarations import TOO_DEEP
 from kernels.zqal.checker.expressions import Expressions
 from kernels.zqal.checker.scope import AlreadyReportedError, Faults, Scope, similar
 from kernels.zqal.checker.statements import Body
@@ -35,6 +36,7 @@ class Modules:
     refused: set[str] = field(default_factory=set)
     used: dict[str, Source] = field(default_factory=dict)
     instances: Instances = field(default_factory=dict)
+    depth: int = 0
 
     def load(self, source: Source) -> syntax.File:
         """Read a file and declare what it has, after what it uses."""
@@ -164,6 +166,8 @@ class Modules:
 
     def instance(self, name: str, sizes: Mapping[str, int], place: Place) -> typed.Function:
         """Return the function for these sizes, checked. Raises FaultError, for recursion among others."""
+        if name in self.refused:
+            raise AlreadyReportedError
         declared = self.functions[name]
         key = name, tuple(sizes[size] for size in declared.generics)
         if key in self.instances:
@@ -234,9 +238,8 @@ def check(source: Source) -> typed.Program:
     try:
         return _program(source)
     except RecursionError:
-        deep = "the program nests expressions or calls too deeply"
         place = Place(source, 1, 1, 2)
-        raise ZqalError([Diagnostic(place, deep, "give parts of it names with let")]) from None
+        raise ZqalError([Diagnostic(place, TOO_DEEP, "give parts of it names with let")]) from None
 
 
 def _program(source: Source) -> typed.Program:

@@ -7,13 +7,17 @@ import difflib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
+from kernels.errors import KernelError
 from kernels.zqal import typed
 from kernels.zqal.diagnostics import Diagnostic, FaultError, Place
 from kernels.zqal.types import Interval
 
 
-class AlreadyReportedError(Exception):
+class AlreadyReportedError(KernelError):
     """Something cannot be checked because of a fault that was reported where it is."""
+
+    def __init__(self) -> None:
+        super().__init__("a fault was reported elsewhere")
 
 
 @dataclass

@@ -98,6 +98,7 @@ async def test_ada_and_tokens_add_up_to_the_last_unit(devnet: CardanoDevnet) -> 
     await firm.close()
 
 
+@pytest.mark.long
 async def test_what_waits_in_the_mempool_outlives_a_kill(devnet: CardanoDevnet) -> None:
     firm = Firm(devnet)
     await devnet.fund(firm.bridge.account, ADA, 100_000_000)

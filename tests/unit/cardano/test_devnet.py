@@ -133,6 +133,7 @@ def _address(text: str) -> Address:
     return Address.from_primitive(text)
 
 
+@pytest.mark.long
 async def test_blocks_come_by_themselves_and_the_clock_survives_roll_back_and_kill(tmp_path: Path) -> None:
     devnet = await CardanoDevnet(tmp_path, block_time=0.5).start()
     port = open_port(devnet.settings, devnet_key("devnet tests"))

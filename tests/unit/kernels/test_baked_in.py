@@ -195,6 +195,7 @@ print(compiled._check_records.loaded_from_cache)
 """
 
 
+@pytest.mark.long
 def test_a_node_with_another_limit_does_not_keep_the_old_rule(tmp_path: Path) -> None:
     """Two nodes of one source, one with a cache from before the change, must agree."""
     source = tmp_path / "source"

@@ -47,6 +47,7 @@ def test_two_processes_meet_synchronise_relay_and_go_on_after_a_kill(start: Call
     until(lambda: again.best == first.best, "the killed node caught up")
 
 
+@pytest.mark.long
 def test_a_peer_with_another_key_than_the_pinned_one_is_refused(start: Callable[..., Process]) -> None:
     first = start("first", "--listen", "127.0.0.1:0")
     first.call("dev_mine", count=2)
