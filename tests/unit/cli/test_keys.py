@@ -31,9 +31,6 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def run(*arguments: str, typed: str) -> Any:
     network = ("--network", "dev") if arguments[0] in {"new", "import"} else ()  # dev: opens quickly
-        "--network",
-        "dev",
-    )  # whose keystores open quickly if arguments[0] in {"new", "import"} else ()
     return runner.invoke(cli.app, ["keys", *arguments, *network, "--json"], input=typed)
 
 
