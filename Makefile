@@ -254,5 +254,5 @@ cardano-check: setup ## compile the Cardano validator and compare with the commi
 
 .PHONY: zqal-fuzz
 PROGRAMS ?= 2000
-zqal-fuzz: setup ## generated ZQAL programs through every backend against the oracle, new ones each time; PROGRAMS=n
+zqal-fuzz: setup ## generated ZQAL programs through core and machine code against the oracle, new ones each time; PROGRAMS=n
 	ZQAL_FUZZ=$(PROGRAMS) $(BIN)/python -m pytest -n 0 -o timeout=36000 tests/unit/zqal/test_fuzz.py

@@ -1,6 +1,6 @@
 """Generated programs: whatever the oracle says, core and machine code must say too.
 
-A few here; `make zqal-fuzz` runs many more (ZQAL_FUZZ programs), C included.
+A few here; `make zqal-fuzz` runs many more (ZQAL_FUZZ programs).
 """
 
 from __future__ import annotations
