@@ -82,10 +82,15 @@ def user_time(destination: ChainTiming, user_window: int) -> int:
     return destination.inclusion_p99 + destination.finality + user_window + destination.clock_skew
 
 
+RESTART_SECONDS = 30
+"""What a relayer that died may take until it works again. What was decided cannot be decided anew: without
+this a restart just after the decision would call the swap off."""
+
+
 def counterlock_slack(destination: ChainTiming) -> int:
     """Return for how many seconds after its deadline was chosen the destination's lock may still be sent: in
-    that time 99 of 100 are in a block."""
-    return destination.inclusion_p99 + 2 * destination.block_interval
+    that time 99 of 100 are in a block, though the relayer was started again in between."""
+    return destination.inclusion_p99 + 2 * destination.block_interval + RESTART_SECONDS
 
 
 def time_to_decide(destination: ChainTiming, user_window: int, slack: int) -> int:
