@@ -145,7 +145,8 @@ class Outbox:
             await self._store.write_notes()
             raise
         await self._store.write_notes()
-        await self._sequences.fill_gaps(busy)
+        if not only_claims:  # else the intents that are to take a free sequence have not had their turn
+            await self._sequences.fill_gaps(busy)
         if trouble is not None:
             raise trouble
         return progress

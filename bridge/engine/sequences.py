@@ -81,10 +81,9 @@ class SequenceAllocator:
         again and takes it. Otherwise each one that expires would add one to the queue, and where few land
         before they expire the real ones would never have their turn.
         """
-        before, self._gaps = self._gaps, set()
         if not any(tx.sequence is not None for snapshot in snapshots for tx in snapshot.alive):
             return
-        self._gaps = await self._unused()
+        before, self._gaps = self._gaps, await self._unused()
         for sequence in sorted(self._gaps & before):
             await self._plan_filler(sequence)
 

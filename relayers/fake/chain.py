@@ -161,15 +161,15 @@ class FakeChain:
             return BroadcastResult(BroadcastOutcome.LATER, "another one of its account comes first")
         if self._spends_what_is_spent(tx):
             return BroadcastResult(BroadcastOutcome.REJECTED, "it spends what is spent")
-        rival = self._rival(tx)
+        rival, since = self._rival(tx), self.head.height
         if rival is not None:
             if tx.price * 100 < rival.price * REPLACEMENT_PERCENT:
                 return BroadcastResult(BroadcastOutcome.UNDERPRICED, "replacement transaction underpriced")
-            del self.mempool[rival.tx_id]
+            since = self.mempool.pop(rival.tx_id).since  # a higher bid waits no longer than the lower one did
         if self.faults.drop_broadcasts > 0:
             self.faults.drop_broadcasts -= 1
             return BroadcastResult(BroadcastOutcome.ACCEPTED, "")
-        self.mempool[tx_id] = _Pending(tx, self.head.height)
+        self.mempool[tx_id] = _Pending(tx, since)
         return BroadcastResult(BroadcastOutcome.ACCEPTED)
 
     def mine(self, blocks: int = 1, interval: int | None = None) -> None:
