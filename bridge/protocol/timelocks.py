@@ -83,7 +83,7 @@ def user_time(destination: ChainTiming, user_window: int) -> int:
 
 
 RESTART_SECONDS = 30
-"""What a relayer that died may take until it works again. What was decided cannot be decided anew: without
+"""What a relayer that died may take until it works again. What was decided cannot be decided again: without
 this a restart just after the decision would call the swap off."""
 
 

@@ -165,7 +165,9 @@ class FakeChain:
         if rival is not None:
             if tx.price * 100 < rival.price * REPLACEMENT_PERCENT:
                 return BroadcastResult(BroadcastOutcome.UNDERPRICED, "replacement transaction underpriced")
-            since = self.mempool.pop(rival.tx_id).since  # a higher bid waits no longer than the lower one did
+            since = BlockHeight(
+                self.mempool.pop(rival.tx_id).since
+            )  # a higher bid waits no longer than the lower one did
         if self.faults.drop_broadcasts > 0:
             self.faults.drop_broadcasts -= 1
             return BroadcastResult(BroadcastOutcome.ACCEPTED, "")
