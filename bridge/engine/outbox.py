@@ -134,6 +134,7 @@ class Outbox:
             if is_worth_a_look(snapshot, tip, now_ms, self._settings, self._last_look(snapshot))
         ]
         self._batcher.begin_pass(busy)
+        self._sender.begin_pass(snapshots)
         progress, trouble = False, None
         try:
             for group in self._groups(busy):
@@ -172,10 +173,14 @@ class Outbox:
 
     def _groups(self, snapshots: Sequence[IntentSnapshot]) -> list[list[IntentSnapshot]]:
         """Put what is most urgent first, in groups of which one is asked about and worked on before the next:
-        claims that nothing was sent for, claims that were signed and not sent, what waits for a block, what
+        the one with the lowest sequence, before which no other of the account lands, claims that nothing was
+        sent for, claims that were signed and not sent, what waits for a block, what
         waits for confirmations, and what the chain gave no answer about the last time."""
         ordered: list[list[IntentSnapshot]] = [[], [], [], [], []]
+        head = _head_of_line(snapshots)
         for snapshot in snapshots:
+            if snapshot is head:
+                continue
             intent = snapshot.intent
             is_claim = intent.purpose is Purpose.CLAIM
             if intent.id in self._unanswered:
@@ -188,7 +193,7 @@ class Outbox:
                 place = 3 if intent.state is IntentState.INCLUDED else 2
             ordered[place].append(snapshot)
         size = GROUP_PARALLEL * self._settings.parallel
-        groups: list[list[IntentSnapshot]] = []
+        groups = [] if head is None else [[head]]
         for each in ordered:
             each.sort(key=self._precedence)
             groups += [each[start : start + size] for start in range(0, len(each), size)]
@@ -308,6 +313,18 @@ class Outbox:
                 return False
             case _:
                 return await self._settler.settle(snapshot, step)
+
+
+def _head_of_line(snapshots: Sequence[IntentSnapshot]) -> IntentSnapshot | None:
+    """Return the one whose transaction all others of the account have to wait for, None where none has a
+    sequence and waits for a block."""
+    lines = {
+        min(tx.sequence for tx in snapshot.alive if tx.sequence is not None): snapshot
+        for snapshot in snapshots
+        if snapshot.intent.state is not IntentState.INCLUDED
+        and any(tx.sequence is not None for tx in snapshot.alive)
+    }
+    return lines[min(lines)] if lines else None
 
 
 def _decided(tx: Transaction, intent: Intent, rules: DecisionRules) -> Decision:

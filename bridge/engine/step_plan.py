@@ -132,8 +132,22 @@ def plan_step(
         else:
             waiting.append(tx)
     if waiting:
-        return _plan_waiting(snapshot, waiting[-1], tip, decision, settings, numbered)
+        return _plan_waiting(snapshot, _foremost(snapshot, waiting), tip, decision, settings, numbered)
     return _plan_first(snapshot, tip, decision)
+
+
+def _foremost(snapshot: IntentSnapshot, waiting: Sequence[StoredTx]) -> StoredTx:
+    """Return the transaction that needs a step: the newest, unless a lower sequence of the intent waits that
+    no node has. What reverted was signed again with another sequence; when a reorg takes it back, the later
+    one cannot land before it."""
+    newest = {tx.sequence: tx for tx in waiting if tx.sequence is not None}
+    lost = [sequence for sequence, tx in newest.items() if _is_lost(snapshot, tx)]
+    return newest[min(lost)] if lost else waiting[-1]
+
+
+def _is_lost(snapshot: IntentSnapshot, tx: StoredTx) -> bool:
+    # UNSURE too: sending it again is safe. That it never landed is only concluded from UNKNOWN.
+    return snapshot.statuses[tx.id].state in {TxState.UNKNOWN, TxState.UNSURE}
 
 
 def _plan_first(snapshot: IntentSnapshot, tip: Tip, decision: Decision) -> Step:
@@ -160,8 +174,7 @@ def _plan_waiting(
     numbered: bool,
 ) -> Step:
     """A transaction is in no block: broadcast it again, outbid it, or keep it from landing."""
-    # UNSURE too: sending it again is safe. That it never landed is only concluded from UNKNOWN.
-    is_lost = snapshot.statuses[newest.id].state in {TxState.UNKNOWN, TxState.UNSURE}
+    is_lost = _is_lost(snapshot, newest)
     match decision:
         case Hold() | Decide():
             return Wait(decision.reason)

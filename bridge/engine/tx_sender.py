@@ -3,7 +3,7 @@ sent is decided again from the store each time."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 import msgspec
 import structlog
@@ -37,9 +37,9 @@ from bridge.engine.sequences import SequenceAllocator
 from bridge.engine.settler import Settler
 from bridge.engine.source_lock_check import lock_not_before
 from bridge.engine.step_plan import Replace, Sign, can_outbid, first_bid
-from bridge.protocol.types import Amount, Purpose
+from bridge.protocol.types import Amount, Purpose, TxId
 from bridge.store import Transaction
-from bridge.store.records import Intent, IntentState, StoredTx
+from bridge.store.records import Intent, IntentState, StoredTx, StoredTxState
 
 log = structlog.get_logger("outbox")
 
@@ -68,12 +68,25 @@ class TxSender:
         self._rules = rules
         self._settings = settings
         self._metrics = metrics
+        self._unsent: set[TxId] = set()
+        """Signed transactions with sequences that no node has taken: what is signed now waits behind them."""
+
+    def begin_pass(self, snapshots: Sequence[IntentSnapshot]) -> None:
+        """Look at what was signed and not sent before."""
+        self._unsent = {
+            tx.tx_id
+            for snapshot in snapshots
+            for tx in snapshot.alive
+            if tx.sequence is not None and tx.state is StoredTxState.SIGNED
+        }
 
     # -- the three steps that send -----------------------------------------------------------
 
     async def sign(self, snapshot: IntentSnapshot, step: Sign, tip: Tip) -> bool:
         """Sign, store and send the first transaction of an intent, or one after those that never landed."""
         intent, action = snapshot.intent, step.action
+        if self._unsent and not isinstance(action, ClaimAction | CancelAction):
+            return False  # otherwise a claim that comes up would be last in a long line
         if isinstance(action, LockAction):
             since = await self._store.read(lambda tx: lock_not_before(tx, intent.swap_id, intent.role))
             status = await self._port.read_lock(
@@ -141,6 +154,7 @@ class TxSender:
              outcome=result.outcome, reason=result.reason)  # fmt: skip
         match result.outcome:
             case BroadcastOutcome.ACCEPTED | BroadcastOutcome.ALREADY_KNOWN:
+                self._unsent.discard(stored.tx_id)
                 await self._settler.note_pending(intent, stored)
                 return True
             case BroadcastOutcome.SEQUENCE_USED | BroadcastOutcome.LATER:
@@ -230,6 +244,8 @@ class TxSender:
 
         stored = await self._store.write(job)
         if stored is not None:
+            if stored.sequence is not None:
+                self._unsent.add(stored.tx_id)
             purpose = Purpose.CANCEL if cancels else intent.purpose
             self._metrics.signed.labels(self._chain, purpose.value).inc(1 + len(members))
             log.info("signed", intent=intent.id, swap=intent.swap_id, purpose=purpose, tx=signed.tx_id,

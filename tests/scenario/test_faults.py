@@ -15,7 +15,7 @@ from bridge.chains.errors import PortUnavailableError
 from bridge.chains.port import BroadcastOutcome, BroadcastResult, FeeLevel, SignedTx
 from bridge.engine.actions import encode_action
 from bridge.protocol.types import ChainId, LegState, Preimage, Purpose, SwapId, SwapState
-from bridge.store.records import IntentState, PlannedIntent
+from bridge.store.records import IntentState, PlannedIntent, StoredTxState
 from relayers.fake.ledger import FakeTx, LedgerLockState, lock_id_of
 from tests import instances
 from tests.scenario.world import (
@@ -291,6 +291,27 @@ async def test_a_gap_in_the_sequences_is_filled_so_that_later_transactions_land(
     with world.store.reading() as tx:
         (gap,) = tx.intents.of_subject("gap:bridge:0")
     assert gap.state is IntentState.FINAL
+
+
+async def test_the_line_behind_an_unsent_transaction_is_left_to_claims(tmp_path: Path) -> None:
+    """Otherwise a claim stands last in a line of refunds and locks, and its deadline passes."""
+    world = BridgeWorld(tmp_path, one_at_a_time=frozenset({"bridge"}))
+    for number in range(1, 13):
+        world.swap(number, claims=number % 2 == 0)
+    while not all(world.is_over(swap_id) for swap_id in world.users):
+        await world.step()
+        with world.store.reading() as tx:
+            for chain in world.chains:
+                unsent = [
+                    tx.intents.get(stored.intent_id)
+                    for line in tx.transactions.pending_sequences(chain, "bridge").values()
+                    for stored in line
+                    if stored.state is StoredTxState.SIGNED
+                ]
+                assert len([each for each in unsent if each and each.purpose is not Purpose.CLAIM]) <= 1
+    world.check()
+    assert all(world.state(s) in {SwapState.COMPLETED, SwapState.REFUNDED} for s in world.users)
+    world.close()
 
 
 async def test_what_was_to_fill_a_gap_sends_nothing_when_there_is_none_any_more(world: BridgeWorld) -> None:

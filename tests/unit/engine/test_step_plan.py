@@ -131,6 +131,7 @@ def tx(base: StoredTx = SENT, **changes: object) -> StoredTx:
 
 
 LATER = tx(id=8, tx_id="tx8", attempt=1)
+NEXT_IN_LINE = tx(id=8, tx_id="tx8", sequence=5)
 SIGNED = tx(state=StoredTxState.SIGNED, sent_ms=None)
 UNNUMBERED = tx(sequence=None)
 OLD = tx(signed_height=HEIGHT - 3)
@@ -167,6 +168,17 @@ TABLE: dict[str, tuple[IntentSnapshot, Decision, Step | type[Wait]]] = {
         Pending(tx(reason=f"{REJECTED}?")),
     ),
     "no node has it": (snapshot(CLAIM, (SENT, UNKNOWN)), GO, Resend(SENT)),
+    "a reorg took back what had reverted, below the one signed after it": (
+        snapshot(CLAIM, (REVERTED, UNKNOWN), (NEXT_IN_LINE, PENDING)),
+        GO,
+        Resend(REVERTED),
+    ),
+    "the same, and it must no longer happen": (
+        snapshot(CLAIM, (REVERTED, UNKNOWN), (NEXT_IN_LINE, PENDING)),
+        WITHDRAW,
+        Replace(REVERTED, CancelAction(), cancels=True),
+    ),
+    "what was replaced is not missed": (snapshot(CLAIM, (SENT, UNKNOWN), (LATER, PENDING)), GO, Wait),
     "no node has it, and not now": (snapshot(CLAIM, (SENT, UNKNOWN)), HOLD, Wait("not now")),
     "too late for the next block, though not yet expired": (
         snapshot(CLAIM, (tx(valid_until_height=HEIGHT), UNKNOWN)),
