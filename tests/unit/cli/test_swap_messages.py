@@ -11,8 +11,11 @@ import pytest
 from typer.testing import CliRunner
 
 from bridge import cli
+from bridge.client.recovery import LIGHT, RecoveryDir, RecoveryRecord, seal
 from bridge.keys.keystore import KeyLabel, SecretKey, write
+from bridge.protocol.types import Preimage
 from tests.unit.cli import canned
+from tests.unit.samples import swap
 
 runner = CliRunner()
 
@@ -158,6 +161,29 @@ def test_one_damaged_recovery_file_is_named_and_the_other_swaps_go_on(url: str, 
         assert answer.exit_code == code, answer.output
         told = runner.invoke(cli.app, ["swap", command, "--json", "--recovery-dir", str(tmp_path), *options])
         assert "is damaged" in json.loads(told.stdout)["unreadable"][0]["message"]
+
+
+@pytest.mark.parametrize("command", ["status", "proof"])
+def test_a_swap_that_was_not_placed_yet_is_placed_first(url: str, tmp_path: Path, command: str) -> None:
+    made = swap(1)
+    timing = made.policy.destination
+    record = RecoveryRecord(
+        hashlock=made.hashlock,
+        sealed=seal(Preimage(bytes(32)), "recovery", LIGHT),
+        bridge_url=url,
+        quote_id="q",
+        source=made.source.terms,
+        destination=made.destination.terms,
+        destination_timing=timing,
+        destination_confirmations=timing.finality_depth,
+        gasless=False,
+        created=0,
+    )
+    RecoveryDir(tmp_path).save(record)
+    asked = ("swap", command, made.hashlock.hex()[:8], "--recovery-dir", str(tmp_path), "--api", url)
+    error = failed(*asked, code=1)
+    assert "has not accepted the swap" in error["message"]
+    assert "rainbow swap recover" in error["hint"]
 
 
 @pytest.mark.parametrize(("typed", "meant"), [("swpa", "swap"), ("quot", "quote"), ("relayr", "relayer")])
