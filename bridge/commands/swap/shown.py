@@ -1,18 +1,21 @@
-"""What the commands for swaps share: finding recovery files, and showing transactions to sign."""
+"""What the commands for swaps share: finding recovery files, opening wallets, showing transactions."""
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from bridge.commands.user import SWAP_ID_LENGTH
-from bridge.protocol.types import SwapId
+from bridge.commands.user import SWAP_ID_LENGTH, user_key
+from bridge.protocol.types import ChainId, SwapId
 
 if TYPE_CHECKING:
     from bridge.chains.port import UnsignedTx
     from bridge.client.recovery import RecoveryRecord
+    from bridge.client.swap import UserWallet
 
 
 def find_record(recovery_dir: Path, swap: str) -> RecoveryRecord:
@@ -35,6 +38,23 @@ def find_swap_id(recovery_dir: Path, swap: str) -> SwapId:
             f"the bridge has not accepted the swap of {swap!r} yet", "`rainbow swap recover` places it"
         )
     return found
+
+
+@asynccontextmanager
+async def user_wallet(
+    config: Path | None, chain: ChainId, keystore: Path, password_file: Path | None
+) -> AsyncIterator[UserWallet]:
+    """Open a user's own account on a chain, as a keystore has it. Raises `KeystoreError`."""
+    from bridge import config as configuration
+    from bridge.client.swap import UserWallet
+    from bridge.wiring.ports import open_port
+
+    settings = configuration.load(config)
+    port = open_port(settings, chain, user_key(settings, keystore, password_file))
+    try:
+        yield UserWallet(port)
+    finally:
+        await port.close()
 
 
 def tx_fields(unsigned: UnsignedTx) -> dict[str, Any]:
