@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
+from contextlib import suppress
 from typing import Protocol
 
 import msgspec
@@ -32,7 +33,7 @@ from bridge.chains.port import (
     UnsignedTx,
 )
 from bridge.client.client import BridgeClient
-from bridge.client.errors import BridgeUnreachableError, UnsafeError
+from bridge.client.errors import BridgeRefusedError, BridgeUnreachableError, UnsafeError
 from bridge.client.recovery import INTERACTIVE, RecoveryDir, RecoveryRecord, SealingCost, seal
 from bridge.keys.quote_signature import receipt_is_valid, signature_is_valid
 from bridge.protocol.acceptance import read_acceptance
@@ -59,6 +60,7 @@ from bridge.protocol.types import (
 )
 from bridge.wire.market import QuoteView
 from bridge.wire.swaps import ClaimTermsView, ReceiptView, RestoreView, SwapCreated, SwapView
+from kernels.errors import RainbowError
 
 
 class Reader(Protocol):
@@ -264,13 +266,20 @@ class UserSwap:
 
     async def check_counterlock(self, watch: LockWatch) -> LockEvidence:
         """Read the bridge's lock from its chain, once. Raises `UnsafeError` if the secret must stay
-        secret."""
+        secret; before the bridge has told its terms also what `BridgeClient` raises: ask again later."""
+        silence: RainbowError | None = None
         if not (self.record.decided or self.record.revealed):
-            await self._learn_terms()
+            try:
+                await self._learn_terms()
+            except (BridgeUnreachableError, BridgeRefusedError) as error:
+                silence = error  # told below, if it is not too late for anything else
         watch.follow(self.record.destination)
         evidence = await watch.look()
         if evidence.status is LockStatus.ABSENT and self.record.decided and not self.record.revealed:
-            await self._learn_terms()  # a bridge that lost its database may have decided again
+            # A bridge that lost its database may have decided again; and if it does not answer, the lock that
+            # is known may appear all the same.
+            with suppress(BridgeUnreachableError, BridgeRefusedError):
+                await self._learn_terms()
         refusal = may_reveal(
             self.record.destination_timing, self.record.destination.deadline, evidence.chain_time
         )
@@ -280,20 +289,17 @@ class UserSwap:
             raise UnsafeError(
                 f"the bridge's lock is {evidence.status.value}", "keep the secret; wait for the refund"
             )
+        if silence is not None and evidence.status is LockStatus.ABSENT:
+            raise silence
         return evidence
 
     async def _learn_terms(self) -> None:
         """Ask the bridge with which amount and deadline it locks, and keep them if the quote allows them.
-        Raises `UnsafeError` if it does not."""
+        Raises `UnsafeError` if it does not, and what `BridgeClient` raises."""
         left_open = self.record.counterlock
         if left_open is None or not self.id:
             return
-        try:
-            view = await self.status()
-        except BridgeUnreachableError:
-            if self.record.decided:
-                return  # the lock that is known may appear all the same
-            raise
+        view = await self.status()
         if view.counterlock is None or not view.counterlock.fixed:
             return
         hint = "keep the secret; your lock is given back, or refund it after its deadline"

@@ -183,18 +183,30 @@ def older_locks(store: Store, chain: ChainId, section: ChainSection) -> Iterator
         yield Finding(f"{chain} locks", Level.FAIL, described(swaps, chain), HINT)
 
 
-def _secrets(settings: Settings, ring: KeyRing) -> Iterator[Finding]:
-    """Open the canary, and every stored secret, with the storage key."""
+def _store(settings: Settings, secrets_key: bytes | None = None) -> Store | None:
+    """Open the database; None where there is none that can be used: `_database` says why."""
     from bridge.store import Store, StoreError
 
-    what, hint = "secrets", "use the key that sealed them; the chain heals a secret when it shows it again"
     url = settings.database_url()
     if url.startswith("sqlite") and not Path(url.removeprefix("sqlite:///")).exists():
-        return
+        return None
     try:
-        store = Store.open(url, secrets_key=ring.storage().reveal(), migrate=False)
-    except (StoreError, KeystoreError):
+        return Store.open(url, secrets_key=secrets_key, migrate=False)
+    except StoreError:
+        return None
+
+
+def _secrets(settings: Settings, ring: KeyRing) -> Iterator[Finding]:
+    """Open the canary, and every stored secret, with the storage key."""
+    from bridge.store import StoreError
+
+    what, hint = "secrets", "use the key that sealed them; the chain heals a secret when it shows it again"
+    try:
+        store = _store(settings, ring.storage().reveal())
+    except KeystoreError:
         return  # another line of the report says so
+    if store is None:
+        return
     try:
         with store.reading() as tx:
             opens, foreign = tx.secrets.opens_canary(), tx.secrets.unreadable()
@@ -214,16 +226,11 @@ def _secrets(settings: Settings, ring: KeyRing) -> Iterator[Finding]:
 
 def _promises(settings: Settings, ring: KeyRing) -> Iterator[Finding]:
     """Tell whether the configuration fits the swaps that are open."""
-    from bridge.store import Store, StoreError
     from bridge.wiring.continuity import keyed_identities
 
-    url = settings.database_url()
-    if url.startswith("sqlite") and not Path(url.removeprefix("sqlite:///")).exists():
+    store = _store(settings)
+    if store is None:
         return
-    try:
-        store = Store.open(url, migrate=False)
-    except StoreError:
-        return  # another line of the report says so
     try:
         yield from promises(store, settings, keyed_identities(settings, ring.chain))
     finally:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bridge.commands.output import ConfigFile, Json, Output, WrongUsageError, speaking
-from bridge.commands.user import WRONG_KEYSTORE_HINT
+from bridge.commands.user import WRONG_KEYSTORE_HINT, check_named_config
 from bridge.protocol.types import ChainId
 
 if TYPE_CHECKING:
@@ -191,17 +190,16 @@ def _settings(config: Path | None, network: NetworkName | None) -> Settings:
     from bridge import config as configuration
     from bridge.config import ConfigError
 
+    check_named_config(config)
     try:
-        configuration.find_file(config)
+        file = configuration.find_file(config)
     except ConfigError as error:
-        if config is not None or os.environ.get("RAINBOW_CONFIG"):
-            raise
         if network is None:
             raise WrongUsageError(
                 f"for which network? {error.problems[0]}", "say --network main, test or dev"
             ) from None
         return configuration.Settings(network=configuration.Network(network.value))
-    found = configuration.load(config)
+    found = configuration.load(file)
     if network is not None and network.value != found.network.value:
         raise WrongUsageError(
             f"the configuration is for network {found.network.value}, not {network.value}",

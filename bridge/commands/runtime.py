@@ -69,11 +69,12 @@ def chain_named(settings: Settings, name: str) -> ChainId:
 
 
 class KeyRing:
-    """Opens the configured keystores; asks for the password once."""
+    """Opens the configured keystores, each of them once: that takes a second. Asks for the password once."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._password: str | None = None
+        self._opened: dict[Path, SecretKey] = {}
 
     def chain(self, chain: ChainId) -> SecretKey:
         """Return the bridge's key on a chain. Raises `KeystoreError`."""
@@ -88,10 +89,13 @@ class KeyRing:
         return self._load(self._settings.keys.quotes)
 
     def _load(self, path: Path) -> SecretKey:
+        if path in self._opened:
+            return self._opened[path]
         if self._password is None:
             self._password = find_password(self._settings.keys.password_file)
         chains = tuple(str(chain) for chain, _ in self._settings.chains.items())
-        return load(path, self._password, self._settings.network.value, chains)
+        self._opened[path] = load(path, self._password, self._settings.network.value, chains)
+        return self._opened[path]
 
 
 def open_store(settings: Settings, ring: KeyRing) -> Store:

@@ -27,9 +27,7 @@ def up(config: ConfigFile = None, as_json: Json = False) -> None:
     """Run the API and all enabled relayers as child processes; what dies is started again."""
     with speaking(as_json) as output:
         settings = load_settings(config)
-        ring = KeyRing(settings)
-        ring.storage()  # a missing password is told once, here
-        _refuse_conflicts(settings, ring)
+        _refuse_conflicts(settings)
         logs = settings.data_dir / "logs"
         logs.mkdir(parents=True, exist_ok=True)
         base = [sys.executable, "-m", "bridge.cli"]
@@ -42,11 +40,13 @@ def up(config: ConfigFile = None, as_json: Json = False) -> None:
         _supervise(commands, logs)
 
 
-def _refuse_conflicts(settings: Settings, ring: KeyRing) -> None:
+def _refuse_conflicts(settings: Settings) -> None:
     """Raise `ConfigError` where the configuration does not fit the open swaps: a relayer that is not even
-    started could not say so."""
+    started could not say so. Raises `KeystoreError` without a password: it is told once, here. The keys are
+    forgotten afterwards."""
     from bridge.wiring.continuity import keyed_identities, refuse_conflicts
 
+    ring = KeyRing(settings)
     store = open_store(settings, ring)
     try:
         refuse_conflicts(store, settings, keyed_identities(settings, ring.chain))

@@ -17,7 +17,7 @@ from bridge.desk.market import Market, Offer
 from bridge.desk.records import Records
 from bridge.desk.refused import Reason, RefusedError
 from bridge.keys.quote_signature import QuoteSigner
-from bridge.protocol.lock_fee import MICRO, FeePoint, LockFee
+from bridge.protocol.lock_fee import MICRO, FeePoint, LockFee, value_text
 from bridge.protocol.option import PPB
 from bridge.protocol.pricing import FixedSide, Price, PriceRefusalCode, PriceRefusedError, price
 from bridge.protocol.quote import QuoteBody
@@ -232,7 +232,7 @@ def not_enough_credit(available: int, needed: int) -> RefusedError:
     """Return the refusal of a lock fee that the client's credit does not cover; millionths."""
     return RefusedError(
         Reason.LIMIT_REACHED,
-        f"the lock fee is {needed / MICRO:.6f}, your credit has {available / MICRO:.6f} left",
+        f"the lock fee is {value_text(needed)}, your credit has {value_text(available)} left",
         "finish an open swap, ask for a quote without a lock fee, or agree with the operator on more credit",
         RETRY_SECONDS,
     )

@@ -17,7 +17,7 @@ import msgspec
 from bridge.config.sections import DeskConfig
 from bridge.desk.prices import Movement
 from bridge.protocol.lock_fee import FeePoint, fee_ppb, strike_with_fee
-from bridge.protocol.option import MAX_DEVIATION, PPB, deviation, exchange_option
+from bridge.protocol.option import MAX_DEVIATION, PPB, deviation, least_strike
 from bridge.protocol.pricing import SpreadItems
 from bridge.protocol.timelocks import time_to_decide
 from bridge.protocol.types import ChainTiming
@@ -59,15 +59,15 @@ def strike_ppb(spread_of_prices: int, left_percent: int) -> int:
     """Return the least spread (ppb) after which the choice is worth at most `left_percent` of a standard
     deviation.
     """
-    allowed = max(5, spread_of_prices * left_percent // 100)
-    low, high = 0, 6 * spread_of_prices
-    while low < high:
-        middle = (low + high) // 2
-        if exchange_option(middle, spread_of_prices) <= allowed:
-            high = middle
-        else:
-            low = middle + 1
-    return low
+    return least_strike(spread_of_prices, spread_of_prices * left_percent // 100)
+
+
+def _while_deciding(moves: Movement, within: Windows) -> int:
+    """Return one standard deviation of the price over the time to decide, ppb. Raises `TooRiskyError`."""
+    v = deviation(moves.volatility_ppm, within.to_decide)
+    if v > MAX_DEVIATION:
+        raise TooRiskyError("the price moves too much to be sold")
+    return v
 
 
 def spread_items(
@@ -88,10 +88,8 @@ def spread_items(
     Raises:
         TooRiskyError: if the price moves too much in that time to be sold.
     """
-    v = deviation(moves.volatility_ppm, within.to_decide)
+    v = _while_deciding(moves, within)
     v_before = deviation(moves.volatility_ppm, within.until_counterlock)
-    if v > MAX_DEVIATION:
-        raise TooRiskyError("the price moves too much to be sold")
     tolerance = v_before * config.tolerance_percent // 100
     strike = _ppm(strike_with_fee(v, fee) if fee else strike_ppb(v, config.option_left_percent))
     jump, pegs = _ppm(moves.jumps), _ppm(moves.pegs)
@@ -121,10 +119,7 @@ def fee_of(moves: Movement, within: Windows, point: FeePoint | None) -> int:
     """Return what a user stakes on finishing at that point, ppb; 0 without one. Raises `TooRiskyError`."""
     if point is None:
         return 0
-    v = deviation(moves.volatility_ppm, within.to_decide)
-    if v > MAX_DEVIATION:
-        raise TooRiskyError("the price moves too much to be sold")
-    return fee_ppb(point, v)
+    return fee_ppb(point, _while_deciding(moves, within))
 
 
 def range_of_amount(config: DeskConfig, moves: Movement, within: Windows) -> int:

@@ -14,7 +14,7 @@ from typing import Final
 
 import msgspec
 
-from bridge.protocol.option import exchange_option
+from bridge.protocol.option import least_strike
 
 MICRO: Final = 10**6
 """Fees and credit are counted in millionths of the unit in which prices are given."""
@@ -52,14 +52,7 @@ def fee_ppb(point: FeePoint, spread_of_prices: int) -> int:
 @lru_cache(maxsize=4_096)
 def strike_with_fee(spread_of_prices: int, fee: int) -> int:
     """Return the least spread at which the choice is worth nothing after a fee, all ppb."""
-    low, high = 0, 6 * spread_of_prices
-    while low < high:
-        middle = (low + high) // 2
-        if exchange_option(middle - fee, spread_of_prices) <= max(5, fee):
-            high = middle
-        else:
-            low = middle + 1
-    return low
+    return least_strike(spread_of_prices, fee, fee)
 
 
 def value_text(value: int) -> str:

@@ -72,6 +72,19 @@ def exchange_option(strike: int, spread_of_prices: int) -> int:
     return _up(v * c, _ONE) + _up(v * v * d, _ONE * PPB) + _up(v * v * v, 2 * PPB * PPB) + 2
 
 
+def least_strike(spread_of_prices: int, left: int, fee: int = 0) -> int:
+    """Return the least spread at which the choice is worth no more than `left` to who loses a fee by not
+    choosing; all ppb. 5 ppb of what it is worth count as nothing: so much is added by rounding."""
+    low, high = 0, 6 * spread_of_prices
+    while low < high:
+        middle = (low + high) // 2
+        if exchange_option(middle - fee, spread_of_prices) <= max(5, left):
+            high = middle
+        else:
+            low = middle + 1
+    return low
+
+
 def _time_value(index: int) -> int:
     """c(index/64): below 0 it is c(−z) = c(z) + z, exactly."""
     if index >= 0:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,7 +14,7 @@ from bridge.client.client import DEFAULT_URL, BridgeClient
 from bridge.commands.output import ConfigFile, Json, Output, speaking
 from bridge.commands.quote import ask_quote, quote_lines
 from bridge.commands.swap.app import app
-from bridge.commands.swap.shown import find_record, pretty, tx_fields
+from bridge.commands.swap.shown import find_record, pretty, tx_fields, user_wallet
 from bridge.commands.user import (
     DEFAULT_RECOVERY,
     ApiUrl,
@@ -31,7 +30,6 @@ from bridge.commands.user import (
     check_named_config,
     client_token,
     recovery_password,
-    user_key,
 )
 from bridge.protocol.amounts import to_text
 from bridge.protocol.types import Amount, Asset, ChainId, LockTerms, Purpose
@@ -83,7 +81,7 @@ def start(
                 if keystore is not None:
                     chain = ChainId(source.partition(":")[0])
                     wallet = await stack.enter_async_context(
-                        _wallet(config, chain, keystore, keystore_password_file)
+                        user_wallet(config, chain, keystore, keystore_password_file)
                     )
                     _check_owner(wallet, refund_address)
                 client = await stack.enter_async_context(BridgeClient(api, token=client_token()))
@@ -151,7 +149,7 @@ def lock(
         record = find_record(recovery_dir, swap)
         async with AsyncExitStack() as stack:
             wallet = await stack.enter_async_context(
-                _wallet(config, record.source.chain, keystore, keystore_password_file)
+                user_wallet(config, record.source.chain, keystore, keystore_password_file)
             )
             _check_owner(wallet, record.source.sender)
             client = await stack.enter_async_context(
@@ -199,22 +197,6 @@ async def _from_recipe(config: Path | None, terms: LockTerms, output: Output) ->
     finally:
         await builder.close()
     return UnsignedTxView(purpose=Purpose.LOCK.value, chain=terms.chain, **tx_fields(unsigned))
-
-
-@asynccontextmanager
-async def _wallet(
-    config: Path | None, chain: ChainId, keystore: Path, password_file: Path | None
-) -> AsyncIterator[UserWallet]:
-    from bridge import config as configuration
-    from bridge.client.swap import UserWallet
-    from bridge.wiring.ports import open_port
-
-    settings = configuration.load(config)
-    port = open_port(settings, chain, user_key(settings, keystore, password_file))
-    try:
-        yield UserWallet(port)
-    finally:
-        await port.close()
 
 
 def _check_owner(wallet: UserWallet, refund_address: str) -> None:

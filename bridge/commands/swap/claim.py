@@ -93,7 +93,7 @@ def claim(
                     if not mine.id:
                         await mine.place()
                     watch = LockWatch(port, mine.record.destination)
-                    await _until_safe(mine, watch, output)
+                    await until_safe(mine, watch, output)
                     if keystore and not relayed:
                         tx = await mine.claim(password, watch, UserWallet(port))
                         output.result({"swap_id": mine.id, "claim_tx": tx}, f"claimed by {tx}")
@@ -151,11 +151,26 @@ async def until_bridge_takes_it(swap: UserSwap, watch: LockWatch, output: Output
         await asyncio.sleep(POLL_SECONDS)
 
 
-async def _until_safe(swap: UserSwap, watch: LockWatch, output: Output) -> None:
-    """Wait until the bridge's lock is deep enough on the user's own node."""
+async def until_safe(swap: UserSwap, watch: LockWatch, output: Output) -> None:
+    """Wait until the bridge's lock is deep enough on the user's own node. A bridge that answered once may be
+    silent for a while: it is started again, or has too much to do."""
+    from bridge.client.errors import BridgeRefusedError, BridgeUnreachableError
+
     shown = -1
+    silent = False
     while not swap.record.revealed:
-        evidence = await swap.check_counterlock(watch)
+        try:
+            evidence = await swap.check_counterlock(watch)
+        except (BridgeUnreachableError, BridgeRefusedError) as error:
+            passing = isinstance(error, BridgeUnreachableError) or error.retry_after is not None
+            if shown < 0 or not passing:
+                raise
+            if not silent:
+                output.note(f"{error.message}: asking again until it is too late to claim")
+            silent = True
+            await asyncio.sleep(POLL_SECONDS)
+            continue
+        silent = False
         if swap.is_deep_enough(evidence):
             return
         if evidence.confirmations != shown:

@@ -13,10 +13,9 @@ import typer
 from bridge.client.client import DEFAULT_URL, BridgeClient
 from bridge.commands.output import Json, Output, speaking
 from bridge.commands.swap.app import app
-from bridge.commands.swap.shown import find_record
+from bridge.commands.swap.shown import find_record, find_swap_id
 from bridge.commands.user import (
     DEFAULT_RECOVERY,
-    SWAP_ID_LENGTH,
     ApiUrl,
     Recovery,
     SwapArgument,
@@ -25,7 +24,6 @@ from bridge.commands.user import (
 )
 from bridge.protocol.amounts import to_text
 from bridge.protocol.status import TERMINAL_STATES
-from bridge.protocol.types import SwapId
 from kernels.errors import RainbowError
 
 if TYPE_CHECKING:
@@ -82,7 +80,7 @@ def status(
 
     async def show(output: Output) -> None:
         async with BridgeClient(api, token=client_token()) as client:
-            swap_id = SwapId(swap) if len(swap) == SWAP_ID_LENGTH else find_record(recovery_dir, swap).swap_id
+            swap_id = find_swap_id(recovery_dir, swap)
             while True:
                 view = await client.swap(swap_id)
                 output.result(msgspec.to_builtins(view), *swap_lines(view))

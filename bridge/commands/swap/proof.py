@@ -11,16 +11,14 @@ import typer
 from bridge.client.client import DEFAULT_URL, BridgeClient
 from bridge.commands.output import Json, Output, speaking
 from bridge.commands.swap.app import app
-from bridge.commands.swap.shown import find_record
+from bridge.commands.swap.shown import find_swap_id
 from bridge.commands.user import (
     DEFAULT_RECOVERY,
-    SWAP_ID_LENGTH,
     ApiUrl,
     Recovery,
     SwapArgument,
     client_token,
 )
-from bridge.protocol.types import SwapId
 
 
 @app.command()
@@ -38,7 +36,7 @@ def proof(
 
     async def fetch(output: Output) -> None:
         async with BridgeClient(api, token=client_token()) as client:
-            swap_id = SwapId(swap) if len(swap) == SWAP_ID_LENGTH else find_record(recovery_dir, swap).swap_id
+            swap_id = find_swap_id(recovery_dir, swap)
             view = await client.proof(swap_id, since=since)
         target = out or Path(f"{swap_id}.bundle")
         target.write_text(view.bundle)

@@ -12,7 +12,7 @@ import typer
 from bridge.client.client import DEFAULT_URL, BridgeClient
 from bridge.commands.output import ConfigFile, Json, Output, speaking
 from bridge.commands.swap.app import app
-from bridge.commands.swap.shown import find_record, pretty, tx_fields
+from bridge.commands.swap.shown import find_record, pretty, tx_fields, user_wallet
 from bridge.commands.user import (
     DEFAULT_RECOVERY,
     SWAP_ID_LENGTH,
@@ -24,7 +24,6 @@ from bridge.commands.user import (
     check_named_config,
     client_token,
     swap_lines,
-    user_key,
 )
 from bridge.protocol.status import TERMINAL_STATES
 from bridge.protocol.types import Purpose, SwapId
@@ -134,27 +133,23 @@ async def _sign_refund(
     password_file: Path | None,
 ) -> str:
     """Sign and send the refund; returns its id. Before the deadline the error says how long to wait."""
-    from bridge import config as configuration
     from bridge.chains.errors import PortError
     from bridge.client.recovery import RecoveryDir, RecoveryError
-    from bridge.client.swap import UserSwap, UserWallet
-    from bridge.wiring.ports import open_port
+    from bridge.client.swap import UserSwap
 
-    settings = configuration.load(config)
-    port = open_port(settings, record.source.chain, user_key(settings, keystore, password_file))
-    try:
-        async with BridgeClient(record.bridge_url or DEFAULT_URL) as client:  # it is not asked anything
-            mine = UserSwap.resume(client, RecoveryDir(recovery_dir), record)
-            try:
-                return await mine.refund(UserWallet(port))
-            except PortError as error:
-                left = record.source.deadline - (await port.tip()).time
-                if left <= 0:
-                    raise
-                when = Moment.at(record.source.deadline).rfc3339
-                raise RecoveryError(
-                    f"refundable from {when}, in {-(-left // 60)} min by the chain's clock",
-                    f"run the command again then; the chain said: {error.message}",
-                ) from None
-    finally:
-        await port.close()
+    async with (
+        user_wallet(config, record.source.chain, keystore, password_file) as wallet,
+        BridgeClient(record.bridge_url or DEFAULT_URL) as client,  # it is not asked anything
+    ):
+        mine = UserSwap.resume(client, RecoveryDir(recovery_dir), record)
+        try:
+            return await mine.refund(wallet)
+        except PortError as error:
+            left = record.source.deadline - (await wallet.port.tip()).time
+            if left <= 0:
+                raise
+            when = Moment.at(record.source.deadline).rfc3339
+            raise RecoveryError(
+                f"refundable from {when}, in {-(-left // 60)} min by the chain's clock",
+                f"run the command again then; the chain said: {error.message}",
+            ) from None

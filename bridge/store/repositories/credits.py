@@ -70,12 +70,6 @@ class Credits(Repository):
             sums[row.state] += row.value
         return Credit(entered, sums[FeeState.HELD.value], sums[FeeState.KEPT.value])
 
-    def owners(self) -> list[str]:
-        """Return all clients with an entry, in order."""
-        return [
-            row.owner for row in self._all(select(_credits.c.owner).distinct().order_by(_credits.c.owner))
-        ]
-
     def hold(self, swap_id: SwapId, owner: str, value: int) -> None:
         """Hold a swap's fee. Raises `DuplicateError` if it has one."""
         values = {"swap_id": swap_id, "owner": owner, "value": value, "state": FeeState.HELD.value}

@@ -13,6 +13,7 @@ from bridge.api.services import Services
 from bridge.client.errors import UnsafeError
 from bridge.client.swap import checked_quote
 from bridge.desk.prices import Movement
+from bridge.desk.quotes import not_enough_credit
 from bridge.protocol.events import PriceChecked, RefundFinal, RefundSeen, TxFailed
 from bridge.protocol.types import LegRole, LockId, PriceSeen, Purpose, TxId, UnixSeconds
 from bridge.store import Store
@@ -92,6 +93,11 @@ def test_a_fee_that_the_credit_does_not_cover_is_refused_or_not_proposed(
     asked = {"from": play.ETH, "to": play.ZION, "amount": str(10**18), "lock_fee": "low"}
     assert problem(client.post("/v1/quotes", json=asked, headers=AUTH)) == "limit-reached"
     assert problem(client.post("/v1/quotes", json=asked)) == "limit-reached"
+
+
+def test_amounts_in_the_refusal_are_exact() -> None:
+    refused = not_enough_credit(1, 90_071_992_547_409_931)
+    assert "fee is 90071992547.409931, your credit has 0.000001 left" in str(refused)
 
 
 def test_the_fee_is_held_while_the_swap_lasts_and_one_credit_pays_once(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -14,12 +15,12 @@ from fastapi import FastAPI
 
 from bridge.api.services import Services
 from bridge.client.client import BridgeClient
-from bridge.client.errors import BridgeUnreachableError, UnsafeError
+from bridge.client.errors import BridgeRefusedError, BridgeUnreachableError, UnsafeError
 from bridge.client.proxied import HttpxTransport
 from bridge.client.recovery import LIGHT, RecoveryDir, RecoveryError
 from bridge.client.swap import LockWatch, UserSwap, checked_quote
 from bridge.commands.output import Output
-from bridge.commands.swap.claim import until_bridge_takes_it
+from bridge.commands.swap.claim import until_bridge_takes_it, until_safe
 from bridge.keys.keystore import SecretKey
 from bridge.keys.quote_signature import QuoteSigner
 from bridge.protocol.events import PriceChecked
@@ -33,6 +34,7 @@ from bridge.protocol.types import (
     UnixSeconds,
 )
 from bridge.store import Store
+from bridge.wire.problems import Problem
 from bridge.wire.swaps import RestoreState, SwapCreated, SwapView
 from relayers.fake.adapter import FakePort
 from relayers.fake.chain import FakeChain
@@ -384,6 +386,111 @@ async def test_a_deadline_that_leaves_no_time_keeps_the_secret(
     node.lock(msgspec.structs.replace(terms, deadline=UnixSeconds(soon)))
     with pytest.raises(UnsafeError, match="had to be revealed"):
         await swap.may_reveal_now(node.watch)
+
+
+def silence(kind: str) -> BridgeUnreachableError | BridgeRefusedError:
+    """What a client hears of a bridge that is being started again, has too much to do, or lost the swap."""
+    if kind == "unreachable":
+        return BridgeUnreachableError("the bridge did not answer")
+    status = {"busy": 503, "lost": 404}[kind]
+    problem = Problem(f"urn:rainbow-bridge:problem:{kind}", kind, status, kind, "")
+    return BridgeRefusedError(problem, 2 if kind == "busy" else None)
+
+
+@pytest.mark.parametrize("kind", ["unreachable", "busy", "lost"])
+async def test_a_known_lock_needs_no_bridge_any_more(
+    bridge: BridgeClient, recovery: RecoveryDir, store: Store, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    swap = await begin(bridge, recovery)
+    node = Node(swap)
+    terms = await asyncio.to_thread(decide, store, swap, limits(swap).minimum)
+    assert not await swap.may_reveal_now(node.watch)
+
+    async def gone(_: SwapId) -> SwapView:
+        raise silence(kind)
+
+    monkeypatch.setattr(bridge, "swap", gone)
+    assert not await swap.may_reveal_now(node.watch)
+    node.lock(terms)
+    assert not await swap.may_reveal_now(node.watch)
+    node.chain.mine(node.depth)
+    assert await swap.may_reveal_now(node.watch)
+
+
+@pytest.mark.parametrize("kind", ["unreachable", "busy"])
+async def test_a_bridge_that_is_silent_for_a_while_does_not_end_the_wait_for_its_lock(
+    bridge: BridgeClient, recovery: RecoveryDir, store: Store, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    swap = await begin(bridge, recovery)
+    node, honest, asked = Node(swap), bridge.swap, 0
+
+    async def restarted(swap_id: SwapId) -> SwapView:
+        nonlocal asked
+        asked += 1
+        if asked in {2, 3}:
+            raise silence(kind)
+        if asked == 4:
+            node.lock(await asyncio.to_thread(decide, store, swap, limits(swap).minimum))
+        if asked > 4:
+            raise AssertionError("the terms are known")
+        return await honest(swap_id)
+
+    async def pause(_: float) -> None:
+        if asked >= 4:
+            node.chain.mine(1)
+
+    monkeypatch.setattr(bridge, "swap", restarted)
+    monkeypatch.setattr(f"{until_safe.__module__}.asyncio", SimpleNamespace(sleep=pause))
+    await until_safe(swap, node.watch, Output(as_json=True))
+    assert await swap.may_reveal_now(node.watch)
+
+
+@pytest.mark.parametrize(("kind", "after"), [("unreachable", 0), ("busy", 0), ("lost", 1)])
+async def test_a_bridge_that_never_answered_or_does_not_know_the_swap_is_told_at_once(
+    bridge: BridgeClient, recovery: RecoveryDir, monkeypatch: pytest.MonkeyPatch, kind: str, after: int
+) -> None:
+    swap = await begin(bridge, recovery)
+    node, honest, asked = Node(swap), bridge.swap, 0
+
+    async def gone(swap_id: SwapId) -> SwapView:
+        nonlocal asked
+        asked += 1
+        if asked <= after:
+            return await honest(swap_id)
+        raise silence(kind)
+
+    async def pause(_: float) -> None:
+        assert asked <= after
+
+    monkeypatch.setattr(bridge, "swap", gone)
+    monkeypatch.setattr(f"{until_safe.__module__}.asyncio", SimpleNamespace(sleep=pause))
+    with pytest.raises(type(silence(kind))):
+        await until_safe(swap, node.watch, Output(as_json=True))
+
+
+async def test_a_bridge_that_stays_silent_is_waited_for_until_it_is_too_late(
+    bridge: BridgeClient, recovery: RecoveryDir, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    swap = await begin(bridge, recovery)
+    node, honest, asked = Node(swap), bridge.swap, 0
+
+    async def gone(swap_id: SwapId) -> SwapView:
+        nonlocal asked
+        asked += 1
+        if asked == 1:
+            return await honest(swap_id)
+        raise silence("unreachable")
+
+    async def pause(_: float) -> None:
+        assert asked < 6
+        if asked == 5:
+            node.chain.mine(1, interval=node.terms.deadline - node.chain.head.time)
+
+    monkeypatch.setattr(bridge, "swap", gone)
+    monkeypatch.setattr(f"{until_safe.__module__}.asyncio", SimpleNamespace(sleep=pause))
+    with pytest.raises(UnsafeError, match="had to be revealed"):
+        await until_safe(swap, node.watch, Output(as_json=True))
+    assert asked == 6
 
 
 async def test_after_the_secret_is_out_the_terms_stay(

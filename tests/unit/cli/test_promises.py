@@ -10,6 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from bridge import cli, config
+from bridge.keys.keystore import SecretKey, load
 from bridge.protocol.types import Swap
 from bridge.store import Store
 from bridge.store.records import SwapMeta
@@ -76,6 +77,22 @@ def test_check_fails_and_names_the_swaps(configured: Path) -> None:
     found = [each for each in json.loads(answer.stdout)["findings"] if each["what"].endswith(" swaps")]
     assert {each["what"] for each in found} == {"ethereum swaps", "zion swaps"}
     assert all("swap1" in each["detail"] and each["level"] == "fail" for each in found)
+
+
+@pytest.mark.parametrize("command", ["check", "up"])
+def test_each_keystore_is_opened_once(
+    configured: Path, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    opened: list[Path] = []
+
+    def counted(path: Path, password: str, network: str, chains: tuple[str, ...]) -> SecretKey:
+        opened.append(path)
+        return load(path, password, network, chains)
+
+    monkeypatch.setattr("bridge.commands.runtime.load", counted)
+    put(configured, swap(1))
+    assert run(command, "--config", str(configured)).exit_code != 0
+    assert len(opened) == len(set(opened)) == {"check": 4, "up": 3}[command]
 
 
 def test_a_relayer_that_starts_writes_down_what_its_chain_is(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,8 +12,16 @@ import pytest
 from typer.testing import CliRunner
 
 from bridge import cli
+from bridge.chains.port import LockStatus
+from bridge.client.recovery import LIGHT, RecoveryDir, RecoveryRecord, seal
+from bridge.config import Settings
 from bridge.keys.keystore import KeyLabel, SecretKey, write
+from bridge.protocol.types import Preimage, Swap
+from relayers.fake.adapter import FakePort
+from relayers.fake.chain import FakeChain
+from relayers.fake.wallet import FakeWallet
 from tests.unit.cli import canned
+from tests.unit.samples import swap
 
 runner = CliRunner()
 
@@ -158,6 +167,60 @@ def test_one_damaged_recovery_file_is_named_and_the_other_swaps_go_on(url: str, 
         assert answer.exit_code == code, answer.output
         told = runner.invoke(cli.app, ["swap", command, "--json", "--recovery-dir", str(tmp_path), *options])
         assert "is damaged" in json.loads(told.stdout)["unreadable"][0]["message"]
+
+
+def recorded(directory: Path, made: Swap) -> RecoveryRecord:
+    """Put the recovery file of a swap that the bridge has not accepted yet."""
+    timing = made.policy.destination
+    record = RecoveryRecord(
+        hashlock=made.hashlock,
+        sealed=seal(Preimage(bytes(32)), "recovery", LIGHT),
+        bridge_url="",
+        quote_id="q",
+        source=made.source.terms,
+        destination=made.destination.terms,
+        destination_timing=timing,
+        destination_confirmations=timing.finality_depth,
+        gasless=False,
+        created=0,
+    )
+    RecoveryDir(directory).save(record)
+    return record
+
+
+@pytest.mark.parametrize("command", ["status", "proof"])
+def test_a_swap_that_was_not_placed_yet_is_placed_first(url: str, tmp_path: Path, command: str) -> None:
+    record = recorded(tmp_path, swap(1))
+    asked = ("swap", command, record.hashlock.hex()[:8], "--recovery-dir", str(tmp_path), "--api", url)
+    error = failed(*asked, code=1)
+    assert "has not accepted the swap" in error["message"]
+    assert "rainbow swap recover" in error["hint"]
+
+
+def test_a_refund_that_is_signed_here_says_how_long_to_wait_and_then_goes_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record = recorded(tmp_path, swap(1))
+    terms = record.source
+    chain = FakeChain(terms.chain, terms.asset, block_interval=1)
+    chain.credit(terms.sender, terms.asset, 10**30)
+    FakeWallet(chain, terms.sender).lock(terms)
+    chain.mine(1, interval=terms.deadline - 90 - chain.head.time)
+    keystore = tmp_path / "alice.json"
+    write(keystore, SecretKey.generate(), "right", KeyLabel("", "dev"), light=True)
+    monkeypatch.setenv("RAINBOW_KEYSTORE_PASSWORD", "right")
+    monkeypatch.setattr("bridge.config.load", lambda _: Settings())
+    monkeypatch.setattr("bridge.wiring.ports.open_port", lambda *_: FakePort(chain, terms.sender))
+    asked = ["swap", "refund", record.hashlock.hex()[:8], "--offline", "--keystore", str(keystore)]
+    asked += ["--recovery-dir", str(tmp_path)]
+    assert "in 2 min by the chain's clock" in failed(*asked, code=1)["message"]
+    chain.mine(1, interval=120)
+    sent = runner.invoke(cli.app, [*asked, "--json"])
+    assert sent.exit_code == 0, sent.output
+    chain.mine(1)
+    assert json.loads(sent.stdout)["refund_tx"]
+    port = FakePort(chain, "anyone")
+    assert asyncio.run(port.read_lock(port.lock_id(terms), terms)) is LockStatus.REFUNDED
 
 
 @pytest.mark.parametrize(("typed", "meant"), [("swpa", "swap"), ("quot", "quote"), ("relayr", "relayer")])
