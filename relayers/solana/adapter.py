@@ -12,6 +12,7 @@ from solders.keypair import Keypair
 from solders.transaction import VersionedTransaction
 
 from bridge.chains.actions import Action, ApproveAction, LockAction, SwapAction
+from bridge.chains.endpoints.agreed_status import agreed_status
 from bridge.chains.endpoints.agreement import Agreed
 from bridge.chains.endpoints.json_rpc import Calls, OneEndpoint, RpcError, record
 from bridge.chains.endpoints.reports import Report
@@ -282,12 +283,7 @@ class SolanaPort:
 
         if not agreed:
             return await self._rpc.reread(look, blocks.ChainMovedError)
-        answer = await self._rpc.agree(
-            look, key=lambda status: (status.state, status.block), moved=blocks.ChainMovedError
-        )
-        if isinstance(answer, Agreed):
-            return answer.answer
-        return TxStatus(TxState.UNSURE, reason=answer.reason)
+        return await agreed_status(self._rpc.pool, look, blocks.ChainMovedError)
 
     async def _tx_status(self, one: OneEndpoint, tx: SignedTx) -> TxStatus:
         options = {"searchTransactionHistory": True}
