@@ -139,6 +139,7 @@ def settings_of(instance: Instance) -> SolanaSettings:
         genesis_hash=section.genesis_hash or GENESIS[instance.network],
         ws_url=section.ws_url,
         assets=instance.assets,
+        powers=dict(instance.accepted),
         fees=SolanaFees(
             minimum=section.min_unit_price,
             maximum=section.max_unit_price,
