@@ -25,8 +25,9 @@ from bridge.keys.devkeys import devnet_key
 from bridge.protocol.types import Asset, Preimage, Purpose
 from relayers.solana.devnet.genesis import DEMO_TOKEN
 from relayers.solana.devnet.node import SolanaNode
-from relayers.solana.program import make_token_account, token_account
+from relayers.solana.program import make_token_account, token_account, vault_address
 from relayers.solana.settings import SOL
+from relayers.solana.terms import to_program
 from relayers.solana.wallet import SolanaWallet
 from tests import instances
 from tests.unit.solana.conftest import Opener, lock_terms
@@ -186,6 +187,29 @@ async def test_what_is_locked_is_claimed_and_refunded_whatever_is_accepted_by_th
     await node.mine(1)
     assert await port.read_lock(port.lock_id(claimed), claimed) is LockStatus.CLAIMED
     assert await port.read_lock(port.lock_id(refunded), refunded) is LockStatus.REFUNDED
+
+
+async def test_a_lock_whose_tokens_are_frozen_is_not_open(node: SolanaNode, opened: Opener) -> None:
+    """Neither side could have it out: nothing may be locked against it."""
+    mint = await new_mint(node, TOKEN_PROGRAM_ID, freezable=True)
+    usdc = Asset(instances.SOLANA, "USDC", 6, mint)
+    port = opened("mint owner", assets=(SOL, usdc), powers=trusting(mint))
+    await with_tokens(node, mint, 5)
+    terms = lock_terms(node, port, Preimage(b"never shown").hashlock(), asset=usdc, amount=5)
+    await port.broadcast(await port.prepare(LockAction(terms), None, FeeLevel()))
+    await node.mine(1)
+    lock_id, mint_key = port.lock_id(terms), Pubkey.from_string(mint)
+    account = token_account(vault_address(node.program, to_program(terms, port.chain))[0], mint_key)
+    metas = [
+        AccountMeta(account, is_signer=False, is_writable=True),
+        _read(mint_key),
+        AccountMeta(OWNER.pubkey(), is_signer=True, is_writable=False),
+    ]
+    assert await port.read_lock(lock_id, terms, agreed=True) is LockStatus.OPEN
+    await sent(node, Instruction(TOKEN_PROGRAM_ID, b"\x0a", metas))  # FreezeAccount
+    assert await port.read_lock(lock_id, terms, agreed=True) is LockStatus.UNKNOWN
+    await sent(node, Instruction(TOKEN_PROGRAM_ID, b"\x0b", metas))  # ThawAccount
+    assert await port.read_lock(lock_id, terms, agreed=True) is LockStatus.OPEN
 
 
 async def test_a_payee_whose_account_is_frozen_or_given_away_cannot_receive(
