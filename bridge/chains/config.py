@@ -184,8 +184,6 @@ class ChainSection(Section):
     """What the contract of an asset that is not native looks like (a pattern); "": there are none."""
     issued_words: ClassVar[str] = ""
     """The same for people."""
-    issued_decimals: ClassVar[int | None] = None
-    """What all tokens have, None where each has its own."""
     native_decimals: ClassVar[int]
 
     family: str = ""
@@ -245,8 +243,6 @@ class ChainSection(Section):
             yield f"{name}: there are no assets but the native coin on {chain}"
         elif not re.fullmatch(self.issued_contract, entry.contract):
             yield f"{name}: an asset's contract on {chain} is {self.issued_words}"
-        elif self.issued_decimals is not None and entry.decimals != self.issued_decimals:
-            yield f"{name}: every asset on {chain} has {self.issued_decimals} decimals"
 
     def located(self, base: Path) -> dict[str, object]:
         """Return the keys that hold paths, taken from the directory `base`."""

@@ -15,6 +15,7 @@ from pycardano import (
 from pycardano.serialization import NonEmptyOrderedSet
 
 from bridge.chains.actions import Action, ApproveAction, ClaimAction, LockAction, SwapAction
+from bridge.chains.endpoints.agreed_status import agreed_status
 from bridge.chains.endpoints.agreement import Agreed
 from bridge.chains.endpoints.reports import Report
 from bridge.chains.errors import ActionRefusedError, PortError
@@ -27,7 +28,6 @@ from bridge.chains.port import (
     Scan,
     SignedTx,
     Tip,
-    TxState,
     TxStatus,
     UnsignedTx,
 )
@@ -207,10 +207,7 @@ class CardanoPort:
 
         if not agreed:
             return await self._read(look)
-        said = await self._pool.agree(
-            look, key=lambda status: (status.state, status.block), moved=ChainMovedError
-        )
-        return said.answer if isinstance(said, Agreed) else TxStatus(TxState.UNSURE, reason=said.reason)
+        return await agreed_status(self._pool, look, ChainMovedError)
 
     # ------------------------------------------------------------------ pure
 

@@ -26,6 +26,7 @@ from bridge.chains.actions import (
     RefundAction,
     SwapAction,
 )
+from bridge.chains.endpoints.agreed_status import agreed_status
 from bridge.chains.endpoints.agreement import Agreed
 from bridge.chains.endpoints.reports import Report
 from bridge.chains.endpoints.selection import Rules
@@ -39,7 +40,6 @@ from bridge.chains.port import (
     Scan,
     SignedTx,
     Tip,
-    TxState,
     TxStatus,
     UnsignedTx,
 )
@@ -57,6 +57,7 @@ from bridge.protocol.types import (
 )
 from relayers.evm import access, artifacts, erc20, gas
 from relayers.evm.authorizing import EvmAuthorizer
+from relayers.evm.blocks import ChainMovedError
 from relayers.evm.building import Builder, RevertedError, Spending
 from relayers.evm.claiming import Claims
 from relayers.evm.estimates import estimate
@@ -66,7 +67,7 @@ from relayers.evm.known_locks import KnownLocks
 from relayers.evm.messages import HtlcContract, Message
 from relayers.evm.profiles import FeeModel
 from relayers.evm.receivers import Receivers
-from relayers.evm.rpc import Rpc, open_rpc, quantity
+from relayers.evm.rpc import OneEndpoint, Rpc, open_rpc, quantity
 from relayers.evm.scanning import Scanner
 from relayers.evm.settings import EvmSettings
 from relayers.evm.spends import LockLook
@@ -219,14 +220,13 @@ class EvmPort:
 
     async def tx_status(self, tx: SignedTx, *, agreed: bool = False) -> TxStatus:
         """Tell where a transaction is."""
+
+        async def look(one: OneEndpoint) -> TxStatus:
+            return await read_status(one, tx)
+
         if not agreed:
-            return await self._rpc.pinned(lambda endpoint: read_status(endpoint, tx))
-        agreement = await self._rpc.agree(
-            lambda endpoint: read_status(endpoint, tx), lambda status: (status.state, status.block)
-        )
-        if isinstance(agreement, Agreed):
-            return agreement.answer
-        return TxStatus(TxState.UNSURE, reason=agreement.reason)
+            return await self._rpc.reread(look, ChainMovedError)
+        return await agreed_status(self._rpc.pool, look, ChainMovedError)
 
     async def _message(self, action: _Unclaiming) -> tuple[Message, Spending | None]:
         match action:

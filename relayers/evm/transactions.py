@@ -12,7 +12,7 @@ from bridge.chains.errors import PortUnavailableError
 from bridge.chains.port import BroadcastOutcome, BroadcastResult, SignedTx, TxState, TxStatus
 from bridge.protocol.types import TxId
 from relayers.evm import htlc
-from relayers.evm.blocks import read_header
+from relayers.evm.blocks import ChainMovedError, read_header
 from relayers.evm.history import reaches
 from relayers.evm.rpc import Call, Calls, OneEndpoint, Rpc, RpcError, quantity, record
 
@@ -84,7 +84,8 @@ def read_broadcast(result: Any, tx_id: TxId) -> BroadcastResult:
 
 async def read_status(rpc: Calls, tx: SignedTx) -> TxStatus:
     """Tell where a transaction is. The account's state proves that it is in no block (its nonce is unused);
-    that another one took its place is concluded only from a history that reaches back to its signing."""
+    that another one took its place is concluded only from a history that reaches back to its signing. Raises
+    `ChainMovedError`."""
     receipt, pending, nonce, head = await rpc.all(
         Call("eth_getTransactionReceipt", (tx.tx_id,)),
         Call("eth_getTransactionByHash", (tx.tx_id,)),
@@ -115,7 +116,7 @@ async def _included(rpc: Calls, receipt: Any, tx: SignedTx, head: int) -> TxStat
         raise EndpointError("the RPC sent another transaction's receipt", "use another endpoint")
     block = await rpc.call("eth_getBlockByHash", receipt["blockHash"], False)
     if block is None:
-        raise PortUnavailableError("the chain moved while it was read", "try again")
+        raise ChainMovedError
     ref = read_header(block).ref
     return TxStatus(
         state=TxState.INCLUDED if quantity(receipt["status"]) == 1 else TxState.FAILED,

@@ -11,7 +11,8 @@ from solders.hash import Hash
 from solders.keypair import Keypair
 from solders.transaction import VersionedTransaction
 
-from bridge.chains.actions import Action, ApproveAction, LockAction, SwapAction
+from bridge.chains.actions import Action, ApproveAction, LockAction
+from bridge.chains.endpoints.agreed_status import agreed_status
 from bridge.chains.endpoints.agreement import Agreed
 from bridge.chains.endpoints.json_rpc import Calls, OneEndpoint, RpcError, record
 from bridge.chains.endpoints.reports import Report
@@ -164,7 +165,7 @@ class SolanaPort:
 
     async def setup_actions(self, assets: Sequence[Asset]) -> tuple[ApproveAction, ...]:
         """Return the making of our own token accounts that are missing. Raises `PortError` for a token that
-        our program cannot lock (see `mints.check`)."""
+        is not dealt in (see `mints.check`)."""
         for asset in assets:
             await self._cluster.check_asset(asset)
         mints = [terms.address(asset.contract) for asset in assets if asset.contract]
@@ -189,9 +190,8 @@ class SolanaPort:
         """
         rents = await self._cluster.rents()
         made = building.plan(self._program, self.chain, action, self._key.pubkey(), rents)
-        if isinstance(action, SwapAction):
-            await self._cluster.check_asset(action.terms.asset)
         if isinstance(action, LockAction):
+            await self._cluster.check_asset(action.terms.asset)
             # The program would make a spent vault again; its preimage may be known to all by then.
             # How far back it must be known to be new is the engine's question (`since`, agreed) before this.
             status = await self.read_lock(self.lock_id(action.terms), action.terms)
@@ -282,12 +282,7 @@ class SolanaPort:
 
         if not agreed:
             return await self._rpc.reread(look, blocks.ChainMovedError)
-        answer = await self._rpc.agree(
-            look, key=lambda status: (status.state, status.block), moved=blocks.ChainMovedError
-        )
-        if isinstance(answer, Agreed):
-            return answer.answer
-        return TxStatus(TxState.UNSURE, reason=answer.reason)
+        return await agreed_status(self._rpc.pool, look, blocks.ChainMovedError)
 
     async def _tx_status(self, one: OneEndpoint, tx: SignedTx) -> TxStatus:
         options = {"searchTransactionHistory": True}

@@ -131,13 +131,16 @@ class Cluster:
             raise CannotReceiveError(f"{key} is {what}, not a wallet", "give the address of a wallet")
 
     async def check_asset(self, asset: Asset) -> None:
-        """Once for each token: can our program lock it, and has it these decimals? Raises `PortError`."""
+        """Once for each token: can our program lock it, has it these decimals, and does the operator accept
+        what its issuer may do? Raises `PortError`. Asked before something new is locked, and never for claims
+        and refunds."""
         if not asset.contract or asset.contract in self._sound:
             return
         found = await self.account(Pubkey.from_string(asset.contract))
         if found is None:
             raise PortError(f"there is no mint of {asset.symbol} at {asset.contract}", "correct the asset")
-        mints.check(asset, found["owner"], _data(found))
+        accepted = self._settings.powers.get(asset.contract, frozenset())
+        mints.check(asset, found["owner"], _data(found), accepted)
         self._sound.add(asset.contract)
 
     async def rents(self) -> Rents:

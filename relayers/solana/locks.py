@@ -10,6 +10,7 @@ from typing import Any
 from solders.pubkey import Pubkey
 
 from bridge.chains.endpoints.json_rpc import MAX_BATCH, Calls, RpcError
+from bridge.chains.errors import CannotReceiveError
 from bridge.chains.port import LockStatus
 from bridge.protocol.types import MAX_PREIMAGE_BYTES, BlockHeight, Preimage
 from relayers.solana import blocks, history, program, transactions
@@ -69,24 +70,36 @@ class Locks:
     async def status(self, terms: VaultTerms, since: BlockHeight | None) -> LockStatus:
         """Tell what became of the lock with these terms, which was not made at height `since` or before.
 
-        CLAIMED and REFUNDED are proved by what its transactions show. SPENT: it was made and is gone, and
+        OPEN: it stands, and its tokens, if it is of any, are there and not frozen. CLAIMED and REFUNDED are
+        proved by what its transactions show. SPENT: it was made and is gone, and
         nothing proves how. ABSENT: the history is there without a hole from `since` on, and no transaction in
         it names the vault that could have made it. Else UNKNOWN.
         """
         # The vault before its history: what is spent between the two must not look absent.
         if await self.stands(terms):
-            return LockStatus.OPEN
+            return await self._payable(terms)
         found = await self._from_history(terms)
         if found is LockStatus.OPEN:
-            return LockStatus.OPEN if await self.stands(terms) else LockStatus.SPENT
+            return await self._payable(terms) if await self.stands(terms) else LockStatus.SPENT
         if found is not LockStatus.ABSENT:
             return found
         head = await blocks.read_head(self._rpc, 0)
         complete = await history.reaches_back_to(self._rpc, _first(since), head)
         return LockStatus.ABSENT if complete else LockStatus.UNKNOWN
 
+    async def _payable(self, terms: VaultTerms) -> LockStatus:
+        """Return OPEN for a lock that stands, UNKNOWN if its mint's issuer has frozen its tokens."""
+        if terms.mint is None:
+            return LockStatus.OPEN
+        vault = program.vault_address(self._program, terms)[0]
+        try:
+            holds = await self._cluster.tokens(vault, terms.mint)
+        except CannotReceiveError:
+            return LockStatus.UNKNOWN
+        return LockStatus.OPEN if holds >= terms.amount else LockStatus.UNKNOWN
+
     async def stands(self, terms: VaultTerms) -> bool:
-        """Tell whether the lock with these terms can be spent now."""
+        """Tell whether there is a lock with these terms now."""
         found = await self._cluster.account(program.vault_address(self._program, terms)[0])
         if found is None or found["owner"] != str(self._program):
             return False

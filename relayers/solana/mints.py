@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from spl.token.constants import TOKEN_2022_PROGRAM_ID, TOKEN_PROGRAM_ID
 
 from bridge.chains.errors import PortError
+from bridge.chains.issuer_powers import IssuerPower, refusal
 from bridge.protocol.types import Asset
 
 MINT_BYTES = 82
@@ -15,6 +16,8 @@ MINT_BYTES = 82
 
 _DECIMALS_AT = 44
 _INITIALIZED_AT = 45
+_FREEZER = slice(46, 50)
+"""Zero where nobody can freeze accounts."""
 _EXTENSIONS_AT = 166
 """Token-2022 pads mints to a token account's 165 bytes and writes the kind of account behind them."""
 
@@ -41,8 +44,9 @@ _EXTENSIONS = {
 """Token-2022's ExtensionType, those of mints."""
 
 
-def check(asset: Asset, owner: str, data: bytes) -> None:
-    """Check that an account is a mint that our program can lock, with the decimals that the asset has.
+def check(asset: Asset, owner: str, data: bytes, accepted: Collection[IssuerPower]) -> None:
+    """Check that an account is a mint that our program can lock, with the decimals that the asset has, and
+    that its issuer has no power but the accepted ones.
 
     Raises `PortError`, which says what about the mint is unfit.
     """
@@ -61,6 +65,18 @@ def check(asset: Asset, owner: str, data: bytes) -> None:
             f"{name} has {data[_DECIMALS_AT]} decimals, the configuration says {asset.decimals}",
             "correct the asset's decimals: amounts would be wrong by powers of ten",
         )
+    problem = refusal(asset.symbol, powers(data), accepted)
+    if problem:
+        raise PortError(
+            f"it cannot be dealt in: {problem}",
+            "remove it from the assets, or accept it by name with issuer_powers (docs/chains/solana.md)",
+        )
+
+
+def powers(data: bytes) -> frozenset[IssuerPower]:
+    """Return what the issuer of a classic mint may do with other people's tokens. It can give a freeze
+    authority up and never get one back (spl-token, processor.rs, SetAuthority: `MintCannotFreeze`)."""
+    return frozenset({IssuerPower.FREEZE} if any(data[_FREEZER]) else ())
 
 
 def extensions(data: bytes) -> Iterator[str]:

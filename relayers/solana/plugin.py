@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
@@ -19,9 +19,6 @@ from relayers.solana.settings import DEVNET_GENESIS, MAINNET_GENESIS, SolanaFees
 from relayers.solana.tools import SolanaTools
 from relayers.solana.traits import TRAITS
 from relayers.solana.wallet_keys import SolanaKeys
-
-if TYPE_CHECKING:
-    pass
 
 OLDEST_HEAD = 180.0
 """Seconds: 450 slots of 400 ms. A block's time is the median of its voters' clocks and may be some seconds
@@ -139,6 +136,7 @@ def settings_of(instance: Instance) -> SolanaSettings:
         genesis_hash=section.genesis_hash or GENESIS[instance.network],
         ws_url=section.ws_url,
         assets=instance.assets,
+        powers=dict(instance.accepted),
         fees=SolanaFees(
             minimum=section.min_unit_price,
             maximum=section.max_unit_price,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from bridge.chains.issuer_powers import IssuerPower
 from bridge.protocol.types import Asset, ChainId
 
 SOL = Asset(ChainId("solana"), "SOL", 9)
@@ -29,11 +30,12 @@ class SolanaFees(msgspec.Struct, frozen=True):
 class SolanaSettings(msgspec.Struct, frozen=True):
     """What `open_port` needs.
 
-    `chain` is the operator's name of this cluster. `rpc_urls` are used in turn when one is down. `program` is
-    the address of the HTLC program, `genesis_hash` the cluster's identity ("" asks for none). `assets` gives
-    names and decimals to the mints we know. `index_lag` is how many slots we stay behind the newest confirmed
-    one: nodes write their index of transactions by address a little later than their blocks. `max_head_age`:
-    after which an endpoint whose newest slot has not moved is left (0: never). Times in seconds.
+    `chain` is the operator's name of this cluster. `rpc_urls` are used in turn when one is down. `program`
+    is the address of the HTLC program, `genesis_hash` the cluster's identity ("" asks for none). `assets`
+    gives names and decimals to the mints we know, `powers` says by mint what its issuer may do. `index_lag`
+    is how many slots we stay behind the newest confirmed one: nodes write their index of transactions by
+    address a little later than their blocks. `max_head_age`: after which an endpoint whose newest slot has
+    not moved is left (0: never). Times in seconds.
     """
 
     rpc_urls: tuple[str, ...]
@@ -41,6 +43,7 @@ class SolanaSettings(msgspec.Struct, frozen=True):
     genesis_hash: str = ""
     ws_url: str = ""
     assets: tuple[Asset, ...] = ()
+    powers: dict[str, frozenset[IssuerPower]] = {}
     fees: SolanaFees = SolanaFees()
     timeout: float = 10.0
     poll_interval: float = 1.0

@@ -116,7 +116,8 @@ class SolanaWallet:
         """
         made = draft(self._program, self._settings.chain, purpose, lock_terms, preimage)
         await self._cluster.rents()
-        await self._cluster.check_asset(lock_terms.asset)
+        if purpose is Purpose.LOCK:
+            await self._cluster.check_asset(lock_terms.asset)
         if not await self._cluster.lamports(str(made.payer)):
             raise ActionRefusedError(f"{made.payer} has no SOL to pay the fee with", "send it a little first")
         samples = await self._cluster.prices([made.payer, *written(made.plan.instructions)])

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Sequence
 from stellar_sdk import Keypair, StrKey
 
 from bridge.chains.actions import Action, ApproveAction, SwapAction
+from bridge.chains.endpoints.agreed_status import agreed_status
 from bridge.chains.endpoints.agreement import Agreed
 from bridge.chains.endpoints.json_rpc import OneEndpoint
 from bridge.chains.endpoints.reports import Report
@@ -22,7 +23,6 @@ from bridge.chains.port import (
     Scan,
     SignedTx,
     Tip,
-    TxState,
     TxStatus,
     UnsignedTx,
 )
@@ -218,12 +218,7 @@ class StellarPort:
 
         if not agreed:
             return await self._rpc.reread(look, ChainMovedError)
-        answer = await self._rpc.agree(
-            look, key=lambda status: (status.state, status.block), moved=ChainMovedError
-        )
-        if isinstance(answer, Agreed):
-            return answer.answer
-        return TxStatus(TxState.UNSURE, reason=answer.reason)
+        return await agreed_status(self._rpc.pool, look, ChainMovedError)
 
     # ------------------------------------------------------------------ pure
 

@@ -13,7 +13,7 @@ from bridge.protocol.types import BlockHeight, LockTerms
 from relayers.stellar import assets, contract
 from relayers.stellar.assets import is_token
 from relayers.stellar.contract import NotOursError, Shown
-from relayers.stellar.ledgers import UNREADABLE, ChainMovedError, History, history_of
+from relayers.stellar.ledgers import FIRST_LEDGER, UNREADABLE, ChainMovedError, History, history_of
 from relayers.stellar.receivers import held
 from relayers.stellar.rpc import ask
 from relayers.stellar.settings import StellarSettings
@@ -46,7 +46,7 @@ class Locks:
         standing, ledger = await self.stands(terms)
         if standing:
             return LockStatus.OPEN if await self._can_pay(terms) else LockStatus.UNKNOWN
-        first = 2 if since is None else since + 1
+        first = FIRST_LEDGER if since is None else since + 1
         shown, history, odd = await self._said(terms, first)
         if history.latest < ledger:
             raise ChainMovedError  # its events lag behind its state: what was spent just now is not in them

@@ -55,7 +55,6 @@ from relayers.zion.traits import TRAITS
 
 T = TypeVar("T")
 
-_RETRIES_WHILE_MOVING = 3
 _POLLS_BEFORE_RETRY = 20
 """After so many polls `hints` ends, so that its caller comes back and the WebSocket is tried again."""
 
@@ -247,12 +246,7 @@ class ZionPort:
         """Tell where a transaction is. Never FAILED: what is invalid is in no ZION block."""
         if not agreed:
             return await self._reread_if_moved(lambda node: self._tx_status(node, tx))
-        said = await self._nodes.agree(
-            lambda node: self._tx_status(node, tx),
-            key=lambda status: (status.state, status.block),
-            moved=blocks.ChainMovedError,
-        )
-        return said.answer if isinstance(said, Agreed) else TxStatus(TxState.UNSURE, reason=said.reason)
+        return await self._nodes.agreed_status(lambda node: self._tx_status(node, tx), blocks.ChainMovedError)
 
     async def _tx_status(self, node: Asks, tx: SignedTx) -> TxStatus:
         # The height and the nonce first: what is included between the calls must not look lost or replaced.

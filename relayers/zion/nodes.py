@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Protocol, TypeVar
 
+from bridge.chains.endpoints.agreed_status import agreed_status
 from bridge.chains.endpoints.agreement import Agreement
 from bridge.chains.endpoints.ancestry import by_height
 from bridge.chains.endpoints.answers import Answer, EndpointError, shortened
@@ -13,7 +14,7 @@ from bridge.chains.endpoints.pool import Pool
 from bridge.chains.endpoints.reports import Report
 from bridge.chains.endpoints.selection import Head, Rules
 from bridge.chains.errors import PortError
-from bridge.chains.port import BroadcastResult
+from bridge.chains.port import BroadcastResult, TxStatus
 from bridge.protocol.types import BlockHeight, BlockRef, UnixSeconds
 from chain.rules.errors import NodeUnreachableError, RpcError
 from chain.service.client import ZionClient
@@ -115,14 +116,15 @@ class Nodes:
         """Do `work` with one node, and again while it raises `moved`: the chain has changed meanwhile."""
         return await self._pool.reread(work, moved)
 
-    async def agree(
-        self,
-        question: Callable[[Node], Awaitable[T]],
-        key: Callable[[T], object] = lambda answer: answer,
-        moved: type[Exception] | None = None,
-    ) -> Agreement[T]:
+    async def agree(self, question: Callable[[Node], Awaitable[T]]) -> Agreement[T]:
         """Let two nodes answer where two are configured. See `Pool.agree`."""
-        return await self._pool.agree(question, key, moved)
+        return await self._pool.agree(question)
+
+    async def agreed_status(
+        self, look: Callable[[Node], Awaitable[TxStatus]], moved: type[Exception]
+    ) -> TxStatus:
+        """Return where two nodes say that a transaction is. See `agreed_status`."""
+        return await agreed_status(self._pool, look, moved)
 
     async def broadcast(self, send: Callable[[Node], Awaitable[BroadcastResult]]) -> BroadcastResult:
         """Send to all nodes; the best outcome counts."""

@@ -407,6 +407,27 @@ async def test_two_endpoints_must_agree_where_money_moves(
     await port.close()
 
 
+async def test_a_status_read_while_the_chain_moved_is_read_again(
+    scene: Scene, rig: EthereumRig, proxy: LyingRpc
+) -> None:
+    ours, theirs = await scene.port("bridge"), await scene.port("user")
+    tx = await scene.done(theirs, LockAction(await scene.terms(theirs, ours, SECRET)))
+    port = through(rig, rig.devnet.rpc_url, proxy.url)
+    gone = 2
+
+    def moved(call: dict[str, Any], answer: dict[str, Any]) -> dict[str, Any]:
+        nonlocal gone
+        if call["method"] != "eth_getBlockByHash" or not gone:
+            return answer
+        gone -= 1
+        return {**answer, "result": None}
+
+    proxy.mangle = moved
+    assert (await port.tx_status(tx, agreed=True)).state is TxState.INCLUDED
+    assert not gone
+    await port.close()
+
+
 async def test_a_refund_is_one_by_the_contracts_own_log(
     scene: Scene, rig: EthereumRig, port: EvmPort
 ) -> None:

@@ -142,11 +142,10 @@ class JsonRpc(Calls):
     async def agree(
         self,
         question: Callable[[OneEndpoint], Awaitable[ResultT]],
-        key: Callable[[ResultT], object] = lambda answer: answer,
         moved: type[Exception] | None = None,
     ) -> Agreement[ResultT]:
         """Let two endpoints answer where two are configured. See `Pool.agree`."""
-        return await self.pool.agree(question, key, moved)
+        return await self.pool.agree(question, moved=moved)
 
     async def broadcast(self, send: Callable[[OneEndpoint], Awaitable[BroadcastResult]]) -> BroadcastResult:
         """Send to all endpoints, or to all that are for sending. See `Pool.broadcast`."""

@@ -193,11 +193,12 @@ class Pool(Generic[ClientT]):
         question: Callable[[ClientT], Awaitable[ResultT]],
         key: Callable[[ResultT], object] = lambda answer: answer,
         moved: type[Exception] | None = None,
+        depth: Callable[[ResultT], int] = lambda _: 0,
     ) -> Agreement[ResultT]:
         """Return what two endpoints say to `question`; of a single one that is configured what it says.
 
-        Answers are the same when their `key`s are. Each is asked again while `question` raises `moved`, as
-        `reread` does. Raises as `ask` does when nobody answers.
+        Answers are the same when their `key`s are; that of the smaller `depth` counts. Each is asked again
+        while `question` raises `moved`, as `reread` does. Raises as `ask` does when nobody answers.
         """
         if moved is not None:
             question = self._again(question, moved)
@@ -221,7 +222,7 @@ class Pool(Generic[ClientT]):
         ((second, confirmed),) = others
         if key(answer) != key(confirmed):
             return NotAgreed(f"{self.names[first]} and {self.names[second]} do not say the same")
-        return Agreed(answer, 2)
+        return Agreed(min(answer, confirmed, key=depth), 2)
 
     async def broadcast(
         self, send: Callable[[ClientT], Awaitable[BroadcastResult]], moved: type[Exception] | None = None

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
+from bridge.chains.endpoints.agreed_status import agreed_status
 from bridge.chains.endpoints.agreement import Agreed, NotAgreed
 from bridge.chains.endpoints.ancestry import DISTANCES, Ancestry
 from bridge.chains.endpoints.answers import Answer, EndpointError
@@ -14,7 +15,7 @@ from bridge.chains.endpoints.names import endpoint_names
 from bridge.chains.endpoints.pool import Pool
 from bridge.chains.endpoints.selection import Head, Rules
 from bridge.chains.errors import PortError, PortUnavailableError
-from bridge.chains.port import BroadcastOutcome, BroadcastResult
+from bridge.chains.port import BroadcastOutcome, BroadcastResult, TxState, TxStatus
 from bridge.protocol.types import BlockHeight, BlockRef, UnixSeconds
 
 
@@ -382,6 +383,48 @@ async def test_two_endpoints_must_say_the_same_where_two_are_configured(times: T
     assert await times.pool(a, c).agree(says(a="OPEN", c="open"), key=lambda said: str(said).lower()) == (
         Agreed("OPEN", 2)
     )
+
+
+async def test_of_two_depths_of_a_transaction_the_smaller_counts(times: Times) -> None:
+    """An endpoint whose head may be `Rules.lag` ahead must not make final what is not."""
+    place = BlockRef(BlockHeight(90), "block 90", "block 89", UnixSeconds(900))
+
+    def says(**depths: int) -> Callable[[Node], Awaitable[TxStatus]]:
+        async def look(node: Node) -> TxStatus:
+            await node.answer()
+            return TxStatus(TxState.INCLUDED, place, depths[node.name])
+
+        return look
+
+    pool = times.pool(Node("a"), Node("b"))
+    for told in ({"a": 14, "b": 11}, {"a": 11, "b": 14}):
+        status = await agreed_status(pool, says(**told), RuntimeError)
+        assert status == TxStatus(TxState.INCLUDED, place, 11)
+    alone = await agreed_status(times.pool(Node("a")), says(a=14), RuntimeError)
+    assert alone.confirmations == 14
+
+
+async def test_where_a_transaction_is_two_must_say_alike_though_the_chain_moves(times: Times) -> None:
+    places = {
+        name: BlockRef(BlockHeight(90), f"{name} 90", f"{name} 89", UnixSeconds(900)) for name in ("a", "b")
+    }
+    moves = 0
+
+    async def apart(node: Node) -> TxStatus:
+        return TxStatus(TxState.INCLUDED, places[node.name], 11)
+
+    async def moving(node: Node) -> TxStatus:
+        nonlocal moves
+        moves += 1
+        if moves < 3:
+            raise RuntimeError
+        return TxStatus(TxState.PENDING)
+
+    pool = times.pool(Node("a"), Node("b"))
+    status = await agreed_status(pool, apart, RuntimeError)
+    assert status.state is TxState.UNSURE
+    assert "do not say the same" in status.reason
+    assert await agreed_status(pool, moving, RuntimeError) == TxStatus(TxState.PENDING)
 
 
 async def test_one_that_lags_is_no_second_opinion(times: Times) -> None:

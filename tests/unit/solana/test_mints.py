@@ -14,16 +14,21 @@ from solders.pubkey import Pubkey
 from solders.system_program import CreateAccountParams, create_account
 from solders.transaction import VersionedTransaction
 from spl.token.constants import TOKEN_2022_PROGRAM_ID, TOKEN_PROGRAM_ID
+from spl.token.instructions import mint_to
+from spl.token.models import MintToParams
 
-from bridge.chains.actions import LockAction
+from bridge.chains.actions import ClaimAction, LockAction, RefundAction
 from bridge.chains.errors import CannotReceiveError, PortError
-from bridge.chains.port import FeeLevel
+from bridge.chains.issuer_powers import IssuerPower
+from bridge.chains.port import FeeLevel, LockStatus
 from bridge.keys.devkeys import devnet_key
-from bridge.protocol.types import Asset, Preimage
+from bridge.protocol.types import Asset, Preimage, Purpose
 from relayers.solana.devnet.genesis import DEMO_TOKEN
 from relayers.solana.devnet.node import SolanaNode
-from relayers.solana.program import token_account
+from relayers.solana.program import make_token_account, token_account, vault_address
 from relayers.solana.settings import SOL
+from relayers.solana.terms import to_program
+from relayers.solana.wallet import SolanaWallet
 from tests import instances
 from tests.unit.solana.conftest import Opener, lock_terms
 
@@ -73,6 +78,27 @@ async def new_mint(
     return str(mint.pubkey())
 
 
+def trusting(mint: str) -> dict[str, frozenset[IssuerPower]]:
+    return {mint: frozenset({IssuerPower.FREEZE})}
+
+
+async def sent(node: SolanaNode, *calls: Instruction) -> None:
+    message = MessageV0.try_compile(OWNER.pubkey(), calls, [], Hash.from_string(node.ledger.head.hash))
+    signature = node.ledger.submit(VersionedTransaction(message, [OWNER]))
+    await node.mine(1)
+    assert node.ledger.entries[signature].error is None, node.ledger.entries[signature]
+
+
+async def with_tokens(node: SolanaNode, mint: str, amount: int) -> None:
+    """Give the owner of a mint tokens of it."""
+    owner, key = OWNER.pubkey(), Pubkey.from_string(mint)
+    account = token_account(owner, key)
+    asked = MintToParams(
+        program_id=TOKEN_PROGRAM_ID, mint=key, dest=account, mint_authority=owner, amount=amount, signers=[]
+    )
+    await sent(node, make_token_account(owner, owner, key), mint_to(asked))
+
+
 async def refusal(node: SolanaNode, opened: Opener, asset: Asset) -> str:
     """Return why the asset is refused: at start, when it is priced and when it is locked, alike."""
     port = opened("mint owner", assets=(SOL, asset))
@@ -118,13 +144,72 @@ async def test_what_is_no_mint_or_has_other_decimals_is_refused(node: SolanaNode
     assert "has 6 decimals, the configuration says 9" in await refusal(node, opened, wrong)
 
 
-async def test_a_mint_whose_issuer_may_freeze_is_taken_as_usdc_must_be(
+async def test_a_mint_whose_issuer_may_freeze_is_taken_where_that_is_accepted_by_name(
     node: SolanaNode, opened: Opener
 ) -> None:
     mint = await new_mint(node, TOKEN_PROGRAM_ID, freezable=True)
-    port = opened("mint owner", assets=(SOL, Asset(instances.SOLANA, "USDC", 6, mint)))
-    (action,) = await port.setup_actions([Asset(instances.SOLANA, "USDC", 6, mint)])
+    usdc = Asset(instances.SOLANA, "USDC", 6, mint)
+    assert await refusal(node, opened, usdc) == (
+        "it cannot be dealt in: the issuer of USDC can freeze all its locks at once (freeze)"
+    )
+    port = opened("mint owner", assets=(SOL, usdc), powers={mint: frozenset({IssuerPower.CLAWBACK})})
+    with pytest.raises(PortError, match="can freeze"):
+        await port.setup_actions([usdc])
+    port = opened("mint owner", assets=(SOL, usdc), powers=trusting(mint))
+    (action,) = await port.setup_actions([usdc])
     assert action.payload == bytes(Pubkey.from_string(mint))
+    plain = Asset(instances.SOLANA, "PLAIN", 6, await new_mint(node, TOKEN_PROGRAM_ID))
+    assert len(await opened("mint owner", assets=(SOL, plain)).setup_actions([plain])) == 1
+
+
+async def test_what_is_locked_is_claimed_and_refunded_whatever_is_accepted_by_then(
+    node: SolanaNode, opened: Opener
+) -> None:
+    mint = await new_mint(node, TOKEN_PROGRAM_ID, freezable=True)
+    usdc = Asset(instances.SOLANA, "USDC", 6, mint)
+    port = opened("mint owner", assets=(SOL, usdc), powers=trusting(mint))
+    secret, unopened = Preimage(b"to be claimed"), Preimage(b"never shown").hashlock()
+    claimed = lock_terms(node, port, secret.hashlock(), asset=usdc, amount=5)
+    refunded = lock_terms(node, port, unopened, asset=usdc, amount=7, lifetime=100)
+    await with_tokens(node, mint, 12)
+    for terms in (claimed, refunded):
+        await port.broadcast(await port.prepare(LockAction(terms), None, FeeLevel()))
+        await node.mine(1)
+        assert await port.read_lock(port.lock_id(terms), terms) is LockStatus.OPEN
+    distrusting = opened("mint owner", assets=(SOL, usdc))
+    wallet = SolanaWallet(msgspec.structs.replace(node.settings, assets=(SOL, usdc)))
+    assert await wallet.unsigned(Purpose.CLAIM, claimed, secret)
+    await distrusting.broadcast(await distrusting.prepare(ClaimAction(claimed, secret), None, FeeLevel()))
+    await node.advance_time(200)
+    assert await wallet.unsigned(Purpose.REFUND, refunded)
+    await wallet.close()
+    await distrusting.broadcast(await distrusting.prepare(RefundAction(refunded), None, FeeLevel()))
+    await node.mine(1)
+    assert await port.read_lock(port.lock_id(claimed), claimed) is LockStatus.CLAIMED
+    assert await port.read_lock(port.lock_id(refunded), refunded) is LockStatus.REFUNDED
+
+
+async def test_a_lock_whose_tokens_are_frozen_is_not_open(node: SolanaNode, opened: Opener) -> None:
+    """Neither side could have it out: nothing may be locked against it."""
+    mint = await new_mint(node, TOKEN_PROGRAM_ID, freezable=True)
+    usdc = Asset(instances.SOLANA, "USDC", 6, mint)
+    port = opened("mint owner", assets=(SOL, usdc), powers=trusting(mint))
+    await with_tokens(node, mint, 5)
+    terms = lock_terms(node, port, Preimage(b"never shown").hashlock(), asset=usdc, amount=5)
+    await port.broadcast(await port.prepare(LockAction(terms), None, FeeLevel()))
+    await node.mine(1)
+    lock_id, mint_key = port.lock_id(terms), Pubkey.from_string(mint)
+    account = token_account(vault_address(node.program, to_program(terms, port.chain))[0], mint_key)
+    metas = [
+        AccountMeta(account, is_signer=False, is_writable=True),
+        _read(mint_key),
+        AccountMeta(OWNER.pubkey(), is_signer=True, is_writable=False),
+    ]
+    assert await port.read_lock(lock_id, terms, agreed=True) is LockStatus.OPEN
+    await sent(node, Instruction(TOKEN_PROGRAM_ID, b"\x0a", metas))  # FreezeAccount
+    assert await port.read_lock(lock_id, terms, agreed=True) is LockStatus.UNKNOWN
+    await sent(node, Instruction(TOKEN_PROGRAM_ID, b"\x0b", metas))  # ThawAccount
+    assert await port.read_lock(lock_id, terms, agreed=True) is LockStatus.OPEN
 
 
 async def test_a_payee_whose_account_is_frozen_or_given_away_cannot_receive(
@@ -132,7 +217,7 @@ async def test_a_payee_whose_account_is_frozen_or_given_away_cannot_receive(
 ) -> None:
     mint = await new_mint(node, TOKEN_PROGRAM_ID, freezable=True)
     asset = Asset(instances.SOLANA, "USDC", 6, mint)
-    port = opened("mint owner", assets=(SOL, asset))
+    port = opened("mint owner", assets=(SOL, asset), powers=trusting(mint))
     other = opened("asks for somebody else")
     (action,) = await port.setup_actions([asset])
     await port.broadcast(await port.prepare(action, None, FeeLevel()))
